@@ -1,0 +1,1 @@
+"""Throughput, latency and accuracy figures, each printed by a command."""

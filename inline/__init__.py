@@ -1,0 +1,1 @@
+"""What runs beside the scanner: the stream, map fitting, contours, values, and what goes back."""

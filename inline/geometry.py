@@ -1,0 +1,53 @@
+"""Where the pixels of a slice lie in the patient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class SliceGeometry:
+    """The plane of one 2D image in patient coordinates (LPS, mm), as an MRD image header states it.
+
+    Pixel coordinates are ``(x, y)`` = (column, row); whole numbers are pixel centres.
+
+    Attributes:
+        position: patient coordinates of the centre of the field of view, mm.
+        row_direction: unit vector along increasing column index (MRD ``read_dir``).
+        column_direction: unit vector along increasing row index (MRD ``phase_dir``).
+        spacing: pixel size ``(x, y)``, mm.
+        shape: ``(rows, columns)``.
+        thickness: slice thickness, mm.
+    """
+
+    position: tuple[float, float, float]
+    row_direction: tuple[float, float, float]
+    column_direction: tuple[float, float, float]
+    spacing: tuple[float, float]
+    shape: tuple[int, int]
+    thickness: float = 8.0
+
+    @property
+    def normal(self) -> FloatArray:
+        """Unit vector perpendicular to the slice, ``row_direction x column_direction``."""
+        return np.cross(self.row_direction, self.column_direction)
+
+    def to_patient(self, points: FloatArray) -> FloatArray:
+        """Patient coordinates ``(n, 3)`` in mm of pixel coordinates ``(n, 2)``."""
+        rows, columns = self.shape
+        # MRD, like the FFT, puts the centre of the field of view on pixel N/2, not between two pixels.
+        offset = (np.asarray(points, dtype=np.float64) - (columns / 2, rows / 2)) * self.spacing
+        basis = np.array([self.row_direction, self.column_direction])
+        return np.asarray(self.position) + offset @ basis
+
+    def to_pixels(self, points: FloatArray) -> FloatArray:
+        """Pixel coordinates ``(n, 2)`` of patient points ``(n, 3)`` in mm, projected onto the slice."""
+        rows, columns = self.shape
+        basis = np.array([self.row_direction, self.column_direction])
+        offset = (np.asarray(points, dtype=np.float64) - np.asarray(self.position)) @ basis.T
+        return offset / self.spacing + (columns / 2, rows / 2)

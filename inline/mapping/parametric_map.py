@@ -1,0 +1,26 @@
+"""What a fit gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class ParametricMap:
+    """A map of T1 or T2 with its goodness of fit; every array ``(rows, columns)``, finite everywhere.
+
+    Attributes:
+        values_ms: T1 or T2 in ms, float32; 0 where ``failed``.
+        sd_ms: standard deviation of ``values_ms`` from the fit's residuals, ms, float32
+            (Kellman et al. 2013, J Cardiovasc Magn Reson 15:56); 0 where ``failed``.
+        r_squared: share of the signal's variance over the times that the model explains, float32, 0 to 1.
+        failed: True where no physical optimum exists (air, lung, constant or non-finite signal).
+    """
+
+    values_ms: NDArray[np.float32]
+    sd_ms: NDArray[np.float32]
+    r_squared: NDArray[np.float32]
+    failed: NDArray[np.bool_]

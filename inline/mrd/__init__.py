@@ -1,0 +1,1 @@
+"""The MRD (ISMRMRD) wire protocol without sockets: bytes in, messages out, and back."""

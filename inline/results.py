@@ -1,0 +1,83 @@
+"""What myostream says about one slice: contours, values, quality and times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inline.flags import Flag
+from inline.geometry import SliceGeometry
+from inline.mapping.parametric_map import ParametricMap
+from inline.series import Quantity, SeriesIdentity
+
+
+class SliceLevel(StrEnum):
+    """Level of a short-axis slice between base and apex."""
+
+    BASAL = "basal"
+    MID = "mid"
+    APICAL = "apical"
+
+
+@dataclass(frozen=True, slots=True)
+class Contours:
+    """Closed endocardial and epicardial contours of one slice.
+
+    Attributes:
+        endo: endocardial contour, float64 ``(n, 2)`` pixel coordinates (x, y) of the map, not repeating the
+            first point; sub-pixel, whole numbers are pixel centres.
+        epi: epicardial contour, likewise.
+    """
+
+    endo: NDArray[np.float64]
+    epi: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class RegionValues:
+    """T1 or T2 over the pixels of one region of the myocardium, ms; ``pixels`` is how many there are."""
+
+    name: str
+    median: float
+    q1: float
+    q3: float
+    mean: float
+    sd: float
+    pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class SliceResult:
+    """Everything about one slice of one series.
+
+    Attributes:
+        map: the fitted map, or the scanner's own with ``sd_ms`` and ``r_squared`` zero.
+        labels: uint8 ``(rows, columns)``: 0 background, 1 LV cavity, 2 myocardium, as the contours enclose
+            them; all 0 where there are no contours.
+        contours: None where no acceptable contour was found; ``flags`` then says why.
+        regions: ``global`` first, then ``septum`` and the AHA segments; empty without contours.
+        level: slice level, and ``level_source`` how it is known.
+        angular_reference: how the AHA segments' angle was set.
+        flags: reason codes.
+        times_ms: wall time of each stage (``fit``, ``network``, ``contours``, ``regions``), ms.
+        error: message of the error that kept the slice from being processed, or empty.
+    """
+
+    identity: SeriesIdentity
+    quantity: Quantity
+    geometry: SliceGeometry
+    map: ParametricMap | None
+    scanner_made: bool
+    labels: NDArray[np.uint8]
+    contours: Contours | None
+    regions: tuple[RegionValues, ...] = ()
+    level: SliceLevel | None = None
+    level_source: str = ""
+    angular_reference: str = ""
+    flags: tuple[Flag, ...] = ()
+    times_ms: Mapping[str, float] = field(default_factory=dict)
+    error: str = ""

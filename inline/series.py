@@ -1,0 +1,73 @@
+"""What the stream is assembled into: all images of one mapping acquisition of one slice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inline.flags import Flag
+from inline.geometry import SliceGeometry
+
+
+class Quantity(StrEnum):
+    """The relaxation time that a series measures."""
+
+    T1 = "T1"
+    T2 = "T2"
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesIdentity:
+    """Which acquisition of which slice: carried unchanged from the images to every result.
+
+    Attributes:
+        series_index: MRD ``image_series_index`` of the images.
+        slice_index: MRD ``slice``.
+        description: series description as the sender gave it, or empty.
+        time_stamp: largest acquisition time stamp of the images, in MRD ticks (2.5 ms).
+    """
+
+    series_index: int
+    slice_index: int
+    description: str = ""
+    time_stamp: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MappingSeries:
+    """The weighted images of one slice with the time of each, sorted by time: what a map is fitted from.
+
+    Attributes:
+        quantity: T1 for a MOLLI series, T2 for a T2-prep series.
+        images: magnitude images, float32 ``(n, rows, columns)``.
+        times_ms: inversion times (T1) or preparation times (T2) of the images, ms, ascending ``(n,)``.
+        flags: what was unusual in assembling it, as reason codes.
+    """
+
+    quantity: Quantity
+    images: NDArray[np.float32]
+    times_ms: NDArray[np.float64]
+    geometry: SliceGeometry
+    identity: SeriesIdentity
+    flags: tuple[Flag, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MapSeries:
+    """A parametric map that the scanner has already made.
+
+    Attributes:
+        values_ms: the map in ms, float32 ``(rows, columns)``.
+    """
+
+    quantity: Quantity
+    values_ms: NDArray[np.float32]
+    geometry: SliceGeometry
+    identity: SeriesIdentity
+    flags: tuple[Flag, ...] = ()
+
+
+Series = MappingSeries | MapSeries

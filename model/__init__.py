@@ -1,0 +1,1 @@
+"""The network: architecture, engines, weights, synthetic training images, training and evaluation."""

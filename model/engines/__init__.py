@@ -1,0 +1,1 @@
+"""Ways to run the network, behind one small interface."""
