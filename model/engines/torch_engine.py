@@ -1,0 +1,28 @@
+"""Plain torch in float32: the reference that every other engine is compared with."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.unet import UNet
+
+
+class TorchEngine:
+    """Runs the network as it is, on the device where its weights are."""
+
+    name = "torch"
+
+    def __init__(self, network: UNet) -> None:
+        self._network = network.eval()
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._device = next(network.parameters()).device
+
+    def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See :meth:`model.engines.base.Engine.infer`."""
+        batch = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))[:, None]
+        with torch.inference_mode():
+            scores = self._network(batch.to(self._device, memory_format=torch.channels_last))
+            probabilities: NDArray[np.float32] = torch.softmax(scores, dim=1).cpu().numpy()
+        return probabilities

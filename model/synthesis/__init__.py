@@ -1,0 +1,1 @@
+"""Synthetic short-axis examinations: anatomy, tissue, signal and acquisition, made in batches in torch."""

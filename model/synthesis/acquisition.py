@@ -1,0 +1,97 @@
+"""What the scanner and the archive do to a picture: resolution, noise, artefacts, field of view, window."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from model.synthesis.contrast import Picture
+from model.synthesis.randomness import Draw
+
+
+def _blur(image: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian point spread of ``sigma`` pixels ``(n, 1, 1)``, each image its own."""
+    n = image.shape[0]
+    offset = torch.arange(-4, 5, device=image.device, dtype=image.dtype)
+    kernel = torch.exp(-0.5 * (offset / sigma[:, 0]) ** 2)
+    kernel = kernel / kernel.sum(dim=1, keepdim=True)
+    padded = functional.pad(image[None], (4, 4, 4, 4), mode="replicate")
+    across = functional.conv2d(padded, kernel[:, None, None, :], groups=n)
+    return functional.conv2d(across, kernel[:, None, :, None], groups=n)[0]
+
+
+def _receiver(draw: Draw, image: Tensor) -> Tensor:
+    """Coil shading and Rician noise of a magnitude image."""
+    rows, columns = image.shape[-2:]
+    shading = torch.exp(draw.uniform(0.0, 0.5) * draw.smooth(rows, columns, 2))
+    level = image.amax((1, 2), keepdim=True) * draw.log_uniform(0.005, 0.08)
+    real = image * shading + level * draw.white(rows, columns)
+    return torch.sqrt(real**2 + (level * draw.white(rows, columns)) ** 2)
+
+
+def _ghosts(draw: Draw, image: Tensor) -> Tensor:
+    """A faint copy displaced along one axis, as breathing and flow make it."""
+    shift = int(draw.uniform(0.15, 0.5)[0].item() * image.shape[-1])
+    axis = 1 + int(draw.chance(0.5)[0].item())
+    strength = draw.chance(0.15) * draw.uniform(0.02, 0.2)
+    return image * (1.0 - strength) + strength * torch.roll(image, shift, dims=axis)
+
+
+def _bands(draw: Draw, image: Tensor) -> Tensor:
+    """Dark lines of off-resonance."""
+    rows, columns = image.shape[-2:]
+    phase = draw.uniform(0.5, 2.5) * draw.smooth(rows, columns, 2) + draw.uniform(0.0, 1.0)
+    band = torch.exp(-((torch.sin(math.pi * phase) / 0.15) ** 2))
+    return image * (1.0 - draw.chance(0.15) * draw.uniform(0.2, 0.8) * band)
+
+
+def _field_of_view(draw: Draw, image: Tensor, labels: Tensor) -> Tensor:
+    """Cut margins off and fill them with zeros or mirrored image, as archives pad to a square.
+
+    A margin ends before the ventricle, and a mirrored one before its mirror image would appear.
+    """
+    out = image
+    mirror = draw.chance(0.5)[:, :, 0]
+    for axis, other in ((1, 2), (2, 1)):
+        size = image.shape[axis]
+        index = torch.arange(size, device=image.device)
+        occupied = (labels > 0).any(dim=other)
+        first = torch.where(occupied, index, size).amin(dim=1, keepdim=True)
+        last = torch.where(occupied, index, -1).amax(dim=1, keepdim=True)
+        spare = torch.minimum(first, size - 1 - last).clamp(min=0) * torch.where(mirror > 0, 0.45, 0.9)
+        cut = draw.chance(0.4)[:, :, 0] * torch.minimum(draw.uniform(0.0, 0.3)[:, :, 0] * size, spare)
+        low, high = cut.round(), (size - 1 - cut).round()
+        source = torch.where(index < low, 2 * low - index, index.float())
+        source = torch.where(source > high, 2 * high - source, source).long().clamp(0, size - 1)
+        outside = ((index < low) | (index > high)) & (mirror == 0)
+        if axis == 1:
+            source, outside = source[:, :, None], outside[:, :, None]
+        else:
+            source, outside = source[:, None, :], outside[:, None, :]
+        out = torch.where(outside, 0.0, torch.gather(out, axis, source.expand_as(out)))
+    return out
+
+
+def _window(draw: Draw, image: Tensor, kinds: Tensor) -> Tensor:
+    """Display windows that pictures are saved with: clipping and eight bits; only where contrast survives."""
+    middle = image.flatten(1).quantile(0.6, dim=1)[:, None, None].clamp(min=1e-6)
+    usual = torch.where(kinds == Picture.T2_MAP, 90.0, 1600.0)[:, None, None]
+    is_map = (kinds <= Picture.T2_MAP)[:, None, None]
+    top = torch.where(is_map, torch.maximum(usual, middle), middle) * draw.log_uniform(1.1, 3.0)
+    clipped = image.clamp(min=0.0).minimum(top)
+    eight = torch.round(clipped / top * 255.0) / 255.0 * top
+    shown = torch.where(draw.chance(0.3) > 0, eight, clipped)
+    return torch.where(draw.chance(0.7) > 0, shown, image)
+
+
+def acquire(draw: Draw, image: Tensor, kinds: Tensor, labels: Tensor) -> Tensor:
+    """Pictures as they arrive, ``(n, rows, columns)``, from those that the tissue alone gives."""
+    is_map = (kinds <= Picture.T2_MAP)[:, None, None]
+    image = _bands(draw, image)
+    image = torch.where(is_map, image, _receiver(draw, image))
+    image = _blur(image, draw.uniform(0.25, 0.95))
+    image = _ghosts(draw, image)
+    return _field_of_view(draw, _window(draw, image, kinds), labels)

@@ -1,0 +1,240 @@
+"""Random short-axis anatomy: which tissue fills which part of each pixel, and where the myocardium is.
+
+Every structure is a signed distance (mm, positive inside) on a smoothly warped grid around the left ventricle,
+painted from back to front: body, lung, abdomen, vessels, heart. A pixel that a border crosses is shared in
+proportion, so partial volume is there from the start.
+
+Heart coordinates (mm): origin in the centre of the left ventricle, u away from the septum, v towards the
+diaphragm.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model.synthesis.randomness import Draw
+from model.synthesis.tissues import Tissue
+
+
+@dataclass(frozen=True, slots=True)
+class Anatomy:
+    """A batch of slices.
+
+    Attributes:
+        fractions: share of each tissue in each pixel, ``(n, tissues, rows, columns)``, summing to one.
+        labels: 0 background, 1 LV cavity, 2 myocardium, int64 ``(n, rows, columns)``; papillary muscles
+            and trabeculae count as cavity, as readers draw them.
+        level: 0 at the base to 1 at the apex, ``(n,)``.
+    """
+
+    fractions: Tensor
+    labels: Tensor
+    level: Tensor
+
+
+class _Canvas:
+    """Tissue fractions that structures are painted onto, later ones over earlier ones."""
+
+    def __init__(self, n: int, rows: int, columns: int, pixel_mm: float, device: torch.device) -> None:
+        self.fractions = torch.zeros(n, len(Tissue), rows, columns, device=device)
+        self.fractions[:, Tissue.AIR] = 1.0
+        self._pixel_mm = pixel_mm
+
+    def paint(self, distance: Tensor, tissue: Tissue, opacity: Tensor | float = 1.0) -> None:
+        cover = (distance / self._pixel_mm + 0.5).clamp(0.0, 1.0) * opacity
+        self.fractions *= 1.0 - cover[:, None]
+        self.fractions[:, tissue] += cover
+
+
+def _ellipse(u: Tensor, v: Tensor, radius_u: Tensor, radius_v: Tensor) -> Tensor:
+    """Distance to an ellipse around the origin, exact on the axes and close to it elsewhere, mm."""
+    rho = torch.sqrt((u / radius_u) ** 2 + (v / radius_v) ** 2 + 1e-6)
+    gradient = torch.sqrt((u / radius_u**2) ** 2 + (v / radius_v**2) ** 2 + 1e-9)
+    return (1.0 - rho) * rho / gradient
+
+
+def _harmonics(draw: Draw, angle: Tensor, orders: range, sd: float) -> Tensor:
+    """Random smooth function of the angle around the ventricle with zero mean."""
+    total = torch.zeros_like(angle)
+    for order in orders:
+        phase = draw.uniform(0.0, 2.0 * math.pi)
+        total = total + draw.normal(0.0, sd / order) * torch.cos(order * angle + phase)
+    return total
+
+
+def _heart_coordinates(draw: Draw, rows: int, columns: int, pixel_mm: float) -> tuple[Tensor, Tensor]:
+    """Coordinates (u, v) of every pixel, mm, each ``(n, rows, columns)``: position, view and soft warp."""
+    y = (torch.arange(rows, device=draw.device) - (rows - 1) / 2) * pixel_mm
+    x = (torch.arange(columns, device=draw.device) - (columns - 1) / 2) * pixel_mm
+    reach_x, reach_y = 0.3 * columns * pixel_mm, 0.3 * rows * pixel_mm
+    dx = x[None, None, :] - draw.normal(0.0, 0.45).clamp(-1, 1) * reach_x
+    dy = y[None, :, None] - draw.normal(0.0, 0.45).clamp(-1, 1) * reach_y
+    # Most views look the usual way up; some sites and some planes do not.
+    usual = draw.chance(0.6)
+    angle = usual * draw.normal(0.0, 0.5) + (1 - usual) * draw.uniform(-math.pi, math.pi)
+    mirror = 1.0 - 2.0 * (1 - usual) * draw.chance(0.5)
+    u = mirror * (torch.cos(angle) * dx + torch.sin(angle) * dy)
+    v = -torch.sin(angle) * dx + torch.cos(angle) * dy
+    for cells, sd in ((3, 4.0), (8, 1.0)):
+        strength = draw.uniform(0.0, sd)
+        u = u + strength * draw.smooth(rows, columns, cells)
+        v = v + strength * draw.smooth(rows, columns, cells)
+    return u, v
+
+
+def _paint_body(draw: Draw, canvas: _Canvas, u: Tensor, v: Tensor, front: Tensor, below: Tensor) -> None:
+    """Chest wall, lungs, abdomen, spine, arms; ``front`` is the u of the heart's front, ``below`` its lowest v."""
+    rows, columns = u.shape[-2:]
+    gap = draw.uniform(2.0, 30.0)
+    wall = draw.log_uniform(6.0, 25.0)
+    fat = draw.log_uniform(3.0, 45.0)
+    depth = draw.uniform(130.0, 250.0)
+    radius_u = depth / 2
+    radius_v = draw.uniform(0.8, 2.4) * radius_u
+    tilt = draw.normal(0.0, 0.25)
+    bu, bv = u - (front - gap + radius_u), v - draw.uniform(-40.0, 60.0)
+    bu, bv = torch.cos(tilt) * bu + torch.sin(tilt) * bv, -torch.sin(tilt) * bu + torch.cos(tilt) * bv
+    inside = _ellipse(bu, bv, radius_u, radius_v) + draw.uniform(0.0, 5.0) * draw.smooth(rows, columns, 5)
+
+    for _ in range(2):
+        reach = draw.uniform(60.0, 200.0)
+        way = draw.uniform(0.0, 2.0 * math.pi)
+        au, av = bu - reach * torch.cos(way), bv - reach * torch.sin(way) * 1.3
+        radius = draw.uniform(25.0, 60.0)
+        there = draw.chance(0.35)
+        canvas.paint(_ellipse(au, av, radius, radius * draw.uniform(0.7, 1.4)), Tissue.FAT, there)
+        inner = radius - draw.uniform(3.0, 20.0)
+        canvas.paint(_ellipse(au, av, inner, inner), Tissue.MUSCLE, there)
+        canvas.paint(_ellipse(au, av, 0.4 * inner, 0.4 * inner), Tissue.BONE, there)
+
+    canvas.paint(inside + wall + fat, Tissue.FAT)
+    canvas.paint(inside + wall + 0.3 * draw.smooth(rows, columns, 8), Tissue.MUSCLE)
+    ribs = torch.cos(bv * 2 * math.pi / draw.uniform(22.0, 38.0) + draw.uniform(0.0, 6.3))
+    canvas.paint(
+        torch.minimum(inside + 0.7 * wall, 0.35 * wall * ribs - 0.3 * wall), Tissue.BONE, draw.chance(0.6)
+    )
+    canvas.paint(inside, Tissue.LUNG)
+
+    # Abdomen: organs share the space below a curved diaphragm as cells of random centres.
+    slope, bend = draw.normal(0.0, 0.35), draw.uniform(-0.004, 0.004)
+    dome = v - (below + draw.uniform(-4.0, 25.0) + slope * u + bend * u**2)
+    dome = dome + draw.uniform(0.0, 4.0) * draw.smooth(rows, columns, 6)
+    abdomen = torch.minimum(dome, inside + wall * draw.uniform(0.0, 0.5))
+    canvas.paint(abdomen + 2.0, Tissue.FAT)
+    organs = (
+        Tissue.LIVER,
+        Tissue.LIVER,
+        Tissue.STOMACH,
+        Tissue.SPLEEN,
+        Tissue.BOWEL,
+        Tissue.FAT,
+        Tissue.FLUID,
+    )
+    centres = []
+    for _ in organs:
+        cu, cv = draw.uniform(-90.0, 120.0), below + draw.log_uniform(15.0, 140.0)
+        centres.append(((u - cu) ** 2 + (v - cv) ** 2).sqrt() * draw.log_uniform(0.7, 1.5))
+    away = torch.stack(centres, dim=1)
+    nearest = away.topk(2, dim=1, largest=False)
+    border = 0.5 * (nearest.values[:, 1] - nearest.values[:, 0]) - draw.uniform(0.0, 3.0)
+    for index, organ in enumerate(organs):
+        own = torch.where(nearest.indices[:, 0] == index, border, -border.abs() - 5.0)
+        canvas.paint(torch.minimum(abdomen, own), organ)
+
+    # Spine and what runs along it.
+    su = u - (front - gap + depth - draw.uniform(15.0, 45.0))
+    height = draw.uniform(22.0, 34.0)
+    beside = torch.minimum(draw.uniform(12.0, 18.0) - su.abs(), inside + wall)
+    there = draw.chance(0.6)
+    canvas.paint(beside, Tissue.MUSCLE, there)
+    vertebra = torch.cos(v * 2 * math.pi / height + draw.uniform(0.0, 6.3))
+    canvas.paint(torch.minimum(beside, 6.0 * (vertebra + 0.6)), Tissue.BONE, there)
+
+    for tissue, probability, low, high in (
+        (Tissue.VESSEL, 0.7, 7.0, 15.0),
+        (Tissue.VESSEL, 0.4, 4.0, 12.0),
+        (Tissue.MUSCLE, 0.4, 4.0, 10.0),
+        (Tissue.FAT, 0.4, 10.0, 30.0),
+        (Tissue.BOWEL, 0.3, 10.0, 35.0),
+        (Tissue.AIR, 0.3, 8.0, 25.0),
+    ):
+        radius = draw.log_uniform(low, high)
+        cu, cv = draw.uniform(-60.0, 100.0), draw.uniform(-90.0, 110.0)
+        shape = _ellipse(u - cu, v - cv, radius, radius * draw.log_uniform(0.6, 1.6))
+        canvas.paint(shape, tissue, draw.chance(probability))
+        canvas.paint(-(shape.abs() - 1.0), Tissue.MUSCLE, 0.5 * draw.chance(0.3 * probability))
+
+
+def make_anatomy(draw: Draw, rows: int, columns: int, pixel_mm: float) -> Anatomy:
+    """A batch of random slices of ``rows`` x ``columns`` pixels of ``pixel_mm``, from base to apex."""
+    u, v = _heart_coordinates(draw, rows, columns, pixel_mm)
+    level = draw.uniform(0.0, 1.0)
+    apical = ((level - 0.55) / 0.45).clamp(min=0.0)
+
+    # Left ventricle.
+    size = draw.log_uniform(24.0, 46.0) * (1.0 - 0.55 * apical)
+    stretch = draw.log_uniform(1.0, 1.35) ** 0.5
+    lean = draw.uniform(0.0, math.pi)
+    lu, lv = torch.cos(lean) * u + torch.sin(lean) * v, -torch.sin(lean) * u + torch.cos(lean) * v
+    lu, lv = lu * stretch, lv / stretch
+    radius = torch.sqrt(lu**2 + lv**2 + 1e-6)
+    angle = torch.atan2(lv, lu)
+    epi_radius = size * (1.0 + _harmonics(draw, angle, range(2, 6), 0.05))
+    wall = (draw.log_uniform(4.0, 15.0) * (1.0 + _harmonics(draw, angle, range(1, 5), 0.2))).clamp(3.0, 22.0)
+    wall = torch.minimum(wall, epi_radius * draw.uniform(0.45, 0.85))
+    epi = epi_radius - radius
+    endo = epi - wall
+
+    # Right ventricle: an ellipse that the left ventricle is pushed into from the side of the septum.
+    rv_u = size * draw.uniform(0.55, 1.1) * (1.0 - 0.3 * apical)
+    rv_v = size * draw.uniform(0.75, 1.35) * (1.0 - 0.2 * apical)
+    offset = -(size * 0.85 + rv_u * draw.uniform(0.15, 0.75))
+    rv = _ellipse(u - offset, v - size * draw.uniform(-0.35, 0.35), rv_u, rv_v)
+    rv = rv + draw.uniform(0.0, 2.5) * draw.smooth(rows, columns, 6)
+    rv_there = 1.0 - draw.chance(0.3) * (level > 0.85)
+    rv_wall = draw.uniform(1.5, 4.5)
+    front = offset - rv_u
+    below = size * draw.uniform(0.95, 1.2)
+
+    canvas = _Canvas(draw.n, rows, columns, pixel_mm, draw.device)
+    _paint_body(draw, canvas, u, v, front, below)
+
+    heart = torch.maximum(epi, torch.where(rv_there > 0, rv + rv_wall, torch.full_like(rv, -1e3)))
+    padding = draw.log_uniform(0.5, 12.0) * (1.0 + 0.6 * draw.smooth(rows, columns, 5)).clamp(min=0.0)
+    fluid = draw.chance(0.12) * draw.uniform(2.0, 12.0)
+    canvas.paint(heart + padding + fluid, Tissue.FAT, draw.chance(0.85))
+    canvas.paint(heart + fluid, Tissue.FLUID, (fluid > 0).float())
+
+    # Atria and great vessels beside the ventricles of a basal slice.
+    basal = (level < 0.2).float()
+    for _ in range(2):
+        way = draw.uniform(-2.2, 1.2)
+        reach = size * draw.uniform(1.1, 1.7)
+        blob = draw.uniform(10.0, 28.0)
+        shape = _ellipse(u - reach * torch.cos(way), v - reach * torch.sin(way), blob, blob * 0.8)
+        canvas.paint(shape + 2.0, Tissue.MUSCLE, basal * draw.chance(0.5))
+        canvas.paint(shape, Tissue.VESSEL, basal * draw.chance(0.6))
+
+    canvas.paint(rv + rv_wall, Tissue.MYOCARDIUM, rv_there)
+    rough = draw.uniform(0.0, 2.0) * draw.smooth(rows, columns, 24)
+    canvas.paint(rv + rough, Tissue.RV_BLOOD, rv_there)
+    canvas.paint(epi + 1.0, Tissue.FAT, draw.chance(0.4) * (rv < -2.0))
+    canvas.paint(epi, Tissue.MYOCARDIUM)
+
+    # Cavity: trabeculae roughen its border, papillary muscles stand in it; readers draw neither.
+    rough = draw.uniform(0.0, 1.5) * draw.smooth(rows, columns, 32).clamp(max=0.0)
+    canvas.paint(endo + rough, Tissue.LV_BLOOD)
+    for _ in range(3):
+        way = draw.uniform(0.0, 2.0 * math.pi)
+        thick = draw.uniform(1.5, 5.5)
+        inward = (size - wall.mean((1, 2), keepdim=True)).clamp(min=4.0) - thick * draw.uniform(0.3, 1.6)
+        pu, pv = lu - inward * torch.cos(way), lv - inward * torch.sin(way)
+        muscle = torch.minimum(_ellipse(pu, pv, thick, thick * draw.uniform(0.6, 1.3)), endo)
+        canvas.paint(muscle, Tissue.MYOCARDIUM, draw.chance(0.45) * draw.uniform(0.3, 1.0))
+
+    labels = (epi > 0).long() + (epi > 0).long() * (endo <= 0).long()
+    return Anatomy(canvas.fractions, labels, level[:, 0, 0])

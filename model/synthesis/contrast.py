@@ -1,0 +1,134 @@
+"""From tissue to pictures: maps as a fit gives them, weighted images, and contrasts no scanner makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+from model.synthesis.anatomy import Anatomy
+from model.synthesis.randomness import Draw
+from model.synthesis.tissues import Tissue, TissueValues, draw_tissue_values
+
+
+class Picture(IntEnum):
+    """What kind of image the network is shown."""
+
+    T1_MAP = 0
+    T1_MAP_POST = 1
+    T2_MAP = 2
+    MOLLI_IMAGE = 3
+    T2PREP_IMAGE = 4
+    RANDOM_CONTRAST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Share of each kind of picture in a batch; the shares are weights and need not sum to one."""
+
+    t1_map: float = 0.28
+    t1_map_post: float = 0.10
+    t2_map: float = 0.28
+    molli_image: float = 0.08
+    t2prep_image: float = 0.06
+    random_contrast: float = 0.20
+
+    def draw(self, draw: Draw) -> Tensor:
+        """Kind of every picture of a batch, int64 ``(n,)``."""
+        weights = torch.tensor(
+            [
+                self.t1_map,
+                self.t1_map_post,
+                self.t2_map,
+                self.molli_image,
+                self.t2prep_image,
+                self.random_contrast,
+            ],
+            device=draw.device,
+        )
+        return torch.multinomial(weights, draw.n, replacement=True, generator=draw.generator)
+
+
+def _random_values(draw: Draw) -> Tensor:
+    """Any grey for any tissue, but never the same for myocardium and the blood beside it, ``(n, tissues)``."""
+    values = torch.rand(draw.n, len(Tissue), generator=draw.generator, device=draw.device)
+    muscle = values[:, Tissue.MYOCARDIUM]
+    side = torch.where(torch.rand(draw.n, generator=draw.generator, device=draw.device) < 0.5, 1.0, -1.0)
+    side = torch.where(muscle < 0.3, 1.0, torch.where(muscle > 0.7, -1.0, side))
+    values[:, Tissue.LV_BLOOD] = muscle + side * draw.uniform(0.15, 0.6)[:, 0, 0]
+    same = draw.chance(0.7)[:, 0, 0]
+    values[:, Tissue.RV_BLOOD] = same * values[:, Tissue.LV_BLOOD] + (1.0 - same) * values[:, Tissue.RV_BLOOD]
+    return values
+
+
+def _inversion_recovery(draw: Draw, values: TissueValues) -> Tensor:
+    """Magnitude of every tissue at one random inversion time, Look-Locker saturation included."""
+    time = draw.log_uniform(90.0, 4000.0)[:, 0]
+    apparent = values.t1 * draw.uniform(0.75, 0.95)[:, 0]
+    return values.density * (1.0 - draw.uniform(1.75, 2.0)[:, 0] * torch.exp(-time / apparent))
+
+
+def _t2_preparation(draw: Draw, values: TissueValues) -> Tensor:
+    """Signal of every tissue after one random T2 preparation, bSSFP readout (T2/T1 weighting) included."""
+    time = draw.uniform(0.0, 70.0)[:, 0]
+    readout = 1.0 / (1.0 + 0.3 * values.t1 / values.t2 / 10.0)
+    return values.density * torch.exp(-time / values.t2) * readout
+
+
+def _texture(draw: Draw, image: Tensor, strength: Tensor) -> Tensor:
+    """Slow and fine relative variation within tissues."""
+    rows, columns = image.shape[-2:]
+    slow = draw.smooth(rows, columns, 6) + 0.7 * draw.smooth(rows, columns, 20)
+    return image * (1.0 + strength * slow).clamp(0.3, 2.0)
+
+
+def make_pictures(draw: Draw, anatomy: Anatomy, kinds: Tensor) -> Tensor:
+    """One picture of each slice in units of its kind (maps in ms), without noise of the receiver's kind.
+
+    Args:
+        draw: source of randomness.
+        anatomy: ``n`` slices.
+        kinds: :class:`Picture` of each, int64 ``(n,)``.
+
+    Returns:
+        float32 ``(n, rows, columns)``.
+    """
+    values = draw_tissue_values(draw, kinds == Picture.T1_MAP_POST)
+    stack = torch.stack(
+        [
+            values.t1,
+            values.t1,
+            values.t2,
+            _inversion_recovery(draw, values),
+            _t2_preparation(draw, values),
+            _random_values(draw),
+        ],
+        dim=1,
+    )
+    chosen = stack[torch.arange(draw.n, device=draw.device), kinds]
+    image = torch.einsum("nt,nthw->nhw", chosen, anatomy.fractions)
+    image = _texture(draw, image, draw.log_uniform(0.01, 0.12))
+
+    is_map = (kinds <= Picture.T2_MAP)[:, None, None]
+    signed = torch.where(is_map, image, image.abs())
+    return torch.where(is_map, _fit_noise(draw, anatomy, signed), signed)
+
+
+def _fit_noise(draw: Draw, anatomy: Anatomy, image: Tensor) -> Tensor:
+    """What noise makes of a map: mild in tissue, anything in lung and air, where nothing can be fitted."""
+    rows, columns = image.shape[-2:]
+    empty = anatomy.fractions[:, Tissue.AIR] + 0.85 * anatomy.fractions[:, Tissue.LUNG]
+    depth = (1.0 + 0.4 * draw.smooth(rows, columns, 3)).clamp(0.4, 2.0)
+    noisy = image * (1.0 + draw.log_uniform(0.015, 0.12) * depth * draw.white(rows, columns))
+
+    body = (image * (1.0 - empty)).mean((1, 2), keepdim=True) / (1.0 - empty).mean((1, 2), keepdim=True)
+    wild = body * draw.log_uniform(0.1, 2.5) * draw.white(rows, columns).abs() ** draw.uniform(0.5, 2.0)
+    rejected = draw.uniform(0.0, 1.0) > torch.rand(image.shape, generator=draw.generator, device=draw.device)
+    wild = torch.where(rejected & (draw.chance(0.7) > 0), torch.zeros_like(wild), wild)
+    # Some scanners mask the air outside the body; the lung keeps its noise.
+    masked = draw.chance(0.4) * (anatomy.fractions[:, Tissue.AIR] > 0.5)
+    wild = wild * (1.0 - masked)
+    share = ((empty - 0.4) / 0.3).clamp(0.0, 1.0)
+    return (1.0 - share) * noisy + share * wild

@@ -1,0 +1,98 @@
+"""What the synthetic body is made of, with relaxation times at 1.5 T.
+
+Means from the literature on healthy tissue (Kellman and Hansen 2014, J Cardiovasc Magn Reson 16:2;
+Bojorquez et al. 2017, Magn Reson Imaging 35:69; Stanisz et al. 2005, Magn Reson Med 54:507). The spread is
+wide on purpose: it covers patients, pathology, field strengths and sequences, not one healthy group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+from model.synthesis.randomness import Draw
+
+
+class Tissue(IntEnum):
+    """Index of a tissue in a stack of tissue fractions."""
+
+    AIR = 0
+    LUNG = 1
+    MYOCARDIUM = 2
+    LV_BLOOD = 3
+    RV_BLOOD = 4
+    VESSEL = 5
+    FAT = 6
+    MUSCLE = 7
+    LIVER = 8
+    SPLEEN = 9
+    STOMACH = 10
+    FLUID = 11
+    BONE = 12
+    BOWEL = 13
+
+
+@dataclass(frozen=True, slots=True)
+class Relaxation:
+    """Mean and relative spread of a tissue: T1 native and after contrast agent, T2 (ms), proton density."""
+
+    t1: float
+    t1_post: float
+    t2: float
+    density: float
+    spread: float
+
+
+RELAXATION: dict[Tissue, Relaxation] = {
+    Tissue.AIR: Relaxation(1000.0, 1000.0, 50.0, 0.0, 0.0),
+    Tissue.LUNG: Relaxation(1100.0, 600.0, 40.0, 0.08, 0.15),
+    Tissue.MYOCARDIUM: Relaxation(1020.0, 460.0, 50.0, 0.80, 0.10),
+    Tissue.LV_BLOOD: Relaxation(1600.0, 330.0, 190.0, 0.95, 0.12),
+    Tissue.RV_BLOOD: Relaxation(1560.0, 330.0, 160.0, 0.95, 0.15),
+    Tissue.VESSEL: Relaxation(1500.0, 330.0, 150.0, 0.95, 0.25),
+    Tissue.FAT: Relaxation(300.0, 280.0, 95.0, 0.90, 0.35),
+    Tissue.MUSCLE: Relaxation(950.0, 650.0, 40.0, 0.75, 0.12),
+    Tissue.LIVER: Relaxation(600.0, 380.0, 46.0, 0.75, 0.20),
+    Tissue.SPLEEN: Relaxation(1050.0, 430.0, 80.0, 0.85, 0.15),
+    Tissue.STOMACH: Relaxation(1200.0, 1000.0, 100.0, 0.85, 0.60),
+    Tissue.FLUID: Relaxation(2800.0, 2200.0, 300.0, 1.00, 0.25),
+    Tissue.BONE: Relaxation(500.0, 450.0, 70.0, 0.60, 0.40),
+    Tissue.BOWEL: Relaxation(900.0, 600.0, 70.0, 0.75, 0.50),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TissueValues:
+    """Relaxation times (ms) and proton density of every tissue of every examination, each ``(n, tissues)``."""
+
+    t1: Tensor
+    t2: Tensor
+    density: Tensor
+
+
+def draw_tissue_values(draw: Draw, post_contrast: Tensor) -> TissueValues:
+    """Values for a batch; ``post_contrast`` ``(n,)`` is True where contrast agent was given.
+
+    Blood of both ventricles is the same blood, so its T1 follows one draw; its T2 differs with flow.
+    """
+    table = torch.tensor(
+        [[r.t1, r.t1_post, r.t2, r.density, r.spread] for r in RELAXATION.values()], device=draw.device
+    )
+    t1_native, t1_post, t2, density, spread = table.unbind(dim=1)
+    n, tissues = draw.n, len(Tissue)
+
+    def factor() -> Tensor:
+        white = torch.randn(n, tissues, generator=draw.generator, device=draw.device)
+        return torch.exp(spread * white.clamp(-2.5, 2.5))
+
+    # One factor per examination stands for field strength, sequence and time after injection.
+    common = draw.log_uniform(0.85, 1.25)[:, 0]
+    t1 = torch.where(post_contrast[:, None], t1_post, t1_native) * factor() * common
+    blood = draw.normal(1.0, 0.03)[:, :, 0]
+    t1[:, Tissue.RV_BLOOD] = t1[:, Tissue.LV_BLOOD] * blood[:, 0]
+    t2 = t2 * factor() * draw.log_uniform(0.85, 1.2)[:, 0]
+    t2[:, Tissue.RV_BLOOD] = t2[:, Tissue.LV_BLOOD] * draw.uniform(0.4, 1.1)[:, 0, 0]
+    return TissueValues(t1, t2, (density * factor()).clamp(max=1.2))
