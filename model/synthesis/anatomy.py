@@ -1,8 +1,8 @@
 """Random short-axis anatomy: which tissue fills which part of each pixel, and where the myocardium is.
 
-Every structure is a signed distance (mm, positive inside) on a smoothly warped grid around the left ventricle,
-painted from back to front: body, lung, abdomen, vessels, heart. A pixel that a border crosses is shared in
-proportion, so partial volume is there from the start.
+Every structure is a signed distance (mm, positive inside) on a smoothly warped grid around the left
+ventricle, painted from back to front: body, lung, abdomen, vessels, heart. A pixel that a border crosses is
+shared in proportion, so partial volume is there from the start.
 
 Heart coordinates (mm): origin in the centre of the left ventricle, u away from the septum, v towards the
 diaphragm.
@@ -18,6 +18,16 @@ from torch import Tensor
 
 from model.synthesis.randomness import Draw
 from model.synthesis.tissues import Tissue
+
+_ORGANS = (
+    Tissue.LIVER,
+    Tissue.LIVER,
+    Tissue.STOMACH,
+    Tissue.SPLEEN,
+    Tissue.BOWEL,
+    Tissue.FAT,
+    Tissue.FLUID,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +97,16 @@ def _heart_coordinates(draw: Draw, rows: int, columns: int, pixel_mm: float) -> 
 
 
 def _paint_body(draw: Draw, canvas: _Canvas, u: Tensor, v: Tensor, front: Tensor, below: Tensor) -> None:
-    """Chest wall, lungs, abdomen, spine, arms; ``front`` is the u of the heart's front, ``below`` its lowest v."""
+    """Chest wall, lungs, abdomen, spine, arms.
+
+    Args:
+        draw: source of randomness.
+        canvas: what to paint on.
+        u: heart coordinate of every pixel, mm.
+        v: likewise.
+        front: u of the front of the heart, mm.
+        below: v of the lowest point of the heart, mm.
+    """
     rows, columns = u.shape[-2:]
     gap = draw.uniform(2.0, 30.0)
     wall = draw.log_uniform(6.0, 25.0)
@@ -125,23 +144,14 @@ def _paint_body(draw: Draw, canvas: _Canvas, u: Tensor, v: Tensor, front: Tensor
     dome = dome + draw.uniform(0.0, 4.0) * draw.smooth(rows, columns, 6)
     abdomen = torch.minimum(dome, inside + wall * draw.uniform(0.0, 0.5))
     canvas.paint(abdomen + 2.0, Tissue.FAT)
-    organs = (
-        Tissue.LIVER,
-        Tissue.LIVER,
-        Tissue.STOMACH,
-        Tissue.SPLEEN,
-        Tissue.BOWEL,
-        Tissue.FAT,
-        Tissue.FLUID,
-    )
     centres = []
-    for _ in organs:
+    for _ in _ORGANS:
         cu, cv = draw.uniform(-90.0, 120.0), below + draw.log_uniform(15.0, 140.0)
         centres.append(((u - cu) ** 2 + (v - cv) ** 2).sqrt() * draw.log_uniform(0.7, 1.5))
     away = torch.stack(centres, dim=1)
     nearest = away.topk(2, dim=1, largest=False)
     border = 0.5 * (nearest.values[:, 1] - nearest.values[:, 0]) - draw.uniform(0.0, 3.0)
-    for index, organ in enumerate(organs):
+    for index, organ in enumerate(_ORGANS):
         own = torch.where(nearest.indices[:, 0] == index, border, -border.abs() - 5.0)
         canvas.paint(torch.minimum(abdomen, own), organ)
 
@@ -169,10 +179,15 @@ def _paint_body(draw: Draw, canvas: _Canvas, u: Tensor, v: Tensor, front: Tensor
         canvas.paint(-(shape.abs() - 1.0), Tissue.MUSCLE, 0.5 * draw.chance(0.3 * probability))
 
 
-def make_anatomy(draw: Draw, rows: int, columns: int, pixel_mm: float) -> Anatomy:
-    """A batch of random slices of ``rows`` x ``columns`` pixels of ``pixel_mm``, from base to apex."""
+def make_anatomy(
+    draw: Draw, rows: int, columns: int, pixel_mm: float, fixed_level: float | None = None
+) -> Anatomy:
+    """A batch of random slices of ``rows`` x ``columns`` pixels of ``pixel_mm``.
+
+    Every slice has its own level between base (0) and apex (1), or all have ``fixed_level``.
+    """
     u, v = _heart_coordinates(draw, rows, columns, pixel_mm)
-    level = draw.uniform(0.0, 1.0)
+    level = draw.uniform(0.0, 1.0) if fixed_level is None else draw.uniform(fixed_level, fixed_level)
     apical = ((level - 0.55) / 0.45).clamp(min=0.0)
 
     # Left ventricle.

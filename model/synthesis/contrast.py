@@ -52,7 +52,7 @@ class Mix:
 
 
 def _random_values(draw: Draw) -> Tensor:
-    """Any grey for any tissue, but never the same for myocardium and the blood beside it, ``(n, tissues)``."""
+    """Any grey for any tissue, but never the same for myocardium and its blood, ``(n, tissues)``."""
     values = torch.rand(draw.n, len(Tissue), generator=draw.generator, device=draw.device)
     muscle = values[:, Tissue.MYOCARDIUM]
     side = torch.where(torch.rand(draw.n, generator=draw.generator, device=draw.device) < 0.5, 1.0, -1.0)

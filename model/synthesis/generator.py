@@ -33,7 +33,7 @@ class Batch:
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Zero mean and unit variance between the 1st and 99th percentile of each image ``(n, rows, columns)``."""
+    """Images ``(n, rows, columns)`` clipped at their 1st and 99th percentile, zero mean, unit variance."""
     flat = images.flatten(1)
     low, high = torch.quantile(flat, torch.tensor([0.01, 0.99], device=images.device), dim=1)[..., None]
     flat = flat.clamp(low, high)

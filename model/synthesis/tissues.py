@@ -66,7 +66,7 @@ RELAXATION: dict[Tissue, Relaxation] = {
 
 @dataclass(frozen=True, slots=True)
 class TissueValues:
-    """Relaxation times (ms) and proton density of every tissue of every examination, each ``(n, tissues)``."""
+    """Relaxation times (ms) and proton density by examination and tissue, each ``(n, tissues)``."""
 
     t1: Tensor
     t2: Tensor

@@ -1,0 +1,64 @@
+"""Synthetic slices: what every one of them must be, whatever the seed."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.synthesis.anatomy import make_anatomy
+from model.synthesis.examination import simulate_slice
+from model.synthesis.generator import make_batch, normalise
+from model.synthesis.randomness import Draw
+from model.synthesis.tissues import RELAXATION, Tissue
+
+
+@given(seed=st.integers(0, 2**31))
+@settings(max_examples=15, deadline=None)
+def test_tissue_shares_fill_every_pixel(seed: int) -> None:
+    anatomy = make_anatomy(Draw(2, torch.Generator().manual_seed(seed)), 96, 96, 1.5)
+    assert torch.allclose(anatomy.fractions.sum(dim=1), torch.ones(2, 96, 96), atol=1e-4)
+    assert anatomy.fractions.min() >= -1e-6
+
+
+@given(seed=st.integers(0, 2**31))
+@settings(max_examples=15, deadline=None)
+def test_labels_lie_on_their_tissue(seed: int) -> None:
+    anatomy = make_anatomy(Draw(4, torch.Generator().manual_seed(seed)), 128, 128, 1.5)
+    muscle = anatomy.fractions[:, Tissue.MYOCARDIUM][anatomy.labels == 2]
+    assert muscle.numel() > 0
+    assert muscle.mean() > 0.6
+    cavity = anatomy.labels == 1
+    inside = anatomy.fractions[:, Tissue.LV_BLOOD] + anatomy.fractions[:, Tissue.MYOCARDIUM]
+    assert inside[cavity].mean() > 0.95
+
+
+@given(seed=st.integers(0, 2**31))
+@settings(max_examples=15, deadline=None)
+def test_batches_are_finite_and_normalised(seed: int) -> None:
+    batch = make_batch(4, 96, torch.Generator().manual_seed(seed))
+    assert torch.isfinite(batch.images).all()
+    assert set(batch.labels.unique().tolist()) <= {0, 1, 2}
+    assert torch.allclose(batch.images.mean(dim=(1, 2)), torch.zeros(4), atol=1e-3)
+
+
+def test_seed_fixes_the_batch() -> None:
+    one, same, other = (make_batch(2, 96, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(one.images, same.images)
+    assert torch.equal(one.labels, same.labels)
+    assert not torch.equal(one.images, other.images)
+
+
+def test_constant_image_normalises_to_zero() -> None:
+    assert torch.equal(normalise(torch.full((1, 32, 32), 7.0)), torch.zeros(1, 32, 32))
+
+
+@pytest.mark.parametrize("level", [0.1, 0.5, 0.9])
+def test_simulated_slice_has_its_truth(level: float) -> None:
+    made = simulate_slice(3, size=128, level=level)
+    assert made.molli.shape == (8, 128, 128)
+    assert made.t2prep.shape == (3, 128, 128)
+    assert made.level == pytest.approx(level)
+    myocardium = made.labels == 2
+    assert myocardium.any()
+    true_t1 = float(torch.tensor(made.t1_ms[myocardium]).median())
+    assert true_t1 == pytest.approx(RELAXATION[Tissue.MYOCARDIUM].t1, rel=0.1)

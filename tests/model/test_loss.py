@@ -1,0 +1,36 @@
+"""The loss against Jaccard indices counted by hand."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from model.loss import jaccard_loss
+
+
+def certain(labels: torch.Tensor) -> torch.Tensor:
+    return 100.0 * functional.one_hot(labels, 3).movedim(-1, 1).float()
+
+
+def test_perfect_prediction_costs_nothing() -> None:
+    labels = torch.tensor([[[0, 1], [2, 2]]])
+    assert jaccard_loss(certain(labels), labels).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_counts_by_hand() -> None:
+    labels = torch.tensor([[[1, 1, 2, 2], [0, 0, 2, 2]]])
+    predicted = torch.tensor([[[1, 0, 2, 2], [0, 0, 2, 1]]])
+    cavity, myocardium = 1 / 3, 3 / 4
+    expected = 1 - (cavity + myocardium) / 2
+    assert jaccard_loss(certain(predicted), labels).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_background_counts_for_nothing() -> None:
+    labels = torch.zeros(1, 4, 4, dtype=torch.long)
+    labels[0, 1, 1] = 1
+    labels[0, 2, 2] = 2
+    predicted = torch.roll(labels, 1, dims=2)
+    predicted[0, 2, 2] = 2
+    small = jaccard_loss(certain(predicted), labels)
+    wide = functional.pad(labels, (4, 4))
+    large = jaccard_loss(certain(functional.pad(predicted, (4, 4))), wide)
+    assert small.item() == pytest.approx(large.item(), abs=1e-6)
