@@ -2,7 +2,7 @@
 
 
 class MyostreamError(Exception):
-    """Base of all errors whose cause lies outside the program; the message says what, where and what to do."""
+    """Base of all errors whose cause lies outside the program; it says what, where and what to do."""
 
 
 class ProtocolError(MyostreamError):
@@ -14,4 +14,4 @@ class ConfigurationError(MyostreamError):
 
 
 class SeriesError(MyostreamError):
-    """Images do not form a mapping series that can be fitted (missing times, too few images, mixed shapes)."""
+    """Images do not form a mapping series that can be fitted (missing times, too few, mixed shapes)."""

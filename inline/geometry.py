@@ -40,14 +40,17 @@ class SliceGeometry:
     def to_patient(self, points: FloatArray) -> FloatArray:
         """Patient coordinates ``(n, 3)`` in mm of pixel coordinates ``(n, 2)``."""
         rows, columns = self.shape
-        # MRD, like the FFT, puts the centre of the field of view on pixel N/2, not between two pixels.
+        # Gadgetron's DICOM writer puts the centre of the first pixel half a field of view before the
+        # position, so the position lies on pixel N/2, where the FFT has its centre.
         offset = (np.asarray(points, dtype=np.float64) - (columns / 2, rows / 2)) * self.spacing
         basis = np.array([self.row_direction, self.column_direction])
-        return np.asarray(self.position) + offset @ basis
+        patient: FloatArray = np.asarray(self.position) + offset @ basis
+        return patient
 
     def to_pixels(self, points: FloatArray) -> FloatArray:
         """Pixel coordinates ``(n, 2)`` of patient points ``(n, 3)`` in mm, projected onto the slice."""
         rows, columns = self.shape
         basis = np.array([self.row_direction, self.column_direction])
         offset = (np.asarray(points, dtype=np.float64) - np.asarray(self.position)) @ basis.T
-        return offset / self.spacing + (columns / 2, rows / 2)
+        pixels: FloatArray = offset / self.spacing + (columns / 2, rows / 2)
+        return pixels

@@ -3,3 +3,122 @@
 An :class:`Image` keeps the sender's bytes (header, attribute string, pixels), so that passing it on gives
 the same bytes again whatever is in them.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inline.errors import ProtocolError
+from inline.mrd.image_header import DATA_TYPES, ImageHeader
+from inline.mrd.meta import Meta, MetaValue, format_meta, parse_meta
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """Names the configuration that the client wants (id 1)."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigText:
+    """The configuration itself (id 2); Gadgetron sends its XML here."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The XML header of the measurement (id 3)."""
+
+    xml: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Nothing more comes from this side (id 4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text for a person, or JSON parameters for a program (id 5)."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acquisition:
+    """One readout of k-space (id 1008), not decoded: its header, trajectory and samples as they came."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Waveform:
+    """Physiological signals (id 1026), not decoded: header and samples as they came."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image (id 1022).
+
+    Attributes:
+        header: the fixed header.
+        attributes: the attribute string as it came.
+        data: the pixels as they came, channel by channel, little-endian.
+    """
+
+    header: ImageHeader
+    attributes: bytes
+    data: bytes
+
+    @classmethod
+    def from_pixels(
+        cls, pixels: NDArray[np.generic], header: ImageHeader, meta: Mapping[str, MetaValue] | None = None
+    ) -> Self:
+        """An image of pixels ``(channels, z, y, x)`` whose size and type are written into ``header``.
+
+        Raises:
+            ProtocolError: MRD has no such pixel type.
+        """
+        if pixels.ndim != 4:
+            raise ValueError(f"pixels must be (channels, z, y, x), not of shape {pixels.shape}")
+        little = pixels.dtype.newbyteorder("<")
+        data_type = next((number for number, dtype in DATA_TYPES.items() if dtype == little), None)
+        if data_type is None:
+            raise ProtocolError(f"MRD images have no pixel type {pixels.dtype}; convert the pixels first")
+        channels, partitions, rows, columns = pixels.shape
+        attributes = format_meta(meta) if meta else b""
+        full = replace(
+            header,
+            data_type=data_type,
+            matrix_size=(columns, rows, partitions),
+            channels=channels,
+            attribute_string_len=len(attributes),
+        )
+        return cls(full, attributes, np.ascontiguousarray(pixels, dtype=little).tobytes())
+
+    @property
+    def pixels(self) -> NDArray[np.generic]:
+        """The pixels ``(channels, z, y, x)``, read-only."""
+        columns, rows, partitions = self.header.matrix_size
+        flat = np.frombuffer(self.data, dtype=DATA_TYPES[self.header.data_type])
+        return flat.reshape(self.header.channels, partitions, rows, columns)
+
+    def meta(self) -> Meta:
+        """The meta attributes.
+
+        Raises:
+            ProtocolError: they cannot be read; the image as such is still good to pass on.
+        """
+        return parse_meta(self.attributes)
+
+
+Message = ConfigFile | ConfigText | Header | Close | Text | Acquisition | Image | Waveform

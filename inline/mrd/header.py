@@ -1,0 +1,86 @@
+"""The parts of the XML header that mapping needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+from xml.etree import ElementTree
+
+from inline.errors import ProtocolError
+
+_FORBIDDEN: Final = ("<!DOCTYPE", "<!ENTITY")
+COUNTERS: Final = ("slice", "contrast", "set", "repetition", "phase", "average")
+"""Counters of an image header that the header's encoding limits bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementHeader:
+    """What the header says; anything may be missing.
+
+    Attributes:
+        protocol_name: name of the protocol, or empty.
+        series_description: description of the series, or empty.
+        field_strength: tesla, or 0 where not stated.
+        inversion_times_ms: ``sequenceParameters/TI``.
+        echo_times_ms: ``sequenceParameters/TE``.
+        maxima: largest value of each counter of :data:`COUNTERS` that the encoding limits state.
+        parameters: user parameters (long, double and string) by name, as text.
+    """
+
+    protocol_name: str = ""
+    series_description: str = ""
+    field_strength: float = 0.0
+    inversion_times_ms: tuple[float, ...] = ()
+    echo_times_ms: tuple[float, ...] = ()
+    maxima: dict[str, int] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
+
+
+def parse_header(xml: str) -> MeasurementHeader:
+    """Read a header, of any namespace or none, however incomplete.
+
+    Raises:
+        ProtocolError: it is not XML, or it declares entities.
+    """
+    if any(word in xml for word in _FORBIDDEN):
+        raise ProtocolError("the MRD header declares a document type; send a plain ISMRMRD header")
+    try:
+        root = ElementTree.fromstring(xml)
+    except (ElementTree.ParseError, ValueError) as error:
+        raise ProtocolError(f"the MRD header is not readable XML: {error}") from error
+    for element in root.iter():
+        element.tag = element.tag.rsplit("}", 1)[-1]
+
+    def text(path: str) -> str:
+        return (root.findtext(path) or "").strip()
+
+    def numbers(path: str) -> tuple[float, ...]:
+        found = (_number(element.text) for element in root.findall(path))
+        return tuple(value for value in found if value is not None)
+
+    maxima = {}
+    for counter in COUNTERS:
+        value = _number(root.findtext(f"encoding/encodingLimits/{counter}/maximum"))
+        if value is not None:
+            maxima[counter] = int(value)
+    parameters = {}
+    for kind in ("Long", "Double", "String"):
+        for element in root.findall(f"userParameters/userParameter{kind}"):
+            parameters[(element.findtext("name") or "").strip()] = (element.findtext("value") or "").strip()
+    return MeasurementHeader(
+        protocol_name=text("measurementInformation/protocolName"),
+        series_description=text("measurementInformation/seriesDescription"),
+        field_strength=_number(text("acquisitionSystemInformation/systemFieldStrength_T")) or 0.0,
+        inversion_times_ms=numbers("sequenceParameters/TI"),
+        echo_times_ms=numbers("sequenceParameters/TE"),
+        maxima=maxima,
+        parameters=parameters,
+    )
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if abs(value) < 1e9 else None

@@ -1,0 +1,47 @@
+"""The XML header as the ``ismrmrd`` package and real senders write it."""
+
+import ismrmrd
+import pytest
+
+from inline.errors import ProtocolError
+from inline.mrd.header import MeasurementHeader, parse_header
+
+
+def test_header_of_the_package() -> None:
+    xsd = ismrmrd.xsd
+    header = xsd.ismrmrdHeader(
+        measurementInformation=xsd.measurementInformationType(
+            patientPosition=xsd.patientPositionType.HFS, protocolName="MOLLI_5(3)3_base"
+        ),
+        acquisitionSystemInformation=xsd.acquisitionSystemInformationType(systemFieldStrength_T=1.5),
+        sequenceParameters=xsd.sequenceParametersType(TI=[100.0, 180.5], TE=[1.1]),
+        userParameters=xsd.userParametersType(
+            userParameterDouble=[xsd.userParameterDoubleType("T2PrepDuration_0", 25.0)],
+            userParameterLong=[xsd.userParameterLongType("count", 3)],
+        ),
+    )
+    limits = xsd.encodingLimitsType(slice=xsd.limitType(0, 2, 0), set=xsd.limitType(0, 7, 0))
+    space = xsd.encodingSpaceType(xsd.matrixSizeType(4, 4, 1), xsd.fieldOfViewMm(4, 4, 1))
+    header.encoding.append(xsd.encodingType(space, space, limits, xsd.trajectoryType("cartesian")))
+    parsed = parse_header(header.toXML())
+    assert parsed.protocol_name == "MOLLI_5(3)3_base"
+    assert parsed.field_strength == 1.5
+    assert parsed.inversion_times_ms == (100.0, 180.5)
+    assert parsed.echo_times_ms == (1.1,)
+    assert parsed.maxima == {"slice": 2, "set": 7}
+    assert parsed.parameters == {"T2PrepDuration_0": "25.0", "count": "3"}
+
+
+def test_nearly_empty_header() -> None:
+    assert parse_header("<ismrmrdHeader/>") == MeasurementHeader()
+
+
+def test_numbers_that_are_none_are_left_out() -> None:
+    xml = "<h><sequenceParameters><TI>abc</TI><TI>5</TI><TI/><TI>nan</TI></sequenceParameters></h>"
+    assert parse_header(xml).inversion_times_ms == (5.0,)
+
+
+@pytest.mark.parametrize("xml", ["Dummy XML header", "", "<a>", '<!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>'])
+def test_what_is_not_a_header(xml: str) -> None:
+    with pytest.raises(ProtocolError):
+        parse_header(xml)

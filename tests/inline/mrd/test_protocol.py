@@ -1,0 +1,269 @@
+"""The codec against the bytes of the ``ismrmrd`` package, and against any split of them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import struct
+from typing import Any
+
+import ismrmrd
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from inline.errors import ProtocolError
+from inline.mrd.image_header import DATA_TYPES, ImageHeader
+from inline.mrd.messages import (
+    Acquisition,
+    Close,
+    ConfigFile,
+    ConfigText,
+    Header,
+    Image,
+    Message,
+    Text,
+    Waveform,
+)
+from inline.mrd.protocol import Decoder, Limits, encode
+
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=50)
+
+
+def decode(data: bytes) -> list[Message]:
+    return list(Decoder().receive(data))
+
+
+def package_bytes(thing: Any, number: int) -> bytes:
+    """The message as Python MRD clients send it: identifier, then what the package serialises."""
+    stream = io.BytesIO()
+    thing.serialize_into(stream.write)
+    return struct.pack("<H", number) + stream.getvalue()
+
+
+@st.composite
+def headers(draw: st.DrawFn) -> ImageHeader:
+    u16, u32 = st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1)
+    real = st.floats(width=32, allow_nan=False)
+    triple = st.tuples(real, real, real)
+    return ImageHeader(
+        flags=draw(st.integers(0, 2**64 - 1)),
+        measurement_uid=draw(u32),
+        field_of_view=draw(triple),
+        position=draw(triple),
+        read_dir=draw(triple),
+        phase_dir=draw(triple),
+        slice_dir=draw(triple),
+        slice=draw(u16),
+        contrast=draw(u16),
+        set=draw(u16),
+        acquisition_time_stamp=draw(u32),
+        physiology_time_stamp=(draw(u32), draw(u32), draw(u32)),
+        image_type=draw(st.integers(1, 6)),
+        image_index=draw(u16),
+        image_series_index=draw(u16),
+        user_int=tuple(draw(st.integers(-(2**31), 2**31 - 1)) for _ in range(8)),
+        user_float=tuple(draw(real) for _ in range(8)),
+    )
+
+
+@st.composite
+def images(draw: st.DrawFn) -> Image:
+    dtype = draw(st.sampled_from(list(DATA_TYPES.values())))
+    shape = draw(hnp.array_shapes(min_dims=4, max_dims=4, min_side=1, max_side=4))
+    raw = draw(st.binary(min_size=int(np.prod(shape)) * dtype.itemsize, max_size=int(np.prod(shape)) * 16))
+    pixels = np.frombuffer(raw[: int(np.prod(shape)) * dtype.itemsize], dtype=dtype).reshape(shape)
+    names = st.text("abcXYZ_", min_size=1, max_size=8)
+    values = st.lists(st.text("abc <&>\"'é0123", max_size=8), min_size=1, max_size=3).map(tuple)
+    meta = draw(st.dictionaries(names, values, max_size=3))
+    return Image.from_pixels(pixels, draw(headers()), meta)
+
+
+@st.composite
+def raw_messages(draw: st.DrawFn) -> Message:
+    if draw(st.booleans()):
+        waveform = ismrmrd.Waveform.from_array(np.arange(draw(st.integers(1, 20)), dtype=np.uint32)[None])
+        return Waveform(package_bytes(waveform, 0)[2:])
+    samples = np.ones((draw(st.integers(1, 3)), draw(st.integers(1, 8))), np.complex64)
+    trajectory = np.zeros((samples.shape[1], draw(st.integers(1, 3))), np.float32)
+    return Acquisition(package_bytes(ismrmrd.Acquisition.from_array(samples, trajectory), 0)[2:])
+
+
+MESSAGES = st.one_of(
+    st.builds(ConfigFile, TEXT),
+    st.builds(ConfigText, TEXT),
+    st.builds(Header, TEXT),
+    st.builds(Text, TEXT),
+    images(),
+    raw_messages(),
+)
+
+
+@given(st.lists(MESSAGES, max_size=6), st.data())
+@settings(max_examples=80, deadline=None)
+def test_any_split_gives_the_same_messages(messages: list[Message], data: st.DataObject) -> None:
+    stream = b"".join(encode(message) for message in messages) + encode(Close())
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=12)))
+    decoder = Decoder()
+    received: list[Message] = []
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        received.extend(decoder.receive(stream[start:end]))
+    assert received == [*messages, Close()]
+    assert decoder.closed
+    assert decoder.at_boundary
+    assert b"".join(encode(message) for message in received) == stream
+
+
+PACKAGE_TYPES = [dtype for number, dtype in DATA_TYPES.items() if number != 4]
+
+
+@pytest.mark.parametrize("dtype", PACKAGE_TYPES, ids=str)
+@pytest.mark.parametrize("shape", [(1, 1, 3, 5), (4, 1, 3, 5), (2, 6, 3, 5)], ids=str)
+def test_images_of_the_package_are_read(dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    pixels = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    theirs = ismrmrd.Image.from_array(pixels, transpose=False)
+    theirs.image_series_index, theirs.slice, theirs.position = 7, 3, (1.5, -2.5, 9.0)
+    theirs.user_float[2] = 4.25
+    theirs.attribute_string = ismrmrd.Meta({"DataRole": "Image", "TI": ["100.5", "180"]}).serialize()
+    data = package_bytes(theirs, 1022)
+    (ours,) = decode(data)
+    assert isinstance(ours, Image)
+    np.testing.assert_array_equal(ours.pixels, pixels)
+    assert ours.header.image_series_index == 7
+    assert ours.header.slice == 3
+    assert ours.header.position == (1.5, -2.5, 9.0)
+    assert ours.header.user_float[2] == 4.25
+    assert ours.meta() == {"DataRole": ("Image",), "TI": ("100.5", "180")}
+    assert encode(ours) == data
+
+
+@pytest.mark.parametrize("dtype", PACKAGE_TYPES, ids=str)
+def test_the_package_reads_our_images(dtype: np.dtype[Any]) -> None:
+    pixels = np.arange(2 * 3 * 5).reshape(2, 1, 3, 5).astype(dtype)
+    header = ImageHeader(
+        slice=2, image_index=11, user_int=(1, -2, 3, 4, 5, 6, 7, 8), phase_dir=(0.0, 0.6, 0.8)
+    )
+    ours = Image.from_pixels(pixels, header, {"T1": 1000, "ROI_endo": ["1.0", "2.0"]})
+    theirs = ismrmrd.Image.deserialize_from(io.BytesIO(encode(ours)[2:]).read)
+    np.testing.assert_array_equal(theirs.data, pixels)
+    assert (theirs.slice, theirs.image_index, list(theirs.user_int)) == (2, 11, [1, -2, 3, 4, 5, 6, 7, 8])
+    assert list(theirs.phase_dir) == pytest.approx([0.0, 0.6, 0.8])
+    assert dict(ismrmrd.Meta.deserialize(theirs.attribute_string)) == {
+        "T1": "1000",
+        "ROI_endo": ["1.0", "2.0"],
+    }
+
+
+def test_header_layout_is_the_packages() -> None:
+    names = [name for name, _ in ismrmrd.ImageHeader._fields_]
+    assert names == list(ImageHeader.__slots__)
+    header = ismrmrd.ImageHeader()
+    ctypes.memmove(ctypes.addressof(header), bytes(range(198)), 198)
+    ours = ImageHeader.unpack(bytes(range(198)))
+    for name in names:
+        theirs = getattr(header, name)
+        expected = tuple(theirs) if hasattr(theirs, "__len__") else theirs
+        np.testing.assert_equal(getattr(ours, name), expected, err_msg=name)
+
+
+def test_four_byte_integers_as_in_the_c_library() -> None:
+    pixels = np.array([[[[-(2**31), 2**31 - 1]]]], dtype=np.int32)
+    image = Image.from_pixels(pixels, ImageHeader())
+    assert image.header.data_type == 4
+    assert len(image.data) == 8
+    assert decode(encode(image)) == [image]
+
+
+@pytest.mark.parametrize(
+    ("thing", "number", "kind"),
+    [
+        (ismrmrd.Acquisition.from_array(np.ones((3, 16), np.complex64)), 1008, Acquisition),
+        (
+            ismrmrd.Acquisition.from_array(np.ones((2, 8), np.complex64), np.ones((8, 3), np.float32)),
+            1008,
+            Acquisition,
+        ),
+        (ismrmrd.Waveform.from_array(np.ones((4, 9), np.uint32)), 1026, Waveform),
+    ],
+)
+def test_raw_messages_of_the_package_pass_unchanged(thing: Any, number: int, kind: type) -> None:
+    data = package_bytes(thing, number)
+    (message, close) = decode(data + encode(Close()))
+    assert isinstance(message, kind)
+    assert close == Close()
+    assert encode(message) == data
+
+
+def test_texts_with_and_without_their_nul() -> None:
+    for body in (b"hello", b"hello\0", b"hello\0\0rest"):
+        assert decode(struct.pack("<HI", 5, len(body)) + body) == [Text("hello")]
+
+
+@given(st.binary(max_size=600))
+@settings(max_examples=200, deadline=None)
+def test_garbage_raises_nothing_but_protocol_errors(data: bytes) -> None:
+    try:
+        for message in decode(data):
+            if isinstance(message, Image):
+                message.meta()
+    except ProtocolError:
+        pass
+
+
+@given(st.binary(min_size=198, max_size=198))
+@settings(max_examples=100, deadline=None)
+def test_any_image_header_is_refused_or_waits(head: bytes) -> None:
+    with contextlib.suppress(ProtocolError):
+        assert decode(struct.pack("<H", 1022) + head + b"\0" * 8) in (
+            [],
+            [Image(ImageHeader.unpack(head), b"", b"")],
+        )
+
+
+def test_limits_are_kept_before_the_bytes_come() -> None:
+    limits = Limits(text_bytes=10, attribute_bytes=10, pixel_bytes=10, raw_bytes=400)
+    wide = ImageHeader(matrix_size=(60000, 60000, 60000), channels=60000).pack()
+    small = ImageHeader(matrix_size=(1, 1, 1)).pack()
+    acquisition = bytearray(340)
+    struct.pack_into("<H2xH", acquisition, 34, 100, 100)
+    for number, body, what in (
+        (3, struct.pack("<I", 11), "header"),
+        (1022, wide, "image of"),
+        (1022, small + struct.pack("<Q", 2**63), "attribute"),
+        (1008, bytes(acquisition), "acquisition"),
+    ):
+        with pytest.raises(ProtocolError, match=what):
+            list(Decoder(limits).receive(struct.pack("<H", number) + body))
+
+
+def test_unknown_identifier_is_named() -> None:
+    with pytest.raises(ProtocolError, match="20304"):
+        decode(b"POST / HTTP/1.1")
+
+
+def test_nothing_may_follow_the_close() -> None:
+    with pytest.raises(ProtocolError, match="after the close"):
+        decode(encode(Close()) + encode(Close()))
+
+
+def test_a_cut_connection_is_seen() -> None:
+    decoder = Decoder()
+    assert list(decoder.receive(encode(Text("abc"))[:-1])) == []
+    assert not decoder.at_boundary
+
+
+def test_configuration_name_must_fit() -> None:
+    with pytest.raises(ProtocolError, match="at most 1023"):
+        encode(ConfigFile("x" * 1024))
+
+
+@pytest.mark.parametrize("attributes", [b"<broken", b'<!DOCTYPE a [<!ENTITY b "c">]><a/>', b"\xff\xfe\x00"])
+def test_unreadable_attributes_still_pass(attributes: bytes) -> None:
+    image = Image(ImageHeader(matrix_size=(1, 1, 1)), attributes, b"\0" * 4)
+    (back,) = decode(encode(image))
+    assert back == image
+    with pytest.raises(ProtocolError):
+        image.meta()
