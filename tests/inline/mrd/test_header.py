@@ -14,15 +14,27 @@ def test_header_of_the_package() -> None:
             patientPosition=xsd.patientPositionType.HFS, protocolName="MOLLI_5(3)3_base"
         ),
         acquisitionSystemInformation=xsd.acquisitionSystemInformationType(systemFieldStrength_T=1.5),
+        experimentalConditions=xsd.experimentalConditionsType(H1resonanceFrequency_Hz=63000000),
         sequenceParameters=xsd.sequenceParametersType(TI=[100.0, 180.5], TE=[1.1]),
         userParameters=xsd.userParametersType(
-            userParameterDouble=[xsd.userParameterDoubleType("T2PrepDuration_0", 25.0)],
-            userParameterLong=[xsd.userParameterLongType("count", 3)],
+            userParameterDouble=[xsd.userParameterDoubleType(name="T2PrepDuration_0", value=25.0)],
+            userParameterLong=[xsd.userParameterLongType(name="count", value=3)],
         ),
     )
-    limits = xsd.encodingLimitsType(slice=xsd.limitType(0, 2, 0), set=xsd.limitType(0, 7, 0))
-    space = xsd.encodingSpaceType(xsd.matrixSizeType(4, 4, 1), xsd.fieldOfViewMm(4, 4, 1))
-    header.encoding.append(xsd.encodingType(space, space, limits, xsd.trajectoryType("cartesian")))
+    limits = xsd.encodingLimitsType(
+        slice=xsd.limitType(minimum=0, maximum=2, center=0), set=xsd.limitType(minimum=0, maximum=7, center=0)
+    )
+    space = xsd.encodingSpaceType(
+        matrixSize=xsd.matrixSizeType(x=4, y=4, z=1), fieldOfView_mm=xsd.fieldOfViewMm(x=4, y=4, z=1)
+    )
+    header.encoding.append(
+        xsd.encodingType(
+            encodedSpace=space,
+            reconSpace=space,
+            encodingLimits=limits,
+            trajectory=xsd.trajectoryType("cartesian"),
+        )
+    )
     parsed = parse_header(header.toXML())
     assert parsed.protocol_name == "MOLLI_5(3)3_base"
     assert parsed.field_strength == 1.5

@@ -1,0 +1,104 @@
+"""How fast the fits are, and how close to scipy's optimum: ``python -m bench.fits``."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from scipy.optimize import curve_fit
+
+from bench.machine import describe_machine
+from bench.simulated_pixels import Pixels, molli_pixels, scipy_t1, scipy_t2, t2_pixels
+from inline.mapping.molli import molli_map
+from inline.mapping.parametric_map import ParametricMap
+from inline.mapping.t2prep import t2_map
+
+Fit = Callable[[NDArray[np.float32], NDArray[np.float64]], ParametricMap]
+SIDE = 256
+
+
+def _milliseconds(fit: Fit, pixels: Pixels, repeats: int = 9) -> float:
+    """Median time of a fit of a whole image of 256 x 256 pixels, after one run to warm up."""
+    images = pixels.signal.reshape(-1, SIDE, SIDE)
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        fit(images, pixels.times_ms)
+        times.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(times[1:])
+
+
+def _curve_fit_milliseconds(pixels: Pixels, count: int) -> float:
+    """Time that ``curve_fit`` takes for one pixel, knowing the polarity and starting at the truth, ms."""
+    inversion = len(pixels.times_ms) > 3
+    t = pixels.times_ms
+    start = time.perf_counter()
+    for index in range(count):
+        y = pixels.signal[:, index].astype(float)
+        truth = pixels.truth_ms[index]
+        if inversion:
+            y = np.where(t < truth * np.log(2.0), -y, y)
+            curve_fit(lambda t, a, b, s: a - b * np.exp(-t / s), t, y, p0=(400.0, 800.0, truth), maxfev=2000)
+        else:
+            curve_fit(lambda t, c, s: c * np.exp(-t / s), t, y, p0=(400.0, truth), maxfev=2000)
+    return 1e3 * (time.perf_counter() - start) / count
+
+
+def _agreement(fit: Fit, reference: Callable[..., float], pixels: Pixels) -> dict[str, float]:
+    """Differences from scipy's optimum, pixel by pixel."""
+    ours = fit(pixels.signal[:, None, :], pixels.times_ms).values_ms[0]
+    theirs = np.array([reference(signal, pixels.times_ms) for signal in pixels.signal.T])
+    apart = np.abs(ours - theirs)
+    return {
+        "pixels": len(theirs),
+        "within_0.5_ms": float((apart <= 0.5).mean()),
+        "largest_ms": float(apart.max()),
+        "p99.9_ms": float(np.quantile(apart, 0.999)),
+    }
+
+
+def main(
+    json_file: Annotated[Path | None, typer.Option("--json", help="also write the figures here")] = None,
+    pixels: Annotated[int, typer.Option(help="simulated pixels compared with scipy, for each fit")] = 5000,
+) -> None:
+    """Time the fits of 256 x 256 images beside scipy's curve_fit, and compare both optima."""
+    cases: dict[str, tuple[Fit, Callable[..., float], Callable[[int, int], Pixels]]] = {
+        "T1, 8 images": (molli_map, scipy_t1, lambda n, seed: molli_pixels(n, 8, seed)),
+        "T1, 11 images": (molli_map, scipy_t1, lambda n, seed: molli_pixels(n, 11, seed)),
+        "T2, 3 images": (t2_map, scipy_t2, t2_pixels),
+    }
+    table = Table(title=f"Fits of {SIDE} x {SIDE} pixels, {torch.get_num_threads()} threads")
+    for column in ("fit", "whole map, ms", "curve_fit, ms a pixel", "faster", "within 0.5 ms", "largest, ms"):
+        table.add_column(column, justify="right")
+    report: dict[str, object] = {"machine": describe_machine()}
+    for name, (fit, reference, make) in cases.items():
+        ours = _milliseconds(fit, make(SIDE * SIDE, 1))
+        theirs = _curve_fit_milliseconds(make(300, 2), 300)
+        ratio = theirs * SIDE * SIDE / ours
+        agreement = _agreement(fit, reference, make(pixels, 3))
+        report[name] = {"map_ms": ours, "curve_fit_ms_per_pixel": theirs, "ratio": ratio, **agreement}
+        table.add_row(
+            name,
+            f"{ours:.1f}",
+            f"{theirs:.3f}",
+            f"{ratio:.0f} x",
+            f"{100 * agreement['within_0.5_ms']:.2f} %",
+            f"{agreement['largest_ms']:.3f}",
+        )
+    Console().print(table)
+    if json_file is not None:
+        json_file.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)

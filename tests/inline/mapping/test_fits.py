@@ -1,0 +1,157 @@
+"""The fits against scipy's optimum, analytic signals and invariances."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.optimize import curve_fit
+
+from bench.simulated_pixels import molli_pixels, molli_times, scipy_t1, scipy_t2, t2_pixels
+from inline.mapping.molli import fit_molli, molli_map
+from inline.mapping.t2prep import fit_t2prep, t2_map
+
+
+@pytest.mark.parametrize("images", [8, 11])
+def test_t1_is_scipys_optimum(images: int) -> None:
+    pixels = molli_pixels(120, images, seed=images)
+    ours = molli_map(pixels.signal[:, None], pixels.times_ms).values_ms[0]
+    theirs = np.array([scipy_t1(signal, pixels.times_ms) for signal in pixels.signal.T])
+    np.testing.assert_allclose(ours, theirs, atol=0.5)
+
+
+def test_t2_is_scipys_optimum() -> None:
+    pixels = t2_pixels(500, seed=5)
+    ours = t2_map(pixels.signal[:, None], pixels.times_ms).values_ms[0]
+    theirs = np.array([scipy_t2(signal, pixels.times_ms) for signal in pixels.signal.T])
+    np.testing.assert_allclose(ours, theirs, atol=0.5)
+
+
+SCHEMES = {
+    "5(3)3": molli_times(8),
+    "4(1)3(1)2": np.array([100, 1000, 1900, 2800, 180, 1080, 1980, 260, 1160.0]),
+    "3(3)5": np.array([100, 1000, 1900, 180, 1080, 1980, 2880, 3780.0]),
+    "3(3)3(3)5": np.array([100, 1000, 1900, 180, 1080, 1980, 260, 1160, 2060, 2960, 3860.0]),
+}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_noise_free_t1_is_recovered(scheme: str) -> None:
+    times = SCHEMES[scheme]
+    t1 = np.linspace(150.0, 2500.0, 400)
+    ratio = 1.9
+    signal = np.abs(300.0 * (1.0 - ratio * np.exp(-times[:, None] * (ratio - 1.0) / t1)))
+    fit = molli_map(signal[:, None].astype(np.float32), times)
+    assert not fit.failed.any()
+    np.testing.assert_allclose(fit.values_ms[0], t1, rtol=2e-4)
+    assert fit.r_squared.min() > 0.9999
+    assert fit.sd_ms.max() < 1.0
+
+
+def test_noise_free_t2_is_recovered() -> None:
+    times, t2 = np.array([0.0, 25.0, 55.0]), np.linspace(10.0, 400.0, 200)
+    fit = t2_map((700.0 * np.exp(-times[:, None] / t2))[:, None].astype(np.float32), times)
+    assert not fit.failed.any()
+    np.testing.assert_allclose(fit.values_ms[0], t2, rtol=2e-4)
+
+
+def test_polarity_and_parameters_are_those_simulated() -> None:
+    times = torch.tensor(SCHEMES["5(3)3"])
+    t1, ratio = 1000.0, 1.9
+    clean = 300.0 * (1.0 - ratio * torch.exp(-times * (ratio - 1.0) / t1))
+    fit = fit_molli(clean.abs()[:, None], times)
+    assert fit.negative.item() == int((clean < 0).sum())
+    assert fit.a.item() == pytest.approx(300.0, rel=1e-3)
+    assert fit.b.item() == pytest.approx(570.0, rel=1e-3)
+    assert fit.apparent.item() == pytest.approx(t1 / 0.9, rel=1e-3)
+
+
+def test_t1_deviation_is_curve_fits() -> None:
+    """Kellman's propagation of the covariance that ``curve_fit`` estimates from the residuals."""
+    pixels = molli_pixels(40, 11, seed=1)
+    ours = molli_map(pixels.signal[:, None], pixels.times_ms)
+    order = np.argsort(pixels.times_ms)
+    t = pixels.times_ms[order]
+    fit = fit_molli(torch.from_numpy(pixels.signal), torch.from_numpy(pixels.times_ms))
+    for index in range(40):
+        y = pixels.signal[order, index].astype(float)
+        y[: int(fit.negative[index])] *= -1.0
+        (a, b, star), covariance = curve_fit(
+            lambda t, a, b, star: a - b * np.exp(-t / star), t, y, p0=(400.0, 760.0, 1000.0)
+        )
+        gradient = np.array([-star * b / a**2, star / a, b / a - 1.0])
+        expected = np.sqrt(gradient @ covariance @ gradient)
+        assert ours.sd_ms[0, index] == pytest.approx(expected, rel=0.01)
+
+
+def test_t2_deviation_is_curve_fits() -> None:
+    pixels = t2_pixels(40, seed=2)
+    ours = t2_map(pixels.signal[:, None], pixels.times_ms)
+    for index in range(40):
+        _, covariance = curve_fit(
+            lambda t, c, t2: c * np.exp(-t / t2), pixels.times_ms, pixels.signal[:, index], p0=(400.0, 80.0)
+        )
+        assert ours.sd_ms[0, index] == pytest.approx(np.sqrt(covariance[1, 1]), rel=0.01)
+
+
+def test_t1_deviation_is_the_spread_of_repeated_noise() -> None:
+    rng = np.random.default_rng(0)
+    times = molli_times(8)
+    clean = 1.0 - 1.9 * np.exp(-times * 0.9 / 1000.0)
+    noisy = np.abs(clean[:, None] + rng.normal(scale=0.02, size=(8, 4000)))
+    fit = molli_map(noisy[:, None].astype(np.float32), times)
+    assert np.sqrt((fit.sd_ms**2).mean()) == pytest.approx(fit.values_ms.std(), rel=0.1)
+
+
+@given(factor=st.floats(1e-3, 1e4), seed=st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_scale_and_order_of_the_images_do_not_matter(factor: float, seed: int) -> None:
+    pixels = molli_pixels(30, 8, seed)
+    order = np.random.default_rng(seed).permutation(8)
+    plain = molli_map(pixels.signal[:, None], pixels.times_ms)
+    other = molli_map((np.float32(factor) * pixels.signal)[order][:, None], pixels.times_ms[order])
+    np.testing.assert_allclose(plain.values_ms, other.values_ms, atol=0.3)
+
+
+@given(
+    hnp.arrays(
+        np.float32,
+        st.tuples(st.sampled_from([4, 8]), st.integers(1, 4), st.integers(1, 4)),
+        elements=st.one_of(
+            st.floats(width=32),
+            st.sampled_from([0.0, 1.0, float("nan"), float("inf"), 1e-30, 3e38]),
+        ),
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_nothing_but_finite_numbers_comes_out(images: np.ndarray) -> None:
+    times = np.linspace(100.0, 4000.0, len(images))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for fit in (molli_map(images, times), t2_map(images, times)):
+            for array in (fit.values_ms, fit.sd_ms, fit.r_squared):
+                assert np.isfinite(array).all()
+            assert (fit.values_ms[fit.failed] == 0.0).all()
+            assert (fit.values_ms[~fit.failed] > 0.0).all()
+            assert fit.failed[~np.isfinite(images).all(axis=0)].all()
+
+
+def test_pixels_without_a_decay_fail() -> None:
+    flat, rising = np.full((3, 1, 1), 5.0, np.float32), np.array([1, 2, 3], np.float32)[:, None, None]
+    times = np.array([0.0, 25.0, 55.0])
+    assert t2_map(flat, times).failed.all()
+    assert t2_map(rising, times).failed.all()
+    assert t2_map(np.zeros((3, 2, 2), np.float32), times).failed.all()
+    assert molli_map(np.zeros((8, 2, 2), np.float32), molli_times(8)).failed.all()
+
+
+def test_too_few_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least 4"):
+        fit_molli(torch.ones(3, 5), torch.arange(3.0))
+    with pytest.raises(ValueError, match="at least 2"):
+        fit_t2prep(torch.ones(3, 5), torch.arange(2.0))
