@@ -60,7 +60,8 @@ def scipy_t1(signal: Array, times: Array) -> float:
         y = np.where(np.arange(len(t)) < negative, -m, m)
 
         def residual(p: Array, y: Array = y) -> Array:
-            return p[0] - p[1] * np.exp(-t * np.exp(-p[2])) - y
+            off: Array = p[0] - p[1] * np.exp(-t * np.exp(-p[2])) - y
+            return off
 
         def jacobian(p: Array, y: Array = y) -> Array:
             decay = np.exp(-t * np.exp(-p[2]))

@@ -1,0 +1,50 @@
+"""Pictures of a result: the map in grey with its contours, for a console or a file."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inline.results import SliceResult
+from inline.series import Quantity
+
+WINDOW_MS: Final = {Quantity.T1: (0.0, 2000.0), Quantity.T2: (0.0, 120.0)}
+"""Display window of a map, ms: darkest and brightest value."""
+ENDO_COLOUR: Final = (255, 64, 64)
+EPI_COLOUR: Final = (64, 224, 96)
+"""Red within, green around: the colours of the common reading software."""
+_FRACTION_BITS: Final = 4
+
+
+def window(values_ms: NDArray[np.float32], quantity: Quantity) -> NDArray[np.uint8]:
+    """A map ``(rows, columns)`` as grey levels of its display window."""
+    low, high = WINDOW_MS[quantity]
+    grey: NDArray[np.uint8] = np.clip((values_ms - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
+    return grey
+
+
+def overlay(result: SliceResult, scale: int = 1) -> NDArray[np.uint8]:
+    """The map with its contours, RGB ``(rows * scale, columns * scale, 3)``; black where there is no map."""
+    rows, columns = result.geometry.shape
+    if result.map is None:
+        return np.zeros((rows * scale, columns * scale, 3), np.uint8)
+    grey = window(result.map.values_ms, result.quantity)
+    large = cv2.resize(grey, (columns * scale, rows * scale), interpolation=cv2.INTER_CUBIC)
+    picture = np.ascontiguousarray(np.repeat(large[..., None], 3, axis=2), dtype=np.uint8)
+    if result.contours is not None:
+        for points, colour in ((result.contours.endo, ENDO_COLOUR), (result.contours.epi, EPI_COLOUR)):
+            # Pixel centres move when pixels become blocks of scale x scale.
+            at = ((points + 0.5) * scale - 0.5) * 2**_FRACTION_BITS
+            cv2.polylines(
+                picture,
+                [np.round(at).astype(np.int32).reshape(-1, 1, 2)],
+                isClosed=True,
+                color=colour,
+                thickness=1 if scale < 4 else 2,
+                lineType=cv2.LINE_AA,
+                shift=_FRACTION_BITS,
+            )
+    return picture

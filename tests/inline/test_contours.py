@@ -1,0 +1,147 @@
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit
+
+from inline import contours
+from inline.contours import ContourSteps, find_contours, inside, rasterise
+from inline.flags import Flag
+from inline.results import Contours
+
+SIZE = 224
+
+
+def disc(x, y, radius, size=SIZE):
+    """Share of each pixel that a disc covers, to about 1 %."""
+    grid = (np.arange(size * 10) + 0.5) / 10 - 0.5
+    fine = (grid[None, :] - x) ** 2 + (grid[:, None] - y) ** 2 <= radius**2
+    return fine.reshape(size, 10, size, 10).mean(axis=(1, 3)).astype(np.float32)
+
+
+def ring(x=100.3, y=120.7, inner=15.2, outer=22.4):
+    cavity, heart = disc(x, y, inner), disc(x, y, outer)
+    return np.stack([1 - heart, cavity, heart - cavity])
+
+
+def radii(points, x=100.3, y=120.7):
+    return np.hypot(points[:, 0] - x, points[:, 1] - y)
+
+
+def test_contours_lie_on_the_borders_of_a_ring_to_a_tenth_of_a_pixel():
+    found = find_contours(ring())
+    assert found.flags == ()
+    for points, radius in ((found.contours.endo, 15.2), (found.contours.epi, 22.4)):
+        assert points.shape == (contours.POINTS, 2)
+        assert abs(radii(points).mean() - radius) < 0.1
+        assert np.abs(radii(points) - radius).max() < 0.35
+        assert np.abs(points.mean(axis=0) - (100.3, 120.7)).max() < 0.1
+
+
+def test_a_binary_mask_is_not_shrunk_by_half_a_pixel():
+    hard = (ring() > 0.5).astype(np.float32)
+    found = find_contours(hard).contours
+    assert abs(np.sqrt(contours.area(found.endo) / np.pi) - 15.2) < 0.15
+
+
+def test_smaller_parts_and_elongated_parts_are_left_out():
+    picture = ring()
+    for extra in (disc(30, 30, 6),):
+        picture[2] += extra
+        picture[0] -= extra
+    picture[:, 200:206, 20:200] = np.array([0, 1, 0])[:, None, None]
+    found = find_contours(picture)
+    assert found.flags == ()
+    assert abs(radii(found.contours.endo).mean() - 15.2) < 0.1
+    kept_long = find_contours(picture, ContourSteps(not_elongated=False))
+    assert kept_long.contours is None  # the band is larger than the heart and has no wall
+
+
+def test_a_c_shape_is_closed_by_its_hull_and_only_then():
+    c = np.zeros((100, 100), np.uint8)
+    cv2.circle(c, (50, 50), 30, 1, -1)
+    cv2.circle(c, (50, 50), 20, 0, -1)
+    c[40:60, 50:] = 0
+    (outline,) = contours.trace_outlines(c)
+    assert contours.area(contours.close_c_shape(outline)) > 1.8 * contours.area(outline)
+    (round_,) = contours.trace_outlines(inside_disc := (disc(50, 50, 20, 100) > 0.5).astype(np.uint8))
+    assert inside_disc.any()
+    assert contours.close_c_shape(round_) is round_
+
+
+@pytest.mark.parametrize(
+    ("ruin", "flag"),
+    [
+        (lambda p: np.stack([np.ones_like(p[0]), 0 * p[1], 0 * p[2]]), Flag.NO_CAVITY),
+        (lambda p: np.stack([p[0] + p[1], 0 * p[1], p[2]]), Flag.NO_CAVITY),
+        (lambda p: np.stack([p[0] + p[2], p[1], 0 * p[2]]), Flag.NO_MYOCARDIUM),
+        (lambda p: ring(inner=1.2, outer=3.0), Flag.TOO_SMALL),
+    ],
+)
+def test_what_is_no_ventricle_has_a_reason_and_no_contour(ruin, flag):
+    found = find_contours(ruin(ring()))
+    assert found.contours is None
+    assert flag in found.flags
+
+
+def test_a_cavity_outside_the_myocardium_is_not_nested():
+    wall, cavity = disc(60, 60, 20), disc(150, 150, 15)
+    found = find_contours(np.stack([1 - wall - cavity, cavity, wall]))
+    assert found.contours is None
+    assert found.flags == (Flag.NOT_NESTED,)
+
+
+def test_every_step_can_be_left_out():
+    for name in ("dominant_points", "not_elongated", "largest", "close_c_shape", "spline"):
+        found = find_contours(ring(), replace(ContourSteps(), **{name: False}))
+        assert found.contours is not None
+        assert abs(np.sqrt(contours.area(found.contours.epi) / np.pi) - 22.4) < 0.2, name
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(40, 180), st.floats(40, 180), st.floats(5, 20), st.floats(3, 15), st.floats(0.7, 1.4))
+def test_rasterised_contours_are_the_labels_again(x, y, inner, wall, stretch):
+    grid = np.arange(SIZE)
+    rho = np.hypot((grid[None] - x) * stretch, grid[:, None] - y)
+    soft = expit(4 * (inner + wall - rho))
+    cavity = expit(4 * (inner - rho))
+    picture = np.stack([1 - soft, cavity, soft - cavity]).astype(np.float32)
+    found = find_contours(picture)
+    assert found.contours is not None
+    labels, truth = rasterise(found.contours, (SIZE, SIZE)), picture.argmax(0)
+    for value in (1, 2):
+        dice = (
+            2
+            * ((labels == value) & (truth == value)).sum()
+            / ((labels == value).sum() + (truth == value).sum())
+        )
+        assert dice > 0.9  # a wall of three pixels has mostly border pixels
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.floats(-5, 35), st.floats(-5, 35)), min_size=3, max_size=12))
+def test_inside_agrees_with_opencv_pixel_by_pixel(points):
+    outline = np.array(points)
+    mask = inside(outline, (30, 30))
+    polygon = outline.astype(np.float32).reshape(-1, 1, 2)
+    for row, column in np.ndindex(30, 30):
+        distance = cv2.pointPolygonTest(polygon, (float(column), float(row)), True)
+        if abs(distance) > 1e-3:
+            assert mask[row, column] == (distance > 0)
+
+
+def test_moving_outwards_grows_a_polygon_whichever_way_it_turns():
+    angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1) * 10
+    for outline in (circle, circle[::-1]):
+        assert np.allclose(np.hypot(*contours.outward(outline, 0.5).T), 10.5, atol=0.01)
+
+
+def test_no_pixels_lie_inside_a_contour_beyond_the_image():
+    far = Contours(
+        np.array([[300.0, 300], [310, 300], [300, 310]]), np.array([[-9.0, -9], [-5, -9], [-5, -4]])
+    )
+    assert not rasterise(far, (50, 50)).any()
