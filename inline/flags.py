@@ -10,6 +10,7 @@ class Flag(StrEnum):
     DUPLICATE_IMAGES = "duplicate-images"
     EARLY_CLOSE = "early-close"
     NON_FINITE_PIXELS = "non-finite-pixels"
+    NO_ORIENTATION = "no-orientation"
     POOR_FIT = "poor-fit"
     NO_CAVITY = "no-cavity"
     NO_MYOCARDIUM = "no-myocardium"

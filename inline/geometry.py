@@ -23,6 +23,7 @@ class SliceGeometry:
         spacing: pixel size ``(x, y)``, mm.
         shape: ``(rows, columns)``.
         thickness: slice thickness, mm.
+        slice_direction: unit vector along rising slice indices (MRD ``slice_dir``); None where not stated.
     """
 
     position: tuple[float, float, float]
@@ -31,6 +32,7 @@ class SliceGeometry:
     spacing: tuple[float, float]
     shape: tuple[int, int]
     thickness: float = 8.0
+    slice_direction: tuple[float, float, float] | None = None
 
     @property
     def normal(self) -> FloatArray:

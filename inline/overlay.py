@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.results import SliceResult
+from inline.results import Contours, SliceResult
 from inline.series import Quantity
 
 WINDOW_MS: Final = {Quantity.T1: (0.0, 2000.0), Quantity.T2: (0.0, 120.0)}
@@ -31,11 +31,19 @@ def overlay(result: SliceResult, scale: int = 1) -> NDArray[np.uint8]:
     rows, columns = result.geometry.shape
     if result.map is None:
         return np.zeros((rows * scale, columns * scale, 3), np.uint8)
-    grey = window(result.map.values_ms, result.quantity)
+    return draw(result.map.values_ms, result.quantity, result.contours, scale)
+
+
+def draw(
+    values_ms: NDArray[np.float32], quantity: Quantity, contours: Contours | None, scale: int = 1
+) -> NDArray[np.uint8]:
+    """A map ``(rows, columns)`` in its window with contours, RGB, ``scale`` times as large."""
+    rows, columns = values_ms.shape
+    grey = window(values_ms, quantity)
     large = cv2.resize(grey, (columns * scale, rows * scale), interpolation=cv2.INTER_CUBIC)
     picture = np.ascontiguousarray(np.repeat(large[..., None], 3, axis=2), dtype=np.uint8)
-    if result.contours is not None:
-        for points, colour in ((result.contours.endo, ENDO_COLOUR), (result.contours.epi, EPI_COLOUR)):
+    if contours is not None:
+        for points, colour in ((contours.endo, ENDO_COLOUR), (contours.epi, EPI_COLOUR)):
             # Pixel centres move when pixels become blocks of scale x scale.
             at = ((points + 0.5) * scale - 0.5) * 2**_FRACTION_BITS
             cv2.polylines(

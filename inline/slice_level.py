@@ -38,7 +38,7 @@ def slice_level(
         slice_index: MRD slice counter, from 0.
         slice_count: number of slices of the measurement, or None.
         description: series description.
-        geometry: of the image; its normal points along rising slice indices.
+        geometry: of the image; without a slice direction, its normal is taken for it.
         stated: level by slice index.
     """
     if stated and slice_index in stated:
@@ -47,7 +47,8 @@ def slice_level(
     if len(named) == 1:
         return named[0], "series description"
     if slice_count is not None and slice_count >= 2 and 0 <= slice_index < slice_count:
-        to_apex = float(geometry.normal @ _TO_APEX) >= 0.0
+        rising = geometry.normal if geometry.slice_direction is None else geometry.slice_direction
+        to_apex = float(np.dot(rising, _TO_APEX)) >= 0.0
         place = (slice_index + 0.5) / slice_count
         if not to_apex:
             place = 1.0 - place

@@ -76,7 +76,9 @@ def _harmonics(draw: Draw, angle: Tensor, orders: range, sd: float) -> Tensor:
     return total
 
 
-def _heart_coordinates(draw: Draw, rows: int, columns: int, pixel_mm: float) -> tuple[Tensor, Tensor]:
+def _heart_coordinates(
+    draw: Draw, rows: int, columns: int, pixel_mm: float, *, upright: bool
+) -> tuple[Tensor, Tensor]:
     """Coordinates (u, v) of every pixel, mm, each ``(n, rows, columns)``: position, view and soft warp."""
     y = (torch.arange(rows, device=draw.device) - (rows - 1) / 2) * pixel_mm
     x = (torch.arange(columns, device=draw.device) - (columns - 1) / 2) * pixel_mm
@@ -87,6 +89,8 @@ def _heart_coordinates(draw: Draw, rows: int, columns: int, pixel_mm: float) -> 
     usual = draw.chance(0.6)
     angle = usual * draw.normal(0.0, 0.5) + (1 - usual) * draw.uniform(-math.pi, math.pi)
     mirror = 1.0 - 2.0 * (1 - usual) * draw.chance(0.5)
+    if upright:
+        angle, mirror = torch.zeros_like(angle), torch.ones_like(mirror)
     u = mirror * (torch.cos(angle) * dx + torch.sin(angle) * dy)
     v = -torch.sin(angle) * dx + torch.cos(angle) * dy
     for cells, sd in ((3, 4.0), (8, 1.0)):
@@ -180,13 +184,20 @@ def _paint_body(draw: Draw, canvas: _Canvas, u: Tensor, v: Tensor, front: Tensor
 
 
 def make_anatomy(
-    draw: Draw, rows: int, columns: int, pixel_mm: float, fixed_level: float | None = None
+    draw: Draw,
+    rows: int,
+    columns: int,
+    pixel_mm: float,
+    fixed_level: float | None = None,
+    *,
+    upright: bool = False,
 ) -> Anatomy:
     """A batch of random slices of ``rows`` x ``columns`` pixels of ``pixel_mm``.
 
-    Every slice has its own level between base (0) and apex (1), or all have ``fixed_level``.
+    Every slice has its own level between base (0) and apex (1), or all have ``fixed_level``. In ``upright``
+    ones the septum lies on the left and the diaphragm below; others are turned at random.
     """
-    u, v = _heart_coordinates(draw, rows, columns, pixel_mm)
+    u, v = _heart_coordinates(draw, rows, columns, pixel_mm, upright=upright)
     level = draw.uniform(0.0, 1.0) if fixed_level is None else draw.uniform(fixed_level, fixed_level)
     apical = ((level - 0.55) / 0.45).clamp(min=0.0)
 

@@ -22,16 +22,23 @@ class WeightsError(Exception):
 
 
 def save_weights(network: UNet, folder: Path) -> list[Path]:
-    """Write the weights of a network as fp16 parts of at most 15 MiB; returns the files, in order.
+    """Write the weights of a network in parts of at most 15 MiB, in order; returns the files.
 
-    A tensor larger than a part (there is one, 14 MiB) would get a part of its own.
+    Kernels are fp16, vectors (biases, scales, running statistics) float32.
+
+    Raises:
+        ValueError: a kernel has values that fp16 does not hold.
     """
     parts: list[dict[str, Tensor]] = [{}]
     room = PART_BYTES
     for name, value in network.state_dict().items():
         if name.endswith("num_batches_tracked"):  # counts training steps; nothing reads it afterwards
             continue
-        half = value.detach().cpu().half().contiguous()
+        # Running variances may exceed what fp16 holds; they and the biases weigh next to nothing.
+        exact = value.detach().cpu().contiguous()
+        half = exact.half() if exact.ndim > 1 else exact
+        if not half.isfinite().all():
+            raise ValueError(f"{name} has values that fp16 does not hold")
         if half.nbytes > room and parts[-1]:
             parts.append({})
             room = PART_BYTES

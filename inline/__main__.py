@@ -1,0 +1,5 @@
+"""``python -m inline`` is the ``myostream`` command."""
+
+from inline.cli import app
+
+app()

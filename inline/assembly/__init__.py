@@ -1,0 +1,1 @@
+"""From a stream of images to complete mapping series, slice by slice (``docs/series.md``)."""

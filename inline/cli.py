@@ -1,0 +1,305 @@
+"""The ``myostream`` command."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from inline.errors import MyostreamError
+from inline.settings import load_settings
+
+if TYPE_CHECKING:
+    from inline.client import Exchange
+    from inline.mrd.messages import Image
+
+app = typer.Typer(
+    help="Inline T1 and T2 mapping of the heart: maps, myocardial contours and values. For research only; not a "
+    "medical device.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+_console = Console()
+
+SettingsFile = Annotated[Path | None, typer.Option("--settings", help="TOML file of settings.")]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """End the command with the message of an error that the user can do something about."""
+    try:
+        yield
+    except MyostreamError as error:
+        Console(stderr=True).print(f"[red]myostream:[/] {error}", highlight=False)
+        raise typer.Exit(1) from error
+
+
+def _log_to_stderr(verbose: bool) -> None:
+    handler = RichHandler(console=Console(stderr=True), show_path=False)
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO, format="%(message)s", handlers=[handler]
+    )
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 by default.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 9002 by default, 0 for any free one.")] = None,
+    zmq: Annotated[
+        str | None, typer.Option(help="Publish results here, such as tcp://127.0.0.1:5560.")
+    ] = None,
+    settings_file: SettingsFile = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v")] = False,
+) -> None:
+    """Serve MRD clients until SIGTERM or Ctrl-C, then finish what is in flight."""
+    from inline.emit.publisher import Publisher
+    from inline.engines import make_engine
+    from inline.pipeline import Pipeline
+    from inline.processor import Processor
+    from inline.server import Server
+
+    _log_to_stderr(verbose)
+    with _told():
+        settings = load_settings(settings_file, server={"host": host, "port": port}, emit={"zmq": zmq})
+        engine = make_engine(settings)
+        publisher = Publisher(settings.emit.zmq) if settings.emit.zmq else None
+        processor = Processor(Pipeline(engine, settings.regions), settings.workers)
+        server = Server(processor, settings, publisher)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.stop())
+    print(
+        f"myostream listening on {server.address[0]}:{server.address[1]} (engine: {engine.name})", flush=True
+    )
+    if publisher is not None:
+        print(f"myostream publishing on {publisher.address}", flush=True)
+    server.serve()
+    processor.close()
+    if publisher is not None:
+        publisher.close()
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="ISMRMRD HDF5 file with images.", exists=True, dir_okay=False)],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write what comes back here.")] = None,
+    server: Annotated[str, typer.Option(help="HOST:PORT of a running server; else one is started.")] = "",
+    config: Annotated[str, typer.Option(help="Configuration to ask for.")] = "mapping",
+    realtime: Annotated[bool, typer.Option("--realtime", help="Send by the images' time stamps.")] = False,
+    speed: Annotated[float, typer.Option(min=0.01, help="With --realtime: times faster.")] = 1.0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all results here.")] = None,
+    overlays: Annotated[Path | None, typer.Option(help="Write a picture per slice into this folder.")] = None,
+    group: Annotated[str, typer.Option(help="HDF5 group to read; by default the only one.")] = "",
+    settings_file: SettingsFile = None,
+) -> None:
+    """Stream the images of a file to a server and collect maps, contours and values."""
+    with _told():
+        _replay(
+            file,
+            output,
+            address=_address(server) if server else None,
+            config=config,
+            pace_speed=speed if realtime else None,
+            json_file=json_file,
+            overlays=overlays,
+            group=group,
+            settings_file=settings_file,
+        )
+
+
+@app.command()
+def synth(
+    output: Annotated[Path, typer.Option("--output", "-o", help="MRD file to write.")],
+    slices: Annotated[int, typer.Option(min=1, max=500)] = 3,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    scheme: Annotated[str, typer.Option(help="MOLLI scheme, such as 5(3)3 or 4(1)3(1)2.")] = "5(3)3",
+    size: Annotated[int, typer.Option(min=96, max=512, help="Rows and columns, pixels of 1.5 mm.")] = 256,
+) -> None:
+    """Write a simulated examination (MOLLI and T2-prep, truth beside it) to replay."""
+    from inline.examination import simulate_examination, write_examination
+
+    try:
+        count = write_examination(output, simulate_examination(slices, seed, size=size, scheme=scheme))
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    _console.print(f"{output}: {slices} slices, {count} images")
+
+
+@app.command()
+def listen(
+    address: Annotated[str, typer.Argument(help="Where a server publishes.")] = "tcp://127.0.0.1:5560",
+    json_lines: Annotated[bool, typer.Option("--json", help="Print whole messages, one per line.")] = False,
+    count: Annotated[int | None, typer.Option(help="Stop after so many messages.")] = None,
+) -> None:
+    """Print the results that a server publishes on ZeroMQ."""
+    from inline.emit.publisher import decode, subscribe
+
+    socket = subscribe(address)
+    seen = 0
+    try:
+        while count is None or seen < count:
+            try:
+                message = decode(socket.recv_multipart())
+            except ValueError as error:
+                typer.echo(f"skipped a message: {error}", err=True)
+                continue
+            seen += 1
+            typer.echo(json.dumps(message) if json_lines else _line(message))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        socket.close(linger=0)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for what it makes.")] = Path(
+        "demo-output"
+    ),
+    slices: Annotated[int, typer.Option(min=1, max=30)] = 3,
+) -> None:
+    """Simulate an examination, stream it to a server process, show what comes back."""
+    from inline.examination import simulate_examination, write_examination
+
+    output.mkdir(parents=True, exist_ok=True)
+    file = output / "examination.h5"
+    with _told():
+        count = write_examination(file, simulate_examination(slices))
+        _console.print(f"Simulated {slices} slices, T1 (MOLLI) and T2 (T2-prep): {count} images in {file}")
+        _replay(
+            file,
+            output / "results.h5",
+            address=None,
+            config="mapping",
+            pace_speed=None,
+            json_file=output / "results.json",
+            overlays=output,
+            group="",
+            settings_file=Path("/tmp/s.toml"),
+        )
+    _console.print(
+        "MOLLI reads T1 some percent short of the tissue's (T2 decay and flip angle act during the readout), "
+        "on a scanner as here."
+    )
+
+
+def _replay(
+    file: Path,
+    output: Path | None,
+    *,
+    address: tuple[str, int] | None,
+    config: str,
+    pace_speed: float | None,
+    json_file: Path | None,
+    overlays: Path | None,
+    group: str,
+    settings_file: Path | None,
+) -> None:
+    from inline.launch import started_server
+    from inline.mrd.files import ImageFile, write_images
+    from inline.replay import records, write_overlay
+    from inline.report import results_table
+
+    with ImageFile(file, group) as opened:
+        header, images = opened.header, list(opened.images())
+    if not images:
+        raise MyostreamError(f"{file} holds no images; raw data must be reconstructed first")
+    if address is None:
+        arguments = ["--settings", str(settings_file)] if settings_file else []
+        with started_server(arguments) as started:
+            result = _exchange(started.address, header, images, config, pace_speed)
+    else:
+        result = _exchange(address, header, images, config, pace_speed)
+
+    found = records(result.images)
+    for text in result.texts:
+        _console.print(text, highlight=False, markup=False)
+    _console.print(results_table([record for record, _ in found], _truth(file)))
+    returned = {image for image in result.images if b"MYOSTREAM" not in image.attributes}
+    lost = sum(image not in returned for image in images)
+    seconds = result.finished - result.first_sent
+    _console.print(
+        f"{len(images)} images sent, {lost} lost; {len(found)} maps back in {seconds:.2f} s, first byte to close"
+    )
+    if output is not None:
+        write_images(output, header, result.images)
+        _console.print(f"Everything that came back: {output}")
+    if json_file is not None:
+        content = {"results": [record for record, _ in found], "messages": result.texts}
+        json_file.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        _console.print(f"Results: {json_file}")
+    if overlays is not None:
+        overlays.mkdir(parents=True, exist_ok=True)
+        for record, image in found:
+            name = f"slice-{record['slice_index'] + 1:02d}-{record['quantity']}.png"
+            write_overlay(overlays / name, record, image)
+        _console.print(f"Pictures: {overlays}/slice-*.png")
+    if lost:
+        raise MyostreamError(f"{lost} of {len(images)} images did not come back unchanged")
+
+
+def _exchange(
+    address: tuple[str, int], header: str, images: list[Image], config: str, pace_speed: float | None
+) -> Exchange:
+    from inline.client import exchange
+    from inline.replay import realtime
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        sending = progress.add_task("sent", total=len(images))
+        receiving = progress.add_task("received", total=None)
+        return exchange(
+            address,
+            header,
+            images,
+            config=config,
+            pace=None if pace_speed is None else realtime(images, pace_speed),
+            sent=lambda _: progress.advance(sending),
+            received=lambda _: progress.advance(receiving),
+        )
+
+
+def _truth(file: Path) -> dict[tuple[str, int], float]:
+    """Median of the true T1 and T2 over the true myocardium of each slice, where a file knows it."""
+    import numpy as np
+
+    from inline.examination import read_truth
+
+    truth = read_truth(file)
+    if not truth:
+        return {}
+    return {
+        (quantity, index): float(np.median(values[index][labels == 2]))
+        for quantity, values in (("T1", truth["t1_ms"]), ("T2", truth["t2_ms"]))
+        for index, labels in enumerate(truth["labels"])
+        if (labels == 2).any()
+    }
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise MyostreamError(f"{text!r} is not an address; give HOST:PORT, such as 127.0.0.1:9002")
+    return host, int(port)
+
+
+def _line(message: dict[str, Any]) -> str:
+    """One message in one line."""
+    ring = next((region for region in message["regions"] if region["name"] == "global"), None)
+    value = "no contour" if ring is None else f"{ring['median']} ms [{ring['q1']}-{ring['q3']}]"
+    flags = ", ".join(message["flags"]) or message["error"]
+    where = f"series {message['series_index']} slice {message['slice_index'] + 1} {message['level'] or ''}"
+    return f"{where} {message['quantity']} {value} {flags}".rstrip()

@@ -1,0 +1,112 @@
+"""The client's side of a connection: sends a file's messages and collects what comes back."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from inline.errors import MyostreamError, ProtocolError
+from inline.mrd.messages import Close, ConfigFile, Header, Image, Message, Text
+from inline.mrd.protocol import Decoder, encode
+
+
+class ConnectionFailedError(MyostreamError):
+    """No server could be reached, or it went away before its close message."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What came back.
+
+    Attributes:
+        images: originals and results, in the order of arrival.
+        texts: what the server said.
+        first_sent: clock at the first byte sent, s (``time.perf_counter``).
+        finished: clock at the server's close message, s.
+    """
+
+    images: list[Image] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    first_sent: float = 0.0
+    finished: float = 0.0
+
+
+def exchange(
+    address: tuple[str, int],
+    header: str,
+    images: Iterable[Image],
+    *,
+    config: str = "mapping",
+    pace: Callable[[Image], None] | None = None,
+    sent: Callable[[Image], None] | None = None,
+    received: Callable[[Message], None] | None = None,
+    timeout_s: float = 120.0,
+) -> Exchange:
+    """Stream images to a server and read until it closes.
+
+    Args:
+        address: host and port.
+        header: XML header, sent as it is.
+        images: in the order in which they are sent.
+        config: name of the configuration.
+        pace: called before each image is sent; may wait.
+        sent: called after each image was sent.
+        received: called with each message that comes back.
+        timeout_s: longest silence of the server.
+
+    Raises:
+        ConnectionFailedError: the server is not there, stays silent, or goes away too early.
+    """
+    try:
+        connection = socket.create_connection(address, timeout=timeout_s)
+    except OSError as error:
+        raise ConnectionFailedError(
+            f"no MRD server at {address[0]}:{address[1]} ({error}); start one with: myostream serve"
+        ) from error
+    result = Exchange()
+    problems: list[Exception] = []
+
+    def send() -> None:
+        try:
+            result.first_sent = time.perf_counter()
+            connection.sendall(encode(ConfigFile(config)) + encode(Header(header)))
+            for image in images:
+                if pace is not None:
+                    pace(image)
+                connection.sendall(encode(image))
+                if sent is not None:
+                    sent(image)
+            connection.sendall(encode(Close()))
+        except Exception as error:
+            problems.append(error)
+            connection.close()
+
+    with connection:
+        sender = threading.Thread(target=send, name="sender", daemon=True)
+        sender.start()
+        decoder = Decoder()
+        try:
+            while not decoder.closed:
+                data = connection.recv(1 << 20)
+                if not data:
+                    break
+                for message in decoder.receive(data):
+                    match message:
+                        case Image():
+                            result.images.append(message)
+                        case Text(text):
+                            result.texts.append(text)
+                        case _:
+                            pass
+                    if received is not None:
+                        received(message)
+        except (OSError, ProtocolError) as error:
+            raise ConnectionFailedError(f"the server's answer broke off: {problems or error}") from error
+        result.finished = time.perf_counter()
+        if not decoder.closed:
+            raise ConnectionFailedError("the server went away before its close message")
+        sender.join(timeout=5.0)
+    return result

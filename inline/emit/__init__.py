@@ -1,0 +1,1 @@
+"""What goes out: records, MRD images, ZeroMQ messages, pictures."""

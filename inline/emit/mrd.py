@@ -1,0 +1,137 @@
+"""A result as MRD images: map, labels, overlay, with contours and values as meta attributes.
+
+The attributes are those that python-ismrmrd-server and Gadgetron write and scanners read
+(``docs/protocol.md``).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inline.emit.record import record
+from inline.mrd.image_header import ImageHeader, ImageType
+from inline.mrd.messages import Image
+from inline.mrd.meta import MetaValue
+from inline.overlay import ENDO_COLOUR, EPI_COLOUR, WINDOW_MS, overlay
+from inline.results import SliceResult
+from inline.series import Quantity
+from inline.settings import EmitSettings
+
+SCALE: Final = {Quantity.T1: 1.0, Quantity.T2: 10.0}
+"""Pixels of a map per ms, as the scanners of one vendor and Gadgetron scale theirs."""
+_THICKNESS: Final = 1.0
+_SOLID, _VISIBLE = 0, 1
+
+
+def images(result: SliceResult, template: ImageHeader, settings: EmitSettings | None = None) -> list[Image]:
+    """The images that go back for a slice, each with the place and counters of ``template``.
+
+    The map (uint16, ms times :data:`SCALE`), the labels (0, 1 cavity, 2 myocardium) and the overlay (RGB);
+    none without a map.
+    """
+    settings = settings or EmitSettings()
+    if result.map is None:
+        return []
+    first = settings.series_offset + 10 * result.identity.series_index
+    window_low, window_high = WINDOW_MS[result.quantity]
+    scale = SCALE[result.quantity]
+    meta = _common(result)
+
+    def made(pixels: NDArray[np.generic], kind: int, name: str, extra: dict[str, MetaValue]) -> Image:
+        header = replace(
+            template,
+            image_type=ImageType.RGB if pixels.shape[0] == 3 else ImageType.MAGNITUDE,
+            image_series_index=(first + kind) % 65536,
+            image_index=result.identity.slice_index + 1,
+            contrast=0,
+            set=0,
+            phase=0,
+            flags=0,
+        )
+        full: dict[str, MetaValue] = {
+            **meta,
+            "SequenceDescriptionAdditional": f"myostream_{name}",
+            "GADGETRON_SeqDescription": f"_{name}",
+            **extra,
+        }
+        return Image.from_pixels(pixels, header, full)
+
+    values = np.clip(np.round(result.map.values_ms * scale), 0, 65535).astype(np.uint16)
+    sent = [
+        made(
+            values[None, None],
+            0,
+            result.quantity.value,
+            {
+                "GADGETRON_DataRole": [result.quantity.value],
+                "GADGETRON_ScaleRatio": scale,
+                "GADGETRON_ScaleOffset": 0.0,
+                "WindowCenter": f"{(window_low + window_high) / 2 * scale:g}",
+                "WindowWidth": f"{(window_high - window_low) * scale:g}",
+                **_rois(result),
+                **_values(result),
+            },
+        )
+    ]
+    if settings.segmentation:
+        labels = result.labels.astype(np.uint16)[None, None]
+        extra: dict[str, MetaValue] = {"WindowCenter": "1", "WindowWidth": "2"}
+        sent.append(made(labels, 1, f"{result.quantity}_LABELS", extra))
+    if settings.overlay:
+        colours = overlay(result).astype(np.uint16).transpose(2, 0, 1)[:, None]
+        sent.append(made(colours, 2, f"{result.quantity}_CONTOURS", {}))
+    return sent
+
+
+def _common(result: SliceResult) -> dict[str, MetaValue]:
+    geometry = result.geometry
+    return {
+        "DataRole": "Image",
+        "ImageProcessingHistory": ["PYTHON", "MYOSTREAM", result.quantity.value],
+        "Keep_image_geometry": 1,
+        "ImageRowDir": [f"{value:.18f}" for value in geometry.row_direction],
+        "ImageColumnDir": [f"{value:.18f}" for value in geometry.column_direction],
+        "ImageComments": _comment(result),
+        "GADGETRON_ImageComment": _comment(result),
+    }
+
+
+def _comment(result: SliceResult) -> str:
+    """One line for the person at the console."""
+    kind = f"{result.quantity} myostream"
+    if result.regions:
+        ring = result.regions[0]
+        text = f"{kind} {ring.median:.0f} ms [{ring.q1:.0f}-{ring.q3:.0f}]"
+    else:
+        text = f"{kind}: no contour"
+    reasons = ", ".join(result.flags) or result.error
+    return f"{text} ({reasons}) research only" if reasons else f"{text} research only"
+
+
+def _rois(result: SliceResult) -> dict[str, MetaValue]:
+    """Contours as scanners draw them: colour, thickness, style, visibility, then x and y of each point."""
+    if result.contours is None:
+        return {}
+    rois: dict[str, MetaValue] = {}
+    for name, points, colour in (
+        ("ROI_endo", result.contours.endo, ENDO_COLOUR),
+        ("ROI_epi", result.contours.epi, EPI_COLOUR),
+    ):
+        numbers = [f"{part / 255:f}" for part in colour] + [f"{_THICKNESS:f}", f"{_SOLID}", f"{_VISIBLE}"]
+        rois[name] = numbers + [f"{value:f}" for value in points.reshape(-1)]
+    return rois
+
+
+def _values(result: SliceResult) -> dict[str, MetaValue]:
+    """The values by region for programs that read plain attributes, and the whole record as JSON."""
+    return {
+        "MYOSTREAM_REGIONS": [region.name for region in result.regions],
+        "MYOSTREAM_MEDIAN_MS": [f"{region.median:.3f}" for region in result.regions],
+        "MYOSTREAM_FLAGS": [flag.value for flag in result.flags],
+        "MYOSTREAM_RESULT": json.dumps(record(result), separators=(",", ":")),
+    }

@@ -1,0 +1,68 @@
+"""A result as plain values: the one form that ZeroMQ, JSON and MRD attributes share (``docs/stream.md``)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inline.results import RegionValues, SliceResult
+
+SCHEMA: Final = "myostream.slice/1"
+
+
+def record(result: SliceResult) -> dict[str, Any]:
+    """A result without its pictures, of dicts, lists, text, numbers and None alone.
+
+    Values that do not exist (an empty region) are None. Contours are ``[[x, y], ...]`` in pixels and
+    ``[[x, y, z], ...]`` in patient coordinates (LPS, mm).
+    """
+    geometry, identity = result.geometry, result.identity
+    contours: dict[str, Any] | None = None
+    if result.contours is not None:
+        contours = {
+            name: {"pixels": _listed(points, 3), "patient_mm": _listed(geometry.to_patient(points), 2)}
+            for name, points in (("endo", result.contours.endo), ("epi", result.contours.epi))
+        }
+    return {
+        "schema": SCHEMA,
+        "series_index": identity.series_index,
+        "slice_index": identity.slice_index,
+        "description": identity.description,
+        "time_stamp": identity.time_stamp,
+        "quantity": result.quantity.value,
+        "unit": "ms",
+        "scanner_made_map": result.scanner_made,
+        "shape": list(geometry.shape),
+        "pixel_spacing_mm": [round(size, 6) for size in geometry.spacing],
+        "contours": contours,
+        "regions": [_region(region) for region in result.regions],
+        "level": result.level.value if result.level else None,
+        "level_source": result.level_source,
+        "angular_reference": result.angular_reference,
+        "flags": [flag.value for flag in result.flags],
+        "error": result.error,
+        "times_ms": {name: round(value, 3) for name, value in result.times_ms.items()},
+    }
+
+
+def _region(region: RegionValues) -> dict[str, Any]:
+    def number(value: float) -> float | None:
+        return round(value, 3) if math.isfinite(value) else None
+
+    return {
+        "name": region.name,
+        "median": number(region.median),
+        "q1": number(region.q1),
+        "q3": number(region.q3),
+        "mean": number(region.mean),
+        "sd": number(region.sd),
+        "pixels": region.pixels,
+    }
+
+
+def _listed(points: NDArray[np.float64], digits: int) -> list[list[float]]:
+    rows: list[list[float]] = np.round(points, digits).tolist()
+    return rows

@@ -1,0 +1,166 @@
+"""A simulated examination as an MRD file: what a scanner would send for T1 and T2 mapping, with its truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import h5py
+import ismrmrd.xsd as xsd
+import numpy as np
+from numpy.typing import NDArray
+
+from inline.mrd.files import write_images
+from inline.mrd.image_header import ImageHeader
+from inline.mrd.messages import Image
+from inline.mrd.meta import MetaValue
+from model.synthesis.examination import SimulatedSlice, simulate_slice
+
+MOLLI_SERIES: Final = 1
+T2PREP_SERIES: Final = 2
+_TO_APEX: Final = np.array([0.62, -0.60, -0.50]) / np.linalg.norm([0.62, -0.60, -0.50])
+_SLICE_DISTANCE_MM: Final = 20.0
+_THICKNESS_MM: Final = 8.0
+_TICK_MS: Final = 2.5
+_BREATH_MS: Final = 5000.0
+"""Pause between two breath-holds."""
+
+
+def simulate_examination(
+    slices: int, seed: int = 1, *, size: int = 256, scheme: str = "5(3)3", heartbeat_ms: float = 900.0
+) -> list[SimulatedSlice]:
+    """Slices from base to apex, each of a heart of its own, the right way up.
+
+    Raises:
+        ValueError: fewer than one slice, or a scheme that cannot be read.
+    """
+    if slices < 1:
+        raise ValueError("an examination needs at least one slice")
+    return [
+        simulate_slice(
+            1000 * seed + index,
+            size=size,
+            scheme=scheme,
+            heartbeat_ms=heartbeat_ms,
+            level=(index + 0.5) / slices * 0.95,
+            upright=True,
+        )
+        for index in range(slices)
+    ]
+
+
+def to_images(slices: list[SimulatedSlice], heartbeat_ms: float = 900.0) -> list[Image]:
+    """The images in the order in which a scanner makes them: slice by slice, MOLLI, then T2-prep."""
+    images: list[Image] = []
+    clock_ms = 0.0
+    for index, simulated in enumerate(slices):
+        for series, pictures, times in (
+            (MOLLI_SERIES, simulated.molli, simulated.inversion_times_ms),
+            (T2PREP_SERIES, simulated.t2prep, simulated.preparation_times_ms),
+        ):
+            for number, (picture, time) in enumerate(zip(pictures, times, strict=True)):
+                clock_ms += heartbeat_ms
+                images.append(_image(picture, float(time), series, index, number, len(slices), clock_ms))
+            clock_ms += _BREATH_MS
+    return images
+
+
+def header_xml(slices: list[SimulatedSlice]) -> str:
+    """The measurement's header: times, field strength, counters."""
+    first = slices[0]
+    rows, columns = first.labels.shape
+    space = xsd.encodingSpaceType(
+        matrixSize=xsd.matrixSizeType(x=columns, y=rows, z=1),
+        fieldOfView_mm=xsd.fieldOfViewMm(
+            x=columns * first.pixel_mm, y=rows * first.pixel_mm, z=_THICKNESS_MM
+        ),
+    )
+    limits = xsd.encodingLimitsType(
+        slice=xsd.limitType(minimum=0, maximum=len(slices) - 1, center=0),
+        set=xsd.limitType(minimum=0, maximum=len(first.molli) - 1, center=0),
+    )
+    header = xsd.ismrmrdHeader(
+        measurementInformation=xsd.measurementInformationType(
+            patientPosition=xsd.patientPositionType.HFS, protocolName="myostream simulated mapping"
+        ),
+        acquisitionSystemInformation=xsd.acquisitionSystemInformationType(
+            systemVendor="simulated", systemFieldStrength_T=1.5
+        ),
+        experimentalConditions=xsd.experimentalConditionsType(H1resonanceFrequency_Hz=63_870_000),
+        sequenceParameters=xsd.sequenceParametersType(TI=[float(time) for time in first.inversion_times_ms]),
+        userParameters=xsd.userParametersType(
+            userParameterDouble=[
+                xsd.userParameterDoubleType(name=f"T2PrepDuration_{i}", value=float(time))
+                for i, time in enumerate(first.preparation_times_ms)
+            ]
+        ),
+    )
+    header.encoding.append(
+        xsd.encodingType(
+            encodedSpace=space,
+            reconSpace=space,
+            encodingLimits=limits,
+            trajectory=xsd.trajectoryType("cartesian"),
+        )
+    )
+    document: str = header.toXML()
+    return document
+
+
+def write_examination(file: Path, slices: list[SimulatedSlice], heartbeat_ms: float = 900.0) -> int:
+    """Write an examination and, in the group ``truth``, what is known; returns the number of images."""
+    images = to_images(slices, heartbeat_ms)
+    write_images(file, header_xml(slices), images)
+    with h5py.File(file, "a") as output:
+        truth = output.create_group("truth")
+        for name in ("t1_ms", "t2_ms", "labels"):
+            pictures = np.stack([getattr(simulated, name) for simulated in slices])
+            truth.create_dataset(name, data=pictures, compression="gzip", compression_opts=4)
+    return len(images)
+
+
+def read_truth(file: Path) -> dict[str, NDArray[np.generic]]:
+    """``t1_ms``, ``t2_ms``, ``labels`` of every slice ``(slices, rows, columns)``; empty for other files."""
+    with h5py.File(file, "r") as opened:
+        if "truth" not in opened:
+            return {}
+        return {name: np.asarray(values) for name, values in opened["truth"].items()}
+
+
+def _image(
+    picture: NDArray[np.float32],
+    time_ms: float,
+    series: int,
+    slice_index: int,
+    number: int,
+    slice_count: int,
+    clock_ms: float,
+) -> Image:
+    rows, columns = picture.shape
+    septum = np.array([-1.0, -1.0, 0.0]) / np.sqrt(2.0)
+    septum -= (septum @ _TO_APEX) * _TO_APEX
+    septum /= np.linalg.norm(septum)
+    inferior = np.cross(_TO_APEX, septum)
+    position = (slice_index - (slice_count - 1) / 2) * _SLICE_DISTANCE_MM * _TO_APEX
+    pixel_mm = 1.5
+    header = ImageHeader(
+        field_of_view=(columns * pixel_mm, rows * pixel_mm, _THICKNESS_MM),
+        position=_triple(position),
+        read_dir=_triple(-septum),
+        phase_dir=_triple(inferior),
+        slice_dir=_triple(_TO_APEX),
+        slice=slice_index,
+        set=number,
+        acquisition_time_stamp=round(clock_ms / _TICK_MS),
+        image_index=number + 1,
+        image_series_index=series,
+    )
+    if series == MOLLI_SERIES:
+        meta: dict[str, MetaValue] = {"SequenceDescription": "T1map_MOLLI", "InversionTime": f"{time_ms:g}"}
+    else:
+        meta = {"SequenceDescription": "T2map_T2prep", "T2PrepDuration": f"{time_ms:g}"}
+    return Image.from_pixels(picture[None, None].astype(np.float32), header, meta)
+
+
+def _triple(vector: NDArray[np.float64]) -> tuple[float, float, float]:
+    return float(vector[0]), float(vector[1]), float(vector[2])

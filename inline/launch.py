@@ -1,0 +1,74 @@
+"""A server in a process of its own, for as long as a replay or a benchmark needs one."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from inline.errors import MyostreamError
+
+_READY: Final = re.compile(r"listening on (\S+):(\d+)")
+
+
+class ServerNotStartedError(MyostreamError):
+    """The server's process ended, or said nothing, before it listened."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartedServer:
+    """A running server process.
+
+    Attributes:
+        address: where it listens.
+        process: its process.
+    """
+
+    address: tuple[str, int]
+    process: subprocess.Popen[str]
+
+
+@contextmanager
+def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 120.0) -> Iterator[StartedServer]:
+    """Start ``myostream serve`` on a free port, and end it in the end.
+
+    Args:
+        arguments: further options of the command.
+        timeout_s: how long it may take until it listens.
+
+    Raises:
+        ServerNotStartedError: see there; the message holds what the process said.
+    """
+    command = [sys.executable, "-m", "inline", "serve", "--port", "0", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    said: list[str] = []
+    found: list[tuple[str, int]] = []
+    ready = threading.Event()
+
+    def listen() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line)
+            if match := _READY.search(line):
+                found.append((match[1], int(match[2])))
+                ready.set()
+        ready.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+    try:
+        ready.wait(timeout_s)
+        if not found:
+            raise ServerNotStartedError("the server did not start: " + "".join(said[-20:]).strip())
+        yield StartedServer(found[0], process)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=30.0)
+        except subprocess.TimeoutExpired:
+            process.kill()

@@ -1,0 +1,180 @@
+"""One slice from its images to its result: the same for server, gadget, replay and benchmark."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inline.assembly.assembler import Assembled
+from inline.contours import ContourSteps, find_contours, rasterise
+from inline.flags import Flag
+from inline.geometry import SliceGeometry
+from inline.mapping.molli import molli_map
+from inline.mapping.parametric_map import ParametricMap
+from inline.mapping.t2prep import t2_map
+from inline.regions import angular_reference, measure
+from inline.results import Contours, RegionValues, SliceResult
+from inline.series import MapSeries, Quantity, Series
+from inline.settings import RegionSettings
+from inline.slice_level import slice_level
+from model.engines.base import Engine
+from model.frame import Frame, normalise
+
+_POOR_FIT: Final = 0.9
+"""R2 of the fit that the middle of the myocardium's pixels must reach."""
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Wall time of named stages, ms."""
+
+    times_ms: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time that the block takes to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.times_ms[name] = self.times_ms.get(name, 0.0) + (time.perf_counter() - start) * 1000.0
+
+
+class Pipeline:
+    """Fit, network, contours, values. Holds no state between slices and may be used from several threads."""
+
+    def __init__(
+        self, engine: Engine, regions: RegionSettings | None = None, steps: ContourSteps | None = None
+    ) -> None:
+        self.engine = engine
+        self._regions = regions or RegionSettings()
+        self._steps = steps or ContourSteps()
+
+    def process(self, assembled: Assembled) -> SliceResult:
+        """The result of one slice; whatever goes wrong is told in it, with what was done until then."""
+        watch = Stopwatch()
+        if assembled.series is None or assembled.geometry is None:
+            return failed(assembled, assembled.error)
+        parametric: ParametricMap | None = None
+        try:
+            with watch.stage("fit"):
+                parametric = make_map(assembled.series)
+            frame = Frame(assembled.geometry.shape, assembled.geometry.spacing)
+            with watch.stage("network"):
+                prepared = normalise(frame.to_frame(parametric.values_ms))
+                probabilities = self.engine.infer(prepared[None])[0]
+            return self.conclude(assembled, parametric, probabilities, frame, watch)
+        except Exception as problem:
+            message = f"{type(problem).__name__}: {problem}"
+            return failed(assembled, message, Flag.PROCESSING_ERROR, parametric, watch.times_ms)
+
+    def conclude(
+        self,
+        assembled: Assembled,
+        parametric: ParametricMap,
+        probabilities: NDArray[np.float32],
+        frame: Frame,
+        watch: Stopwatch,
+    ) -> SliceResult:
+        """Contours and values from the map and the network's answer ``(3, 224, 224)``."""
+        series, geometry = assembled.series, assembled.geometry
+        assert series is not None
+        assert geometry is not None
+        flags = list(assembled.flags)
+        level, level_source = slice_level(
+            assembled.identity.slice_index,
+            assembled.slice_count,
+            assembled.identity.description,
+            geometry,
+            stated=self._regions.levels,
+        )
+        with watch.stage("contours"):
+            search = find_contours(probabilities, self._steps)
+            flags += search.flags
+            contours = None
+            labels = np.zeros(geometry.shape, np.uint8)
+            if search.contours is not None:
+                contours = Contours(
+                    endo=frame.to_image_points(search.contours.endo),
+                    epi=frame.to_image_points(search.contours.epi),
+                )
+                labels = rasterise(contours, geometry.shape)
+        with watch.stage("regions"):
+            reference = None
+            if assembled.oriented or self._regions.septum_degrees is not None:
+                reference = angular_reference(geometry, self._regions.septum_degrees)
+            regions: tuple[RegionValues, ...] = ()
+            if contours is not None:
+                regions = measure(parametric, contours, level, reference, inset=self._regions.inset)
+                if _poor(parametric, labels, scanner_made=isinstance(series, MapSeries)):
+                    flags.append(Flag.POOR_FIT)
+        return SliceResult(
+            identity=assembled.identity,
+            quantity=assembled.quantity,
+            geometry=geometry,
+            map=parametric,
+            scanner_made=isinstance(series, MapSeries),
+            labels=labels,
+            contours=contours,
+            regions=regions,
+            level=level,
+            level_source=level_source,
+            angular_reference=reference.source if reference else "none",
+            flags=tuple(flags),
+            times_ms=watch.times_ms,
+        )
+
+
+def make_map(series: Series) -> ParametricMap:
+    """The map of a series: fitted, or the scanner's own.
+
+    Raises:
+        ValueError: too few images for the fit.
+    """
+    if isinstance(series, MapSeries):
+        finite = np.isfinite(series.values_ms)
+        values = np.where(finite, series.values_ms, np.float32(0.0))
+        nothing = np.zeros_like(values)
+        return ParametricMap(values, nothing, nothing, failed=values <= 0.0)
+    fit = molli_map if series.quantity is Quantity.T1 else t2_map
+    return fit(series.images, series.times_ms)
+
+
+def failed(
+    assembled: Assembled,
+    error: str,
+    flag: Flag | None = None,
+    parametric: ParametricMap | None = None,
+    times_ms: dict[str, float] | None = None,
+) -> SliceResult:
+    """The result of a slice that could not be processed."""
+    columns, rows, _ = assembled.template.matrix_size
+    geometry = assembled.geometry or SliceGeometry(
+        (0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 1.0), (rows, columns)
+    )
+    return SliceResult(
+        identity=assembled.identity,
+        quantity=assembled.quantity,
+        geometry=geometry,
+        map=parametric,
+        scanner_made=isinstance(assembled.series, MapSeries),
+        labels=np.zeros(geometry.shape, np.uint8),
+        contours=None,
+        flags=(*assembled.flags, flag) if flag else assembled.flags,
+        times_ms=times_ms or {},
+        error=error,
+    )
+
+
+def _poor(parametric: ParametricMap, labels: NDArray[np.uint8], *, scanner_made: bool) -> bool:
+    """Whether the model describes the signal of the myocardium badly."""
+    wall = labels == 2
+    if scanner_made or not wall.any():
+        return False
+    return bool(np.median(parametric.r_squared[wall]) < _POOR_FIT or parametric.failed[wall].mean() > 0.2)

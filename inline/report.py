@@ -1,0 +1,53 @@
+"""Results as a table in the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+
+def results_table(records: list[dict[str, Any]], truth: dict[tuple[str, int], float] | None = None) -> Table:
+    """One row per slice.
+
+    Args:
+        records: as :func:`inline.emit.record.record` makes them.
+        truth: median over the true myocardium by quantity and slice, ms, where it is known.
+    """
+    table = Table(title="Myocardium by slice (research only)")
+    for column in ("slice", "level", "map"):
+        table.add_column(column)
+    for column in ("median [IQR] ms", "septum ms", "pixels", *(("true tissue ms",) if truth else ())):
+        table.add_column(column, justify="right")
+    table.add_column("fit / network / rest ms", justify="right")
+    table.add_column("flags")
+    for record in records:
+        regions = {region["name"]: region for region in record["regions"]}
+        ring, septum = regions.get("global"), regions.get("septum")
+        known = (truth or {}).get((record["quantity"], record["slice_index"]))
+        row = [
+            str(record["slice_index"] + 1),
+            record["level"] or "-",
+            record["quantity"],
+            _interval(ring),
+            _number(septum["median"] if septum else None),
+            str(ring["pixels"]) if ring else "-",
+        ]
+        if truth:
+            row.append(_number(known))
+        times = record["times_ms"]
+        rest = times.get("contours", 0.0) + times.get("regions", 0.0)
+        row.append(f"{times.get('fit', 0.0):.0f} / {times.get('network', 0.0):.0f} / {rest:.0f}")
+        row.append(", ".join(record["flags"]) or record["error"] or "-")
+        table.add_row(*row)
+    return table
+
+
+def _interval(region: dict[str, Any] | None) -> str:
+    if region is None or region["median"] is None:
+        return "no contour"
+    return f"{region['median']:.1f} [{region['q1']:.1f}-{region['q3']:.1f}]"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

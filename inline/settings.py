@@ -1,0 +1,135 @@
+"""All settings: one frozen, validated object, built once from a TOML file and the command line."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from inline.errors import ConfigurationError
+from inline.results import SliceLevel
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AssemblySettings(_Frozen):
+    """How images become series.
+
+    Attributes:
+        idle_s: a series whose number of images nobody states is complete when none has come for so long.
+        patience_s: a series that still lacks images after so long is fitted from what there is.
+        open_images: most images held in incomplete series of one connection; beyond it the oldest go.
+        images: number of images per series where neither header nor counters state it rightly.
+        t1_map_scale: ms per unit of the pixels of a scanner-made T1 map, where it does not say.
+        t2_map_scale: likewise for T2 (Siemens stores tenths of a millisecond: 0.1).
+    """
+
+    idle_s: float = Field(6.0, gt=0)
+    patience_s: float = Field(30.0, gt=0)
+    open_images: int = Field(2048, ge=16)
+    images: int | None = Field(None, ge=2)
+    t1_map_scale: float = Field(1.0, gt=0)
+    t2_map_scale: float = Field(1.0, gt=0)
+
+
+class RegionSettings(_Frozen):
+    """Where values are taken.
+
+    Attributes:
+        inset: share of the wall left out at either border.
+        septum_degrees: direction of the middle of the septum in the image, degrees anticlockwise from the
+            right; None takes it from the image geometry.
+        levels: slice level by slice index, where the sender's do not say.
+    """
+
+    inset: float = Field(0.1, ge=0, lt=0.5)
+    septum_degrees: float | None = None
+    levels: dict[int, SliceLevel] = Field(default_factory=dict)
+
+
+class ServerSettings(_Frozen):
+    """The MRD server.
+
+    Attributes:
+        host: address to listen on; anything but the loopback address lets the network in.
+        port: 0 takes any free one.
+        connections: most at a time; further ones wait.
+        queue_bytes: images waiting to be sent back on one connection before reading from it pauses.
+        slices_in_flight: slices of one connection being worked on before reading from it pauses.
+        stalled_s: a peer that takes nothing for so long is cut off.
+        drain_s: on shutdown, how long what is in flight may take.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = Field(9002, ge=0, le=65535)
+    connections: int = Field(16, ge=1)
+    queue_bytes: int = Field(1 << 30, ge=1 << 20)
+    slices_in_flight: int = Field(32, ge=1)
+    stalled_s: float = Field(60.0, gt=0)
+    drain_s: float = Field(20.0, gt=0)
+
+
+class EmitSettings(_Frozen):
+    """What goes back and where.
+
+    Attributes:
+        series_offset: results of series n have index ``series_offset + 10 n`` and the two after it.
+        overlay: send an RGB overlay.
+        segmentation: send the labels.
+        zmq: address that results are published on (``tcp://127.0.0.1:5560``); empty for none.
+    """
+
+    series_offset: int = Field(1000, ge=0, le=60000)
+    overlay: bool = True
+    segmentation: bool = True
+    zmq: str = ""
+
+
+class Settings(_Frozen):
+    """Everything that can be set; the defaults are those of a file that says nothing.
+
+    Attributes:
+        workers: slices worked on at the same time.
+        weights: folder of weights; None for those that ship.
+    """
+
+    server: ServerSettings = ServerSettings()
+    assembly: AssemblySettings = AssemblySettings()
+    regions: RegionSettings = RegionSettings()
+    emit: EmitSettings = EmitSettings()
+    workers: int = Field(2, ge=1, le=64)
+    weights: Path | None = None
+
+
+def load_settings(file: Path | None = None, **overrides: dict[str, Any]) -> Settings:
+    """Settings from a TOML file and, over it, those of the command line.
+
+    Args:
+        file: None for the defaults.
+        overrides: by section (``server={"port": 9003}``); None leaves what the file says.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or a setting is unknown or out of range; it names each.
+    """
+    content: dict[str, Any] = {}
+    if file is not None:
+        try:
+            content = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigurationError(f"the settings file {file} cannot be read: {error}") from error
+    for section, values in overrides.items():
+        given = {name: value for name, value in values.items() if value is not None}
+        if given:
+            content[section] = {**content.get(section, {}), **given}
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors()
+        )
+        where = f" in {file}" if file else ""
+        raise ConfigurationError(f"settings{where} cannot be used: {wrong}") from error
