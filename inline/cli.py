@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from inline.mrd.messages import Image
 
 app = typer.Typer(
-    help="Inline T1 and T2 mapping of the heart: maps, myocardial contours and values. For research only; not a "
-    "medical device.",
+    help="Inline T1 and T2 mapping of the heart: maps, myocardial contours and values. For research only; "
+    "not a medical device.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -183,7 +183,7 @@ def demo(
             json_file=output / "results.json",
             overlays=output,
             group="",
-            settings_file=Path("/tmp/s.toml"),
+            settings_file=None,
         )
     _console.print(
         "MOLLI reads T1 some percent short of the tissue's (T2 decay and flip angle act during the readout), "
@@ -227,7 +227,7 @@ def _replay(
     lost = sum(image not in returned for image in images)
     seconds = result.finished - result.first_sent
     _console.print(
-        f"{len(images)} images sent, {lost} lost; {len(found)} maps back in {seconds:.2f} s, first byte to close"
+        f"{len(images)} images sent, {lost} lost; {len(found)} maps back, first byte to close {seconds:.2f} s"
     )
     if output is not None:
         write_images(output, header, result.images)

@@ -60,7 +60,8 @@ def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 120.0) -
                 ready.set()
         ready.set()
 
-    threading.Thread(target=listen, daemon=True).start()
+    reader = threading.Thread(target=listen, daemon=True)
+    reader.start()
     try:
         ready.wait(timeout_s)
         if not found:
@@ -72,3 +73,6 @@ def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 120.0) -
             process.wait(timeout=30.0)
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait()
+        reader.join(timeout=5.0)
+        process.stdout.close()

@@ -17,9 +17,9 @@ def results_table(records: list[dict[str, Any]], truth: dict[tuple[str, int], fl
     table = Table(title="Myocardium by slice (research only)")
     for column in ("slice", "level", "map"):
         table.add_column(column)
-    for column in ("median [IQR] ms", "septum ms", "pixels", *(("true tissue ms",) if truth else ())):
-        table.add_column(column, justify="right")
-    table.add_column("fit / network / rest ms", justify="right")
+    for column in ("median [IQR] ms", "septum", "pixels", *(("tissue",) if truth else ())):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("fit/net/rest ms", justify="right")
     table.add_column("flags")
     for record in records:
         regions = {region["name"]: region for region in record["regions"]}
@@ -37,7 +37,7 @@ def results_table(records: list[dict[str, Any]], truth: dict[tuple[str, int], fl
             row.append(_number(known))
         times = record["times_ms"]
         rest = times.get("contours", 0.0) + times.get("regions", 0.0)
-        row.append(f"{times.get('fit', 0.0):.0f} / {times.get('network', 0.0):.0f} / {rest:.0f}")
+        row.append(f"{times.get('fit', 0.0):.0f}/{times.get('network', 0.0):.0f}/{rest:.0f}")
         row.append(", ".join(record["flags"]) or record["error"] or "-")
         table.add_row(*row)
     return table

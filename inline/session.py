@@ -100,6 +100,7 @@ class Session:
         self._configuration = Configuration.MAPPING
         self._assembler: SeriesAssembler | None = None
         self._closed = False
+        self._told_of_raw_data = False
         self._outbox = Outbox(settings.server.queue_bytes)
         self._free = threading.BoundedSemaphore(settings.server.slices_in_flight)
         self.tally = Tally()
@@ -191,7 +192,8 @@ class Session:
 
     def _skip(self, message: Acquisition | Waveform) -> None:
         self.tally.skipped += 1
-        if isinstance(message, Acquisition) and self.tally.skipped == 1:
+        if isinstance(message, Acquisition) and not self._told_of_raw_data:
+            self._told_of_raw_data = True
             self._tell("myostream: raw data is not reconstructed here; send images")
 
     def _header(self, xml: str) -> MeasurementHeader:

@@ -94,7 +94,8 @@ def read_facts(image: Image, header: MeasurementHeader) -> ImageFacts | None:
         time = _own_time(meta, dicom, quantity)
         if time is not None:
             times[quantity] = time
-    made = _made(meta, description, has_time=bool(times))
+    timed = bool(times) or any(header_times(header, quantity, named=True) for quantity in Quantity)
+    made = _made(meta, description, timed=timed)
     if made is None and image.header.image_type == ImageType.REAL:
         return None
     slope, intercept = _scale(meta, dicom)
@@ -166,8 +167,11 @@ def header_times(header: MeasurementHeader, quantity: Quantity, *, named: bool) 
     return header.echo_times_ms if named and len(header.echo_times_ms) >= 3 else ()
 
 
-def _made(meta: Meta, description: str, *, has_time: bool) -> Quantity | None:
-    """Which quantity a scanner-made map shows; standard-deviation and R2 maps are none."""
+def _made(meta: Meta, description: str, *, timed: bool) -> Quantity | None:
+    """Which quantity a scanner-made map shows; standard-deviation and R2 maps are none.
+
+    "T1 map" in a description names the protocol as often as the map; it counts where no times are known.
+    """
     roles = {value.strip().upper() for name in _ROLES for value in meta.get(name, ())}
     for role in roles:
         if role in _ROLE_NAMES:
@@ -182,7 +186,7 @@ def _made(meta: Meta, description: str, *, has_time: bool) -> Quantity | None:
                     return _ROLE_NAMES[token]
     if suffix := _MAP_SUFFIX.search(description):
         return Quantity(suffix[1])
-    if not has_time and (words := _MAP_WORDS.search(description)):
+    if not timed and (words := _MAP_WORDS.search(description)):
         return Quantity(words[1].upper())
     return None
 

@@ -103,7 +103,10 @@ class Image:
             channels=channels,
             attribute_string_len=len(attributes),
         )
-        return cls(full, attributes, np.ascontiguousarray(pixels, dtype=little).tobytes())
+        # As the peer will read it: the header's numbers have the precision of the wire.
+        return cls(
+            ImageHeader.unpack(full.pack()), attributes, np.ascontiguousarray(pixels, dtype=little).tobytes()
+        )
 
     @property
     def pixels(self) -> NDArray[np.generic]:

@@ -28,6 +28,10 @@ _ORGANS = (
     Tissue.FAT,
     Tissue.FLUID,
 )
+_PURE = 0.4
+"""Of a border's width, from its middle: beyond it at most a tenth of a pixel belongs to the other side."""
+_THICKEST_RIM = 0.25
+"""Share of the wall that either border's rim may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +40,9 @@ class Anatomy:
 
     Attributes:
         fractions: share of each tissue in each pixel, ``(n, tissues, rows, columns)``, summing to one.
-        labels: 0 background, 1 LV cavity, 2 myocardium, int64 ``(n, rows, columns)``; papillary muscles
-            and trabeculae count as cavity, as readers draw them.
+        labels: 0 background, 1 LV cavity, 2 myocardium, int64 ``(n, rows, columns)``. Myocardium is what
+            is nine tenths myocardium: readers of maps keep clear of pixels that blood or fat share, since
+            a value is taken from what they draw. Papillary muscles and trabeculae count as cavity.
         level: 0 at the base to 1 at the apex, ``(n,)``.
     """
 
@@ -54,8 +59,11 @@ class _Canvas:
         self.fractions[:, Tissue.AIR] = 1.0
         self._pixel_mm = pixel_mm
 
-    def paint(self, distance: Tensor, tissue: Tissue, opacity: Tensor | float = 1.0) -> None:
-        cover = (distance / self._pixel_mm + 0.5).clamp(0.0, 1.0) * opacity
+    def paint(
+        self, distance: Tensor, tissue: Tissue, opacity: Tensor | float = 1.0, soft_mm: Tensor | float = 0.0
+    ) -> None:
+        """Paint where the distance is positive; the border is a pixel wide, and ``soft_mm`` wider."""
+        cover = (distance / (self._pixel_mm + soft_mm) + 0.5).clamp(0.0, 1.0) * opacity
         self.fractions *= 1.0 - cover[:, None]
         self.fractions[:, tissue] += cover
 
@@ -202,7 +210,7 @@ def make_anatomy(
     apical = ((level - 0.55) / 0.45).clamp(min=0.0)
 
     # Left ventricle.
-    size = draw.log_uniform(24.0, 46.0) * (1.0 - 0.55 * apical)
+    size = draw.log_uniform(20.0, 46.0) * (1.0 - 0.55 * apical)
     stretch = draw.log_uniform(1.0, 1.35) ** 0.5
     lean = draw.uniform(0.0, math.pi)
     lu, lv = torch.cos(lean) * u + torch.sin(lean) * v, -torch.sin(lean) * u + torch.cos(lean) * v
@@ -249,11 +257,13 @@ def make_anatomy(
     rough = draw.uniform(0.0, 2.0) * draw.smooth(rows, columns, 24)
     canvas.paint(rv + rough, Tissue.RV_BLOOD, rv_there)
     canvas.paint(epi + 1.0, Tissue.FAT, draw.chance(0.4) * (rv < -2.0))
-    canvas.paint(epi, Tissue.MYOCARDIUM)
+    # A slice of 8 mm cuts the wall at a slant and the heart moves: its borders are wider than a pixel.
+    soft_epi, soft_endo = draw.uniform(0.0, 3.0), draw.uniform(0.0, 3.0)
+    canvas.paint(epi, Tissue.MYOCARDIUM, soft_mm=soft_epi)
 
     # Cavity: trabeculae roughen its border, papillary muscles stand in it; readers draw neither.
     rough = draw.uniform(0.0, 1.5) * draw.smooth(rows, columns, 32).clamp(max=0.0)
-    canvas.paint(endo + rough, Tissue.LV_BLOOD)
+    canvas.paint(endo + rough, Tissue.LV_BLOOD, soft_mm=soft_endo)
     for _ in range(3):
         way = draw.uniform(0.0, 2.0 * math.pi)
         thick = draw.uniform(1.5, 5.5)
@@ -262,5 +272,8 @@ def make_anatomy(
         muscle = torch.minimum(_ellipse(pu, pv, thick, thick * draw.uniform(0.6, 1.3)), endo)
         canvas.paint(muscle, Tissue.MYOCARDIUM, draw.chance(0.45) * draw.uniform(0.3, 1.0))
 
-    labels = (epi > 0).long() + (epi > 0).long() * (endo <= 0).long()
+    rim_epi = torch.minimum(_PURE * (pixel_mm + soft_epi), _THICKEST_RIM * wall)
+    rim_endo = torch.minimum(_PURE * (pixel_mm + soft_endo), _THICKEST_RIM * wall)
+    heart = (epi > rim_epi).long()
+    labels = heart + heart * (endo <= -rim_endo).long()
     return Anatomy(canvas.fractions, labels, level[:, 0, 0])

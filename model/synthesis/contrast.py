@@ -28,8 +28,8 @@ class Picture(IntEnum):
 class Mix:
     """Share of each kind of picture in a batch; the shares are weights and need not sum to one."""
 
-    t1_map: float = 0.28
-    t1_map_post: float = 0.10
+    t1_map: float = 0.25
+    t1_map_post: float = 0.13
     t2_map: float = 0.28
     molli_image: float = 0.08
     t2prep_image: float = 0.06

@@ -94,5 +94,8 @@ def draw_tissue_values(draw: Draw, post_contrast: Tensor) -> TissueValues:
     blood = draw.normal(1.0, 0.03)[:, :, 0]
     t1[:, Tissue.RV_BLOOD] = t1[:, Tissue.LV_BLOOD] * blood[:, 0]
     t2 = t2 * factor() * draw.log_uniform(0.85, 1.2)[:, 0]
-    t2[:, Tissue.RV_BLOOD] = t2[:, Tissue.LV_BLOOD] * draw.uniform(0.4, 1.1)[:, 0, 0]
+    # Slow, deoxygenated blood in the right ventricle may come down to the T2 of muscle.
+    slow = draw.chance(0.3)
+    of_left = slow * draw.uniform(0.2, 0.45) + (1.0 - slow) * draw.uniform(0.4, 1.1)
+    t2[:, Tissue.RV_BLOOD] = t2[:, Tissue.LV_BLOOD] * of_left[:, 0, 0]
     return TissueValues(t1, t2, (density * factor()).clamp(max=1.2))

@@ -33,8 +33,24 @@ def test_parts_are_small_enough_for_any_host(folder: Path) -> None:
 def test_round_trip_is_the_same_to_half_precision(network: UNet, folder: Path) -> None:
     loaded = load_network(folder).state_dict()
     for name, value in network.state_dict().items():
-        if value.is_floating_point():
+        if value.ndim > 1:
             assert torch.equal(loaded[name], value.half().float()), name
+        elif value.is_floating_point():
+            assert torch.equal(loaded[name], value), name
+
+
+def test_a_running_variance_beyond_half_precision_survives(tmp_path: Path) -> None:
+    wild = UNet()
+    wild.state_dict()["encoder.bn1.running_var"].fill_(1e6)
+    save_weights(wild, tmp_path)
+    assert load_network(tmp_path).state_dict()["encoder.bn1.running_var"].max() == 1e6
+
+
+def test_kernels_beyond_half_precision_are_refused(tmp_path: Path) -> None:
+    wild = UNet()
+    wild.state_dict()["encoder.conv1.weight"].fill_(1e6)
+    with pytest.raises(ValueError, match="fp16"):
+        save_weights(wild, tmp_path)
 
 
 def test_missing_part_is_named(folder: Path, tmp_path: Path) -> None:

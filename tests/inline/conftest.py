@@ -1,0 +1,54 @@
+"""What the tests of the stream share: an engine that answers at once, and simulated examinations."""
+
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from inline.examination import header_xml, simulate_examination, to_images
+from inline.pipeline import Pipeline
+from inline.processor import Processor
+from inline.server import Server
+from inline.settings import load_settings
+
+
+class RingEngine:
+    """Finds the same ring in every image: 20 pixels of cavity and 8 of wall around the centre."""
+
+    name = "ring"
+
+    def infer(self, images):
+        y, x = np.mgrid[:224, :224]
+        radius = np.hypot(x - 111.5, y - 111.5)
+        classes = np.where(radius < 20, 1, np.where(radius < 28, 2, 0))
+        one = np.stack([(classes == k).astype(np.float32) for k in range(3)])
+        return np.repeat(one[None], len(images), axis=0)
+
+
+@pytest.fixture(scope="session")
+def examination():
+    slices = simulate_examination(2, seed=5, size=128)
+    return slices, header_xml(slices), to_images(slices)
+
+
+@pytest.fixture
+def serving():
+    """A context manager: a server with an engine and settings, in this process."""
+
+    @contextmanager
+    def run(engine=None, publisher=None, **settings):
+        made = load_settings(**{"server": {"port": 0}, **settings})
+        processor = Processor(Pipeline(engine or RingEngine(), made.regions), made.workers)
+        server = Server(processor, made, publisher)
+        thread = threading.Thread(target=server.serve, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+            thread.join(timeout=30)
+            processor.close()
+            assert not thread.is_alive()
+
+    return run

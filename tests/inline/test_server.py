@@ -1,0 +1,335 @@
+"""The whole chain over a real socket."""
+
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+
+import ismrmrd
+import numpy as np
+import pytest
+
+from inline.client import ConnectionFailedError, exchange
+from inline.emit.publisher import Publisher, decode, subscribe
+from inline.flags import Flag
+from inline.launch import started_server
+from inline.mrd.image_header import ImageHeader, ImageType
+from inline.mrd.messages import Acquisition, Close, ConfigFile, ConfigText, Header, Image, Text, Waveform
+from inline.mrd.protocol import Decoder, encode
+from inline.replay import records
+
+
+def talk(address, data, *, shut=True):
+    """Everything that a server says to some bytes."""
+    with socket.create_connection(address, timeout=20) as connection:
+        connection.sendall(data)
+        if shut:
+            connection.shutdown(socket.SHUT_WR)
+        decoder, messages = Decoder(), []
+        while received := connection.recv(1 << 16):
+            messages += decoder.receive(received)
+    return messages
+
+
+def originals(images):
+    return [image for image in images if image.header.image_series_index < 1000]
+
+
+def test_images_come_back_bit_for_bit_with_maps_contours_and_values(serving, examination):
+    slices, header, images = examination
+    with serving() as server:
+        result = exchange(server.address, header, images)
+    assert Counter(originals(result.images)) == Counter(images)
+    found = records(result.images)
+    assert [(record["slice_index"], record["quantity"]) for record, _ in found] == [
+        (0, "T1"),
+        (0, "T2"),
+        (1, "T1"),
+        (1, "T2"),
+    ]
+    for record, image in found:
+        assert record["contours"] is not None
+        assert record["regions"][0]["pixels"] > 100
+        assert record["flags"] == [] or record["flags"] == [Flag.POOR_FIT]
+        assert image.pixels.dtype == np.uint16
+        assert "ROI_endo" in image.meta()
+        assert len(image.meta()["ROI_epi"]) == 6 + 2 * 96
+    by_series = Counter(image.header.image_series_index for image in result.images)
+    assert by_series == {1: 16, 2: 6, 1010: 2, 1011: 2, 1012: 2, 1020: 2, 1021: 2, 1022: 2}
+    rgb = next(image for image in result.images if image.header.image_series_index == 1012)
+    assert rgb.header.image_type == ImageType.RGB
+    assert rgb.pixels.shape == (3, 1, 128, 128)
+    assert slices[0].labels.shape == (128, 128)
+
+
+def test_the_map_on_the_wire_is_the_fit(serving, examination):
+    from inline.mapping.t2prep import t2_map
+
+    slices, header, images = examination
+    with serving() as server:
+        found = records(exchange(server.address, header, images).images)
+    record, image = found[1]
+    assert record["quantity"] == "T2"
+    expected = t2_map(slices[0].t2prep, slices[0].preparation_times_ms).values_ms
+    got = image.pixels[0, 0] / 10.0
+    assert np.abs(got - np.clip(expected, 0, 6553.5)).max() <= 0.0501
+
+
+def test_a_client_written_with_the_ismrmrd_package_reads_the_answer(serving, examination):
+    _, header, images = examination
+    with serving() as server, socket.create_connection(server.address, timeout=30) as connection:
+        data = b"".join(
+            encode(message) for message in (ConfigFile("mapping"), Header(header), *images, Close())
+        )
+        threading.Thread(target=connection.sendall, args=(data,), daemon=True).start()
+        seen = 0
+
+        def read(size):
+            parts = b""
+            while len(parts) < size:
+                parts += connection.recv(size - len(parts))
+            return parts
+
+        while (number := struct.unpack("<H", read(2))[0]) == 1022:
+            image = ismrmrd.Image.deserialize_from(read)
+            seen += 1
+            assert image.data.size
+            if image.image_series_index == 1010:
+                assert float(image.meta["GADGETRON_ScaleRatio"]) == 1.0
+        assert number == 4
+    assert seen == len(images) + 12
+
+
+def test_passthrough_only_passes(serving, examination):
+    _, header, images = examination
+    with serving() as server:
+        result = exchange(server.address, header, images, config="passthrough")
+    assert result.images == images
+
+
+def test_an_unknown_configuration_is_named_and_never_imported(serving, examination, tmp_path, monkeypatch):
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _, header, images = examination
+    with serving() as server:
+        result = exchange(server.address, header, images, config="evil")
+    assert "there is no configuration 'evil'" in result.texts[0]
+    assert "mapping, passthrough" in result.texts[0]
+    assert "evil" not in sys.modules
+    assert len(records(result.images)) == 4
+
+
+def test_parameters_after_the_header_choose_the_configuration(serving, examination):
+    _, header, images = examination
+    with serving() as server:
+        messages = talk(
+            server.address,
+            b"".join(
+                map(
+                    encode,
+                    (
+                        ConfigFile("mapping"),
+                        Header(header),
+                        Text('{"parameters": {"config": "passthrough", "customconfig": ""}}'),
+                        *images[:2],
+                        Close(),
+                    ),
+                )
+            ),
+        )
+    assert messages == [*images[:2], Close()]
+
+
+def test_gadgetron_xml_may_choose_it_too(serving, examination):
+    _, header, images = examination
+    xml = '<configuration><myostream config="passthrough"/></configuration>'
+    with serving() as server:
+        data = b"".join(map(encode, (ConfigText(xml), Header(header), *images, Close())))
+        assert talk(server.address, data) == [*images, Close()]
+
+
+def test_a_connection_that_closes_before_any_header_is_answered(serving):
+    with serving() as server:
+        assert talk(server.address, encode(ConfigFile("mapping")) + encode(Close())) == [Close()]
+        assert talk(server.address, b"") == [Close()]
+
+
+def test_a_line_in_place_of_the_header_is_no_obstacle(serving, examination):
+    _, _, images = examination
+    with serving() as server:
+        result = exchange(server.address, "Dummy XML header", images)
+    assert len(records(result.images)) == 4
+
+
+def test_raw_data_and_waveforms_are_skipped_with_a_word(serving, examination):
+    _, header, images = examination
+    raw = ismrmrd.Acquisition.from_array(np.ones((2, 8), np.complex64))
+    body = bytes(raw.getHead()) + raw.data.tobytes()
+    wave = bytearray(40)
+    struct.pack_into("<HH", wave, 28, 4, 1)
+    with serving() as server:
+        messages = talk(
+            server.address,
+            b"".join(
+                map(
+                    encode,
+                    (
+                        ConfigFile("mapping"),
+                        Header(header),
+                        Waveform(bytes(wave) + bytes(16)),
+                        Acquisition(body),
+                        images[0],
+                        Close(),
+                    ),
+                )
+            ),
+        )
+    assert images[0] in messages
+    assert any(
+        "raw data is not reconstructed" in message.text for message in messages if isinstance(message, Text)
+    )
+    assert not any(isinstance(message, Acquisition | Waveform) for message in messages)
+
+
+def test_nonsense_is_told_and_hurts_nobody_else(serving, examination):
+    _, header, images = examination
+    with serving() as server, socket.create_connection(server.address, timeout=20) as good:
+        good.sendall(b"".join(map(encode, (ConfigFile("mapping"), Header(header), *images[:5]))))
+        messages = talk(server.address, encode(ConfigFile("mapping")) + b"GET / HTTP/1.1\r\n\r\n", shut=False)
+        assert "not one of" in messages[0].text
+        assert messages[-1] == Close()
+        good.sendall(b"".join(map(encode, (*images[5:], Close()))))
+        decoder, received = Decoder(), []
+        while data := good.recv(1 << 16):
+            received += decoder.receive(data)
+    assert list(originals_of(received)) == images
+    assert len(records([message for message in received if isinstance(message, Image)])) == 4
+
+
+def originals_of(messages):
+    return originals([message for message in messages if isinstance(message, Image)])
+
+
+def test_several_clients_at_once_get_their_own_results(serving, examination):
+    _, header, images = examination
+    results = {}
+
+    def client(number):
+        mine = [replace(image, header=replace(image.header, measurement_uid=number)) for image in images]
+        results[number] = exchange(server.address, header, mine)
+
+    with serving() as server:
+        threads = [threading.Thread(target=client, args=(number,)) for number in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for number, result in results.items():
+        assert {image.header.measurement_uid for image in result.images} == {number}
+        assert len(records(result.images)) == 4
+
+
+def test_a_client_that_reads_nothing_is_held_back_but_not_the_others(serving, examination):
+    _, header, images = examination
+    big = Image.from_pixels(np.zeros((1, 1, 512, 512), np.float32), ImageHeader(field_of_view=(512, 512, 8)))
+    with (
+        serving(server={"port": 0, "queue_bytes": 1 << 20}) as server,
+        socket.create_connection(server.address, timeout=20) as mute,
+    ):
+        mute.sendall(encode(ConfigFile("mapping")) + encode(Header(header)))
+        mute.settimeout(1.0)
+        sent = 0
+        try:
+            while sent < 200:
+                mute.sendall(encode(big))
+                sent += 1
+        except TimeoutError:
+            pass
+        assert sent < 100
+        result = exchange(server.address, header, images)
+        assert len(records(result.images)) == 4
+
+
+def test_a_stream_that_breaks_off_still_gives_its_complete_slices(serving, examination):
+    _, header, images = examination
+    publisher = Publisher("tcp://127.0.0.1:*")
+    subscriber = subscribe(publisher.address)
+    time.sleep(0.3)
+    with serving(publisher=publisher) as server:
+        data = b"".join(map(encode, (ConfigFile("mapping"), Header(header), *images[:17])))
+        messages = talk(server.address, data[:-100])
+    publisher.close()
+    assert originals_of(messages) == images[:16]
+    assert len(records([message for message in messages if isinstance(message, Image)])) == 3
+    assert any("middle of a message" in message.text for message in messages if isinstance(message, Text))
+    published = [decode(subscriber.recv_multipart()) for _ in range(3)]
+    subscriber.close()
+    partial = next(message for message in published if message["slice_index"] == 1)
+    assert "early-close" in partial["flags"]
+    assert "missing-images" in partial["flags"]
+
+
+def test_results_on_zeromq_are_those_on_the_socket(serving, examination):
+    _, header, images = examination
+    publisher = Publisher("tcp://127.0.0.1:*")
+    subscriber = subscribe(publisher.address)
+    time.sleep(0.3)
+    with serving(publisher=publisher) as server:
+        found = records(exchange(server.address, header, images).images)
+        messages = [decode(subscriber.recv_multipart()) for _ in range(4)]
+    publisher.close()
+    subscriber.close()
+    for message in messages:
+        assert message.pop("session").startswith("127.0.0.1:")
+    ordered = sorted(messages, key=lambda message: (message["slice_index"], message["quantity"]))
+    assert ordered == [record for record, _ in found]
+
+
+class BrokenEngine:
+    name = "broken"
+
+    def infer(self, images):
+        raise RuntimeError("no such kernel")
+
+
+def test_an_engine_that_fails_loses_no_image_and_says_why(serving, examination):
+    _, header, images = examination
+    with serving(engine=BrokenEngine()) as server:
+        result = exchange(server.address, header, images)
+    assert Counter(originals(result.images)) == Counter(images)
+    assert all("no such kernel" in text for text in result.texts)
+    found = records(result.images)
+    assert len(found) == 4  # the maps themselves are there
+    assert all(record["flags"] == ["processing-error"] for record, _ in found)
+
+
+def test_no_server_is_an_error_that_says_how_to_start_one():
+    with pytest.raises(ConnectionFailedError, match="myostream serve"):
+        exchange(("127.0.0.1", 1), "", [])
+
+
+def test_sigterm_finishes_what_is_in_flight(examination):
+    _, header, images = examination
+    with started_server() as started, socket.create_connection(started.address, timeout=60) as connection:
+        connection.sendall(b"".join(map(encode, (ConfigFile("mapping"), Header(header), *images))))
+        decoder, received = Decoder(), []
+        while len(originals_of(received)) < len(images):
+            received += decoder.receive(connection.recv(1 << 16))
+        started.process.terminate()
+        while data := connection.recv(1 << 16):
+            received += decoder.receive(data)
+        assert started.process.wait(timeout=30) == 0
+    assert received[-1] == Close()
+    assert len(records([message for message in received if isinstance(message, Image)])) == 4
+
+
+def test_a_taken_port_is_an_error_with_a_message():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        command = [sys.executable, "-m", "inline", "serve", "--port", str(taken.getsockname()[1])]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 1
+    assert "cannot listen on" in ended.stderr
