@@ -75,19 +75,19 @@ class Session:
         name: str = "client",
         publisher: Publisher | None = None,
         stopping: threading.Event | None = None,
-        in_chain: bool = False,
+        owned: bool = True,
     ) -> None:
         """Prepare to serve.
 
         Args:
-            connection: connected; the session closes it.
+            connection: connected.
             processor: shared by all sessions.
             settings: of the server.
             name: of the peer, for the log.
             publisher: where results are published besides, if anywhere.
             stopping: set when the program is to end; the session then finishes what is in flight.
-            in_chain: the peer is a Gadgetron chain: raw data and waveforms go on, and texts, which
-                Gadgetron does not take from a module, are not sent.
+            owned: say that nothing more comes and close the connection at the end; else leave both to the
+                caller.
         """
         self._connection = connection
         self._processor = processor
@@ -95,7 +95,8 @@ class Session:
         self._name = name
         self._publisher = publisher
         self._stopping = stopping or threading.Event()
-        self._in_chain = in_chain
+        self._owned = owned
+        self._in_chain = False
         self._takes_texts = False
         self._configuration = Configuration.MAPPING
         self._assembler: SeriesAssembler | None = None
@@ -137,7 +138,8 @@ class Session:
         finally:
             self._outbox.close()
             writer.join(timeout=send_timeout + 5.0)
-            self._connection.close()
+            if self._owned:
+                self._connection.close()
         return self.tally
 
     def _messages(self, received: bytes) -> Iterator[Message]:
@@ -173,8 +175,8 @@ class Session:
                     for assembled in self._series().add(message, time.monotonic()):
                         self._submit(assembled)
             case ConfigFile(name):
-                # Gadgetron opens with its own XML; whoever names a file is an MRD client and takes texts.
-                self._takes_texts = not self._in_chain
+                # Whoever names a file is an MRD client, with a person before it.
+                self._takes_texts = True
                 self._configure(name)
             case ConfigText(text):
                 self._configure_by_text(text)
@@ -223,6 +225,8 @@ class Session:
         elif stripped.startswith("{"):
             self._configure_by_parameters(stripped)
         elif stripped.startswith("<") and "<!" not in stripped:
+            # Gadgetron opens with XML. Its chain wants raw data and waveforms to go on, and takes no texts.
+            self._in_chain = True
             try:
                 element = ElementTree.fromstring(stripped).find(".//myostream")
             except ElementTree.ParseError:
@@ -278,7 +282,8 @@ class Session:
                 self._submit(assembled)
         for _ in range(self._settings.server.slices_in_flight):
             self._free.acquire()
-        self._outbox.put_now(encode(Close()))
+        if self._owned:
+            self._outbox.put_now(encode(Close()))
         _log.info(
             "%s: %d images, %d slices, %d results",
             self._name,
@@ -291,7 +296,8 @@ class Session:
         try:
             while (data := self._outbox.get()) is not None:
                 self._connection.sendall(data)
-            self._connection.shutdown(socket.SHUT_WR)
+            if self._owned:
+                self._connection.shutdown(socket.SHUT_WR)
         except OSError as error:
             # Results still go to ZeroMQ; only this peer gets no more.
             _log.info("%s takes nothing more: %s", self._name, error)
