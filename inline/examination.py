@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-import h5py
 import ismrmrd.xsd as xsd
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ _TO_APEX: Final = np.array([0.62, -0.60, -0.50]) / np.linalg.norm([0.62, -0.60, 
 _SLICE_DISTANCE_MM: Final = 20.0
 _THICKNESS_MM: Final = 8.0
 _TICK_MS: Final = 2.5
+_TRUTH: Final = ("t1_ms", "t2_ms", "labels")
 _BREATH_MS: Final = 5000.0
 """Pause between two breath-holds."""
 
@@ -107,24 +107,26 @@ def header_xml(slices: list[SimulatedSlice]) -> str:
     return document
 
 
+def truth_file(file: Path) -> Path:
+    """Where the truth of an examination lies: beside the MRD file, in which clients want a single group."""
+    return file.with_suffix(".truth.npz")
+
+
 def write_examination(file: Path, slices: list[SimulatedSlice], heartbeat_ms: float = 900.0) -> int:
-    """Write an examination and, in the group ``truth``, what is known; returns the number of images."""
+    """Write an examination and, beside it, what is known; returns the number of images."""
     images = to_images(slices, heartbeat_ms)
     write_images(file, header_xml(slices), images)
-    with h5py.File(file, "a") as output:
-        truth = output.create_group("truth")
-        for name in ("t1_ms", "t2_ms", "labels"):
-            pictures = np.stack([getattr(simulated, name) for simulated in slices])
-            truth.create_dataset(name, data=pictures, compression="gzip", compression_opts=4)
+    truth = {name: np.stack([getattr(each, name) for each in slices]) for name in _TRUTH}
+    np.savez_compressed(truth_file(file), allow_pickle=False, **truth)
     return len(images)
 
 
 def read_truth(file: Path) -> dict[str, NDArray[np.generic]]:
     """``t1_ms``, ``t2_ms``, ``labels`` of every slice ``(slices, rows, columns)``; empty for other files."""
-    with h5py.File(file, "r") as opened:
-        if "truth" not in opened:
-            return {}
-        return {name: np.asarray(values) for name, values in opened["truth"].items()}
+    if not truth_file(file).exists():
+        return {}
+    with np.load(truth_file(file)) as stored:
+        return {name: stored[name] for name in _TRUTH}
 
 
 def _image(

@@ -47,7 +47,7 @@ class Server:
 
     def serve(self) -> None:
         """Accept connections until stopped, then wait for those that are open to finish what they have."""
-        _log.info("listening on %s:%d", *self.address)
+        _log.debug("listening on %s:%d", *self.address)
         while not self._stopping.is_set():
             if not self._slots.acquire(timeout=0.2):
                 continue

@@ -26,6 +26,11 @@ class RingEngine:
         return np.repeat(one[None], len(images), axis=0)
 
 
+@pytest.fixture
+def ring_engine():
+    return RingEngine()
+
+
 @pytest.fixture(scope="session")
 def examination():
     slices = simulate_examination(2, seed=5, size=128)

@@ -12,15 +12,21 @@ from dataclasses import replace
 import ismrmrd
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from inline.client import ConnectionFailedError, exchange
 from inline.emit.publisher import Publisher, decode, subscribe
 from inline.flags import Flag
 from inline.launch import started_server
-from inline.mrd.image_header import ImageHeader, ImageType
+from inline.mrd.image_header import DATA_TYPES, ImageHeader, ImageType
 from inline.mrd.messages import Acquisition, Close, ConfigFile, ConfigText, Header, Image, Text, Waveform
 from inline.mrd.protocol import Decoder, encode
+from inline.pipeline import Pipeline
+from inline.processor import Processor
 from inline.replay import records
+from inline.server import Server
+from inline.settings import load_settings
 
 
 def talk(address, data, *, shut=True):
@@ -333,3 +339,39 @@ def test_a_taken_port_is_an_error_with_a_message():
         ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 1
     assert "cannot listen on" in ended.stderr
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_image_comes_back_bit_for_bit(data, any_server):
+    """Every data type, channels, partitions, attributes that are no XML, whatever the bits of the pixels."""
+    images = []
+    for _ in range(data.draw(st.integers(1, 4))):
+        shape = data.draw(st.tuples(*[st.integers(1, 3)] * 2, *[st.integers(1, 12)] * 2))
+        number = data.draw(st.sampled_from(sorted(DATA_TYPES)))
+        size = int(np.prod(shape)) * DATA_TYPES[number].itemsize
+        header = ImageHeader(
+            data_type=number,
+            channels=shape[0],
+            matrix_size=(shape[3], shape[2], shape[1]),
+            image_type=data.draw(st.integers(0, 7)),
+            image_series_index=data.draw(st.integers(0, 900)),
+            flags=data.draw(st.integers(0, 2**64 - 1)),
+        )
+        attributes = data.draw(st.sampled_from([b"", b"<broken", b"\xff\xfe", b"<ismrmrdMeta/>"]))
+        pixels = data.draw(st.binary(min_size=size, max_size=size))
+        images.append(Image(replace(header, attribute_string_len=len(attributes)), attributes, pixels))
+    result = exchange(any_server.address, "", images)
+    assert originals(result.images) == images
+
+
+@pytest.fixture(scope="module")
+def any_server():
+    processor = Processor(Pipeline(BrokenEngine()))
+    server = Server(processor, load_settings(server={"port": 0}))
+    thread = threading.Thread(target=server.serve, daemon=True)
+    thread.start()
+    yield server
+    server.stop()
+    thread.join(timeout=30)
+    processor.close()

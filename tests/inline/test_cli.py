@@ -1,0 +1,123 @@
+"""The commands, as a user types them."""
+
+import json
+import subprocess
+import sys
+import threading
+
+import ismrmrd
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from inline.cli import app
+from inline.examination import read_truth
+
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    made = tmp_path_factory.mktemp("cli") / "examination.h5"
+    result = runner.invoke(
+        app, ["synth", "-o", str(made), "--slices", "1", "--size", "160", "--scheme", "4(1)3(1)2"]
+    )
+    assert result.exit_code == 0, result.output
+    assert "1 slices, 12 images" in result.output.replace("\n", " ")
+    return made
+
+
+def test_synth_writes_what_ismrmrd_reads_and_the_truth_beside_it(file):
+    dataset = ismrmrd.Dataset(str(file), "dataset", create_if_needed=False)
+    assert dataset.number_of_images("image_1") == 9
+    assert dataset.number_of_images("image_2") == 3
+    header = ismrmrd.xsd.CreateFromDocument(dataset.read_xml_header())
+    assert len(header.sequenceParameters.TI) == 9
+    dataset.close()
+    truth = read_truth(file)
+    assert truth["t1_ms"].shape == (1, 160, 160)
+    assert set(np.unique(truth["labels"])) == {0, 1, 2}
+
+
+def test_replay_starts_a_server_and_writes_everything(file, tmp_path):
+    command = ["replay", str(file), "-o", str(tmp_path / "out.h5"), "--json", str(tmp_path / "out.json")]
+    result = runner.invoke(app, [*command, "--overlays", str(tmp_path / "pictures")])
+    assert result.exit_code == 0, result.output
+    assert "12 images sent, 0 lost" in result.output.replace("\n", " ")
+    content = json.loads((tmp_path / "out.json").read_text())
+    assert [each["quantity"] for each in content["results"]] == ["T1", "T2"]
+    dataset = ismrmrd.Dataset(str(tmp_path / "out.h5"), "dataset", create_if_needed=False)
+    assert dataset.read_image("image_1010", 0).data.shape == (1, 1, 160, 160)
+    assert dataset.number_of_images("image_1") == 9
+    dataset.close()
+    assert len(list((tmp_path / "pictures").glob("slice-01-T*.png"))) == 2
+
+
+def test_replay_in_real_time_to_a_running_server(file, serving):
+    with serving() as server:
+        address = f"{server.address[0]}:{server.address[1]}"
+        result = runner.invoke(app, ["replay", str(file), "--server", address, "--realtime", "--speed", "40"])
+    assert result.exit_code == 0, result.output
+    # 12 heartbeats of 900 ms and a breath of 5 s, forty times as fast: a third of a second at least.
+    seconds = float(result.output.split("close")[1].split("s")[0])
+    assert seconds > 0.35
+
+
+def test_listen_prints_what_a_server_publishes(file):
+    command = [sys.executable, "-m", "inline", "serve", "--port", "0", "--zmq", "tcp://127.0.0.1:*"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        address = server.stdout.readline().split("listening on ")[1].split()[0]
+        published = server.stdout.readline().split("publishing on ")[1].strip()
+        heard = subprocess.Popen(
+            [sys.executable, "-m", "inline", "listen", published, "--count", "2", "--json"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        said = []
+        reader = threading.Thread(target=lambda: said.extend(heard.stdout))
+        reader.start()
+        # A subscriber hears nothing that was published before it had connected: repeat until it has.
+        for _ in range(20):
+            assert runner.invoke(app, ["replay", str(file), "--server", address]).exit_code == 0
+            reader.join(timeout=0.5)
+            if not reader.is_alive():
+                break
+        assert heard.wait(timeout=20) == 0
+        heard.stdout.close()
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+        server.stdout.close()
+    assert {json.loads(line)["quantity"] for line in said} <= {"T1", "T2"}
+    assert len(said) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["replay", "/nowhere.h5"], "does not exist"),
+        (["synth", "-o", "/tmp/x.h5", "--scheme", "five"], "not a MOLLI scheme"),
+        (["serve", "--settings", "/nowhere.toml"], "cannot be read"),
+    ],
+)
+def test_mistakes_are_answered_with_a_message(arguments, message):
+    result = runner.invoke(app, arguments)
+    assert result.exit_code != 0
+    assert message in result.output.replace("\n", " ").replace("│", "")
+
+
+def test_settings_that_do_not_exist_are_named(tmp_path):
+    (tmp_path / "s.toml").write_text("[server]\nprot = 1\n")
+    result = runner.invoke(app, ["serve", "--settings", str(tmp_path / "s.toml")])
+    assert result.exit_code == 1
+    assert "server.prot" in result.output
+
+
+def test_a_file_without_images_is_named(tmp_path):
+    dataset = ismrmrd.Dataset(str(tmp_path / "raw.h5"), "dataset")
+    dataset.write_xml_header(b"<ismrmrdHeader/>")
+    dataset.close()
+    result = runner.invoke(app, ["replay", str(tmp_path / "raw.h5")])
+    assert result.exit_code == 1
+    assert "holds no images" in result.output
