@@ -20,7 +20,7 @@ from inline.mapping.parametric_map import ParametricMap
 
 SHORTEST_MS: Final = 20.0
 LONGEST_MS: Final = 8000.0
-_GRID: Final = 24
+_GRID: Final = 28
 _BLOCK: Final = 8192
 _RIVAL: Final = 0.02
 """In units of the largest signal squared."""
