@@ -266,11 +266,11 @@ def make_anatomy(
     canvas.paint(endo + rough, Tissue.LV_BLOOD, soft_mm=soft_endo)
     for _ in range(3):
         way = draw.uniform(0.0, 2.0 * math.pi)
-        thick = draw.uniform(1.5, 5.5)
-        inward = (size - wall.mean((1, 2), keepdim=True)).clamp(min=4.0) - thick * draw.uniform(0.3, 1.6)
+        thick = draw.uniform(1.5, 6.5)
+        inward = (size - wall.mean((1, 2), keepdim=True)).clamp(min=4.0) - thick * draw.uniform(0.1, 1.6)
         pu, pv = lu - inward * torch.cos(way), lv - inward * torch.sin(way)
         muscle = torch.minimum(_ellipse(pu, pv, thick, thick * draw.uniform(0.6, 1.3)), endo)
-        canvas.paint(muscle, Tissue.MYOCARDIUM, draw.chance(0.45) * draw.uniform(0.3, 1.0))
+        canvas.paint(muscle, Tissue.MYOCARDIUM, draw.chance(0.6) * draw.uniform(0.3, 1.0), soft_endo)
 
     rim_epi = torch.minimum(_PURE * (pixel_mm + soft_epi), _THICKEST_RIM * wall)
     rim_endo = torch.minimum(_PURE * (pixel_mm + soft_endo), _THICKEST_RIM * wall)

@@ -91,11 +91,17 @@ def draw_tissue_values(draw: Draw, post_contrast: Tensor) -> TissueValues:
     # One factor per examination stands for field strength, sequence and time after injection.
     common = draw.log_uniform(0.85, 1.25)[:, 0]
     t1 = torch.where(post_contrast[:, None], t1_post, t1_native) * factor() * common
+    # Dose and time after injection shorten all that blood reaches, and hardly fat.
+    dose = torch.where(post_contrast[:, None], draw.log_uniform(0.55, 1.2)[:, 0], torch.ones_like(common))
+    reached = torch.ones(tissues, dtype=torch.bool, device=draw.device)
+    reached[[Tissue.FAT, Tissue.AIR, Tissue.STOMACH, Tissue.BOWEL]] = False
+    t1 = torch.where(reached, t1 * dose, t1)
     blood = draw.normal(1.0, 0.03)[:, :, 0]
     t1[:, Tissue.RV_BLOOD] = t1[:, Tissue.LV_BLOOD] * blood[:, 0]
     t2 = t2 * factor() * draw.log_uniform(0.85, 1.2)[:, 0]
     # Slow, deoxygenated blood in the right ventricle may come down to the T2 of muscle.
-    slow = draw.chance(0.3)
-    of_left = slow * draw.uniform(0.2, 0.45) + (1.0 - slow) * draw.uniform(0.4, 1.1)
-    t2[:, Tissue.RV_BLOOD] = t2[:, Tissue.LV_BLOOD] * of_left[:, 0, 0]
+    slow = draw.chance(0.35)[:, 0, 0]
+    quick_t2 = t2[:, Tissue.LV_BLOOD] * draw.uniform(0.4, 1.1)[:, 0, 0]
+    slow_t2 = t2[:, Tissue.MYOCARDIUM] * draw.uniform(0.95, 1.8)[:, 0, 0]
+    t2[:, Tissue.RV_BLOOD] = slow * slow_t2 + (1.0 - slow) * quick_t2
     return TissueValues(t1, t2, (density * factor()).clamp(max=1.2))
