@@ -191,6 +191,27 @@ def demo(
     )
 
 
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Option("--data", help="Folder of labelled slices (docs/data.md).")],
+    kind: Annotated[str, typer.Option("--map", help="t1 or t2.")] = "t2",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Write pictures into this folder.")] = None,
+    settings_file: SettingsFile = None,
+) -> None:
+    """Compare contours and values with those of readers."""
+    # The command line alone knows every folder; nothing else in inline/ imports bench/.
+    from bench.evaluation import run
+    from inline.engines import make_engine
+    from model.evaluation.cases import CaseError
+
+    with _told():
+        try:
+            run(data, kind, make_engine(load_settings(settings_file)), json_file=json_file, plots=plots)
+        except CaseError as error:
+            raise MyostreamError(str(error)) from error
+
+
 def _replay(
     file: Path,
     output: Path | None,

@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly.assembler import Assembled
-from inline.contours import ContourSteps, find_contours, rasterise
+from inline.contours import ContourSteps
 from inline.flags import Flag
 from inline.geometry import SliceGeometry
 from inline.mapping.molli import molli_map
 from inline.mapping.parametric_map import ParametricMap
 from inline.mapping.t2prep import t2_map
 from inline.regions import angular_reference, measure
-from inline.results import Contours, RegionValues, SliceResult
+from inline.results import RegionValues, SliceResult
+from inline.segmentation import place
 from inline.series import MapSeries, Quantity, Series
 from inline.settings import RegionSettings
 from inline.slice_level import slice_level
@@ -95,16 +96,8 @@ class Pipeline:
             stated=self._regions.levels,
         )
         with watch.stage("contours"):
-            search = find_contours(probabilities, self._steps)
-            flags += search.flags
-            contours = None
-            labels = np.zeros(geometry.shape, np.uint8)
-            if search.contours is not None:
-                contours = Contours(
-                    endo=frame.to_image_points(search.contours.endo),
-                    epi=frame.to_image_points(search.contours.epi),
-                )
-                labels = rasterise(contours, geometry.shape)
+            labels, contours, reasons = place(probabilities, frame, self._steps)
+            flags += reasons
         with watch.stage("regions"):
             reference = None
             if assembled.oriented or self._regions.septum_degrees is not None:

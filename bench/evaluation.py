@@ -1,0 +1,167 @@
+"""``myostream evaluate``: the network and its contours against readers, as tables, JSON and pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from bench.machine import describe_machine
+from inline.overlay import ENDO_COLOUR, EPI_COLOUR
+from inline.segmentation import segment
+from model.engines.base import Engine
+from model.evaluation.cases import LabelledSlice, read_slices
+from model.evaluation.evaluate import Outcome, evaluate, plain, summarise
+
+_UNIT: Final = {True: "ms", False: "grey levels"}
+_ROWS: Final = (
+    ("Dice, mean of both", "dice", "{:.3f}"),
+    ("Dice, LV cavity", "dice_cavity", "{:.3f}"),
+    ("Dice, myocardium", "dice_myocardium", "{:.3f}"),
+    ("IoU, mean of both", "iou", "{:.3f}"),
+    ("Hausdorff distance, mean of both, mm", "hausdorff", "{:.2f}"),
+    ("Hausdorff distance, endocardial, mm", "hausdorff_endo", "{:.2f}"),
+    ("Hausdorff distance, epicardial, mm", "hausdorff_epi", "{:.2f}"),
+    ("mean surface distance, mean of both, mm", "surface", "{:.2f}"),
+    ("slices without a contour", "without_contour", "{:.0f}"),
+    ("median in the myocardium, mean difference", "bias", "{:+.2f}"),
+    ("the same, mean absolute difference", "absolute_difference", "{:.2f}"),
+    ("limits of agreement, lower", "limits_low", "{:+.2f}"),
+    ("limits of agreement, upper", "limits_high", "{:+.2f}"),
+)
+
+
+def run(
+    folder: Path, kind: str, engine: Engine, *, json_file: Path | None = None, plots: Path | None = None
+) -> dict[str, Any]:
+    """Evaluate a folder, print the tables, write what is asked for; returns the summaries by group.
+
+    Raises:
+        CaseError: the folder cannot be used.
+    """
+    slices = read_slices(folder, kind)
+    outcomes, labels = evaluate(slices, lambda image, spacing: segment(image, spacing, engine)[0])
+    groups = {"all slices": outcomes}
+    if any(outcome.saturated for outcome in outcomes):
+        groups = {
+            "window not saturated": [outcome for outcome in outcomes if not outcome.saturated],
+            "window saturated": [outcome for outcome in outcomes if outcome.saturated],
+        }
+    summaries = {name: summarise(members) for name, members in groups.items()}
+    console = Console()
+    console.print(_by_slice(outcomes))
+    console.print(_summary(summaries, f"{folder.name}, {kind} ({_UNIT[slices[0].in_ms]})"))
+    if json_file is not None:
+        content = {
+            "machine": describe_machine(),
+            "engine": engine.name,
+            "map": kind,
+            "summaries": summaries,
+            "slices": plain(outcomes),
+        }
+        json_file.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    if plots is not None:
+        plots.mkdir(parents=True, exist_ok=True)
+        _bland_altman(plots / f"bland-altman-{kind}.png", outcomes, _UNIT[slices[0].in_ms])
+        _pictures(plots / f"overlays-{kind}.png", slices, labels, outcomes)
+        console.print(f"pictures: {plots}")
+    return summaries
+
+
+def _by_slice(outcomes: Sequence[Outcome]) -> Table:
+    table = Table(title="By slice")
+    for column in (
+        "slice",
+        "Dice cavity",
+        "Dice myocardium",
+        "Hausdorff mm",
+        "surface mm",
+        "median",
+        "reader's",
+    ):
+        table.add_column(column, justify="left" if column == "slice" else "right", no_wrap=column == "slice")
+    for each in outcomes:
+        found = each.agreement
+        table.add_row(
+            each.name + (" (saturated)" if each.saturated else ""),
+            f"{found.dice_cavity:.3f}",
+            f"{found.dice_myocardium:.3f}",
+            f"{found.hausdorff:.2f}" if each.contour else "no contour",
+            f"{found.surface:.2f}" if each.contour else "-",
+            f"{each.median:.1f}" if each.contour else "-",
+            f"{each.reader_median:.1f}",
+        )
+    return table
+
+
+def _summary(summaries: dict[str, dict[str, float]], title: str) -> Table:
+    table = Table(title=title)
+    table.add_column("")
+    for name, summary in summaries.items():
+        table.add_column(f"{name} ({summary['slices']})", justify="right")
+    for label, key, form in _ROWS:
+        table.add_row(label, *(form.format(s[key]) if key in s else "-" for s in summaries.values()))
+    return table
+
+
+def _bland_altman(file: Path, outcomes: Sequence[Outcome], unit: str) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    there = [each for each in outcomes if each.contour]
+    if not there:
+        return
+    ours = np.array([each.median for each in there])
+    readers = np.array([each.reader_median for each in there])
+    summary = summarise(there)
+    figure, axes = plt.subplots(figsize=(6, 4))
+    axes.scatter((ours + readers) / 2, ours - readers, s=18)
+    for key, style in (("bias", "-"), ("limits_low", "--"), ("limits_high", "--")):
+        axes.axhline(summary[key], linestyle=style, color="0.4")
+    axes.set_xlabel(f"mean of both medians, {unit}")
+    axes.set_ylabel(f"myostream less reader, {unit}")
+    figure.tight_layout()
+    figure.savefig(file, dpi=120)
+    plt.close(figure)
+
+
+def _pictures(
+    file: Path,
+    slices: Sequence[LabelledSlice],
+    labels: Sequence[NDArray[np.uint8]],
+    outcomes: Sequence[Outcome],
+) -> None:
+    """The best, the median and the worst slice by Dice: reader's borders dashed, ours solid."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    order = np.argsort([each.agreement.dice for each in outcomes])[::-1]
+    chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
+    figure, row = plt.subplots(1, 3, figsize=(12, 4.4))
+    for axes, (name, i) in zip(row, chosen.items(), strict=True):
+        image = slices[i].image
+        axes.imshow(image, cmap="gray", vmin=0, vmax=np.percentile(image, 98))
+        for picture, style in ((slices[i].labels, "dashed"), (labels[i], "solid")):
+            for mask, colour in ((picture == 1, ENDO_COLOUR), (picture > 0, EPI_COLOUR)):
+                if mask.any():
+                    shade = tuple(part / 255 for part in colour)
+                    axes.contour(mask, [0.5], colors=[shade], linestyles=style, linewidths=1)
+        ys, xs = np.nonzero(slices[i].labels)
+        reach = 1.1 * max(np.ptp(ys), np.ptp(xs)) if len(ys) else 60
+        axes.set_xlim(xs.mean() - reach, xs.mean() + reach)
+        axes.set_ylim(ys.mean() + reach, ys.mean() - reach)
+        axes.set_title(f"{name}: {slices[i].name}, Dice {outcomes[i].agreement.dice:.3f}", fontsize=9)
+        axes.axis("off")
+    figure.tight_layout()
+    figure.savefig(file, dpi=120)
+    plt.close(figure)

@@ -1,0 +1,262 @@
+"""Reading labelled cases (``docs/data.md`` describes the folders)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Labels = NDArray[np.uint8]
+
+_MAP_KEYS: Final = {"t1": ("t1_ms", "t1_window"), "t2": ("t2_ms",)}
+_LEVELS: Final = {"basal": r"bas(al|e)", "mid": r"mid\w*", "apical": r"(apical|apex)"}
+_SUBPIXEL_BITS: Final = 4
+
+
+class CaseError(Exception):
+    """A folder of labelled cases cannot be used; says which file and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledSlice:
+    """One slice with what its readers drew.
+
+    Attributes:
+        name: of the slice, unique in its folder.
+        case: patient or examination; a split never parts a case.
+        kind: ``t1`` or ``t2``.
+        image: the map in ms, or a picture of it, float32 ``(rows, columns)``.
+        weighted: the images that the map was made from, float32 ``(n, rows, columns)``; may be none.
+        spacing: pixel size (x, y), mm.
+        readers: labels by reader, uint8 ``(rows, columns)``: 0 background, 1 LV cavity, 2 myocardium.
+        level: ``basal``, ``mid``, ``apical``, or empty.
+        in_ms: the image holds milliseconds, not grey levels of a display window.
+    """
+
+    name: str
+    case: str
+    kind: str
+    image: NDArray[np.float32]
+    weighted: NDArray[np.float32]
+    spacing: tuple[float, float]
+    readers: dict[str, Labels]
+    level: str = ""
+    in_ms: bool = True
+
+    @property
+    def labels(self) -> Labels:
+        """What the first reader drew."""
+        return next(iter(self.readers.values()))
+
+    def saturated_share(self) -> float:
+        """Share of the first reader's myocardium at the top of an eight-bit window; 0 for maps in ms."""
+        wall = self.labels == 2
+        if self.in_ms or not wall.any():
+            return 0.0
+        return float((self.image[wall] >= 255).mean())
+
+
+def read_slices(folder: Path, kind: str) -> list[LabelledSlice]:
+    """All labelled slices of one kind of map below a folder, by name.
+
+    Args:
+        folder: either npz files side by side, or a folder per case (``docs/data.md``).
+        kind: ``t1`` or ``t2``.
+
+    Raises:
+        CaseError: nothing to read, or something that cannot be read.
+    """
+    if kind not in _MAP_KEYS:
+        raise CaseError(f"there is no map {kind!r}; ask for t1 or t2")
+    if not folder.is_dir():
+        raise CaseError(f"{folder} is not a folder")
+    side_by_side = sorted(folder.glob("*.npz"))
+    if side_by_side:
+        found = [_read_npz(file, kind) for file in side_by_side]
+        slices = [each for each in found if each is not None]
+    else:
+        slices = [
+            each
+            for case in sorted(path for path in folder.iterdir() if path.is_dir())
+            for place in sorted(path for path in case.iterdir() if path.is_dir())
+            if (each := _read_place(case, place, kind)) is not None
+        ]
+    if not slices:
+        raise CaseError(f"{folder} holds no labelled {kind} maps; docs/data.md describes how they lie")
+    return slices
+
+
+def _read_npz(file: Path, kind: str) -> LabelledSlice | None:
+    with _opened(file) as data:
+        key = next((name for name in _MAP_KEYS[kind] if name in data), None)
+        if key is None:
+            return None
+        for needed in ("label", "pixel_spacing_mm"):
+            if needed not in data:
+                raise CaseError(f"{file} has no {needed}")
+        image = data[key].astype(np.float32)
+        labels = _checked(data["label"], image.shape, file)
+        spacing = float(data["pixel_spacing_mm"])
+    case = re.sub(r"[-_]?slice[-_]?\d+$", "", file.stem)
+    return LabelledSlice(
+        name=file.stem,
+        case=case,
+        kind=kind,
+        image=image,
+        weighted=np.empty((0, *image.shape), np.float32),
+        spacing=(spacing, spacing),
+        readers={"reader": labels},
+        level=_level(file.stem),
+        in_ms=key.endswith("_ms"),
+    )
+
+
+def _read_place(case: Path, place: Path, kind: str) -> LabelledSlice | None:
+    maps = [path for path in place.iterdir() if _stem(path) == kind and path.suffix != ".json"]
+    if not maps:
+        return None
+    image, spacing = _read_image(maps[0])
+    if image.shape[0] != 1:
+        raise CaseError(f"{maps[0]} holds {image.shape[0]} images; a map is one")
+    readers: dict[str, Labels] = {}
+    for path in sorted(place.iterdir()):
+        match = re.fullmatch(rf"{kind}\.([\w-]+)", _stem(path))
+        if match:
+            readers[match[1]] = _read_labels(path, image.shape[1:])
+    if not readers:
+        raise CaseError(f"{maps[0]} has no contours beside it, such as {kind}.reader.json")
+    weighted = np.empty((0, *image.shape[1:]), np.float32)
+    folder = place / f"{kind}_images"
+    if folder.is_dir():
+        parts = [_read_image(path)[0] for path in sorted(folder.iterdir())]
+        if any(part.shape[1:] != image.shape[1:] for part in parts):
+            raise CaseError(f"an image in {folder} has another size than the map")
+        weighted = np.concatenate([weighted, *parts])
+    return LabelledSlice(
+        name=f"{case.name}/{place.name}",
+        case=case.name,
+        kind=kind,
+        image=image[0],
+        weighted=weighted,
+        spacing=spacing,
+        readers=readers,
+        level=_level(place.name),
+    )
+
+
+def _read_image(path: Path) -> tuple[NDArray[np.float32], tuple[float, float]]:
+    """Images ``(n, rows, columns)`` and pixel size (x, y) in mm of a file, by its suffix."""
+    reader = next((reader for suffix, reader in _READERS.items() if path.name.endswith(suffix)), None)
+    if reader is None:
+        raise CaseError(f"{path} is none of {', '.join(_READERS)}")
+    try:
+        image, spacing = reader(path)
+    except CaseError:
+        raise
+    except Exception as error:
+        raise CaseError(f"{path} cannot be read: {error}") from error
+    image = image.astype(np.float32)
+    if image.ndim == 2:
+        image = image[None]
+    if image.ndim != 3:
+        raise CaseError(f"{path} has {image.ndim} dimensions; it must be one image or a stack of them")
+    return image, spacing
+
+
+def _image_from_npz(path: Path) -> tuple[NDArray[Any], tuple[float, float]]:
+    with _opened(path) as data:
+        for needed in ("image", "pixel_spacing_mm"):
+            if needed not in data:
+                raise CaseError(f"{path} has no {needed}")
+        spacing = np.broadcast_to(data["pixel_spacing_mm"].astype(float), (2,))
+        return data["image"], (float(spacing[0]), float(spacing[1]))
+
+
+def _image_from_nifti(path: Path) -> tuple[NDArray[Any], tuple[float, float]]:
+    import nibabel
+
+    stored = nibabel.load(path)
+    # NIfTI counts x first; rows are y.
+    values = np.asarray(stored.dataobj, dtype=np.float32)
+    values = values.reshape(values.shape[0], values.shape[1], -1).transpose(2, 1, 0)
+    zooms = stored.header.get_zooms()
+    return values, (float(zooms[0]), float(zooms[1]))
+
+
+def _image_from_dicom(path: Path) -> tuple[NDArray[Any], tuple[float, float]]:
+    import pydicom
+
+    data = pydicom.dcmread(path)
+    values = data.pixel_array * float(getattr(data, "RescaleSlope", 1)) + float(
+        getattr(data, "RescaleIntercept", 0)
+    )
+    between_rows, between_columns = data.PixelSpacing
+    return values, (float(between_columns), float(between_rows))
+
+
+_READERS: Final[dict[str, Callable[[Path], tuple[NDArray[Any], tuple[float, float]]]]] = {
+    ".npz": _image_from_npz,
+    ".nii.gz": _image_from_nifti,
+    ".nii": _image_from_nifti,
+    ".dcm": _image_from_dicom,
+}
+
+
+def _read_labels(path: Path, shape: tuple[int, ...]) -> Labels:
+    if path.suffix == ".json":
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            endo, epi = (np.asarray(content[name], dtype=np.float64) for name in ("endo", "epi"))
+        except (ValueError, KeyError, TypeError) as error:
+            raise CaseError(f"{path} is not {{'endo': [[x, y], ...], 'epi': ...}}: {error}") from error
+        if any(points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 for points in (endo, epi)):
+            raise CaseError(f"{path}: a contour is a list of three or more points [x, y]")
+        labels = np.zeros(shape, np.uint8)
+        for points, value in ((epi, 2), (endo, 1)):
+            fixed = np.round(points * 2**_SUBPIXEL_BITS).astype(np.int32).reshape(-1, 1, 2)
+            cv2.fillPoly(labels, [fixed], value, shift=_SUBPIXEL_BITS)
+        return labels
+    if path.suffix == ".png":
+        picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if picture is None:
+            raise CaseError(f"{path} is not a picture")
+        return _checked(picture, shape, path)
+    return _checked(_read_image(path)[0][0], shape, path)
+
+
+def _checked(labels: NDArray[Any], shape: tuple[int, ...], path: Path) -> Labels:
+    if labels.shape != shape:
+        raise CaseError(f"the mask of {path} is {labels.shape}, its image {shape}")
+    if not set(np.unique(labels)) <= {0, 1, 2}:
+        raise CaseError(f"the mask of {path} has other values than 0 background, 1 cavity, 2 myocardium")
+    return labels.astype(np.uint8)
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return np.load(path)
+    except (OSError, ValueError) as error:
+        raise CaseError(f"{path} cannot be read: {error}") from error
+
+
+def _stem(path: Path) -> str:
+    for suffix in (*_READERS, ".json", ".png"):
+        if path.name.endswith(suffix):
+            return path.name.removesuffix(suffix)
+    return path.name
+
+
+def _level(name: str) -> str:
+    found = [
+        level
+        for level, word in _LEVELS.items()
+        if re.search(rf"(?<![a-z]){word}(?![a-z])", name, re.IGNORECASE)
+    ]
+    return found[0] if len(found) == 1 else ""

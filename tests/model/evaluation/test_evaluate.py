@@ -1,0 +1,58 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from model.evaluation.cases import LabelledSlice
+from model.evaluation.evaluate import evaluate, plain, summarise
+
+
+def labelled(name, value):
+    labels = np.zeros((40, 40), np.uint8)
+    labels[10:30, 10:30] = 2
+    labels[15:25, 15:25] = 1
+    image = np.where(labels == 2, np.float32(value), np.float32(200))
+    return LabelledSlice(
+        name, "case", "t2", image, np.empty((0, 40, 40), np.float32), (1.5, 1.5), {"a": labels}
+    )
+
+
+SLICES = [labelled("one", 50.0), labelled("two", 40.0), labelled("three", 45.0)]
+
+
+def test_a_perfect_segmentation():
+    outcomes, labels = evaluate(SLICES, lambda image, spacing: SLICES[0].labels)
+    summary = summarise(outcomes)
+    assert summary["dice"] == 1.0
+    assert summary["bias"] == summary["limits_high"] == 0.0
+    assert summary["without_contour"] == 0
+    assert len(labels) == 3
+
+
+def test_slices_without_a_contour_count_as_zero_and_have_no_distance():
+    found = iter([SLICES[0].labels, np.zeros((40, 40), np.uint8), SLICES[0].labels])
+    summary = summarise(evaluate(SLICES, lambda image, spacing: next(found))[0])
+    assert summary["without_contour"] == 1
+    assert summary["dice"] == pytest.approx(2 / 3)
+    assert summary["hausdorff"] == 0.0
+
+
+def test_limits_of_agreement():
+    outcomes, _ = evaluate(SLICES, lambda image, spacing: SLICES[0].labels)
+    apart = np.array([-2.0, 1.0, 0.0])
+    moved = [replace(each, median=each.reader_median + d) for each, d in zip(outcomes, apart, strict=True)]
+    summary = summarise(moved)
+    assert summary["bias"] == pytest.approx(-1 / 3)
+    assert summary["limits_high"] == pytest.approx(-1 / 3 + 1.96 * apart.std(ddof=1))
+    assert summary["absolute_difference"] == pytest.approx(1.0)
+
+
+def test_no_slices_at_all():
+    assert summarise([]) == {"slices": 0}
+
+
+def test_plain_values_have_no_nan():
+    outcomes, _ = evaluate(SLICES[:1], lambda image, spacing: np.zeros((40, 40), np.uint8))
+    (row,) = plain(outcomes)
+    assert row["median"] is None
+    assert row["agreement"]["hausdorff_endo"] is None
