@@ -121,7 +121,7 @@ def synth(
     slices: Annotated[int, typer.Option(min=1, max=500)] = 3,
     seed: Annotated[int, typer.Option(min=0)] = 1,
     scheme: Annotated[str, typer.Option(help="MOLLI scheme, such as 5(3)3 or 4(1)3(1)2.")] = "5(3)3",
-    size: Annotated[int, typer.Option(min=96, max=512, help="Rows and columns, pixels of 1.5 mm.")] = 256,
+    size: Annotated[int, typer.Option(min=96, max=512, help="Rows and columns, pixels of 1.5 mm.")] = 192,
 ) -> None:
     """Write a simulated examination (MOLLI and T2-prep, truth beside it) to replay."""
     from inline.examination import simulate_examination, write_examination

@@ -27,9 +27,9 @@ _BREATH_MS: Final = 5000.0
 
 
 def simulate_examination(
-    slices: int, seed: int = 1, *, size: int = 256, scheme: str = "5(3)3", heartbeat_ms: float = 900.0
+    slices: int, seed: int = 1, *, size: int = 192, scheme: str = "5(3)3", heartbeat_ms: float = 900.0
 ) -> list[SimulatedSlice]:
-    """Slices from base to apex, each of a heart of its own, the right way up.
+    """Slices from base to apex, each of a usual heart of its own.
 
     Raises:
         ValueError: fewer than one slice, or a scheme that cannot be read.
@@ -43,7 +43,7 @@ def simulate_examination(
             scheme=scheme,
             heartbeat_ms=heartbeat_ms,
             level=(index + 0.5) / slices * 0.95,
-            upright=True,
+            usual=True,
         )
         for index in range(slices)
     ]

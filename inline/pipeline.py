@@ -27,6 +27,10 @@ from inline.slice_level import slice_level
 from model.engines.base import Engine
 from model.frame import Frame, normalise
 
+_UNSURE: Final = 0.3
+"""Standard deviation of a pixel's value in units of it, beyond which the network is not shown it."""
+_LONGEST_MS: Final = {Quantity.T1: 3000.0, Quantity.T2: 300.0}
+"""Beyond the longest relaxation times of tissue."""
 _POOR_FIT: Final = 0.9
 """R2 of the fit that the middle of the myocardium's pixels must reach."""
 
@@ -68,7 +72,7 @@ class Pipeline:
                 parametric = make_map(assembled.series)
             frame = Frame(assembled.geometry.shape, assembled.geometry.spacing)
             with watch.stage("network"):
-                prepared = normalise(frame.to_frame(parametric.values_ms))
+                prepared = normalise(frame.to_frame(picture(parametric, assembled.quantity)))
                 probabilities = self.engine.infer(prepared[None])[0]
             return self.conclude(assembled, parametric, probabilities, frame, watch)
         except Exception as problem:
@@ -137,6 +141,18 @@ def make_map(series: Series) -> ParametricMap:
         return ParametricMap(values, nothing, nothing, failed=values <= 0.0)
     fit = molli_map if series.quantity is Quantity.T1 else t2_map
     return fit(series.images, series.times_ms)
+
+
+def picture(parametric: ParametricMap, quantity: Quantity) -> NDArray[np.float32]:
+    """What the network is shown of a map, ``(rows, columns)``: 0 where the fit says nothing.
+
+    Air and lung fit anything; left in, their values would stretch the grey scale that tissue has to share.
+    Scanners mask them likewise.
+    """
+    unsure = parametric.failed | (parametric.sd_ms > _UNSURE * parametric.values_ms)
+    longest = _LONGEST_MS[quantity]
+    shown: NDArray[np.float32] = np.where(unsure, np.float32(0.0), parametric.values_ms)
+    return np.clip(shown, 0.0, longest)
 
 
 def failed(

@@ -15,23 +15,19 @@ def results_table(records: list[dict[str, Any]], truth: dict[tuple[str, int], fl
         truth: median over the true myocardium by quantity and slice, ms, where it is known.
     """
     table = Table(title="Myocardium by slice (research only)")
-    for column in ("slice", "level", "map"):
-        table.add_column(column)
-    for column in ("median [IQR] ms", "septum", "pixels", *(("tissue",) if truth else ())):
+    table.add_column("slice", no_wrap=True)
+    for column in ("median [IQR] ms", "septum", *(("tissue",) if truth else ())):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("fit/net/rest ms", justify="right")
+    table.add_column("fit/net/rest ms", justify="right", no_wrap=True)
     table.add_column("flags")
     for record in records:
         regions = {region["name"]: region for region in record["regions"]}
         ring, septum = regions.get("global"), regions.get("septum")
         known = (truth or {}).get((record["quantity"], record["slice_index"]))
         row = [
-            str(record["slice_index"] + 1),
-            record["level"] or "-",
-            record["quantity"],
+            f"{record['slice_index'] + 1} {record['level'] or ''} {record['quantity']}",
             _interval(ring),
             _number(septum["median"] if septum else None),
-            str(ring["pixels"]) if ring else "-",
         ]
         if truth:
             row.append(_number(known))

@@ -85,7 +85,7 @@ def _harmonics(draw: Draw, angle: Tensor, orders: range, sd: float) -> Tensor:
 
 
 def _heart_coordinates(
-    draw: Draw, rows: int, columns: int, pixel_mm: float, *, upright: bool
+    draw: Draw, rows: int, columns: int, pixel_mm: float, *, usual_view: bool
 ) -> tuple[Tensor, Tensor]:
     """Coordinates (u, v) of every pixel, mm, each ``(n, rows, columns)``: position, view and soft warp."""
     y = (torch.arange(rows, device=draw.device) - (rows - 1) / 2) * pixel_mm
@@ -97,8 +97,12 @@ def _heart_coordinates(
     usual = draw.chance(0.6)
     angle = usual * draw.normal(0.0, 0.5) + (1 - usual) * draw.uniform(-math.pi, math.pi)
     mirror = 1.0 - 2.0 * (1 - usual) * draw.chance(0.5)
-    if upright:
+    if usual_view:
         angle, mirror = torch.zeros_like(angle), torch.ones_like(mirror)
+        dx, dy = (
+            0.4 * (dx - x[None, None, :]) + x[None, None, :],
+            0.4 * (dy - y[None, :, None]) + y[None, :, None],
+        )
     u = mirror * (torch.cos(angle) * dx + torch.sin(angle) * dy)
     v = -torch.sin(angle) * dx + torch.cos(angle) * dy
     for cells, sd in ((3, 4.0), (8, 1.0)):
@@ -198,19 +202,21 @@ def make_anatomy(
     pixel_mm: float,
     fixed_level: float | None = None,
     *,
-    upright: bool = False,
+    usual: bool = False,
 ) -> Anatomy:
     """A batch of random slices of ``rows`` x ``columns`` pixels of ``pixel_mm``.
 
-    Every slice has its own level between base (0) and apex (1), or all have ``fixed_level``. In ``upright``
-    ones the septum lies on the left and the diaphragm below; others are turned at random.
+    Every slice has its own level between base (0) and apex (1), or all have ``fixed_level``. ``usual`` ones
+    show a heart of usual size and wall in the middle, the septum on the left and the diaphragm below; in
+    others all of that is random.
     """
-    u, v = _heart_coordinates(draw, rows, columns, pixel_mm, upright=upright)
+    u, v = _heart_coordinates(draw, rows, columns, pixel_mm, usual_view=usual)
     level = draw.uniform(0.0, 1.0) if fixed_level is None else draw.uniform(fixed_level, fixed_level)
     apical = ((level - 0.55) / 0.45).clamp(min=0.0)
 
     # Left ventricle.
-    size = draw.log_uniform(20.0, 46.0) * (1.0 - 0.55 * apical)
+    sizes, walls = ((30.0, 38.0), (8.0, 11.0)) if usual else ((20.0, 46.0), (4.0, 15.0))
+    size = draw.log_uniform(*sizes) * (1.0 - 0.55 * apical)
     stretch = draw.log_uniform(1.0, 1.35) ** 0.5
     lean = draw.uniform(0.0, math.pi)
     lu, lv = torch.cos(lean) * u + torch.sin(lean) * v, -torch.sin(lean) * u + torch.cos(lean) * v
@@ -218,7 +224,7 @@ def make_anatomy(
     radius = torch.sqrt(lu**2 + lv**2 + 1e-6)
     angle = torch.atan2(lv, lu)
     epi_radius = size * (1.0 + _harmonics(draw, angle, range(2, 6), 0.05))
-    wall = (draw.log_uniform(4.0, 15.0) * (1.0 + _harmonics(draw, angle, range(1, 5), 0.2))).clamp(3.0, 22.0)
+    wall = (draw.log_uniform(*walls) * (1.0 + _harmonics(draw, angle, range(1, 5), 0.2))).clamp(3.0, 22.0)
     wall = torch.minimum(wall, epi_radius * draw.uniform(0.45, 0.85))
     epi = epi_radius - radius
     endo = epi - wall

@@ -60,7 +60,7 @@ def simulate_slice(
     heartbeat_ms: float = 900.0,
     snr: float = 50.0,
     level: float | None = None,
-    upright: bool = False,
+    usual: bool = False,
 ) -> SimulatedSlice:
     """Simulate MOLLI and T2-prep images of one random healthy heart.
 
@@ -72,13 +72,13 @@ def simulate_slice(
         heartbeat_ms: RR interval.
         snr: signal of fully relaxed myocardium over the standard deviation of the noise in each channel.
         level: 0 (base) to 1 (apex), or random.
-        upright: septum on the left, diaphragm below, as the usual short axis is shown.
+        usual: a heart of usual size in the middle, septum on the left, diaphragm below.
 
     Raises:
         ValueError: the scheme cannot be read.
     """
     draw = Draw(1, torch.Generator().manual_seed(seed))
-    anatomy = make_anatomy(draw, size, size, PIXEL_MM, level, upright=upright)
+    anatomy = make_anatomy(draw, size, size, PIXEL_MM, level, usual=usual)
     values = _healthy(draw)
     molli = Molli.parse(scheme)
 
