@@ -1,0 +1,1 @@
+"""Training, on synthetic slices or on a site's own labelled cases."""

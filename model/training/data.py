@@ -1,0 +1,106 @@
+"""What a training sees: prepared pictures and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset
+
+from model.evaluation.cases import LabelledSlice
+from model.frame import FRAME_PIXELS, Frame, normalise
+from model.synthesis.generator import make_batch
+
+Sample = tuple[Tensor, Tensor]
+"""Prepared pictures ``(1, h, w)`` and labels, int64 ``(h, w)``; or batches of both."""
+
+_SMALLEST_CROP: Final = 0.7
+
+
+class SyntheticBatches(IterableDataset[Sample]):
+    """Batches of synthetic slices, new ones in every epoch.
+
+    Args:
+        batches: per epoch.
+        batch: slices in each.
+        size: rows and columns.
+        seed: of the first epoch; each next one has the next.
+        device: where they are made.
+    """
+
+    def __init__(self, batches: int, batch: int, size: int, seed: int, device: str = "cpu") -> None:
+        self._batches, self._batch, self._size = batches, batch, size
+        self._seed, self._device = seed, device
+        self.epoch = 0
+
+    def __iter__(self) -> Iterator[Sample]:
+        generator = torch.Generator(self._device).manual_seed(self._seed + 1_000_003 * self.epoch)
+        for _ in range(self._batches):
+            made = make_batch(self._batch, self._size, generator)
+            yield made.images[:, None], made.labels
+
+    def __len__(self) -> int:
+        return self._batches
+
+
+class LabelledPictures(Dataset[Sample]):
+    """Pictures of labelled slices in the network's frame.
+
+    Args:
+        slices: each gives its map and, where wanted, the images that it was made from.
+        weighted: show those images too.
+        augment: random crop and resize, contrast and intensity, new ones at each access.
+        seed: of the augmentation.
+    """
+
+    def __init__(
+        self, slices: Sequence[LabelledSlice], *, weighted: bool, augment: bool, seed: int = 0
+    ) -> None:
+        self._pictures: list[tuple[NDArray[np.float32], NDArray[np.uint8]]] = []
+        for each in slices:
+            frame = Frame(each.labels.shape, each.spacing)
+            labels = labels_in_frame(each.labels, frame)
+            images = [each.image, *(each.weighted if weighted else ())]
+            self._pictures += [(frame.to_frame(image), labels) for image in images]
+        self._augment = augment
+        self._random = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def __getitem__(self, index: int) -> Sample:
+        picture, labels = self._pictures[index]
+        if self._augment:
+            picture, labels = augmented(picture, labels, self._random)
+        return torch.from_numpy(normalise(picture))[None], torch.from_numpy(labels.astype(np.int64))
+
+
+def labels_in_frame(labels: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
+    """Labels ``(rows, columns)`` in the frame, ``(224, 224)``: the class that fills most of each pixel."""
+    shares = np.stack([frame.to_frame((labels == value).astype(np.float32)) for value in (1, 2)])
+    background = 1.0 - shares.sum(axis=0)
+    found: NDArray[np.uint8] = np.concatenate([background[None], shares]).argmax(axis=0).astype(np.uint8)
+    return found
+
+
+def augmented(
+    picture: NDArray[np.float32], labels: NDArray[np.uint8], random: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Random crop, resized to the frame, and random contrast and intensity (Kalapos et al. 2023, 2.3)."""
+    side = FRAME_PIXELS * random.uniform(_SMALLEST_CROP, 1.0)
+    left, top = random.uniform(0.0, FRAME_PIXELS - side, 2)
+    scale = side / FRAME_PIXELS
+    matrix = np.array([[scale, 0.0, left], [0.0, scale, top]])
+    size = (FRAME_PIXELS, FRAME_PIXELS)
+    crop = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    mask = cv2.warpAffine(labels, matrix, size, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
+    low, high = float(crop.min()), float(crop.max())
+    unit = (crop - low) / max(high - low, 1e-6)
+    # Gain and offset go where the picture is normalised; a power and a clip change what remains.
+    bent = unit ** random.uniform(0.6, 1.6) * random.uniform(0.8, 1.3) + random.uniform(-0.1, 0.1)
+    return np.clip(bent, 0.0, 1.0).astype(np.float32), mask.astype(np.uint8)

@@ -1,0 +1,216 @@
+"""``myostream train``: from a recipe to weights."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from torch import nn
+from torch.utils.data import DataLoader
+
+from model.evaluation.cases import CaseError, LabelledSlice, read_slices
+from model.original_unet import OriginalUNet
+from model.training.data import LabelledPictures, SyntheticBatches
+from model.training.module import SegmentationModule
+from model.training.recipe import Recipe
+from model.training.split import Part, part_of, split
+from model.unet import UNet
+from model.weights import load_network, save_weights
+
+ARCHITECTURES: Final = ("resnet50", "original")
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What is trained, on what, where to.
+
+    Attributes:
+        recipe: how.
+        output: folder of the run: checkpoints, metrics, split, weights.
+        data: folder of labelled cases; None for synthetic recipes.
+        kinds: maps to learn from, of ``t1`` and ``t2``.
+        architecture: ``resnet50`` or ``original``.
+        encoder: torchvision checkpoint of an ImageNet ResNet-50, or None.
+        start: folder of weights to start from, or None.
+        seed: fixes everything random.
+        resume: go on from the run's last checkpoint.
+        accelerator: of Lightning: ``auto``, ``cpu``, ``gpu``.
+        precision: of Lightning: ``32-true``, ``bf16-mixed``.
+    """
+
+    recipe: Recipe
+    output: Path
+    data: Path | None = None
+    kinds: tuple[str, ...] = ("t1", "t2")
+    architecture: str = "resnet50"
+    encoder: Path | None = None
+    start: Path | None = None
+    seed: int = 1
+    resume: bool = False
+    accelerator: str = "auto"
+    precision: str = "32-true"
+
+
+class _NextEpoch(lightning.Callback):
+    """Tells synthetic batches which epoch it is."""
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        dataset = trainer.train_dataloader.dataset
+        if isinstance(dataset, SyntheticBatches):
+            dataset.epoch = trainer.current_epoch
+
+
+class _Pictures(lightning.LightningDataModule):
+    """The pictures of a labelled training; reloaded when the weighted images go."""
+
+    def __init__(self, recipe: Recipe, slices: list[LabelledSlice], seed: int) -> None:
+        super().__init__()
+        self._recipe, self._seed = recipe, seed
+        self._of = {
+            part: [each for each in slices if part_of(each.case) is part]
+            for part in (Part.TRAIN, Part.VALIDATION)
+        }
+
+    def train_dataloader(self) -> Any:
+        """Maps and, in the first epochs, the images that made them; maps alone afterwards."""
+        epoch = self.trainer.current_epoch if self.trainer is not None else 0
+        weighted = epoch < self._recipe.weighted_until
+        pictures = LabelledPictures(
+            self._of[Part.TRAIN], weighted=weighted, augment=self._recipe.augment, seed=self._seed + epoch
+        )
+        return DataLoader(
+            pictures, self._recipe.batch, shuffle=True, drop_last=len(pictures) > self._recipe.batch
+        )
+
+    def val_dataloader(self) -> Any:
+        """Maps alone, as they are."""
+        pictures = LabelledPictures(self._of[Part.VALIDATION], weighted=False, augment=False)
+        return DataLoader(pictures, self._recipe.batch)
+
+
+def train(training: Training) -> dict[str, float]:
+    """Run a training; returns the last figures of its log.
+
+    Raises:
+        CaseError: the labelled cases cannot be used, or are too few for a split.
+        ValueError: an architecture or a combination of options that does not exist.
+    """
+    recipe = training.recipe
+    lightning.seed_everything(training.seed, verbose=False)
+    training.output.mkdir(parents=True, exist_ok=True)
+    network = make_network(training)
+    described = {**asdict(training), "recipe": asdict(recipe)}
+    (training.output / "training.json").write_text(json.dumps(described, indent=1, default=str))
+    last = training.output / "checkpoints" / "last.ckpt"
+    if training.resume and not last.exists():
+        raise ValueError(f"{last} is not there; nothing to resume")
+    # A resumed run logs into a folder of its own: the logger would empty the first one.
+    number = len(list(training.output.glob("log-*"))) + 1
+    trainer = lightning.Trainer(
+        default_root_dir=training.output,
+        max_epochs=recipe.epochs,
+        accelerator=training.accelerator,
+        devices=1,
+        precision=training.precision,  # type: ignore[arg-type]
+        gradient_clip_val=recipe.clip or None,
+        logger=CSVLogger(training.output, name="", version=f"log-{number}"),
+        callbacks=[
+            _NextEpoch(),
+            ModelCheckpoint(
+                training.output / "checkpoints",
+                monitor="validation_loss",
+                save_last=True,
+                save_top_k=1,
+                enable_version_counter=False,
+            ),
+        ],
+        # The weighted images leave after their last epoch, so the loader is asked for again at every epoch.
+        reload_dataloaders_every_n_epochs=0 if recipe.synthetic else 1,
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+    )
+    module = SegmentationModule(network, recipe)
+    checkpoint = str(last) if training.resume else None
+    # The run's own checkpoint holds an optimiser beside the weights.
+    options: dict[str, Any] = {"ckpt_path": checkpoint, "weights_only": False} if checkpoint else {}
+    if recipe.synthetic:
+        fresh = SyntheticBatches(
+            math.ceil(recipe.slices_per_epoch / recipe.batch),
+            recipe.batch,
+            recipe.size,
+            training.seed,
+            "cuda"
+            if trainer.accelerator.auto_device_count() and trainer.strategy.root_device.type == "cuda"
+            else "cpu",
+        )
+        held = SyntheticBatches(4, recipe.batch, recipe.size, training.seed + 777_777)
+        trainer.fit(module, DataLoader(fresh, batch_size=None), DataLoader(held, batch_size=None), **options)
+    else:
+        trainer.fit(module, datamodule=_Pictures(recipe, _slices(training), training.seed), **options)
+    if isinstance(network, UNet):
+        save_weights(network, training.output / "weights")
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def make_network(training: Training) -> nn.Module:
+    """The network that a training starts from.
+
+    Raises:
+        ValueError: no such architecture, or weights that do not fit it.
+    """
+    if training.architecture not in ARCHITECTURES:
+        raise ValueError(
+            f"there is no architecture {training.architecture!r}; {', '.join(ARCHITECTURES)} are"
+        )
+    if training.architecture == "original":
+        if training.encoder or training.start:
+            raise ValueError("the original U-Net takes neither an ImageNet encoder nor shipped weights")
+        return OriginalUNet()
+    network = load_network(training.start).requires_grad_(True) if training.start else UNet()
+    if training.encoder:
+        try:
+            network.encoder.load_imagenet(torch.load(training.encoder, weights_only=True))
+        except (OSError, RuntimeError) as error:
+            raise ValueError(f"{training.encoder} is no torchvision resnet50: {error}") from error
+    return network.train()
+
+
+def shortened(recipe: Recipe, epochs: int | None) -> Recipe:
+    """A recipe with another number of epochs, its phases in proportion."""
+    if epochs is None:
+        return recipe
+    share = epochs / recipe.epochs
+    return replace(
+        recipe,
+        epochs=epochs,
+        weighted_until=round(recipe.weighted_until * share),
+        restart_epochs=max(round(recipe.restart_epochs * share), 1) if recipe.restart_epochs else 0,
+    )
+
+
+def _slices(training: Training) -> list[LabelledSlice]:
+    if training.data is None:
+        raise ValueError(f"the recipe {training.recipe.name} needs labelled cases; give --data")
+    slices: list[LabelledSlice] = []
+    problems = []
+    for kind in training.kinds:
+        try:
+            slices += read_slices(training.data, kind)
+        except CaseError as error:
+            problems.append(str(error))
+    if not slices:
+        raise CaseError("; ".join(problems))
+    parts = split(each.case for each in slices)
+    (training.output / "split.json").write_text(json.dumps(parts, indent=1))
+    for part in (Part.TRAIN, Part.VALIDATION):
+        if not parts[part]:
+            number = len({each.case for each in slices})
+            raise CaseError(f"of {number} cases none falls to {part}; the split needs more cases")
+    return slices

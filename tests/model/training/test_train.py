@@ -1,0 +1,115 @@
+"""Trainings end to end, on little."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from inline.cli import app
+from model.evaluation.cases import CaseError
+from model.synthesis.generator import make_batch
+from model.training.recipe import PUBLISHED, RECIPES, SYNTHETIC
+from model.training.train import Training, make_network, shortened, train
+from model.unet import UNet
+from model.weights import load_network
+
+TINY = replace(SYNTHETIC, epochs=2, slices_per_epoch=8, batch=4, size=64)
+
+
+@pytest.fixture(scope="module")
+def labelled_folder(tmp_path_factory):
+    """Fourteen cases of one slice each: twelve for training, one for validation, as the split has it."""
+    folder = tmp_path_factory.mktemp("cases")
+    made = make_batch(14, 96, torch.Generator().manual_seed(1))
+    for number in range(14):
+        place = folder / f"case-{number + 1:03d}" / "mid"
+        (place / "t1_images").mkdir(parents=True)
+        image, labels = made.images[number].numpy(), made.labels[number].numpy().astype(np.uint8)
+        np.savez(place / "t1.npz", image=image, pixel_spacing_mm=1.5)
+        np.savez(place / "t1.anna.npz", image=labels, pixel_spacing_mm=1.5)
+        np.savez(place / "t1_images" / "all.npz", image=np.stack([image, -image]), pixel_spacing_mm=1.5)
+    return folder
+
+
+def test_the_published_recipe_runs_end_to_end(labelled_folder, tmp_path):
+    """All of its phases in a few epochs: maps and weighted images, then maps alone, with restarts."""
+    command = ["train", "--recipe", "published", "--data", str(labelled_folder), "--maps", "t1"]
+    result = CliRunner().invoke(app, [*command, "-o", str(tmp_path), "--epochs", "4", "--accelerator", "cpu"])
+    assert result.exit_code == 0, result.output
+    assert "validation_cavity" in result.output
+    parts = json.loads((tmp_path / "split.json").read_text())
+    assert parts["validation"] == ["case-014"]
+    assert len(parts["train"]) == 11
+    assert isinstance(load_network(tmp_path / "weights"), UNet)
+    assert (tmp_path / "log-1" / "metrics.csv").read_text().count("\n") > 4
+    steps = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=False)["global_step"]
+    # Two epochs of 33 pictures (2 batches of 16), then two of 11 (1 batch).
+    assert steps == 2 * 2 + 2 * 1
+
+
+def test_the_published_recipe_is_the_published_one():
+    assert (PUBLISHED.epochs, PUBLISHED.weighted_until, PUBLISHED.size) == (150, 70, 224)
+    assert PUBLISHED.cross_entropy == 0
+    assert PUBLISHED.weight_decay == 0
+    assert shortened(PUBLISHED, 15).weighted_until == 7
+
+
+def test_a_synthetic_training_can_be_resumed(tmp_path):
+    train(Training(TINY, tmp_path, accelerator="cpu"))
+    first = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=False)
+    figures = train(Training(replace(TINY, epochs=3), tmp_path, accelerator="cpu", resume=True))
+    last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=False)
+    assert (first["global_step"], last["global_step"]) == (4, 6)
+    assert len(list(tmp_path.glob("log-*"))) == 2
+    assert 0 < figures["train_loss"] < 3
+
+
+def test_the_same_seed_gives_the_same_network(tmp_path):
+    for name in ("a", "b"):
+        train(Training(replace(TINY, epochs=1), tmp_path / name, accelerator="cpu"))
+    one, other = (load_network(tmp_path / name / "weights").state_dict() for name in ("a", "b"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_an_imagenet_encoder_is_taken_from_a_file(tmp_path):
+    state = {
+        name: torch.randn_like(value) if value.is_floating_point() else value
+        for name, value in UNet().encoder.state_dict().items()
+    }
+    grey = state["conv1.weight"]
+    state["conv1.weight"] = grey.repeat(1, 3, 1, 1) / 3
+    torch.save({**state, "fc.weight": torch.zeros(2, 2)}, tmp_path / "resnet50.pth")
+    network = make_network(Training(TINY, tmp_path, encoder=tmp_path / "resnet50.pth"))
+    assert torch.allclose(network.encoder.conv1.weight, grey, atol=1e-6)
+    torch.save({"layer": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match="no torchvision resnet50"):
+        make_network(Training(TINY, tmp_path, encoder=tmp_path / "other.pth"))
+
+
+def test_the_original_architecture_trains_too(tmp_path):
+    figures = train(Training(replace(TINY, epochs=1), tmp_path, architecture="original", accelerator="cpu"))
+    assert figures["train_loss"] > 0
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        (lambda path: Training(PUBLISHED, path), "needs labelled cases"),
+        (lambda path: Training(PUBLISHED, path, data=path / "none"), "not a folder"),
+        (lambda path: Training(TINY, path, architecture="vgg"), "no architecture"),
+        (lambda path: Training(TINY, path, resume=True), "nothing to resume"),
+    ],
+)
+def test_mistakes_are_named(training, message, tmp_path):
+    with pytest.raises((CaseError, ValueError), match=message):
+        train(training(tmp_path))
+
+
+def test_recipes_have_their_names():
+    assert set(RECIPES) == {"synthetic", "published", "fine-tune"}
+    result = CliRunner().invoke(app, ["train", "--recipe", "secret", "-o", "/tmp/none"])
+    assert result.exit_code == 1
+    assert "synthetic, published, fine-tune" in result.output.replace("\n", " ")
