@@ -30,7 +30,9 @@ _ORGANS = (
 )
 _PURE = 0.4
 """Of a border's width, from its middle: beyond it at most a tenth of a pixel belongs to the other side."""
-_THICKEST_RIM = 0.25
+_OFFSET = 0.1
+"""Share of the wall that readers of maps leave out at either border beyond that: the usual offset of 10 %."""
+_THICKEST_RIM = 0.3
 """Share of the wall that either border's rim may take."""
 
 
@@ -41,8 +43,9 @@ class Anatomy:
     Attributes:
         fractions: share of each tissue in each pixel, ``(n, tissues, rows, columns)``, summing to one.
         labels: 0 background, 1 LV cavity, 2 myocardium, int64 ``(n, rows, columns)``. Myocardium is what
-            is nine tenths myocardium: readers of maps keep clear of pixels that blood or fat share, since
-            a value is taken from what they draw. Papillary muscles and trabeculae count as cavity.
+            is nine tenths myocardium, less a tenth of the wall at either border: readers of maps keep clear
+            of pixels that blood or fat share, since a value is taken from what they draw. Papillary muscles
+            and trabeculae count as cavity.
         level: 0 at the base to 1 at the apex, ``(n,)``.
     """
 
@@ -278,8 +281,10 @@ def make_anatomy(
         muscle = torch.minimum(_ellipse(pu, pv, thick, thick * draw.uniform(0.6, 1.3)), endo)
         canvas.paint(muscle, Tissue.MYOCARDIUM, draw.chance(0.6) * draw.uniform(0.3, 1.0), soft_endo)
 
-    rim_epi = torch.minimum(_PURE * (pixel_mm + soft_epi), _THICKEST_RIM * wall)
-    rim_endo = torch.minimum(_PURE * (pixel_mm + soft_endo), _THICKEST_RIM * wall)
+    rim_epi, rim_endo = (
+        torch.minimum(_PURE * (pixel_mm + soft) + _OFFSET * wall, _THICKEST_RIM * wall)
+        for soft in (soft_epi, soft_endo)
+    )
     heart = (epi > rim_epi).long()
     labels = heart + heart * (endo <= -rim_endo).long()
     return Anatomy(canvas.fractions, labels, level[:, 0, 0])

@@ -113,6 +113,10 @@ def train(training: Training) -> dict[str, float]:
         raise ValueError(f"{last} is not there; nothing to resume")
     # A resumed run logs into a folder of its own: the logger would empty the first one.
     number = len(list(training.output.glob("log-*"))) + 1
+    folder = training.output / "checkpoints"
+    best = ModelCheckpoint(
+        folder, filename="best", monitor="validation_loss", save_top_k=1, enable_version_counter=False
+    )
     trainer = lightning.Trainer(
         default_root_dir=training.output,
         max_epochs=recipe.epochs,
@@ -123,13 +127,8 @@ def train(training: Training) -> dict[str, float]:
         logger=CSVLogger(training.output, name="", version=f"log-{number}"),
         callbacks=[
             _NextEpoch(),
-            ModelCheckpoint(
-                training.output / "checkpoints",
-                monitor="validation_loss",
-                save_last=True,
-                save_top_k=1,
-                enable_version_counter=False,
-            ),
+            best,
+            ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False),
         ],
         # The weighted images leave after their last epoch, so the loader is asked for again at every epoch.
         reload_dataloaders_every_n_epochs=0 if recipe.synthetic else 1,
@@ -154,6 +153,8 @@ def train(training: Training) -> dict[str, float]:
         trainer.fit(module, DataLoader(fresh, batch_size=None), DataLoader(held, batch_size=None), **options)
     else:
         trainer.fit(module, datamodule=_Pictures(recipe, _slices(training), training.seed), **options)
+        # Few cases are soon learned by heart; the weights are those that the validation cases liked best.
+        module.load_state_dict(torch.load(best.best_model_path, weights_only=False)["state_dict"])
     if isinstance(network, UNet):
         save_weights(network, training.output / "weights")
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
