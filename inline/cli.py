@@ -229,6 +229,7 @@ def train(
     precision: Annotated[str, typer.Option(help="32-true or bf16-mixed.")] = "32-true",
 ) -> None:
     """Train a network on synthetic slices or on labelled cases."""
+    from inline.mapping.fits import PRODUCT_FITS
     from model.evaluation.cases import CaseError
     from model.training.recipe import RECIPES
     from model.training.train import Training, shortened
@@ -252,7 +253,7 @@ def train(
             precision=precision,
         )
         try:
-            figures = run(training)
+            figures = run(training, PRODUCT_FITS)
         except (CaseError, WeightsError, ValueError) as error:
             raise MyostreamError(str(error)) from error
     for name, value in sorted(figures.items()):

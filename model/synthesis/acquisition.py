@@ -89,11 +89,14 @@ def _window(draw: Draw, image: Tensor, kinds: Tensor) -> Tensor:
     return torch.where(draw.chance(0.7) > 0, shown, image)
 
 
-def acquire(draw: Draw, image: Tensor, kinds: Tensor, labels: Tensor) -> Tensor:
-    """Pictures as they arrive, ``(n, rows, columns)``, from those that the tissue alone gives."""
+def degrade(draw: Draw, image: Tensor, kinds: Tensor) -> Tensor:
+    """What the scanner does to pictures ``(n, rows, columns)`` that the tissue alone gives."""
     is_map = (kinds <= Picture.T2_MAP)[:, None, None]
     image = _bands(draw, image)
     image = torch.where(is_map, image, _receiver(draw, image))
-    image = _blur(image, draw.uniform(0.25, 0.95))
-    image = _ghosts(draw, image)
+    return _ghosts(draw, _blur(image, draw.uniform(0.25, 0.95)))
+
+
+def present(draw: Draw, image: Tensor, kinds: Tensor, labels: Tensor) -> Tensor:
+    """What archives and displays do to pictures ``(n, rows, columns)``: window and field of view."""
     return _field_of_view(draw, _window(draw, image, kinds), labels)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from model.synthesis.pathology import is_focal, wall_ratio
 from model.synthesis.randomness import Draw
 from model.synthesis.tissues import Tissue
 
@@ -205,13 +206,15 @@ def make_anatomy(
     pixel_mm: float,
     fixed_level: float | None = None,
     *,
+    pathology: Tensor | None = None,
     usual: bool = False,
 ) -> Anatomy:
     """A batch of random slices of ``rows`` x ``columns`` pixels of ``pixel_mm``.
 
     Every slice has its own level between base (0) and apex (1), or all have ``fixed_level``. ``usual`` ones
     show a heart of usual size and wall in the middle, the septum on the left and the diaphragm below; in
-    others all of that is random.
+    others all of that is random. ``pathology``, int64 ``(n,)``, thickens or thins the wall and puts lesions
+    into it; None is health.
     """
     u, v = _heart_coordinates(draw, rows, columns, pixel_mm, usual_view=usual)
     level = draw.uniform(0.0, 1.0) if fixed_level is None else draw.uniform(fixed_level, fixed_level)
@@ -228,6 +231,8 @@ def make_anatomy(
     angle = torch.atan2(lv, lu)
     epi_radius = size * (1.0 + _harmonics(draw, angle, range(2, 6), 0.05))
     wall = (draw.log_uniform(*walls) * (1.0 + _harmonics(draw, angle, range(1, 5), 0.2))).clamp(3.0, 22.0)
+    if pathology is not None:
+        wall = (wall * wall_ratio(draw, pathology)).clamp(3.0, 24.0)
     wall = torch.minimum(wall, epi_radius * draw.uniform(0.45, 0.85))
     epi = epi_radius - radius
     endo = epi - wall
@@ -269,6 +274,15 @@ def make_anatomy(
     # A slice of 8 mm cuts the wall at a slant and the heart moves: its borders are wider than a pixel.
     soft_epi, soft_endo = draw.uniform(0.0, 3.0), draw.uniform(0.0, 3.0)
     canvas.paint(epi, Tissue.MYOCARDIUM, soft_mm=soft_epi)
+    if pathology is not None:
+        # A sector of the wall, from the endocardium outwards or anywhere across it.
+        middle, reach = draw.uniform(-math.pi, math.pi), draw.uniform(0.2, 1.4)
+        around = torch.remainder(angle - middle + math.pi, 2 * math.pi) - math.pi
+        sector = (reach - around.abs()) * radius
+        inner, thick = draw.chance(0.4) * draw.uniform(0.0, 0.6), draw.uniform(0.3, 1.0)
+        across = torch.minimum(-endo - inner * wall, endo + (inner + thick) * wall)
+        lesion = torch.minimum(torch.minimum(sector, across), epi)
+        canvas.paint(lesion, Tissue.LESION, is_focal(pathology) * draw.uniform(0.5, 1.0), 2.0)
 
     # Cavity: trabeculae roughen its border, papillary muscles stand in it; readers draw neither.
     rough = draw.uniform(0.0, 1.5) * draw.smooth(rows, columns, 32).clamp(max=0.0)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model.synthesis.anatomy import Anatomy
 from model.synthesis.randomness import Draw
-from model.synthesis.tissues import Tissue, TissueValues, draw_tissue_values
+from model.synthesis.tissues import Tissue, TissueValues
 
 
 class Picture(IntEnum):
@@ -47,6 +47,7 @@ class Mix:
                 self.random_contrast,
             ],
             device=draw.device,
+            dtype=torch.float32,
         )
         return torch.multinomial(weights, draw.n, replacement=True, generator=draw.generator)
 
@@ -59,6 +60,9 @@ def _random_values(draw: Draw) -> Tensor:
     side = torch.where(muscle < 0.3, 1.0, torch.where(muscle > 0.7, -1.0, side))
     values[:, Tissue.LV_BLOOD] = muscle + side * draw.uniform(0.15, 0.6)[:, 0, 0]
     same = draw.chance(0.7)[:, 0, 0]
+    values[:, Tissue.LESION] = muscle + 0.08 * torch.randn(
+        draw.n, generator=draw.generator, device=draw.device
+    )
     values[:, Tissue.RV_BLOOD] = same * values[:, Tissue.LV_BLOOD] + (1.0 - same) * values[:, Tissue.RV_BLOOD]
     return values
 
@@ -84,18 +88,21 @@ def _texture(draw: Draw, image: Tensor, strength: Tensor) -> Tensor:
     return image * (1.0 + strength * slow).clamp(0.3, 2.0)
 
 
-def make_pictures(draw: Draw, anatomy: Anatomy, kinds: Tensor) -> Tensor:
+def make_pictures(
+    draw: Draw, anatomy: Anatomy, kinds: Tensor, values: TissueValues, *, noise: bool = True
+) -> Tensor:
     """One picture of each slice in units of its kind (maps in ms), without noise of the receiver's kind.
 
     Args:
         draw: source of randomness.
         anatomy: ``n`` slices.
         kinds: :class:`Picture` of each, int64 ``(n,)``.
+        values: of the tissues of each.
+        noise: texture within tissues, and what noise makes of a map.
 
     Returns:
         float32 ``(n, rows, columns)``.
     """
-    values = draw_tissue_values(draw, kinds == Picture.T1_MAP_POST)
     stack = torch.stack(
         [
             values.t1,
@@ -109,11 +116,12 @@ def make_pictures(draw: Draw, anatomy: Anatomy, kinds: Tensor) -> Tensor:
     )
     chosen = stack[torch.arange(draw.n, device=draw.device), kinds]
     image = torch.einsum("nt,nthw->nhw", chosen, anatomy.fractions)
-    image = _texture(draw, image, draw.log_uniform(0.01, 0.12))
+    if noise:
+        image = _texture(draw, image, draw.log_uniform(0.01, 0.12))
 
     is_map = (kinds <= Picture.T2_MAP)[:, None, None]
     signed = torch.where(is_map, image, image.abs())
-    return torch.where(is_map, _fit_noise(draw, anatomy, signed), signed)
+    return torch.where(is_map, _fit_noise(draw, anatomy, signed), signed) if noise else signed
 
 
 def _fit_noise(draw: Draw, anatomy: Anatomy, image: Tensor) -> Tensor:

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from model.synthesis.acquisition import acquire
+from model.synthesis.acquisition import degrade, present
 from model.synthesis.anatomy import make_anatomy
-from model.synthesis.contrast import Mix, make_pictures
+from model.synthesis.contrast import Mix, Picture, make_pictures
+from model.synthesis.pathology import diseased, draw_pathology
+from model.synthesis.physics import Fits, t1_maps, t2_maps
 from model.synthesis.randomness import Draw
+from model.synthesis.tissues import draw_tissue_values, mean_tissue_values
 
 PIXEL_MM = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a generator is made of; anatomy is always there. Fewer parts are for measuring what each is worth.
+
+    Attributes:
+        physics: tissue values, pathology and maps vary as patients' and scanners' do; else every tissue has
+            its mean value.
+        acquisition: resolution, noise, artefacts, windows, fields of view; else pictures are perfect.
+        randomisation: some pictures have contrasts that no scanner makes.
+        simulated: share of the batches whose maps come from simulated images and a fit, where one is given.
+    """
+
+    physics: bool = True
+    acquisition: bool = True
+    randomisation: bool = True
+    simulated: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +45,14 @@ class Batch:
         labels: 0 background, 1 LV cavity, 2 myocardium, int64 ``(n, rows, columns)``.
         kinds: :class:`~model.synthesis.contrast.Picture` of each, ``(n,)``.
         level: 0 at the base to 1 at the apex, ``(n,)``.
+        pathology: :class:`~model.synthesis.pathology.Pathology` of each, ``(n,)``.
     """
 
     images: Tensor
     labels: Tensor
     kinds: Tensor
     level: Tensor
+    pathology: Tensor
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -41,10 +64,47 @@ def normalise(images: Tensor) -> Tensor:
     return ((flat - mean) / sd.clamp(min=1e-6)).view_as(images)
 
 
-def make_batch(n: int, size: int, generator: torch.Generator, mix: Mix | None = None) -> Batch:
-    """``n`` labelled pictures of ``size`` x ``size`` pixels of 1.5 mm on the generator's device."""
+def make_batch(
+    n: int,
+    size: int,
+    generator: torch.Generator,
+    mix: Mix | None = None,
+    *,
+    fits: Fits | None = None,
+    parts: Parts | None = None,
+) -> Batch:
+    """``n`` labelled pictures of ``size`` x ``size`` pixels of 1.5 mm on the generator's device.
+
+    Args:
+        n: slices.
+        size: rows and columns.
+        generator: source of randomness; its seed fixes the batch.
+        mix: kinds of pictures.
+        fits: of the product, for maps of simulated images; None for maps of tissue values with noise.
+        parts: what the generator is made of.
+    """
+    parts, mix = parts or Parts(), mix or Mix()
+    if not parts.randomisation:
+        mix = replace(mix, random_contrast=0.0)
     draw = Draw(n, generator)
-    anatomy = make_anatomy(draw, size, size, PIXEL_MM)
-    kinds = (mix or Mix()).draw(draw)
-    images = acquire(draw, make_pictures(draw, anatomy, kinds), kinds, anatomy.labels)
-    return Batch(normalise(images), anatomy.labels, kinds, anatomy.level)
+    pathology = (
+        draw_pathology(draw) if parts.physics else torch.zeros(n, dtype=torch.int64, device=draw.device)
+    )
+    anatomy = make_anatomy(draw, size, size, PIXEL_MM, pathology=pathology)
+    kinds = mix.draw(draw)
+    post_contrast = kinds == Picture.T1_MAP_POST
+    if parts.physics:
+        values = diseased(draw, draw_tissue_values(draw, post_contrast), pathology, post_contrast)
+    else:
+        values = mean_tissue_values(draw, post_contrast)
+    images = make_pictures(draw, anatomy, kinds, values, noise=parts.physics)
+    if parts.acquisition:
+        images = degrade(draw, images, kinds)
+    if fits is not None and parts.physics and float(draw.uniform(0.0, 1.0)[0]) < parts.simulated:
+        is_t1 = (kinds <= Picture.T1_MAP_POST)[:, None, None]
+        is_t2 = (kinds == Picture.T2_MAP)[:, None, None]
+        images = torch.where(is_t1, t1_maps(draw, anatomy, values, fits.t1), images)
+        images = torch.where(is_t2, t2_maps(draw, anatomy, values, fits.t2), images)
+    if parts.acquisition:
+        images = present(draw, images, kinds, anatomy.labels)
+    return Batch(normalise(images), anatomy.labels, kinds, anatomy.level, pathology)

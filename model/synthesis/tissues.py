@@ -33,6 +33,7 @@ class Tissue(IntEnum):
     FLUID = 11
     BONE = 12
     BOWEL = 13
+    LESION = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ RELAXATION: dict[Tissue, Relaxation] = {
     Tissue.FLUID: Relaxation(2800.0, 2200.0, 300.0, 1.00, 0.25),
     Tissue.BONE: Relaxation(500.0, 450.0, 70.0, 0.60, 0.40),
     Tissue.BOWEL: Relaxation(900.0, 600.0, 70.0, 0.75, 0.50),
+    Tissue.LESION: Relaxation(1200.0, 360.0, 60.0, 0.80, 0.10),
 }
 
 
@@ -71,6 +73,14 @@ class TissueValues:
     t1: Tensor
     t2: Tensor
     density: Tensor
+
+
+def mean_tissue_values(draw: Draw, post_contrast: Tensor) -> TissueValues:
+    """The table's means for a batch; ``post_contrast`` ``(n,)`` is True where contrast agent was given."""
+    rows = [[r.t1, r.t1_post, r.t2, r.density] for r in RELAXATION.values()]
+    native, post, t2, density = torch.tensor(rows, device=draw.device).unbind(dim=1)
+    t1 = torch.where(post_contrast[:, None], post, native)
+    return TissueValues(t1, t2.expand(draw.n, -1), density.expand(draw.n, -1))
 
 
 def draw_tissue_values(draw: Draw, post_contrast: Tensor) -> TissueValues:

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset, IterableDataset
 from model.evaluation.cases import LabelledSlice
 from model.frame import FRAME_PIXELS, Frame, normalise
 from model.synthesis.generator import make_batch
+from model.synthesis.physics import Fits
 
 Sample = tuple[Tensor, Tensor]
 """Prepared pictures ``(1, h, w)`` and labels, int64 ``(h, w)``; or batches of both."""
@@ -31,17 +32,20 @@ class SyntheticBatches(IterableDataset[Sample]):
         size: rows and columns.
         seed: of the first epoch; each next one has the next.
         device: where they are made.
+        fits: of the product, for maps of simulated images.
     """
 
-    def __init__(self, batches: int, batch: int, size: int, seed: int, device: str = "cpu") -> None:
+    def __init__(
+        self, batches: int, batch: int, size: int, seed: int, device: str = "cpu", fits: Fits | None = None
+    ) -> None:
         self._batches, self._batch, self._size = batches, batch, size
-        self._seed, self._device = seed, device
+        self._seed, self._device, self._fits = seed, device, fits
         self.epoch = 0
 
     def __iter__(self) -> Iterator[Sample]:
         generator = torch.Generator(self._device).manual_seed(self._seed + 1_000_003 * self.epoch)
         for _ in range(self._batches):
-            made = make_batch(self._batch, self._size, generator)
+            made = make_batch(self._batch, self._size, generator, fits=self._fits)
             yield made.images[:, None], made.labels
 
     def __len__(self) -> int:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from model.evaluation.cases import CaseError, LabelledSlice, read_slices
 from model.original_unet import OriginalUNet
+from model.synthesis.physics import Fits
 from model.training.data import LabelledPictures, SyntheticBatches
 from model.training.module import SegmentationModule
 from model.training.recipe import Recipe
@@ -95,8 +96,12 @@ class _Pictures(lightning.LightningDataModule):
         return DataLoader(pictures, self._recipe.batch)
 
 
-def train(training: Training) -> dict[str, float]:
+def train(training: Training, fits: Fits | None = None) -> dict[str, float]:
     """Run a training; returns the last figures of its log.
+
+    Args:
+        training: what is trained.
+        fits: of the product, for synthetic maps of simulated images.
 
     Raises:
         CaseError: the labelled cases cannot be used, or are too few for a split.
@@ -140,16 +145,10 @@ def train(training: Training) -> dict[str, float]:
     # The run's own checkpoint holds an optimiser beside the weights.
     options: dict[str, Any] = {"ckpt_path": checkpoint, "weights_only": False} if checkpoint else {}
     if recipe.synthetic:
-        fresh = SyntheticBatches(
-            math.ceil(recipe.slices_per_epoch / recipe.batch),
-            recipe.batch,
-            recipe.size,
-            training.seed,
-            "cuda"
-            if trainer.accelerator.auto_device_count() and trainer.strategy.root_device.type == "cuda"
-            else "cpu",
-        )
-        held = SyntheticBatches(4, recipe.batch, recipe.size, training.seed + 777_777)
+        batches = math.ceil(recipe.slices_per_epoch / recipe.batch)
+        device = str(trainer.strategy.root_device)
+        fresh = SyntheticBatches(batches, recipe.batch, recipe.size, training.seed, device, fits)
+        held = SyntheticBatches(4, recipe.batch, recipe.size, training.seed + 777_777, device, fits)
         trainer.fit(module, DataLoader(fresh, batch_size=None), DataLoader(held, batch_size=None), **options)
     else:
         trainer.fit(module, datamodule=_Pictures(recipe, _slices(training), training.seed), **options)

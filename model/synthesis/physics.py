@@ -1,0 +1,122 @@
+"""Maps as a scanner makes them: both sequences simulated, noise and motion in the images, then a fit.
+
+Noise, partial volume and failures of the fit in air and lung then look as they do on a scanner, because they
+come about as they do there. The fit is handed in: this folder knows of none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from model.synthesis.anatomy import Anatomy
+from model.synthesis.randomness import Draw
+from model.synthesis.sequences import Molli, molli_signals, t2prep_signals
+from model.synthesis.tissues import TissueValues
+
+SCHEMES: Final = ("5(3)3", "4(1)3(1)2", "3(3)5", "5(3)3", "4(1)3(1)2", "3(3)3(3)5")
+PREPARATIONS_MS: Final = ((0.0, 25.0, 55.0), (0.0, 30.0, 55.0), (0.0, 24.0, 55.0), (0.0, 20.0, 40.0, 60.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What a fit gives of each pixel: value and its standard deviation (ms), and where there is none."""
+
+    values: Tensor
+    sd: Tensor
+    failed: Tensor
+
+
+class Fit(Protocol):
+    """From images ``(images, ...)`` and their times (ms) to a map."""
+
+    def __call__(self, images: Tensor, times_ms: Tensor) -> Fitted:
+        """Fit every pixel."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fits:
+    """The fits of the product.
+
+    Attributes:
+        t1: of a MOLLI series.
+        t2: of a T2-prep series.
+    """
+
+    t1: Fit
+    t2: Fit
+
+
+def _received(draw: Draw, images: Tensor) -> Tensor:
+    """Magnitude of images ``(n, images, h, w)``: resolution, coil, motion, noise that varies in space."""
+    n, count, rows, columns = images.shape
+    sigma = draw.uniform(0.2, 0.8)
+    offset = torch.arange(-3, 4, device=draw.device)
+    kernel = torch.exp(-0.5 * (offset / sigma[:, 0]) ** 2)
+    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(count, dim=0)
+    flat = functional.pad(images.reshape(1, n * count, rows, columns), (3, 3, 3, 3), mode="replicate")
+    flat = functional.conv2d(flat, kernel[:, None, None, :], groups=n * count)
+    flat = functional.conv2d(flat, kernel[:, None, :, None], groups=n * count)
+    moved = _moved(draw, flat.view(n, count, rows, columns))
+
+    shading = torch.exp(draw.uniform(0.0, 0.5) * draw.smooth(rows, columns, 2))
+    level = images.abs().amax((1, 2, 3), keepdim=True)[:, 0] * draw.log_uniform(0.004, 0.03)
+    # Parallel imaging amplifies noise in the middle, where the coils see alike.
+    level = (level * (1.0 + draw.uniform(0.0, 1.5) * draw.smooth(rows, columns, 2).abs()))[:, None]
+    shape = (n, count, rows, columns)
+    noise = [level * torch.randn(shape, generator=draw.generator, device=draw.device) for _ in range(2)]
+    return torch.sqrt((moved * shading[:, None] + noise[0]) ** 2 + noise[1] ** 2)
+
+
+def _moved(draw: Draw, images: Tensor) -> Tensor:
+    """Each image shifted a little, in some slices: what breathing leaves with or without correction."""
+    n, count, rows, columns = images.shape
+    reach = draw.chance(0.4) * draw.log_uniform(0.2, 2.5)
+    shift = reach * torch.randn(n, count, 2, generator=draw.generator, device=draw.device)
+    scale = torch.tensor([2.0 / columns, 2.0 / rows], device=draw.device)
+    matrix = torch.zeros(n * count, 2, 3, device=draw.device)
+    matrix[:, 0, 0] = matrix[:, 1, 1] = 1.0
+    matrix[:, :, 2] = (shift * scale).view(-1, 2)
+    grid = functional.affine_grid(matrix, [n * count, 1, rows, columns], align_corners=False)
+    flat = images.reshape(n * count, 1, rows, columns)
+    moved = functional.grid_sample(flat, grid, padding_mode="border", align_corners=False)
+    return torch.where(reach[:, None] > 0, moved.view(n, count, rows, columns), images)
+
+
+def _choice(draw: Draw, number: int) -> int:
+    return int(torch.randint(number, (1,), generator=draw.generator, device=draw.device))
+
+
+def _fitted(draw: Draw, images: Tensor, times_ms: Tensor, fit: Fit) -> Tensor:
+    """Map ``(n, h, w)``; in half of the slices without the pixels that the fit knows nothing of."""
+    fitted = fit(images.transpose(0, 1), times_ms)
+    unsure = fitted.failed | (fitted.sd > 0.3 * fitted.values)
+    shown = torch.where(fitted.failed, torch.zeros_like(fitted.values), fitted.values)
+    return torch.where(unsure & (draw.chance(0.5) > 0), torch.zeros_like(shown), shown)
+
+
+def t1_maps(draw: Draw, anatomy: Anatomy, values: TissueValues, fit: Fit) -> Tensor:
+    """T1 maps of a batch, ms, ``(n, rows, columns)``: one MOLLI scheme and heart rate for all of it."""
+    scheme = Molli.parse(SCHEMES[_choice(draw, len(SCHEMES))])
+    heartbeat = float(draw.uniform(600.0, 1200.0)[0])
+    inversion = float(draw.uniform(0.9, 0.99)[0])
+    signals = molli_signals(values, scheme, heartbeat, inversion)
+    images = torch.einsum("nit,nthw->nihw", signals, anatomy.fractions)
+    times = torch.tensor(scheme.times_ms(heartbeat), device=draw.device)
+    return _fitted(draw, _received(draw, images), times, fit).clamp(max=4000.0)
+
+
+def t2_maps(draw: Draw, anatomy: Anatomy, values: TissueValues, fit: Fit) -> Tensor:
+    """T2 maps of a batch, ms, ``(n, rows, columns)``: the same preparations for all of it."""
+    times = PREPARATIONS_MS[_choice(draw, len(PREPARATIONS_MS))]
+    heartbeat = float(draw.uniform(600.0, 1200.0)[0])
+    signals = t2prep_signals(values, times, heartbeat, rest=2 + _choice(draw, 2))
+    images = torch.einsum("nit,nthw->nihw", signals, anatomy.fractions)
+    return _fitted(draw, _received(draw, images), torch.tensor(times, device=draw.device), fit).clamp(
+        max=500.0
+    )
