@@ -193,21 +193,33 @@ def demo(
 
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Option("--data", help="Folder of labelled slices (docs/data.md).")],
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder of labelled slices (docs/data.md).")
+    ] = None,
     kind: Annotated[str, typer.Option("--map", help="t1 or t2.")] = "t2",
+    synthetic: Annotated[
+        int | None, typer.Option(min=1, help="So many fresh synthetic slices instead.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Write pictures into this folder.")] = None,
     settings_file: SettingsFile = None,
 ) -> None:
-    """Compare contours and values with those of readers."""
+    """Compare contours and values with those of readers, or with the truth of synthetic slices."""
     # The command line alone knows every folder; nothing else in inline/ imports bench/.
-    from bench.evaluation import run
+    from bench import evaluation
+    from bench import synthetic as synthetic_evaluation
     from inline.engines import make_engine
     from model.evaluation.cases import CaseError
 
     with _told():
+        if (data is None) == (synthetic is None) or kind not in ("t1", "t2"):
+            raise MyostreamError("give either --data FOLDER or --synthetic N, and --map t1 or t2")
+        engine = make_engine(load_settings(settings_file))
         try:
-            run(data, kind, make_engine(load_settings(settings_file)), json_file=json_file, plots=plots)
+            if data is not None:
+                evaluation.run(data, kind, engine, json_file=json_file, plots=plots)
+            elif synthetic is not None:
+                synthetic_evaluation.run(synthetic, kind, engine, json_file)
         except CaseError as error:
             raise MyostreamError(str(error)) from error
 

@@ -37,7 +37,7 @@ _SPLINE_TOLERANCE: Final = 0.15
 _SMALLEST_CAVITY: Final = 12.0
 _SMALLEST_HEART: Final = 60.0
 """Areas in pixels of the frame (1.5 mm); a normal apical slice has some 100 and 400."""
-_THINNEST_WALL: Final = 0.15
+_THINNEST_WALL: Final = 0.04
 """Area of the myocardium in units of the area inside the epicardial contour."""
 _NESTED: Final = 0.97
 

@@ -1,0 +1,115 @@
+"""What each part of the generator is worth: ``python -m bench.ablation --data FOLDER``.
+
+Short trainings, alike but for the parts of the generator, each evaluated on real maps and on synthetic ones.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from torch.nn import functional
+
+from bench.machine import describe_machine
+from bench.synthetic import make_slices
+from inline.mapping.fits import PRODUCT_FITS
+from inline.segmentation import place, segment
+from model.engines.base import Engine
+from model.engines.torch_engine import TorchEngine
+from model.evaluation.cases import read_slices
+from model.evaluation.evaluate import Segment, evaluate, summarise
+from model.frame import FRAME_MM, FRAME_PIXELS, Frame
+from model.loss import jaccard_loss
+from model.synthesis.generator import Parts, make_batch
+from model.unet import UNet
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A generator with some of its parts."""
+
+    name: str
+    parts: Parts
+
+
+VARIANTS: Final = (
+    Variant("anatomy alone", Parts(physics=False, acquisition=False, randomisation=False)),
+    Variant("+ physics", Parts(acquisition=False, randomisation=False)),
+    Variant("+ acquisition", Parts(randomisation=False)),
+    Variant("+ randomisation (default)", Parts()),
+)
+
+
+def train_briefly(parts: Parts, steps: int, *, batch: int = 8, size: int = 128, seed: int = 7) -> UNet:
+    """A network from random weights after a few steps, by the same recipe for every variant."""
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    network = UNet().train()
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=1e-4)
+    for step in range(steps):
+        rate = 1e-3 * 0.5 * (1.0 + math.cos(math.pi * step / steps)) * min(1.0, (step + 1) / 100)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        made = make_batch(batch, size, generator, fits=PRODUCT_FITS, parts=parts)
+        with torch.autocast("cpu", torch.bfloat16):
+            scores = network(made.images[:, None])
+        scores = scores.float()
+        loss = jaccard_loss(scores, made.labels) + 0.5 * functional.cross_entropy(scores, made.labels)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimizer.step()
+    return network.eval()
+
+
+def _segmenting(engine: Engine) -> Segment:
+    return lambda image, spacing: segment(image, spacing, engine)[0]
+
+
+def _placing(engine: Engine) -> Segment:
+    """For synthetic slices, which are prepared already."""
+    frame = Frame((FRAME_PIXELS, FRAME_PIXELS), (FRAME_MM, FRAME_MM))
+    return lambda image, _: place(engine.infer(image[None])[0], frame)[0]
+
+
+def main(
+    data: Annotated[Path, typer.Option("--data", help="Labelled slices (docs/data.md).")],
+    steps: Annotated[int, typer.Option(min=1)] = 1500,
+    synthetic: Annotated[int, typer.Option(help="Synthetic slices of each kind.")] = 100,
+    json_file: Annotated[Path | None, typer.Option("--json")] = None,
+) -> None:
+    """Train each variant briefly and print how well it does."""
+    real = {kind: read_slices(data, kind) for kind in ("t2", "t1")}
+    made = {kind: [slice_ for slice_, _ in make_slices(synthetic, kind)] for kind in ("t2", "t1")}
+    report: dict[str, Any] = {"machine": describe_machine(), "steps": steps}
+    table = Table(title=f"Parts of the generator, {steps} steps of 8 slices each: mean Dice")
+    for column in ("generator", "real T2", "real T1 (not saturated)", "synthetic T2", "synthetic T1"):
+        table.add_column(column, justify="left" if column == "generator" else "right")
+    for variant in VARIANTS:
+        engine = TorchEngine(train_briefly(variant.parts, steps))
+        figures: dict[str, float] = {}
+        for kind, slices in real.items():
+            outcomes, _ = evaluate(slices, _segmenting(engine))
+            good = [each for each in outcomes if not each.saturated]
+            figures[f"real_{kind}"] = summarise(good)["dice"]
+        for kind, slices in made.items():
+            figures[f"synthetic_{kind}"] = summarise(evaluate(slices, _placing(engine))[0])["dice"]
+        report[variant.name] = figures
+        table.add_row(
+            variant.name,
+            *(f"{figures[key]:.3f}" for key in ("real_t2", "real_t1", "synthetic_t2", "synthetic_t1")),
+        )
+    Console().print(table)
+    if json_file is not None:
+        json_file.write_text(json.dumps(report, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)
