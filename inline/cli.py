@@ -30,6 +30,9 @@ app = typer.Typer(
 )
 _console = Console()
 
+EngineOption = Annotated[
+    str | None, typer.Option(help="auto, openvino-f32, openvino-bf16 or torch.", show_default=False)
+]
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="TOML file of settings.")]
 
 
@@ -57,6 +60,7 @@ def serve(
     zmq: Annotated[
         str | None, typer.Option(help="Publish results here, such as tcp://127.0.0.1:5560.")
     ] = None,
+    engine: EngineOption = None,
     settings_file: SettingsFile = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v")] = False,
 ) -> None:
@@ -69,15 +73,17 @@ def serve(
 
     _log_to_stderr(verbose)
     with _told():
-        settings = load_settings(settings_file, server={"host": host, "port": port}, emit={"zmq": zmq})
-        engine = make_engine(settings)
+        settings = load_settings(
+            settings_file, engine=engine, server={"host": host, "port": port}, emit={"zmq": zmq}
+        )
+        running = make_engine(settings)
         publisher = Publisher(settings.emit.zmq) if settings.emit.zmq else None
-        processor = Processor(Pipeline(engine, settings.regions), settings.workers)
+        processor = Processor(Pipeline(running, settings.regions), settings.workers)
         server = Server(processor, settings, publisher)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     print(
-        f"myostream listening on {server.address[0]}:{server.address[1]} (engine: {engine.name})", flush=True
+        f"myostream listening on {server.address[0]}:{server.address[1]} (engine: {running.name})", flush=True
     )
     if publisher is not None:
         print(f"myostream publishing on {publisher.address}", flush=True)
@@ -202,6 +208,7 @@ def evaluate(
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Write pictures into this folder.")] = None,
+    engine: EngineOption = None,
     settings_file: SettingsFile = None,
 ) -> None:
     """Compare contours and values with those of readers, or with the truth of synthetic slices."""
@@ -214,12 +221,12 @@ def evaluate(
     with _told():
         if (data is None) == (synthetic is None) or kind not in ("t1", "t2"):
             raise MyostreamError("give either --data FOLDER or --synthetic N, and --map t1 or t2")
-        engine = make_engine(load_settings(settings_file))
+        running = make_engine(load_settings(settings_file, engine=engine))
         try:
             if data is not None:
-                evaluation.run(data, kind, engine, json_file=json_file, plots=plots)
+                evaluation.run(data, kind, running, json_file=json_file, plots=plots)
             elif synthetic is not None:
-                synthetic_evaluation.run(synthetic, kind, engine, json_file)
+                synthetic_evaluation.run(synthetic, kind, running, json_file)
         except CaseError as error:
             raise MyostreamError(str(error)) from error
 

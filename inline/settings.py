@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inline.errors import ConfigurationError
 from inline.results import SliceLevel
+
+EngineName = Literal["auto", "openvino-f32", "openvino-bf16", "torch"]
 
 
 class _Frozen(BaseModel):
@@ -93,6 +95,7 @@ class Settings(_Frozen):
     """Everything that can be set; the defaults are those of a file that says nothing.
 
     Attributes:
+        engine: that runs the network; ``auto`` takes the best that loads.
         workers: slices worked on at the same time.
         weights: folder of weights; None for those that ship.
     """
@@ -101,15 +104,19 @@ class Settings(_Frozen):
     assembly: AssemblySettings = AssemblySettings()
     regions: RegionSettings = RegionSettings()
     emit: EmitSettings = EmitSettings()
+    engine: EngineName = "auto"
     workers: int = Field(2, ge=1, le=64)
     weights: Path | None = None
 
 
-def load_settings(file: Path | None = None, **overrides: dict[str, Any]) -> Settings:
+def load_settings(
+    file: Path | None = None, *, engine: str | None = None, **overrides: dict[str, Any]
+) -> Settings:
     """Settings from a TOML file and, over it, those of the command line.
 
     Args:
         file: None for the defaults.
+        engine: None leaves what the file says.
         overrides: by section (``server={"port": 9003}``); None leaves what the file says.
 
     Raises:
@@ -125,6 +132,8 @@ def load_settings(file: Path | None = None, **overrides: dict[str, Any]) -> Sett
         given = {name: value for name, value in values.items() if value is not None}
         if given:
             content[section] = {**content.get(section, {}), **given}
+    if engine is not None:
+        content["engine"] = engine
     try:
         return Settings.model_validate(content)
     except ValidationError as error:
