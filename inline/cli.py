@@ -78,7 +78,7 @@ def serve(
         )
         running = make_engine(settings)
         publisher = Publisher(settings.emit.zmq) if settings.emit.zmq else None
-        processor = Processor(Pipeline(running, settings.regions), settings.workers)
+        processor = Processor(Pipeline(running, settings.regions), settings.workers, settings.budget_ms)
         server = Server(processor, settings, publisher)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())

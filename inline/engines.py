@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-import logging
+from functools import partial
 from typing import Final
 
 from inline.errors import ConfigurationError
 from inline.settings import EngineName, Settings
 from model.engines.base import Engine
+from model.engines.chain import EngineChain, NoEngineError
 from model.engines.torch_engine import TorchEngine
 from model.unet import UNet
 from model.weights import DEFAULT, WeightsError, load_network
 
-_log = logging.getLogger(__name__)
-
-
 _ORDER: Final[tuple[EngineName, ...]] = ("openvino-f32", "torch")
-"""What ``auto`` tries; the first that loads is taken. Half precision waits for its gate."""
+"""What ``auto`` tries in turn, and what follows an engine that fails. Half precision waits for its gate."""
 
 
-def make_engine(settings: Settings) -> Engine:
-    """The engine with its weights.
+def make_engine(settings: Settings) -> EngineChain:
+    """The engine that was asked for, those that replace it behind it.
 
     Raises:
-        ConfigurationError: the weights cannot be used, or the engine that was asked for does not load.
+        ConfigurationError: the weights cannot be used, or no engine loads.
     """
     try:
         network = load_network(settings.weights or DEFAULT)
     except WeightsError as error:
         raise ConfigurationError(str(error)) from error
-    if settings.engine != "auto":
-        try:
-            return _load(settings.engine, network)
-        except Exception as error:
-            raise ConfigurationError(f"the engine {settings.engine} does not load: {error}") from error
-    for name in _ORDER:
-        try:
-            return _load(name, network)
-        except Exception as error:  # an engine that fails is replaced by the next one
-            _log.warning("the engine %s does not load, trying the next: %s", name, error)
-    raise ConfigurationError("no engine loads")
+    names = _ORDER if settings.engine == "auto" else (settings.engine, *_ORDER)
+    try:
+        return EngineChain([(name, partial(_load, name, network)) for name in dict.fromkeys(names)])
+    except NoEngineError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def _load(name: EngineName, network: UNet) -> Engine:

@@ -17,4 +17,5 @@ class Flag(StrEnum):
     ELONGATED = "elongated"
     NOT_NESTED = "not-nested"
     TOO_SMALL = "too-small"
+    LATE = "late"
     PROCESSING_ERROR = "processing-error"

@@ -61,7 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _serve(connection: socket.socket, before: bytes, *, owned: bool) -> None:
     settings = _settings()
-    processor = Processor(Pipeline(make_engine(settings), settings.regions), settings.workers)
+    processor = Processor(
+        Pipeline(make_engine(settings), settings.regions), settings.workers, settings.budget_ms
+    )
     try:
         Session(connection, processor, settings, name="gadgetron", owned=owned).run(before)
     finally:

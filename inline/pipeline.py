@@ -51,6 +51,21 @@ class Stopwatch:
             self.times_ms[name] = self.times_ms.get(name, 0.0) + (time.perf_counter() - start) * 1000.0
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A slice before the network.
+
+    Attributes:
+        parametric: its map.
+        frame: how the map lies in the network's frame.
+        picture: what the network is shown, float32 ``(224, 224)``.
+    """
+
+    parametric: ParametricMap
+    frame: Frame
+    picture: NDArray[np.float32]
+
+
 class Pipeline:
     """Fit, network, contours, values. Holds no state between slices and may be used from several threads."""
 
@@ -62,33 +77,45 @@ class Pipeline:
         self._steps = steps or ContourSteps()
 
     def process(self, assembled: Assembled) -> SliceResult:
-        """The result of one slice; whatever goes wrong is told in it, with what was done until then."""
-        watch = Stopwatch()
-        if assembled.series is None or assembled.geometry is None:
+        """The result of one slice, stage after stage; what goes wrong is told in it."""
+        if assembled.series is None:
             return failed(assembled, assembled.error)
-        parametric: ParametricMap | None = None
+        watch = Stopwatch()
+        prepared: Prepared | None = None
         try:
-            with watch.stage("fit"):
-                parametric = make_map(assembled.series)
-            frame = Frame(assembled.geometry.shape, assembled.geometry.spacing)
+            prepared = self.prepare(assembled, watch)
             with watch.stage("network"):
-                prepared = normalise(frame.to_frame(picture(parametric, assembled.quantity)))
-                probabilities = self.engine.infer(prepared[None])[0]
-            return self.conclude(assembled, parametric, probabilities, frame, watch)
+                probabilities = self.engine.infer(prepared.picture[None])[0]
+            return self.conclude(assembled, prepared, probabilities, watch)
         except Exception as problem:
             message = f"{type(problem).__name__}: {problem}"
+            parametric = prepared.parametric if prepared else None
             return failed(assembled, message, Flag.PROCESSING_ERROR, parametric, watch.times_ms)
+
+    def prepare(self, assembled: Assembled, watch: Stopwatch) -> Prepared:
+        """First stage: fit, and what the network is shown.
+
+        Raises:
+            ValueError: no series, or too few images for the fit.
+        """
+        if assembled.series is None or assembled.geometry is None:
+            raise ValueError("there is no series to prepare")
+        with watch.stage("fit"):
+            parametric = make_map(assembled.series)
+        with watch.stage("prepare"):
+            frame = Frame(assembled.geometry.shape, assembled.geometry.spacing)
+            prepared = normalise(frame.to_frame(picture(parametric, assembled.quantity)))
+        return Prepared(parametric, frame, prepared)
 
     def conclude(
         self,
         assembled: Assembled,
-        parametric: ParametricMap,
+        prepared: Prepared,
         probabilities: NDArray[np.float32],
-        frame: Frame,
         watch: Stopwatch,
     ) -> SliceResult:
-        """Contours and values from the map and the network's answer ``(3, 224, 224)``."""
-        series, geometry = assembled.series, assembled.geometry
+        """Last stage: contours and values from the network's answer ``(3, 224, 224)``."""
+        series, geometry, parametric = assembled.series, assembled.geometry, prepared.parametric
         assert series is not None
         assert geometry is not None
         flags = list(assembled.flags)
@@ -100,7 +127,7 @@ class Pipeline:
             stated=self._regions.levels,
         )
         with watch.stage("contours"):
-            labels, contours, reasons = place(probabilities, frame, self._steps)
+            labels, contours, reasons = place(probabilities, prepared.frame, self._steps)
             flags += reasons
         with watch.stage("regions"):
             reference = None

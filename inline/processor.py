@@ -1,37 +1,239 @@
-"""Works on slices beside the connections, so that reading and writing never wait for a fit."""
+"""Works on slices beside the connections, in stages that overlap, each slice within its budget of time.
+
+Fits and contours run in a pool of threads; the network runs in one thread of its own and takes all slices
+that wait at a time, since a batch costs less than its slices. A slice that is not ready when its budget ends
+is handed over as far as it is; should its result come later, it is handed over too, as a latecomer.
+"""
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import logging
-from collections.abc import Callable
+import threading
+import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from inline.assembly.assembler import Assembled
-from inline.pipeline import Pipeline
+from inline.flags import Flag
+from inline.pipeline import Pipeline, Prepared, Stopwatch, failed
 from inline.results import SliceResult
+from model.engines.chain import EngineChain, NoEngineError
 
 _log = logging.getLogger(__name__)
 
+_LARGEST_BATCH: Final = 8
+_HANGING: Final = 4.0
+"""Budgets that the network may take for a batch before its engine is given up."""
+
+
+class Done(Protocol):
+    """Takes the result of a slice."""
+
+    def __call__(self, result: SliceResult, *, latecomer: bool) -> None:
+        """Called once with what there is when the slice is ready or its budget ends, and once more, as a
+        latecomer, when a result comes after that.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class _Job:
+    assembled: Assembled
+    done: Done
+    deadline: float
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    prepared: Prepared | None = None
+    queued: float = 0.0
+    handed_over: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
 
 class Processor:
-    """Takes slices from any number of connections and hands back their results."""
+    """Takes slices from any number of connections and hands back their results.
 
-    def __init__(self, pipeline: Pipeline, workers: int = 2) -> None:
+    Attributes:
+        misses: slices that were not ready when their budget ended.
+    """
+
+    def __init__(self, pipeline: Pipeline, workers: int = 2, budget_ms: float = 2000.0) -> None:
+        """Start the threads.
+
+        Args:
+            pipeline: what is done to a slice.
+            workers: threads for fits and contours.
+            budget_ms: time from a slice's last image to its result.
+        """
         self._pipeline = pipeline
+        self._budget = budget_ms / 1000.0
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="slice")
+        self._waiting: deque[_Job] = deque()
+        self._running: list[_Job] = []
+        self._running_since = 0.0
+        self._generation = 0
+        self._open = 0
+        self._due: list[tuple[float, int, _Job]] = []
+        self._number = itertools.count()
+        self._closed = False
+        self._changed = threading.Condition()
+        self.misses = 0
+        self._start_network()
+        self._timer = threading.Thread(target=self._watch, name="budget", daemon=True)
+        self._timer.start()
 
-    def submit(self, assembled: Assembled, done: Callable[[SliceResult], None]) -> None:
-        """Work on a slice when its turn comes, then call ``done`` from a worker's thread, exactly once."""
+    def submit(self, assembled: Assembled, done: Done) -> None:
+        """Work on a slice when its turn comes; ``done`` is called from another thread."""
+        # The budget runs from the last image; a series that ended by patience has spent it waiting for more.
+        start = max(assembled.arrived, time.monotonic() - 0.5 * self._budget)
+        job = _Job(assembled, done, start + self._budget)
+        with self._changed:
+            self._open += 1
+            heapq.heappush(self._due, (job.deadline, next(self._number), job))
+            self._changed.notify_all()
+        self._pool.submit(self._fit, job)
 
-        def work() -> None:
-            result = self._pipeline.process(assembled)
+    def close(self, timeout_s: float = 60.0) -> None:
+        """Finish what was submitted, or give it up when it takes longer."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._open == 0, timeout=timeout_s)
+            self._closed = True
+            self._changed.notify_all()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _fit(self, job: _Job) -> None:
+        if job.assembled.series is None:
+            self._finish(job, failed(job.assembled, job.assembled.error))
+            return
+        try:
+            job.prepared = self._pipeline.prepare(job.assembled, job.watch)
+        except Exception as error:  # one slice must never take the stream down
+            self._finish(job, self._broken(job, error))
+            return
+        with self._changed:
+            job.queued = time.perf_counter()
+            self._waiting.append(job)
+            self._changed.notify_all()
+
+    def _start_network(self) -> None:
+        self._generation += 1
+        threading.Thread(
+            target=self._network, args=(self._generation,), name=f"network {self._generation}", daemon=True
+        ).start()
+
+    def _network(self, generation: int) -> None:
+        """Run batches until closed, or until another thread has taken over from this one."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._waiting or self._closed or generation != self._generation
+                )
+                if generation != self._generation or (self._closed and not self._waiting):
+                    return
+                jobs = [self._waiting.popleft() for _ in range(min(len(self._waiting), _LARGEST_BATCH))]
+                self._running, self._running_since = jobs, time.monotonic()
+            start = time.perf_counter()
+            pictures = np.stack([job.prepared.picture for job in jobs if job.prepared is not None])
+            answer: NDArray[np.float32] | None = None
+            error: Exception | None = None
             try:
-                done(result)
-            except Exception:  # a result that cannot be delivered concerns its connection alone
-                _log.exception("the result of slice %d was not delivered", result.identity.slice_index)
+                answer = self._pipeline.engine.infer(pictures)
+            except Exception as problem:
+                error = problem
+            took = (time.perf_counter() - start) * 1000.0
+            with self._changed:
+                if generation != self._generation:
+                    return  # given up meanwhile; another thread has these slices
+                self._running = []
+            for number, job in enumerate(jobs):
+                job.watch.times_ms["wait"] = (start - job.queued) * 1000.0
+                job.watch.times_ms["network"] = took
+                if answer is None:
+                    assert error is not None
+                    self._pool.submit(self._finish, job, self._broken(job, error))
+                else:
+                    self._pool.submit(self._conclude, job, answer[number])
 
-        self._pool.submit(work)
+    def _conclude(self, job: _Job, probabilities: NDArray[np.float32]) -> None:
+        assert job.prepared is not None
+        try:
+            result = self._pipeline.conclude(job.assembled, job.prepared, probabilities, job.watch)
+        except Exception as error:  # as above
+            result = self._broken(job, error)
+        self._finish(job, result)
 
-    def close(self) -> None:
-        """Finish what was submitted."""
-        self._pool.shutdown(wait=True)
+    def _broken(self, job: _Job, error: Exception) -> SliceResult:
+        parametric = job.prepared.parametric if job.prepared else None
+        message = f"{type(error).__name__}: {error}"
+        return failed(job.assembled, message, Flag.PROCESSING_ERROR, parametric, dict(job.watch.times_ms))
+
+    def _finish(self, job: _Job, result: SliceResult) -> None:
+        with job.lock:
+            latecomer, job.handed_over = job.handed_over, True
+        if latecomer:
+            result = replace(result, flags=(*result.flags, Flag.LATE))
+        self._hand_over(job, result, latecomer=latecomer)
+        with self._changed:
+            self._open -= 1
+            self._changed.notify_all()
+
+    def _hand_over(self, job: _Job, result: SliceResult, *, latecomer: bool) -> None:
+        try:
+            job.done(result, latecomer=latecomer)
+        except Exception:  # a result that cannot be delivered concerns its connection alone
+            _log.exception("the result of slice %d was not delivered", result.identity.slice_index)
+
+    def _watch(self) -> None:
+        """Hand over what is late, and give up an engine that hangs."""
+        while True:
+            with self._changed:
+                if self._closed and self._open == 0:
+                    return
+                wait = self._budget
+                if self._due:
+                    wait = min(wait, max(self._due[0][0] - time.monotonic(), 0.0))
+                self._changed.wait(timeout=min(max(wait, 0.001), 0.5))
+                if self._closed and not self._due:
+                    return
+                now = time.monotonic()
+                late: list[_Job] = []
+                while self._due and self._due[0][0] <= now:
+                    late.append(heapq.heappop(self._due)[2])
+                hanging = bool(self._running) and now - self._running_since > _HANGING * self._budget
+                if hanging:
+                    self._replace_network()
+            for job in late:
+                self._hand_over_late(job)
+
+    def _hand_over_late(self, job: _Job) -> None:
+        """What is ready of a slice whose budget has ended; from the timer's thread: the pool may be busy."""
+        with job.lock:
+            if job.handed_over:
+                return
+            job.handed_over = True
+        self.misses += 1
+        _log.warning("slice %d missed its budget", job.assembled.identity.slice_index)
+        parametric = job.prepared.parametric if job.prepared else None
+        error = f"not ready within {self._budget * 1000.0:.0f} ms"
+        result = failed(job.assembled, error, Flag.LATE, parametric, dict(job.watch.times_ms))
+        self._hand_over(job, result, latecomer=False)
+
+    def _replace_network(self) -> None:
+        """Give up the engine that hangs; its slices go to the next one, if there is one. The lock is held."""
+        engine: Any = self._pipeline.engine
+        jobs, self._running = self._running, []
+        self._start_network()
+        try:
+            if not isinstance(engine, EngineChain):
+                raise NoEngineError("the engine hangs and there is no other")
+            engine.give_up(engine.current, "hangs")
+        except NoEngineError as error:
+            for job in jobs:
+                self._pool.submit(self._finish, job, self._broken(job, error))
+        else:
+            self._waiting.extendleft(reversed(jobs))

@@ -21,6 +21,7 @@ from inline.assembly.assembler import Assembled, SeriesAssembler
 from inline.emit import mrd
 from inline.emit.publisher import Publisher
 from inline.errors import ProtocolError
+from inline.flags import Flag
 from inline.mrd.header import MeasurementHeader, parse_header
 from inline.mrd.messages import (
     Acquisition,
@@ -59,6 +60,7 @@ class Tally:
     images: int = 0
     slices: int = 0
     results: int = 0
+    late: int = 0
     skipped: int = 0
     error: str = ""
 
@@ -254,13 +256,20 @@ class Session:
     def _submit(self, assembled: Assembled) -> None:
         self._free.acquire()
         self.tally.slices += 1
-        self._processor.submit(assembled, lambda result: self._deliver(assembled, result))
 
-    def _deliver(self, assembled: Assembled, result: SliceResult) -> None:
-        """Queue what goes back for a slice; called from a worker."""
+        def deliver(result: SliceResult, *, latecomer: bool) -> None:
+            self._deliver(assembled, result, latecomer=latecomer)
+
+        self._processor.submit(assembled, deliver)
+
+    def _deliver(self, assembled: Assembled, result: SliceResult, *, latecomer: bool) -> None:
+        """Queue what goes back for a slice; called from a worker. A latecomer goes to subscribers alone."""
+        if self._publisher is not None:
+            self._publisher.publish(result, session=self._name)
+        if latecomer:
+            return
         try:
-            if self._publisher is not None:
-                self._publisher.publish(result, session=self._name)
+            self.tally.late += Flag.LATE in result.flags
             if result.error:
                 _log.warning("%s: slice %d: %s", self._name, result.identity.slice_index, result.error)
                 self._tell(f"myostream: slice {result.identity.slice_index}: {result.error}")
@@ -285,11 +294,12 @@ class Session:
         if self._owned:
             self._outbox.put_now(encode(Close()))
         _log.info(
-            "%s: %d images, %d slices, %d results",
+            "%s: %d images, %d slices, %d results, %d late",
             self._name,
             self.tally.images,
             self.tally.slices,
             self.tally.results,
+            self.tally.late,
         )
 
     def _write(self) -> None:

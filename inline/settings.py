@@ -96,7 +96,8 @@ class Settings(_Frozen):
 
     Attributes:
         engine: that runs the network; ``auto`` takes the best that loads.
-        workers: slices worked on at the same time.
+        workers: threads for fits and contours.
+        budget_ms: time from a slice's last image to its result; what is not ready then goes out unfinished.
         weights: folder of weights; None for those that ship.
     """
 
@@ -106,6 +107,7 @@ class Settings(_Frozen):
     emit: EmitSettings = EmitSettings()
     engine: EngineName = "auto"
     workers: int = Field(2, ge=1, le=64)
+    budget_ms: float = Field(3000.0, gt=0)
     weights: Path | None = None
 
 

@@ -44,7 +44,7 @@ def serving():
     @contextmanager
     def run(engine=None, publisher=None, **settings):
         made = load_settings(**{"server": {"port": 0}, **settings})
-        processor = Processor(Pipeline(engine or RingEngine(), made.regions), made.workers)
+        processor = Processor(Pipeline(engine or RingEngine(), made.regions), made.workers, made.budget_ms)
         server = Server(processor, made, publisher)
         thread = threading.Thread(target=server.serve, daemon=True)
         thread.start()
