@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from bench.machine import describe_machine
 from inline.mapping.molli import molli_map
 
 _WINDOW: Final = 5
@@ -102,7 +103,11 @@ def main(
     console.print(table)
     console.print(f"median vial: {100 * middle:.2f} % from the reference")
     if json_file is not None:
-        content = {"vials": [asdict(vial) for vial in vials], "median_difference": middle}
+        content = {
+            "machine": describe_machine(),
+            "vials": [asdict(vial) for vial in vials],
+            "median_difference": middle,
+        }
         json_file.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 

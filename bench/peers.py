@@ -1,0 +1,128 @@
+"""Ours beside the plain pipeline, stage by stage, in one run; and the codec beside ``ismrmrd``'s own."""
+
+from __future__ import annotations
+
+import io
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import ismrmrd
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from bench import plain
+from bench.machine import describe_machine
+from inline.engines import make_engine
+from inline.examination import simulate_examination, to_images
+from inline.mapping.molli import molli_map
+from inline.mapping.t2prep import t2_map
+from inline.mrd.protocol import Decoder, encode
+from inline.pipeline import picture
+from inline.segmentation import place
+from inline.series import Quantity
+from inline.settings import load_settings
+from model.frame import Frame, normalise
+from model.weights import load_network
+
+_PLAIN_PIXELS: Final = 400
+"""Pixels that the plain fit is timed on; the whole map follows by proportion."""
+
+
+def _ms(work: Callable[[], object], repeats: int) -> float:
+    """Median time of a call after one to warm up, ms."""
+    work()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - start) * 1000.0)
+    return statistics.median(times)
+
+
+def measure(engine: str = "auto", repeats: int = 15) -> dict[str, Any]:
+    """Times of each stage, ms a slice, plain and ours, alternating in one process."""
+    (heart,) = simulate_examination(1, seed=4, size=256)
+    ours = make_engine(load_settings(engine=engine))
+    network = load_network()
+    stages: dict[str, dict[str, float]] = {}
+    rng = np.random.default_rng(1)
+    for kind, images, times in (
+        ("T1", heart.molli, heart.inversion_times_ms),
+        ("T2", heart.t2prep, heart.preparation_times_ms),
+    ):
+        fit = molli_map if kind == "T1" else t2_map
+        tissue = np.argwhere(images.max(axis=0) > 0.1 * images.max())
+        rows, columns = tissue[rng.choice(len(tissue), _PLAIN_PIXELS)].T
+        sample = images[:, rows, columns][:, None]
+        whole = images[0].size / _PLAIN_PIXELS
+        stages[f"{kind} fit, 256 x 256"] = {
+            "plain_ms": _ms(lambda s=sample, t=times, k=kind: plain.fit_map(s, t, t1=k == "T1"), 1) * whole,  # type: ignore[misc]
+            "ours_ms": _ms(lambda f=fit, i=images, t=times: f(i, t), repeats),  # type: ignore[misc]
+        }
+    fitted = t2_map(heart.t2prep, heart.preparation_times_ms)
+    frame = Frame((256, 256), (heart.pixel_mm, heart.pixel_mm))
+    prepared = normalise(frame.to_frame(picture(fitted, Quantity.T2)))
+    stages["network"] = {
+        "plain_ms": _ms(lambda: plain.segment(network, prepared), repeats),
+        "ours_ms": _ms(lambda: ours.infer(prepared[None]), repeats),
+    }
+    classes, probabilities = plain.segment(network, prepared), ours.infer(prepared[None])[0]
+    stages["contours"] = {
+        "plain_ms": _ms(lambda: plain.contours(classes), repeats),
+        "ours_ms": _ms(lambda: place(probabilities, frame), repeats),
+    }
+    stages["T1 slice, whole chain"] = _whole(stages, "T1")
+    stages["T2 slice, whole chain"] = _whole(stages, "T2")
+    stages |= _codec(to_images([heart])[0], repeats)
+    for stage in stages.values():
+        stage["ratio"] = stage["plain_ms"] / stage["ours_ms"]
+    return {"machine": describe_machine(), "engine": ours.name, "stages": stages}
+
+
+def _whole(stages: dict[str, dict[str, float]], kind: str) -> dict[str, float]:
+    parts = [stages[f"{kind} fit, 256 x 256"], stages["network"], stages["contours"]]
+    return {name: sum(part[name] for part in parts) for name in ("plain_ms", "ours_ms")}
+
+
+def _codec(image: Any, repeats: int) -> dict[str, dict[str, float]]:
+    """Reading and writing one image of 256 x 256 float32, by ``ismrmrd`` and here."""
+    data = encode(image)
+
+    def theirs_read() -> Any:
+        stream = io.BytesIO(data[2:])
+        return ismrmrd.Image.deserialize_from(stream.read)
+
+    theirs = theirs_read()
+
+    def theirs_write() -> bytes:
+        out = io.BytesIO()
+        theirs.serialize_into(out.write)
+        return out.getvalue()
+
+    return {
+        "read an image (plain: ismrmrd)": {
+            "plain_ms": _ms(theirs_read, repeats * 10),
+            "ours_ms": _ms(lambda: list(Decoder().receive(data)), repeats * 10),
+        },
+        "write an image (plain: ismrmrd)": {
+            "plain_ms": _ms(theirs_write, repeats * 10),
+            "ours_ms": _ms(lambda: encode(image), repeats * 10),
+        },
+    }
+
+
+def show(figures: dict[str, Any], json_file: Path | None) -> None:
+    """Print the table and write the figures."""
+    table = Table(title=f"The published pipeline done plainly, and ours ({figures['engine']}), ms a slice")
+    for column in ("stage", "plain", "ours", "ratio"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for name, stage in figures["stages"].items():
+        table.add_row(name, f"{stage['plain_ms']:.2f}", f"{stage['ours_ms']:.2f}", f"{stage['ratio']:.1f} x")
+    Console().print(table)
+    if json_file is not None:
+        json_file.write_text(json.dumps(figures, indent=1), encoding="utf-8")
