@@ -10,7 +10,7 @@ import typer
 app = typer.Typer(help="Measure throughput and latency.", no_args_is_help=True)
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write all figures here.")]
-Engine = Annotated[str, typer.Option(help="auto, openvino-f32, openvino-bf16 or torch.")]
+Engine = Annotated[str, typer.Option(help="auto, openvino-int8, openvino-bf16, openvino-f32, torch.")]
 
 
 @app.command()

@@ -33,7 +33,8 @@ app.add_typer(bench_app, name="bench")
 _console = Console()
 
 EngineOption = Annotated[
-    str | None, typer.Option(help="auto, openvino-f32, openvino-bf16 or torch.", show_default=False)
+    str | None,
+    typer.Option(help="auto, openvino-int8, openvino-bf16, openvino-f32, torch.", show_default=False),
 ]
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="TOML file of settings.")]
 
@@ -231,6 +232,42 @@ def evaluate(
                 synthetic_evaluation.run(synthetic, kind, running, json_file)
         except CaseError as error:
             raise MyostreamError(str(error)) from error
+
+
+@app.command()
+def calibrate(
+    slices: Annotated[int, typer.Option(min=1, help="Slices that the gate compares.")] = 500,
+    settings_file: SettingsFile = None,
+) -> None:
+    """Quantise the network to eight bits for this host and put it before its gate."""
+    from calibration.build import build_int8
+    from model.weights import DEFAULT, WeightsError
+
+    with _told():
+        settings = load_settings(settings_file)
+        try:
+            report = build_int8(settings.weights or DEFAULT, slices)
+        except ImportError as error:
+            raise MyostreamError('quantisation needs NNCF: pip install "myostream[calibrate]"') from error
+        except WeightsError as error:
+            raise MyostreamError(str(error)) from error
+    _console.print_json(report.to_json())
+    _console.print("passed: it is used from now on" if report.passed else "not passed: it is not used")
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def engines(
+    repeats: Annotated[int, typer.Option(min=3, help="Inferences of each engine that are timed.")] = 40,
+    settings_file: SettingsFile = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
+) -> None:
+    """Time the engines of this host beside each other, and say which is used and why."""
+    from bench.engines import measure, show
+
+    with _told():
+        show(measure(load_settings(settings_file), repeats), json_file)
 
 
 @app.command()

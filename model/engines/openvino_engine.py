@@ -1,7 +1,11 @@
-"""OpenVINO: the network compiled for the processor, in float32, bfloat16 or, once calibrated, eight bits."""
+"""OpenVINO on the CPU: the network compiled for the processor it runs on.
+
+The only module that imports ``openvino``; whoever needs it imports this one late and catches the failure.
+"""
 
 from __future__ import annotations
 
+import os
 import threading
 from enum import StrEnum
 from pathlib import Path
@@ -14,69 +18,98 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.frame import FRAME_PIXELS
+from model.unet import UNet
+
+THREADS: Final = 2
+"""Cores that one inference takes; the fits and the sockets need the others."""
+_TRACED_PIXELS: Final = 32
+"""Side of the image that the network is traced with: the graph is the same for any, a small one is quick."""
 
 
 class Precision(StrEnum):
-    """What the processor computes in."""
+    """Arithmetic that a compiled network is allowed."""
 
     F32 = "f32"
     BF16 = "bf16"
     INT8 = "int8"
 
 
-_HINT: Final = {Precision.F32: "f32", Precision.BF16: "bf16", Precision.INT8: "bf16"}
-"""What the layers that stay in floating point compute in."""
+class _Probabilities(nn.Module):
+    """The network with the softmax behind it, so that the compiler may fuse both."""
 
-
-class _WithProbabilities(nn.Module):
-    """The network with the softmax behind it, so that it is compiled too."""
-
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: UNet) -> None:
         super().__init__()
-        self._network = network
+        self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        probabilities: Tensor = torch.softmax(self._network(images), dim=1)
-        return probabilities
+        """Class probabilities ``(n, 3, h, w)`` of prepared images ``(n, 1, h, w)``."""
+        return torch.softmax(self.network(images), dim=1)
 
 
-def convert(network: nn.Module) -> Any:
-    """The network as an OpenVINO model: images ``(n, 1, 224, 224)`` to probabilities ``(n, 3, 224, 224)``."""
-    example = torch.zeros(1, 1, FRAME_PIXELS, FRAME_PIXELS)
+def convert(network: UNet) -> Any:
+    """The network with its softmax as an OpenVINO model for images ``(n, 1, 224, 224)``, any n."""
+    module = _Probabilities(network).eval()
     with torch.inference_mode():
-        model = openvino.convert_model(_WithProbabilities(network).eval(), example_input=example)
+        # Left to itself, convert_model traces twice to compare: ten seconds for what tests do once.
+        example = torch.zeros(1, 1, _TRACED_PIXELS, _TRACED_PIXELS)
+        traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
+    model = openvino.convert_model(traced)
     model.reshape([-1, 1, FRAME_PIXELS, FRAME_PIXELS])
     return model
 
 
-class OpenVinoEngine:
-    """A compiled model; safe to use from several threads, each with a request of its own."""
+def save(model: Any, file: Path) -> None:
+    """Write a model to ``file`` (.xml) and its weights beside it (.bin), without rounding them."""
+    openvino.save_model(model, file, compress_to_fp16=False)
 
-    def __init__(self, model: Any | Path, precision: Precision, *, threads: int | None = None) -> None:
-        """Compile.
+
+def runs_natively(precision: Precision) -> bool:
+    """Whether the processor computes in this precision itself; elsewhere OpenVINO takes float32 instead."""
+    if precision is Precision.F32:
+        return True
+    return precision.upper() in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+class OpenVinoEngine:
+    """Runs a compiled network on the CPU."""
+
+    def __init__(self, source: UNet | Path | Any, precision: Precision, threads: int | None = None) -> None:
+        """Compile the network.
 
         Args:
-            model: from :func:`convert`, or an ``.xml`` file.
-            precision: see :class:`Precision`; INT8 needs a model that was quantised.
-            threads: that one inference may take; None for all cores.
+            source: the network, a file that :func:`save` wrote, or a model of :func:`convert`.
+            precision: ``f32``; ``bf16``; or ``int8`` for a model that was quantised, whose layers that were
+                left in float are then computed in bf16 where the processor does so itself.
+            threads: None for as many as there are cores, at most two.
+
+        Raises:
+            RuntimeError: the file cannot be read, or the model cannot be compiled here.
         """
-        core = openvino.Core()
-        options: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": _HINT[precision],
-        }
-        if threads is not None:
-            options["INFERENCE_NUM_THREADS"] = threads
-        source = core.read_model(model) if isinstance(model, Path) else model
-        self._compiled = core.compile_model(source, "CPU", options)
-        self._local = threading.local()
+        self.precision = precision
         self.name = f"openvino-{precision}"
+        core = openvino.Core()
+        model = source
+        if isinstance(source, UNet):
+            model = convert(source)
+        elif isinstance(source, Path):
+            model = core.read_model(source)
+        # One slice comes at a time, and a reader waits for it: latency counts, not throughput.
+        options = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads or min(THREADS, len(os.sched_getaffinity(0))),
+            "INFERENCE_PRECISION_HINT": "f32" if precision is Precision.F32 else "bf16",
+        }
+        if precision is not Precision.F32 and not runs_natively(Precision.BF16):
+            options["INFERENCE_PRECISION_HINT"] = "f32"
+        self._compiled = core.compile_model(model, "CPU", options)
+        self._requests = threading.local()
 
     def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See :meth:`model.engines.base.Engine.infer`."""
-        request = getattr(self._local, "request", None)
-        if request is None:
-            request = self._local.request = self._compiled.create_infer_request()
+        request = getattr(self._requests, "own", None)
+        if request is None:  # a request serves one thread at a time
+            request = self._requests.own = self._compiled.create_infer_request()
         batch = np.ascontiguousarray(images, dtype=np.float32)[:, None]
-        answer: NDArray[np.float32] = request.infer([batch])[0].astype(np.float32)
-        return answer
+        # Copied: the next inference of this thread writes into the same memory.
+        probabilities: NDArray[np.float32] = np.array(request.infer([batch])[0], dtype=np.float32)
+        return probabilities

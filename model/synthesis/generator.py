@@ -42,6 +42,7 @@ class Batch:
 
     Attributes:
         images: prepared for the network, float32 ``(n, rows, columns)``.
+        pictures: the same before that; maps are in ms.
         labels: 0 background, 1 LV cavity, 2 myocardium, int64 ``(n, rows, columns)``.
         kinds: :class:`~model.synthesis.contrast.Picture` of each, ``(n,)``.
         level: 0 at the base to 1 at the apex, ``(n,)``.
@@ -49,6 +50,7 @@ class Batch:
     """
 
     images: Tensor
+    pictures: Tensor
     labels: Tensor
     kinds: Tensor
     level: Tensor
@@ -107,4 +109,4 @@ def make_batch(
         images = torch.where(is_t2, t2_maps(draw, anatomy, values, fits.t2), images)
     if parts.acquisition:
         images = present(draw, images, kinds, anatomy.labels)
-    return Batch(normalise(images), anatomy.labels, kinds, anatomy.level, pathology)
+    return Batch(normalise(images), images, anatomy.labels, kinds, anatomy.level, pathology)

@@ -1,0 +1,60 @@
+"""Synthetic slices that engines are calibrated with and compared on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inline.mapping.fits import PRODUCT_FITS
+from inline.series import Quantity
+from model.frame import FRAME_PIXELS
+from model.synthesis.contrast import Mix, Picture
+from model.synthesis.generator import make_batch
+
+BATCH: Final = 8
+_CALIBRATION_SEED: Final = 7001
+_GATE_SEED: Final = 7002
+_MAPS: Final = Mix(molli_image=0.0, t2prep_image=0.0, random_contrast=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class MapSlice:
+    """A map as the stream would hand it to the network.
+
+    Attributes:
+        image: prepared for the network, float32 ``(224, 224)``.
+        values_ms: the map itself, float32 ``(224, 224)``.
+        quantity: T1 (native or after contrast agent) or T2.
+    """
+
+    image: NDArray[np.float32]
+    values_ms: NDArray[np.float32]
+    quantity: Quantity
+
+
+def calibration_batches(count: int, seed: int = _CALIBRATION_SEED) -> Iterator[NDArray[np.float32]]:
+    """``count`` prepared pictures of every kind that the network learns from, ``(8, 1, 224, 224)`` at a time.
+
+    The last batch may be smaller.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for done in range(0, count, BATCH):
+        images = make_batch(BATCH, FRAME_PIXELS, generator, fits=PRODUCT_FITS).images.numpy()
+        yield np.ascontiguousarray(images[: count - done, None], dtype=np.float32)
+
+
+def map_slices(count: int, seed: int = _GATE_SEED) -> Iterator[MapSlice]:
+    """``count`` maps in ms with their prepared images: what the stream shows the network, no more."""
+    generator = torch.Generator().manual_seed(seed)
+    for done in range(0, count, BATCH):
+        batch = make_batch(BATCH, FRAME_PIXELS, generator, _MAPS, fits=PRODUCT_FITS)
+        for image, values, kind in zip(
+            batch.images[: count - done].numpy(), batch.pictures.numpy(), batch.kinds.tolist(), strict=False
+        ):
+            quantity = Quantity.T2 if kind == Picture.T2_MAP else Quantity.T1
+            yield MapSlice(image, values, quantity)

@@ -1,0 +1,192 @@
+"""Compiled networks on disk: each under a key of all that it depends on, none loaded that is not intact."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+_log = logging.getLogger(__name__)
+
+_REVISION: Final = 1
+"""Raised whenever conversion, quantisation or compile options change: what was made before is made anew."""
+_MODEL: Final = "model.xml"
+_FILES: Final = (_MODEL, "model.bin")
+
+
+def cache_folder() -> Path:
+    """Where compiled networks lie: ``MYOSTREAM_CACHE``, or the user's cache folder."""
+    stated = os.environ.get("MYOSTREAM_CACHE")
+    if stated:
+        return Path(stated)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "myostream"
+
+
+def processor() -> str:
+    """Model name of the CPU."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "") or (
+        platform.machine()
+    )
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of a folder of weights, names included."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("unet-*.safetensors")):
+        digest.update(file.name.encode())
+        digest.update(_sha256(file).encode())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKey:
+    """All that a compiled network depends on."""
+
+    weights: str
+    precision: str
+    processor: str
+    torch: str
+    openvino: str
+    nncf: str
+    revision: int = _REVISION
+
+    @classmethod
+    def of(cls, weights: Path, precision: str) -> EngineKey:
+        """The key of a folder of weights on this machine, with the versions installed.
+
+        Args:
+            weights: folder of weights.
+            precision: ``float`` for the network as it is, ``int8``.
+        """
+        return cls(
+            weights=weights_digest(weights),
+            precision=precision,
+            processor=processor(),
+            torch=_version("torch"),
+            openvino=_version("openvino"),
+            # Nothing but quantisation depends on it; it may come and go without the rest being made anew.
+            nncf=_version("nncf") if precision == "int8" else "",
+        )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the key."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+class EngineStore:
+    """Entries of a cache folder. An entry holds the model, its key with the files' digests, and a report."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = (folder or cache_folder()) / "engines"
+
+    def entry(self, key: EngineKey) -> Path:
+        """Folder of an entry, whether it is there or not."""
+        return self.folder / f"{key.precision}-{key.digest[:16]}"
+
+    def find(self, key: EngineKey) -> Path | None:
+        """The model (.xml) of a key, or None where there is none or it is not intact."""
+        entry = self.entry(key)
+        if not entry.exists():
+            return None
+        try:
+            stored = json.loads((entry / "key.json").read_text(encoding="utf-8"))
+            if stored["key"] != asdict(key):
+                problem = "belongs to another key"
+            elif stored["files"] != _digests(entry):
+                problem = "is damaged"
+            else:
+                return entry / _MODEL
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            problem = f"cannot be read ({error})"
+        _log.warning("the compiled network in %s %s and is not used", entry, problem)
+        return None
+
+    def build(self, key: EngineKey, write: Callable[[Path], None]) -> Path:
+        """Make an entry anew; whatever was there is replaced, its report included.
+
+        Args:
+            key: of the entry.
+            write: writes the model into the file (.xml) that it is given, and its weights beside it.
+
+        Returns:
+            The model (.xml).
+
+        Raises:
+            OSError: the cache folder cannot be written.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Made beside and moved into place: another process finds a whole entry or none.
+        made = Path(tempfile.mkdtemp(prefix=".making-", dir=self.folder))
+        entry = self.entry(key)
+        try:
+            write(made / _MODEL)
+            content = {"key": asdict(key), "files": _digests(made)}
+            (made / "key.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+            if entry.exists():
+                shutil.rmtree(entry)
+            made.rename(entry)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+        return entry / _MODEL
+
+    def find_or_build(self, key: EngineKey, write: Callable[[Path], None]) -> Path:
+        """The model (.xml) of a key, made anew where it is missing or not intact.
+
+        Raises:
+            OSError: as :meth:`build`.
+        """
+        return self.find(key) or self.build(key, write)
+
+    def save_report(self, key: EngineKey, report: dict[str, Any]) -> Path:
+        """Put a gate's report, which says whether the model ``passed``, beside it; returns its file."""
+        file = self.entry(key) / "gate.json"
+        content = {"model": _digests(file.parent), "report": report}
+        file.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        return file
+
+    def find_report(self, key: EngineKey) -> dict[str, Any] | None:
+        """The report beside the model of a key, or None where it is missing or about another model."""
+        entry = self.entry(key)
+        try:
+            stored = json.loads((entry / "gate.json").read_text(encoding="utf-8"))
+            if stored["model"] != _digests(entry):
+                return None
+            report: dict[str, Any] = stored["report"]
+            return report if isinstance(report["passed"], bool) else None
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def find_passed(self, key: EngineKey) -> Path | None:
+        """The model of a key, if its gate let it pass."""
+        report = self.find_report(key)
+        return self.find(key) if report is not None and report["passed"] else None
+
+
+def _digests(entry: Path) -> dict[str, str]:
+    return {name: _sha256(entry / name) for name in _FILES}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

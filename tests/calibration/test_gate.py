@@ -1,0 +1,90 @@
+"""The gate passes what finds the same and nothing else."""
+
+import numpy as np
+import pytest
+
+from calibration.gate import GateReport, hausdorff, run_gate
+from calibration.slices import MapSlice, calibration_batches, map_slices
+from inline.series import Quantity
+
+SIZE = 224
+
+
+def disc_slices(count=12):
+    """Hearts in different places on maps of T1 and T2 that rise towards the outside."""
+    random = np.random.default_rng(1)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    for number in range(count):
+        centre = random.uniform(80, 140, 2)
+        radius = np.hypot(x - centre[0], y - centre[1])
+        quantity = Quantity.T1 if number % 2 else Quantity.T2
+        values = (1000.0 if quantity is Quantity.T1 else 50.0) * (1.0 + 0.01 * (radius - 20))
+        yield MapSlice(radius.astype(np.float32), np.maximum(values, 0).astype(np.float32), quantity)
+
+
+class Discs:
+    """Reads the heart off the picture, which holds the distance from its centre; moved by some pixels."""
+
+    def __init__(self, name="discs", shift=0.0, grow=0.0, fail=False):
+        self.name, self._shift, self._grow, self._fail = name, shift, grow, fail
+
+    def infer(self, images):
+        answers = []
+        for radius in images:
+            moved = np.roll(radius, round(self._shift), axis=1) - self._grow
+            cavity, heart = 1 / (1 + np.exp(moved - 15)), 1 / (1 + np.exp(moved - 24))
+            if self._fail:
+                cavity, heart = 0 * cavity, 0 * heart
+            answers.append(np.stack([1 - heart, cavity, heart - cavity]))
+        return np.array(answers, np.float32)
+
+
+def test_the_same_engine_passes():
+    report = run_gate(Discs(), Discs("reference"), disc_slices())
+    assert report.passed
+    assert report.dice == 1.0
+    assert report.hausdorff_p99_px == 0.0
+    assert report.t1_within == report.t2_within == 1.0
+
+
+@pytest.mark.parametrize(
+    ("ruined", "reason"),
+    [
+        (Discs("shifted", shift=3), "pixels apart"),
+        (Discs("grown", grow=2.0), "Dice"),
+        (Discs("grown a little", grow=0.4), "median T"),
+        (Discs("blind", fail=True), "Dice"),
+    ],
+)
+def test_a_ruined_engine_fails_and_the_report_says_why(ruined, reason):
+    report = run_gate(ruined, Discs("reference"), disc_slices())
+    assert not report.passed
+    assert any(reason in each for each in report.reasons)
+
+
+def test_a_reference_that_finds_nothing_proves_nothing():
+    report = run_gate(Discs(fail=True), Discs("reference", fail=True), disc_slices())
+    assert not report.passed
+    assert "finds contours on 0 of 12" in report.reasons[0]
+
+
+def test_a_report_survives_its_file():
+    for engine in (Discs(), Discs("shifted", shift=3)):
+        report = run_gate(engine, Discs("reference"), disc_slices(4))
+        assert GateReport.from_json(report.to_json()) == report
+    with pytest.raises(ValueError, match="no report"):
+        GateReport.from_json("{}")
+
+
+def test_distance_of_two_squares():
+    square = np.array([[0.0, 0], [10, 0], [10, 10], [0, 10]])
+    assert hausdorff(square, [*square, 3.0, 0.0]) == pytest.approx(3.0)
+
+
+def test_slices_for_calibration_and_for_the_gate_are_others():
+    (batch,) = calibration_batches(3)
+    assert batch.shape == (3, 1, 224, 224)
+    gate = list(map_slices(3))
+    assert len(gate) == 3
+    assert all(each.image.shape == each.values_ms.shape == (224, 224) for each in gate)
+    assert not np.array_equal(batch[0, 0], gate[0].image)
