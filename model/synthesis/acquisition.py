@@ -78,11 +78,11 @@ def _field_of_view(draw: Draw, image: Tensor, labels: Tensor) -> Tensor:
 def _window(draw: Draw, image: Tensor, kinds: Tensor) -> Tensor:
     """Display windows that pictures are saved with: clipping and eight bits; only where contrast survives."""
     middle = image.flatten(1).quantile(0.6, dim=1)[:, None, None].clamp(min=1e-6)
-    usual = torch.where(kinds == Picture.T2_MAP, 90.0, torch.where(kinds == Picture.T1_MAP, 1500.0, 650.0))[
+    usual = torch.where(kinds == Picture.T2_MAP, 90.0, torch.where(kinds == Picture.T1_MAP, 1200.0, 650.0))[
         :, None, None
     ]
     is_map = (kinds <= Picture.T2_MAP)[:, None, None]
-    top = torch.where(is_map, torch.maximum(usual, middle), middle) * draw.log_uniform(1.1, 3.0)
+    top = torch.where(is_map, torch.maximum(usual, middle), middle) * draw.log_uniform(1.0, 3.0)
     clipped = image.clamp(min=0.0).minimum(top)
     eight = torch.round(clipped / top * 255.0) / 255.0 * top
     shown = torch.where(draw.chance(0.3) > 0, eight, clipped)

@@ -157,6 +157,7 @@ def _paint_body(draw: Draw, canvas: _Canvas, u: Tensor, v: Tensor, front: Tensor
         torch.minimum(inside + 0.7 * wall, 0.35 * wall * ribs - 0.3 * wall), Tissue.BONE, draw.chance(0.6)
     )
     canvas.paint(inside, Tissue.LUNG)
+    _paint_vessels(draw, canvas, inside, Tissue.LUNG, Tissue.VESSEL, cells=14)
 
     # Abdomen: organs share the space below a curved diaphragm as cells of random centres.
     slope, bend = draw.normal(0.0, 0.35), draw.uniform(-0.004, 0.004)
@@ -174,6 +175,8 @@ def _paint_body(draw: Draw, canvas: _Canvas, u: Tensor, v: Tensor, front: Tensor
     for index, organ in enumerate(_ORGANS):
         own = torch.where(nearest.indices[:, 0] == index, border, -border.abs() - 5.0)
         canvas.paint(torch.minimum(abdomen, own), organ)
+    _paint_vessels(draw, canvas, abdomen - 3.0, Tissue.LIVER, Tissue.VESSEL, cells=9)
+    _paint_clutter(draw, canvas, torch.maximum(abdomen, inside + wall))
 
     # Spine and what runs along it.
     su = u - (front - gap + depth - draw.uniform(15.0, 45.0))
@@ -197,6 +200,27 @@ def _paint_body(draw: Draw, canvas: _Canvas, u: Tensor, v: Tensor, front: Tensor
         shape = _ellipse(u - cu, v - cv, radius, radius * draw.log_uniform(0.6, 1.6))
         canvas.paint(shape, tissue, draw.chance(probability))
         canvas.paint(-(shape.abs() - 1.0), Tissue.MUSCLE, 0.5 * draw.chance(0.3 * probability))
+
+
+def _paint_vessels(
+    draw: Draw, canvas: _Canvas, within: Tensor, organ: Tissue, tissue: Tissue, *, cells: int
+) -> None:
+    """Branches through an organ: where a smooth field crosses zero, in patches that another field picks."""
+    rows, columns = within.shape[-2:]
+    ridge = draw.uniform(0.3, 1.6) - 6.0 * draw.smooth(rows, columns, cells).abs()
+    patch = 4.0 * (draw.smooth(rows, columns, cells // 3) + draw.uniform(-0.5, 1.0))
+    share = canvas.fractions[:, organ]
+    opacity = draw.chance(0.7) * draw.uniform(0.2, 0.9) * share
+    canvas.paint(torch.minimum(torch.minimum(ridge, patch), within), tissue, opacity)
+
+
+def _paint_clutter(draw: Draw, canvas: _Canvas, within: Tensor) -> None:
+    """Patches of no particular shape, as fat, folds and bowel make them between the organs."""
+    rows, columns = within.shape[-2:]
+    for tissue, cells in ((Tissue.FAT, 6), (Tissue.MUSCLE, 8), (Tissue.BOWEL, 7), (Tissue.FAT, 14)):
+        patch = 6.0 * (draw.smooth(rows, columns, cells) - draw.uniform(0.8, 2.0))
+        opacity = draw.chance(0.45) * draw.uniform(0.4, 1.0)
+        canvas.paint(torch.minimum(patch, within), tissue, opacity, draw.uniform(0.0, 3.0))
 
 
 def make_anatomy(

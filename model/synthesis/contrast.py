@@ -81,11 +81,19 @@ def _t2_preparation(draw: Draw, values: TissueValues) -> Tensor:
     return values.density * torch.exp(-time / values.t2) * readout
 
 
-def _texture(draw: Draw, image: Tensor, strength: Tensor) -> Tensor:
-    """Slow and fine relative variation within tissues."""
+def _texture(draw: Draw, anatomy: Anatomy, image: Tensor) -> Tensor:
+    """Slow and fine relative variation within tissues: little in the wall, more in blood and elsewhere."""
     rows, columns = image.shape[-2:]
     slow = draw.smooth(rows, columns, 6) + 0.7 * draw.smooth(rows, columns, 20)
-    return image * (1.0 + strength * slow).clamp(0.3, 2.0)
+    varied = draw.log_uniform(0.01, 0.12) * slow
+    blood = anatomy.fractions[:, Tissue.LV_BLOOD] + anatomy.fractions[:, Tissue.RV_BLOOD]
+    # Blood moves: flow and trabeculae between the images leave grains in its fit.
+    varied = varied + blood * draw.chance(0.5) * draw.log_uniform(0.02, 0.25) * draw.grain(rows, columns)
+    wall = anatomy.fractions[:, Tissue.MYOCARDIUM] + anatomy.fractions[:, Tissue.LESION]
+    rest = (1.0 - blood - wall).clamp(min=0.0)
+    coarse = draw.smooth(rows, columns, 12) + 0.7 * draw.smooth(rows, columns, 32)
+    varied = varied + rest * draw.log_uniform(0.03, 0.25) * coarse
+    return image * (1.0 + varied).clamp(0.3, 2.0)
 
 
 def make_pictures(
@@ -117,7 +125,7 @@ def make_pictures(
     chosen = stack[torch.arange(draw.n, device=draw.device), kinds]
     image = torch.einsum("nt,nthw->nhw", chosen, anatomy.fractions)
     if noise:
-        image = _texture(draw, image, draw.log_uniform(0.01, 0.12))
+        image = _texture(draw, anatomy, image)
 
     is_map = (kinds <= Picture.T2_MAP)[:, None, None]
     signed = torch.where(is_map, image, image.abs())
@@ -129,14 +137,16 @@ def _fit_noise(draw: Draw, anatomy: Anatomy, image: Tensor) -> Tensor:
     rows, columns = image.shape[-2:]
     empty = anatomy.fractions[:, Tissue.AIR] + 0.85 * anatomy.fractions[:, Tissue.LUNG]
     depth = (1.0 + 0.4 * draw.smooth(rows, columns, 3)).clamp(0.4, 2.0)
-    noisy = image * (1.0 + draw.log_uniform(0.015, 0.12) * depth * draw.white(rows, columns))
+    noisy = image * (1.0 + draw.log_uniform(0.015, 0.12) * depth * draw.grain(rows, columns))
 
     body = (image * (1.0 - empty)).mean((1, 2), keepdim=True) / (1.0 - empty).mean((1, 2), keepdim=True)
-    wild = body * draw.log_uniform(0.1, 2.5) * draw.white(rows, columns).abs() ** draw.uniform(0.5, 2.0)
+    wild = body * draw.log_uniform(0.2, 1.8) * draw.grain(rows, columns).abs() ** draw.uniform(0.4, 1.6)
+    # Lung is never empty: blood and partial volume leave a level for the fit to scatter around.
+    wild = wild + draw.chance(0.7) * body * draw.uniform(0.1, 1.0)
     rejected = draw.uniform(0.0, 1.0) > torch.rand(image.shape, generator=draw.generator, device=draw.device)
     wild = torch.where(rejected & (draw.chance(0.7) > 0), torch.zeros_like(wild), wild)
     # Some scanners mask the air outside the body; the lung keeps its noise.
-    masked = draw.chance(0.4) * (anatomy.fractions[:, Tissue.AIR] > 0.5)
+    masked = draw.chance(0.75) * (anatomy.fractions[:, Tissue.AIR] > 0.5)
     wild = wild * (1.0 - masked)
     share = ((empty - 0.4) / 0.3).clamp(0.0, 1.0)
     return (1.0 - share) * noisy + share * wild

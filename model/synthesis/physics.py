@@ -93,11 +93,11 @@ def _choice(draw: Draw, number: int) -> int:
 
 
 def _fitted(draw: Draw, images: Tensor, times_ms: Tensor, fit: Fit) -> Tensor:
-    """Map ``(n, h, w)``; in half of the slices without the pixels that the fit knows nothing of."""
+    """Map ``(n, h, w)``; in most slices without the pixels that the fit knows nothing of."""
     fitted = fit(images.transpose(0, 1), times_ms)
     unsure = fitted.failed | (fitted.sd > 0.3 * fitted.values)
     shown = torch.where(fitted.failed, torch.zeros_like(fitted.values), fitted.values)
-    return torch.where(unsure & (draw.chance(0.5) > 0), torch.zeros_like(shown), shown)
+    return torch.where(unsure & (draw.chance(0.7) > 0), torch.zeros_like(shown), shown)
 
 
 def t1_maps(draw: Draw, anatomy: Anatomy, values: TissueValues, fit: Fit) -> Tensor:

@@ -47,3 +47,16 @@ class Draw:
         coarse = self.white(cells + 3, cells + 3)[:, None]
         field = functional.interpolate(coarse, (rows, columns), mode="bicubic", align_corners=True)
         return field[:, 0]
+
+    def grain(self, rows: int, columns: int) -> Tensor:
+        """Standard normal pixels whose neighbours are alike, more in some images, ``(n, rows, columns)``.
+
+        What is reconstructed on a coarser grid, filtered and interpolated does not vary pixel by pixel.
+        """
+        white = self.white(rows + 2, columns + 2)
+        around = functional.avg_pool2d(white[:, None], 3, 1)[:, 0]
+        share = self.uniform(0.0, 1.0)
+        mixed = (1.0 - share) * white[:, 1:-1, 1:-1] + share * 3.0 * around
+        # The mean of nine correlates with its middle by a third.
+        deviation = torch.sqrt((1.0 - share) ** 2 + share**2 + 2.0 * share * (1.0 - share) / 3.0)
+        return mixed / deviation

@@ -114,4 +114,7 @@ def draw_tissue_values(draw: Draw, post_contrast: Tensor) -> TissueValues:
     quick_t2 = t2[:, Tissue.LV_BLOOD] * draw.uniform(0.4, 1.1)[:, 0, 0]
     slow_t2 = t2[:, Tissue.MYOCARDIUM] * draw.uniform(0.95, 1.8)[:, 0, 0]
     t2[:, Tissue.RV_BLOOD] = slow * slow_t2 + (1.0 - slow) * quick_t2
-    return TissueValues(t1, t2, (density * factor()).clamp(max=1.2))
+    density = density * factor()
+    # How much lung there is in a voxel varies with breath and position more than any tissue's own values.
+    density[:, Tissue.LUNG] *= draw.log_uniform(0.7, 4.0)[:, 0, 0]
+    return TissueValues(t1, t2, density.clamp(max=1.2))

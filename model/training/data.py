@@ -14,8 +14,10 @@ from torch.utils.data import Dataset, IterableDataset
 
 from model.evaluation.cases import LabelledSlice
 from model.frame import FRAME_PIXELS, Frame, normalise
+from model.synthesis.contrast import Mix
 from model.synthesis.generator import make_batch
 from model.synthesis.physics import Fits
+from model.training.recipe import Recipe
 
 Sample = tuple[Tensor, Tensor]
 """Prepared pictures ``(1, h, w)`` and labels, int64 ``(h, w)``; or batches of both."""
@@ -23,29 +25,40 @@ Sample = tuple[Tensor, Tensor]
 _SMALLEST_CROP: Final = 0.7
 
 
+MOSTLY_MAPS: Final = Mix(
+    t1_map=0.3, t1_map_post=0.2, t2_map=0.4, molli_image=0.02, t2prep_image=0.02, random_contrast=0.06
+)
+"""What the last epochs of a synthetic training show."""
+
+
 class SyntheticBatches(IterableDataset[Sample]):
     """Batches of synthetic slices, new ones in every epoch.
 
     Args:
         batches: per epoch.
-        batch: slices in each.
-        size: rows and columns.
+        recipe: number and size of the slices in each, and from which epoch on they are mostly maps.
         seed: of the first epoch; each next one has the next.
         device: where they are made.
         fits: of the product, for maps of simulated images.
     """
 
     def __init__(
-        self, batches: int, batch: int, size: int, seed: int, device: str = "cpu", fits: Fits | None = None
+        self, batches: int, recipe: Recipe, seed: int, device: str = "cpu", fits: Fits | None = None
     ) -> None:
-        self._batches, self._batch, self._size = batches, batch, size
+        self._batches, self._recipe = batches, recipe
         self._seed, self._device, self._fits = seed, device, fits
         self.epoch = 0
 
     def __iter__(self) -> Iterator[Sample]:
+        recipe = self._recipe
         generator = torch.Generator(self._device).manual_seed(self._seed + 1_000_003 * self.epoch)
-        for _ in range(self._batches):
-            made = make_batch(self._batch, self._size, generator, fits=self._fits)
+        mix = None if self.epoch < recipe.weighted_until else MOSTLY_MAPS
+        for number in range(self._batches):
+            n, size = recipe.batch, recipe.size
+            if recipe.full_frame_every and (number + 1) % recipe.full_frame_every == 0:
+                # As many pixels as the other batches, so that a step takes as long and as much memory.
+                n, size = max(round(n * (size / FRAME_PIXELS) ** 2), 1), FRAME_PIXELS
+            made = make_batch(n, size, generator, mix, fits=self._fits)
             yield made.images[:, None], made.labels
 
     def __len__(self) -> int:

@@ -14,10 +14,13 @@ class Recipe:
         name: what the user calls it.
         synthetic: learn from synthetic slices, made as they are needed; else from labelled cases.
         epochs: passes over the labelled training slices, or over ``slices_per_epoch`` synthetic ones.
-        weighted_until: number of first epochs that also show the images that the maps were made from.
+        weighted_until: number of first epochs that also show the images that the maps were made from and,
+            of synthetic slices, many contrasts that no scanner makes.
         slices_per_epoch: of synthetic training; 0 with labelled cases.
         batch: slices per step.
         size: rows and columns of the pictures, pixels of 1.5 mm.
+        full_frame_every: of synthetic batches, each so many-th shows the network's whole frame, and what lies
+            far from the heart, instead of ``size``; 0 for none.
         learning_rate: at the start of each cosine.
         weight_decay: decoupled (AdamW); 0 is Adam.
         restart_epochs: length of the first cosine; each next one is as long, and 0 makes one of all epochs.
@@ -33,6 +36,7 @@ class Recipe:
     slices_per_epoch: int
     batch: int
     size: int
+    full_frame_every: int
     learning_rate: float
     weight_decay: float
     restart_epochs: int
@@ -49,6 +53,7 @@ PUBLISHED: Final = Recipe(
     slices_per_epoch=0,
     batch=16,
     size=224,
+    full_frame_every=0,
     learning_rate=1e-3,
     weight_decay=0.0,
     restart_epochs=10,
@@ -62,10 +67,11 @@ SYNTHETIC: Final = Recipe(
     name="synthetic",
     synthetic=True,
     epochs=100,
-    weighted_until=0,
+    weighted_until=60,
     slices_per_epoch=2000,
     batch=12,
     size=160,
+    full_frame_every=4,
     learning_rate=6e-4,
     weight_decay=1e-4,
     restart_epochs=0,
@@ -83,6 +89,7 @@ FINE_TUNE: Final = Recipe(
     slices_per_epoch=0,
     batch=8,
     size=224,
+    full_frame_every=0,
     learning_rate=1e-4,
     weight_decay=1e-4,
     restart_epochs=0,

@@ -110,7 +110,8 @@ def train(training: Training, fits: Fits | None = None) -> dict[str, float]:
     recipe = training.recipe
     lightning.seed_everything(training.seed, verbose=False)
     training.output.mkdir(parents=True, exist_ok=True)
-    network = make_network(training)
+    # Convolutions on a CPU take a quarter less time in this order of memory, and no more on a GPU.
+    network = make_network(training).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     described = {**asdict(training), "recipe": asdict(recipe)}
     (training.output / "training.json").write_text(json.dumps(described, indent=1, default=str))
     last = training.output / "checkpoints" / "last.ckpt"
@@ -147,8 +148,8 @@ def train(training: Training, fits: Fits | None = None) -> dict[str, float]:
     if recipe.synthetic:
         batches = math.ceil(recipe.slices_per_epoch / recipe.batch)
         device = str(trainer.strategy.root_device)
-        fresh = SyntheticBatches(batches, recipe.batch, recipe.size, training.seed, device, fits)
-        held = SyntheticBatches(4, recipe.batch, recipe.size, training.seed + 777_777, device, fits)
+        fresh = SyntheticBatches(batches, recipe, training.seed, device, fits)
+        held = SyntheticBatches(4, recipe, training.seed + 777_777, device, fits)
         trainer.fit(module, DataLoader(fresh, batch_size=None), DataLoader(held, batch_size=None), **options)
     else:
         trainer.fit(module, datamodule=_Pictures(recipe, _slices(training), training.seed), **options)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import torch
 from hypothesis import given, settings
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 from model.evaluation.cases import LabelledSlice
 from model.frame import FRAME_PIXELS, Frame
 from model.training.data import LabelledPictures, SyntheticBatches, augmented, labels_in_frame
+from model.training.recipe import SYNTHETIC
 
 
 def disc(size=120, x=60.0, y=50.0, inner=12, outer=20):
@@ -52,12 +55,21 @@ def test_augmentation_moves_picture_and_labels_together(seed):
     assert 2 * (bright & inside).sum() / (bright.sum() + inside.sum()) > 0.93
 
 
+SMALL = replace(SYNTHETIC, batch=2, size=96, full_frame_every=0)
+
+
 def test_synthetic_batches_are_new_in_every_epoch_and_the_same_for_a_seed():
-    batches = SyntheticBatches(2, 2, 96, seed=3)
+    batches = SyntheticBatches(2, SMALL, seed=3)
     (first, labels), (second, _) = list(batches)
     assert first.shape == (2, 1, 96, 96)
     assert labels.shape == (2, 96, 96)
     assert not torch.equal(first, second)
-    assert torch.equal(next(iter(SyntheticBatches(2, 2, 96, seed=3)))[0], first)
+    assert torch.equal(next(iter(SyntheticBatches(2, SMALL, seed=3)))[0], first)
     batches.epoch = 1
     assert not torch.equal(next(iter(batches))[0], first)
+
+
+def test_every_so_many_batches_show_the_whole_frame():
+    batches = SyntheticBatches(4, replace(SMALL, batch=11, full_frame_every=2), seed=3)
+    shapes = [tuple(pictures.shape) for pictures, _ in batches]
+    assert shapes == [(11, 1, 96, 96), (2, 1, 224, 224)] * 2

@@ -16,7 +16,7 @@ from model.training.train import Training, make_network, shortened, train
 from model.unet import UNet
 from model.weights import load_network
 
-TINY = replace(SYNTHETIC, epochs=2, slices_per_epoch=8, batch=4, size=64)
+TINY = replace(SYNTHETIC, epochs=2, slices_per_epoch=8, batch=4, size=64, full_frame_every=0)
 
 
 @pytest.fixture(scope="module")
