@@ -36,7 +36,7 @@ def _ghosts(draw: Draw, image: Tensor) -> Tensor:
     """A faint copy displaced along one axis, as breathing and flow make it."""
     shift = int(draw.uniform(0.15, 0.5)[0].item() * image.shape[-1])
     axis = 1 + int(draw.chance(0.5)[0].item())
-    strength = draw.chance(0.15) * draw.uniform(0.02, 0.2)
+    strength = draw.chance(0.1) * draw.uniform(0.02, 0.2)
     return image * (1.0 - strength) + strength * torch.roll(image, shift, dims=axis)
 
 
@@ -45,7 +45,7 @@ def _bands(draw: Draw, image: Tensor) -> Tensor:
     rows, columns = image.shape[-2:]
     phase = draw.uniform(0.5, 2.5) * draw.smooth(rows, columns, 2) + draw.uniform(0.0, 1.0)
     band = torch.exp(-((torch.sin(math.pi * phase) / 0.15) ** 2))
-    return image * (1.0 - draw.chance(0.15) * draw.uniform(0.2, 0.8) * band)
+    return image * (1.0 - draw.chance(0.08) * draw.uniform(0.2, 0.8) * band)
 
 
 def _field_of_view(draw: Draw, image: Tensor, labels: Tensor) -> Tensor:

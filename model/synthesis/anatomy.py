@@ -98,7 +98,7 @@ def _heart_coordinates(
     dx = x[None, None, :] - draw.normal(0.0, 0.45).clamp(-1, 1) * reach_x
     dy = y[None, :, None] - draw.normal(0.0, 0.45).clamp(-1, 1) * reach_y
     # Most views look the usual way up; some sites and some planes do not.
-    usual = draw.chance(0.6)
+    usual = draw.chance(0.8)
     angle = usual * draw.normal(0.0, 0.5) + (1 - usual) * draw.uniform(-math.pi, math.pi)
     mirror = 1.0 - 2.0 * (1 - usual) * draw.chance(0.5)
     if usual_view:
@@ -242,11 +242,11 @@ def make_anatomy(
     """
     u, v = _heart_coordinates(draw, rows, columns, pixel_mm, usual_view=usual)
     level = draw.uniform(0.0, 1.0) if fixed_level is None else draw.uniform(fixed_level, fixed_level)
-    apical = ((level - 0.55) / 0.45).clamp(min=0.0)
+    apical = ((level - 0.6) / 0.4).clamp(min=0.0)
 
     # Left ventricle.
-    sizes, walls = ((30.0, 38.0), (8.0, 11.0)) if usual else ((20.0, 46.0), (4.0, 15.0))
-    size = draw.log_uniform(*sizes) * (1.0 - 0.55 * apical)
+    sizes, walls = ((30.0, 38.0), (8.0, 11.0)) if usual else ((23.0, 46.0), (5.0, 14.0))
+    size = draw.log_uniform(*sizes) * (1.0 - 0.5 * apical)
     stretch = draw.log_uniform(1.0, 1.35) ** 0.5
     lean = draw.uniform(0.0, math.pi)
     lu, lv = torch.cos(lean) * u + torch.sin(lean) * v, -torch.sin(lean) * u + torch.cos(lean) * v
