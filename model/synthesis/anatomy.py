@@ -16,19 +16,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from model.synthesis.body import paint_body
+from model.synthesis.canvas import Canvas, ellipse
 from model.synthesis.pathology import is_focal, wall_ratio
 from model.synthesis.randomness import Draw
 from model.synthesis.tissues import Tissue
 
-_ORGANS = (
-    Tissue.LIVER,
-    Tissue.LIVER,
-    Tissue.STOMACH,
-    Tissue.SPLEEN,
-    Tissue.BOWEL,
-    Tissue.FAT,
-    Tissue.FLUID,
-)
 _PURE = 0.4
 """Of a border's width, from its middle: beyond it at most a tenth of a pixel belongs to the other side."""
 _OFFSET = 0.1
@@ -46,37 +39,13 @@ class Anatomy:
         labels: 0 background, 1 LV cavity, 2 myocardium, int64 ``(n, rows, columns)``. Myocardium is what
             is nine tenths myocardium, less a tenth of the wall at either border: readers of maps keep clear
             of pixels that blood or fat share, since a value is taken from what they draw. Papillary muscles
-            and trabeculae count as cavity.
+            and trabeculae count as cavity; where the outflow tract leaves there is no myocardium.
         level: 0 at the base to 1 at the apex, ``(n,)``.
     """
 
     fractions: Tensor
     labels: Tensor
     level: Tensor
-
-
-class _Canvas:
-    """Tissue fractions that structures are painted onto, later ones over earlier ones."""
-
-    def __init__(self, n: int, rows: int, columns: int, pixel_mm: float, device: torch.device) -> None:
-        self.fractions = torch.zeros(n, len(Tissue), rows, columns, device=device)
-        self.fractions[:, Tissue.AIR] = 1.0
-        self._pixel_mm = pixel_mm
-
-    def paint(
-        self, distance: Tensor, tissue: Tissue, opacity: Tensor | float = 1.0, soft_mm: Tensor | float = 0.0
-    ) -> None:
-        """Paint where the distance is positive; the border is a pixel wide, and ``soft_mm`` wider."""
-        cover = (distance / (self._pixel_mm + soft_mm) + 0.5).clamp(0.0, 1.0) * opacity
-        self.fractions *= 1.0 - cover[:, None]
-        self.fractions[:, tissue] += cover
-
-
-def _ellipse(u: Tensor, v: Tensor, radius_u: Tensor, radius_v: Tensor) -> Tensor:
-    """Distance to an ellipse around the origin, exact on the axes and close to it elsewhere, mm."""
-    rho = torch.sqrt((u / radius_u) ** 2 + (v / radius_v) ** 2 + 1e-6)
-    gradient = torch.sqrt((u / radius_u**2) ** 2 + (v / radius_v**2) ** 2 + 1e-9)
-    return (1.0 - rho) * rho / gradient
 
 
 def _harmonics(draw: Draw, angle: Tensor, orders: range, sd: float) -> Tensor:
@@ -86,6 +55,12 @@ def _harmonics(draw: Draw, angle: Tensor, orders: range, sd: float) -> Tensor:
         phase = draw.uniform(0.0, 2.0 * math.pi)
         total = total + draw.normal(0.0, sd / order) * torch.cos(order * angle + phase)
     return total
+
+
+def _sector(angle: Tensor, middle: Tensor, reach: Tensor) -> Tensor:
+    """How far inside the sector within ``reach`` of ``middle`` an angle lies, radians; negative outside."""
+    around = torch.remainder(angle - middle + math.pi, 2 * math.pi) - math.pi
+    return reach - around.abs()
 
 
 def _heart_coordinates(
@@ -114,113 +89,6 @@ def _heart_coordinates(
         u = u + strength * draw.smooth(rows, columns, cells)
         v = v + strength * draw.smooth(rows, columns, cells)
     return u, v
-
-
-def _paint_body(draw: Draw, canvas: _Canvas, u: Tensor, v: Tensor, front: Tensor, below: Tensor) -> None:
-    """Chest wall, lungs, abdomen, spine, arms.
-
-    Args:
-        draw: source of randomness.
-        canvas: what to paint on.
-        u: heart coordinate of every pixel, mm.
-        v: likewise.
-        front: u of the front of the heart, mm.
-        below: v of the lowest point of the heart, mm.
-    """
-    rows, columns = u.shape[-2:]
-    gap = draw.uniform(2.0, 30.0)
-    wall = draw.log_uniform(6.0, 25.0)
-    fat = draw.log_uniform(3.0, 45.0)
-    depth = draw.uniform(130.0, 250.0)
-    radius_u = depth / 2
-    radius_v = draw.uniform(0.8, 2.4) * radius_u
-    tilt = draw.normal(0.0, 0.25)
-    bu, bv = u - (front - gap + radius_u), v - draw.uniform(-40.0, 60.0)
-    bu, bv = torch.cos(tilt) * bu + torch.sin(tilt) * bv, -torch.sin(tilt) * bu + torch.cos(tilt) * bv
-    inside = _ellipse(bu, bv, radius_u, radius_v) + draw.uniform(0.0, 5.0) * draw.smooth(rows, columns, 5)
-
-    for _ in range(2):
-        reach = draw.uniform(60.0, 200.0)
-        way = draw.uniform(0.0, 2.0 * math.pi)
-        au, av = bu - reach * torch.cos(way), bv - reach * torch.sin(way) * 1.3
-        radius = draw.uniform(25.0, 60.0)
-        there = draw.chance(0.35)
-        canvas.paint(_ellipse(au, av, radius, radius * draw.uniform(0.7, 1.4)), Tissue.FAT, there)
-        inner = radius - draw.uniform(3.0, 20.0)
-        canvas.paint(_ellipse(au, av, inner, inner), Tissue.MUSCLE, there)
-        canvas.paint(_ellipse(au, av, 0.4 * inner, 0.4 * inner), Tissue.BONE, there)
-
-    canvas.paint(inside + wall + fat, Tissue.FAT)
-    canvas.paint(inside + wall + 0.3 * draw.smooth(rows, columns, 8), Tissue.MUSCLE)
-    ribs = torch.cos(bv * 2 * math.pi / draw.uniform(22.0, 38.0) + draw.uniform(0.0, 6.3))
-    canvas.paint(
-        torch.minimum(inside + 0.7 * wall, 0.35 * wall * ribs - 0.3 * wall), Tissue.BONE, draw.chance(0.6)
-    )
-    canvas.paint(inside, Tissue.LUNG)
-    _paint_vessels(draw, canvas, inside, Tissue.LUNG, Tissue.VESSEL, cells=14)
-
-    # Abdomen: organs share the space below a curved diaphragm as cells of random centres.
-    slope, bend = draw.normal(0.0, 0.35), draw.uniform(-0.004, 0.004)
-    dome = v - (below + draw.uniform(-4.0, 25.0) + slope * u + bend * u**2)
-    dome = dome + draw.uniform(0.0, 4.0) * draw.smooth(rows, columns, 6)
-    abdomen = torch.minimum(dome, inside + wall * draw.uniform(0.0, 0.5))
-    canvas.paint(abdomen + 2.0, Tissue.FAT)
-    centres = []
-    for _ in _ORGANS:
-        cu, cv = draw.uniform(-90.0, 120.0), below + draw.log_uniform(15.0, 140.0)
-        centres.append(((u - cu) ** 2 + (v - cv) ** 2).sqrt() * draw.log_uniform(0.7, 1.5))
-    away = torch.stack(centres, dim=1)
-    nearest = away.topk(2, dim=1, largest=False)
-    border = 0.5 * (nearest.values[:, 1] - nearest.values[:, 0]) - draw.uniform(0.0, 3.0)
-    for index, organ in enumerate(_ORGANS):
-        own = torch.where(nearest.indices[:, 0] == index, border, -border.abs() - 5.0)
-        canvas.paint(torch.minimum(abdomen, own), organ)
-    _paint_vessels(draw, canvas, abdomen - 3.0, Tissue.LIVER, Tissue.VESSEL, cells=9)
-    _paint_clutter(draw, canvas, torch.maximum(abdomen, inside + wall))
-
-    # Spine and what runs along it.
-    su = u - (front - gap + depth - draw.uniform(15.0, 45.0))
-    height = draw.uniform(22.0, 34.0)
-    beside = torch.minimum(draw.uniform(12.0, 18.0) - su.abs(), inside + wall)
-    there = draw.chance(0.6)
-    canvas.paint(beside, Tissue.MUSCLE, there)
-    vertebra = torch.cos(v * 2 * math.pi / height + draw.uniform(0.0, 6.3))
-    canvas.paint(torch.minimum(beside, 6.0 * (vertebra + 0.6)), Tissue.BONE, there)
-
-    for tissue, probability, low, high in (
-        (Tissue.VESSEL, 0.7, 7.0, 15.0),
-        (Tissue.VESSEL, 0.4, 4.0, 12.0),
-        (Tissue.MUSCLE, 0.4, 4.0, 10.0),
-        (Tissue.FAT, 0.4, 10.0, 30.0),
-        (Tissue.BOWEL, 0.3, 10.0, 35.0),
-        (Tissue.AIR, 0.3, 8.0, 25.0),
-    ):
-        radius = draw.log_uniform(low, high)
-        cu, cv = draw.uniform(-60.0, 100.0), draw.uniform(-90.0, 110.0)
-        shape = _ellipse(u - cu, v - cv, radius, radius * draw.log_uniform(0.6, 1.6))
-        canvas.paint(shape, tissue, draw.chance(probability))
-        canvas.paint(-(shape.abs() - 1.0), Tissue.MUSCLE, 0.5 * draw.chance(0.3 * probability))
-
-
-def _paint_vessels(
-    draw: Draw, canvas: _Canvas, within: Tensor, organ: Tissue, tissue: Tissue, *, cells: int
-) -> None:
-    """Branches through an organ: where a smooth field crosses zero, in patches that another field picks."""
-    rows, columns = within.shape[-2:]
-    ridge = draw.uniform(0.3, 1.6) - 6.0 * draw.smooth(rows, columns, cells).abs()
-    patch = 4.0 * (draw.smooth(rows, columns, cells // 3) + draw.uniform(-0.5, 1.0))
-    share = canvas.fractions[:, organ]
-    opacity = draw.chance(0.7) * draw.uniform(0.2, 0.9) * share
-    canvas.paint(torch.minimum(torch.minimum(ridge, patch), within), tissue, opacity)
-
-
-def _paint_clutter(draw: Draw, canvas: _Canvas, within: Tensor) -> None:
-    """Patches of no particular shape, as fat, folds and bowel make them between the organs."""
-    rows, columns = within.shape[-2:]
-    for tissue, cells in ((Tissue.FAT, 6), (Tissue.MUSCLE, 8), (Tissue.BOWEL, 7), (Tissue.FAT, 14)):
-        patch = 6.0 * (draw.smooth(rows, columns, cells) - draw.uniform(0.8, 2.0))
-        opacity = draw.chance(0.45) * draw.uniform(0.4, 1.0)
-        canvas.paint(torch.minimum(patch, within), tissue, opacity, draw.uniform(0.0, 3.0))
 
 
 def make_anatomy(
@@ -257,6 +125,12 @@ def make_anatomy(
     wall = (draw.log_uniform(*walls) * (1.0 + _harmonics(draw, angle, range(1, 5), 0.2))).clamp(3.0, 22.0)
     if pathology is not None:
         wall = (wall * wall_ratio(draw, pathology)).clamp(3.0, 24.0)
+    if not usual:
+        # An aneurysm: a sector of thin wall that bulges.
+        sector = _sector(angle, draw.uniform(-math.pi, math.pi), draw.uniform(0.4, 1.0))
+        bulge = draw.chance(0.04) * (1.0 - torch.exp(-4.0 * sector.clamp(min=0.0)))
+        epi_radius = epi_radius * (1.0 + draw.uniform(0.05, 0.3) * bulge)
+        wall = (wall * (1.0 - draw.uniform(0.4, 0.7) * bulge)).clamp(min=3.0)
     wall = torch.minimum(wall, epi_radius * draw.uniform(0.45, 0.85))
     epi = epi_radius - radius
     endo = epi - wall
@@ -265,15 +139,15 @@ def make_anatomy(
     rv_u = size * draw.uniform(0.55, 1.1) * (1.0 - 0.3 * apical)
     rv_v = size * draw.uniform(0.75, 1.35) * (1.0 - 0.2 * apical)
     offset = -(size * 0.85 + rv_u * draw.uniform(0.15, 0.75))
-    rv = _ellipse(u - offset, v - size * draw.uniform(-0.35, 0.35), rv_u, rv_v)
+    rv = ellipse(u - offset, v - size * draw.uniform(-0.35, 0.35), rv_u, rv_v)
     rv = rv + draw.uniform(0.0, 2.5) * draw.smooth(rows, columns, 6)
     rv_there = 1.0 - draw.chance(0.3) * (level > 0.85)
     rv_wall = draw.uniform(1.5, 4.5)
     front = offset - rv_u
     below = size * draw.uniform(0.95, 1.2)
 
-    canvas = _Canvas(draw.n, rows, columns, pixel_mm, draw.device)
-    _paint_body(draw, canvas, u, v, front, below)
+    canvas = Canvas(draw.n, rows, columns, pixel_mm, draw.device)
+    paint_body(draw, canvas, u, v, front, below)
 
     heart = torch.maximum(epi, torch.where(rv_there > 0, rv + rv_wall, torch.full_like(rv, -1e3)))
     padding = draw.log_uniform(0.5, 12.0) * (1.0 + 0.6 * draw.smooth(rows, columns, 5)).clamp(min=0.0)
@@ -287,7 +161,7 @@ def make_anatomy(
         way = draw.uniform(-2.2, 1.2)
         reach = size * draw.uniform(1.1, 1.7)
         blob = draw.uniform(10.0, 28.0)
-        shape = _ellipse(u - reach * torch.cos(way), v - reach * torch.sin(way), blob, blob * 0.8)
+        shape = ellipse(u - reach * torch.cos(way), v - reach * torch.sin(way), blob, blob * 0.8)
         canvas.paint(shape + 2.0, Tissue.MUSCLE, basal * draw.chance(0.5))
         canvas.paint(shape, Tissue.VESSEL, basal * draw.chance(0.6))
 
@@ -300,9 +174,7 @@ def make_anatomy(
     canvas.paint(epi, Tissue.MYOCARDIUM, soft_mm=soft_epi)
     if pathology is not None:
         # A sector of the wall, from the endocardium outwards or anywhere across it.
-        middle, reach = draw.uniform(-math.pi, math.pi), draw.uniform(0.2, 1.4)
-        around = torch.remainder(angle - middle + math.pi, 2 * math.pi) - math.pi
-        sector = (reach - around.abs()) * radius
+        sector = radius * _sector(angle, draw.uniform(-math.pi, math.pi), draw.uniform(0.2, 1.4))
         inner, thick = draw.chance(0.4) * draw.uniform(0.0, 0.6), draw.uniform(0.3, 1.0)
         across = torch.minimum(-endo - inner * wall, endo + (inner + thick) * wall)
         lesion = torch.minimum(torch.minimum(sector, across), epi)
@@ -316,8 +188,14 @@ def make_anatomy(
         thick = draw.uniform(1.5, 6.5)
         inward = (size - wall.mean((1, 2), keepdim=True)).clamp(min=4.0) - thick * draw.uniform(0.1, 1.6)
         pu, pv = lu - inward * torch.cos(way), lv - inward * torch.sin(way)
-        muscle = torch.minimum(_ellipse(pu, pv, thick, thick * draw.uniform(0.6, 1.3)), endo)
+        muscle = torch.minimum(ellipse(pu, pv, thick, thick * draw.uniform(0.6, 1.3)), endo)
         canvas.paint(muscle, Tissue.MYOCARDIUM, draw.chance(0.6) * draw.uniform(0.3, 1.0), soft_endo)
+
+    # At the very base the outflow tract leaves through the wall beside the septum, away from the diaphragm.
+    way = _sector(torch.atan2(v, u), draw.uniform(-2.9, -1.9), draw.uniform(0.2, 0.5))
+    tract = torch.minimum(way * radius, torch.minimum(epi + draw.uniform(5.0, 25.0), 2.0 - endo))
+    opens = draw.chance(0.5) * (level < 0.08) * (0.0 if usual else 1.0)
+    canvas.paint(tract, Tissue.LV_BLOOD, opens, soft_endo)
 
     rim_epi, rim_endo = (
         torch.minimum(_PURE * (pixel_mm + soft) + _OFFSET * wall, _THICKEST_RIM * wall)
@@ -325,4 +203,5 @@ def make_anatomy(
     )
     heart = (epi > rim_epi).long()
     labels = heart + heart * (endo <= -rim_endo).long()
+    labels = torch.where((labels == 2) & (tract > 0) & (opens > 0), 0, labels)
     return Anatomy(canvas.fractions, labels, level[:, 0, 0])

@@ -32,6 +32,26 @@ def test_labels_lie_on_their_tissue(seed: int) -> None:
     assert inside[cavity].mean() > 0.95
 
 
+def gap_degrees(labels):
+    """Largest angle around the cavity's centre without myocardium."""
+    ys, xs = torch.nonzero(labels == 1, as_tuple=True)
+    y, x = torch.nonzero(labels == 2, as_tuple=True)
+    angles = torch.rad2deg(torch.atan2(y - ys.float().mean(), x - xs.float().mean())).sort().values
+    return float(torch.diff(torch.cat([angles, angles[:1] + 360.0])).max())
+
+
+def test_only_the_very_base_has_an_open_ring() -> None:
+    def gaps(level, *, usual=False):
+        draw = Draw(16, torch.Generator().manual_seed(5))
+        labels = make_anatomy(draw, 160, 160, 1.5, level, usual=usual).labels
+        return [gap_degrees(each) for each in labels if (each == 1).any()]
+
+    base = gaps(0.02)
+    assert 4 <= sum(gap > 15.0 for gap in base) <= 12
+    assert max(gaps(0.4)) < 15.0
+    assert max(gaps(0.02, usual=True)) < 15.0
+
+
 @given(seed=st.integers(0, 2**31))
 @settings(max_examples=15, deadline=None)
 def test_batches_are_finite_and_normalised(seed: int) -> None:

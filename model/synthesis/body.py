@@ -1,0 +1,137 @@
+"""What surrounds the heart: chest wall, lungs, abdomen, spine, arms, and what lies between them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from model.synthesis.canvas import Canvas, ellipse
+from model.synthesis.randomness import Draw
+from model.synthesis.tissues import Tissue
+
+_ORGANS = (
+    Tissue.LIVER,
+    Tissue.LIVER,
+    Tissue.STOMACH,
+    Tissue.SPLEEN,
+    Tissue.BOWEL,
+    Tissue.FAT,
+    Tissue.FLUID,
+)
+
+
+def paint_body(draw: Draw, canvas: Canvas, u: Tensor, v: Tensor, front: Tensor, below: Tensor) -> None:
+    """Chest wall, lungs, abdomen, spine, arms.
+
+    Args:
+        draw: source of randomness.
+        canvas: what to paint on.
+        u: heart coordinate of every pixel, mm.
+        v: likewise.
+        front: u of the front of the heart, mm.
+        below: v of the lowest point of the heart, mm.
+    """
+    rows, columns = u.shape[-2:]
+    gap = draw.uniform(2.0, 30.0)
+    wall = draw.log_uniform(6.0, 25.0)
+    fat = draw.log_uniform(3.0, 45.0)
+    depth = draw.uniform(130.0, 250.0)
+    radius_u = depth / 2
+    radius_v = draw.uniform(0.8, 2.4) * radius_u
+    tilt = draw.normal(0.0, 0.25)
+    bu, bv = u - (front - gap + radius_u), v - draw.uniform(-40.0, 60.0)
+    bu, bv = torch.cos(tilt) * bu + torch.sin(tilt) * bv, -torch.sin(tilt) * bu + torch.cos(tilt) * bv
+    inside = ellipse(bu, bv, radius_u, radius_v) + draw.uniform(0.0, 5.0) * draw.smooth(rows, columns, 5)
+
+    for _ in range(2):
+        reach = draw.uniform(60.0, 200.0)
+        way = draw.uniform(0.0, 2.0 * math.pi)
+        au, av = bu - reach * torch.cos(way), bv - reach * torch.sin(way) * 1.3
+        radius = draw.uniform(25.0, 60.0)
+        there = draw.chance(0.35)
+        canvas.paint(ellipse(au, av, radius, radius * draw.uniform(0.7, 1.4)), Tissue.FAT, there)
+        inner = radius - draw.uniform(3.0, 20.0)
+        canvas.paint(ellipse(au, av, inner, inner), Tissue.MUSCLE, there)
+        canvas.paint(ellipse(au, av, 0.4 * inner, 0.4 * inner), Tissue.BONE, there)
+
+    canvas.paint(inside + wall + fat, Tissue.FAT)
+    canvas.paint(inside + wall + 0.3 * draw.smooth(rows, columns, 8), Tissue.MUSCLE)
+    ribs = torch.cos(bv * 2 * math.pi / draw.uniform(22.0, 38.0) + draw.uniform(0.0, 6.3))
+    canvas.paint(
+        torch.minimum(inside + 0.7 * wall, 0.35 * wall * ribs - 0.3 * wall), Tissue.BONE, draw.chance(0.6)
+    )
+    canvas.paint(inside, Tissue.LUNG)
+    _paint_vessels(draw, canvas, inside, Tissue.LUNG, Tissue.VESSEL, cells=14)
+
+    # Abdomen: organs share the space below a curved diaphragm as cells of random centres.
+    slope, bend = draw.normal(0.0, 0.35), draw.uniform(-0.004, 0.004)
+    dome = v - (below + draw.uniform(-4.0, 25.0) + slope * u + bend * u**2)
+    dome = dome + draw.uniform(0.0, 4.0) * draw.smooth(rows, columns, 6)
+    abdomen = torch.minimum(dome, inside + wall * draw.uniform(0.0, 0.5))
+    canvas.paint(abdomen + 2.0, Tissue.FAT)
+    centres = []
+    for _ in _ORGANS:
+        cu, cv = draw.uniform(-90.0, 120.0), below + draw.log_uniform(15.0, 140.0)
+        centres.append(((u - cu) ** 2 + (v - cv) ** 2).sqrt() * draw.log_uniform(0.7, 1.5))
+    away = torch.stack(centres, dim=1)
+    nearest = away.topk(2, dim=1, largest=False)
+    border = 0.5 * (nearest.values[:, 1] - nearest.values[:, 0]) - draw.uniform(0.0, 3.0)
+    for index, organ in enumerate(_ORGANS):
+        own = torch.where(nearest.indices[:, 0] == index, border, -border.abs() - 5.0)
+        canvas.paint(torch.minimum(abdomen, own), organ)
+    _paint_vessels(draw, canvas, abdomen - 3.0, Tissue.LIVER, Tissue.VESSEL, cells=9)
+    _paint_clutter(draw, canvas, torch.maximum(abdomen, inside + wall))
+
+    # Spine and what runs along it.
+    su = u - (front - gap + depth - draw.uniform(15.0, 45.0))
+    height = draw.uniform(22.0, 34.0)
+    beside = torch.minimum(draw.uniform(12.0, 18.0) - su.abs(), inside + wall)
+    there = draw.chance(0.6)
+    canvas.paint(beside, Tissue.MUSCLE, there)
+    vertebra = torch.cos(v * 2 * math.pi / height + draw.uniform(0.0, 6.3))
+    canvas.paint(torch.minimum(beside, 6.0 * (vertebra + 0.6)), Tissue.BONE, there)
+
+    for tissue, probability, low, high in (
+        (Tissue.VESSEL, 0.7, 7.0, 15.0),
+        (Tissue.VESSEL, 0.4, 4.0, 12.0),
+        (Tissue.MUSCLE, 0.4, 4.0, 10.0),
+        (Tissue.FAT, 0.4, 10.0, 30.0),
+        (Tissue.BOWEL, 0.3, 10.0, 35.0),
+        (Tissue.AIR, 0.3, 8.0, 25.0),
+    ):
+        radius = draw.log_uniform(low, high)
+        cu, cv = draw.uniform(-60.0, 100.0), draw.uniform(-90.0, 110.0)
+        shape = ellipse(u - cu, v - cv, radius, radius * draw.log_uniform(0.6, 1.6))
+        canvas.paint(shape, tissue, draw.chance(probability))
+        canvas.paint(-(shape.abs() - 1.0), Tissue.MUSCLE, 0.5 * draw.chance(0.3 * probability))
+
+    # A pacemaker or sternal wire at the front: no signal around it, with a bright rim where signal piles up.
+    radius = draw.log_uniform(6.0, 30.0)
+    void = ellipse(u - (front - gap - draw.uniform(0.0, 25.0)), v - draw.uniform(-80.0, 60.0), radius, radius)
+    void = void + draw.uniform(0.0, 5.0) * draw.smooth(rows, columns, 8)
+    there = draw.chance(0.06)
+    canvas.paint(void + draw.uniform(1.0, 4.0), Tissue.FAT, there)
+    canvas.paint(void, Tissue.AIR, there)
+
+
+def _paint_vessels(
+    draw: Draw, canvas: Canvas, within: Tensor, organ: Tissue, tissue: Tissue, *, cells: int
+) -> None:
+    """Branches through an organ: where a smooth field crosses zero, in patches that another field picks."""
+    rows, columns = within.shape[-2:]
+    ridge = draw.uniform(0.3, 1.6) - 6.0 * draw.smooth(rows, columns, cells).abs()
+    patch = 4.0 * (draw.smooth(rows, columns, cells // 3) + draw.uniform(-0.5, 1.0))
+    share = canvas.fractions[:, organ]
+    opacity = draw.chance(0.7) * draw.uniform(0.2, 0.9) * share
+    canvas.paint(torch.minimum(torch.minimum(ridge, patch), within), tissue, opacity)
+
+
+def _paint_clutter(draw: Draw, canvas: Canvas, within: Tensor) -> None:
+    """Patches of no particular shape, as fat, folds and bowel make them between the organs."""
+    rows, columns = within.shape[-2:]
+    for tissue, cells in ((Tissue.FAT, 6), (Tissue.MUSCLE, 8), (Tissue.BOWEL, 7), (Tissue.FAT, 14)):
+        patch = 6.0 * (draw.smooth(rows, columns, cells) - draw.uniform(0.8, 2.0))
+        opacity = draw.chance(0.45) * draw.uniform(0.4, 1.0)
+        canvas.paint(torch.minimum(patch, within), tissue, opacity, draw.uniform(0.0, 3.0))

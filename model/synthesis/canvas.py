@@ -1,0 +1,32 @@
+"""What anatomy is painted with: tissue fractions of pixels, and distances to shapes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from model.synthesis.tissues import Tissue
+
+
+class Canvas:
+    """Tissue fractions that structures are painted onto, later ones over earlier ones."""
+
+    def __init__(self, n: int, rows: int, columns: int, pixel_mm: float, device: torch.device) -> None:
+        self.fractions = torch.zeros(n, len(Tissue), rows, columns, device=device)
+        self.fractions[:, Tissue.AIR] = 1.0
+        self._pixel_mm = pixel_mm
+
+    def paint(
+        self, distance: Tensor, tissue: Tissue, opacity: Tensor | float = 1.0, soft_mm: Tensor | float = 0.0
+    ) -> None:
+        """Paint where the distance is positive; the border is a pixel wide, and ``soft_mm`` wider."""
+        cover = (distance / (self._pixel_mm + soft_mm) + 0.5).clamp(0.0, 1.0) * opacity
+        self.fractions *= 1.0 - cover[:, None]
+        self.fractions[:, tissue] += cover
+
+
+def ellipse(u: Tensor, v: Tensor, radius_u: Tensor, radius_v: Tensor) -> Tensor:
+    """Distance to an ellipse around the origin, exact on the axes and close to it elsewhere, mm."""
+    rho = torch.sqrt((u / radius_u) ** 2 + (v / radius_v) ** 2 + 1e-6)
+    gradient = torch.sqrt((u / radius_u**2) ** 2 + (v / radius_v**2) ** 2 + 1e-9)
+    return (1.0 - rho) * rho / gradient
