@@ -16,7 +16,7 @@ from torch.nn import functional
 from model.synthesis.anatomy import Anatomy
 from model.synthesis.randomness import Draw
 from model.synthesis.sequences import Molli, molli_signals, t2prep_signals
-from model.synthesis.tissues import TissueValues
+from model.synthesis.tissues import Tissue, TissueValues
 
 SCHEMES: Final = ("5(3)3", "4(1)3(1)2", "3(3)5", "5(3)3", "4(1)3(1)2", "3(3)3(3)5")
 PREPARATIONS_MS: Final = ((0.0, 25.0, 55.0), (0.0, 30.0, 55.0), (0.0, 24.0, 55.0), (0.0, 20.0, 40.0, 60.0))
@@ -92,12 +92,15 @@ def _choice(draw: Draw, number: int) -> int:
     return int(torch.randint(number, (1,), generator=draw.generator, device=draw.device))
 
 
-def _fitted(draw: Draw, images: Tensor, times_ms: Tensor, fit: Fit) -> Tensor:
-    """Map ``(n, h, w)``; in most slices without the pixels that the fit knows nothing of."""
+def _fitted(draw: Draw, anatomy: Anatomy, images: Tensor, times_ms: Tensor, fit: Fit) -> Tensor:
+    """Map ``(n, h, w)``; in most slices without the pixels that the fit knows nothing of, and without air."""
     fitted = fit(images.transpose(0, 1), times_ms)
     unsure = fitted.failed | (fitted.sd > 0.3 * fitted.values)
     shown = torch.where(fitted.failed, torch.zeros_like(fitted.values), fitted.values)
-    return torch.where(unsure & (draw.chance(0.7) > 0), torch.zeros_like(shown), shown)
+    hidden = unsure & (draw.chance(0.7) > 0)
+    # Many scanners mask what lies outside the body.
+    hidden |= (anatomy.fractions[:, Tissue.AIR] > 0.5) & (draw.chance(0.6) > 0)
+    return torch.where(hidden, torch.zeros_like(shown), shown)
 
 
 def t1_maps(draw: Draw, anatomy: Anatomy, values: TissueValues, fit: Fit) -> Tensor:
@@ -108,7 +111,7 @@ def t1_maps(draw: Draw, anatomy: Anatomy, values: TissueValues, fit: Fit) -> Ten
     signals = molli_signals(values, scheme, heartbeat, inversion)
     images = torch.einsum("nit,nthw->nihw", signals, anatomy.fractions)
     times = torch.tensor(scheme.times_ms(heartbeat), device=draw.device)
-    return _fitted(draw, _received(draw, images), times, fit).clamp(max=4000.0)
+    return _fitted(draw, anatomy, _received(draw, images), times, fit).clamp(max=4000.0)
 
 
 def t2_maps(draw: Draw, anatomy: Anatomy, values: TissueValues, fit: Fit) -> Tensor:
@@ -117,6 +120,5 @@ def t2_maps(draw: Draw, anatomy: Anatomy, values: TissueValues, fit: Fit) -> Ten
     heartbeat = float(draw.uniform(600.0, 1200.0)[0])
     signals = t2prep_signals(values, times, heartbeat, rest=2 + _choice(draw, 2))
     images = torch.einsum("nit,nthw->nihw", signals, anatomy.fractions)
-    return _fitted(draw, _received(draw, images), torch.tensor(times, device=draw.device), fit).clamp(
-        max=500.0
-    )
+    fitted = _fitted(draw, anatomy, _received(draw, images), torch.tensor(times, device=draw.device), fit)
+    return fitted.clamp(max=500.0)
