@@ -9,18 +9,20 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 _log = logging.getLogger(__name__)
 
 _REVISION: Final = 1
 """Raised whenever conversion, quantisation or compile options change: what was made before is made anew."""
-_MODEL: Final = "model.xml"
-_FILES: Final = (_MODEL, "model.bin")
+_KEY: Final = "key.json"
+_REPORT: Final = "gate.json"
+
+T = TypeVar("T")
 
 
 def cache_folder() -> Path:
@@ -53,32 +55,50 @@ def weights_digest(folder: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class EngineKey:
-    """All that a compiled network depends on."""
+    """All that a compiled network depends on.
+
+    Attributes:
+        weights: digest of the weights.
+        precision: ``int8``, ``tensorrt-f16``.
+        device: the processor or GPU that it is compiled for.
+        versions: of the packages that made it.
+        file: that the model is written into; it may have others beside it.
+        revision: of our own conversion.
+    """
 
     weights: str
     precision: str
-    processor: str
-    torch: str
-    openvino: str
-    nncf: str
+    device: str
+    versions: str
+    file: str = "model.xml"
     revision: int = _REVISION
 
     @classmethod
-    def of(cls, weights: Path, precision: str) -> EngineKey:
+    def of(
+        cls,
+        weights: Path,
+        precision: str,
+        *,
+        device: str | None = None,
+        packages: Sequence[str] = ("torch", "openvino", "nncf"),
+        file: str = "model.xml",
+    ) -> EngineKey:
         """The key of a folder of weights on this machine, with the versions installed.
 
         Args:
             weights: folder of weights.
-            precision: ``float`` for the network as it is, ``int8``.
+            precision: see above.
+            device: None for the CPU.
+            packages: whose versions matter; those that are not installed are left out.
+            file: see above.
         """
+        installed = ((package, _version(package)) for package in packages)
         return cls(
             weights=weights_digest(weights),
             precision=precision,
-            processor=processor(),
-            torch=_version("torch"),
-            openvino=_version("openvino"),
-            # Nothing but quantisation depends on it; it may come and go without the rest being made anew.
-            nncf=_version("nncf") if precision == "int8" else "",
+            device=processor() if device is None else device,
+            versions=", ".join(f"{package} {found}" for package, found in installed if found),
+            file=file,
         )
 
     @property
@@ -98,18 +118,18 @@ class EngineStore:
         return self.folder / f"{key.precision}-{key.digest[:16]}"
 
     def find(self, key: EngineKey) -> Path | None:
-        """The model (.xml) of a key, or None where there is none or it is not intact."""
+        """The model of a key, or None where there is none or it is not intact."""
         entry = self.entry(key)
         if not entry.exists():
             return None
         try:
-            stored = json.loads((entry / "key.json").read_text(encoding="utf-8"))
+            stored = json.loads((entry / _KEY).read_text(encoding="utf-8"))
             if stored["key"] != asdict(key):
                 problem = "belongs to another key"
             elif stored["files"] != _digests(entry):
                 problem = "is damaged"
             else:
-                return entry / _MODEL
+                return entry / key.file
         except (OSError, ValueError, TypeError, KeyError) as error:
             problem = f"cannot be read ({error})"
         _log.warning("the compiled network in %s %s and is not used", entry, problem)
@@ -120,10 +140,10 @@ class EngineStore:
 
         Args:
             key: of the entry.
-            write: writes the model into the file (.xml) that it is given, and its weights beside it.
+            write: writes the model into the file that it is given, and others beside it if there are.
 
         Returns:
-            The model (.xml).
+            The model.
 
         Raises:
             OSError: the cache folder cannot be written.
@@ -133,27 +153,35 @@ class EngineStore:
         made = Path(tempfile.mkdtemp(prefix=".making-", dir=self.folder))
         entry = self.entry(key)
         try:
-            write(made / _MODEL)
+            write(made / key.file)
             content = {"key": asdict(key), "files": _digests(made)}
-            (made / "key.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+            (made / _KEY).write_text(json.dumps(content, indent=1), encoding="utf-8")
             if entry.exists():
                 shutil.rmtree(entry)
             made.rename(entry)
         finally:
             shutil.rmtree(made, ignore_errors=True)
-        return entry / _MODEL
+        return entry / key.file
 
-    def find_or_build(self, key: EngineKey, write: Callable[[Path], None]) -> Path:
-        """The model (.xml) of a key, made anew where it is missing or not intact.
+    def load(self, key: EngineKey, write: Callable[[Path], None], read: Callable[[Path], T]) -> T:
+        """What ``read`` makes of the model of a key, which is made anew where it is missing or damaged.
+
+        One that is intact and still cannot be read (a driver was replaced, say) is made anew once.
 
         Raises:
-            OSError: as :meth:`build`.
+            OSError: as :meth:`build`; and whatever ``write`` and ``read`` raise.
         """
-        return self.find(key) or self.build(key, write)
+        found = self.find(key)
+        if found is not None:
+            try:
+                return read(found)
+            except Exception as error:
+                _log.warning("the compiled network in %s does not load (%s); making it anew", found, error)
+        return read(self.build(key, write))
 
     def save_report(self, key: EngineKey, report: dict[str, Any]) -> Path:
         """Put a gate's report, which says whether the model ``passed``, beside it; returns its file."""
-        file = self.entry(key) / "gate.json"
+        file = self.entry(key) / _REPORT
         content = {"model": _digests(file.parent), "report": report}
         file.write_text(json.dumps(content, indent=1), encoding="utf-8")
         return file
@@ -162,7 +190,7 @@ class EngineStore:
         """The report beside the model of a key, or None where it is missing or about another model."""
         entry = self.entry(key)
         try:
-            stored = json.loads((entry / "gate.json").read_text(encoding="utf-8"))
+            stored = json.loads((entry / _REPORT).read_text(encoding="utf-8"))
             if stored["model"] != _digests(entry):
                 return None
             report: dict[str, Any] = stored["report"]
@@ -177,7 +205,8 @@ class EngineStore:
 
 
 def _digests(entry: Path) -> dict[str, str]:
-    return {name: _sha256(entry / name) for name in _FILES}
+    """SHA-256 of each file that belongs to the model."""
+    return {file.name: _sha256(file) for file in sorted(entry.iterdir()) if file.name not in (_KEY, _REPORT)}
 
 
 def _sha256(file: Path) -> str:

@@ -1,10 +1,11 @@
 from dataclasses import replace
+from importlib.metadata import version
 
 import pytest
 
-from model.engines.store import EngineKey, EngineStore, weights_digest
+from model.engines.store import EngineKey, EngineStore, processor, weights_digest
 
-KEY = EngineKey("abc", "int8", "a processor", "2.13", "2026.4", "3.4")
+KEY = EngineKey("abc", "int8", "a processor", "torch 2.13, openvino 2026.4")
 
 
 def write(file):
@@ -17,13 +18,20 @@ def store(tmp_path):
     return EngineStore(tmp_path)
 
 
+def never(_):
+    pytest.fail("made twice")
+
+
+def read(file):
+    return file.read_text()
+
+
 def test_an_entry_is_made_once(store):
-    made = store.find_or_build(KEY, write)
-    assert made.read_text() == "<xml/>"
-    assert store.find_or_build(KEY, lambda _: pytest.fail("made twice")) == made
+    assert store.load(KEY, write, read) == "<xml/>"
+    assert store.load(KEY, never, read) == "<xml/>"
 
 
-@pytest.mark.parametrize("field", ["weights", "precision", "processor", "torch", "openvino", "nncf"])
+@pytest.mark.parametrize("field", ["weights", "precision", "device", "versions", "file"])
 def test_another_key_is_another_entry(store, field):
     store.build(KEY, write)
     assert store.find(replace(KEY, **{field: "other"})) is None
@@ -35,7 +43,8 @@ def test_a_damaged_entry_is_made_anew_and_never_loaded(store, name, damage):
     file = store.build(KEY, write).parent / name
     damage(file)
     assert store.find(KEY) is None
-    assert store.find_or_build(KEY, write).read_text() == "<xml/>"
+    assert store.load(KEY, write, read) == "<xml/>"
+    assert store.load(KEY, never, read) == "<xml/>"
 
 
 def test_a_foreign_entry_in_the_place_of_ours_is_not_loaded(store):
@@ -43,6 +52,35 @@ def test_a_foreign_entry_in_the_place_of_ours_is_not_loaded(store):
     for file in foreign.iterdir():
         (ours / file.name).write_bytes(file.read_bytes())
     assert store.find(KEY) is None
+
+
+def test_an_intact_entry_that_cannot_be_read_is_made_anew_once(store):
+    store.build(KEY, lambda file: file.write_text("of another driver"))
+
+    def picky(file):
+        if file.read_text() != "<xml/>":
+            raise RuntimeError("does not load")
+        return file
+
+    assert store.load(KEY, write, picky) == store.find(KEY)
+    store.build(KEY, lambda file: file.write_text("of another driver"))
+    with pytest.raises(RuntimeError, match="does not load"):
+        store.load(KEY, lambda file: file.write_text("no better"), picky)
+
+
+def test_a_model_of_one_file_under_another_name(store):
+    key = replace(KEY, file="model.pt2", device="a GPU, compute capability 9.0")
+    store.load(key, lambda file: file.write_bytes(b"engine"), lambda file: None)
+    assert store.find(key).name == "model.pt2"
+    (store.entry(key) / "model.pt2").write_bytes(b"engine of another")
+    assert store.find(key) is None
+
+
+def test_the_key_names_what_is_installed(tmp_path):
+    key = EngineKey.of(tmp_path, "f16", device="a GPU", packages=("torch", "no-such-package"))
+    assert key.versions == f"torch {version('torch')}"
+    assert key.device == "a GPU"
+    assert EngineKey.of(tmp_path, "int8").device == processor()
 
 
 def test_a_failed_build_leaves_nothing_behind(store):
