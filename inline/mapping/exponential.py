@@ -20,6 +20,7 @@ from torch import Tensor
 
 _STEPS: Final = 24
 _SMALL_STEP: Final = 1e-3
+_INDICES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,21 @@ class RateGrid:
             decay = decay - decay.mean(dim=1, keepdim=True)
         unit: Tensor = decay / decay.norm(dim=1, keepdim=True)
         return unit.float()
+
+
+def strongest(along: Tensor) -> Tensor:
+    """Index of the largest magnitude in every column of ``along`` ``(rates, pixels)``, which is used up.
+
+    As ``along.abs().argmax(0)``, in a tenth of the time: positive floats are ordered like their bits, so the
+    index can ride in the lowest five of them through a plain maximum. At most 32 rates; of values that differ
+    by less than 4e-6 of themselves the first counts.
+    """
+    if len(along) > _INDICES:
+        raise ValueError(f"{len(along)} rates; at most {_INDICES} have room in the lowest bits")
+    bits = along.abs_().view(torch.int32)
+    from_last = _INDICES - 1 - torch.arange(len(along), dtype=torch.int32, device=along.device)
+    marked = bits.bitwise_and_(-_INDICES).bitwise_or_(from_last[:, None])
+    return (_INDICES - 1 - marked.amax(dim=0).bitwise_and_(_INDICES - 1)).long()
 
 
 def climb(
@@ -71,13 +87,13 @@ def climb(
         newton = x - slope / bend
         trusted = (bend < 0) & (newton >= low) & (newton <= high)
         new = torch.where(trusted, newton, 0.5 * (low + high))
-        result[climbing] = new
+        result.index_copy_(0, climbing, new)
         # Newton's error after a step is of the order of the step squared: pixels that hardly move are done.
         moving = ((new - x).abs() > _SMALL_STEP).nonzero()[:, 0]
         if len(moving) == 0:
             break
         climbing, x, low, high = climbing[moving], new[moving], low[moving], high[moving]
-        signal = signal[:, moving]
+        signal = signal.index_select(1, moving)
     inside = (result > log_rates[0]) & (result < log_rates[-1])
     return result.exp(), inside
 

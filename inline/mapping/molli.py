@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inline.mapping.exponential import RateGrid, climb
+from inline.mapping.exponential import RateGrid, climb, strongest
 from inline.mapping.parametric_map import ParametricMap
 
 SHORTEST_MS: Final = 20.0
 LONGEST_MS: Final = 8000.0
 _GRID: Final = 28
-_BLOCK: Final = 8192
+_BLOCK: Final = 16384
 _RIVAL: Final = 0.02
 """In units of the largest signal squared."""
 
@@ -55,7 +55,7 @@ def fit_molli(magnitude: Tensor, times_ms: Tensor) -> MolliFit:
     """Fit every pixel of a MOLLI series to its least-squares optimum over A, B, T1* and polarity.
 
     The model rises with time, so the sign of the signal changes at most once: of n images the first k are
-    negative, k = 0 to n, and each k is a candidate.
+    negative, k = 0 to n, and each k is a candidate (0 and n fit alike, with A and B of opposite signs).
 
     Args:
         magnitude: images ``(n, ...)``, n at least 4, in any order.
@@ -72,7 +72,7 @@ def fit_molli(magnitude: Tensor, times_ms: Tensor) -> MolliFit:
     flat = magnitude.reshape(n, -1)[order].float()
     grid = RateGrid.between(LONGEST_MS, SHORTEST_MS, _GRID, flat.device)
     directions = grid.directions(times, offset=True)
-    signs = 1.0 - 2.0 * torch.ones(n + 1, n, device=flat.device).tril(-1)
+    signs = 1.0 - 2.0 * torch.ones(n, n, device=flat.device).tril(-1)
     blocks = [_fit_block(block, times, grid, directions, signs) for block in torch.split(flat, _BLOCK, dim=1)]
     return MolliFit(*(torch.cat(parts).view(magnitude.shape[1:]) for parts in zip(*blocks, strict=True)))
 
@@ -88,33 +88,40 @@ def _fit_block(
     y = torch.where(usable, magnitude.abs() / scale, 0.0)
 
     # Explained signal of every polarity and rate; the offset's part of it depends on the polarity alone.
-    by_offset = (signs @ y).square() / n
-    weights = (signs[:, None] * directions).view(-1, n)
-    along = (weights @ y).view(len(signs), -1, pixels)
-    by_decay = along.square().amax(dim=1)
-    explained, polarity = (by_offset + by_decay).topk(2, dim=0)
+    # From one polarity to the next a single image changes sign.
+    along = directions @ y
+    by_decay = []
+    for k in range(n):
+        if k > 0:
+            along.addcmul_(directions[:, k - 1 : k], y[k - 1], value=-2.0)
+        by_decay.append(torch.maximum(along.amax(dim=0), -along.amin(dim=0)))
+    explained = (signs @ y).square() / n + torch.stack(by_decay).square()
+    most, negative = explained.max(dim=0)
+    second, other = explained.scatter_(0, negative[None], -1.0).max(dim=0)
 
     # The grid undershoots each peak a little, so a polarity almost as good may be the better one at the top.
-    rival = (explained[0] - explained[1] < _RIVAL).nonzero()[:, 0]
-    pixel = torch.cat([torch.arange(pixels, device=y.device), rival])
-    negative = torch.cat([polarity[0], polarity[1, rival]])
-    signal = signs[negative].T * y[:, pixel]
-    mean = signal.mean(0)
-    start = along[negative, :, pixel].abs().argmax(dim=1)
-    rate, inside = climb(signal - mean, times, start, grid, offset=True)
+    rival = (most - second < _RIVAL).nonzero()[:, 0]
+    negative = torch.cat([negative, other[rival]])
+    signal = torch.cat([y, y.index_select(1, rival)], dim=1)
+    signal = torch.where(torch.arange(n, device=y.device)[:, None] < negative, -signal, signal)
+    rate, inside = climb(signal - signal.mean(0), times, strongest(directions @ signal), grid, offset=True)
     decay = torch.exp(-rate * times[:, None])
     centred = decay - decay.mean(0)
     slope = (centred * signal).sum(0) / centred.square().sum(0)
-    squares = (signal - mean - slope * centred).square().sum(0)
+    squares = (signal - signal.mean(0) - slope * centred).square().sum(0)
 
     better = (squares[pixels:] < squares[rival]).nonzero()[:, 0]
-    chosen = torch.arange(pixels, device=y.device)
-    chosen[rival[better]] = pixels + better
-    signal, decay, centred = signal[:, chosen], decay[:, chosen], centred[:, chosen]
-    rate, inside, slope, squares = rate[chosen], inside[chosen], slope[chosen], squares[chosen]
+    for values in (negative, signal, rate, inside, decay, centred, slope, squares):
+        values.index_copy_(-1, rival[better], values.index_select(-1, pixels + better))
+    negative, signal, rate, inside, decay, centred, slope, squares = (
+        values[..., :pixels] for values in (negative, signal, rate, inside, decay, centred, slope, squares)
+    )
 
     b = -slope
     a = signal.mean(0) + b * decay.mean(0)
+    # All images negative is all images positive mirrored: the asymptote's sign says which of them it is.
+    mirrored = (negative == 0) & (a < 0)
+    a, b, negative = torch.where(mirrored, -a, a), torch.where(mirrored, -b, b), negative + n * mirrored
     apparent = 1.0 / rate
     failed = ~(usable & inside & (a > 1e-6) & (b > a))
     t1 = apparent * (b / a - 1.0)
@@ -132,7 +139,7 @@ def _fit_block(
         kept(apparent),
         kept(a * scale),
         kept(b * scale),
-        negative[chosen],
+        negative,
         kept(r_squared),
         failed,
     )

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inline.mapping.exponential import RateGrid, climb
+from inline.mapping.exponential import RateGrid, climb, strongest
 from inline.mapping.parametric_map import ParametricMap
 
 SHORTEST_MS: Final = 1.0
@@ -70,13 +70,13 @@ def _fit_block(magnitude: Tensor, times: Tensor, grid: RateGrid, directions: Ten
     usable &= scale > 0
     y = torch.where(usable, magnitude.abs() / scale, 0.0)
 
-    rate, inside = climb(y, times, (directions @ y).square().argmax(0), grid, offset=False)
+    rate, inside = climb(y, times, strongest(directions @ y), grid, offset=False)
     decay = torch.exp(-rate * times[:, None])
     norm = decay.square().sum(0).sqrt()
     c = (decay * y).sum(0) / norm.square()
     squares = (y - c * decay).square().sum(0)
     t2 = 1.0 / rate
-    failed = ~(usable & inside & (c > 0) & t2.isfinite())
+    failed = ~(usable & inside & (c > 0) & c.isfinite() & t2.isfinite())
 
     # The column of T2 in the Jacobian, less its part along the exponential, as in the T1 fit.
     second = decay * times[:, None] / t2

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.optimize import curve_fit
 
 from bench.simulated_pixels import molli_pixels, molli_times, scipy_t1, scipy_t2, t2_pixels
+from inline.mapping.exponential import strongest
 from inline.mapping.molli import fit_molli, molli_map
 from inline.mapping.t2prep import fit_t2prep, t2_map
 
@@ -139,6 +140,34 @@ def test_nothing_but_finite_numbers_comes_out(images: np.ndarray) -> None:
             assert (fit.values_ms[fit.failed] == 0.0).all()
             assert (fit.values_ms[~fit.failed] > 0.0).all()
             assert fit.failed[~np.isfinite(images).all(axis=0)].all()
+
+
+def test_the_strongest_of_each_column_is_numpys() -> None:
+    along = np.random.default_rng(0).normal(size=(32, 5000)).astype(np.float32)
+    along[7, :100] = along[3, :100] = 99.0  # of equals, the first
+    expected = np.abs(along).argmax(axis=0)
+    assert (strongest(torch.from_numpy(along.copy())).numpy() == expected).mean() > 0.999
+    assert (strongest(torch.from_numpy(along.copy())).numpy()[:100] == 3).all()
+    with pytest.raises(ValueError, match="at most 32"):
+        strongest(torch.ones(33, 1))
+
+
+def test_signal_that_is_negative_in_every_image_is_restored() -> None:
+    times = np.array([100.0, 180.0, 260.0, 1000.0, 1100.0, 1200.0])
+    t1 = np.linspace(2500.0, 4000.0, 200)
+    clean = 1.0 - 1.95 * np.exp(-times[:, None] * 0.95 / t1)
+    assert (clean < 0).all()
+    fit = fit_molli(torch.from_numpy(np.abs(clean)), torch.from_numpy(times))
+    assert not fit.failed.any()
+    assert (fit.negative == 6).all()
+    np.testing.assert_allclose(fit.t1.numpy(), t1, rtol=0.05)  # from less than half of the curve
+
+
+def test_a_decay_that_is_over_before_the_second_image_fails() -> None:
+    images = np.array([1.0, 0.0, 0.0, 0.0], np.float32)[:, None, None]
+    fit = t2_map(images, np.array([100.0, 1400.0, 2700.0, 4000.0]))
+    assert np.isfinite(fit.r_squared).all()
+    assert fit.failed.all() or fit.values_ms.min() > 0.0
 
 
 def test_pixels_without_a_decay_fail() -> None:
