@@ -15,8 +15,8 @@ import numpy as np
 import openvino
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
+from model.engines.probabilities import Probabilities
 from model.frame import FRAME_PIXELS
 from model.unet import UNet
 
@@ -34,21 +34,9 @@ class Precision(StrEnum):
     INT8 = "int8"
 
 
-class _Probabilities(nn.Module):
-    """The network with the softmax behind it, so that the compiler may fuse both."""
-
-    def __init__(self, network: UNet) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Class probabilities ``(n, 3, h, w)`` of prepared images ``(n, 1, h, w)``."""
-        return torch.softmax(self.network(images), dim=1)
-
-
 def convert(network: UNet) -> Any:
     """The network with its softmax as an OpenVINO model for images ``(n, 1, 224, 224)``, any n."""
-    module = _Probabilities(network).eval()
+    module = Probabilities(network).eval()
     with torch.inference_mode():
         # Left to itself, convert_model traces twice to compare: ten seconds for what tests do once.
         example = torch.zeros(1, 1, _TRACED_PIXELS, _TRACED_PIXELS)

@@ -2,21 +2,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import torch
 
 from model.engines.openvino_engine import OpenVinoEngine, Precision, convert
 from model.engines.torch_engine import TorchEngine
-from model.unet import UNet
-
-
-@pytest.fixture(scope="module")
-def network():
-    torch.manual_seed(1)
-    network = UNet().eval()
-    # Scores of random weights are far apart; probabilities of trained ones are not all 0 or 1.
-    with torch.inference_mode():
-        network.head.weight.mul_(0.05)
-    return network
 
 
 @pytest.fixture(scope="module")

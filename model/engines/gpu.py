@@ -1,0 +1,94 @@
+"""What the engines on an NVIDIA GPU share: finding it, and the way of the slices there and back."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.frame import FRAME_PIXELS
+from model.unet import CLASSES
+
+LARGEST_BATCH: Final = 32
+"""Slices that go to the GPU at a time; larger batches are split."""
+_DRIVER: Final = Path("/proc/driver/nvidia/version")
+
+
+def gpu_present() -> bool:
+    """Whether there is an NVIDIA GPU, one that this torch cannot use included."""
+    return _DRIVER.exists() or torch.cuda.is_available()
+
+
+def require_gpu() -> torch.device:
+    """The GPU that engines run on.
+
+    Raises:
+        RuntimeError: there is none, or this torch cannot use it; says which.
+    """
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    if not gpu_present():
+        raise RuntimeError("no NVIDIA GPU here")
+    if torch.version.cuda is None:
+        raise RuntimeError(f"there is a GPU, but torch {torch.__version__} is a build without CUDA")
+    raise RuntimeError(
+        f"there is a GPU, but torch {torch.__version__} (CUDA {torch.version.cuda}) cannot use it; "
+        "the driver may be too old"
+    )
+
+
+def describe_gpu(device: torch.device) -> str:
+    """Model name and compute capability, which compiled networks depend on."""
+    major, minor = torch.cuda.get_device_capability(device)
+    return f"{torch.cuda.get_device_name(device)}, compute capability {major}.{minor}"
+
+
+class GpuEngine(ABC):
+    """Takes slices through pinned memory to the GPU and their probabilities back, on a stream of its own."""
+
+    name: str
+
+    def __init__(self, device: torch.device) -> None:
+        """Set aside the pinned memory.
+
+        Args:
+            device: of :func:`require_gpu`.
+        """
+        self.device = device
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._staged = _pinned(LARGEST_BATCH, 1, FRAME_PIXELS, FRAME_PIXELS)
+        self._lock = threading.Lock()
+
+    def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See :meth:`model.engines.base.Engine.infer`."""
+        batch = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))[:, None]
+        # Pinned memory that is no longer referred to is used again by torch, so a new piece costs nothing,
+        # and the caller may keep the answer.
+        answers = _pinned(len(batch), CLASSES, FRAME_PIXELS, FRAME_PIXELS)
+        with self._lock, torch.inference_mode(), torch.cuda.stream(self._stream):
+            for start in range(0, len(batch), LARGEST_BATCH):
+                part = batch[start : start + LARGEST_BATCH]
+                staged = self._staged[: len(part)]
+                staged.copy_(part)
+                answers[start : start + len(part)].copy_(self._compute(staged), non_blocking=True)
+                self._stream.synchronize()  # before the next part is staged
+        probabilities: NDArray[np.float32] = answers.numpy()
+        return probabilities
+
+    @abstractmethod
+    def _compute(self, images: Tensor) -> Tensor:
+        """Probabilities ``(n, 3, 224, 224)`` on the GPU of images ``(n, 1, 224, 224)`` in pinned memory.
+
+        Called on the engine's stream, with at most 32 images; what it returns is copied before it is called
+        again.
+        """
+
+
+def _pinned(*shape: int) -> Tensor:
+    return torch.empty(shape, pin_memory=True)
