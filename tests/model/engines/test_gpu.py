@@ -1,0 +1,74 @@
+"""The way of the slices there and back, with the CPU as the GPU; the engines themselves where one is."""
+
+import numpy as np
+import pytest
+import torch
+
+from model.engines import gpu
+from model.engines.cuda_engine import CudaEngine, batch_size
+from model.engines.torch_engine import TorchEngine
+from model.engines.trial import try_out
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU that torch can use")
+
+
+class Echo(gpu.GpuEngine):
+    """Answers with the image, its negative and zero."""
+
+    name = "echo"
+
+    def __init__(self):
+        super().__init__(torch.device("cpu"))
+        self.batches = []
+
+    def _compute(self, images):
+        self.batches.append(len(images))
+        return torch.cat([images, -images, 0 * images], dim=1)
+
+
+@pytest.mark.parametrize(("count", "batches"), [(1, [1]), (32, [32]), (70, [32, 32, 6]), (0, [])])
+def test_slices_keep_their_order_and_large_batches_are_split(cpu_for_gpu, count, batches):
+    engine = Echo()
+    images = np.random.default_rng(1).normal(size=(count, 224, 224)).astype(np.float32)
+    answers = engine.infer(images)
+    assert engine.batches == batches
+    assert answers.shape == (count, 3, 224, 224)
+    assert np.array_equal(answers, np.stack([images, -images, 0 * images], axis=1))
+
+
+def test_an_answer_is_the_callers(cpu_for_gpu):
+    engine = Echo()
+    first = engine.infer(np.ones((1, 224, 224), np.float32))
+    engine.infer(np.zeros((1, 224, 224), np.float32))
+    assert first[0, 0].min() == 1.0
+
+
+def test_a_batch_goes_into_the_next_recorded_size():
+    assert [batch_size(count) for count in (1, 2, 3, 5, 8, 9, 17, 32)] == [1, 2, 4, 8, 8, 16, 32, 32]
+
+
+def test_why_there_is_no_gpu_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(gpu, "_DRIVER", tmp_path / "none")
+    with pytest.raises(RuntimeError, match="no NVIDIA GPU here"):
+        gpu.require_gpu()
+    assert not gpu.gpu_present()
+    monkeypatch.setattr(gpu, "_DRIVER", tmp_path)
+    assert gpu.gpu_present()
+    monkeypatch.setattr(torch.version, "cuda", None)
+    with pytest.raises(RuntimeError, match="build without CUDA"):
+        gpu.require_gpu()
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    with pytest.raises(RuntimeError, match="driver may be too old"):
+        gpu.require_gpu()
+
+
+@needs_gpu
+def test_cuda_answers_as_float32_does(network):
+    engine = CudaEngine(network)
+    try_out(engine, network)
+    images = np.random.default_rng(1).normal(size=(37, 224, 224)).astype(np.float32)
+    together = engine.infer(images)
+    assert together.shape == (37, 3, 224, 224)
+    assert np.abs(together[-1] - engine.infer(images[-1:])[0]).max() < 0.02
+    assert np.abs(together[:2] - TorchEngine(network).infer(images[:2])).mean() < 1e-3
