@@ -17,5 +17,6 @@ class Flag(StrEnum):
     ELONGATED = "elongated"
     NOT_NESTED = "not-nested"
     TOO_SMALL = "too-small"
+    REVIEW = "review"
     LATE = "late"
     PROCESSING_ERROR = "processing-error"

@@ -18,8 +18,9 @@ from inline.geometry import SliceGeometry
 from inline.mapping.molli import molli_map
 from inline.mapping.parametric_map import ParametricMap
 from inline.mapping.t2prep import t2_map
+from inline.quality import Reviewer
 from inline.regions import angular_reference, measure
-from inline.results import RegionValues, SliceResult
+from inline.results import Contours, RegionValues, SliceResult
 from inline.segmentation import place
 from inline.series import MapSeries, Quantity, Series
 from inline.settings import RegionSettings
@@ -37,9 +38,20 @@ _POOR_FIT: Final = 0.9
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Wall time of named stages, ms."""
+    """The budget of a slice, which goes with it through all stages, and what they took of it.
 
+    Attributes:
+        deadline: when its result is due, on the clock of :func:`time.monotonic`; never, where nobody waits.
+        times_ms: wall time of named stages, ms.
+    """
+
+    deadline: float = float("inf")
     times_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def late(self) -> bool:
+        """Whether the budget has ended."""
+        return time.monotonic() >= self.deadline
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -67,12 +79,20 @@ class Prepared:
 
 
 class Pipeline:
-    """Fit, network, contours, values. Holds no state between slices and may be used from several threads."""
+    """Fit, network, contours, values, confidence.
+
+    Holds no state between slices and may be used from several threads.
+    """
 
     def __init__(
-        self, engine: Engine, regions: RegionSettings | None = None, steps: ContourSteps | None = None
+        self,
+        engine: Engine,
+        regions: RegionSettings | None = None,
+        steps: ContourSteps | None = None,
+        reviewer: Reviewer | None = None,
     ) -> None:
         self.engine = engine
+        self._reviewer = reviewer or Reviewer()
         self._regions = regions or RegionSettings()
         self._steps = steps or ContourSteps()
 
@@ -114,7 +134,7 @@ class Pipeline:
         probabilities: NDArray[np.float32],
         watch: Stopwatch,
     ) -> SliceResult:
-        """Last stage: contours and values from the network's answer ``(3, 224, 224)``."""
+        """Last stage: contours, values and confidence from the network's answer ``(3, 224, 224)``."""
         series, geometry, parametric = assembled.series, assembled.geometry, prepared.parametric
         assert series is not None
         assert geometry is not None
@@ -138,6 +158,12 @@ class Pipeline:
                 regions = measure(parametric, contours, level, reference, inset=self._regions.inset)
                 if _poor(parametric, labels, scanner_made=isinstance(series, MapSeries)):
                     flags.append(Flag.POOR_FIT)
+        with watch.stage("quality"):
+            confidence = self._reviewer.confidence(
+                probabilities, prepared.picture, _in_frame(contours, prepared.frame)
+            )
+            if confidence is not None and confidence < self._reviewer.review_below:
+                flags.append(Flag.REVIEW)
         return SliceResult(
             identity=assembled.identity,
             quantity=assembled.quantity,
@@ -150,6 +176,8 @@ class Pipeline:
             level=level,
             level_source=level_source,
             angular_reference=reference.source if reference else "none",
+            confidence=confidence,
+            confidence_source=self._reviewer.source,
             flags=tuple(flags),
             times_ms=watch.times_ms,
         )
@@ -206,6 +234,12 @@ def failed(
         times_ms=times_ms or {},
         error=error,
     )
+
+
+def _in_frame(contours: Contours | None, frame: Frame) -> Contours | None:
+    if contours is None:
+        return None
+    return Contours(endo=frame.to_frame_points(contours.endo), epi=frame.to_frame_points(contours.epi))
 
 
 def _poor(parametric: ParametricMap, labels: NDArray[np.uint8], *, scanner_made: bool) -> bool:

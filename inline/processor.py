@@ -12,7 +12,6 @@ import itertools
 import logging
 import threading
 import time
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
@@ -31,6 +30,8 @@ _log = logging.getLogger(__name__)
 _LARGEST_BATCH: Final = 8
 _HANGING: Final = 4.0
 """Budgets that the network may take for a batch before its engine is given up."""
+_PATIENCE_S: Final = 5.0
+"""What it may take at least: a short budget alone says nothing against an engine."""
 
 
 class Done(Protocol):
@@ -47,8 +48,7 @@ class Done(Protocol):
 class _Job:
     assembled: Assembled
     done: Done
-    deadline: float
-    watch: Stopwatch = field(default_factory=Stopwatch)
+    watch: Stopwatch
     prepared: Prepared | None = None
     queued: float = 0.0
     handed_over: bool = False
@@ -62,18 +62,27 @@ class Processor:
         misses: slices that were not ready when their budget ended.
     """
 
-    def __init__(self, pipeline: Pipeline, workers: int = 2, budget_ms: float = 2000.0) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        workers: int = 2,
+        budget_ms: float = 2000.0,
+        *,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
         """Start the threads.
 
         Args:
             pipeline: what is done to a slice.
             workers: threads for fits and contours.
             budget_ms: time from a slice's last image to its result.
+            patience_s: an engine is not given up before a batch has taken so long and four budgets.
         """
         self._pipeline = pipeline
         self._budget = budget_ms / 1000.0
+        self._hanging = max(_HANGING * self._budget, patience_s)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="slice")
-        self._waiting: deque[_Job] = deque()
+        self._waiting: list[_Job] = []
         self._running: list[_Job] = []
         self._running_since = 0.0
         self._generation = 0
@@ -91,10 +100,10 @@ class Processor:
         """Work on a slice when its turn comes; ``done`` is called from another thread."""
         # The budget runs from the last image; a series that ended by patience has spent it waiting for more.
         start = max(assembled.arrived, time.monotonic() - 0.5 * self._budget)
-        job = _Job(assembled, done, start + self._budget)
+        job = _Job(assembled, done, Stopwatch(deadline=start + self._budget))
         with self._changed:
             self._open += 1
-            heapq.heappush(self._due, (job.deadline, next(self._number), job))
+            heapq.heappush(self._due, (job.watch.deadline, next(self._number), job))
             self._changed.notify_all()
         self._pool.submit(self._fit, job)
 
@@ -105,6 +114,8 @@ class Processor:
             self._closed = True
             self._changed.notify_all()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        if self.misses:
+            _log.warning("%d slices missed their budget of %.0f ms", self.misses, self._budget * 1000.0)
 
     def _fit(self, job: _Job) -> None:
         if job.assembled.series is None:
@@ -120,14 +131,20 @@ class Processor:
             self._waiting.append(job)
             self._changed.notify_all()
 
-    def _start_network(self) -> None:
+    def _start_network(self, given_up: list[_Job] | None = None) -> None:
+        """Start a thread for the network, in place of one that hangs with some slices."""
         self._generation += 1
         threading.Thread(
-            target=self._network, args=(self._generation,), name=f"network {self._generation}", daemon=True
+            target=self._network,
+            args=(self._generation, given_up),
+            name=f"network {self._generation}",
+            daemon=True,
         ).start()
 
-    def _network(self, generation: int) -> None:
+    def _network(self, generation: int, given_up: list[_Job] | None = None) -> None:
         """Run batches until closed, or until another thread has taken over from this one."""
+        if given_up is not None:
+            self._replace_engine(given_up)
         while True:
             with self._changed:
                 self._changed.wait_for(
@@ -135,7 +152,7 @@ class Processor:
                 )
                 if generation != self._generation or (self._closed and not self._waiting):
                     return
-                jobs = [self._waiting.popleft() for _ in range(min(len(self._waiting), _LARGEST_BATCH))]
+                jobs = self._next_batch()
                 self._running, self._running_since = jobs, time.monotonic()
             start = time.perf_counter()
             pictures = np.stack([job.prepared.picture for job in jobs if job.prepared is not None])
@@ -159,6 +176,15 @@ class Processor:
                 else:
                     self._pool.submit(self._conclude, job, answer[number])
 
+    def _next_batch(self) -> list[_Job]:
+        """The slices that wait, those first whose budget ends next; what is late already comes last.
+
+        The lock is held.
+        """
+        self._waiting.sort(key=lambda job: (job.watch.late, job.watch.deadline))
+        jobs, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
+        return jobs
+
     def _conclude(self, job: _Job, probabilities: NDArray[np.float32]) -> None:
         assert job.prepared is not None
         try:
@@ -173,11 +199,12 @@ class Processor:
         return failed(job.assembled, message, Flag.PROCESSING_ERROR, parametric, dict(job.watch.times_ms))
 
     def _finish(self, job: _Job, result: SliceResult) -> None:
+        # Held until it is handed over: what was ready in time comes before the latecomer, never after it.
         with job.lock:
             latecomer, job.handed_over = job.handed_over, True
-        if latecomer:
-            result = replace(result, flags=(*result.flags, Flag.LATE))
-        self._hand_over(job, result, latecomer=latecomer)
+            if latecomer:
+                result = replace(result, flags=(*result.flags, Flag.LATE))
+            self._hand_over(job, result, latecomer=latecomer)
         with self._changed:
             self._open -= 1
             self._changed.notify_all()
@@ -204,30 +231,36 @@ class Processor:
                 late: list[_Job] = []
                 while self._due and self._due[0][0] <= now:
                     late.append(heapq.heappop(self._due)[2])
-                hanging = bool(self._running) and now - self._running_since > _HANGING * self._budget
+                hanging = bool(self._running) and now - self._running_since > self._hanging
                 if hanging:
-                    self._replace_network()
+                    jobs, self._running = self._running, []
+                    self._start_network(jobs)
             for job in late:
                 self._hand_over_late(job)
 
     def _hand_over_late(self, job: _Job) -> None:
         """What is ready of a slice whose budget has ended; from the timer's thread: the pool may be busy."""
-        with job.lock:
+        if not job.lock.acquire(blocking=False):
+            return  # its result is being handed over at this moment
+        try:
             if job.handed_over:
                 return
             job.handed_over = True
-        self.misses += 1
-        _log.warning("slice %d missed its budget", job.assembled.identity.slice_index)
-        parametric = job.prepared.parametric if job.prepared else None
-        error = f"not ready within {self._budget * 1000.0:.0f} ms"
-        result = failed(job.assembled, error, Flag.LATE, parametric, dict(job.watch.times_ms))
-        self._hand_over(job, result, latecomer=False)
+            self.misses += 1
+            _log.warning("slice %d missed its budget", job.assembled.identity.slice_index)
+            parametric = job.prepared.parametric if job.prepared else None
+            error = f"not ready within {self._budget * 1000.0:.0f} ms"
+            result = failed(job.assembled, error, Flag.LATE, parametric, dict(job.watch.times_ms))
+            self._hand_over(job, result, latecomer=False)
+        finally:
+            job.lock.release()
 
-    def _replace_network(self) -> None:
-        """Give up the engine that hangs; its slices go to the next one, if there is one. The lock is held."""
+    def _replace_engine(self, jobs: list[_Job]) -> None:
+        """Give up the engine that hangs; its slices go to the next one, if there is one.
+
+        From the network's own thread and without the lock: the next engine may take seconds to load.
+        """
         engine: Any = self._pipeline.engine
-        jobs, self._running = self._running, []
-        self._start_network()
         try:
             if not isinstance(engine, EngineChain):
                 raise NoEngineError("the engine hangs and there is no other")
@@ -236,4 +269,5 @@ class Processor:
             for job in jobs:
                 self._pool.submit(self._finish, job, self._broken(job, error))
         else:
-            self._waiting.extendleft(reversed(jobs))
+            with self._changed:
+                self._waiting += jobs

@@ -18,6 +18,7 @@ def results_table(records: list[dict[str, Any]], truth: dict[tuple[str, int], fl
     table.add_column("slice", no_wrap=True)
     for column in ("median [IQR] ms", "septum", *(("tissue",) if truth else ())):
         table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("conf.", justify="right", no_wrap=True)
     table.add_column("fit/net/rest ms", justify="right", no_wrap=True)
     table.add_column("flags")
     for record in records:
@@ -31,8 +32,10 @@ def results_table(records: list[dict[str, Any]], truth: dict[tuple[str, int], fl
         ]
         if truth:
             row.append(_number(known))
+        confidence = record.get("confidence")
+        row.append("-" if confidence is None else f"{confidence:.2f}")
         times = record["times_ms"]
-        rest = times.get("contours", 0.0) + times.get("regions", 0.0)
+        rest = sum(times.get(stage, 0.0) for stage in ("contours", "regions", "quality"))
         row.append(f"{times.get('fit', 0.0):.0f}/{times.get('network', 0.0):.0f}/{rest:.0f}")
         row.append(", ".join(record["flags"]) or record["error"] or "-")
         table.add_row(*row)

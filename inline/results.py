@@ -62,8 +62,10 @@ class SliceResult:
         regions: ``global`` first, then ``septum`` and the AHA segments; empty without contours.
         level: slice level, and ``level_source`` how it is known.
         angular_reference: how the AHA segments' angle was set.
+        confidence: Dice coefficient that is to be expected of the labels, 0 to 1; 0 without contours, None
+            where nothing is known. ``confidence_source`` says where it comes from, or why there is none.
         flags: reason codes.
-        times_ms: wall time of each stage (``fit``, ``network``, ``contours``, ``regions``), ms.
+        times_ms: wall time of each stage (``fit``, ``network``, ``contours``, ...), ms.
         error: message of the error that kept the slice from being processed, or empty.
     """
 
@@ -78,6 +80,8 @@ class SliceResult:
     level: SliceLevel | None = None
     level_source: str = ""
     angular_reference: str = ""
+    confidence: float | None = None
+    confidence_source: str = ""
     flags: tuple[Flag, ...] = ()
     times_ms: Mapping[str, float] = field(default_factory=dict)
     error: str = ""

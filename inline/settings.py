@@ -98,6 +98,7 @@ class Settings(_Frozen):
         engine: that runs the network; ``auto`` takes the best that loads.
         workers: threads for fits and contours.
         budget_ms: time from a slice's last image to its result; what is not ready then goes out unfinished.
+        review_below: slices whose expected Dice is lower are flagged for review (``docs/calibration.md``).
         weights: folder of weights; None for those that ship.
     """
 
@@ -108,6 +109,7 @@ class Settings(_Frozen):
     engine: EngineName = "auto"
     workers: int = Field(2, ge=1, le=64)
     budget_ms: float = Field(3000.0, gt=0)
+    review_below: float = Field(0.8, ge=0, le=1)
     weights: Path | None = None
 
 

@@ -133,5 +133,6 @@ def _values(result: SliceResult) -> dict[str, MetaValue]:
         "MYOSTREAM_REGIONS": [region.name for region in result.regions],
         "MYOSTREAM_MEDIAN_MS": [f"{region.median:.3f}" for region in result.regions],
         "MYOSTREAM_FLAGS": [flag.value for flag in result.flags],
+        **({} if result.confidence is None else {"MYOSTREAM_CONFIDENCE": f"{result.confidence:.4f}"}),
         "MYOSTREAM_RESULT": json.dumps(record(result), separators=(",", ":")),
     }

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from inline.results import RegionValues, SliceResult
 
-SCHEMA: Final = "myostream.slice/1"
+SCHEMA: Final = "myostream.slice/1.1"
+"""The topic's version, and behind the point how often fields were added to it."""
 
 
 def record(result: SliceResult) -> dict[str, Any]:
@@ -42,6 +43,8 @@ def record(result: SliceResult) -> dict[str, Any]:
         "level": result.level.value if result.level else None,
         "level_source": result.level_source,
         "angular_reference": result.angular_reference,
+        "confidence": None if result.confidence is None else round(result.confidence, 4),
+        "confidence_source": result.confidence_source,
         "flags": [flag.value for flag in result.flags],
         "error": result.error,
         "times_ms": {name: round(value, 3) for name, value in result.times_ms.items()},

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from calibration.gate import GateReport, hausdorff, run_gate
 from calibration.slices import MapSlice, calibration_batches, map_slices
@@ -32,7 +33,7 @@ class Discs:
         answers = []
         for radius in images:
             moved = np.roll(radius, round(self._shift), axis=1) - self._grow
-            cavity, heart = 1 / (1 + np.exp(moved - 15)), 1 / (1 + np.exp(moved - 24))
+            cavity, heart = expit(15 - moved), expit(24 - moved)
             if self._fail:
                 cavity, heart = 0 * cavity, 0 * heart
             answers.append(np.stack([1 - heart, cavity, heart - cavity]))
@@ -78,7 +79,10 @@ def test_a_report_survives_its_file():
 
 def test_distance_of_two_squares():
     square = np.array([[0.0, 0], [10, 0], [10, 10], [0, 10]])
-    assert hausdorff(square, [*square, 3.0, 0.0]) == pytest.approx(3.0)
+    dented = np.array([[0.0, 0], [5, 4], [10, 0], [10, 10], [0, 10]])
+    assert hausdorff(square, square) == 0.0
+    assert hausdorff(square, dented) == pytest.approx(4.0)
+    assert hausdorff(square, square + np.array([3.0, 0.0])) == pytest.approx(3.0)
 
 
 def test_slices_for_calibration_and_for_the_gate_are_others():

@@ -36,7 +36,7 @@ def test_values_are_those_of_the_fit_inside_the_contours(slices, examination, ri
     assert whole.regions[0].median == pytest.approx(np.median(whole.map.values_ms[good]))
     assert whole.regions[0].pixels == good.sum()
     assert simulated[0].t1_ms.shape == wall.shape
-    assert set(result.times_ms) == {"fit", "prepare", "network", "contours", "regions"}
+    assert set(result.times_ms) == {"fit", "prepare", "network", "contours", "regions", "quality"}
 
 
 def test_the_ring_lands_where_the_engine_saw_it(slices, ring_engine):
