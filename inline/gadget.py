@@ -6,10 +6,8 @@ Two ways in, both with the chain files of ``inline/chains``:
   ``python -m gadgetron PORT inline.gadget mapping``, and that package calls :func:`mapping`;
 - ``<connect port="9002"/>``: Gadgetron connects to a running ``myostream serve``.
 
-The messages are read and written by myostream's own protocol code, not by the ``gadgetron`` package: version
-1.4.1 cannot be imported without two packages that it does not require (pyFFTW, multimethod; the extra
-``gadgetron`` installs all three), and its writer of image arrays fails with numpy 2. Nothing here depends on
-it; ``python -m inline.gadget PORT`` does without.
+The messages are read and written by myostream's own protocol code, not by the ``gadgetron`` package, for the
+reasons in ``docs/gadgetron.md``; nothing here imports it, and ``python -m inline.gadget PORT`` does without.
 """
 
 from __future__ import annotations

@@ -124,3 +124,23 @@ def test_chains_name_what_exists(file):
         assert callable(getattr(gadget, execute.get("target")))
     else:
         assert connect.get("port") == "9002"
+
+
+def names(parent, kind):
+    return [(each.findtext("dll"), each.findtext("classname")) for each in parent.findall(f"{kind}s/{kind}")]
+
+
+@pytest.mark.parametrize("file", sorted(CHAINS.glob("*.xml")), ids=lambda file: file.name)
+def test_chains_are_what_gadgetrons_parser_takes(file):
+    """By ``Config.cpp``: version 2, known nodes in the stream, one action, images alone for the module."""
+    root = ElementTree.parse(file).getroot()
+    assert root.tag == "configuration"
+    assert root.findtext("version") == "2"
+    assert [node.tag for node in root.find("stream")] == ["external"]
+    for parent in (root, root.find("stream/external")):
+        assert names(parent, "reader") == [("gadgetron_core_readers", "ImageReader")]
+        assert names(parent, "writer") == [("gadgetron_core_writers", "ImageWriter")]
+    external = root.find("stream/external")
+    (action,) = (child for child in external if child.tag in ("execute", "connect"))
+    assert set(action.attrib) <= {"name", "type", "target", "address", "port"}
+    assert external.find("configuration/myostream").get("config") == "mapping"
