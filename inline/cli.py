@@ -31,6 +31,8 @@ app = typer.Typer(
 )
 app.add_typer(bench_app, name="bench")
 _console = Console()
+_UNHURRIED_MS = 600_000
+"""Budget of a slice where nobody waits for it: a replay as fast as possible."""
 
 EngineOption = Annotated[
     str | None,
@@ -50,10 +52,15 @@ def _told() -> Iterator[None]:
 
 
 def _log_to_stderr(verbose: bool) -> None:
-    handler = RichHandler(console=Console(stderr=True), show_path=False)
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO, format="%(message)s", handlers=[handler]
-    )
+    """Log in colour to a terminal; to a file or a journal, one line per event with its time and level."""
+    level = logging.DEBUG if verbose else logging.INFO
+    terminal = Console(stderr=True)
+    if terminal.is_terminal:
+        handler = RichHandler(console=terminal, show_path=False)
+        logging.basicConfig(level=level, format="%(message)s", handlers=[handler])
+    else:
+        form = "%(asctime)s %(levelname)s %(name)s %(message)s"
+        logging.basicConfig(level=level, format=form, datefmt="%Y-%m-%dT%H:%M:%S%z")
 
 
 @app.command()
@@ -63,9 +70,12 @@ def serve(
     zmq: Annotated[
         str | None, typer.Option(help="Publish results here, such as tcp://127.0.0.1:5560.")
     ] = None,
+    budget_ms: Annotated[
+        float | None, typer.Option(min=1, help="Time for a slice, from its last image to its result.")
+    ] = None,
     engine: EngineOption = None,
     settings_file: SettingsFile = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Serve MRD clients until SIGTERM or Ctrl-C, then finish what is in flight."""
     from inline.emit.publisher import Publisher
@@ -79,6 +89,8 @@ def serve(
         settings = load_settings(
             settings_file, engine=engine, server={"host": host, "port": port}, emit={"zmq": zmq}
         )
+        if budget_ms is not None:
+            settings = settings.model_copy(update={"budget_ms": budget_ms})
         running = make_engine(settings)
         publisher = Publisher(settings.emit.zmq) if settings.emit.zmq else None
         processor = Processor(Pipeline(running, settings.regions), settings.workers, settings.budget_ms)
@@ -149,9 +161,15 @@ def listen(
     count: Annotated[int | None, typer.Option(help="Stop after so many messages.")] = None,
 ) -> None:
     """Print the results that a server publishes on ZeroMQ."""
+    from zmq import ZMQError
+
     from inline.emit.publisher import decode, subscribe
 
-    socket = subscribe(address)
+    with _told():
+        try:
+            socket = subscribe(address)
+        except ZMQError as error:
+            raise MyostreamError(f"{address} is no address to subscribe to: {error}") from error
     seen = 0
     try:
         while count is None or seen < count:
@@ -339,8 +357,17 @@ def _replay(
         header, images = opened.header, list(opened.images())
     if not images:
         raise MyostreamError(f"{file} holds no images; raw data must be reconstructed first")
+    for written in (output, json_file):
+        if written is None:
+            continue
+        if written.resolve() == file.resolve():
+            raise MyostreamError(f"{file} would be overwritten; give another name for what comes back")
+        if not written.resolve().parent.is_dir():
+            raise MyostreamError(f"there is no folder {written.resolve().parent} to write {written.name} to")
     if address is None:
-        arguments = ["--settings", str(settings_file)] if settings_file else []
+        # Images that come all at once queue for minutes where those of a scanner come one by one.
+        arguments = [] if pace_speed else ["--budget-ms", str(_UNHURRIED_MS)]
+        arguments += ["--settings", str(settings_file)] if settings_file else []
         with started_server(arguments) as started:
             result = _exchange(started.address, header, images, config, pace_speed)
     else:

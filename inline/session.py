@@ -123,6 +123,8 @@ class Session:
             self._connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", whole, micros))
         if self._connection.family in (socket.AF_INET, socket.AF_INET6):
             self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        start = time.monotonic()
+        _log.info("%s connected", self._name)
         writer = threading.Thread(target=self._write, name=f"to {self._name}", daemon=True)
         writer.start()
         try:
@@ -142,12 +144,24 @@ class Session:
             writer.join(timeout=send_timeout + 5.0)
             if self._owned:
                 self._connection.close()
+            tally = self.tally
+            _log.info(
+                "%s closed: images=%d slices=%d results=%d late=%d skipped=%d seconds=%.1f",
+                self._name,
+                tally.images,
+                tally.slices,
+                tally.results,
+                tally.late,
+                tally.skipped,
+                time.monotonic() - start,
+            )
         return self.tally
 
     def _messages(self, received: bytes) -> Iterator[Message]:
         """Messages until the close; between them, series that wait too long are taken as they are."""
         decoder = Decoder()
         data = received
+        started, heard = bool(received), time.monotonic()
         while not decoder.closed:
             if data:
                 yield from decoder.receive(data)
@@ -162,11 +176,21 @@ class Session:
                     if not decoder.at_boundary:
                         raise ProtocolError("the connection ended in the middle of a message")
                     return
+                started, heard = True, time.monotonic()
             except (BlockingIOError, InterruptedError):
                 data = b""
+                # Between messages a scanner may be silent for as long as it likes; a peer that never began,
+                # or stopped in the middle of a message, would hold one of the connections for ever.
+                if not (started and decoder.at_boundary):
+                    self._check_silence(time.monotonic() - heard)
             if self._assembler is not None:
                 for assembled in self._assembler.expire(time.monotonic()):
                     self._submit(assembled)
+
+    def _check_silence(self, seconds: float) -> None:
+        limit = self._settings.server.stalled_s
+        if seconds > limit:
+            raise ProtocolError(f"the rest of a message did not come within {limit:g} s")
 
     def _take(self, message: Message) -> None:
         match message:
@@ -237,16 +261,22 @@ class Session:
                 self._configure(element.get("config", ""))
 
     def _configure_by_parameters(self, text: str) -> None:
-        """Take ``{"parameters": {"config": NAME}}``, as scanners send after the header; log other texts."""
+        """Take ``{"parameters": {"config": NAME, "customconfig": NAME}}``, as scanners send after the header.
+
+        ``customconfig``, where it is not empty, goes before ``config``. Other texts are logged.
+        """
         try:
             content = json.loads(text)
-        except ValueError:
-            _log.info("%s says: %s", self._name, text[:200])
+        except (ValueError, RecursionError):
+            _log.info("%s says: %r", self._name, text[:200])
             return
         parameters = content.get("parameters") if isinstance(content, dict) else None
-        name = parameters.get("config") if isinstance(parameters, dict) else None
-        if isinstance(name, str) and name:
-            self._configure(name)
+        if not isinstance(parameters, dict):
+            return
+        for name in (parameters.get("customconfig"), parameters.get("config")):
+            if isinstance(name, str) and name.strip():
+                self._configure(name)
+                return
 
     def _series(self) -> SeriesAssembler:
         if self._assembler is None:
@@ -270,6 +300,7 @@ class Session:
             return
         try:
             self.tally.late += Flag.LATE in result.flags
+            _log.info("%s result: %s", self._name, _summary(result))
             if result.error:
                 _log.warning("%s: slice %d: %s", self._name, result.identity.slice_index, result.error)
                 self._tell(f"myostream: slice {result.identity.slice_index}: {result.error}")
@@ -293,14 +324,6 @@ class Session:
             self._free.acquire()
         if self._owned:
             self._outbox.put_now(encode(Close()))
-        _log.info(
-            "%s: %d images, %d slices, %d results, %d late",
-            self._name,
-            self.tally.images,
-            self.tally.slices,
-            self.tally.results,
-            self.tally.late,
-        )
 
     def _write(self) -> None:
         try:
@@ -312,3 +335,14 @@ class Session:
             # Results still go to ZeroMQ; only this peer gets no more.
             _log.info("%s takes nothing more: %s", self._name, error)
             self._outbox.close(discard=True)
+
+
+def _summary(result: SliceResult) -> str:
+    """A result in one line of fields, for the log; nothing of the patient is in it."""
+    identity = result.identity
+    ring = result.regions[0] if result.regions else None
+    return (
+        f"series={identity.series_index} slice={identity.slice_index} quantity={result.quantity} "
+        f"median_ms={f'{ring.median:.1f}' if ring else '-'} flags={','.join(result.flags) or '-'} "
+        f"stages_ms={sum(result.times_ms.values()):.0f}"
+    )

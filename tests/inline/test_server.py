@@ -1,5 +1,7 @@
 """The whole chain over a real socket."""
 
+import json
+import re
 import socket
 import struct
 import subprocess
@@ -150,6 +152,33 @@ def test_parameters_after_the_header_choose_the_configuration(serving, examinati
     assert messages == [*images[:2], Close()]
 
 
+@pytest.mark.parametrize(
+    ("parameters", "passed_only"),
+    [
+        ({"config": "openrecon", "customconfig": "passthrough"}, True),
+        ({"config": "passthrough", "customconfig": ""}, True),
+        ({"config": "passthrough", "customconfig": "mapping"}, False),
+        ({"config": 7}, False),
+    ],
+)
+def test_a_custom_configuration_goes_before_the_configuration(parameters, passed_only, serving, examination):
+    _, header, images = examination
+    text = Text(json.dumps({"version": "1.1.0", "parameters": parameters}))
+    with serving() as server:
+        data = b"".join(map(encode, (ConfigFile("mapping"), Header(header), text, *images, Close())))
+        messages = talk(server.address, data)
+    assert (messages == [*images, Close()]) is passed_only
+    assert list(originals_of(messages)) == images
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{broken", "[1, 2]", '{"parameters": []}', "hello"])
+def test_a_text_that_is_no_parameters_changes_nothing(text, serving, examination):
+    _, header, images = examination
+    with serving() as server:
+        data = b"".join(map(encode, (ConfigFile("passthrough"), Header(header), Text(text), *images[:2])))
+        assert talk(server.address, data + encode(Close())) == [*images[:2], Close()]
+
+
 def test_gadgetron_xml_may_choose_it_too(serving, examination):
     _, header, images = examination
     xml = '<configuration><myostream config="passthrough"/></configuration>'
@@ -258,6 +287,128 @@ def test_a_client_that_reads_nothing_is_held_back_but_not_the_others(serving, ex
         assert sent < 100
         result = exchange(server.address, header, images)
         assert len(records(result.images)) == 4
+
+
+def test_a_client_that_stops_in_a_message_is_cut_off_and_told(serving, examination):
+    _, header, images = examination
+    with serving(server={"port": 0, "stalled_s": 0.5}) as server:
+        start = b"".join(map(encode, (ConfigFile("mapping"), Header(header), images[0])))
+        messages = talk(server.address, start + encode(images[1])[:-1], shut=False)
+    assert messages[0] == images[0]
+    assert "did not come within 0.5 s" in next(each.text for each in messages if isinstance(each, Text))
+    assert messages[-1] == Close()
+
+
+def test_a_client_that_never_says_a_word_is_cut_off(serving):
+    with serving(server={"port": 0, "stalled_s": 0.5}) as server:
+        assert talk(server.address, b"", shut=False) == [Close()]
+
+
+def test_a_client_may_be_silent_between_messages(serving, examination):
+    _, header, images = examination
+    with (
+        serving(server={"port": 0, "stalled_s": 0.3}) as server,
+        socket.create_connection(server.address, timeout=20) as patient,
+    ):
+        patient.sendall(encode(ConfigFile("mapping")) + encode(Header(header)))
+        time.sleep(1.2)
+        patient.sendall(b"".join(map(encode, (*images, Close()))))
+        decoder, received = Decoder(), []
+        while data := patient.recv(1 << 16):
+            received += decoder.receive(data)
+    assert received[-1] == Close()
+    assert len(records([message for message in received if isinstance(message, Image)])) == 4
+
+
+def test_a_client_that_reads_slowly_gets_everything(serving, examination):
+    _, header, images = examination
+    with (
+        serving(server={"port": 0, "queue_bytes": 1 << 20}) as server,
+        socket.create_connection(server.address, timeout=30) as slow,
+    ):
+        data = b"".join(map(encode, (ConfigFile("mapping"), Header(header), *images * 3, Close())))
+        threading.Thread(target=slow.sendall, args=(data,), daemon=True).start()
+        decoder, received = Decoder(), []
+        while data := slow.recv(1 << 14):
+            received += decoder.receive(data)
+            time.sleep(0.002)
+    assert received[-1] == Close()
+    assert list(originals_of(received)) == images * 3
+    assert len(records([message for message in received if isinstance(message, Image)])) == 4
+
+
+def test_twenty_clients_at_once_among_them_bad_ones(serving, examination):
+    """Sixteen are served at a time, the others wait their turn; those that misbehave hurt nobody."""
+    _, header, images = examination
+    results = {}
+    bad = [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\xff" * 5000,
+        encode(ConfigFile("mapping")) + b"\x03\x00\xff\xff\xff\xff",
+    ]
+
+    def client(number):
+        if number % 5 == 0:
+            results[number] = talk(server.address, bad[number // 5 % len(bad)], shut=False)
+            return
+        mine = [replace(image, header=replace(image.header, measurement_uid=number)) for image in images]
+        results[number] = exchange(server.address, header, mine).images
+
+    with serving() as server:
+        threads = [threading.Thread(target=client, args=(number,)) for number in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for number, result in results.items():
+        if number % 5 == 0:
+            assert result[-1] == Close()
+            continue
+        assert {image.header.measurement_uid for image in result} == {number}
+        assert len(originals(result)) == len(images)
+        assert len(records(result)) == 4
+    assert len(results) == 20
+
+
+def test_images_that_are_no_numbers_come_back_and_are_flagged(serving, examination):
+    _, header, images = examination
+    broken = [replace(each, data=b"\xff" * len(each.data)) for each in images[:8]]  # NaN in every pixel
+    with serving() as server:
+        result = exchange(server.address, header, broken + images[8:])
+    assert Counter(originals(result.images)) == Counter(broken + images[8:])
+    first = next(r for r, _ in records(result.images) if r["quantity"] == "T1" and r["slice_index"] == 0)
+    assert "non-finite-pixels" in first["flags"]
+    assert first["regions"][0]["median"] is None
+    assert len(records(result.images)) == 4
+
+
+def test_a_series_without_times_is_told_and_disturbs_nothing(serving, examination):
+    _, header, images = examination
+    nameless = [
+        Image.from_pixels(
+            each.pixels, replace(each.header, image_series_index=7), {"SequenceDescription": "T1map_MOLLI"}
+        )
+        for each in images[:8]
+    ]
+    bare = re.sub(r"<TI>[^<]*</TI>", "", header)
+    with serving() as server:
+        result = exchange(server.address, bare, nameless + images)
+    assert any("no inversion times for the 8 images" in text for text in result.texts)
+    assert Counter(originals(result.images)) == Counter(nameless + images)
+    assert len(records(result.images)) == 4
+
+
+def test_slices_and_series_may_interleave(serving, examination):
+    _, header, images = examination
+    mixed = [each for pair in zip(images[:11], images[11:], strict=True) for each in reversed(pair)]
+    with serving() as server:
+        straight = records(exchange(server.address, header, images).images)
+        shuffled = records(exchange(server.address, header, mixed).images)
+
+    def values(found):
+        return [(r["slice_index"], r["quantity"], r["contours"], r["regions"], r["flags"]) for r, _ in found]
+
+    assert values(shuffled) == values(straight)
 
 
 def test_a_stream_that_breaks_off_still_gives_its_complete_slices(serving, examination):
