@@ -19,7 +19,8 @@ from model.synthesis.generator import make_batch
 BATCH: Final = 8
 _CALIBRATION_SEED: Final = 7001
 _GATE_SEED: Final = 7002
-_MAPS: Final = Mix(molli_image=0.0, t2prep_image=0.0, random_contrast=0.0)
+MAPS: Final = Mix(molli_image=0.0, t2prep_image=0.0, random_contrast=0.0)
+"""Kinds of maps alone, none of the other pictures that the network learns from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def map_slices(count: int, seed: int = _GATE_SEED) -> Iterator[MapSlice]:
     """``count`` maps in ms with their prepared images: what the stream shows the network, no more."""
     generator = torch.Generator().manual_seed(seed)
     for done in range(0, count, BATCH):
-        batch = make_batch(BATCH, FRAME_PIXELS, generator, _MAPS, fits=PRODUCT_FITS)
+        batch = make_batch(BATCH, FRAME_PIXELS, generator, MAPS, fits=PRODUCT_FITS)
         for image, values, kind in zip(
             batch.images[: count - done].numpy(), batch.pictures.numpy(), batch.kinds.tolist(), strict=False
         ):

@@ -18,9 +18,9 @@ from inline.geometry import SliceGeometry
 from inline.mapping.molli import molli_map
 from inline.mapping.parametric_map import ParametricMap
 from inline.mapping.t2prep import t2_map
-from inline.quality import Reviewer
+from inline.quality import Reviewer, in_frame
 from inline.regions import angular_reference, measure
-from inline.results import Contours, RegionValues, SliceResult
+from inline.results import RegionValues, SliceResult
 from inline.segmentation import place
 from inline.series import MapSeries, Quantity, Series
 from inline.settings import RegionSettings
@@ -159,9 +159,8 @@ class Pipeline:
                 if _poor(parametric, labels, scanner_made=isinstance(series, MapSeries)):
                     flags.append(Flag.POOR_FIT)
         with watch.stage("quality"):
-            confidence = self._reviewer.confidence(
-                probabilities, prepared.picture, _in_frame(contours, prepared.frame)
-            )
+            seen = in_frame(contours, prepared.frame)
+            confidence = self._reviewer.confidence(probabilities, prepared.picture, seen)
             if confidence is not None and confidence < self._reviewer.review_below:
                 flags.append(Flag.REVIEW)
         return SliceResult(
@@ -234,12 +233,6 @@ def failed(
         times_ms=times_ms or {},
         error=error,
     )
-
-
-def _in_frame(contours: Contours | None, frame: Frame) -> Contours | None:
-    if contours is None:
-        return None
-    return Contours(endo=frame.to_frame_points(contours.endo), epi=frame.to_frame_points(contours.epi))
 
 
 def _poor(parametric: ParametricMap, labels: NDArray[np.uint8], *, scanner_made: bool) -> bool:

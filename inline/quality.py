@@ -21,6 +21,7 @@ from inline.contours import area, rasterise
 from inline.results import Contours
 from inline.settings import Settings
 from model.engines.store import weights_digest
+from model.frame import Frame
 from model.weights import DEFAULT
 
 FloatArray = NDArray[np.float64]
@@ -56,6 +57,8 @@ _AROUND: Final = 10
 _USUAL_AREA: Final = 1000.0
 """Inside the epicardial contour of a usual mid-ventricular slice, pixels of the frame."""
 _ANGLES: Final = 72
+FURTHEST: Final = 3.0
+"""Standard deviations from the mean within which a signal counts in full."""
 _NO_CALIBRATION: Final = "none (not calibrated)"
 
 
@@ -112,6 +115,13 @@ def signals(
         ],
         dtype=np.float64,
     )
+
+
+def in_frame(contours: Contours | None, frame: Frame) -> Contours | None:
+    """Contours in pixels of an image as the network's frame has them."""
+    if contours is None:
+        return None
+    return Contours(endo=frame.to_frame_points(contours.endo), epi=frame.to_frame_points(contours.epi))
 
 
 def _window(contours: Contours, shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -204,7 +214,7 @@ class Calibration:
         weights: SHA-256 of the weights that it was fitted for (:func:`model.engines.store.weights_digest`).
         centre: of each signal.
         scale: of each signal, above 0.
-        factors: of each signal after ``(signal - centre) / scale``.
+        factors: of each signal after ``(signal - centre) / scale``, which counts up to :data:`FURTHEST`.
         offset: added to the sum.
         scores: of the knots, increasing.
         dice: of the knots, never decreasing, 0 to 1.
@@ -220,7 +230,9 @@ class Calibration:
 
     def score(self, found: FloatArray) -> FloatArray:
         """The weighted sum for signals ``(..., len(SIGNALS))``; one less dimension."""
-        summed: FloatArray = (found - np.array(self.centre)) / np.array(self.scale) @ np.array(self.factors)
+        relative = (found - np.array(self.centre)) / np.array(self.scale)
+        # A signal far from all that was calibrated with says no more than one at the edge of it.
+        summed: FloatArray = np.clip(relative, -FURTHEST, FURTHEST) @ np.array(self.factors)
         return summed + self.offset
 
     def expected_dice(self, found: FloatArray) -> FloatArray:

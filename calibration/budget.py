@@ -1,0 +1,206 @@
+"""The latency budget of this host: what the stages of a slice take, alone and under load."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from calibration.host import describe_host
+from inline.assembly.assembler import Assembled, SeriesAssembler
+from inline.emit import mrd
+from inline.engines import make_engine
+from inline.errors import MyostreamError
+from inline.examination import header_xml, simulate_examination, to_images
+from inline.mrd.header import parse_header
+from inline.mrd.protocol import encode
+from inline.pipeline import Pipeline
+from inline.processor import Processor
+from inline.quality import Reviewer
+from inline.results import SliceResult
+from inline.settings import Settings
+
+SLICES: Final = 100
+CONNECTIONS: Final = 4
+MARGIN: Final = 0.5
+_UNLIMITED_MS: Final = 600_000.0
+_STEP_MS: Final = 50.0
+_HEARTS: Final = 4
+_WARMING: Final = 2
+_STAGES: Final = ("fit", "prepare", "wait", "network", "contours", "regions", "quality", "emit", "total")
+
+
+@dataclass(slots=True)
+class _Times:
+    """Milliseconds by stage, gathered from several threads."""
+
+    by_stage: dict[str, list[float]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, times_ms: dict[str, float]) -> None:
+        with self.lock:
+            for name, value in times_ms.items():
+                self.by_stage.setdefault(name, []).append(value)
+
+
+def simulated_slices(size: int = 256) -> list[Assembled]:
+    """Complete series of a simulated examination, MOLLI and T2-prep in turn, ``size`` x ``size`` pixels."""
+    hearts = simulate_examination(_HEARTS, seed=3, size=size)
+    assembler = SeriesAssembler(parse_header(header_xml(hearts)))
+    made = [ready for image in to_images(hearts) for ready in assembler.add(image, time.monotonic())]
+    return made + assembler.finish(early=False)
+
+
+def time_stages(
+    processor: Processor, slices: Sequence[Assembled], count: int, connections: int, settings: Settings
+) -> dict[str, list[float]]:
+    """Milliseconds of each stage of ``count`` slices.
+
+    Each connection hands in its next slice when it has the result of the one before, so as many slices as
+    connections are in work all the time. ``total`` runs from a slice's last image to its encoded results.
+
+    Args:
+        processor: with a budget that nothing misses.
+        slices: handed in one after the other, again and again.
+        count: how many to time.
+        connections: at once.
+        settings: what is emitted.
+    """
+    times = _Times()
+    turn = iter(range(count))
+    next_one = threading.Lock()
+    errors: list[str] = []
+
+    def connection() -> None:
+        while True:
+            with next_one:
+                number = next(turn, None)
+            if number is None or errors:
+                return
+            ready = threading.Event()
+            assembled = replace(slices[number % len(slices)], arrived=time.monotonic())
+
+            def done(
+                result: SliceResult,
+                *,
+                latecomer: bool,
+                assembled: Assembled = assembled,
+                ready: threading.Event = ready,
+            ) -> None:
+                start = time.monotonic()
+                for image in mrd.images(result, assembled.template, settings.emit):
+                    encode(image)
+                end = time.monotonic()
+                if result.error:
+                    errors.append(result.error)
+                emitted, total = (end - start) * 1000.0, (end - assembled.arrived) * 1000.0
+                times.add({**result.times_ms, "emit": emitted, "total": total})
+                ready.set()
+
+            processor.submit(assembled, done)
+            ready.wait()
+
+    threads = [threading.Thread(target=connection, daemon=True) for _ in range(connections)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise MyostreamError(f"a slice could not be processed: {errors[0]}")
+    return times.by_stage
+
+
+def proposed_ms(loaded_total: Sequence[float], margin: float) -> float:
+    """The 99th percentile and a margin above it, in full steps of 50 ms."""
+    p99 = float(np.quantile(np.array(loaded_total), 0.99, method="higher"))
+    return math.ceil(p99 * (1.0 + margin) / _STEP_MS) * _STEP_MS
+
+
+def measure(
+    settings: Settings, count: int = SLICES, connections: int = CONNECTIONS, margin: float = MARGIN
+) -> dict[str, Any]:
+    """Times of the stages, one slice at a time and under load, and the budget that they suggest.
+
+    Raises:
+        MyostreamError: no engine loads, or a slice could not be processed.
+    """
+    engine = make_engine(settings)
+    pipeline = Pipeline(engine, settings.regions, reviewer=Reviewer.of(settings))
+    processor = Processor(pipeline, settings.workers, _UNLIMITED_MS)
+    slices = simulated_slices()
+    try:
+        time_stages(processor, slices, _WARMING, 1, settings)
+        idle = time_stages(processor, slices, count, 1, settings)
+        loaded = time_stages(processor, slices, count, connections, settings)
+    finally:
+        processor.close()
+    return {
+        "host": describe_host(),
+        "engine": engine.name,
+        "workers": settings.workers,
+        "slices": count,
+        "connections": connections,
+        "idle_ms": {name: _summary(values) for name, values in idle.items()},
+        "loaded_ms": {name: _summary(values) for name, values in loaded.items()},
+        "margin": margin,
+        "proposed_ms": proposed_ms(loaded["total"], margin),
+    }
+
+
+def _summary(values: Sequence[float]) -> dict[str, float]:
+    p50, p99 = np.quantile(np.array(values), [0.5, 0.99], method="higher")
+    return {"p50": float(p50), "p99": float(p99), "max": float(max(values))}
+
+
+def settings_text(figures: dict[str, Any]) -> str:
+    """The proposed budget as a settings file, with what it was measured on."""
+    host = figures["host"]
+    return (
+        f"# myostream calibrate budget: {host['processor']}, {host['cores']} cores, {figures['engine']}, "
+        f"{figures['workers']} workers.\n"
+        f"# 99th percentile of {figures['slices']} slices, {figures['connections']} at once: "
+        f"{figures['loaded_ms']['total']['p99']:.0f} ms; {figures['margin']:.0%} above it:\n"
+        f"budget_ms = {figures['proposed_ms']:.0f}\n"
+    )
+
+
+def show(figures: dict[str, Any], json_file: Path | None, output: Path | None) -> None:
+    """Print the table and the proposal, and write what is asked for.
+
+    Raises:
+        MyostreamError: a file cannot be written, or the settings file is there already.
+    """
+    console = Console()
+    table = Table(title=f"Stages of a slice, ms, {figures['slices']} slices, engine {figures['engine']}")
+    table.add_column("", no_wrap=True)
+    for name in ("alone p50", "p99", "max", f"{figures['connections']} at once p50", "p99", "max"):
+        table.add_column(name, justify="right")
+    for stage in (name for name in _STAGES if name in figures["loaded_ms"]):
+        numbers = [
+            f"{figures[load][stage][key]:.1f}"
+            for load in ("idle_ms", "loaded_ms")
+            for key in ("p50", "p99", "max")
+        ]
+        table.add_row(stage, *numbers)
+    console.print(table)
+    console.print(settings_text(figures), highlight=False)
+    try:
+        if json_file is not None:
+            json_file.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        if output is not None:
+            with output.open("x", encoding="utf-8") as opened:
+                opened.write(settings_text(figures))
+            console.print(f"Use it with --settings {output}", highlight=False)
+    except FileExistsError as error:
+        raise MyostreamError(f"{output} is there already; copy budget_ms into it by hand") from error
+    except OSError as error:
+        raise MyostreamError(f"what was measured cannot be written: {error}") from error

@@ -1,0 +1,115 @@
+"""``myostream calibrate``: what is fitted to the weights and to this host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from inline.errors import MyostreamError
+from inline.settings import load_settings
+
+app = typer.Typer(
+    help="Fit engine, confidence and budget to the weights and to this host.", no_args_is_help=True
+)
+
+SettingsFile = Annotated[Path | None, typer.Option("--settings", help="TOML file of settings.")]
+EngineOption = Annotated[
+    str | None, typer.Option(help="As in the settings; what they say by default.", show_default=False)
+]
+Json = Annotated[Path | None, typer.Option("--json", help="Write all figures here.")]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """End the command with the message of an error that the user can do something about."""
+    try:
+        yield
+    except MyostreamError as error:
+        Console(stderr=True).print(f"[red]myostream:[/] {error}", highlight=False)
+        raise typer.Exit(1) from error
+    except ImportError as error:
+        Console(stderr=True).print(
+            f'[red]myostream:[/] {error}; this needs pip install "myostream\\[calibrate]"', highlight=False
+        )
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def precision(
+    slices: Annotated[int, typer.Option(min=1, help="Slices that the gate compares.")] = 500,
+    settings_file: SettingsFile = None,
+) -> None:
+    """Quantise the network to eight bits for this host and put it before its gate."""
+    from calibration.build import build_int8
+    from model.weights import DEFAULT, WeightsError
+
+    console = Console()
+    with _told():
+        settings = load_settings(settings_file)
+        try:
+            report = build_int8(settings.weights or DEFAULT, slices)
+        except WeightsError as error:
+            raise MyostreamError(str(error)) from error
+    console.print_json(report.to_json())
+    console.print("passed: it is used from now on" if report.passed else "not passed: it is not used")
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def confidence(
+    slices: Annotated[
+        int, typer.Option(min=15, help="Synthetic ones: two thirds to fit on, one third to report on.")
+    ] = 600,
+    json_file: Json = None,
+    plots: Annotated[Path | None, typer.Option(help="Write the diagrams into this folder.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Labelled real maps (docs/data.md) to report on as a check.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The calibration; beside the weights by default.")
+    ] = None,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Say what a second inference, of the mirrored image, would add.")
+    ] = False,
+    engine: EngineOption = None,
+    settings_file: SettingsFile = None,
+) -> None:
+    """Fit the confidence of the weights in use on synthetic slices, and say how right it is."""
+    from calibration.confidence_report import run
+
+    with _told():
+        run(
+            load_settings(settings_file, engine=engine),
+            slices,
+            output=output,
+            json_file=json_file,
+            plots=plots,
+            data=data,
+            flip=flip,
+        )
+
+
+@app.command()
+def budget(
+    slices: Annotated[int, typer.Option(min=2, help="So many alone, and so many under load.")] = 100,
+    connections: Annotated[int, typer.Option(min=1, max=64, help="Slices in work at once.")] = 4,
+    margin: Annotated[float, typer.Option(min=0, help="Above the 99th percentile, as a share of it.")] = 0.5,
+    json_file: Json = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write a new settings file with the budget.")
+    ] = None,
+    engine: EngineOption = None,
+    settings_file: SettingsFile = None,
+) -> None:
+    """Time the stages of a slice on this host, alone and under load, and propose a budget."""
+    from calibration.budget import measure, show
+
+    with _told():
+        settings = load_settings(settings_file, engine=engine)
+        show(measure(settings, slices, connections, margin), json_file, output)
