@@ -16,6 +16,7 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.cli import app as bench_app
+from calibration.cli import app as calibrate_app
 from inline.errors import MyostreamError
 from inline.settings import load_settings
 
@@ -30,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(bench_app, name="bench")
+app.add_typer(calibrate_app, name="calibrate")
 _console = Console()
 _UNHURRIED_MS = 600_000
 """Budget of a slice where nobody waits for it: a replay as fast as possible."""
@@ -82,6 +84,7 @@ def serve(
     from inline.engines import make_engine
     from inline.pipeline import Pipeline
     from inline.processor import Processor
+    from inline.quality import Reviewer
     from inline.server import Server
 
     _log_to_stderr(verbose)
@@ -93,7 +96,8 @@ def serve(
             settings = settings.model_copy(update={"budget_ms": budget_ms})
         running = make_engine(settings)
         publisher = Publisher(settings.emit.zmq) if settings.emit.zmq else None
-        processor = Processor(Pipeline(running, settings.regions), settings.workers, settings.budget_ms)
+        pipeline = Pipeline(running, settings.regions, reviewer=Reviewer.of(settings))
+        processor = Processor(pipeline, settings.workers, settings.budget_ms)
         server = Server(processor, settings, publisher)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
@@ -250,29 +254,6 @@ def evaluate(
                 synthetic_evaluation.run(synthetic, kind, running, json_file)
         except CaseError as error:
             raise MyostreamError(str(error)) from error
-
-
-@app.command()
-def calibrate(
-    slices: Annotated[int, typer.Option(min=1, help="Slices that the gate compares.")] = 500,
-    settings_file: SettingsFile = None,
-) -> None:
-    """Quantise the network to eight bits for this host and put it before its gate."""
-    from calibration.build import build_int8
-    from model.weights import DEFAULT, WeightsError
-
-    with _told():
-        settings = load_settings(settings_file)
-        try:
-            report = build_int8(settings.weights or DEFAULT, slices)
-        except ImportError as error:
-            raise MyostreamError('quantisation needs NNCF: pip install "myostream[calibrate]"') from error
-        except WeightsError as error:
-            raise MyostreamError(str(error)) from error
-    _console.print_json(report.to_json())
-    _console.print("passed: it is used from now on" if report.passed else "not passed: it is not used")
-    if not report.passed:
-        raise typer.Exit(1)
 
 
 @app.command()
