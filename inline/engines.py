@@ -10,13 +10,21 @@ from inline.errors import ConfigurationError
 from inline.settings import EngineName, Settings
 from model.engines.base import Engine
 from model.engines.chain import EngineChain, NoEngineError
+from model.engines.gpu import gpu_present
 from model.engines.torch_engine import TorchEngine
 from model.unet import UNet
 from model.weights import DEFAULT, WeightsError, load_network
 
-_ORDER: Final[tuple[EngineName, ...]] = ("openvino-int8", "openvino-f32", "torch")
-"""What ``auto`` tries in turn, and what follows an engine that fails; eight bits only once they passed the
-gate (``myostream calibrate``)."""
+_ON_GPU: Final[tuple[EngineName, ...]] = ("tensorrt", "cuda")
+_ON_CPU: Final[tuple[EngineName, ...]] = ("openvino-int8", "openvino-f32", "torch")
+
+
+def preferred() -> tuple[EngineName, ...]:
+    """What ``auto`` tries in turn, and what follows an engine that fails.
+
+    Eight bits run only once they passed the gate (``myostream calibrate``).
+    """
+    return (*_ON_GPU, *_ON_CPU) if gpu_present() else _ON_CPU
 
 
 def make_engine(settings: Settings) -> EngineChain:
@@ -25,28 +33,58 @@ def make_engine(settings: Settings) -> EngineChain:
     Raises:
         ConfigurationError: the weights cannot be used, or no engine loads.
     """
+    network, weights = load_weights(settings)
+    names = preferred() if settings.engine == "auto" else (settings.engine, *preferred())
+    makers = [(name, partial(load_engine, name, network, weights)) for name in dict.fromkeys(names)]
     try:
-        weights = settings.weights or DEFAULT
-        network = load_network(weights)
-    except WeightsError as error:
-        raise ConfigurationError(str(error)) from error
-    names = _ORDER if settings.engine == "auto" else (settings.engine, *_ORDER)
-    try:
-        return EngineChain([(name, partial(_load, name, network, weights)) for name in dict.fromkeys(names)])
+        return EngineChain(makers)
     except NoEngineError as error:
         raise ConfigurationError(str(error)) from error
 
 
-def _load(name: EngineName, network: UNet, weights: Path) -> Engine:
+def load_weights(settings: Settings) -> tuple[UNet, Path]:
+    """The network in float32 and the folder that it was read from.
+
+    Raises:
+        ConfigurationError: the weights cannot be used.
+    """
+    weights = settings.weights or DEFAULT
+    try:
+        return load_network(weights), weights
+    except WeightsError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def load_engine(name: EngineName, network: UNet, weights: Path) -> Engine:
+    """One engine, by name.
+
+    Raises:
+        Exception: of any kind; its message says why the engine does not run here.
+    """
     if name == "torch":
         return TorchEngine(network)
+    if name in _ON_GPU:
+        return _load_on_gpu(name, network, weights)
     from model.engines.openvino_engine import OpenVinoEngine, Precision
-    from model.engines.store import EngineKey, EngineStore
 
     precision = Precision(name.removeprefix("openvino-"))
-    if precision is Precision.INT8:
-        model = EngineStore().find_passed(EngineKey.of(weights, "int8"))
-        if model is None:
-            raise RuntimeError("not calibrated on this host (run: myostream calibrate)")
-        return OpenVinoEngine(model, precision)
-    return OpenVinoEngine(network, precision)
+    return OpenVinoEngine(_int8(weights) if precision is Precision.INT8 else network, precision)
+
+
+def _load_on_gpu(name: EngineName, network: UNet, weights: Path) -> Engine:
+    from model.engines.cuda_engine import CudaEngine
+    from model.engines.tensorrt_engine import TensorRtEngine
+    from model.engines.trial import try_out
+
+    engine = TensorRtEngine(network, weights) if name == "tensorrt" else CudaEngine(network)
+    try_out(engine, network)
+    return engine
+
+
+def _int8(weights: Path) -> Path:
+    from model.engines.store import EngineKey, EngineStore, NotPassedError
+
+    try:
+        return EngineStore().passed(EngineKey.of(weights, "int8"))
+    except NotPassedError as error:
+        raise RuntimeError(f"{error} (run: myostream calibrate)") from error

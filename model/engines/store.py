@@ -107,6 +107,10 @@ class EngineKey:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
+class NotPassedError(Exception):
+    """A model that needs a gate's consent has none; says why."""
+
+
 class EngineStore:
     """Entries of a cache folder. An entry holds the model, its key with the files' digests, and a report."""
 
@@ -198,10 +202,22 @@ class EngineStore:
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
-    def find_passed(self, key: EngineKey) -> Path | None:
-        """The model of a key, if its gate let it pass."""
+    def passed(self, key: EngineKey) -> Path:
+        """The model of a key, which its gate has let pass.
+
+        Raises:
+            NotPassedError: it has not, or there is none.
+        """
+        model = self.find(key)
+        if model is None:
+            missing = not self.entry(key).exists()
+            raise NotPassedError("none is kept for this host" if missing else "the one kept is damaged")
         report = self.find_report(key)
-        return self.find(key) if report is not None and report["passed"] else None
+        if report is None:
+            raise NotPassedError("it was not put before its gate")
+        if not report["passed"]:
+            raise NotPassedError("it missed its gate: " + "; ".join(report.get("reasons", [])))
+        return model
 
 
 def _digests(entry: Path) -> dict[str, str]:

@@ -3,7 +3,7 @@ from importlib.metadata import version
 
 import pytest
 
-from model.engines.store import EngineKey, EngineStore, processor, weights_digest
+from model.engines.store import EngineKey, EngineStore, NotPassedError, processor, weights_digest
 
 KEY = EngineKey("abc", "int8", "a processor", "torch 2.13, openvino 2026.4")
 
@@ -102,15 +102,22 @@ def test_the_digest_follows_the_weights(tmp_path):
 
 
 def test_only_what_passed_its_gate_is_found_as_such(store):
-    store.build(KEY, write)
-    assert store.find_passed(KEY) is None
-    store.save_report(KEY, {"passed": False})
-    assert store.find_passed(KEY) is None
+    def reason():
+        with pytest.raises(NotPassedError) as caught:
+            store.passed(KEY)
+        return str(caught.value)
+
+    assert "none is kept" in reason()
+    model = store.build(KEY, write)
+    assert "not put before" in reason()
+    store.save_report(KEY, {"passed": False, "reasons": ["mean Dice 0.5"]})
+    assert "missed its gate: mean Dice 0.5" in reason()
     store.save_report(KEY, {"passed": True})
-    assert store.find_passed(KEY) == store.find(KEY)
+    assert store.passed(KEY) == model
     # A report about what lay there before says nothing about what lies there now.
-    model = store.find(KEY)
     report = (model.parent / "gate.json").read_text()
     store.build(KEY, lambda file: (write(file), file.write_text("<other/>")))
     (model.parent / "gate.json").write_text(report)
-    assert store.find_passed(KEY) is None
+    assert "not put before" in reason()
+    model.write_text("")
+    assert "damaged" in reason()
