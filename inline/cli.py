@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.cli import app as bench_app
@@ -49,7 +50,8 @@ def _told() -> Iterator[None]:
     try:
         yield
     except MyostreamError as error:
-        Console(stderr=True).print(f"[red]myostream:[/] {error}", highlight=False)
+        message = f"[red]myostream:[/] {escape(str(error))}"
+        Console(stderr=True).print(message, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
 
 

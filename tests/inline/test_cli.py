@@ -1,6 +1,7 @@
 """The commands, as a user types them."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -99,12 +100,45 @@ def test_listen_prints_what_a_server_publishes(file):
         (["replay", "/nowhere.h5"], "does not exist"),
         (["synth", "-o", "/tmp/x.h5", "--scheme", "five"], "not a MOLLI scheme"),
         (["serve", "--settings", "/nowhere.toml"], "cannot be read"),
+        (["listen", "nowhere"], "no address to subscribe to"),
     ],
 )
 def test_mistakes_are_answered_with_a_message(arguments, message):
     result = runner.invoke(app, arguments)
     assert result.exit_code != 0
     assert message in result.output.replace("\n", " ").replace("│", "")
+
+
+@pytest.mark.parametrize("option", ["-o", "--json"])
+def test_replay_looks_before_it_works_where_it_will_write(option, file, tmp_path):
+    before = file.read_bytes()
+    itself = runner.invoke(app, ["replay", str(file), option, str(file)])
+    nowhere = runner.invoke(app, ["replay", str(file), option, str(tmp_path / "no" / "out")])
+    assert itself.exit_code == nowhere.exit_code == 1
+    assert "would be overwritten" in itself.output
+    assert "there is no folder" in nowhere.output
+    assert len(itself.output.splitlines()) == 1  # a line for a log, however long
+    assert file.read_bytes() == before
+
+
+def test_serve_logs_one_line_per_event_and_ends_with_code_0(file, tmp_path):
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "inline", "serve", "--port", "0", "--budget-ms", "60000"]
+    with log.open("w") as errors:
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        try:
+            address = server.stdout.readline().split("listening on ")[1].split()[0]
+            assert runner.invoke(app, ["replay", str(file), "--server", address]).exit_code == 0
+        finally:
+            server.terminate()
+            assert server.wait(timeout=60) == 0
+            server.stdout.close()
+    lines = [line for line in log.read_text().splitlines() if " inline.session " in line]
+    stamp = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} (INFO|WARNING) "
+    assert all(re.match(stamp, line) for line in lines)
+    assert lines[0].endswith("connected")
+    assert sum(" result: series=" in line and " quantity=T" in line for line in lines) == 2
+    assert "closed: images=12 slices=2 results=2 late=0 skipped=0" in lines[-1]
 
 
 def test_settings_that_do_not_exist_are_named(tmp_path):
