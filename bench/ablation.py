@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import torch
 import typer
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 from torch.nn import functional
 
 from bench.machine import describe_machine
@@ -27,8 +29,11 @@ from model.evaluation.cases import read_slices
 from model.evaluation.evaluate import Segment, evaluate, summarise
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
 from model.loss import jaccard_loss
+from model.synthesis.contrast import Mix
 from model.synthesis.generator import Parts, make_batch
 from model.unet import UNet
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +52,36 @@ VARIANTS: Final = (
 )
 
 
-def train_briefly(parts: Parts, steps: int, *, batch: int = 8, size: int = 128, seed: int = 7) -> UNet:
-    """A network from random weights after a few steps, by the same recipe for every variant."""
+def train_briefly(
+    make: Callable[[], Network],
+    steps: int,
+    *,
+    parts: Parts | None = None,
+    mix: Mix | None = None,
+    batch: int = 8,
+    size: int = 128,
+    seed: int = 7,
+) -> Network:
+    """A network after a few steps on synthetic slices, by the same recipe for every variant.
+
+    Args:
+        make: the network before its first step; called once the seed is set.
+        steps: of the optimiser.
+        parts: of the generator; None for all.
+        mix: kinds of pictures; None for the generator's own.
+        batch: slices in each step.
+        size: rows and columns, pixels of 1.5 mm.
+        seed: of the weights and of the slices.
+    """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    network = UNet().train()
+    network = make().train()
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=1e-4)
     for step in range(steps):
         rate = 1e-3 * 0.5 * (1.0 + math.cos(math.pi * step / steps)) * min(1.0, (step + 1) / 100)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        made = make_batch(batch, size, generator, fits=PRODUCT_FITS, parts=parts)
+        made = make_batch(batch, size, generator, mix, fits=PRODUCT_FITS, parts=parts)
         with torch.autocast("cpu", torch.bfloat16):
             scores = network(made.images[:, None])
         scores = scores.float()
@@ -93,7 +117,7 @@ def main(
     for column in ("generator", "real T2", "real T1 (not saturated)", "synthetic T2", "synthetic T1"):
         table.add_column(column, justify="left" if column == "generator" else "right")
     for variant in VARIANTS:
-        engine = TorchEngine(train_briefly(variant.parts, steps))
+        engine = TorchEngine(train_briefly(UNet, steps, parts=variant.parts))
         figures: dict[str, float] = {}
         for kind, slices in real.items():
             outcomes, _ = evaluate(slices, _segmenting(engine))

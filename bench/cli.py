@@ -48,3 +48,59 @@ def peers(engine: Engine = "auto", json_file: Json = None) -> None:
     from bench.peers import measure, show
 
     show(measure(engine), json_file)
+
+
+@app.command()
+def tables(
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder of labelled slices (docs/data.md).")
+    ] = None,
+    synthetic: Annotated[
+        int | None,
+        typer.Option(min=1, help="So many synthetic slices of each kind of map, simulated readers."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for what it makes.")] = Path(
+        "runs/tables"
+    ),
+    readers: Annotated[int, typer.Option(min=1, help="Simulated readers.")] = 3,
+    bias_mm: Annotated[float, typer.Option(min=0, help="Spread of simulated readers' own offsets.")] = 0.4,
+    random_mm: Annotated[float, typer.Option(min=0, help="Spread of an offset along a contour.")] = 0.6,
+    train_steps: Annotated[int, typer.Option(min=0, help="Steps of each training of tables 6, 7, A1.")] = 0,
+    encoder: Annotated[
+        Path | None,
+        typer.Option(help="torchvision's resnet50 checkpoint (ImageNet) for table 7.", exists=True),
+    ] = None,
+    engine: Engine = "auto",
+    json_file: Json = None,
+) -> None:
+    """Make the study's tables and figures for labelled slices with one or more readers."""
+    from bench.tables.readers import Spread
+    from bench.tables.run import read_both, run, synthetic_slices
+    from bench.tables.trainings import ShortTraining
+    from inline.engines import make_engine
+    from inline.settings import load_settings
+    from model.evaluation.cases import CaseError
+
+    if (data is None) == (synthetic is None):
+        raise typer.BadParameter("give either --data FOLDER or --synthetic N")
+    try:
+        if data is not None:
+            slices = read_both(data)
+            names = sorted({name for each in slices for name in each.readers})
+            about = f"{len(slices)} labelled slices of {data.name}; readers: {', '.join(names)}."
+        else:
+            assert synthetic is not None
+            spread = Spread(bias_mm, random_mm)
+            slices = synthetic_slices(synthetic, readers, spread)
+            about = f"{len(slices)} synthetic slices; the {readers} readers are SIMULATED: {spread.stated()}."
+    except CaseError as error:
+        raise typer.BadParameter(str(error)) from error
+    run(
+        slices,
+        make_engine(load_settings(engine=engine)),
+        output,
+        about=about,
+        training=ShortTraining(train_steps),
+        encoder=encoder,
+        json_file=json_file,
+    )

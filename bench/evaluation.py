@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from bench.machine import describe_machine
-from inline.overlay import ENDO_COLOUR, EPI_COLOUR
+from bench.pictures import best_median_worst
 from inline.segmentation import segment
 from model.engines.base import Engine
-from model.evaluation.cases import LabelledSlice, read_slices
+from model.evaluation.cases import read_slices
 from model.evaluation.evaluate import Outcome, evaluate, plain, summarise
 
 _UNIT: Final = {True: "ms", False: "grey levels"}
@@ -69,7 +68,8 @@ def run(
     if plots is not None:
         plots.mkdir(parents=True, exist_ok=True)
         _bland_altman(plots / f"bland-altman-{kind}.png", outcomes, _UNIT[slices[0].in_ms])
-        _pictures(plots / f"overlays-{kind}.png", slices, labels, outcomes)
+        scores = [each.agreement.dice for each in outcomes]
+        best_median_worst(plots / f"overlays-{kind}.png", slices, labels, scores)
         console.print(f"pictures: {plots}")
     return summaries
 
@@ -128,40 +128,6 @@ def _bland_altman(file: Path, outcomes: Sequence[Outcome], unit: str) -> None:
         axes.axhline(summary[key], linestyle=style, color="0.4")
     axes.set_xlabel(f"mean of both medians, {unit}")
     axes.set_ylabel(f"myostream less reader, {unit}")
-    figure.tight_layout()
-    figure.savefig(file, dpi=120)
-    plt.close(figure)
-
-
-def _pictures(
-    file: Path,
-    slices: Sequence[LabelledSlice],
-    labels: Sequence[NDArray[np.uint8]],
-    outcomes: Sequence[Outcome],
-) -> None:
-    """The best, the median and the worst slice by Dice: reader's borders dashed, ours solid."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    order = np.argsort([each.agreement.dice for each in outcomes])[::-1]
-    chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
-    figure, row = plt.subplots(1, 3, figsize=(12, 4.4))
-    for axes, (name, i) in zip(row, chosen.items(), strict=True):
-        image = slices[i].image
-        axes.imshow(image, cmap="gray", vmin=0, vmax=np.percentile(image, 98))
-        for picture, style in ((slices[i].labels, "dashed"), (labels[i], "solid")):
-            for mask, colour in ((picture == 1, ENDO_COLOUR), (picture > 0, EPI_COLOUR)):
-                if mask.any():
-                    shade = tuple(part / 255 for part in colour)
-                    axes.contour(mask, [0.5], colors=[shade], linestyles=style, linewidths=1)
-        ys, xs = np.nonzero(slices[i].labels)
-        reach = 1.1 * max(np.ptp(ys), np.ptp(xs)) if len(ys) else 60
-        axes.set_xlim(xs.mean() - reach, xs.mean() + reach)
-        axes.set_ylim(ys.mean() + reach, ys.mean() - reach)
-        axes.set_title(f"{name}: {slices[i].name}, Dice {outcomes[i].agreement.dice:.3f}", fontsize=9)
-        axes.axis("off")
     figure.tight_layout()
     figure.savefig(file, dpi=120)
     plt.close(figure)

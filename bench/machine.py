@@ -4,22 +4,64 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Final
 
-import numpy as np
-import scipy
-import torch
+_ROOT: Final = Path(__file__).parent.parent
+_PACKAGES: Final = (
+    "torch",
+    "openvino",
+    "nncf",
+    "numpy",
+    "scipy",
+    "opencv-python-headless",
+    "ismrmrd",
+    "monai",
+)
+"""Those that a time or a figure may hang on."""
 
 
-def describe_machine() -> dict[str, str | int]:
-    """Processor, cores and versions, as they stand beside every figure."""
+def describe_machine() -> dict[str, str | int | None]:
+    """Processor, cores, versions and commit, as they stand beside every figure."""
     cpuinfo = Path("/proc/cpuinfo")
-    models = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line for line in lines if line.startswith("model name")]
     return {
         "processor": models[0].split(":", 1)[1].strip() if models else platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
+        "commit": commit(_ROOT),
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
+        **{name: _version(name) for name in ("myostream", *_PACKAGES)},
     }
+
+
+def commit(folder: Path) -> str | None:
+    """Commit of the checkout whose root is ``folder``, with ``-dirty`` where tracked files differ.
+
+    Returns:
+        None outside a checkout, or without git.
+    """
+    if not (folder / ".git").exists():
+        return None
+    found = _git(folder, "rev-parse", "--short=12", "HEAD")
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return f"{found}-dirty" if found and changed else found
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

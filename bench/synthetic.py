@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ from model.synthesis.pathology import Pathology
 SEED: Final = 2_000_000_000
 """Far from the seeds of any training."""
 _BATCH: Final = 8
-_MIXES: Final = {
+MIXES: Final = {
     "t1": Mix(
         t1_map=0.66, t1_map_post=0.34, t2_map=0.0, molli_image=0.0, t2prep_image=0.0, random_contrast=0.0
     ),
@@ -34,6 +35,7 @@ _MIXES: Final = {
         t1_map=0.0, t1_map_post=0.0, t2_map=1.0, molli_image=0.0, t2prep_image=0.0, random_contrast=0.0
     ),
 }
+_NATIVE_T1: Final = replace(MIXES["t1"], t1_map=1.0, t1_map_post=0.0)
 _COLUMNS: Final = (
     ("slices", "slices", "{:.0f}"),
     ("Dice", "dice", "{:.3f}"),
@@ -45,12 +47,22 @@ _COLUMNS: Final = (
 )
 
 
-def make_slices(count: int, kind: str, seed: int = SEED) -> Iterator[tuple[LabelledSlice, str]]:
-    """Synthetic slices of one kind of map and the pathology of each; the same for a seed."""
+def make_slices(
+    count: int, kind: str, seed: int = SEED, *, maps: bool = False
+) -> Iterator[tuple[LabelledSlice, str]]:
+    """Synthetic slices of one kind of map and the pathology of each; the same for a seed.
+
+    Args:
+        count: slices.
+        kind: ``t1`` or ``t2``.
+        seed: of the generator.
+        maps: native maps in ms; else pictures as the network is shown them, a third of T1 post-contrast.
+    """
+    mix = _NATIVE_T1 if maps and kind == "t1" else MIXES[kind]
     generator = torch.Generator().manual_seed(seed + (kind == "t2"))
     made = 0
     while made < count:
-        batch = make_batch(_BATCH, FRAME_PIXELS, generator, _MIXES[kind], fits=PRODUCT_FITS)
+        batch = make_batch(_BATCH, FRAME_PIXELS, generator, mix, fits=PRODUCT_FITS)
         for i in range(min(_BATCH, count - made)):
             level = ("basal", "mid", "apical")[min(int(batch.level[i] * 3), 2)]
             labels = batch.labels[i].numpy().astype(np.uint8)
@@ -58,11 +70,12 @@ def make_slices(count: int, kind: str, seed: int = SEED) -> Iterator[tuple[Label
                 name=f"synthetic-{made}",
                 case=f"synthetic-{made}",
                 kind=kind,
-                image=batch.images[i].numpy(),
+                image=(batch.pictures if maps else batch.images)[i].numpy(),
                 weighted=np.empty((0, *labels.shape), np.float32),
                 spacing=(FRAME_MM, FRAME_MM),
                 readers={"truth": labels},
                 level=level,
+                in_ms=maps,
             )
             made += 1
             yield slice_, Pathology(int(batch.pathology[i])).name.lower()

@@ -1,0 +1,1 @@
+"""The study's tables and figures for any labelled slices (Kalapos et al. 2023)."""

@@ -1,0 +1,83 @@
+"""A table in the terminal, as Markdown and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of the study.
+
+    Attributes:
+        number: in the study.
+        title: what it shows.
+        columns: headings; the first is that of the rows' names.
+        rows: cells, as they are shown.
+        notes: below it: tests, letters, what is missing.
+        values: the figures as numbers, by row and column.
+    """
+
+    number: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+    values: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def heading(self) -> str:
+        """Number and title."""
+        return f"Table {self.number}: {self.title}"
+
+
+def show(table: Table, console: Console) -> None:
+    """Print a table and its notes."""
+    if not table.rows:
+        console.print(f"{table.heading}: empty", highlight=False)
+    shown = RichTable(title=table.heading)
+    for number, column in enumerate(table.columns):
+        shown.add_column(column, justify="right" if number else "left")
+    for row in table.rows:
+        shown.add_row(*row)
+    if table.rows:
+        console.print(shown)
+    for note in table.notes:
+        console.print(note, highlight=False, markup=False)
+
+
+def markdown(table: Table) -> str:
+    """A table and its notes as Markdown."""
+    lines = [f"## {table.heading}", ""]
+    if table.rows:
+        lines += [_line(table.columns), _line(["---"] * len(table.columns)), *map(_line, table.rows), ""]
+    return "\n".join([*lines, *(f"{note}\n" for note in table.notes)])
+
+
+def to_csv(table: Table) -> str:
+    """The cells of a table as CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])
+    return text.getvalue()
+
+
+def write(tables: Sequence[Table], folder: Path, preface: str) -> None:
+    """Write ``tables.md`` and one CSV for each table with rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = "\n".join(["# The study's tables", "", f"{preface}\n", *map(markdown, tables)])
+    (folder / "tables.md").write_text(text, encoding="utf-8")
+    for table in tables:
+        if table.rows:
+            (folder / f"table-{table.number.lower()}.csv").write_text(to_csv(table), encoding="utf-8")
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

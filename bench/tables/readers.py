@@ -1,0 +1,124 @@
+"""Simulated readers: what several people might have drawn on a slice whose truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model.evaluation.cases import LabelledSlice
+
+Labels = NDArray[np.uint8]
+
+_HARMONICS: Final = 4
+_THINNEST: Final = 1.0
+"""Pixels of wall that a reader leaves everywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How simulated readers differ; standard deviations, mm.
+
+    Attributes:
+        bias_mm: of a reader's own offset of each contour, the same on all slices.
+        random_mm: of the offset along a contour, a smooth function of the angle, new for each slice.
+    """
+
+    bias_mm: float = 0.4
+    random_mm: float = 0.6
+
+    def stated(self) -> str:
+        """As the tables say it."""
+        return (
+            f"smooth random radial offsets of {self.random_mm:g} mm (standard deviation along each contour) "
+            f"and a bias of each reader of {self.bias_mm:g} mm (between readers)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A simulated reader.
+
+    Attributes:
+        name: of the reader.
+        endo_mm: own offset of the endocardial contour, outwards.
+        epi_mm: own offset of the epicardial contour.
+    """
+
+    name: str
+    endo_mm: float
+    epi_mm: float
+
+
+def make_readers(count: int, spread: Spread, random: np.random.Generator) -> list[Reader]:
+    """Readers with biases drawn from the spread."""
+    offsets = spread.bias_mm * random.standard_normal((count, 2))
+    return [
+        Reader(f"simulated {number}", float(endo), float(epi))
+        for number, (endo, epi) in enumerate(offsets, start=1)
+    ]
+
+
+def read(
+    slice_: LabelledSlice, readers: list[Reader], spread: Spread, random: np.random.Generator
+) -> LabelledSlice:
+    """A slice with what simulated readers drew in place of its truth."""
+    drawn = {
+        reader.name: draw(slice_.labels, slice_.spacing, reader, spread.random_mm, random)
+        for reader in readers
+    }
+    return replace(slice_, readers=drawn)
+
+
+def draw(
+    truth: Labels,
+    spacing: tuple[float, float],
+    reader: Reader,
+    random_mm: float,
+    random: np.random.Generator,
+) -> Labels:
+    """What a reader draws where the labels ``(rows, columns)`` are true.
+
+    Args:
+        truth: 0 background, 1 LV cavity, 2 myocardium.
+        spacing: pixel size (x, y), mm.
+        reader: its bias.
+        random_mm: standard deviation of the random offset along a contour, mm.
+        random: source of randomness.
+    """
+    if not truth.any():
+        return truth
+    size = float(np.mean(spacing))
+    ys, xs = np.nonzero(truth)
+    y, x = np.indices(truth.shape)
+    angle = np.arctan2(y - ys.mean(), x - xs.mean())
+    endo = (reader.endo_mm + random_mm * smooth_offset(angle, random)) / size
+    epi = (reader.epi_mm + random_mm * smooth_offset(angle, random)) / size
+    from_epi = signed_distance(truth > 0) - epi
+    heart = from_epi < 0.0
+    cavity = (signed_distance(truth == 1) < endo) & (from_epi < -_THINNEST)
+    return np.where(cavity, 1, np.where(heart, 2, 0)).astype(np.uint8)
+
+
+def smooth_offset(angle: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
+    """A smooth periodic random function of the angle (rad), mean 0 and variance 1 over its draws."""
+    constant = random.standard_normal()
+    waves = random.standard_normal((_HARMONICS, 2))
+    number = np.arange(1, _HARMONICS + 1)[:, None]
+    at = number * angle.reshape(1, -1)
+    total = constant + (waves[:, :1] * np.cos(at) + waves[:, 1:] * np.sin(at)).sum(axis=0)
+    offset: NDArray[np.float64] = (total / np.sqrt(1.0 + _HARMONICS)).reshape(angle.shape)
+    return offset
+
+
+def signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Distance of each pixel centre from the border of a mask, pixels, negative inside."""
+    inside = mask.astype(np.uint8)
+    # To the nearest pixel of the other kind; the border lies half a pixel before it.
+    within = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    without = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    distance: NDArray[np.float64] = np.where(mask, 0.5 - within, without - 0.5).astype(np.float64)
+    return distance

@@ -1,0 +1,137 @@
+"""``myostream bench tables``: from slices to tables and figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from rich.console import Console
+
+from bench.machine import describe_machine
+from bench.synthetic import SEED, make_slices
+from bench.tables import figures
+from bench.tables.agreement import Pair, pairs, segment_all, values
+from bench.tables.comparisons import METRICS, table_2, table_3, table_4, table_5
+from bench.tables.floor import Floor, floors
+from bench.tables.outlines import smooth_outline
+from bench.tables.output import show, write
+from bench.tables.postprocessing import table_8
+from bench.tables.readers import Spread, make_readers, read
+from bench.tables.trainings import ShortTraining, table_6, table_7, table_a1
+from model.engines.base import Engine
+from model.evaluation.cases import CaseError, LabelledSlice, read_slices
+
+KINDS: Final = ("t1", "t2")
+
+
+def synthetic_slices(count: int, readers: int, spread: Spread, seed: int = SEED) -> list[LabelledSlice]:
+    """Native maps of both kinds, ``count`` of each, drawn by simulated readers."""
+    random = np.random.default_rng(seed)
+    people = make_readers(readers, spread, random)
+    return [
+        read(slice_, people, spread, random)
+        for kind in KINDS
+        for slice_, _ in make_slices(count, kind, seed, maps=True)
+        if (slice_.labels == 1).any()
+    ]
+
+
+def read_both(folder: Path) -> list[LabelledSlice]:
+    """Slices of both kinds of map.
+
+    Raises:
+        CaseError: there are none of either kind, or one cannot be read.
+    """
+    slices: list[LabelledSlice] = []
+    problems = []
+    for kind in KINDS:
+        try:
+            slices += read_slices(folder, kind)
+        except CaseError as error:
+            problems.append(str(error))
+    if not slices:
+        raise CaseError("; ".join(problems))
+    return [each for each in slices if all((labels == 1).any() for labels in each.readers.values())]
+
+
+def run(
+    slices: Sequence[LabelledSlice],
+    engine: Engine,
+    output: Path,
+    *,
+    about: str,
+    training: ShortTraining | None = None,
+    encoder: Path | None = None,
+    json_file: Path | None = None,
+) -> dict[str, Any]:
+    """Make all tables and figures, print them, write them; returns what the JSON file holds.
+
+    Args:
+        slices: with one or more readers each; every reader drew a cavity.
+        engine: of the product.
+        output: folder for Markdown, CSV, PNG and JSON.
+        about: what the slices and readers are, printed with everything.
+        training: of tables 6, 7 and A1.
+        encoder: ImageNet checkpoint for table 7.
+        json_file: instead of ``tables.json`` in the folder.
+    """
+    training = training or ShortTraining()
+    segmented = segment_all(slices, engine)
+    agreed, medians = pairs(segmented), values(segmented)
+    contours = [
+        smooth_outline(mask) * each.spacing for each in slices for mask in (each.labels == 1, each.labels > 0)
+    ]
+    best = floors(contours)
+    tables = [
+        table_2(agreed),
+        table_3(agreed),
+        table_4(agreed),
+        table_5(medians),
+        table_6(slices, training, engine),
+        table_7(slices, training, encoder),
+        table_8(segmented),
+        table_a1(slices, training),
+    ]
+    console = Console()
+    console.print(about, highlight=False)
+    for table in tables:
+        show(table, console)
+    write(tables, output, about)
+    _write_pairs(output / "pairs.csv", agreed)
+    drawn = figures.draw(output, segmented, agreed, medians, best, about)
+    content = {
+        "machine": describe_machine(),
+        "engine": engine.name,
+        "about": about,
+        "slices": len(slices),
+        "readers": sorted({name for each in slices for name in each.readers}),
+        "training": asdict(training),
+        "tables": {
+            table.number: {"title": table.title, "notes": table.notes, "values": table.values}
+            for table in tables
+        },
+        "figure_9": [_floor(each) for each in best],
+    }
+    (json_file or output / "tables.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    console.print(f"tables.md, {len(tables)} tables as CSV, {len(drawn)} figures: {output}", highlight=False)
+    return content
+
+
+def _floor(floor: Floor) -> dict[str, float]:
+    low, middle, high = np.percentile(floor.distances_mm, [25, 50, 75])
+    return {"pixel_mm": floor.pixel_mm, "median_mm": float(middle), "q1_mm": float(low), "q3_mm": float(high)}
+
+
+def _write_pairs(file: Path, agreed: Sequence[Pair]) -> None:
+    """Every pair on every slice, for other statistics than these."""
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        writer = csv.writer(opened, lineterminator="\n")
+        writer.writerow(["slice", "map", "level", "first", "second", *(metric for _, metric, _ in METRICS)])
+        for pair in agreed:
+            numbers = [round(float(getattr(pair.agreement, metric)), 4) for _, metric, _ in METRICS]
+            writer.writerow([pair.slice, pair.kind, pair.level, pair.first, pair.second, *numbers])

@@ -1,0 +1,139 @@
+"""The study's statistics, by libraries: Welch and Games-Howell, Kruskal-Wallis and DSCF, ICC, letters."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import pingouin
+import scikit_posthocs
+from numpy.typing import NDArray
+from scipy import stats
+
+ALPHA: Final = 0.05
+
+Groups = Mapping[str, Sequence[float]]
+"""Values by the name of their group; NaN is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Whether groups differ.
+
+    Attributes:
+        test: its name and that of the post-hoc test.
+        p: of the test over all groups; NaN where it cannot be made.
+        pairs: p of the post-hoc test by two groups' names.
+        letters: compact letter display: groups that share a letter do not differ at 5 %.
+    """
+
+    test: str
+    p: float
+    pairs: dict[tuple[str, str], float]
+    letters: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """Intraclass correlation, two-way, single ratings, absolute agreement, with its 95 % interval."""
+
+    icc: float
+    low: float
+    high: float
+    targets: int
+
+
+def welch(groups: Groups) -> Comparison:
+    """Welch's ANOVA, and Games-Howell between the groups (unequal variances)."""
+    name = "Welch's ANOVA, Games-Howell"
+    frame = _frame(groups)
+    if frame is None or (frame.groupby("group")["value"].std() == 0).any():
+        return Comparison(name, math.nan, {}, {})
+    p = float(pingouin.welch_anova(data=frame, dv="value", between="group")["p_unc"].iloc[0])
+    table = pingouin.pairwise_gameshowell(data=frame, dv="value", between="group")
+    pairs = {
+        (str(a), str(b)): float(each)
+        for a, b, each in zip(table["A"], table["B"], table["pval"], strict=True)
+    }
+    return Comparison(name, p, pairs, letters(pairs, _falling(groups)))
+
+
+def kruskal(groups: Groups) -> Comparison:
+    """Kruskal-Wallis, and Dwass-Steel-Critchlow-Fligner between the groups (no distribution assumed)."""
+    name = "Kruskal-Wallis, Dwass-Steel-Critchlow-Fligner"
+    frame = _frame(groups)
+    if frame is None or frame["value"].nunique() < 2:
+        return Comparison(name, math.nan, {}, {})
+    members = {str(group): values.to_numpy() for group, values in frame.groupby("group")["value"]}
+    p = float(stats.kruskal(*members.values()).pvalue)
+    table = scikit_posthocs.posthoc_dscf(frame, val_col="value", group_col="group", sort=True)
+    names = sorted(members)
+    pairs = {(a, b): _certain(float(table.loc[a, b])) for i, a in enumerate(names) for b in names[i + 1 :]}
+    return Comparison(name, p, pairs, letters(pairs, _falling(groups)))
+
+
+def letters(
+    pairs: Mapping[tuple[str, str], float], order: Sequence[str], alpha: float = ALPHA
+) -> dict[str, str]:
+    """Compact letter display (Piepho 2004, J Comput Graph Stat 13:456) of pairwise p.
+
+    Args:
+        pairs: p by two names; pairs that are missing count as alike.
+        order: names; the letters start with the first.
+        alpha: level below which two differ.
+    """
+    table = pd.DataFrame(1.0, index=list(order), columns=list(order))
+    for (a, b), p in pairs.items():
+        table.loc[a, b] = table.loc[b, a] = p
+    shown = scikit_posthocs.compact_letter_display(table, alpha=alpha)
+    return {str(name): str(text).replace(" ", "") for name, text in shown.items()}
+
+
+def intraclass(ratings: NDArray[np.float64]) -> Correlation | None:
+    """ICC(A,1) (McGraw and Wong 1996) of ratings ``(targets, raters)``; targets with a NaN are left out.
+
+    Returns:
+        None for fewer than two raters or five whole targets: the interval would say nothing.
+    """
+    whole = ratings[np.isfinite(ratings).all(axis=1)]
+    targets, raters = whole.shape
+    if raters < 2 or targets < 5:
+        return None
+    frame = pd.DataFrame(
+        {
+            "target": np.repeat(np.arange(targets), raters),
+            "rater": np.tile(np.arange(raters), targets),
+            "rating": whole.ravel(),
+        }
+    )
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        # Raters that agree wholly divide by a variance of zero.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        table = pingouin.intraclass_corr(frame, targets="target", raters="rater", ratings="rating")
+    row = table.set_index("Type").loc["ICC(A,1)"]
+    low, high = row["CI95"]
+    return Correlation(float(row["ICC"]), float(low), float(high), targets)
+
+
+def _frame(groups: Groups) -> pd.DataFrame | None:
+    """Long form; None unless two or more groups have two or more values each."""
+    kept = {name: [value for value in values if math.isfinite(value)] for name, values in groups.items()}
+    if len(kept) < 2 or min(len(values) for values in kept.values()) < 2:
+        return None
+    rows = [(name, value) for name, values in kept.items() for value in values]
+    return pd.DataFrame(rows, columns=["group", "value"])
+
+
+def _falling(groups: Groups) -> list[str]:
+    """Names by falling mean."""
+    return sorted(groups, key=lambda name: -float(np.nanmean(groups[name])))
+
+
+def _certain(p: float) -> float:
+    """p of two groups; those that are all ties have none, and are alike."""
+    return p if math.isfinite(p) else 1.0

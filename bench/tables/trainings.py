@@ -1,0 +1,173 @@
+"""Tables 6, 7 and A1: architectures, a pretrained encoder, dedicated models, each by short trainings."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from bench.ablation import train_briefly
+from bench.synthetic import MIXES
+from bench.tables.agreement import segment_all
+from bench.tables.output import Table
+from model.engines.base import Engine
+from model.engines.torch_engine import TorchEngine
+from model.evaluation.cases import LabelledSlice
+from model.evaluation.metrics import agreement
+from model.frame import FRAME_PIXELS
+from model.original_unet import OriginalUNet
+from model.synthesis.contrast import Mix
+from model.unet import UNet
+
+_REPEATS: Final = 7
+_COLUMNS: Final = ("Dice", "Hausdorff mm")
+_COMBINED: Final = replace(MIXES["t1"], t1_map=0.33, t1_map_post=0.17, t2_map=0.5)
+ARCHITECTURES: Final[dict[str, Callable[[], nn.Module]]] = {
+    "U-Net with ResNet-50 encoder": UNet,
+    "original U-Net": OriginalUNet,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ShortTraining:
+    """How long the trainings of these tables are.
+
+    Attributes:
+        steps: of the optimiser; 0 trains nothing.
+        batch: slices in each step.
+        size: rows and columns, pixels of 1.5 mm.
+    """
+
+    steps: int = 0
+    batch: int = 8
+    size: int = 128
+
+    def stated(self) -> str:
+        """As the tables say it."""
+        if not self.steps:
+            return "Nothing was trained for this table; give --train-steps N."
+        return (
+            f"Short trainings on synthetic slices: {self.steps} steps of {self.batch} slices of "
+            f"{self.size} x {self.size} pixels, from random weights; they rank, and reach less than a whole "
+            "training."
+        )
+
+    def run(self, make: Callable[[], nn.Module], mix: Mix | None = None) -> tuple[Engine, float]:
+        """A trained engine and the seconds that it took."""
+        start = time.perf_counter()
+        network = train_briefly(make, self.steps, mix=mix, batch=self.batch, size=self.size)
+        return _engine(network), time.perf_counter() - start
+
+
+def table_6(slices: Sequence[LabelledSlice], training: ShortTraining, shipped: Engine) -> Table:
+    """Architectures: parameters, inference and training time, and what they reach; the product's last."""
+    rows: list[tuple[str, ...]] = []
+    values: dict[str, Any] = {}
+    for name, make in ARCHITECTURES.items():
+        network = make()
+        millions = sum(each.numel() for each in network.parameters()) / 1e6
+        took = inference_ms(_engine(network))
+        figures: dict[str, float] = {"parameters_millions": millions, "inference_ms": took}
+        seconds = "not run"
+        if training.steps:
+            engine, figures["training_s"] = training.run(make)
+            seconds = f"{figures['training_s']:.0f}"
+            figures |= reached(slices, engine)
+        rows.append((f"{name}, torch", f"{millions:.1f}", f"{took:.1f}", seconds, *_cells(figures)))
+        values[name] = figures
+    figures = {"inference_ms": inference_ms(shipped), **reached(slices, shipped)}
+    label = f"the product: shipped weights, {shipped.name}"
+    rows.append((label, rows[0][1], f"{figures['inference_ms']:.1f}", "(model card)", *_cells(figures)))
+    values["product"] = figures
+    columns = ("architecture", "parameters, millions", "inference ms", "training s", *_COLUMNS)
+    notes = (training.stated(), "Inference: median, one slice of 224 x 224 pixels at a time.")
+    return Table("6", "architectures", columns, tuple(rows), notes, values)
+
+
+def table_7(slices: Sequence[LabelledSlice], training: ShortTraining, encoder: Path | None) -> Table:
+    """With and without an encoder pretrained on ImageNet.
+
+    Args:
+        slices: to evaluate on.
+        training: how long.
+        encoder: torchvision's checkpoint of a ResNet-50; without it the table says that there was none.
+    """
+    title = "with and without a pretrained encoder"
+    columns = ("encoder", "training s", *_COLUMNS)
+    missing = "ImageNet weights were not to be had here; give --encoder FILE (torchvision's resnet50)."
+    notes = [training.stated(), *([] if encoder else [missing])]
+    if not training.steps:
+        return Table("7", title, (), (), tuple(notes))
+
+    def pretrained() -> UNet:
+        network = UNet()
+        network.encoder.load_imagenet(torch.load(str(encoder), weights_only=True))
+        return network
+
+    rows, values = [], {}
+    for name, make in {"random": UNet, **({"ImageNet": pretrained} if encoder else {})}.items():
+        engine, seconds = training.run(make)
+        values[name] = {"training_s": seconds, **reached(slices, engine)}
+        rows.append((name, f"{seconds:.0f}", *_cells(values[name])))
+    if not encoder:
+        rows.append(("ImageNet", "not run", "-", "-"))
+    return Table("7", title, columns, tuple(rows), tuple(notes), values)
+
+
+def table_a1(slices: Sequence[LabelledSlice], training: ShortTraining) -> Table:
+    """Models for one kind of map against one for both, by kind of map."""
+    title = "dedicated and combined models"
+    if not training.steps:
+        return Table("A1", title, (), (), (training.stated(),))
+    kinds = sorted({each.kind for each in slices})
+    mixes = {**{f"{kind.upper()} alone": MIXES[kind] for kind in kinds}, "combined": _COMBINED}
+    rows, values = [], {}
+    for name, mix in mixes.items():
+        engine, _ = training.run(UNet, mix)
+        by_kind = {kind: reached([each for each in slices if each.kind == kind], engine) for kind in kinds}
+        values[name] = by_kind
+        rows.append((name, *(cell for kind in kinds for cell in _cells(by_kind[kind]))))
+    columns = ("trained on", *(f"{kind.upper()}: {column}" for kind in kinds for column in _COLUMNS))
+    return Table("A1", title, columns, tuple(rows), (training.stated(),), values)
+
+
+def inference_ms(engine: Engine, repeats: int = _REPEATS) -> float:
+    """Median time of one slice, ms, after one to warm up."""
+    picture = np.random.default_rng(1).normal(size=(1, FRAME_PIXELS, FRAME_PIXELS)).astype(np.float32)
+    engine.infer(picture)
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        engine.infer(picture)
+        times.append((time.perf_counter() - start) * 1000.0)
+    return statistics.median(times)
+
+
+def reached(slices: Sequence[LabelledSlice], engine: Engine) -> dict[str, float]:
+    """Mean Dice and Hausdorff distance, mm, from the first reader; distances where there is a contour."""
+    found = [
+        agreement(each.found, each.slice.labels, each.slice.spacing) for each in segment_all(slices, engine)
+    ]
+    apart = [each.hausdorff for each in found if np.isfinite(each.hausdorff)]
+    figures: dict[str, float] = {
+        "dice": float(np.mean([each.dice for each in found])),
+        "without_contour": len(found) - len(apart),
+    }
+    return figures | ({"hausdorff": float(np.mean(apart))} if apart else {})
+
+
+def _engine(network: nn.Module) -> Engine:
+    # The engine runs any network with the product's input and output.
+    return TorchEngine(cast(UNet, network.eval()))
+
+
+def _cells(figures: dict[str, float]) -> tuple[str, str]:
+    dice, apart = figures.get("dice"), figures.get("hausdorff")
+    return ("-" if dice is None else f"{dice:.3f}", "-" if apart is None else f"{apart:.2f}")
