@@ -102,8 +102,10 @@ def main(
     rows = [compare(file, by_slice[number]) for number, file in enumerate(files)]
 
     table = Table(title="Scanner-made T2 maps, replayed: median T2 of the myocardium, ms")
-    for column in ("slice", "myostream", "expert", "Dice cavity", "Dice myocardium", "flags"):
-        table.add_column(column, justify="left" if column in ("slice", "flags") else "right")
+    for column in ("slice", "myostream", "expert", "Dice\ncavity", "Dice\nmyocardium", "flags"):
+        table.add_column(
+            column, justify="left" if column in ("slice", "flags") else "right", no_wrap=column == "slice"
+        )
     for row in rows:
         table.add_row(
             row.name,

@@ -360,7 +360,7 @@ def _replay(
     for text in result.texts:
         _console.print(text, highlight=False, markup=False)
     _console.print(results_table([record for record, _ in found], _truth(file)))
-    returned = {image for image in result.images if b"MYOSTREAM" not in image.attributes}
+    returned = set(result.images)
     lost = sum(image not in returned for image in images)
     seconds = result.finished - result.first_sent
     _console.print(

@@ -52,6 +52,14 @@ def test_replay_starts_a_server_and_writes_everything(file, tmp_path):
     assert dataset.number_of_images("image_1") == 9
     dataset.close()
     assert len(list((tmp_path / "pictures").glob("slice-01-T*.png"))) == 2
+    # What came back may be replayed: earlier results pass like any image and are not measured again.
+    again = runner.invoke(app, ["replay", str(tmp_path / "out.h5"), "-o", str(tmp_path / "again.h5")])
+    assert again.exit_code == 0, again.output
+    assert "18 images sent, 0 lost" in again.output.replace("\n", " ")
+    dataset = ismrmrd.Dataset(str(tmp_path / "again.h5"), "dataset", create_if_needed=False)
+    assert dataset.number_of_images("image_1010") == 2
+    assert not [name for name in dataset.list() if name.startswith("image_11")]
+    dataset.close()
 
 
 def test_replay_in_real_time_to_a_running_server(file, serving):

@@ -199,6 +199,7 @@ def test_the_number_of_held_images_is_bounded():
         lambda: [Image.from_pixels(np.ones((4, 1, 16, 16), np.float32), ImageHeader(), {"InversionTime": 1})],
         lambda: [Image.from_pixels(np.ones((1, 4, 16, 16), np.float32), ImageHeader(), {"InversionTime": 1})],
         lambda: [image(meta={"GADGETRON_DataRole": "T1SD", "SequenceDescription": "T1map"})],
+        lambda: [image(meta={"GADGETRON_DataRole": "T1", "MYOSTREAM_RESULT": "{}"})],
     ],
 )
 def test_nothing_else_in_the_stream_becomes_a_series(other):
