@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from inline.errors import MyostreamError
 from inline.settings import load_settings
@@ -30,13 +31,15 @@ def _told() -> Iterator[None]:
     try:
         yield
     except MyostreamError as error:
-        Console(stderr=True).print(f"[red]myostream:[/] {error}", highlight=False)
+        _say(str(error))
         raise typer.Exit(1) from error
     except ImportError as error:
-        Console(stderr=True).print(
-            f'[red]myostream:[/] {error}; this needs pip install "myostream\\[calibrate]"', highlight=False
-        )
+        _say(f'{error}; this needs pip install "myostream[calibrate]"')
         raise typer.Exit(1) from error
+
+
+def _say(message: str) -> None:
+    Console(stderr=True).print(f"[red]myostream:[/] {escape(message)}", highlight=False, soft_wrap=True)
 
 
 @app.command()

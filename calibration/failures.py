@@ -67,7 +67,7 @@ def spoil(
             changed = _motion(picture, 2.0 + 20.0 * severity, random)
         case Failure.CONTRAST:
             # From the usual contrast over none at all to the opposite one.
-            top = float(np.percentile(picture, 95.0))
+            top = float(np.percentile(picture, 99.0))
             opposite = np.where(picture > 0.0, top - np.minimum(picture, top), 0.0)
             changed = (1.0 - severity) * picture + severity * opposite
         case Failure.BANDS:

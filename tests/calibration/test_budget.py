@@ -1,0 +1,89 @@
+"""The budget is arithmetic on times that were really taken."""
+
+import time
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from calibration import budget
+from inline.cli import app
+from inline.errors import MyostreamError
+from inline.pipeline import Pipeline
+from inline.processor import Processor
+from inline.settings import Settings, load_settings
+
+NETWORK_S = 0.05
+
+
+class Ring:
+    """Takes a known time for a slice."""
+
+    name = "ring"
+
+    def infer(self, images):
+        time.sleep(NETWORK_S * len(images))
+        y, x = np.mgrid[:224, :224]
+        radius = np.hypot(x - 111.5, y - 111.5)
+        one = np.stack([radius >= 28, radius < 20, (radius >= 20) & (radius < 28)]).astype(np.float32)
+        return np.repeat(one[None], len(images), axis=0)
+
+
+@pytest.fixture(scope="module")
+def slices():
+    return budget.simulated_slices(size=128)
+
+
+def test_an_examination_has_both_maps_of_each_slice(slices):
+    assert [each.quantity.value for each in slices] == ["T1", "T2"] * 4
+
+
+def test_stages_take_the_time_they_take_and_load_adds_waiting(slices):
+    processor = Processor(Pipeline(Ring()), 2, 600_000.0)
+    alone = budget.time_stages(processor, slices, 6, 1, Settings())
+    loaded = budget.time_stages(processor, slices, 12, 4, Settings())
+    processor.close()
+    assert processor.misses == 0
+    assert {len(values) for values in alone.values()} == {6}
+    assert {len(values) for values in loaded.values()} == {12}
+    assert min(alone["network"]) >= NETWORK_S * 1000.0
+    parts = [sum(each) for each in zip(*(v for k, v in alone.items() if k != "total"), strict=True)]
+    assert (np.array(alone["total"]) >= np.array(parts) - 1.0).all()
+    assert np.median(loaded["total"]) > np.median(alone["total"])
+
+
+def test_the_proposal_is_the_99th_percentile_and_a_margin():
+    times = list(np.arange(1.0, 1001.0))
+    assert budget.proposed_ms(times, 0.0) == 1000.0
+    assert budget.proposed_ms(times, 0.5) == 1500.0
+    assert budget.proposed_ms([10.0], 0.5) == 50.0
+
+
+def test_a_slice_that_fails_is_no_measurement(slices):
+    class Broken:
+        name = "broken"
+
+        def infer(self, images):
+            raise RuntimeError("no such kernel")
+
+    processor = Processor(Pipeline(Broken()), 2, 600_000.0)
+    with pytest.raises(MyostreamError, match="no such kernel"):
+        budget.time_stages(processor, slices, 4, 2, Settings())
+    processor.close()
+
+
+def test_the_command_writes_settings_that_are_accepted(monkeypatch, tmp_path, slices):
+    monkeypatch.setattr(budget, "make_engine", lambda settings: Ring())
+    monkeypatch.setattr(budget, "simulated_slices", lambda: slices)
+    file, figures = tmp_path / "s.toml", tmp_path / "b.json"
+    command = ["calibrate", "budget", "--slices", "4", "--connections", "2", "-o", str(file)]
+    result = CliRunner().invoke(app, [*command, "--json", str(figures)])
+    assert result.exit_code == 0, result.output
+    assert "2 at once" in file.read_text()
+    settings = load_settings(file)
+    assert settings.budget_ms >= NETWORK_S * 1000.0
+    assert settings.budget_ms % 50 == 0
+    assert figures.exists()
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 1
+    assert "is there already" in again.output.replace("\n", " ")
