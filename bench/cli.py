@@ -30,13 +30,16 @@ def throughput(
 
 @app.command()
 def latency(
-    slices: Annotated[int, typer.Option(min=2)] = 100,
+    slices: Annotated[int, typer.Option(min=4, help="At each of the two paces.")] = 1000,
     interval_ms: Annotated[float, typer.Option(min=1, help="Between two slices: a scanner's pace.")] = 2000.0,
     engine: Engine = "auto",
     json_file: Json = None,
     plot: Annotated[Path | None, typer.Option(help="Histogram as PNG.")] = None,
 ) -> None:
-    """Send one slice at a time; last byte of its last image to last byte of its results."""
+    """Send one slice at a time; last byte of its last image to last byte of its results.
+
+    At a scanner's pace and at ten times that; 1,000 slices take some 40 minutes.
+    """
     from bench.latency import measure, show
 
     show(measure(slices, interval_ms, engine), json_file, plot)
@@ -104,3 +107,16 @@ def tables(
         encoder=encoder,
         json_file=json_file,
     )
+
+
+@app.command()
+def scaling(
+    slices: Annotated[int, typer.Option(min=4, help="Sent for each number of connections.")] = 40,
+    engine: Engine = "auto",
+    json_file: Json = None,
+    plot: Annotated[Path | None, typer.Option(help="Curves as PNG.")] = None,
+) -> None:
+    """How cost grows with matrix size, images per series, connections and batch."""
+    from bench.scaling import measure, show
+
+    show(measure(slices, engine), json_file, plot)

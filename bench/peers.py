@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bench import plain
+from bench import fits, plain
 from bench.machine import describe_machine
 from inline.engines import make_engine
 from inline.examination import simulate_examination, to_images
@@ -29,6 +29,8 @@ from inline.settings import load_settings
 from model.frame import Frame, normalise
 from model.weights import load_network
 
+_COMPARED_PIXELS: Final = 1000
+"""Simulated pixels whose optimum is compared with scipy's."""
 _PLAIN_PIXELS: Final = 400
 """Pixels that the plain fit is timed on; the whole map follows by proportion."""
 
@@ -81,7 +83,8 @@ def measure(engine: str = "auto", repeats: int = 15) -> dict[str, Any]:
     stages |= _codec(to_images([heart])[0], repeats)
     for stage in stages.values():
         stage["ratio"] = stage["plain_ms"] / stage["ours_ms"]
-    return {"machine": describe_machine(), "engine": ours.name, "stages": stages}
+    compared = fits.compare(_COMPARED_PIXELS)
+    return {"machine": describe_machine(), "engine": ours.name, "stages": stages, "fits": compared}
 
 
 def _whole(stages: dict[str, dict[str, float]], kind: str) -> dict[str, float]:
@@ -123,6 +126,8 @@ def show(figures: dict[str, Any], json_file: Path | None) -> None:
         table.add_column(column, justify="left" if column == "stage" else "right")
     for name, stage in figures["stages"].items():
         table.add_row(name, f"{stage['plain_ms']:.2f}", f"{stage['ours_ms']:.2f}", f"{stage['ratio']:.1f} x")
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print(fits.table(figures["fits"]))
     if json_file is not None:
         json_file.write_text(json.dumps(figures, indent=1), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,13 +89,17 @@ def _floor(file: Path, floors: Sequence[Floor]) -> Path:
     plt = _pyplot()
     figure, axes = plt.subplots(figsize=(6.5, 4.2))
     sizes = [each.pixel_mm for each in floors]
-    axes.boxplot([each.distances_mm for each in floors], positions=sizes, widths=0.15, showfliers=False)
-    axes.plot(sizes, sizes, linestyle="--", color="0.5", label="one pixel")
-    axes.set_xlim(0.0, max(sizes) + 0.3)
+    for name, colour, found in (
+        ("through the outermost pixels' centres", "tab:red", [each.centres_mm for each in floors]),
+        ("moved out by half a pixel", "tab:blue", [each.borders_mm for each in floors]),
+    ):
+        lows, middles, highs = np.percentile(found, [5, 50, 95], axis=1)
+        axes.fill_between(sizes, lows, highs, color=colour, alpha=0.25)
+        axes.plot(sizes, middles, marker="o", color=colour, label=name)
     axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
     axes.set_xlabel("pixel size of the mask, mm")
     axes.set_ylabel("Hausdorff distance of a contour\nfrom its own mask's outline, mm")
-    axes.legend()
+    axes.legend(title="outline; median, 5th to 95th percentile", fontsize=8)
     return _save(figure, file, "")
 
 
@@ -123,7 +128,7 @@ def _pyplot() -> Any:
 
 def _save(figure: Any, file: Path, caption: str) -> Path:
     if caption:
-        figure.suptitle(caption, fontsize=9)
+        figure.suptitle(textwrap.fill(caption, 100), fontsize=9)
     figure.tight_layout()
     figure.savefig(file, dpi=120)
     _pyplot().close(figure)

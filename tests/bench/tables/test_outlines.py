@@ -34,12 +34,13 @@ def test_a_smooth_outline_lies_on_the_discs_border():
 @pytest.mark.parametrize("pixel", [0.5, 1.0, 2.0, 3.0])
 def test_a_circles_mask_keeps_it_to_a_pixel(pixel):
     """The outermost pixel centres inside lie within a pixel of the circle, measured along a row or column."""
-    found = through_mask(circle(0.17, 0.31, 25.0, 4000), pixel)
-    assert 0.5 * pixel < found < 1.2 * pixel
+    centres, borders = through_mask(circle(0.17, 0.31, 25.0, 4000), pixel)
+    assert 0.5 * pixel < centres < 1.2 * pixel
+    assert 0.3 * pixel < borders < 0.8 * pixel
 
 
 def test_the_floor_grows_with_the_pixels():
     found = floors([circle(0.1 * i, 0.07 * i, 20 + i) for i in range(8)], (0.5, 1.0, 2.0))
-    medians = [float(np.median(each.distances_mm)) for each in found]
+    medians = [float(np.median(each.centres_mm)) for each in found]
     assert medians == sorted(medians)
     assert medians[2] / medians[0] == pytest.approx(4.0, rel=0.25)

@@ -1,0 +1,210 @@
+"""How cost grows with the matrix, the images of a series, the slices of a batch and the connections."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from bench import throughput
+from bench.machine import describe_machine
+from inline.engines import make_engine
+from inline.examination import MOLLI_SERIES, to_images
+from inline.mapping.molli import molli_map
+from inline.mapping.t2prep import t2_map
+from inline.mrd.protocol import Decoder, encode
+from inline.pipeline import picture
+from inline.segmentation import place
+from inline.series import Quantity
+from inline.settings import load_settings
+from model.engines.base import Engine
+from model.frame import FRAME_PIXELS, Frame, normalise
+from model.synthesis.examination import SimulatedSlice, simulate_slice
+
+SIZES: Final = (128, 192, 256, 384)
+BATCHES: Final = (1, 2, 4, 8)
+CONNECTIONS: Final = (1, 2, 4)
+MOLLI_SCHEMES: Final = ("5(3)3", "4(1)3(1)2", "5(3)3(3)3")
+T2_PREPARATIONS: Final = (3, 5, 8)
+_LONGEST_PREPARATION_MS: Final = 70.0
+
+Series = list[dict[str, Any]]
+"""What was varied (``value``) and the times that it took."""
+
+
+def measure(slices: int, engine: str = "auto", repeats: int = 7) -> dict[str, Any]:
+    """All four series.
+
+    Args:
+        slices: sent to a server for each number of connections.
+        engine: of the product.
+        repeats: of everything that is timed in this process.
+    """
+    running = make_engine(load_settings(engine=engine))
+    return {
+        "machine": describe_machine(),
+        "engine": running.name,
+        "matrix": by_matrix(SIZES, running, repeats),
+        "images": by_images(repeats),
+        "batch": by_batch(BATCHES, running, repeats),
+        "connections": by_connections(CONNECTIONS, slices, engine),
+        "slices": slices,
+    }
+
+
+def by_matrix(sizes: Sequence[int], engine: Engine, repeats: int) -> Series:
+    """Stages of a MOLLI slice of 8 images, ms, by rows and columns."""
+    found = []
+    for size in sizes:
+        heart = simulate_slice(5, size=size, usual=True)
+        found.append({"value": size, **_stages(heart, engine, repeats)})
+    return found
+
+
+def by_images(repeats: int, size: int = 256) -> Series:
+    """The fit of a map, ms, by the images of its series."""
+    found: Series = []
+    for scheme in MOLLI_SCHEMES:
+        heart = simulate_slice(5, size=size, scheme=scheme, usual=True)
+        took = _ms(lambda h=heart: molli_map(h.molli, h.inversion_times_ms), repeats)  # type: ignore[misc]
+        found.append({"value": len(heart.molli), "quantity": "T1", "fit": took})
+    for count in T2_PREPARATIONS:
+        times = tuple(float(each) for each in np.linspace(0.0, _LONGEST_PREPARATION_MS, count))
+        heart = simulate_slice(5, size=size, preparation_times_ms=times, usual=True)
+        took = _ms(lambda h=heart: t2_map(h.t2prep, h.preparation_times_ms), repeats)  # type: ignore[misc]
+        found.append({"value": count, "quantity": "T2", "fit": took})
+    return found
+
+
+def by_batch(batches: Sequence[int], engine: Engine, repeats: int) -> Series:
+    """The network, ms a slice, by the slices it gets at a time."""
+    random = np.random.default_rng(1)
+    found = []
+    for batch in batches:
+        pictures = random.normal(size=(batch, FRAME_PIXELS, FRAME_PIXELS)).astype(np.float32)
+        took = _ms(lambda p=pictures: engine.infer(p), repeats)  # type: ignore[misc]
+        found.append({"value": batch, "network": took / batch})
+    return found
+
+
+def by_connections(connections: Sequence[int], slices: int, engine: str) -> Series:
+    """A warm server, ms a slice, by clients at a time that share the slices."""
+    found = []
+    for count in connections:
+        run = throughput.measure(slices, connections=count, engine=engine)
+        found.append(
+            {
+                "value": count,
+                "whole": run["warm"]["seconds"] * 1000.0 / slices,
+                "images_lost": run["warm"]["images_lost"],
+                "peak_memory_mib": run["peak_memory_mib"],
+            }
+        )
+    return found
+
+
+def growth(series: Series, key: str) -> float:
+    """Exponent of the power of the value that the cost grows with, by least squares of the logarithms."""
+    values = np.log([each["value"] for each in series])
+    costs = np.log([each[key] for each in series])
+    return float(np.polyfit(values, costs, 1)[0])
+
+
+def _stages(heart: SimulatedSlice, engine: Engine, repeats: int) -> dict[str, float]:
+    images = [image for image in to_images([heart]) if image.header.image_series_index == MOLLI_SERIES]
+    fitted = molli_map(heart.molli, heart.inversion_times_ms)
+    rows, columns = heart.labels.shape
+    frame = Frame((rows, columns), (heart.pixel_mm, heart.pixel_mm))
+    prepared = normalise(frame.to_frame(picture(fitted, Quantity.T1)))
+    probabilities = engine.infer(prepared[None])[0]
+    stages = {
+        "stream": _ms(lambda: [list(Decoder().receive(encode(image))) for image in images], repeats),
+        "fit": _ms(lambda: molli_map(heart.molli, heart.inversion_times_ms), repeats),
+        "prepare": _ms(lambda: normalise(frame.to_frame(picture(fitted, Quantity.T1))), repeats),
+        "network": _ms(lambda: engine.infer(prepared[None]), repeats),
+        "contours": _ms(lambda: place(probabilities, frame), repeats),
+    }
+    return {**stages, "whole": sum(stages.values())}
+
+
+def _ms(work: Callable[[], object], repeats: int) -> float:
+    """Median time of a call after one to warm up, ms."""
+    work()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - start) * 1000.0)
+    return statistics.median(times)
+
+
+def show(figures: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:
+    """Print the tables, write the figures, draw them."""
+    console = Console()
+    stages = [name for name in figures["matrix"][0] if name != "value"]
+    table = Table(title=f"A MOLLI slice of 8 images, engine {figures['engine']}, ms")
+    for column in ("matrix", *stages):
+        table.add_column(column, justify="right")
+    for each in figures["matrix"]:
+        table.add_row(f"{each['value']} x {each['value']}", *(f"{each[name]:.1f}" for name in stages))
+    table.add_row("grows as side to the", *(f"{growth(figures['matrix'], name):.1f}" for name in stages))
+    console.print(table)
+    for title, column, name, key in (
+        ("Fit of 256 x 256 pixels, ms", "images", "images", "fit"),
+        ("Network, ms a slice", "slices in a batch", "batch", "network"),
+        (f"{figures['slices']} slices to a warm server, ms a slice", "connections", "connections", "whole"),
+    ):
+        table = Table(title=title)
+        for heading in (column, "ms"):
+            table.add_column(heading, justify="right")
+        for each in figures[name]:
+            table.add_row(f"{each.get('quantity', '')} {each['value']}".strip(), f"{each[key]:.1f}")
+        console.print(table)
+    if json_file is not None:
+        json_file.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    if plot is not None:
+        _draw(plot, figures)
+        console.print(f"plot: {plot}", highlight=False)
+
+
+def _draw(file: Path, figures: dict[str, Any]) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, grid = plt.subplots(2, 2, figsize=(10, 7))
+    matrix, images, batch, connections = grid.flat
+    sides = [each["value"] for each in figures["matrix"]]
+    names = [name for name in figures["matrix"][0] if name not in ("value", "whole")]
+    matrix.stackplot(sides, [[each[name] for each in figures["matrix"]] for name in names], labels=names)
+    matrix.set_xlabel("rows and columns")
+    matrix.set_xticks(sides)
+    matrix.legend(loc="upper left", fontsize=8)
+    for quantity in ("T1", "T2"):
+        chosen = [each for each in figures["images"] if each["quantity"] == quantity]
+        images.plot(
+            [each["value"] for each in chosen], [each["fit"] for each in chosen], "o-", label=quantity
+        )
+    images.set_xlabel("images of a series (fit of 256 x 256 pixels)")
+    images.legend()
+    for axes, name, key, label in (
+        (batch, "batch", "network", "slices in a batch (network)"),
+        (connections, "connections", "whole", "connections (whole stream)"),
+    ):
+        axes.plot([each["value"] for each in figures[name]], [each[key] for each in figures[name]], "o-")
+        axes.set_xlabel(label)
+        axes.set_xticks([each["value"] for each in figures[name]])
+    for axes in grid.flat:
+        axes.set_ylim(bottom=0.0)
+        axes.set_ylabel("ms a slice")
+    figure.tight_layout()
+    figure.savefig(file, dpi=120)
+    plt.close(figure)

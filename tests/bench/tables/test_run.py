@@ -1,0 +1,125 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from bench.tables.output import Table, markdown, to_csv
+from bench.tables.readers import Spread
+from bench.tables.run import read_both, run, synthetic_slices
+from model.evaluation.cases import CaseError, LabelledSlice
+
+SIZE = 224
+
+
+class Oracle:
+    """Answers each slice in turn with what its first reader drew."""
+
+    name = "oracle"
+
+    def __init__(self, slices):
+        self._labels = iter([slice_.labels for slice_ in slices])
+
+    def infer(self, images):
+        # Tables 6 times the engine once the slices are done, and asks for them again.
+        labels = next(self._labels, np.zeros((SIZE, SIZE), np.uint8))
+        return np.stack([labels == value for value in range(3)]).astype(np.float32)[None]
+
+
+def rings(readers, count=5, kinds=("t1", "t2")):
+    """Rings of which each reader draws another radius."""
+    rows, columns = np.indices((SIZE, SIZE))
+    rho = np.hypot(columns - 110.0, rows - 105.0)
+    slices = []
+    for kind in kinds:
+        for number in range(count):
+            inner = 14.0 + number
+            drawn = {
+                name: np.where(rho < inner + own, 1, np.where(rho < inner + 8 + own, 2, 0)).astype(np.uint8)
+                for name, own in readers.items()
+            }
+            image = np.where(rho < inner, 300.0, np.where(rho < inner + 8, 50.0 + number, 20.0))
+            level = ("basal", "mid", "apical")[number % 3]
+            slices.append(
+                LabelledSlice(
+                    f"s{number}",
+                    f"c{number}",
+                    kind,
+                    image.astype(np.float32),
+                    np.empty((0, SIZE, SIZE), np.float32),
+                    (1.5, 1.5),
+                    drawn,
+                    level,
+                )
+            )
+    return slices
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tables")
+    slices = rings({"anna": 0.0, "ben": 1.0, "cleo": -2.0})
+    content = run(slices, Oracle(slices * 2), folder, about="Rings; the readers are made up.", repeats=1)
+    return folder, content
+
+
+def test_everything_is_written(made):
+    folder, content = made
+    for name in ("tables.md", "tables.json", "pairs.csv", "figure-5.png", "figure-8.png", "figure-9.png"):
+        assert (folder / name).stat().st_size > 0, name
+    assert (folder / "figure-6-t1.png").exists()
+    assert json.loads((folder / "tables.json").read_text())["tables"].keys() == content["tables"].keys()
+    text = (folder / "tables.md").read_text()
+    assert "the readers are made up" in text
+    for number in ("2", "3", "4", "5", "6", "7", "8", "A1"):
+        assert f"## Table {number}: " in text
+    assert "ImageNet weights were not to be had" in text
+    with (folder / "pairs.csv").open() as opened:
+        assert len(list(csv.reader(opened))) == 1 + 10 * 6
+
+
+def test_who_agrees_best_has_the_best_figures(made):
+    """The product answers with anna's labels; ben draws a pixel more than she, cleo two less."""
+    values = made[1]["tables"]["2"]["values"]
+    dice = {name: figures["dice"][0] for name, figures in values.items()}
+    assert dice["myostream - anna"] > 0.97
+    assert dice["myostream - anna"] > dice["myostream - ben"] > dice["myostream - cleo"]
+    assert values["anna - ben"]["hausdorff"][0] == pytest.approx(1.8, abs=0.4)
+    assert values["anna - cleo"]["hausdorff"][0] == pytest.approx(3.3, abs=0.5)
+    assert values["among readers"]["slices"] == 10
+
+
+def test_levels_and_medians(made):
+    tables = made[1]["tables"]
+    assert tables["4"]["values"]["among readers"].keys() == {"basal", "mid", "apical"}
+    assert tables["4"]["values"]["among readers"]["mid"]["slices"] == 4
+    medians = tables["5"]["values"]["T1"]
+    assert medians["median_ms"]["anna"][0] == pytest.approx(52.0)
+    assert medians["icc"]["myostream and anna"][0] > 0.99
+
+
+def test_one_reader_says_what_is_missing(tmp_path):
+    slices = rings({"anna": 0.0}, count=2, kinds=("t2",))
+    content = run(slices, Oracle(slices * 2), tmp_path, about="", repeats=1)
+    assert any("One reader alone" in note for note in content["tables"]["2"]["notes"])
+    assert content["tables"]["5"]["values"]["T2"]["icc"] == {}
+
+
+def test_simulated_readers_disagree_as_much_as_is_asked_for(tmp_path):
+    close, far = (synthetic_slices(2, 2, Spread(spread, spread)) for spread in (0.0, 2.0))
+    for slice_ in close:
+        one, other = slice_.readers.values()
+        assert np.array_equal(one, other)
+    assert any((np.subtract(*each.readers.values()) != 0).sum() > 50 for each in far)
+    assert {each.kind for each in far} == {"t1", "t2"}
+
+
+def test_a_folder_without_cases_is_refused(tmp_path):
+    with pytest.raises(CaseError):
+        read_both(tmp_path)
+
+
+def test_cells_survive_markdown_and_csv():
+    table = Table("9", "odd", ("a|b", "c"), (("x, y", "1 ± 2"),), ("note",))
+    assert "| a\\|b | c |" in markdown(table)
+    assert list(csv.reader(to_csv(table).splitlines())) == [["a|b", "c"], ["x, y", "1 ± 2"]]
