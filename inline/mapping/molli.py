@@ -96,12 +96,14 @@ def _fit_block(
             along.addcmul_(directions[:, k - 1 : k], y[k - 1], value=-2.0)
         by_decay.append(torch.maximum(along.amax(dim=0), -along.amin(dim=0)))
     explained = (signs @ y).square() / n + torch.stack(by_decay).square()
-    most, negative = explained.max(dim=0)
-    second, other = explained.scatter_(0, negative[None], -1.0).max(dim=0)
+    negative = strongest(explained.clone())
+    most = explained.gather(0, negative[None])[0]
+    explained.scatter_(0, negative[None], 0.0)
+    second = explained.amax(dim=0)
 
     # The grid undershoots each peak a little, so a polarity almost as good may be the better one at the top.
     rival = (most - second < _RIVAL).nonzero()[:, 0]
-    negative = torch.cat([negative, other[rival]])
+    negative = torch.cat([negative, strongest(explained.index_select(1, rival))])
     signal = torch.cat([y, y.index_select(1, rival)], dim=1)
     signal = torch.where(torch.arange(n, device=y.device)[:, None] < negative, -signal, signal)
     rate, inside = climb(signal - signal.mean(0), times, strongest(directions @ signal), grid, offset=True)
