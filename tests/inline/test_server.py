@@ -492,6 +492,15 @@ def test_a_taken_port_is_an_error_with_a_message():
     assert "cannot listen on" in ended.stderr
 
 
+@pytest.mark.parametrize("number", sorted(DATA_TYPES))
+@pytest.mark.parametrize("shape", [(1, 1, 16, 12), (3, 1, 16, 12), (2, 5, 16, 12)], ids=str)
+def test_every_data_type_comes_back_bit_for_bit(number, shape, any_server):
+    size = int(np.prod(shape)) * DATA_TYPES[number].itemsize
+    header = ImageHeader(data_type=number, channels=shape[0], matrix_size=(shape[3], shape[2], shape[1]))
+    image = Image(header, b"", np.random.default_rng(number).bytes(size))
+    assert exchange(any_server.address, "", [image] * 3).images == [image] * 3
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_image_comes_back_bit_for_bit(data, any_server):

@@ -229,8 +229,13 @@ def test_limits_are_kept_before_the_bytes_come() -> None:
     small = ImageHeader(matrix_size=(1, 1, 1)).pack()
     acquisition = bytearray(340)
     struct.pack_into("<H2xH", acquisition, 34, 100, 100)
+    waveform = bytearray(40)
+    struct.pack_into("<HH", waveform, 28, 100, 1)
     for number, body, what in (
+        (2, struct.pack("<I", 11), "configuration"),
         (3, struct.pack("<I", 11), "header"),
+        (5, struct.pack("<I", 2**32 - 1), "text"),
+        (1026, bytes(waveform), "waveform"),
         (1022, wide, "image of"),
         (1022, small + struct.pack("<Q", 2**63), "attribute"),
         (1008, bytes(acquisition), "acquisition"),
