@@ -1,0 +1,80 @@
+"""Subscribers that are slow, absent or strange."""
+
+import time
+
+import msgpack
+import numpy as np
+import pytest
+import zmq
+
+from inline.emit.publisher import TOPIC, Publisher, decode, subscribe
+from inline.errors import ConfigurationError
+from inline.geometry import SliceGeometry
+from inline.results import SliceResult
+from inline.series import Quantity, SeriesIdentity
+
+
+@pytest.fixture
+def result():
+    geometry = SliceGeometry((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.5, 1.5), (8, 8))
+    return SliceResult(
+        identity=SeriesIdentity(1, 0),
+        quantity=Quantity.T1,
+        geometry=geometry,
+        map=None,
+        scanner_made=False,
+        labels=np.zeros((8, 8), np.uint8),
+        contours=None,
+    )
+
+
+def test_a_subscriber_that_reads_nothing_slows_nobody(result):
+    publisher = Publisher("tcp://127.0.0.1:*")
+    deaf: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+    deaf.setsockopt(zmq.RCVHWM, 1)
+    deaf.setsockopt(zmq.SUBSCRIBE, b"")
+    deaf.connect(publisher.address)
+    time.sleep(0.3)
+    start = time.perf_counter()
+    for _ in range(2000):
+        publisher.publish(result, session="x" * 10_000)
+    took = time.perf_counter() - start
+    publisher.close()
+    deaf.close(linger=0)
+    assert took < 10.0
+
+
+def test_without_subscribers_messages_go_nowhere(result):
+    publisher = Publisher("tcp://127.0.0.1:*")
+    for _ in range(10):
+        publisher.publish(result)
+    publisher.close()
+    assert publisher.dropped == 0
+
+
+def test_what_is_published_is_received_as_it_was(result):
+    publisher = Publisher("tcp://127.0.0.1:*")
+    subscriber = subscribe(publisher.address)
+    time.sleep(0.3)
+    publisher.publish(result, session="here")
+    message = decode(subscriber.recv_multipart())
+    publisher.close()
+    subscriber.close(linger=0)
+    assert message["session"] == "here"
+    assert message["quantity"] == "T1"
+    assert message["contours"] is None
+
+
+def test_an_address_that_is_taken_is_named():
+    first = Publisher("tcp://127.0.0.1:*")
+    with pytest.raises(ConfigurationError, match=first.address):
+        Publisher(first.address)
+    first.close()
+
+
+@pytest.mark.parametrize(
+    "parts", [[TOPIC], [b"other/1", msgpack.packb({})], [TOPIC, msgpack.packb([1])], [TOPIC, b"", b""]]
+)
+def test_other_messages_are_refused(parts):
+    with pytest.raises(ValueError, match="message"):
+        decode(parts)

@@ -1,0 +1,76 @@
+"""The pace of a replay, and pictures of what comes back."""
+
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from inline.contours import rasterise
+from inline.mrd.image_header import ImageHeader
+from inline.mrd.messages import Image
+from inline.overlay import ENDO_COLOUR, EPI_COLOUR, draw, window
+from inline.replay import realtime, records, write_overlay
+from inline.results import Contours
+from inline.series import Quantity
+
+
+def image(stamp):
+    return Image.from_pixels(
+        np.zeros((1, 1, 8, 8), np.uint16), ImageHeader(acquisition_time_stamp=stamp), {"a": "b"}
+    )
+
+
+def circle(radius, centre=32.0):
+    angle = np.linspace(0, 2 * np.pi, 96, endpoint=False)
+    return np.stack([centre + radius * np.cos(angle), centre + radius * np.sin(angle)], axis=1)
+
+
+def test_images_wait_for_their_time_stamps():
+    images = [image(stamp) for stamp in (1000, 1040, 1120)]  # 0, 100 and 300 ms
+    pace = realtime(images, speed=2.0)
+    start = time.perf_counter()
+    waited = []
+    for each in images:
+        pace(each)
+        waited.append(time.perf_counter() - start)
+    assert waited[0] < 0.05
+    assert waited[1] >= 0.05
+    assert waited[2] >= 0.15
+
+
+def test_images_without_results_have_no_records():
+    assert records([image(0)]) == []
+
+
+@pytest.mark.parametrize("scale", [1, 3, 4])
+def test_contours_are_drawn_where_they_lie(scale):
+    contours = Contours(endo=circle(10), epi=circle(16))
+    grey = np.full((64, 64), 1000.0, np.float32)
+    picture = draw(grey, Quantity.T1, contours, scale).astype(int)
+    assert picture.shape == (64 * scale, 64 * scale, 3)
+    coloured = np.argwhere(np.ptp(picture, axis=2) > 100)
+    radius = np.hypot(*((coloured + 0.5) / scale - 0.5 - 32.0).T)
+    assert (np.minimum(abs(radius - 10), abs(radius - 16)) < 1.0 / scale + 1.0).all()
+    for colour, at in ((ENDO_COLOUR, 10), (EPI_COLOUR, 16)):
+        column = round((32.0 + at + 0.5) * scale - 0.5)
+        nearby = picture[32 * scale : 33 * scale, column - 1 : column + 2].reshape(-1, 3)
+        assert np.abs(nearby - np.array(colour)).sum(axis=1).min() < 120
+
+
+def test_the_window_goes_from_black_to_white():
+    values = np.array([[-5.0, 0.0, 60.0, 120.0, 5000.0]], np.float32)
+    assert window(values, Quantity.T2).tolist() == [[0, 0, 127, 255, 255]]
+
+
+def test_a_picture_on_disk_shows_the_map_and_its_contours(tmp_path):
+    contours = {name: {"pixels": circle(radius).tolist()} for name, radius in (("endo", 10), ("epi", 16))}
+    both = Contours(*(np.array(contours[name]["pixels"]) for name in ("endo", "epi")))
+    labels = rasterise(both, (64, 64))
+    values = np.where(labels == 2, 500, 0).astype(np.uint16)  # 50.0 ms in tenths
+    sent = Image.from_pixels(values[None, None], ImageHeader(), {"GADGETRON_ScaleRatio": "10"})
+    write_overlay(tmp_path / "a.png", {"contours": contours, "quantity": "T2", "flags": []}, sent)
+    picture = cv2.imread(str(tmp_path / "a.png"))
+    assert picture.shape == (192, 192, 3)
+    assert picture[97, 97 + 39].tolist() == [106, 106, 106]  # in the wall: 50 of 120 ms
+    assert picture[97, 97].tolist() == [0, 0, 0]
