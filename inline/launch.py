@@ -34,7 +34,7 @@ class StartedServer:
 
 
 @contextmanager
-def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 120.0) -> Iterator[StartedServer]:
+def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 300.0) -> Iterator[StartedServer]:
     """Start ``myostream serve`` on a free port, and end it in the end.
 
     Args:
