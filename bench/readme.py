@@ -1,14 +1,20 @@
-"""The README's table of results, from the files that the measurements wrote: ``python -m bench.readme``.
+"""The README's results, from the files that the measurements wrote: ``python -m bench.readme``.
 
-Each measurement is run with ``--json bench/results/NAME.json``; this command writes the table between two
-marks of the README. A test fails when the two differ.
+Each measurement is run with ``--json bench/results/NAME.json`` (``docs/benchmarks.md`` has the commands);
+this command writes the tables between two marks of the README. A test fails when the two differ. Without
+results there is nothing between the marks.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+Rows = list[tuple[str, str]]
+"""What was measured, and its figure."""
 
 ROOT: Final = Path(__file__).parent.parent
 RESULTS: Final = Path(__file__).parent / "results"
@@ -24,7 +30,7 @@ def _read(name: str) -> dict[str, Any] | None:
     return content
 
 
-def _fit_rows(content: dict[str, Any]) -> list[tuple[str, str]]:
+def _fit_rows(content: dict[str, Any]) -> Rows:
     cases = {name: case for name, case in content.items() if name != "machine"}
     within = min(case["within_0.5_ms"] for case in cases.values())
     rows = [(f"{name}, 256 x 256 pixels", f"{case['map_ms']:.0f} ms") for name, case in cases.items()]
@@ -33,12 +39,12 @@ def _fit_rows(content: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _phantom_rows(content: dict[str, Any]) -> list[tuple[str, str]]:
+def _phantom_rows(content: dict[str, Any]) -> Rows:
     share = 100 * content["median_difference"]
     return [("T1 of a scanned phantom, median vial", f"{share:.1f} % from the reference")]
 
 
-def _real_rows(content: dict[str, Any]) -> list[tuple[str, str]]:
+def _real_rows(content: dict[str, Any]) -> Rows:
     rows = []
     for name, summary in content["summaries"].items():
         what = f"real {content['map'].upper()} maps, {name} ({summary['slices']})"
@@ -57,51 +63,214 @@ def _real_rows(content: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _synthetic_rows(content: dict[str, Any]) -> list[tuple[str, str]]:
+def _synthetic_rows(content: dict[str, Any]) -> Rows:
     summary = content["summaries"]["all"]
     what = f"synthetic {content['map'].upper()} maps ({summary['slices']})"
     dice = f"{summary['dice']:.3f} / {summary['dice_cavity']:.3f} / {summary['dice_myocardium']:.3f}"
     return [(f"{what}: Dice, mean / cavity / myocardium", dice)]
 
 
-def _throughput_rows(content: dict[str, Any]) -> list[tuple[str, str]]:
-    warm = content["warm"]
+def _throughput_rows(content: dict[str, Any]) -> Rows:
+    warm, cold = content["warm"], content["cold"]
+    stages = sorted(warm["stages_ms"].items(), key=lambda stage: -stage[1]["p50"])
     return [
-        (f"{content['slices']} slices, first byte to last result, warm", f"{warm['seconds']:.2f} s"),
-        ("images lost / budget missed", f"{warm['images_lost']} / {warm['late']}"),
+        (
+            f"{content['slices']} slices, first byte to last result, warm (published, V100, without fits and "
+            "streaming: 12.3 s for 100)",
+            f"{warm['seconds']:.2f} s",
+        ),
+        ("the same, cold", f"{cold['seconds']:.2f} s"),
+        ("images lost / budget missed, warm", f"{warm['images_lost']} / {warm['late']}"),
+        (
+            "where a slice's time goes, median",
+            ", ".join(f"{name} {values['p50']:.1f}" for name, values in stages[:4]) + " ms",
+        ),
+        ("largest memory of the server", f"{content['peak_memory_mib']:.0f} MiB"),
     ]
 
 
-_SOURCES: Final = (
+def _latency_rows(content: dict[str, Any]) -> Rows:
+    rows = []
+    for pace in content["paces"]:
+        what = f"a slice every {pace['interval_ms']:.0f} ms, {content['slices']} slices"
+        values, worst = pace["latency_ms"], pace["worst"]
+        ratio = values["p99"] / values["p50"]
+        rows.append(
+            (
+                f"{what}: last byte to last result, p50 / p99",
+                f"{values['p50']:.0f} / {values['p99']:.0f} ms ({ratio:.2f} x)",
+            )
+        )
+        rows.append((f"{what}: worst, and what held it up", f"{values['max']:.0f} ms, {worst['part']}"))
+    return rows
+
+
+def _scaling_rows(content: dict[str, Any]) -> Rows:
+    def ends(name: str, key: str) -> str:
+        first, last = content[name][0], content[name][-1]
+        return f"{first[key]:.1f} / {last[key]:.1f} ms"
+
+    def values(name: str) -> str:
+        return f"{content[name][0]['value']} / {content[name][-1]['value']}"
+
+    return [
+        (f"a T1 slice of 8 images, rows and columns {values('matrix')}", ends("matrix", "whole")),
+        (f"network, a slice in batches of {values('batch')}", ends("batch", "network")),
+        (f"whole stream, a slice with {values('connections')} connections", ends("connections", "whole")),
+    ]
+
+
+def _peer_lines(content: dict[str, Any]) -> list[str]:
+    lines = [
+        _line(("stage", "plainly", f"myostream ({content['engine']})", "ratio")),
+        _line(("---", "---:", "---:", "---:")),
+    ]
+    for name, stage in content["stages"].items():
+        ratio = stage["ratio"]
+        cells = (
+            f"{stage['plain_ms']:.2f} ms",
+            f"{stage['ours_ms']:.2f} ms",
+            f"{ratio:.{1 if ratio < 10 else 0}f} x",
+        )
+        lines.append(_line((name, *cells)))
+    for name, fit in content["fits"].items():
+        side = 256 * 256
+        ours = f"{fit['map_ms']:.1f} ms"
+        for peer, key in (("curve_fit", "curve_fit_ms_per_pixel"), ("qmri", "qmri_ms_per_pixel")):
+            if key in fit:
+                whole = fit[key] * side
+                cells = (f"{whole:.0f} ms", ours, f"{whole / fit['map_ms']:.0f} x")
+                lines.append(_line((f"{name}, 256 x 256, against {peer}", *cells)))
+    return lines
+
+
+def _engine_lines(content: dict[str, Any]) -> list[str]:
+    lines = [
+        _line(("engine", "p50", "p99", "against torch", "Dice with torch")),
+        _line(("---", "---:", "---:", "---:", "---:")),
+    ]
+    reference = content["engines"]["torch"]["p50"]
+    for name, engine in content["engines"].items():
+        used = " (in use)" if name == content["chosen"] else ""
+        cells = (
+            f"{engine['p50']:.1f} ms",
+            f"{engine['p99']:.1f} ms",
+            f"{reference / engine['p50']:.1f} x",
+            f"{engine['dice_with_f32']:.4f}",
+        )
+        lines.append(_line((f"{name}{used}", *cells)))
+    return lines
+
+
+_METRICS: Final = (
+    ("dice", "Dice", 3),
+    ("iou", "IoU", 3),
+    ("hausdorff", "Hausdorff mm", 2),
+    ("surface", "surface mm", 2),
+)
+
+
+def _agreement_lines(content: dict[str, Any]) -> list[str]:
+    """Tables 2 to 4: means and standard deviations, of pairs on the whole, by map and by level."""
+    tables = content["tables"]
+    overall = tables["2"]["values"]
+    rows = [(side, overall[side]) for side in ("myostream - readers", "among readers") if side in overall]
+    for number in ("3", "4"):
+        for side, groups in tables[number]["values"].items():
+            rows += [(f"{side}: {name}", figures) for name, figures in groups.items()]
+    lines = [
+        f"{content['about']}",
+        "",
+        _line(("pairs", "slices", *(heading for _, heading, _ in _METRICS))),
+        _line(("---", *["---:"] * (len(_METRICS) + 1))),
+    ]
+    for name, figures in rows:
+        cells = [
+            f"{figures[key][0]:.{digits}f} ± {figures[key][1]:.{digits}f}" if key in figures else "-"
+            for key, _, digits in _METRICS
+        ]
+        lines.append(_line((name, str(figures["slices"]), *cells)))
+    return lines
+
+
+def _step_lines(content: dict[str, Any]) -> list[str]:
+    """Table 8."""
+    sets = content["tables"]["8"]["values"]
+    lines = [
+        _line(("post-processing, mean Hausdorff mm", *sets)),
+        _line(("---", *["---:"] * len(sets))),
+    ]
+    for number, step in enumerate(next(iter(sets.values()))):
+        found = [steps[step]["hausdorff"] for steps in sets.values()]
+        cells = ["-" if value is None else f"{value:.2f}" for value in found]
+        lines.append(_line((f"{'+ ' if number else ''}{step}", *cells)))
+    return lines
+
+
+_ROWS: Final[tuple[tuple[str, str, Callable[[dict[str, Any]], Rows]], ...]] = (
+    ("throughput", "myostream bench throughput", _throughput_rows),
+    ("latency", "myostream bench latency", _latency_rows),
+    ("scaling", "myostream bench scaling", _scaling_rows),
     ("fits", "python -m bench.fits", _fit_rows),
     ("phantom", "python -m bench.phantom FILE", _phantom_rows),
     ("real-t2", "myostream evaluate --data FOLDER --map t2", _real_rows),
     ("real-t1", "myostream evaluate --data FOLDER --map t1", _real_rows),
     ("synthetic-t1", "myostream evaluate --synthetic 500 --map t1", _synthetic_rows),
     ("synthetic-t2", "myostream evaluate --synthetic 500 --map t2", _synthetic_rows),
-    ("throughput", "myostream bench throughput", _throughput_rows),
 )
+"""Results that are rows of one table: file, command, rows."""
+_TABLES: Final[tuple[tuple[str, str, Callable[[dict[str, Any]], list[str]]], ...]] = (
+    ("engines", "myostream engines", _engine_lines),
+    ("peers", "myostream bench peers", _peer_lines),
+    ("tables-real", "myostream bench tables --data FOLDER", _agreement_lines),
+    ("tables-synthetic", "myostream bench tables --synthetic 100", _agreement_lines),
+    ("tables-synthetic", "myostream bench tables --synthetic 100", _step_lines),
+)
+"""Results with a table of their own: file, command, lines."""
 
 
-def table() -> str:
-    """The table of all results there are."""
-    machine: dict[str, Any] = {}
-    lines = ["| what | figure | command |", "| --- | --- | --- |"]
-    for name, command, rows in _SOURCES:
-        content = _read(name)
-        if content is None:
-            continue
-        machine = content["machine"]
-        lines += [f"| {what} | {figure} | `{command}` |" for what, figure in rows(content)]
-    where = f"On {machine['cores']} cores of an {machine['processor']}, without a GPU."
-    return "\n".join([f"{where} The command beside a figure prints it.", "", *lines])
+def results() -> str:
+    """All results there are, as Markdown; empty without any."""
+    found = {name: content for name, _, _ in (*_ROWS, *_TABLES) if (content := _read(name)) is not None}
+    if not found:
+        return ""
+    machines = {name: _machine(content) for name, content in found.items()}
+    usual = Counter(machines.values()).most_common(1)[0][0]
+
+    def beside(name: str, command: str) -> str:
+        elsewhere = "" if machines[name] == usual else f", on {machines[name]}"
+        return f"`{command}`{elsewhere}"
+
+    parts = [f"On {usual}. The command beside a figure prints it."]
+    rows = [
+        _line((what, figure, beside(name, command)))
+        for name, command, make in _ROWS
+        if name in found
+        for what, figure in make(found[name])
+    ]
+    if rows:
+        parts.append("\n".join([_line(("what", "figure", "command")), _line(["---"] * 3), *rows]))
+    for name, command, make in _TABLES:
+        if name in found:
+            parts += [f"{beside(name, command)}:", "\n".join(make(found[name]))]
+    return "\n\n".join(parts)
+
+
+def _machine(content: dict[str, Any]) -> str:
+    machine = content["machine"]
+    return f"{machine['cores']} cores of an {machine['processor']}, without a GPU"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def filled(readme: str) -> str:
-    """The README with the table between its marks."""
+    """The README with the results between its marks."""
     before, rest = readme.split(_BEGIN)
     after = rest.split(_END)[1]
-    return f"{before}{_BEGIN}\n{table()}\n{_END}{after}"
+    between = results()
+    return f"{before}{_BEGIN}\n{between}{chr(10) if between else ''}{_END}{after}"
 
 
 if __name__ == "__main__":
