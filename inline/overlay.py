@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inline.flags import Flag
 from inline.results import Contours, SliceResult
 from inline.series import Quantity
 
@@ -16,6 +17,8 @@ WINDOW_MS: Final = {Quantity.T1: (0.0, 2000.0), Quantity.T2: (0.0, 120.0)}
 ENDO_COLOUR: Final = (255, 64, 64)
 EPI_COLOUR: Final = (64, 224, 96)
 """Red within, green around: the colours of the common reading software."""
+REVIEW_COLOUR: Final = (255, 192, 0)
+"""Of the frame around a picture whose contours a person should look at."""
 _FRACTION_BITS: Final = 4
 
 
@@ -31,13 +34,22 @@ def overlay(result: SliceResult, scale: int = 1) -> NDArray[np.uint8]:
     rows, columns = result.geometry.shape
     if result.map is None:
         return np.zeros((rows * scale, columns * scale, 3), np.uint8)
-    return draw(result.map.values_ms, result.quantity, result.contours, scale)
+    review = Flag.REVIEW in result.flags
+    return draw(result.map.values_ms, result.quantity, result.contours, scale, review=review)
 
 
 def draw(
-    values_ms: NDArray[np.float32], quantity: Quantity, contours: Contours | None, scale: int = 1
+    values_ms: NDArray[np.float32],
+    quantity: Quantity,
+    contours: Contours | None,
+    scale: int = 1,
+    *,
+    review: bool = False,
 ) -> NDArray[np.uint8]:
-    """A map ``(rows, columns)`` in its window with contours, RGB, ``scale`` times as large."""
+    """A map ``(rows, columns)`` in its window with contours, RGB, ``scale`` times as large.
+
+    A frame of two pixels tells that the contours are for ``review``.
+    """
     rows, columns = values_ms.shape
     grey = window(values_ms, quantity)
     large = cv2.resize(grey, (columns * scale, rows * scale), interpolation=cv2.INTER_CUBIC)
@@ -55,4 +67,9 @@ def draw(
                 lineType=cv2.LINE_AA,
                 shift=_FRACTION_BITS,
             )
+    if review:
+        edge = 2 * scale
+        inner = picture[edge:-edge, edge:-edge].copy()
+        picture[:] = REVIEW_COLOUR
+        picture[edge:-edge, edge:-edge] = inner
     return picture

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from inline.flags import Flag
 from inline.mrd.messages import Image
 from inline.overlay import draw
 from inline.results import Contours
@@ -62,5 +63,6 @@ def write_overlay(file: Path, record: Record, image: Image, scale: int = 3) -> N
     if record["contours"]:
         endo, epi = (np.array(record["contours"][name]["pixels"]) for name in ("endo", "epi"))
         contours = Contours(endo=endo, epi=epi)
-    picture = draw(map_values(record, image), Quantity(record["quantity"]), contours, scale)
+    quantity, review = Quantity(record["quantity"]), Flag.REVIEW in record["flags"]
+    picture = draw(map_values(record, image), quantity, contours, scale, review=review)
     cv2.imwrite(str(file), picture[:, :, ::-1])

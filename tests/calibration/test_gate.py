@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import expit
 
 from calibration.gate import GateReport, hausdorff, run_gate
 from calibration.slices import MapSlice, calibration_batches, map_slices
 from inline.series import Quantity
+from model.engines.torch_engine import TorchEngine
+from model.weights import load_network
 
 SIZE = 224
 
@@ -92,3 +95,17 @@ def test_slices_for_calibration_and_for_the_gate_are_others():
     assert len(gate) == 3
     assert all(each.image.shape == each.values_ms.shape == (224, 224) for each in gate)
     assert not np.array_equal(batch[0, 0], gate[0].image)
+
+
+def test_the_shipped_network_with_ruined_weights_does_not_pass():
+    """A real engine: noise of a fifth of the spread of each kernel's values."""
+    reference, ruined = load_network(), load_network()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for value in ruined.parameters():
+            if value.ndim > 1:
+                value += 0.2 * value.std() * torch.randn(value.shape, generator=generator)
+    report = run_gate(TorchEngine(ruined), TorchEngine(reference), map_slices(3))
+    assert report.compared >= 2
+    assert not report.passed
+    assert any("mean Dice" in reason for reason in report.reasons)

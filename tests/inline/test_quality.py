@@ -17,6 +17,7 @@ from inline.emit import mrd
 from inline.emit.record import record
 from inline.flags import Flag
 from inline.mrd.header import parse_header
+from inline.overlay import REVIEW_COLOUR
 from inline.pipeline import Pipeline
 from inline.quality import FILE, FURTHEST, SIGNALS, Calibration, Reviewer, load_calibration, signals
 from inline.report import results_table
@@ -131,6 +132,7 @@ def test_the_place_in_the_frame_says_nothing(x, y):
     assert np.allclose(here, signals(middle, picture(), find_contours(middle).contours), atol=0.02)
 
 
+@pytest.mark.filterwarnings("ignore:The maximal number of iterations:RuntimeWarning")
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), scale=st.floats(0.1, 8.0))
 def test_any_answer_with_contours_has_finite_signals(seed, scale):
@@ -248,6 +250,8 @@ def test_a_slice_below_the_threshold_is_flagged_in_every_output(assembled, ring_
     assert float(meta["MYOSTREAM_CONFIDENCE"][0]) == pytest.approx(0.9)
     assert ("review" in meta["MYOSTREAM_FLAGS"]) == flagged
     assert all(("review" in image.meta()["ImageComments"][0]) == flagged for image in images)
+    overlay = images[2].pixels[:, 0]
+    assert (overlay[:, 0, 0].tolist() == list(REVIEW_COLOUR)) == flagged
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(results_table([plain]))
     text = console.export_text()
