@@ -11,9 +11,10 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Final
 from xml.etree import ElementTree
 
@@ -184,8 +185,7 @@ class Session:
                 if not (started and decoder.at_boundary):
                     self._check_silence(time.monotonic() - heard)
             if self._assembler is not None:
-                for assembled in self._assembler.expire(time.monotonic()):
-                    self._submit(assembled)
+                self._assemble(partial(self._assembler.expire, time.monotonic()))
 
     def _check_silence(self, seconds: float) -> None:
         limit = self._settings.server.stalled_s
@@ -198,8 +198,7 @@ class Session:
                 self.tally.images += 1
                 self._outbox.put(encode(message))
                 if self._configuration is Configuration.MAPPING:
-                    for assembled in self._series().add(message, time.monotonic()):
-                        self._submit(assembled)
+                    self._assemble(partial(self._series().add, message, time.monotonic()))
             case ConfigFile(name):
                 # Whoever names a file is an MRD client, with a person before it.
                 self._takes_texts = True
@@ -283,6 +282,17 @@ class Session:
             self._assembler = SeriesAssembler(MeasurementHeader(), self._settings.assembly)
         return self._assembler
 
+    def _assemble(self, step: Callable[[], list[Assembled]]) -> None:
+        """Work on every series that a step of the assembly completes."""
+        try:
+            ready = step()
+        except Exception:  # images pass on whatever becomes of their maps
+            _log.exception("%s: the assembly of series failed", self._name)
+            self._tell("myostream: an image could not be sorted into a series; it has passed on")
+            return
+        for assembled in ready:
+            self._submit(assembled)
+
     def _submit(self, assembled: Assembled) -> None:
         self._free.acquire()
         self.tally.slices += 1
@@ -318,8 +328,7 @@ class Session:
     def _conclude(self) -> None:
         """Work on what is left, wait for what is in flight, say that nothing more comes."""
         if self._assembler is not None:
-            for assembled in self._assembler.finish(early=not self._closed):
-                self._submit(assembled)
+            self._assemble(partial(self._assembler.finish, early=not self._closed))
         for _ in range(self._settings.server.slices_in_flight):
             self._free.acquire()
         if self._owned:

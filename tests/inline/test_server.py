@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from inline.assembly.assembler import SeriesAssembler
 from inline.client import ConnectionFailedError, exchange
 from inline.emit.publisher import Publisher, decode, subscribe
 from inline.flags import Flag
@@ -462,6 +463,23 @@ def test_an_engine_that_fails_loses_no_image_and_says_why(serving, examination):
     found = records(result.images)
     assert len(found) == 4  # the maps themselves are there
     assert all(record["flags"] == ["processing-error"] for record, _ in found)
+
+
+def test_an_assembly_that_fails_loses_no_image_and_no_other_slice(serving, examination, monkeypatch):
+    _, header, images = examination
+    add = SeriesAssembler.add
+
+    def failing(self, image, now):
+        if image == images[3]:
+            raise ZeroDivisionError
+        return add(self, image, now)
+
+    monkeypatch.setattr(SeriesAssembler, "add", failing)
+    with serving() as server:
+        result = exchange(server.address, header, images)
+    assert Counter(originals(result.images)) == Counter(images)
+    assert "could not be sorted" in result.texts[0]
+    assert len(records(result.images)) == 4  # one of them without the image that failed
 
 
 def test_no_server_is_an_error_that_says_how_to_start_one():
