@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
-app = typer.Typer(help="Measure throughput and latency.", no_args_is_help=True)
+from inline.errors import MyostreamError
+
+app = typer.Typer(
+    help="Measure the stream, its peers and the segmentation (docs/benchmarks.md).", no_args_is_help=True
+)
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write all figures here.")]
 Engine = Annotated[str, typer.Option(help="auto, openvino-int8, openvino-bf16, openvino-f32, torch.")]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """End the command with the message of an error that the user can do something about."""
+    from model.evaluation.cases import CaseError
+
+    try:
+        yield
+    except (MyostreamError, CaseError, ImportError) as error:
+        hint = '; this needs pip install "myostream[bench]"' if isinstance(error, ImportError) else ""
+        Console(stderr=True).print(f"myostream: {error}{hint}", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -22,10 +42,11 @@ def throughput(
     json_file: Json = None,
 ) -> None:
     """Send slices as fast as the server takes them; first byte sent to last result received."""
-    from bench.throughput import measure, show
+    with _told():
+        from bench.throughput import measure, show
 
-    figures = measure(slices, connections=connections, config=config, engine=engine)
-    show(figures, json_file)
+        figures = measure(slices, connections=connections, config=config, engine=engine)
+        show(figures, json_file)
 
 
 @app.command()
@@ -40,17 +61,19 @@ def latency(
 
     At a scanner's pace and at ten times that; 1,000 slices take some 40 minutes.
     """
-    from bench.latency import measure, show
+    with _told():
+        from bench.latency import measure, show
 
-    show(measure(slices, interval_ms, engine), json_file, plot)
+        show(measure(slices, interval_ms, engine), json_file, plot)
 
 
 @app.command()
 def peers(engine: Engine = "auto", json_file: Json = None) -> None:
     """The published pipeline done plainly beside ours, stage by stage, as ratios."""
-    from bench.peers import measure, show
+    with _told():
+        from bench.peers import measure, show
 
-    show(measure(engine), json_file)
+        show(measure(engine), json_file)
 
 
 @app.command()
@@ -77,36 +100,33 @@ def tables(
     json_file: Json = None,
 ) -> None:
     """Make the study's tables and figures for labelled slices with one or more readers."""
-    from bench.tables.readers import Spread
-    from bench.tables.run import read_both, run, synthetic_slices
-    from bench.tables.trainings import ShortTraining
-    from inline.engines import make_engine
-    from inline.settings import load_settings
-    from model.evaluation.cases import CaseError
+    with _told():
+        from bench.tables.readers import Spread
+        from bench.tables.run import read_both, run, synthetic_slices
+        from bench.tables.trainings import ShortTraining
+        from inline.engines import make_engine
+        from inline.settings import load_settings
 
-    if (data is None) == (synthetic is None):
-        raise typer.BadParameter("give either --data FOLDER or --synthetic N")
-    try:
-        if data is not None:
+        running = make_engine(load_settings(engine=engine))
+        if data is not None and synthetic is None:
             slices = read_both(data)
             names = sorted({name for each in slices for name in each.readers})
             about = f"{len(slices)} labelled slices of {data.name}; readers: {', '.join(names)}."
-        else:
-            assert synthetic is not None
+        elif data is None and synthetic is not None:
             spread = Spread(bias_mm, random_mm)
             slices = synthetic_slices(synthetic, readers, spread)
             about = f"{len(slices)} synthetic slices; the {readers} readers are SIMULATED: {spread.stated()}."
-    except CaseError as error:
-        raise typer.BadParameter(str(error)) from error
-    run(
-        slices,
-        make_engine(load_settings(engine=engine)),
-        output,
-        about=about,
-        training=ShortTraining(train_steps),
-        encoder=encoder,
-        json_file=json_file,
-    )
+        else:
+            raise MyostreamError("give either --data FOLDER or --synthetic N")
+        run(
+            slices,
+            running,
+            output,
+            about=about,
+            training=ShortTraining(train_steps),
+            encoder=encoder,
+            json_file=json_file,
+        )
 
 
 @app.command()
@@ -117,6 +137,7 @@ def scaling(
     plot: Annotated[Path | None, typer.Option(help="Curves as PNG.")] = None,
 ) -> None:
     """How cost grows with matrix size, images per series, connections and batch."""
-    from bench.scaling import measure, show
+    with _told():
+        from bench.scaling import measure, show
 
-    show(measure(slices, engine), json_file, plot)
+        show(measure(slices, engine), json_file, plot)

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from bench.cli import app
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["tables"], "--data FOLDER or --synthetic N"),
+        (["tables", "--data", "nowhere"], "nowhere is not a folder"),
+        (["tables", "--synthetic", "1", "--engine", "steam"], "engine: Input should be"),
+    ],
+)
+def test_what_a_user_got_wrong_is_said_in_a_line(arguments, said, monkeypatch):
+    class Idle:
+        name = "idle"
+
+        def infer(self, images):
+            return np.zeros((len(images), 3, 224, 224), np.float32)
+
+    if "steam" not in arguments:
+        monkeypatch.setattr("inline.engines.make_engine", lambda _: Idle())
+    found = CliRunner().invoke(app, arguments)
+    assert found.exit_code == 1
+    assert said in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_a_missing_package_names_the_extra(monkeypatch):
+    def missing(*_):
+        raise ImportError("No module named 'ismrmrd'")
+
+    monkeypatch.setattr("bench.peers.measure", missing)
+    found = CliRunner().invoke(app, ["peers"])
+    assert found.exit_code == 1
+    assert "myostream[bench]" in found.stderr
