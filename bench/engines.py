@@ -3,71 +3,128 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, TypeVar, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from bench.machine import describe_machine
 from bench.stream import percentiles
 from bench.synthetic import make_slices
-from inline.engines import make_engine
+from inline.engines import load_engine, load_weights, preferred
 from inline.segmentation import place
 from inline.settings import EngineName, Settings
+from model.engines.base import Engine
+from model.engines.store import EngineKey, EngineStore
 from model.evaluation.metrics import agreement
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
 
-_SLICES: Final = 12
+Name = TypeVar("Name", bound=str)
+
+_SLICES: Final = 6
+"""Synthetic slices of each kind of map that answers are compared on."""
 
 
 def measure(settings: Settings, repeats: int) -> dict[str, Any]:
-    """Time each engine slice by slice, in turns, and compare its labels with those of torch in float32."""
-    frame = Frame((FRAME_PIXELS, FRAME_PIXELS), (FRAME_MM, FRAME_MM))
-    images = [slice_.image for slice_, _ in make_slices(_SLICES, "t1")]
-    engines: dict[str, Any] = {}
+    """Time each engine slice by slice, in turns, and compare its labels with those of torch in float32.
+
+    Returns:
+        ``engines``: figures of those that run here; ``missing``: why the others do not, by name; ``order``:
+        names in the order in which they are tried; ``chosen``: the first of them that runs; ``bf16``: whether
+        the processor has it.
+    """
+    order = preferred() if settings.engine == "auto" else (settings.engine, *preferred())
+    network, weights = load_weights(settings)
+    engines: dict[EngineName, Engine] = {}
     missing: dict[str, str] = {}
-    memory: dict[str, float] = {}
-    for name in get_args(EngineName):
-        if name == "auto":
-            continue
-        before = _resident_mib()
-        chain = make_engine(settings.model_copy(update={"engine": name}))
-        if chain.name == name:
-            chain.infer(images[0][None])
-            engines[name] = chain.current
-            memory[name] = _resident_mib() - before
-        else:
-            missing[name] = chain.failures[0]
-    times: dict[str, list[float]] = {name: [] for name in engines}
+    names = dict.fromkeys((*order, *get_args(EngineName)))
+    del names["auto"]
+    for name in names:
+        try:
+            engines[name] = load_engine(name, network, weights)
+        except Exception as error:  # whatever it is, it is the reason why this engine does not run here
+            missing[name] = str(error)
+    images = [slice_.image for kind in ("t1", "t2") for slice_, _ in make_slices(_SLICES, kind)]
+    singles = [image[None] for image in images]
+    times = in_turns(engines, singles, repeats)
+    reference = [engines["torch"].infer(image)[0] for image in singles]
+    rows: dict[str, dict[str, Any]] = {
+        name: {
+            **percentiles(times[name]),
+            **_compare([engine.infer(image)[0] for image in singles], reference),
+            "memory_mib": _memory_mib(name, settings),
+        }
+        for name, engine in engines.items()
+    }
+    report = EngineStore().find_report(EngineKey.of(weights, "int8"))
+    if "openvino-int8" in rows and report is not None:
+        rows["openvino-int8"]["gate"] = report
+    return {
+        "machine": describe_machine(),
+        "repeats": repeats,
+        "engines": rows,
+        "missing": missing,
+        "order": list(dict.fromkeys(order)),
+        "chosen": next(name for name in order if name in engines),
+        "bf16": _has_bf16(),
+    }
+
+
+def _has_bf16() -> bool:
+    try:
+        from model.engines.openvino_engine import Precision, runs_natively
+    except ImportError:
+        return False
+    return runs_natively(Precision.BF16)
+
+
+def in_turns(
+    engines: Mapping[Name, Engine], batches: Sequence[NDArray[np.float32]], repeats: int
+) -> dict[Name, list[float]]:
+    """Time of each inference, ms, by engine; they take turns, so that what disturbs one disturbs all."""
+    times: dict[Name, list[float]] = {name: [] for name in engines}
+    for engine in engines.values():  # the first call of an engine prepares
+        engine.infer(batches[0])
     for number in range(repeats):
         for name, engine in engines.items():
             start = time.perf_counter()
-            engine.infer(images[number % len(images)][None])
+            engine.infer(batches[number % len(batches)])
             times[name].append((time.perf_counter() - start) * 1000.0)
-    reference = [engines["torch"].infer(image[None])[0] for image in images]
-    rows: dict[str, Any] = {}
-    for name, engine in engines.items():
-        answers = [engine.infer(image[None])[0] for image in images]
-        apart = max(float(np.abs(a - b).max()) for a, b in zip(answers, reference, strict=True))
-        labels = [(place(a, frame)[0], place(b, frame)[0]) for a, b in zip(answers, reference, strict=True)]
-        dice = np.mean([agreement(a, b, frame.spacing).dice for a, b in labels if b.any()])
-        rows[name] = {
-            **percentiles(times[name]),
-            "dice_with_f32": float(dice),
-            "largest_difference": apart,
-            "memory_mib": memory[name],
-        }
-    chosen = make_engine(settings)
+    return times
+
+
+def _compare(
+    answers: Sequence[NDArray[np.float32]], reference: Sequence[NDArray[np.float32]]
+) -> dict[str, float]:
+    frame = Frame((FRAME_PIXELS, FRAME_PIXELS), (FRAME_MM, FRAME_MM))
+    labels = [(place(a, frame)[0], place(b, frame)[0]) for a, b in zip(answers, reference, strict=True)]
+    found = [agreement(a, b, frame.spacing).dice for a, b in labels if b.any()]
     return {
-        "machine": describe_machine(),
-        "engines": rows,
-        "missing": missing,
-        "chosen": chosen.name,
-        "before_it": list(chosen.failures),
+        "dice_with_f32": float(np.mean(found)) if found else float("nan"),
+        "largest_difference": max(
+            float(np.abs(a - b).max()) for a, b in zip(answers, reference, strict=True)
+        ),
     }
+
+
+def _memory_mib(name: EngineName, settings: Settings) -> float:
+    """Main memory that an engine and its weights take, in a process that holds nothing else."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_grown_mib, name, settings).result()
+
+
+def _grown_mib(name: EngineName, settings: Settings) -> float:
+    before = _resident_mib()
+    engine = load_engine(name, *load_weights(settings))
+    engine.infer(np.zeros((1, FRAME_PIXELS, FRAME_PIXELS), np.float32))
+    return _resident_mib() - before
 
 
 def _resident_mib() -> float:
@@ -78,32 +135,42 @@ def _resident_mib() -> float:
 def show(figures: dict[str, Any], json_file: Path | None) -> None:
     """Print the table and the choice, write the figures."""
     console = Console()
-    table = Table(title="Network alone, one slice at a time")
-    for column in (
-        "engine",
-        "p50 ms",
-        "p99 ms",
-        "against torch",
-        "Dice with f32",
-        "largest difference",
-        "MiB",
-    ):
-        table.add_column(column, justify="left" if column == "engine" else "right")
+    table = Table(title=f"Network alone, one slice at a time, {figures['repeats']} times")
+    table.add_column("engine", no_wrap=True)
+    for column in ("p50 ms", "p99 ms", "against torch", "Dice with f32", "largest difference", "MiB"):
+        table.add_column(column, justify="right")
     reference = figures["engines"]["torch"]["p50"]
     for name, row in figures["engines"].items():
         table.add_row(
             name,
             f"{row['p50']:.1f}",
             f"{row['p99']:.1f}",
-            f"{reference / row['p50']:.1f} x",
+            f"{reference / row['p50']:.2f} x",
             f"{row['dice_with_f32']:.4f}",
             f"{row['largest_difference']:.1e}",
             f"{row['memory_mib']:.0f}",
         )
     console.print(table)
-    for reason in figures["missing"].values():
-        console.print(f"not here: {reason}", highlight=False)
-    before = f" after {'; '.join(figures['before_it'])}" if figures["before_it"] else ""
-    console.print(f"in use: {figures['chosen']}{before}", highlight=False)
+    for name in (*figures["engines"], *figures["missing"]):
+        console.print(f"{name}: {_said(figures, name)}", highlight=False, markup=False, soft_wrap=True)
+    order = " > ".join(figures["order"])
+    console.print(
+        f"in use: {figures['chosen']}, the first available of {order}", highlight=False, soft_wrap=True
+    )
     if json_file is not None:
         json_file.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
+
+def _said(figures: dict[str, Any], name: str) -> str:
+    """Whether an engine can be used, and what there is to know about it."""
+    if name in figures["missing"]:
+        return f"not available: {figures['missing'][name]}"
+    said = "available"
+    gate = figures["engines"][name].get("gate")
+    if gate is not None:
+        said += f"; passed its gate on {gate['slices']} slices (mean Dice with f32 {gate['dice']:.4f})"
+    if name == "openvino-bf16" and not figures["bf16"]:
+        said += "; the processor has no bf16, so it computes in float32"
+    if name not in figures["order"]:
+        said += "; only when asked for"
+    return said

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -37,7 +38,8 @@ class Precision(StrEnum):
 def convert(network: UNet) -> Any:
     """The network with its softmax as an OpenVINO model for images ``(n, 1, 224, 224)``, any n."""
     module = Probabilities(network).eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of tracing, which OpenVINO takes
         # Left to itself, convert_model traces twice to compare: ten seconds for what tests do once.
         example = torch.zeros(1, 1, _TRACED_PIXELS, _TRACED_PIXELS)
         traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]

@@ -1,0 +1,202 @@
+"""The network on a GPU beside eager torch and ``torch.compile``: ``python -m bench.gpu [--json FILE]``.
+
+Where there is no GPU, the same measurement of the engines of the CPU, which says so. Times include the way of
+the slices to the GPU and of the probabilities back.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from bench.engines import in_turns
+from bench.machine import describe_machine
+from bench.stream import percentiles
+from calibration.gate import run_gate
+from calibration.slices import map_slices
+from inline.engines import load_engine, load_weights, preferred
+from inline.settings import Settings
+from model.engines.base import Engine
+from model.engines.gpu import LARGEST_BATCH, describe_gpu, require_gpu
+from model.engines.probabilities import HalfProbabilities, Probabilities
+from model.engines.torch_engine import TorchEngine
+from model.engines.trial import pictures
+from model.frame import FRAME_PIXELS
+from model.unet import UNet
+
+EAGER: Final = "torch eager, float32"
+GOAL_MS: Final = 1.0
+GOAL_PER_SECOND: Final = 5000.0
+_GPU_BATCHES: Final = (1, 2, 4, 8, 16, LARGEST_BATCH)
+_CPU_BATCHES: Final = (1, 4)
+_GPU_REPEATS: Final = 200
+_CPU_REPEATS: Final = 20
+
+
+class CompiledTorch:
+    """``torch.compile``: on a GPU float16, channels last, with CUDA graphs; on the CPU float32."""
+
+    name = "torch.compile"
+
+    def __init__(self, network: UNet, device: torch.device) -> None:
+        on_gpu = device.type == "cuda"
+        module = HalfProbabilities(network) if on_gpu else Probabilities(copy.deepcopy(network))
+        module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._device = device
+        self._module = torch.compile(
+            module.eval(), mode="reduce-overhead" if on_gpu else "default", dynamic=False
+        )
+
+    def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See :meth:`model.engines.base.Engine.infer`."""
+        with torch.inference_mode():
+            probabilities: NDArray[np.float32] = (
+                self._module(torch.from_numpy(images)[:, None].to(self._device)).cpu().numpy()
+            )
+        return probabilities
+
+
+def contenders(device: torch.device) -> Iterator[tuple[str, Callable[[], Engine]]]:
+    """Name and maker of each engine that is compared, the reference first."""
+    network, weights = load_weights(Settings())
+    yield EAGER, lambda: TorchEngine(copy.deepcopy(network).to(device))
+    precision = "float16" if device.type == "cuda" else "float32"
+    yield f"torch.compile, {precision}", lambda: CompiledTorch(network, device)
+    for name in preferred():
+        on_gpu = name in ("tensorrt", "cuda")
+        if name != "torch" and on_gpu == (device.type == "cuda"):
+            yield name, lambda name=name: load_engine(name, network, weights)  # type: ignore[misc]
+
+
+def measure(
+    makers: Sequence[tuple[str, Callable[[], Engine]]], batches: Sequence[int], repeats: int, gate: int = 0
+) -> dict[str, Any]:
+    """Time the engines, in turns, for each batch size.
+
+    Args:
+        makers: of :func:`contenders`; the first is the reference.
+        batches: slices in a batch.
+        repeats: inferences of each engine and batch size.
+        gate: slices on which the engines are put before the gate, against the reference; 0 for none.
+
+    Returns:
+        ``engines``: by name, the batch sizes and, if asked for, the ``gate``'s report; ``missing``: why an
+        engine is not among them.
+    """
+    images = np.resize(pictures(), (max(batches), FRAME_PIXELS, FRAME_PIXELS))
+    engines: dict[str, Engine] = {}
+    missing: dict[str, str] = {}
+    for name, make in makers:
+        try:
+            engine = make()
+            for batch in batches:
+                engine.infer(images[:batch])
+        except Exception as error:  # whatever it is, it is the reason why this engine is left out
+            missing[name] = f"{type(error).__name__}: {error}"
+        else:
+            engines[name] = engine
+    rows: dict[str, dict[str, Any]] = {name: {"batches": {}} for name in engines}
+    for batch in batches:
+        for name, times in in_turns(engines, [images[:batch]], repeats).items():
+            found = percentiles(times)
+            rows[name]["batches"][str(batch)] = {**found, "per_second": 1000.0 * batch / found["p50"]}
+    if gate:
+        reference_name, reference = next(iter(engines.items()))
+        for name, engine in engines.items():
+            if name != reference_name:
+                rows[name]["gate"] = asdict(run_gate(engine, reference, map_slices(gate)))
+    return {"engines": rows, "missing": missing}
+
+
+def show(figures: Mapping[str, Any]) -> None:
+    """Print what was measured."""
+    console = Console()
+    gpu = figures["gpu"]
+    if gpu is None:
+        console.print(f"NO GPU ({figures['why_no_gpu']}): these are figures of the CPU path.", markup=False)
+    else:
+        console.print(gpu, highlight=False)
+    rows = figures["engines"]
+    reference = next(iter(rows.values()))["batches"]
+    batches = list(reference)
+    table = Table(title=f"{figures['repeats']} inferences of each; times of a batch of {batches[0]}")
+    table.add_column("engine", no_wrap=True)
+    first = batches[0]
+    for heading in ("p50 ms", "p99 ms", "against eager", *(f"slices/s, {each}" for each in batches)):
+        table.add_column(heading, justify="right")
+    for name, row in rows.items():
+        times = row["batches"][first]
+        table.add_row(
+            name,
+            f"{times['p50']:.2f}",
+            f"{times['p99']:.2f}",
+            f"{reference[first]['p50'] / times['p50']:.2f} x",
+            *(f"{row['batches'][each]['per_second']:.1f}" for each in batches),
+        )
+    console.print(table)
+    for name, reason in figures["missing"].items():
+        console.print(f"not here: {name}: {reason}", highlight=False, markup=False, soft_wrap=True)
+    for name, row in rows.items():
+        if "gate" in row:
+            report = row["gate"]
+            said = "passed" if report["passed"] else "missed: " + "; ".join(report["reasons"])
+            console.print(
+                f"gate, {name}, {report['slices']} slices: {said}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
+    if gpu is not None:
+        fastest = min(row["batches"][first]["p50"] / int(first) for row in rows.values())
+        most = max(each["per_second"] for row in rows.values() for each in row["batches"].values())
+        console.print(
+            f"goals: {fastest:.2f} of at most {GOAL_MS:g} ms a slice; "
+            f"{most:.0f} of at least {GOAL_PER_SECOND:.0f} slices a second"
+        )
+
+
+def main(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
+    batches: Annotated[
+        str, typer.Option(help="Batch sizes, such as 1,8,32; by default 1 to 32, on the CPU 1,4.")
+    ] = "",
+    repeats: Annotated[int, typer.Option(min=0, help="Inferences of each; 0 for 200, on the CPU 20.")] = 0,
+    gate: Annotated[int, typer.Option(min=0, help="Slices for the gate; 0 leaves it out.")] = 0,
+) -> None:
+    """Latency and throughput of the network by batch size."""
+    gpu, why = None, ""
+    try:
+        device = require_gpu()
+        gpu = describe_gpu(device)
+    except RuntimeError as error:
+        device, why = torch.device("cpu"), str(error)
+    on_gpu = gpu is not None
+    sizes = (
+        [int(each) for each in batches.split(",")] if batches else _GPU_BATCHES if on_gpu else _CPU_BATCHES
+    )
+    repeats = repeats or (_GPU_REPEATS if on_gpu else _CPU_REPEATS)
+    figures = {
+        "machine": describe_machine(),
+        "gpu": gpu,
+        "why_no_gpu": why,
+        "repeats": repeats,
+        **measure(list(contenders(device)), sizes, repeats, gate),
+    }
+    show(figures)
+    if json_file is not None:
+        json_file.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)

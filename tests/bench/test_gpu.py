@@ -1,0 +1,49 @@
+"""The measurement of the GPU's engines, on the CPU path with engines that are there at once."""
+
+import numpy as np
+import torch
+
+from bench import gpu
+from calibration.slices import MapSlice
+from inline.series import Quantity
+
+
+class Flat:
+    name = "flat"
+
+    def infer(self, images):
+        return np.full((len(images), 3, 224, 224), 1 / 3, np.float32)
+
+
+def broken():
+    raise RuntimeError("no compiler")
+
+
+def test_latency_and_throughput_by_batch_size(monkeypatch):
+    nothing = np.zeros((224, 224), np.float32)
+    monkeypatch.setattr(gpu, "map_slices", lambda count: [MapSlice(nothing, nothing, Quantity.T1)] * count)
+    figures = gpu.measure([(gpu.EAGER, Flat), ("other", Flat), ("broken", broken)], [1, 3], 4, gate=2)
+    assert figures["missing"] == {"broken": "RuntimeError: no compiler"}
+    for name in (gpu.EAGER, "other"):
+        batches = figures["engines"][name]["batches"]
+        assert set(batches) == {"1", "3"}
+        assert batches["3"]["per_second"] == 3000.0 / batches["3"]["p50"]
+    assert "gate" not in figures["engines"][gpu.EAGER]
+    assert not figures["engines"]["other"]["gate"]["passed"]  # it finds no contours
+
+
+def test_without_a_gpu_it_says_so(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(gpu, "require_gpu", broken)
+    monkeypatch.setattr(gpu, "contenders", lambda device: iter([(gpu.EAGER, Flat), ("other", Flat)]))
+    gpu.main(tmp_path / "gpu.json", "1", 2, 0)
+    said = capsys.readouterr().out
+    assert "NO GPU (no compiler): these are figures of the CPU path." in said
+    assert "goals" not in said
+    assert (tmp_path / "gpu.json").exists()
+
+
+def test_the_reference_comes_first_and_engines_of_the_gpu_stay_away_from_the_cpu():
+    names = [name for name, _ in gpu.contenders(torch.device("cpu"))]
+    assert names[:2] == [gpu.EAGER, "torch.compile, float32"]
+    assert "openvino-f32" in names
+    assert not {"cuda", "tensorrt"} & set(names)
