@@ -260,7 +260,7 @@ def evaluate(
 
 @app.command()
 def engines(
-    repeats: Annotated[int, typer.Option(min=3, help="Inferences of each engine that are timed.")] = 40,
+    repeats: Annotated[int, typer.Option(min=3, help="Inferences of each engine that are timed.")] = 100,
     settings_file: SettingsFile = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
 ) -> None:
