@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 
+from bench.tables import trainings
 from bench.tables.output import Table, markdown, to_csv
 from bench.tables.readers import Spread
 from bench.tables.run import read_both, run, synthetic_slices
@@ -98,7 +99,8 @@ def test_levels_and_medians(made):
     assert medians["icc"]["myostream and anna"][0] > 0.99
 
 
-def test_one_reader_says_what_is_missing(tmp_path):
+def test_one_reader_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainings, "ARCHITECTURES", {})
     slices = rings({"anna": 0.0}, count=2, kinds=("t2",))
     content = run(slices, Oracle(slices * 2), tmp_path, about="", repeats=1)
     assert any("One reader alone" in note for note in content["tables"]["2"]["notes"])
