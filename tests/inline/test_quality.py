@@ -287,3 +287,10 @@ def test_the_threshold_is_a_setting(tmp_path):
     file = tmp_path / "s.toml"
     file.write_text("review_below = 0.65\n")
     assert load_settings(file).review_below == 0.65
+
+
+def test_flags_have_room_in_a_narrow_terminal(assembled, ring_engine):
+    plain = record(Pipeline(ring_engine, reviewer=Reviewer(made(), "", 0.95)).process(assembled))
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(results_table([plain], {("T1", 0): 1042.3}))
+    assert "review" in console.export_text()
