@@ -17,7 +17,7 @@ app = typer.Typer(
 )
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write all figures here.")]
-Engine = Annotated[str, typer.Option(help="auto, openvino-int8, openvino-bf16, openvino-f32, torch.")]
+Engine = Annotated[str, typer.Option(help="auto, or a name that myostream engines lists.")]
 
 
 @contextmanager

@@ -39,7 +39,7 @@ _UNHURRIED_MS = 600_000
 
 EngineOption = Annotated[
     str | None,
-    typer.Option(help="auto, openvino-int8, openvino-bf16, openvino-f32, torch.", show_default=False),
+    typer.Option(help="auto, or a name that myostream engines lists.", show_default=False),
 ]
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="TOML file of settings.")]
 

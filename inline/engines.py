@@ -22,7 +22,7 @@ _ON_CPU: Final[tuple[EngineName, ...]] = ("openvino-int8", "openvino-f32", "torc
 def preferred() -> tuple[EngineName, ...]:
     """What ``auto`` tries in turn, and what follows an engine that fails.
 
-    Eight bits run only once they passed the gate (``myostream calibrate``).
+    Eight bits run only once they passed the gate (``myostream calibrate precision``).
     """
     return (*_ON_GPU, *_ON_CPU) if gpu_present() else _ON_CPU
 
@@ -87,4 +87,4 @@ def _int8(weights: Path) -> Path:
     try:
         return EngineStore().passed(EngineKey.of(weights, "int8"))
     except NotPassedError as error:
-        raise RuntimeError(f"{error} (run: myostream calibrate)") from error
+        raise RuntimeError(f"{error} (run: myostream calibrate precision)") from error

@@ -129,6 +129,8 @@ class UNet(nn.Module):
         )
         self.head = nn.Conv2d(self.decoder_channels[-1], 4 * CLASSES, 1)
         self.shuffle = nn.PixelShuffle(2)
+        if self.head.weight.is_meta:
+            return  # weights are about to be loaded; to draw them there costs seconds of imports
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
