@@ -203,7 +203,7 @@ def _draw(file: Path, figures: dict[str, Any]) -> None:
         axes.set_xlabel(label)
         axes.set_xticks([each["value"] for each in figures[name]])
     for axes in grid.flat:
-        axes.set_ylim(bottom=0.0)
+        axes.set_ylim(0.0, 1.1 * axes.get_ylim()[1])
         axes.set_ylabel("ms a slice")
     figure.tight_layout()
     figure.savefig(file, dpi=120)
