@@ -169,7 +169,8 @@ def spline(outline: FloatArray, *, tolerance: float, points: int = POINTS) -> Fl
     if len(distinct) < 4:
         return distinct if len(distinct) >= 3 else outline
     closed = np.vstack([distinct, distinct[:1]])
-    curve, _ = splprep(closed.T, s=len(distinct) * tolerance**2, per=1, quiet=2)
+    # With its full output it does not warn where the tolerance cannot be met to the last digit.
+    (curve, _), *_ = splprep(closed.T, s=len(distinct) * tolerance**2, per=1, full_output=1, quiet=2)
     return resample(np.stack(splev(np.linspace(0.0, 1.0, 4 * points, endpoint=False), curve), axis=1), points)
 
 

@@ -25,6 +25,7 @@ from inline.mrd.messages import ConfigText, Header
 from inline.mrd.protocol import encode
 from inline.pipeline import Pipeline
 from inline.processor import Processor
+from inline.quality import Reviewer
 from inline.session import Session
 from inline.settings import Settings, load_settings
 
@@ -59,9 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _serve(connection: socket.socket, before: bytes, *, owned: bool) -> None:
     settings = _settings()
-    processor = Processor(
-        Pipeline(make_engine(settings), settings.regions), settings.workers, settings.budget_ms
-    )
+    pipeline = Pipeline(make_engine(settings), settings.regions, reviewer=Reviewer.of(settings))
+    processor = Processor(pipeline, settings.workers, settings.budget_ms)
     try:
         Session(connection, processor, settings, name="gadgetron", owned=owned).run(before)
     finally:

@@ -314,8 +314,9 @@ class Session:
             if result.error:
                 _log.warning("%s: slice %d: %s", self._name, result.identity.slice_index, result.error)
                 self._tell(f"myostream: slice {result.identity.slice_index}: {result.error}")
-            for image in mrd.images(result, assembled.template, self._settings.emit):
-                self._outbox.put_now(encode(image))
+            # In one piece: another worker's slice must not come between map, labels and overlay.
+            sent = mrd.images(result, assembled.template, self._settings.emit)
+            self._outbox.put_now(b"".join(encode(image) for image in sent))
             self.tally.results += 1
         finally:
             self._free.release()

@@ -68,11 +68,19 @@ def images(result: SliceResult, template: ImageHeader, settings: EmitSettings | 
             0,
             result.quantity.value,
             {
+                # Parametric pixels: the scanner's chain leaves them as they are.
+                "DataRole": ["Image", "Quantitative", result.quantity.value],
+                "ImageType": [f"{result.quantity.value} MAP"],
                 "GADGETRON_DataRole": [result.quantity.value],
                 "GADGETRON_ScaleRatio": scale,
                 "GADGETRON_ScaleOffset": 0.0,
-                "WindowCenter": f"{(window_low + window_high) / 2 * scale:g}",
-                "WindowWidth": f"{(window_high - window_low) * scale:g}",
+                "RescaleSlope": f"{1.0 / scale:g}",
+                "RescaleIntercept": "0",
+                # IceFire applies its window to rescaled values, Gadgetron's writer to the pixels.
+                "WindowCenter": f"{(window_low + window_high) / 2:g}",
+                "WindowWidth": f"{window_high - window_low:g}",
+                "GADGETRON_WindowCenter": f"{(window_low + window_high) / 2 * scale:g}",
+                "GADGETRON_WindowWidth": f"{(window_high - window_low) * scale:g}",
                 **_rois(result),
                 **_values(result),
             },
@@ -84,7 +92,8 @@ def images(result: SliceResult, template: ImageHeader, settings: EmitSettings | 
         sent.append(made(labels, 1, f"{result.quantity}_LABELS", extra))
     if settings.overlay:
         colours = overlay(result).astype(np.uint16).transpose(2, 0, 1)[:, None]
-        sent.append(made(colours, 2, f"{result.quantity}_CONTOURS", {}))
+        # Colours must not be corrected or windowed on their way to the console.
+        sent.append(made(colours, 2, f"{result.quantity}_CONTOURS", {"InternalSend": 1}))
     return sent
 
 
@@ -96,6 +105,7 @@ def _common(result: SliceResult) -> dict[str, MetaValue]:
         "Keep_image_geometry": 1,
         "ImageRowDir": [f"{value:.18f}" for value in geometry.row_direction],
         "ImageColumnDir": [f"{value:.18f}" for value in geometry.column_direction],
+        "ImageComment": _comment(result),
         "ImageComments": _comment(result),
         "GADGETRON_ImageComment": _comment(result),
     }
@@ -114,7 +124,10 @@ def _comment(result: SliceResult) -> str:
 
 
 def _rois(result: SliceResult) -> dict[str, MetaValue]:
-    """Contours as scanners draw them: colour, thickness, style, visibility, then x and y of each point."""
+    """Contours as scanners draw them: colour, thickness, style, visibility, then x and y of each point.
+
+    The first point comes again at the end, without which a scanner draws an open line.
+    """
     if result.contours is None:
         return {}
     rois: dict[str, MetaValue] = {}
@@ -123,7 +136,7 @@ def _rois(result: SliceResult) -> dict[str, MetaValue]:
         ("ROI_epi", result.contours.epi, EPI_COLOUR),
     ):
         numbers = [f"{part / 255:f}" for part in colour] + [f"{_THICKNESS:f}", f"{_SOLID}", f"{_VISIBLE}"]
-        rois[name] = numbers + [f"{value:f}" for value in points.reshape(-1)]
+        rois[name] = numbers + [f"{value:f}" for value in np.vstack([points, points[:1]]).reshape(-1)]
     return rois
 
 

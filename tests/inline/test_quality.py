@@ -132,7 +132,6 @@ def test_the_place_in_the_frame_says_nothing(x, y):
     assert np.allclose(here, signals(middle, picture(), find_contours(middle).contours), atol=0.02)
 
 
-@pytest.mark.filterwarnings("ignore:The maximal number of iterations:RuntimeWarning")
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), scale=st.floats(0.1, 8.0))
 def test_any_answer_with_contours_has_finite_signals(seed, scale):

@@ -66,7 +66,12 @@ def test_images_come_back_bit_for_bit_with_maps_contours_and_values(serving, exa
         assert record["flags"] == [] or record["flags"] == [Flag.POOR_FIT]
         assert image.pixels.dtype == np.uint16
         assert "ROI_endo" in image.meta()
-        assert len(image.meta()["ROI_epi"]) == 6 + 2 * 96
+        drawn = image.meta()["ROI_epi"]
+        assert len(drawn) == 6 + 2 * 97
+        assert drawn[6:8] == drawn[-2:]  # closed, as consoles want it
+        assert image.meta()["DataRole"] == ("Image", "Quantitative", record["quantity"])
+        scale = float(image.meta()["GADGETRON_ScaleRatio"][0])
+        assert float(image.meta()["RescaleSlope"][0]) == pytest.approx(1.0 / scale)
     by_series = Counter(image.header.image_series_index for image in result.images)
     assert by_series == {1: 16, 2: 6, 1010: 2, 1011: 2, 1012: 2, 1020: 2, 1021: 2, 1022: 2}
     rgb = next(image for image in result.images if image.header.image_series_index == 1012)
