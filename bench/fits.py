@@ -26,7 +26,7 @@ from inline.mapping.t2prep import t2_map
 
 Fit = Callable[[NDArray[np.float32], NDArray[np.float64]], ParametricMap]
 SIDE = 256
-_QMRI_PIXELS = 100
+_QMRI_PIXELS = 40
 
 
 def _milliseconds(fit: Fit, pixels: Pixels, repeats: int = 9) -> float:
