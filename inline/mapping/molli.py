@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inline.mapping.blocks import fit_in_blocks
 from inline.mapping.exponential import RateGrid, climb, strongest
 from inline.mapping.parametric_map import ParametricMap
 
 SHORTEST_MS: Final = 20.0
 LONGEST_MS: Final = 8000.0
 _GRID: Final = 28
-_BLOCK: Final = 16384
 _RIVAL: Final = 0.02
 """In units of the largest signal squared."""
 
@@ -73,8 +73,8 @@ def fit_molli(magnitude: Tensor, times_ms: Tensor) -> MolliFit:
     grid = RateGrid.between(LONGEST_MS, SHORTEST_MS, _GRID, flat.device)
     directions = grid.directions(times, offset=True)
     signs = 1.0 - 2.0 * torch.ones(n, n, device=flat.device).tril(-1)
-    blocks = [_fit_block(block, times, grid, directions, signs) for block in torch.split(flat, _BLOCK, dim=1)]
-    return MolliFit(*(torch.cat(parts).view(magnitude.shape[1:]) for parts in zip(*blocks, strict=True)))
+    fields = fit_in_blocks(lambda block: _fit_block(block, times, grid, directions, signs), flat)
+    return MolliFit(*(field.view(magnitude.shape[1:]) for field in fields))
 
 
 def _fit_block(

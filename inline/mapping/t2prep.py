@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inline.mapping.blocks import fit_in_blocks
 from inline.mapping.exponential import RateGrid, climb, strongest
 from inline.mapping.parametric_map import ParametricMap
 
 SHORTEST_MS: Final = 1.0
 LONGEST_MS: Final = 4000.0
 _GRID: Final = 32
-_BLOCK: Final = 16384
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ def fit_t2prep(magnitude: Tensor, times_ms: Tensor) -> T2Fit:
     flat = magnitude.reshape(n, -1).float()
     grid = RateGrid.between(LONGEST_MS, SHORTEST_MS, _GRID, flat.device)
     directions = grid.directions(times, offset=False)
-    blocks = [_fit_block(block, times, grid, directions) for block in torch.split(flat, _BLOCK, dim=1)]
-    return T2Fit(*(torch.cat(parts).view(magnitude.shape[1:]) for parts in zip(*blocks, strict=True)))
+    fields = fit_in_blocks(lambda block: _fit_block(block, times, grid, directions), flat)
+    return T2Fit(*(field.view(magnitude.shape[1:]) for field in fields))
 
 
 def _fit_block(magnitude: Tensor, times: Tensor, grid: RateGrid, directions: Tensor) -> tuple[Tensor, ...]:
