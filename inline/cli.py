@@ -100,6 +100,7 @@ def serve(
         running = make_engine(settings)
         publisher = Publisher(settings.emit.zmq) if settings.emit.zmq else None
         pipeline = Pipeline(running, settings.regions, reviewer=Reviewer.of(settings))
+        pipeline.warm_up()
         processor = Processor(pipeline, settings.workers, settings.budget_ms)
         server = Server(processor, settings, publisher)
     # What is loaded now stays: collections that need not look through it take no time off a slice's budget.

@@ -26,7 +26,7 @@ from inline.series import MapSeries, Quantity, Series
 from inline.settings import RegionSettings
 from inline.slice_level import slice_level
 from model.engines.base import Engine
-from model.frame import Frame, normalise
+from model.frame import FRAME_PIXELS, Frame, normalise
 
 _UNSURE: Final = 0.3
 """Standard deviation of a pixel's value in units of it, beyond which the network is not shown it."""
@@ -95,6 +95,17 @@ class Pipeline:
         self._reviewer = reviewer or Reviewer()
         self._regions = regions or RegionSettings()
         self._steps = steps or ContourSteps()
+
+    def warm_up(self) -> None:
+        """Run network and fits once, so that the first slice does not pay for what happens once.
+
+        Raises:
+            NoEngineError: no engine answers.
+        """
+        self.engine.infer(np.zeros((1, FRAME_PIXELS, FRAME_PIXELS), np.float32))
+        noise = np.random.default_rng(0).random((8, 160, 160), np.float32)
+        molli_map(noise, np.linspace(100.0, 4000.0, 8))
+        t2_map(noise[:3], np.array([0.0, 25.0, 55.0]))
 
     def process(self, assembled: Assembled) -> SliceResult:
         """The result of one slice, stage after stage; what goes wrong is told in it."""

@@ -133,13 +133,13 @@ def wall_depth(points: FloatArray, contours: Contours) -> FloatArray:
 
 def distances(points: FloatArray, outline: FloatArray) -> FloatArray:
     """Shortest distance of each point ``(n, 2)`` to a closed polygon, ``(n,)``."""
-    edges = np.roll(outline, -1, axis=0) - outline
-    squared = np.maximum((edges**2).sum(axis=1), 1e-24)
-    offset = points[:, None] - outline[None]
-    along = np.clip((offset * edges).sum(axis=2) / squared, 0.0, 1.0)
-    shortest: FloatArray = np.linalg.norm(offset - along[..., None] * edges, axis=2).min(
-        axis=1, initial=np.inf
-    )
+    # x and y apart: arrays of points x edges x 2 would take twice the time.
+    (x0, y0), (dx, dy) = outline.T, (np.roll(outline, -1, axis=0) - outline).T
+    x, y = points[:, :1] - x0, points[:, 1:] - y0
+    along = np.clip((x * dx + y * dy) / np.maximum(dx * dx + dy * dy, 1e-24), 0.0, 1.0)
+    x -= along * dx
+    y -= along * dy
+    shortest: FloatArray = np.sqrt((x * x + y * y).min(axis=1, initial=np.inf))
     return shortest
 
 
