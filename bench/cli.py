@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from inline.errors import MyostreamError
+from inline.told import told
 
 app = typer.Typer(
     help="Measure the stream, its peers and the segmentation (docs/benchmarks.md).", no_args_is_help=True
@@ -20,17 +19,10 @@ Json = Annotated[Path | None, typer.Option("--json", help="Write all figures her
 Engine = Annotated[str, typer.Option(help="auto, or a name that myostream engines lists.")]
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """End the command with the message of an error that the user can do something about."""
+def _told() -> AbstractContextManager[None]:
     from model.evaluation.cases import CaseError
 
-    try:
-        yield
-    except (MyostreamError, CaseError, ImportError) as error:
-        hint = '; this needs pip install "myostream[bench]"' if isinstance(error, ImportError) else ""
-        Console(stderr=True).print(f"myostream: {error}{hint}", highlight=False, markup=False, soft_wrap=True)
-        raise typer.Exit(1) from error
+    return told(CaseError, extra="bench")
 
 
 @app.command()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +22,7 @@ from scipy.optimize import curve_fit
 from bench import open_fits
 from bench.machine import describe_machine
 from bench.simulated_pixels import Pixels, molli_pixels, scipy_t1, scipy_t2, t2_pixels
+from bench.timing import median_ms
 from inline.mapping.molli import molli_map
 from inline.mapping.parametric_map import ParametricMap
 from inline.mapping.t2prep import t2_map
@@ -35,12 +35,7 @@ _QMRI_PIXELS = 40
 def _milliseconds(fit: Fit, pixels: Pixels, repeats: int = 9) -> float:
     """Median time of a fit of a whole image of 256 x 256 pixels, after one run to warm up."""
     images = pixels.signal.reshape(-1, SIDE, SIDE)
-    times = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        fit(images, pixels.times_ms)
-        times.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times[1:])
+    return median_ms(lambda: fit(images, pixels.times_ms), repeats)
 
 
 def _curve_fit_milliseconds(pixels: Pixels, count: int) -> float:

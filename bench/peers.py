@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import statistics
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +15,7 @@ from rich.table import Table
 
 from bench import fits, plain
 from bench.machine import describe_machine
+from bench.timing import median_ms
 from inline.engines import make_engine
 from inline.examination import simulate_examination, to_images
 from inline.mapping.molli import molli_map
@@ -33,17 +32,6 @@ _COMPARED_PIXELS: Final = 1000
 """Simulated pixels whose optimum is compared with scipy's."""
 _PLAIN_PIXELS: Final = 400
 """Pixels that the plain fit is timed on; the whole map follows by proportion."""
-
-
-def _ms(work: Callable[[], object], repeats: int) -> float:
-    """Median time of a call after one to warm up, ms."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append((time.perf_counter() - start) * 1000.0)
-    return statistics.median(times)
 
 
 def measure(engine: str = "auto", repeats: int = 15) -> dict[str, Any]:
@@ -63,20 +51,20 @@ def measure(engine: str = "auto", repeats: int = 15) -> dict[str, Any]:
         sample = images[:, rows, columns][:, None]
         whole = images[0].size / _PLAIN_PIXELS
         stages[f"{kind} fit, 256 x 256"] = {
-            "plain_ms": _ms(lambda s=sample, t=times, k=kind: plain.fit_map(s, t, t1=k == "T1"), 1) * whole,  # type: ignore[misc]
-            "ours_ms": _ms(lambda f=fit, i=images, t=times: f(i, t), repeats),  # type: ignore[misc]
+            "plain_ms": whole * median_ms(partial(plain.fit_map, sample, times, t1=kind == "T1"), 1),
+            "ours_ms": median_ms(partial(fit, images, times), repeats),
         }
     fitted = t2_map(heart.t2prep, heart.preparation_times_ms)
     frame = Frame((256, 256), (heart.pixel_mm, heart.pixel_mm))
     prepared = normalise(frame.to_frame(picture(fitted, Quantity.T2)))
     stages["network"] = {
-        "plain_ms": _ms(lambda: plain.segment(network, prepared), repeats),
-        "ours_ms": _ms(lambda: ours.infer(prepared[None]), repeats),
+        "plain_ms": median_ms(lambda: plain.segment(network, prepared), repeats),
+        "ours_ms": median_ms(lambda: ours.infer(prepared[None]), repeats),
     }
     classes, probabilities = plain.segment(network, prepared), ours.infer(prepared[None])[0]
     stages["contours"] = {
-        "plain_ms": _ms(lambda: plain.contours(classes), repeats),
-        "ours_ms": _ms(lambda: place(probabilities, frame), repeats),
+        "plain_ms": median_ms(lambda: plain.contours(classes), repeats),
+        "ours_ms": median_ms(lambda: place(probabilities, frame), repeats),
     }
     stages["T1 slice, whole chain"] = _whole(stages, "T1")
     stages["T2 slice, whole chain"] = _whole(stages, "T2")
@@ -109,12 +97,12 @@ def _codec(image: Any, repeats: int) -> dict[str, dict[str, float]]:
 
     return {
         "read an image (plain: ismrmrd)": {
-            "plain_ms": _ms(theirs_read, repeats * 10),
-            "ours_ms": _ms(lambda: list(Decoder().receive(data)), repeats * 10),
+            "plain_ms": median_ms(theirs_read, repeats * 10),
+            "ours_ms": median_ms(lambda: list(Decoder().receive(data)), repeats * 10),
         },
         "write an image (plain: ismrmrd)": {
-            "plain_ms": _ms(theirs_write, repeats * 10),
-            "ours_ms": _ms(lambda: encode(image), repeats * 10),
+            "plain_ms": median_ms(theirs_write, repeats * 10),
+            "ours_ms": median_ms(lambda: encode(image), repeats * 10),
         },
     }
 

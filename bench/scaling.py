@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +13,7 @@ from rich.table import Table
 
 from bench import throughput
 from bench.machine import describe_machine
+from bench.timing import median_ms
 from inline.engines import make_engine
 from inline.examination import MOLLI_SERIES, to_images
 from inline.mapping.molli import molli_map
@@ -73,12 +72,12 @@ def by_images(repeats: int, size: int = 256) -> Series:
     found: Series = []
     for scheme in MOLLI_SCHEMES:
         heart = simulate_slice(5, size=size, scheme=scheme, usual=True)
-        took = _ms(lambda h=heart: molli_map(h.molli, h.inversion_times_ms), repeats)  # type: ignore[misc]
+        took = median_ms(lambda h=heart: molli_map(h.molli, h.inversion_times_ms), repeats)  # type: ignore[misc]
         found.append({"value": len(heart.molli), "quantity": "T1", "fit": took})
     for count in T2_PREPARATIONS:
         times = tuple(float(each) for each in np.linspace(0.0, _LONGEST_PREPARATION_MS, count))
         heart = simulate_slice(5, size=size, preparation_times_ms=times, usual=True)
-        took = _ms(lambda h=heart: t2_map(h.t2prep, h.preparation_times_ms), repeats)  # type: ignore[misc]
+        took = median_ms(lambda h=heart: t2_map(h.t2prep, h.preparation_times_ms), repeats)  # type: ignore[misc]
         found.append({"value": count, "quantity": "T2", "fit": took})
     return found
 
@@ -89,7 +88,7 @@ def by_batch(batches: Sequence[int], engine: Engine, repeats: int) -> Series:
     found = []
     for batch in batches:
         pictures = random.normal(size=(batch, FRAME_PIXELS, FRAME_PIXELS)).astype(np.float32)
-        took = _ms(lambda p=pictures: engine.infer(p), repeats)  # type: ignore[misc]
+        took = median_ms(lambda p=pictures: engine.infer(p), repeats)  # type: ignore[misc]
         found.append({"value": batch, "network": took / batch})
     return found
 
@@ -125,24 +124,13 @@ def _stages(heart: SimulatedSlice, engine: Engine, repeats: int) -> dict[str, fl
     prepared = normalise(frame.to_frame(picture(fitted, Quantity.T1)))
     probabilities = engine.infer(prepared[None])[0]
     stages = {
-        "stream": _ms(lambda: [list(Decoder().receive(encode(image))) for image in images], repeats),
-        "fit": _ms(lambda: molli_map(heart.molli, heart.inversion_times_ms), repeats),
-        "prepare": _ms(lambda: normalise(frame.to_frame(picture(fitted, Quantity.T1))), repeats),
-        "network": _ms(lambda: engine.infer(prepared[None]), repeats),
-        "contours": _ms(lambda: place(probabilities, frame), repeats),
+        "stream": median_ms(lambda: [list(Decoder().receive(encode(image))) for image in images], repeats),
+        "fit": median_ms(lambda: molli_map(heart.molli, heart.inversion_times_ms), repeats),
+        "prepare": median_ms(lambda: normalise(frame.to_frame(picture(fitted, Quantity.T1))), repeats),
+        "network": median_ms(lambda: engine.infer(prepared[None]), repeats),
+        "contours": median_ms(lambda: place(probabilities, frame), repeats),
     }
     return {**stages, "whole": sum(stages.values())}
-
-
-def _ms(work: Callable[[], object], repeats: int) -> float:
-    """Median time of a call after one to warm up, ms."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append((time.perf_counter() - start) * 1000.0)
-    return statistics.median(times)
 
 
 def show(figures: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from inline.errors import MyostreamError
 from inline.settings import load_settings
+from inline.told import told
 
 app = typer.Typer(
     help="Fit engine, confidence and budget to the weights and to this host.", no_args_is_help=True
@@ -25,23 +23,6 @@ EngineOption = Annotated[
 Json = Annotated[Path | None, typer.Option("--json", help="Write all figures here.")]
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """End the command with the message of an error that the user can do something about."""
-    try:
-        yield
-    except MyostreamError as error:
-        _say(str(error))
-        raise typer.Exit(1) from error
-    except ImportError as error:
-        _say(f'{error}; this needs pip install "myostream[calibrate]"')
-        raise typer.Exit(1) from error
-
-
-def _say(message: str) -> None:
-    Console(stderr=True).print(f"[red]myostream:[/] {escape(message)}", highlight=False, soft_wrap=True)
-
-
 @app.command()
 def precision(
     slices: Annotated[int, typer.Option(min=1, help="Slices that the gate compares.")] = 500,
@@ -52,7 +33,7 @@ def precision(
     from model.weights import DEFAULT, WeightsError
 
     console = Console()
-    with _told():
+    with told(extra="calibrate"):
         settings = load_settings(settings_file)
         try:
             report = build_int8(settings.weights or DEFAULT, slices)
@@ -86,7 +67,7 @@ def confidence(
     """Fit the confidence of the weights in use on synthetic slices, and say how right it is."""
     from calibration.confidence_report import run
 
-    with _told():
+    with told(extra="calibrate"):
         run(
             load_settings(settings_file, engine=engine),
             slices,
@@ -113,6 +94,6 @@ def budget(
     """Time the stages of a slice on this host, alone and under load, and propose a budget."""
     from calibration.budget import measure, show
 
-    with _told():
+    with told(extra="calibrate"):
         settings = load_settings(settings_file, engine=engine)
         show(measure(settings, slices, connections, margin), json_file, output)

@@ -6,21 +6,19 @@ import gc
 import json
 import logging
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.cli import app as bench_app
 from calibration.cli import app as calibrate_app
 from inline.errors import MyostreamError
 from inline.settings import load_settings
+from inline.told import told
 
 if TYPE_CHECKING:
     from inline.client import Exchange
@@ -43,17 +41,6 @@ EngineOption = Annotated[
     typer.Option(help="auto, or a name that myostream engines lists.", show_default=False),
 ]
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="TOML file of settings.")]
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """End the command with the message of an error that the user can do something about."""
-    try:
-        yield
-    except MyostreamError as error:
-        message = f"[red]myostream:[/] {escape(str(error))}"
-        Console(stderr=True).print(message, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
 
 
 def _log_to_stderr(verbose: bool) -> None:
@@ -89,9 +76,10 @@ def serve(
     from inline.processor import Processor
     from inline.quality import Reviewer
     from inline.server import Server
+    from model.engines.chain import NoEngineError
 
     _log_to_stderr(verbose)
-    with _told():
+    with told(NoEngineError):
         settings = load_settings(
             settings_file, engine=engine, server={"host": host, "port": port}, emit={"zmq": zmq}
         )
@@ -133,7 +121,7 @@ def replay(
     settings_file: SettingsFile = None,
 ) -> None:
     """Stream the images of a file to a server and collect maps, contours and values."""
-    with _told():
+    with told():
         _replay(
             file,
             output,
@@ -176,7 +164,7 @@ def listen(
 
     from inline.emit.publisher import decode, subscribe
 
-    with _told():
+    with told():
         try:
             socket = subscribe(address)
         except ZMQError as error:
@@ -209,7 +197,7 @@ def demo(
 
     output.mkdir(parents=True, exist_ok=True)
     file = output / "examination.h5"
-    with _told():
+    with told():
         count = write_examination(file, simulate_examination(slices))
         _console.print(f"Simulated {slices} slices, T1 (MOLLI) and T2 (T2-prep): {count} images in {file}")
         _replay(
@@ -250,7 +238,7 @@ def evaluate(
     from inline.engines import make_engine
     from model.evaluation.cases import CaseError
 
-    with _told():
+    with told():
         if (data is None) == (synthetic is None) or kind not in ("t1", "t2"):
             raise MyostreamError("give either --data FOLDER or --synthetic N, and --map t1 or t2")
         running = make_engine(load_settings(settings_file, engine=engine))
@@ -272,7 +260,7 @@ def engines(
     """Time the engines of this host beside each other, and say which is used and why."""
     from bench.engines import measure, show
 
-    with _told():
+    with told():
         show(measure(load_settings(settings_file), repeats), json_file)
 
 
@@ -300,7 +288,7 @@ def train(
     from model.training.train import train as run
     from model.weights import DEFAULT, WeightsError
 
-    with _told():
+    with told():
         if recipe not in RECIPES:
             raise MyostreamError(f"there is no recipe {recipe!r}; {', '.join(RECIPES)} are")
         training = Training(
