@@ -20,14 +20,19 @@ Parts = tuple[Tensor, ...]
 
 _BLOCK: Final = 16384
 """Pixels of a block: what its arrays take stays near the size of a core's cache."""
+_SMALL: Final = 4096
+"""Pixels that are not worth sharing out."""
 _MOST_THREADS: Final = 8
+
+
+def _threads() -> int:
+    return min(len(os.sched_getaffinity(0)), _MOST_THREADS)
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
     # torch's number of threads is the calling thread's own: others keep theirs.
-    return ThreadPoolExecutor(threads, "fit", initializer=torch.set_num_threads, initargs=(1,))
+    return ThreadPoolExecutor(_threads(), "fit", initializer=torch.set_num_threads, initargs=(1,))
 
 
 def fit_in_blocks(fit: Callable[[Tensor], Parts], signals: Tensor) -> Parts:
@@ -40,9 +45,9 @@ def fit_in_blocks(fit: Callable[[Tensor], Parts], signals: Tensor) -> Parts:
     Returns:
         The fields of the fit, each ``(pixels,)``.
     """
-    blocks = torch.split(signals, _BLOCK, dim=1)
-    if len(blocks) == 1 or signals.device.type != "cpu":
-        found = [fit(block) for block in blocks]
+    pixels = signals.shape[1]
+    if pixels <= _SMALL or signals.device.type != "cpu":
+        found = [fit(block) for block in torch.split(signals, _BLOCK, dim=1)]
     else:
         # The mode belongs to the thread, so those of the pool are told of the caller's.
         inference = torch.is_inference_mode_enabled()
@@ -51,5 +56,6 @@ def fit_in_blocks(fit: Callable[[Tensor], Parts], signals: Tensor) -> Parts:
             with torch.inference_mode(inference):
                 return fit(block)
 
-        found = list(_pool().map(in_pool, blocks))
+        share = -(-pixels // _threads())
+        found = list(_pool().map(in_pool, torch.split(signals, min(share, _BLOCK), dim=1)))
     return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
