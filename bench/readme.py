@@ -1,8 +1,9 @@
-"""The README's results, from the files that the measurements wrote: ``python -m bench.readme``.
+"""The results in the documentation, from the files that measurements wrote: ``python -m bench.readme``.
 
 Each measurement is run with ``--json bench/results/NAME.json`` (``docs/benchmarks.md`` has the commands);
-this command writes the tables between two marks of the README. A test fails when the two differ. Without
-results there is nothing between the marks.
+this command writes one table between two marks of the README, and the longer ones between those of
+``docs/benchmarks.md``. A test fails when files and pages differ. Without results there is nothing between the
+marks.
 """
 
 from __future__ import annotations
@@ -209,7 +210,7 @@ def _step_lines(content: dict[str, Any]) -> list[str]:
 
 _ROWS: Final[tuple[tuple[str, str, Callable[[dict[str, Any]], Rows]], ...]] = (
     ("throughput", "myostream bench throughput", _throughput_rows),
-    ("latency", "myostream bench latency", _latency_rows),
+    ("latency", "myostream bench latency --slices {slices}", _latency_rows),
     ("scaling", "myostream bench scaling", _scaling_rows),
     ("fits", "python -m bench.fits", _fit_rows),
     ("phantom", "python -m bench.phantom FILE", _phantom_rows),
@@ -229,31 +230,45 @@ _TABLES: Final[tuple[tuple[str, str, Callable[[dict[str, Any]], list[str]]], ...
 """Results with a table of their own: file, command, lines."""
 
 
-def results() -> str:
-    """All results there are, as Markdown; empty without any."""
-    found = {name: content for name, _, _ in (*_ROWS, *_TABLES) if (content := _read(name)) is not None}
-    if not found:
+def summary() -> str:
+    """Every result that is a row, as one table in Markdown; empty without any."""
+    found, beside, usual = _found(_ROWS)
+    rows = [
+        _line((what, figure, beside(name, command.format(**content))))
+        for name, command, make in _ROWS
+        if (content := found.get(name)) is not None
+        for what, figure in make(content)
+    ]
+    if not rows:
         return ""
+    heading = [_line(("what", "figure", "command")), _line(["---"] * 3)]
+    return "\n".join([f"On {usual}. The command beside a figure prints it.", "", *heading, *rows])
+
+
+def details() -> str:
+    """The results with tables of their own, as Markdown; empty without any."""
+    found, beside, usual = _found(_TABLES)
+    parts = [
+        f"{beside(name, command)}:\n\n" + "\n".join(make(found[name]))
+        for name, command, make in _TABLES
+        if name in found
+    ]
+    return "\n\n".join([f"On {usual}.", *parts]) if parts else ""
+
+
+def _found(
+    sources: Sequence[tuple[str, str, Any]],
+) -> tuple[dict[str, dict[str, Any]], Callable[[str, str], str], str]:
+    """The results that there are, how to name the command of one, and the machine of most of them."""
+    found = {name: content for name, *_ in sources if (content := _read(name)) is not None}
     machines = {name: _machine(content) for name, content in found.items()}
-    usual = Counter(machines.values()).most_common(1)[0][0]
+    usual = Counter(machines.values()).most_common(1)[0][0] if machines else ""
 
     def beside(name: str, command: str) -> str:
         elsewhere = "" if machines[name] == usual else f", on {machines[name]}"
         return f"`{command}`{elsewhere}"
 
-    parts = [f"On {usual}. The command beside a figure prints it."]
-    rows = [
-        _line((what, figure, beside(name, command)))
-        for name, command, make in _ROWS
-        if name in found
-        for what, figure in make(found[name])
-    ]
-    if rows:
-        parts.append("\n".join([_line(("what", "figure", "command")), _line(["---"] * 3), *rows]))
-    for name, command, make in _TABLES:
-        if name in found:
-            parts += [f"{beside(name, command)}:", "\n".join(make(found[name]))]
-    return "\n\n".join(parts)
+    return found, beside, usual
 
 
 def _machine(content: dict[str, Any]) -> str:
@@ -265,14 +280,17 @@ def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def filled(readme: str) -> str:
-    """The README with the results between its marks."""
-    before, rest = readme.split(_BEGIN)
+PAGES: Final = {ROOT / "README.md": summary, ROOT / "docs" / "benchmarks.md": details}
+"""What stands between the marks of each page."""
+
+
+def filled(page: str, between: str) -> str:
+    """A page with something else between its marks."""
+    before, rest = page.split(_BEGIN)
     after = rest.split(_END)[1]
-    between = results()
     return f"{before}{_BEGIN}\n{between}{chr(10) if between else ''}{_END}{after}"
 
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
-    path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+    for path, make in PAGES.items():
+        path.write_text(filled(path.read_text(encoding="utf-8"), make()), encoding="utf-8")

@@ -97,7 +97,7 @@ SHOWN = {
         "| 0 / 0 |",
         "`myostream bench throughput`",
     ),
-    "latency": ("50 / 60 ms (1.20 x)", "77 ms, network"),
+    "latency": ("`myostream bench latency --slices 1000`", "50 / 60 ms (1.20 x)", "77 ms, network"),
     "scaling": ("30.0 / 90.0 ms", "20.0 / 17.5 ms", "with 1 / 4 connections"),
     "fits": ("| 10 ms |",),
     "phantom": ("1.2 % from the reference",),
@@ -129,21 +129,23 @@ def measured(tmp_path, monkeypatch):
     return put
 
 
-def test_the_readme_says_what_was_measured():
-    text = (readme.ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme.filled(text) == text, "run: python -m bench.readme"
+@pytest.mark.parametrize("page", readme.PAGES)
+def test_the_pages_say_what_was_measured(page):
+    text = page.read_text(encoding="utf-8")
+    assert readme.filled(text, readme.PAGES[page]()) == text, "run: python -m bench.readme"
 
 
 def test_without_results_there_is_nothing_between_the_marks(measured):
     measured({})
     text = "before\n<!-- results: python -m bench.readme -->\nold | 3 ms |\n<!-- end of results -->\nafter"
-    assert readme.filled(text).splitlines() == ["before", *text.splitlines()[1:4:2], "after"]
+    for make in readme.PAGES.values():
+        assert readme.filled(text, make()).splitlines() == ["before", *text.splitlines()[1:4:2], "after"]
 
 
 @pytest.mark.parametrize("name", RESULTS)
 def test_each_result_alone_is_shown(measured, name):
     measured({name: RESULTS[name]})
-    shown = readme.results()
+    shown = readme.summary() + readme.details()
     for text in ("2 cores of an Z80", *SHOWN[name]):
         assert text in shown
 
@@ -155,15 +157,16 @@ def test_every_result_that_is_read_is_tested():
 
 def test_a_changed_figure_is_noticed(measured):
     measured(RESULTS)
-    text = readme.filled("<!-- results: python -m bench.readme -->\n<!-- end of results -->")
+    empty = "<!-- results: python -m bench.readme -->\n<!-- end of results -->"
+    text = readme.filled(empty, readme.summary())
     changed = text.replace("3.50 s", "2.50 s")
     assert changed != text
-    assert readme.filled(changed) == text
+    assert readme.filled(changed, readme.summary()) == text
 
 
 def test_another_machine_is_named_beside_its_figure(measured):
     other = {"machine": {"processor": "6502", "cores": 1}}
     measured(RESULTS | {"phantom": RESULTS["phantom"] | other})
-    shown = readme.results()
+    shown = readme.summary()
     assert "`python -m bench.phantom FILE`, on 1 cores of an 6502" in shown
     assert shown.count("6502") == 1
