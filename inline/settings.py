@@ -70,7 +70,7 @@ class ServerSettings(_Frozen):
     port: int = Field(9002, ge=0, le=65535)
     connections: int = Field(16, ge=1)
     queue_bytes: int = Field(1 << 30, ge=1 << 20)
-    slices_in_flight: int = Field(16, ge=1)
+    slices_in_flight: int = Field(12, ge=1)
     stalled_s: float = Field(60.0, gt=0)
     drain_s: float = Field(20.0, gt=0)
 
