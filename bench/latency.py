@@ -23,6 +23,7 @@ from inline.launch import started_server
 from inline.mrd.messages import Close, ConfigFile, Header, Image
 from inline.mrd.protocol import Decoder, encode
 from inline.replay import records
+from inline.results import RESULT_ATTRIBUTE
 
 _IMAGES_BACK: Final = 3
 """Map, labels and overlay."""
@@ -150,7 +151,7 @@ def _session(
                 for message in decoder.receive(data):
                     if isinstance(message, Image) and b"MYOSTREAM" in message.attributes:
                         results += 1
-                        if b"MYOSTREAM_RESULT" in message.attributes:
+                        if RESULT_ATTRIBUTE.encode() in message.attributes:
                             maps.append(message)
                         if results % _IMAGES_BACK == 0:
                             finished.append(time.perf_counter())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
+
+from calibration.host import describe_host
 
 _ROOT: Final = Path(__file__).parent.parent
 _PACKAGES: Final = (
@@ -25,12 +26,8 @@ _PACKAGES: Final = (
 
 def describe_machine() -> dict[str, str | int | None]:
     """Processor, cores, versions and commit, as they stand beside every figure."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = [line for line in lines if line.startswith("model name")]
     return {
-        "processor": models[0].split(":", 1)[1].strip() if models else platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
+        **describe_host(),
         "commit": commit(_ROOT),
         "python": platform.python_version(),
         **{name: _version(name) for name in ("myostream", *_PACKAGES)},

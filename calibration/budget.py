@@ -25,7 +25,6 @@ from inline.mrd.header import parse_header
 from inline.mrd.protocol import encode
 from inline.pipeline import Pipeline
 from inline.processor import Processor
-from inline.quality import Reviewer
 from inline.results import SliceResult
 from inline.settings import Settings
 
@@ -134,8 +133,7 @@ def measure(
         MyostreamError: no engine loads, or a slice could not be processed.
     """
     engine = make_engine(settings)
-    pipeline = Pipeline(engine, settings.regions, reviewer=Reviewer.of(settings))
-    processor = Processor(pipeline, settings.workers, _UNLIMITED_MS)
+    processor = Processor(Pipeline.of(engine, settings), settings.workers, _UNLIMITED_MS)
     slices = simulated_slices()
     try:
         time_stages(processor, slices, _WARMING, 1, settings)

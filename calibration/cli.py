@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from inline.errors import MyostreamError
 from inline.settings import load_settings
 from inline.told import told
 
@@ -33,12 +32,8 @@ def precision(
     from model.weights import DEFAULT, WeightsError
 
     console = Console()
-    with told(extra="calibrate"):
-        settings = load_settings(settings_file)
-        try:
-            report = build_int8(settings.weights or DEFAULT, slices)
-        except WeightsError as error:
-            raise MyostreamError(str(error)) from error
+    with told(WeightsError, extra="calibrate"):
+        report = build_int8(load_settings(settings_file).weights or DEFAULT, slices)
     console.print_json(report.to_json())
     console.print("passed: it is used from now on" if report.passed else "not passed: it is not used")
     if not report.passed:

@@ -74,7 +74,6 @@ def serve(
     from inline.engines import make_engine
     from inline.pipeline import Pipeline
     from inline.processor import Processor
-    from inline.quality import Reviewer
     from inline.server import Server
     from model.engines.chain import NoEngineError
 
@@ -87,7 +86,7 @@ def serve(
             settings = settings.model_copy(update={"budget_ms": budget_ms})
         running = make_engine(settings)
         publisher = Publisher(settings.emit.zmq) if settings.emit.zmq else None
-        pipeline = Pipeline(running, settings.regions, reviewer=Reviewer.of(settings))
+        pipeline = Pipeline.of(running, settings)
         pipeline.warm_up()
         processor = Processor(pipeline, settings.workers, settings.budget_ms)
         server = Server(processor, settings, publisher)
@@ -238,17 +237,14 @@ def evaluate(
     from inline.engines import make_engine
     from model.evaluation.cases import CaseError
 
-    with told():
+    with told(CaseError):
         if (data is None) == (synthetic is None) or kind not in ("t1", "t2"):
             raise MyostreamError("give either --data FOLDER or --synthetic N, and --map t1 or t2")
         running = make_engine(load_settings(settings_file, engine=engine))
-        try:
-            if data is not None:
-                evaluation.run(data, kind, running, json_file=json_file, plots=plots)
-            elif synthetic is not None:
-                synthetic_evaluation.run(synthetic, kind, running, json_file)
-        except CaseError as error:
-            raise MyostreamError(str(error)) from error
+        if data is not None:
+            evaluation.run(data, kind, running, json_file=json_file, plots=plots)
+        elif synthetic is not None:
+            synthetic_evaluation.run(synthetic, kind, running, json_file)
 
 
 @app.command()

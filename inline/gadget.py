@@ -25,7 +25,6 @@ from inline.mrd.messages import ConfigText, Header
 from inline.mrd.protocol import encode
 from inline.pipeline import Pipeline
 from inline.processor import Processor
-from inline.quality import Reviewer
 from inline.session import Session
 from inline.settings import Settings, load_settings
 
@@ -60,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _serve(connection: socket.socket, before: bytes, *, owned: bool) -> None:
     settings = _settings()
-    pipeline = Pipeline(make_engine(settings), settings.regions, reviewer=Reviewer.of(settings))
+    pipeline = Pipeline.of(make_engine(settings), settings)
     processor = Processor(pipeline, settings.workers, settings.budget_ms)
     try:
         Session(connection, processor, settings, name="gadgetron", owned=owned).run(before)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from inline.regions import angular_reference, measure
 from inline.results import RegionValues, SliceResult
 from inline.segmentation import place
 from inline.series import MapSeries, Quantity, Series
-from inline.settings import RegionSettings
+from inline.settings import RegionSettings, Settings
 from inline.slice_level import slice_level
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS, Frame, normalise
@@ -95,6 +95,11 @@ class Pipeline:
         self._reviewer = reviewer or Reviewer()
         self._regions = regions or RegionSettings()
         self._steps = steps or ContourSteps()
+
+    @classmethod
+    def of(cls, engine: Engine, settings: Settings) -> Self:
+        """The pipeline that the settings ask for, around an engine."""
+        return cls(engine, settings.regions, reviewer=Reviewer.of(settings))
 
     def warm_up(self) -> None:
         """Run network and fits once, so that the first slice does not pay for what happens once.

@@ -14,7 +14,7 @@ import numpy as np
 from inline.flags import Flag
 from inline.mrd.messages import Image
 from inline.overlay import draw
-from inline.results import Contours
+from inline.results import RESULT_ATTRIBUTE, Contours
 from inline.series import Quantity
 
 Record = dict[str, Any]
@@ -25,7 +25,8 @@ def records(images: Iterable[Image]) -> list[tuple[Record, Image]]:
     """Result and map of every slice among the images that came back, by series and slice."""
     found: list[tuple[Record, Image]] = []
     for image in images:
-        text = image.meta().get("MYOSTREAM_RESULT") if b"MYOSTREAM_RESULT" in image.attributes else None
+        has_result = RESULT_ATTRIBUTE.encode() in image.attributes
+        text = image.meta().get(RESULT_ATTRIBUTE) if has_result else None
         if text:
             found.append((json.loads(text[0]), image))
     return sorted(found, key=lambda pair: (pair[0]["slice_index"], pair[0]["quantity"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from inline.flags import Flag
 from inline.geometry import SliceGeometry
 from inline.mapping.parametric_map import ParametricMap
 from inline.series import Quantity, SeriesIdentity
+
+RESULT_ATTRIBUTE: Final = "MYOSTREAM_RESULT"
+"""MRD attribute of a map that holds the whole record of its slice as JSON."""
 
 
 class SliceLevel(StrEnum):

@@ -24,7 +24,7 @@ from bench.tables.postprocessing import table_8
 from bench.tables.readers import Spread, make_readers, read
 from bench.tables.trainings import ShortTraining, table_6, table_7, table_a1
 from model.engines.base import Engine
-from model.evaluation.cases import CaseError, LabelledSlice, read_slices
+from model.evaluation.cases import LabelledSlice, read_kinds
 
 KINDS: Final = ("t1", "t2")
 
@@ -47,15 +47,7 @@ def read_both(folder: Path) -> list[LabelledSlice]:
     Raises:
         CaseError: there are none of either kind, or one cannot be read.
     """
-    slices: list[LabelledSlice] = []
-    problems = []
-    for kind in KINDS:
-        try:
-            slices += read_slices(folder, kind)
-        except CaseError as error:
-            problems.append(str(error))
-    if not slices:
-        raise CaseError("; ".join(problems))
+    slices = read_kinds(folder, KINDS)
     return [each for each in slices if all((labels == 1).any() for labels in each.readers.values())]
 
 

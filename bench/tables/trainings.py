@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from bench.ablation import train_briefly
 from bench.synthetic import MIXES
 from bench.tables.agreement import segment_all
 from bench.tables.output import Table
+from bench.timing import median_ms
 from model.engines.base import Engine
 from model.engines.torch_engine import TorchEngine
 from model.evaluation.cases import LabelledSlice
@@ -146,13 +146,7 @@ def table_a1(slices: Sequence[LabelledSlice], training: ShortTraining) -> Table:
 def inference_ms(engine: Engine, repeats: int) -> float:
     """Median time of one slice, ms, after one to warm up."""
     picture = np.random.default_rng(1).normal(size=(1, FRAME_PIXELS, FRAME_PIXELS)).astype(np.float32)
-    engine.infer(picture)
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        engine.infer(picture)
-        times.append((time.perf_counter() - start) * 1000.0)
-    return statistics.median(times)
+    return median_ms(lambda: engine.infer(picture), repeats)
 
 
 def reached(slices: Sequence[LabelledSlice], engine: Engine) -> dict[str, float]:

@@ -19,6 +19,7 @@ from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
 from inline.mrd.meta import Meta
+from inline.results import RESULT_ATTRIBUTE
 from inline.series import Quantity
 
 _DESCRIPTIONS: Final = ("SequenceDescription", "GADGETRON_SeqDescription", "SeriesDescription")
@@ -40,7 +41,6 @@ _NAMED: Final = {
 _MAP_SUFFIX: Final = re.compile(r"[\s_-](T[12])\s*$")
 _MAP_WORDS: Final = re.compile(r"\b(T[12])[\s_-]*map\b", re.IGNORECASE)
 _ROLE_NAMES: Final = {"T1": Quantity.T1, "T2": Quantity.T2, "T1MAP": Quantity.T1, "T2MAP": Quantity.T2}
-_OWN_RESULT: Final = "MYOSTREAM_RESULT"
 _INVERSION_TIME_TAG: Final = "00180082"
 _DESCRIPTION_TAG: Final = "0008103E"
 _SLOPE_TAG: Final = "00281053"
@@ -83,7 +83,7 @@ def read_facts(image: Image, header: MeasurementHeader) -> ImageFacts | None:
         meta = image.meta()
     except ProtocolError:
         meta = {}
-    if _OWN_RESULT in meta:
+    if RESULT_ATTRIBUTE in meta:
         return None  # a result of an earlier run, in a file that is replayed
     dicom = _dicom(meta)
     description = (

@@ -18,7 +18,7 @@ from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
 from inline.mrd.meta import MetaValue
 from inline.overlay import ENDO_COLOUR, EPI_COLOUR, WINDOW_MS, overlay
-from inline.results import SliceResult
+from inline.results import RESULT_ATTRIBUTE, SliceResult
 from inline.series import Quantity
 from inline.settings import EmitSettings
 
@@ -147,5 +147,5 @@ def _values(result: SliceResult) -> dict[str, MetaValue]:
         "MYOSTREAM_MEDIAN_MS": [f"{region.median:.3f}" for region in result.regions],
         "MYOSTREAM_FLAGS": [flag.value for flag in result.flags],
         **({} if result.confidence is None else {"MYOSTREAM_CONFIDENCE": f"{result.confidence:.4f}"}),
-        "MYOSTREAM_RESULT": json.dumps(record(result), separators=(",", ":")),
+        RESULT_ATTRIBUTE: json.dumps(record(result), separators=(",", ":")),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -90,6 +90,24 @@ def read_slices(folder: Path, kind: str) -> list[LabelledSlice]:
         ]
     if not slices:
         raise CaseError(f"{folder} holds no labelled {kind} maps; docs/data.md describes how they lie")
+    return slices
+
+
+def read_kinds(folder: Path, kinds: Iterable[str]) -> list[LabelledSlice]:
+    """All labelled slices of several kinds of map; a kind that is not there may be missing.
+
+    Raises:
+        CaseError: there are none of any kind; says why of each.
+    """
+    slices: list[LabelledSlice] = []
+    problems = []
+    for kind in kinds:
+        try:
+            slices += read_slices(folder, kind)
+        except CaseError as error:
+            problems.append(str(error))
+    if not slices:
+        raise CaseError("; ".join(problems))
     return slices
 
 

@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import DataLoader
 
-from model.evaluation.cases import CaseError, LabelledSlice, read_slices
+from model.evaluation.cases import CaseError, LabelledSlice, read_kinds
 from model.original_unet import OriginalUNet
 from model.synthesis.physics import Fits
 from model.training.data import LabelledPictures, SyntheticBatches
@@ -199,15 +199,7 @@ def shortened(recipe: Recipe, epochs: int | None) -> Recipe:
 def _slices(training: Training) -> list[LabelledSlice]:
     if training.data is None:
         raise ValueError(f"the recipe {training.recipe.name} needs labelled cases; give --data")
-    slices: list[LabelledSlice] = []
-    problems = []
-    for kind in training.kinds:
-        try:
-            slices += read_slices(training.data, kind)
-        except CaseError as error:
-            problems.append(str(error))
-    if not slices:
-        raise CaseError("; ".join(problems))
+    slices = read_kinds(training.data, training.kinds)
     parts = split(each.case for each in slices)
     (training.output / "split.json").write_text(json.dumps(parts, indent=1))
     for part in (Part.TRAIN, Part.VALIDATION):
