@@ -215,7 +215,8 @@ def inside(outline: FloatArray, shape: tuple[int, int]) -> NDArray[np.bool_]:
     y = np.arange(top, bottom + 1)[:, None]
     (x0, y0), (x1, y1) = outline.T, np.roll(outline, -1, axis=0).T
     crosses = (y0 <= y) != (y1 <= y)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    # Of edges that do not cross a row nothing is used, and flat ones divide by next to nothing.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         at = np.where(crosses, x0 + (y - y0) * (x1 - x0) / (y1 - y0), np.inf)
     # A pixel is inside where an odd number of edges lies to its left.
     first_right = np.clip(np.ceil(np.where(crosses, at, columns)), 0, columns).astype(np.intp)
