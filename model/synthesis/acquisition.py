@@ -62,7 +62,7 @@ def _field_of_view(draw: Draw, image: Tensor, labels: Tensor) -> Tensor:
         first = torch.where(occupied, index, size).amin(dim=1, keepdim=True)
         last = torch.where(occupied, index, -1).amax(dim=1, keepdim=True)
         spare = torch.minimum(first, size - 1 - last).clamp(min=0) * torch.where(mirror > 0, 0.45, 0.9)
-        cut = draw.chance(0.4)[:, :, 0] * torch.minimum(draw.uniform(0.0, 0.3)[:, :, 0] * size, spare)
+        cut = draw.chance(0.4)[:, :, 0] * torch.minimum(draw.uniform(0.0, 0.22)[:, :, 0] * size, spare)
         low, high = cut.round(), (size - 1 - cut).round()
         source = torch.where(index < low, 2 * low - index, index.float())
         source = torch.where(source > high, 2 * high - source, source).long().clamp(0, size - 1)

@@ -74,7 +74,7 @@ def _heart_coordinates(
     dy = y[None, :, None] - draw.normal(0.0, 0.45).clamp(-1, 1) * reach_y
     # Most views look the usual way up; some sites and some planes do not.
     usual = draw.chance(0.8)
-    angle = usual * draw.normal(0.0, 0.5) + (1 - usual) * draw.uniform(-math.pi, math.pi)
+    angle = usual * draw.normal(0.0, 0.4) + (1 - usual) * draw.uniform(-math.pi, math.pi)
     mirror = 1.0 - 2.0 * (1 - usual) * draw.chance(0.5)
     if usual_view:
         angle, mirror = torch.zeros_like(angle), torch.ones_like(mirror)
@@ -89,6 +89,18 @@ def _heart_coordinates(
         u = u + strength * draw.smooth(rows, columns, cells)
         v = v + strength * draw.smooth(rows, columns, cells)
     return u, v
+
+
+def loosened(draw: Draw, u: Tensor, v: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    """Heart coordinates bent at random, more with the distance from the heart: organs are no ellipses."""
+    rows, columns = u.shape[-2:]
+    far = ((torch.sqrt(u**2 + v**2) - size) / 50.0).clamp(0.0, 1.0)
+    bent_u, bent_v = u, v
+    for cells, sd in ((4, 14.0), (9, 6.0), (20, 2.0)):
+        strength = draw.uniform(0.0, sd) * far
+        bent_u = bent_u + strength * draw.smooth(rows, columns, cells)
+        bent_v = bent_v + strength * draw.smooth(rows, columns, cells)
+    return bent_u, bent_v
 
 
 def make_anatomy(
@@ -147,7 +159,7 @@ def make_anatomy(
     below = size * draw.uniform(0.95, 1.2)
 
     canvas = Canvas(draw.n, rows, columns, pixel_mm, draw.device)
-    paint_body(draw, canvas, u, v, front, below)
+    paint_body(draw, canvas, *loosened(draw, u, v, size), front, below)
 
     heart = torch.maximum(epi, torch.where(rv_there > 0, rv + rv_wall, torch.full_like(rv, -1e3)))
     padding = draw.log_uniform(0.5, 12.0) * (1.0 + 0.6 * draw.smooth(rows, columns, 5)).clamp(min=0.0)

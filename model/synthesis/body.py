@@ -21,6 +21,17 @@ _ORGANS = (
     Tissue.FLUID,
 )
 
+_CLUTTER = (
+    (Tissue.MUSCLE, 6, 20),
+    (Tissue.BOWEL, 5, 11),
+    (Tissue.FAT, 7, 26),
+    (Tissue.VESSEL, 9, 30),
+    (Tissue.FAT, 12, 40),
+)
+"""What patches are of, and how many hills across the picture their fields have."""
+_HILL_MM = 84.0
+"""A quarter of the frame's width: over the number of hills, it makes of a field's heights distances, mm."""
+
 
 def paint_body(draw: Draw, canvas: Canvas, u: Tensor, v: Tensor, front: Tensor, below: Tensor) -> None:
     """Chest wall, lungs, abdomen, spine, arms.
@@ -37,9 +48,9 @@ def paint_body(draw: Draw, canvas: Canvas, u: Tensor, v: Tensor, front: Tensor, 
     gap = draw.uniform(2.0, 30.0)
     wall = draw.log_uniform(6.0, 25.0)
     fat = draw.log_uniform(3.0, 45.0)
-    depth = draw.uniform(130.0, 250.0)
+    depth = draw.uniform(140.0, 300.0)
     radius_u = depth / 2
-    radius_v = draw.uniform(0.8, 2.4) * radius_u
+    radius_v = draw.uniform(1.0, 3.0) * radius_u
     tilt = draw.normal(0.0, 0.25)
     bu, bv = u - (front - gap + radius_u), v - draw.uniform(-40.0, 60.0)
     bu, bv = torch.cos(tilt) * bu + torch.sin(tilt) * bv, -torch.sin(tilt) * bu + torch.cos(tilt) * bv
@@ -82,7 +93,7 @@ def paint_body(draw: Draw, canvas: Canvas, u: Tensor, v: Tensor, front: Tensor, 
         own = torch.where(nearest.indices[:, 0] == index, border, -border.abs() - 5.0)
         canvas.paint(torch.minimum(abdomen, own), organ)
     _paint_vessels(draw, canvas, abdomen - 3.0, Tissue.LIVER, Tissue.VESSEL, cells=9)
-    _paint_clutter(draw, canvas, torch.maximum(abdomen, inside + wall))
+    _paint_clutter(draw, canvas, inside + wall + fat, torch.maximum(abdomen, -inside))
 
     # Spine and what runs along it.
     su = u - (front - gap + depth - draw.uniform(15.0, 45.0))
@@ -128,10 +139,19 @@ def _paint_vessels(
     canvas.paint(torch.minimum(torch.minimum(ridge, patch), within), tissue, opacity)
 
 
-def _paint_clutter(draw: Draw, canvas: Canvas, within: Tensor) -> None:
-    """Patches of no particular shape, as fat, folds and bowel make them between the organs."""
-    rows, columns = within.shape[-2:]
-    for tissue, cells in ((Tissue.FAT, 6), (Tissue.MUSCLE, 8), (Tissue.BOWEL, 7), (Tissue.FAT, 14)):
-        patch = 6.0 * (draw.smooth(rows, columns, cells) - draw.uniform(0.8, 2.0))
-        opacity = draw.chance(0.45) * draw.uniform(0.4, 1.0)
-        canvas.paint(torch.minimum(patch, within), tissue, opacity, draw.uniform(0.0, 3.0))
+def _paint_clutter(draw: Draw, canvas: Canvas, body: Tensor, beyond: Tensor) -> None:
+    """Patches of no particular shape, large and small, sharp and soft: fat, folds, strands of muscle, bowel.
+
+    Args:
+        draw: source of randomness.
+        canvas: what to paint on.
+        body: distance to the border of all that is not air around the patient, mm.
+        beyond: distance from which on patches appear outside the lung, mm.
+    """
+    rows, columns = body.shape[-2:]
+    within = torch.where(draw.chance(0.3) > 0, body, torch.minimum(body, beyond))
+    for tissue, few, many in _CLUTTER:
+        for cells in (few, many):
+            patch = _HILL_MM / cells * (draw.smooth(rows, columns, cells) - draw.normal(1.05, 0.5))
+            opacity = draw.chance(0.5) * draw.uniform(0.25, 1.0)
+            canvas.paint(torch.minimum(patch, within), tissue, opacity, draw.log_uniform(0.3, 8.0))

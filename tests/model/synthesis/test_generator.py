@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.synthesis.anatomy import make_anatomy
+from model.synthesis.anatomy import loosened, make_anatomy
 from model.synthesis.examination import simulate_slice
 from model.synthesis.generator import make_batch, normalise
 from model.synthesis.randomness import Draw
@@ -50,6 +50,16 @@ def test_only_the_very_base_has_an_open_ring() -> None:
     assert 4 <= sum(gap > 15.0 for gap in base) <= 12
     assert max(gaps(0.4)) < 15.0
     assert max(gaps(0.02, usual=True)) < 15.0
+
+
+def test_what_surrounds_the_heart_is_bent_and_the_heart_is_not() -> None:
+    draw = Draw(4, torch.Generator().manual_seed(2))
+    grid = (torch.arange(160) - 79.5) * 1.5
+    u, v = (each.expand(4, 160, 160) for each in (grid[None, None], grid[None, :, None]))
+    bent = torch.stack(loosened(draw, u, v, torch.full((4, 1, 1), 40.0))) - torch.stack([u, v])
+    from_heart = torch.hypot(u, v)
+    assert bent[:, from_heart < 40.0].abs().max() == 0.0
+    assert bent[:, from_heart > 95.0].abs().mean() > 2.0
 
 
 @given(seed=st.integers(0, 2**31))
