@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -53,9 +54,10 @@ class SyntheticBatches(IterableDataset[Sample]):
         recipe = self._recipe
         generator = torch.Generator(self._device).manual_seed(self._seed + 1_000_003 * self.epoch)
         mix = None if self.epoch < recipe.weighted_until else MOSTLY_MAPS
+        share = _full_frames(recipe, self.epoch)
         for number in range(self._batches):
             n, size = recipe.batch, recipe.size
-            if recipe.full_frame_every and (number + 1) % recipe.full_frame_every == 0:
+            if math.floor((number + 1) * share) > math.floor(number * share):
                 # As many pixels as the other batches, so that a step takes as long and as much memory.
                 n, size = max(round(n * (size / FRAME_PIXELS) ** 2), 1), FRAME_PIXELS
             made = make_batch(n, size, generator, mix, fits=self._fits)
@@ -63,6 +65,12 @@ class SyntheticBatches(IterableDataset[Sample]):
 
     def __len__(self) -> int:
         return self._batches
+
+
+def _full_frames(recipe: Recipe, epoch: int) -> float:
+    """Share of the batches of an epoch that show the whole frame."""
+    shares = recipe.full_frames or (0.0,)
+    return shares[min(epoch * len(shares) // recipe.epochs, len(shares) - 1)]
 
 
 class LabelledPictures(Dataset[Sample]):

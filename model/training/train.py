@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
+from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 
 from model.evaluation.cases import CaseError, LabelledSlice, read_kinds
@@ -26,6 +27,8 @@ from model.unet import UNet
 from model.weights import load_network, save_weights
 
 ARCHITECTURES: Final = ("resnet50", "original")
+_SETTLING: Final = 60
+"""Batches from which the statistics of batch normalisation are taken in the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,11 @@ def train(training: Training, fits: Fits | None = None) -> dict[str, float]:
         fresh = SyntheticBatches(batches, recipe, training.seed, device, fits)
         held = SyntheticBatches(4, recipe, training.seed + 777_777, device, fits)
         trainer.fit(module, DataLoader(fresh, batch_size=None), DataLoader(held, batch_size=None), **options)
+        # A running mean remembers small pictures too, which hold more heart than the whole frame does.
+        frames = replace(recipe, full_frames=(1.0,) if recipe.full_frames else ())
+        settling = SyntheticBatches(min(batches, _SETTLING), frames, training.seed + 555_555, device, fits)
+        settling.epoch = recipe.epochs - 1
+        update_bn(settling, network.train(), trainer.strategy.root_device)
     else:
         trainer.fit(module, datamodule=_Pictures(recipe, _slices(training), training.seed), **options)
         # Few cases are soon learned by heart; the weights are those that the validation cases liked best.

@@ -55,7 +55,7 @@ def test_augmentation_moves_picture_and_labels_together(seed):
     assert 2 * (bright & inside).sum() / (bright.sum() + inside.sum()) > 0.93
 
 
-SMALL = replace(SYNTHETIC, batch=2, size=96, full_frame_every=0)
+SMALL = replace(SYNTHETIC, batch=2, size=96, full_frames=())
 
 
 def test_synthetic_batches_are_new_in_every_epoch_and_the_same_for_a_seed():
@@ -69,7 +69,11 @@ def test_synthetic_batches_are_new_in_every_epoch_and_the_same_for_a_seed():
     assert not torch.equal(next(iter(batches))[0], first)
 
 
-def test_every_so_many_batches_show_the_whole_frame():
-    batches = SyntheticBatches(4, replace(SMALL, batch=11, full_frame_every=2), seed=3)
-    shapes = [tuple(pictures.shape) for pictures, _ in batches]
-    assert shapes == [(11, 1, 96, 96), (2, 1, 224, 224)] * 2
+def test_ever_more_batches_show_the_whole_frame():
+    recipe = replace(SMALL, batch=11, epochs=4, full_frames=(0.25, 0.5))
+    batches = SyntheticBatches(4, recipe, seed=3)
+    for epoch, frames in enumerate((1, 1, 2, 2)):
+        batches.epoch = epoch
+        shapes = [tuple(pictures.shape) for pictures, _ in batches]
+        assert shapes.count((2, 1, 224, 224)) == frames
+        assert shapes.count((11, 1, 96, 96)) == 4 - frames

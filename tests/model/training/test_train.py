@@ -11,12 +11,13 @@ from typer.testing import CliRunner
 from inline.cli import app
 from model.evaluation.cases import CaseError
 from model.synthesis.generator import make_batch
+from model.training.data import SyntheticBatches
 from model.training.recipe import PUBLISHED, RECIPES, SYNTHETIC
 from model.training.train import Training, make_network, shortened, train
 from model.unet import UNet
 from model.weights import load_network
 
-TINY = replace(SYNTHETIC, epochs=2, slices_per_epoch=8, batch=4, size=64, full_frame_every=0)
+TINY = replace(SYNTHETIC, epochs=2, slices_per_epoch=8, batch=4, size=64, full_frames=())
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,15 @@ def test_the_same_seed_gives_the_same_network(tmp_path):
         train(Training(replace(TINY, epochs=1), tmp_path / name, accelerator="cpu"))
     one, other = (load_network(tmp_path / name / "weights").state_dict() for name in ("a", "b"))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_normalisation_knows_the_whole_frames_that_the_network_is_for(tmp_path):
+    recipe = replace(TINY, epochs=1, full_frames=(0.5,))
+    train(Training(recipe, tmp_path, accelerator="cpu"))
+    encoder = load_network(tmp_path / "weights").encoder
+    frames = SyntheticBatches(2, replace(recipe, full_frames=(1.0,)), seed=1 + 555_555)
+    means = torch.stack([encoder.conv1(pictures).mean((0, 2, 3)) for pictures, _ in frames])
+    assert torch.allclose(encoder.bn1.running_mean, means.mean(0), atol=2e-3)
 
 
 def test_an_imagenet_encoder_is_taken_from_a_file(tmp_path):
