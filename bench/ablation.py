@@ -1,6 +1,7 @@
 """What each part of the generator is worth: ``python -m bench.ablation --data FOLDER``.
 
 Short trainings, alike but for the parts of the generator, each evaluated on real maps and on synthetic ones.
+They are of a small U-Net: it learns in minutes, and what is compared is what the slices teach.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import torch
 import typer
@@ -29,9 +30,9 @@ from model.evaluation.cases import read_slices
 from model.evaluation.evaluate import Segment, evaluate, summarise
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
 from model.loss import jaccard_loss
+from model.original_unet import OriginalUNet
 from model.synthesis.contrast import Mix
 from model.synthesis.generator import Parts, make_batch
-from model.unet import UNet
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -50,6 +51,11 @@ VARIANTS: Final = (
     Variant("+ acquisition", Parts(randomisation=False)),
     Variant("+ randomisation (default)", Parts()),
 )
+
+
+def small_unet() -> OriginalUNet:
+    """The original U-Net with a quarter of its channels, 1.9 million parameters."""
+    return OriginalUNet((16, 32, 64, 128, 256))
 
 
 def train_briefly(
@@ -76,15 +82,15 @@ def train_briefly(
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     network = make().train()
+    # Convolutions on a CPU take a quarter less time in this order of memory.
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=1e-4)
     for step in range(steps):
         rate = 1e-3 * 0.5 * (1.0 + math.cos(math.pi * step / steps)) * min(1.0, (step + 1) / 100)
         for group in optimizer.param_groups:
             group["lr"] = rate
         made = make_batch(batch, size, generator, mix, fits=PRODUCT_FITS, parts=parts)
-        with torch.autocast("cpu", torch.bfloat16):
-            scores = network(made.images[:, None])
-        scores = scores.float()
+        scores = network(made.images[:, None])
         loss = jaccard_loss(scores, made.labels) + 0.5 * functional.cross_entropy(scores, made.labels)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -105,19 +111,19 @@ def _placing(engine: Engine) -> Segment:
 
 def main(
     data: Annotated[Path, typer.Option("--data", help="Labelled slices (docs/data.md).")],
-    steps: Annotated[int, typer.Option(min=1)] = 1500,
+    steps: Annotated[int, typer.Option(min=1)] = 600,
     synthetic: Annotated[int, typer.Option(help="Synthetic slices of each kind.")] = 100,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
     """Train each variant briefly and print how well it does."""
     real = {kind: read_slices(data, kind) for kind in ("t2", "t1")}
     made = {kind: [slice_ for slice_, _ in make_slices(synthetic, kind)] for kind in ("t2", "t1")}
-    report: dict[str, Any] = {"machine": describe_machine(), "steps": steps}
+    report: dict[str, dict[str, float]] = {}
     table = Table(title=f"Parts of the generator, {steps} steps of 8 slices each: mean Dice")
     for column in ("generator", "real T2", "real T1 (not saturated)", "synthetic T2", "synthetic T1"):
         table.add_column(column, justify="left" if column == "generator" else "right")
     for variant in VARIANTS:
-        engine = TorchEngine(train_briefly(UNet, steps, parts=variant.parts))
+        engine = TorchEngine(train_briefly(small_unet, steps, parts=variant.parts))
         figures: dict[str, float] = {}
         for kind, slices in real.items():
             outcomes, _ = evaluate(slices, _segmenting(engine))
@@ -132,7 +138,8 @@ def main(
         )
     Console().print(table)
     if json_file is not None:
-        json_file.write_text(json.dumps(report, indent=1), encoding="utf-8")
+        content = {"machine": describe_machine(), "steps": steps, "variants": report}
+        json_file.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

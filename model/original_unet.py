@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from model.unet import CLASSES
 
+CHANNELS: Final = (64, 128, 256, 512, 1024)
+
 
 def _twice(channels: int, out: int) -> nn.Sequential:
     layers: list[nn.Module] = []
@@ -19,18 +21,20 @@ def _twice(channels: int, out: int) -> nn.Sequential:
 
 
 class OriginalUNet(nn.Module):
-    """Class scores of every pixel; 31.0 million parameters."""
+    """Class scores of every pixel; 31.0 million parameters with the paper's channels.
 
-    channels: Final = (64, 128, 256, 512, 1024)
+    Args:
+        channels: of each level, from the full resolution down.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, channels: tuple[int, ...] = CHANNELS) -> None:
         super().__init__()
-        down, up = (1, *self.channels[:-1]), self.channels[::-1]
-        self.down = nn.ModuleList(_twice(a, b) for a, b in zip(down, self.channels, strict=True))
+        down, up = (1, *channels[:-1]), channels[::-1]
+        self.down = nn.ModuleList(_twice(a, b) for a, b in zip(down, channels, strict=True))
         self.pool = nn.MaxPool2d(2)
         self.grow = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, 2) for a, b in itertools.pairwise(up))
         self.up = nn.ModuleList(_twice(2 * b, b) for b in up[1:])
-        self.head = nn.Conv2d(self.channels[0], CLASSES, 1)
+        self.head = nn.Conv2d(channels[0], CLASSES, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (logits) ``(n, 3, h, w)`` of prepared images ``(n, 1, h, w)``; h and w multiples of 16."""

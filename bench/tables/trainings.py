@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -68,7 +68,7 @@ class ShortTraining:
 def _trained(training: ShortTraining, make: Callable[[], nn.Module], mix: Mix | None) -> tuple[Engine, float]:
     start = time.perf_counter()
     network = train_briefly(make, training.steps, mix=mix, batch=training.batch, size=training.size)
-    return _engine(network), time.perf_counter() - start
+    return TorchEngine(network), time.perf_counter() - start
 
 
 def table_6(slices: Sequence[LabelledSlice], training: ShortTraining, shipped: Engine, repeats: int) -> Table:
@@ -78,7 +78,7 @@ def table_6(slices: Sequence[LabelledSlice], training: ShortTraining, shipped: E
     for name, make in ARCHITECTURES.items():
         network = make()
         millions = sum(each.numel() for each in network.parameters()) / 1e6
-        took = inference_ms(_engine(network), repeats)
+        took = inference_ms(TorchEngine(network), repeats)
         figures: dict[str, float] = {"parameters_millions": millions, "inference_ms": took}
         seconds = "not run"
         if training.steps:
@@ -160,11 +160,6 @@ def reached(slices: Sequence[LabelledSlice], engine: Engine) -> dict[str, float]
         "without_contour": len(found) - len(apart),
     }
     return figures | ({"hausdorff": float(np.mean(apart))} if apart else {})
-
-
-def _engine(network: nn.Module) -> Engine:
-    # The engine runs any network with the product's input and output.
-    return TorchEngine(cast(UNet, network.eval()))
 
 
 def _cells(figures: dict[str, float]) -> tuple[str, str]:

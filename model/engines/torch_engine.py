@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-
-from model.unet import UNet
+from torch import nn
 
 
 class TorchEngine:
@@ -14,7 +13,7 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, network: UNet) -> None:
+    def __init__(self, network: nn.Module) -> None:
         self._network = network.eval()
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = next(network.parameters()).device
