@@ -208,6 +208,59 @@ def _step_lines(content: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _training_lines(content: dict[str, Any]) -> list[str]:
+    """Tables 6, 7 and A1: what short trainings reach, each beside what it cost."""
+    tables, training = content["tables"], content["training"]
+    rows = [(f"6: {name}", figures) for name, figures in tables["6"]["values"].items()]
+    rows += [(f"7: {name} encoder", figures) for name, figures in tables["7"]["values"].items()]
+    for name, kinds in tables["A1"]["values"].items():
+        rows += [(f"A1: {name}, on {kind.upper()} maps", figures) for kind, figures in kinds.items()]
+    columns = (
+        ("parameters_millions", "parameters, millions", 1),
+        ("inference_ms", "inference ms", 1),
+        ("training_s", "training s", 0),
+        ("dice", "Dice", 3),
+        ("hausdorff", "Hausdorff mm", 2),
+    )
+    trained = f"trained for {training['steps']} steps of {training['batch']} slices, the product apart"
+    lines = [
+        _line((trained, *(heading for _, heading, _ in columns))),
+        _line(("---", *["---:"] * len(columns))),
+    ]
+    for name, figures in rows:
+        cells = [f"{figures[key]:.{digits}f}" if key in figures else "-" for key, _, digits in columns]
+        lines.append(_line((name, *cells)))
+    return lines
+
+
+def _group_lines(content: dict[str, Any]) -> list[str]:
+    """Synthetic slices by level and pathology."""
+    lines = [
+        _line(
+            (f"{content['map'].upper()}, synthetic", "slices", "Dice", "cavity", "myocardium", "Hausdorff mm")
+        ),
+        _line(("---", *["---:"] * 5)),
+    ]
+    for name, figures in content["summaries"].items():
+        dice = (f"{figures[key]:.3f}" for key in ("dice", "dice_cavity", "dice_myocardium"))
+        apart = f"{figures['hausdorff']:.2f}" if "hausdorff" in figures else "-"
+        lines.append(_line((name, str(figures["slices"]), *dice, apart)))
+    return lines
+
+
+def _ablation_lines(content: dict[str, Any]) -> list[str]:
+    """What each part of the generator is worth."""
+    columns = ("real_t2", "real_t1", "synthetic_t2", "synthetic_t1")
+    headings = ("real T2", "real T1, not saturated", "synthetic T2", "synthetic T1")
+    lines = [
+        _line((f"generator, mean Dice after {content['steps']} steps", *headings)),
+        _line(("---", *["---:"] * len(columns))),
+    ]
+    for name, figures in content["variants"].items():
+        lines.append(_line((name, *(f"{figures[key]:.3f}" for key in columns))))
+    return lines
+
+
 _ROWS: Final[tuple[tuple[str, str, Callable[[dict[str, Any]], Rows]], ...]] = (
     ("throughput", "myostream bench throughput", _throughput_rows),
     ("latency", "myostream bench latency --slices {slices}", _latency_rows),
@@ -226,6 +279,10 @@ _TABLES: Final[tuple[tuple[str, str, Callable[[dict[str, Any]], list[str]]], ...
     ("tables-real", "myostream bench tables --data FOLDER", _agreement_lines),
     ("tables-synthetic", "myostream bench tables --synthetic 100", _agreement_lines),
     ("tables-synthetic", "myostream bench tables --synthetic 100", _step_lines),
+    ("tables-synthetic", "myostream bench tables --synthetic 100", _training_lines),
+    ("synthetic-t1", "myostream evaluate --synthetic 500 --map t1", _group_lines),
+    ("synthetic-t2", "myostream evaluate --synthetic 500 --map t2", _group_lines),
+    ("ablation", "python -m bench.ablation --data FOLDER", _ablation_lines),
 )
 """Results with a table of their own: file, command, lines."""
 
