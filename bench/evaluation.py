@@ -16,7 +16,14 @@ from bench.pictures import best_median_worst
 from inline.segmentation import segment
 from model.engines.base import Engine
 from model.evaluation.cases import read_slices
-from model.evaluation.evaluate import Outcome, evaluate, plain, summarise
+from model.evaluation.evaluate import (
+    Outcome,
+    evaluate,
+    plain,
+    summarise,
+    systematic_offset,
+    without_offset,
+)
 
 _UNIT: Final = {True: "ms", False: "grey levels"}
 _ROWS: Final = (
@@ -33,6 +40,10 @@ _ROWS: Final = (
     ("the same, mean absolute difference", "absolute_difference", "{:.2f}"),
     ("limits of agreement, lower", "limits_low", "{:+.2f}"),
     ("limits of agreement, upper", "limits_high", "{:+.2f}"),
+    ("spread within the myocardium found", "spread", "{:.2f}"),
+    ("spread within the reader's myocardium", "reader_spread", "{:.2f}"),
+    ("centre of the heart right of the reader's, mm", "offset_x", "{:+.2f}"),
+    ("centre of the heart below the reader's, mm", "offset_y", "{:+.2f}"),
 )
 
 
@@ -46,16 +57,21 @@ def run(
     """
     slices = read_slices(folder, kind)
     outcomes, labels = evaluate(slices, lambda image, spacing: segment(image, spacing, engine)[0])
-    groups = {"all slices": outcomes}
-    if any(outcome.saturated for outcome in outcomes):
-        groups = {
-            "window not saturated": [outcome for outcome in outcomes if not outcome.saturated],
-            "window saturated": [outcome for outcome in outcomes if outcome.saturated],
-        }
+    groups = _groups(outcomes)
+    offset = systematic_offset(outcomes)
+    if offset is not None:
+        aligned = _groups(without_offset(slices, labels, outcomes))
+        groups |= {f"{name}, mean offset taken out": members for name, members in aligned.items()}
     summaries = {name: summarise(members) for name, members in groups.items()}
     console = Console()
     console.print(_by_slice(outcomes))
     console.print(_summary(summaries, f"{folder.name}, {kind} ({_UNIT[slices[0].in_ms]})"))
+    if offset is not None:
+        console.print(
+            f"All slices alike, the contours lie {_where(*offset)} the reader's: images and labels may be "
+            "displaced against each other. Where it is taken out, it is the mean of all other slices.",
+            highlight=False,
+        )
     if json_file is not None:
         content = {
             "machine": describe_machine(),
@@ -72,6 +88,22 @@ def run(
         best_median_worst(plots / f"overlays-{kind}.png", slices, labels, scores)
         console.print(f"pictures: {plots}")
     return summaries
+
+
+def _groups(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    """All slices, or those whose window saturates apart."""
+    if not any(outcome.saturated for outcome in outcomes):
+        return {"all slices": list(outcomes)}
+    return {
+        "window not saturated": [outcome for outcome in outcomes if not outcome.saturated],
+        "window saturated": [outcome for outcome in outcomes if outcome.saturated],
+    }
+
+
+def _where(x: float, y: float) -> str:
+    """An offset in mm in words."""
+    across, down = "right" if x > 0 else "left", "below" if y > 0 else "above"
+    return f"{abs(x):.1f} mm to the {across} of and {abs(y):.1f} mm {down}"
 
 
 def _by_slice(outcomes: Sequence[Outcome]) -> Table:

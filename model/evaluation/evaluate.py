@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from model.evaluation.cases import LabelledSlice
 from model.evaluation.metrics import Agreement, Labels, agreement
@@ -17,6 +18,9 @@ Segment = Callable[[NDArray[np.float32], tuple[float, float]], Labels]
 
 SATURATED: Final = 0.05
 """Share of the myocardium at the top grey level from which a display window counts as saturated."""
+_ERRORS: Final = 3.0
+_FEWEST: Final = 5
+"""Standard errors, and slices, from which on an offset is taken for systematic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,11 @@ class Outcome:
         agreement: with the first reader.
         median: median of the image in the myocardium found; NaN without one.
         reader_median: the same in the reader's.
+        spread: half the width of the middle 68 % of the image in the myocardium found; NaN without one. What
+            is not myocardium widens it, whoever drew it.
+        reader_spread: the same in the reader's.
+        offset: from the centre of the reader's heart, cavity and myocardium, to the one found, (x, y), mm;
+            NaN without one.
     """
 
     name: str
@@ -40,27 +49,76 @@ class Outcome:
     agreement: Agreement
     median: float
     reader_median: float
+    spread: float
+    reader_spread: float
+    offset: tuple[float, float]
 
 
 def evaluate(slices: Sequence[LabelledSlice], segment: Segment) -> tuple[list[Outcome], list[Labels]]:
     """Outcome and labels of each slice."""
-    outcomes, labelled = [], []
-    for each in slices:
-        labels = segment(each.image, each.spacing)
-        wall = labels == 2
-        outcomes.append(
-            Outcome(
-                name=each.name,
-                level=each.level,
-                contour=bool(wall.any()),
-                saturated=each.saturated_share() >= SATURATED,
-                agreement=agreement(labels, each.labels, each.spacing),
-                median=float(np.median(each.image[wall])) if wall.any() else float("nan"),
-                reader_median=float(np.median(each.image[each.labels == 2])),
-            )
-        )
-        labelled.append(labels)
-    return outcomes, labelled
+    labelled = [segment(each.image, each.spacing) for each in slices]
+    return [compare(each, labels) for each, labels in zip(slices, labelled, strict=True)], labelled
+
+
+def compare(slice_: LabelledSlice, labels: Labels) -> Outcome:
+    """Labels of one slice, ``(rows, columns)``, against its first reader's."""
+    ours, readers = slice_.image[labels == 2], slice_.image[slice_.labels == 2]
+    apart = (_centre(labels) - _centre(slice_.labels)) * np.array(slice_.spacing)
+    return Outcome(
+        name=slice_.name,
+        level=slice_.level,
+        contour=len(ours) > 0,
+        saturated=slice_.saturated_share() >= SATURATED,
+        agreement=agreement(labels, slice_.labels, slice_.spacing),
+        median=_median(ours),
+        reader_median=_median(readers),
+        spread=_spread(ours),
+        reader_spread=_spread(readers),
+        offset=(float(apart[0]), float(apart[1])),
+    )
+
+
+def systematic_offset(outcomes: Sequence[Outcome]) -> tuple[float, float] | None:
+    """Mean offset (x, y), mm, where it is more than chance makes it: beyond three standard errors.
+
+    All slices alike is not how a network fails: then contours were drawn on other images, or images and
+    contours were resampled by different conventions.
+    """
+    offsets = np.array([each.offset for each in outcomes if each.contour]).reshape(-1, 2)
+    if len(offsets) < _FEWEST:
+        return None
+    mean, error = offsets.mean(axis=0), offsets.std(axis=0, ddof=1) / np.sqrt(len(offsets))
+    return (float(mean[0]), float(mean[1])) if (np.abs(mean) > _ERRORS * error).any() else None
+
+
+def without_offset(
+    slices: Sequence[LabelledSlice], labelled: Sequence[Labels], outcomes: Sequence[Outcome]
+) -> list[Outcome]:
+    """Outcomes once the mean offset of all other slices was taken out of each slice's labels."""
+    there = [each.contour for each in outcomes]
+    offsets = np.array([each.offset for each in outcomes])
+    moved = []
+    for number, (slice_, labels) in enumerate(zip(slices, labelled, strict=True)):
+        others = np.array([found and other != number for other, found in enumerate(there)])
+        x, y = offsets[others].mean(axis=0) / np.array(slice_.spacing) if others.any() else (0.0, 0.0)
+        shares = [ndimage.shift((labels == value).astype(np.float32), (-y, -x), order=1) for value in (1, 2)]
+        background = 1.0 - shares[0] - shares[1]
+        moved.append(compare(slice_, np.stack([background, *shares]).argmax(axis=0).astype(np.uint8)))
+    return moved
+
+
+def _centre(labels: Labels) -> NDArray[np.float64]:
+    """Centre (x, y) of cavity and myocardium together, pixels; NaN where there is neither."""
+    rows, columns = np.nonzero(labels)
+    return np.array([columns.mean(), rows.mean()]) if len(rows) else np.full(2, np.nan)
+
+
+def _median(values: NDArray[np.float32]) -> float:
+    return float(np.median(values)) if len(values) else float("nan")
+
+
+def _spread(values: NDArray[np.float32]) -> float:
+    return float(np.diff(np.quantile(values, (0.16, 0.84)))[0] / 2) if len(values) else float("nan")
 
 
 def summarise(outcomes: Sequence[Outcome]) -> dict[str, float]:
@@ -88,6 +146,10 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, float]:
             "surface_epi",
         ):
             summary[name] = float(np.mean([getattr(each.agreement, name) for each in with_contour]))
+        for name in ("spread", "reader_spread"):
+            summary[name] = float(np.mean([getattr(each, name) for each in with_contour]))
+        offsets = np.array([each.offset for each in with_contour])
+        summary["offset_x"], summary["offset_y"] = (float(mean) for mean in offsets.mean(axis=0))
         apart = np.array([each.median - each.reader_median for each in with_contour])
         spread = float(apart.std(ddof=1)) if len(apart) > 1 else 0.0
         summary["bias"] = float(apart.mean())
@@ -101,6 +163,8 @@ def plain(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     """Outcomes as plain values; numbers that do not exist are None."""
 
     def clean(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return [clean(each) for each in value]
         if isinstance(value, dict):
             return {name: clean(each) for name, each in value.items()}
         return None if isinstance(value, float) and not np.isfinite(value) else value

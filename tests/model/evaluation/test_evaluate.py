@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.evaluation.cases import LabelledSlice
-from model.evaluation.evaluate import evaluate, plain, summarise
+from model.evaluation.evaluate import evaluate, plain, summarise, systematic_offset, without_offset
 
 
 def labelled(name, value):
@@ -56,3 +56,44 @@ def test_plain_values_have_no_nan():
     (row,) = plain(outcomes)
     assert row["median"] is None
     assert row["agreement"]["hausdorff_endo"] is None
+
+
+MANY = [labelled(f"slice {number}", 45.0) for number in range(8)]
+
+
+def shifted(x, y):
+    return np.roll(MANY[0].labels, (y, x), (0, 1))
+
+
+def test_an_offset_that_all_slices_share_is_found_and_can_be_taken_out():
+    found = iter([shifted(2 + number % 2, -1) for number in range(8)])
+    outcomes, labels = evaluate(MANY, lambda image, spacing: next(found))
+    assert systematic_offset(outcomes) == (pytest.approx(2.5 * 1.5), pytest.approx(-1.5))
+    assert summarise(outcomes)["dice"] < 0.8
+    aligned = summarise(without_offset(MANY, labels, outcomes))
+    assert aligned["dice"] > 0.88
+    assert abs(aligned["offset_x"]) < 0.1
+
+
+def test_chance_offsets_are_not_systematic():
+    found = iter(
+        [shifted(x, y) for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1), (2, 1), (-2, -1), (1, 1), (0, 0))]
+    )
+    outcomes, _ = evaluate(MANY, lambda image, spacing: next(found))
+    assert systematic_offset(outcomes) is None
+    assert systematic_offset(outcomes[:3]) is None
+
+
+def test_a_slice_without_a_contour_does_not_spoil_the_offset():
+    found = iter([np.zeros((40, 40), np.uint8), *[shifted(2, 1)] * 7])
+    outcomes, labels = evaluate(MANY, lambda image, spacing: next(found))
+    assert systematic_offset(outcomes) == (3.0, 1.5)
+    aligned = without_offset(MANY, labels, outcomes)
+    assert not aligned[0].contour
+    assert aligned[1].agreement.dice == 1.0
+
+
+def test_what_is_not_myocardium_widens_the_spread():
+    outcomes, _ = evaluate(SLICES[:1], lambda image, spacing: shifted(3, 0))
+    assert outcomes[0].reader_spread == 0.0
+    assert outcomes[0].spread > 50.0
