@@ -10,6 +10,7 @@ from scipy.special import expit
 from inline import contours
 from inline.contours import ContourSteps, find_contours, inside, rasterise
 from inline.flags import Flag
+from inline.regions import distances
 from inline.results import Contours
 
 SIZE = 224
@@ -146,3 +147,24 @@ def test_no_pixels_lie_inside_a_contour_beyond_the_image():
         np.array([[300.0, 300], [310, 300], [300, 310]]), np.array([[-9.0, -9], [-5, -9], [-5, -4]])
     )
     assert not rasterise(far, (50, 50)).any()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_contours_hardly_move_when_the_probabilities_hardly_do(seed):
+    """An engine in another precision must not move a contour by more than it moves the border."""
+    random = np.random.default_rng(seed)
+    rows, columns = np.indices((96, 96))
+    angle = np.arctan2(rows - 47.3, columns - 48.1)
+    rho = np.hypot(columns - 48.1, rows - 47.3) * (1 + 0.08 * np.cos(2 * angle) + 0.04 * np.cos(5 * angle))
+    scores = np.stack([rho - 27.0, 18.0 - rho, 4.5 - np.abs(rho - 22.5)])
+
+    def found(noise):
+        moved = scores + noise * random.normal(size=scores.shape)
+        shares = np.exp(moved) / np.exp(moved).sum(axis=0)
+        contours = find_contours(shares.astype(np.float32)).contours
+        assert contours is not None
+        return contours
+
+    exact, other = found(0.0), found(0.02)
+    for a, b in ((exact.endo, other.endo), (exact.epi, other.epi)):
+        assert max(distances(a, b).max(), distances(b, a).max()) < 0.2
