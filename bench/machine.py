@@ -37,13 +37,17 @@ def describe_machine() -> dict[str, str | int | None]:
 def commit(folder: Path) -> str | None:
     """Commit of the checkout whose root is ``folder``, with ``-dirty`` where tracked files differ.
 
+    Results of measurements do not count: the first of several must not make the next ones dirty.
+
     Returns:
         None outside a checkout, or without git.
     """
     if not (folder / ".git").exists():
         return None
     found = _git(folder, "rev-parse", "--short=12", "HEAD")
-    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    changed = _git(
+        folder, "status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)bench/results"
+    )
     return f"{found}-dirty" if found and changed else found
 
 

@@ -19,10 +19,15 @@ def test_a_changed_checkout_is_called_dirty(tmp_path):
         subprocess.run(["git", "-C", tmp_path, *identity, *arguments], check=True, capture_output=True)
 
     git("init", "-q")
-    (tmp_path / "file").write_text("one")
-    git("add", "file")
+    result = tmp_path / "bench" / "results" / "one.json"
+    result.parent.mkdir(parents=True)
+    for file in (tmp_path / "file", result):
+        file.write_text("one")
+        git("add", str(file))
     git("commit", "-qm", "first")
     clean = commit(tmp_path)
     assert len(clean) == 12
+    result.write_text("two")
+    assert commit(tmp_path) == clean
     (tmp_path / "file").write_text("two")
     assert commit(tmp_path) == f"{clean}-dirty"
