@@ -57,21 +57,24 @@ def run(
     """
     slices = read_slices(folder, kind)
     outcomes, labels = evaluate(slices, lambda image, spacing: segment(image, spacing, engine)[0])
-    groups = _groups(outcomes)
-    offset = systematic_offset(outcomes)
-    if offset is not None:
-        aligned = _groups(without_offset(slices, labels, outcomes))
-        groups |= {f"{name}, mean offset taken out": members for name, members in aligned.items()}
-    summaries = {name: summarise(members) for name, members in groups.items()}
+    summaries: dict[str, dict[str, float]] = {}
+    notes = []
+    for name, chosen in _groups(outcomes).items():
+        members = [outcomes[index] for index in chosen]
+        summaries[name] = summarise(members)
+        offset = systematic_offset(members)
+        if offset is not None:
+            aligned = without_offset([slices[i] for i in chosen], [labels[i] for i in chosen], members)
+            summaries[f"{name}, mean offset taken out"] = summarise(aligned)
+            notes.append(
+                f"{name}: all alike, the contours lie {_where(*offset)} the reader's; images and labels may "
+                "be displaced against each other. Where it is taken out, it is the mean of all other slices."
+            )
     console = Console()
     console.print(_by_slice(outcomes))
     console.print(_summary(summaries, f"{folder.name}, {kind} ({_UNIT[slices[0].in_ms]})"))
-    if offset is not None:
-        console.print(
-            f"All slices alike, the contours lie {_where(*offset)} the reader's: images and labels may be "
-            "displaced against each other. Where it is taken out, it is the mean of all other slices.",
-            highlight=False,
-        )
+    for note in notes:
+        console.print(note, highlight=False)
     if json_file is not None:
         content = {
             "machine": describe_machine(),
@@ -90,14 +93,15 @@ def run(
     return summaries
 
 
-def _groups(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
-    """All slices, or those whose window saturates apart."""
-    if not any(outcome.saturated for outcome in outcomes):
-        return {"all slices": list(outcomes)}
-    return {
-        "window not saturated": [outcome for outcome in outcomes if not outcome.saturated],
-        "window saturated": [outcome for outcome in outcomes if outcome.saturated],
-    }
+def _groups(outcomes: Sequence[Outcome]) -> dict[str, list[int]]:
+    """Numbers of all slices, or of those whose window saturates and of the others."""
+    saturated = [number for number, outcome in enumerate(outcomes) if outcome.saturated]
+    others = [number for number, outcome in enumerate(outcomes) if not outcome.saturated]
+    return (
+        {"window not saturated": others, "window saturated": saturated}
+        if saturated
+        else {"all slices": others}
+    )
 
 
 def _where(x: float, y: float) -> str:

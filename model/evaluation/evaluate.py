@@ -101,10 +101,19 @@ def without_offset(
     for number, (slice_, labels) in enumerate(zip(slices, labelled, strict=True)):
         others = np.array([found and other != number for other, found in enumerate(there)])
         x, y = offsets[others].mean(axis=0) / np.array(slice_.spacing) if others.any() else (0.0, 0.0)
-        shares = [ndimage.shift((labels == value).astype(np.float32), (-y, -x), order=1) for value in (1, 2)]
-        background = 1.0 - shares[0] - shares[1]
-        moved.append(compare(slice_, np.stack([background, *shares]).argmax(axis=0).astype(np.uint8)))
+        moved.append(compare(slice_, moved_by(labels, -x, -y)))
     return moved
+
+
+def moved_by(labels: Labels, x: float, y: float) -> Labels:
+    """Labels moved right and down by parts of a pixel; smoothed first, since steps of pixels would stay."""
+
+    def region(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        smooth = ndimage.gaussian_filter(mask.astype(np.float64), 1.0)
+        there: NDArray[np.bool_] = ndimage.shift(smooth, (y, x), order=1) > 0.5
+        return there
+
+    return np.where(region(labels == 1), 1, np.where(region(labels > 0), 2, 0)).astype(np.uint8)
 
 
 def _centre(labels: Labels) -> NDArray[np.float64]:

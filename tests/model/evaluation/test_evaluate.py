@@ -2,9 +2,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from model.evaluation.cases import LabelledSlice
-from model.evaluation.evaluate import evaluate, plain, summarise, systematic_offset, without_offset
+from model.evaluation.evaluate import (
+    evaluate,
+    moved_by,
+    plain,
+    summarise,
+    systematic_offset,
+    without_offset,
+)
 
 
 def labelled(name, value):
@@ -75,6 +84,23 @@ def test_an_offset_that_all_slices_share_is_found_and_can_be_taken_out():
     assert abs(aligned["offset_x"]) < 0.1
 
 
+@given(x=st.floats(-4, 4), y=st.floats(-4, 4))
+@settings(max_examples=30, deadline=None)
+def test_labels_move_by_parts_of_a_pixel(x, y):
+    rows, columns = np.indices((64, 64))
+
+    def disc(x, y):
+        rho = np.hypot(columns - 31.3 - x, rows - 32.2 - y)
+        return np.where(rho < 9, 1, np.where(rho < 16, 2, 0)).astype(np.uint8)
+
+    moved = moved_by(disc(0, 0), x, y)
+    for inside in (lambda labels: labels == 1, lambda labels: labels > 0):
+        ours, theirs = inside(moved), inside(disc(x, y))
+        assert 2 * (ours & theirs).sum() / (ours.sum() + theirs.sum()) > 0.94
+        centre = np.argwhere(ours).mean(axis=0) - np.argwhere(theirs).mean(axis=0)
+        assert np.abs(centre).max() < 0.3
+
+
 def test_chance_offsets_are_not_systematic():
     found = iter(
         [shifted(x, y) for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1), (2, 1), (-2, -1), (1, 1), (0, 0))]
@@ -90,7 +116,7 @@ def test_a_slice_without_a_contour_does_not_spoil_the_offset():
     assert systematic_offset(outcomes) == (3.0, 1.5)
     aligned = without_offset(MANY, labels, outcomes)
     assert not aligned[0].contour
-    assert aligned[1].agreement.dice == 1.0
+    assert aligned[1].agreement.dice > 0.97
 
 
 def test_what_is_not_myocardium_widens_the_spread():
