@@ -25,6 +25,8 @@ from model.evaluation.evaluate import (
     without_offset,
 )
 
+OFFSET_OUT: Final = "mean offset taken out"
+"""What a group's second summary is called, once the offset that all its slices share is taken out."""
 _UNIT: Final = {True: "ms", False: "grey levels"}
 _ROWS: Final = (
     ("Dice, mean of both", "dice", "{:.3f}"),
@@ -65,7 +67,7 @@ def run(
         offset = systematic_offset(members)
         if offset is not None:
             aligned = without_offset([slices[i] for i in chosen], [labels[i] for i in chosen], members)
-            summaries[f"{name}, mean offset taken out"] = summarise(aligned)
+            summaries[f"{name}, {OFFSET_OUT}"] = summarise(aligned)
             notes.append(
                 f"{name}: all alike, the contours lie {_where(*offset)} the reader's; images and labels may "
                 "be displaced against each other. Where it is taken out, it is the mean of all other slices."

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from bench.evaluation import OFFSET_OUT
+
 Rows = list[tuple[str, str]]
 """What was measured, and its figure."""
 
@@ -61,6 +63,12 @@ def _real_rows(content: dict[str, Any]) -> Rows:
             rows.append((f"{what}: Hausdorff distance", f"{summary['hausdorff']:.2f} mm"))
             if content["map"] == "t2":
                 rows.append((f"{what}: median from the expert's", f"{summary['bias']:+.1f} ms"))
+        if f"{name}, {OFFSET_OUT}" in content["summaries"]:
+            across, down = summary["offset_x"], summary["offset_y"]
+            rows.append((f"{what}: from the expert's, right and down", f"{across:+.1f}, {down:+.1f} mm"))
+            spread = f"{summary['spread']:.1f} / {summary['reader_spread']:.1f}"
+            unit = " ms" if content["map"] == "t2" else " grey levels"
+            rows.append((f"{what}: spread within the myocardium, ours / the expert's", spread + unit))
     return rows
 
 
