@@ -55,8 +55,8 @@ class ShortTraining:
             return "Nothing was trained for this table; give --train-steps N."
         return (
             f"Short trainings on synthetic slices: {self.steps} steps of {self.batch} slices of "
-            f"{self.size} x {self.size} pixels, from random weights; they reach less than a whole training, and "
-            "with few steps nothing that would rank them."
+            f"{self.size} x {self.size} pixels, from random weights; they reach less than a whole training, "
+            "and with few steps nothing that would rank them."
         )
 
     def run(self, make: Callable[[], nn.Module], mix: Mix | None = None) -> tuple[Engine, float]:
