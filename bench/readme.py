@@ -275,7 +275,7 @@ _TABLES: Final[tuple[tuple[str, str, Callable[[dict[str, Any]], list[str]]], ...
     ("tables-real", "myostream bench tables --data FOLDER", _agreement_lines),
     ("tables-synthetic", "myostream bench tables --synthetic 100", _agreement_lines),
     ("tables-synthetic", "myostream bench tables --synthetic 100", _step_lines),
-    ("tables-synthetic", "myostream bench tables --synthetic 100", _architecture_lines),
+    ("tables-real", "myostream bench tables --data FOLDER", _architecture_lines),
     ("synthetic-t1", "myostream evaluate --synthetic 500 --map t1", _group_lines),
     ("synthetic-t2", "myostream evaluate --synthetic 500 --map t2", _group_lines),
     ("ablation", "python -m bench.ablation --data FOLDER", _ablation_lines),

@@ -104,12 +104,6 @@ RESULTS = {
             "2": {"values": {"a - b": METRICS, "myostream - readers": METRICS, "among readers": METRICS}},
             "3": {"values": {"myostream - readers": {"T1": METRICS}}},
             "4": {"values": {"among readers": {"basal": METRICS}}},
-            "6": {
-                "values": {
-                    "U-Net": {"parameters_millions": 32.51, "inference_ms": 20.0},
-                    "product": {"inference_ms": 9.04},
-                }
-            },
             "8": {
                 "values": {
                     "masks with defects": {
@@ -121,7 +115,20 @@ RESULTS = {
         },
     },
 }
+RESULTS["tables-real"] = {
+    **RESULTS["tables-synthetic"],
+    "tables": {
+        **RESULTS["tables-synthetic"]["tables"],
+        "6": {
+            "values": {
+                "U-Net": {"parameters_millions": 32.51, "inference_ms": 20.0},
+                "product": {"inference_ms": 9.04},
+            }
+        },
+    },
+}
 SHOWN = {
+    "tables-real": ("| U-Net | 32.5 | 20.0 |", "| product | - | 9.0 |"),
     "throughput": (
         "| 3.50 s |",
         "| 5.25 s |",
@@ -153,8 +160,6 @@ SHOWN = {
         "| among readers: basal | 9 | 0.900 ± 0.010 |",
         "| outlines of the masks | 40.00 |",
         "| + largest | - |",
-        "| U-Net | 32.5 | 20.0 |",
-        "| product | - | 9.0 |",
     ),
 }
 
@@ -194,7 +199,7 @@ def test_each_result_alone_is_shown(measured, name):
 
 def test_every_result_that_is_read_is_tested():
     names = {name for name, *_ in (*readme._ROWS, *readme._TABLES)}
-    assert names - set(RESULTS) == {"real-t1", "synthetic-t2", "tables-real"}
+    assert names - set(RESULTS) == {"real-t1", "synthetic-t2"}
 
 
 def test_a_changed_figure_is_noticed(measured):
