@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.contours import area, rasterise
+from inline.contours import area, perimeter, rasterise
 from inline.results import Contours
 from inline.settings import Settings
 from model.engines.store import weights_digest
@@ -156,8 +156,7 @@ def _border(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 def _roundness(outline: FloatArray) -> float:
     """1 for a circle, less for anything else."""
-    length = float(np.linalg.norm(np.roll(outline, -1, axis=0) - outline, axis=1).sum())
-    return 4.0 * math.pi * area(outline) / max(length**2, 1e-9)
+    return 4.0 * math.pi * area(outline) / max(perimeter(outline) ** 2, 1e-9)
 
 
 def _ring(wall: FloatArray, contours: Contours) -> tuple[FloatArray, float]:
