@@ -138,7 +138,8 @@ def main(
         )
     Console().print(table)
     if json_file is not None:
-        content = {"machine": describe_machine(), "steps": steps, "variants": report}
+        settings = {"steps": steps, "synthetic": synthetic}
+        content = {"machine": describe_machine(), **settings, "variants": report}
         json_file.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 

@@ -130,10 +130,7 @@ def _scaling_rows(content: dict[str, Any]) -> Rows:
 
 
 def _peer_lines(content: dict[str, Any]) -> list[str]:
-    lines = [
-        _line(("stage", "plainly", f"myostream ({content['engine']})", "ratio")),
-        _line(("---", "---:", "---:", "---:")),
-    ]
+    lines = _heading("stage", "plainly", f"myostream ({content['engine']})", "ratio")
     for name, stage in content["stages"].items():
         ratio = stage["ratio"]
         cells = (
@@ -154,10 +151,7 @@ def _peer_lines(content: dict[str, Any]) -> list[str]:
 
 
 def _engine_lines(content: dict[str, Any]) -> list[str]:
-    lines = [
-        _line(("engine", "p50", "p99", "against torch", "Dice with torch")),
-        _line(("---", "---:", "---:", "---:", "---:")),
-    ]
+    lines = _heading("engine", "p50", "p99", "against torch", "Dice with torch")
     reference = content["engines"]["torch"]["p50"]
     for name, engine in content["engines"].items():
         used = " (in use)" if name == content["chosen"] else ""
@@ -190,8 +184,7 @@ def _agreement_lines(content: dict[str, Any]) -> list[str]:
     lines = [
         f"{content['about']}",
         "",
-        _line(("pairs", "slices", *(heading for _, heading, _ in _METRICS))),
-        _line(("---", *["---:"] * (len(_METRICS) + 1))),
+        *_heading("pairs", "slices", *(heading for _, heading, _ in _METRICS)),
     ]
     for name, figures in rows:
         cells = [
@@ -205,10 +198,7 @@ def _agreement_lines(content: dict[str, Any]) -> list[str]:
 def _step_lines(content: dict[str, Any]) -> list[str]:
     """Table 8."""
     sets = content["tables"]["8"]["values"]
-    lines = [
-        _line(("post-processing, mean Hausdorff mm", *sets)),
-        _line(("---", *["---:"] * len(sets))),
-    ]
+    lines = _heading("post-processing, mean Hausdorff mm", *sets)
     for number, step in enumerate(next(iter(sets.values()))):
         found = [steps[step]["hausdorff"] for steps in sets.values()]
         cells = ["-" if value is None else f"{value:.2f}" for value in found]
@@ -218,10 +208,7 @@ def _step_lines(content: dict[str, Any]) -> list[str]:
 
 def _architecture_lines(content: dict[str, Any]) -> list[str]:
     """What the architectures of table 6 cost; what they reach takes whole trainings to tell."""
-    lines = [
-        _line(("architecture", "parameters, millions", "inference ms")),
-        _line(("---", "---:", "---:")),
-    ]
+    lines = _heading("architecture", "parameters, millions", "inference ms")
     for name, figures in content["tables"]["6"]["values"].items():
         millions = figures.get("parameters_millions")
         cells = ("-" if millions is None else f"{millions:.1f}", f"{figures['inference_ms']:.1f}")
@@ -231,12 +218,8 @@ def _architecture_lines(content: dict[str, Any]) -> list[str]:
 
 def _group_lines(content: dict[str, Any]) -> list[str]:
     """Synthetic slices by level and pathology."""
-    lines = [
-        _line(
-            (f"{content['map'].upper()}, synthetic", "slices", "Dice", "cavity", "myocardium", "Hausdorff mm")
-        ),
-        _line(("---", *["---:"] * 5)),
-    ]
+    what = f"{content['map'].upper()}, synthetic"
+    lines = _heading(what, "slices", "Dice", "cavity", "myocardium", "Hausdorff mm")
     for name, figures in content["summaries"].items():
         dice = (f"{figures[key]:.3f}" for key in ("dice", "dice_cavity", "dice_myocardium"))
         apart = f"{figures['hausdorff']:.2f}" if "hausdorff" in figures else "-"
@@ -248,10 +231,7 @@ def _ablation_lines(content: dict[str, Any]) -> list[str]:
     """What each part of the generator is worth."""
     columns = ("real_t2", "real_t1", "synthetic_t2", "synthetic_t1")
     headings = ("real T2", "real T1, not saturated", "synthetic T2", "synthetic T1")
-    lines = [
-        _line((f"generator, mean Dice after {content['steps']} steps", *headings)),
-        _line(("---", *["---:"] * len(columns))),
-    ]
+    lines = _heading(f"generator, mean Dice after {content['steps']} steps", *headings)
     for name, figures in content["variants"].items():
         lines.append(_line((name, *(f"{figures[key]:.3f}" for key in columns))))
     return lines
@@ -278,7 +258,11 @@ _TABLES: Final[tuple[tuple[str, str, Callable[[dict[str, Any]], list[str]]], ...
     ("tables-real", "myostream bench tables --data FOLDER", _architecture_lines),
     ("synthetic-t1", "myostream evaluate --synthetic 500 --map t1", _group_lines),
     ("synthetic-t2", "myostream evaluate --synthetic 500 --map t2", _group_lines),
-    ("ablation", "python -m bench.ablation --data FOLDER", _ablation_lines),
+    (
+        "ablation",
+        "python -m bench.ablation --data FOLDER --steps {steps} --synthetic {synthetic}",
+        _ablation_lines,
+    ),
 )
 """Results with a table of their own: file, command, lines."""
 
@@ -302,7 +286,7 @@ def details() -> str:
     """The results with tables of their own, as Markdown; empty without any."""
     found, beside, usual = _found(_TABLES)
     parts = [
-        f"{beside(name, command)}:\n\n" + "\n".join(make(found[name]))
+        f"{beside(name, command.format(**found[name]))}:\n\n" + "\n".join(make(found[name]))
         for name, command, make in _TABLES
         if name in found
     ]
@@ -327,6 +311,11 @@ def _found(
 def _machine(content: dict[str, Any]) -> str:
     machine = content["machine"]
     return f"{machine['cores']} cores of an {machine['processor']}, without a GPU"
+
+
+def _heading(*columns: str) -> list[str]:
+    """The first two lines of a table of figures: names on the left, figures on the right."""
+    return [_line(columns), _line(["---", *["---:"] * (len(columns) - 1)])]
 
 
 def _line(cells: Sequence[str]) -> str:
