@@ -32,10 +32,10 @@ _FINER: Final = 8
 _SMOOTH: Final = 0.8
 """Standard deviation of the smoothing before the finer grid, pixels: takes the steps out of a hard mask."""
 _MARGIN: Final = 2
-_SPLINE_TOLERANCE: Final = 0.05
-"""How far, root mean square, the spline may pass beside the line through the dominant points, pixels."""
-_FEWEST_POINTS: Final = 8
-"""Of what the spline is fitted to; otherwise one for each pixel of the outline's length."""
+KNOT_SPACING: Final = 2.0
+"""Length of the outline between two knots of the spline, pixels: about what the network itself resolves."""
+_FEWEST_KNOTS: Final = 6
+_SAMPLES_PER_KNOT: Final = 4
 _SMALLEST_CAVITY: Final = 12.0
 _SMALLEST_HEART: Final = 60.0
 """Areas in pixels of the frame (1.5 mm); a normal apical slice has some 100 and 400."""
@@ -90,10 +90,7 @@ def find_contours(probabilities: NDArray[np.float32], steps: ContourSteps | None
         if steps.close_c_shape:
             outline = close_c_shape(outline)
         if steps.spline:
-            # Which points are dominant hangs on single pixels, the line through them does not: through the
-            # points alone, a spline wanders by a quarter of a pixel when probabilities change by nothing.
-            even = resample(outline, max(round(perimeter(outline) / _FINER), _FEWEST_POINTS))
-            outline = spline(even, tolerance=_SPLINE_TOLERANCE * _FINER)
+            outline = spline(outline, knot_spacing=KNOT_SPACING * _FINER)
         # Outlines run through the centres of the outermost pixels: half a pixel inside the border.
         found.append((outward(outline, 0.5) + 0.5) / _FINER - 0.5 + corner)
     contours = Contours(endo=found[0], epi=found[1])
@@ -161,22 +158,31 @@ def close_c_shape(outline: FloatArray, share: float = C_SHAPE) -> FloatArray:
     return hull if area(outline) < share * area(hull) else outline
 
 
-def spline(outline: FloatArray, *, tolerance: float, points: int = POINTS) -> FloatArray:
-    """A closed cubic B-spline along the outline, ``points`` of it at equal distances.
+def spline(outline: FloatArray, *, knot_spacing: float, points: int = POINTS) -> FloatArray:
+    """The closed cubic B-spline closest to an outline, ``points`` of it at equal distances.
+
+    Which points of an outline are dominant hangs on single pixels; the line through them does not. So the
+    spline is fitted to even points of that line, and its knots stand evenly as well: it then depends on them
+    linearly, and moves by no more than they do when probabilities change by next to nothing. Through the
+    dominant points alone, or with knots where a tolerance asks for them, it wanders by a quarter of a pixel.
 
     Args:
-        outline: ``(n, 2)``.
-        tolerance: root mean square distance that the spline may keep from the outline's points, pixels; 0
-            passes through all of them.
+        outline: closed polygon ``(n, 2)``.
+        knot_spacing: length of the outline between knots, in its units; six knots there are at least.
         points: how many to return.
     """
-    distinct = outline[np.any(outline != np.roll(outline, 1, axis=0), axis=1)]
-    if len(distinct) < 4:
-        return distinct if len(distinct) >= 3 else outline
-    closed = np.vstack([distinct, distinct[:1]])
-    # With its full output it does not warn where the tolerance cannot be met to the last digit.
-    (curve, _), *_ = splprep(closed.T, s=len(distinct) * tolerance**2, per=1, full_output=1, quiet=2)
-    return resample(np.stack(splev(np.linspace(0.0, 1.0, 4 * points, endpoint=False), curve), axis=1), points)
+    length = perimeter(outline)
+    if length == 0.0:
+        return outline
+    knots = max(round(length / knot_spacing), _FEWEST_KNOTS)
+    at = np.linspace(0.0, 1.0, knots * _SAMPLES_PER_KNOT + 1)
+    even = resample(outline, len(at) - 1)
+    # Three more knots at either end, as a periodic cubic spline has them.
+    curve, _ = splprep(
+        np.vstack([even, even[:1]]).T, u=at, task=-1, t=np.arange(-3, knots + 4) / knots, per=1, quiet=2
+    )
+    fine = np.stack(splev(np.linspace(0.0, 1.0, 4 * points, endpoint=False), curve), axis=1)
+    return resample(fine, points)
 
 
 def resample(outline: FloatArray, points: int) -> FloatArray:

@@ -1,20 +1,23 @@
 """Values of T1 or T2 in the myocardium: the whole ring, the septum, the AHA segments.
 
-Segments after Cerqueira et al. 2002 (Circulation 105:539). A pixel's place across the wall is its distance
-from the endocardial contour in units of the wall's thickness there, 0 to 1; the inset leaves out both rims,
-where blood and fat share the pixels.
+Segments after Cerqueira et al. 2002 (Circulation 105:539). The inset leaves out both rims of the wall, where
+blood and fat share the pixels; it is a share of the wall's thickness at each place. Every pixel counts by the
+share of it inside, so that a value moves as little as a contour does: with pixels counted whole, a single one
+that changes sides moves the median T1 of a small apical slice by 3 ms.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.contours import rasterise
+from inline.contours import inside
 from inline.geometry import SliceGeometry
 from inline.mapping.parametric_map import ParametricMap
 from inline.results import Contours, RegionValues, SliceLevel
@@ -105,30 +108,54 @@ def measure(
     """
     if not 0.0 <= inset < 0.5:
         raise ValueError(f"an inset of {inset} leaves no wall; it must be at least 0 and below 0.5")
-    wall = rasterise(contours, parametric.values_ms.shape) == 2
-    rows, columns = np.nonzero(wall & ~parametric.failed)
-    points = np.stack([columns, rows], axis=1).astype(np.float64)
-    depth = wall_depth(points, contours)
-    kept = (depth >= inset) & (depth <= 1.0 - inset)
-    points, values = points[kept], parametric.values_ms[rows[kept], columns[kept]].astype(np.float64)
+    points, shares = wall_shares(contours, parametric.values_ms.shape, inset)
+    rows, columns = points.T
+    fitted = ~parametric.failed[rows, columns]
+    points, shares = points[fitted].astype(np.float64)[:, ::-1], shares[fitted]
+    values = parametric.values_ms[rows[fitted], columns[fitted]].astype(np.float64)
 
-    regions = [_values("global", values)]
+    regions = [_values("global", values, shares)]
     if reference is None or level is None:
         return tuple(regions)
     from_septum = angles_from_septum(points, contours.endo.mean(axis=0), reference)
     names = _FOUR if level is SliceLevel.APICAL else _SIX
     segment = segments(from_septum, len(names))
     septal = np.isin(segment, [i for i, name in enumerate(names) if "sept" in name])
-    regions.append(_values("septum", values[septal]))
+    regions.append(_values("septum", values[septal], shares[septal]))
     for i, name in enumerate(names):
-        regions.append(_values(f"AHA {_FIRST[level] + i} {level.value} {name}", values[segment == i]))
+        own = segment == i
+        regions.append(_values(f"AHA {_FIRST[level] + i} {level.value} {name}", values[own], shares[own]))
     return tuple(regions)
 
 
-def wall_depth(points: FloatArray, contours: Contours) -> FloatArray:
-    """Place of points ``(n, 2)`` across the wall: 0 on the endocardial contour, 1 on the epicardial one."""
-    from_endo, from_epi = distances(points, contours.endo), distances(points, contours.epi)
-    return from_endo / np.maximum(from_endo + from_epi, 1e-12)
+def wall_shares(
+    contours: Contours, shape: tuple[int, int], inset: float
+) -> tuple[NDArray[np.intp], FloatArray]:
+    """Which pixels of an image ``(rows, columns)`` lie in the wall, at least in part, and how much of each.
+
+    Args:
+        contours: in pixels of the image.
+        shape: of the image.
+        inset: share of the wall's thickness left out at either border.
+
+    Returns:
+        Row and column of each pixel ``(n, 2)``; share of it in the wall, above 0 to 1, ``(n,)``. A border
+        counts as straight within a pixel and as level with one of its sides.
+    """
+    in_endo, in_epi = inside(contours.endo, shape), inside(contours.epi, shape)
+    around = np.ones((3, 3), np.uint8)
+    candidates = cv2.dilate(in_epi.view(np.uint8), around) > cv2.erode(in_endo.view(np.uint8), around)
+    pixels = np.argwhere(candidates)
+    rows, columns = pixels.T
+    centres = pixels[:, ::-1].astype(np.float64)
+    from_endo = np.where(in_endo[rows, columns], -1.0, 1.0) * distances(centres, contours.endo)
+    from_epi = np.where(in_epi[rows, columns], 1.0, -1.0) * distances(centres, contours.epi)
+    left_out = inset * (from_endo + from_epi)
+    outside_inner = np.clip(0.5 + from_endo - left_out, 0.0, 1.0)
+    inside_outer = np.clip(0.5 + from_epi - left_out, 0.0, 1.0)
+    shares = outside_inner + inside_outer - 1.0
+    there = shares > 0.0
+    return pixels[there], shares[there]
 
 
 def distances(points: FloatArray, outline: FloatArray) -> FloatArray:
@@ -164,11 +191,24 @@ def segments(from_septum: FloatArray, number: int) -> NDArray[np.intp]:
     return (((towards_inferior + width / 2) // width).astype(np.intp) + 1) % 4
 
 
-def _values(name: str, values: FloatArray) -> RegionValues:
-    if not len(values):
+def weighted_quantiles(values: FloatArray, weights: FloatArray, at: Sequence[float]) -> FloatArray:
+    """Quantiles of values ``(n,)`` that count by their weights, linear between the values' middles.
+
+    With equal weights these are Hazen's (Hyndman and Fan 1996, definition 5); the median is the usual one.
+    """
+    order = np.argsort(values)
+    values, weights = values[order], weights[order]
+    middles = np.cumsum(weights) - 0.5 * weights
+    quantiles: FloatArray = np.interp(np.asarray(at) * weights.sum(), middles, values)
+    return quantiles
+
+
+def _values(name: str, values: FloatArray, shares: FloatArray) -> RegionValues:
+    area = float(shares.sum())
+    if not area:
         nothing = float("nan")
         return RegionValues(name, nothing, nothing, nothing, nothing, nothing, 0)
-    q1, median, q3 = np.percentile(values, [25.0, 50.0, 75.0])
-    return RegionValues(
-        name, float(median), float(q1), float(q3), float(values.mean()), float(values.std()), len(values)
-    )
+    q1, median, q3 = weighted_quantiles(values, shares, (0.25, 0.5, 0.75)).tolist()
+    mean = float(np.average(values, weights=shares))
+    sd = math.sqrt(np.average((values - mean) ** 2, weights=shares))
+    return RegionValues(name, median, q1, q3, mean, sd, max(round(area), 1))

@@ -43,7 +43,7 @@ class Contours:
 
 @dataclass(frozen=True, slots=True)
 class RegionValues:
-    """T1 or T2 over the pixels of one region of the myocardium, ms; ``pixels`` is how many there are."""
+    """T1 or T2 over one region of the myocardium, ms; ``pixels`` is its area in pixels, shares added up."""
 
     name: str
     median: float

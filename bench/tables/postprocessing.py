@@ -141,8 +141,8 @@ def _outlines(mask: NDArray[np.uint8], steps: ContourSteps) -> list[Outline]:
     if steps.close_c_shape:
         outlines = [product.close_c_shape(outline) for outline in outlines]
     if steps.spline:
-        tolerance = product._SPLINE_TOLERANCE * product._FINER
-        outlines = [product.spline(outline, tolerance=tolerance) for outline in outlines]
+        spacing = product.KNOT_SPACING * product._FINER
+        outlines = [product.spline(outline, knot_spacing=spacing) for outline in outlines]
     return outlines
 
 

@@ -33,8 +33,9 @@ def test_values_are_those_of_the_fit_inside_the_contours(slices, examination, ri
     assert result.regions[0].pixels < wall.sum()  # the inset
     whole = Pipeline(ring_engine, RegionSettings(inset=0.0)).process(slices[0])
     good = wall & ~whole.map.failed
-    assert whole.regions[0].median == pytest.approx(np.median(whole.map.values_ms[good]))
-    assert whole.regions[0].pixels == good.sum()
+    # Pixels on a border count in part here, whole or not at all there.
+    assert whole.regions[0].median == pytest.approx(np.median(whole.map.values_ms[good]), rel=0.01)
+    assert whole.regions[0].pixels == pytest.approx(good.sum(), rel=0.03)
     assert simulated[0].t1_ms.shape == wall.shape
     assert set(result.times_ms) == {"fit", "prepare", "network", "contours", "regions", "quality"}
 

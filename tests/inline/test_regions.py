@@ -5,7 +5,14 @@ from hypothesis import strategies as st
 
 from inline.geometry import SliceGeometry
 from inline.mapping.parametric_map import ParametricMap
-from inline.regions import AngularReference, angular_reference, distances, measure, segments, wall_depth
+from inline.regions import (
+    angular_reference,
+    distances,
+    measure,
+    segments,
+    wall_shares,
+    weighted_quantiles,
+)
 from inline.results import Contours, SliceLevel
 
 SHAPE = (120, 120)
@@ -150,8 +157,42 @@ def test_every_angle_has_one_segment(angle, number):
     assert 0 <= index < number
 
 
-def test_depth_and_distances_against_circles():
+@pytest.mark.parametrize("inset", [0.0, 0.1, 0.3])
+def test_a_pixel_counts_by_its_share_of_the_wall(inset):
+    contours = Contours(circle(6.3, 20.2, 19.7), circle(9.1, 20.2, 19.7))
+    pixels, shares = wall_shares(contours, (40, 40), inset)
+    drawn = np.zeros((40, 40))
+    drawn[tuple(pixels.T)] = shares
+    fine = (np.arange(40 * 20) + 0.5) / 20 - 0.5
+    rho = np.hypot(fine[None] - 20.2, fine[:, None] - 19.7)
+    wall = (rho > 6.3 + 2.8 * inset) & (rho < 9.1 - 2.8 * inset)
+    truth = wall.reshape(40, 20, 40, 20).mean(axis=(1, 3))
+    assert np.abs(drawn - truth).max() < 0.15
+    assert drawn.sum() == pytest.approx(truth.sum(), rel=0.02)
+
+
+def test_values_move_as_little_as_the_contours_do():
+    """A tiny apical slice with noise: pixels counted whole would jump by several ms."""
+    random = np.random.default_rng(4)
+    noisy = ring_map(random.normal(1000.0, 60.0, SHAPE))
+    moved = [
+        measure(noisy, Contours(circle(4.0 + d, 60.0 + d), circle(7.5 + d, 60.0 + d)), None, None)[0].median
+        for d in np.linspace(0.0, 0.5, 51)
+    ]
+    assert np.abs(np.diff(moved)).max() < 2.0
+
+
+@given(st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=40), st.floats(0.1, 10.0))
+def test_quantiles_of_equal_weights_are_those_of_numpy(values, weight):
+    at = (0.25, 0.5, 0.75)
+    found = weighted_quantiles(np.array(values), np.full(len(values), weight), at)
+    assert found == pytest.approx(np.quantile(values, at, method="hazen"), abs=1e-6, rel=1e-9)
+
+
+def test_a_value_that_weighs_more_draws_the_median_to_itself():
+    assert weighted_quantiles(np.array([1.0, 2.0, 3.0]), np.array([1.0, 1.0, 8.0]), (0.5,))[0] > 2.7
+
+
+def test_distances_against_circles():
     points = np.array([[60.0, 82.0], [60.0, 88.0], [35.0, 60.0]])
-    assert wall_depth(points, RING) == pytest.approx([0.2, 0.8, 0.5], abs=0.01)
     assert distances(points, RING.endo) == pytest.approx([2.0, 8.0, 5.0], abs=0.02)
-    assert AngularReference(0.0, 1, "").turn == 1
