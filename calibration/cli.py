@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 
 from inline.settings import load_settings
 from inline.told import told
@@ -25,6 +26,12 @@ Json = Annotated[Path | None, typer.Option("--json", help="Write all figures her
 @app.command()
 def precision(
     slices: Annotated[int, typer.Option(min=1, help="Slices that the gate compares.")] = 500,
+    distil: Annotated[
+        int, typer.Option(min=0, help="Steps of training with eight bits simulated; needs a C++ compiler.")
+    ] = 0,
+    ship: Annotated[
+        bool, typer.Option("--ship", help="Write what passed beside the weights, for other machines.")
+    ] = False,
     settings_file: SettingsFile = None,
 ) -> None:
     """Quantise the network to eight bits for this host and put it before its gate."""
@@ -32,8 +39,16 @@ def precision(
     from model.weights import DEFAULT, WeightsError
 
     console = Console()
-    with told(WeightsError, extra="calibrate"):
-        report = build_int8(load_settings(settings_file).weights or DEFAULT, slices)
+    progress = Progress(*Progress.get_default_columns(), "loss {task.fields[loss]:.4f}", console=console)
+    with told(WeightsError, extra="calibrate"), progress:
+        task = progress.add_task("training in eight bits", total=distil, loss=0.0, visible=distil > 0)
+        report = build_int8(
+            load_settings(settings_file).weights or DEFAULT,
+            slices,
+            distil_steps=distil,
+            tell=lambda step, loss: progress.update(task, completed=step + 1, loss=loss),
+            ship=ship,
+        )
     console.print_json(report.to_json())
     console.print("passed: it is used from now on" if report.passed else "not passed: it is not used")
     if not report.passed:

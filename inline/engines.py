@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from inline.errors import ConfigurationError
 from inline.settings import EngineName, Settings
@@ -22,7 +22,8 @@ _ON_CPU: Final[tuple[EngineName, ...]] = ("openvino-int8", "openvino-f32", "torc
 def preferred() -> tuple[EngineName, ...]:
     """What ``auto`` tries in turn, and what follows an engine that fails.
 
-    Eight bits run only once they passed the gate (``myostream calibrate precision``).
+    Eight bits run only where they passed the gate: before they shipped, or on this host
+    (``myostream calibrate precision``).
     """
     return (*_ON_GPU, *_ON_CPU) if gpu_present() else _ON_CPU
 
@@ -81,10 +82,15 @@ def _load_on_gpu(name: EngineName, network: UNet, weights: Path) -> Engine:
     return engine
 
 
-def _int8(weights: Path) -> Path:
+def _int8(weights: Path) -> Any:
+    """What was calibrated on this host, else what ships with the weights; both have passed their gate."""
+    from model.engines.shipped import shipped_model
     from model.engines.store import EngineKey, EngineStore, NotPassedError
 
     try:
         return EngineStore().passed(EngineKey.of(weights, "int8"))
-    except NotPassedError as error:
-        raise RuntimeError(f"{error} (run: myostream calibrate precision)") from error
+    except NotPassedError as own:
+        try:
+            return shipped_model(weights)
+        except NotPassedError as shipped:
+            raise RuntimeError(f"{own}; {shipped} (run: myostream calibrate precision)") from shipped

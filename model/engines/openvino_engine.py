@@ -16,6 +16,7 @@ import numpy as np
 import openvino
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from model.engines.probabilities import Probabilities
 from model.frame import FRAME_PIXELS
@@ -37,12 +38,16 @@ class Precision(StrEnum):
 
 def convert(network: UNet) -> Any:
     """The network with its softmax as an OpenVINO model for images ``(n, 1, 224, 224)``, any n."""
-    module = Probabilities(network).eval()
+    return convert_module(Probabilities(network))
+
+
+def convert_module(module: nn.Module) -> Any:
+    """A module from images to probabilities, quantised or not, as :func:`convert` does."""
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of tracing, which OpenVINO takes
         # Left to itself, convert_model traces twice to compare: ten seconds for what tests do once.
         example = torch.zeros(1, 1, _TRACED_PIXELS, _TRACED_PIXELS)
-        traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(module.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
     model = openvino.convert_model(traced)
     model.reshape([-1, 1, FRAME_PIXELS, FRAME_PIXELS])
     return model

@@ -35,13 +35,20 @@ def cache_folder() -> Path:
 
 def processor() -> str:
     """Model name of the CPU."""
+    return _of_processor("model name") or platform.machine()
+
+
+def processor_flags() -> frozenset[str]:
+    """Extensions of the instruction set that the CPU says it has; none where it is not asked like this."""
+    return frozenset(_of_processor("flags").split())
+
+
+def _of_processor(what: str) -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        lines = []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "") or (
-        platform.machine()
-    )
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(what)), "")
 
 
 def weights_digest(folder: Path) -> str:
