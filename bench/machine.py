@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from calibration.host import describe_host
+from model.engines.store import EXACT, processor_flags
 
 _ROOT: Final = Path(__file__).parent.parent
 _PACKAGES: Final = (
@@ -28,6 +29,7 @@ def describe_machine() -> dict[str, str | int | None]:
     """Processor, cores, versions and commit, as they stand beside every figure."""
     return {
         **describe_host(),
+        "vnni": bool(EXACT & processor_flags()),
         "commit": commit(_ROOT),
         "python": platform.python_version(),
         **{name: _version(name) for name in ("myostream", *_PACKAGES)},

@@ -310,7 +310,9 @@ def _found(
 
 def _machine(content: dict[str, Any]) -> str:
     machine = content["machine"]
-    return f"{machine['cores']} cores of an {machine['processor']}, without a GPU"
+    # Results from before this was noted come from processors without.
+    vnni = " with VNNI" if machine.get("vnni") else ""
+    return f"{machine['cores']} cores of an {machine['processor']}{vnni}, without a GPU"
 
 
 def _heading(*columns: str) -> list[str]:

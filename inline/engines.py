@@ -66,10 +66,12 @@ def load_engine(name: EngineName, network: UNet, weights: Path) -> Engine:
         return TorchEngine(network)
     if name in _ON_GPU:
         return _load_on_gpu(name, network, weights)
-    from model.engines.openvino_engine import OpenVinoEngine, Precision
+    from model.engines.openvino_engine import OpenVinoEngine, Precision, int8_engine
 
     precision = Precision(name.removeprefix("openvino-"))
-    return OpenVinoEngine(_int8(weights) if precision is Precision.INT8 else network, precision)
+    if precision is Precision.INT8:
+        return int8_engine(_int8(weights), network)
+    return OpenVinoEngine(network, precision)
 
 
 def _load_on_gpu(name: EngineName, network: UNet, weights: Path) -> Engine:

@@ -18,7 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from model.engines.base import Engine
 from model.engines.probabilities import Probabilities
+from model.engines.second_look import SecondLook
 from model.frame import FRAME_PIXELS
 from model.unet import UNet
 
@@ -108,3 +110,29 @@ class OpenVinoEngine:
         # Copied: the next inference of this thread writes into the same memory.
         probabilities: NDArray[np.float32] = np.array(request.infer([batch])[0], dtype=np.float32)
         return probabilities
+
+
+_DOUBT: Final = ["myostream", "doubt"]
+
+
+def write_doubt(model: Any, doubt: float) -> None:
+    """Note in an eight-bit model above which doubt float32 looks again (:mod:`model.engines.second_look`)."""
+    model.set_rt_info(repr(doubt), _DOUBT)
+
+
+def int8_engine(source: Path | Any, network: UNet) -> Engine:
+    """The engine of an eight-bit model, float32 behind it where the model says above which doubt.
+
+    Args:
+        source: a file that :func:`save` wrote, or the model.
+        network: that it was made from.
+
+    Raises:
+        RuntimeError: as :class:`OpenVinoEngine`.
+    """
+    model = openvino.Core().read_model(source) if isinstance(source, Path) else source
+    fast = OpenVinoEngine(model, Precision.INT8)
+    if not model.has_rt_info(_DOUBT):
+        return fast
+    doubt = float(model.get_rt_info(_DOUBT).astype(str))
+    return SecondLook(fast, OpenVinoEngine(network, Precision.F32), doubt)

@@ -9,15 +9,12 @@ from typing import Any, Final
 
 import openvino
 
-from model.engines.store import NotPassedError, processor_flags, weights_digest
+from model.engines.store import EXACT, NotPassedError, processor_flags, weights_digest
 from model.weights import PART_BYTES
 
 _FOLDER: Final = "int8"
 _GRAPH: Final = "model.xml"
 _REPORT: Final = "gate.json"
-_EXACT: Final = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
-"""Flags of processors that add up products of eight bits in 32 bits: all of them get the same sums, so that
-what the gate saw on one holds on the others. Without, sums of 16 bits may overflow."""
 
 
 def pack(model: Path, weights: Path, report: dict[str, Any]) -> Path:
@@ -87,7 +84,7 @@ def _content(weights: Path) -> dict[str, Any]:
         raise NotPassedError("none ships with these weights") from error
     if not belongs:
         raise NotPassedError("the one that ships belongs to other weights")
-    if not _EXACT & processor_flags():
+    if not EXACT & processor_flags():
         raise NotPassedError("the one that ships wants a processor with VNNI, where its sums are exact")
     return content
 

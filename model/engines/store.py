@@ -22,6 +22,10 @@ _REVISION: Final = 1
 _KEY: Final = "key.json"
 _REPORT: Final = "gate.json"
 
+EXACT: Final = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+"""Flags of processors that add up products of eight bits in 32 bits: all of them get the same sums, so that
+what the gate saw on one holds on the others. Without, sums of 16 bits may overflow."""
+
 T = TypeVar("T")
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.loss import jaccard_loss
+from model.loss import jaccard_loss, jaccard_loss_by_slice
 from model.training.data import Sample
 from model.training.recipe import Recipe
 
@@ -38,7 +38,10 @@ class SegmentationModule(lightning.LightningModule):
     def _loss(self, batch: Sample, part: str) -> Tensor:
         pictures, labels = batch
         scores = self.network(pictures).float()
-        loss = jaccard_loss(scores, labels)
+        by_slice = self._recipe.by_slice
+        loss = (1.0 - by_slice) * jaccard_loss(scores, labels)
+        if by_slice:
+            loss = loss + by_slice * jaccard_loss_by_slice(scores, labels)
         if self._recipe.cross_entropy:
             loss = loss + self._recipe.cross_entropy * functional.cross_entropy(scores, labels)
         found = scores.argmax(dim=1)

@@ -24,6 +24,7 @@ class Recipe:
         learning_rate: at the start of each cosine.
         weight_decay: decoupled (AdamW); 0 is Adam.
         restart_epochs: length of the first cosine; each next one is as long, and 0 makes one of all epochs.
+        by_slice: share of the Jaccard loss that is taken slice by slice instead of over the batch.
         cross_entropy: weight of the cross-entropy beside the Jaccard loss.
         clip: largest norm of the gradient; 0 for any.
         augment: random crop and resize, contrast and intensity.
@@ -40,6 +41,7 @@ class Recipe:
     learning_rate: float
     weight_decay: float
     restart_epochs: int
+    by_slice: float
     cross_entropy: float
     clip: float
     augment: bool
@@ -57,6 +59,7 @@ PUBLISHED: Final = Recipe(
     learning_rate=1e-3,
     weight_decay=0.0,
     restart_epochs=10,
+    by_slice=0.0,
     cross_entropy=0.0,
     clip=0.0,
     augment=True,
@@ -75,6 +78,7 @@ SYNTHETIC: Final = Recipe(
     learning_rate=6e-4,
     weight_decay=1e-4,
     restart_epochs=0,
+    by_slice=0.5,
     cross_entropy=0.5,
     clip=5.0,
     augment=False,
@@ -94,6 +98,7 @@ FINE_TUNE: Final = Recipe(
     learning_rate=1e-4,
     weight_decay=1e-4,
     restart_epochs=0,
+    by_slice=0.0,
     cross_entropy=0.5,
     clip=5.0,
     augment=True,

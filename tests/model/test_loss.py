@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from model.loss import jaccard_loss
+from model.loss import jaccard_loss, jaccard_loss_by_slice
 
 
 def certain(labels: torch.Tensor) -> torch.Tensor:
@@ -34,3 +34,21 @@ def test_background_counts_for_nothing() -> None:
     wide = functional.pad(labels, (4, 4))
     large = jaccard_loss(certain(functional.pad(predicted, (4, 4))), wide)
     assert small.item() == pytest.approx(large.item(), abs=1e-6)
+
+
+def test_by_slice_a_small_heart_counts_as_much_as_a_large_one() -> None:
+    labels = torch.zeros(3, 6, 6, dtype=torch.long)
+    labels[0, :4] = 1
+    labels[1, 0, 0] = 1
+    predicted = labels.clone()
+    predicted[1, 0, 0] = 0  # the small heart is missed; the third slice holds none
+    assert jaccard_loss_by_slice(certain(predicted), labels).item() == pytest.approx(0.5, abs=1e-6)
+    assert jaccard_loss(certain(predicted), labels).item() == pytest.approx(0.5 + 1 / 50, abs=1e-6)
+
+
+def test_by_slice_one_slice_is_the_batch() -> None:
+    labels = torch.tensor([[[1, 1, 2, 2], [0, 0, 2, 2]]])
+    scores = torch.randn(1, 3, 2, 4, generator=torch.Generator().manual_seed(1))
+    assert jaccard_loss_by_slice(scores, labels).item() == pytest.approx(
+        jaccard_loss(scores, labels).item(), abs=1e-6
+    )
