@@ -151,14 +151,15 @@ def _peer_lines(content: dict[str, Any]) -> list[str]:
 
 
 def _engine_lines(content: dict[str, Any]) -> list[str]:
-    lines = _heading("engine", "p50", "p99", "against torch", "Dice with torch")
-    reference = content["engines"]["torch"]["p50"]
+    lines = _heading("engine", "p50", "mean", "p99", "against torch, p50 / mean", "Dice with torch")
+    torch = content["engines"]["torch"]
     for name, engine in content["engines"].items():
         used = " (in use)" if name == content["chosen"] else ""
         cells = (
             f"{engine['p50']:.1f} ms",
+            f"{engine['mean']:.1f} ms",
             f"{engine['p99']:.1f} ms",
-            f"{reference / engine['p50']:.1f} x",
+            f"{torch['p50'] / engine['p50']:.1f} / {torch['mean'] / engine['mean']:.1f} x",
             f"{engine['dice_with_f32']:.4f}",
         )
         lines.append(_line((f"{name}{used}", *cells)))
