@@ -12,7 +12,7 @@ import numpy as np
 from calibration.distil import distil
 from calibration.gate import SLICES, GateReport, run_gate
 from calibration.precision import CALIBRATION_SLICES, quantise
-from calibration.slices import map_slices
+from calibration.slices import calibration_batches, map_slices
 from model.engines.openvino_engine import (
     OpenVinoEngine,
     Precision,
@@ -66,15 +66,16 @@ def build_int8(
         if distil_steps:
             made = distil(network, distil_steps, calibration_slices, tell)
         else:
-            made = quantise(convert(network), calibration_slices)
+            made = quantise(convert(network), list(calibration_batches(calibration_slices)))
         note_doubt(made)
         save(made, file)
 
     model = store.build(key, write)
     report = run_gate(int8_engine(model, network), TorchEngine(network), map_slices(slices))
-    store.save_report(key, json.loads(report.to_json()))
+    content = json.loads(report.to_json())
+    store.save_report(key, content)
     if ship and report.passed:
-        pack(model, weights, json.loads(report.to_json()))
+        pack(model, weights, content)
     return report
 
 

@@ -39,9 +39,14 @@ def precision(
     from model.weights import DEFAULT, WeightsError
 
     console = Console()
-    progress = Progress(*Progress.get_default_columns(), "loss {task.fields[loss]:.4f}", console=console)
+    progress = Progress(
+        *Progress.get_default_columns(),
+        "loss {task.fields[loss]:.4f}",
+        console=console,
+        disable=not distil,
+    )
     with told(WeightsError, extra="calibrate"), progress:
-        task = progress.add_task("training in eight bits", total=distil, loss=0.0, visible=distil > 0)
+        task = progress.add_task("training in eight bits", total=distil, loss=0.0)
         report = build_int8(
             load_settings(settings_file).weights or DEFAULT,
             slices,

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from calibration.precision import quantise
 from calibration.slices import calibration_batches
 from inline.mapping.fits import PRODUCT_FITS
 from model.engines.openvino_engine import convert_module
@@ -50,13 +51,9 @@ def distil(
         ImportError: NNCF is not installed (extra ``calibrate``).
         RuntimeError: NNCF's quantisers cannot be compiled here; they need a C++ compiler.
     """
-    import nncf
-
     teacher = Probabilities(network).eval()
     first = [torch.from_numpy(images) for images in calibration_batches(calibration_slices)]
-    pupil: nn.Module = nncf.quantize(
-        teacher, nncf.Dataset(first), preset=nncf.QuantizationPreset.MIXED, subset_size=len(first)
-    )
+    pupil: nn.Module = quantise(teacher, first)
     # In evaluation mode throughout: statistics of batch normalisation belong to the teacher.
     learned = [value.requires_grad_() for value in pupil.eval().parameters() if value.is_floating_point()]
     optimizer = torch.optim.Adam(learned, lr=_RATE)

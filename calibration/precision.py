@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
-
-from calibration.slices import calibration_batches
 
 CALIBRATION_SLICES: Final = 300
 
 
-def quantise(model: Any, slices: int = CALIBRATION_SLICES) -> Any:
-    """An INT8 model of an OpenVINO model in float32.
+def quantise(model: Any, batches: Sequence[Any]) -> Any:
+    """A model with eight-bit quantisers of one in float32.
 
     Args:
-        model: of :func:`model.engines.openvino_engine.convert`.
-        slices: synthetic slices that ranges are taken from.
+        model: of :func:`model.engines.openvino_engine.convert`, or a module of torch.
+        batches: prepared pictures ``(n, 1, 224, 224)`` that ranges are taken from, as the model takes them.
 
     Raises:
         ImportError: NNCF is not installed (extra ``calibrate``).
@@ -23,7 +22,7 @@ def quantise(model: Any, slices: int = CALIBRATION_SLICES) -> Any:
 
     return nncf.quantize(
         model,
-        nncf.Dataset(list(calibration_batches(slices))),
+        nncf.Dataset(batches),
         preset=nncf.QuantizationPreset.MIXED,
-        subset_size=slices,
+        subset_size=len(batches),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from inline.errors import ConfigurationError
 from inline.settings import EngineName, Settings
@@ -84,7 +84,7 @@ def _load_on_gpu(name: EngineName, network: UNet, weights: Path) -> Engine:
     return engine
 
 
-def _int8(weights: Path) -> Any:
+def _int8(weights: Path) -> Path | tuple[bytes, bytes]:
     """What was calibrated on this host, else what ships with the weights; both have passed their gate."""
     from model.engines.shipped import shipped_model
     from model.engines.store import EngineKey, EngineStore, NotPassedError

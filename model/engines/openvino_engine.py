@@ -120,17 +120,18 @@ def write_doubt(model: Any, doubt: float) -> None:
     model.set_rt_info(repr(doubt), _DOUBT)
 
 
-def int8_engine(source: Path | Any, network: UNet) -> Engine:
+def int8_engine(source: Path | tuple[bytes, bytes], network: UNet) -> Engine:
     """The engine of an eight-bit model, float32 behind it where the model says above which doubt.
 
     Args:
-        source: a file that :func:`save` wrote, or the model.
+        source: a file that :func:`save` wrote, or what both of its files hold.
         network: that it was made from.
 
     Raises:
         RuntimeError: as :class:`OpenVinoEngine`.
     """
-    model = openvino.Core().read_model(source) if isinstance(source, Path) else source
+    core = openvino.Core()
+    model = core.read_model(source) if isinstance(source, Path) else core.read_model(*source)
     fast = OpenVinoEngine(model, Precision.INT8)
     if not model.has_rt_info(_DOUBT):
         return fast
