@@ -6,7 +6,8 @@ known, and what remains is to maximise over ``r`` alone the share of the signal 
 
     F(r) = (e . y)^2 / (e . e),    e = exp(-r t), less its mean over t where there is an offset
 
-A coarse grid finds the highest peak of F, Newton's method in ``log r`` climbs it to the top.
+A coarse grid finds the highest peak of F, Newton's method in ``log r`` climbs it to the top. Here in
+torch, for whole images on any device; :mod:`inline.mapping.kernels` does the same in the processor's memory.
 """
 
 from __future__ import annotations
@@ -42,20 +43,6 @@ class RateGrid:
         return unit.float()
 
 
-def strongest(along: Tensor) -> Tensor:
-    """Index of the largest magnitude in every column of ``along`` ``(rows, pixels)``, which is used up.
-
-    As ``along.abs().argmax(0)``, in a tenth of the time: positive floats are ordered like their bits, so the
-    index can ride in the lowest of them through a plain maximum. Of values that differ by less than 4e-6 of
-    themselves (up to 32 rows; twice that for twice as many) the first counts.
-    """
-    low = (1 << (len(along) - 1).bit_length()) - 1
-    bits = along.abs_().view(torch.int32)
-    from_last = low - torch.arange(len(along), dtype=torch.int32, device=along.device)
-    marked = bits.bitwise_and_(~low).bitwise_or_(from_last[:, None])
-    return (low - marked.amax(dim=0).bitwise_and_(low)).long()
-
-
 def climb(
     signal: Tensor, times: Tensor, start: Tensor, grid: RateGrid, offset: bool
 ) -> tuple[Tensor, Tensor]:
@@ -87,7 +74,9 @@ def climb(
         new = torch.where(trusted, newton, 0.5 * (low + high))
         result.index_copy_(0, climbing, new)
         # Newton's error after a step is of the order of the step squared: pixels that hardly move are done.
-        moving = ((new - x).abs() > _SMALL_STEP).nonzero()[:, 0]
+        # One that has left the grid will not come back: from its outermost point F rises outwards.
+        moving = ((new - x).abs() > _SMALL_STEP) & (new > log_rates[0]) & (new < log_rates[-1])
+        moving = moving.nonzero()[:, 0]
         if len(moving) == 0:
             break
         climbing, x, low, high = climbing[moving], new[moving], low[moving], high[moving]

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inline.mapping.blocks import fit_in_blocks
-from inline.mapping.exponential import RateGrid, climb, strongest
+from inline.mapping import kernels
+from inline.mapping.exponential import RateGrid, climb
 from inline.mapping.parametric_map import ParametricMap
 
 SHORTEST_MS: Final = 20.0
@@ -38,7 +38,7 @@ class MolliFit:
         b: B, likewise.
         negative: number of images, from the shortest inversion time on, whose signal is negative.
         r_squared: share of the variance of the restored signal that the model explains.
-        failed: no optimum with a T1* between 20 and 8000 ms, A > 0 and B > A.
+        failed: no optimum with a T1* between 20 and 8000 ms, A > 0 and B > A, or one that nothing decides.
     """
 
     t1: Tensor
@@ -56,6 +56,7 @@ def fit_molli(magnitude: Tensor, times_ms: Tensor) -> MolliFit:
 
     The model rises with time, so the sign of the signal changes at most once: of n images the first k are
     negative, k = 0 to n, and each k is a candidate (0 and n fit alike, with A and B of opposite signs).
+    In the processor's memory by compiled loops, elsewhere by torch where the images are.
 
     Args:
         magnitude: images ``(n, ...)``, n at least 4, in any order.
@@ -67,21 +68,38 @@ def fit_molli(magnitude: Tensor, times_ms: Tensor) -> MolliFit:
     n = magnitude.shape[0]
     if n < 4 or times_ms.shape != (n,):
         raise ValueError(f"a MOLLI fit needs at least 4 images with a time each, not {n} and {len(times_ms)}")
-    order = torch.argsort(times_ms)
-    times = times_ms[order].to(magnitude.device, torch.float32)
+    order = torch.argsort(times_ms).to(magnitude.device)
+    times = times_ms.to(magnitude.device, torch.float32)[order]
     flat = magnitude.reshape(n, -1)[order].float()
     grid = RateGrid.between(LONGEST_MS, SHORTEST_MS, _GRID, flat.device)
-    directions = grid.directions(times, offset=True)
-    signs = 1.0 - 2.0 * torch.ones(n, n, device=flat.device).tril(-1)
-    fields = fit_in_blocks(lambda block: _fit_block(block, times, grid, directions, signs), flat)
-    return MolliFit(*(field.view(magnitude.shape[1:]) for field in fields))
+    fit = _compiled if flat.device.type == "cpu" else in_torch
+    return MolliFit(*(field.view(magnitude.shape[1:]) for field in fit(flat, times, grid)))
 
 
-def _fit_block(
-    magnitude: Tensor, times: Tensor, grid: RateGrid, directions: Tensor, signs: Tensor
-) -> tuple[Tensor, ...]:
-    """Fields of :class:`MolliFit` of pixels ``(times, pixels)``."""
+def _compiled(magnitude: Tensor, times: Tensor, grid: RateGrid) -> tuple[Tensor, ...]:
+    pixels = magnitude.shape[1]
+    fields, negative = np.empty((6, pixels), np.float32), np.empty(pixels, np.int64)
+    failed = np.empty(pixels, np.bool_)
+    kernels.fit_molli(
+        magnitude.contiguous().numpy(),
+        times.numpy(),
+        grid.rates.log().numpy(),
+        grid.directions(times, offset=True).numpy(),
+        _RIVAL,
+        LONGEST_MS,
+        fields,
+        negative,
+        failed,
+    )
+    t1, sd, apparent, a, b, r_squared = torch.from_numpy(fields)
+    return t1, sd, apparent, a, b, torch.from_numpy(negative), r_squared, torch.from_numpy(failed)
+
+
+def in_torch(magnitude: Tensor, times: Tensor, grid: RateGrid) -> tuple[Tensor, ...]:
+    """Fields of :class:`MolliFit` of pixels ``(times, pixels)``, times ascending, on any device."""
     n, pixels = magnitude.shape
+    directions = grid.directions(times, offset=True)
+    signs = 1.0 - 2.0 * torch.ones(n, n, device=times.device).tril(-1)
     usable = magnitude.isfinite().all(0)
     scale = torch.where(usable, magnitude.abs().amax(0), 0.0)
     usable &= scale > 0
@@ -94,19 +112,20 @@ def _fit_block(
     for k in range(n):
         if k > 0:
             along.addcmul_(directions[:, k - 1 : k], y[k - 1], value=-2.0)
-        by_decay.append(torch.maximum(along.amax(dim=0), -along.amin(dim=0)))
+        by_decay.append(along.abs().amax(dim=0))
     explained = (signs @ y).square() / n + torch.stack(by_decay).square()
-    negative = strongest(explained.clone())
+    negative = explained.argmax(dim=0)
     most = explained.gather(0, negative[None])[0]
     explained.scatter_(0, negative[None], 0.0)
     second = explained.amax(dim=0)
 
     # The grid undershoots each peak a little, so a polarity almost as good may be the better one at the top.
     rival = (most - second < _RIVAL).nonzero()[:, 0]
-    negative = torch.cat([negative, strongest(explained.index_select(1, rival))])
+    negative = torch.cat([negative, explained.index_select(1, rival).argmax(dim=0)])
     signal = torch.cat([y, y.index_select(1, rival)], dim=1)
     signal = torch.where(torch.arange(n, device=y.device)[:, None] < negative, -signal, signal)
-    rate, inside = climb(signal - signal.mean(0), times, strongest(directions @ signal), grid, offset=True)
+    start = (directions @ signal).abs().argmax(dim=0)
+    rate, inside = climb(signal - signal.mean(0), times, start, grid, offset=True)
     decay = torch.exp(-rate * times[:, None])
     centred = decay - decay.mean(0)
     slope = (centred * signal).sum(0) / centred.square().sum(0)
@@ -127,8 +146,8 @@ def _fit_block(
     apparent = 1.0 / rate
     failed = ~(usable & inside & (a > 1e-6) & (b > a))
     t1 = apparent * (b / a - 1.0)
-    failed |= ~t1.isfinite() | (t1 > LONGEST_MS)
     sd = _standard_deviation(a, b, apparent, decay, times, squares)
+    failed |= ~t1.isfinite() | (t1 > LONGEST_MS) | ~sd.isfinite()
     variance = (signal - signal.mean(0)).square().sum(0)
     r_squared = (1.0 - squares / variance.clamp(min=1e-12)).clamp(0.0, 1.0)
 
@@ -137,7 +156,7 @@ def _fit_block(
 
     return (
         kept(t1),
-        kept(torch.where(sd.isfinite(), sd, 0.0)),
+        kept(sd),
         kept(apparent),
         kept(a * scale),
         kept(b * scale),

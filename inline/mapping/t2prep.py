@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inline.mapping.blocks import fit_in_blocks
-from inline.mapping.exponential import RateGrid, climb, strongest
+from inline.mapping import kernels
+from inline.mapping.exponential import RateGrid, climb
 from inline.mapping.parametric_map import ParametricMap
 
 SHORTEST_MS: Final = 1.0
@@ -31,7 +31,7 @@ class T2Fit:
         sd: its standard deviation, ms; 0 where ``failed`` or where there are only two images.
         c: signal without preparation, in units of the images.
         r_squared: share of the signal's variance that the model explains.
-        failed: no optimum with a T2 between 1 and 4000 ms.
+        failed: no optimum with a T2 between 1 and 4000 ms, or one that nothing decides.
     """
 
     t2: Tensor
@@ -42,7 +42,7 @@ class T2Fit:
 
 
 def fit_t2prep(magnitude: Tensor, times_ms: Tensor) -> T2Fit:
-    """Fit every pixel to its least-squares optimum over C and T2.
+    """Fit every pixel to its least-squares optimum over C and T2, by the means of ``molli.fit_molli``.
 
     Args:
         magnitude: images ``(n, ...)``, n at least 2, in any order.
@@ -57,32 +57,46 @@ def fit_t2prep(magnitude: Tensor, times_ms: Tensor) -> T2Fit:
     times = times_ms.to(magnitude.device, torch.float32)
     flat = magnitude.reshape(n, -1).float()
     grid = RateGrid.between(LONGEST_MS, SHORTEST_MS, _GRID, flat.device)
-    directions = grid.directions(times, offset=False)
-    fields = fit_in_blocks(lambda block: _fit_block(block, times, grid, directions), flat)
-    return T2Fit(*(field.view(magnitude.shape[1:]) for field in fields))
+    fit = _compiled if flat.device.type == "cpu" else in_torch
+    return T2Fit(*(field.view(magnitude.shape[1:]) for field in fit(flat, times, grid)))
 
 
-def _fit_block(magnitude: Tensor, times: Tensor, grid: RateGrid, directions: Tensor) -> tuple[Tensor, ...]:
-    """Fields of :class:`T2Fit` of pixels ``(times, pixels)``."""
+def _compiled(magnitude: Tensor, times: Tensor, grid: RateGrid) -> tuple[Tensor, ...]:
+    pixels = magnitude.shape[1]
+    fields, failed = np.empty((4, pixels), np.float32), np.empty(pixels, np.bool_)
+    kernels.fit_t2prep(
+        magnitude.contiguous().numpy(),
+        times.numpy(),
+        grid.rates.log().numpy(),
+        grid.directions(times, offset=False).numpy(),
+        fields,
+        failed,
+    )
+    return *torch.from_numpy(fields), torch.from_numpy(failed)
+
+
+def in_torch(magnitude: Tensor, times: Tensor, grid: RateGrid) -> tuple[Tensor, ...]:
+    """Fields of :class:`T2Fit` of pixels ``(times, pixels)``, on any device."""
     n = len(times)
     usable = magnitude.isfinite().all(0)
     scale = torch.where(usable, magnitude.abs().amax(0), 0.0)
     usable &= scale > 0
     y = torch.where(usable, magnitude.abs() / scale, 0.0)
 
-    rate, inside = climb(y, times, strongest(directions @ y), grid, offset=False)
+    start = (grid.directions(times, offset=False) @ y).argmax(dim=0)
+    rate, inside = climb(y, times, start, grid, offset=False)
     decay = torch.exp(-rate * times[:, None])
     norm = decay.square().sum(0).sqrt()
     c = (decay * y).sum(0) / norm.square()
     squares = (y - c * decay).square().sum(0)
     t2 = 1.0 / rate
-    failed = ~(usable & inside & (c > 0) & c.isfinite() & t2.isfinite())
 
     # The column of T2 in the Jacobian, less its part along the exponential, as in the T1 fit.
     second = decay * times[:, None] / t2
     across = second - (decay * second).sum(0) / norm.square() * decay
     sigma = (squares / max(n - 2, 1)).sqrt()
-    sd = torch.nan_to_num(sigma * t2 / (c * across.square().sum(0).sqrt()), 0.0, 0.0, 0.0)
+    sd = sigma * t2 / (c * across.square().sum(0).sqrt())
+    failed = ~(usable & inside & (c > 0) & c.isfinite() & sd.isfinite())
     variance = (y - y.mean(0)).square().sum(0)
     r_squared = (1.0 - squares / variance.clamp(min=1e-12)).clamp(0.0, 1.0)
 

@@ -13,9 +13,19 @@ from hypothesis.extra import numpy as hnp
 from scipy.optimize import curve_fit
 
 from bench.simulated_pixels import molli_pixels, molli_times, scipy_t1, scipy_t2, t2_pixels
-from inline.mapping.exponential import strongest
+from inline.mapping import molli, t2prep
 from inline.mapping.molli import fit_molli, molli_map
 from inline.mapping.t2prep import fit_t2prep, t2_map
+
+
+@pytest.fixture(params=["compiled", "torch"], scope="module", autouse=True)
+def means(request):
+    """Every test twice: with the loops that are used on a CPU, and as images on a GPU are fitted."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "torch":
+            patch.setattr(molli, "_compiled", molli.in_torch)
+            patch.setattr(t2prep, "_compiled", t2prep.in_torch)
+        yield request.param
 
 
 @pytest.mark.parametrize("images", [8, 11])
@@ -140,15 +150,6 @@ def test_nothing_but_finite_numbers_comes_out(images: np.ndarray) -> None:
             assert (fit.values_ms[fit.failed] == 0.0).all()
             assert (fit.values_ms[~fit.failed] > 0.0).all()
             assert fit.failed[~np.isfinite(images).all(axis=0)].all()
-
-
-@pytest.mark.parametrize("rows", [1, 2, 11, 32, 33, 100])
-def test_the_strongest_of_each_column_is_numpys(rows: int) -> None:
-    along = np.random.default_rng(0).normal(size=(rows, 5000)).astype(np.float32)
-    along[rows // 3, :100] = along[rows // 2, :100] = -99.0  # of equals, the first
-    found = strongest(torch.from_numpy(along.copy())).numpy()
-    assert (found == np.abs(along).argmax(axis=0)).mean() > 0.999
-    assert (found[:100] == rows // 3).all()
 
 
 def test_signal_that_is_negative_in_every_image_is_restored() -> None:
