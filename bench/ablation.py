@@ -67,6 +67,7 @@ def train_briefly(
     batch: int = 8,
     size: int = 128,
     seed: int = 7,
+    half: bool = False,
 ) -> Network:
     """A network after a few steps on synthetic slices, by the same recipe for every variant.
 
@@ -78,6 +79,7 @@ def train_briefly(
         batch: slices in each step.
         size: rows and columns, pixels of 1.5 mm.
         seed: of the weights and of the slices.
+        half: compute the scores in bfloat16, in half the time where the processor does so itself.
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -90,7 +92,10 @@ def train_briefly(
         for group in optimizer.param_groups:
             group["lr"] = rate
         made = make_batch(batch, size, generator, mix, fits=PRODUCT_FITS, parts=parts)
-        scores = network(made.images[:, None])
+        images = made.images[:, None].contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            scores = network(images)
+        scores = scores.float()
         loss = jaccard_loss(scores, made.labels) + 0.5 * functional.cross_entropy(scores, made.labels)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -84,6 +84,10 @@ def tables(
     bias_mm: Annotated[float, typer.Option(min=0, help="Spread of simulated readers' own offsets.")] = 0.4,
     random_mm: Annotated[float, typer.Option(min=0, help="Spread of an offset along a contour.")] = 0.6,
     train_steps: Annotated[int, typer.Option(min=0, help="Steps of each training of tables 6, 7, A1.")] = 0,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Folder where those networks are kept, and taken from when they are there."),
+    ] = None,
     encoder: Annotated[
         Path | None,
         typer.Option(help="torchvision's resnet50 checkpoint (ImageNet) for table 7.", exists=True),
@@ -115,7 +119,7 @@ def tables(
             running,
             output,
             about=about,
-            training=ShortTraining(train_steps),
+            training=ShortTraining(train_steps, keep=keep),
             encoder=encoder,
             json_file=json_file,
         )

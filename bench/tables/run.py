@@ -104,7 +104,7 @@ def run(
         "about": about,
         "slices": len(slices),
         "readers": sorted({name for each in slices for name in each.readers}),
-        "training": asdict(training),
+        "training": {name: value for name, value in asdict(training).items() if name != "keep"},
         "tables": {
             table.number: {"title": table.title, "notes": table.notes, "values": table.values}
             for table in tables

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from bench.ablation import train_briefly
@@ -19,6 +22,7 @@ from bench.tables.agreement import segment_all
 from bench.tables.output import Table
 from bench.timing import median_ms
 from model.engines.base import Engine
+from model.engines.store import processor_flags
 from model.engines.torch_engine import TorchEngine
 from model.evaluation.cases import LabelledSlice
 from model.evaluation.metrics import agreement
@@ -43,11 +47,13 @@ class ShortTraining:
         steps: of the optimiser; 0 trains nothing.
         batch: slices in each step.
         size: rows and columns, pixels of 1.5 mm.
+        keep: folder where trained networks are kept, and taken from when they are there.
     """
 
     steps: int = 0
     batch: int = 8
     size: int = 128
+    keep: Path | None = None
 
     def stated(self) -> str:
         """As the tables say it."""
@@ -55,8 +61,8 @@ class ShortTraining:
             return "Nothing was trained for this table; give --train-steps N."
         return (
             f"Short trainings on synthetic slices: {self.steps} steps of {self.batch} slices of "
-            f"{self.size} x {self.size} pixels, from random weights; they reach less than a whole training, "
-            "and with few steps nothing that would rank them."
+            f"{self.size} x {self.size} pixels, from random weights, scores in "
+            f"{'bfloat16' if _half() else 'float32'}; they reach less than a whole training."
         )
 
     def run(self, make: Callable[[], nn.Module], mix: Mix | None = None) -> tuple[Engine, float]:
@@ -64,11 +70,35 @@ class ShortTraining:
         return _trained(self, make, mix)
 
 
+def _half() -> bool:
+    """Whether the processor computes in bfloat16 itself."""
+    return bool({"avx512_bf16", "amx_bf16"} & processor_flags())
+
+
 @functools.cache
 def _trained(training: ShortTraining, make: Callable[[], nn.Module], mix: Mix | None) -> tuple[Engine, float]:
+    file = None if training.keep is None else training.keep / _file_name(training, make, mix)
+    if file is not None and file.exists():
+        network = make().eval()
+        network.load_state_dict(load_file(file))
+        with safe_open(file, "pt") as opened:
+            return TorchEngine(network), float(opened.metadata()["seconds"])
     start = time.perf_counter()
-    network = train_briefly(make, training.steps, mix=mix, batch=training.batch, size=training.size)
-    return TorchEngine(network), time.perf_counter() - start
+    network = train_briefly(
+        make, training.steps, mix=mix, batch=training.batch, size=training.size, half=_half()
+    )
+    seconds = time.perf_counter() - start
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        state = {name: value.contiguous() for name, value in network.state_dict().items()}
+        save_file(state, file, {"seconds": repr(seconds)})
+    return TorchEngine(network), seconds
+
+
+def _file_name(training: ShortTraining, make: Callable[[], nn.Module], mix: Mix | None) -> str:
+    """One for all that a training depends on."""
+    said = f"{training.steps} {training.batch} {training.size} {mix} {_half()}"
+    return f"{make.__name__.lower()}-{hashlib.sha256(said.encode()).hexdigest()[:12]}.safetensors"
 
 
 def table_6(slices: Sequence[LabelledSlice], training: ShortTraining, shipped: Engine, repeats: int) -> Table:

@@ -121,3 +121,26 @@ def test_the_same_training_is_run_once(monkeypatch):
     assert ShortTraining(4).run(make) is first
     assert ShortTraining(5).run(make) is not first
     assert made == [4, 5]
+
+
+def test_kept_networks_are_taken_from_their_folder(monkeypatch, tmp_path):
+    made = []
+
+    def briefly(make, steps, **_):
+        made.append(make())
+        return made[-1]
+
+    def make():
+        return torch.nn.Conv2d(1, 3, 3, padding=1)
+
+    monkeypatch.setattr(trainings, "train_briefly", briefly)
+    training = ShortTraining(6, keep=tmp_path)
+    first, took = training.run(make)
+    trainings._trained.cache_clear()
+    second, said = training.run(make)
+    picture = np.random.default_rng(0).normal(size=(1, 32, 32)).astype(np.float32)
+    assert len(made) == 1
+    assert said == took
+    np.testing.assert_array_equal(first.infer(picture), second.infer(picture))
+    ShortTraining(7, keep=tmp_path).run(make)
+    assert len(made) == 2
