@@ -25,7 +25,7 @@ from bench.machine import describe_machine
 from bench.stream import percentiles
 from calibration.gate import run_gate
 from calibration.slices import map_slices
-from inline.engines import load_engine, load_weights, preferred
+from inline.engines import ON_GPU, load_engine, load_weights, preferred
 from inline.settings import Settings
 from model.engines.base import Engine
 from model.engines.gpu import LARGEST_BATCH, describe_gpu, require_gpu
@@ -74,7 +74,7 @@ def contenders(device: torch.device) -> Iterator[tuple[str, Callable[[], Engine]
     precision = "float16" if device.type == "cuda" else "float32"
     yield f"torch.compile, {precision}", lambda: CompiledTorch(network, device)
     for name in preferred():
-        on_gpu = name in ("tensorrt", "cuda")
+        on_gpu = name in ON_GPU
         if name != "torch" and on_gpu == (device.type == "cuda"):
             yield name, lambda name=name: load_engine(name, network, weights)  # type: ignore[misc]
 

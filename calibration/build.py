@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from calibration.distil import distil
 from calibration.gate import SLICES, GateReport, run_gate
-from calibration.precision import CALIBRATION_SLICES, quantise
+from calibration.precision import CALIBRATION_SLICES, quantise, quantise_for_tensorrt
 from calibration.slices import calibration_batches, map_slices
+from model.engines import tensorrt_int8_engine
+from model.engines.base import Engine
+from model.engines.cuda_engine import CudaEngine
+from model.engines.gpu import require_gpu
+from model.engines.onnx_export import export_module
 from model.engines.openvino_engine import (
     OpenVinoEngine,
     Precision,
@@ -21,7 +27,7 @@ from model.engines.openvino_engine import (
     save,
     write_doubt,
 )
-from model.engines.second_look import doubts
+from model.engines.second_look import SecondLook, doubts
 from model.engines.shipped import pack
 from model.engines.store import EngineKey, EngineStore
 from model.engines.torch_engine import TorchEngine
@@ -67,7 +73,7 @@ def build_int8(
             made = distil(network, distil_steps, calibration_slices, tell)
         else:
             made = quantise(convert(network), list(calibration_batches(calibration_slices)))
-        note_doubt(made)
+        write_doubt(made, doubt_of(OpenVinoEngine(made, Precision.INT8)))
         save(made, file)
 
     model = store.build(key, write)
@@ -79,11 +85,47 @@ def build_int8(
     return report
 
 
-def note_doubt(model: Any) -> None:
-    """Note in an eight-bit model above which doubt float32 looks again: a fifth of synthetic slices.
+def build_tensorrt_int8(
+    weights: Path,
+    slices: int = SLICES,
+    *,
+    calibration_slices: int = CALIBRATION_SLICES,
+    store: EngineStore | None = None,
+) -> GateReport:
+    """As :func:`build_int8`, of TensorRT and for the GPU at hand.
+
+    Raises:
+        ImportError: TensorRT or the ONNX exporter is not installed.
+        RuntimeError: there is no GPU that torch can use, or TensorRT does not run the network on it.
+        WeightsError: the weights cannot be used.
+    """
+    from model.engines.tensorrt_builder import build_engine
+
+    device = require_gpu()
+    store = store or EngineStore()
+    network = load_network(weights)
+    key = tensorrt_int8_engine.engine_key(weights, device)
+
+    def write(file: Path) -> None:
+        made = quantise_for_tensorrt(network, calibration_batches(calibration_slices), device)
+        with tempfile.TemporaryDirectory() as folder:
+            onnx = Path(folder) / "model.onnx"
+            export_module(made.cpu(), onnx)
+            file.write_bytes(build_engine(onnx))
+        tensorrt_int8_engine.write_doubt(file, doubt_of(tensorrt_int8_engine.PlanEngine(file)))
+
+    plan = store.build(key, write)
+    fast, exact = tensorrt_int8_engine.PlanEngine(plan), CudaEngine(network)
+    engine = SecondLook(fast, exact, tensorrt_int8_engine.read_doubt(plan))
+    report = run_gate(engine, TorchEngine(network.to(device)), map_slices(slices))
+    store.save_report(key, json.loads(report.to_json()))
+    return report
+
+
+def doubt_of(engine: Engine) -> float:
+    """Above which doubt of an eight-bit engine another looks again: a fifth of synthetic slices.
 
     They have seeds of their own, neither those of the calibration nor those of the gate.
     """
-    engine = OpenVinoEngine(model, Precision.INT8)
     seen = [doubts(engine.infer(each.image[None]))[0] for each in map_slices(_DOUBT_SLICES, _DOUBT_SEED)]
-    write_doubt(model, float(np.quantile(seen, 1.0 - _LOOKED_AT_AGAIN)))
+    return float(np.quantile(seen, 1.0 - _LOOKED_AT_AGAIN))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,6 +11,9 @@ from rich.progress import Progress
 
 from inline.settings import load_settings
 from inline.told import told
+
+if TYPE_CHECKING:
+    from calibration.gate import GateReport
 
 app = typer.Typer(
     help="Fit engine, confidence and budget to the weights and to this host.", no_args_is_help=True
@@ -29,16 +32,26 @@ def precision(
     distil: Annotated[
         int, typer.Option(min=0, help="Steps of training with eight bits simulated; needs a C++ compiler.")
     ] = 0,
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="For TensorRT on this NVIDIA GPU instead of the CPU.")
+    ] = False,
     ship: Annotated[
         bool, typer.Option("--ship", help="Write what passed beside the weights, for other machines.")
     ] = False,
     settings_file: SettingsFile = None,
 ) -> None:
     """Quantise the network to eight bits for this host and put it before its gate."""
-    from calibration.build import build_int8
+    from calibration.build import build_int8, build_tensorrt_int8
     from model.weights import DEFAULT, WeightsError
 
     console = Console()
+    weights = load_settings(settings_file).weights or DEFAULT
+    if gpu:
+        if distil or ship:
+            raise typer.BadParameter("with --gpu there is neither --distil nor --ship")
+        with told(WeightsError, RuntimeError, extra="tensorrt,ahead-of-time"):
+            _judged(build_tensorrt_int8(weights, slices), console)
+        return
     progress = Progress(
         *Progress.get_default_columns(),
         "loss {task.fields[loss]:.4f}",
@@ -48,12 +61,16 @@ def precision(
     with told(WeightsError, extra="calibrate"), progress:
         task = progress.add_task("training in eight bits", total=distil, loss=0.0)
         report = build_int8(
-            load_settings(settings_file).weights or DEFAULT,
+            weights,
             slices,
             distil_steps=distil,
             tell=lambda step, loss: progress.update(task, completed=step + 1, loss=loss),
             ship=ship,
         )
+    _judged(report, console)
+
+
+def _judged(report: GateReport, console: Console) -> None:
     console.print_json(report.to_json())
     console.print("passed: it is used from now on" if report.passed else "not passed: it is not used")
     if not report.passed:

@@ -15,7 +15,7 @@ from model.engines.torch_engine import TorchEngine
 from model.unet import UNet
 from model.weights import DEFAULT, WeightsError, load_network
 
-_ON_GPU: Final[tuple[EngineName, ...]] = ("tensorrt", "cuda")
+ON_GPU: Final[tuple[EngineName, ...]] = ("tensorrt-int8", "tensorrt", "cuda")
 _ON_CPU: Final[tuple[EngineName, ...]] = ("openvino-int8", "openvino-f32", "torch")
 
 
@@ -23,9 +23,9 @@ def preferred() -> tuple[EngineName, ...]:
     """What ``auto`` tries in turn, and what follows an engine that fails.
 
     Eight bits run only where they passed the gate: before they shipped, or on this host
-    (``myostream calibrate precision``).
+    (``myostream calibrate precision``, for a GPU with ``--gpu``).
     """
-    return (*_ON_GPU, *_ON_CPU) if gpu_present() else _ON_CPU
+    return (*ON_GPU, *_ON_CPU) if gpu_present() else _ON_CPU
 
 
 def make_engine(settings: Settings) -> EngineChain:
@@ -64,7 +64,7 @@ def load_engine(name: EngineName, network: UNet, weights: Path) -> Engine:
     """
     if name == "torch":
         return TorchEngine(network)
-    if name in _ON_GPU:
+    if name in ON_GPU:
         return _load_on_gpu(name, network, weights)
     from model.engines.openvino_engine import OpenVinoEngine, Precision, int8_engine
 
@@ -79,9 +79,23 @@ def _load_on_gpu(name: EngineName, network: UNet, weights: Path) -> Engine:
     from model.engines.tensorrt_engine import TensorRtEngine
     from model.engines.trial import try_out
 
-    engine = TensorRtEngine(network, weights) if name == "tensorrt" else CudaEngine(network)
+    engine: Engine
+    if name == "tensorrt-int8":
+        engine = _tensorrt_int8(network, weights)
+    else:
+        engine = TensorRtEngine(network, weights) if name == "tensorrt" else CudaEngine(network)
     try_out(engine, network)
     return engine
+
+
+def _tensorrt_int8(network: UNet, weights: Path) -> Engine:
+    from model.engines.store import NotPassedError
+    from model.engines.tensorrt_int8_engine import load
+
+    try:
+        return load(weights, network)
+    except NotPassedError as error:
+        raise RuntimeError(f"{error} (run: myostream calibrate precision --gpu)") from error
 
 
 def _int8(weights: Path) -> Path | tuple[bytes, bytes]:

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from inline.errors import ConfigurationError
 from inline.results import SliceLevel
 
-EngineName = Literal["auto", "tensorrt", "cuda", "openvino-int8", "openvino-bf16", "openvino-f32", "torch"]
+EngineName = Literal[
+    "auto", "tensorrt-int8", "tensorrt", "cuda", "openvino-int8", "openvino-bf16", "openvino-f32", "torch"
+]
 
 
 class _Frozen(BaseModel):

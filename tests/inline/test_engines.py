@@ -87,12 +87,16 @@ def test_eight_bits_once_they_passed(weights, int8):
 def test_where_there_is_a_gpu_its_engines_come_first(weights, monkeypatch):
     assert preferred() == ("openvino-int8", "openvino-f32", "torch")
     monkeypatch.setattr(engines, "gpu_present", lambda: True)
-    assert preferred()[:2] == ("tensorrt", "cuda")
+    assert preferred()[:3] == ("tensorrt-int8", "tensorrt", "cuda")
+    monkeypatch.setattr(
+        "model.engines.tensorrt_int8_engine.require_gpu", fail("torch is a build without CUDA")
+    )
     monkeypatch.setattr("model.engines.tensorrt_engine.require_gpu", fail("torch is a build without CUDA"))
     monkeypatch.setattr("model.engines.cuda_engine.require_gpu", fail("torch is a build without CUDA"))
     chain = make_engine(load_settings(weights))
     assert chain.name == "openvino-f32"
-    assert chain.failures[:2] == (
+    assert chain.failures[:3] == (
+        "tensorrt-int8: torch is a build without CUDA",
         "tensorrt: torch is a build without CUDA",
         "cuda: torch is a build without CUDA",
     )
