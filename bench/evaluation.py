@@ -19,6 +19,7 @@ from model.evaluation.cases import read_slices
 from model.evaluation.evaluate import (
     Outcome,
     evaluate,
+    image_shift,
     plain,
     summarise,
     systematic_offset,
@@ -46,6 +47,8 @@ _ROWS: Final = (
     ("spread within the reader's myocardium", "reader_spread", "{:.2f}"),
     ("centre of the heart right of the reader's, mm", "offset_x", "{:+.2f}"),
     ("centre of the heart below the reader's, mm", "offset_y", "{:+.2f}"),
+    ("the image fits the reader's labels best moved right by, mm", "image_shift_x", "{:+.2f}"),
+    ("moved down by, mm", "image_shift_y", "{:+.2f}"),
 )
 
 
@@ -70,7 +73,8 @@ def run(
             summaries[f"{name}, {OFFSET_OUT}"] = summarise(aligned)
             notes.append(
                 f"{name}: all alike, the contours lie {_where(*offset)} the reader's; images and labels may "
-                "be displaced against each other. Where it is taken out, it is the mean of all other slices."
+                "be displaced against each other. Where it is taken out, it is the mean of all other slices. "
+                f"The image alone fits these best {_where(*image_shift(members))} where they are."
             )
     console = Console()
     console.print(_by_slice(outcomes))
