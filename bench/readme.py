@@ -65,7 +65,9 @@ def _real_rows(content: dict[str, Any]) -> Rows:
                 rows.append((f"{what}: median from the expert's", f"{summary['bias']:+.1f} ms"))
         if f"{name}, {OFFSET_OUT}" in content["summaries"]:
             across, down = summary["offset_x"], summary["offset_y"]
+            asked = f"{summary['image_shift_x']:+.1f}, {summary['image_shift_y']:+.1f} mm"
             rows.append((f"{what}: from the expert's, right and down", f"{across:+.1f}, {down:+.1f} mm"))
+            rows.append((f"{what}: by the image alone, the expert's should move right and down", asked))
             spread = f"{summary['spread']:.1f} / {summary['reader_spread']:.1f}"
             unit = " ms" if content["map"] == "t2" else " grey levels"
             rows.append((f"{what}: spread within the myocardium, ours / the expert's", spread + unit))

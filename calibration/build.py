@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import torch
 
 from calibration.distil import distil
 from calibration.gate import SLICES, GateReport, run_gate
@@ -120,6 +121,21 @@ def build_tensorrt_int8(
     report = run_gate(engine, TorchEngine(network.to(device)), map_slices(slices))
     store.save_report(key, json.loads(report.to_json()))
     return report
+
+
+def simulate_tensorrt_int8(
+    weights: Path, slices: int = SLICES, *, calibration_slices: int = CALIBRATION_SLICES
+) -> GateReport:
+    """The gate's report on the eight bits of TensorRT, computed in float32 on the CPU; nothing is kept.
+
+    Raises:
+        WeightsError: the weights cannot be used.
+    """
+    network = load_network(weights)
+    batches = calibration_batches(calibration_slices)
+    rounded = quantise_for_tensorrt(network, batches, torch.device("cpu"), half=False)
+    fast, exact = TorchEngine(rounded.network, "tensorrt-int8, simulated"), TorchEngine(network)
+    return run_gate(SecondLook(fast, exact, doubt_of(fast)), exact, map_slices(slices))
 
 
 def doubt_of(engine: Engine) -> float:

@@ -35,20 +35,29 @@ def precision(
     gpu: Annotated[
         bool, typer.Option("--gpu", help="For TensorRT on this NVIDIA GPU instead of the CPU.")
     ] = False,
+    simulate: Annotated[
+        bool,
+        typer.Option("--simulate", help="With --gpu: what its eight bits do, on the CPU."),
+    ] = False,
     ship: Annotated[
         bool, typer.Option("--ship", help="Write what passed beside the weights, for other machines.")
     ] = False,
     settings_file: SettingsFile = None,
 ) -> None:
     """Quantise the network to eight bits for this host and put it before its gate."""
-    from calibration.build import build_int8, build_tensorrt_int8
+    from calibration.build import build_int8, build_tensorrt_int8, simulate_tensorrt_int8
     from model.weights import DEFAULT, WeightsError
 
     console = Console()
     weights = load_settings(settings_file).weights or DEFAULT
+    if simulate and not gpu:
+        raise typer.BadParameter("--simulate is for --gpu")
     if gpu:
         if distil or ship:
             raise typer.BadParameter("with --gpu there is neither --distil nor --ship")
+        if simulate:
+            console.print_json(simulate_tensorrt_int8(weights, slices).to_json())
+            return
         with told(WeightsError, RuntimeError, extra="tensorrt,ahead-of-time"):
             _judged(build_tensorrt_int8(weights, slices), console)
         return

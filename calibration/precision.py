@@ -40,7 +40,7 @@ def quantise(model: Any, batches: Sequence[Any]) -> Any:
 
 def quantise_for_tensorrt(
     network: UNet, batches: Iterable[NDArray[np.float32]], device: torch.device, *, half: bool = True
-) -> nn.Module:
+) -> Probabilities | HalfProbabilities:
     """The network with its convolutions in eight bits, for :func:`model.engines.onnx_export.export_module`.
 
     The first convolution and the last keep their precision: they cost next to nothing, see the image and make
@@ -65,4 +65,6 @@ def quantise_for_tensorrt(
             plain(torch.from_numpy(batch).to(device))
     for hook in hooks:
         hook.remove()
-    return in_eight_bits(HalfProbabilities(network).to(device) if half else plain, largest)
+    made = HalfProbabilities(network).to(device) if half else plain
+    in_eight_bits(made, largest)
+    return made

@@ -72,7 +72,7 @@ class EightBitConv(nn.Module):
         return nn.functional.conv2d(rounded(images, self.input_scale), weight, self.bias, *self._options)
 
 
-def in_eight_bits(module: nn.Module, largest_inputs: dict[str, float]) -> nn.Module:
+def in_eight_bits(module: nn.Module, largest_inputs: dict[str, float]) -> None:
     """Replace convolutions of a module, in place, by those of eight bits.
 
     Args:
@@ -82,7 +82,6 @@ def in_eight_bits(module: nn.Module, largest_inputs: dict[str, float]) -> nn.Mod
     for name, largest in largest_inputs.items():
         parent, _, own = name.rpartition(".")
         setattr(module.get_submodule(parent), own, EightBitConv(module.get_submodule(name), largest))  # type: ignore[arg-type]
-    return module
 
 
 def onnx_translations() -> dict[Any, Callable[..., Any]]:

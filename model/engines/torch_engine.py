@@ -11,9 +11,8 @@ from torch import nn
 class TorchEngine:
     """Runs the network as it is, on the device where its weights are."""
 
-    name = "torch"
-
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, name: str = "torch") -> None:
+        self.name = name
         self._network = network.eval()
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = next(network.parameters()).device

@@ -55,6 +55,8 @@ RESULTS = {
                 "bias": -0.5,
                 "offset_x": -2.04,
                 "offset_y": 1.0,
+                "image_shift_x": -1.96,
+                "image_shift_y": 0.9,
                 "spread": 3.5,
                 "reader_spread": 6.25,
             },
