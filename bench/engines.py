@@ -18,12 +18,10 @@ from rich.table import Table
 from bench.machine import describe_machine
 from bench.stream import percentiles
 from bench.synthetic import make_slices
-from inline.engines import load_engine, load_weights, preferred
+from inline.engines import gate_report, load_engine, load_weights, preferred
 from inline.segmentation import place
 from inline.settings import EngineName, Settings
 from model.engines.base import Engine
-from model.engines.shipped import shipped_report
-from model.engines.store import EngineKey, EngineStore
 from model.evaluation.metrics import agreement
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
 
@@ -65,9 +63,10 @@ def measure(settings: Settings, repeats: int) -> dict[str, Any]:
         }
         for name, engine in engines.items()
     }
-    if "openvino-int8" in rows:
-        own = EngineStore().find_report(EngineKey.of(weights, "int8"))
-        rows["openvino-int8"]["gate"] = own if own and own["passed"] else shipped_report(weights)
+    for name in engines:
+        report = gate_report(name, weights)
+        if report is not None:
+            rows[name]["gate"] = report
     return {
         "machine": describe_machine(),
         "repeats": repeats,

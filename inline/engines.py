@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from inline.errors import ConfigurationError
 from inline.settings import EngineName, Settings
@@ -72,6 +72,21 @@ def load_engine(name: EngineName, network: UNet, weights: Path) -> Engine:
     if precision is Precision.INT8:
         return int8_engine(_int8(weights), network)
     return OpenVinoEngine(network, precision)
+
+
+def gate_report(name: EngineName, weights: Path) -> dict[str, Any] | None:
+    """What the gate said of an engine in eight bits that loads here; None for engines that need no gate."""
+    from model.engines.gpu import require_gpu
+    from model.engines.shipped import shipped_report
+    from model.engines.store import EngineKey, EngineStore
+    from model.engines.tensorrt_int8_engine import engine_key
+
+    if name == "tensorrt-int8":
+        return EngineStore().find_report(engine_key(weights, require_gpu()))
+    if name != "openvino-int8":
+        return None
+    own = EngineStore().find_report(EngineKey.of(weights, "int8"))
+    return own if own and own["passed"] else shipped_report(weights)
 
 
 def _load_on_gpu(name: EngineName, network: UNet, weights: Path) -> Engine:
