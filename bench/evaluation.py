@@ -66,15 +66,17 @@ def run(
     notes = []
     for name, chosen in _groups(outcomes).items():
         members = [outcomes[index] for index in chosen]
-        summaries[name] = summarise(members)
+        asked = image_shift([slices[index] for index in chosen])
+        shift = dict(zip(("image_shift_x", "image_shift_y"), asked, strict=True))
+        summaries[name] = summarise(members) | shift
         offset = systematic_offset(members)
         if offset is not None:
             aligned = without_offset([slices[i] for i in chosen], [labels[i] for i in chosen], members)
-            summaries[f"{name}, {OFFSET_OUT}"] = summarise(aligned)
+            summaries[f"{name}, {OFFSET_OUT}"] = summarise(aligned) | shift
             notes.append(
                 f"{name}: all alike, the contours lie {_where(*offset)} the reader's; images and labels may "
                 "be displaced against each other. Where it is taken out, it is the mean of all other slices. "
-                f"The image alone fits these best {_where(*image_shift(members))} where they are."
+                f"The image alone fits these best {_where(*asked)} where they are."
             )
     console = Console()
     console.print(_by_slice(outcomes))

@@ -90,9 +90,7 @@ def fit_molli(
         _load(magnitude, origin, count, y, scale)
         candidates = count
         for group in range(0, count, LANES):
-            for i in range(n):
-                for p in range(LANES):
-                    signal[i * LANES + p] = y[i * _TILE + group + p]
+            _take(signal, y, group, n)
             _search(search, along, signal, n, directions)
             for p in range(min(LANES, count - group)):
                 lane[group + p] = group + p
@@ -172,9 +170,7 @@ def fit_t2prep(
         tile = min(_TILE, pixels - origin)
         _load(magnitude, origin, tile, y, scale)
         for group in range(0, tile, LANES):
-            for i in range(n):
-                for p in range(LANES):
-                    signal[i * LANES + p] = y[i * _TILE + group + p]
+            _take(signal, y, group, n)
             for p in range(LANES):
                 work[_E + p], work[_E_T + p] = -_ONE, _NONE
             for rate in range(len(log_rates)):
@@ -224,6 +220,14 @@ def _load(magnitude: Floats, origin: int, count: int, y: Floats, scale: Floats) 
     for i in range(n):
         for p in range(_TILE):
             y[i * _TILE + p] = y[i * _TILE + p] / scale[p] if scale[p] > _NONE else _NONE
+
+
+@_inlined
+def _take(signal: Floats, y: Floats, group: int, n: int) -> None:
+    """The pixels of a tile from ``group`` on, one in each lane."""
+    for i in range(n):
+        for p in range(LANES):
+            signal[i * LANES + p] = y[i * _TILE + group + p]
 
 
 @_inlined

@@ -15,7 +15,6 @@ from typing import Any, Final
 from model.engines.gpu import LARGEST_BATCH
 from model.frame import FRAME_PIXELS
 
-PACKAGES: Final = ("tensorrt", "tensorrt-rtx")
 trt: Any = import_module("tensorrt" if find_spec("tensorrt") else "tensorrt_rtx")
 AHEAD: Final = trt.__name__ == "tensorrt_rtx"
 """Whether it builds for other GPUs than the one at hand."""

@@ -41,8 +41,6 @@ class Outcome:
         reader_spread: the same in the reader's.
         offset: from the centre of the reader's heart, cavity and myocardium, to the one found, (x, y), mm;
             NaN without one.
-        image_shift: how the reader's labels would have to move for the image to fit them best, likewise; no
-            network has a part in it.
     """
 
     name: str
@@ -55,7 +53,6 @@ class Outcome:
     spread: float
     reader_spread: float
     offset: tuple[float, float]
-    image_shift: tuple[float, float]
 
 
 def evaluate(slices: Sequence[LabelledSlice], segment: Segment) -> tuple[list[Outcome], list[Labels]]:
@@ -68,7 +65,6 @@ def compare(slice_: LabelledSlice, labels: Labels) -> Outcome:
     """Labels of one slice, ``(rows, columns)``, against its first reader's."""
     ours, readers = slice_.image[labels == 2], slice_.image[slice_.labels == 2]
     apart = (_centre(labels) - _centre(slice_.labels)) * np.array(slice_.spacing)
-    asked = np.array(best_shift(slice_.image, slice_.labels)) * np.array(slice_.spacing)
     return Outcome(
         name=slice_.name,
         level=slice_.level,
@@ -80,7 +76,6 @@ def compare(slice_: LabelledSlice, labels: Labels) -> Outcome:
         spread=_spread(ours),
         reader_spread=_spread(readers),
         offset=(float(apart[0]), float(apart[1])),
-        image_shift=(float(asked[0]), float(asked[1])),
     )
 
 
@@ -97,9 +92,14 @@ def systematic_offset(outcomes: Sequence[Outcome]) -> tuple[float, float] | None
     return (float(mean[0]), float(mean[1])) if (np.abs(mean) > _ERRORS * error).any() else None
 
 
-def image_shift(outcomes: Sequence[Outcome]) -> tuple[float, float]:
-    """Mean (x, y), mm, of how the reader's labels would have to move; NaN where no slice says it."""
-    asked = np.array([each.image_shift for each in outcomes]).reshape(-1, 2)
+def image_shift(slices: Sequence[LabelledSlice]) -> tuple[float, float]:
+    """How the reader's labels would have to move for the images to fit them best, mean (x, y), mm.
+
+    NaN where no slice says it. No network has a part in it.
+    """
+    asked = np.array(
+        [np.multiply(best_shift(each.image, each.labels), each.spacing) for each in slices]
+    ).reshape(-1, 2)
     asked = asked[np.isfinite(asked).all(axis=1)]
     x, y = asked.mean(axis=0) if len(asked) else (np.nan, np.nan)
     return float(x), float(y)
@@ -173,7 +173,6 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, float]:
             summary[name] = float(np.mean([getattr(each, name) for each in with_contour]))
         offsets = np.array([each.offset for each in with_contour])
         summary["offset_x"], summary["offset_y"] = (float(mean) for mean in offsets.mean(axis=0))
-        summary["image_shift_x"], summary["image_shift_y"] = image_shift(with_contour)
         apart = np.array([each.median - each.reader_median for each in with_contour])
         spread = float(apart.std(ddof=1)) if len(apart) > 1 else 0.0
         summary["bias"] = float(apart.mean())
