@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bench.evaluation import OFFSET_OUT
+from bench.evaluation import OFFSET_OUT, READERS_MOVED
 
 Rows = list[tuple[str, str]]
 """What was measured, and its figure."""
@@ -57,11 +57,12 @@ def _real_rows(content: dict[str, Any]) -> Rows:
                 f"{summary['dice']:.3f} / {summary['dice_cavity']:.3f} / {summary['dice_myocardium']:.3f}",
             )
         )
-        found = summary["slices"] - summary["without_contour"]
-        rows.append((f"{what}: with a contour", f"{found:.0f}"))
+        if not name.endswith(READERS_MOVED):
+            found = summary["slices"] - summary["without_contour"]
+            rows.append((f"{what}: with a contour", f"{found:.0f}"))
         if "hausdorff" in summary:
             rows.append((f"{what}: Hausdorff distance", f"{summary['hausdorff']:.2f} mm"))
-            if content["map"] == "t2":
+            if content["map"] == "t2" and not name.endswith(READERS_MOVED):
                 rows.append((f"{what}: median from the expert's", f"{summary['bias']:+.1f} ms"))
         if f"{name}, {OFFSET_OUT}" in content["summaries"]:
             across, down = summary["offset_x"], summary["offset_y"]

@@ -119,6 +119,16 @@ def without_offset(
     return moved
 
 
+def readers_moved(slices: Sequence[LabelledSlice], shift: tuple[float, float]) -> list[Outcome]:
+    """Each reader's own labels, moved by ``shift`` (x, y), mm, against where they were.
+
+    Where the images ask for that shift, it is what contours that lie right reach, and no more can be had from
+    following the image.
+    """
+    moved = [moved_by(each.labels, *np.divide(shift, each.spacing)) for each in slices]
+    return [compare(slice_, labels) for slice_, labels in zip(slices, moved, strict=True)]
+
+
 def moved_by(labels: Labels, x: float, y: float) -> Labels:
     """Labels moved right and down by parts of a pixel; smoothed first, since steps of pixels would stay."""
 

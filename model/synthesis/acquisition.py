@@ -40,12 +40,15 @@ def _ghosts(draw: Draw, image: Tensor) -> Tensor:
     return image * (1.0 - strength) + strength * torch.roll(image, shift, dims=axis)
 
 
-def _bands(draw: Draw, image: Tensor) -> Tensor:
-    """Dark lines of off-resonance."""
+def _bands(draw: Draw, image: Tensor, labels: Tensor) -> Tensor:
+    """Dark lines of bSSFP, where the field is half a cycle per echo off; over the heart it is shimmed."""
     rows, columns = image.shape[-2:]
-    phase = draw.uniform(0.5, 2.5) * draw.smooth(rows, columns, 2) + draw.uniform(0.0, 1.0)
-    band = torch.exp(-((torch.sin(math.pi * phase) / 0.15) ** 2))
-    return image * (1.0 - draw.chance(0.08) * draw.uniform(0.2, 0.8) * band)
+    field = draw.uniform(0.1, 0.5) * draw.smooth(rows, columns, 2)
+    heart = (labels > 0).float()
+    there = (field * heart).sum((1, 2), keepdim=True) / heart.sum((1, 2), keepdim=True).clamp(min=1.0)
+    cycles = field - there + draw.normal(0.0, 0.1)
+    band = torch.exp(-((torch.cos(math.pi * cycles) / 0.15) ** 2))
+    return image * (1.0 - draw.chance(0.15) * draw.uniform(0.2, 0.8) * band)
 
 
 def _field_of_view(draw: Draw, image: Tensor, labels: Tensor) -> Tensor:
@@ -89,10 +92,10 @@ def _window(draw: Draw, image: Tensor, kinds: Tensor) -> Tensor:
     return torch.where(draw.chance(0.7) > 0, shown, image)
 
 
-def degrade(draw: Draw, image: Tensor, kinds: Tensor) -> Tensor:
+def degrade(draw: Draw, image: Tensor, kinds: Tensor, labels: Tensor) -> Tensor:
     """What the scanner does to pictures ``(n, rows, columns)`` that the tissue alone gives."""
     is_map = (kinds <= Picture.T2_MAP)[:, None, None]
-    image = _bands(draw, image)
+    image = _bands(draw, image, labels)
     image = torch.where(is_map, image, _receiver(draw, image))
     return _ghosts(draw, _blur(image, draw.uniform(0.25, 0.95)))
 

@@ -101,7 +101,7 @@ def make_batch(
         values = mean_tissue_values(draw, post_contrast)
     images = make_pictures(draw, anatomy, kinds, values, noise=parts.physics)
     if parts.acquisition:
-        images = degrade(draw, images, kinds)
+        images = degrade(draw, images, kinds, anatomy.labels)
     if fits is not None and parts.physics and float(draw.uniform(0.0, 1.0)[0]) < parts.simulated:
         is_t1 = (kinds <= Picture.T1_MAP_POST)[:, None, None]
         is_t2 = (kinds == Picture.T2_MAP)[:, None, None]

@@ -67,6 +67,15 @@ RESULTS = {
                 "dice_cavity": 0.92,
                 "dice_myocardium": 0.78,
             },
+            "all slices, the reader's own labels moved so": {
+                "slices": 19,
+                "without_contour": 0,
+                "dice": 0.82,
+                "dice_cavity": 0.93,
+                "dice_myocardium": 0.71,
+                "hausdorff": 3.3,
+                "bias": 0.4,
+            },
         },
     },
     "synthetic-t1": {
@@ -148,6 +157,7 @@ SHOWN = {
         "| 18 |",
         "-0.5 ms",
         "all slices, mean offset taken out (19): Dice, mean / cavity / myocardium | 0.850 / 0.920 / 0.780",
+        "the reader's own labels moved so (19): Dice, mean / cavity / myocardium | 0.820 / 0.930 / 0.710",
         "| -2.0, +1.0 mm |",
         "| 3.5 / 6.2 ms |",
     ),

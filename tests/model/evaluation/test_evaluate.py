@@ -10,6 +10,7 @@ from model.evaluation.evaluate import (
     evaluate,
     moved_by,
     plain,
+    readers_moved,
     summarise,
     systematic_offset,
     without_offset,
@@ -99,6 +100,17 @@ def test_labels_move_by_parts_of_a_pixel(x, y):
         assert 2 * (ours & theirs).sum() / (ours.sum() + theirs.sum()) > 0.94
         centre = np.argwhere(ours).mean(axis=0) - np.argwhere(theirs).mean(axis=0)
         assert np.abs(centre).max() < 0.3
+
+
+def test_what_lies_right_reaches_no_more_than_the_displacement_of_the_labels_allows():
+    moved = summarise(readers_moved(MANY, (3.0, -1.5)))
+    following, _ = evaluate(MANY, lambda image, spacing: shifted(2, -1))
+    assert moved["dice"] == pytest.approx(summarise(following)["dice"], abs=0.02)
+    assert (moved["offset_x"], moved["offset_y"]) == (
+        pytest.approx(3.0, abs=0.1),
+        pytest.approx(-1.5, abs=0.1),
+    )
+    assert summarise(readers_moved(MANY, (0.0, 0.0)))["dice"] > 0.98
 
 
 def test_chance_offsets_are_not_systematic():

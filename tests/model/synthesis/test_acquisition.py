@@ -1,0 +1,41 @@
+"""What scanner and archive do to synthetic pictures."""
+
+import torch
+
+from model.synthesis.acquisition import _bands, degrade, present
+from model.synthesis.randomness import Draw
+
+N, SIZE = 400, 96
+LABELS = torch.zeros(N, SIZE, SIZE, dtype=torch.int64)
+LABELS[:, 40:60, 40:60] = 2
+LABELS[:, 46:54, 46:54] = 1
+
+
+def draw(n: int = N) -> Draw:
+    return Draw(n, torch.Generator().manual_seed(3))
+
+
+def test_bands_are_few_and_keep_clear_of_the_heart() -> None:
+    dark = _bands(draw(), torch.ones(N, SIZE, SIZE), LABELS) < 0.9
+    banded = dark.any(dim=2).any(dim=1)
+    assert 0.02 < banded.float().mean() < 0.15
+    elsewhere = dark[banded][LABELS[banded] == 0].float().mean()
+    heart = dark[banded][LABELS[banded] > 0].float().mean()
+    assert heart < 0.25 * elsewhere
+    # At most a line or two across: half a cycle is seldom passed twice.
+    assert elsewhere < 0.3
+
+
+def test_a_field_of_view_never_cuts_the_heart() -> None:
+    picture = torch.rand(N, SIZE, SIZE, generator=torch.Generator().manual_seed(4)) * 800.0 + 400.0
+    kinds = torch.zeros(N, dtype=torch.int64)
+    shown = present(draw(), picture, kinds, LABELS)
+    assert (shown[LABELS > 0] > 0).all()
+    assert (shown == 0).any()
+
+
+def test_degraded_pictures_are_finite() -> None:
+    kinds = torch.arange(N) % 6
+    degraded = degrade(draw(), torch.rand(N, SIZE, SIZE), kinds, LABELS)
+    assert degraded.shape == (N, SIZE, SIZE)
+    assert torch.isfinite(degraded).all()
