@@ -7,34 +7,25 @@ They are of a small U-Net: it learns in minutes, and what is compared is what th
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
-import torch
 import typer
 from rich.console import Console
 from rich.table import Table
-from torch import nn
-from torch.nn import functional
 
 from bench.machine import describe_machine
+from bench.short_training import computes_bfloat16, train_briefly
 from bench.synthetic import make_slices
-from inline.mapping.fits import PRODUCT_FITS
 from inline.segmentation import place, segment
 from model.engines.base import Engine
 from model.engines.torch_engine import TorchEngine
 from model.evaluation.cases import read_slices
 from model.evaluation.evaluate import Segment, evaluate, summarise
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
-from model.loss import jaccard_loss
 from model.original_unet import OriginalUNet
-from model.synthesis.contrast import Mix
-from model.synthesis.generator import Parts, make_batch
-
-Network = TypeVar("Network", bound=nn.Module)
+from model.synthesis.generator import Parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,52 +47,6 @@ VARIANTS: Final = (
 def small_unet() -> OriginalUNet:
     """The original U-Net with a quarter of its channels, 1.9 million parameters."""
     return OriginalUNet((16, 32, 64, 128, 256))
-
-
-def train_briefly(
-    make: Callable[[], Network],
-    steps: int,
-    *,
-    parts: Parts | None = None,
-    mix: Mix | None = None,
-    batch: int = 8,
-    size: int = 128,
-    seed: int = 7,
-    half: bool = False,
-) -> Network:
-    """A network after a few steps on synthetic slices, by the same recipe for every variant.
-
-    Args:
-        make: the network before its first step; called once the seed is set.
-        steps: of the optimiser.
-        parts: of the generator; None for all.
-        mix: kinds of pictures; None for the generator's own.
-        batch: slices in each step.
-        size: rows and columns, pixels of 1.5 mm.
-        seed: of the weights and of the slices.
-        half: compute the scores in bfloat16, in half the time where the processor does so itself.
-    """
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    network = make().train()
-    # Convolutions on a CPU take a quarter less time in this order of memory.
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=1e-4)
-    for step in range(steps):
-        rate = 1e-3 * 0.5 * (1.0 + math.cos(math.pi * step / steps)) * min(1.0, (step + 1) / 100)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        made = make_batch(batch, size, generator, mix, fits=PRODUCT_FITS, parts=parts)
-        images = made.images[:, None].contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            scores = network(images)
-        scores = scores.float()
-        loss = jaccard_loss(scores, made.labels) + 0.5 * functional.cross_entropy(scores, made.labels)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimizer.step()
-    return network.eval()
 
 
 def _segmenting(engine: Engine) -> Segment:
@@ -143,7 +88,7 @@ def main(
         )
     Console().print(table)
     if json_file is not None:
-        settings = {"steps": steps, "synthetic": synthetic}
+        settings = {"steps": steps, "synthetic": synthetic, "bfloat16": computes_bfloat16()}
         content = {"machine": describe_machine(), **settings, "variants": report}
         json_file.write_text(json.dumps(content, indent=1), encoding="utf-8")
 

@@ -16,13 +16,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from bench.ablation import train_briefly
+from bench.short_training import computes_bfloat16, train_briefly
 from bench.synthetic import MIXES
 from bench.tables.agreement import segment_all
 from bench.tables.output import Table
 from bench.timing import median_ms
 from model.engines.base import Engine
-from model.engines.store import processor_flags
 from model.engines.torch_engine import TorchEngine
 from model.evaluation.cases import LabelledSlice
 from model.evaluation.metrics import agreement
@@ -62,17 +61,12 @@ class ShortTraining:
         return (
             f"Short trainings on synthetic slices: {self.steps} steps of {self.batch} slices of "
             f"{self.size} x {self.size} pixels, from random weights, scores in "
-            f"{'bfloat16' if _half() else 'float32'}; they reach less than a whole training."
+            f"{'bfloat16' if computes_bfloat16() else 'float32'}; they reach less than a whole training."
         )
 
     def run(self, make: Callable[[], nn.Module], mix: Mix | None = None) -> tuple[Engine, float]:
         """A trained engine and the seconds that it took; the same training is not run twice."""
         return _trained(self, make, mix)
-
-
-def _half() -> bool:
-    """Whether the processor computes in bfloat16 itself."""
-    return bool({"avx512_bf16", "amx_bf16"} & processor_flags())
 
 
 @functools.cache
@@ -84,9 +78,7 @@ def _trained(training: ShortTraining, make: Callable[[], nn.Module], mix: Mix | 
         with safe_open(file, "pt") as opened:
             return TorchEngine(network), float(opened.metadata()["seconds"])
     start = time.perf_counter()
-    network = train_briefly(
-        make, training.steps, mix=mix, batch=training.batch, size=training.size, half=_half()
-    )
+    network = train_briefly(make, training.steps, mix=mix, batch=training.batch, size=training.size)
     seconds = time.perf_counter() - start
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +89,7 @@ def _trained(training: ShortTraining, make: Callable[[], nn.Module], mix: Mix | 
 
 def _file_name(training: ShortTraining, make: Callable[[], nn.Module], mix: Mix | None) -> str:
     """One for all that a training depends on."""
-    said = f"{training.steps} {training.batch} {training.size} {mix} {_half()}"
+    said = f"{training.steps} {training.batch} {training.size} {mix} {computes_bfloat16()}"
     return f"{make.__name__.lower()}-{hashlib.sha256(said.encode()).hexdigest()[:12]}.safetensors"
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.ablation import train_briefly
+from bench.short_training import train_briefly
 from bench.tables import trainings
 from bench.tables.trainings import ShortTraining, reached, table_6, table_7, table_a1
 from model.evaluation.cases import LabelledSlice
