@@ -34,7 +34,7 @@ def main(
     from matplotlib import pyplot as plt
 
     generator = torch.Generator().manual_seed(seed)
-    figure, grid = plt.subplots(len(_ROWS), _COLUMNS, figsize=(2.4 * _COLUMNS, 2.5 * len(_ROWS)))
+    figure, grid = plt.subplots(len(_ROWS), _COLUMNS, figsize=(2.4 * _COLUMNS, 2.6 * len(_ROWS)))
     for row, (name, kind) in zip(grid, _ROWS, strict=True):
         mix = Mix(*(float(kind is each) for each in Picture))
         # Half from tissue values, half from simulated images: a batch is one or the other.
@@ -49,7 +49,7 @@ def main(
                     if mask.any():
                         axes.contour(mask, [0.5], colors=[tuple(c / 255 for c in colour)], linewidths=0.8)
         row[0].set_title(name, fontsize=9, loc="left")
-    figure.tight_layout(pad=0.3)
+    figure.tight_layout(pad=0.3, h_pad=1.0)
     figure.savefig(file, dpi=75, facecolor="white")
     plt.close(figure)
 
