@@ -69,15 +69,15 @@ def run(
     summaries: dict[str, dict[str, float]] = {}
     notes = []
     for name, chosen in _groups(outcomes).items():
-        members = [outcomes[index] for index in chosen]
-        asked = image_shift([slices[index] for index in chosen])
+        group, members = [slices[index] for index in chosen], [outcomes[index] for index in chosen]
+        asked = image_shift(group)
         shift = dict(zip(("image_shift_x", "image_shift_y"), asked, strict=True))
         summaries[name] = summarise(members) | shift
         offset = systematic_offset(members)
         if offset is not None:
-            aligned = without_offset([slices[i] for i in chosen], [labels[i] for i in chosen], members)
+            aligned = without_offset(group, [labels[index] for index in chosen], members)
             summaries[f"{name}, {OFFSET_OUT}"] = summarise(aligned) | shift
-            moved = summarise(readers_moved([slices[index] for index in chosen], asked))
+            moved = summarise(readers_moved(group, asked))
             summaries[f"{name}, {READERS_MOVED}"] = moved
             notes.append(
                 f"{name}: all alike, the contours lie {_where(*offset)} the reader's; images and labels may "

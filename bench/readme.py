@@ -57,12 +57,13 @@ def _real_rows(content: dict[str, Any]) -> Rows:
                 f"{summary['dice']:.3f} / {summary['dice_cavity']:.3f} / {summary['dice_myocardium']:.3f}",
             )
         )
-        if not name.endswith(READERS_MOVED):
+        ours = not name.endswith(READERS_MOVED)
+        if ours:
             found = summary["slices"] - summary["without_contour"]
             rows.append((f"{what}: with a contour", f"{found:.0f}"))
         if "hausdorff" in summary:
             rows.append((f"{what}: Hausdorff distance", f"{summary['hausdorff']:.2f} mm"))
-            if content["map"] == "t2" and not name.endswith(READERS_MOVED):
+            if ours and content["map"] == "t2":
                 rows.append((f"{what}: median from the expert's", f"{summary['bias']:+.1f} ms"))
         if f"{name}, {OFFSET_OUT}" in content["summaries"]:
             across, down = summary["offset_x"], summary["offset_y"]

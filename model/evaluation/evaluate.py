@@ -125,8 +125,7 @@ def readers_moved(slices: Sequence[LabelledSlice], shift: tuple[float, float]) -
     Where the images ask for that shift, it is what contours that lie right reach, and no more can be had from
     following the image.
     """
-    moved = [moved_by(each.labels, *np.divide(shift, each.spacing)) for each in slices]
-    return [compare(slice_, labels) for slice_, labels in zip(slices, moved, strict=True)]
+    return [compare(each, moved_by(each.labels, *np.divide(shift, each.spacing))) for each in slices]
 
 
 def moved_by(labels: Labels, x: float, y: float) -> Labels:

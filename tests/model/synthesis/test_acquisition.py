@@ -11,8 +11,8 @@ LABELS[:, 40:60, 40:60] = 2
 LABELS[:, 46:54, 46:54] = 1
 
 
-def draw(n: int = N) -> Draw:
-    return Draw(n, torch.Generator().manual_seed(3))
+def draw() -> Draw:
+    return Draw(N, torch.Generator().manual_seed(3))
 
 
 def test_bands_are_few_and_keep_clear_of_the_heart() -> None:
