@@ -194,6 +194,8 @@ class Pipeline:
             confidence=confidence,
             confidence_source=self._reviewer.source,
             flags=tuple(flags),
+            notes=assembled.notes,
+            motion_corrected=assembled.motion_corrected,
             times_ms=watch.times_ms,
         )
 
@@ -246,6 +248,8 @@ def failed(
         labels=np.zeros(geometry.shape, np.uint8),
         contours=None,
         flags=(*assembled.flags, flag) if flag else assembled.flags,
+        notes=assembled.notes,
+        motion_corrected=assembled.motion_corrected,
         times_ms=times_ms or {},
         error=error,
     )

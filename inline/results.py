@@ -25,6 +25,7 @@ class SliceLevel(StrEnum):
     BASAL = "basal"
     MID = "mid"
     APICAL = "apical"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,10 @@ class SliceResult:
         confidence: Dice coefficient that is to be expected of the labels, 0 to 1; 0 without contours, None
             where nothing is known. ``confidence_source`` says where it comes from, or why there is none.
         flags: reason codes.
+        notes: one sentence for each thing that a user has to know to trust the values: what was converted,
+            what was assumed, why a flag is set.
+        motion_corrected: the map was fitted from images that the scanner had corrected for motion.
+        t1_scale: factor that T1 was multiplied by after the fit (setting ``mapping.t1_scale``).
         times_ms: wall time of each stage (``fit``, ``network``, ``contours``, ...), ms.
         error: message of the error that kept the slice from being processed, or empty.
     """
@@ -87,5 +92,8 @@ class SliceResult:
     confidence: float | None = None
     confidence_source: str = ""
     flags: tuple[Flag, ...] = ()
+    notes: tuple[str, ...] = ()
+    motion_corrected: bool = False
+    t1_scale: float = 1.0
     times_ms: Mapping[str, float] = field(default_factory=dict)
     error: str = ""

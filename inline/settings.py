@@ -30,6 +30,11 @@ class AssemblySettings(_Frozen):
         images: number of images per series where neither header nor counters state it rightly.
         t1_map_scale: ms per unit of the pixels of a scanner-made T1 map, where it does not say.
         t2_map_scale: likewise for T2 (Siemens stores tenths of a millisecond: 0.1).
+        motion: which images of a slice are fitted where a sender sends them as acquired and corrected for
+            motion: the corrected ones where they come (``prefer-corrected``), those of one kind alone
+            (``corrected``, ``uncorrected``), or each for itself (``both``).
+        corrected_wait_s: how long a complete series waits for its motion-corrected images, where a connection
+            has not yet shown whether its sender sends any.
     """
 
     idle_s: float = Field(6.0, gt=0)
@@ -38,6 +43,19 @@ class AssemblySettings(_Frozen):
     images: int | None = Field(None, ge=2)
     t1_map_scale: float = Field(1.0, gt=0)
     t2_map_scale: float = Field(1.0, gt=0)
+    motion: Literal["prefer-corrected", "corrected", "uncorrected", "both"] = "prefer-corrected"
+    corrected_wait_s: float = Field(1.0, ge=0)
+
+
+class MappingSettings(_Frozen):
+    """How maps are fitted.
+
+    Attributes:
+        t1_scale: factor on every fitted T1. 1.0365 makes values comparable with the T1 maps of Siemens
+            scanners, which are larger than the Look-Locker corrected fit by it (``docs/series.md``).
+    """
+
+    t1_scale: float = Field(1.0, ge=0.5, le=2.0)
 
 
 class RegionSettings(_Frozen):
@@ -106,6 +124,7 @@ class Settings(_Frozen):
 
     server: ServerSettings = ServerSettings()
     assembly: AssemblySettings = AssemblySettings()
+    mapping: MappingSettings = MappingSettings()
     regions: RegionSettings = RegionSettings()
     emit: EmitSettings = EmitSettings()
     engine: EngineName = "auto"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -44,6 +44,8 @@ class Assembled:
         flags: reason codes.
         error: why ``series`` is None, or empty.
         arrived: time of the slice's last image, seconds of the caller's clock.
+        notes: sentences for the result, beside ``flags``.
+        motion_corrected: the images were corrected for motion by the scanner.
     """
 
     series: Series | None
@@ -56,6 +58,25 @@ class Assembled:
     flags: tuple[Flag, ...]
     error: str
     arrived: float
+    notes: tuple[str, ...] = ()
+    motion_corrected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What became of the images of a connection so far.
+
+    Attributes:
+        images: that came.
+        used: that are part of a series which was complete, or whose error was reported.
+        series: number of those series.
+        unused: number of the other images by the reason why they made no map.
+    """
+
+    images: int
+    used: int
+    series: int
+    unused: Mapping[str, int]
 
 
 @dataclass(slots=True)
@@ -82,9 +103,15 @@ class SeriesAssembler:
         self._settings = settings or AssemblySettings()
         self._groups: dict[_Key, _Group] = {}
         self._done: dict[_Key, set[tuple[object, ...]]] = {}
+        self._images = 0
+
+    def account(self) -> Account:
+        """What became of the images so far; those that still wait for the rest of their series are unused."""
+        return Account(self._images, 0, 0, {})
 
     def add(self, image: Image, now: float) -> list[Assembled]:
         """Take an image; returns what it completes, which for most images is nothing."""
+        self._images += 1
         facts = read_facts(image, self._header)
         if facts is None:
             return []

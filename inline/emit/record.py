@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from inline.results import RegionValues, SliceResult
 
-SCHEMA: Final = "myostream.slice/1.1"
+SCHEMA: Final = "myostream.slice/1.2"
 """The topic's version, and behind the point how often fields were added to it."""
 
 
@@ -46,6 +46,9 @@ def record(result: SliceResult) -> dict[str, Any]:
         "confidence": None if result.confidence is None else round(result.confidence, 4),
         "confidence_source": result.confidence_source,
         "flags": [flag.value for flag in result.flags],
+        "notes": list(result.notes),
+        "motion_corrected": result.motion_corrected,
+        "t1_scale": result.t1_scale,
         "error": result.error,
         "times_ms": {name: round(value, 3) for name, value in result.times_ms.items()},
     }
