@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from calibration.host import describe_host
-from inline.assembly.assembler import Assembled, SeriesAssembler
+from inline.assembly.assembled import Assembled
+from inline.assembly.assembler import SeriesAssembler
 from inline.emit import mrd
 from inline.engines import make_engine
 from inline.errors import MyostreamError

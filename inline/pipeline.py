@@ -11,7 +11,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.assembly.assembler import Assembled
+from inline.assembly.assembled import Assembled
 from inline.contours import ContourSteps
 from inline.flags import Flag
 from inline.geometry import SliceGeometry
@@ -211,8 +211,9 @@ def make_map(series: Series) -> ParametricMap:
         values = np.where(finite, series.values_ms, np.float32(0.0))
         nothing = np.zeros_like(values)
         return ParametricMap(values, nothing, nothing, failed=values <= 0.0)
-    fit = molli_map if series.quantity is Quantity.T1 else t2_map
-    return fit(series.images, series.times_ms)
+    if series.quantity is Quantity.T2:
+        return t2_map(series.images, series.times_ms)
+    return molli_map(series.images, series.times_ms, signed=series.signed)
 
 
 def picture(parametric: ParametricMap, quantity: Quantity) -> NDArray[np.float32]:

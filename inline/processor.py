@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.assembly.assembler import Assembled
+from inline.assembly.assembled import Assembled
 from inline.flags import Flag
 from inline.pipeline import Pipeline, Prepared, Stopwatch, failed
 from inline.results import SliceResult

@@ -42,9 +42,10 @@ class MappingSeries:
 
     Attributes:
         quantity: T1 for a MOLLI series, T2 for a T2-prep series.
-        images: magnitude images, float32 ``(n, rows, columns)``.
+        images: magnitude images, float32 ``(n, rows, columns)``; with their sign where ``signed``.
         times_ms: inversion times (T1) or preparation times (T2) of the images, ms, ascending ``(n,)``.
         flags: what was unusual in assembling it, as reason codes.
+        signed: the images are phase-sensitive: their sign is the signal's polarity.
     """
 
     quantity: Quantity
@@ -53,6 +54,7 @@ class MappingSeries:
     geometry: SliceGeometry
     identity: SeriesIdentity
     flags: tuple[Flag, ...] = ()
+    signed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from functools import partial
 from typing import Final
 from xml.etree import ElementTree
 
-from inline.assembly.assembler import Assembled, SeriesAssembler
+from inline.assembly.assembled import Assembled
+from inline.assembly.assembler import SeriesAssembler
 from inline.emit import mrd
 from inline.emit.publisher import Publisher
 from inline.errors import ProtocolError

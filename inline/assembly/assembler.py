@@ -2,64 +2,39 @@
 
 from __future__ import annotations
 
+import math
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from inline.assembly.facts import ImageFacts, header_times, read_facts, read_geometry
-from inline.errors import SeriesError
+from inline.assembly.assembled import FEWEST, Assembled, from_images, from_map
+from inline.assembly.image_metadata import ImageMetadata, NotUsed, read_metadata
+from inline.assembly.planes import Planes
+from inline.assembly.recognition import Kind
+from inline.assembly.times import Times, in_ms, listed
+from inline.assembly.timing import COUNTERS
+from inline.assembly.twins import Acquisition, Twins
 from inline.flags import Flag
-from inline.geometry import SliceGeometry
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
-from inline.series import MappingSeries, MapSeries, Quantity, Series, SeriesIdentity
+from inline.series import MappingSeries, Quantity
 from inline.settings import AssemblySettings
 
-_COUNTERS: Final = ("set", "contrast", "phase", "repetition")
-"""Counters that may number the images of a series, in the order in which they are tried."""
-_FEWEST: Final = {Quantity.T1: 4, Quantity.T2: 2}
-_USER_TIME: Final = 7
-"""``user_int`` in which Gadgetron's parametric mapping keeps the preparation time, microseconds."""
+_TRUSTED: Final = {Quantity.T1: 7, Quantity.T2: 3}
+"""Images of the shortest series in use (ShMOLLI; three preparations). A smaller limit in the header is not
+believed alone: it would cut longer series short."""
+_SUPERSEDED: Final = "not motion-corrected; the motion-corrected images of the slice were used"
+_REPLACES: Final = (
+    "Fitted from the motion-corrected images; the result of the uncorrected ones of this slice, sent before, "
+    "is replaced by it."
+)
 
-_Key = tuple[int, int, tuple[int, ...], tuple[int, ...], Quantity]
-
-
-@dataclass(frozen=True, slots=True)
-class Assembled:
-    """One slice that is ready, or that cannot become so.
-
-    Attributes:
-        series: what a map is made from; None where ``error`` says why there is none.
-        quantity: T1 or T2.
-        identity: which acquisition.
-        geometry: None only beside an error.
-        template: header of the slice's last image, for the images that go back.
-        slice_count: slices of the measurement, or None.
-        oriented: the geometry's directions are the sender's.
-        flags: reason codes.
-        error: why ``series`` is None, or empty.
-        arrived: time of the slice's last image, seconds of the caller's clock.
-        notes: sentences for the result, beside ``flags``.
-        motion_corrected: the images were corrected for motion by the scanner.
-    """
-
-    series: Series | None
-    quantity: Quantity
-    identity: SeriesIdentity
-    geometry: SliceGeometry | None
-    template: ImageHeader
-    slice_count: int | None
-    oriented: bool
-    flags: tuple[Flag, ...]
-    error: str
-    arrived: float
-    notes: tuple[str, ...] = ()
-    motion_corrected: bool = False
+_Key = tuple[int, int, int, tuple[int, ...], Quantity, bool, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +54,39 @@ class Account:
     unused: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Complete:
+    """A series whose images have all come, and how many these are."""
+
+    assembled: Assembled
+    images: int
+
+
 @dataclass(slots=True)
 class _Group:
     """The images of one slice so far."""
 
     quantity: Quantity
     images: list[Image] = field(default_factory=list)
-    facts: list[ImageFacts] = field(default_factory=list)
+    metadata: list[ImageMetadata] = field(default_factory=list)
     members: set[tuple[object, ...]] = field(default_factory=set)
     duplicates: bool = False
     arrived: float = 0.0
 
     @property
     def named(self) -> bool:
-        return any(facts.named is self.quantity for facts in self.facts)
+        return any(each.recognised.quantity is self.quantity for each in self.metadata)
+
+    @property
+    def own_times(self) -> Times:
+        return in_ms([each.times.get(self.quantity) for each in self.metadata], self.quantity)
+
+    @property
+    def perhaps_map(self) -> bool:
+        return len(self.images) == 1 and self.metadata[0].recognised.kind is Kind.PERHAPS_MAP
+
+    def counter(self, name: str) -> list[int]:
+        return [getattr(image.header, name) for image in self.images]
 
 
 class SeriesAssembler:
@@ -101,238 +95,232 @@ class SeriesAssembler:
     def __init__(self, header: MeasurementHeader, settings: AssemblySettings | None = None) -> None:
         self._header = header
         self._settings = settings or AssemblySettings()
+        self._planes = Planes()
         self._groups: dict[_Key, _Group] = {}
         self._done: dict[_Key, set[tuple[object, ...]]] = {}
-        self._images = 0
+        self._longest: dict[Quantity, int] = {}
+        self._twins: Twins[_Complete] = Twins(self._settings.corrected_wait_s, self._settings.patience_s)
+        self._images = self._used = self._series = 0
+        self._unused: Counter[str] = Counter()
 
     def account(self) -> Account:
-        """What became of the images so far; those that still wait for the rest of their series are unused."""
-        return Account(self._images, 0, 0, {})
+        """Return what became of the images so far; those that still wait count as unused."""
+        unused = self._unused.copy()
+        waiting = sum(len(group.images) for group in self._groups.values())
+        if waiting := waiting + sum(complete.images for complete in self._twins.waiting):
+            unused["waiting for the rest of their series"] = waiting
+        return Account(self._images, self._used, self._series, dict(unused))
 
     def add(self, image: Image, now: float) -> list[Assembled]:
         """Take an image; returns what it completes, which for most images is nothing."""
         self._images += 1
-        facts = read_facts(image, self._header)
-        if facts is None:
+        metadata = read_metadata(image, self._header)
+        if isinstance(metadata, NotUsed):
+            self._unused[metadata.reason] += 1
             return []
-        if facts.made is not None:
-            return [self._map(image, facts, facts.made, now)]
-        quantity = self._quantity(image, facts)
-        if quantity is None:
+        if metadata.recognised.kind is Kind.MAP:
+            assert metadata.recognised.quantity is not None
+            return self._map(image, metadata, metadata.recognised.quantity, now)
+        quantity = self._quantity(metadata)
+        if reason := self._left_out(metadata, quantity):
+            self._unused[reason] += 1
             return []
-        key = self._key(image.header, quantity)
-        member = _member(image, facts.times_ms.get(quantity))
+        assert quantity is not None
+        key = self._key(image.header, metadata, quantity)
         group = self._groups.get(key)
+        content = _content(image)
         if group is None:
-            if (*member, zlib.crc32(image.data)) in self._done.get(key, ()):
-                return []  # sent twice, after its series was complete
+            if content in self._done.get(key, ()):
+                self._unused["sent twice"] += 1  # after its series was complete
+                return []
             group = self._groups[key] = _Group(quantity)
         group.arrived = now
-        if member in group.members:
+        member = _member(image, metadata)
+        if not group.members.isdisjoint((member, content)):
             group.duplicates = True
+            self._unused["sent twice"] += 1
             return []
-        group.members.add(member)
+        group.members |= {member, content}
         group.images.append(image)
-        group.facts.append(facts)
+        group.metadata.append(metadata)
+        self._longest[quantity] = max(self._longest.get(quantity, 0), len(group.images))
         if len(group.images) == self._expected(group):
-            return [self._complete(key, ())]
-        return list(self._over_limit())
+            return self._complete(key, (), now)
+        return list(self._over_limit(now))
 
     def expire(self, now: float) -> list[Assembled]:
-        """Series that have waited too long for their next image."""
+        """Return the series that have waited too long for their next image, or for their corrected twin."""
         ready: list[Assembled] = []
-        for key, group in list(self._groups.items()):
-            known = self._expected(group) is not None
+        shortest = min(self._settings.patience_s, self._settings.idle_s)
+        waiting = [item for item in self._groups.items() if now - item[1].arrived >= shortest]
+        for key, group in waiting:
+            known = self._expected(group) is not None and not group.perhaps_map
             if now - group.arrived >= (self._settings.patience_s if known else self._settings.idle_s):
-                ready += self._give_up(key, ())
-        return ready
+                ready += self._give_up(key, (), now)
+        return ready + self._counted(self._twins.expire(now))
 
     def finish(self, *, early: bool = False) -> list[Assembled]:
-        """At the end of the stream: everything that is left.
+        """Return everything that is left, at the end of the stream.
 
         Args:
             early: the connection ended without a close message.
         """
         flags = (Flag.EARLY_CLOSE,) if early else ()
-        return [assembled for key in list(self._groups) for assembled in self._give_up(key, flags)]
+        ready = [
+            assembled
+            for key, group in list(self._groups.items())
+            for assembled in self._give_up(key, flags, group.arrived)
+        ]
+        return ready + self._counted(self._twins.expire(math.inf))
 
-    def _quantity(self, image: Image, facts: ImageFacts) -> Quantity | None:
+    def _quantity(self, metadata: ImageMetadata) -> Quantity | None:
         """Which kind of series an image may belong to, if to any."""
-        if facts.named is not None:
-            return facts.named
-        if Quantity.T2 in facts.times_ms:
-            return Quantity.T2
-        if Quantity.T1 in facts.times_ms:
-            return Quantity.T1
+        if metadata.recognised.quantity is not None:
+            return metadata.recognised.quantity
         for quantity in (Quantity.T2, Quantity.T1):
-            times = header_times(self._header, quantity, named=False)
-            if times and self._counter(len(times)) is not None:
+            if quantity in metadata.times:
+                return quantity
+        for quantity in (Quantity.T2, Quantity.T1):
+            times = listed(self._header, quantity, named=False)
+            if times and any(self._header.maxima.get(name, -1) + 1 == len(times) for name in COUNTERS):
                 return quantity
         return None
 
-    @staticmethod
-    def _key(header: ImageHeader, quantity: Quantity) -> _Key:
-        # Some senders leave the slice counter at zero; the position then tells slices apart.
-        place = tuple(round(value) for value in header.position) if np.isfinite(header.position).all() else ()
-        return header.image_series_index, header.slice, place, header.matrix_size, quantity
+    def _left_out(self, metadata: ImageMetadata, quantity: Quantity | None) -> str:
+        """Why an image belongs to no series; empty where it does."""
+        if quantity is None:
+            unreadable = "" if metadata.readable else "; its attributes are unreadable"
+            return f"neither named as T1 or T2 mapping nor with a time{unreadable}"
+        corrected = metadata.recognised.corrected
+        if self._settings.motion == ("uncorrected" if corrected else "corrected"):
+            return f"{'' if corrected else 'not '}motion-corrected, left out by the setting assembly.motion"
+        return ""
 
-    def _counter(self, number: int) -> str | None:
-        """The counter that the header says runs over ``number`` values."""
-        return next((name for name in _COUNTERS if self._header.maxima.get(name, -1) + 1 == number), None)
+    def _key(self, header: ImageHeader, metadata: ImageMetadata, quantity: Quantity) -> _Key:
+        # Some senders leave the slice counter at zero; the plane then tells slices apart.
+        return (
+            header.image_series_index,
+            header.slice,
+            self._planes.number(header),
+            header.matrix_size,
+            quantity,
+            metadata.recognised.corrected,
+            metadata.signed,
+        )
 
     def _expected(self, group: _Group) -> int | None:
         """Number of images of a complete series, where anybody states it."""
         if self._settings.images is not None:
             return self._settings.images
-        listed = len(header_times(self._header, group.quantity, named=group.named))
-        if listed:
-            return listed
-        ranges = [self._header.maxima.get(name, 0) + 1 for name in _COUNTERS]
-        return max(ranges) if max(ranges) >= _FEWEST[group.quantity] else None
+        limit = self._limit(group)
+        if limit < _TRUSTED[group.quantity]:
+            limit = 0
+        times = self._listed_count(group)
+        # Images that bear times of their own may be more than the header lists.
+        if group.own_times.count and (limit or times < _TRUSTED[group.quantity]):
+            times = 0
+        return max(times, limit) or None
 
-    def _complete(self, key: _Key, flags: tuple[Flag, ...]) -> Assembled:
+    def _listed_count(self, group: _Group) -> int:
+        """Number of times in the header's list for a group; 0 where the images' own are others."""
+        times = in_ms(listed(self._header, group.quantity, named=group.named), group.quantity).ms
+        known = [time for time in times if time is not None]
+        own = [time for time in group.own_times.ms if time is not None]
+        return len(times) if all(any(abs(time - each) <= 1.0 for each in known) for time in own) else 0
+
+    def _limit(self, group: _Group) -> int:
+        """Number of values of the counter that runs in a group, by the header; 0 where it does not say."""
+        ranges = {name: self._header.maxima.get(name, 0) + 1 for name in COUNTERS}
+        running = [name for name in COUNTERS if len(set(group.counter(name))) > 1]
+        limited = [name for name in running if ranges[name] > max(group.counter(name))]
+        limit = max(ranges[name] for name in limited or COUNTERS)
+        # The limit of a counter that does not run says nothing, unless just so many images have come.
+        if running and not limited and limit != len(group.images):
+            return 0
+        return 0 if self._is_others(limit, group) else limit
+
+    def _is_others(self, limit: int, group: _Group) -> bool:
+        """Whether a limit is that of the other quantity's series in the same measurement."""
+        (other,) = set(Quantity) - {group.quantity}
+        own = len(listed(self._header, group.quantity, named=True))
+        theirs = (self._longest.get(other, 0), len(listed(self._header, other, named=True)))
+        few = own if own else _TRUSTED[group.quantity]
+        return limit in theirs and limit != own and few <= len(group.images) < limit
+
+    def _complete(self, key: _Key, flags: tuple[Flag, ...], now: float) -> list[Assembled]:
         group = self._groups.pop(key)
-        self._done[key] = {
-            (*_member(image, facts.times_ms.get(group.quantity)), zlib.crc32(image.data))
-            for image, facts in zip(group.images, group.facts, strict=True)
-        }
-        template = group.images[-1].header
+        self._done[key] = {_content(image) for image in group.images}
+        if group.perhaps_map:
+            return self._map(group.images[0], group.metadata[0], group.quantity, group.arrived)
         if group.duplicates:
             flags = (*flags, Flag.DUPLICATE_IMAGES)
-        identity = SeriesIdentity(
-            series_index=template.image_series_index,
-            slice_index=template.slice,
-            description=group.facts[-1].description,
-            time_stamp=max(image.header.acquisition_time_stamp for image in group.images),
+        assembled = from_images(
+            group.images, group.metadata, group.quantity, self._header, group.arrived, flags
         )
-        geometry: SliceGeometry | None = None
-        oriented, series, error = False, None, ""
-        try:
-            geometry, oriented = read_geometry(template)
-            if not oriented:
-                flags = (*flags, Flag.NO_ORIENTATION)
-            times = self._times(group)
-            if len(times) < _FEWEST[group.quantity]:
-                raise SeriesError(
-                    f"{len(times)} images are too few for a {group.quantity} map; "
-                    f"at least {_FEWEST[group.quantity]} are needed"
-                )
-            order = np.argsort(times, kind="stable")
-            stack = np.stack([_magnitude(group.images[i]) for i in order])
-            if not np.isfinite(stack).all():
-                flags = (*flags, Flag.NON_FINITE_PIXELS)
-            series = MappingSeries(group.quantity, stack, times[order], geometry, identity, flags)
-        except SeriesError as problem:
-            error = str(problem)
-        return Assembled(
-            series=series,
-            quantity=group.quantity,
-            identity=identity,
-            geometry=geometry,
-            template=template,
-            slice_count=self._slice_count(),
-            oriented=oriented,
-            flags=flags,
-            error=error,
-            arrived=group.arrived,
-        )
+        complete = _Complete(assembled, len(group.images))
+        series = assembled.series
+        if self._settings.motion != "prefer-corrected" or not isinstance(series, MappingSeries):
+            return self._counted([complete])
+        header = assembled.template
+        place = (header.slice, self._planes.number(header), header.matrix_size, series.quantity)
+        times = frozenset(np.round(series.times_ms, 1).tolist())
+        acquisition = Acquisition(place, times, assembled.motion_corrected)
+        ready, replaces = self._twins.offer(complete, acquisition, now)
+        for superseded in self._twins.superseded:
+            self._unused[_SUPERSEDED] += superseded.images
+        self._twins.superseded.clear()
+        if replaces:
+            ready = [replace(each, assembled=_noted(each.assembled, _REPLACES)) for each in ready]
+        return self._counted(ready)
 
-    def _give_up(self, key: _Key, flags: tuple[Flag, ...]) -> Iterator[Assembled]:
+    def _map(self, image: Image, metadata: ImageMetadata, quantity: Quantity, now: float) -> list[Assembled]:
+        assembled = from_map(image, metadata, quantity, self._header, self._settings, now)
+        return self._counted([_Complete(assembled, 1)])
+
+    def _counted(self, complete: list[_Complete]) -> list[Assembled]:
+        self._used += sum(each.images for each in complete)
+        self._series += len(complete)
+        return [each.assembled for each in complete]
+
+    def _give_up(self, key: _Key, flags: tuple[Flag, ...], now: float) -> list[Assembled]:
         """What becomes of a series for which nothing more will come; nothing, if it was none."""
         group = self._groups[key]
-        expected = self._expected(group)
-        fewest = _FEWEST[group.quantity]
-        times = {facts.times_ms.get(group.quantity) for facts in group.facts} - {None}
-        listed = header_times(self._header, group.quantity, named=group.named)
+        expected, came = self._expected(group), len(group.images)
+        fewest = FEWEST[group.quantity]
+        different = len({time for time in group.own_times.ms if time is not None})
+        lists = bool(listed(self._header, group.quantity, named=group.named))
         # One image with an inversion time is late enhancement or a scout; images of a mapping protocol that
         # bear no time may be anything that the scanner derived. Neither is a series that lost its images.
         if group.named:
-            mapping = bool(times or listed) or len(group.images) >= fewest
+            mapping = group.perhaps_map or bool(different or lists) or came >= fewest
         else:
-            mapping = len(times) >= max(fewest, 3) or (bool(listed) and len(group.images) >= fewest)
+            mapping = different >= max(fewest, 3) or (lists and came >= fewest)
         if not mapping:
             del self._groups[key]
-            return
-        if (expected is not None and len(group.images) < expected) or (
-            expected is None and len(group.images) < fewest
-        ):
+            self._unused["too few to be a mapping series"] += came
+            return []
+        if not group.perhaps_map and came < (fewest if expected is None else expected):
             flags = (*flags, Flag.MISSING_IMAGES)
-        yield self._complete(key, flags)
+        return self._complete(key, flags, now)
 
-    def _over_limit(self) -> Iterator[Assembled]:
+    def _over_limit(self, now: float) -> Iterator[Assembled]:
         while sum(len(group.images) for group in self._groups.values()) > self._settings.open_images:
             oldest = min(self._groups, key=lambda key: self._groups[key].arrived)
-            yield from self._give_up(oldest, (Flag.MISSING_IMAGES,))
-
-    def _times(self, group: _Group) -> NDArray[np.float64]:
-        """Time of each image, ms: its own, else the header's list by counter, else its user field."""
-        own = [facts.times_ms.get(group.quantity) for facts in group.facts]
-        if all(time is not None for time in own):
-            return np.array(own, dtype=np.float64)
-        listed = header_times(self._header, group.quantity, named=group.named)
-        if listed:
-            numbers = self._numbers(group, len(listed))
-            if numbers is not None:
-                return np.array([listed[number] for number in numbers])
-        user = [image.header.user_int[_USER_TIME] for image in group.images]
-        if len(set(user)) == len(user) and min(user) >= 0:
-            return np.array(user, dtype=np.float64) / 1000.0
-        kind = "inversion" if group.quantity is Quantity.T1 else "preparation"
-        raise SeriesError(
-            f"no {kind} times for the {len(user)} images of {group.facts[-1].description or 'the series'}: "
-            "state them in the meta attributes of each image or in the header (docs/series.md)"
-        )
-
-    def _numbers(self, group: _Group, count: int) -> list[int] | None:
-        """Place of each image in a list of ``count`` times, by the counter that tells the images apart."""
-        stated = self._counter(count)
-        for name in (stated,) if stated else _COUNTERS:
-            numbers: list[int] = [getattr(image.header, name) for image in group.images]
-            if len(set(numbers)) == len(numbers) and max(numbers) < count:
-                return numbers
-        return None
-
-    def _slice_count(self) -> int | None:
-        maximum = self._header.maxima.get("slice")
-        return None if maximum is None else maximum + 1
-
-    def _map(self, image: Image, facts: ImageFacts, quantity: Quantity, now: float) -> Assembled:
-        header = image.header
-        identity = SeriesIdentity(
-            header.image_series_index, header.slice, facts.description, header.acquisition_time_stamp
-        )
-        flags: tuple[Flag, ...] = ()
-        geometry: SliceGeometry | None = None
-        series, oriented, error = None, False, ""
-        try:
-            geometry, oriented = read_geometry(header)
-            if not oriented:
-                flags = (Flag.NO_ORIENTATION,)
-            settings = self._settings
-            default = settings.t1_map_scale if quantity is Quantity.T1 else settings.t2_map_scale
-            slope = default if facts.slope is None else facts.slope
-            values = _magnitude(image, signed=True) * np.float32(slope) + np.float32(facts.intercept)
-            if not np.isfinite(values).all():
-                flags = (*flags, Flag.NON_FINITE_PIXELS)
-            series = MapSeries(quantity, values, geometry, identity, flags)
-        except SeriesError as problem:
-            error = str(problem)
-        return Assembled(
-            series, quantity, identity, geometry, header, self._slice_count(), oriented, flags, error, now
-        )
+            yield from self._give_up(oldest, (Flag.MISSING_IMAGES,), now)
 
 
-def _member(image: Image, time: float | None) -> tuple[object, ...]:
+def _noted(assembled: Assembled, note: str) -> Assembled:
+    return replace(assembled, notes=(*assembled.notes, note))
+
+
+def _member(image: Image, metadata: ImageMetadata) -> tuple[object, ...]:
     """What two images of a series must differ in to count as two."""
     header = image.header
-    counters = tuple(getattr(header, name) for name in (*_COUNTERS, "average"))
-    return (*counters, header.image_index if time is None else time)
+    counters = tuple(getattr(header, name) for name in (*COUNTERS, "average"))
+    return (*counters, header.image_index, *(time.text for time in metadata.times.values()))
 
 
-def _magnitude(image: Image, *, signed: bool = False) -> NDArray[np.float32]:
-    """The pixels of a 2D image ``(rows, columns)`` as magnitudes, or as they are."""
-    pixels = image.pixels[0, 0]
-    # An out-of-range double becomes infinite, which is flagged further on.
-    with np.errstate(over="ignore", invalid="ignore"):
-        real: NDArray[np.float32] = (np.abs(pixels) if np.iscomplexobj(pixels) else pixels).astype(np.float32)
-        return real if signed else np.absolute(real)
+def _content(image: Image) -> tuple[object, ...]:
+    """What is equal in two images only if one was sent twice: counters and pixels."""
+    header = image.header
+    return (*(getattr(header, name) for name in (*COUNTERS, "average")), zlib.crc32(image.data))

@@ -64,6 +64,7 @@ def fit_molli(
     fields: Floats,
     negative: NDArray[np.int64],
     failed: NDArray[np.bool_],
+    signed: bool,
 ) -> None:
     """Fit ``A - B exp(-t / T1*)`` to every pixel; what is meant by it stands in :mod:`inline.mapping.molli`.
 
@@ -77,8 +78,10 @@ def fit_molli(
         fields: written: T1, its standard deviation, T1*, A, B, R2, each ``(pixels,)``; 0 where failed.
         negative: written: number of negative images ``(pixels,)``.
         failed: written ``(pixels,)``.
+        signed: the images have their sign, and no other polarity is tried.
     """
     n, pixels = magnitude.shape
+    polarities = 1 if signed else n
     work, search = np.empty(_WORK, np.float32), np.empty(_SEARCH, np.float32)
     signal, along = np.empty(n * LANES, np.float32), np.empty(len(log_rates) * LANES, np.float32)
     y, scale = np.empty(n * _TILE, np.float32), np.empty(_TILE, np.float32)
@@ -87,11 +90,11 @@ def fit_molli(
     start = np.empty(2 * _TILE, np.int64)
     for origin in range(0, pixels, _TILE):
         count = min(_TILE, pixels - origin)
-        _load(magnitude, origin, count, y, scale)
+        _load(magnitude, origin, count, y, scale, signed)
         candidates = count
         for group in range(0, count, LANES):
             _take(signal, y, group, n)
-            _search(search, along, signal, n, directions)
+            _search(search, along, signal, n, polarities, directions)
             for p in range(min(LANES, count - group)):
                 lane[group + p] = group + p
                 flips[group + p] = int(search[_BEST_K + p])
@@ -168,7 +171,7 @@ def fit_t2prep(
     )
     for origin in range(0, pixels, _TILE):
         tile = min(_TILE, pixels - origin)
-        _load(magnitude, origin, tile, y, scale)
+        _load(magnitude, origin, tile, y, scale, False)
         for group in range(0, tile, LANES):
             _take(signal, y, group, n)
             for p in range(LANES):
@@ -202,7 +205,7 @@ def fit_t2prep(
 
 
 @_inlined
-def _load(magnitude: Floats, origin: int, count: int, y: Floats, scale: Floats) -> None:
+def _load(magnitude: Floats, origin: int, count: int, y: Floats, scale: Floats, signed: bool) -> None:
     """A tile in units of each pixel's largest signal; all 0 where that is 0 or a value is not finite."""
     n = len(magnitude)
     for p in range(_TILE):
@@ -210,7 +213,7 @@ def _load(magnitude: Floats, origin: int, count: int, y: Floats, scale: Floats) 
     for i in range(n):
         for p in range(count):
             value = abs(magnitude[i, origin + p])
-            y[i * _TILE + p] = value
+            y[i * _TILE + p] = magnitude[i, origin + p] if signed else value
             # Once infinite it stays so; NaN is not below anything.
             scale[p] = max(scale[p], value) if value < np.inf else np.float32(np.inf)
         for p in range(count, _TILE):
@@ -231,8 +234,8 @@ def _take(signal: Floats, y: Floats, group: int, n: int) -> None:
 
 
 @_inlined
-def _search(s: Floats, along: Floats, y: Floats, n: int, directions: Floats) -> None:
-    """The two polarities that explain most at the grid, and the rate at which each does.
+def _search(s: Floats, along: Floats, y: Floats, n: int, polarities: int, directions: Floats) -> None:
+    """The two of the first ``polarities`` that explain most at the grid, and the rate at which each does.
 
     The offset's part of what is explained depends on the polarity alone; from one polarity to the next a
     single image changes sign.
@@ -250,7 +253,7 @@ def _search(s: Floats, along: Floats, y: Floats, n: int, directions: Floats) -> 
         for i in range(n):
             for p in range(LANES):
                 along[rate * LANES + p] += directions[rate, i] * y[i * LANES + p]
-    for k in range(n):
+    for k in range(polarities):
         flipped = max(k - 1, 0)
         change = _TWO if k > 0 else _NONE
         for p in range(LANES):

@@ -36,7 +36,8 @@ class MolliFit:
         apparent: T1*, ms; 0 where ``failed``.
         a: A, in units of the signal.
         b: B, likewise.
-        negative: number of images, from the shortest inversion time on, whose signal is negative.
+        negative: number of images, from the shortest inversion time on, whose sign was changed to restore
+            their polarity.
         r_squared: share of the variance of the restored signal that the model explains.
         failed: no optimum with a T1* between 20 and 8000 ms, A > 0 and B > A, or one that nothing decides.
     """
@@ -51,7 +52,7 @@ class MolliFit:
     failed: Tensor
 
 
-def fit_molli(magnitude: Tensor, times_ms: Tensor) -> MolliFit:
+def fit_molli(magnitude: Tensor, times_ms: Tensor, *, signed: bool = False) -> MolliFit:
     """Fit every pixel of a MOLLI series to its least-squares optimum over A, B, T1* and polarity.
 
     The model rises with time, so the sign of the signal changes at most once: of n images the first k are
@@ -61,6 +62,8 @@ def fit_molli(magnitude: Tensor, times_ms: Tensor) -> MolliFit:
     Args:
         magnitude: images ``(n, ...)``, n at least 4, in any order.
         times_ms: inversion time of each, ``(n,)``.
+        signed: the images are phase-sensitive: they have their sign, and no polarity is sought but that all
+            of it may be inverted.
 
     Raises:
         ValueError: fewer than four images, or times that do not match them.
@@ -73,10 +76,10 @@ def fit_molli(magnitude: Tensor, times_ms: Tensor) -> MolliFit:
     flat = magnitude.reshape(n, -1)[order].float()
     grid = RateGrid.between(LONGEST_MS, SHORTEST_MS, _GRID, flat.device)
     fit = _compiled if flat.device.type == "cpu" else in_torch
-    return MolliFit(*(field.view(magnitude.shape[1:]) for field in fit(flat, times, grid)))
+    return MolliFit(*(field.view(magnitude.shape[1:]) for field in fit(flat, times, grid, signed)))
 
 
-def _compiled(magnitude: Tensor, times: Tensor, grid: RateGrid) -> tuple[Tensor, ...]:
+def _compiled(magnitude: Tensor, times: Tensor, grid: RateGrid, signed: bool = False) -> tuple[Tensor, ...]:
     pixels = magnitude.shape[1]
     fields, negative = np.empty((6, pixels), np.float32), np.empty(pixels, np.int64)
     failed = np.empty(pixels, np.bool_)
@@ -90,12 +93,13 @@ def _compiled(magnitude: Tensor, times: Tensor, grid: RateGrid) -> tuple[Tensor,
         fields,
         negative,
         failed,
+        signed,
     )
     t1, sd, apparent, a, b, r_squared = torch.from_numpy(fields)
     return t1, sd, apparent, a, b, torch.from_numpy(negative), r_squared, torch.from_numpy(failed)
 
 
-def in_torch(magnitude: Tensor, times: Tensor, grid: RateGrid) -> tuple[Tensor, ...]:
+def in_torch(magnitude: Tensor, times: Tensor, grid: RateGrid, signed: bool = False) -> tuple[Tensor, ...]:
     """Fields of :class:`MolliFit` of pixels ``(times, pixels)``, times ascending, on any device."""
     n, pixels = magnitude.shape
     directions = grid.directions(times, offset=True)
@@ -103,17 +107,17 @@ def in_torch(magnitude: Tensor, times: Tensor, grid: RateGrid) -> tuple[Tensor, 
     usable = magnitude.isfinite().all(0)
     scale = torch.where(usable, magnitude.abs().amax(0), 0.0)
     usable &= scale > 0
-    y = torch.where(usable, magnitude.abs() / scale, 0.0)
+    y = torch.where(usable, (magnitude if signed else magnitude.abs()) / scale, 0.0)
 
     # Explained signal of every polarity and rate; the offset's part of it depends on the polarity alone.
     # From one polarity to the next a single image changes sign.
     along = directions @ y
     by_decay = []
-    for k in range(n):
+    for k in range(1 if signed else n):
         if k > 0:
             along.addcmul_(directions[:, k - 1 : k], y[k - 1], value=-2.0)
         by_decay.append(along.abs().amax(dim=0))
-    explained = (signs @ y).square() / n + torch.stack(by_decay).square()
+    explained = (signs[: len(by_decay)] @ y).square() / n + torch.stack(by_decay).square()
     negative = explained.argmax(dim=0)
     most = explained.gather(0, negative[None])[0]
     explained.scatter_(0, negative[None], 0.0)
@@ -190,12 +194,15 @@ def _standard_deviation(
     return sigma * (z1.square() + z2.square() + z3.square()).sqrt()
 
 
-def molli_map(images: NDArray[np.float32], times_ms: NDArray[np.float64]) -> ParametricMap:
-    """T1 map of the magnitude images ``(n, rows, columns)`` of one slice.
+def molli_map(
+    images: NDArray[np.float32], times_ms: NDArray[np.float64], *, signed: bool = False
+) -> ParametricMap:
+    """T1 map of the images ``(n, rows, columns)`` of one slice, magnitudes unless ``signed``.
 
     Raises:
         ValueError: as :func:`fit_molli`.
     """
     with torch.inference_mode():
-        fit = fit_molli(torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(np.array(times_ms)))
+        stack = torch.from_numpy(np.ascontiguousarray(images))
+        fit = fit_molli(stack, torch.from_numpy(np.array(times_ms)), signed=signed)
     return ParametricMap(fit.t1.numpy(), fit.sd.numpy(), fit.r_squared.numpy(), fit.failed.numpy())

@@ -21,17 +21,17 @@ class MeasurementHeader:
         protocol_name: name of the protocol, or empty.
         series_description: description of the series, or empty.
         field_strength: tesla, or 0 where not stated.
-        inversion_times_ms: ``sequenceParameters/TI``.
-        echo_times_ms: ``sequenceParameters/TE``.
-        maxima: largest value of each counter of :data:`COUNTERS` that the encoding limits state.
+        inversion_times: ``sequenceParameters/TI``, as text, each in its place.
+        echo_times: ``sequenceParameters/TE``, likewise.
+        maxima: largest value of each counter of :data:`COUNTERS` that the limits of any encoding state.
         parameters: user parameters (long, double and string) by name, as text.
     """
 
     protocol_name: str = ""
     series_description: str = ""
     field_strength: float = 0.0
-    inversion_times_ms: tuple[float, ...] = ()
-    echo_times_ms: tuple[float, ...] = ()
+    inversion_times: tuple[str, ...] = ()
+    echo_times: tuple[str, ...] = ()
     maxima: dict[str, int] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
 
@@ -54,15 +54,15 @@ def parse_header(xml: str) -> MeasurementHeader:
     def text(path: str) -> str:
         return (root.findtext(path) or "").strip()
 
-    def numbers(path: str) -> tuple[float, ...]:
-        found = (_number(element.text) for element in root.findall(path))
-        return tuple(value for value in found if value is not None)
+    def texts(path: str) -> tuple[str, ...]:
+        return tuple((element.text or "").strip() for element in root.findall(path))
 
     maxima = {}
     for counter in COUNTERS:
-        value = _number(root.findtext(f"encoding/encodingLimits/{counter}/maximum"))
-        if value is not None:
-            maxima[counter] = int(value)
+        # A reference scan may have an encoding of its own, before that of the images.
+        stated = map(_number, texts(f"encoding/encodingLimits/{counter}/maximum"))
+        if usable := [int(value) for value in stated if value is not None and value >= 0]:
+            maxima[counter] = max(usable)
     parameters = {}
     for kind in ("Long", "Double", "String"):
         for element in root.findall(f"userParameters/userParameter{kind}"):
@@ -71,8 +71,8 @@ def parse_header(xml: str) -> MeasurementHeader:
         protocol_name=text("measurementInformation/protocolName"),
         series_description=text("measurementInformation/seriesDescription"),
         field_strength=_number(text("acquisitionSystemInformation/systemFieldStrength_T")) or 0.0,
-        inversion_times_ms=numbers("sequenceParameters/TI"),
-        echo_times_ms=numbers("sequenceParameters/TE"),
+        inversion_times=texts("sequenceParameters/TI"),
+        echo_times=texts("sequenceParameters/TE"),
         maxima=maxima,
         parameters=parameters,
     )

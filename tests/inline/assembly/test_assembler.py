@@ -63,7 +63,11 @@ def t2prep(times=(0, 25, 55), slice_index=0, **fields):
     ]
 
 
-def feed(images, header=None, settings=None, *, early=False):
+AT_ONCE = AssemblySettings(corrected_wait_s=0.0)
+"""No series waits for a motion-corrected one."""
+
+
+def feed(images, header=None, settings=AT_ONCE, *, early=False):
     assembler = SeriesAssembler(header or MeasurementHeader(), settings)
     ready = [
         assembled for number, each in enumerate(images) for assembled in assembler.add(each, float(number))
@@ -91,7 +95,7 @@ def test_molli_schemes_are_complete_with_their_last_image(scheme):
 
 
 def test_without_a_stated_number_a_series_waits_for_a_pause_or_the_end():
-    assembler = SeriesAssembler(MeasurementHeader(), AssemblySettings(idle_s=2.0))
+    assembler = SeriesAssembler(MeasurementHeader(), AssemblySettings(idle_s=2.0, corrected_wait_s=0.0))
     for number, each in enumerate(molli()):
         assert assembler.add(each, 0.1 * number) == []
     assert assembler.expire(1.0) == []
@@ -113,7 +117,7 @@ def test_slices_and_series_may_come_in_any_order(random):
         )
     ]
     header = MeasurementHeader(
-        inversion_times_ms=tuple(map(float, TIMES["5(3)3"])),
+        inversion_times=tuple(map(str, TIMES["5(3)3"])),
         parameters={f"T2PrepDuration_{i}": str(time) for i, time in enumerate((0, 25, 55))},
         maxima={"set": 7, "slice": 2},
     )
@@ -168,7 +172,7 @@ def test_too_few_images_are_an_error_that_says_how_many():
 
 
 def test_patience_ends():
-    assembler = SeriesAssembler(counted(8), AssemblySettings(patience_s=10.0))
+    assembler = SeriesAssembler(counted(8), AssemblySettings(patience_s=10.0, corrected_wait_s=0.0))
     for each in molli()[:7]:
         assembler.add(each, 0.0)
     assert assembler.expire(9.0) == []
@@ -177,7 +181,7 @@ def test_patience_ends():
 
 
 def test_the_number_of_held_images_is_bounded():
-    assembler = SeriesAssembler(counted(8), AssemblySettings(open_images=16))
+    assembler = SeriesAssembler(counted(8), AssemblySettings(open_images=16, corrected_wait_s=0.0))
     ready = [
         each
         for index in range(10)
@@ -221,15 +225,16 @@ def replace_type(each, kind):
         ({"DicomImageType": "DERIVED\\PRIMARY\\T2 MAP\\ND"}, Quantity.T2),
         ({"SequenceDescription": "t1map_long_t1_3sl_192i_MOCO_T1"}, Quantity.T1),
         ({"SequenceDescription": "T2Map_FLASH_3sl_MOCO_T2"}, Quantity.T2),
-        ({"SeriesDescription": "SAX T1 map"}, Quantity.T1),
+        ({"SeriesDescription": "SAX T1 map", "ImageType": "DERIVED\\PRIMARY\\M"}, Quantity.T1),
     ],
 )
 def test_scanner_made_maps_are_recognised(meta, quantity):
-    ready, everything = feed([image(1000.0, meta)])
+    value = 1000.0 if quantity is Quantity.T1 else 60.0
+    ready, everything = feed([image(value, meta)])
     assert len(ready) == len(everything) == 1
     assert isinstance(ready[0].series, MapSeries)
     assert ready[0].quantity is quantity
-    assert ready[0].series.values_ms[0, 0] == 1000.0
+    assert ready[0].series.values_ms[0, 0] == value
 
 
 @pytest.mark.parametrize(
@@ -259,23 +264,27 @@ def times_of(images, header):
 
 
 def test_times_in_their_order_of_precedence():
-    listed = tuple(float(time) for time in TIMES["5(3)3"])
-    header = MeasurementHeader(protocol_name="MOLLI", inversion_times_ms=listed, maxima={"set": 7})
-    in_header = [image(set=i, user_int=(0,) * 7 + (i * 1000,)) for i in range(8)]
+    listed = TIMES["5(3)3"]
+    header = MeasurementHeader(
+        protocol_name="MOLLI", inversion_times=tuple(map(str, listed)), maxima={"set": 7}
+    )
+    in_header = [image(i, set=i, user_int=(0,) * 7 + (100_000 + i * 1_000_000,)) for i in range(8)]
     assert times_of(in_header, header) == sorted(listed)
-    own = [image(meta={"InversionTime": 10 * i + 5}, set=i) for i in range(8)]
-    assert times_of(own, header) == [10 * i + 5 for i in range(8)]
-    gadgetron_first = [image(meta={"InversionTime": 1, "GADGETRON_TI": 7 * i}, set=i) for i in range(8)]
-    assert times_of(gadgetron_first, header) == [7 * i for i in range(8)]
+    own = [image(i, {"InversionTime": 100 * i + 50}, set=i) for i in range(8)]
+    assert times_of(own, header) == [100 * i + 50 for i in range(8)]
+    gadgetron_first = [image(i, {"InversionTime": 1, "GADGETRON_TI": 70 * i + 70}, set=i) for i in range(8)]
+    assert times_of(gadgetron_first, header) == [70 * i + 70 for i in range(8)]
     by_user_field = MeasurementHeader(protocol_name="MOLLI", maxima={"set": 7})
-    assert times_of(in_header, by_user_field) == list(range(8))
+    assert times_of(in_header, by_user_field) == [100 + i * 1000 for i in range(8)]
 
 
 def test_times_listed_by_another_counter_or_in_seconds():
     header = MeasurementHeader(
-        protocol_name="MOLLI", inversion_times_ms=(0.1, 0.18, 1.0, 1.9, 2.8), maxima={"contrast": 4}
+        protocol_name="MOLLI",
+        inversion_times=("0.1", "0.18", "1.0", "1.9", "2.8"),
+        maxima={"contrast": 4},
     )
-    assert times_of([image(contrast=i) for i in range(5)], header) == [100, 180, 1000, 1900, 2800]
+    assert times_of([image(i, contrast=i) for i in range(5)], header) == [100, 180, 1000, 1900, 2800]
 
 
 def test_times_from_the_dicom_header_and_from_comments():
@@ -297,7 +306,7 @@ def test_preparation_times_from_the_header():
         parameters={f"T2PrepDuration_{i}": f"{time}" for i, time in enumerate((0, 25, 55))},
     )
     assert times_of([image(set=i) for i in range(3)], numbered) == [0, 25, 55]
-    listed = MeasurementHeader(protocol_name="t2_prep", echo_times_ms=(0.0, 30.0, 60.0))
+    listed = MeasurementHeader(protocol_name="t2_prep", echo_times=("0.0", "30.0", "60.0"))
     assert times_of([image(contrast=i) for i in range(3)], listed) == [0, 30, 60]
 
 

@@ -1,0 +1,98 @@
+"""Geometry of an image from its MRD header and, where that is kept beside it, its DICOM header."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from inline.assembly.dicom_json import DicomPlane, centre
+from inline.errors import SeriesError
+from inline.geometry import SliceGeometry
+from inline.mrd.image_header import ImageHeader
+
+_USUAL_THICKNESS_MM: Final = 8.0
+_SAME_SIZE: Final = 0.01
+"""Share by which two statements of a pixel size may differ: header fields have 32 bits, texts few digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Geometry of an image and how far it can be trusted.
+
+    Attributes:
+        geometry: its plane.
+        header: the image's header with that field of view and position.
+        oriented: the directions are the sender's; else the image's own axes stand in for the patient's.
+        contradiction: what the header says otherwise than DICOM, as a sentence; empty where they agree.
+    """
+
+    geometry: SliceGeometry
+    header: ImageHeader
+    oriented: bool
+    contradiction: str = ""
+
+
+def read_geometry(header: ImageHeader, dicom: DicomPlane | None = None) -> Placed:
+    """Return the geometry of an image; what DICOM states wins over the MRD header.
+
+    ``dicom2mrd`` of python-ismrmrd-server exchanges the sides of the field of view, and writes the place of
+    the first pixel for that of the centre.
+
+    Raises:
+        SeriesError: there is no usable pixel size.
+    """
+    columns, rows, _ = header.matrix_size
+    width, height, thickness = header.field_of_view
+    spacing = (width / columns, height / rows)
+    contradiction = ""
+    if dicom is not None:
+        if not np.allclose(spacing, dicom.spacing, rtol=_SAME_SIZE, atol=0.0):
+            contradiction = (
+                f"The field of view in the image headers gives pixels of {spacing[0]:.3g} x {spacing[1]:.3g} "
+                f"mm; PixelSpacing of DICOM, {dicom.spacing[0]:.3g} x {dicom.spacing[1]:.3g} mm, is used."
+            )
+            spacing = dicom.spacing
+    elif not all(math.isfinite(size) and 0.05 <= size <= 20.0 for size in spacing):
+        raise SeriesError(
+            f"a field of view of {width:g} x {height:g} mm over {columns} x {rows} pixels gives no pixel "
+            "size; set field_of_view in the image headers"
+        )
+    row, column = _triple(header.read_dir), _triple(header.phase_dir)
+    if dicom is not None and dicom.directions is not None:
+        row, column = (_triple(direction) for direction in dicom.directions)
+    oriented = _perpendicular(row, column)
+    if not oriented:
+        row, column = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
+    along = np.array(header.slice_dir)
+    rising = oriented and abs(abs(float(along @ np.cross(row, column))) - 1.0) < 0.02
+    geometry = SliceGeometry(
+        position=header.position if all(map(math.isfinite, header.position)) else (0.0, 0.0, 0.0),
+        row_direction=row,
+        column_direction=column,
+        spacing=spacing,
+        shape=(rows, columns),
+        thickness=thickness if math.isfinite(thickness) and thickness > 0 else _USUAL_THICKNESS_MM,
+        slice_direction=header.slice_dir if rising else None,
+    )
+    if dicom is not None and dicom.directions is not None and dicom.first_pixel is not None:
+        geometry = replace(geometry, position=centre(dicom.first_pixel, geometry))
+    size = (columns * spacing[0], rows * spacing[1], header.field_of_view[2])
+    if dicom is not None:
+        header = replace(header, field_of_view=size, position=geometry.position)
+    return Placed(geometry, header, oriented, contradiction)
+
+
+def _perpendicular(row: tuple[float, ...], column: tuple[float, ...]) -> bool:
+    lengths = np.linalg.norm([row, column], axis=1)
+    return bool(
+        np.isfinite(lengths).all()
+        and (np.abs(lengths - 1.0) < 0.02).all()
+        and abs(float(np.dot(row, column))) < 0.02
+    )
+
+
+def _triple(vector: tuple[float, ...]) -> tuple[float, float, float]:
+    return float(vector[0]), float(vector[1]), float(vector[2])

@@ -1,0 +1,186 @@
+"""What an image says about itself, wherever its sender put it (``docs/series.md`` gives the sources)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from inline.assembly import dicom_json, minihead
+from inline.assembly.dicom_json import DicomPlane
+from inline.assembly.pixels import Scale
+from inline.assembly.recognition import Kind, Names, Recognised, recognise
+from inline.assembly.times import Stated, listed
+from inline.errors import ProtocolError
+from inline.mrd.header import MeasurementHeader
+from inline.mrd.image_header import ImageType
+from inline.mrd.messages import Image
+from inline.mrd.meta import Meta
+from inline.results import RESULT_ATTRIBUTE
+from inline.series import Quantity
+
+_DESCRIPTIONS: Final = ("SequenceDescription", "SeriesDescription")
+_ADDITIONS: Final = (
+    "GADGETRON_SeqDescription",
+    "SequenceDescriptionAdditional",
+    "SeriesDescriptionAdditional",
+)
+_COMMENTS: Final = ("ImageComments", "ImageComment", "GADGETRON_ImageComment")
+_ROLES: Final = ("GADGETRON_DataRole", "DataRole")
+_IMAGE_TYPES: Final = ("ImageType", "DicomImageType", "ImageTypeValue3", "ImageTypeValue4")
+_TIMES: Final = {
+    Quantity.T1: ("GADGETRON_TI", "InversionTime", "TI"),
+    Quantity.T2: ("T2PrepDuration", "T2PrepTime", "GADGETRON_T2Prep"),
+}
+_LONGEST_COMMENT: Final = 10_240
+"""Characters of a comment that are read: as many as DICOM's LT has."""
+# Possessive, so that no text takes longer than its length.
+_COMMENT_TIME: Final = {
+    Quantity.T1: re.compile(r"\bTI\s*+[=:]?+\s*+([0-9][0-9.,]*+)", re.IGNORECASE),
+    Quantity.T2: re.compile(
+        r"T2\s*+prep[a-z]*+\.?+\s*+(?:duration|time)?+\s*+[=:]?+\s*+([0-9][0-9.,]*+)", re.IGNORECASE
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageMetadata:
+    """What matters for mapping in one image.
+
+    Attributes:
+        description: of the series, from the image or else from the header, with what a chain added.
+        recognised: what the image is by its names.
+        times: inversion time (T1) and preparation time (T2) that the image itself states, readable or not.
+        scale: of its pixels; None where not stated.
+        plane: pixel size and place by DICOM; None where that is not at hand.
+        signed: the pixels have a sign (phase-sensitive images).
+        readable: the attributes could be read.
+    """
+
+    description: str
+    recognised: Recognised
+    times: dict[Quantity, Stated]
+    scale: Scale | None = None
+    plane: DicomPlane | None = None
+    signed: bool = False
+    readable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NotUsed:
+    """Reason why an image makes no map."""
+
+    reason: str
+
+
+def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | NotUsed:
+    """Return what an image says, or why it cannot be of use.
+
+    Of use are single 2D images of one channel that hold magnitudes, complex or signed real values, or a map.
+    """
+    columns, rows, partitions = image.header.matrix_size
+    if image.header.channels != 1 or partitions != 1 or columns < 8 or rows < 8:
+        return NotUsed("not a 2D image of one channel")
+    if image.header.image_type in (ImageType.PHASE, ImageType.IMAGINARY, ImageType.RGB):
+        return NotUsed("phase, imaginary or colour image")
+    readable = True
+    try:
+        meta = image.meta()
+    except ProtocolError:
+        meta, readable = {}, False
+    if RESULT_ATTRIBUTE in meta:
+        return NotUsed("earlier result of myostream")
+    dicom = dicom_json.parse(text) if (text := _first(meta, ("DicomJson",))) else {}
+    head = minihead.decode(text) if (text := _first(meta, ("IceMiniHead",))) else ""
+    names = Names(
+        roles=_all(meta, _ROLES),
+        types=(
+            *_all(meta, _IMAGE_TYPES),
+            *dicom_json.values(dicom, dicom_json.IMAGE_TYPE),
+            *(value for name in _IMAGE_TYPES for value in minihead.values(head, name)),
+        ),
+        own=(
+            *_all(meta, _DESCRIPTIONS),
+            *(value for name in _DESCRIPTIONS for value in minihead.values(head, name)[:1]),
+            *dicom_json.values(dicom, dicom_json.SERIES_DESCRIPTION)[:1],
+            *dicom_json.values(dicom, dicom_json.PROTOCOL_NAME)[:1],
+        ),
+        additions=_all(meta, _ADDITIONS),
+        measurement=[text for text in (header.series_description, header.protocol_name) if text],
+    )
+    comments = (
+        *_all(meta, _COMMENTS),
+        *(value for name in _COMMENTS[:2] for value in minihead.values(head, name)[:1]),
+        *dicom_json.values(dicom, dicom_json.IMAGE_COMMENTS),
+    )
+    times = {
+        quantity: time
+        for quantity in Quantity
+        if (time := _time(meta, dicom, head, comments, quantity)) is not None
+    }
+    lists = any(listed(header, quantity, named=True) for quantity in Quantity)
+    recognised = recognise(names, timed=bool(times), listed=lists)
+    if recognised.kind is Kind.OTHER:
+        return NotUsed(recognised.reason)
+    described = next(iter((*names.own, *names.measurement)), "")
+    return ImageMetadata(
+        description=described + "".join(names.additions),
+        recognised=recognised,
+        times=times,
+        scale=_scale(meta, dicom),
+        plane=dicom_json.plane(dicom),
+        signed=image.header.image_type == ImageType.REAL,
+        readable=readable,
+    )
+
+
+def _time(
+    meta: Meta, dicom: dicom_json.Elements, head: str, comments: Sequence[str], quantity: Quantity
+) -> Stated | None:
+    """The first place that states a time decides, unless it is unreadable and another one is not."""
+    places = _all(meta, _TIMES[quantity], empty=True)
+    if quantity is Quantity.T1:
+        places += minihead.values(head, "TI")[:1]
+        places += dicom_json.values(dicom, dicom_json.INVERSION_TIME)[:1]
+        several = dicom_json.values(dicom, dicom_json.INVERSION_TIMES)
+        places += several if len(several) == 1 else ()
+    for comment in comments:
+        if found := _COMMENT_TIME[quantity].search(comment[:_LONGEST_COMMENT]):
+            places += (found[1],)
+    stated = [Stated.read(text) for text in places]
+    return next((time for time in stated if time.number is not None), stated[0] if stated else None)
+
+
+def _scale(meta: Meta, dicom: dicom_json.Elements) -> Scale | None:
+    """Gadgetron's ratio and offset (pixel = value x ratio + offset), or DICOM's rescale."""
+    ratio = _number(_first(meta, ("GADGETRON_ScaleRatio",)))
+    offset = _number(_first(meta, ("GADGETRON_ScaleOffset",)))
+    if ratio or offset is not None:
+        return Scale(1.0 / (ratio or 1.0), -(offset or 0.0) / (ratio or 1.0))
+
+    def stated(name: str, tag: str) -> float | None:
+        return _number(_first(meta, (name,)) or next(iter(dicom_json.values(dicom, tag)), ""))
+
+    slope = stated("RescaleSlope", dicom_json.RESCALE_SLOPE)
+    intercept = stated("RescaleIntercept", dicom_json.RESCALE_INTERCEPT)
+    if slope or intercept is not None:
+        return Scale(slope or 1.0, intercept or 0.0)
+    return None
+
+
+def _all(meta: Meta, names: Sequence[str], *, empty: bool = False) -> tuple[str, ...]:
+    """Values of these attributes, without surrounding space; those without any only where asked for."""
+    return tuple(value.strip() for name in names for value in meta.get(name, ()) if empty or value.strip())
+
+
+def _first(meta: Meta, names: Sequence[str]) -> str:
+    return next(iter(_all(meta, names)), "")
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if abs(value) < 1e7 else None

@@ -1,0 +1,73 @@
+"""Pixel values of mapping images: stated scales, signs, units of maps, and what spoils a fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inline.mrd.messages import Image
+from inline.series import Quantity
+
+PLAUSIBLE_MS: Final = {Quantity.T1: (150.0, 3000.0), Quantity.T2: (10.0, 300.0)}
+"""Median that a map of living tissue can have, ms."""
+_UNITS: Final = {"s": 1000.0, "0.1 ms": 0.1, "µs": 0.001}
+_ALIKE: Final = 0.05
+"""Spread of the 99th percentiles of images that were each scaled by its own: bins of a histogram."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Value of a pixel: ``slope`` times what is stored, plus ``intercept``."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
+
+
+def values(image: Image, scale: Scale | None, *, signed: bool) -> NDArray[np.float32]:
+    """Return the values of a 2D image ``(rows, columns)``: scaled, and as magnitudes unless ``signed``.
+
+    Complex pixels become magnitudes before they are scaled.
+    """
+    pixels = image.pixels[0, 0]
+    # An out-of-range double becomes infinite, which is flagged further on.
+    with np.errstate(over="ignore", invalid="ignore"):
+        real: NDArray[np.float32] = (np.abs(pixels) if np.iscomplexobj(pixels) else pixels).astype(np.float32)
+        if scale is not None and scale != Scale():
+            real = real * np.float32(scale.slope) + np.float32(scale.intercept)
+        return real if signed else np.absolute(real)
+
+
+def scaled_one_by_one(images: NDArray[np.float32]) -> bool:
+    """Return whether each image ``(n, rows, columns)`` seems to have been scaled for itself.
+
+    Contrast changes from image to image, and with it the brightest tissue. A gadget that scales each image to
+    its own histogram (Gadgetron's AutoScaleGadget: 99 % of the pixels below a fixed value) undoes just that.
+    """
+    if len(images) < 3:
+        return False
+    few = np.abs(images[:, ::2, ::2]).reshape(len(images), -1)
+    place = int(0.99 * (few.shape[1] - 1))
+    bright = np.partition(few, place, axis=1)[:, place]
+    return bool(np.isfinite(bright).all() and bright.min() > 0 and np.ptp(bright) < _ALIKE * bright.mean())
+
+
+def map_unit(values: NDArray[np.float32], quantity: Quantity) -> tuple[str, float]:
+    """Return the unit in which a map's values are plausible, and its size in ms.
+
+    Judged by the median of the positive values in the middle of the image; ``ms`` where that is plausible, or
+    where no other unit makes it so.
+    """
+    rows, columns = values.shape
+    middle = values[rows // 4 : rows - rows // 4, columns // 4 : columns - columns // 4]
+    found = middle[np.isfinite(middle) & (middle > 0)]
+    if not len(found):
+        return "ms", 1.0
+    median = float(np.median(found))
+    low, high = PLAUSIBLE_MS[quantity]
+    for unit, size in {"ms": 1.0, **_UNITS}.items():
+        if low <= median * size <= high:
+            return unit, size
+    return "ms", 1.0

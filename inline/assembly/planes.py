@@ -1,0 +1,43 @@
+"""Slices told apart by where they lie, for senders that do not count them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from inline.mrd.image_header import ImageHeader
+
+_TOLERANCE_MM: Final = 2.0
+"""Along the normal: positions of one slice differ by rounding and table motion, slices by more."""
+_PARALLEL: Final = 0.999
+"""Cosine of the angle between the normals of images of one slice, about 2.5 degrees."""
+
+
+@dataclass(slots=True)
+class Planes:
+    """The planes that images of a connection have shown, numbered in the order of their first image."""
+
+    _found: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+
+    def number(self, header: ImageHeader) -> int:
+        """Return the number of an image's plane; -1 where its position is not known."""
+        position = np.array(header.position, dtype=np.float64)
+        normal = np.cross(header.read_dir, header.phase_dir)
+        length = float(np.linalg.norm(normal))
+        normal = normal / length if math.isfinite(length) and length > 0.5 else np.zeros(3)
+        if not np.isfinite(position).all():
+            return -1
+        for number, (place, direction) in enumerate(self._found):
+            if _same(position - place, normal, direction):
+                return number
+        self._found.append((position, normal))
+        return len(self._found) - 1
+
+
+def _same(apart: np.ndarray, normal: np.ndarray, other: np.ndarray) -> bool:
+    if not normal.any() and not other.any():
+        return float(np.linalg.norm(apart)) <= _TOLERANCE_MM
+    return abs(float(normal @ other)) > _PARALLEL and abs(float(normal @ apart)) <= _TOLERANCE_MM

@@ -1,0 +1,149 @@
+"""Inversion and preparation times as senders write them: numbers in text, of a unit that nobody states."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from inline.mrd.header import MeasurementHeader
+from inline.series import Quantity
+
+_LONGEST_TEXT: Final = 64
+_NUMBER: Final = re.compile(
+    r"\s*+([+-]?+\d*+(?:[.,]\d*+)?+(?:[eE][+-]?+\d++)?+)\s*+(msec|ms|sec|s|usec|us|µs)?+\s*+"
+)
+_UNIT_MS: Final = {"ms": 1.0, "msec": 1.0, "s": 1e3, "sec": 1e3, "us": 1e-3, "usec": 1e-3, "µs": 1e-3}
+_LARGEST: Final = 1e9
+_LAST_PARAMETER: Final = 64
+"""Numbered user parameters that are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """Bounds, in ms, of the times of one kind.
+
+    Attributes:
+        seconds: a series whose median lies below is in seconds.
+        microseconds: one whose median lies above is in microseconds.
+        shortest: what is shorter is no time.
+        longest: what is longer is none either.
+    """
+
+    seconds: float
+    microseconds: float
+    shortest: float
+    longest: float
+
+
+_RANGES: Final = {
+    # An inversion pulse and the readout's preparation take some tens of ms; nobody waits for a minute.
+    Quantity.T1: _Range(seconds=20.0, microseconds=60_000.0, shortest=1.0, longest=60_000.0),
+    Quantity.T2: _Range(seconds=1.0, microseconds=1_500.0, shortest=0.0, longest=1_500.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """A time as an image or a header states it.
+
+    Attributes:
+        text: as it came, cut to what a message can show.
+        number: in the sender's unit, or in ms where the text names its unit; None where it is no time.
+    """
+
+    text: str
+    number: float | None
+
+    @classmethod
+    def read(cls, text: str) -> Stated:
+        """Read a number of at least 0, with a decimal point or comma, with or without a unit."""
+        return cls(text.strip()[:_LONGEST_TEXT], _number(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Times of the images of a series, each in its place.
+
+    Attributes:
+        ms: in ms; None where there is no usable one.
+        unit: that the sender's numbers were in: ``ms``, ``s`` or ``µs``.
+    """
+
+    ms: tuple[float | None, ...]
+    unit: str
+
+    @property
+    def count(self) -> int:
+        """Number of usable ones."""
+        return sum(time is not None for time in self.ms)
+
+
+def in_ms(stated: Sequence[Stated | None], quantity: Quantity) -> Times:
+    """Return the times in ms; their unit is recognised by the size of the middle one.
+
+    Times that no series has (negative, absurd, an inversion time of 0, preparation times that are all 0)
+    count as none.
+    """
+    bounds = _RANGES[quantity]
+    positive = [each.number for each in stated if each is not None and each.number]
+    if not positive:
+        return Times((None,) * len(stated), "ms")
+    middle = statistics.median(positive)
+    unit, factor = "ms", 1.0
+    if middle < bounds.seconds:
+        unit, factor = "s", 1e3
+    elif middle > bounds.microseconds:
+        unit, factor = "µs", 1e-3
+
+    def usable(each: Stated | None) -> float | None:
+        if each is None or each.number is None:
+            return None
+        time = each.number * factor
+        return time if bounds.shortest <= time <= bounds.longest else None
+
+    return Times(tuple(usable(each) for each in stated), unit)
+
+
+def listed(header: MeasurementHeader, quantity: Quantity, *, named: bool) -> tuple[Stated, ...]:
+    """Return the times that the header lists for the images of one series; empty without a list.
+
+    Args:
+        header: of the measurement.
+        quantity: T1: ``sequenceParameters/TI``, four or more. T2: the user parameters ``T2PrepDuration_0``,
+            ``_1`` ..., else ``sequenceParameters/TE``, three or more, where the series is named T2 mapping.
+        named: the series' description names this quantity.
+    """
+    if quantity is Quantity.T1:
+        return _read(header.inversion_times) if len(header.inversion_times) >= 4 else ()
+    numbered = {
+        place: text
+        for place in range(_LAST_PARAMETER)
+        if (text := header.parameters.get(f"T2PrepDuration_{place}")) is not None
+    }
+    if numbered and (len(numbered) >= 2 or 0 not in numbered):
+        # Converters leave out a preparation of 0 ms, the only place that may lack.
+        numbered.setdefault(0, "0")
+        return _read(tuple(numbered.get(place, "") for place in range(max(numbered) + 1)))
+    return _read(header.echo_times) if named and len(header.echo_times) >= 3 else ()
+
+
+def _read(texts: Sequence[str]) -> tuple[Stated, ...]:
+    return tuple(Stated.read(text) for text in texts)
+
+
+def _number(text: str) -> float | None:
+    if len(text) > _LONGEST_TEXT or not (match := _NUMBER.fullmatch(text)):
+        return None
+    whole, comma, fraction = match[1].partition(",")
+    if comma and len(fraction) == 3:
+        return None  # 1,000 may be one or a thousand
+    try:
+        value = float(f"{whole}.{fraction}" if comma else whole)
+    except ValueError:
+        return None
+    value *= _UNIT_MS.get(match[2] or "", 1.0)
+    return value if math.isfinite(value) and 0.0 <= value < _LARGEST else None

@@ -1,0 +1,190 @@
+"""Time of each image of a series: its own, else the header's list, else a user field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from inline.assembly.image_metadata import ImageMetadata
+from inline.assembly.times import Stated, Times, in_ms, listed
+from inline.errors import SeriesError
+from inline.flags import Flag
+from inline.mrd.header import MeasurementHeader
+from inline.mrd.messages import Image
+from inline.series import Quantity
+
+COUNTERS: Final = ("set", "contrast", "phase", "repetition")
+"""Counters that may number the images of a series, in the order in which they are tried."""
+_USER_TIME: Final = 7
+"""``user_int`` in which Gadgetron's parametric mapping keeps the preparation time, microseconds."""
+_NAMES: Final = {Quantity.T1: "inversion", Quantity.T2: "preparation"}
+_FEWEST_DIFFERENT: Final = {Quantity.T1: 3, Quantity.T2: 2}
+"""As many as the signal model has parameters."""
+_AGREEMENT_MS: Final = 2.0
+_AGREEMENT: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Times of the images of a series.
+
+    Attributes:
+        ms: of each image, ms; None where it has none and is left out.
+        flags: reason codes.
+        notes: a sentence for each.
+    """
+
+    ms: tuple[float | None, ...]
+    flags: tuple[Flag, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def timing(
+    images: Sequence[Image],
+    metadata: Sequence[ImageMetadata],
+    quantity: Quantity,
+    header: MeasurementHeader,
+) -> Timing:
+    """Return the time of each image of a series.
+
+    Times of the images themselves win over the header's list. An image whose own time is unreadable takes
+    the list's, if the list agrees with the times of the other images; else it is left out and named.
+
+    Raises:
+        SeriesError: there are no usable times, or too few different ones.
+    """
+    own = in_ms([each.times.get(quantity) for each in metadata], quantity)
+    named = any(each.recognised.quantity is quantity for each in metadata)
+    entries = listed(header, quantity, named=named)
+    places = numbers(images, len(entries), header)
+    by_list = in_ms(entries, quantity)
+    from_list = None
+    if places is not None:
+        from_list = Times(tuple(by_list.ms[place] for place in places), by_list.unit)
+    if own.count:
+        found = _own(own, from_list, metadata, images, quantity)
+    elif from_list is not None and from_list.count:
+        assert places is not None
+        found = _listed(from_list, entries, places, quantity)
+    else:
+        found = _by_user_field(images, quantity) or _none(images, metadata, quantity, entries)
+    different = len({round(time, 3) for time in found.ms if time is not None})
+    usable = sum(time is not None for time in found.ms)
+    if different < _FEWEST_DIFFERENT[quantity] <= usable:
+        raise SeriesError(
+            f"the {usable} images of {_description(metadata)} state {different} different {_NAMES[quantity]} "
+            f"{'time' if different == 1 else 'times'}; at least {_FEWEST_DIFFERENT[quantity]} are needed"
+        )
+    return found
+
+
+def numbers(images: Sequence[Image], count: int, header: MeasurementHeader) -> list[int] | None:
+    """Return the place of each image in a list of ``count`` times, by the counter that tells images apart.
+
+    The counter that the header's limits give ``count`` values goes first. A counter, or the image index, that
+    numbers a complete series without a gap may begin anywhere.
+    """
+    if not count or len(images) > count:
+        return None
+    stated = [name for name in COUNTERS if header.maxima.get(name, -1) + 1 == count]
+    indices = {name: [getattr(image.header, name) for image in images] for name in (*COUNTERS, "image_index")}
+    for name in (*stated, *COUNTERS):
+        found = indices[name]
+        if len(set(found)) == len(found) and max(found) < count and (len(found) > 1 or name in stated):
+            return found
+    for found in indices.values():
+        first = min(found)
+        if len(found) == count and sorted(found) == list(range(first, first + count)):
+            return [number - first for number in found]
+    return None
+
+
+def _own(
+    own: Times,
+    from_list: Times | None,
+    metadata: Sequence[ImageMetadata],
+    images: Sequence[Image],
+    quantity: Quantity,
+) -> Timing:
+    flags, notes = _unit(own, quantity)
+    without = [place for place, time in enumerate(own.ms) if time is None]
+    if not without:
+        return Timing(own.ms, flags, notes)
+    said = ", ".join(
+        f"image {images[place].header.image_index} ({_said(metadata[place].times.get(quantity))})"
+        for place in without[:4]
+    )
+    said += ", ..." if len(without) > 4 else ""
+    flags += (Flag.UNREADABLE_TIMES,)
+    if from_list is not None and _agree(own.ms, from_list.ms):
+        return Timing(
+            tuple(
+                theirs if time is None else time for time, theirs in zip(own.ms, from_list.ms, strict=True)
+            ),
+            flags,
+            (*notes, f"No usable {_NAMES[quantity]} time in {said}: taken from the header's list."),
+        )
+    return Timing(own.ms, flags, (*notes, f"No usable {_NAMES[quantity]} time in {said}: left out."))
+
+
+def _listed(from_list: Times, entries: Sequence[Stated], places: Sequence[int], quantity: Quantity) -> Timing:
+    flags, notes = _unit(from_list, quantity)
+    without = [place for place, time in zip(places, from_list.ms, strict=True) if time is None]
+    if without:
+        flags += (Flag.UNREADABLE_TIMES,)
+        said = ", ".join(f"entry {place + 1} ({_said(entries[place])})" for place in sorted(without)[:4])
+        notes += (
+            f"No usable {_NAMES[quantity]} time in the header's list at {said}: its image is left out.",
+        )
+    return Timing(from_list.ms, flags, notes)
+
+
+def _agree(own: Sequence[float | None], others: Sequence[float | None]) -> bool:
+    """Whether a list has a time for every image, and the images' own where these are readable."""
+    return all(
+        theirs is not None and (time is None or abs(time - theirs) <= max(_AGREEMENT_MS, _AGREEMENT * time))
+        for time, theirs in zip(own, others, strict=True)
+    )
+
+
+def _by_user_field(images: Sequence[Image], quantity: Quantity) -> Timing | None:
+    field = [float(image.header.user_int[_USER_TIME]) for image in images]
+    times = in_ms([Stated(f"{value:g}", value) if value >= 0 else None for value in field], quantity)
+    complete = times.count == len(field) and len(set(field)) == len(field)
+    return Timing(times.ms) if complete and times.unit == "µs" else None
+
+
+def _none(
+    images: Sequence[Image],
+    metadata: Sequence[ImageMetadata],
+    quantity: Quantity,
+    entries: Sequence[Stated],
+) -> Timing:
+    stated = [each.times[quantity] for each in metadata if quantity in each.times]
+    why = ""
+    if stated:
+        why = f" (they say {', '.join(dict.fromkeys(_said(each) for each in stated[:4]))})"
+    elif entries:
+        texts = ", ".join(_said(entry) for entry in entries[:4])
+        why = f" (the header lists {len(entries)}: {texts}{', ...' if len(entries) > 4 else ''})"
+    raise SeriesError(
+        f"no {_NAMES[quantity]} times for the {len(images)} images of {_description(metadata)}{why}: "
+        "state them in the meta attributes of each image or in the header (docs/series.md)"
+    )
+
+
+def _unit(times: Times, quantity: Quantity) -> tuple[tuple[Flag, ...], tuple[str, ...]]:
+    if times.unit == "ms":
+        return (), ()
+    unit = "seconds" if times.unit == "s" else "microseconds"
+    kind = _NAMES[quantity].capitalize()
+    return (Flag.CONVERTED_UNIT,), (f"{kind} times were taken for {unit}, by their size, and converted.",)
+
+
+def _said(stated: Stated | None) -> str:
+    return "nothing" if stated is None else repr(stated.text) if stated.text else "empty"
+
+
+def _description(metadata: Sequence[ImageMetadata]) -> str:
+    return metadata[-1].description or "the series"
