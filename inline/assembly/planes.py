@@ -25,11 +25,13 @@ class Planes:
     def number(self, header: ImageHeader) -> int:
         """Return the number of an image's plane; -1 where its position is not known."""
         position = np.array(header.position, dtype=np.float64)
-        normal = np.cross(header.read_dir, header.phase_dir)
-        length = float(np.linalg.norm(normal))
-        normal = normal / length if math.isfinite(length) and length > 0.5 else np.zeros(3)
         if not np.isfinite(position).all():
             return -1
+        normal = np.zeros(3)
+        if all(map(math.isfinite, (*header.read_dir, *header.phase_dir))):
+            across = np.cross(header.read_dir, header.phase_dir)
+            length = float(np.linalg.norm(across))
+            normal = across / length if length > 0.5 else normal
         for number, (place, direction) in enumerate(self._found):
             if _same(position - place, normal, direction):
                 return number

@@ -357,3 +357,294 @@ def test_unreadable_attributes_disturb_nothing():
     images = [replace(each, attributes=b"<no") for each in molli()]
     ready, everything = feed(images, MeasurementHeader())
     assert ready == everything == []
+
+
+def with_times(times, **fields):
+    return [
+        image(i + 1.0, {"SequenceDescription": "T1map_MOLLI", "InversionTime": time}, set=i, **fields)
+        for i, time in enumerate(times)
+    ]
+
+
+def test_an_unreadable_time_is_left_out_and_named():
+    times = [*TIMES["5(3)3"]]
+    times[3] = "1.7976931348623157e+308"
+    _, (only,) = feed(with_times(times), counted(8))
+    assert only.series.times_ms.tolist() == sorted(time for time in times if isinstance(time, int))
+    assert only.flags == (Flag.UNREADABLE_TIMES,)
+    assert "1.7976931348623157e+308" in only.notes[0]
+
+
+def test_an_unreadable_time_is_taken_from_a_list_that_agrees_with_the_others():
+    times = [*TIMES["5(3)3"]]
+    header = replace(counted(8), inversion_times=tuple(map(str, times)))
+    _, (only,) = feed(with_times(["nan", *times[1:]]), header)
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert only.flags == (Flag.UNREADABLE_TIMES,)
+    shifted = replace(header, inversion_times=tuple(str(time + 40) for time in times))
+    _, (only,) = feed(with_times(["nan", *times[1:]]), shifted)
+    assert only.series.times_ms.tolist() == sorted(times[1:])
+
+
+def test_entries_of_a_list_keep_their_place():
+    listed = list(map(str, TIMES["5(3)3"]))
+    listed[1] = "NP.FLOAT64(1000.0)"
+    header = MeasurementHeader(protocol_name="MOLLI", inversion_times=tuple(listed), maxima={"set": 7})
+    _, (only,) = feed([image(i + 1.0, set=i) for i in range(8)], header)
+    assert only.series.times_ms.tolist() == [100, 180, 1080, 1900, 1980, 2800, 3700]
+    # Each image holds its number from 1: the second one is left out.
+    assert sorted(only.series.images[:, 0, 0].tolist()) == [1, 3, 4, 5, 6, 7, 8]
+    assert "entry 2 ('NP.FLOAT64(1000.0)')" in only.notes[0]
+
+
+@pytest.mark.parametrize(("size", "unit"), [(1e-3, "seconds"), (1e3, "microseconds")])
+def test_converted_units_are_noted(size, unit):
+    _, (only,) = feed(with_times([time * size for time in TIMES["5(3)3"]]), counted(8))
+    assert only.series.times_ms == pytest.approx(sorted(TIMES["5(3)3"]))
+    assert only.flags == (Flag.CONVERTED_UNIT,)
+    assert unit in only.notes[0]
+
+
+@pytest.mark.parametrize("texts", [["0"] * 8, ["-1"] * 8, ["inf"] * 8])
+def test_times_that_are_none_are_an_error_that_says_what_stood_there(texts):
+    _, (only,) = feed(with_times(texts), counted(8))
+    assert only.series is None
+    assert repr(texts[0]) in only.error
+
+
+def test_one_time_for_all_images_is_an_error():
+    _, (only,) = feed(with_times([100] * 8), counted(8))
+    assert only.series is None
+    assert "1 different inversion time" in only.error
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        MeasurementHeader(maxima={"set": 3}),
+        MeasurementHeader(maxima={"set": 10}),
+        MeasurementHeader(maxima={"phase": 24}),
+        MeasurementHeader(maxima={"repetition": 7}),
+        MeasurementHeader(maxima={"set": 7}, inversion_times=tuple("12345")),
+        MeasurementHeader(maxima={"set": 7}, inversion_times=tuple(map(str, TIMES["3(3)3(3)5"]))),
+        MeasurementHeader(inversion_times=tuple(map(str, TIMES["5(3)3"][:5]))),
+        MeasurementHeader(maxima={"slice": 65534}),
+    ],
+)
+def test_all_images_that_bear_a_time_count_whatever_the_header_says(header):
+    _, (only,) = feed(molli(), header)
+    assert only.series.times_ms.tolist() == sorted(TIMES["5(3)3"])
+    assert only.slice_count is None
+
+
+def test_a_series_waits_for_no_image_of_the_other_quantity():
+    assembler = SeriesAssembler(counted(8), AT_ONCE)
+    for each in (*molli(), *t2prep(image_series_index=2)):
+        assembler.add(each, 0.0)
+    (only,) = assembler.expire(AT_ONCE.idle_s)
+    assert only.quantity is Quantity.T2
+    assert only.flags == ()
+
+
+@pytest.mark.parametrize(
+    "count", [{"set": 1}, {"image_index": 1}, {"image_index": 300}], ids=["set from 1", "index", "index on"]
+)
+def test_images_that_are_counted_otherwise_find_their_place_in_the_list(count):
+    ((name, first),) = count.items()
+    header = MeasurementHeader(protocol_name="MOLLI", inversion_times=tuple(map(str, TIMES["5(3)3"])))
+    _, (only,) = feed([image(i + 1.0, **{name: first + i}) for i in range(8)], header)
+    assert only.series.images[:, 0, 0].tolist() == [1, 6, 2, 7, 3, 8, 4, 5]
+
+
+def test_a_list_that_does_not_fit_the_images_is_an_error():
+    header = MeasurementHeader(
+        protocol_name="MOLLI", inversion_times=tuple(map(str, TIMES["5(3)3"][:5])), maxima={"set": 7}
+    )
+    _, (only,) = feed([image(i + 1.0, set=i) for i in range(8)], header)
+    assert only.series is None
+    assert "lists 5" in only.error
+
+
+def as_mini_head(time, index):
+    text = (
+        f'<XProtocol> {{ <ParamMap."DICOM"> {{ <ParamDouble."TI"> {{ <Precision> 6 {time:.6f} }}\n'
+        '<ParamString."SequenceDescription"> { "T1map_MOLLI" } '
+        f'<ParamLong."InstanceNumber"> {{ {index} }} }} }}'
+    )
+    return {"DataRole": "Image", "IceMiniHead": base64.b64encode(text.encode()).decode()}
+
+
+def test_the_mini_header_of_siemens_names_and_times_the_images():
+    times = TIMES["5(3)3"]
+    images = [image(i + 1.0, as_mini_head(time, i), set=i) for i, time in enumerate(times)]
+    # The header's list holds the protocol's two inversions only.
+    header = MeasurementHeader(inversion_times=("100.0", "180.0"), maxima={"set": 7})
+    _, (only,) = feed(images, header)
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert only.identity.description == "T1map_MOLLI"
+
+
+@pytest.mark.parametrize("tag", ["00180082", "00189079"])
+def test_both_tags_of_the_inversion_time_count(tag):
+    images = [
+        image(
+            i + 1.0,
+            {"DicomJson": base64.b64encode(json.dumps({tag: {"Value": [time]}}).encode()).decode()},
+            set=i,
+        )
+        for i, time in enumerate(TIMES["5(3)3"])
+    ]
+    assert times_of(images, None) == sorted(TIMES["5(3)3"])
+
+
+def moco(**fields):
+    return molli(description="T1map_MOLLI_MOCO", **fields)
+
+
+@pytest.mark.parametrize("index", [3, 4], ids=["one series", "two series"])
+def test_raw_beside_motion_corrected_images_make_one_series_of_the_corrected(index):
+    images = [each for s in range(3) for each in molli(slice_index=s)]
+    images += [each for s in range(3) for each in moco(slice_index=s, image_series_index=index)]
+    for order in (images, images[::-1], [*images[24:], *images[:24]]):
+        _, everything = feed(order, counted(8), AssemblySettings())
+        assert [each.motion_corrected for each in everything] == [True] * 3
+        assert {each.identity.slice_index for each in everything} == {0, 1, 2}
+        assert all("MOCO" in each.identity.description for each in everything)
+
+
+@pytest.mark.parametrize(
+    ("motion", "corrected"), [("corrected", [True]), ("uncorrected", [False]), ("both", [False, True])]
+)
+def test_the_setting_decides_which_images_are_fitted(motion, corrected):
+    assembler = SeriesAssembler(counted(8), AssemblySettings(motion=motion))
+    ready = [each for one in (*molli(), *moco()) for each in assembler.add(one, 0.0)]
+    assert [each.motion_corrected for each in ready] == corrected
+    assert assembler.finish() == []
+    assert sum(assembler.account().unused.values()) == 16 - 8 * len(corrected)
+
+
+def test_a_series_as_acquired_waits_only_while_a_corrected_one_may_come():
+    assembler = SeriesAssembler(counted(8), AssemblySettings(corrected_wait_s=1.0))
+    assert [each for one in molli() for each in assembler.add(one, 0.0)] == []
+    assert assembler.expire(0.5) == []
+    assert len(assembler.expire(1.0)) == 1
+    # This sender has shown that it sends none.
+    assert len([each for one in molli(slice_index=1) for each in assembler.add(one, 2.0)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("shift", "slices"), [(0.02, 1), (1.5, 1), (8.0, 2)], ids=["rounding", "table", "another slice"]
+)
+def test_images_of_a_slice_may_lie_a_little_apart(shift, slices):
+    images = [
+        image(
+            i + 1.0,
+            {"SequenceDescription": "T1map_MOLLI", "InversionTime": time},
+            set=i,
+            position=(0.0, 0.0, 0.49 + (shift if i % 2 else 0.0)),
+        )
+        for i, time in enumerate(TIMES["5(3)3"])
+    ]
+    _, everything = feed(images, counted(8))
+    assert len(everything) == slices
+
+
+def test_a_stated_slope_applies_to_weighted_images():
+    images = [
+        image(
+            1000.0 / (2.0 if i == 3 else 1.0),
+            {"InversionTime": time, "RescaleSlope": 2 if i == 3 else 1, "RescaleIntercept": 0},
+            set=i,
+        )
+        for i, time in enumerate(TIMES["5(3)3"])
+    ]
+    _, (only,) = feed(images, counted(8))
+    assert np.unique(only.series.images).tolist() == [1000.0]
+
+
+def test_phase_sensitive_images_keep_their_sign():
+    images = [replace_type(each, ImageType.REAL) for each in molli()]
+    images = [replace(each, data=(-each.pixels).tobytes()) for each in images]
+    _, (only,) = feed(images, counted(8))
+    assert only.series.signed
+    assert only.series.images.max() < 0
+
+
+def test_images_scaled_one_by_one_are_flagged():
+    noise = np.random.default_rng(0).random((16, 16), np.float32)
+    images = [replace(each, data=(2048 * noise).astype(np.float32)[None, None].tobytes()) for each in molli()]
+    _, (only,) = feed(images, counted(8))
+    assert Flag.SCALED_IMAGES in only.flags
+    assert "AutoScaleGadget" in only.notes[0]
+
+
+def test_saturation_recovery_is_said_not_fitted():
+    _, (only,) = feed(molli(description="T1map_SASHA"), counted(8))
+    assert only.series is None
+    assert Flag.SATURATION_RECOVERY in only.flags
+    assert "saturation recovery" in only.error
+
+
+def test_a_map_in_seconds_is_converted_and_noted():
+    ready, _ = feed([image(0.95, {"DataRole": "T1"})])
+    assert ready[0].series.values_ms[0, 0] == pytest.approx(950.0)
+    assert ready[0].flags == (Flag.CONVERTED_UNIT,)
+    assert "RescaleSlope" in ready[0].notes[0]
+
+
+def test_one_derived_image_named_after_the_protocol_is_a_map_and_several_are_none():
+    one = image(950.0, {"SequenceDescription": "SAX_T1map_MOCO", "ImageType": "DERIVED\\PRIMARY\\M"})
+    _, (only,) = feed([one])
+    assert isinstance(only.series, MapSeries)
+    several = [replace(one, header=replace(one.header, image_index=i)) for i in range(8)]
+    several = [
+        replace(each, data=np.full((16, 16), i, np.float32).tobytes()) for i, each in enumerate(several)
+    ]
+    _, (only,) = feed(several)
+    assert only.series is None
+    assert "no inversion times" in only.error
+
+
+def test_every_image_is_accounted_for():
+    others = [
+        image(meta={"SequenceDescription": "cine_sax"}),
+        image(meta={"GADGETRON_DataRole": "Gfactor"}),
+        replace_type(image(), ImageType.PHASE),
+        image(meta={"DataRole": "T1", "MYOSTREAM_RESULT": "{}"}),
+        image(meta={"SequenceDescription": "PSIR", "InversionTime": 300.0}, image_series_index=7),
+        replace(image(image_series_index=8), attributes=b"<no"),
+    ]
+    assembler = SeriesAssembler(counted(8), AT_ONCE)
+    for each in (*others, *molli(), molli()[0]):
+        assembler.add(each, 0.0)
+    assembler.finish()
+    account = assembler.account()
+    assert (account.images, account.used, account.series) == (15, 8, 1)
+    assert sum(account.unused.values()) == 7
+    assert account.unused["sent twice"] == 1
+    assert any("unreadable" in reason for reason in account.unused)
+    assert any("GFACTOR" in reason for reason in account.unused)
+    assert account.images == account.used + sum(account.unused.values())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(range(33)), max_size=80), st.booleans())
+def test_the_account_always_adds_up(chosen, early):
+    pool = [
+        *(each for s in range(2) for each in molli(slice_index=s)),
+        *moco(slice_index=0),
+        *t2prep(image_series_index=2),
+        *(image(meta={"SequenceDescription": "T1map"}, image_series_index=i) for i in range(4)),
+        image(950.0, {"DataRole": "T1"}),
+        image(950.0, {"GADGETRON_DataRole": "T1SD"}),
+    ]
+    assembler = SeriesAssembler(counted(8), AssemblySettings())
+    for number, index in enumerate(chosen):
+        assembler.add(pool[index], 0.2 * number)
+        assembler.expire(0.2 * number)
+        account = assembler.account()
+        assert account.images == number + 1 == account.used + sum(account.unused.values())
+    assembler.finish(early=early)
+    account = assembler.account()
+    assert account.images == len(chosen) == account.used + sum(account.unused.values())
+    assert "waiting for the rest of their series" not in account.unused

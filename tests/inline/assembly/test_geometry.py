@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from inline.assembly.dicom_json import DicomPlane
+from inline.assembly.geometry import read_geometry
+from inline.errors import SeriesError
+from inline.mrd.image_header import ImageHeader
+
+ROW, COLUMN = (0.8, 0.6, 0.0), (0.0, 0.0, -1.0)
+
+
+def header(**fields):
+    return ImageHeader(
+        **{
+            "matrix_size": (192, 128, 1),
+            "field_of_view": (288.0, 192.0, 8.0),
+            "position": (5.0, 6.0, 7.0),
+            "read_dir": ROW,
+            "phase_dir": COLUMN,
+            **fields,
+        }
+    )
+
+
+def dicom(spacing=(1.5, 1.5), centre=(5.0, 6.0, 7.0)):
+    first = np.array(centre) - np.array(ROW) * 96 * spacing[0] - np.array(COLUMN) * 64 * spacing[1]
+    return DicomPlane(spacing, (ROW, COLUMN), tuple(first))
+
+
+def test_dicom_that_agrees_changes_nothing():
+    plain, both = read_geometry(header()), read_geometry(header(), dicom())
+    assert both.contradiction == plain.contradiction == ""
+    assert both.geometry.spacing == plain.geometry.spacing == (1.5, 1.5)
+    assert both.geometry.position == pytest.approx(plain.geometry.position)
+    assert both.geometry.row_direction == pytest.approx(plain.geometry.row_direction)
+
+
+def test_pixel_spacing_wins_over_an_exchanged_field_of_view():
+    swapped = header(field_of_view=(192.0, 288.0, 8.0), position=dicom().first_pixel)
+    placed = read_geometry(swapped, dicom())
+    assert "1 x 2.25" in placed.contradiction
+    assert "1.5 x 1.5" in placed.contradiction
+    assert placed.geometry.spacing == (1.5, 1.5)
+    assert placed.geometry.position == pytest.approx((5.0, 6.0, 7.0))
+    assert placed.header.field_of_view == (288.0, 192.0, 8.0)
+    assert placed.header.position == pytest.approx((5.0, 6.0, 7.0))
+    # The first pixel of DICOM is that of the contours in patient coordinates.
+    assert placed.geometry.to_patient(np.zeros((1, 2)))[0] == pytest.approx(dicom().first_pixel)
+
+
+@pytest.mark.parametrize("size", [(0.0, 0.0, 8.0), (float("nan"), 192.0, 8.0), (288.0, 1e9, 8.0)])
+def test_pixel_spacing_stands_in_for_a_useless_field_of_view(size):
+    placed = read_geometry(header(field_of_view=size), dicom())
+    assert placed.geometry.spacing == (1.5, 1.5)
+    assert placed.contradiction
+    with pytest.raises(SeriesError, match="field_of_view"):
+        read_geometry(header(field_of_view=size))

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from inline.assembly.pixels import Scale, map_unit, scaled_one_by_one, values
+from inline.mrd.image_header import ImageHeader
+from inline.mrd.messages import Image
+from inline.series import Quantity
+from model.synthesis.examination import simulate_slice
+
+
+def image(value, dtype):
+    return Image.from_pixels(np.full((1, 1, 8, 8), value, dtype), ImageHeader())
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "scale", "signed", "expected"),
+    [
+        (-300, np.int16, None, False, 300.0),
+        (-300, np.int16, None, True, -300.0),
+        (3796, np.uint16, Scale(1.0, -4096.0), True, -300.0),
+        (3796, np.uint16, Scale(1.0, -4096.0), False, 300.0),
+        (150, np.uint16, Scale(2.0, 0.0), False, 300.0),
+        (3 - 4j, np.complex64, None, False, 5.0),
+        (1e300, np.float64, None, False, np.inf),
+    ],
+)
+def test_values_are_scaled_before_they_become_magnitudes(value, dtype, scale, signed, expected):
+    assert values(image(value, dtype), scale, signed=signed)[0, 0] == expected
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind", ["molli", "t2prep"])
+def test_images_scaled_to_their_own_histogram_are_told_from_others(seed, kind):
+    images = getattr(simulate_slice(seed, size=128), kind)
+    assert not scaled_one_by_one(images)
+    each = np.percentile(images, 99, axis=(1, 2), keepdims=True)
+    assert scaled_one_by_one(np.clip(np.round(images * 2048.0 / each), 0, 4095).astype(np.float32))
+
+
+def test_empty_and_infinite_images_are_not_called_scaled():
+    assert not scaled_one_by_one(np.zeros((8, 16, 16), np.float32))
+    assert not scaled_one_by_one(np.full((8, 16, 16), np.inf, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("median", "quantity", "unit"),
+    [
+        (950.0, Quantity.T1, "ms"),
+        (0.95, Quantity.T1, "s"),
+        (9500.0, Quantity.T1, "0.1 ms"),
+        (950_000.0, Quantity.T1, "µs"),
+        (48.0, Quantity.T2, "ms"),
+        (480.0, Quantity.T2, "0.1 ms"),
+        (0.048, Quantity.T2, "s"),
+        (0.0, Quantity.T1, "ms"),
+        (1e12, Quantity.T1, "ms"),
+        (np.nan, Quantity.T2, "ms"),
+    ],
+)
+def test_units_of_maps(median, quantity, unit):
+    assert map_unit(np.full((32, 32), median, np.float32), quantity)[0] == unit

@@ -1,0 +1,123 @@
+import time
+
+import pytest
+
+from inline.assembly.recognition import Kind, Names, recognise
+from inline.series import Quantity
+
+ORIGINAL = ("ORIGINAL", "PRIMARY", "M", "ND", "NORM")
+DERIVED = ("DERIVED", "PRIMARY", "M", "ND", "NORM")
+
+
+def kind(name, types=(), *, timed=False, listed=False, **names):
+    return recognise(Names(own=(name,), types=types, **names), timed=timed, listed=listed)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ShMOLLI_192i_SAX_b2s",
+        "t1map_long_t1",
+        "T1Map_LongT1_SA_Base_MOCO",
+        "t1map_long_t1_3slice_8mm_150_gap_MOCO",
+        "T1MAP_LONG_T1",
+        "MOLLI native T1",
+        "SAX MOLLI 5(3)3 pre T1",
+        "SAX_T1_MAP",
+    ],
+)
+@pytest.mark.parametrize("types", [ORIGINAL, ("ORIGINAL\\PRIMARY\\M\\ND",), ()])
+def test_a_name_makes_no_map_of_an_image_that_bears_a_time(name, types):
+    found = kind(name, types, timed=True)
+    assert (found.kind, found.quantity) == (Kind.WEIGHTED, Quantity.T1)
+
+
+@pytest.mark.parametrize("name", ["MOLLI native T1", "T1MAP_LONG_T1", "SAX T1 map", "t1map_long_t1_MOCO_T1"])
+def test_a_name_makes_no_map_of_an_image_as_acquired(name):
+    assert kind(name, ORIGINAL).kind is Kind.WEIGHTED
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "t1map_long_t1_MOCO_T1",
+        "T1MAP_PRECON_SAX7_MOCO_T1",
+        "t1map_long_t1_moco_t1",
+        "t1map_long_t1_MOCO_T1-2",
+        "ShMOLLI_192i_SAX_b2s_SAX_b2s_SAX_b2s_T1MAP",
+        "MOLLI_T1_MAP",
+        "SAX T1 map",
+    ],
+)
+def test_names_of_derived_maps(name):
+    assert kind(name, DERIVED) == kind(name.lower(), DERIVED)
+    assert (kind(name, DERIVED).kind, kind(name, DERIVED).quantity) == (Kind.MAP, Quantity.T1)
+
+
+def test_the_number_of_images_decides_where_only_the_protocol_may_be_named():
+    assert kind("SAX_T1map_MOCO", DERIVED).kind is Kind.PERHAPS_MAP
+    assert kind("MOLLI_T1map").kind is Kind.PERHAPS_MAP
+
+
+@pytest.mark.parametrize("token", ["T1 MAP", "T1_MAP", "T1MAP", "MYOMAPS_T1", "t1_map"])
+def test_image_types_of_maps(token):
+    assert kind("anything", ("DERIVED", "PRIMARY", token)).kind is Kind.MAP
+    assert kind("anything", (f"DERIVED\\PRIMARY\\{token}\\ND",)).quantity is Quantity.T1
+
+
+@pytest.mark.parametrize(
+    ("name", "types"),
+    [
+        ("ShMOLLI_192i_SAX_b2s_SAX_b2s_FITPARAMS", DERIVED),
+        ("T2_MAP_FLASH_SAX9_T2STAR", DERIVED),
+        ("T2*map", DERIVED),
+        ("t2_star_map", ()),
+        ("T1map_ECV", DERIVED),
+        ("T1map_MOCO_SD", DERIVED),
+    ],
+)
+def test_maps_of_other_parameters_are_none(name, types):
+    assert kind(name, types).kind is Kind.OTHER
+
+
+@pytest.mark.parametrize("name", ["tse_sax_T2", "haste_loc_T1", "cine_sax", "localizer T1"])
+@pytest.mark.parametrize("types", [ORIGINAL, DERIVED, ()])
+def test_anatomy_named_t1_or_t2_names_no_mapping(name, types):
+    found = kind(name, types)
+    assert (found.kind, found.quantity) == (Kind.WEIGHTED, None)
+
+
+@pytest.mark.parametrize("role", ["T1SD", "Gfactor", "SNR_MAP", "MAGIR", "T2STAR", "Segmentation"])
+def test_other_data_roles_are_no_mapping_images(role):
+    found = kind("MOLLI", roles=("Image", role), timed=True)
+    assert found.kind is Kind.OTHER
+    assert role.upper().replace("_", "") in found.reason
+
+
+def test_data_roles_of_maps_and_images():
+    assert kind("x", roles=("T2",)).kind is Kind.MAP
+    assert kind("MOLLI", roles=("MOCO",), timed=True).corrected
+    assert kind("MOLLI", roles=("PSIR",), timed=True).kind is Kind.WEIGHTED
+    assert kind("PSIR", roles=("PSIR",)).kind is Kind.OTHER
+
+
+def test_what_a_chain_adds_does_not_replace_the_protocol():
+    found = recognise(Names(additions=("_GT",), measurement=("T2map_FLASH",)), timed=False, listed=True)
+    assert (found.kind, found.quantity, found.corrected) == (Kind.WEIGHTED, Quantity.T2, False)
+    assert recognise(Names(additions=("_MOCO",), measurement=("MOLLI",)), timed=True, listed=False).corrected
+
+
+@pytest.mark.parametrize("name", ["SASHA_10pt_TS600", "T1map_SASHA", "SMART1Map", "SAPPHIRE T1"])
+def test_saturation_recovery_by_name(name):
+    assert kind(name, timed=True).saturation
+    assert kind(name, timed=True).quantity is Quantity.T1
+    assert not kind("MOLLI 5(3)3", timed=True).saturation
+
+
+@pytest.mark.parametrize(
+    "text", ["t1" + " " * 200_000, "T2_" * 100_000, "t1-" * 100_000 + "map", "\\" * 10**6]
+)
+def test_no_text_takes_long(text):
+    start = time.process_time()
+    kind(text, (text,), roles=(text,))
+    assert time.process_time() - start < 5.0
