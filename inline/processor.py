@@ -32,6 +32,8 @@ _HANGING: Final = 4.0
 """Budgets that the network may take for a batch before its engine is given up."""
 _PATIENCE_S: Final = 5.0
 """What it may take at least: a short budget alone says nothing against an engine."""
+_JOIN_S: Final = 5.0
+"""How long closing waits for each thread."""
 
 
 class Done(Protocol):
@@ -49,6 +51,7 @@ class _Job:
     assembled: Assembled
     done: Done
     watch: Stopwatch
+    budget_s: float
     prepared: Prepared | None = None
     queued: float = 0.0
     handed_over: bool = False
@@ -96,11 +99,18 @@ class Processor:
         self._timer = threading.Thread(target=self._watch, name="budget", daemon=True)
         self._timer.start()
 
-    def submit(self, assembled: Assembled, done: Done) -> None:
-        """Work on a slice when its turn comes; ``done`` is called from another thread."""
+    def submit(self, assembled: Assembled, done: Done, *, budget_ms: float | None = None) -> None:
+        """Work on a slice when its turn comes.
+
+        Args:
+            assembled: the slice.
+            done: takes the result, in another thread.
+            budget_ms: of this slice, in place of the processor's.
+        """
+        budget_s = self._budget if budget_ms is None else budget_ms / 1000.0
         # The budget runs from the last image; a series that ended by patience has spent it waiting for more.
-        start = max(assembled.arrived, time.monotonic() - 0.5 * self._budget)
-        job = _Job(assembled, done, Stopwatch(deadline=start + self._budget))
+        start = max(assembled.arrived, time.monotonic() - 0.5 * budget_s)
+        job = _Job(assembled, done, Stopwatch(deadline=start + budget_s), budget_s)
         with self._changed:
             self._open += 1
             heapq.heappush(self._due, (job.watch.deadline, next(self._number), job))
@@ -114,8 +124,12 @@ class Processor:
             self._closed = True
             self._changed.notify_all()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        # A thread that still holds the engine when the interpreter ends destroys it there, and the process
+        # ends by SIGABRT. One that hangs in its engine cannot be waited for.
+        for thread in (self._timer, self._network_thread):
+            thread.join(timeout=_JOIN_S)
         if self.misses:
-            _log.warning("%d slices missed their budget of %.0f ms", self.misses, self._budget * 1000.0)
+            _log.warning("%d slices missed their budget", self.misses)
 
     def _fit(self, job: _Job) -> None:
         if job.assembled.series is None:
@@ -134,12 +148,13 @@ class Processor:
     def _start_network(self, given_up: list[_Job] | None = None) -> None:
         """Start a thread for the network, in place of one that hangs with some slices."""
         self._generation += 1
-        threading.Thread(
+        self._network_thread = threading.Thread(
             target=self._network,
             args=(self._generation, given_up),
             name=f"network {self._generation}",
             daemon=True,
-        ).start()
+        )
+        self._network_thread.start()
 
     def _network(self, generation: int, given_up: list[_Job] | None = None) -> None:
         """Run batches until closed, or until another thread has taken over from this one."""
@@ -207,6 +222,9 @@ class Processor:
             self._hand_over(job, result, latecomer=latecomer)
         with self._changed:
             self._open -= 1
+            # What is done needs no watching; left there, it would be kept until its budget ends.
+            self._due = [each for each in self._due if each[2] is not job]
+            heapq.heapify(self._due)
             self._changed.notify_all()
 
     def _hand_over(self, job: _Job, result: SliceResult, *, latecomer: bool) -> None:
@@ -249,7 +267,7 @@ class Processor:
             self.misses += 1
             _log.warning("slice %d missed its budget", job.assembled.identity.slice_index)
             parametric = job.prepared.parametric if job.prepared else None
-            error = f"not ready within {self._budget * 1000.0:.0f} ms"
+            error = f"not ready within {job.budget_s * 1000.0:.0f} ms"
             result = failed(job.assembled, error, Flag.LATE, parametric, dict(job.watch.times_ms))
             self._hand_over(job, result, latecomer=False)
         finally:
