@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import signal
@@ -16,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bench.cli import app as bench_app
 from calibration.cli import app as calibrate_app
+from inline.configuration import Configuration
 from inline.errors import MyostreamError
 from inline.settings import load_settings
 from inline.told import told
@@ -70,40 +70,53 @@ def serve(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Serve MRD clients until SIGTERM or Ctrl-C, then finish what is in flight."""
-    from inline.emit.publisher import Publisher
-    from inline.engines import make_engine
-    from inline.pipeline import Pipeline
-    from inline.processor import Processor
     from inline.server import Server
-    from model.engines.chain import NoEngineError
+    from inline.service import service
 
     _log_to_stderr(verbose)
-    with told(NoEngineError):
+    with told():
         settings = load_settings(
             settings_file, engine=engine, server={"host": host, "port": port}, emit={"zmq": zmq}
         )
         if budget_ms is not None:
             settings = settings.model_copy(update={"budget_ms": budget_ms})
-        running = make_engine(settings)
-        publisher = Publisher(settings.emit.zmq) if settings.emit.zmq else None
-        pipeline = Pipeline.of(running, settings)
-        pipeline.warm_up()
-        processor = Processor(pipeline, settings.workers, settings.budget_ms)
-        server = Server(processor, settings, publisher)
-    # What is loaded now stays: collections that need not look through it take no time off a slice's budget.
-    gc.collect()
-    gc.freeze()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.stop())
-    print(
-        f"myostream listening on {server.address[0]}:{server.address[1]} (engine: {running.name})", flush=True
-    )
-    if publisher is not None:
-        print(f"myostream publishing on {publisher.address}", flush=True)
-    server.serve()
-    processor.close()
-    if publisher is not None:
-        publisher.close()
+        with service(settings) as made:
+            server = Server(made.processor, settings, made.publisher)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: server.stop())
+            host, port = server.address
+            print(f"myostream listening on {host}:{port} (engine: {made.engine.name})", flush=True)
+            if made.publisher is not None:
+                print(f"myostream publishing on {made.publisher.address}", flush=True)
+            server.serve()
+            # What the handlers hold must not outlive the service; a second signal changes nothing.
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
+
+
+@app.command()
+def stream(
+    source: Annotated[
+        Path | None, typer.Option("--input", "-i", help="File or named pipe to read; else standard input.")
+    ] = None,
+    sink: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File or named pipe to write; else standard output.")
+    ] = None,
+    config: Annotated[
+        Configuration | None, typer.Option(help="Configuration, in place of what the stream asks for.")
+    ] = None,
+    engine: EngineOption = None,
+    settings_file: SettingsFile = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Read an MRD stream and write it on with maps, contours and values: one step of a pipe."""
+    from inline.stream import run
+
+    _log_to_stderr(verbose)
+    with told():
+        settings = load_settings(settings_file, engine=engine)
+        if not run(settings, source=source, sink=sink, configuration=config):
+            raise typer.Exit(1)
 
 
 @app.command()
