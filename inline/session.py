@@ -20,6 +20,7 @@ from xml.etree import ElementTree
 
 from inline.assembly.assembler import Assembled, SeriesAssembler
 from inline.emit import mrd
+from inline.emit.numbers import SeriesNumbers
 from inline.emit.publisher import Publisher
 from inline.errors import ProtocolError
 from inline.flags import Flag
@@ -106,6 +107,7 @@ class Session:
         self._closed = False
         self._told_of_raw_data = False
         self._outbox = Outbox(settings.server.queue_bytes)
+        self._numbers = SeriesNumbers(settings.emit.series_offset)
         self._free = threading.BoundedSemaphore(settings.server.slices_in_flight)
         self.tally = Tally()
 
@@ -196,6 +198,7 @@ class Session:
         match message:
             case Image():
                 self.tally.images += 1
+                self._numbers.saw(message.header.image_series_index)
                 self._outbox.put(encode(message))
                 if self._configuration is Configuration.MAPPING:
                     self._assemble(partial(self._series().add, message, time.monotonic()))
@@ -315,7 +318,7 @@ class Session:
                 _log.warning("%s: slice %d: %s", self._name, result.identity.slice_index, result.error)
                 self._tell(f"myostream: slice {result.identity.slice_index}: {result.error}")
             # In one piece: another worker's slice must not come between map, labels and overlay.
-            sent = mrd.images(result, assembled.template, self._settings.emit)
+            sent = mrd.images(result, assembled.template, self._settings.emit, self._numbers)
             self._outbox.put_now(b"".join(encode(image) for image in sent))
             self.tally.results += 1
         finally:
