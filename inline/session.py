@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 from inline.assembly.assembler import Assembled, SeriesAssembler
 from inline.configuration import Configuration
 from inline.emit import mrd
+from inline.emit.numbers import SeriesNumbers
 from inline.emit.originals import returned
 from inline.emit.publisher import Publisher
 from inline.errors import ProtocolError
@@ -154,6 +155,7 @@ class Session:
         self._assembler: SeriesAssembler | None = None
         self._told_of_raw_data = False
         self._outbox = Outbox(settings.server.queue_bytes)
+        self._numbers = SeriesNumbers(settings.emit.series_offset)
         self._free = threading.BoundedSemaphore(settings.server.slices_in_flight)
         self._results = InOrder(self._send_result)
         self.tally = Tally()
@@ -262,6 +264,7 @@ class Session:
 
     def _pass_on(self, image: Image) -> None:
         self.tally.images += 1
+        self._numbers.saw(image.header.image_series_index)
         originals = self._settings.emit.originals
         if originals == "none" and self._configuration is Configuration.PASSTHROUGH:
             originals = "as-is"
@@ -413,7 +416,7 @@ class Session:
 
     def _packed(self, result: SliceResult, assembled: Assembled, settings: Settings) -> _Packed:
         try:
-            sent = mrd.images(result, assembled.template, settings.emit)
+            sent = mrd.images(result, assembled.template, settings.emit, self._numbers)
             return _Packed(result, b"".join(encode(image) for image in sent), result.error)
         except Exception as error:  # the next result must still go out
             _log.exception("%s: a result could not be made into images", self._name)

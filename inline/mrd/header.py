@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Final
-from xml.etree import ElementTree
 
-from inline.errors import ProtocolError
+from inline.mrd.text import parse_xml
 
-_FORBIDDEN: Final = ("<!DOCTYPE", "<!ENTITY")
+_LIMIT: Final = 2**20
 COUNTERS: Final = ("slice", "contrast", "set", "repetition", "phase", "average")
 """Counters of an image header that the header's encoding limits bound."""
 
@@ -40,16 +39,10 @@ def parse_header(xml: str) -> MeasurementHeader:
     """Read a header, of any namespace or none, however incomplete.
 
     Raises:
-        ProtocolError: it is not XML, or it declares entities.
+        ProtocolError: it is not XML, declares a document type or entities, or is too large
+            (:func:`inline.mrd.text.parse_xml`).
     """
-    if any(word in xml for word in _FORBIDDEN):
-        raise ProtocolError("the MRD header declares a document type; send a plain ISMRMRD header")
-    try:
-        root = ElementTree.fromstring(xml)
-    except (ElementTree.ParseError, ValueError) as error:
-        raise ProtocolError(f"the MRD header is not readable XML: {error}") from error
-    for element in root.iter():
-        element.tag = element.tag.rsplit("}", 1)[-1]
+    root = parse_xml(xml, "the MRD header", _LIMIT)
 
     def text(path: str) -> str:
         return (root.findtext(path) or "").strip()
