@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import Final
-from xml.etree import ElementTree
 
 from inline.assembly.assembler import Assembled, SeriesAssembler
 from inline.configuration import Configuration
@@ -38,6 +37,7 @@ from inline.mrd.messages import (
     Waveform,
 )
 from inline.mrd.protocol import Decoder, encode
+from inline.mrd.text import parse_xml
 from inline.outbox import Outbox
 from inline.parameters import PARAMETERS, with_parameters
 from inline.processor import Processor
@@ -243,13 +243,13 @@ class Session:
                 self._recognise(CLIENT)
                 self._configure(name)
             case ConfigText(text):
-                self._configure_by_text(text.lstrip("\ufeff").strip())
+                self._configure_by_text(text.strip())
             case Header(xml):
                 if self._dialect.header and self.tally.images == 0:
                     self._outbox.put(encode(message))
                 self._begin(self._header(xml))
             case Text(text):
-                self._configure_by_parameters(text.lstrip("\ufeff").strip())
+                self._configure_by_parameters(text.strip())
             case Acquisition() | Waveform():
                 if self._dialect.raw:
                     self._outbox.put(encode(message))
@@ -330,13 +330,10 @@ class Session:
             )
 
     def _configure_by_xml(self, text: str) -> None:
-        if "<!DOCTYPE" in text or "<!ENTITY" in text:
-            self._report("the configuration declares a document type and is not read")
-            return
         try:
-            element = ElementTree.fromstring(text).find(".//myostream")
-        except (ElementTree.ParseError, ValueError, LookupError) as error:
-            self._report(f"the configuration is not readable XML ({error}); mapping is used")
+            element = parse_xml(text, "the configuration", _PARAMETER_CHARACTERS).find(".//myostream")
+        except ProtocolError as error:
+            self._report(str(error))
             return
         if element is not None:
             self._set(dict(element.attrib))
