@@ -335,11 +335,11 @@ def _replay(
 ) -> None:
     from inline.launch import started_server
     from inline.mrd.files import ImageFile, write_images
-    from inline.replay import records, write_overlay
+    from inline.replay import compare, records, write_overlay
     from inline.report import results_table
 
     with ImageFile(file, group) as opened:
-        header, images = opened.header, list(opened.images())
+        header, images, notes = opened.header, list(opened.images()), opened.notes
     if not images:
         raise MyostreamError(f"{file} holds no images; raw data must be reconstructed first")
     for written in (output, json_file):
@@ -358,16 +358,15 @@ def _replay(
     else:
         result = _exchange(address, header, images, config, pace_speed)
 
-    found = records(result.images)
+    compared = compare(images, result.images)
+    found = records(compared.added)
+    for note in notes:
+        _console.print(note, highlight=False, markup=False)
     for text in result.texts:
         _console.print(text, highlight=False, markup=False)
     _console.print(results_table([record for record, _ in found], _truth(file)))
-    returned = set(result.images)
-    lost = sum(image not in returned for image in images)
     seconds = result.finished - result.first_sent
-    _console.print(
-        f"{len(images)} images sent, {lost} lost; {len(found)} maps back, first byte to close {seconds:.2f} s"
-    )
+    _console.print(f"{compared}; {len(found)} maps back, first byte to close {seconds:.2f} s")
     if output is not None:
         write_images(output, header, result.images)
         _console.print(f"Everything that came back: {output}")
@@ -381,12 +380,12 @@ def _replay(
             name = f"slice-{record['slice_index'] + 1:02d}-{record['quantity']}.png"
             write_overlay(overlays / name, record, image)
         _console.print(f"Pictures: {overlays}/slice-*.png")
-    if lost:
-        raise MyostreamError(f"{lost} of {len(images)} images did not come back unchanged")
+    if compared.lost:
+        raise MyostreamError(f"{compared.lost} of {len(images)} images did not come back")
 
 
 def _exchange(
-    address: tuple[str, int], header: str, images: list[Image], config: str, pace_speed: float | None
+    address: tuple[str, int], header: bytes, images: list[Image], config: str, pace_speed: float | None
 ) -> Exchange:
     from inline.client import exchange
     from inline.replay import realtime

@@ -118,8 +118,8 @@ def images(
 
 def _pixels(values_ms: NDArray[np.float32], scale: float, largest: int) -> tuple[NDArray[np.uint16], int]:
     """A map as pixels from 0 to ``largest``, and how many values do not fit into them."""
-    scaled = np.round(np.nan_to_num(values_ms, nan=0.0, posinf=np.inf, neginf=-np.inf) * scale)
-    clipped = np.count_nonzero((scaled < 0) | (scaled > largest))
+    scaled = np.round(np.where(np.isnan(values_ms), 0.0, values_ms) * scale)
+    clipped = int(np.count_nonzero((scaled < 0) | (scaled > largest)))
     return np.clip(scaled, 0, largest).astype(np.uint16), clipped
 
 

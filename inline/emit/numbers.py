@@ -6,7 +6,6 @@ import threading
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 BLOCK: Final = 10
 """Consecutive series numbers for the results of one series: map, labels, overlay, and spare ones."""
@@ -43,7 +42,7 @@ class SeriesNumbers:
             self._mark(series)
 
     def first(self, series: int) -> int:
-        """Return the first number for results of ``series``: the same each time, unless the sender takes it."""
+        """Return the first number for results of ``series``; it changes only where the sender takes it."""
         with self._lock:
             self._mark(series)
             first = self._firsts.get(series)
@@ -58,13 +57,11 @@ class SeriesNumbers:
         self._likely[series : series + _AHEAD] = True
 
     def _choose(self, wanted: int) -> int:
+        """The first free block from ``wanted`` on, beginning again at the smallest number."""
+        end = self._offset + BLOCK * self._blocks
         for marks in (self._likely, self._used):
-            free = np.flatnonzero(~(self._in_blocks(marks) | self._owned))
+            sent = marks[self._offset : end].reshape(self._blocks, BLOCK).any(axis=1)
+            free = np.flatnonzero(~(sent | self._owned))
             if free.size:
                 return int(free[np.searchsorted(free, wanted) % free.size])
         return wanted
-
-    def _in_blocks(self, marks: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        end = self._offset + BLOCK * self._blocks
-        within: NDArray[np.bool_] = marks[self._offset : end].reshape(self._blocks, BLOCK).any(axis=1)
-        return within

@@ -38,7 +38,7 @@ def parse_meta(data: bytes) -> Meta:
 
 
 def format_meta(meta: Mapping[str, MetaValue]) -> bytes:
-    """Return the attribute string of these attributes in UTF-8, as the ``ismrmrd`` libraries write and read it.
+    """Return the attribute string of these attributes in UTF-8, as the ``ismrmrd`` libraries read it.
 
     An attribute without values is left out: libismrmrd 1.14.3 and later refuse the whole string for one. An
     empty text is a value. Characters that XML does not allow become U+FFFD.

@@ -2,7 +2,7 @@
 
 Peers send UTF-8, Latin-1 and UTF-16, with declarations that are wrong or missing, control characters and
 unescaped ampersands. Whatever can be read without guessing is read. A character that XML does not allow
-becomes U+FFFD and is not removed, so that a damaged number stays unreadable instead of becoming another number.
+becomes U+FFFD and is not removed, so that a damaged number is unreadable and does not become another one.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16-le", 2),
     (codecs.BOM_UTF16_BE, "utf-16-be", 2),
 )
-_UNMARKED: Final = ((re.compile(rb"[<{]\0[^\0]\0"), "utf-16-le"), (re.compile(rb"\0[<{]\0[^\0]"), "utf-16-be"))
+_UNMARKED: Final = (
+    (re.compile(rb"[<{]\0[^\0]\0"), "utf-16-le"),
+    (re.compile(rb"\0[<{]\0[^\0]"), "utf-16-be"),
+)
 _DECLARED: Final = re.compile(rb"<\?xml[^>]{0,200}?encoding[ =]{1,8}[\"']([A-Za-z0-9._-]{1,40})")
 _CODECS: Final = frozenset(
-    ["us-ascii", "ascii", "latin1", "latin-1", "shift_jis", "euc-jp", "iso-2022-jp", "gb2312", "gbk", "gb18030"]
-    + ["big5", "euc-kr", "koi8-r", "koi8-u"]
+    ["us-ascii", "ascii", "latin1", "latin-1", "koi8-r", "koi8-u"]
+    + ["shift_jis", "euc-jp", "iso-2022-jp", "gb2312", "gbk", "gb18030", "big5", "euc-kr"]
     + [f"iso-8859-{part}" for part in range(1, 17) if part != 12]
     + [f"windows-{page}" for page in range(1250, 1259)]
 )
@@ -101,7 +104,7 @@ def parse_xml(text: str, what: str, limit: int) -> Element:
 
 
 def as_utf8(data: bytes) -> bytes:
-    """Return a text without NUL bytes: as it is up to trailing NULs, or else in UTF-8 and without declaration.
+    """Return a text without NUL bytes: as it is up to trailing ones, else in UTF-8 without a declaration.
 
     C strings, and so strings in HDF5 files, end at the first NUL byte.
     """
