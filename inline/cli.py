@@ -7,7 +7,7 @@ import json
 import logging
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -162,6 +162,7 @@ def listen(
     from zmq import ZMQError
 
     from inline.emit.publisher import decode, subscribe
+    from inline.report import line
 
     with told():
         try:
@@ -177,7 +178,7 @@ def listen(
                 typer.echo(f"skipped a message: {error}", err=True)
                 continue
             seen += 1
-            typer.echo(json.dumps(message) if json_lines else _line(message))
+            typer.echo(json.dumps(message) if json_lines else line(message))
     except KeyboardInterrupt:
         pass
     finally:
@@ -323,7 +324,7 @@ def _replay(
     from inline.launch import started_server
     from inline.mrd.files import ImageFile, write_images
     from inline.replay import records, write_overlay
-    from inline.report import results_table
+    from inline.report import notes, results_table
 
     with ImageFile(file, group) as opened:
         header, images = opened.header, list(opened.images())
@@ -349,6 +350,8 @@ def _replay(
     for text in result.texts:
         _console.print(text, highlight=False, markup=False)
     _console.print(results_table([record for record, _ in found], _truth(file)))
+    for note in notes([record for record, _ in found]):
+        _console.print(f"Note: {note}", highlight=False, markup=False)
     returned = set(result.images)
     lost = sum(image not in returned for image in images)
     seconds = result.finished - result.first_sent
@@ -420,12 +423,3 @@ def _address(text: str) -> tuple[str, int]:
     if not host or not port.isdigit():
         raise MyostreamError(f"{text!r} is not an address; give HOST:PORT, such as 127.0.0.1:9002")
     return host, int(port)
-
-
-def _line(message: dict[str, Any]) -> str:
-    """One message in one line."""
-    ring = next((region for region in message["regions"] if region["name"] == "global"), None)
-    value = "no contour" if ring is None else f"{ring['median']} ms [{ring['q1']}-{ring['q3']}]"
-    flags = ", ".join(message["flags"]) or message["error"]
-    where = f"series {message['series_index']} slice {message['slice_index'] + 1} {message['level'] or ''}"
-    return f"{where} {message['quantity']} {value} {flags}".rstrip()

@@ -18,10 +18,11 @@ from functools import partial
 from typing import Final
 from xml.etree import ElementTree
 
-from inline.assembly.assembler import Assembled, SeriesAssembler
+from inline.assembly.assembler import Account, Assembled, SeriesAssembler
 from inline.emit import mrd
 from inline.emit.publisher import Publisher
 from inline.errors import ProtocolError
+from inline.examinations import Examination
 from inline.flags import Flag
 from inline.mrd.header import MeasurementHeader, parse_header
 from inline.mrd.messages import (
@@ -37,9 +38,12 @@ from inline.mrd.messages import (
 )
 from inline.mrd.protocol import Decoder, encode
 from inline.outbox import Outbox
+from inline.pipeline import SliceContext
 from inline.processor import Processor
 from inline.results import SliceResult
 from inline.settings import Settings
+from inline.slice_level import SlicePlace
+from inline.summary import FinalLevel, Summary, final_levels
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +65,7 @@ class Tally:
     images: int = 0
     slices: int = 0
     results: int = 0
+    errors: int = 0
     late: int = 0
     skipped: int = 0
     error: str = ""
@@ -103,6 +108,9 @@ class Session:
         self._takes_texts = False
         self._configuration = Configuration.MAPPING
         self._assembler: SeriesAssembler | None = None
+        self._accounts: list[Account] = []
+        self._examination = Examination()
+        self._shown: list[tuple[Examination, SlicePlace]] = []
         self._closed = False
         self._told_of_raw_data = False
         self._outbox = Outbox(settings.server.queue_bytes)
@@ -147,11 +155,12 @@ class Session:
                 self._connection.close()
             tally = self.tally
             _log.info(
-                "%s closed: images=%d slices=%d results=%d late=%d skipped=%d seconds=%.1f",
+                "%s closed: images=%d slices=%d results=%d errors=%d late=%d skipped=%d seconds=%.1f",
                 self._name,
                 tally.images,
                 tally.slices,
                 tally.results,
+                tally.errors,
                 tally.late,
                 tally.skipped,
                 time.monotonic() - start,
@@ -206,7 +215,10 @@ class Session:
             case ConfigText(text):
                 self._configure_by_text(text)
             case Header(xml):
-                self._assembler = SeriesAssembler(self._header(xml), self._settings.assembly)
+                self._end_assembly()
+                header = self._header(xml)
+                self._assembler = SeriesAssembler(header, self._settings.assembly)
+                self._examination = self._processor.examinations.of(header)
             case Text(text):
                 self._configure_by_parameters(text)
             case Acquisition() | Waveform():
@@ -293,6 +305,12 @@ class Session:
         for assembled in ready:
             self._submit(assembled)
 
+    def _end_assembly(self, *, early: bool = False) -> None:
+        """Work on what is left of the assembly, and keep its account."""
+        if self._assembler is not None:
+            self._assemble(partial(self._assembler.finish, early=early))
+            self._accounts.append(self._assembler.account())
+
     def _submit(self, assembled: Assembled) -> None:
         self._free.acquire()
         self.tally.slices += 1
@@ -300,7 +318,11 @@ class Session:
         def deliver(result: SliceResult, *, latecomer: bool) -> None:
             self._deliver(assembled, result, latecomer=latecomer)
 
-        self._processor.submit(assembled, deliver)
+        place = SlicePlace.of(assembled, self._name)
+        shown = self._examination.show(place)
+        self._shown.append((self._examination, place))
+        context = SliceContext(self._settings.mapping.t1_scale, shown)
+        self._processor.submit(assembled, deliver, context)
 
     def _deliver(self, assembled: Assembled, result: SliceResult, *, latecomer: bool) -> None:
         """Queue what goes back for a slice; called from a worker. A latecomer goes to subscribers alone."""
@@ -310,7 +332,10 @@ class Session:
             return
         try:
             self.tally.late += Flag.LATE in result.flags
-            _log.info("%s result: %s", self._name, _summary(result))
+            self.tally.errors += bool(result.error)
+            _log.info("%s result: %s", self._name, _fields(result))
+            for note in result.notes:
+                _log.info("%s: slice %d: %s", self._name, result.identity.slice_index, note)
             if result.error:
                 _log.warning("%s: slice %d: %s", self._name, result.identity.slice_index, result.error)
                 self._tell(f"myostream: slice {result.identity.slice_index}: {result.error}")
@@ -327,13 +352,36 @@ class Session:
             self._outbox.put_now(encode(Text(text)))
 
     def _conclude(self) -> None:
-        """Work on what is left, wait for what is in flight, say that nothing more comes."""
-        if self._assembler is not None:
-            self._assemble(partial(self._assembler.finish, early=not self._closed))
+        """Work on what is left, wait for what is in flight, sum up, say that nothing more comes."""
+        self._end_assembly(early=not self._closed)
         for _ in range(self._settings.server.slices_in_flight):
             self._free.acquire()
+        # A peer that sent neither header nor image asked only whether there is a server.
+        if self._assembler is not None or self.tally.images:
+            try:
+                self._summarise()
+            except Exception:  # the close must follow whatever becomes of the summary
+                _log.exception("%s: the connection could not be summed up", self._name)
         if self._owned:
             self._outbox.put_now(encode(Close()))
+
+    def _summarise(self) -> None:
+        """Send, log and publish the account of every image and the final level of every slice."""
+        slices: tuple[FinalLevel, ...] = ()
+        earlier: tuple[FinalLevel, ...] = ()
+        stated = self._settings.regions.levels
+        for examination in dict.fromkeys(each for each, _ in self._shown):
+            shown = examination.shown
+            own = [place for each, place in self._shown if each is examination]
+            others = [place for place in shown if place.session != self._name]
+            slices += final_levels(own, (*shown, *own), stated)
+            earlier += final_levels(others, shown, stated)
+        tally = self.tally
+        summary = Summary.of(self._accounts, tally.images, tally.results, tally.errors, slices, earlier)
+        _log.info("%s summary: %s", self._name, summary.text())
+        self._tell(f"myostream: {summary.text()}")
+        if self._publisher is not None:
+            self._publisher.summarise(summary, session=self._name)
 
     def _write(self) -> None:
         try:
@@ -347,12 +395,13 @@ class Session:
             self._outbox.close(discard=True)
 
 
-def _summary(result: SliceResult) -> str:
+def _fields(result: SliceResult) -> str:
     """A result in one line of fields, for the log; nothing of the patient is in it."""
     identity = result.identity
-    ring = result.regions[0] if result.regions else None
+    median = result.regions[0].median if result.regions else None
     return (
-        f"series={identity.series_index} slice={identity.slice_index} quantity={result.quantity} "
-        f"median_ms={f'{ring.median:.1f}' if ring else '-'} flags={','.join(result.flags) or '-'} "
-        f"stages_ms={sum(result.times_ms.values()):.0f}"
+        f"series={identity.series_index} slice={identity.slice_index} level={result.level or '-'} "
+        f"quantity={result.quantity} median_ms={'-' if median is None else f'{median:.1f}'} "
+        f"motion_corrected={'yes' if result.motion_corrected else 'no'} t1_scale={result.t1_scale:g} "
+        f"flags={','.join(result.flags) or '-'} stages_ms={sum(result.times_ms.values()):.0f}"
     )

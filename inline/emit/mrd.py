@@ -114,11 +114,13 @@ def _common(result: SliceResult) -> dict[str, MetaValue]:
 def _comment(result: SliceResult) -> str:
     """One line for the person at the console."""
     kind = f"{result.quantity} myostream"
-    if result.regions:
-        ring = result.regions[0]
-        text = f"{kind} {ring.median:.0f} ms [{ring.q1:.0f}-{ring.q3:.0f}]"
-    else:
+    ring = result.regions[0] if result.regions else None
+    if ring is None:
         text = f"{kind}: no contour"
+    elif ring.median is None:
+        text = f"{kind}: no values"
+    else:
+        text = f"{kind} {ring.median:.0f} ms [{ring.q1:.0f}-{ring.q3:.0f}]"
     reasons = ", ".join(result.flags) or result.error
     return f"{text} ({reasons}) research only" if reasons else f"{text} research only"
 
@@ -141,11 +143,15 @@ def _rois(result: SliceResult) -> dict[str, MetaValue]:
 
 
 def _values(result: SliceResult) -> dict[str, MetaValue]:
-    """The values by region for programs that read plain attributes, and the whole record as JSON."""
+    """The values by region for programs that read plain attributes, and the whole record as JSON.
+
+    Regions without values are in the record alone.
+    """
+    medians = {region.name: region.median for region in result.regions if region.median is not None}
     return {
-        "MYOSTREAM_REGIONS": [region.name for region in result.regions],
-        "MYOSTREAM_MEDIAN_MS": [f"{region.median:.3f}" for region in result.regions],
+        "MYOSTREAM_REGIONS": list(medians),
+        "MYOSTREAM_MEDIAN_MS": [f"{median:.3f}" for median in medians.values()],
         "MYOSTREAM_FLAGS": [flag.value for flag in result.flags],
         **({} if result.confidence is None else {"MYOSTREAM_CONFIDENCE": f"{result.confidence:.4f}"}),
-        RESULT_ATTRIBUTE: json.dumps(record(result), separators=(",", ":")),
+        RESULT_ATTRIBUTE: json.dumps(record(result), separators=(",", ":"), allow_nan=False),
     }
