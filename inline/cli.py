@@ -6,7 +6,7 @@ import json
 import logging
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -175,6 +175,7 @@ def listen(
     from zmq import ZMQError
 
     from inline.emit.publisher import decode, subscribe
+    from inline.report import line
 
     with told():
         try:
@@ -190,7 +191,7 @@ def listen(
                 typer.echo(f"skipped a message: {error}", err=True)
                 continue
             seen += 1
-            typer.echo(json.dumps(message) if json_lines else _line(message))
+            typer.echo(json.dumps(message) if json_lines else line(message))
     except KeyboardInterrupt:
         pass
     finally:
@@ -336,10 +337,10 @@ def _replay(
     from inline.launch import started_server
     from inline.mrd.files import ImageFile, write_images
     from inline.replay import compare, records, write_overlay
-    from inline.report import results_table
+    from inline.report import notes, results_table
 
     with ImageFile(file, group) as opened:
-        header, images, notes = opened.header, list(opened.images()), opened.notes
+        header, images, about = opened.header, list(opened.images()), opened.notes
     if not images:
         raise MyostreamError(f"{file} holds no images; raw data must be reconstructed first")
     for written in (output, json_file):
@@ -360,11 +361,13 @@ def _replay(
 
     compared = compare(images, result.images)
     found = records(compared.added)
-    for note in notes:
+    for note in about:
         _console.print(note, highlight=False, markup=False)
     for text in result.texts:
         _console.print(text, highlight=False, markup=False)
     _console.print(results_table([record for record, _ in found], _truth(file)))
+    for note in notes([record for record, _ in found]):
+        _console.print(f"Note: {note}", highlight=False, markup=False)
     seconds = result.finished - result.first_sent
     _console.print(f"{compared}; {len(found)} maps back, first byte to close {seconds:.2f} s")
     if output is not None:
@@ -432,12 +435,3 @@ def _address(text: str) -> tuple[str, int]:
     if not host or not port.isdigit():
         raise MyostreamError(f"{text!r} is not an address; give HOST:PORT, such as 127.0.0.1:9002")
     return host, int(port)
-
-
-def _line(message: dict[str, Any]) -> str:
-    """One message in one line."""
-    ring = next((region for region in message["regions"] if region["name"] == "global"), None)
-    value = "no contour" if ring is None else f"{ring['median']} ms [{ring['q1']}-{ring['q3']}]"
-    flags = ", ".join(message["flags"]) or message["error"]
-    where = f"series {message['series_index']} slice {message['slice_index'] + 1} {message['level'] or ''}"
-    return f"{where} {message['quantity']} {value} {flags}".rstrip()

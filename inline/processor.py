@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly.assembler import Assembled
+from inline.examinations import Examinations
 from inline.flags import Flag
-from inline.pipeline import Pipeline, Prepared, Stopwatch, failed
+from inline.pipeline import Pipeline, Prepared, SliceContext, Stopwatch, failed
 from inline.results import SliceResult
 from model.engines.chain import EngineChain, NoEngineError
 
@@ -52,6 +53,7 @@ class _Job:
     done: Done
     watch: Stopwatch
     budget_s: float
+    context: SliceContext | None = None
     prepared: Prepared | None = None
     queued: float = 0.0
     handed_over: bool = False
@@ -63,6 +65,7 @@ class Processor:
 
     Attributes:
         misses: slices that were not ready when their budget ended.
+        examinations: slices that each examination has shown, for all connections.
     """
 
     def __init__(
@@ -95,22 +98,31 @@ class Processor:
         self._closed = False
         self._changed = threading.Condition()
         self.misses = 0
+        self.examinations = Examinations()
         self._start_network()
         self._timer = threading.Thread(target=self._watch, name="budget", daemon=True)
         self._timer.start()
 
-    def submit(self, assembled: Assembled, done: Done, *, budget_ms: float | None = None) -> None:
+    def submit(
+        self,
+        assembled: Assembled,
+        done: Done,
+        context: SliceContext | None = None,
+        *,
+        budget_ms: float | None = None,
+    ) -> None:
         """Work on a slice when its turn comes.
 
         Args:
             assembled: the slice.
             done: takes the result, in another thread.
+            context: of the slice, for the pipeline.
             budget_ms: of this slice, in place of the processor's.
         """
         budget_s = self._budget if budget_ms is None else budget_ms / 1000.0
         # The budget runs from the last image; a series that ended by patience has spent it waiting for more.
         start = max(assembled.arrived, time.monotonic() - 0.5 * budget_s)
-        job = _Job(assembled, done, Stopwatch(deadline=start + budget_s), budget_s)
+        job = _Job(assembled, done, Stopwatch(deadline=start + budget_s), budget_s, context)
         with self._changed:
             self._open += 1
             heapq.heappush(self._due, (job.watch.deadline, next(self._number), job))
@@ -136,7 +148,7 @@ class Processor:
             self._finish(job, failed(job.assembled, job.assembled.error))
             return
         try:
-            job.prepared = self._pipeline.prepare(job.assembled, job.watch)
+            job.prepared = self._pipeline.prepare(job.assembled, job.watch, job.context)
         except Exception as error:  # one slice must never take the stream down
             self._finish(job, self._broken(job, error))
             return
@@ -203,15 +215,16 @@ class Processor:
     def _conclude(self, job: _Job, probabilities: NDArray[np.float32]) -> None:
         assert job.prepared is not None
         try:
-            result = self._pipeline.conclude(job.assembled, job.prepared, probabilities, job.watch)
+            result = self._pipeline.conclude(
+                job.assembled, job.prepared, probabilities, job.watch, job.context
+            )
         except Exception as error:  # as above
             result = self._broken(job, error)
         self._finish(job, result)
 
     def _broken(self, job: _Job, error: Exception) -> SliceResult:
-        parametric = job.prepared.parametric if job.prepared else None
         message = f"{type(error).__name__}: {error}"
-        return failed(job.assembled, message, Flag.PROCESSING_ERROR, parametric, dict(job.watch.times_ms))
+        return failed(job.assembled, message, Flag.PROCESSING_ERROR, job.prepared, dict(job.watch.times_ms))
 
     def _finish(self, job: _Job, result: SliceResult) -> None:
         # Held until it is handed over: what was ready in time comes before the latecomer, never after it.
@@ -266,9 +279,8 @@ class Processor:
             job.handed_over = True
             self.misses += 1
             _log.warning("slice %d missed its budget", job.assembled.identity.slice_index)
-            parametric = job.prepared.parametric if job.prepared else None
             error = f"not ready within {job.budget_s * 1000.0:.0f} ms"
-            result = failed(job.assembled, error, Flag.LATE, parametric, dict(job.watch.times_ms))
+            result = failed(job.assembled, error, Flag.LATE, job.prepared, dict(job.watch.times_ms))
             self._hand_over(job, result, latecomer=False)
         finally:
             job.lock.release()

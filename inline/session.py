@@ -15,13 +15,14 @@ from enum import StrEnum
 from functools import partial
 from typing import Final
 
-from inline.assembly.assembler import Assembled, SeriesAssembler
+from inline.assembly.assembler import Account, Assembled, SeriesAssembler
 from inline.configuration import Configuration
 from inline.emit import mrd
 from inline.emit.numbers import SeriesNumbers
 from inline.emit.originals import returned
 from inline.emit.publisher import Publisher
 from inline.errors import ProtocolError
+from inline.examinations import Examination
 from inline.flags import Flag
 from inline.in_order import InOrder
 from inline.mrd.header import MeasurementHeader, parse_header
@@ -40,9 +41,12 @@ from inline.mrd.protocol import Decoder, encode
 from inline.mrd.text import parse_xml
 from inline.outbox import Outbox
 from inline.parameters import PARAMETERS, with_parameters
+from inline.pipeline import SliceContext
 from inline.processor import Processor
 from inline.results import SliceResult
 from inline.settings import Settings
+from inline.slice_level import SlicePlace
+from inline.summary import FinalLevel, Summary, final_levels
 from inline.transport import Transport
 
 _log = logging.getLogger(__name__)
@@ -97,6 +101,7 @@ class Tally:
     images: int = 0
     slices: int = 0
     results: int = 0
+    errors: int = 0
     late: int = 0
     skipped: int = 0
     closed: bool = False
@@ -151,8 +156,11 @@ class Session:
         self._dialect_fixed = dialect is not UNKNOWN
         self._configuration = configuration or Configuration.MAPPING
         self._configuration_fixed = configuration is not None
-        self._measurement = MeasurementHeader()
+        self._measurement: MeasurementHeader | None = None
         self._assembler: SeriesAssembler | None = None
+        self._accounts: list[Account] = []
+        self._examination = Examination()
+        self._shown: list[tuple[Examination, SlicePlace]] = []
         self._told_of_raw_data = False
         self._outbox = Outbox(settings.server.queue_bytes)
         self._numbers = SeriesNumbers(settings.emit.series_offset)
@@ -189,11 +197,12 @@ class Session:
             tally = self.tally
             self._transport.close(unread=not (tally.closed or tally.refused))
             _log.info(
-                "%s closed: images=%d slices=%d results=%d late=%d skipped=%d seconds=%.1f",
+                "%s closed: images=%d slices=%d results=%d errors=%d late=%d skipped=%d seconds=%.1f",
                 self._name,
                 tally.images,
                 tally.slices,
                 tally.results,
+                tally.errors,
                 tally.late,
                 tally.skipped,
                 time.monotonic() - start,
@@ -278,10 +287,11 @@ class Session:
 
     def _begin(self, measurement: MeasurementHeader) -> None:
         """Take the header for the images that follow; what waits belongs to the one before."""
-        if self._assembler is not None and measurement != self._measurement:
-            self._assemble(self._assembler.finish)
-            self._assembler = None
+        if measurement == self._measurement:
+            return
+        self._end_assembly()
         self._measurement = measurement
+        self._examination = self._processor.examinations.of(measurement)
 
     def _skip(self, message: Acquisition | Waveform) -> None:
         self.tally.skipped += 1
@@ -380,7 +390,9 @@ class Session:
 
     def _series(self) -> SeriesAssembler:
         if self._assembler is None:
-            self._assembler = SeriesAssembler(self._measurement, self._settings.assembly)
+            self._assembler = SeriesAssembler(
+                self._measurement or MeasurementHeader(), self._settings.assembly
+            )
         return self._assembler
 
     def _assemble(self, step: Callable[[], list[Assembled]]) -> None:
@@ -393,6 +405,13 @@ class Session:
             return
         for assembled in sorted(ready, key=_place):
             self._submit(assembled)
+
+    def _end_assembly(self, *, early: bool = False) -> None:
+        """Work on what is left of the assembly, and keep its account."""
+        if self._assembler is not None:
+            self._assemble(partial(self._assembler.finish, early=early))
+            self._accounts.append(self._assembler.account())
+            self._assembler = None
 
     def _submit(self, assembled: Assembled) -> None:
         self._free.acquire()
@@ -408,8 +427,12 @@ class Session:
                 if not latecomer:
                     self._results.redeem(ticket, self._packed(result, assembled, settings))
 
+        place = SlicePlace.of(assembled, self._name)
+        shown = self._examination.show(place)
+        self._shown.append((self._examination, place))
+        context = SliceContext(settings.mapping.t1_scale, shown)
         own_budget = settings.budget_ms if settings.budget_ms != self._program_budget_ms else None
-        self._processor.submit(assembled, deliver, budget_ms=own_budget)
+        self._processor.submit(assembled, deliver, context, budget_ms=own_budget)
 
     def _packed(self, result: SliceResult, assembled: Assembled, settings: Settings) -> _Packed:
         try:
@@ -425,7 +448,10 @@ class Session:
         try:
             late = Flag.LATE in result.flags
             self.tally.late += late
-            _log.info("%s result: %s", self._name, _summary(result))
+            self.tally.errors += bool(packed.problem)
+            _log.info("%s result: %s", self._name, _fields(result))
+            for note in result.notes:
+                _log.info("%s: slice %d: %s", self._name, result.identity.slice_index, note)
             if packed.problem:
                 said = f"slice {result.identity.slice_index}: {packed.problem}"
                 _log.warning("%s: %s", self._name, said)
@@ -447,12 +473,35 @@ class Session:
             self._outbox.put_now(encode(Text(f"{severity} myostream: {text}")))
 
     def _conclude(self) -> None:
-        """Work on what is left, wait for what is in flight, say that nothing more comes."""
-        if self._assembler is not None:
-            self._assemble(partial(self._assembler.finish, early=not self.tally.closed))
+        """Work on what is left, wait for what is in flight, sum up, say that nothing more comes."""
+        self._end_assembly(early=not self.tally.closed)
         for _ in range(self._settings.server.slices_in_flight):
             self._free.acquire()
+        # A peer that sent neither header nor image asked only whether there is a server.
+        if self._measurement is not None or self.tally.images:
+            try:
+                self._summarise()
+            except Exception:  # the close must follow whatever becomes of the summary
+                _log.exception("%s: the connection could not be summed up", self._name)
         self._outbox.put_now(encode(Close()))
+
+    def _summarise(self) -> None:
+        """Send, log and publish the account of every image and the final level of every slice."""
+        slices: tuple[FinalLevel, ...] = ()
+        earlier: tuple[FinalLevel, ...] = ()
+        stated = self._settings.regions.levels
+        for examination in dict.fromkeys(each for each, _ in self._shown):
+            shown = examination.shown
+            own = [place for each, place in self._shown if each is examination]
+            others = [place for place in shown if place.session != self._name]
+            slices += final_levels(own, (*shown, *own), stated)
+            earlier += final_levels(others, shown, stated)
+        tally = self.tally
+        summary = Summary.of(self._accounts, tally.images, tally.results, tally.errors, slices, earlier)
+        _log.info("%s summary: %s", self._name, summary.text())
+        self._tell(summary.text())
+        if self._publisher is not None:
+            self._publisher.summarise(summary, session=self._name)
 
     def _write(self) -> None:
         try:
@@ -470,12 +519,13 @@ def _place(assembled: Assembled) -> tuple[int, int]:
     return assembled.identity.series_index, assembled.identity.slice_index
 
 
-def _summary(result: SliceResult) -> str:
+def _fields(result: SliceResult) -> str:
     """A result in one line of fields, for the log; nothing of the patient is in it."""
     identity = result.identity
-    ring = result.regions[0] if result.regions else None
+    median = result.regions[0].median if result.regions else None
     return (
-        f"series={identity.series_index} slice={identity.slice_index} quantity={result.quantity} "
-        f"median_ms={f'{ring.median:.1f}' if ring else '-'} flags={','.join(result.flags) or '-'} "
-        f"stages_ms={sum(result.times_ms.values()):.0f}"
+        f"series={identity.series_index} slice={identity.slice_index} level={result.level or '-'} "
+        f"quantity={result.quantity} median_ms={'-' if median is None else f'{median:.1f}'} "
+        f"motion_corrected={'yes' if result.motion_corrected else 'no'} t1_scale={result.t1_scale:g} "
+        f"flags={','.join(result.flags) or '-'} stages_ms={sum(result.times_ms.values()):.0f}"
     )

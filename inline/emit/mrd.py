@@ -7,7 +7,6 @@ The attributes are those that python-ismrmrd-server and Gadgetron write and scan
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 from typing import Final
 
@@ -142,13 +141,13 @@ def _comment(result: SliceResult) -> str:
     kind = f"{result.quantity} myostream"
     if result.quantity is Quantity.T1 and result.t1_scale != 1.0:
         kind += f" x {result.t1_scale:g}"
-    if not result.regions:
+    ring = result.regions[0] if result.regions else None
+    if ring is None:
         text = f"{kind}: no contour"
-    elif math.isfinite(result.regions[0].median):
-        ring = result.regions[0]
-        text = f"{kind} {ring.median:.0f} ms [{ring.q1:.0f}-{ring.q3:.0f}]"
+    elif ring.median is None:
+        text = f"{kind}: no values"
     else:
-        text = f"{kind}: no values within the contours"
+        text = f"{kind} {ring.median:.0f} ms [{ring.q1:.0f}-{ring.q3:.0f}]"
     reasons = ", ".join(result.flags) or result.error
     return f"{text} ({reasons}) research only" if reasons else f"{text} research only"
 
@@ -173,18 +172,20 @@ def _rois(result: SliceResult) -> dict[str, MetaValue]:
 def _values(result: SliceResult) -> dict[str, MetaValue]:
     """The values by region for programs that read plain attributes, and the whole record as JSON.
 
-    Regions without a value are left out: there is no text for one that every reader takes.
+    Regions without values are in the record alone.
     """
-    regions = [region for region in result.regions if math.isfinite(region.median)]
+    medians = {region.name: region.median for region in result.regions if region.median is not None}
     scaled = result.quantity is Quantity.T1 and result.t1_scale != 1.0
     return {
-        "MYOSTREAM_REGIONS": [region.name for region in regions],
-        "MYOSTREAM_MEDIAN_MS": [f"{region.median:.3f}" for region in regions],
+        "MYOSTREAM_REGIONS": list(medians),
+        "MYOSTREAM_MEDIAN_MS": [f"{median:.3f}" for median in medians.values()],
         "MYOSTREAM_FLAGS": [flag.value for flag in result.flags],
         "MYOSTREAM_NOTES": list(result.notes),
         **({"MYOSTREAM_T1_SCALE": f"{result.t1_scale:g}"} if scaled else {}),
         **({"MYOSTREAM_MOTION_CORRECTED": 1} if result.motion_corrected else {}),
         **({} if result.confidence is None else {"MYOSTREAM_CONFIDENCE": f"{result.confidence:.4f}"}),
         # Escapes of JSON would carry halves of surrogate pairs past the check of the attribute string.
-        RESULT_ATTRIBUTE: json.dumps(record(result), separators=(",", ":"), ensure_ascii=False),
+        RESULT_ATTRIBUTE: json.dumps(
+            record(result), separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        ),
     }

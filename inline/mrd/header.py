@@ -24,6 +24,8 @@ class MeasurementHeader:
         echo_times_ms: ``sequenceParameters/TE``.
         maxima: largest value of each counter of :data:`COUNTERS` that the encoding limits state.
         parameters: user parameters (long, double and string) by name, as text.
+        study_uid: ``studyInformation/studyInstanceUID``, or empty.
+        frame_of_reference_uid: ``measurementInformation/frameOfReferenceUID``, or empty.
     """
 
     protocol_name: str = ""
@@ -33,6 +35,8 @@ class MeasurementHeader:
     echo_times_ms: tuple[float, ...] = ()
     maxima: dict[str, int] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
+    study_uid: str = ""
+    frame_of_reference_uid: str = ""
 
 
 def parse_header(xml: str) -> MeasurementHeader:
@@ -68,6 +72,8 @@ def parse_header(xml: str) -> MeasurementHeader:
         echo_times_ms=numbers("sequenceParameters/TE"),
         maxima=maxima,
         parameters=parameters,
+        study_uid=text("studyInformation/studyInstanceUID"),
+        frame_of_reference_uid=text("measurementInformation/frameOfReferenceUID"),
     )
 
 
