@@ -25,7 +25,7 @@ _TRUTH: Final = ("t1_ms", "t2_ms", "labels")
 _BREATH_MS: Final = 5000.0
 """Pause between two breath-holds."""
 _GAIN: Final = 6.0
-"""Pixel value per unit of the simulation, of all images: they fill 12 bits, and a step is 1/30 of the noise."""
+"""Pixel value per unit of the simulation, of all images: 12 bits full, with steps of 1/30 of the noise."""
 
 
 def simulate_examination(

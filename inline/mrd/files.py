@@ -41,8 +41,10 @@ class ImageFile:
         Raises:
             FileError: no such file, no HDF5, no such group, or images that cannot be read.
         """
-        with reading(str(file)):
+        try:
             self._file = h5py.File(file, "r")
+        except OSError as error:
+            raise FileError(f"{file} is not a readable HDF5 file: {error}") from error
         try:
             self.name = self._chosen(file, group)
             self._group: Any = self._file[self.name]

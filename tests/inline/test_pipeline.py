@@ -84,7 +84,7 @@ def test_images_that_go_back_can_be_chosen(slices, ring_engine):
     result = Pipeline(ring_engine).process(slices[0])
     all_of_them = mrd.images(result, slices[0].template)
     fewer = mrd.images(result, slices[0].template, EmitSettings(overlay=False, segmentation=False))
-    assert [image.header.image_series_index for image in all_of_them] == [1010, 1011, 1012]
+    assert [image.header.image_series_index for image in all_of_them] == [5010, 5011, 5012]
     assert len(fewer) == 1
     for image in all_of_them:
         assert image.header.position == slices[0].template.position
