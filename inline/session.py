@@ -155,14 +155,14 @@ class Session:
                 self._connection.close()
             tally = self.tally
             _log.info(
-                "%s closed: images=%d slices=%d results=%d errors=%d late=%d skipped=%d seconds=%.1f",
+                "%s closed: images=%d slices=%d results=%d late=%d skipped=%d errors=%d seconds=%.1f",
                 self._name,
                 tally.images,
                 tally.slices,
                 tally.results,
-                tally.errors,
                 tally.late,
                 tally.skipped,
+                tally.errors,
                 time.monotonic() - start,
             )
         return self.tally
