@@ -80,4 +80,15 @@ def test_without_a_contour_pixels_of_an_unsure_fit_do_not_count():
     air = np.arange(32) < 24
     mixed = made(np.where(air, 5000.0, 950.0), sd=np.where(air, 4000.0, 10.0))
     assert flags(mixed, Quantity.T1, []) == []
-    assert flags(made(5000.0, sd=4000.0), Quantity.T1, []) == []
+
+
+@pytest.mark.parametrize(("columns", "empty"), [(1, True), (4, False)])
+def test_a_map_of_which_hardly_a_pixel_is_sure_is_empty(columns, empty):
+    """As the fit of a saturation recovery with noise: a few pixels have values that mean nothing."""
+    sure = np.arange(32) < columns
+    mixed = made(950.0, sd=np.where(sure, 10.0, 900.0))
+    assert flags(mixed, Quantity.T1, []) == ([Flag.EMPTY_MAP] if empty else [])
+    assert flags(mixed, Quantity.T1, [region(None)]) == ([Flag.EMPTY_MAP] if empty else [Flag.NO_VALUES])
+    assert flags(mixed, Quantity.T1, [region(950.0)]) == []
+    few = made(np.where(sure, 950.0, 0.0))
+    assert flags(few, Quantity.T1, [], scanner_made=True) == []
