@@ -17,6 +17,8 @@ TISSUE_MS: Final = {Quantity.T1: (150.0, 3000.0), Quantity.T2: (10.0, 300.0)}
 """Shortest and longest relaxation time that a region of tissue or blood can have in its middle."""
 UNSURE: Final = 0.3
 """Standard deviation of a pixel's value in units of it, beyond which the fit says nothing."""
+_FEWEST: Final = 0.05
+"""Share of a fitted map's pixels that the fit is sure of, below which the map is empty: tissue has more."""
 _TIMES: Final = {Quantity.T1: "inversion times", Quantity.T2: "preparation times"}
 _SCALE: Final = {Quantity.T1: "assembly.t1_map_scale", Quantity.T2: "assembly.t2_map_scale"}
 
@@ -34,8 +36,8 @@ def check_values(
     Args:
         parametric: the map.
         quantity: T1 or T2.
-        regions: values of the myocardium, the whole ring first; none where there is no contour. The median
-            of the map is checked then, over the pixels that a fit is sure of: most of them are tissue.
+        regions: values of the myocardium, the whole ring first; none where there is no contour. The map is
+            checked then, over the pixels that a fit is sure of: most of them are tissue.
         scanner_made: the map comes from the scanner.
     """
     check = (
@@ -43,11 +45,17 @@ def check_values(
         if scanner_made
         else f"check the {_TIMES[quantity]} and their unit, and that the images are weighted by {quantity}"
     )
-    fitted = ~parametric.failed & (parametric.values_ms > 0.0)
-    if not fitted.any():
-        reason = "The scanner's map holds no value above 0" if scanner_made else "No pixel could be fitted"
+    valid = ~parametric.failed & (parametric.values_ms > 0.0)
+    sure = valid & ~unsure(parametric)
+    measured = bool(regions) and regions[0].median is not None
+    if not valid.any() or (not scanner_made and not measured and sure.mean() < _FEWEST):
+        reason = (
+            "The scanner's map holds no value above 0"
+            if scanner_made
+            else f"Only {100.0 * float(sure.mean()):.0f} % of the pixels could be fitted"
+        )
         return [(Flag.EMPTY_MAP, f"{reason}, so the {quantity} map is empty: {check}.")]
-    if regions and regions[0].median is None:
+    if regions and not measured:
         return [
             (
                 Flag.NO_VALUES,
@@ -58,7 +66,6 @@ def check_values(
     if regions:
         medians = {each.name: each.median for each in regions if each.median is not None}
     else:
-        sure = fitted & ~unsure(parametric)
         medians = {"whole map": float(np.median(parametric.values_ms[sure]))} if sure.any() else {}
     low, high = TISSUE_MS[quantity]
     outside = {name: median for name, median in medians.items() if not low <= median <= high}

@@ -197,14 +197,14 @@ class Session:
             tally = self.tally
             self._transport.close(unread=not (tally.closed or tally.refused))
             _log.info(
-                "%s closed: images=%d slices=%d results=%d errors=%d late=%d skipped=%d seconds=%.1f",
+                "%s closed: images=%d slices=%d results=%d late=%d skipped=%d errors=%d seconds=%.1f",
                 self._name,
                 tally.images,
                 tally.slices,
                 tally.results,
-                tally.errors,
                 tally.late,
                 tally.skipped,
+                tally.errors,
                 time.monotonic() - start,
             )
         return self.tally

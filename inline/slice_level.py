@@ -33,6 +33,8 @@ _TWO_MM: Final = 40.0
 most 33 mm apart, so slices further apart are not neighbours."""
 _LONGEST_MM: Final = 120.0
 """Largest extent: no left ventricle is longer."""
+_ROUNDING_MM: Final = 1e-3
+"""Positions are float32: distances so near to a limit are at it."""
 _THIRDS: Final = (SliceLevel.BASAL, SliceLevel.MID, SliceLevel.APICAL)
 _WORDS: Final = {
     SliceLevel.BASAL: re.compile(r"(?<![a-z])bas(al|e)(?![a-z])", re.IGNORECASE),
@@ -113,17 +115,17 @@ def level_by_position(geometry: SliceGeometry, shown: Sequence[SliceGeometry]) -
     offsets = (positions[parallel] - positions[0]) @ normal
     ordered = np.sort(offsets)
     # Both ends of a cluster, not its mean: how often a position was measured must not move it.
-    clusters = np.split(ordered, np.flatnonzero(np.diff(ordered) > SAME_MM) + 1)
+    clusters = np.split(ordered, np.flatnonzero(np.diff(ordered) > SAME_MM + _ROUNDING_MM) + 1)
     places = np.array([(each[0] + each[-1]) / 2.0 for each in clusters])
     number, extent = len(places), float(places[-1] - places[0])
     if number == 1:
         return SliceLevel.UNKNOWN, "unknown: the only slice position shown so far"
-    if extent < (_THREE_MM if number >= 3 else _TWO_MM):
+    if extent < (_THREE_MM if number >= 3 else _TWO_MM) - _ROUNDING_MM:
         return SliceLevel.UNKNOWN, (
             f"unknown: the {number} slice positions shown so far lie within {extent:.0f} mm, "
             "too near to be base and apex"
         )
-    if extent > _LONGEST_MM:
+    if extent > _LONGEST_MM + _ROUNDING_MM:
         return SliceLevel.UNKNOWN, (
             f"unknown: the {number} slice positions shown so far spread over {extent:.0f} mm, "
             "more than a left ventricle is long"
@@ -136,7 +138,7 @@ def level_by_position(geometry: SliceGeometry, shown: Sequence[SliceGeometry]) -
 
 def _third(share: float) -> SliceLevel:
     """Level at a share of the way from base to apex; turned round, it is the level of the rest."""
-    if abs(share - 0.5) <= 1.0 / 6.0:
+    if abs(share - 0.5) <= 1.0 / 6.0 + 1e-4:
         return SliceLevel.MID
     return _THIRDS[0] if share < 0.5 else _THIRDS[2]
 

@@ -96,7 +96,7 @@ class Summary:
         if not self.images:
             return "No image came."
         sentences = [f"{_count(self.images, 'image')} came"]
-        if self.series:
+        if self.series or self.results:
             errors = f" ({_count(self.errors, 'error')})" if self.errors else ""
             sentences.append(
                 f"{_count(self.used, 'image')} made {_count(self.series, 'series', 'series')} and "
