@@ -2,6 +2,7 @@
 
 import threading
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,9 +48,7 @@ def test_one_that_cannot_be_handed_on_holds_up_nothing():
 
     queue = InOrder(hand_on)
     first, second = queue.ticket(), queue.ticket()
-    try:
+    with pytest.raises(ValueError, match="bad"):
         queue.redeem(first, "bad")
-    except ValueError:
-        pass
     queue.redeem(second, "good")
     assert handed_on == ["good"]

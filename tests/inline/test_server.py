@@ -388,7 +388,10 @@ def test_twenty_clients_at_once_among_them_bad_ones(serving, examination):
 
 def test_images_that_are_no_numbers_come_back_and_are_flagged(serving, examination):
     _, header, images = examination
-    broken = [replace(each, data=b"\xff" * len(each.data)) for each in images[:8]]  # NaN in every pixel
+    broken = [
+        replace(each, header=replace(each.header, data_type=5), data=b"\xff" * 2 * len(each.data))
+        for each in images[:8]
+    ]  # float32, NaN in every pixel
     with serving() as server:
         result = exchange(server.address, header, broken + images[8:])
     assert Counter(originals(result.images)) == Counter(broken + images[8:])
@@ -574,7 +577,7 @@ def test_every_image_is_accounted_for_at_the_close(serving, examination, monkeyp
     subscriber.close()
     (text,) = result.texts
     said = "24 images came. 22 images made 4 series and 4 results. 2 images made no map: phase image (2). "
-    assert text.startswith(f"myostream: {said}")
+    assert text.startswith(f"DBG myostream: {said}")
     assert sum(said in line for line in caplog.messages) == 1
     (summary,) = of_schema(messages, "myostream.summary/1")
     assert (summary["images"], summary["used"], summary["series"], summary["results"]) == (24, 22, 4, 4)
@@ -586,14 +589,14 @@ def test_images_that_are_only_passed_on_are_accounted_for(serving, examination):
     with serving() as server:
         result = exchange(server.address, header, images, config="passthrough")
     assert result.texts == [
-        "myostream: 22 images came. 22 images made no map: passed on, not worked on (22)."
+        "DBG myostream: 22 images came. 22 images made no map: passed on, not worked on (22)."
     ]
 
 
 def test_a_connection_without_images_says_so(serving, examination):
     _, header, _ = examination
     with serving() as server:
-        assert exchange(server.address, header, []).texts == ["myostream: No image came."]
+        assert exchange(server.address, header, []).texts == ["DBG myostream: No image came."]
 
 
 def test_a_summary_that_fails_does_not_keep_the_close_back(serving, examination, monkeypatch):
