@@ -219,10 +219,11 @@ def hausdorff(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 
 def _median_ms(each: MapSlice, contours: Contours) -> float:
-    """What the stream would report for the whole ring, ms."""
+    """What the stream would report for the whole ring, ms; NaN where it has no values."""
     nothing = np.zeros_like(each.values_ms)
     parametric = ParametricMap(each.values_ms, nothing, nothing, failed=each.values_ms <= 0.0)
-    return measure(parametric, contours, None, None)[0].median
+    median = measure(parametric, contours, None, None)[0].median
+    return float("nan") if median is None else median
 
 
 def _within(differences: list[float], limit: float) -> float:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -16,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bench.cli import app as bench_app
 from calibration.cli import app as calibrate_app
+from inline.configuration import Configuration
 from inline.errors import MyostreamError
 from inline.settings import load_settings
 from inline.told import told
@@ -70,40 +70,53 @@ def serve(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Serve MRD clients until SIGTERM or Ctrl-C, then finish what is in flight."""
-    from inline.emit.publisher import Publisher
-    from inline.engines import make_engine
-    from inline.pipeline import Pipeline
-    from inline.processor import Processor
     from inline.server import Server
-    from model.engines.chain import NoEngineError
+    from inline.service import service
 
     _log_to_stderr(verbose)
-    with told(NoEngineError):
+    with told():
         settings = load_settings(
             settings_file, engine=engine, server={"host": host, "port": port}, emit={"zmq": zmq}
         )
         if budget_ms is not None:
             settings = settings.model_copy(update={"budget_ms": budget_ms})
-        running = make_engine(settings)
-        publisher = Publisher(settings.emit.zmq) if settings.emit.zmq else None
-        pipeline = Pipeline.of(running, settings)
-        pipeline.warm_up()
-        processor = Processor(pipeline, settings.workers, settings.budget_ms)
-        server = Server(processor, settings, publisher)
-    # What is loaded now stays: collections that need not look through it take no time off a slice's budget.
-    gc.collect()
-    gc.freeze()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.stop())
-    print(
-        f"myostream listening on {server.address[0]}:{server.address[1]} (engine: {running.name})", flush=True
-    )
-    if publisher is not None:
-        print(f"myostream publishing on {publisher.address}", flush=True)
-    server.serve()
-    processor.close()
-    if publisher is not None:
-        publisher.close()
+        with service(settings) as made:
+            server = Server(made.processor, settings, made.publisher)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: server.stop())
+            host, port = server.address
+            print(f"myostream listening on {host}:{port} (engine: {made.engine.name})", flush=True)
+            if made.publisher is not None:
+                print(f"myostream publishing on {made.publisher.address}", flush=True)
+            server.serve()
+            # What the handlers hold must not outlive the service; a second signal changes nothing.
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
+
+
+@app.command()
+def stream(
+    source: Annotated[
+        Path | None, typer.Option("--input", "-i", help="File or named pipe to read; else standard input.")
+    ] = None,
+    sink: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File or named pipe to write; else standard output.")
+    ] = None,
+    config: Annotated[
+        Configuration | None, typer.Option(help="Configuration, in place of what the stream asks for.")
+    ] = None,
+    engine: EngineOption = None,
+    settings_file: SettingsFile = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Read an MRD stream and write it on with maps, contours and values: one step of a pipe."""
+    from inline.stream import run
+
+    _log_to_stderr(verbose)
+    with told():
+        settings = load_settings(settings_file, engine=engine)
+        if not run(settings, source=source, sink=sink, configuration=config):
+            raise typer.Exit(1)
 
 
 @app.command()
@@ -162,6 +175,7 @@ def listen(
     from zmq import ZMQError
 
     from inline.emit.publisher import decode, subscribe
+    from inline.report import line
 
     with told():
         try:
@@ -177,7 +191,7 @@ def listen(
                 typer.echo(f"skipped a message: {error}", err=True)
                 continue
             seen += 1
-            typer.echo(json.dumps(message) if json_lines else _line(message))
+            typer.echo(json.dumps(message) if json_lines else line(message))
     except KeyboardInterrupt:
         pass
     finally:
@@ -322,11 +336,11 @@ def _replay(
 ) -> None:
     from inline.launch import started_server
     from inline.mrd.files import ImageFile, write_images
-    from inline.replay import records, write_overlay
-    from inline.report import results_table
+    from inline.replay import compare, records, write_overlay
+    from inline.report import notes, results_table
 
     with ImageFile(file, group) as opened:
-        header, images = opened.header, list(opened.images())
+        header, images, about = opened.header, list(opened.images()), opened.notes
     if not images:
         raise MyostreamError(f"{file} holds no images; raw data must be reconstructed first")
     for written in (output, json_file):
@@ -345,16 +359,17 @@ def _replay(
     else:
         result = _exchange(address, header, images, config, pace_speed)
 
-    found = records(result.images)
+    compared = compare(images, result.images)
+    found = records(compared.added)
+    for note in about:
+        _console.print(note, highlight=False, markup=False)
     for text in result.texts:
         _console.print(text, highlight=False, markup=False)
     _console.print(results_table([record for record, _ in found], _truth(file)))
-    returned = set(result.images)
-    lost = sum(image not in returned for image in images)
+    for note in notes([record for record, _ in found]):
+        _console.print(f"Note: {note}", highlight=False, markup=False)
     seconds = result.finished - result.first_sent
-    _console.print(
-        f"{len(images)} images sent, {lost} lost; {len(found)} maps back, first byte to close {seconds:.2f} s"
-    )
+    _console.print(f"{compared}; {len(found)} maps back, first byte to close {seconds:.2f} s")
     if output is not None:
         write_images(output, header, result.images)
         _console.print(f"Everything that came back: {output}")
@@ -368,12 +383,12 @@ def _replay(
             name = f"slice-{record['slice_index'] + 1:02d}-{record['quantity']}.png"
             write_overlay(overlays / name, record, image)
         _console.print(f"Pictures: {overlays}/slice-*.png")
-    if lost:
-        raise MyostreamError(f"{lost} of {len(images)} images did not come back unchanged")
+    if compared.lost:
+        raise MyostreamError(f"{compared.lost} of {len(images)} images did not come back")
 
 
 def _exchange(
-    address: tuple[str, int], header: str, images: list[Image], config: str, pace_speed: float | None
+    address: tuple[str, int], header: bytes, images: list[Image], config: str, pace_speed: float | None
 ) -> Exchange:
     from inline.client import exchange
     from inline.replay import realtime
@@ -420,12 +435,3 @@ def _address(text: str) -> tuple[str, int]:
     if not host or not port.isdigit():
         raise MyostreamError(f"{text!r} is not an address; give HOST:PORT, such as 127.0.0.1:9002")
     return host, int(port)
-
-
-def _line(message: dict[str, Any]) -> str:
-    """One message in one line."""
-    ring = next((region for region in message["regions"] if region["name"] == "global"), None)
-    value = "no contour" if ring is None else f"{ring['median']} ms [{ring['q1']}-{ring['q3']}]"
-    flags = ", ".join(message["flags"]) or message["error"]
-    where = f"series {message['series_index']} slice {message['slice_index'] + 1} {message['level'] or ''}"
-    return f"{where} {message['quantity']} {value} {flags}".rstrip()

@@ -36,7 +36,7 @@ class Exchange:
 
 def exchange(
     address: tuple[str, int],
-    header: str,
+    header: str | bytes,
     images: Iterable[Image],
     *,
     config: str = "mapping",
@@ -66,13 +66,15 @@ def exchange(
         raise ConnectionFailedError(
             f"no MRD server at {address[0]}:{address[1]} ({error}); start one with: myostream serve"
         ) from error
+    # The peers end texts with a NUL and count it.
+    opening = Header(header) if isinstance(header, str) else Header.from_bytes(header + b"\0")
     result = Exchange()
     problems: list[Exception] = []
 
     def send() -> None:
         try:
             result.first_sent = time.perf_counter()
-            connection.sendall(encode(ConfigFile(config)) + encode(Header(header)))
+            connection.sendall(encode(ConfigFile(config)) + encode(opening))
             for image in images:
                 if pace is not None:
                     pace(image)

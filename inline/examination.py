@@ -24,6 +24,8 @@ _TICK_MS: Final = 2.5
 _TRUTH: Final = ("t1_ms", "t2_ms", "labels")
 _BREATH_MS: Final = 5000.0
 """Pause between two breath-holds."""
+_GAIN: Final = 6.0
+"""Pixel value per unit of the simulation, of all images: 12 bits full, with steps of 1/30 of the noise."""
 
 
 def simulate_examination(
@@ -60,7 +62,11 @@ def to_images(slices: list[SimulatedSlice], heartbeat_ms: float = 900.0) -> list
         ):
             for number, (picture, time) in enumerate(zip(pictures, times, strict=True)):
                 clock_ms += heartbeat_ms
-                images.append(_image(picture, float(time), series, index, number, len(slices), clock_ms))
+                # Numbers run on through the slices of a series, as a scanner's do.
+                image_index = index * len(times) + number + 1
+                images.append(
+                    _image(picture, float(time), series, index, number, len(slices), clock_ms, image_index)
+                )
             clock_ms += _BREATH_MS
     return images
 
@@ -137,6 +143,7 @@ def _image(
     number: int,
     slice_count: int,
     clock_ms: float,
+    image_index: int,
 ) -> Image:
     rows, columns = picture.shape
     septum = np.array([-1.0, -1.0, 0.0]) / np.sqrt(2.0)
@@ -154,14 +161,15 @@ def _image(
         slice=slice_index,
         set=number,
         acquisition_time_stamp=round(clock_ms / _TICK_MS),
-        image_index=number + 1,
+        image_index=image_index,
         image_series_index=series,
     )
     if series == MOLLI_SERIES:
         meta: dict[str, MetaValue] = {"SequenceDescription": "T1map_MOLLI", "InversionTime": f"{time_ms:g}"}
     else:
         meta = {"SequenceDescription": "T2map_T2prep", "T2PrepDuration": f"{time_ms:g}"}
-    return Image.from_pixels(picture[None, None].astype(np.float32), header, meta)
+    pixels = np.clip(np.round(picture[None, None] * _GAIN), 0, 65535).astype(np.uint16)
+    return Image.from_pixels(pixels, header, meta)
 
 
 def _triple(vector: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -1,10 +1,11 @@
-"""The pipeline as an external language module of a Gadgetron chain.
+"""Module that a Gadgetron chain starts for itself.
 
 Two ways in, both with the chain files of ``inline/chains``:
 
 - ``<execute name="inline.gadget" target="mapping" type="python"/>``: Gadgetron starts
   ``python -m gadgetron PORT inline.gadget mapping``, and that package calls :func:`mapping`;
-- ``<connect port="9002"/>``: Gadgetron connects to a running ``myostream serve``.
+- ``<connect address="127.0.0.1" port="9003"/>``: Gadgetron connects to a running ``myostream serve``, and
+  nothing here is used.
 
 The messages are read and written by myostream's own protocol code, not by the ``gadgetron`` package, for the
 reasons in ``docs/gadgetron.md``; nothing here imports it, and ``python -m inline.gadget PORT`` does without.
@@ -15,18 +16,17 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import struct
 import sys
 from pathlib import Path
 from typing import Any
 
-from inline.engines import make_engine
 from inline.errors import MyostreamError
-from inline.mrd.messages import ConfigText, Header
-from inline.mrd.protocol import encode
-from inline.pipeline import Pipeline
-from inline.processor import Processor
+from inline.mrd.protocol import MessageId
+from inline.service import service
 from inline.session import Session
-from inline.settings import Settings, load_settings
+from inline.settings import load_settings
+from inline.transport import SocketTransport
 
 
 def mapping(connection: Any) -> None:
@@ -34,12 +34,20 @@ def mapping(connection: Any) -> None:
 
     Args:
         connection: ``gadgetron.external.Connection``. It has read configuration and header; their bytes are
-            put before the rest of the stream. It sends the close message itself.
+            put before the rest of the stream.
+
+    Raises:
+        MyostreamError: settings, weights or engines cannot be used.
     """
-    before = encode(ConfigText(_text(connection.raw_bytes.config))) + encode(
-        Header(_text(connection.raw_bytes.header))
-    )
-    _serve(connection.socket.socket, before, owned=False)
+    # The package logs everything, and numba's compiler says a great deal.
+    logging.getLogger("numba").setLevel(logging.WARNING)
+    read = connection.raw_bytes
+    before = _message(MessageId.CONFIG_TEXT, read.config) + _message(MessageId.HEADER, read.header)
+    # The session ends the stream. The package would send a second close message, and fail where the peer is
+    # gone.
+    wrapper = connection.socket
+    wrapper.close = lambda: None
+    _serve(wrapper.socket, before)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,32 +57,25 @@ def main(arguments: list[str] | None = None) -> int:
         print("usage: python -m inline.gadget PORT", file=sys.stderr)
         return 2
     try:
-        connection = socket.create_connection(("localhost", int(given[0])), timeout=30)
-        _serve(connection, b"", owned=True)
+        _serve(socket.create_connection(("localhost", int(given[0])), timeout=30), b"")
     except (OSError, MyostreamError) as error:
         print(f"myostream: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _serve(connection: socket.socket, before: bytes, *, owned: bool) -> None:
-    settings = _settings()
-    pipeline = Pipeline.of(make_engine(settings), settings)
-    processor = Processor(pipeline, settings.workers, settings.budget_ms)
-    try:
-        Session(connection, processor, settings, name="gadgetron", owned=owned).run(before)
-    finally:
-        processor.close()
-
-
-def _settings() -> Settings:
-    """Settings of the file that the environment names; Gadgetron passes no options on."""
+def _serve(connection: socket.socket, before: bytes) -> None:
+    # Gadgetron passes no options on. Where two measurements overlap, two modules run.
     file = os.environ.get("MYOSTREAM_SETTINGS")
-    return load_settings(Path(file) if file else None)
+    settings = load_settings(Path(file) if file else None)
+    with connection, service(settings, address_may_be_taken=True) as made:
+        transport = SocketTransport(connection, settings.server.stalled_s)
+        Session(transport, made.processor, settings, name="gadgetron", publisher=made.publisher).run(before)
 
 
-def _text(data: bytes | str) -> str:
-    return data if isinstance(data, str) else data.split(b"\0", 1)[0].decode()
+def _message(number: MessageId, body: bytes) -> bytes:
+    """The bytes that the package has read, as they came."""
+    return struct.pack("<HI", number, len(body)) + body
 
 
 if __name__ == "__main__":

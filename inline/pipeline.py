@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 import numpy as np
@@ -13,27 +13,34 @@ from numpy.typing import NDArray
 
 from inline.assembly.assembled import Assembled
 from inline.contours import ContourSteps
+from inline.errors import SeriesError
 from inline.flags import Flag
 from inline.geometry import SliceGeometry
 from inline.mapping.molli import molli_map
 from inline.mapping.parametric_map import ParametricMap
+from inline.mapping.recovery import check_recovery
 from inline.mapping.t2prep import t2_map
+from inline.plausibility import check_values, unsure
 from inline.quality import Reviewer, in_frame
 from inline.regions import angular_reference, measure
 from inline.results import RegionValues, SliceResult
 from inline.segmentation import place
-from inline.series import MapSeries, Quantity, Series
+from inline.series import TISSUE_MS, MappingSeries, MapSeries, Quantity, Series
 from inline.settings import RegionSettings, Settings
-from inline.slice_level import slice_level
+from inline.slice_level import SlicePlace, slice_level
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS, Frame, normalise
 
-_UNSURE: Final = 0.3
-"""Standard deviation of a pixel's value in units of it, beyond which the network is not shown it."""
-_LONGEST_MS: Final = {Quantity.T1: 3000.0, Quantity.T2: 300.0}
-"""Beyond the longest relaxation times of tissue."""
 _POOR_FIT: Final = 0.9
 """R2 of the fit that the middle of the myocardium's pixels must reach."""
+
+
+class NotFittedError(SeriesError):
+    """The images are of a kind that no fit here describes; ``flag`` names it."""
+
+    def __init__(self, message: str, flag: Flag) -> None:
+        super().__init__(message)
+        self.flag = flag
 
 
 @dataclass(slots=True)
@@ -64,18 +71,36 @@ class Stopwatch:
 
 
 @dataclass(frozen=True, slots=True)
+class SliceContext:
+    """Context of a slice beside its images.
+
+    Attributes:
+        t1_scale: factor on every fitted T1; None for that of the pipeline's settings.
+        shown: slices that the examination has shown so far, this one last; empty where the examination is
+            not known.
+    """
+
+    t1_scale: float | None = None
+    shown: tuple[SlicePlace, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """A slice before the network.
 
     Attributes:
         parametric: its map.
         frame: how the map lies in the network's frame.
-        picture: what the network is shown, float32 ``(224, 224)``.
+        picture: network input, float32 ``(224, 224)``; no factor on T1 changes it.
+        t1_scale: factor that the map was multiplied by; 1 for T2 and for a scanner's map.
+        doubts: what the images show that the fit does not, as reason codes with a sentence each.
     """
 
     parametric: ParametricMap
     frame: Frame
     picture: NDArray[np.float32]
+    t1_scale: float = 1.0
+    doubts: tuple[tuple[Flag, str], ...] = ()
 
 
 class Pipeline:
@@ -90,8 +115,11 @@ class Pipeline:
         regions: RegionSettings | None = None,
         steps: ContourSteps | None = None,
         reviewer: Reviewer | None = None,
+        *,
+        t1_scale: float = 1.0,
     ) -> None:
         self.engine = engine
+        self._t1_scale = t1_scale
         self._reviewer = reviewer or Reviewer()
         self._regions = regions or RegionSettings()
         self._steps = steps or ContourSteps()
@@ -99,7 +127,12 @@ class Pipeline:
     @classmethod
     def of(cls, engine: Engine, settings: Settings) -> Self:
         """The pipeline that the settings ask for, around an engine."""
-        return cls(engine, settings.regions, reviewer=Reviewer.of(settings))
+        return cls(
+            engine,
+            settings.regions,
+            reviewer=Reviewer.of(settings),
+            t1_scale=settings.mapping.t1_scale,
+        )
 
     def warm_up(self) -> None:
         """Run network and fits once, so that the first slice does not pay for what happens once.
@@ -112,36 +145,43 @@ class Pipeline:
         molli_map(noise, np.linspace(100.0, 4000.0, 8))
         t2_map(noise[:3], np.array([0.0, 25.0, 55.0]))
 
-    def process(self, assembled: Assembled) -> SliceResult:
+    def process(self, assembled: Assembled, context: SliceContext | None = None) -> SliceResult:
         """The result of one slice, stage after stage; what goes wrong is told in it."""
         if assembled.series is None:
             return failed(assembled, assembled.error)
         watch = Stopwatch()
         prepared: Prepared | None = None
         try:
-            prepared = self.prepare(assembled, watch)
+            prepared = self.prepare(assembled, watch, context)
             with watch.stage("network"):
                 probabilities = self.engine.infer(prepared.picture[None])[0]
-            return self.conclude(assembled, prepared, probabilities, watch)
+            return self.conclude(assembled, prepared, probabilities, watch, context)
         except Exception as problem:
-            message = f"{type(problem).__name__}: {problem}"
-            parametric = prepared.parametric if prepared else None
-            return failed(assembled, message, Flag.PROCESSING_ERROR, parametric, watch.times_ms)
+            return broken(assembled, problem, prepared, watch.times_ms)
 
-    def prepare(self, assembled: Assembled, watch: Stopwatch) -> Prepared:
-        """First stage: fit, and what the network is shown.
+    def prepare(
+        self, assembled: Assembled, watch: Stopwatch, context: SliceContext | None = None
+    ) -> Prepared:
+        """First stage: fit, and network input.
 
         Raises:
             ValueError: no series, or too few images for the fit.
+            NotFittedError: the images show saturation recovery.
         """
         if assembled.series is None or assembled.geometry is None:
             raise ValueError("there is no series to prepare")
         with watch.stage("fit"):
+            doubts = check_images(assembled.series)
             parametric = make_map(assembled.series)
         with watch.stage("prepare"):
             frame = Frame(assembled.geometry.shape, assembled.geometry.spacing)
             prepared = normalise(frame.to_frame(picture(parametric, assembled.quantity)))
-        return Prepared(parametric, frame, prepared)
+        t1_scale = 1.0
+        if assembled.quantity is Quantity.T1 and not isinstance(assembled.series, MapSeries):
+            stated = context.t1_scale if context else None
+            t1_scale = self._t1_scale if stated is None else stated
+        # After the network input is made: the network was trained on what the fit gives.
+        return Prepared(scaled(parametric, t1_scale), frame, prepared, t1_scale, doubts)
 
     def conclude(
         self,
@@ -149,19 +189,17 @@ class Pipeline:
         prepared: Prepared,
         probabilities: NDArray[np.float32],
         watch: Stopwatch,
+        context: SliceContext | None = None,
     ) -> SliceResult:
         """Last stage: contours, values and confidence from the network's answer ``(3, 224, 224)``."""
         series, geometry, parametric = assembled.series, assembled.geometry, prepared.parametric
         assert series is not None
         assert geometry is not None
         flags = list(assembled.flags)
-        level, level_source = slice_level(
-            assembled.identity.slice_index,
-            assembled.slice_count,
-            assembled.identity.description,
-            geometry,
-            stated=self._regions.levels,
-        )
+        scanner_made = isinstance(series, MapSeries)
+        shown = context.shown if context else ()
+        own = shown[-1] if shown else SlicePlace.of(assembled)
+        level, level_source = slice_level(own, shown, stated=self._regions.levels)
         with watch.stage("contours"):
             labels, contours, reasons = place(probabilities, prepared.frame, self._steps)
             flags += reasons
@@ -172,8 +210,13 @@ class Pipeline:
             regions: tuple[RegionValues, ...] = ()
             if contours is not None:
                 regions = measure(parametric, contours, level, reference, inset=self._regions.inset)
-                if _poor(parametric, labels, scanner_made=isinstance(series, MapSeries)):
+                if _poor(parametric, labels, scanner_made=scanner_made):
                     flags.append(Flag.POOR_FIT)
+            doubts = [
+                *prepared.doubts,
+                *check_values(parametric, assembled.quantity, regions, scanner_made=scanner_made),
+            ]
+            flags += [flag for flag, _ in doubts]
         with watch.stage("quality"):
             seen = in_frame(contours, prepared.frame)
             confidence = self._reviewer.confidence(probabilities, prepared.picture, seen)
@@ -184,7 +227,7 @@ class Pipeline:
             quantity=assembled.quantity,
             geometry=geometry,
             map=parametric,
-            scanner_made=isinstance(series, MapSeries),
+            scanner_made=scanner_made,
             labels=labels,
             contours=contours,
             regions=regions,
@@ -194,10 +237,37 @@ class Pipeline:
             confidence=confidence,
             confidence_source=self._reviewer.source,
             flags=tuple(flags),
-            notes=assembled.notes,
+            notes=(*_notes(assembled, prepared), *(sentence for _, sentence in doubts)),
             motion_corrected=assembled.motion_corrected,
+            t1_scale=prepared.t1_scale,
             times_ms=watch.times_ms,
         )
+
+
+def check_images(series: Series) -> tuple[tuple[Flag, str], ...]:
+    """What the images of a series show that its fit does not, as reason codes with a sentence each.
+
+    Raises:
+        NotFittedError: they show saturation recovery.
+    """
+    if not isinstance(series, MappingSeries) or series.quantity is not Quantity.T1:
+        return ()
+    found = check_recovery(series.images, series.times_ms, signed=series.signed)
+    if found.saturation:
+        raise NotFittedError(
+            "not fitted: the signal recovers from saturation (SASHA or alike), for which the inversion recovery "
+            "of a MOLLI fit would give a wrong T1",
+            Flag.SATURATION_RECOVERY,
+        )
+    if found.off is None or Flag.SCALED_IMAGES in series.flags:
+        return ()
+    return (
+        (
+            Flag.SCALED_IMAGES,
+            f"The image of {series.times_ms[found.off]:g} ms lies {100.0 * found.by:+.0f} % of the signal beside "
+            "the recovery of the others: check its scale and its inversion time.",
+        ),
+    )
 
 
 def make_map(series: Series) -> ParametricMap:
@@ -216,15 +286,22 @@ def make_map(series: Series) -> ParametricMap:
     return molli_map(series.images, series.times_ms, signed=series.signed)
 
 
+def scaled(parametric: ParametricMap, factor: float) -> ParametricMap:
+    """A map with its values and their standard deviations multiplied by a factor."""
+    if factor == 1.0:
+        return parametric
+    share = np.float32(factor)
+    return replace(parametric, values_ms=parametric.values_ms * share, sd_ms=parametric.sd_ms * share)
+
+
 def picture(parametric: ParametricMap, quantity: Quantity) -> NDArray[np.float32]:
     """What the network is shown of a map, ``(rows, columns)``: 0 where the fit says nothing.
 
     Air and lung fit anything; left in, their values would stretch the grey scale that tissue has to share.
     Scanners mask them likewise.
     """
-    unsure = parametric.failed | (parametric.sd_ms > _UNSURE * parametric.values_ms)
-    longest = _LONGEST_MS[quantity]
-    shown: NDArray[np.float32] = np.where(unsure, np.float32(0.0), parametric.values_ms)
+    _, longest = TISSUE_MS[quantity]
+    shown: NDArray[np.float32] = np.where(unsure(parametric), np.float32(0.0), parametric.values_ms)
     return np.clip(shown, 0.0, longest)
 
 
@@ -232,10 +309,17 @@ def failed(
     assembled: Assembled,
     error: str,
     flag: Flag | None = None,
-    parametric: ParametricMap | None = None,
+    prepared: Prepared | None = None,
     times_ms: dict[str, float] | None = None,
 ) -> SliceResult:
-    """The result of a slice that could not be processed."""
+    """The result of a slice that could not be processed, with its map where that was ready."""
+    scanner_made = isinstance(assembled.series, MapSeries)
+    doubts: list[tuple[Flag, str]] = []
+    if prepared is not None:
+        doubts = [
+            *prepared.doubts,
+            *check_values(prepared.parametric, assembled.quantity, (), scanner_made=scanner_made),
+        ]
     columns, rows, _ = assembled.template.matrix_size
     geometry = assembled.geometry or SliceGeometry(
         (0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 1.0), (rows, columns)
@@ -244,16 +328,35 @@ def failed(
         identity=assembled.identity,
         quantity=assembled.quantity,
         geometry=geometry,
-        map=parametric,
-        scanner_made=isinstance(assembled.series, MapSeries),
+        map=prepared.parametric if prepared else None,
+        scanner_made=scanner_made,
         labels=np.zeros(geometry.shape, np.uint8),
         contours=None,
-        flags=(*assembled.flags, flag) if flag else assembled.flags,
-        notes=assembled.notes,
+        flags=(*assembled.flags, *(doubt for doubt, _ in doubts), *((flag,) if flag else ())),
+        notes=(*_notes(assembled, prepared), *(sentence for _, sentence in doubts)),
         motion_corrected=assembled.motion_corrected,
+        t1_scale=prepared.t1_scale if prepared else 1.0,
         times_ms=times_ms or {},
         error=error,
     )
+
+
+def broken(
+    assembled: Assembled, error: Exception, prepared: Prepared | None, times_ms: dict[str, float]
+) -> SliceResult:
+    """The result of a slice that a stage raised an error for."""
+    if isinstance(error, NotFittedError):
+        return failed(assembled, str(error), error.flag, prepared, times_ms)
+    message = f"{type(error).__name__}: {error}"
+    return failed(assembled, message, Flag.PROCESSING_ERROR, prepared, times_ms)
+
+
+def _notes(assembled: Assembled, prepared: Prepared | None) -> tuple[str, ...]:
+    """Notes of the assembly, and one on the factor on T1."""
+    if prepared is None or prepared.t1_scale == 1.0:
+        return assembled.notes
+    factor = f"Fitted T1 was multiplied by {prepared.t1_scale:g} (setting mapping.t1_scale)."
+    return (*assembled.notes, factor)
 
 
 def _poor(parametric: ParametricMap, labels: NDArray[np.uint8], *, scanner_made: bool) -> bool:

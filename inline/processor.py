@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly.assembled import Assembled
+from inline.examinations import Examinations
 from inline.flags import Flag
-from inline.pipeline import Pipeline, Prepared, Stopwatch, failed
+from inline.pipeline import Pipeline, Prepared, SliceContext, Stopwatch, broken, failed
 from inline.results import SliceResult
 from model.engines.chain import EngineChain, NoEngineError
 
@@ -32,6 +33,8 @@ _HANGING: Final = 4.0
 """Budgets that the network may take for a batch before its engine is given up."""
 _PATIENCE_S: Final = 5.0
 """What it may take at least: a short budget alone says nothing against an engine."""
+_JOIN_S: Final = 5.0
+"""How long closing waits for each thread."""
 
 
 class Done(Protocol):
@@ -49,6 +52,8 @@ class _Job:
     assembled: Assembled
     done: Done
     watch: Stopwatch
+    budget_s: float
+    context: SliceContext | None = None
     prepared: Prepared | None = None
     queued: float = 0.0
     handed_over: bool = False
@@ -60,6 +65,7 @@ class Processor:
 
     Attributes:
         misses: slices that were not ready when their budget ended.
+        examinations: slices that each examination has shown, for all connections.
     """
 
     def __init__(
@@ -92,15 +98,31 @@ class Processor:
         self._closed = False
         self._changed = threading.Condition()
         self.misses = 0
+        self.examinations = Examinations()
         self._start_network()
         self._timer = threading.Thread(target=self._watch, name="budget", daemon=True)
         self._timer.start()
 
-    def submit(self, assembled: Assembled, done: Done) -> None:
-        """Work on a slice when its turn comes; ``done`` is called from another thread."""
+    def submit(
+        self,
+        assembled: Assembled,
+        done: Done,
+        context: SliceContext | None = None,
+        *,
+        budget_ms: float | None = None,
+    ) -> None:
+        """Work on a slice when its turn comes.
+
+        Args:
+            assembled: the slice.
+            done: takes the result, in another thread.
+            context: of the slice, for the pipeline.
+            budget_ms: of this slice, in place of the processor's.
+        """
+        budget_s = self._budget if budget_ms is None else budget_ms / 1000.0
         # The budget runs from the last image; a series that ended by patience has spent it waiting for more.
-        start = max(assembled.arrived, time.monotonic() - 0.5 * self._budget)
-        job = _Job(assembled, done, Stopwatch(deadline=start + self._budget))
+        start = max(assembled.arrived, time.monotonic() - 0.5 * budget_s)
+        job = _Job(assembled, done, Stopwatch(deadline=start + budget_s), budget_s, context)
         with self._changed:
             self._open += 1
             heapq.heappush(self._due, (job.watch.deadline, next(self._number), job))
@@ -114,15 +136,19 @@ class Processor:
             self._closed = True
             self._changed.notify_all()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        # A thread that still holds the engine when the interpreter ends destroys it there, and the process
+        # ends by SIGABRT. One that hangs in its engine cannot be waited for.
+        for thread in (self._timer, self._network_thread):
+            thread.join(timeout=_JOIN_S)
         if self.misses:
-            _log.warning("%d slices missed their budget of %.0f ms", self.misses, self._budget * 1000.0)
+            _log.warning("%d slices missed their budget", self.misses)
 
     def _fit(self, job: _Job) -> None:
         if job.assembled.series is None:
             self._finish(job, failed(job.assembled, job.assembled.error))
             return
         try:
-            job.prepared = self._pipeline.prepare(job.assembled, job.watch)
+            job.prepared = self._pipeline.prepare(job.assembled, job.watch, job.context)
         except Exception as error:  # one slice must never take the stream down
             self._finish(job, self._broken(job, error))
             return
@@ -134,12 +160,13 @@ class Processor:
     def _start_network(self, given_up: list[_Job] | None = None) -> None:
         """Start a thread for the network, in place of one that hangs with some slices."""
         self._generation += 1
-        threading.Thread(
+        self._network_thread = threading.Thread(
             target=self._network,
             args=(self._generation, given_up),
             name=f"network {self._generation}",
             daemon=True,
-        ).start()
+        )
+        self._network_thread.start()
 
     def _network(self, generation: int, given_up: list[_Job] | None = None) -> None:
         """Run batches until closed, or until another thread has taken over from this one."""
@@ -188,15 +215,15 @@ class Processor:
     def _conclude(self, job: _Job, probabilities: NDArray[np.float32]) -> None:
         assert job.prepared is not None
         try:
-            result = self._pipeline.conclude(job.assembled, job.prepared, probabilities, job.watch)
+            result = self._pipeline.conclude(
+                job.assembled, job.prepared, probabilities, job.watch, job.context
+            )
         except Exception as error:  # as above
             result = self._broken(job, error)
         self._finish(job, result)
 
     def _broken(self, job: _Job, error: Exception) -> SliceResult:
-        parametric = job.prepared.parametric if job.prepared else None
-        message = f"{type(error).__name__}: {error}"
-        return failed(job.assembled, message, Flag.PROCESSING_ERROR, parametric, dict(job.watch.times_ms))
+        return broken(job.assembled, error, job.prepared, dict(job.watch.times_ms))
 
     def _finish(self, job: _Job, result: SliceResult) -> None:
         # Held until it is handed over: what was ready in time comes before the latecomer, never after it.
@@ -207,6 +234,9 @@ class Processor:
             self._hand_over(job, result, latecomer=latecomer)
         with self._changed:
             self._open -= 1
+            # What is done needs no watching; left there, it would be kept until its budget ends.
+            self._due = [each for each in self._due if each[2] is not job]
+            heapq.heapify(self._due)
             self._changed.notify_all()
 
     def _hand_over(self, job: _Job, result: SliceResult, *, latecomer: bool) -> None:
@@ -248,9 +278,8 @@ class Processor:
             job.handed_over = True
             self.misses += 1
             _log.warning("slice %d missed its budget", job.assembled.identity.slice_index)
-            parametric = job.prepared.parametric if job.prepared else None
-            error = f"not ready within {self._budget * 1000.0:.0f} ms"
-            result = failed(job.assembled, error, Flag.LATE, parametric, dict(job.watch.times_ms))
+            error = f"not ready within {job.budget_s * 1000.0:.0f} ms"
+            result = failed(job.assembled, error, Flag.LATE, job.prepared, dict(job.watch.times_ms))
             self._hand_over(job, result, latecomer=False)
         finally:
             job.lock.release()

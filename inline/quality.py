@@ -305,7 +305,7 @@ class Reviewer:
         picture: NDArray[np.float32],
         contours: Contours | None,
     ) -> float | None:
-        """The Dice that is to be expected: 0 without contours, None without a calibration.
+        """The Dice that is to be expected: 0 without contours or numbers, None without a calibration.
 
         Arguments as those of :func:`signals`.
         """
@@ -313,7 +313,8 @@ class Reviewer:
             return None
         if contours is None:
             return 0.0
-        return float(self.calibration.expected_dice(signals(probabilities, picture, contours)))
+        expected = float(self.calibration.expected_dice(signals(probabilities, picture, contours)))
+        return expected if math.isfinite(expected) else 0.0
 
 
 def load_calibration(folder: Path) -> tuple[Calibration | None, str]:

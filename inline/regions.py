@@ -97,12 +97,13 @@ def measure(
     *,
     inset: float = 0.1,
 ) -> tuple[RegionValues, ...]:
-    """Values of each region; without a reference or a level, of the whole ring alone.
+    """Values of each region; without a reference, of the whole ring alone.
 
     Args:
         parametric: the map; pixels where its fit failed are left out.
         contours: in pixels of the map.
-        level: decides between six segments and four.
+        level: decides between six segments and four; None or unknown: no segments, and the septum is the
+            90 degrees that are septal at every level.
         reference: where the septum lies.
         inset: share of the wall's thickness left out at either border, 0 to below 0.5.
     """
@@ -115,16 +116,17 @@ def measure(
     values = parametric.values_ms[rows[fitted], columns[fitted]].astype(np.float64)
 
     regions = [_values("global", values, shares)]
-    if reference is None or level is None:
+    if reference is None:
         return tuple(regions)
     from_septum = angles_from_septum(points, contours.endo.mean(axis=0), reference)
-    names = _FOUR if level is SliceLevel.APICAL else _SIX
+    names = _SIX if level in (SliceLevel.BASAL, SliceLevel.MID) else _FOUR
     segment = segments(from_septum, len(names))
     septal = np.isin(segment, [i for i, name in enumerate(names) if "sept" in name])
     regions.append(_values("septum", values[septal], shares[septal]))
-    for i, name in enumerate(names):
-        own = segment == i
-        regions.append(_values(f"AHA {_FIRST[level] + i} {level.value} {name}", values[own], shares[own]))
+    if level in _FIRST:
+        for i, name in enumerate(names):
+            own = segment == i
+            regions.append(_values(f"AHA {_FIRST[level] + i} {level.value} {name}", values[own], shares[own]))
     return tuple(regions)
 
 
@@ -206,8 +208,7 @@ def weighted_quantiles(values: FloatArray, weights: FloatArray, at: Sequence[flo
 def _values(name: str, values: FloatArray, shares: FloatArray) -> RegionValues:
     area = float(shares.sum())
     if not area:
-        nothing = float("nan")
-        return RegionValues(name, nothing, nothing, nothing, nothing, nothing, 0)
+        return RegionValues(name, None, None, None, None, None, 0)
     q1, median, q3 = weighted_quantiles(values, shares, (0.25, 0.5, 0.75)).tolist()
     mean = float(np.average(values, weights=shares))
     sd = math.sqrt(np.average((values - mean) ** 2, weights=shares))

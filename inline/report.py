@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -23,12 +24,13 @@ def results_table(records: list[dict[str, Any]], truth: dict[tuple[str, int], fl
     table.add_column("conf.", justify="right", no_wrap=True)
     table.add_column("ms", justify="right", no_wrap=True)
     table.add_column("flags", overflow="fold")
-    for record in records:
+    names = slice_names(records)
+    for record, name in zip(records, names, strict=True):
         regions = {region["name"]: region for region in record["regions"]}
         ring, septum = regions.get("global"), regions.get("septum")
         known = (truth or {}).get((record["quantity"], record["slice_index"]))
         row = [
-            f"{record['slice_index'] + 1} {record['level'] or ''} {record['quantity']}",
+            name,
             _interval(ring),
             _number(septum["median"] if septum else None),
         ]
@@ -42,10 +44,58 @@ def results_table(records: list[dict[str, Any]], truth: dict[tuple[str, int], fl
     return table
 
 
-def _interval(region: dict[str, Any] | None) -> str:
-    if region is None or region["median"] is None:
+def slice_names(records: list[dict[str, Any]]) -> list[str]:
+    """A name for each record: slice number from 1, level, quantity, and ``MOCO`` for corrected images.
+
+    The series number stands before it where the slice number names several: slices that are series of
+    their own all have number 1.
+    """
+    numbers = Counter((record["slice_index"], record["quantity"]) for record in records)
+    several = any(number > 1 for number in numbers.values())
+    names = []
+    for record in records:
+        number = f"{record['series_index']}/" if several else ""
+        moco = " MOCO" if record.get("motion_corrected") else ""
+        level = f"{record['level']} " if record["level"] else ""
+        names.append(f"{number}{record['slice_index'] + 1} {level}{record['quantity']}{moco}")
+    return names
+
+
+def notes(records: list[dict[str, Any]]) -> list[str]:
+    """Every distinct note of the records once, with the names of the slices that bear it."""
+    bearers: dict[str, list[str]] = {}
+    for record, name in zip(records, slice_names(records), strict=True):
+        for note in record.get("notes", ()):
+            bearers.setdefault(note, []).append(name)
+    return [
+        note if len(names) == len(records) > 1 else f"{', '.join(dict.fromkeys(names))}: {note}"
+        for note, names in bearers.items()
+    ]
+
+
+def line(message: dict[str, Any]) -> str:
+    """A message of ZeroMQ in one line: of a slice, or of a connection at its close."""
+    if "regions" not in message:
+        return f"{message['session']} closed: {message['text']}"
+    ring = next((region for region in message["regions"] if region["name"] == "global"), None)
+    scale = f" x {message['t1_scale']:g}" if message.get("t1_scale", 1.0) != 1.0 else ""
+    moco = " MOCO" if message.get("motion_corrected") else ""
+    parts = [
+        f"series {message['series_index']} slice {message['slice_index'] + 1}",
+        message["level"] or "",
+        f"{message['quantity']}{moco}",
+        f"{_interval(ring, ' ms')}{scale}",
+        ", ".join(message["flags"]) or message["error"],
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _interval(region: dict[str, Any] | None, unit: str = "") -> str:
+    if region is None:
         return "no contour"
-    return f"{region['median']:.1f} [{region['q1']:.1f}-{region['q3']:.1f}]"
+    if region["median"] is None:
+        return "no values"
+    return f"{region['median']:.1f}{unit} [{region['q1']:.1f}-{region['q3']:.1f}]"
 
 
 def _number(value: float | None) -> str:

@@ -44,14 +44,17 @@ class Contours:
 
 @dataclass(frozen=True, slots=True)
 class RegionValues:
-    """T1 or T2 over one region of the myocardium, ms; ``pixels`` is its area in pixels, shares added up."""
+    """T1 or T2 over one region of the myocardium, ms; None where the region has no fitted pixel.
+
+    ``pixels`` is its area in pixels, shares added up.
+    """
 
     name: str
-    median: float
-    q1: float
-    q3: float
-    mean: float
-    sd: float
+    median: float | None
+    q1: float | None
+    q3: float | None
+    mean: float | None
+    sd: float | None
     pixels: int
 
 
@@ -65,7 +68,8 @@ class SliceResult:
             them; all 0 where there are no contours.
         contours: None where no acceptable contour was found; ``flags`` then says why.
         regions: ``global`` first, then ``septum`` and the AHA segments; empty without contours.
-        level: slice level, and ``level_source`` how it is known.
+        level: slice level as far as it was known when the result went out, and ``level_source`` how it is
+            known.
         angular_reference: how the AHA segments' angle was set.
         confidence: Dice coefficient that is to be expected of the labels, 0 to 1; 0 without contours, None
             where nothing is known. ``confidence_source`` says where it comes from, or why there is none.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,10 @@ class Quantity(StrEnum):
 
     T1 = "T1"
     T2 = "T2"
+
+
+TISSUE_MS: Final = {Quantity.T1: (150.0, 3000.0), Quantity.T2: (10.0, 300.0)}
+"""Shortest and longest relaxation time that a region of tissue or blood can have in its middle."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from inline.errors import ConfigurationError
 from inline.processor import Processor
 from inline.session import Session
 from inline.settings import Settings
+from inline.transport import SocketTransport
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class Server:
     def _serve_one(self, connection: socket.socket, name: str) -> None:
         try:
             Session(
-                connection,
+                SocketTransport(connection, self._settings.server.stalled_s),
                 self._processor,
                 self._settings,
                 name=name,

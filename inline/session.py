@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
-import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import Final
-from xml.etree import ElementTree
 
 from inline.assembly.assembled import Assembled
-from inline.assembly.assembler import SeriesAssembler
+from inline.assembly.assembler import Account, SeriesAssembler
+from inline.configuration import Configuration
 from inline.emit import mrd
+from inline.emit.numbers import SeriesNumbers
+from inline.emit.originals import returned
 from inline.emit.publisher import Publisher
 from inline.errors import ProtocolError
+from inline.examinations import Examination
 from inline.flags import Flag
+from inline.in_order import InOrder
 from inline.mrd.header import MeasurementHeader, parse_header
 from inline.mrd.messages import (
     Acquisition,
@@ -37,77 +39,134 @@ from inline.mrd.messages import (
     Waveform,
 )
 from inline.mrd.protocol import Decoder, encode
+from inline.mrd.text import parse_xml
 from inline.outbox import Outbox
+from inline.parameters import PARAMETERS, with_parameters
+from inline.pipeline import SliceContext
 from inline.processor import Processor
 from inline.results import SliceResult
 from inline.settings import Settings
+from inline.slice_level import SlicePlace
+from inline.summary import FinalLevel, Summary, final_levels
+from inline.transport import Transport
 
 _log = logging.getLogger(__name__)
 
-_RECEIVE_BYTES: Final = 1 << 20
-_TICK_S: Final = 0.25
+_PARAMETER_CHARACTERS: Final = 1 << 16
+"""Longest text that is read as parameters."""
 
 
-class Configuration(StrEnum):
-    """What a client can ask for by name."""
+class Severity(StrEnum):
+    """Kind of a text: its first three characters, by which IceFire colours it at the console."""
 
-    MAPPING = "mapping"
-    PASSTHROUGH = "passthrough"
+    NORMAL = "DBG"
+    WARNING = "WRN"
+    ERROR = "ERR"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What a kind of peer takes besides images.
+
+    Attributes:
+        texts: messages for a person.
+        raw: acquisitions and waveforms, which go on as they came.
+        header: the header, which goes first.
+    """
+
+    texts: bool = False
+    raw: bool = False
+    header: bool = False
+
+
+UNKNOWN: Final = Dialect()
+"""A peer that has not said what it is."""
+CLIENT: Final = Dialect(texts=True)
+"""Scanner or MRD client, with a person before it."""
+CHAIN: Final = Dialect(raw=True)
+"""Gadgetron: a text from a module ends its chain."""
+PIPE: Final = Dialect(raw=True, header=True)
+"""A program that reads a stream as the tools of libismrmrd write it."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What came and went on a connection."""
+    """What came and went on a connection.
+
+    Attributes:
+        closed: the peer ended the stream with a close message.
+        refused: the peer took nothing more before the end.
+        error: why the stream broke off, or empty.
+    """
 
     images: int = 0
     slices: int = 0
     results: int = 0
+    errors: int = 0
     late: int = 0
     skipped: int = 0
+    closed: bool = False
+    refused: bool = False
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """A result with the bytes that go back for it, and what is to be said of it."""
+
+    result: SliceResult
+    data: bytes
+    problem: str
+
+
 class Session:
-    """Serves one connected socket."""
+    """Serves one peer."""
 
     def __init__(
         self,
-        connection: socket.socket,
+        transport: Transport,
         processor: Processor,
         settings: Settings,
         *,
         name: str = "client",
         publisher: Publisher | None = None,
         stopping: threading.Event | None = None,
-        owned: bool = True,
+        dialect: Dialect = UNKNOWN,
+        configuration: Configuration | None = None,
     ) -> None:
         """Prepare to serve.
 
         Args:
-            connection: connected.
+            transport: bytes from and to the peer; closed in the end.
             processor: shared by all sessions.
-            settings: of the server.
+            settings: of the program; a client's parameters change this session's copy alone.
             name: of the peer, for the log.
             publisher: where results are published besides, if anywhere.
             stopping: set when the program is to end; the session then finishes what is in flight.
-            owned: say that nothing more comes and close the connection at the end; else leave both to the
-                caller.
+            dialect: of the peer, where it is known; else the peer's first message tells.
+            configuration: in place of what the peer asks for.
         """
-        self._connection = connection
+        self._transport = transport
         self._processor = processor
         self._settings = settings
+        self._program_budget_ms = settings.budget_ms
         self._name = name
         self._publisher = publisher
         self._stopping = stopping or threading.Event()
-        self._owned = owned
-        self._in_chain = False
-        self._takes_texts = False
-        self._configuration = Configuration.MAPPING
+        self._dialect = dialect
+        self._dialect_fixed = dialect is not UNKNOWN
+        self._configuration = configuration or Configuration.MAPPING
+        self._configuration_fixed = configuration is not None
+        self._measurement: MeasurementHeader | None = None
         self._assembler: SeriesAssembler | None = None
-        self._closed = False
+        self._accounts: list[Account] = []
+        self._examination = Examination()
+        self._shown: list[tuple[Examination, SlicePlace]] = []
         self._told_of_raw_data = False
         self._outbox = Outbox(settings.server.queue_bytes)
+        self._numbers = SeriesNumbers(settings.emit.series_offset)
         self._free = threading.BoundedSemaphore(settings.server.slices_in_flight)
+        self._results = InOrder(self._send_result)
         self.tally = Tally()
 
     def run(self, received: bytes = b"") -> Tally:
@@ -116,15 +175,6 @@ class Session:
         Args:
             received: bytes that were read from the connection before.
         """
-        send_timeout = self._settings.server.stalled_s
-        self._connection.settimeout(None)
-        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, seconds in ((socket.SO_RCVTIMEO, _TICK_S), (socket.SO_SNDTIMEO, send_timeout)):
-            whole = int(seconds)
-            micros = int((seconds - whole) * 1e6)
-            self._connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", whole, micros))
-        if self._connection.family in (socket.AF_INET, socket.AF_INET6):
-            self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         start = time.monotonic()
         _log.info("%s connected", self._name)
         writer = threading.Thread(target=self._write, name=f"to {self._name}", daemon=True)
@@ -135,7 +185,7 @@ class Session:
         except ProtocolError as error:
             self.tally.error = str(error)
             _log.warning("%s: %s", self._name, error)
-            self._tell(f"myostream: {error}")
+            self._tell(str(error), Severity.ERROR)
         except OSError as error:
             self.tally.error = str(error)
             _log.warning("%s: connection lost: %s", self._name, error)
@@ -143,18 +193,19 @@ class Session:
             self._conclude()
         finally:
             self._outbox.close()
-            writer.join(timeout=send_timeout + 5.0)
-            if self._owned:
-                self._connection.close()
+            patience = self._transport.patience_s
+            writer.join(timeout=None if patience is None else patience + 5.0)
             tally = self.tally
+            self._transport.close(unread=not (tally.closed or tally.refused))
             _log.info(
-                "%s closed: images=%d slices=%d results=%d late=%d skipped=%d seconds=%.1f",
+                "%s closed: images=%d slices=%d results=%d late=%d skipped=%d errors=%d seconds=%.1f",
                 self._name,
                 tally.images,
                 tally.slices,
                 tally.results,
                 tally.late,
                 tally.skipped,
+                tally.errors,
                 time.monotonic() - start,
             )
         return self.tally
@@ -162,67 +213,92 @@ class Session:
     def _messages(self, received: bytes) -> Iterator[Message]:
         """Messages until the close; between them, series that wait too long are taken as they are."""
         decoder = Decoder()
-        data = received
+        data: bytes | None = received
         started, heard = bool(received), time.monotonic()
         while not decoder.closed:
             if data:
                 yield from decoder.receive(data)
                 if decoder.closed:
-                    self._closed = True
+                    self.tally.closed = True
                     return
-            if self._stopping.is_set():
+            if self._stopping.is_set() or (self.tally.refused and self._publisher is None):
                 return
-            try:
-                data = self._connection.recv(_RECEIVE_BYTES)
-                if not data:
-                    if not decoder.at_boundary:
-                        raise ProtocolError("the connection ended in the middle of a message")
-                    return
+            data = self._transport.receive()
+            if data:
                 started, heard = True, time.monotonic()
-            except (BlockingIOError, InterruptedError):
-                data = b""
+            elif data is not None:
+                if not decoder.at_boundary:
+                    raise ProtocolError("the connection ended in the middle of a message")
+                return
+            elif not (started and decoder.at_boundary):
                 # Between messages a scanner may be silent for as long as it likes; a peer that never began,
                 # or stopped in the middle of a message, would hold one of the connections for ever.
-                if not (started and decoder.at_boundary):
-                    self._check_silence(time.monotonic() - heard)
+                self._check_silence(time.monotonic() - heard)
             if self._assembler is not None:
                 self._assemble(partial(self._assembler.expire, time.monotonic()))
 
     def _check_silence(self, seconds: float) -> None:
-        limit = self._settings.server.stalled_s
-        if seconds > limit:
+        limit = self._transport.patience_s
+        if limit is not None and seconds > limit:
             raise ProtocolError(f"the rest of a message did not come within {limit:g} s")
 
     def _take(self, message: Message) -> None:
         match message:
             case Image():
-                self.tally.images += 1
-                self._outbox.put(encode(message))
+                self._pass_on(message)
                 if self._configuration is Configuration.MAPPING:
                     self._assemble(partial(self._series().add, message, time.monotonic()))
             case ConfigFile(name):
-                # Whoever names a file is an MRD client, with a person before it.
-                self._takes_texts = True
+                # Whoever names a file is an MRD client.
+                self._recognise(CLIENT)
                 self._configure(name)
             case ConfigText(text):
-                self._configure_by_text(text)
+                self._configure_by_text(text.strip())
             case Header(xml):
-                self._assembler = SeriesAssembler(self._header(xml), self._settings.assembly)
+                if self._dialect.header and self.tally.images == 0:
+                    self._outbox.put(encode(message))
+                self._begin(self._header(xml))
             case Text(text):
-                self._configure_by_parameters(text)
+                self._configure_by_parameters(text.strip())
             case Acquisition() | Waveform():
-                if self._in_chain:
+                if self._dialect.raw:
                     self._outbox.put(encode(message))
                 else:
                     self._skip(message)
             case Close():
                 pass
 
+    def _recognise(self, dialect: Dialect) -> None:
+        if not self._dialect_fixed:
+            self._dialect = dialect
+
+    def _pass_on(self, image: Image) -> None:
+        self.tally.images += 1
+        self._numbers.saw(image.header.image_series_index)
+        originals = self._settings.emit.originals
+        if originals == "none" and self._configuration is Configuration.PASSTHROUGH:
+            originals = "as-is"
+        back: Image | None = image
+        try:
+            back = returned(image, originals)
+        except Exception:  # an image passes whatever is in its attributes
+            _log.exception("%s: the attributes of an image were not changed", self._name)
+        if back is not None:
+            self._outbox.put(encode(back))
+
+    def _begin(self, measurement: MeasurementHeader) -> None:
+        """Take the header for the images that follow; what waits belongs to the one before."""
+        if measurement == self._measurement:
+            return
+        self._end_assembly()
+        self._measurement = measurement
+        self._examination = self._processor.examinations.of(measurement)
+
     def _skip(self, message: Acquisition | Waveform) -> None:
         self.tally.skipped += 1
         if isinstance(message, Acquisition) and not self._told_of_raw_data:
             self._told_of_raw_data = True
-            self._tell("myostream: raw data is not reconstructed here; send images")
+            self._tell("raw data is not reconstructed here; send images", Severity.ERROR)
 
     def _header(self, xml: str) -> MeasurementHeader:
         try:
@@ -234,126 +310,223 @@ class Session:
 
     def _configure(self, name: str) -> None:
         """Take a configuration by its name alone: nothing that a client names is ever imported or opened."""
+        if self._configuration_fixed:
+            return
         wanted = name.strip().removesuffix(".xml")
         try:
             self._configuration = Configuration(wanted)
         except ValueError:
             self._configuration = Configuration.MAPPING
             known = ", ".join(Configuration)
-            _log.info("%s: unknown configuration %r, taking mapping", self._name, wanted[:80])
-            self._tell(f"myostream: there is no configuration {wanted[:80]!r} ({known}); mapping is used")
+            self._report(f"there is no configuration {wanted[:80]!r} ({known}); mapping is used")
 
     def _configure_by_text(self, text: str) -> None:
-        """A configuration sent as text: a name, JSON parameters, or Gadgetron's XML."""
-        stripped = text.strip()
-        if stripped in list(Configuration):
-            self._configure(stripped)
-        elif stripped.startswith("{"):
-            self._configure_by_parameters(stripped)
-        elif stripped.startswith("<") and "<!" not in stripped:
-            # Gadgetron opens with XML. Its chain wants raw data and waveforms to go on, and takes no texts.
-            self._in_chain = True
-            try:
-                element = ElementTree.fromstring(stripped).find(".//myostream")
-            except ElementTree.ParseError:
-                return
-            if element is not None and element.get("config"):
-                self._configure(element.get("config", ""))
+        """Take a configuration sent as text: a name, JSON parameters, or Gadgetron's XML."""
+        if text in list(Configuration):
+            self._recognise(CLIENT)
+            self._configure(text)
+        elif text.startswith("{"):
+            self._recognise(CLIENT)
+            self._configure_by_parameters(text)
+        elif text.startswith("<"):
+            # Gadgetron opens with XML. Its chain wants raw data and waveforms to go on and takes no texts; an
+            # RGB image ends its DICOM writer.
+            self._recognise(CHAIN)
+            if self._dialect is CHAIN:
+                self._settings, _ = with_parameters(self._settings, {"overlay": False})
+            self._configure_by_xml(text)
+        else:
+            _log.warning(
+                "%s: a configuration text that is neither name, JSON nor XML is not read", self._name
+            )
+
+    def _configure_by_xml(self, text: str) -> None:
+        try:
+            element = parse_xml(text, "the configuration", _PARAMETER_CHARACTERS).find(".//myostream")
+        except ProtocolError as error:
+            self._report(str(error))
+            return
+        if element is not None:
+            self._set(dict(element.attrib))
 
     def _configure_by_parameters(self, text: str) -> None:
-        """Take ``{"parameters": {"config": NAME, "customconfig": NAME}}``, as scanners send after the header.
+        """Take JSON parameters, as scanners send them after the header; any other text is logged alone.
 
-        ``customconfig``, where it is not empty, goes before ``config``. Other texts are logged.
+        ``{"parameters": {"config": NAME, "budget_ms": 5000, ...}}``, or the inner object by itself.
         """
-        try:
-            content = json.loads(text)
-        except (ValueError, RecursionError):
+        if not text.startswith(("{", "[")):
             _log.info("%s says: %r", self._name, text[:200])
             return
-        parameters = content.get("parameters") if isinstance(content, dict) else None
-        if not isinstance(parameters, dict):
+        if len(text) > _PARAMETER_CHARACTERS:
+            self._report(f"JSON of {len(text)} characters is not read; send at most {_PARAMETER_CHARACTERS}")
             return
-        for name in (parameters.get("customconfig"), parameters.get("config")):
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+            self._report(f"the JSON text cannot be read ({why}); nothing was set")
+            return
+        parameters = content.get("parameters", content) if isinstance(content, dict) else content
+        if not isinstance(parameters, dict):
+            self._report('the JSON text holds no object of parameters; send {"parameters": {NAME: VALUE}}')
+            return
+        self._set({name: value for name, value in parameters.items() if name != "version"})
+
+    def _set(self, given: Mapping[str, object]) -> None:
+        """Take configuration and parameters; ``customconfig``, where not empty, goes before ``config``."""
+        for name in (given.get("customconfig"), given.get("config")):
             if isinstance(name, str) and name.strip():
                 self._configure(name)
-                return
+                break
+        rest = {name: value for name, value in given.items() if name not in ("config", "customconfig")}
+        settings, problems = with_parameters(self._settings, rest)
+        if self._assembler is not None and settings.assembly != self._settings.assembly:
+            settings = settings.model_copy(update={"assembly": self._settings.assembly})
+            problems.append("parameter motion came after the first image; send it before")
+        for problem in problems:
+            self._report(problem)
+        if settings != self._settings:
+            _log.info("%s sets %s", self._name, ", ".join(name for name in rest if name in PARAMETERS))
+        self._settings = settings
 
     def _series(self) -> SeriesAssembler:
         if self._assembler is None:
-            self._assembler = SeriesAssembler(MeasurementHeader(), self._settings.assembly)
+            self._assembler = SeriesAssembler(
+                self._measurement or MeasurementHeader(), self._settings.assembly
+            )
         return self._assembler
 
     def _assemble(self, step: Callable[[], list[Assembled]]) -> None:
-        """Work on every series that a step of the assembly completes."""
+        """Work on every series that a step of the assembly completes, in the order of series and slices."""
         try:
             ready = step()
         except Exception:  # images pass on whatever becomes of their maps
             _log.exception("%s: the assembly of series failed", self._name)
-            self._tell("myostream: an image could not be sorted into a series; it has passed on")
+            self._tell("an image could not be sorted into a series; it has passed on", Severity.ERROR)
             return
-        for assembled in ready:
+        for assembled in sorted(ready, key=_place):
             self._submit(assembled)
+
+    def _end_assembly(self, *, early: bool = False) -> None:
+        """Work on what is left of the assembly, and keep its account."""
+        if self._assembler is not None:
+            self._assemble(partial(self._assembler.finish, early=early))
+            self._accounts.append(self._assembler.account())
+            self._assembler = None
 
     def _submit(self, assembled: Assembled) -> None:
         self._free.acquire()
         self.tally.slices += 1
+        ticket, settings = self._results.ticket(), self._settings
 
         def deliver(result: SliceResult, *, latecomer: bool) -> None:
-            self._deliver(assembled, result, latecomer=latecomer)
+            """Take a result from a worker. A latecomer goes to subscribers alone."""
+            try:
+                if self._publisher is not None:
+                    self._publisher.publish(result, session=self._name)
+            finally:
+                if not latecomer:
+                    self._results.redeem(ticket, self._packed(result, assembled, settings))
 
-        self._processor.submit(assembled, deliver)
+        place = SlicePlace.of(assembled, self._name)
+        shown = self._examination.show(place)
+        self._shown.append((self._examination, place))
+        context = SliceContext(settings.mapping.t1_scale, shown)
+        own_budget = settings.budget_ms if settings.budget_ms != self._program_budget_ms else None
+        self._processor.submit(assembled, deliver, context, budget_ms=own_budget)
 
-    def _deliver(self, assembled: Assembled, result: SliceResult, *, latecomer: bool) -> None:
-        """Queue what goes back for a slice; called from a worker. A latecomer goes to subscribers alone."""
-        if self._publisher is not None:
-            self._publisher.publish(result, session=self._name)
-        if latecomer:
-            return
+    def _packed(self, result: SliceResult, assembled: Assembled, settings: Settings) -> _Packed:
         try:
-            self.tally.late += Flag.LATE in result.flags
-            _log.info("%s result: %s", self._name, _summary(result))
-            if result.error:
-                _log.warning("%s: slice %d: %s", self._name, result.identity.slice_index, result.error)
-                self._tell(f"myostream: slice {result.identity.slice_index}: {result.error}")
-            # In one piece: another worker's slice must not come between map, labels and overlay.
-            sent = mrd.images(result, assembled.template, self._settings.emit)
-            self._outbox.put_now(b"".join(encode(image) for image in sent))
+            sent = mrd.images(result, assembled.template, settings.emit, self._numbers)
+            return _Packed(result, b"".join(encode(image) for image in sent), result.error)
+        except Exception as error:  # the next result must still go out
+            _log.exception("%s: a result could not be made into images", self._name)
+            return _Packed(result, b"", f"the result could not be sent: {type(error).__name__}: {error}")
+
+    def _send_result(self, packed: _Packed) -> None:
+        """Queue what goes back for a slice, in one piece: nothing comes between map, labels and overlay."""
+        result = packed.result
+        try:
+            late = Flag.LATE in result.flags
+            self.tally.late += late
+            self.tally.errors += bool(packed.problem)
+            _log.info("%s result: %s", self._name, _fields(result))
+            for note in result.notes:
+                _log.info("%s: slice %d: %s", self._name, result.identity.slice_index, note)
+            if packed.problem:
+                said = f"slice {result.identity.slice_index}: {packed.problem}"
+                _log.warning("%s: %s", self._name, said)
+                self._tell(said, Severity.WARNING if late else Severity.ERROR)
+            if packed.data:
+                self._outbox.put_now(packed.data)
             self.tally.results += 1
         finally:
             self._free.release()
 
-    def _tell(self, text: str) -> None:
+    def _report(self, problem: str) -> None:
+        """Say in log and text what of a client's wishes is not done."""
+        _log.warning("%s: %s", self._name, problem)
+        self._tell(problem, Severity.WARNING)
+
+    def _tell(self, text: str, severity: Severity = Severity.NORMAL) -> None:
         """Say something to the person behind the client, where the client takes texts."""
-        if self._takes_texts:
-            self._outbox.put_now(encode(Text(text)))
+        if self._dialect.texts:
+            self._outbox.put_now(encode(Text(f"{severity} myostream: {text}")))
 
     def _conclude(self) -> None:
-        """Work on what is left, wait for what is in flight, say that nothing more comes."""
-        if self._assembler is not None:
-            self._assemble(partial(self._assembler.finish, early=not self._closed))
+        """Work on what is left, wait for what is in flight, sum up, say that nothing more comes."""
+        self._end_assembly(early=not self.tally.closed)
         for _ in range(self._settings.server.slices_in_flight):
             self._free.acquire()
-        if self._owned:
-            self._outbox.put_now(encode(Close()))
+        # A peer that sent neither header nor image asked only whether there is a server.
+        if self._measurement is not None or self.tally.images:
+            try:
+                self._summarise()
+            except Exception:  # the close must follow whatever becomes of the summary
+                _log.exception("%s: the connection could not be summed up", self._name)
+        self._outbox.put_now(encode(Close()))
+
+    def _summarise(self) -> None:
+        """Send, log and publish the account of every image and the final level of every slice."""
+        slices: tuple[FinalLevel, ...] = ()
+        earlier: tuple[FinalLevel, ...] = ()
+        stated = self._settings.regions.levels
+        for examination in dict.fromkeys(each for each, _ in self._shown):
+            shown = examination.shown
+            own = [place for each, place in self._shown if each is examination]
+            others = [place for place in shown if place.session != self._name]
+            slices += final_levels(own, (*shown, *own), stated)
+            earlier += final_levels(others, shown, stated)
+        tally = self.tally
+        summary = Summary.of(self._accounts, tally.images, tally.results, tally.errors, slices, earlier)
+        _log.info("%s summary: %s", self._name, summary.text())
+        self._tell(summary.text())
+        if self._publisher is not None:
+            self._publisher.summarise(summary, session=self._name)
 
     def _write(self) -> None:
         try:
             while (data := self._outbox.get()) is not None:
-                self._connection.sendall(data)
-            if self._owned:
-                self._connection.shutdown(socket.SHUT_WR)
+                self._transport.send(data)
+            self._transport.finish()
         except OSError as error:
             # Results still go to ZeroMQ; only this peer gets no more.
             _log.info("%s takes nothing more: %s", self._name, error)
+            self.tally.refused = True
             self._outbox.close(discard=True)
 
 
-def _summary(result: SliceResult) -> str:
+def _place(assembled: Assembled) -> tuple[int, int]:
+    return assembled.identity.series_index, assembled.identity.slice_index
+
+
+def _fields(result: SliceResult) -> str:
     """A result in one line of fields, for the log; nothing of the patient is in it."""
     identity = result.identity
-    ring = result.regions[0] if result.regions else None
+    median = result.regions[0].median if result.regions else None
     return (
-        f"series={identity.series_index} slice={identity.slice_index} quantity={result.quantity} "
-        f"median_ms={f'{ring.median:.1f}' if ring else '-'} flags={','.join(result.flags) or '-'} "
-        f"stages_ms={sum(result.times_ms.values()):.0f}"
+        f"series={identity.series_index} slice={identity.slice_index} level={result.level or '-'} "
+        f"quantity={result.quantity} median_ms={'-' if median is None else f'{median:.1f}'} "
+        f"motion_corrected={'yes' if result.motion_corrected else 'no'} t1_scale={result.t1_scale:g} "
+        f"flags={','.join(result.flags) or '-'} stages_ms={sum(result.times_ms.values()):.0f}"
     )

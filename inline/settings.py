@@ -99,13 +99,20 @@ class EmitSettings(_Frozen):
     """What goes back and where.
 
     Attributes:
-        series_offset: results of series n have index ``series_offset + 10 n`` and the two after it.
-        overlay: send an RGB overlay.
+        series_offset: results of series n have index ``series_offset + 10 n`` and the two after it, where no
+            series of the sender has one of these numbers (``docs/protocol.md``).
+        max_pixel: largest pixel of a map; consoles show 12 bits, 0 to 4095. Larger values are clipped to it.
+        originals: how the images that came go back: every byte of them (``as-is``), with the attribute
+            ``Keep_image_geometry`` added (``keep-geometry``), or not at all (``none``), where a chain wants
+            results alone.
+        overlay: send an RGB overlay; a Gadgetron chain gets one only where its own configuration says so.
         segmentation: send the labels.
         zmq: address that results are published on (``tcp://127.0.0.1:5560``); empty for none.
     """
 
-    series_offset: int = Field(1000, ge=0, le=60000)
+    series_offset: int = Field(5000, ge=0, le=60000)
+    max_pixel: int = Field(4095, ge=255, le=65535)
+    originals: Literal["as-is", "keep-geometry", "none"] = "as-is"
     overlay: bool = True
     segmentation: bool = True
     zmq: str = ""
@@ -129,7 +136,7 @@ class Settings(_Frozen):
     emit: EmitSettings = EmitSettings()
     engine: EngineName = "auto"
     workers: int = Field(2, ge=1, le=64)
-    budget_ms: float = Field(3000.0, gt=0)
+    budget_ms: float = Field(3000.0, gt=0, le=3_600_000)
     review_below: float = Field(0.75, ge=0, le=1)
     weights: Path | None = None
 

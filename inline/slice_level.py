@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
+from inline.assembly.assembled import Assembled
 from inline.geometry import SliceGeometry
 from inline.results import SliceLevel
+from inline.series import Quantity, SeriesIdentity
 
-_TO_APEX: Final = np.array([0.62, -0.60, -0.50])
+FloatArray = NDArray[np.float64]
+
+_TO_APEX: Final = np.array([0.62, -0.60, -0.50]) / np.linalg.norm([0.62, -0.60, -0.50])
 """From base to apex of a usual heart in patient coordinates (LPS): left, to the front, down."""
+_SHORT_AXIS: Final = 0.45
+"""Smallest cosine between a short-axis slice's normal and the axis of a usual heart. The axes of hearts
+differ by some 25 degrees, so the normal of a long-axis slice, perpendicular to the axis, stays below it."""
+_PARALLEL: Final = float(np.cos(np.radians(10.0)))
+SAME_MM: Final = 3.0
+"""Slices nearer than this along their normal are the same slice: planned anew, or another breath-hold."""
+_THREE_MM: Final = 23.0
+"""Smallest extent of three or more positions that show base and apex: the middle third of the shortest usual
+left ventricle (70 mm) lies between the two."""
+_TWO_MM: Final = 40.0
+"""Likewise of two positions: in a usual ventricle (80 to 100 mm) the middles of neighbouring thirds lie at
+most 33 mm apart, so slices further apart are not neighbours."""
+_LONGEST_MM: Final = 120.0
+"""Largest extent: no left ventricle is longer."""
+_ROUNDING_MM: Final = 1e-3
+"""Positions are float32: distances so near to a limit are at it."""
+_THIRDS: Final = (SliceLevel.BASAL, SliceLevel.MID, SliceLevel.APICAL)
 _WORDS: Final = {
     SliceLevel.BASAL: re.compile(r"(?<![a-z])bas(al|e)(?![a-z])", re.IGNORECASE),
     SliceLevel.MID: re.compile(r"(?<![a-z])mid(dle|ventricular|ventricle)?(?![a-z])", re.IGNORECASE),
@@ -20,38 +43,134 @@ _WORDS: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class SlicePlace:
+    """Place of one slice that an examination has shown.
+
+    Attributes:
+        identity: which acquisition.
+        quantity: T1 or T2.
+        slice_count: slices of its measurement by the header, or None.
+        geometry: None where the image headers state no usable directions.
+        session: name of the connection that showed it; slice counters are compared within one alone.
+    """
+
+    identity: SeriesIdentity
+    quantity: Quantity
+    slice_count: int | None
+    geometry: SliceGeometry | None
+    session: str = ""
+
+    @classmethod
+    def of(cls, assembled: Assembled, session: str = "") -> Self:
+        """Place of an assembled slice."""
+        geometry = assembled.geometry if assembled.oriented else None
+        return cls(assembled.identity, assembled.quantity, assembled.slice_count, geometry, session)
+
+
 def slice_level(
-    slice_index: int,
-    slice_count: int | None,
-    description: str,
-    geometry: SliceGeometry,
-    *,
-    stated: Mapping[int, SliceLevel] | None = None,
+    place: SlicePlace, shown: Iterable[SlicePlace] = (), *, stated: Mapping[int, SliceLevel] | None = None
 ) -> tuple[SliceLevel, str]:
     """Level of a slice and how it is known.
 
     In this order: what the user stated for the slice index; one of the words base, basal, mid, apical, apex
-    in the description; its place among the slices, counted from the base by the direction of the slice in the
-    patient, a third for each level; mid-ventricular, assumed.
+    in the description; the slice counter within the limits of the header, counted from the base by the
+    direction of the slice in the patient, a third for each level; the position among the slices shown so far.
+    Else the level is unknown, and the source says why.
 
     Args:
-        slice_index: MRD slice counter, from 0.
-        slice_count: number of slices of the measurement, or None.
-        description: series description.
-        geometry: of the image; without a slice direction, its normal is taken for it.
+        place: of the slice.
+        shown: slices of the same examination, in any order; the slice itself may be among them.
         stated: level by slice index.
     """
-    if stated and slice_index in stated:
-        return stated[slice_index], "user"
-    named = [level for level, word in _WORDS.items() if word.search(description)]
+    identity, geometry = place.identity, place.geometry
+    if stated and identity.slice_index in stated:
+        return stated[identity.slice_index], "user"
+    named = [level for level, word in _WORDS.items() if word.search(identity.description)]
     if len(named) == 1:
         return named[0], "series description"
-    if slice_count is not None and slice_count >= 2 and 0 <= slice_index < slice_count:
-        rising = geometry.normal if geometry.slice_direction is None else geometry.slice_direction
-        to_apex = float(np.dot(rising, _TO_APEX)) >= 0.0
-        place = (slice_index + 0.5) / slice_count
-        if not to_apex:
-            place = 1.0 - place
-        levels = (SliceLevel.BASAL, SliceLevel.MID, SliceLevel.APICAL)
-        return levels[min(int(place * 3), 2)], f"slice {slice_index + 1} of {slice_count} and its direction"
-    return SliceLevel.MID, "assumed"
+    if geometry is None:
+        return SliceLevel.UNKNOWN, "unknown: the image headers state no directions"
+    if abs(float(geometry.normal @ _TO_APEX)) < _SHORT_AXIS:
+        return SliceLevel.UNKNOWN, "unknown: the slice does not lie in the short axis of a usual heart"
+    others = [each for each in shown if each.geometry is not None]
+    count, index = place.slice_count, identity.slice_index
+    if count is not None and count >= 2 and 0 <= index < count and not _contradicted(place, others):
+        to_apex = float(_rising(geometry) @ _TO_APEX) >= 0.0
+        share = (index + 0.5) / count
+        return _third(share if to_apex else 1.0 - share), f"slice {index + 1} of {count} and its direction"
+    return level_by_position(geometry, [each.geometry for each in others if each.geometry is not None])
+
+
+def level_by_position(geometry: SliceGeometry, shown: Sequence[SliceGeometry]) -> tuple[SliceLevel, str]:
+    """Level of a slice by its position among those shown so far, and how it is known.
+
+    Slices of the same direction within 10 degrees are the stack; those within :data:`SAME_MM` of each other
+    count as one. Levels are thirds of the stack and half a slice distance at either end. A stack whose extent
+    does not show base and apex gives no level.
+    """
+    normals, positions = _planes([geometry, *shown])
+    normal = normals[0] if normals[0] @ _TO_APEX >= 0.0 else -normals[0]
+    parallel = np.abs(normals @ normal) >= _PARALLEL
+    offsets = (positions[parallel] - positions[0]) @ normal
+    ordered = np.sort(offsets)
+    # Both ends of a cluster, not its mean: how often a position was measured must not move it.
+    clusters = np.split(ordered, np.flatnonzero(np.diff(ordered) > SAME_MM + _ROUNDING_MM) + 1)
+    places = np.array([(each[0] + each[-1]) / 2.0 for each in clusters])
+    number, extent = len(places), float(places[-1] - places[0])
+    if number == 1:
+        return SliceLevel.UNKNOWN, "unknown: the only slice position shown so far"
+    if extent < (_THREE_MM if number >= 3 else _TWO_MM) - _ROUNDING_MM:
+        return SliceLevel.UNKNOWN, (
+            f"unknown: the {number} slice positions shown so far lie within {extent:.0f} mm, "
+            "too near to be base and apex"
+        )
+    if extent > _LONGEST_MM + _ROUNDING_MM:
+        return SliceLevel.UNKNOWN, (
+            f"unknown: the {number} slice positions shown so far spread over {extent:.0f} mm, "
+            "more than a left ventricle is long"
+        )
+    own = next(i for i, each in enumerate(clusters) if each[0] <= 0.0 <= each[-1])
+    distance = extent / (number - 1)
+    level = _third((float(places[own] - places[0]) + distance / 2.0) / (extent + distance))
+    return level, f"position {own + 1} of {number} from the base, of those shown so far"
+
+
+def _third(share: float) -> SliceLevel:
+    """Level at a share of the way from base to apex; turned round, it is the level of the rest."""
+    if abs(share - 0.5) <= 1.0 / 6.0 + 1e-4:
+        return SliceLevel.MID
+    return _THIRDS[0] if share < 0.5 else _THIRDS[2]
+
+
+def _rising(geometry: SliceGeometry) -> FloatArray:
+    """Direction of rising slice counters; without a stated one, the slice's normal is taken for it."""
+    return geometry.normal if geometry.slice_direction is None else np.asarray(geometry.slice_direction)
+
+
+def _contradicted(place: SlicePlace, others: Sequence[SlicePlace]) -> bool:
+    """Whether positions contradict the slice counter of a place.
+
+    Some senders leave the counter at zero and state the limits of the protocol all the same; of others the
+    counter rises against the slice direction.
+    """
+    assert place.geometry is not None
+    same = [each for each in others if each.session == place.session and each.geometry is not None]
+    if not same:
+        return False
+    normals, positions = _planes([each.geometry for each in same if each.geometry is not None])
+    parallel = np.abs(normals @ place.geometry.normal) >= _PARALLEL
+    indices = np.array([each.identity.slice_index for each in same]) - place.identity.slice_index
+    along = (positions - np.asarray(place.geometry.position)) @ _rising(place.geometry)
+    apart = np.abs(along) > SAME_MM
+    return bool((parallel & apart & (np.sign(along) != np.sign(indices))).any())
+
+
+def _planes(geometries: Sequence[SliceGeometry]) -> tuple[FloatArray, FloatArray]:
+    """Unit normals and positions ``(n, 3)`` of slices."""
+    rows, columns, positions = (
+        np.array([getattr(each, name) for each in geometries], dtype=np.float64)
+        for name in ("row_direction", "column_direction", "position")
+    )
+    normals = np.cross(rows, columns)
+    return normals / np.linalg.norm(normals, axis=1, keepdims=True), positions

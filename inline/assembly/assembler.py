@@ -29,6 +29,9 @@ _TRUSTED: Final = {Quantity.T1: 7, Quantity.T2: 3}
 """Images of the shortest series in use (ShMOLLI; three preparations). A smaller limit in the header is not
 believed alone: it would cut longer series short."""
 _SUPERSEDED: Final = "not motion-corrected; the motion-corrected images of the slice were used"
+_PREFERRED: Final = (
+    "Fitted from the motion-corrected images; the uncorrected ones of this slice were left out."
+)
 _REPLACES: Final = (
     "Fitted from the motion-corrected images; the result of the uncorrected ones of this slice, sent before, "
     "is replaced by it."
@@ -266,11 +269,13 @@ class SeriesAssembler:
         times = frozenset(np.round(series.times_ms, 1).tolist())
         acquisition = Acquisition(place, times, assembled.motion_corrected)
         ready, replaces = self._twins.offer(complete, acquisition, now)
+        note = _REPLACES if replaces else ""
         for superseded in self._twins.superseded:
             self._unused[_SUPERSEDED] += superseded.images
+            note = _PREFERRED
         self._twins.superseded.clear()
-        if replaces:
-            ready = [replace(each, assembled=_noted(each.assembled, _REPLACES)) for each in ready]
+        if note:
+            ready = [replace(each, assembled=_noted(each.assembled, note)) for each in ready]
         return self._counted(ready)
 
     def _map(self, image: Image, metadata: ImageMetadata, quantity: Quantity, now: float) -> list[Assembled]:

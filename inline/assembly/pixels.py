@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.mrd.messages import Image
-from inline.series import Quantity
+from inline.series import TISSUE_MS, Quantity
 
-PLAUSIBLE_MS: Final = {Quantity.T1: (150.0, 3000.0), Quantity.T2: (10.0, 300.0)}
-"""Median that a map of living tissue can have, ms."""
 _UNITS: Final = {"s": 1000.0, "0.1 ms": 0.1, "µs": 0.001}
 _ALIKE: Final = 0.05
 """Spread of the 99th percentiles of images that were each scaled by its own: bins of a histogram."""
@@ -66,7 +64,7 @@ def map_unit(values: NDArray[np.float32], quantity: Quantity) -> tuple[str, floa
     if not len(found):
         return "ms", 1.0
     median = float(np.median(found))
-    low, high = PLAUSIBLE_MS[quantity]
+    low, high = TISSUE_MS[quantity]
     for unit, size in {"ms": 1.0, **_UNITS}.items():
         if low <= median * size <= high:
             return unit, size

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from inline.emit.numbers import SeriesNumbers
 from inline.emit.record import record
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
@@ -28,16 +29,29 @@ _THICKNESS: Final = 1.0
 _SOLID, _VISIBLE = 0, 1
 
 
-def images(result: SliceResult, template: ImageHeader, settings: EmitSettings | None = None) -> list[Image]:
-    """The images that go back for a slice, each with the place and counters of ``template``.
+def images(
+    result: SliceResult,
+    template: ImageHeader,
+    settings: EmitSettings | None = None,
+    numbers: SeriesNumbers | None = None,
+) -> list[Image]:
+    """Return the images that go back for a slice, each with the place and counters of ``template``.
 
-    The map (uint16, ms times :data:`SCALE`), the labels (0, 1 cavity, 2 myocardium) and the overlay (RGB);
-    none without a map.
+    The map (uint16, ms times :data:`SCALE`, 0 where it has no value), the labels (0, 1 cavity, 2 myocardium)
+    and the overlay (RGB); none without a map.
+
+    Args:
+        result: of the slice.
+        template: header of one of its images.
+        settings: what is sent; the defaults if None.
+        numbers: series numbers of the connection's results; those of an empty connection if None.
     """
     settings = settings or EmitSettings()
     if result.map is None:
         return []
-    first = settings.series_offset + 10 * result.identity.series_index
+    first = (numbers or SeriesNumbers(settings.series_offset)).first(result.identity.series_index)
+    # 16 bits hold it for any slice counter.
+    number = result.identity.slice_index % 65535 + 1
     window_low, window_high = WINDOW_MS[result.quantity]
     scale = SCALE[result.quantity]
     meta = _common(result)
@@ -46,8 +60,8 @@ def images(result: SliceResult, template: ImageHeader, settings: EmitSettings | 
         header = replace(
             template,
             image_type=ImageType.RGB if pixels.shape[0] == 3 else ImageType.MAGNITUDE,
-            image_series_index=(first + kind) % 65536,
-            image_index=result.identity.slice_index + 1,
+            image_series_index=first + kind,
+            image_index=number,
             contrast=0,
             set=0,
             phase=0,
@@ -56,15 +70,17 @@ def images(result: SliceResult, template: ImageHeader, settings: EmitSettings | 
         full: dict[str, MetaValue] = {
             **meta,
             "SequenceDescriptionAdditional": f"myostream_{name}",
+            "SeriesDescriptionAdditional": f"myostream_{name}",
             "GADGETRON_SeqDescription": f"_{name}",
+            "GADGETRON_ImageNumber": number,
             **extra,
         }
         return Image.from_pixels(pixels, header, full)
 
-    values = np.clip(np.round(result.map.values_ms * scale), 0, 65535).astype(np.uint16)
+    pixels, clipped = _pixels(result.map.values_ms, scale, settings.max_pixel)
     sent = [
         made(
-            values[None, None],
+            pixels[None, None],
             0,
             result.quantity.value,
             {
@@ -81,6 +97,8 @@ def images(result: SliceResult, template: ImageHeader, settings: EmitSettings | 
                 "WindowWidth": f"{window_high - window_low:g}",
                 "GADGETRON_WindowCenter": f"{(window_low + window_high) / 2 * scale:g}",
                 "GADGETRON_WindowWidth": f"{(window_high - window_low) * scale:g}",
+                "MYOSTREAM_MAX_PIXEL": settings.max_pixel,
+                "MYOSTREAM_CLIPPED_PIXELS": clipped,
                 **_rois(result),
                 **_values(result),
             },
@@ -95,6 +113,13 @@ def images(result: SliceResult, template: ImageHeader, settings: EmitSettings | 
         # Colours must not be corrected or windowed on their way to the console.
         sent.append(made(colours, 2, f"{result.quantity}_CONTOURS", {"InternalSend": 1}))
     return sent
+
+
+def _pixels(values_ms: NDArray[np.float32], scale: float, largest: int) -> tuple[NDArray[np.uint16], int]:
+    """A map as pixels from 0 to ``largest``, and how many values do not fit into them."""
+    scaled = np.round(np.where(np.isnan(values_ms), 0.0, values_ms) * scale)
+    clipped = int(np.count_nonzero((scaled < 0) | (scaled > largest)))
+    return np.clip(scaled, 0, largest).astype(np.uint16), clipped
 
 
 def _common(result: SliceResult) -> dict[str, MetaValue]:
@@ -114,11 +139,15 @@ def _common(result: SliceResult) -> dict[str, MetaValue]:
 def _comment(result: SliceResult) -> str:
     """One line for the person at the console."""
     kind = f"{result.quantity} myostream"
-    if result.regions:
-        ring = result.regions[0]
-        text = f"{kind} {ring.median:.0f} ms [{ring.q1:.0f}-{ring.q3:.0f}]"
-    else:
+    if result.quantity is Quantity.T1 and result.t1_scale != 1.0:
+        kind += f" x {result.t1_scale:g}"
+    ring = result.regions[0] if result.regions else None
+    if ring is None:
         text = f"{kind}: no contour"
+    elif ring.median is None:
+        text = f"{kind}: no values"
+    else:
+        text = f"{kind} {ring.median:.0f} ms [{ring.q1:.0f}-{ring.q3:.0f}]"
     reasons = ", ".join(result.flags) or result.error
     return f"{text} ({reasons}) research only" if reasons else f"{text} research only"
 
@@ -141,11 +170,22 @@ def _rois(result: SliceResult) -> dict[str, MetaValue]:
 
 
 def _values(result: SliceResult) -> dict[str, MetaValue]:
-    """The values by region for programs that read plain attributes, and the whole record as JSON."""
+    """The values by region for programs that read plain attributes, and the whole record as JSON.
+
+    Regions without values are in the record alone.
+    """
+    medians = {region.name: region.median for region in result.regions if region.median is not None}
+    scaled = result.quantity is Quantity.T1 and result.t1_scale != 1.0
     return {
-        "MYOSTREAM_REGIONS": [region.name for region in result.regions],
-        "MYOSTREAM_MEDIAN_MS": [f"{region.median:.3f}" for region in result.regions],
+        "MYOSTREAM_REGIONS": list(medians),
+        "MYOSTREAM_MEDIAN_MS": [f"{median:.3f}" for median in medians.values()],
         "MYOSTREAM_FLAGS": [flag.value for flag in result.flags],
+        "MYOSTREAM_NOTES": list(result.notes),
+        **({"MYOSTREAM_T1_SCALE": f"{result.t1_scale:g}"} if scaled else {}),
+        **({"MYOSTREAM_MOTION_CORRECTED": 1} if result.motion_corrected else {}),
         **({} if result.confidence is None else {"MYOSTREAM_CONFIDENCE": f"{result.confidence:.4f}"}),
-        RESULT_ATTRIBUTE: json.dumps(record(result), separators=(",", ":")),
+        # Escapes of JSON would carry halves of surrogate pairs past the check of the attribute string.
+        RESULT_ATTRIBUTE: json.dumps(
+            record(result), separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        ),
     }

@@ -1,4 +1,4 @@
-"""Results on ZeroMQ: PUB socket, one msgpack message per slice (``docs/stream.md``)."""
+"""Results on ZeroMQ: PUB socket, msgpack messages for slices and closed connections (``docs/stream.md``)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import zmq
 from inline.emit.record import record
 from inline.errors import ConfigurationError
 from inline.results import SliceResult
+from inline.summary import Summary
 
 TOPIC: Final = b"myostream.slice/1"
+SUMMARY_TOPIC: Final = b"myostream.summary/1"
 _WAITING: Final = 256
 
 _log = logging.getLogger(__name__)
@@ -42,7 +44,7 @@ class Publisher:
             self._socket.close()
             raise ConfigurationError(f"results cannot be published on {address}: {error}") from error
         self.address: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(_WAITING)
+        self._queue: queue.Queue[tuple[bytes, dict[str, Any]] | None] = queue.Queue(_WAITING)
         self.dropped = 0
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
@@ -54,8 +56,15 @@ class Publisher:
             result: of one slice.
             more: further fields of the message (``session``).
         """
+        self._put(TOPIC, {**record(result), **more})
+
+    def summarise(self, summary: Summary, **more: Any) -> None:
+        """Queue the summary of a connection; never waits. ``more`` as in :meth:`publish`."""
+        self._put(SUMMARY_TOPIC, {**summary.record(), **more})
+
+    def _put(self, topic: bytes, message: dict[str, Any]) -> None:
         try:
-            self._queue.put_nowait({**record(result), **more})
+            self._queue.put_nowait((topic, message))
         except queue.Full:
             self.dropped += 1
             if self.dropped == 1:
@@ -67,8 +76,9 @@ class Publisher:
         self._thread.join(timeout=5.0)
 
     def _run(self) -> None:
-        while (message := self._queue.get()) is not None:
-            self._socket.send_multipart([TOPIC, msgpack.packb(message)])
+        while (waiting := self._queue.get()) is not None:
+            topic, message = waiting
+            self._socket.send_multipart([topic, msgpack.packb(message)])
         self._socket.close()
 
 
@@ -81,13 +91,13 @@ def subscribe(address: str) -> zmq.Socket[bytes]:
 
 
 def decode(parts: list[bytes]) -> dict[str, Any]:
-    """The content of a message.
+    """The content of a message; its ``schema`` says whether it is of a slice or of a connection.
 
     Raises:
-        ValueError: it is no message of this schema.
+        ValueError: it is no message of these schemas.
     """
-    if len(parts) != 2 or parts[0] != TOPIC:
-        raise ValueError(f"not a message of {TOPIC.decode()}")
+    if len(parts) != 2 or parts[0] not in (TOPIC, SUMMARY_TOPIC):
+        raise ValueError(f"not a message of {TOPIC.decode()} or {SUMMARY_TOPIC.decode()}")
     content = msgpack.unpackb(parts[1])
     if not isinstance(content, dict):
         raise ValueError("a message must be a map")

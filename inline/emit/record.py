@@ -43,30 +43,25 @@ def record(result: SliceResult) -> dict[str, Any]:
         "level": result.level.value if result.level else None,
         "level_source": result.level_source,
         "angular_reference": result.angular_reference,
-        "confidence": None if result.confidence is None else round(result.confidence, 4),
+        "confidence": _number(result.confidence, 4),
         "confidence_source": result.confidence_source,
         "flags": [flag.value for flag in result.flags],
         "notes": list(result.notes),
         "motion_corrected": result.motion_corrected,
         "t1_scale": result.t1_scale,
         "error": result.error,
-        "times_ms": {name: round(value, 3) for name, value in result.times_ms.items()},
+        "times_ms": {name: _number(value, 3) for name, value in result.times_ms.items()},
     }
 
 
 def _region(region: RegionValues) -> dict[str, Any]:
-    def number(value: float) -> float | None:
-        return round(value, 3) if math.isfinite(value) else None
+    values = {name: _number(getattr(region, name), 3) for name in ("median", "q1", "q3", "mean", "sd")}
+    return {"name": region.name, **values, "pixels": region.pixels}
 
-    return {
-        "name": region.name,
-        "median": number(region.median),
-        "q1": number(region.q1),
-        "q3": number(region.q3),
-        "mean": number(region.mean),
-        "sd": number(region.sd),
-        "pixels": region.pixels,
-    }
+
+def _number(value: float | None, digits: int) -> float | None:
+    """A rounded number, or None: JSON has no other way to say that there is none."""
+    return None if value is None or not math.isfinite(value) else round(value, digits)
 
 
 def _listed(points: NDArray[np.float64], digits: int) -> list[list[float]]:

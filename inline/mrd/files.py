@@ -1,4 +1,4 @@
-"""Images in ISMRMRD HDF5 files, in the layout of the ``ismrmrd`` libraries, bit for bit.
+"""Images in ISMRMRD HDF5 files, bit for bit.
 
 The library's own reader and writer go through its image object, which rewrites attributes and takes MRD's
 32-bit integers for 64-bit ones; images that must pass unchanged cannot.
@@ -9,50 +9,51 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import h5py
 import numpy as np
 from ismrmrd.hdf5 import image_header_dtype
 
-from inline.errors import MyostreamError
-from inline.mrd.image_header import DATA_TYPES, ImageHeader
+from inline.mrd.image_header import DATA_TYPES
+from inline.mrd.layouts import COMPLEX, FileError, holds_images, image_sets, read_text, reading
 from inline.mrd.messages import Image
+from inline.mrd.text import as_utf8
 
-_COMPLEX: Final = {
-    7: np.dtype([("real", "<f4"), ("imag", "<f4")]),
-    8: np.dtype([("real", "<f8"), ("imag", "<f8")]),
-}
-
-
-class FileError(MyostreamError):
-    """A file is not an ISMRMRD file, or holds nothing that can be used."""
+__all__ = ["FileError", "ImageFile", "write_images"]
 
 
 class ImageFile:
-    """An ISMRMRD file whose images can be read. Use as a context manager."""
+    """An ISMRMRD file whose images can be read. Use as a context manager.
+
+    Attributes:
+        name: the HDF5 group that is read.
+        notes: a sentence for each thing that was converted or left out.
+    """
 
     def __init__(self, file: Path, group: str = "") -> None:
         """Open a file.
 
         Args:
             file: to read.
-            group: HDF5 group that holds the data; empty takes the only one there is, or ``dataset``.
+            group: HDF5 group that holds the data; empty takes ``dataset``, else the only one with images.
 
         Raises:
-            FileError: no such file, no HDF5, or no such group.
+            FileError: no such file, no HDF5, no such group, or images that cannot be read.
         """
         try:
             self._file = h5py.File(file, "r")
         except OSError as error:
             raise FileError(f"{file} is not a readable HDF5 file: {error}") from error
-        groups = [name for name, item in self._file.items() if isinstance(item, h5py.Group)]
-        chosen = group or ("dataset" if "dataset" in groups else groups[0] if len(groups) == 1 else "")
-        if chosen not in groups:
+        try:
+            self.name = self._chosen(file, group)
+            self._group: Any = self._file[self.name]
+            with reading(f"{file}, {self.name}"):
+                self._sets = image_sets(self._group)
+        except BaseException:
             self._file.close()
-            raise FileError(f"{file} has the groups {', '.join(groups) or '(none)'}; name the one to read")
-        self._group: Any = self._file[chosen]
-        self.name = chosen
+            raise
+        self.notes = [note for each in self._sets for note in each.notes]
 
     def __enter__(self) -> Self:
         return self
@@ -63,42 +64,51 @@ class ImageFile:
         self._file.close()
 
     @property
-    def header(self) -> str:
-        """The XML header; empty where the file has none."""
-        if "xml" not in self._group:
-            return ""
-        text = self._group["xml"][0]
-        return text.decode() if isinstance(text, bytes) else str(text)
+    def header(self) -> bytes:
+        """The XML header as it is stored; empty where the file has none."""
+        stored = self._group.get("xml")
+        if not isinstance(stored, h5py.Dataset):
+            return b""
+        return next(iter(read_text(stored, f"{self.name}/xml")), b"")
 
     def __len__(self) -> int:
-        return sum(len(group["header"]) for group in self._image_groups())
+        return sum(len(each.headers) for each in self._sets)
 
     def images(self) -> Iterator[Image]:
-        """All images in the order of their acquisition time stamps; equal ones as they lie in the file."""
+        """Read all images in the order of their acquisition time stamps; equal ones as they lie in the file.
+
+        Raises:
+            FileError: pixels cannot be read or converted.
+        """
         places = [
-            (int(group["header"][i]["acquisition_time_stamp"]), group, i)
-            for group in self._image_groups()
-            for i in range(len(group["header"]))
+            (int(header["acquisition_time_stamp"]), each, place)
+            for each in self._sets
+            for place, header in enumerate(each.headers)
         ]
-        for _, group, i in sorted(places, key=lambda place: place[0]):
-            packed = np.asarray(group["header"][i]).astype(image_header_dtype)
-            header = ImageHeader.unpack(packed.tobytes())
-            attributes = group["attributes"][i]
-            text = attributes if isinstance(attributes, bytes) else str(attributes).encode()
-            yield Image(header, text, np.ascontiguousarray(group["data"][i]).tobytes())
+        for _, each, place in sorted(places, key=lambda entry: entry[0]):
+            yield each.image(place)
 
-    def _image_groups(self) -> list[Any]:
-        return [
-            item
-            for item in self._group.values()
-            if isinstance(item, h5py.Group) and {"header", "data", "attributes"} <= set(item)
-        ]
+    def _chosen(self, file: Path, group: str) -> str:
+        with reading(str(file)):
+            groups = [name for name in self._file if isinstance(self._file.get(name), h5py.Group)]
+            if group:
+                if isinstance(self._file.get(group), h5py.Group):
+                    return group
+            else:
+                holders = [name for name in groups if holds_images(self._file[name])]
+                holders += ["/"] if holds_images(self._file) else []
+                for names in (holders, groups):
+                    if "dataset" in names or len(names) == 1:
+                        return "dataset" if "dataset" in names else names[0]
+        raise FileError(f"{file} has the groups {', '.join(groups) or '(none)'}; name the one to read")
 
 
-def write_images(file: Path, header: str, images: list[Image], group: str = "dataset") -> None:
+def write_images(file: Path, header: str | bytes, images: list[Image], group: str = "dataset") -> None:
     """Write images as ``image_<series>`` groups that the ``ismrmrd`` libraries read.
 
-    A series whose images differ in size or type becomes several groups.
+    A series whose images differ in size or type becomes several groups. Texts are stored as C strings, which
+    hold no NUL: such an attribute string becomes UTF-8, and ``attribute_string_len`` is its stored length,
+    since the C library copies as many bytes.
     """
     series: dict[tuple[object, ...], list[Image]] = {}
     for image in images:
@@ -107,27 +117,34 @@ def write_images(file: Path, header: str, images: list[Image], group: str = "dat
         series.setdefault(key, []).append(image)
     with h5py.File(file, "w") as output:
         dataset = output.create_group(group)
-        text = h5py.string_dtype("utf-8")
-        dataset.create_dataset("xml", data=np.array([header], dtype=object), dtype=text)
+        text = as_utf8(header.encode("utf-8", "replace") if isinstance(header, str) else header)
+        if text:
+            dataset.create_dataset("xml", data=_texts([text]))
         taken: set[str] = set()
         for members in series.values():
             name = base = f"image_{members[0].header.image_series_index}"
             while name in taken:
                 name = f"{base}_{len(taken)}"
             taken.add(name)
-            _write_series(dataset.create_group(name), members, text)
+            _write_series(dataset.create_group(name), members)
 
 
-def _write_series(group: Any, images: list[Image], text: Any) -> None:
+def _texts(values: list[bytes]) -> Any:
+    """Strings that C and C++ programs read: of variable length, and not marked as UTF-8."""
+    return np.array(values, dtype=h5py.string_dtype("ascii"))
+
+
+def _write_series(group: Any, images: list[Image]) -> None:
     head = images[0].header
     columns, rows, partitions = head.matrix_size
-    dtype = _COMPLEX.get(head.data_type, DATA_TYPES[head.data_type])
+    dtype = COMPLEX.get(head.data_type, DATA_TYPES[head.data_type])
     shape = (head.channels, partitions, rows, columns)
-    headers = np.frombuffer(b"".join(image.header.pack() for image in images), dtype=image_header_dtype)
-    group.create_dataset("header", data=headers, maxshape=(None,))
-    attributes = np.array(
-        [image.attributes.rstrip(b"\0").decode("utf-8", "replace") for image in images], dtype=object
+    attributes = [as_utf8(image.attributes) for image in images]
+    headers = np.frombuffer(
+        bytearray().join(image.header.pack() for image in images), dtype=image_header_dtype
     )
-    group.create_dataset("attributes", data=attributes, maxshape=(None,), dtype=text)
+    headers["attribute_string_len"] = [len(text) for text in attributes]
+    group.create_dataset("header", data=headers, maxshape=(None,))
+    group.create_dataset("attributes", data=_texts(attributes), maxshape=(None,))
     data = np.stack([np.frombuffer(image.data, dtype=dtype).reshape(shape) for image in images])
     group.create_dataset("data", data=data, maxshape=(None, *shape))

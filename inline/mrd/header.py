@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Final
-from xml.etree import ElementTree
 
-from inline.errors import ProtocolError
+from inline.mrd.text import parse_xml
 
-_FORBIDDEN: Final = ("<!DOCTYPE", "<!ENTITY")
+_LIMIT: Final = 2**20
 COUNTERS: Final = ("slice", "contrast", "set", "repetition", "phase", "average")
 """Counters of an image header that the header's encoding limits bound."""
 
@@ -25,6 +24,8 @@ class MeasurementHeader:
         echo_times: ``sequenceParameters/TE``, likewise.
         maxima: largest value of each counter of :data:`COUNTERS` that the limits of any encoding state.
         parameters: user parameters (long, double and string) by name, as text.
+        study_uid: ``studyInformation/studyInstanceUID``, or empty.
+        frame_of_reference_uid: ``measurementInformation/frameOfReferenceUID``, or empty.
     """
 
     protocol_name: str = ""
@@ -34,22 +35,18 @@ class MeasurementHeader:
     echo_times: tuple[str, ...] = ()
     maxima: dict[str, int] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
+    study_uid: str = ""
+    frame_of_reference_uid: str = ""
 
 
 def parse_header(xml: str) -> MeasurementHeader:
     """Read a header, of any namespace or none, however incomplete.
 
     Raises:
-        ProtocolError: it is not XML, or it declares entities.
+        ProtocolError: it is not XML, declares a document type or entities, or is too large
+            (:func:`inline.mrd.text.parse_xml`).
     """
-    if any(word in xml for word in _FORBIDDEN):
-        raise ProtocolError("the MRD header declares a document type; send a plain ISMRMRD header")
-    try:
-        root = ElementTree.fromstring(xml)
-    except (ElementTree.ParseError, ValueError) as error:
-        raise ProtocolError(f"the MRD header is not readable XML: {error}") from error
-    for element in root.iter():
-        element.tag = element.tag.rsplit("}", 1)[-1]
+    root = parse_xml(xml, "the MRD header", _LIMIT)
 
     def text(path: str) -> str:
         return (root.findtext(path) or "").strip()
@@ -75,6 +72,8 @@ def parse_header(xml: str) -> MeasurementHeader:
         echo_times=texts("sequenceParameters/TE"),
         maxima=maxima,
         parameters=parameters,
+        study_uid=text("studyInformation/studyInstanceUID"),
+        frame_of_reference_uid=text("measurementInformation/frameOfReferenceUID"),
     )
 
 

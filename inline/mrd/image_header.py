@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any, Final, Self
 
@@ -41,9 +41,13 @@ IMAGE_HEADER_BYTES: Final = _LAYOUT.size
 Triple = tuple[float, float, float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageHeader:
-    """All fields, named as the standard names them; lengths in mm, time stamps in ticks of 2.5 ms."""
+    """All fields, named as the standard names them; lengths in mm, time stamps in ticks of 2.5 ms.
+
+    A header that was unpacked keeps its bytes: as a Python number, a signalling NaN becomes a quiet one. Two
+    headers are equal where their bytes are.
+    """
 
     version: int = 1
     data_type: int = 5
@@ -71,6 +75,7 @@ class ImageHeader:
     user_int: tuple[int, ...] = (0,) * 8
     user_float: tuple[float, ...] = (0.0,) * 8
     attribute_string_len: int = 0
+    _packed: bytes = field(default=b"", init=False, repr=False)
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
@@ -79,15 +84,25 @@ class ImageHeader:
         arguments: dict[str, Any] = {}
         for name, count in _COUNTS:
             arguments[name] = next(values) if count == 1 else tuple(next(values) for _ in range(count))
-        return cls(**arguments)
+        header = cls(**arguments)
+        object.__setattr__(header, "_packed", bytes(data))
+        return header
 
     def pack(self) -> bytes:
-        """The 198 bytes of this header."""
+        """Return the 198 bytes of this header."""
+        if self._packed:
+            return self._packed
         flat: list[int | float] = []
         for name, count in _COUNTS:
             value = getattr(self, name)
             flat.extend((value,) if count == 1 else value)
         return _LAYOUT.pack(*flat)
+
+    def __eq__(self, other: object) -> bool:
+        return self.pack() == other.pack() if isinstance(other, ImageHeader) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.pack())
 
     @property
     def pixels(self) -> int:
@@ -101,4 +116,4 @@ _LONG: Final = {
     **dict.fromkeys(("patient_table_position", "physiology_time_stamp"), 3),
     **dict.fromkeys(("user_int", "user_float"), 8),
 }
-_COUNTS: Final = tuple((field.name, _LONG.get(field.name, 1)) for field in fields(ImageHeader))
+_COUNTS: Final = tuple((each.name, _LONG.get(each.name, 1)) for each in fields(ImageHeader) if each.init)

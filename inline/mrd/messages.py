@@ -7,7 +7,7 @@ the same bytes again whatever is in them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from inline.errors import ProtocolError
 from inline.mrd.image_header import DATA_TYPES, ImageHeader
 from inline.mrd.meta import Meta, MetaValue, format_meta, parse_meta
+from inline.mrd.text import decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,20 @@ class ConfigText:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The XML header of the measurement (id 3)."""
+    """The XML header of the measurement (id 3).
+
+    Attributes:
+        xml: its text.
+        body: its bytes as they came, which are passed on in place of the text; empty where there are none.
+    """
 
     xml: str
+    body: bytes = field(default=b"", compare=False, repr=False)
+
+    @classmethod
+    def from_bytes(cls, body: bytes) -> Self:
+        """Return the header of a message's body, of any encoding."""
+        return cls(decode(body), body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,48 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Final
-from xml.etree import ElementTree
+from xml.sax.saxutils import escape
 
-from inline.errors import ProtocolError
+from inline.mrd.text import decode, legal, parse_xml
 
 Meta = Mapping[str, tuple[str, ...]]
 """Values of each attribute, as text, in the sender's order."""
 
 MetaValue = str | int | float | Sequence[str | int | float]
 
-_FORBIDDEN: Final = (b"<!DOCTYPE", b"<!ENTITY")
+_LIMIT: Final = 4 * 2**20
+_DECLARATION: Final = '<?xml version="1.0" encoding="utf-8"?>\n'
 
 
 def parse_meta(data: bytes) -> Meta:
-    """Read an attribute string; an empty one has no attributes.
+    """Return the attributes of an attribute string, of any encoding; an empty one has none.
+
+    The values of an attribute that comes twice are joined, as the C++ library joins them.
 
     Raises:
-        ProtocolError: it is not XML, or it declares entities, which no sender of images needs.
+        ProtocolError: it is not XML, declares a document type or entities, or is too large
+            (:func:`inline.mrd.text.parse_xml`). The message says which.
     """
-    text = data.rstrip(b"\0").strip()
-    if not text:
+    text = decode(data)
+    if not text.strip():
         return {}
-    if any(word in text for word in _FORBIDDEN):
-        raise ProtocolError("the meta attributes of an image declare a document type; send plain attributes")
-    try:
-        root = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise ProtocolError(f"the meta attributes of an image are not readable XML: {error}") from error
-    meta: dict[str, tuple[str, ...]] = {}
-    for element in root.iter("meta"):
+    meta: dict[str, list[str]] = {}
+    for element in parse_xml(text, "the attribute string of an image", _LIMIT).iter("meta"):
         name = (element.findtext("name") or "").strip()
         if name:
-            meta[name] = tuple((value.text or "") for value in element.findall("value"))
-    return meta
+            meta.setdefault(name, []).extend(value.text or "" for value in element.findall("value"))
+    return {name: tuple(values) for name, values in meta.items()}
 
 
 def format_meta(meta: Mapping[str, MetaValue]) -> bytes:
-    """The attribute string of these attributes, as the ``ismrmrd`` libraries write and read it."""
-    root = ElementTree.Element("ismrmrdMeta")
-    for name, values in meta.items():
-        element = ElementTree.SubElement(root, "meta")
-        ElementTree.SubElement(element, "name").text = name
-        for value in (values,) if isinstance(values, str | int | float) else values:
-            ElementTree.SubElement(element, "value").text = str(value)
-    document: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
-    return document
+    """Return the attribute string of these attributes in UTF-8, as the ``ismrmrd`` libraries read it.
+
+    An attribute without values is left out: libismrmrd 1.14.3 and later refuse the whole string for one. An
+    empty text is a value. Characters that XML does not allow become U+FFFD.
+    """
+    entries = []
+    for name, given in meta.items():
+        values = (given,) if isinstance(given, str | int | float) else given
+        if values:
+            content = "".join(f"<value>{_escaped(str(value))}</value>" for value in values)
+            entries.append(f"<meta><name>{_escaped(name)}</name>{content}</meta>")
+    return f"{_DECLARATION}<ismrmrdMeta>{''.join(entries)}</ismrmrdMeta>".encode()
+
+
+def _escaped(text: str) -> str:
+    # A parser takes a bare carriage return for a line feed.
+    return escape(legal(text), {"\r": "&#13;"})

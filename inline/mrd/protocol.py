@@ -7,7 +7,7 @@ are little-endian.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -25,6 +25,7 @@ from inline.mrd.messages import (
     Text,
     Waveform,
 )
+from inline.mrd.text import decode
 
 
 class MessageId(IntEnum):
@@ -119,15 +120,18 @@ class Decoder:
         match number:
             case MessageId.CONFIG_FILE:
                 name, end = self._take(_ID.size, CONFIG_FILE_BYTES)
-                return ConfigFile(_as_text(name, "configuration name")), end
+                return ConfigFile(decode(name)), end
             case MessageId.CONFIG_TEXT:
-                return self._text(ConfigText, "configuration")
+                body, end = self._text("configuration")
+                return ConfigText(decode(body)), end
             case MessageId.HEADER:
-                return self._text(Header, "header")
+                body, end = self._text("header")
+                return Header.from_bytes(body), end
             case MessageId.CLOSE:
                 return Close(), _ID.size
             case MessageId.TEXT:
-                return self._text(Text, "text")
+                body, end = self._text("text")
+                return Text(decode(body)), end
             case MessageId.ACQUISITION:
                 head, _ = self._take(_ID.size, ACQUISITION_HEADER_BYTES)
                 samples, channels, dimensions = _ACQUISITION_SIZES.unpack_from(head)
@@ -164,11 +168,10 @@ class Decoder:
         data, end = self._take(end, size)
         return Image(header, attributes, data), end
 
-    def _text(self, kind: Callable[[str], Message], what: str) -> tuple[Message, int]:
+    def _text(self, what: str) -> tuple[bytes, int]:
         length, end = self._take(_ID.size, _TEXT_LENGTH.size)
         (size,) = _TEXT_LENGTH.unpack(length)
-        body, end = self._take(end, self._allowed(size, self._limits.text_bytes, what))
-        return kind(_as_text(body, what)), end
+        return self._take(end, self._allowed(size, self._limits.text_bytes, what))
 
     def _take(self, start: int, size: int) -> tuple[bytes, int]:
         """``size`` bytes from ``start``, and where they end."""
@@ -184,14 +187,6 @@ class Decoder:
         return size
 
 
-def _as_text(data: bytes, what: str) -> str:
-    """Text up to the first NUL, which some senders count in the length and others do not send."""
-    try:
-        return data.split(b"\0", 1)[0].decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ProtocolError(f"{what} is not UTF-8 text: {error}") from error
-
-
 def encode(message: Message) -> bytes:
     """The bytes of a message, identifier first.
 
@@ -200,14 +195,14 @@ def encode(message: Message) -> bytes:
     """
     match message:
         case ConfigFile(name):
-            encoded = name.encode()
+            encoded = name.encode("utf-8", "replace")
             if len(encoded) >= CONFIG_FILE_BYTES:
                 raise ProtocolError(f"configuration name of {len(encoded)} bytes; at most 1023 fit")
             return _ID.pack(MessageId.CONFIG_FILE) + encoded.ljust(CONFIG_FILE_BYTES, b"\0")
         case ConfigText(text):
             return _encode_text(MessageId.CONFIG_TEXT, text)
-        case Header(xml):
-            return _encode_text(MessageId.HEADER, xml)
+        case Header(xml, body):
+            return _encode_body(MessageId.HEADER, body) if body else _encode_text(MessageId.HEADER, xml)
         case Close():
             return _ID.pack(MessageId.CLOSE)
         case Text(text):
@@ -222,6 +217,9 @@ def encode(message: Message) -> bytes:
 
 
 def _encode_text(number: MessageId, text: str) -> bytes:
-    # The peers end texts with a NUL and count it.
-    body = text.encode() + b"\0"
+    # The peers end texts with a NUL and count it; one within would cut the text short.
+    return _encode_body(number, text.replace("\0", "\ufffd").encode("utf-8", "replace") + b"\0")
+
+
+def _encode_body(number: MessageId, body: bytes) -> bytes:
     return _ID.pack(number) + _TEXT_LENGTH.pack(len(body)) + body

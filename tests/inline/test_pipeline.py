@@ -1,3 +1,6 @@
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,9 +9,11 @@ from inline.emit import mrd
 from inline.emit.record import SCHEMA, record
 from inline.flags import Flag
 from inline.mrd.header import parse_header
-from inline.pipeline import Pipeline
+from inline.pipeline import Pipeline, SliceContext, Stopwatch, failed
 from inline.results import SliceLevel
-from inline.settings import EmitSettings, RegionSettings
+from inline.series import MapSeries
+from inline.settings import EmitSettings, RegionSettings, Settings
+from inline.slice_level import SlicePlace
 
 
 @pytest.fixture
@@ -84,7 +89,7 @@ def test_images_that_go_back_can_be_chosen(slices, ring_engine):
     result = Pipeline(ring_engine).process(slices[0])
     all_of_them = mrd.images(result, slices[0].template)
     fewer = mrd.images(result, slices[0].template, EmitSettings(overlay=False, segmentation=False))
-    assert [image.header.image_series_index for image in all_of_them] == [1010, 1011, 1012]
+    assert [image.header.image_series_index for image in all_of_them] == [5010, 5011, 5012]
     assert len(fewer) == 1
     for image in all_of_them:
         assert image.header.position == slices[0].template.position
@@ -103,3 +108,129 @@ def test_roi_points_are_the_contour(slices, ring_engine):
     assert np.array_equal(drawn[-1], drawn[0])  # closed, as consoles want it
     assert meta["ImageProcessingHistory"] == ("PYTHON", "MYOSTREAM", "T1")
     assert "research only" in meta["ImageComments"][0]
+
+
+def on_its_own(assembled, offset_mm=0.0):
+    """A slice as a series of its own: no slice counter, so far towards the apex from where it was."""
+    geometry = assembled.geometry
+    position = tuple(np.asarray(geometry.position) + offset_mm * np.asarray(geometry.slice_direction))
+    return replace(assembled, slice_count=None, geometry=replace(geometry, position=position))
+
+
+def test_a_slice_alone_has_no_level_and_no_named_segment(slices, ring_engine):
+    result = Pipeline(ring_engine).process(on_its_own(slices[0]))
+    assert result.level is SliceLevel.UNKNOWN
+    assert "only slice position" in result.level_source
+    assert [region.name for region in result.regions] == ["global", "septum"]
+    assert record(result)["level"] == "unknown"
+
+
+def test_the_level_is_that_among_the_slices_shown(slices, ring_engine):
+    alone = [on_its_own(slices[0], offset) for offset in (0.0, 20.0, 40.0)]
+    places = tuple(SlicePlace.of(each) for each in alone)
+    levels = []
+    for number, each in enumerate(alone):
+        # The slice itself is the last of those shown.
+        shown = (*places[:number], *places[number + 1 :], places[number])
+        result = Pipeline(ring_engine).process(each, SliceContext(shown=shown))
+        levels.append(result.level)
+        assert any(name.startswith("AHA") for name in (region.name for region in result.regions))
+    assert levels == [SliceLevel.BASAL, SliceLevel.MID, SliceLevel.APICAL]
+
+
+def test_a_factor_on_t1_scales_values_and_deviation_and_nothing_else(slices, ring_engine):
+    plain = Pipeline(ring_engine).process(slices[0])
+    pipeline = Pipeline.of(ring_engine, Settings.model_validate({"mapping": {"t1_scale": 1.0365}}))
+    larger = pipeline.process(slices[0])
+    assert np.allclose(larger.map.values_ms, 1.0365 * plain.map.values_ms, rtol=1e-6)
+    assert np.allclose(larger.map.sd_ms, 1.0365 * plain.map.sd_ms, rtol=1e-6)
+    assert np.array_equal(larger.map.r_squared, plain.map.r_squared)
+    for ours, theirs in zip(larger.regions, plain.regions, strict=True):
+        assert ours.median == pytest.approx(1.0365 * theirs.median, rel=1e-5)
+        assert ours.pixels == theirs.pixels
+    assert (plain.t1_scale, larger.t1_scale) == (1.0, 1.0365)
+    assert plain.notes == ()
+    assert any("1.0365" in note and "mapping.t1_scale" in note for note in larger.notes)
+    assert record(larger)["t1_scale"] == 1.0365
+
+
+def test_the_network_input_does_not_depend_on_the_factor(slices, ring_engine):
+    pipeline = Pipeline(ring_engine)
+    plain, larger = (
+        pipeline.prepare(slices[0], Stopwatch(), SliceContext(t1_scale=factor)) for factor in (1.0, 1.9)
+    )
+    assert np.array_equal(plain.picture, larger.picture)
+    assert larger.parametric.values_ms.max() > plain.parametric.values_ms.max()
+
+
+def test_the_factor_of_a_slice_goes_before_that_of_the_settings(slices, ring_engine):
+    pipeline = Pipeline(ring_engine, t1_scale=1.0365)
+    assert pipeline.process(slices[0], SliceContext(t1_scale=1.0)).t1_scale == 1.0
+    assert pipeline.process(slices[0], SliceContext()).t1_scale == 1.0365
+
+
+def test_the_factor_is_for_fitted_t1_alone(slices, ring_engine):
+    pipeline = Pipeline(ring_engine, t1_scale=1.0365)
+    t2 = pipeline.process(slices[1])
+    assert (t2.quantity.value, t2.t1_scale, t2.notes) == ("T2", 1.0, ())
+    series = slices[0].series
+    values = np.full(series.geometry.shape, 950.0, np.float32)
+    scanner = replace(slices[0], series=MapSeries(series.quantity, values, series.geometry, series.identity))
+    result = pipeline.process(scanner)
+    assert result.scanner_made
+    assert result.regions[0].median == pytest.approx(950.0)
+    assert (result.t1_scale, result.notes) == (1.0, ())
+
+
+def test_a_slice_that_fails_after_its_fit_states_the_factor_of_its_map(slices, ring_engine):
+    prepared = Pipeline(ring_engine, t1_scale=1.0365).prepare(slices[0], Stopwatch())
+    result = failed(slices[0], "no such kernel", Flag.PROCESSING_ERROR, prepared)
+    assert result.t1_scale == 1.0365
+    assert any("1.0365" in note for note in result.notes)
+    assert failed(slices[0], "no such kernel").t1_scale == 1.0
+
+
+def with_images(assembled, images):
+    return replace(assembled, series=replace(assembled.series, images=images.astype(np.float32)))
+
+
+def outputs(result, template):
+    """Words of a result that go out: record, attributes of the images."""
+    attributes = [image.meta() for image in mrd.images(result, template)]
+    return [str(record(result)), *(str(each) for each in attributes)]
+
+
+def test_an_empty_map_is_flagged_and_says_why(slices, ring_engine):
+    result = Pipeline(ring_engine).process(with_images(slices[0], np.zeros_like(slices[0].series.images)))
+    assert Flag.EMPTY_MAP in result.flags
+    assert any("empty" in note and "check" in note for note in result.notes)
+    assert not any(re.search(r"\bnan\b", text) for text in outputs(result, slices[0].template))
+
+
+def test_a_ring_without_values_is_flagged_and_says_why(slices, ring_engine):
+    images = slices[0].series.images.copy()
+    rows, columns = np.mgrid[: images.shape[1], : images.shape[2]]
+    images[:, np.abs(np.hypot(rows - 63.5, columns - 63.5) - 24.0) < 8.0] = 0.0
+    result = Pipeline(ring_engine).process(with_images(slices[0], images))
+    assert Flag.NO_VALUES in result.flags
+    assert result.regions[0].median is None
+    assert any("contours" in note for note in result.notes)
+    assert not any(re.search(r"\bnan\b", text) for text in outputs(result, slices[0].template))
+
+
+@pytest.mark.parametrize("engine", ["ring", "nan"])
+def test_times_in_the_wrong_unit_are_flagged_with_and_without_contours(slices, ring_engine, engine):
+    tenth = replace(slices[1].series, times_ms=slices[1].series.times_ms * 100.0)
+    result = Pipeline(ring_engine if engine == "ring" else NanEngine()).process(
+        replace(slices[1], series=tenth)
+    )
+    assert (result.contours is None) == (engine == "nan")
+    assert Flag.IMPLAUSIBLE_VALUES in result.flags
+    assert any("preparation times" in note for note in result.notes)
+
+
+def test_a_map_that_goes_out_without_its_contours_is_checked_too(slices, ring_engine):
+    empty = with_images(slices[0], np.zeros_like(slices[0].series.images))
+    prepared = Pipeline(ring_engine).prepare(empty, Stopwatch())
+    result = failed(empty, "not ready", Flag.LATE, prepared)
+    assert result.flags == (Flag.EMPTY_MAP, Flag.LATE)

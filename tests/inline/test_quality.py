@@ -227,6 +227,13 @@ def test_the_reviewer_is_that_of_the_settings(weights):
     assert Reviewer().confidence(ring_answer(), picture(), contours) is None
 
 
+def test_probabilities_without_numbers_are_for_review():
+    answer = ring_answer()
+    answer[:, 112, :] = np.nan
+    contours = Contours(endo=circle(20.0), epi=circle(28.0))
+    assert Reviewer(made(), "", 0.5).confidence(answer, picture(), contours) == 0.0
+
+
 @pytest.fixture
 def assembled(examination):
     _, header, images = examination

@@ -128,6 +128,17 @@ def test_a_slice_that_faces_the_septum_has_no_segments():
     assert [r.name for r in measure(ring_map(COLUMNS), RING, SliceLevel.MID, None)] == ["global"]
 
 
+@pytest.mark.parametrize("level", [None, SliceLevel.UNKNOWN])
+def test_without_a_level_no_segment_is_named_and_the_septum_is_septal_at_every_level(level):
+    reference = angular_reference(usual_short_axis())
+    regions = measure(ring_map(COLUMNS), RING, level, reference)
+    assert [region.name for region in regions] == ["global", "septum"]
+    apical = by_name(measure(ring_map(COLUMNS), RING, SliceLevel.APICAL, reference))
+    mid = by_name(measure(ring_map(COLUMNS), RING, SliceLevel.MID, reference))
+    assert regions[1] == apical["septum"]
+    assert regions[1].pixels < mid["septum"].pixels
+
+
 def test_the_inset_leaves_out_both_rims():
     radius = np.hypot(COLUMNS - 60, ROWS - 60)
     reference = angular_reference(usual_short_axis())
@@ -147,8 +158,28 @@ def test_failed_pixels_do_not_count_and_an_empty_region_has_no_value():
     failed.failed[:, :60] = True
     regions = by_name(measure(failed, RING, SliceLevel.MID, angular_reference(usual_short_axis())))
     assert regions["septum"].pixels == 0
-    assert np.isnan(regions["septum"].median)
+    septum = regions["septum"]
+    assert (septum.median, septum.q1, septum.q3, septum.mean, septum.sd) == (None,) * 5
     assert regions["global"].median == 50.0
+
+
+@given(
+    st.floats(-40, 160),
+    st.floats(-40, 160),
+    st.floats(0.1, 30),
+    st.floats(0.1, 30),
+    st.floats(0, 1),
+    st.sampled_from([None, *SliceLevel]),
+    st.floats(0, 1e38),
+)
+def test_a_region_has_finite_values_or_none(x, y, radius, thickness, failing, level, value):
+    failed = ring_map(np.random.default_rng(0).random(SHAPE) * value)
+    failed.failed[:] = np.random.default_rng(1).random(SHAPE) < failing
+    contours = Contours(circle(radius, x, y), circle(radius + thickness, x, y))
+    for region in measure(failed, contours, level, angular_reference(usual_short_axis())):
+        values = (region.median, region.q1, region.q3, region.mean, region.sd)
+        assert values == (None,) * 5 or np.isfinite(values).all()
+        assert (region.pixels == 0) == (values == (None,) * 5)
 
 
 @given(st.floats(0, 359.99), st.sampled_from([4, 6]))

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inline.assembly.assembler import SeriesAssembler
+from inline.assembly.assembler import Account, SeriesAssembler
 from inline.client import ConnectionFailedError, exchange
 from inline.emit.publisher import Publisher, decode, subscribe
 from inline.flags import Flag
@@ -30,6 +30,7 @@ from inline.processor import Processor
 from inline.replay import records
 from inline.server import Server
 from inline.settings import load_settings
+from inline.summary import Summary
 
 
 def talk(address, data, *, shut=True):
@@ -42,6 +43,10 @@ def talk(address, data, *, shut=True):
         while received := connection.recv(1 << 16):
             messages += decoder.receive(received)
     return messages
+
+
+def without_texts(messages):
+    return [message for message in messages if not isinstance(message, Text)]
 
 
 def originals(images):
@@ -73,8 +78,8 @@ def test_images_come_back_bit_for_bit_with_maps_contours_and_values(serving, exa
         scale = float(image.meta()["GADGETRON_ScaleRatio"][0])
         assert float(image.meta()["RescaleSlope"][0]) == pytest.approx(1.0 / scale)
     by_series = Counter(image.header.image_series_index for image in result.images)
-    assert by_series == {1: 16, 2: 6, 1010: 2, 1011: 2, 1012: 2, 1020: 2, 1021: 2, 1022: 2}
-    rgb = next(image for image in result.images if image.header.image_series_index == 1012)
+    assert by_series == {1: 16, 2: 6, 5010: 2, 5011: 2, 5012: 2, 5020: 2, 5021: 2, 5022: 2}
+    rgb = next(image for image in result.images if image.header.image_series_index == 5012)
     assert rgb.header.image_type == ImageType.RGB
     assert rgb.pixels.shape == (3, 1, 128, 128)
     assert slices[0].labels.shape == (128, 128)
@@ -88,9 +93,10 @@ def test_the_map_on_the_wire_is_the_fit(serving, examination):
         found = records(exchange(server.address, header, images).images)
     record, image = found[1]
     assert record["quantity"] == "T2"
-    expected = t2_map(slices[0].t2prep, slices[0].preparation_times_ms).values_ms
+    sent = np.stack([each.pixels[0, 0] for each in images if each.header.image_series_index == 2][:3])
+    expected = t2_map(sent.astype(np.float32), slices[0].preparation_times_ms).values_ms
     got = image.pixels[0, 0] / 10.0
-    assert np.abs(got - np.clip(expected, 0, 6553.5)).max() <= 0.0501
+    assert np.abs(got - np.clip(expected, 0, 409.5)).max() <= 0.0501
 
 
 def test_a_client_written_with_the_ismrmrd_package_reads_the_answer(serving, examination):
@@ -100,7 +106,7 @@ def test_a_client_written_with_the_ismrmrd_package_reads_the_answer(serving, exa
             encode(message) for message in (ConfigFile("mapping"), Header(header), *images, Close())
         )
         threading.Thread(target=connection.sendall, args=(data,), daemon=True).start()
-        seen = 0
+        seen, texts = 0, []
 
         def read(size):
             parts = b""
@@ -108,14 +114,18 @@ def test_a_client_written_with_the_ismrmrd_package_reads_the_answer(serving, exa
                 parts += connection.recv(size - len(parts))
             return parts
 
-        while (number := struct.unpack("<H", read(2))[0]) == 1022:
+        while (number := struct.unpack("<H", read(2))[0]) in (1022, 5):
+            if number == 5:
+                texts.append(read(struct.unpack("<I", read(4))[0]).decode())
+                continue
             image = ismrmrd.Image.deserialize_from(read)
             seen += 1
             assert image.data.size
-            if image.image_series_index == 1010:
+            if image.image_series_index == 5010:
                 assert float(image.meta["GADGETRON_ScaleRatio"]) == 1.0
         assert number == 4
     assert seen == len(images) + 12
+    assert len(texts) == 1
 
 
 def test_passthrough_only_passes(serving, examination):
@@ -155,7 +165,7 @@ def test_parameters_after_the_header_choose_the_configuration(serving, examinati
                 )
             ),
         )
-    assert messages == [*images[:2], Close()]
+    assert without_texts(messages) == [*images[:2], Close()]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +183,7 @@ def test_a_custom_configuration_goes_before_the_configuration(parameters, passed
     with serving() as server:
         data = b"".join(map(encode, (ConfigFile("mapping"), Header(header), text, *images, Close())))
         messages = talk(server.address, data)
-    assert (messages == [*images, Close()]) is passed_only
+    assert (without_texts(messages) == [*images, Close()]) is passed_only
     assert list(originals_of(messages)) == images
 
 
@@ -182,7 +192,7 @@ def test_a_text_that_is_no_parameters_changes_nothing(text, serving, examination
     _, header, images = examination
     with serving() as server:
         data = b"".join(map(encode, (ConfigFile("passthrough"), Header(header), Text(text), *images[:2])))
-        assert talk(server.address, data + encode(Close())) == [*images[:2], Close()]
+        assert without_texts(talk(server.address, data + encode(Close()))) == [*images[:2], Close()]
 
 
 def test_gadgetron_xml_may_choose_it_too(serving, examination):
@@ -378,7 +388,10 @@ def test_twenty_clients_at_once_among_them_bad_ones(serving, examination):
 
 def test_images_that_are_no_numbers_come_back_and_are_flagged(serving, examination):
     _, header, images = examination
-    broken = [replace(each, data=b"\xff" * len(each.data)) for each in images[:8]]  # NaN in every pixel
+    broken = [
+        replace(each, header=replace(each.header, data_type=5), data=b"\xff" * 2 * len(each.data))
+        for each in images[:8]
+    ]  # float32, NaN in every pixel
     with serving() as server:
         result = exchange(server.address, header, broken + images[8:])
     assert Counter(originals(result.images)) == Counter(broken + images[8:])
@@ -429,7 +442,7 @@ def test_a_stream_that_breaks_off_still_gives_its_complete_slices(serving, exami
     assert originals_of(messages) == images[:16]
     assert len(records([message for message in messages if isinstance(message, Image)])) == 3
     assert any("middle of a message" in message.text for message in messages if isinstance(message, Text))
-    published = [decode(subscriber.recv_multipart()) for _ in range(3)]
+    published = received(subscriber, 3)
     subscriber.close()
     partial = next(message for message in published if message["slice_index"] == 1)
     assert "early-close" in partial["flags"]
@@ -443,13 +456,186 @@ def test_results_on_zeromq_are_those_on_the_socket(serving, examination):
     time.sleep(0.3)
     with serving(publisher=publisher) as server:
         found = records(exchange(server.address, header, images).images)
-        messages = [decode(subscriber.recv_multipart()) for _ in range(4)]
+        messages = received(subscriber, 4)
     publisher.close()
     subscriber.close()
     for message in messages:
         assert message.pop("session").startswith("127.0.0.1:")
     ordered = sorted(messages, key=lambda message: (message["slice_index"], message["quantity"]))
     assert ordered == [record for record, _ in found]
+
+
+def own_series(images, series, slice_index, quantity_series):
+    """The images of one slice as a sender sends them that counts no slices: a series of its own."""
+    return [
+        replace(image, header=replace(image.header, slice=0, image_series_index=series))
+        for image in images
+        if (image.header.slice, image.header.image_series_index) == (slice_index, quantity_series)
+    ]
+
+
+def moved(images, offset_mm):
+    along = np.array(images[0].header.slice_dir)
+    position = tuple(float(value) for value in offset_mm * along)
+    return [replace(image, header=replace(image.header, position=position)) for image in images]
+
+
+def stated(header, study):
+    """A header without limits of the slice counter, of a study."""
+    bare = re.sub(r"<slice>.*?</slice>", "", header, flags=re.DOTALL)
+    information = f"<studyInformation><studyInstanceUID>{study}</studyInstanceUID></studyInformation>"
+    return bare.replace("<acquisitionSystemInformation>", information + "<acquisitionSystemInformation>")
+
+
+def received(subscriber, number):
+    return [decode(subscriber.recv_multipart()) for _ in range(number)]
+
+
+def of_schema(messages, name):
+    return [message for message in messages if message["schema"].startswith(name)]
+
+
+@pytest.mark.parametrize(
+    ("studies", "levels", "final"),
+    [
+        # Each measurement of an examination is a connection of its own.
+        (["1.2.3"] * 3, ["unknown", "unknown", "apical"], "apical"),
+        (["1.2.3", "1.2.4", "1.2.3"], ["unknown"] * 3, "unknown"),
+        (["XXXX"] * 3, ["unknown"] * 3, "unknown"),
+    ],
+)
+def test_levels_come_from_all_connections_of_an_examination(studies, levels, final, serving, examination):
+    _, header, images = examination
+    publisher = Publisher("tcp://127.0.0.1:*")
+    subscriber = subscribe(publisher.address)
+    time.sleep(0.3)
+    found, texts = [], []
+    with serving(publisher=publisher) as server:
+        for number, study in enumerate(studies):
+            sent = moved(own_series(images, number + 1, 0, 1), 16.0 * number)
+            result = exchange(server.address, stated(header, study), sent)
+            found += records(result.images)
+            texts += result.texts
+        messages = received(subscriber, 6)
+    publisher.close()
+    subscriber.close()
+    assert [record["level"] for record, _ in found] == levels
+    for record, _ in found:
+        named = any(region["name"].startswith("AHA") for region in record["regions"])
+        assert named == (record["level"] != "unknown")
+    assert len(texts) == 3
+    assert f"{final}" in texts[-1]
+    last = of_schema(messages, "myostream.summary/1")[-1]
+    assert [each["level"] for each in last["slices"]] == [final]
+    if final == "apical":
+        assert [each["level"] for each in last["earlier_slices"]] == ["basal", "mid"]
+
+
+def test_a_connection_closes_with_the_final_level_of_every_slice(serving, examination):
+    _, header, images = examination
+    sent = []
+    for number, offset in enumerate((0.0, 40.0, 20.0, 60.0)):
+        sent += moved(own_series(images, 2 * number + 1, 0, 1), offset)
+        sent += moved(own_series(images, 2 * number + 2, 0, 2), offset)
+    publisher = Publisher("tcp://127.0.0.1:*")
+    subscriber = subscribe(publisher.address)
+    time.sleep(0.3)
+    with serving(publisher=publisher) as server:
+        result = exchange(server.address, stated(header, ""), sent)
+        messages = received(subscriber, 9)
+    publisher.close()
+    subscriber.close()
+    so_far = {record["series_index"]: record["level"] for record, _ in records(result.images)}
+    expected = ["unknown", "unknown", "apical", "apical", "mid", "mid", "apical", "apical"]
+    assert [so_far[number] for number in range(1, 9)] == expected
+    (summary,) = of_schema(messages, "myostream.summary/1")
+    final = {each["series_index"]: each["level"] for each in summary["slices"]}
+    expected = ["basal", "basal", "mid", "mid", "mid", "mid", "apical", "apical"]
+    assert [final[number] for number in range(1, 9)] == expected
+    assert summary["earlier_slices"] == []
+    assert "basal: series 1 slice 1 (T1), series 2 slice 1 (T2)" in result.texts[-1]
+    assert summary["text"] in result.texts[-1]
+    assert summary["session"] == messages[0]["session"]
+
+
+def accounted(monkeypatch, images, used, series, unused):
+    monkeypatch.setattr(SeriesAssembler, "account", lambda self: Account(images, used, series, unused))
+
+
+def test_every_image_is_accounted_for_at_the_close(serving, examination, monkeypatch, caplog):
+    _, header, images = examination
+    accounted(monkeypatch, 24, 22, 4, {"phase image": 2})
+    extra = [replace(each, header=replace(each.header, image_type=ImageType.PHASE)) for each in images[:2]]
+    publisher = Publisher("tcp://127.0.0.1:*")
+    subscriber = subscribe(publisher.address)
+    time.sleep(0.3)
+    caplog.set_level("INFO")
+    with serving(publisher=publisher) as server:
+        result = exchange(server.address, header, images + extra)
+        messages = received(subscriber, 5)
+    publisher.close()
+    subscriber.close()
+    (text,) = result.texts
+    said = "24 images came. 22 images made 4 series and 4 results. 2 images made no map: phase image (2). "
+    assert text.startswith(f"DBG myostream: {said}")
+    assert sum(said in line for line in caplog.messages) == 1
+    (summary,) = of_schema(messages, "myostream.summary/1")
+    assert (summary["images"], summary["used"], summary["series"], summary["results"]) == (24, 22, 4, 4)
+    assert (summary["errors"], summary["unused"]) == (0, {"phase image": 2})
+
+
+def test_images_that_are_only_passed_on_are_accounted_for(serving, examination):
+    _, header, images = examination
+    with serving() as server:
+        result = exchange(server.address, header, images, config="passthrough")
+    assert result.texts == [
+        "DBG myostream: 22 images came. 22 images made no map: passed on, not worked on (22)."
+    ]
+
+
+def test_a_connection_without_images_says_so(serving, examination):
+    _, header, _ = examination
+    with serving() as server:
+        assert exchange(server.address, header, []).texts == ["DBG myostream: No image came."]
+
+
+def test_a_summary_that_fails_does_not_keep_the_close_back(serving, examination, monkeypatch):
+    _, header, images = examination
+
+    def broken(self):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Summary, "text", broken)
+    with serving() as server:
+        result = exchange(server.address, header, images)
+    assert len(records(result.images)) == 4
+
+
+def test_a_second_header_keeps_the_images_before_it(serving, examination, monkeypatch):
+    _, header, images = examination
+    start = [ConfigFile("mapping"), Header(header), *images[:8]]
+    with serving() as server:
+        data = b"".join(map(encode, (*start, Header(header), *images[8:], Close())))
+        messages = talk(server.address, data)
+    assert len(records(message for message in messages if isinstance(message, Image))) == 4
+    (text,) = (message.text for message in messages if isinstance(message, Text))
+    assert "22 images came" in text
+    assert "passed on, not worked on" not in text
+
+
+def test_a_factor_on_t1_is_that_of_the_settings(serving, examination):
+    _, header, images = examination
+    with serving() as server:
+        plain = records(exchange(server.address, header, images).images)
+    with serving(mapping={"t1_scale": 1.0365}) as server:
+        larger = records(exchange(server.address, header, images).images)
+    for (before, _), (after, _) in zip(plain, larger, strict=True):
+        factor = 1.0365 if before["quantity"] == "T1" else 1.0
+        assert after["t1_scale"] == factor
+        assert after["regions"][0]["median"] == pytest.approx(
+            factor * before["regions"][0]["median"], rel=1e-4
+        )
+        assert any("1.0365" in note for note in after["notes"]) == (factor != 1.0)
 
 
 class BrokenEngine:
@@ -464,7 +650,8 @@ def test_an_engine_that_fails_loses_no_image_and_says_why(serving, examination):
     with serving(engine=BrokenEngine()) as server:
         result = exchange(server.address, header, images)
     assert Counter(originals(result.images)) == Counter(images)
-    assert all("no such kernel" in text for text in result.texts)
+    assert all("no such kernel" in text for text in result.texts[:-1])
+    assert "4 results (4 errors)" in result.texts[-1]
     found = records(result.images)
     assert len(found) == 4  # the maps themselves are there
     assert all(record["flags"] == ["processing-error"] for record, _ in found)

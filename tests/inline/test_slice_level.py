@@ -1,54 +1,207 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from inline.geometry import SliceGeometry
 from inline.results import SliceLevel
-from inline.slice_level import slice_level
+from inline.series import Quantity, SeriesIdentity
+from inline.slice_level import SlicePlace, slice_level
 
-TO_APEX = SliceGeometry((0, 0, 0), (0.7, 0.7, 0.0), (-0.4, 0.4, -0.8), (1.5, 1.5), (224, 224))
-TO_BASE = SliceGeometry((0, 0, 0), (-0.4, 0.4, -0.8), (0.7, 0.7, 0.0), (1.5, 1.5), (224, 224))
+BASAL, MID, APICAL, UNKNOWN = SliceLevel
+APEX = np.array([0.62, -0.6, -0.5]) / np.linalg.norm([0.62, -0.6, -0.5])
+ACROSS = np.cross(APEX, [0.0, 0.0, 1.0]) / np.linalg.norm(np.cross(APEX, [0.0, 0.0, 1.0]))
+DOWN = np.cross(APEX, ACROSS)
+LEVELS = {BASAL: APICAL, MID: MID, APICAL: BASAL, UNKNOWN: UNKNOWN}
+"""Each level and its mirror image."""
 
 
-def test_directions_are_what_the_names_say():
-    assert (
-        TO_APEX.normal @ np.array([0.62, -0.6, -0.5]) < 0 or TO_BASE.normal @ np.array([0.62, -0.6, -0.5]) < 0
+def geometry(offset_mm=0.0, *, normal=APEX, across=ACROSS, slice_direction=None):
+    """A slice so far towards the apex of a usual heart."""
+    down = np.cross(normal, across)
+    return SliceGeometry(
+        tuple(offset_mm * APEX), tuple(across), tuple(down), (1.5, 1.5), (224, 224), 8.0, slice_direction
     )
+
+
+def place(offset_mm=0.0, index=0, count=None, description="", session="", series=1, **more):
+    identity = SeriesIdentity(series, index, description)
+    return SlicePlace(identity, Quantity.T1, count, geometry(offset_mm, **more), session)
+
+
+def levels(offsets, **more):
+    """Final levels of slices that are series of their own, by offset towards the apex."""
+    places = [place(offset, series=number, **more) for number, offset in enumerate(offsets)]
+    return [slice_level(each, places)[0] for each in places]
 
 
 @pytest.mark.parametrize(
     ("description", "level"),
     [
-        ("T1map_basal_MOCO", SliceLevel.BASAL),
-        ("MOLLI sax base", SliceLevel.BASAL),
-        ("t2map_mid", SliceLevel.MID),
-        ("T1 APEX", SliceLevel.APICAL),
-        ("apical slice", SliceLevel.APICAL),
+        ("T1map_basal_MOCO", BASAL),
+        ("MOLLI sax base", BASAL),
+        ("t2map_mid", MID),
+        ("T1 APEX", APICAL),
+        ("apical slice", APICAL),
     ],
 )
 def test_words_in_the_description(description, level):
-    assert slice_level(0, 3, description, TO_APEX) == (level, "series description")
+    assert slice_level(place(0, 0, 3, description)) == (level, "series description")
 
 
-def test_words_inside_other_words_do_not_count():
-    assert slice_level(0, None, "database midas", TO_APEX) == (SliceLevel.MID, "assumed")
-    assert slice_level(0, None, "basal to apical", TO_APEX) == (SliceLevel.MID, "assumed")
+@pytest.mark.parametrize("description", ["database midas", "basal to apical"])
+def test_words_inside_other_words_and_several_words_do_not_count(description):
+    assert slice_level(place(description=description))[0] is UNKNOWN
 
 
 def test_the_user_comes_first():
-    assert slice_level(2, 3, "basal", TO_APEX, stated={2: SliceLevel.APICAL}) == (SliceLevel.APICAL, "user")
+    assert slice_level(place(0, 2, 3, "basal"), stated={2: APICAL}) == (APICAL, "user")
 
 
-def test_the_place_among_the_slices_follows_the_direction():
-    def levels(geometry, count):
-        return [slice_level(i, count, "", geometry)[0] for i in range(count)]
+@pytest.mark.parametrize(("sign", "order"), [(1.0, 1), (-1.0, -1)])
+def test_the_counter_follows_the_slice_direction(sign, order):
+    def counted(count):
+        direction = tuple(sign * APEX)
+        return [slice_level(place(0, i, count, slice_direction=direction))[0] for i in range(count)]
 
-    three = [SliceLevel.BASAL, SliceLevel.MID, SliceLevel.APICAL]
-    forward, backward = (TO_APEX, TO_BASE) if TO_APEX.normal @ [0.62, -0.6, -0.5] > 0 else (TO_BASE, TO_APEX)
-    assert levels(forward, 3) == three
-    assert levels(backward, 3) == three[::-1]
-    assert levels(forward, 6) == [level for level in three for _ in range(2)]
-    assert "slice 1 of 3" in slice_level(0, 3, "", forward)[1]
+    assert counted(3) == [BASAL, MID, APICAL][::order]
+    assert counted(6) == [BASAL, BASAL, MID, MID, APICAL, APICAL][::order]
+    assert "slice 1 of 3" in slice_level(place(0, 0, 3))[1]
 
 
-def test_one_slice_is_assumed_to_be_mid():
-    assert slice_level(0, 1, "", TO_APEX) == (SliceLevel.MID, "assumed")
+@pytest.mark.parametrize("count", [None, 0, 1])
+def test_a_single_slice_is_not_assumed_to_be_mid(count):
+    level, source = slice_level(place(count=count))
+    assert level is UNKNOWN
+    assert "only slice position" in source
+
+
+def test_slices_that_are_series_of_their_own_are_told_apart_by_position():
+    assert levels([0, 20, 40]) == [BASAL, MID, APICAL]
+    assert levels([40, 0, 20]) == [APICAL, BASAL, MID]
+    assert levels([0, 12, 24, 36, 48, 60]) == [BASAL, BASAL, MID, MID, APICAL, APICAL]
+    assert slice_level(place(20), [place(0), place(40)])[1].startswith("position 2 of 3 from the base")
+
+
+def test_the_level_is_that_known_so_far():
+    shown, so_far = [], []
+    for offset in (0, 20, 40, 60, 80):
+        shown.append(place(offset))
+        so_far.append(slice_level(shown[-1], shown)[0])
+    assert so_far == [UNKNOWN, UNKNOWN, APICAL, APICAL, APICAL]
+    assert levels([0, 20, 40, 60, 80]) == [BASAL, BASAL, MID, APICAL, APICAL]
+
+
+@pytest.mark.parametrize(
+    ("offsets", "expected"),
+    [
+        ([0, 8], [UNKNOWN] * 2),  # neighbours
+        ([0, 20], [UNKNOWN] * 2),  # base and mid as well as mid and apex
+        ([0, 50], [BASAL, APICAL]),
+        ([0, 8, 16], [UNKNOWN] * 3),  # three slices of one third
+        ([0, 2, 4], [UNKNOWN] * 3),  # one slice, planned three times
+        ([0, 70, 140], [UNKNOWN] * 3),  # no ventricle is so long
+    ],
+)
+def test_the_extent_must_show_base_and_apex(offsets, expected):
+    assert levels(offsets) == expected
+
+
+def test_a_level_needs_no_even_distances():
+    assert levels([0, 8, 40]) == [BASAL, BASAL, APICAL]
+
+
+@pytest.mark.parametrize("degrees", [60.0, 90.0])
+def test_slices_of_another_orientation_are_not_in_the_stack(degrees):
+    angle = np.radians(degrees)
+    turned = np.cos(angle) * APEX + np.sin(angle) * DOWN
+    long_axis = place(20, normal=turned, series=9)
+    stack = [place(0), place(40)]
+    assert slice_level(stack[0], [*stack, long_axis]) == slice_level(stack[0], stack)
+    alone = slice_level(long_axis, [*stack, long_axis])
+    assert alone[0] is UNKNOWN
+
+
+def test_a_long_axis_slice_has_no_level_by_its_counter_either():
+    level, source = slice_level(place(0, 1, 2, normal=DOWN, across=ACROSS))
+    assert level is UNKNOWN
+    assert "short axis" in source
+
+
+def test_a_few_degrees_and_a_mirrored_image_are_the_same_stack():
+    angle = np.radians(4.0)
+    tilted = np.cos(angle) * APEX + np.sin(angle) * DOWN
+    shown = [place(0), place(20, normal=tilted), place(40, normal=-APEX)]
+    assert [slice_level(each, shown)[0] for each in shown] == [BASAL, MID, APICAL]
+
+
+def test_without_directions_nothing_is_known():
+    bare = replace(place(0, 0, 3), geometry=None)
+    assert slice_level(bare)[0] is UNKNOWN
+    assert "no directions" in slice_level(bare)[1]
+    assert levels([0, 20, 40]) == [slice_level(place(o), [place(0), place(40), bare])[0] for o in (0, 20, 40)]
+
+
+def test_a_counter_that_stays_at_zero_is_not_believed():
+    shown = [place(offset, 0, 3, series=number) for number, offset in enumerate((0, 20, 40))]
+    assert slice_level(shown[0])[0] is BASAL  # nothing contradicts it yet
+    assert [slice_level(each, shown)[0] for each in shown] == [BASAL, MID, APICAL]
+
+
+def test_a_counter_that_rises_against_the_slice_direction_is_not_believed():
+    along = tuple(APEX)
+    shown = [place(-20 * index, index, 3, slice_direction=along) for index in range(3)]
+    assert [slice_level(each, shown)[0] for each in shown] == [APICAL, MID, BASAL]
+
+
+def test_counters_are_compared_within_one_connection_alone():
+    other = [place(offset, 0, 3, session="other") for offset in (20, 40)]
+    level, source = slice_level(place(0, 0, 3, session="this"), other)
+    assert level is BASAL
+    assert "slice 1 of 3" in source
+
+
+def test_a_sender_without_positions_is_believed_its_counter():
+    shown = [place(0, index, 3) for index in range(3)]
+    assert [slice_level(each, shown)[0] for each in shown] == [BASAL, MID, APICAL]
+
+
+OFFSETS = st.lists(st.integers(-700, 700).map(lambda tenths: tenths / 10.0), min_size=1, max_size=8)
+
+
+@given(OFFSETS, st.randoms())
+def test_the_final_levels_do_not_depend_on_the_order_of_arrival(offsets, random):
+    order = list(range(len(offsets)))
+    random.shuffle(order)
+    shuffled = levels([offsets[i] for i in order])
+    assert [shuffled[order.index(i)] for i in range(len(offsets))] == levels(offsets)
+
+
+@given(OFFSETS, st.data())
+def test_a_position_that_is_measured_again_changes_nothing(offsets, data):
+    again = data.draw(st.lists(st.sampled_from(offsets), max_size=8))
+    assert levels(offsets + again)[: len(offsets)] == levels(offsets)
+
+
+@given(OFFSETS)
+def test_a_stack_turned_round_has_the_levels_in_reverse(offsets):
+    mirrored = [LEVELS[level] for level in levels([-offset for offset in offsets])]
+    assert mirrored == levels(offsets)
+
+
+@given(OFFSETS, st.floats(-200, 200), st.booleans())
+def test_levels_depend_on_neither_the_origin_nor_the_side_the_image_is_seen_from(offsets, shift, mirror):
+    moved = levels([offset + shift for offset in offsets], normal=-APEX if mirror else APEX)
+    assert moved == levels(offsets)
+
+
+@given(OFFSETS)
+def test_levels_go_from_base_to_apex(offsets):
+    found = dict(sorted(zip(offsets, levels(offsets), strict=True)))
+    known = [level for level in found.values() if level is not UNKNOWN]
+    assert len(known) in (0, len(found))
+    assert known == sorted(known, key=[BASAL, MID, APICAL].index)
+    if known:
+        assert (known[0], known[-1]) == (BASAL, APICAL)

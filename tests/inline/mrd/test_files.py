@@ -21,7 +21,7 @@ def test_written_images_are_read_again_bit_for_bit(number, tmp_path):
     images = [image(DATA_TYPES[number], shape=(2, 3, 4, 5), seed=seed) for seed in range(3)]
     write_images(tmp_path / "a.h5", "<ismrmrdHeader/>", images)
     with ImageFile(tmp_path / "a.h5") as opened:
-        assert opened.header == "<ismrmrdHeader/>"
+        assert opened.header == b"<ismrmrdHeader/>"
         assert len(opened) == 3
         assert list(opened.images()) == images
 

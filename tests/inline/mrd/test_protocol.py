@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import io
 import struct
+from dataclasses import fields
 from typing import Any
 
 import ismrmrd
@@ -159,7 +160,7 @@ def test_the_package_reads_our_images(dtype: np.dtype[Any]) -> None:
 
 def test_header_layout_is_the_packages() -> None:
     names = [name for name, _ in ismrmrd.ImageHeader._fields_]
-    assert names == list(ImageHeader.__slots__)
+    assert names == [each.name for each in fields(ImageHeader) if each.init]
     header = ismrmrd.ImageHeader()
     ctypes.memmove(ctypes.addressof(header), bytes(range(198)), 198)
     ours = ImageHeader.unpack(bytes(range(198)))
@@ -265,7 +266,7 @@ def test_configuration_name_must_fit() -> None:
         encode(ConfigFile("x" * 1024))
 
 
-@pytest.mark.parametrize("attributes", [b"<broken", b'<!DOCTYPE a [<!ENTITY b "c">]><a/>', b"\xff\xfe\x00"])
+@pytest.mark.parametrize("attributes", [b"<broken", b'<!DOCTYPE a [<!ENTITY b "c">]><a/>', b"\xff\xfe<\x00"])
 def test_unreadable_attributes_still_pass(attributes: bytes) -> None:
     image = Image(ImageHeader(matrix_size=(1, 1, 1)), attributes, b"\0" * 4)
     (back,) = decode(encode(image))

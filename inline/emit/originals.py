@@ -1,0 +1,49 @@
+"""The images that came, as they go back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final, Literal
+
+from inline.errors import ProtocolError
+from inline.mrd.messages import Image
+from inline.mrd.meta import Meta, format_meta, parse_meta
+
+_KEEP: Final = "Keep_image_geometry"
+"""Attribute by which IceFire leaves position and orientation of an image as they are."""
+_END: Final = b"</ismrmrdMeta>"
+
+
+def returned(image: Image, originals: Literal["as-is", "keep-geometry", "none"]) -> Image | None:
+    """Return the image that goes back for one that came, or None (setting ``emit.originals``).
+
+    ``keep-geometry`` adds one attribute, and the length of the attributes in the header follows; pixels, the
+    rest of the header, and attributes that cannot be read stay as they are.
+    """
+    if originals == "none":
+        return None
+    if originals == "as-is":
+        return image
+    meta = _read(image.attributes)
+    if meta is None or meta.get(_KEEP) == ("1",):
+        return image
+    attributes = _inserted(image.attributes)
+    wanted = {**meta, _KEEP: ("1",)}
+    if attributes is None or _read(attributes) != wanted:
+        attributes = format_meta(wanted)
+    header = replace(image.header, attribute_string_len=len(attributes))
+    return replace(image, header=header, attributes=attributes)
+
+
+def _inserted(attributes: bytes) -> bytes | None:
+    """Attributes with the new one as the last, every other byte as it was; None where that has no place."""
+    before, end, after = attributes.rpartition(_END)
+    added = b"<meta><name>%s</name><value>1</value></meta>" % _KEEP.encode()
+    return before + added + end + after if end else None
+
+
+def _read(attributes: bytes) -> Meta | None:
+    try:
+        return parse_meta(attributes)
+    except ProtocolError:
+        return None

@@ -1,0 +1,211 @@
+"""The images of one HDF5 group, in every layout that clients and converters of MRD write.
+
+Types are converted as the HDF5 library converts them for the C and C++ library of MRD: members of a header by
+their names, pixels to the type that the header states. What that would damage is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import h5py
+import numpy as np
+from ismrmrd.hdf5 import image_header_dtype
+from numpy.typing import NDArray
+
+from inline.errors import MyostreamError
+from inline.mrd.image_header import DATA_TYPES, ImageHeader
+from inline.mrd.messages import Image
+
+COMPLEX: Final = {
+    7: np.dtype([("real", "<f4"), ("imag", "<f4")]),
+    8: np.dtype([("real", "<f8"), ("imag", "<f8")]),
+}
+"""Types of complex pixels in a file, by ``data_type``."""
+_NEEDED: Final = {"data_type", "matrix_size", "channels"}
+_DAMAGE: Final = 0.01
+"""Largest change of a pixel that a conversion may cause, as a share of the image's largest pixel."""
+
+
+class FileError(MyostreamError):
+    """A file is not an ISMRMRD file, or holds nothing that can be used."""
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Raise what h5py raises within the block as a :class:`FileError` of one line."""
+    try:
+        yield
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise FileError(f"{what} cannot be read: {' '.join(str(error).split())}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSet:
+    """Images that lie beside each other in a file.
+
+    Attributes:
+        name: of the group.
+        headers: of :data:`ismrmrd.hdf5.image_header_dtype`, ``(n,)``.
+        attributes: attribute string of each image.
+        data: pixels, ``(n, channels, z, y, x)`` where axes of length 1 may be missing.
+        single: ``data`` is one image without an axis for several.
+        notes: a sentence for each thing that was converted or left out.
+    """
+
+    name: str
+    headers: NDArray[np.void]
+    attributes: list[bytes]
+    data: Any
+    single: bool
+    notes: tuple[str, ...]
+
+    def image(self, place: int) -> Image:
+        """Read one image.
+
+        Raises:
+            FileError: its pixels cannot be read or converted.
+        """
+        header = ImageHeader.unpack(self.headers[place].tobytes())
+        described = _described(self.name, self.data)
+        with reading(described):
+            pixels = _converted(self.data, () if self.single else place, header.data_type)
+        if pixels is None:
+            raise FileError(
+                f"{described} cannot become the {_type(header.data_type)} that its headers state without "
+                "damage to pixel values"
+            )
+        return Image(header, self.attributes[place], pixels.tobytes())
+
+
+def image_sets(group: Any) -> list[ImageSet]:
+    """Return the images of an HDF5 group.
+
+    Each of its groups that has a dataset ``data`` is one set, with ``header`` and ``attributes``; so is
+    ``NAME.img`` with ``NAME.head`` and ``NAME.attrib``, as older clients write them.
+
+    Raises:
+        FileError: a set cannot be read; the message names its group, type and size.
+    """
+    return [_image_set(*parts) for parts in _parts(group)]
+
+
+def holds_images(group: Any) -> bool:
+    """Tell whether a group has sets of images."""
+    return any(True for _ in _parts(group))
+
+
+def read_text(dataset: Any, name: str) -> list[bytes]:
+    """Return the texts of a dataset of strings of any kind, in their order.
+
+    Raises:
+        FileError: they are no strings.
+    """
+    with reading(_described(name, dataset)):
+        if dataset.dtype.kind in "iu" and dataset.dtype.itemsize == 1:
+            return [bytes(np.asarray(dataset[()]).tobytes())]
+        if h5py.check_string_dtype(dataset.dtype) is None:
+            raise TypeError("it is no text")
+        values = dataset[()]
+        flat = values.reshape(-1).tolist() if isinstance(values, np.ndarray) else [values]
+        return [value if isinstance(value, bytes) else str(value).encode() for value in flat]
+
+
+def _parts(group: Any) -> Iterator[tuple[str, Any, Any, Any]]:
+    """Name, data, headers and attributes of each set; None for what is missing."""
+    for name in group:
+        item = group.get(name)
+        full = f"{group.name.strip('/')}/{name}".strip("/")
+        if isinstance(item, h5py.Group):
+            data = item.get("data")
+            found = full, data, item.get("header"), item.get("attributes")
+        elif name.endswith(".img"):
+            stem = name.removesuffix(".img")
+            data = item
+            found = full, data, group.get(f"{stem}.head"), group.get(f"{stem}.attrib")
+        else:
+            continue
+        # Raw data lies in a dataset of the same name; its elements have a head of their own.
+        if isinstance(data, h5py.Dataset) and data.shape and "head" not in (data.dtype.names or ()):
+            yield found
+
+
+def _image_set(name: str, data: Any, header: Any, attributes: Any) -> ImageSet:
+    described = _described(name, data)
+    if not isinstance(header, h5py.Dataset):
+        raise FileError(f"{described} has no image headers; they must lie beside it")
+    missing = _NEEDED - set(header.dtype.names or ())
+    if missing:
+        raise FileError(f"{described} has headers without {', '.join(sorted(missing))}")
+    with reading(_described(name, header)):
+        headers = np.asarray(header.astype(image_header_dtype)[()]).reshape(-1)
+    notes = []
+    shapes = {_shape(ImageHeader.unpack(each.tobytes())) for each in headers}
+    single = len(headers) == 1 and _long(data.shape) == _long(*shapes)
+    count = 1 if single else min(len(headers), data.shape[0])
+    for shape in shapes:
+        if not single and _long(data.shape[1:]) != _long(shape):
+            raise FileError(f"{described} does not hold images of the size in its headers, {_times(shape)}")
+    if not single and len(headers) != data.shape[0]:
+        notes.append(f"{described} has {len(headers)} headers; {count} images are read")
+    for number in np.unique(headers["data_type"]):
+        if number not in DATA_TYPES:
+            raise FileError(f"{described} has headers that state the pixel type {number}; MRD has 1 to 8")
+        if not _same(data.dtype, int(number)):
+            notes.append(f"{described} is read as the {_type(int(number))} that its headers state")
+    texts = read_text(attributes, f"{name}, attributes") if isinstance(attributes, h5py.Dataset) else []
+    texts += [b""] * (count - len(texts))
+    return ImageSet(name, headers[:count], texts, data, single, tuple(notes))
+
+
+def _converted(data: Any, place: Any, data_type: int) -> NDArray[np.generic] | None:
+    """Pixels in the type of the header, or None where too much of them would be lost."""
+    stored = np.asarray(data[place])
+    if _same(data.dtype, data_type):
+        return stored.astype(stored.dtype.newbyteorder("<"), copy=False)
+    if stored.dtype.kind == "V":
+        stored = stored["real"] + 1j * stored["imag"]
+    if np.iscomplexobj(stored) or data_type in COMPLEX:
+        # HDF5 does not convert between numbers and compounds.
+        if np.iscomplexobj(stored) != (data_type in COMPLEX):
+            raise TypeError(f"it is not the {_type(data_type)} that its headers state")
+        converted = stored.astype(DATA_TYPES[data_type])
+    else:
+        converted = np.asarray(data.astype(DATA_TYPES[data_type])[place])
+    with np.errstate(invalid="ignore", over="ignore"):
+        change = np.abs(stored - converted.astype(stored.dtype))
+        largest = np.abs(stored[np.isfinite(stored)]).max(initial=0)
+        kept = (
+            (stored == converted) | (change <= _DAMAGE * largest) | (np.isnan(stored) & np.isnan(converted))
+        )
+    return converted if kept.all() else None
+
+
+def _same(stored: np.dtype[Any], data_type: int) -> bool:
+    """Tell whether pixels have the header's type, in either order of bytes."""
+    return stored.newbyteorder("<") in (DATA_TYPES[data_type], COMPLEX.get(data_type, DATA_TYPES[data_type]))
+
+
+def _shape(header: ImageHeader) -> tuple[int, ...]:
+    columns, rows, partitions = header.matrix_size
+    return header.channels, partitions, rows, columns
+
+
+def _long(shape: tuple[int, ...]) -> list[int]:
+    return [size for size in shape if size != 1]
+
+
+def _type(data_type: int) -> str:
+    return str(DATA_TYPES[data_type].name)
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "scalar"
+
+
+def _described(name: str, dataset: Any) -> str:
+    kind = "text" if h5py.check_string_dtype(dataset.dtype) else dataset.dtype.name
+    return f"{name} ({'compound' if dataset.dtype.names else kind}, {_times(dataset.shape or ())})"

@@ -1,0 +1,62 @@
+"""Parameters that a client may set for its own connection: a fixed list, checked as the settings are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from pydantic import ValidationError
+
+from inline.settings import Settings
+
+PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "budget_ms": ("budget_ms",),
+    "overlay": ("emit", "overlay"),
+    "originals": ("emit", "originals"),
+    "t1_scale": ("mapping", "t1_scale"),
+    "motion": ("assembly", "motion"),
+}
+"""Place of each parameter in the settings. Nothing else can be set from outside, no path and no name."""
+_SHOWN: Final = 40
+_LISTED: Final = 8
+
+
+def with_parameters(settings: Settings, given: Mapping[str, object]) -> tuple[Settings, list[str]]:
+    """Return the settings with a client's parameters, and one sentence for each that cannot be used.
+
+    Args:
+        settings: of the connection so far; not changed.
+        given: values by name, as JSON or XML attributes hold them; text counts as what it says
+            (``"true"``, ``"1.0365"``).
+    """
+    problems: list[str] = []
+    unknown = [name for name in given if name not in PARAMETERS]
+    if unknown:
+        listed = ", ".join(_shown(name) for name in unknown[:_LISTED])
+        more = f" and {len(unknown) - _LISTED} more" if len(unknown) > _LISTED else ""
+        problems.append(f"no parameter is named {listed}{more}; there are {', '.join(PARAMETERS)}")
+    for name, place in PARAMETERS.items():
+        if name not in given:
+            continue
+        value = given[name]
+        content = settings.model_dump()
+        section = content
+        for part in place[:-1]:
+            section = section[part]
+        if isinstance(value, bool) and not isinstance(section[place[-1]], bool):
+            problems.append(f"parameter {name} cannot be {_shown(value)}: it is no switch")
+            continue
+        section[place[-1]] = value.strip().lower() if isinstance(value, str) else value
+        try:
+            settings = Settings.model_validate(content)
+        except ValidationError as error:
+            problems.append(f"parameter {name} cannot be {_shown(value)}: {error.errors()[0]['msg']}")
+    return settings, problems
+
+
+def _shown(value: object) -> str:
+    """A client's value for a message: quoted, without control characters, and short."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

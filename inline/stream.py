@@ -1,0 +1,157 @@
+"""MRD stream from one pipe, named pipe or file to another.
+
+``docs/pipe.md`` states the peers and how errors are reported.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from inline.configuration import Configuration
+from inline.errors import ConfigurationError, MyostreamError
+from inline.service import service
+from inline.session import PIPE, Session, Tally
+from inline.settings import Settings
+from inline.transport import PipeTransport
+
+_UNHURRIED_MS: Final = 600_000.0
+"""Budget of a slice where the settings name none: a program that reads a pipe waits."""
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
+_HDF5: Final = b"\x89HDF\r\n\x1a\n"
+
+
+class StreamError(MyostreamError):
+    """The input is not a whole MRD stream."""
+
+
+def run(
+    settings: Settings,
+    *,
+    source: Path | None = None,
+    sink: Path | None = None,
+    configuration: Configuration | None = None,
+) -> bool:
+    """Work on one stream, from standard input to standard output or from file to file.
+
+    Args:
+        settings: of the program.
+        source: file or named pipe to read; None for standard input.
+        sink: file or named pipe to write; None for standard output.
+        configuration: in place of what the stream asks for.
+
+    Returns:
+        Whether the output was taken to its end.
+
+    Raises:
+        StreamError: the input broke off, or is no MRD; what came before has passed.
+        ConfigurationError: a file cannot be opened, or the settings cannot be used.
+    """
+    if "budget_ms" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"budget_ms": _UNHURRIED_MS})
+    transport = PipeTransport(*_opened(source, sink))
+    stopping = threading.Event()
+    with service(settings, address_may_be_taken=True) as made, _stopped_by_signals(stopping):
+        tally = Session(
+            transport,
+            made.processor,
+            settings,
+            name="stream",
+            publisher=made.publisher,
+            stopping=stopping,
+            dialect=PIPE,
+            configuration=configuration,
+        ).run()
+    if not tally.refused:
+        _check(tally, stopped=stopping.is_set())
+    return not tally.refused
+
+
+def _check(tally: Tally, *, stopped: bool) -> None:
+    after = f"after {tally.images} images, which have passed"
+    if tally.error:
+        raise StreamError(f"the input broke off {after}: {tally.error}")
+    if not tally.closed:
+        why = "the program was stopped" if stopped else "the input ended without a close message"
+        raise StreamError(f"{why} {after}")
+
+
+def _opened(source: Path | None, sink: Path | None) -> tuple[int, int]:
+    """Descriptors to read and to write."""
+    if (
+        source is not None
+        and sink is not None
+        and sink.exists()
+        and source.exists()
+        and source.samefile(sink)
+    ):
+        raise ConfigurationError(f"{source} would be overwritten; give another name for what comes back")
+    if source is None or source.is_file():
+        _check_kind(source)
+    # Opening a named pipe waits for its other end, and its peers may open theirs in either order.
+    opened: list[int | OSError] = []
+    opening = threading.Thread(target=lambda: opened.append(_open_sink(sink)), daemon=True)
+    opening.start()
+    try:
+        read = _STDIN if source is None else os.open(source, os.O_RDONLY)
+    except OSError as error:
+        raise ConfigurationError(f"{source} cannot be read: {error.strerror}") from error
+    opening.join()
+    (written,) = opened
+    if isinstance(written, OSError):
+        name = sink or "standard output"
+        raise ConfigurationError(f"{name} cannot be written: {written.strerror}") from written
+    return read, written
+
+
+def _check_kind(source: Path | None) -> None:
+    """Recognise the mistake of giving the file that a stream is made from."""
+    try:
+        head = os.pread(_STDIN, len(_HDF5), 0) if source is None else _head(source)
+    except OSError:
+        return  # a pipe, or a file that cannot be opened, which is reported where it is opened
+    if head == _HDF5:
+        raise StreamError(
+            f"{source or 'standard input'} is an HDF5 file and no stream; make one of it with "
+            "ismrmrd_hdf5_to_stream, or use myostream replay"
+        )
+
+
+def _head(source: Path) -> bytes:
+    with source.open("rb") as file:
+        return file.read(len(_HDF5))
+
+
+def _open_sink(sink: Path | None) -> int | OSError:
+    try:
+        if sink is not None:
+            return os.open(sink, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        # Whatever else is printed, by any library, goes to standard error.
+        stream = os.dup(_STDOUT)
+        os.dup2(_STDERR, _STDOUT)
+        return stream
+    except OSError as error:
+        return error
+
+
+@contextmanager
+def _stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
+    """Let SIGTERM and SIGINT finish what is in flight; a second one ends the program."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def stop(*_: object) -> None:
+        stopping.set()
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+    before = [signal.signal(number, stop) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,175 @@
+"""Summary of a connection at its close: an account of every image, and the final level of every slice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Self
+
+from inline.assembly.assembler import Account
+from inline.results import SliceLevel
+from inline.slice_level import SlicePlace, slice_level
+
+SCHEMA: Final = "myostream.summary/1.0"
+PASSED_ON: Final = "passed on, not worked on"
+_NOT_SORTED: Final = "could not be sorted into a series"
+
+
+@dataclass(frozen=True, slots=True)
+class FinalLevel:
+    """Level of one slice as far as it is known at the close.
+
+    Attributes:
+        session: connection that showed the slice.
+        series_index: MRD ``image_series_index`` of its images.
+        slice_index: MRD ``slice``.
+        quantity: ``T1`` or ``T2``.
+        level: between base and apex.
+        level_source: how it is known, or why not.
+    """
+
+    session: str
+    series_index: int
+    slice_index: int
+    quantity: str
+    level: SliceLevel
+    level_source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Account of a connection.
+
+    Attributes:
+        images: that came.
+        used: of them, those that are part of a series.
+        series: that were worked on or gave an error.
+        results: that were sent back, errors included.
+        errors: results that say why there is none.
+        unused: number of the other images by the reason why they made no map.
+        slices: final level of every slice of the connection.
+        earlier: likewise of the slices that the examination showed on other connections.
+    """
+
+    images: int
+    used: int
+    series: int
+    results: int
+    errors: int
+    unused: Mapping[str, int]
+    slices: tuple[FinalLevel, ...] = ()
+    earlier: tuple[FinalLevel, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        accounts: Iterable[Account],
+        images: int,
+        results: int,
+        errors: int,
+        slices: tuple[FinalLevel, ...] = (),
+        earlier: tuple[FinalLevel, ...] = (),
+    ) -> Self:
+        """Summary in which every image is accounted for.
+
+        Args:
+            accounts: of the assemblies; a connection has one for each header.
+            images: that came on the connection; those that no assembly saw were passed on alone.
+            results: see :class:`Summary`.
+            errors: see :class:`Summary`.
+            slices: see :class:`Summary`.
+            earlier: see :class:`Summary`.
+        """
+        taken = used = series = 0
+        unused: Counter[str] = Counter()
+        for account in accounts:
+            taken, used, series = taken + account.images, used + account.used, series + account.series
+            unused.update(account.unused)
+        unused[_NOT_SORTED] += taken - used - unused.total()
+        unused[PASSED_ON] += images - taken
+        # Of a counter, + keeps what is above 0.
+        return cls(images, used, series, results, errors, dict(+unused), slices, earlier)
+
+    def text(self) -> str:
+        """The summary in sentences."""
+        if not self.images:
+            return "No image came."
+        sentences = [f"{_count(self.images, 'image')} came"]
+        if self.series or self.results:
+            errors = f" ({_count(self.errors, 'error')})" if self.errors else ""
+            sentences.append(
+                f"{_count(self.used, 'image')} made {_count(self.series, 'series', 'series')} and "
+                f"{_count(self.results, 'result')}{errors}"
+            )
+        if self.unused:
+            reasons = ", ".join(f"{reason} ({number})" for reason, number in self.unused.items())
+            sentences.append(f"{_count(sum(self.unused.values()), 'image')} made no map: {reasons}")
+        if self.slices:
+            sentences.append(f"Levels: {_levels(self.slices)}")
+        return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
+
+    def record(self) -> dict[str, Any]:
+        """The summary as plain values, for ZeroMQ (``docs/stream.md``)."""
+        return {
+            "schema": SCHEMA,
+            "text": self.text(),
+            "images": self.images,
+            "used": self.used,
+            "series": self.series,
+            "results": self.results,
+            "errors": self.errors,
+            "unused": dict(self.unused),
+            "slices": [_plain(each) for each in self.slices],
+            "earlier_slices": [_plain(each) for each in self.earlier],
+        }
+
+
+def final_levels(
+    places: Iterable[SlicePlace], shown: Iterable[SlicePlace], stated: Mapping[int, SliceLevel] | None = None
+) -> tuple[FinalLevel, ...]:
+    """Level of each place among all that an examination has shown; arguments as of ``slice_level``."""
+    everything = tuple(shown)
+    found = []
+    for place in places:
+        level, source = slice_level(place, everything, stated=stated)
+        identity = place.identity
+        found.append(
+            FinalLevel(
+                place.session,
+                identity.series_index,
+                identity.slice_index,
+                place.quantity.value,
+                level,
+                source,
+            )
+        )
+    return tuple(found)
+
+
+def _levels(slices: Iterable[FinalLevel]) -> str:
+    """Slices by level, from base to apex, slice numbers from 1 as in tables."""
+    parts = []
+    for level in SliceLevel:
+        here = [each for each in slices if each.level is level]
+        if not here:
+            continue
+        # T1 and T2 of a slice, and repeated measurements of it, often share their numbers.
+        names = dict.fromkeys(
+            f"series {each.series_index} slice {each.slice_index + 1} ({each.quantity})" for each in here
+        )
+        reasons = ""
+        if level is SliceLevel.UNKNOWN:
+            reasons = "; ".join(dict.fromkeys(each.level_source.removeprefix("unknown: ") for each in here))
+            reasons = f" ({reasons})"
+        parts.append(f"{level.value}{reasons}: {', '.join(names)}")
+    return "; ".join(parts)
+
+
+def _plain(each: FinalLevel) -> dict[str, Any]:
+    return {**asdict(each), "level": each.level.value}
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    """A number with its noun: ``1 image``, ``2 images``, ``no images``."""
+    return f"{number or 'no'} {one if number == 1 else many or one + 's'}"

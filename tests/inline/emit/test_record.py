@@ -1,0 +1,112 @@
+"""No output holds a number that is none."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inline.emit import mrd
+from inline.emit.record import SCHEMA, record
+from inline.flags import Flag
+from inline.geometry import SliceGeometry
+from inline.mapping.parametric_map import ParametricMap
+from inline.mrd.image_header import ImageHeader
+from inline.report import line, results_table
+from inline.results import Contours, RegionValues, SliceLevel, SliceResult
+from inline.series import Quantity, SeriesIdentity
+from inline.session import _fields
+
+SHAPE = (16, 16)
+GEOMETRY = SliceGeometry((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.5, 1.5), SHAPE)
+NAMES = st.sampled_from(["global", "septum"])
+FINITE = st.floats(0, 1e30)
+EMPTY = st.builds(lambda name: RegionValues(name, None, None, None, None, None, 0), NAMES)
+REGION = EMPTY | st.builds(RegionValues, NAMES, *[FINITE] * 5, st.integers(1, 9))
+"""As ``measure`` gives them: all values or none."""
+
+
+def result(regions=(), **more):
+    zeros = np.zeros(SHAPE, np.float32)
+    parametric = ParametricMap(zeros + 950, zeros, zeros, zeros > 0)
+    angle = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return SliceResult(
+        identity=SeriesIdentity(1, 0),
+        quantity=Quantity.T1,
+        geometry=GEOMETRY,
+        map=parametric,
+        scanner_made=False,
+        labels=np.zeros(SHAPE, np.uint8),
+        contours=Contours(8 + 3 * circle, 8 + 5 * circle),
+        regions=tuple(regions),
+        **more,
+    )
+
+
+def written(made):
+    """Everything that leaves the program in words about a result."""
+    plain = record(made)
+    attributes = mrd.images(made, ImageHeader(matrix_size=(16, 16, 1)))[0].meta()
+    table = results_table([plain])
+    cells = [cell for column in table.columns for cell in column.cells]
+    return [
+        json.dumps(plain, allow_nan=False),
+        *(value for values in attributes.values() for value in values),
+        *map(str, cells),
+        line(plain),
+        _fields(made),
+    ]
+
+
+@given(
+    st.lists(REGION, max_size=3),
+    st.none() | st.floats(0, 1),
+    st.dictionaries(st.sampled_from(["fit", "network"]), st.floats(0, 1e6)),
+)
+def test_no_output_holds_nan(regions, confidence, times_ms):
+    for text in written(result(regions, confidence=confidence, times_ms=times_ms)):
+        assert not re.search(r"\b(nan|inf|infinity)\b", text, re.IGNORECASE)
+
+
+def test_a_ring_without_values_says_so():
+    nothing = RegionValues("global", None, None, None, None, None, 0)
+    made = result([nothing], flags=(Flag.NO_VALUES,))
+    assert record(made)["regions"] == [
+        {"name": "global", "median": None, "q1": None, "q3": None, "mean": None, "sd": None, "pixels": 0}
+    ]
+    meta = mrd.images(made, ImageHeader(matrix_size=(16, 16, 1)))[0].meta()
+    assert meta["ImageComments"] == ("T1 myostream: no values (no-values) research only",)
+    assert not meta.get("MYOSTREAM_MEDIAN_MS")
+    assert "no values" in line(record(made))
+    assert "median_ms=- " in _fields(made)
+
+
+def test_a_segment_without_values_is_in_the_record_alone():
+    regions = [
+        RegionValues("global", 950.0, 940.0, 960.0, 950.0, 10.0, 90),
+        RegionValues("AHA 7 mid anterior", None, None, None, None, None, 0),
+        RegionValues("AHA 8 mid anteroseptal", 951.0, 940.0, 960.0, 950.0, 10.0, 9),
+    ]
+    made = result(regions)
+    meta = mrd.images(made, ImageHeader(matrix_size=(16, 16, 1)))[0].meta()
+    assert meta["MYOSTREAM_REGIONS"] == ("global", "AHA 8 mid anteroseptal")
+    assert meta["MYOSTREAM_MEDIAN_MS"] == ("950.000", "951.000")
+    assert [region["median"] for region in record(made)["regions"]] == [950.0, None, 951.0]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("level", SliceLevel.UNKNOWN, "unknown"),
+        ("notes", ("One.", "Two."), ["One.", "Two."]),
+        ("motion_corrected", True, True),
+        ("t1_scale", 1.0365, 1.0365),
+    ],
+)
+def test_the_record_states(field, value, expected):
+    plain = record(result(**{field: value}))
+    assert plain["schema"] == SCHEMA
+    assert plain[field] == expected

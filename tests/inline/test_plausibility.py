@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+
+from inline.flags import Flag
+from inline.mapping.parametric_map import ParametricMap
+from inline.plausibility import TISSUE_MS, check_values
+from inline.results import RegionValues
+from inline.series import Quantity
+
+SHAPE = (32, 32)
+
+
+def made(values, *, sd=0.0, failed=False):
+    values = np.broadcast_to(np.float32(values), SHAPE).copy()
+    broken = np.broadcast_to(failed, SHAPE).copy()
+    deviation = np.broadcast_to(np.float32(sd), SHAPE).copy()
+    return ParametricMap(np.where(broken, np.float32(0), values), deviation, np.ones_like(values), broken)
+
+
+def region(median, name="global"):
+    return RegionValues(name, median, median, median, median, 0.0, 0 if median is None else 100)
+
+
+def flags(*arguments, **more):
+    return [flag for flag, _ in check_values(*arguments, **{"scanner_made": False, **more})]
+
+
+@pytest.mark.parametrize("quantity", Quantity)
+@pytest.mark.parametrize(("factor", "outside"), [(0.99, True), (1.01, False)])
+def test_a_median_outside_what_tissue_can_have(quantity, factor, outside):
+    low, high = TISSUE_MS[quantity]
+    expected = [Flag.IMPLAUSIBLE_VALUES] if outside else []
+    assert flags(made(low), quantity, [region(low * factor)]) == expected
+    assert flags(made(low), quantity, [region(high / factor)]) == expected
+
+
+def test_limits():
+    assert TISSUE_MS == {Quantity.T1: (150.0, 3000.0), Quantity.T2: (10.0, 300.0)}
+
+
+def test_the_sentence_names_value_limits_and_what_to_check():
+    ((_, fitted),) = check_values(made(9500), Quantity.T1, [region(9500.0)], scanner_made=False)
+    assert "global 9500 ms" in fitted
+    assert "150 to 3000 ms" in fitted
+    assert "inversion times" in fitted
+    ((_, scanner),) = check_values(made(480), Quantity.T2, [region(480.0)], scanner_made=True)
+    assert "assembly.t2_map_scale" in scanner
+
+
+def test_a_segment_alone_can_be_implausible():
+    regions = [region(950.0), region(3500.0, "AHA 5 basal inferolateral"), region(None, "AHA 6")]
+    ((flag, sentence),) = check_values(made(950), Quantity.T1, regions, scanner_made=False)
+    assert flag is Flag.IMPLAUSIBLE_VALUES
+    assert "AHA 5 basal inferolateral 3500 ms" in sentence
+    assert "global" not in sentence
+
+
+def test_a_ring_without_values():
+    ((flag, sentence),) = check_values(made(950), Quantity.T1, [region(None)], scanner_made=False)
+    assert flag is Flag.NO_VALUES
+    assert "contours" in sentence
+
+
+@pytest.mark.parametrize("regions", [[], [region(None)]])
+@pytest.mark.parametrize("scanner_made", [False, True])
+def test_an_empty_map(regions, scanner_made):
+    nothing = made(0.0, failed=scanner_made is False)
+    ((flag, sentence),) = check_values(nothing, Quantity.T2, regions, scanner_made=scanner_made)
+    assert flag is Flag.EMPTY_MAP
+    assert "check" in sentence
+    assert ("assembly.t2_map_scale" in sentence) is scanner_made
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.95, [Flag.IMPLAUSIBLE_VALUES]), (950.0, [])])
+def test_without_a_contour_the_map_is_checked(value, expected):
+    assert flags(made(value), Quantity.T1, []) == expected
+
+
+def test_without_a_contour_pixels_of_an_unsure_fit_do_not_count():
+    air = np.arange(32) < 24
+    mixed = made(np.where(air, 5000.0, 950.0), sd=np.where(air, 4000.0, 10.0))
+    assert flags(mixed, Quantity.T1, []) == []
+
+
+@pytest.mark.parametrize(("columns", "empty"), [(1, True), (4, False)])
+def test_a_map_of_which_hardly_a_pixel_is_sure_is_empty(columns, empty):
+    """As the fit of a saturation recovery with noise: a few pixels have values that mean nothing."""
+    sure = np.arange(32) < columns
+    mixed = made(950.0, sd=np.where(sure, 10.0, 900.0))
+    assert flags(mixed, Quantity.T1, []) == ([Flag.EMPTY_MAP] if empty else [])
+    assert flags(mixed, Quantity.T1, [region(None)]) == ([Flag.EMPTY_MAP] if empty else [Flag.NO_VALUES])
+    assert flags(mixed, Quantity.T1, [region(950.0)]) == []
+    few = made(np.where(sure, 950.0, 0.0))
+    assert flags(few, Quantity.T1, [], scanner_made=True) == []
