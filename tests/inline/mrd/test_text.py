@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inline.client import exchange
 from inline.errors import ProtocolError
 from inline.mrd.header import parse_header
 from inline.mrd.messages import Header
@@ -179,6 +180,29 @@ def test_what_is_written_is_read_and_has_values(meta):
 def test_an_attribute_without_values_is_left_out():
     assert b"FLAGS" not in format_meta({"FLAGS": [], "NAME": "a"})
     assert b"<meta><name>NAME</name><value></value></meta>" in format_meta({"NAME": ""})
+
+
+@pytest.mark.parametrize("codec", ["latin-1", "utf-8-sig", "utf-16"])
+def test_no_encoding_ends_a_connection(codec, serving, examination):
+    _, header, images = examination
+    named = header.replace("myostream simulated mapping", NAME)
+    assert NAME in named
+    with serving() as server:
+        result = exchange(server.address, named.encode(codec), images)
+    assert [image for image in result.images if image in images] == images
+    assert len(result.images) == len(images) + 4 * 3
+    assert result.texts == []
+
+
+@pytest.mark.parametrize("header", ["<ismrmrdHeader><!-- no end", "<!DOCTYPE a><ismrmrdHeader/>"])
+def test_an_unreadable_header_is_reported_and_images_pass(header, serving, examination):
+    _, _, images = examination
+    with serving() as server:
+        result = exchange(server.address, header, images)
+    assert [image for image in result.images if image in images] == images
+    assert len(result.texts) == 1
+    assert "the MRD header" in result.texts[0]
+    assert "without a header" in result.texts[0]
 
 
 def test_a_header_keeps_the_bytes_that_came():
