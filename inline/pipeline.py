@@ -255,8 +255,8 @@ def check_images(series: Series) -> tuple[tuple[Flag, str], ...]:
     found = check_recovery(series.images, series.times_ms, signed=series.signed)
     if found.saturation:
         raise NotFittedError(
-            "not fitted: the signal recovers from saturation (SASHA or alike), for which the inversion recovery "
-            "of a MOLLI fit would give a wrong T1",
+            "not fitted: the signal recovers from saturation (SASHA or alike), for which the inversion "
+            "recovery of a MOLLI fit would give a wrong T1",
             Flag.SATURATION_RECOVERY,
         )
     if found.off is None or Flag.SCALED_IMAGES in series.flags:
@@ -264,8 +264,8 @@ def check_images(series: Series) -> tuple[tuple[Flag, str], ...]:
     return (
         (
             Flag.SCALED_IMAGES,
-            f"The image of {series.times_ms[found.off]:g} ms lies {100.0 * found.by:+.0f} % of the signal beside "
-            "the recovery of the others: check its scale and its inversion time.",
+            f"The image of {series.times_ms[found.off]:g} ms lies {100.0 * found.by:+.0f} % of the signal "
+            "beside the recovery of the others: check its scale and its inversion time.",
         ),
     )
 

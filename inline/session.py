@@ -306,6 +306,8 @@ class Session:
         except ProtocolError as error:
             # Clients that have no header send a line of text in its place.
             _log.info("%s: no MRD header (%s); going on without one", self._name, error)
+            if xml.lstrip().startswith("<"):
+                self._tell(f"myostream: {error}; the images are taken without a header")
             return MeasurementHeader()
 
     def _configure(self, name: str) -> None:

@@ -38,8 +38,8 @@ def test_header_of_the_package() -> None:
     parsed = parse_header(header.toXML())
     assert parsed.protocol_name == "MOLLI_5(3)3_base"
     assert parsed.field_strength == 1.5
-    assert parsed.inversion_times_ms == (100.0, 180.5)
-    assert parsed.echo_times_ms == (1.1,)
+    assert parsed.inversion_times == ("100.0", "180.5")
+    assert parsed.echo_times == ("1.1",)
     assert parsed.maxima == {"slice": 2, "set": 7}
     assert parsed.parameters == {"T2PrepDuration_0": "25.0", "count": "3"}
 
@@ -48,9 +48,18 @@ def test_nearly_empty_header() -> None:
     assert parse_header("<ismrmrdHeader/>") == MeasurementHeader()
 
 
-def test_numbers_that_are_none_are_left_out() -> None:
+def test_entries_of_a_list_keep_their_place() -> None:
     xml = "<h><sequenceParameters><TI>abc</TI><TI>5</TI><TI/><TI>nan</TI></sequenceParameters></h>"
-    assert parse_header(xml).inversion_times_ms == (5.0,)
+    assert parse_header(xml).inversion_times == ("abc", "5", "", "nan")
+
+
+def test_limits_of_several_encodings_are_the_largest() -> None:
+    def encoding(maximum: int) -> str:
+        limits = f"<set><minimum>0</minimum><maximum>{maximum}</maximum></set>"
+        return f"<encoding><encodingLimits>{limits}</encodingLimits></encoding>"
+
+    assert parse_header(f"<h>{encoding(0)}{encoding(7)}{encoding(-4)}</h>").maxima == {"set": 7}
+    assert parse_header(f"<h>{encoding(-4)}</h>").maxima == {}
 
 
 @pytest.mark.parametrize("xml", ["Dummy XML header", "", "<a>", '<!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>'])
