@@ -344,7 +344,7 @@ class Session:
 
     def _configure_by_xml(self, text: str) -> None:
         try:
-            element = parse_xml(text, "the configuration", _PARAMETER_CHARACTERS).find(".//myostream")
+            element = parse_xml(text, "the configuration").find(".//myostream")
         except ProtocolError as error:
             self._report(str(error))
             return
