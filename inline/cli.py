@@ -169,9 +169,9 @@ def synth(
 def listen(
     address: Annotated[str, typer.Argument(help="Where a server publishes.")] = "tcp://127.0.0.1:5560",
     json_lines: Annotated[bool, typer.Option("--json", help="Print whole messages, one per line.")] = False,
-    count: Annotated[int | None, typer.Option(help="Stop after so many messages.")] = None,
+    count: Annotated[int | None, typer.Option(help="Stop after so many slices.")] = None,
 ) -> None:
-    """Print the results that a server publishes on ZeroMQ."""
+    """Print the results that a server publishes on ZeroMQ, and the summary of each connection."""
     from zmq import ZMQError
 
     from inline.emit.publisher import decode, subscribe
@@ -190,7 +190,7 @@ def listen(
             except ValueError as error:
                 typer.echo(f"skipped a message: {error}", err=True)
                 continue
-            seen += 1
+            seen += "quantity" in message
             typer.echo(json.dumps(message) if json_lines else line(message))
     except KeyboardInterrupt:
         pass
