@@ -83,6 +83,8 @@ def _check(tally: Tally, *, stopped: bool) -> None:
 
 def _opened(source: Path | None, sink: Path | None) -> tuple[int, int]:
     """Descriptors to read and to write."""
+    if source is not None and not source.exists():
+        raise ConfigurationError(f"there is no {source} to read")
     if (
         source is not None
         and sink is not None
