@@ -81,7 +81,7 @@ def _whole(stages: dict[str, dict[str, float]], kind: str) -> dict[str, float]:
 
 
 def _codec(image: Any, repeats: int) -> dict[str, dict[str, float]]:
-    """Reading and writing one image of 256 x 256 float32, by ``ismrmrd`` and here."""
+    """Reading and writing one image of 256 x 256 pixels, by ``ismrmrd`` and here."""
     data = encode(image)
 
     def theirs_read() -> Any:

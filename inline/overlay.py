@@ -25,7 +25,9 @@ _FRACTION_BITS: Final = 4
 def window(values_ms: NDArray[np.float32], quantity: Quantity) -> NDArray[np.uint8]:
     """A map ``(rows, columns)`` as grey levels of its display window."""
     low, high = WINDOW_MS[quantity]
-    grey: NDArray[np.uint8] = np.clip((values_ms - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
+    grey: NDArray[np.uint8] = ((np.clip(values_ms, low, high) - low) * (255.0 / (high - low))).astype(
+        np.uint8
+    )
     return grey
 
 

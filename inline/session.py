@@ -305,6 +305,8 @@ class Session:
         except ProtocolError as error:
             # Clients that have no header send a line of text in its place.
             _log.info("%s: no MRD header (%s); going on without one", self._name, error)
+            if xml.lstrip().startswith("<"):
+                self._tell(f"{error}; the images are taken without a header", Severity.WARNING)
             return MeasurementHeader()
 
     def _configure(self, name: str) -> None:
@@ -341,7 +343,7 @@ class Session:
 
     def _configure_by_xml(self, text: str) -> None:
         try:
-            element = parse_xml(text, "the configuration", _PARAMETER_CHARACTERS).find(".//myostream")
+            element = parse_xml(text, "the configuration").find(".//myostream")
         except ProtocolError as error:
             self._report(str(error))
             return

@@ -117,7 +117,7 @@ def images(
 
 def _pixels(values_ms: NDArray[np.float32], scale: float, largest: int) -> tuple[NDArray[np.uint16], int]:
     """A map as pixels from 0 to ``largest``, and how many values do not fit into them."""
-    scaled = np.round(np.where(np.isnan(values_ms), 0.0, values_ms) * scale)
+    scaled = np.round(values_ms.astype(np.float64) * scale)
     clipped = int(np.count_nonzero((scaled < 0) | (scaled > largest)))
     return np.clip(scaled, 0, largest).astype(np.uint16), clipped
 

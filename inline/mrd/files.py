@@ -97,9 +97,9 @@ class ImageFile:
             else:
                 holders = [name for name in groups if holds_images(self._file[name])]
                 holders += ["/"] if holds_images(self._file) else []
-                for names in (holders, groups):
-                    if "dataset" in names or len(names) == 1:
-                        return "dataset" if "dataset" in names else names[0]
+                names = holders or groups
+                if "dataset" in names or len(names) == 1:
+                    return "dataset" if "dataset" in names else names[0]
         raise FileError(f"{file} has the groups {', '.join(groups) or '(none)'}; name the one to read")
 
 

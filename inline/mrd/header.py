@@ -7,7 +7,6 @@ from typing import Final
 
 from inline.mrd.text import parse_xml
 
-_LIMIT: Final = 2**20
 COUNTERS: Final = ("slice", "contrast", "set", "repetition", "phase", "average")
 """Counters of an image header that the header's encoding limits bound."""
 
@@ -46,7 +45,7 @@ def parse_header(xml: str) -> MeasurementHeader:
         ProtocolError: it is not XML, declares a document type or entities, or is too large
             (:func:`inline.mrd.text.parse_xml`).
     """
-    root = parse_xml(xml, "the MRD header", _LIMIT)
+    root = parse_xml(xml, "the MRD header")
 
     def text(path: str) -> str:
         return (root.findtext(path) or "").strip()

@@ -13,7 +13,6 @@ Meta = Mapping[str, tuple[str, ...]]
 
 MetaValue = str | int | float | Sequence[str | int | float]
 
-_LIMIT: Final = 4 * 2**20
 _DECLARATION: Final = '<?xml version="1.0" encoding="utf-8"?>\n'
 
 
@@ -30,7 +29,7 @@ def parse_meta(data: bytes) -> Meta:
     if not text.strip():
         return {}
     meta: dict[str, list[str]] = {}
-    for element in parse_xml(text, "the attribute string of an image", _LIMIT).iter("meta"):
+    for element in parse_xml(text, "the attribute string of an image").iter("meta"):
         name = (element.findtext("name") or "").strip()
         if name:
             meta.setdefault(name, []).extend(value.text or "" for value in element.findall("value"))

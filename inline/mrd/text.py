@@ -15,8 +15,12 @@ from xml.parsers import expat
 
 from inline.errors import ProtocolError
 
+CHARACTERS: Final = 4 * 2**20
 ELEMENTS: Final = 65_536
-"""Most elements of one XML text; it bounds the time for which a text can occupy the interpreter."""
+"""Most characters and elements of an XML text: they bound the time for which one can occupy the interpreter.
+
+A Siemens converter may put protocols of some MiB into a header, in a few elements.
+"""
 
 _MARKS: Final = (
     (codecs.BOM_UTF32_LE, "utf-32-le", 4),
@@ -75,7 +79,7 @@ def legal(text: str) -> str:
     return _ILLEGAL.sub("\ufffd", text)
 
 
-def parse_xml(text: str, what: str, limit: int) -> Element:
+def parse_xml(text: str, what: str) -> Element:
     """Parse an XML text into elements whose tags have no namespace prefix.
 
     A text that is not well-formed is parsed a second time with its illegal characters replaced and with its
@@ -84,14 +88,13 @@ def parse_xml(text: str, what: str, limit: int) -> Element:
     Args:
         text: to parse; a declaration in it counts for nothing, since it is decoded already.
         what: name of the text in an error message.
-        limit: most characters.
 
     Raises:
         ProtocolError: it is too long, has too many elements, declares a document type or entities, or is not
             XML either way.
     """
-    if len(text) > limit:
-        raise ProtocolError(f"{what} has {len(text)} characters; at most {limit} are read")
+    if len(text) > CHARACTERS:
+        raise ProtocolError(f"{what} has {len(text)} characters; at most {CHARACTERS} are read")
     body = _without_declaration(text)
     try:
         return _parse(body, what)

@@ -2,10 +2,13 @@
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
+import h5py
 import ismrmrd
 import numpy as np
 import pytest
@@ -13,6 +16,8 @@ from typer.testing import CliRunner
 
 from inline.cli import app
 from inline.examination import read_truth
+from inline.mrd.messages import Close, Image
+from inline.mrd.protocol import Decoder, encode
 
 runner = CliRunner()
 
@@ -65,6 +70,48 @@ def test_replay_starts_a_server_and_writes_everything(file, tmp_path):
     assert max(added) < 7000
     dataset.close()
     assert "2 maps back" in again.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize("lost", [0, 2])
+def test_replay_tells_rewritten_images_from_lost_ones(lost, file):
+    """A peer that writes attributes and headers anew, as those on libismrmrd do, and loses images or not."""
+
+    def answer():
+        connection, _ = peer.accept()
+        with connection:
+            decoder, images = Decoder(), []
+            while not decoder.closed:
+                images += [
+                    each for each in decoder.receive(connection.recv(1 << 20)) if isinstance(each, Image)
+                ]
+            rewritten = [
+                replace(image, attributes=b"<a/>", header=replace(image.header, attribute_string_len=4))
+                for image in images[:3]
+            ]
+            renumbered = replace(images[3], header=replace(images[3].header, image_series_index=9))
+            for image in (*rewritten, renumbered, *images[4 + lost :]):
+                connection.sendall(encode(image))
+            connection.sendall(encode(Close()))
+
+    with socket.create_server(("127.0.0.1", 0)) as peer:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        result = runner.invoke(app, ["replay", str(file), "--server", f"127.0.0.1:{peer.getsockname()[1]}"])
+        thread.join(timeout=30)
+    line = f"12 images sent, {lost} lost, 3 with rewritten attributes, 1 with a rewritten header; 0 maps back"
+    assert line in " ".join(result.output.split())
+    assert result.exit_code == (1 if lost else 0)
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
+    with h5py.File(tmp_path / "odd.h5", "w") as made:
+        made["dataset/image_1/data"] = np.zeros((3, 1, 1, 4, 4), np.uint16)
+    result = runner.invoke(app, ["replay", str(tmp_path / "odd.h5")])
+    assert result.exit_code == 1
+    assert "dataset/image_1 (uint16, 3 x 1 x 1 x 4 x 4) has no image headers" in " ".join(
+        result.output.split()
+    )
+    assert "Traceback" not in result.output
 
 
 def test_replay_in_real_time_to_a_running_server(file, serving):

@@ -1,6 +1,7 @@
 """The pace of a replay, and pictures of what comes back."""
 
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ from inline.contours import rasterise
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.overlay import ENDO_COLOUR, EPI_COLOUR, draw, window
-from inline.replay import realtime, records, write_overlay
+from inline.replay import compare, realtime, records, write_overlay
 from inline.results import Contours
 from inline.series import Quantity
 
@@ -19,6 +20,80 @@ def image(stamp):
     return Image.from_pixels(
         np.zeros((1, 1, 8, 8), np.uint16), ImageHeader(acquisition_time_stamp=stamp), {"a": "b"}
     )
+
+
+def sent():
+    """Images that differ in everything, two of them the same."""
+    random = np.random.default_rng(1)
+    made = [
+        Image.from_pixels(
+            random.integers(0, 99, (1, 1, 4, 5)).astype(np.uint16), ImageHeader(slice=number), {"n": number}
+        )
+        for number in range(5)
+    ]
+    return [*made, made[0]]
+
+
+def with_attributes(image):
+    """As peers send it that write attributes anew."""
+    text = b"<ismrmrdMeta/>"
+    return replace(image, attributes=text, header=replace(image.header, attribute_string_len=len(text)))
+
+
+def with_header(image):
+    return replace(with_attributes(image), header=replace(image.header, image_type=5, image_series_index=9))
+
+
+def other(image):
+    return Image.from_pixels(image.pixels + np.uint16(1), image.header)
+
+
+def counts(images, returned):
+    found = compare(images, returned)
+    return found.unchanged, found.attributes_rewritten, found.header_rewritten, found.lost, found.added
+
+
+def test_what_came_back_is_told_apart():
+    images = sent()
+    assert counts(images, images) == (6, 0, 0, 0, [])
+    assert counts(images, images[::-1]) == (6, 0, 0, 0, [])
+    assert counts(images, []) == (0, 0, 0, 6, [])
+    assert counts(images, images[:5]) == (5, 0, 0, 1, [])  # one of the two that are the same
+    result = other(images[0])
+    came = [with_attributes(images[0]), images[1], with_header(images[2]), result, *images[3:]]
+    assert counts(images, came) == (4, 1, 1, 0, [result])
+    assert counts(images, [other(each) for each in images])[:4] == (0, 0, 0, 6)
+    wide = replace(images[0].header, matrix_size=(4, 5, 1))
+    assert counts(images[:1], [replace(images[0], header=wide)])[3] == 1
+
+
+def test_an_image_with_values_that_are_no_numbers_is_found_again():
+    image = replace(sent()[0], header=replace(ImageHeader(), position=(float("nan"), 0.0, 0.0)))
+    assert counts([image], [replace(image, header=ImageHeader.unpack(image.header.pack()))]) == (
+        1,
+        0,
+        0,
+        0,
+        [],
+    )
+
+
+def test_the_comparison_in_one_line():
+    images = sent()
+    assert str(compare(images, images)) == "6 images sent, 0 lost"
+    came = [with_attributes(images[0]), with_header(images[1])]
+    assert str(compare(images, came)) == (
+        "6 images sent, 4 lost, 1 with rewritten attributes, 1 with a rewritten header"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", "{}", "[" * 100_000, '{"quantity": "T1"}', "\ud800"])
+def test_attributes_that_are_no_record_are_passed_over(text):
+    assert (
+        records([Image.from_pixels(np.zeros((1, 1, 8, 8)), ImageHeader(), {"MYOSTREAM_RESULT": text})]) == []
+    )
+    unreadable = Image(ImageHeader(matrix_size=(1, 1, 1)), b"<MYOSTREAM_RESULT", b"\0" * 4)
+    assert records([unreadable]) == []
 
 
 def circle(radius, centre=32.0):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ismrmrd.hdf5 import image_header_dtype
 
 from inline.mrd.files import FileError, ImageFile, write_images
 from inline.mrd.image_header import DATA_TYPES, ImageHeader
@@ -89,3 +90,213 @@ def test_errors_name_the_file_and_the_groups(tmp_path):
         ImageFile(tmp_path / "two.h5")
     with ImageFile(tmp_path / "two.h5", "b") as opened:
         assert len(opened) == 0
+
+
+def stored(file, images, *, name="image_1", data=None, header=None, attributes="vlen", root="dataset"):
+    """A file by h5py alone; ``data``, ``header`` and ``attributes`` replace what the library would write."""
+    with h5py.File(file, "a") as made:
+        group = made.require_group(root)
+        heads = np.frombuffer(b"".join(each.header.pack() for each in images), image_header_dtype)
+        texts = [each.attributes for each in images]
+        pixels = np.stack([each.pixels for each in images]) if data is None else data
+        if isinstance(name, tuple):
+            names, target = name, group
+        else:
+            names, target = ("header", "data", "attributes"), group.create_group(name)
+        if header is not False:
+            target.create_dataset(names[0], data=heads if header is None else header(heads))
+        target.create_dataset(names[1], data=pixels)
+        if attributes == "vlen":
+            target.create_dataset(names[2], data=np.array(texts, h5py.string_dtype("ascii")))
+        elif attributes is not None:
+            target.create_dataset(names[2], data=attributes(texts))
+    return file
+
+
+def opened(file, group=""):
+    with ImageFile(file, group) as reading:
+        return list(reading.images()), reading.notes
+
+
+@pytest.fixture
+def three():
+    return [image(np.uint16, seed=seed, stamp=seed) for seed in range(3)]
+
+
+def pixels(images):
+    return np.stack([each.pixels for each in images])
+
+
+def big_endian(heads):
+    return heads.astype(heads.dtype.newbyteorder(">"))
+
+
+def reordered(heads):
+    """Members in another order, wider, and with one that MRD does not know."""
+    names = [*reversed(heads.dtype.names), "more"]
+    wide = {"matrix_size": ("<i4", (3,)), "position": ("<f8", (3,)), "more": "<f8"}
+    made = np.zeros(
+        len(heads), [(name, wide.get(name, heads.dtype.fields.get(name, [None])[0])) for name in names]
+    )
+    for name in heads.dtype.names:
+        made[name] = heads[name]
+    return made
+
+
+LAYOUTS = {
+    "fixed length": {"attributes": lambda texts: np.array(texts, "S400")},
+    "column": {"attributes": lambda texts: np.array(texts, h5py.string_dtype("ascii"))[:, None]},
+    "utf-8": {"attributes": lambda texts: np.array(texts, h5py.string_dtype("utf-8"))},
+    "older names": {"name": ("image_0.head", "image_0.img", "image_0.attrib")},
+    "another prefix": {"name": "images_0"},
+    "another root": {"root": "2020-07-13 14:43:18"},
+    "root itself": {"root": "/"},
+    "big-endian header": {"header": big_endian},
+    "other members": {"header": reordered},
+    "column of headers": {"header": lambda heads: heads[:, None]},
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_other_layouts_are_read(layout, three, tmp_path):
+    assert opened(stored(tmp_path / "a.h5", three, **layout)) == (three, [])
+
+
+@pytest.mark.parametrize(
+    ("change", "notes"),
+    [
+        (lambda data: data.astype(">u2"), 0),
+        (lambda data: data[:, 0, 0], 0),
+        (lambda data: data[:, 0], 0),
+        (lambda data: data.astype("f8"), 1),
+        (lambda data: data.astype("i4"), 1),
+        (lambda data: data.astype("i8") + 0, 1),
+        (lambda data: data + np.float32(0.25), 1),  # the HDF5 library cuts fractions off
+    ],
+)
+def test_pixels_become_what_the_headers_state(change, notes, three, tmp_path):
+    images, said = opened(stored(tmp_path / "a.h5", three, data=change(pixels(three))))
+    assert images == three
+    assert len(said) == notes
+    assert all(note.startswith("dataset/image_1 (") and "uint16" in note for note in said)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["c8", "c16", [("real", ">f4"), ("imag", ">f4")], [("real", "f8"), ("imag", "f8")]]
+)
+def test_complex_pixels_of_any_kind(dtype, tmp_path):
+    made = [image(np.complex64, seed=seed) for seed in range(2)]
+    data = pixels(made)
+    if np.dtype(dtype).names:
+        parts = np.zeros(data.shape, dtype)
+        parts["real"], parts["imag"] = data.real, data.imag
+        data = parts
+    else:
+        data = data.astype(dtype)
+    assert opened(stored(tmp_path / "a.h5", made, data=data))[0] == made
+
+
+def test_one_image_without_an_axis_for_several(three, tmp_path):
+    assert opened(stored(tmp_path / "a.h5", three[:1], data=three[0].pixels[0, 0]))[0] == three[:1]
+
+
+def test_missing_attributes_are_empty_ones(three, tmp_path):
+    images, _ = opened(stored(tmp_path / "a.h5", three, attributes=None))
+    assert [each.attributes for each in images] == [b""] * 3
+    images, _ = opened(stored(tmp_path / "b.h5", three, attributes=lambda texts: np.array(texts[:1], "S400")))
+    assert [each.attributes for each in images] == [three[0].attributes, b"", b""]
+
+
+def test_a_file_that_broke_off_has_the_images_that_are_whole(three, tmp_path):
+    images, notes = opened(stored(tmp_path / "a.h5", three, data=pixels(three)[:2]))
+    assert images == three[:2]
+    assert notes == ["dataset/image_1 (uint16, 2 x 1 x 1 x 6 x 5) has 3 headers; 2 images are read"]
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        ({"header": False}, "dataset/image_1 (uint16, 3 x 1 x 1 x 6 x 5) has no image headers"),
+        ({"header": lambda heads: heads["flags"]}, "headers without channels, data_type, matrix_size"),
+        ({"header": lambda heads: heads[["version", "channels"]]}, "headers without data_type, matrix_size"),
+        (
+            {"data": lambda data: data[..., :4]},
+            "(uint16, 3 x 1 x 1 x 6 x 4) does not hold images of the size",
+        ),
+        (
+            {"data": lambda data: data.swapaxes(3, 4)},
+            "does not hold images of the size in its headers, 1 x 1 x 6 x 5",
+        ),
+        ({"data": lambda data: data / 200.0}, "(float64, 3 x 1 x 1 x 6 x 5) cannot become the uint16"),
+        ({"data": lambda data: data - 300.0}, "without damage"),
+        (
+            {"data": lambda data: data.astype("u4") + 70000},
+            "(uint32, 3 x 1 x 1 x 6 x 5) cannot become the uint16",
+        ),
+        ({"data": lambda data: data * np.float32("nan")}, "without damage"),
+        ({"data": lambda data: data.astype("c8")}, "(complex64, 3 x 1 x 1 x 6 x 5) cannot be read"),
+        ({"data": lambda data: data.astype("S3")}, "(text, 3 x 1 x 1 x 6 x 5) cannot be read"),
+        (
+            {"attributes": lambda texts: np.arange(3.0)},
+            "dataset/image_1, attributes (float64, 3) cannot be read",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_one_line_that_names_it(layout, message, three, tmp_path):
+    data = layout.pop("data", None)
+    made = stored(tmp_path / "a.h5", three, data=None if data is None else data(pixels(three)), **layout)
+    with pytest.raises(FileError) as caught:
+        opened(made)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_pixel_type_is_named(three, tmp_path):
+    def unknown(heads):
+        changed = heads.copy()
+        changed["data_type"] = 9
+        return changed
+
+    with pytest.raises(FileError, match=r"dataset/image_1 \(uint16, 3 x .* pixel type 9; MRD has 1 to 8"):
+        opened(stored(tmp_path / "a.h5", three, header=unknown))
+
+
+def test_what_is_no_image_is_passed_over(three, tmp_path):
+    file = stored(tmp_path / "a.h5", three)
+    with h5py.File(file, "a") as made:
+        made.create_group("dataset/image_2")
+        made["dataset/config"] = "mapping"
+        made["dataset/image_1/note"] = 1
+        made["dataset/data"] = np.zeros(2, [("head", "<u2"), ("data", "<f4")])
+        made["dataset/gone"] = h5py.SoftLink("/nowhere")
+    assert opened(file) == (three, [])
+
+
+def test_the_only_group_with_images_is_read(three, tmp_path):
+    file = stored(tmp_path / "a.h5", three, root="2020-07-14 09:00:01")
+    with h5py.File(file, "a") as made:
+        made["dataset/data"] = np.zeros(2, [("head", "<u2"), ("data", "<f4")])
+    assert opened(file) == (three, [])
+    stored(file, three[:1], root="2020-07-15 09:00:01")
+    with pytest.raises(FileError, match="name the one to read"):
+        opened(file)
+    assert opened(file, "2020-07-15 09:00:01") == (three[:1], [])
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        b"<a>\xf6</a>",
+        np.array([b"<a>\xf6</a>"], h5py.string_dtype("ascii")),
+        np.array([[b"<a>\xf6</a>"]], "S20"),
+        np.frombuffer(b"<a>\xf6</a>", np.uint8),
+    ],
+    ids=["scalar", "one", "fixed", "bytes"],
+)
+def test_the_header_is_read_as_it_is_stored(xml, tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as made:
+        made["dataset/xml"] = xml
+    with ImageFile(tmp_path / "a.h5") as reading:
+        assert reading.header == b"<a>\xf6</a>"
+    with ImageFile(stored(tmp_path / "b.h5", [image()])) as reading:
+        assert reading.header == b""

@@ -203,6 +203,52 @@ def test_texts_with_and_without_their_nul() -> None:
         assert decode(struct.pack("<HI", 5, len(body)) + body) == [Text("hello")]
 
 
+@pytest.mark.parametrize("codec", ["utf-8", "latin-1", "utf-16"])
+def test_texts_of_any_encoding(codec):
+    text = "Pr\u00fcfung"
+    encoded = text.encode(codec)
+    counted = struct.pack("<I", len(encoded)) + encoded
+    assert decode(struct.pack("<H", 1) + encoded.ljust(1024, b"\0")) == [ConfigFile(text)]
+    assert decode(struct.pack("<H", 2) + counted) == [ConfigText(text)]
+    assert decode(struct.pack("<H", 3) + counted) == [Header(text)]
+    assert decode(struct.pack("<H", 5) + counted) == [Text(text)]
+
+
+@given(st.binary(min_size=1, max_size=80))
+@settings(max_examples=100, deadline=None)
+def test_a_header_passes_bit_for_bit(body: bytes) -> None:
+    data = struct.pack("<HI", 3, len(body)) + body
+    (header,) = decode(data)
+    assert encode(header) == data
+
+
+@given(st.text(max_size=40))
+@settings(max_examples=100, deadline=None)
+def test_any_text_can_be_sent(text: str) -> None:
+    (back,) = decode(encode(Text(text)))
+    assert isinstance(back, Text)
+
+
+@given(st.binary(min_size=198, max_size=198))
+@settings(max_examples=200, deadline=None)
+def test_an_image_header_passes_bit_for_bit(packed: bytes) -> None:
+    # Any bit pattern in any field, signalling NaN among them; only pixel type and size must be such.
+    head = packed[:2] + struct.pack("<H", 5) + packed[4:16] + struct.pack("<3H", 2, 1, 1) + packed[22:34]
+    head += struct.pack("<H", 1) + packed[36:]
+    data = struct.pack("<H", 1022) + head + struct.pack("<Q", 0) + b"\1\0\xa0\x7f" * 2
+    (image,) = decode(data)
+    (again,) = decode(data)
+    assert encode(image) == data
+    assert image == again
+    assert len({image, again}) == 1
+
+
+def test_a_signalling_nan_stays_one() -> None:
+    packed = bytearray(ImageHeader(matrix_size=(1, 1, 1)).pack())
+    packed[36:40] = struct.pack("<I", 0x7FA00001)  # position, left
+    assert ImageHeader.unpack(bytes(packed)).pack() == bytes(packed)
+
+
 @given(st.binary(max_size=600))
 @settings(max_examples=200, deadline=None)
 def test_garbage_raises_nothing_but_protocol_errors(data: bytes) -> None:
