@@ -51,6 +51,7 @@ from inline.transport import Transport
 
 _log = logging.getLogger(__name__)
 
+_CONFIGURATION_KEYS: Final = ("customconfig", "config")
 _PARAMETER_CHARACTERS: Final = 1 << 16
 """Longest text that is read as parameters."""
 
@@ -154,6 +155,7 @@ class Session:
         self._stopping = stopping or threading.Event()
         self._dialect = dialect
         self._dialect_fixed = dialect is not UNKNOWN
+        self._header_due = dialect.header
         self._configuration = configuration or Configuration.MAPPING
         self._configuration_fixed = configuration is not None
         self._measurement: MeasurementHeader | None = None
@@ -254,13 +256,17 @@ class Session:
             case ConfigText(text):
                 self._configure_by_text(text.strip())
             case Header(xml):
-                if self._dialect.header and self.tally.images == 0:
+                if self._header_due:
+                    self._header_due = False
                     self._outbox.put(encode(message))
                 self._begin(self._header(xml))
             case Text(text):
+                if self._dialect is UNKNOWN:
+                    self._recognise(CLIENT)
                 self._configure_by_parameters(text.strip())
             case Acquisition() | Waveform():
                 if self._dialect.raw:
+                    self._header_due = False
                     self._outbox.put(encode(message))
                 else:
                     self._skip(message)
@@ -273,6 +279,7 @@ class Session:
 
     def _pass_on(self, image: Image) -> None:
         self.tally.images += 1
+        self._header_due = False
         self._numbers.saw(image.header.image_series_index)
         originals = self._settings.emit.originals
         if originals == "none" and self._configuration is Configuration.PASSTHROUGH:
@@ -375,11 +382,14 @@ class Session:
 
     def _set(self, given: Mapping[str, object]) -> None:
         """Take configuration and parameters; ``customconfig``, where not empty, goes before ``config``."""
-        for name in (given.get("customconfig"), given.get("config")):
-            if isinstance(name, str) and name.strip():
+        for key in _CONFIGURATION_KEYS:
+            name = given.get(key, "")
+            if not isinstance(name, str):
+                self._report(f"parameter {key} is no text")
+            elif name.strip():
                 self._configure(name)
                 break
-        rest = {name: value for name, value in given.items() if name not in ("config", "customconfig")}
+        rest = {name: value for name, value in given.items() if name not in _CONFIGURATION_KEYS}
         settings, problems = with_parameters(self._settings, rest)
         if self._assembler is not None and settings.assembly != self._settings.assembly:
             settings = settings.model_copy(update={"assembly": self._settings.assembly})

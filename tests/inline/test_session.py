@@ -120,14 +120,22 @@ def test_the_inner_object_alone_is_understood_and_a_chain_may_send_it_too(client
         (parameters(weights="/etc/passwd"), "no parameter is named 'weights'"),
         (parameters(t1_scale="three"), "t1_scale cannot be 'three'"),
         (parameters(config="evil"), "there is no configuration 'evil'"),
+        (parameters(config=7), "config is no text"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_what_cannot_be_used_is_said_and_nothing_is_lost(text, said, client, examination):
     messages = client(text)
     assert any(each.startswith("WRN myostream:") and said in each for each in texts(messages))
     assert [each for each in of_images(messages) if each.header.image_series_index < 10] == examination[2]
     assert len(results(messages)) == 4
+
+
+def test_a_client_that_names_no_configuration_is_told_too(serving, examination):
+    _, header, images = examination
+    with serving() as server:
+        messages = talk(server.address, [Header(header), parameters(t1_scale=9), *images, Close()])
+    assert any("t1_scale cannot be 9" in text for text in texts(messages))
 
 
 def test_plain_words_are_no_parameters(client):
@@ -334,16 +342,8 @@ def test_a_pipe_gets_the_header_first_no_texts_and_the_close_last(pipe, examinat
     _, header, images = examination
     wave = Waveform(bytes(28) + struct.pack("<HH", 2, 1) + bytes(8 + 8))
     raw = Acquisition(bytes(340))
-    sent = [
-        ConfigFile("nonsense"),
-        Header(header),
-        Text("hello"),
-        parameters(x=1),
-        wave,
-        raw,
-        *images,
-        Close(),
-    ]
+    before = [ConfigFile("nonsense"), Header(header), Header(header), Text("hello"), parameters(x=1)]
+    sent = [*before, wave, raw, *images, Header(header), Close()]
     messages, tally = pipe(sent)
     assert messages[0] == Header(header)
     assert messages[1:3] == [wave, raw]
