@@ -5,18 +5,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from typing import Final
 
 from inline.assembly.assembler import Account, Assembled, SeriesAssembler
 from inline.configuration import Configuration
+from inline.dialect import CHAIN, CLIENT, UNKNOWN, Dialect, Severity
 from inline.emit import mrd
 from inline.emit.numbers import SeriesNumbers
 from inline.emit.originals import returned
@@ -40,7 +39,7 @@ from inline.mrd.messages import (
 from inline.mrd.protocol import Decoder, encode
 from inline.mrd.text import parse_xml
 from inline.outbox import Outbox
-from inline.parameters import PARAMETERS, with_parameters
+from inline.parameters import PARAMETERS, read_parameters, with_parameters
 from inline.pipeline import SliceContext
 from inline.processor import Processor
 from inline.results import SliceResult
@@ -52,41 +51,6 @@ from inline.transport import Transport
 _log = logging.getLogger(__name__)
 
 _CONFIGURATION_KEYS: Final = ("customconfig", "config")
-_PARAMETER_CHARACTERS: Final = 1 << 16
-"""Longest text that is read as parameters."""
-
-
-class Severity(StrEnum):
-    """Kind of a text: its first three characters, by which IceFire colours it at the console."""
-
-    NORMAL = "DBG"
-    WARNING = "WRN"
-    ERROR = "ERR"
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """What a kind of peer takes besides images.
-
-    Attributes:
-        texts: messages for a person.
-        raw: acquisitions and waveforms, which go on as they came.
-        header: the header, which goes first.
-    """
-
-    texts: bool = False
-    raw: bool = False
-    header: bool = False
-
-
-UNKNOWN: Final = Dialect()
-"""A peer that has not said what it is."""
-CLIENT: Final = Dialect(texts=True)
-"""Scanner or MRD client, with a person before it."""
-CHAIN: Final = Dialect(raw=True)
-"""Gadgetron: a text from a module ends its chain."""
-PIPE: Final = Dialect(raw=True, header=True)
-"""A program that reads a stream as the tools of libismrmrd write it."""
 
 
 @dataclass(slots=True)
@@ -358,27 +322,14 @@ class Session:
             self._set(dict(element.attrib))
 
     def _configure_by_parameters(self, text: str) -> None:
-        """Take JSON parameters, as scanners send them after the header; any other text is logged alone.
-
-        ``{"parameters": {"config": NAME, "budget_ms": 5000, ...}}``, or the inner object by itself.
-        """
+        """Take JSON parameters, as scanners send them after the header; any other text is logged alone."""
         if not text.startswith(("{", "[")):
             _log.info("%s says: %r", self._name, text[:200])
             return
-        if len(text) > _PARAMETER_CHARACTERS:
-            self._report(f"JSON of {len(text)} characters is not read; send at most {_PARAMETER_CHARACTERS}")
-            return
         try:
-            content = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-            self._report(f"the JSON text cannot be read ({why}); nothing was set")
-            return
-        parameters = content.get("parameters", content) if isinstance(content, dict) else content
-        if not isinstance(parameters, dict):
-            self._report('the JSON text holds no object of parameters; send {"parameters": {NAME: VALUE}}')
-            return
-        self._set({name: value for name, value in parameters.items() if name != "version"})
+            self._set(read_parameters(text))
+        except ProtocolError as error:
+            self._report(str(error))
 
     def _set(self, given: Mapping[str, object]) -> None:
         """Take configuration and parameters; ``customconfig``, where not empty, goes before ``config``."""

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from inline.configuration import Configuration
+from inline.dialect import PIPE
 from inline.errors import ConfigurationError, MyostreamError
 from inline.service import service
-from inline.session import PIPE, Session, Tally
+from inline.session import Session, Tally
 from inline.settings import Settings
 from inline.transport import PipeTransport
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from inline.configuration import Configuration
+from inline.dialect import PIPE
 from inline.examinations import Examinations
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Acquisition, Close, ConfigFile, ConfigText, Header, Image, Text, Waveform
@@ -21,7 +22,7 @@ from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import Pipeline
 from inline.processor import Processor
 from inline.replay import records
-from inline.session import PIPE, Session
+from inline.session import Session
 from inline.settings import load_settings
 from inline.transport import PipeTransport, SocketTransport
 
