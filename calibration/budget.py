@@ -19,14 +19,13 @@ from calibration.host import describe_host
 from inline.assembly.assembled import Assembled
 from inline.assembly.assembler import SeriesAssembler
 from inline.emit import mrd
-from inline.engines import make_engine
 from inline.errors import MyostreamError
 from inline.examination import header_xml, simulate_examination, to_images
 from inline.mrd.header import parse_header
 from inline.mrd.protocol import encode
-from inline.pipeline import Pipeline
 from inline.processor import Processor
 from inline.results import SliceResult
+from inline.service import service
 from inline.settings import Settings
 
 SLICES: Final = 100
@@ -133,18 +132,16 @@ def measure(
     Raises:
         MyostreamError: no engine loads, or a slice could not be processed.
     """
-    engine = make_engine(settings)
-    processor = Processor(Pipeline.of(engine, settings), settings.workers, _UNLIMITED_MS)
     slices = simulated_slices()
-    try:
-        time_stages(processor, slices, _WARMING, 1, settings)
-        idle = time_stages(processor, slices, count, 1, settings)
-        loaded = time_stages(processor, slices, count, connections, settings)
-    finally:
-        processor.close()
+    unlimited = settings.model_copy(update={"budget_ms": _UNLIMITED_MS})
+    with service(unlimited, address_may_be_taken=True) as made:
+        engine = made.engine.name
+        time_stages(made.processor, slices, _WARMING, 1, settings)
+        idle = time_stages(made.processor, slices, count, 1, settings)
+        loaded = time_stages(made.processor, slices, count, connections, settings)
     return {
         "host": describe_host(),
-        "engine": engine.name,
+        "engine": engine,
         "workers": settings.workers,
         "slices": count,
         "connections": connections,

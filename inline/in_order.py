@@ -1,4 +1,4 @@
-"""Results in the order in which their slices were complete, whichever of them is ready first."""
+"""Queue that hands results on in the order of their slices, whichever of them is ready first."""
 
 from __future__ import annotations
 

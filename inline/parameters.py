@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Final
 
 from pydantic import ValidationError
 
+from inline.errors import ProtocolError
 from inline.settings import Settings
 
 PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -17,8 +19,29 @@ PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
     "motion": ("assembly", "motion"),
 }
 """Place of each parameter in the settings. Nothing else can be set from outside, no path and no name."""
+_CHARACTERS: Final = 1 << 16
 _SHOWN: Final = 40
 _LISTED: Final = 8
+
+
+def read_parameters(text: str) -> dict[str, object]:
+    """Return the values by name of ``{"parameters": {NAME: VALUE}}``, or of the inner object by itself.
+
+    Raises:
+        ProtocolError: it is no JSON, too long, nested too deeply, or holds no object of parameters.
+    """
+    if len(text) > _CHARACTERS:
+        raise ProtocolError(f"JSON of {len(text)} characters is not read; send at most {_CHARACTERS}")
+    try:
+        content = json.loads(text)
+    except RecursionError as error:
+        raise ProtocolError("the JSON text is nested too deeply; nothing was set") from error
+    except ValueError as error:
+        raise ProtocolError(f"the JSON text cannot be read ({error}); nothing was set") from error
+    parameters = content.get("parameters", content) if isinstance(content, dict) else content
+    if not isinstance(parameters, dict):
+        raise ProtocolError('the JSON text holds no object of parameters; send {"parameters": {NAME: VALUE}}')
+    return {name: value for name, value in parameters.items() if name != "version"}
 
 
 def with_parameters(settings: Settings, given: Mapping[str, object]) -> tuple[Settings, list[str]]:

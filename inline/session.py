@@ -5,19 +5,18 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from typing import Final
 
 from inline.assembly.assembled import Assembled
 from inline.assembly.assembler import Account, SeriesAssembler
 from inline.configuration import Configuration
+from inline.dialect import CHAIN, CLIENT, UNKNOWN, Dialect, Severity
 from inline.emit import mrd
 from inline.emit.numbers import SeriesNumbers
 from inline.emit.originals import returned
@@ -41,7 +40,7 @@ from inline.mrd.messages import (
 from inline.mrd.protocol import Decoder, encode
 from inline.mrd.text import parse_xml
 from inline.outbox import Outbox
-from inline.parameters import PARAMETERS, with_parameters
+from inline.parameters import PARAMETERS, read_parameters, with_parameters
 from inline.pipeline import SliceContext
 from inline.processor import Processor
 from inline.results import SliceResult
@@ -52,41 +51,7 @@ from inline.transport import Transport
 
 _log = logging.getLogger(__name__)
 
-_PARAMETER_CHARACTERS: Final = 1 << 16
-"""Longest text that is read as parameters."""
-
-
-class Severity(StrEnum):
-    """Kind of a text: its first three characters, by which IceFire colours it at the console."""
-
-    NORMAL = "DBG"
-    WARNING = "WRN"
-    ERROR = "ERR"
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """What a kind of peer takes besides images.
-
-    Attributes:
-        texts: messages for a person.
-        raw: acquisitions and waveforms, which go on as they came.
-        header: the header, which goes first.
-    """
-
-    texts: bool = False
-    raw: bool = False
-    header: bool = False
-
-
-UNKNOWN: Final = Dialect()
-"""A peer that has not said what it is."""
-CLIENT: Final = Dialect(texts=True)
-"""Scanner or MRD client, with a person before it."""
-CHAIN: Final = Dialect(raw=True)
-"""Gadgetron: a text from a module ends its chain."""
-PIPE: Final = Dialect(raw=True, header=True)
-"""A program that reads a stream as the tools of libismrmrd write it."""
+_CONFIGURATION_KEYS: Final = ("customconfig", "config")
 
 
 @dataclass(slots=True)
@@ -155,6 +120,7 @@ class Session:
         self._stopping = stopping or threading.Event()
         self._dialect = dialect
         self._dialect_fixed = dialect is not UNKNOWN
+        self._header_due = dialect.header
         self._configuration = configuration or Configuration.MAPPING
         self._configuration_fixed = configuration is not None
         self._measurement: MeasurementHeader | None = None
@@ -255,13 +221,17 @@ class Session:
             case ConfigText(text):
                 self._configure_by_text(text.strip())
             case Header(xml):
-                if self._dialect.header and self.tally.images == 0:
+                if self._header_due:
+                    self._header_due = False
                     self._outbox.put(encode(message))
                 self._begin(self._header(xml))
             case Text(text):
+                if self._dialect is UNKNOWN:
+                    self._recognise(CLIENT)
                 self._configure_by_parameters(text.strip())
             case Acquisition() | Waveform():
                 if self._dialect.raw:
+                    self._header_due = False
                     self._outbox.put(encode(message))
                 else:
                     self._skip(message)
@@ -274,6 +244,7 @@ class Session:
 
     def _pass_on(self, image: Image) -> None:
         self.tally.images += 1
+        self._header_due = False
         self._numbers.saw(image.header.image_series_index)
         originals = self._settings.emit.originals
         if originals == "none" and self._configuration is Configuration.PASSTHROUGH:
@@ -307,7 +278,7 @@ class Session:
             # Clients that have no header send a line of text in its place.
             _log.info("%s: no MRD header (%s); going on without one", self._name, error)
             if xml.lstrip().startswith("<"):
-                self._tell(f"myostream: {error}; the images are taken without a header")
+                self._tell(f"{error}; the images are taken without a header", Severity.WARNING)
             return MeasurementHeader()
 
     def _configure(self, name: str) -> None:
@@ -352,35 +323,25 @@ class Session:
             self._set(dict(element.attrib))
 
     def _configure_by_parameters(self, text: str) -> None:
-        """Take JSON parameters, as scanners send them after the header; any other text is logged alone.
-
-        ``{"parameters": {"config": NAME, "budget_ms": 5000, ...}}``, or the inner object by itself.
-        """
+        """Take JSON parameters, as scanners send them after the header; any other text is logged alone."""
         if not text.startswith(("{", "[")):
             _log.info("%s says: %r", self._name, text[:200])
             return
-        if len(text) > _PARAMETER_CHARACTERS:
-            self._report(f"JSON of {len(text)} characters is not read; send at most {_PARAMETER_CHARACTERS}")
-            return
         try:
-            content = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-            self._report(f"the JSON text cannot be read ({why}); nothing was set")
-            return
-        parameters = content.get("parameters", content) if isinstance(content, dict) else content
-        if not isinstance(parameters, dict):
-            self._report('the JSON text holds no object of parameters; send {"parameters": {NAME: VALUE}}')
-            return
-        self._set({name: value for name, value in parameters.items() if name != "version"})
+            self._set(read_parameters(text))
+        except ProtocolError as error:
+            self._report(str(error))
 
     def _set(self, given: Mapping[str, object]) -> None:
         """Take configuration and parameters; ``customconfig``, where not empty, goes before ``config``."""
-        for name in (given.get("customconfig"), given.get("config")):
-            if isinstance(name, str) and name.strip():
+        for key in _CONFIGURATION_KEYS:
+            name = given.get(key, "")
+            if not isinstance(name, str):
+                self._report(f"parameter {key} is no text")
+            elif name.strip():
                 self._configure(name)
                 break
-        rest = {name: value for name, value in given.items() if name not in ("config", "customconfig")}
+        rest = {name: value for name, value in given.items() if name not in _CONFIGURATION_KEYS}
         settings, problems = with_parameters(self._settings, rest)
         if self._assembler is not None and settings.assembly != self._settings.assembly:
             settings = settings.model_copy(update={"assembly": self._settings.assembly})

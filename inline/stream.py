@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from inline.configuration import Configuration
+from inline.dialect import PIPE
 from inline.errors import ConfigurationError, MyostreamError
 from inline.service import service
-from inline.session import PIPE, Session, Tally
+from inline.session import Session, Tally
 from inline.settings import Settings
 from inline.transport import PipeTransport
 
@@ -83,6 +84,8 @@ def _check(tally: Tally, *, stopped: bool) -> None:
 
 def _opened(source: Path | None, sink: Path | None) -> tuple[int, int]:
     """Descriptors to read and to write."""
+    if source is not None and not source.exists():
+        raise ConfigurationError(f"there is no {source} to read")
     if (
         source is not None
         and sink is not None

@@ -1,4 +1,4 @@
-"""Ways in and out of a session: a connected socket, or a pair of pipes or files."""
+"""Transports of a session: a connected socket, or a pair of pipes or files."""
 
 from __future__ import annotations
 

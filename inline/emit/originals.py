@@ -1,4 +1,4 @@
-"""The images that came, as they go back."""
+"""Original images as they go back."""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
 """The budget: nothing lost, everything flagged, the next slice normal."""
 
+import gc
 import threading
 import time
+import weakref
 from collections import Counter
 from dataclasses import replace
 
@@ -141,6 +143,55 @@ def test_a_budget_of_one_millisecond_loses_nothing(slices, ring_engine):
     assert all(Flag.LATE in result.flags for result in collector.results)
     assert all(result.contours is not None for result in collector.latecomers)
     assert processor.misses == 4
+
+
+def test_a_slice_may_have_a_budget_of_its_own(slices, ring_engine):
+    processor, collector = Processor(Pipeline(ring_engine), 2, 60_000.0), Collector()
+    processor.submit(now(slices[0]), collector, budget_ms=0.001)
+    collector.wait(results=1, latecomers=1)
+    processor.submit(now(slices[1]), collector)
+    collector.wait(results=2)
+    assert [Flag.LATE in result.flags for result in collector.results] == [True, False]
+    processor.close()
+
+
+def test_slices_that_are_done_are_not_kept(slices, ring_engine):
+    """A replay gives every slice minutes; thousands of them would stay until then."""
+    processor, kept = Processor(Pipeline(ring_engine), 2, 600_000.0), []
+    for _ in range(12):
+        collector = Collector()
+        kept.append(weakref.ref(collector))
+        processor.submit(now(slices[0]), collector)
+        collector.wait(results=1)
+    del collector
+    gc.collect()
+    # The threads hold the last ones that they worked on.
+    assert sum(each() is not None for each in kept) <= 3
+    processor.close()
+
+
+def test_no_thread_holds_the_engine_once_it_is_closed(slices):
+    """One that did would destroy it while the interpreter ends, and the process would abort."""
+    for work in (0, 1):
+        before = set(threading.enumerate())
+        engine = Slow(Ring(), 0.0)
+        gone = weakref.ref(engine)
+        processor, collector = Processor(Pipeline(engine), 2, 20_000.0), Collector()
+        for each in slices[:work]:
+            processor.submit(now(each), collector)
+        processor.close()
+        left = [each.name for each in set(threading.enumerate()) - before]
+        assert not [name for name in left if name == "budget" or name.startswith("network")]
+        del engine, processor
+        gc.collect()
+        assert work or gone() is None
+
+
+class Ring:
+    name = "ring"
+
+    def infer(self, images):
+        return np.full((len(images), 3, 224, 224), 1 / 3, np.float32)
 
 
 class Hanging:

@@ -1,0 +1,234 @@
+"""``myostream stream`` between programs that nobody here wrote: the serialisation of the ismrmrd package."""
+
+import contextlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import ismrmrd
+import numpy as np
+import pytest
+from ismrmrd.serialization import ConfigFile, ProtocolDeserializer, ProtocolSerializer
+from typer.testing import CliRunner
+
+from inline.cli import app
+from inline.mrd.image_header import ImageHeader
+from inline.mrd.messages import Image
+from inline.replay import records
+
+COMMAND = [sys.executable, "-m", "inline", "stream"]
+runner = CliRunner()
+
+
+def package_image(image):
+    """An image as the ismrmrd package holds it, from the bytes of the wire."""
+    body = image.header.pack() + len(image.attributes).to_bytes(8, "little") + image.attributes + image.data
+    return ismrmrd.Image.deserialize_from(io.BytesIO(body).read)
+
+
+@pytest.fixture(scope="module")
+def sent(examination):
+    _, header, images = examination
+    return ismrmrd.xsd.CreateFromDocument(header), [package_image(image) for image in images]
+
+
+@pytest.fixture(scope="module")
+def stream(sent):
+    """What ``ismrmrd_hdf5_to_stream`` writes: a configuration, the header, the images, close."""
+    header, images = sent
+    file = io.BytesIO()
+    serializer = ProtocolSerializer(file)
+    for each in (ConfigFile("default.xml"), header, *images):
+        serializer.serialize(each)
+    serializer.close()
+    return file.getvalue()
+
+
+def run(data, *arguments):
+    return subprocess.run([*COMMAND, *arguments], input=data, capture_output=True, timeout=200, check=False)
+
+
+def read(data):
+    """Everything in a stream, by the package; it raises where the stream does not end with a close."""
+    file = io.BytesIO(data)
+    objects = list(ProtocolDeserializer(file).deserialize())
+    assert file.read() == b""
+    return objects
+
+
+def same(one, other):
+    return (
+        bytes(one.getHead()) == bytes(other.getHead())
+        and one.attribute_string == other.attribute_string
+        and one.data.dtype == other.data.dtype
+        and np.array_equal(one.data, other.data)
+    )
+
+
+def ours(image):
+    """An image of the package as a message of ours, for :func:`inline.replay.records`."""
+    pixels = np.ascontiguousarray(image.data)
+    attributes = image.attribute_string.encode()
+    return Image(ImageHeader.unpack(bytes(image.getHead())), attributes, pixels.tobytes())
+
+
+def check(data, sent):
+    header, images = sent
+    first, *rest = read(data)
+    assert first.toXML() == header.toXML()
+    assert all(isinstance(each, ismrmrd.Image) for each in rest)
+    came = [each for each in rest if each.image_series_index < 10]
+    assert len(came) == len(images)
+    assert all(same(one, other) for one, other in zip(came, images, strict=True))
+    found = [record for record, _ in records([ours(each) for each in rest])]
+    assert [(each["slice_index"], each["quantity"]) for each in found] == [
+        (0, "T1"),
+        (0, "T2"),
+        (1, "T1"),
+        (1, "T2"),
+    ]
+    assert not any("late" in each["flags"] or each["error"] for each in found)
+    maps = [each for each in rest if each.meta.get("DataRole", [])[1:2] == ["Quantitative"]]
+    assert len(maps) == 4
+    assert all(np.median(each.data[each.data > 0]) > 100 for each in maps)
+
+
+def test_originals_are_bit_exact_and_maps_come_back(stream, sent):
+    ended = run(stream)
+    assert ended.returncode == 0, ended.stderr.decode()
+    check(ended.stdout, sent)
+    assert b"summary: 22 images came" in ended.stderr
+
+
+def test_named_pipes_that_a_program_opens_in_either_order(stream, sent, tmp_path):
+    into, out = tmp_path / "in", tmp_path / "out"
+    os.mkfifo(into)
+    os.mkfifo(out)
+    with subprocess.Popen([*COMMAND, "-i", into, "-o", out], stderr=subprocess.PIPE) as process:
+        # The reader's end first: the command waits for nobody to open the other one.
+        received = []
+        reader = threading.Thread(target=lambda: received.append(out.read_bytes()))
+        reader.start()
+        into.write_bytes(stream)
+        reader.join(timeout=200)
+        assert process.wait(timeout=60) == 0, process.stderr.read().decode()
+    check(received[0], sent)
+
+
+def test_files_and_a_configuration_in_place_of_the_streams(stream, sent, tmp_path):
+    (tmp_path / "in").write_bytes(stream)
+    ended = run(b"", "-i", tmp_path / "in", "-o", tmp_path / "out", "--config", "passthrough")
+    assert (ended.returncode, ended.stdout) == (0, b"")
+    header, *images = read((tmp_path / "out").read_bytes())
+    assert header.toXML() == sent[0].toXML()
+    assert all(same(one, other) for one, other in zip(images, sent[1], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("keep", "said"),
+    [(-2, "ended without a close message"), (-1000, "broke off"), (0, "ended without a close message")],
+)
+def test_a_broken_stream_is_one_line_and_what_came_has_passed(keep, said, stream, sent):
+    ended = run(stream[:keep])
+    assert ended.returncode == 1
+    lines = [line for line in ended.stderr.decode().splitlines() if line.startswith("myostream:")]
+    assert len(lines) == 1
+    assert said in lines[0]
+    assert b"Traceback" not in ended.stderr
+    came = [
+        each
+        for each in read(ended.stdout)
+        if isinstance(each, ismrmrd.Image) and each.image_series_index < 10
+    ]
+    expected = sent[1][: {-2: 22, -1000: 21, 0: 0}[keep]]
+    assert all(same(one, other) for one, other in zip(came, expected, strict=True))
+
+
+def feed(file, data):
+    with contextlib.suppress(BrokenPipeError):
+        file.write(data)
+        file.close()
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(stream):
+    with subprocess.Popen(
+        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        feeding = threading.Thread(target=feed, args=(process.stdin, stream[:-2] * 100))
+        feeding.start()
+        process.stdout.read(100)
+        process.stdout.close()
+        assert process.wait(timeout=120) == 1
+        said = process.stderr.read().decode()
+        feeding.join(timeout=60)
+    assert "Traceback" not in said
+    assert not [line for line in said.splitlines() if line.startswith("myostream:") or " ERROR " in line]
+
+
+def test_a_signal_ends_it_with_what_is_in_flight(stream, sent):
+    with subprocess.Popen(
+        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdin.write(stream[:-2])
+        process.stdin.flush()
+        # Header and first image are back: the handlers are in place.
+        received = process.stdout.read(50_000)
+        process.send_signal(signal.SIGTERM)
+        received += process.stdout.read()
+        assert process.wait(timeout=60) == 1
+        said = process.stderr.read().decode()
+    assert "the program was stopped after" in said
+    images = [each for each in read(received) if isinstance(each, ismrmrd.Image)]
+    assert all(
+        same(one, other) for one, other in zip(images, sent[1], strict=False) if one.image_series_index < 10
+    )
+
+
+def test_nothing_else_gets_into_standard_output(stream, tmp_path):
+    """Whatever prints, even past Python's own streams, prints on standard error."""
+    (tmp_path / "noisy.py").write_text(
+        "import os\n"
+        "from inline import session\n"
+        "send = session.Session._send_result\n"
+        "def noisy(self, packed):\n"
+        "    print('a library prints', flush=True)\n"
+        "    os.write(1, b'so does C\\n')\n"
+        "    send(self, packed)\n"
+        "session.Session._send_result = noisy\n"
+        "from inline.cli import app\n"
+        "app(['stream'])\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, tmp_path / "noisy.py"],
+        input=stream,
+        capture_output=True,
+        timeout=200,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert len(read(ended.stdout)) == 1 + 22 + 12
+    assert ended.stderr.count(b"a library prints") == ended.stderr.count(b"so does C") == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-i", "missing"], "there is no missing to read"),
+        (["-i", "h5", "-o", "out"], "is an HDF5 file and no stream"),
+        (["-i", "same", "-o", "same"], "would be overwritten"),
+        (["-i", "same", "-o", "no/where"], "cannot be written"),
+    ],
+)
+def test_files_that_cannot_be_used_are_one_line(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    (tmp_path / "same").write_bytes(b"\x04\0")
+    kept = sorted(tmp_path.iterdir())
+    ended = runner.invoke(app, ["stream", *arguments])
+    assert ended.exit_code == 1
+    assert said in ended.output.replace("\n", " ")
+    assert sorted(tmp_path.iterdir()) == kept
