@@ -239,7 +239,11 @@ def served(processor, messages, **settings):
 
 def test_results_go_out_in_the_order_of_their_slices_whichever_is_ready_first(ring_engine, examination):
     _, header, images = examination
-    messages = served(Backwards(ring_engine, 4), [ConfigFile("mapping"), Header(header), *images, Close()])
+    messages = served(
+        Backwards(ring_engine, 4),
+        [ConfigFile("mapping"), Header(header), *images, Close()],
+        assembly={"corrected_wait_s": 0},
+    )
     maps = [
         json.loads(each.meta()["MYOSTREAM_RESULT"][0])
         for each in of_images(messages)
