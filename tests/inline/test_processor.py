@@ -18,14 +18,14 @@ from inline.pipeline import Pipeline
 from inline.processor import Processor
 from inline.replay import records
 from inline.server import Server
-from inline.settings import load_settings
+from inline.settings import AssemblySettings, load_settings
 from model.engines.chain import EngineChain
 
 
 @pytest.fixture
 def slices(examination):
     _, header, images = examination
-    assembler = SeriesAssembler(parse_header(header))
+    assembler = SeriesAssembler(parse_header(header), AssemblySettings(motion="both"))
     made = [ready for image in images for ready in assembler.add(image, time.monotonic())]
     assert len(made) == 4
     return made
