@@ -26,7 +26,7 @@ from inline.mrd.protocol import encode
 from inline.processor import Processor
 from inline.results import SliceResult
 from inline.service import service
-from inline.settings import Settings
+from inline.settings import AssemblySettings, Settings
 
 SLICES: Final = 100
 CONNECTIONS: Final = 4
@@ -54,7 +54,7 @@ class _Times:
 def simulated_slices(size: int = 256) -> list[Assembled]:
     """Complete series of a simulated examination, MOLLI and T2-prep in turn, ``size`` x ``size`` pixels."""
     hearts = simulate_examination(_HEARTS, seed=3, size=size)
-    assembler = SeriesAssembler(parse_header(header_xml(hearts)))
+    assembler = SeriesAssembler(parse_header(header_xml(hearts)), AssemblySettings(motion="both"))
     made = [ready for image in to_images(hearts) for ready in assembler.add(image, time.monotonic())]
     return made + assembler.finish(early=False)
 

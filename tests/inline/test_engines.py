@@ -17,7 +17,7 @@ from inline.flags import Flag
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline
 from inline.processor import Processor
-from inline.settings import load_settings
+from inline.settings import AssemblySettings, load_settings
 from model.engines.chain import EngineChain
 from model.engines.openvino_engine import convert, save
 from model.engines.store import EngineKey, EngineStore
@@ -158,7 +158,7 @@ class Faulty:
 @pytest.fixture
 def slices(examination):
     _, header, images = examination
-    assembler = SeriesAssembler(parse_header(header))
+    assembler = SeriesAssembler(parse_header(header), AssemblySettings(motion="both"))
     return [ready for image in images for ready in assembler.add(image, time.monotonic())]
 
 

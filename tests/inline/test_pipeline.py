@@ -12,14 +12,14 @@ from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline, SliceContext, Stopwatch, failed
 from inline.results import SliceLevel
 from inline.series import MapSeries
-from inline.settings import EmitSettings, RegionSettings, Settings
+from inline.settings import AssemblySettings, EmitSettings, RegionSettings, Settings
 from inline.slice_level import SlicePlace
 
 
 @pytest.fixture
 def slices(examination):
     _, header, images = examination
-    assembler = SeriesAssembler(parse_header(header))
+    assembler = SeriesAssembler(parse_header(header), AssemblySettings(motion="both"))
     return [ready for number, image in enumerate(images) for ready in assembler.add(image, float(number))]
 
 

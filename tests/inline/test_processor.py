@@ -25,7 +25,7 @@ from model.engines.chain import EngineChain
 @pytest.fixture
 def slices(examination):
     _, header, images = examination
-    assembler = SeriesAssembler(parse_header(header), AssemblySettings(corrected_wait_s=0))
+    assembler = SeriesAssembler(parse_header(header), AssemblySettings(motion="both"))
     made = [ready for image in images for ready in assembler.add(image, time.monotonic())]
     assert len(made) == 4
     return made

@@ -22,7 +22,7 @@ from inline.pipeline import Pipeline
 from inline.quality import FILE, FURTHEST, SIGNALS, Calibration, Reviewer, load_calibration, signals
 from inline.report import results_table
 from inline.results import Contours
-from inline.settings import Settings, load_settings
+from inline.settings import AssemblySettings, Settings, load_settings
 from model.engines.store import weights_digest
 
 SIZE = 224
@@ -237,7 +237,7 @@ def test_probabilities_without_numbers_are_for_review():
 @pytest.fixture
 def assembled(examination):
     _, header, images = examination
-    assembler = SeriesAssembler(parse_header(header))
+    assembler = SeriesAssembler(parse_header(header), AssemblySettings(motion="both"))
     return next(ready for image in images for ready in assembler.add(image, 0.0))
 
 
