@@ -28,7 +28,10 @@ _PARTS = 4
 
 @dataclass(frozen=True)
 class Phantom:
-    """One slice: matrix, pixel size (mm along a row, along a column) and the tissue of the left ventricle."""
+    """One slice: matrix, pixel size (mm along a row, along a column) and its tissue.
+
+    ``factor`` multiplies T1 and T2 of all tissues.
+    """
 
     rows: int = 96
     columns: int = 96
@@ -36,6 +39,7 @@ class Phantom:
     wall_t1: float = 950.0
     wall_t2: float = 48.0
     cavity_t1: float = 1550.0
+    factor: float = 1.0
 
     @property
     def wall(self):
@@ -53,11 +57,11 @@ class Phantom:
 
     @property
     def _t1(self):
-        return np.array([*_T1[:_WALL], self.wall_t1, self.cavity_t1])
+        return self.factor * np.array([*_T1[:_WALL], self.wall_t1, self.cavity_t1])
 
     @property
     def _t2(self):
-        return np.array([*_T2[:_WALL], self.wall_t2, _T2[_CAVITY]])
+        return self.factor * np.array([*_T2[:_WALL], self.wall_t2, _T2[_CAVITY]])
 
     def _images(self, curves):
         """Images (times, rows, columns) of signal curves (times, tissues) at unit density."""

@@ -57,7 +57,9 @@ def test_one_could_be_guessed(server, place, text, limits):
 
 @LIMITS
 @pytest.mark.parametrize("place", [0, 1, 4, 7])
-@pytest.mark.parametrize("text", ["", "n/a", "nan", "inf", "-1000", "1.797e308"])
+@pytest.mark.parametrize(
+    "text", ["", "n/a", "nan", "inf", "-1000", "1.797e308"], ids=lambda text: text or "empty"
+)
 def test_one_is_none(server, place, text, limits):
     reply = stream(server, with_entry(place, text), limits)
     right_or_reported(reply, names(place, text), flags={Flag.UNREADABLE_TIMES})

@@ -104,7 +104,11 @@ def test_configuration_text(server, text, encoding):
     only_map(server.exchange(complete(), header_xml(limits={"set": 7}), configuration=configuration))
 
 
-@pytest.mark.parametrize("name", ["Prüfung".encode("latin-1"), b"mapping\0\xff\xfe\xfd", b"\xff" * 1024])
+@pytest.mark.parametrize(
+    "name",
+    ["Prüfung".encode("latin-1"), b"mapping\0\xff\xfe\xfd", b"\xff" * 1024],
+    ids=["Latin-1", "noise behind the name", "noise alone"],
+)
 def test_configuration_file_name(server, name):
     reply = server.exchange(complete(), header_xml(limits={"set": 7}), configuration=configuration_file(name))
     only_map(reply)

@@ -171,38 +171,47 @@ def truncated(file):
 
 
 REFUSED = {
-    "no header": (lambda file: write(file, header=None), "image_1.*header"),
+    "no header": (lambda file: write(file, header=None), "image_1", "header"),
     "data smaller than the matrix": (
         lambda file: write(file, data=DATA[:, :, :, :90, :90]),
-        r"image_1.*90.*90",
+        "image_1",
+        r"\b90\b",
+        r"\b96\b",
     ),
     "data larger than the matrix": (
         lambda file: write(file, data=np.zeros((8, 1, 1, 100, 100), "u2")),
-        r"image_1.*100.*100",
+        "image_1",
+        r"\b100\b",
+        r"\b96\b",
     ),
-    "fewer pixels than headers": (lambda file: write(file, data=DATA[:5]), r"image_1.*\b5\b"),
-    "fewer headers than pixels": (lambda file: write(file, header=HEADERS[:5]), r"image_1.*\b5\b"),
+    "fewer pixels than headers": (lambda file: write(file, data=DATA[:5]), "image_1", r"\b5\b", r"\b8\b"),
+    "fewer headers than pixels": (
+        lambda file: write(file, header=HEADERS[:5]),
+        "image_1",
+        r"\b5\b",
+        r"\b8\b",
+    ),
     "fewer attributes than images": (
         lambda file: write(file, attributes=(ATTRIBUTES[:5], VLEN)),
-        r"image_1.*\b5\b",
+        "image_1",
+        "attributes",
     ),
-    "pixels of text": (
-        lambda file: write(file, data=np.full(DATA.shape, b"x", "S4")),
-        "image_1.*data",
-    ),
-    "pixels of an unknown type": (lambda file: write(file, header=typed_headers(99)), "image_1.*99"),
+    "pixels of text": (lambda file: write(file, data=np.full(DATA.shape, b"x", "S4")), "image_1", "data"),
+    "pixels of an unknown type": (lambda file: write(file, header=typed_headers(99)), "image_1", r"\b99\b"),
     "headers of another kind": (
         lambda file: write(file, header=np.zeros(8, [("first", "<u2"), ("second", "<f4")])),
-        "image_1.*header",
+        "image_1",
+        "header",
     ),
-    "headers that are numbers": (lambda file: write(file, header=np.arange(8)), "image_1.*header"),
-    "two groups": (two_dates, "2020-07-13 14:43:18.*2020-07-14 09:00:01"),
-    "raw data": (raw_data, "no images"),
-    "no group": (lambda file: h5py.File(file, "w").close(), "group|no images"),
+    "headers that are numbers": (lambda file: write(file, header=np.arange(8)), "image_1", "header"),
+    "two groups": (two_dates, "2020-07-13 14:43:18", "2020-07-14 09:00:01"),
+    "raw data": (raw_data, "no image"),
+    "no group": (lambda file: h5py.File(file, "w").close(), "group|no image"),
     "no HDF5": (lambda file: file.write_text("MRD"), "HDF5"),
     "no content": (lambda file: file.write_bytes(b""), "HDF5"),
     "half a file": (truncated, "HDF5"),
 }
+"""Layouts, and what the one line has to name."""
 EITHER = {
     "no attributes": lambda file: write(file, attributes=None),
     "names of old clients": old_names,
@@ -234,7 +243,7 @@ class Replay:
         )
         self.code, self.said, self.errors = run.returncode, run.stdout + run.stderr, run.stderr
         self.results = json.loads(answer.read_text())["results"] if answer.exists() else []
-        self.output = output
+        self.output, self._file = output, file
 
     def __str__(self):
         return f"exit code {self.code}\n{self.said}\n{self.results}"
@@ -250,9 +259,8 @@ class Replay:
         (result,) = self.results or [None]
         assert result is not None, f"no map: {self}"
         assert not result["error"], str(self)
-        (ring,) = [region for region in result["regions"] if region["name"] == "global"] or [None]
-        assert ring is not None, f"no contours: {self}"
-        assert abs(ring["median"] - 950.0) <= 3.0, str(self)
+        medians = {region["name"]: region["median"] for region in result["regions"]}
+        assert abs((medians.get("global") or 0.0) - 950.0) <= 3.0, f"{medians.get('global')} ms: {self}"
         self.originals()
 
     def originals(self):
@@ -267,14 +275,16 @@ class Replay:
             values = pixels["real"] if pixels.dtype.names else pixels
             assert np.array_equal(values, PIXELS[head["set"]]), f"image {head['set']} was changed: {self}"
 
-    def refused(self, pattern):
-        """One line that names what is wrong and where."""
+    def refused(self, *words):
+        """One line that names what is wrong and where, each by a regular expression."""
         self.quiet()
         assert self.code == 1, str(self)
         lines = [line for line in self.errors.splitlines() if line.strip()]
         assert len(lines) == 1, f"{len(lines)} lines on standard error: {self}"
         assert lines[0].startswith("myostream: "), str(self)
-        assert pattern.search(lines[0]), f"the message does not match {pattern.pattern!r}: {self}"
+        message = lines[0].replace(str(self._file), self._file.name)
+        missing = [word for word in words if not re.search(word, message)]
+        assert not missing, f"the message does not name {missing}: {self}"
         assert not self.results, str(self)
 
 
@@ -289,10 +299,11 @@ def test_read_as_the_library_converts(server, file, layout):
     Replay(server, file).right()
 
 
-@pytest.mark.parametrize(("layout", "pattern"), REFUSED.values(), ids=REFUSED)
-def test_refused_in_one_line(server, file, layout, pattern):
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_in_one_line(server, file, name):
+    layout, *words = REFUSED[name]
     layout(file)
-    Replay(server, file).refused(re.compile(pattern))
+    Replay(server, file).refused(*words)
 
 
 @pytest.mark.parametrize("layout", EITHER.values(), ids=EITHER)
@@ -306,7 +317,7 @@ def test_images_without_attributes_pass_or_are_refused(server, file, layout):
         assert "time" in replay.said, str(replay)
         replay.originals()
     else:
-        replay.refused(re.compile("attributes|image_0|no images"))
+        replay.refused("attributes|image_0|no images")
 
 
 def test_one_of_two_groups_by_name(server, file):
@@ -316,4 +327,4 @@ def test_one_of_two_groups_by_name(server, file):
 
 def test_a_group_that_is_not_there(server, file):
     write(file)
-    Replay(server, file, "--group", "measurement").refused(re.compile("dataset"))
+    Replay(server, file, "--group", "measurement").refused("measurement")

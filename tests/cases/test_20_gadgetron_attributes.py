@@ -94,18 +94,23 @@ DERIVED = {
 """Data role and description of images that Gadgetron's chains derive."""
 
 
-def derived(name, count=8, **fields):
+def derived(name, count=8, key="GADGETRON_DataRole", **fields):
     role, addition = DERIVED[name]
-    meta = {**GADGETRON, "GADGETRON_DataRole": role, "GADGETRON_SeqDescription": addition or "_GT"}
+    meta = {**GADGETRON, "GADGETRON_SeqDescription": addition or "_GT"}
+    del meta["GADGETRON_DataRole"]
+    meta[key] = role
     return series(np.float32([PHANTOM.t1_map()] * count), meta, **fields)
 
 
 @pytest.mark.parametrize("count", [1, 8])
 @pytest.mark.parametrize("name", DERIVED)
-@pytest.mark.parametrize("protocol", ["MOLLI", "T1map_SAX", "T2map_FLASH"])
-def test_derived_images_make_no_map(server, name, count, protocol):
+@pytest.mark.parametrize(
+    ("protocol", "key"),
+    [("MOLLI", "GADGETRON_DataRole"), ("T1map_SAX", "DataRole"), ("T2map_FLASH", "GADGETRON_DataRole")],
+)
+def test_derived_images_make_no_map(server, name, count, protocol, key):
     header = header_xml(protocol, ti=MOLLI_TIMES, limits={"set": 7})
-    no_map(server.exchange(derived(name, count, image_series_index=20), header))
+    no_map(server.exchange(derived(name, count, key, image_series_index=20), header))
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["before", "after"])

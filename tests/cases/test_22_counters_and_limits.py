@@ -149,6 +149,17 @@ def test_three_slices_and_limits_without_slices(server, counted, own_series, int
         expect(base != "apical" and apex != "basal", f"base is {base}, apex is {apex}", reply)
 
 
+@pytest.mark.parametrize(
+    "limits", [{"set": 7, "slice": 2}, {"set": 7}, None], ids=["slices", "sets", "no limits"]
+)
+def test_three_slices_whose_times_the_header_lists(server, limits):
+    images = [image for k in range(3) for image in molli(None, slice=k, position=TO_APEX * 10 * k)]
+    reply = server.exchange(images, header_xml("MOLLI", ti=MOLLI_TIMES, limits=limits))
+    expect(len(reply.results) == 3, "three results are right", reply)
+    for result in reply.results:
+        right(result, reply)
+
+
 @pytest.mark.parametrize("first", ["T1", "T2"])
 def test_both_quantities_and_limits_of_one(server, first):
     images = molli() + t2() if first == "T1" else t2() + molli()

@@ -195,7 +195,6 @@ def test_motion_corrected_images_that_are_not_complete(server):
 FORMS = {
     "no precision": lambda text: text.replace("<Precision> 6 ", ""),
     "one line": lambda text: " ".join(text.split()),
-    "spaces in the tags": lambda text: text.replace('."TI">', '. "TI" >'),
     "other maps before": lambda text: '<XProtocol> { <ParamMap."CONTROL"> { } }\n' + text,
     "a text that mentions TI": lambda text: text.replace(
         '<Name> "MiniHead"', '<ParamString."Comment"> { "TI { 5 } <ParamDouble." }'

@@ -72,6 +72,10 @@ class WireImage(NamedTuple):
     attributes: bytes
     data: bytes
 
+    def __repr__(self):
+        header = self.header
+        return f"<image {header['image_index']} of series {header['image_series_index']}>"
+
     @property
     def header(self):
         return np.frombuffer(self.head, HEADER)[0]
@@ -182,7 +186,7 @@ def image_message(sent):
     return struct.pack("<H", 1022) + sent.head + length + sent.attributes + sent.data
 
 
-@dataclass
+@dataclass(repr=False)
 class Result:
     """The result of one slice: record, map in ms, and all attributes of the map."""
 
@@ -205,7 +209,7 @@ class Result:
         return float(np.median(self.values[pixels])) if self.values.shape == pixels.shape else float("nan")
 
 
-@dataclass
+@dataclass(repr=False)
 class Reply:
     """Everything that came back on a connection."""
 
@@ -244,6 +248,9 @@ class Reply:
         for result in self.results:
             said += [result.record["error"], *result.record["notes"]]
         return any(re.search(pattern, each, re.IGNORECASE) for each in said)
+
+    def __repr__(self):
+        return f"<reply of {len(self.images)} images and {len(self.texts)} texts>"
 
     def __str__(self):
         lines = [
@@ -381,5 +388,8 @@ class Conversation:
 
     def reset(self):
         """Break the connection as a killed process does."""
+        # While the reader waits for data, closing the socket would reset nothing.
+        self._connection.shutdown(socket.SHUT_RD)
+        self._ended.wait(10.0)
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._connection.close()
