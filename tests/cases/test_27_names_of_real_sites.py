@@ -101,6 +101,13 @@ def test_weighted_images_are_fitted(server, name):
     assert result.record["motion_corrected"] == ("MOCO" in name)
 
 
+@pytest.mark.parametrize("name", ["T1MAP_LONG_T1", "MOLLI native T1", "MOLLI_T1"])
+def test_weighted_images_of_a_derived_type(server, name):
+    """What bears a time is weighted, though the scanner has processed it."""
+    result = only_map(server.exchange(weighted(name, DERIVED)))
+    assert not result.record["scanner_made_map"]
+
+
 @pytest.mark.parametrize("name", ["T1MAP_LONG_T1", "MOLLI native T1"])
 @pytest.mark.parametrize("key", ["SequenceDescription", "SeriesDescription", "GADGETRON_SeqDescription"])
 def test_weighted_images_without_an_image_type(server, name, key):
@@ -164,11 +171,16 @@ def test_finished_maps_by_the_dicom_image_type(server, key):
     assert result.record["scanner_made_map"]
 
 
-@pytest.mark.parametrize("name", ["t1map_long_t1_MOCO_T1", "MOLLI_T1_MAP"])
-def test_a_finished_map_may_have_an_inversion_time(server, name):
+def test_a_finished_map_by_its_image_type_may_have_an_inversion_time(server):
     """Scanners copy the first image's into the map's header."""
-    result = only_map(server.exchange(finished(name, InversionTime=100)))
+    image_type = ["DERIVED", "PRIMARY", "T1_MAP", "MYOMAPS_T1"]
+    result = only_map(server.exchange(finished("t1map_long_t1_MOCO", image_type, InversionTime=100)))
     assert result.record["scanner_made_map"]
+
+
+@pytest.mark.parametrize("name", ["MOLLI_T1", "T1MAP_LONG_T1", "MOLLI native T1"])
+def test_one_weighted_image_is_neither_a_map_nor_a_series(server, name):
+    no_map(server.exchange(weighted(name)[:1]))
 
 
 @pytest.mark.parametrize("name", NEITHER)

@@ -21,9 +21,8 @@ HEADER = header_xml("T1map_MOLLI", ti=(100.0, 180.0), limits={"set": 7, "slice":
 SLICES = 3
 
 
-def mini_head(time, *, description="T1map_MOLLI", index=1, clock="101220.000000", image_type=()):
-    """The parameters of one image as text, in base64."""
-    types = "".join(f' {{ "{part}" }}' for part in image_type)
+def mini_head(time, *, description="T1map_MOLLI", index=1, clock="101220.000000", more=()):
+    """The parameters of one image as text; ``more`` are further lines of it."""
     lines = [
         "<XProtocol>",
         "{",
@@ -35,7 +34,7 @@ def mini_head(time, *, description="T1map_MOLLI", index=1, clock="101220.000000"
         f'    <ParamString."AcquisitionTime">  {{ "{clock}" }}',
         f'    <ParamString."SequenceDescription">  {{ "{description}" }}' if description else "",
         f'    <ParamLong."InstanceNumber">  {{ {index} }}',
-        f'    <ParamArray."ImageType">  {{ <DefaultSize> 1{types} }}' if image_type else "",
+        *more,
         "  }",
         "}",
     ]
@@ -151,14 +150,27 @@ def test_other_marks_of_motion_correction(server, series_index, mark):
     one_map_a_slice(server.exchange(images, HEADER), CORRECTED, corrected=True)
 
 
-@pytest.mark.parametrize("where", ["description", "image type"])
+IMAGE_TYPES = {
+    "description": {"description": "T1map_MOLLI_MOCO"},
+    "image type": {"more": ['    <ParamString."ImageType">\t{ "DERIVED\\PRIMARY\\M\\ND\\MOCO" }']},
+    "fourth value": {
+        "more": [
+            '    <ParamString."ImageTypeValue3">\t{ "M" }',
+            '    <ParamArray."ImageTypeValue4">',
+            "    {",
+            '      <DefaultSize> 1 <MaxSize> 2147483647 <Default> <ParamString."">{ }',
+            '      { "ND" }',
+            '      { "MOCO" }',
+            "    }",
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("where", IMAGE_TYPES)
 def test_the_mini_head_alone_says_that_images_are_motion_corrected(server, where):
     def marked(time, index, description):
-        if where == "description":
-            text = mini_head(time, description="T1map_MOLLI_MOCO", index=index)
-        else:
-            types = ("DERIVED", "PRIMARY", "M", "ND", "MOCO")
-            text = mini_head(time, index=index, image_type=types)
+        text = mini_head(time, index=index, **IMAGE_TYPES[where])
         return {"DataRole": "Image", "IceMiniHead": encoded(text)}
 
     def raw(time, index, description):
@@ -195,6 +207,9 @@ def test_motion_corrected_images_that_are_not_complete(server):
 FORMS = {
     "no precision": lambda text: text.replace("<Precision> 6 ", ""),
     "one line": lambda text: " ".join(text.split()),
+    "no blanks": lambda text: text.replace(">  {", ">{"),
+    "tabs": lambda text: text.replace(">  {", ">\t{"),
+    "the parameters alone": lambda text: text[text.index("<ParamMap") :],
     "other maps before": lambda text: '<XProtocol> { <ParamMap."CONTROL"> { } }\n' + text,
     "a text that mentions TI": lambda text: text.replace(
         '<Name> "MiniHead"', '<ParamString."Comment"> { "TI { 5 } <ParamDouble." }'
@@ -250,9 +265,8 @@ def test_the_mini_head_names_the_sequence(server):
 
 
 def test_a_finished_map_by_its_mini_head(server):
-    text = mini_head(
-        None, description="T1map_MOLLI_MOCO_T1", image_type=("DERIVED", "PRIMARY", "M", "T1 MAP")
-    )
+    types = ['    <ParamString."ImageType">  { "DERIVED\\PRIMARY\\M\\T1 MAP" }']
+    text = mini_head(None, description="T1map_MOLLI_MOCO_T1", more=types)
     meta = {"DataRole": "Image", "IceMiniHead": encoded(text)}
     result = only_map(server.exchange([image(whole(PHANTOM.t1_map()), meta)], HEADER))
     assert result.record["scanner_made_map"]
