@@ -60,7 +60,7 @@ def stream(server, phantom, spacing, field_of_view, position=(0.0, 0.0, 0.0)):
 def truly_sized(result, reply, spacing):
     """Pixel size and epicardial contour are those of the phantom.
 
-    The contour is drawn for measuring, a little inside the wall: 62 to 65 mm of the wall's 66.
+    The contour is drawn for measuring, a little inside the wall: 61 to 65 mm of the wall's 66.
     """
     expect(result.record["pixel_spacing_mm"] == pytest.approx(spacing, abs=0.01), "pixel size", reply)
     expect(result.record["contours"] is not None, "no contours", reply)
@@ -68,7 +68,7 @@ def truly_sized(result, reply, spacing):
     across, along = np.ptp(points @ READ), np.ptp(points @ DOWN)
     size = 2 * WALL_RADIUS
     expect(
-        abs(across - size) <= 4.0 and abs(along - size) <= 4.0,
+        abs(across - size) <= 5.0 and abs(along - size) <= 5.0,
         f"the epicardial contour is {across:.1f} x {along:.1f} mm, {size:g} x {size:g} is right",
         reply,
     )

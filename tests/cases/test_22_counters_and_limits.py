@@ -184,7 +184,7 @@ def test_a_complete_t2_series_does_not_wait_for_the_limits_of_molli(server):
 
 def test_a_complete_molli_series_does_not_wait_for_the_list_of_another(server):
     """A list of eleven times stays in the header of a protocol that takes eight images."""
-    with_list = server.connect(header_xml(ti=MORE_TIMES, limits={"set": 10}))
+    with_list = server.connect(header_xml(ti=MORE_TIMES, limits={"set": 7}))
     with_list.send(*molli())
     came = with_list.wait_for(lambda reply: len(reply.results) == 1, seconds=15.0)
     reply = with_list.finish()
