@@ -1,0 +1,136 @@
+"""``python -m inline.gadget PORT`` as a fake Gadgetron starts it: exit code 0 however the stream ends.
+
+Gadgetron takes any other code, an abort or a text message for a failure of the chain.
+"""
+
+import socket
+import struct
+import subprocess
+import sys
+
+import pytest
+
+from inline.flags import Flag
+
+from .conftest import ENVIRONMENT, ROOT
+from .outcomes import PHANTOM, expect, only_map, passed
+from .phantom import MOLLI_TIMES, whole
+from .wire import Conversation, header_xml, series, text_message
+
+ATTRIBUTES = [{"GADGETRON_TI": time} for time in MOLLI_TIMES]
+IMAGES = series(whole(PHANTOM.molli()), ATTRIBUTES)
+CONFIGURATION = text_message(
+    2, '<?xml version="1.0"?>\n<configuration><myostream config="mapping"/></configuration>\n', nul=False
+)
+HEADER = text_message(3, header_xml("MOLLI", limits={"set": 7}), nul=False)
+BUCKET = struct.pack("<H", 1050) + bytes(400)
+"""A message of a kind that no external module reads (an acquisition bucket)."""
+
+
+class Module:
+    """The started module, and the connection that it made."""
+
+    def __init__(self):
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            command = [sys.executable, "-m", "inline.gadget", str(listening.getsockname()[1])]
+            self._process = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                cwd=ROOT,
+                env={**ENVIRONMENT, "OMP_NUM_THREADS": "1"},
+            )
+            listening.settimeout(90)
+            connection, _ = listening.accept()
+        self.conversation = Conversation(connection)
+
+    def ended(self, reply):
+        """The module has ended with code 0 and without noise."""
+        __tracebackhide__ = True
+        try:
+            said = self._process.communicate(timeout=60)[0]
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            said = "it hangs\n" + self._process.communicate()[0]
+        code = self._process.returncode
+        expect(code == 0, f"exit code {code}\n{said[-3000:]}", reply)
+        for noise in ("Traceback", "terminate called"):
+            expect(noise not in said, f"{noise!r} in its output\n{said[-3000:]}", reply)
+        expect(not reply.texts, "a text came, which Gadgetron takes for an illegal message", reply)
+
+
+def run(*messages, close=True, shut=False, reset=False):
+    """Start the module, send messages, end the stream in one of three ways; returns the reply."""
+    __tracebackhide__ = True
+    module = Module()
+    module.conversation.send(*messages)
+    if reset:
+        reply = module.conversation.reply
+        module.conversation.reset()
+    else:
+        reply = module.conversation.finish(close=close, shut=shut, seconds=90.0)
+    module.ended(reply)
+    return reply
+
+
+def test_whole_stream():
+    only_map(passed(run(CONFIGURATION, HEADER, *IMAGES)))
+
+
+def test_shut_down_without_close():
+    reply = run(CONFIGURATION, HEADER, *IMAGES, close=False, shut=True)
+    only_map(reply, may={Flag.EARLY_CLOSE})
+    expect(reply.lost == 0, "images were lost", reply)
+
+
+def test_connection_reset_in_the_stream():
+    run(CONFIGURATION, HEADER, *IMAGES[:5], reset=True)
+
+
+def test_connection_reset_before_the_first_image():
+    run(CONFIGURATION, HEADER, reset=True)
+
+
+def test_connection_reset_at_once():
+    run(reset=True)
+
+
+@pytest.mark.parametrize(
+    "messages", [(), (CONFIGURATION,), (CONFIGURATION, HEADER)], ids=["nothing", "configuration", "header"]
+)
+def test_no_image_at_all(messages):
+    passed(run(*messages))
+
+
+def test_images_that_make_no_series():
+    images = series(whole(PHANTOM.molli())[:2], [{"SequenceDescription": "localizer"}] * 2)
+    reply = passed(run(CONFIGURATION, HEADER, *images))
+    expect(not reply.results, "no result is right", reply)
+
+
+def test_a_message_that_is_not_read_after_the_images():
+    reply = run(CONFIGURATION, HEADER, *IMAGES, BUCKET)
+    only_map(reply, may={Flag.EARLY_CLOSE})
+    expect(reply.lost == 0, "images were lost", reply)
+
+
+def test_a_message_that_is_not_read_before_the_images():
+    """Where the next message begins cannot be known; the module ends all the same."""
+    run(CONFIGURATION, HEADER, BUCKET, *IMAGES)
+
+
+def test_the_end_comes_in_the_middle_of_an_image():
+    head, attributes, data = IMAGES[5]
+    half = struct.pack("<H", 1022) + head + struct.pack("<Q", len(attributes)) + attributes + data[:5000]
+    reply = run(CONFIGURATION, HEADER, *IMAGES[:5], half, close=False, shut=True)
+    expect(reply.lost == 0, "complete images were lost", reply)
+
+
+def test_header_and_configuration_in_latin_1():
+    configuration = text_message(
+        2, "<configuration><!-- Prüfung --></configuration>".encode("latin-1"), nul=False
+    )
+    xml = header_xml("MOLLI Herzkörper", limits={"set": 7})
+    header = text_message(3, xml.encode("latin-1"), nul=False)
+    only_map(passed(run(configuration, header, *IMAGES)))
