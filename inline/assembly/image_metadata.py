@@ -28,6 +28,7 @@ _ADDITIONS: Final = (
 )
 _COMMENTS: Final = ("ImageComments", "ImageComment", "GADGETRON_ImageComment")
 _ROLES: Final = ("GADGETRON_DataRole", "DataRole")
+_HISTORY: Final = ("ImageProcessingHistory", "GADGETRON_ImageProcessingHistory")
 _IMAGE_TYPES: Final = ("ImageType", "DicomImageType", "ImageTypeValue3", "ImageTypeValue4")
 _TIMES: Final = {
     Quantity.T1: ("GADGETRON_TI", "InversionTime", "TI"),
@@ -107,6 +108,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | No
             *dicom_json.values(dicom, dicom_json.PROTOCOL_NAME)[:1],
         ),
         additions=_all(meta, _ADDITIONS),
+        history=_all(meta, _HISTORY),
         measurement=[text for text in (header.series_description, header.protocol_name) if text],
     )
     comments = (
@@ -149,7 +151,9 @@ def _time(
         if found := _COMMENT_TIME[quantity].search(comment[:_LONGEST_COMMENT]):
             places += (found[1],)
     stated = [Stated.read(text) for text in places]
-    return next((time for time in stated if time.number is not None), stated[0] if stated else None)
+    # 0 is how some senders say "none" of an inversion time.
+    usable = [time for time in stated if time.number or (time.number == 0 and quantity is Quantity.T2)]
+    return next(iter((*usable, *stated)), None)
 
 
 def _scale(meta: Meta, dicom: dicom_json.Elements) -> Scale | None:

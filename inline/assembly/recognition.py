@@ -60,6 +60,7 @@ class Names:
         own: descriptions of the image itself, the most trusted first.
         additions: that chains append to its description.
         measurement: descriptions of the measurement that it belongs to.
+        history: of its processing.
     """
 
     roles: Sequence[str] = ()
@@ -67,6 +68,7 @@ class Names:
     own: Sequence[str] = ()
     additions: Sequence[str] = ()
     measurement: Sequence[str] = ()
+    history: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +107,8 @@ def recognise(names: Names, *, timed: bool, listed: bool) -> Recognised:
     texts = [text[:_LONGEST].lower() for text in (*names.own, *names.measurement, *names.additions)]
     own = texts[: len(names.own)]
     named = next((quantity for text in texts for quantity in Quantity if _names(quantity, text)), None)
-    corrected = any("MOCO" in token for token in roles | types) or any(
-        _CORRECTED.search(text) for text in (*own, *texts[len(texts) - len(names.additions) :])
-    )
+    marks = (*own, *texts[len(texts) - len(names.additions) :], *names.history, *roles, *types)
+    corrected = any(_CORRECTED.search(mark[:_LONGEST].lower()) for mark in marks)
     if foreign := roles - _IMAGE_ROLES - _MAP_TOKENS.keys():
         return Recognised(Kind.OTHER, reason=f"data role {min(foreign)[:20]}, not an image or a T1 or T2 map")
     if "PSIR" in roles and not timed:

@@ -83,7 +83,7 @@ def flagged():
         identity=SeriesIdentity(60000, 65535, "T2\x00\x1b prep \ud800 <&>", 1),
         quantity=Quantity.T2,
         map=parametric(values),
-        regions=(region("global", float("nan")), region("septum", 47.0)),
+        regions=(RegionValues("global", None, None, None, None, None, 0), region("septum", 47.0)),
         confidence=0.41,
         flags=(Flag.REVIEW, Flag.NO_VALUES),
         notes=("the ring has no values", "half \udfff of a pair\r\nand two lines"),
