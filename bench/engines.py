@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from bench.fresh import fresh_processes
 from bench.machine import describe_machine
 from bench.stream import percentiles
 from bench.synthetic import make_slices
@@ -117,7 +116,7 @@ def _compare(
 
 def _memory_mib(name: EngineName, settings: Settings) -> float:
     """Main memory that an engine and its weights take, in a process that holds nothing else."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with fresh_processes(1) as pool:
         return pool.submit(_grown_mib, name, settings).result()
 
 
