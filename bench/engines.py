@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
@@ -15,13 +13,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from bench.fresh import fresh_processes
 from bench.machine import describe_machine
 from bench.stream import percentiles
 from bench.synthetic import make_slices
-from inline.engines import gate_report, load_engine, load_weights, preferred
+from inline.engines import gate_report, load_engine, load_weights, preferred, reference_of
 from inline.segmentation import place
 from inline.settings import EngineName, Settings
 from model.engines.base import Engine
+from model.engines.trial import try_out
 from model.evaluation.metrics import agreement
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
 
@@ -41,24 +41,27 @@ def measure(settings: Settings, repeats: int) -> dict[str, Any]:
     """
     order = preferred() if settings.engine == "auto" else (settings.engine, *preferred())
     network, weights = load_weights(settings)
+    reference = reference_of(network, weights)
     engines: dict[EngineName, Engine] = {}
     missing: dict[str, str] = {}
     names = dict.fromkeys((*order, *get_args(EngineName)))
     del names["auto"]
     for name in names:
         try:
-            engines[name] = load_engine(name, network, weights)
+            engine = load_engine(name, network, weights)
+            try_out(engine, reference)
+            engines[name] = engine
         except Exception as error:  # whatever it is, it is the reason why this engine does not run here
             missing[name] = str(error)
     images = [slice_.image for kind in ("t1", "t2") for slice_, _ in make_slices(_SLICES, kind)]
     singles = [image[None] for image in images]
     times = in_turns(engines, singles, repeats)
-    reference = [engines["torch"].infer(image)[0] for image in singles]
+    in_float32 = [engines["torch"].infer(image)[0] for image in singles]
     rows: dict[str, dict[str, Any]] = {
         name: {
             **percentiles(times[name]),
             "mean": float(np.mean(times[name])),
-            **_compare([engine.infer(image)[0] for image in singles], reference),
+            **_compare([engine.infer(image)[0] for image in singles], in_float32),
             "memory_mib": _memory_mib(name, settings),
         }
         for name, engine in engines.items()
@@ -117,7 +120,7 @@ def _compare(
 
 def _memory_mib(name: EngineName, settings: Settings) -> float:
     """Main memory that an engine and its weights take, in a process that holds nothing else."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with fresh_processes(1) as pool:
         return pool.submit(_grown_mib, name, settings).result()
 
 

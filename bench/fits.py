@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +18,7 @@ from rich.table import Table
 from scipy.optimize import curve_fit
 
 from bench import open_fits
+from bench.fresh import fresh_processes
 from bench.machine import describe_machine
 from bench.simulated_pixels import Pixels, molli_pixels, scipy_t1, scipy_t2, t2_pixels
 from bench.timing import median_ms
@@ -57,7 +56,7 @@ def _curve_fit_milliseconds(pixels: Pixels, count: int) -> float:
 def _agreement(fit: Fit, reference: Callable[..., float], pixels: Pixels) -> dict[str, float]:
     """Differences from scipy's optimum, pixel by pixel."""
     ours = fit(pixels.signal[:, None, :], pixels.times_ms).values_ms[0]
-    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+    with fresh_processes() as pool:
         found = pool.map(partial(reference, times=pixels.times_ms), pixels.signal.T, chunksize=50)
         theirs = np.array(list(found))
     apart = np.abs(ours - theirs)

@@ -31,7 +31,7 @@ from model.engines.base import Engine
 from model.engines.gpu import LARGEST_BATCH, describe_gpu, require_gpu
 from model.engines.probabilities import HalfProbabilities, Probabilities
 from model.engines.torch_engine import TorchEngine
-from model.engines.trial import pictures
+from model.engines.trial import Reference, trial_images, try_out
 from model.frame import FRAME_PIXELS
 from model.unet import UNet
 
@@ -94,12 +94,15 @@ def measure(
         ``engines``: by name, the batch sizes and, if asked for, the ``gate``'s report; ``missing``: why an
         engine is not among them.
     """
-    images = np.resize(pictures(), (max(batches), FRAME_PIXELS, FRAME_PIXELS))
+    images = np.resize(trial_images(), (max(2, *batches), FRAME_PIXELS, FRAME_PIXELS))
+    expected: Reference | None = None
     engines: dict[str, Engine] = {}
     missing: dict[str, str] = {}
     for name, make in makers:
         try:
             engine = make()
+            expected = expected or Reference(images[:2], engine.infer(images[:2]))
+            try_out(engine, expected)
             for batch in batches:
                 engine.infer(images[:batch])
         except Exception as error:  # whatever it is, it is the reason why this engine is left out

@@ -19,6 +19,7 @@ from scipy.interpolate import splev, splprep
 
 from inline.flags import Flag
 from inline.results import Contours
+from model.polygons import inside, ring_labels
 
 FloatArray = NDArray[np.float64]
 Mask = NDArray[np.uint8]
@@ -220,33 +221,9 @@ def area(outline: FloatArray) -> float:
     return abs(signed_area(outline))
 
 
-def inside(outline: FloatArray, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Which pixel centres of an image ``(rows, columns)`` lie inside a closed polygon (even-odd rule)."""
-    rows, columns = shape
-    mask = np.zeros(shape, dtype=bool)
-    top = max(int(np.ceil(outline[:, 1].min())), 0)
-    bottom = min(int(np.floor(outline[:, 1].max())), rows - 1)
-    if bottom < top:
-        return mask
-    y = np.arange(top, bottom + 1)[:, None]
-    (x0, y0), (x1, y1) = outline.T, np.roll(outline, -1, axis=0).T
-    crosses = (y0 <= y) != (y1 <= y)
-    # Of edges that do not cross a row nothing is used, and flat ones divide by next to nothing.
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        at = np.where(crosses, x0 + (y - y0) * (x1 - x0) / (y1 - y0), np.inf)
-    # A pixel is inside where an odd number of edges lies to its left.
-    first_right = np.clip(np.ceil(np.where(crosses, at, columns)), 0, columns).astype(np.intp)
-    steps = np.zeros((len(y), columns + 1), dtype=np.intp)
-    np.add.at(steps, (np.broadcast_to(np.arange(len(y))[:, None], at.shape), first_right), 1)
-    mask[top : bottom + 1] = np.cumsum(steps, axis=1)[:, :columns] % 2 == 1
-    return mask
-
-
 def rasterise(contours: Contours, shape: tuple[int, int]) -> NDArray[np.uint8]:
     """Labels ``(rows, columns)``: 1 inside the endocardial contour, 2 between it and the epicardial one."""
-    labels = np.where(inside(contours.epi, shape), 2, 0).astype(np.uint8)
-    labels[inside(contours.endo, shape) & (labels == 2)] = 1
-    return labels
+    return ring_labels(contours.endo, contours.epi, shape)
 
 
 def _unacceptable(contours: Contours) -> tuple[Flag, ...]:

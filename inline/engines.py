@@ -12,6 +12,7 @@ from model.engines.base import Engine
 from model.engines.chain import EngineChain, NoEngineError
 from model.engines.gpu import gpu_present
 from model.engines.torch_engine import TorchEngine
+from model.engines.trial import Reference
 from model.unet import UNet
 from model.weights import DEFAULT, WeightsError, load_network
 
@@ -35,10 +36,11 @@ def make_engine(settings: Settings) -> EngineChain:
         ConfigurationError: the weights cannot be used, or no engine loads.
     """
     network, weights = load_weights(settings)
+    reference = reference_of(network, weights)
     names = preferred() if settings.engine == "auto" else (settings.engine, *preferred())
     makers = [(name, partial(load_engine, name, network, weights)) for name in dict.fromkeys(names)]
     try:
-        return EngineChain(makers)
+        return EngineChain(makers, reference)
     except NoEngineError as error:
         raise ConfigurationError(str(error)) from error
 
@@ -56,8 +58,25 @@ def load_weights(settings: Settings) -> tuple[UNet, Path]:
         raise ConfigurationError(str(error)) from error
 
 
+def reference_of(network: UNet, weights: Path) -> Reference:
+    """The output that engines of a network are compared with.
+
+    It is computed by torch at each start (0.2 s), not stored beside the weights: then it belongs to these
+    weights for certain, a site's own included.
+
+    Raises:
+        ConfigurationError: the weights cannot be used.
+    """
+    try:
+        return Reference.of(network)
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"the weights in {weights} cannot be used: in float32 they give {error}"
+        ) from error
+
+
 def load_engine(name: EngineName, network: UNet, weights: Path) -> Engine:
-    """One engine, by name.
+    """One engine, by name; whether its output is right, :func:`model.engines.trial.try_out` says.
 
     Raises:
         Exception: of any kind; its message says why the engine does not run here.
@@ -92,15 +111,10 @@ def gate_report(name: EngineName, weights: Path) -> dict[str, Any] | None:
 def _load_on_gpu(name: EngineName, network: UNet, weights: Path) -> Engine:
     from model.engines.cuda_engine import CudaEngine
     from model.engines.tensorrt_engine import TensorRtEngine
-    from model.engines.trial import try_out
 
-    engine: Engine
     if name == "tensorrt-int8":
-        engine = _tensorrt_int8(network, weights)
-    else:
-        engine = TensorRtEngine(network, weights) if name == "tensorrt" else CudaEngine(network)
-    try_out(engine, network)
-    return engine
+        return _tensorrt_int8(network, weights)
+    return TensorRtEngine(network, weights) if name == "tensorrt" else CudaEngine(network)
 
 
 def _tensorrt_int8(network: UNet, weights: Path) -> Engine:

@@ -44,7 +44,8 @@ def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 300.0) -
     Raises:
         ServerNotStartedError: see there; the message holds what the process said.
     """
-    command = [sys.executable, "-m", "inline", "serve", "--port", "0", *arguments]
+    # -P: a file or folder in the current one may have the name of a module (model.py, inline/, bench.py).
+    command = [sys.executable, "-P", "-m", "inline", "serve", "--port", "0", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     said: list[str] = []

@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 _LARGEST_BATCH: Final = 8
 _HANGING: Final = 4.0
 """Budgets that the network may take for a batch before its engine is given up."""
+_IDLE_POLL_S: Final = 1.0
+"""Time without a slice after which the engine may use the pause (:meth:`EngineChain.verify_if_idle`)."""
 _PATIENCE_S: Final = 5.0
 """What it may take at least: a short budget alone says nothing against an engine."""
 _JOIN_S: Final = 5.0
@@ -89,7 +91,7 @@ class Processor:
         self._hanging = max(_HANGING * self._budget, patience_s)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="slice")
         self._waiting: list[_Job] = []
-        self._running: list[_Job] = []
+        self._running: list[_Job] | None = None  # an empty list: the engine is verified
         self._running_since = 0.0
         self._generation = 0
         self._open = 0
@@ -175,12 +177,19 @@ class Processor:
         while True:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._waiting or self._closed or generation != self._generation
+                    lambda: self._waiting or self._closed or generation != self._generation,
+                    timeout=_IDLE_POLL_S,
                 )
                 if generation != self._generation or (self._closed and not self._waiting):
                     return
                 jobs = self._next_batch()
                 self._running, self._running_since = jobs, time.monotonic()
+            if not jobs:
+                if isinstance(self._pipeline.engine, EngineChain):
+                    self._pipeline.engine.verify_if_idle()
+                if self._taken_over(generation):
+                    return
+                continue
             start = time.perf_counter()
             pictures = np.stack([job.prepared.picture for job in jobs if job.prepared is not None])
             answer: NDArray[np.float32] | None = None
@@ -190,10 +199,8 @@ class Processor:
             except Exception as problem:
                 error = problem
             took = (time.perf_counter() - start) * 1000.0
-            with self._changed:
-                if generation != self._generation:
-                    return  # given up meanwhile; another thread has these slices
-                self._running = []
+            if self._taken_over(generation):
+                return
             for number, job in enumerate(jobs):
                 job.watch.times_ms["wait"] = (start - job.queued) * 1000.0
                 job.watch.times_ms["network"] = took
@@ -202,6 +209,14 @@ class Processor:
                     self._pool.submit(self._finish, job, self._broken(job, error))
                 else:
                     self._pool.submit(self._conclude, job, answer[number])
+
+    def _taken_over(self, generation: int) -> bool:
+        """Note that the engine has returned, unless it was given up meanwhile and another thread works on."""
+        with self._changed:
+            if generation != self._generation:
+                return True
+            self._running = None
+            return False
 
     def _next_batch(self) -> list[_Job]:
         """The slices that wait, those first whose budget ends next; what is late already comes last.
@@ -261,9 +276,8 @@ class Processor:
                 late: list[_Job] = []
                 while self._due and self._due[0][0] <= now:
                     late.append(heapq.heappop(self._due)[2])
-                hanging = bool(self._running) and now - self._running_since > self._hanging
-                if hanging:
-                    jobs, self._running = self._running, []
+                if self._running is not None and now - self._running_since > self._hanging:
+                    jobs, self._running = self._running, None
                     self._start_network(jobs)
             for job in late:
                 self._hand_over_late(job)

@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.contours import inside
 from inline.geometry import SliceGeometry
 from inline.mapping.parametric_map import ParametricMap
 from inline.results import Contours, RegionValues, SliceLevel
+from model.polygons import inside
 
 FloatArray = NDArray[np.float64]
 

@@ -48,7 +48,11 @@ class CudaEngine(GpuEngine):
 
 
 class _Recorded:
-    """The work for one batch size, with the memory that it reads and writes."""
+    """CUDA graph for one batch size, with all memory that it reads and writes.
+
+    A graph holds addresses, not tensors: the module is kept because its weights would be freed otherwise and
+    their memory used again, by which the output becomes NaN or, worse, other numbers.
+    """
 
     def __init__(
         self,
@@ -58,6 +62,7 @@ class _Recorded:
         stream: torch.cuda.Stream,
         pool: Any,
     ) -> None:
+        self._module = module
         self._images = torch.zeros(size, 1, FRAME_PIXELS, FRAME_PIXELS, device=device)
         self._graph = torch.cuda.CUDAGraph()
         with torch.backends.cudnn.flags(enabled=True, benchmark=True):

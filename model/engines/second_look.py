@@ -26,6 +26,11 @@ class SecondLook:
         self._fast, self._exact, self._doubt = fast, exact, doubt
         self.name = fast.name
 
+    @property
+    def parts(self) -> tuple[Engine, Engine]:
+        """The fast engine and the exact one."""
+        return self._fast, self._exact
+
     def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See :meth:`model.engines.base.Engine.infer`."""
         probabilities = self._fast.infer(images)

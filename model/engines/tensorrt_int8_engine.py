@@ -73,8 +73,8 @@ class PlanEngine(GpuEngine):
             RuntimeError: as :func:`load`.
         """
         super().__init__(require_gpu())
-        self._logger, runtime = _runtime()
-        engine = runtime.deserialize_cuda_engine(plan.read_bytes())
+        self._logger, self._runtime = _runtime()
+        engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())
         if engine is None:
             raise RuntimeError(f"TensorRT does not take the plan: {'; '.join(self._logger.errors)}")
         self._engine, self._context = engine, engine.create_execution_context()

@@ -13,11 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model.polygons import ring_labels
+
 Labels = NDArray[np.uint8]
 
 _MAP_KEYS: Final = {"t1": ("t1_ms", "t1_window"), "t2": ("t2_ms",)}
 _LEVELS: Final = {"basal": r"bas(al|e)", "mid": r"mid\w*", "apical": r"(apical|apex)"}
-_SUBPIXEL_BITS: Final = 4
+_FURTHEST: Final = 1e6
+"""Pixels from the corner of an image that no point of a contour exceeds."""
 
 
 class CaseError(Exception):
@@ -227,19 +230,16 @@ _READERS: Final[dict[str, Callable[[Path], tuple[NDArray[Any], tuple[float, floa
 }
 
 
-def _read_labels(path: Path, shape: tuple[int, ...]) -> Labels:
+def _read_labels(path: Path, shape: tuple[int, int]) -> Labels:
     if path.suffix == ".json":
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            endo, epi = (np.asarray(content[name], dtype=np.float64) for name in ("endo", "epi"))
-        except (ValueError, KeyError, TypeError) as error:
-            raise CaseError(f"{path} is not {{'endo': [[x, y], ...], 'epi': ...}}: {error}") from error
-        if any(points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 for points in (endo, epi)):
-            raise CaseError(f"{path}: a contour is a list of three or more points [x, y]")
-        labels = np.zeros(shape, np.uint8)
-        for points, value in ((epi, 2), (endo, 1)):
-            fixed = np.round(points * 2**_SUBPIXEL_BITS).astype(np.int32).reshape(-1, 1, 2)
-            cv2.fillPoly(labels, [fixed], value, shift=_SUBPIXEL_BITS)
+        endo, epi = _read_contours(path)
+        labels = ring_labels(endo, epi, shape)
+        for value, name in ((1, "inside the endocardial contour"), (2, "between the two contours")):
+            if not (labels == value).any():
+                raise CaseError(
+                    f"{path}: no pixel of the map, {shape[0]} rows of {shape[1]}, lies {name}; "
+                    "points are [x, y] in pixels of the map"
+                )
         return labels
     if path.suffix == ".png":
         picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
@@ -247,6 +247,21 @@ def _read_labels(path: Path, shape: tuple[int, ...]) -> Labels:
             raise CaseError(f"{path} is not a picture")
         return _checked(picture, shape, path)
     return _checked(_read_image(path)[0][0], shape, path)
+
+
+def _read_contours(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Endocardial and epicardial contour of a reader, each ``(n, 2)``."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        endo, epi = (np.asarray(content[name], dtype=np.float64) for name in ("endo", "epi"))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CaseError(f"{path} is not {{'endo': [[x, y], ...], 'epi': ...}}: {error}") from error
+    for points in (endo, epi):
+        if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
+            raise CaseError(f"{path}: a contour is a list of three or more points [x, y]")
+        if not (np.abs(points) < _FURTHEST).all():  # NaN included
+            raise CaseError(f"{path}: a contour has a point that is no position in an image")
+    return endo, epi
 
 
 def _checked(labels: NDArray[Any], shape: tuple[int, ...], path: Path) -> Labels:

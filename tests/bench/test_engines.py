@@ -8,6 +8,7 @@ import pytest
 
 from bench import engines
 from inline.settings import Settings
+from model.engines.trial import Reference
 
 
 class Ring:
@@ -41,9 +42,17 @@ def test_figures_of_what_runs_and_reasons_of_what_does_not(monkeypatch, tmp_path
     monkeypatch.setattr(engines, "make_slices", lambda count, kind: [(picture, "none")] * count)
     monkeypatch.setattr(engines, "_memory_mib", lambda name, settings: 300.0)
 
+    images = np.zeros((2, 224, 224), np.float32)
+    reference = Reference(images, Ring("torch").infer(images))
+    monkeypatch.setattr(engines, "reference_of", lambda network, weights: reference)
+
     def load(name, network, weights):
         if name in ("openvino-f32", "torch"):
             return Ring(name)
+        if name == "openvino-bf16":
+            wrong = Ring(name)
+            wrong.infer = lambda images: np.roll(reference.probabilities, 9, axis=3)
+            return wrong
         raise RuntimeError(f"no {name} here")
 
     monkeypatch.setattr(engines, "load_engine", load)
@@ -55,6 +64,7 @@ def test_figures_of_what_runs_and_reasons_of_what_does_not(monkeypatch, tmp_path
     assert row["largest_difference"] == 0.0
     assert row["p50"] <= row["p99"]
     assert figures["missing"]["tensorrt"] == "no tensorrt here"
+    assert "output differs from float32" in figures["missing"]["openvino-bf16"]
     engines.show(figures, tmp_path / "figures.json")
     said = capsys.readouterr().out
     assert "cuda: not available: no cuda here" in said

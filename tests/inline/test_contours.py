@@ -3,12 +3,12 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
 from inline import contours
-from inline.contours import ContourSteps, find_contours, inside, rasterise
+from inline.contours import ContourSteps, find_contours, rasterise
 from inline.flags import Flag
 from inline.regions import distances
 from inline.results import Contours
@@ -120,19 +120,6 @@ def test_rasterised_contours_are_the_labels_again(x, y, inner, wall, stretch):
             / ((labels == value).sum() + (truth == value).sum())
         )
         assert dice > 0.9  # a wall of three pixels has mostly border pixels
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.floats(-5, 35), st.floats(-5, 35)), min_size=3, max_size=12))
-@example([(0.0, 0.0), (0.0, 1.0), (1.0, 2.2250738585e-313)])  # an edge that is all but level
-def test_inside_agrees_with_opencv_pixel_by_pixel(points):
-    outline = np.array(points)
-    mask = inside(outline, (30, 30))
-    polygon = outline.astype(np.float32).reshape(-1, 1, 2)
-    for row, column in np.ndindex(30, 30):
-        distance = cv2.pointPolygonTest(polygon, (float(column), float(row)), True)
-        if abs(distance) > 1e-3:
-            assert mask[row, column] == (distance > 0)
 
 
 def test_moving_outwards_grows_a_polygon_whichever_way_it_turns():

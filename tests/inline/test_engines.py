@@ -11,7 +11,7 @@ import torch
 
 from inline import engines
 from inline.assembly.assembler import SeriesAssembler
-from inline.engines import load_engine, load_weights, make_engine, preferred
+from inline.engines import load_weights, make_engine, preferred
 from inline.errors import ConfigurationError
 from inline.flags import Flag
 from inline.mrd.header import parse_header
@@ -29,7 +29,10 @@ from model.weights import save_weights
 def weights(tmp_path_factory):
     torch.manual_seed(1)
     folder = tmp_path_factory.mktemp("weights")
-    save_weights(UNet(), folder)
+    network = UNet()
+    with torch.no_grad():  # scores of random weights are far apart, and bfloat16 moves them by more than one
+        network.head.weight.mul_(0.05)
+    save_weights(network, folder)
     file = folder / "s.toml"
     file.write_text(f'weights = "{folder}"\n')
     return file
@@ -109,17 +112,65 @@ def fail(reason):
     return raise_it
 
 
-def test_an_engine_on_the_gpu_that_answers_otherwise_is_not_used(weights, monkeypatch):
-    class Wrong:
-        def __init__(self, network):
-            self.name = "cuda"
+class Uniform:
+    """Finite output of the right shape that has nothing to do with the image."""
 
-        def infer(self, images):
-            return np.full((len(images), 3, 224, 224), 1 / 3, np.float32)
+    def __init__(self, name):
+        self.name = name
 
-    monkeypatch.setattr("model.engines.cuda_engine.CudaEngine", Wrong)
-    with pytest.raises(RuntimeError, match="otherwise than float32"):
-        load_engine("cuda", *load_weights(load_settings(weights)))
+    def infer(self, images):
+        return np.full((len(images), 3, 224, 224), 1 / 3, np.float32)
+
+
+def test_an_engine_that_is_wrong_from_the_start_is_not_used(weights, monkeypatch):
+    """Whichever it is: on the GPU or on the CPU, compiled or torch itself."""
+    monkeypatch.setattr(engines, "gpu_present", lambda: True)
+    load = engines.load_engine
+    right = ["openvino-f32"]
+    monkeypatch.setattr(
+        engines, "load_engine", lambda name, *others: load(name, *others) if name in right else Uniform(name)
+    )
+    chain = make_engine(load_settings(weights))
+    assert chain.name == "openvino-f32"
+    assert [failure.partition(":")[0] for failure in chain.failures] == [
+        "tensorrt-int8",
+        "tensorrt",
+        "cuda",
+        "openvino-int8",
+    ]
+    assert all("output differs from float32" in failure for failure in chain.failures)
+    right.clear()
+    with pytest.raises(ConfigurationError, match="torch: output differs from float32"):
+        make_engine(load_settings(weights))
+
+
+def test_a_poisoned_cache_costs_the_engine(weights, converted):
+    """Another network with a gate's report beside it, which anyone who can write the folder can put there."""
+    torch.manual_seed(2)
+    other = UNet().eval()
+
+    def write(file):
+        save(convert(other), file)
+
+    kept(converted, write)
+    chain = make_engine(load_settings(weights))
+    assert chain.name == "openvino-f32"
+    assert "openvino-int8: output differs from float32" in chain.failures[0]
+
+
+def test_weights_that_give_no_numbers_are_an_error(tmp_path):
+    network = UNet().eval()
+    with torch.no_grad():
+        network.head.bias.fill_(3e38)
+        network.head.weight.mul_(0.0).add_(60000.0)
+        for module in network.decoder[-1].modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.bias.fill_(3e38)
+    save_weights(network, tmp_path)
+    file = tmp_path / "s.toml"
+    file.write_text(f'weights = "{tmp_path}"\n')
+    with pytest.raises(ConfigurationError, match=r"cannot be used: .* no numbers"):
+        make_engine(load_settings(file))
 
 
 def test_the_one_that_was_asked_for_comes_first(weights):

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from inline import processor as processor_module
 from inline.assembly.assembler import SeriesAssembler
 from inline.client import exchange
 from inline.flags import Flag
@@ -20,6 +21,7 @@ from inline.replay import records
 from inline.server import Server
 from inline.settings import AssemblySettings, load_settings
 from model.engines.chain import EngineChain
+from model.engines.trial import Reference
 
 
 @pytest.fixture
@@ -339,3 +341,95 @@ def test_a_result_that_cannot_be_delivered_stops_nothing(slices, ring_engine):
     processor.submit(slices[1], collector)
     collector.wait(results=1)
     processor.close()
+
+
+# Verification of the engine in a pause. When it is due: tests/model/engines/test_chain.py.
+
+
+class Spoilable:
+    """As the ring engine until it is spoilt: then no heart in any image, or no return."""
+
+    name = "spoilable"
+
+    def __init__(self, engine):
+        self._engine, self.fault, self.released = engine, "", threading.Event()
+
+    def infer(self, images):
+        if self.fault == "hangs":
+            self.released.wait(30)
+        output = self._engine.infer(images)
+        return np.roll(output, 60, axis=2) if self.fault == "wrong" else output
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def spoilable(ring_engine):
+    """An engine that can be spoilt, and a function for the chain that it is the first of."""
+    engine, clock = Spoilable(ring_engine), Clock()
+    images = np.zeros((2, 224, 224), np.float32)
+
+    def chain(*others):
+        makers = [("spoilable", lambda: engine), *((each.name, lambda each=each: each) for each in others)]
+        return EngineChain(makers, Reference(images, ring_engine.infer(images)), clock)
+
+    yield engine, chain, clock
+    engine.released.set()
+
+
+def wait_until(condition, timeout=20):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("fault", ["wrong", "hangs"])
+def test_an_engine_that_fails_in_a_pause_is_replaced_before_the_next_slice(
+    slices, ring_engine, spoilable, monkeypatch, fault
+):
+    monkeypatch.setattr(processor_module, "_IDLE_POLL_S", 0.02)
+    engine, chain, clock = spoilable
+    made = chain(ring_engine)
+    processor, collector = run(made, slices[:1], budget_ms=5000.0, patience_s=0.3)
+    processor._hanging = 0.3
+    engine.fault = fault
+    clock.now += 61.0
+    wait_until(lambda: made.name == "ring")
+    assert made.failures[0].startswith("spoilable: ")
+    processor.submit(now(slices[1]), collector)
+    collector.wait(results=2)
+    processor.close()
+    assert processor.misses == 0
+    assert all(result.contours is not None and result.flags == () for result in collector.results)
+
+
+def test_slices_of_a_wrong_last_engine_come_back_with_their_map_an_error_and_no_values(
+    slices, spoilable, monkeypatch
+):
+    monkeypatch.setattr(processor_module, "_IDLE_POLL_S", 0.02)
+    engine, chain, clock = spoilable
+    made = chain()
+    processor, collector = run(made, slices[:1])
+    engine.fault = "wrong"
+    clock.now += 61.0
+    wait_until(lambda: made._current.suspect)
+    processor.submit(now(slices[1]), collector)
+    collector.wait(results=2)
+    wrong = collector.results[1]
+    assert Flag.PROCESSING_ERROR in wrong.flags
+    assert wrong.map is not None
+    assert (wrong.contours, wrong.regions, wrong.confidence) == (None, (), None)
+    assert "no other is left" in wrong.error
+    assert "61 s ago: 1" in wrong.error
+    engine.fault = ""
+    processor.submit(now(slices[2]), collector)
+    collector.wait(results=3)
+    processor.close()
+    assert collector.results[2].contours is not None

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from model.engines.chain import EngineChain, NoEngineError
+from model.engines.trial import Reference
 
 IMAGES = np.zeros((2, 224, 224), np.float32)
 
@@ -37,7 +38,7 @@ def test_the_first_that_works_is_used():
     [
         (Raising, "out of memory"),
         (lambda: Constant("nan", np.nan), "no numbers"),
-        (lambda: Constant("small", shape=(2, 3, 10, 10)), "answered"),
+        (lambda: Constant("small", shape=(2, 3, 10, 10)), "of shape"),
         (unloadable, "no such library"),
     ],
 )
@@ -68,3 +69,243 @@ def test_giving_up_twice_skips_no_engine():
     chain.give_up(first, "hangs")
     chain.give_up(first, "hangs")
     assert chain.name == "b"
+
+
+# Verification against stored output.
+
+
+class Clock:
+    def __init__(self):
+        self.now = 5000.0
+
+    def __call__(self):
+        return self.now
+
+
+PIXELS = 64
+RADIUS = np.hypot(*(np.mgrid[:PIXELS, :PIXELS] - np.array([[[28.0]], [[35.0]]])))
+RING = np.stack([RADIUS >= 18, RADIUS < 12, (RADIUS >= 12) & (RADIUS < 18)]).astype(np.float32)
+
+
+class Ring:
+    """Finds a ring in every image until it is spoilt; counts its batches."""
+
+    def __init__(self, name="ring"):
+        self.name, self.spoilt, self.batches = name, None, []
+
+    def infer(self, images):
+        self.batches.append(len(images))
+        output = np.repeat(RING[None], len(images), axis=0)
+        return output if self.spoilt is None else self.spoilt(output)
+
+
+def nothing_found(output):
+    """Finite, of the right shape, and wrong."""
+    wrong = np.zeros_like(output)
+    wrong[:, 0] = 1.0
+    return wrong
+
+
+def aside(output):
+    return np.roll(output, 4, axis=3)
+
+
+def no_numbers(output):
+    output[0, 0, 0, 0] = np.nan
+    return output
+
+
+def too_small(output):
+    return output[:, :, :10, :10]
+
+
+def raises(output):
+    raise MemoryError("out of GPU memory")
+
+
+SPOILT = [nothing_found, aside, no_numbers, too_small, raises]
+
+
+@pytest.fixture
+def reference():
+    images = slices(2)
+    return Reference(images, Ring().infer(images))
+
+
+@pytest.fixture
+def verified(reference):
+    """A chain of two engines, both of them, and its clock."""
+
+    def make(*engines, **more):
+        clock = Clock()
+        engines = engines or (Ring("first"), Ring("second"))
+        makers = [(each.name, lambda each=each: each) for each in engines]
+        return EngineChain(makers, reference, clock, **more), *engines, clock
+
+    return make
+
+
+def slices(count):
+    return np.zeros((count, PIXELS, PIXELS), np.float32)
+
+
+def right(output):
+    return np.array_equal(output, Ring().infer(slices(len(output))))
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
+def test_an_engine_that_is_wrong_at_the_start_is_not_used(verified, caplog, spoil):
+    wrong = Ring("wrong")
+    wrong.spoilt = spoil
+    chain, *_ = verified(wrong, Ring("second"))
+    assert chain.name == "second"
+    assert right(chain.infer(slices(1)))
+    (failure,) = chain.failures
+    assert failure.startswith("wrong: ")
+    assert "the engine wrong is not used" in caplog.text
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
+@pytest.mark.parametrize("after", [1, 300, 999])
+def test_an_engine_that_becomes_wrong_is_replaced_when_a_thousand_slices_are_full(
+    verified, caplog, spoil, after
+):
+    chain, first, second, _ = verified()
+    for _ in range(after // 3):
+        assert right(chain.infer(slices(3)))
+    first.spoilt = spoil
+    computed, wrong = after // 3 * 3, 0
+    while chain.name == "first":
+        output = chain.infer(slices(3))
+        computed += 3
+        wrong += 3 * (not right(output))
+        assert computed <= 1002
+    # The batch that was verified was computed again: what it returned is right, and so is all that follows.
+    assert right(output)
+    assert right(chain.infer(slices(2)))
+    assert second.batches[:2] == [2, 3]  # its own trial, and that batch
+    told = [record for record in caplog.records if "the engine first failed" in record.message]
+    assert len(told) == 1
+    if spoil in (nothing_found, aside):
+        assert f"slices computed since it last proved right, 0 s ago: {computed - 3})" in told[0].message
+        assert wrong == computed - 3 - after // 3 * 3
+    else:
+        assert wrong == 0  # what is no output at all never goes out
+
+
+def test_right_engines_are_verified_every_thousand_slices_and_stay(verified):
+    chain, first, *_ = verified()
+    for _ in range(3003):
+        chain.infer(slices(1))
+    assert first.batches.count(2) == 1 + 3
+    assert chain.failures == ()
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
+def test_an_engine_that_becomes_wrong_is_replaced_in_a_pause(verified, caplog, spoil):
+    chain, first, second, clock = verified()
+    chain.infer(slices(5))
+    first.spoilt = spoil
+    clock.now += 59.0
+    chain.verify_if_idle()
+    assert chain.name == "first"
+    clock.now += 1.0
+    chain.verify_if_idle()
+    assert chain.name == "second"
+    assert "slices computed since it last proved right, 60 s ago: 5" in caplog.text
+    assert right(chain.infer(slices(1)))
+    assert second.batches == [2, 1]  # it was verified in the pause, and no slice waits for it again
+
+
+def test_in_a_pause_it_is_verified_once_a_minute(verified):
+    chain, first, _, clock = verified()
+    for _ in range(300):
+        clock.now += 1.0
+        chain.verify_if_idle()
+    assert first.batches == [2] * (1 + 5)
+    chain.infer(slices(1))
+    assert first.batches == [2] * 6 + [1]
+
+
+def test_slices_at_a_scanners_pace_are_no_pause(verified):
+    chain, first, _, clock = verified()
+    for _ in range(50):
+        clock.now += 30.0
+        chain.verify_if_idle()
+        chain.infer(slices(1))
+    assert first.batches == [2] + [1] * 50
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
+def test_where_nobody_uses_the_pause_the_first_batch_is_computed_by_a_verified_engine(verified, spoil):
+    chain, first, second, clock = verified()
+    chain.infer(slices(1))
+    first.spoilt = spoil
+    clock.now += 61.0
+    assert right(chain.infer(slices(4)))
+    assert chain.name == "second"
+    assert second.batches == [2, 4]
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
+def test_the_last_engine_gives_an_error_and_no_wrong_output_until_it_proves_right(verified, caplog, spoil):
+    chain, only, clock = verified(Ring("only"))
+    chain.infer(slices(7))
+    only.spoilt = spoil
+    clock.now += 60.0
+    chain.verify_if_idle()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "the engine only failed" in caplog.text
+    assert "60 s ago: 7) and no other is left" in caplog.text
+    for _ in range(3):
+        with pytest.raises(NoEngineError, match=r"no other is left: (RuntimeError|MemoryError)"):
+            chain.infer(slices(1))
+        clock.now += 1.0
+    only.spoilt = None
+    assert right(chain.infer(slices(1)))
+    assert chain.name == "only"
+    clock.now += 1.0
+    computed = len(only.batches)
+    assert right(chain.infer(slices(1)))
+    assert len(only.batches) == computed + 1  # it is trusted again
+
+
+def test_the_last_engine_that_fails_at_a_thousand_slices_returns_an_error_for_that_batch(verified):
+    chain, only, _ = verified(Ring("only"))
+    only.spoilt = aside
+    for _ in range(124):
+        chain.infer(slices(8))
+    with pytest.raises(NoEngineError, match="0 s ago: 992"):
+        chain.infer(slices(8))
+    with pytest.raises(NoEngineError):
+        chain.infer(slices(1))
+
+
+def test_an_engine_that_raised_once_as_the_last_is_verified_before_it_is_used_again(verified):
+    chain, only, _ = verified(Ring("only"))
+    only.spoilt = raises
+    with pytest.raises(NoEngineError, match="out of GPU memory"):
+        chain.infer(slices(1))
+    only.spoilt = aside
+    with pytest.raises(NoEngineError, match="differs"):
+        chain.infer(slices(1))
+    only.spoilt = None
+    assert right(chain.infer(slices(1)))
+
+
+def test_all_engines_wrong_at_the_start_is_an_error(reference):
+    wrong = Ring("wrong")
+    wrong.spoilt = aside
+    with pytest.raises(NoEngineError, match="differs from float32"):
+        EngineChain([("wrong", lambda: wrong)], reference)
+
+
+def test_an_engine_that_fails_while_none_of_the_rest_loads_is_not_trusted(verified, reference):
+    first = Ring("first")
+    chain = EngineChain([("first", lambda: first), ("none", unloadable)], reference, Clock())
+    first.spoilt = raises
+    with pytest.raises(NoEngineError, match="no such library"):
+        chain.infer(slices(1))
+    first.spoilt = aside
+    with pytest.raises(NoEngineError, match="differs"):
+        chain.infer(slices(1))

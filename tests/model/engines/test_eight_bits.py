@@ -10,7 +10,7 @@ from calibration.precision import quantise_for_tensorrt
 from calibration.slices import calibration_batches
 from model.engines.eight_bits import EightBitConv, in_eight_bits
 from model.engines.torch_engine import TorchEngine
-from model.engines.trial import pictures
+from model.engines.trial import trial_images
 from model.weights import load_network
 
 CPU = torch.device("cpu")
@@ -76,7 +76,7 @@ def test_only_stated_convolutions_are_replaced():
 
 
 def test_the_shipped_network_stays_near_float32(quantised):
-    images = pictures()
+    images = trial_images()
     with torch.inference_mode():
         found = quantised(torch.from_numpy(images)[:, None]).numpy()
     apart = np.abs(found - TorchEngine(load_network()).infer(images))
@@ -109,7 +109,7 @@ def test_another_runtime_computes_the_same(quantised, exported):
     # Without OpenVINO's own way to eight bits, which rounds otherwise.
     options = {"INFERENCE_PRECISION_HINT": "f32", "LP_TRANSFORMS_MODE": False}
     compiled = openvino.Core().compile_model(exported(quantised), "CPU", options)
-    images = pictures()
+    images = trial_images()
     with torch.inference_mode():
         expected = quantised(torch.from_numpy(images)[:, None]).numpy()
     assert np.abs(compiled([images[:, None]])[0] - expected).mean() < 1e-4

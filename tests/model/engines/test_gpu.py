@@ -1,13 +1,17 @@
 """The way of the slices there and back, with the CPU as the GPU; the engines themselves where one is."""
 
+import gc
+import weakref
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
 
-from model.engines import gpu
+from model.engines import cuda_engine, gpu
 from model.engines.cuda_engine import CudaEngine, batch_size
 from model.engines.torch_engine import TorchEngine
-from model.engines.trial import try_out
+from model.engines.trial import Reference, try_out
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU that torch can use")
 
@@ -63,10 +67,77 @@ def test_why_there_is_no_gpu_is_told(monkeypatch, tmp_path):
         gpu.require_gpu()
 
 
+class Graph:
+    """CUDA graph for the CPU, as far as memory goes: it knows what it was recorded with and keeps none of it.
+
+    A real one holds addresses. Once their memory is free it is used for something else, and a replay computes
+    with that: here the output becomes NaN, as was seen on a GPU.
+    """
+
+    recording = None
+
+    def record(self, module, arguments, output):
+        self._recorded = [weakref.ref(each) for each in (module, *module.parameters(), *arguments, output)]
+
+    def replay(self):
+        module, *_, images, output = (reference() for reference in self._recorded)
+        gone = any(reference() is None for reference in self._recorded)
+        if output is not None:
+            output.fill_(np.nan) if gone else output.copy_(module.computed(images))
+
+
+class Pixelwise(torch.nn.Module):
+    """Stands for the network: class probabilities of a pixel from that pixel, in no time."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.factors = torch.nn.Parameter(torch.tensor([0.0, 1.0, -1.0]))
+
+    def forward(self, images):
+        output = self.computed(images)
+        if Graph.recording is not None:
+            Graph.recording.record(self, (images,), output)
+        return output
+
+    def computed(self, images):
+        return torch.softmax(images * self.factors.view(1, 3, 1, 1), dim=1)
+
+
+@pytest.fixture
+def graphs_on_cpu(cpu_for_gpu, monkeypatch):
+    @contextmanager
+    def recorded(graph, **_):
+        Graph.recording = graph
+        yield
+        Graph.recording = None
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", recorded)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+    monkeypatch.setattr(cuda_engine, "require_gpu", lambda: torch.device("cpu"))
+    monkeypatch.setattr(cuda_engine, "HalfProbabilities", Pixelwise)
+
+
+def test_the_cuda_engine_keeps_all_that_its_graphs_read(graphs_on_cpu):
+    """A structural test: the fault itself, weights whose memory is used again, needs a GPU to show."""
+    engine = CudaEngine(None)
+    gc.collect()
+    images = np.random.default_rng(1).normal(size=(40, 224, 224)).astype(np.float32)
+    expected = Pixelwise(None).computed(torch.from_numpy(images)[:, None]).detach().numpy()
+    for count in (1, 2, 3, 8, 11, 32, 40):
+        assert np.array_equal(engine.infer(images[:count]), expected[:count])
+
+
 @needs_gpu
 def test_cuda_answers_as_float32_does(network):
     engine = CudaEngine(network)
-    try_out(engine, network)
+    trial = try_out(engine, Reference.of(network))
+    # Other memory is used meanwhile: all that the engine does not keep would be overwritten.
+    gc.collect()
+    torch.cuda.empty_cache()
+    others = [torch.randn(size, device="cuda") for size in [1 << 12, 1 << 16, 1 << 20, 1 << 24] * 20]
+    trial.repeat()
+    del others
     images = np.random.default_rng(1).normal(size=(37, 224, 224)).astype(np.float32)
     together = engine.infer(images)
     assert together.shape == (37, 3, 224, 224)

@@ -6,7 +6,7 @@ import pytest
 
 from model.engines.onnx_export import export_onnx
 from model.engines.torch_engine import TorchEngine
-from model.engines.trial import pictures
+from model.engines.trial import trial_images
 from model.weights import load_network
 
 pytest.importorskip("onnx", reason="the extra ahead-of-time is not installed")
@@ -19,7 +19,7 @@ def test_the_shipped_network_answers_as_torch_does(tmp_path, half, most):
     export_onnx(network, tmp_path / "model.onnx", half=half)
     options = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(tmp_path / "model.onnx", "CPU", options)
-    images, reference = pictures(), TorchEngine(network).infer(pictures())
+    images, reference = trial_images(), TorchEngine(network).infer(trial_images())
     for count in (1, 2):
         answers = compiled([images[:count, None]])[0]
         assert answers.dtype == np.float32

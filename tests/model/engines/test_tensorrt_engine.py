@@ -11,7 +11,7 @@ from torch import nn
 from model.engines import tensorrt_engine
 from model.engines.store import EngineStore
 from model.engines.tensorrt_engine import TensorRtEngine
-from model.engines.trial import try_out
+from model.engines.trial import Reference, try_out
 from model.weights import DEFAULT, load_network
 
 
@@ -120,5 +120,6 @@ def test_a_missing_package_is_named(compiler, make, monkeypatch):
 def test_tensorrt_answers_as_float32_does(tmp_path):
     pytest.importorskip("torch_tensorrt", reason="the extra tensorrt is not installed")
     network = load_network()
-    try_out(TensorRtEngine(network, DEFAULT, EngineStore(tmp_path)), network)
-    try_out(TensorRtEngine(network, DEFAULT, EngineStore(tmp_path)), network)
+    reference = Reference.of(network)
+    try_out(TensorRtEngine(network, DEFAULT, EngineStore(tmp_path)), reference)
+    try_out(TensorRtEngine(network, DEFAULT, EngineStore(tmp_path)), reference)

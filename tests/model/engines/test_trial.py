@@ -1,42 +1,132 @@
 import numpy as np
 import pytest
 
-from model.engines.torch_engine import TorchEngine
-from model.engines.trial import pictures, try_out
+from model.engines.second_look import SecondLook
+from model.engines.trial import APART, DRIFT, Reference, difference, trial_images, try_out
+from model.weights import load_network
 
 
 class Altered:
-    """Plain torch with its answers changed."""
+    """Returns what torch returned in float32, changed."""
 
     name = "altered"
 
-    def __init__(self, network, change):
-        self._engine, self._change = TorchEngine(network), change
+    def __init__(self, reference, change=lambda output: output):
+        self._output, self.change = reference.probabilities, change
 
     def infer(self, images):
-        return self._change(self._engine.infer(images))
+        return self.change(self._output.copy())
 
 
-def test_what_rounds_a_little_may_run(network):
-    try_out(Altered(network, lambda answers: answers.astype(np.float16).astype(np.float32)), network)
+@pytest.fixture(scope="module")
+def reference():
+    return Reference.of(load_network())
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda answers: answers[:, ::-1],
-        lambda answers: np.full_like(answers, np.nan),
-        lambda answers: answers * 0.99,
-    ],
-)
-def test_what_answers_otherwise_may_not(network, change):
-    with pytest.raises(RuntimeError, match="otherwise than float32"):
-        try_out(Altered(network, change), network)
+def test_the_weights_find_the_rings_in_the_images(reference):
+    assert reference.images.shape == (2, 224, 224)
+    assert reference.images.dtype == np.float32
+    assert abs(reference.images.mean()) < 0.5
+    assert 0.5 < reference.images.std() < 1.5
+    y, x = np.mgrid[:224, :224]
+    for labels, (r, right, down) in zip(
+        reference.probabilities.argmax(1), ((22, 9, -14), (14, -17, 6)), strict=True
+    ):
+        cavity = labels == 1
+        assert abs(cavity.sum() / (np.pi * r**2) - 1.0) < 0.25
+        assert np.hypot(x[cavity].mean() - 111.5 - right, y[cavity].mean() - 111.5 - down) < 1.5
 
 
-def test_pictures_are_like_prepared_images():
-    images = pictures()
-    assert images.shape == (2, 224, 224)
-    assert images.dtype == np.float32
-    assert abs(images.mean()) < 0.5
-    assert 0.5 < images.std() < 1.5
+def test_what_rounds_a_little_may_run(reference):
+    try_out(Altered(reference, lambda output: output.astype(np.float16).astype(np.float32)), reference)
+
+
+WRONG = {
+    "classes exchanged": lambda output: output[:, ::-1],
+    "mirrored, left and right": lambda output: output[..., ::-1],
+    "mirrored, up and down": lambda output: output[..., ::-1, :],
+    "rows and columns exchanged": lambda output: output.swapaxes(2, 3),
+    "images exchanged": lambda output: output[::-1],
+    "one pixel aside": lambda output: np.roll(output, 1, axis=3),
+    "no heart": lambda output: np.broadcast_to(np.float32([1, 0, 0])[:, None, None], output.shape),
+    "too little": lambda output: output * 0.99,
+    "no numbers": lambda output: np.full_like(output, np.nan),
+    "one no number": lambda output: np.where(output == output.max(), np.float32(np.inf), output),
+    "too small": lambda output: output[..., :-1],
+    "one image": lambda output: output[:1],
+    "two classes": lambda output: output[:, :2],
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_returns_other_output_may_not_run(reference, what):
+    with pytest.raises(RuntimeError, match=r"differs from float32|no numbers|of shape"):
+        try_out(Altered(reference, WRONG[what]), reference)
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_returns_other_output_later_is_found_too(reference, what):
+    engine = Altered(reference)
+    trial = try_out(engine, reference)
+    trial.repeat()
+    engine.change = WRONG[what]
+    with pytest.raises(RuntimeError, match=r"differs from its output|no numbers|of shape"):
+        trial.repeat()
+
+
+def test_an_engine_that_rounds_is_compared_with_itself_and_more_strictly(reference):
+    """Eight bits may differ from float32 by more than from what they were."""
+
+    def rounded(output):
+        return np.round(output * 50) / np.float32(50)
+
+    engine = Altered(reference, rounded)
+    trial = try_out(engine, reference)
+    first = rounded(reference.probabilities)
+    assert DRIFT < difference(first, reference.probabilities) < APART
+    trial.repeat()
+    engine.change = lambda output: output  # nearer to float32, and not what it was
+    with pytest.raises(RuntimeError, match=r"differs from its output at the start"):
+        trial.repeat()
+
+
+@pytest.mark.parametrize("wrong", ["fast", "exact"])
+def test_both_engines_of_a_second_pass_are_verified(reference, wrong):
+    """The images leave the fast one in no doubt, so the exact one would never have its turn."""
+    engines = {"fast": Altered(reference), "exact": Altered(reference)}
+    both = SecondLook(engines["fast"], engines["exact"], doubt=1e9)
+    trial = try_out(both, reference)
+    engines[wrong].change = WRONG["no heart"]
+    with pytest.raises(RuntimeError, match="differs"):
+        trial.repeat()
+    with pytest.raises(RuntimeError, match="differs"):
+        try_out(both, reference)
+
+
+def test_the_difference_is_the_share_of_the_heart_that_changed_class():
+    stored = np.zeros((1, 3, 40, 40), np.float32)
+    stored[0, 0] = 1.0
+    stored[0, :, 10:30, 10:20] = np.float32([0, 1, 0])[:, None, None]
+    stored[0, :, 10:30, 20:30] = np.float32([0, 0, 1])[:, None, None]
+    found = stored.copy()
+    found[0, :, 10, 10:20] = np.float32([1, 0, 0])[:, None]  # 10 of 400 pixels
+    assert difference(found, stored) == pytest.approx(10 / 400)
+    assert difference(np.concatenate([stored, found]), np.concatenate([stored, stored])) == pytest.approx(
+        10 / 400
+    )
+    found[0, 0, 0, 0] = np.nan
+    assert np.isnan(difference(found, stored))
+
+
+def test_a_network_that_gives_no_numbers_is_no_reference(network):
+    class Broken(type(network)):
+        def forward(self, images):
+            return super().forward(images) * np.nan
+
+    broken = Broken().eval()
+    with pytest.raises(RuntimeError, match="no numbers"):
+        Reference.of(broken)
+
+
+def test_images_are_the_same_every_time():
+    assert np.array_equal(trial_images(), trial_images())

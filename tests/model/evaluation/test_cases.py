@@ -8,7 +8,10 @@ import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
+from inline.contours import rasterise
+from inline.results import Contours
 from model.evaluation.cases import CaseError, read_slices
+from model.evaluation.metrics import agreement
 
 IMAGE = np.arange(30 * 20, dtype=np.float32).reshape(30, 20)
 
@@ -18,6 +21,13 @@ def mask():
     labels[8:20, 4:16] = 2
     labels[11:17, 7:13] = 1
     return labels
+
+
+BORDERS = {
+    "endo": [[6.5, 10.5], [12.5, 10.5], [12.5, 16.5], [6.5, 16.5]],
+    "epi": [[3.5, 7.5], [15.5, 7.5], [15.5, 19.5], [3.5, 19.5]],
+}
+"""The borders of the mask: pixel centres have whole numbers."""
 
 
 def side_by_side(folder, name="patient-A-slice-1", **changes):
@@ -88,8 +98,7 @@ def site(tmp_path):
     for folder in (basal, mid, apical):
         folder.mkdir(parents=True)
     write_dicom(basal / "t1.dcm")
-    points = {"endo": [[7, 11], [12, 11], [12, 16], [7, 16]], "epi": [[4, 8], [15, 8], [15, 19], [4, 19]]}
-    (basal / "t1.anna.json").write_text(json.dumps(points))
+    (basal / "t1.anna.json").write_text(json.dumps(BORDERS))
     cv2.imwrite(str(basal / "t1.ben.png"), mask())
     write_nifti(mid / "t1.nii.gz", IMAGE)
     write_nifti(mid / "t1.anna.nii.gz", mask())
@@ -127,4 +136,57 @@ def test_what_is_wrong_with_a_folder_is_said(site):
         read_slices(site, "t1")
     (site / "case-2" / "apical" / "t1.anna.json").write_text('{"endo": [[1, 2]], "epi": 3}')
     with pytest.raises(CaseError, match="three or more points"):
+        read_slices(site, "t1")
+
+
+def ring(x, y, inner, outer):
+    angle = np.linspace(0, 2 * np.pi, 96, endpoint=False)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return Contours(endo=(x, y) + inner * circle, epi=(x, y) + outer * circle)
+
+
+def read_contours(folder, endo, epi, shape=(80, 90)):
+    """Labels of contours that lie beside a map as JSON."""
+    place = folder / "case-1" / "mid"
+    place.mkdir(parents=True, exist_ok=True)
+    np.savez(place / "t1.npz", image=np.zeros(shape, np.float32), pixel_spacing_mm=1.5)
+    (place / "t1.anna.json").write_text(json.dumps({"endo": endo, "epi": epi}))
+    (read,) = read_slices(folder, "t1")
+    return read.labels
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "inner", "outer"), [(40, 35, 12, 16), (41.3, 37.8, 14.2, 20.5), (30.5, 30.5, 9, 13)]
+)
+def test_contours_agree_with_themselves_by_way_of_a_file(tmp_path, x, y, inner, outer):
+    """The product's labels of a contour are those of a reader who drew the same contour."""
+    contours = ring(x, y, inner, outer)
+    theirs = read_contours(tmp_path, contours.endo.tolist(), contours.epi.tolist())
+    same = agreement(rasterise(contours, theirs.shape), theirs, (1.5, 1.5))
+    assert (same.dice_cavity, same.dice_myocardium) == (1.0, 1.0)
+    area = np.pi * (outer**2 - inner**2)
+    assert abs((theirs == 2).sum() - area) < 0.03 * area
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"endo": [[1, 2], [3, NaN], [5, 6]], "epi": [[1, 2], [3, 4], [5, 1]]}', "no position"),
+        ('{"endo": [[1, 2], [3, 1e308], [5, 6]], "epi": [[1, 2], [3, 4], [5, 1]]}', "no position"),
+        ('{"endo": [[1, 2], [3, 4], [5, 6, 7]], "epi": [[1, 2], [3, 4], [5, 1]]}', "is not"),
+        ("[1, 2]", "is not"),
+        ("{", "is not"),
+        ("[" * 100000, "is not"),
+        # In mm from the isocentre, not pixels: outside the image.
+        (
+            '{"endo": [[-70, -70], [-50, -70], [-60, -50]], "epi": [[-90, -90], [-40, -90], [-60, -40]]}',
+            "endo",
+        ),
+        # Exchanged: nothing lies between the two.
+        (json.dumps({"endo": BORDERS["epi"], "epi": BORDERS["endo"]}), "between the two"),
+    ],
+)
+def test_contours_that_cannot_be_used_are_an_error_that_names_the_file(site, content, message):
+    (site / "case-1" / "1-basal" / "t1.anna.json").write_text(content)
+    with pytest.raises(CaseError, match=rf"t1\.anna\.json.*{message}"):
         read_slices(site, "t1")

@@ -1,0 +1,39 @@
+"""Processes of our own start in any folder."""
+
+import subprocess
+import sys
+
+import pytest
+
+import inline
+from inline.launch import ServerNotStartedError, started_server
+
+ROOT = inline.__path__[0].rpartition("/")[0]
+
+
+@pytest.fixture
+def crowded(tmp_path):
+    """A folder of a user with files and folders that have the names of our modules and of Python's own."""
+    for name in ("model.py", "bench.py", "calibration.py", "random.py", "inline/__init__.py"):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("raise SystemExit('imported from the current folder')\n")
+    return tmp_path
+
+
+def test_the_demo_runs_in_a_folder_that_holds_a_model(crowded):
+    # As the installed command: that one never looks into the current folder, the server that it starts might.
+    script = f"import sys; sys.path[0] = {ROOT!r}; from inline.cli import app; app()"
+    command = [sys.executable, "-c", script, "demo", "-o", "out", "--slices", "1"]
+    done = subprocess.run(command, cwd=crowded, capture_output=True, text=True, timeout=250, check=False)
+    assert done.returncode == 0, done.stderr
+    assert " 0 lost; 2 maps back" in done.stdout.replace("\n", " ")
+    assert (crowded / "out" / "results.json").exists()
+
+
+def test_a_server_that_does_not_start_says_why():
+    with (
+        pytest.raises(ServerNotStartedError, match=r"nowhere\.toml cannot be read"),
+        started_server(["--settings", "/nowhere.toml"]),
+    ):
+        pass
