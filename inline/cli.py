@@ -18,13 +18,14 @@ from calibration.cli import app as calibrate_app
 from inline.configuration import Configuration
 from inline.errors import MyostreamError
 from inline.settings import load_settings
-from inline.told import told
+from inline.told import ReportingGroup, require, told
 
 if TYPE_CHECKING:
     from inline.client import Exchange
     from inline.mrd.messages import Image
 
 app = typer.Typer(
+    cls=ReportingGroup,
     help="Inline T1 and T2 mapping of the heart: maps, myocardial contours and values. For research only; "
     "not a medical device.",
     no_args_is_help=True,
@@ -249,16 +250,15 @@ def evaluate(
     from bench import evaluation
     from bench import synthetic as synthetic_evaluation
     from inline.engines import make_engine
-    from model.evaluation.cases import CaseError
 
-    with told(CaseError):
-        if (data is None) == (synthetic is None) or kind not in ("t1", "t2"):
-            raise MyostreamError("give either --data FOLDER or --synthetic N, and --map t1 or t2")
-        running = make_engine(load_settings(settings_file, engine=engine))
-        if data is not None:
-            evaluation.run(data, kind, running, json_file=json_file, plots=plots)
-        elif synthetic is not None:
-            synthetic_evaluation.run(synthetic, kind, running, json_file)
+    if (data is None) == (synthetic is None) or kind not in ("t1", "t2"):
+        raise MyostreamError("give either --data FOLDER or --synthetic N, and --map t1 or t2")
+    require("monai", *(["matplotlib"] if plots is not None else []))
+    running = make_engine(load_settings(settings_file, engine=engine))
+    if data is not None:
+        evaluation.run(data, kind, running, json_file=json_file, plots=plots)
+    elif synthetic is not None:
+        synthetic_evaluation.run(synthetic, kind, running, json_file)
 
 
 @app.command()
@@ -270,8 +270,7 @@ def engines(
     """Time the engines of this host beside each other, and say which is used and why."""
     from bench.engines import measure, show
 
-    with told():
-        show(measure(load_settings(settings_file), repeats), json_file)
+    show(measure(load_settings(settings_file), repeats), json_file)
 
 
 @app.command()
@@ -292,32 +291,28 @@ def train(
 ) -> None:
     """Train a network on synthetic slices or on labelled cases."""
     from inline.mapping.fits import PRODUCT_FITS
-    from model.evaluation.cases import CaseError
     from model.training.recipe import RECIPES
     from model.training.train import Training, shortened
     from model.training.train import train as run
-    from model.weights import DEFAULT, WeightsError
+    from model.weights import DEFAULT
 
-    with told():
-        if recipe not in RECIPES:
-            raise MyostreamError(f"there is no recipe {recipe!r}; {', '.join(RECIPES)} are")
-        training = Training(
-            recipe=shortened(RECIPES[recipe], epochs),
-            output=output,
-            data=data,
-            kinds=tuple(kinds.split(",")),
-            architecture=architecture,
-            encoder=encoder,
-            start=DEFAULT if recipe == "fine-tune" else None,
-            seed=seed,
-            resume=resume,
-            accelerator=accelerator,
-            precision=precision,
-        )
-        try:
-            figures = run(training, PRODUCT_FITS)
-        except (CaseError, WeightsError, ValueError) as error:
-            raise MyostreamError(str(error)) from error
+    if recipe not in RECIPES:
+        raise MyostreamError(f"there is no recipe {recipe!r}; {', '.join(RECIPES)} are")
+    training = Training(
+        recipe=shortened(RECIPES[recipe], epochs),
+        output=output,
+        data=data,
+        kinds=tuple(kinds.split(",")),
+        architecture=architecture,
+        encoder=encoder,
+        start=DEFAULT if recipe == "fine-tune" else None,
+        seed=seed,
+        resume=resume,
+        accelerator=accelerator,
+        precision=precision,
+    )
+    with told(ValueError):
+        figures = run(training, PRODUCT_FITS)
     for name, value in sorted(figures.items()):
         _console.print(f"{name}: {value:.4f}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,8 +16,12 @@ EngineName = Literal[
 ]
 
 
+_DAY_S: Final = 86400.0
+"""Longest wait that any setting may ask for; what the operating system counts waits with ends somewhere."""
+
+
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class AssemblySettings(_Frozen):
@@ -37,14 +41,14 @@ class AssemblySettings(_Frozen):
             has not yet shown whether its sender sends any.
     """
 
-    idle_s: float = Field(6.0, gt=0)
-    patience_s: float = Field(30.0, gt=0)
+    idle_s: float = Field(6.0, gt=0, le=_DAY_S)
+    patience_s: float = Field(30.0, gt=0, le=_DAY_S)
     open_images: int = Field(2048, ge=16)
     images: int | None = Field(None, ge=2)
     t1_map_scale: float = Field(1.0, gt=0)
     t2_map_scale: float = Field(1.0, gt=0)
     motion: Literal["prefer-corrected", "corrected", "uncorrected", "both"] = "prefer-corrected"
-    corrected_wait_s: float = Field(1.0, ge=0)
+    corrected_wait_s: float = Field(1.0, ge=0, le=_DAY_S)
 
 
 class MappingSettings(_Frozen):
@@ -69,7 +73,7 @@ class RegionSettings(_Frozen):
     """
 
     inset: float = Field(0.1, ge=0, lt=0.5)
-    septum_degrees: float | None = None
+    septum_degrees: float | None = Field(None, ge=-360, le=360)
     levels: dict[int, SliceLevel] = Field(default_factory=dict)
 
 
@@ -88,11 +92,11 @@ class ServerSettings(_Frozen):
 
     host: str = "127.0.0.1"
     port: int = Field(9002, ge=0, le=65535)
-    connections: int = Field(16, ge=1)
+    connections: int = Field(16, ge=1, le=1000)
     queue_bytes: int = Field(1 << 30, ge=1 << 20)
-    slices_in_flight: int = Field(12, ge=1)
-    stalled_s: float = Field(60.0, gt=0)
-    drain_s: float = Field(20.0, gt=0)
+    slices_in_flight: int = Field(12, ge=1, le=1000)
+    stalled_s: float = Field(60.0, gt=0, le=_DAY_S)
+    drain_s: float = Field(20.0, gt=0, le=_DAY_S)
 
 
 class EmitSettings(_Frozen):
@@ -157,13 +161,19 @@ def load_settings(
     content: dict[str, Any] = {}
     if file is not None:
         try:
-            content = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            # Windows editors put a byte order mark in front.
+            content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(
+                f"the settings file {file} is not UTF-8: {error}; save it as UTF-8"
+            ) from error
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigurationError(f"the settings file {file} cannot be read: {error}") from error
     for section, values in overrides.items():
         given = {name: value for name, value in values.items() if value is not None}
-        if given:
-            content[section] = {**content.get(section, {}), **given}
+        stated = content.get(section, {})
+        if given and isinstance(stated, dict):  # what is no section is reported with all else that is wrong
+            content[section] = {**stated, **given}
     if engine is not None:
         content["engine"] = engine
     try:
