@@ -77,10 +77,12 @@ def serve(
     _log_to_stderr(verbose)
     with told():
         settings = load_settings(
-            settings_file, engine=engine, server={"host": host, "port": port}, emit={"zmq": zmq}
+            settings_file,
+            engine=engine,
+            budget_ms=budget_ms,
+            server={"host": host, "port": port},
+            emit={"zmq": zmq},
         )
-        if budget_ms is not None:
-            settings = settings.model_copy(update={"budget_ms": budget_ms})
         with service(settings) as made:
             server = Server(made.processor, settings, made.publisher)
             for number in (signal.SIGTERM, signal.SIGINT):

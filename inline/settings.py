@@ -146,13 +146,18 @@ class Settings(_Frozen):
 
 
 def load_settings(
-    file: Path | None = None, *, engine: str | None = None, **overrides: dict[str, Any]
+    file: Path | None = None,
+    *,
+    engine: str | None = None,
+    budget_ms: float | None = None,
+    **overrides: dict[str, Any],
 ) -> Settings:
     """Settings from a TOML file and, over it, those of the command line.
 
     Args:
         file: None for the defaults.
         engine: None leaves what the file says.
+        budget_ms: likewise.
         overrides: by section (``server={"port": 9003}``); None leaves what the file says.
 
     Raises:
@@ -174,8 +179,8 @@ def load_settings(
         stated = content.get(section, {})
         if given and isinstance(stated, dict):  # what is no section is reported with all else that is wrong
             content[section] = {**stated, **given}
-    if engine is not None:
-        content["engine"] = engine
+    alone = {"engine": engine, "budget_ms": budget_ms}
+    content |= {name: value for name, value in alone.items() if value is not None}
     try:
         return Settings.model_validate(content)
     except ValidationError as error:

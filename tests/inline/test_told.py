@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tomllib
@@ -238,7 +239,7 @@ def test_bad_settings_and_weights_are_one_line(arguments, bad, tmp_path, monkeyp
 def test_the_module_that_gadgetron_starts_reports_them_too(bad, monkeypatch, capfd, tmp_path):
     file, message = bad
     monkeypatch.setenv("MYOSTREAM_SETTINGS", str(file))
-    monkeypatch.setattr(gadget.socket, "create_connection", lambda *_, **__: None)
+    monkeypatch.setattr(gadget.socket, "create_connection", lambda *_, **__: socket.socket())
     assert gadget.main(["9003"]) == 1
     stderr = capfd.readouterr().err
     assert message in stderr
