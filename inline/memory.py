@@ -6,7 +6,9 @@ formula. Each connection is sure of a share that others cannot take; beyond it, 
 
 from __future__ import annotations
 
+import ctypes
 import threading
+from contextlib import suppress
 from typing import Final
 
 _SURE: Final = 4
@@ -54,6 +56,15 @@ class Share:
             self._count(size, beyond)
             return True
 
+    def reserve_shared(self, size: int) -> bool:
+        """As :meth:`reserve`, by the limit of all connections alone."""
+        with self._budget.lock:
+            beyond = self._beyond(size)
+            if beyond > max(self._budget.free, 0):
+                return False
+            self._count(size, beyond)
+            return True
+
     def take(self, size: int) -> None:
         """Count these bytes whether there is room or not: they are held already, and must not be lost."""
         with self._budget.lock:
@@ -77,3 +88,9 @@ class Share:
 def unlimited() -> Share:
     """Return a share without limits, for callers that assemble without a connection."""
     return MemoryBudget(1 << 62, 1 << 62).connection()
+
+
+def give_back() -> None:
+    """Return memory that was freed to the system, which the C library would keep."""
+    with suppress(OSError, AttributeError):  # not the GNU C library
+        ctypes.CDLL(None).malloc_trim(0)

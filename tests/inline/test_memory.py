@@ -59,3 +59,14 @@ def test_the_limits_hold_in_any_order_and_everything_comes_back(steps):
 
 def test_the_default_for_one_is_a_quarter():
     assert MemoryBudget(4000).each == 1000
+
+
+def test_a_message_in_receipt_is_limited_by_all_connections_alone():
+    budget = MemoryBudget(1000, 300, connections=10)
+    share = budget.connection()
+    assert share.reserve_shared(700)
+    assert not share.reserve(1)
+    assert not share.reserve_shared(100)
+    assert not budget.connection().reserve(150)
+    share.release(700)
+    assert budget.connection().reserve(150)
