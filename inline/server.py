@@ -9,7 +9,7 @@ import threading
 from inline.emit.publisher import Publisher
 from inline.errors import ConfigurationError
 from inline.processor import Processor
-from inline.session import Session
+from inline.session import Session, budget_of
 from inline.settings import Settings
 from inline.transport import SocketTransport
 
@@ -34,6 +34,7 @@ class Server:
         self._settings = settings or Settings()
         self._processor = processor
         self._publisher = publisher
+        self._memory = budget_of(self._settings)
         self._stopping = threading.Event()
         self._slots = threading.BoundedSemaphore(self._settings.server.connections)
         self._sessions: set[threading.Thread] = set()
@@ -84,6 +85,7 @@ class Server:
                 name=name,
                 publisher=self._publisher,
                 stopping=self._stopping,
+                memory=self._memory,
             ).run()
         except Exception:  # a bug met by one connection must leave the others alone
             _log.exception("%s: the session failed", name)

@@ -25,6 +25,7 @@ from inline.errors import ProtocolError
 from inline.examinations import Examination
 from inline.flags import Flag
 from inline.in_order import InOrder
+from inline.memory import MemoryBudget, give_back
 from inline.mrd.header import MeasurementHeader, parse_header
 from inline.mrd.messages import (
     Acquisition,
@@ -42,7 +43,7 @@ from inline.mrd.text import parse_xml
 from inline.outbox import Outbox
 from inline.parameters import PARAMETERS, read_parameters, with_parameters
 from inline.pipeline import SliceContext
-from inline.processor import Processor
+from inline.processor import Owner, Processor
 from inline.results import SliceResult
 from inline.settings import Settings
 from inline.slice_level import SlicePlace
@@ -52,6 +53,10 @@ from inline.transport import Transport
 _log = logging.getLogger(__name__)
 
 _CONFIGURATION_KEYS: Final = ("customconfig", "config")
+
+
+_SMALL_BYTES: Final = 1 << 20
+"""Messages up to this size are received without being counted."""
 
 
 @dataclass(slots=True)
@@ -98,6 +103,7 @@ class Session:
         stopping: threading.Event | None = None,
         dialect: Dialect = UNKNOWN,
         configuration: Configuration | None = None,
+        memory: MemoryBudget | None = None,
     ) -> None:
         """Prepare to serve.
 
@@ -110,6 +116,7 @@ class Session:
             stopping: set when the program is to end; the session then finishes what is in flight.
             dialect: of the peer, where it is known; else the peer's first message tells.
             configuration: in place of what the peer asks for.
+            memory: of all sessions; None for one of its own, by the settings.
         """
         self._transport = transport
         self._processor = processor
@@ -129,7 +136,11 @@ class Session:
         self._examination = Examination()
         self._shown: list[tuple[Examination, SlicePlace]] = []
         self._told_of_raw_data = False
-        self._outbox = Outbox(settings.server.queue_bytes)
+        self._memory = (memory or budget_of(settings)).connection()
+        self._owner = Owner(name, self._memory, lambda: publisher is not None)
+        self._told_of_memory = False
+        self._received = 0
+        self._outbox = Outbox(settings.server.queue_bytes, self._memory)
         self._numbers = SeriesNumbers(settings.emit.series_offset)
         self._free = threading.BoundedSemaphore(settings.server.slices_in_flight)
         self._results = InOrder(self._send_result)
@@ -161,6 +172,7 @@ class Session:
             self._outbox.close()
             patience = self._transport.patience_s
             writer.join(timeout=None if patience is None else patience + 5.0)
+            self._release()
             tally = self.tally
             self._transport.close(unread=not (tally.closed or tally.refused))
             _log.info(
@@ -184,6 +196,14 @@ class Session:
         while not decoder.closed:
             if data:
                 yield from decoder.receive(data)
+                waited = time.monotonic()
+                while not self._has_room(decoder.buffered):
+                    # Other connections hold all of the memory, for no longer than they may stall.
+                    if time.monotonic() - waited > self._settings.server.stalled_s:
+                        raise ProtocolError("there is no memory for a large message; send it later")
+                    time.sleep(0.1)
+                    if self._assembler is not None:
+                        self._assemble(partial(self._assembler.expire, time.monotonic()))
                 if decoder.closed:
                     self.tally.closed = True
                     return
@@ -202,6 +222,27 @@ class Session:
                 self._check_silence(time.monotonic() - heard)
             if self._assembler is not None:
                 self._assemble(partial(self._assembler.expire, time.monotonic()))
+
+    def _release(self) -> None:
+        """Give back what the connection holds, but for slices that are still worked on."""
+        if self._outbox.texts_dropped:
+            _log.warning(
+                "%s: %d texts were not sent, since it reads too slowly",
+                self._name,
+                self._outbox.texts_dropped,
+            )
+        self._outbox.close(discard=True)
+        self._memory.release(self._received)
+        give_back()
+
+    def _has_room(self, buffered: int) -> bool:
+        """Count the message that is being received, where it is large; a large one is copied once more."""
+        size = 2 * max(buffered - _SMALL_BYTES, 0)
+        if size > self._received and not self._memory.reserve_shared(size - self._received):
+            return False
+        self._memory.release(max(self._received - size, 0))
+        self._received = size
+        return True
 
     def _check_silence(self, seconds: float) -> None:
         limit = self._transport.patience_s
@@ -355,7 +396,7 @@ class Session:
     def _series(self) -> SeriesAssembler:
         if self._assembler is None:
             self._assembler = SeriesAssembler(
-                self._measurement or MeasurementHeader(), self._settings.assembly
+                self._measurement or MeasurementHeader(), self._settings.assembly, self._memory
             )
         return self._assembler
 
@@ -369,6 +410,12 @@ class Session:
             return
         for assembled in sorted(ready, key=_place):
             self._submit(assembled)
+        if self._assembler is not None and self._assembler.refused and not self._told_of_memory:
+            self._told_of_memory = True
+            self._report(
+                "the memory limit of the connection is reached; the oldest series are given up, their images "
+                "pass on without a map (the summary counts them)"
+            )
 
     def _end_assembly(self, *, early: bool = False) -> None:
         """Work on what is left of the assembly, and keep its account."""
@@ -396,12 +443,14 @@ class Session:
         self._shown.append((self._examination, place))
         context = SliceContext(settings.mapping.t1_scale, shown)
         own_budget = settings.budget_ms if settings.budget_ms != self._program_budget_ms else None
-        self._processor.submit(assembled, deliver, context, budget_ms=own_budget)
+        self._processor.submit(assembled, deliver, context, budget_ms=own_budget, owner=self._owner)
 
     def _packed(self, result: SliceResult, assembled: Assembled, settings: Settings) -> _Packed:
         try:
             sent = mrd.images(result, assembled.template, settings.emit, self._numbers)
-            return _Packed(result, b"".join(encode(image) for image in sent), result.error)
+            data = b"".join(encode(image) for image in sent)
+            self._memory.take(len(data))  # it may wait for results of slices before it
+            return _Packed(result, data, result.error)
         except Exception as error:  # the next result must still go out
             _log.exception("%s: a result could not be made into images", self._name)
             return _Packed(result, b"", f"the result could not be sent: {type(error).__name__}: {error}")
@@ -424,6 +473,7 @@ class Session:
                 self._outbox.put_now(packed.data)
             self.tally.results += 1
         finally:
+            self._memory.release(len(packed.data))
             self._free.release()
 
     def _report(self, problem: str) -> None:
@@ -434,7 +484,7 @@ class Session:
     def _tell(self, text: str, severity: Severity = Severity.NORMAL) -> None:
         """Say something to the person behind the client, where the client takes texts."""
         if self._dialect.texts:
-            self._outbox.put_now(encode(Text(f"{severity} myostream: {text}")))
+            self._outbox.put_text(encode(Text(f"{severity} myostream: {text}")))
 
     def _conclude(self) -> None:
         """Work on what is left, wait for what is in flight, sum up, say that nothing more comes."""
@@ -477,6 +527,12 @@ class Session:
             _log.info("%s takes nothing more: %s", self._name, error)
             self.tally.refused = True
             self._outbox.close(discard=True)
+
+
+def budget_of(settings: Settings) -> MemoryBudget:
+    """Return the memory budget that the settings ask for."""
+    server = settings.server
+    return MemoryBudget(server.memory_bytes, server.connection_bytes, server.connections)
 
 
 def _place(assembled: Assembled) -> tuple[int, int]:

@@ -30,7 +30,10 @@ class AssemblySettings(_Frozen):
     Attributes:
         idle_s: a series whose number of images nobody states is complete when none has come for so long.
         patience_s: a series that still lacks images after so long is fitted from what there is.
+        open_s: a series is open for so long at most, however often an image comes for it.
         open_images: most images held in incomplete series of one connection; beyond it the oldest go.
+        fitted_pixels: largest image, in pixels, that is made into a map; larger ones pass and are reported.
+        fitted_values: most pixels of all images of a series that a map is fitted from; likewise.
         images: number of images per series where neither header nor counters state it rightly.
         t1_map_scale: ms per unit of the pixels of a scanner-made T1 map, where it does not say.
         t2_map_scale: likewise for T2 (Siemens stores tenths of a millisecond: 0.1).
@@ -43,7 +46,10 @@ class AssemblySettings(_Frozen):
 
     idle_s: float = Field(6.0, gt=0, le=_DAY_S)
     patience_s: float = Field(30.0, gt=0, le=_DAY_S)
+    open_s: float = Field(300.0, gt=0, le=_DAY_S)
     open_images: int = Field(2048, ge=16)
+    fitted_pixels: int = Field(1 << 20, ge=1 << 12)
+    fitted_values: int = Field(1 << 24, ge=1 << 12)
     images: int | None = Field(None, ge=2)
     t1_map_scale: float = Field(1.0, gt=0)
     t2_map_scale: float = Field(1.0, gt=0)
@@ -85,6 +91,9 @@ class ServerSettings(_Frozen):
         port: 0 takes any free one.
         connections: most at a time; further ones wait.
         queue_bytes: images waiting to be sent back on one connection before reading from it pauses.
+        memory_bytes: images, slices and results held for all connections; beyond it images pass and are not
+            worked on (``docs/protocol.md``).
+        connection_bytes: likewise for one connection; None for a quarter of ``memory_bytes``.
         slices_in_flight: slices of one connection being worked on before reading from it pauses.
         stalled_s: a peer that takes nothing for so long is cut off.
         drain_s: on shutdown, how long what is in flight may take.
@@ -93,7 +102,9 @@ class ServerSettings(_Frozen):
     host: str = "127.0.0.1"
     port: int = Field(9002, ge=0, le=65535)
     connections: int = Field(16, ge=1, le=1000)
-    queue_bytes: int = Field(1 << 30, ge=1 << 20)
+    queue_bytes: int = Field(1 << 27, ge=1 << 20)
+    memory_bytes: int = Field(1 << 30, ge=1 << 20)
+    connection_bytes: int | None = Field(None, ge=1 << 16)
     slices_in_flight: int = Field(12, ge=1, le=1000)
     stalled_s: float = Field(60.0, gt=0, le=_DAY_S)
     drain_s: float = Field(20.0, gt=0, le=_DAY_S)

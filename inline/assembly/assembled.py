@@ -62,6 +62,15 @@ class Assembled:
     notes: tuple[str, ...] = ()
     motion_corrected: bool = False
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels."""
+        if self.series is None:
+            return 0
+        return (
+            self.series.values_ms.nbytes if isinstance(self.series, MapSeries) else self.series.images.nbytes
+        )
+
 
 class _Findings:
     """Flags and notes as they come up, each once."""
@@ -82,6 +91,7 @@ def from_images(
     header: MeasurementHeader,
     arrived: float,
     flags: Sequence[Flag] = (),
+    settings: AssemblySettings | None = None,
 ) -> Assembled:
     """Return the series of the weighted images of one slice, sorted by time, in the scale that is stated.
 
@@ -92,6 +102,7 @@ def from_images(
         header: of the measurement.
         arrived: time of the last one, seconds.
         flags: what was unusual so far.
+        settings: of the assembly, for the size of what is fitted; None for the defaults.
     """
     findings = _Findings(flags)
     last = metadata[-1]
@@ -113,6 +124,8 @@ def from_images(
                 f"not fitted: {last.description} is saturation recovery by its name, for which the inversion "
                 "recovery of a MOLLI fit would give a wrong T1"
             )
+        if large := too_large(images[-1].header, len(images), settings or AssemblySettings()):
+            raise SeriesError(large)
         found = timing(images, metadata, quantity, header)
         findings.flags += found.flags
         findings.notes += found.notes
@@ -166,6 +179,8 @@ def from_map(
     series, error = None, ""
     try:
         placed = _placed(image, metadata, findings)
+        if large := too_large(head, 1, settings):
+            raise SeriesError(large)
         default = settings.t1_map_scale if quantity is Quantity.T1 else settings.t2_map_scale
         values = pixels.values(image, metadata.scale or pixels.Scale(default), signed=True)
         if not np.isfinite(values).all():
@@ -186,6 +201,29 @@ def from_map(
         series, quantity, identity, placed, head, header, findings, error, arrived,
         corrected=metadata.recognised.corrected,
     )  # fmt: skip
+
+
+def too_large(header: ImageHeader, images: int, settings: AssemblySettings) -> str:
+    """Return why images of this size are not made into a map; empty where they are.
+
+    Args:
+        header: of one of them.
+        images: of the series.
+        settings: with the limits.
+    """
+    columns, rows, _ = header.matrix_size
+    size = f"{rows} x {columns} pixels"
+    if rows * columns > settings.fitted_pixels:
+        return (
+            f"images of {size} are not made into maps; the setting assembly.fitted_pixels allows "
+            f"{settings.fitted_pixels} pixels"
+        )
+    if images * rows * columns > settings.fitted_values:
+        return (
+            f"a series of {images} images of {size} is not fitted; the setting assembly.fitted_values allows "
+            f"{settings.fitted_values} pixels in all"
+        )
+    return ""
 
 
 def _placed(image: Image, metadata: ImageMetadata, findings: _Findings) -> Placed:

@@ -54,7 +54,7 @@ class Limits:
 
     text_bytes: int = 16 * 2**20
     attribute_bytes: int = 4 * 2**20
-    pixel_bytes: int = 512 * 2**20
+    pixel_bytes: int = 256 * 2**20
     raw_bytes: int = 64 * 2**20
 
 
@@ -92,6 +92,11 @@ class Decoder:
     def at_boundary(self) -> bool:
         """True between two messages: a connection that ends here has lost nothing."""
         return not self._buffer
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of the message that has not come to its end."""
+        return len(self._buffer)
 
     def receive(self, data: bytes) -> Iterator[Message]:
         """Take bytes and yield every message that they complete.
