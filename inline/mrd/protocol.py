@@ -93,6 +93,11 @@ class Decoder:
         """True between two messages: a connection that ends here has lost nothing."""
         return not self._buffer
 
+    @property
+    def pending(self) -> int:
+        """Bytes that have come of a message that is under way."""
+        return len(self._buffer)
+
     def receive(self, data: bytes) -> Iterator[Message]:
         """Take bytes and yield every message that they complete.
 
