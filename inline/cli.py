@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,14 +67,19 @@ def serve(
     ] = None,
     engine: EngineOption = None,
     settings_file: SettingsFile = None,
+    until_stdin_ends: Annotated[bool, typer.Option("--until-stdin-ends", hidden=True)] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
-    """Serve MRD clients until SIGTERM or Ctrl-C, then finish what is in flight."""
-    from inline.server import Server
-    from inline.service import service
+    """Serve MRD clients until SIGTERM, SIGHUP or Ctrl-C, then finish what is in flight; again: hurry."""
+    from inline.ending import end_with_stdin, ended_by_signals, leave_hanging_threads
 
     _log_to_stderr(verbose)
-    with told():
+    with ended_by_signals() as signals, told():
+        if until_stdin_ends:
+            end_with_stdin()
+        from inline.server import Server
+        from inline.service import service
+
         settings = load_settings(
             settings_file,
             engine=engine,
@@ -85,16 +89,14 @@ def serve(
         )
         with service(settings) as made:
             server = Server(made.processor, settings, made.publisher)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: server.stop())
+            signals.call(server.stop)
             host, port = server.address
             print(f"myostream listening on {host}:{port} (engine: {made.engine.name})", flush=True)
             if made.publisher is not None:
                 print(f"myostream publishing on {made.publisher.address}", flush=True)
             server.serve()
-            # What the handlers hold must not outlive the service; a second signal changes nothing.
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, signal.SIG_IGN)
+            made.processor.close(max(server.left_s, 1.0))
+    leave_hanging_threads()
 
 
 @app.command()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from inline.mrd.protocol import MessageId
+
 
 class Severity(StrEnum):
     """Kind of a text: its first three characters, by which IceFire colours it at the console."""
@@ -38,3 +40,24 @@ CHAIN: Final = Dialect(raw=True)
 """Gadgetron: a text from a module ends its chain."""
 PIPE: Final = Dialect(raw=True, header=True)
 """A program that reads a stream as the tools of libismrmrd write it."""
+
+
+def takes_texts(opening: bytes) -> bool | None:
+    """Tell from a peer's first bytes whether it takes texts, as its session would from its first message.
+
+    Args:
+        opening: first bytes of the stream, of which eight are enough.
+
+    Returns:
+        None where more bytes are needed.
+    """
+    if len(opening) < 2:
+        return None
+    match int.from_bytes(opening[:2], "little"):
+        case MessageId.CONFIG_FILE | MessageId.TEXT:
+            return True
+        case MessageId.CONFIG_TEXT:
+            # Gadgetron opens with XML; a JSON object comes from a client.
+            return opening[6:7] == b"{" if len(opening) > 6 else None
+        case _:
+            return False

@@ -23,6 +23,7 @@ from typing import Any
 
 from inline.errors import MyostreamError
 from inline.mrd.protocol import MessageId
+from inline.patience import Patience
 from inline.service import service
 from inline.session import Session
 from inline.settings import load_settings
@@ -69,7 +70,8 @@ def _serve(connection: socket.socket, before: bytes) -> None:
     file = os.environ.get("MYOSTREAM_SETTINGS")
     settings = load_settings(Path(file) if file else None)
     with connection, service(settings, address_may_be_taken=True) as made:
-        transport = SocketTransport(connection, settings.server.stalled_s)
+        patience = Patience(settings.server.stalled_s, settings.server.least_rate)
+        transport = SocketTransport(connection, patience, must_read=made.publisher is None)
         Session(transport, made.processor, settings, name="gadgetron", publisher=made.publisher).run(before)
 
 

@@ -38,6 +38,9 @@ class StartedServer:
 def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 300.0) -> Iterator[StartedServer]:
     """Start ``myostream serve`` on a free port, and end it in the end.
 
+    The server also ends when this process does, however that is: the server watches a pipe that the system
+    then closes.
+
     Args:
         arguments: further options of the command.
         timeout_s: how long it may take until it listens.
@@ -46,8 +49,11 @@ def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 300.0) -
         ServerNotStartedError: see there; the message holds what the process said.
     """
     # -P: a file or folder in the current one may have the name of a module (model.py, inline/, bench.py).
-    command = [sys.executable, "-P", "-m", "inline", "serve", "--port", "0", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    command = [sys.executable, "-P", "-m", "inline", "serve", "--port", "0", "--until-stdin-ends", *arguments]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdin is not None
     assert process.stdout is not None
     said: list[str] = []
     found: list[tuple[str, int]] = []
@@ -76,6 +82,7 @@ def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 300.0) -
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        process.stdin.close()  # earlier it would count as a second signal, which hurries the server
         reader.join(timeout=5.0)
         process.stdout.close()
 

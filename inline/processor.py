@@ -231,8 +231,10 @@ class Processor:
             self._finish(job, result)
 
     def close(self, timeout_s: float = 60.0) -> None:
-        """Finish what was submitted, or give it up when it takes longer."""
+        """Finish what was submitted, or give it up when it takes longer; once closed, it stays so."""
         with self._changed:
+            if self._closed:
+                return
             self._changed.wait_for(lambda: self._open == 0, timeout=timeout_s)
             self._closed = True
             self._changed.notify_all()

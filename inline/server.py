@@ -5,15 +5,47 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
 
+from inline.dialect import Severity, takes_texts
 from inline.emit.publisher import Publisher
 from inline.errors import ConfigurationError
+from inline.mrd.messages import Close, Text
+from inline.mrd.protocol import encode
+from inline.patience import Patience
 from inline.processor import Processor
 from inline.session import Session, budget_of
 from inline.settings import Settings
-from inline.transport import SocketTransport
+from inline.shutdown import Shutdown
+from inline.transport import SocketTransport, keep_alive
 
 _log = logging.getLogger(__name__)
+
+_BACKLOG: Final = 512
+_MOST_WAITING: Final = 256
+"""Connections that wait for a place; those beyond it wait unaccepted in the kernel."""
+_TICK_S: Final = 0.2
+_SHORTAGE_S: Final = 1.0
+"""Pause where a connection cannot be accepted, as without file descriptors: trying at once would spin."""
+_ABORT_S: Final = 2.0
+_OPENING_BYTES: Final = 8
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A connection that waits for a place.
+
+    Attributes:
+        texts: it takes texts; None as long as its first bytes have not come.
+    """
+
+    connection: socket.socket
+    name: str
+    texts: bool | None = None
 
 
 class Server:
@@ -35,61 +67,187 @@ class Server:
         self._processor = processor
         self._publisher = publisher
         self._memory = budget_of(self._settings)
-        self._stopping = threading.Event()
-        self._slots = threading.BoundedSemaphore(self._settings.server.connections)
-        self._sessions: set[threading.Thread] = set()
+        self._patience = Patience(self._settings.server.stalled_s, self._settings.server.least_rate)
+        self._shutdown = Shutdown(self._settings.server.drain_s)
+        self._lock = threading.Lock()
+        self._sessions: dict[threading.Thread, Session | SocketTransport] = {}
+        self._waiting: deque[_Waiting] = deque()
+        self._short = False
         host, port = self._settings.server.host, self._settings.server.port
         try:
-            self._socket = socket.create_server((host, port), backlog=64)
+            self._socket = socket.create_server((host, port), backlog=_BACKLOG)
         except OSError as error:
             raise ConfigurationError(f"cannot listen on {host}:{port}: {error}") from error
-        self._socket.settimeout(0.2)
+        self._socket.settimeout(_TICK_S)
         name = self._socket.getsockname()
         self.address: tuple[str, int] = (name[0], name[1])
+
+    @property
+    def left_s(self) -> float:
+        """Time left of ``drain_s``, s: infinite before :meth:`stop`."""
+        return self._shutdown.left_s
 
     def serve(self) -> None:
         """Accept connections until stopped, then wait for those that are open to finish what they have."""
         _log.debug("listening on %s:%d", *self.address)
-        while not self._stopping.is_set():
-            if not self._slots.acquire(timeout=0.2):
-                continue
-            try:
-                connection, peer = self._socket.accept()
-            except OSError as error:
-                self._slots.release()
-                if not isinstance(error, TimeoutError) and not self._stopping.is_set():
-                    _log.warning("a connection was not accepted: %s", error)
-                continue
-            thread = threading.Thread(
-                target=self._serve_one,
-                args=(connection, f"{peer[0]}:{peer[1]}"),
-                name=f"from {peer[1]}",
-                daemon=True,
-            )
-            self._sessions.add(thread)
-            thread.start()
+        while not self._shutdown.requested:
+            self._greet_waiting()
+            if len(self._waiting) >= _MOST_WAITING:
+                time.sleep(_TICK_S)
+            elif (waiting := self._accepted()) is not None:
+                self._queue(waiting)
         self._socket.close()
-        for thread in list(self._sessions):
-            thread.join(timeout=self._settings.server.drain_s)
+        self._turn_away()
+        # Sleeping and not waiting on a lock: a signal handler of this thread may hurry it.
+        while self._sessions and self._shutdown.left_s > 0:
+            time.sleep(0.02)
+        with self._lock:
+            left = dict(self._sessions)
+        if left:
+            _log.warning("%d connections are cut off: the time to finish is over", len(left))
+        for session in left.values():
+            session.abort()
+        end = time.monotonic() + _ABORT_S
+        for thread in left:
+            thread.join(timeout=max(end - time.monotonic(), 0.0))
 
     def stop(self) -> None:
-        """Accept nothing more and let every connection finish what is in flight; safe in a signal handler."""
-        self._stopping.set()
+        """Accept nothing more and let every connection finish what is in flight; safe in a signal handler.
 
-    def _serve_one(self, connection: socket.socket, name: str) -> None:
+        Called again, connections are given about a second to say what they did not finish.
+        """
+        self._shutdown.request()
+
+    def _accepted(self) -> _Waiting | None:
+        """The next connection; None when none came for a moment, or none can be accepted."""
         try:
-            Session(
-                SocketTransport(connection, self._settings.server.stalled_s),
-                self._processor,
-                self._settings,
-                name=name,
-                publisher=self._publisher,
-                stopping=self._stopping,
-                memory=self._memory,
-            ).run()
+            connection, peer = self._socket.accept()
+        except TimeoutError:
+            return None
+        except OSError as error:
+            if not self._short:
+                _log.warning("connections cannot be accepted: %s; tried again every second", error)
+            self._short = True
+            if not isinstance(error, ConnectionError):
+                time.sleep(_SHORTAGE_S)
+            return None
+        if self._short:
+            _log.warning("connections are accepted again")
+        self._short = False
+        return _Waiting(connection, f"{peer[0]}:{peer[1]}")
+
+    def _queue(self, waiting: _Waiting) -> None:
+        """Serve a connection, or let it wait for a place."""
+        with suppress(OSError):
+            keep_alive(waiting.connection)
+        with self._lock:
+            self._waiting.append(waiting)
+            self._serve_waiting()
+            if self._waiting and self._waiting[-1] is waiting:
+                _log.warning("all %d connections taken; %s waits", len(self._sessions), waiting.name)
+
+    def _serve_waiting(self) -> None:
+        """Begin with those that wait, in the order in which they came, as far as there are places.
+
+        The lock is held.
+        """
+        places = self._settings.server.connections
+        while self._waiting and len(self._sessions) < places and not self._shutdown.requested:
+            waiting = self._waiting.popleft()
+            try:
+                session = Session(
+                    SocketTransport(waiting.connection, self._patience, must_read=self._publisher is None),
+                    self._processor,
+                    self._settings,
+                    name=waiting.name,
+                    publisher=self._publisher,
+                    shutdown=self._shutdown,
+                    memory=self._memory,
+                )
+                self._start(session, waiting)
+            except (OSError, RuntimeError) as error:  # the peer is gone, or no thread can be started
+                _log.warning("%s cannot be served: %s", waiting.name, error)
+                waiting.connection.close()
+
+    def _start(self, session: Session, waiting: _Waiting) -> None:
+        thread = threading.Thread(
+            target=self._run,
+            args=(session, waiting),
+            name=f"from {waiting.name.rpartition(':')[2]}",
+            daemon=True,
+        )
+        self._sessions[thread] = session
+        try:
+            thread.start()
+        except RuntimeError:
+            del self._sessions[thread]
+            raise
+
+    def _run(self, session: Session, waiting: _Waiting) -> None:
+        try:
+            session.run()
         except Exception:  # a bug met by one connection must leave the others alone
-            _log.exception("%s: the session failed", name)
-            connection.close()
+            _log.exception("%s: the session failed", waiting.name)
+            waiting.connection.close()
         finally:
-            self._slots.release()
-            self._sessions.discard(threading.current_thread())
+            with self._lock:
+                del self._sessions[threading.current_thread()]
+                self._serve_waiting()
+
+    def _greet_waiting(self) -> None:
+        """Tell those that wait that they do, once their first bytes say that they take texts."""
+        with self._lock:  # a session that began meanwhile would write to the same connection
+            for waiting in [each for each in self._waiting if each.texts is None]:
+                flags = socket.MSG_PEEK | socket.MSG_DONTWAIT
+                try:
+                    opening = waiting.connection.recv(_OPENING_BYTES, flags)
+                    if not opening:
+                        raise ConnectionError("it has closed")
+                    waiting.texts = takes_texts(opening)
+                    if waiting.texts:
+                        taken = self._settings.server.connections
+                        waiting.connection.send(
+                            _said(
+                                Severity.WARNING,
+                                f"all {taken} connections of the server are taken; this one is served when "
+                                "another one ends",
+                            ),
+                            socket.MSG_DONTWAIT,
+                        )
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    _log.info("%s waits no longer: %s", waiting.name, error)
+                    self._waiting.remove(waiting)
+                    waiting.connection.close()
+
+    def _turn_away(self) -> None:
+        """End the connections that wait. A peer without texts sees it break off, which is no regular end."""
+        with self._lock:
+            while self._waiting:
+                waiting = self._waiting.popleft()
+                _log.warning("%s is turned away: the server stops before its turn", waiting.name)
+                try:
+                    transport = SocketTransport(waiting.connection, self._patience)
+                    if not waiting.texts:
+                        waiting.connection.close()
+                        continue
+                    transport.send(
+                        _said(Severity.ERROR, "the server stops; nothing of this connection was read")
+                        + encode(Close())
+                    )
+                    transport.finish()
+                    thread = threading.Thread(target=self._linger, args=(transport,), daemon=True)
+                    self._sessions[thread] = transport
+                    thread.start()
+                except (OSError, RuntimeError):
+                    waiting.connection.close()
+
+    def _linger(self, transport: SocketTransport) -> None:
+        transport.close(unread=True)
+        with self._lock:
+            del self._sessions[threading.current_thread()]
+
+
+def _said(severity: Severity, text: str) -> bytes:
+    return encode(Text(f"{severity} myostream: {text}"))

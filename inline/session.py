@@ -46,12 +46,14 @@ from inline.pipeline import SliceContext
 from inline.processor import Owner, Processor
 from inline.results import SliceResult
 from inline.settings import Settings
+from inline.shutdown import Shutdown
 from inline.slice_level import SlicePlace
 from inline.summary import FinalLevel, Summary, final_levels
 from inline.transport import Transport
 
 _log = logging.getLogger(__name__)
 
+_TICK_S: Final = 0.25
 _CONFIGURATION_KEYS: Final = ("customconfig", "config")
 
 
@@ -100,7 +102,7 @@ class Session:
         *,
         name: str = "client",
         publisher: Publisher | None = None,
-        stopping: threading.Event | None = None,
+        shutdown: Shutdown | None = None,
         dialect: Dialect = UNKNOWN,
         configuration: Configuration | None = None,
         memory: MemoryBudget | None = None,
@@ -113,7 +115,7 @@ class Session:
             settings: of the program; a client's parameters change this session's copy alone.
             name: of the peer, for the log.
             publisher: where results are published besides, if anywhere.
-            stopping: set when the program is to end; the session then finishes what is in flight.
+            shutdown: when it is requested, the session finishes what is in flight.
             dialect: of the peer, where it is known; else the peer's first message tells.
             configuration: in place of what the peer asks for.
             memory: of all sessions; None for one of its own, by the settings.
@@ -124,7 +126,7 @@ class Session:
         self._program_budget_ms = settings.budget_ms
         self._name = name
         self._publisher = publisher
-        self._stopping = stopping or threading.Event()
+        self._shutdown = shutdown or Shutdown()
         self._dialect = dialect
         self._dialect_fixed = dialect is not UNKNOWN
         self._header_due = dialect.header
@@ -158,7 +160,7 @@ class Session:
         writer.start()
         try:
             for message in self._messages(received):
-                self._take(message)
+                self._take_safely(message)
         except ProtocolError as error:
             self.tally.error = str(error)
             _log.warning("%s: %s", self._name, error)
@@ -170,8 +172,7 @@ class Session:
             self._conclude()
         finally:
             self._outbox.close()
-            patience = self._transport.patience_s
-            writer.join(timeout=None if patience is None else patience + 5.0)
+            writer.join()  # the transport ends it where the peer takes nothing
             self._release()
             tally = self.tally
             self._transport.close(unread=not (tally.closed or tally.refused))
@@ -188,38 +189,48 @@ class Session:
             )
         return self.tally
 
+    def abort(self) -> None:
+        """End the connection at once, whatever it waits for; from another thread."""
+        self._outbox.close(discard=True)
+        self._transport.abort()
+
     def _messages(self, received: bytes) -> Iterator[Message]:
         """Messages until the close; between them, series that wait too long are taken as they are."""
-        decoder = Decoder()
+        decoder, patience = Decoder(), self._transport.patience
         data: bytes | None = received
-        started, heard = bool(received), time.monotonic()
+        # Time for which the peer was waited for, in the message that is under way and since its last byte.
+        # What it is held back for, while its images wait to be sent, does not count against it.
+        started, waited, silent = bool(received), 0.0, 0.0
         while not decoder.closed:
             if data:
-                yield from decoder.receive(data)
-                waited = time.monotonic()
-                while not self._has_room(decoder.buffered):
-                    # Other connections hold all of the memory, for no longer than they may stall.
-                    if time.monotonic() - waited > self._settings.server.stalled_s:
-                        raise ProtocolError("there is no memory for a large message; send it later")
-                    time.sleep(0.1)
-                    if self._assembler is not None:
-                        self._assemble(partial(self._assembler.expire, time.monotonic()))
+                for message in decoder.receive(data):
+                    waited = 0.0
+                    yield message
+                self._wait_for_room(decoder.pending)
                 if decoder.closed:
                     self.tally.closed = True
                     return
-            if self._stopping.is_set() or (self.tally.refused and self._publisher is None):
+            if self._shutdown.requested:
+                self._say_that_it_stops(in_message=not decoder.at_boundary)
                 return
+            if self.tally.refused and self._publisher is None:
+                return
+            # Between messages a scanner may be silent for as long as it likes; a peer that never began, or
+            # that is slow in the middle of a message, would hold one of the connections for ever.
+            if started and decoder.at_boundary:
+                waited = 0.0
+            elif patience is not None:
+                patience.check_rest(waited, silent, decoder.pending)
+            asked = time.monotonic()
             data = self._transport.receive()
+            took = time.monotonic() - asked
+            waited, silent = waited + took, 0.0 if data else silent + took
             if data:
-                started, heard = True, time.monotonic()
+                started = True
             elif data is not None:
                 if not decoder.at_boundary:
                     raise ProtocolError("the connection ended in the middle of a message")
                 return
-            elif not (started and decoder.at_boundary):
-                # Between messages a scanner may be silent for as long as it likes; a peer that never began,
-                # or stopped in the middle of a message, would hold one of the connections for ever.
-                self._check_silence(time.monotonic() - heard)
             if self._assembler is not None:
                 self._assemble(partial(self._assembler.expire, time.monotonic()))
 
@@ -235,6 +246,16 @@ class Session:
         self._memory.release(self._received)
         give_back()
 
+    def _wait_for_room(self, pending: int) -> None:
+        """Wait while other connections hold all of the memory, for no longer than a peer may stall."""
+        since = time.monotonic()
+        while not self._has_room(pending):
+            if time.monotonic() - since > self._settings.server.stalled_s:
+                raise ProtocolError("there is no memory for a large message; send it later")
+            time.sleep(0.1)
+            if self._assembler is not None:
+                self._assemble(partial(self._assembler.expire, time.monotonic()))
+
     def _has_room(self, buffered: int) -> bool:
         """Count the message that is being received, where it is large; a large one is copied once more."""
         size = 2 * max(buffered - _SMALL_BYTES, 0)
@@ -244,10 +265,28 @@ class Session:
         self._received = size
         return True
 
-    def _check_silence(self, seconds: float) -> None:
-        limit = self._transport.patience_s
-        if limit is not None and seconds > limit:
-            raise ProtocolError(f"the rest of a message did not come within {limit:g} s")
+    def _say_that_it_stops(self, *, in_message: bool) -> None:
+        """Say in log and text that the stream ends before its close, and what is in flight."""
+        images = self._assembler.waiting if self._assembler is not None else 0
+        slices = self.tally.slices - self.tally.results
+        said = (
+            f"the server stops; {images} images that wait in their series and {slices} slices are in flight"
+        )
+        if in_message:
+            said += ", and a message of which a part has come is lost"
+        _log.warning("%s: %s", self._name, said)
+        self._tell(f"{said}; what is sent from now on is not received", Severity.ERROR)
+
+    def _take_safely(self, message: Message) -> None:
+        """Take a message; a bug that one message meets must not end the stream of those that follow."""
+        try:
+            self._take(message)
+        except (ProtocolError, OSError):
+            raise
+        except Exception as error:
+            self.tally.errors += 1
+            _log.exception("%s: a message was not taken", self._name)
+            self._tell(f"a message could not be taken: {type(error).__name__}", Severity.ERROR)
 
     def _take(self, message: Message) -> None:
         match message:
@@ -489,8 +528,7 @@ class Session:
     def _conclude(self) -> None:
         """Work on what is left, wait for what is in flight, sum up, say that nothing more comes."""
         self._end_assembly(early=not self.tally.closed)
-        for _ in range(self._settings.server.slices_in_flight):
-            self._free.acquire()
+        self._wait_for_slices()
         # A peer that sent neither header nor image asked only whether there is a server.
         if self._measurement is not None or self.tally.images:
             try:
@@ -498,6 +536,17 @@ class Session:
             except Exception:  # the close must follow whatever becomes of the summary
                 _log.exception("%s: the connection could not be summed up", self._name)
         self._outbox.put_now(encode(Close()))
+
+    def _wait_for_slices(self) -> None:
+        """Wait for the slices in flight, for as long as the end of the program allows."""
+        for _ in range(self._settings.server.slices_in_flight):
+            while not self._free.acquire(timeout=_TICK_S):
+                if self._shutdown.parting:
+                    unfinished = self.tally.slices - self.tally.results
+                    said = f"{unfinished} slices were not finished when the server stopped"
+                    _log.warning("%s: %s", self._name, said)
+                    self._tell(said, Severity.ERROR)
+                    return
 
     def _summarise(self) -> None:
         """Send, log and publish the account of every image and the final level of every slice."""
@@ -525,8 +574,14 @@ class Session:
         except OSError as error:
             # Results still go to ZeroMQ; only this peer gets no more.
             _log.info("%s takes nothing more: %s", self._name, error)
-            self.tally.refused = True
-            self._outbox.close(discard=True)
+            self._give_up_sending()
+        except Exception:  # whoever waits for room in the outbox would wait for ever
+            _log.exception("%s: sending failed", self._name)
+            self._give_up_sending()
+
+    def _give_up_sending(self) -> None:
+        self.tally.refused = True
+        self._outbox.close(discard=True)
 
 
 def budget_of(settings: Settings) -> MemoryBudget:

@@ -89,14 +89,16 @@ class ServerSettings(_Frozen):
     Attributes:
         host: address to listen on; anything but the loopback address lets the network in.
         port: 0 takes any free one.
-        connections: most at a time; further ones wait.
+        connections: most at a time; further ones wait and are told so.
         queue_bytes: images waiting to be sent back on one connection before reading from it pauses.
         memory_bytes: images, slices and results held for all connections; beyond it images pass and are not
             worked on (``docs/protocol.md``).
         connection_bytes: likewise for one connection; None for a quarter of ``memory_bytes``.
         slices_in_flight: slices of one connection being worked on before reading from it pauses.
-        stalled_s: a peer that takes nothing for so long is cut off.
-        drain_s: on shutdown, how long what is in flight may take.
+        stalled_s: a peer that takes nothing for so long, or is silent for so long in a message, is cut off.
+        least_rate: bytes per second: a message of n bytes must be sent, or taken, within
+            ``stalled_s + n / least_rate``.
+        drain_s: on shutdown, how long what is in flight on all connections may take.
     """
 
     host: str = "127.0.0.1"
@@ -107,6 +109,7 @@ class ServerSettings(_Frozen):
     connection_bytes: int | None = Field(None, ge=1 << 16)
     slices_in_flight: int = Field(12, ge=1, le=1000)
     stalled_s: float = Field(60.0, gt=0, le=_DAY_S)
+    least_rate: float = Field(16384.0, gt=0)
     drain_s: float = Field(20.0, gt=0, le=_DAY_S)
 
 

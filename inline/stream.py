@@ -19,6 +19,7 @@ from inline.errors import ConfigurationError, MyostreamError
 from inline.service import service
 from inline.session import Session, Tally
 from inline.settings import Settings
+from inline.shutdown import Shutdown
 from inline.transport import PipeTransport
 
 _UNHURRIED_MS: Final = 600_000.0
@@ -56,20 +57,20 @@ def run(
     if "budget_ms" not in settings.model_fields_set:
         settings = settings.model_copy(update={"budget_ms": _UNHURRIED_MS})
     transport = PipeTransport(*_opened(source, sink))
-    stopping = threading.Event()
-    with service(settings, address_may_be_taken=True) as made, _stopped_by_signals(stopping):
+    shutdown = Shutdown()
+    with service(settings, address_may_be_taken=True) as made, _stopped_by_signals(shutdown):
         tally = Session(
             transport,
             made.processor,
             settings,
             name="stream",
             publisher=made.publisher,
-            stopping=stopping,
+            shutdown=shutdown,
             dialect=PIPE,
             configuration=configuration,
         ).run()
     if not tally.refused:
-        _check(tally, stopped=stopping.is_set())
+        _check(tally, stopped=shutdown.requested)
     return not tally.refused
 
 
@@ -143,12 +144,12 @@ def _open_sink(sink: Path | None) -> int | OSError:
 
 
 @contextmanager
-def _stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
-    """Let SIGTERM and SIGINT finish what is in flight; a second one ends the program."""
-    numbers = (signal.SIGTERM, signal.SIGINT)
+def _stopped_by_signals(shutdown: Shutdown) -> Iterator[None]:
+    """Let SIGTERM, SIGINT and SIGHUP finish what is in flight; a second one ends the program."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
     def stop(*_: object) -> None:
-        stopping.set()
+        shutdown.request()
         for number in numbers:
             signal.signal(number, signal.SIG_DFL)
 

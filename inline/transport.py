@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import socket
 import struct
+import termios
 import time
+from contextlib import suppress
 from typing import Final, Protocol
+
+from inline.patience import Patience
 
 _RECEIVE_BYTES: Final = 1 << 20
 _TICK_S: Final = 0.25
 _LINGER_S: Final = 5.0
 _SILENT_S: Final = 1.0
+_KEEPALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+_USER_TIMEOUT: Final = 2.0
+"""Times ``stalled_s`` after which the kernel gives a peer up whose host takes nothing."""
 
 
 class Transport(Protocol):
     """Bytes from and to one peer. One thread receives, another one sends.
 
     Attributes:
-        patience_s: longest silence of a peer in the middle of a message, and longest time that it may take
-            nothing; None for a peer that may take as long as it likes.
+        patience: with a peer in the middle of a message, and with one that takes nothing; None for a peer
+            that may take as long as it likes.
     """
 
-    patience_s: float | None
+    patience: Patience | None
 
     def receive(self) -> bytes | None:
         """Return the next bytes, none at the end of the stream, or None when none came for a moment.
@@ -37,7 +45,7 @@ class Transport(Protocol):
         """Send all of these bytes, waiting for the peer to take them.
 
         Raises:
-            OSError: the peer is gone, or takes nothing.
+            OSError: the peer is gone, takes nothing, or takes it too slowly.
         """
         ...
 
@@ -57,21 +65,35 @@ class Transport(Protocol):
         """
         ...
 
+    def abort(self) -> None:
+        """End whatever waits in :meth:`receive`, :meth:`send` or :meth:`close`; from any thread."""
+        ...
+
 
 class SocketTransport:
     """A connected socket."""
 
-    def __init__(self, connection: socket.socket, patience_s: float) -> None:
+    def __init__(self, connection: socket.socket, patience: Patience, *, must_read: bool = True) -> None:
+        """Take a socket.
+
+        Args:
+            connection: that is connected.
+            patience: see :class:`Transport`.
+            must_read: a peer that takes nothing is given up by the kernel too; False where it may send on
+                although it reads nothing.
+        """
         self._connection = connection
-        self.patience_s: float | None = patience_s
+        self.patience: Patience | None = patience
+        self._patience = patience
+        self._aborted = False
         connection.settimeout(None)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, seconds in ((socket.SO_RCVTIMEO, _TICK_S), (socket.SO_SNDTIMEO, patience_s)):
-            whole = int(seconds)
-            micros = int((seconds - whole) * 1e6)
-            connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", whole, micros))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, int(_TICK_S * 1e6)))
+        keep_alive(connection)
         if connection.family in (socket.AF_INET, socket.AF_INET6):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if must_read and hasattr(socket, "TCP_USER_TIMEOUT"):
+                milliseconds = min(max(int(_USER_TIMEOUT * 1000.0 * patience.stalled_s), 1), 2**31 - 1)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
     def receive(self) -> bytes | None:
         """See :meth:`Transport.receive`."""
@@ -81,8 +103,31 @@ class SocketTransport:
             return None
 
     def send(self, data: bytes) -> None:
-        """See :meth:`Transport.send`."""
-        self._connection.sendall(data)
+        """See :meth:`Transport.send`.
+
+        Progress is what the peer's host has acknowledged: the local buffer has room again only when a third
+        of it is free, which a slow peer may take minutes for.
+        """
+        left = memoryview(data)
+        start = moved = time.monotonic()
+        queued = most = _unacknowledged(self._connection)
+        while left:
+            try:
+                sent = self._connection.send(left, socket.MSG_DONTWAIT)
+            except (BlockingIOError, InterruptedError):
+                self._wait_for_room()
+                now, before = time.monotonic(), queued
+                queued = _unacknowledged(self._connection)
+                moved = now if queued < before else moved
+                self._patience.check_taken(now - start, now - moved, max(most - queued, 0))
+            else:
+                left = left[sent:]
+                queued, most, moved = queued + sent, most + sent, time.monotonic()
+
+    def _wait_for_room(self) -> None:
+        waiting = select.poll()
+        waiting.register(self._connection, select.POLLOUT)
+        waiting.poll(_TICK_S * 1000.0)
 
     def finish(self) -> None:
         """See :meth:`Transport.finish`."""
@@ -92,23 +137,35 @@ class SocketTransport:
         """See :meth:`Transport.close`.
 
         Closing a socket with unread bytes resets the connection and discards what the peer has not read yet,
-        results among it. What still comes is therefore read and dropped, for some seconds at most.
+        results among it. What still comes is therefore read and dropped until the peer has taken everything
+        and ends, for some seconds at most after that.
         """
-        start = heard = time.monotonic()
-        try:
-            while unread and (now := time.monotonic()) < min(start + _LINGER_S, heard + _SILENT_S):
+        start = heard = moved = time.monotonic()
+        queued = most = _unacknowledged(self._connection)
+        with suppress(OSError):
+            while unread and not self._aborted:
+                now, before, queued = time.monotonic(), queued, _unacknowledged(self._connection)
+                moved = now if queued < before else moved
+                if now > moved + _LINGER_S or self._patience.exhausted(now - start, most - queued):
+                    break
+                if not queued and now > heard + _SILENT_S:
+                    break
                 data = self.receive()
                 unread = data != b""
                 heard = now if data else heard
-        except OSError:
-            pass
         self._connection.close()
+
+    def abort(self) -> None:
+        """See :meth:`Transport.abort`."""
+        self._aborted = True
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
 
 
 class PipeTransport:
     """Two file descriptors: pipes, named pipes or files."""
 
-    patience_s: float | None = None
+    patience: Patience | None = None
 
     def __init__(self, source: int, sink: int) -> None:
         self._source = source
@@ -132,3 +189,24 @@ class PipeTransport:
     def close(self, *, unread: bool) -> None:
         """See :meth:`Transport.close`."""
         os.close(self._source)
+
+    def abort(self) -> None:
+        """See :meth:`Transport.abort`; the programs at either end of a pipe are ended by the user."""
+
+
+def keep_alive(connection: socket.socket) -> None:
+    """Notice within minutes that a peer's host has vanished, instead of after two hours."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if connection.family in (socket.AF_INET, socket.AF_INET6):
+        for name, value in _KEEPALIVE:
+            if hasattr(socket, name):  # not on every system
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _unacknowledged(connection: socket.socket) -> int:
+    """Bytes in the send queue that the peer's host has not acknowledged; 0 where the system does not say."""
+    try:
+        answer = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, struct.pack("i", 0))
+    except (OSError, ValueError):
+        return 0
+    return int(struct.unpack("i", answer)[0])

@@ -144,10 +144,15 @@ class SeriesAssembler:
     def account(self) -> Account:
         """Return what became of the images so far; those that still wait count as unused."""
         unused = self._unused.copy()
-        waiting = sum(len(group.images) for group in self._groups.values())
-        if waiting := waiting + sum(complete.images for complete in self._twins.waiting):
+        if waiting := self.waiting:
             unused["waiting for the rest of their series"] = waiting
         return Account(self._images, self._used, self._series, dict(unused))
+
+    @property
+    def waiting(self) -> int:
+        """Images that wait for the rest of their series."""
+        open_images = sum(len(group.images) for group in self._groups.values())
+        return open_images + sum(complete.images for complete in self._twins.waiting)
 
     def add(self, image: Image, now: float) -> list[Assembled]:
         """Take an image; returns what it completes, which for most images is nothing."""

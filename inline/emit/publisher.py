@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from contextlib import suppress
 from typing import Any, Final
 
 import msgpack
@@ -18,6 +19,7 @@ from inline.summary import Summary
 TOPIC: Final = b"myostream.slice/1"
 SUMMARY_TOPIC: Final = b"myostream.summary/1"
 _WAITING: Final = 256
+_CLOSING_S: Final = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -25,8 +27,12 @@ _log = logging.getLogger(__name__)
 class Publisher:
     """Publishes from a thread of its own; when nobody takes the messages, they are dropped and counted.
 
+    One thread serves all connections. A message that cannot be packed or sent is counted and logged, and the
+    next one is published.
+
     Attributes:
         dropped: messages that found the queue full.
+        failed: messages that could not be packed or sent.
     """
 
     def __init__(self, address: str) -> None:
@@ -46,17 +52,23 @@ class Publisher:
         self.address: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._queue: queue.Queue[tuple[bytes, dict[str, Any]] | None] = queue.Queue(_WAITING)
         self.dropped = 0
+        self.failed = 0
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
 
     def publish(self, result: SliceResult, **more: Any) -> None:
-        """Queue a result; never waits.
+        """Queue a result; never waits, and never raises for what the result holds.
 
         Args:
             result: of one slice.
             more: further fields of the message (``session``).
         """
-        self._put(TOPIC, {**record(result), **more})
+        try:
+            message = {**record(result), **more}
+        except Exception as error:  # of one connection; the publisher is everybody's
+            self._fail(TOPIC, error)
+        else:
+            self._put(TOPIC, message)
 
     def summarise(self, summary: Summary, **more: Any) -> None:
         """Queue the summary of a connection; never waits. ``more`` as in :meth:`publish`."""
@@ -71,15 +83,37 @@ class Publisher:
                 _log.warning("results are published faster than ZeroMQ takes them; some are dropped")
 
     def close(self) -> None:
-        """Send what is queued and close."""
-        self._queue.put(None)
-        self._thread.join(timeout=5.0)
+        """Send what is queued and close; at most some seconds."""
+        with suppress(queue.Full):
+            self._queue.put(None, timeout=_CLOSING_S)
+        self._thread.join(timeout=_CLOSING_S)
+        if self.dropped or self.failed:
+            _log.warning("results not published: %d dropped, %d failed", self.dropped, self.failed)
 
     def _run(self) -> None:
         while (waiting := self._queue.get()) is not None:
             topic, message = waiting
-            self._socket.send_multipart([topic, msgpack.packb(message)])
+            try:
+                self._socket.send_multipart([topic, _packed(message)])
+            except Exception as error:  # what one client sent must not end the stream of all
+                self._fail(topic, error)
         self._socket.close()
+
+    def _fail(self, topic: bytes, error: Exception) -> None:
+        self.failed += 1
+        # The first of them in full: what follows is a flood of the same, and is counted at the close.
+        if self.failed == 1:
+            _log.warning("a message of %s was not published: %s", topic.decode(), type(error).__name__)
+
+
+def _packed(message: dict[str, Any]) -> bytes:
+    """The bytes of a message; half a surrogate pair, which UTF-8 cannot express, becomes a question mark.
+
+    Raises:
+        OverflowError, TypeError, ValueError: it holds something that msgpack has no form for.
+    """
+    data: bytes = msgpack.packb(message, unicode_errors="replace")
+    return data
 
 
 def subscribe(address: str) -> zmq.Socket[bytes]:

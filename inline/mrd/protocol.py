@@ -94,8 +94,8 @@ class Decoder:
         return not self._buffer
 
     @property
-    def buffered(self) -> int:
-        """Bytes of the message that has not come to its end."""
+    def pending(self) -> int:
+        """Bytes that have come of a message that is under way."""
         return len(self._buffer)
 
     def receive(self, data: bytes) -> Iterator[Message]:

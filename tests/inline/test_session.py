@@ -19,6 +19,7 @@ from inline.examinations import Examinations
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Acquisition, Close, ConfigFile, ConfigText, Header, Image, Text, Waveform
 from inline.mrd.protocol import Decoder, encode
+from inline.patience import Patience
 from inline.pipeline import Pipeline
 from inline.processor import Processor
 from inline.replay import records
@@ -226,7 +227,9 @@ def served(processor, messages, **settings):
     """What a session sends to a client, over a socket pair."""
     ours, theirs = socket.socketpair()
     with theirs:
-        session = Session(SocketTransport(ours, 30.0), processor, load_settings(**settings))
+        session = Session(
+            SocketTransport(ours, Patience(30.0, 16384.0)), processor, load_settings(**settings)
+        )
         thread = threading.Thread(target=session.run)
         thread.start()
         threading.Thread(target=theirs.sendall, args=(b"".join(map(encode, messages)),)).start()

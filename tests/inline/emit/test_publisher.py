@@ -1,6 +1,8 @@
 """Subscribers that are slow, absent or strange."""
 
+import logging
 import time
+from dataclasses import replace
 
 import msgpack
 import numpy as np
@@ -63,6 +65,48 @@ def test_what_is_published_is_received_as_it_was(result):
     assert message["session"] == "here"
     assert message["quantity"] == "T1"
     assert message["contours"] is None
+
+
+def test_half_a_surrogate_pair_is_replaced_and_published(result):
+    """A description as in the JSON text "MOLLI \\ud800", which UTF-8 cannot express."""
+    publisher = Publisher("tcp://127.0.0.1:*")
+    subscriber = subscribe(publisher.address)
+    subscriber.setsockopt(zmq.RCVTIMEO, 10_000)
+    time.sleep(0.3)
+    publisher.publish(replace(result, error="MOLLI \ud800"), session="first")
+    publisher.publish(result, session="second")
+    messages = [decode(subscriber.recv_multipart()) for _ in range(2)]
+    publisher.close()
+    subscriber.close(linger=0)
+    assert messages[0]["error"] == "MOLLI ?"
+    assert [each["session"] for each in messages] == ["first", "second"]
+
+
+@pytest.mark.parametrize("what", [2**80, object(), float("nan"), "x" * 1_000_000, [[[]]] * 10])
+def test_what_cannot_be_packed_is_counted_and_does_not_end_the_stream(what, result, caplog):
+    publisher = Publisher("tcp://127.0.0.1:*")
+    subscriber = subscribe(publisher.address)
+    subscriber.setsockopt(zmq.RCVTIMEO, 10_000)
+    time.sleep(0.3)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            publisher.publish(result, session=what)
+        publisher.publish(result, session="good")
+        seen = []
+        while "good" not in seen:
+            seen.append(decode(subscriber.recv_multipart())["session"])
+        publisher.close()
+    subscriber.close(linger=0)
+    packs = what not in (2**80,) and type(what) is not object
+    assert (len(seen), publisher.failed) == ((4, 0) if packs else (1, 3))
+    assert ("was not published" in caplog.text) != packs
+
+
+def test_a_result_without_record_is_counted_and_raises_nothing(result):
+    publisher = Publisher("tcp://127.0.0.1:*")
+    publisher.publish(replace(result, identity=None))
+    publisher.close()
+    assert publisher.failed == 1
 
 
 def test_an_address_that_is_taken_is_named():

@@ -1,0 +1,95 @@
+"""End of a program that stops on signals: a clean way out whatever still hangs in its threads."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Final
+
+_log = logging.getLogger(__name__)
+
+_SIGNALS: Final = ("SIGTERM", "SIGINT", "SIGHUP")
+_THREADS: Final = ("slice", "network", "budget")
+"""Beginnings of the names of the threads that the processor starts."""
+_WAIT_S: Final = 2.0
+
+
+class Signals:
+    """What the signals that end a program do at the moment.
+
+    Before :meth:`call` is used, a signal ends the program at once, in the regular way and with code 0.
+
+    Attributes:
+        came: a signal has come.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+        self._stop: Callable[[], None] | None = None
+
+    def call(self, stop: Callable[[], None]) -> None:
+        """Call a function at every signal from now on; it must not take locks."""
+        self._stop = stop
+
+    def handle(self, _number: int, _frame: FrameType | None) -> None:
+        """Handle a signal."""
+        self.came = True
+        if self._stop is None:
+            raise SystemExit(0)
+        self._stop()
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[Signals]:
+    """Handle SIGTERM, SIGINT and SIGHUP within; once the program ends by one, further ones change nothing."""
+    signals = Signals()
+    # Not on every system: no terminal is ever hung up on Windows.
+    numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+    before = [signal.signal(number, signals.handle) for number in numbers]
+    try:
+        yield signals
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, signal.SIG_IGN if signals.came else handler)
+
+
+def end_with_stdin() -> None:
+    """Ask this process to end, as by SIGTERM, when its standard input ends.
+
+    Whoever started it holds the other end. However the starter dies, the system closes that end.
+    """
+
+    def watch() -> None:
+        with suppress(OSError):
+            while os.read(0, 1024):
+                pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="stdin", daemon=True).start()
+
+
+def leave_hanging_threads(code: int = 0) -> None:
+    """End the process at once if a thread of a fit or an engine hangs.
+
+    The interpreter would wait for it for ever, or destroy the engine that it is in and end by SIGABRT.
+    """
+    end = time.monotonic() + _WAIT_S
+    threads = [each for each in threading.enumerate() if each.name.startswith(_THREADS)]
+    for thread in threads:
+        thread.join(timeout=max(end - time.monotonic(), 0.0))
+    hanging = [each.name for each in threads if each.is_alive()]
+    if not hanging:
+        return
+    _log.warning("%d threads hang and are left: %s", len(hanging), ", ".join(hanging))
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
