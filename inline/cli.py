@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.cli import app as bench_app
@@ -43,18 +41,6 @@ EngineOption = Annotated[
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="TOML file of settings.")]
 
 
-def _log_to_stderr(verbose: bool) -> None:
-    """Log in colour to a terminal; to a file or a journal, one line per event with its time and level."""
-    level = logging.DEBUG if verbose else logging.INFO
-    terminal = Console(stderr=True)
-    if terminal.is_terminal:
-        handler = RichHandler(console=terminal, show_path=False)
-        logging.basicConfig(level=level, format="%(message)s", handlers=[handler])
-    else:
-        form = "%(asctime)s %(levelname)s %(name)s %(message)s"
-        logging.basicConfig(level=level, format=form, datefmt="%Y-%m-%dT%H:%M:%S%z")
-
-
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 by default.")] = None,
@@ -70,17 +56,17 @@ def serve(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Serve MRD clients until SIGTERM or Ctrl-C, then finish what is in flight."""
+    from inline.logs import log_to_stderr
     from inline.server import Server
     from inline.service import service
 
-    _log_to_stderr(verbose)
     with told():
         settings = load_settings(
             settings_file, engine=engine, server={"host": host, "port": port}, emit={"zmq": zmq}
         )
         if budget_ms is not None:
             settings = settings.model_copy(update={"budget_ms": budget_ms})
-        with service(settings) as made:
+        with log_to_stderr(settings.log, verbose=verbose), service(settings) as made:
             server = Server(made.processor, settings, made.publisher)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: server.stop())
@@ -110,12 +96,14 @@ def stream(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Read an MRD stream and write it on with maps, contours and values: one step of a pipe."""
+    from inline.logs import log_to_stderr
     from inline.stream import run
 
-    _log_to_stderr(verbose)
     with told():
         settings = load_settings(settings_file, engine=engine)
-        if not run(settings, source=source, sink=sink, configuration=config):
+        with log_to_stderr(settings.log, verbose=verbose):
+            taken = run(settings, source=source, sink=sink, configuration=config)
+        if not taken:
             raise typer.Exit(1)
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from inline.errors import MyostreamError
+from inline.logs import log_to_stderr
 from inline.mrd.protocol import MessageId
 from inline.service import service
 from inline.session import Session
@@ -68,7 +69,11 @@ def _serve(connection: socket.socket, before: bytes) -> None:
     # Gadgetron passes no options on. Where two measurements overlap, two modules run.
     file = os.environ.get("MYOSTREAM_SETTINGS")
     settings = load_settings(Path(file) if file else None)
-    with connection, service(settings, address_may_be_taken=True) as made:
+    with (
+        connection,
+        log_to_stderr(settings.log, names=("inline", "model")),
+        service(settings, address_may_be_taken=True) as made,
+    ):
         transport = SocketTransport(connection, settings.server.stalled_s)
         Session(transport, made.processor, settings, name="gadgetron", publisher=made.publisher).run(before)
 
@@ -79,5 +84,4 @@ def _message(number: MessageId, body: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     raise SystemExit(main())
