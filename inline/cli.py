@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,6 @@ from zipfile import BadZipFile
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.cli import app as bench_app
@@ -47,18 +45,6 @@ EngineOption = Annotated[
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="TOML file of settings.")]
 
 
-def _log_to_stderr(verbose: bool) -> None:
-    """Log in colour to a terminal; to a file or a journal, one line per event with its time and level."""
-    level = logging.DEBUG if verbose else logging.INFO
-    terminal = Console(stderr=True)
-    if terminal.is_terminal:
-        handler = RichHandler(console=terminal, show_path=False)
-        logging.basicConfig(level=level, format="%(message)s", handlers=[handler])
-    else:
-        form = "%(asctime)s %(levelname)s %(name)s %(message)s"
-        logging.basicConfig(level=level, format=form, datefmt="%Y-%m-%dT%H:%M:%S%z")
-
-
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 by default.")] = None,
@@ -77,10 +63,10 @@ def serve(
     """Serve MRD clients until SIGTERM, SIGHUP or Ctrl-C, then finish what is in flight; again: hurry."""
     from inline.ending import end_with_stdin, ended_by_signals, leave_hanging_threads
 
-    _log_to_stderr(verbose)
     with ended_by_signals() as signals, told():
         if until_stdin_ends:
             end_with_stdin()
+        from inline.logs import log_to_stderr
         from inline.server import Server
         from inline.service import service
 
@@ -91,7 +77,7 @@ def serve(
             server={"host": host, "port": port},
             emit={"zmq": zmq},
         )
-        with service(settings) as made:
+        with log_to_stderr(settings.log, verbose=verbose), service(settings) as made:
             server = Server(made.processor, settings, made.publisher)
             signals.call(server.stop)
             host, port = server.address
@@ -119,12 +105,14 @@ def stream(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Read an MRD stream and write it on with maps, contours and values: one step of a pipe."""
+    from inline.logs import log_to_stderr
     from inline.stream import run
 
-    _log_to_stderr(verbose)
     with told():
         settings = load_settings(settings_file, engine=engine)
-        if not run(settings, source=source, sink=sink, configuration=config):
+        with log_to_stderr(settings.log, verbose=verbose):
+            taken = run(settings, source=source, sink=sink, configuration=config)
+        if not taken:
             raise typer.Exit(1)
 
 

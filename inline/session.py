@@ -24,6 +24,7 @@ from inline.emit.publisher import Publisher
 from inline.errors import ProtocolError
 from inline.examinations import Examination
 from inline.flags import Flag
+from inline.foreign import for_log, foreign, message
 from inline.in_order import InOrder
 from inline.memory import MemoryBudget, give_back
 from inline.mrd.header import MeasurementHeader, parse_header
@@ -163,7 +164,7 @@ class Session:
                 self._take_safely(message)
         except ProtocolError as error:
             self.tally.error = str(error)
-            _log.warning("%s: %s", self._name, error)
+            _log.warning("%s: %s", self._name, self._loggable(error.message))
             self._tell(str(error), Severity.ERROR)
         except OSError as error:
             self.tally.error = str(error)
@@ -356,7 +357,9 @@ class Session:
             return parse_header(xml)
         except ProtocolError as error:
             # Clients that have no header send a line of text in its place.
-            _log.info("%s: no MRD header (%s); going on without one", self._name, error)
+            _log.info(
+                "%s: no MRD header (%s); going on without one", self._name, self._loggable(error.message)
+            )
             if xml.lstrip().startswith("<"):
                 self._tell(f"{error}; the images are taken without a header", Severity.WARNING)
             return MeasurementHeader()
@@ -371,7 +374,8 @@ class Session:
         except ValueError:
             self._configuration = Configuration.MAPPING
             known = ", ".join(Configuration)
-            self._report(f"there is no configuration {wanted[:80]!r} ({known}); mapping is used")
+            named = foreign(wanted, shown=repr(wanted[:80]))
+            self._report(message("there is no configuration {} ({}); mapping is used", named, known))
 
     def _configure_by_text(self, text: str) -> None:
         """Take a configuration sent as text: a name, JSON parameters, or Gadgetron's XML."""
@@ -397,7 +401,7 @@ class Session:
         try:
             element = parse_xml(text, "the configuration").find(".//myostream")
         except ProtocolError as error:
-            self._report(str(error))
+            self._report(error.message)
             return
         if element is not None:
             self._set(dict(element.attrib))
@@ -405,12 +409,12 @@ class Session:
     def _configure_by_parameters(self, text: str) -> None:
         """Take JSON parameters, as scanners send them after the header; any other text is logged alone."""
         if not text.startswith(("{", "[")):
-            _log.info("%s says: %r", self._name, text[:200])
+            _log.info("%s says: %s", self._name, self._loggable(foreign(text)))
             return
         try:
             self._set(read_parameters(text))
         except ProtocolError as error:
-            self._report(str(error))
+            self._report(error.message)
 
     def _set(self, given: Mapping[str, object]) -> None:
         """Take configuration and parameters; ``customconfig``, where not empty, goes before ``config``."""
@@ -492,7 +496,8 @@ class Session:
             return _Packed(result, data, result.error)
         except Exception as error:  # the next result must still go out
             _log.exception("%s: a result could not be made into images", self._name)
-            return _Packed(result, b"", f"the result could not be sent: {type(error).__name__}: {error}")
+            why = message("the result could not be sent: {}: {}", type(error).__name__, foreign(str(error)))
+            return _Packed(result, b"", why)
 
     def _send_result(self, packed: _Packed) -> None:
         """Queue what goes back for a slice, in one piece: nothing comes between map, labels and overlay."""
@@ -503,10 +508,10 @@ class Session:
             self.tally.errors += bool(packed.problem)
             _log.info("%s result: %s", self._name, _fields(result))
             for note in result.notes:
-                _log.info("%s: slice %d: %s", self._name, result.identity.slice_index, note)
+                _log.info("%s: slice %d: %s", self._name, result.identity.slice_index, self._loggable(note))
             if packed.problem:
-                said = f"slice {result.identity.slice_index}: {packed.problem}"
-                _log.warning("%s: %s", self._name, said)
+                said = message("slice {}: {}", result.identity.slice_index, packed.problem)
+                _log.warning("%s: %s", self._name, self._loggable(said))
                 self._tell(said, Severity.WARNING if late else Severity.ERROR)
             if packed.data:
                 self._outbox.put_now(packed.data)
@@ -517,8 +522,12 @@ class Session:
 
     def _report(self, problem: str) -> None:
         """Say in log and text what of a client's wishes is not done."""
-        _log.warning("%s: %s", self._name, problem)
+        _log.warning("%s: %s", self._name, self._loggable(problem))
         self._tell(problem, Severity.WARNING)
+
+    def _loggable(self, text: str) -> str:
+        """The form of a text for the log, which by default holds nothing that a client sent."""
+        return for_log(text, foreign_text=self._settings.log.foreign_text)
 
     def _tell(self, text: str, severity: Severity = Severity.NORMAL) -> None:
         """Say something to the person behind the client, where the client takes texts."""
@@ -561,7 +570,7 @@ class Session:
             earlier += final_levels(others, shown, stated)
         tally = self.tally
         summary = Summary.of(self._accounts, tally.images, tally.results, tally.errors, slices, earlier)
-        _log.info("%s summary: %s", self._name, summary.text())
+        _log.info("%s summary: %s", self._name, summary.text(self._loggable))
         self._tell(summary.text())
         if self._publisher is not None:
             self._publisher.summarise(summary, session=self._name)

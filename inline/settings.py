@@ -113,6 +113,19 @@ class ServerSettings(_Frozen):
     drain_s: float = Field(20.0, gt=0, le=_DAY_S)
 
 
+class LogSettings(_Frozen):
+    """What is logged.
+
+    Attributes:
+        foreign_text: quote texts of clients (series descriptions, names of configurations, parameters), which
+            may hold names of patients; else only their length is logged.
+        lines_per_minute: most lines of a kind for one peer; further ones are counted.
+    """
+
+    foreign_text: bool = False
+    lines_per_minute: int = Field(120, ge=1)
+
+
 class EmitSettings(_Frozen):
     """What goes back and where.
 
@@ -152,6 +165,7 @@ class Settings(_Frozen):
     mapping: MappingSettings = MappingSettings()
     regions: RegionSettings = RegionSettings()
     emit: EmitSettings = EmitSettings()
+    log: LogSettings = LogSettings()
     engine: EngineName = "auto"
     workers: int = Field(2, ge=1, le=64)
     budget_ms: float = Field(3000.0, gt=0, le=3_600_000)

@@ -3,3 +3,8 @@
 
 class MyostreamError(Exception):
     """Its cause lies outside the program; the message says what was wrong, where, and what to do."""
+
+    @property
+    def message(self) -> str:
+        """The message as it was given: ``str`` of the error forgets which parts of it are foreign."""
+        return self.args[0] if self.args else ""

@@ -14,6 +14,7 @@ from inline.assembly.image_metadata import ImageMetadata
 from inline.assembly.timing import timing
 from inline.errors import SeriesError
 from inline.flags import Flag
+from inline.foreign import foreign, message
 from inline.geometry import SliceGeometry
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
@@ -121,8 +122,11 @@ def from_images(
         if any(each.recognised.saturation for each in metadata):
             findings.add(Flag.SATURATION_RECOVERY)
             raise SeriesError(
-                f"not fitted: {last.description} is saturation recovery by its name, for which the inversion "
-                "recovery of a MOLLI fit would give a wrong T1"
+                message(
+                    "not fitted: {} is saturation recovery by its name, for which the inversion "
+                    "recovery of a MOLLI fit would give a wrong T1",
+                    foreign(last.description),
+                )
             )
         if large := too_large(images[-1].header, len(images), settings or AssemblySettings()):
             raise SeriesError(large)
@@ -152,7 +156,7 @@ def from_images(
             quantity, stack, times, placed.geometry, identity, findings.flags, signed=signed
         )
     except SeriesError as problem:
-        error = str(problem)
+        error = problem.message
     return _assembled(
         series, quantity, identity, placed, images[-1].header, header, findings, error, arrived,
         corrected=last.recognised.corrected,
@@ -196,7 +200,7 @@ def from_map(
             )
         series = MapSeries(quantity, values, placed.geometry, identity, findings.flags)
     except SeriesError as problem:
-        error = str(problem)
+        error = problem.message
     return _assembled(
         series, quantity, identity, placed, head, header, findings, error, arrived,
         corrected=metadata.recognised.corrected,
