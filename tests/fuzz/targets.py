@@ -21,7 +21,6 @@ import torch
 from inline.assembly import dicom_json, minihead
 from inline.assembly.assembler import SeriesAssembler
 from inline.assembly.image_metadata import read_metadata
-from inline.contours import ContourSteps
 from inline.errors import ConfigurationError, ProtocolError
 from inline.mapping import molli, t2prep
 from inline.mrd.files import FileError, ImageFile
@@ -244,7 +243,6 @@ def contours(data: bytes) -> None:
     mode = draw.below(4)
     spacing = (0.5 + draw.below(64) / 16, 0.5 + draw.below(64) / 16)
     frame = Frame((32 + draw.below(200), 32 + draw.below(200)), spacing)
-    steps = ContourSteps(*(bool(draw.below(5)) for _ in range(5)))
     if mode == 0:
         probabilities = draw.floats((3, 56, 56)).repeat(4, axis=1).repeat(4, axis=2)
     else:
@@ -255,7 +253,7 @@ def contours(data: bytes) -> None:
             classes = probabilities.argmax(axis=0)
             probabilities = np.stack([(classes == k).astype(np.float32) for k in range(3)])
     before = probabilities.tobytes()
-    labels, found, flags = place(probabilities, frame, steps)
+    labels, found, flags = place(probabilities, frame)
     assert probabilities.tobytes() == before
     assert labels.shape == frame.shape
     assert set(np.unique(labels)) <= {0, 1, 2}
