@@ -85,10 +85,10 @@ def decoder(data: bytes) -> None:
             again = encode(message)
             assert data[at : at + len(again)] == again
             at += len(again)
+        elif isinstance(message, ConfigFile):
+            at += 1026
         else:
-            at += (
-                1026 if data[at : at + 2] == b"\1\0" else 6 + int.from_bytes(data[at + 2 : at + 6], "little")
-            )
+            at += 6 + int.from_bytes(data[at + 2 : at + 6], "little")
         if isinstance(message, Image):
             assert message.pixels.nbytes == len(message.data) <= LIMITS.pixel_bytes
 
