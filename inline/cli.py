@@ -52,6 +52,12 @@ def serve(
     zmq: Annotated[
         str | None, typer.Option(help="Publish results here, such as tcp://127.0.0.1:5560.")
     ] = None,
+    zmq_keys: Annotated[
+        Path | None, typer.Option(help="Publish to the clients of this folder of keys alone.")
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Publish to other hosts without keys.")
+    ] = False,
     budget_ms: Annotated[
         float | None, typer.Option(min=1, help="Time for a slice, from its last image to its result.")
     ] = None,
@@ -75,7 +81,7 @@ def serve(
             engine=engine,
             budget_ms=budget_ms,
             server={"host": host, "port": port},
-            emit={"zmq": zmq},
+            emit={"zmq": zmq, "zmq_keys": zmq_keys, "zmq_insecure": insecure or None},
         )
         with log_to_stderr(settings.log, verbose=verbose), service(settings) as made:
             server = Server(made.processor, settings, made.publisher)
@@ -167,10 +173,29 @@ def synth(
 
 
 @app.command()
+def keys(
+    folder: Annotated[Path, typer.Argument(help="Folder of keys; made where there is none.")],
+    client: Annotated[str, typer.Option(help="Name of the client that may read the results.")] = "reader",
+) -> None:
+    """Make keys, with which results are published to known clients alone, and encrypted."""
+    from inline.emit.access import make_keys
+
+    with told():
+        public, secret = make_keys(folder, client)
+    typer.echo(f"server: myostream serve --zmq tcp://ADDRESS:PORT --zmq-keys {folder}")
+    typer.echo(f"client: myostream listen tcp://ADDRESS:PORT --server-key {public} --keys {secret}")
+    typer.echo(f"Move {secret} to the client's host, with a copy of {public}.")
+
+
+@app.command()
 def listen(
     address: Annotated[str, typer.Argument(help="Where a server publishes.")] = "tcp://127.0.0.1:5560",
     json_lines: Annotated[bool, typer.Option("--json", help="Print whole messages, one per line.")] = False,
     count: Annotated[int | None, typer.Option(help="Stop after so many slices.")] = None,
+    server_key: Annotated[Path | None, typer.Option(help="Public key file of a server with keys.")] = None,
+    keys_file: Annotated[
+        Path | None, typer.Option("--keys", help="Secret key file of this client, for such a server.")
+    ] = None,
 ) -> None:
     """Print the results that a server publishes on ZeroMQ, and the summary of each connection."""
     from zmq import ZMQError
@@ -181,7 +206,7 @@ def listen(
 
     with told():
         try:
-            socket = subscribe(address)
+            socket = subscribe(address, server_key=server_key, keys=keys_file)
         except ZMQError as error:
             raise MyostreamError(f"{address} is no address to subscribe to: {error}") from error
     seen = 0

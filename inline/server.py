@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import socket
 import threading
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from inline.dialect import Severity, takes_texts
+from inline.emit.access import is_loopback
 from inline.emit.publisher import Publisher
 from inline.errors import ConfigurationError
 from inline.mrd.messages import Close, Text
@@ -81,6 +83,12 @@ class Server:
         self._socket.settimeout(_TICK_S)
         name = self._socket.getsockname()
         self.address: tuple[str, int] = (name[0], name[1])
+        if not is_loopback(name[0]):
+            _log.warning(
+                "%s:%d is reached by other hosts, and MRD has neither encryption nor passwords: let a "
+                "firewall and the setting server.peers admit the scanner's hosts alone",
+                *self.address,
+            )
 
     @property
     def left_s(self) -> float:
@@ -134,7 +142,17 @@ class Server:
         if self._short:
             _log.warning("connections are accepted again")
         self._short = False
-        return _Waiting(connection, f"{peer[0]}:{peer[1]}")
+        name = f"{peer[0]}:{peer[1]}"
+        if not self._admits(peer[0]):
+            _log.warning("%s is refused: it is not among server.peers", name)
+            connection.close()
+            return None
+        return _Waiting(connection, name)
+
+    def _admits(self, host: str) -> bool:
+        """Whether the settings let a host connect."""
+        peers = self._settings.server.peers
+        return not peers or any(ipaddress.ip_address(host) in network for network in peers)
 
     def _queue(self, waiting: _Waiting) -> None:
         """Serve a connection, or let it wait for a place."""

@@ -78,7 +78,8 @@ def _publisher(settings: Settings, *, optional: bool) -> Publisher | None:
     if not settings.emit.zmq:
         return None
     try:
-        return Publisher(settings.emit.zmq)
+        emit = settings.emit
+        return Publisher(emit.zmq, keys=emit.zmq_keys, insecure=emit.zmq_insecure)
     except ConfigurationError as error:
         if not optional:
             raise

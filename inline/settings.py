@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError
 
 from inline.errors import ConfigurationError
 from inline.results import SliceLevel
@@ -88,6 +88,7 @@ class ServerSettings(_Frozen):
 
     Attributes:
         host: address to listen on; anything but the loopback address lets the network in.
+        peers: networks whose hosts may connect (``["192.0.2.0/24", "127.0.0.1/32"]``); empty for all.
         port: 0 takes any free one.
         connections: most at a time; further ones wait and are told so.
         queue_bytes: images waiting to be sent back on one connection before reading from it pauses.
@@ -102,6 +103,7 @@ class ServerSettings(_Frozen):
     """
 
     host: str = "127.0.0.1"
+    peers: tuple[IPvAnyNetwork, ...] = ()
     port: int = Field(9002, ge=0, le=65535)
     connections: int = Field(16, ge=1, le=1000)
     queue_bytes: int = Field(1 << 27, ge=1 << 20)
@@ -139,6 +141,8 @@ class EmitSettings(_Frozen):
         overlay: send an RGB overlay; a Gadgetron chain gets one only where its own configuration says so.
         segmentation: send the labels.
         zmq: address that results are published on (``tcp://127.0.0.1:5560``); empty for none.
+        zmq_keys: folder made by ``myostream keys``; only the clients in it receive the results.
+        zmq_insecure: publish without keys on an address that other hosts reach.
     """
 
     series_offset: int = Field(5000, ge=0, le=60000)
@@ -147,6 +151,8 @@ class EmitSettings(_Frozen):
     overlay: bool = True
     segmentation: bool = True
     zmq: str = ""
+    zmq_keys: Path | None = None
+    zmq_insecure: bool = False
 
 
 class Settings(_Frozen):

@@ -6,11 +6,13 @@ import logging
 import queue
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import msgpack
 import zmq
 
+from inline.emit.access import SERVER, check_exposure, check_port, guarded, public_key, secret_pair
 from inline.emit.record import record
 from inline.errors import ConfigurationError
 from inline.results import SliceResult
@@ -20,6 +22,7 @@ TOPIC: Final = b"myostream.slice/1"
 SUMMARY_TOPIC: Final = b"myostream.summary/1"
 _WAITING: Final = 256
 _CLOSING_S: Final = 5.0
+_MOST_RECEIVED: Final = 256
 
 _log = logging.getLogger(__name__)
 
@@ -35,19 +38,36 @@ class Publisher:
         failed: messages that could not be packed or sent.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, keys: Path | None = None, insecure: bool = False) -> None:
         """Bind the socket.
 
+        Args:
+            address: to bind.
+            keys: folder of ``myostream keys``; the clients in it, and no others, receive the messages.
+            insecure: bind an address that other hosts reach without keys too.
+
         Raises:
-            ConfigurationError: the address cannot be bound.
+            ConfigurationError: the address cannot or must not be bound, or the keys cannot be read.
         """
-        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUB)
+        check_port(address)
+        check_exposure(address, keys=keys is not None, insecure=insecure)
+        pair = secret_pair(keys / f"{SERVER}.key_secret") if keys is not None else None
+        # The clients that may connect are those of a context.
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context() if keys else zmq.Context.instance()
+        self._authenticator = guarded(self._context, keys) if keys is not None else None
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.PUB)
         self._socket.setsockopt(zmq.SNDHWM, _WAITING)
         self._socket.setsockopt(zmq.LINGER, 200)
+        # All that subscribers send is the beginning of a topic, and for CURVE a handshake of some 300 bytes.
+        self._socket.setsockopt(zmq.MAXMSGSIZE, _MOST_RECEIVED if pair is None else 2 * _MOST_RECEIVED)
+        if pair is not None:
+            self._socket.curve_publickey, self._socket.curve_secretkey = pair
+            self._socket.curve_server = True
         try:
             self._socket.bind(address)
         except zmq.ZMQError as error:
             self._socket.close()
+            self._release()
             raise ConfigurationError(f"results cannot be published on {address}: {error}") from error
         self.address: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._queue: queue.Queue[tuple[bytes, dict[str, Any]] | None] = queue.Queue(_WAITING)
@@ -87,8 +107,16 @@ class Publisher:
         with suppress(queue.Full):
             self._queue.put(None, timeout=_CLOSING_S)
         self._thread.join(timeout=_CLOSING_S)
+        if not self._thread.is_alive():
+            self._release()
         if self.dropped or self.failed:
             _log.warning("results not published: %d dropped, %d failed", self.dropped, self.failed)
+
+    def _release(self) -> None:
+        """End the authenticator and its context; without keys the context is everybody's."""
+        if self._authenticator is not None:
+            self._authenticator.stop()
+            self._context.term()
 
     def _run(self) -> None:
         while (waiting := self._queue.get()) is not None:
@@ -116,9 +144,24 @@ def _packed(message: dict[str, Any]) -> bytes:
     return data
 
 
-def subscribe(address: str) -> zmq.Socket[bytes]:
-    """A socket that receives everything published on an address, as ``[topic, message]``."""
+def subscribe(address: str, *, server_key: Path | None = None, keys: Path | None = None) -> zmq.Socket[bytes]:
+    """A socket that receives everything published on an address, as ``[topic, message]``.
+
+    Args:
+        address: to connect to.
+        server_key: public key file of a server with keys.
+        keys: secret key file of this client, for such a server.
+
+    Raises:
+        ConfigurationError: the address or a key file cannot be used.
+    """
+    check_port(address)
+    if (server_key is None) != (keys is None):
+        raise ConfigurationError("give both --server-key and --keys, or neither")
     socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+    if server_key is not None and keys is not None:
+        socket.curve_serverkey = public_key(server_key)
+        socket.curve_publickey, socket.curve_secretkey = secret_pair(keys)
     socket.setsockopt(zmq.SUBSCRIBE, b"myostream.")
     socket.connect(address)
     return socket

@@ -134,14 +134,22 @@ def test_replay_in_real_time_to_a_running_server(file, serving):
     assert seconds > 0.35
 
 
-def test_listen_prints_what_a_server_publishes(file):
+@pytest.mark.parametrize("keys", [False, True])
+def test_listen_prints_what_a_server_publishes(keys, file, tmp_path):
     command = [sys.executable, "-m", "inline", "serve", "--port", "0", "--zmq", "tcp://127.0.0.1:*"]
+    known = []
+    if keys:
+        made = runner.invoke(app, ["keys", str(tmp_path / "keys"), "--client", "reader"])
+        assert made.exit_code == 0, made.output
+        known = ["--server-key", made.output.split("--server-key ")[1].split()[0]]
+        known += ["--keys", made.output.split(" --keys ")[1].split()[0]]
+        command += ["--zmq-keys", str(tmp_path / "keys")]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         address = server.stdout.readline().split("listening on ")[1].split()[0]
         published = server.stdout.readline().split("publishing on ")[1].strip()
         heard = subprocess.Popen(
-            [sys.executable, "-m", "inline", "listen", published, "--count", "2", "--json"],
+            [sys.executable, "-m", "inline", "listen", published, "--count", "2", "--json", *known],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -175,6 +183,10 @@ def test_listen_prints_what_a_server_publishes(file):
         (["replay", "/nowhere.h5"], "does not exist"),
         (["synth", "-o", "/tmp/x.h5", "--scheme", "five"], "not a MOLLI scheme"),
         (["serve", "--settings", "/nowhere.toml"], "cannot be read"),
+        (["serve", "--zmq", "tcp://*:5560"], "could be read by every host that reaches it"),
+        (["serve", "--zmq", "tcp://127.0.0.1:99999"], "no port from 0 to 65535"),
+        (["serve", "--zmq", "tcp://*:5560", "--zmq-keys", "/nowhere"], "cannot be read"),
+        (["listen", "tcp://127.0.0.1:99999"], "no port from 0 to 65535"),
         (["listen", "nowhere"], "no address to subscribe to"),
     ],
 )
