@@ -83,16 +83,17 @@ def serve(
             server={"host": host, "port": port},
             emit={"zmq": zmq, "zmq_keys": zmq_keys, "zmq_insecure": insecure or None},
         )
-        with log_to_stderr(settings.log, verbose=verbose), service(settings) as made:
-            server = Server(made.processor, settings, made.publisher)
-            signals.call(server.stop)
-            host, port = server.address
-            print(f"myostream listening on {host}:{port} (engine: {made.engine.name})", flush=True)
-            if made.publisher is not None:
-                print(f"myostream publishing on {made.publisher.address}", flush=True)
-            server.serve()
-            made.processor.close(max(server.left_s, 1.0))
-    leave_hanging_threads()
+        with log_to_stderr(settings.log, verbose=verbose):
+            with service(settings) as made:
+                server = Server(made.processor, settings, made.publisher)
+                signals.call(server.stop)
+                host, port = server.address
+                print(f"myostream listening on {host}:{port} (engine: {made.engine.name})", flush=True)
+                if made.publisher is not None:
+                    print(f"myostream publishing on {made.publisher.address}", flush=True)
+                server.serve()
+                made.processor.close(max(server.left_s, 1.0))
+            leave_hanging_threads()
 
 
 @app.command()

@@ -234,3 +234,22 @@ def test_a_log_that_nobody_reads_blocks_nothing():
     finally:
         os.close(reading)
         os.close(writing)
+
+
+LEAVES_A_THREAD = """
+import threading, time
+from inline.ending import leave_hanging_threads
+from inline.logs import log_to_stderr
+from inline.settings import LogSettings
+with log_to_stderr(LogSettings()):
+    threading.Thread(target=time.sleep, args=(60,), name="network 1", daemon=True).start()
+    leave_hanging_threads()
+"""
+
+
+def test_what_is_logged_before_the_process_ends_at_once_is_written():
+    ended = subprocess.run(
+        [sys.executable, "-c", LEAVES_A_THREAD], capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 0
+    assert ended.stderr.endswith(" WARNING inline.ending 1 threads hang and are left: network 1\n")
