@@ -225,9 +225,7 @@ class Session:
         """Say in log and text that the stream ends before its close, and what is in flight."""
         images = self._assembler.waiting if self._assembler is not None else 0
         slices = self.tally.slices - self.tally.results
-        said = (
-            f"the server stops; {images} images that wait in their series and {slices} slices are in flight"
-        )
+        said = f"the server stops; {images} images waiting in series and {slices} slices are in flight"
         if in_message:
             said += ", and a message of which a part has come is lost"
         _log.warning("%s: %s", self._name, said)
