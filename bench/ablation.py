@@ -19,6 +19,7 @@ from bench.machine import describe_machine
 from bench.short_training import computes_bfloat16, train_briefly
 from bench.synthetic import make_slices
 from inline.segmentation import place, segment
+from inline.told import told
 from model.engines.base import Engine
 from model.engines.torch_engine import TorchEngine
 from model.evaluation.cases import read_slices
@@ -94,4 +95,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with told():
+        typer.run(main)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from inline.errors import MyostreamError
-from inline.told import told
+from inline.told import ReportingGroup, require
 
 app = typer.Typer(
-    help="Measure the stream, its peers and the segmentation (docs/benchmarks.md).", no_args_is_help=True
+    cls=ReportingGroup,
+    help="Measure the stream, its peers and the segmentation (docs/benchmarks.md).",
+    no_args_is_help=True,
 )
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write all figures here.")]
 Engine = Annotated[str, typer.Option(help="auto, or a name that myostream engines lists.")]
-
-
-def _told() -> AbstractContextManager[None]:
-    from model.evaluation.cases import CaseError
-
-    return told(CaseError, extra="bench")
 
 
 @app.command()
@@ -34,11 +29,10 @@ def throughput(
     json_file: Json = None,
 ) -> None:
     """Send slices as fast as the server takes them; first byte sent to last result received."""
-    with _told():
-        from bench.throughput import measure, show
+    from bench.throughput import measure, show
 
-        figures = measure(slices, connections=connections, config=config, engine=engine)
-        show(figures, json_file)
+    figures = measure(slices, connections=connections, config=config, engine=engine)
+    show(figures, json_file)
 
 
 @app.command()
@@ -53,19 +47,19 @@ def latency(
 
     At a scanner's pace and at ten times that; 1,000 slices take some 40 minutes.
     """
-    with _told():
-        from bench.latency import measure, show
+    from bench.latency import measure, show
 
-        show(measure(slices, interval_ms, engine), json_file, plot)
+    _require_plots(plot)
+    show(measure(slices, interval_ms, engine), json_file, plot)
 
 
 @app.command()
 def peers(engine: Engine = "auto", json_file: Json = None) -> None:
     """The published pipeline done plainly beside ours, stage by stage, as ratios."""
-    with _told():
-        from bench.peers import measure, show
+    from bench.peers import measure, show
 
-        show(measure(engine), json_file)
+    require("qmri")
+    show(measure(engine), json_file)
 
 
 @app.command()
@@ -96,33 +90,33 @@ def tables(
     json_file: Json = None,
 ) -> None:
     """Make the study's tables and figures for labelled slices with one or more readers."""
-    with _told():
-        from bench.tables.readers import Spread
-        from bench.tables.run import read_both, run, synthetic_slices
-        from bench.tables.trainings import ShortTraining
-        from inline.engines import make_engine
-        from inline.settings import load_settings
+    require("matplotlib", "monai", "pandas", "pingouin", "scikit_posthocs")
+    from bench.tables.readers import Spread
+    from bench.tables.run import read_both, run, synthetic_slices
+    from bench.tables.trainings import ShortTraining
+    from inline.engines import make_engine
+    from inline.settings import load_settings
 
-        running = make_engine(load_settings(engine=engine))
-        if data is not None and synthetic is None:
-            slices = read_both(data)
-            names = sorted({name for each in slices for name in each.readers})
-            about = f"{len(slices)} labelled slices of {data.name}; readers: {', '.join(names)}."
-        elif data is None and synthetic is not None:
-            spread = Spread(bias_mm, random_mm)
-            slices = synthetic_slices(synthetic, readers, spread)
-            about = f"{len(slices)} synthetic slices; the {readers} readers are SIMULATED: {spread.stated()}."
-        else:
-            raise MyostreamError("give either --data FOLDER or --synthetic N")
-        run(
-            slices,
-            running,
-            output,
-            about=about,
-            training=ShortTraining(train_steps, keep=keep),
-            encoder=encoder,
-            json_file=json_file,
-        )
+    running = make_engine(load_settings(engine=engine))
+    if data is not None and synthetic is None:
+        slices = read_both(data)
+        names = sorted({name for each in slices for name in each.readers})
+        about = f"{len(slices)} labelled slices of {data.name}; readers: {', '.join(names)}."
+    elif data is None and synthetic is not None:
+        spread = Spread(bias_mm, random_mm)
+        slices = synthetic_slices(synthetic, readers, spread)
+        about = f"{len(slices)} synthetic slices; the {readers} readers are SIMULATED: {spread.stated()}."
+    else:
+        raise MyostreamError("give either --data FOLDER or --synthetic N")
+    run(
+        slices,
+        running,
+        output,
+        about=about,
+        training=ShortTraining(train_steps, keep=keep),
+        encoder=encoder,
+        json_file=json_file,
+    )
 
 
 @app.command()
@@ -133,7 +127,12 @@ def scaling(
     plot: Annotated[Path | None, typer.Option(help="Curves as PNG.")] = None,
 ) -> None:
     """How cost grows with matrix size, images per series, connections and batch."""
-    with _told():
-        from bench.scaling import measure, show
+    from bench.scaling import measure, show
 
-        show(measure(slices, engine), json_file, plot)
+    _require_plots(plot)
+    show(measure(slices, engine), json_file, plot)
+
+
+def _require_plots(plot: Path | None) -> None:
+    if plot is not None:
+        require("matplotlib")

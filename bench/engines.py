@@ -17,12 +17,12 @@ from bench.fresh import fresh_processes
 from bench.machine import describe_machine
 from bench.stream import percentiles
 from bench.synthetic import make_slices
+from calibration.gate import dice
 from inline.engines import gate_report, load_engine, load_weights, preferred, reference_of
 from inline.segmentation import place
 from inline.settings import EngineName, Settings
 from model.engines.base import Engine
 from model.engines.trial import try_out
-from model.evaluation.metrics import agreement
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
 
 Name = TypeVar("Name", bound=str)
@@ -109,7 +109,7 @@ def _compare(
 ) -> dict[str, float]:
     frame = Frame((FRAME_PIXELS, FRAME_PIXELS), (FRAME_MM, FRAME_MM))
     labels = [(place(a, frame)[0], place(b, frame)[0]) for a, b in zip(answers, reference, strict=True)]
-    found = [agreement(a, b, frame.spacing).dice for a, b in labels if b.any()]
+    found = [dice(a, b) for a, b in labels if b.any()]
     return {
         "dice_with_f32": float(np.mean(found)) if found else float("nan"),
         "largest_difference": max(

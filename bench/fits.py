@@ -25,6 +25,7 @@ from bench.timing import median_ms
 from inline.mapping.molli import molli_map
 from inline.mapping.parametric_map import ParametricMap
 from inline.mapping.t2prep import t2_map
+from inline.told import told
 
 Fit = Callable[[NDArray[np.float32], NDArray[np.float64]], ParametricMap]
 SIDE = 256
@@ -157,4 +158,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with told():
+        typer.run(main)

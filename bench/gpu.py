@@ -27,6 +27,7 @@ from calibration.gate import run_gate
 from calibration.slices import map_slices
 from inline.engines import ON_GPU, load_engine, load_weights, preferred
 from inline.settings import Settings
+from inline.told import told
 from model.engines.base import Engine
 from model.engines.gpu import LARGEST_BATCH, describe_gpu, require_gpu
 from model.engines.probabilities import HalfProbabilities, Probabilities
@@ -202,4 +203,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with told():
+        typer.run(main)

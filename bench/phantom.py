@@ -20,6 +20,7 @@ from rich.table import Table
 
 from bench.machine import describe_machine
 from inline.mapping.molli import molli_map
+from inline.told import told
 
 _WINDOW: Final = 5
 _SPREAD: Final = 0.04
@@ -112,4 +113,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with told():
+        typer.run(main)

@@ -27,6 +27,7 @@ from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.replay import records
 from inline.results import Contours
+from inline.told import told
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,4 +137,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with told():
+        typer.run(main)

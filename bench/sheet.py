@@ -10,6 +10,7 @@ import typer
 
 from inline.mapping.fits import PRODUCT_FITS
 from inline.overlay import ENDO_COLOUR, EPI_COLOUR
+from inline.told import told
 from model.frame import FRAME_PIXELS
 from model.synthesis.contrast import Mix, Picture
 from model.synthesis.generator import make_batch
@@ -55,4 +56,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with told():
+        typer.run(main)

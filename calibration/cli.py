@@ -10,13 +10,15 @@ from rich.console import Console
 from rich.progress import Progress
 
 from inline.settings import load_settings
-from inline.told import told
+from inline.told import ReportingGroup, require, told
 
 if TYPE_CHECKING:
     from calibration.gate import GateReport
 
 app = typer.Typer(
-    help="Fit engine, confidence and budget to the weights and to this host.", no_args_is_help=True
+    cls=ReportingGroup,
+    help="Fit engine, confidence and budget to the weights and to this host.",
+    no_args_is_help=True,
 )
 
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="TOML file of settings.")]
@@ -46,7 +48,7 @@ def precision(
 ) -> None:
     """Quantise the network to eight bits for this host and put it before its gate."""
     from calibration.build import build_int8, build_tensorrt_int8, simulate_tensorrt_int8
-    from model.weights import DEFAULT, WeightsError
+    from model.weights import DEFAULT
 
     console = Console()
     weights = load_settings(settings_file).weights or DEFAULT
@@ -58,7 +60,7 @@ def precision(
         if simulate:
             console.print_json(simulate_tensorrt_int8(weights, slices).to_json())
             return
-        with told(WeightsError, RuntimeError, extra="tensorrt,ahead-of-time"):
+        with told(RuntimeError, extra="tensorrt,ahead-of-time"):
             _judged(build_tensorrt_int8(weights, slices), console)
         return
     progress = Progress(
@@ -67,7 +69,8 @@ def precision(
         console=console,
         disable=not distil,
     )
-    with told(WeightsError, extra="calibrate"), progress:
+    require("nncf")
+    with progress:
         task = progress.add_task("training in eight bits", total=distil, loss=0.0)
         report = build_int8(
             weights,
@@ -108,16 +111,16 @@ def confidence(
     """Fit the confidence of the weights in use on synthetic slices, and say how right it is."""
     from calibration.confidence_report import run
 
-    with told(extra="calibrate"):
-        run(
-            load_settings(settings_file, engine=engine),
-            slices,
-            output=output,
-            json_file=json_file,
-            plots=plots,
-            data=data,
-            flip=flip,
-        )
+    require("sklearn", *(["matplotlib"] if plots is not None else []))
+    run(
+        load_settings(settings_file, engine=engine),
+        slices,
+        output=output,
+        json_file=json_file,
+        plots=plots,
+        data=data,
+        flip=flip,
+    )
 
 
 @app.command()
@@ -135,6 +138,5 @@ def budget(
     """Time the stages of a slice on this host, alone and under load, and propose a budget."""
     from calibration.budget import measure, show
 
-    with told(extra="calibrate"):
-        settings = load_settings(settings_file, engine=engine)
-        show(measure(settings, slices, connections, margin), json_file, output)
+    settings = load_settings(settings_file, engine=engine)
+    show(measure(settings, slices, connections, margin), json_file, output)

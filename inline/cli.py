@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from zipfile import BadZipFile
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.cli import app as bench_app
@@ -17,13 +18,15 @@ from calibration.cli import app as calibrate_app
 from inline.configuration import Configuration
 from inline.errors import MyostreamError
 from inline.settings import load_settings
-from inline.told import told
+from inline.told import ReportingGroup, require, told
 
 if TYPE_CHECKING:
     from inline.client import Exchange
     from inline.mrd.messages import Image
+    from inline.received import Record
 
 app = typer.Typer(
+    cls=ReportingGroup,
     help="Inline T1 and T2 mapping of the heart: maps, myocardial contours and values. For research only; "
     "not a medical device.",
     no_args_is_help=True,
@@ -40,18 +43,6 @@ EngineOption = Annotated[
     typer.Option(help="auto, or a name that myostream engines lists.", show_default=False),
 ]
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="TOML file of settings.")]
-
-
-def _log_to_stderr(verbose: bool) -> None:
-    """Log in colour to a terminal; to a file or a journal, one line per event with its time and level."""
-    level = logging.DEBUG if verbose else logging.INFO
-    terminal = Console(stderr=True)
-    if terminal.is_terminal:
-        handler = RichHandler(console=terminal, show_path=False)
-        logging.basicConfig(level=level, format="%(message)s", handlers=[handler])
-    else:
-        form = "%(asctime)s %(levelname)s %(name)s %(message)s"
-        logging.basicConfig(level=level, format=form, datefmt="%Y-%m-%dT%H:%M:%S%z")
 
 
 @app.command()
@@ -72,19 +63,21 @@ def serve(
     """Serve MRD clients until SIGTERM, SIGHUP or Ctrl-C, then finish what is in flight; again: hurry."""
     from inline.ending import end_with_stdin, ended_by_signals, leave_hanging_threads
 
-    _log_to_stderr(verbose)
     with ended_by_signals() as signals, told():
         if until_stdin_ends:
             end_with_stdin()
+        from inline.logs import log_to_stderr
         from inline.server import Server
         from inline.service import service
 
         settings = load_settings(
-            settings_file, engine=engine, server={"host": host, "port": port}, emit={"zmq": zmq}
+            settings_file,
+            engine=engine,
+            budget_ms=budget_ms,
+            server={"host": host, "port": port},
+            emit={"zmq": zmq},
         )
-        if budget_ms is not None:
-            settings = settings.model_copy(update={"budget_ms": budget_ms})
-        with service(settings) as made:
+        with log_to_stderr(settings.log, verbose=verbose), service(settings) as made:
             server = Server(made.processor, settings, made.publisher)
             signals.call(server.stop)
             host, port = server.address
@@ -112,12 +105,14 @@ def stream(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Read an MRD stream and write it on with maps, contours and values: one step of a pipe."""
+    from inline.logs import log_to_stderr
     from inline.stream import run
 
-    _log_to_stderr(verbose)
     with told():
         settings = load_settings(settings_file, engine=engine)
-        if not run(settings, source=source, sink=sink, configuration=config):
+        with log_to_stderr(settings.log, verbose=verbose):
+            taken = run(settings, source=source, sink=sink, configuration=config)
+        if not taken:
             raise typer.Exit(1)
 
 
@@ -158,12 +153,16 @@ def synth(
     size: Annotated[int, typer.Option(min=96, max=512, help="Rows and columns, pixels of 1.5 mm.")] = 192,
 ) -> None:
     """Write a simulated examination (MOLLI and T2-prep, truth beside it) to replay."""
-    from inline.examination import simulate_examination, write_examination
+    from inline.examination import simulate_examination, truth_file, write_examination
+    from model.output import check_outputs
 
-    try:
-        count = write_examination(output, simulate_examination(slices, seed, size=size, scheme=scheme))
-    except (ValueError, OSError) as error:
-        raise typer.BadParameter(str(error)) from error
+    with told():
+        check_outputs(output, truth_file(output))
+        try:
+            examination = simulate_examination(slices, seed, size=size, scheme=scheme)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+        count = write_examination(output, examination)
     _console.print(f"{output}: {slices} slices, {count} images")
 
 
@@ -177,7 +176,8 @@ def listen(
     from zmq import ZMQError
 
     from inline.emit.publisher import decode, subscribe
-    from inline.report import line
+    from inline.received import read_message
+    from inline.report import line, printable
 
     with told():
         try:
@@ -188,11 +188,11 @@ def listen(
     try:
         while count is None or seen < count:
             try:
-                message = decode(socket.recv_multipart())
+                message = read_message(decode(socket.recv_multipart()))
             except ValueError as error:
-                typer.echo(f"skipped a message: {error}", err=True)
+                typer.echo(f"skipped a message: {printable(str(error))}", err=True)
                 continue
-            seen += "quantity" in message
+            seen += "regions" in message
             typer.echo(json.dumps(message) if json_lines else line(message))
     except KeyboardInterrupt:
         pass
@@ -209,10 +209,11 @@ def demo(
 ) -> None:
     """Simulate an examination, stream it to a server process, show what comes back."""
     from inline.examination import simulate_examination, write_examination
+    from model.output import check_folder
 
-    output.mkdir(parents=True, exist_ok=True)
     file = output / "examination.h5"
     with told():
+        check_folder(output)
         count = write_examination(file, simulate_examination(slices))
         _console.print(f"Simulated {slices} slices, T1 (MOLLI) and T2 (T2-prep): {count} images in {file}")
         _replay(
@@ -251,16 +252,15 @@ def evaluate(
     from bench import evaluation
     from bench import synthetic as synthetic_evaluation
     from inline.engines import make_engine
-    from model.evaluation.cases import CaseError
 
-    with told(CaseError):
-        if (data is None) == (synthetic is None) or kind not in ("t1", "t2"):
-            raise MyostreamError("give either --data FOLDER or --synthetic N, and --map t1 or t2")
-        running = make_engine(load_settings(settings_file, engine=engine))
-        if data is not None:
-            evaluation.run(data, kind, running, json_file=json_file, plots=plots)
-        elif synthetic is not None:
-            synthetic_evaluation.run(synthetic, kind, running, json_file)
+    if (data is None) == (synthetic is None) or kind not in ("t1", "t2"):
+        raise MyostreamError("give either --data FOLDER or --synthetic N, and --map t1 or t2")
+    require("monai", *(["matplotlib"] if plots is not None else []))
+    running = make_engine(load_settings(settings_file, engine=engine))
+    if data is not None:
+        evaluation.run(data, kind, running, json_file=json_file, plots=plots)
+    elif synthetic is not None:
+        synthetic_evaluation.run(synthetic, kind, running, json_file)
 
 
 @app.command()
@@ -272,8 +272,7 @@ def engines(
     """Time the engines of this host beside each other, and say which is used and why."""
     from bench.engines import measure, show
 
-    with told():
-        show(measure(load_settings(settings_file), repeats), json_file)
+    show(measure(load_settings(settings_file), repeats), json_file)
 
 
 @app.command()
@@ -294,32 +293,28 @@ def train(
 ) -> None:
     """Train a network on synthetic slices or on labelled cases."""
     from inline.mapping.fits import PRODUCT_FITS
-    from model.evaluation.cases import CaseError
     from model.training.recipe import RECIPES
     from model.training.train import Training, shortened
     from model.training.train import train as run
-    from model.weights import DEFAULT, WeightsError
+    from model.weights import DEFAULT
 
-    with told():
-        if recipe not in RECIPES:
-            raise MyostreamError(f"there is no recipe {recipe!r}; {', '.join(RECIPES)} are")
-        training = Training(
-            recipe=shortened(RECIPES[recipe], epochs),
-            output=output,
-            data=data,
-            kinds=tuple(kinds.split(",")),
-            architecture=architecture,
-            encoder=encoder,
-            start=DEFAULT if recipe == "fine-tune" else None,
-            seed=seed,
-            resume=resume,
-            accelerator=accelerator,
-            precision=precision,
-        )
-        try:
-            figures = run(training, PRODUCT_FITS)
-        except (CaseError, WeightsError, ValueError) as error:
-            raise MyostreamError(str(error)) from error
+    if recipe not in RECIPES:
+        raise MyostreamError(f"there is no recipe {recipe!r}; {', '.join(RECIPES)} are")
+    training = Training(
+        recipe=shortened(RECIPES[recipe], epochs),
+        output=output,
+        data=data,
+        kinds=tuple(kinds.split(",")),
+        architecture=architecture,
+        encoder=encoder,
+        start=DEFAULT if recipe == "fine-tune" else None,
+        seed=seed,
+        resume=resume,
+        accelerator=accelerator,
+        precision=precision,
+    )
+    with told(ValueError):
+        figures = run(training, PRODUCT_FITS)
     for name, value in sorted(figures.items()):
         _console.print(f"{name}: {value:.4f}")
 
@@ -336,22 +331,20 @@ def _replay(
     group: str,
     settings_file: Path | None,
 ) -> None:
+    from inline.examination import truth_file
     from inline.launch import started_server
-    from inline.mrd.files import ImageFile, write_images
-    from inline.replay import compare, records, write_overlay
-    from inline.report import notes, results_table
+    from inline.mrd.files import ImageFile
+    from inline.replay import compare, records, unreadable
+    from inline.report import notes, printable, results_table
+    from model.output import check_folder, check_outputs
 
     with ImageFile(file, group) as opened:
         header, images, about = opened.header, list(opened.images()), opened.notes
     if not images:
         raise MyostreamError(f"{file} holds no images; raw data must be reconstructed first")
-    for written in (output, json_file):
-        if written is None:
-            continue
-        if written.resolve() == file.resolve():
-            raise MyostreamError(f"{file} would be overwritten; give another name for what comes back")
-        if not written.resolve().parent.is_dir():
-            raise MyostreamError(f"there is no folder {written.resolve().parent} to write {written.name} to")
+    check_outputs(output, json_file, inputs=[file, truth_file(file), settings_file])
+    check_folder(overlays)
+    truth, untrue = _truth(file)
     if address is None:
         # Images that come all at once queue for minutes where those of a scanner come one by one.
         arguments = [] if pace_speed else ["--budget-ms", str(_UNHURRIED_MS)]
@@ -363,30 +356,67 @@ def _replay(
 
     compared = compare(images, result.images)
     found = records(compared.added)
-    for note in about:
-        _console.print(note, highlight=False, markup=False)
-    for text in result.texts:
-        _console.print(text, highlight=False, markup=False)
-    _console.print(results_table([record for record, _ in found], _truth(file)))
-    for note in notes([record for record, _ in found]):
-        _console.print(f"Note: {note}", highlight=False, markup=False)
+    results = [record for record, _ in found]
+    # Files before the terminal, which may be a pipe that nobody reads any more.
+    said, problems = _write_results(header, result, found, output, json_file, overlays)
+    for text in (*about, *untrue, *result.texts, *unreadable(compared.added)):
+        _console.print(printable(text, lines=True), highlight=False, markup=False)
+    _console.print(results_table(results, truth))
+    for note in notes(results):
+        _console.print(f"Note: {printable(note)}", highlight=False, markup=False)
     seconds = result.finished - result.first_sent
     _console.print(f"{compared}; {len(found)} maps back, first byte to close {seconds:.2f} s")
-    if output is not None:
-        write_images(output, header, result.images)
-        _console.print(f"Everything that came back: {output}")
-    if json_file is not None:
-        content = {"results": [record for record, _ in found], "messages": result.texts}
-        json_file.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        _console.print(f"Results: {json_file}")
-    if overlays is not None:
-        overlays.mkdir(parents=True, exist_ok=True)
-        for record, image in found:
-            name = f"slice-{record['slice_index'] + 1:02d}-{record['quantity']}.png"
-            write_overlay(overlays / name, record, image)
-        _console.print(f"Pictures: {overlays}/slice-*.png")
+    for text in said:
+        _console.print(text, markup=False)
     if compared.lost:
-        raise MyostreamError(f"{compared.lost} of {len(images)} images did not come back")
+        problems.append(f"{compared.lost} of {len(images)} images did not come back")
+    if problems:
+        raise MyostreamError("; ".join(problems))
+
+
+def _write_results(
+    header: bytes,
+    result: Exchange,
+    found: list[tuple[Record, Image]],
+    output: Path | None,
+    json_file: Path | None,
+    overlays: Path | None,
+) -> tuple[list[str], list[str]]:
+    """Write what is asked for; returns a line for each output, and one for each that could not be written."""
+    from inline.mrd.files import write_images
+    from inline.replay import picture_names, write_overlay
+    from model.output import write_json
+
+    said: list[str] = []
+    problems: list[str] = []
+
+    @contextmanager
+    def noted(line: str = "") -> Iterator[None]:
+        try:
+            yield
+        except MyostreamError as error:
+            problems.append(str(error))
+        else:
+            said.extend([line] if line else [])
+
+    results = [record for record, _ in found]
+    if output is not None:
+        with noted(f"Everything that came back: {output}"):
+            write_images(output, header, result.images, private=True)
+    if json_file is not None:
+        with noted(f"Results: {json_file}"):
+            write_json(json_file, {"results": results, "messages": result.texts}, private=True)
+    if overlays is not None:
+        failed = len(problems)
+        earlier = {each.name for each in overlays.glob("slice-*.png")}
+        names = picture_names(results)
+        for name, (record, image) in zip(names, found, strict=True):
+            with noted():
+                write_overlay(overlays / name, record, image)
+        said.append(f"Pictures: {len(names) - (len(problems) - failed)} in {overlays}")
+        if older := earlier - set(names):
+            said.append(f"{overlays} also holds {len(older)} pictures that are not of these results")
+    return said, problems
 
 
 def _exchange(
@@ -415,21 +445,25 @@ def _exchange(
         )
 
 
-def _truth(file: Path) -> dict[tuple[str, int], float]:
-    """Median of the true T1 and T2 over the true myocardium of each slice, where a file knows it."""
+def _truth(file: Path) -> tuple[dict[tuple[str, int], float], list[str]]:
+    """Median of the true T1 and T2 over the true myocardium of each slice, and what kept it from being read.
+
+    Both are empty where a file has no truth beside it.
+    """
     import numpy as np
 
-    from inline.examination import read_truth
+    from inline.examination import read_truth, truth_file
 
-    truth = read_truth(file)
-    if not truth:
-        return {}
-    return {
-        (quantity, index): float(np.median(values[index][labels == 2]))
-        for quantity, values in (("T1", truth["t1_ms"]), ("T2", truth["t2_ms"]))
-        for index, labels in enumerate(truth["labels"])
-        if (labels == 2).any()
-    }
+    try:
+        truth = read_truth(file)
+        return {
+            (quantity, index): float(np.median(values[index][labels == 2]))
+            for quantity, values in ((("T1", truth["t1_ms"]), ("T2", truth["t2_ms"])) if truth else ())
+            for index, labels in enumerate(truth["labels"])
+            if (labels == 2).any()
+        }, []
+    except (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, BadZipFile) as error:
+        return {}, [f"{truth_file(file)} is not the truth of an examination and is not shown: {error}"]
 
 
 def _address(text: str) -> tuple[str, int]:

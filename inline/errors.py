@@ -1,8 +1,6 @@
 """What a user, a file or a peer can get wrong: every such error derives from :class:`MyostreamError`."""
 
-
-class MyostreamError(Exception):
-    """Base of all errors whose cause lies outside the program; it says what, where and what to do."""
+from model.errors import MyostreamError as MyostreamError
 
 
 class ProtocolError(MyostreamError):

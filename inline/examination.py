@@ -13,6 +13,7 @@ from inline.mrd.files import write_images
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.mrd.meta import MetaValue
+from model.output import atomic_output
 from model.synthesis.examination import SimulatedSlice, simulate_slice
 
 MOLLI_SERIES: Final = 1
@@ -119,11 +120,18 @@ def truth_file(file: Path) -> Path:
 
 
 def write_examination(file: Path, slices: list[SimulatedSlice], heartbeat_ms: float = 900.0) -> int:
-    """Write an examination and, beside it, what is known; returns the number of images."""
+    """Write an examination and, beside it, what is known; returns the number of images.
+
+    Raises:
+        OutputError: one of both cannot be written.
+    """
     images = to_images(slices, heartbeat_ms)
-    write_images(file, header_xml(slices), images)
     truth = {name: np.stack([getattr(each, name) for each in slices]) for name in _TRUTH}
-    np.savez_compressed(truth_file(file), allow_pickle=False, **truth)
+    # An examination must not stand beside the truth of another.
+    with atomic_output(truth_file(file)) as beside:
+        with beside.open("wb") as opened:
+            np.savez_compressed(opened, allow_pickle=False, **truth)
+        write_images(file, header_xml(slices), images)
     return len(images)
 
 

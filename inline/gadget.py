@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from inline.errors import MyostreamError
+from inline.logs import log_to_stderr
 from inline.mrd.protocol import MessageId
 from inline.patience import Patience
 from inline.service import service
@@ -69,7 +70,11 @@ def _serve(connection: socket.socket, before: bytes) -> None:
     # Gadgetron passes no options on. Where two measurements overlap, two modules run.
     file = os.environ.get("MYOSTREAM_SETTINGS")
     settings = load_settings(Path(file) if file else None)
-    with connection, service(settings, address_may_be_taken=True) as made:
+    with (
+        connection,
+        log_to_stderr(settings.log, names=("inline", "model")),
+        service(settings, address_may_be_taken=True) as made,
+    ):
         patience = Patience(settings.server.stalled_s, settings.server.least_rate)
         transport = SocketTransport(connection, patience, must_read=made.publisher is None)
         Session(transport, made.processor, settings, name="gadgetron", publisher=made.publisher).run(before)
@@ -81,5 +86,4 @@ def _message(number: MessageId, body: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     raise SystemExit(main())

@@ -13,6 +13,7 @@ from typing import Final
 
 from inline.errors import MyostreamError
 
+_REPORTED: Final = "myostream: "
 _READY: Final = re.compile(r"listening on (\S+):(\d+)")
 
 
@@ -72,7 +73,7 @@ def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 300.0) -
     try:
         ready.wait(timeout_s)
         if not found:
-            raise ServerNotStartedError("the server did not start: " + "".join(said[-20:]).strip())
+            raise ServerNotStartedError(f"the server did not start: {_reason(said)}")
         yield StartedServer(found[0], process)
     finally:
         process.terminate()
@@ -84,3 +85,9 @@ def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 300.0) -
         process.stdin.close()  # earlier it would count as a second signal, which hurries the server
         reader.join(timeout=5.0)
         process.stdout.close()
+
+
+def _reason(said: Sequence[str]) -> str:
+    """The error that a process reported, without what it logged before; else the end of what it said."""
+    reported = [line for line in said if line.startswith(_REPORTED)]
+    return reported[-1].removeprefix(_REPORTED).strip() if reported else "".join(said[-20:]).strip()

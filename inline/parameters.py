@@ -9,6 +9,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from inline.errors import ProtocolError
+from inline.foreign import Message, foreign, joined, message
 from inline.settings import Settings
 
 PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -55,9 +56,10 @@ def with_parameters(settings: Settings, given: Mapping[str, object]) -> tuple[Se
     problems: list[str] = []
     unknown = [name for name in given if name not in PARAMETERS]
     if unknown:
-        listed = ", ".join(_shown(name) for name in unknown[:_LISTED])
+        listed = joined(", ", (_shown(name) for name in unknown[:_LISTED]))
         more = f" and {len(unknown) - _LISTED} more" if len(unknown) > _LISTED else ""
-        problems.append(f"no parameter is named {listed}{more}; there are {', '.join(PARAMETERS)}")
+        known = ", ".join(PARAMETERS)
+        problems.append(message("no parameter is named {}{}; there are {}", listed, more, known))
     for name, place in PARAMETERS.items():
         if name not in given:
             continue
@@ -67,19 +69,20 @@ def with_parameters(settings: Settings, given: Mapping[str, object]) -> tuple[Se
         for part in place[:-1]:
             section = section[part]
         if isinstance(value, bool) and not isinstance(section[place[-1]], bool):
-            problems.append(f"parameter {name} cannot be {_shown(value)}: it is no switch")
+            problems.append(message("parameter {} cannot be {}: it is no switch", name, _shown(value)))
             continue
         section[place[-1]] = value.strip().lower() if isinstance(value, str) else value
         try:
             settings = Settings.model_validate(content)
         except ValidationError as error:
-            problems.append(f"parameter {name} cannot be {_shown(value)}: {error.errors()[0]['msg']}")
+            why = error.errors()[0]["msg"]
+            problems.append(message("parameter {} cannot be {}: {}", name, _shown(value), why))
     return settings, problems
 
 
-def _shown(value: object) -> str:
+def _shown(value: object) -> Message:
     """A client's value for a message: quoted, without control characters, and short."""
     if isinstance(value, dict | list):
-        return "an object" if isinstance(value, dict) else "a list"
+        return message("an object" if isinstance(value, dict) else "a list")
     text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return foreign(str(value), shown=text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")

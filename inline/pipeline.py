@@ -342,7 +342,7 @@ def failed(
 
 
 def broken(
-    assembled: Assembled, error: Exception, prepared: Prepared | None, times_ms: dict[str, float]
+    assembled: Assembled, error: BaseException, prepared: Prepared | None, times_ms: dict[str, float]
 ) -> SliceResult:
     """The result of a slice that a stage raised an error for."""
     if isinstance(error, NotFittedError):

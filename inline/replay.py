@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import cv2
 import numpy as np
@@ -16,10 +16,11 @@ from inline.errors import ProtocolError
 from inline.flags import Flag
 from inline.mrd.messages import Image
 from inline.overlay import draw
+from inline.received import Record, read_record
 from inline.results import RESULT_ATTRIBUTE, Contours
 from inline.series import Quantity
+from model.output import atomic_output
 
-Record = dict[str, Any]
 _TICK_S = 0.0025
 
 
@@ -91,19 +92,39 @@ def _pixels_alone(image: Image) -> object:
 
 
 def records(images: Iterable[Image]) -> list[tuple[Record, Image]]:
-    """Result and map of every slice among the images that came back, by series and slice."""
-    found: list[tuple[Record, Image]] = []
-    for image in images:
-        if RESULT_ATTRIBUTE.encode() not in image.attributes:
-            continue
-        try:
-            text = image.meta().get(RESULT_ATTRIBUTE)
-            record = json.loads(text[0]) if text else None
-        except (ProtocolError, ValueError, RecursionError):
-            continue  # another program's attribute
-        if isinstance(record, dict) and {"slice_index", "quantity"} <= set(record):
-            found.append((record, image))
-    return sorted(found, key=lambda pair: (pair[0]["slice_index"], pair[0]["quantity"]))
+    """Result and map of every slice among the images that came back, by slice, quantity and series."""
+    read = ((_record(image), image) for image in images)
+    found = [(record, image) for record, image in read if isinstance(record, dict)]
+    return sorted(
+        found, key=lambda pair: (pair[0]["slice_index"], pair[0]["quantity"], pair[0]["series_index"])
+    )
+
+
+def unreadable(images: Iterable[Image]) -> list[str]:
+    """A sentence for each image that came back with a result that is no record."""
+    return [
+        f"Series {image.header.image_series_index}, slice {image.header.slice + 1}: its {RESULT_ATTRIBUTE} "
+        f"is no record of a result ({problem}); it is skipped."
+        for image in images
+        if isinstance(problem := _record(image), str)
+    ]
+
+
+def _record(image: Image) -> Record | str | None:
+    """The record of an image, what is wrong with it, or None for an image without."""
+    if RESULT_ATTRIBUTE.encode() not in image.attributes:
+        return None
+    try:
+        text = image.meta().get(RESULT_ATTRIBUTE)
+        return read_record(json.loads(text[0], parse_constant=_no_number)) if text else None
+    except RecursionError:
+        return "nested too deeply"
+    except (ProtocolError, ValueError) as error:
+        return str(error)
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def realtime(images: Iterable[Image], speed: float = 1.0) -> Callable[[Image], None]:
@@ -126,18 +147,51 @@ def realtime(images: Iterable[Image], speed: float = 1.0) -> Callable[[Image], N
 
 
 def map_values(record: Record, image: Image) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The map of a result in ms, ``(rows, columns)``."""
-    scale = float(image.meta()["GADGETRON_ScaleRatio"][0])
+    """The map of a result in ms, ``(rows, columns)``.
+
+    Raises:
+        ProtocolError: the image does not state its scale, or is no map.
+    """
+    try:
+        scale = float(image.meta()["GADGETRON_ScaleRatio"][0])
+    except (KeyError, IndexError, ValueError) as error:
+        raise ProtocolError("the map has no scale (GADGETRON_ScaleRatio)") from error
+    if not (np.isfinite(scale) and scale > 0) or np.iscomplexobj(image.pixels):
+        raise ProtocolError("the map cannot be brought to milliseconds")
     values: np.ndarray[Any, np.dtype[np.float32]] = image.pixels[0, 0].astype(np.float32) / np.float32(scale)
     return values
 
 
+def picture_names(found: Sequence[Record]) -> list[str]:
+    """A file name of its own for the picture of each record: slice, quantity, series."""
+    names: list[str] = []
+    for record in found:
+        name = base = (
+            f"slice-{record['slice_index'] + 1:02d}-{record['quantity']}-series-{record['series_index']}"
+        )
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{base}-{number}"
+        names.append(name)
+    return [f"{name}.png" for name in names]
+
+
 def write_overlay(file: Path, record: Record, image: Image, scale: int = 3) -> None:
-    """Write the map with its contours as PNG."""
+    """Write the map with its contours as PNG of mode 0600.
+
+    Raises:
+        ProtocolError: as :func:`map_values`.
+        OutputError: it cannot be written.
+    """
     contours = None
     if record["contours"]:
         endo, epi = (np.array(record["contours"][name]["pixels"]) for name in ("endo", "epi"))
         contours = Contours(endo=endo, epi=epi)
     quantity, review = Quantity(record["quantity"]), Flag.REVIEW in record["flags"]
     picture = draw(map_values(record, image), quantity, contours, scale, review=review)
-    cv2.imwrite(str(file), picture[:, :, ::-1])
+    made, png = cv2.imencode(".png", picture[:, :, ::-1])
+    with atomic_output(file, private=True) as beside:
+        if not made:
+            raise OSError("no PNG could be made of it")
+        beside.write_bytes(png.tobytes())

@@ -7,13 +7,14 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 
 def results_table(records: list[dict[str, Any]], truth: dict[tuple[str, int], float] | None = None) -> Table:
     """One row per slice; ``ms`` is what all its stages took, the wait for the network included.
 
     Args:
-        records: as :func:`inline.emit.record.record` makes them.
+        records: as :func:`inline.received.read_record` returns them.
         truth: median over the true myocardium by quantity and slice, ms, where it is known.
     """
     # Little between the columns: the flags must have room in a terminal of 80 characters.
@@ -38,9 +39,10 @@ def results_table(records: list[dict[str, Any]], truth: dict[tuple[str, int], fl
             row.append(_number(known))
         confidence = record.get("confidence")
         row.append("-" if confidence is None else f"{confidence:.2f}")
-        row.append(f"{sum(record['times_ms'].values()):.0f}")
+        row.append(f"{sum(each or 0.0 for each in record['times_ms'].values()):.0f}")
         row.append(", ".join(record["flags"]) or record["error"] or "-")
-        table.add_row(*row)
+        # As Text: what a peer wrote is no markup.
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 
@@ -73,8 +75,29 @@ def notes(records: list[dict[str, Any]]) -> list[str]:
     ]
 
 
+def printable(text: str, *, lines: bool = False) -> str:
+    """A text of a peer for the terminal: control characters, which could move the cursor, as escapes.
+
+    Args:
+        text: of the peer.
+        lines: keep its ends of lines.
+    """
+    return "".join(
+        each if each.isprintable() or (lines and each == "\n") else each.encode("unicode_escape").decode()
+        for each in text
+    )
+
+
 def line(message: dict[str, Any]) -> str:
-    """A message of ZeroMQ in one line: of a slice, or of a connection at its close."""
+    """A message of ZeroMQ in one line: of a slice, or of a connection at its close.
+
+    Args:
+        message: as :func:`inline.received.read_message` returns it.
+    """
+    return printable(_line(message))
+
+
+def _line(message: dict[str, Any]) -> str:
     if "regions" not in message:
         return f"{message['session']} closed: {message['text']}"
     ring = next((region for region in message["regions"] if region["name"] == "global"), None)
@@ -93,7 +116,7 @@ def line(message: dict[str, Any]) -> str:
 def _interval(region: dict[str, Any] | None, unit: str = "") -> str:
     if region is None:
         return "no contour"
-    if region["median"] is None:
+    if None in (region["median"], region["q1"], region["q3"]):
         return "no values"
     return f"{region['median']:.1f}{unit} [{region['q1']:.1f}-{region['q3']:.1f}]"
 

@@ -18,7 +18,7 @@ from inline.mrd.messages import Close, Text
 from inline.mrd.protocol import encode
 from inline.patience import Patience
 from inline.processor import Processor
-from inline.session import Session
+from inline.session import Session, budget_of
 from inline.settings import Settings
 from inline.shutdown import Shutdown
 from inline.transport import SocketTransport, keep_alive
@@ -66,6 +66,7 @@ class Server:
         self._settings = settings or Settings()
         self._processor = processor
         self._publisher = publisher
+        self._memory = budget_of(self._settings)
         self._patience = Patience(self._settings.server.stalled_s, self._settings.server.least_rate)
         self._shutdown = Shutdown(self._settings.server.drain_s)
         self._lock = threading.Lock()
@@ -161,6 +162,7 @@ class Server:
                     name=waiting.name,
                     publisher=self._publisher,
                     shutdown=self._shutdown,
+                    memory=self._memory,
                 )
                 self._start(session, waiting)
             except (OSError, RuntimeError) as error:  # the peer is gone, or no thread can be started

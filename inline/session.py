@@ -24,7 +24,9 @@ from inline.emit.publisher import Publisher
 from inline.errors import ProtocolError
 from inline.examinations import Examination
 from inline.flags import Flag
+from inline.foreign import for_log, foreign, message
 from inline.in_order import InOrder
+from inline.memory import MemoryBudget, give_back
 from inline.mrd.header import MeasurementHeader, parse_header
 from inline.mrd.messages import (
     Acquisition,
@@ -42,7 +44,7 @@ from inline.mrd.text import parse_xml
 from inline.outbox import Outbox
 from inline.parameters import PARAMETERS, read_parameters, with_parameters
 from inline.pipeline import SliceContext
-from inline.processor import Processor
+from inline.processor import Owner, Processor
 from inline.results import SliceResult
 from inline.settings import Settings
 from inline.shutdown import Shutdown
@@ -54,6 +56,10 @@ _log = logging.getLogger(__name__)
 
 _TICK_S: Final = 0.25
 _CONFIGURATION_KEYS: Final = ("customconfig", "config")
+
+
+_SMALL_BYTES: Final = 1 << 20
+"""Messages up to this size are received without being counted."""
 
 
 @dataclass(slots=True)
@@ -100,6 +106,7 @@ class Session:
         shutdown: Shutdown | None = None,
         dialect: Dialect = UNKNOWN,
         configuration: Configuration | None = None,
+        memory: MemoryBudget | None = None,
     ) -> None:
         """Prepare to serve.
 
@@ -112,6 +119,7 @@ class Session:
             shutdown: when it is requested, the session finishes what is in flight.
             dialect: of the peer, where it is known; else the peer's first message tells.
             configuration: in place of what the peer asks for.
+            memory: of all sessions; None for one of its own, by the settings.
         """
         self._transport = transport
         self._processor = processor
@@ -131,7 +139,11 @@ class Session:
         self._examination = Examination()
         self._shown: list[tuple[Examination, SlicePlace]] = []
         self._told_of_raw_data = False
-        self._outbox = Outbox(settings.server.queue_bytes)
+        self._memory = (memory or budget_of(settings)).connection()
+        self._owner = Owner(name, self._memory, lambda: publisher is not None)
+        self._told_of_memory = False
+        self._received = 0
+        self._outbox = Outbox(settings.server.queue_bytes, self._memory)
         self._numbers = SeriesNumbers(settings.emit.series_offset)
         self._free = threading.BoundedSemaphore(settings.server.slices_in_flight)
         self._results = InOrder(self._send_result)
@@ -152,7 +164,7 @@ class Session:
                 self._take_safely(message)
         except ProtocolError as error:
             self.tally.error = str(error)
-            _log.warning("%s: %s", self._name, error)
+            _log.warning("%s: %s", self._name, self._loggable(error.message))
             self._tell(str(error), Severity.ERROR)
         except OSError as error:
             self.tally.error = str(error)
@@ -162,6 +174,7 @@ class Session:
         finally:
             self._outbox.close()
             writer.join()  # the transport ends it where the peer takes nothing
+            self._release()
             tally = self.tally
             self._transport.close(unread=not (tally.closed or tally.refused))
             _log.info(
@@ -194,6 +207,7 @@ class Session:
                 for message in decoder.receive(data):
                     waited = 0.0
                     yield message
+                self._wait_for_room(decoder.pending)
                 if decoder.closed:
                     self.tally.closed = True
                     return
@@ -220,6 +234,37 @@ class Session:
                 return
             if self._assembler is not None:
                 self._assemble(partial(self._assembler.expire, time.monotonic()))
+
+    def _release(self) -> None:
+        """Give back what the connection holds, but for slices that are still worked on."""
+        if self._outbox.texts_dropped:
+            _log.warning(
+                "%s: %d texts were not sent, since it reads too slowly",
+                self._name,
+                self._outbox.texts_dropped,
+            )
+        self._outbox.close(discard=True)
+        self._memory.release(self._received)
+        give_back()
+
+    def _wait_for_room(self, pending: int) -> None:
+        """Wait while other connections hold all of the memory, for no longer than a peer may stall."""
+        since = time.monotonic()
+        while not self._has_room(pending):
+            if time.monotonic() - since > self._settings.server.stalled_s:
+                raise ProtocolError("there is no memory for a large message; send it later")
+            time.sleep(0.1)
+            if self._assembler is not None:
+                self._assemble(partial(self._assembler.expire, time.monotonic()))
+
+    def _has_room(self, buffered: int) -> bool:
+        """Count the message that is being received, where it is large; a large one is copied once more."""
+        size = 2 * max(buffered - _SMALL_BYTES, 0)
+        if size > self._received and not self._memory.reserve_shared(size - self._received):
+            return False
+        self._memory.release(max(self._received - size, 0))
+        self._received = size
+        return True
 
     def _say_that_it_stops(self, *, in_message: bool) -> None:
         """Say in log and text that the stream ends before its close, and what is in flight."""
@@ -310,7 +355,9 @@ class Session:
             return parse_header(xml)
         except ProtocolError as error:
             # Clients that have no header send a line of text in its place.
-            _log.info("%s: no MRD header (%s); going on without one", self._name, error)
+            _log.info(
+                "%s: no MRD header (%s); going on without one", self._name, self._loggable(error.message)
+            )
             if xml.lstrip().startswith("<"):
                 self._tell(f"{error}; the images are taken without a header", Severity.WARNING)
             return MeasurementHeader()
@@ -325,7 +372,8 @@ class Session:
         except ValueError:
             self._configuration = Configuration.MAPPING
             known = ", ".join(Configuration)
-            self._report(f"there is no configuration {wanted[:80]!r} ({known}); mapping is used")
+            named = foreign(wanted, shown=repr(wanted[:80]))
+            self._report(message("there is no configuration {} ({}); mapping is used", named, known))
 
     def _configure_by_text(self, text: str) -> None:
         """Take a configuration sent as text: a name, JSON parameters, or Gadgetron's XML."""
@@ -351,7 +399,7 @@ class Session:
         try:
             element = parse_xml(text, "the configuration").find(".//myostream")
         except ProtocolError as error:
-            self._report(str(error))
+            self._report(error.message)
             return
         if element is not None:
             self._set(dict(element.attrib))
@@ -359,12 +407,12 @@ class Session:
     def _configure_by_parameters(self, text: str) -> None:
         """Take JSON parameters, as scanners send them after the header; any other text is logged alone."""
         if not text.startswith(("{", "[")):
-            _log.info("%s says: %r", self._name, text[:200])
+            _log.info("%s says: %s", self._name, self._loggable(foreign(text)))
             return
         try:
             self._set(read_parameters(text))
         except ProtocolError as error:
-            self._report(str(error))
+            self._report(error.message)
 
     def _set(self, given: Mapping[str, object]) -> None:
         """Take configuration and parameters; ``customconfig``, where not empty, goes before ``config``."""
@@ -389,7 +437,7 @@ class Session:
     def _series(self) -> SeriesAssembler:
         if self._assembler is None:
             self._assembler = SeriesAssembler(
-                self._measurement or MeasurementHeader(), self._settings.assembly
+                self._measurement or MeasurementHeader(), self._settings.assembly, self._memory
             )
         return self._assembler
 
@@ -403,6 +451,12 @@ class Session:
             return
         for assembled in sorted(ready, key=_place):
             self._submit(assembled)
+        if self._assembler is not None and self._assembler.refused and not self._told_of_memory:
+            self._told_of_memory = True
+            self._report(
+                "the memory limit of the connection is reached; the oldest series are given up, their images "
+                "pass on without a map (the summary counts them)"
+            )
 
     def _end_assembly(self, *, early: bool = False) -> None:
         """Work on what is left of the assembly, and keep its account."""
@@ -430,15 +484,18 @@ class Session:
         self._shown.append((self._examination, place))
         context = SliceContext(settings.mapping.t1_scale, shown)
         own_budget = settings.budget_ms if settings.budget_ms != self._program_budget_ms else None
-        self._processor.submit(assembled, deliver, context, budget_ms=own_budget)
+        self._processor.submit(assembled, deliver, context, budget_ms=own_budget, owner=self._owner)
 
     def _packed(self, result: SliceResult, assembled: Assembled, settings: Settings) -> _Packed:
         try:
             sent = mrd.images(result, assembled.template, settings.emit, self._numbers)
-            return _Packed(result, b"".join(encode(image) for image in sent), result.error)
+            data = b"".join(encode(image) for image in sent)
+            self._memory.take(len(data))  # it may wait for results of slices before it
+            return _Packed(result, data, result.error)
         except Exception as error:  # the next result must still go out
             _log.exception("%s: a result could not be made into images", self._name)
-            return _Packed(result, b"", f"the result could not be sent: {type(error).__name__}: {error}")
+            why = message("the result could not be sent: {}: {}", type(error).__name__, foreign(str(error)))
+            return _Packed(result, b"", why)
 
     def _send_result(self, packed: _Packed) -> None:
         """Queue what goes back for a slice, in one piece: nothing comes between map, labels and overlay."""
@@ -449,26 +506,31 @@ class Session:
             self.tally.errors += bool(packed.problem)
             _log.info("%s result: %s", self._name, _fields(result))
             for note in result.notes:
-                _log.info("%s: slice %d: %s", self._name, result.identity.slice_index, note)
+                _log.info("%s: slice %d: %s", self._name, result.identity.slice_index, self._loggable(note))
             if packed.problem:
-                said = f"slice {result.identity.slice_index}: {packed.problem}"
-                _log.warning("%s: %s", self._name, said)
+                said = message("slice {}: {}", result.identity.slice_index, packed.problem)
+                _log.warning("%s: %s", self._name, self._loggable(said))
                 self._tell(said, Severity.WARNING if late else Severity.ERROR)
             if packed.data:
                 self._outbox.put_now(packed.data)
             self.tally.results += 1
         finally:
+            self._memory.release(len(packed.data))
             self._free.release()
 
     def _report(self, problem: str) -> None:
         """Say in log and text what of a client's wishes is not done."""
-        _log.warning("%s: %s", self._name, problem)
+        _log.warning("%s: %s", self._name, self._loggable(problem))
         self._tell(problem, Severity.WARNING)
+
+    def _loggable(self, text: str) -> str:
+        """The form of a text for the log, which by default holds nothing that a client sent."""
+        return for_log(text, foreign_text=self._settings.log.foreign_text)
 
     def _tell(self, text: str, severity: Severity = Severity.NORMAL) -> None:
         """Say something to the person behind the client, where the client takes texts."""
         if self._dialect.texts:
-            self._outbox.put_now(encode(Text(f"{severity} myostream: {text}")))
+            self._outbox.put_text(encode(Text(f"{severity} myostream: {text}")))
 
     def _conclude(self) -> None:
         """Work on what is left, wait for what is in flight, sum up, say that nothing more comes."""
@@ -506,7 +568,7 @@ class Session:
             earlier += final_levels(others, shown, stated)
         tally = self.tally
         summary = Summary.of(self._accounts, tally.images, tally.results, tally.errors, slices, earlier)
-        _log.info("%s summary: %s", self._name, summary.text())
+        _log.info("%s summary: %s", self._name, summary.text(self._loggable))
         self._tell(summary.text())
         if self._publisher is not None:
             self._publisher.summarise(summary, session=self._name)
@@ -527,6 +589,12 @@ class Session:
     def _give_up_sending(self) -> None:
         self.tally.refused = True
         self._outbox.close(discard=True)
+
+
+def budget_of(settings: Settings) -> MemoryBudget:
+    """Return the memory budget that the settings ask for."""
+    server = settings.server
+    return MemoryBudget(server.memory_bytes, server.connection_bytes, server.connections)
 
 
 def _place(assembled: Assembled) -> tuple[int, int]:

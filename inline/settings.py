@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,8 +16,12 @@ EngineName = Literal[
 ]
 
 
+_DAY_S: Final = 86400.0
+"""Longest wait that any setting may ask for; what the operating system counts waits with ends somewhere."""
+
+
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class AssemblySettings(_Frozen):
@@ -26,7 +30,10 @@ class AssemblySettings(_Frozen):
     Attributes:
         idle_s: a series whose number of images nobody states is complete when none has come for so long.
         patience_s: a series that still lacks images after so long is fitted from what there is.
+        open_s: a series is open for so long at most, however often an image comes for it.
         open_images: most images held in incomplete series of one connection; beyond it the oldest go.
+        fitted_pixels: largest image, in pixels, that is made into a map; larger ones pass and are reported.
+        fitted_values: most pixels of all images of a series that a map is fitted from; likewise.
         images: number of images per series where neither header nor counters state it rightly.
         t1_map_scale: ms per unit of the pixels of a scanner-made T1 map, where it does not say.
         t2_map_scale: likewise for T2 (Siemens stores tenths of a millisecond: 0.1).
@@ -37,14 +44,17 @@ class AssemblySettings(_Frozen):
             has not yet shown whether its sender sends any.
     """
 
-    idle_s: float = Field(6.0, gt=0)
-    patience_s: float = Field(30.0, gt=0)
+    idle_s: float = Field(6.0, gt=0, le=_DAY_S)
+    patience_s: float = Field(30.0, gt=0, le=_DAY_S)
+    open_s: float = Field(300.0, gt=0, le=_DAY_S)
     open_images: int = Field(2048, ge=16)
+    fitted_pixels: int = Field(1 << 20, ge=1 << 12)
+    fitted_values: int = Field(1 << 24, ge=1 << 12)
     images: int | None = Field(None, ge=2)
     t1_map_scale: float = Field(1.0, gt=0)
     t2_map_scale: float = Field(1.0, gt=0)
     motion: Literal["prefer-corrected", "corrected", "uncorrected", "both"] = "prefer-corrected"
-    corrected_wait_s: float = Field(1.0, ge=0)
+    corrected_wait_s: float = Field(1.0, ge=0, le=_DAY_S)
 
 
 class MappingSettings(_Frozen):
@@ -69,7 +79,7 @@ class RegionSettings(_Frozen):
     """
 
     inset: float = Field(0.1, ge=0, lt=0.5)
-    septum_degrees: float | None = None
+    septum_degrees: float | None = Field(None, ge=-360, le=360)
     levels: dict[int, SliceLevel] = Field(default_factory=dict)
 
 
@@ -81,6 +91,9 @@ class ServerSettings(_Frozen):
         port: 0 takes any free one.
         connections: most at a time; further ones wait and are told so.
         queue_bytes: images waiting to be sent back on one connection before reading from it pauses.
+        memory_bytes: images, slices and results held for all connections; beyond it images pass and are not
+            worked on (``docs/protocol.md``).
+        connection_bytes: likewise for one connection; None for a quarter of ``memory_bytes``.
         slices_in_flight: slices of one connection being worked on before reading from it pauses.
         stalled_s: a peer that takes nothing for so long, or is silent for so long in a message, is cut off.
         least_rate: bytes per second: a message of n bytes must be sent, or taken, within
@@ -90,12 +103,27 @@ class ServerSettings(_Frozen):
 
     host: str = "127.0.0.1"
     port: int = Field(9002, ge=0, le=65535)
-    connections: int = Field(16, ge=1)
-    queue_bytes: int = Field(1 << 30, ge=1 << 20)
-    slices_in_flight: int = Field(12, ge=1)
-    stalled_s: float = Field(60.0, gt=0)
+    connections: int = Field(16, ge=1, le=1000)
+    queue_bytes: int = Field(1 << 27, ge=1 << 20)
+    memory_bytes: int = Field(1 << 30, ge=1 << 20)
+    connection_bytes: int | None = Field(None, ge=1 << 16)
+    slices_in_flight: int = Field(12, ge=1, le=1000)
+    stalled_s: float = Field(60.0, gt=0, le=_DAY_S)
     least_rate: float = Field(16384.0, gt=0)
-    drain_s: float = Field(20.0, gt=0)
+    drain_s: float = Field(20.0, gt=0, le=_DAY_S)
+
+
+class LogSettings(_Frozen):
+    """What is logged.
+
+    Attributes:
+        foreign_text: quote texts of clients (series descriptions, names of configurations, parameters), which
+            may hold names of patients; else only their length is logged.
+        lines_per_minute: most lines of a kind for one peer; further ones are counted.
+    """
+
+    foreign_text: bool = False
+    lines_per_minute: int = Field(120, ge=1)
 
 
 class EmitSettings(_Frozen):
@@ -137,6 +165,7 @@ class Settings(_Frozen):
     mapping: MappingSettings = MappingSettings()
     regions: RegionSettings = RegionSettings()
     emit: EmitSettings = EmitSettings()
+    log: LogSettings = LogSettings()
     engine: EngineName = "auto"
     workers: int = Field(2, ge=1, le=64)
     budget_ms: float = Field(3000.0, gt=0, le=3_600_000)
@@ -145,13 +174,18 @@ class Settings(_Frozen):
 
 
 def load_settings(
-    file: Path | None = None, *, engine: str | None = None, **overrides: dict[str, Any]
+    file: Path | None = None,
+    *,
+    engine: str | None = None,
+    budget_ms: float | None = None,
+    **overrides: dict[str, Any],
 ) -> Settings:
     """Settings from a TOML file and, over it, those of the command line.
 
     Args:
         file: None for the defaults.
         engine: None leaves what the file says.
+        budget_ms: likewise.
         overrides: by section (``server={"port": 9003}``); None leaves what the file says.
 
     Raises:
@@ -160,15 +194,21 @@ def load_settings(
     content: dict[str, Any] = {}
     if file is not None:
         try:
-            content = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            # Windows editors put a byte order mark in front.
+            content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(
+                f"the settings file {file} is not UTF-8: {error}; save it as UTF-8"
+            ) from error
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigurationError(f"the settings file {file} cannot be read: {error}") from error
     for section, values in overrides.items():
         given = {name: value for name, value in values.items() if value is not None}
-        if given:
-            content[section] = {**content.get(section, {}), **given}
-    if engine is not None:
-        content["engine"] = engine
+        stated = content.get(section, {})
+        if given and isinstance(stated, dict):  # what is no section is reported with all else that is wrong
+            content[section] = {**stated, **given}
+    alone = {"engine": engine, "budget_ms": budget_ms}
+    content |= {name: value for name, value in alone.items() if value is not None}
     try:
         return Settings.model_validate(content)
     except ValidationError as error:

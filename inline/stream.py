@@ -134,7 +134,7 @@ def _head(source: Path) -> bytes:
 def _open_sink(sink: Path | None) -> int | OSError:
     try:
         if sink is not None:
-            return os.open(sink, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+            return os.open(sink, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         # Whatever else is printed, by any library, goes to standard error.
         stream = os.dup(_STDOUT)
         os.dup2(_STDERR, _STDOUT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
@@ -91,8 +91,12 @@ class Summary:
         # Of a counter, + keeps what is above 0.
         return cls(images, used, series, results, errors, dict(+unused), slices, earlier)
 
-    def text(self) -> str:
-        """The summary in sentences."""
+    def text(self, shown: Callable[[str], str] = str) -> str:
+        """The summary in sentences.
+
+        Args:
+            shown: form of a reason, which may quote what the client sent.
+        """
         if not self.images:
             return "No image came."
         sentences = [f"{_count(self.images, 'image')} came"]
@@ -103,7 +107,7 @@ class Summary:
                 f"{_count(self.results, 'result')}{errors}"
             )
         if self.unused:
-            reasons = ", ".join(f"{reason} ({number})" for reason, number in self.unused.items())
+            reasons = ", ".join(f"{shown(reason)} ({number})" for reason, number in self.unused.items())
             sentences.append(f"{_count(sum(self.unused.values()), 'image')} made no map: {reasons}")
         if self.slices:
             sentences.append(f"Levels: {_levels(self.slices)}")

@@ -1,38 +1,98 @@
-"""How every command ends when something goes wrong that the user can do something about."""
+"""User errors as one line on standard error with exit code 1, for every command."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from importlib import import_module
+from typing import Any, Final, NoReturn
 
-import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from inline.errors import MyostreamError
+
+EXTRAS: Final = {
+    "gadgetron": "gadgetron",
+    "lightning": "train",
+    "matplotlib": "bench",
+    "monai": "bench",
+    "multimethod": "gadgetron",
+    "nibabel": "train",
+    "nncf": "calibrate",
+    "onnx": "ahead-of-time",
+    "onnxscript": "ahead-of-time",
+    "pandas": "bench",
+    "pingouin": "bench",
+    "pydicom": "dicom",
+    "pyfftw": "gadgetron",
+    "qmri": "bench",
+    "scikit_posthocs": "bench",
+    "sklearn": "calibrate",
+    "tensorrt_rtx": "ahead-of-time",
+    "torch_tensorrt": "tensorrt",
+}
+"""Modules that a core install does not bring, and the extra that brings each."""
+_OURS: Final = ("bench", "calibration", "inline", "model")
+
+
+class ReportingGroup(TyperGroup):
+    """Group of commands, each of which runs within :func:`told`."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        with told():
+            return super().invoke(ctx)
 
 
 @contextmanager
 def told(*others: type[Exception], extra: str = "") -> Iterator[None]:
-    """End the command with code 1 and one line on standard error.
+    """Report an error that a user can mend as one line on standard error, and end with exit code 1.
+
+    These are :class:`~inline.errors.MyostreamError`, what the operating system refuses (a file, a port), and
+    a package that is not installed.
 
     Args:
-        others: exceptions besides :class:`~inline.errors.MyostreamError` whose message is for the user.
-        extra: of the package, that brings what an import did not find.
+        others: further exceptions whose message is for the user.
+        extra: that brings what an import did not find; by default what :data:`EXTRAS` says.
     """
     expected: tuple[type[Exception], ...] = (MyostreamError, *others)
     try:
         yield
+    except BrokenPipeError:
+        raise  # whoever read standard output has gone; click ends in silence
     except expected as error:
         _end(str(error), error)
     except ImportError as error:
-        if not extra:
+        module = (error.name or "").partition(".")[0]
+        if module in _OURS:
             raise
-        _end(f'{error}; this needs pip install "myostream[{extra}]"', error)
+        _end(_missing(module, error, extra), error)
+    except OSError as error:
+        _end(f"{error.filename}: {error.strerror}" if error.filename else str(error), error)
+
+
+def require(*modules: str) -> None:
+    """Import modules of extras before any work is done, which would be lost without them.
+
+    Raises:
+        ImportError: one is not installed.
+    """
+    for module in modules:
+        import_module(module)
+
+
+def _missing(module: str, error: ImportError, extra: str) -> str:
+    extra = extra or EXTRAS.get(module, "")
+    if not extra:
+        return f'{error}; pip install --upgrade "myostream" installs what is needed'
+    what = f"{module} is not installed" if isinstance(error, ModuleNotFoundError) and module else str(error)
+    return f'{what}; this needs pip install "myostream[{extra}]"'
 
 
 def _end(message: str, cause: Exception) -> NoReturn:
+    line = " ".join(each.strip() for each in message.splitlines() if each.strip())
     console = Console(stderr=True)
-    console.print(f"[red]myostream:[/] {escape(message)}", highlight=False, soft_wrap=True)
-    raise typer.Exit(1) from cause
+    console.print(f"[red]myostream:[/] {escape(line)}", highlight=False, soft_wrap=True)
+    raise SystemExit(1) from cause

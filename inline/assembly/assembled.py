@@ -14,6 +14,7 @@ from inline.assembly.image_metadata import ImageMetadata
 from inline.assembly.timing import timing
 from inline.errors import SeriesError
 from inline.flags import Flag
+from inline.foreign import foreign, message
 from inline.geometry import SliceGeometry
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
@@ -62,6 +63,15 @@ class Assembled:
     notes: tuple[str, ...] = ()
     motion_corrected: bool = False
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels."""
+        if self.series is None:
+            return 0
+        return (
+            self.series.values_ms.nbytes if isinstance(self.series, MapSeries) else self.series.images.nbytes
+        )
+
 
 class _Findings:
     """Flags and notes as they come up, each once."""
@@ -82,6 +92,7 @@ def from_images(
     header: MeasurementHeader,
     arrived: float,
     flags: Sequence[Flag] = (),
+    settings: AssemblySettings | None = None,
 ) -> Assembled:
     """Return the series of the weighted images of one slice, sorted by time, in the scale that is stated.
 
@@ -92,6 +103,7 @@ def from_images(
         header: of the measurement.
         arrived: time of the last one, seconds.
         flags: what was unusual so far.
+        settings: of the assembly, for the size of what is fitted; None for the defaults.
     """
     findings = _Findings(flags)
     last = metadata[-1]
@@ -110,9 +122,14 @@ def from_images(
         if any(each.recognised.saturation for each in metadata):
             findings.add(Flag.SATURATION_RECOVERY)
             raise SeriesError(
-                f"not fitted: {last.description} is saturation recovery by its name, for which the inversion "
-                "recovery of a MOLLI fit would give a wrong T1"
+                message(
+                    "not fitted: {} is saturation recovery by its name, for which the inversion "
+                    "recovery of a MOLLI fit would give a wrong T1",
+                    foreign(last.description),
+                )
             )
+        if large := too_large(images[-1].header, len(images), settings or AssemblySettings()):
+            raise SeriesError(large)
         found = timing(images, metadata, quantity, header)
         findings.flags += found.flags
         findings.notes += found.notes
@@ -139,7 +156,7 @@ def from_images(
             quantity, stack, times, placed.geometry, identity, findings.flags, signed=signed
         )
     except SeriesError as problem:
-        error = str(problem)
+        error = problem.message
     return _assembled(
         series, quantity, identity, placed, images[-1].header, header, findings, error, arrived,
         corrected=last.recognised.corrected,
@@ -166,6 +183,8 @@ def from_map(
     series, error = None, ""
     try:
         placed = _placed(image, metadata, findings)
+        if large := too_large(head, 1, settings):
+            raise SeriesError(large)
         default = settings.t1_map_scale if quantity is Quantity.T1 else settings.t2_map_scale
         values = pixels.values(image, metadata.scale or pixels.Scale(default), signed=True)
         if not np.isfinite(values).all():
@@ -181,11 +200,34 @@ def from_map(
             )
         series = MapSeries(quantity, values, placed.geometry, identity, findings.flags)
     except SeriesError as problem:
-        error = str(problem)
+        error = problem.message
     return _assembled(
         series, quantity, identity, placed, head, header, findings, error, arrived,
         corrected=metadata.recognised.corrected,
     )  # fmt: skip
+
+
+def too_large(header: ImageHeader, images: int, settings: AssemblySettings) -> str:
+    """Return why images of this size are not made into a map; empty where they are.
+
+    Args:
+        header: of one of them.
+        images: of the series.
+        settings: with the limits.
+    """
+    columns, rows, _ = header.matrix_size
+    size = f"{rows} x {columns} pixels"
+    if rows * columns > settings.fitted_pixels:
+        return (
+            f"images of {size} are not made into maps; the setting assembly.fitted_pixels allows "
+            f"{settings.fitted_pixels} pixels"
+        )
+    if images * rows * columns > settings.fitted_values:
+        return (
+            f"a series of {images} images of {size} is not fitted; the setting assembly.fitted_values allows "
+            f"{settings.fitted_values} pixels in all"
+        )
+    return ""
 
 
 def _placed(image: Image, metadata: ImageMetadata, findings: _Findings) -> Placed:

@@ -7,11 +7,11 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from inline.assembly.assembled import FEWEST, Assembled, from_images, from_map
+from inline.assembly.assembled import FEWEST, Assembled, from_images, from_map, too_large
 from inline.assembly.image_metadata import ImageMetadata, NotUsed, read_metadata
 from inline.assembly.planes import Planes
 from inline.assembly.recognition import Kind
@@ -19,6 +19,7 @@ from inline.assembly.times import Times, in_ms, listed
 from inline.assembly.timing import COUNTERS
 from inline.assembly.twins import Acquisition, Twins
 from inline.flags import Flag
+from inline.memory import Share, unlimited
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
@@ -36,6 +37,14 @@ _REPLACES: Final = (
     "Fitted from the motion-corrected images; the result of the uncorrected ones of this slice, sent before, "
     "is replaced by it."
 )
+
+MEMORY: Final = "memory limit of the connection reached"
+"""Reason why images made no map."""
+_REMEMBERED: Final = 4096
+"""Series whose images are still recognised after they were complete or given up."""
+
+_OVERHEAD: Final = 4096
+"""Bytes of an image beside its pixels and attributes: header, metadata and what recognises it again."""
 
 _Key = tuple[int, int, int, tuple[int, ...], Quantity, bool, bool]
 
@@ -75,6 +84,8 @@ class _Group:
     members: set[tuple[object, ...]] = field(default_factory=set)
     duplicates: bool = False
     arrived: float = 0.0
+    began: float = 0.0
+    held: int = 0
 
     @property
     def named(self) -> bool:
@@ -93,11 +104,30 @@ class _Group:
 
 
 class SeriesAssembler:
-    """The assembly of one connection. It has no clock: the caller says what time it is."""
+    """The assembly of one connection. It has no clock: the caller says what time it is.
 
-    def __init__(self, header: MeasurementHeader, settings: AssemblySettings | None = None) -> None:
+    Attributes:
+        refused: images that were given up because the connection holds too many bytes.
+    """
+
+    def __init__(
+        self,
+        header: MeasurementHeader,
+        settings: AssemblySettings | None = None,
+        memory: Share | None = None,
+    ) -> None:
+        """Begin.
+
+        Args:
+            header: of the measurement.
+            settings: of the assembly.
+            memory: where the images are counted while they wait; None for no limit.
+        """
         self._header = header
         self._settings = settings or AssemblySettings()
+        self._memory = memory or unlimited()
+        self._given_up: dict[_Key, float] = {}
+        self._held_back = 0
         self._planes = Planes()
         self._groups: dict[_Key, _Group] = {}
         self._done: dict[_Key, set[tuple[object, ...]]] = {}
@@ -105,6 +135,11 @@ class SeriesAssembler:
         self._twins: Twins[_Complete] = Twins(self._settings.corrected_wait_s, self._settings.patience_s)
         self._images = self._used = self._series = 0
         self._unused: Counter[str] = Counter()
+
+    @property
+    def refused(self) -> int:
+        """See the class."""
+        return self._unused[MEMORY]
 
     def account(self) -> Account:
         """Return what became of the images so far; those that still wait count as unused."""
@@ -136,12 +171,17 @@ class SeriesAssembler:
         assert quantity is not None
         key = self._key(image.header, metadata, quantity)
         group = self._groups.get(key)
+        if group is None and now - self._given_up.get(key, -math.inf) <= self._settings.patience_s:
+            # The rest of a series without its first images would be fitted as if it were one.
+            self._given_up[key] = now
+            self._unused[MEMORY] += 1
+            return []
         content = _content(image)
         if group is None:
             if content in self._done.get(key, ()):
                 self._unused["sent twice"] += 1  # after its series was complete
                 return []
-            group = self._groups[key] = _Group(quantity)
+            group = self._groups[key] = _Group(quantity, began=now)
         group.arrived = now
         member = _member(image, metadata)
         if not group.members.isdisjoint((member, content)):
@@ -151,21 +191,31 @@ class SeriesAssembler:
         group.members |= {member, content}
         group.images.append(image)
         group.metadata.append(metadata)
+        ready = self._count(key, now)
+        if key not in self._groups:
+            return ready
         self._longest[quantity] = max(self._longest.get(quantity, 0), len(group.images))
         if len(group.images) == self._expected(group):
-            return self._complete(key, (), now)
-        return list(self._over_limit(now))
+            return [*ready, *self._complete(key, (), now)]
+        return [*ready, *self._over_limit(now)]
 
     def expire(self, now: float) -> list[Assembled]:
         """Return the series that have waited too long for their next image, or for their corrected twin."""
         ready: list[Assembled] = []
         shortest = min(self._settings.patience_s, self._settings.idle_s)
-        waiting = [item for item in self._groups.items() if now - item[1].arrived >= shortest]
+        longest = self._settings.open_s
+        waiting = [
+            item
+            for item in self._groups.items()
+            if now - item[1].arrived >= shortest or now - item[1].began >= longest
+        ]
         for key, group in waiting:
             known = self._expected(group) is not None and not group.perhaps_map
-            if now - group.arrived >= (self._settings.patience_s if known else self._settings.idle_s):
+            if now - group.began >= longest:
+                ready += self._give_up(key, (Flag.MISSING_IMAGES,), now)
+            elif now - group.arrived >= (self._settings.patience_s if known else self._settings.idle_s):
                 ready += self._give_up(key, (), now)
-        return ready + self._counted(self._twins.expire(now))
+        return ready + self._counted([*self._twins.expire(now), *self._settle()])
 
     def finish(self, *, early: bool = False) -> list[Assembled]:
         """Return everything that is left, at the end of the stream.
@@ -174,12 +224,17 @@ class SeriesAssembler:
             early: the connection ended without a close message.
         """
         flags = (Flag.EARLY_CLOSE,) if early else ()
-        ready = [
-            assembled
-            for key, group in list(self._groups.items())
-            for assembled in self._give_up(key, flags, group.arrived)
-        ]
-        return ready + self._counted(self._twins.expire(math.inf))
+        try:
+            ready = [
+                assembled
+                for key, group in list(self._groups.items())
+                for assembled in self._give_up(key, flags, group.arrived)
+            ]
+            return ready + self._counted(self._twins.expire(math.inf))
+        finally:
+            self._memory.release(self._held_back + sum(group.held for group in self._groups.values()))
+            self._held_back = 0
+            self._groups.clear()
 
     def _quantity(self, metadata: ImageMetadata) -> Quantity | None:
         """Which kind of series an image may belong to, if to any."""
@@ -256,14 +311,15 @@ class SeriesAssembler:
         return limit in theirs and limit != own and few <= len(group.images) < limit
 
     def _complete(self, key: _Key, flags: tuple[Flag, ...], now: float) -> list[Assembled]:
-        group = self._groups.pop(key)
-        self._done[key] = {_content(image) for image in group.images}
+        group = self._take_out(key)
+        self._done[key] = group.members
+        _forget(self._done)
         if group.perhaps_map:
             return self._map(group.images[0], group.metadata[0], group.quantity, group.arrived)
         if group.duplicates:
             flags = (*flags, Flag.DUPLICATE_IMAGES)
         assembled = from_images(
-            group.images, group.metadata, group.quantity, self._header, group.arrived, flags
+            group.images, group.metadata, group.quantity, self._header, group.arrived, flags, self._settings
         )
         complete = _Complete(assembled, len(group.images))
         series = assembled.series
@@ -281,7 +337,7 @@ class SeriesAssembler:
         self._twins.superseded.clear()
         if note:
             ready = [replace(each, assembled=_noted(each.assembled, note)) for each in ready]
-        return self._counted(ready)
+        return self._counted([*ready, *self._settle()])
 
     def _map(self, image: Image, metadata: ImageMetadata, quantity: Quantity, now: float) -> list[Assembled]:
         assembled = from_map(image, metadata, quantity, self._header, self._settings, now)
@@ -306,17 +362,73 @@ class SeriesAssembler:
         else:
             mapping = different >= max(fewest, 3) or (lists and came >= fewest)
         if not mapping:
-            del self._groups[key]
+            self._take_out(key)
             self._unused["too few to be a mapping series"] += came
             return []
         if not group.perhaps_map and came < (fewest if expected is None else expected):
             flags = (*flags, Flag.MISSING_IMAGES)
-        return self._complete(key, flags, now)
+        return self._complete(key, tuple(dict.fromkeys(flags)), now)
+
+    def _take_out(self, key: _Key) -> _Group:
+        group = self._groups.pop(key)
+        self._memory.release(group.held)
+        return group
+
+    def _count(self, key: _Key, now: float) -> list[Assembled]:
+        """Count the newest image of a group in the memory of the connection.
+
+        Where there is no room, series that wait for their twin go on; then the series that have waited
+        longest are given up, this one last. Their images have passed on.
+        """
+        group = self._groups[key]
+        ready: list[Assembled] = []
+        size = _bytes(group.images[-1])
+        if too_large(group.images[-1].header, len(group.images), self._settings):
+            # Its error needs no pixels.
+            first = 0 if group.images[0].data else len(group.images) - 1
+            group.images[first:] = [replace(image, data=b"") for image in group.images[first:]]
+            size = sum(map(_bytes, group.images[first:])) - (0 if first else group.held)
+        if size <= 0:
+            self._memory.release(-size)
+            group.held += size
+            return ready
+        while not self._memory.reserve(size):
+            if self._twins.waiting:
+                self._memory.release(self._held_back)
+                self._held_back = 0
+                ready += self._counted(self._twins.expire(math.inf))
+                continue
+            oldest = min(self._groups, key=lambda each: (self._groups[each].arrived, each == key))
+            self._unused[MEMORY] += len(self._take_out(oldest).images)
+            self._given_up[oldest] = now
+            _forget(self._given_up)
+            if oldest == key:
+                return ready
+        group.held += size
+        return ready
+
+    def _settle(self) -> list[_Complete]:
+        """Count the series that wait for their twin; where there is no room for them, return them."""
+        self._memory.release(self._held_back)
+        held = sum(complete.assembled.nbytes for complete in self._twins.waiting)
+        self._held_back = held if self._memory.reserve(held) else 0
+        return [] if self._held_back == held else self._twins.expire(math.inf)
 
     def _over_limit(self, now: float) -> Iterator[Assembled]:
         while sum(len(group.images) for group in self._groups.values()) > self._settings.open_images:
             oldest = min(self._groups, key=lambda key: self._groups[key].arrived)
             yield from self._give_up(oldest, (Flag.MISSING_IMAGES,), now)
+
+
+def _bytes(image: Image) -> int:
+    """Memory of an image that waits."""
+    return len(image.data) + len(image.attributes) + _OVERHEAD
+
+
+def _forget(remembered: dict[_Key, Any]) -> None:
+    """Forget the series that were remembered first."""
+    while len(remembered) > _REMEMBERED:
+        del remembered[next(iter(remembered))]
 
 
 def _noted(assembled: Assembled, note: str) -> Assembled:

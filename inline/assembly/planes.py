@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,13 +15,18 @@ _TOLERANCE_MM: Final = 2.0
 """Along the normal: positions of one slice differ by rounding and table motion, slices by more."""
 _PARALLEL: Final = 0.999
 """Cosine of the angle between the normals of images of one slice, about 2.5 degrees."""
+_REMEMBERED: Final = 512
+"""Planes that an image is compared with, the latest ones; it bounds the time that an image takes."""
 
 
 @dataclass(slots=True)
 class Planes:
     """The planes that images of a connection have shown, numbered in the order of their first image."""
 
-    _found: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    _found: deque[tuple[int, np.ndarray, np.ndarray]] = field(
+        default_factory=lambda: deque(maxlen=_REMEMBERED)
+    )
+    _count: int = 0
 
     def number(self, header: ImageHeader) -> int:
         """Return the number of an image's plane; -1 where its position is not known."""
@@ -32,11 +38,12 @@ class Planes:
             across = np.cross(header.read_dir, header.phase_dir)
             length = float(np.linalg.norm(across))
             normal = across / length if length > 0.5 else normal
-        for number, (place, direction) in enumerate(self._found):
+        for number, place, direction in self._found:
             if _same(position - place, normal, direction):
                 return number
-        self._found.append((position, normal))
-        return len(self._found) - 1
+        self._found.append((self._count, position, normal))
+        self._count += 1
+        return self._count - 1
 
 
 def _same(apart: np.ndarray, normal: np.ndarray, other: np.ndarray) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
+from inline.foreign import foreign, message
 from inline.series import Quantity
 
 _LONGEST: Final = 1024
@@ -109,8 +110,9 @@ def recognise(names: Names, *, timed: bool, listed: bool) -> Recognised:
     named = next((quantity for text in texts for quantity in Quantity if _names(quantity, text)), None)
     marks = (*own, *texts[len(texts) - len(names.additions) :], *names.history, *roles, *types)
     corrected = any(_CORRECTED.search(mark[:_LONGEST].lower()) for mark in marks)
-    if foreign := roles - _IMAGE_ROLES - _MAP_TOKENS.keys():
-        return Recognised(Kind.OTHER, reason=f"data role {min(foreign)[:20]}, not an image or a T1 or T2 map")
+    if others := roles - _IMAGE_ROLES - _MAP_TOKENS.keys():
+        role = foreign(min(others)[:20])
+        return Recognised(Kind.OTHER, reason=message("data role {}, not an image or a T1 or T2 map", role))
     if "PSIR" in roles and not timed:
         return Recognised(Kind.OTHER, reason="data role PSIR without an inversion time")
     for token in roles & _MAP_TOKENS.keys():

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from inline.assembly.image_metadata import ImageMetadata
 from inline.assembly.times import Stated, Times, in_ms, listed
 from inline.errors import SeriesError
 from inline.flags import Flag
+from inline.foreign import Message, foreign, joined, message
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.messages import Image
 from inline.series import Quantity
@@ -73,8 +75,15 @@ def timing(
     usable = sum(time is not None for time in found.ms)
     if different < _FEWEST_DIFFERENT[quantity] <= usable:
         raise SeriesError(
-            f"the {usable} images of {_description(metadata)} state {different} different {_NAMES[quantity]} "
-            f"{'time' if different == 1 else 'times'}; at least {_FEWEST_DIFFERENT[quantity]} are needed"
+            message(
+                "the {} images of {} state {} different {} {}; at least {} are needed",
+                usable,
+                _description(metadata),
+                different,
+                _NAMES[quantity],
+                "time" if different == 1 else "times",
+                _FEWEST_DIFFERENT[quantity],
+            )
         )
     return found
 
@@ -111,11 +120,10 @@ def _own(
     without = [place for place, time in enumerate(own.ms) if time is None]
     if not without:
         return Timing(own.ms, flags, notes)
-    said = ", ".join(
-        f"image {images[place].header.image_index} ({_said(metadata[place].times.get(quantity))})"
-        for place in without[:4]
+    said = _some(
+        message("image {} ({})", images[place].header.image_index, _said(metadata[place].times.get(quantity)))
+        for place in without
     )
-    said += ", ..." if len(without) > 4 else ""
     flags += (Flag.UNREADABLE_TIMES,)
     if from_list is not None and _agree(own.ms, from_list.ms):
         return Timing(
@@ -123,9 +131,14 @@ def _own(
                 theirs if time is None else time for time, theirs in zip(own.ms, from_list.ms, strict=True)
             ),
             flags,
-            (*notes, f"No usable {_NAMES[quantity]} time in {said}: taken from the header's list."),
+            (
+                *notes,
+                message("No usable {} time in {}: taken from the header's list.", _NAMES[quantity], said),
+            ),
         )
-    return Timing(own.ms, flags, (*notes, f"No usable {_NAMES[quantity]} time in {said}: left out."))
+    return Timing(
+        own.ms, flags, (*notes, message("No usable {} time in {}: left out.", _NAMES[quantity], said))
+    )
 
 
 def _listed(from_list: Times, entries: Sequence[Stated], places: Sequence[int], quantity: Quantity) -> Timing:
@@ -133,9 +146,12 @@ def _listed(from_list: Times, entries: Sequence[Stated], places: Sequence[int], 
     without = [place for place, time in zip(places, from_list.ms, strict=True) if time is None]
     if without:
         flags += (Flag.UNREADABLE_TIMES,)
-        said = ", ".join(f"entry {place + 1} ({_said(entries[place])})" for place in sorted(without)[:4])
+        named = [message("entry {} ({})", place + 1, _said(entries[place])) for place in sorted(without)[:4]]
+        said = joined(", ", named)
         notes += (
-            f"No usable {_NAMES[quantity]} time in the header's list at {said}: its image is left out.",
+            message(
+                "No usable {} time in the header's list at {}: its image is left out.", _NAMES[quantity], said
+            ),
         )
     return Timing(from_list.ms, flags, notes)
 
@@ -164,13 +180,19 @@ def _none(
     stated = [each.times[quantity] for each in metadata if quantity in each.times]
     why = ""
     if stated:
-        why = f" (they say {', '.join(dict.fromkeys(_said(each) for each in stated[:4]))})"
+        said = joined(", ", dict.fromkeys(_said(each) for each in stated[:4]))
+        why = message(" (they say {})", said)
     elif entries:
-        texts = ", ".join(_said(entry) for entry in entries[:4])
-        why = f" (the header lists {len(entries)}: {texts}{', ...' if len(entries) > 4 else ''})"
+        why = message(" (the header lists {}: {})", len(entries), _some(_said(entry) for entry in entries))
     raise SeriesError(
-        f"no {_NAMES[quantity]} times for the {len(images)} images of {_description(metadata)}{why}: "
-        "state them in the meta attributes of each image or in the header (docs/series.md)"
+        message(
+            "no {} times for the {} images of {}{}: "
+            "state them in the meta attributes of each image or in the header (docs/series.md)",
+            _NAMES[quantity],
+            len(images),
+            _description(metadata),
+            why,
+        )
     )
 
 
@@ -182,9 +204,18 @@ def _unit(times: Times, quantity: Quantity) -> tuple[tuple[Flag, ...], tuple[str
     return (Flag.CONVERTED_UNIT,), (f"{kind} times were taken for {unit}, by their size, and converted.",)
 
 
+def _some(texts: Iterable[str]) -> Message:
+    """The first four of some texts."""
+    first = list(islice(texts, 5))
+    return joined(", ", [*first[:4], *(["..."] if len(first) > 4 else [])])
+
+
 def _said(stated: Stated | None) -> str:
-    return "nothing" if stated is None else repr(stated.text) if stated.text else "empty"
+    if stated is None:
+        return "nothing"
+    return foreign(stated.text, shown=repr(stated.text)) if stated.text else "empty"
 
 
 def _description(metadata: Sequence[ImageMetadata]) -> str:
-    return metadata[-1].description or "the series"
+    description = metadata[-1].description
+    return foreign(description) if description else "the series"

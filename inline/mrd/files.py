@@ -6,7 +6,9 @@ The library's own reader and writer go through its image object, which rewrites 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +21,7 @@ from inline.mrd.image_header import DATA_TYPES
 from inline.mrd.layouts import COMPLEX, FileError, holds_images, image_sets, read_text, reading
 from inline.mrd.messages import Image
 from inline.mrd.text import as_utf8
+from model.output import atomic_output
 
 __all__ = ["FileError", "ImageFile", "write_images"]
 
@@ -103,30 +106,82 @@ class ImageFile:
         raise FileError(f"{file} has the groups {', '.join(groups) or '(none)'}; name the one to read")
 
 
-def write_images(file: Path, header: str | bytes, images: list[Image], group: str = "dataset") -> None:
+class _Sink(FileIO):
+    """File that reports no error to HDF5: the library does not survive one, not even at the process's exit.
+
+    Attributes:
+        error: the first; nothing is written any more.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of it, or nothing after an error."""
+        left = memoryview(data).cast("B")
+        size = len(left)
+        with self._kept():
+            while left and self.error is None:
+                left = left[super().write(left) or 0 :]
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the size, except after an error."""
+        with self._kept():
+            if self.error is None:
+                super().truncate(size)
+        return size or 0
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.error = error
+
+
+def write_images(
+    file: Path, header: str | bytes, images: list[Image], group: str = "dataset", *, private: bool = False
+) -> None:
     """Write images as ``image_<series>`` groups that the ``ismrmrd`` libraries read.
 
     A series whose images differ in size or type becomes several groups. Texts are stored as C strings, which
     hold no NUL: such an attribute string becomes UTF-8, and ``attribute_string_len`` is its stored length,
     since the C library copies as many bytes.
+
+    Args:
+        file: to write; what was there stays until all is written.
+        header: XML header.
+        images: in their order within each series.
+        group: HDF5 group.
+        private: mode 0600.
+
+    Raises:
+        OutputError: it cannot be written.
     """
     series: dict[tuple[object, ...], list[Image]] = {}
     for image in images:
         head = image.header
         key = (head.image_series_index, head.channels, head.matrix_size, head.data_type)
         series.setdefault(key, []).append(image)
-    with h5py.File(file, "w") as output:
-        dataset = output.create_group(group)
-        text = as_utf8(header.encode("utf-8", "replace") if isinstance(header, str) else header)
-        if text:
-            dataset.create_dataset("xml", data=_texts([text]))
-        taken: set[str] = set()
-        for members in series.values():
-            name = base = f"image_{members[0].header.image_series_index}"
-            while name in taken:
-                name = f"{base}_{len(taken)}"
-            taken.add(name)
-            _write_series(dataset.create_group(name), members)
+    with atomic_output(file, private=private) as beside, _Sink(beside, "r+") as sink:
+        with h5py.File(sink, "w") as output:
+            _write(output, group, header, series.values())
+        if sink.error is not None:
+            raise sink.error
+
+
+def _write(output: Any, group: str, header: str | bytes, series: Iterable[list[Image]]) -> None:
+    dataset = output.create_group(group)
+    text = as_utf8(header.encode("utf-8", "replace") if isinstance(header, str) else header)
+    if text:
+        dataset.create_dataset("xml", data=_texts([text]))
+    taken: set[str] = set()
+    for members in series:
+        name = base = f"image_{members[0].header.image_series_index}"
+        while name in taken:
+            name = f"{base}_{len(taken)}"
+        taken.add(name)
+        _write_series(dataset.create_group(name), members)
 
 
 def _texts(values: list[bytes]) -> Any:

@@ -54,7 +54,7 @@ class Limits:
 
     text_bytes: int = 16 * 2**20
     attribute_bytes: int = 4 * 2**20
-    pixel_bytes: int = 512 * 2**20
+    pixel_bytes: int = 256 * 2**20
     raw_bytes: int = 64 * 2**20
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from model.engines.base import Engine
 from model.engines.trial import Reference, Trial, checked, try_out
+from model.errors import MyostreamError
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ IDLE_S: Final = 60.0
 """Time without a slice after which it is verified."""
 
 
-class NoEngineError(Exception):
+class NoEngineError(MyostreamError):
     """Every engine has failed; says how each did."""
 
 

@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from model.errors import MyostreamError
+
 _log = logging.getLogger(__name__)
 
 _REVISION: Final = 1
@@ -118,7 +120,7 @@ class EngineKey:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
-class NotPassedError(Exception):
+class NotPassedError(MyostreamError):
     """A model that needs a gate's consent has none; says why."""
 
 

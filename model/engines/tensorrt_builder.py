@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from model.engines.gpu import LARGEST_BATCH
+from model.errors import MyostreamError
 from model.frame import FRAME_PIXELS
 
 trt: Any = import_module("tensorrt" if find_spec("tensorrt") else "tensorrt_rtx")
@@ -22,7 +23,7 @@ _SHAPE: Final = (1, FRAME_PIXELS, FRAME_PIXELS)
 _USUAL_BATCH: Final = 1
 
 
-class ConversionError(Exception):
+class ConversionError(MyostreamError):
     """TensorRT does not read the network or does not build an engine of it; says what it said."""
 
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model.errors import MyostreamError
 from model.polygons import ring_labels
 
 Labels = NDArray[np.uint8]
@@ -23,7 +24,7 @@ _FURTHEST: Final = 1e6
 """Pixels from the corner of an image that no point of a contour exceeds."""
 
 
-class CaseError(Exception):
+class CaseError(MyostreamError):
     """A folder of labelled cases cannot be used; says which file and why."""
 
 
@@ -179,7 +180,7 @@ def _read_image(path: Path) -> tuple[NDArray[np.float32], tuple[float, float]]:
         raise CaseError(f"{path} is none of {', '.join(_READERS)}")
     try:
         image, spacing = reader(path)
-    except CaseError:
+    except (CaseError, ImportError):
         raise
     except Exception as error:
         raise CaseError(f"{path} cannot be read: {error}") from error

@@ -11,12 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from monai.metrics import (
-    compute_average_surface_distance,
-    compute_dice,
-    compute_hausdorff_distance,
-    compute_iou,
-)
 from numpy.typing import NDArray
 
 Labels = NDArray[np.uint8]
@@ -63,7 +57,17 @@ def agreement(found: Labels, expert: Labels, spacing: tuple[float, float]) -> Ag
         found: 0 background, 1 LV cavity, 2 myocardium.
         expert: likewise.
         spacing: pixel size (x, y), mm.
+
+    Raises:
+        ImportError: MONAI is not installed (extra ``bench``).
     """
+    from monai.metrics import (
+        compute_average_surface_distance,
+        compute_dice,
+        compute_hausdorff_distance,
+        compute_iou,
+    )
+
     ours, theirs = _regions(found), _regions(expert)
     dice = compute_dice(ours, theirs, include_background=True, ignore_empty=False)[0].tolist()
     iou = compute_iou(ours, theirs, include_background=True, ignore_empty=False)[0].tolist()

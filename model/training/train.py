@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import lightning
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
@@ -126,24 +127,27 @@ def train(training: Training, fits: Fits | None = None) -> dict[str, float]:
     best = ModelCheckpoint(
         folder, filename="best", monitor="validation_loss", save_top_k=1, enable_version_counter=False
     )
-    trainer = lightning.Trainer(
-        default_root_dir=training.output,
-        max_epochs=recipe.epochs,
-        accelerator=training.accelerator,
-        devices=1,
-        precision=training.precision,  # type: ignore[arg-type]
-        gradient_clip_val=recipe.clip or None,
-        logger=CSVLogger(training.output, name="", version=f"log-{number}"),
-        callbacks=[
-            _NextEpoch(),
-            best,
-            ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False),
-        ],
-        # The weighted images leave after their last epoch, so the loader is asked for again at every epoch.
-        reload_dataloaders_every_n_epochs=0 if recipe.synthetic else 1,
-        log_every_n_steps=1,
-        num_sanity_val_steps=0,
-    )
+    try:
+        trainer = lightning.Trainer(
+            default_root_dir=training.output,
+            max_epochs=recipe.epochs,
+            accelerator=training.accelerator,
+            devices=1,
+            precision=training.precision,  # type: ignore[arg-type]
+            gradient_clip_val=recipe.clip or None,
+            logger=CSVLogger(training.output, name="", version=f"log-{number}"),
+            callbacks=[
+                _NextEpoch(),
+                best,
+                ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False),
+            ],
+            # The weighted images leave after their last epoch, so the loader is asked for again each epoch.
+            reload_dataloaders_every_n_epochs=0 if recipe.synthetic else 1,
+            log_every_n_steps=1,
+            num_sanity_val_steps=0,
+        )
+    except MisconfigurationException as error:
+        raise ValueError(f"Lightning cannot train so: {error}") from error
     module = SegmentationModule(network, recipe)
     checkpoint = str(last) if training.resume else None
     # The run's own checkpoint holds an optimiser beside the weights.
@@ -186,8 +190,10 @@ def make_network(training: Training) -> nn.Module:
     if training.encoder:
         try:
             network.encoder.load_imagenet(torch.load(training.encoder, weights_only=True))
-        except (OSError, RuntimeError) as error:
-            raise ValueError(f"{training.encoder} is no torchvision resnet50: {error}") from error
+        except Exception as error:  # whatever reading a foreign file meets
+            raise ValueError(
+                f"{training.encoder} is no checkpoint of torchvision's resnet50 ({type(error).__name__})"
+            ) from error
     return network.train()
 
 

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor
 
+from model.errors import MyostreamError
 from model.unet import UNet
 
 DEFAULT: Final = Path(__file__).parent
 PART_BYTES: Final = 15 * 1024 * 1024
+_PART: Final = re.compile(r"unet-([0-9]{1,4})-of-([0-9]{1,4})\.safetensors")
+_SUMS: Final = "unet.sha256"
 
 
-class WeightsError(Exception):
+class WeightsError(MyostreamError):
     """A folder of weights is missing, damaged, or belongs to another network."""
 
 
 def save_weights(network: UNet, folder: Path) -> list[Path]:
     """Write the weights of a network in parts of at most 15 MiB, in order; returns the files.
 
-    Kernels are fp16, vectors (biases, scales, running statistics) float32.
+    Kernels are fp16, vectors (biases, scales, running statistics) float32. ``unet.sha256`` beside the parts
+    holds their digests, as ``sha256sum`` writes them.
 
     Raises:
         ValueError: a kernel has values that fp16 does not hold.
@@ -50,6 +55,8 @@ def save_weights(network: UNet, folder: Path) -> list[Path]:
     files = [folder / f"unet-{i + 1:02d}-of-{len(parts):02d}.safetensors" for i in range(len(parts))]
     for file, part in zip(files, parts, strict=True):
         save_file(part, file)
+    sums = (f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
+    (folder / _SUMS).write_text("".join(sums), encoding="utf-8")
     return files
 
 
@@ -57,21 +64,67 @@ def load_weights(folder: Path = DEFAULT) -> Mapping[str, Tensor]:
     """All tensors of a folder of parts, as float32.
 
     Raises:
-        WeightsError: no parts, some of them missing, or one cannot be read.
+        WeightsError: no parts, some of them missing, or one is damaged or cannot be read.
     """
-    files = sorted(folder.glob("unet-*.safetensors"))
-    if not files:
-        raise WeightsError(f"no weights (unet-*.safetensors) in {folder}")
-    expected = int(files[0].stem.rsplit("-", 1)[1])
-    if len(files) != expected:
-        raise WeightsError(f"{len(files)} of {expected} parts of the weights are in {folder}; copy them all")
     state: dict[str, Tensor] = {}
-    for file in files:
-        try:
-            state.update(load_file(file))
-        except SafetensorError as error:
-            raise WeightsError(f"{file} is damaged ({error}); copy it again") from error
-    return {name: value.float() for name, value in state.items()}
+    try:
+        sums = _sums(folder)
+        for file in _parts(folder):
+            content = file.read_bytes()
+            if sums and sums.get(file.name) != hashlib.sha256(content).hexdigest():
+                raise WeightsError(
+                    f"{file} is not the file that {folder / _SUMS} names; copy all files again"
+                )
+            state.update(_tensors(file, content))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"the weights in {folder} cannot be read: {error}") from error
+    return state
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The files of a folder, by number; all of them are there."""
+    numbered: dict[int, Path] = {}
+    totals: set[int] = set()
+    for file in sorted(folder.iterdir()):
+        if not file.match("unet-*.safetensors"):
+            continue
+        name = _PART.fullmatch(file.name)
+        if name is None or int(name[1]) in numbered:
+            raise WeightsError(
+                f"{file} is no part of these weights (unet-01-of-06.safetensors and so on); move it elsewhere"
+            )
+        numbered[int(name[1])] = file
+        totals.add(int(name[2]))
+    if not numbered:
+        raise WeightsError(f"no weights (unet-*.safetensors) in {folder}")
+    if len(totals) > 1:
+        raise WeightsError(
+            f"parts of different weights are in {folder}; copy those of one into an empty folder"
+        )
+    (total,) = totals
+    if sorted(numbered) != list(range(1, total + 1)):
+        raise WeightsError(f"{len(numbered)} of {total} parts of the weights are in {folder}; copy them all")
+    return [numbered[number] for number in sorted(numbered)]
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """SHA-256 by file name; none for weights that came without."""
+    file = folder / _SUMS
+    if not file.exists():
+        return {}
+    lines = (line.split() for line in file.read_text(encoding="utf-8").splitlines())
+    return {words[1]: words[0] for words in lines if len(words) == 2}
+
+
+def _tensors(file: Path, content: bytes) -> dict[str, Tensor]:
+    try:
+        tensors = {name: value.float() for name, value in load(content).items()}
+    except Exception as error:  # whatever the reader meets in a damaged header
+        raise WeightsError(f"{file} is damaged ({error}); copy it again") from error
+    for name, value in tensors.items():
+        if not value.isfinite().all():
+            raise WeightsError(f"{file} is damaged: {name} holds values that are no numbers; copy it again")
+    return tensors
 
 
 def load_network(folder: Path = DEFAULT) -> UNet:
@@ -83,11 +136,19 @@ def load_network(folder: Path = DEFAULT) -> UNet:
     with torch.device("meta"):
         network = UNet()
     state = dict(load_weights(folder))
-    for name, value in network.state_dict().items():
+    expected = network.state_dict()
+    for name, value in expected.items():
         if name.endswith("num_batches_tracked"):
             state[name] = torch.zeros((), dtype=value.dtype)
-    try:
-        network.load_state_dict(state, assign=True)
-    except RuntimeError as error:
-        raise WeightsError(f"the weights in {folder} do not fit the network: {error}") from error
+    others = [
+        name
+        for name in (*expected, *(name for name in state if name not in expected))
+        if name not in state or name not in expected or state[name].shape != expected[name].shape
+    ]
+    if others:
+        raise WeightsError(
+            f"the weights in {folder} are those of another network: {len(others)} tensors differ, "
+            f"{others[0]} first"
+        )
+    network.load_state_dict(state, assign=True)
     return network.eval().requires_grad_(False)

@@ -30,7 +30,7 @@ def test_what_a_user_got_wrong_is_said_in_a_line(arguments, said, monkeypatch):
 
 def test_a_missing_package_names_the_extra(monkeypatch):
     def missing(*_):
-        raise ImportError("No module named 'ismrmrd'")
+        raise ModuleNotFoundError("No module named 'pingouin'", name="pingouin")
 
     monkeypatch.setattr("bench.peers.measure", missing)
     found = CliRunner().invoke(app, ["peers"])

@@ -1,22 +1,32 @@
 """The commands, as a user types them."""
 
+import errno
 import json
+import os
 import re
 import socket
+import stat
 import subprocess
 import sys
 import threading
+import time
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import ismrmrd
+import msgpack
 import numpy as np
 import pytest
+import zmq
 from typer.testing import CliRunner
 
 from inline.cli import app
+from inline.emit.publisher import SUMMARY_TOPIC, TOPIC
 from inline.examination import read_truth
-from inline.mrd.messages import Close, Image
+from inline.mrd.image_header import ImageHeader
+from inline.mrd.messages import Close, Image, Text
 from inline.mrd.protocol import Decoder, encode
 
 runner = CliRunner()
@@ -174,16 +184,200 @@ def test_mistakes_are_answered_with_a_message(arguments, message):
     assert message in result.output.replace("\n", " ").replace("│", "")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["{option}", "{file}"], "would be overwritten"),
+        (["{option}", "{at}/hard"], "would be overwritten"),
+        (["{option}", "{at}/symbolic"], "would be overwritten"),
+        (["{option}", "{truth}"], "would be overwritten"),
+        (["{option}", "{at}/no/out"], "there is no folder"),
+        (["{option}", "{at}"], "is a folder"),
+        (["{option}", "/dev/full"], "is no regular file"),
+        (["-o", "{at}/x", "--json", "{at}/../{name}/x"], "for two outputs"),
+        (["--overlays", "{file}"], "is no folder"),
+        (["--overlays", "/proc/pictures"], "cannot be written"),
+    ],
+)
 @pytest.mark.parametrize("option", ["-o", "--json"])
-def test_replay_looks_before_it_works_where_it_will_write(option, file, tmp_path):
+def test_replay_looks_before_it_works_where_it_will_write(option, arguments, said, file, tmp_path):
+    (tmp_path / "hard").hardlink_to(file)
+    (tmp_path / "symbolic").symlink_to(file)
+    names = {"at": tmp_path, "name": tmp_path.name, "file": file, "truth": file.with_suffix(".truth.npz")}
     before = file.read_bytes()
-    itself = runner.invoke(app, ["replay", str(file), option, str(file)])
-    nowhere = runner.invoke(app, ["replay", str(file), option, str(tmp_path / "no" / "out")])
-    assert itself.exit_code == nowhere.exit_code == 1
-    assert "would be overwritten" in itself.output
-    assert "there is no folder" in nowhere.output
-    assert len(itself.output.splitlines()) == 1  # a line for a log, however long
+    given = [each.format(option=option, **names) for each in arguments]
+    # A server is not even looked for.
+    result = runner.invoke(app, ["replay", str(file), "--server", "127.0.0.1:1", *given])
+    assert result.exit_code == 1
+    assert said in result.output
+    assert len(result.output.splitlines()) == 1  # a line for a log, however long
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("full", ["out.h5", "out.json", "slice-01-T1-series-1.png"])
+def test_a_full_disk_is_one_line_and_spoils_nothing_else(full, file, serving, tmp_path, monkeypatch):
+    outputs = ["out.h5", "out.json", "slice-01-T1-series-1.png", "slice-01-T2-series-2.png"]
+    for name in outputs:
+        (tmp_path / name).write_text("earlier")
+    replaced = Path.replace
+
+    def replace_if_there_is_room(self, target):
+        if Path(target).name == full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replaced(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace_if_there_is_room)
+    command = [
+        "-o",
+        str(tmp_path / "out.h5"),
+        "--json",
+        str(tmp_path / "out.json"),
+        "--overlays",
+        str(tmp_path),
+    ]
+    with serving() as server:
+        address = f"{server.address[0]}:{server.address[1]}"
+        result = runner.invoke(app, ["replay", str(file), "--server", address, *command])
+    assert result.exit_code == 1
+    assert result.output.splitlines()[-1] == (
+        f"myostream: {tmp_path / full} could not be written: No space left on device; "
+        "the earlier file of that name is kept"
+    )
+    assert "2 maps back" in result.output
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted(outputs)
+    for name in outputs:
+        assert ((tmp_path / name).read_bytes() == b"earlier") == (name == full)
+        assert name == full or stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+def test_old_results_are_not_reported_as_new(file, serving, tmp_path):
+    with serving() as server:
+        address = ["--server", f"{server.address[0]}:{server.address[1]}"]
+        runner.invoke(app, ["replay", str(file), "-o", str(tmp_path / "results.h5"), *address])
+        command = ["replay", str(tmp_path / "results.h5"), "--json", str(tmp_path / "again.json"), *address]
+        result = runner.invoke(app, [*command, "--overlays", str(tmp_path / "again")])
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "again.json").read_text())["results"]
+    assert [(each["quantity"], each["series_index"]) for each in found] == [("T1", 1), ("T2", 2)]
+    assert "Pictures: 2 in" in result.output
+    assert len(list((tmp_path / "again").iterdir())) == 2
+
+
+@contextmanager
+def peer_that_adds(*added):
+    """A server that sends all images back and then further ones; gives its address."""
+
+    def answer():
+        connection, _ = peer.accept()
+        with connection:
+            decoder = Decoder()
+            while not decoder.closed:
+                for each in decoder.receive(connection.recv(1 << 20)):
+                    if isinstance(each, Image):
+                        connection.sendall(encode(each))
+            for each in (*added, Close()):
+                connection.sendall(encode(each))
+
+    with socket.create_server(("127.0.0.1", 0)) as peer:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield f"127.0.0.1:{peer.getsockname()[1]}"
+        thread.join(timeout=30)
+
+
+def test_what_a_peer_sends_ends_no_replay(file, tmp_path):
+    """Results that are none, a markup of the terminal's in others, a map without its scale."""
+    record = {
+        "series_index": 1,
+        "slice_index": 0,
+        "quantity": "T1",
+        "regions": [],
+        "contours": None,
+        "flags": ["[/red]\x1b[2J"],
+        "notes": ["[/b]\x1b[2J"],
+    }
+    added = [
+        Image.from_pixels(np.full((1, 1, 8, 8), number, np.uint16), ImageHeader(), {"MYOSTREAM_RESULT": text})
+        for number, text in enumerate(["[]", '{"quantity": "T1", "slice_index": 0}', json.dumps(record)])
+    ]
+    files = ["-o", str(tmp_path / "out.h5"), "--json", str(tmp_path / "out.json")]
+    with peer_that_adds(Text("[/i]\x1b[2J\nsecond line"), *added) as address:
+        result = runner.invoke(app, ["replay", str(file), "--server", address, *files])
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert "12 images sent, 0 lost; 1 maps back" in said
+    assert said.count("is no record of a result") == 2
+    assert "[/i]\\x1b[2J second line" in said
+    assert "[/red]\\x1b[2J" in said
+    assert "Note: 1 T1: [/b]\\x1b[2J" in said
+    assert "\x1b" not in result.output
+    assert len(json.loads((tmp_path / "out.json").read_text())["results"]) == 1
+    with peer_that_adds(*added) as address:
+        result = runner.invoke(
+            app, ["replay", str(file), "--server", address, *files, "--overlays", str(tmp_path / "pictures")]
+        )
+    assert result.exit_code == 1
+    assert "the map has no scale" in result.output.splitlines()[-1]
+    assert "Pictures: 0 in" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY", b"\x80\x04."])
+def test_a_truth_that_cannot_be_read_ends_no_replay(content, file, serving, tmp_path):
+    copy = tmp_path / "copy.h5"
+    copy.write_bytes(file.read_bytes())
+    (tmp_path / "copy.truth.npz").write_bytes(content)
+    with serving() as server:
+        address = f"{server.address[0]}:{server.address[1]}"
+        result = runner.invoke(app, ["replay", str(copy), "--server", address])
+    assert result.exit_code == 0, result.output
+    assert "is not the truth of an examination and is not shown" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_listen_survives_what_a_publisher_sends(as_json):
+    good = {
+        "session": "a\x1b[2J",
+        "quantity": "T1",
+        "series_index": 1,
+        "slice_index": 0,
+        "flags": [],
+        "regions": [],
+    }
+    messages = [
+        [TOPIC, msgpack.packb({"quantity": "T1", "slice_index": 0})],  # without regions
+        [TOPIC, msgpack.packb(good | {"regions": [1]})],
+        [TOPIC, msgpack.packb(good | {"more": b"bytes"})],
+        [TOPIC, msgpack.packb(good | {"more": float("nan")})],
+        [TOPIC, b"\xc1\x1b[2J"],
+        [SUMMARY_TOPIC, msgpack.packb({"session": "a"})],
+        [SUMMARY_TOPIC, msgpack.packb({"session": "a", "text": "\x1b[2J\nb"})],
+        [b"myostream.\x1b[2J", b"", b""],
+        [TOPIC, msgpack.packb(good)],
+    ]
+    with zmq.Context() as context, context.socket(zmq.PUB) as publisher:
+        port = publisher.bind_to_random_port("tcp://127.0.0.1")
+        command = [sys.executable, "-m", "inline", "listen", f"tcp://127.0.0.1:{port}", "--count", "1"]
+        heard = subprocess.Popen(
+            [*command, *(["--json"] if as_json else [])],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        # A subscriber hears nothing that was published before it had connected: repeat until it has.
+        while heard.poll() is None:
+            for message in messages:
+                publisher.send_multipart(message)
+            time.sleep(0.2)
+        out, errors = heard.communicate(timeout=20)
+    assert heard.returncode == 0, errors
+    assert "Traceback" not in errors
+    assert "\x1b" not in out + errors
+    assert errors.count("skipped a message") >= 6
+    if as_json:
+        assert json.loads(out.splitlines()[-1])["session"] == "a\x1b[2J"
+    else:
+        assert "a closed: \\x1b[2J\\nb" in out
+        assert out.splitlines()[-1] == "series 1 slice 1 T1 no contour"
 
 
 def test_serve_logs_one_line_per_event_and_ends_with_code_0(file, tmp_path):

@@ -14,9 +14,10 @@ from inline import processor as processor_module
 from inline.assembly.assembler import SeriesAssembler
 from inline.client import exchange
 from inline.flags import Flag
+from inline.memory import MemoryBudget
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline
-from inline.processor import Processor
+from inline.processor import Owner, Processor
 from inline.replay import records
 from inline.server import Server
 from inline.settings import AssemblySettings, load_settings
@@ -433,3 +434,199 @@ def test_slices_of_a_wrong_last_engine_come_back_with_their_map_an_error_and_no_
     collector.wait(results=3)
     processor.close()
     assert collector.results[2].contours is not None
+
+
+# Fair shares, late slices, memory, and what hangs.
+
+
+def owner(name="client", limit=1 << 30, *, subscribed=False):
+    return Owner(name, MemoryBudget(limit, limit, connections=1).connection(), lambda: subscribed)
+
+
+def test_connections_take_turns_at_the_network(slices, ring_engine):
+    gate, order = Gated(ring_engine), []
+    processor, collector = Processor(Pipeline(gate), 2, 60_000.0), Collector()
+    processor.submit(now(slices[0]), collector)  # holds the network
+    assert gate.entered.wait(20)
+    hostile, good = owner("hostile"), owner("good")
+    for each in [hostile] * 20 + [good] * 4:
+        processor.submit(
+            now(slices[1]), lambda result, *, latecomer, each=each: order.append(each.name), owner=each
+        )
+    wait_until(lambda: len(processor._waiting) == 24)
+    with processor._changed:
+        batch = processor._next_batch()
+        processor._waiting += batch
+    assert [job.owner.name for job in batch].count("good") == 4
+    gate.open.set()
+    processor.close()
+    assert len(order) == 24
+    # Before, the good one came after all others.
+    assert "hostile" in order[order.index("good") :]
+
+
+def test_a_good_client_beside_eight_hostile_ones_waits_no_longer_than_beside_eight_good_ones(
+    slices, ring_engine
+):
+    """Counted, not timed: slices that are served before the last one of the good client."""
+
+    def before_the_last(each):
+        gate, order, good = Gated(ring_engine), [], owner("good")
+        processor = Processor(Pipeline(gate), 1, 60_000.0)
+
+        def submit(one):
+            processor.submit(now(slices[0]), lambda result, *, latecomer: order.append(one.name), owner=one)
+
+        submit(owner("first"))
+        assert gate.entered.wait(20)
+        others = [owner(f"other {number}") for number in range(8)]
+        for _ in range(each):
+            for other in others:
+                submit(other)
+        for _ in range(3):
+            submit(good)
+        wait_until(lambda: len(processor._waiting) == 8 * each + 3, timeout=60)
+        gate.open.set()
+        processor.close()
+        assert len(order) == 8 * each + 4
+        return len(order) - order[::-1].index("good")
+
+    # A batch more or less, since eight of nine connections are in each.
+    assert before_the_last(12) <= before_the_last(3) + 8
+
+
+def test_late_slices_that_nobody_takes_are_let_go_at_once(slices, ring_engine):
+    gate = Gated(ring_engine)
+    processor, collector = Processor(Pipeline(gate), 2, 300.0, patience_s=60.0), Collector()
+    client = owner()
+    for _ in range(30):
+        processor.submit(now(slices[0]), collector, owner=client)
+    collector.wait(results=30)
+    wait_until(lambda: processor._open <= 8)  # the batch that the engine has
+    assert len(processor._waiting) == 0
+    gate.open.set()
+    processor.close()
+    assert client.memory.held == 0
+    assert len(collector.results) == 30
+    assert all(Flag.LATE in each.flags for each in collector.results)
+    assert collector.latecomers == []
+
+
+def test_late_slices_that_somebody_takes_are_worked_on(slices, ring_engine):
+    gate = Gated(ring_engine)
+    processor, collector = Processor(Pipeline(gate), 2, 300.0, patience_s=60.0), Collector()
+    for each in slices:
+        processor.submit(now(each), collector, owner=owner(subscribed=True))
+    collector.wait(results=4)
+    gate.open.set()
+    collector.wait(latecomers=4)
+    processor.close()
+
+
+def test_slices_in_work_are_counted_and_late_ones_make_room(slices, ring_engine):
+    columns, rows, _ = slices[0].template.matrix_size
+    size = slices[0].nbytes + 64 * rows * columns
+    client = owner(limit=4 * size, subscribed=True)
+    gate = Gated(ring_engine)
+    processor, collector = Processor(Pipeline(gate), 2, 1000.0, patience_s=60.0), Collector()
+    processor.submit(now(slices[0]), collector, owner=client)
+    assert gate.entered.wait(20)
+    for _ in range(7):
+        processor.submit(now(slices[0]), collector, owner=client)
+    assert client.memory.held == 4 * size
+    refused = [each for each in collector.results if "memory limit" in each.error]
+    assert len(refused) == 4
+    assert all(each.map is None for each in refused)
+    collector.wait(results=8)
+    wait_until(lambda: len(processor._waiting) == 3)
+    processor.submit(now(slices[0]), collector, owner=client)  # in place of a late one
+    assert client.memory.held <= 4 * size
+    collector.wait(results=9)
+    assert sum("memory limit" in each.error for each in collector.results) == 4
+    gate.open.set()
+    processor.close()
+    assert client.memory.held == 0
+
+
+class HangingFits(Pipeline):
+    """As the pipeline, but fits hang while they should."""
+
+    def __init__(self, engine):
+        super().__init__(engine)
+        self.hangs, self.released = True, threading.Event()
+
+    def prepare(self, *given):
+        if self.hangs:
+            self.released.wait(60)
+        return super().prepare(*given)
+
+
+def test_fits_that_hang_are_logged_replaced_counted_and_end_with_an_error(slices, ring_engine, caplog):
+    pipeline = HangingFits(ring_engine)
+    processor, collector = Processor(pipeline, 2, 100.0, patience_s=0.4), Collector()
+    client = owner("10.0.0.9:4711", subscribed=True)
+    for each in slices[:2]:
+        processor.submit(now(each), collector, owner=client)
+    collector.wait(results=2, latecomers=2)
+    assert all(each.flags[-1] is Flag.LATE for each in collector.results)
+    assert all("the fit hangs and was given up" in each.error for each in collector.latecomers)
+    assert all(Flag.PROCESSING_ERROR in each.flags for each in collector.latecomers)
+    assert processor.leaked_threads == 2
+    assert "the fit of slice 0 of 10.0.0.9:4711 has hung for" in caplog.text
+    pipeline.hangs = False
+    processor.submit(now(slices[2]), collector, budget_ms=60_000.0)
+    collector.wait(results=3)
+    assert collector.results[2].contours is not None
+    pipeline.released.set()
+    wait_until(lambda: processor.leaked_threads == 0)
+    processor.close()
+    # What they return now belongs to nobody.
+    assert (len(collector.results), len(collector.latecomers)) == (3, 2)
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), MemoryError("no memory")])
+def test_whatever_a_fit_or_an_engine_raises_its_slice_comes_back(slices, ring_engine, error):
+    class Raising(Pipeline):
+        def prepare(self, assembled, *more):
+            if assembled is first:
+                raise error
+            return super().prepare(assembled, *more)
+
+    class Engine:
+        name = "raising"
+
+        def infer(self, images):
+            raise error
+
+    first = now(slices[0])
+    processor, collector = Processor(Raising(ring_engine), 2, 60_000.0), Collector()
+    processor.submit(first, collector)
+    collector.wait(results=1)
+    assert type(error).__name__ in collector.results[0].error
+    processor.submit(now(slices[1]), collector)
+    collector.wait(results=2)
+    assert collector.results[1].contours is not None
+    processor.close()
+    processor, collector = run(Engine(), slices[:2])
+    processor.close()
+    assert all(type(error).__name__ in each.error and each.map is not None for each in collector.results)
+
+
+@pytest.mark.parametrize("chained", [False, True])
+def test_the_only_engine_that_hangs_is_logged_and_leaks_two_threads_at_most(slices, chained, caplog):
+    hanging = Hanging()
+    engine = EngineChain([("hanging", lambda: hanging)]) if chained else hanging
+    processor, collector = Processor(Pipeline(engine), 2, 100.0, patience_s=0.3), Collector()
+    for number in range(5):
+        processor.submit(now(slices[0]), collector, owner=owner(subscribed=True))
+        collector.wait(results=number + 1, latecomers=min(number + 1, 2), timeout=30)
+    assert processor.leaked_threads == 2
+    assert "the engine hanging has hung for" in caplog.text
+    assert "threads given up: 2" in caplog.text
+    assert "restart myostream" in caplog.text
+    assert "hangs" in collector.results[-1].error or Flag.LATE in collector.results[-1].flags
+    hanging.released.set()
+    wait_until(lambda: processor.leaked_threads == 0)
+    processor.submit(now(slices[0]), collector, budget_ms=60_000.0)
+    wait_until(lambda: any(each.map is not None and not each.error for each in collector.results))
+    processor.close()

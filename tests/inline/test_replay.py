@@ -1,5 +1,6 @@
 """The pace of a replay, and pictures of what comes back."""
 
+import json
 import time
 from dataclasses import replace
 
@@ -8,12 +9,14 @@ import numpy as np
 import pytest
 
 from inline.contours import rasterise
+from inline.errors import ProtocolError
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.overlay import ENDO_COLOUR, EPI_COLOUR, draw, window
-from inline.replay import compare, realtime, records, write_overlay
+from inline.replay import compare, picture_names, realtime, records, unreadable, write_overlay
 from inline.results import Contours
 from inline.series import Quantity
+from model.output import OutputError
 
 
 def image(stamp):
@@ -87,13 +90,125 @@ def test_the_comparison_in_one_line():
     )
 
 
-@pytest.mark.parametrize("text", ["", "no JSON", "[]", "{}", "[" * 100_000, '{"quantity": "T1"}', "\ud800"])
-def test_attributes_that_are_no_record_are_passed_over(text):
-    assert (
-        records([Image.from_pixels(np.zeros((1, 1, 8, 8)), ImageHeader(), {"MYOSTREAM_RESULT": text})]) == []
-    )
-    unreadable = Image(ImageHeader(matrix_size=(1, 1, 1)), b"<MYOSTREAM_RESULT", b"\0" * 4)
-    assert records([unreadable]) == []
+def test_what_is_not_xml_bears_no_result():
+    unreadable_image = Image(ImageHeader(matrix_size=(1, 1, 1)), b"<MYOSTREAM_RESULT", b"\0" * 4)
+    assert records([unreadable_image]) == []
+
+
+RECORD = {
+    "series_index": 1,
+    "slice_index": 0,
+    "quantity": "T1",
+    "regions": [{"name": "global", "median": 950.0, "q1": 940.0, "q3": 960.0, "pixels": 9}],
+    "contours": None,
+    "flags": [],
+    "times_ms": {"fit": 20.0, "network": None},
+}
+
+
+def bearing(content, number=3):
+    text = content if isinstance(content, str) else json.dumps(content)
+    header = ImageHeader(image_series_index=number, slice=1)
+    return Image.from_pixels(np.zeros((1, 1, 8, 8), np.uint16), header, {"MYOSTREAM_RESULT": text})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "no JSON",
+        "5",
+        [],
+        {},
+        "[" * 100_000,
+        "\ud800",
+        {"slice_index": 0, "quantity": "T1"},
+        *(
+            {name: value for name, value in RECORD.items() if name != missing}
+            for missing in ("regions", "flags")
+        ),
+        *(
+            RECORD | change
+            for change in (
+                {"slice_index": "0"},
+                {"slice_index": -1},
+                {"slice_index": 1e400},
+                {"slice_index": True},
+                {"series_index": 10**30},
+                {"quantity": "../../T1"},
+                {"quantity": ["T1"]},
+                {"regions": {"global": 1}},
+                {"regions": [{"name": "global"}]},
+                {"regions": [{"name": "global", "median": "950", "q1": 1.0, "q3": 2.0}]},
+                {"regions": [{"name": "global", "median": float("nan"), "q1": 1.0, "q3": 2.0}]},
+                {"flags": "review"},
+                {"flags": [1]},
+                {"times_ms": {"fit": "long"}},
+                {"times_ms": 5},
+                {"contours": {"endo": {"pixels": []}, "epi": {"pixels": []}}},
+                {
+                    "contours": {
+                        "endo": {"pixels": [[1.0, 2.0, 3.0]] * 9},
+                        "epi": {"pixels": [[0, 1e300]] * 9},
+                    }
+                },
+                {"confidence": "high"},
+                {"notes": 5},
+                {"level": 5},
+                {"error": None},
+                {"added later": float("inf")},
+            )
+        ),
+    ],
+)
+def test_a_result_that_is_no_record_is_skipped_with_a_line(content):
+    images = [bearing(RECORD), bearing(content, 9), image(0)]
+    assert [record["series_index"] for record, _ in records(images)] == [1]
+    (said,) = unreadable(images)
+    assert said.startswith("Series 9, slice 2: its MYOSTREAM_RESULT is no record of a result (")
+    assert len(said) < 350
+    assert "\n" not in said
+
+
+def test_a_record_of_another_version_keeps_its_fields():
+    ((record, _),) = records([bearing(RECORD | {"added later": [1, {"a": None}]})])
+    assert record["added later"] == [1, {"a": None}]
+    assert record["regions"] == RECORD["regions"]
+    assert (record["notes"], record["level"], record["t1_scale"]) == ([], None, 1.0)
+
+
+def test_every_result_has_a_picture_of_its_own():
+    """Before and after contrast agent, as series of the same slice; and one that came twice."""
+    found = [
+        RECORD | change for change in ({}, {"series_index": 7}, {"quantity": "T2"}, {}, {"slice_index": 1})
+    ]
+    assert picture_names(found) == [
+        "slice-01-T1-series-1.png",
+        "slice-01-T1-series-7.png",
+        "slice-01-T2-series-1.png",
+        "slice-01-T1-series-1-2.png",
+        "slice-02-T1-series-1.png",
+    ]
+
+
+@pytest.mark.parametrize("meta", [{}, {"GADGETRON_ScaleRatio": "x"}, {"GADGETRON_ScaleRatio": "0"}])
+def test_a_map_without_scale_has_no_picture(meta, tmp_path):
+    unscaled = Image.from_pixels(np.ones((1, 1, 8, 8), np.uint16), ImageHeader(), meta)
+    with pytest.raises(ProtocolError, match="map"):
+        write_overlay(tmp_path / "a.png", RECORD, unscaled)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_that_is_not_written_is_an_error(tmp_path, monkeypatch):
+    scaled = Image.from_pixels(np.ones((1, 1, 8, 8), np.uint16), ImageHeader(), {"GADGETRON_ScaleRatio": "1"})
+    write_overlay(tmp_path / "a.png", RECORD, scaled)
+    assert (tmp_path / "a.png").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(OutputError, match="could not be written: No such file"):
+        write_overlay(tmp_path / "no" / "a.png", RECORD, scaled)
+    monkeypatch.setattr(cv2, "imencode", lambda *_: (False, np.zeros(0, np.uint8)))
+    with pytest.raises(OutputError, match="no PNG could be made"):
+        write_overlay(tmp_path / "b.png", RECORD, scaled)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
 
 def circle(radius, centre=32.0):

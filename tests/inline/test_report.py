@@ -3,7 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from inline.report import line, notes, results_table, slice_names
+from inline.received import read_message
+from inline.report import line, notes, printable, results_table, slice_names
 
 
 def made(**more):
@@ -68,3 +69,55 @@ def test_a_line_of_a_slice():
 
 def test_a_line_of_a_connection():
     assert line({"session": "10.0.0.1:5", "text": "No image came."}) == "10.0.0.1:5 closed: No image came."
+
+
+def test_what_a_peer_wrote_is_no_markup_and_moves_no_cursor():
+    text = shown([made(flags=["[/red]", "[link=http://x]", "\x1b[2Jfree\u202e"], level="[bold]")])
+    assert "[bold]" in text
+    assert "[/red], [link=http://x]," in text
+    assert "\\x1b[2Jfree\\u202e" in text
+    assert "\x1b" not in text
+
+
+def test_times_that_are_not_known_are_no_error():
+    assert " 20 " in shown([made(times_ms={"fit": 20.0, "network": None})])
+
+
+def test_control_characters_are_shown_as_escapes():
+    assert printable("\x1b]0;x\x07 \r\n\x9b \ud800 ö µ") == "\\x1b]0;x\\x07 \\r\\n\\x9b \\ud800 ö µ"
+    assert printable("one\ntwo\x00", lines=True) == "one\ntwo\\x00"
+    said = line({"session": "\x1b[31m", "text": "one\ntwo"})
+    assert said == "\\x1b[31m closed: one\\ntwo"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"quantity": "T1"},
+        {"quantity": "T1", "session": "a", "text": "b"},
+        {"session": "a"},
+        {"session": 5, "text": "b"},
+        {"session": "a", "text": b"b"},
+        {"session": "a", "text": "b", "more": b"bytes"},
+        {name: value for name, value in made().items() if name != "regions"},
+        made(regions=[{"name": "global", "median": "950"}]),
+        made(regions=[5]),
+        made(t1_scale="1"),
+        made(flags=[b"review"]),
+        made(slice_index=None),
+        made(more=float("nan")),
+    ],
+)
+def test_messages_that_are_not_of_the_schema_are_refused_in_one_line(message):
+    with pytest.raises(ValueError, match=r".") as caught:
+        read_message(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_messages_of_the_schema_are_taken():
+    assert (
+        line(read_message(made(session="a", added=[1]))) == "series 1 slice 1 mid T1 950.0 ms [940.0-960.0]"
+    )
+    assert read_message(made(added=[1]))["added"] == [1]
+    assert line(read_message({"session": "a", "text": "b", "slices": []})) == "a closed: b"

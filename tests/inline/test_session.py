@@ -213,7 +213,7 @@ class Backwards:
         self.examinations = Examinations()
         self._pipeline, self._number, self._waiting = Pipeline(engine), number, []
 
-    def submit(self, assembled, done, context=None, *, budget_ms=None):
+    def submit(self, assembled, done, context=None, *, budget_ms=None, owner=None):
         self._waiting.append((assembled, done, context))
         if len(self._waiting) == self._number:
             threading.Thread(target=self._work).start()

@@ -1,10 +1,14 @@
 """Weights survive the way to disk and back, and damage is named."""
 
+import hashlib
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from model.engines.torch_engine import TorchEngine
 from model.unet import UNet
@@ -53,23 +57,143 @@ def test_kernels_beyond_half_precision_are_refused(tmp_path: Path) -> None:
         save_weights(wild, tmp_path)
 
 
-def test_missing_part_is_named(folder: Path, tmp_path: Path) -> None:
-    for file in sorted(folder.iterdir())[1:]:
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    with pytest.raises(WeightsError, match=r"\d of \d parts"):
-        load_network(tmp_path)
-
-
-def test_damaged_part_is_named(folder: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def copied(folder: Path, tmp_path: Path) -> Path:
+    """A copy of the weights to spoil."""
     for file in folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(WeightsError, match="damaged"):
-        load_network(tmp_path)
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path
 
 
-def test_empty_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="no weights"):
-        load_network(tmp_path)
+def part(folder: Path, number: int) -> Path:
+    (file,) = folder.glob(f"unet-{number:02d}-of-??.safetensors")
+    return file
+
+
+def last(folder: Path) -> Path:
+    return part(folder, len(list(folder.glob("*.safetensors"))))
+
+
+def one_line(folder: Path) -> str:
+    """What loading reports."""
+    with pytest.raises(WeightsError) as error:
+        load_network(folder)
+    message = str(error.value)
+    assert "\n" not in message
+    assert str(folder) in message
+    return message
+
+
+def test_missing_part_is_named(copied: Path) -> None:
+    part(copied, 2).unlink()
+    assert re.search(r"\d of \d parts", one_line(copied))
+
+
+def test_parts_of_other_weights_beside_them_are_named(copied: Path) -> None:
+    (copied / "unet-09-of-10.safetensors").write_bytes(part(copied, 1).read_bytes())
+    assert "parts of different weights" in one_line(copied)
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        "unet- (1).safetensors",
+        "unet-01-of-06 (1).safetensors",
+        "unet-old.safetensors",
+        "unet-1-of-6.safetensors",
+    ],
+)
+def test_a_stray_file_is_named(copied: Path, stray: str) -> None:
+    """A browser's second copy may be newer or older than the first."""
+    (copied / stray).write_bytes(part(copied, 1).read_bytes())
+    assert "is no part of these weights" in one_line(copied)
+
+
+@pytest.mark.parametrize("with_digests", [True, False])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x00" * 1000, b"\xff" * 1000, b"PK\x03\x04", b'\x10\0\0\0\0\0\0\0{"a": 1}        ', None],
+)
+def test_a_part_that_is_damaged_is_named(copied: Path, content: bytes | None, with_digests: bool) -> None:
+    damaged = part(copied, 2)
+    damaged.write_bytes(damaged.read_bytes()[:-1000] if content is None else content)
+    if not with_digests:
+        (copied / "unet.sha256").unlink()
+    assert str(damaged) in one_line(copied)
+
+
+def test_a_single_flipped_bit_is_found(copied: Path) -> None:
+    content = bytearray(part(copied, 2).read_bytes())
+    content[len(content) // 2] ^= 0x40
+    part(copied, 2).write_bytes(content)
+    assert str(part(copied, 2)) in one_line(copied)
+
+
+def test_weights_without_digests_load(copied: Path) -> None:
+    (copied / "unet.sha256").unlink()
+    load_network(copied)
+
+
+@pytest.mark.parametrize("shipped", [True, False])
+def test_digests_are_those_of_sha256sum(folder: Path, shipped: bool) -> None:
+    weights = DEFAULT if shipped else folder
+    lines = (weights / "unet.sha256").read_text().splitlines()
+    assert len(lines) == len(list(weights.glob("*.safetensors")))
+    for line in lines:
+        digest, _, name = line.partition("  ")
+        assert hashlib.sha256((weights / name).read_bytes()).hexdigest() == digest
+
+
+Tensors = dict[str, torch.Tensor]
+
+
+def alter(file: Path, change: Callable[[Tensors], object]) -> None:
+    """Give a part other tensors, and take the digests away."""
+    tensors = load_file(file)
+    change(tensors)
+    save_file(tensors, file)
+    (file.parent / "unet.sha256").unlink()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_tensor_with_values_that_are_no_numbers_is_named(copied: Path, value: float) -> None:
+    alter(last(copied), lambda tensors: tensors["decoder.3.bn1.bias"].fill_(value))
+    message = one_line(copied)
+    assert "decoder.3.bn1.bias holds values that are no numbers" in message
+    assert str(last(copied)) in message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors: tensors.pop("decoder.3.bn1.bias"),
+        lambda tensors: tensors.update({"decoder.3.bn1.bias": torch.zeros(7)}),
+        lambda tensors: tensors.update({"decoder.9.bias": torch.zeros(7)}),
+    ],
+)
+def test_weights_of_another_network_are_named(copied: Path, change: Callable[[Tensors], object]) -> None:
+    alter(last(copied), change)
+    assert re.search(r"those of another network: 1 tensors differ, decoder.\d.*bias first", one_line(copied))
+
+
+def test_what_cannot_be_opened_is_named(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locked, read = part(copied, 2), Path.read_bytes
+
+    def refuse(file: Path) -> bytes:
+        if file == locked:
+            raise PermissionError(13, "Permission denied", str(file))
+        return read(file)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert f"Permission denied: '{locked}'" in one_line(copied)
+
+
+def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
+    assert "no weights" in one_line(tmp_path)
+    assert "No such file or directory" in one_line(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    assert "Not a directory" in one_line(tmp_path / "file")
+    assert "null byte" in one_line(tmp_path / "a\0b")
 
 
 def test_shipped_parts_are_small_enough() -> None:

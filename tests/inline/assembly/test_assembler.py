@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inline.assembly.assembler import SeriesAssembler
+from inline.assembly.assembler import MEMORY, SeriesAssembler
 from inline.flags import Flag
+from inline.memory import MemoryBudget
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
@@ -648,3 +649,123 @@ def test_the_account_always_adds_up(chosen, early):
     account = assembler.account()
     assert account.images == len(chosen) == account.used + sum(account.unused.values())
     assert "waiting for the rest of their series" not in account.unused
+
+
+# Memory. An image of the tests has 1 KiB of pixels, and 4 KiB are counted for what belongs to it.
+
+EACH = 4096 + 1024 + 512
+"""More than one image counts."""
+
+
+def held(images, limit, settings=AT_ONCE, header=None, step=0.0):
+    share = MemoryBudget(limit, limit, connections=1).connection()
+    assembler = SeriesAssembler(header or counted(8), settings, share)
+    ready, most = [], 0
+    for number, each in enumerate(images):
+        ready += assembler.add(each, step * number)
+        most = max(most, share.held)
+    return assembler, share, ready, most
+
+
+def test_bytes_of_open_series_are_bounded_and_the_oldest_goes():
+    opened = [each for index in range(10) for each in molli(slice_index=index)[:7]]
+    limit = 20 * EACH
+    assembler, share, ready, most = held(opened, limit, step=0.001)
+    assert most <= limit
+    assert ready == []
+    assert assembler.refused > 0
+    assert assembler.account().unused[MEMORY] == assembler.refused
+    # The latest series are complete with their last image.
+    last = molli(slice_index=9)[7]
+    (complete,) = assembler.add(last, 1.0)
+    assert complete.error == ""
+    assert Flag.MISSING_IMAGES not in complete.flags
+    # The rest of one that was given up is no series.
+    assert assembler.add(molli(slice_index=0)[7], 1.0) == []
+    assembler.finish()
+    assert share.held == 0
+    account = assembler.account()
+    assert account.images == 72 == account.used + sum(account.unused.values())
+
+
+def test_a_series_that_is_larger_than_the_memory_is_never_fitted_from_its_rest():
+    """Without a stated number of images its rest would be a map without a flag."""
+    assembler, share, ready, most = held(molli(), 5 * EACH, header=MeasurementHeader())
+    assert ready == [] == assembler.finish()
+    assert assembler.refused == 8
+    assert (share.held, most <= 5 * EACH) == (0, True)
+
+
+def test_a_series_given_up_may_come_again_later():
+    assembler, _, _, _ = held(molli(), 5 * EACH)
+    assert [each for item in molli()[:4] for each in assembler.add(item, 100.0)] == []
+    (again,) = assembler.finish()
+    assert "missing-images" in again.flags
+
+
+def test_memory_is_free_again_after_every_way_out_of_the_assembly():
+    settings = AssemblySettings(corrected_wait_s=5.0, patience_s=10.0)
+    assembler, share, _, _ = held([*molli(), *molli(slice_index=1)[:5]], 1 << 20, settings)
+    assert share.held > 8 * 1024
+    assert len(assembler.expire(6.0)) == 1  # the twin did not come
+    assert share.held > 0
+    assert len(assembler.expire(11.0)) == 1  # nor the other images
+    assert share.held == 0
+
+
+def test_series_that_wait_for_their_twin_go_on_where_there_is_no_room():
+    settings = AssemblySettings(corrected_wait_s=50.0)
+    assembler, share, ready, most = held(
+        [each for index in range(6) for each in molli(slice_index=index)], 12 * EACH, settings
+    )
+    assert len(ready) >= 4
+    assert most <= 12 * EACH
+    assert assembler.refused == 0
+    assert len(ready + assembler.finish()) == 6
+    assert share.held == 0
+
+
+def test_a_series_is_not_open_for_ever_however_often_an_image_comes():
+    settings = AssemblySettings(open_s=100.0, patience_s=30.0, corrected_wait_s=0.0)
+    assembler = SeriesAssembler(MeasurementHeader(maxima={"set": 1999}), settings)
+    ready = []
+    for number in range(12):
+        ready += assembler.add(molli(times=[100 + 100 * i for i in range(12)])[number], 20.0 * number)
+        ready += assembler.expire(20.0 * number + 5.0)
+    assert [len(each.series.images) for each in ready] == [6, 6]
+    assert all(each.flags == (Flag.MISSING_IMAGES,) for each in ready)
+
+
+def test_large_images_hold_no_pixels_and_are_reported():
+    settings = AssemblySettings(fitted_pixels=64 * 64, corrected_wait_s=0.0)
+    big = [replace_shape(each, (65, 64)) for each in molli()]
+    assembler, _, ready, most = held(big, 1 << 20, settings)
+    (only,) = ready
+    assert only.series is None
+    assert "65 x 64 pixels" in only.error
+    assert "assembly.fitted_pixels" in only.error
+    assert most < 8 * (4096 + 512)
+    (fits,) = held([replace_shape(each, (64, 64)) for each in molli()], 1 << 20, settings)[2]
+    assert fits.error == ""
+    assert assembler.add(big[0], 9.0) == []  # sent again
+
+
+def test_series_of_too_many_pixels_are_reported():
+    settings = AssemblySettings(fitted_values=5 * 32 * 32, corrected_wait_s=0.0)
+    _, share, ready, most = held([replace_shape(each, (32, 32)) for each in molli()], 1 << 20, settings)
+    (only,) = ready
+    assert "8 images of 32 x 32 pixels" in only.error
+    assert "assembly.fitted_values" in only.error
+    assert most < 5 * (4096 + 4096 + 512) + 3 * (4096 + 512)
+    assert share.held == 0
+
+
+def test_a_large_map_of_the_scanner_is_reported():
+    scan = image(1000.0, {"GADGETRON_DataRole": "T1"}, shape=(65, 64))
+    (only,) = feed([scan], settings=AssemblySettings(fitted_pixels=64 * 64))[1]
+    assert "assembly.fitted_pixels" in only.error
+
+
+def replace_shape(each, shape):
+    pixels = np.full((1, 1, *shape), float(each.pixels.flat[0]), np.float32)
+    return Image.from_pixels(pixels, each.header, each.meta())

@@ -42,3 +42,11 @@ def test_jitter_within_the_tolerance_never_splits_a_slice(jitter, azimuth, tilt)
     normal = np.cross(row, column)
     planes = Planes()
     assert {planes.number(header(normal * away, tuple(row), tuple(column))) for away in jitter} == {0}
+
+
+def test_planes_that_came_long_ago_are_forgotten_and_their_numbers_not_given_again():
+    planes = Planes()
+    numbers = [planes.number(header((0, 0, 8.0 * place))) for place in range(2000)]
+    assert numbers == list(range(2000))
+    assert planes.number(header((0, 0, 8.0 * 1999))) == 1999
+    assert planes.number(header((0, 0, 0))) == 2000

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from dataclasses import replace
+
 import h5py
 import ismrmrd
 import numpy as np
@@ -300,3 +304,45 @@ def test_the_header_is_read_as_it_is_stored(xml, tmp_path):
         assert reading.header == b"<a>\xf6</a>"
     with ImageFile(stored(tmp_path / "b.h5", [image()])) as reading:
         assert reading.header == b""
+
+
+@pytest.mark.parametrize("limit", [100, 5_000, 40_000])
+def test_a_full_disk_is_one_error_and_no_crash(limit, tmp_path):
+    """A limit on the size of files stands for it. HDF5's own files crash the process at its exit."""
+    file = tmp_path / "out.h5"
+    file.write_text("earlier")
+    program = (
+        "import resource, sys, pathlib, numpy as np\n"
+        "from inline.mrd.files import write_images\n"
+        "from inline.mrd.image_header import ImageHeader\n"
+        "from inline.mrd.messages import Image\n"
+        "from model.output import OutputError\n"
+        "pixels = np.ones((1, 1, 64, 64), np.uint16)\n"
+        "images = [Image.from_pixels(pixels, ImageHeader(image_series_index=k % 3)) for k in range(30)]\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)\n"
+        "try:\n"
+        "    write_images(pathlib.Path(sys.argv[1]), '<a/>', images)\n"
+        "except OutputError as error:\n"
+        "    print(error)\n"
+    )
+    command = [sys.executable, "-c", program, str(file), str(limit)]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (said.returncode, said.stderr) == (0, "")
+    assert (
+        said.stdout == f"{file} could not be written: File too large; the earlier file of that name is kept\n"
+    )
+    assert file.read_text() == "earlier"
+    assert [each.name for each in tmp_path.iterdir()] == ["out.h5"]
+
+
+def test_a_file_that_is_written_over_is_whole_or_the_earlier_one(three, tmp_path):
+    file = tmp_path / "out.h5"
+    write_images(file, "<a/>", three, private=True)
+    assert file.stat().st_mode & 0o777 == 0o600
+    before = file.read_bytes()
+    with pytest.raises(KeyError):  # in the middle of the file
+        write_images(
+            file, "<a/>", [three[0], replace(three[1], header=replace(three[1].header, data_type=99))]
+        )
+    assert file.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["out.h5"]

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import cv2
 import nibabel
@@ -189,4 +190,10 @@ def test_contours_agree_with_themselves_by_way_of_a_file(tmp_path, x, y, inner, 
 def test_contours_that_cannot_be_used_are_an_error_that_names_the_file(site, content, message):
     (site / "case-1" / "1-basal" / "t1.anna.json").write_text(content)
     with pytest.raises(CaseError, match=rf"t1\.anna\.json.*{message}"):
+        read_slices(site, "t1")
+
+
+def test_a_package_that_is_not_installed_is_no_fault_of_the_file(site, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    with pytest.raises(ImportError, match="nibabel"):
         read_slices(site, "t1")

@@ -95,7 +95,7 @@ def test_an_imagenet_encoder_is_taken_from_a_file(tmp_path):
     network = make_network(Training(TINY, tmp_path, encoder=tmp_path / "resnet50.pth"))
     assert torch.allclose(network.encoder.conv1.weight, grey, atol=1e-6)
     torch.save({"layer": torch.zeros(1)}, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match="no torchvision resnet50"):
+    with pytest.raises(ValueError, match="no checkpoint of torchvision"):
         make_network(Training(TINY, tmp_path, encoder=tmp_path / "other.pth"))
 
 

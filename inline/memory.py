@@ -1,0 +1,96 @@
+"""Budget of the bytes that connections may hold, each for itself and all together.
+
+Open series, slices in work and what waits to be sent are counted in it; ``docs/protocol.md`` states the
+formula. Each connection is sure of a share that others cannot take; beyond it, all draw on what is left.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from contextlib import suppress
+from typing import Final
+
+_SURE: Final = 4
+"""Part of the budget that is shared out in advance: a quarter."""
+
+
+class MemoryBudget:
+    """Budget of the process; may be used from several threads."""
+
+    def __init__(self, limit: int, each: int | None = None, connections: int = 16) -> None:
+        """Set the limits.
+
+        Args:
+            limit: bytes for all connections.
+            each: bytes for one connection; None for a quarter of ``limit``.
+            connections: most at a time; each is sure of an equal part of a quarter of ``limit``.
+        """
+        self.lock = threading.Lock()
+        self.each = limit // 4 if each is None else min(each, limit)
+        self.sure = min(limit // _SURE // connections, self.each)
+        self.free = limit - self.sure * connections
+
+    def connection(self) -> Share:
+        """Return the share of one more connection."""
+        return Share(self)
+
+
+class Share:
+    """Bytes that one connection holds; may be used from several threads.
+
+    Attributes:
+        held: bytes.
+    """
+
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget = budget
+        self.held = 0
+
+    def reserve(self, size: int) -> bool:
+        """Count these bytes, if the limits leave room for them; return whether they did."""
+        with self._budget.lock:
+            beyond = self._beyond(size)
+            if self.held + size > self._budget.each or beyond > max(self._budget.free, 0):
+                return False
+            self._count(size, beyond)
+            return True
+
+    def reserve_shared(self, size: int) -> bool:
+        """As :meth:`reserve`, by the limit of all connections alone."""
+        with self._budget.lock:
+            beyond = self._beyond(size)
+            if beyond > max(self._budget.free, 0):
+                return False
+            self._count(size, beyond)
+            return True
+
+    def take(self, size: int) -> None:
+        """Count these bytes whether there is room or not: they are held already, and must not be lost."""
+        with self._budget.lock:
+            self._count(size, self._beyond(size))
+
+    def release(self, size: int) -> None:
+        """Give bytes back that were reserved or taken."""
+        with self._budget.lock:
+            self._count(-size, self._beyond(-size))
+
+    def _beyond(self, size: int) -> int:
+        """Bytes that a change takes from what all connections share."""
+        sure = self._budget.sure
+        return max(self.held + size - sure, 0) - max(self.held - sure, 0)
+
+    def _count(self, size: int, beyond: int) -> None:
+        self.held += size
+        self._budget.free -= beyond
+
+
+def unlimited() -> Share:
+    """Return a share without limits, for callers that assemble without a connection."""
+    return MemoryBudget(1 << 62, 1 << 62).connection()
+
+
+def give_back() -> None:
+    """Return memory that was freed to the system, which the C library would keep."""
+    with suppress(OSError, AttributeError):  # not the GNU C library
+        ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,90 @@
+"""Results that came from a peer, checked before anything is made of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from inline.series import Quantity
+
+Record = dict[str, Any]
+
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Counter = Annotated[int, Field(ge=0, le=65535)]
+_Pixel = Annotated[float, Field(ge=-1e5, le=1e5)]
+_MOST_SHOWN: Final = 200
+
+
+class _Checked(BaseModel):
+    # Fields of later versions stay as they are.
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class _Region(_Checked):
+    name: str
+    median: _Number | None
+    q1: _Number | None
+    q3: _Number | None
+
+
+class _Contour(_Checked):
+    pixels: Annotated[list[Annotated[list[_Pixel], Field(min_length=2, max_length=2)]], Field(min_length=3)]
+
+
+class _Contours(_Checked):
+    endo: _Contour
+    epi: _Contour
+
+
+class _Slice(_Checked):
+    series_index: _Counter
+    slice_index: _Counter
+    quantity: Annotated[str, Field(pattern=f"^({'|'.join(Quantity)})$")]
+    regions: list[_Region]
+    flags: list[str]
+    contours: _Contours | None = None
+    level: str | None = None
+    confidence: _Number | None = None
+    notes: list[str] = []
+    error: str = ""
+    motion_corrected: bool = False
+    t1_scale: _Number = 1.0
+    times_ms: dict[str, _Number | None] = {}
+
+
+class _Summary(_Checked):
+    session: str
+    text: str
+
+
+def read_record(content: object) -> Record:
+    """Return a record of one slice (:func:`inline.emit.record.record`) with every field that is used here.
+
+    Raises:
+        ValueError: it is none; says in one line why.
+    """
+    return _read(_Slice, content)
+
+
+def read_message(content: Record) -> Record:
+    """Return a message of ZeroMQ: of a slice, as :func:`read_record`, or of a connection at its close.
+
+    Raises:
+        ValueError: likewise.
+    """
+    return _read(_Slice if "quantity" in content or "session" not in content else _Summary, content)
+
+
+def _read(kind: type[_Checked], content: object) -> Record:
+    try:
+        found = kind.model_validate(content).model_dump()
+        json.dumps(found, allow_nan=False)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{place}: {first['msg']}"[:_MOST_SHOWN] if place else first["msg"]) from error
+    except (TypeError, RecursionError) as error:
+        raise ValueError("it holds values that are no JSON") from error
+    return found

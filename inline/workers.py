@@ -1,0 +1,156 @@
+"""Threads that work on tasks of many connections, fairly, and are replaced where one of them hangs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Final
+
+from inline.turns import Turns
+
+_log = logging.getLogger(__name__)
+
+_MOST_LEAKED: Final = 32
+"""Threads that may hang; beyond it none is replaced, since each holds memory and perhaps a processor."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """One stage of one slice.
+
+    Attributes:
+        owner: connection that it is of.
+        name: for the log.
+        rank: of two elements, as in :meth:`Turns.begin`; asked for again whenever a thread is free.
+        run: does it.
+        hung: called, in another thread, where ``run`` does not return in time.
+    """
+
+    owner: Hashable
+    name: str
+    rank: Callable[[], tuple[object, object]]
+    run: Callable[[], None]
+    hung: Callable[[float], None]
+
+
+class _Worker:
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.task: Task | None = None
+        self.since = 0.0
+        self.given_up = False
+        self.thread: threading.Thread
+
+
+class Workers:
+    """A fixed number of threads that work; one that hangs does not count.
+
+    Attributes:
+        leaked: threads that were given up and have not returned.
+    """
+
+    def __init__(self, number: int, name: str = "slice") -> None:
+        self._name = name
+        self._waiting: list[Task] = []
+        self._turns = Turns()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._started = 0
+        self._workers: list[_Worker] = []
+        self.leaked = 0
+        for _ in range(number):
+            self._start()
+
+    def submit(self, task: Task) -> None:
+        """Queue a task; nothing is done with it after :meth:`close`."""
+        with self._changed:
+            self._waiting.append(task)
+            self._turns.opened(task.owner)
+            self._changed.notify()
+
+    def withdraw(self, task: Task) -> bool:
+        """Take a task back; False where it has begun."""
+        with self._changed:
+            if task not in self._waiting:
+                return False
+            self._waiting.remove(task)
+            self._turns.closed(task.owner)
+            return True
+
+    def replace_hung(self, after_s: float) -> None:
+        """Give up threads that have worked on one task for longer, and start others in their place."""
+        now = time.monotonic()
+        hung: list[tuple[Task, float]] = []
+        with self._changed:
+            for worker in list(self._workers):
+                took = now - worker.since
+                if worker.task is None or took <= after_s or worker.given_up:
+                    continue
+                worker.given_up = True
+                self.leaked += 1
+                hung.append((worker.task, took))
+                if self.leaked > _MOST_LEAKED:
+                    continue
+                self._workers.remove(worker)
+                self._start()
+            leaked = self.leaked
+        for task, took in hung:
+            what = (
+                "another one takes its place" if leaked <= _MOST_LEAKED else "none takes its place any more"
+            )
+            _log.error(
+                "%s has hung for %.0f s; its thread is given up, %s (threads given up: %d)",
+                task.name,
+                took,
+                what,
+                leaked,
+            )
+            task.hung(took)
+
+    def close(self, timeout_s: float) -> None:
+        """Drop what waits and join the threads, but those that hang."""
+        with self._changed:
+            self._closed = True
+            self._waiting.clear()
+            self._changed.notify_all()
+        end = time.monotonic() + timeout_s
+        for worker in self._workers:
+            worker.thread.join(timeout=max(end - time.monotonic(), 0.0))
+
+    def _start(self) -> None:
+        """Start a thread; the lock is held, or nothing runs yet."""
+        worker = _Worker(self._started)
+        self._started += 1
+        worker.thread = threading.Thread(
+            target=self._work, args=(worker,), name=f"{self._name}_{worker.number}", daemon=True
+        )
+        self._workers.append(worker)
+        worker.thread.start()
+
+    def _work(self, worker: _Worker) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if self._closed:
+                    return
+                task = self._turns.begin(self._waiting, lambda each: each.owner, lambda each: each.rank())
+                self._waiting.remove(task)
+                worker.task, worker.since = task, time.monotonic()
+            try:
+                task.run()
+            except BaseException:  # the thread serves every connection
+                _log.exception("%s failed", task.name)
+            with self._changed:
+                self._turns.end(task.owner, time.monotonic() - worker.since)
+                self._turns.closed(task.owner)
+                worker.task = None
+                if worker.given_up:
+                    self.leaked -= 1
+                    _log.warning("%s has returned after %.0f s", task.name, time.monotonic() - worker.since)
+                    if worker not in self._workers:
+                        return
+                    worker.given_up = False
+            del task

@@ -1,0 +1,147 @@
+"""Output files, each whole or as it was before: written beside its place and renamed into it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import stat
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from model.errors import MyostreamError
+
+
+class OutputError(MyostreamError):
+    """A file or folder cannot be written."""
+
+
+@contextmanager
+def atomic_output(file: Path, *, private: bool = False) -> Iterator[Path]:
+    """Give the name of a new file in the same folder, which takes the place of ``file`` at the end.
+
+    A link is followed. If the block raises, nothing is left behind and an earlier ``file`` stays.
+
+    Args:
+        file: to write.
+        private: mode 0600, for data of patients; else the mode of an earlier ``file`` or of a new one.
+
+    Raises:
+        OutputError: in place of any ``OSError`` of the block, with the reason in one line.
+    """
+    target = Path(os.path.realpath(file))
+    beside = target.with_name(f".myostream-{secrets.token_hex(8)}{target.suffix}")
+    try:
+        os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if private else 0o666))
+        try:
+            yield beside
+            if not private and target.exists():
+                beside.chmod(stat.S_IMODE(target.stat().st_mode))
+            _to_disk(beside)
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        kept = "; the earlier file of that name is kept" if os.path.lexists(target) else ""
+        raise OutputError(f"{file} could not be written: {_reason(error)}{kept}") from error
+
+
+def write_text(file: Path, text: str, *, private: bool = False) -> None:
+    """Write a text as UTF-8, as :func:`atomic_output` does."""
+    with atomic_output(file, private=private) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_json(file: Path, content: Any, *, private: bool = False) -> None:
+    """Write plain values as JSON, as :func:`atomic_output` does."""
+    write_text(file, json.dumps(content, indent=1) + "\n", private=private)
+
+
+def save_figure(figure: Any, file: Path, **options: Any) -> None:
+    """Write a figure of matplotlib, as :func:`atomic_output` does; PNG where the name has no ending."""
+    with atomic_output(file) as beside:
+        figure.savefig(beside, format=file.suffix[1:] or "png", **options)
+
+
+def check_outputs(*files: Path | None, inputs: Sequence[Path | None] = ()) -> None:
+    """Try, before the work, that files can be written after it.
+
+    Args:
+        files: to write; None is passed over.
+        inputs: files that must stay; likewise.
+
+    Raises:
+        OutputError: there is no such folder, it cannot be written, the file is none that can be replaced, it
+            is an input or another output under this or another name.
+    """
+    taken: list[Path] = []
+    for file in files:
+        if file is None:
+            continue
+        target = Path(os.path.realpath(file))
+        try:
+            for other in (each for each in inputs if each is not None):
+                if _same(target, other):
+                    raise OutputError(
+                        f"{other} would be overwritten by {file}; give another name for the output"
+                    )
+            if any(_same(target, other) for other in taken):
+                raise OutputError(f"{file} is given for two outputs; give each a name of its own")
+            if target.exists() and not target.is_file():
+                what = "is a folder" if target.is_dir() else "is no regular file"
+                raise OutputError(f"{file} {what}; give the name of a file to write")
+            if not target.parent.is_dir():
+                raise OutputError(f"there is no folder {target.parent} to write {target.name} to")
+            if target.exists() and not os.access(target, os.W_OK):
+                raise OutputError(f"{file} is write-protected; give another name for the output")
+            _try_folder(target.parent)
+        except OSError as error:
+            raise OutputError(f"{file} cannot be written: {_reason(error)}") from error
+        taken.append(target)
+
+
+def check_folder(folder: Path | None) -> None:
+    """Make a folder for outputs, before the work, and try that it can be written; None is passed over.
+
+    Raises:
+        OutputError: it is a file, or cannot be made or written.
+    """
+    if folder is None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _try_folder(folder)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise OutputError(f"{folder} is no folder; give the name of a folder to write to") from error
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {_reason(error)}") from error
+
+
+def _same(one: Path, other: Path) -> bool:
+    if one == Path(os.path.realpath(other)):
+        return True
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return one.samefile(other)
+    return False
+
+
+def _try_folder(folder: Path) -> None:
+    """Write a file without a name; full and read-only disks refuse it."""
+    with tempfile.TemporaryFile(dir=folder) as tried:
+        tried.write(bytes(4096))
+
+
+def _to_disk(file: Path) -> None:
+    """Some file systems report a full disk only now."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

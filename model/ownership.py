@@ -1,0 +1,30 @@
+"""Owner and mode of cached files: compiled code is loaded only from where no other user can write."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def objection(path: Path) -> str:
+    """Return why a file or folder is not to be trusted; empty if its owner is this user or root and no other
+    user can write it. A symbolic link is not followed, and not trusted.
+
+    Raises:
+        OSError: it is not there.
+    """
+    return objection_to(path.lstat())
+
+
+def objection_to(status: os.stat_result) -> str:
+    """Return the same of the status of a file."""
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        return "is neither a file nor a folder"
+    if status.st_uid not in (0, os.geteuid()):
+        return f"belongs to another user (number {status.st_uid})"
+    if status.st_mode & _OTHERS_WRITE:
+        return f"can be written by other users (mode {stat.S_IMODE(status.st_mode):04o})"
+    return ""

@@ -1,0 +1,51 @@
+"""Ten thousand inputs, and the corpus itself, through all targets."""
+
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+
+from .mutations import mutated, seeds
+from .targets import TARGETS
+
+INPUTS = {
+    "decoder": 1800,
+    "header": 1200,
+    "attributes": 1200,
+    "mini_head": 900,
+    "dicom": 900,
+    "parameters": 900,
+    "settings_file": 900,
+    "hdf5": 500,
+    "contours": 400,
+    "t1_fit": 600,
+    "t2_fit": 600,
+    "assembler": 600,
+}
+"""By their cost; together more than ten thousand."""
+
+
+def test_every_target_has_its_share():
+    assert set(INPUTS) == set(TARGETS)
+    assert sum(INPUTS.values()) >= 10_000
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_corpus(name):
+    assert seeds(name)
+    for data in seeds(name):
+        TARGETS[name](data)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_mutations(name):
+    @seed(20260601)
+    @settings(
+        max_examples=INPUTS[name],
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(mutated(name))
+    def check(data):
+        TARGETS[name](data)
+
+    check()

@@ -1,0 +1,236 @@
+"""Log of the program: rate, content, and a standard error that nobody reads."""
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inline.errors import ProtocolError
+from inline.foreign import foreign, message
+from inline.logs import BoundedHandler, RateLimiter, SafeFormatter, log_to_stderr
+from inline.mrd.messages import Close, Text
+from inline.mrd.protocol import encode
+from inline.settings import LogSettings
+
+PATIENT = "Mustermann"
+
+
+class Listed(logging.Handler):
+    """Keeps lines, or waits for ever in the first one."""
+
+    def __init__(self, *, stuck=False):
+        super().__init__()
+        self.lines, self.free = [], threading.Event()
+        if not stuck:
+            self.free.set()
+
+    def emit(self, record):
+        self.free.wait(60)
+        self.lines.append(record.getMessage())
+
+
+@pytest.fixture
+def logged():
+    """Log lines into a handler; returns the lines, and gives the logger."""
+    logger = logging.getLogger("tests.of.the.log")
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
+    handlers = []
+
+    def start(target, settings=None, clock=time.monotonic):
+        handler = BoundedHandler(target, settings or LogSettings(), clock)
+        handlers.append(handler)
+        logger.addHandler(handler)
+        return logger, handler
+
+    yield start
+    for handler in handlers:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def test_so_many_events_of_a_kind_pass_in_a_window():
+    limiter = RateLimiter(3, window_s=60.0)
+    assert [limiter.admit("a", now) for now in (0.0, 1.0, 2.0, 3.0, 59.0)] == [True] * 3 + [False] * 2
+    assert limiter.admit("b", 59.0)
+    assert list(limiter.ended(59.9)) == []
+    assert list(limiter.ended(60.0)) == [("a", 2)]
+    assert limiter.admit("a", 61.0)
+    assert list(limiter.ended(1000.0)) == []
+
+
+@given(times=st.lists(st.tuples(st.integers(0, 3), st.floats(0, 300)), max_size=200))
+def test_every_event_passes_or_is_counted(times):
+    limiter, passed, counted = RateLimiter(2, window_s=10.0), 0, 0
+    for kind, now in sorted(times, key=lambda each: each[1]):
+        counted += sum(count for _, count in limiter.ended(now))
+        passed += limiter.admit(kind, now)
+    assert passed + counted + sum(count for _, count in limiter.ended(1e9)) == len(times)
+
+
+def test_the_number_of_kinds_is_bounded():
+    limiter = RateLimiter(1)
+    for number in range(20_000):
+        limiter.admit(number, 0.0)
+    # Beyond 4096, all are of one kind.
+    assert list(limiter.ended(100.0)) == [(None, 20_000 - 4096 - 1)]
+
+
+def test_a_flood_is_some_lines_and_one_with_the_number_of_the_others(logged):
+    target, now = Listed(), [0.0]
+    logger, handler = logged(target, LogSettings(lines_per_minute=5), clock=lambda: now[0])
+    for number in range(1000):
+        logger.info("%s says: %s", f"192.0.2.7:{40_000 + number}", number)  # another port each time
+        logger.info("%s: %s", "192.0.2.8:5", "quiet")
+        if number < 3:
+            logger.info("%s says: %s", "192.0.2.8:5", number)
+    now[0] = 61.0
+    logger.info("later")
+    handler.close()
+    assert len([line for line in target.lines if "192.0.2.7:4" in line]) == 5
+    assert len([line for line in target.lines if line.startswith("192.0.2.8:5 says")]) == 3
+    assert "192.0.2.7: 995 more lines like '%s says: %s' within 60 s are not in the log" in target.lines
+    assert target.lines[-1] == "later"
+
+
+def test_a_flood_that_ends_is_counted_without_another_line(logged):
+    target = Listed()
+    logger, handler = logged(target, LogSettings(lines_per_minute=2))
+    for _ in range(10):
+        logger.info("again")
+    handler.close()
+    assert target.lines[:2] == ["again", "again"]
+    assert len(target.lines) == 3
+    assert "8 more lines" in target.lines[2]
+
+
+def test_a_writer_that_is_stuck_blocks_nobody(logged):
+    target = Listed(stuck=True)
+    logger, handler = logged(target, LogSettings(lines_per_minute=1_000_000))
+    for number in range(5000):
+        logger.info("line %d", number)
+    assert handler.dropped > 3000
+    lost = handler.dropped
+    target.free.set()
+    while not handler._records.empty():
+        time.sleep(0.01)
+    logger.info("at last")
+    handler.close()
+    assert target.lines[0] == "line 0"
+    assert target.lines[-2:] == [f"{lost} lines of the log were lost: nobody read it", "at last"]
+
+
+@given(text=st.text(max_size=200))
+def test_a_record_is_printable_and_forges_no_other(text):
+    record = logging.LogRecord("x", logging.INFO, "", 0, "%s says", (text,), None)
+    first, *others = SafeFormatter(foreign_text=False).format(record).split("\n")
+    assert first.isprintable()
+    assert all(line.startswith("    ") and line.isprintable() for line in others)
+
+
+def test_a_long_record_is_cut():
+    record = logging.LogRecord("x", logging.INFO, "", 0, "x" * 300_000, None, None)
+    assert len(SafeFormatter(foreign_text=False).format(record)) < 17_000
+
+
+@pytest.mark.parametrize("foreign_text", [False, True])
+def test_a_traceback_holds_no_text_of_a_client(foreign_text):
+    def fail():
+        try:
+            int(PATIENT)
+        except ValueError as error:
+            raise KeyError(f"{PATIENT}\n\x1b[31m") from error
+
+    try:
+        fail()
+    except KeyError:
+        record = logging.LogRecord("x", logging.ERROR, "", 0, "failed", None, sys.exc_info())
+    text = SafeFormatter(foreign_text=foreign_text).format(record)
+    assert (PATIENT in text) == foreign_text
+    assert "in fail" in text
+    assert "ValueError: " in text
+    assert text.index("ValueError") < text.index("KeyError")
+    assert "\x1b" not in text
+
+
+def test_own_errors_stay_readable_in_a_traceback():
+    try:
+        raise ProtocolError(message("no configuration {}; use mapping", foreign(PATIENT)))
+    except ProtocolError:
+        record = logging.LogRecord("x", logging.ERROR, "", 0, "failed", None, sys.exc_info())
+    text = SafeFormatter(foreign_text=False).format(record)
+    assert "ProtocolError: no configuration (10 characters, not logged); use mapping" in text
+
+
+def test_one_line_per_event_with_time_and_level_and_loggers_as_before(capfd):
+    logger = logging.getLogger("tests.of.standard.error")
+    before = (logger.level, logger.propagate, list(logger.handlers))
+    with log_to_stderr(LogSettings(), names=("tests.of.standard.error",)):
+        logger.debug("not this")
+        logger.warning("one %s", "line \ud800\u20ac")
+    _, written = capfd.readouterr()
+    assert written.endswith(" WARNING tests.of.standard.error one line \\ud800\u20ac\n")
+    assert written.count("\n") == 1
+    assert (logger.level, logger.propagate, logger.handlers) == before
+
+
+@contextmanager
+def served(stderr):
+    """A server process whose standard error goes somewhere, and its address; it ends with code 0."""
+    command = [sys.executable, "-m", "inline", "serve", "--port", "0", "--engine", "torch"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+    try:
+        host, _, port = process.stdout.readline().split()[3].rpartition(":")
+        yield host, int(port)
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def say(address, text, number):
+    """Send a text many times, and return the last bytes of the server."""
+    with socket.create_connection(address, timeout=60) as connection:
+        data = encode(Text(text)) * number + encode(Close())
+        threading.Thread(target=connection.sendall, args=(data,), daemon=True).start()
+        last = b""
+        while received := connection.recv(1 << 16):
+            last = received
+    return last
+
+
+def test_a_flood_of_texts_is_a_small_log(tmp_path):
+    file = tmp_path / "log"
+    with file.open("wb") as stderr, served(stderr) as address:
+        assert say(address, f"hello {PATIENT}", 20_000).endswith(encode(Close()))
+    lines = file.read_text().splitlines()
+    assert not [line for line in lines if PATIENT in line]
+    assert sum(" says: (16 characters, not logged)" in line for line in lines) == 120
+    assert len([line for line in lines if "19880 more lines like '%s says: %s'" in line]) == 1
+    assert sum(" closed: " in line for line in lines) == 1
+
+
+def test_a_log_that_nobody_reads_blocks_nothing():
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:  # full, as it is after hours
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    try:
+        with served(writing) as address:
+            for _ in range(3):
+                assert say(address, "hello", 200).endswith(encode(Close()))
+    finally:
+        os.close(reading)
+        os.close(writing)

@@ -1,0 +1,246 @@
+"""What a user can mend is one line on standard error and exit code 1, whatever the command."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import inline
+from inline import gadget
+from inline.cli import app
+from inline.errors import ConfigurationError
+from inline.told import EXTRAS, ReportingGroup, told
+from model.errors import MyostreamError
+from model.evaluation.cases import CaseError
+from model.weights import DEFAULT, WeightsError
+
+ROOT = Path(inline.__path__[0]).parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+MODULES = {"scikit-learn": "sklearn", "torch-tensorrt-rtx": "torch_tensorrt"}
+"""Modules that are not called like their package."""
+
+
+def module_of(requirement):
+    package = re.match(r"[\w-]+", requirement)[0]
+    return MODULES.get(package, package.replace("-", "_"))
+
+
+def test_every_module_of_an_extra_is_in_the_table_with_an_extra_that_brings_it():
+    brought = {
+        extra: {module_of(each) for each in requirements}
+        for extra, requirements in PROJECT["optional-dependencies"].items()
+        if extra != "dev"
+    }
+    assert set(EXTRAS) == set().union(*brought.values())
+    for module, extra in EXTRAS.items():
+        assert module in brought[extra]
+
+
+def reported(error, **options):
+    """Exit code and standard error of a command that raises."""
+    made = typer.Typer(cls=ReportingGroup)
+
+    @made.command()
+    def fails():
+        with told(**options):
+            raise error
+
+    made.command()(lambda: None)  # with one command there would be no group
+    return CliRunner().invoke(made, ["fails"])
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ConfigurationError("[server] is wrong"), "[server] is wrong"),
+        (CaseError("no cases"), "no cases"),
+        (WeightsError("first\n\tsecond\n\n  third"), "first second third"),
+        (PermissionError(13, "Permission denied", "/a/b.json"), "/a/b.json: Permission denied"),
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+        (
+            ModuleNotFoundError("No module named 'sklearn.isotonic'", name="sklearn.isotonic"),
+            'sklearn is not installed; this needs pip install "myostream[calibrate]"',
+        ),
+        (
+            ImportError("cannot import name 'x' from 'monai'", name="monai"),
+            "cannot import name 'x' from 'monai'; this needs pip install \"myostream[bench]\"",
+        ),
+        (
+            ModuleNotFoundError("No module named 'zmq'", name="zmq"),
+            "No module named 'zmq'; pip install --upgrade \"myostream\" installs what is needed",
+        ),
+    ],
+)
+def test_an_error_of_the_users_is_one_line(error, line):
+    found = reported(error)
+    assert found.exit_code == 1
+    assert found.stderr == f"myostream: {line}\n"
+    assert found.stdout == ""
+
+
+def test_an_extra_that_is_stated_goes_before_the_table():
+    error = ModuleNotFoundError("No module named 'onnx'", name="onnx")
+    assert '"myostream[tensorrt,ahead-of-time]"' in reported(error, extra="tensorrt,ahead-of-time").stderr
+
+
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("ours"), ImportError("cannot import name", name="inline.contours")]
+)
+def test_an_error_of_ours_keeps_its_traceback(error):
+    assert reported(error).exception is error
+
+
+def test_errors_of_every_folder_have_one_base():
+    for error in (CaseError, WeightsError, ConfigurationError):
+        assert issubclass(error, MyostreamError)
+
+
+# A core install, by hiding what the extras bring.
+
+HIDE = """
+import sys
+
+HIDDEN = set({modules!r})
+
+
+class Core:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition(".")[0] in HIDDEN else self.finder.find_spec(name, path, target)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+
+sys.meta_path[:] = [Core(finder) for finder in sys.meta_path]
+"""
+
+RUN = """
+import json, sys
+from typer.testing import CliRunner
+from inline.cli import app
+
+found = []
+for arguments in json.load(sys.stdin):
+    result = CliRunner().invoke(app, arguments)
+    found.append([arguments, result.exit_code, result.stdout, result.stderr, repr(result.exception)])
+json.dump(found, open("found.json", "w"))
+"""
+
+HELP = [
+    [],
+    *([name] for name in ("serve", "replay", "synth", "listen", "demo", "evaluate", "engines", "train")),
+    *(["bench", name] for name in ("", "throughput", "latency", "peers", "tables", "scaling")),
+    *(["calibrate", name] for name in ("", "precision", "confidence", "budget")),
+]
+NEEDS = {
+    ("evaluate", "--synthetic", "1", "--map", "t1"): ("monai", "bench"),
+    ("train", "-o", "run", "--epochs", "1"): ("lightning", "train"),
+    ("bench", "tables", "--synthetic", "1"): ("matplotlib", "bench"),
+    ("bench", "peers"): ("qmri", "bench"),
+    ("bench", "latency", "--plot", "plot.png"): ("matplotlib", "bench"),
+    ("bench", "scaling", "--plot", "plot.png"): ("matplotlib", "bench"),
+    ("calibrate", "precision"): ("nncf", "calibrate"),
+    ("calibrate", "precision", "--gpu"): ("tensorrt_rtx", "tensorrt,ahead-of-time"),
+    ("calibrate", "confidence"): ("sklearn", "calibrate"),
+}
+
+
+@pytest.fixture
+def core(tmp_path):
+    """Runs commands in a process that finds no module of any extra."""
+    hidden = {*EXTRAS, "tensorrt"}
+    (tmp_path / "sitecustomize.py").write_text(HIDE.format(modules=sorted(hidden)))
+    path = os.pathsep.join(filter(None, [str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH")]))
+
+    def run(*commands):
+        subprocess.run(
+            [sys.executable, "-P", "-c", RUN],
+            input=json.dumps(commands),
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": path, "MYOSTREAM_CACHE": str(tmp_path / "cache")},
+            timeout=280,
+            check=True,
+        )
+        return json.loads((tmp_path / "found.json").read_text())
+
+    return run
+
+
+def test_a_core_install_has_every_help_and_names_the_extra_that_a_command_needs(core):
+    helps = [[*filter(None, each), "--help"] for each in HELP]
+    for arguments, code, _, stderr, exception in core(*helps):
+        assert (code, stderr) == (0, ""), (arguments, exception)
+    for arguments, code, _, stderr, exception in core(*map(list, NEEDS)):
+        module, extra = NEEDS[tuple(arguments)]
+        line = f'myostream: {module} is not installed; this needs pip install "myostream[{extra}]"\n'
+        assert (code, stderr) == (1, line), (arguments, exception)
+
+
+def test_a_core_install_times_its_engines(core, tmp_path):
+    ((_, code, stdout, stderr, exception),) = core(["engines", "--repeats", "3", "--json", "engines.json"])
+    assert code == 0, (stderr, exception)
+    assert "in use: " in stdout
+    rows = json.loads((tmp_path / "engines.json").read_text())["engines"]
+    assert {"openvino-f32", "torch"} <= set(rows)
+    assert rows["openvino-f32"]["dice_with_f32"] > 0.999
+
+
+# Settings and weights that cannot be used.
+
+
+@pytest.fixture(params=["settings", "weights"])
+def bad(request, tmp_path):
+    """A settings file that cannot be used, or whose weights cannot, and what the message says."""
+    file = tmp_path / "bad.toml"
+    if request.param == "settings":
+        file.write_text("server = 5\n")
+        return file, "server: Input should be a valid dictionary"
+    for part in DEFAULT.glob("unet-*.safetensors"):
+        (tmp_path / part.name).write_bytes(part.read_bytes()[:500])
+    file.write_text(f'weights = "{tmp_path}"\n')
+    return file, "unet-01-of-06.safetensors is damaged"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["serve", "--port", "0"],
+        ["engines"],
+        ["evaluate", "--synthetic", "1"],
+        ["calibrate", "precision"],
+        ["calibrate", "precision", "--gpu", "--simulate"],
+        ["calibrate", "confidence"],
+        ["calibrate", "budget"],
+    ],
+    ids=" ".join,
+)
+def test_bad_settings_and_weights_are_one_line(arguments, bad, tmp_path, monkeypatch):
+    file, message = bad
+    monkeypatch.setenv("MYOSTREAM_CACHE", str(tmp_path / "cache"))
+    found = CliRunner().invoke(app, [*arguments, "--settings", str(file)])
+    assert found.exit_code == 1, found.exception
+    assert message in found.stderr
+    assert len(found.stderr.splitlines()) == 1
+    assert found.stderr.startswith("myostream: ")
+
+
+def test_the_module_that_gadgetron_starts_reports_them_too(bad, monkeypatch, capfd, tmp_path):
+    file, message = bad
+    monkeypatch.setenv("MYOSTREAM_SETTINGS", str(file))
+    monkeypatch.setattr(gadget.socket, "create_connection", lambda *_, **__: socket.socket())
+    assert gadget.main(["9003"]) == 1
+    stderr = capfd.readouterr().err
+    assert message in stderr
+    assert len(stderr.splitlines()) == 1
