@@ -250,7 +250,7 @@ class Session:
     def _wait_for_room(self, pending: int) -> None:
         """Wait while other connections hold all of the memory, for no longer than a peer may stall."""
         since = time.monotonic()
-        while not self._has_room(pending):
+        while not self._has_room(pending) and not self._shutdown.requested:
             if time.monotonic() - since > self._settings.server.stalled_s:
                 raise ProtocolError("there is no memory for a large message; send it later")
             time.sleep(0.1)
