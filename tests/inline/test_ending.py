@@ -63,6 +63,16 @@ def test_every_signal_that_ends_a_program_is_handled(call, out):
     assert (done.returncode, done.stdout.splitlines(), done.stderr) == (0, out, "")
 
 
+def test_a_program_under_nohup_outlives_its_terminal():
+    script = (
+        "import os, signal; from inline.ending import ended_by_signals\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "with ended_by_signals():\n    os.kill(os.getpid(), signal.SIGHUP); print('runs')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, b"runs\n")
+
+
 def test_a_process_ends_with_its_standard_input():
     script = (
         "import time; from inline.ending import end_with_stdin, ended_by_signals\n"
