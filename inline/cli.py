@@ -112,6 +112,7 @@ def stream(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Read an MRD stream and write it on with maps, contours and values: one step of a pipe."""
+    from inline.ending import leave_hanging_threads
     from inline.logs import log_to_stderr
     from inline.stream import run
 
@@ -119,8 +120,9 @@ def stream(
         settings = load_settings(settings_file, engine=engine)
         with log_to_stderr(settings.log, verbose=verbose):
             taken = run(settings, source=source, sink=sink, configuration=config)
-        if not taken:
-            raise typer.Exit(1)
+    leave_hanging_threads(0 if taken else 1)
+    if not taken:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -15,7 +15,7 @@ from typing import Final
 
 _log = logging.getLogger(__name__)
 
-_SIGNALS: Final = ("SIGTERM", "SIGINT", "SIGHUP")
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _THREADS: Final = ("slice", "network", "budget")
 """Beginnings of the names of the threads that the processor starts."""
 _WAIT_S: Final = 2.0
@@ -46,12 +46,17 @@ class Signals:
         self._stop()
 
 
+def ending_signals() -> list[int]:
+    """Signals that end a program: SIGHUP not where it is ignored, as under nohup."""
+    hung_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return [each for each in _SIGNALS if hung_up or each is not signal.SIGHUP]
+
+
 @contextmanager
 def ended_by_signals() -> Iterator[Signals]:
     """Handle SIGTERM, SIGINT and SIGHUP within; once the program ends by one, further ones change nothing."""
     signals = Signals()
-    # Not on every system: no terminal is ever hung up on Windows.
-    numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+    numbers = ending_signals()
     before = [signal.signal(number, signals.handle) for number in numbers]
     try:
         yield signals

@@ -21,6 +21,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from inline.ending import leave_hanging_threads
 from inline.errors import MyostreamError
 from inline.logs import log_to_stderr
 from inline.mrd.protocol import MessageId
@@ -86,4 +87,6 @@ def _message(number: MessageId, body: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    code = main()
+    leave_hanging_threads(code)
+    raise SystemExit(code)

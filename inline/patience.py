@@ -61,5 +61,6 @@ class Patience:
             raise TimeoutError(f"it took nothing for {self.stalled_s:g} s")
         if self.exhausted(waited, taken):
             raise TimeoutError(
-                f"it took {taken} bytes in {waited:.0f} s, less than {self.least_rate:g} bytes/s"
+                f"it took {taken} bytes in {waited:.0f} s; it must take at least {self.least_rate:g} bytes/s "
+                f"after {self.stalled_s:g} s"
             )

@@ -42,7 +42,7 @@ _IDLE_POLL_S: Final = 1.0
 _PATIENCE_S: Final = 5.0
 """What it may take at least: a short budget alone says nothing against an engine."""
 _JOIN_S: Final = 5.0
-"""How long closing waits for each thread."""
+"""How long closing waits for the threads."""
 _TRIES: Final = 2
 """Threads that may hang in the only engine; then slices come back without contours until one returns."""
 _RESULT_BYTES: Final = 64
@@ -238,11 +238,12 @@ class Processor:
             self._changed.wait_for(lambda: self._open == 0, timeout=timeout_s)
             self._closed = True
             self._changed.notify_all()
+        end = time.monotonic() + _JOIN_S
         self._workers.close(_JOIN_S)
         # A thread that still holds the engine when the interpreter ends destroys it there, and the process
         # ends by SIGABRT. One that hangs in its engine cannot be waited for.
         for thread in (self._timer, self._network_thread):
-            thread.join(timeout=_JOIN_S)
+            thread.join(timeout=max(end - time.monotonic(), 0.0))
         if self.misses:
             _log.warning("%d slices missed their budget", self.misses)
 

@@ -250,7 +250,7 @@ class Session:
     def _wait_for_room(self, pending: int) -> None:
         """Wait while other connections hold all of the memory, for no longer than a peer may stall."""
         since = time.monotonic()
-        while not self._has_room(pending):
+        while not self._has_room(pending) and not self._shutdown.requested:
             if time.monotonic() - since > self._settings.server.stalled_s:
                 raise ProtocolError("there is no memory for a large message; send it later")
             time.sleep(0.1)
@@ -270,9 +270,7 @@ class Session:
         """Say in log and text that the stream ends before its close, and what is in flight."""
         images = self._assembler.waiting if self._assembler is not None else 0
         slices = self.tally.slices - self.tally.results
-        said = (
-            f"the server stops; {images} images that wait in their series and {slices} slices are in flight"
-        )
+        said = f"the server stops; {images} images waiting in series and {slices} slices are in flight"
         if in_message:
             said += ", and a message of which a part has come is lost"
         _log.warning("%s: %s", self._name, said)

@@ -15,6 +15,7 @@ from typing import Final
 
 from inline.configuration import Configuration
 from inline.dialect import PIPE
+from inline.ending import ending_signals
 from inline.errors import ConfigurationError, MyostreamError
 from inline.service import service
 from inline.session import Session, Tally
@@ -146,7 +147,7 @@ def _open_sink(sink: Path | None) -> int | OSError:
 @contextmanager
 def _stopped_by_signals(shutdown: Shutdown) -> Iterator[None]:
     """Let SIGTERM, SIGINT and SIGHUP finish what is in flight; a second one ends the program."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    numbers = ending_signals()
 
     def stop(*_: object) -> None:
         shutdown.request()

@@ -1,7 +1,10 @@
 """Processes of our own start in any folder."""
 
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -39,3 +42,38 @@ def test_a_server_that_does_not_start_says_why_in_a_line():
     ):
         pass
     assert "\n" not in str(error.value)
+
+
+STARTER = """
+import os, signal, sys
+from inline.launch import started_server
+with started_server() as server:
+    print(server.process.pid, flush=True)
+    os.kill(os.getpid(), signal.{how})
+    signal.pause()
+"""
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM", "SIGHUP"])
+def test_a_server_ends_with_its_starter_however_that_dies(how):
+    done = subprocess.run(
+        [sys.executable, "-c", STARTER.format(how=how)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == -getattr(signal, how)
+    server = int(done.stdout)
+    end = time.monotonic() + 60
+    while alive(server):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def alive(number):
+    """Whether a process runs: one that has ended may wait for its new parent."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

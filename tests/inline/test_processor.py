@@ -630,3 +630,31 @@ def test_the_only_engine_that_hangs_is_logged_and_leaks_two_threads_at_most(slic
     processor.submit(now(slices[0]), collector, budget_ms=60_000.0)
     wait_until(lambda: any(each.map is not None and not each.error for each in collector.results))
     processor.close()
+
+
+@pytest.mark.parametrize("broken", ["_next_batch", "_hand_over_late"])
+def test_an_error_in_a_thread_of_all_connections_does_not_end_it(
+    broken, slices, ring_engine, monkeypatch, caplog
+):
+    """Whatever it is that one slice brings about there: the next ones are worked on."""
+    real, met = getattr(Processor, broken), []
+
+    def failing(self, *arguments):
+        if len(met) < 2:
+            met.append(arguments)
+            raise KeyError("a bug")
+        return real(self, *arguments)
+
+    monkeypatch.setattr(Processor, broken, failing)
+    processor, collector = Processor(Pipeline(Slow(ring_engine, 0.3)), 2, 200.0), Collector()
+    for each in slices:
+        processor.submit(now(each), collector)
+    collector.wait(len(slices))
+    assert len(met) == 2
+    again = Collector()
+    for each in slices:
+        processor.submit(now(each), again, budget_ms=60_000.0)
+    again.wait(len(slices))
+    processor.close()
+    assert all(result.contours is not None for result in again.results)
+    assert "a bug" in caplog.text

@@ -1,5 +1,8 @@
 """The whole chain over a real socket."""
 
+import contextlib
+import errno
+import itertools
 import json
 import re
 import socket
@@ -17,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from inline import server as module
 from inline.assembly.assembler import Account, SeriesAssembler
 from inline.client import ConnectionFailedError, exchange
 from inline.emit.publisher import Publisher, decode, subscribe
@@ -29,6 +33,7 @@ from inline.pipeline import Pipeline
 from inline.processor import Processor
 from inline.replay import records
 from inline.server import Server
+from inline.session import Session
 from inline.settings import load_settings
 from inline.summary import Summary
 
@@ -334,6 +339,244 @@ def test_a_client_may_be_silent_between_messages(serving, examination):
             received += decoder.receive(data)
     assert received[-1] == Close()
     assert len(records([message for message in received if isinstance(message, Image)])) == 4
+
+
+def test_a_client_that_drips_is_cut_off_however_steadily(serving, examination):
+    """One byte at a time, it is never silent, and would hold one of the connections for ever."""
+    _, header, images = examination
+    with serving(server={"port": 0, "stalled_s": 0.5}) as server:
+        connection = socket.create_connection(server.address, timeout=20)
+        with connection:
+            connection.sendall(b"".join(map(encode, (ConfigFile("mapping"), Header(header)))))
+            ended = threading.Event()
+
+            def drip():
+                with contextlib.suppress(OSError):
+                    for byte in encode(images[0]):
+                        if ended.wait(0.05):
+                            return
+                        connection.sendall(bytes([byte]))
+
+            dripping = threading.Thread(target=drip)
+            dripping.start()
+            decoder, messages = Decoder(), []
+            while data := connection.recv(1 << 16):
+                messages += decoder.receive(data)
+            ended.set()
+            dripping.join(timeout=10)
+    assert "it must come with at least 16384 bytes/s" in messages[0].text
+    assert messages[-1] == Close()
+
+
+def test_who_finds_all_places_taken_is_told_and_served_later(serving, examination, caplog):
+    _, header, images = examination
+    opening = encode(ConfigFile("mapping")) + encode(Header(header))
+    with serving(server={"port": 0, "connections": 1}) as server, caplog.at_level("INFO"):
+        idle = socket.create_connection(server.address, timeout=20)
+        idle.sendall(opening)
+        time.sleep(0.5)
+        gone = socket.create_connection(server.address, timeout=20)
+        chain = socket.create_connection(server.address, timeout=20)
+        chain.sendall(encode(ConfigText("<configuration/>")) + encode(Header(header)) + encode(Close()))
+        with socket.create_connection(server.address, timeout=20) as next_one:
+            next_one.sendall(opening)
+            decoder, messages = Decoder(), []
+            while not messages:
+                messages += decoder.receive(next_one.recv(1 << 16))
+            assert messages[0].text.startswith("WRN myostream: all 1 connections of the server are taken")
+            assert f"all 1 connections taken; 127.0.0.1:{next_one.getsockname()[1]} waits" in caplog.text
+            gone.close()
+            idle.close()
+            next_one.sendall(b"".join(map(encode, images)) + encode(Close()))
+            while data := next_one.recv(1 << 16):
+                messages += decoder.receive(data)
+        with chain:  # Gadgetron ends its chain at a text
+            answer, decoder = [], Decoder()
+            while data := chain.recv(1 << 16):
+                answer += decoder.receive(data)
+    received = [message for message in messages if isinstance(message, Image)]
+    assert originals(received) == images
+    assert len(records(received)) == 4
+    assert answer == [Close()]
+
+
+def test_who_still_waits_when_the_server_stops_is_turned_away(serving, examination):
+    _, header, images = examination
+    opening = encode(ConfigFile("mapping")) + encode(Header(header))
+    with (
+        serving(server={"port": 0, "connections": 1}) as server,
+        socket.create_connection(server.address, timeout=20) as idle,
+        socket.create_connection(server.address, timeout=20) as next_one,
+        socket.create_connection(server.address, timeout=20) as chain,
+    ):
+        idle.sendall(opening)
+        time.sleep(0.3)
+        chain.sendall(encode(ConfigText("<configuration/>")))
+        next_one.sendall(opening + b"".join(map(encode, images)))
+        decoder, messages = Decoder(), []
+        while not messages:
+            messages += decoder.receive(next_one.recv(1 << 16))
+        server.stop()
+        while data := next_one.recv(1 << 16):
+            messages += decoder.receive(data)
+        with pytest.raises(ConnectionResetError):  # no regular end, which a chain would take for success
+            chain.recv(1)
+    assert [type(each) for each in messages] == [Text, Text, Close]
+    assert messages[1].text.startswith("ERR myostream: the server stops")
+
+
+def test_two_hundred_clients_at_once_are_all_served(serving, examination):
+    """The queue of the kernel once held 64; what came beyond it was reset."""
+    _, header, images = examination
+    ends = []
+
+    def one():
+        try:
+            with socket.create_connection(server.address, timeout=100) as connection:
+                connection.sendall(b"".join(map(encode, (ConfigFile("passthrough"), Header(header)))))
+                connection.sendall(encode(images[0]) + encode(Close()))
+                data = b""
+                while part := connection.recv(1 << 16):
+                    data += part
+            ends.append([each for each in Decoder().receive(data) if not isinstance(each, Text)])
+        except OSError as error:
+            ends.append(error)
+
+    with serving() as server:
+        threads = [threading.Thread(target=one) for _ in range(200)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=120)
+    assert ends == [[images[0], Close()]] * 200
+
+
+def test_without_descriptors_accepting_pauses_and_is_logged_once(serving, examination, monkeypatch, caplog):
+    _, header, images = examination
+    with serving() as server:
+        accept, tries = server._socket.accept, []
+
+        class Short:
+            def __getattr__(self, name):
+                return getattr(real, name)
+
+            def accept(self):
+                tries.append(time.monotonic())
+                if len(tries) <= 3:
+                    raise OSError(errno.EMFILE, "Too many open files")
+                return accept()
+
+        real = server._socket
+        monkeypatch.setattr(module, "_SHORTAGE_S", 0.2)
+        monkeypatch.setattr(server, "_socket", Short())
+        while len(tries) < 3:
+            time.sleep(0.02)
+        result = exchange(server.address, header, images)
+    assert len(records(result.images)) == 4
+    assert min(later - earlier for earlier, later in itertools.pairwise(tries[:4])) >= 0.2
+    assert caplog.text.count("connections cannot be accepted") == 1
+    assert caplog.text.count("accepted again") == 1
+
+
+class Blocked:
+    """An engine that returns only when it is let go."""
+
+    name = "blocked"
+
+    def __init__(self, engine):
+        self.engine, self.go = engine, threading.Event()
+
+    def infer(self, images):
+        self.go.wait(timeout=60)
+        return self.engine.infer(images)
+
+
+def test_a_stop_says_what_is_in_flight_and_delivers_it(ring_engine, serving, examination, caplog):
+    _, header, images = examination
+    blocked = Blocked(ring_engine)
+    with (
+        serving(blocked) as server,
+        socket.create_connection(server.address, timeout=30) as connection,
+    ):
+        data = b"".join(map(encode, (ConfigFile("mapping"), Header(header), *images[:-1])))
+        connection.sendall(data + encode(images[-1])[:100])
+        decoder, messages = Decoder(), []
+        while len(messages) < len(images) - 1:
+            messages += decoder.receive(connection.recv(1 << 16))
+        time.sleep(1.5)  # complete series wait for images that are corrected for motion
+        server.stop()
+        while not isinstance(messages[-1], Text):
+            messages += decoder.receive(connection.recv(1 << 16))
+        blocked.go.set()
+        while data := connection.recv(1 << 16):
+            messages += decoder.receive(data)
+    said = next(each.text for each in messages if isinstance(each, Text))
+    found = re.match(
+        r"ERR myostream: the server stops; (\d+) images waiting in series and (\d) slices are in flight", said
+    )
+    assert found is not None
+    assert (int(found[1]) > 0, int(found[2])) == (True, 3)
+    assert "a part has come is lost" in said
+    assert found[0].removeprefix("ERR myostream: ") in caplog.text
+    received = [message for message in messages if isinstance(message, Image)]
+    assert originals(received) == images[:-1]
+    assert len(records(received)) == 4
+    assert messages[-1] == Close()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_the_time_to_finish_is_that_of_the_whole_server_and_a_second_stop_shortens_it(
+    again, ring_engine, serving, examination, caplog
+):
+    """Four clients that read nothing, and one whose slices hang."""
+    _, header, images = examination
+    big = Image.from_pixels(np.zeros((1, 1, 512, 512), np.float32), ImageHeader(field_of_view=(512, 512, 8)))
+    blocked = Blocked(ring_engine)
+    opening = encode(ConfigFile("mapping")) + encode(Header(header))
+    limits = {"port": 0, "queue_bytes": 1 << 20, "drain_s": 30.0 if again else 4.0}
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serving(blocked, server=limits))
+        mute = [stack.enter_context(socket.create_connection(server.address, timeout=0.5)) for _ in range(4)]
+        for each in mute:
+            with contextlib.suppress(TimeoutError):
+                each.sendall(opening + encode(big) * 40)
+        hanging = stack.enter_context(socket.create_connection(server.address, timeout=30))
+        hanging.sendall(opening + b"".join(map(encode, images)))
+        decoder, messages = Decoder(), []
+        while len(messages) < len(images):
+            messages += decoder.receive(hanging.recv(1 << 16))
+        start = time.monotonic()
+        server.stop()
+        if again:
+            time.sleep(0.6)
+            server.stop()
+        while data := hanging.recv(1 << 16):
+            messages += decoder.receive(data)
+        while server._sessions:
+            time.sleep(0.05)
+        took = time.monotonic() - start
+        blocked.go.set()
+    assert took < 12.0
+    texts = [each.text for each in messages if isinstance(each, Text)]
+    assert any("4 slices were not finished when the server stopped" in text for text in texts)
+    assert messages[-1] == Close()
+    assert "4 connections are cut off" in caplog.text or "5 connections are cut off" in caplog.text
+
+
+def test_a_bug_that_one_message_meets_does_not_end_its_stream(serving, examination, monkeypatch):
+    _, header, images = examination
+    begun = []
+
+    def failing(self, measurement):
+        if not begun:
+            begun.append(measurement)
+            raise KeyError("a bug")
+
+    monkeypatch.setattr(Session, "_begin", failing)
+    with serving() as server:
+        result = exchange(server.address, header, images)
+    assert originals(result.images) == images
+    assert any("a message could not be taken: KeyError" in text for text in result.texts)
 
 
 def test_a_client_that_reads_slowly_gets_everything(serving, examination):

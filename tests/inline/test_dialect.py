@@ -1,0 +1,27 @@
+"""Peers, told apart by their first bytes."""
+
+import pytest
+
+from inline.dialect import takes_texts
+from inline.mrd.messages import Close, ConfigFile, ConfigText, Header, Text
+from inline.mrd.protocol import encode
+
+
+@pytest.mark.parametrize(
+    ("opening", "texts"),
+    [
+        (encode(ConfigFile("mapping")), True),
+        (encode(Text("{}")), True),
+        (encode(ConfigText('{"parameters": {}}')), True),
+        (encode(ConfigText("<configuration/>")), False),
+        (encode(Header("<ismrmrdHeader/>")), False),
+        (encode(Close()), False),
+        (b"GET / HTTP/1.1", False),
+        (b"", None),
+        (b"\x01", None),
+        (encode(ConfigText("{}"))[:6], None),
+        (b"\x01\x00", True),
+    ],
+)
+def test_only_who_surely_takes_texts_is_sent_one(opening, texts):
+    assert takes_texts(opening[:8]) is texts

@@ -1,0 +1,138 @@
+"""Sockets whose other end is slow, mute or gone."""
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+
+import pytest
+
+from inline.patience import Patience
+from inline.transport import SocketTransport
+
+
+@pytest.fixture
+def pair():
+    """A connected pair of TCP sockets with small buffers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 13)
+        theirs = socket.create_connection(listening.getsockname(), timeout=20)
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 13)
+        ours, _ = listening.accept()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 15)
+    with ours, theirs:
+        yield ours, theirs
+
+
+def read_slowly(connection, size, pause):
+    """Read in the background; the bytes that came, once it has ended."""
+    received = bytearray()
+
+    def read():
+        with contextlib.suppress(OSError):
+            while data := connection.recv(size):
+                received.extend(data)
+                time.sleep(pause)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    return thread, received
+
+
+def test_a_peer_that_takes_nothing_is_given_up_after_the_limit_and_not_after_several(pair):
+    """Each partial send once began the time anew: 60 s were 179."""
+    ours, _ = pair
+    transport = SocketTransport(ours, Patience(0.5, 1.0), must_read=False)
+    start = time.monotonic()
+    with pytest.raises(TimeoutError, match=r"took nothing for 0\.5 s"):
+        transport.send(bytes(1 << 24))
+    assert time.monotonic() - start < 5.0
+    # Without the kernel's own limit, the other direction goes on.
+    pair[1].sendall(b"more")
+    assert transport.receive() == b"more"
+
+
+def test_a_peer_that_takes_too_little_is_given_up(pair):
+    ours, theirs = pair
+    read_slowly(theirs, 100, 0.05)
+    transport = SocketTransport(ours, Patience(0.5, 1e9))
+    with pytest.raises(TimeoutError, match=r"it took \d+ bytes in|it took nothing"):
+        transport.send(bytes(1 << 24))
+
+
+def test_a_peer_that_takes_at_the_least_rate_gets_everything_in_more_than_the_limit(pair):
+    ours, theirs = pair
+    thread, received = read_slowly(theirs, 1 << 13, 0.005)
+    transport = SocketTransport(ours, Patience(0.7, 1 << 16))
+    data = bytes(range(256)) * (1 << 10)
+    transport.send(data)
+    transport.finish()
+    thread.join(timeout=60)
+    assert received == data
+
+
+def test_what_a_peer_has_not_taken_reaches_it_after_the_close(pair):
+    """It still sends: closing would reset the connection, and throw away what waits to be sent."""
+    ours, theirs = pair
+    transport = SocketTransport(ours, Patience(20.0, 1.0))
+    sending = threading.Thread(target=theirs.sendall, args=(bytes(1 << 22),), daemon=True)
+    sending.start()
+    data = bytes(range(256)) * 150
+    transport.send(data)
+    transport.finish()
+    closing = threading.Thread(target=transport.close, kwargs={"unread": True})
+    closing.start()
+    received = b""
+    while part := theirs.recv(1 << 9):
+        received += part
+        time.sleep(0.03)  # 2 s for all: longer than a silent peer alone would be waited for
+    closing.join(timeout=20)
+    assert received == data
+
+
+def test_an_abort_ends_whatever_waits(pair):
+    ours, _ = pair
+    transport = SocketTransport(ours, Patience(600.0, 1.0))
+    ended = []
+
+    def send():
+        try:
+            transport.send(bytes(1 << 26))
+        except OSError as error:
+            ended.append(error)
+
+    threads = [threading.Thread(target=send), threading.Thread(target=lambda: ended.append(receive()))]
+
+    def receive():
+        while (data := transport.receive()) is None:
+            pass
+        return data
+
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    transport.abort()
+    for thread in threads:
+        thread.join(timeout=10)
+    assert len(ended) == 2
+    assert b"" in ended
+
+
+@pytest.mark.parametrize(("must_read", "milliseconds"), [(True, 60_000), (False, 0)])
+def test_the_kernel_notices_hosts_that_vanish(must_read, milliseconds, pair):
+    ours, _ = pair
+    SocketTransport(ours, Patience(30.0, 1.0), must_read=must_read)
+    assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+    assert [ours.getsockopt(socket.IPPROTO_TCP, each) for each in options] == [30, 10, 3, milliseconds]
+
+
+def test_a_peer_that_resets_ends_the_close_at_once(pair):
+    ours, theirs = pair
+    transport = SocketTransport(ours, Patience(600.0, 1.0))
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    theirs.close()
+    start = time.monotonic()
+    transport.close(unread=True)
+    assert time.monotonic() - start < 3.0
