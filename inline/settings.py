@@ -98,8 +98,8 @@ class ServerSettings(_Frozen):
     host: str = "127.0.0.1"
     port: int = Field(9002, ge=0, le=65535)
     connections: int = Field(16, ge=1)
-    queue_bytes: int = Field(1 << 27, ge=1 << 20)
-    memory_bytes: int = Field(1 << 30, ge=1 << 20)
+    queue_bytes: int = Field(1 << 26, ge=1 << 20)
+    memory_bytes: int = Field(768 << 20, ge=1 << 20)
     connection_bytes: int | None = Field(None, ge=1 << 16)
     slices_in_flight: int = Field(12, ge=1)
     stalled_s: float = Field(60.0, gt=0)
