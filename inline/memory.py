@@ -11,8 +11,8 @@ import threading
 from contextlib import suppress
 from typing import Final
 
-_SURE: Final = 4
-"""Part of the budget that is shared out in advance: a quarter."""
+_SURE: Final = 2
+"""Part of the budget that is shared out in advance: half."""
 
 
 class MemoryBudget:
@@ -24,7 +24,7 @@ class MemoryBudget:
         Args:
             limit: bytes for all connections.
             each: bytes for one connection; None for a quarter of ``limit``.
-            connections: most at a time; each is sure of an equal part of a quarter of ``limit``.
+            connections: most at a time; each is sure of an equal part of half of ``limit``.
         """
         self.lock = threading.Lock()
         self.each = limit // 4 if each is None else min(each, limit)
@@ -47,13 +47,18 @@ class Share:
         self._budget = budget
         self.held = 0
 
-    def reserve(self, size: int) -> bool:
-        """Count these bytes, if the limits leave room for them; return whether they did."""
+    @property
+    def spare(self) -> int:
+        """What open series leave for those that are complete: half of what the connection is sure of."""
+        return self._budget.sure // 2
+
+    def reserve(self, size: int, leave: int = 0) -> bool:
+        """Count these bytes, if the limits leave room for them and for ``leave``; return whether they did."""
         with self._budget.lock:
-            beyond = self._beyond(size)
-            if self.held + size > self._budget.each or beyond > max(self._budget.free, 0):
+            wanted = size + leave
+            if self.held + wanted > self._budget.each or self._beyond(wanted) > max(self._budget.free, 0):
                 return False
-            self._count(size, beyond)
+            self._count(size, self._beyond(size))
             return True
 
     def reserve_shared(self, size: int) -> bool:

@@ -43,9 +43,12 @@ _PATIENCE_S: Final = 5.0
 """What it may take at least: a short budget alone says nothing against an engine."""
 _JOIN_S: Final = 5.0
 """How long closing waits for the threads."""
+_ROOM_S: Final = 2.0
+"""How long a slice waits for memory that its connection holds elsewhere, as in what its peer has not read."""
+_POLL_S: Final = 0.1
 _TRIES: Final = 2
 """Threads that may hang in the only engine; then slices come back without contours until one returns."""
-_RESULT_BYTES: Final = 64
+_RESULT_BYTES: Final = 32
 """Bytes for each pixel of a slice in work, beside its images: map, labels, overlay and what they become."""
 
 _NO_ROOM: Final = "not worked on: the memory limit of the connection is reached; its images have passed on"
@@ -168,7 +171,8 @@ class Processor:
     ) -> None:
         """Work on a slice when the turn of its connection comes.
 
-        A slice for which its connection has no memory is handed over at once, with an error.
+        A slice for which its connection has no memory waits here until others of it are done. Where that does
+        not help, it is handed over with an error.
 
         Args:
             assembled: the slice.
@@ -199,11 +203,17 @@ class Processor:
             return True
         columns, rows, _ = job.assembled.template.matrix_size
         size = job.assembled.nbytes + _RESULT_BYTES * rows * columns
+        until = time.monotonic() + _ROOM_S
         while not job.owner.memory.reserve(size):
             with self._changed:
                 late = [each for each in self._late if each.owner is job.owner]
-            if not any(map(self._drop, late)):
+                busy = job.owner in self._turns
+            if any(map(self._drop, late)):
+                continue
+            if job.watch.late or not (busy or time.monotonic() < until):
                 return False
+            with self._changed:
+                self._changed.wait(timeout=_POLL_S)
         job.size = size
         return True
 
@@ -391,8 +401,8 @@ class Processor:
             # What is done needs no watching; left there, it would be kept until its budget ends.
             self._due = [each for each in self._due if each[2] is not job]
             heapq.heapify(self._due)
+            job.owner.memory.release(job.size)
             self._changed.notify_all()
-        job.owner.memory.release(job.size)
 
     def _hand_over(self, job: _Job, result: SliceResult, *, latecomer: bool) -> None:
         try:

@@ -162,6 +162,7 @@ class Session:
         try:
             for message in self._messages(received):
                 self._take_safely(message)
+                del message  # an idle connection holds none
         except ProtocolError as error:
             self.tally.error = str(error)
             _log.warning("%s: %s", self._name, self._loggable(error.message))
@@ -258,8 +259,8 @@ class Session:
                 self._assemble(partial(self._assembler.expire, time.monotonic()))
 
     def _has_room(self, buffered: int) -> bool:
-        """Count the message that is being received, where it is large; a large one is copied once more."""
-        size = 2 * max(buffered - _SMALL_BYTES, 0)
+        """Count the message that is being received, where it is large."""
+        size = max(buffered - _SMALL_BYTES, 0)
         if size > self._received and not self._memory.reserve_shared(size - self._received):
             return False
         self._memory.release(max(self._received - size, 0))
@@ -577,6 +578,7 @@ class Session:
         try:
             while (data := self._outbox.get()) is not None:
                 self._transport.send(data)
+                del data  # nor while it waits for the next
             self._transport.finish()
         except OSError as error:
             # Results still go to ZeroMQ; only this peer gets no more.

@@ -22,6 +22,10 @@ class Turns:
         self._spent: dict[Hashable, float] = {}
         self._open: dict[Hashable, int] = {}
 
+    def __contains__(self, owner: Hashable) -> bool:
+        """Whether a connection has something open."""
+        return owner in self._open
+
     def opened(self, owner: Hashable) -> None:
         """Note one more piece of work of a connection."""
         if owner not in self._open:

@@ -392,7 +392,7 @@ class SeriesAssembler:
             self._memory.release(-size)
             group.held += size
             return ready
-        while not self._memory.reserve(size):
+        while not self._memory.reserve(size, self._memory.spare):
             if self._twins.waiting:
                 self._memory.release(self._held_back)
                 self._held_back = 0
@@ -411,7 +411,7 @@ class SeriesAssembler:
         """Count the series that wait for their twin; where there is no room for them, return them."""
         self._memory.release(self._held_back)
         held = sum(complete.assembled.nbytes for complete in self._twins.waiting)
-        self._held_back = held if self._memory.reserve(held) else 0
+        self._held_back = held if self._memory.reserve(held, self._memory.spare) else 0
         return [] if self._held_back == held else self._twins.expire(math.inf)
 
     def _over_limit(self, now: float) -> Iterator[Assembled]:

@@ -17,9 +17,9 @@ def test_one_connection_is_limited():
 
 
 def test_all_connections_are_limited_and_each_keeps_its_share():
-    budget = MemoryBudget(1600, 1600, connections=4)  # each is sure of 100
+    budget = MemoryBudget(1600, 1600, connections=8)  # each is sure of 100
     first, second, third = (budget.connection() for _ in range(3))
-    assert first.reserve(1300)
+    assert first.reserve(900)
     assert not first.reserve(1)
     assert not second.reserve(101)
     assert second.reserve(100)
@@ -61,12 +61,20 @@ def test_the_default_for_one_is_a_quarter():
     assert MemoryBudget(4000).each == 1000
 
 
+def test_room_may_be_left_for_others():
+    share = MemoryBudget(1000, 500, connections=1).connection()
+    assert share.spare == 250
+    assert not share.reserve(251, share.spare)
+    assert share.reserve(250, share.spare)
+    assert share.reserve(250)
+
+
 def test_a_message_in_receipt_is_limited_by_all_connections_alone():
     budget = MemoryBudget(1000, 300, connections=10)
     share = budget.connection()
-    assert share.reserve_shared(700)
+    assert share.reserve_shared(500)
     assert not share.reserve(1)
     assert not share.reserve_shared(100)
     assert not budget.connection().reserve(150)
-    share.release(700)
+    share.release(500)
     assert budget.connection().reserve(150)

@@ -523,27 +523,62 @@ def test_late_slices_that_somebody_takes_are_worked_on(slices, ring_engine):
     processor.close()
 
 
+def job_bytes(assembled):
+    columns, rows, _ = assembled.template.matrix_size
+    return assembled.nbytes + 32 * rows * columns
+
+
 def test_slices_in_work_are_counted_and_late_ones_make_room(slices, ring_engine):
-    columns, rows, _ = slices[0].template.matrix_size
-    size = slices[0].nbytes + 64 * rows * columns
+    size = job_bytes(slices[0])
     client = owner(limit=4 * size, subscribed=True)
     gate = Gated(ring_engine)
     processor, collector = Processor(Pipeline(gate), 2, 1000.0, patience_s=60.0), Collector()
     processor.submit(now(slices[0]), collector, owner=client)
     assert gate.entered.wait(20)
-    for _ in range(7):
+    for _ in range(3):
         processor.submit(now(slices[0]), collector, owner=client)
     assert client.memory.held == 4 * size
-    refused = [each for each in collector.results if "memory limit" in each.error]
-    assert len(refused) == 4
-    assert all(each.map is None for each in refused)
-    collector.wait(results=8)
-    wait_until(lambda: len(processor._waiting) == 3)
-    processor.submit(now(slices[0]), collector, owner=client)  # in place of a late one
-    assert client.memory.held <= 4 * size
-    collector.wait(results=9)
-    assert sum("memory limit" in each.error for each in collector.results) == 4
+    assert collector.results == []
+    collector.wait(results=4)
+    for _ in range(3):  # each in place of a late one
+        processor.submit(now(slices[0]), collector, owner=client)
+        assert client.memory.held == 4 * size
+    collector.wait(results=7)
+    assert all("not ready within" in each.error for each in collector.results)
     gate.open.set()
+    processor.close()
+    assert client.memory.held == 0
+    assert len(collector.latecomers) == 4
+
+
+def test_a_slice_waits_for_memory_until_another_one_is_done(slices, ring_engine):
+    client = owner(limit=2 * job_bytes(slices[0]))
+    gate = Gated(ring_engine)
+    processor, collector = Processor(Pipeline(gate), 2, 60_000.0), Collector()
+    for _ in range(2):
+        processor.submit(now(slices[0]), collector, owner=client)
+    assert gate.entered.wait(20)
+    third = threading.Thread(
+        target=processor.submit, args=(now(slices[0]), collector), kwargs={"owner": client}
+    )
+    third.start()
+    third.join(timeout=0.3)
+    assert third.is_alive()
+    gate.open.set()
+    collector.wait(results=3)
+    third.join(timeout=20)
+    processor.close()
+    assert all(each.contours is not None for each in collector.results)
+    assert client.memory.held == 0
+
+
+def test_a_slice_for_which_there_is_no_memory_comes_back_with_an_error(slices, ring_engine):
+    client = owner(limit=job_bytes(slices[0]) - 1)
+    processor, collector = Processor(Pipeline(ring_engine), 2, 60_000.0), Collector()
+    processor.submit(now(slices[0]), collector, owner=client)
+    (refused,) = collector.results
+    assert "memory limit of the connection" in refused.error
+    assert refused.map is None
     processor.close()
     assert client.memory.held == 0
 

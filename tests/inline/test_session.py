@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -16,6 +17,7 @@ import pytest
 from inline.configuration import Configuration
 from inline.dialect import PIPE
 from inline.examinations import Examinations
+from inline.memory import MemoryBudget
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Acquisition, Close, ConfigFile, ConfigText, Header, Image, Text, Waveform
 from inline.mrd.protocol import Decoder, encode
@@ -398,3 +400,111 @@ def test_pixels_that_no_one_has_seen_pass_a_pipe(pipe):
     ]
     messages, _ = pipe([*images, Close()])
     assert messages == [*images, Close()]
+
+
+# Memory.
+
+
+def budget(**more):
+    return {"port": 0, "memory_bytes": 1 << 27, **more}
+
+
+def test_a_connection_that_holds_too_much_loses_maps_and_no_image_and_is_told_once(client, examination):
+    _, _, images = examination
+    # Series that never end: the header announces eight and three images.
+    growing = [
+        replace(image, header=replace(image.header, image_series_index=3 + number))
+        for number in range(40)
+        for image in images[:7]
+    ]
+    messages = client(sent=growing + images, server=budget(connection_bytes=1 << 23))
+    assert [each for each in of_images(messages) if each.header.image_series_index < 1000] == growing + images
+    told = [text for text in texts(messages) if text.startswith("WRN myostream: the memory limit")]
+    assert len(told) == 1
+    assert "memory limit of the connection reached (" in texts(messages)[-1]
+    # The latest series are whole.
+    assert sum("missing-images" not in each["flags"] for each in results(messages)) >= 4
+
+
+def test_what_is_too_large_for_a_map_passes_and_is_reported(client, examination):
+    _, _, images = examination
+    messages = client(assembly={"fitted_pixels": 1 << 12})
+    assert [each for each in of_images(messages) if each.header.image_series_index < 1000] == images
+    assert sum("assembly.fitted_pixels allows 4096 pixels" in text for text in texts(messages)) == 4
+
+
+def test_nothing_is_counted_after_a_connection_has_ended(ring_engine, examination):
+    _, header, images = examination
+    processor = Processor(Pipeline(ring_engine), 2, 60_000.0)
+    memory = MemoryBudget(1 << 26, connections=2)
+    free = memory.free
+    for sent in ([*images, Close()], images[:5], [*images, Text("{" * 9)], [Acquisition(bytes(340))]):
+        ours, theirs = socket.socketpair()
+        session = Session(SocketTransport(ours, 30.0), processor, load_settings(), memory=memory)
+        thread = threading.Thread(target=session.run)
+        thread.start()
+        with theirs:
+            theirs.sendall(b"".join(map(encode, (ConfigFile("mapping"), Header(header), *sent))))
+            theirs.shutdown(socket.SHUT_WR)
+            while theirs.recv(1 << 16):
+                pass
+        thread.join(timeout=30)
+        assert session._memory.held == 0
+    processor.close()
+    assert memory.free == free
+
+
+def test_a_large_message_waits_while_others_hold_all_of_the_memory(ring_engine):
+    processor = Processor(Pipeline(ring_engine), 2, 60_000.0)
+    memory = MemoryBudget(1 << 26, connections=16)
+    hog = memory.connection()
+    hog.take(1 << 26)
+    image = Image.from_pixels(np.ones((1, 1, 2048, 4096), np.uint16), ImageHeader())
+    outcomes = []
+    for free in (True, False):
+        ours, theirs = socket.socketpair()
+        made = load_settings(server={"stalled_s": 30.0 if free else 0.5})
+        session = Session(SocketTransport(ours, 30.0), processor, made, memory=memory)
+        threads = [
+            threading.Thread(target=session.run),
+            threading.Thread(target=swallowed, args=(theirs, b"".join(map(encode, (image, Close()))))),
+        ]
+        for thread in threads:
+            thread.start()
+        if free:
+            time.sleep(0.5)
+            hog.release(1 << 26)
+        received = b""
+        while part := theirs.recv(1 << 20):
+            received += part
+        outcomes.append(decoded(received))
+        for thread in threads:
+            thread.join(timeout=30)
+        theirs.close()
+        hog.take(1 << 26)
+    processor.close()
+    assert outcomes[0][0] == image
+    assert of_images(outcomes[1]) == []
+    assert session.tally.error == "there is no memory for a large message; send it later"
+
+
+def swallowed(connection, data):
+    with suppress(OSError):
+        connection.sendall(data)
+
+
+def test_texts_that_nobody_reads_are_bounded(ring_engine, caplog):
+    processor = Processor(Pipeline(ring_engine), 2, 60_000.0)
+    ours, theirs = socket.socketpair()
+    session = Session(SocketTransport(ours, 60.0), processor, load_settings())
+    thread = threading.Thread(target=session.run)
+    thread.start()
+    with theirs:
+        theirs.sendall(encode(ConfigFile("mapping")) + encode(parameters(x=1)) * 30_000)
+        theirs.shutdown(socket.SHUT_WR)
+        while theirs.recv(1 << 16):
+            pass
+        thread.join(timeout=60)
+    assert session._outbox.texts_dropped > 10_000
+    assert "texts were not sent" in caplog.text
+    processor.close()

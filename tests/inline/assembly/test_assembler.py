@@ -658,7 +658,7 @@ EACH = 4096 + 1024 + 512
 
 
 def held(images, limit, settings=AT_ONCE, header=None, step=0.0):
-    share = MemoryBudget(limit, limit, connections=1).connection()
+    share = MemoryBudget(2 * limit, limit, connections=1000).connection()
     assembler = SeriesAssembler(header or counted(8), settings, share)
     ready, most = [], 0
     for number, each in enumerate(images):
