@@ -21,6 +21,7 @@ from calibration.cli import app as calibrate_app
 from inline.configuration import Configuration
 from inline.errors import MyostreamError
 from inline.settings import load_settings
+from inline.targets import output_file, output_folder
 from inline.told import told
 
 if TYPE_CHECKING:
@@ -249,8 +250,12 @@ def evaluate(
     synthetic: Annotated[
         int | None, typer.Option(min=1, help="So many fresh synthetic slices instead.")
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
-    plots: Annotated[Path | None, typer.Option(help="Write pictures into this folder.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", callback=output_file, help="Write all figures here.")
+    ] = None,
+    plots: Annotated[
+        Path | None, typer.Option(callback=output_folder, help="Write pictures into this folder.")
+    ] = None,
     engine: EngineOption = None,
     settings_file: SettingsFile = None,
 ) -> None:
@@ -275,7 +280,9 @@ def evaluate(
 def engines(
     repeats: Annotated[int, typer.Option(min=3, help="Inferences of each engine that are timed.")] = 100,
     settings_file: SettingsFile = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", callback=output_file, help="Write all figures here.")
+    ] = None,
 ) -> None:
     """Time the engines of this host beside each other, and say which is used and why."""
     from bench.engines import measure, show
