@@ -379,7 +379,10 @@ def _replay(
     results = [record for record, _ in found]
     # Files before the terminal, which may be a pipe that nobody reads any more.
     said, problems = _write_results(header, result, found, output, json_file, overlays)
-    for text in (*about, *untrue, *result.texts, *unreadable(compared.added)):
+    earlier = len(records(result.images)) - len(found)
+    if earlier:
+        about = [*about, f"{earlier} results of an earlier run were among the images; they are not reported."]
+    for text in (*about, *untrue, *result.texts, *unreadable(result.images)):
         _console.print(printable(text, lines=True), highlight=False, markup=False)
     _console.print(results_table(results, truth))
     for note in notes(results):
