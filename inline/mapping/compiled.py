@@ -59,14 +59,19 @@ class KernelCache(_Cache):  # type: ignore[misc]  # numba has no types
 
     @property
     def cache_path(self) -> str:
-        """The folder."""
-        return str(kernel_folder())
+        """The folder, for numba's statistics; empty where the user has no home."""
+        with suppress(RuntimeError):
+            return str(kernel_folder())
+        return ""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the compiled function of a signature, or None where there is none that can be used."""
         target_context.refresh()
         key = self._digest(sig, target_context.codegen())
-        file = self._file(key)
+        try:
+            file = self._file(key)
+        except RuntimeError:  # the user has no home
+            return None
         try:
             return CompileResult._rebuild(target_context, *pickle.loads(_read(file, key)))
         except FileNotFoundError:

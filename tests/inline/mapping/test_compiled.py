@@ -131,6 +131,17 @@ def test_where_nothing_can_be_kept_each_start_compiles(
     assert "cannot be kept" in caplog.text
 
 
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("MYOSTREAM_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", home)
+    assert compiled()
+    assert "cannot be kept" in caplog.text
+
+
 def test_the_folder_may_be_stated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "stated"))
     assert compiled()
