@@ -6,7 +6,6 @@ They are of a small U-Net: it learns in minutes, and what is compared is what th
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -19,6 +18,7 @@ from bench.machine import describe_machine
 from bench.short_training import computes_bfloat16, train_briefly
 from bench.synthetic import make_slices
 from inline.segmentation import place, segment
+from inline.targets import output_file
 from inline.told import told
 from model.engines.base import Engine
 from model.engines.torch_engine import TorchEngine
@@ -26,6 +26,7 @@ from model.evaluation.cases import read_slices
 from model.evaluation.evaluate import Segment, evaluate, summarise
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
 from model.original_unet import OriginalUNet
+from model.output import write_json
 from model.synthesis.generator import Parts
 
 
@@ -64,7 +65,7 @@ def main(
     data: Annotated[Path, typer.Option("--data", help="Labelled slices (docs/data.md).")],
     steps: Annotated[int, typer.Option(min=1)] = 600,
     synthetic: Annotated[int, typer.Option(help="Synthetic slices of each kind.")] = 100,
-    json_file: Annotated[Path | None, typer.Option("--json")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", callback=output_file)] = None,
 ) -> None:
     """Train each variant briefly and print how well it does."""
     real = {kind: read_slices(data, kind) for kind in ("t2", "t1")}
@@ -91,7 +92,7 @@ def main(
     if json_file is not None:
         settings = {"steps": steps, "synthetic": synthetic, "bfloat16": computes_bfloat16()}
         content = {"machine": describe_machine(), **settings, "variants": report}
-        json_file.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_json(json_file, content)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from inline.errors import MyostreamError
+from inline.targets import output_file, output_folder
 from inline.told import ReportingGroup, require
 
 app = typer.Typer(
@@ -16,7 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Json = Annotated[Path | None, typer.Option("--json", help="Write all figures here.")]
+Json = Annotated[Path | None, typer.Option("--json", callback=output_file, help="Write all figures here.")]
 Engine = Annotated[str, typer.Option(help="auto, or a name that myostream engines lists.")]
 
 
@@ -41,7 +42,7 @@ def latency(
     interval_ms: Annotated[float, typer.Option(min=1, help="Between two slices: a scanner's pace.")] = 2000.0,
     engine: Engine = "auto",
     json_file: Json = None,
-    plot: Annotated[Path | None, typer.Option(help="Histogram as PNG.")] = None,
+    plot: Annotated[Path | None, typer.Option(callback=output_file, help="Histogram as PNG.")] = None,
 ) -> None:
     """Send one slice at a time; last byte of its last image to last byte of its results.
 
@@ -71,9 +72,9 @@ def tables(
         int | None,
         typer.Option(min=1, help="So many synthetic slices of each kind of map, simulated readers."),
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for what it makes.")] = Path(
-        "runs/tables"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", callback=output_folder, help="Folder for what it makes.")
+    ] = Path("runs/tables"),
     readers: Annotated[int, typer.Option(min=1, help="Simulated readers.")] = 3,
     bias_mm: Annotated[float, typer.Option(min=0, help="Spread of simulated readers' own offsets.")] = 0.4,
     random_mm: Annotated[float, typer.Option(min=0, help="Spread of an offset along a contour.")] = 0.6,
@@ -124,7 +125,7 @@ def scaling(
     slices: Annotated[int, typer.Option(min=4, help="Sent for each number of connections.")] = 40,
     engine: Engine = "auto",
     json_file: Json = None,
-    plot: Annotated[Path | None, typer.Option(help="Curves as PNG.")] = None,
+    plot: Annotated[Path | None, typer.Option(callback=output_file, help="Curves as PNG.")] = None,
 ) -> None:
     """How cost grows with matrix size, images per series, connections and batch."""
     from bench.scaling import measure, show

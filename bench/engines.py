@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from inline.settings import EngineName, Settings
 from model.engines.base import Engine
 from model.engines.trial import try_out
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
+from model.output import write_json
 
 Name = TypeVar("Name", bound=str)
 
@@ -164,7 +164,7 @@ def show(figures: dict[str, Any], json_file: Path | None) -> None:
         f"in use: {figures['chosen']}, the first available of {order}", highlight=False, soft_wrap=True
     )
     if json_file is not None:
-        json_file.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        write_json(json_file, figures)
 
 
 def _said(figures: dict[str, Any], name: str) -> str:

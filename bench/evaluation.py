@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +25,7 @@ from model.evaluation.evaluate import (
     systematic_offset,
     without_offset,
 )
+from model.output import save_figure, write_json
 
 OFFSET_OUT: Final = "mean offset taken out"
 """What a group's second summary is called, once the offset that all its slices share is taken out."""
@@ -98,7 +98,7 @@ def run(
             "summaries": summaries,
             "slices": plain(outcomes),
         }
-        json_file.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_json(json_file, content)
     if plots is not None:
         plots.mkdir(parents=True, exist_ok=True)
         _bland_altman(plots / f"bland-altman-{kind}.png", outcomes, _UNIT[slices[0].in_ms])
@@ -180,5 +180,5 @@ def _bland_altman(file: Path, outcomes: Sequence[Outcome], unit: str) -> None:
     axes.set_xlabel(f"mean of both medians, {unit}")
     axes.set_ylabel(f"myostream less reader, {unit}")
     figure.tight_layout()
-    figure.savefig(file, dpi=120)
+    save_figure(figure, file, dpi=120)
     plt.close(figure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from functools import partial
@@ -25,7 +24,9 @@ from bench.timing import median_ms
 from inline.mapping.molli import molli_map
 from inline.mapping.parametric_map import ParametricMap
 from inline.mapping.t2prep import t2_map
+from inline.targets import output_file
 from inline.told import told
+from model.output import write_json
 
 Fit = Callable[[NDArray[np.float32], NDArray[np.float64]], ParametricMap]
 SIDE = 256
@@ -147,14 +148,16 @@ def table(report: dict[str, dict[str, float]]) -> Table:
 
 
 def main(
-    json_file: Annotated[Path | None, typer.Option("--json", help="also write the figures here")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", callback=output_file, help="also write the figures here")
+    ] = None,
     pixels: Annotated[int, typer.Option(help="simulated pixels compared with scipy, for each fit")] = 5000,
 ) -> None:
     """Time the fits of 256 x 256 images beside scipy's curve_fit, and compare both optima."""
     report = compare(pixels)
     Console().print(table(report))
     if json_file is not None:
-        json_file.write_text(json.dumps({"machine": describe_machine(), **report}, indent=2) + "\n")
+        write_json(json_file, {"machine": describe_machine(), **report})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ the slices to the GPU and of the probabilities back.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +26,7 @@ from calibration.gate import run_gate
 from calibration.slices import map_slices
 from inline.engines import ON_GPU, load_engine, load_weights, preferred
 from inline.settings import Settings
+from inline.targets import output_file
 from inline.told import told
 from model.engines.base import Engine
 from model.engines.gpu import LARGEST_BATCH, describe_gpu, require_gpu
@@ -34,6 +34,7 @@ from model.engines.probabilities import HalfProbabilities, Probabilities
 from model.engines.torch_engine import TorchEngine
 from model.engines.trial import Reference, trial_images, try_out
 from model.frame import FRAME_PIXELS
+from model.output import write_json
 from model.unet import UNet
 
 EAGER: Final = "torch eager, float32"
@@ -171,7 +172,9 @@ def show(figures: Mapping[str, Any]) -> None:
 
 
 def main(
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", callback=output_file, help="Also write the figures here.")
+    ] = None,
     batches: Annotated[
         str, typer.Option(help="Batch sizes, such as 1,8,32; by default 1 to 32, on the CPU 1,4.")
     ] = "",
@@ -199,7 +202,7 @@ def main(
     }
     show(figures)
     if json_file is not None:
-        json_file.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        write_json(json_file, figures)
 
 
 if __name__ == "__main__":

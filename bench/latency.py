@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import socket
 import statistics
 import threading
@@ -24,6 +23,7 @@ from inline.mrd.messages import Close, ConfigFile, Header, Image
 from inline.mrd.protocol import Decoder, encode
 from inline.replay import records
 from inline.results import RESULT_ATTRIBUTE
+from model.output import save_figure, write_json
 
 _IMAGES_BACK: Final = 3
 """Map, labels and overlay."""
@@ -215,7 +215,7 @@ def show(figures: dict[str, Any], json_file: Path | None, plot: Path | None) -> 
         )
     console.print("jitter: standard deviation of the latencies, ms")
     if json_file is not None:
-        json_file.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        write_json(json_file, figures)
     if plot is not None:
         _histogram(plot, figures["paces"])
         console.print(f"histogram: {plot}", highlight=False)
@@ -237,5 +237,5 @@ def _histogram(file: Path, paces: Sequence[dict[str, Any]]) -> None:
         axes.legend()
     rows[-1, 0].set_xlabel("last byte of a slice to last byte of its results, ms")
     figure.tight_layout()
-    figure.savefig(file, dpi=120)
+    save_figure(figure, file, dpi=120)
     plt.close(figure)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +25,7 @@ from inline.segmentation import place
 from inline.series import Quantity
 from inline.settings import load_settings
 from model.frame import Frame, normalise
+from model.output import write_json
 from model.weights import load_network
 
 _COMPARED_PIXELS: Final = 1000
@@ -118,4 +118,4 @@ def show(figures: dict[str, Any], json_file: Path | None) -> None:
     console.print(table)
     console.print(fits.table(figures["fits"]))
     if json_file is not None:
-        json_file.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        write_json(json_file, figures)

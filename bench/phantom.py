@@ -6,7 +6,6 @@ The file is an npz with ``images`` (n, rows, columns), ``inversion_times_ms`` (n
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -20,7 +19,9 @@ from rich.table import Table
 
 from bench.machine import describe_machine
 from inline.mapping.molli import molli_map
+from inline.targets import output_file
 from inline.told import told
+from model.output import write_json
 
 _WINDOW: Final = 5
 _SPREAD: Final = 0.04
@@ -81,7 +82,7 @@ def measure(file: Path) -> list[Vial]:
 
 def main(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
-    json_file: Annotated[Path | None, typer.Option("--json")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", callback=output_file)] = None,
 ) -> None:
     """Print the table."""
     vials = measure(file)
@@ -109,7 +110,7 @@ def main(
             "vials": [asdict(vial) for vial in vials],
             "median_difference": middle,
         }
-        json_file.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_json(json_file, content)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from inline.overlay import ENDO_COLOUR, EPI_COLOUR
 from model.evaluation.cases import LabelledSlice
+from model.output import save_figure
 
 
 def best_median_worst(
@@ -49,5 +50,5 @@ def best_median_worst(
         axes.set_title(f"{name}: {slices[i].name}, Dice {scores[i]:.3f}", fontsize=9)
         axes.axis("off")
     figure.tight_layout()
-    figure.savefig(file, dpi=120)
+    save_figure(figure, file, dpi=120)
     plt.close(figure)

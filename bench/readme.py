@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.evaluation import OFFSET_OUT, READERS_MOVED
+from model.output import write_text
 
 Rows = list[tuple[str, str]]
 """What was measured, and its figure."""
@@ -342,4 +343,4 @@ def filled(page: str, between: str) -> str:
 
 if __name__ == "__main__":
     for path, make in PAGES.items():
-        path.write_text(filled(path.read_text(encoding="utf-8"), make()), encoding="utf-8")
+        write_text(path, filled(path.read_text(encoding="utf-8"), make()))

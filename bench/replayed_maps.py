@@ -7,7 +7,6 @@ process, and what comes back is compared with the labels.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +26,9 @@ from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.replay import records
 from inline.results import Contours
+from inline.targets import output_file
 from inline.told import told
+from model.output import write_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def compare(file: Path, record: dict[str, Any]) -> Row:
 
 def main(
     folder: Annotated[Path, typer.Argument(exists=True, file_okay=False)],
-    json_file: Annotated[Path | None, typer.Option("--json")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", callback=output_file)] = None,
 ) -> None:
     """Replay the maps and print the table."""
     files = sorted(folder.glob("*.npz"))
@@ -133,7 +134,7 @@ def main(
     )
     if json_file is not None:
         content = {"summary": summary, "slices": [asdict(row) for row in rows]}
-        json_file.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_json(json_file, content)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +24,7 @@ from inline.series import Quantity
 from inline.settings import load_settings
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS, Frame, normalise
+from model.output import save_figure, write_json
 from model.synthesis.examination import SimulatedSlice, simulate_slice
 
 SIZES: Final = (128, 192, 256, 384)
@@ -156,7 +156,7 @@ def show(figures: dict[str, Any], json_file: Path | None, plot: Path | None) -> 
             table.add_row(f"{each.get('quantity', '')} {each['value']}".strip(), f"{each[key]:.1f}")
         console.print(table)
     if json_file is not None:
-        json_file.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        write_json(json_file, figures)
     if plot is not None:
         _draw(plot, figures)
         console.print(f"plot: {plot}", highlight=False)
@@ -194,5 +194,5 @@ def _draw(file: Path, figures: dict[str, Any]) -> None:
         axes.set_ylim(0.0, 1.1 * axes.get_ylim()[1])
         axes.set_ylabel("ms a slice")
     figure.tight_layout()
-    figure.savefig(file, dpi=120)
+    save_figure(figure, file, dpi=120)
     plt.close(figure)

@@ -12,6 +12,7 @@ from inline.mapping.fits import PRODUCT_FITS
 from inline.overlay import ENDO_COLOUR, EPI_COLOUR
 from inline.told import told
 from model.frame import FRAME_PIXELS
+from model.output import save_figure
 from model.synthesis.contrast import Mix, Picture
 from model.synthesis.generator import make_batch
 
@@ -51,7 +52,7 @@ def main(
                         axes.contour(mask, [0.5], colors=[tuple(c / 255 for c in colour)], linewidths=0.8)
         row[0].set_title(name, fontsize=9, loc="left")
     figure.tight_layout(pad=0.3, h_pad=1.0)
-    figure.savefig(file, dpi=75, facecolor="white")
+    save_figure(figure, file, dpi=75, facecolor="white")
     plt.close(figure)
 
 

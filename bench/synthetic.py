@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice
 from model.evaluation.evaluate import Outcome, evaluate, summarise
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
+from model.output import write_json
 from model.synthesis.contrast import Mix
 from model.synthesis.generator import make_batch
 from model.synthesis.pathology import Pathology
@@ -109,5 +109,5 @@ def run(count: int, kind: str, engine: Engine, json_file: Path | None = None) ->
     Console().print(table)
     if json_file is not None:
         content = {"machine": describe_machine(), "engine": engine.name, "map": kind, "summaries": summaries}
-        json_file.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_json(json_file, content)
     return summaries

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import Counter
@@ -18,6 +17,7 @@ from inline.client import Exchange, exchange
 from inline.launch import started_server
 from inline.mrd.messages import Image, Message
 from inline.replay import records
+from model.output import write_json
 
 PUBLISHED_SECONDS: Final = 12.3
 """For 100 slices on a V100, network and contours without fits and streaming (Kalapos et al. 2023)."""
@@ -120,4 +120,4 @@ def show(figures: dict[str, Any], json_file: Path | None) -> None:
         f"peak memory {figures['peak_memory_mib']:.0f} MiB"
     )
     if json_file is not None:
-        json_file.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        write_json(json_file, figures)

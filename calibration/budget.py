@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 import time
@@ -27,6 +26,7 @@ from inline.processor import Processor
 from inline.results import SliceResult
 from inline.service import service
 from inline.settings import AssemblySettings, Settings
+from model.output import write_json, write_text
 
 SLICES: Final = 100
 CONNECTIONS: Final = 4
@@ -189,14 +189,10 @@ def show(figures: dict[str, Any], json_file: Path | None, output: Path | None) -
         table.add_row(stage, *numbers)
     console.print(table)
     console.print(settings_text(figures), highlight=False)
-    try:
-        if json_file is not None:
-            json_file.write_text(json.dumps(figures, indent=1), encoding="utf-8")
-        if output is not None:
-            with output.open("x", encoding="utf-8") as opened:
-                opened.write(settings_text(figures))
-            console.print(f"Use it with --settings {output}", highlight=False)
-    except FileExistsError as error:
-        raise MyostreamError(f"{output} is there already; copy budget_ms into it by hand") from error
-    except OSError as error:
-        raise MyostreamError(f"what was measured cannot be written: {error}") from error
+    if json_file is not None:
+        write_json(json_file, figures)
+    if output is not None:
+        if output.exists():
+            raise MyostreamError(f"{output} is there already; copy budget_ms into it by hand")
+        write_text(output, settings_text(figures))
+        console.print(f"Use it with --settings {output}", highlight=False)

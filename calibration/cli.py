@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from inline.settings import load_settings
+from inline.targets import new_file, output_file, output_folder
 from inline.told import ReportingGroup, require, told
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ SettingsFile = Annotated[Path | None, typer.Option("--settings", help="TOML file
 EngineOption = Annotated[
     str | None, typer.Option(help="As in the settings; what they say by default.", show_default=False)
 ]
-Json = Annotated[Path | None, typer.Option("--json", help="Write all figures here.")]
+Json = Annotated[Path | None, typer.Option("--json", callback=output_file, help="Write all figures here.")]
 
 
 @app.command()
@@ -95,12 +96,17 @@ def confidence(
         int, typer.Option(min=15, help="Synthetic ones: two thirds to fit on, one third to report on.")
     ] = 600,
     json_file: Json = None,
-    plots: Annotated[Path | None, typer.Option(help="Write the diagrams into this folder.")] = None,
+    plots: Annotated[
+        Path | None, typer.Option(callback=output_folder, help="Write the diagrams into this folder.")
+    ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", help="Labelled real maps (docs/data.md) to report on as a check.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The calibration; beside the weights by default.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", callback=output_file, help="The calibration; beside the weights by default."
+        ),
     ] = None,
     flip: Annotated[
         bool, typer.Option("--flip", help="Say what a second inference, of the mirrored image, would add.")
@@ -130,7 +136,8 @@ def budget(
     margin: Annotated[float, typer.Option(min=0, help="Above the 99th percentile, as a share of it.")] = 0.5,
     json_file: Json = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write a new settings file with the budget.")
+        Path | None,
+        typer.Option("--output", "-o", callback=new_file, help="Write a new settings file with the budget."),
     ] = None,
     engine: EngineOption = None,
     settings_file: SettingsFile = None,

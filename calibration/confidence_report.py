@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +32,7 @@ from inline.settings import Settings
 from model.engines.base import Engine
 from model.engines.store import weights_digest
 from model.evaluation.cases import CaseError
+from model.output import check_folder, check_outputs, write_json, write_text
 from model.weights import DEFAULT
 
 _KINDS: Final = ("t1", "t2")
@@ -65,6 +65,9 @@ def run(
     """
     console = Console()
     weights = settings.weights or DEFAULT
+    file = output or weights / FILE
+    check_outputs(file, json_file)
+    check_folder(plots)
     engine = make_engine(settings)
     learn, rest = (
         _judge(engine, hearts, seed, name, flip=flip)
@@ -95,17 +98,11 @@ def run(
         content["real"] = _real(
             console, [each for kind in _KINDS for each in _folder(engine, made, data, kind)]
         )
-    file = output or weights / FILE
-    try:
-        file.write_text(
-            made.to_json(engine=engine.name, held_out=content["held_out"]) + "\n", encoding="utf-8"
-        )
-        if json_file is not None:
-            json_file.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        if plots is not None:
-            plot(plots, expected, rest.dice)
-    except OSError as error:
-        raise MyostreamError(f"what was found cannot be written: {error}") from error
+    write_text(file, made.to_json(engine=engine.name, held_out=content["held_out"]) + "\n")
+    if json_file is not None:
+        write_json(json_file, content)
+    if plots is not None:
+        plot(plots, expected, rest.dice)
     console.print(f"Calibration for weights {made.weights[:12]}: {file}", highlight=False)
     return content
 

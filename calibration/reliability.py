@@ -9,6 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from model.output import save_figure
+
 FloatArray = NDArray[np.float64]
 
 BINS: Final = 10
@@ -133,7 +135,7 @@ def plot(folder: Path, expected: FloatArray, dice: FloatArray) -> None:
     counts.set_ylabel("slices")
     counts.set_xlabel("expected Dice")
     figure.tight_layout()
-    figure.savefig(folder / "reliability.png", dpi=120)
+    save_figure(figure, folder / "reliability.png", dpi=120)
     plt.close(figure)
 
     figure, axes = plt.subplots(figsize=(6, 4))
@@ -146,5 +148,5 @@ def plot(folder: Path, expected: FloatArray, dice: FloatArray) -> None:
     axes.set_xlim(0, 1)
     axes.legend(loc="lower left")
     figure.tight_layout()
-    figure.savefig(folder / "retention.png", dpi=120)
+    save_figure(figure, folder / "retention.png", dpi=120)
     plt.close(figure)

@@ -18,6 +18,7 @@ from calibration.cli import app as calibrate_app
 from inline.configuration import Configuration
 from inline.errors import MyostreamError
 from inline.settings import load_settings
+from inline.targets import output_file, output_folder
 from inline.told import ReportingGroup, require, told
 
 if TYPE_CHECKING:
@@ -270,8 +271,12 @@ def evaluate(
     synthetic: Annotated[
         int | None, typer.Option(min=1, help="So many fresh synthetic slices instead.")
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
-    plots: Annotated[Path | None, typer.Option(help="Write pictures into this folder.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", callback=output_file, help="Write all figures here.")
+    ] = None,
+    plots: Annotated[
+        Path | None, typer.Option(callback=output_folder, help="Write pictures into this folder.")
+    ] = None,
     engine: EngineOption = None,
     settings_file: SettingsFile = None,
 ) -> None:
@@ -295,7 +300,9 @@ def evaluate(
 def engines(
     repeats: Annotated[int, typer.Option(min=3, help="Inferences of each engine that are timed.")] = 100,
     settings_file: SettingsFile = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", callback=output_file, help="Write all figures here.")
+    ] = None,
 ) -> None:
     """Time the engines of this host beside each other, and say which is used and why."""
     from bench.engines import measure, show
@@ -387,7 +394,10 @@ def _replay(
     results = [record for record, _ in found]
     # Files before the terminal, which may be a pipe that nobody reads any more.
     said, problems = _write_results(header, result, found, output, json_file, overlays)
-    for text in (*about, *untrue, *result.texts, *unreadable(compared.added)):
+    earlier = len(records(result.images)) - len(found)
+    if earlier:
+        about = [*about, f"{earlier} results of an earlier run were among the images; they are not reported."]
+    for text in (*about, *untrue, *result.texts, *unreadable(result.images)):
         _console.print(printable(text, lines=True), highlight=False, markup=False)
     _console.print(results_table(results, truth))
     for note in notes(results):

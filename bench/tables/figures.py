@@ -14,6 +14,7 @@ from bench.pictures import best_median_worst
 from bench.tables.agreement import METHOD, Pair, Segmented, Value
 from bench.tables.comparisons import METRICS
 from bench.tables.floor import Floor
+from model.output import save_figure
 
 
 def draw(
@@ -130,6 +131,6 @@ def _save(figure: Any, file: Path, caption: str) -> Path:
     if caption:
         figure.suptitle(textwrap.fill(caption, 100), fontsize=9)
     figure.tight_layout()
-    figure.savefig(file, dpi=120)
+    save_figure(figure, file, dpi=120)
     _pyplot().close(figure)
     return file

@@ -12,6 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from model.output import write_text
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -73,10 +75,10 @@ def write(tables: Sequence[Table], folder: Path, preface: str) -> None:
     """Write ``tables.md`` and one CSV for each table with rows."""
     folder.mkdir(parents=True, exist_ok=True)
     text = "\n".join(["# The study's tables", "", f"{preface}\n", *map(markdown, tables)])
-    (folder / "tables.md").write_text(text, encoding="utf-8")
+    write_text(folder / "tables.md", text)
     for table in tables:
         if table.rows:
-            (folder / f"table-{table.number.lower()}.csv").write_text(to_csv(table), encoding="utf-8")
+            write_text(folder / f"table-{table.number.lower()}.csv", to_csv(table))
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +24,7 @@ from bench.tables.readers import Spread, make_readers, read
 from bench.tables.trainings import ShortTraining, table_6, table_7, table_a1
 from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice, read_kinds
+from model.output import atomic_output, write_json
 
 KINDS: Final = ("t1", "t2")
 
@@ -111,7 +111,7 @@ def run(
         },
         "figure_9": [_floor(each) for each in best],
     }
-    (json_file or output / "tables.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_json(json_file or output / "tables.json", content)
     console.print(f"tables.md, {len(tables)} tables as CSV, {len(drawn)} figures: {output}", highlight=False)
     return content
 
@@ -126,7 +126,7 @@ def _floor(floor: Floor) -> dict[str, float]:
 
 def _write_pairs(file: Path, agreed: Sequence[Pair]) -> None:
     """Every pair on every slice, for other statistics than these."""
-    with file.open("w", encoding="utf-8", newline="") as opened:
+    with atomic_output(file) as beside, beside.open("w", encoding="utf-8", newline="") as opened:
         writer = csv.writer(opened, lineterminator="\n")
         writer.writerow(["slice", "map", "level", "first", "second", *(metric for _, metric, _ in METRICS)])
         for pair in agreed:

@@ -5,7 +5,7 @@ those are a hundred passes through memory. Here ``LANES`` pixels at a time go th
 in vector registers and the innermost cache: every inner loop runs over the lanes, without a call or a branch,
 so that it becomes vector instructions.
 
-All in one file, since numba keeps what it compiled until this very file changes.
+All in one file: what was compiled is kept until this very file changes (:mod:`inline.mapping.compiled`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+from inline.mapping.compiled import kept
 
 Floats = NDArray[np.float32]
 
@@ -45,12 +47,7 @@ _ARITHMETIC: Final = {"contract", "reassoc", "nsz", "arcp"}
 _inlined = njit(inline="always")
 
 
-def _kernel(function: Any) -> Any:
-    options = {"nogil": True, "error_model": "numpy", "fastmath": _ARITHMETIC}
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:  # neither this folder nor the user's can be written to: compiled anew at every start
-        return njit(**options)(function)
+_kernel = kept({"nogil": True, "error_model": "numpy", "fastmath": _ARITHMETIC})
 
 
 @_kernel

@@ -1,21 +1,30 @@
-"""Compiled networks on disk: each under a key of all that it depends on, none loaded that is not intact."""
+"""Compiled networks on disk, each under a key of all that it depends on.
+
+None is loaded that is not intact or that another user can have written. Several processes may share a folder.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import logging
 import os
 import platform
+import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from model.errors import MyostreamError
+from model.output import write_json
+from model.ownership import make_private, objection, objection_to
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +32,9 @@ _REVISION: Final = 1
 """Raised whenever conversion, quantisation or compile options change: what was made before is made anew."""
 _KEY: Final = "key.json"
 _REPORT: Final = "gate.json"
+_MAKING: Final = ".making-"
+_LEFT_OVER_S: Final = 3600.0
+"""No entry takes so long to be made: what is older was left by a process that was killed."""
 
 EXACT: Final = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 """Flags of processors that add up products of eight bits in 32 bits: all of them get the same sums, so that
@@ -135,22 +147,12 @@ class EngineStore:
         return self.folder / f"{key.precision}-{key.digest[:16]}"
 
     def find(self, key: EngineKey) -> Path | None:
-        """The model of a key, or None where there is none or it is not intact."""
-        entry = self.entry(key)
-        if not entry.exists():
-            return None
-        try:
-            stored = json.loads((entry / _KEY).read_text(encoding="utf-8"))
-            if stored["key"] != asdict(key):
-                problem = "belongs to another key"
-            elif stored["files"] != _digests(entry):
-                problem = "is damaged"
-            else:
-                return entry / key.file
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            problem = f"cannot be read ({error})"
-        _log.warning("the compiled network in %s %s and is not used", entry, problem)
-        return None
+        """The model of a key, or None where there is none, it is not intact, or another user can write it."""
+        self._sweep()
+        problem = self._problem(key)
+        if problem:
+            _log.warning("the compiled network in %s %s and is not used", self.entry(key), problem)
+        return self.entry(key) / key.file if problem == "" else None
 
     def build(self, key: EngineKey, write: Callable[[Path], None]) -> Path:
         """Make an entry anew; whatever was there is replaced, its report included.
@@ -163,50 +165,97 @@ class EngineStore:
             The model.
 
         Raises:
-            OSError: the cache folder cannot be written.
+            OSError: the cache folder cannot be written, or belongs to another user.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # Made beside and moved into place: another process finds a whole entry or none.
-        made = Path(tempfile.mkdtemp(prefix=".making-", dir=self.folder))
-        entry = self.entry(key)
-        try:
-            write(made / key.file)
-            content = {"key": asdict(key), "files": _digests(made)}
-            (made / _KEY).write_text(json.dumps(content, indent=1), encoding="utf-8")
-            if entry.exists():
-                shutil.rmtree(entry)
-            made.rename(entry)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
-        return entry / key.file
+        return self._make(key, write, lambda stamp: False)
 
     def load(self, key: EngineKey, write: Callable[[Path], None], read: Callable[[Path], T]) -> T:
         """What ``read`` makes of the model of a key, which is made anew where it is missing or damaged.
 
-        One that is intact and still cannot be read (a driver was replaced, say) is made anew once.
+        One that is intact and still cannot be read (a driver was replaced, say) is made anew once. Where
+        another process has made the entry in the meantime, that one is read.
 
         Raises:
             OSError: as :meth:`build`; and whatever ``write`` and ``read`` raise.
         """
         found = self.find(key)
+        unreadable = ""
         if found is not None:
+            unreadable = self._stamp(key)
             try:
                 return read(found)
             except Exception as error:
                 _log.warning("the compiled network in %s does not load (%s); making it anew", found, error)
-        return read(self.build(key, write))
+        return read(self._make(key, write, lambda stamp: stamp != unreadable))
+
+    def _make(self, key: EngineKey, write: Callable[[Path], None], keep: Callable[[str], bool]) -> Path:
+        """Make an entry; ``keep`` says of the stamp of an intact one in its place whether that one stays."""
+        make_private(self.folder)
+        self._sweep()
+        # Made beside and moved into place: another process finds a whole entry or none.
+        made = Path(tempfile.mkdtemp(prefix=_MAKING, dir=self.folder))
+        entry = self.entry(key)
+        try:
+            write(made / key.file)
+            content = {"key": asdict(key), "files": _digests(made), "stamp": secrets.token_hex(8)}
+            (made / _KEY).write_text(json.dumps(content, indent=1), encoding="utf-8")
+            for file in made.iterdir():
+                file.chmod(0o600)
+            with _locked(self.folder):
+                if self._problem(key) != "" or not keep(self._stamp(key)):
+                    if os.path.lexists(entry):
+                        # A folder cannot be replaced by another: the old one goes into one that is removed.
+                        aside = Path(tempfile.mkdtemp(prefix=_MAKING, dir=self.folder))
+                        entry.rename(aside / entry.name)
+                        shutil.rmtree(aside, ignore_errors=True)
+                    made.rename(entry)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+        return entry / key.file
+
+    def _problem(self, key: EngineKey) -> str | None:
+        """Why an entry is not used; empty for one that is, None where there is none."""
+        entry = self.entry(key)
+        try:
+            if found := objection_to(self.folder.stat()):
+                return f"lies in a folder that {found}"
+            for path in (entry, *entry.iterdir()):
+                if found := objection(path):
+                    return found if path == entry else f"holds {path.name}, which {found}"
+            stored = json.loads((entry / _KEY).read_text(encoding="utf-8"))
+            if stored["key"] != asdict(key):
+                return "belongs to another key"
+            return "" if stored["files"] == _digests(entry) else "is damaged"
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            return f"cannot be read ({error})" if os.path.lexists(entry) else None
+
+    def _stamp(self, key: EngineKey) -> str:
+        """What tells an entry from others of the same key; empty where there is none."""
+        with suppress(OSError, ValueError, TypeError, LookupError):
+            return str(json.loads((self.entry(key) / _KEY).read_text(encoding="utf-8"))["stamp"])
+        return ""
+
+    def _sweep(self) -> None:
+        """Remove what processes left that were killed while they made an entry."""
+        for left in self.folder.glob(f"{_MAKING}*"):
+            with suppress(OSError):
+                newest = max(path.lstat().st_mtime for path in (left, *left.iterdir()))
+                if time.time() - newest > _LEFT_OVER_S and not objection(left):
+                    shutil.rmtree(left, ignore_errors=True)
 
     def save_report(self, key: EngineKey, report: dict[str, Any]) -> Path:
         """Put a gate's report, which says whether the model ``passed``, beside it; returns its file."""
         file = self.entry(key) / _REPORT
-        content = {"model": _digests(file.parent), "report": report}
-        file.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_json(file, {"model": _digests(file.parent), "report": report}, private=True)
         return file
 
     def find_report(self, key: EngineKey) -> dict[str, Any] | None:
-        """The report beside the model of a key, or None where it is missing or about another model."""
+        """The report beside the model of a key; None where it is missing, about another model, or another
+        user can have written it."""
         entry = self.entry(key)
         try:
+            if objection_to(self.folder.stat()) or objection(entry) or objection(entry / _REPORT):
+                return None
             stored = json.loads((entry / _REPORT).read_text(encoding="utf-8"))
             if stored["model"] != _digests(entry):
                 return None
@@ -221,16 +270,29 @@ class EngineStore:
         Raises:
             NotPassedError: it has not, or there is none.
         """
-        model = self.find(key)
-        if model is None:
-            missing = not self.entry(key).exists()
-            raise NotPassedError("none is kept for this host" if missing else "the one kept is damaged")
+        model, problem = self.find(key), self._problem(key)
+        if model is None or problem:
+            raise NotPassedError(
+                "none is kept for this host" if problem is None else f"the one kept {problem}"
+            )
         report = self.find_report(key)
         if report is None:
             raise NotPassedError("it was not put before its gate")
         if not report["passed"]:
             raise NotPassedError("it missed its gate: " + "; ".join(report.get("reasons", [])))
-        return model
+        return self.entry(key) / key.file
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from putting entries into a folder; without locks, nothing does."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _digests(entry: Path) -> dict[str, str]:

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from model.evaluation.cases import CaseError, LabelledSlice, read_kinds
 from model.original_unet import OriginalUNet
+from model.output import write_json, write_text
 from model.synthesis.physics import Fits
 from model.training.data import LabelledPictures, SyntheticBatches
 from model.training.module import SegmentationModule
@@ -117,7 +118,7 @@ def train(training: Training, fits: Fits | None = None) -> dict[str, float]:
     # Convolutions on a CPU take a quarter less time in this order of memory, and no more on a GPU.
     network = make_network(training).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     described = {**asdict(training), "recipe": asdict(recipe)}
-    (training.output / "training.json").write_text(json.dumps(described, indent=1, default=str))
+    write_text(training.output / "training.json", json.dumps(described, indent=1, default=str))
     last = training.output / "checkpoints" / "last.ckpt"
     if training.resume and not last.exists():
         raise ValueError(f"{last} is not there; nothing to resume")
@@ -215,7 +216,7 @@ def _slices(training: Training) -> list[LabelledSlice]:
         raise ValueError(f"the recipe {training.recipe.name} needs labelled cases; give --data")
     slices = read_kinds(training.data, training.kinds)
     parts = split(each.case for each in slices)
-    (training.output / "split.json").write_text(json.dumps(parts, indent=1))
+    write_json(training.output / "split.json", parts)
     for part in (Part.TRAIN, Part.VALIDATION):
         if not parts[part]:
             number = len({each.case for each in slices})

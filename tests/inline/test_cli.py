@@ -272,6 +272,7 @@ def test_old_results_are_not_reported_as_new(file, serving, tmp_path):
     found = json.loads((tmp_path / "again.json").read_text())["results"]
     assert [(each["quantity"], each["series_index"]) for each in found] == [("T1", 1), ("T2", 2)]
     assert "Pictures: 2 in" in result.output
+    assert "2 results of an earlier run were among the images" in " ".join(result.output.split())
     assert len(list((tmp_path / "again").iterdir())) == 2
 
 

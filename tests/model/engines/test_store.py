@@ -1,3 +1,8 @@
+import os
+import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -121,3 +126,134 @@ def test_only_what_passed_its_gate_is_found_as_such(store):
     assert "not put before" in reason()
     model.write_text("")
     assert "damaged" in reason()
+
+
+def test_another_process_that_was_quicker_is_used(store):
+    """It finishes its entry while we make ours."""
+
+    def write_while_another_finishes(file):
+        write(file)
+        store.build(KEY, lambda other: (write(other), other.write_text("of the other")))
+
+    assert store.load(KEY, write_while_another_finishes, read) == "of the other"
+    assert [each.name for each in store.folder.iterdir()] == [store.entry(KEY).name]
+
+
+def test_processes_that_start_at_once_share_an_entry(tmp_path):
+    """With nothing there, with a damaged entry, and with one that none of them can read."""
+    program = (
+        "import sys, time, pathlib\n"
+        "from model.engines.store import EngineKey, EngineStore\n"
+        "key = EngineKey('abc', 'int8', 'a processor', 'torch 2.13')\n"
+        "def read(file):\n"
+        "    text = file.read_text()\n"
+        "    if text != 'network':\n"
+        "        raise RuntimeError('of another driver')\n"
+        "    return text\n"
+        "time.sleep(max(float(sys.argv[2]) - time.time(), 0.0))\n"
+        "for number in range(60):\n"
+        "    store = EngineStore(pathlib.Path(sys.argv[1]) / str(number))\n"
+        "    store.load(key, lambda file: file.write_text('network'), read)\n"
+    )
+    key = EngineKey("abc", "int8", "a processor", "torch 2.13")
+    for number in range(20, 60):
+        store = EngineStore(tmp_path / str(number))
+        model = store.build(key, lambda file: file.write_text("other"))
+        if number < 40:
+            model.write_text("damaged")
+    # Enough time for both to import what they need.
+    command = [sys.executable, "-c", program, str(tmp_path), str(time.time() + 5)]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    errors = [each.communicate(timeout=120)[1] for each in both]
+    assert [each.returncode for each in both] == [0, 0], errors
+    for number in range(60):
+        store = EngineStore(tmp_path / str(number))
+        assert store.find(key).read_text() == "network"
+        assert len(list(store.folder.iterdir())) == 1
+
+
+@pytest.mark.parametrize("what", ["folder", "entry", "model.xml", "model.bin", "key.json"])
+@pytest.mark.parametrize("mode", [0o770, 0o707])
+def test_what_others_can_write_is_not_used(store, what, mode):
+    model = store.build(KEY, write)
+    path = {"folder": store.folder, "entry": model.parent}.get(what, model.parent / what)
+    path.chmod(mode)
+    assert store.find(KEY) is None
+    with pytest.raises(NotPassedError, match=f"can be written by other users \\(mode 0{mode:o}\\)"):
+        store.passed(KEY)
+    assert store.load(KEY, write, read) == "<xml/>"
+    assert store.load(KEY, never, read) == "<xml/>"
+
+
+@pytest.mark.parametrize("what", ["folder", "entry", "model.bin"])
+def test_what_belongs_to_another_user_is_not_used(store, what, monkeypatch):
+    model = store.build(KEY, write)
+    path = {"folder": store.folder, "entry": model.parent}.get(what, model.parent / what)
+    if os.geteuid() == 0:
+        os.chown(path, 65534, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    assert store.find(KEY) is None
+    with pytest.raises(NotPassedError, match="belongs to another user"):
+        store.passed(KEY)
+
+
+def test_a_link_in_an_entry_is_not_followed(store, tmp_path):
+    model = store.build(KEY, write)
+    shutil.move(model, tmp_path / "elsewhere.xml")
+    model.symlink_to(tmp_path / "elsewhere.xml")
+    assert store.find(KEY) is None
+
+
+def test_a_report_that_others_can_write_is_none(store):
+    store.build(KEY, write)
+    report = store.save_report(KEY, {"passed": True})
+    assert store.find_report(KEY) == {"passed": True}
+    report.chmod(0o666)
+    assert store.find_report(KEY) is None
+    with pytest.raises(NotPassedError):
+        store.passed(KEY)
+
+
+def test_entries_are_private_whatever_the_users_mask(store):
+    before = os.umask(0)
+    try:
+        model = store.build(KEY, write)
+        store.save_report(KEY, {"passed": True})
+    finally:
+        os.umask(before)
+    assert {file.stat().st_mode & 0o777 for file in model.parent.iterdir()} == {0o600}
+    assert model.parent.stat().st_mode & 0o777 == 0o700
+    assert store.passed(KEY) == model
+
+
+def test_a_folder_of_another_user_is_not_built_in(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give folders away")
+    store = EngineStore(tmp_path)
+    store.folder.mkdir()
+    os.chown(store.folder, 65534, -1)
+    with pytest.raises(OSError, match=r"belongs to another user .* MYOSTREAM_CACHE"):
+        store.load(KEY, write, read)
+
+
+def test_leftovers_of_killed_processes_are_swept(store):
+    store.build(KEY, write)
+    hour = time.time() - 3700
+    for name, age in (("old", hour), ("young", time.time()), ("at work", hour)):
+        folder = store.folder / f".making-{name}"
+        folder.mkdir()
+        (folder / "model.xml").write_text("half")
+        os.utime(folder / "model.xml", (age, age))
+        os.utime(folder, (age, age))
+    os.utime(store.folder / ".making-at work" / "model.xml")
+    assert store.load(KEY, never, read) == "<xml/>"
+    left = {each.name for each in store.folder.iterdir()}
+    assert left == {store.entry(KEY).name, ".making-young", ".making-at work"}
+
+
+def test_a_file_in_the_place_of_an_entry_is_replaced(store):
+    store.folder.mkdir()
+    store.entry(KEY).write_text("no folder")
+    assert store.find(KEY) is None
+    assert store.load(KEY, write, read) == "<xml/>"

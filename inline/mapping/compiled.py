@@ -1,0 +1,135 @@
+"""Compiled kernels on disk: numba's results in a folder of this user's, with a digest each.
+
+numba's own cache fails on a file that is truncated, and runs whatever code is in its files, which are pickles
+beside the program or wherever ``NUMBA_CACHE_DIR`` says. Here a file is read only if no other user can have
+written it and its digest is right; any other is set aside and the kernel compiled anew (some seconds).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core.caching import _Cache
+from numba.core.compiler import CompileResult
+
+from model.engines.store import cache_folder
+from model.output import atomic_output
+from model.ownership import make_private, objection_to
+
+_log = logging.getLogger(__name__)
+
+
+def kernel_folder() -> Path:
+    """Where compiled kernels lie: ``NUMBA_CACHE_DIR``, or the user's cache folder."""
+    stated = os.environ.get("NUMBA_CACHE_DIR")
+    return Path(stated) / "myostream" if stated else cache_folder() / "kernels"
+
+
+def kept(options: dict[str, Any]) -> Callable[[Any], Any]:
+    """Return numba's decorator with these options and this cache."""
+
+    def decorate(function: Any) -> Any:
+        made = numba.njit(**options)(function)
+        made._cache = KernelCache(function)
+        return made
+
+    return decorate
+
+
+class KernelCache(_Cache):  # type: ignore[misc]  # numba has no types
+    """Cache of one function, as numba's dispatcher uses it. No error of it reaches the dispatcher."""
+
+    def __init__(self, function: Any) -> None:
+        """Make the key, of which the function's file is part: it holds all that it calls, and the options."""
+        self._name = function.__name__
+        source = Path(function.__code__.co_filename).read_bytes()
+        versions = (numba.__version__, version("llvmlite"), sys.version_info[:3])
+        self._key = repr((self._name, versions, hashlib.sha256(source).hexdigest()))
+
+    @property
+    def cache_path(self) -> str:
+        """The folder, for numba's statistics; empty where the user has no home."""
+        with suppress(RuntimeError):
+            return str(kernel_folder())
+        return ""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the compiled function of a signature, or None where there is none that can be used."""
+        target_context.refresh()
+        key = self._digest(sig, target_context.codegen())
+        try:
+            file = self._file(key)
+        except RuntimeError:  # the user has no home
+            return None
+        try:
+            return CompileResult._rebuild(target_context, *pickle.loads(_read(file, key)))
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            _log.warning("the compiled kernel %s is set aside and made anew: %s", file, error)
+            with suppress(OSError):
+                file.replace(file.with_suffix(".bad"))
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep a compiled function; where that fails, the next start compiles it anew."""
+        try:
+            key = self._digest(sig, data.codegen)
+            payload = pickle.dumps(data._reduce(), protocol=pickle.HIGHEST_PROTOCOL)
+            file = self._file(key)
+            make_private(file.parent)
+            with atomic_output(file, private=True) as beside:
+                beside.write_bytes(_mark(key, payload) + payload)
+        except Exception as error:
+            _log.warning(
+                "the compiled kernel %s cannot be kept, each start compiles it: %s", self._name, error
+            )
+
+    def enable(self) -> None:
+        """Always enabled."""
+
+    def disable(self) -> None:
+        """Always enabled."""
+
+    def flush(self) -> None:
+        """Keep the files; another key makes them unused."""
+
+    def _digest(self, sig: Any, codegen: Any) -> bytes:
+        return hashlib.sha256(repr((self._key, sig, codegen.magic_tuple())).encode()).digest()
+
+    def _file(self, key: bytes) -> Path:
+        return kernel_folder() / f"{self._name}-{key.hex()[:32]}.kernel"
+
+
+def _mark(key: bytes, payload: bytes) -> bytes:
+    return hashlib.sha256(key + payload).digest()
+
+
+def _read(file: Path, key: bytes) -> bytes:
+    """What was kept under a key.
+
+    Raises:
+        OSError: it is not there, cannot be read, or another user can have written it.
+        ValueError: it is damaged.
+    """
+    if found := objection_to(file.parent.stat()):
+        raise PermissionError(f"its folder {found}")
+    with open(os.open(file, os.O_RDONLY | os.O_NOFOLLOW), "rb") as opened:  # noqa: PTH123
+        if found := objection_to(os.fstat(opened.fileno())):
+            raise PermissionError(f"it {found}")
+        content = opened.read()
+    payload = content[hashlib.sha256().digest_size :]
+    if not hmac.compare_digest(_mark(key, payload), content[: hashlib.sha256().digest_size]):
+        raise ValueError("it is damaged")
+    return payload
