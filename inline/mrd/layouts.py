@@ -28,6 +28,10 @@ COMPLEX: Final = {
 _NEEDED: Final = {"data_type", "matrix_size", "channels"}
 _DAMAGE: Final = 0.01
 """Largest change of a pixel that a conversion may cause, as a share of the image's largest pixel."""
+_MOST_IMAGES: Final = 1 << 20
+_MOST_BYTES: Final = 512 * 2**20
+"""Of the pixels of an image, and of all texts of a set. A few bytes of a file can state any size: HDF5 fills in
+what is not stored."""
 
 
 class FileError(MyostreamError):
@@ -39,7 +43,7 @@ def reading(what: str) -> Iterator[None]:
     """Raise what h5py raises within the block as a :class:`FileError` of one line."""
     try:
         yield
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError, MemoryError) as error:
         raise FileError(f"{what} cannot be read: {' '.join(str(error).split())}") from error
 
 
@@ -71,6 +75,9 @@ class ImageSet:
         """
         header = ImageHeader.unpack(self.headers[place].tobytes())
         described = _described(self.name, self.data)
+        size = header.pixels * max(DATA_TYPES[header.data_type].itemsize, self.data.dtype.itemsize)
+        if size > _MOST_BYTES:
+            raise FileError(f"{described} holds images of {size} bytes; at most {_MOST_BYTES} are read")
         with reading(described):
             pixels = _converted(self.data, () if self.single else place, header.data_type)
         if pixels is None:
@@ -105,6 +112,9 @@ def read_text(dataset: Any, name: str) -> list[bytes]:
         FileError: they are no strings.
     """
     with reading(_described(name, dataset)):
+        size = (dataset.size or 0) * dataset.dtype.itemsize
+        if size > _MOST_BYTES:
+            raise ValueError(f"it has {size} bytes; at most {_MOST_BYTES} are read")
         if dataset.dtype.kind in "iu" and dataset.dtype.itemsize == 1:
             return [bytes(np.asarray(dataset[()]).tobytes())]
         if h5py.check_string_dtype(dataset.dtype) is None:
@@ -141,6 +151,8 @@ def _image_set(name: str, data: Any, header: Any, attributes: Any) -> ImageSet:
     if missing:
         raise FileError(f"{described} has headers without {', '.join(sorted(missing))}")
     with reading(_described(name, header)):
+        if (header.size or 0) > _MOST_IMAGES:
+            raise ValueError(f"it has {header.size} elements; at most {_MOST_IMAGES} images are read")
         headers = np.asarray(header.astype(image_header_dtype)[()]).reshape(-1)
     notes = []
     shapes = {_shape(ImageHeader.unpack(each.tobytes())) for each in headers}
