@@ -37,6 +37,8 @@ _ENTITIES: Final = (
     "{}</value></meta></ismrmrdMeta>"
 )
 _RESULTS_FROM: Final = 5000
+_PAUSE_S: Final = 1.0
+"""Between two rounds of an attack that is none by its number of messages."""
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 
 
@@ -130,6 +132,7 @@ def large_texts(scene: Scene) -> Seen:
         sent += 1
         said, _ = _talk(scene.address, data + encode(Close()), 30.0)
         answered += _originals(said) == 1
+        time.sleep(_PAUSE_S)
     return Seen(f"{answered} of {sent} images returned", answered == sent)
 
 
@@ -536,6 +539,7 @@ def _pass(scene: Scene, images: Sequence[Image], opening: bytes = _OPENING) -> S
         sent += len(images)
         came = Counter(message for message in said if isinstance(message, Image))
         back += len(images) - sum((Counter(images) - came).values())
+        time.sleep(_PAUSE_S)
     return Seen(f"{back} of {sent} images returned, {slowest:.1f} s at most for {len(images)}", back == sent)
 
 
