@@ -237,10 +237,8 @@ def main(
     for fault in chosen:
         outcomes.append(run(fault, examination))
         last = outcomes[-1]
-        said = ", ".join(last.broken) or "holds"
-        Console(stderr=True).print(
-            f"{last.name}: {said} ({last.seconds:.0f} s)", highlight=False, markup=False
-        )
+        said = f"{last.name}: {last.seen}: {', '.join(last.broken) or 'holds'} ({last.seconds:.0f} s)"
+        print(said, file=sys.stderr, flush=True)
     show(outcomes, json_file)
     if any(each.broken for each in outcomes):
         raise typer.Exit(1)

@@ -213,8 +213,8 @@ def settings_file(data: bytes) -> None:
 def hdf5(data: bytes) -> None:
     """An HDF5 file: images, or a message; no image larger than what its header states.
 
-    It is read in a process of its own. On damaged files the HDF5 library itself may loop without end or crash;
-    that is its own fault and passes here, an exception does not.
+    It is read in a process of its own. On a damaged file the HDF5 library itself may loop without end or
+    crash, which passes here; an exception does not.
     """
     with _File(data, ".h5") as file:
         child = os.fork()
