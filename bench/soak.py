@@ -129,7 +129,7 @@ def _run(
             taken.append(Sample(time.monotonic() - start, _done(tallies), now, latency))
 
     while any(thread.is_alive() for thread in clients) and server.process.poll() is None:
-        if _done(tallies) >= (len(taken) + 1) * max(slices // samples, 1):
+        if _done(tallies) >= (taken[-1].slices if taken else 0) + max(slices // samples, 1):
             take()
         time.sleep(_TICK_S)
     take()
