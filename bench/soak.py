@@ -224,7 +224,7 @@ def _plot(file: Path, taken: Sequence[dict[str, Any]]) -> None:
     rows[2].set_ylabel("one examination, s")
     rows[2].legend()
     for axes in rows:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0.0, 1.1 * axes.dataLim.y1)
     rows[-1].set_xlabel("slices")
     figure.tight_layout()
     figure.savefig(file, dpi=120)
