@@ -30,8 +30,10 @@ _DAMAGE: Final = 0.01
 """Largest change of a pixel that a conversion may cause, as a share of the image's largest pixel."""
 _MOST_IMAGES: Final = 1 << 20
 _MOST_BYTES: Final = 512 * 2**20
-"""Of the pixels of an image, and of all texts of a set. A few bytes of a file can state any size: HDF5 fills
-up what is not stored."""
+"""Of the pixels of an image, and of all texts of a set.
+
+A few bytes of a file can state any size: HDF5 fills in what is not stored.
+"""
 
 
 class FileError(MyostreamError):

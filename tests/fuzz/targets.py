@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import base64
 import os
+import resource
 import tempfile
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +39,7 @@ from model.frame import FRAME_PIXELS, Frame
 
 LIMITS = Limits(text_bytes=1 << 14, attribute_bytes=1 << 13, pixel_bytes=1 << 16, raw_bytes=1 << 14)
 _SETTINGS = Settings()
+_LIBRARY_S = 2
 _SCRATCH = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path(tempfile.gettempdir())
 
 
@@ -208,16 +211,36 @@ def settings_file(data: bytes) -> None:
 
 
 def hdf5(data: bytes) -> None:
-    """An HDF5 file: images, or a message; no image larger than what its header states."""
+    """An HDF5 file: images, or a message; no image larger than what its header states.
+
+    It is read in a process of its own. On a damaged file the HDF5 library itself may loop without end or
+    crash, which passes here; an exception does not.
+    """
     with _File(data, ".h5") as file:
-        try:
-            with ImageFile(file) as opened:
-                assert isinstance(opened.header, bytes)
-                for _, image in zip(range(16), opened.images(), strict=False):
-                    size = DATA_TYPES[image.header.data_type].itemsize * image.header.pixels
-                    assert len(image.data) == size
-        except FileError as error:
-            _short(error)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                resource.setrlimit(resource.RLIMIT_CPU, (_LIBRARY_S, _LIBRARY_S))
+                _read_images(file)
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "see the traceback on standard error"
+
+
+def _read_images(file: Path) -> None:
+    try:
+        with ImageFile(file) as opened:
+            assert isinstance(opened.header, bytes)
+            for _, image in zip(range(16), opened.images(), strict=False):
+                size = DATA_TYPES[image.header.data_type].itemsize * image.header.pixels
+                assert len(image.data) == size
+    except FileError as error:
+        _short(error)
 
 
 class _File:

@@ -346,3 +346,35 @@ def test_a_file_that_is_written_over_is_whole_or_the_earlier_one(three, tmp_path
         )
     assert file.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["out.h5"]
+
+
+def stated(file, *, header=2, attributes=2, shape=(1, 1, 8, 8)):
+    """A file of some KB that states these sizes; nothing of them is stored."""
+    heads = np.zeros(1, image_header_dtype)
+    heads["data_type"], heads["channels"], heads["matrix_size"] = 5, shape[0], shape[:0:-1]
+    with h5py.File(file, "w") as output:
+        group = output.create_group("dataset/image_0")
+        chunks = (1, *(min(size, 256) for size in shape))
+        group.create_dataset("data", (2, *shape), "<f4", chunks=chunks)
+        group.create_dataset("header", (header,), image_header_dtype, chunks=(1,), fillvalue=heads[0])
+        group.create_dataset("attributes", (attributes,), "S100", chunks=(1,))
+    assert file.stat().st_size < 100_000
+
+
+def test_sizes_that_no_memory_holds_are_refused(tmp_path):
+    file = tmp_path / "a.h5"
+    stated(file)
+    with ImageFile(file) as opened:
+        assert len(list(opened.images())) == 2
+    stated(file, header=1 << 40)
+    with pytest.raises(FileError, match="1099511627776 elements; at most 1048576 images"):
+        ImageFile(file)
+    stated(file, attributes=1 << 40)
+    with pytest.raises(FileError, match="109951162777600 bytes; at most 536870912"):
+        ImageFile(file)
+    stated(file, shape=(1, 1, 60_000, 60_000))
+    with (
+        ImageFile(file) as opened,
+        pytest.raises(FileError, match="images of 14400000000 bytes; at most 536870912"),
+    ):
+        next(opened.images())

@@ -1,0 +1,56 @@
+"""The soak on a tiny scale, against a live server."""
+
+import json
+from io import StringIO
+
+from rich.console import Console
+
+from bench import soak
+from bench.watched import Examination
+
+
+def test_a_short_soak(tmp_path):
+    figures = soak.measure(12, examination=Examination.simulate(1, 96), samples=4)
+    assert figures["tally"]["lost"] == 0
+    assert figures["tally"]["problems"] == []
+    assert figures["tally"]["results"] >= 12
+    assert figures["code"] == 0
+    slices = [each["slices"] for each in figures["samples"]]
+    assert slices == sorted(slices)
+    assert slices[-1] == figures["tally"]["results"]
+    assert all(each["held"]["megabytes"] > 50 for each in figures["samples"])
+    assert all(each["held"]["threads"] > 1 for each in figures["samples"])
+    said = StringIO()
+    soak.show(figures, tmp_path / "s.json", tmp_path / "s.png", Console(file=said, width=120))
+    assert "images lost" in said.getvalue()
+    assert json.loads((tmp_path / "s.json").read_text())["slices"] == 12
+    assert (tmp_path / "s.png").stat().st_size > 0
+
+
+def test_growth_and_loss_are_failures(tmp_path):
+    held = {"megabytes": 100.0, "threads": 5, "descriptors": 9}
+    point = {"seconds": 1.0, "slices": 2, "held": held, "latency_s": {}}
+    good = {
+        "slices": 2,
+        "engine": "auto",
+        "samples": [point],
+        "settled": point,
+        "end": point,
+        "idle": {"before": held, "after": held},
+        "tally": {
+            "lost": 0, "sent": 11, "results": 2, "contours": 2, "late": 0, "problems": [], "disordered": 0,
+        },
+        "broken_off": 0,
+        "tracebacks": 0,
+        "code": 0,
+        "grown": [],
+    }  # fmt: skip
+
+    def holds(**changed):
+        return soak.show({**good, **changed}, None, None, Console(file=StringIO()))
+
+    assert holds()
+    assert not holds(grown=["threads"])
+    assert not holds(code=-6)
+    assert not holds(tracebacks=1)
+    assert not holds(tally={**good["tally"], "lost": 1})
