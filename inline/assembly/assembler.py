@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -16,7 +17,7 @@ from inline.assembly.image_metadata import ImageMetadata, NotUsed, read_metadata
 from inline.assembly.planes import Planes
 from inline.assembly.recognition import Kind
 from inline.assembly.times import Times, in_ms, listed
-from inline.assembly.timing import COUNTERS
+from inline.assembly.timing import COUNTERS, NUMBERING
 from inline.assembly.twins import Acquisition, Twins
 from inline.flags import Flag
 from inline.mrd.header import MeasurementHeader
@@ -37,7 +38,9 @@ _REPLACES: Final = (
     "is replaced by it."
 )
 
-_Key = tuple[int, int, int, tuple[int, ...], Quantity, bool, bool]
+_AMBIGUOUS: Final = "with the counters of another image of its series"
+
+_Key = tuple[int, int, int, tuple[int, ...], Quantity, bool, bool, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class _Group:
     metadata: list[ImageMetadata] = field(default_factory=list)
     members: set[tuple[object, ...]] = field(default_factory=set)
     duplicates: bool = False
+    ambiguous: bool = False
     arrived: float = 0.0
 
     @property
@@ -84,9 +88,21 @@ class _Group:
     def own_times(self) -> Times:
         return in_ms([each.times.get(self.quantity) for each in self.metadata], self.quantity)
 
-    @property
-    def perhaps_map(self) -> bool:
-        return len(self.images) == 1 and self.metadata[0].recognised.kind is Kind.PERHAPS_MAP
+    def begins_again(self, image: Image, *, expected: int | None) -> bool:
+        """Whether an image is the first one of a repetition: another one with the first one's counters.
+
+        A group shorter than any series is not repeated: its counters may begin again with each inversion.
+        """
+        if len(self.images) < _TRUSTED[self.quantity] or _content(image) in self.members:
+            return False
+        # The number of a repetition tells it apart only where nobody states how many images are to come.
+        for names in (NUMBERING, ("set", "contrast", "phase", "average")):
+            counters = [_counters(each, names) for each in self.images]
+            if len(set(counters)) == len(counters) and _counters(image, names) == counters[0]:
+                return True
+            if expected is not None:
+                break
+        return False
 
     def counter(self, name: str) -> list[int]:
         return [getattr(image.header, name) for image in self.images]
@@ -102,6 +118,8 @@ class SeriesAssembler:
         self._groups: dict[_Key, _Group] = {}
         self._done: dict[_Key, set[tuple[object, ...]]] = {}
         self._longest: dict[Quantity, int] = {}
+        self._timed: set[Quantity] = set()
+        self._fitted: set[tuple[int, int, Quantity]] = set()
         self._twins: Twins[_Complete] = Twins(self._settings.corrected_wait_s, self._settings.patience_s)
         self._images = self._used = self._series = 0
         self._unused: Counter[str] = Counter()
@@ -129,27 +147,33 @@ class SeriesAssembler:
             self._unused[reason] += 1
             return []
         assert quantity is not None
+        self._timed |= metadata.times.keys()
         key = self._key(image.header, metadata, quantity)
-        group = self._groups.get(key)
         content = _content(image)
+        ready: list[Assembled] = []
+        group = self._groups.get(key)
+        if group is not None and group.begins_again(image, expected=self._expected(group)):
+            ready, group = self._give_up(key, (), now), None
         if group is None:
             if content in self._done.get(key, ()):
                 self._unused["sent twice"] += 1  # after its series was complete
-                return []
+                return ready
             group = self._groups[key] = _Group(quantity)
         group.arrived = now
         member = _member(image, metadata)
         if not group.members.isdisjoint((member, content)):
             group.duplicates = True
-            self._unused["sent twice"] += 1
-            return []
+            same = content in group.members
+            group.ambiguous |= not same
+            self._unused["sent twice" if same else _AMBIGUOUS] += 1
+            return ready
         group.members |= {member, content}
         group.images.append(image)
         group.metadata.append(metadata)
         self._longest[quantity] = max(self._longest.get(quantity, 0), len(group.images))
         if len(group.images) == self._expected(group):
-            return self._complete(key, (), now)
-        return list(self._over_limit(now))
+            return ready + self._complete(key, (), now)
+        return ready + list(self._over_limit(now))
 
     def expire(self, now: float) -> list[Assembled]:
         """Return the series that have waited too long for their next image, or for their corrected twin."""
@@ -157,7 +181,7 @@ class SeriesAssembler:
         shortest = min(self._settings.patience_s, self._settings.idle_s)
         waiting = [item for item in self._groups.items() if now - item[1].arrived >= shortest]
         for key, group in waiting:
-            known = self._expected(group) is not None and not group.perhaps_map
+            known = self._expected(group) is not None and not self._perhaps_map(group)
             if now - group.arrived >= (self._settings.patience_s if known else self._settings.idle_s):
                 ready += self._give_up(key, (), now)
         return ready + self._counted(self._twins.expire(now))
@@ -201,7 +225,7 @@ class SeriesAssembler:
 
     def _key(self, header: ImageHeader, metadata: ImageMetadata, quantity: Quantity) -> _Key:
         # Some senders leave the slice counter at zero; the plane then tells slices apart.
-        return (
+        place = (
             header.image_series_index,
             header.slice,
             self._planes.number(header),
@@ -210,6 +234,24 @@ class SeriesAssembler:
             metadata.recognised.corrected,
             metadata.signed,
         )
+        # Native and post-contrast may differ in nothing but the name; numbers in it may be the image's own.
+        name = re.sub(r"[\d.,\s]++", "", metadata.name.lower())
+        alike = [known for known in self._groups if known[:-1] == place and (not name or not known[-1])]
+        return (*place, name) if (*place, name) in self._groups or not alike else alike[-1]
+
+    def _perhaps_map(self, group: _Group) -> bool:
+        """Whether a group is a map that does not say so: the only image of its slice, without a time.
+
+        Where the header alone states the times, such an image may as well be the first of its series.
+        """
+        if len(group.images) > 1 or group.ambiguous:
+            return False
+        if group.metadata[0].recognised.kind is not Kind.PERHAPS_MAP:
+            return False
+        header = group.images[0].header
+        slice_fitted = (header.slice, self._planes.number(header), group.quantity) in self._fitted
+        lists = bool(listed(self._header, group.quantity, named=True))
+        return slice_fitted or group.quantity in self._timed or not lists
 
     def _expected(self, group: _Group) -> int | None:
         """Number of images of a complete series, where anybody states it."""
@@ -253,8 +295,8 @@ class SeriesAssembler:
     def _complete(self, key: _Key, flags: tuple[Flag, ...], now: float) -> list[Assembled]:
         group = self._groups.pop(key)
         self._done[key] = {_content(image) for image in group.images}
-        if group.perhaps_map:
-            return self._map(group.images[0], group.metadata[0], group.quantity, group.arrived)
+        if self._perhaps_map(group):
+            return self._map(group.images[0], group.metadata[0], group.quantity, group.arrived, flags)
         if group.duplicates:
             flags = (*flags, Flag.DUPLICATE_IMAGES)
         assembled = from_images(
@@ -262,10 +304,13 @@ class SeriesAssembler:
         )
         complete = _Complete(assembled, len(group.images))
         series = assembled.series
+        if series is not None:
+            head = group.images[-1].header
+            self._fitted.add((head.slice, self._planes.number(head), group.quantity))
         if self._settings.motion != "prefer-corrected" or not isinstance(series, MappingSeries):
             return self._counted([complete])
         header = assembled.template
-        place = (header.slice, self._planes.number(header), header.matrix_size, series.quantity)
+        place = (header.slice, self._planes.number(header), series.quantity)
         times = frozenset(np.round(series.times_ms, 1).tolist())
         acquisition = Acquisition(place, times, assembled.motion_corrected)
         ready, replaces = self._twins.offer(complete, acquisition, now)
@@ -278,8 +323,15 @@ class SeriesAssembler:
             ready = [replace(each, assembled=_noted(each.assembled, note)) for each in ready]
         return self._counted(ready)
 
-    def _map(self, image: Image, metadata: ImageMetadata, quantity: Quantity, now: float) -> list[Assembled]:
-        assembled = from_map(image, metadata, quantity, self._header, self._settings, now)
+    def _map(
+        self,
+        image: Image,
+        metadata: ImageMetadata,
+        quantity: Quantity,
+        now: float,
+        flags: tuple[Flag, ...] = (),
+    ) -> list[Assembled]:
+        assembled = from_map(image, metadata, quantity, self._header, self._settings, now, flags)
         return self._counted([_Complete(assembled, 1)])
 
     def _counted(self, complete: list[_Complete]) -> list[Assembled]:
@@ -297,14 +349,14 @@ class SeriesAssembler:
         # One image with an inversion time is late enhancement or a scout; images of a mapping protocol that
         # bear no time may be anything that the scanner derived. Neither is a series that lost its images.
         if group.named:
-            mapping = group.perhaps_map or bool(different or lists) or came >= fewest
+            mapping = self._perhaps_map(group) or bool(different or lists) or came >= fewest
         else:
             mapping = different >= max(fewest, 3) or (lists and came >= fewest)
         if not mapping:
             del self._groups[key]
             self._unused["too few to be a mapping series"] += came
             return []
-        if not group.perhaps_map and came < (fewest if expected is None else expected):
+        if not self._perhaps_map(group) and came < (fewest if expected is None else expected):
             flags = (*flags, Flag.MISSING_IMAGES)
         return self._complete(key, flags, now)
 
@@ -320,12 +372,13 @@ def _noted(assembled: Assembled, note: str) -> Assembled:
 
 def _member(image: Image, metadata: ImageMetadata) -> tuple[object, ...]:
     """What two images of a series must differ in to count as two."""
-    header = image.header
-    counters = tuple(getattr(header, name) for name in (*COUNTERS, "average"))
-    return (*counters, header.image_index, *(time.text for time in metadata.times.values()))
+    return (*_counters(image), *(time.text for time in metadata.times.values()))
+
+
+def _counters(image: Image, names: Sequence[str] = NUMBERING) -> tuple[int, ...]:
+    return tuple(getattr(image.header, name) for name in names)
 
 
 def _content(image: Image) -> tuple[object, ...]:
     """What is equal in two images only if one was sent twice: counters and pixels."""
-    header = image.header
-    return (*(getattr(header, name) for name in (*COUNTERS, "average")), zlib.crc32(image.data))
+    return (*_counters(image, (*COUNTERS, "average")), zlib.crc32(image.data))

@@ -16,6 +16,8 @@ from inline.series import Quantity
 
 COUNTERS: Final = ("set", "contrast", "phase", "repetition")
 """Counters that may number the images of a series, in the order in which they are tried."""
+NUMBERING: Final = (*COUNTERS, "average", "image_index")
+"""Counters that may give the place of an image in a list of times."""
 _USER_TIME: Final = 7
 """``user_int`` in which Gadgetron's parametric mapping keeps the preparation time, microseconds."""
 _NAMES: Final = {Quantity.T1: "inversion", Quantity.T2: "preparation"}
@@ -83,20 +85,20 @@ def numbers(images: Sequence[Image], count: int, header: MeasurementHeader) -> l
     """Return the place of each image in a list of ``count`` times, by the counter that tells images apart.
 
     The counter that the header's limits give ``count`` values goes first. A counter, or the image index, that
-    numbers a complete series without a gap may begin anywhere.
+    numbers a complete series in equal steps may begin anywhere: slices may be interleaved.
     """
     if not count or len(images) > count:
         return None
-    stated = [name for name in COUNTERS if header.maxima.get(name, -1) + 1 == count]
-    indices = {name: [getattr(image.header, name) for image in images] for name in (*COUNTERS, "image_index")}
-    for name in (*stated, *COUNTERS):
+    stated = [name for name in NUMBERING if header.maxima.get(name, -1) + 1 == count]
+    indices = {name: [getattr(image.header, name) for image in images] for name in NUMBERING}
+    for name in (*stated, *NUMBERING[:-1]):
         found = indices[name]
         if len(set(found)) == len(found) and max(found) < count and (len(found) > 1 or name in stated):
             return found
     for found in indices.values():
-        first = min(found)
-        if len(found) == count and sorted(found) == list(range(first, first + count)):
-            return [number - first for number in found]
+        first, step = min(found), max((max(found) - min(found)) // max(count - 1, 1), 1)
+        if len(found) == count and sorted(found) == list(range(first, first + step * count, step)):
+            return [(number - first) // step for number in found]
     return None
 
 
