@@ -88,12 +88,15 @@ class _Group:
     def own_times(self) -> Times:
         return in_ms([each.times.get(self.quantity) for each in self.metadata], self.quantity)
 
-    def begins_again(self, image: Image, *, expected: int | None) -> bool:
+    def begins_again(self, image: Image, metadata: ImageMetadata, *, expected: int | None) -> bool:
         """Whether an image is the first one of a repetition: another one with the first one's counters.
 
-        A group shorter than any series is not repeated: its counters may begin again with each inversion.
+        Counters may begin again with each inversion. In a group shorter than any series, which may have been
+        broken off, the time must be the first one's too.
         """
-        if len(self.images) < _TRUSTED[self.quantity] or _content(image) in self.members:
+        same_time = _member(image, metadata) == _member(self.images[0], self.metadata[0])
+        fewest = (FEWEST if same_time else _TRUSTED)[self.quantity]
+        if len(self.images) < fewest or _content(image) in self.members:
             return False
         # The number of a repetition tells it apart only where nobody states how many images are to come.
         for names in (NUMBERING, ("set", "contrast", "phase", "average")):
@@ -152,7 +155,7 @@ class SeriesAssembler:
         content = _content(image)
         ready: list[Assembled] = []
         group = self._groups.get(key)
-        if group is not None and group.begins_again(image, expected=self._expected(group)):
+        if group is not None and group.begins_again(image, metadata, expected=self._expected(group)):
             ready, group = self._give_up(key, (), now), None
         if group is None:
             if content in self._done.get(key, ()):

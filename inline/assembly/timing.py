@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from inline.assembly.image_metadata import ImageMetadata
@@ -64,14 +64,20 @@ def timing(
     from_list = None
     if places is not None:
         from_list = Times(tuple(by_list.ms[place] for place in places), by_list.unit)
-    if own.count:
+    if from_list is not None and _alike(own, quantity) and _different(from_list.ms) > 1:
+        assert places is not None
+        found = _listed(from_list, entries, places, quantity)
+        said = _said(next(filter(None, (each.times.get(quantity) for each in metadata))))
+        note = f"The images state the same {_NAMES[quantity]} time, {said}: the header's list was taken."
+        found = replace(found, flags=(*found.flags, Flag.UNREADABLE_TIMES), notes=(*found.notes, note))
+    elif own.count:
         found = _own(own, from_list, metadata, images, quantity)
     elif from_list is not None and from_list.count:
         assert places is not None
         found = _listed(from_list, entries, places, quantity)
     else:
         found = _by_user_field(images, quantity) or _none(images, metadata, quantity, entries)
-    different = len({round(time, 3) for time in found.ms if time is not None})
+    different = _different(found.ms)
     usable = sum(time is not None for time in found.ms)
     if different < _FEWEST_DIFFERENT[quantity] <= usable:
         raise SeriesError(
@@ -140,6 +146,15 @@ def _listed(from_list: Times, entries: Sequence[Stated], places: Sequence[int], 
             f"No usable {_NAMES[quantity]} time in the header's list at {said}: its image is left out.",
         )
     return Timing(from_list.ms, flags, notes)
+
+
+def _different(ms: Sequence[float | None]) -> int:
+    return len({round(time, 3) for time in ms if time is not None})
+
+
+def _alike(times: Times, quantity: Quantity) -> bool:
+    """Whether the images state one time for all (that of the protocol), which tells nothing."""
+    return _different(times.ms) == 1 and times.count >= _FEWEST_DIFFERENT[quantity]
 
 
 def _agree(own: Sequence[float | None], others: Sequence[float | None]) -> bool:

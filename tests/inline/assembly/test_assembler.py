@@ -762,3 +762,23 @@ def test_slices_two_millimetres_apart_are_not_one():
     ]
     _, ready = feed(images)
     assert [len(series.series.images) for series in ready] == [8, 8, 8]
+
+
+@pytest.mark.parametrize("time", ["100", "260"])
+def test_one_time_for_all_images_gives_way_to_the_list(time):
+    images = [
+        image(i + 1.0, {"SequenceDescription": "MOLLI", "InversionTime": time}, set=i) for i in range(8)
+    ]
+    _, ready = feed(images, LISTED)
+    assert ready[0].series.times_ms.tolist() == sorted(TIMES["5(3)3"])
+    assert ready[0].flags == (Flag.UNREADABLE_TIMES,)
+    assert time in ready[0].notes[0]
+
+
+def test_a_series_that_was_broken_off_is_not_completed_from_its_repetition():
+    again = [image(50.0 + i, {"SequenceDescription": "MOLLI", "InversionTime": time}, set=i)
+             for i, time in enumerate([100, 900, 1700, 2500, 3300, 180, 980, 1780])]  # fmt: skip
+    _, ready = feed([*molli(description="MOLLI")[:5], *again], counted(8))
+    assert [len(series.series.images) for series in ready] == [5, 8]
+    assert ready[0].flags == (Flag.MISSING_IMAGES,)
+    assert ready[1].flags == ()
