@@ -142,14 +142,17 @@ def from_images(
             )
         signed = quantity is Quantity.T1 and all(each.signed for each in metadata)
         stack = np.stack([pixels.values(images[i], metadata[i].scale, signed=signed) for _, i in order])
+        # Some senders call magnitudes REAL. Fitted as magnitudes, all-positive signed images are right too.
+        signed = signed and bool((stack < 0.0).any())
         if not np.isfinite(stack).all():
             findings.add(Flag.NON_FINITE_PIXELS)
         elif pixels.scaled_one_by_one(stack):
             findings.add(
                 Flag.SCALED_IMAGES,
-                f"All {len(stack)} images have nearly the same 99th percentile: something before myostream "
-                "scales each image for itself (Gadgetron's AutoScaleGadget does), which makes "
-                f"{quantity} about {_TOO_LARGE[quantity]} too large. Take it out of the chain.",
+                f"All {len(stack)} images are equally bright (99th percentile, mean, standard deviation or "
+                "maximum): something before myostream scales each image for itself, which makes "
+                f"{quantity} too large (Gadgetron's AutoScaleGadget by {_TOO_LARGE[quantity]}). Take it out "
+                "of the chain.",
             )
         times = np.array([time for time, _ in order])
         series = MappingSeries(
@@ -170,9 +173,10 @@ def from_map(
     header: MeasurementHeader,
     settings: AssemblySettings,
     arrived: float,
+    flags: Sequence[Flag] = (),
 ) -> Assembled:
     """Return the series of a map that the scanner has made, in ms."""
-    findings = _Findings(())
+    findings = _Findings(flags)
     if not metadata.readable:
         findings.add(Flag.UNREADABLE_ATTRIBUTES, _UNREADABLE)
     head = image.header

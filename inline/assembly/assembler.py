@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from inline.assembly.image_metadata import ImageMetadata, NotUsed, read_metadata
 from inline.assembly.planes import Planes
 from inline.assembly.recognition import Kind
 from inline.assembly.times import Times, in_ms, listed
-from inline.assembly.timing import COUNTERS
+from inline.assembly.timing import COUNTERS, NUMBERING
 from inline.assembly.twins import Acquisition, Twins
 from inline.flags import Flag
 from inline.memory import Share, unlimited
@@ -40,13 +41,14 @@ _REPLACES: Final = (
 
 MEMORY: Final = "memory limit of the connection reached"
 """Reason why images made no map."""
+_AMBIGUOUS: Final = "with the counters of another image of its series"
 _REMEMBERED: Final = 4096
 """Series whose images are still recognised after they were complete or given up."""
 
 _OVERHEAD: Final = 4096
 """Bytes of an image beside its pixels and attributes: header, metadata and what recognises it again."""
 
-_Key = tuple[int, int, int, tuple[int, ...], Quantity, bool, bool]
+_Key = tuple[int, int, int, tuple[int, ...], Quantity, bool, bool, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class _Group:
     metadata: list[ImageMetadata] = field(default_factory=list)
     members: set[tuple[object, ...]] = field(default_factory=set)
     duplicates: bool = False
+    ambiguous: bool = False
     arrived: float = 0.0
     began: float = 0.0
     held: int = 0
@@ -95,9 +98,24 @@ class _Group:
     def own_times(self) -> Times:
         return in_ms([each.times.get(self.quantity) for each in self.metadata], self.quantity)
 
-    @property
-    def perhaps_map(self) -> bool:
-        return len(self.images) == 1 and self.metadata[0].recognised.kind is Kind.PERHAPS_MAP
+    def begins_again(self, image: Image, metadata: ImageMetadata, *, expected: int | None) -> bool:
+        """Whether an image is the first one of a repetition: another one with the first one's counters.
+
+        Counters may begin again with each inversion. In a group shorter than any series, which may have been
+        broken off, the time must be the first one's too.
+        """
+        same_time = _member(image, metadata) == _member(self.images[0], self.metadata[0])
+        fewest = (FEWEST if same_time else _TRUSTED)[self.quantity]
+        if len(self.images) < fewest or _content(image) in self.members:
+            return False
+        # The number of a repetition tells it apart only where nobody states how many images are to come.
+        for names in (NUMBERING, ("set", "contrast", "phase", "average")):
+            counters = [_counters(each, names) for each in self.images]
+            if len(set(counters)) == len(counters) and _counters(image, names) == counters[0]:
+                return True
+            if expected is not None:
+                break
+        return False
 
     def counter(self, name: str) -> list[int]:
         return [getattr(image.header, name) for image in self.images]
@@ -132,6 +150,8 @@ class SeriesAssembler:
         self._groups: dict[_Key, _Group] = {}
         self._done: dict[_Key, set[tuple[object, ...]]] = {}
         self._longest: dict[Quantity, int] = {}
+        self._timed: set[Quantity] = set()
+        self._fitted: set[tuple[int, int, Quantity]] = set()
         self._twins: Twins[_Complete] = Twins(self._settings.corrected_wait_s, self._settings.patience_s)
         self._images = self._used = self._series = 0
         self._unused: Counter[str] = Counter()
@@ -169,29 +189,35 @@ class SeriesAssembler:
             self._unused[reason] += 1
             return []
         assert quantity is not None
+        self._timed |= metadata.times.keys()
         key = self._key(image.header, metadata, quantity)
-        group = self._groups.get(key)
-        if group is None and now - self._given_up.get(key, -math.inf) <= self._settings.patience_s:
+        if key not in self._groups and now - self._given_up.get(key, -math.inf) <= self._settings.patience_s:
             # The rest of a series without its first images would be fitted as if it were one.
             self._given_up[key] = now
             self._unused[MEMORY] += 1
             return []
         content = _content(image)
+        ready: list[Assembled] = []
+        group = self._groups.get(key)
+        if group is not None and group.begins_again(image, metadata, expected=self._expected(group)):
+            ready, group = self._give_up(key, (), now), None
         if group is None:
             if content in self._done.get(key, ()):
                 self._unused["sent twice"] += 1  # after its series was complete
-                return []
+                return ready
             group = self._groups[key] = _Group(quantity, began=now)
         group.arrived = now
         member = _member(image, metadata)
         if not group.members.isdisjoint((member, content)):
             group.duplicates = True
-            self._unused["sent twice"] += 1
-            return []
+            same = content in group.members
+            group.ambiguous |= not same
+            self._unused["sent twice" if same else _AMBIGUOUS] += 1
+            return ready
         group.members |= {member, content}
         group.images.append(image)
         group.metadata.append(metadata)
-        ready = self._count(key, now)
+        ready += self._count(key, now)
         if key not in self._groups:
             return ready
         self._longest[quantity] = max(self._longest.get(quantity, 0), len(group.images))
@@ -210,7 +236,7 @@ class SeriesAssembler:
             if now - item[1].arrived >= shortest or now - item[1].began >= longest
         ]
         for key, group in waiting:
-            known = self._expected(group) is not None and not group.perhaps_map
+            known = self._expected(group) is not None and not self._perhaps_map(group)
             if now - group.began >= longest:
                 ready += self._give_up(key, (Flag.MISSING_IMAGES,), now)
             elif now - group.arrived >= (self._settings.patience_s if known else self._settings.idle_s):
@@ -261,7 +287,7 @@ class SeriesAssembler:
 
     def _key(self, header: ImageHeader, metadata: ImageMetadata, quantity: Quantity) -> _Key:
         # Some senders leave the slice counter at zero; the plane then tells slices apart.
-        return (
+        place = (
             header.image_series_index,
             header.slice,
             self._planes.number(header),
@@ -270,6 +296,24 @@ class SeriesAssembler:
             metadata.recognised.corrected,
             metadata.signed,
         )
+        # Native and post-contrast may differ in nothing but the name; numbers in it may be the image's own.
+        name = re.sub(r"[\d.,\s]++", "", metadata.name.lower())
+        alike = [known for known in self._groups if known[:-1] == place and (not name or not known[-1])]
+        return (*place, name) if (*place, name) in self._groups or not alike else alike[-1]
+
+    def _perhaps_map(self, group: _Group) -> bool:
+        """Whether a group is a map that does not say so: the only image of its slice, without a time.
+
+        Where the header alone states the times, such an image may as well be the first of its series.
+        """
+        if len(group.images) > 1 or group.ambiguous:
+            return False
+        if group.metadata[0].recognised.kind is not Kind.PERHAPS_MAP:
+            return False
+        header = group.images[0].header
+        slice_fitted = (header.slice, self._planes.number(header), group.quantity) in self._fitted
+        lists = bool(listed(self._header, group.quantity, named=True))
+        return slice_fitted or group.quantity in self._timed or not lists
 
     def _expected(self, group: _Group) -> int | None:
         """Number of images of a complete series, where anybody states it."""
@@ -314,8 +358,8 @@ class SeriesAssembler:
         group = self._take_out(key)
         self._done[key] = group.members
         _forget(self._done)
-        if group.perhaps_map:
-            return self._map(group.images[0], group.metadata[0], group.quantity, group.arrived)
+        if self._perhaps_map(group):
+            return self._map(group.images[0], group.metadata[0], group.quantity, group.arrived, flags)
         if group.duplicates:
             flags = (*flags, Flag.DUPLICATE_IMAGES)
         assembled = from_images(
@@ -323,10 +367,13 @@ class SeriesAssembler:
         )
         complete = _Complete(assembled, len(group.images))
         series = assembled.series
+        if series is not None:
+            head = group.images[-1].header
+            self._fitted.add((head.slice, self._planes.number(head), group.quantity))
         if self._settings.motion != "prefer-corrected" or not isinstance(series, MappingSeries):
             return self._counted([complete])
         header = assembled.template
-        place = (header.slice, self._planes.number(header), header.matrix_size, series.quantity)
+        place = (header.slice, self._planes.number(header), series.quantity)
         times = frozenset(np.round(series.times_ms, 1).tolist())
         acquisition = Acquisition(place, times, assembled.motion_corrected)
         ready, replaces = self._twins.offer(complete, acquisition, now)
@@ -339,8 +386,15 @@ class SeriesAssembler:
             ready = [replace(each, assembled=_noted(each.assembled, note)) for each in ready]
         return self._counted([*ready, *self._settle()])
 
-    def _map(self, image: Image, metadata: ImageMetadata, quantity: Quantity, now: float) -> list[Assembled]:
-        assembled = from_map(image, metadata, quantity, self._header, self._settings, now)
+    def _map(
+        self,
+        image: Image,
+        metadata: ImageMetadata,
+        quantity: Quantity,
+        now: float,
+        flags: tuple[Flag, ...] = (),
+    ) -> list[Assembled]:
+        assembled = from_map(image, metadata, quantity, self._header, self._settings, now, flags)
         return self._counted([_Complete(assembled, 1)])
 
     def _counted(self, complete: list[_Complete]) -> list[Assembled]:
@@ -358,14 +412,14 @@ class SeriesAssembler:
         # One image with an inversion time is late enhancement or a scout; images of a mapping protocol that
         # bear no time may be anything that the scanner derived. Neither is a series that lost its images.
         if group.named:
-            mapping = group.perhaps_map or bool(different or lists) or came >= fewest
+            mapping = self._perhaps_map(group) or bool(different or lists) or came >= fewest
         else:
             mapping = different >= max(fewest, 3) or (lists and came >= fewest)
         if not mapping:
             self._take_out(key)
             self._unused["too few to be a mapping series"] += came
             return []
-        if not group.perhaps_map and came < (fewest if expected is None else expected):
+        if not self._perhaps_map(group) and came < (fewest if expected is None else expected):
             flags = (*flags, Flag.MISSING_IMAGES)
         return self._complete(key, tuple(dict.fromkeys(flags)), now)
 
@@ -437,12 +491,13 @@ def _noted(assembled: Assembled, note: str) -> Assembled:
 
 def _member(image: Image, metadata: ImageMetadata) -> tuple[object, ...]:
     """What two images of a series must differ in to count as two."""
-    header = image.header
-    counters = tuple(getattr(header, name) for name in (*COUNTERS, "average"))
-    return (*counters, header.image_index, *(time.text for time in metadata.times.values()))
+    return (*_counters(image), *(time.text for time in metadata.times.values()))
+
+
+def _counters(image: Image, names: Sequence[str] = NUMBERING) -> tuple[int, ...]:
+    return tuple(getattr(image.header, name) for name in names)
 
 
 def _content(image: Image) -> tuple[object, ...]:
     """What is equal in two images only if one was sent twice: counters and pixels."""
-    header = image.header
-    return (*(getattr(header, name) for name in (*COUNTERS, "average")), zlib.crc32(image.data))
+    return (*_counters(image, (*COUNTERS, "average")), zlib.crc32(image.data))

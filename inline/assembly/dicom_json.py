@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from inline.geometry import SliceGeometry
+from inline.mrd.text import decode
 
 Elements = Mapping[str, Any]
 
@@ -32,9 +33,10 @@ _MOST_ELEMENTS: Final = 4096
 
 
 def parse(encoded: str) -> Elements:
-    """Return the elements by tag; none where the text is not base64 of a JSON object."""
+    """Return the elements by tag; none where the text is no JSON object, plain or in base64."""
+    plain = encoded.lstrip().startswith("{")
     try:
-        content = json.loads(base64.b64decode(encoded))
+        content = json.loads(encoded if plain else decode(base64.b64decode(encoded)))
     except (binascii.Error, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -44,6 +46,7 @@ def values(elements: Elements, tag: str) -> tuple[str, ...]:
     """Return the values of an element as text, at the top or else in the first sequence that holds it."""
     for found in _found(elements, tag):
         listed = found.get("Value") if isinstance(found, dict) else None
+        listed = [listed] if isinstance(listed, str | int | float) else listed
         if isinstance(listed, list) and listed:
             return tuple(str(value) for value in listed if not isinstance(value, dict | list))
     return ()

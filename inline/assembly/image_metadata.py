@@ -55,6 +55,7 @@ class ImageMetadata:
         times: inversion time (T1) and preparation time (T2) that the image itself states, readable or not.
         scale: of its pixels; None where not stated.
         plane: pixel size and place by DICOM; None where that is not at hand.
+        name: description of the series that the image itself states, or empty.
         signed: the pixels have a sign (phase-sensitive images).
         readable: the attributes could be read.
     """
@@ -64,6 +65,7 @@ class ImageMetadata:
     times: dict[Quantity, Stated]
     scale: Scale | None = None
     plane: DicomPlane | None = None
+    name: str = ""
     signed: bool = False
     readable: bool = True
 
@@ -132,6 +134,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | No
         times=times,
         scale=_scale(meta, dicom),
         plane=dicom_json.plane(dicom),
+        name=next(iter(names.own), "")[:_LONGEST_COMMENT],
         signed=image.header.image_type == ImageType.REAL,
         readable=readable,
     )

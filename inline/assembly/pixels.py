@@ -14,6 +14,8 @@ from inline.series import TISSUE_MS, Quantity
 _UNITS: Final = {"s": 1000.0, "0.1 ms": 0.1, "µs": 0.001}
 _ALIKE: Final = 0.05
 """Spread of the 99th percentiles of images that were each scaled by its own: bins of a histogram."""
+_EQUAL: Final = 0.005
+"""Spread of means, standard deviations or maxima that images were each scaled by: rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +43,22 @@ def values(image: Image, scale: Scale | None, *, signed: bool) -> NDArray[np.flo
 def scaled_one_by_one(images: NDArray[np.float32]) -> bool:
     """Return whether each image ``(n, rows, columns)`` seems to have been scaled for itself.
 
-    Contrast changes from image to image, and with it the brightest tissue. A gadget that scales each image to
-    its own histogram (Gadgetron's AutoScaleGadget: 99 % of the pixels below a fixed value) undoes just that.
+    Contrast changes from image to image, and with it the brightest tissue, the mean and the spread. Whatever
+    scales each image to its own histogram undoes just that: Gadgetron's AutoScaleGadget (99 % of the pixels
+    below a fixed value), or scripts that divide by the largest value, the mean or the standard deviation.
     """
-    if len(images) < 3:
+    if len(images) < 3 or not np.isfinite(images).all():
         return False
     few = np.abs(images[:, ::2, ::2]).reshape(len(images), -1)
     place = int(0.99 * (few.shape[1] - 1))
     bright = np.partition(few, place, axis=1)[:, place]
-    return bool(np.isfinite(bright).all() and bright.min() > 0 and np.ptp(bright) < _ALIKE * bright.mean())
+    every = np.abs(images, dtype=np.float64).reshape(len(images), -1)
+    largest = every.max(axis=1)
+    # Pixels of all images that are clipped have one value too; scaled to its largest, an image has one such.
+    one_each = bool(((every >= largest[:, None] * (1.0 - _EQUAL)).sum(axis=1) <= 2).all())
+    measures = [(bright, _ALIKE), (every.mean(axis=1), _EQUAL), (every.std(axis=1), _EQUAL)]
+    measures += [(largest, _EQUAL)] if one_each else []
+    return any(bool(each.min() > 0 and np.ptp(each) < share * each.mean()) for each, share in measures)
 
 
 def map_unit(values: NDArray[np.float32], quantity: Quantity) -> tuple[str, float]:

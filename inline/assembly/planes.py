@@ -11,7 +11,7 @@ import numpy as np
 
 from inline.mrd.image_header import ImageHeader
 
-_TOLERANCE_MM: Final = 2.0
+_TOLERANCE_MM: Final = 1.95
 """Along the normal: positions of one slice differ by rounding and table motion, slices by more."""
 _PARALLEL: Final = 0.999
 """Cosine of the angle between the normals of images of one slice, about 2.5 degrees."""

@@ -15,9 +15,12 @@ _LONGEST: Final = 1024
 """Characters of a description that are read."""
 _NAMED: Final = {
     Quantity.T1: re.compile(
-        r"molli|look[\s_.-]?locker|t1[\s_-]*+map|myomaps?[\s_-]*+t1|sasha|sapphire|smart-?1"
+        r"molli|look[\s_.-]?locker|t1[\s_-]*+(?:map|kart)|(?:mapping|mapa|mappa|carte)[\s_-]*+t1"
+        r"|myomaps?[\s_-]*+t1|sasha|sapphire|smart-?1"
     ),
-    Quantity.T2: re.compile(r"t2[\s_-]*+(?:prep|map)|myomaps?[\s_-]*+t2"),
+    Quantity.T2: re.compile(
+        r"t2[\s_-]*+(?:prep|map|kart)|(?:mapping|mapa|mappa|carte)[\s_-]*+t2|myomaps?[\s_-]*+t2"
+    ),
 }
 _T2_STAR: Final = re.compile(r"t2[\s_-]*+(?:star|\*)")
 _SATURATION: Final = re.compile(r"sasha|sapphire|smart-?1|saturation[\s_-]?rec|sat[\s_-]?recovery")
@@ -29,7 +32,9 @@ _WORD: Final = re.compile(r"[^\W_]++")
 _OTHER_MAPS: Final = frozenset(
     re.findall(
         r"\w+",
-        "t1rho r1 r2 ecv lambda sd std error residual residuals fitparam fitparams mask gfactor snr chi2",
+        "t1rho r1 r2 t1star t2star apparent ecv synecv lambda sd std stdev stderr err error errors residual "
+        "residuals rsq rsquare rsquared goodness confidence quality chi2 chisq fitparam fitparams amplitude "
+        "m0 mask gfactor snr color colour",
     )
 )
 """Words in the names of what is derived from a mapping series besides its map."""
@@ -125,16 +130,16 @@ def recognise(names: Names, *, timed: bool, listed: bool) -> Recognised:
     name = own[0] if own else texts[0] if texts and not listed else ""
     if not acquired and (_T2_STAR.search(name) or not _OTHER_MAPS.isdisjoint(_WORD.findall(name))):
         return Recognised(Kind.OTHER, reason="its name is that of another parameter than T1 or T2")
-    if not acquired and (made := _map_by_name(name, derived="DERIVED" in types)):
+    if not acquired and (made := _map_by_name(name, derived="DERIVED" in types, listed=listed)):
         return made
     saturation = any(_SATURATION.search(text) for text in texts)
     return Recognised(Kind.WEIGHTED, named, corrected, saturation)
 
 
-def _map_by_name(name: str, *, derived: bool) -> Recognised | None:
+def _map_by_name(name: str, *, derived: bool, listed: bool) -> Recognised | None:
     end = _AT_END.search(name)
     if end and (end[2] or _CORRECTED.search(name) or any(_names(quantity, name) for quantity in Quantity)):
-        certain = derived or (not end[2] and bool(_CORRECTED.search(name)))
+        certain = derived or (not end[2] and not listed and bool(_CORRECTED.search(name)))
         return Recognised(Kind.MAP if certain else Kind.PERHAPS_MAP, Quantity(f"T{end[1]}"))
     if found := _MAP.search(name):
         return Recognised(Kind.PERHAPS_MAP, Quantity(f"T{found[1]}"))

@@ -29,20 +29,19 @@ class _Range:
     Attributes:
         seconds: a series whose median lies below is in seconds.
         microseconds: one whose median lies above is in microseconds.
-        shortest: what is shorter is no time.
-        longest: what is longer is none either.
+        longest: what is longer is no time. Neither is what is shorter than ``seconds``, but for a preparation
+            time of 0: it is a time in seconds among others in ms.
     """
 
     seconds: float
     microseconds: float
-    shortest: float
     longest: float
 
 
 _RANGES: Final = {
     # An inversion pulse and the readout's preparation take some tens of ms; nobody waits for a minute.
-    Quantity.T1: _Range(seconds=20.0, microseconds=60_000.0, shortest=1.0, longest=60_000.0),
-    Quantity.T2: _Range(seconds=1.0, microseconds=1_500.0, shortest=0.0, longest=1_500.0),
+    Quantity.T1: _Range(seconds=20.0, microseconds=60_000.0, longest=60_000.0),
+    Quantity.T2: _Range(seconds=1.0, microseconds=1_500.0, longest=1_500.0),
 }
 
 
@@ -103,7 +102,8 @@ def in_ms(stated: Sequence[Stated | None], quantity: Quantity) -> Times:
         if each is None or each.number is None:
             return None
         time = each.number * factor
-        return time if bounds.shortest <= time <= bounds.longest else None
+        none = time == 0.0 and quantity is Quantity.T2
+        return time if none or bounds.seconds <= time <= bounds.longest else None
 
     return Times(tuple(usable(each) for each in stated), unit)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
@@ -18,6 +18,8 @@ from inline.series import Quantity
 
 COUNTERS: Final = ("set", "contrast", "phase", "repetition")
 """Counters that may number the images of a series, in the order in which they are tried."""
+NUMBERING: Final = (*COUNTERS, "average", "image_index")
+"""Counters that may give the place of an image in a list of times."""
 _USER_TIME: Final = 7
 """``user_int`` in which Gadgetron's parametric mapping keeps the preparation time, microseconds."""
 _NAMES: Final = {Quantity.T1: "inversion", Quantity.T2: "preparation"}
@@ -64,14 +66,20 @@ def timing(
     from_list = None
     if places is not None:
         from_list = Times(tuple(by_list.ms[place] for place in places), by_list.unit)
-    if own.count:
+    if from_list is not None and _alike(own, quantity) and _different(from_list.ms) > 1:
+        assert places is not None
+        found = _listed(from_list, entries, places, quantity)
+        said = _said(next(filter(None, (each.times.get(quantity) for each in metadata))))
+        note = f"The images state the same {_NAMES[quantity]} time, {said}: the header's list was taken."
+        found = replace(found, flags=(*found.flags, Flag.UNREADABLE_TIMES), notes=(*found.notes, note))
+    elif own.count:
         found = _own(own, from_list, metadata, images, quantity)
     elif from_list is not None and from_list.count:
         assert places is not None
         found = _listed(from_list, entries, places, quantity)
     else:
         found = _by_user_field(images, quantity) or _none(images, metadata, quantity, entries)
-    different = len({round(time, 3) for time in found.ms if time is not None})
+    different = _different(found.ms)
     usable = sum(time is not None for time in found.ms)
     if different < _FEWEST_DIFFERENT[quantity] <= usable:
         raise SeriesError(
@@ -92,20 +100,20 @@ def numbers(images: Sequence[Image], count: int, header: MeasurementHeader) -> l
     """Return the place of each image in a list of ``count`` times, by the counter that tells images apart.
 
     The counter that the header's limits give ``count`` values goes first. A counter, or the image index, that
-    numbers a complete series without a gap may begin anywhere.
+    numbers a complete series in equal steps may begin anywhere: slices may be interleaved.
     """
     if not count or len(images) > count:
         return None
-    stated = [name for name in COUNTERS if header.maxima.get(name, -1) + 1 == count]
-    indices = {name: [getattr(image.header, name) for image in images] for name in (*COUNTERS, "image_index")}
-    for name in (*stated, *COUNTERS):
+    stated = [name for name in NUMBERING if header.maxima.get(name, -1) + 1 == count]
+    indices = {name: [getattr(image.header, name) for image in images] for name in NUMBERING}
+    for name in (*stated, *NUMBERING[:-1]):
         found = indices[name]
         if len(set(found)) == len(found) and max(found) < count and (len(found) > 1 or name in stated):
             return found
     for found in indices.values():
-        first = min(found)
-        if len(found) == count and sorted(found) == list(range(first, first + count)):
-            return [number - first for number in found]
+        first, step = min(found), max((max(found) - min(found)) // max(count - 1, 1), 1)
+        if len(found) == count and sorted(found) == list(range(first, first + step * count, step)):
+            return [(number - first) // step for number in found]
     return None
 
 
@@ -154,6 +162,15 @@ def _listed(from_list: Times, entries: Sequence[Stated], places: Sequence[int], 
             ),
         )
     return Timing(from_list.ms, flags, notes)
+
+
+def _different(ms: Sequence[float | None]) -> int:
+    return len({round(time, 3) for time in ms if time is not None})
+
+
+def _alike(times: Times, quantity: Quantity) -> bool:
+    """Whether the images state one time for all (that of the protocol), which tells nothing."""
+    return _different(times.ms) == 1 and times.count >= _FEWEST_DIFFERENT[quantity]
 
 
 def _agree(own: Sequence[float | None], others: Sequence[float | None]) -> bool:

@@ -9,6 +9,8 @@ from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
+_ROUNDING_MS: Final = 1.0
+"""Difference of equal times: some senders write whole milliseconds."""
 _REMEMBERED: Final = 256
 """Series whose twin may still come."""
 
@@ -30,7 +32,7 @@ class Acquisition:
 
     def is_twin(self, other: Acquisition) -> bool:
         """Return whether both series are of one acquisition, and one of the two is corrected."""
-        shared = len(self.times & other.times)
+        shared = sum(any(abs(time - each) <= _ROUNDING_MS for each in other.times) for time in self.times)
         same = self.place == other.place and self.corrected is not other.corrected
         return same and 2 * shared > max(len(self.times), len(other.times))
 

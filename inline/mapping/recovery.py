@@ -56,7 +56,9 @@ def check_recovery(
         return Recovery()
     decay = np.exp(-_RATES[:, None] * times_ms)
     along = decay - decay.mean(axis=1, keepdims=True)
-    unit = along / np.linalg.norm(along, axis=1, keepdims=True)
+    # Rates that no time of the series shows explain nothing.
+    lengths = np.linalg.norm(along, axis=1)
+    unit = along / np.where(lengths > 0.0, lengths, np.inf)[:, None]
     best, variance = np.full(pixels, np.inf), np.ones(pixels)
     a, b, residuals = np.ones(pixels), np.zeros(pixels), np.zeros_like(y)
     for negative in range(1 if signed else n):
@@ -71,7 +73,7 @@ def check_recovery(
         squares = total - size**2
         better = np.flatnonzero(squares < best)
         rate, size = rate[better], size[better]
-        slope = size / np.linalg.norm(along[rate], axis=1)
+        slope = size / np.where(lengths > 0.0, lengths, np.inf)[rate]
         best[better], variance[better] = squares[better], total[better]
         a[better], b[better] = mean[better] - slope * decay[rate].mean(axis=1), -slope
         residuals[:, better] = centred[:, better] - unit[rate].T * size

@@ -769,3 +769,137 @@ def test_a_large_map_of_the_scanner_is_reported():
 def replace_shape(each, shape):
     pixels = np.full((1, 1, *shape), float(each.pixels.flat[0]), np.float32)
     return Image.from_pixels(pixels, each.header, each.meta())
+
+
+def pixels_of(ready):
+    """First pixel of each image of each series, by time."""
+    return [series.series.images[:, 0, 0].tolist() for series in ready]
+
+
+def repeated(first, second, **fields):
+    """Two measurements of one slice with the same counters, one after the other."""
+    again = [
+        image(50.0 + i, {"SequenceDescription": second, "InversionTime": time}, set=i, **fields)
+        for i, time in enumerate([120, 900, 1700, 2500, 3300, 200, 980, 1780])
+    ]
+    return [*molli(description=first), *again]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "fields"),
+    [
+        ("MOLLI", "MOLLI", {}),
+        ("MOLLI", "MOLLI", {"repetition": 1}),
+        ("MOLLI_native", "MOLLI_post", {}),
+        ("MOLLI_native", "MOLLI_post", {"image_index": 9}),
+    ],
+)
+def test_a_repetition_is_a_series_of_its_own_also_where_nobody_states_the_number(first, second, fields):
+    _, ready = feed(repeated(first, second, **fields))
+    assert [series.identity.description for series in ready] == [first, second]
+    assert pixels_of(ready) == [
+        [1.0, 6.0, 2.0, 7.0, 3.0, 8.0, 4.0, 5.0],
+        [50.0, 55.0, 51.0, 56.0, 52.0, 57.0, 53.0, 54.0],
+    ]
+
+
+def test_names_that_number_the_images_are_one_series():
+    images = [
+        image(i + 1.0, {"SequenceDescription": f"MOLLI TI {time} ms", "InversionTime": time}, set=i)
+        for i, time in enumerate(TIMES["5(3)3"])
+    ]
+    images[3] = image(4.0, {"InversionTime": 2800}, set=3)
+    _, ready = feed(images)
+    assert [len(series.series.images) for series in ready] == [8]
+
+
+def test_counters_that_begin_again_with_each_inversion_are_one_series():
+    counters = [0, 1, 2, 3, 4, 0, 1, 2]
+    images = [
+        image(i + 1.0, {"SequenceDescription": "MOLLI", "InversionTime": time}, contrast=counter)
+        for i, (time, counter) in enumerate(zip(TIMES["5(3)3"], counters, strict=True))
+    ]
+    _, ready = feed(images)
+    assert [len(series.series.images) for series in ready] == [8]
+
+
+LISTED = MeasurementHeader(inversion_times=tuple(map(str, TIMES["5(3)3"])))
+
+
+@pytest.mark.parametrize("name", ["MOLLI_T1", "T1 map", "MOLLI_MOCO_T1"])
+@pytest.mark.parametrize("early", [False, True])
+def test_the_first_image_of_a_cut_series_with_listed_times_is_no_map(name, early):
+    _, ready = feed([image(900.0, {"SequenceDescription": name})], LISTED, early=early)
+    assert [series.series for series in ready] == [None]
+    assert "inversion times" in ready[0].error
+
+
+def test_images_that_nothing_tells_apart_are_no_map():
+    _, ready = feed([image(900.0 + i, {"SequenceDescription": "MOLLI_T1"}) for i in range(8)])
+    assert not any(isinstance(series.series, MapSeries) for series in ready)
+
+
+def test_a_map_beside_its_listed_series_is_one():
+    weighted = [image(i + 1.0, {"SequenceDescription": "MOLLI"}, set=i) for i in range(8)]
+    made = image(900.0, {"SequenceDescription": "MOLLI_T1"}, image_series_index=4)
+    _, ready = feed([*weighted, made], LISTED)
+    assert [type(series.series) for series in ready] == [MappingSeries, MapSeries]
+
+
+def test_a_map_that_may_be_an_image_bears_the_flag_of_a_cut_stream():
+    _, ready = feed([image(900.0, {"SequenceDescription": "T1 map"})], early=True)
+    assert ready[0].flags == (Flag.EARLY_CLOSE,)
+
+
+@pytest.mark.parametrize("size", [12, 32])
+def test_corrected_images_of_another_size_are_those_of_the_slice(size):
+    waits = AssemblySettings(corrected_wait_s=80_000.0)
+    corrected = molli(description="MOLLI_MOCO", image_series_index=4, shape=(size, size))
+    _, ready = feed([*molli(), *corrected], settings=waits)
+    assert [series.motion_corrected for series in ready] == [True]
+
+
+def test_real_images_without_a_negative_pixel_are_magnitudes():
+    _, ready = feed(molli(image_type=ImageType.REAL))
+    assert not ready[0].series.signed
+
+
+@pytest.mark.parametrize("counter", ["average", "image_index"])
+def test_listed_times_by_average_and_by_the_index_over_interleaved_slices(counter):
+    images = [
+        image(i + 1.0, {"SequenceDescription": "MOLLI"}, slice=place, **{counter: 3 * i + place})
+        if counter == "image_index"
+        else image(i + 1.0, {"SequenceDescription": "MOLLI"}, slice=place, average=i)
+        for i in range(8)
+        for place in range(3)
+    ]
+    _, ready = feed(images, LISTED)
+    assert [series.series.times_ms.tolist() for series in ready] == [sorted(TIMES["5(3)3"])] * 3
+
+
+def test_slices_two_millimetres_apart_are_not_one():
+    images = [
+        each for place in (0.0, 2.0, 4.0) for each in molli(position=(0.0, 0.0, place), image_series_index=3)
+    ]
+    _, ready = feed(images)
+    assert [len(series.series.images) for series in ready] == [8, 8, 8]
+
+
+@pytest.mark.parametrize("time", ["100", "260"])
+def test_one_time_for_all_images_gives_way_to_the_list(time):
+    images = [
+        image(i + 1.0, {"SequenceDescription": "MOLLI", "InversionTime": time}, set=i) for i in range(8)
+    ]
+    _, ready = feed(images, LISTED)
+    assert ready[0].series.times_ms.tolist() == sorted(TIMES["5(3)3"])
+    assert ready[0].flags == (Flag.UNREADABLE_TIMES,)
+    assert time in ready[0].notes[0]
+
+
+def test_a_series_that_was_broken_off_is_not_completed_from_its_repetition():
+    again = [image(50.0 + i, {"SequenceDescription": "MOLLI", "InversionTime": time}, set=i)
+             for i, time in enumerate([100, 900, 1700, 2500, 3300, 180, 980, 1780])]  # fmt: skip
+    _, ready = feed([*molli(description="MOLLI")[:5], *again], counted(8))
+    assert [len(series.series.images) for series in ready] == [5, 8]
+    assert ready[0].flags == (Flag.MISSING_IMAGES,)
+    assert ready[1].flags == ()

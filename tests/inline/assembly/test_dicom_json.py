@@ -25,11 +25,24 @@ def test_values_at_the_top_and_in_sequences():
     )
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+def test_encodings_of_the_json_text(encoding):
+    text = json.dumps({"0008103E": {"Value": ["MOLLI Größe"]}}, ensure_ascii=False)
+    elements = dicom_json.parse(base64.b64encode(text.encode(encoding)).decode())
+    assert dicom_json.values(elements, dicom_json.SERIES_DESCRIPTION) == ("MOLLI Größe",)
+
+
+def test_json_that_is_not_base64_and_values_without_a_list():
+    elements = dicom_json.parse('{"00180082": {"vr": "DS", "Value": 260.5}}')
+    assert dicom_json.values(elements, dicom_json.INVERSION_TIME) == ("260.5",)
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "",
         "%%%",
+        "{",
         encoded([1]),
         encoded("x"),
         base64.b64encode(b"{" * 10).decode(),

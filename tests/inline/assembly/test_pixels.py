@@ -37,6 +37,20 @@ def test_images_scaled_to_their_own_histogram_are_told_from_others(seed, kind):
     assert scaled_one_by_one(np.clip(np.round(images * 2048.0 / each), 0, 4095).astype(np.float32))
 
 
+@pytest.mark.parametrize("measure", [np.mean, np.std, np.max])
+@pytest.mark.parametrize("kind", ["molli", "t2prep"])
+def test_images_divided_by_a_measure_of_each_are_told_from_others(kind, measure):
+    images = getattr(simulate_slice(1, size=128), kind)
+    each = np.array([measure(one) for one in images])[:, None, None]
+    assert scaled_one_by_one(np.round(images * (3000.0 if measure is np.max else 500.0) / each))
+
+
+def test_clipped_images_are_not_called_scaled():
+    images = simulate_slice(1, size=128).molli.copy()
+    images[:, 60:63, 60:63] = 4095.0
+    assert not scaled_one_by_one(images)
+
+
 def test_empty_and_infinite_images_are_not_called_scaled():
     assert not scaled_one_by_one(np.zeros((8, 16, 16), np.float32))
     assert not scaled_one_by_one(np.full((8, 16, 16), np.inf, np.float32))

@@ -74,6 +74,10 @@ def test_image_types_of_maps(token):
         ("t2_star_map", ()),
         ("T1map_ECV", DERIVED),
         ("T1map_MOCO_SD", DERIVED),
+        ("T1map_stderr", DERIVED),
+        ("T1 map amplitude", ()),
+        ("MOLLI_T1_confidence", DERIVED),
+        ("T1_map_rsquare", ()),
     ],
 )
 def test_maps_of_other_parameters_are_none(name, types):
@@ -121,3 +125,13 @@ def test_no_text_takes_long(text):
     start = time.process_time()
     kind(text, (text,), roles=(text,))
     assert time.process_time() - start < 5.0
+
+
+@pytest.mark.parametrize("name", ["Carte T1", "Mapa T2", "SAX mapping T1"])
+def test_names_of_maps_in_other_languages(name):
+    assert kind(name, DERIVED).kind is Kind.MAP
+
+
+def test_a_name_of_a_map_is_not_enough_where_the_header_lists_times():
+    assert kind("MOLLI_MOCO_T1").kind is Kind.MAP
+    assert recognise(Names(own=("MOLLI_MOCO_T1",)), timed=False, listed=True).kind is Kind.PERHAPS_MAP

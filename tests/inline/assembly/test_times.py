@@ -92,3 +92,15 @@ def test_numbered_parameters_keep_their_place():
     assert numbered(_0="0", _1="x", _2="55") == [0.0, None, 55.0]
     assert numbered(_0="0", _2="55") == [0.0, None, 55.0]
     assert numbered(_0="0") == []
+
+
+@pytest.mark.parametrize(
+    ("quantity", "stated", "ms"),
+    [
+        (Quantity.T1, ("0.1", "1000", "1.9", "2800", "3700"), (None, 1000.0, None, 2800.0, 3700.0)),
+        (Quantity.T1, ("0.1", "1000", "1.9", "2.8", "3.7"), (100.0, None, 1900.0, 2800.0, 3700.0)),
+        (Quantity.T2, ("0", "0.025", "35", "55"), (0.0, None, 35.0, 55.0)),
+    ],
+)
+def test_a_time_of_another_unit_than_the_others_is_none(quantity, stated, ms):
+    assert in_ms([Stated.read(text) for text in stated], quantity).ms == ms

@@ -66,3 +66,10 @@ def test_each_has_one_twin():
     assert pairs.waiting == ["again"]
     assert pairs.offer("moco again", moco(), 0.3) == (["moco again"], False)
     assert pairs.superseded == ["raw", "again"]
+
+
+def test_times_rounded_to_whole_milliseconds_are_the_same():
+    pairs = twins()
+    pairs.offer("raw", raw(times=frozenset(time + 0.4 for time in TIMES)), 0.0)
+    assert pairs.offer("moco", moco(), 0.5) == (["moco"], False)
+    assert pairs.superseded == ["raw"]

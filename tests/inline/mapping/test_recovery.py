@@ -76,3 +76,8 @@ def test_the_sign_decides_where_magnitudes_leave_a_choice():
     t1 = tissue((950.0, 1200.0, 1550.0, 1900.0))
     made = images(times, 1.9, t1)
     assert np.allclose(molli_map(made, times, signed=True).values_ms, t1, rtol=5e-3)
+
+
+def test_times_that_show_no_recovery_are_no_error():
+    stack = np.abs(images(TIMES, 1.9))
+    assert not check_recovery(stack, TIMES + 1e6).saturation
