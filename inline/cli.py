@@ -374,7 +374,7 @@ def _replay(
     from model.output import check_folder, check_outputs
 
     with ImageFile(file, group) as opened:
-        header, images, about = opened.header, list(opened.images()), opened.notes
+        header, images, about = opened.header_bytes, list(opened.images()), opened.notes
     if not images:
         raise MyostreamError(f"{file} holds no images; raw data must be reconstructed first")
     check_outputs(output, json_file, inputs=[file, truth_file(file), settings_file])

@@ -20,7 +20,7 @@ from ismrmrd.hdf5 import image_header_dtype
 from inline.mrd.image_header import DATA_TYPES
 from inline.mrd.layouts import COMPLEX, FileError, holds_images, image_sets, read_text, reading
 from inline.mrd.messages import Image
-from inline.mrd.text import as_utf8
+from inline.mrd.text import as_utf8, decode
 from model.output import atomic_output
 
 __all__ = ["FileError", "ImageFile", "write_images"]
@@ -67,7 +67,12 @@ class ImageFile:
         self._file.close()
 
     @property
-    def header(self) -> bytes:
+    def header(self) -> str:
+        """The XML header as text, whatever its encoding; empty where the file has none."""
+        return decode(self.header_bytes)
+
+    @property
+    def header_bytes(self) -> bytes:
         """The XML header as it is stored; empty where the file has none."""
         stored = self._group.get("xml")
         if not isinstance(stored, h5py.Dataset):

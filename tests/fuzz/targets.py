@@ -235,7 +235,7 @@ def hdf5(data: bytes) -> None:
 def _read_images(file: Path) -> None:
     try:
         with ImageFile(file) as opened:
-            assert isinstance(opened.header, bytes)
+            assert isinstance(opened.header, str)
             for _, image in zip(range(16), opened.images(), strict=False):
                 size = DATA_TYPES[image.header.data_type].itemsize * image.header.pixels
                 assert len(image.data) == size
