@@ -61,6 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         _serve(socket.create_connection(("localhost", int(given[0])), timeout=30), b"")
+    except ConnectionResetError as error:  # the chain has ended before its first byte was read
+        print(f"myostream: {error}", file=sys.stderr)
     except (OSError, MyostreamError) as error:
         print(f"myostream: {error}", file=sys.stderr)
         return 1

@@ -36,6 +36,7 @@ def test_a_thread_that_hangs_does_not_keep_the_process(seconds, name, regularly)
 
 SIGNALLED = """
 import os, signal, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
 from inline.ending import ended_by_signals
 with ended_by_signals() as signals:
     {call}
