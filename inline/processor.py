@@ -292,48 +292,54 @@ class Processor:
         if given_up is not None:
             self._replace_engine(given_up)
         while True:
-            with self._changed:
-                self._changed.wait_for(
-                    lambda: self._waiting or self._closed or generation != self._generation,
-                    timeout=_IDLE_POLL_S,
-                )
-                if generation != self._generation or (self._closed and not self._waiting):
-                    return
-                jobs = self._next_batch()
-                self._running, self._running_since = jobs, time.monotonic()
-            if not jobs:
-                if isinstance(self._pipeline.engine, EngineChain) and self._stuck < _TRIES:
-                    self._pipeline.engine.verify_if_idle()
-                if self._taken_over(generation):
-                    return
-                continue
-            if self._stuck >= _TRIES:
-                self._all_broken(jobs, NoEngineError(_STUCK))
-                if self._taken_over(generation):
-                    return
-                continue
-            start = time.perf_counter()
-            pictures = np.stack([job.prepared.picture for job in jobs if job.prepared is not None])
-            answer: NDArray[np.float32] | None = None
-            error: BaseException | None = None
             try:
-                answer = self._pipeline.engine.infer(pictures)
-            except BaseException as problem:
-                error = problem
-            took = (time.perf_counter() - start) * 1000.0
-            if self._taken_over(generation):
-                return
-            with self._changed:
-                for job in jobs:
-                    self._turns.end(job.owner, took / 1000.0 / len(jobs))
-            for number, job in enumerate(jobs):
-                job.watch.times_ms["wait"] = (start - job.queued) * 1000.0
-                job.watch.times_ms["network"] = took
-                if answer is None:
-                    assert error is not None
-                    self._all_broken([job], error)
-                else:
-                    self._later(job, 1, "contours", partial(self._conclude, job, answer[number]))
+                if not self._run_batch(generation):
+                    return
+            except BaseException:  # it serves all connections: whatever one slice brings about, it goes on
+                _log.exception("a batch failed in the thread of the network, which goes on")
+                time.sleep(_POLL_S)
+
+    def _run_batch(self, generation: int) -> bool:
+        """Run the next batch, or verify the engine where none waits; returns whether to go on."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._waiting or self._closed or generation != self._generation,
+                timeout=_IDLE_POLL_S,
+            )
+            if generation != self._generation or (self._closed and not self._waiting):
+                return False
+            jobs = self._next_batch()
+            self._running, self._running_since = jobs, time.monotonic()
+        if not jobs:
+            if isinstance(self._pipeline.engine, EngineChain) and self._stuck < _TRIES:
+                self._pipeline.engine.verify_if_idle()
+            return not self._taken_over(generation)
+        if self._stuck >= _TRIES:
+            self._all_broken(jobs, NoEngineError(_STUCK))
+            return not self._taken_over(generation)
+        start = time.perf_counter()
+        answer: NDArray[np.float32] | None = None
+        error: BaseException | None = None
+        try:
+            pictures = np.stack([job.prepared.picture for job in jobs if job.prepared is not None])
+            answer = self._pipeline.engine.infer(pictures)
+        except BaseException as problem:
+            error = problem
+        took = (time.perf_counter() - start) * 1000.0
+        if self._taken_over(generation):
+            return False
+        with self._changed:
+            for job in jobs:
+                self._turns.end(job.owner, took / 1000.0 / len(jobs))
+        for number, job in enumerate(jobs):
+            job.watch.times_ms["wait"] = (start - job.queued) * 1000.0
+            job.watch.times_ms["network"] = took
+            if answer is None:
+                assert error is not None
+                self._all_broken([job], error)
+            else:
+                self._later(job, 1, "contours", partial(self._conclude, job, answer[number]))
+        return True
 
     def _taken_over(self, generation: int) -> bool:
         """Note that the engine has returned, unless it was given up meanwhile and another thread works on."""
@@ -413,34 +419,47 @@ class Processor:
     def _watch(self) -> None:
         """Hand over what is late, and give up an engine that hangs."""
         while True:
-            with self._changed:
-                if self._closed and self._open == 0:
+            try:
+                if not self._watch_once():
                     return
-                wait = self._budget
-                if self._due:
-                    wait = min(wait, max(self._due[0][0] - time.monotonic(), 0.0))
-                self._changed.wait(timeout=min(max(wait, 0.001), 0.5))
-                if self._closed and not self._due:
-                    return
-                now = time.monotonic()
-                late: list[_Job] = []
-                while self._due and self._due[0][0] <= now:
-                    late.append(heapq.heappop(self._due)[2])
-                if self._running is not None and now - self._running_since > self._hanging:
-                    jobs, self._running = self._running, None
-                    self._hung += 1
-                    _log.error(
-                        "the engine %s has hung for %.0f s with %d slices; its thread is given up, "
-                        "another one takes its place (threads given up: %d)",
-                        getattr(self._pipeline.engine, "name", ""),
-                        now - self._running_since,
-                        len(jobs),
-                        self.leaked_threads,
-                    )
-                    self._start_network(jobs)
-            for job in late:
+            except BaseException:  # as in the thread of the network
+                _log.exception("the thread of the budgets met an error and goes on")
+                time.sleep(_POLL_S)
+
+    def _watch_once(self) -> bool:
+        """Wait for the next budget to end and do what is due then; returns whether to go on."""
+        with self._changed:
+            if self._closed and self._open == 0:
+                return False
+            wait = self._budget
+            if self._due:
+                wait = min(wait, max(self._due[0][0] - time.monotonic(), 0.0))
+            self._changed.wait(timeout=min(max(wait, 0.001), 0.5))
+            if self._closed and not self._due:
+                return False
+            now = time.monotonic()
+            late: list[_Job] = []
+            while self._due and self._due[0][0] <= now:
+                late.append(heapq.heappop(self._due)[2])
+            if self._running is not None and now - self._running_since > self._hanging:
+                jobs, self._running = self._running, None
+                self._hung += 1
+                _log.error(
+                    "the engine %s has hung for %.0f s with %d slices; its thread is given up, "
+                    "another one takes its place (threads given up: %d)",
+                    getattr(self._pipeline.engine, "name", ""),
+                    now - self._running_since,
+                    len(jobs),
+                    self.leaked_threads,
+                )
+                self._start_network(jobs)
+        for job in late:
+            try:
                 self._hand_over_late(job)
-            self._workers.replace_hung(self._hanging)
+            except BaseException:  # as in the thread of the network
+                _log.exception("slice %d was not handed over late", job.assembled.identity.slice_index)
+        self._workers.replace_hung(self._hanging)
+        return True
 
     def _hand_over_late(self, job: _Job) -> None:
         """What is ready of a slice whose budget has ended; from the timer's thread: the pool may be busy."""
