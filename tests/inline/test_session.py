@@ -440,7 +440,9 @@ def test_nothing_is_counted_after_a_connection_has_ended(ring_engine, examinatio
     free = memory.free
     for sent in ([*images, Close()], images[:5], [*images, Text("{" * 9)], [Acquisition(bytes(340))]):
         ours, theirs = socket.socketpair()
-        session = Session(SocketTransport(ours, 30.0), processor, load_settings(), memory=memory)
+        session = Session(
+            SocketTransport(ours, Patience(30.0, 16384.0)), processor, load_settings(), memory=memory
+        )
         thread = threading.Thread(target=session.run)
         thread.start()
         with theirs:
@@ -464,7 +466,7 @@ def test_a_large_message_waits_while_others_hold_all_of_the_memory(ring_engine):
     for free in (True, False):
         ours, theirs = socket.socketpair()
         made = load_settings(server={"stalled_s": 30.0 if free else 0.5})
-        session = Session(SocketTransport(ours, 30.0), processor, made, memory=memory)
+        session = Session(SocketTransport(ours, Patience(30.0, 16384.0)), processor, made, memory=memory)
         threads = [
             threading.Thread(target=session.run),
             threading.Thread(target=swallowed, args=(theirs, b"".join(map(encode, (image, Close()))))),
@@ -496,7 +498,7 @@ def swallowed(connection, data):
 def test_texts_that_nobody_reads_are_bounded(ring_engine, caplog):
     processor = Processor(Pipeline(ring_engine), 2, 60_000.0)
     ours, theirs = socket.socketpair()
-    session = Session(SocketTransport(ours, 60.0), processor, load_settings())
+    session = Session(SocketTransport(ours, Patience(60.0, 16384.0)), processor, load_settings())
     thread = threading.Thread(target=session.run)
     thread.start()
     with theirs:
