@@ -7,6 +7,7 @@ import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from inline.mrd.header import MeasurementHeader
@@ -131,7 +132,8 @@ def listed(header: MeasurementHeader, quantity: Quantity, *, named: bool) -> tup
     return _read(header.echo_times) if named and len(header.echo_times) >= 3 else ()
 
 
-def _read(texts: Sequence[str]) -> tuple[Stated, ...]:
+@lru_cache(maxsize=8)  # the list of a header is asked for several times for each of its images
+def _read(texts: tuple[str, ...]) -> tuple[Stated, ...]:
     return tuple(Stated.read(text) for text in texts)
 
 
