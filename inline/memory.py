@@ -48,6 +48,11 @@ class Share:
         self.held = 0
 
     @property
+    def limit(self) -> int:
+        """Most bytes that the connection may hold."""
+        return self._budget.each
+
+    @property
     def spare(self) -> int:
         """What open series leave for those that are complete: half of what the connection is sure of."""
         return self._budget.sure // 2

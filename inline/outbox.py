@@ -29,8 +29,9 @@ class Outbox:
             limit_bytes: of images.
             memory: where everything is counted until it has gone out; None for no other limit.
         """
-        self._limit = limit_bytes
         self._memory = memory or unlimited()
+        # The rest is for the series: a peer that reads slowly is held back, and loses no map by it.
+        self._limit = min(limit_bytes, self._memory.limit // 2)
         self._waiting: deque[tuple[bytes, bool]] = deque()
         self._going = b""
         self._bytes = self._text_bytes = 0

@@ -52,6 +52,20 @@ def test_images_wait_for_room_and_results_do_not(limits):
     assert not thread.is_alive()
 
 
+def test_images_that_wait_leave_half_of_the_memory_to_the_series(share):
+    outbox = Outbox(10_000, share)
+    outbox.put(b"a" * 499)
+    outbox.put(b"b")
+    held_back, thread = waits(outbox, b"c")
+    assert held_back
+    assert share.reserve(500)
+    assert [outbox.get(), outbox.get()] == [b"a" * 499, b"b"]
+    share.release(500)
+    outbox.close()
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+
+
 def test_one_image_always_goes_whatever_others_hold():
     budget = MemoryBudget(1000, 1000, connections=1)
     budget.connection().take(5000)

@@ -39,11 +39,12 @@ def decoded(data):
     return messages
 
 
-def talk(address, messages):
-    """Everything that a server sends to a client that sends these messages and reads at the same time."""
+def talk(address, messages, *, pause=0.0):
+    """Everything that a server sends to a client that sends these messages and reads after a pause."""
     with socket.create_connection(address, timeout=30) as connection:
         data = b"".join(each if isinstance(each, bytes) else encode(each) for each in messages)
         threading.Thread(target=connection.sendall, args=(data,), daemon=True).start()
+        time.sleep(pause)
         received = b""
         while part := connection.recv(1 << 16):
             received += part
@@ -71,10 +72,11 @@ def client(serving, examination):
     """Sends the examination with texts after the header, and returns what comes back."""
     _, header, images = examination
 
-    def send(*texts_, config="mapping", sent=None, **settings):
+    def send(*texts_, config="mapping", sent=None, pause=0.0, **settings):
         with serving(**settings) as server:
             given = images if sent is None else sent
-            return talk(server.address, [ConfigFile(config), Header(header), *texts_, *given, Close()])
+            messages = [ConfigFile(config), Header(header), *texts_, *given, Close()]
+            return talk(server.address, messages, pause=pause)
 
     return send
 
@@ -409,7 +411,10 @@ def budget(**more):
     return {"port": 0, "memory_bytes": 1 << 27, **more}
 
 
-def test_a_connection_that_holds_too_much_loses_maps_and_no_image_and_is_told_once(client, examination):
+@pytest.mark.parametrize("pause", [0.0, 2.0])
+def test_a_connection_that_holds_too_much_loses_maps_and_no_image_and_is_told_once(
+    client, examination, pause
+):
     _, _, images = examination
     # Series that never end: the header announces eight and three images.
     growing = [
@@ -417,7 +422,7 @@ def test_a_connection_that_holds_too_much_loses_maps_and_no_image_and_is_told_on
         for number in range(40)
         for image in images[:7]
     ]
-    messages = client(sent=growing + images, server=budget(connection_bytes=1 << 23))
+    messages = client(sent=growing + images, pause=pause, server=budget(connection_bytes=1 << 23))
     assert [each for each in of_images(messages) if each.header.image_series_index < 1000] == growing + images
     told = [text for text in texts(messages) if text.startswith("WRN myostream: the memory limit")]
     assert len(told) == 1
