@@ -72,12 +72,14 @@ class Owner:
     Attributes:
         name: for the log.
         memory: where its slices are counted while they are worked on.
-        subscribed: whether anybody takes a result that comes after its budget.
+        subscribed: whether anybody but the connection takes results.
+        gone: the connection takes no more results.
     """
 
     name: str = "a client"
     memory: Share = field(default_factory=unlimited)
     subscribed: Callable[[], bool] = lambda: True
+    gone: bool = False
 
 
 _NOBODY: Final = Owner()
@@ -105,8 +107,8 @@ class _Job:
 
     @property
     def in_vain(self) -> bool:
-        """Whether nobody takes the result: it was handed over as far as it was, and nobody subscribes."""
-        return self.handed_over and not self.owner.subscribed()
+        """Whether nobody takes the result: it was handed over as far as it was, or its client has left."""
+        return (self.handed_over or self.owner.gone) and not self.owner.subscribed()
 
 
 class Processor:
@@ -259,7 +261,7 @@ class Processor:
 
     def _fit(self, job: _Job) -> None:
         if job.in_vain:
-            self._end(job)
+            self._skip(job)
             return
         if job.assembled.series is None:
             self._finish(job, failed(job.assembled, job.assembled.error))
@@ -367,7 +369,7 @@ class Processor:
     def _conclude(self, job: _Job, probabilities: NDArray[np.float32]) -> None:
         assert job.prepared is not None
         if job.in_vain:
-            self._end(job)
+            self._skip(job)
             return
         try:
             result = self._pipeline.conclude(
@@ -394,6 +396,12 @@ class Processor:
                 result = replace(result, flags=(*result.flags, Flag.LATE))
             self._hand_over(job, result, latecomer=latecomer)
             self._end(job)
+
+    def _skip(self, job: _Job) -> None:
+        if job.handed_over:
+            self._end(job)
+        else:
+            self._finish(job, failed(job.assembled, "its client has left"))
 
     def _end(self, job: _Job) -> None:
         """Let go of a slice that is handed over, or that nobody waits for."""

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from inline.emit.publisher import Publisher
 from inline.engines import make_engine
@@ -20,6 +22,8 @@ from inline.settings import Settings
 from model.engines.chain import EngineChain, NoEngineError
 
 _log = logging.getLogger(__name__)
+
+_SWITCH_S: Final = 5e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,9 @@ def service(settings: Settings, *, address_may_be_taken: bool = False) -> Iterat
         # budget.
         gc.collect()
         gc.freeze()
+        # A thread that works for one connection in Python alone would keep those of the others waiting 5 ms
+        # each time that they want to go on.
+        sys.setswitchinterval(_SWITCH_S)
         try:
             yield Service(settings, engine, processor, publisher)
         finally:

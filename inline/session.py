@@ -60,6 +60,9 @@ _CONFIGURATION_KEYS: Final = ("customconfig", "config")
 
 _SMALL_BYTES: Final = 1 << 20
 """Messages up to this size are received without being counted."""
+_TEXTS_AT_ONCE: Final = 256
+"""So many texts in a row are taken as they come, further ones with a pause each: a flood holds up itself."""
+_TEXT_PAUSE_S: Final = 0.005
 
 
 @dataclass(slots=True)
@@ -140,9 +143,10 @@ class Session:
         self._shown: list[tuple[Examination, SlicePlace]] = []
         self._told_of_raw_data = False
         self._memory = (memory or budget_of(settings)).connection()
-        self._owner = Owner(name, self._memory, lambda: publisher is not None)
+        self._owner = Owner(name, self._memory, lambda: publisher is not None and publisher.subscribed)
         self._told_of_memory = False
         self._received = 0
+        self._texts = 0
         self._outbox = Outbox(settings.server.queue_bytes, self._memory)
         self._numbers = SeriesNumbers(settings.emit.series_offset)
         self._free = threading.BoundedSemaphore(settings.server.slices_in_flight)
@@ -170,6 +174,7 @@ class Session:
         except OSError as error:
             self.tally.error = str(error)
             _log.warning("%s: connection lost: %s", self._name, error)
+            self._owner.gone = True
         try:
             self._conclude()
         finally:
@@ -289,6 +294,9 @@ class Session:
             self._tell(f"a message could not be taken: {type(error).__name__}", Severity.ERROR)
 
     def _take(self, message: Message) -> None:
+        self._texts = self._texts + 1 if isinstance(message, ConfigFile | ConfigText | Header | Text) else 0
+        if self._texts > _TEXTS_AT_ONCE:
+            time.sleep(_TEXT_PAUSE_S)
         match message:
             case Image():
                 self._pass_on(message)
@@ -589,7 +597,7 @@ class Session:
             self._give_up_sending()
 
     def _give_up_sending(self) -> None:
-        self.tally.refused = True
+        self.tally.refused = self._owner.gone = True
         self._outbox.close(discard=True)
 
 

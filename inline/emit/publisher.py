@@ -1,4 +1,4 @@
-"""Results on ZeroMQ: PUB socket, msgpack messages for slices and closed connections (``docs/stream.md``)."""
+"""Results on ZeroMQ: XPUB socket, msgpack messages for slices and closed connections (``docs/stream.md``)."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ SUMMARY_TOPIC: Final = b"myostream.summary/1"
 _WAITING: Final = 256
 _CLOSING_S: Final = 5.0
 _MOST_RECEIVED: Final = 256
+_LOOK_S: Final = 0.25
+"""Time between two looks for new subscribers while nothing is published."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +57,7 @@ class Publisher:
         # The clients that may connect are those of a context.
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context() if keys else zmq.Context.instance()
         self._authenticator = guarded(self._context, keys) if keys is not None else None
-        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.PUB)
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.SNDHWM, _WAITING)
         self._socket.setsockopt(zmq.LINGER, 200)
         # All that subscribers send is the beginning of a topic, and for CURVE a handshake of some 300 bytes.
@@ -73,8 +75,14 @@ class Publisher:
         self._queue: queue.Queue[tuple[bytes, dict[str, Any]] | None] = queue.Queue(_WAITING)
         self.dropped = 0
         self.failed = 0
+        self._subscriptions: set[bytes] = set()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
+
+    @property
+    def subscribed(self) -> bool:
+        """Whether anyone subscribes to results, as last seen some quarter of a second ago."""
+        return bool(self._subscriptions)
 
     def publish(self, result: SliceResult, **more: Any) -> None:
         """Queue a result; never waits, and never raises for what the result holds.
@@ -119,13 +127,28 @@ class Publisher:
             self._context.term()
 
     def _run(self) -> None:
-        while (waiting := self._queue.get()) is not None:
+        while True:
+            self._look_for_subscribers()
+            try:
+                waiting = self._queue.get(timeout=_LOOK_S)
+            except queue.Empty:
+                continue
+            if waiting is None:
+                break
             topic, message = waiting
             try:
                 self._socket.send_multipart([topic, _packed(message)])
             except Exception as error:  # what one client sent must not end the stream of all
                 self._fail(topic, error)
         self._socket.close()
+
+    def _look_for_subscribers(self) -> None:
+        """Receive changes of subscriptions: 1 (begins) or 0 (ends), then the beginning of a topic."""
+        with suppress(zmq.ZMQError):  # nothing is there, or a subscriber is at fault
+            while change := self._socket.recv(zmq.NOBLOCK):
+                # Other topics are not kept: a subscriber may invent any number of them.
+                if TOPIC.startswith(change[1:]):
+                    (self._subscriptions.add if change[0] else self._subscriptions.discard)(change[1:])
 
     def _fail(self, topic: bytes, error: Exception) -> None:
         self.failed += 1

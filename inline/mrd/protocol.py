@@ -13,6 +13,7 @@ from enum import IntEnum
 from typing import Final
 
 from inline.errors import ProtocolError
+from inline.mrd.buffer import Buffer
 from inline.mrd.image_header import DATA_TYPES, IMAGE_HEADER_BYTES, ImageHeader
 from inline.mrd.messages import (
     Acquisition,
@@ -84,7 +85,7 @@ class Decoder:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
-        self._buffer = bytearray()
+        self._buffer = Buffer()
         self._needed = _ID.size
         self.closed = False
 
@@ -105,7 +106,7 @@ class Decoder:
             ProtocolError: the bytes are not MRD, or go beyond the limits. The decoder is then of no
                 further use: where the next message begins cannot be known.
         """
-        self._buffer += data
+        self._buffer.append(data)
         while len(self._buffer) >= self._needed:
             if self.closed:
                 raise ProtocolError("bytes after the close message; a connection ends with it")
@@ -114,14 +115,14 @@ class Decoder:
             except _Incomplete as incomplete:
                 self._needed = incomplete.needed
                 return
-            del self._buffer[:end]
+            self._buffer.drop(end)
             self._needed = _ID.size
             self.closed = isinstance(message, Close)
             yield message
 
     def _decode(self) -> tuple[Message, int]:
         """The message at the front of the buffer, and where it ends."""
-        (number,) = _ID.unpack_from(self._buffer)
+        (number,) = _ID.unpack(self._buffer.peek(0, _ID.size))
         match number:
             case MessageId.CONFIG_FILE:
                 name, end = self._take(_ID.size, CONFIG_FILE_BYTES)
@@ -168,7 +169,7 @@ class Decoder:
         length, end = self._take(end, _ATTRIBUTE_LENGTH.size)
         (attribute_bytes,) = _ATTRIBUTE_LENGTH.unpack(length)
         self._allowed(attribute_bytes, self._limits.attribute_bytes, "image attribute string")
-        self._take(end, attribute_bytes + size)
+        self._needs(end + attribute_bytes + size)
         attributes, end = self._take(end, attribute_bytes)
         data, end = self._take(end, size)
         return Image(header, attributes, data), end
@@ -181,9 +182,12 @@ class Decoder:
     def _take(self, start: int, size: int) -> tuple[bytes, int]:
         """``size`` bytes from ``start``, and where they end."""
         end = start + size
-        if len(self._buffer) < end:
-            raise _Incomplete(end)
-        return bytes(memoryview(self._buffer)[start:end]), end
+        self._needs(end)
+        return self._buffer.peek(start, size), end
+
+    def _needs(self, size: int) -> None:
+        if len(self._buffer) < size:
+            raise _Incomplete(size)
 
     @staticmethod
     def _allowed(size: int, limit: int, what: str) -> int:

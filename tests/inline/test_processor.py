@@ -512,6 +512,28 @@ def test_late_slices_that_nobody_takes_are_let_go_at_once(slices, ring_engine):
     assert collector.latecomers == []
 
 
+@pytest.mark.parametrize("subscribed", [False, True])
+def test_slices_of_a_client_that_has_left_are_worked_on_where_somebody_subscribes(
+    subscribed, slices, ring_engine
+):
+    client = owner(subscribed=subscribed)
+    gate = Gated(ring_engine)
+    processor, collector = Processor(Pipeline(gate), 1, 60_000.0), Collector()
+    processor.submit(now(slices[0]), collector)  # holds the network
+    assert gate.entered.wait(20)
+    for _ in range(3):
+        processor.submit(now(slices[0]), collector, owner=client)
+    client.gone = True
+    gate.open.set()
+    collector.wait(results=4)
+    processor.close()
+    worked_on = [each for each in collector.results if each.contours is not None]
+    assert len(worked_on) == (4 if subscribed else 1)
+    given_up = [each.error for each in collector.results if each.contours is None]
+    assert given_up == ([] if subscribed else ["its client has left"] * 3)
+    assert client.memory.held == 0
+
+
 def test_late_slices_that_somebody_takes_are_worked_on(slices, ring_engine):
     gate = Gated(ring_engine)
     processor, collector = Processor(Pipeline(gate), 2, 300.0, patience_s=60.0), Collector()

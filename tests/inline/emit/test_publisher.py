@@ -46,6 +46,31 @@ def test_a_subscriber_that_reads_nothing_slows_nobody(result):
     assert took < 10.0
 
 
+def test_it_knows_whether_anyone_subscribes_to_results():
+    publisher = Publisher("tcp://127.0.0.1:*")
+
+    def becomes(expected):
+        end = time.monotonic() + 20
+        while publisher.subscribed is not expected and time.monotonic() < end:
+            time.sleep(0.02)
+        return publisher.subscribed is expected
+
+    other: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+    other.setsockopt(zmq.SUBSCRIBE, b"myostream.summary/1")
+    other.connect(publisher.address)
+    time.sleep(0.6)
+    assert not publisher.subscribed
+    readers = [subscribe(publisher.address) for _ in range(2)]
+    assert becomes(True)
+    readers[0].close(linger=0)
+    time.sleep(0.6)
+    assert publisher.subscribed
+    readers[1].close(linger=0)
+    assert becomes(False)
+    other.close(linger=0)
+    publisher.close()
+
+
 def test_without_subscribers_messages_go_nowhere(result):
     publisher = Publisher("tcp://127.0.0.1:*")
     for _ in range(10):
