@@ -21,12 +21,12 @@ from bench.fresh import fresh_processes
 from bench.machine import describe_machine
 from bench.simulated_pixels import Pixels, molli_pixels, scipy_t1, scipy_t2, t2_pixels
 from bench.timing import median_ms
-from inline.mapping.molli import molli_map
-from inline.mapping.parametric_map import ParametricMap
-from inline.mapping.t2prep import t2_map
 from inline.targets import output_file
 from inline.told import told
 from model.output import write_json
+from model.relaxometry.molli import molli_map
+from model.relaxometry.parametric_map import ParametricMap
+from model.relaxometry.t2prep import t2_map
 
 Fit = Callable[[NDArray[np.float32], NDArray[np.float64]], ParametricMap]
 SIDE = 256

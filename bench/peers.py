@@ -17,8 +17,6 @@ from bench.machine import describe_machine
 from bench.timing import median_ms
 from inline.engines import make_engine
 from inline.examination import simulate_examination, to_images
-from inline.mapping.molli import molli_map
-from inline.mapping.t2prep import t2_map
 from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import picture
 from inline.segmentation import place
@@ -26,6 +24,8 @@ from inline.series import Quantity
 from inline.settings import load_settings
 from model.frame import Frame, normalise
 from model.output import write_json
+from model.relaxometry.molli import molli_map
+from model.relaxometry.t2prep import t2_map
 from model.weights import load_network
 
 _COMPARED_PIXELS: Final = 1000

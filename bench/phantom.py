@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.machine import describe_machine
-from inline.mapping.molli import molli_map
 from inline.targets import output_file
 from inline.told import told
 from model.output import write_json
+from model.relaxometry.molli import molli_map
 
 _WINDOW: Final = 5
 _SPREAD: Final = 0.04

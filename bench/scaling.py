@@ -15,8 +15,6 @@ from bench.machine import describe_machine
 from bench.timing import median_ms
 from inline.engines import make_engine
 from inline.examination import MOLLI_SERIES, to_images
-from inline.mapping.molli import molli_map
-from inline.mapping.t2prep import t2_map
 from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import picture
 from inline.segmentation import place
@@ -25,6 +23,8 @@ from inline.settings import load_settings
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS, Frame, normalise
 from model.output import save_figure, write_json
+from model.relaxometry.molli import molli_map
+from model.relaxometry.t2prep import t2_map
 from model.synthesis.examination import SimulatedSlice, simulate_slice
 
 SIZES: Final = (128, 192, 256, 384)

@@ -8,11 +8,11 @@ from typing import Annotated, Final
 import torch
 import typer
 
-from inline.mapping.fits import PRODUCT_FITS
 from inline.overlay import ENDO_COLOUR, EPI_COLOUR
 from inline.told import told
 from model.frame import FRAME_PIXELS
 from model.output import save_figure
+from model.relaxometry.fits import PRODUCT_FITS
 from model.synthesis.contrast import Mix, Picture
 from model.synthesis.generator import make_batch
 

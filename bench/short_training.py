@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from inline.mapping.fits import PRODUCT_FITS
 from model.engines.store import processor_flags
 from model.loss import jaccard_loss
+from model.relaxometry.fits import PRODUCT_FITS
 from model.synthesis.contrast import Mix
 from model.synthesis.generator import Parts, make_batch
 

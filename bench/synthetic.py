@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.machine import describe_machine
-from inline.mapping.fits import PRODUCT_FITS
 from inline.segmentation import place
 from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice
 from model.evaluation.evaluate import Outcome, evaluate, summarise
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
 from model.output import write_json
+from model.relaxometry.fits import PRODUCT_FITS
 from model.synthesis.contrast import Mix
 from model.synthesis.generator import make_batch
 from model.synthesis.pathology import Pathology

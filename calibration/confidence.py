@@ -19,12 +19,12 @@ from calibration.failures import SPOILING, Failure, spoil
 from calibration.gate import dice
 from calibration.slices import BATCH, MAPS
 from inline.contours import find_contours, rasterise
-from inline.mapping.fits import PRODUCT_FITS
 from inline.quality import FURTHEST, Calibration, FloatArray, in_frame, signals
 from inline.segmentation import place
 from model.engines.base import Engine
 from model.evaluation.cases import read_slices
 from model.frame import FRAME_PIXELS, Frame, normalise
+from model.relaxometry.fits import PRODUCT_FITS
 from model.synthesis.generator import make_batch
 
 SLICES: Final = 600

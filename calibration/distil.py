@@ -19,10 +19,10 @@ from torch.nn import functional
 
 from calibration.precision import quantise
 from calibration.slices import calibration_batches
-from inline.mapping.fits import PRODUCT_FITS
 from model.engines.openvino_engine import convert_module
 from model.engines.probabilities import Probabilities
 from model.frame import FRAME_PIXELS
+from model.relaxometry.fits import PRODUCT_FITS
 from model.synthesis.generator import make_batch
 from model.training.data import MOSTLY_MAPS
 from model.unet import UNet

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from calibration.slices import MapSlice
 from inline.contours import find_contours, rasterise
-from inline.mapping.parametric_map import ParametricMap
 from inline.regions import distances, measure
 from inline.results import Contours
 from inline.series import Quantity
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS
+from model.relaxometry.parametric_map import ParametricMap
 
 SLICES: Final = 500
 _NOT_FOUND_PX: Final = FRAME_PIXELS * 2.0**0.5

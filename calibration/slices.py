@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inline.mapping.fits import PRODUCT_FITS
 from inline.series import Quantity
 from model.frame import FRAME_PIXELS
+from model.relaxometry.fits import PRODUCT_FITS
 from model.synthesis.contrast import Mix, Picture
 from model.synthesis.generator import make_batch
 

@@ -327,7 +327,7 @@ def train(
     precision: Annotated[str, typer.Option(help="32-true or bf16-mixed.")] = "32-true",
 ) -> None:
     """Train a network on synthetic slices or on labelled cases."""
-    from inline.mapping.fits import PRODUCT_FITS
+    from model.relaxometry.fits import PRODUCT_FITS
     from model.training.recipe import RECIPES
     from model.training.train import Training, shortened
     from model.training.train import train as run

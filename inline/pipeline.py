@@ -16,10 +16,6 @@ from inline.contours import ContourSteps
 from inline.errors import SeriesError
 from inline.flags import Flag
 from inline.geometry import SliceGeometry
-from inline.mapping.molli import molli_map
-from inline.mapping.parametric_map import ParametricMap
-from inline.mapping.recovery import check_recovery
-from inline.mapping.t2prep import t2_map
 from inline.plausibility import check_values, unsure
 from inline.quality import Reviewer, in_frame
 from inline.regions import angular_reference, measure
@@ -30,6 +26,10 @@ from inline.settings import RegionSettings, Settings
 from inline.slice_level import SlicePlace, slice_level
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS, Frame, normalise
+from model.relaxometry.molli import molli_map
+from model.relaxometry.parametric_map import ParametricMap
+from model.relaxometry.recovery import check_recovery
+from model.relaxometry.t2prep import t2_map
 
 _POOR_FIT: Final = 0.9
 """R2 of the fit that the middle of the myocardium's pixels must reach."""

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.flags import Flag
-from inline.mapping.parametric_map import ParametricMap
 from inline.results import RegionValues
 from inline.series import TISSUE_MS, Quantity
+from model.relaxometry.parametric_map import ParametricMap
 
 UNSURE: Final = 0.3
 """Standard deviation of a pixel's value in units of it, beyond which the fit says nothing."""

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.geometry import SliceGeometry
-from inline.mapping.parametric_map import ParametricMap
 from inline.results import Contours, RegionValues, SliceLevel
 from model.polygons import inside
+from model.relaxometry.parametric_map import ParametricMap
 
 FloatArray = NDArray[np.float64]
 

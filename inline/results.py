@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from inline.flags import Flag
 from inline.geometry import SliceGeometry
-from inline.mapping.parametric_map import ParametricMap
 from inline.series import Quantity, SeriesIdentity
+from model.relaxometry.parametric_map import ParametricMap
 
 RESULT_ATTRIBUTE: Final = "MYOSTREAM_RESULT"
 """MRD attribute of a map that holds the whole record of its slice as JSON."""

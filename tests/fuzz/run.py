@@ -13,7 +13,7 @@ from pathlib import Path
 
 import atheris
 
-import inline.mapping.kernels  # noqa: F401  # numba compiles no instrumented code
+import model.relaxometry.kernels  # noqa: F401  # numba compiles no instrumented code
 
 with atheris.instrument_imports(include=["inline"]):
     from .mutations import CORPUS

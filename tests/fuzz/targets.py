@@ -24,7 +24,6 @@ from inline.assembly import dicom_json, minihead
 from inline.assembly.assembler import SeriesAssembler
 from inline.assembly.image_metadata import read_metadata
 from inline.errors import ConfigurationError, ProtocolError
-from inline.mapping import molli, t2prep
 from inline.mrd.files import FileError, ImageFile
 from inline.mrd.header import MeasurementHeader, parse_header
 from inline.mrd.image_header import DATA_TYPES, ImageHeader
@@ -36,6 +35,7 @@ from inline.segmentation import place
 from inline.series import MappingSeries
 from inline.settings import AssemblySettings, Settings, load_settings
 from model.frame import FRAME_PIXELS, Frame
+from model.relaxometry import molli, t2prep
 
 LIMITS = Limits(text_bytes=1 << 14, attribute_bytes=1 << 13, pixel_bytes=1 << 16, raw_bytes=1 << 14)
 _SETTINGS = Settings()

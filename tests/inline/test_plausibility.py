@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from inline.flags import Flag
-from inline.mapping.parametric_map import ParametricMap
 from inline.plausibility import TISSUE_MS, check_values
 from inline.results import RegionValues
 from inline.series import Quantity
+from model.relaxometry.parametric_map import ParametricMap
 
 SHAPE = (32, 32)
 

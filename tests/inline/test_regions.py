@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inline.geometry import SliceGeometry
-from inline.mapping.parametric_map import ParametricMap
 from inline.regions import (
     angular_reference,
     distances,
@@ -14,6 +13,7 @@ from inline.regions import (
     weighted_quantiles,
 )
 from inline.results import Contours, SliceLevel
+from model.relaxometry.parametric_map import ParametricMap
 
 SHAPE = (120, 120)
 TO_APEX = np.array([0.62, -0.60, -0.50]) / np.linalg.norm([0.62, -0.60, -0.50])

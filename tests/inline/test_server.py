@@ -91,7 +91,7 @@ def test_images_come_back_bit_for_bit_with_maps_contours_and_values(serving, exa
 
 
 def test_the_map_on_the_wire_is_the_fit(serving, examination):
-    from inline.mapping.t2prep import t2_map
+    from model.relaxometry.t2prep import t2_map
 
     slices, header, images = examination
     with serving() as server:

@@ -17,11 +17,11 @@ from inline.emit.mrd import images
 from inline.emit.numbers import SeriesNumbers
 from inline.flags import Flag
 from inline.geometry import SliceGeometry
-from inline.mapping.parametric_map import ParametricMap
 from inline.mrd.image_header import ImageHeader
 from inline.results import Contours, RegionValues, SliceLevel, SliceResult
 from inline.series import Quantity, SeriesIdentity
 from inline.settings import EmitSettings
+from model.relaxometry.parametric_map import ParametricMap
 
 GOLDEN = Path(__file__).with_name("golden")
 ROWS, COLUMNS = 20, 24

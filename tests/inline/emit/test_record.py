@@ -12,12 +12,12 @@ from inline.emit import mrd
 from inline.emit.record import SCHEMA, record
 from inline.flags import Flag
 from inline.geometry import SliceGeometry
-from inline.mapping.parametric_map import ParametricMap
 from inline.mrd.image_header import ImageHeader
 from inline.report import line, results_table
 from inline.results import Contours, RegionValues, SliceLevel, SliceResult
 from inline.series import Quantity, SeriesIdentity
 from inline.session import _fields
+from model.relaxometry.parametric_map import ParametricMap
 
 SHAPE = (16, 16)
 GEOMETRY = SliceGeometry((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.5, 1.5), SHAPE)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.optimize import curve_fit
 
-from inline.mapping.fits import PRODUCT_FITS
+from model.relaxometry.fits import PRODUCT_FITS
 from model.synthesis.anatomy import make_anatomy
 from model.synthesis.contrast import Mix
 from model.synthesis.generator import Parts, make_batch

@@ -1,11 +1,11 @@
 """The fits as compiled loops, for pixels in the processor's memory.
 
-The search is that of :mod:`inline.mapping.exponential`, which goes over whole images, on any device; on a CPU
+The search is that of :mod:`model.relaxometry.exponential`, which goes over whole images, on any device; on a CPU
 those are a hundred passes through memory. Here ``LANES`` pixels at a time go through all of it, side by side
 in vector registers and the innermost cache: every inner loop runs over the lanes, without a call or a branch,
 so that it becomes vector instructions.
 
-All in one file: what was compiled is kept until this very file changes (:mod:`inline.mapping.compiled`).
+All in one file: what was compiled is kept until this very file changes (:mod:`model.relaxometry.compiled`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from inline.mapping.compiled import kept
+from model.relaxometry.compiled import kept
 
 Floats = NDArray[np.float32]
 
@@ -63,7 +63,7 @@ def fit_molli(
     failed: NDArray[np.bool_],
     signed: bool,
 ) -> None:
-    """Fit ``A - B exp(-t / T1*)`` to every pixel; what is meant by it stands in :mod:`inline.mapping.molli`.
+    """Fit ``A - B exp(-t / T1*)`` to every pixel; what is meant by it stands in :mod:`model.relaxometry.molli`.
 
     Args:
         magnitude: ``(times, pixels)``, times ascending.
@@ -149,7 +149,7 @@ def fit_t2prep(
     fields: Floats,
     failed: NDArray[np.bool_],
 ) -> None:
-    """Fit ``C exp(-t / T2)`` to every pixel; what is meant by it stands in :mod:`inline.mapping.t2prep`.
+    """Fit ``C exp(-t / T2)`` to every pixel; what is meant by it stands in :mod:`model.relaxometry.t2prep`.
 
     Args:
         magnitude: ``(times, pixels)``.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from inline.mapping.molli import fit_molli
-from inline.mapping.t2prep import fit_t2prep
+from model.relaxometry.molli import fit_molli
+from model.relaxometry.t2prep import fit_t2prep
 from model.synthesis.physics import Fits, Fitted
 
 

@@ -13,9 +13,9 @@ from hypothesis.extra import numpy as hnp
 from scipy.optimize import curve_fit
 
 from bench.simulated_pixels import molli_pixels, molli_times, scipy_t1, scipy_t2, t2_pixels
-from inline.mapping import molli, t2prep
-from inline.mapping.molli import fit_molli, molli_map
-from inline.mapping.t2prep import fit_t2prep, t2_map
+from model.relaxometry import molli, t2prep
+from model.relaxometry.molli import fit_molli, molli_map
+from model.relaxometry.t2prep import fit_t2prep, t2_map
 
 
 @pytest.fixture(params=["compiled", "torch"], scope="module", autouse=True)

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inline.mapping import kernels
-from inline.mapping.exponential import RateGrid, climb
-from inline.mapping.parametric_map import ParametricMap
+from model.relaxometry import kernels
+from model.relaxometry.exponential import RateGrid, climb
+from model.relaxometry.parametric_map import ParametricMap
 
 SHORTEST_MS: Final = 1.0
 LONGEST_MS: Final = 4000.0

@@ -8,8 +8,8 @@ import torch
 from numba import njit
 
 from bench.simulated_pixels import molli_pixels, t2_pixels
-from inline.mapping import kernels, molli, t2prep
-from inline.mapping.exponential import RateGrid
+from model.relaxometry import kernels, molli, t2prep
+from model.relaxometry.exponential import RateGrid
 
 
 def _both(module, offset, signal, times):

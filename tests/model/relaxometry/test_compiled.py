@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inline.mapping import kernels
-from inline.mapping.compiled import KernelCache, kept
+from model.relaxometry import kernels
+from model.relaxometry.compiled import KernelCache, kept
 
 
 def double(x: float) -> float:
@@ -108,7 +108,7 @@ def test_what_another_user_can_have_written_runs_no_code(
         os.chown(path, 65534, -1)
     else:
         monkeypatch.setattr(os, "geteuid", lambda: 65534)
-    monkeypatch.setattr("inline.mapping.compiled.hmac.compare_digest", lambda *_: True)
+    monkeypatch.setattr("model.relaxometry.compiled.hmac.compare_digest", lambda *_: True)
     the_file(folder).write_bytes(bytes(32) + pickle.dumps(Code()))
     assert compiled()
     assert not (tmp_path / "proof").exists()

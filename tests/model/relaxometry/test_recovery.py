@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from inline.mapping.molli import molli_map
-from inline.mapping.recovery import check_recovery
+from model.relaxometry.molli import molli_map
+from model.relaxometry.recovery import check_recovery
 from model.synthesis.examination import simulate_slice
 
 TIMES = np.array([100.0, 180.0, 1000.0, 1080.0, 1900.0, 1980.0, 2800.0, 3700.0])
