@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from calibration.host import describe_host
 from model.engines.store import EXACT, processor_flags
+from model.host import describe_host
 
 _ROOT: Final = Path(__file__).parent.parent
 _PACKAGES: Final = (

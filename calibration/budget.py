@@ -14,7 +14,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from calibration.host import describe_host
 from inline.assembly.assembled import Assembled
 from inline.assembly.assembler import SeriesAssembler
 from inline.emit import mrd
@@ -26,6 +25,7 @@ from inline.processor import Processor
 from inline.results import SliceResult
 from inline.service import service
 from inline.settings import AssemblySettings, Settings
+from model.host import describe_host
 from model.output import write_json, write_text
 
 SLICES: Final = 100

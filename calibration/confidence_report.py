@@ -23,7 +23,6 @@ from calibration.confidence import (
     make_samples,
     with_flip,
 )
-from calibration.host import describe_host
 from calibration.reliability import POOR, figures, plot
 from inline.engines import make_engine
 from inline.errors import MyostreamError
@@ -32,6 +31,7 @@ from inline.settings import Settings
 from model.engines.base import Engine
 from model.engines.store import weights_digest
 from model.evaluation.cases import CaseError
+from model.host import describe_host
 from model.output import check_folder, check_outputs, write_json, write_text
 from model.weights import DEFAULT
 
