@@ -24,8 +24,8 @@ import numpy as np
 import zmq
 
 from bench.watched import Address, Examination, Tally, Watched
+from inline.data.errors import ProtocolError
 from inline.emit.publisher import subscribe
-from inline.errors import ProtocolError
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Close, ConfigFile, ConfigText, Header, Image, Message, Text
 from inline.mrd.meta import MetaValue, format_meta

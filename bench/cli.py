@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from inline.errors import MyostreamError
+from inline.data.errors import MyostreamError
 from inline.targets import output_file, output_folder
 from inline.told import ReportingGroup, require
 

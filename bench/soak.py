@@ -24,7 +24,7 @@ from bench.attacks import break_off
 from bench.machine import describe_machine
 from bench.stream import percentiles
 from bench.watched import Examination, Held, Tally, Watched, held, watched_server
-from inline.errors import MyostreamError
+from inline.data.errors import MyostreamError
 from inline.told import told
 
 _CLIENTS: Final = 2

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from inline.client import ConnectionFailedError, exchange
-from inline.errors import MyostreamError
+from inline.data.errors import MyostreamError
 from inline.examination import header_xml, simulate_examination, to_images
 from inline.launch import ServerNotStartedError
 from inline.mrd.messages import Image, Message

@@ -16,8 +16,8 @@ from rich.table import Table
 
 from inline.assembly.assembled import Assembled
 from inline.assembly.assembler import SeriesAssembler
+from inline.data.errors import MyostreamError
 from inline.emit import mrd
-from inline.errors import MyostreamError
 from inline.examination import header_xml, simulate_examination, to_images
 from inline.mrd.header import parse_header
 from inline.mrd.protocol import encode

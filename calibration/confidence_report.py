@@ -24,8 +24,8 @@ from calibration.confidence import (
     with_flip,
 )
 from calibration.reliability import POOR, figures, plot
+from inline.data.errors import MyostreamError
 from inline.engines import make_engine
-from inline.errors import MyostreamError
 from inline.quality import FILE
 from inline.settings import Settings
 from model.engines.base import Engine

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from inline.errors import MyostreamError, ProtocolError
+from inline.data.errors import MyostreamError, ProtocolError
 from inline.mrd.messages import Close, ConfigFile, Header, Image, Message, Text
 from inline.mrd.protocol import Decoder, encode
 

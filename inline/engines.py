@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from inline.errors import ConfigurationError
+from inline.data.errors import ConfigurationError
 from inline.settings import EngineName, Settings
 from model.engines.base import Engine
 from model.engines.chain import EngineChain, NoEngineError

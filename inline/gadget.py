@@ -21,8 +21,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from inline.data.errors import MyostreamError
 from inline.ending import leave_hanging_threads
-from inline.errors import MyostreamError
 from inline.logs import log_to_stderr
 from inline.mrd.protocol import MessageId
 from inline.patience import Patience

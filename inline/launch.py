@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from inline.errors import MyostreamError
+from inline.data.errors import MyostreamError
 
 _REPORTED: Final = "myostream: "
 _READY: Final = re.compile(r"listening on (\S+):(\d+)")

@@ -22,7 +22,7 @@ from typing import IO, Any, Final, cast
 from rich.console import Console
 from rich.logging import RichHandler
 
-from inline.errors import MyostreamError
+from inline.data.errors import MyostreamError
 from inline.foreign import for_log, foreign
 from inline.settings import LogSettings
 
@@ -74,7 +74,7 @@ class SafeFormatter(logging.Formatter):
     """Message and traceback without control characters; later lines of a record are indented.
 
     Messages of exceptions may quote what a client sent: they are logged as foreign texts are. Those of
-    :class:`~inline.errors.MyostreamError` know what is foreign in them.
+    :class:`~inline.data.errors.MyostreamError` know what is foreign in them.
     """
 
     def __init__(self, *, foreign_text: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from inline.errors import ProtocolError
+from inline.data.errors import ProtocolError
 from inline.foreign import Message, foreign, joined, message
 from inline.settings import Settings
 

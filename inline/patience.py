@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inline.errors import ProtocolError
+from inline.data.errors import ProtocolError
 
 
 @dataclass(frozen=True, slots=True)

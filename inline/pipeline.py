@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inline.assembly.assembled import Assembled
 from inline.contours import ContourSteps
-from inline.errors import SeriesError
+from inline.data.errors import SeriesError
 from inline.flags import Flag
 from inline.geometry import SliceGeometry
 from inline.plausibility import check_values, unsure

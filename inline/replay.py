@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import cv2
 import numpy as np
 
-from inline.errors import ProtocolError
+from inline.data.errors import ProtocolError
 from inline.flags import Flag
 from inline.mrd.messages import Image
 from inline.overlay import draw

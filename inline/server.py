@@ -12,10 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from inline.data.errors import ConfigurationError
 from inline.dialect import Severity, takes_texts
 from inline.emit.access import is_loopback
 from inline.emit.publisher import Publisher
-from inline.errors import ConfigurationError
 from inline.mrd.messages import Close, Text
 from inline.mrd.protocol import encode
 from inline.patience import Patience

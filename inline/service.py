@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from inline.data.errors import ConfigurationError
 from inline.emit.publisher import Publisher
 from inline.engines import make_engine
-from inline.errors import ConfigurationError
 from inline.pipeline import Pipeline
 from inline.processor import Processor
 from inline.settings import Settings

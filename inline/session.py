@@ -16,12 +16,12 @@ from typing import Final
 from inline.assembly.assembled import Assembled
 from inline.assembly.assembler import Account, SeriesAssembler
 from inline.configuration import Configuration
+from inline.data.errors import ProtocolError
 from inline.dialect import CHAIN, CLIENT, UNKNOWN, Dialect, Severity
 from inline.emit import mrd
 from inline.emit.numbers import SeriesNumbers
 from inline.emit.originals import returned
 from inline.emit.publisher import Publisher
-from inline.errors import ProtocolError
 from inline.examinations import Examination
 from inline.flags import Flag
 from inline.foreign import for_log, foreign, message

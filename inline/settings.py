@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError
 
-from inline.errors import ConfigurationError
+from inline.data.errors import ConfigurationError
 from inline.results import SliceLevel
 
 EngineName = Literal[

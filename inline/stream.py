@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from inline.configuration import Configuration
+from inline.data.errors import ConfigurationError, MyostreamError
 from inline.dialect import PIPE
 from inline.ending import ending_signals
-from inline.errors import ConfigurationError, MyostreamError
 from inline.service import service
 from inline.session import Session, Tally
 from inline.settings import Settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inline.errors import MyostreamError
+from inline.data.errors import MyostreamError
 from inline.told import told
 from model.output import check_folder, check_outputs
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from inline.errors import MyostreamError
+from inline.data.errors import MyostreamError
 
 EXTRAS: Final = {
     "gadgetron": "gadgetron",
@@ -50,7 +50,7 @@ class ReportingGroup(TyperGroup):
 def told(*others: type[Exception], extra: str = "") -> Iterator[None]:
     """Report an error that a user can mend as one line on standard error, and end with exit code 1.
 
-    These are :class:`~inline.errors.MyostreamError`, what the operating system refuses (a file, a port), and
+    These are :class:`~inline.data.errors.MyostreamError`, what the operating system refuses (a file, a port), and
     a package that is not installed.
 
     Args:

@@ -12,7 +12,7 @@ from inline.assembly import pixels
 from inline.assembly.geometry import Placed, read_geometry
 from inline.assembly.image_metadata import ImageMetadata
 from inline.assembly.timing import timing
-from inline.errors import SeriesError
+from inline.data.errors import SeriesError
 from inline.flags import Flag
 from inline.foreign import foreign, message
 from inline.geometry import SliceGeometry

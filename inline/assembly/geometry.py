@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from inline.assembly.dicom_json import DicomPlane, centre
-from inline.errors import SeriesError
+from inline.data.errors import SeriesError
 from inline.geometry import SliceGeometry
 from inline.mrd.image_header import ImageHeader
 

@@ -12,7 +12,7 @@ from inline.assembly.dicom_json import DicomPlane
 from inline.assembly.pixels import Scale
 from inline.assembly.recognition import Kind, Names, Recognised, recognise
 from inline.assembly.times import Stated, listed
-from inline.errors import ProtocolError
+from inline.data.errors import ProtocolError
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageType
 from inline.mrd.messages import Image

@@ -9,7 +9,7 @@ from typing import Final
 
 from inline.assembly.image_metadata import ImageMetadata
 from inline.assembly.times import Stated, Times, in_ms, listed
-from inline.errors import SeriesError
+from inline.data.errors import SeriesError
 from inline.flags import Flag
 from inline.foreign import Message, foreign, joined, message
 from inline.mrd.header import MeasurementHeader

@@ -11,7 +11,7 @@ import zmq
 import zmq.auth
 from zmq.auth.thread import ThreadAuthenticator
 
-from inline.errors import ConfigurationError
+from inline.data.errors import ConfigurationError
 
 SERVER: Final = "server"
 CLIENTS: Final = "clients"

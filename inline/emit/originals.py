@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, Literal
 
-from inline.errors import ProtocolError
+from inline.data.errors import ProtocolError
 from inline.mrd.messages import Image
 from inline.mrd.meta import Meta, format_meta, parse_meta
 

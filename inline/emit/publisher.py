@@ -12,9 +12,9 @@ from typing import Any, Final
 import msgpack
 import zmq
 
+from inline.data.errors import ConfigurationError
 from inline.emit.access import SERVER, check_exposure, check_port, guarded, public_key, secret_pair
 from inline.emit.record import record
-from inline.errors import ConfigurationError
 from inline.results import SliceResult
 from inline.summary import Summary
 

@@ -16,7 +16,7 @@ import numpy as np
 from ismrmrd.hdf5 import image_header_dtype
 from numpy.typing import NDArray
 
-from inline.errors import MyostreamError
+from inline.data.errors import MyostreamError
 from inline.mrd.image_header import DATA_TYPES, ImageHeader
 from inline.mrd.messages import Image
 

@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.errors import ProtocolError
+from inline.data.errors import ProtocolError
 from inline.mrd.image_header import DATA_TYPES, ImageHeader
 from inline.mrd.meta import Meta, MetaValue, format_meta, parse_meta
 from inline.mrd.text import decode

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from inline.errors import ProtocolError
+from inline.data.errors import ProtocolError
 from inline.mrd.buffer import Buffer
 from inline.mrd.image_header import DATA_TYPES, IMAGE_HEADER_BYTES, ImageHeader
 from inline.mrd.messages import (

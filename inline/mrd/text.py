@@ -13,7 +13,7 @@ from typing import Final
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from inline.errors import ProtocolError
+from inline.data.errors import ProtocolError
 
 CHARACTERS: Final = 4 * 2**20
 ELEMENTS: Final = 65_536

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from calibration import budget
 from inline.cli import app
-from inline.errors import MyostreamError
+from inline.data.errors import MyostreamError
 from inline.pipeline import Pipeline
 from inline.processor import Processor
 from inline.settings import Settings, load_settings

@@ -23,7 +23,7 @@ import torch
 from inline.assembly import dicom_json, minihead
 from inline.assembly.assembler import SeriesAssembler
 from inline.assembly.image_metadata import read_metadata
-from inline.errors import ConfigurationError, ProtocolError
+from inline.data.errors import ConfigurationError, ProtocolError
 from inline.mrd.files import FileError, ImageFile
 from inline.mrd.header import MeasurementHeader, parse_header
 from inline.mrd.image_header import DATA_TYPES, ImageHeader

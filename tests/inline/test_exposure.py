@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from inline.client import exchange
-from inline.errors import ConfigurationError
+from inline.data.errors import ConfigurationError
 from inline.parameters import with_parameters
 from inline.settings import load_settings
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inline.errors import ProtocolError
+from inline.data.errors import ProtocolError
 from inline.patience import Patience
 
 TIMES = st.floats(0, 1e4)

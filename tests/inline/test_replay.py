@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from inline.contours import rasterise
-from inline.errors import ProtocolError
+from inline.data.errors import ProtocolError
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.overlay import ENDO_COLOUR, EPI_COLOUR, draw, window

@@ -10,7 +10,7 @@ import pytest
 
 import inline
 from inline import service as module
-from inline.errors import ConfigurationError
+from inline.data.errors import ConfigurationError
 from inline.pipeline import Pipeline
 from inline.service import service
 from inline.settings import load_settings

@@ -1,6 +1,6 @@
 import pytest
 
-from inline.errors import ConfigurationError
+from inline.data.errors import ConfigurationError
 from inline.results import SliceLevel
 from inline.settings import Settings, load_settings
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import inline
 from inline import gadget
 from inline.cli import app
-from inline.errors import ConfigurationError
+from inline.data.errors import ConfigurationError
 from inline.told import EXTRAS, ReportingGroup, told
 from model.errors import MyostreamError
 from model.evaluation.cases import CaseError

@@ -3,7 +3,7 @@ import pytest
 
 from inline.assembly.dicom_json import DicomPlane
 from inline.assembly.geometry import read_geometry
-from inline.errors import SeriesError
+from inline.data.errors import SeriesError
 from inline.mrd.image_header import ImageHeader
 
 ROW, COLUMN = (0.8, 0.6, 0.0), (0.0, 0.0, -1.0)

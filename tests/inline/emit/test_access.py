@@ -6,9 +6,9 @@ import pytest
 import zmq
 import zmq.auth
 
+from inline.data.errors import ConfigurationError
 from inline.emit.access import check_exposure, check_port, make_keys, public_key, secret_pair
 from inline.emit.publisher import SUMMARY_TOPIC, Publisher, decode, subscribe
-from inline.errors import ConfigurationError
 from inline.summary import Summary
 
 SUMMARY = Summary(0, 0, 0, 0, 0, {})

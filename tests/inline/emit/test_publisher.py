@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import zmq
 
+from inline.data.errors import ConfigurationError
 from inline.emit.publisher import TOPIC, Publisher, decode, subscribe
-from inline.errors import ConfigurationError
 from inline.geometry import SliceGeometry
 from inline.results import SliceResult
 from inline.series import Quantity, SeriesIdentity

@@ -3,7 +3,7 @@
 import ismrmrd
 import pytest
 
-from inline.errors import ProtocolError
+from inline.data.errors import ProtocolError
 from inline.mrd.header import MeasurementHeader, parse_header
 
 

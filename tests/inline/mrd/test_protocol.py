@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from inline.errors import ProtocolError
+from inline.data.errors import ProtocolError
 from inline.mrd.image_header import DATA_TYPES, ImageHeader
 from inline.mrd.messages import (
     Acquisition,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inline.client import exchange
-from inline.errors import ProtocolError
+from inline.data.errors import ProtocolError
 from inline.mrd.header import parse_header
 from inline.mrd.messages import Header
 from inline.mrd.meta import format_meta, parse_meta

@@ -1,0 +1,1 @@
+"""Values that pass between the stages: series, geometry, results, flags, errors."""
