@@ -22,8 +22,8 @@ from typing import IO, Any, Final, cast
 from rich.console import Console
 from rich.logging import RichHandler
 
+from inline.data.client_text import for_log, foreign
 from inline.data.errors import MyostreamError
-from inline.foreign import for_log, foreign
 from inline.settings import LogSettings
 
 _STDERR: Final = 2

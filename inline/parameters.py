@@ -8,8 +8,8 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from inline.data.client_text import Message, foreign, joined, message
 from inline.data.errors import ProtocolError
-from inline.foreign import Message, foreign, joined, message
 from inline.settings import Settings
 
 PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -12,9 +12,9 @@ from inline.assembly import pixels
 from inline.assembly.geometry import Placed, read_geometry
 from inline.assembly.image_metadata import ImageMetadata
 from inline.assembly.timing import timing
+from inline.data.client_text import foreign, message
 from inline.data.errors import SeriesError
 from inline.flags import Flag
-from inline.foreign import foreign, message
 from inline.geometry import SliceGeometry
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from inline.foreign import foreign, message
+from inline.data.client_text import foreign, message
 from inline.series import Quantity
 
 _LONGEST: Final = 1024

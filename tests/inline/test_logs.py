@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inline.data.client_text import foreign, message
 from inline.data.errors import ProtocolError
-from inline.foreign import foreign, message
 from inline.logs import BoundedHandler, RateLimiter, SafeFormatter, log_to_stderr
 from inline.mrd.messages import Close, Text
 from inline.mrd.protocol import encode

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inline.foreign import for_log, foreign, joined, message
+from inline.data.client_text import for_log, foreign, joined, message
 
 PATIENT = "Mustermann^Erika"
 
