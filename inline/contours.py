@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import splev, splprep
 
-from inline.flags import Flag
+from inline.data.flags import Flag
 from inline.results import Contours
 from model.polygons import inside, ring_labels
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.flags import Flag
+from inline.data.flags import Flag
 from inline.results import Contours, SliceResult
 from inline.series import Quantity
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from inline.assembly.assembled import Assembled
 from inline.contours import ContourSteps
 from inline.data.errors import SeriesError
-from inline.flags import Flag
+from inline.data.flags import Flag
 from inline.geometry import SliceGeometry
 from inline.plausibility import check_values, unsure
 from inline.quality import Reviewer, in_frame

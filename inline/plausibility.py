@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.flags import Flag
+from inline.data.flags import Flag
 from inline.results import RegionValues
 from inline.series import TISSUE_MS, Quantity
 from model.relaxometry.parametric_map import ParametricMap

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly.assembled import Assembled
+from inline.data.flags import Flag
 from inline.examinations import Examinations
-from inline.flags import Flag
 from inline.memory import Share, unlimited
 from inline.pipeline import Pipeline, Prepared, SliceContext, Stopwatch, broken, failed
 from inline.results import SliceResult

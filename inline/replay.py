@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from inline.data.errors import ProtocolError
-from inline.flags import Flag
+from inline.data.flags import Flag
 from inline.mrd.messages import Image
 from inline.overlay import draw
 from inline.received import Record, read_record

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.flags import Flag
+from inline.data.flags import Flag
 from inline.geometry import SliceGeometry
 from inline.series import Quantity, SeriesIdentity
 from model.relaxometry.parametric_map import ParametricMap

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.contours import ContourSteps, find_contours, rasterise
-from inline.flags import Flag
+from inline.data.flags import Flag
 from inline.results import Contours
 from model.engines.base import Engine
 from model.frame import Frame, normalise

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.flags import Flag
+from inline.data.flags import Flag
 from inline.geometry import SliceGeometry
 
 

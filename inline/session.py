@@ -18,13 +18,13 @@ from inline.assembly.assembler import Account, SeriesAssembler
 from inline.configuration import Configuration
 from inline.data.client_text import for_log, foreign, message
 from inline.data.errors import ProtocolError
+from inline.data.flags import Flag
 from inline.dialect import CHAIN, CLIENT, UNKNOWN, Dialect, Severity
 from inline.emit import mrd
 from inline.emit.numbers import SeriesNumbers
 from inline.emit.originals import returned
 from inline.emit.publisher import Publisher
 from inline.examinations import Examination
-from inline.flags import Flag
 from inline.in_order import InOrder
 from inline.memory import MemoryBudget, give_back
 from inline.mrd.header import MeasurementHeader, parse_header

@@ -14,7 +14,7 @@ from inline.assembly.image_metadata import ImageMetadata
 from inline.assembly.timing import timing
 from inline.data.client_text import foreign, message
 from inline.data.errors import SeriesError
-from inline.flags import Flag
+from inline.data.flags import Flag
 from inline.geometry import SliceGeometry
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader

@@ -19,7 +19,7 @@ from inline.assembly.recognition import Kind
 from inline.assembly.times import Times, in_ms, listed
 from inline.assembly.timing import COUNTERS, NUMBERING
 from inline.assembly.twins import Acquisition, Twins
-from inline.flags import Flag
+from inline.data.flags import Flag
 from inline.memory import Share, unlimited
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader

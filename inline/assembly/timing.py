@@ -11,7 +11,7 @@ from inline.assembly.image_metadata import ImageMetadata
 from inline.assembly.times import Stated, Times, in_ms, listed
 from inline.data.client_text import Message, foreign, joined, message
 from inline.data.errors import SeriesError
-from inline.flags import Flag
+from inline.data.flags import Flag
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.messages import Image
 from inline.series import Quantity

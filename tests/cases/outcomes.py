@@ -2,7 +2,7 @@
 
 import pytest
 
-from inline.flags import Flag
+from inline.data.flags import Flag
 
 from .phantom import Phantom
 

@@ -7,7 +7,7 @@ times, in seconds.
 import numpy as np
 import pytest
 
-from inline.flags import Flag
+from inline.data.flags import Flag
 
 from .outcomes import PHANTOM, expect, no_map, only_map, reported
 from .phantom import SATURATION_TIMES, Phantom, whole

@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pytest
 
-from inline.flags import Flag
+from inline.data.flags import Flag
 
 from .outcomes import expect, only_map
 from .phantom import MOLLI_TIMES, WALL_RADIUS, Phantom, whole

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from inline.flags import Flag
+from inline.data.flags import Flag
 
 from .outcomes import PHANTOM, expect, only_map, reported, right_or_reported
 from .phantom import MOLLI_TIMES, T2_TIMES, whole

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from inline.flags import Flag
+from inline.data.flags import Flag
 
 from .outcomes import PHANTOM, only_map, right_or_reported
 from .phantom import MOLLI_TIMES, whole

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from inline.flags import Flag
+from inline.data.flags import Flag
 
 from .outcomes import PHANTOM, expect, never_silently_wrong, no_map, only_map, right
 from .phantom import MOLLI_TIMES, T2_TIMES, whole

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inline.flags import Flag
+from inline.data.flags import Flag
 
 from .outcomes import ALARMS, PHANTOM, expect, never_silently_wrong, only_map, right
 from .phantom import MOLLI_TIMES, T2_TIMES, whole

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from inline.flags import Flag
+from inline.data.flags import Flag
 
 from .conftest import ENVIRONMENT, ROOT
 from .outcomes import PHANTOM, expect, only_map, passed

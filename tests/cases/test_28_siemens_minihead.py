@@ -9,7 +9,7 @@ import base64
 
 import pytest
 
-from inline.flags import Flag
+from inline.data.flags import Flag
 
 from .outcomes import PHANTOM, expect, only_map, right, right_or_reported
 from .phantom import MOLLI_TIMES, Phantom, whole

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from inline.flags import Flag
+from inline.data.flags import Flag
 
 from .outcomes import PHANTOM, expect
 from .phantom import MOLLI_TIMES, T2_TIMES, Phantom, whole

@@ -2,7 +2,7 @@
 
 import pytest
 
-from inline.flags import Flag
+from inline.data.flags import Flag
 
 from .outcomes import PHANTOM, expect, only_map, right
 from .phantom import MOLLI_TIMES, T2_TIMES, Phantom, whole

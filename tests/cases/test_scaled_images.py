@@ -6,7 +6,7 @@ T1 is then 6 to 10 % too large and T2 up to a half; nothing in the images' attri
 import numpy as np
 import pytest
 
-from inline.flags import Flag
+from inline.data.flags import Flag
 
 from .outcomes import PHANTOM, expect, only_map
 from .phantom import MOLLI_TIMES, T2_TIMES, Phantom, whole

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inline.flags import Flag
+from inline.data.flags import Flag
 
 from .outcomes import PHANTOM, TOLERANCE, TRUTH, expect, only_map
 from .phantom import MOLLI_TIMES, T2_TIMES, whole

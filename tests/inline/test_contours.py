@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from inline import contours
 from inline.contours import ContourSteps, find_contours, rasterise
-from inline.flags import Flag
+from inline.data.flags import Flag
 from inline.regions import distances
 from inline.results import Contours
 

@@ -12,8 +12,8 @@ import torch
 from inline import engines
 from inline.assembly.assembler import SeriesAssembler
 from inline.data.errors import ConfigurationError
+from inline.data.flags import Flag
 from inline.engines import load_weights, make_engine, preferred
-from inline.flags import Flag
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline
 from inline.processor import Processor

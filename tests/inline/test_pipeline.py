@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from inline.assembly.assembler import SeriesAssembler
+from inline.data.flags import Flag
 from inline.emit import mrd
 from inline.emit.record import SCHEMA, record
-from inline.flags import Flag
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline, SliceContext, Stopwatch, failed
 from inline.results import SliceLevel

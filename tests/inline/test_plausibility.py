@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from inline.flags import Flag
+from inline.data.flags import Flag
 from inline.plausibility import TISSUE_MS, check_values
 from inline.results import RegionValues
 from inline.series import Quantity

@@ -13,7 +13,7 @@ import pytest
 from inline import processor as processor_module
 from inline.assembly.assembler import SeriesAssembler
 from inline.client import exchange
-from inline.flags import Flag
+from inline.data.flags import Flag
 from inline.memory import MemoryBudget
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from inline.assembly.assembler import SeriesAssembler
 from inline.contours import find_contours
+from inline.data.flags import Flag
 from inline.emit import mrd
 from inline.emit.record import record
-from inline.flags import Flag
 from inline.mrd.header import parse_header
 from inline.overlay import REVIEW_COLOUR
 from inline.pipeline import Pipeline

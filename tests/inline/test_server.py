@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from inline import server as module
 from inline.assembly.assembler import Account, SeriesAssembler
 from inline.client import ConnectionFailedError, exchange
+from inline.data.flags import Flag
 from inline.emit.publisher import Publisher, decode, subscribe
-from inline.flags import Flag
 from inline.launch import started_server
 from inline.mrd.image_header import DATA_TYPES, ImageHeader, ImageType
 from inline.mrd.messages import Acquisition, Close, ConfigFile, ConfigText, Header, Image, Text, Waveform

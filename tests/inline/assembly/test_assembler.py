@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inline.assembly.assembler import MEMORY, SeriesAssembler
-from inline.flags import Flag
+from inline.data.flags import Flag
 from inline.memory import MemoryBudget
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader, ImageType

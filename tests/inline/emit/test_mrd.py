@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from inline.client import exchange
+from inline.data.flags import Flag
 from inline.emit.mrd import images
 from inline.emit.numbers import SeriesNumbers
-from inline.flags import Flag
 from inline.geometry import SliceGeometry
 from inline.mrd.image_header import ImageHeader
 from inline.results import Contours, RegionValues, SliceLevel, SliceResult

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inline.data.flags import Flag
 from inline.emit import mrd
 from inline.emit.record import SCHEMA, record
-from inline.flags import Flag
 from inline.geometry import SliceGeometry
 from inline.mrd.image_header import ImageHeader
 from inline.report import line, results_table
