@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inline.series import Quantity
+from inline.data.series import Quantity
 from model.frame import FRAME_PIXELS
 from model.relaxometry.fits import PRODUCT_FITS
 from model.synthesis.contrast import Mix, Picture

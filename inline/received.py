@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from inline.series import Quantity
+from inline.data.series import Quantity
 
 Record = dict[str, Any]
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly.assembled import Assembled
+from inline.data.series import Quantity, SeriesIdentity
 from inline.geometry import SliceGeometry
 from inline.results import SliceLevel
-from inline.series import Quantity, SeriesIdentity
 
 FloatArray = NDArray[np.float64]
 

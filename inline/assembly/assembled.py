@@ -15,11 +15,11 @@ from inline.assembly.timing import timing
 from inline.data.client_text import foreign, message
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
+from inline.data.series import MappingSeries, MapSeries, Quantity, Series, SeriesIdentity
 from inline.geometry import SliceGeometry
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
-from inline.series import MappingSeries, MapSeries, Quantity, Series, SeriesIdentity
 from inline.settings import AssemblySettings
 
 FEWEST: Final = {Quantity.T1: 4, Quantity.T2: 2}

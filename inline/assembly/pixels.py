@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from inline.data.series import TISSUE_MS, Quantity
 from inline.mrd.messages import Image
-from inline.series import TISSUE_MS, Quantity
 
 _UNITS: Final = {"s": 1000.0, "0.1 ms": 0.1, "µs": 0.001}
 _ALIKE: Final = 0.05

@@ -9,7 +9,7 @@ from enum import Enum, auto
 from typing import Final
 
 from inline.data.client_text import foreign, message
-from inline.series import Quantity
+from inline.data.series import Quantity
 
 _LONGEST: Final = 1024
 """Characters of a description that are read."""

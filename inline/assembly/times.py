@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from inline.data.series import Quantity
 from inline.mrd.header import MeasurementHeader
-from inline.series import Quantity
 
 _LONGEST_TEXT: Final = 64
 _NUMBER: Final = re.compile(

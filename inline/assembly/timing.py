@@ -12,9 +12,9 @@ from inline.assembly.times import Stated, Times, in_ms, listed
 from inline.data.client_text import Message, foreign, joined, message
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
+from inline.data.series import Quantity
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.messages import Image
-from inline.series import Quantity
 
 COUNTERS: Final = ("set", "contrast", "phase", "repetition")
 """Counters that may number the images of a series, in the order in which they are tried."""

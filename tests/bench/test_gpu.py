@@ -5,7 +5,7 @@ import torch
 
 from bench import gpu
 from calibration.slices import MapSlice
-from inline.series import Quantity
+from inline.data.series import Quantity
 
 
 class Flat:

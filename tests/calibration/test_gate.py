@@ -7,7 +7,7 @@ from scipy.special import expit
 
 from calibration.gate import GateReport, hausdorff, run_gate
 from calibration.slices import MapSlice, calibration_batches, map_slices
-from inline.series import Quantity
+from inline.data.series import Quantity
 from model.engines.openvino_engine import int8_engine
 from model.engines.shipped import shipped_model
 from model.engines.store import NotPassedError

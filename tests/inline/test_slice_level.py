@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inline.data.series import Quantity, SeriesIdentity
 from inline.geometry import SliceGeometry
 from inline.results import SliceLevel
-from inline.series import Quantity, SeriesIdentity
 from inline.slice_level import SlicePlace, slice_level
 
 BASAL, MID, APICAL, UNKNOWN = SliceLevel

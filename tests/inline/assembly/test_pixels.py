@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from inline.assembly.pixels import Scale, map_unit, scaled_one_by_one, values
+from inline.data.series import Quantity
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
-from inline.series import Quantity
 from model.synthesis.examination import simulate_slice
 
 

@@ -3,7 +3,7 @@ import time
 import pytest
 
 from inline.assembly.recognition import Kind, Names, recognise
-from inline.series import Quantity
+from inline.data.series import Quantity
 
 ORIGINAL = ("ORIGINAL", "PRIMARY", "M", "ND", "NORM")
 DERIVED = ("DERIVED", "PRIMARY", "M", "ND", "NORM")

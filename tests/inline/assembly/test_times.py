@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inline.assembly.times import Stated, in_ms, listed
+from inline.data.series import Quantity
 from inline.mrd.header import MeasurementHeader
-from inline.series import Quantity
 
 MOLLI = [100.0, 1000.0, 1900.0, 2800.0, 3700.0, 180.0, 1080.0, 1980.0]
 
