@@ -15,8 +15,8 @@ from inline.assembly.assembled import Assembled
 from inline.contours import ContourSteps
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
+from inline.data.geometry import SliceGeometry
 from inline.data.series import TISSUE_MS, MappingSeries, MapSeries, Quantity, Series
-from inline.geometry import SliceGeometry
 from inline.plausibility import check_values, unsure
 from inline.quality import Reviewer, in_frame
 from inline.regions import angular_reference, measure

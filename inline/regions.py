@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.geometry import SliceGeometry
+from inline.data.geometry import SliceGeometry
 from inline.results import Contours, RegionValues, SliceLevel
 from model.polygons import inside
 from model.relaxometry.parametric_map import ParametricMap

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.data.flags import Flag
+from inline.data.geometry import SliceGeometry
 from inline.data.series import Quantity, SeriesIdentity
-from inline.geometry import SliceGeometry
 from model.relaxometry.parametric_map import ParametricMap
 
 RESULT_ATTRIBUTE: Final = "MYOSTREAM_RESULT"

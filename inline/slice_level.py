@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly.assembled import Assembled
+from inline.data.geometry import SliceGeometry
 from inline.data.series import Quantity, SeriesIdentity
-from inline.geometry import SliceGeometry
 from inline.results import SliceLevel
 
 FloatArray = NDArray[np.float64]

@@ -15,8 +15,8 @@ from inline.assembly.timing import timing
 from inline.data.client_text import foreign, message
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
+from inline.data.geometry import SliceGeometry
 from inline.data.series import MappingSeries, MapSeries, Quantity, Series, SeriesIdentity
-from inline.geometry import SliceGeometry
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image

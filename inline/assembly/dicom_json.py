@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from inline.geometry import SliceGeometry
+from inline.data.geometry import SliceGeometry
 from inline.mrd.text import decode
 
 Elements = Mapping[str, Any]

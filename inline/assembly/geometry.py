@@ -10,7 +10,7 @@ import numpy as np
 
 from inline.assembly.dicom_json import DicomPlane, centre
 from inline.data.errors import SeriesError
-from inline.geometry import SliceGeometry
+from inline.data.geometry import SliceGeometry
 from inline.mrd.image_header import ImageHeader
 
 _USUAL_THICKNESS_MM: Final = 8.0

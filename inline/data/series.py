@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.data.flags import Flag
-from inline.geometry import SliceGeometry
+from inline.data.geometry import SliceGeometry
 
 
 class Quantity(StrEnum):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inline.geometry import SliceGeometry
+from inline.data.geometry import SliceGeometry
 from inline.regions import (
     angular_reference,
     distances,

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inline.data.geometry import SliceGeometry
 from inline.data.series import Quantity, SeriesIdentity
-from inline.geometry import SliceGeometry
 from inline.results import SliceLevel
 from inline.slice_level import SlicePlace, slice_level
 

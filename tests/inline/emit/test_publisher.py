@@ -10,9 +10,9 @@ import pytest
 import zmq
 
 from inline.data.errors import ConfigurationError
+from inline.data.geometry import SliceGeometry
 from inline.data.series import Quantity, SeriesIdentity
 from inline.emit.publisher import TOPIC, Publisher, decode, subscribe
-from inline.geometry import SliceGeometry
 from inline.results import SliceResult
 
 

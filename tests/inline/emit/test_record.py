@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inline.data.flags import Flag
+from inline.data.geometry import SliceGeometry
 from inline.data.series import Quantity, SeriesIdentity
 from inline.emit import mrd
 from inline.emit.record import SCHEMA, record
-from inline.geometry import SliceGeometry
 from inline.mrd.image_header import ImageHeader
 from inline.report import line, results_table
 from inline.results import Contours, RegionValues, SliceLevel, SliceResult

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from inline.geometry import SliceGeometry
+from inline.data.geometry import SliceGeometry
 
 
 def geometry(turned=(0.0, 0.0, 0.0), spacing=(1.5, 2.0), shape=(100, 80), position=(10.0, -20.0, 30.0)):
