@@ -20,12 +20,12 @@ from rich.table import Table
 
 from inline.client import exchange
 from inline.contours import rasterise
+from inline.data.results import Contours
 from inline.launch import started_server
 from inline.mrd.files import ImageFile, write_images
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.replay import records
-from inline.results import Contours
 from inline.targets import output_file
 from inline.told import told
 from model.output import write_json

@@ -17,12 +17,12 @@ from rich.table import Table
 from inline.assembly.assembled import Assembled
 from inline.assembly.assembler import SeriesAssembler
 from inline.data.errors import MyostreamError
+from inline.data.results import SliceResult
 from inline.emit import mrd
 from inline.examination import header_xml, simulate_examination, to_images
 from inline.mrd.header import parse_header
 from inline.mrd.protocol import encode
 from inline.processor import Processor
-from inline.results import SliceResult
 from inline.service import service
 from inline.settings import AssemblySettings, Settings
 from model.host import describe_host

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from calibration.slices import MapSlice
 from inline.contours import find_contours, rasterise
+from inline.data.results import Contours
 from inline.data.series import Quantity
 from inline.regions import distances, measure
-from inline.results import Contours
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS
 from model.relaxometry.parametric_map import ParametricMap

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import splev, splprep
 
 from inline.data.flags import Flag
-from inline.results import Contours
+from inline.data.results import Contours
 from model.polygons import inside, ring_labels
 
 FloatArray = NDArray[np.float64]

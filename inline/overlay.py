@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.data.flags import Flag
+from inline.data.results import Contours, SliceResult
 from inline.data.series import Quantity
-from inline.results import Contours, SliceResult
 
 WINDOW_MS: Final = {Quantity.T1: (0.0, 2000.0), Quantity.T2: (0.0, 120.0)}
 """Display window of a map, ms: darkest and brightest value."""

@@ -16,11 +16,11 @@ from inline.contours import ContourSteps
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
+from inline.data.results import RegionValues, SliceResult
 from inline.data.series import TISSUE_MS, MappingSeries, MapSeries, Quantity, Series
 from inline.plausibility import check_values, unsure
 from inline.quality import Reviewer, in_frame
 from inline.regions import angular_reference, measure
-from inline.results import RegionValues, SliceResult
 from inline.segmentation import place
 from inline.settings import RegionSettings, Settings
 from inline.slice_level import SlicePlace, slice_level

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.data.flags import Flag
+from inline.data.results import RegionValues
 from inline.data.series import TISSUE_MS, Quantity
-from inline.results import RegionValues
 from model.relaxometry.parametric_map import ParametricMap
 
 UNSURE: Final = 0.3

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.contours import area, perimeter, rasterise
-from inline.results import Contours
+from inline.data.results import Contours
 from inline.settings import Settings
 from model.engines.store import weights_digest
 from model.frame import Frame

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.data.geometry import SliceGeometry
-from inline.results import Contours, RegionValues, SliceLevel
+from inline.data.results import Contours, RegionValues, SliceLevel
 from model.polygons import inside
 from model.relaxometry.parametric_map import ParametricMap
 

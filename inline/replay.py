@@ -14,11 +14,11 @@ import numpy as np
 
 from inline.data.errors import ProtocolError
 from inline.data.flags import Flag
+from inline.data.results import RESULT_ATTRIBUTE, Contours
 from inline.data.series import Quantity
 from inline.mrd.messages import Image
 from inline.overlay import draw
 from inline.received import Record, read_record
-from inline.results import RESULT_ATTRIBUTE, Contours
 from model.output import atomic_output
 
 _TICK_S = 0.0025

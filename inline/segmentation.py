@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from inline.contours import ContourSteps, find_contours, rasterise
 from inline.data.flags import Flag
-from inline.results import Contours
+from inline.data.results import Contours
 from model.engines.base import Engine
 from model.frame import Frame, normalise
 

@@ -19,6 +19,7 @@ from inline.configuration import Configuration
 from inline.data.client_text import for_log, foreign, message
 from inline.data.errors import ProtocolError
 from inline.data.flags import Flag
+from inline.data.results import SliceResult
 from inline.dialect import CHAIN, CLIENT, UNKNOWN, Dialect, Severity
 from inline.emit import mrd
 from inline.emit.numbers import SeriesNumbers
@@ -45,7 +46,6 @@ from inline.outbox import Outbox
 from inline.parameters import PARAMETERS, read_parameters, with_parameters
 from inline.pipeline import SliceContext
 from inline.processor import Owner, Processor
-from inline.results import SliceResult
 from inline.settings import Settings
 from inline.shutdown import Shutdown
 from inline.slice_level import SlicePlace

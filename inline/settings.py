@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError
 
 from inline.data.errors import ConfigurationError
-from inline.results import SliceLevel
+from inline.data.results import SliceLevel
 
 EngineName = Literal[
     "auto", "tensorrt-int8", "tensorrt", "cuda", "openvino-int8", "openvino-bf16", "openvino-f32", "torch"

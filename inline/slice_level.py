@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from inline.assembly.assembled import Assembled
 from inline.data.geometry import SliceGeometry
+from inline.data.results import SliceLevel
 from inline.data.series import Quantity, SeriesIdentity
-from inline.results import SliceLevel
 
 FloatArray = NDArray[np.float64]
 

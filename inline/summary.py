@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
 from inline.assembly.assembler import Account
-from inline.results import SliceLevel
+from inline.data.results import SliceLevel
 from inline.slice_level import SlicePlace, slice_level
 
 SCHEMA: Final = "myostream.summary/1.0"

@@ -15,7 +15,7 @@ from bench.tables.outlines import Outline, hausdorff, smooth_outline
 from bench.tables.output import Table
 from inline import contours as product
 from inline.contours import ContourSteps, rasterise
-from inline.results import Contours
+from inline.data.results import Contours
 from model.frame import FRAME_MM
 from model.training.data import labels_in_frame
 

@@ -13,12 +13,12 @@ from inline.assembly.pixels import Scale
 from inline.assembly.recognition import Kind, Names, Recognised, recognise
 from inline.assembly.times import Stated, listed
 from inline.data.errors import ProtocolError
+from inline.data.results import RESULT_ATTRIBUTE
 from inline.data.series import Quantity
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageType
 from inline.mrd.messages import Image
 from inline.mrd.meta import Meta
-from inline.results import RESULT_ATTRIBUTE
 
 _DESCRIPTIONS: Final = ("SequenceDescription", "SeriesDescription")
 _ADDITIONS: Final = (

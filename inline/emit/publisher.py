@@ -13,9 +13,9 @@ import msgpack
 import zmq
 
 from inline.data.errors import ConfigurationError
+from inline.data.results import SliceResult
 from inline.emit.access import SERVER, check_exposure, check_port, guarded, public_key, secret_pair
 from inline.emit.record import record
-from inline.results import SliceResult
 from inline.summary import Summary
 
 TOPIC: Final = b"myostream.slice/1"

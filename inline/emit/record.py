@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.results import RegionValues, SliceResult
+from inline.data.results import RegionValues, SliceResult
 
 SCHEMA: Final = "myostream.slice/1.2"
 """The topic's version, and behind the point how often fields were added to it."""

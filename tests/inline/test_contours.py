@@ -10,8 +10,8 @@ from scipy.special import expit
 from inline import contours
 from inline.contours import ContourSteps, find_contours, rasterise
 from inline.data.flags import Flag
+from inline.data.results import Contours
 from inline.regions import distances
-from inline.results import Contours
 
 SIZE = 224
 

@@ -6,12 +6,12 @@ import pytest
 
 from inline.assembly.assembler import SeriesAssembler
 from inline.data.flags import Flag
+from inline.data.results import SliceLevel
 from inline.data.series import MapSeries
 from inline.emit import mrd
 from inline.emit.record import SCHEMA, record
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline, SliceContext, Stopwatch, failed
-from inline.results import SliceLevel
 from inline.settings import AssemblySettings, EmitSettings, RegionSettings, Settings
 from inline.slice_level import SlicePlace
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from inline.data.flags import Flag
+from inline.data.results import RegionValues
 from inline.data.series import Quantity
 from inline.plausibility import TISSUE_MS, check_values
-from inline.results import RegionValues
 from model.relaxometry.parametric_map import ParametricMap
 
 SHAPE = (32, 32)

@@ -14,6 +14,7 @@ from rich.console import Console
 from inline.assembly.assembler import SeriesAssembler
 from inline.contours import find_contours
 from inline.data.flags import Flag
+from inline.data.results import Contours
 from inline.emit import mrd
 from inline.emit.record import record
 from inline.mrd.header import parse_header
@@ -21,7 +22,6 @@ from inline.overlay import REVIEW_COLOUR
 from inline.pipeline import Pipeline
 from inline.quality import FILE, FURTHEST, SIGNALS, Calibration, Reviewer, load_calibration, signals
 from inline.report import results_table
-from inline.results import Contours
 from inline.settings import AssemblySettings, Settings, load_settings
 from model.engines.store import weights_digest
 

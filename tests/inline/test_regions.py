@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inline.data.geometry import SliceGeometry
+from inline.data.results import Contours, SliceLevel
 from inline.regions import (
     angular_reference,
     distances,
@@ -12,7 +13,6 @@ from inline.regions import (
     wall_shares,
     weighted_quantiles,
 )
-from inline.results import Contours, SliceLevel
 from model.relaxometry.parametric_map import ParametricMap
 
 SHAPE = (120, 120)

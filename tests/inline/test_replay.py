@@ -10,12 +10,12 @@ import pytest
 
 from inline.contours import rasterise
 from inline.data.errors import ProtocolError
+from inline.data.results import Contours
 from inline.data.series import Quantity
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.overlay import ENDO_COLOUR, EPI_COLOUR, draw, window
 from inline.replay import compare, picture_names, realtime, records, unreadable, write_overlay
-from inline.results import Contours
 from model.output import OutputError
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from inline.data.errors import ConfigurationError
-from inline.results import SliceLevel
+from inline.data.results import SliceLevel
 from inline.settings import Settings, load_settings
 
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inline.data.geometry import SliceGeometry
+from inline.data.results import SliceLevel
 from inline.data.series import Quantity, SeriesIdentity
-from inline.results import SliceLevel
 from inline.slice_level import SlicePlace, slice_level
 
 BASAL, MID, APICAL, UNKNOWN = SliceLevel

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from inline.assembly.assembler import Account
 from inline.data.geometry import SliceGeometry
+from inline.data.results import SliceLevel
 from inline.data.series import Quantity, SeriesIdentity
-from inline.results import SliceLevel
 from inline.slice_level import SlicePlace
 from inline.summary import FinalLevel, Summary, final_levels
 

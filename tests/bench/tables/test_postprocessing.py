@@ -4,7 +4,7 @@ import pytest
 from bench.tables.defects import DEFECTS, spoil
 from bench.tables.postprocessing import STEPS, Masked, figures, hard, stages
 from inline.contours import ContourSteps, rasterise
-from inline.results import Contours
+from inline.data.results import Contours
 
 SIZE = 224
 

@@ -15,11 +15,11 @@ import pytest
 from inline.client import exchange
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
+from inline.data.results import Contours, RegionValues, SliceLevel, SliceResult
 from inline.data.series import Quantity, SeriesIdentity
 from inline.emit.mrd import images
 from inline.emit.numbers import SeriesNumbers
 from inline.mrd.image_header import ImageHeader
-from inline.results import Contours, RegionValues, SliceLevel, SliceResult
 from inline.settings import EmitSettings
 from model.relaxometry.parametric_map import ParametricMap
 

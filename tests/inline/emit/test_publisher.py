@@ -11,9 +11,9 @@ import zmq
 
 from inline.data.errors import ConfigurationError
 from inline.data.geometry import SliceGeometry
+from inline.data.results import SliceResult
 from inline.data.series import Quantity, SeriesIdentity
 from inline.emit.publisher import TOPIC, Publisher, decode, subscribe
-from inline.results import SliceResult
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
+from inline.data.results import Contours, RegionValues, SliceLevel, SliceResult
 from inline.data.series import Quantity, SeriesIdentity
 from inline.emit import mrd
 from inline.emit.record import SCHEMA, record
 from inline.mrd.image_header import ImageHeader
 from inline.report import line, results_table
-from inline.results import Contours, RegionValues, SliceLevel, SliceResult
 from inline.session import _fields
 from model.relaxometry.parametric_map import ParametricMap
 

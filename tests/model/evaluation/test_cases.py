@@ -10,7 +10,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from inline.contours import rasterise
-from inline.results import Contours
+from inline.data.results import Contours
 from model.evaluation.cases import CaseError, read_slices
 from model.evaluation.metrics import agreement
 
