@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from inline.client import exchange
-from inline.contours import rasterise
+from inline.contouring.contours import rasterise
 from inline.data.results import Contours
 from inline.launch import started_server
 from inline.mrd.files import ImageFile, write_images

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from calibration.failures import SPOILING, Failure, spoil
 from calibration.gate import dice
 from calibration.slices import BATCH, MAPS
-from inline.contours import find_contours, rasterise
+from inline.contouring.contours import find_contours, rasterise
 from inline.quality import FURTHEST, Calibration, FloatArray, in_frame, signals
 from inline.segmentation import place
 from model.engines.base import Engine

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.slices import MapSlice
-from inline.contours import find_contours, rasterise
+from inline.contouring.contours import find_contours, rasterise
 from inline.data.results import Contours
 from inline.data.series import Quantity
 from inline.regions import distances, measure

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly.assembled import Assembled
-from inline.contours import ContourSteps
+from inline.contouring.contours import ContourSteps
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry

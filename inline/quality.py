@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.contours import area, perimeter, rasterise
+from inline.contouring.contours import area, perimeter, rasterise
 from inline.data.results import Contours
 from inline.settings import Settings
 from model.engines.store import weights_digest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.contours import ContourSteps, find_contours, rasterise
+from inline.contouring.contours import ContourSteps, find_contours, rasterise
 from inline.data.flags import Flag
 from inline.data.results import Contours
 from model.engines.base import Engine

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.tables.outlines import Outline, hausdorff
-from inline.contours import outward
+from inline.contouring.contours import outward
 from model.polygons import inside
 
 PIXELS_MM: Final = (0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)

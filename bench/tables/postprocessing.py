@@ -13,8 +13,8 @@ from bench.tables.agreement import Segmented
 from bench.tables.defects import spoil
 from bench.tables.outlines import Outline, hausdorff, smooth_outline
 from bench.tables.output import Table
-from inline import contours as product
-from inline.contours import ContourSteps, rasterise
+from inline.contouring import contours as product
+from inline.contouring.contours import ContourSteps, rasterise
 from inline.data.results import Contours
 from model.frame import FRAME_MM
 from model.training.data import labels_in_frame

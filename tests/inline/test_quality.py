@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from inline.assembly.assembler import SeriesAssembler
-from inline.contours import find_contours
+from inline.contouring.contours import find_contours
 from inline.data.flags import Flag
 from inline.data.results import Contours
 from inline.emit import mrd

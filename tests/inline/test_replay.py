@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from inline.contours import rasterise
+from inline.contouring.contours import rasterise
 from inline.data.errors import ProtocolError
 from inline.data.results import Contours
 from inline.data.series import Quantity

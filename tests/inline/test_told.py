@@ -92,7 +92,7 @@ def test_an_extra_that_is_stated_goes_before_the_table():
 
 
 @pytest.mark.parametrize(
-    "error", [ZeroDivisionError("ours"), ImportError("cannot import name", name="inline.contours")]
+    "error", [ZeroDivisionError("ours"), ImportError("cannot import name", name="inline.contouring.contours")]
 )
 def test_an_error_of_ours_keeps_its_traceback(error):
     assert reported(error).exception is error

@@ -3,7 +3,7 @@ import pytest
 
 from bench.tables.defects import DEFECTS, spoil
 from bench.tables.postprocessing import STEPS, Masked, figures, hard, stages
-from inline.contours import ContourSteps, rasterise
+from inline.contouring.contours import ContourSteps, rasterise
 from inline.data.results import Contours
 
 SIZE = 224

@@ -9,7 +9,7 @@ import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-from inline.contours import rasterise
+from inline.contouring.contours import rasterise
 from inline.data.results import Contours
 from model.evaluation.cases import CaseError, read_slices
 from model.evaluation.metrics import agreement

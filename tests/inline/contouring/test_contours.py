@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from inline import contours
-from inline.contours import ContourSteps, find_contours, rasterise
+from inline.contouring import contours
+from inline.contouring.contours import ContourSteps, find_contours, rasterise
 from inline.data.flags import Flag
 from inline.data.results import Contours
 from inline.regions import distances

@@ -1,0 +1,1 @@
+"""Contours of the left ventricle, AHA regions, slice level and confidence."""
