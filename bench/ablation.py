@@ -17,7 +17,7 @@ from rich.table import Table
 from bench.machine import describe_machine
 from bench.short_training import computes_bfloat16, train_briefly
 from bench.synthetic import make_slices
-from inline.segmentation import place, segment
+from inline.contouring.segment import place, segment
 from inline.targets import output_file
 from inline.told import told
 from model.engines.base import Engine

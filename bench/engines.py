@@ -17,8 +17,8 @@ from bench.machine import describe_machine
 from bench.stream import percentiles
 from bench.synthetic import make_slices
 from calibration.gate import dice
+from inline.contouring.segment import place
 from inline.engines import gate_report, load_engine, load_weights, preferred, reference_of
-from inline.segmentation import place
 from inline.settings import EngineName, Settings
 from model.engines.base import Engine
 from model.engines.trial import try_out

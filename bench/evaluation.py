@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bench.machine import describe_machine
 from bench.pictures import best_median_worst
-from inline.segmentation import segment
+from inline.contouring.segment import segment
 from model.engines.base import Engine
 from model.evaluation.cases import read_slices
 from model.evaluation.evaluate import (

@@ -15,12 +15,12 @@ from rich.table import Table
 from bench import fits, plain
 from bench.machine import describe_machine
 from bench.timing import median_ms
+from inline.contouring.segment import place
 from inline.data.series import Quantity
 from inline.engines import make_engine
 from inline.examination import simulate_examination, to_images
 from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import picture
-from inline.segmentation import place
 from inline.settings import load_settings
 from model.frame import Frame, normalise
 from model.output import write_json

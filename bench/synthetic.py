@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.machine import describe_machine
-from inline.segmentation import place
+from inline.contouring.segment import place
 from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice
 from model.evaluation.evaluate import Outcome, evaluate, summarise

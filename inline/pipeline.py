@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from inline.assembly.assembled import Assembled
 from inline.contouring.contours import ContourSteps
+from inline.contouring.segment import place
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
@@ -21,7 +22,6 @@ from inline.data.series import TISSUE_MS, MappingSeries, MapSeries, Quantity, Se
 from inline.plausibility import check_values, unsure
 from inline.quality import Reviewer, in_frame
 from inline.regions import angular_reference, measure
-from inline.segmentation import place
 from inline.settings import RegionSettings, Settings
 from inline.slice_level import SlicePlace, slice_level
 from model.engines.base import Engine

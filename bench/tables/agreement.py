@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.segmentation import place
+from inline.contouring.segment import place
 from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice
 from model.evaluation.metrics import Agreement, agreement

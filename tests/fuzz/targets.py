@@ -23,6 +23,7 @@ import torch
 from inline.assembly import dicom_json, minihead
 from inline.assembly.assembler import SeriesAssembler
 from inline.assembly.image_metadata import read_metadata
+from inline.contouring.segment import place
 from inline.data.errors import ConfigurationError, ProtocolError
 from inline.data.series import MappingSeries
 from inline.mrd.files import FileError, ImageFile
@@ -32,7 +33,6 @@ from inline.mrd.messages import Acquisition, Close, ConfigFile, Header, Image, W
 from inline.mrd.meta import format_meta, parse_meta
 from inline.mrd.protocol import Decoder, Limits, encode
 from inline.parameters import PARAMETERS, read_parameters, with_parameters
-from inline.segmentation import place
 from inline.settings import AssemblySettings, Settings, load_settings
 from model.frame import FRAME_PIXELS, Frame
 from model.relaxometry import molli, t2prep
