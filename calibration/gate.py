@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.slices import MapSlice
+from inline.contouring.aha import distances, measure
 from inline.contouring.contours import find_contours, rasterise
 from inline.data.results import Contours
 from inline.data.series import Quantity
-from inline.regions import distances, measure
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS
 from model.relaxometry.parametric_map import ParametricMap

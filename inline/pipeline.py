@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly.assembled import Assembled
+from inline.contouring.aha import angular_reference, measure
 from inline.contouring.contours import ContourSteps
 from inline.contouring.segment import place
 from inline.data.errors import SeriesError
@@ -21,7 +22,6 @@ from inline.data.results import RegionValues, SliceResult
 from inline.data.series import TISSUE_MS, MappingSeries, MapSeries, Quantity, Series
 from inline.plausibility import check_values, unsure
 from inline.quality import Reviewer, in_frame
-from inline.regions import angular_reference, measure
 from inline.settings import RegionSettings, Settings
 from inline.slice_level import SlicePlace, slice_level
 from model.engines.base import Engine

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from matplotlib.path import Path as Polygon
 
-from inline.regions import distances
+from inline.contouring.aha import distances
 from model.polygons import inside, ring_labels
 
 CORNERS = st.lists(st.tuples(st.floats(-5, 35), st.floats(-5, 35)), min_size=3, max_size=12)

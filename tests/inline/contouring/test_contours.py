@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from inline.contouring import contours
+from inline.contouring.aha import distances
 from inline.contouring.contours import ContourSteps, find_contours, rasterise
 from inline.data.flags import Flag
 from inline.data.results import Contours
-from inline.regions import distances
 
 SIZE = 224
 

@@ -3,9 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inline.data.geometry import SliceGeometry
-from inline.data.results import Contours, SliceLevel
-from inline.regions import (
+from inline.contouring.aha import (
     angular_reference,
     distances,
     measure,
@@ -13,6 +11,8 @@ from inline.regions import (
     wall_shares,
     weighted_quantiles,
 )
+from inline.data.geometry import SliceGeometry
+from inline.data.results import Contours, SliceLevel
 from model.relaxometry.parametric_map import ParametricMap
 
 SHAPE = (120, 120)
