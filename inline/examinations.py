@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from inline.contouring.slice_level import SlicePlace
 from inline.mrd.header import MeasurementHeader
-from inline.slice_level import SlicePlace
 
 _MOST: Final = 64
 _SLICES: Final = 1024

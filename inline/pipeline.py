@@ -15,6 +15,7 @@ from inline.assembly.assembled import Assembled
 from inline.contouring.aha import angular_reference, measure
 from inline.contouring.contours import ContourSteps
 from inline.contouring.segment import place
+from inline.contouring.slice_level import SlicePlace, slice_level
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
@@ -23,7 +24,6 @@ from inline.data.series import TISSUE_MS, MappingSeries, MapSeries, Quantity, Se
 from inline.plausibility import check_values, unsure
 from inline.quality import Reviewer, in_frame
 from inline.settings import RegionSettings, Settings
-from inline.slice_level import SlicePlace, slice_level
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS, Frame, normalise
 from model.relaxometry.molli import molli_map

@@ -16,6 +16,7 @@ from typing import Final
 from inline.assembly.assembled import Assembled
 from inline.assembly.assembler import Account, SeriesAssembler
 from inline.configuration import Configuration
+from inline.contouring.slice_level import SlicePlace
 from inline.data.client_text import for_log, foreign, message
 from inline.data.errors import ProtocolError
 from inline.data.flags import Flag
@@ -48,7 +49,6 @@ from inline.pipeline import SliceContext
 from inline.processor import Owner, Processor
 from inline.settings import Settings
 from inline.shutdown import Shutdown
-from inline.slice_level import SlicePlace
 from inline.summary import FinalLevel, Summary, final_levels
 from inline.transport import Transport
 

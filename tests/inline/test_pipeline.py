@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from inline.assembly.assembler import SeriesAssembler
+from inline.contouring.slice_level import SlicePlace
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
 from inline.data.series import MapSeries
@@ -13,7 +14,6 @@ from inline.emit.record import SCHEMA, record
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline, SliceContext, Stopwatch, failed
 from inline.settings import AssemblySettings, EmitSettings, RegionSettings, Settings
-from inline.slice_level import SlicePlace
 
 
 @pytest.fixture
