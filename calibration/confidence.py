@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from calibration.failures import SPOILING, Failure, spoil
 from calibration.gate import dice
 from calibration.slices import BATCH, MAPS
+from inline.contouring.confidence import FURTHEST, Calibration, FloatArray, in_frame, signals
 from inline.contouring.contours import find_contours, rasterise
 from inline.contouring.segment import place
-from inline.quality import FURTHEST, Calibration, FloatArray, in_frame, signals
 from model.engines.base import Engine
 from model.evaluation.cases import read_slices
 from model.frame import FRAME_PIXELS, Frame, normalise

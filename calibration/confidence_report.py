@@ -24,9 +24,9 @@ from calibration.confidence import (
     with_flip,
 )
 from calibration.reliability import POOR, figures, plot
+from inline.contouring.confidence import FILE
 from inline.data.errors import MyostreamError
 from inline.engines import make_engine
-from inline.quality import FILE
 from inline.settings import Settings
 from model.engines.base import Engine
 from model.engines.store import weights_digest

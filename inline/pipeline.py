@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from inline.assembly.assembled import Assembled
 from inline.contouring.aha import angular_reference, measure
+from inline.contouring.confidence import Reviewer, in_frame
 from inline.contouring.contours import ContourSteps
 from inline.contouring.segment import place
 from inline.contouring.slice_level import SlicePlace, slice_level
@@ -22,7 +23,6 @@ from inline.data.geometry import SliceGeometry
 from inline.data.results import RegionValues, SliceResult
 from inline.data.series import TISSUE_MS, MappingSeries, MapSeries, Quantity, Series
 from inline.plausibility import check_values, unsure
-from inline.quality import Reviewer, in_frame
 from inline.settings import RegionSettings, Settings
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS, Frame, normalise

@@ -11,8 +11,8 @@ from sklearn.isotonic import IsotonicRegression
 from calibration import confidence, confidence_report
 from calibration.confidence import Sample, by_failure, fit, hearts_of, judge, with_flip
 from calibration.failures import Failure, spoil
+from inline.contouring.confidence import FILE, SIGNALS, Calibration, load_calibration
 from inline.data.errors import MyostreamError
-from inline.quality import FILE, SIGNALS, Calibration, load_calibration
 from inline.settings import Settings
 
 SIZE = 224

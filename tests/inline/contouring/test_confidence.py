@@ -12,6 +12,15 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from inline.assembly.assembler import SeriesAssembler
+from inline.contouring.confidence import (
+    FILE,
+    FURTHEST,
+    SIGNALS,
+    Calibration,
+    Reviewer,
+    load_calibration,
+    signals,
+)
 from inline.contouring.contours import find_contours
 from inline.data.flags import Flag
 from inline.data.results import Contours
@@ -20,7 +29,6 @@ from inline.emit.record import record
 from inline.mrd.header import parse_header
 from inline.overlay import REVIEW_COLOUR
 from inline.pipeline import Pipeline
-from inline.quality import FILE, FURTHEST, SIGNALS, Calibration, Reviewer, load_calibration, signals
 from inline.report import results_table
 from inline.settings import AssemblySettings, Settings, load_settings
 from model.engines.store import weights_digest
