@@ -15,6 +15,7 @@ from inline.assembly.assembled import Assembled
 from inline.contouring.aha import angular_reference, measure
 from inline.contouring.confidence import Reviewer, in_frame
 from inline.contouring.contours import ContourSteps
+from inline.contouring.plausibility import check_values, unsure
 from inline.contouring.segment import place
 from inline.contouring.slice_level import SlicePlace, slice_level
 from inline.data.errors import SeriesError
@@ -22,7 +23,6 @@ from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import RegionValues, SliceResult
 from inline.data.series import TISSUE_MS, MappingSeries, MapSeries, Quantity, Series
-from inline.plausibility import check_values, unsure
 from inline.settings import RegionSettings, Settings
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS, Frame, normalise

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from inline.contouring.plausibility import TISSUE_MS, check_values
 from inline.data.flags import Flag
 from inline.data.results import RegionValues
 from inline.data.series import Quantity
-from inline.plausibility import TISSUE_MS, check_values
 from model.relaxometry.parametric_map import ParametricMap
 
 SHAPE = (32, 32)
