@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.overlay import ENDO_COLOUR, EPI_COLOUR
+from inline.emit.overlay import ENDO_COLOUR, EPI_COLOUR
 from model.evaluation.cases import LabelledSlice
 from model.output import save_figure
 

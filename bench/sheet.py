@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import torch
 import typer
 
-from inline.overlay import ENDO_COLOUR, EPI_COLOUR
+from inline.emit.overlay import ENDO_COLOUR, EPI_COLOUR
 from inline.told import told
 from model.frame import FRAME_PIXELS
 from model.output import save_figure

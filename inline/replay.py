@@ -16,8 +16,8 @@ from inline.data.errors import ProtocolError
 from inline.data.flags import Flag
 from inline.data.results import RESULT_ATTRIBUTE, Contours
 from inline.data.series import Quantity
+from inline.emit.overlay import draw
 from inline.mrd.messages import Image
-from inline.overlay import draw
 from inline.received import Record, read_record
 from model.output import atomic_output
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from inline.data.results import RESULT_ATTRIBUTE, SliceResult
 from inline.data.series import Quantity
 from inline.emit.numbers import SeriesNumbers
+from inline.emit.overlay import ENDO_COLOUR, EPI_COLOUR, WINDOW_MS, overlay
 from inline.emit.record import record
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
 from inline.mrd.meta import MetaValue
-from inline.overlay import ENDO_COLOUR, EPI_COLOUR, WINDOW_MS, overlay
 from inline.settings import EmitSettings
 
 SCALE: Final = {Quantity.T1: 1.0, Quantity.T2: 10.0}

@@ -12,9 +12,9 @@ from inline.contouring.contours import rasterise
 from inline.data.errors import ProtocolError
 from inline.data.results import Contours
 from inline.data.series import Quantity
+from inline.emit.overlay import ENDO_COLOUR, EPI_COLOUR, draw, window
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
-from inline.overlay import ENDO_COLOUR, EPI_COLOUR, draw, window
 from inline.replay import compare, picture_names, realtime, records, unreadable, write_overlay
 from model.output import OutputError
 

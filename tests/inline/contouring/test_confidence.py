@@ -25,9 +25,9 @@ from inline.contouring.contours import find_contours
 from inline.data.flags import Flag
 from inline.data.results import Contours
 from inline.emit import mrd
+from inline.emit.overlay import REVIEW_COLOUR
 from inline.emit.record import record
 from inline.mrd.header import parse_header
-from inline.overlay import REVIEW_COLOUR
 from inline.pipeline import Pipeline
 from inline.report import results_table
 from inline.settings import AssemblySettings, Settings, load_settings
