@@ -74,8 +74,8 @@ def serve(
         if until_stdin_ends:
             end_with_stdin()
         from inline.logs import log_to_stderr
-        from inline.server import Server
         from inline.service import service
+        from inline.serving.server import Server
 
         settings = load_settings(
             settings_file,

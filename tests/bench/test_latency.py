@@ -7,7 +7,7 @@ from bench.latency import OUTSIDE, Slice, _histogram, _session, cause, summary
 from bench.stream import make_stream
 from inline.pipeline import Pipeline
 from inline.processor import Processor
-from inline.server import Server
+from inline.serving.server import Server
 from inline.settings import load_settings
 
 

@@ -12,7 +12,7 @@ from inline.mrd.messages import Close, ConfigFile, ConfigText, Header, Image, Te
 from inline.mrd.protocol import Decoder, encode
 
 PATIENT = "Mustermann"
-FORGED = f"{PATIENT}\n2026-01-01T00:00:00+0000 ERROR inline.server \x1b[31mforged"
+FORGED = f"{PATIENT}\n2026-01-01T00:00:00+0000 ERROR inline.serving.server \x1b[31mforged"
 
 
 def series(index, count, description, **meta):

@@ -19,7 +19,7 @@ from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline
 from inline.processor import Owner, Processor
 from inline.replay import records
-from inline.server import Server
+from inline.serving.server import Server
 from inline.settings import AssemblySettings, load_settings
 from model.engines.chain import EngineChain
 from model.engines.trial import Reference

@@ -20,7 +20,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inline import server as module
 from inline.assembly.assembler import Account, SeriesAssembler
 from inline.client import ConnectionFailedError, exchange
 from inline.data.flags import Flag
@@ -32,7 +31,8 @@ from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import Pipeline
 from inline.processor import Processor
 from inline.replay import records
-from inline.server import Server
+from inline.serving import server as module
+from inline.serving.server import Server
 from inline.session import Session
 from inline.settings import load_settings
 from inline.summary import Summary
