@@ -27,7 +27,7 @@ from inline.logs import log_to_stderr
 from inline.mrd.protocol import MessageId
 from inline.patience import Patience
 from inline.service import service
-from inline.session import Session
+from inline.serving.session import Session
 from inline.settings import load_settings
 from inline.transport import SocketTransport
 

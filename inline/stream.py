@@ -18,7 +18,7 @@ from inline.data.errors import ConfigurationError, MyostreamError
 from inline.dialect import PIPE
 from inline.ending import ending_signals
 from inline.service import service
-from inline.session import Session, Tally
+from inline.serving.session import Session, Tally
 from inline.settings import Settings
 from inline.shutdown import Shutdown
 from inline.transport import PipeTransport

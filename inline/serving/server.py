@@ -20,7 +20,7 @@ from inline.mrd.messages import Close, Text
 from inline.mrd.protocol import encode
 from inline.patience import Patience
 from inline.processor import Processor
-from inline.session import Session, budget_of
+from inline.serving.session import Session, budget_of
 from inline.settings import Settings
 from inline.shutdown import Shutdown
 from inline.transport import SocketTransport, keep_alive

@@ -405,7 +405,7 @@ def test_serve_logs_one_line_per_event_and_ends_with_code_0(file, tmp_path):
             server.terminate()
             assert server.wait(timeout=60) == 0
             server.stdout.close()
-    lines = [line for line in log.read_text().splitlines() if " inline.session " in line]
+    lines = [line for line in log.read_text().splitlines() if " inline.serving.session " in line]
     stamp = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} (INFO|WARNING) "
     assert all(re.match(stamp, line) for line in lines)
     assert lines[0].endswith("connected")

@@ -33,7 +33,7 @@ from inline.processor import Processor
 from inline.replay import records
 from inline.serving import server as module
 from inline.serving.server import Server
-from inline.session import Session
+from inline.serving.session import Session
 from inline.settings import load_settings
 from inline.summary import Summary
 

@@ -25,7 +25,7 @@ from inline.patience import Patience
 from inline.pipeline import Pipeline
 from inline.processor import Processor
 from inline.replay import records
-from inline.session import Session
+from inline.serving.session import Session
 from inline.settings import load_settings
 from inline.transport import PipeTransport, SocketTransport
 
