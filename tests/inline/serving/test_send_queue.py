@@ -6,7 +6,7 @@ import time
 import pytest
 
 from inline.memory import MemoryBudget
-from inline.outbox import Outbox
+from inline.serving.send_queue import Outbox
 
 
 @pytest.fixture
