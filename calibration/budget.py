@@ -22,8 +22,8 @@ from inline.emit import mrd
 from inline.examination import header_xml, simulate_examination, to_images
 from inline.mrd.header import parse_header
 from inline.mrd.protocol import encode
-from inline.processor import Processor
 from inline.service import service
+from inline.serving.scheduler import Processor
 from inline.settings import AssemblySettings, Settings
 from model.host import describe_host
 from model.output import write_json, write_text

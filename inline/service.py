@@ -17,7 +17,7 @@ from inline.data.errors import ConfigurationError
 from inline.emit.publisher import Publisher
 from inline.engines import make_engine
 from inline.pipeline import Pipeline
-from inline.processor import Processor
+from inline.serving.scheduler import Processor
 from inline.settings import Settings
 from model.engines.chain import EngineChain, NoEngineError
 

@@ -19,7 +19,7 @@ from inline.emit.publisher import Publisher
 from inline.mrd.messages import Close, Text
 from inline.mrd.protocol import encode
 from inline.patience import Patience
-from inline.processor import Processor
+from inline.serving.scheduler import Processor
 from inline.serving.session import Session, budget_of
 from inline.settings import Settings
 from inline.shutdown import Shutdown

@@ -45,7 +45,7 @@ from inline.mrd.protocol import Decoder, encode
 from inline.mrd.text import parse_xml
 from inline.parameters import PARAMETERS, read_parameters, with_parameters
 from inline.pipeline import SliceContext
-from inline.processor import Owner, Processor
+from inline.serving.scheduler import Owner, Processor
 from inline.serving.send_queue import Outbox
 from inline.settings import Settings
 from inline.shutdown import Shutdown

@@ -6,7 +6,7 @@ import pytest
 from bench.latency import OUTSIDE, Slice, _histogram, _session, cause, summary
 from bench.stream import make_stream
 from inline.pipeline import Pipeline
-from inline.processor import Processor
+from inline.serving.scheduler import Processor
 from inline.serving.server import Server
 from inline.settings import load_settings
 

@@ -10,7 +10,7 @@ from calibration import budget
 from inline.cli import app
 from inline.data.errors import MyostreamError
 from inline.pipeline import Pipeline
-from inline.processor import Processor
+from inline.serving.scheduler import Processor
 from inline.settings import Settings, load_settings
 
 NETWORK_S = 0.05

@@ -8,7 +8,7 @@ import pytest
 
 from inline.examination import header_xml, simulate_examination, to_images
 from inline.pipeline import Pipeline
-from inline.processor import Processor
+from inline.serving.scheduler import Processor
 from inline.serving.server import Server
 from inline.settings import load_settings
 

@@ -16,7 +16,7 @@ from inline.data.flags import Flag
 from inline.engines import load_weights, make_engine, preferred
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline
-from inline.processor import Processor
+from inline.serving.scheduler import Processor
 from inline.settings import AssemblySettings, load_settings
 from model.engines.chain import EngineChain
 from model.engines.openvino_engine import convert, save

@@ -29,9 +29,9 @@ from inline.mrd.image_header import DATA_TYPES, ImageHeader, ImageType
 from inline.mrd.messages import Acquisition, Close, ConfigFile, ConfigText, Header, Image, Text, Waveform
 from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import Pipeline
-from inline.processor import Processor
 from inline.replay import records
 from inline.serving import server as module
+from inline.serving.scheduler import Processor
 from inline.serving.server import Server
 from inline.serving.session import Session
 from inline.settings import load_settings

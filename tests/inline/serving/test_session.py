@@ -23,8 +23,8 @@ from inline.mrd.messages import Acquisition, Close, ConfigFile, ConfigText, Head
 from inline.mrd.protocol import Decoder, encode
 from inline.patience import Patience
 from inline.pipeline import Pipeline
-from inline.processor import Processor
 from inline.replay import records
+from inline.serving.scheduler import Processor
 from inline.serving.session import Session
 from inline.settings import load_settings
 from inline.transport import PipeTransport, SocketTransport
