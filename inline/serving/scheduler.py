@@ -28,8 +28,8 @@ from inline.data.results import SliceResult
 from inline.examinations import Examinations
 from inline.memory import Share, unlimited
 from inline.pipeline import Pipeline, Prepared, SliceContext, Stopwatch, broken, failed
-from inline.turns import Turns
-from inline.workers import Task, Workers
+from inline.serving.turns import Turns
+from inline.serving.workers import Task, Workers
 from model.engines.chain import EngineChain, NoEngineError
 
 _log = logging.getLogger(__name__)

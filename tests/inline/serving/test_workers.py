@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from inline import workers as workers_module
-from inline.workers import Task, Workers
+from inline.serving import workers as workers_module
+from inline.serving.workers import Task, Workers
 
 
 @pytest.fixture

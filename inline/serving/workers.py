@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final
 
-from inline.turns import Turns
+from inline.serving.turns import Turns
 
 _log = logging.getLogger(__name__)
 
