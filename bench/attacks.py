@@ -422,7 +422,7 @@ def module_runs(scene: Scene, runs: int = 6) -> Seen:
         listening.settimeout(60.0)
         for number, count in zip(range(runs), cycle((0, 8, 3))):
             port = listening.getsockname()[1]
-            command = [sys.executable, "-P", "-m", "inline.gadget", str(port)]
+            command = [sys.executable, "-P", "-m", "inline.serving.gadgetron", str(port)]
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
                 connection, _ = listening.accept()

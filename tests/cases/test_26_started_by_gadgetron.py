@@ -1,4 +1,4 @@
-"""``python -m inline.gadget PORT`` as a fake Gadgetron starts it: exit code 0 however the stream ends.
+"""``python -m inline.serving.gadgetron PORT`` as a fake Gadgetron starts it: exit code 0 however the stream ends.
 
 Gadgetron takes any other code, an abort or a text message for a failure of the chain.
 """
@@ -32,7 +32,7 @@ class Module:
 
     def __init__(self):
         with socket.create_server(("127.0.0.1", 0)) as listening:
-            command = [sys.executable, "-m", "inline.gadget", str(listening.getsockname()[1])]
+            command = [sys.executable, "-m", "inline.serving.gadgetron", str(listening.getsockname()[1])]
             self._process = subprocess.Popen(
                 command,
                 stdout=subprocess.PIPE,

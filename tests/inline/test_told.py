@@ -14,9 +14,9 @@ import typer
 from typer.testing import CliRunner
 
 import inline
-from inline import gadget
 from inline.cli import app
 from inline.data.errors import ConfigurationError
+from inline.serving import gadgetron as gadget
 from inline.told import EXTRAS, ReportingGroup, told
 from model.errors import MyostreamError
 from model.evaluation.cases import CaseError

@@ -13,11 +13,11 @@ import ismrmrd
 import numpy as np
 import pytest
 
-from inline import gadget
 from inline.mrd.image_header import ImageType
 from inline.mrd.messages import Close, Image, Text
 from inline.mrd.protocol import Decoder, encode
 from inline.replay import records
+from inline.serving import gadgetron as gadget
 
 CHAINS = Path(gadget.__file__).parent / "chains"
 
@@ -61,7 +61,7 @@ def test_the_module_on_its_own(examination):
     _, header, images = examination
     with socket.create_server(("localhost", 0)) as listening:
         port = listening.getsockname()[1]
-        process = subprocess.Popen([sys.executable, "-m", "inline.gadget", str(port)])
+        process = subprocess.Popen([sys.executable, "-m", "inline.serving.gadgetron", str(port)])
         listening.settimeout(60)
         connection, _ = listening.accept()
         with connection:
@@ -100,7 +100,7 @@ def test_with_the_real_package(examination):
     _, header, images = examination
     with socket.create_server(("localhost", 0)) as listening:
         port = listening.getsockname()[1]
-        command = [sys.executable, "-m", "gadgetron", str(port), "inline.gadget", "mapping"]
+        command = [sys.executable, "-m", "gadgetron", str(port), "inline.serving.gadgetron", "mapping"]
         process = subprocess.Popen(command)
         listening.settimeout(60)
         connection, _ = listening.accept()
@@ -140,7 +140,7 @@ def test_it_ends_with_code_0_however_the_stream_ends(count, more, end, examinati
     data = text(2, "<configuration/>") + text(3, header) + b"".join(map(encode, images[:count])) + more
     with socket.create_server(("localhost", 0)) as listening:
         port = listening.getsockname()[1]
-        command = [sys.executable, "-m", "inline.gadget", str(port)]
+        command = [sys.executable, "-m", "inline.serving.gadgetron", str(port)]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         listening.settimeout(60)
         connection, _ = listening.accept()
@@ -170,7 +170,7 @@ def test_a_peer_that_is_gone_does_not_fail_the_package(examination):
             "-m",
             "gadgetron",
             str(listening.getsockname()[1]),
-            "inline.gadget",
+            "inline.serving.gadgetron",
             "mapping",
         ]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

@@ -2,13 +2,13 @@
 
 Two ways in, both with the chain files of ``inline/chains``:
 
-- ``<execute name="inline.gadget" target="mapping" type="python"/>``: Gadgetron starts
-  ``python -m gadgetron PORT inline.gadget mapping``, and that package calls :func:`mapping`;
+- ``<execute name="inline.serving.gadgetron" target="mapping" type="python"/>``: Gadgetron starts
+  ``python -m gadgetron PORT inline.serving.gadgetron mapping``, and that package calls :func:`mapping`;
 - ``<connect address="127.0.0.1" port="9003"/>``: Gadgetron connects to a running ``myostream serve``, and
   nothing here is used.
 
 The messages are read and written by myostream's own protocol code, not by the ``gadgetron`` package, for the
-reasons in ``docs/gadgetron.md``; nothing here imports it, and ``python -m inline.gadget PORT`` does without.
+reasons in ``docs/gadgetron.md``; nothing here imports it, and ``python -m inline.serving.gadgetron PORT`` does without.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Connect to the Gadgetron that listens on a port of this host, and serve its chain."""
     given = sys.argv[1:] if arguments is None else arguments
     if not given or not given[0].isdigit():
-        print("usage: python -m inline.gadget PORT", file=sys.stderr)
+        print("usage: python -m inline.serving.gadgetron PORT", file=sys.stderr)
         return 2
     try:
         _serve(socket.create_connection(("localhost", int(given[0])), timeout=30), b"")
