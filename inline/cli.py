@@ -115,7 +115,7 @@ def stream(
     """Read an MRD stream and write it on with maps, contours and values: one step of a pipe."""
     from inline.ending import leave_hanging_threads
     from inline.logs import log_to_stderr
-    from inline.stream import run
+    from inline.serving.pipe import run
 
     with told():
         settings = load_settings(settings_file, engine=engine)
