@@ -25,11 +25,11 @@ from inline.data.errors import MyostreamError
 from inline.ending import leave_hanging_threads
 from inline.logs import log_to_stderr
 from inline.mrd.protocol import MessageId
-from inline.patience import Patience
 from inline.service import service
+from inline.serving.deadlines import Patience
 from inline.serving.session import Session
+from inline.serving.transport import SocketTransport
 from inline.settings import load_settings
-from inline.transport import SocketTransport
 
 
 def mapping(connection: Any) -> None:

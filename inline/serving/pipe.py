@@ -19,9 +19,9 @@ from inline.dialect import PIPE
 from inline.ending import ending_signals
 from inline.service import service
 from inline.serving.session import Session, Tally
+from inline.serving.transport import PipeTransport
 from inline.settings import Settings
 from inline.shutdown import Shutdown
-from inline.transport import PipeTransport
 
 _UNHURRIED_MS: Final = 600_000.0
 """Budget of a slice where the settings name none: a program that reads a pipe waits."""

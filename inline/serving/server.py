@@ -18,12 +18,12 @@ from inline.emit.access import is_loopback
 from inline.emit.publisher import Publisher
 from inline.mrd.messages import Close, Text
 from inline.mrd.protocol import encode
-from inline.patience import Patience
+from inline.serving.deadlines import Patience
 from inline.serving.scheduler import Processor
 from inline.serving.session import Session, budget_of
+from inline.serving.transport import SocketTransport, keep_alive
 from inline.settings import Settings
 from inline.shutdown import Shutdown
-from inline.transport import SocketTransport, keep_alive
 
 _log = logging.getLogger(__name__)
 

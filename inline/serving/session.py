@@ -47,10 +47,10 @@ from inline.parameters import PARAMETERS, read_parameters, with_parameters
 from inline.pipeline import SliceContext
 from inline.serving.scheduler import Owner, Processor
 from inline.serving.send_queue import Outbox
+from inline.serving.transport import Transport
 from inline.settings import Settings
 from inline.shutdown import Shutdown
 from inline.summary import FinalLevel, Summary, final_levels
-from inline.transport import Transport
 
 _log = logging.getLogger(__name__)
 

@@ -21,13 +21,13 @@ from inline.memory import MemoryBudget
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Acquisition, Close, ConfigFile, ConfigText, Header, Image, Text, Waveform
 from inline.mrd.protocol import Decoder, encode
-from inline.patience import Patience
 from inline.pipeline import Pipeline
 from inline.replay import records
+from inline.serving.deadlines import Patience
 from inline.serving.scheduler import Processor
 from inline.serving.session import Session
+from inline.serving.transport import PipeTransport, SocketTransport
 from inline.settings import load_settings
-from inline.transport import PipeTransport, SocketTransport
 
 PREFIXED = re.compile(r"(DBG|WRN|ERR) myostream: \S")
 

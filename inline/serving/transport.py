@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from typing import Final, Protocol
 
-from inline.patience import Patience
+from inline.serving.deadlines import Patience
 
 _RECEIVE_BYTES: Final = 1 << 20
 _TICK_S: Final = 0.25

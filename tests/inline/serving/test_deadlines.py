@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inline.data.errors import ProtocolError
-from inline.patience import Patience
+from inline.serving.deadlines import Patience
 
 TIMES = st.floats(0, 1e4)
 PATIENCE = Patience(60.0, 1000.0)

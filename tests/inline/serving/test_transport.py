@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from inline.patience import Patience
-from inline.transport import SocketTransport
+from inline.serving.deadlines import Patience
+from inline.serving.transport import SocketTransport
 
 
 @pytest.fixture
