@@ -21,10 +21,10 @@ from inline.assembly.timing import COUNTERS, NUMBERING
 from inline.assembly.twins import Acquisition, Twins
 from inline.data.flags import Flag
 from inline.data.series import MappingSeries, Quantity
-from inline.memory import Share, unlimited
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
+from inline.serving.memory import Share, unlimited
 from inline.settings import AssemblySettings
 
 _TRUSTED: Final = {Quantity.T1: 7, Quantity.T2: 3}

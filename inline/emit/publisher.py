@@ -16,7 +16,7 @@ from inline.data.errors import ConfigurationError
 from inline.data.results import SliceResult
 from inline.emit.access import SERVER, check_exposure, check_port, guarded, public_key, secret_pair
 from inline.emit.record import record
-from inline.summary import Summary
+from inline.serving.summary import Summary
 
 TOPIC: Final = b"myostream.slice/1"
 SUMMARY_TOPIC: Final = b"myostream.summary/1"

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from inline.configuration import Configuration
 from inline.data.errors import ConfigurationError, MyostreamError
-from inline.dialect import PIPE
 from inline.ending import ending_signals
 from inline.service import service
+from inline.serving.configuration import Configuration
+from inline.serving.dialect import PIPE
 from inline.serving.session import Session, Tally
 from inline.serving.transport import PipeTransport
 from inline.settings import Settings

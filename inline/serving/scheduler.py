@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from inline.assembly.assembled import Assembled
 from inline.data.flags import Flag
 from inline.data.results import SliceResult
-from inline.examinations import Examinations
-from inline.memory import Share, unlimited
 from inline.pipeline import Pipeline, Prepared, SliceContext, Stopwatch, broken, failed
+from inline.serving.examinations import Examinations
+from inline.serving.memory import Share, unlimited
 from inline.serving.turns import Turns
 from inline.serving.workers import Task, Workers
 from model.engines.chain import EngineChain, NoEngineError

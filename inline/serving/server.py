@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from inline.data.errors import ConfigurationError
-from inline.dialect import Severity, takes_texts
 from inline.emit.access import is_loopback
 from inline.emit.publisher import Publisher
 from inline.mrd.messages import Close, Text
 from inline.mrd.protocol import encode
 from inline.serving.deadlines import Patience
+from inline.serving.dialect import Severity, takes_texts
 from inline.serving.scheduler import Processor
 from inline.serving.session import Session, budget_of
 from inline.serving.transport import SocketTransport, keep_alive

@@ -15,20 +15,15 @@ from typing import Final
 
 from inline.assembly.assembled import Assembled
 from inline.assembly.assembler import Account, SeriesAssembler
-from inline.configuration import Configuration
 from inline.contouring.slice_level import SlicePlace
 from inline.data.client_text import for_log, foreign, message
 from inline.data.errors import ProtocolError
 from inline.data.flags import Flag
 from inline.data.results import SliceResult
-from inline.dialect import CHAIN, CLIENT, UNKNOWN, Dialect, Severity
 from inline.emit import mrd
 from inline.emit.numbers import SeriesNumbers
 from inline.emit.originals import returned
 from inline.emit.publisher import Publisher
-from inline.examinations import Examination
-from inline.in_order import InOrder
-from inline.memory import MemoryBudget, give_back
 from inline.mrd.header import MeasurementHeader, parse_header
 from inline.mrd.messages import (
     Acquisition,
@@ -43,14 +38,19 @@ from inline.mrd.messages import (
 )
 from inline.mrd.protocol import Decoder, encode
 from inline.mrd.text import parse_xml
-from inline.parameters import PARAMETERS, read_parameters, with_parameters
 from inline.pipeline import SliceContext
+from inline.serving.configuration import Configuration
+from inline.serving.dialect import CHAIN, CLIENT, UNKNOWN, Dialect, Severity
+from inline.serving.examinations import Examination
+from inline.serving.in_order import InOrder
+from inline.serving.memory import MemoryBudget, give_back
+from inline.serving.parameters import PARAMETERS, read_parameters, with_parameters
 from inline.serving.scheduler import Owner, Processor
 from inline.serving.send_queue import Outbox
+from inline.serving.summary import FinalLevel, Summary, final_levels
 from inline.serving.transport import Transport
 from inline.settings import Settings
 from inline.shutdown import Shutdown
-from inline.summary import FinalLevel, Summary, final_levels
 
 _log = logging.getLogger(__name__)
 

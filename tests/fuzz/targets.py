@@ -32,7 +32,7 @@ from inline.mrd.image_header import DATA_TYPES, ImageHeader
 from inline.mrd.messages import Acquisition, Close, ConfigFile, Header, Image, Waveform
 from inline.mrd.meta import format_meta, parse_meta
 from inline.mrd.protocol import Decoder, Limits, encode
-from inline.parameters import PARAMETERS, read_parameters, with_parameters
+from inline.serving.parameters import PARAMETERS, read_parameters, with_parameters
 from inline.settings import AssemblySettings, Settings, load_settings
 from model.frame import FRAME_PIXELS, Frame
 from model.relaxometry import molli, t2prep

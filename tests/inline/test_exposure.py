@@ -6,7 +6,7 @@ import pytest
 
 from inline.client import exchange
 from inline.data.errors import ConfigurationError
-from inline.parameters import with_parameters
+from inline.serving.parameters import with_parameters
 from inline.settings import load_settings
 
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from inline.assembly.assembler import MEMORY, SeriesAssembler
 from inline.data.flags import Flag
 from inline.data.series import MappingSeries, MapSeries, Quantity
-from inline.memory import MemoryBudget
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
+from inline.serving.memory import MemoryBudget
 from inline.settings import AssemblySettings
 
 TIMES = {

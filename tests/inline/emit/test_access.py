@@ -9,7 +9,7 @@ import zmq.auth
 from inline.data.errors import ConfigurationError
 from inline.emit.access import check_exposure, check_port, make_keys, public_key, secret_pair
 from inline.emit.publisher import SUMMARY_TOPIC, Publisher, decode, subscribe
-from inline.summary import Summary
+from inline.serving.summary import Summary
 
 SUMMARY = Summary(0, 0, 0, 0, 0, {})
 

@@ -34,8 +34,8 @@ from inline.serving import server as module
 from inline.serving.scheduler import Processor
 from inline.serving.server import Server
 from inline.serving.session import Session
+from inline.serving.summary import Summary
 from inline.settings import load_settings
-from inline.summary import Summary
 
 
 def talk(address, data, *, shut=True):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inline.parameters import PARAMETERS, with_parameters
+from inline.serving.parameters import PARAMETERS, with_parameters
 from inline.settings import Settings
 
 

@@ -7,7 +7,7 @@ from inline.contouring.slice_level import SlicePlace
 from inline.data.geometry import SliceGeometry
 from inline.data.results import SliceLevel
 from inline.data.series import Quantity, SeriesIdentity
-from inline.summary import FinalLevel, Summary, final_levels
+from inline.serving.summary import FinalLevel, Summary, final_levels
 
 
 def test_everything_used():

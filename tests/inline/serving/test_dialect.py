@@ -2,9 +2,9 @@
 
 import pytest
 
-from inline.dialect import takes_texts
 from inline.mrd.messages import Close, ConfigFile, ConfigText, Header, Text
 from inline.mrd.protocol import encode
+from inline.serving.dialect import takes_texts
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inline.in_order import InOrder
+from inline.serving.in_order import InOrder
 
 
 @given(st.permutations(range(12)))

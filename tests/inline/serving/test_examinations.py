@@ -6,8 +6,8 @@ import pytest
 
 from inline.contouring.slice_level import SlicePlace
 from inline.data.series import Quantity, SeriesIdentity
-from inline.examinations import Examination, Examinations
 from inline.mrd.header import MeasurementHeader, parse_header
+from inline.serving.examinations import Examination, Examinations
 
 STUDY, FRAME = "1.2.826.0.1.3680043.8.1", "1.2.826.0.1.3680043.8.2"
 
