@@ -68,13 +68,13 @@ def serve(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Serve MRD clients until SIGTERM, SIGHUP or Ctrl-C, then finish what is in flight; again: hurry."""
-    from inline.ending import end_with_stdin, ended_by_signals, leave_hanging_threads
+    from inline.serving.signals import end_with_stdin, ended_by_signals, leave_hanging_threads
 
     with ended_by_signals() as signals, told():
         if until_stdin_ends:
             end_with_stdin()
-        from inline.logs import log_to_stderr
         from inline.service import service
+        from inline.serving.logs import log_to_stderr
         from inline.serving.server import Server
 
         settings = load_settings(
@@ -113,9 +113,9 @@ def stream(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Read an MRD stream and write it on with maps, contours and values: one step of a pipe."""
-    from inline.ending import leave_hanging_threads
-    from inline.logs import log_to_stderr
+    from inline.serving.logs import log_to_stderr
     from inline.serving.pipe import run
+    from inline.serving.signals import leave_hanging_threads
 
     with told():
         settings = load_settings(settings_file, engine=engine)

@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from inline.data.errors import MyostreamError
-from inline.ending import leave_hanging_threads
-from inline.logs import log_to_stderr
 from inline.mrd.protocol import MessageId
 from inline.service import service
 from inline.serving.deadlines import Patience
+from inline.serving.logs import log_to_stderr
 from inline.serving.session import Session
+from inline.serving.signals import leave_hanging_threads
 from inline.serving.transport import SocketTransport
 from inline.settings import load_settings
 

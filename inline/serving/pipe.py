@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Final
 
 from inline.data.errors import ConfigurationError, MyostreamError
-from inline.ending import ending_signals
 from inline.service import service
 from inline.serving.configuration import Configuration
 from inline.serving.dialect import PIPE
 from inline.serving.session import Session, Tally
+from inline.serving.shutdown import Shutdown
+from inline.serving.signals import ending_signals
 from inline.serving.transport import PipeTransport
 from inline.settings import Settings
-from inline.shutdown import Shutdown
 
 _UNHURRIED_MS: Final = 600_000.0
 """Budget of a slice where the settings name none: a program that reads a pipe waits."""

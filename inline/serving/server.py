@@ -21,9 +21,9 @@ from inline.serving.deadlines import Patience
 from inline.serving.dialect import Severity, takes_texts
 from inline.serving.scheduler import Processor
 from inline.serving.session import Session, budget_of
+from inline.serving.shutdown import Shutdown
 from inline.serving.transport import SocketTransport, keep_alive
 from inline.settings import Settings
-from inline.shutdown import Shutdown
 
 _log = logging.getLogger(__name__)
 

@@ -47,10 +47,10 @@ from inline.serving.memory import MemoryBudget, give_back
 from inline.serving.parameters import PARAMETERS, read_parameters, with_parameters
 from inline.serving.scheduler import Owner, Processor
 from inline.serving.send_queue import Outbox
+from inline.serving.shutdown import Shutdown
 from inline.serving.summary import FinalLevel, Summary, final_levels
 from inline.serving.transport import Transport
 from inline.settings import Settings
-from inline.shutdown import Shutdown
 
 _log = logging.getLogger(__name__)
 

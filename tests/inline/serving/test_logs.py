@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from inline.data.client_text import foreign, message
 from inline.data.errors import ProtocolError
-from inline.logs import BoundedHandler, RateLimiter, SafeFormatter, log_to_stderr
 from inline.mrd.messages import Close, Text
 from inline.mrd.protocol import encode
+from inline.serving.logs import BoundedHandler, RateLimiter, SafeFormatter, log_to_stderr
 from inline.settings import LogSettings
 
 PATIENT = "Mustermann"
@@ -238,8 +238,8 @@ def test_a_log_that_nobody_reads_blocks_nothing():
 
 LEAVES_A_THREAD = """
 import threading, time
-from inline.ending import leave_hanging_threads
-from inline.logs import log_to_stderr
+from inline.serving.signals import leave_hanging_threads
+from inline.serving.logs import log_to_stderr
 from inline.settings import LogSettings
 with log_to_stderr(LogSettings()):
     threading.Thread(target=time.sleep, args=(60,), name="network 1", daemon=True).start()
@@ -252,4 +252,4 @@ def test_what_is_logged_before_the_process_ends_at_once_is_written():
         [sys.executable, "-c", LEAVES_A_THREAD], capture_output=True, text=True, timeout=60
     )
     assert ended.returncode == 0
-    assert ended.stderr.endswith(" WARNING inline.ending 1 threads hang and are left: network 1\n")
+    assert ended.stderr.endswith(" WARNING inline.serving.signals 1 threads hang and are left: network 1\n")

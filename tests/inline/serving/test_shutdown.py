@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from inline import shutdown as module
-from inline.shutdown import Shutdown
+from inline.serving import shutdown as module
+from inline.serving.shutdown import Shutdown
 
 
 @pytest.fixture

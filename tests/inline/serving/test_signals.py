@@ -8,7 +8,7 @@ import pytest
 
 HANGING = """
 import threading, time
-from inline.ending import leave_hanging_threads
+from inline.serving.signals import leave_hanging_threads
 threading.Thread(target=time.sleep, args=({seconds},), name="{name}").start()
 leave_hanging_threads()
 print("regularly")
@@ -37,7 +37,7 @@ def test_a_thread_that_hangs_does_not_keep_the_process(seconds, name, regularly)
 SIGNALLED = """
 import os, signal, time
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
-from inline.ending import ended_by_signals
+from inline.serving.signals import ended_by_signals
 with ended_by_signals() as signals:
     {call}
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -66,7 +66,7 @@ def test_every_signal_that_ends_a_program_is_handled(call, out):
 
 def test_a_program_under_nohup_outlives_its_terminal():
     script = (
-        "import os, signal; from inline.ending import ended_by_signals\n"
+        "import os, signal; from inline.serving.signals import ended_by_signals\n"
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
         "with ended_by_signals():\n    os.kill(os.getpid(), signal.SIGHUP); print('runs')"
     )
@@ -76,7 +76,7 @@ def test_a_program_under_nohup_outlives_its_terminal():
 
 def test_a_process_ends_with_its_standard_input():
     script = (
-        "import time; from inline.ending import end_with_stdin, ended_by_signals\n"
+        "import time; from inline.serving.signals import end_with_stdin, ended_by_signals\n"
         "with ended_by_signals():\n    end_with_stdin(); print('up', flush=True); time.sleep(600)"
     )
     with subprocess.Popen(
