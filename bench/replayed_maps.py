@@ -25,7 +25,7 @@ from inline.launch import started_server
 from inline.mrd.files import ImageFile, write_images
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
-from inline.replay import records
+from inline.replay_run import records
 from inline.targets import output_file
 from inline.told import told
 from model.output import write_json

@@ -20,7 +20,7 @@ from inline.data.errors import MyostreamError
 from inline.examination import header_xml, simulate_examination, to_images
 from inline.launch import ServerNotStartedError
 from inline.mrd.messages import Image, Message
-from inline.replay import records
+from inline.replay_run import records
 
 Address = tuple[str, int]
 

@@ -29,7 +29,7 @@ from inline.mrd.image_header import DATA_TYPES, ImageHeader, ImageType
 from inline.mrd.messages import Acquisition, Close, ConfigFile, ConfigText, Header, Image, Text, Waveform
 from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import Pipeline
-from inline.replay import records
+from inline.replay_run import records
 from inline.serving import server as module
 from inline.serving.scheduler import Processor
 from inline.serving.server import Server
