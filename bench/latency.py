@@ -19,9 +19,9 @@ from rich.table import Table
 from bench.machine import describe_machine
 from bench.stream import make_stream, percentiles
 from inline.data.results import RESULT_ATTRIBUTE
-from inline.launch import started_server
 from inline.mrd.messages import Close, ConfigFile, Header, Image
 from inline.mrd.protocol import Decoder, encode
+from inline.replay.local_server import started_server
 from inline.replay_run import records
 from model.output import save_figure, write_json
 

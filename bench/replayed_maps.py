@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from inline.client import exchange
 from inline.contouring.contours import rasterise
 from inline.data.results import Contours
-from inline.launch import started_server
 from inline.mrd.files import ImageFile, write_images
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
+from inline.replay.client import exchange
+from inline.replay.local_server import started_server
 from inline.replay_run import records
 from inline.targets import output_file
 from inline.told import told

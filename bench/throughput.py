@@ -13,9 +13,9 @@ from rich.table import Table
 
 from bench.machine import describe_machine
 from bench.stream import make_stream, peak_memory_mib, percentiles
-from inline.client import Exchange, exchange
-from inline.launch import started_server
 from inline.mrd.messages import Image, Message
+from inline.replay.client import Exchange, exchange
+from inline.replay.local_server import started_server
 from inline.replay_run import records
 from model.output import write_json
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from inline.client import ConnectionFailedError, exchange
 from inline.data.errors import MyostreamError
 from inline.examination import header_xml, simulate_examination, to_images
-from inline.launch import ServerNotStartedError
 from inline.mrd.messages import Image, Message
+from inline.replay.client import ConnectionFailedError, exchange
+from inline.replay.local_server import ServerNotStartedError
 from inline.replay_run import records
 
 Address = tuple[str, int]

@@ -22,9 +22,9 @@ from inline.targets import output_file, output_folder
 from inline.told import ReportingGroup, require, told
 
 if TYPE_CHECKING:
-    from inline.client import Exchange
     from inline.mrd.messages import Image
     from inline.received import Record
+    from inline.replay.client import Exchange
 
 app = typer.Typer(
     cls=ReportingGroup,
@@ -367,8 +367,8 @@ def _replay(
     settings_file: Path | None,
 ) -> None:
     from inline.examination import truth_file
-    from inline.launch import started_server
     from inline.mrd.files import ImageFile
+    from inline.replay.local_server import started_server
     from inline.replay_run import compare, records, unreadable
     from inline.report import notes, printable, results_table
     from model.output import check_folder, check_outputs
@@ -460,7 +460,7 @@ def _write_results(
 def _exchange(
     address: tuple[str, int], header: bytes, images: list[Image], config: str, pace_speed: float | None
 ) -> Exchange:
-    from inline.client import exchange
+    from inline.replay.client import exchange
     from inline.replay_run import realtime
 
     columns = (

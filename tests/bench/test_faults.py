@@ -11,7 +11,7 @@ from bench import faults
 from bench.attacks import Seen
 from bench.faults import FAULTS, Fault
 from bench.watched import Examination, Tally
-from inline.client import Exchange
+from inline.replay.client import Exchange
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from inline.client import exchange
 from inline.data.errors import ConfigurationError
+from inline.replay.client import exchange
 from inline.serving.parameters import with_parameters
 from inline.settings import load_settings
 

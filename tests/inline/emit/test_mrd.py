@@ -12,7 +12,6 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from inline.client import exchange
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import Contours, RegionValues, SliceLevel, SliceResult
@@ -20,6 +19,7 @@ from inline.data.series import Quantity, SeriesIdentity
 from inline.emit.mrd import images
 from inline.emit.numbers import SeriesNumbers
 from inline.mrd.image_header import ImageHeader
+from inline.replay.client import exchange
 from inline.settings import EmitSettings
 from model.relaxometry.parametric_map import ParametricMap
 

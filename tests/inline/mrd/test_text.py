@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inline.client import exchange
 from inline.data.errors import ProtocolError
 from inline.mrd.header import parse_header
 from inline.mrd.messages import Header
 from inline.mrd.meta import format_meta, parse_meta
 from inline.mrd.text import ELEMENTS, as_utf8, decode, legal, parse_xml
+from inline.replay.client import exchange
 
 NAME = "Herzk\u00f6rper \u00e9\u00df"
 DECLARED = '<?xml version="1.0" encoding="{}"?>\n'

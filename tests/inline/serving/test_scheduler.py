@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from inline.assembly.assembler import SeriesAssembler
-from inline.client import exchange
 from inline.data.flags import Flag
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline
+from inline.replay.client import exchange
 from inline.replay_run import records
 from inline.serving import scheduler as processor_module
 from inline.serving.memory import MemoryBudget

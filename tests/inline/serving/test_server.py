@@ -21,14 +21,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inline.assembly.assembler import Account, SeriesAssembler
-from inline.client import ConnectionFailedError, exchange
 from inline.data.flags import Flag
 from inline.emit.publisher import Publisher, decode, subscribe
-from inline.launch import started_server
 from inline.mrd.image_header import DATA_TYPES, ImageHeader, ImageType
 from inline.mrd.messages import Acquisition, Close, ConfigFile, ConfigText, Header, Image, Text, Waveform
 from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import Pipeline
+from inline.replay.client import ConnectionFailedError, exchange
+from inline.replay.local_server import started_server
 from inline.replay_run import records
 from inline.serving import server as module
 from inline.serving.scheduler import Processor

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import inline
-from inline.launch import ServerNotStartedError, started_server
+from inline.replay.local_server import ServerNotStartedError, started_server
 
 ROOT = inline.__path__[0].rpartition("/")[0]
 
@@ -46,7 +46,7 @@ def test_a_server_that_does_not_start_says_why_in_a_line():
 
 STARTER = """
 import os, signal, sys
-from inline.launch import started_server
+from inline.replay.local_server import started_server
 with started_server() as server:
     print(server.process.pid, flush=True)
     os.kill(os.getpid(), signal.{how})

@@ -1,0 +1,1 @@
+"""Replay of MRD files and of synthetic examinations through a server."""
