@@ -22,7 +22,7 @@ from inline.data.results import RESULT_ATTRIBUTE
 from inline.mrd.messages import Close, ConfigFile, Header, Image
 from inline.mrd.protocol import Decoder, encode
 from inline.replay.local_server import started_server
-from inline.replay_run import records
+from inline.replay.run import records
 from model.output import save_figure, write_json
 
 _IMAGES_BACK: Final = 3

@@ -25,7 +25,7 @@ from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.replay.client import exchange
 from inline.replay.local_server import started_server
-from inline.replay_run import records
+from inline.replay.run import records
 from inline.targets import output_file
 from inline.told import told
 from model.output import write_json

@@ -16,7 +16,7 @@ from bench.stream import make_stream, peak_memory_mib, percentiles
 from inline.mrd.messages import Image, Message
 from inline.replay.client import Exchange, exchange
 from inline.replay.local_server import started_server
-from inline.replay_run import records
+from inline.replay.run import records
 from model.output import write_json
 
 PUBLISHED_SECONDS: Final = 12.3

@@ -20,7 +20,7 @@ from inline.examination import header_xml, simulate_examination, to_images
 from inline.mrd.messages import Image, Message
 from inline.replay.client import ConnectionFailedError, exchange
 from inline.replay.local_server import ServerNotStartedError
-from inline.replay_run import records
+from inline.replay.run import records
 
 Address = tuple[str, int]
 

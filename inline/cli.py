@@ -369,7 +369,7 @@ def _replay(
     from inline.examination import truth_file
     from inline.mrd.files import ImageFile
     from inline.replay.local_server import started_server
-    from inline.replay_run import compare, records, unreadable
+    from inline.replay.run import compare, records, unreadable
     from inline.report import notes, printable, results_table
     from model.output import check_folder, check_outputs
 
@@ -422,7 +422,7 @@ def _write_results(
 ) -> tuple[list[str], list[str]]:
     """Write what is asked for; returns a line for each output, and one for each that could not be written."""
     from inline.mrd.files import write_images
-    from inline.replay_run import picture_names, write_overlay
+    from inline.replay.run import picture_names, write_overlay
     from model.output import write_json
 
     said: list[str] = []
@@ -461,7 +461,7 @@ def _exchange(
     address: tuple[str, int], header: bytes, images: list[Image], config: str, pace_speed: float | None
 ) -> Exchange:
     from inline.replay.client import exchange
-    from inline.replay_run import realtime
+    from inline.replay.run import realtime
 
     columns = (
         TextColumn("{task.description}"),

@@ -16,7 +16,7 @@ import pytest
 from inline.mrd.image_header import ImageType
 from inline.mrd.messages import Close, Image, Text
 from inline.mrd.protocol import Decoder, encode
-from inline.replay_run import records
+from inline.replay.run import records
 from inline.serving import gadgetron as gadget
 
 CHAINS = Path(gadget.__file__).parent / "chains"

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from inline.cli import app
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
-from inline.replay_run import records
+from inline.replay.run import records
 
 COMMAND = [sys.executable, "-m", "inline", "stream"]
 runner = CliRunner()
@@ -69,7 +69,7 @@ def same(one, other):
 
 
 def ours(image):
-    """An image of the package as a message of ours, for :func:`inline.replay_run.records`."""
+    """An image of the package as a message of ours, for :func:`inline.replay.run.records`."""
     pixels = np.ascontiguousarray(image.data)
     attributes = image.attribute_string.encode()
     return Image(ImageHeader.unpack(bytes(image.getHead())), attributes, pixels.tobytes())

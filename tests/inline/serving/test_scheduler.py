@@ -15,7 +15,7 @@ from inline.data.flags import Flag
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline
 from inline.replay.client import exchange
-from inline.replay_run import records
+from inline.replay.run import records
 from inline.serving import scheduler as processor_module
 from inline.serving.memory import MemoryBudget
 from inline.serving.scheduler import Owner, Processor

@@ -18,7 +18,7 @@ from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Acquisition, Close, ConfigFile, ConfigText, Header, Image, Text, Waveform
 from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import Pipeline
-from inline.replay_run import records
+from inline.replay.run import records
 from inline.serving.configuration import Configuration
 from inline.serving.deadlines import Patience
 from inline.serving.dialect import PIPE

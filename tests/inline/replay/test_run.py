@@ -15,7 +15,7 @@ from inline.data.series import Quantity
 from inline.emit.overlay import ENDO_COLOUR, EPI_COLOUR, draw, window
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
-from inline.replay_run import compare, picture_names, realtime, records, unreadable, write_overlay
+from inline.replay.run import compare, picture_names, realtime, records, unreadable, write_overlay
 from model.output import OutputError
 
 
