@@ -23,8 +23,8 @@ from inline.told import ReportingGroup, require, told
 
 if TYPE_CHECKING:
     from inline.mrd.messages import Image
-    from inline.received import Record
     from inline.replay.client import Exchange
+    from inline.replay.results import Record
 
 app = typer.Typer(
     cls=ReportingGroup,
@@ -205,8 +205,8 @@ def listen(
     from zmq import ZMQError
 
     from inline.emit.publisher import decode, subscribe
-    from inline.received import read_message
-    from inline.report import line, printable
+    from inline.replay.results import read_message
+    from inline.replay.table import line, printable
 
     with told():
         try:
@@ -370,7 +370,7 @@ def _replay(
     from inline.mrd.files import ImageFile
     from inline.replay.local_server import started_server
     from inline.replay.run import compare, records, unreadable
-    from inline.report import notes, printable, results_table
+    from inline.replay.table import notes, printable, results_table
     from model.output import check_folder, check_outputs
 
     with ImageFile(file, group) as opened:

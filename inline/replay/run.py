@@ -18,7 +18,7 @@ from inline.data.results import RESULT_ATTRIBUTE, Contours
 from inline.data.series import Quantity
 from inline.emit.overlay import draw
 from inline.mrd.messages import Image
-from inline.received import Record, read_record
+from inline.replay.results import Record, read_record
 from model.output import atomic_output
 
 _TICK_S = 0.0025

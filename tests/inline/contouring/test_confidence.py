@@ -29,7 +29,7 @@ from inline.emit.overlay import REVIEW_COLOUR
 from inline.emit.record import record
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline
-from inline.report import results_table
+from inline.replay.table import results_table
 from inline.settings import AssemblySettings, Settings, load_settings
 from model.engines.store import weights_digest
 

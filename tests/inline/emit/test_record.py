@@ -15,7 +15,7 @@ from inline.data.series import Quantity, SeriesIdentity
 from inline.emit import mrd
 from inline.emit.record import SCHEMA, record
 from inline.mrd.image_header import ImageHeader
-from inline.report import line, results_table
+from inline.replay.table import line, results_table
 from inline.serving.session import _fields
 from model.relaxometry.parametric_map import ParametricMap
 

@@ -14,7 +14,7 @@ def results_table(records: list[dict[str, Any]], truth: dict[tuple[str, int], fl
     """One row per slice; ``ms`` is what all its stages took, the wait for the network included.
 
     Args:
-        records: as :func:`inline.received.read_record` returns them.
+        records: as :func:`inline.replay.results.read_record` returns them.
         truth: median over the true myocardium by quantity and slice, ms, where it is known.
     """
     # Little between the columns: the flags must have room in a terminal of 80 characters.
@@ -92,7 +92,7 @@ def line(message: dict[str, Any]) -> str:
     """A message of ZeroMQ in one line: of a slice, or of a connection at its close.
 
     Args:
-        message: as :func:`inline.received.read_message` returns it.
+        message: as :func:`inline.replay.results.read_message` returns it.
     """
     return printable(_line(message))
 

@@ -3,8 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from inline.received import read_message
-from inline.report import line, notes, printable, results_table, slice_names
+from inline.replay.results import read_message
+from inline.replay.table import line, notes, printable, results_table, slice_names
 
 
 def made(**more):
