@@ -18,9 +18,9 @@ from bench.timing import median_ms
 from inline.contouring.segment import place
 from inline.data.series import Quantity
 from inline.engines import make_engine
-from inline.examination import simulate_examination, to_images
 from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import picture
+from inline.replay.simulate import simulate_examination, to_images
 from inline.settings import load_settings
 from model.frame import Frame, normalise
 from model.output import write_json

@@ -16,9 +16,9 @@ from bench.timing import median_ms
 from inline.contouring.segment import place
 from inline.data.series import Quantity
 from inline.engines import make_engine
-from inline.examination import MOLLI_SERIES, to_images
 from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import picture
+from inline.replay.simulate import MOLLI_SERIES, to_images
 from inline.settings import load_settings
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS, Frame, normalise

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from inline.examination import MOLLI_SERIES, header_xml, simulate_examination, to_images
 from inline.mrd.messages import Image
+from inline.replay.simulate import MOLLI_SERIES, header_xml, simulate_examination, to_images
 
 _DISTINCT: Final = 4
 """Hearts that are simulated; more slices repeat them."""

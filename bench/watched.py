@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from inline.data.errors import MyostreamError
-from inline.examination import header_xml, simulate_examination, to_images
 from inline.mrd.messages import Image, Message
 from inline.replay.client import ConnectionFailedError, exchange
 from inline.replay.local_server import ServerNotStartedError
 from inline.replay.run import records
+from inline.replay.simulate import header_xml, simulate_examination, to_images
 
 Address = tuple[str, int]
 

@@ -19,9 +19,9 @@ from inline.assembly.assembler import SeriesAssembler
 from inline.data.errors import MyostreamError
 from inline.data.results import SliceResult
 from inline.emit import mrd
-from inline.examination import header_xml, simulate_examination, to_images
 from inline.mrd.header import parse_header
 from inline.mrd.protocol import encode
+from inline.replay.simulate import header_xml, simulate_examination, to_images
 from inline.service import service
 from inline.serving.scheduler import Processor
 from inline.settings import AssemblySettings, Settings

@@ -163,7 +163,7 @@ def synth(
     size: Annotated[int, typer.Option(min=96, max=512, help="Rows and columns, pixels of 1.5 mm.")] = 192,
 ) -> None:
     """Write a simulated examination (MOLLI and T2-prep, truth beside it) to replay."""
-    from inline.examination import simulate_examination, truth_file, write_examination
+    from inline.replay.simulate import simulate_examination, truth_file, write_examination
     from model.output import check_outputs
 
     with told():
@@ -237,7 +237,7 @@ def demo(
     slices: Annotated[int, typer.Option(min=1, max=30)] = 3,
 ) -> None:
     """Simulate an examination, stream it to a server process, show what comes back."""
-    from inline.examination import simulate_examination, write_examination
+    from inline.replay.simulate import simulate_examination, write_examination
     from model.output import check_folder
 
     file = output / "examination.h5"
@@ -366,10 +366,10 @@ def _replay(
     group: str,
     settings_file: Path | None,
 ) -> None:
-    from inline.examination import truth_file
     from inline.mrd.files import ImageFile
     from inline.replay.local_server import started_server
     from inline.replay.run import compare, records, unreadable
+    from inline.replay.simulate import truth_file
     from inline.replay.table import notes, printable, results_table
     from model.output import check_folder, check_outputs
 
@@ -490,7 +490,7 @@ def _truth(file: Path) -> tuple[dict[tuple[str, int], float], list[str]]:
     """
     import numpy as np
 
-    from inline.examination import read_truth, truth_file
+    from inline.replay.simulate import read_truth, truth_file
 
     try:
         truth = read_truth(file)

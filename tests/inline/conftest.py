@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from inline.examination import header_xml, simulate_examination, to_images
 from inline.pipeline import Pipeline
+from inline.replay.simulate import header_xml, simulate_examination, to_images
 from inline.serving.scheduler import Processor
 from inline.serving.server import Server
 from inline.settings import load_settings

@@ -24,10 +24,10 @@ from typer.testing import CliRunner
 
 from inline.cli import app
 from inline.emit.publisher import SUMMARY_TOPIC, TOPIC
-from inline.examination import read_truth
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Close, Image, Text
 from inline.mrd.protocol import Decoder, encode
+from inline.replay.simulate import read_truth
 
 runner = CliRunner()
 

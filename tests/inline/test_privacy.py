@@ -6,10 +6,10 @@ import threading
 import numpy as np
 import pytest
 
-from inline.examination import header_xml, simulate_examination, to_images
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Close, ConfigFile, ConfigText, Header, Image, Text
 from inline.mrd.protocol import Decoder, encode
+from inline.replay.simulate import header_xml, simulate_examination, to_images
 
 PATIENT = "Mustermann"
 FORGED = f"{PATIENT}\n2026-01-01T00:00:00+0000 ERROR inline.serving.server \x1b[31mforged"
