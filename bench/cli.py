@@ -95,7 +95,7 @@ def tables(
     from bench.tables.readers import Spread
     from bench.tables.run import read_both, run, synthetic_slices
     from bench.tables.trainings import ShortTraining
-    from inline.engines import make_engine
+    from inline.engine_selection import make_engine
     from inline.settings import load_settings
 
     running = make_engine(load_settings(engine=engine))

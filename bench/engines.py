@@ -18,7 +18,7 @@ from bench.stream import percentiles
 from bench.synthetic import make_slices
 from calibration.gate import dice
 from inline.contouring.segment import place
-from inline.engines import gate_report, load_engine, load_weights, preferred, reference_of
+from inline.engine_selection import gate_report, load_engine, load_weights, preferred, reference_of
 from inline.settings import EngineName, Settings
 from model.engines.base import Engine
 from model.engines.trial import try_out

@@ -24,7 +24,7 @@ from bench.machine import describe_machine
 from bench.stream import percentiles
 from calibration.gate import run_gate
 from calibration.slices import map_slices
-from inline.engines import ON_GPU, load_engine, load_weights, preferred
+from inline.engine_selection import ON_GPU, load_engine, load_weights, preferred
 from inline.settings import Settings
 from inline.targets import output_file
 from inline.told import told

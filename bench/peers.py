@@ -17,7 +17,7 @@ from bench.machine import describe_machine
 from bench.timing import median_ms
 from inline.contouring.segment import place
 from inline.data.series import Quantity
-from inline.engines import make_engine
+from inline.engine_selection import make_engine
 from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import picture
 from inline.replay.simulate import simulate_examination, to_images

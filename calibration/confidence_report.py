@@ -26,7 +26,7 @@ from calibration.confidence import (
 from calibration.reliability import POOR, figures, plot
 from inline.contouring.confidence import FILE
 from inline.data.errors import MyostreamError
-from inline.engines import make_engine
+from inline.engine_selection import make_engine
 from inline.settings import Settings
 from model.engines.base import Engine
 from model.engines.store import weights_digest

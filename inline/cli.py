@@ -284,7 +284,7 @@ def evaluate(
     # The command line alone knows every folder; nothing else in inline/ imports bench/.
     from bench import evaluation
     from bench import synthetic as synthetic_evaluation
-    from inline.engines import make_engine
+    from inline.engine_selection import make_engine
 
     if (data is None) == (synthetic is None) or kind not in ("t1", "t2"):
         raise MyostreamError("give either --data FOLDER or --synthetic N, and --map t1 or t2")

@@ -15,7 +15,7 @@ from typing import Final
 
 from inline.data.errors import ConfigurationError
 from inline.emit.publisher import Publisher
-from inline.engines import make_engine
+from inline.engine_selection import make_engine
 from inline.pipeline import Pipeline
 from inline.serving.scheduler import Processor
 from inline.settings import Settings

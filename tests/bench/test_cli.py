@@ -21,7 +21,7 @@ def test_what_a_user_got_wrong_is_said_in_a_line(arguments, said, monkeypatch):
             return np.zeros((len(images), 3, 224, 224), np.float32)
 
     if "steam" not in arguments:
-        monkeypatch.setattr("inline.engines.make_engine", lambda _: Idle())
+        monkeypatch.setattr("inline.engine_selection.make_engine", lambda _: Idle())
     found = CliRunner().invoke(app, arguments)
     assert found.exit_code == 1
     assert said in found.stderr

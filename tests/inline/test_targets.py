@@ -28,7 +28,7 @@ FOLDERS = [
 
 def said(arguments, monkeypatch):
     # Nothing is begun: an engine would be the first.
-    monkeypatch.setattr("inline.engines.make_engine", lambda *_: pytest.fail("begun"))
+    monkeypatch.setattr("inline.engine_selection.make_engine", lambda *_: pytest.fail("begun"))
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1
     (line,) = result.output.splitlines()

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from inline import engines
+from inline import engine_selection as engines
 from inline.assembly.assembler import SeriesAssembler
 from inline.data.errors import ConfigurationError
 from inline.data.flags import Flag
-from inline.engines import load_weights, make_engine, preferred
+from inline.engine_selection import load_weights, make_engine, preferred
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline
 from inline.serving.scheduler import Processor
