@@ -9,7 +9,7 @@ from typing import Any, Final
 from inline.data.errors import ConfigurationError
 from inline.settings import EngineName, Settings
 from model.engines.base import Engine
-from model.engines.chain import EngineChain, NoEngineError
+from model.engines.fallback import EngineChain, NoEngineError
 from model.engines.gpu import gpu_present
 from model.engines.torch_engine import TorchEngine
 from model.engines.trial import Reference

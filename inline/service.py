@@ -19,7 +19,7 @@ from inline.engine_selection import make_engine
 from inline.pipeline import Pipeline
 from inline.serving.scheduler import Processor
 from inline.settings import Settings
-from model.engines.chain import EngineChain, NoEngineError
+from model.engines.fallback import EngineChain, NoEngineError
 
 _log = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ from inline.serving.examinations import Examinations
 from inline.serving.memory import Share, unlimited
 from inline.serving.turns import Turns
 from inline.serving.workers import Task, Workers
-from model.engines.chain import EngineChain, NoEngineError
+from model.engines.fallback import EngineChain, NoEngineError
 
 _log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline
 from inline.serving.scheduler import Processor
 from inline.settings import AssemblySettings, load_settings
-from model.engines.chain import EngineChain
+from model.engines.fallback import EngineChain
 from model.engines.openvino_engine import convert, save
 from model.engines.store import EngineKey, EngineStore
 from model.unet import UNet

@@ -14,7 +14,7 @@ from inline.data.errors import ConfigurationError
 from inline.pipeline import Pipeline
 from inline.service import service
 from inline.settings import load_settings
-from model.engines.chain import EngineChain
+from model.engines.fallback import EngineChain
 
 
 @pytest.fixture

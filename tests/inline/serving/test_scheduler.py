@@ -21,7 +21,7 @@ from inline.serving.memory import MemoryBudget
 from inline.serving.scheduler import Owner, Processor
 from inline.serving.server import Server
 from inline.settings import AssemblySettings, load_settings
-from model.engines.chain import EngineChain
+from model.engines.fallback import EngineChain
 from model.engines.trial import Reference
 
 
@@ -344,7 +344,7 @@ def test_a_result_that_cannot_be_delivered_stops_nothing(slices, ring_engine):
     processor.close()
 
 
-# Verification of the engine in a pause. When it is due: tests/model/engines/test_chain.py.
+# Verification of the engine in a pause. When it is due: tests/model/engines/test_fallback.py.
 
 
 class Spoilable:

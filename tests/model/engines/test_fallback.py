@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model.engines.chain import EngineChain, NoEngineError
+from model.engines.fallback import EngineChain, NoEngineError
 from model.engines.trial import Reference
 
 IMAGES = np.zeros((2, 224, 224), np.float32)
