@@ -28,7 +28,7 @@ from model.engines.openvino_engine import (
     save,
     write_doubt,
 )
-from model.engines.second_look import SecondLook, doubts
+from model.engines.reevaluation import SecondLook, doubts
 from model.engines.shipped import pack
 from model.engines.store import EngineKey, EngineStore
 from model.engines.torch_engine import TorchEngine

@@ -20,7 +20,7 @@ from torch import nn
 
 from model.engines.base import Engine
 from model.engines.probabilities import Probabilities
-from model.engines.second_look import SecondLook
+from model.engines.reevaluation import SecondLook
 from model.frame import FRAME_PIXELS
 from model.unet import UNet
 
@@ -116,7 +116,7 @@ _DOUBT: Final = ["myostream", "doubt"]
 
 
 def write_doubt(model: Any, doubt: float) -> None:
-    """Note in an eight-bit model above which doubt float32 looks again (:mod:`model.engines.second_look`)."""
+    """Note in an eight-bit model above which doubt float32 looks again (:mod:`model.engines.reevaluation`)."""
     model.set_rt_info(repr(doubt), _DOUBT)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from model.engines.base import Engine
 from model.engines.cuda_engine import CudaEngine
 from model.engines.gpu import LARGEST_BATCH, GpuEngine, describe_gpu, require_gpu
-from model.engines.second_look import SecondLook
+from model.engines.reevaluation import SecondLook
 from model.engines.store import EngineKey, EngineStore
 from model.frame import FRAME_PIXELS
 from model.unet import CLASSES, UNet
@@ -33,7 +33,7 @@ def engine_key(weights: Path, device: torch.device) -> EngineKey:
 
 
 def write_doubt(plan: Path, doubt: float) -> None:
-    """Note beside a plan above which doubt half precision looks again (:mod:`model.engines.second_look`)."""
+    """Note beside a plan above which doubt half precision looks again (:mod:`model.engines.reevaluation`)."""
     plan.with_name(_DOUBT).write_text(repr(doubt), encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.engines.base import Engine
-from model.engines.second_look import SecondLook
+from model.engines.reevaluation import SecondLook
 from model.engines.torch_engine import TorchEngine
 from model.frame import FRAME_PIXELS
 from model.unet import UNet

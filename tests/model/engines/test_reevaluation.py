@@ -6,7 +6,7 @@ import pytest
 from openvino import opset13 as ops
 
 from model.engines.openvino_engine import save, write_doubt
-from model.engines.second_look import SecondLook, doubts
+from model.engines.reevaluation import SecondLook, doubts
 
 
 def heart(radius, softness, centre=(50.0, 60.0)):
