@@ -21,7 +21,7 @@ from inline.contouring.segment import place
 from inline.engine_selection import gate_report, load_engine, load_weights, preferred, reference_of
 from inline.settings import EngineName, Settings
 from model.engines.base import Engine
-from model.engines.trial import try_out
+from model.engines.self_test import try_out
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
 from model.output import write_json
 

@@ -31,8 +31,8 @@ from inline.told import told
 from model.engines.base import Engine
 from model.engines.gpu import LARGEST_BATCH, describe_gpu, require_gpu
 from model.engines.probabilities import HalfProbabilities, Probabilities
+from model.engines.self_test import Reference, trial_images, try_out
 from model.engines.torch_engine import TorchEngine
-from model.engines.trial import Reference, trial_images, try_out
 from model.frame import FRAME_PIXELS
 from model.output import write_json
 from model.unet import UNet

@@ -11,8 +11,8 @@ from inline.settings import EngineName, Settings
 from model.engines.base import Engine
 from model.engines.fallback import EngineChain, NoEngineError
 from model.engines.gpu import gpu_present
+from model.engines.self_test import Reference
 from model.engines.torch_engine import TorchEngine
-from model.engines.trial import Reference
 from model.unet import UNet
 from model.weights import DEFAULT, WeightsError, load_network
 
@@ -76,7 +76,7 @@ def reference_of(network: UNet, weights: Path) -> Reference:
 
 
 def load_engine(name: EngineName, network: UNet, weights: Path) -> Engine:
-    """One engine, by name; whether its output is right, :func:`model.engines.trial.try_out` says.
+    """One engine, by name; whether its output is right, :func:`model.engines.self_test.try_out` says.
 
     Raises:
         Exception: of any kind; its message says why the engine does not run here.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.engines.base import Engine
-from model.engines.trial import Reference, Trial, checked, try_out
+from model.engines.self_test import Reference, Trial, checked, try_out
 from model.errors import MyostreamError
 
 _log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import pytest
 
 from bench import engines
 from inline.settings import Settings
-from model.engines.trial import Reference
+from model.engines.self_test import Reference
 
 
 class Ring:

@@ -22,7 +22,7 @@ from inline.serving.scheduler import Owner, Processor
 from inline.serving.server import Server
 from inline.settings import AssemblySettings, load_settings
 from model.engines.fallback import EngineChain
-from model.engines.trial import Reference
+from model.engines.self_test import Reference
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from torch import nn
 from calibration.precision import quantise_for_tensorrt
 from calibration.slices import calibration_batches
 from model.engines.eight_bits import EightBitConv, in_eight_bits
+from model.engines.self_test import trial_images
 from model.engines.torch_engine import TorchEngine
-from model.engines.trial import trial_images
 from model.weights import load_network
 
 CPU = torch.device("cpu")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from model.engines.fallback import EngineChain, NoEngineError
-from model.engines.trial import Reference
+from model.engines.self_test import Reference
 
 IMAGES = np.zeros((2, 224, 224), np.float32)
 

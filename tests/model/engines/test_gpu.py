@@ -10,8 +10,8 @@ import torch
 
 from model.engines import cuda_engine, gpu
 from model.engines.cuda_engine import CudaEngine, batch_size
+from model.engines.self_test import Reference, try_out
 from model.engines.torch_engine import TorchEngine
-from model.engines.trial import Reference, try_out
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU that torch can use")
 

@@ -5,8 +5,8 @@ import openvino
 import pytest
 
 from model.engines.onnx_export import export_onnx
+from model.engines.self_test import trial_images
 from model.engines.torch_engine import TorchEngine
-from model.engines.trial import trial_images
 from model.weights import load_network
 
 pytest.importorskip("onnx", reason="the extra ahead-of-time is not installed")

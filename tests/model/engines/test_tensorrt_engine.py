@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from model.engines import tensorrt_engine
+from model.engines.self_test import Reference, try_out
 from model.engines.store import EngineStore
 from model.engines.tensorrt_engine import TensorRtEngine
-from model.engines.trial import Reference, try_out
 from model.weights import DEFAULT, load_network
 
 

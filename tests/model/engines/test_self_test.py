@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from model.engines.reevaluation import SecondLook
-from model.engines.trial import APART, DRIFT, Reference, difference, trial_images, try_out
+from model.engines.self_test import APART, DRIFT, Reference, difference, trial_images, try_out
 from model.weights import load_network
 
 
