@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from model.engines.store import EXACT, processor_flags
+from model.engines.engine_cache import EXACT, processor_flags
 from model.host import describe_host
 
 _ROOT: Final = Path(__file__).parent.parent

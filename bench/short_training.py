@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from model.engines.store import processor_flags
+from model.engines.engine_cache import processor_flags
 from model.loss import jaccard_loss
 from model.relaxometry.fits import PRODUCT_FITS
 from model.synthesis.contrast import Mix

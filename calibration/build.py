@@ -18,6 +18,7 @@ from calibration.slices import calibration_batches, map_slices
 from model.engines import tensorrt_int8_engine
 from model.engines.base import Engine
 from model.engines.cuda_engine import CudaEngine
+from model.engines.engine_cache import EngineKey, EngineStore
 from model.engines.gpu import require_gpu
 from model.engines.onnx_export import export_module
 from model.engines.openvino_engine import (
@@ -30,7 +31,6 @@ from model.engines.openvino_engine import (
 )
 from model.engines.reevaluation import SecondLook, doubts
 from model.engines.shipped import pack
-from model.engines.store import EngineKey, EngineStore
 from model.engines.torch_engine import TorchEngine
 from model.weights import load_network
 

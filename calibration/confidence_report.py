@@ -29,7 +29,7 @@ from inline.data.errors import MyostreamError
 from inline.engine_selection import make_engine
 from inline.settings import Settings
 from model.engines.base import Engine
-from model.engines.store import weights_digest
+from model.engines.engine_cache import weights_digest
 from model.evaluation.cases import CaseError
 from model.host import describe_host
 from model.output import check_folder, check_outputs, write_json, write_text

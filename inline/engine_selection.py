@@ -95,9 +95,9 @@ def load_engine(name: EngineName, network: UNet, weights: Path) -> Engine:
 
 def gate_report(name: EngineName, weights: Path) -> dict[str, Any] | None:
     """What the gate said of an engine in eight bits that loads here; None for engines that need no gate."""
+    from model.engines.engine_cache import EngineKey, EngineStore
     from model.engines.gpu import require_gpu
     from model.engines.shipped import shipped_report
-    from model.engines.store import EngineKey, EngineStore
     from model.engines.tensorrt_int8_engine import engine_key
 
     if name == "tensorrt-int8":
@@ -118,7 +118,7 @@ def _load_on_gpu(name: EngineName, network: UNet, weights: Path) -> Engine:
 
 
 def _tensorrt_int8(network: UNet, weights: Path) -> Engine:
-    from model.engines.store import NotPassedError
+    from model.engines.engine_cache import NotPassedError
     from model.engines.tensorrt_int8_engine import load
 
     try:
@@ -129,8 +129,8 @@ def _tensorrt_int8(network: UNet, weights: Path) -> Engine:
 
 def _int8(weights: Path) -> Path | tuple[bytes, bytes]:
     """What was calibrated on this host, else what ships with the weights; both have passed their gate."""
+    from model.engines.engine_cache import EngineKey, EngineStore, NotPassedError
     from model.engines.shipped import shipped_model
-    from model.engines.store import EngineKey, EngineStore, NotPassedError
 
     try:
         return EngineStore().passed(EngineKey.of(weights, "int8"))

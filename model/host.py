@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from model.engines.store import processor
+from model.engines.engine_cache import processor
 
 
 def describe_host() -> dict[str, str | int]:

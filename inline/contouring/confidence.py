@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from inline.contouring.contours import area, perimeter, rasterise
 from inline.data.results import Contours
 from inline.settings import Settings
-from model.engines.store import weights_digest
+from model.engines.engine_cache import weights_digest
 from model.frame import Frame
 from model.weights import DEFAULT
 
@@ -210,7 +210,7 @@ class Calibration:
     """From signals to the expected Dice: a weighted sum, then a monotone curve through knots.
 
     Attributes:
-        weights: SHA-256 of the weights that it was fitted for (:func:`model.engines.store.weights_digest`).
+        weights: SHA-256 of the weights that it was fitted for (:func:`model.engines.engine_cache.weights_digest`).
         centre: of each signal.
         scale: of each signal, above 0.
         factors: of each signal after ``(signal - centre) / scale``, which counts up to :data:`FURTHEST`.

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from model.engines.store import EXACT, NotPassedError, processor_flags, weights_digest
+from model.engines.engine_cache import EXACT, NotPassedError, processor_flags, weights_digest
 from model.weights import PART_BYTES
 
 _FOLDER: Final = "int8"

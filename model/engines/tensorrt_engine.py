@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.engines.engine_cache import EngineKey, EngineStore
 from model.engines.gpu import LARGEST_BATCH, GpuEngine, describe_gpu, require_gpu
 from model.engines.probabilities import HalfProbabilities
-from model.engines.store import EngineKey, EngineStore
 from model.frame import FRAME_PIXELS
 from model.unet import UNet
 

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from model.engines.base import Engine
 from model.engines.cuda_engine import CudaEngine
+from model.engines.engine_cache import EngineKey, EngineStore
 from model.engines.gpu import LARGEST_BATCH, GpuEngine, describe_gpu, require_gpu
 from model.engines.reevaluation import SecondLook
-from model.engines.store import EngineKey, EngineStore
 from model.frame import FRAME_PIXELS
 from model.unet import CLASSES, UNet
 

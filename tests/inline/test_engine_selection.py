@@ -18,9 +18,9 @@ from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline
 from inline.serving.scheduler import Processor
 from inline.settings import AssemblySettings, load_settings
+from model.engines.engine_cache import EngineKey, EngineStore
 from model.engines.fallback import EngineChain
 from model.engines.openvino_engine import convert, save
-from model.engines.store import EngineKey, EngineStore
 from model.unet import UNet
 from model.weights import save_weights
 

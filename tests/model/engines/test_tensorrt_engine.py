@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from model.engines import tensorrt_engine
+from model.engines.engine_cache import EngineStore
 from model.engines.self_test import Reference, try_out
-from model.engines.store import EngineStore
 from model.engines.tensorrt_engine import TensorRtEngine
 from model.weights import DEFAULT, load_network
 

@@ -9,8 +9,8 @@ import torch
 
 from calibration import build
 from model.engines import tensorrt_int8_engine
+from model.engines.engine_cache import EngineStore, NotPassedError
 from model.engines.reevaluation import SecondLook
-from model.engines.store import EngineStore, NotPassedError
 from model.engines.tensorrt_int8_engine import PlanEngine, load
 from model.engines.torch_engine import TorchEngine
 from model.weights import DEFAULT, load_network

@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import pytest
 
-from model.engines.store import EngineKey, EngineStore, NotPassedError, processor, weights_digest
+from model.engines.engine_cache import EngineKey, EngineStore, NotPassedError, processor, weights_digest
 
 KEY = EngineKey("abc", "int8", "a processor", "torch 2.13, openvino 2026.4")
 
@@ -143,7 +143,7 @@ def test_processes_that_start_at_once_share_an_entry(tmp_path):
     """With nothing there, with a damaged entry, and with one that none of them can read."""
     program = (
         "import sys, time, pathlib\n"
-        "from model.engines.store import EngineKey, EngineStore\n"
+        "from model.engines.engine_cache import EngineKey, EngineStore\n"
         "key = EngineKey('abc', 'int8', 'a processor', 'torch 2.13')\n"
         "def read(file):\n"
         "    text = file.read_text()\n"
