@@ -30,7 +30,7 @@ from model.engines.openvino_engine import (
     write_doubt,
 )
 from model.engines.reevaluation import SecondLook, doubts
-from model.engines.shipped import pack
+from model.engines.shipped_int8 import pack
 from model.engines.torch_engine import TorchEngine
 from model.weights import load_network
 

@@ -97,7 +97,7 @@ def gate_report(name: EngineName, weights: Path) -> dict[str, Any] | None:
     """What the gate said of an engine in eight bits that loads here; None for engines that need no gate."""
     from model.engines.engine_cache import EngineKey, EngineStore
     from model.engines.gpu import require_gpu
-    from model.engines.shipped import shipped_report
+    from model.engines.shipped_int8 import shipped_report
     from model.engines.tensorrt_int8_engine import engine_key
 
     if name == "tensorrt-int8":
@@ -130,7 +130,7 @@ def _tensorrt_int8(network: UNet, weights: Path) -> Engine:
 def _int8(weights: Path) -> Path | tuple[bytes, bytes]:
     """What was calibrated on this host, else what ships with the weights; both have passed their gate."""
     from model.engines.engine_cache import EngineKey, EngineStore, NotPassedError
-    from model.engines.shipped import shipped_model
+    from model.engines.shipped_int8 import shipped_model
 
     try:
         return EngineStore().passed(EngineKey.of(weights, "int8"))

@@ -10,7 +10,7 @@ from calibration.slices import MapSlice, calibration_batches, map_slices
 from inline.data.series import Quantity
 from model.engines.engine_cache import NotPassedError
 from model.engines.openvino_engine import int8_engine
-from model.engines.shipped import shipped_model
+from model.engines.shipped_int8 import shipped_model
 from model.engines.torch_engine import TorchEngine
 from model.weights import DEFAULT, load_network
 

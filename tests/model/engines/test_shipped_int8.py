@@ -8,9 +8,9 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
-from model.engines import shipped
+from model.engines import shipped_int8 as shipped
 from model.engines.engine_cache import NotPassedError
-from model.engines.shipped import pack, shipped_model, shipped_report
+from model.engines.shipped_int8 import pack, shipped_model, shipped_report
 
 PASSED = {"passed": True, "dice": 0.995}
 
