@@ -1,6 +1,6 @@
 """Module that a Gadgetron chain starts for itself.
 
-Two ways in, both with the chain files of ``inline/chains``:
+Two ways in, both with the chain files of ``inline/serving/chains``:
 
 - ``<execute name="inline.serving.gadgetron" target="mapping" type="python"/>``: Gadgetron starts
   ``python -m gadgetron PORT inline.serving.gadgetron mapping``, and that package calls :func:`mapping`;
