@@ -17,9 +17,9 @@ from rich.table import Table
 from bench.machine import describe_machine
 from bench.short_training import computes_bfloat16, train_briefly
 from bench.synthetic import make_slices
+from inline.cli.errors import told
+from inline.cli.options import output_file
 from inline.contouring.segment import place, segment
-from inline.targets import output_file
-from inline.told import told
 from model.engines.base import Engine
 from model.engines.torch_engine import TorchEngine
 from model.evaluation.cases import read_slices

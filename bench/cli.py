@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from inline.cli.errors import ReportingGroup, require
+from inline.cli.options import output_file, output_folder
 from inline.data.errors import MyostreamError
-from inline.targets import output_file, output_folder
-from inline.told import ReportingGroup, require
 
 app = typer.Typer(
     cls=ReportingGroup,

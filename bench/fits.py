@@ -21,8 +21,8 @@ from bench.fresh import fresh_processes
 from bench.machine import describe_machine
 from bench.simulated_pixels import Pixels, molli_pixels, scipy_t1, scipy_t2, t2_pixels
 from bench.timing import median_ms
-from inline.targets import output_file
-from inline.told import told
+from inline.cli.errors import told
+from inline.cli.options import output_file
 from model.output import write_json
 from model.relaxometry.molli import molli_map
 from model.relaxometry.parametric_map import ParametricMap

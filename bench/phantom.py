@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.machine import describe_machine
-from inline.targets import output_file
-from inline.told import told
+from inline.cli.errors import told
+from inline.cli.options import output_file
 from model.output import write_json
 from model.relaxometry.molli import molli_map
 

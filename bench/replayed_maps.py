@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from inline.cli.errors import told
+from inline.cli.options import output_file
 from inline.contouring.contours import rasterise
 from inline.data.results import Contours
 from inline.mrd.files import ImageFile, write_images
@@ -26,8 +28,6 @@ from inline.mrd.messages import Image
 from inline.replay.client import exchange
 from inline.replay.local_server import started_server
 from inline.replay.run import records
-from inline.targets import output_file
-from inline.told import told
 from model.output import write_json
 
 

@@ -8,8 +8,8 @@ from typing import Annotated, Final
 import torch
 import typer
 
+from inline.cli.errors import told
 from inline.emit.overlay import ENDO_COLOUR, EPI_COLOUR
-from inline.told import told
 from model.frame import FRAME_PIXELS
 from model.output import save_figure
 from model.relaxometry.fits import PRODUCT_FITS

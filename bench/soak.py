@@ -24,8 +24,8 @@ from bench.attacks import break_off
 from bench.machine import describe_machine
 from bench.stream import percentiles
 from bench.watched import Examination, Held, Tally, Watched, held, watched_server
+from inline.cli.errors import told
 from inline.data.errors import MyostreamError
-from inline.told import told
 
 _CLIENTS: Final = 2
 _DYING_EVERY_S: Final = 5.0

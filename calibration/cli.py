@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from inline.cli.errors import ReportingGroup, require, told
+from inline.cli.options import new_file, output_file, output_folder
 from inline.settings import load_settings
-from inline.targets import new_file, output_file, output_folder
-from inline.told import ReportingGroup, require, told
 
 if TYPE_CHECKING:
     from calibration.gate import GateReport

@@ -1,5 +1,5 @@
 """``python -m inline`` is the ``myostream`` command."""
 
-from inline.cli import app
+from inline.cli.commands import app
 
 app()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from inline.cli import app
+from inline.cli.commands import app
 from inline.mrd.files import ImageFile, write_images
 from inline.mrd.image_header import DATA_TYPES, ImageHeader
 from inline.mrd.messages import Image

@@ -26,7 +26,7 @@ def crowded(tmp_path):
 
 def test_the_demo_runs_in_a_folder_that_holds_a_model(crowded):
     # As the installed command: that one never looks into the current folder, the server that it starts might.
-    script = f"import sys; sys.path[0] = {ROOT!r}; from inline.cli import app; app()"
+    script = f"import sys; sys.path[0] = {ROOT!r}; from inline.cli.commands import app; app()"
     command = [sys.executable, "-c", script, "demo", "-o", "out", "--slices", "1"]
     done = subprocess.run(command, cwd=crowded, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ import pytest
 from ismrmrd.serialization import ConfigFile, ProtocolDeserializer, ProtocolSerializer
 from typer.testing import CliRunner
 
-from inline.cli import app
+from inline.cli.commands import app
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.replay.run import records
@@ -198,7 +198,7 @@ def test_nothing_else_gets_into_standard_output(stream, tmp_path):
         "    os.write(1, b'so does C\\n')\n"
         "    send(self, packed)\n"
         "session.Session._send_result = noisy\n"
-        "from inline.cli import app\n"
+        "from inline.cli.commands import app\n"
         "app(['stream'])\n"
     )
     ended = subprocess.run(

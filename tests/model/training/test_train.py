@@ -8,7 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from inline.cli import app
+from inline.cli.commands import app
 from model.evaluation.cases import CaseError
 from model.synthesis.generator import make_batch
 from model.training.data import SyntheticBatches

@@ -1,7 +1,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from inline.cli import app
+from inline.cli.commands import app
 
 COMMANDS = [
     ("bench", "throughput", "--json"),

@@ -22,7 +22,7 @@ import pytest
 import zmq
 from typer.testing import CliRunner
 
-from inline.cli import app
+from inline.cli.commands import app
 from inline.emit.publisher import SUMMARY_TOPIC, TOPIC
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Close, Image, Text

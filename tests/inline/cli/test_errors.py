@@ -14,10 +14,10 @@ import typer
 from typer.testing import CliRunner
 
 import inline
-from inline.cli import app
+from inline.cli.commands import app
+from inline.cli.errors import EXTRAS, ReportingGroup, told
 from inline.data.errors import ConfigurationError
 from inline.serving import gadgetron as gadget
-from inline.told import EXTRAS, ReportingGroup, told
 from model.errors import MyostreamError
 from model.evaluation.cases import CaseError
 from model.weights import DEFAULT, WeightsError
@@ -128,7 +128,7 @@ sys.meta_path[:] = [Core(finder) for finder in sys.meta_path]
 RUN = """
 import json, sys
 from typer.testing import CliRunner
-from inline.cli import app
+from inline.cli.commands import app
 
 found = []
 for arguments in json.load(sys.stdin):

@@ -15,11 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bench.cli import app as bench_app
 from calibration.cli import app as calibrate_app
+from inline.cli.errors import ReportingGroup, require, told
+from inline.cli.options import output_file, output_folder
 from inline.data.errors import MyostreamError
 from inline.serving.configuration import Configuration
 from inline.settings import load_settings
-from inline.targets import output_file, output_folder
-from inline.told import ReportingGroup, require, told
 
 if TYPE_CHECKING:
     from inline.mrd.messages import Image

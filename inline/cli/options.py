@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from inline.cli.errors import told
 from inline.data.errors import MyostreamError
-from inline.told import told
 from model.output import check_folder, check_outputs
 
 
