@@ -50,8 +50,8 @@ class ReportingGroup(TyperGroup):
 def told(*others: type[Exception], extra: str = "") -> Iterator[None]:
     """Report an error that a user can mend as one line on standard error, and end with exit code 1.
 
-    These are :class:`~inline.data.errors.MyostreamError`, what the operating system refuses (a file, a port), and
-    a package that is not installed.
+    These are :class:`~inline.data.errors.MyostreamError`, what the operating system refuses (a file, a
+    port), and a package that is not installed.
 
     Args:
         others: further exceptions whose message is for the user.

@@ -210,7 +210,8 @@ class Calibration:
     """From signals to the expected Dice: a weighted sum, then a monotone curve through knots.
 
     Attributes:
-        weights: SHA-256 of the weights that it was fitted for (:func:`model.engines.engine_cache.weights_digest`).
+        weights: SHA-256 of the weights that it was fitted for
+            (:func:`model.engines.engine_cache.weights_digest`).
         centre: of each signal.
         scale: of each signal, above 0.
         factors: of each signal after ``(signal - centre) / scale``, which counts up to :data:`FURTHEST`.

@@ -8,7 +8,8 @@ Two ways in, both with the chain files of ``inline/serving/chains``:
   nothing here is used.
 
 The messages are read and written by myostream's own protocol code, not by the ``gadgetron`` package, for the
-reasons in ``docs/gadgetron.md``; nothing here imports it, and ``python -m inline.serving.gadgetron PORT`` does without.
+reasons in ``docs/gadgetron.md``; nothing here imports it, and ``python -m inline.serving.gadgetron PORT``
+does without.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ _DOUBT: Final = ["myostream", "doubt"]
 
 
 def write_doubt(model: Any, doubt: float) -> None:
-    """Note in an eight-bit model above which doubt float32 looks again (:mod:`model.engines.reevaluation`)."""
+    """Note in an int8 model above which uncertainty a slice is re-evaluated in float32."""
     model.set_rt_info(repr(doubt), _DOUBT)
 
 

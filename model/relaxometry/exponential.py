@@ -7,7 +7,8 @@ known, and what remains is to maximise over ``r`` alone the share of the signal 
     F(r) = (e . y)^2 / (e . e),    e = exp(-r t), less its mean over t where there is an offset
 
 A coarse grid finds the highest peak of F, Newton's method in ``log r`` climbs it to the top. Here in
-torch, for whole images on any device; :mod:`model.relaxometry.kernels` does the same in the processor's memory.
+torch, for whole images on any device; :mod:`model.relaxometry.kernels` does the same in the processor's
+memory.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The fits as compiled loops, for pixels in the processor's memory.
 
-The search is that of :mod:`model.relaxometry.exponential`, which goes over whole images, on any device; on a CPU
-those are a hundred passes through memory. Here ``LANES`` pixels at a time go through all of it, side by side
+The search is that of :mod:`model.relaxometry.exponential`, which goes over whole images, on any device; on
+a CPU those are a hundred passes through memory. Here ``LANES`` pixels at a time go through all of it, side by side
 in vector registers and the innermost cache: every inner loop runs over the lanes, without a call or a branch,
 so that it becomes vector instructions.
 
@@ -63,7 +63,7 @@ def fit_molli(
     failed: NDArray[np.bool_],
     signed: bool,
 ) -> None:
-    """Fit ``A - B exp(-t / T1*)`` to every pixel; what is meant by it stands in :mod:`model.relaxometry.molli`.
+    """Fit ``A - B exp(-t / T1*)`` to every pixel (:mod:`model.relaxometry.molli`).
 
     Args:
         magnitude: ``(times, pixels)``, times ascending.

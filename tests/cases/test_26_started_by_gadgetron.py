@@ -1,4 +1,4 @@
-"""``python -m inline.serving.gadgetron PORT`` as a fake Gadgetron starts it: exit code 0 however the stream ends.
+"""``python -m inline.serving.gadgetron PORT`` as a fake Gadgetron starts it: always exit code 0.
 
 Gadgetron takes any other code, an abort or a text message for a failure of the chain.
 """

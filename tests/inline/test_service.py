@@ -75,6 +75,9 @@ def test_nothing_else_puts_a_processor_together():
 
 
 def test_importing_the_command_line_loads_neither_torch_nor_a_session():
-    script = "import sys, inline.cli.commands; print('torch' in sys.modules, 'inline.serving.session' in sys.modules)"
+    script = (
+        "import sys, inline.cli.commands; "
+        "print('torch' in sys.modules, 'inline.serving.session' in sys.modules)"
+    )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert said.stdout.split() == ["False", "False"]

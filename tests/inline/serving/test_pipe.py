@@ -191,7 +191,7 @@ def test_nothing_else_gets_into_standard_output(stream, tmp_path):
     """Whatever prints, even past Python's own streams, prints on standard error."""
     (tmp_path / "noisy.py").write_text(
         "import os\n"
-        "from inline import session\n"
+        "from inline.serving import session\n"
         "send = session.Session._send_result\n"
         "def noisy(self, packed):\n"
         "    print('a library prints', flush=True)\n"
