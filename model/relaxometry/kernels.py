@@ -1,9 +1,9 @@
 """The fits as compiled loops, for pixels in the processor's memory.
 
 The search is that of :mod:`model.relaxometry.exponential`, which goes over whole images, on any device; on
-a CPU those are a hundred passes through memory. Here ``LANES`` pixels at a time go through all of it, side by side
-in vector registers and the innermost cache: every inner loop runs over the lanes, without a call or a branch,
-so that it becomes vector instructions.
+a CPU those are a hundred passes through memory. Here ``LANES`` pixels at a time go through all of it, side by
+side in vector registers and the innermost cache: every inner loop runs over the lanes, without a call or a
+branch, so that it becomes vector instructions.
 
 All in one file: what was compiled is kept until this very file changes (:mod:`model.relaxometry.compiled`).
 """
