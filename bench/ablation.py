@@ -17,7 +17,7 @@ from rich.table import Table
 from bench.machine import describe_machine
 from bench.short_training import computes_bfloat16, train_briefly
 from bench.synthetic import make_slices
-from inline.cli.errors import told
+from inline.cli.errors import report_errors
 from inline.cli.options import output_file
 from inline.contouring.segment import place, segment
 from model.engines.base import Engine
@@ -96,5 +96,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told():
+    with report_errors():
         typer.run(main)

@@ -24,7 +24,7 @@ from bench.machine import describe_machine
 from bench.stream import percentiles
 from calibration.gate import run_gate
 from calibration.slices import map_slices
-from inline.cli.errors import told
+from inline.cli.errors import report_errors
 from inline.cli.options import output_file
 from inline.engine_selection import ON_GPU, load_engine, load_weights, preferred
 from inline.settings import Settings
@@ -206,5 +206,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told():
+    with report_errors():
         typer.run(main)

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bench.cli import app as bench_app
 from calibration.cli import app as calibrate_app
-from inline.cli.errors import ReportingGroup, require, told
+from inline.cli.errors import ReportingGroup, report_errors, require
 from inline.cli.options import output_file, output_folder
 from inline.data.errors import MyostreamError
 from inline.serving.configuration import Configuration
@@ -70,7 +70,7 @@ def serve(
     """Serve MRD clients until SIGTERM, SIGHUP or Ctrl-C, then finish what is in flight; again: hurry."""
     from inline.serving.signals import end_with_stdin, ended_by_signals, leave_hanging_threads
 
-    with ended_by_signals() as signals, told():
+    with ended_by_signals() as signals, report_errors():
         if until_stdin_ends:
             end_with_stdin()
         from inline.service import service
@@ -117,7 +117,7 @@ def stream(
     from inline.serving.pipe import run
     from inline.serving.signals import leave_hanging_threads
 
-    with told():
+    with report_errors():
         settings = load_settings(settings_file, engine=engine)
         with log_to_stderr(settings.log, verbose=verbose):
             taken = run(settings, source=source, sink=sink, configuration=config)
@@ -140,7 +140,7 @@ def replay(
     settings_file: SettingsFile = None,
 ) -> None:
     """Stream the images of a file to a server and collect maps, contours and values."""
-    with told():
+    with report_errors():
         _replay(
             file,
             output,
@@ -166,7 +166,7 @@ def synth(
     from inline.replay.simulate import simulate_examination, truth_file, write_examination
     from model.output import check_outputs
 
-    with told():
+    with report_errors():
         check_outputs(output, truth_file(output))
         try:
             examination = simulate_examination(slices, seed, size=size, scheme=scheme)
@@ -184,7 +184,7 @@ def keys(
     """Make keys, with which results are published to known clients alone, and encrypted."""
     from inline.emit.access import make_keys
 
-    with told():
+    with report_errors():
         public, secret = make_keys(folder, client)
     typer.echo(f"server: myostream serve --zmq tcp://ADDRESS:PORT --zmq-keys {folder}")
     typer.echo(f"client: myostream listen tcp://ADDRESS:PORT --server-key {public} --keys {secret}")
@@ -208,7 +208,7 @@ def listen(
     from inline.replay.results import read_message
     from inline.replay.table import line, printable
 
-    with told():
+    with report_errors():
         try:
             socket = subscribe(address, server_key=server_key, keys=keys_file)
         except ZMQError as error:
@@ -241,7 +241,7 @@ def demo(
     from model.output import check_folder
 
     file = output / "examination.h5"
-    with told():
+    with report_errors():
         check_folder(output)
         count = write_examination(file, simulate_examination(slices))
         _console.print(f"Simulated {slices} slices, T1 (MOLLI) and T2 (T2-prep): {count} images in {file}")
@@ -348,7 +348,7 @@ def train(
         accelerator=accelerator,
         precision=precision,
     )
-    with told(ValueError):
+    with report_errors(ValueError):
         figures = run(training, PRODUCT_FITS)
     for name, value in sorted(figures.items()):
         _console.print(f"{name}: {value:.4f}")

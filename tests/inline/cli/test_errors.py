@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import inline
 from inline.cli.commands import app
-from inline.cli.errors import EXTRAS, ReportingGroup, told
+from inline.cli.errors import EXTRAS, ReportingGroup, report_errors
 from inline.data.errors import ConfigurationError
 from inline.serving import gadgetron as gadget
 from model.errors import MyostreamError
@@ -50,7 +50,7 @@ def reported(error, **options):
 
     @made.command()
     def fails():
-        with told(**options):
+        with report_errors(**options):
             raise error
 
     made.command()(lambda: None)  # with one command there would be no group
