@@ -14,9 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bench.machine import describe_machine
 from bench.short_training import computes_bfloat16, train_briefly
-from bench.synthetic import make_slices
 from inline.cli.errors import report_errors
 from inline.cli.options import output_file
 from inline.contouring.segment import place, segment
@@ -24,7 +22,9 @@ from model.engines.base import Engine
 from model.engines.torch_engine import TorchEngine
 from model.evaluation.cases import read_slices
 from model.evaluation.evaluate import Segment, evaluate, summarise
+from model.evaluation.synthetic import make_slices
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
+from model.machine import describe_machine
 from model.original_unet import OriginalUNet
 from model.output import write_json
 from model.synthesis.generator import Parts

@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from bench.engines import in_turns
-from bench.machine import describe_machine
 from bench.stream import percentiles
 from calibration.gate import run_gate
 from calibration.slices import map_slices
+from inline.cli.engine_comparison import in_turns
 from inline.cli.errors import report_errors
 from inline.cli.options import output_file
 from inline.engine_selection import ON_GPU, load_engine, load_weights, preferred
@@ -34,6 +33,7 @@ from model.engines.probabilities import HalfProbabilities, Probabilities
 from model.engines.self_test import Reference, trial_images, try_out
 from model.engines.torch_engine import TorchEngine
 from model.frame import FRAME_PIXELS
+from model.machine import describe_machine
 from model.output import write_json
 from model.unet import UNet
 

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import fits, plain
-from bench.machine import describe_machine
 from bench.timing import median_ms
 from inline.contouring.segment import place
 from inline.data.series import Quantity
@@ -23,6 +22,7 @@ from inline.pipeline import picture
 from inline.replay.simulate import simulate_examination, to_images
 from inline.settings import load_settings
 from model.frame import Frame, normalise
+from model.machine import describe_machine
 from model.output import write_json
 from model.relaxometry.molli import molli_map
 from model.relaxometry.t2prep import t2_map

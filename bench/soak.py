@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.attacks import break_off
-from bench.machine import describe_machine
 from bench.stream import percentiles
 from bench.watched import Examination, Held, Tally, Watched, held, watched_server
 from inline.cli.errors import report_errors
 from inline.data.errors import MyostreamError
+from model.machine import describe_machine
 
 _CLIENTS: Final = 2
 _DYING_EVERY_S: Final = 5.0
