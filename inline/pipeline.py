@@ -11,18 +11,17 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.assembly.assembled import Assembled
+from inline.assembly.assembled import Assembled, Failed, Ready
 from inline.contouring.aha import angular_reference, measure
 from inline.contouring.confidence import Reviewer, in_frame
 from inline.contouring.contours import ContourSteps
 from inline.contouring.plausibility import check_values, unsure
 from inline.contouring.segment import place
-from inline.contouring.slice_level import SlicePlace, slice_level
+from inline.contouring.slice_level import slice_level
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
-from inline.data.geometry import SliceGeometry
 from inline.data.results import RegionValues, SliceResult
-from inline.data.series import TISSUE_MS, MappingSeries, MapSeries, Quantity, Series
+from inline.data.series import TISSUE_MS, MappingSeries, MapSeries, Quantity, Series, SlicePlace
 from inline.settings import RegionSettings, Settings
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS, Frame, normalise
@@ -147,7 +146,7 @@ class Pipeline:
 
     def process(self, assembled: Assembled, context: SliceContext | None = None) -> SliceResult:
         """The result of one slice, stage after stage; what goes wrong is told in it."""
-        if assembled.series is None:
+        if isinstance(assembled, Failed):
             return failed(assembled, assembled.error)
         watch = Stopwatch()
         prepared: Prepared | None = None
@@ -159,17 +158,13 @@ class Pipeline:
         except Exception as problem:
             return broken(assembled, problem, prepared, watch.times_ms)
 
-    def prepare(
-        self, assembled: Assembled, watch: Stopwatch, context: SliceContext | None = None
-    ) -> Prepared:
+    def prepare(self, assembled: Ready, watch: Stopwatch, context: SliceContext | None = None) -> Prepared:
         """First stage: fit, and network input.
 
         Raises:
-            ValueError: no series, or too few images for the fit.
+            ValueError: too few images for the fit.
             NotFittedError: the images show saturation recovery.
         """
-        if assembled.series is None or assembled.geometry is None:
-            raise ValueError("there is no series to prepare")
         with watch.stage("fit"):
             doubts = check_images(assembled.series)
             parametric = make_map(assembled.series)
@@ -185,7 +180,7 @@ class Pipeline:
 
     def conclude(
         self,
-        assembled: Assembled,
+        assembled: Ready,
         prepared: Prepared,
         probabilities: NDArray[np.float32],
         watch: Stopwatch,
@@ -193,12 +188,10 @@ class Pipeline:
     ) -> SliceResult:
         """Last stage: contours, values and confidence from the network's answer ``(3, 224, 224)``."""
         series, geometry, parametric = assembled.series, assembled.geometry, prepared.parametric
-        assert series is not None
-        assert geometry is not None
         flags = list(assembled.flags)
         scanner_made = isinstance(series, MapSeries)
         shown = context.shown if context else ()
-        own = shown[-1] if shown else SlicePlace.of(assembled)
+        own = shown[-1] if shown else assembled.place()
         level, level_source = slice_level(own, shown, stated=self._regions.levels)
         with watch.stage("contours"):
             labels, contours, reasons = place(probabilities, prepared.frame, self._steps)
@@ -313,24 +306,20 @@ def failed(
     times_ms: dict[str, float] | None = None,
 ) -> SliceResult:
     """The result of a slice that could not be processed, with its map where that was ready."""
-    scanner_made = isinstance(assembled.series, MapSeries)
+    scanner_made = isinstance(assembled, Ready) and isinstance(assembled.series, MapSeries)
     doubts: list[tuple[Flag, str]] = []
     if prepared is not None:
         doubts = [
             *prepared.doubts,
             *check_values(prepared.parametric, assembled.quantity, (), scanner_made=scanner_made),
         ]
-    columns, rows, _ = assembled.template.matrix_size
-    geometry = assembled.geometry or SliceGeometry(
-        (0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 1.0), (rows, columns)
-    )
     return SliceResult(
         identity=assembled.identity,
         quantity=assembled.quantity,
-        geometry=geometry,
+        geometry=assembled.geometry,
         map=prepared.parametric if prepared else None,
         scanner_made=scanner_made,
-        labels=np.zeros(geometry.shape, np.uint8),
+        labels=np.zeros(assembled.geometry.shape, np.uint8),
         contours=None,
         flags=(*assembled.flags, *(doubt for doubt, _ in doubts), *((flag,) if flag else ())),
         notes=(*_notes(assembled, prepared), *(sentence for _, sentence in doubts)),
