@@ -15,16 +15,16 @@ from inline.assembly.assembled import Assembled, Failed, Ready
 from inline.contouring.aha import angular_reference, measure
 from inline.contouring.confidence import Reviewer, in_frame
 from inline.contouring.contours import ContourSteps
-from inline.contouring.plausibility import check_values, unsure
-from inline.contouring.segment import place
+from inline.contouring.plausibility import check_values
+from inline.contouring.segment import contour_slice, network_input
 from inline.contouring.slice_level import slice_level
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
 from inline.data.results import RegionValues, SliceResult
-from inline.data.series import TISSUE_MS, MappingSeries, MapSeries, Quantity, Series, SlicePlace
+from inline.data.series import MappingSeries, MapSeries, Quantity, Series, SlicePlace
 from inline.settings import RegionSettings, Settings
 from model.engines.base import Engine
-from model.frame import FRAME_PIXELS, Frame, normalise
+from model.frame import FRAME_PIXELS, Frame
 from model.relaxometry.molli import molli_map
 from model.relaxometry.parametric_map import ParametricMap
 from model.relaxometry.recovery import check_recovery
@@ -170,7 +170,7 @@ class Pipeline:
             parametric = make_map(assembled.series)
         with watch.stage("prepare"):
             frame = Frame(assembled.geometry.shape, assembled.geometry.spacing)
-            prepared = normalise(frame.to_frame(picture(parametric, assembled.quantity)))
+            prepared = network_input(parametric, assembled.quantity, frame)
         t1_scale = 1.0
         if assembled.quantity is Quantity.T1 and not isinstance(assembled.series, MapSeries):
             stated = context.t1_scale if context else None
@@ -194,7 +194,7 @@ class Pipeline:
         own = shown[-1] if shown else assembled.place()
         level, level_source = slice_level(own, shown, stated=self._regions.levels)
         with watch.stage("contours"):
-            labels, contours, reasons = place(probabilities, prepared.frame, self._steps)
+            labels, contours, reasons = contour_slice(probabilities, prepared.frame, self._steps)
             flags += reasons
         with watch.stage("regions"):
             reference = None
@@ -285,17 +285,6 @@ def scaled(parametric: ParametricMap, factor: float) -> ParametricMap:
         return parametric
     share = np.float32(factor)
     return replace(parametric, values_ms=parametric.values_ms * share, sd_ms=parametric.sd_ms * share)
-
-
-def picture(parametric: ParametricMap, quantity: Quantity) -> NDArray[np.float32]:
-    """What the network is shown of a map, ``(rows, columns)``: 0 where the fit says nothing.
-
-    Air and lung fit anything; left in, their values would stretch the grey scale that tissue has to share.
-    Scanners mask them likewise.
-    """
-    _, longest = TISSUE_MS[quantity]
-    shown: NDArray[np.float32] = np.where(unsure(parametric), np.float32(0.0), parametric.values_ms)
-    return np.clip(shown, 0.0, longest)
 
 
 def failed(
