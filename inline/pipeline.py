@@ -191,7 +191,7 @@ class Pipeline:
         flags = list(assembled.flags)
         scanner_made = isinstance(series, MapSeries)
         shown = context.shown if context else ()
-        own = shown[-1] if shown else assembled.place()
+        own = shown[-1] if shown else assembled.slice_place()
         level, level_source = slice_level(own, shown, stated=self._regions.levels)
         with watch.stage("contours"):
             labels, contours, reasons = contour_slice(probabilities, prepared.frame, self._steps)

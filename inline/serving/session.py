@@ -488,7 +488,7 @@ class Session:
                 if not latecomer:
                     self._results.redeem(ticket, self._packed(result, assembled, settings))
 
-        place = assembled.place(self._name)
+        place = assembled.slice_place(self._name)
         shown = self._examination.show(place)
         self._shown.append((self._examination, place))
         context = SliceContext(settings.mapping.t1_scale, shown)

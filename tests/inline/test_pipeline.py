@@ -124,7 +124,7 @@ def test_a_slice_alone_has_no_level_and_no_named_segment(slices, ring_engine):
 
 def test_the_level_is_that_among_the_slices_shown(slices, ring_engine):
     alone = [on_its_own(slices[0], offset) for offset in (0.0, 20.0, 40.0)]
-    places = tuple(each.place() for each in alone)
+    places = tuple(each.slice_place() for each in alone)
     levels = []
     for number, each in enumerate(alone):
         # The slice itself is the last of those shown.
