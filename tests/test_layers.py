@@ -13,7 +13,7 @@ LAYERS = (
     ("inline.emit",),
     ("inline.pipeline",),
     ("inline.engine_selection",),
-    ("inline.serving",),
+    ("inline.serving", "inline.service"),
     ("inline.replay",),
     ("inline",),  # the Python API
     ("inline.cli",),

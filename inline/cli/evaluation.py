@@ -156,7 +156,7 @@ def against_truth(
         engine: runs the network.
         json_file: for all figures.
     """
-    from inline.contouring.segment import place
+    from inline.contouring.segment import contour_slice
     from model.evaluation import evaluate as evaluation
     from model.evaluation.synthetic import SEED, make_slices
     from model.frame import FRAME_MM, FRAME_PIXELS, Frame
@@ -168,7 +168,7 @@ def against_truth(
     for slice_, pathology in make_slices(count, kind):
         # The images are network input already.
         (outcome,), _ = evaluation.evaluate(
-            [slice_], lambda image, _: place(engine.infer(image[None])[0], frame)[0]
+            [slice_], lambda image, _: contour_slice(engine.infer(image[None])[0], frame)[0]
         )
         for name in ("all", slice_.level, pathology):
             groups[name].append(outcome)
