@@ -327,7 +327,6 @@ def train(
     precision: Annotated[str, typer.Option(help="32-true or bf16-mixed.")] = "32-true",
 ) -> None:
     """Train a network on synthetic slices or on labelled cases."""
-    from model.relaxometry.fits import PRODUCT_FITS
     from model.training.recipe import RECIPES
     from model.training.train import Training, shortened
     from model.training.train import train as run
@@ -349,7 +348,7 @@ def train(
         precision=precision,
     )
     with told(ValueError):
-        figures = run(training, PRODUCT_FITS)
+        figures = run(training)
     for name, value in sorted(figures.items()):
         _console.print(f"{name}: {value:.4f}")
 
