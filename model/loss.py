@@ -49,5 +49,5 @@ def jaccard_loss_by_slice(scores: Tensor, labels: Tensor) -> Tensor:
         Scalar between 0 and 1; 1 where no slice holds any heart.
     """
     there = (labels[:, None] == labels.new_tensor([1, 2])[:, None, None]).flatten(2).any(dim=2)
-    index = 1.0 - _SLICES(scores.float(), labels[:, None]).flatten(1)
+    index: Tensor = 1.0 - _SLICES(scores.float(), labels[:, None]).flatten(1)
     return 1.0 - (index * there).sum() / there.sum().clamp(min=1)
