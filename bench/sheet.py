@@ -12,7 +12,6 @@ from inline.cli.errors import report_errors
 from inline.emit.overlay import ENDO_COLOUR, EPI_COLOUR
 from model.frame import FRAME_PIXELS
 from model.output import save_figure
-from model.relaxometry.fits import PRODUCT_FITS
 from model.synthesis.contrast import Mix, Picture
 from model.synthesis.generator import make_batch
 
@@ -40,7 +39,7 @@ def main(
     for row, (name, kind) in zip(grid, _ROWS, strict=True):
         mix = Mix(*(float(kind is each) for each in Picture))
         # Half from tissue values, half from simulated images: a batch is one or the other.
-        halves = [make_batch(_COLUMNS // 2, FRAME_PIXELS, generator, mix, fits=PRODUCT_FITS) for _ in "ab"]
+        halves = [make_batch(_COLUMNS // 2, FRAME_PIXELS, generator, mix) for _ in "ab"]
         images = torch.cat([half.images for half in halves])
         labels = torch.cat([half.labels for half in halves])
         for column, axes in enumerate(row):
