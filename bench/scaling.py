@@ -15,7 +15,7 @@ from bench.machine import describe_machine
 from bench.timing import median_ms
 from inline.contouring.segment import place
 from inline.data.series import Quantity
-from inline.engine_selection import make_engine
+from inline.engine_selection import build_pipeline
 from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import picture
 from inline.replay.simulate import MOLLI_SERIES, to_images
@@ -46,7 +46,7 @@ def measure(slices: int, engine: str = "auto", repeats: int = 7) -> dict[str, An
         engine: of the product.
         repeats: of everything that is timed in this process.
     """
-    running = make_engine(load_settings(engine=engine))
+    running = build_pipeline(load_settings(engine=engine)).engine
     return {
         "machine": describe_machine(),
         "engine": running.name,

@@ -73,9 +73,9 @@ def serve(
     with ended_by_signals() as signals, told():
         if until_stdin_ends:
             end_with_stdin()
-        from inline.service import service
         from inline.serving.logs import log_to_stderr
         from inline.serving.server import Server
+        from inline.serving.service import service
 
         settings = load_settings(
             settings_file,
@@ -86,14 +86,14 @@ def serve(
         )
         with log_to_stderr(settings.log, verbose=verbose):
             with service(settings) as made:
-                server = Server(made.processor, settings, made.publisher)
+                server = Server(made.scheduler, settings, made.publisher)
                 signals.call(server.stop)
                 host, port = server.address
                 print(f"myostream listening on {host}:{port} (engine: {made.engine.name})", flush=True)
                 if made.publisher is not None:
                     print(f"myostream publishing on {made.publisher.address}", flush=True)
                 server.serve()
-                made.processor.close(max(server.left_s, 1.0))
+                made.scheduler.close(max(server.left_s, 1.0))
             leave_hanging_threads()
 
 
@@ -284,12 +284,12 @@ def evaluate(
     # The command line alone knows every folder; nothing else in inline/ imports bench/.
     from bench import evaluation
     from bench import synthetic as synthetic_evaluation
-    from inline.engine_selection import make_engine
+    from inline.engine_selection import build_pipeline
 
     if (data is None) == (synthetic is None) or kind not in ("t1", "t2"):
         raise MyostreamError("give either --data FOLDER or --synthetic N, and --map t1 or t2")
     require("monai", *(["matplotlib"] if plots is not None else []))
-    running = make_engine(load_settings(settings_file, engine=engine))
+    running = build_pipeline(load_settings(settings_file, engine=engine)).engine
     if data is not None:
         evaluation.run(data, kind, running, json_file=json_file, plots=plots)
     elif synthetic is not None:
