@@ -15,16 +15,16 @@ from inline.assembly.assembled import Assembled, Failed, Ready
 from inline.contouring.aha import angular_reference, measure
 from inline.contouring.confidence import Reviewer, in_frame
 from inline.contouring.contours import ContourSteps
-from inline.contouring.plausibility import check_values, unsure
-from inline.contouring.segment import place
+from inline.contouring.plausibility import check_values
+from inline.contouring.segment import contour_slice, network_input
 from inline.contouring.slice_level import slice_level
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
 from inline.data.results import RegionValues, SliceResult
-from inline.data.series import TISSUE_MS, MappingSeries, MapSeries, Quantity, Series, SlicePlace
+from inline.data.series import MappingSeries, MapSeries, Quantity, Series, SlicePlace
 from inline.settings import RegionSettings
 from model.engines.base import Engine
-from model.frame import FRAME_PIXELS, Frame, normalise
+from model.frame import FRAME_PIXELS, Frame
 from model.relaxometry.molli import molli_map
 from model.relaxometry.parametric_map import ParametricMap
 from model.relaxometry.recovery import check_recovery
@@ -240,13 +240,13 @@ class Pipeline:
             parametric = make_map(assembled.series)
         with progress.timed("prepare"):
             frame = Frame(assembled.geometry.shape, assembled.geometry.spacing)
-            network_input = normalise(frame.to_frame(picture(parametric, assembled.quantity)))
+            image = network_input(parametric, assembled.quantity, frame)
         t1_scale = 1.0
         if assembled.quantity is Quantity.T1 and not isinstance(assembled.series, MapSeries):
             stated = progress.context.t1_scale
             t1_scale = self._t1_scale if stated is None else stated
         # Scaled after the network input is made: the network was trained on maps as the fit returns them.
-        return Prepared(scaled(parametric, t1_scale), frame, network_input, t1_scale, findings)
+        return Prepared(scaled(parametric, t1_scale), frame, image, t1_scale, findings)
 
     def _conclude(
         self, progress: SliceProgress, prepared: Prepared, probabilities: NDArray[np.float32]
@@ -254,10 +254,10 @@ class Pipeline:
         """Return contours, values and confidence from the class probabilities ``(3, 224, 224)``."""
         assembled, parametric, empty = progress.assembled, prepared.parametric, progress.empty_result()
         study = progress.context.study
-        own = study[-1] if study else assembled.place()
+        own = study[-1] if study else assembled.slice_place()
         level, level_source = slice_level(own, study, stated=self._regions.levels)
         with progress.timed("contours"):
-            labels, contours, reasons = place(probabilities, prepared.frame, self._steps)
+            labels, contours, reasons = contour_slice(probabilities, prepared.frame, self._steps)
             flags = [*empty.flags, *reasons]
         with progress.timed("regions"):
             reference = None
@@ -342,16 +342,6 @@ def scaled(parametric: ParametricMap, factor: float) -> ParametricMap:
         return parametric
     share = np.float32(factor)
     return replace(parametric, values_ms=parametric.values_ms * share, sd_ms=parametric.sd_ms * share)
-
-
-def picture(parametric: ParametricMap, quantity: Quantity) -> NDArray[np.float32]:
-    """Return a map without uncertain pixels, ``(rows, columns)``, 0 in their place.
-
-    Any curve fits air and lung; their values would stretch the grey scale of tissue. Scanners mask them too.
-    """
-    _, longest = TISSUE_MS[quantity]
-    shown: NDArray[np.float32] = np.where(unsure(parametric), np.float32(0.0), parametric.values_ms)
-    return np.clip(shown, 0.0, longest)
 
 
 def _poor(parametric: ParametricMap, labels: NDArray[np.uint8]) -> bool:

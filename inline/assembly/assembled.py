@@ -60,7 +60,7 @@ class _Slice:
     notes: tuple[str, ...] = ()
     motion_corrected: bool = False
 
-    def place(self, session: str = "") -> SlicePlace:
+    def slice_place(self, session: str = "") -> SlicePlace:
         """Return the place of the slice in the heart, as far as its headers state it."""
         geometry = self.geometry if self.oriented else None
         return SlicePlace(self.identity, self.quantity, self.slice_count, geometry, session)

@@ -212,7 +212,7 @@ class Slices:
                 if not latecomer:
                     self._results.redeem(ticket, self._packed(result, assembled, settings))
 
-        place = assembled.place(self._name)
+        place = assembled.slice_place(self._name)
         self._places.append((self._study, place))
         context = SliceContext(settings.mapping.t1_scale, self._study.add(place))
         own_budget = settings.budget_ms if settings.budget_ms != self._program_budget_ms else None

@@ -24,7 +24,7 @@ from inline.assembly import dicom_json, minihead
 from inline.assembly.assembled import Failed
 from inline.assembly.assembler import SeriesAssembler
 from inline.assembly.image_metadata import read_metadata
-from inline.contouring.segment import place
+from inline.contouring.segment import contour_slice
 from inline.data.errors import ConfigurationError, ProtocolError
 from inline.data.series import MappingSeries
 from inline.mrd.files import FileError, ImageFile
@@ -277,7 +277,7 @@ def contours(data: bytes) -> None:
             classes = probabilities.argmax(axis=0)
             probabilities = np.stack([(classes == k).astype(np.float32) for k in range(3)])
     before = probabilities.tobytes()
-    labels, found, flags = place(probabilities, frame)
+    labels, found, flags = contour_slice(probabilities, frame)
     assert probabilities.tobytes() == before
     assert labels.shape == frame.shape
     assert set(np.unique(labels)) <= {0, 1, 2}
