@@ -16,7 +16,7 @@ from bench import fits, plain
 from bench.timing import median_ms
 from inline.contouring.segment import contour_slice, network_input
 from inline.data.series import Quantity
-from inline.engine_selection import make_engine
+from inline.engine_selection import build_pipeline
 from inline.mrd.protocol import Decoder, encode
 from inline.replay.simulate import simulate_examination, to_images
 from inline.settings import load_settings
@@ -36,7 +36,7 @@ _PLAIN_PIXELS: Final = 400
 def measure(engine: str = "auto", repeats: int = 15) -> dict[str, Any]:
     """Times of each stage, ms a slice, plain and ours, alternating in one process."""
     (heart,) = simulate_examination(1, seed=4, size=256)
-    ours = make_engine(load_settings(engine=engine))
+    ours = build_pipeline(load_settings(engine=engine)).engine
     network = load_network()
     stages: dict[str, dict[str, float]] = {}
     rng = np.random.default_rng(1)

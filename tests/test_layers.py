@@ -13,7 +13,7 @@ LAYERS = (
     ("inline.emit",),
     ("inline.pipeline",),
     ("inline.engine_selection",),
-    ("inline.serving", "inline.service"),
+    ("inline.serving",),
     ("inline.replay",),
     ("inline",),  # the Python API
     ("inline.cli",),
