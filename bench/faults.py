@@ -97,7 +97,7 @@ FAULTS: Final = (
     Fault("deep JSON", "images pass at once", attacks.deep_json, load=True),
     Fault("flood of texts", "log grows by less than 1 MB", attacks.text_flood, load=True),
     Fault("SIGTERM in an examination", "images come back with a message", attacks.termination, beside=False),
-    Fault("slow reader after an error", "finished results arrive", attacks.unread),
+    Fault("slow reader after an error", "finished results arrive", attacks.unread, load=True),
     Fault("starts and stops of the Gadgetron module", "code 0", attacks.module_runs, beside=False),
 )
 
