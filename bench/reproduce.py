@@ -77,7 +77,7 @@ DETAILS: Final = (
     ("scaling", "batch", "value, network .1f"),
     ("scaling", "connections", "value, whole .1f, images_lost, peak_memory_mib .0f"),
     ("fits", "", "map_ms .1f, ratio .0f, qmri_ratio .0f, within_0.5_ms .4f, largest_ms .3f"),
-    ("peers", "stages", "plain_ms .2f, ours_ms .2f, ratio .1f"),
+    ("peers", "stages", "reference_ms .2f, myostream_ms .2f, ratio .1f"),
     ("engines", "engines", "p50 .1f, mean .1f, p99 .1f, dice_with_f32 .4f, memory_mib .0f"),
     ("real-t2", "summaries", _SUMMARY),
     ("real-t1", "summaries", _SUMMARY),
