@@ -15,14 +15,13 @@ from bench.machine import describe_machine
 from bench.output import print_table
 from bench.reference import published
 from bench.timing import median_ms
-from inline.contouring.segment import place
+from inline.contouring.segment import contour_slice, network_input
 from inline.data.series import Quantity
 from inline.engine_selection import make_engine
 from inline.mrd.protocol import Decoder, encode
-from inline.pipeline import picture
 from inline.replay.simulate import simulate_examination, to_images
 from inline.settings import load_settings
-from model.frame import Frame, normalise
+from model.frame import Frame
 from model.output import write_json
 from model.relaxometry.molli import molli_map
 from model.relaxometry.t2prep import t2_map
@@ -55,14 +54,14 @@ def measure(engine: str = "auto", repeats: int = 15) -> dict[str, Any]:
         }
     fitted = t2_map(heart.t2prep, heart.preparation_times_ms)
     frame = Frame((256, 256), (heart.pixel_mm, heart.pixel_mm))
-    image = normalise(frame.to_frame(picture(fitted, Quantity.T2)))
+    image = network_input(fitted, Quantity.T2, frame)
     classes, probabilities = published.segment(network, image), running.infer(image[None])[0]
     ours = to_images([heart])[0]
     data = encode(ours)
     theirs = _read_by_ismrmrd(data)
     for name, times_of, reference, product in (
         ("network", 1, lambda: published.segment(network, image), lambda: running.infer(image[None])),
-        ("contours", 1, lambda: published.contours(classes), lambda: place(probabilities, frame)),
+        ("contours", 1, lambda: published.contours(classes), lambda: contour_slice(probabilities, frame)),
         (
             "read an image (ismrmrd)",
             10,

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.slices import MapSlice
-from inline.contouring.aha import distances, measure
+from inline.contouring.aha import measure
 from inline.contouring.contours import find_contours, rasterise
 from inline.data.results import Contours
 from inline.data.series import Quantity
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS
+from model.polygons import hausdorff
 from model.relaxometry.parametric_map import ParametricMap
 
 SLICES: Final = 500
@@ -211,11 +212,6 @@ def dice(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
         total = int(ours.sum()) + int(theirs.sum())
         scores.append(2.0 * int((ours & theirs).sum()) / total if total else 1.0)
     return float(np.mean(scores))
-
-
-def hausdorff(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Largest distance of a point of one closed polygon ``(n, 2)`` to the other, pixels, both ways."""
-    return float(max(distances(a, b).max(), distances(b, a).max()))
 
 
 def _median_ms(each: MapSlice, contours: Contours) -> float:

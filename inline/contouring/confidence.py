@@ -17,11 +17,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.contouring.contours import area, perimeter, rasterise
+from inline.contouring.contours import rasterise
 from inline.data.results import Contours
 from inline.settings import Settings
 from model.engines.engine_cache import weights_digest
 from model.frame import Frame
+from model.polygons import area, perimeter
 from model.weights import DEFAULT
 
 FloatArray = NDArray[np.float64]

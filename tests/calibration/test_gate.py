@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import expit
 
-from calibration.gate import GateReport, hausdorff, run_gate
+from calibration.gate import GateReport, run_gate
 from calibration.slices import MapSlice, calibration_batches, map_slices
 from inline.data.series import Quantity
 from model.engines.engine_cache import NotPassedError
@@ -81,14 +81,6 @@ def test_a_report_survives_its_file():
         assert GateReport.from_json(report.to_json()) == report
     with pytest.raises(ValueError, match="no report"):
         GateReport.from_json("{}")
-
-
-def test_distance_of_two_squares():
-    square = np.array([[0.0, 0], [10, 0], [10, 10], [0, 10]])
-    dented = np.array([[0.0, 0], [5, 4], [10, 0], [10, 10], [0, 10]])
-    assert hausdorff(square, square) == 0.0
-    assert hausdorff(square, dented) == pytest.approx(4.0)
-    assert hausdorff(square, square + np.array([3.0, 0.0])) == pytest.approx(3.0)
 
 
 def test_slices_for_calibration_and_for_the_gate_are_others():
