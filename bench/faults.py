@@ -25,11 +25,11 @@ from rich.table import Table
 
 from bench import attacks
 from bench.attacks import Observation, Target
-from bench.machine import describe_machine
 from bench.stream import percentiles
 from bench.watched import Address, Measurement, Tally, usage, watched_server
-from inline.cli.errors import told
+from inline.cli.errors import report_errors
 from inline.cli.options import output_file
+from model.machine import describe_machine
 from model.output import write_json
 
 _STALLED_S: Final = 4.0
@@ -296,5 +296,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told():
+    with report_errors():
         typer.run(main)

@@ -17,13 +17,12 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from bench.engines import in_turns
-from bench.machine import describe_machine
 from bench.output import print_lines, print_table
 from bench.stream import percentiles
 from calibration.gate import run_gate
 from calibration.slices import map_slices
-from inline.cli.errors import told
+from inline.cli.engine_comparison import in_turns
+from inline.cli.errors import report_errors
 from inline.cli.options import output_file
 from inline.engine_selection import ON_GPU, load_engine, load_weights, preferred
 from inline.settings import Settings
@@ -33,6 +32,7 @@ from model.engines.probabilities import HalfProbabilities, Probabilities
 from model.engines.self_test import Reference, trial_images, try_out
 from model.engines.torch_engine import TorchEngine
 from model.frame import FRAME_PIXELS
+from model.machine import describe_machine
 from model.output import write_json
 from model.unet import UNet
 
@@ -194,5 +194,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told():
+    with report_errors():
         typer.run(main)

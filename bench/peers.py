@@ -11,7 +11,6 @@ import ismrmrd
 import numpy as np
 
 from bench import fits
-from bench.machine import describe_machine
 from bench.output import print_table
 from bench.reference import published
 from bench.timing import median_ms
@@ -22,6 +21,7 @@ from inline.mrd.protocol import Decoder, encode
 from inline.replay.simulate import simulate_examination, to_images
 from inline.settings import load_settings
 from model.frame import Frame
+from model.machine import describe_machine
 from model.output import write_json
 from model.relaxometry.molli import molli_map
 from model.relaxometry.t2prep import t2_map

@@ -15,10 +15,10 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from bench.machine import describe_machine
 from bench.output import print_lines, print_table
-from inline.cli.errors import told
+from inline.cli.errors import report_errors
 from inline.cli.options import output_file
+from model.machine import describe_machine
 from model.output import write_json
 from model.relaxometry.molli import molli_map
 
@@ -115,5 +115,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told():
+    with report_errors():
         typer.run(main)

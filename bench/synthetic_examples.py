@@ -8,8 +8,8 @@ from typing import Annotated, Final
 import torch
 import typer
 
-from bench.plots import draw_outlines, figure
-from inline.cli.errors import told
+from inline.cli.errors import report_errors
+from model.evaluation.figures import draw_outlines, figure
 from model.frame import FRAME_PIXELS
 from model.relaxometry.fits import PRODUCT_FITS
 from model.synthesis.contrast import Mix, Picture
@@ -48,5 +48,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told():
+    with report_errors():
         typer.run(main)

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from bench.machine import describe_machine
 from bench.output import print_lines, print_table
 from bench.stream import make_stream, peak_memory_mib, percentiles
 from inline.mrd.messages import Image, Message
 from inline.replay.client import Exchange, exchange
 from inline.replay.local_server import started_server
 from inline.replay.run import records
+from model.machine import describe_machine
 from model.output import write_json
 
 PUBLISHED_SECONDS: Final = 12.3

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from inline.cli.errors import ReportingGroup, require, told
+from inline.cli.errors import ReportingGroup, report_errors, require
 from inline.cli.options import new_file, output_file, output_folder
 from inline.settings import load_settings
 
@@ -61,7 +61,7 @@ def precision(
         if simulate:
             console.print_json(simulate_tensorrt_int8(weights, slices).to_json())
             return
-        with told(RuntimeError, extra="tensorrt,ahead-of-time"):
+        with report_errors(RuntimeError, extra="tensorrt,ahead-of-time"):
             _judged(build_tensorrt_int8(weights, slices), console)
         return
     progress = Progress(

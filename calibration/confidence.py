@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 from calibration.failures import SPOILING, Failure, spoil
-from calibration.gate import dice
 from calibration.slices import BATCH, MAPS
 from inline.contouring.confidence import FURTHEST, Calibration, FloatArray, in_frame, signals
 from inline.contouring.contours import find_contours, rasterise
 from inline.contouring.segment import contour_slice
 from model.engines.base import Engine
 from model.evaluation.cases import read_slices
+from model.evaluation.metrics import dice
 from model.frame import FRAME_PIXELS, Frame, normalise
 from model.relaxometry.fits import PRODUCT_FITS
 from model.synthesis.generator import make_batch

@@ -16,6 +16,7 @@ from inline.contouring.contours import find_contours, rasterise
 from inline.data.results import Contours
 from inline.data.series import Quantity
 from model.engines.base import Engine
+from model.evaluation.metrics import dice
 from model.frame import FRAME_PIXELS
 from model.polygons import hausdorff
 from model.relaxometry.parametric_map import ParametricMap
@@ -202,16 +203,6 @@ def _report(tally: _Tally, engine: str, reference: str, limits: GateLimits) -> G
         reasons=tuple(reasons),
         passed=not reasons,
     )
-
-
-def dice(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Mean of the Dice coefficients of cavity (1) and myocardium (2); 1 for a class that neither has."""
-    scores = []
-    for label in (1, 2):
-        ours, theirs = a == label, b == label
-        total = int(ours.sum()) + int(theirs.sum())
-        scores.append(2.0 * int((ours & theirs).sum()) / total if total else 1.0)
-    return float(np.mean(scores))
 
 
 def _median_ms(each: MapSlice, contours: Contours) -> float:
