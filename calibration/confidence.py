@@ -24,7 +24,6 @@ from model.engines.base import Engine
 from model.evaluation.cases import read_slices
 from model.evaluation.metrics import dice
 from model.frame import FRAME_PIXELS, Frame, normalise
-from model.relaxometry.fits import PRODUCT_FITS
 from model.synthesis.generator import make_batch
 
 SLICES: Final = 600
@@ -87,7 +86,7 @@ def make_samples(hearts: int, seed: int) -> Iterator[list[Sample]]:
     """
     generator, random = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     for done in range(0, hearts, BATCH):
-        batch = make_batch(BATCH, FRAME_PIXELS, generator, MAPS, fits=PRODUCT_FITS)
+        batch = make_batch(BATCH, FRAME_PIXELS, generator, MAPS)
         for i in range(min(BATCH, hearts - done)):
             picture, labels = batch.pictures[i].numpy(), batch.labels[i].numpy().astype(np.uint8)
             if not labels.any():
