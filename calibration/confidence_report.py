@@ -26,7 +26,7 @@ from calibration.confidence import (
 from calibration.reliability import POOR, figures, plot
 from inline.contouring.confidence import FILE
 from inline.data.errors import MyostreamError
-from inline.engine_selection import make_engine
+from inline.engine_selection import build_pipeline
 from inline.settings import Settings
 from model.engines.base import Engine
 from model.engines.engine_cache import weights_digest
@@ -68,7 +68,7 @@ def run(
     file = output or weights / FILE
     check_outputs(file, json_file)
     check_folder(plots)
-    engine = make_engine(settings)
+    engine = build_pipeline(settings).engine
     learn, rest = (
         _judge(engine, hearts, seed, name, flip=flip)
         for (hearts, seed), name in zip(hearts_of(slices), ("to fit on", "to report on"), strict=True)

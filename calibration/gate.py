@@ -207,9 +207,7 @@ def _report(tally: _Tally, engine: str, reference: str, limits: GateLimits) -> G
 
 def _median_ms(each: MapSlice, contours: Contours) -> float:
     """What the stream would report for the whole ring, ms; NaN where it has no values."""
-    nothing = np.zeros_like(each.values_ms)
-    parametric = ParametricMap(each.values_ms, nothing, nothing, failed=each.values_ms <= 0.0)
-    median = measure(parametric, contours, None, None)[0].median
+    median = measure(ParametricMap.of_values(each.values_ms), contours, None, None)[0].median
     return float("nan") if median is None else median
 
 

@@ -13,6 +13,7 @@ from calibration.confidence import Sample, by_failure, fit, hearts_of, judge, wi
 from calibration.failures import Failure, spoil
 from inline.contouring.confidence import FILE, SIGNALS, Calibration, load_calibration
 from inline.data.errors import MyostreamError
+from inline.pipeline import Pipeline
 from inline.settings import Settings
 
 SIZE = 224
@@ -189,7 +190,7 @@ def reading(monkeypatch, tmp_path):
     folder = tmp_path / "weights"
     folder.mkdir()
     (folder / "unet-01-of-01.safetensors").write_bytes(b"weights")
-    monkeypatch.setattr(confidence_report, "make_engine", lambda settings: Reader())
+    monkeypatch.setattr(confidence_report, "build_pipeline", lambda settings: Pipeline(Reader()))
     monkeypatch.setattr(confidence_report, "make_samples", made_up_samples)
     return Settings(weights=folder)
 

@@ -16,7 +16,7 @@ from inline.data.flags import Flag
 from inline.engine_selection import load_weights, make_engine, preferred
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline
-from inline.serving.scheduler import Processor
+from inline.serving.scheduler import Scheduler
 from inline.settings import AssemblySettings, load_settings
 from model.engines.engine_cache import EngineKey, EngineStore
 from model.engines.fallback import EngineChain
@@ -75,10 +75,10 @@ def test_auto_takes_openvino_and_falls_back_to_torch(weights, monkeypatch):
     assert chain.name == "openvino-f32"
     why = "none is kept for this host; none ships with these weights (run: myostream calibrate precision)"
     assert f"openvino-int8: {why}" in chain.failures
-    monkeypatch.setattr("openvino.Core", lambda: (_ for _ in ()).throw(RuntimeError("no processor")))
+    monkeypatch.setattr("openvino.Core", lambda: (_ for _ in ()).throw(RuntimeError("no scheduler")))
     chain = make_engine(load_settings(weights))
     assert chain.name == "torch"
-    assert any("openvino-f32: no processor" in failure for failure in chain.failures)
+    assert any("openvino-f32: no scheduler" in failure for failure in chain.failures)
 
 
 def test_eight_bits_once_they_passed(weights, int8):
@@ -188,7 +188,7 @@ def test_weights_that_are_not_there_are_an_error(tmp_path):
         make_engine(load_settings(file))
 
 
-# What the stream makes of it. Engines that hang, and a budget of 1 ms: test_processor.py.
+# What the stream makes of it. Engines that hang, and a budget of 1 ms: test_scheduler.py.
 
 
 class Faulty:
@@ -223,12 +223,12 @@ def results(chain, slices):
         if len(came) == len(slices):
             all_came.set()
 
-    processor = Processor(Pipeline(chain), 2, 60000.0)
+    scheduler = Scheduler(Pipeline(chain), 2, 60000.0)
     for each in slices:
-        processor.submit(replace(each, arrived=time.monotonic()), done)
+        scheduler.submit(replace(each, arrived=time.monotonic()), done)
     assert all_came.wait(60)
-    processor.close()
-    assert processor.misses == 0
+    scheduler.close()
+    assert scheduler.misses == 0
     order = [each.identity for each in slices]
     return sorted(came, key=lambda result: order.index(result.identity))
 
