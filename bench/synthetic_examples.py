@@ -11,7 +11,6 @@ import typer
 from bench.plots import draw_outlines, figure
 from inline.cli.errors import report_errors
 from model.frame import FRAME_PIXELS
-from model.relaxometry.fits import PRODUCT_FITS
 from model.synthesis.contrast import Mix, Picture
 from model.synthesis.generator import make_batch
 
@@ -34,9 +33,7 @@ def main(
         for row, (name, kind) in zip(grid, _ROWS, strict=True):
             mix = Mix(*(float(kind is each) for each in Picture))
             # A batch is made from tissue values or from simulated images: here one of each.
-            halves = [
-                make_batch(_COLUMNS // 2, FRAME_PIXELS, generator, mix, fits=PRODUCT_FITS) for _ in "ab"
-            ]
+            halves = [make_batch(_COLUMNS // 2, FRAME_PIXELS, generator, mix) for _ in "ab"]
             images = torch.cat([half.images for half in halves])
             labels = torch.cat([half.labels for half in halves])
             for column, axes in enumerate(row):
