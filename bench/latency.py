@@ -15,13 +15,13 @@ from typing import Any, Final
 import numpy as np
 
 from bench.output import print_lines, print_table
-from bench.plots import figure
 from bench.stream import make_stream, percentiles
 from inline.data.results import RESULT_ATTRIBUTE
 from inline.mrd.messages import Close, ConfigFile, Header, Image
 from inline.mrd.protocol import Decoder, encode
 from inline.replay.local_server import started_server
 from inline.replay.run import records
+from model.evaluation.figures import figure
 from model.machine import describe_machine
 from model.output import write_json
 

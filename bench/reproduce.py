@@ -8,6 +8,7 @@ pages with the output of this module.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
@@ -17,56 +18,26 @@ import typer
 
 RESULTS: Final = Path(__file__).parent / "results"
 _REAL: Final = "myostream evaluate --data DATA --map"
+_FIT: Final = "{T1, 8 images/map_ms|.1f} ms, {T1, 8 images/ratio|.0f} times as fast as curve_fit"
 _T1: Final = "summaries/window not saturated"
 _T2: Final = "summaries/all slices"
+_SLICE: Final = "{paces/0/latency_ms/p50|.0f} / {paces/0/latency_ms/p99|.0f} ms (p50 / p99)"
+_NETWORK: Final = "{engines/openvino-int8/p50|.1f} / {engines/torch/p50|.1f} ms"
+_V100: Final = "12.3 s (V100, network and contours alone)"
 
 ROWS: Final = (
-    ("Dice, 19 real T2 maps", "real-t2", "{:.3f}", (f"{_T2}/dice",), "0.864", f"{_REAL} t2"),
-    (
-        "Dice, 11 real T1 maps (window not saturated)",
-        "real-t1",
-        "{:.3f}",
-        (f"{_T1}/dice",),
-        "0.864",
-        f"{_REAL} t1",
-    ),
-    ("Hausdorff distance, T2 maps", "real-t2", "{:.2f} mm", (f"{_T2}/hausdorff",), "4.7 mm", f"{_REAL} t2"),
-    ("mean surface distance, T2 maps", "real-t2", "{:.2f} mm", (f"{_T2}/surface",), "-", f"{_REAL} t2"),
-    (
-        "T1 fit, 8 images of 256 x 256",
-        "fits",
-        "{:.1f} ms, {:.0f} times as fast as curve_fit",
-        ("T1, 8 images/map_ms", "T1, 8 images/ratio"),
-        "-",
-        "python -m bench.fits",
-    ),
-    (
-        "one slice, last byte in to last byte out, p50 / p99",
-        "latency",
-        "{:.0f} / {:.0f} ms",
-        ("paces/0/latency_ms/p50", "paces/0/latency_ms/p99"),
-        "-",
-        "myostream bench latency",
-    ),
-    (
-        "100 slices, first byte in to last byte out",
-        "throughput",
-        "{:.2f} s",
-        ("warm/seconds",),
-        "12.3 s (V100, network and contours alone)",
-        "myostream bench throughput",
-    ),
-    (
-        "network, int8 / torch in float32, p50",
-        "engines",
-        "{:.1f} / {:.1f} ms",
-        ("engines/openvino-int8/p50", "engines/torch/p50"),
-        "-",
-        "myostream engines",
-    ),
-)
-"""README: quantity, result file, format and paths of its values, published value
-(Kalapos et al. 2023), command."""
+    ("Dice, 19 real T2 maps", "real-t2", f"{{{_T2}/dice|.3f}}", "0.864", f"{_REAL} t2"),
+    ("Dice, 11 real T1 maps (not saturated)", "real-t1", f"{{{_T1}/dice|.3f}}", "0.864", f"{_REAL} t1"),
+    ("Hausdorff distance, T2 maps", "real-t2", f"{{{_T2}/hausdorff|.2f}} mm", "4.7 mm", f"{_REAL} t2"),
+    ("mean surface distance, T2 maps", "real-t2", f"{{{_T2}/surface|.2f}} mm", "-", f"{_REAL} t2"),
+    ("T1 fit, 8 images of 256 x 256", "fits", _FIT, "-", "python -m bench.fits"),
+    ("one slice, last byte in to last byte out", "latency", _SLICE, "-", "myostream bench latency"),
+    ("100 slices, first byte in to last byte out", "throughput", "{warm/seconds|.2f} s", _V100,
+     "myostream bench throughput"),
+    ("network, int8 / torch in float32, p50", "engines", _NETWORK, "-", "myostream engines"),
+)  # fmt: skip
+"""README: quantity, result file, measured value as ``{path|format}``, published value (Kalapos et al. 2023),
+command."""
 
 _SUMMARY: Final = "slices, dice .3f, dice_cavity .3f, dice_myocardium .3f, hausdorff .2f, surface .2f"
 _PAIR: Final = "slices, dice .3f, iou .3f, hausdorff .2f, surface .2f"
@@ -101,10 +72,14 @@ def summary(results: Path = RESULTS) -> str:
         KeyError: a result file lacks a value.
     """
     rows = []
-    for quantity, file, form, paths, published, command in ROWS:
+    for quantity, file, measured, published, command in ROWS:
         content = _read(results, file)
-        measured = form.format(*(_at(content, path) for path in paths))
-        rows.append((quantity, measured, published, f"`{command}`"))
+        parts = re.split(r"\{(.+?)\|(.+?)\}", measured)  # text, path, format, text, ...
+        parts[1::3] = (
+            format(_at(content, path), form) for path, form in zip(parts[1::3], parts[2::3], strict=True)
+        )
+        del parts[2::3]
+        rows.append((quantity, "".join(parts), published, f"`{command}`"))
     return _table(("quantity", "measured", "published", "command"), rows)
 
 

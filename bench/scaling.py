@@ -10,7 +10,6 @@ import numpy as np
 
 from bench import throughput
 from bench.output import print_lines, print_table
-from bench.plots import figure
 from bench.timing import median_ms
 from inline.contouring.segment import contour_slice, network_input
 from inline.data.series import Quantity
@@ -19,6 +18,7 @@ from inline.mrd.protocol import Decoder, encode
 from inline.replay.simulate import MOLLI_SERIES, to_images
 from inline.settings import load_settings
 from model.engines.base import Engine
+from model.evaluation.figures import figure
 from model.frame import FRAME_PIXELS, Frame
 from model.machine import describe_machine
 from model.output import write_json

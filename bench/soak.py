@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.attacks import break_off
-from bench.plots import figure
 from bench.stream import percentiles
 from bench.watched import Measurement, ServerProcess, Tally, Usage, usage, watched_server
 from inline.cli.errors import report_errors
 from inline.cli.options import output_file
 from inline.data.errors import MyostreamError
+from model.evaluation.figures import figure
 from model.machine import describe_machine
 from model.output import write_json
 

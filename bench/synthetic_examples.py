@@ -8,8 +8,8 @@ from typing import Annotated, Final
 import torch
 import typer
 
-from bench.plots import draw_outlines, figure
 from inline.cli.errors import report_errors
+from model.evaluation.figures import draw_outlines, figure
 from model.frame import FRAME_PIXELS
 from model.synthesis.contrast import Mix, Picture
 from model.synthesis.generator import make_batch

@@ -66,7 +66,8 @@ def fit_map(images: NDArray[np.float32], times_ms: Array, *, t1: bool) -> Array:
         warnings.simplefilter("ignore", OptimizeWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
         values = np.apply_along_axis(pixel, 0, images.astype(np.float64), times_ms)
-    return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    finite: Array = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    return finite
 
 
 def segment(network: torch.nn.Module, image: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -65,7 +65,8 @@ def table_5(medians: pd.DataFrame) -> Table:
         groups = {str(name): found.tolist() for name, found in members.groupby("by", sort=False)["median_ms"]}
         test = kruskal(groups)
         tests.append(f"{kind}: p {_p(test.p)}")
-        values[str(kind)] = numbers = {"kruskal_p": _number(test.p), "median_ms": {}, "icc": {}}
+        quartiles: dict[str, list[float]] = {}
+        correlations: dict[str, list[float]] = {}
         for name, found in groups.items():
             finite = [each for each in found if math.isfinite(each)]
             if not finite:
@@ -74,13 +75,15 @@ def table_5(medians: pd.DataFrame) -> Table:
             low, middle, high = np.percentile(finite, [25, 50, 75]).tolist()
             cell = f"{middle:.1f} ({low:.1f} to {high:.1f}) {test.letters.get(name, '')}".strip()
             rows.append((f"{kind}, {name}", str(len(finite)), cell, "-"))
-            numbers["median_ms"][name] = [middle, low, high]
+            quartiles[name] = [middle, low, high]
         for label, chosen in _raters(list(groups)):
             icc = intraclass(np.array([groups[name] for name in chosen]).T)
             if icc is not None:
                 cell = f"{icc.icc:.3f} ({icc.low:.2f} to {icc.high:.2f})"
                 rows.append((f"{kind}, ICC: {label}", str(icc.targets), "-", cell))
-                numbers["icc"][label] = [icc.icc, icc.low, icc.high]
+                correlations[label] = [icc.icc, icc.low, icc.high]
+        p = test.p if math.isfinite(test.p) else None
+        values[str(kind)] = {"kruskal_p": p, "median_ms": quartiles, "icc": correlations}
     notes = (
         "Median of the slices' medians (quartiles); without a shared letter, different at 5 % "
         f"(Kruskal-Wallis, Dwass-Steel-Critchlow-Fligner; {'; '.join(tests)}).",
@@ -137,7 +140,8 @@ def _by(pairs: pd.DataFrame, key: str) -> tuple[list[tuple[str, ...]], dict[str,
 
 
 def _means(pairs: pd.DataFrame, letters: Mapping[str, str] | None = None) -> tuple[list[str], dict[str, Any]]:
-    cells, values = [], {"slices": len(pairs[["kind", "slice"]].drop_duplicates())}
+    cells = []
+    values: dict[str, Any] = {"slices": len(pairs[["kind", "slice"]].drop_duplicates())}
     for metric, digits in _DIGITS.items():
         found = pairs[metric][np.isfinite(pairs[metric])]
         if found.empty:
@@ -158,7 +162,3 @@ def _p(p: float) -> str:
     if not math.isfinite(p):
         return "none"
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

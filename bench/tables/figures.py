@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.plots import figure
 from bench.tables.agreement import METHOD, METRICS, Segmented
 from bench.tables.outlines import LowerBound
-from model.evaluation.figures import best_median_worst
+from model.evaluation.figures import best_median_worst, figure
 
 
 def draw(

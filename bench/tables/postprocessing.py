@@ -88,13 +88,13 @@ def table_8(slices: Sequence[Segmented], seed: int = 8) -> Table:
     values: dict[str, dict[str, Any]] = {name: {} for name in sets}
     rows = {step: [step if not number else f"+ {step}"] for number, (step, _) in enumerate(stages())}
     counted = []
-    for name, found in sets.items():
-        complete = ~np.isnan([each.hausdorff_mm for each in found]).any(axis=0)
+    for name, results in sets.items():
+        complete = ~np.isnan([result.hausdorff_mm for result in results]).any(axis=0)
         counted.append(f"{int(complete.sum())} {name}")
-        for each in found:
-            mean = float(each.hausdorff_mm[complete].mean()) if complete.any() else None
-            values[name][each.step] = {"hausdorff": mean, "without_contour": each.without_contour}
-            rows[each.step] += ["-" if mean is None else f"{mean:.2f}", str(each.without_contour)]
+        for result in results:
+            mean = float(result.hausdorff_mm[complete].mean()) if complete.any() else None
+            values[name][result.step] = {"hausdorff": mean, "without_contour": result.without_contour}
+            rows[result.step] += ["-" if mean is None else f"{mean:.2f}", str(result.without_contour)]
     columns = ("step", *(f"{name}: {value}" for name in sets for value in ("Hausdorff mm", "no contour")))
     notes = (
         "Mean Hausdorff distance of both contours from the first reader's, smoothed; every part that a step "

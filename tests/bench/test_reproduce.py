@@ -41,6 +41,6 @@ def test_a_missing_value_is_a_dash_in_a_table_and_an_error_in_the_summary(tmp_pa
         "| b | 2 | - |",
         "| c | 1 | - |",
     ]
-    monkeypatch.setattr(reproduce, "ROWS", (("q", "f", "{:.2f}", ("rows/c/dice",), "-", "command"),))
+    monkeypatch.setattr(reproduce, "ROWS", (("q", "f", "{rows/c/dice|.2f}", "-", "command"),))
     with pytest.raises(KeyError):
         reproduce.summary(tmp_path)
