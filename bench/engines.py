@@ -16,12 +16,12 @@ from bench.fresh import fresh_processes
 from bench.machine import describe_machine
 from bench.stream import percentiles
 from bench.synthetic import make_slices
-from calibration.gate import dice
 from inline.contouring.segment import place
 from inline.engine_selection import gate_report, load_engine, load_weights, preferred, reference_of
 from inline.settings import EngineName, Settings
 from model.engines.base import Engine
-from model.engines.self_test import try_out
+from model.engines.self_test import run_self_test
+from model.evaluation.metrics import dice
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
 from model.output import write_json
 
@@ -49,7 +49,7 @@ def measure(settings: Settings, repeats: int) -> dict[str, Any]:
     for name in names:
         try:
             engine = load_engine(name, network, weights)
-            try_out(engine, reference)
+            run_self_test(engine, reference)
             engines[name] = engine
         except Exception as error:  # whatever it is, it is the reason why this engine does not run here
             missing[name] = str(error)
@@ -109,7 +109,7 @@ def _compare(
 ) -> dict[str, float]:
     frame = Frame((FRAME_PIXELS, FRAME_PIXELS), (FRAME_MM, FRAME_MM))
     labels = [(place(a, frame)[0], place(b, frame)[0]) for a, b in zip(answers, reference, strict=True)]
-    found = [dice(a, b) for a, b in labels if b.any()]
+    found = [float(np.mean(dice(a, b))) for a, b in labels if b.any()]
     return {
         "dice_with_f32": float(np.mean(found)) if found else float("nan"),
         "largest_difference": max(

@@ -29,11 +29,10 @@ from inline.data.errors import MyostreamError
 from inline.engine_selection import make_engine
 from inline.settings import Settings
 from model.engines.base import Engine
-from model.engines.engine_cache import weights_digest
 from model.evaluation.cases import CaseError
 from model.host import describe_host
 from model.output import check_folder, check_outputs, write_json, write_text
-from model.weights import DEFAULT
+from model.weights import DEFAULT, weights_digest
 
 _KINDS: Final = ("t1", "t2")
 

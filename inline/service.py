@@ -19,7 +19,7 @@ from inline.engine_selection import make_engine
 from inline.pipeline import Pipeline
 from inline.serving.scheduler import Processor
 from inline.settings import Settings
-from model.engines.fallback import EngineChain, NoEngineError
+from model.engines.fallback import FallbackEngine, NoEngineError
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Service:
     """
 
     settings: Settings
-    engine: EngineChain
+    engine: FallbackEngine
     processor: Processor
     publisher: Publisher | None
 

@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from inline.contouring.contours import area, perimeter, rasterise
 from inline.data.results import Contours
 from inline.settings import Settings
-from model.engines.engine_cache import weights_digest
 from model.frame import Frame
-from model.weights import DEFAULT
+from model.weights import DEFAULT, weights_digest
 
 FloatArray = NDArray[np.float64]
 
@@ -211,7 +210,7 @@ class Calibration:
 
     Attributes:
         weights: SHA-256 of the weights that it was fitted for
-            (:func:`model.engines.engine_cache.weights_digest`).
+            (:func:`model.weights.weights_digest`).
         centre: of each signal.
         scale: of each signal, above 0.
         factors: of each signal after ``(signal - centre) / scale``, which counts up to :data:`FURTHEST`.

@@ -30,7 +30,7 @@ from inline.serving.examinations import Examinations
 from inline.serving.memory import Share, unlimited
 from inline.serving.turns import Turns
 from inline.serving.workers import Task, Workers
-from model.engines.fallback import EngineChain, NoEngineError
+from model.engines.fallback import FallbackEngine, NoEngineError
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ _LARGEST_BATCH: Final = 8
 _HANGING: Final = 4.0
 """Budgets that the network may take for a batch before its engine is given up."""
 _IDLE_POLL_S: Final = 1.0
-"""Time without a slice after which the engine may use the pause (:meth:`EngineChain.verify_if_idle`)."""
+"""Time without a slice after which the engine may use the pause (:meth:`FallbackEngine.verify_if_idle`)."""
 _PATIENCE_S: Final = 5.0
 """What it may take at least: a short budget alone says nothing against an engine."""
 _JOIN_S: Final = 5.0
@@ -313,7 +313,7 @@ class Processor:
             jobs = self._next_batch()
             self._running, self._running_since = jobs, time.monotonic()
         if not jobs:
-            if isinstance(self._pipeline.engine, EngineChain) and self._stuck < _TRIES:
+            if isinstance(self._pipeline.engine, FallbackEngine) and self._stuck < _TRIES:
                 self._pipeline.engine.verify_if_idle()
             return not self._taken_over(generation)
         if self._stuck >= _TRIES:
@@ -496,7 +496,7 @@ class Processor:
         """
         engine: Any = self._pipeline.engine
         try:
-            if not isinstance(engine, EngineChain):
+            if not isinstance(engine, FallbackEngine):
                 raise NoEngineError("the engine hangs and there is no other")
             engine.give_up(engine.current, "hangs")
         except NoEngineError as error:

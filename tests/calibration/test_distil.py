@@ -5,9 +5,9 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from calibration.distil import disagreement, distil
 
 from calibration import distil as module
-from calibration.distil import disagreement, distil
 from model.engines.openvino_engine import OpenVinoEngine, Precision
 from model.engines.torch_engine import TorchEngine
 from model.weights import load_network

@@ -31,7 +31,7 @@ from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline
 from inline.replay.table import results_table
 from inline.settings import AssemblySettings, Settings, load_settings
-from model.engines.engine_cache import weights_digest
+from model.weights import weights_digest
 
 SIZE = 224
 
