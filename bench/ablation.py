@@ -19,7 +19,7 @@ from bench.short_training import computes_bfloat16, train_briefly
 from bench.synthetic import make_slices
 from inline.cli.errors import told
 from inline.cli.options import output_file
-from inline.contouring.segment import place, segment
+from inline.contouring.segment import contour_slice, segment
 from model.engines.base import Engine
 from model.engines.torch_engine import TorchEngine
 from model.evaluation.cases import read_slices
@@ -58,7 +58,7 @@ def _segmenting(engine: Engine) -> Segment:
 def _placing(engine: Engine) -> Segment:
     """For synthetic slices, which are prepared already."""
     frame = Frame((FRAME_PIXELS, FRAME_PIXELS), (FRAME_MM, FRAME_MM))
-    return lambda image, _: place(engine.infer(image[None])[0], frame)[0]
+    return lambda image, _: contour_slice(engine.infer(image[None])[0], frame)[0]
 
 
 def main(

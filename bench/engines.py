@@ -16,7 +16,7 @@ from bench.fresh import fresh_processes
 from bench.machine import describe_machine
 from bench.stream import percentiles
 from bench.synthetic import make_slices
-from inline.contouring.segment import place
+from inline.contouring.segment import contour_slice
 from inline.engine_selection import gate_report, load_engine, load_weights, preferred, reference_of
 from inline.settings import EngineName, Settings
 from model.engines.base import Engine
@@ -108,7 +108,10 @@ def _compare(
     answers: Sequence[NDArray[np.float32]], reference: Sequence[NDArray[np.float32]]
 ) -> dict[str, float]:
     frame = Frame((FRAME_PIXELS, FRAME_PIXELS), (FRAME_MM, FRAME_MM))
-    labels = [(place(a, frame)[0], place(b, frame)[0]) for a, b in zip(answers, reference, strict=True)]
+    labels = [
+        (contour_slice(a, frame)[0], contour_slice(b, frame)[0])
+        for a, b in zip(answers, reference, strict=True)
+    ]
     found = [float(np.mean(dice(a, b))) for a, b in labels if b.any()]
     return {
         "dice_with_f32": float(np.mean(found)) if found else float("nan"),

@@ -93,7 +93,7 @@ FAULTS: Final = (
     Fault("deep JSON", "images pass at once", attacks.deep_json, load=True),
     Fault("flood of texts", "log grows by less than 1 MB", attacks.text_flood, load=True),
     Fault("SIGTERM in an examination", "images come back, client is told", attacks.termination, beside=False),
-    Fault("slow reader after an error", "all that was finished arrives", attacks.unread),
+    Fault("slow reader after an error", "all that was finished arrives", attacks.unread, load=True),
     Fault("starts and stops of the Gadgetron module", "code 0", attacks.module_runs, beside=False),
 )
 

@@ -15,14 +15,13 @@ from rich.table import Table
 from bench import fits, plain
 from bench.machine import describe_machine
 from bench.timing import median_ms
-from inline.contouring.segment import place
+from inline.contouring.segment import contour_slice, network_input
 from inline.data.series import Quantity
 from inline.engine_selection import make_engine
 from inline.mrd.protocol import Decoder, encode
-from inline.pipeline import picture
 from inline.replay.simulate import simulate_examination, to_images
 from inline.settings import load_settings
-from model.frame import Frame, normalise
+from model.frame import Frame
 from model.output import write_json
 from model.relaxometry.molli import molli_map
 from model.relaxometry.t2prep import t2_map
@@ -56,7 +55,7 @@ def measure(engine: str = "auto", repeats: int = 15) -> dict[str, Any]:
         }
     fitted = t2_map(heart.t2prep, heart.preparation_times_ms)
     frame = Frame((256, 256), (heart.pixel_mm, heart.pixel_mm))
-    prepared = normalise(frame.to_frame(picture(fitted, Quantity.T2)))
+    prepared = network_input(fitted, Quantity.T2, frame)
     stages["network"] = {
         "plain_ms": median_ms(lambda: plain.segment(network, prepared), repeats),
         "ours_ms": median_ms(lambda: ours.infer(prepared[None]), repeats),
@@ -64,7 +63,7 @@ def measure(engine: str = "auto", repeats: int = 15) -> dict[str, Any]:
     classes, probabilities = plain.segment(network, prepared), ours.infer(prepared[None])[0]
     stages["contours"] = {
         "plain_ms": median_ms(lambda: plain.contours(classes), repeats),
-        "ours_ms": median_ms(lambda: place(probabilities, frame), repeats),
+        "ours_ms": median_ms(lambda: contour_slice(probabilities, frame), repeats),
     }
     stages["T1 slice, whole chain"] = _whole(stages, "T1")
     stages["T2 slice, whole chain"] = _whole(stages, "T2")

@@ -13,15 +13,14 @@ from rich.table import Table
 from bench import throughput
 from bench.machine import describe_machine
 from bench.timing import median_ms
-from inline.contouring.segment import place
+from inline.contouring.segment import contour_slice, network_input
 from inline.data.series import Quantity
 from inline.engine_selection import make_engine
 from inline.mrd.protocol import Decoder, encode
-from inline.pipeline import picture
 from inline.replay.simulate import MOLLI_SERIES, to_images
 from inline.settings import load_settings
 from model.engines.base import Engine
-from model.frame import FRAME_PIXELS, Frame, normalise
+from model.frame import FRAME_PIXELS, Frame
 from model.output import save_figure, write_json
 from model.relaxometry.molli import molli_map
 from model.relaxometry.t2prep import t2_map
@@ -121,14 +120,14 @@ def _stages(heart: SimulatedSlice, engine: Engine, repeats: int) -> dict[str, fl
     fitted = molli_map(heart.molli, heart.inversion_times_ms)
     rows, columns = heart.labels.shape
     frame = Frame((rows, columns), (heart.pixel_mm, heart.pixel_mm))
-    prepared = normalise(frame.to_frame(picture(fitted, Quantity.T1)))
+    prepared = network_input(fitted, Quantity.T1, frame)
     probabilities = engine.infer(prepared[None])[0]
     stages = {
         "stream": median_ms(lambda: [list(Decoder().receive(encode(image))) for image in images], repeats),
         "fit": median_ms(lambda: molli_map(heart.molli, heart.inversion_times_ms), repeats),
-        "prepare": median_ms(lambda: normalise(frame.to_frame(picture(fitted, Quantity.T1))), repeats),
+        "prepare": median_ms(lambda: network_input(fitted, Quantity.T1, frame), repeats),
         "network": median_ms(lambda: engine.infer(prepared[None]), repeats),
-        "contours": median_ms(lambda: place(probabilities, frame), repeats),
+        "contours": median_ms(lambda: contour_slice(probabilities, frame), repeats),
     }
     return {**stages, "whole": sum(stages.values())}
 

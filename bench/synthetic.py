@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.machine import describe_machine
-from inline.contouring.segment import place
+from inline.contouring.segment import contour_slice
 from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice
 from model.evaluation.evaluate import Outcome, evaluate, summarise
@@ -88,7 +88,7 @@ def run(count: int, kind: str, engine: Engine, json_file: Path | None = None) ->
     pathologies: list[str] = []
     for slice_, pathology in make_slices(count, kind):
         # The pictures are prepared already.
-        found, _ = evaluate([slice_], lambda image, _: place(engine.infer(image[None])[0], frame)[0])
+        found, _ = evaluate([slice_], lambda image, _: contour_slice(engine.infer(image[None])[0], frame)[0])
         outcomes += found
         pathologies.append(pathology)
     pairs = list(zip(outcomes, pathologies, strict=True))

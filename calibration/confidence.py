@@ -20,7 +20,7 @@ from calibration.gate import dice
 from calibration.slices import BATCH, MAPS
 from inline.contouring.confidence import FURTHEST, Calibration, FloatArray, in_frame, signals
 from inline.contouring.contours import find_contours, rasterise
-from inline.contouring.segment import place
+from inline.contouring.segment import contour_slice
 from model.engines.base import Engine
 from model.evaluation.cases import read_slices
 from model.frame import FRAME_PIXELS, Frame, normalise
@@ -234,9 +234,9 @@ def judge_folder(engine: Engine, calibration: Calibration, folder: Path, kind: s
     judged = []
     for each in read_slices(folder, kind):
         frame = Frame((each.image.shape[0], each.image.shape[1]), each.spacing)
-        picture = normalise(frame.to_frame(each.image))
+        picture = frame.network_input(each.image)
         answer = engine.infer(picture[None])[0]
-        labels, contours, _ = place(answer, frame)
+        labels, contours, _ = contour_slice(answer, frame)
         seen = in_frame(contours, frame)
         confidence = None
         if seen is not None:

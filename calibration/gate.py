@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from calibration.slices import MapSlice
-from inline.contouring.aha import distances, measure
+from inline.contouring.aha import measure
 from inline.contouring.contours import find_contours, rasterise
 from inline.data.results import Contours
 from inline.data.series import Quantity
 from model.engines.base import Engine
 from model.evaluation.metrics import dice
 from model.frame import FRAME_PIXELS
+from model.polygons import hausdorff
 from model.relaxometry.parametric_map import ParametricMap
 
 SLICES: Final = 500
@@ -156,11 +156,6 @@ def run_gate(engine: Engine, reference: Engine, slices: Iterable[MapSlice]) -> G
         reasons=tuple(reasons),
         passed=not reasons,
     )
-
-
-def hausdorff(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Largest distance of a point of one closed polygon ``(n, 2)`` to the other, pixels, both ways."""
-    return float(max(distances(a, b).max(), distances(b, a).max()))
 
 
 def _median_ms(each: MapSlice, contours: Contours) -> float:

@@ -11,21 +11,20 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.assembly.assembled import Assembled
+from inline.assembly.assembled import Assembled, Failed, Ready
 from inline.contouring.aha import angular_reference, measure
 from inline.contouring.confidence import Reviewer, in_frame
 from inline.contouring.contours import ContourSteps
-from inline.contouring.plausibility import check_values, unsure
-from inline.contouring.segment import place
-from inline.contouring.slice_level import SlicePlace, slice_level
+from inline.contouring.plausibility import check_values
+from inline.contouring.segment import contour_slice, network_input
+from inline.contouring.slice_level import slice_level
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
-from inline.data.geometry import SliceGeometry
 from inline.data.results import RegionValues, SliceResult
-from inline.data.series import TISSUE_MS, MappingSeries, MapSeries, Quantity, Series
+from inline.data.series import MappingSeries, MapSeries, Quantity, Series, SlicePlace
 from inline.settings import RegionSettings, Settings
 from model.engines.base import Engine
-from model.frame import FRAME_PIXELS, Frame, normalise
+from model.frame import FRAME_PIXELS, Frame
 from model.relaxometry.molli import molli_map
 from model.relaxometry.parametric_map import ParametricMap
 from model.relaxometry.recovery import check_recovery
@@ -147,7 +146,7 @@ class Pipeline:
 
     def process(self, assembled: Assembled, context: SliceContext | None = None) -> SliceResult:
         """The result of one slice, stage after stage; what goes wrong is told in it."""
-        if assembled.series is None:
+        if isinstance(assembled, Failed):
             return failed(assembled, assembled.error)
         watch = Stopwatch()
         prepared: Prepared | None = None
@@ -159,23 +158,19 @@ class Pipeline:
         except Exception as problem:
             return broken(assembled, problem, prepared, watch.times_ms)
 
-    def prepare(
-        self, assembled: Assembled, watch: Stopwatch, context: SliceContext | None = None
-    ) -> Prepared:
+    def prepare(self, assembled: Ready, watch: Stopwatch, context: SliceContext | None = None) -> Prepared:
         """First stage: fit, and network input.
 
         Raises:
-            ValueError: no series, or too few images for the fit.
+            ValueError: too few images for the fit.
             NotFittedError: the images show saturation recovery.
         """
-        if assembled.series is None or assembled.geometry is None:
-            raise ValueError("there is no series to prepare")
         with watch.stage("fit"):
             doubts = check_images(assembled.series)
             parametric = make_map(assembled.series)
         with watch.stage("prepare"):
             frame = Frame(assembled.geometry.shape, assembled.geometry.spacing)
-            prepared = normalise(frame.to_frame(picture(parametric, assembled.quantity)))
+            prepared = network_input(parametric, assembled.quantity, frame)
         t1_scale = 1.0
         if assembled.quantity is Quantity.T1 and not isinstance(assembled.series, MapSeries):
             stated = context.t1_scale if context else None
@@ -185,7 +180,7 @@ class Pipeline:
 
     def conclude(
         self,
-        assembled: Assembled,
+        assembled: Ready,
         prepared: Prepared,
         probabilities: NDArray[np.float32],
         watch: Stopwatch,
@@ -193,15 +188,13 @@ class Pipeline:
     ) -> SliceResult:
         """Last stage: contours, values and confidence from the network's answer ``(3, 224, 224)``."""
         series, geometry, parametric = assembled.series, assembled.geometry, prepared.parametric
-        assert series is not None
-        assert geometry is not None
         flags = list(assembled.flags)
         scanner_made = isinstance(series, MapSeries)
         shown = context.shown if context else ()
-        own = shown[-1] if shown else SlicePlace.of(assembled)
+        own = shown[-1] if shown else assembled.slice_place()
         level, level_source = slice_level(own, shown, stated=self._regions.levels)
         with watch.stage("contours"):
-            labels, contours, reasons = place(probabilities, prepared.frame, self._steps)
+            labels, contours, reasons = contour_slice(probabilities, prepared.frame, self._steps)
             flags += reasons
         with watch.stage("regions"):
             reference = None
@@ -294,17 +287,6 @@ def scaled(parametric: ParametricMap, factor: float) -> ParametricMap:
     return replace(parametric, values_ms=parametric.values_ms * share, sd_ms=parametric.sd_ms * share)
 
 
-def picture(parametric: ParametricMap, quantity: Quantity) -> NDArray[np.float32]:
-    """What the network is shown of a map, ``(rows, columns)``: 0 where the fit says nothing.
-
-    Air and lung fit anything; left in, their values would stretch the grey scale that tissue has to share.
-    Scanners mask them likewise.
-    """
-    _, longest = TISSUE_MS[quantity]
-    shown: NDArray[np.float32] = np.where(unsure(parametric), np.float32(0.0), parametric.values_ms)
-    return np.clip(shown, 0.0, longest)
-
-
 def failed(
     assembled: Assembled,
     error: str,
@@ -313,24 +295,20 @@ def failed(
     times_ms: dict[str, float] | None = None,
 ) -> SliceResult:
     """The result of a slice that could not be processed, with its map where that was ready."""
-    scanner_made = isinstance(assembled.series, MapSeries)
+    scanner_made = isinstance(assembled, Ready) and isinstance(assembled.series, MapSeries)
     doubts: list[tuple[Flag, str]] = []
     if prepared is not None:
         doubts = [
             *prepared.doubts,
             *check_values(prepared.parametric, assembled.quantity, (), scanner_made=scanner_made),
         ]
-    columns, rows, _ = assembled.template.matrix_size
-    geometry = assembled.geometry or SliceGeometry(
-        (0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 1.0), (rows, columns)
-    )
     return SliceResult(
         identity=assembled.identity,
         quantity=assembled.quantity,
-        geometry=geometry,
+        geometry=assembled.geometry,
         map=prepared.parametric if prepared else None,
         scanner_made=scanner_made,
-        labels=np.zeros(geometry.shape, np.uint8),
+        labels=np.zeros(assembled.geometry.shape, np.uint8),
         contours=None,
         flags=(*assembled.flags, *(doubt for doubt, _ in doubts), *((flag,) if flag else ())),
         notes=(*_notes(assembled, prepared), *(sentence for _, sentence in doubts)),

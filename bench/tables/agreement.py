@@ -10,11 +10,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.contouring.segment import place
+from inline.contouring.segment import contour_slice
 from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice
 from model.evaluation.metrics import Agreement, agreement
-from model.frame import Frame, normalise
+from model.frame import Frame
 
 Labels = NDArray[np.uint8]
 
@@ -97,8 +97,8 @@ def segment_all(slices: Iterable[LabelledSlice], engine: Engine) -> list[Segment
     found = []
     for each in slices:
         frame = Frame((each.image.shape[0], each.image.shape[1]), each.spacing)
-        probabilities = engine.infer(normalise(frame.to_frame(each.image))[None])[0]
-        found.append(Segmented(each, probabilities, place(probabilities, frame)[0]))
+        probabilities = engine.infer(frame.network_input(each.image)[None])[0]
+        found.append(Segmented(each, probabilities, contour_slice(probabilities, frame)[0]))
     return found
 
 

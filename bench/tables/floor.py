@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.tables.outlines import Outline, hausdorff
-from inline.contouring.contours import outward
-from model.polygons import inside
+from model.polygons import inside, outward
 
 PIXELS_MM: Final = (0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
 

@@ -17,6 +17,7 @@ from inline.contouring import contours as product
 from inline.contouring.contours import ContourSteps, rasterise
 from inline.data.results import Contours
 from model.frame import FRAME_MM
+from model.polygons import outward
 from model.training.data import labels_in_frame
 
 STEPS: Final = ("dominant_points", "not_elongated", "largest", "close_c_shape", "spline")
@@ -154,4 +155,4 @@ def _winner(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.intp] | None
 
 def _placed(outline: Outline, corner: NDArray[np.float64]) -> Outline:
     """An outline of the finer grid in pixels of the probabilities."""
-    return (product.outward(outline, 0.5) + 0.5) / product._FINER - 0.5 + corner
+    return (outward(outline, 0.5) + 0.5) / product._FINER - 0.5 + corner

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from inline.assembly.assembled import FEWEST, Assembled, from_images, from_map, too_large
+from inline.assembly.assembled import FEWEST, Assembled, Ready, from_images, from_map, too_large
 from inline.assembly.image_metadata import ImageMetadata, NotUsed, read_metadata
 from inline.assembly.planes import Planes
 from inline.assembly.recognition import Kind
@@ -20,11 +20,11 @@ from inline.assembly.times import Times, in_ms, listed
 from inline.assembly.timing import COUNTERS, NUMBERING
 from inline.assembly.twins import Acquisition, Twins
 from inline.data.flags import Flag
+from inline.data.memory import Share, unlimited
 from inline.data.series import MappingSeries, Quantity
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
-from inline.serving.memory import Share, unlimited
 from inline.settings import AssemblySettings
 
 _TRUSTED: Final = {Quantity.T1: 7, Quantity.T2: 3}
@@ -366,7 +366,7 @@ class SeriesAssembler:
             group.images, group.metadata, group.quantity, self._header, group.arrived, flags, self._settings
         )
         complete = _Complete(assembled, len(group.images))
-        series = assembled.series
+        series = assembled.series if isinstance(assembled, Ready) else None
         if series is not None:
             head = group.images[-1].header
             self._fitted.add((head.slice, self._planes.number(head), group.quantity))
@@ -464,7 +464,7 @@ class SeriesAssembler:
     def _settle(self) -> list[_Complete]:
         """Count the series that wait for their twin; where there is no room for them, return them."""
         self._memory.release(self._held_back)
-        held = sum(complete.assembled.nbytes for complete in self._twins.waiting)
+        held = sum(each.assembled.nbytes for each in self._twins.waiting if isinstance(each.assembled, Ready))
         self._held_back = held if self._memory.reserve(held, self._memory.spare) else 0
         return [] if self._held_back == held else self._twins.expire(math.inf)
 

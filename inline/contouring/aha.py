@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from inline.data.geometry import SliceGeometry
 from inline.data.results import Contours, RegionValues, SliceLevel
-from model.polygons import inside
+from model.polygons import distances, inside
 from model.relaxometry.parametric_map import ParametricMap
 
 FloatArray = NDArray[np.float64]
@@ -158,18 +158,6 @@ def wall_shares(
     shares = outside_inner + inside_outer - 1.0
     there = shares > 0.0
     return pixels[there], shares[there]
-
-
-def distances(points: FloatArray, outline: FloatArray) -> FloatArray:
-    """Shortest distance of each point ``(n, 2)`` to a closed polygon, ``(n,)``."""
-    # x and y apart: arrays of points x edges x 2 would take twice the time.
-    (x0, y0), (dx, dy) = outline.T, (np.roll(outline, -1, axis=0) - outline).T
-    x, y = points[:, :1] - x0, points[:, 1:] - y0
-    along = np.clip((x * dx + y * dy) / np.maximum(dx * dx + dy * dy, 1e-24), 0.0, 1.0)
-    x -= along * dx
-    y -= along * dy
-    shortest: FloatArray = np.sqrt((x * x + y * y).min(axis=1, initial=np.inf))
-    return shortest
 
 
 def angles_from_septum(points: FloatArray, centre: FloatArray, reference: AngularReference) -> FloatArray:

@@ -17,10 +17,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.contouring.contours import area, perimeter, rasterise
+from inline.contouring.contours import rasterise
 from inline.data.results import Contours
 from inline.settings import Settings
 from model.frame import Frame
+from model.polygons import area, perimeter
 from model.weights import DEFAULT, weights_digest
 
 FloatArray = NDArray[np.float64]

@@ -19,7 +19,7 @@ from scipy.interpolate import splev, splprep
 
 from inline.data.flags import Flag
 from inline.data.results import Contours
-from model.polygons import inside, ring_labels
+from model.polygons import area, inside, outward, perimeter, resample, ring_labels
 
 FloatArray = NDArray[np.float64]
 Mask = NDArray[np.uint8]
@@ -184,41 +184,6 @@ def spline(outline: FloatArray, *, knot_spacing: float, points: int = POINTS) ->
     )
     fine = np.stack(splev(np.linspace(0.0, 1.0, 4 * points, endpoint=False), curve), axis=1)
     return resample(fine, points)
-
-
-def resample(outline: FloatArray, points: int) -> FloatArray:
-    """``points`` points at equal distances along a closed polygon."""
-    closed = np.vstack([outline, outline[:1]])
-    length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
-    at = np.linspace(0.0, length[-1], points, endpoint=False)
-    return np.stack([np.interp(at, length, closed[:, axis]) for axis in range(2)], axis=1)
-
-
-def outward(outline: FloatArray, distance: float) -> FloatArray:
-    """Every point of a closed polygon moved outwards, along the mean normal of its two edges."""
-    edges = np.roll(outline, -1, axis=0) - outline
-    edges /= np.maximum(np.linalg.norm(edges, axis=1, keepdims=True), 1e-12)
-    tangent = edges + np.roll(edges, 1, axis=0)
-    tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-12)
-    normal = np.stack([tangent[:, 1], -tangent[:, 0]], axis=1)
-    moved: FloatArray = outline + distance * (normal if signed_area(outline) > 0 else -normal)
-    return moved
-
-
-def perimeter(outline: FloatArray) -> float:
-    """Length of a closed polygon, pixels."""
-    return float(np.linalg.norm(np.roll(outline, -1, axis=0) - outline, axis=1).sum())
-
-
-def signed_area(outline: FloatArray) -> float:
-    """Area inside a closed polygon, positive where x turns towards y along it."""
-    x, y = outline.T
-    return 0.5 * float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
-
-
-def area(outline: FloatArray) -> float:
-    """Area inside a closed polygon, pixels."""
-    return abs(signed_area(outline))
 
 
 def rasterise(contours: Contours, shape: tuple[int, int]) -> NDArray[np.uint8]:

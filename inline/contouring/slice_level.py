@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.assembly.assembled import Assembled
 from inline.data.geometry import SliceGeometry
 from inline.data.results import SliceLevel
-from inline.data.series import Quantity, SeriesIdentity
+from inline.data.series import SlicePlace
 
 FloatArray = NDArray[np.float64]
 
@@ -41,31 +39,6 @@ _WORDS: Final = {
     SliceLevel.MID: re.compile(r"(?<![a-z])mid(dle|ventricular|ventricle)?(?![a-z])", re.IGNORECASE),
     SliceLevel.APICAL: re.compile(r"(?<![a-z])(apical|apex)(?![a-z])", re.IGNORECASE),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class SlicePlace:
-    """Place of one slice that an examination has shown.
-
-    Attributes:
-        identity: which acquisition.
-        quantity: T1 or T2.
-        slice_count: slices of its measurement by the header, or None.
-        geometry: None where the image headers state no usable directions.
-        session: name of the connection that showed it; slice counters are compared within one alone.
-    """
-
-    identity: SeriesIdentity
-    quantity: Quantity
-    slice_count: int | None
-    geometry: SliceGeometry | None
-    session: str = ""
-
-    @classmethod
-    def of(cls, assembled: Assembled, session: str = "") -> Self:
-        """Place of an assembled slice."""
-        geometry = assembled.geometry if assembled.oriented else None
-        return cls(assembled.identity, assembled.quantity, assembled.slice_count, geometry, session)
 
 
 def slice_level(

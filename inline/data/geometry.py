@@ -48,11 +48,3 @@ class SliceGeometry:
         basis = np.array([self.row_direction, self.column_direction])
         patient: FloatArray = np.asarray(self.position) + offset @ basis
         return patient
-
-    def to_pixels(self, points: FloatArray) -> FloatArray:
-        """Pixel coordinates ``(n, 2)`` of patient points ``(n, 3)`` in mm, projected onto the slice."""
-        rows, columns = self.shape
-        basis = np.array([self.row_direction, self.column_direction])
-        offset = (np.asarray(points, dtype=np.float64) - np.asarray(self.position)) @ basis.T
-        pixels: FloatArray = offset / self.spacing + (columns / 2, rows / 2)
-        return pixels

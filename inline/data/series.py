@@ -78,3 +78,22 @@ class MapSeries:
 
 
 Series = MappingSeries | MapSeries
+
+
+@dataclass(frozen=True, slots=True)
+class SlicePlace:
+    """Place of one slice in the heart, as far as its headers state it.
+
+    Attributes:
+        identity: which acquisition.
+        quantity: T1 or T2.
+        slice_count: slices of its measurement by the header, or None.
+        geometry: None where the image headers state no usable directions.
+        session: name of the connection that it came on; slice counters are compared within one alone.
+    """
+
+    identity: SeriesIdentity
+    quantity: Quantity
+    slice_count: int | None
+    geometry: SliceGeometry | None
+    session: str = ""

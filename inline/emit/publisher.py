@@ -16,7 +16,6 @@ from inline.data.errors import ConfigurationError
 from inline.data.results import SliceResult
 from inline.emit.access import SERVER, check_exposure, check_port, guarded, public_key, secret_pair
 from inline.emit.record import record
-from inline.serving.summary import Summary
 
 TOPIC: Final = b"myostream.slice/1"
 SUMMARY_TOPIC: Final = b"myostream.summary/1"
@@ -98,9 +97,9 @@ class Publisher:
         else:
             self._put(TOPIC, message)
 
-    def summarise(self, summary: Summary, **more: Any) -> None:
-        """Queue the summary of a connection; never waits. ``more`` as in :meth:`publish`."""
-        self._put(SUMMARY_TOPIC, {**summary.record(), **more})
+    def summarise(self, summary: dict[str, Any], **more: Any) -> None:
+        """Queue the summary of a connection as plain values; never waits. ``more`` as in :meth:`publish`."""
+        self._put(SUMMARY_TOPIC, {**summary, **more})
 
     def _put(self, topic: bytes, message: dict[str, Any]) -> None:
         try:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from inline.contouring.slice_level import SlicePlace
+from inline.data.series import SlicePlace
 from inline.mrd.header import MeasurementHeader
 
 _MOST: Final = 64

@@ -22,12 +22,12 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.assembly.assembled import Assembled
+from inline.assembly.assembled import Assembled, Failed, Ready
 from inline.data.flags import Flag
+from inline.data.memory import Share, unlimited
 from inline.data.results import SliceResult
 from inline.pipeline import Pipeline, Prepared, SliceContext, Stopwatch, broken, failed
 from inline.serving.examinations import Examinations
-from inline.serving.memory import Share, unlimited
 from inline.serving.turns import Turns
 from inline.serving.workers import Task, Workers
 from model.engines.fallback import FallbackEngine, NoEngineError
@@ -201,7 +201,7 @@ class Processor:
 
     def _make_room(self, job: _Job) -> bool:
         """Count a slice in the memory of its connection, in place of late ones where there is no room."""
-        if job.assembled.series is None:
+        if isinstance(job.assembled, Failed):
             return True
         columns, rows, _ = job.assembled.template.matrix_size
         size = job.assembled.nbytes + _RESULT_BYTES * rows * columns
@@ -263,7 +263,7 @@ class Processor:
         if job.in_vain:
             self._skip(job)
             return
-        if job.assembled.series is None:
+        if isinstance(job.assembled, Failed):
             self._finish(job, failed(job.assembled, job.assembled.error))
             return
         try:
@@ -368,6 +368,7 @@ class Processor:
 
     def _conclude(self, job: _Job, probabilities: NDArray[np.float32]) -> None:
         assert job.prepared is not None
+        assert isinstance(job.assembled, Ready)
         if job.in_vain:
             self._skip(job)
             return

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from typing import Final
 
-from inline.serving.memory import Share, unlimited
+from inline.data.memory import Share, unlimited
 
 _TEXT_BYTES: Final = 1 << 20
 

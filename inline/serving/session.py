@@ -15,11 +15,12 @@ from typing import Final
 
 from inline.assembly.assembled import Assembled
 from inline.assembly.assembler import Account, SeriesAssembler
-from inline.contouring.slice_level import SlicePlace
 from inline.data.client_text import for_log, foreign, message
 from inline.data.errors import ProtocolError
 from inline.data.flags import Flag
+from inline.data.memory import MemoryBudget, give_back
 from inline.data.results import SliceResult
+from inline.data.series import SlicePlace
 from inline.emit import mrd
 from inline.emit.numbers import SeriesNumbers
 from inline.emit.originals import returned
@@ -43,7 +44,6 @@ from inline.serving.configuration import Configuration
 from inline.serving.dialect import CHAIN, CLIENT, UNKNOWN, Dialect, Severity
 from inline.serving.examinations import Examination
 from inline.serving.in_order import InOrder
-from inline.serving.memory import MemoryBudget, give_back
 from inline.serving.parameters import PARAMETERS, read_parameters, with_parameters
 from inline.serving.scheduler import Owner, Processor
 from inline.serving.send_queue import Outbox
@@ -488,7 +488,7 @@ class Session:
                 if not latecomer:
                     self._results.redeem(ticket, self._packed(result, assembled, settings))
 
-        place = SlicePlace.of(assembled, self._name)
+        place = assembled.slice_place(self._name)
         shown = self._examination.show(place)
         self._shown.append((self._examination, place))
         context = SliceContext(settings.mapping.t1_scale, shown)
@@ -580,7 +580,7 @@ class Session:
         _log.info("%s summary: %s", self._name, summary.text(self._loggable))
         self._tell(summary.text())
         if self._publisher is not None:
-            self._publisher.summarise(summary, session=self._name)
+            self._publisher.summarise(summary.record(), session=self._name)
 
     def _write(self) -> None:
         try:

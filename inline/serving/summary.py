@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
 from inline.assembly.assembler import Account
-from inline.contouring.slice_level import SlicePlace, slice_level
+from inline.contouring.slice_level import slice_level
 from inline.data.results import SliceLevel
+from inline.data.series import SlicePlace
 
 SCHEMA: Final = "myostream.summary/1.0"
 PASSED_ON: Final = "passed on, not worked on"

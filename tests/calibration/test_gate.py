@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import expit
 
-from calibration.gate import hausdorff, run_gate
+from calibration.gate import run_gate
 from calibration.slices import MapSlice, calibration_batches, map_slices
 from inline.data.series import Quantity
 from model.engines.int8_model import FOLDER, read_int8
@@ -73,14 +73,6 @@ def test_a_reference_that_finds_nothing_proves_nothing():
     report = run_gate(Discs(fail=True), Discs("reference", fail=True), disc_slices())
     assert not report.passed
     assert "finds contours on 0 of 12" in report.reasons[0]
-
-
-def test_distance_of_two_squares():
-    square = np.array([[0.0, 0], [10, 0], [10, 10], [0, 10]])
-    dented = np.array([[0.0, 0], [5, 4], [10, 0], [10, 10], [0, 10]])
-    assert hausdorff(square, square) == 0.0
-    assert hausdorff(square, dented) == pytest.approx(4.0)
-    assert hausdorff(square, square + np.array([3.0, 0.0])) == pytest.approx(3.0)
 
 
 def test_slices_for_calibration_and_for_the_gate_are_others():

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from inline.assembly.assembler import SeriesAssembler
-from inline.contouring.slice_level import SlicePlace
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
 from inline.data.series import MapSeries
@@ -50,8 +49,6 @@ def test_the_ring_lands_where_the_engine_saw_it(slices, ring_engine):
     result = Pipeline(ring_engine).process(slices[0])
     assert np.hypot(*(result.contours.endo - 63.5).T).mean() == pytest.approx(20.0, abs=0.2)
     assert np.hypot(*(result.contours.epi - 63.5).T).mean() == pytest.approx(28.0, abs=0.2)
-    patient = result.geometry.to_patient(result.contours.epi)
-    assert np.allclose(result.geometry.to_pixels(patient), result.contours.epi)
 
 
 def test_level_and_reference_come_from_the_geometry(slices, ring_engine):
@@ -127,7 +124,7 @@ def test_a_slice_alone_has_no_level_and_no_named_segment(slices, ring_engine):
 
 def test_the_level_is_that_among_the_slices_shown(slices, ring_engine):
     alone = [on_its_own(slices[0], offset) for offset in (0.0, 20.0, 40.0)]
-    places = tuple(SlicePlace.of(each) for each in alone)
+    places = tuple(each.slice_place() for each in alone)
     levels = []
     for number, each in enumerate(alone):
         # The slice itself is the last of those shown.

@@ -19,7 +19,7 @@ def received(publisher, subscriber, seconds=5.0):
     subscriber.setsockopt(zmq.RCVTIMEO, 100)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        publisher.summarise(SUMMARY, session="here")
+        publisher.summarise(SUMMARY.record(), session="here")
         try:
             return decode(subscriber.recv_multipart())["session"]
         except zmq.Again:

@@ -4,8 +4,7 @@ import threading
 
 import pytest
 
-from inline.contouring.slice_level import SlicePlace
-from inline.data.series import Quantity, SeriesIdentity
+from inline.data.series import Quantity, SeriesIdentity, SlicePlace
 from inline.mrd.header import MeasurementHeader, parse_header
 from inline.serving.examinations import Examination, Examinations
 

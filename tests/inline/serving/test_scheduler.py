@@ -12,12 +12,12 @@ import pytest
 
 from inline.assembly.assembler import SeriesAssembler
 from inline.data.flags import Flag
+from inline.data.memory import MemoryBudget
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline
 from inline.replay.client import exchange
 from inline.replay.run import records
 from inline.serving import scheduler as processor_module
-from inline.serving.memory import MemoryBudget
 from inline.serving.scheduler import Owner, Processor
 from inline.serving.server import Server
 from inline.settings import AssemblySettings, load_settings

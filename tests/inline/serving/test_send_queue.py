@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from inline.serving.memory import MemoryBudget
+from inline.data.memory import MemoryBudget
 from inline.serving.send_queue import Outbox
 
 

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from inline.data.memory import MemoryBudget
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Acquisition, Close, ConfigFile, ConfigText, Header, Image, Text, Waveform
 from inline.mrd.protocol import Decoder, encode
@@ -23,7 +24,6 @@ from inline.serving.configuration import Configuration
 from inline.serving.deadlines import Patience
 from inline.serving.dialect import PIPE
 from inline.serving.examinations import Examinations
-from inline.serving.memory import MemoryBudget
 from inline.serving.scheduler import Processor
 from inline.serving.session import Session
 from inline.serving.transport import PipeTransport, SocketTransport

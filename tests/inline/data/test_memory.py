@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inline.serving.memory import MemoryBudget
+from inline.data.memory import MemoryBudget
 
 
 def test_one_connection_is_limited():
