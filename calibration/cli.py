@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from inline.cli.errors import ReportingGroup, require
-from inline.cli.options import new_file, output_file, output_folder
+from inline.cli.options import new_file, output_file
 from inline.settings import load_settings
 
 app = typer.Typer(
@@ -65,14 +65,14 @@ def precision(
 @app.command()
 def confidence(
     slices: Annotated[
-        int, typer.Option(min=15, help="Synthetic ones: two thirds to fit on, one third to report on.")
+        int, typer.Option(min=15, help="Synthetic ones: two thirds for the fit, one third for the report.")
     ] = 600,
     json_file: Json = None,
-    plots: Annotated[
-        Path | None, typer.Option(callback=output_folder, help="Write the diagrams into this folder.")
+    plot: Annotated[
+        Path | None, typer.Option(callback=output_file, help="Write the reliability diagram here.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Labelled real maps (docs/data.md) to report on as a check.")
+        Path | None, typer.Option("--data", help="Labelled real maps (docs/data.md) to report on as well.")
     ] = None,
     output: Annotated[
         Path | None,
@@ -80,25 +80,15 @@ def confidence(
             "--output", "-o", callback=output_file, help="The calibration; beside the weights by default."
         ),
     ] = None,
-    flip: Annotated[
-        bool, typer.Option("--flip", help="Say what a second inference, of the mirrored image, would add.")
-    ] = False,
     engine: EngineOption = None,
     settings_file: SettingsFile = None,
 ) -> None:
-    """Fit the confidence of the weights in use on synthetic slices, and say how right it is."""
-    from calibration.confidence_report import run
+    """Fit the confidence of the weights in use on synthetic slices, and report its accuracy."""
+    from calibration.confidence import calibrate
 
-    require("sklearn", *(["matplotlib"] if plots is not None else []))
-    run(
-        load_settings(settings_file, engine=engine),
-        slices,
-        output=output,
-        json_file=json_file,
-        plots=plots,
-        data=data,
-        flip=flip,
-    )
+    require("sklearn", *(["matplotlib"] if plot is not None else []))
+    settings = load_settings(settings_file, engine=engine)
+    calibrate(settings, slices, output=output, json_file=json_file, plot=plot, data=data)
 
 
 @app.command()
