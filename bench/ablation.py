@@ -14,17 +14,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bench.machine import describe_machine
 from bench.short_training import computes_bfloat16, train_briefly
-from bench.synthetic import make_slices
-from inline.cli.errors import told
+from inline.cli.errors import report_errors
 from inline.cli.options import output_file
 from inline.contouring.segment import contour_slice, segment
 from model.engines.base import Engine
 from model.engines.torch_engine import TorchEngine
 from model.evaluation.cases import read_slices
 from model.evaluation.evaluate import Segment, evaluate, summarise
+from model.evaluation.synthetic import make_slices
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
+from model.machine import describe_machine
 from model.original_unet import OriginalUNet
 from model.output import write_json
 from model.synthesis.generator import Parts
@@ -96,5 +96,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told():
+    with report_errors():
         typer.run(main)

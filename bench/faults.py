@@ -26,9 +26,9 @@ from rich.table import Table
 
 from bench import attacks
 from bench.attacks import Scene, Seen
-from bench.machine import describe_machine
 from bench.stream import percentiles
 from bench.watched import Address, Examination, Tally, watched_server
+from model.machine import describe_machine
 
 _STALLED_S: Final = 4.0
 """Shorter than the default of 60 s, so that the table takes minutes."""

@@ -17,13 +17,13 @@ from rich.table import Table
 from scipy.optimize import curve_fit
 
 from bench import open_fits
-from bench.fresh import fresh_processes
-from bench.machine import describe_machine
 from bench.simulated_pixels import Pixels, molli_pixels, scipy_t1, scipy_t2, t2_pixels
 from bench.timing import median_ms
-from inline.cli.errors import told
+from inline.cli.errors import report_errors
 from inline.cli.options import output_file
+from model.machine import describe_machine
 from model.output import write_json
+from model.processes import fresh_processes
 from model.relaxometry.molli import molli_map
 from model.relaxometry.parametric_map import ParametricMap
 from model.relaxometry.t2prep import t2_map
@@ -161,5 +161,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told():
+    with report_errors():
         typer.run(main)

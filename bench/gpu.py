@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from bench.engines import in_turns
-from bench.machine import describe_machine
 from bench.stream import percentiles
 from calibration.gate import run_gate
 from calibration.slices import map_slices
-from inline.cli.errors import told
+from inline.cli.engine_comparison import in_turns
+from inline.cli.errors import report_errors
 from inline.cli.options import output_file
 from inline.engine_selection import ON_GPU, load_engine, load_weights, preferred
 from inline.settings import Settings
@@ -34,6 +33,7 @@ from model.engines.probabilities import HalfProbabilities, Probabilities
 from model.engines.self_test import Reference, run_self_test, self_test_images
 from model.engines.torch_engine import TorchEngine
 from model.frame import FRAME_PIXELS
+from model.machine import describe_machine
 from model.output import write_json
 from model.unet import UNet
 
@@ -206,5 +206,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told():
+    with report_errors():
         typer.run(main)

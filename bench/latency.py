@@ -16,13 +16,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bench.machine import describe_machine
 from bench.stream import make_stream, percentiles
 from inline.data.results import RESULT_ATTRIBUTE
 from inline.mrd.messages import Close, ConfigFile, Header, Image
 from inline.mrd.protocol import Decoder, encode
 from inline.replay.local_server import started_server
 from inline.replay.run import records
+from model.machine import describe_machine
 from model.output import save_figure, write_json
 
 _IMAGES_BACK: Final = 3

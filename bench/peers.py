@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import fits, plain
-from bench.machine import describe_machine
 from bench.timing import median_ms
 from inline.contouring.segment import contour_slice, network_input
 from inline.data.series import Quantity
@@ -22,6 +21,7 @@ from inline.mrd.protocol import Decoder, encode
 from inline.replay.simulate import simulate_examination, to_images
 from inline.settings import load_settings
 from model.frame import Frame
+from model.machine import describe_machine
 from model.output import write_json
 from model.relaxometry.molli import molli_map
 from model.relaxometry.t2prep import t2_map

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from bench.machine import describe_machine
-from inline.cli.errors import told
+from inline.cli.errors import report_errors
 from inline.cli.options import output_file
+from model.machine import describe_machine
 from model.output import write_json
 from model.relaxometry.molli import molli_map
 
@@ -114,5 +114,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told():
+    with report_errors():
         typer.run(main)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bench.evaluation import OFFSET_OUT, READERS_MOVED
+from inline.cli.evaluation import OFFSET_CORRECTED, SHIFTED_READERS
 from model.output import write_text
 
 Rows = list[tuple[str, str]]
@@ -58,7 +58,7 @@ def _real_rows(content: dict[str, Any]) -> Rows:
                 f"{summary['dice']:.3f} / {summary['dice_cavity']:.3f} / {summary['dice_myocardium']:.3f}",
             )
         )
-        ours = not name.endswith(READERS_MOVED)
+        ours = not name.endswith(SHIFTED_READERS)
         if ours:
             found = summary["slices"] - summary["without_contour"]
             rows.append((f"{what}: with a contour", f"{found:.0f}"))
@@ -66,7 +66,7 @@ def _real_rows(content: dict[str, Any]) -> Rows:
             rows.append((f"{what}: Hausdorff distance", f"{summary['hausdorff']:.2f} mm"))
             if ours and content["map"] == "t2":
                 rows.append((f"{what}: median from the expert's", f"{summary['bias']:+.1f} ms"))
-        if f"{name}, {OFFSET_OUT}" in content["summaries"]:
+        if f"{name}, {OFFSET_CORRECTED}" in content["summaries"]:
             across, down = summary["offset_x"], summary["offset_y"]
             asked = f"{summary['image_shift_x']:+.1f}, {summary['image_shift_y']:+.1f} mm"
             rows.append((f"{what}: from the expert's, right and down", f"{across:+.1f}, {down:+.1f} mm"))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from inline.cli.errors import told
+from inline.cli.errors import report_errors
 from inline.cli.options import output_file
 from inline.contouring.contours import rasterise
 from inline.data.results import Contours
@@ -138,5 +138,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told():
+    with report_errors():
         typer.run(main)

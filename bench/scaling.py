@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import throughput
-from bench.machine import describe_machine
 from bench.timing import median_ms
 from inline.contouring.segment import contour_slice, network_input
 from inline.data.series import Quantity
@@ -21,6 +20,7 @@ from inline.replay.simulate import MOLLI_SERIES, to_images
 from inline.settings import load_settings
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS, Frame
+from model.machine import describe_machine
 from model.output import save_figure, write_json
 from model.relaxometry.molli import molli_map
 from model.relaxometry.t2prep import t2_map

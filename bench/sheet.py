@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import torch
 import typer
 
-from inline.cli.errors import told
+from inline.cli.errors import report_errors
 from inline.emit.overlay import ENDO_COLOUR, EPI_COLOUR
 from model.frame import FRAME_PIXELS
 from model.output import save_figure
@@ -57,5 +57,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told():
+    with report_errors():
         typer.run(main)

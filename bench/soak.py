@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.attacks import break_off
-from bench.machine import describe_machine
 from bench.stream import percentiles
 from bench.watched import Examination, Held, Tally, Watched, held, watched_server
-from inline.cli.errors import told
+from inline.cli.errors import report_errors
 from inline.data.errors import MyostreamError
+from model.machine import describe_machine
 
 _CLIENTS: Final = 2
 _DYING_EVERY_S: Final = 5.0
@@ -238,7 +238,7 @@ def main(
     plot: Annotated[Path | None, typer.Option(help="Curves as PNG (needs matplotlib).")] = None,
 ) -> None:
     """Run a server on many slices; exit code 1 where an image was lost or something has grown."""
-    with told(extra="bench"):
+    with report_errors(extra="bench"):
         if not show(measure(slices, engine=engine), json_file, plot):
             raise typer.Exit(1)
 

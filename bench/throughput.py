@@ -11,12 +11,12 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from bench.machine import describe_machine
 from bench.stream import make_stream, peak_memory_mib, percentiles
 from inline.mrd.messages import Image, Message
 from inline.replay.client import Exchange, exchange
 from inline.replay.local_server import started_server
 from inline.replay.run import records
+from model.machine import describe_machine
 from model.output import write_json
 
 PUBLISHED_SECONDS: Final = 12.3

@@ -119,7 +119,7 @@ def score_samples(engine: Engine, hearts: Iterable[list[Sample]]) -> Scores:
                 continue
             kept.append(sample)
             found.append(signals(probabilities, sample.image, contours))
-            scores.append(float(np.mean(dice(rasterise(contours, sample.labels.shape), sample.labels))))
+            scores.append(dice(rasterise(contours, sample.labels.shape), sample.labels))
     return Scores(
         signals=np.array(found),
         dice=np.array(scores),
@@ -195,7 +195,7 @@ def score_folder(engine: Engine, calibration: Calibration, folder: Path) -> tupl
         seen = in_frame(contours, frame)
         if seen is not None:
             expected = float(calibration.expected_dice(signals(probabilities, image, seen)))
-            pairs.append((expected, float(np.mean(dice(labels, each.labels)))))
+            pairs.append((expected, dice(labels, each.labels)))
     if not pairs:
         raise CaseError(f"no contours are found on the maps in {folder}")
     expected_dice, true_dice = np.array(pairs).T

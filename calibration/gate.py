@@ -111,7 +111,7 @@ def run_gate(engine: Engine, reference: Engine, slices: Iterable[MapSlice]) -> G
         found += b is not None
         if a is not None and b is not None:
             shape = each.values_ms.shape
-            scores.append(float(np.mean(dice(rasterise(a, shape), rasterise(b, shape)))))
+            scores.append(dice(rasterise(a, shape), rasterise(b, shape)))
             hausdorff_px.append(max(hausdorff(a.endo, b.endo), hausdorff(a.epi, b.epi)))
             differences[each.quantity].append(abs(_median_ms(each, a) - _median_ms(each, b)))
         elif a is not None or b is not None:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.pictures import best_median_worst
 from bench.tables.agreement import METHOD, Pair, Segmented, Value
 from bench.tables.comparisons import METRICS
 from bench.tables.floor import Floor
+from model.evaluation.figures import best_median_worst
 from model.output import save_figure
 
 

@@ -11,8 +11,6 @@ from typing import Any, Final
 import numpy as np
 from rich.console import Console
 
-from bench.machine import describe_machine
-from bench.synthetic import SEED, make_slices
 from bench.tables import figures
 from bench.tables.agreement import Pair, pairs, segment_all, values
 from bench.tables.comparisons import METRICS, table_2, table_3, table_4, table_5
@@ -24,6 +22,8 @@ from bench.tables.readers import Spread, make_readers, read
 from bench.tables.trainings import ShortTraining, table_6, table_7, table_a1
 from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice, read_kinds
+from model.evaluation.synthetic import SEED, make_slices
+from model.machine import describe_machine
 from model.output import atomic_output, write_json
 
 KINDS: Final = ("t1", "t2")

@@ -17,7 +17,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from bench.short_training import computes_bfloat16, train_briefly
-from bench.synthetic import MIXES
 from bench.tables.agreement import segment_all
 from bench.tables.output import Table
 from bench.timing import median_ms
@@ -25,6 +24,7 @@ from model.engines.base import Engine
 from model.engines.torch_engine import TorchEngine
 from model.evaluation.cases import LabelledSlice
 from model.evaluation.metrics import agreement
+from model.evaluation.synthetic import MIXES
 from model.frame import FRAME_PIXELS
 from model.original_unet import OriginalUNet
 from model.synthesis.contrast import Mix

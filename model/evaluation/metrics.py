@@ -1,7 +1,7 @@
 """Agreement of two labellings of a slice: Dice, IoU, Hausdorff and mean surface distance.
 
 Dice and IoU are those of the LV cavity (what the endocardial contour encloses) and of the myocardium;
-distances are those of the endocardial and the epicardial contour. MONAI computes all but Dice.
+distances are those of the endocardial and the epicardial contour. Computed by MONAI.
 """
 
 from __future__ import annotations
@@ -50,22 +50,6 @@ class Agreement:
         return (self.surface_endo + self.surface_epi) / 2
 
 
-def dice(found: Labels, expert: Labels) -> tuple[float, float]:
-    """Return the Dice coefficients of LV cavity (1) and myocardium (2); 1 for a class that neither has.
-
-    Args:
-        found: 0 background, 1 LV cavity, 2 myocardium, ``(rows, columns)``.
-        expert: likewise.
-    """
-    cavity, myocardium = (
-        1.0
-        if not (total := (found == label).sum() + (expert == label).sum())
-        else 2.0 * float(((found == label) & (expert == label)).sum()) / float(total)
-        for label in (1, 2)
-    )
-    return cavity, myocardium
-
-
 def agreement(found: Labels, expert: Labels, spacing: tuple[float, float]) -> Agreement:
     """How well labels ``(rows, columns)`` agree with a reader's.
 
@@ -79,11 +63,13 @@ def agreement(found: Labels, expert: Labels, spacing: tuple[float, float]) -> Ag
     """
     from monai.metrics import (
         compute_average_surface_distance,
+        compute_dice,
         compute_hausdorff_distance,
         compute_iou,
     )
 
     ours, theirs = _regions(found), _regions(expert)
+    dice = compute_dice(ours, theirs, include_background=True, ignore_empty=False)[0].tolist()
     iou = compute_iou(ours, theirs, include_background=True, ignore_empty=False)[0].tolist()
     # Distances of the cavity's border and of the border of cavity and myocardium together.
     contours, experts = _contours(found), _contours(expert)
@@ -101,7 +87,17 @@ def agreement(found: Labels, expert: Labels, spacing: tuple[float, float]) -> Ag
                     one, other, include_background=True, symmetric=True, spacing=size
                 )
             )
-    return Agreement(*dice(found, expert), *iou, *hausdorff, *surface)
+    return Agreement(*dice, *iou, *hausdorff, *surface)
+
+
+def dice(a: Labels, b: Labels) -> float:
+    """Return the mean Dice coefficient of cavity (1) and myocardium (2); 1 for a class that neither has."""
+    scores = []
+    for label in (1, 2):
+        ours, theirs = a == label, b == label
+        total = int(ours.sum()) + int(theirs.sum())
+        scores.append(2.0 * int((ours & theirs).sum()) / total if total else 1.0)
+    return float(np.mean(scores))
 
 
 def _regions(labels: Labels) -> torch.Tensor:

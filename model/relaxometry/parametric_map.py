@@ -1,4 +1,4 @@
-"""What a fit gives."""
+"""Parametric map with its goodness of fit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class ParametricMap:
-    """A map of T1 or T2 with its goodness of fit; every array ``(rows, columns)``, finite everywhere.
+    """Map of T1 or T2 with its goodness of fit; every array ``(rows, columns)``, finite everywhere.
 
     Attributes:
         values_ms: T1 or T2 in ms, float32; 0 where ``failed``.

@@ -60,14 +60,14 @@ RESULTS = {
                 "spread": 3.5,
                 "reader_spread": 6.25,
             },
-            "all slices, mean offset taken out": {
+            "all slices, offset-corrected": {
                 "slices": 19,
                 "without_contour": 1,
                 "dice": 0.85,
                 "dice_cavity": 0.92,
                 "dice_myocardium": 0.78,
             },
-            "all slices, the reader's own labels moved so": {
+            "all slices, shifted reader": {
                 "slices": 19,
                 "without_contour": 0,
                 "dice": 0.82,
@@ -156,8 +156,8 @@ SHOWN = {
         "0.800 / 0.900 / 0.700",
         "| 18 |",
         "-0.5 ms",
-        "all slices, mean offset taken out (19): Dice, mean / cavity / myocardium | 0.850 / 0.920 / 0.780",
-        "the reader's own labels moved so (19): Dice, mean / cavity / myocardium | 0.820 / 0.930 / 0.710",
+        "all slices, offset-corrected (19): Dice, mean / cavity / myocardium | 0.850 / 0.920 / 0.780",
+        "shifted reader (19): Dice, mean / cavity / myocardium | 0.820 / 0.930 / 0.710",
         "| -2.0, +1.0 mm |",
         "| 3.5 / 6.2 ms |",
     ),

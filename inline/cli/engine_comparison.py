@@ -1,4 +1,4 @@
-"""``myostream engines``: the engines of this host beside each other."""
+"""Comparison of the engines of this host, for ``myostream engines``: time, agreement, memory."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from bench.fresh import fresh_processes
-from bench.machine import describe_machine
-from bench.stream import percentiles
-from bench.synthetic import make_slices
 from inline.contouring.segment import contour_slice
 from inline.engine_selection import gate_report, load_engine, load_weights, preferred, reference_of
 from inline.settings import EngineName, Settings
 from model.engines.base import Engine
 from model.engines.self_test import run_self_test
 from model.evaluation.metrics import dice
+from model.evaluation.synthetic import make_slices
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
+from model.machine import describe_machine
 from model.output import write_json
+from model.processes import fresh_processes
 
 Name = TypeVar("Name", bound=str)
 
 _SLICES: Final = 6
-"""Synthetic slices of each kind of map that answers are compared on."""
+"""Synthetic slices of each kind of map that the outputs are compared on."""
 
 
 def measure(settings: Settings, repeats: int) -> dict[str, Any]:
@@ -59,7 +58,9 @@ def measure(settings: Settings, repeats: int) -> dict[str, Any]:
     in_float32 = [engines["torch"].infer(image)[0] for image in singles]
     rows: dict[str, dict[str, Any]] = {
         name: {
-            **percentiles(times[name]),
+            **dict(
+                zip(("p50", "p95", "p99", "max"), np.percentile(times[name], (50, 95, 99, 100)), strict=True)
+            ),
             "mean": float(np.mean(times[name])),
             **_compare([engine.infer(image)[0] for image in singles], in_float32),
             "memory_mib": _memory_mib(name, settings),
@@ -112,7 +113,7 @@ def _compare(
         (contour_slice(a, frame)[0], contour_slice(b, frame)[0])
         for a, b in zip(answers, reference, strict=True)
     ]
-    found = [float(np.mean(dice(a, b))) for a, b in labels if b.any()]
+    found = [dice(a, b) for a, b in labels if b.any()]
     return {
         "dice_with_f32": float(np.mean(found)) if found else float("nan"),
         "largest_difference": max(

@@ -1,6 +1,6 @@
 import subprocess
 
-from bench.machine import commit, describe_machine
+from model.machine import commit, describe_machine
 
 
 def test_versions_and_commit_are_named():

@@ -1,6 +1,6 @@
 import os
 
-from bench.fresh import fresh_processes
+from model.processes import fresh_processes
 
 
 def test_a_fresh_process_imports_nothing_from_the_current_folder(tmp_path, monkeypatch):
