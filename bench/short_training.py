@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from model.host import cpu_flags
 from model.loss import jaccard_loss
-from model.relaxometry.fits import PRODUCT_FITS
 from model.synthesis.contrast import Mix
 from model.synthesis.generator import Parts, make_batch
 
@@ -58,7 +57,7 @@ def train_briefly(
         rate = 1e-3 * 0.5 * (1.0 + math.cos(math.pi * step / steps)) * min(1.0, (step + 1) / 100)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        made = make_batch(batch, size, generator, mix, fits=PRODUCT_FITS, parts=parts)
+        made = make_batch(batch, size, generator, mix, parts=parts)
         images = made.images[:, None].contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             scores = network(images)

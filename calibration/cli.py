@@ -44,10 +44,11 @@ def precision(
     from model.weights import DEFAULT
 
     console = Console()
-    columns = (*Progress.get_default_columns(), "loss {task.fields[loss]:.4f}")
     weights = load_settings(settings_file).weights or DEFAULT
     require("nncf")
-    with Progress(*columns, console=console, disable=not distil) as progress:
+    with Progress(
+        *Progress.get_default_columns(), "loss {task.fields[loss]:.4f}", console=console, disable=not distil
+    ) as progress:
         task = progress.add_task("training in int8", total=distil, loss=0.0)
         report = build_int8(
             weights,

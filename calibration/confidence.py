@@ -25,7 +25,7 @@ from inline.contouring.confidence import FILE, LARGEST, Calibration, FloatArray,
 from inline.contouring.contours import find_contours, rasterise
 from inline.contouring.segment import contour_slice
 from inline.data.errors import MyostreamError
-from inline.engine_selection import make_engine
+from inline.engine_selection import build_pipeline
 from inline.settings import Settings
 from model.engines.base import Engine
 from model.evaluation.cases import CaseError, read_kinds
@@ -33,7 +33,6 @@ from model.evaluation.metrics import dice
 from model.frame import FRAME_PIXELS, Frame, normalise
 from model.host import describe_host
 from model.output import check_outputs, write_json, write_text
-from model.relaxometry.fits import PRODUCT_FITS
 from model.synthesis.generator import make_batch
 from model.weights import DEFAULT, weights_digest
 
@@ -90,7 +89,7 @@ def make_samples(hearts: int, seed: int) -> Iterator[list[Sample]]:
     """
     generator, random = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     for done in range(0, hearts, BATCH):
-        batch = make_batch(BATCH, FRAME_PIXELS, generator, MAPS, fits=PRODUCT_FITS)
+        batch = make_batch(BATCH, FRAME_PIXELS, generator, MAPS)
         for i in range(min(BATCH, hearts - done)):
             intact, labels = batch.pictures[i].numpy(), batch.labels[i].numpy().astype(np.uint8)
             if not labels.any():
@@ -228,7 +227,7 @@ def calibrate(
     weights = settings.weights or DEFAULT
     file = output or weights / FILE
     check_outputs(file, json_file, plot)
-    engine = make_engine(settings)
+    engine = build_pipeline(settings).engine
     hearts = max(slices // VARIANTS, 2)
     held_out = max(hearts // _HELD_OUT, 1)
     fitted = _score(engine, hearts - held_out, _FIT_SEED, "for the fit")

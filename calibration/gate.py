@@ -160,9 +160,7 @@ def run_gate(engine: Engine, reference: Engine, slices: Iterable[MapSlice]) -> G
 
 def _median_ms(each: MapSlice, contours: Contours) -> float:
     """Return the median of the whole ring as the stream reports it, ms; NaN where it has no values."""
-    sd = np.zeros_like(each.values_ms)
-    parametric = ParametricMap(each.values_ms, sd, sd, failed=each.values_ms <= 0.0)
-    median = measure(parametric, contours, None, None)[0].median
+    median = measure(ParametricMap.of_values(each.values_ms), contours, None, None)[0].median
     return float("nan") if median is None else median
 
 

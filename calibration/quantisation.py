@@ -20,7 +20,6 @@ from calibration.slices import calibration_batches
 from model.engines.openvino_engine import convert, convert_module
 from model.engines.probabilities import Probabilities
 from model.frame import FRAME_PIXELS
-from model.relaxometry.fits import PRODUCT_FITS
 from model.synthesis.generator import make_batch
 from model.training.data import MOSTLY_MAPS
 from model.unet import UNet
@@ -122,5 +121,5 @@ def _images(steps: int) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(_SEED)
     for step in range(steps):
         n, size = _BATCHES[step % len(_BATCHES)]
-        made = make_batch(n, size, generator, MOSTLY_MAPS, fits=PRODUCT_FITS)
+        made = make_batch(n, size, generator, MOSTLY_MAPS)
         yield made.images[:, None].contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Which engine runs the network here."""
+"""Choice of the engine for this host, and the pipeline around it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from inline.contouring.confidence import Reviewer
 from inline.data.errors import ConfigurationError
+from inline.pipeline import Pipeline
 from inline.settings import EngineName, Settings
 from model.engines.base import Engine
 from model.engines.fallback import FallbackEngine, NoEngineError
@@ -19,6 +21,20 @@ from model.weights import DEFAULT, WeightsError, load_network
 
 ON_GPU: Final[tuple[EngineName, ...]] = ("tensorrt", "cuda")
 _ON_CPU: Final[tuple[EngineName, ...]] = ("openvino-int8", "openvino-f32", "torch")
+
+
+def build_pipeline(settings: Settings) -> Pipeline:
+    """Return the pipeline of the settings: the only place where its engine and its reviewer are chosen.
+
+    Raises:
+        ConfigurationError: the weights cannot be used, or no engine loads.
+    """
+    return Pipeline(
+        make_engine(settings),
+        settings.regions,
+        reviewer=Reviewer.of(settings),
+        t1_scale=settings.mapping.t1_scale,
+    )
 
 
 def preferred() -> tuple[EngineName, ...]:

@@ -27,7 +27,6 @@ def train(
     precision: Annotated[str, typer.Option(help="32-true or bf16-mixed.")] = "32-true",
 ) -> None:
     """Train a network on synthetic slices or on labelled cases."""
-    from model.relaxometry.fits import PRODUCT_FITS
     from model.training.recipe import RECIPES
     from model.training.train import Training, shortened
     from model.training.train import train as run
@@ -49,6 +48,6 @@ def train(
         precision=precision,
     )
     with report_errors(ValueError):
-        figures = run(training, PRODUCT_FITS)
+        figures = run(training)
     for name, value in sorted(figures.items()):
         typer.echo(f"{name}: {value:.4f}")

@@ -11,7 +11,6 @@ import torch
 
 from model.evaluation.cases import LabelledSlice
 from model.frame import FRAME_MM, FRAME_PIXELS
-from model.relaxometry.fits import PRODUCT_FITS
 from model.synthesis.contrast import Mix
 from model.synthesis.generator import make_batch
 from model.synthesis.pathology import Pathology
@@ -45,7 +44,7 @@ def make_slices(
     generator = torch.Generator().manual_seed(seed + (kind == "t2"))
     made = 0
     while made < count:
-        batch = make_batch(_BATCH, FRAME_PIXELS, generator, mix, fits=PRODUCT_FITS)
+        batch = make_batch(_BATCH, FRAME_PIXELS, generator, mix)
         for i in range(min(_BATCH, count - made)):
             level = ("basal", "mid", "apical")[min(int(batch.level[i] * 3), 2)]
             labels = batch.labels[i].numpy().astype(np.uint8)

@@ -1,8 +1,8 @@
 """Cache of compiled kernels on disk: numba's results in a private folder, each with a digest.
 
 numba's own cache fails on a truncated file and runs any code in its files, which are pickles beside the
-program or in ``NUMBA_CACHE_DIR``. Here a file is read only if no other user can have written it and its digest
-is right; any other file is set aside and the kernel compiled again (some seconds).
+program or in ``NUMBA_CACHE_DIR``. Here a file is read only if no other user can have written it and its
+digest is right; any other file is set aside and the kernel compiled again (some seconds).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class KernelCache(_Cache):  # type: ignore[misc]  # numba has no types
     """Cache of one function for numba's dispatcher; it raises no errors."""
 
     def __init__(self, function: Any) -> None:
-        """Make the key; the function's source file is part of it: it holds all that it calls, and the options."""
+        """Make the key; part of it is the function's source file, with all that it calls and the options."""
         self._name = function.__name__
         source = Path(function.__code__.co_filename).read_bytes()
         versions = (numba.__version__, version("llvmlite"), sys.version_info[:3])

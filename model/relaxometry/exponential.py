@@ -73,7 +73,7 @@ def climb(
         trusted = (bend < 0) & (newton >= low) & (newton <= high)
         new = torch.where(trusted, newton, 0.5 * (low + high))
         result.index_copy_(0, climbing, new)
-        # Newton's error after a step is of the order of the step squared: after a small step it has converged.
+        # Newton's error after a step is of the order of the step squared: a small step is the last.
         # A pixel that has left the grid does not return: from the outermost point F rises outwards.
         moving = ((new - x).abs() > _SMALL_STEP) & (new > log_rates[0]) & (new < log_rates[-1])
         moving = moving.nonzero()[:, 0]

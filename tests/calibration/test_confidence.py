@@ -12,6 +12,7 @@ from calibration.confidence import Sample, calibrate, fit, score_samples
 from calibration.degradation import Degradation, degrade
 from inline.contouring.confidence import FILE, SIGNALS, Calibration, load_calibration
 from inline.data.errors import MyostreamError
+from inline.pipeline import Pipeline
 from inline.settings import Settings
 from model.evaluation.cases import CaseError
 
@@ -154,7 +155,7 @@ def weights(monkeypatch, tmp_path):
     folder = tmp_path / "weights"
     folder.mkdir()
     (folder / "unet-01-of-01.safetensors").write_bytes(b"weights")
-    monkeypatch.setattr(confidence, "make_engine", lambda settings: Reader())
+    monkeypatch.setattr(confidence, "build_pipeline", lambda settings: Pipeline(Reader()))
     monkeypatch.setattr(confidence, "make_samples", made_up_samples)
     return folder
 

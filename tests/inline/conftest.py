@@ -11,7 +11,7 @@ import pytest
 import inline
 from inline.pipeline import Pipeline
 from inline.replay.simulate import header_xml, simulate_examination, to_images
-from inline.serving.scheduler import Processor
+from inline.serving.scheduler import Scheduler
 from inline.serving.server import Server
 from inline.settings import load_settings
 
@@ -48,8 +48,8 @@ def serving():
     def run(engine=None, publisher=None, **settings):
         # A busy machine must not make slices late where lateness is not what is tested.
         made = load_settings(**{"server": {"port": 0}, **settings}).model_copy(update={"budget_ms": 60_000.0})
-        processor = Processor(Pipeline(engine or RingEngine(), made.regions), made.workers, made.budget_ms)
-        server = Server(processor, made, publisher)
+        scheduler = Scheduler(Pipeline(engine or RingEngine(), made.regions), made.workers, made.budget_ms)
+        server = Server(scheduler, made, publisher)
         thread = threading.Thread(target=server.serve, daemon=True)
         thread.start()
         try:
@@ -57,7 +57,7 @@ def serving():
         finally:
             server.stop()
             thread.join(timeout=30)
-            processor.close()
+            scheduler.close()
             assert not thread.is_alive()
 
     return run

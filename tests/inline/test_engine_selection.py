@@ -15,7 +15,7 @@ from inline.data.flags import Flag
 from inline.engine_selection import load_weights, make_engine, preferred
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline
-from inline.serving.scheduler import Processor
+from inline.serving.scheduler import Scheduler
 from inline.settings import AssemblySettings, load_settings
 from model.engines.engine_cache import EngineCache, EngineKey
 from model.engines.fallback import FallbackEngine
@@ -172,7 +172,7 @@ def test_weights_that_are_not_there_are_an_error(tmp_path):
         make_engine(load_settings(file))
 
 
-# What the stream makes of it. Engines that hang, and a budget of 1 ms: test_processor.py.
+# What the stream makes of it. Engines that hang, and a budget of 1 ms: test_scheduler.py.
 
 
 class Faulty:
@@ -207,12 +207,12 @@ def results(engine, slices):
         if len(came) == len(slices):
             all_came.set()
 
-    processor = Processor(Pipeline(engine), 2, 60000.0)
+    scheduler = Scheduler(Pipeline(engine), 2, 60000.0)
     for each in slices:
-        processor.submit(replace(each, arrived=time.monotonic()), done)
+        scheduler.submit(replace(each, arrived=time.monotonic()), done)
     assert all_came.wait(60)
-    processor.close()
-    assert processor.misses == 0
+    scheduler.close()
+    assert scheduler.misses == 0
     order = [each.identity for each in slices]
     return sorted(came, key=lambda result: order.index(result.identity))
 

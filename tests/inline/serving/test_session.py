@@ -23,8 +23,7 @@ from inline.replay.run import records
 from inline.serving.configuration import Configuration
 from inline.serving.deadlines import Patience
 from inline.serving.dialect import PIPE
-from inline.serving.examinations import Examinations
-from inline.serving.scheduler import Processor
+from inline.serving.scheduler import Scheduler
 from inline.serving.session import Session
 from inline.serving.transport import PipeTransport, SocketTransport
 from inline.settings import load_settings
@@ -214,7 +213,6 @@ class Backwards:
     """Works on slices once it has all of them, the last one first."""
 
     def __init__(self, engine, number):
-        self.examinations = Examinations()
         self._pipeline, self._number, self._waiting = Pipeline(engine), number, []
 
     def submit(self, assembled, done, context=None, *, budget_ms=None, owner=None):
@@ -227,12 +225,12 @@ class Backwards:
             done(self._pipeline.process(assembled, context), latecomer=False)
 
 
-def served(processor, messages, **settings):
+def served(scheduler, messages, **settings):
     """What a session sends to a client, over a socket pair."""
     ours, theirs = socket.socketpair()
     with theirs:
         session = Session(
-            SocketTransport(ours, Patience(30.0, 16384.0)), processor, load_settings(**settings)
+            SocketTransport(ours, Patience(30.0, 16384.0)), scheduler, load_settings(**settings)
         )
         thread = threading.Thread(target=session.run)
         thread.start()
@@ -325,10 +323,10 @@ def pipe(ring_engine):
     """Runs a session over two pipes, and returns what comes out and the tally."""
 
     def run(messages, **more):
-        processor = Processor(Pipeline(ring_engine), 2, 60_000.0)
+        scheduler = Scheduler(Pipeline(ring_engine), 2, 60_000.0)
         into, source = os.pipe()[::-1]
         out, sink = os.pipe()
-        session = Session(PipeTransport(source, sink), processor, load_settings(), dialect=PIPE, **more)
+        session = Session(PipeTransport(source, sink), scheduler, load_settings(), dialect=PIPE, **more)
         tally = []
         threads = [threading.Thread(target=lambda: tally.append(session.run()))]
         data = b"".join(each if isinstance(each, bytes) else encode(each) for each in messages)
@@ -344,7 +342,7 @@ def pipe(ring_engine):
             received = file.read()
         for thread in threads:
             thread.join(timeout=30)
-        processor.close()
+        scheduler.close()
         return decoded(received), tally[0]
 
     return run
@@ -440,13 +438,13 @@ def test_what_is_too_large_for_a_map_passes_and_is_reported(client, examination)
 
 def test_nothing_is_counted_after_a_connection_has_ended(ring_engine, examination):
     _, header, images = examination
-    processor = Processor(Pipeline(ring_engine), 2, 60_000.0)
+    scheduler = Scheduler(Pipeline(ring_engine), 2, 60_000.0)
     memory = MemoryBudget(1 << 26, connections=2)
     free = memory.free
     for sent in ([*images, Close()], images[:5], [*images, Text("{" * 9)], [Acquisition(bytes(340))]):
         ours, theirs = socket.socketpair()
         session = Session(
-            SocketTransport(ours, Patience(30.0, 16384.0)), processor, load_settings(), memory=memory
+            SocketTransport(ours, Patience(30.0, 16384.0)), scheduler, load_settings(), memory=memory
         )
         thread = threading.Thread(target=session.run)
         thread.start()
@@ -457,12 +455,12 @@ def test_nothing_is_counted_after_a_connection_has_ended(ring_engine, examinatio
                 pass
         thread.join(timeout=30)
         assert session._memory.held == 0
-    processor.close()
+    scheduler.close()
     assert memory.free == free
 
 
 def test_a_large_message_waits_while_others_hold_all_of_the_memory(ring_engine):
-    processor = Processor(Pipeline(ring_engine), 2, 60_000.0)
+    scheduler = Scheduler(Pipeline(ring_engine), 2, 60_000.0)
     memory = MemoryBudget(1 << 26, connections=16)
     hog = memory.connection()
     hog.take(1 << 26)
@@ -471,7 +469,7 @@ def test_a_large_message_waits_while_others_hold_all_of_the_memory(ring_engine):
     for free in (True, False):
         ours, theirs = socket.socketpair()
         made = load_settings(server={"stalled_s": 30.0 if free else 0.5})
-        session = Session(SocketTransport(ours, Patience(30.0, 16384.0)), processor, made, memory=memory)
+        session = Session(SocketTransport(ours, Patience(30.0, 16384.0)), scheduler, made, memory=memory)
         threads = [
             threading.Thread(target=session.run),
             threading.Thread(target=swallowed, args=(theirs, b"".join(map(encode, (image, Close()))))),
@@ -489,7 +487,7 @@ def test_a_large_message_waits_while_others_hold_all_of_the_memory(ring_engine):
             thread.join(timeout=30)
         theirs.close()
         hog.take(1 << 26)
-    processor.close()
+    scheduler.close()
     assert outcomes[0][0] == image
     assert of_images(outcomes[1]) == []
     assert session.tally.error == "there is no memory for a large message; send it later"
@@ -501,9 +499,9 @@ def swallowed(connection, data):
 
 
 def test_texts_that_nobody_reads_are_bounded(ring_engine, caplog):
-    processor = Processor(Pipeline(ring_engine), 2, 60_000.0)
+    scheduler = Scheduler(Pipeline(ring_engine), 2, 60_000.0)
     ours, theirs = socket.socketpair()
-    session = Session(SocketTransport(ours, Patience(60.0, 16384.0)), processor, load_settings())
+    session = Session(SocketTransport(ours, Patience(60.0, 16384.0)), scheduler, load_settings())
     thread = threading.Thread(target=session.run)
     thread.start()
     with theirs:
@@ -512,6 +510,6 @@ def test_texts_that_nobody_reads_are_bounded(ring_engine, caplog):
         while theirs.recv(1 << 16):
             pass
         thread.join(timeout=60)
-    assert session._outbox.texts_dropped > 10_000
+    assert session._queue.texts_dropped > 10_000
     assert "texts were not sent" in caplog.text
-    processor.close()
+    scheduler.close()
