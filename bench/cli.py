@@ -95,10 +95,10 @@ def tables(
     from bench.tables.readers import Spread
     from bench.tables.run import read_both, run, synthetic_slices
     from bench.tables.trainings import ShortTraining
-    from inline.engine_selection import make_engine
+    from inline.engine_selection import build_pipeline
     from inline.settings import load_settings
 
-    running = make_engine(load_settings(engine=engine))
+    running = build_pipeline(load_settings(engine=engine)).engine
     if data is not None and synthetic is None:
         slices = read_both(data)
         names = sorted({name for each in slices for name in each.readers})

@@ -32,6 +32,7 @@ EXTRAS: Final = {
     "sklearn": "calibrate",
     "tensorrt_rtx": "ahead-of-time",
     "torch_tensorrt": "tensorrt",
+    "torchmetrics": "train",
 }
 """Modules that a core install does not bring, and the extra that brings each."""
 _OURS: Final = ("bench", "calibration", "inline", "model")

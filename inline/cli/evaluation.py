@@ -77,12 +77,12 @@ def evaluate(
     settings_file: SettingsFile = None,
 ) -> None:
     """Compare contours and values with those of readers, or with the truth of synthetic slices."""
-    from inline.engine_selection import make_engine
+    from inline.engine_selection import build_pipeline
 
     if (data is None) == (synthetic is None) or kind not in ("t1", "t2"):
         raise MyostreamError("give either --data FOLDER or --synthetic N, and --map t1 or t2")
     require("monai", *(["matplotlib"] if plots is not None else []))
-    running = make_engine(load_settings(settings_file, engine=engine))
+    running = build_pipeline(load_settings(settings_file, engine=engine)).engine
     if data is not None:
         against_readers(data, kind, running, json_file=json_file, plots=plots)
     elif synthetic is not None:

@@ -40,9 +40,9 @@ def serve(
     with ended_by_signals() as signals:
         if until_stdin_ends:
             end_with_stdin()
-        from inline.service import service
         from inline.serving.logs import log_to_stderr
         from inline.serving.server import Server
+        from inline.serving.service import service
 
         settings = load_settings(
             settings_file,
@@ -53,14 +53,14 @@ def serve(
         )
         with log_to_stderr(settings.log, verbose=verbose):
             with service(settings) as made:
-                server = Server(made.processor, settings, made.publisher)
+                server = Server(made.scheduler, settings, made.publisher)
                 signals.call(server.stop)
                 host, port = server.address
                 print(f"myostream listening on {host}:{port} (engine: {made.engine.name})", flush=True)
                 if made.publisher is not None:
                     print(f"myostream publishing on {made.publisher.address}", flush=True)
                 server.serve()
-                made.processor.close(max(server.left_s, 1.0))
+                made.scheduler.close(max(server.left_s, 1.0))
             leave_hanging_threads()
 
 

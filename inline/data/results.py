@@ -41,6 +41,14 @@ class Contours:
     endo: NDArray[np.float64]
     epi: NDArray[np.float64]
 
+    def in_mm(self, spacing: tuple[float, float]) -> Contours:
+        """Return the contours in mm to the right of and below the centre of the first pixel.
+
+        Args:
+            spacing: pixel size (x, y), mm.
+        """
+        return Contours(self.endo * spacing, self.epi * spacing)
+
 
 @dataclass(frozen=True, slots=True)
 class RegionValues:

@@ -50,7 +50,7 @@ class Summary:
         errors: results that say why there is none.
         unused: number of the other images by the reason why they made no map.
         slices: final level of every slice of the connection.
-        earlier: likewise of the slices that the examination showed on other connections.
+        earlier: likewise of the slices of the same studies on other connections.
     """
 
     images: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,3 +25,10 @@ class ParametricMap:
     sd_ms: NDArray[np.float32]
     r_squared: NDArray[np.float32]
     failed: NDArray[np.bool_]
+
+    @classmethod
+    def of_values(cls, values_ms: NDArray[np.float32]) -> Self:
+        """Return a map that was made elsewhere; pixels that are not finite or not above 0 count as failed."""
+        values = np.where(np.isfinite(values_ms), values_ms, np.float32(0.0))
+        nothing = np.zeros_like(values)
+        return cls(values, nothing, nothing, failed=values <= 0.0)

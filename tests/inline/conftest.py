@@ -11,7 +11,7 @@ import pytest
 import inline
 from inline.pipeline import Pipeline
 from inline.replay.simulate import header_xml, simulate_examination, to_images
-from inline.serving.scheduler import Processor
+from inline.serving.scheduler import Scheduler
 from inline.serving.server import Server
 from inline.settings import load_settings
 
@@ -21,15 +21,17 @@ class RingEngine:
 
     name = "ring"
 
-    def infer(self, images):
+    def __init__(self):
         y, x = np.mgrid[:224, :224]
         radius = np.hypot(x - 111.5, y - 111.5)
         classes = np.where(radius < 20, 1, np.where(radius < 28, 2, 0))
-        one = np.stack([(classes == k).astype(np.float32) for k in range(3)])
-        return np.repeat(one[None], len(images), axis=0)
+        self._one = np.stack([(classes == k).astype(np.float32) for k in range(3)])
+
+    def infer(self, images):
+        return np.repeat(self._one[None], len(images), axis=0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def ring_engine():
     return RingEngine()
 
@@ -40,7 +42,7 @@ def examination():
     return slices, header_xml(slices), to_images(slices)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def serving():
     """A context manager: a server with an engine and settings, in this process."""
 
@@ -48,8 +50,8 @@ def serving():
     def run(engine=None, publisher=None, **settings):
         # A busy machine must not make slices late where lateness is not what is tested.
         made = load_settings(**{"server": {"port": 0}, **settings}).model_copy(update={"budget_ms": 60_000.0})
-        processor = Processor(Pipeline(engine or RingEngine(), made.regions), made.workers, made.budget_ms)
-        server = Server(processor, made, publisher)
+        scheduler = Scheduler(Pipeline(engine or RingEngine(), made.regions), made.workers, made.budget_ms)
+        server = Server(scheduler, made, publisher)
         thread = threading.Thread(target=server.serve, daemon=True)
         thread.start()
         try:
@@ -57,7 +59,7 @@ def serving():
         finally:
             server.stop()
             thread.join(timeout=30)
-            processor.close()
+            scheduler.close()
             assert not thread.is_alive()
 
     return run

@@ -1,7 +1,4 @@
-"""Composition of everything that sessions share, from the settings: the same for every way in.
-
-Server, Gadgetron module and pipe differ in where their bytes come from, and in nothing else.
-"""
+"""Service of the settings: pipeline, scheduler and publisher, for server, Gadgetron module and pipe."""
 
 from __future__ import annotations
 
@@ -15,11 +12,11 @@ from typing import Final
 
 from inline.data.errors import ConfigurationError
 from inline.emit.publisher import Publisher
-from inline.engine_selection import make_engine
-from inline.pipeline import Pipeline
-from inline.serving.scheduler import Processor
+from inline.engine_selection import build_pipeline
+from inline.serving.scheduler import Scheduler
 from inline.settings import Settings
-from model.engines.fallback import EngineChain, NoEngineError
+from model.engines.base import Engine
+from model.engines.fallback import NoEngineError
 
 _log = logging.getLogger(__name__)
 
@@ -28,53 +25,48 @@ _SWITCH_S: Final = 5e-4
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Engine, processor and publisher, warmed up.
+    """Parts that all sessions share, warmed up.
 
     Attributes:
-        settings: what they were made from.
         engine: runs the network.
-        processor: works on slices.
+        scheduler: works on slices.
         publisher: publishes results on ZeroMQ; None where no address is set.
     """
 
-    settings: Settings
-    engine: EngineChain
-    processor: Processor
+    engine: Engine
+    scheduler: Scheduler
     publisher: Publisher | None
 
 
 @contextmanager
 def service(settings: Settings, *, address_may_be_taken: bool = False) -> Iterator[Service]:
-    """Make the service of these settings, and close it in the end.
+    """Start the service of these settings, and close it in the end.
 
     Args:
         settings: of the program.
-        address_may_be_taken: go on without ZeroMQ where its address cannot be bound, as for one of several
-            processes that are started for a measurement each.
+        address_may_be_taken: run without ZeroMQ where its address cannot be bound, as in one of several
+            processes that each serve one measurement.
 
     Raises:
         ConfigurationError: the weights cannot be used, no engine works, or results cannot be published.
     """
     publisher = _publisher(settings, optional=address_may_be_taken)
     try:
-        engine = make_engine(settings)
-        pipeline = Pipeline.of(engine, settings)
+        pipeline = build_pipeline(settings)
         try:
             pipeline.warm_up()
         except NoEngineError as error:
             raise ConfigurationError(str(error)) from error
-        processor = Processor(pipeline, settings.workers, settings.budget_ms)
-        # What is loaded now stays: collections that need not look through it take no time off a slice's
-        # budget.
+        scheduler = Scheduler(pipeline, settings.workers, settings.budget_ms)
+        # Garbage collections during a slice need not traverse what is loaded now.
         gc.collect()
         gc.freeze()
-        # A thread that works for one connection in Python alone would keep those of the others waiting 5 ms
-        # each time that they want to go on.
+        # By default a thread that runs Python code holds up the threads of other connections for 5 ms.
         sys.setswitchinterval(_SWITCH_S)
         try:
-            yield Service(settings, engine, processor, publisher)
+            yield Service(pipeline.engine, scheduler, publisher)
         finally:
-            processor.close()
+            scheduler.close()
             gc.unfreeze()
     finally:
         if publisher is not None:

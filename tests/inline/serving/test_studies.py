@@ -1,4 +1,4 @@
-"""Which connections belong to one examination, and for how long that is kept."""
+"""Study of a connection, by the UIDs of its header, and how long it is kept."""
 
 import threading
 
@@ -6,7 +6,7 @@ import pytest
 
 from inline.data.series import Quantity, SeriesIdentity, SlicePlace
 from inline.mrd.header import MeasurementHeader, parse_header
-from inline.serving.examinations import Examination, Examinations
+from inline.serving.studies import Studies, Study
 
 STUDY, FRAME = "1.2.826.0.1.3680043.8.1", "1.2.826.0.1.3680043.8.2"
 
@@ -23,16 +23,16 @@ def place(index=0):
         MeasurementHeader(study_uid=STUDY, frame_of_reference_uid=FRAME),
     ],
 )
-def test_the_same_uids_are_the_same_examination(header):
-    examinations = Examinations()
-    examinations.of(header).show(place())
-    assert examinations.of(header).shown == (place(),)
+def test_the_same_uids_are_the_same_study(header):
+    studies = Studies()
+    studies.of(header).add(place())
+    assert studies.of(header).slices == (place(),)
 
 
 def test_positions_of_two_frames_of_reference_are_kept_apart():
-    examinations = Examinations()
+    studies = Studies()
     first, second = (
-        examinations.of(MeasurementHeader(study_uid=STUDY, frame_of_reference_uid=frame))
+        studies.of(MeasurementHeader(study_uid=STUDY, frame_of_reference_uid=frame))
         for frame in (FRAME, FRAME + ".1")
     )
     assert first is not second
@@ -42,63 +42,63 @@ def test_positions_of_two_frames_of_reference_are_kept_apart():
     "uid", ["", "XXXX", "0", "0.0.0", "7", "anonymous", "1.2.x", "1." + "2" * 200, "٣.١"]
 )
 def test_what_is_no_uid_joins_nothing(uid):
-    examinations = Examinations()
+    studies = Studies()
     header = MeasurementHeader(study_uid=uid, frame_of_reference_uid=uid)
-    assert examinations.of(header) is not examinations.of(header)
+    assert studies.of(header) is not studies.of(header)
 
 
 def test_no_uid_is_kept():
-    examinations = Examinations()
-    examinations.of(MeasurementHeader(study_uid=STUDY, frame_of_reference_uid=FRAME))
-    kept = repr(vars(examinations))
+    studies = Studies()
+    studies.of(MeasurementHeader(study_uid=STUDY, frame_of_reference_uid=FRAME))
+    kept = repr(vars(studies))
     assert STUDY not in kept
     assert FRAME not in kept
 
 
-def test_the_oldest_examination_goes_and_one_in_use_stays():
-    examinations = Examinations(most=2)
+def test_the_oldest_study_goes_and_one_in_use_stays():
+    studies = Studies(most=2)
     headers = [MeasurementHeader(study_uid=f"{STUDY}.{number}") for number in range(3)]
-    first, second = (examinations.of(header) for header in headers[:2])
-    assert examinations.of(headers[0]) is first
-    examinations.of(headers[2])
-    assert examinations.of(headers[0]) is first
-    assert examinations.of(headers[1]) is not second
+    first, second = (studies.of(header) for header in headers[:2])
+    assert studies.of(headers[0]) is first
+    studies.of(headers[2])
+    assert studies.of(headers[0]) is first
+    assert studies.of(headers[1]) is not second
 
 
-def test_an_examination_ends_after_hours():
+def test_a_study_ends_after_hours():
     now = [0.0]
-    examinations = Examinations(clock=lambda: now[0])
+    studies = Studies(clock=lambda: now[0])
     header = MeasurementHeader(study_uid=STUDY)
-    first = examinations.of(header)
+    first = studies.of(header)
     now[0] = 11 * 3600.0
-    assert examinations.of(header) is first
+    assert studies.of(header) is first
     now[0] = 22 * 3600.0
-    assert examinations.of(header) is first
+    assert studies.of(header) is first
     now[0] = 35 * 3600.0
-    assert examinations.of(header) is not first
+    assert studies.of(header) is not first
 
 
 def test_slices_are_bounded_and_the_newest_is_last():
-    examination = Examination()
+    study = Study()
     for index in range(3000):
-        shown = examination.show(place(index))
-        assert shown[-1] == place(index)
-    assert len(examination.shown) == len(shown) == 1024
+        slices = study.add(place(index))
+        assert slices[-1] == place(index)
+    assert len(study.slices) == len(slices) == 1024
 
 
-def test_threads_show_at_once():
-    examination = Examination()
+def test_threads_add_at_once():
+    study = Study()
 
-    def show():
+    def add():
         for index in range(200):
-            examination.show(place(index))
+            study.add(place(index))
 
-    threads = [threading.Thread(target=show) for _ in range(4)]
+    threads = [threading.Thread(target=add) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(examination.shown) == 800
+    assert len(study.slices) == 800
 
 
 def test_the_header_states_both_uids():

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 import inline
-from inline import service as module
+from inline import engine_selection
 from inline.data.errors import ConfigurationError
 from inline.pipeline import Pipeline
-from inline.service import service
+from inline.serving.service import service
 from inline.settings import load_settings
-from model.engines.fallback import EngineChain
+from model.engines.fallback import FallbackEngine
 
 
 @pytest.fixture
 def engine(ring_engine, monkeypatch):
-    chain = EngineChain([("ring", lambda: ring_engine)])
-    monkeypatch.setattr(module, "make_engine", lambda settings: chain)
+    chain = FallbackEngine([("ring", lambda: ring_engine)])
+    monkeypatch.setattr(engine_selection, "make_engine", lambda settings: chain)
     return chain
 
 
@@ -60,7 +60,9 @@ def test_an_engine_that_answers_nothing_is_an_error_of_the_configuration(monkeyp
         def infer(self, images):
             raise RuntimeError("no such kernel")
 
-    monkeypatch.setattr(module, "make_engine", lambda settings: EngineChain([("broken", Broken)]))
+    monkeypatch.setattr(
+        engine_selection, "make_engine", lambda settings: FallbackEngine([("broken", Broken)])
+    )
     before = names()
     with pytest.raises(ConfigurationError, match="no such kernel"), service(load_settings()):
         pass
@@ -70,7 +72,7 @@ def test_an_engine_that_answers_nothing_is_an_error_of_the_configuration(monkeyp
 def test_nothing_else_puts_a_processor_together():
     """Server, module and pipe are one composition; benchmarks and calibration time stages of their own."""
     sources = Path(inline.__file__).parent.rglob("*.py")
-    making = {file.name for file in sources if "Processor(" in file.read_text(encoding="utf-8")}
+    making = {file.name for file in sources if "Scheduler(" in file.read_text(encoding="utf-8")}
     assert making == {"service.py"}
 
 
