@@ -95,10 +95,10 @@ def tables(
     from bench.tables.readers import Spread
     from bench.tables.run import read_both, run, synthetic_slices
     from bench.tables.trainings import ShortTraining
-    from inline.engine_selection import make_engine
+    from inline.engine_selection import build_pipeline
     from inline.settings import load_settings
 
-    running = make_engine(load_settings(engine=engine))
+    running = build_pipeline(load_settings(engine=engine)).engine
     if data is not None and synthetic is None:
         slices = read_both(data)
         names = sorted({name for each in slices for name in each.readers})
@@ -106,7 +106,7 @@ def tables(
     elif data is None and synthetic is not None:
         spread = Spread(bias_mm, random_mm)
         slices = synthetic_slices(synthetic, readers, spread)
-        about = f"{len(slices)} synthetic slices; the {readers} readers are SIMULATED: {spread.stated()}."
+        about = f"{len(slices)} synthetic slices; the {readers} readers are SIMULATED: {spread}."
     else:
         raise MyostreamError("give either --data FOLDER or --synthetic N")
     run(

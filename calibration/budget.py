@@ -22,8 +22,8 @@ from inline.emit import mrd
 from inline.mrd.header import parse_header
 from inline.mrd.protocol import encode
 from inline.replay.simulate import header_xml, simulate_examination, to_images
-from inline.service import service
-from inline.serving.scheduler import Processor
+from inline.serving.scheduler import Scheduler
+from inline.serving.service import service
 from inline.settings import AssemblySettings, Settings
 from model.host import describe_host
 from model.output import write_json, write_text
@@ -35,7 +35,7 @@ _UNLIMITED_MS: Final = 600_000.0
 _STEP_MS: Final = 50.0
 _HEARTS: Final = 4
 _WARMING: Final = 2
-_STAGES: Final = ("fit", "prepare", "wait", "network", "contours", "regions", "quality", "emit", "total")
+_STAGES: Final = ("fit", "prepare", "wait", "network", "contours", "regions", "confidence", "emit", "total")
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ def simulated_slices(size: int = 256) -> list[Assembled]:
 
 
 def time_stages(
-    processor: Processor, slices: Sequence[Assembled], count: int, connections: int, settings: Settings
+    scheduler: Scheduler, slices: Sequence[Assembled], count: int, connections: int, settings: Settings
 ) -> dict[str, list[float]]:
     """Milliseconds of each stage of ``count`` slices.
 
@@ -68,7 +68,7 @@ def time_stages(
     connections are in work all the time. ``total`` runs from a slice's last image to its encoded results.
 
     Args:
-        processor: with a budget that nothing misses.
+        scheduler: with a budget that nothing misses.
         slices: handed in one after the other, again and again.
         count: how many to time.
         connections: at once.
@@ -88,7 +88,7 @@ def time_stages(
             ready = threading.Event()
             assembled = replace(slices[number % len(slices)], arrived=time.monotonic())
 
-            def done(
+            def deliver(
                 result: SliceResult,
                 *,
                 latecomer: bool,
@@ -105,7 +105,7 @@ def time_stages(
                 times.add({**result.times_ms, "emit": emitted, "total": total})
                 ready.set()
 
-            processor.submit(assembled, done)
+            scheduler.submit(assembled, deliver)
             ready.wait()
 
     threads = [threading.Thread(target=connection, daemon=True) for _ in range(connections)]
@@ -136,9 +136,9 @@ def measure(
     unlimited = settings.model_copy(update={"budget_ms": _UNLIMITED_MS})
     with service(unlimited, address_may_be_taken=True) as made:
         engine = made.engine.name
-        time_stages(made.processor, slices, _WARMING, 1, settings)
-        idle = time_stages(made.processor, slices, count, 1, settings)
-        loaded = time_stages(made.processor, slices, count, connections, settings)
+        time_stages(made.scheduler, slices, _WARMING, 1, settings)
+        idle = time_stages(made.scheduler, slices, count, 1, settings)
+        loaded = time_stages(made.scheduler, slices, count, connections, settings)
     return {
         "host": describe_host(),
         "engine": engine,

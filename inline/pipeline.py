@@ -1,73 +1,50 @@
-"""One slice from its images to its result: the same for server, gadget, replay and benchmark."""
+"""One slice from its images to its result, for every entry of the program."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.assembly.assembled import Assembled
+from inline.assembly.assembled import Assembled, Failed, Ready
 from inline.contouring.aha import angular_reference, measure
 from inline.contouring.confidence import Reviewer, in_frame
 from inline.contouring.contours import ContourSteps
-from inline.contouring.plausibility import check_values, unsure
-from inline.contouring.segment import place
-from inline.contouring.slice_level import SlicePlace, slice_level
+from inline.contouring.plausibility import check_values
+from inline.contouring.segment import contour_slice, network_input
+from inline.contouring.slice_level import slice_level
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
-from inline.data.geometry import SliceGeometry
 from inline.data.results import RegionValues, SliceResult
-from inline.data.series import TISSUE_MS, MappingSeries, MapSeries, Quantity, Series
-from inline.settings import RegionSettings, Settings
+from inline.data.series import MappingSeries, MapSeries, Quantity, Series, SlicePlace
+from inline.settings import RegionSettings
 from model.engines.base import Engine
-from model.frame import FRAME_PIXELS, Frame, normalise
+from model.frame import FRAME_PIXELS, Frame
 from model.relaxometry.molli import molli_map
 from model.relaxometry.parametric_map import ParametricMap
 from model.relaxometry.recovery import check_recovery
 from model.relaxometry.t2prep import t2_map
 
 _POOR_FIT: Final = 0.9
-"""R2 of the fit that the middle of the myocardium's pixels must reach."""
+"""Lower bound of the median R2 of the fit in the myocardium."""
+
+Finding = tuple[Flag, str]
+"""Reason code and the sentence that explains it."""
+Stages = Generator[NDArray[np.float32] | SliceResult, NDArray[np.float32], None]
+"""Stages of one slice: yields its network input, receives the class probabilities, yields its result."""
 
 
 class NotFittedError(SeriesError):
-    """The images are of a kind that no fit here describes; ``flag`` names it."""
+    """The signal model of the fit does not describe the images; ``flag`` is the reason code."""
 
     def __init__(self, message: str, flag: Flag) -> None:
         super().__init__(message)
         self.flag = flag
-
-
-@dataclass(slots=True)
-class Stopwatch:
-    """The budget of a slice, which goes with it through all stages, and what they took of it.
-
-    Attributes:
-        deadline: when its result is due, on the clock of :func:`time.monotonic`; never, where nobody waits.
-        times_ms: wall time of named stages, ms.
-    """
-
-    deadline: float = float("inf")
-    times_ms: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def late(self) -> bool:
-        """Whether the budget has ended."""
-        return time.monotonic() >= self.deadline
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time that the block takes to a stage."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.times_ms[name] = self.times_ms.get(name, 0.0) + (time.perf_counter() - start) * 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +52,12 @@ class SliceContext:
     """Context of a slice beside its images.
 
     Attributes:
-        t1_scale: factor on every fitted T1; None for that of the pipeline's settings.
-        shown: slices that the examination has shown so far, this one last; empty where the examination is
-            not known.
+        t1_scale: factor on every fitted T1; None for that of the pipeline.
+        study: slices of the study received so far, this one last; empty where the study is not known.
     """
 
     t1_scale: float | None = None
-    shown: tuple[SlicePlace, ...] = ()
+    study: tuple[SlicePlace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +66,97 @@ class Prepared:
 
     Attributes:
         parametric: its map.
-        frame: how the map lies in the network's frame.
-        picture: network input, float32 ``(224, 224)``; no factor on T1 changes it.
+        frame: position of the map in the network's frame.
+        network_input: float32 ``(224, 224)``; independent of ``t1_scale``.
         t1_scale: factor that the map was multiplied by; 1 for T2 and for a scanner's map.
-        doubts: what the images show that the fit does not, as reason codes with a sentence each.
+        findings: of the images.
     """
 
     parametric: ParametricMap
     frame: Frame
-    picture: NDArray[np.float32]
+    network_input: NDArray[np.float32]
     t1_scale: float = 1.0
-    doubts: tuple[tuple[Flag, str], ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class SliceProgress:
+    """One slice in work, and what its stages have given so far.
+
+    Attributes:
+        assembled: its series, or why there is none.
+        context: of the slice beside its images.
+        deadline: end of its budget, s of :func:`time.monotonic`; infinite without a budget.
+        prepared: its map and network input, once the fit is done.
+        times_ms: wall time of each stage, ms.
+    """
+
+    assembled: Assembled
+    context: SliceContext = SliceContext()
+    deadline: float = float("inf")
+    prepared: Prepared | None = None
+    times_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def late(self) -> bool:
+        """True after the deadline."""
+        return time.monotonic() >= self.deadline
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the wall time of the block to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.times_ms[stage] = self.times_ms.get(stage, 0.0) + (time.perf_counter() - start) * 1000.0
+
+    def failure(self, error: BaseException) -> SliceResult:
+        """Return the result of a slice whose stages or network raised an error."""
+        if isinstance(error, NotFittedError):
+            return self.without_contours(str(error), error.flag)
+        return self.without_contours(f"{type(error).__name__}: {error}", Flag.PROCESSING_ERROR)
+
+    def without_contours(self, error: str, flag: Flag | None = None) -> SliceResult:
+        """Return the result so far: the map where the fit is done, and why there are no contours."""
+        result, prepared = self.empty_result(), self.prepared
+        findings: list[Finding] = []
+        if prepared is not None:
+            values = check_values(prepared.parametric, result.quantity, (), scanner_made=result.scanner_made)
+            findings = [*prepared.findings, *values]
+        flags = (*result.flags, *(code for code, _ in findings), *((flag,) if flag else ()))
+        notes = (*result.notes, *(sentence for _, sentence in findings))
+        return replace(result, flags=flags, notes=notes, error=error)
+
+    def empty_result(self) -> SliceResult:
+        """Return a result with what is known of the slice, but neither contours nor findings."""
+        assembled, prepared = self.assembled, self.prepared
+        t1_scale, notes = prepared.t1_scale if prepared else 1.0, assembled.notes
+        if t1_scale != 1.0:
+            notes = (*notes, f"Fitted T1 was multiplied by {t1_scale:g} (setting mapping.t1_scale).")
+        return SliceResult(
+            identity=assembled.identity,
+            quantity=assembled.quantity,
+            geometry=assembled.geometry,
+            map=prepared.parametric if prepared else None,
+            scanner_made=isinstance(assembled, Ready) and isinstance(assembled.series, MapSeries),
+            labels=np.zeros(assembled.geometry.shape, np.uint8),
+            contours=None,
+            flags=assembled.flags,
+            notes=notes,
+            motion_corrected=assembled.motion_corrected,
+            t1_scale=t1_scale,
+            times_ms=dict(self.times_ms),
+        )
 
 
 class Pipeline:
-    """Fit, network, contours, values, confidence.
+    """Fit, network, contours, values and confidence.
 
     Holds no state between slices and may be used from several threads.
+
+    Attributes:
+        engine: runs the network.
     """
 
     def __init__(
@@ -118,27 +168,26 @@ class Pipeline:
         *,
         t1_scale: float = 1.0,
     ) -> None:
+        """Put the parts together; the program does so by :func:`inline.engine_selection.build_pipeline`.
+
+        Args:
+            engine: runs the network.
+            regions: settings of regions and levels.
+            steps: of the contour search.
+            reviewer: returns the confidence.
+            t1_scale: factor on every fitted T1, where the context of a slice states none.
+        """
         self.engine = engine
         self._t1_scale = t1_scale
         self._reviewer = reviewer or Reviewer()
         self._regions = regions or RegionSettings()
         self._steps = steps or ContourSteps()
 
-    @classmethod
-    def of(cls, engine: Engine, settings: Settings) -> Self:
-        """The pipeline that the settings ask for, around an engine."""
-        return cls(
-            engine,
-            settings.regions,
-            reviewer=Reviewer.of(settings),
-            t1_scale=settings.mapping.t1_scale,
-        )
-
     def warm_up(self) -> None:
-        """Run network and fits once, so that the first slice does not pay for what happens once.
+        """Run network and fits once: the first run compiles and allocates.
 
         Raises:
-            NoEngineError: no engine answers.
+            NoEngineError: no engine runs.
         """
         self.engine.infer(np.zeros((1, FRAME_PIXELS, FRAME_PIXELS), np.float32))
         noise = np.random.default_rng(0).random((8, 160, 160), np.float32)
@@ -146,88 +195,91 @@ class Pipeline:
         t2_map(noise[:3], np.array([0.0, 25.0, 55.0]))
 
     def process(self, assembled: Assembled, context: SliceContext | None = None) -> SliceResult:
-        """The result of one slice, stage after stage; what goes wrong is told in it."""
-        if assembled.series is None:
-            return failed(assembled, assembled.error)
-        watch = Stopwatch()
-        prepared: Prepared | None = None
-        try:
-            prepared = self.prepare(assembled, watch, context)
-            with watch.stage("network"):
-                probabilities = self.engine.infer(prepared.picture[None])[0]
-            return self.conclude(assembled, prepared, probabilities, watch, context)
-        except Exception as problem:
-            return broken(assembled, problem, prepared, watch.times_ms)
+        """Return the result of one slice; errors are stated in it.
 
-    def prepare(
-        self, assembled: Assembled, watch: Stopwatch, context: SliceContext | None = None
-    ) -> Prepared:
-        """First stage: fit, and network input.
+        Runs the same :meth:`stages` as the scheduler, which gives the network several slices at a time.
+        """
+        progress = SliceProgress(assembled, context or SliceContext())
+        try:
+            stages = self.stages(progress)
+            output = next(stages)
+            while not isinstance(output, SliceResult):
+                with progress.timed("network"):
+                    probabilities = self.engine.infer(output[None])[0]
+                output = stages.send(probabilities)
+            return output
+        except Exception as error:
+            return progress.failure(error)
+
+    def stages(self, progress: SliceProgress) -> Stages:
+        """Run the stages of one slice: fit; the caller's network; contours, values and confidence.
+
+        Yields:
+            The network input ``(224, 224)``, for which the caller sends the class probabilities
+            ``(3, 224, 224)``; then the result.
 
         Raises:
-            ValueError: no series, or too few images for the fit.
+            Exception: from the next step, of any kind; :meth:`SliceProgress.failure` makes a result of it.
+        """
+        if isinstance(progress.assembled, Failed):
+            yield progress.without_contours(progress.assembled.error)
+            return
+        progress.prepared = self._prepare(progress, progress.assembled)
+        probabilities = yield progress.prepared.network_input
+        yield self._conclude(progress, progress.prepared, probabilities)
+
+    def _prepare(self, progress: SliceProgress, assembled: Ready) -> Prepared:
+        """Return map and network input of a slice.
+
+        Raises:
+            ValueError: too few images for the fit.
             NotFittedError: the images show saturation recovery.
         """
-        if assembled.series is None or assembled.geometry is None:
-            raise ValueError("there is no series to prepare")
-        with watch.stage("fit"):
-            doubts = check_images(assembled.series)
+        with progress.timed("fit"):
+            findings = check_images(assembled.series)
             parametric = make_map(assembled.series)
-        with watch.stage("prepare"):
+        with progress.timed("prepare"):
             frame = Frame(assembled.geometry.shape, assembled.geometry.spacing)
-            prepared = normalise(frame.to_frame(picture(parametric, assembled.quantity)))
+            image = network_input(parametric, assembled.quantity, frame)
         t1_scale = 1.0
         if assembled.quantity is Quantity.T1 and not isinstance(assembled.series, MapSeries):
-            stated = context.t1_scale if context else None
+            stated = progress.context.t1_scale
             t1_scale = self._t1_scale if stated is None else stated
-        # After the network input is made: the network was trained on what the fit gives.
-        return Prepared(scaled(parametric, t1_scale), frame, prepared, t1_scale, doubts)
+        # Scaled after the network input is made: the network was trained on maps as the fit returns them.
+        return Prepared(scaled(parametric, t1_scale), frame, image, t1_scale, findings)
 
-    def conclude(
-        self,
-        assembled: Assembled,
-        prepared: Prepared,
-        probabilities: NDArray[np.float32],
-        watch: Stopwatch,
-        context: SliceContext | None = None,
+    def _conclude(
+        self, progress: SliceProgress, prepared: Prepared, probabilities: NDArray[np.float32]
     ) -> SliceResult:
-        """Last stage: contours, values and confidence from the network's answer ``(3, 224, 224)``."""
-        series, geometry, parametric = assembled.series, assembled.geometry, prepared.parametric
-        assert series is not None
-        assert geometry is not None
-        flags = list(assembled.flags)
-        scanner_made = isinstance(series, MapSeries)
-        shown = context.shown if context else ()
-        own = shown[-1] if shown else SlicePlace.of(assembled)
-        level, level_source = slice_level(own, shown, stated=self._regions.levels)
-        with watch.stage("contours"):
-            labels, contours, reasons = place(probabilities, prepared.frame, self._steps)
-            flags += reasons
-        with watch.stage("regions"):
+        """Return contours, values and confidence from the class probabilities ``(3, 224, 224)``."""
+        assembled, parametric, empty = progress.assembled, prepared.parametric, progress.empty_result()
+        study = progress.context.study
+        own = study[-1] if study else assembled.slice_place()
+        level, level_source = slice_level(own, study, stated=self._regions.levels)
+        with progress.timed("contours"):
+            labels, contours, reasons = contour_slice(probabilities, prepared.frame, self._steps)
+            flags = [*empty.flags, *reasons]
+        with progress.timed("regions"):
             reference = None
             if assembled.oriented or self._regions.septum_degrees is not None:
-                reference = angular_reference(geometry, self._regions.septum_degrees)
+                reference = angular_reference(empty.geometry, self._regions.septum_degrees)
             regions: tuple[RegionValues, ...] = ()
             if contours is not None:
                 regions = measure(parametric, contours, level, reference, inset=self._regions.inset)
-                if _poor(parametric, labels, scanner_made=scanner_made):
+                if not empty.scanner_made and _poor(parametric, labels):
                     flags.append(Flag.POOR_FIT)
-            doubts = [
-                *prepared.doubts,
-                *check_values(parametric, assembled.quantity, regions, scanner_made=scanner_made),
+            findings = [
+                *prepared.findings,
+                *check_values(parametric, empty.quantity, regions, scanner_made=empty.scanner_made),
             ]
-            flags += [flag for flag, _ in doubts]
-        with watch.stage("quality"):
-            seen = in_frame(contours, prepared.frame)
-            confidence = self._reviewer.confidence(probabilities, prepared.picture, seen)
+            flags += [code for code, _ in findings]
+        with progress.timed("confidence"):
+            in_network = in_frame(contours, prepared.frame)
+            confidence = self._reviewer.confidence(probabilities, prepared.network_input, in_network)
             if confidence is not None and confidence < self._reviewer.review_below:
                 flags.append(Flag.REVIEW)
-        return SliceResult(
-            identity=assembled.identity,
-            quantity=assembled.quantity,
-            geometry=geometry,
-            map=parametric,
-            scanner_made=scanner_made,
+        return replace(
+            empty,
             labels=labels,
             contours=contours,
             regions=regions,
@@ -237,15 +289,13 @@ class Pipeline:
             confidence=confidence,
             confidence_source=self._reviewer.source,
             flags=tuple(flags),
-            notes=(*_notes(assembled, prepared), *(sentence for _, sentence in doubts)),
-            motion_corrected=assembled.motion_corrected,
-            t1_scale=prepared.t1_scale,
-            times_ms=watch.times_ms,
+            notes=(*empty.notes, *(sentence for _, sentence in findings)),
+            times_ms=progress.times_ms,
         )
 
 
-def check_images(series: Series) -> tuple[tuple[Flag, str], ...]:
-    """What the images of a series show that its fit does not, as reason codes with a sentence each.
+def check_images(series: Series) -> tuple[Finding, ...]:
+    """Return what is wrong with the images of a series.
 
     Raises:
         NotFittedError: they show saturation recovery.
@@ -271,97 +321,30 @@ def check_images(series: Series) -> tuple[tuple[Flag, str], ...]:
 
 
 def make_map(series: Series) -> ParametricMap:
-    """The map of a series: fitted, or the scanner's own.
+    """Return the map of a series: fitted, or the scanner's own.
 
     Raises:
         ValueError: too few images for the fit.
     """
     if isinstance(series, MapSeries):
-        finite = np.isfinite(series.values_ms)
-        values = np.where(finite, series.values_ms, np.float32(0.0))
-        nothing = np.zeros_like(values)
-        return ParametricMap(values, nothing, nothing, failed=values <= 0.0)
+        return ParametricMap.of_values(series.values_ms)
     if series.quantity is Quantity.T2:
         return t2_map(series.images, series.times_ms)
     return molli_map(series.images, series.times_ms, signed=series.signed)
 
 
 def scaled(parametric: ParametricMap, factor: float) -> ParametricMap:
-    """A map with its values and their standard deviations multiplied by a factor."""
+    """Return the map with its values and their standard deviations multiplied by a factor."""
     if factor == 1.0:
         return parametric
     share = np.float32(factor)
     return replace(parametric, values_ms=parametric.values_ms * share, sd_ms=parametric.sd_ms * share)
 
 
-def picture(parametric: ParametricMap, quantity: Quantity) -> NDArray[np.float32]:
-    """What the network is shown of a map, ``(rows, columns)``: 0 where the fit says nothing.
-
-    Air and lung fit anything; left in, their values would stretch the grey scale that tissue has to share.
-    Scanners mask them likewise.
-    """
-    _, longest = TISSUE_MS[quantity]
-    shown: NDArray[np.float32] = np.where(unsure(parametric), np.float32(0.0), parametric.values_ms)
-    return np.clip(shown, 0.0, longest)
-
-
-def failed(
-    assembled: Assembled,
-    error: str,
-    flag: Flag | None = None,
-    prepared: Prepared | None = None,
-    times_ms: dict[str, float] | None = None,
-) -> SliceResult:
-    """The result of a slice that could not be processed, with its map where that was ready."""
-    scanner_made = isinstance(assembled.series, MapSeries)
-    doubts: list[tuple[Flag, str]] = []
-    if prepared is not None:
-        doubts = [
-            *prepared.doubts,
-            *check_values(prepared.parametric, assembled.quantity, (), scanner_made=scanner_made),
-        ]
-    columns, rows, _ = assembled.template.matrix_size
-    geometry = assembled.geometry or SliceGeometry(
-        (0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 1.0), (rows, columns)
-    )
-    return SliceResult(
-        identity=assembled.identity,
-        quantity=assembled.quantity,
-        geometry=geometry,
-        map=prepared.parametric if prepared else None,
-        scanner_made=scanner_made,
-        labels=np.zeros(geometry.shape, np.uint8),
-        contours=None,
-        flags=(*assembled.flags, *(doubt for doubt, _ in doubts), *((flag,) if flag else ())),
-        notes=(*_notes(assembled, prepared), *(sentence for _, sentence in doubts)),
-        motion_corrected=assembled.motion_corrected,
-        t1_scale=prepared.t1_scale if prepared else 1.0,
-        times_ms=times_ms or {},
-        error=error,
-    )
-
-
-def broken(
-    assembled: Assembled, error: BaseException, prepared: Prepared | None, times_ms: dict[str, float]
-) -> SliceResult:
-    """The result of a slice that a stage raised an error for."""
-    if isinstance(error, NotFittedError):
-        return failed(assembled, str(error), error.flag, prepared, times_ms)
-    message = f"{type(error).__name__}: {error}"
-    return failed(assembled, message, Flag.PROCESSING_ERROR, prepared, times_ms)
-
-
-def _notes(assembled: Assembled, prepared: Prepared | None) -> tuple[str, ...]:
-    """Notes of the assembly, and one on the factor on T1."""
-    if prepared is None or prepared.t1_scale == 1.0:
-        return assembled.notes
-    factor = f"Fitted T1 was multiplied by {prepared.t1_scale:g} (setting mapping.t1_scale)."
-    return (*assembled.notes, factor)
-
-
-def _poor(parametric: ParametricMap, labels: NDArray[np.uint8], *, scanner_made: bool) -> bool:
-    """Whether the model describes the signal of the myocardium badly."""
+def _poor(parametric: ParametricMap, labels: NDArray[np.uint8]) -> bool:
+    """Return whether the signal model describes the myocardium badly."""
     wall = labels == 2
-    if scanner_made or not wall.any():
-        return False
-    return bool(np.median(parametric.r_squared[wall]) < _POOR_FIT or parametric.failed[wall].mean() > 0.2)
+    return bool(
+        wall.any()
+        and (np.median(parametric.r_squared[wall]) < _POOR_FIT or parametric.failed[wall].mean() > 0.2)
+    )

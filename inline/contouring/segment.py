@@ -1,15 +1,45 @@
-"""From an image to labels: frame, engine, contours."""
+"""Segmentation of one slice: network input, engine, contours, labels."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inline.contouring.contours import ContourSteps, find_contours, rasterise
+from inline.contouring.plausibility import unsure
 from inline.data.flags import Flag
 from inline.data.results import Contours
+from inline.data.series import TISSUE_MS, Quantity
 from model.engines.base import Engine
-from model.frame import Frame, normalise
+from model.frame import Frame
+from model.relaxometry.parametric_map import ParametricMap
+
+
+class Segmentation(NamedTuple):
+    """Labels and contours of one slice.
+
+    Attributes:
+        labels: uint8 ``(rows, columns)``: 0 background, 1 LV cavity, 2 myocardium; all 0 without contours.
+        contours: in pixels of the image; None where no acceptable ones were found.
+        flags: the reasons, where ``contours`` is None.
+    """
+
+    labels: NDArray[np.uint8]
+    contours: Contours | None
+    flags: tuple[Flag, ...]
+
+
+def network_input(parametric: ParametricMap, quantity: Quantity, frame: Frame) -> NDArray[np.float32]:
+    """Return the network input of a map, ``(224, 224)``.
+
+    Pixels without a certain fit are 0, as scanners mask them: the values of air and lung would take up the
+    grey scale of tissue. Longer times than those of tissue are clipped for the same reason.
+    """
+    _, longest = TISSUE_MS[quantity]
+    certain: NDArray[np.float32] = np.where(unsure(parametric), np.float32(0.0), parametric.values_ms)
+    return frame.network_input(np.clip(certain, 0.0, longest))
 
 
 def segment(
@@ -17,28 +47,27 @@ def segment(
     spacing: tuple[float, float],
     engine: Engine,
     steps: ContourSteps | None = None,
-) -> tuple[NDArray[np.uint8], Contours | None, tuple[Flag, ...]]:
-    """Labels ``(rows, columns)``, contours in pixels of the image, and why there are none.
+) -> Segmentation:
+    """Return labels and contours of an image.
 
     Args:
-        image: a map or any picture of one, ``(rows, columns)``.
+        image: a map, or an image of the same contrast, ``(rows, columns)``.
         spacing: pixel size (x, y), mm.
         engine: runs the network.
         steps: of the contour search.
     """
     frame = Frame((image.shape[0], image.shape[1]), spacing)
-    probabilities = engine.infer(normalise(frame.to_frame(image))[None])[0]
-    return place(probabilities, frame, steps)
+    return contour_slice(engine.infer(frame.network_input(image)[None])[0], frame, steps)
 
 
-def place(
+def contour_slice(
     probabilities: NDArray[np.float32], frame: Frame, steps: ContourSteps | None = None
-) -> tuple[NDArray[np.uint8], Contours | None, tuple[Flag, ...]]:
-    """As :func:`segment`, from the network's answer ``(3, 224, 224)``."""
+) -> Segmentation:
+    """Return labels and contours of an image from its class probabilities in the frame, ``(3, 224, 224)``."""
     search = find_contours(probabilities, steps)
     if search.contours is None:
-        return np.zeros(frame.shape, np.uint8), None, search.flags
+        return Segmentation(np.zeros(frame.shape, np.uint8), None, search.flags)
     contours = Contours(
         endo=frame.to_image_points(search.contours.endo), epi=frame.to_image_points(search.contours.epi)
     )
-    return rasterise(contours, frame.shape), contours, search.flags
+    return Segmentation(rasterise(contours, frame.shape), contours, search.flags)

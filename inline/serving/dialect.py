@@ -1,4 +1,4 @@
-"""Kinds of peers, and what each of them takes besides images."""
+"""Dialects of MRD: kinds of peers, and the messages that each takes besides images."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from inline.mrd.messages import Text
 from inline.mrd.protocol import MessageId
 
 
@@ -19,12 +20,12 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What a kind of peer takes besides images.
+    """Messages that a kind of peer takes besides images.
 
     Attributes:
-        texts: messages for a person.
-        raw: acquisitions and waveforms, which go on as they came.
-        header: the header, which goes first.
+        texts: for a person.
+        raw: acquisitions and waveforms, forwarded as they came.
+        header: the header, forwarded first.
     """
 
     texts: bool = False
@@ -33,23 +34,25 @@ class Dialect:
 
 
 UNKNOWN: Final = Dialect()
-"""A peer that has not said what it is."""
+"""Peer that has sent nothing yet by which it is recognised."""
 CLIENT: Final = Dialect(texts=True)
-"""Scanner or MRD client, with a person before it."""
+"""Scanner or MRD client, used by a person."""
 CHAIN: Final = Dialect(raw=True)
 """Gadgetron: a text from a module ends its chain."""
 PIPE: Final = Dialect(raw=True, header=True)
-"""A program that reads a stream as the tools of libismrmrd write it."""
+"""Program that reads a stream as the tools of libismrmrd write it."""
+
+
+def text_message(severity: Severity, text: str) -> Text:
+    """Return a text with its severity and the name of the sender in front."""
+    return Text(f"{severity} myostream: {text}")
 
 
 def takes_texts(opening: bytes) -> bool | None:
-    """Tell from a peer's first bytes whether it takes texts, as its session would from its first message.
+    """Return whether a peer takes texts, by its first bytes; None where more bytes are needed.
 
     Args:
         opening: first bytes of the stream, of which eight are enough.
-
-    Returns:
-        None where more bytes are needed.
     """
     if len(opening) < 2:
         return None

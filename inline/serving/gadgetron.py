@@ -24,9 +24,9 @@ from typing import Any
 
 from inline.data.errors import MyostreamError
 from inline.mrd.protocol import MessageId
-from inline.service import service
 from inline.serving.deadlines import Patience
 from inline.serving.logs import log_to_stderr
+from inline.serving.service import service
 from inline.serving.session import Session
 from inline.serving.signals import leave_hanging_threads
 from inline.serving.transport import SocketTransport
@@ -81,7 +81,7 @@ def _serve(connection: socket.socket, before: bytes) -> None:
     ):
         patience = Patience(settings.server.stalled_s, settings.server.least_rate)
         transport = SocketTransport(connection, patience, must_read=made.publisher is None)
-        Session(transport, made.processor, settings, name="gadgetron", publisher=made.publisher).run(before)
+        Session(transport, made.scheduler, settings, name="gadgetron", publisher=made.publisher).run(before)
 
 
 def _message(number: MessageId, body: bytes) -> bytes:

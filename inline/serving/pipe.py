@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from inline.data.errors import ConfigurationError, MyostreamError
-from inline.service import service
 from inline.serving.configuration import Configuration
 from inline.serving.dialect import PIPE
-from inline.serving.session import Session, Tally
+from inline.serving.service import service
+from inline.serving.session import Session
 from inline.serving.shutdown import Shutdown
 from inline.serving.signals import ending_signals
+from inline.serving.slices import Tally
 from inline.serving.transport import PipeTransport
 from inline.settings import Settings
 
@@ -62,7 +63,7 @@ def run(
     with service(settings, address_may_be_taken=True) as made, _stopped_by_signals(shutdown):
         tally = Session(
             transport,
-            made.processor,
+            made.scheduler,
             settings,
             name="stream",
             publisher=made.publisher,

@@ -1,10 +1,9 @@
-"""Works on slices beside the connections, in stages that overlap, each slice within its budget of time.
+"""Scheduler of the slices of all connections: stages overlap, and each slice has a budget of time.
 
-Fits and contours run in a pool of threads; the network runs in one thread of its own and takes all slices
-that wait at a time, since a batch costs less than its slices. A slice that is not ready when its budget ends
-is handed over as far as it is; should its result come later, it is handed over too, as a latecomer, where
-anybody takes latecomers. Connections get equal shares of fits and network. A fit or an engine that hangs is
-logged, and its thread is replaced.
+Fits and contours run in a pool of threads. The network runs in one thread and takes all slices that wait at a
+time: a batch costs less than its slices. At the end of its budget a slice is delivered without contours; its
+later result is delivered as a latecomer where anybody takes those. Connections get equal shares of fits and
+network. A fit or an engine that hangs is logged, and its thread is replaced.
 """
 
 from __future__ import annotations
@@ -22,25 +21,24 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.assembly.assembled import Assembled
+from inline.assembly.assembled import Assembled, Failed
 from inline.data.flags import Flag
+from inline.data.memory import Share, unlimited
 from inline.data.results import SliceResult
-from inline.pipeline import Pipeline, Prepared, SliceContext, Stopwatch, broken, failed
-from inline.serving.examinations import Examinations
-from inline.serving.memory import Share, unlimited
+from inline.pipeline import Pipeline, SliceContext, SliceProgress, Stages
 from inline.serving.turns import Turns
 from inline.serving.workers import Task, Workers
-from model.engines.fallback import EngineChain, NoEngineError
+from model.engines.fallback import FallbackEngine, NoEngineError
 
 _log = logging.getLogger(__name__)
 
 _LARGEST_BATCH: Final = 8
 _HANGING: Final = 4.0
-"""Budgets that the network may take for a batch before its engine is given up."""
+"""Budgets that a batch may take before its engine is given up."""
 _IDLE_POLL_S: Final = 1.0
-"""Time without a slice after which the engine may use the pause (:meth:`EngineChain.verify_if_idle`)."""
+"""Time without a slice after which the engine may be verified (:meth:`FallbackEngine.verify_if_idle`)."""
 _PATIENCE_S: Final = 5.0
-"""What it may take at least: a short budget alone says nothing against an engine."""
+"""Lower bound of the time that a batch may take: an engine is not given up for a short budget."""
 _JOIN_S: Final = 5.0
 """How long closing waits for the threads."""
 _ROOM_S: Final = 2.0
@@ -49,18 +47,18 @@ _POLL_S: Final = 0.1
 _TRIES: Final = 2
 """Threads that may hang in the only engine; then slices come back without contours until one returns."""
 _RESULT_BYTES: Final = 32
-"""Bytes for each pixel of a slice in work, beside its images: map, labels, overlay and what they become."""
+"""Bytes for each pixel of a slice in work, beside its images: map, labels, overlay and their encoding."""
 
 _NO_ROOM: Final = "not worked on: the memory limit of the connection is reached; its images have passed on"
 _STUCK: Final = "the only engine hangs in every thread that was started for it; restart myostream"
 
 
-class Done(Protocol):
-    """Takes the result of a slice."""
+class Deliver(Protocol):
+    """Receiver of the results of a slice."""
 
     def __call__(self, result: SliceResult, *, latecomer: bool) -> None:
-        """Called once with what there is when the slice is ready or its budget ends, and once more, as a
-        latecomer, when a result comes after that.
+        """Take a result: once when the slice is ready or its budget ends; once more, as a latecomer, when it
+        is ready after that.
         """
         ...
 
@@ -87,36 +85,38 @@ _NOBODY: Final = Owner()
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    assembled: Assembled
-    done: Done
-    watch: Stopwatch
+    progress: SliceProgress
+    stages: Stages
+    deliver: Deliver
     budget_s: float
     owner: Owner
-    context: SliceContext | None = None
     size: int = 0
-    prepared: Prepared | None = None
+    network_input: NDArray[np.float32] | None = None
     queued: float = 0.0
     task: Task | None = None
-    handed_over: bool = False
+    delivered: bool = False
     finished: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def slice_index(self) -> int:
+        return self.progress.assembled.identity.slice_index
+
     def rank(self, stage: int) -> tuple[tuple[bool, int], float]:
-        """What is late already comes last; what is nearly done comes first."""
-        return (self.watch.late, -stage), self.watch.deadline
+        """Return the order of work: late slices last, later stages first, then the earlier deadline."""
+        return (self.progress.late, -stage), self.progress.deadline
 
     @property
     def in_vain(self) -> bool:
-        """Whether nobody takes the result: it was handed over as far as it was, or its client has left."""
-        return (self.handed_over or self.owner.gone) and not self.owner.subscribed()
+        """True when nobody takes the result: it was delivered late, or its client has left."""
+        return (self.delivered or self.owner.gone) and not self.owner.subscribed()
 
 
-class Processor:
-    """Takes slices from any number of connections and hands back their results.
+class Scheduler:
+    """Takes slices from any number of connections and delivers their results.
 
     Attributes:
         misses: slices that were not ready when their budget ended.
-        examinations: slices that each examination has shown, for all connections.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Processor:
         """Start the threads.
 
         Args:
-            pipeline: what is done to a slice.
+            pipeline: gives the stages of a slice, and the engine.
             workers: threads for fits and contours.
             budget_ms: time from a slice's last image to its result.
             patience_s: an engine is not given up before a batch has taken so long and four budgets.
@@ -152,7 +152,6 @@ class Processor:
         self._closed = False
         self._changed = threading.Condition()
         self.misses = 0
-        self.examinations = Examinations()
         self._start_network()
         self._timer = threading.Thread(target=self._watch, name="budget", daemon=True)
         self._timer.start()
@@ -165,7 +164,7 @@ class Processor:
     def submit(
         self,
         assembled: Assembled,
-        done: Done,
+        deliver: Deliver,
         context: SliceContext | None = None,
         *,
         budget_ms: float | None = None,
@@ -174,37 +173,39 @@ class Processor:
         """Work on a slice when the turn of its connection comes.
 
         A slice for which its connection has no memory waits here until others of it are done. Where that does
-        not help, it is handed over with an error.
+        not help, it is delivered with an error.
 
         Args:
             assembled: the slice.
-            done: takes the result, in another thread.
+            deliver: takes the result, in another thread.
             context: of the slice, for the pipeline.
-            budget_ms: of this slice, in place of the processor's.
+            budget_ms: of this slice, in place of the scheduler's.
             owner: connection that it is of.
         """
         budget_s = self._budget if budget_ms is None else budget_ms / 1000.0
         # The budget runs from the last image; a series that ended by patience has spent it waiting for more.
         start = max(assembled.arrived, time.monotonic() - 0.5 * budget_s)
-        job = _Job(assembled, done, Stopwatch(deadline=start + budget_s), budget_s, owner, context)
+        progress = SliceProgress(assembled, context or SliceContext(), start + budget_s)
+        job = _Job(progress, self._pipeline.stages(progress), deliver, budget_s, owner)
         room = self._make_room(job)
         with self._changed:
             self._open += 1
             self._turns.opened(owner)
             if room:
-                heapq.heappush(self._due, (job.watch.deadline, next(self._number), job))
+                heapq.heappush(self._due, (progress.deadline, next(self._number), job))
             self._changed.notify_all()
         if room:
             self._later(job, 0, "fit", partial(self._fit, job))
         else:
-            self._finish(job, failed(assembled, _NO_ROOM))
+            self._finish(job, progress.without_contours(_NO_ROOM))
 
     def _make_room(self, job: _Job) -> bool:
         """Count a slice in the memory of its connection, in place of late ones where there is no room."""
-        if job.assembled.series is None:
+        assembled = job.progress.assembled
+        if isinstance(assembled, Failed):
             return True
-        columns, rows, _ = job.assembled.template.matrix_size
-        size = job.assembled.nbytes + _RESULT_BYTES * rows * columns
+        columns, rows, _ = assembled.template.matrix_size
+        size = assembled.nbytes + _RESULT_BYTES * rows * columns
         until = time.monotonic() + _ROOM_S
         while not job.owner.memory.reserve(size):
             with self._changed:
@@ -212,7 +213,7 @@ class Processor:
                 busy = job.owner in self._turns
             if any(map(self._drop, late)):
                 continue
-            if job.watch.late or not (busy or time.monotonic() < until):
+            if job.progress.late or not (busy or time.monotonic() < until):
                 return False
             with self._changed:
                 self._changed.wait(timeout=_POLL_S)
@@ -220,7 +221,7 @@ class Processor:
         return True
 
     def _drop(self, job: _Job) -> bool:
-        """Work no more on a slice that was handed over as far as it was; False where it is worked on now."""
+        """End the work on a slice that was delivered late; return False where it is worked on now."""
         with self._changed:
             if job in self._waiting:
                 self._waiting.remove(job)
@@ -231,19 +232,18 @@ class Processor:
 
     def _later(self, job: _Job, stage: int, name: str, run: Callable[[], None]) -> None:
         """Queue a stage of a slice."""
-        what = f"the {name} of slice {job.assembled.identity.slice_index} of {job.owner.name}"
+        what = f"the {name} of slice {job.slice_index} of {job.owner.name}"
         job.task = Task(job.owner, what, partial(job.rank, stage), run, partial(self._stage_hangs, job, name))
         self._workers.submit(job.task)
 
     def _stage_hangs(self, job: _Job, name: str, seconds: float) -> None:
         error = f"the {name} hangs and was given up after {seconds:.0f} s"
-        result = failed(job.assembled, error, Flag.PROCESSING_ERROR, job.prepared, dict(job.watch.times_ms))
-        if job.lock.acquire(blocking=False):  # else it hangs while it is handed over
+        if job.lock.acquire(blocking=False):  # else it hangs in its delivery
             job.lock.release()
-            self._finish(job, result)
+            self._finish(job, job.progress.without_contours(error, Flag.PROCESSING_ERROR))
 
     def close(self, timeout_s: float = 60.0) -> None:
-        """Finish what was submitted, or give it up when it takes longer; once closed, it stays so."""
+        """Finish what was submitted, or give it up after this time; takes nothing more."""
         with self._changed:
             if self._closed:
                 return
@@ -260,23 +260,31 @@ class Processor:
             _log.warning("%d slices missed their budget", self.misses)
 
     def _fit(self, job: _Job) -> None:
-        if job.in_vain:
-            self._skip(job)
-            return
-        if job.assembled.series is None:
-            self._finish(job, failed(job.assembled, job.assembled.error))
-            return
-        try:
-            job.prepared = self._pipeline.prepare(job.assembled, job.watch, job.context)
-        except BaseException as error:  # one slice must never take the stream down
-            self._finish(job, self._broken(job, error))
-            return
+        """Run the stages up to the network, and queue the slice for it."""
+        self._advance(job, partial(next, job.stages))
         with self._changed:
-            if job.finished:  # given up meanwhile
+            if job.finished:
                 return
             job.queued = time.perf_counter()
             self._waiting.append(job)
             self._changed.notify_all()
+
+    def _advance(self, job: _Job, step: Callable[[], NDArray[np.float32] | SliceResult]) -> None:
+        """Run the stages of a slice up to its network input or its result."""
+        if job.in_vain:
+            if job.delivered:
+                self._end(job)
+            else:
+                self._finish(job, job.progress.without_contours("its client has left"))
+            return
+        try:
+            output = step()
+        except BaseException as error:  # one slice must never take the stream down
+            output = job.progress.failure(error)
+        if isinstance(output, SliceResult):
+            self._finish(job, output)
+        else:
+            job.network_input = output
 
     def _start_network(self, given_up: list[_Job] | None = None) -> None:
         """Start a thread for the network, in place of one that hangs with some slices."""
@@ -297,12 +305,12 @@ class Processor:
             try:
                 if not self._run_batch(generation):
                     return
-            except BaseException:  # it serves all connections: whatever one slice brings about, it goes on
+            except BaseException:  # the thread serves all connections
                 _log.exception("a batch failed in the thread of the network, which goes on")
                 time.sleep(_POLL_S)
 
     def _run_batch(self, generation: int) -> bool:
-        """Run the next batch, or verify the engine where none waits; returns whether to go on."""
+        """Run the next batch, or verify the engine where none waits; return whether to go on."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._waiting or self._closed or generation != self._generation,
@@ -312,19 +320,20 @@ class Processor:
                 return False
             jobs = self._next_batch()
             self._running, self._running_since = jobs, time.monotonic()
+        engine = self._pipeline.engine
         if not jobs:
-            if isinstance(self._pipeline.engine, EngineChain) and self._stuck < _TRIES:
-                self._pipeline.engine.verify_if_idle()
+            if isinstance(engine, FallbackEngine) and self._stuck < _TRIES:
+                engine.verify_if_idle()
             return not self._taken_over(generation)
         if self._stuck >= _TRIES:
-            self._all_broken(jobs, NoEngineError(_STUCK))
+            self._all_failed(jobs, NoEngineError(_STUCK))
             return not self._taken_over(generation)
         start = time.perf_counter()
-        answer: NDArray[np.float32] | None = None
+        probabilities: NDArray[np.float32] | None = None
         error: BaseException | None = None
         try:
-            pictures = np.stack([job.prepared.picture for job in jobs if job.prepared is not None])
-            answer = self._pipeline.engine.infer(pictures)
+            inputs = [job.network_input for job in jobs if job.network_input is not None]
+            probabilities = engine.infer(np.stack(inputs))
         except BaseException as problem:
             error = problem
         took = (time.perf_counter() - start) * 1000.0
@@ -334,17 +343,16 @@ class Processor:
             for job in jobs:
                 self._turns.end(job.owner, took / 1000.0 / len(jobs))
         for number, job in enumerate(jobs):
-            job.watch.times_ms["wait"] = (start - job.queued) * 1000.0
-            job.watch.times_ms["network"] = took
-            if answer is None:
-                assert error is not None
-                self._all_broken([job], error)
-            else:
-                self._later(job, 1, "contours", partial(self._conclude, job, answer[number]))
+            job.progress.times_ms |= {"wait": (start - job.queued) * 1000.0, "network": took}
+            if probabilities is not None:
+                step = partial(job.stages.send, probabilities[number])
+                self._later(job, 1, "contours", partial(self._advance, job, step))
+        if error is not None:
+            self._all_failed(jobs, error)
         return True
 
     def _taken_over(self, generation: int) -> bool:
-        """Note that the engine has returned, unless it was given up meanwhile and another thread works on."""
+        """Note that the engine has returned; True where it was given up meanwhile and replaced."""
         with self._changed:
             if generation != self._generation:
                 self._hung -= 1
@@ -355,56 +363,30 @@ class Processor:
             return False
 
     def _next_batch(self) -> list[_Job]:
-        """The slices that wait, one of each connection in turn, and those first whose budget ends next; what
-        is late already comes last.
-
-        The lock is held.
-        """
+        """Take the slices that run next, one of each connection in turn; the lock is held."""
         jobs: list[_Job] = []
         while self._waiting and len(jobs) < _LARGEST_BATCH:
             jobs.append(self._turns.begin(self._waiting, lambda job: job.owner, lambda job: job.rank(0)))
             self._waiting.remove(jobs[-1])
         return jobs
 
-    def _conclude(self, job: _Job, probabilities: NDArray[np.float32]) -> None:
-        assert job.prepared is not None
-        if job.in_vain:
-            self._skip(job)
-            return
-        try:
-            result = self._pipeline.conclude(
-                job.assembled, job.prepared, probabilities, job.watch, job.context
-            )
-        except BaseException as error:  # as above
-            result = self._broken(job, error)
-        self._finish(job, result)
-
-    def _all_broken(self, jobs: list[_Job], error: BaseException) -> None:
+    def _all_failed(self, jobs: list[_Job], error: BaseException) -> None:
         for job in jobs:
-            self._later(job, 1, "error", partial(self._finish, job, self._broken(job, error)))
-
-    def _broken(self, job: _Job, error: BaseException) -> SliceResult:
-        return broken(job.assembled, error, job.prepared, dict(job.watch.times_ms))
+            self._later(job, 1, "error", partial(self._finish, job, job.progress.failure(error)))
 
     def _finish(self, job: _Job, result: SliceResult) -> None:
-        # Held until it is handed over: what was ready in time comes before the latecomer, never after it.
+        # Held during the delivery: the result in time comes before the latecomer, never after it.
         with job.lock:
             if job.finished:  # given up meanwhile
                 return
-            latecomer, job.handed_over = job.handed_over, True
+            latecomer, job.delivered = job.delivered, True
             if latecomer:
                 result = replace(result, flags=(*result.flags, Flag.LATE))
-            self._hand_over(job, result, latecomer=latecomer)
+            self._deliver(job, result, latecomer=latecomer)
             self._end(job)
-
-    def _skip(self, job: _Job) -> None:
-        if job.handed_over:
-            self._end(job)
-        else:
-            self._finish(job, failed(job.assembled, "its client has left"))
 
     def _end(self, job: _Job) -> None:
-        """Let go of a slice that is handed over, or that nobody waits for."""
+        """Let go of a slice that is delivered, or that nobody waits for."""
         with self._changed:
             if job.finished:
                 return
@@ -412,20 +394,20 @@ class Processor:
             self._late.pop(job, None)
             self._open -= 1
             self._turns.closed(job.owner)
-            # What is done needs no watching; left there, it would be kept until its budget ends.
+            # Left there, it would be kept until its budget ends.
             self._due = [each for each in self._due if each[2] is not job]
             heapq.heapify(self._due)
             job.owner.memory.release(job.size)
             self._changed.notify_all()
 
-    def _hand_over(self, job: _Job, result: SliceResult, *, latecomer: bool) -> None:
+    def _deliver(self, job: _Job, result: SliceResult, *, latecomer: bool) -> None:
         try:
-            job.done(result, latecomer=latecomer)
+            job.deliver(result, latecomer=latecomer)
         except BaseException:  # a result that cannot be delivered concerns its connection alone
             _log.exception("the result of slice %d was not delivered", result.identity.slice_index)
 
     def _watch(self) -> None:
-        """Hand over what is late, and give up an engine that hangs."""
+        """Deliver what is late, and give up an engine that hangs."""
         while True:
             try:
                 if not self._watch_once():
@@ -435,7 +417,7 @@ class Processor:
                 time.sleep(_POLL_S)
 
     def _watch_once(self) -> bool:
-        """Wait for the next budget to end and do what is due then; returns whether to go on."""
+        """Wait for the next budget to end and do what is due then; return whether to go on."""
         with self._changed:
             if self._closed and self._open == 0:
                 return False
@@ -463,27 +445,26 @@ class Processor:
                 self._start_network(jobs)
         for job in late:
             try:
-                self._hand_over_late(job)
+                self._deliver_late(job)
             except BaseException:  # as in the thread of the network
-                _log.exception("slice %d was not handed over late", job.assembled.identity.slice_index)
+                _log.exception("slice %d was not delivered at the end of its budget", job.slice_index)
         self._workers.replace_hung(self._hanging)
         return True
 
-    def _hand_over_late(self, job: _Job) -> None:
-        """What is ready of a slice whose budget has ended; from the timer's thread: the pool may be busy."""
+    def _deliver_late(self, job: _Job) -> None:
+        """Deliver a slice at the end of its budget; in the timer's thread, since the pool may be busy."""
         if not job.lock.acquire(blocking=False):
-            return  # its result is being handed over at this moment
+            return  # its result is being delivered at this moment
         try:
-            if job.handed_over:
+            if job.delivered:
                 return
-            job.handed_over = True
+            job.delivered = True
             with self._changed:
                 self._late[job] = None
             self.misses += 1
-            _log.warning("slice %d missed its budget", job.assembled.identity.slice_index)
+            _log.warning("slice %d missed its budget", job.slice_index)
             error = f"not ready within {job.budget_s * 1000.0:.0f} ms"
-            result = failed(job.assembled, error, Flag.LATE, job.prepared, dict(job.watch.times_ms))
-            self._hand_over(job, result, latecomer=False)
+            self._deliver(job, job.progress.without_contours(error, Flag.LATE), latecomer=False)
         finally:
             job.lock.release()
         if job.in_vain:
@@ -492,17 +473,17 @@ class Processor:
     def _replace_engine(self, jobs: list[_Job]) -> None:
         """Give up the engine that hangs; its slices go to the next one, if there is one.
 
-        From the network's own thread and without the lock: the next engine may take seconds to load.
+        In the network's own thread and without the lock: the next engine may take seconds to load.
         """
         engine: Any = self._pipeline.engine
         try:
-            if not isinstance(engine, EngineChain):
+            if not isinstance(engine, FallbackEngine):
                 raise NoEngineError("the engine hangs and there is no other")
             engine.give_up(engine.current, "hangs")
         except NoEngineError as error:
             self._stuck += 1
             _log.error("%s; slices come back without contours", _STUCK if self._stuck >= _TRIES else error)
-            self._all_broken(jobs, error)
+            self._all_failed(jobs, error)
         else:
             with self._changed:
                 self._waiting += jobs

@@ -1,4 +1,4 @@
-"""What waits to be sent on a connection."""
+"""Send queue of a connection, with back-pressure."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import threading
 from collections import deque
 from typing import Final
 
-from inline.serving.memory import Share, unlimited
+from inline.data.memory import Share, unlimited
 
 _TEXT_BYTES: Final = 1 << 20
 
 
-class Outbox:
-    """Bytes in the order in which they go out, bounded for those who can wait.
+class SendQueue:
+    """Bytes in the order in which they are sent.
 
-    Images that pass through wait while there is no room, which holds their sender back; results never wait,
-    since what a worker waits for would hold up every other connection. Their number is bounded elsewhere, by
-    the slices in flight and the memory of the connection. Texts that find no room are left out.
+    Forwarded images wait while there is no room, which holds their sender back. Results never wait: a worker
+    that waits would hold up every other connection. Their number is bounded by the slices in flight and the
+    memory of the connection. Texts without room are dropped.
 
     Attributes:
-        texts_dropped: number of texts left out.
+        texts_dropped: number of dropped texts.
     """
 
     def __init__(self, limit_bytes: int, memory: Share | None = None) -> None:
@@ -27,10 +27,10 @@ class Outbox:
 
         Args:
             limit_bytes: of images.
-            memory: where everything is counted until it has gone out; None for no other limit.
+            memory: where all bytes are counted until they are sent; None for no other limit.
         """
         self._memory = memory or unlimited()
-        # The rest is for the series: a peer that reads slowly is held back, and loses no map by it.
+        # The other half is for the series: a peer that reads slowly is held back, but loses no map.
         self._limit = min(limit_bytes, self._memory.limit // 2)
         self._waiting: deque[tuple[bytes, bool]] = deque()
         self._going = b""
@@ -40,19 +40,19 @@ class Outbox:
         self.texts_dropped = 0
 
     def put(self, data: bytes) -> bool:
-        """Queue bytes, waiting for room; False where the outbox is closed and they will not be sent."""
+        """Queue bytes, waiting for room; return False where the queue is closed."""
         with self._changed:
-            # Whatever others hold, one message always goes: its peer gets on, if slowly.
+            # One message is always taken, whatever others hold.
             self._changed.wait_for(lambda: self._closed or not self._bytes or self._has_room(len(data)))
             return self._add(data)
 
     def put_now(self, data: bytes) -> bool:
-        """Queue bytes whether there is room or not; False as for :meth:`put`."""
+        """Queue bytes whether there is room or not; return as :meth:`put`."""
         with self._changed:
             return self._add(data)
 
     def put_text(self, data: bytes) -> bool:
-        """Queue a text; False where too many wait already, and it is left out."""
+        """Queue a text; return False where it is dropped, since too many wait already."""
         with self._changed:
             if self._text_bytes + len(data) > _TEXT_BYTES:
                 self.texts_dropped += 1
@@ -76,7 +76,7 @@ class Outbox:
         return True
 
     def get(self) -> bytes | None:
-        """The next bytes, waiting for them; None once closed and empty. Those before have gone out."""
+        """Return the next bytes, waiting for them; None once closed and empty. The bytes before are sent."""
         with self._changed:
             self._count_out(self._going)
             self._going = b""
@@ -89,7 +89,7 @@ class Outbox:
             return self._going
 
     def close(self, *, discard: bool = False) -> None:
-        """Take nothing more; ``discard`` also forgets what waits, for a peer that is gone."""
+        """Take no more bytes; ``discard`` also drops those that wait, for a peer that is gone."""
         with self._changed:
             self._closed = True
             if discard:

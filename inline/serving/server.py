@@ -1,4 +1,4 @@
-"""The MRD server: accepts connections and serves each in threads of its own."""
+"""MRD server: accepts connections and serves each in threads of its own."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from inline.data.errors import ConfigurationError
 from inline.emit.access import is_loopback
 from inline.emit.publisher import Publisher
-from inline.mrd.messages import Close, Text
+from inline.mrd.messages import Close
 from inline.mrd.protocol import encode
 from inline.serving.deadlines import Patience
-from inline.serving.dialect import Severity, takes_texts
-from inline.serving.scheduler import Processor
+from inline.serving.dialect import Severity, takes_texts, text_message
+from inline.serving.scheduler import Scheduler
 from inline.serving.session import Session, budget_of
 from inline.serving.shutdown import Shutdown
+from inline.serving.studies import Studies
 from inline.serving.transport import SocketTransport, keep_alive
 from inline.settings import Settings
 
@@ -29,20 +32,20 @@ _log = logging.getLogger(__name__)
 
 _BACKLOG: Final = 512
 _MOST_WAITING: Final = 256
-"""Connections that wait for a place; those beyond it wait unaccepted in the kernel."""
+"""Connections that wait to be served; those beyond it wait unaccepted in the kernel."""
 _TICK_S: Final = 0.2
 _SHORTAGE_S: Final = 1.0
-"""Pause where a connection cannot be accepted, as without file descriptors: trying at once would spin."""
+"""Pause after a failed accept, as without file descriptors: trying at once would spin."""
 _ABORT_S: Final = 2.0
 _OPENING_BYTES: Final = 8
 
 
 @dataclass(slots=True)
 class _Waiting:
-    """A connection that waits for a place.
+    """A connection that waits to be served.
 
     Attributes:
-        texts: it takes texts; None as long as its first bytes have not come.
+        texts: it takes texts; None until its first bytes have come.
     """
 
     connection: socket.socket
@@ -58,7 +61,7 @@ class Server:
     """
 
     def __init__(
-        self, processor: Processor, settings: Settings | None = None, publisher: Publisher | None = None
+        self, scheduler: Scheduler, settings: Settings | None = None, publisher: Publisher | None = None
     ) -> None:
         """Bind and listen.
 
@@ -66,7 +69,8 @@ class Server:
             ConfigurationError: the address cannot be bound.
         """
         self._settings = settings or Settings()
-        self._processor = processor
+        self._scheduler = scheduler
+        self._studies = Studies()
         self._publisher = publisher
         self._memory = budget_of(self._settings)
         self._patience = Patience(self._settings.server.stalled_s, self._settings.server.least_rate)
@@ -102,11 +106,11 @@ class Server:
             self._greet_waiting()
             if len(self._waiting) >= _MOST_WAITING:
                 time.sleep(_TICK_S)
-            elif (waiting := self._accepted()) is not None:
+            elif (waiting := self._accept()) is not None:
                 self._queue(waiting)
         self._socket.close()
         self._turn_away()
-        # Sleeping and not waiting on a lock: a signal handler of this thread may hurry it.
+        # Sleeping and not waiting on a lock: a signal handler of this thread may shorten the time left.
         while self._sessions and self._shutdown.left_s > 0:
             time.sleep(0.02)
         with self._lock:
@@ -122,12 +126,12 @@ class Server:
     def stop(self) -> None:
         """Accept nothing more and let every connection finish what is in flight; safe in a signal handler.
 
-        Called again, connections are given about a second to say what they did not finish.
+        Called again, it leaves connections about a second to report what they did not finish.
         """
         self._shutdown.request()
 
-    def _accepted(self) -> _Waiting | None:
-        """The next connection; None when none came for a moment, or none can be accepted."""
+    def _accept(self) -> _Waiting | None:
+        """Return the next connection; None when none came for a moment, or none can be accepted."""
         try:
             connection, peer = self._socket.accept()
         except TimeoutError:
@@ -150,12 +154,12 @@ class Server:
         return _Waiting(connection, name)
 
     def _admits(self, host: str) -> bool:
-        """Whether the settings let a host connect."""
+        """Return whether the settings let a host connect."""
         peers = self._settings.server.peers
         return not peers or any(ipaddress.ip_address(host) in network for network in peers)
 
     def _queue(self, waiting: _Waiting) -> None:
-        """Serve a connection, or let it wait for a place."""
+        """Serve a connection, or let it wait until another one ends."""
         with suppress(OSError):
             keep_alive(waiting.connection)
         with self._lock:
@@ -165,35 +169,47 @@ class Server:
                 _log.warning("all %d connections taken; %s waits", len(self._sessions), waiting.name)
 
     def _serve_waiting(self) -> None:
-        """Begin with those that wait, in the order in which they came, as far as there are places.
-
-        The lock is held.
-        """
-        places = self._settings.server.connections
-        while self._waiting and len(self._sessions) < places and not self._shutdown.requested:
+        """Serve those that wait, in the order of their arrival, up to the limit; the lock is held."""
+        limit = self._settings.server.connections
+        while self._waiting and len(self._sessions) < limit and not self._shutdown.requested:
             waiting = self._waiting.popleft()
             try:
                 session = Session(
                     SocketTransport(waiting.connection, self._patience, must_read=self._publisher is None),
-                    self._processor,
+                    self._scheduler,
                     self._settings,
                     name=waiting.name,
                     publisher=self._publisher,
                     shutdown=self._shutdown,
                     memory=self._memory,
+                    studies=self._studies,
                 )
-                self._start(session, waiting)
+                self._start(waiting, session, session.run)
             except (OSError, RuntimeError) as error:  # the peer is gone, or no thread can be started
                 _log.warning("%s cannot be served: %s", waiting.name, error)
                 waiting.connection.close()
 
-    def _start(self, session: Session, waiting: _Waiting) -> None:
-        thread = threading.Thread(
-            target=self._run,
-            args=(session, waiting),
-            name=f"from {waiting.name.rpartition(':')[2]}",
-            daemon=True,
-        )
+    def _start(
+        self, waiting: _Waiting, session: Session | SocketTransport, run: Callable[[], object]
+    ) -> None:
+        """Run a session in a thread; the lock is held.
+
+        Raises:
+            RuntimeError: no thread can be started.
+        """
+
+        def serve() -> None:
+            try:
+                run()
+            except Exception:  # an unexpected error of one connection must leave the others alone
+                _log.exception("%s: the session failed", waiting.name)
+                waiting.connection.close()
+            finally:
+                with self._lock:
+                    del self._sessions[thread]
+                    self._serve_waiting()
+
+        thread = threading.Thread(target=serve, name=f"from {waiting.name.rpartition(':')[2]}", daemon=True)
         self._sessions[thread] = session
         try:
             thread.start()
@@ -201,37 +217,20 @@ class Server:
             del self._sessions[thread]
             raise
 
-    def _run(self, session: Session, waiting: _Waiting) -> None:
-        try:
-            session.run()
-        except Exception:  # a bug met by one connection must leave the others alone
-            _log.exception("%s: the session failed", waiting.name)
-            waiting.connection.close()
-        finally:
-            with self._lock:
-                del self._sessions[threading.current_thread()]
-                self._serve_waiting()
-
     def _greet_waiting(self) -> None:
-        """Tell those that wait that they do, once their first bytes say that they take texts."""
+        """Send a warning to those that wait, once their first bytes say that they take texts."""
+        limit = self._settings.server.connections
+        warning = f"all {limit} connections of the server are taken; this one is served when another one ends"
         with self._lock:  # a session that began meanwhile would write to the same connection
             for waiting in [each for each in self._waiting if each.texts is None]:
-                flags = socket.MSG_PEEK | socket.MSG_DONTWAIT
                 try:
-                    opening = waiting.connection.recv(_OPENING_BYTES, flags)
+                    opening = waiting.connection.recv(_OPENING_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
                     if not opening:
                         raise ConnectionError("it has closed")
                     waiting.texts = takes_texts(opening)
                     if waiting.texts:
-                        taken = self._settings.server.connections
-                        waiting.connection.send(
-                            _said(
-                                Severity.WARNING,
-                                f"all {taken} connections of the server are taken; this one is served when "
-                                "another one ends",
-                            ),
-                            socket.MSG_DONTWAIT,
-                        )
+                        text = encode(text_message(Severity.WARNING, warning))
+                        waiting.connection.send(text, socket.MSG_DONTWAIT)
                 except BlockingIOError:
                     continue
                 except OSError as error:
@@ -240,32 +239,19 @@ class Server:
                     waiting.connection.close()
 
     def _turn_away(self) -> None:
-        """End the connections that wait. A peer without texts sees it break off, which is no regular end."""
+        """End the connections that wait; one without texts breaks off, since a close would look regular."""
+        text = text_message(Severity.ERROR, "the server stops; nothing of this connection was read")
         with self._lock:
             while self._waiting:
                 waiting = self._waiting.popleft()
                 _log.warning("%s is turned away: the server stops before its turn", waiting.name)
+                if not waiting.texts:
+                    waiting.connection.close()
+                    continue
                 try:
                     transport = SocketTransport(waiting.connection, self._patience)
-                    if not waiting.texts:
-                        waiting.connection.close()
-                        continue
-                    transport.send(
-                        _said(Severity.ERROR, "the server stops; nothing of this connection was read")
-                        + encode(Close())
-                    )
+                    transport.send(encode(text) + encode(Close()))
                     transport.finish()
-                    thread = threading.Thread(target=self._linger, args=(transport,), daemon=True)
-                    self._sessions[thread] = transport
-                    thread.start()
+                    self._start(waiting, transport, partial(transport.close, unread=True))
                 except (OSError, RuntimeError):
                     waiting.connection.close()
-
-    def _linger(self, transport: SocketTransport) -> None:
-        transport.close(unread=True)
-        with self._lock:
-            del self._sessions[threading.current_thread()]
-
-
-def _said(severity: Severity, text: str) -> bytes:
-    return encode(Text(f"{severity} myostream: {text}"))

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
 from inline.assembly.assembler import Account
-from inline.contouring.slice_level import SlicePlace, slice_level
+from inline.contouring.slice_level import slice_level
 from inline.data.results import SliceLevel
+from inline.data.series import SlicePlace
 
 SCHEMA: Final = "myostream.summary/1.0"
 PASSED_ON: Final = "passed on, not worked on"
@@ -49,7 +50,7 @@ class Summary:
         errors: results that say why there is none.
         unused: number of the other images by the reason why they made no map.
         slices: final level of every slice of the connection.
-        earlier: likewise of the slices that the examination showed on other connections.
+        earlier: likewise of the slices of the same studies on other connections.
     """
 
     images: int

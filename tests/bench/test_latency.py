@@ -6,7 +6,7 @@ import pytest
 from bench.latency import OUTSIDE, Slice, _histogram, _session, cause, summary
 from bench.stream import make_stream
 from inline.pipeline import Pipeline
-from inline.serving.scheduler import Processor
+from inline.serving.scheduler import Scheduler
 from inline.serving.server import Server
 from inline.settings import load_settings
 
@@ -53,8 +53,8 @@ def test_first_slices_stand_by_themselves():
 
 def test_slices_over_a_socket(tmp_path):
     settings = load_settings(server={"port": 0})
-    processor = Processor(Pipeline(Ring()), 1, 60_000.0)
-    server = Server(processor, settings)
+    scheduler = Scheduler(Pipeline(Ring()), 1, 60_000.0)
+    server = Server(scheduler, settings)
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
     try:
@@ -63,7 +63,7 @@ def test_slices_over_a_socket(tmp_path):
     finally:
         server.stop()
         thread.join(timeout=30)
-        processor.close()
+        scheduler.close()
     assert [each.quantity for each in found] == ["T1", "T2"] * 3
     for each in found:
         assert each.latency_ms > sum(each.stages_ms.values()) * 0.5

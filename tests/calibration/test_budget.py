@@ -7,10 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from calibration import budget
-from inline.cli.commands import app
+from inline.__main__ import app
 from inline.data.errors import MyostreamError
 from inline.pipeline import Pipeline
-from inline.serving.scheduler import Processor
+from inline.serving.scheduler import Scheduler
 from inline.settings import Settings, load_settings
 
 NETWORK_S = 0.05
@@ -39,11 +39,11 @@ def test_an_examination_has_both_maps_of_each_slice(slices):
 
 
 def test_stages_take_the_time_they_take_and_load_adds_waiting(slices):
-    processor = Processor(Pipeline(Ring()), 2, 600_000.0)
-    alone = budget.time_stages(processor, slices, 6, 1, Settings())
-    loaded = budget.time_stages(processor, slices, 12, 4, Settings())
-    processor.close()
-    assert processor.misses == 0
+    scheduler = Scheduler(Pipeline(Ring()), 2, 600_000.0)
+    alone = budget.time_stages(scheduler, slices, 6, 1, Settings())
+    loaded = budget.time_stages(scheduler, slices, 12, 4, Settings())
+    scheduler.close()
+    assert scheduler.misses == 0
     assert {len(values) for values in alone.values()} == {6}
     assert {len(values) for values in loaded.values()} == {12}
     assert min(alone["network"]) >= NETWORK_S * 1000.0
@@ -66,14 +66,14 @@ def test_a_slice_that_fails_is_no_measurement(slices):
         def infer(self, images):
             raise RuntimeError("no such kernel")
 
-    processor = Processor(Pipeline(Broken()), 2, 600_000.0)
+    scheduler = Scheduler(Pipeline(Broken()), 2, 600_000.0)
     with pytest.raises(MyostreamError, match="no such kernel"):
-        budget.time_stages(processor, slices, 4, 2, Settings())
-    processor.close()
+        budget.time_stages(scheduler, slices, 4, 2, Settings())
+    scheduler.close()
 
 
 def test_the_command_writes_settings_that_are_accepted(monkeypatch, tmp_path, slices):
-    monkeypatch.setattr("inline.service.make_engine", lambda settings: Ring())
+    monkeypatch.setattr("inline.engine_selection.make_engine", lambda settings: Ring())
     monkeypatch.setattr(budget, "simulated_slices", lambda: slices)
     file, figures = tmp_path / "s.toml", tmp_path / "b.json"
     command = ["calibrate", "budget", "--slices", "4", "--connections", "2", "-o", str(file)]

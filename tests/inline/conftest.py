@@ -1,14 +1,17 @@
-"""What the tests of the stream share: an engine that answers at once, and simulated examinations."""
+"""Fixtures of the stream: an engine that returns at once, simulated examinations, hidden modules."""
 
+import os
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import inline
 from inline.pipeline import Pipeline
 from inline.replay.simulate import header_xml, simulate_examination, to_images
-from inline.serving.scheduler import Processor
+from inline.serving.scheduler import Scheduler
 from inline.serving.server import Server
 from inline.settings import load_settings
 
@@ -18,15 +21,17 @@ class RingEngine:
 
     name = "ring"
 
-    def infer(self, images):
+    def __init__(self):
         y, x = np.mgrid[:224, :224]
         radius = np.hypot(x - 111.5, y - 111.5)
         classes = np.where(radius < 20, 1, np.where(radius < 28, 2, 0))
-        one = np.stack([(classes == k).astype(np.float32) for k in range(3)])
-        return np.repeat(one[None], len(images), axis=0)
+        self._one = np.stack([(classes == k).astype(np.float32) for k in range(3)])
+
+    def infer(self, images):
+        return np.repeat(self._one[None], len(images), axis=0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def ring_engine():
     return RingEngine()
 
@@ -37,7 +42,7 @@ def examination():
     return slices, header_xml(slices), to_images(slices)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def serving():
     """A context manager: a server with an engine and settings, in this process."""
 
@@ -45,8 +50,8 @@ def serving():
     def run(engine=None, publisher=None, **settings):
         # A busy machine must not make slices late where lateness is not what is tested.
         made = load_settings(**{"server": {"port": 0}, **settings}).model_copy(update={"budget_ms": 60_000.0})
-        processor = Processor(Pipeline(engine or RingEngine(), made.regions), made.workers, made.budget_ms)
-        server = Server(processor, made, publisher)
+        scheduler = Scheduler(Pipeline(engine or RingEngine(), made.regions), made.workers, made.budget_ms)
+        server = Server(scheduler, made, publisher)
         thread = threading.Thread(target=server.serve, daemon=True)
         thread.start()
         try:
@@ -54,7 +59,42 @@ def serving():
         finally:
             server.stop()
             thread.join(timeout=30)
-            processor.close()
+            scheduler.close()
             assert not thread.is_alive()
 
     return run
+
+
+HIDE = """
+import sys
+
+HIDDEN = {modules!r}
+
+
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition(".")[0] in HIDDEN else self.finder.find_spec(name, path, target)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+
+sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
+"""
+
+
+@pytest.fixture
+def hiding(tmp_path_factory):
+    """Environment of a process, and of those that it starts, that finds none of some modules."""
+
+    def environment(*modules):
+        folder = tmp_path_factory.mktemp("hiding")
+        (folder / "sitecustomize.py").write_text(HIDE.format(modules=set(modules)))
+        root = Path(inline.__path__[0]).parent
+        path = os.pathsep.join(filter(None, [str(folder), str(root), os.environ.get("PYTHONPATH")]))
+        return {**os.environ, "PYTHONPATH": path}
+
+    return environment

@@ -5,15 +5,14 @@ import numpy as np
 import pytest
 
 from inline.assembly.assembler import SeriesAssembler
-from inline.contouring.slice_level import SlicePlace
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
 from inline.data.series import MapSeries
 from inline.emit import mrd
 from inline.emit.record import SCHEMA, record
 from inline.mrd.header import parse_header
-from inline.pipeline import Pipeline, SliceContext, Stopwatch, failed
-from inline.settings import AssemblySettings, EmitSettings, RegionSettings, Settings
+from inline.pipeline import Pipeline, SliceContext, SliceProgress
+from inline.settings import AssemblySettings, EmitSettings, RegionSettings
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def test_values_are_those_of_the_fit_inside_the_contours(slices, examination, ri
     assert whole.regions[0].median == pytest.approx(np.median(whole.map.values_ms[good]), rel=0.01)
     assert whole.regions[0].pixels == pytest.approx(good.sum(), rel=0.03)
     assert simulated[0].t1_ms.shape == wall.shape
-    assert set(result.times_ms) == {"fit", "prepare", "network", "contours", "regions", "quality"}
+    assert set(result.times_ms) == {"fit", "prepare", "network", "contours", "regions", "confidence"}
 
 
 def test_the_ring_lands_where_the_engine_saw_it(slices, ring_engine):
@@ -50,8 +49,6 @@ def test_the_ring_lands_where_the_engine_saw_it(slices, ring_engine):
     result = Pipeline(ring_engine).process(slices[0])
     assert np.hypot(*(result.contours.endo - 63.5).T).mean() == pytest.approx(20.0, abs=0.2)
     assert np.hypot(*(result.contours.epi - 63.5).T).mean() == pytest.approx(28.0, abs=0.2)
-    patient = result.geometry.to_patient(result.contours.epi)
-    assert np.allclose(result.geometry.to_pixels(patient), result.contours.epi)
 
 
 def test_level_and_reference_come_from_the_geometry(slices, ring_engine):
@@ -127,12 +124,12 @@ def test_a_slice_alone_has_no_level_and_no_named_segment(slices, ring_engine):
 
 def test_the_level_is_that_among_the_slices_shown(slices, ring_engine):
     alone = [on_its_own(slices[0], offset) for offset in (0.0, 20.0, 40.0)]
-    places = tuple(SlicePlace.of(each) for each in alone)
+    places = tuple(each.slice_place() for each in alone)
     levels = []
     for number, each in enumerate(alone):
         # The slice itself is the last of those shown.
         shown = (*places[:number], *places[number + 1 :], places[number])
-        result = Pipeline(ring_engine).process(each, SliceContext(shown=shown))
+        result = Pipeline(ring_engine).process(each, SliceContext(study=shown))
         levels.append(result.level)
         assert any(name.startswith("AHA") for name in (region.name for region in result.regions))
     assert levels == [SliceLevel.BASAL, SliceLevel.MID, SliceLevel.APICAL]
@@ -140,8 +137,7 @@ def test_the_level_is_that_among_the_slices_shown(slices, ring_engine):
 
 def test_a_factor_on_t1_scales_values_and_deviation_and_nothing_else(slices, ring_engine):
     plain = Pipeline(ring_engine).process(slices[0])
-    pipeline = Pipeline.of(ring_engine, Settings.model_validate({"mapping": {"t1_scale": 1.0365}}))
-    larger = pipeline.process(slices[0])
+    larger = Pipeline(ring_engine, t1_scale=1.0365).process(slices[0])
     assert np.allclose(larger.map.values_ms, 1.0365 * plain.map.values_ms, rtol=1e-6)
     assert np.allclose(larger.map.sd_ms, 1.0365 * plain.map.sd_ms, rtol=1e-6)
     assert np.array_equal(larger.map.r_squared, plain.map.r_squared)
@@ -154,12 +150,18 @@ def test_a_factor_on_t1_scales_values_and_deviation_and_nothing_else(slices, rin
     assert record(larger)["t1_scale"] == 1.0365
 
 
+def prepared(engine, assembled, context=SliceContext(), **more):  # noqa: B008, it is frozen
+    """A slice in work whose map and network input are ready."""
+    progress = SliceProgress(assembled, context)
+    next(Pipeline(engine, **more).stages(progress))
+    return progress
+
+
 def test_the_network_input_does_not_depend_on_the_factor(slices, ring_engine):
-    pipeline = Pipeline(ring_engine)
     plain, larger = (
-        pipeline.prepare(slices[0], Stopwatch(), SliceContext(t1_scale=factor)) for factor in (1.0, 1.9)
+        prepared(ring_engine, slices[0], SliceContext(t1_scale=factor)).prepared for factor in (1.0, 1.9)
     )
-    assert np.array_equal(plain.picture, larger.picture)
+    assert np.array_equal(plain.network_input, larger.network_input)
     assert larger.parametric.values_ms.max() > plain.parametric.values_ms.max()
 
 
@@ -183,11 +185,11 @@ def test_the_factor_is_for_fitted_t1_alone(slices, ring_engine):
 
 
 def test_a_slice_that_fails_after_its_fit_states_the_factor_of_its_map(slices, ring_engine):
-    prepared = Pipeline(ring_engine, t1_scale=1.0365).prepare(slices[0], Stopwatch())
-    result = failed(slices[0], "no such kernel", Flag.PROCESSING_ERROR, prepared)
-    assert result.t1_scale == 1.0365
+    error = RuntimeError("no such kernel")
+    result = prepared(ring_engine, slices[0], t1_scale=1.0365).failure(error)
+    assert (result.t1_scale, result.error) == (1.0365, "RuntimeError: no such kernel")
     assert any("1.0365" in note for note in result.notes)
-    assert failed(slices[0], "no such kernel").t1_scale == 1.0
+    assert SliceProgress(slices[0]).failure(error).t1_scale == 1.0
 
 
 def with_images(assembled, images):
@@ -231,6 +233,5 @@ def test_times_in_the_wrong_unit_are_flagged_with_and_without_contours(slices, r
 
 def test_a_map_that_goes_out_without_its_contours_is_checked_too(slices, ring_engine):
     empty = with_images(slices[0], np.zeros_like(slices[0].series.images))
-    prepared = Pipeline(ring_engine).prepare(empty, Stopwatch())
-    result = failed(empty, "not ready", Flag.LATE, prepared)
+    result = prepared(ring_engine, empty).without_contours("not ready", Flag.LATE)
     assert result.flags == (Flag.EMPTY_MAP, Flag.LATE)

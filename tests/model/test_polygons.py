@@ -9,8 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from matplotlib.path import Path as Polygon
 
-from inline.contouring.aha import distances
-from model.polygons import inside, ring_labels
+from model.polygons import area, distances, hausdorff, inside, outward, perimeter, resample, ring_labels
 
 CORNERS = st.lists(st.tuples(st.floats(-5, 35), st.floats(-5, 35)), min_size=3, max_size=12)
 
@@ -130,3 +129,26 @@ def test_no_pixels_lie_inside_a_polygon_beyond_the_image(shift):
 
 def test_a_polygon_around_the_whole_image_holds_all_of_it():
     assert inside(ellipse(20, 20, 300, 200), (40, 50)).all()
+
+
+def test_moving_outwards_grows_a_polygon_whichever_way_it_turns():
+    angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1) * 10
+    for outline in (circle, circle[::-1]):
+        assert np.allclose(np.hypot(*outward(outline, 0.5).T), 10.5, atol=0.01)
+
+
+def test_distance_of_two_squares():
+    square = np.array([[0.0, 0], [10, 0], [10, 10], [0, 10]])
+    dented = np.array([[0.0, 0], [5, 4], [10, 0], [10, 10], [0, 10]])
+    assert hausdorff(square, square) == 0.0
+    assert hausdorff(square, dented) == pytest.approx(4.0)
+    assert hausdorff(square, square + np.array([3.0, 0.0])) == pytest.approx(3.0)
+
+
+def test_length_area_and_even_points_are_those_of_a_rectangle():
+    corners = np.array([[1.0, 1.0], [9.0, 1.0], [9.0, 5.0], [1.0, 5.0]])
+    assert (perimeter(corners), area(corners), area(corners[::-1])) == (24.0, 32.0, 32.0)
+    even = resample(corners, 12)
+    assert np.allclose(np.linalg.norm(np.roll(even, -1, axis=0) - even, axis=1), 2.0)
+    assert np.array_equal(even[0], corners[0])

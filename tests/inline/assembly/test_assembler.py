@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inline.assembly.assembled import Failed, Ready
 from inline.assembly.assembler import MEMORY, SeriesAssembler
 from inline.data.flags import Flag
+from inline.data.memory import MemoryBudget
 from inline.data.series import MappingSeries, MapSeries, Quantity
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
-from inline.serving.memory import MemoryBudget
 from inline.settings import AssemblySettings
 
 TIMES = {
@@ -167,7 +168,7 @@ def test_a_stream_that_ends_early_says_so():
 
 def test_too_few_images_are_an_error_that_says_how_many():
     _, (only,) = feed(molli()[:3], counted(8))
-    assert only.series is None
+    assert isinstance(only, Failed)
     assert "3 images are too few for a T1 map" in only.error
     assert Flag.MISSING_IMAGES in only.flags
 
@@ -260,7 +261,7 @@ def test_map_scales(meta, expected):
 
 def times_of(images, header):
     _, everything = feed(images, header)
-    assert everything[0].error == ""
+    assert isinstance(everything[0], Ready)
     return everything[0].series.times_ms.tolist()
 
 
@@ -313,19 +314,19 @@ def test_preparation_times_from_the_header():
 
 def test_a_series_without_times_is_an_error_that_says_where_to_put_them():
     _, (only,) = feed([image(set=i) for i in range(8)], MeasurementHeader(protocol_name="MOLLI"))
-    assert only.series is None
+    assert isinstance(only, Failed)
     assert "no inversion times" in only.error
 
 
 def test_geometry_that_gives_no_pixel_size_is_an_error():
     _, (only,) = feed(molli(field_of_view=(0.0, 0.0, 0.0)), counted(8))
-    assert only.series is None
+    assert isinstance(only, Failed)
     assert "field_of_view" in only.error
 
 
 def test_missing_directions_are_flagged():
     ready, _ = feed(molli(read_dir=(0.0, 0.0, 0.0)), counted(8))
-    assert ready[0].series is not None
+    assert isinstance(ready[0], Ready)
     assert not ready[0].oriented
     assert ready[0].flags == (Flag.NO_ORIENTATION,)
 
@@ -409,13 +410,13 @@ def test_converted_units_are_noted(size, unit):
 @pytest.mark.parametrize("texts", [["0"] * 8, ["-1"] * 8, ["inf"] * 8])
 def test_times_that_are_none_are_an_error_that_says_what_stood_there(texts):
     _, (only,) = feed(with_times(texts), counted(8))
-    assert only.series is None
+    assert isinstance(only, Failed)
     assert repr(texts[0]) in only.error
 
 
 def test_one_time_for_all_images_is_an_error():
     _, (only,) = feed(with_times([100] * 8), counted(8))
-    assert only.series is None
+    assert isinstance(only, Failed)
     assert "1 different inversion time" in only.error
 
 
@@ -462,7 +463,7 @@ def test_a_list_that_does_not_fit_the_images_is_an_error():
         protocol_name="MOLLI", inversion_times=tuple(map(str, TIMES["5(3)3"][:5])), maxima={"set": 7}
     )
     _, (only,) = feed([image(i + 1.0, set=i) for i in range(8)], header)
-    assert only.series is None
+    assert isinstance(only, Failed)
     assert "lists 5" in only.error
 
 
@@ -581,7 +582,7 @@ def test_images_scaled_one_by_one_are_flagged():
 
 def test_saturation_recovery_is_said_not_fitted():
     _, (only,) = feed(molli(description="T1map_SASHA"), counted(8))
-    assert only.series is None
+    assert isinstance(only, Failed)
     assert Flag.SATURATION_RECOVERY in only.flags
     assert "saturation recovery" in only.error
 
@@ -602,7 +603,7 @@ def test_one_derived_image_named_after_the_protocol_is_a_map_and_several_are_non
         replace(each, data=np.full((16, 16), i, np.float32).tobytes()) for i, each in enumerate(several)
     ]
     _, (only,) = feed(several)
-    assert only.series is None
+    assert isinstance(only, Failed)
     assert "no inversion times" in only.error
 
 
@@ -678,7 +679,7 @@ def test_bytes_of_open_series_are_bounded_and_the_oldest_goes():
     # The latest series are complete with their last image.
     last = molli(slice_index=9)[7]
     (complete,) = assembler.add(last, 1.0)
-    assert complete.error == ""
+    assert isinstance(complete, Ready)
     assert Flag.MISSING_IMAGES not in complete.flags
     # The rest of one that was given up is no series.
     assert assembler.add(molli(slice_index=0)[7], 1.0) == []
@@ -741,12 +742,12 @@ def test_large_images_hold_no_pixels_and_are_reported():
     big = [replace_shape(each, (65, 64)) for each in molli()]
     assembler, _, ready, most = held(big, 1 << 20, settings)
     (only,) = ready
-    assert only.series is None
+    assert isinstance(only, Failed)
     assert "65 x 64 pixels" in only.error
     assert "assembly.fitted_pixels" in only.error
     assert most < 8 * (4096 + 512)
     (fits,) = held([replace_shape(each, (64, 64)) for each in molli()], 1 << 20, settings)[2]
-    assert fits.error == ""
+    assert isinstance(fits, Ready)
     assert assembler.add(big[0], 9.0) == []  # sent again
 
 
@@ -830,7 +831,7 @@ LISTED = MeasurementHeader(inversion_times=tuple(map(str, TIMES["5(3)3"])))
 @pytest.mark.parametrize("early", [False, True])
 def test_the_first_image_of_a_cut_series_with_listed_times_is_no_map(name, early):
     _, ready = feed([image(900.0, {"SequenceDescription": name})], LISTED, early=early)
-    assert [series.series for series in ready] == [None]
+    assert [type(each) for each in ready] == [Failed]
     assert "inversion times" in ready[0].error
 
 

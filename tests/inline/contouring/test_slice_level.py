@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inline.contouring.slice_level import SlicePlace, slice_level
+from inline.contouring.slice_level import slice_level
 from inline.data.geometry import SliceGeometry
 from inline.data.results import SliceLevel
-from inline.data.series import Quantity, SeriesIdentity
+from inline.data.series import Quantity, SeriesIdentity, SlicePlace
 
 BASAL, MID, APICAL, UNKNOWN = SliceLevel
 APEX = np.array([0.62, -0.6, -0.5]) / np.linalg.norm([0.62, -0.6, -0.5])

@@ -12,16 +12,16 @@ import pytest
 
 from inline.assembly.assembler import SeriesAssembler
 from inline.data.flags import Flag
+from inline.data.memory import MemoryBudget
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline
 from inline.replay.client import exchange
 from inline.replay.run import records
-from inline.serving import scheduler as processor_module
-from inline.serving.memory import MemoryBudget
-from inline.serving.scheduler import Owner, Processor
+from inline.serving import scheduler as module
+from inline.serving.scheduler import Owner, Scheduler
 from inline.serving.server import Server
 from inline.settings import AssemblySettings, load_settings
-from model.engines.fallback import EngineChain
+from model.engines.fallback import FallbackEngine
 from model.engines.self_test import Reference
 
 
@@ -89,27 +89,27 @@ class Gated:
 
 
 def run(engine, slices, budget_ms=20000.0, latecomers=0, **more):
-    processor, collector = Processor(Pipeline(engine), 2, budget_ms, **more), Collector()
+    scheduler, collector = Scheduler(Pipeline(engine), 2, budget_ms, **more), Collector()
     for each in slices:
-        processor.submit(now(each), collector)
+        scheduler.submit(now(each), collector)
     collector.wait(len(slices), latecomers)
-    return processor, collector
+    return scheduler, collector
 
 
 def test_every_slice_comes_back_once(slices, ring_engine):
-    processor, collector = run(ring_engine, slices)
-    processor.close()
+    scheduler, collector = run(ring_engine, slices)
+    scheduler.close()
     assert len(collector.results) == 4
     assert collector.latecomers == []
-    assert processor.misses == 0
+    assert scheduler.misses == 0
     assert all(result.contours is not None for result in collector.results)
     assert all("wait" in result.times_ms for result in collector.results)
 
 
 def test_slices_that_wait_together_are_batched(slices, ring_engine):
     slow = Slow(ring_engine, 0.3)
-    processor, _ = run(slow, slices * 3)
-    processor.close()
+    scheduler, _ = run(slow, slices * 3)
+    scheduler.close()
     assert sum(slow.batches) == 12
     assert len(slow.batches) < 12
     assert max(slow.batches) <= 8
@@ -117,9 +117,9 @@ def test_slices_that_wait_together_are_batched(slices, ring_engine):
 
 def test_a_missed_budget_hands_over_the_map_in_time_and_the_result_later(slices, ring_engine):
     gate = Gated(ring_engine)
-    processor, collector = Processor(Pipeline(gate), 2, 3000.0, patience_s=60.0), Collector()
+    scheduler, collector = Scheduler(Pipeline(gate), 2, 3000.0, patience_s=60.0), Collector()
     start = time.monotonic()
-    processor.submit(now(slices[0]), collector)
+    scheduler.submit(now(slices[0]), collector)
     collector.wait(results=1)
     assert 2.9 < time.monotonic() - start < 4.5
     (late,) = collector.results
@@ -132,45 +132,45 @@ def test_a_missed_budget_hands_over_the_map_in_time_and_the_result_later(slices,
     collector.wait(latecomers=1)
     assert collector.latecomers[0].contours is not None
     assert Flag.LATE in collector.latecomers[0].flags
-    assert processor.misses == 1
-    processor.submit(now(slices[1]), collector)
+    assert scheduler.misses == 1
+    scheduler.submit(now(slices[1]), collector)
     collector.wait(results=2)
     assert collector.results[1].flags == ()
-    processor.close()
+    scheduler.close()
 
 
 def test_a_budget_of_one_millisecond_loses_nothing(slices, ring_engine):
-    processor, collector = run(ring_engine, slices, budget_ms=1.0, latecomers=4)
-    processor.close()
+    scheduler, collector = run(ring_engine, slices, budget_ms=1.0, latecomers=4)
+    scheduler.close()
     assert len(collector.results) == 4
     assert all(Flag.LATE in result.flags for result in collector.results)
     assert all(result.contours is not None for result in collector.latecomers)
-    assert processor.misses == 4
+    assert scheduler.misses == 4
 
 
 def test_a_slice_may_have_a_budget_of_its_own(slices, ring_engine):
-    processor, collector = Processor(Pipeline(ring_engine), 2, 60_000.0), Collector()
-    processor.submit(now(slices[0]), collector, budget_ms=0.001)
+    scheduler, collector = Scheduler(Pipeline(ring_engine), 2, 60_000.0), Collector()
+    scheduler.submit(now(slices[0]), collector, budget_ms=0.001)
     collector.wait(results=1, latecomers=1)
-    processor.submit(now(slices[1]), collector)
+    scheduler.submit(now(slices[1]), collector)
     collector.wait(results=2)
     assert [Flag.LATE in result.flags for result in collector.results] == [True, False]
-    processor.close()
+    scheduler.close()
 
 
 def test_slices_that_are_done_are_not_kept(slices, ring_engine):
     """A replay gives every slice minutes; thousands of them would stay until then."""
-    processor, kept = Processor(Pipeline(ring_engine), 2, 600_000.0), []
+    scheduler, kept = Scheduler(Pipeline(ring_engine), 2, 600_000.0), []
     for _ in range(12):
         collector = Collector()
         kept.append(weakref.ref(collector))
-        processor.submit(now(slices[0]), collector)
+        scheduler.submit(now(slices[0]), collector)
         collector.wait(results=1)
     del collector
     gc.collect()
     # The threads hold the last ones that they worked on.
     assert sum(each() is not None for each in kept) <= 3
-    processor.close()
+    scheduler.close()
 
 
 def test_no_thread_holds_the_engine_once_it_is_closed(slices):
@@ -179,13 +179,13 @@ def test_no_thread_holds_the_engine_once_it_is_closed(slices):
         before = set(threading.enumerate())
         engine = Slow(Ring(), 0.0)
         gone = weakref.ref(engine)
-        processor, collector = Processor(Pipeline(engine), 2, 20_000.0), Collector()
+        scheduler, collector = Scheduler(Pipeline(engine), 2, 20_000.0), Collector()
         for each in slices[:work]:
-            processor.submit(now(each), collector)
-        processor.close()
+            scheduler.submit(now(each), collector)
+        scheduler.close()
         left = [each.name for each in set(threading.enumerate()) - before]
         assert not [name for name in left if name == "budget" or name.startswith("network")]
-        del engine, processor
+        del engine, scheduler
         gc.collect()
         assert work or gone() is None
 
@@ -210,16 +210,16 @@ class Hanging:
 
 def test_an_engine_that_hangs_is_replaced(slices, ring_engine):
     hanging = Hanging()
-    chain = EngineChain([("hanging", lambda: hanging), ("ring", lambda: ring_engine)])
-    processor, collector = run(chain, slices[:2], budget_ms=100.0, latecomers=2, patience_s=0.5)
+    chain = FallbackEngine([("hanging", lambda: hanging), ("ring", lambda: ring_engine)])
+    scheduler, collector = run(chain, slices[:2], budget_ms=100.0, latecomers=2, patience_s=0.5)
     assert [result.flags for result in collector.results] == [(Flag.LATE,)] * 2
     assert all(result.contours is not None for result in collector.latecomers)
     assert chain.name == "ring"
     assert "hangs" in chain.failures[0]
     hanging.released.set()  # what it answers now belongs to nobody
-    processor.submit(now(slices[2]), collector)
+    scheduler.submit(now(slices[2]), collector)
     collector.wait(results=3)
-    processor.close()
+    scheduler.close()
     assert len(collector.latecomers) == 2 + (Flag.LATE in collector.results[2].flags)
 
 
@@ -230,13 +230,13 @@ def test_the_chain_is_not_held_up_while_the_next_engine_loads(slices, ring_engin
         loaded.wait(30)
         return ring_engine
 
-    chain = EngineChain([("hanging", lambda: hanging), ("ring", load)])
-    processor, collector = run(chain, slices[:1], budget_ms=100.0, patience_s=0.3)
+    chain = FallbackEngine([("hanging", lambda: hanging), ("ring", load)])
+    scheduler, collector = run(chain, slices[:1], budget_ms=100.0, patience_s=0.3)
     deadline = time.monotonic() + 20
     while not threads("network 2") and time.monotonic() < deadline:
         time.sleep(0.02)
     start = time.monotonic()
-    processor.submit(now(slices[1]), collector)
+    scheduler.submit(now(slices[1]), collector)
     assert time.monotonic() - start < 2.0
     collector.wait(results=2)
     assert collector.results[1].flags == (Flag.LATE,)
@@ -244,7 +244,7 @@ def test_the_chain_is_not_held_up_while_the_next_engine_loads(slices, ring_engin
     collector.wait(latecomers=2)
     assert all(result.contours is not None for result in collector.latecomers)
     hanging.released.set()
-    processor.close()
+    scheduler.close()
 
 
 def threads(name):
@@ -252,44 +252,46 @@ def threads(name):
 
 
 def test_a_short_budget_alone_costs_no_engine(slices, ring_engine):
-    chain = EngineChain([("slow", lambda: Slow(ring_engine, 0.2)), ("none", lambda: pytest.fail("loaded"))])
-    processor, collector = run(chain, slices, budget_ms=1.0, latecomers=4)
-    processor.close()
+    chain = FallbackEngine(
+        [("slow", lambda: Slow(ring_engine, 0.2)), ("none", lambda: pytest.fail("loaded"))]
+    )
+    scheduler, collector = run(chain, slices, budget_ms=1.0, latecomers=4)
+    scheduler.close()
     assert chain.failures == ()
     assert all(result.contours is not None for result in collector.latecomers)
 
 
 def test_the_only_engine_hanging_is_told(slices):
     hanging = Hanging()
-    processor, collector = run(hanging, slices[:1], budget_ms=100.0, latecomers=1, patience_s=0.3)
+    scheduler, collector = run(hanging, slices[:1], budget_ms=100.0, latecomers=1, patience_s=0.3)
     assert "hangs" in collector.latecomers[0].error
     assert Flag.PROCESSING_ERROR in collector.latecomers[0].flags
     hanging.released.set()
-    processor.close()
+    scheduler.close()
 
 
 def test_slices_in_time_go_before_those_that_are_late_already(slices, ring_engine):
     gate = Gated(ring_engine)
-    processor, collector = Processor(Pipeline(gate), 2, 1500.0, patience_s=60.0), Collector()
-    processor.submit(now(slices[0]), collector)  # holds the network
+    scheduler, collector = Scheduler(Pipeline(gate), 2, 1500.0, patience_s=60.0), Collector()
+    scheduler.submit(now(slices[0]), collector)  # holds the network
     assert gate.entered.wait(20)
     for _ in range(10):
-        processor.submit(now(slices[1]), collector)
+        scheduler.submit(now(slices[1]), collector)
     collector.wait(results=11)
-    processor.submit(now(slices[2]), collector)
+    scheduler.submit(now(slices[2]), collector)
     deadline = time.monotonic() + 20
-    while len(processor._waiting) < 11 and time.monotonic() < deadline:
+    while len(scheduler._waiting) < 11 and time.monotonic() < deadline:
         time.sleep(0.01)
-    with processor._changed:
-        batch = processor._next_batch()
-        processor._waiting += batch
+    with scheduler._changed:
+        batch = scheduler._next_batch()
+        scheduler._waiting += batch
     assert len(batch) == 8
-    on_time = [job for job in batch if not job.watch.late]
+    on_time = [job for job in batch if not job.progress.late]
     assert batch[: len(on_time)] == on_time
-    assert batch[0].assembled.identity == slices[2].identity
+    assert batch[0].progress.assembled.identity == slices[2].identity
     gate.open.set()
-    processor.close()
-    assert processor.misses >= 11
+    scheduler.close()
+    assert scheduler.misses >= 11
 
 
 def test_the_latecomer_never_overtakes_what_was_ready_in_time(slices, ring_engine):
@@ -302,9 +304,9 @@ def test_the_latecomer_never_overtakes_what_was_ready_in_time(slices, ring_engin
             time.sleep(0.5)
         order.append(latecomer)
 
-    processor = Processor(Pipeline(gate), 2, 500.0, patience_s=60.0)
-    processor.submit(now(slices[0]), done)
-    processor.close()
+    scheduler = Scheduler(Pipeline(gate), 2, 500.0, patience_s=60.0)
+    scheduler.submit(now(slices[0]), done)
+    scheduler.close()
     assert order == [False, True]
 
 
@@ -312,16 +314,16 @@ def test_a_hung_engine_holds_up_no_image_and_every_map_comes_in_time(examination
     """Over a socket: originals in their order, each slice's map flagged late, the close at the end."""
     _, header, images = examination
     hanging = Hanging()
-    processor = Processor(Pipeline(hanging), 2, 400.0)
-    server = Server(processor, load_settings(server={"port": 0}))
+    scheduler = Scheduler(Pipeline(hanging), 2, 400.0)
+    server = Server(scheduler, load_settings(server={"port": 0}))
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
     result = exchange(server.address, header, images)
     hanging.released.set()
     server.stop()
     thread.join(timeout=30)
-    processor.close()
-    assert processor.misses == 4
+    scheduler.close()
+    assert scheduler.misses == 4
     came = [image for image in result.images if image.header.image_series_index < 1000]
     assert came == images
     found = records(result.images)
@@ -333,15 +335,15 @@ def test_a_hung_engine_holds_up_no_image_and_every_map_comes_in_time(examination
 
 
 def test_a_result_that_cannot_be_delivered_stops_nothing(slices, ring_engine):
-    processor, collector = Processor(Pipeline(ring_engine), 2, 5000.0), Collector()
+    scheduler, collector = Scheduler(Pipeline(ring_engine), 2, 5000.0), Collector()
 
     def broken(result, *, latecomer):
         raise ValueError("nobody there")
 
-    processor.submit(slices[0], broken)
-    processor.submit(slices[1], collector)
+    scheduler.submit(slices[0], broken)
+    scheduler.submit(slices[1], collector)
     collector.wait(results=1)
-    processor.close()
+    scheduler.close()
 
 
 # Verification of the engine in a pause. When it is due: tests/model/engines/test_fallback.py.
@@ -378,7 +380,7 @@ def spoilable(ring_engine):
 
     def chain(*others):
         makers = [("spoilable", lambda: engine), *((each.name, lambda each=each: each) for each in others)]
-        return EngineChain(makers, Reference(images, ring_engine.infer(images)), clock)
+        return FallbackEngine(makers, Reference(images, ring_engine.infer(images)), clock)
 
     yield engine, chain, clock
     engine.released.set()
@@ -395,33 +397,33 @@ def wait_until(condition, timeout=20):
 def test_an_engine_that_fails_in_a_pause_is_replaced_before_the_next_slice(
     slices, ring_engine, spoilable, monkeypatch, fault
 ):
-    monkeypatch.setattr(processor_module, "_IDLE_POLL_S", 0.02)
+    monkeypatch.setattr(module, "_IDLE_POLL_S", 0.02)
     engine, chain, clock = spoilable
     made = chain(ring_engine)
-    processor, collector = run(made, slices[:1], budget_ms=5000.0, patience_s=0.3)
-    processor._hanging = 0.3
+    scheduler, collector = run(made, slices[:1], budget_ms=5000.0, patience_s=0.3)
+    scheduler._hanging = 0.3
     engine.fault = fault
     clock.now += 61.0
     wait_until(lambda: made.name == "ring")
     assert made.failures[0].startswith("spoilable: ")
-    processor.submit(now(slices[1]), collector)
+    scheduler.submit(now(slices[1]), collector)
     collector.wait(results=2)
-    processor.close()
-    assert processor.misses == 0
+    scheduler.close()
+    assert scheduler.misses == 0
     assert all(result.contours is not None and result.flags == () for result in collector.results)
 
 
 def test_slices_of_a_wrong_last_engine_come_back_with_their_map_an_error_and_no_values(
     slices, spoilable, monkeypatch
 ):
-    monkeypatch.setattr(processor_module, "_IDLE_POLL_S", 0.02)
+    monkeypatch.setattr(module, "_IDLE_POLL_S", 0.02)
     engine, chain, clock = spoilable
     made = chain()
-    processor, collector = run(made, slices[:1])
+    scheduler, collector = run(made, slices[:1])
     engine.fault = "wrong"
     clock.now += 61.0
     wait_until(lambda: made._current.suspect)
-    processor.submit(now(slices[1]), collector)
+    scheduler.submit(now(slices[1]), collector)
     collector.wait(results=2)
     wrong = collector.results[1]
     assert Flag.PROCESSING_ERROR in wrong.flags
@@ -430,9 +432,9 @@ def test_slices_of_a_wrong_last_engine_come_back_with_their_map_an_error_and_no_
     assert "no other is left" in wrong.error
     assert "61 s ago: 1" in wrong.error
     engine.fault = ""
-    processor.submit(now(slices[2]), collector)
+    scheduler.submit(now(slices[2]), collector)
     collector.wait(results=3)
-    processor.close()
+    scheduler.close()
     assert collector.results[2].contours is not None
 
 
@@ -445,21 +447,21 @@ def owner(name="client", limit=1 << 30, *, subscribed=False):
 
 def test_connections_take_turns_at_the_network(slices, ring_engine):
     gate, order = Gated(ring_engine), []
-    processor, collector = Processor(Pipeline(gate), 2, 60_000.0), Collector()
-    processor.submit(now(slices[0]), collector)  # holds the network
+    scheduler, collector = Scheduler(Pipeline(gate), 2, 60_000.0), Collector()
+    scheduler.submit(now(slices[0]), collector)  # holds the network
     assert gate.entered.wait(20)
     hostile, good = owner("hostile"), owner("good")
     for each in [hostile] * 20 + [good] * 4:
-        processor.submit(
+        scheduler.submit(
             now(slices[1]), lambda result, *, latecomer, each=each: order.append(each.name), owner=each
         )
-    wait_until(lambda: len(processor._waiting) == 24)
-    with processor._changed:
-        batch = processor._next_batch()
-        processor._waiting += batch
+    wait_until(lambda: len(scheduler._waiting) == 24)
+    with scheduler._changed:
+        batch = scheduler._next_batch()
+        scheduler._waiting += batch
     assert [job.owner.name for job in batch].count("good") == 4
     gate.open.set()
-    processor.close()
+    scheduler.close()
     assert len(order) == 24
     # Before, the good one came after all others.
     assert "hostile" in order[order.index("good") :]
@@ -472,10 +474,10 @@ def test_a_good_client_beside_eight_hostile_ones_waits_no_longer_than_beside_eig
 
     def before_the_last(each):
         gate, order, good = Gated(ring_engine), [], owner("good")
-        processor = Processor(Pipeline(gate), 1, 60_000.0)
+        scheduler = Scheduler(Pipeline(gate), 1, 60_000.0)
 
         def submit(one):
-            processor.submit(now(slices[0]), lambda result, *, latecomer: order.append(one.name), owner=one)
+            scheduler.submit(now(slices[0]), lambda result, *, latecomer: order.append(one.name), owner=one)
 
         submit(owner("first"))
         assert gate.entered.wait(20)
@@ -485,9 +487,9 @@ def test_a_good_client_beside_eight_hostile_ones_waits_no_longer_than_beside_eig
                 submit(other)
         for _ in range(3):
             submit(good)
-        wait_until(lambda: len(processor._waiting) == 8 * each + 3, timeout=60)
+        wait_until(lambda: len(scheduler._waiting) == 8 * each + 3, timeout=60)
         gate.open.set()
-        processor.close()
+        scheduler.close()
         assert len(order) == 8 * each + 4
         return len(order) - order[::-1].index("good")
 
@@ -497,15 +499,15 @@ def test_a_good_client_beside_eight_hostile_ones_waits_no_longer_than_beside_eig
 
 def test_late_slices_that_nobody_takes_are_let_go_at_once(slices, ring_engine):
     gate = Gated(ring_engine)
-    processor, collector = Processor(Pipeline(gate), 2, 300.0, patience_s=60.0), Collector()
+    scheduler, collector = Scheduler(Pipeline(gate), 2, 300.0, patience_s=60.0), Collector()
     client = owner()
     for _ in range(30):
-        processor.submit(now(slices[0]), collector, owner=client)
+        scheduler.submit(now(slices[0]), collector, owner=client)
     collector.wait(results=30)
-    wait_until(lambda: processor._open <= 8)  # the batch that the engine has
-    assert len(processor._waiting) == 0
+    wait_until(lambda: scheduler._open <= 8)  # the batch that the engine has
+    assert len(scheduler._waiting) == 0
     gate.open.set()
-    processor.close()
+    scheduler.close()
     assert client.memory.held == 0
     assert len(collector.results) == 30
     assert all(Flag.LATE in each.flags for each in collector.results)
@@ -518,15 +520,15 @@ def test_slices_of_a_client_that_has_left_are_worked_on_where_somebody_subscribe
 ):
     client = owner(subscribed=subscribed)
     gate = Gated(ring_engine)
-    processor, collector = Processor(Pipeline(gate), 1, 60_000.0), Collector()
-    processor.submit(now(slices[0]), collector)  # holds the network
+    scheduler, collector = Scheduler(Pipeline(gate), 1, 60_000.0), Collector()
+    scheduler.submit(now(slices[0]), collector)  # holds the network
     assert gate.entered.wait(20)
     for _ in range(3):
-        processor.submit(now(slices[0]), collector, owner=client)
+        scheduler.submit(now(slices[0]), collector, owner=client)
     client.gone = True
     gate.open.set()
     collector.wait(results=4)
-    processor.close()
+    scheduler.close()
     worked_on = [each for each in collector.results if each.contours is not None]
     assert len(worked_on) == (4 if subscribed else 1)
     given_up = [each.error for each in collector.results if each.contours is None]
@@ -536,13 +538,13 @@ def test_slices_of_a_client_that_has_left_are_worked_on_where_somebody_subscribe
 
 def test_late_slices_that_somebody_takes_are_worked_on(slices, ring_engine):
     gate = Gated(ring_engine)
-    processor, collector = Processor(Pipeline(gate), 2, 300.0, patience_s=60.0), Collector()
+    scheduler, collector = Scheduler(Pipeline(gate), 2, 300.0, patience_s=60.0), Collector()
     for each in slices:
-        processor.submit(now(each), collector, owner=owner(subscribed=True))
+        scheduler.submit(now(each), collector, owner=owner(subscribed=True))
     collector.wait(results=4)
     gate.open.set()
     collector.wait(latecomers=4)
-    processor.close()
+    scheduler.close()
 
 
 def job_bytes(assembled):
@@ -554,21 +556,21 @@ def test_slices_in_work_are_counted_and_late_ones_make_room(slices, ring_engine)
     size = job_bytes(slices[0])
     client = owner(limit=4 * size, subscribed=True)
     gate = Gated(ring_engine)
-    processor, collector = Processor(Pipeline(gate), 2, 1000.0, patience_s=60.0), Collector()
-    processor.submit(now(slices[0]), collector, owner=client)
+    scheduler, collector = Scheduler(Pipeline(gate), 2, 1000.0, patience_s=60.0), Collector()
+    scheduler.submit(now(slices[0]), collector, owner=client)
     assert gate.entered.wait(20)
     for _ in range(3):
-        processor.submit(now(slices[0]), collector, owner=client)
+        scheduler.submit(now(slices[0]), collector, owner=client)
     assert client.memory.held == 4 * size
     assert collector.results == []
     collector.wait(results=4)
     for _ in range(3):  # each in place of a late one
-        processor.submit(now(slices[0]), collector, owner=client)
+        scheduler.submit(now(slices[0]), collector, owner=client)
         assert client.memory.held == 4 * size
     collector.wait(results=7)
     assert all("not ready within" in each.error for each in collector.results)
     gate.open.set()
-    processor.close()
+    scheduler.close()
     assert client.memory.held == 0
     assert len(collector.latecomers) == 4
 
@@ -576,12 +578,12 @@ def test_slices_in_work_are_counted_and_late_ones_make_room(slices, ring_engine)
 def test_a_slice_waits_for_memory_until_another_one_is_done(slices, ring_engine):
     client = owner(limit=2 * job_bytes(slices[0]))
     gate = Gated(ring_engine)
-    processor, collector = Processor(Pipeline(gate), 2, 60_000.0), Collector()
+    scheduler, collector = Scheduler(Pipeline(gate), 2, 60_000.0), Collector()
     for _ in range(2):
-        processor.submit(now(slices[0]), collector, owner=client)
+        scheduler.submit(now(slices[0]), collector, owner=client)
     assert gate.entered.wait(20)
     third = threading.Thread(
-        target=processor.submit, args=(now(slices[0]), collector), kwargs={"owner": client}
+        target=scheduler.submit, args=(now(slices[0]), collector), kwargs={"owner": client}
     )
     third.start()
     third.join(timeout=0.3)
@@ -589,19 +591,19 @@ def test_a_slice_waits_for_memory_until_another_one_is_done(slices, ring_engine)
     gate.open.set()
     collector.wait(results=3)
     third.join(timeout=20)
-    processor.close()
+    scheduler.close()
     assert all(each.contours is not None for each in collector.results)
     assert client.memory.held == 0
 
 
 def test_a_slice_for_which_there_is_no_memory_comes_back_with_an_error(slices, ring_engine):
     client = owner(limit=job_bytes(slices[0]) - 1)
-    processor, collector = Processor(Pipeline(ring_engine), 2, 60_000.0), Collector()
-    processor.submit(now(slices[0]), collector, owner=client)
+    scheduler, collector = Scheduler(Pipeline(ring_engine), 2, 60_000.0), Collector()
+    scheduler.submit(now(slices[0]), collector, owner=client)
     (refused,) = collector.results
     assert "memory limit of the connection" in refused.error
     assert refused.map is None
-    processor.close()
+    scheduler.close()
     assert client.memory.held == 0
 
 
@@ -612,31 +614,31 @@ class HangingFits(Pipeline):
         super().__init__(engine)
         self.hangs, self.released = True, threading.Event()
 
-    def prepare(self, *given):
+    def stages(self, progress):
         if self.hangs:
             self.released.wait(60)
-        return super().prepare(*given)
+        yield from super().stages(progress)
 
 
 def test_fits_that_hang_are_logged_replaced_counted_and_end_with_an_error(slices, ring_engine, caplog):
     pipeline = HangingFits(ring_engine)
-    processor, collector = Processor(pipeline, 2, 100.0, patience_s=0.4), Collector()
+    scheduler, collector = Scheduler(pipeline, 2, 100.0, patience_s=0.4), Collector()
     client = owner("10.0.0.9:4711", subscribed=True)
     for each in slices[:2]:
-        processor.submit(now(each), collector, owner=client)
+        scheduler.submit(now(each), collector, owner=client)
     collector.wait(results=2, latecomers=2)
     assert all(each.flags[-1] is Flag.LATE for each in collector.results)
     assert all("the fit hangs and was given up" in each.error for each in collector.latecomers)
     assert all(Flag.PROCESSING_ERROR in each.flags for each in collector.latecomers)
-    assert processor.leaked_threads == 2
+    assert scheduler.leaked_threads == 2
     assert "the fit of slice 0 of 10.0.0.9:4711 has hung for" in caplog.text
     pipeline.hangs = False
-    processor.submit(now(slices[2]), collector, budget_ms=60_000.0)
+    scheduler.submit(now(slices[2]), collector, budget_ms=60_000.0)
     collector.wait(results=3)
     assert collector.results[2].contours is not None
     pipeline.released.set()
-    wait_until(lambda: processor.leaked_threads == 0)
-    processor.close()
+    wait_until(lambda: scheduler.leaked_threads == 0)
+    scheduler.close()
     # What they return now belongs to nobody.
     assert (len(collector.results), len(collector.latecomers)) == (3, 2)
 
@@ -644,10 +646,10 @@ def test_fits_that_hang_are_logged_replaced_counted_and_end_with_an_error(slices
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), MemoryError("no memory")])
 def test_whatever_a_fit_or_an_engine_raises_its_slice_comes_back(slices, ring_engine, error):
     class Raising(Pipeline):
-        def prepare(self, assembled, *more):
-            if assembled is first:
+        def stages(self, progress):
+            if progress.assembled is first:
                 raise error
-            return super().prepare(assembled, *more)
+            yield from super().stages(progress)
 
     class Engine:
         name = "raising"
@@ -656,45 +658,45 @@ def test_whatever_a_fit_or_an_engine_raises_its_slice_comes_back(slices, ring_en
             raise error
 
     first = now(slices[0])
-    processor, collector = Processor(Raising(ring_engine), 2, 60_000.0), Collector()
-    processor.submit(first, collector)
+    scheduler, collector = Scheduler(Raising(ring_engine), 2, 60_000.0), Collector()
+    scheduler.submit(first, collector)
     collector.wait(results=1)
     assert type(error).__name__ in collector.results[0].error
-    processor.submit(now(slices[1]), collector)
+    scheduler.submit(now(slices[1]), collector)
     collector.wait(results=2)
     assert collector.results[1].contours is not None
-    processor.close()
-    processor, collector = run(Engine(), slices[:2])
-    processor.close()
+    scheduler.close()
+    scheduler, collector = run(Engine(), slices[:2])
+    scheduler.close()
     assert all(type(error).__name__ in each.error and each.map is not None for each in collector.results)
 
 
 @pytest.mark.parametrize("chained", [False, True])
 def test_the_only_engine_that_hangs_is_logged_and_leaks_two_threads_at_most(slices, chained, caplog):
     hanging = Hanging()
-    engine = EngineChain([("hanging", lambda: hanging)]) if chained else hanging
-    processor, collector = Processor(Pipeline(engine), 2, 100.0, patience_s=0.3), Collector()
+    engine = FallbackEngine([("hanging", lambda: hanging)]) if chained else hanging
+    scheduler, collector = Scheduler(Pipeline(engine), 2, 100.0, patience_s=0.3), Collector()
     for number in range(5):
-        processor.submit(now(slices[0]), collector, owner=owner(subscribed=True))
+        scheduler.submit(now(slices[0]), collector, owner=owner(subscribed=True))
         collector.wait(results=number + 1, latecomers=min(number + 1, 2), timeout=30)
-    assert processor.leaked_threads == 2
+    assert scheduler.leaked_threads == 2
     assert "the engine hanging has hung for" in caplog.text
     assert "threads given up: 2" in caplog.text
     assert "restart myostream" in caplog.text
     assert "hangs" in collector.results[-1].error or Flag.LATE in collector.results[-1].flags
     hanging.released.set()
-    wait_until(lambda: processor.leaked_threads == 0)
-    processor.submit(now(slices[0]), collector, budget_ms=60_000.0)
+    wait_until(lambda: scheduler.leaked_threads == 0)
+    scheduler.submit(now(slices[0]), collector, budget_ms=60_000.0)
     wait_until(lambda: any(each.map is not None and not each.error for each in collector.results))
-    processor.close()
+    scheduler.close()
 
 
-@pytest.mark.parametrize("broken", ["_next_batch", "_hand_over_late"])
+@pytest.mark.parametrize("broken", ["_next_batch", "_deliver_late"])
 def test_an_error_in_a_thread_of_all_connections_does_not_end_it(
     broken, slices, ring_engine, monkeypatch, caplog
 ):
     """Whatever it is that one slice brings about there: the next ones are worked on."""
-    real, met = getattr(Processor, broken), []
+    real, met = getattr(Scheduler, broken), []
 
     def failing(self, *arguments):
         if len(met) < 2:
@@ -702,16 +704,16 @@ def test_an_error_in_a_thread_of_all_connections_does_not_end_it(
             raise KeyError("a bug")
         return real(self, *arguments)
 
-    monkeypatch.setattr(Processor, broken, failing)
-    processor, collector = Processor(Pipeline(Slow(ring_engine, 0.3)), 2, 200.0), Collector()
+    monkeypatch.setattr(Scheduler, broken, failing)
+    scheduler, collector = Scheduler(Pipeline(Slow(ring_engine, 0.3)), 2, 200.0), Collector()
     for each in slices:
-        processor.submit(now(each), collector)
+        scheduler.submit(now(each), collector)
     collector.wait(len(slices))
     assert len(met) == 2
     again = Collector()
     for each in slices:
-        processor.submit(now(each), again, budget_ms=60_000.0)
+        scheduler.submit(now(each), again, budget_ms=60_000.0)
     again.wait(len(slices))
-    processor.close()
+    scheduler.close()
     assert all(result.contours is not None for result in again.results)
     assert "a bug" in caplog.text

@@ -3,10 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inline.assembly.assembler import Account
-from inline.contouring.slice_level import SlicePlace
 from inline.data.geometry import SliceGeometry
 from inline.data.results import SliceLevel
-from inline.data.series import Quantity, SeriesIdentity
+from inline.data.series import Quantity, SeriesIdentity, SlicePlace
 from inline.serving.summary import FinalLevel, Summary, final_levels
 
 

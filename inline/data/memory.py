@@ -1,0 +1,106 @@
+"""Budget of the bytes that connections may hold, each for itself and all together.
+
+Open series, slices in work and results to be sent are counted; ``docs/protocol.md`` states the formula. Each
+connection has a share of its own that others cannot take; beyond it, all draw on the shared rest.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from contextlib import suppress
+from typing import Final
+
+_SURE: Final = 2
+"""Divisor of the budget: half of it is divided into the connections' own shares."""
+
+
+class MemoryBudget:
+    """Budget of the process; may be used from several threads."""
+
+    def __init__(self, limit: int, each: int | None = None, connections: int = 16) -> None:
+        """Set the limits.
+
+        Args:
+            limit: bytes for all connections.
+            each: bytes for one connection; None for a quarter of ``limit``.
+            connections: most at a time; each has an equal part of half of ``limit`` for itself.
+        """
+        self.lock = threading.Lock()
+        self.each = limit // 4 if each is None else min(each, limit)
+        self.sure = min(limit // _SURE // connections, self.each)
+        self.free = limit - self.sure * connections
+
+    def connection(self) -> Share:
+        """Return the share of one more connection."""
+        return Share(self)
+
+
+class Share:
+    """Bytes that one connection holds; may be used from several threads.
+
+    Attributes:
+        held: bytes.
+    """
+
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget = budget
+        self.held = 0
+
+    @property
+    def limit(self) -> int:
+        """Most bytes that the connection may hold."""
+        return self._budget.each
+
+    @property
+    def spare(self) -> int:
+        """Bytes that open series leave for complete ones: half of the connection's own share."""
+        return self._budget.sure // 2
+
+    def reserve(self, size: int, leave: int = 0) -> bool:
+        """Count these bytes, if the limits leave room for them and for ``leave``; return whether they did."""
+        with self._budget.lock:
+            wanted = size + leave
+            if self.held + wanted > self._budget.each or self._beyond(wanted) > max(self._budget.free, 0):
+                return False
+            self._count(size, self._beyond(size))
+            return True
+
+    def reserve_shared(self, size: int) -> bool:
+        """Reserve as :meth:`reserve` does, by the limit of all connections alone."""
+        with self._budget.lock:
+            beyond = self._beyond(size)
+            if beyond > max(self._budget.free, 0):
+                return False
+            self._count(size, beyond)
+            return True
+
+    def take(self, size: int) -> None:
+        """Count these bytes whether there is room or not: they are held already and must not be lost."""
+        with self._budget.lock:
+            self._count(size, self._beyond(size))
+
+    def release(self, size: int) -> None:
+        """Give bytes back that were reserved or taken."""
+        with self._budget.lock:
+            self._count(-size, self._beyond(-size))
+
+    def _beyond(self, size: int) -> int:
+        """Return the bytes that a change takes from the shared part."""
+        sure = self._budget.sure
+        return max(self.held + size - sure, 0) - max(self.held - sure, 0)
+
+    def _count(self, size: int, beyond: int) -> None:
+        self.held += size
+        self._budget.free -= beyond
+
+
+def unlimited() -> Share:
+    """Return a share without limits, for callers that assemble without a connection."""
+    return MemoryBudget(1 << 62, 1 << 62).connection()
+
+
+def give_back() -> None:
+    """Return freed memory to the system, which the C library would keep."""
+    with suppress(OSError, AttributeError):  # not the GNU C library
+        ctypes.CDLL(None).malloc_trim(0)

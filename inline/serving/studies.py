@@ -1,0 +1,89 @@
+"""Slices of each study received so far, on any of its connections.
+
+A scanner opens a connection for each measurement. The UIDs of the header identify the study.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from inline.data.series import SlicePlace
+from inline.mrd.header import MeasurementHeader
+
+_MOST: Final = 64
+_SLICES: Final = 1024
+_HOURS: Final = 12.0
+_LONGEST_UID: Final = 128
+
+
+class Study:
+    """Slices of one study received so far, at most 1024, the oldest dropped; safe between threads."""
+
+    def __init__(self) -> None:
+        self._slices: deque[SlicePlace] = deque(maxlen=_SLICES)
+        self._lock = threading.Lock()
+
+    def add(self, place: SlicePlace) -> tuple[SlicePlace, ...]:
+        """Add a slice; return all slices, this one last."""
+        with self._lock:
+            self._slices.append(place)
+            return tuple(self._slices)
+
+    @property
+    def slices(self) -> tuple[SlicePlace, ...]:
+        """All slices, in the order of their arrival."""
+        with self._lock:
+            return tuple(self._slices)
+
+
+class Studies:
+    """Studies by the UIDs of their headers; safe between threads.
+
+    UIDs are kept as keyed hashes alone. At most 64 studies are kept, each for 12 hours after its last
+    connection began.
+    """
+
+    def __init__(self, *, most: int = _MOST, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
+        self._clock = clock
+        self._key = secrets.token_bytes(16)
+        self._kept: dict[bytes, tuple[float, Study]] = {}
+        self._lock = threading.Lock()
+
+    def of(self, header: MeasurementHeader) -> Study:
+        """Return the study that a measurement with this header belongs to.
+
+        The study and the frame of reference identify it: positions can be compared within one frame of
+        reference alone. A header without either gets a study of its own.
+        """
+        uids = [uid if _stated(uid) else "" for uid in (header.study_uid, header.frame_of_reference_uid)]
+        if not any(uids):
+            return Study()
+        key = hashlib.blake2b("|".join(uids).encode(), key=self._key, digest_size=16).digest()
+        now = self._clock()
+        with self._lock:
+            self._kept = {
+                known: (used, each)
+                for known, (used, each) in self._kept.items()
+                if now - used < _HOURS * 3600.0
+            }
+            _, study = self._kept.pop(key, (now, None))
+            study = study or Study()
+            self._kept[key] = (now, study)
+            while len(self._kept) > self._most:
+                del self._kept[next(iter(self._kept))]
+            return study
+
+
+def _stated(uid: str) -> bool:
+    """Return whether a text is a UID; placeholders (XXXX, 0.0) would mix up anonymised patients."""
+    digits = uid.replace(".", "")
+    return (
+        len(uid) <= _LONGEST_UID and "." in uid and digits.isascii() and digits.isdigit() and int(digits) > 0
+    )

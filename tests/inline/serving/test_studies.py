@@ -1,0 +1,111 @@
+"""Study of a connection, by the UIDs of its header, and how long it is kept."""
+
+import threading
+
+import pytest
+
+from inline.data.series import Quantity, SeriesIdentity, SlicePlace
+from inline.mrd.header import MeasurementHeader, parse_header
+from inline.serving.studies import Studies, Study
+
+STUDY, FRAME = "1.2.826.0.1.3680043.8.1", "1.2.826.0.1.3680043.8.2"
+
+
+def place(index=0):
+    return SlicePlace(SeriesIdentity(1, index), Quantity.T1, None, None)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        MeasurementHeader(study_uid=STUDY),
+        MeasurementHeader(frame_of_reference_uid=FRAME),
+        MeasurementHeader(study_uid=STUDY, frame_of_reference_uid=FRAME),
+    ],
+)
+def test_the_same_uids_are_the_same_study(header):
+    studies = Studies()
+    studies.of(header).add(place())
+    assert studies.of(header).slices == (place(),)
+
+
+def test_positions_of_two_frames_of_reference_are_kept_apart():
+    studies = Studies()
+    first, second = (
+        studies.of(MeasurementHeader(study_uid=STUDY, frame_of_reference_uid=frame))
+        for frame in (FRAME, FRAME + ".1")
+    )
+    assert first is not second
+
+
+@pytest.mark.parametrize(
+    "uid", ["", "XXXX", "0", "0.0.0", "7", "anonymous", "1.2.x", "1." + "2" * 200, "٣.١"]
+)
+def test_what_is_no_uid_joins_nothing(uid):
+    studies = Studies()
+    header = MeasurementHeader(study_uid=uid, frame_of_reference_uid=uid)
+    assert studies.of(header) is not studies.of(header)
+
+
+def test_no_uid_is_kept():
+    studies = Studies()
+    studies.of(MeasurementHeader(study_uid=STUDY, frame_of_reference_uid=FRAME))
+    kept = repr(vars(studies))
+    assert STUDY not in kept
+    assert FRAME not in kept
+
+
+def test_the_oldest_study_goes_and_one_in_use_stays():
+    studies = Studies(most=2)
+    headers = [MeasurementHeader(study_uid=f"{STUDY}.{number}") for number in range(3)]
+    first, second = (studies.of(header) for header in headers[:2])
+    assert studies.of(headers[0]) is first
+    studies.of(headers[2])
+    assert studies.of(headers[0]) is first
+    assert studies.of(headers[1]) is not second
+
+
+def test_a_study_ends_after_hours():
+    now = [0.0]
+    studies = Studies(clock=lambda: now[0])
+    header = MeasurementHeader(study_uid=STUDY)
+    first = studies.of(header)
+    now[0] = 11 * 3600.0
+    assert studies.of(header) is first
+    now[0] = 22 * 3600.0
+    assert studies.of(header) is first
+    now[0] = 35 * 3600.0
+    assert studies.of(header) is not first
+
+
+def test_slices_are_bounded_and_the_newest_is_last():
+    study = Study()
+    for index in range(3000):
+        slices = study.add(place(index))
+        assert slices[-1] == place(index)
+    assert len(study.slices) == len(slices) == 1024
+
+
+def test_threads_add_at_once():
+    study = Study()
+
+    def add():
+        for index in range(200):
+            study.add(place(index))
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(study.slices) == 800
+
+
+def test_the_header_states_both_uids():
+    header = parse_header(
+        "<ismrmrdHeader xmlns='http://www.ismrm.org/ISMRMRD'>"
+        f"<studyInformation><studyInstanceUID> {STUDY} </studyInstanceUID></studyInformation>"
+        f"<measurementInformation><frameOfReferenceUID>{FRAME}</frameOfReferenceUID></measurementInformation>"
+        "</ismrmrdHeader>"
+    )
+    assert (header.study_uid, header.frame_of_reference_uid) == (STUDY, FRAME)
