@@ -1,4 +1,4 @@
-"""Short trainings, alike but for what is compared: they rank, and reach less than a whole training."""
+"""Short trainings for comparisons: they give a ranking and reach less than a whole training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from model.engines.engine_cache import processor_flags
+from model.host import cpu_flags
 from model.loss import jaccard_loss
 from model.synthesis.contrast import Mix
 from model.synthesis.generator import Parts, make_batch
@@ -19,8 +19,8 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def computes_bfloat16() -> bool:
-    """Whether the processor computes in bfloat16 itself."""
-    return bool({"avx512_bf16", "amx_bf16"} & processor_flags())
+    """Return whether the processor computes in bfloat16."""
+    return bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
 
 
 def train_briefly(
@@ -33,15 +33,15 @@ def train_briefly(
     size: int = 128,
     seed: int = 7,
 ) -> Network:
-    """A network after a few steps on synthetic slices, by the same recipe whatever is compared.
+    """Return a network after a few steps on synthetic slices, with one recipe for all comparisons.
 
-    Scores are computed in bfloat16, in half the time, where the processor does so itself.
+    Scores are computed in bfloat16, in half the time, where the processor supports it.
 
     Args:
-        make: the network before its first step; called once the seed is set.
+        make: returns the untrained network; called after the seed is set.
         steps: of the optimiser.
         parts: of the generator; None for all.
-        mix: kinds of pictures; None for the generator's own.
+        mix: kinds of images; None for the generator's own.
         batch: slices in each step.
         size: rows and columns, pixels of 1.5 mm.
         seed: of the weights and of the slices.
