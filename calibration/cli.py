@@ -1,4 +1,4 @@
-"""``myostream calibrate``: what is fitted to the weights and to this host."""
+"""``myostream calibrate``: fits to the weights and to this host."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ app = typer.Typer(
 
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="TOML file of settings.")]
 EngineOption = Annotated[
-    str | None, typer.Option(help="As in the settings; what they say by default.", show_default=False)
+    str | None, typer.Option(help="Name of the engine; by default that of the settings.", show_default=False)
 ]
 Json = Annotated[Path | None, typer.Option("--json", callback=output_file, help="Write all figures here.")]
 
@@ -94,8 +94,8 @@ def confidence(
 
 @app.command()
 def budget(
-    slices: Annotated[int, typer.Option(min=2, help="So many alone, and so many under load.")] = 100,
-    connections: Annotated[int, typer.Option(min=1, max=64, help="Slices in work at once.")] = 4,
+    slices: Annotated[int, typer.Option(min=2, help="Number alone, and number under load.")] = 100,
+    connections: Annotated[int, typer.Option(min=1, max=64, help="Number of slices in work at once.")] = 4,
     margin: Annotated[float, typer.Option(min=0, help="Above the 99th percentile, as a share of it.")] = 0.5,
     json_file: Json = None,
     output: Annotated[
