@@ -176,7 +176,7 @@ def test_weights_that_are_not_there_are_an_error(tmp_path):
 
 
 class Faulty:
-    """Raises or answers NaN until told otherwise."""
+    """Raises or returns NaN until the fault is cleared."""
 
     name = "faulty"
 
@@ -186,8 +186,8 @@ class Faulty:
     def infer(self, images):
         if self.fault == "raises":
             raise RuntimeError("out of memory")
-        answers = self._engine.infer(images)
-        return np.full_like(answers, np.nan) if self.fault == "nan" else answers
+        output = self._engine.infer(images)
+        return np.full_like(output, np.nan) if self.fault == "nan" else output
 
 
 @pytest.fixture
