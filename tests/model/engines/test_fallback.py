@@ -37,7 +37,7 @@ def test_the_first_that_works_is_used():
     ("bad", "reason"),
     [
         (Raising, "out of memory"),
-        (lambda: Constant("nan", np.nan), "no numbers"),
+        (lambda: Constant("nan", np.nan), "not finite"),
         (lambda: Constant("small", shape=(2, 3, 10, 10)), "of shape"),
         (unloadable, "no such library"),
     ],
