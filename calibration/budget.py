@@ -142,7 +142,7 @@ def show(figures: dict[str, Any], json_file: Path | None, output: Path | None) -
     """Print the table and the proposal, and write the files.
 
     Raises:
-        MyostreamError: a file cannot be written, or the settings file is there already.
+        OutputError: a file cannot be written.
     """
     console = Console()
     table = Table(title=f"Stages of a slice, ms, {figures['slices']} slices, engine {figures['engine']}")
@@ -161,7 +161,5 @@ def show(figures: dict[str, Any], json_file: Path | None, output: Path | None) -
     if json_file is not None:
         write_json(json_file, figures)
     if output is not None:
-        if output.exists():
-            raise MyostreamError(f"{output} is there already; copy budget_ms into it by hand")
         write_text(output, settings_text(figures))
         console.print(f"Use it with --settings {output}", highlight=False)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from inline.cli.errors import ReportingGroup, require
-from inline.cli.options import new_file, output_file
+from inline.cli.options import EngineOption, JsonFile, SettingsFile, new_file, output_file
 from inline.settings import load_settings
 
 app = typer.Typer(
@@ -19,12 +19,6 @@ app = typer.Typer(
     help="Fit engine, confidence and budget to the weights and to this host.",
     no_args_is_help=True,
 )
-
-SettingsFile = Annotated[Path | None, typer.Option("--settings", help="TOML file of settings.")]
-EngineOption = Annotated[
-    str | None, typer.Option(help="Name of the engine; by default that of the settings.", show_default=False)
-]
-Json = Annotated[Path | None, typer.Option("--json", callback=output_file, help="Write all figures here.")]
 
 
 @app.command()
@@ -68,7 +62,7 @@ def confidence(
     slices: Annotated[
         int, typer.Option(min=15, help="Synthetic ones: two thirds for the fit, one third for the report.")
     ] = 600,
-    json_file: Json = None,
+    json_file: JsonFile = None,
     plot: Annotated[
         Path | None, typer.Option(callback=output_file, help="Write the reliability diagram here.")
     ] = None,
@@ -97,7 +91,7 @@ def budget(
     slices: Annotated[int, typer.Option(min=2, help="Number alone, and number under load.")] = 100,
     connections: Annotated[int, typer.Option(min=1, max=64, help="Number of slices in work at once.")] = 4,
     margin: Annotated[float, typer.Option(min=0, help="Above the 99th percentile, as a share of it.")] = 0.5,
-    json_file: Json = None,
+    json_file: JsonFile = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", callback=new_file, help="Write a new settings file with the budget."),
