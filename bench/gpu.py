@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -23,7 +22,7 @@ from calibration.gate import run_gate
 from calibration.slices import map_slices
 from inline.cli.engine_comparison import in_turns
 from inline.cli.errors import report_errors
-from inline.cli.options import output_file
+from inline.cli.options import JsonFile
 from inline.engine_selection import ON_GPU, load_engine, load_weights, preferred
 from inline.settings import Settings
 from model.engines.base import Engine
@@ -160,9 +159,7 @@ def show(figures: Mapping[str, Any]) -> None:
 
 
 def main(
-    json_file: Annotated[
-        Path | None, typer.Option("--json", callback=output_file, help="Also write the figures here.")
-    ] = None,
+    json_file: JsonFile = None,
     batches: Annotated[
         str, typer.Option(help="Batch sizes, such as 1,8,32; by default 1 to 32, on the CPU 1,4.")
     ] = "",

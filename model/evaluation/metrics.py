@@ -51,7 +51,7 @@ class Agreement:
 
 
 def agreement(found: Labels, expert: Labels, spacing: tuple[float, float]) -> Agreement:
-    """How well labels ``(rows, columns)`` agree with a reader's.
+    """Return the agreement of labels ``(rows, columns)`` with a reader's.
 
     Args:
         found: 0 background, 1 LV cavity, 2 myocardium.

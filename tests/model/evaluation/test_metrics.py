@@ -1,4 +1,4 @@
-"""Hand-made cases: the right answer is counted, not computed by the code under test."""
+"""Hand-made cases: expected values are counted by hand."""
 
 import math
 
