@@ -3,7 +3,7 @@ import threading
 import numpy as np
 import pytest
 
-from bench.latency import OUTSIDE, Slice, _histogram, _session, cause, summary
+from bench.latency import OUTSIDE, Slice, _histogram, _session, slowest, summary
 from bench.stream import make_stream
 from inline.pipeline import Pipeline
 from inline.serving.scheduler import Scheduler
@@ -30,16 +30,16 @@ def slices(*latencies, network=50.0, quantity="T1"):
 
 
 def test_the_cause_is_the_part_with_the_largest_excess():
-    found = cause([*slices(80, 81, 82), Slice("T1", 131.0, {"fit": 20.0, "network": 100.0}, number=3)])
-    assert found.slice.number == 3
-    assert found.part == "network"
-    assert found.excess_ms["network"] == pytest.approx(50.0)
-    assert cause([*slices(80, 81, 140, 82)]).part == OUTSIDE
+    found = slowest([*slices(80, 81, 82), Slice("T1", 131.0, {"fit": 20.0, "network": 100.0}, number=3)])
+    assert found["slice"]["number"] == 3
+    assert found["part"] == "network"
+    assert found["excess_ms"]["network"] == pytest.approx(50.0)
+    assert slowest([*slices(80, 81, 140, 82)])["part"] == OUTSIDE
 
 
 def test_the_excess_is_over_slices_of_the_same_quantity():
     t2 = [Slice("T2", 60.0, {"fit": 2.0, "network": 50.0}, number=9)]
-    assert cause([*slices(80, 80, 81), *t2 * 5]).excess_ms["fit"] == 0.0
+    assert slowest([*slices(80, 80, 81), *t2 * 5])["excess_ms"]["fit"] == 0.0
 
 
 def test_first_slices_are_stated_apart():
