@@ -425,8 +425,15 @@ def test_who_still_waits_when_the_server_stops_is_turned_away(serving, examinati
     assert messages[1].text.startswith("ERR myostream: the server stops")
 
 
-def test_two_hundred_clients_at_once_are_all_served(serving, examination):
+def test_two_hundred_clients_connect_before_the_first_is_accepted():
     """The queue of the kernel once held 64; what came beyond it was reset."""
+    server = Server(None, load_settings(server={"port": 0}))  # it listens, and accepts nothing yet
+    with server._socket, contextlib.ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(socket.create_connection(server.address, timeout=10))
+
+
+def test_two_hundred_clients_at_once_are_all_served(serving, examination):
     _, header, images = examination
     ends = []
 
