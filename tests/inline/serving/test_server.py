@@ -5,6 +5,7 @@ import errno
 import itertools
 import json
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -929,14 +930,24 @@ def test_no_server_is_an_error_that_says_how_to_start_one():
         exchange(("127.0.0.1", 1), "", [])
 
 
-def test_sigterm_finishes_what_is_in_flight(examination):
+@pytest.fixture
+def hang_up():
+    """Let processes that a test starts end by SIGHUP, also under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.usefixtures("hang_up")
+def test_a_signal_finishes_what_is_in_flight(number, examination):
     _, header, images = examination
     with started_server() as started, socket.create_connection(started.address, timeout=60) as connection:
         connection.sendall(b"".join(map(encode, (ConfigFile("mapping"), Header(header), *images))))
         decoder, received = Decoder(), []
         while len(originals_of(received)) < len(images):
             received += decoder.receive(connection.recv(1 << 16))
-        started.process.terminate()
+        started.process.send_signal(number)
         while data := connection.recv(1 << 16):
             received += decoder.receive(data)
         assert started.process.wait(timeout=30) == 0

@@ -259,6 +259,23 @@ def test_results_go_out_in_the_order_of_their_slices_whichever_is_ready_first(ri
     assert [(each["series_index"], each["slice_index"]) for each in maps] == [(1, 0), (2, 0), (1, 1), (2, 1)]
 
 
+def test_slices_belong_to_their_connection(ring_engine, examination):
+    """The scheduler gives each owner a share."""
+    _, header, images = examination
+    owners = []
+
+    class Recording(Backwards):
+        def submit(self, *given, owner=None, **more):
+            owners.append(owner)
+            super().submit(*given, owner=owner, **more)
+
+    for _ in range(2):
+        served(Recording(ring_engine, 4), [ConfigFile("mapping"), Header(header), *images, Close()])
+    first, second = dict.fromkeys(owners)
+    assert None not in (first, second)
+    assert owners == [first] * 4 + [second] * 4
+
+
 def test_slices_that_are_complete_together_go_in_slice_order(ring_engine, examination):
     """Without a stated number of images every series ends with the stream."""
     _, header, images = examination
@@ -318,6 +335,31 @@ def test_results_reach_a_client_that_still_sends_when_its_stream_is_given_up(ser
     assert [each for each in of_images(messages) if each.header.image_series_index < 10] == images
     assert len(results(messages)) == 4
     assert any("ERR" in text for text in texts(messages))
+
+
+def test_a_stop_reaches_a_client_that_still_sends(serving, examination):
+    _, header, images = examination
+
+    def send(connection):
+        with suppress(OSError):
+            while True:
+                connection.sendall(encode(images[0]))
+
+    with (
+        serving(server={"port": 0, "queue_bytes": 1 << 20}) as server,
+        socket.create_connection(server.address, timeout=30) as slow,
+    ):
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        slow.sendall(encode(ConfigFile("mapping")) + encode(Header(header)))
+        threading.Thread(target=send, args=(slow,), daemon=True).start()
+        received = slow.recv(1 << 16)
+        server.stop()
+        while part := slow.recv(1 << 14):
+            received += part
+            time.sleep(0.001)
+    messages = decoded(received)
+    assert messages[-1] == Close()
+    assert any(text.startswith("ERR myostream: the server stops") for text in texts(messages))
 
 
 @pytest.fixture
