@@ -542,7 +542,8 @@ def swallowed(connection, data):
         connection.sendall(data)
 
 
-def test_texts_that_nobody_reads_are_bounded(ring_engine, caplog):
+def test_texts_that_nobody_reads_are_bounded(ring_engine, caplog, monkeypatch):
+    monkeypatch.setattr("inline.serving.session._TEXT_PAUSE_S", 0.0)
     processor = Processor(Pipeline(ring_engine), 2, 60_000.0)
     ours, theirs = socket.socketpair()
     session = Session(SocketTransport(ours, Patience(60.0, 16384.0)), processor, load_settings())
