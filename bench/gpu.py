@@ -29,7 +29,7 @@ from inline.settings import Settings
 from model.engines.base import Engine
 from model.engines.gpu import LARGEST_BATCH, describe_gpu, require_gpu
 from model.engines.probabilities import HalfProbabilities, Probabilities
-from model.engines.self_test import Reference, trial_images, try_out
+from model.engines.self_test import Reference, run_self_test, self_test_images
 from model.engines.torch_engine import TorchEngine
 from model.frame import FRAME_PIXELS
 from model.machine import describe_machine
@@ -95,7 +95,7 @@ def measure(
         ``engines``: batch sizes and the ``gate``'s report by name; ``missing``: reasons of the engines that
         do not run.
     """
-    images = np.resize(trial_images(), (max(2, *batches), FRAME_PIXELS, FRAME_PIXELS))
+    images = np.resize(self_test_images(), (max(2, *batches), FRAME_PIXELS, FRAME_PIXELS))
     expected: Reference | None = None
     engines: dict[str, Engine] = {}
     missing: dict[str, str] = {}
@@ -103,7 +103,7 @@ def measure(
         try:
             engine = make()
             expected = expected or Reference(images[:2], engine.infer(images[:2]))
-            try_out(engine, expected)
+            run_self_test(engine, expected)
             for batch in batches:
                 engine.infer(images[:batch])
         except Exception as error:  # any error is the reason why this engine does not run

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from model.engines.engine_cache import processor_flags
+from model.host import cpu_flags
 from model.loss import jaccard_loss
 from model.synthesis.contrast import Mix
 from model.synthesis.generator import Parts, make_batch
@@ -20,7 +20,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 def computes_bfloat16() -> bool:
     """Whether the processor computes in bfloat16 itself."""
-    return bool({"avx512_bf16", "amx_bf16"} & processor_flags())
+    return bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
 
 
 def train_briefly(

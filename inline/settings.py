@@ -14,9 +14,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from inline.data.errors import ConfigurationError
 from inline.data.results import SliceLevel
 
-EngineName = Literal[
-    "auto", "tensorrt-int8", "tensorrt", "cuda", "openvino-int8", "openvino-bf16", "openvino-f32", "torch"
-]
+EngineName = Literal["auto", "tensorrt", "cuda", "openvino-int8", "openvino-bf16", "openvino-f32", "torch"]
 
 
 _DAY_S: Final = 86400.0

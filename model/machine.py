@@ -8,8 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from model.engines.engine_cache import EXACT, processor_flags
-from model.host import describe_host
+from model.host import VNNI, cpu_flags, describe_host
 
 _ROOT: Final = Path(__file__).parent.parent
 _PACKAGES: Final = (
@@ -29,7 +28,7 @@ def describe_machine() -> dict[str, str | int | None]:
     """Processor, cores, versions and commit, as they stand beside every figure."""
     return {
         **describe_host(),
-        "vnni": bool(EXACT & processor_flags()),
+        "vnni": bool(VNNI & cpu_flags()),
         "commit": commit(_ROOT),
         "python": platform.python_version(),
         **{name: _version(name) for name in ("myostream", *_PACKAGES)},

@@ -16,7 +16,7 @@ from inline.contouring.segment import contour_slice
 from inline.engine_selection import gate_report, load_engine, load_weights, preferred, reference_of
 from inline.settings import EngineName, Settings
 from model.engines.base import Engine
-from model.engines.self_test import try_out
+from model.engines.self_test import run_self_test
 from model.evaluation.metrics import dice
 from model.evaluation.synthetic import make_slices
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
@@ -47,7 +47,7 @@ def measure(settings: Settings, repeats: int) -> dict[str, Any]:
     for name in names:
         try:
             engine = load_engine(name, network, weights)
-            try_out(engine, reference)
+            run_self_test(engine, reference)
             engines[name] = engine
         except Exception as error:  # of any kind: the reason why this engine does not run here
             missing[name] = str(error)

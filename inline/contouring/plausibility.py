@@ -17,6 +17,10 @@ UNSURE: Final = 0.3
 """Largest relative standard deviation of a usable pixel value."""
 _FEWEST: Final = 0.05
 """Share of certain pixels in a fitted map below which the map counts as empty."""
+_POOR_FIT: Final = 0.9
+"""Lower bound of the median R2 of the fit in the myocardium."""
+_FAILED: Final = 0.2
+"""Largest share of the myocardium in which the fit may fail."""
 _TIMES: Final = {Quantity.T1: "inversion times", Quantity.T2: "preparation times"}
 _SCALE: Final = {Quantity.T1: "assembly.t1_map_scale", Quantity.T2: "assembly.t2_map_scale"}
 
@@ -78,3 +82,12 @@ def check_values(
             f"Median {quantity} outside what tissue can have ({low:g} to {high:g} ms), {named}: {check}.",
         )
     ]
+
+
+def poor_fit(parametric: ParametricMap, labels: NDArray[np.uint8]) -> bool:
+    """Return whether the signal model describes the myocardium badly (label 2 of ``(rows, columns)``)."""
+    wall = labels == 2
+    return bool(
+        wall.any()
+        and (np.median(parametric.r_squared[wall]) < _POOR_FIT or parametric.failed[wall].mean() > _FAILED)
+    )

@@ -23,7 +23,7 @@ import numba
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 
-from model.engines.engine_cache import cache_folder
+from model.host import cache_folder
 from model.output import atomic_output
 from model.ownership import make_private, objection_to
 

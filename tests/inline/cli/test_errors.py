@@ -128,7 +128,6 @@ NEEDS = {
     ("bench", "latency", "--plot", "plot.png"): ("matplotlib", "bench"),
     ("bench", "scaling", "--plot", "plot.png"): ("matplotlib", "bench"),
     ("calibrate", "precision"): ("nncf", "calibrate"),
-    ("calibrate", "precision", "--gpu"): ("tensorrt_rtx", "tensorrt,ahead-of-time"),
     ("calibrate", "confidence"): ("sklearn", "calibrate"),
 }
 
@@ -196,7 +195,6 @@ def bad(request, tmp_path):
         ["engines"],
         ["evaluate", "--synthetic", "1"],
         ["calibrate", "precision"],
-        ["calibrate", "precision", "--gpu", "--simulate"],
         ["calibrate", "confidence"],
         ["calibrate", "budget"],
     ],
