@@ -36,10 +36,10 @@ def test_the_page_runs_from_top_to_bottom(file, monkeypatch, capsys):
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     names = {}
     exec("\n".join(blocks), names)
-    said = capsys.readouterr().out
-    assert said.count("global: ") == 4
-    assert "(8, 192, 192)" in said
-    assert said.count("AHA 7 mid anterior") == 1
+    text = capsys.readouterr().out
+    assert text.count("global: ") == 4
+    assert "(8, 192, 192)" in text
+    assert text.count("AHA 7 mid anterior") == 1
     # What the page says of the steps by themselves agrees with what it says of the whole.
     result = inline.process(names["study"][0])
     assert names["ring"] == result.regions[0]

@@ -57,7 +57,7 @@ def test_synth_writes_what_ismrmrd_reads_and_the_truth_beside_it(file):
 
 def test_replay_starts_a_server_and_writes_everything(file, serving, tmp_path):
     command = ["replay", str(file), "-o", str(tmp_path / "out.h5"), "--json", str(tmp_path / "out.json")]
-    result = runner.invoke(app, [*command, "--overlays", str(tmp_path / "pictures")])
+    result = runner.invoke(app, [*command, "--overlays", str(tmp_path / "overlays")])
     assert result.exit_code == 0, result.output
     assert "12 images sent, 0 lost" in result.output.replace("\n", " ")
     content = json.loads((tmp_path / "out.json").read_text())
@@ -66,7 +66,7 @@ def test_replay_starts_a_server_and_writes_everything(file, serving, tmp_path):
     assert dataset.read_image("image_5010", 0).data.shape == (1, 1, 160, 160)
     assert dataset.number_of_images("image_1") == 9
     dataset.close()
-    assert len(list((tmp_path / "pictures").glob("slice-01-T*.png"))) == 2
+    assert len(list((tmp_path / "overlays").glob("slice-01-T*.png"))) == 2
     # What came back may be replayed: earlier results pass like any image and are not measured again.
     with serving() as server:
         address = ["--server", f"{server.address[0]}:{server.address[1]}"]
@@ -89,7 +89,7 @@ def test_replay_starts_a_server_and_writes_everything(file, serving, tmp_path):
 def test_replay_tells_rewritten_images_from_lost_ones(lost, file):
     """A peer that writes attributes and headers anew, as those on libismrmrd do, and loses images or not."""
 
-    def answer():
+    def respond():
         connection, _ = peer.accept()
         with connection:
             decoder, images = Decoder(), []
@@ -107,7 +107,7 @@ def test_replay_tells_rewritten_images_from_lost_ones(lost, file):
             connection.sendall(encode(Close()))
 
     with socket.create_server(("127.0.0.1", 0)) as peer:
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=respond)
         thread.start()
         result = runner.invoke(app, ["replay", str(file), "--server", f"127.0.0.1:{peer.getsockname()[1]}"])
         thread.join(timeout=30)
@@ -204,7 +204,7 @@ def test_mistakes_are_answered_with_a_message(arguments, message):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "text"),
     [
         (["{option}", "{file}"], "would be overwritten"),
         (["{option}", "{at}/hard"], "would be overwritten"),
@@ -215,11 +215,11 @@ def test_mistakes_are_answered_with_a_message(arguments, message):
         (["{option}", "/dev/full"], "is no regular file"),
         (["-o", "{at}/x", "--json", "{at}/../{name}/x"], "for two outputs"),
         (["--overlays", "{file}"], "is no folder"),
-        (["--overlays", "/proc/pictures"], "cannot be written"),
+        (["--overlays", "/proc/overlays"], "cannot be written"),
     ],
 )
 @pytest.mark.parametrize("option", ["-o", "--json"])
-def test_replay_looks_before_it_works_where_it_will_write(option, arguments, said, file, tmp_path):
+def test_replay_looks_before_it_works_where_it_will_write(option, arguments, text, file, tmp_path):
     (tmp_path / "hard").hardlink_to(file)
     (tmp_path / "symbolic").symlink_to(file)
     names = {"at": tmp_path, "name": tmp_path.name, "file": file, "truth": file.with_suffix(".truth.npz")}
@@ -228,7 +228,7 @@ def test_replay_looks_before_it_works_where_it_will_write(option, arguments, sai
     # A server is not even looked for.
     result = runner.invoke(app, ["replay", str(file), "--server", "127.0.0.1:1", *given])
     assert result.exit_code == 1
-    assert said in result.output
+    assert text in result.output
     assert len(result.output.splitlines()) == 1  # a line for a log, however long
     assert file.read_bytes() == before
 
@@ -287,7 +287,7 @@ def test_old_results_are_not_reported_as_new(file, serving, tmp_path):
 def peer_that_adds(*added):
     """A server that sends all images back and then further ones; gives its address."""
 
-    def answer():
+    def respond():
         connection, _ = peer.accept()
         with connection:
             decoder = Decoder()
@@ -299,7 +299,7 @@ def peer_that_adds(*added):
                 connection.sendall(encode(each))
 
     with socket.create_server(("127.0.0.1", 0)) as peer:
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=respond)
         thread.start()
         yield f"127.0.0.1:{peer.getsockname()[1]}"
         thread.join(timeout=30)
@@ -324,17 +324,17 @@ def test_what_a_peer_sends_ends_no_replay(file, tmp_path):
     with peer_that_adds(Text("[/i]\x1b[2J\nsecond line"), *added) as address:
         result = runner.invoke(app, ["replay", str(file), "--server", address, *files])
     assert result.exit_code == 0, result.output
-    said = " ".join(result.output.split())
-    assert "12 images sent, 0 lost; 1 maps back" in said
-    assert said.count("is no record of a result") == 2
-    assert "[/i]\\x1b[2J second line" in said
-    assert "[/red]\\x1b[2J" in said
-    assert "Note: 1 T1: [/b]\\x1b[2J" in said
+    text = " ".join(result.output.split())
+    assert "12 images sent, 0 lost; 1 maps back" in text
+    assert text.count("is no record of a result") == 2
+    assert "[/i]\\x1b[2J second line" in text
+    assert "[/red]\\x1b[2J" in text
+    assert "Note: 1 T1: [/b]\\x1b[2J" in text
     assert "\x1b" not in result.output
     assert len(json.loads((tmp_path / "out.json").read_text())["results"]) == 1
     with peer_that_adds(*added) as address:
         result = runner.invoke(
-            app, ["replay", str(file), "--server", address, *files, "--overlays", str(tmp_path / "pictures")]
+            app, ["replay", str(file), "--server", address, *files, "--overlays", str(tmp_path / "overlays")]
         )
     assert result.exit_code == 1
     assert "the map has no scale" in result.output.splitlines()[-1]
