@@ -18,7 +18,7 @@ import typer
 from numpy.typing import NDArray
 
 from bench.output import print_lines, print_table
-from bench.stream import percentiles
+from bench.timing import percentiles
 from calibration.gate import run_gate
 from calibration.slices import map_slices
 from inline.cli.engine_comparison import in_turns

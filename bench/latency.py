@@ -15,7 +15,8 @@ from typing import Any, Final
 import numpy as np
 
 from bench.output import print_lines, print_table
-from bench.stream import make_stream, percentiles
+from bench.stream import make_stream
+from bench.timing import percentiles
 from inline.data.results import RESULT_ATTRIBUTE
 from inline.mrd.messages import Close, ConfigFile, Header, Image
 from inline.mrd.protocol import Decoder, encode

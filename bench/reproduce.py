@@ -26,10 +26,10 @@ _NETWORK: Final = "{engines/openvino-int8/p50|.1f} / {engines/torch/p50|.1f} ms"
 _V100: Final = "12.3 s (V100, network and contours alone)"
 
 ROWS: Final = (
-    ("Dice, 19 real T2 maps", "real-t2", f"{{{_T2}/dice|.3f}}", "0.864", f"{_REAL} t2"),
-    ("Dice, 11 real T1 maps (not saturated)", "real-t1", f"{{{_T1}/dice|.3f}}", "0.864", f"{_REAL} t1"),
-    ("Hausdorff distance, T2 maps", "real-t2", f"{{{_T2}/hausdorff|.2f}} mm", "4.7 mm", f"{_REAL} t2"),
-    ("mean surface distance, T2 maps", "real-t2", f"{{{_T2}/surface|.2f}} mm", "-", f"{_REAL} t2"),
+    ("Dice, 19 real T2 maps", "real-t2", f"{{{_T2}/dice|.3f}}", "0.850", f"{_REAL} t2"),
+    ("Dice, 11 real T1 maps (not saturated)", "real-t1", f"{{{_T1}/dice|.3f}}", "0.878", f"{_REAL} t1"),
+    ("Hausdorff distance, T2 maps", "real-t2", f"{{{_T2}/hausdorff|.2f}} mm", "4.68 mm", f"{_REAL} t2"),
+    ("mean surface distance, T2 maps", "real-t2", f"{{{_T2}/surface|.2f}} mm", "2.10 mm", f"{_REAL} t2"),
     ("T1 fit, 8 images of 256 x 256", "fits", _FIT, "-", "python -m bench.fits"),
     ("one slice, last byte in to last byte out", "latency", _SLICE, "-", "myostream bench latency"),
     ("100 slices, first byte in to last byte out", "throughput", "{warm/seconds|.2f} s", _V100,

@@ -8,10 +8,6 @@ from bench import reproduce
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.skipif(
-    "python -m bench.readme" in (ROOT / "README.md").read_text(encoding="utf-8"),
-    reason="the README still holds the table of the former command",
-)
 def test_the_readme_holds_the_measured_rows():
     assert reproduce.summary() in (ROOT / "README.md").read_text(encoding="utf-8")
 

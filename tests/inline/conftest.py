@@ -21,15 +21,17 @@ class RingEngine:
 
     name = "ring"
 
-    def infer(self, images):
+    def __init__(self):
         y, x = np.mgrid[:224, :224]
         radius = np.hypot(x - 111.5, y - 111.5)
         classes = np.where(radius < 20, 1, np.where(radius < 28, 2, 0))
-        one = np.stack([(classes == k).astype(np.float32) for k in range(3)])
-        return np.repeat(one[None], len(images), axis=0)
+        self._one = np.stack([(classes == k).astype(np.float32) for k in range(3)])
+
+    def infer(self, images):
+        return np.repeat(self._one[None], len(images), axis=0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def ring_engine():
     return RingEngine()
 
@@ -40,7 +42,7 @@ def examination():
     return slices, header_xml(slices), to_images(slices)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def serving():
     """A context manager: a server with an engine and settings, in this process."""
 

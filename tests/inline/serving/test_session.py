@@ -1,34 +1,81 @@
-"""What a session does for clients, chains and pipes beyond passing images on."""
+"""Session of one peer: order of what goes back, patience, memory, and the end. Without sockets."""
 
 import json
-import os
 import re
-import socket
 import struct
 import threading
-import time
-from contextlib import suppress
+from collections import deque
 from dataclasses import replace
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+from inline.assembly.assembler import SeriesAssembler
 from inline.data.memory import MemoryBudget
+from inline.emit import mrd
 from inline.mrd.image_header import ImageHeader, ImageType
-from inline.mrd.messages import Acquisition, Close, ConfigFile, ConfigText, Header, Image, Text, Waveform
+from inline.mrd.messages import Acquisition, Close, ConfigFile, Header, Image, Text, Waveform
 from inline.mrd.protocol import Decoder, encode
 from inline.pipeline import Pipeline
 from inline.replay.run import records
+from inline.serving import session as module
 from inline.serving.configuration import Configuration
 from inline.serving.deadlines import Patience
 from inline.serving.dialect import PIPE
 from inline.serving.scheduler import Scheduler
 from inline.serving.session import Session
-from inline.serving.transport import PipeTransport, SocketTransport
+from inline.serving.slices import Slices
+from inline.serving.summary import Summary
 from inline.settings import load_settings
 
-PREFIXED = re.compile(r"(DBG|WRN|ERR) myostream: \S")
+
+class Memory:
+    """Transport from a list of chunks to a list of bytes; the stream ends after the last chunk."""
+
+    def __init__(self, chunks, patience=None, clock=None):
+        self.chunks, self.patience, self.clock = deque(chunks), patience, clock
+        self.sent, self.unread, self.reading = b"", None, threading.Event()
+        self.reading.set()
+
+    def receive(self):
+        if self.clock is not None:
+            self.clock.now += 0.05
+        return self.chunks.popleft() if self.chunks else b""
+
+    def send(self, data):
+        assert self.reading.wait(60)
+        self.sent += data
+
+    def finish(self):
+        pass
+
+    def close(self, *, unread):
+        self.unread = unread
+
+    def abort(self):
+        self.reading.set()
+
+
+class Clock(SimpleNamespace):
+    """Clock of a session that its sleeps and its transport move."""
+
+    def __init__(self):
+        super().__init__(now=0.0)
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr(module, "time", made)
+    return made
 
 
 def decoded(data):
@@ -38,16 +85,8 @@ def decoded(data):
     return messages
 
 
-def talk(address, messages, *, pause=0.0):
-    """Everything that a server sends to a client that sends these messages and reads after a pause."""
-    with socket.create_connection(address, timeout=30) as connection:
-        data = b"".join(each if isinstance(each, bytes) else encode(each) for each in messages)
-        threading.Thread(target=connection.sendall, args=(data,), daemon=True).start()
-        time.sleep(pause)
-        received = b""
-        while part := connection.recv(1 << 16):
-            received += part
-    return decoded(received)
+def encoded(messages):
+    return [each if isinstance(each, bytes) else encode(each) for each in messages]
 
 
 def texts(messages):
@@ -58,6 +97,10 @@ def of_images(messages):
     return [message for message in messages if isinstance(message, Image)]
 
 
+def originals(messages):
+    return [each for each in of_images(messages) if each.header.image_series_index < 1000]
+
+
 def parameters(**values):
     return Text(json.dumps({"version": "1.1.0", "parameters": values}))
 
@@ -66,28 +109,42 @@ def results(messages):
     return [record for record, _ in records(of_images(messages))]
 
 
+@pytest.fixture(scope="module")
+def scheduler(ring_engine):
+    made = Scheduler(Pipeline(ring_engine), 2, 60_000.0)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def client(serving, examination):
-    """Sends the examination with texts after the header, and returns what comes back."""
+def run(scheduler):
+    """Runs a session on some messages; returns what goes back, and the session."""
+
+    def run_(messages, *, on=None, transport=None, settings=None, **more):
+        transport = transport or Memory(encoded(messages))
+        # A busy machine must not make slices late where lateness is not tested.
+        made = load_settings(**(settings or {})).model_copy(update={"budget_ms": 60_000.0})
+        session = Session(transport, on or scheduler, made, **more)
+        session.run()
+        return decoded(transport.sent), session
+
+    return run_
+
+
+@pytest.fixture
+def client(run, examination):
+    """As ``run``, for an examination with texts after its header; returns what goes back."""
     _, header, images = examination
 
-    def send(*texts_, config="mapping", sent=None, pause=0.0, **settings):
-        with serving(**settings) as server:
-            given = images if sent is None else sent
-            messages = [ConfigFile(config), Header(header), *texts_, *given, Close()]
-            return talk(server.address, messages, pause=pause)
+    def client_(*texts_, sent=None, config="mapping", **settings):
+        given = images if sent is None else sent
+        return run([ConfigFile(config), Header(header), *texts_, *given, Close()], settings=settings)[0]
 
-    return send
+    return client_
 
 
-def test_parameters_are_those_of_one_connection(serving, examination):
-    _, header, images = examination
-    start = [ConfigFile("mapping"), Header(header)]
-    with serving() as server:
-        asking = talk(
-            server.address, [*start, parameters(overlay="false", t1_scale="1.0365"), *images, Close()]
-        )
-        other = talk(server.address, [*start, *images, Close()])
+def test_parameters_are_those_of_one_connection(client):
+    asking, other = client(parameters(overlay="false", t1_scale="1.0365")), client()
     assert [each["t1_scale"] for each in results(asking)] == [1.0365, 1.0, 1.0365, 1.0]
     assert [each["t1_scale"] for each in results(other)] == [1.0] * 4
     for scaled, plain in zip(results(asking), results(other), strict=True):
@@ -103,103 +160,18 @@ def test_a_client_may_wait_for_less_time_than_the_program(client):
     assert any("not ready within 0 ms" in text for text in texts(messages))
 
 
-def test_the_inner_object_alone_is_understood_and_a_chain_may_send_it_too(client, serving, examination):
-    assert results(client(Text('{"t1_scale": 1.1}')))[0]["t1_scale"] == 1.1
-    _, header, images = examination
-    xml = '<configuration><myostream t1_scale="1.1" overlay="true"/></configuration>'
-    with serving() as server:
-        messages = talk(server.address, [ConfigText(xml), Header(header), *images, Close()])
-    assert results(messages)[0]["t1_scale"] == 1.1
-    assert sum(each.header.image_type == ImageType.RGB for each in of_images(messages)) == 4
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (Text("[" * 60_000), "nested too deeply"),
-        (Text('{"parameters": ' * 2_000), "nested too deeply"),
-        (Text('{"parameters": {"t1_scale": 1.1'), "cannot be read"),
-        (Text('{"parameters": 5}'), "holds no object of parameters"),
-        (Text("[1, 2]"), "holds no object of parameters"),
-        (Text('{"a": "' + "x" * 100_000 + '"}'), "characters is not read"),
-        (parameters(weights="/etc/passwd"), "no parameter is named 'weights'"),
-        (parameters(t1_scale="three"), "t1_scale cannot be 'three'"),
-        (parameters(config="evil"), "there is no configuration 'evil'"),
-        (parameters(config=7), "config is no text"),
-    ],
-    ids=range(10),
-)
-def test_what_cannot_be_used_is_said_and_nothing_is_lost(text, said, client, examination):
-    messages = client(text)
-    assert any(each.startswith("WRN myostream:") and said in each for each in texts(messages))
-    assert [each for each in of_images(messages) if each.header.image_series_index < 10] == examination[2]
-    assert len(results(messages)) == 4
-
-
-def test_a_client_that_names_no_configuration_is_told_too(serving, examination):
-    _, header, images = examination
-    with serving() as server:
-        messages = talk(server.address, [Header(header), parameters(t1_scale=9), *images, Close()])
-    assert any("t1_scale cannot be 9" in text for text in texts(messages))
-
-
-def test_plain_words_are_no_parameters(client):
-    assert len(texts(client(Text("scan started")))) == 1  # the summary
-
-
-def test_motion_after_the_first_image_is_too_late_and_said(client, examination):
+def test_every_problem_is_a_text_and_loses_nothing(client, examination):
     _, _, images = examination
-    messages = client(sent=[images[0], parameters(motion="uncorrected", t1_scale=1.1), *images[1:]])
-    assert any("motion came after the first image" in text for text in texts(messages))
-    assert results(messages)[0]["t1_scale"] == 1.1
-
-
-@pytest.mark.parametrize("broken", [b"", b"\x07\x00garbage"])
-def test_every_text_begins_with_what_consoles_colour_by(broken, client, examination):
-    _, _, images = examination
-    acquisition = Acquisition(bytes(340))
-    messages = client(parameters(x=1), sent=[acquisition, *images, *([broken] if broken else [])])
-    said = texts(messages)
-    assert len(said) == 3 + bool(broken)
-    assert all(PREFIXED.match(text) for text in said)
-    assert [text[:3] for text in said if "raw data" in text or "identifier 7" in text] == ["ERR"] * (
-        1 + bool(broken)
-    )
-
-
-def test_originals_may_stay_away_where_results_alone_are_wanted(client, examination):
-    messages = client(emit={"originals": "none"})
-    assert len(of_images(messages)) == 12
+    messages = client(parameters(x=1), sent=[Acquisition(bytes(340)), *images, b"\x07\x00garbage"])
+    warning, raw, nonsense, summary = texts(messages)
+    assert re.match(r"WRN myostream: no parameter is named 'x'", warning)
+    assert raw.startswith("ERR myostream: raw data is not reconstructed")
+    assert nonsense.startswith("ERR myostream: ")
+    assert "identifier 7" in nonsense
+    assert summary.startswith("DBG myostream: 22 images came")
+    assert originals(messages) == images
     assert len(results(messages)) == 4
-    assert of_images(client(config="passthrough", emit={"originals": "none"})) == examination[2]
-    assert len(of_images(client(parameters(originals="none")))) == 12
-
-
-def test_originals_may_keep_their_geometry_at_the_console(client, examination):
-    _, _, images = examination
-    odd = Image(ImageHeader(matrix_size=(4, 4, 1), data_type=1), b"<broken", bytes(32))
-    messages = client(sent=[*images, odd], emit={"originals": "keep-geometry"})
-    came = [each for each in of_images(messages) if each.header.image_series_index < 10]
-    assert came[-1] == odd
-    for original, back in zip(images, came, strict=False):
-        assert back.data == original.data
-        assert (
-            replace(back.header, attribute_string_len=original.header.attribute_string_len) == original.header
-        )
-        assert back.header.attribute_string_len == len(back.attributes)
-        meta = dict(back.meta())
-        assert meta.pop("Keep_image_geometry") == ("1",)
-        assert meta == original.meta()
-    assert len(results(messages)) == 4
-
-
-def test_a_comment_in_a_chains_configuration_changes_nothing(serving, examination):
-    _, header, images = examination
-    xml = '<configuration><!-- Pr\u00fcfung --><myostream config="passthrough"/></configuration>'
-    raw = Acquisition(bytes(340))
-    with serving() as server:
-        messages = talk(server.address, [ConfigText(xml), Header(header), raw, *images, Close()])
-    assert messages == [raw, *images, Close()]
+    assert messages[-1] == Close()
 
 
 def test_a_header_that_comes_twice_loses_no_series(client, examination):
@@ -215,63 +187,46 @@ class Backwards:
     def __init__(self, engine, number):
         self._pipeline, self._number, self._waiting = Pipeline(engine), number, []
 
-    def submit(self, assembled, done, context=None, *, budget_ms=None, owner=None):
-        self._waiting.append((assembled, done, context))
+    def submit(self, assembled, deliver, context=None, *, budget_ms=None, owner=None):
+        self._waiting.append((assembled, deliver, context))
         if len(self._waiting) == self._number:
             threading.Thread(target=self._work).start()
 
     def _work(self):
-        for assembled, done, context in reversed(self._waiting):
-            done(self._pipeline.process(assembled, context), latecomer=False)
+        for assembled, deliver, context in reversed(self._waiting):
+            deliver(self._pipeline.process(assembled, context), latecomer=False)
 
 
-def served(scheduler, messages, **settings):
-    """What a session sends to a client, over a socket pair."""
-    ours, theirs = socket.socketpair()
-    with theirs:
-        session = Session(
-            SocketTransport(ours, Patience(30.0, 16384.0)), scheduler, load_settings(**settings)
-        )
-        thread = threading.Thread(target=session.run)
-        thread.start()
-        threading.Thread(target=theirs.sendall, args=(b"".join(map(encode, messages)),)).start()
-        received = b""
-        while part := theirs.recv(1 << 16):
-            received += part
-        thread.join(timeout=30)
-    return decoded(received)
-
-
-def test_results_go_out_in_the_order_of_their_slices_whichever_is_ready_first(ring_engine, examination):
+def test_results_go_out_in_the_order_of_their_slices_whichever_is_ready_first(run, ring_engine, examination):
     _, header, images = examination
-    messages = served(
-        Backwards(ring_engine, 4),
+    messages, _ = run(
         [ConfigFile("mapping"), Header(header), *images, Close()],
-        assembly={"corrected_wait_s": 0},
+        on=Backwards(ring_engine, 4),
+        settings={"assembly": {"corrected_wait_s": 0}},
     )
-    maps = [
-        json.loads(each.meta()["MYOSTREAM_RESULT"][0])
-        for each in of_images(messages)
-        if "ROI_endo" in each.meta()
-    ]
-    assert [(each["series_index"], each["slice_index"]) for each in maps] == [(1, 0), (2, 0), (1, 1), (2, 1)]
+    order = [(each["series_index"], each["slice_index"]) for each in results_as_sent(messages)]
+    assert order == [(1, 0), (2, 0), (1, 1), (2, 1)]
 
 
-def test_slices_that_are_complete_together_go_in_slice_order(ring_engine, examination):
+def results_as_sent(messages):
+    """Records in the order in which they came; ``records`` sorts them."""
+    attributes = [each.meta() for each in of_images(messages)]
+    return [json.loads(each["MYOSTREAM_RESULT"][0]) for each in attributes if "ROI_endo" in each]
+
+
+def test_slices_that_are_complete_together_go_in_slice_order(run, ring_engine, examination):
     """Without a stated number of images every series ends with the stream."""
     _, header, images = examination
     root = ElementTree.fromstring(header)
     for parent in list(root.iter()):
         for child in list(parent):
-            if (
-                child.tag.endswith("encodingLimits")
-                or child.tag.endswith("TI")
-                or "userParameter" in child.tag
-            ):
+            if child.tag.endswith(("encodingLimits", "TI")) or "userParameter" in child.tag:
                 parent.remove(child)
     bare = ElementTree.tostring(root, encoding="unicode")
     later_first = sorted(images, key=lambda image: -image.header.slice)
-    messages = served(Backwards(ring_engine, 4), [ConfigFile("mapping"), Header(bare), *later_first, Close()])
+    messages, _ = run(
+        [ConfigFile("mapping"), Header(bare), *later_first, Close()], on=Backwards(ring_engine, 4)
+    )
     order = [
         (each.header.image_series_index, each.header.slice)
         for each in of_images(messages)
@@ -281,9 +236,7 @@ def test_slices_that_are_complete_together_go_in_slice_order(ring_engine, examin
     assert order[::3] == [(5010, 0), (5010, 1), (5020, 0), (5020, 1)]
 
 
-def test_a_result_that_cannot_be_made_is_said_and_holds_up_no_other(serving, examination, monkeypatch):
-    from inline.emit import mrd
-
+def test_a_result_that_cannot_be_encoded_is_reported_and_holds_up_no_other(client, monkeypatch):
     made = mrd.images
 
     def failing(result, *more):
@@ -292,224 +245,224 @@ def test_a_result_that_cannot_be_made_is_said_and_holds_up_no_other(serving, exa
         return made(result, *more)
 
     monkeypatch.setattr(mrd, "images", failing)
-    _, header, images = examination
-    with serving() as server:
-        messages = talk(server.address, [ConfigFile("mapping"), Header(header), *images, Close()])
+    messages = client()
     assert len(results(messages)) == 3
     assert any(text.startswith("ERR") and "could not be sent" in text for text in texts(messages))
 
 
-def test_results_reach_a_client_that_still_sends_when_its_stream_is_given_up(serving, examination):
-    """Closing with unread bytes would reset the connection and discard what the client has not read yet."""
-    _, header, images = examination
-    with serving() as server, socket.create_connection(server.address, timeout=30) as slow:
-        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
-        data = b"".join(map(encode, (ConfigFile("mapping"), Header(header), *images)))
-        nonsense = b"\xff" * (8 << 20)
-        threading.Thread(target=slow.sendall, args=(data + nonsense,), daemon=True).start()
-        received = b""
-        while part := slow.recv(1 << 14):
-            received += part
-            time.sleep(0.001)
-    messages = decoded(received)
-    assert messages[-1] == Close()
-    assert [each for each in of_images(messages) if each.header.image_series_index < 10] == images
+def test_an_unexpected_error_of_one_message_does_not_end_the_stream(client, examination, monkeypatch):
+    def failing(self, measurement):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(Slices, "begin", failing)
+    messages = client()
+    assert originals(messages) == examination[2]
+    assert any("a message could not be taken: KeyError" in text for text in texts(messages))
+
+
+def test_an_assembly_that_fails_loses_no_image_and_no_other_slice(client, examination, monkeypatch):
+    _, _, images = examination
+    add = SeriesAssembler.add
+
+    def failing(self, image, now):
+        if image == images[3]:
+            raise ZeroDivisionError
+        return add(self, image, now)
+
+    monkeypatch.setattr(SeriesAssembler, "add", failing)
+    messages = client()
+    assert originals(messages) == images
+    assert "could not be sorted" in texts(messages)[0]
+    assert len(results(messages)) == 4  # one of them without the image that failed
+
+
+def test_a_summary_that_fails_does_not_keep_the_close_back(client, monkeypatch):
+    def failing(self):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Summary, "text", failing)
+    messages = client()
     assert len(results(messages)) == 4
-    assert any("ERR" in text for text in texts(messages))
+    assert messages[-1] == Close()
 
 
-@pytest.fixture
-def pipe(ring_engine):
-    """Runs a session over two pipes, and returns what comes out and the tally."""
-
-    def run(messages, **more):
-        scheduler = Scheduler(Pipeline(ring_engine), 2, 60_000.0)
-        into, source = os.pipe()[::-1]
-        out, sink = os.pipe()
-        session = Session(PipeTransport(source, sink), scheduler, load_settings(), dialect=PIPE, **more)
-        tally = []
-        threads = [threading.Thread(target=lambda: tally.append(session.run()))]
-        data = b"".join(each if isinstance(each, bytes) else encode(each) for each in messages)
-
-        def send():
-            with os.fdopen(into, "wb") as file:
-                file.write(data)
-
-        threads.append(threading.Thread(target=send))
-        for thread in threads:
-            thread.start()
-        with os.fdopen(out, "rb") as file:
-            received = file.read()
-        for thread in threads:
-            thread.join(timeout=30)
-        scheduler.close()
-        return decoded(received), tally[0]
-
-    return run
+def test_images_that_are_only_passed_on_are_accounted_for(client, examination):
+    messages = client(config="passthrough")
+    assert originals(messages) == examination[2]
+    assert texts(messages) == [
+        "DBG myostream: 22 images came. 22 images made no map: passed on, not worked on (22)."
+    ]
 
 
-def test_a_pipe_gets_the_header_first_no_texts_and_the_close_last(pipe, examination):
+def test_a_connection_without_images_says_so(client):
+    assert texts(client(sent=[])) == ["DBG myostream: No image came."]
+
+
+@pytest.mark.parametrize("sent", [[ConfigFile("mapping"), Close()], []])
+def test_a_connection_that_closes_before_any_header_is_answered_by_a_close(run, sent):
+    assert run(sent)[0] == [Close()]
+
+
+# Pipes.
+
+
+def test_a_pipe_gets_the_header_first_no_texts_and_the_close_last(run, examination):
     _, header, images = examination
     wave = Waveform(bytes(28) + struct.pack("<HH", 2, 1) + bytes(8 + 8))
     raw = Acquisition(bytes(340))
     before = [ConfigFile("nonsense"), Header(header), Header(header), Text("hello"), parameters(x=1)]
-    sent = [*before, wave, raw, *images, Header(header), Close()]
-    messages, tally = pipe(sent)
-    assert messages[0] == Header(header)
-    assert messages[1:3] == [wave, raw]
+    messages, session = run([*before, wave, raw, *images, Header(header), Close()], dialect=PIPE)
+    assert messages[:3] == [Header(header), wave, raw]
     assert messages[-1] == Close()
-    assert not any(isinstance(each, Text | ConfigFile | ConfigText) for each in messages)
-    assert sum(isinstance(each, Header) for each in messages) == 1
-    assert [each for each in of_images(messages) if each.header.image_series_index < 10] == images
+    assert all(isinstance(each, Image) for each in messages[3:-1])
+    assert originals(messages) == images
     assert len(results(messages)) == 4
-    assert tally.closed
-    assert tally.error == ""
+    assert session.tally.closed
+    assert session.tally.error == ""
 
 
-def test_a_pipe_may_begin_with_an_image(pipe, examination):
+def test_a_pipe_may_begin_with_an_image(run, examination):
     _, _, images = examination
-    messages, _ = pipe([*images, Close()])
+    messages, _ = run([*images, Close()], dialect=PIPE)
     assert isinstance(messages[0], Image)
     assert len(results(messages)) == 4
 
 
-def test_the_command_line_goes_before_what_a_pipe_asks_for(pipe, examination):
-    _, header, images = examination
-    sent = [ConfigFile("mapping"), Header(header), parameters(config="mapping"), *images, Close()]
-    messages, _ = pipe(sent, configuration=Configuration.PASSTHROUGH)
-    assert messages == [Header(header), *images, Close()]
-
-
 @pytest.mark.parametrize("cut", [-1, -2, -100])
-def test_a_pipe_that_breaks_off_has_passed_what_came(cut, pipe, examination):
+def test_a_pipe_that_breaks_off_has_passed_what_came(cut, run, examination):
     _, header, images = examination
     data = b"".join(map(encode, (Header(header), *images[:17], Close())))
-    messages, tally = pipe([data[:cut]])
+    passed = {"dialect": PIPE, "configuration": Configuration.PASSTHROUGH}
+    messages, session = run([data[:cut]], **passed)
     whole = 17 if cut > -100 else 16
-    assert [each for each in of_images(messages) if each.header.image_series_index < 10] == images[:whole]
-    assert messages[-1] == Close()
-    assert not tally.closed
-    assert (tally.error != "") is (cut != -2)
+    assert messages == [Header(header), *images[:whole], Close()]
+    assert not session.tally.closed
+    assert (session.tally.error != "") is (cut != -2)
 
 
-def test_pixels_that_no_one_has_seen_pass_a_pipe(pipe):
+def test_pixels_of_any_bits_pass_a_pipe(run):
     rng = np.random.default_rng(3)
     images = [
         Image(ImageHeader(data_type=5, channels=2, matrix_size=(7, 5, 3)), b"\xff<", rng.bytes(2 * 105 * 4))
         for _ in range(5)
     ]
-    messages, _ = pipe([*images, Close()])
-    assert messages == [*images, Close()]
+    assert run([*images, Close()], dialect=PIPE)[0] == [*images, Close()]
+
+
+# Patience, by a clock that only the transport moves.
+
+
+PATIENCE = Patience(0.5, 16384.0)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "reason"),
+    [
+        ([None] * 20, "did not come within 0.5 s"),
+        ([encode(ConfigFile("mapping"))[:-1], *[None] * 20], "did not come within 0.5 s"),
+        ([b"\x03\x00", b"\xff\x00\x00\x00", *[b"x"] * 40], "it must come with at least 16384 bytes/s"),
+    ],
+    ids=["silent", "stops", "drips"],
+)
+def test_a_peer_that_is_silent_or_slow_in_a_message_is_cut_off(run, clock, chunks, reason):
+    transport = Memory(chunks, PATIENCE, clock)
+    messages, session = run([], transport=transport)
+    assert reason in session.tally.error
+    assert transport.chunks  # what came later is not received
+    assert messages[-1] == Close()
+
+
+def test_a_peer_may_be_silent_between_messages(run, clock):
+    image = Image.from_pixels(np.ones((1, 1, 4, 4), np.uint16), ImageHeader())
+    chunks = [encode(ConfigFile("passthrough")), *[None] * 100, encode(image) + encode(Close())]
+    messages, session = run([], transport=Memory(chunks, PATIENCE, clock))
+    assert of_images(messages) == [image]
+    assert session.tally.closed
+
+
+def test_a_flood_of_texts_slows_itself_down_and_an_image_ends_it(run, clock):
+    image = Image.from_pixels(np.ones((1, 1, 4, 4), np.uint16), ImageHeader())
+    run([*[Text("hello")] * 300, image, *[Text("hello")] * 256, Close()])
+    assert clock.now == pytest.approx((300 - 256) * 0.005)
 
 
 # Memory.
 
 
-def budget(**more):
-    return {"port": 0, "memory_bytes": 1 << 27, **more}
-
-
-@pytest.mark.parametrize("pause", [0.0, 2.0])
-def test_a_connection_that_holds_too_much_loses_maps_and_no_image_and_is_told_once(
-    client, examination, pause
+@pytest.mark.parametrize("slowly", [False, True])
+def test_a_connection_that_holds_too_much_loses_maps_and_no_image_and_is_warned_once(
+    run, examination, slowly
 ):
-    _, _, images = examination
+    _, header, images = examination
     # Series that never end: the header announces eight and three images.
     growing = [
-        replace(image, header=replace(image.header, image_series_index=3 + number))
+        replace(each, header=replace(each.header, image_series_index=3 + number))
         for number in range(40)
-        for image in images[:7]
+        for each in images[:7]
     ]
-    messages = client(sent=growing + images, pause=pause, server=budget(connection_bytes=1 << 23))
-    assert [each for each in of_images(messages) if each.header.image_series_index < 1000] == growing + images
-    told = [text for text in texts(messages) if text.startswith("WRN myostream: the memory limit")]
-    assert len(told) == 1
+    transport = Memory(encoded([ConfigFile("mapping"), Header(header), *growing, *images, Close()]))
+    if slowly:
+        transport.reading.clear()
+        threading.Timer(0.3, transport.reading.set).start()
+    limits = {"memory_bytes": 1 << 27, "connection_bytes": 1 << 23, "queue_bytes": 1 << 20}
+    messages, _ = run([], transport=transport, settings={"server": limits})
+    assert originals(messages) == growing + images
+    assert sum(text.startswith("WRN myostream: the memory limit") for text in texts(messages)) == 1
     assert "memory limit of the connection reached (" in texts(messages)[-1]
     # The latest series are whole.
     assert sum("missing-images" not in each["flags"] for each in results(messages)) >= 4
 
 
-def test_what_is_too_large_for_a_map_passes_and_is_reported(client, examination):
-    _, _, images = examination
+def test_images_too_large_for_a_map_pass_and_are_reported(client, examination):
     messages = client(assembly={"fitted_pixels": 1 << 12})
-    assert [each for each in of_images(messages) if each.header.image_series_index < 1000] == images
+    assert originals(messages) == examination[2]
     assert sum("assembly.fitted_pixels allows 4096 pixels" in text for text in texts(messages)) == 4
 
 
-def test_nothing_is_counted_after_a_connection_has_ended(ring_engine, examination):
+def test_nothing_is_counted_after_a_connection_has_ended(run, examination):
     _, header, images = examination
-    scheduler = Scheduler(Pipeline(ring_engine), 2, 60_000.0)
     memory = MemoryBudget(1 << 26, connections=2)
     free = memory.free
     for sent in ([*images, Close()], images[:5], [*images, Text("{" * 9)], [Acquisition(bytes(340))]):
-        ours, theirs = socket.socketpair()
-        session = Session(
-            SocketTransport(ours, Patience(30.0, 16384.0)), scheduler, load_settings(), memory=memory
-        )
-        thread = threading.Thread(target=session.run)
-        thread.start()
-        with theirs:
-            theirs.sendall(b"".join(map(encode, (ConfigFile("mapping"), Header(header), *sent))))
-            theirs.shutdown(socket.SHUT_WR)
-            while theirs.recv(1 << 16):
-                pass
-        thread.join(timeout=30)
+        _, session = run([ConfigFile("mapping"), Header(header), *sent], memory=memory)
         assert session._memory.held == 0
-    scheduler.close()
     assert memory.free == free
 
 
-def test_a_large_message_waits_while_others_hold_all_of_the_memory(ring_engine):
-    scheduler = Scheduler(Pipeline(ring_engine), 2, 60_000.0)
+@pytest.mark.parametrize("freed", [True, False])
+def test_a_large_message_waits_while_others_hold_all_of_the_memory(run, clock, freed):
     memory = MemoryBudget(1 << 26, connections=16)
     hog = memory.connection()
     hog.take(1 << 26)
     image = Image.from_pixels(np.ones((1, 1, 2048, 4096), np.uint16), ImageHeader())
-    outcomes = []
-    for free in (True, False):
-        ours, theirs = socket.socketpair()
-        made = load_settings(server={"stalled_s": 30.0 if free else 0.5})
-        session = Session(SocketTransport(ours, Patience(30.0, 16384.0)), scheduler, made, memory=memory)
-        threads = [
-            threading.Thread(target=session.run),
-            threading.Thread(target=swallowed, args=(theirs, b"".join(map(encode, (image, Close()))))),
-        ]
-        for thread in threads:
-            thread.start()
-        if free:
-            time.sleep(0.5)
+    data = encode(image)
+    parts = [data[start : start + (1 << 20)] for start in range(0, len(data), 1 << 20)]
+    sleep = clock.sleep
+
+    def freeing(seconds):
+        if freed and hog.held:
             hog.release(1 << 26)
-        received = b""
-        while part := theirs.recv(1 << 20):
-            received += part
-        outcomes.append(decoded(received))
-        for thread in threads:
-            thread.join(timeout=30)
-        theirs.close()
-        hog.take(1 << 26)
-    scheduler.close()
-    assert outcomes[0][0] == image
-    assert of_images(outcomes[1]) == []
-    assert session.tally.error == "there is no memory for a large message; send it later"
+        sleep(seconds)
+
+    clock.sleep = freeing
+    messages, session = run([*parts, Close()], memory=memory)
+    assert of_images(messages) == ([image] if freed else [])
+    assert session.tally.error == ("" if freed else "there is no memory for a large message; send it later")
 
 
-def swallowed(connection, data):
-    with suppress(OSError):
-        connection.sendall(data)
+def test_texts_that_nobody_reads_are_bounded(run, clock, caplog):
+    transport = Memory([encode(ConfigFile("mapping")), encode(parameters(x=1)) * 15_000])
+    transport.reading.clear()
+    # The sender waits in its first text until all messages are taken.
+    received = transport.receive
 
+    def receive():
+        data = received()
+        if not data:
+            transport.reading.set()
+        return data
 
-def test_texts_that_nobody_reads_are_bounded(ring_engine, caplog):
-    scheduler = Scheduler(Pipeline(ring_engine), 2, 60_000.0)
-    ours, theirs = socket.socketpair()
-    session = Session(SocketTransport(ours, Patience(60.0, 16384.0)), scheduler, load_settings())
-    thread = threading.Thread(target=session.run)
-    thread.start()
-    with theirs:
-        theirs.sendall(encode(ConfigFile("mapping")) + encode(parameters(x=1)) * 30_000)
-        theirs.shutdown(socket.SHUT_WR)
-        while theirs.recv(1 << 16):
-            pass
-        thread.join(timeout=60)
-    assert session._queue.texts_dropped > 10_000
+    transport.receive = receive
+    _, session = run([], transport=transport)
+    assert session._queue.texts_dropped > 5_000
     assert "texts were not sent" in caplog.text
-    scheduler.close()

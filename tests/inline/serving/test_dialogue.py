@@ -1,0 +1,253 @@
+"""Decisions on each message of a peer, without sockets and threads."""
+
+import json
+import re
+import struct
+import sys
+from dataclasses import replace
+
+import pytest
+
+from inline.mrd.header import MeasurementHeader, parse_header
+from inline.mrd.image_header import ImageHeader
+from inline.mrd.messages import Acquisition, ConfigFile, ConfigText, Header, Image, Text, Waveform
+from inline.serving.configuration import Configuration
+from inline.serving.dialect import CHAIN, PIPE, Severity
+from inline.serving.dialogue import Assemble, Begin, Dialogue, Forward, Reject, Reply
+from inline.settings import load_settings
+
+IMAGE = Image(ImageHeader(matrix_size=(4, 4, 1), data_type=1), b"<ismrmrdMeta/>", bytes(32))
+RAW = Acquisition(bytes(340))
+WAVE = Waveform(bytes(28) + struct.pack("<HH", 2, 1) + bytes(8 + 8))
+XML = "<ismrmrdHeader xmlns='http://www.ismrm.org/ISMRMRD'><studyInformation><studyInstanceUID>{}</studyInstanceUID></studyInformation></ismrmrdHeader>"
+HEADER = Header(XML.format("1.2.3"))
+PREFIXED = re.compile(r"(DBG|WRN|ERR) myostream: \S")
+
+
+def dialogue(*messages, dialect=None, configuration=None, **settings):
+    """A dialogue and its decisions on some messages."""
+    more = {} if dialect is None else {"dialect": dialect}
+    made = Dialogue(load_settings(**settings), configuration=configuration, **more)
+    return made, [decision for each in messages for decision in made.receive(each)]
+
+
+def decisions(*messages, **more):
+    return dialogue(*messages, **more)[1]
+
+
+def of(kind, found):
+    return [each for each in found if isinstance(each, kind)]
+
+
+def texts(found):
+    return [each.text.text for each in of(Reply, found)]
+
+
+def parameters(**values):
+    return Text(json.dumps({"version": "1.1.0", "parameters": values}))
+
+
+def test_an_image_goes_back_before_it_is_assembled():
+    assert decisions(ConfigFile("mapping"), HEADER, IMAGE) == [
+        Begin(parse_header(HEADER.xml)),
+        Forward(IMAGE),
+        Assemble(IMAGE),
+    ]
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        ConfigFile("passthrough"),
+        ConfigFile("passthrough.xml"),
+        ConfigText("passthrough"),
+        ConfigText('{"config": "passthrough"}'),
+        ConfigText('<configuration><!-- Prüfung --><myostream config="passthrough"/></configuration>'),
+        parameters(config="passthrough", customconfig=""),
+        parameters(config="openrecon", customconfig="passthrough"),
+        Text('{"config": "passthrough"}'),
+    ],
+    ids=range(8),
+)
+def test_passthrough_by_every_message_that_may_request_it(first):
+    assert decisions(first, IMAGE) == [Forward(IMAGE)]
+
+
+def test_a_custom_configuration_goes_before_the_configuration():
+    found = decisions(parameters(config="passthrough", customconfig="mapping"), IMAGE)
+    assert found == [Forward(IMAGE), Assemble(IMAGE)]
+
+
+def test_an_unknown_configuration_is_named_and_never_imported(tmp_path, monkeypatch):
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = decisions(ConfigFile("evil"), IMAGE)
+    (text,) = texts(found)
+    assert "there is no configuration 'evil' (mapping, passthrough)" in text
+    assert "evil" not in sys.modules
+    assert of(Assemble, found) == [Assemble(IMAGE)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (Text("[" * 60_000), "nested too deeply"),
+        (Text('{"parameters": ' * 2_000), "nested too deeply"),
+        (Text('{"parameters": {"t1_scale": 1.1'), "cannot be read"),
+        (Text('{"parameters": 5}'), "holds no object of parameters"),
+        (Text('{"parameters": []}'), "holds no object of parameters"),
+        (Text("[1, 2]"), "holds no object of parameters"),
+        (Text('{"a": "' + "x" * 100_000 + '"}'), "characters is not read"),
+        (ConfigText("{broken"), "cannot be read"),
+        (parameters(weights="/etc/passwd"), "no parameter is named 'weights'"),
+        (parameters(t1_scale="three"), "t1_scale cannot be 'three'"),
+        (parameters(config="evil"), "there is no configuration 'evil'"),
+        (parameters(config=7), "config is no text"),
+    ],
+    ids=range(12),
+)
+@pytest.mark.parametrize("start", [[ConfigFile("mapping"), HEADER], []], ids=["client", "unknown"])
+def test_what_cannot_be_used_is_a_warning_and_changes_nothing(start, text, expected):
+    made, found = dialogue(*start, text, IMAGE)
+    assert made.settings == load_settings()
+    (warning,) = texts(found)
+    assert warning.startswith("WRN myostream:")
+    assert expected in warning
+    assert found[-2:] == [Forward(IMAGE), Assemble(IMAGE)]
+
+
+def test_words_are_no_parameters():
+    assert decisions(ConfigFile("mapping"), Text("scan started")) == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        parameters(t1_scale="1.1"),
+        Text('{"t1_scale": 1.1}'),
+        ConfigText('{"t1_scale": 1.1}'),
+        ConfigText('<configuration><myostream t1_scale="1.1"/></configuration>'),
+    ],
+    ids=range(4),
+)
+def test_parameters_hold_for_the_connection_alone(message):
+    program = load_settings()
+    made, found = dialogue(message)
+    assert found == []
+    assert made.settings.mapping.t1_scale == 1.1
+    assert program.mapping.t1_scale == 1.0
+
+
+def test_motion_comes_before_the_first_image_of_a_measurement():
+    late = parameters(motion="uncorrected", t1_scale=1.1)
+    made, found = dialogue(ConfigFile("mapping"), HEADER, IMAGE, late)
+    assert "motion came after the first image" in texts(found)[0]
+    assert (made.settings.assembly.motion, made.settings.mapping.t1_scale) == ("prefer-corrected", 1.1)
+    made, found = dialogue(ConfigFile("mapping"), HEADER, IMAGE, Header(XML.format("1.2.4")), late)
+    assert texts(found) == []
+    assert made.settings.assembly.motion == "uncorrected"
+
+
+@pytest.mark.parametrize(("attribute", "overlay"), [("", False), ('overlay="true"', True)])
+def test_a_chain_gets_no_overlay_unless_it_asks(attribute, overlay):
+    xml = ConfigText(f"<configuration><myostream {attribute}/></configuration>")
+    assert dialogue(xml)[0].settings.emit.overlay is overlay
+
+
+def test_a_chain_gets_raw_data_back_and_no_text():
+    found = decisions(ConfigText("<configuration>"), ConfigText("<a/>"), HEADER, RAW, WAVE, parameters(x=1))
+    assert found == [Begin(parse_header(HEADER.xml)), Forward(RAW), Forward(WAVE)]
+
+
+def test_a_client_gets_no_raw_data_and_one_error():
+    found = decisions(ConfigFile("mapping"), HEADER, WAVE, RAW, RAW)
+    assert of(Forward, found) == []
+    assert of(Reject, found) == [Reject(WAVE), Reject(RAW), Reject(RAW)]
+    assert texts(found) == ["ERR myostream: raw data is not reconstructed here; send images"]
+
+
+def test_a_peer_that_named_nothing_gets_no_text():
+    assert texts(decisions(HEADER, RAW, IMAGE)) == []
+
+
+@pytest.mark.parametrize(("xml", "warned"), [("Dummy XML header", 0), ("<broken", 1), ("", 0)])
+def test_a_line_in_place_of_the_header_is_no_obstacle(xml, warned):
+    found = decisions(ConfigFile("mapping"), Header(xml), IMAGE)
+    assert of(Begin, found) == [Begin(MeasurementHeader())]
+    assert len(texts(found)) == warned
+    assert of(Assemble, found) == [Assemble(IMAGE)]
+
+
+def test_the_same_header_again_begins_no_measurement():
+    other = Header(XML.format("1.2.4"))
+    found = decisions(ConfigFile("mapping"), HEADER, IMAGE, HEADER, IMAGE, other, IMAGE)
+    assert [each for each in found if not isinstance(each, Forward)] == [
+        Begin(parse_header(HEADER.xml)),
+        Assemble(IMAGE),
+        Assemble(IMAGE),
+        Begin(parse_header(other.xml)),
+        Assemble(IMAGE),
+    ]
+
+
+def test_a_pipe_gets_the_first_header_before_all_else_and_no_texts():
+    sent = [ConfigFile("nonsense"), HEADER, HEADER, Text("hello"), parameters(x=1), WAVE, RAW, IMAGE, HEADER]
+    found = decisions(*sent, dialect=PIPE)
+    assert of(Reply, found) == []
+    assert of(Forward, found) == [Forward(HEADER), Forward(WAVE), Forward(RAW), Forward(IMAGE)]
+
+
+@pytest.mark.parametrize("first", [IMAGE, RAW])
+def test_a_header_after_the_first_message_does_not_go_back(first):
+    assert of(Forward, decisions(first, HEADER, dialect=PIPE)) == [Forward(first)]
+
+
+def test_a_fixed_dialect_stays():
+    made, _ = dialogue(ConfigFile("mapping"), ConfigText("<a/>"), dialect=CHAIN)
+    assert list(made.say("hello")) == []
+
+
+def test_a_fixed_configuration_goes_before_what_the_peer_requests():
+    sent = [ConfigFile("mapping"), HEADER, parameters(config="mapping"), IMAGE]
+    found = decisions(*sent, configuration=Configuration.PASSTHROUGH)
+    assert of(Assemble, found) == []
+
+
+def test_originals_stay_away_where_results_alone_are_wanted():
+    none = {"originals": "none"}
+    assert decisions(IMAGE, emit=none) == [Assemble(IMAGE)]
+    assert decisions(parameters(originals="none"), IMAGE) == [Assemble(IMAGE)]
+    assert decisions(ConfigFile("passthrough"), IMAGE, emit=none) == [Forward(IMAGE)]
+
+
+def test_originals_may_keep_their_geometry_at_the_console():
+    odd = replace(IMAGE, attributes=b"<broken")
+    back, same = (
+        each.message for each in of(Forward, decisions(IMAGE, odd, emit={"originals": "keep-geometry"}))
+    )
+    assert same == odd
+    assert (back.data, back.meta()) == (IMAGE.data, {"Keep_image_geometry": ("1",)})
+    assert back.header.attribute_string_len == len(back.attributes)
+
+
+def test_an_image_goes_back_whatever_fails_in_its_attributes(monkeypatch, caplog):
+    def failing(*_):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("inline.serving.dialogue.returned", failing)
+    assert decisions(IMAGE) == [Forward(IMAGE), Assemble(IMAGE)]
+    assert "the attributes of an image were not changed" in caplog.text
+
+
+@pytest.mark.parametrize("severity", Severity)
+def test_a_text_begins_with_the_severity_that_consoles_colour_by(severity):
+    made, _ = dialogue(ConfigFile("mapping"))
+    (reply,) = made.say("a sentence", severity)
+    assert reply.text == Text(f"{severity} myostream: a sentence")
+    assert PREFIXED.match(reply.text.text)
+
+
+def test_a_warning_is_logged_without_the_texts_of_the_client(caplog):
+    decisions(ConfigFile("Mustermann"))
+    assert "there is no configuration" in caplog.text
+    assert "Mustermann" not in caplog.text
