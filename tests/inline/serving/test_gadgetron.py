@@ -1,4 +1,4 @@
-"""The gadget against the bytes that Gadgetron sends, in the order in which it sends them."""
+"""The module of a chain against the bytes that Gadgetron sends, in the order in which it sends them."""
 
 import socket
 import struct
@@ -17,9 +17,9 @@ from inline.mrd.image_header import ImageType
 from inline.mrd.messages import Close, Image, Text
 from inline.mrd.protocol import Decoder, encode
 from inline.replay.run import records
-from inline.serving import gadgetron as gadget
+from inline.serving import gadgetron as module
 
-CHAINS = Path(gadget.__file__).parent / "chains"
+CHAINS = Path(module.__file__).parent / "chains"
 
 
 def text(number, content):
@@ -89,7 +89,7 @@ def test_through_the_package(examination):
         raw = SimpleNamespace(config=string(), header=string())
         reader.start()
         wrapper = SimpleNamespace(socket=ours, close=lambda: pytest.fail("a second close message"))
-        gadget.mapping(SimpleNamespace(socket=wrapper, raw_bytes=raw))
+        module.mapping(SimpleNamespace(socket=wrapper, raw_bytes=raw))
         wrapper.close()
         reader.join(timeout=60)
     check(received, images)
@@ -183,8 +183,8 @@ def test_a_peer_that_is_gone_does_not_fail_the_package(examination):
 
 
 def test_nobody_listening_is_a_message():
-    assert gadget.main(["1"]) == 1
-    assert gadget.main([]) == 2
+    assert module.main(["1"]) == 1
+    assert module.main([]) == 2
 
 
 @pytest.mark.parametrize("file", sorted(CHAINS.glob("*.xml")), ids=lambda file: file.name)
@@ -193,8 +193,8 @@ def test_chains_name_what_exists(file):
     assert external is not None
     execute, connect = external.find("execute"), external.find("connect")
     if execute is not None:
-        assert execute.get("name") == gadget.__name__
-        assert callable(getattr(gadget, execute.get("target")))
+        assert execute.get("name") == module.__name__
+        assert callable(getattr(module, execute.get("target")))
     else:
         # Gadgetron listens on 9002 itself, and tries only the first address of a name, which may be ::1.
         assert (connect.get("address"), connect.get("port")) == ("127.0.0.1", "9003")
