@@ -1,24 +1,26 @@
-# Two commands do the main things: "make demo" and "make test". Each makes .venv when it is not there.
+# Two commands do the main things: "make demo" and "make test". Each makes .venv when it is not there, and
+# installs what it needs. "make test SLOW=1" runs the slow tests too.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+CORE := $(VENV)/.core
+DEV := $(VENV)/.dev
 
 .PHONY: demo test lint fuzz clean
 
-demo: $(STAMP)
+demo: $(CORE)
 	$(BIN)/myostream demo --output demo-output
 
-test: $(STAMP)
-	$(BIN)/python -m pytest
+test: $(DEV)
+	$(BIN)/python -m pytest $(if $(SLOW),-m "")
 
-lint: $(STAMP)
+lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 # A million inputs, coverage-guided; atheris has wheels for CPython 3.11 to 3.14 on Linux x86_64.
-fuzz: $(STAMP)
+fuzz: $(DEV)
 	$(BIN)/python -m pip install --quiet --editable ".[fuzz]"
 	for target in decoder header attributes mini_head dicom parameters settings_file hdf5 t1_fit t2_fit; do \
 		$(BIN)/python -m tests.fuzz.run $$target -runs=98000 -max_len=8192 || exit 1; \
@@ -27,10 +29,14 @@ fuzz: $(STAMP)
 		$(BIN)/python -m tests.fuzz.run $$target -runs=10000 -max_len=8192 || exit 1; \
 	done
 
-$(STAMP): pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+$(CORE): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(DEV): $(CORE)
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
-	touch $(STAMP)
+	touch $@
 
 clean:
 	rm -rf $(VENV) demo-output

@@ -1,4 +1,4 @@
-"""Clients that do harm: each sends what a broken or hostile peer would send, and says what it saw."""
+"""Attacks of broken and hostile clients on a live server; each returns an observation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from typing import Final
 import numpy as np
 import zmq
 
-from bench.watched import Address, Examination, Tally, Watched
+from bench.watched import RESULTS_FROM, Address, Measurement, ServerProcess, Tally
 from inline.data.errors import ProtocolError
 from inline.emit.publisher import subscribe
 from inline.mrd.image_header import ImageHeader
@@ -31,34 +31,35 @@ from inline.mrd.messages import Close, ConfigFile, ConfigText, Header, Image, Me
 from inline.mrd.meta import MetaValue, format_meta
 from inline.mrd.protocol import Decoder, MessageId, encode
 
+Meta = dict[str, MetaValue]
+
 _EMPTY_HEADER: Final = '<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"/>'
 _OPENING: Final = encode(ConfigFile("mapping")) + encode(Header(_EMPTY_HEADER))
 _ENTITIES: Final = (
     "<!DOCTYPE a [<!ENTITY b '" + "b" * 4000 + "'>]><ismrmrdMeta><meta><name>x</name><value>"
     "{}</value></meta></ismrmrdMeta>"
 )
-_RESULTS_FROM: Final = 5000
 _GIGABIT: Final = 1.25e8
 """Bytes a second."""
 _PACED_BYTES: Final = 1 << 20
 _PAUSE_S: Final = 1.0
-"""Between two rounds of an attack that is none by its number of messages."""
+"""Pause between rounds of attacks whose number of messages does not matter."""
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """Where an attack takes place.
+class Target:
+    """Server under attack.
 
     Attributes:
-        server: under attack.
-        examination: of the good client beside it.
-        seconds: about how long the attack shall last.
+        server: its process.
+        measurement: sent by the good client beside the attack.
+        seconds: approximate duration of the attack.
         stalled_s: setting of the server.
     """
 
-    server: Watched
-    examination: Examination
+    server: ServerProcess
+    measurement: Measurement
     seconds: float
     stalled_s: float
 
@@ -67,73 +68,70 @@ class Scene:
         """Address of the server."""
         return self.server.address
 
-    def over(self) -> Callable[[], bool]:
-        """Return a function that says whether the attack's time has run out."""
+    def deadline(self) -> Callable[[], bool]:
+        """Return a function that is true once the duration has passed."""
         end = time.monotonic() + self.seconds
         return lambda: time.monotonic() > end
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What an attack saw, in a sentence, and whether that is what must hold."""
+class Observation:
+    """Observation of an attack as a sentence, and whether the server kept its promise."""
 
     text: str
     holds: bool
 
 
-def texts(scene: Scene) -> Seen:
-    """Comments on which a backtracking expression would work for hours, in attributes and mini headers."""
+def texts(target: Target) -> Observation:
+    """Send comments that keep a backtracking expression busy for hours, in attributes and mini headers."""
     blank = " " * 10_000
     mini = base64.b64encode(f'<ParamString."ImageComments"> {{ "T2prep{blank}" }}'.encode()).decode()
-    metas: list[dict[str, MetaValue]] = [
+    metas: list[Meta] = [
         {"ImageComments": "T2prep" + blank},
         {"ImageComments": "TI" + blank * 3},
         {"ImageComment": "T2prep" + blank + "=", "SequenceDescription": "T2map" + blank},
         {"IceMiniHead": mini},
     ]
-    return _pass(scene, [_image(meta) for meta in metas] * 5)
+    return _pass(target, [_image(meta) for meta in metas] * 5)
 
 
-def entities(scene: Scene) -> Seen:
-    """Attributes and headers that declare entities, in UTF-8 and UTF-16."""
+def entities(target: Target) -> Observation:
+    """Send attributes and headers that declare entities, in UTF-8 and UTF-16."""
     document = _ENTITIES.format("&b;" * 20_000)
-    attributes = [document.encode(codec) for codec in ("utf-8", "utf-16", "utf-16-le", "utf-16-be")]
-    images = [_image(attributes=each) for each in attributes] * 3
+    codecs = ("utf-8", "utf-16", "utf-16-le", "utf-16-be")
+    images = [_image(attributes=document.encode(codec)) for codec in codecs] * 3
     header = Header.from_bytes(document.replace("ismrmrdMeta", "ismrmrdHeader").encode("utf-16"))
-    return _pass(scene, images, encode(ConfigFile("mapping")) + encode(header))
+    return _pass(target, images, encode(ConfigFile("mapping")) + encode(header))
 
 
-def surrogates(scene: Scene) -> Seen:
-    """Descriptions with half a surrogate pair; ZeroMQ must go on publishing."""
-    with contextlib.closing(subscribe(scene.server.publishing)) as reader:
+def surrogates(target: Target) -> Observation:
+    """Send descriptions with half a surrogate pair; ZeroMQ must go on publishing."""
+    with contextlib.closing(subscribe(target.server.publishing)) as subscriber:
         time.sleep(1.0)
+        dicom = b'{"0008103E": {"vr": "LO", "Value": ["T1map_MOLLI \\ud800"]}}'
+        images = _molli(64, {"DicomJson": base64.b64encode(dicom).decode()})
         for _ in range(3):
-            dicom = b'{"0008103E": {"vr": "LO", "Value": ["T1map_MOLLI \\ud800"]}}'
-            more: dict[str, MetaValue] = {"DicomJson": base64.b64encode(dicom).decode()}
-            images = _molli(64, named=False, meta=more)
-            _talk(scene.address, _OPENING + b"".join(map(encode, images)) + encode(Close()), 10.0)
-        # The good client is published meanwhile, so there is no silence to wait for.
-        _published(reader, 2.0)
-        Tally().examine(scene.address, scene.examination)
-        after = _published(reader, 2.0)
-    return Seen(
-        f"{after} results published after it, of {scene.examination.slices} slices at least",
-        after >= scene.examination.slices,
-    )
+            _talk(target.address, _OPENING + _encoded(images) + encode(Close()), 10.0)
+        # The results of the good client are published as well: there is no silence to wait for.
+        _published(subscriber, 2.0)
+        Tally().send(target.address, target.measurement)
+        after, expected = _published(subscriber, 2.0), target.measurement.slices
+    text = f"{after} results published after it, of {expected} slices at least"
+    return Observation(text, after >= expected)
 
 
-def _published(reader: zmq.Socket[bytes], seconds: float) -> int:
+def _published(subscriber: zmq.Socket[bytes], seconds: float) -> int:
     """Receive for some seconds; return the number of results."""
     end, count = time.monotonic() + seconds, 0
     while (left := end - time.monotonic()) > 0:
-        if reader.poll(int(left * 1000) + 1):
-            count += reader.recv_multipart()[0].startswith(b"myostream.slice")
+        if subscriber.poll(int(left * 1000) + 1):
+            count += subscriber.recv_multipart()[0].startswith(b"myostream.slice")
     return count
 
 
-def large_texts(scene: Scene) -> Seen:
-    """Large legal XML: headers and attributes of four million characters in small elements."""
-    over, answered, sent = scene.over(), 0, 0
+def large_texts(target: Target) -> Observation:
+    """Send large legal XML: headers and attributes of four million characters in small elements."""
+    over, returned, sent = target.deadline(), 0, 0
     header = Header("<ismrmrdHeader>" + "<a/>" * 1_000_000 + "</ismrmrdHeader>")
     attributes = (
         b"<ismrmrdMeta>" + b"<meta><name>a</name><value>b</value></meta>" * 90_000 + b"</ismrmrdMeta>"
@@ -141,172 +139,153 @@ def large_texts(scene: Scene) -> Seen:
     data = encode(ConfigFile("mapping")) + encode(header) + encode(_image(attributes=attributes))
     while not over() or not sent:
         sent += 1
-        said, _ = _talk(scene.address, data + encode(Close()), 30.0)
-        answered += _originals(said) == 1
+        messages, _ = _talk(target.address, data + encode(Close()), 30.0)
+        returned += sum(_kind(message) == "original" for message in messages) == 1
         time.sleep(_PAUSE_S)
-    return Seen(f"{answered} of {sent} images returned", answered == sent)
+    return Observation(f"{returned} of {sent} images returned", returned == sent)
 
 
-def growing_series(scene: Scene) -> Seen:
-    """A series of 2048 x 2048 float64 that never becomes complete: 32 MB an image."""
-    over, sent = scene.over(), 0
-    header = _EMPTY_HEADER.replace(
-        "/>",
-        "><encoding><encodingLimits><set><maximum>1999</maximum></set></encodingLimits></encoding>"
-        "</ismrmrdHeader>",
-    )
-    rows = 2048
+def growing_series(target: Target) -> Observation:
+    """Send a series of 2048 x 2048 float64 that never becomes complete: 32 MB an image."""
+    over, sent, rows = target.deadline(), 0, 2048
+    limits = "<encoding><encodingLimits><set><maximum>1999</maximum></set></encodingLimits></encoding>"
+    header = _EMPTY_HEADER.replace("/>", f">{limits}</ismrmrdHeader>")
     pixels = bytes(rows * rows * 8)
-    came: Counter[str] = Counter()
-    with _connected(scene.address) as connection:
-        reader = threading.Thread(target=_count, args=(connection, came))
-        reader.start()
+    with _counting(target.address) as (connection, count):
         connection.sendall(encode(ConfigFile("mapping")) + encode(Header(header)))
         while not over() and sent < 160:
-            meta: dict[str, MetaValue] = {"SequenceDescription": "T1map_MOLLI", "InversionTime": 100 + sent}
+            meta: Meta = {"SequenceDescription": "T1map_MOLLI", "InversionTime": 100 + sent}
             image = _image(meta, size=rows, data_type=6, pixels=pixels, number=sent)
             _send_paced(connection, encode(image))
             sent += 1
         connection.sendall(encode(Close()))
-        reader.join(60.0)
-    back = came["original"]
-    return Seen(f"{sent} images of 32 MB sent, {back} returned", back == sent and came["Close"] == 1)
+    returned = count["original"]
+    text = f"{sent} images of 32 MB sent, {returned} returned"
+    return Observation(text, returned == sent and count["Close"] == 1)
 
 
-def huge_fits(scene: Scene) -> Seen:
-    """Two T2 series of 8192 x 8192, 384 MB each; they may be refused, in a message."""
+def huge_fits(target: Target) -> Observation:
+    """Send two T2 series of 8192 x 8192, 384 MB each; they may be refused, in a message."""
     rows = 8192
     pixels = np.full(rows * rows, 500, np.uint16).tobytes()
-    told: list[bool] = []
 
-    def send(_: int) -> int:
-        came: Counter[str] = Counter()
-        with _connected(scene.address, 120.0) as connection:
-            reader = threading.Thread(target=_count, args=(connection, came))
-            reader.start()
+    def send(_: int) -> Counter[str]:
+        with _counting(target.address, 120.0) as (connection, count):
             connection.sendall(_OPENING)
             for number in range(3):
-                meta: dict[str, MetaValue] = {
-                    "SequenceDescription": "T2map_T2prep", "T2PrepDuration": 25 * number,
-                }  # fmt: skip
+                meta: Meta = {"SequenceDescription": "T2map_T2prep", "T2PrepDuration": 25 * number}
                 image = _image(meta, size=rows, data_type=1, pixels=pixels, number=number)
                 _send_paced(connection, encode(image), share=2)
             connection.sendall(encode(Close()))
-            reader.join(120.0)
-        told.append(bool(came["Text"]) or came["result"] > 0)
-        return came["original"]
+        return count
 
     with ThreadPoolExecutor(2) as pool:
-        back = sum(pool.map(send, range(2)))
-    return Seen(
-        f"{back} of 6 images returned; {sum(told)} of 2 got a result or a message", back == 6 and all(told)
-    )
+        counts = list(pool.map(send, range(2)))
+    returned = sum(count["original"] for count in counts)
+    reported = sum(count["Text"] > 0 or count["result"] > 0 for count in counts)
+    text = f"{returned} of 6 images returned; {reported} of 2 got a result or a message"
+    return Observation(text, returned == 6 and reported == 2)
 
 
-def mute_peers(scene: Scene) -> Seen:
-    """Four peers that send images without end and read nothing."""
-    over = scene.over()
-    data = encode(_image(size=512, data_type=5))
-    ended: list[float] = []
+def mute_peers(target: Target) -> Observation:
+    """Connect four peers that send images without end and read nothing."""
+    over, data = target.deadline(), encode(_image(size=512, data_type=5))
 
-    def send(_: int) -> None:
+    def send(_: int) -> float | None:
         start = time.monotonic()
-        with _connected(scene.address, 2.0) as connection, contextlib.suppress(OSError):
+        with _connected(target.address, 2.0) as connection, contextlib.suppress(OSError):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
             connection.sendall(_OPENING)
             left = memoryview(data)
             while not over():
-                # A sender that the server holds up is not given up yet.
+                # A sender that the server holds up still has its connection.
                 with contextlib.suppress(TimeoutError):
                     sent = connection.send(left[:_PACED_BYTES])
                     left = left[sent:] or memoryview(data)
                     time.sleep(4 * sent / _GIGABIT)
-            return
-        ended.append(time.monotonic() - start)
+            return None
+        return time.monotonic() - start
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(send, range(4)))
-    return _given_up(scene, ended, 4)
+        ended = [after for after in pool.map(send, range(4)) if after is not None]
+    return _dropped(target, ended, 4)
 
 
-def slow_peers(scene: Scene) -> Seen:
-    """Eight peers that send one byte a second in the middle of a message."""
-    over = scene.over()
+def slow_peers(target: Target) -> Observation:
+    """Connect eight peers that send one byte a second in the middle of a message."""
+    over = target.deadline()
     start, ended = time.monotonic(), list[float]()
-    peers = [socket.create_connection(scene.address, 5.0) for _ in range(8)]
+    peers = [socket.create_connection(target.address, 5.0) for _ in range(8)]
     for peer in peers:
         peer.sendall(_OPENING + struct.pack("<H", MessageId.IMAGE) + b"\0")
-    open_ = list(peers)
-    while open_ and not over():
-        for peer in list(open_):
-            if _gone(peer):
-                ended.append(time.monotonic() - start)
-                open_.remove(peer)
+    connected = list(peers)
+    while connected and not over():
+        remaining = [peer for peer in connected if not _closed_by_server(peer)]
+        ended += [time.monotonic() - start] * (len(connected) - len(remaining))
+        connected = remaining
         time.sleep(1.0)
     for peer in peers:
         peer.close()
-    return _given_up(scene, ended, 8)
+    return _dropped(target, ended, 8)
 
 
-def idle_peers(scene: Scene) -> Seen:
-    """Peers that take every place and say nothing more; the next client must be told."""
-    peers = [socket.create_connection(scene.address, 5.0) for _ in range(16)]
+def idle_peers(target: Target) -> Observation:
+    """Take every place with a silent peer; the next client must receive a message."""
+    peers = [socket.create_connection(target.address, 5.0) for _ in range(16)]
     for peer in peers:
         peer.sendall(_OPENING)
     time.sleep(1.0)
-    said, end = _talk(scene.address, _OPENING, scene.seconds)
-    logged = re.search(r"(?i)\b(taken|busy|waits?|full)\b", scene.server.text())
+    messages, end = _talk(target.address, _OPENING, target.seconds)
+    logged = re.search(r"(?i)\b(taken|busy|waits?|full)\b", target.server.log_text())
     for peer in peers:
         peer.close()
-    told = [message.text for message in said if isinstance(message, Text)]
-    return Seen(
-        f"the 17th client: {told[0][:60] if told else f'no message ({end})'}; "
-        f"{'a' if logged else 'no'} line in the log",
-        bool(told) and bool(logged),
-    )
+    texts = [message.text for message in messages if isinstance(message, Text)]
+    received = texts[0][:60] if texts else f"no message ({end})"
+    text = f"the 17th client: {received}; {'a' if logged else 'no'} line in the log"
+    return Observation(text, bool(texts) and bool(logged))
 
 
-def resets(scene: Scene) -> Seen:
-    """Clients that reset or close the connection in the middle of an image."""
-    over, count, dice = scene.over(), 0, random.Random(1)
+def resets(target: Target) -> Observation:
+    """Reset or close the connection in the middle of an image."""
+    over, count, generator = target.deadline(), 0, random.Random(1)
     while not over() or count < 20:
-        break_off(scene.address, scene.examination, dice)
+        break_off(target.address, target.measurement, generator)
         count += 1
         time.sleep(0.05)
-    return Seen(f"{count} connections broken off", True)
+    return Observation(f"{count} connections broken off", True)
 
 
-def break_off(address: Address, examination: Examination, dice: random.Random) -> None:
-    """Send a part of an examination, and close or reset the connection.
+def break_off(address: Address, measurement: Measurement, generator: random.Random) -> None:
+    """Send a part of a measurement, and close or reset the connection.
 
     Raises:
         OSError: no connection.
     """
-    data = _OPENING + b"".join(map(encode, examination.images[:9]))
+    data = _OPENING + _encoded(measurement.images[:9])
     with _connected(address) as connection, contextlib.suppress(OSError):
-        connection.sendall(data[: dice.randrange(len(_OPENING), len(data))])
-        if dice.random() < 0.5:
+        connection.sendall(data[: generator.randrange(len(_OPENING), len(data))])
+        if generator.random() < 0.5:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
 
 
-def nonsense(scene: Scene) -> Seen:
-    """Bytes that are nothing, and other protocols: HTTP, TLS, DICOM."""
-    dice = random.Random(2)
-    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + dice.randbytes(506)
+def nonsense(target: Target) -> Observation:
+    """Send random bytes and other protocols: HTTP, TLS, DICOM."""
+    generator = random.Random(2)
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + generator.randbytes(506)
     associate = b"\x01\x00\x00\x00\x00\xcd\x00\x01\x00\x00" + b"ORTHANC".ljust(16) + bytes(180)
     kinds = [
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", hello, associate, b"\xff\xff", bytes(64),
-        *(dice.randbytes(dice.randrange(2, 4000)) for _ in range(20)),
+        *(generator.randbytes(generator.randrange(2, 4000)) for _ in range(20)),
     ]  # fmt: skip
-    served = 0
+    refused = 0
     for data in kinds:
-        said, end = _talk(scene.address, data, scene.stalled_s + 10.0, half_close=True)
-        served += end in ("eof", "reset") and not _originals(said)
-    return Seen(f"{served} of {len(kinds)} connections ended by the server", served == len(kinds))
+        messages, end = _talk(target.address, data, target.stalled_s + 10.0, half_close=True)
+        refused += end in ("eof", "reset") and not any(_kind(message) == "original" for message in messages)
+    return Observation(f"{refused} of {len(kinds)} connections ended by the server", refused == len(kinds))
 
 
-def announced(scene: Scene) -> Seen:
-    """Lengths that no memory holds."""
+def announced(target: Target) -> Observation:
+    """Announce lengths that no memory holds."""
     head = bytearray(_image(size=8).header.pack())
     struct.pack_into("<3H", head, 16, 65535, 65535, 65535)
     attributes = _image(size=8).header.pack() + struct.pack("<Q", 1 << 60)
@@ -316,45 +295,38 @@ def announced(scene: Scene) -> Seen:
         struct.pack("<HI", MessageId.TEXT, 0xFFFFFFFF), struct.pack("<HI", MessageId.CONFIG_TEXT, 0x7FFFFFFF),
         struct.pack("<H", MessageId.IMAGE) + bytes(head), struct.pack("<H", MessageId.IMAGE) + attributes,
         struct.pack("<H", MessageId.ACQUISITION) + bytes(acquisition),
-    ]  # fmt: skip
-    told = 0
-    for data in kinds * 3:
-        said, _ = _talk(scene.address, _OPENING + data, 10.0)
-        told += any(isinstance(message, Text) and "limit" in message.text for message in said)
-    return Seen(f"{told} of {3 * len(kinds)} refused in a message", told == 3 * len(kinds))
+    ] * 3  # fmt: skip
+    refused = 0
+    for data in kinds:
+        messages, _ = _talk(target.address, _OPENING + data, 10.0)
+        refused += any(isinstance(message, Text) and "limit" in message.text for message in messages)
+    return Observation(f"{refused} of {len(kinds)} refused in a message", refused == len(kinds))
 
 
-def crowd(scene: Scene, clients: int = 200) -> Seen:
-    """Two hundred good clients at once."""
+def crowd(target: Target, clients: int = 200) -> Observation:
+    """Connect two hundred good clients at once."""
     tallies = [Tally() for _ in range(clients)]
-    threads = [
-        threading.Thread(
-            target=tally.examine, args=(scene.address, scene.examination), kwargs={"timeout_s": 240}
-        )
-        for tally in tallies
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(clients) as pool:
+        for tally in tallies:
+            pool.submit(tally.send, target.address, target.measurement, timeout_s=240.0)
     exact = sum(not tally.lost and not tally.problems for tally in tallies)
     results = sum(tally.results for tally in tallies)
-    return Seen(f"{exact} of {clients} exact, {results} maps", exact == clients)
+    return Observation(f"{exact} of {clients} exact, {results} maps", exact == clients)
 
 
-def deep_json(scene: Scene) -> Seen:
-    """JSON nested a hundred thousand times, as parameters and as a DICOM header."""
+def deep_json(target: Target) -> Observation:
+    """Send JSON nested a hundred thousand times, as parameters and as a DICOM header."""
     deep = "[" * 100_000 + "]" * 100_000
     dicom = base64.b64encode(deep.encode()).decode()
     opening = encode(ConfigText(f'{{"parameters": {deep[:60_000]}}}')) + _OPENING + encode(Text(deep))
-    return _pass(scene, [_image({"DicomJson": dicom, "SequenceDescription": "T1map_MOLLI"})] * 10, opening)
+    return _pass(target, [_image({"DicomJson": dicom, "SequenceDescription": "T1map_MOLLI"})] * 10, opening)
 
 
-def text_flood(scene: Scene) -> Seen:
-    """Short texts with unknown configurations as fast as the server takes them, the answers unread."""
-    over, before, sent = scene.over(), len(scene.server.text()), 0
+def text_flood(target: Target) -> Observation:
+    """Send short texts with unknown configurations without a pause, and read no reply."""
+    over, before, sent = target.deadline(), len(target.server.log_text()), 0
     data = encode(Text('{"parameters": {"config": "x\\ny"}}')) * 1000
-    with _connected(scene.address, 2.0) as connection, contextlib.suppress(OSError):
+    with _connected(target.address, 2.0) as connection, contextlib.suppress(OSError):
         connection.sendall(_OPENING)
         left = memoryview(data)
         while not over():
@@ -362,75 +334,64 @@ def text_flood(scene: Scene) -> Seen:
                 count = connection.send(left)
                 sent += count
                 left = left[count:] or memoryview(data)
-    grown = len(scene.server.text()) - before
-    return Seen(f"{1000 * sent // len(data)} texts, log grown by {grown / 1e6:.2f} MB", grown < 1_000_000)
+    grown = len(target.server.log_text()) - before
+    text = f"{1000 * sent // len(data)} texts, log grown by {grown / 1e6:.2f} MB"
+    return Observation(text, grown < 1_000_000)
 
 
-def termination(scene: Scene) -> Seen:
-    """SIGTERM while a client sends: everything that it sent comes back, and it is told."""
-    images = scene.examination.images
-    came: Counter[str] = Counter()
-    sent = 0
-    with _connected(scene.address, 30.0) as connection:
-        reader = threading.Thread(target=_count, args=(connection, came))
-        reader.start()
-        connection.sendall(encode(ConfigFile("mapping")) + encode(Header(scene.examination.header)))
-        for image in images[:9]:
+def termination(target: Target) -> Observation:
+    """Send SIGTERM to the server while a client sends: its images come back with a message."""
+    images = target.measurement.images[:9]
+    with _counting(target.address, 30.0, join_s=30.0) as (connection, count):
+        connection.sendall(encode(ConfigFile("mapping")) + encode(Header(target.measurement.header)))
+        for image in images:
             _send_paced(connection, encode(image))
-            sent += 1
         time.sleep(1.0)
-        scene.server.process.send_signal(signal.SIGTERM)
+        target.server.process.send_signal(signal.SIGTERM)
         start = time.monotonic()
-        reader.join(30.0)
-        took = time.monotonic() - start
-    told = "told" if came["stopping"] else "not told why"
-    seen = (
-        f"{came['original']} of {sent} images and {came['result']} results back within {took:.0f} s, {told}"
+    text = (
+        f"{count['original']} of {len(images)} images and {count['result']} results back within "
+        f"{time.monotonic() - start:.0f} s, {'a' if count['stopping'] else 'no'} message about the end"
     )
-    return Seen(seen, came["original"] == sent and came["Close"] == 1 and came["stopping"] > 0)
+    return Observation(
+        text, count["original"] == len(images) and count["Close"] == 1 and count["stopping"] > 0
+    )
 
 
-def unread(scene: Scene) -> Seen:
-    """A client that reads slowly and goes on sending after an error: what was finished still arrives."""
-    images = scene.examination.images
-    data = encode(ConfigFile("mapping")) + encode(Header(scene.examination.header))
-    data += b"".join(map(encode, images)) + b"\xff\xff" + bytes(4_000_000)
-    decoder, came = Decoder(), Counter[str]()
+def unread(target: Target) -> Observation:
+    """Read slowly and go on sending after an error: finished results still arrive."""
+    images = target.measurement.images
+    data = encode(ConfigFile("mapping")) + encode(Header(target.measurement.header))
+    data += _encoded(images) + b"\xff\xff" + bytes(4_000_000)
+    count = Counter[str]()
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 15)
         connection.settimeout(20.0)
-        connection.connect(scene.address)
-        sender = threading.Thread(target=_send_quietly, args=(connection, data), daemon=True)
-        sender.start()
-        with contextlib.suppress(OSError, ProtocolError):
-            while part := connection.recv(1 << 15):
-                came.update(_kind(message) for message in decoder.receive(part))
-                time.sleep(0.002)
-    complete = came["original"] == len(images) and came["Close"] == 1 and came["Text"] > 0
-    seen = f"{came['original']} of {len(images)} originals, {came['result']} results, {came['Text']} texts"
-    return Seen(seen, complete and came["result"] >= scene.examination.slices)
+        connection.connect(target.address)
+        threading.Thread(target=_send_quietly, args=(connection, data), daemon=True).start()
+        _count(connection, count, 1 << 15, pause_s=0.002)
+    text = f"{count['original']} of {len(images)} originals, {count['result']} results, {count['Text']} texts"
+    complete = count["original"] == len(images) and count["Close"] == 1 and count["Text"] > 0
+    return Observation(text, complete and count["result"] >= target.measurement.slices)
 
 
-def module_runs(scene: Scene, runs: int = 6) -> Seen:
-    """The module that Gadgetron starts: with and without images, it ends with code 0."""
+def module_runs(target: Target, runs: int = 6) -> Observation:
+    """Start the module as Gadgetron does, with and without images: it ends with code 0."""
     codes = Counter[int | None]()
-    configuration = b"<configuration/>"
-    header = scene.examination.header.encode()
+    configuration, header = b"<configuration/>", target.measurement.header.encode()
     opening = struct.pack("<HI", MessageId.CONFIG_TEXT, len(configuration)) + configuration
     opening += struct.pack("<HI", MessageId.HEADER, len(header)) + header
     with socket.create_server(("localhost", 0)) as listening:
         listening.settimeout(60.0)
-        for number, count in zip(range(runs), cycle((0, 8, 3))):
-            port = listening.getsockname()[1]
-            command = [sys.executable, "-P", "-m", "inline.serving.gadgetron", str(port)]
+        command = [sys.executable, "-P", "-m", "inline.serving.gadgetron", str(listening.getsockname()[1])]
+        for number, images in zip(range(runs), cycle((0, 8, 3))):
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
                 connection, _ = listening.accept()
                 with connection:
                     connection.settimeout(30.0)
-                    images = b"".join(map(encode, scene.examination.images[:count]))
                     end = b"" if number % 2 else encode(Close())
-                    connection.sendall(opening + images + end)
+                    connection.sendall(opening + _encoded(target.measurement.images[:images]) + end)
                     connection.shutdown(socket.SHUT_WR)
                     _read(connection, 30.0)
                 codes[process.wait(30.0)] += 1
@@ -439,11 +400,11 @@ def module_runs(scene: Scene, runs: int = 6) -> Seen:
             finally:
                 process.kill()
                 process.wait()
-    return Seen(f"{codes[0]} of {runs} runs ended with code 0", codes[0] == runs)
+    return Observation(f"{codes[0]} of {runs} runs ended with code 0", codes[0] == runs)
 
 
 def _image(
-    meta: dict[str, MetaValue] | None = None,
+    meta: Meta | None = None,
     *,
     attributes: bytes | None = None,
     size: int = 32,
@@ -465,57 +426,70 @@ def _image(
     return Image(header, data, pixels or bytes(size * size * bytes_each))
 
 
-def _molli(size: int, *, named: bool = True, meta: dict[str, MetaValue] | None = None) -> list[Image]:
-    """A series of eight images of a phantom with a T1 of 1000 ms."""
+def _molli(size: int, meta: Meta) -> list[Image]:
+    """Return a series of eight images of a phantom with a T1 of 1000 ms."""
     images = []
     for number in range(8):
         time_ms = 100.0 + 400.0 * number
         value = abs(1.0 - 2.0 * np.exp(-time_ms / 1000.0)) * 1000.0
-        about: dict[str, MetaValue] = {"InversionTime": f"{time_ms:g}", **(meta or {})}
-        if named:
-            about["SequenceDescription"] = "T1map_MOLLI"
         pixels = np.full(size * size, value, np.float32).tobytes()
-        images.append(_image(about, size=size, pixels=pixels, number=number))
+        images.append(
+            _image({"InversionTime": f"{time_ms:g}", **meta}, size=size, pixels=pixels, number=number)
+        )
     return images
 
 
+def _encoded(images: Sequence[Image]) -> bytes:
+    return b"".join(map(encode, images))
+
+
+def _connected(address: Address, timeout_s: float = 20.0) -> socket.socket:
+    return socket.create_connection(address, timeout_s)
+
+
 @contextlib.contextmanager
-def _connected(address: Address, timeout_s: float = 20.0) -> Iterator[socket.socket]:
-    with socket.create_connection(address, timeout_s) as connection:
-        yield connection
+def _counting(
+    address: Address, timeout_s: float = 20.0, *, join_s: float = 120.0
+) -> Iterator[tuple[socket.socket, Counter[str]]]:
+    """Connect and count what comes back by kind, until the connection ends or ``join_s`` after the block."""
+    count: Counter[str] = Counter()
+    with _connected(address, timeout_s) as connection:
+        reader = threading.Thread(target=_count, args=(connection, count))
+        reader.start()
+        yield connection, count
+        reader.join(join_s)
 
 
 def _read(connection: socket.socket, seconds: float) -> tuple[list[Message], str]:
-    """Everything that comes within a time, and how it ended: ``eof``, ``reset`` or ``silent``."""
-    decoder, said, end = Decoder(), list[Message](), time.monotonic() + seconds
+    """Return all messages within a time, and the end: ``eof``, ``reset``, ``nonsense`` or ``silent``."""
+    decoder, messages, end = Decoder(), list[Message](), time.monotonic() + seconds
     try:
         while (left := end - time.monotonic()) > 0:
             connection.settimeout(left)
             data = connection.recv(1 << 20)
             if not data:
-                return said, "eof"
-            said += decoder.receive(data)
+                return messages, "eof"
+            messages += decoder.receive(data)
     except TimeoutError:
         pass
     except OSError:
-        return said, "reset"
+        return messages, "reset"
     except ProtocolError:
-        return said, "nonsense"
-    return said, "silent"
+        return messages, "nonsense"
+    return messages, "silent"
 
 
 def _talk(
     address: Address, data: bytes, seconds: float, *, half_close: bool = False
 ) -> tuple[list[Message], str]:
-    """Send bytes and read all that comes, as :func:`_read`."""
+    """Send bytes and return what :func:`_read` returns."""
     with _connected(address) as connection:
-        sender = threading.Thread(target=_send_quietly, args=(connection, data, half_close), daemon=True)
-        sender.start()
+        threading.Thread(target=_send_quietly, args=(connection, data, half_close), daemon=True).start()
         return _read(connection, seconds)
 
 
 def _send_paced(connection: socket.socket, data: bytes, share: int = 1) -> None:
-    """Send at the rate of a network that so many senders share; loopback would be a dozen times faster."""
+    """Send at the rate of a gigabit network that so many senders share; loopback is a dozen times faster."""
     start = time.monotonic()
     for at in range(0, len(data), _PACED_BYTES):
         connection.sendall(memoryview(data)[at : at + _PACED_BYTES])
@@ -531,7 +505,7 @@ def _send_quietly(connection: socket.socket, data: bytes, half_close: bool = Fal
 
 def _kind(message: Message) -> str:
     match message:
-        case Image(header) if header.image_series_index < _RESULTS_FROM:
+        case Image(header) if header.image_series_index < RESULTS_FROM:
             return "original"
         case Image():
             return "result"
@@ -541,46 +515,45 @@ def _kind(message: Message) -> str:
             return type(message).__name__
 
 
-def _count(connection: socket.socket, came: Counter[str]) -> None:
+def _count(
+    connection: socket.socket, count: Counter[str], at_once: int = 1 << 20, *, pause_s: float = 0.0
+) -> None:
     """Count the messages of a connection by kind until it ends; they are not kept."""
     decoder = Decoder()
     with contextlib.suppress(OSError, ProtocolError):
-        while data := connection.recv(1 << 20):
-            came.update(_kind(message) for message in decoder.receive(data))
+        while data := connection.recv(at_once):
+            count.update(_kind(message) for message in decoder.receive(data))
+            time.sleep(pause_s)
 
 
-def _originals(said: Sequence[Message]) -> int:
-    return sum(_kind(message) == "original" for message in said)
-
-
-def _pass(scene: Scene, images: Sequence[Image], opening: bytes = _OPENING) -> Seen:
-    """Send images over and over; each must come back bit for bit, at once."""
-    over, sent, back, slowest = scene.over(), 0, 0, 0.0
+def _pass(target: Target, images: Sequence[Image], opening: bytes = _OPENING) -> Observation:
+    """Send images over and over; each must come back bit-exact, at once."""
+    over, sent, returned, slowest = target.deadline(), 0, 0, 0.0
     while not over() or not sent:
         start = time.monotonic()
-        said, _ = _talk(scene.address, opening + b"".join(map(encode, images)) + encode(Close()), 20.0)
+        messages, _ = _talk(target.address, opening + _encoded(images) + encode(Close()), 20.0)
         slowest = max(slowest, time.monotonic() - start)
         sent += len(images)
-        came = Counter(message for message in said if isinstance(message, Image))
-        back += len(images) - sum((Counter(images) - came).values())
+        received = Counter(message for message in messages if isinstance(message, Image))
+        returned += len(images) - (Counter(images) - received).total()
         time.sleep(_PAUSE_S)
-    return Seen(f"{back} of {sent} images returned, {slowest:.1f} s at most for {len(images)}", back == sent)
+    text = f"{returned} of {sent} images returned, {slowest:.1f} s at most for {len(images)}"
+    return Observation(text, returned == sent)
 
 
-def _given_up(scene: Scene, after: Sequence[float], peers: int) -> Seen:
+def _dropped(target: Target, after: Sequence[float], peers: int) -> Observation:
     latest = f" after at most {max(after):.0f} s" if after else ""
-    return Seen(
-        f"{len(after)} of {peers} given up{latest} (stalled_s {scene.stalled_s:g})", len(after) == peers
-    )
+    text = f"{len(after)} of {peers} disconnected{latest} (stalled_s {target.stalled_s:g})"
+    return Observation(text, len(after) == peers)
 
 
-def _gone(peer: socket.socket) -> bool:
-    """Send one byte; say whether the server has closed the connection."""
+def _closed_by_server(peer: socket.socket) -> bool:
+    """Send one byte; return whether the server has closed the connection."""
     try:
         peer.sendall(b"\0")
         peer.setblocking(False)
-        while data := peer.recv(1 << 16):
-            del data
+        while peer.recv(1 << 16):
+            pass
     except BlockingIOError:
         return False
     except OSError:

@@ -106,7 +106,7 @@ def tables(
     elif data is None and synthetic is not None:
         spread = Spread(bias_mm, random_mm)
         slices = synthetic_slices(synthetic, readers, spread)
-        about = f"{len(slices)} synthetic slices; the {readers} readers are SIMULATED: {spread.stated()}."
+        about = f"{len(slices)} synthetic slices; the {readers} readers are SIMULATED: {spread}."
     else:
         raise MyostreamError("give either --data FOLDER or --synthetic N")
     run(

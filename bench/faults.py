@@ -1,40 +1,42 @@
-"""The campaign of faults against a live server, as a table: ``python -m bench.faults``.
+"""Campaign of faults against live servers, as a table: ``python -m bench.faults``.
 
-Every fault gets a server process of its own and a good client beside it, whose originals are compared message
+Each fault has a server process of its own and a good client beside it, whose originals are compared message
 by message (``docs/reliability.md``).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from bench import attacks
-from bench.attacks import Scene, Seen
-from bench.machine import describe_machine
+from bench.attacks import Observation, Target
 from bench.stream import percentiles
-from bench.watched import Address, Examination, Tally, watched_server
+from bench.watched import Address, Measurement, Tally, usage, watched_server
+from inline.cli.errors import report_errors
+from inline.cli.options import output_file
+from model.machine import describe_machine
+from model.output import write_json
 
 _STALLED_S: Final = 4.0
 """Shorter than the default of 60 s, so that the table takes minutes."""
 _ALONE_S: Final = 8.0
-"""Time before an attack in which the good client is alone, after one cold examination. A second of it would
-compare the 99th percentile of a dozen examinations with that of a hundred."""
+"""Time of the good client alone before an attack, after one cold measurement. In one second it sends a dozen
+measurements, too few for a 99th percentile."""
 _MOST_MB: Final = 2500.0
 _SLOWER: Final = 1.2
 _SLOWER_UNDER_LOAD: Final = 2.0
@@ -45,18 +47,18 @@ class Fault:
     """One fault.
 
     Attributes:
-        name: as in the table.
-        must: what must hold beside what must hold always.
-        attack: does it.
-        seconds: how long it lasts at most, in most attacks.
-        load: it is load of the processor or the network, so that others may become twice as slow.
-        beside: a good client works beside it.
+        name: in the table.
+        promise: what must hold besides what must always hold.
+        attack: acts on the server.
+        seconds: approximate duration.
+        load: whether the attack loads processor or network, so that others may become twice as slow.
+        beside: whether a good client sends meanwhile.
         arguments: further options of ``serve``.
     """
 
     name: str
-    must: str
-    attack: Callable[[Scene], Seen]
+    promise: str
+    attack: Callable[[Target], Observation]
     seconds: float = 8.0
     load: bool = False
     beside: bool = True
@@ -76,9 +78,11 @@ FAULTS: Final = (
     Fault("large XML", "images pass", attacks.large_texts, load=True),
     Fault("series that only grows, 2048 x 2048", "images pass", attacks.growing_series, 15.0, load=True),
     Fault("fits of 8192 x 8192", "images pass; result or message", attacks.huge_fits, load=True),
-    Fault("peers that read nothing", "given up", attacks.mute_peers, 20.0, load=True),
-    Fault("1 byte a second", "given up", attacks.slow_peers, 20.0),
-    Fault("16 idle peers", "the 17th is told; a line in the log", attacks.idle_peers, 5.0, beside=False),
+    Fault("peers that read nothing", "disconnected", attacks.mute_peers, 20.0, load=True),
+    Fault("1 byte a second", "disconnected", attacks.slow_peers, 20.0),
+    Fault(
+        "16 idle peers", "the 17th gets a message; a line in the log", attacks.idle_peers, 5.0, beside=False
+    ),
     Fault("resets in an image", "the server goes on", attacks.resets, load=True),
     Fault("nonsense, HTTP, TLS, DICOM", "refused", attacks.nonsense),
     Fault("announced lengths", "refused in a message", attacks.announced),
@@ -92,34 +96,35 @@ FAULTS: Final = (
     ),
     Fault("deep JSON", "images pass at once", attacks.deep_json, load=True),
     Fault("flood of texts", "log grows by less than 1 MB", attacks.text_flood, load=True),
-    Fault("SIGTERM in an examination", "images come back, client is told", attacks.termination, beside=False),
-    Fault("slow reader after an error", "all that was finished arrives", attacks.unread, load=True),
+    Fault("SIGTERM in an examination", "images come back with a message", attacks.termination, beside=False),
+    Fault("slow reader after an error", "finished results arrive", attacks.unread, load=True),
     Fault("starts and stops of the Gadgetron module", "code 0", attacks.module_runs, beside=False),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was seen of one fault.
+    """Result of one fault.
 
     Attributes:
         name: of the fault.
-        must: what must hold.
-        seen: by the attacker.
-        sent: images that the good client sent, before, during and after.
-        lost: of these, those that did not come back bit for bit and in order.
-        before_s: duration of each of its examinations before the attack.
+        promise: of the fault.
+        seen: observation of the attack.
+        sent: images that the good client sent before, during and after.
+        lost: of these, those that did not come back bit-exact.
+        before_s: duration of each of its measurements before the attack.
         during_s: likewise during the attack.
-        slower: how much slower others may become.
-        late: maps of the good client that say ``late``.
-        peak_mb: largest resident memory of the server.
-        code: exit code after SIGTERM; None where it had to be killed.
-        broken: what does not hold, by name.
-        seconds: taken in all.
+        slower: largest allowed ratio of their 99th percentiles.
+        late: maps of the good client flagged ``late``.
+        peak_mb: largest resident memory of the server; None where the server died.
+        code: exit code after SIGTERM; None where the server had to be killed.
+        broken: names of what does not hold.
+        seconds: duration in all.
+        ratio: 99th percentile during the attack over that before all attacks; None without either.
     """
 
     name: str
-    must: str
+    promise: str
     seen: str
     sent: int
     lost: int
@@ -127,10 +132,11 @@ class Outcome:
     during_s: tuple[float, ...]
     slower: float
     late: int
-    peak_mb: float
+    peak_mb: float | None
     code: int | None
     broken: tuple[str, ...]
     seconds: float
+    ratio: float | None = None
 
 
 _over: Event
@@ -139,7 +145,7 @@ _over: Event
 
 @contextmanager
 def _good_client() -> Iterator[tuple[ProcessPoolExecutor, Event]]:
-    """A process for the good client: the attacker's own work must not slow it down."""
+    """Start a process for the good client, which the work of the attacker must not slow down."""
     spawn = get_context("spawn")
     over = spawn.Event()
     with ProcessPoolExecutor(1, spawn, _set_over, (over,)) as pool:
@@ -151,64 +157,63 @@ def _set_over(event: Event) -> None:
     _over = event
 
 
-def _yield_to_others() -> None:
-    """Lower the priority of this thread and of those that it starts: an attacker has a host of its own."""
+def _lower_priority() -> None:
+    """Lower the priority of this thread and of those that it starts: a real attacker has another host."""
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
 
 
-def _examine(address: Address, examination: Examination, seconds: float | None) -> Tally:
-    """Do examinations for some seconds, or until the attack is over; at least one."""
+def _send(address: Address, measurement: Measurement, seconds: float | None) -> Tally:
+    """Send measurements for some seconds, or until the attack is over; at least one."""
     tally, end = Tally(), time.monotonic() + (seconds or 0.0)
-    while not tally.examinations or (time.monotonic() < end if seconds is not None else not _over.is_set()):
-        tally.examine(address, examination)
+    while not tally.measurements or (time.monotonic() < end if seconds is not None else not _over.is_set()):
+        tally.send(address, measurement)
     return tally
 
 
-def run(fault: Fault, examination: Examination, *, scale: float = 1.0) -> Outcome:
-    """Do one fault to a server of its own.
+def run(fault: Fault, measurement: Measurement, *, scale: float = 1.0) -> Outcome:
+    """Run one fault against a server of its own.
 
     Args:
-        fault: to do.
-        examination: of the good client.
-        scale: factor on the fault's seconds and on those before it.
+        fault: to run.
+        measurement: of the good client.
+        scale: factor on the durations.
     """
     start = time.monotonic()
     alone, beside, after = Tally(), Tally(), Tally()
     settings = f"[server]\nstalled_s = {_STALLED_S}\n"
     with _good_client() as (client, over), watched_server(fault.arguments, settings) as server:
-        alone.examine(server.address, examination)
-        working: Future[Tally] | None = None
+        alone.send(server.address, measurement)
         if fault.beside:
-            seconds = _ALONE_S * scale
-            alone = client.submit(_examine, server.address, examination, seconds).result()
-            working = client.submit(_examine, server.address, examination, None)
+            alone = client.submit(_send, server.address, measurement, _ALONE_S * scale).result()
+            during = client.submit(_send, server.address, measurement, None)
         try:
-            with ThreadPoolExecutor(1, initializer=_yield_to_others) as attacker:
-                scene = Scene(server, examination, fault.seconds * scale, _STALLED_S)
-                seen = attacker.submit(fault.attack, scene).result()
+            with ThreadPoolExecutor(1, initializer=_lower_priority) as attacker:
+                target = Target(server, measurement, fault.seconds * scale, _STALLED_S)
+                seen = attacker.submit(fault.attack, target).result()
         except Exception as error:
-            seen = Seen(f"the attack broke off: {type(error).__name__}: {error}"[:160], False)
+            seen = Observation(f"the attack broke off: {type(error).__name__}: {error}"[:160], False)
         over.set()
-        if working is not None:
-            beside = working.result()
+        if fault.beside:
+            beside = during.result()
         if fault.attack is not attacks.termination:
-            after.examine(server.address, examination)
+            after.send(server.address, measurement)
         died = server.process.poll() not in (None, 0)
+        used = usage(server.process.pid)
         code = server.stop()
-        tracebacks, peak = server.text().count("Traceback"), server.peak
+        tracebacks = server.log_text().count("Traceback")
     tallies = (alone, beside, after)
-    found = {
+    checks = {
         "the fault's own promise": not seen.holds,
         "images lost": any(tally.lost or tally.disordered for tally in tallies),
         "the good client broke off": any(tally.problems for tally in tallies),
         "the server died": died,
         f"exit code {code}": code != 0,
         f"{tracebacks} tracebacks in the log": tracebacks > 0,
-        "memory": peak > _MOST_MB,
+        "memory": used is not None and used.peak_mb > _MOST_MB,
     }
     return Outcome(
         name=fault.name,
-        must=fault.must,
+        promise=fault.promise,
         seen=seen.text,
         sent=sum(tally.sent for tally in tallies),
         lost=sum(tally.lost for tally in tallies),
@@ -216,46 +221,30 @@ def run(fault: Fault, examination: Examination, *, scale: float = 1.0) -> Outcom
         during_s=tuple(beside.seconds),
         slower=_SLOWER_UNDER_LOAD if fault.load else _SLOWER,
         late=sum(tally.late for tally in tallies),
-        peak_mb=peak,
+        peak_mb=None if used is None else used.peak_mb,
         code=code,
-        broken=tuple(what for what, is_broken in found.items() if is_broken),
+        broken=tuple(name for name, is_broken in checks.items() if is_broken),
         seconds=time.monotonic() - start,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Rated:
-    """An outcome beside the good client's examinations before all attacks together.
+def with_ratios(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Compare the good client's durations during each attack with those before all attacks together.
 
-    Attributes:
-        outcome: of the fault.
-        ratio: 99th percentile of the examinations during the attack over that of all before attacks; None
-            without any.
-        broken: what does not hold.
-    """
-
-    outcome: Outcome
-    ratio: float | None
-    broken: tuple[str, ...]
-
-
-def rated(outcomes: Sequence[Outcome]) -> list[Rated]:
-    """Compare what was seen during each attack with what was seen before all of them.
-
-    Some ninety examinations fit into an attack. The 99th percentile of as few before it would be the slowest
+    Some ninety measurements fit into an attack. The 99th percentile of as few before it would be the slowest
     of them by chance.
     """
     before = percentiles([each for outcome in outcomes for each in outcome.before_s])
-    made = []
+    compared = []
     for outcome in outcomes:
         ratio = percentiles(outcome.during_s)["p99"] / before["p99"] if outcome.during_s and before else None
         slow = ("others slowed down",) if ratio is not None and ratio > outcome.slower else ()
-        made.append(Rated(outcome, ratio, outcome.broken + slow))
-    return made
+        compared.append(replace(outcome, ratio=ratio, broken=outcome.broken + slow))
+    return compared
 
 
-def show(results: Sequence[Rated], json_file: Path | None, console: Console | None = None) -> None:
-    """Print the table and write the figures."""
+def show(outcomes: Sequence[Outcome], json_file: Path | None, console: Console | None = None) -> None:
+    """Print the table and write the values."""
     console = console or Console()
     table = Table(title=f"Faults (always: no image lost, exit code 0, at most {_MOST_MB:.0f} MB)")
     for column in ("fault", "must hold", "seen"):
@@ -263,55 +252,49 @@ def show(results: Sequence[Rated], json_file: Path | None, console: Console | No
     for column in ("lost", "p99 ratio", "peak MB", "exit"):
         table.add_column(column, justify="right")
     table.add_column("holds", overflow="fold")
-    for result in results:
-        each = result.outcome
+    for each in outcomes:
         table.add_row(
             each.name,
-            each.must,
+            each.promise,
             each.seen,
             f"{each.lost} of {each.sent}",
-            "-" if result.ratio is None else f"{result.ratio:.2f}",
-            f"{each.peak_mb:.0f}",
+            "-" if each.ratio is None else f"{each.ratio:.2f}",
+            "-" if each.peak_mb is None else f"{each.peak_mb:.0f}",
             "killed" if each.code is None else str(each.code),
-            "yes" if not result.broken else f"NO: {', '.join(result.broken)}",
+            "yes" if not each.broken else f"NO: {', '.join(each.broken)}",
         )
     console.print(table)
-    outcomes = [each.outcome for each in results]
-    held = sum(not each.broken for each in results)
     lost, sent = sum(each.lost for each in outcomes), sum(each.sent for each in outcomes)
     console.print(
-        f"{held} of {len(outcomes)} hold; {lost} of {sent} images of good clients lost; "
-        f"{sum(each.seconds for each in outcomes):.0f} s",
+        f"{sum(not each.broken for each in outcomes)} of {len(outcomes)} hold; "
+        f"{lost} of {sent} images of good clients lost; {sum(each.seconds for each in outcomes):.0f} s",
         highlight=False,
     )
     if json_file is not None:
-        content: dict[str, Any] = {
-            "machine": describe_machine(),
-            "faults": [
-                {**asdict(each.outcome), "ratio": each.ratio, "broken": each.broken} for each in results
-            ],
-        }
-        json_file.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_json(json_file, {"machine": describe_machine(), "faults": [asdict(each) for each in outcomes]})
 
 
 def main(
     only: Annotated[list[str] | None, typer.Option(help="Faults whose name contains this.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", callback=output_file, help="Write all values here.")
+    ] = None,
 ) -> None:
-    """Do every fault to a live server and print what was seen; exit code 1 where something broke."""
-    chosen = [each for each in FAULTS if not only or any(part in each.name for part in only)]
-    examination = Examination.simulate()
+    """Run every fault against a live server; exit code 1 where one does not hold."""
+    measurement = Measurement.simulate()
     outcomes = []
-    for fault in chosen:
-        outcomes.append(run(fault, examination))
-        last = outcomes[-1]
-        said = f"{last.name}: {last.seen}: {', '.join(last.broken) or 'holds'} ({last.seconds:.0f} s)"
-        print(said, file=sys.stderr, flush=True)
-    results = rated(outcomes)
-    show(results, json_file)
-    if any(each.broken for each in results):
+    for fault in FAULTS:
+        if only and not any(part in fault.name for part in only):
+            continue
+        outcomes.append(last := run(fault, measurement))
+        verdict = ", ".join(last.broken) or "holds"
+        print(f"{last.name}: {last.seen}: {verdict} ({last.seconds:.0f} s)", file=sys.stderr, flush=True)
+    outcomes = with_ratios(outcomes)
+    show(outcomes, json_file)
+    if any(each.broken for each in outcomes):
         raise typer.Exit(1)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with report_errors():
+        typer.run(main)

@@ -1,7 +1,7 @@
-"""The network on a GPU beside eager torch and ``torch.compile``: ``python -m bench.gpu [--json FILE]``.
+"""Engines of a GPU beside eager torch and ``torch.compile``: ``python -m bench.gpu [--json FILE]``.
 
-Where there is no GPU, the same measurement of the engines of the CPU, which says so. Times include the way of
-the slices to the GPU and of the probabilities back.
+Without a GPU, the same measurement of the CPU engines. Times include the transfer of the slices to the GPU
+and of the probabilities back.
 """
 
 from __future__ import annotations
@@ -16,24 +16,23 @@ import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
-from bench.engines import in_turns
-from bench.machine import describe_machine
+from bench.output import print_lines, print_table
 from bench.stream import percentiles
 from calibration.gate import run_gate
 from calibration.slices import map_slices
-from inline.cli.errors import told
+from inline.cli.engine_comparison import in_turns
+from inline.cli.errors import report_errors
 from inline.cli.options import output_file
 from inline.engine_selection import ON_GPU, load_engine, load_weights, preferred
 from inline.settings import Settings
 from model.engines.base import Engine
 from model.engines.gpu import LARGEST_BATCH, describe_gpu, require_gpu
 from model.engines.probabilities import HalfProbabilities, Probabilities
-from model.engines.self_test import Reference, trial_images, try_out
+from model.engines.self_test import Reference, run_self_test, self_test_images
 from model.engines.torch_engine import TorchEngine
 from model.frame import FRAME_PIXELS
+from model.machine import describe_machine
 from model.output import write_json
 from model.unet import UNet
 
@@ -70,7 +69,7 @@ class CompiledTorch:
 
 
 def contenders(device: torch.device) -> Iterator[tuple[str, Callable[[], Engine]]]:
-    """Name and maker of each engine that is compared, the reference first."""
+    """Yield name and maker of each engine, the reference first."""
     network, weights = load_weights(Settings())
     yield EAGER, lambda: TorchEngine(copy.deepcopy(network).to(device))
     precision = "float16" if device.type == "cuda" else "float32"
@@ -87,16 +86,16 @@ def measure(
     """Time the engines, in turns, for each batch size.
 
     Args:
-        makers: of :func:`contenders`; the first is the reference.
+        makers: as of :func:`contenders`; the first is the reference.
         batches: slices in a batch.
         repeats: inferences of each engine and batch size.
-        gate: slices on which the engines are put before the gate, against the reference; 0 for none.
+        gate: slices on which the gate compares the engines with the reference; 0 for none.
 
     Returns:
-        ``engines``: by name, the batch sizes and, if asked for, the ``gate``'s report; ``missing``: why an
-        engine is not among them.
+        ``engines``: batch sizes and the ``gate``'s report by name; ``missing``: reasons of the engines that
+        do not run.
     """
-    images = np.resize(trial_images(), (max(2, *batches), FRAME_PIXELS, FRAME_PIXELS))
+    images = np.resize(self_test_images(), (max(2, *batches), FRAME_PIXELS, FRAME_PIXELS))
     expected: Reference | None = None
     engines: dict[str, Engine] = {}
     missing: dict[str, str] = {}
@@ -104,10 +103,10 @@ def measure(
         try:
             engine = make()
             expected = expected or Reference(images[:2], engine.infer(images[:2]))
-            try_out(engine, expected)
+            run_self_test(engine, expected)
             for batch in batches:
                 engine.infer(images[:batch])
-        except Exception as error:  # whatever it is, it is the reason why this engine is left out
+        except Exception as error:  # any error is the reason why this engine does not run
             missing[name] = f"{type(error).__name__}: {error}"
         else:
             engines[name] = engine
@@ -125,50 +124,39 @@ def measure(
 
 
 def show(figures: Mapping[str, Any]) -> None:
-    """Print what was measured."""
-    console = Console()
-    gpu = figures["gpu"]
-    if gpu is None:
-        console.print(f"NO GPU ({figures['why_no_gpu']}): these are figures of the CPU path.", markup=False)
-    else:
-        console.print(gpu, highlight=False)
-    rows = figures["engines"]
+    """Print the measurement."""
+    gpu, rows = figures["gpu"], figures["engines"]
     reference = next(iter(rows.values()))["batches"]
-    batches = list(reference)
-    table = Table(title=f"{figures['repeats']} inferences of each; times of a batch of {batches[0]}")
-    table.add_column("engine", no_wrap=True)
-    first = batches[0]
-    for heading in ("p50 ms", "p99 ms", "against eager", *(f"slices/s, {each}" for each in batches)):
-        table.add_column(heading, justify="right")
-    for name, row in rows.items():
-        times = row["batches"][first]
-        table.add_row(
+    first, *_ = reference
+    headings = ("p50 ms", "p99 ms", "against eager", *(f"slices/s, {each}" for each in reference))
+    cells = [
+        (
             name,
-            f"{times['p50']:.2f}",
+            f"{(times := row['batches'][first])['p50']:.2f}",
             f"{times['p99']:.2f}",
             f"{reference[first]['p50'] / times['p50']:.2f} x",
-            *(f"{row['batches'][each]['per_second']:.1f}" for each in batches),
+            *(f"{row['batches'][each]['per_second']:.1f}" for each in reference),
         )
-    console.print(table)
-    for name, reason in figures["missing"].items():
-        console.print(f"not here: {name}: {reason}", highlight=False, markup=False, soft_wrap=True)
+        for name, row in rows.items()
+    ]
+    print_lines([gpu or f"NO GPU ({figures['why_no_gpu']}): these are values of the CPU engines."])
+    print_table(
+        f"{figures['repeats']} inferences of each; times of a batch of {first}", ("engine", *headings), cells
+    )
+    lines = [f"does not run: {name}: {reason}" for name, reason in figures["missing"].items()]
     for name, row in rows.items():
         if "gate" in row:
             report = row["gate"]
-            said = "passed" if report["passed"] else "missed: " + "; ".join(report["reasons"])
-            console.print(
-                f"gate, {name}, {report['slices']} slices: {said}",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
+            result = "passed" if report["passed"] else "missed: " + "; ".join(report["reasons"])
+            lines.append(f"gate, {name}, {report['slices']} slices: {result}")
     if gpu is not None:
         fastest = min(row["batches"][first]["p50"] / int(first) for row in rows.values())
         most = max(each["per_second"] for row in rows.values() for each in row["batches"].values())
-        console.print(
+        lines.append(
             f"goals: {fastest:.2f} of at most {GOAL_MS:g} ms a slice; "
             f"{most:.0f} of at least {GOAL_PER_SECOND:.0f} slices a second"
         )
+    print_lines(lines)
 
 
 def main(
@@ -206,5 +194,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told():
+    with report_errors():
         typer.run(main)

@@ -1,4 +1,4 @@
-"""How long one slice takes at a scanner's pace, how evenly, and what held up the slowest."""
+"""Latency of one slice at a scanner's pace: percentiles, jitter, stages of the slowest."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from bench.machine import describe_machine
+from bench.output import print_lines, print_table
 from bench.stream import make_stream, percentiles
 from inline.data.results import RESULT_ATTRIBUTE
 from inline.mrd.messages import Close, ConfigFile, Header, Image
 from inline.mrd.protocol import Decoder, encode
 from inline.replay.local_server import started_server
 from inline.replay.run import records
-from model.output import save_figure, write_json
+from model.evaluation.figures import figure
+from model.machine import describe_machine
+from model.output import write_json
 
 _IMAGES_BACK: Final = 3
 """Map, labels and overlay."""
 _FASTER: Final = 10.0
 OUTSIDE: Final = "outside the stages"
-"""Sockets, assembly, encoding, and whatever kept the server's threads from running."""
+"""Sockets, assembly, encoding, and waiting for a core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,8 @@ class Slice:
     Attributes:
         quantity: ``T1`` or ``T2``.
         latency_ms: from its last byte to the last byte of its results.
-        stages_ms: of its record, the server's own clock; those that were not over when the budget ended are
-            missing.
-        late: its budget ended first.
+        stages_ms: of its record, by the server's clock; stages that ended after the budget are missing.
+        late: flagged ``late``.
         number: in the order of sending.
     """
 
@@ -52,16 +51,16 @@ class Slice:
     number: int = 0
 
     def parts(self) -> dict[str, float]:
-        """Stages and what is left of the latency, ms."""
+        """Return the stages and the rest of the latency, ms."""
         return {**self.stages_ms, OUTSIDE: self.latency_ms - sum(self.stages_ms.values())}
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why the slowest slice was slow.
+    """Cause of the largest latency.
 
     Attributes:
-        slice: the slowest.
+        slice: with this latency.
         part: stage, or :data:`OUTSIDE`, with the largest excess.
         excess_ms: of each part over its median for slices of the same quantity.
     """
@@ -77,17 +76,17 @@ def measure(slices: int, interval_ms: float, engine: str = "auto") -> dict[str, 
     paces = []
     with started_server(["--engine", engine]) as server:
         for pace in (interval_ms, interval_ms / _FASTER):
-            found = _session(server.address, header, stream, pace / 1000.0)
-            paces.append({"interval_ms": pace, **summary(found)})
+            slices_ = _session(server.address, header, stream, pace / 1000.0)
+            paces.append({"interval_ms": pace, **summary(slices_)})
     return {"machine": describe_machine(), "engine": engine, "slices": slices, "paces": paces}
 
 
 def summary(slices: Sequence[Slice]) -> dict[str, Any]:
-    """Percentiles overall and by quantity, jitter, and the worst case with its cause.
+    """Return percentiles overall and by quantity, jitter, and the slowest slice with its cause.
 
-    The first slice of each quantity finds caches cold: it stands by itself (``first_ms``) and counts in
-    nothing else. ``jitter_ms`` has the standard deviation, and the mean difference of one slice from the next
-    of its quantity.
+    The first slice of each quantity runs with cold caches: it is stated apart (``first_ms``) and left out
+    elsewhere. ``jitter_ms`` holds the standard deviation, and the mean difference between successive slices
+    of a quantity.
     """
     kinds = sorted({each.quantity for each in slices})
     first = {kind: next(each for each in slices if each.quantity == kind) for kind in kinds}
@@ -110,7 +109,7 @@ def summary(slices: Sequence[Slice]) -> dict[str, Any]:
 
 
 def cause(slices: Sequence[Slice]) -> Cause:
-    """The slowest slice, and what took longest beyond its usual time."""
+    """Return the slowest slice, and the part with the largest excess over its median."""
     worst = max(slices, key=lambda each: each.latency_ms)
     alike = [each.parts() for each in slices if each.quantity == worst.quantity]
     excess = {
@@ -123,12 +122,12 @@ def cause(slices: Sequence[Slice]) -> Cause:
 def _session(
     address: tuple[str, int], header: str, stream: list[list[Image]], interval: float
 ) -> list[Slice]:
-    """Every slice; it is complete with the last of its result images.
+    """Send the slices and return them; a slice is complete with the last of its result images.
 
     Args:
         address: of the server.
         header: of the measurement.
-        stream: the images of each slice; no two alike, since the server takes those for sent again.
+        stream: images of each slice; no two may be alike, or the server takes them for duplicates.
         interval: between two slices, s.
 
     Raises:
@@ -170,7 +169,7 @@ def _session(
             took.append((finished[-1] - last_byte) * 1000.0)
         connection.sendall(encode(Close()))
         reader.join(timeout=30)
-    # One slice at a time: results come in the order of sending. Read afterwards, not to disturb.
+    # Results come in the order of sending. They are read afterwards, outside the measured time.
     found = [records([image])[0][0] for image in maps]
     return [
         Slice(record["quantity"], latency, record["times_ms"], "late" in record["flags"], number)
@@ -178,64 +177,40 @@ def _session(
     ]
 
 
-def show(figures: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:
-    """Print the figures, write them, draw the histogram."""
-    console = Console()
-    table = Table(
-        title=f"{figures['slices']} slices one by one, engine {figures['engine']}: ms to the result"
-    )
-    for column in ("pace", "p50", "p95", "p99", "max", "p99 / p50", "jitter"):
-        table.add_column(column, justify="left" if column == "pace" else "right")
-    for pace in figures["paces"]:
-        rows = {
-            "": pace["latency_ms"],
-            **{f", {kind}": each for kind, each in pace["by_quantity_ms"].items()},
-        }
-        for kind, values in rows.items():
-            spread = pace["jitter_ms"]["standard_deviation"].get(kind.removeprefix(", "))
-            table.add_row(
-                f"every {pace['interval_ms']:.0f} ms{kind}",
-                *(f"{values[name]:.1f}" for name in ("p50", "p95", "p99", "max")),
-                f"{values['p99'] / values['p50']:.2f}",
-                "" if spread is None else f"{spread:.1f}",
-            )
-    console.print(table)
-    for pace in figures["paces"]:
+def show(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:
+    """Print the tables, write the values, draw the histogram."""
+    rows, lines = [], []
+    for pace in results["paces"]:
+        name, spread = f"every {pace['interval_ms']:.0f} ms", pace["jitter_ms"]["standard_deviation"]
+        for kind, values in (("", pace["latency_ms"]), *pace["by_quantity_ms"].items()):
+            cells = [f"{values[key]:.1f}" for key in ("p50", "p95", "p99", "max")]
+            jitter = f"{spread[kind]:.1f}" if kind else ""
+            rows.append((f"{name} {kind}", *cells, f"{values['p99'] / values['p50']:.2f}", jitter))
         worst = pace["worst"]
-        excess = ", ".join(
-            f"{name} {value:+.1f}"
-            for name, value in sorted(worst["excess_ms"].items(), key=lambda each: -each[1])
+        excess = sorted(worst["excess_ms"].items(), key=lambda each: -each[1])
+        lines.append(
+            f"{name}, slowest: slice {worst['slice']['number']} ({worst['slice']['quantity']}), "
+            f"{worst['slice']['latency_ms']:.1f} ms, by {worst['part']}; above the median, ms: "
+            f"{', '.join(f'{part} {value:+.1f}' for part, value in excess)}; {pace['late']} slices late; "
+            f"first slices {', '.join(f'{kind} {value:.1f} ms' for kind, value in pace['first_ms'].items())}"
         )
-        console.print(
-            f"every {pace['interval_ms']:.0f} ms, worst: slice {worst['slice']['number']} "
-            f"({worst['slice']['quantity']}), {worst['slice']['latency_ms']:.1f} ms, by {worst['part']}; "
-            f"beyond the usual, ms: {excess}; {pace['late']} slices late; first slices "
-            f"{', '.join(f'{kind} {value:.1f} ms' for kind, value in pace['first_ms'].items())}",
-            highlight=False,
-        )
-    console.print("jitter: standard deviation of the latencies, ms")
+    title = f"{results['slices']} slices one by one, engine {results['engine']}: ms to the result"
+    print_table(title, ("interval", "p50", "p95", "p99", "max", "p99 / p50", "jitter (SD)"), rows)
+    print_lines(lines)
     if json_file is not None:
-        write_json(json_file, figures)
+        write_json(json_file, results)
     if plot is not None:
-        _histogram(plot, figures["paces"])
-        console.print(f"histogram: {plot}", highlight=False)
+        _histogram(plot, results["paces"])
+        print_lines([f"histogram: {plot}"])
 
 
 def _histogram(file: Path, paces: Sequence[dict[str, Any]]) -> None:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, rows = plt.subplots(len(paces), 1, figsize=(7, 2.6 * len(paces)), sharex=True, squeeze=False)
-    for axes, pace in zip(rows[:, 0], paces, strict=True):
-        axes.hist(np.array(pace["all_ms"]), bins=80)
-        for name, style in (("p50", "-"), ("p99", "--")):
-            value = pace["latency_ms"][name]
-            axes.axvline(value, linestyle=style, color="0.3", label=f"{name} {value:.0f} ms")
-        axes.set_ylabel(f"slices, one every\n{pace['interval_ms']:.0f} ms")
-        axes.legend()
-    rows[-1, 0].set_xlabel("last byte of a slice to last byte of its results, ms")
-    figure.tight_layout()
-    save_figure(figure, file, dpi=120)
-    plt.close(figure)
+    with figure(file, len(paces), 1, (7, 2.6 * len(paces)), sharex=True) as rows:
+        for axes, pace in zip(rows.flat, paces, strict=True):
+            axes.hist(np.array(pace["all_ms"]), bins=80)
+            for name, style in (("p50", "-"), ("p99", "--")):
+                value = pace["latency_ms"][name]
+                axes.axvline(value, linestyle=style, color="0.3", label=f"{name} {value:.0f} ms")
+            axes.set_ylabel(f"slices, one every\n{pace['interval_ms']:.0f} ms")
+            axes.legend()
+        axes.set_xlabel("last byte of a slice to last byte of its results, ms")

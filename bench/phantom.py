@@ -1,4 +1,4 @@
-"""T1 of a scanned phantom, vial by vial, beside its source's reference: ``python -m bench.phantom FILE``.
+"""T1 of a scanned phantom by vial, beside a reference map: ``python -m bench.phantom FILE``.
 
 The file is an npz with ``images`` (n, rows, columns), ``inversion_times_ms`` (n,) and ``reference_t1_ms``
 (rows, columns), the map of another implementation.
@@ -14,12 +14,11 @@ import cv2
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
-from bench.machine import describe_machine
-from inline.cli.errors import told
+from bench.output import print_lines, print_table
+from inline.cli.errors import report_errors
 from inline.cli.options import output_file
+from model.machine import describe_machine
 from model.output import write_json
 from model.relaxometry.molli import molli_map
 
@@ -31,7 +30,7 @@ _SMALLEST: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class Vial:
-    """Median T1 of one vial, ms, here and in the reference, over the ``fitted`` of its ``pixels``."""
+    """Median T1 of one vial, ms, fitted and in the reference, over the ``fitted`` of its ``pixels``."""
 
     pixels: int
     fitted: int
@@ -45,7 +44,10 @@ class Vial:
 
 
 def find_vials(reference_ms: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Number of the vial of each pixel, 0 outside: connected areas in which the reference hardly varies."""
+    """Return the number of the vial of each pixel, 0 outside.
+
+    A vial is a connected area in which the reference varies by less than 4 %.
+    """
     window = (_WINDOW, _WINDOW)
     mean = cv2.blur(reference_ms.astype(np.float64), window)
     spread = np.sqrt(np.maximum(cv2.blur(reference_ms.astype(np.float64) ** 2, window) - mean**2, 0.0))
@@ -53,13 +55,13 @@ def find_vials(reference_ms: NDArray[np.float32]) -> NDArray[np.int32]:
     _, labels, stats, _ = cv2.connectedComponentsWithStats(smooth.astype(np.uint8), connectivity=4)
     kept = [number for number in range(1, len(stats)) if stats[number, cv2.CC_STAT_AREA] >= _SMALLEST]
     vials = np.zeros(reference_ms.shape, np.int32)
-    for place, number in enumerate(kept, start=1):
-        vials[labels == number] = place
+    for vial, number in enumerate(kept, start=1):
+        vials[labels == number] = vial
     return vials
 
 
 def measure(file: Path) -> list[Vial]:
-    """All vials of a phantom file, by rising reference."""
+    """Return the vials of a phantom file, by increasing reference."""
     with np.load(file) as data:
         images, times = data["images"].astype(np.float32), data["inversion_times_ms"].astype(np.float64)
         reference = data["reference_t1_ms"].astype(np.float32)
@@ -86,24 +88,23 @@ def main(
 ) -> None:
     """Print the table."""
     vials = measure(file)
-    table = Table(title="MOLLI phantom: median T1 by vial, ms")
-    for column in ("vial", "pixels fitted", "reference", "myostream", "difference"):
-        table.add_column(column, justify="right")
-    for number, vial in enumerate(vials, start=1):
-        table.add_row(
+    rows = [
+        (
             str(number),
             f"{vial.fitted} of {vial.pixels}",
             f"{vial.reference_ms:.0f}",
             f"{vial.fitted_ms:.0f}",
             f"{100 * vial.difference:+.2f} %",
         )
-    # Where the times leave T1 undetermined (a vial recovered before the second image) most pixels have no
-    # optimum; such a vial is shown and not counted.
+        for number, vial in enumerate(vials, start=1)
+    ]
+    columns = ("vial", "pixels fitted", "reference", "myostream", "difference")
+    print_table("MOLLI phantom: median T1 by vial, ms", columns, rows)
+    # Where the times leave T1 undetermined (a vial recovered before the second image), most fits fail. The
+    # median leaves such a vial out.
     vials = [vial for vial in vials if vial.fitted > vial.pixels / 2]
     middle = float(np.median([abs(vial.difference) for vial in vials]))
-    console = Console()
-    console.print(table)
-    console.print(f"median vial: {100 * middle:.2f} % from the reference")
+    print_lines([f"median over vials: {100 * middle:.2f} % from the reference"])
     if json_file is not None:
         content = {
             "machine": describe_machine(),
@@ -114,5 +115,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told():
+    with report_errors():
         typer.run(main)

@@ -1,4 +1,4 @@
-"""How cost grows with the matrix, the images of a series, the slices of a batch and the connections."""
+"""Cost by matrix size, images of a series, slices of a batch, and connections."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from bench import throughput
-from bench.machine import describe_machine
+from bench.output import print_lines, print_table
 from bench.timing import median_ms
 from inline.contouring.segment import contour_slice, network_input
 from inline.data.series import Quantity
-from inline.engine_selection import build_pipeline
+from inline.engine_selection import make_engine
 from inline.mrd.protocol import Decoder, encode
 from inline.replay.simulate import MOLLI_SERIES, to_images
 from inline.settings import load_settings
 from model.engines.base import Engine
+from model.evaluation.figures import figure
 from model.frame import FRAME_PIXELS, Frame
-from model.output import save_figure, write_json
+from model.machine import describe_machine
+from model.output import write_json
 from model.relaxometry.molli import molli_map
 from model.relaxometry.t2prep import t2_map
 from model.synthesis.examination import SimulatedSlice, simulate_slice
@@ -34,18 +34,18 @@ T2_PREPARATIONS: Final = (3, 5, 8)
 _LONGEST_PREPARATION_MS: Final = 70.0
 
 Series = list[dict[str, Any]]
-"""What was varied (``value``) and the times that it took."""
+"""Values of the varied quantity (``value``) with the times at each."""
 
 
 def measure(slices: int, engine: str = "auto", repeats: int = 7) -> dict[str, Any]:
-    """All four series.
+    """Return all four series.
 
     Args:
         slices: sent to a server for each number of connections.
         engine: of the product.
         repeats: of everything that is timed in this process.
     """
-    running = build_pipeline(load_settings(engine=engine)).engine
+    running = make_engine(load_settings(engine=engine))
     return {
         "machine": describe_machine(),
         "engine": running.name,
@@ -58,7 +58,7 @@ def measure(slices: int, engine: str = "auto", repeats: int = 7) -> dict[str, An
 
 
 def by_matrix(sizes: Sequence[int], engine: Engine, repeats: int) -> Series:
-    """Stages of a MOLLI slice of 8 images, ms, by rows and columns."""
+    """Return the stages of a MOLLI slice of 8 images, ms, by rows and columns."""
     found = []
     for size in sizes:
         heart = simulate_slice(5, size=size, usual=True)
@@ -67,7 +67,7 @@ def by_matrix(sizes: Sequence[int], engine: Engine, repeats: int) -> Series:
 
 
 def by_images(repeats: int, size: int = 256) -> Series:
-    """The fit of a map, ms, by the images of its series."""
+    """Return the time of the fit of a map, ms, by the images of its series."""
     found: Series = []
     for scheme in MOLLI_SCHEMES:
         heart = simulate_slice(5, size=size, scheme=scheme, usual=True)
@@ -82,18 +82,18 @@ def by_images(repeats: int, size: int = 256) -> Series:
 
 
 def by_batch(batches: Sequence[int], engine: Engine, repeats: int) -> Series:
-    """The network, ms a slice, by the slices it gets at a time."""
+    """Return the time of the network, ms a slice, by the slices of a batch."""
     random = np.random.default_rng(1)
     found = []
     for batch in batches:
-        pictures = random.normal(size=(batch, FRAME_PIXELS, FRAME_PIXELS)).astype(np.float32)
-        took = median_ms(lambda p=pictures: engine.infer(p), repeats)  # type: ignore[misc]
+        images = random.normal(size=(batch, FRAME_PIXELS, FRAME_PIXELS)).astype(np.float32)
+        took = median_ms(lambda images=images: engine.infer(images), repeats)  # type: ignore[misc]
         found.append({"value": batch, "network": took / batch})
     return found
 
 
 def by_connections(connections: Sequence[int], slices: int, engine: str) -> Series:
-    """A warm server, ms a slice, by clients at a time that share the slices."""
+    """Return the time of a warm server, ms a slice, by clients at a time that share the slices."""
     found = []
     for count in connections:
         run = throughput.measure(slices, connections=count, engine=engine)
@@ -108,8 +108,8 @@ def by_connections(connections: Sequence[int], slices: int, engine: str) -> Seri
     return found
 
 
-def growth(series: Series, key: str) -> float:
-    """Exponent of the power of the value that the cost grows with, by least squares of the logarithms."""
+def exponent(series: Series, key: str) -> float:
+    """Return the exponent of the value by which the cost grows, by least squares of the logarithms."""
     values = np.log([each["value"] for each in series])
     costs = np.log([each[key] for each in series])
     return float(np.polyfit(values, costs, 1)[0])
@@ -132,66 +132,54 @@ def _stages(heart: SimulatedSlice, engine: Engine, repeats: int) -> dict[str, fl
     return {**stages, "whole": sum(stages.values())}
 
 
-def show(figures: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:
-    """Print the tables, write the figures, draw them."""
-    console = Console()
-    stages = [name for name in figures["matrix"][0] if name != "value"]
-    table = Table(title=f"A MOLLI slice of 8 images, engine {figures['engine']}, ms")
-    for column in ("matrix", *stages):
-        table.add_column(column, justify="right")
-    for each in figures["matrix"]:
-        table.add_row(f"{each['value']} x {each['value']}", *(f"{each[name]:.1f}" for name in stages))
-    table.add_row("grows as side to the", *(f"{growth(figures['matrix'], name):.1f}" for name in stages))
-    console.print(table)
-    for title, column, name, key in (
-        ("Fit of 256 x 256 pixels, ms", "images", "images", "fit"),
-        ("Network, ms a slice", "slices in a batch", "batch", "network"),
-        (f"{figures['slices']} slices to a warm server, ms a slice", "connections", "connections", "whole"),
+def show(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:
+    """Print the tables, write the values, draw them."""
+    matrix = results["matrix"]
+    stages = [name for name in matrix[0] if name != "value"]
+    rows = [
+        (f"{each['value']} x {each['value']}", *(f"{each[name]:.1f}" for name in stages)) for each in matrix
+    ]
+    exponents = ("exponent of the side", *(f"{exponent(matrix, name):.1f}" for name in stages))
+    title = f"A MOLLI slice of 8 images, engine {results['engine']}, ms"
+    print_table(title, ("matrix", *stages), [*rows, exponents])
+    for title, name, key in (
+        ("Fit of 256 x 256 pixels, ms", "images", "fit"),
+        ("Network, ms a slice", "batch", "network"),
+        (f"{results['slices']} slices to a warm server, ms a slice", "connections", "whole"),
     ):
-        table = Table(title=title)
-        for heading in (column, "ms"):
-            table.add_column(heading, justify="right")
-        for each in figures[name]:
-            table.add_row(f"{each.get('quantity', '')} {each['value']}".strip(), f"{each[key]:.1f}")
-        console.print(table)
+        cells = [
+            (f"{each.get('quantity', '')} {each['value']}".strip(), f"{each[key]:.1f}")
+            for each in results[name]
+        ]
+        print_table(title, (name, "ms"), cells)
     if json_file is not None:
-        write_json(json_file, figures)
+        write_json(json_file, results)
     if plot is not None:
-        _draw(plot, figures)
-        console.print(f"plot: {plot}", highlight=False)
+        _draw(plot, results)
+        print_lines([f"plot: {plot}"])
 
 
-def _draw(file: Path, figures: dict[str, Any]) -> None:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, grid = plt.subplots(2, 2, figsize=(10, 7))
-    matrix, images, batch, connections = grid.flat
-    sides = [each["value"] for each in figures["matrix"]]
-    names = [name for name in figures["matrix"][0] if name not in ("value", "whole")]
-    matrix.stackplot(sides, [[each[name] for each in figures["matrix"]] for name in names], labels=names)
-    matrix.set_xlabel("rows and columns")
-    matrix.set_xticks(sides)
-    matrix.legend(loc="upper left", fontsize=8)
-    for quantity in ("T1", "T2"):
-        chosen = [each for each in figures["images"] if each["quantity"] == quantity]
-        images.plot(
-            [each["value"] for each in chosen], [each["fit"] for each in chosen], "o-", label=quantity
-        )
-    images.set_xlabel("images of a series (fit of 256 x 256 pixels)")
-    images.legend()
-    for axes, name, key, label in (
-        (batch, "batch", "network", "slices in a batch (network)"),
-        (connections, "connections", "whole", "connections (whole stream)"),
-    ):
-        axes.plot([each["value"] for each in figures[name]], [each[key] for each in figures[name]], "o-")
-        axes.set_xlabel(label)
-        axes.set_xticks([each["value"] for each in figures[name]])
-    for axes in grid.flat:
-        axes.set_ylim(0.0, 1.1 * axes.get_ylim()[1])
-        axes.set_ylabel("ms a slice")
-    figure.tight_layout()
-    save_figure(figure, file, dpi=120)
-    plt.close(figure)
+def _draw(file: Path, results: dict[str, Any]) -> None:
+    with figure(file, 2, 2, (10, 7)) as grid:
+        matrix, images, batch, connections = grid.flat
+        sides = [each["value"] for each in results["matrix"]]
+        names = [name for name in results["matrix"][0] if name not in ("value", "whole")]
+        matrix.stackplot(sides, [[each[name] for each in results["matrix"]] for name in names], labels=names)
+        matrix.set_xlabel("rows and columns")
+        matrix.legend(loc="upper left", fontsize=8)
+        for quantity in ("T1", "T2"):
+            chosen = [each for each in results["images"] if each["quantity"] == quantity]
+            images.plot(
+                [each["value"] for each in chosen], [each["fit"] for each in chosen], "o-", label=quantity
+            )
+        images.set_xlabel("images of a series (fit of 256 x 256 pixels)")
+        images.legend()
+        for axes, name, key, label in (
+            (batch, "batch", "network", "slices in a batch (network)"),
+            (connections, "connections", "whole", "connections (whole stream)"),
+        ):
+            axes.plot([each["value"] for each in results[name]], [each[key] for each in results[name]], "o-")
+            axes.set_xlabel(label)
+        for axes in grid.flat:
+            axes.set_ylim(0.0)
+            axes.set_ylabel("ms a slice")

@@ -10,9 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from model.engines.engine_cache import processor_flags
+from model.host import cpu_flags
 from model.loss import jaccard_loss
-from model.relaxometry.fits import PRODUCT_FITS
 from model.synthesis.contrast import Mix
 from model.synthesis.generator import Parts, make_batch
 
@@ -21,7 +20,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 def computes_bfloat16() -> bool:
     """Whether the processor computes in bfloat16 itself."""
-    return bool({"avx512_bf16", "amx_bf16"} & processor_flags())
+    return bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
 
 
 def train_briefly(
@@ -58,7 +57,7 @@ def train_briefly(
         rate = 1e-3 * 0.5 * (1.0 + math.cos(math.pi * step / steps)) * min(1.0, (step + 1) / 100)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        made = make_batch(batch, size, generator, mix, fits=PRODUCT_FITS, parts=parts)
+        made = make_batch(batch, size, generator, mix, parts=parts)
         images = made.images[:, None].contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             scores = network(images)

@@ -1,18 +1,17 @@
-"""A long run of one server, as figures and a plot: ``python -m bench.soak --slices 10000``.
+"""Soak: one server over thousands of slices, as table and plot: ``python -m bench.soak --slices 10000``.
 
-Two good clients send one examination after the other; a third client dies in the middle of an image every few
-seconds. Memory, threads, file descriptors and latency are taken at even numbers of slices.
+Two good clients send one measurement after the other. A third client breaks off in the middle of an image
+every few seconds. Memory, threads, file descriptors and latency are sampled at even numbers of slices.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import random
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -21,21 +20,24 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.attacks import break_off
-from bench.machine import describe_machine
 from bench.stream import percentiles
-from bench.watched import Examination, Held, Tally, Watched, held, watched_server
-from inline.cli.errors import told
+from bench.watched import Measurement, ServerProcess, Tally, Usage, usage, watched_server
+from inline.cli.errors import report_errors
+from inline.cli.options import output_file
 from inline.data.errors import MyostreamError
+from model.evaluation.figures import figure
+from model.machine import describe_machine
+from model.output import write_json
 
 _CLIENTS: Final = 2
-_DYING_EVERY_S: Final = 5.0
+_BREAK_OFF_EVERY_S: Final = 5.0
 _SETTLED: Final = 500
-"""Slices after which caches and threads are all there: what comes later is compared with this."""
+"""Slices after which all caches and threads exist: memory is compared with this sample."""
 _SAMPLES: Final = 40
 _GROWTH: Final = 1.05
 _TICK_S: Final = 0.05
 _QUIET_S: Final = 3.0
-"""After the last client has gone, before threads and descriptors are counted."""
+"""Pause after the last client has gone, before threads and descriptors are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,39 +46,43 @@ class Sample:
 
     Attributes:
         seconds: since the first slice.
-        slices: whose maps have come.
-        held: by the server.
-        latency_s: percentiles of the examinations since the sample before, s.
+        slices: maps received so far.
+        held: resources of the server.
+        latency_s: percentiles of the durations of the measurements since the previous sample.
     """
 
     seconds: float
     slices: int
-    held: Held
+    held: Usage
     latency_s: dict[str, float]
 
 
 def measure(
-    slices: int, *, engine: str = "auto", examination: Examination | None = None, samples: int = _SAMPLES
+    slices: int, *, engine: str = "auto", measurement: Measurement | None = None, samples: int = _SAMPLES
 ) -> dict[str, Any]:
     """Run a server on so many slices.
 
     Returns:
-        ``samples``, ``settled`` and ``end`` (what the server held), ``idle`` before and after all clients,
-        ``tally`` of the good clients, ``broken_off``, ``code``, ``tracebacks``, and ``grown``: names of what
-        has grown.
+        ``samples``, ``settled`` and ``end`` (resources of the server), ``idle`` before and after all clients,
+        ``tally`` of the good clients, ``broken_off``, ``code``, ``tracebacks``, ``log_bytes``, and ``grown``:
+        names of the resources that have grown.
     """
-    sent = examination or Examination.simulate(3, 192)
+    sent = measurement or Measurement.simulate(3, 192)
     with watched_server(["--engine", engine]) as server:
-        Tally().examine(server.address, sent)  # threads and caches of the first slice
-        before = _quiet(server)
+        Tally().send(server.address, sent)  # threads and caches of the first slice
+        before = _idle(server)
         tallies, taken, broken_off = _run(server, sent, slices, samples)
-        after = _quiet(server)
-        code, text = server.stop(), server.text()
+        after = _idle(server)
+        code, text = server.stop(), server.log_text()
     settled = next((each for each in taken if each.slices >= min(_SETTLED, slices // 2)), taken[-1])
     growth = {
         "memory": taken[-1].held.megabytes > _GROWTH * settled.held.megabytes,
         "threads": after.threads > before.threads,
         "descriptors": after.descriptors > before.descriptors,
+    }
+    whole = {
+        field.name: sum((getattr(each, field.name) for each in tallies[1:]), getattr(tallies[0], field.name))
+        for field in fields(Tally)
     }
     return {
         "machine": describe_machine(),
@@ -86,7 +92,7 @@ def measure(
         "settled": asdict(settled),
         "end": asdict(taken[-1]),
         "idle": {"before": asdict(before), "after": asdict(after)},
-        "tally": _sum(tallies),
+        "tally": {**whole, "seconds": percentiles(whole["seconds"])},
         "broken_off": broken_off,
         "code": code,
         "tracebacks": text.count("Traceback"),
@@ -96,74 +102,75 @@ def measure(
 
 
 def _run(
-    server: Watched, sent: Examination, slices: int, samples: int
+    server: ServerProcess, sent: Measurement, slices: int, samples: int
 ) -> tuple[list[Tally], list[Sample], int]:
+    """Return the counts of the good clients, the samples, and the number of connections broken off."""
     tallies = [Tally() for _ in range(_CLIENTS)]
     over = threading.Event()
-    dying: list[int] = []
+    broken_off: list[None] = []
 
-    def work(tally: Tally) -> None:
-        while sum(each.examinations for each in tallies) * sent.slices < slices:
-            tally.examine(server.address, sent, timeout_s=120.0)
+    def good_client(tally: Tally) -> None:
+        while sum(each.measurements for each in tallies) * sent.slices < slices:
+            tally.send(server.address, sent, timeout_s=120.0)
 
-    def die() -> None:
-        dice = random.Random(1)
-        while not over.wait(_DYING_EVERY_S):
+    def broken_client() -> None:
+        generator = random.Random(1)
+        while not over.wait(_BREAK_OFF_EVERY_S):
             with contextlib.suppress(OSError):
-                break_off(server.address, sent, dice)
-                dying.append(1)
+                break_off(server.address, sent, generator)
+                broken_off.append(None)
 
-    clients = [threading.Thread(target=work, args=(tally,)) for tally in tallies]
-    for thread in (*clients, threading.Thread(target=die, daemon=True)):
+    clients = [threading.Thread(target=good_client, args=(tally,)) for tally in tallies]
+    for thread in (*clients, threading.Thread(target=broken_client, daemon=True)):
         thread.start()
     taken: list[Sample] = []
     counted = [0] * len(tallies)
     start = time.monotonic()
 
-    def take() -> None:
-        lasting = [tally.seconds[count:] for tally, count in zip(tallies, counted, strict=True)]
-        counted[:] = [count + len(new) for count, new in zip(counted, lasting, strict=True)]
-        now = held(server.process.pid)
+    def sample() -> None:
+        recent = [tally.seconds[count:] for tally, count in zip(tallies, counted, strict=True)]
+        counted[:] = [count + len(new) for count, new in zip(counted, recent, strict=True)]
+        now = usage(server.process.pid)
         if now is not None:
-            latency = percentiles([value for new in lasting for value in new])
-            taken.append(Sample(time.monotonic() - start, _done(tallies), now, latency))
+            latency = percentiles([value for new in recent for value in new])
+            taken.append(Sample(time.monotonic() - start, _maps(tallies), now, latency))
 
     while any(thread.is_alive() for thread in clients) and server.process.poll() is None:
-        if _done(tallies) >= (taken[-1].slices if taken else 0) + max(slices // samples, 1):
-            take()
+        if _maps(tallies) >= (taken[-1].slices if taken else 0) + max(slices // samples, 1):
+            sample()
         time.sleep(_TICK_S)
-    take()
+    sample()
     over.set()
     if not taken:
-        raise MyostreamError(f"the server ended in the soak: {server.text()[-2000:].strip()}")
-    return tallies, taken, len(dying)
+        raise _ended(server)
+    return tallies, taken, len(broken_off)
 
 
-def _done(tallies: Sequence[Tally]) -> int:
+def _maps(tallies: Sequence[Tally]) -> int:
     return sum(tally.results for tally in tallies)
 
 
-def _quiet(server: Watched) -> Held:
-    """What the server holds when all clients have gone."""
+def _idle(server: ServerProcess) -> Usage:
+    """Return the resources of the server without a client.
+
+    Raises:
+        MyostreamError: the server has ended.
+    """
     time.sleep(_QUIET_S)
-    now = held(server.process.pid)
+    now = usage(server.process.pid)
     if now is None:
-        raise MyostreamError(f"the server ended in the soak: {server.text()[-2000:].strip()}")
+        raise _ended(server)
     return now
 
 
-def _sum(tallies: Sequence[Tally]) -> dict[str, Any]:
-    whole = Tally()
-    for tally in tallies:
-        for name in vars(whole):
-            setattr(whole, name, getattr(whole, name) + getattr(tally, name))
-    return {**asdict(whole), "seconds": percentiles(whole.seconds)}
+def _ended(server: ServerProcess) -> MyostreamError:
+    return MyostreamError(f"the server ended in the soak: {server.log_text()[-2000:].strip()}")
 
 
 def show(
     figures: dict[str, Any], json_file: Path | None, plot: Path | None, console: Console | None = None
 ) -> bool:
-    """Print the tables, write figures and plot; return whether everything held."""
+    """Print the tables, write values and plot; return whether everything held."""
     console = console or Console()
     table = Table(title=f"Soak of {figures['slices']} slices, engine {figures['engine']}")
     for column in ("seconds", "slices", "memory, MB", "threads", "descriptors", "p50, s", "p99, s"):
@@ -182,7 +189,7 @@ def show(
     rows = {
         "images lost": f"{tally['lost']} of {tally['sent']}",
         "maps, with contours, late": f"{tally['results']}, {tally['contours']}, {tally['late']}",
-        "examinations that broke off": str(len(tally["problems"])),
+        "measurements without a close message": str(len(tally["problems"])),
         "connections broken off on purpose": str(figures["broken_off"]),
         f"memory since slice {settled['slices']}": f"{growth:+.1f} %",
         "threads, idle, before and after": f"{before['threads']}, {after['threads']}",
@@ -196,7 +203,7 @@ def show(
         result.add_row(name, value)
     console.print(result)
     if json_file is not None:
-        json_file.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        write_json(json_file, figures)
     if plot is not None:
         _plot(plot, taken)
         console.print(f"plot: {plot}", highlight=False)
@@ -205,43 +212,38 @@ def show(
 
 
 def _plot(file: Path, taken: Sequence[dict[str, Any]]) -> None:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, rows = plt.subplots(3, 1, figsize=(7, 7), sharex=True)
+    held = [each["held"] for each in taken]
+    curves = {
+        "resident memory, MB": {"memory": [each["megabytes"] for each in held]},
+        "number": {name: [each[name] for each in held] for name in ("threads", "descriptors")},
+        "one measurement, s": {
+            name: [each["latency_s"].get(name, float("nan")) for each in taken] for name in ("p50", "p99")
+        },
+    }
     slices = [each["slices"] for each in taken]
-    rows[0].plot(slices, [each["held"]["megabytes"] for each in taken])
-    rows[0].set_ylabel("resident memory, MB")
-    for name in ("threads", "descriptors"):
-        rows[1].plot(slices, [each["held"][name] for each in taken], label=name)
-    rows[1].legend()
-    timed = [each for each in taken if each["latency_s"]]
-    for name in ("p50", "p99"):
-        values = [each["latency_s"][name] for each in timed]
-        rows[2].plot([each["slices"] for each in timed], values, label=name)
-    rows[2].set_ylabel("one examination, s")
-    rows[2].legend()
-    for axes in rows:
-        axes.set_ylim(0.0, 1.1 * axes.dataLim.y1)
-    rows[-1].set_xlabel("slices")
-    figure.tight_layout()
-    figure.savefig(file, dpi=120)
-    plt.close(figure)
+    with figure(file, 3, 1, (7, 7), sharex=True) as rows:
+        for axes, (label, lines) in zip(rows.flat, curves.items(), strict=True):
+            for name, values in lines.items():
+                axes.plot(slices, values, label=name)
+            axes.set_ylabel(label)
+            axes.legend()
+            axes.set_ylim(0.0)
+        axes.set_xlabel("slices")
 
 
 def main(
-    slices: Annotated[int, typer.Option(min=2, help="Maps that come in all.")] = 10_000,
+    slices: Annotated[int, typer.Option(min=2, help="Maps received in all.")] = 10_000,
     engine: Annotated[str, typer.Option(help="auto, or a name that myostream engines lists.")] = "auto",
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures here.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Curves as PNG (needs matplotlib).")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", callback=output_file, help="Write all values here.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(callback=output_file, help="Curves as PNG.")] = None,
 ) -> None:
-    """Run a server on many slices; exit code 1 where an image was lost or something has grown."""
-    with told(extra="bench"):
-        if not show(measure(slices, engine=engine), json_file, plot):
-            raise typer.Exit(1)
+    """Run a server on many slices; exit code 1 where an image was lost or a resource has grown."""
+    if not show(measure(slices, engine=engine), json_file, plot):
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with report_errors(extra="bench"):
+        typer.run(main)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from inline.cli.errors import ReportingGroup, require, told
-from inline.cli.options import new_file, output_file, output_folder
+from inline.cli.errors import ReportingGroup, require
+from inline.cli.options import new_file, output_file
 from inline.settings import load_settings
-
-if TYPE_CHECKING:
-    from calibration.gate import GateReport
 
 app = typer.Typer(
     cls=ReportingGroup,
@@ -33,58 +31,33 @@ Json = Annotated[Path | None, typer.Option("--json", callback=output_file, help=
 def precision(
     slices: Annotated[int, typer.Option(min=1, help="Slices that the gate compares.")] = 500,
     distil: Annotated[
-        int, typer.Option(min=0, help="Steps of training with eight bits simulated; needs a C++ compiler.")
+        int, typer.Option(min=0, help="Steps of training with simulated rounding; needs a C++ compiler.")
     ] = 0,
-    gpu: Annotated[
-        bool, typer.Option("--gpu", help="For TensorRT on this NVIDIA GPU instead of the CPU.")
-    ] = False,
-    simulate: Annotated[
+    beside_weights: Annotated[
         bool,
-        typer.Option("--simulate", help="With --gpu: what its eight bits do, on the CPU."),
-    ] = False,
-    ship: Annotated[
-        bool, typer.Option("--ship", help="Write what passed beside the weights, for other machines.")
+        typer.Option("--beside-weights", help="Also write a model that passes beside the weights."),
     ] = False,
     settings_file: SettingsFile = None,
 ) -> None:
-    """Quantise the network to eight bits for this host and put it before its gate."""
-    from calibration.build import build_int8, build_tensorrt_int8, simulate_tensorrt_int8
+    """Quantise the network to int8 for this host and compare it with float32."""
+    from calibration.precision import build_int8
     from model.weights import DEFAULT
 
     console = Console()
     weights = load_settings(settings_file).weights or DEFAULT
-    if simulate and not gpu:
-        raise typer.BadParameter("--simulate is for --gpu")
-    if gpu:
-        if distil or ship:
-            raise typer.BadParameter("with --gpu there is neither --distil nor --ship")
-        if simulate:
-            console.print_json(simulate_tensorrt_int8(weights, slices).to_json())
-            return
-        with told(RuntimeError, extra="tensorrt,ahead-of-time"):
-            _judged(build_tensorrt_int8(weights, slices), console)
-        return
-    progress = Progress(
-        *Progress.get_default_columns(),
-        "loss {task.fields[loss]:.4f}",
-        console=console,
-        disable=not distil,
-    )
     require("nncf")
-    with progress:
-        task = progress.add_task("training in eight bits", total=distil, loss=0.0)
+    with Progress(
+        *Progress.get_default_columns(), "loss {task.fields[loss]:.4f}", console=console, disable=not distil
+    ) as progress:
+        task = progress.add_task("training in int8", total=distil, loss=0.0)
         report = build_int8(
             weights,
             slices,
             distil_steps=distil,
-            tell=lambda step, loss: progress.update(task, completed=step + 1, loss=loss),
-            ship=ship,
+            progress=lambda step, loss: progress.update(task, completed=step + 1, loss=loss),
+            beside_weights=beside_weights,
         )
-    _judged(report, console)
-
-
-def _judged(report: GateReport, console: Console) -> None:
-    console.print_json(report.to_json())
+    console.print_json(data=asdict(report))
     console.print("passed: it is used from now on" if report.passed else "not passed: it is not used")
     if not report.passed:
         raise typer.Exit(1)
@@ -93,14 +66,14 @@ def _judged(report: GateReport, console: Console) -> None:
 @app.command()
 def confidence(
     slices: Annotated[
-        int, typer.Option(min=15, help="Synthetic ones: two thirds to fit on, one third to report on.")
+        int, typer.Option(min=15, help="Synthetic ones: two thirds for the fit, one third for the report.")
     ] = 600,
     json_file: Json = None,
-    plots: Annotated[
-        Path | None, typer.Option(callback=output_folder, help="Write the diagrams into this folder.")
+    plot: Annotated[
+        Path | None, typer.Option(callback=output_file, help="Write the reliability diagram here.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Labelled real maps (docs/data.md) to report on as a check.")
+        Path | None, typer.Option("--data", help="Labelled real maps (docs/data.md) to report on as well.")
     ] = None,
     output: Annotated[
         Path | None,
@@ -108,25 +81,15 @@ def confidence(
             "--output", "-o", callback=output_file, help="The calibration; beside the weights by default."
         ),
     ] = None,
-    flip: Annotated[
-        bool, typer.Option("--flip", help="Say what a second inference, of the mirrored image, would add.")
-    ] = False,
     engine: EngineOption = None,
     settings_file: SettingsFile = None,
 ) -> None:
-    """Fit the confidence of the weights in use on synthetic slices, and say how right it is."""
-    from calibration.confidence_report import run
+    """Fit the confidence of the weights in use on synthetic slices, and report its accuracy."""
+    from calibration.confidence import calibrate
 
-    require("sklearn", *(["matplotlib"] if plots is not None else []))
-    run(
-        load_settings(settings_file, engine=engine),
-        slices,
-        output=output,
-        json_file=json_file,
-        plots=plots,
-        data=data,
-        flip=flip,
-    )
+    require("sklearn", *(["matplotlib"] if plot is not None else []))
+    settings = load_settings(settings_file, engine=engine)
+    calibrate(settings, slices, output=output, json_file=json_file, plot=plot, data=data)
 
 
 @app.command()

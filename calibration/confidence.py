@@ -1,7 +1,7 @@
-"""Fits the confidence: from signals of one inference to the Dice coefficient that is to be expected.
+"""``myostream calibrate confidence``: fit of the expected Dice coefficient, and its accuracy.
 
-On synthetic slices, sound ones and ones spoilt on purpose, so that the network's answers run from right to
-useless. What is fitted on one set of hearts is reported on another. Real images are only ever reported on.
+The fit uses synthetic slices, intact and degraded, so that the Dice coefficients of the network run from 0 to
+1. The report is on other hearts than the fit. Real maps are only reported on.
 """
 
 from __future__ import annotations
@@ -9,190 +9,154 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
 
-from calibration.failures import SPOILING, Failure, spoil
-from calibration.gate import dice
+from calibration.degradation import KINDS, Degradation, degrade
+from calibration.reliability import POOR, accuracy, plot_reliability
 from calibration.slices import BATCH, MAPS
-from inline.contouring.confidence import FURTHEST, Calibration, FloatArray, in_frame, signals
+from inline.contouring.confidence import FILE, LARGEST, Calibration, FloatArray, in_frame, signals
 from inline.contouring.contours import find_contours, rasterise
 from inline.contouring.segment import contour_slice
+from inline.data.errors import MyostreamError
+from inline.engine_selection import build_pipeline
+from inline.settings import Settings
 from model.engines.base import Engine
-from model.evaluation.cases import read_slices
+from model.evaluation.cases import CaseError, read_kinds
+from model.evaluation.metrics import dice
 from model.frame import FRAME_PIXELS, Frame, normalise
-from model.relaxometry.fits import PRODUCT_FITS
+from model.host import describe_host
+from model.output import check_outputs, write_json, write_text
 from model.synthesis.generator import make_batch
+from model.weights import DEFAULT, weights_digest
 
 SLICES: Final = 600
 VARIANTS: Final = 4
-"""Slices of each heart: one as it is, the others spoilt. Simulating a heart costs more than an inference."""
-HELD_OUT: Final = 3
-"""Of so many hearts, one is kept for the report."""
+"""Slices of each heart: one intact, the others degraded. Simulation takes longer than inference."""
+_HELD_OUT: Final = 3
+"""One of so many hearts is kept for the report."""
 _FIT_SEED: Final = 7101
 _REPORT_SEED: Final = 7102
-_STRENGTHS: Final = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-"""Inverse strengths of the prior that keeps factors small; the best in cross-validation is taken."""
 _FOLDS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A slice with its truth.
+    """Slice with its true labels.
 
     Attributes:
-        image: prepared for the network, float32 ``(224, 224)``.
-        labels: the truth, uint8 ``(224, 224)``.
-        failure: what was done to it, and how badly, 0 to 1.
-        severity: of the failure.
+        image: network input, float32 ``(224, 224)``.
+        labels: uint8 ``(224, 224)``.
+        degradation: of the slice.
         heart: number of the heart; slices of one heart stay in one set.
     """
 
     image: NDArray[np.float32]
     labels: NDArray[np.uint8]
-    failure: Failure
-    severity: float
+    degradation: Degradation
     heart: int
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """What became of the slices on which there are contours, ``n`` of them.
+class Scores:
+    """Signals and Dice of the ``n`` slices with contours.
 
     Attributes:
         signals: ``(n, len(SIGNALS))``.
-        dice: mean Dice coefficient of cavity and myocardium with the truth, ``(n,)``.
-        failure: :class:`Failure` of each.
+        dice: mean Dice coefficient of cavity and myocardium with the true labels, ``(n,)``.
+        degradation: of each.
         heart: of each, ``(n,)``.
-        flipped: Dice coefficient with what the network finds in the mirrored image, ``(n,)``; None where
-            nobody asked.
-        without_contours: slices on which there are none.
+        without_contours: number of slices without contours.
     """
 
     signals: FloatArray
     dice: FloatArray
-    failure: tuple[Failure, ...]
+    degradation: tuple[Degradation, ...]
     heart: NDArray[np.intp]
-    flipped: FloatArray | None
     without_contours: int
 
 
 def make_samples(hearts: int, seed: int) -> Iterator[list[Sample]]:
-    """The slices of each heart, :data:`VARIANTS` of them, the first one not spoilt.
+    """Yield the slices of each heart, :data:`VARIANTS` of them, the first one intact.
 
-    Of the others, more are spoilt mildly than badly, as in practice.
+    Mild degradation is more frequent than severe.
     """
     generator, random = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     for done in range(0, hearts, BATCH):
-        batch = make_batch(BATCH, FRAME_PIXELS, generator, MAPS, fits=PRODUCT_FITS)
+        batch = make_batch(BATCH, FRAME_PIXELS, generator, MAPS)
         for i in range(min(BATCH, hearts - done)):
-            picture, labels = batch.pictures[i].numpy(), batch.labels[i].numpy().astype(np.uint8)
+            intact, labels = batch.pictures[i].numpy(), batch.labels[i].numpy().astype(np.uint8)
             if not labels.any():
                 continue
-            made = []
+            samples = []
             for variant in range(VARIANTS):
-                failure = SPOILING[random.integers(len(SPOILING))] if variant else Failure.NONE
+                kind = KINDS[random.integers(len(KINDS))] if variant else Degradation.NONE
                 severity = float(random.uniform()) ** 2 if variant else 0.0
-                spoilt, truth = spoil(picture, labels, failure, severity, random)
-                made.append(Sample(normalise(spoilt), truth, failure, severity, done + i))
-            yield made
+                image, truth = degrade(intact, labels, kind, severity, random)
+                samples.append(Sample(normalise(image), truth, kind, done + i))
+            yield samples
 
 
-def judge(engine: Engine, hearts: Iterable[list[Sample]], *, flip: bool = False) -> Judged:
-    """Run the network on slices and compare with the truth.
-
-    Args:
-        engine: runs the network.
-        hearts: of :func:`make_samples`.
-        flip: ask it about the mirrored images too.
-    """
+def score_samples(engine: Engine, hearts: Iterable[list[Sample]]) -> Scores:
+    """Run the network on the slices of each heart and compare its labels with the true ones."""
     found: list[FloatArray] = []
     scores: list[float] = []
-    failures: list[Failure] = []
-    numbers: list[int] = []
-    agreement: list[float] = []
+    kept: list[Sample] = []
     without = 0
-    shape = (FRAME_PIXELS, FRAME_PIXELS)
     for samples in hearts:
-        images = np.stack([sample.image for sample in samples])
-        answers = engine.infer(images)
-        mirrored = engine.infer(np.ascontiguousarray(images[:, :, ::-1])) if flip else None
-        for i, sample in enumerate(samples):
-            contours = find_contours(answers[i]).contours
+        output = engine.infer(np.stack([sample.image for sample in samples]))
+        for sample, probabilities in zip(samples, output, strict=True):
+            contours = find_contours(probabilities).contours
             if contours is None:
                 without += 1
                 continue
-            labels = rasterise(contours, shape)
-            found.append(signals(answers[i], sample.image, contours))
-            scores.append(dice(labels, sample.labels))
-            failures.append(sample.failure)
-            numbers.append(sample.heart)
-            if mirrored is not None:
-                other = find_contours(np.ascontiguousarray(mirrored[i][:, :, ::-1])).contours
-                agreement.append(0.0 if other is None else dice(labels, rasterise(other, shape)))
-    return Judged(
+            kept.append(sample)
+            found.append(signals(probabilities, sample.image, contours))
+            scores.append(dice(rasterise(contours, sample.labels.shape), sample.labels))
+    return Scores(
         signals=np.array(found),
         dice=np.array(scores),
-        failure=tuple(failures),
-        heart=np.array(numbers, dtype=np.intp),
-        flipped=np.array(agreement) if flip else None,
+        degradation=tuple(sample.degradation for sample in kept),
+        heart=np.array([sample.heart for sample in kept], dtype=np.intp),
         without_contours=without,
     )
 
 
-def hearts_of(slices: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Number of hearts and seed of the set to fit on, and those of the set to report on.
-
-    ``slices`` are those of both together. The sets have seeds of their own, so no heart is in both.
-    """
-    hearts = max(slices // VARIANTS, 2)
-    kept = max(hearts // HELD_OUT, 1)
-    return (hearts - kept, _FIT_SEED), (kept, _REPORT_SEED)
-
-
 def fit(found: FloatArray, scores: FloatArray, groups: NDArray[np.intp], weights: str) -> Calibration:
-    """A weighted sum of signals that orders slices by Dice, and the monotone curve from it to Dice.
+    """Fit a weighted sum of signals, and the monotone curve from it to the Dice coefficient.
 
-    The sum is a logistic regression on Dice, which is a share; the strength of its prior is the best in
-    cross-validation. The curve (isotonic regression) is fitted on sums of hearts that the factors were not
-    fitted on.
+    The sum is a logistic regression on Dice, which is a share. The curve is an isotonic regression on sums of
+    hearts that the factors were not fitted on.
 
     Args:
         found: signals ``(n, k)``.
         scores: Dice coefficient of each, ``(n,)``.
-        groups: heart of each, ``(n,)``; at least five different ones.
+        groups: heart of each, ``(n,)``.
         weights: digest of the weights in use.
 
     Raises:
         ImportError: scikit-learn is not installed (extra ``calibrate``).
-        ValueError: too few hearts.
+        MyostreamError: fewer than five hearts.
     """
     from sklearn.isotonic import IsotonicRegression  # type: ignore[import-untyped]
     from sklearn.model_selection import GroupKFold  # type: ignore[import-untyped]
 
     if len(set(groups.tolist())) < _FOLDS:
-        raise ValueError(f"contours on fewer than {_FOLDS} hearts; calibrate with more slices")
+        raise MyostreamError(f"contours on fewer than {_FOLDS} hearts; calibrate with more slices")
     centre, scale = found.mean(axis=0), np.maximum(found.std(axis=0), 1e-6)
-    relative = np.clip((found - centre) / scale, -FURTHEST, FURTHEST)
-    folds = list(GroupKFold(_FOLDS).split(relative, scores, groups))
-
-    def left_out(strength: float) -> FloatArray:
-        sums = np.zeros(len(scores))
-        for learn, rest in folds:
-            factors, offset = _regress(relative[learn], scores[learn], strength)
-            sums[rest] = relative[rest] @ factors + offset
-        return sums
-
-    def error(sums: FloatArray) -> float:
-        return float(np.mean((1.0 / (1.0 + np.exp(-sums)) - scores) ** 2))
-
-    tried = {strength: left_out(strength) for strength in _STRENGTHS}
-    strength = min(tried, key=lambda each: error(tried[each]))
-    factors, offset = _regress(relative, scores, strength)
-    curve = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(tried[strength], scores)
+    relative = np.clip((found - centre) / scale, -LARGEST, LARGEST)
+    sums = np.zeros(len(scores))
+    for fitted, others in GroupKFold(_FOLDS).split(relative, scores, groups):
+        factors, offset = _regress(relative[fitted], scores[fitted])
+        sums[others] = relative[others] @ factors + offset
+    curve = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(sums, scores)
+    factors, offset = _regress(relative, scores)
     return Calibration(
         weights=weights,
         centre=tuple(centre.tolist()),
@@ -204,67 +168,150 @@ def fit(found: FloatArray, scores: FloatArray, groups: NDArray[np.intp], weights
     )
 
 
-def _regress(relative: FloatArray, scores: FloatArray, strength: float) -> tuple[FloatArray, float]:
-    """Logistic regression on shares: each slice counts as a hit by its Dice and as a miss by the rest."""
+def _regress(relative: FloatArray, scores: FloatArray) -> tuple[FloatArray, float]:
+    """Fit a logistic regression on shares: each slice is positive by its Dice and negative by the rest."""
     from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
-    hits = np.repeat([1, 0], len(scores))
+    positive = np.repeat([1, 0], len(scores))
     share = np.concatenate([scores, 1.0 - scores])
-    made = LogisticRegression(C=strength, max_iter=1000)
-    made.fit(np.vstack([relative, relative])[share > 0], hits[share > 0], sample_weight=share[share > 0])
+    made = LogisticRegression(max_iter=1000)
+    made.fit(np.vstack([relative, relative])[share > 0], positive[share > 0], sample_weight=share[share > 0])
     return made.coef_[0], float(made.intercept_[0])
 
 
-@dataclass(frozen=True, slots=True)
-class RealSlice:
-    """A labelled slice of a folder: what readers say and what the confidence says; None without contours."""
-
-    name: str
-    kind: str
-    dice: float
-    confidence: float | None
-
-
-def judge_folder(engine: Engine, calibration: Calibration, folder: Path, kind: str) -> list[RealSlice]:
-    """The confidence on labelled slices of a folder (``docs/data.md``), to be compared with their Dice.
+def score_folder(engine: Engine, calibration: Calibration, folder: Path) -> tuple[FloatArray, FloatArray]:
+    """Return expected and true Dice of the labelled maps of a folder (``docs/data.md``) with contours.
 
     Raises:
-        CaseError: the folder cannot be used.
+        CaseError: the folder cannot be used, or no map of it has contours.
     """
-    judged = []
-    for each in read_slices(folder, kind):
+    pairs = []
+    for each in read_kinds(folder, ("t1", "t2")):
         frame = Frame((each.image.shape[0], each.image.shape[1]), each.spacing)
-        picture = frame.network_input(each.image)
-        answer = engine.infer(picture[None])[0]
-        labels, contours, _ = contour_slice(answer, frame)
+        image = frame.network_input(each.image)
+        probabilities = engine.infer(image[None])[0]
+        labels, contours, _ = contour_slice(probabilities, frame)
         seen = in_frame(contours, frame)
-        confidence = None
         if seen is not None:
-            confidence = float(calibration.expected_dice(signals(answer, picture, seen)))
-        judged.append(RealSlice(each.name, kind, dice(labels, each.labels), confidence))
-    return judged
+            expected = float(calibration.expected_dice(signals(probabilities, image, seen)))
+            pairs.append((expected, dice(labels, each.labels)))
+    if not pairs:
+        raise CaseError(f"no contours are found on the maps in {folder}")
+    expected_dice, true_dice = np.array(pairs).T
+    return expected_dice, true_dice
 
 
-def with_flip(judged: Judged) -> FloatArray:
-    """The signals and, as one more, the agreement with the mirrored image, ``(n, len(SIGNALS) + 1)``.
+def calibrate(
+    settings: Settings,
+    slices: int = SLICES,
+    *,
+    output: Path | None = None,
+    json_file: Path | None = None,
+    plot: Path | None = None,
+    data: Path | None = None,
+) -> dict[str, Any]:
+    """Fit, report and write the files; returns all figures.
+
+    Args:
+        settings: weights and engine.
+        slices: synthetic ones, two thirds for the fit and one third for the report.
+        output: the calibration; None for beside the weights.
+        json_file: for all figures.
+        plot: for the reliability diagram.
+        data: folder of labelled real maps to report on.
 
     Raises:
-        ValueError: nobody asked the network about mirrored images.
+        ImportError: scikit-learn or matplotlib is not installed.
+        MyostreamError: too few slices, unusable weights or data, or a file that cannot be written.
     """
-    if judged.flipped is None:
-        raise ValueError("the network was not asked about mirrored images")
-    return np.hstack([judged.signals, judged.flipped[:, None]])
+    weights = settings.weights or DEFAULT
+    file = output or weights / FILE
+    check_outputs(file, json_file, plot)
+    engine = build_pipeline(settings).engine
+    hearts = max(slices // VARIANTS, 2)
+    held_out = max(hearts // _HELD_OUT, 1)
+    fitted = _score(engine, hearts - held_out, _FIT_SEED, "for the fit")
+    others = _score(engine, held_out, _REPORT_SEED, "for the report")
+    made = fit(fitted.signals, fitted.dice, fitted.heart, weights_digest(weights))
+    expected = made.expected_dice(others.signals)
+    kinds = np.array(others.degradation)
+    content: dict[str, Any] = {
+        "host": describe_host(),
+        "engine": engine.name,
+        "weights": made.weights,
+        "fitted_on": len(fitted.dice),
+        "without_contours": others.without_contours,
+        "held_out": accuracy(expected, others.dice),
+        "by_degradation": {
+            kind.value: {
+                "slices": int((kinds == kind).sum()),
+                "dice": float(others.dice[kinds == kind].mean()),
+                "expected": float(expected[kinds == kind].mean()),
+            }
+            for kind in Degradation
+            if (kinds == kind).any()
+        },
+    }
+    if data is not None:
+        content["real"] = accuracy(*score_folder(engine, made, data))
+    write_text(file, made.to_json(engine=engine.name, held_out=content["held_out"]) + "\n")
+    if json_file is not None:
+        write_json(json_file, content)
+    if plot is not None:
+        plot_reliability(plot, expected, others.dice)
+    _show(content)
+    Console().print(f"Calibration for weights {made.weights[:12]}: {file}", highlight=False)
+    return content
 
 
-def by_failure(judged: Judged, expected: FloatArray) -> dict[str, tuple[int, float, float]]:
-    """Number of slices, mean Dice and mean expected Dice by what was done to them."""
-    table = {}
-    for failure in Failure:
-        chosen = np.array([each is failure for each in judged.failure])
-        if chosen.any():
-            table[failure.value] = (
-                int(chosen.sum()),
-                float(judged.dice[chosen].mean()),
-                float(expected[chosen].mean()),
+def _score(engine: Engine, hearts: int, seed: int, purpose: str) -> Scores:
+    samples = make_samples(hearts, seed)
+    title = f"{hearts * VARIANTS} slices {purpose}"
+    return score_samples(engine, track(samples, title, hearts, console=Console(stderr=True)))
+
+
+def _show(content: dict[str, Any]) -> None:
+    console = Console()
+    console.print(
+        f"Engine {content['engine']}. Synthetic slices with contours: {content['fitted_on']} for the fit, "
+        f"{content['held_out']['slices']} of other hearts for the report (without contours: "
+        f"{content['without_contours']})"
+    )
+    for key, title in (("held_out", "synthetic slices"), ("real", "real maps")):
+        if key in content:
+            found = content[key]
+            auc = "" if found["auc"] is None else f", AUC (Dice < {POOR:g}) {found['auc']:.3f}"
+            console.print(
+                f"{title}: mean Dice {found['mean_dice']:.3f}, mean absolute error "
+                f"{found['mean_absolute_error']:.3f} (of the mean alone: "
+                f"{found['mean_absolute_error_of_the_mean']:.3f}), calibration error "
+                f"{found['calibration_error']:.3f}{auc}",
+                soft_wrap=True,
             )
-    return table
+    _table(
+        console,
+        ("degradation", "slices", "Dice", "expected"),
+        [
+            (kind, str(each["slices"]), f"{each['dice']:.3f}", f"{each['expected']:.3f}")
+            for kind, each in content["by_degradation"].items()
+        ],
+    )
+    forms = ("{:.2f}", "{:.0%}", "{:.3f}", "{:.3f}", "{:.0%}", "{:.0%}")
+    _table(
+        console,
+        ("review below", "flagged", "their Dice", "others' Dice", f"flagged, Dice < {POOR:g}", "of others"),
+        [
+            tuple(
+                "-" if value is None else form.format(value)
+                for form, value in zip(forms, each.values(), strict=True)
+            )
+            for each in content["held_out"]["thresholds"]
+        ],
+    )
+
+
+def _table(console: Console, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)

@@ -1,70 +1,86 @@
-"""Quantisation after training: INT8 with NNCF for a CPU, symmetric INT8 for TensorRT; on synthetic slices."""
+"""Int8 model of a folder of weights: quantised, compared with float32 by its gate, kept with the report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import partial
-from typing import Any, Final
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from model.engines.eight_bits import in_eight_bits
-from model.engines.probabilities import HalfProbabilities, Probabilities, folded
-from model.unet import UNet
+from calibration.gate import SLICES, GateReport, run_gate
+from calibration.quantisation import distil, quantise
+from calibration.slices import map_slices
+from model.engines.base import Engine
+from model.engines.engine_cache import EngineCache, EngineKey
+from model.engines.int8_model import FOLDER, write_int8
+from model.engines.openvino_engine import OpenVinoEngine, Precision, int8_engine, serialise, set_threshold
+from model.engines.reevaluation import uncertainty
+from model.engines.torch_engine import TorchEngine
+from model.weights import load_network
 
 CALIBRATION_SLICES: Final = 300
+_THRESHOLD_SLICES: Final = 200
+_THRESHOLD_SEED: Final = 7004
+_REEVALUATED: Final = 0.2
 
 
-def quantise(model: Any, batches: Sequence[Any]) -> Any:
-    """A model with eight-bit quantisers of one in float32.
+def build_int8(
+    weights: Path,
+    slices: int = SLICES,
+    *,
+    calibration_slices: int = CALIBRATION_SLICES,
+    distil_steps: int = 0,
+    progress: Callable[[int, float], None] | None = None,
+    beside_weights: bool = False,
+    cache: EngineCache | None = None,
+) -> GateReport:
+    """Quantise the network of a folder of weights, compare it with float32, keep both model and report.
 
     Args:
-        model: of :func:`model.engines.openvino_engine.convert`, or a module of torch.
-        batches: prepared pictures ``(n, 1, 224, 224)`` that ranges are taken from, as the model takes them.
+        weights: folder of weights.
+        slices: that the gate compares.
+        calibration_slices: that ranges are taken from.
+        distil_steps: of training with simulated rounding; 0 for none.
+        progress: called with the number of each such step and its loss.
+        beside_weights: also write a model that has passed into the folder of weights, for other hosts.
+        cache: where the model is kept; None for the user's.
 
     Raises:
-        ImportError: NNCF is not installed (extra ``calibrate``).
+        ImportError: NNCF is not installed.
+        RuntimeError: NNCF's quantisers cannot be compiled here, which training needs.
+        WeightsError: the weights cannot be used.
     """
-    import nncf
+    network = load_network(weights)
+    if distil_steps:
+        model = distil(network, distil_steps, calibration_slices, progress)
+    else:
+        model = quantise(network, calibration_slices)
+    set_threshold(model, threshold_of(OpenVinoEngine(model, Precision.INT8)))
+    graph, constants = serialise(model)
+    report = run_gate(int8_engine(graph, constants, network), TorchEngine(network), map_slices(slices))
 
-    return nncf.quantize(
-        model,
-        nncf.Dataset(batches),
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(batches),
-    )
+    def write(folder: Path) -> None:
+        write_int8(folder, weights, graph, constants, asdict(report))
+
+    (cache or EngineCache()).build(EngineKey.of(weights, "int8"), write)
+    if beside_weights and report.passed:
+        folder = weights / FOLDER
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        write(folder)
+    return report
 
 
-def quantise_for_tensorrt(
-    network: UNet, batches: Iterable[NDArray[np.float32]], device: torch.device, *, half: bool = True
-) -> Probabilities | HalfProbabilities:
-    """The network with its convolutions in eight bits, for :func:`model.engines.onnx_export.export_module`.
+def threshold_of(engine: Engine) -> float:
+    """Return the uncertainty above which the output of an int8 engine is re-evaluated: a fifth of slices.
 
-    The first convolution and the last keep their precision: they cost next to nothing, see the image and make
-    the scores. Inputs are clipped at the largest magnitude that the batches show.
-
-    Args:
-        network: in float32.
-        batches: prepared pictures ``(n, 1, 224, 224)``.
-        device: where the ranges are taken.
-        half: float16 between the convolutions; without, float32.
+    The slices are synthetic, with other seeds than those of the calibration and of the gate.
     """
-    plain = Probabilities(folded(network)).to(device).eval()
-    names = [name for name, each in plain.named_modules() if isinstance(each, nn.Conv2d)][1:-1]
-    largest = dict.fromkeys(names, 0.0)
-
-    def look(name: str, _: nn.Module, seen: tuple[Tensor, ...]) -> None:
-        largest[name] = max(largest[name], float(seen[0].abs().amax()))
-
-    hooks = [plain.get_submodule(name).register_forward_pre_hook(partial(look, name)) for name in names]
-    with torch.inference_mode():
-        for batch in batches:
-            plain(torch.from_numpy(batch).to(device))
-    for hook in hooks:
-        hook.remove()
-    made = HalfProbabilities(network).to(device) if half else plain
-    in_eight_bits(made, largest)
-    return made
+    found = [
+        uncertainty(engine.infer(each.image[None]))[0]
+        for each in map_slices(_THRESHOLD_SLICES, _THRESHOLD_SEED)
+    ]
+    return float(np.quantile(found, 1.0 - _REEVALUATED))

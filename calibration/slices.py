@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from inline.data.series import Quantity
 from model.frame import FRAME_PIXELS
-from model.relaxometry.fits import PRODUCT_FITS
 from model.synthesis.contrast import Mix, Picture
 from model.synthesis.generator import make_batch
 
@@ -45,7 +44,7 @@ def calibration_batches(count: int, seed: int = _CALIBRATION_SEED) -> Iterator[N
     """
     generator = torch.Generator().manual_seed(seed)
     for done in range(0, count, BATCH):
-        images = make_batch(BATCH, FRAME_PIXELS, generator, fits=PRODUCT_FITS).images.numpy()
+        images = make_batch(BATCH, FRAME_PIXELS, generator).images.numpy()
         yield np.ascontiguousarray(images[: count - done, None], dtype=np.float32)
 
 
@@ -53,7 +52,7 @@ def map_slices(count: int, seed: int = _GATE_SEED) -> Iterator[MapSlice]:
     """``count`` maps in ms with their prepared images: what the stream shows the network, no more."""
     generator = torch.Generator().manual_seed(seed)
     for done in range(0, count, BATCH):
-        batch = make_batch(BATCH, FRAME_PIXELS, generator, MAPS, fits=PRODUCT_FITS)
+        batch = make_batch(BATCH, FRAME_PIXELS, generator, MAPS)
         for image, values, kind in zip(
             batch.images[: count - done].numpy(), batch.pictures.numpy(), batch.kinds.tolist(), strict=False
         ):

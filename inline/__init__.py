@@ -1,8 +1,290 @@
-"""What runs beside the scanner: the stream, map fitting, contours, values, and what goes back."""
+"""Inline T1 and T2 mapping of the heart: the Python API of myostream (``docs/python.md``).
+
+Images and maps are arrays ``(rows, columns)``, times are in ms, lengths in mm. Points are (x, y) in pixels of
+the image; whole numbers are pixel centres. Where myostream is installed, ``import myostream`` gives the same.
+
+Nothing is loaded before its first use, so that the command line starts fast.
+"""
+
+from __future__ import annotations
 
 import os
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 # The threads of an operation wait for each other hundreds of times in a fit. By default they spin meanwhile;
 # where the cores have other work too, as beside a reconstruction, a fit then takes seconds in place of tens
 # of milliseconds. torch reads this when it is loaded, which nothing does before this.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+    from inline.assembly.assembled import Failed, Ready
+    from inline.contouring.segment import Segmentation
+    from inline.data.errors import MyostreamError
+    from inline.data.flags import Flag
+    from inline.data.geometry import SliceGeometry
+    from inline.data.results import Contours, RegionValues, SliceLevel, SliceResult
+    from inline.data.series import MappingSeries, MapSeries, Quantity, SeriesIdentity
+    from inline.engine_selection import build_pipeline
+    from inline.pipeline import Pipeline
+    from inline.settings import Settings, load_settings
+    from model.relaxometry.parametric_map import ParametricMap
+
+# Written out for type checkers, which do not follow the table below.
+__all__ = [
+    "Contours",
+    "Failed",
+    "Flag",
+    "MapSeries",
+    "MappingSeries",
+    "MyostreamError",
+    "ParametricMap",
+    "Pipeline",
+    "Quantity",
+    "Ready",
+    "RegionValues",
+    "Segmentation",
+    "SeriesIdentity",
+    "Settings",
+    "SliceGeometry",
+    "SliceLevel",
+    "SliceResult",
+    "build_pipeline",
+    "fit_molli",
+    "fit_t2prep",
+    "load_settings",
+    "measure",
+    "process",
+    "read_mrd",
+    "segment",
+]
+_MODULES: Final = {
+    "inline.assembly.assembled": ("Failed", "Ready"),
+    "inline.contouring.segment": ("Segmentation",),
+    "inline.data.errors": ("MyostreamError",),
+    "inline.data.flags": ("Flag",),
+    "inline.data.geometry": ("SliceGeometry",),
+    "inline.data.results": ("Contours", "RegionValues", "SliceLevel", "SliceResult"),
+    "inline.data.series": ("MapSeries", "MappingSeries", "Quantity", "SeriesIdentity"),
+    "inline.engine_selection": ("build_pipeline",),
+    "inline.pipeline": ("Pipeline",),
+    "inline.settings": ("Settings", "load_settings"),
+    "model.relaxometry.parametric_map": ("ParametricMap",),
+}
+"""Public names that other modules define, loaded at their first use."""
+_LAZY: Final = {name: module for module, names in _MODULES.items() for name in names}
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name in _LAZY:
+            return getattr(import_module(_LAZY[name]), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def fit_molli(images: ArrayLike, ti_ms: ArrayLike, *, signed: bool = False) -> ParametricMap:
+    """Return the T1 map of a MOLLI series, ms: polarity restored, Look-Locker corrected.
+
+    Args:
+        images: magnitude images of one slice ``(n, rows, columns)``, n at least 4, in any order.
+        ti_ms: inversion time of each image, ms, ``(n,)``.
+        signed: the images are phase-sensitive, with the polarity of the signal.
+
+    Raises:
+        ValueError: too few images, or images and times that do not match.
+    """
+    from model.relaxometry.molli import molli_map
+
+    return molli_map(*_series(images, ti_ms), signed=signed)
+
+
+def fit_t2prep(images: ArrayLike, te_ms: ArrayLike) -> ParametricMap:
+    """Return the T2 map of T2-prepared images, ms.
+
+    Args:
+        images: magnitude images of one slice ``(n, rows, columns)``, n at least 2, in any order.
+        te_ms: T2 preparation time (effective TE) of each image, ms, ``(n,)``.
+
+    Raises:
+        ValueError: too few images, or images and times that do not match.
+    """
+    from model.relaxometry.t2prep import t2_map
+
+    return t2_map(*_series(images, te_ms))
+
+
+def segment(
+    values: ParametricMap | ArrayLike,
+    spacing: tuple[float, float],
+    quantity: str,
+    *,
+    pipeline: Pipeline | None = None,
+) -> Segmentation:
+    """Return labels and contours of the LV myocardium in a map.
+
+    ``found.contours`` is in pixels of the map, ``found.contours.in_mm(spacing)`` in mm.
+
+    Args:
+        values: map, as fitted or as an array of ms ``(rows, columns)`` with 0 or NaN where there is no value.
+        spacing: pixel size (x, y), mm.
+        quantity: ``"T1"`` or ``"T2"``; it decides which values tissue can have.
+        pipeline: whose engine runs the network; None for that of the settings.
+
+    Raises:
+        ConfigurationError: the weights cannot be used, or no engine loads.
+        ValueError: another quantity, or no map.
+    """
+    from inline.contouring.segment import contour_slice, network_input
+    from inline.data.series import Quantity
+    from model.frame import Frame
+
+    parametric = _map(values)
+    rows, columns = parametric.values_ms.shape
+    frame = Frame((rows, columns), spacing)
+    image = network_input(parametric, Quantity(quantity), frame)
+    return contour_slice((pipeline or _pipeline()).engine.infer(image[None])[0], frame)
+
+
+def measure(
+    values: ParametricMap | ArrayLike,
+    contours: Contours,
+    *,
+    inset: float = 0.1,
+    level: str | None = None,
+    geometry: SliceGeometry | None = None,
+    septum_degrees: float | None = None,
+) -> tuple[RegionValues, ...]:
+    """Return median, quartiles, mean and SD of a map in the myocardium, ms.
+
+    The whole ring comes first. Septum and AHA segments follow where the position of the septum is known, from
+    ``geometry`` or ``septum_degrees``; the segments need the ``level`` too.
+
+    Args:
+        values: map, as for :func:`segment`.
+        contours: in pixels of the map.
+        inset: share of the wall's thickness left out at either border, 0 to below 0.5.
+        level: ``"basal"``, ``"mid"`` or ``"apical"``.
+        geometry: orientation of the slice in the patient.
+        septum_degrees: direction of the middle of the septum in the image, degrees anticlockwise from the
+            right.
+
+    Raises:
+        ValueError: a level, an inset or a map that is none.
+    """
+    from inline.contouring import aha
+    from inline.data.geometry import SliceGeometry
+    from inline.data.results import SliceLevel
+
+    parametric = _map(values)
+    reference = None
+    if geometry is not None or septum_degrees is not None:
+        rows, columns = parametric.values_ms.shape
+        axes = (0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
+        upright = SliceGeometry(*axes, spacing=(1.0, 1.0), shape=(rows, columns))
+        reference = aha.angular_reference(geometry or upright, septum_degrees)
+    return aha.measure(parametric, contours, SliceLevel(level) if level else None, reference, inset=inset)
+
+
+def read_mrd(file: str | Path, group: str = "", *, settings: Settings | None = None) -> list[Ready | Failed]:
+    """Return the series of an ISMRMRD file: the images of one slice each, with their times.
+
+    Args:
+        file: HDF5 file with reconstructed images.
+        group: HDF5 group to read; empty takes ``dataset``, else the only one with images.
+        settings: how images become series; None for those of the program.
+
+    Returns:
+        ``Ready`` with its ``series``, or ``Failed`` with the ``error`` that says why images form none.
+
+    Raises:
+        MyostreamError: the file, its header or its images cannot be read.
+    """
+    from pathlib import Path
+
+    from inline.assembly.assembler import SeriesAssembler
+    from inline.mrd.files import ImageFile
+    from inline.mrd.header import MeasurementHeader, parse_header
+    from inline.settings import load_settings
+
+    with ImageFile(Path(file), group) as opened:
+        header = parse_header(opened.header) if opened.header else MeasurementHeader()
+        assembler = SeriesAssembler(header, (settings or load_settings()).assembly)
+        found = [each for image in opened.images() for each in assembler.add(image, 0.0)]
+    return [*found, *assembler.finish()]
+
+
+def process(
+    series: Ready | Failed | MappingSeries | MapSeries,
+    *,
+    study: Sequence[Ready | Failed] = (),
+    pipeline: Pipeline | None = None,
+) -> SliceResult:
+    """Return map, contours, values by region, confidence and flags of one slice, as the server does.
+
+    Args:
+        series: of :func:`read_mrd`, or one made of arrays.
+        study: all series of the same study, for the slice level where only positions give it.
+        pipeline: of :func:`build_pipeline`; None for that of the settings.
+
+    Returns:
+        The result; ``error`` states why a slice could not be processed.
+
+    Raises:
+        ConfigurationError: the weights cannot be used, or no engine loads.
+    """
+    from inline.assembly.assembled import Failed, Ready
+    from inline.mrd.image_header import ImageHeader
+    from inline.pipeline import SliceContext
+
+    if not isinstance(series, Ready | Failed):
+        series = Ready(
+            quantity=series.quantity,
+            identity=series.identity,
+            geometry=series.geometry,
+            template=ImageHeader(),
+            slice_count=None,
+            oriented=True,
+            flags=series.flags,
+            arrived=0.0,
+            series=series,
+        )
+    places = tuple(each.slice_place() for each in (*(each for each in study if each is not series), series))
+    return (pipeline or _pipeline()).process(series, SliceContext(study=places))
+
+
+@cache
+def _pipeline() -> Pipeline:
+    from inline.engine_selection import build_pipeline
+    from inline.settings import load_settings
+
+    return build_pipeline(load_settings())
+
+
+def _series(images: ArrayLike, times_ms: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    import numpy as np
+
+    stack = np.asarray(images)
+    if stack.ndim != 3 or np.iscomplexobj(stack):
+        raise ValueError(f"images must be real and (n, rows, columns), not {stack.dtype} {stack.shape}")
+    return stack.astype(np.float32), np.asarray(times_ms, dtype=np.float64)
+
+
+def _map(values: ParametricMap | ArrayLike) -> ParametricMap:
+    import numpy as np
+
+    from model.relaxometry.parametric_map import ParametricMap
+
+    if isinstance(values, ParametricMap):
+        return values
+    array = np.asarray(values, dtype=np.float32)
+    if array.ndim != 2:
+        raise ValueError(f"a map is (rows, columns), not {array.shape}")
+    return ParametricMap.of_values(array)

@@ -11,14 +11,15 @@ from inline.data.errors import ConfigurationError
 from inline.pipeline import Pipeline
 from inline.settings import EngineName, Settings
 from model.engines.base import Engine
-from model.engines.fallback import EngineChain, NoEngineError
+from model.engines.fallback import FallbackEngine, NoEngineError
 from model.engines.gpu import gpu_present
+from model.engines.int8_model import find_int8
 from model.engines.self_test import Reference
 from model.engines.torch_engine import TorchEngine
 from model.unet import UNet
 from model.weights import DEFAULT, WeightsError, load_network
 
-ON_GPU: Final[tuple[EngineName, ...]] = ("tensorrt-int8", "tensorrt", "cuda")
+ON_GPU: Final[tuple[EngineName, ...]] = ("tensorrt", "cuda")
 _ON_CPU: Final[tuple[EngineName, ...]] = ("openvino-int8", "openvino-f32", "torch")
 
 
@@ -39,14 +40,14 @@ def build_pipeline(settings: Settings) -> Pipeline:
 def preferred() -> tuple[EngineName, ...]:
     """What ``auto`` tries in turn, and what follows an engine that fails.
 
-    Eight bits run only where they passed the gate: before they shipped, or on this host
-    (``myostream calibrate precision``, for a GPU with ``--gpu``).
+    The int8 engine runs only where it passed the gate: before it shipped, or on this host
+    (``myostream calibrate precision``).
     """
     return (*ON_GPU, *_ON_CPU) if gpu_present() else _ON_CPU
 
 
-def make_engine(settings: Settings) -> EngineChain:
-    """The engine that was asked for, those that replace it behind it.
+def make_engine(settings: Settings) -> FallbackEngine:
+    """Return the engine of the settings with those that replace it.
 
     Raises:
         ConfigurationError: the weights cannot be used, or no engine loads.
@@ -56,7 +57,7 @@ def make_engine(settings: Settings) -> EngineChain:
     names = preferred() if settings.engine == "auto" else (settings.engine, *preferred())
     makers = [(name, partial(load_engine, name, network, weights)) for name in dict.fromkeys(names)]
     try:
-        return EngineChain(makers, reference)
+        return FallbackEngine(makers, reference)
     except NoEngineError as error:
         raise ConfigurationError(str(error)) from error
 
@@ -92,7 +93,7 @@ def reference_of(network: UNet, weights: Path) -> Reference:
 
 
 def load_engine(name: EngineName, network: UNet, weights: Path) -> Engine:
-    """One engine, by name; whether its output is right, :func:`model.engines.self_test.try_out` says.
+    """One engine, by name; whether its output is right, :func:`model.engines.self_test.run_self_test` checks.
 
     Raises:
         Exception: of any kind; its message says why the engine does not run here.
@@ -105,53 +106,18 @@ def load_engine(name: EngineName, network: UNet, weights: Path) -> Engine:
 
     precision = Precision(name.removeprefix("openvino-"))
     if precision is Precision.INT8:
-        return int8_engine(_int8(weights), network)
+        model = find_int8(weights)
+        return int8_engine(model.graph, model.constants, network)
     return OpenVinoEngine(network, precision)
 
 
 def gate_report(name: EngineName, weights: Path) -> dict[str, Any] | None:
-    """What the gate said of an engine in eight bits that loads here; None for engines that need no gate."""
-    from model.engines.engine_cache import EngineKey, EngineStore
-    from model.engines.gpu import require_gpu
-    from model.engines.shipped_int8 import shipped_report
-    from model.engines.tensorrt_int8_engine import engine_key
-
-    if name == "tensorrt-int8":
-        return EngineStore().find_report(engine_key(weights, require_gpu()))
-    if name != "openvino-int8":
-        return None
-    own = EngineStore().find_report(EngineKey.of(weights, "int8"))
-    return own if own and own["passed"] else shipped_report(weights)
+    """Return the gate's report on the int8 engine that loads here; None for engines that need no gate."""
+    return find_int8(weights).report if name == "openvino-int8" else None
 
 
 def _load_on_gpu(name: EngineName, network: UNet, weights: Path) -> Engine:
     from model.engines.cuda_engine import CudaEngine
     from model.engines.tensorrt_engine import TensorRtEngine
 
-    if name == "tensorrt-int8":
-        return _tensorrt_int8(network, weights)
     return TensorRtEngine(network, weights) if name == "tensorrt" else CudaEngine(network)
-
-
-def _tensorrt_int8(network: UNet, weights: Path) -> Engine:
-    from model.engines.engine_cache import NotPassedError
-    from model.engines.tensorrt_int8_engine import load
-
-    try:
-        return load(weights, network)
-    except NotPassedError as error:
-        raise RuntimeError(f"{error} (run: myostream calibrate precision --gpu)") from error
-
-
-def _int8(weights: Path) -> Path | tuple[bytes, bytes]:
-    """What was calibrated on this host, else what ships with the weights; both have passed their gate."""
-    from model.engines.engine_cache import EngineKey, EngineStore, NotPassedError
-    from model.engines.shipped_int8 import shipped_model
-
-    try:
-        return EngineStore().passed(EngineKey.of(weights, "int8"))
-    except NotPassedError as own:
-        try:
-            return shipped_model(weights)
-        except NotPassedError as shipped:
-            raise RuntimeError(f"{own}; {shipped} (run: myostream calibrate precision)") from shipped

@@ -327,10 +327,7 @@ def make_map(series: Series) -> ParametricMap:
         ValueError: too few images for the fit.
     """
     if isinstance(series, MapSeries):
-        finite = np.isfinite(series.values_ms)
-        values = np.where(finite, series.values_ms, np.float32(0.0))
-        nothing = np.zeros_like(values)
-        return ParametricMap(values, nothing, nothing, failed=values <= 0.0)
+        return ParametricMap.of_values(series.values_ms)
     if series.quantity is Quantity.T2:
         return t2_map(series.images, series.times_ms)
     return molli_map(series.images, series.times_ms, signed=series.signed)

@@ -1,19 +1,20 @@
-"""All settings: one frozen, validated object, built once from a TOML file and the command line."""
+"""All settings as one frozen, validated object, from a TOML file, the environment and the command line."""
 
 from __future__ import annotations
 
+import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from inline.data.errors import ConfigurationError
 from inline.data.results import SliceLevel
 
-EngineName = Literal[
-    "auto", "tensorrt-int8", "tensorrt", "cuda", "openvino-int8", "openvino-bf16", "openvino-f32", "torch"
-]
+EngineName = Literal["auto", "tensorrt", "cuda", "openvino-int8", "openvino-bf16", "openvino-f32", "torch"]
 
 
 _DAY_S: Final = 86400.0
@@ -179,47 +180,73 @@ class Settings(_Frozen):
     weights: Path | None = None
 
 
-def load_settings(
-    file: Path | None = None,
-    *,
-    engine: str | None = None,
-    budget_ms: float | None = None,
-    **overrides: dict[str, Any],
-) -> Settings:
-    """Settings from a TOML file and, over it, those of the command line.
+class _Environment(Settings, BaseSettings):
+    """Names of the settings in the environment: ``MYOSTREAM_SERVER__PORT`` is ``server.port``.
+
+    Names without a setting are passed over: Kubernetes gives each container variables such as
+    ``MYOSTREAM_SERVICE_HOST`` for a service of the name myostream.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="MYOSTREAM_", env_nested_delimiter="__", env_ignore_empty=True
+    )
+
+
+def load_settings(file: Path | None = None, **command_line: Any) -> Settings:
+    """Return the settings: the defaults, over them a file, the environment, and the command line.
 
     Args:
-        file: None for the defaults.
-        engine: None leaves what the file says.
-        budget_ms: likewise.
-        overrides: by section (``server={"port": 9003}``); None leaves what the file says.
+        file: TOML file; None for the one that the environment variable ``MYOSTREAM_SETTINGS`` names, if any.
+        command_line: values by name, those of a section as a dict (``server={"port": 9003}``); None leaves
+            what file and environment say.
 
     Raises:
         ConfigurationError: the file cannot be read, or a setting is unknown or out of range; it names each.
     """
-    content: dict[str, Any] = {}
-    if file is not None:
-        try:
-            # Windows editors put a byte order mark in front.
-            content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-        except UnicodeDecodeError as error:
-            raise ConfigurationError(
-                f"the settings file {file} is not UTF-8: {error}; save it as UTF-8"
-            ) from error
-        except (OSError, ValueError, RecursionError) as error:
-            raise ConfigurationError(f"the settings file {file} cannot be read: {error}") from error
-    for section, values in overrides.items():
-        given = {name: value for name, value in values.items() if value is not None}
-        stated = content.get(section, {})
-        if given and isinstance(stated, dict):  # what is no section is reported with all else that is wrong
-            content[section] = {**stated, **given}
-    alone = {"engine": engine, "budget_ms": budget_ms}
-    content |= {name: value for name, value in alone.items() if value is not None}
+    if file is None and os.environ.get("MYOSTREAM_SETTINGS"):
+        file = Path(os.environ["MYOSTREAM_SETTINGS"])
+    try:
+        environment = EnvSettingsSource(_Environment)()
+    except SettingsError as error:
+        raise ConfigurationError(f"a setting in the environment is not valid JSON: {error}") from error
+    content = _over(_over(_read(file) if file else {}, environment), command_line)
     try:
         return Settings.model_validate(content)
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors()
-        )
+        wrong = "; ".join(f"{_name(each['loc'])}: {each['msg']}" for each in error.errors())
         where = f" in {file}" if file else ""
         raise ConfigurationError(f"settings{where} cannot be used: {wrong}") from error
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        # Windows editors put a byte order mark in front.
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"the settings file {file} is not UTF-8: {error}; save it as UTF-8"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"the settings file {file} cannot be read: {error}") from error
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``below`` with the values of ``above`` over it, section by section.
+
+    A section of ``below`` that is none stays as it is, and is reported with all else that is wrong.
+    """
+    content = dict(below)
+    for name, value in above.items():
+        if isinstance(value, Mapping):
+            section = content.get(name, {})
+            content[name] = _over(section, value) if isinstance(section, Mapping) else section
+        elif value is not None:
+            content[name] = value
+    return content
+
+
+def _name(place: tuple[int | str, ...]) -> str:
+    """Return the name of a setting, and its variable where the environment has that."""
+    variable = "MYOSTREAM_" + "__".join(map(str, place)).upper()
+    stated = any(name.upper() == variable for name in os.environ)
+    return ".".join(map(str, place)) + (f" ({variable})" if stated else "")

@@ -2,9 +2,9 @@
 
 
 class MyostreamError(Exception):
-    """Its cause lies outside the program; the message says what was wrong, where, and what to do."""
+    """Error with a cause outside the program; the message states what was wrong, where, and what to do."""
 
     @property
     def message(self) -> str:
-        """The message as it was given: ``str`` of the error forgets which parts of it are foreign."""
+        """Message as it was given; ``str`` of the error loses the marks of its foreign parts."""
         return self.args[0] if self.args else ""

@@ -1,12 +1,43 @@
-"""What a figure was measured on."""
+"""This host: CPU, cores, cache folder."""
 
 from __future__ import annotations
 
 import os
+import platform
+from pathlib import Path
+from typing import Final
 
-from model.engines.engine_cache import processor
+VNNI: Final = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+"""CPU flags that imply 32-bit int8 accumulation: sums are exact, so all such CPUs return the same output.
+Elsewhere sums of 16 bits may overflow."""
+
+
+def cache_folder() -> Path:
+    """Return the folder of compiled files: ``MYOSTREAM_CACHE``, or the user's cache folder."""
+    stated = os.environ.get("MYOSTREAM_CACHE")
+    if stated:
+        return Path(stated)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "myostream"
 
 
 def describe_host() -> dict[str, str | int]:
-    """Processor and the number of cores that this process may use."""
-    return {"processor": processor(), "cores": len(os.sched_getaffinity(0))}
+    """Return the CPU model and the number of cores that this process may use."""
+    return {"processor": cpu_model(), "cores": len(os.sched_getaffinity(0))}
+
+
+def cpu_model() -> str:
+    """Return the model name of the CPU."""
+    return _cpuinfo("model name") or platform.machine()
+
+
+def cpu_flags() -> frozenset[str]:
+    """Return the instruction set extensions of the CPU; empty where ``/proc/cpuinfo`` does not list them."""
+    return frozenset(_cpuinfo("flags").split())
+
+
+def _cpuinfo(name: str) -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")

@@ -1,4 +1,4 @@
-"""Everybody's labels on each slice, and how well each two agree."""
+"""Labels by method and readers on each slice, and their agreement pair by pair."""
 
 from __future__ import annotations
 
@@ -8,26 +8,34 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from inline.contouring.segment import contour_slice
 from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice
-from model.evaluation.metrics import Agreement, agreement
+from model.evaluation.metrics import agreement
 from model.frame import Frame
 
 Labels = NDArray[np.uint8]
 
 METHOD: Final = "myostream"
+METRICS: Final = {
+    "dice": "Dice",
+    "iou": "IoU",
+    "hausdorff": "Hausdorff mm",
+    "surface": "mean surface distance mm",
+}
+"""Headings of the metrics by their names in :class:`~model.evaluation.metrics.Agreement`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segmented:
-    """A slice, what its readers drew and what was found.
+    """A slice with its readers' labels and those of the method.
 
     Attributes:
         slice: with its readers.
-        probabilities: the network's answer in its frame, ``(3, 224, 224)``.
+        probabilities: output of the network in its frame, ``(3, 224, 224)``.
         found: labels ``(rows, columns)``; all 0 without a contour.
     """
 
@@ -42,58 +50,17 @@ class Segmented:
 
     @property
     def by(self) -> dict[str, Labels]:
-        """Labels by who drew them, the product first."""
+        """Labels by method and readers, the method first."""
         return {METHOD: self.found, **self.slice.readers}
 
     def frame(self) -> Frame:
-        """How the slice lies in the network's frame."""
+        """Return the position of the slice in the network's frame."""
         rows, columns = self.slice.image.shape
         return Frame((rows, columns), self.slice.spacing)
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two on one slice.
-
-    Attributes:
-        slice: its name.
-        kind: of the map.
-        level: ``basal``, ``mid``, ``apical`` or empty.
-        first: the product, or a reader.
-        second: a reader.
-        agreement: of both; distances are NaN where one has no contour.
-    """
-
-    slice: str
-    kind: str
-    level: str
-    first: str
-    second: str
-    agreement: Agreement
-
-    @property
-    def name(self) -> str:
-        """Both names."""
-        return f"{self.first} - {self.second}"
-
-    @property
-    def among_readers(self) -> bool:
-        """No part of it is the product's."""
-        return self.first != METHOD
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """Median of a map over the myocardium that somebody drew on a slice, ms; NaN without one."""
-
-    slice: str
-    kind: str
-    by: str
-    median_ms: float
-
-
 def segment_all(slices: Iterable[LabelledSlice], engine: Engine) -> list[Segmented]:
-    """The product's answer to each slice."""
+    """Segment each slice."""
     found = []
     for each in slices:
         frame = Frame((each.image.shape[0], each.image.shape[1]), each.spacing)
@@ -102,32 +69,45 @@ def segment_all(slices: Iterable[LabelledSlice], engine: Engine) -> list[Segment
     return found
 
 
-def pairs(slices: Sequence[Segmented]) -> list[Pair]:
-    """The product with each reader, and the readers with each other, on every slice."""
-    return [
-        Pair(
-            each.slice.name,
-            each.kind,
-            each.slice.level,
-            first,
-            second,
-            agreement(each.by[first], each.by[second], each.slice.spacing),
-        )
-        for each in slices
-        for first, second in itertools.combinations(each.by, 2)
-    ]
+def pairs(slices: Sequence[Segmented]) -> pd.DataFrame:
+    """Compare the method with each reader, and the readers with each other, on every slice.
+
+    Returns:
+        One row for each pair and slice: ``slice``, ``kind``, ``level``, ``first``, ``second``, ``pair`` (both
+        names), ``among`` (whether both are readers), and the :data:`METRICS`; distances are NaN where one of
+        both has no contour.
+    """
+    rows = []
+    for each in slices:
+        for first, second in itertools.combinations(each.by, 2):
+            found = agreement(each.by[first], each.by[second], each.slice.spacing)
+            rows.append(
+                {
+                    "slice": each.slice.name,
+                    "kind": each.kind,
+                    "level": each.slice.level,
+                    "first": first,
+                    "second": second,
+                    "pair": f"{first} - {second}",
+                    "among": first != METHOD,
+                    **{metric: getattr(found, metric) for metric in METRICS},
+                }
+            )
+    return pd.DataFrame(rows)
 
 
-def values(slices: Sequence[Segmented]) -> list[Value]:
-    """Medians by everybody on all maps in ms; windows of displays hold none."""
-    return [
-        Value(
-            each.slice.name,
-            each.kind,
-            name,
-            float(np.median(each.slice.image[labels == 2])) if (labels == 2).any() else float("nan"),
-        )
+def medians(slices: Sequence[Segmented]) -> pd.DataFrame:
+    """Return the median of each map in ms over the myocardium of method and readers.
+
+    Returns:
+        One row for each slice and reader: ``slice``, ``kind``, ``by``, ``median_ms`` (NaN without
+        myocardium). Images in grey levels of a display window are left out.
+    """
+    rows = [
+        (each.slice.name, each.kind, name, np.median(wall) if len(wall) else np.nan)
         for each in slices
         if each.slice.in_ms
         for name, labels in each.by.items()
+        for wall in [each.slice.image[labels == 2]]
     ]
+    return pd.DataFrame(rows, columns=["slice", "kind", "by", "median_ms"])

@@ -1,4 +1,4 @@
-"""Closed outlines as a reader would draw them, and how far apart outlines lie.
+"""Outlines of masks: smoothing, distances, and the lower bound that a mask's resolution sets (figure 9).
 
 Points are ``(x, y)`` in pixels; whole numbers are pixel centres.
 """
@@ -6,27 +6,30 @@ Points are ``(x, y)`` in pixels; whole numbers are pixel centres.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+
+from model.polygons import distances, inside, outward, perimeter, resample
 
 Outline = NDArray[np.float64]
 
 HARMONICS: Final = 8
+PIXELS_MM: Final = (0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
 _FINER: Final = 8
 _POINTS: Final = 256
-_STEP: Final = 0.2
-"""Distance between the points that distances are taken from, pixels."""
+_STEP_MM: Final = 0.2
+"""Distance between the points whose distances are taken."""
 
 
 def smooth_outline(mask: NDArray[np.bool_], harmonics: int = HARMONICS) -> Outline:
-    """The largest part of a mask ``(rows, columns)`` as a smooth closed curve, ``(256, 2)``.
+    """Return the largest part of a mask ``(rows, columns)`` as a smooth closed curve, at most ``(256, 2)``.
 
-    The outline's Fourier descriptors up to ``harmonics`` (Zahn and Roskies 1972, IEEE Trans Comput 21:269):
-    none of the steps of pixels is left, and nothing of the product's own contours is in it.
+    The outline's Fourier descriptors up to ``harmonics`` (Zahn and Roskies 1972, IEEE Trans Comput 21:269).
+    It has no steps of pixels, and it is independent of the product's contours.
 
     Raises:
         ValueError: the mask is empty.
@@ -37,31 +40,66 @@ def smooth_outline(mask: NDArray[np.bool_], harmonics: int = HARMONICS) -> Outli
     if not found:
         raise ValueError("an empty mask has no outline")
     points = max(found, key=cv2.contourArea).reshape(-1, 2).astype(np.float64) - 1.0
-    x, y = dense(points, len(points) / _POINTS).T if len(points) > _POINTS else points.T
+    x, y = (resample(points, _POINTS) if len(points) > _POINTS else points).T
     spectrum = np.fft.fft(x + 1j * y)
     number = np.fft.fftfreq(len(spectrum), 1.0 / len(spectrum))
-    kept = np.where(np.abs(number) <= harmonics, spectrum, 0.0)
-    curve = np.fft.ifft(kept)
+    curve = np.fft.ifft(np.where(np.abs(number) <= harmonics, spectrum, 0.0))
     return (np.stack([curve.real, curve.imag], axis=1) + 0.5) / _FINER - 0.5
 
 
-def dense(outline: Outline, step: float = _STEP) -> Outline:
-    """Points at equal distances of at most ``step`` along a closed polygon."""
-    closed = np.vstack([outline, outline[:1]])
-    length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
-    at = np.linspace(0.0, length[-1], max(int(np.ceil(length[-1] / step)), 3), endpoint=False)
-    return np.stack([np.interp(at, length, closed[:, axis]) for axis in range(2)], axis=1)
-
-
 def hausdorff(found: Sequence[Outline], reference: Outline, spacing: tuple[float, float]) -> float:
-    """Hausdorff distance of one or more outlines together from a reference outline, mm.
+    """Return the Hausdorff distance of one or more outlines together from a reference outline, mm.
 
     Args:
         found: closed polygons.
         reference: a closed polygon.
         spacing: pixel size (x, y), mm.
     """
-    ours = np.vstack([dense(outline) for outline in found]) * spacing
-    theirs = dense(reference) * spacing
-    there, back = cKDTree(theirs).query(ours)[0], cKDTree(ours).query(theirs)[0]
-    return float(max(there.max(), back.max()))
+    ours, theirs = [outline * spacing for outline in found], reference * spacing
+    there = max(distances(_dense(outline), theirs).max() for outline in ours)
+    back = np.min([distances(_dense(theirs), outline) for outline in ours], axis=0).max()
+    return float(max(there, back))
+
+
+def _dense(outline_mm: Outline) -> Outline:
+    return resample(outline_mm, max(int(np.ceil(perimeter(outline_mm) / _STEP_MM)), 3))
+
+
+@dataclass(frozen=True, slots=True)
+class LowerBound:
+    """Distances of contours from the outlines of their own masks, mm ``(contours,)``, at one pixel size.
+
+    Attributes:
+        pixel_mm: pixel size.
+        centres_mm: of the outline through the outermost pixels' centres, as OpenCV traces masks.
+        borders_mm: of the same outline moved out by half a pixel.
+    """
+
+    pixel_mm: float
+    centres_mm: NDArray[np.float64]
+    borders_mm: NDArray[np.float64]
+
+
+def lower_bounds(contours_mm: Sequence[Outline], sizes: Sequence[float] = PIXELS_MM) -> list[LowerBound]:
+    """Return the distances of contours (x, y in mm) from the outlines of their own masks, by pixel size."""
+    found = {size: np.array([through_mask(each, size) for each in contours_mm]) for size in sizes}
+    return [LowerBound(size, apart[:, 0], apart[:, 1]) for size, apart in found.items()]
+
+
+def through_mask(contour_mm: Outline, pixel_mm: float) -> tuple[float, float]:
+    """Return the Hausdorff distances between a contour and the outline of the pixels inside it, mm.
+
+    Returns:
+        Of the outline through the outermost pixels' centres, and of the same moved out by half a pixel; NaN
+        where no pixel lies inside.
+    """
+    corner = contour_mm.min(axis=0) - 2.0 * pixel_mm
+    points = (contour_mm - corner) / pixel_mm
+    columns, rows = np.ceil(points.max(axis=0)).astype(int) + 3
+    mask = inside(points, (int(rows), int(columns))).astype(np.uint8)
+    found = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+    if not found:
+        return float("nan"), float("nan")
+    outline = max(found, key=len).reshape(-1, 2).astype(np.float64)
+    size = (pixel_mm, pixel_mm)
+    return hausdorff([outline], points, size), hausdorff([outward(outline, 0.5)], points, size)

@@ -1,4 +1,4 @@
-"""A table in the terminal, as Markdown and as CSV."""
+"""Tables of the study as Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table as RichTable
 
+from bench.output import print_lines, print_table
 from model.output import write_text
 
 
@@ -21,11 +21,11 @@ class Table:
 
     Attributes:
         number: in the study.
-        title: what it shows.
+        title: of the table.
         columns: headings; the first is that of the rows' names.
-        rows: cells, as they are shown.
-        notes: below it: tests, letters, what is missing.
-        values: the figures as numbers, by row and column.
+        rows: cells as text.
+        notes: below it: tests, letters, missing parts.
+        values: the values as numbers, by row and column.
     """
 
     number: str
@@ -43,21 +43,13 @@ class Table:
 
 def show(table: Table, console: Console) -> None:
     """Print a table and its notes."""
-    if not table.rows:
-        console.print(f"{table.heading}: empty", highlight=False)
-    shown = RichTable(title=table.heading)
-    for number, column in enumerate(table.columns):
-        shown.add_column(column, justify="right" if number else "left")
-    for row in table.rows:
-        shown.add_row(*row)
     if table.rows:
-        console.print(shown)
-    for note in table.notes:
-        console.print(note, highlight=False, markup=False)
+        print_table(table.heading, table.columns, table.rows, console)
+    print_lines([*([] if table.rows else [f"{table.heading}: empty"]), *table.notes], console)
 
 
 def markdown(table: Table) -> str:
-    """A table and its notes as Markdown."""
+    """Return a table and its notes as Markdown."""
     lines = [f"## {table.heading}", ""]
     if table.rows:
         lines += [_line(table.columns), _line(["---"] * len(table.columns)), *map(_line, table.rows), ""]
@@ -65,16 +57,16 @@ def markdown(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """The cells of a table as CSV."""
+    """Return the cells of a table as CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])
     return text.getvalue()
 
 
 def write(tables: Sequence[Table], folder: Path, preface: str) -> None:
-    """Write ``tables.md`` and one CSV for each table with rows."""
+    """Write ``tables.md`` and one CSV file for each table with rows."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = "\n".join(["# The study's tables", "", f"{preface}\n", *map(markdown, tables)])
+    text = "\n".join(["# Tables of the study", "", f"{preface}\n", *map(markdown, tables)])
     write_text(folder / "tables.md", text)
     for table in tables:
         if table.rows:

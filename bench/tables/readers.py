@@ -1,4 +1,4 @@
-"""Simulated readers: what several people might have drawn on a slice whose truth is known."""
+"""Simulated readers of slices whose truth is known."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _THINNEST: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How simulated readers differ; standard deviations, mm.
+    """Differences between simulated readers; standard deviations, mm.
 
     Attributes:
         bias_mm: of a reader's own offset of each contour, the same on all slices.
@@ -30,8 +30,7 @@ class Spread:
     bias_mm: float = 0.4
     random_mm: float = 0.6
 
-    def stated(self) -> str:
-        """As the tables say it."""
+    def __str__(self) -> str:
         return (
             f"smooth random radial offsets of {self.random_mm:g} mm (standard deviation along each contour) "
             f"and a bias of each reader of {self.bias_mm:g} mm (between readers)"
@@ -54,7 +53,7 @@ class Reader:
 
 
 def make_readers(count: int, spread: Spread, random: np.random.Generator) -> list[Reader]:
-    """Readers with biases drawn from the spread."""
+    """Return readers with biases drawn from the spread."""
     offsets = spread.bias_mm * random.standard_normal((count, 2))
     return [
         Reader(f"simulated {number}", float(endo), float(epi))
@@ -65,7 +64,7 @@ def make_readers(count: int, spread: Spread, random: np.random.Generator) -> lis
 def read(
     slice_: LabelledSlice, readers: list[Reader], spread: Spread, random: np.random.Generator
 ) -> LabelledSlice:
-    """A slice with what simulated readers drew in place of its truth."""
+    """Return a slice with the labels of simulated readers in place of its truth."""
     drawn = {
         reader.name: draw(slice_.labels, slice_.spacing, reader, spread.random_mm, random)
         for reader in readers
@@ -80,10 +79,10 @@ def draw(
     random_mm: float,
     random: np.random.Generator,
 ) -> Labels:
-    """What a reader draws where the labels ``(rows, columns)`` are true.
+    """Return the labels ``(rows, columns)`` of a reader.
 
     Args:
-        truth: 0 background, 1 LV cavity, 2 myocardium.
+        truth: true labels; 0 background, 1 LV cavity, 2 myocardium.
         spacing: pixel size (x, y), mm.
         reader: its bias.
         random_mm: standard deviation of the random offset along a contour, mm.
@@ -104,7 +103,7 @@ def draw(
 
 
 def smooth_offset(angle: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
-    """A smooth periodic random function of the angle (rad), mean 0 and variance 1 over its draws."""
+    """Return a smooth periodic random function of the angle (rad), mean 0 and variance 1 over its draws."""
     constant = random.standard_normal()
     waves = random.standard_normal((_HARMONICS, 2))
     number = np.arange(1, _HARMONICS + 1)[:, None]
@@ -115,9 +114,9 @@ def smooth_offset(angle: NDArray[np.float64], random: np.random.Generator) -> ND
 
 
 def signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Distance of each pixel centre from the border of a mask, pixels, negative inside."""
+    """Return the distance of each pixel centre from the border of a mask, pixels, negative inside."""
     inside = mask.astype(np.uint8)
-    # To the nearest pixel of the other kind; the border lies half a pixel before it.
+    # Distances to the nearest pixel of the other kind; the border lies half a pixel before it.
     within = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     without = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     distance: NDArray[np.float64] = np.where(mask, 0.5 - within, without - 0.5).astype(np.float64)

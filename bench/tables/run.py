@@ -1,8 +1,7 @@
-"""``myostream bench tables``: from slices to tables and figures."""
+"""Tables and figures of the study from labelled slices: ``myostream bench tables``."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,26 +10,25 @@ from typing import Any, Final
 import numpy as np
 from rich.console import Console
 
-from bench.machine import describe_machine
-from bench.synthetic import SEED, make_slices
 from bench.tables import figures
-from bench.tables.agreement import Pair, pairs, segment_all, values
-from bench.tables.comparisons import METRICS, table_2, table_3, table_4, table_5
-from bench.tables.floor import Floor, floors
-from bench.tables.outlines import smooth_outline
+from bench.tables.agreement import METRICS, medians, pairs, segment_all
+from bench.tables.comparisons import table_2, table_3, table_4, table_5
+from bench.tables.outlines import lower_bounds, smooth_outline
 from bench.tables.output import show, write
 from bench.tables.postprocessing import table_8
 from bench.tables.readers import Spread, make_readers, read
 from bench.tables.trainings import ShortTraining, table_6, table_7, table_a1
 from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice, read_kinds
-from model.output import atomic_output, write_json
+from model.evaluation.synthetic import SEED, make_slices
+from model.machine import describe_machine
+from model.output import write_json, write_text
 
 KINDS: Final = ("t1", "t2")
 
 
 def synthetic_slices(count: int, readers: int, spread: Spread, seed: int = SEED) -> list[LabelledSlice]:
-    """Native maps of both kinds, ``count`` of each, drawn by simulated readers."""
+    """Return native maps of both kinds, ``count`` of each, with the labels of simulated readers."""
     random = np.random.default_rng(seed)
     people = make_readers(readers, spread, random)
     return [
@@ -42,7 +40,7 @@ def synthetic_slices(count: int, readers: int, spread: Spread, seed: int = SEED)
 
 
 def read_both(folder: Path) -> list[LabelledSlice]:
-    """Slices of both kinds of map.
+    """Return slices of both kinds of map on which every reader drew a cavity.
 
     Raises:
         CaseError: there are none of either kind, or one cannot be read.
@@ -62,13 +60,13 @@ def run(
     json_file: Path | None = None,
     repeats: int = 7,
 ) -> dict[str, Any]:
-    """Make all tables and figures, print them, write them; returns what the JSON file holds.
+    """Make, print and write all tables and figures; return the content of the JSON file.
 
     Args:
         slices: with one or more readers each; every reader drew a cavity.
         engine: of the product.
         output: folder for Markdown, CSV, PNG and JSON.
-        about: what the slices and readers are, printed with everything.
+        about: description of slices and readers, printed with everything.
         training: of tables 6, 7 and A1.
         encoder: ImageNet checkpoint for table 7.
         json_file: instead of ``tables.json`` in the folder.
@@ -76,16 +74,16 @@ def run(
     """
     training = training or ShortTraining()
     segmented = segment_all(slices, engine)
-    agreed, medians = pairs(segmented), values(segmented)
+    agreed, by_reader = pairs(segmented), medians(segmented)
     contours = [
         smooth_outline(mask) * each.spacing for each in slices for mask in (each.labels == 1, each.labels > 0)
     ]
-    best = floors(contours)
+    bounds = lower_bounds(contours)
     tables = [
         table_2(agreed),
         table_3(agreed),
         table_4(agreed),
-        table_5(medians),
+        table_5(by_reader),
         table_6(slices, training, engine, repeats),
         table_7(slices, training, encoder),
         table_8(segmented),
@@ -96,8 +94,9 @@ def run(
     for table in tables:
         show(table, console)
     write(tables, output, about)
-    _write_pairs(output / "pairs.csv", agreed)
-    drawn = figures.draw(output, segmented, agreed, medians, best, about)
+    named = agreed.rename(columns={"kind": "map"})[["slice", "map", "level", "first", "second", *METRICS]]
+    write_text(output / "pairs.csv", named.round(4).to_csv(index=False, na_rep="nan"))
+    drawn = figures.draw(output, segmented, agreed, by_reader, bounds, about)
     content = {
         "machine": describe_machine(),
         "engine": engine.name,
@@ -109,26 +108,15 @@ def run(
             table.number: {"title": table.title, "notes": table.notes, "values": table.values}
             for table in tables
         },
-        "figure_9": [_floor(each) for each in best],
+        "figure_9": [
+            {
+                "pixel_mm": each.pixel_mm,
+                "centres_mm": float(np.median(each.centres_mm)),
+                "borders_mm": float(np.median(each.borders_mm)),
+            }
+            for each in bounds
+        ],
     }
     write_json(json_file or output / "tables.json", content)
     console.print(f"tables.md, {len(tables)} tables as CSV, {len(drawn)} figures: {output}", highlight=False)
     return content
-
-
-def _floor(floor: Floor) -> dict[str, float]:
-    return {
-        "pixel_mm": floor.pixel_mm,
-        "centres_mm": float(np.median(floor.centres_mm)),
-        "borders_mm": float(np.median(floor.borders_mm)),
-    }
-
-
-def _write_pairs(file: Path, agreed: Sequence[Pair]) -> None:
-    """Every pair on every slice, for other statistics than these."""
-    with atomic_output(file) as beside, beside.open("w", encoding="utf-8", newline="") as opened:
-        writer = csv.writer(opened, lineterminator="\n")
-        writer.writerow(["slice", "map", "level", "first", "second", *(metric for _, metric, _ in METRICS)])
-        for pair in agreed:
-            numbers = [round(float(getattr(pair.agreement, metric)), 4) for _, metric, _ in METRICS]
-            writer.writerow([pair.slice, pair.kind, pair.level, pair.first, pair.second, *numbers])

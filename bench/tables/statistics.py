@@ -1,4 +1,4 @@
-"""The study's statistics, by libraries: Welch and Games-Howell, Kruskal-Wallis and DSCF, ICC, letters."""
+"""Statistics of the study, by libraries: Welch and Games-Howell, Kruskal-Wallis and DSCF, ICC, letters."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Groups = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Whether groups differ.
+    """Test of the differences between groups.
 
     Attributes:
         test: its name and that of the post-hoc test.
-        p: of the test over all groups; NaN where it cannot be made.
+        p: of the test over all groups; NaN where it does not apply.
         pairs: p of the post-hoc test by two groups' names.
         letters: compact letter display: groups that share a letter do not differ at 5 %.
     """
@@ -49,7 +49,7 @@ class Correlation:
 
 
 def welch(groups: Groups) -> Comparison:
-    """Welch's ANOVA, and Games-Howell between the groups (unequal variances)."""
+    """Return Welch's ANOVA, and Games-Howell between the groups (unequal variances)."""
     name = "Welch's ANOVA, Games-Howell"
     frame = _frame(groups)
     if frame is None or (frame.groupby("group")["value"].std() == 0).any():
@@ -60,11 +60,11 @@ def welch(groups: Groups) -> Comparison:
         (str(a), str(b)): float(each)
         for a, b, each in zip(table["A"], table["B"], table["pval"], strict=True)
     }
-    return Comparison(name, p, pairs, letters(pairs, _falling(groups)))
+    return Comparison(name, p, pairs, letters(pairs, _by_mean(groups)))
 
 
 def kruskal(groups: Groups) -> Comparison:
-    """Kruskal-Wallis, and Dwass-Steel-Critchlow-Fligner between the groups (no distribution assumed)."""
+    """Return Kruskal-Wallis, and Dwass-Steel-Critchlow-Fligner between the groups (any distribution)."""
     name = "Kruskal-Wallis, Dwass-Steel-Critchlow-Fligner"
     frame = _frame(groups)
     if frame is None or frame["value"].nunique() < 2:
@@ -73,19 +73,19 @@ def kruskal(groups: Groups) -> Comparison:
     p = float(stats.kruskal(*members.values()).pvalue)
     table = scikit_posthocs.posthoc_dscf(frame, val_col="value", group_col="group", sort=True)
     names = sorted(members)
-    pairs = {(a, b): _certain(float(table.loc[a, b])) for i, a in enumerate(names) for b in names[i + 1 :]}
-    return Comparison(name, p, pairs, letters(pairs, _falling(groups)))
+    pairs = {(a, b): _defined(float(table.loc[a, b])) for i, a in enumerate(names) for b in names[i + 1 :]}
+    return Comparison(name, p, pairs, letters(pairs, _by_mean(groups)))
 
 
 def letters(
     pairs: Mapping[tuple[str, str], float], order: Sequence[str], alpha: float = ALPHA
 ) -> dict[str, str]:
-    """Compact letter display (Piepho 2004, J Comput Graph Stat 13:456) of pairwise p.
+    """Return the compact letter display (Piepho 2004, J Comput Graph Stat 13:456) of pairwise p.
 
     Args:
-        pairs: p by two names; pairs that are missing count as alike.
+        pairs: p by two names; missing pairs count as not different.
         order: names; the letters start with the first.
-        alpha: level below which two differ.
+        alpha: significance level.
     """
     table = pd.DataFrame(1.0, index=list(order), columns=list(order))
     for (a, b), p in pairs.items():
@@ -95,10 +95,10 @@ def letters(
 
 
 def intraclass(ratings: NDArray[np.float64]) -> Correlation | None:
-    """ICC(A,1) (McGraw and Wong 1996) of ratings ``(targets, raters)``; targets with a NaN are left out.
+    """Return ICC(A,1) (McGraw and Wong 1996) of ratings ``(targets, raters)``; targets with NaN are left out.
 
     Returns:
-        None for fewer than two raters or five whole targets: the interval would say nothing.
+        None for fewer than two raters or five complete targets.
     """
     whole = ratings[np.isfinite(ratings).all(axis=1)]
     targets, raters = whole.shape
@@ -112,7 +112,7 @@ def intraclass(ratings: NDArray[np.float64]) -> Correlation | None:
         }
     )
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        # Raters that agree wholly divide by a variance of zero.
+        # Identical ratings divide by a variance of zero.
         warnings.simplefilter("ignore", RuntimeWarning)
         table = pingouin.intraclass_corr(frame, targets="target", raters="rater", ratings="rating")
     row = table.set_index("Type").loc["ICC(A,1)"]
@@ -121,7 +121,7 @@ def intraclass(ratings: NDArray[np.float64]) -> Correlation | None:
 
 
 def _frame(groups: Groups) -> pd.DataFrame | None:
-    """Long form; None unless two or more groups have two or more values each."""
+    """Return the long form; None unless two or more groups have two or more values each."""
     kept = {name: [value for value in values if math.isfinite(value)] for name, values in groups.items()}
     if len(kept) < 2 or min(len(values) for values in kept.values()) < 2:
         return None
@@ -129,11 +129,11 @@ def _frame(groups: Groups) -> pd.DataFrame | None:
     return pd.DataFrame(rows, columns=["group", "value"])
 
 
-def _falling(groups: Groups) -> list[str]:
-    """Names by falling mean."""
+def _by_mean(groups: Groups) -> list[str]:
+    """Return the names by decreasing mean."""
     return sorted(groups, key=lambda name: -float(np.nanmean(groups[name])))
 
 
-def _certain(p: float) -> float:
-    """p of two groups; those that are all ties have none, and are alike."""
+def _defined(p: float) -> float:
+    """Return p of two groups; 1 where all values are ties."""
     return p if math.isfinite(p) else 1.0

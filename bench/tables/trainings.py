@@ -17,7 +17,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from bench.short_training import computes_bfloat16, train_briefly
-from bench.synthetic import MIXES
 from bench.tables.agreement import segment_all
 from bench.tables.output import Table
 from bench.timing import median_ms
@@ -25,6 +24,7 @@ from model.engines.base import Engine
 from model.engines.torch_engine import TorchEngine
 from model.evaluation.cases import LabelledSlice
 from model.evaluation.metrics import agreement
+from model.evaluation.synthetic import MIXES
 from model.frame import FRAME_PIXELS
 from model.original_unet import OriginalUNet
 from model.synthesis.contrast import Mix
@@ -40,13 +40,13 @@ ARCHITECTURES: Final[dict[str, Callable[[], nn.Module]]] = {
 
 @dataclass(frozen=True, slots=True)
 class ShortTraining:
-    """How long the trainings of these tables are.
+    """Length of the trainings of these tables.
 
     Attributes:
         steps: of the optimiser; 0 trains nothing.
         batch: slices in each step.
         size: rows and columns, pixels of 1.5 mm.
-        keep: folder where trained networks are kept, and taken from when they are there.
+        keep: folder where trained networks are stored and from which they are loaded.
     """
 
     steps: int = 0
@@ -54,8 +54,7 @@ class ShortTraining:
     size: int = 128
     keep: Path | None = None
 
-    def stated(self) -> str:
-        """As the tables say it."""
+    def __str__(self) -> str:
         if not self.steps:
             return "Nothing was trained for this table; give --train-steps N."
         return (
@@ -65,7 +64,7 @@ class ShortTraining:
         )
 
     def run(self, make: Callable[[], nn.Module], mix: Mix | None = None) -> tuple[Engine, float]:
-        """A trained engine and the seconds that it took; the same training is not run twice."""
+        """Return a trained engine and the duration of its training, s; the same training runs once."""
         return _trained(self, make, mix)
 
 
@@ -88,13 +87,13 @@ def _trained(training: ShortTraining, make: Callable[[], nn.Module], mix: Mix | 
 
 
 def _file_name(training: ShortTraining, make: Callable[[], nn.Module], mix: Mix | None) -> str:
-    """One for all that a training depends on."""
-    said = f"{training.steps} {training.batch} {training.size} {mix} {computes_bfloat16()}"
-    return f"{make.__name__.lower()}-{hashlib.sha256(said.encode()).hexdigest()[:12]}.safetensors"
+    """Return a name that holds all parameters of a training."""
+    parameters = f"{training.steps} {training.batch} {training.size} {mix} {computes_bfloat16()}"
+    return f"{make.__name__.lower()}-{hashlib.sha256(parameters.encode()).hexdigest()[:12]}.safetensors"
 
 
 def table_6(slices: Sequence[LabelledSlice], training: ShortTraining, shipped: Engine, repeats: int) -> Table:
-    """Architectures: parameters, inference and training time, and what they reach; the product's last."""
+    """Return parameters, times and metrics of the architectures; the product is last."""
     rows: list[tuple[str, ...]] = []
     values: dict[str, Any] = {}
     for name, make in ARCHITECTURES.items():
@@ -106,30 +105,30 @@ def table_6(slices: Sequence[LabelledSlice], training: ShortTraining, shipped: E
         if training.steps:
             engine, figures["training_s"] = training.run(make)
             seconds = f"{figures['training_s']:.0f}"
-            figures |= reached(slices, engine)
+            figures |= metrics(slices, engine)
         rows.append((f"{name}, torch", f"{millions:.1f}", f"{took:.1f}", seconds, *_cells(figures)))
         values[name] = figures
-    figures = {"inference_ms": inference_ms(shipped, repeats), **reached(slices, shipped)}
+    figures = {"inference_ms": inference_ms(shipped, repeats), **metrics(slices, shipped)}
     label = f"the product: shipped weights, {shipped.name}"
     rows.append((label, "as the first", f"{figures['inference_ms']:.1f}", "(model card)", *_cells(figures)))
     values["product"] = figures
     columns = ("architecture", "parameters, millions", "inference ms", "training s", *_COLUMNS)
-    notes = (training.stated(), "Inference: median, one slice of 224 x 224 pixels at a time.")
+    notes = (str(training), "Inference: median, one slice of 224 x 224 pixels at a time.")
     return Table("6", "architectures", columns, tuple(rows), notes, values)
 
 
 def table_7(slices: Sequence[LabelledSlice], training: ShortTraining, encoder: Path | None) -> Table:
-    """With and without an encoder pretrained on ImageNet.
+    """Return the metrics with and without an encoder pretrained on ImageNet.
 
     Args:
         slices: to evaluate on.
         training: how long.
-        encoder: torchvision's checkpoint of a ResNet-50; without it the table says that there was none.
+        encoder: torchvision's checkpoint of a ResNet-50; without it the table states that it is missing.
     """
     title = "with and without a pretrained encoder"
     columns = ("encoder", "training s", *_COLUMNS)
-    missing = "ImageNet weights were not to be had here; give --encoder FILE (torchvision's resnet50)."
-    notes = [training.stated(), *([] if encoder else [missing])]
+    missing = "ImageNet weights are missing; give --encoder FILE (torchvision's resnet50)."
+    notes = [str(training), *([] if encoder else [missing])]
     if not training.steps:
         return Table("7", title, (), (), tuple(notes))
 
@@ -141,7 +140,7 @@ def table_7(slices: Sequence[LabelledSlice], training: ShortTraining, encoder: P
     rows, values = [], {}
     for name, make in {"random": UNet, **({"ImageNet": pretrained} if encoder else {})}.items():
         engine, seconds = training.run(make)
-        values[name] = {"training_s": seconds, **reached(slices, engine)}
+        values[name] = {"training_s": seconds, **metrics(slices, engine)}
         rows.append((name, f"{seconds:.0f}", *_cells(values[name])))
     if not encoder:
         rows.append(("ImageNet", "not run", "-", "-"))
@@ -149,30 +148,31 @@ def table_7(slices: Sequence[LabelledSlice], training: ShortTraining, encoder: P
 
 
 def table_a1(slices: Sequence[LabelledSlice], training: ShortTraining) -> Table:
-    """Models for one kind of map against one for both, by kind of map."""
+    """Return the metrics of models for one kind of map and of one for both, by kind of map."""
     title = "dedicated and combined models"
     if not training.steps:
-        return Table("A1", title, (), (), (training.stated(),))
+        return Table("A1", title, (), (), (str(training),))
     kinds = sorted({each.kind for each in slices})
     mixes = {**{f"{kind.upper()} alone": MIXES[kind] for kind in kinds}, "combined": _COMBINED}
     rows, values = [], {}
     for name, mix in mixes.items():
         engine, _ = training.run(UNet, mix)
-        by_kind = {kind: reached([each for each in slices if each.kind == kind], engine) for kind in kinds}
+        by_kind = {kind: metrics([each for each in slices if each.kind == kind], engine) for kind in kinds}
         values[name] = by_kind
         rows.append((name, *(cell for kind in kinds for cell in _cells(by_kind[kind]))))
     columns = ("trained on", *(f"{kind.upper()}: {column}" for kind in kinds for column in _COLUMNS))
-    return Table("A1", title, columns, tuple(rows), (training.stated(),), values)
+    return Table("A1", title, columns, tuple(rows), (str(training),), values)
 
 
 def inference_ms(engine: Engine, repeats: int) -> float:
-    """Median time of one slice, ms, after one to warm up."""
-    picture = np.random.default_rng(1).normal(size=(1, FRAME_PIXELS, FRAME_PIXELS)).astype(np.float32)
-    return median_ms(lambda: engine.infer(picture), repeats)
+    """Return the median time of one slice, ms, after one to warm up."""
+    image = np.random.default_rng(1).normal(size=(1, FRAME_PIXELS, FRAME_PIXELS)).astype(np.float32)
+    return median_ms(lambda: engine.infer(image), repeats)
 
 
-def reached(slices: Sequence[LabelledSlice], engine: Engine) -> dict[str, float]:
-    """Mean Dice and Hausdorff distance, mm, from the first reader; distances where there is a contour."""
+def metrics(slices: Sequence[LabelledSlice], engine: Engine) -> dict[str, float]:
+    """Return mean Dice and Hausdorff distance, mm, from the first reader; distances where there is a
+    contour."""
     found = [
         agreement(each.found, each.slice.labels, each.slice.spacing) for each in segment_all(slices, engine)
     ]

@@ -1,1 +1,1 @@
-"""From a stream of images to complete mapping series, slice by slice (``docs/series.md``)."""
+"""Assembly of a stream of images into complete mapping series, slice by slice (``docs/series.md``)."""

@@ -1,4 +1,4 @@
-"""Collects the images of each slice until its series is complete."""
+"""Assembler: collects the images of each slice until its series is complete."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from inline.mrd.messages import Image
 from inline.settings import AssemblySettings
 
 _TRUSTED: Final = {Quantity.T1: 7, Quantity.T2: 3}
-"""Images of the shortest series in use (ShMOLLI; three preparations). A smaller limit in the header is not
-believed alone: it would cut longer series short."""
+"""Images of the shortest series in use (ShMOLLI; three preparations). A smaller limit in the header is
+ignored: it would cut longer series short."""
 _SUPERSEDED: Final = "not motion-corrected; the motion-corrected images of the slice were used"
 _PREFERRED: Final = (
     "Fitted from the motion-corrected images; the uncorrected ones of this slice were left out."
@@ -43,17 +43,17 @@ MEMORY: Final = "memory limit of the connection reached"
 """Reason why images made no map."""
 _AMBIGUOUS: Final = "with the counters of another image of its series"
 _REMEMBERED: Final = 4096
-"""Series whose images are still recognised after they were complete or given up."""
+"""Number of complete or dropped series whose images are still recognised."""
 
 _OVERHEAD: Final = 4096
-"""Bytes of an image beside its pixels and attributes: header, metadata and what recognises it again."""
+"""Bytes of an image beside its pixels and attributes: header, metadata, digests."""
 
 _Key = tuple[int, int, int, tuple[int, ...], Quantity, bool, bool, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What became of the images of a connection so far.
+    """Account of the images of a connection so far.
 
     Attributes:
         images: that came.
@@ -70,7 +70,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class _Complete:
-    """A series whose images have all come, and how many these are."""
+    """Complete series with the number of its images."""
 
     assembled: Assembled
     images: int
@@ -78,7 +78,7 @@ class _Complete:
 
 @dataclass(slots=True)
 class _Group:
-    """The images of one slice so far."""
+    """Images of one slice so far."""
 
     quantity: Quantity
     images: list[Image] = field(default_factory=list)
@@ -99,7 +99,7 @@ class _Group:
         return in_ms([each.times.get(self.quantity) for each in self.metadata], self.quantity)
 
     def begins_again(self, image: Image, metadata: ImageMetadata, *, expected: int | None) -> bool:
-        """Whether an image is the first one of a repetition: another one with the first one's counters.
+        """Return whether an image begins a repetition: it is another one with the counters of the first.
 
         Counters may begin again with each inversion. In a group shorter than any series, which may have been
         broken off, the time must be the first one's too.
@@ -108,7 +108,7 @@ class _Group:
         fewest = (FEWEST if same_time else _TRUSTED)[self.quantity]
         if len(self.images) < fewest or _content(image) in self.members:
             return False
-        # The number of a repetition tells it apart only where nobody states how many images are to come.
+        # The repetition counter separates series only where the number of images is not stated.
         for names in (NUMBERING, ("set", "contrast", "phase", "average")):
             counters = [_counters(each, names) for each in self.images]
             if len(set(counters)) == len(counters) and _counters(image, names) == counters[0]:
@@ -122,7 +122,7 @@ class _Group:
 
 
 class SeriesAssembler:
-    """The assembly of one connection. It has no clock: the caller says what time it is.
+    """Assembly of one connection. It has no clock: the caller passes the time.
 
     Attributes:
         refused: images that were given up because the connection holds too many bytes.
@@ -134,7 +134,7 @@ class SeriesAssembler:
         settings: AssemblySettings | None = None,
         memory: Share | None = None,
     ) -> None:
-        """Begin.
+        """Begin without images.
 
         Args:
             header: of the measurement.
@@ -175,7 +175,7 @@ class SeriesAssembler:
         return open_images + sum(complete.images for complete in self._twins.waiting)
 
     def add(self, image: Image, now: float) -> list[Assembled]:
-        """Take an image; returns what it completes, which for most images is nothing."""
+        """Take an image; return the series that it completes, for most images none."""
         self._images += 1
         metadata = read_metadata(image, self._header)
         if isinstance(metadata, NotUsed):
@@ -244,7 +244,7 @@ class SeriesAssembler:
         return ready + self._counted([*self._twins.expire(now), *self._settle()])
 
     def finish(self, *, early: bool = False) -> list[Assembled]:
-        """Return everything that is left, at the end of the stream.
+        """Return all open series, at the end of the stream.
 
         Args:
             early: the connection ended without a close message.
@@ -263,7 +263,7 @@ class SeriesAssembler:
             self._groups.clear()
 
     def _quantity(self, metadata: ImageMetadata) -> Quantity | None:
-        """Which kind of series an image may belong to, if to any."""
+        """Return the quantity that an image may measure; None for any other image."""
         if metadata.recognised.quantity is not None:
             return metadata.recognised.quantity
         for quantity in (Quantity.T2, Quantity.T1):
@@ -276,7 +276,7 @@ class SeriesAssembler:
         return None
 
     def _left_out(self, metadata: ImageMetadata, quantity: Quantity | None) -> str:
-        """Why an image belongs to no series; empty where it does."""
+        """Return why an image belongs to no series; empty where it does."""
         if quantity is None:
             unreadable = "" if metadata.readable else "; its attributes are unreadable"
             return f"neither named as T1 or T2 mapping nor with a time{unreadable}"
@@ -286,7 +286,7 @@ class SeriesAssembler:
         return ""
 
     def _key(self, header: ImageHeader, metadata: ImageMetadata, quantity: Quantity) -> _Key:
-        # Some senders leave the slice counter at zero; the plane then tells slices apart.
+        # Some senders leave the slice counter at zero; the plane then separates slices.
         place = (
             header.image_series_index,
             header.slice,
@@ -302,7 +302,7 @@ class SeriesAssembler:
         return (*place, name) if (*place, name) in self._groups or not alike else alike[-1]
 
     def _perhaps_map(self, group: _Group) -> bool:
-        """Whether a group is a map that does not say so: the only image of its slice, without a time.
+        """Return whether a group may be an unnamed map: the only image of its slice, without a time.
 
         Where the header alone states the times, such an image may as well be the first of its series.
         """
@@ -316,7 +316,7 @@ class SeriesAssembler:
         return slice_fitted or group.quantity in self._timed or not lists
 
     def _expected(self, group: _Group) -> int | None:
-        """Number of images of a complete series, where anybody states it."""
+        """Return the number of images of a complete series; None where it is not stated."""
         if self._settings.images is not None:
             return self._settings.images
         limit = self._limit(group)
@@ -329,25 +329,25 @@ class SeriesAssembler:
         return max(times, limit) or None
 
     def _listed_count(self, group: _Group) -> int:
-        """Number of times in the header's list for a group; 0 where the images' own are others."""
+        """Return the number of times in the header's list for a group; 0 where the images state others."""
         times = in_ms(listed(self._header, group.quantity, named=group.named), group.quantity).ms
         known = [time for time in times if time is not None]
         own = [time for time in group.own_times.ms if time is not None]
         return len(times) if all(any(abs(time - each) <= 1.0 for each in known) for time in own) else 0
 
     def _limit(self, group: _Group) -> int:
-        """Number of values of the counter that runs in a group, by the header; 0 where it does not say."""
+        """Return the header's number of values of the counter that runs in a group; 0 where not stated."""
         ranges = {name: self._header.maxima.get(name, 0) + 1 for name in COUNTERS}
         running = [name for name in COUNTERS if len(set(group.counter(name))) > 1]
         limited = [name for name in running if ranges[name] > max(group.counter(name))]
         limit = max(ranges[name] for name in limited or COUNTERS)
-        # The limit of a counter that does not run says nothing, unless just so many images have come.
+        # The limit of a counter that does not run counts only where exactly as many images have come.
         if running and not limited and limit != len(group.images):
             return 0
         return 0 if self._is_others(limit, group) else limit
 
     def _is_others(self, limit: int, group: _Group) -> bool:
-        """Whether a limit is that of the other quantity's series in the same measurement."""
+        """Return whether a limit is that of the other quantity's series in the same measurement."""
         (other,) = set(Quantity) - {group.quantity}
         own = len(listed(self._header, group.quantity, named=True))
         theirs = (self._longest.get(other, 0), len(listed(self._header, other, named=True)))
@@ -403,7 +403,7 @@ class SeriesAssembler:
         return [each.assembled for each in complete]
 
     def _give_up(self, key: _Key, flags: tuple[Flag, ...], now: float) -> list[Assembled]:
-        """What becomes of a series for which nothing more will come; nothing, if it was none."""
+        """Complete a series that gets no more images; drop images that are no series."""
         group = self._groups[key]
         expected, came = self._expected(group), len(group.images)
         fewest = FEWEST[group.quantity]
@@ -475,7 +475,7 @@ class SeriesAssembler:
 
 
 def _bytes(image: Image) -> int:
-    """Memory of an image that waits."""
+    """Return the memory that a waiting image takes, bytes."""
     return len(image.data) + len(image.attributes) + _OVERHEAD
 
 
@@ -490,7 +490,7 @@ def _noted(assembled: Assembled, note: str) -> Assembled:
 
 
 def _member(image: Image, metadata: ImageMetadata) -> tuple[object, ...]:
-    """What two images of a series must differ in to count as two."""
+    """Return the counters and times in which two images of a series differ."""
     return (*_counters(image), *(time.text for time in metadata.times.values()))
 
 
@@ -499,5 +499,5 @@ def _counters(image: Image, names: Sequence[str] = NUMBERING) -> tuple[int, ...]
 
 
 def _content(image: Image) -> tuple[object, ...]:
-    """What is equal in two images only if one was sent twice: counters and pixels."""
+    """Return counters and a digest of the pixels: equal only where one image was sent twice."""
     return (*_counters(image, (*COUNTERS, "average")), zlib.crc32(image.data))

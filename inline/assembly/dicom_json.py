@@ -34,9 +34,9 @@ _MOST_ELEMENTS: Final = 4096
 
 def parse(encoded: str) -> Elements:
     """Return the elements by tag; none where the text is no JSON object, plain or in base64."""
-    plain = encoded.lstrip().startswith("{")
+    is_json = encoded.lstrip().startswith("{")
     try:
-        content = json.loads(encoded if plain else decode(base64.b64decode(encoded)))
+        content = json.loads(encoded if is_json else decode(base64.b64decode(encoded)))
     except (binascii.Error, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -101,12 +101,12 @@ def centre(first_pixel: tuple[float, ...], geometry: SliceGeometry) -> tuple[flo
         np.array(geometry.row_direction) * columns / 2 * x
         + np.array(geometry.column_direction) * rows / 2 * y
     )
-    place = np.array(first_pixel) + along
-    return float(place[0]), float(place[1]), float(place[2])
+    middle = np.array(first_pixel) + along
+    return float(middle[0]), float(middle[1]), float(middle[2])
 
 
 def _found(elements: Elements, tag: str) -> Iterator[Any]:
-    """Elements of a tag, level by level, within bounds that no real header reaches."""
+    """Yield the elements of a tag, level by level, within bounds that no real header reaches."""
     level: list[Any] = [elements]
     seen = 0
     for _ in range(_DEEPEST):

@@ -15,18 +15,18 @@ from inline.mrd.image_header import ImageHeader
 
 _USUAL_THICKNESS_MM: Final = 8.0
 _SAME_SIZE: Final = 0.01
-"""Share by which two statements of a pixel size may differ: header fields have 32 bits, texts few digits."""
+"""Tolerated relative difference of two pixel sizes: header fields have 32 bits, texts few digits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Geometry of an image and how far it can be trusted.
+    """Geometry of an image and its reliability.
 
     Attributes:
         geometry: its plane.
         header: the image's header with that field of view and position.
         oriented: the directions are the sender's; else the image's own axes stand in for the patient's.
-        contradiction: what the header says otherwise than DICOM, as a sentence; empty where they agree.
+        contradiction: difference between header and DICOM, as a sentence; empty where they agree.
     """
 
     geometry: SliceGeometry

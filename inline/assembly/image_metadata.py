@@ -1,4 +1,4 @@
-"""What an image says about itself, wherever its sender put it (``docs/series.md`` gives the sources)."""
+"""Metadata of an image, from any place in which senders put it (``docs/series.md`` gives the sources)."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ _COMMENT_TIME: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ImageMetadata:
-    """What matters for mapping in one image.
+    """Metadata of one image that mapping needs.
 
     Attributes:
         description: of the series, from the image or else from the header, with what a chain added.
-        recognised: what the image is by its names.
+        recognised: kind of the image by its names.
         times: inversion time (T1) and preparation time (T2) that the image itself states, readable or not.
         scale: of its pixels; None where not stated.
-        plane: pixel size and place by DICOM; None where that is not at hand.
+        plane: pixel size and position by DICOM; None without a DICOM header.
         name: description of the series that the image itself states, or empty.
         signed: the pixels have a sign (phase-sensitive images).
         readable: the attributes could be read.
@@ -78,9 +78,9 @@ class NotUsed:
 
 
 def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | NotUsed:
-    """Return what an image says, or why it cannot be of use.
+    """Return the metadata of an image, or the reason why it makes no map.
 
-    Of use are single 2D images of one channel that hold magnitudes, complex or signed real values, or a map.
+    Usable are single 2D images of one channel: magnitudes, complex or signed real values, or a map.
     """
     columns, rows, partitions = image.header.matrix_size
     if image.header.channels != 1 or partitions != 1 or columns < 8 or rows < 8:
@@ -143,7 +143,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | No
 def _time(
     meta: Meta, dicom: dicom_json.Elements, head: str, comments: Sequence[str], quantity: Quantity
 ) -> Stated | None:
-    """The first place that states a time decides, unless it is unreadable and another one is not."""
+    """Return the first readable time, else the first that is stated, else None."""
     places = _all(meta, _TIMES[quantity], empty=True)
     if quantity is Quantity.T1:
         places += minihead.values(head, "TI")[:1]
@@ -154,13 +154,13 @@ def _time(
         if found := _COMMENT_TIME[quantity].search(comment[:_LONGEST_COMMENT]):
             places += (found[1],)
     stated = [Stated.read(text) for text in places]
-    # 0 is how some senders say "none" of an inversion time.
+    # Some senders write 0 for "no inversion time".
     usable = [time for time in stated if time.number or (time.number == 0 and quantity is Quantity.T2)]
     return next(iter((*usable, *stated)), None)
 
 
 def _scale(meta: Meta, dicom: dicom_json.Elements) -> Scale | None:
-    """Gadgetron's ratio and offset (pixel = value x ratio + offset), or DICOM's rescale."""
+    """Return Gadgetron's scale (pixel = value x ratio + offset), else DICOM's rescale, else None."""
     ratio = _number(_first(meta, ("GADGETRON_ScaleRatio",)))
     offset = _number(_first(meta, ("GADGETRON_ScaleOffset",)))
     if ratio or offset is not None:
@@ -177,7 +177,7 @@ def _scale(meta: Meta, dicom: dicom_json.Elements) -> Scale | None:
 
 
 def _all(meta: Meta, names: Sequence[str], *, empty: bool = False) -> tuple[str, ...]:
-    """Values of these attributes, without surrounding space; those without any only where asked for."""
+    """Return the values of these attributes, stripped; empty ones only with ``empty``."""
     return tuple(value.strip() for name in names for value in meta.get(name, ()) if empty or value.strip())
 
 

@@ -1,6 +1,6 @@
-"""Siemens' ``IceMiniHead``: base64 of XProtocol text, that hands on what DICOM will say.
+"""Siemens' ``IceMiniHead``: base64 of XProtocol text with the values for the DICOM header.
 
-On that interface the inversion time stands nowhere else.
+On that interface it is the only source of the inversion time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 _TOKEN: Final = re.compile(r'"[^"]*+"|<[^>]*+>|[{}]|[^\s"<>{}]++')
 _LONGEST: Final = 1 << 16
-"""Characters of one parameter that are read; a mini header has some ten thousand in all."""
+"""Characters of one parameter that are read; a mini header has about ten thousand in all."""
 _MOST: Final = 16
 """Parameters of one name that are tried."""
 
@@ -44,7 +44,7 @@ def values(text: str, name: str) -> tuple[str, ...]:
 
 
 def _block(text: str) -> tuple[str, ...]:
-    """Values within the braces that the text begins with."""
+    """Return the values within the braces that the text begins with."""
     found: list[str] = []
     depth, skipping, skipped_from = 0, False, 0
     for match in _TOKEN.finditer(text):

@@ -1,4 +1,4 @@
-"""Pixel values of mapping images: stated scales, signs, units of maps, and what spoils a fit."""
+"""Pixel values of mapping images: stated scales, signs, units of maps, images scaled one by one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def scaled_one_by_one(images: NDArray[np.float32]) -> bool:
     """Return whether each image ``(n, rows, columns)`` seems to have been scaled for itself.
 
     Contrast changes from image to image, and with it the brightest tissue, the mean and the spread. Whatever
-    scales each image to its own histogram undoes just that: Gadgetron's AutoScaleGadget (99 % of the pixels
+    scales each image by its own histogram removes that: Gadgetron's AutoScaleGadget (99 % of the pixels
     below a fixed value), or scripts that divide by the largest value, the mean or the standard deviation.
     """
     if len(images) < 3 or not np.isfinite(images).all():
@@ -64,7 +64,7 @@ def scaled_one_by_one(images: NDArray[np.float32]) -> bool:
 def map_unit(values: NDArray[np.float32], quantity: Quantity) -> tuple[str, float]:
     """Return the unit in which a map's values are plausible, and its size in ms.
 
-    Judged by the median of the positive values in the middle of the image; ``ms`` where that is plausible, or
+    The median of the positive values in the middle of the image decides; ``ms`` where that is plausible, or
     where no other unit makes it so.
     """
     rows, columns = values.shape

@@ -1,4 +1,4 @@
-"""Slices told apart by where they lie, for senders that do not count them."""
+"""Slices by their position, for senders that do not count them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _TOLERANCE_MM: Final = 1.95
 _PARALLEL: Final = 0.999
 """Cosine of the angle between the normals of images of one slice, about 2.5 degrees."""
 _REMEMBERED: Final = 512
-"""Planes that an image is compared with, the latest ones; it bounds the time that an image takes."""
+"""Latest planes that an image is compared with; bounds the time for an image."""
 
 
 @dataclass(slots=True)
 class Planes:
-    """The planes that images of a connection have shown, numbered in the order of their first image."""
+    """Planes of the images of a connection, numbered in the order of their first image."""
 
     _found: deque[tuple[int, np.ndarray, np.ndarray]] = field(
         default_factory=lambda: deque(maxlen=_REMEMBERED)

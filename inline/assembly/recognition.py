@@ -1,4 +1,4 @@
-"""Recognition of mapping images by what senders call them: data roles, image types, descriptions."""
+"""Recognition of mapping images by their names: data roles, image types, descriptions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _OTHER_MAPS: Final = frozenset(
         "m0 mask gfactor snr color colour",
     )
 )
-"""Words in the names of what is derived from a mapping series besides its map."""
+"""Words in the names of other images that are derived from a mapping series."""
 _MAP_TOKENS: Final = {
     f"{before}T{number}{after}": Quantity(f"T{number}")
     for number in "12"
@@ -47,18 +47,18 @@ _IMAGE_ROLES: Final = frozenset(("IMAGE", "MOCO", "QUANTITATIVE", "PSIR"))
 
 
 class Kind(Enum):
-    """What an image may be."""
+    """Kind of an image."""
 
     WEIGHTED = auto()
     MAP = auto()
     PERHAPS_MAP = auto()
-    """A map where it is the only image of its slice, else a weighted image whose time is not known."""
+    """A map where it is the only image of its slice; else a weighted image with unknown time."""
     OTHER = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a sender calls an image.
+    """Names that the sender gives an image.
 
     Attributes:
         roles: data roles.
@@ -79,14 +79,14 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """What an image is by its names.
+    """Kind of an image by its names.
 
     Attributes:
-        kind: see there.
-        quantity: of a map; of a weighted image what its descriptions name, None where they name nothing.
+        kind: see :class:`Kind`.
+        quantity: of a map; of a weighted image by its descriptions, None where they name none.
         corrected: the scanner has corrected it for motion.
         saturation: a description names a saturation-recovery sequence.
-        reason: why it is no mapping image, where ``kind`` is OTHER.
+        reason: why it makes no map, where ``kind`` is OTHER.
     """
 
     kind: Kind
@@ -97,14 +97,14 @@ class Recognised:
 
 
 def recognise(names: Names, *, timed: bool, listed: bool) -> Recognised:
-    """Return what an image is by its names.
+    """Return the kind of an image by its names.
 
-    A name that ends in T1 or T2 is a map's only if it names mapping besides, and neither the image type
-    (ORIGINAL) nor a time of the image speaks against it. Without a word of the image type for it, the number
-    of images decides: a protocol's name says "T1 map" as often as a map's.
+    A name that ends in T1 or T2 is that of a map only if it also names mapping, and if neither the image type
+    (ORIGINAL) nor a time of the image contradicts. Where the image type does not confirm it, the number of
+    images decides: protocols are named "T1 map" as often as maps.
 
     Args:
-        names: what its sender calls it.
+        names: of the image.
         timed: it states an inversion or preparation time itself, readable or not.
         listed: the measurement's header lists times.
     """
@@ -126,7 +126,7 @@ def recognise(names: Names, *, timed: bool, listed: bool) -> Recognised:
     for token in types & _MAP_TOKENS.keys():
         if not acquired or (len(token) > 2 and not (timed and "ORIGINAL" in types)):
             return Recognised(Kind.MAP, _MAP_TOKENS[token])
-    # What the measurement is called says nothing of one image where that may be one of a listed series.
+    # The measurement's name does not describe an image that may be one of a listed series.
     name = own[0] if own else texts[0] if texts and not listed else ""
     if not acquired and (_T2_STAR.search(name) or not _OTHER_MAPS.isdisjoint(_WORD.findall(name))):
         return Recognised(Kind.OTHER, reason="its name is that of another parameter than T1 or T2")

@@ -1,4 +1,4 @@
-"""Inversion and preparation times as senders write them: numbers in text, of a unit that nobody states."""
+"""Inversion and preparation times as senders write them: numbers in text, mostly without a unit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NUMBER: Final = re.compile(
 _UNIT_MS: Final = {"ms": 1.0, "msec": 1.0, "s": 1e3, "sec": 1e3, "us": 1e-3, "usec": 1e-3, "µs": 1e-3}
 _LARGEST: Final = 1e9
 _LAST_PARAMETER: Final = 64
-"""Numbered user parameters that are looked for."""
+"""Numbered user parameters that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class _Range:
     Attributes:
         seconds: a series whose median lies below is in seconds.
         microseconds: one whose median lies above is in microseconds.
-        longest: what is longer is no time. Neither is what is shorter than ``seconds``, but for a preparation
-            time of 0: it is a time in seconds among others in ms.
+        longest: longer ones are no times. Neither are those shorter than ``seconds``, except a preparation
+            time of 0: they are in seconds, among others in ms.
     """
 
     seconds: float
@@ -40,7 +40,7 @@ class _Range:
 
 
 _RANGES: Final = {
-    # An inversion pulse and the readout's preparation take some tens of ms; nobody waits for a minute.
+    # An inversion pulse and the readout's preparation take tens of ms; no recovery lasts a minute.
     Quantity.T1: _Range(seconds=20.0, microseconds=60_000.0, longest=60_000.0),
     Quantity.T2: _Range(seconds=1.0, microseconds=1_500.0, longest=1_500.0),
 }
@@ -66,7 +66,7 @@ class Stated:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Times of the images of a series, each in its place.
+    """Times of the images of a series, in their order.
 
     Attributes:
         ms: in ms; None where there is no usable one.
@@ -83,7 +83,7 @@ class Times:
 
 
 def in_ms(stated: Sequence[Stated | None], quantity: Quantity) -> Times:
-    """Return the times in ms; their unit is recognised by the size of the middle one.
+    """Return the times in ms; their unit is recognised by the size of the median.
 
     Times that no series has (negative, absurd, an inversion time of 0, preparation times that are all 0)
     count as none.
@@ -126,13 +126,13 @@ def listed(header: MeasurementHeader, quantity: Quantity, *, named: bool) -> tup
         if (text := header.parameters.get(f"T2PrepDuration_{place}")) is not None
     }
     if numbered and (len(numbered) >= 2 or 0 not in numbered):
-        # Converters leave out a preparation of 0 ms, the only place that may lack.
+        # Converters leave out a preparation of 0 ms; no other may be missing.
         numbered.setdefault(0, "0")
         return _read(tuple(numbered.get(place, "") for place in range(max(numbered) + 1)))
     return _read(header.echo_times) if named and len(header.echo_times) >= 3 else ()
 
 
-@lru_cache(maxsize=8)  # the list of a header is asked for several times for each of its images
+@lru_cache(maxsize=8)  # the list of a header is read several times for each of its images
 def _read(texts: tuple[str, ...]) -> tuple[Stated, ...]:
     return tuple(Stated.read(text) for text in texts)
 

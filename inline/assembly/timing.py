@@ -19,12 +19,12 @@ from inline.mrd.messages import Image
 COUNTERS: Final = ("set", "contrast", "phase", "repetition")
 """Counters that may number the images of a series, in the order in which they are tried."""
 NUMBERING: Final = (*COUNTERS, "average", "image_index")
-"""Counters that may give the place of an image in a list of times."""
+"""Counters that may give the position of an image in a list of times."""
 _USER_TIME: Final = 7
 """``user_int`` in which Gadgetron's parametric mapping keeps the preparation time, microseconds."""
 _NAMES: Final = {Quantity.T1: "inversion", Quantity.T2: "preparation"}
 _FEWEST_DIFFERENT: Final = {Quantity.T1: 3, Quantity.T2: 2}
-"""As many as the signal model has parameters."""
+"""Parameters of the signal model."""
 _AGREEMENT_MS: Final = 2.0
 _AGREEMENT: Final = 0.01
 
@@ -97,7 +97,7 @@ def timing(
 
 
 def numbers(images: Sequence[Image], count: int, header: MeasurementHeader) -> list[int] | None:
-    """Return the place of each image in a list of ``count`` times, by the counter that tells images apart.
+    """Return the position of each image in a list of ``count`` times, by the counter that numbers them.
 
     The counter that the header's limits give ``count`` values goes first. A counter, or the image index, that
     numbers a complete series in equal steps may begin anywhere: slices may be interleaved.
@@ -169,12 +169,12 @@ def _different(ms: Sequence[float | None]) -> int:
 
 
 def _alike(times: Times, quantity: Quantity) -> bool:
-    """Whether the images state one time for all (that of the protocol), which tells nothing."""
+    """Return whether all images state the same time: that of the protocol."""
     return _different(times.ms) == 1 and times.count >= _FEWEST_DIFFERENT[quantity]
 
 
 def _agree(own: Sequence[float | None], others: Sequence[float | None]) -> bool:
-    """Whether a list has a time for every image, and the images' own where these are readable."""
+    """Return whether a list has a time for every image, equal to the image's own where that is readable."""
     return all(
         theirs is not None and (time is None or abs(time - theirs) <= max(_AGREEMENT_MS, _AGREEMENT * time))
         for time, theirs in zip(own, others, strict=True)
@@ -222,7 +222,7 @@ def _unit(times: Times, quantity: Quantity) -> tuple[tuple[Flag, ...], tuple[str
 
 
 def _some(texts: Iterable[str]) -> Message:
-    """The first four of some texts."""
+    """Return the first four of some texts, joined."""
     first = list(islice(texts, 5))
     return joined(", ", [*first[:4], *(["..."] if len(first) > 4 else [])])
 

@@ -1,4 +1,4 @@
-"""Series that come twice, as acquired and corrected for motion: which of the two goes on."""
+"""Twin series, as acquired and motion-corrected: selection of the one that goes on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar
 T = TypeVar("T")
 
 _ROUNDING_MS: Final = 1.0
-"""Difference of equal times: some senders write whole milliseconds."""
+"""Largest difference of equal times: some senders write whole milliseconds."""
 _REMEMBERED: Final = 256
 """Series whose twin may still come."""
 
@@ -41,8 +41,8 @@ class Acquisition:
 class Twins(Generic[T]):
     """Holds a series as acquired while the corrected one may come, and lets only one of them go on.
 
-    Whether a sender sends both shows with the first slice. That one waits for ``wait_s``; those after it do
-    not wait, or wait for ``patience_s`` at most.
+    The first slice shows whether a sender sends both. It waits for ``wait_s``; later slices do not wait, or
+    wait for at most ``patience_s``.
 
     Attributes:
         wait_s: see above.
@@ -59,14 +59,14 @@ class Twins(Generic[T]):
 
     @property
     def waiting(self) -> list[T]:
-        """What is held."""
+        """Series that are held."""
         return [series for *_, series in self._held]
 
     def offer(self, series: T, acquisition: Acquisition, now: float) -> tuple[list[T], bool]:
         """Take a complete series.
 
         Returns:
-            What goes on now, and whether it replaces a series that went on before.
+            Series that go on now, and whether they replace one that went on before.
         """
         if acquisition.corrected:
             self._expected = True

@@ -32,22 +32,23 @@ EXTRAS: Final = {
     "sklearn": "calibrate",
     "tensorrt_rtx": "ahead-of-time",
     "torch_tensorrt": "tensorrt",
+    "torchmetrics": "train",
 }
 """Modules that a core install does not bring, and the extra that brings each."""
 _OURS: Final = ("bench", "calibration", "inline", "model")
 
 
 class ReportingGroup(TyperGroup):
-    """Group of commands, each of which runs within :func:`told`."""
+    """Group of commands, each of which runs within :func:`report_errors`."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
-        with told():
+        with report_errors():
             return super().invoke(ctx)
 
 
 @contextmanager
-def told(*others: type[Exception], extra: str = "") -> Iterator[None]:
+def report_errors(*others: type[Exception], extra: str = "") -> Iterator[None]:
     """Report an error that a user can mend as one line on standard error, and end with exit code 1.
 
     These are :class:`~inline.data.errors.MyostreamError`, what the operating system refuses (a file, a

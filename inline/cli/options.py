@@ -1,32 +1,39 @@
-"""Checks of options that name an output, made while the command line is read, before the work."""
+"""Options that several commands share, and checks of outputs before the work."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from inline.cli.errors import told
+import typer
+
 from inline.data.errors import MyostreamError
 from model.output import check_folder, check_outputs
 
 
 def output_file(file: Path | None) -> Path | None:
-    """Try that a file can be written; the command ends with one line where it cannot."""
-    with told():
-        check_outputs(file)
+    """Return a file that can be written; raise OutputError where it cannot."""
+    check_outputs(file)
     return file
 
 
 def new_file(file: Path | None) -> Path | None:
-    """Likewise of a file that must not be there yet."""
-    with told():
-        if file is not None and file.exists():
-            raise MyostreamError(f"{file} is there already; give another name, or copy the values by hand")
-        check_outputs(file)
-    return file
+    """Likewise, of a file that must not exist yet."""
+    if file is not None and file.exists():
+        raise MyostreamError(f"{file} is there already; give another name, or copy the values by hand")
+    return output_file(file)
 
 
 def output_folder(folder: Path | None) -> Path | None:
-    """Likewise of a folder, which is made."""
-    with told():
-        check_folder(folder)
+    """Likewise, of a folder, which is made."""
+    check_folder(folder)
     return folder
+
+
+EngineOption = Annotated[
+    str | None, typer.Option("--engine", help="auto, or a name from myostream engines.", show_default=False)
+]
+SettingsFile = Annotated[Path | None, typer.Option("--settings", help="TOML file of settings.")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", callback=output_file, help="Write all figures here.")
+]

@@ -2,8 +2,8 @@
 
 Segments after Cerqueira et al. 2002 (Circulation 105:539). The inset leaves out both rims of the wall, where
 blood and fat share the pixels; it is a share of the wall's thickness at each place. Every pixel counts by the
-share of it inside, so that a value moves as little as a contour does: with pixels counted whole, a single one
-that changes sides moves the median T1 of a small apical slice by 3 ms.
+share of it inside, so that values change continuously with a contour: counted whole, a single pixel that
+changes sides moves the median T1 of a small apical slice by 3 ms.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from model.relaxometry.parametric_map import ParametricMap
 FloatArray = NDArray[np.float64]
 
 _RIGHT_ANTERIOR: Final = np.array([-1.0, -1.0, 0.0]) / math.sqrt(2.0)
-"""From the left ventricle to the right one in patient coordinates (LPS): where the septum usually is."""
+"""Direction from the left to the right ventricle in patient coordinates (LPS): the usual septum."""
 _UPPER_FRONT: Final = np.array([0.0, -0.5, 1.0])
-"""The anterior wall's side, where the plane leaves the choice between two."""
+"""Side of the anterior wall, where the plane leaves two choices."""
 _SHORTEST: Final = 0.35
-"""Length of the projection of right-anterior on the slice below which it tells nothing."""
+"""Shortest usable projection of right-anterior on the slice."""
 _SIX: Final = ("anterior", "anteroseptal", "inferoseptal", "inferior", "inferolateral", "anterolateral")
 _FOUR: Final = ("anterior", "septal", "inferior", "lateral")
 _FIRST: Final = {SliceLevel.BASAL: 1, SliceLevel.MID: 7, SliceLevel.APICAL: 13}
@@ -37,13 +37,13 @@ _FIRST: Final = {SliceLevel.BASAL: 1, SliceLevel.MID: 7, SliceLevel.APICAL: 13}
 
 @dataclass(frozen=True, slots=True)
 class AngularReference:
-    """Where the septum lies around the ventricle, in the image.
+    """Direction of the septum around the ventricle, in the image.
 
     Attributes:
         septum: direction from the centre of the cavity to the middle of the septum, radians from +x to +y.
         turn: +1 where going from the septum to the anterior wall turns x towards y (clockwise on screen),
             else -1.
-        source: how this is known, for the result.
+        source: of the direction, for the result.
     """
 
     septum: float
@@ -54,7 +54,7 @@ class AngularReference:
 def angular_reference(
     geometry: SliceGeometry, septum_degrees: float | None = None
 ) -> AngularReference | None:
-    """The reference from the slice's orientation in the patient, or from the user.
+    """Return the reference from the slice's orientation in the patient, or from the user.
 
     Args:
         geometry: of the image.
@@ -62,7 +62,7 @@ def angular_reference(
             the right of the image; None to take it from the geometry.
 
     Returns:
-        None where neither is to be had (the slice faces right-anterior: no short axis of a usual heart).
+        None where neither is available (the slice faces right-anterior: no usual short axis).
     """
     row, column = np.asarray(geometry.row_direction), np.asarray(geometry.column_direction)
     normal = geometry.normal
@@ -97,7 +97,7 @@ def measure(
     *,
     inset: float = 0.1,
 ) -> tuple[RegionValues, ...]:
-    """Values of each region; without a reference, of the whole ring alone.
+    """Return the values of each region; without a reference, of the whole ring alone.
 
     Args:
         parametric: the map; pixels where its fit failed are left out.
@@ -133,7 +133,7 @@ def measure(
 def wall_shares(
     contours: Contours, shape: tuple[int, int], inset: float
 ) -> tuple[NDArray[np.intp], FloatArray]:
-    """Which pixels of an image ``(rows, columns)`` lie in the wall, at least in part, and how much of each.
+    """Return the pixels of an image ``(rows, columns)`` in the wall, and the share of each that lies in it.
 
     Args:
         contours: in pixels of the image.
@@ -161,7 +161,7 @@ def wall_shares(
 
 
 def angles_from_septum(points: FloatArray, centre: FloatArray, reference: AngularReference) -> FloatArray:
-    """Angle around the centre from the middle of the septum towards the anterior wall, degrees, 0 to 360."""
+    """Return the angle around the centre from mid-septum towards the anterior wall, degrees, 0 to 360."""
     offset = points - centre
     angle = np.arctan2(offset[:, 1], offset[:, 0]) - reference.septum
     degrees: FloatArray = np.degrees(reference.turn * angle) % 360.0
@@ -169,7 +169,7 @@ def angles_from_septum(points: FloatArray, centre: FloatArray, reference: Angula
 
 
 def segments(from_septum: FloatArray, number: int) -> NDArray[np.intp]:
-    """Index into the names of six or four segments for each angle from the septum, degrees.
+    """Return the index into the names of six or four segments for each angle from the septum, degrees.
 
     With six, the middle of the septum is the border between anteroseptal and inferoseptal; with four it is
     the middle of the septal segment. Numbers run from anterior over septal to inferior and lateral.
@@ -182,7 +182,7 @@ def segments(from_septum: FloatArray, number: int) -> NDArray[np.intp]:
 
 
 def weighted_quantiles(values: FloatArray, weights: FloatArray, at: Sequence[float]) -> FloatArray:
-    """Quantiles of values ``(n,)`` that count by their weights, linear between the values' middles.
+    """Return weighted quantiles of values ``(n,)``, linear between the middles of their weights.
 
     With equal weights these are Hazen's (Hyndman and Fan 1996, definition 5); the median is the usual one.
     """

@@ -25,9 +25,9 @@ FloatArray = NDArray[np.float64]
 Mask = NDArray[np.uint8]
 
 LONGEST_RATIO: Final = 3.0
-"""Length to width beyond which an outline is no ventricle (Kalapos: "not longer than 1:3")."""
+"""Largest ratio of length to width of a ventricle's outline (Kalapos: "not longer than 1:3")."""
 C_SHAPE: Final = 0.85
-"""Share of its convex hull's area below which an outline is taken for a C."""
+"""Share of its convex hull's area below which an outline counts as a C."""
 POINTS: Final = 96
 _FINER: Final = 8
 _SMOOTH: Final = 0.8
@@ -47,7 +47,7 @@ _NESTED: Final = 0.97
 
 @dataclass(frozen=True, slots=True)
 class ContourSteps:
-    """Which steps of the published method are taken; all by default, fewer for an ablation."""
+    """Selection of the steps of the published method; all by default, fewer for an ablation."""
 
     dominant_points: bool = True
     not_elongated: bool = True
@@ -58,14 +58,14 @@ class ContourSteps:
 
 @dataclass(frozen=True, slots=True)
 class ContourSearch:
-    """Contours, or None and the reasons why there are none."""
+    """Contours, or None with the reasons."""
 
     contours: Contours | None
     flags: tuple[Flag, ...] = ()
 
 
 def find_contours(probabilities: NDArray[np.float32], steps: ContourSteps | None = None) -> ContourSearch:
-    """Contours of one slice.
+    """Return the contours of one slice.
 
     The endocardial contour surrounds the LV cavity, the epicardial one cavity and myocardium together.
 
@@ -100,7 +100,7 @@ def find_contours(probabilities: NDArray[np.float32], steps: ContourSteps | None
 
 
 def _finer(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.float32] | None, FloatArray]:
-    """The part of the probabilities that holds the heart on an eight times finer grid, and its corner (x, y).
+    """Return the heart's part of the probabilities on an eight times finer grid, and its corner (x, y).
 
     Borders between classes then lie where the probabilities cross, not on the network's pixels: on discs of
     6 to 25 pixels the area is right to 1 %, where dominant points of the network's own grid enclose 4 % too
@@ -121,15 +121,15 @@ def _finer(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.float32] | No
 
 
 def trace_outlines(mask: Mask, *, dominant_points: bool = True) -> list[FloatArray]:
-    """Outer outline ``(n, 2)`` of every connected part of a mask that encloses any area.
+    """Return the outer outline ``(n, 2)`` of every connected part of a mask that encloses an area.
 
     Args:
         mask: ``(rows, columns)``, 0 or 1; holes count as filled.
-        dominant_points: keep the dominant points alone (Teh and Chin 1989, IEEE PAMI 11:859).
+        dominant_points: keep only the dominant points (Teh and Chin 1989, IEEE PAMI 11:859).
     """
     method = cv2.CHAIN_APPROX_TC89_L1 if dominant_points else cv2.CHAIN_APPROX_NONE
     outlines = []
-    # OpenCV leaves out the border of the picture; a frame of zeros keeps it.
+    # OpenCV ignores the border of the image; padding with zeros keeps it.
     padded = np.pad(mask, 1)
     for found in cv2.findContours(padded, cv2.RETR_EXTERNAL, method)[0]:
         outline = found.reshape(-1, 2).astype(np.float64) - 1.0
@@ -139,7 +139,7 @@ def trace_outlines(mask: Mask, *, dominant_points: bool = True) -> list[FloatArr
 
 
 def drop_elongated(outlines: list[FloatArray], ratio: float = LONGEST_RATIO) -> list[FloatArray]:
-    """Those outlines whose smallest enclosing rectangle is at most ``ratio`` times as long as wide."""
+    """Return the outlines whose smallest enclosing rectangle is at most ``ratio`` times as long as wide."""
 
     def elongation(outline: FloatArray) -> float:
         sides = cv2.minAreaRect(outline.astype(np.float32))[1]
@@ -149,28 +149,28 @@ def drop_elongated(outlines: list[FloatArray], ratio: float = LONGEST_RATIO) -> 
 
 
 def largest(outlines: list[FloatArray]) -> FloatArray:
-    """The outline that encloses the largest area."""
+    """Return the outline that encloses the largest area."""
     return max(outlines, key=area)
 
 
 def close_c_shape(outline: FloatArray, share: float = C_SHAPE) -> FloatArray:
-    """The convex hull of an outline that fills less than ``share`` of it; any other outline unchanged."""
+    """Return the convex hull of an outline that fills less than ``share`` of it; else the outline itself."""
     hull: FloatArray = cv2.convexHull(outline.astype(np.float32)).reshape(-1, 2).astype(np.float64)
     return hull if area(outline) < share * area(hull) else outline
 
 
 def spline(outline: FloatArray, *, knot_spacing: float, points: int = POINTS) -> FloatArray:
-    """The closed cubic B-spline closest to an outline, ``points`` of it at equal distances.
+    """Return ``points`` points at equal distances of the closed cubic B-spline closest to an outline.
 
-    Which points of an outline are dominant hangs on single pixels; the line through them does not. So the
-    spline is fitted to even points of that line, and its knots stand evenly as well: it then depends on them
-    linearly, and moves by no more than they do when probabilities change by next to nothing. Through the
-    dominant points alone, or with knots where a tolerance asks for them, it wanders by a quarter of a pixel.
+    Single pixels decide which points of an outline are dominant, but not the line through them. The spline is
+    therefore fitted to even points of that line, with even knots: it depends on them linearly and is stable
+    under small changes of the probabilities. Through the dominant points alone, or with knots chosen by a
+    tolerance, it varies by a quarter of a pixel.
 
     Args:
         outline: closed polygon ``(n, 2)``.
-        knot_spacing: length of the outline between knots, in its units; six knots there are at least.
-        points: how many to return.
+        knot_spacing: length of the outline between knots, in its units; there are at least six knots.
+        points: number of points returned.
     """
     length = perimeter(outline)
     if length == 0.0:
@@ -187,12 +187,12 @@ def spline(outline: FloatArray, *, knot_spacing: float, points: int = POINTS) ->
 
 
 def rasterise(contours: Contours, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Labels ``(rows, columns)``: 1 inside the endocardial contour, 2 between it and the epicardial one."""
+    """Return labels ``(rows, columns)``: 1 inside the endocardial contour, 2 from there to the epicardial."""
     return ring_labels(contours.endo, contours.epi, shape)
 
 
 def _unacceptable(contours: Contours) -> tuple[Flag, ...]:
-    """Why these contours cannot be those of a left ventricle."""
+    """Return the reasons why these contours cannot be those of a left ventricle."""
     cavity, heart = area(contours.endo), area(contours.epi)
     if cavity < _SMALLEST_CAVITY or heart < _SMALLEST_HEART:
         return (Flag.TOO_SMALL,)

@@ -14,28 +14,32 @@ from inline.data.series import TISSUE_MS, Quantity
 from model.relaxometry.parametric_map import ParametricMap
 
 UNSURE: Final = 0.3
-"""Standard deviation of a pixel's value in units of it, beyond which the fit says nothing."""
+"""Largest relative standard deviation of a usable pixel value."""
 _FEWEST: Final = 0.05
-"""Share of a fitted map's pixels that the fit is sure of, below which the map is empty: tissue has more."""
+"""Share of certain pixels in a fitted map below which the map counts as empty."""
+_POOR_FIT: Final = 0.9
+"""Lower bound of the median R2 of the fit in the myocardium."""
+_FAILED: Final = 0.2
+"""Largest share of the myocardium in which the fit may fail."""
 _TIMES: Final = {Quantity.T1: "inversion times", Quantity.T2: "preparation times"}
 _SCALE: Final = {Quantity.T1: "assembly.t1_map_scale", Quantity.T2: "assembly.t2_map_scale"}
 
 
 def unsure(parametric: ParametricMap) -> NDArray[np.bool_]:
-    """Pixels ``(rows, columns)`` without a fit, or with one that says nothing (air, lung)."""
+    """Return the pixels ``(rows, columns)`` without a fit, or with an uncertain one (air, lung)."""
     return parametric.failed | (parametric.sd_ms > UNSURE * parametric.values_ms)
 
 
 def check_values(
     parametric: ParametricMap, quantity: Quantity, regions: Sequence[RegionValues], *, scanner_made: bool
 ) -> list[tuple[Flag, str]]:
-    """Flags of a slice whose values cannot be trusted, each with a sentence that says why and what to check.
+    """Return the flags of implausible values, each with a sentence on the reason and on what to check.
 
     Args:
         parametric: the map.
         quantity: T1 or T2.
         regions: values of the myocardium, the whole ring first; none where there is no contour. The map is
-            checked then, over the pixels that a fit is sure of: most of them are tissue.
+            checked then, over the pixels with a certain fit: most of them are tissue.
         scanner_made: the map comes from the scanner.
     """
     check = (
@@ -78,3 +82,12 @@ def check_values(
             f"Median {quantity} outside what tissue can have ({low:g} to {high:g} ms), {named}: {check}.",
         )
     ]
+
+
+def poor_fit(parametric: ParametricMap, labels: NDArray[np.uint8]) -> bool:
+    """Return whether the signal model describes the myocardium badly (label 2 of ``(rows, columns)``)."""
+    wall = labels == 2
+    return bool(
+        wall.any()
+        and (np.median(parametric.r_squared[wall]) < _POOR_FIT or parametric.failed[wall].mean() > _FAILED)
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,8 +16,19 @@ from model.engines.base import Engine
 from model.frame import Frame
 from model.relaxometry.parametric_map import ParametricMap
 
-Segmentation = tuple[NDArray[np.uint8], Contours | None, tuple[Flag, ...]]
-"""Labels ``(rows, columns)``, contours in pixels of the image, and the reasons why there are none."""
+
+class Segmentation(NamedTuple):
+    """Labels and contours of one slice.
+
+    Attributes:
+        labels: uint8 ``(rows, columns)``: 0 background, 1 LV cavity, 2 myocardium; all 0 without contours.
+        contours: in pixels of the image; None where no acceptable ones were found.
+        flags: the reasons, where ``contours`` is None.
+    """
+
+    labels: NDArray[np.uint8]
+    contours: Contours | None
+    flags: tuple[Flag, ...]
 
 
 def network_input(parametric: ParametricMap, quantity: Quantity, frame: Frame) -> NDArray[np.float32]:
@@ -53,8 +66,8 @@ def contour_slice(
     """Return labels and contours of an image from its class probabilities in the frame, ``(3, 224, 224)``."""
     search = find_contours(probabilities, steps)
     if search.contours is None:
-        return np.zeros(frame.shape, np.uint8), None, search.flags
+        return Segmentation(np.zeros(frame.shape, np.uint8), None, search.flags)
     contours = Contours(
         endo=frame.to_image_points(search.contours.endo), epi=frame.to_image_points(search.contours.epi)
     )
-    return rasterise(contours, frame.shape), contours, search.flags
+    return Segmentation(rasterise(contours, frame.shape), contours, search.flags)

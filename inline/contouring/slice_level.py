@@ -1,4 +1,4 @@
-"""Level of a short-axis slice between base and apex, from the best source there is."""
+"""Level of a short-axis slice between base and apex, from the best available source."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ _WORDS: Final = {
 def slice_level(
     place: SlicePlace, shown: Iterable[SlicePlace] = (), *, stated: Mapping[int, SliceLevel] | None = None
 ) -> tuple[SliceLevel, str]:
-    """Level of a slice and how it is known.
+    """Return the level of a slice and its source.
 
-    In this order: what the user stated for the slice index; one of the words base, basal, mid, apical, apex
+    In this order: the user's statement for the slice index; one of the words base, basal, mid, apical, apex
     in the description; the slice counter within the limits of the header, counted from the base by the
     direction of the slice in the patient, a third for each level; the position among the slices shown so far.
-    Else the level is unknown, and the source says why.
+    Else the level is unknown, and the source states the reason.
 
     Args:
         place: of the slice.
-        shown: slices of the same examination, in any order; the slice itself may be among them.
+        shown: slices of the same examination so far, in any order; the slice itself may be among them.
         stated: level by slice index.
     """
     identity, geometry = place.identity, place.geometry
@@ -76,7 +76,7 @@ def slice_level(
 
 
 def level_by_position(geometry: SliceGeometry, shown: Sequence[SliceGeometry]) -> tuple[SliceLevel, str]:
-    """Level of a slice by its position among those shown so far, and how it is known.
+    """Return the level of a slice by its position among those shown so far, and its source.
 
     Slices of the same direction within 10 degrees are the stack; those within :data:`SAME_MM` of each other
     count as one. Levels are thirds of the stack and half a slice distance at either end. A stack whose extent
@@ -87,7 +87,7 @@ def level_by_position(geometry: SliceGeometry, shown: Sequence[SliceGeometry]) -
     parallel = np.abs(normals @ normal) >= _PARALLEL
     offsets = (positions[parallel] - positions[0]) @ normal
     ordered = np.sort(offsets)
-    # Both ends of a cluster, not its mean: how often a position was measured must not move it.
+    # Middle of both ends, not the mean: repeated measurements of a position must not move it.
     clusters = np.split(ordered, np.flatnonzero(np.diff(ordered) > SAME_MM + _ROUNDING_MM) + 1)
     places = np.array([(each[0] + each[-1]) / 2.0 for each in clusters])
     number, extent = len(places), float(places[-1] - places[0])
@@ -110,22 +110,22 @@ def level_by_position(geometry: SliceGeometry, shown: Sequence[SliceGeometry]) -
 
 
 def _third(share: float) -> SliceLevel:
-    """Level at a share of the way from base to apex; turned round, it is the level of the rest."""
+    """Return the level at a share of the way from base to apex; symmetric about the middle."""
     if abs(share - 0.5) <= 1.0 / 6.0 + 1e-4:
         return SliceLevel.MID
     return _THIRDS[0] if share < 0.5 else _THIRDS[2]
 
 
 def _rising(geometry: SliceGeometry) -> FloatArray:
-    """Direction of rising slice counters; without a stated one, the slice's normal is taken for it."""
+    """Return the direction of rising slice counters: the stated one, else the slice's normal."""
     return geometry.normal if geometry.slice_direction is None else np.asarray(geometry.slice_direction)
 
 
 def _contradicted(place: SlicePlace, others: Sequence[SlicePlace]) -> bool:
-    """Whether positions contradict the slice counter of a place.
+    """Return whether positions contradict the slice counter of a place.
 
-    Some senders leave the counter at zero and state the limits of the protocol all the same; of others the
-    counter rises against the slice direction.
+    Some senders leave the counter at zero but state the limits of the protocol; with others the counter rises
+    against the slice direction.
     """
     assert place.geometry is not None
     same = [each for each in others if each.session == place.session and each.geometry is not None]
@@ -140,7 +140,7 @@ def _contradicted(place: SlicePlace, others: Sequence[SlicePlace]) -> bool:
 
 
 def _planes(geometries: Sequence[SliceGeometry]) -> tuple[FloatArray, FloatArray]:
-    """Unit normals and positions ``(n, 3)`` of slices."""
+    """Return unit normals and positions ``(n, 3)`` of slices."""
     rows, columns, positions = (
         np.array([getattr(each, name) for each in geometries], dtype=np.float64)
         for name in ("row_direction", "column_direction", "position")

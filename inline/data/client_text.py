@@ -1,7 +1,7 @@
-"""Messages that quote a client, with the form of them that may be logged.
+"""Messages that quote a client, and their form for the log.
 
 A client's text may hold the name of a patient. A :class:`Message` is an ordinary text for the client and in
-results; :func:`for_log` makes the quoted parts of it unreadable, or short and harmless.
+results; :func:`for_log` hides its quoted parts, or shortens and escapes them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def foreign(text: str, shown: str | None = None) -> Message:
 
     Args:
         text: as it came.
-        shown: form of it for the client, in place of the text itself.
+        shown: form for the client, in place of the text itself.
     """
     made = Message(text if shown is None else shown)
     made.parts = (text,)

@@ -1,10 +1,10 @@
-"""Reason codes: what was unusual about a slice."""
+"""Reason codes for everything unusual about a slice."""
 
 from enum import StrEnum
 
 
 class Flag(StrEnum):
-    """Everything that can be unusual about a slice: reason codes that every output carries."""
+    """Reason code of a slice; every output carries them."""
 
     MISSING_IMAGES = "missing-images"
     DUPLICATE_IMAGES = "duplicate-images"

@@ -1,4 +1,4 @@
-"""Where the pixels of a slice lie in the patient."""
+"""Position of a slice's pixels in the patient."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class SliceGeometry:
-    """The plane of one 2D image in patient coordinates (LPS, mm), as an MRD image header states it.
+    """Plane of one 2D image in patient coordinates (LPS, mm), as an MRD image header states it.
 
     Pixel coordinates are ``(x, y)`` = (column, row); whole numbers are pixel centres.
 
@@ -40,7 +40,7 @@ class SliceGeometry:
         return np.cross(self.row_direction, self.column_direction)
 
     def to_patient(self, points: FloatArray) -> FloatArray:
-        """Patient coordinates ``(n, 3)`` in mm of pixel coordinates ``(n, 2)``."""
+        """Return patient coordinates ``(n, 3)`` in mm of pixel coordinates ``(n, 2)``."""
         rows, columns = self.shape
         # Gadgetron's DICOM writer puts the centre of the first pixel half a field of view before the
         # position, so the position lies on pixel N/2, where the FFT has its centre.

@@ -1,7 +1,7 @@
 """Budget of the bytes that connections may hold, each for itself and all together.
 
-Open series, slices in work and what waits to be sent are counted in it; ``docs/protocol.md`` states the
-formula. Each connection is sure of a share that others cannot take; beyond it, all draw on what is left.
+Open series, slices in work and results to be sent are counted; ``docs/protocol.md`` states the formula. Each
+connection has a share of its own that others cannot take; beyond it, all draw on the shared rest.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Final
 
 _SURE: Final = 2
-"""Part of the budget that is shared out in advance: half."""
+"""Divisor of the budget: half of it is divided into the connections' own shares."""
 
 
 class MemoryBudget:
@@ -24,7 +24,7 @@ class MemoryBudget:
         Args:
             limit: bytes for all connections.
             each: bytes for one connection; None for a quarter of ``limit``.
-            connections: most at a time; each is sure of an equal part of half of ``limit``.
+            connections: most at a time; each has an equal part of half of ``limit`` for itself.
         """
         self.lock = threading.Lock()
         self.each = limit // 4 if each is None else min(each, limit)
@@ -54,7 +54,7 @@ class Share:
 
     @property
     def spare(self) -> int:
-        """What open series leave for those that are complete: half of what the connection is sure of."""
+        """Bytes that open series leave for complete ones: half of the connection's own share."""
         return self._budget.sure // 2
 
     def reserve(self, size: int, leave: int = 0) -> bool:
@@ -67,7 +67,7 @@ class Share:
             return True
 
     def reserve_shared(self, size: int) -> bool:
-        """As :meth:`reserve`, by the limit of all connections alone."""
+        """Reserve as :meth:`reserve` does, by the limit of all connections alone."""
         with self._budget.lock:
             beyond = self._beyond(size)
             if beyond > max(self._budget.free, 0):
@@ -76,7 +76,7 @@ class Share:
             return True
 
     def take(self, size: int) -> None:
-        """Count these bytes whether there is room or not: they are held already, and must not be lost."""
+        """Count these bytes whether there is room or not: they are held already and must not be lost."""
         with self._budget.lock:
             self._count(size, self._beyond(size))
 
@@ -86,7 +86,7 @@ class Share:
             self._count(-size, self._beyond(-size))
 
     def _beyond(self, size: int) -> int:
-        """Bytes that a change takes from what all connections share."""
+        """Return the bytes that a change takes from the shared part."""
         sure = self._budget.sure
         return max(self.held + size - sure, 0) - max(self.held - sure, 0)
 
@@ -101,6 +101,6 @@ def unlimited() -> Share:
 
 
 def give_back() -> None:
-    """Return memory that was freed to the system, which the C library would keep."""
+    """Return freed memory to the system, which the C library would keep."""
     with suppress(OSError, AttributeError):  # not the GNU C library
         ctypes.CDLL(None).malloc_trim(0)

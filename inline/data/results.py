@@ -1,4 +1,4 @@
-"""What myostream says about one slice: contours, values, quality and times."""
+"""Result of one slice: contours, values, confidence and times."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from inline.data.series import Quantity, SeriesIdentity
 from model.relaxometry.parametric_map import ParametricMap
 
 RESULT_ATTRIBUTE: Final = "MYOSTREAM_RESULT"
-"""MRD attribute of a map that holds the whole record of its slice as JSON."""
+"""MRD attribute of a map: the whole record of its slice as JSON."""
 
 
 class SliceLevel(StrEnum):
@@ -41,6 +41,14 @@ class Contours:
     endo: NDArray[np.float64]
     epi: NDArray[np.float64]
 
+    def in_mm(self, spacing: tuple[float, float]) -> Contours:
+        """Return the contours in mm to the right of and below the centre of the first pixel.
+
+        Args:
+            spacing: pixel size (x, y), mm.
+        """
+        return Contours(self.endo * spacing, self.epi * spacing)
+
 
 @dataclass(frozen=True, slots=True)
 class RegionValues:
@@ -60,22 +68,22 @@ class RegionValues:
 
 @dataclass(frozen=True, slots=True)
 class SliceResult:
-    """Everything about one slice of one series.
+    """Result of one slice of one series.
 
     Attributes:
         map: the fitted map, or the scanner's own with ``sd_ms`` and ``r_squared`` zero.
         labels: uint8 ``(rows, columns)``: 0 background, 1 LV cavity, 2 myocardium, as the contours enclose
             them; all 0 where there are no contours.
-        contours: None where no acceptable contour was found; ``flags`` then says why.
+        contours: None where no acceptable contour was found; ``flags`` states the reason.
         regions: ``global`` first, then ``septum`` and the AHA segments; empty without contours.
-        level: slice level as far as it was known when the result went out, and ``level_source`` how it is
-            known.
-        angular_reference: how the AHA segments' angle was set.
-        confidence: Dice coefficient that is to be expected of the labels, 0 to 1; 0 without contours, None
-            where nothing is known. ``confidence_source`` says where it comes from, or why there is none.
+        level: slice level as far as it was known when the result went out.
+        level_source: source of the level.
+        angular_reference: source of the AHA segments' angle.
+        confidence: expected Dice coefficient of the labels, 0 to 1; 0 without contours, None without a
+            calibration.
+        confidence_source: source of the confidence, or why there is none.
         flags: reason codes.
-        notes: one sentence for each thing that a user has to know to trust the values: what was converted,
-            what was assumed, why a flag is set.
+        notes: one sentence for each conversion, assumption and flag that concerns the values.
         motion_corrected: the map was fitted from images that the scanner had corrected for motion.
         t1_scale: factor that T1 was multiplied by after the fit (setting ``mapping.t1_scale``).
         times_ms: wall time of each stage (``fit``, ``network``, ``contours``, ...), ms.

@@ -1,4 +1,4 @@
-"""What the stream is assembled into: all images of one mapping acquisition of one slice."""
+"""Series: all images of one mapping acquisition of one slice, or a finished map."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from inline.data.geometry import SliceGeometry
 
 
 class Quantity(StrEnum):
-    """The relaxation time that a series measures."""
+    """Relaxation time that a series measures."""
 
     T1 = "T1"
     T2 = "T2"
 
 
 TISSUE_MS: Final = {Quantity.T1: (150.0, 3000.0), Quantity.T2: (10.0, 300.0)}
-"""Shortest and longest relaxation time that a region of tissue or blood can have in its middle."""
+"""Shortest and longest plausible median relaxation time of a region of tissue or blood, ms."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesIdentity:
-    """Which acquisition of which slice: carried unchanged from the images to every result.
+    """Identity of one acquisition of one slice, carried unchanged from the images to every result.
 
     Attributes:
         series_index: MRD ``image_series_index`` of the images.
@@ -43,13 +43,13 @@ class SeriesIdentity:
 
 @dataclass(frozen=True, slots=True)
 class MappingSeries:
-    """The weighted images of one slice with the time of each, sorted by time: what a map is fitted from.
+    """Weighted images of one slice, sorted by time, from which a map is fitted.
 
     Attributes:
         quantity: T1 for a MOLLI series, T2 for a T2-prep series.
         images: magnitude images, float32 ``(n, rows, columns)``; with their sign where ``signed``.
         times_ms: inversion times (T1) or preparation times (T2) of the images, ms, ascending ``(n,)``.
-        flags: what was unusual in assembling it, as reason codes.
+        flags: reason codes of the assembly.
         signed: the images are phase-sensitive: their sign is the signal's polarity.
     """
 
@@ -64,7 +64,7 @@ class MappingSeries:
 
 @dataclass(frozen=True, slots=True)
 class MapSeries:
-    """A parametric map that the scanner has already made.
+    """Parametric map that the scanner has made.
 
     Attributes:
         values_ms: the map in ms, float32 ``(rows, columns)``.

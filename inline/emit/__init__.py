@@ -1,1 +1,1 @@
-"""What goes out: records, MRD images, ZeroMQ messages, pictures."""
+"""Output: records, MRD images, ZeroMQ messages, figures."""

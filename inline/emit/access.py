@@ -36,21 +36,21 @@ def check_port(address: str) -> None:
 
 
 def check_exposure(address: str, *, keys: bool, insecure: bool) -> None:
-    """Check that results go to other hosts only where their readers are known, or where that is wanted.
+    """Check that results go to other hosts only with keys or with ``insecure``.
 
     Raises:
-        ConfigurationError: the address is no loopback address, and there are neither keys nor the wish.
+        ConfigurationError: the address is no loopback address, and there are neither keys nor ``insecure``.
     """
     if keys or insecure or _is_local(address):
         return
     raise ConfigurationError(
         f"results on {address} could be read by every host that reaches it: publish on tcp://127.0.0.1:PORT, "
-        "or give keys (myostream keys FOLDER, then --zmq-keys FOLDER), or say --insecure"
+        "or give keys (myostream keys FOLDER, then --zmq-keys FOLDER), or give --insecure"
     )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address of a host, as a number, is that of this host alone."""
+    """Return whether a numeric address is a loopback address."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -73,7 +73,7 @@ def make_keys(folder: Path, client: str) -> tuple[Path, Path]:
         client: name of the client's files; letters, digits, ``-`` and ``_``.
 
     Returns:
-        The server's public key and the client's secret key: what the client needs.
+        Files of the server's public key and the client's secret key, which the client needs.
 
     Raises:
         ConfigurationError: the client has keys already, or the folder cannot be written.

@@ -1,4 +1,4 @@
-"""A result as MRD images: map, labels, overlay, with contours and values as meta attributes.
+"""MRD images of a result: map, labels, overlay, with contours and values as meta attributes.
 
 The attributes are those that python-ismrmrd-server and Gadgetron write and scanners read
 (``docs/protocol.md``).
@@ -35,7 +35,7 @@ def images(
     settings: EmitSettings | None = None,
     numbers: SeriesNumbers | None = None,
 ) -> list[Image]:
-    """Return the images that go back for a slice, each with the place and counters of ``template``.
+    """Return the images that go back for a slice, each with the position and counters of ``template``.
 
     The map (uint16, ms times :data:`SCALE`, 0 where it has no value), the labels (0, 1 cavity, 2 myocardium)
     and the overlay (RGB); none without a map.
@@ -43,7 +43,7 @@ def images(
     Args:
         result: of the slice.
         template: header of one of its images.
-        settings: what is sent; the defaults if None.
+        settings: choice of the images; the defaults if None.
         numbers: series numbers of the connection's results; those of an empty connection if None.
     """
     settings = settings or EmitSettings()
@@ -84,7 +84,7 @@ def images(
             0,
             result.quantity.value,
             {
-                # Parametric pixels: the scanner's chain leaves them as they are.
+                # Quantitative: the scanner's chain does not rescale the pixels.
                 "DataRole": ["Image", "Quantitative", result.quantity.value],
                 "ImageType": [f"{result.quantity.value} MAP"],
                 "GADGETRON_DataRole": [result.quantity.value],
@@ -116,7 +116,7 @@ def images(
 
 
 def _pixels(values_ms: NDArray[np.float32], scale: float, largest: int) -> tuple[NDArray[np.uint16], int]:
-    """A map as pixels from 0 to ``largest``, and how many values do not fit into them."""
+    """Return a map as pixels from 0 to ``largest``, and the number of values that were clipped."""
     scaled = np.round(values_ms.astype(np.float64) * scale)
     clipped = int(np.count_nonzero((scaled < 0) | (scaled > largest)))
     return np.clip(scaled, 0, largest).astype(np.uint16), clipped
@@ -137,7 +137,7 @@ def _common(result: SliceResult) -> dict[str, MetaValue]:
 
 
 def _comment(result: SliceResult) -> str:
-    """One line for the person at the console."""
+    """Return one line for the person at the console."""
     kind = f"{result.quantity} myostream"
     if result.quantity is Quantity.T1 and result.t1_scale != 1.0:
         kind += f" x {result.t1_scale:g}"
@@ -153,9 +153,9 @@ def _comment(result: SliceResult) -> str:
 
 
 def _rois(result: SliceResult) -> dict[str, MetaValue]:
-    """Contours as scanners draw them: colour, thickness, style, visibility, then x and y of each point.
+    """Return contours as scanners draw them: colour, thickness, style, visibility, x and y of each point.
 
-    The first point comes again at the end, without which a scanner draws an open line.
+    The first point is repeated at the end; without it a scanner draws an open line.
     """
     if result.contours is None:
         return {}
@@ -170,7 +170,7 @@ def _rois(result: SliceResult) -> dict[str, MetaValue]:
 
 
 def _values(result: SliceResult) -> dict[str, MetaValue]:
-    """The values by region for programs that read plain attributes, and the whole record as JSON.
+    """Return the values by region as single attributes, and the whole record as JSON.
 
     Regions without values are in the record alone.
     """

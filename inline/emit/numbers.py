@@ -11,7 +11,7 @@ BLOCK: Final = 10
 """Consecutive series numbers for the results of one series: map, labels, overlay, and spare ones."""
 _ALL: Final = 65536
 _AHEAD: Final = 1000
-"""A sender counts up: so many series numbers from one that it used are left to it."""
+"""Series numbers above a used one that are left to the sender, which counts up."""
 
 
 class SeriesNumbers:
@@ -57,7 +57,7 @@ class SeriesNumbers:
         self._likely[series : series + _AHEAD] = True
 
     def _choose(self, wanted: int) -> int:
-        """The first free block from ``wanted`` on, beginning again at the smallest number."""
+        """Return the first free block from ``wanted`` on, beginning again at the smallest number."""
         end = self._offset + BLOCK * self._blocks
         for marks in (self._likely, self._used):
             sent = marks[self._offset : end].reshape(self._blocks, BLOCK).any(axis=1)

@@ -1,4 +1,4 @@
-"""Original images as they go back."""
+"""Original images in the form in which they go back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from inline.mrd.messages import Image
 from inline.mrd.meta import Meta, format_meta, parse_meta
 
 _KEEP: Final = "Keep_image_geometry"
-"""Attribute by which IceFire leaves position and orientation of an image as they are."""
+"""Attribute that makes IceFire keep position and orientation of an image."""
 _END: Final = b"</ismrmrdMeta>"
 
 
@@ -36,7 +36,7 @@ def returned(image: Image, originals: Literal["as-is", "keep-geometry", "none"])
 
 
 def _inserted(attributes: bytes) -> bytes | None:
-    """Attributes with the new one as the last, every other byte as it was; None where that has no place."""
+    """Return the attributes with the new one at the end, else bit-exact; None where no end is found."""
     before, end, after = attributes.rpartition(_END)
     added = b"<meta><name>%s</name><value>1</value></meta>" % _KEEP.encode()
     return before + added + end + after if end else None

@@ -1,4 +1,4 @@
-"""Pictures of a result: the map in grey with its contours, for a console or a file."""
+"""Overlay of a result: the map in grey with its contours, for a console or a file."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ WINDOW_MS: Final = {Quantity.T1: (0.0, 2000.0), Quantity.T2: (0.0, 120.0)}
 """Display window of a map, ms: darkest and brightest value."""
 ENDO_COLOUR: Final = (255, 64, 64)
 EPI_COLOUR: Final = (64, 224, 96)
-"""Red within, green around: the colours of the common reading software."""
+"""Red endocardium, green epicardium: the colours of common reading software."""
 REVIEW_COLOUR: Final = (255, 192, 0)
-"""Of the frame around a picture whose contours a person should look at."""
+"""Colour of the frame around an overlay whose contours need review."""
 _FRACTION_BITS: Final = 4
 
 
 def window(values_ms: NDArray[np.float32], quantity: Quantity) -> NDArray[np.uint8]:
-    """A map ``(rows, columns)`` as grey levels of its display window."""
+    """Return a map ``(rows, columns)`` as grey levels of its display window."""
     low, high = WINDOW_MS[quantity]
     grey: NDArray[np.uint8] = ((np.clip(values_ms, low, high) - low) * (255.0 / (high - low))).astype(
         np.uint8
@@ -32,7 +32,7 @@ def window(values_ms: NDArray[np.float32], quantity: Quantity) -> NDArray[np.uin
 
 
 def overlay(result: SliceResult, scale: int = 1) -> NDArray[np.uint8]:
-    """The map with its contours, RGB ``(rows * scale, columns * scale, 3)``; black where there is no map."""
+    """Return the map with its contours, RGB ``(rows * scale, columns * scale, 3)``; black without a map."""
     rows, columns = result.geometry.shape
     if result.map is None:
         return np.zeros((rows * scale, columns * scale, 3), np.uint8)
@@ -48,20 +48,20 @@ def draw(
     *,
     review: bool = False,
 ) -> NDArray[np.uint8]:
-    """A map ``(rows, columns)`` in its window with contours, RGB, ``scale`` times as large.
+    """Return a map ``(rows, columns)`` in its window with contours, RGB, ``scale`` times as large.
 
-    A frame of two pixels tells that the contours are for ``review``.
+    A frame of two pixels marks contours for ``review``.
     """
     rows, columns = values_ms.shape
     grey = window(values_ms, quantity)
     large = cv2.resize(grey, (columns * scale, rows * scale), interpolation=cv2.INTER_CUBIC)
-    picture = np.ascontiguousarray(np.repeat(large[..., None], 3, axis=2), dtype=np.uint8)
+    image = np.ascontiguousarray(np.repeat(large[..., None], 3, axis=2), dtype=np.uint8)
     if contours is not None:
         for points, colour in ((contours.endo, ENDO_COLOUR), (contours.epi, EPI_COLOUR)):
             # Pixel centres move when pixels become blocks of scale x scale.
             at = ((points + 0.5) * scale - 0.5) * 2**_FRACTION_BITS
             cv2.polylines(
-                picture,
+                image,
                 [np.round(at).astype(np.int32).reshape(-1, 1, 2)],
                 isClosed=True,
                 color=colour,
@@ -71,7 +71,7 @@ def draw(
             )
     if review:
         edge = 2 * scale
-        inner = picture[edge:-edge, edge:-edge].copy()
-        picture[:] = REVIEW_COLOUR
-        picture[edge:-edge, edge:-edge] = inner
-    return picture
+        inner = image[edge:-edge, edge:-edge].copy()
+        image[:] = REVIEW_COLOUR
+        image[edge:-edge, edge:-edge] = inner
+    return image

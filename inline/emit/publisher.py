@@ -22,17 +22,16 @@ SUMMARY_TOPIC: Final = b"myostream.summary/1"
 _WAITING: Final = 256
 _CLOSING_S: Final = 5.0
 _MOST_RECEIVED: Final = 256
-_LOOK_S: Final = 0.25
-"""Time between two looks for new subscribers while nothing is published."""
+_UPDATE_S: Final = 0.25
+"""Time between two checks for new subscribers while no message is published."""
 
 _log = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Publishes from a thread of its own; when nobody takes the messages, they are dropped and counted.
+    """Publisher with a thread of its own; messages that are not received are dropped and counted.
 
-    One thread serves all connections. A message that cannot be packed or sent is counted and logged, and the
-    next one is published.
+    One thread serves all connections. A message that cannot be packed or sent is counted and logged.
 
     Attributes:
         dropped: messages that found the queue full.
@@ -53,7 +52,7 @@ class Publisher:
         check_port(address)
         check_exposure(address, keys=keys is not None, insecure=insecure)
         pair = secret_pair(keys / f"{SERVER}.key_secret") if keys is not None else None
-        # The clients that may connect are those of a context.
+        # libzmq authenticates the clients of a whole context.
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context() if keys else zmq.Context.instance()
         self._authenticator = guarded(self._context, keys) if keys is not None else None
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.XPUB)
@@ -80,7 +79,7 @@ class Publisher:
 
     @property
     def subscribed(self) -> bool:
-        """Whether anyone subscribes to results, as last seen some quarter of a second ago."""
+        """True if there is a subscriber to results, as checked about a quarter of a second ago."""
         return bool(self._subscriptions)
 
     def publish(self, result: SliceResult, **more: Any) -> None:
@@ -120,16 +119,16 @@ class Publisher:
             _log.warning("results not published: %d dropped, %d failed", self.dropped, self.failed)
 
     def _release(self) -> None:
-        """End the authenticator and its context; without keys the context is everybody's."""
+        """Close the authenticator and its context; without keys the context is shared."""
         if self._authenticator is not None:
             self._authenticator.stop()
             self._context.term()
 
     def _run(self) -> None:
         while True:
-            self._look_for_subscribers()
+            self._update_subscribers()
             try:
-                waiting = self._queue.get(timeout=_LOOK_S)
+                waiting = self._queue.get(timeout=_UPDATE_S)
             except queue.Empty:
                 continue
             if waiting is None:
@@ -141,23 +140,23 @@ class Publisher:
                 self._fail(topic, error)
         self._socket.close()
 
-    def _look_for_subscribers(self) -> None:
+    def _update_subscribers(self) -> None:
         """Receive changes of subscriptions: 1 (begins) or 0 (ends), then the beginning of a topic."""
         with suppress(zmq.ZMQError):  # nothing is there, or a subscriber is at fault
             while change := self._socket.recv(zmq.NOBLOCK):
-                # Other topics are not kept: a subscriber may invent any number of them.
+                # Other topics are not stored: a subscriber may invent any number of them.
                 if TOPIC.startswith(change[1:]):
                     (self._subscriptions.add if change[0] else self._subscriptions.discard)(change[1:])
 
     def _fail(self, topic: bytes, error: Exception) -> None:
         self.failed += 1
-        # The first of them in full: what follows is a flood of the same, and is counted at the close.
+        # Only the first is logged; the others are counted at the close.
         if self.failed == 1:
             _log.warning("a message of %s was not published: %s", topic.decode(), type(error).__name__)
 
 
 def _packed(message: dict[str, Any]) -> bytes:
-    """The bytes of a message; half a surrogate pair, which UTF-8 cannot express, becomes a question mark.
+    """Return the bytes of a message; a lone surrogate, which UTF-8 cannot express, becomes a question mark.
 
     Raises:
         OverflowError, TypeError, ValueError: it holds something that msgpack has no form for.
@@ -167,7 +166,7 @@ def _packed(message: dict[str, Any]) -> bytes:
 
 
 def subscribe(address: str, *, server_key: Path | None = None, keys: Path | None = None) -> zmq.Socket[bytes]:
-    """A socket that receives everything published on an address, as ``[topic, message]``.
+    """Return a socket that receives all messages of an address, as ``[topic, message]``.
 
     Args:
         address: to connect to.
@@ -190,7 +189,7 @@ def subscribe(address: str, *, server_key: Path | None = None, keys: Path | None
 
 
 def decode(parts: list[bytes]) -> dict[str, Any]:
-    """The content of a message; its ``schema`` says whether it is of a slice or of a connection.
+    """Return the content of a message; ``schema`` is that of a slice or of a connection.
 
     Raises:
         ValueError: it is no message of these schemas.

@@ -1,4 +1,4 @@
-"""A result as plain values: the one form that ZeroMQ, JSON and MRD attributes share (``docs/stream.md``)."""
+"""Record of a result: the values that ZeroMQ, JSON and MRD attributes share (``docs/stream.md``)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from inline.data.results import RegionValues, SliceResult
 
 SCHEMA: Final = "myostream.slice/1.2"
-"""The topic's version, and behind the point how often fields were added to it."""
+"""Version of the topic; the minor version counts additions of fields."""
 
 
 def record(result: SliceResult) -> dict[str, Any]:
-    """A result without its pictures, of dicts, lists, text, numbers and None alone.
+    """Return a result without its images, as dicts, lists, text, numbers and None.
 
-    Values that do not exist (an empty region) are None. Contours are ``[[x, y], ...]`` in pixels and
+    Missing values (an empty region) are None. Contours are ``[[x, y], ...]`` in pixels and
     ``[[x, y, z], ...]`` in patient coordinates (LPS, mm).
     """
     geometry, identity = result.geometry, result.identity
@@ -60,7 +60,7 @@ def _region(region: RegionValues) -> dict[str, Any]:
 
 
 def _number(value: float | None, digits: int) -> float | None:
-    """A rounded number, or None: JSON has no other way to say that there is none."""
+    """Return a rounded number; None where it is missing or not finite, which JSON cannot express."""
     return None if value is None or not math.isfinite(value) else round(value, digits)
 
 

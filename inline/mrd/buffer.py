@@ -1,4 +1,4 @@
-"""Buffer of received bytes, from which large parts are taken without holding up other threads."""
+"""Buffer of received bytes; large parts are taken from it without blocking other threads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Buffer:
     """Bytes in the pieces in which they came.
 
     Python copies ``bytes`` that are joined without its global lock, where they are large; bytes of a
-    ``bytearray``, or a slice, it copies with it. An image of 256 MB would hold up every thread for 0.1 s.
+    ``bytearray``, or a slice, it copies with it. An image of 256 MB would block every thread for 0.1 s.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Images in ISMRMRD HDF5 files, bit for bit.
+"""Images in ISMRMRD HDF5 files, bit-exact.
 
 The library's own reader and writer go through its image object, which rewrites attributes and takes MRD's
 32-bit integers for 64-bit ones; images that must pass unchanged cannot.
@@ -190,7 +190,7 @@ def _write(output: Any, group: str, header: str | bytes, series: Iterable[list[I
 
 
 def _texts(values: list[bytes]) -> Any:
-    """Strings that C and C++ programs read: of variable length, and not marked as UTF-8."""
+    """Return strings as C and C++ programs read them: of variable length, not marked as UTF-8."""
     return np.array(values, dtype=h5py.string_dtype("ascii"))
 
 

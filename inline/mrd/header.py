@@ -1,4 +1,4 @@
-"""The parts of the XML header that mapping needs."""
+"""Parts of the XML header that mapping needs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ COUNTERS: Final = ("slice", "contrast", "set", "repetition", "phase", "average")
 
 @dataclass(frozen=True, slots=True)
 class MeasurementHeader:
-    """What the header says; anything may be missing.
+    """Content of the header; anything may be missing.
 
     Attributes:
         protocol_name: name of the protocol, or empty.
         series_description: description of the series, or empty.
         field_strength: tesla, or 0 where not stated.
-        inversion_times: ``sequenceParameters/TI``, as text, each in its place.
+        inversion_times: ``sequenceParameters/TI``, as text, in their order.
         echo_times: ``sequenceParameters/TE``, likewise.
         maxima: largest value of each counter of :data:`COUNTERS` that the limits of any encoding state.
         parameters: user parameters (long, double and string) by name, as text.

@@ -1,4 +1,4 @@
-"""The fixed header of an MRD image (ISMRMRD image header, version 1, 198 bytes, little-endian)."""
+"""Fixed header of an MRD image (ISMRMRD image header, version 1, 198 bytes, little-endian)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 
 class ImageType(IntEnum):
-    """What the pixels are."""
+    """Kind of the pixels."""
 
     UNKNOWN = 0
     MAGNITUDE = 1

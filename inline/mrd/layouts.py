@@ -1,7 +1,7 @@
-"""The images of one HDF5 group, in every layout that clients and converters of MRD write.
+"""Images of one HDF5 group, in every layout that clients and converters of MRD write.
 
 Types are converted as the HDF5 library converts them for the C and C++ library of MRD: members of a header by
-their names, pixels to the type that the header states. What that would damage is refused.
+their names, pixels to the type that the header states. Lossy conversions are refused.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MOST_IMAGES: Final = 1 << 20
 _MOST_BYTES: Final = 512 * 2**20
 """Of the pixels of an image, and of all texts of a set.
 
-A few bytes of a file can state any size: HDF5 fills in what is not stored.
+A few bytes of a file can state any size: HDF5 fills in values that are not stored.
 """
 
 
@@ -51,7 +51,7 @@ def reading(what: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class ImageSet:
-    """Images that lie beside each other in a file.
+    """Set of images in one group of a file.
 
     Attributes:
         name: of the group.
@@ -59,7 +59,7 @@ class ImageSet:
         attributes: attribute string of each image.
         data: pixels, ``(n, channels, z, y, x)`` where axes of length 1 may be missing.
         single: ``data`` is one image without an axis for several.
-        notes: a sentence for each thing that was converted or left out.
+        notes: a sentence for each conversion and each omission.
     """
 
     name: str
@@ -103,7 +103,7 @@ def image_sets(group: Any) -> list[ImageSet]:
 
 
 def holds_images(group: Any) -> bool:
-    """Tell whether a group has sets of images."""
+    """Return whether a group has sets of images."""
     return any(True for _ in _parts(group))
 
 
@@ -127,7 +127,7 @@ def read_text(dataset: Any, name: str) -> list[bytes]:
 
 
 def _parts(group: Any) -> Iterator[tuple[str, Any, Any, Any]]:
-    """Name, data, headers and attributes of each set; None for what is missing."""
+    """Yield name, data, headers and attributes of each set; None for a missing part."""
     for name in group:
         item = group.get(name)
         full = f"{group.name.strip('/')}/{name}".strip("/")
@@ -176,7 +176,7 @@ def _image_set(name: str, data: Any, header: Any, attributes: Any) -> ImageSet:
 
 
 def _converted(data: Any, place: Any, data_type: int) -> NDArray[np.generic] | None:
-    """Pixels in the type of the header, or None where too much of them would be lost."""
+    """Return pixels in the type of the header, or None where the conversion would damage them."""
     stored = np.asarray(data[place])
     if _same(data.dtype, data_type):
         return stored.astype(stored.dtype.newbyteorder("<"), copy=False)
@@ -199,7 +199,7 @@ def _converted(data: Any, place: Any, data_type: int) -> NDArray[np.generic] | N
 
 
 def _same(stored: np.dtype[Any], data_type: int) -> bool:
-    """Tell whether pixels have the header's type, in either order of bytes."""
+    """Return whether pixels have the header's type, in either order of bytes."""
     return stored.newbyteorder("<") in (DATA_TYPES[data_type], COMPLEX.get(data_type, DATA_TYPES[data_type]))
 
 

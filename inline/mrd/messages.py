@@ -1,7 +1,7 @@
-"""The messages of an MRD stream, as values.
+"""Messages of an MRD stream, as values.
 
 An :class:`Image` keeps the sender's bytes (header, attribute string, pixels), so that passing it on gives
-the same bytes again whatever is in them.
+the same bytes again, whatever their content.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from inline.mrd.text import decode
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """Names the configuration that the client wants (id 1)."""
+    """Name of the configuration that the client requests (id 1)."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigText:
-    """The configuration itself (id 2); Gadgetron sends its XML here."""
+    """Configuration as text (id 2); Gadgetron sends its XML here."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The XML header of the measurement (id 3).
+    """XML header of the measurement (id 3).
 
     Attributes:
         xml: its text.
@@ -53,7 +53,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Nothing more comes from this side (id 4)."""
+    """End of the messages from this side (id 4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Image:
     def from_pixels(
         cls, pixels: NDArray[np.generic], header: ImageHeader, meta: Mapping[str, MetaValue] | None = None
     ) -> Self:
-        """An image of pixels ``(channels, z, y, x)`` whose size and type are written into ``header``.
+        """Return an image of pixels ``(channels, z, y, x)`` whose size and type are written into ``header``.
 
         Raises:
             ProtocolError: MRD has no such pixel type.
@@ -128,10 +128,10 @@ class Image:
         return flat.reshape(self.header.channels, partitions, rows, columns)
 
     def meta(self) -> Meta:
-        """The meta attributes.
+        """Return the meta attributes.
 
         Raises:
-            ProtocolError: they cannot be read; the image as such is still good to pass on.
+            ProtocolError: they cannot be read; the image can still be passed on.
         """
         return parse_meta(self.attributes)
 

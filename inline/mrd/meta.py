@@ -1,4 +1,4 @@
-"""Meta attributes: the small XML document that may stand beside the pixels of an MRD image."""
+"""Meta attributes: the XML document beside the pixels of an MRD image."""
 
 from __future__ import annotations
 

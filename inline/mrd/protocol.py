@@ -1,4 +1,4 @@
-"""Bytes to messages and back, without sockets.
+"""Sans-IO codec: bytes to messages and back.
 
 Every message begins with a two-byte identifier; what follows depends on it (``docs/protocol.md``). Numbers
 are little-endian.
@@ -44,7 +44,7 @@ class MessageId(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that a peer may announce; anything larger is refused before memory is taken.
+    """Largest sizes that a peer may announce; larger ones are refused before memory is allocated.
 
     Attributes:
         text_bytes: configuration, header and text messages.
@@ -121,7 +121,7 @@ class Decoder:
             yield message
 
     def _decode(self) -> tuple[Message, int]:
-        """The message at the front of the buffer, and where it ends."""
+        """Return the message at the front of the buffer, and its end."""
         (number,) = _ID.unpack(self._buffer.peek(0, _ID.size))
         match number:
             case MessageId.CONFIG_FILE:
@@ -180,7 +180,7 @@ class Decoder:
         return self._take(end, self._allowed(size, self._limits.text_bytes, what))
 
     def _take(self, start: int, size: int) -> tuple[bytes, int]:
-        """``size`` bytes from ``start``, and where they end."""
+        """Return ``size`` bytes from ``start``, and their end."""
         end = start + size
         self._needs(end)
         return self._buffer.peek(start, size), end
@@ -197,7 +197,7 @@ class Decoder:
 
 
 def encode(message: Message) -> bytes:
-    """The bytes of a message, identifier first.
+    """Return the bytes of a message, identifier first.
 
     Raises:
         ProtocolError: a configuration name longer than its field of 1024 bytes.

@@ -1,7 +1,7 @@
 """Text of peers: bytes of any encoding to text, and XML in it to elements.
 
 Peers send UTF-8, Latin-1 and UTF-16, with declarations that are wrong or missing, control characters and
-unescaped ampersands. Whatever can be read without guessing is read. A character that XML does not allow
+unescaped ampersands. All that can be read without guessing is read. A character that XML does not allow
 becomes U+FFFD and is not removed, so that a damaged number is unreadable and does not become another one.
 """
 
@@ -17,7 +17,7 @@ from inline.data.errors import ProtocolError
 
 CHARACTERS: Final = 4 * 2**20
 ELEMENTS: Final = 65_536
-"""Most characters and elements of an XML text: they bound the time for which one can occupy the interpreter.
+"""Most characters and elements of an XML text: they bound the time that one takes to parse.
 
 A Siemens converter may put protocols of some MiB into a header, in a few elements.
 """
@@ -86,7 +86,7 @@ def parse_xml(text: str, what: str) -> Element:
     stray ampersands and angle brackets escaped.
 
     Args:
-        text: to parse; a declaration in it counts for nothing, since it is decoded already.
+        text: to parse; a declaration in it is ignored, since the text is decoded already.
         what: name of the text in an error message.
 
     Raises:

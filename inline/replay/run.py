@@ -162,8 +162,8 @@ def map_values(record: Record, image: Image) -> np.ndarray[Any, np.dtype[np.floa
     return values
 
 
-def picture_names(found: Sequence[Record]) -> list[str]:
-    """A file name of its own for the picture of each record: slice, quantity, series."""
+def overlay_names(found: Sequence[Record]) -> list[str]:
+    """Return a file name of its own for the overlay of each record: slice, quantity, series."""
     names: list[str] = []
     for record in found:
         name = base = (
@@ -189,8 +189,8 @@ def write_overlay(file: Path, record: Record, image: Image, scale: int = 3) -> N
         endo, epi = (np.array(record["contours"][name]["pixels"]) for name in ("endo", "epi"))
         contours = Contours(endo=endo, epi=epi)
     quantity, review = Quantity(record["quantity"]), Flag.REVIEW in record["flags"]
-    picture = draw(map_values(record, image), quantity, contours, scale, review=review)
-    made, png = cv2.imencode(".png", picture[:, :, ::-1])
+    overlay = draw(map_values(record, image), quantity, contours, scale, review=review)
+    made, png = cv2.imencode(".png", overlay[:, :, ::-1])
     with atomic_output(file, private=True) as beside:
         if not made:
             raise OSError("no PNG could be made of it")

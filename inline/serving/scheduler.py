@@ -28,7 +28,7 @@ from inline.data.results import SliceResult
 from inline.pipeline import Pipeline, SliceContext, SliceProgress, Stages
 from inline.serving.turns import Turns
 from inline.serving.workers import Task, Workers
-from model.engines.fallback import EngineChain, NoEngineError
+from model.engines.fallback import FallbackEngine, NoEngineError
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _LARGEST_BATCH: Final = 8
 _HANGING: Final = 4.0
 """Budgets that a batch may take before its engine is given up."""
 _IDLE_POLL_S: Final = 1.0
-"""Time without a slice after which the engine may be verified (:meth:`EngineChain.verify_if_idle`)."""
+"""Time without a slice after which the engine may be verified (:meth:`FallbackEngine.verify_if_idle`)."""
 _PATIENCE_S: Final = 5.0
 """Lower bound of the time that a batch may take: an engine is not given up for a short budget."""
 _JOIN_S: Final = 5.0
@@ -322,7 +322,7 @@ class Scheduler:
             self._running, self._running_since = jobs, time.monotonic()
         engine = self._pipeline.engine
         if not jobs:
-            if isinstance(engine, EngineChain) and self._stuck < _TRIES:
+            if isinstance(engine, FallbackEngine) and self._stuck < _TRIES:
                 engine.verify_if_idle()
             return not self._taken_over(generation)
         if self._stuck >= _TRIES:
@@ -477,7 +477,7 @@ class Scheduler:
         """
         engine: Any = self._pipeline.engine
         try:
-            if not isinstance(engine, EngineChain):
+            if not isinstance(engine, FallbackEngine):
                 raise NoEngineError("the engine hangs and there is no other")
             engine.give_up(engine.current, "hangs")
         except NoEngineError as error:

@@ -1,7 +1,6 @@
-"""Ways to run the network, behind one small interface."""
+"""Engines that run the network, behind one interface."""
 
 import sys
 
-# OpenVINO and NNCF report their use over the network, and take a missing consent for consent. Nothing does so
-# beside a scanner; without this package both go on in silence.
+# OpenVINO and NNCF report their use over the network by default. Without this package they do not.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]

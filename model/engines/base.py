@@ -1,4 +1,4 @@
-"""What every engine offers."""
+"""Interface of every engine."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """What the user calls this engine."""
+        """Name in settings and messages."""
         ...
 
     def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Class probabilities ``(n, 3, 224, 224)`` of prepared images ``(n, 224, 224)``.
+        """Return class probabilities ``(n, 3, 224, 224)`` of prepared images ``(n, 224, 224)``.
 
         Classes are background, LV cavity, myocardium; they sum to one in every pixel.
         """

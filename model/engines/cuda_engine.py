@@ -1,4 +1,4 @@
-"""CUDA without TensorRT: channels-last half precision, replayed as one CUDA graph per batch size."""
+"""CUDA graphs of the network in float16, channels last, one for each batch size; without TensorRT."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from model.frame import FRAME_PIXELS
 from model.unet import UNet
 
 BATCH_SIZES: Final = (1, 2, 4, 8, 16, LARGEST_BATCH)
-"""Batches that a graph is recorded for; others are filled up to the next."""
+"""Batches that a graph is recorded for; others are padded to the next."""
 _WARM_UP: Final = 3
 
 
 def batch_size(count: int) -> int:
-    """The recorded batch size that ``count`` slices (1 to 32) go into."""
+    """Return the recorded batch size for ``count`` slices (1 to 32)."""
     return next(size for size in BATCH_SIZES if size >= count)
 
 
 class CudaEngine(GpuEngine):
-    """Replays recorded work: a slice costs one launch, not one for each of some sixty layers."""
+    """Engine that replays a graph: one launch for a batch in place of one for each of some sixty layers."""
 
     name = "cuda"
 
@@ -36,7 +36,7 @@ class CudaEngine(GpuEngine):
         super().__init__(require_gpu())
         module = HalfProbabilities(network).to(self.device)
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        pool = torch.cuda.graph_pool_handle()  # one graph runs at a time, so all may use the same memory
+        pool = torch.cuda.graph_pool_handle()  # shared: one graph runs at a time
         with torch.inference_mode(), torch.cuda.stream(self._stream):
             self._graphs = {
                 size: _Recorded(module, size, self.device, self._stream, pool) for size in BATCH_SIZES
@@ -50,8 +50,8 @@ class CudaEngine(GpuEngine):
 class _Recorded:
     """CUDA graph for one batch size, with all memory that it reads and writes.
 
-    A graph holds addresses, not tensors: the module is kept because its weights would be freed otherwise and
-    their memory used again, by which the output becomes NaN or, worse, other numbers.
+    A graph holds addresses, not tensors. Without the module as an attribute, the memory of its weights would
+    be used again and the output become NaN or, worse, other numbers.
     """
 
     def __init__(
@@ -66,18 +66,18 @@ class _Recorded:
         self._images = torch.zeros(size, 1, FRAME_PIXELS, FRAME_PIXELS, device=device)
         self._graph = torch.cuda.CUDAGraph()
         with torch.backends.cudnn.flags(enabled=True, benchmark=True):
-            for _ in range(_WARM_UP):  # cuDNN tries its kernels now: nothing may be tried while recording
+            for _ in range(_WARM_UP):  # cuDNN chooses its kernels before the recording
                 module(self._images)
             stream.synchronize()
-            # An engine that this one replaces may still hang in a thread of its own, which is not recorded.
+            # Thread-local: an engine that this one replaces may still hang in another thread.
             recording = torch.cuda.graph(
                 self._graph, pool=pool, stream=stream, capture_error_mode="thread_local"
             )
             with recording:
-                self._answers: Tensor = module(self._images)
+                self._output: Tensor = module(self._images)
 
     def replay(self, images: Tensor) -> Tensor:
-        """Probabilities of at most as many images as were recorded; valid until any graph is replayed."""
+        """Return probabilities of at most as many images as recorded; valid until any graph is replayed."""
         self._images[: len(images)].copy_(images, non_blocking=True)
         self._graph.replay()
-        return self._answers[: len(images)]
+        return self._output[: len(images)]

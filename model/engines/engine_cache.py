@@ -1,6 +1,6 @@
 """Compiled networks on disk, each under a key of all that it depends on.
 
-None is loaded that is not intact or that another user can have written. Several processes may share a folder.
+An entry is used only if it is intact and no other user can write to it. Several processes may share a folder.
 """
 
 from __future__ import annotations
@@ -10,72 +10,30 @@ import hashlib
 import json
 import logging
 import os
-import platform
-import secrets
 import shutil
-import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from model.errors import MyostreamError
-from model.output import write_json
+from model.host import cache_folder, cpu_model
 from model.ownership import make_private, objection, objection_to
+from model.weights import weights_digest
 
 _log = logging.getLogger(__name__)
 
-_REVISION: Final = 1
-"""Raised whenever conversion, quantisation or compile options change: what was made before is made anew."""
+_REVISION: Final = 2
+"""Raised whenever conversion, quantisation or compile options change: earlier entries are then not used."""
 _KEY: Final = "key.json"
-_REPORT: Final = "gate.json"
-_MAKING: Final = ".making-"
-_LEFT_OVER_S: Final = 3600.0
-"""No entry takes so long to be made: what is older was left by a process that was killed."""
-
-EXACT: Final = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
-"""Flags of processors that add up products of eight bits in 32 bits: all of them get the same sums, so that
-what the gate saw on one holds on the others. Without, sums of 16 bits may overflow."""
 
 T = TypeVar("T")
 
 
-def cache_folder() -> Path:
-    """Where compiled networks lie: ``MYOSTREAM_CACHE``, or the user's cache folder."""
-    stated = os.environ.get("MYOSTREAM_CACHE")
-    if stated:
-        return Path(stated)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "myostream"
-
-
-def processor() -> str:
-    """Model name of the CPU."""
-    return _of_processor("model name") or platform.machine()
-
-
-def processor_flags() -> frozenset[str]:
-    """Extensions of the instruction set that the CPU says it has; none where it is not asked like this."""
-    return frozenset(_of_processor("flags").split())
-
-
-def _of_processor(what: str) -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(what)), "")
-
-
-def weights_digest(folder: Path) -> str:
-    """SHA-256 of a folder of weights, names included."""
-    digest = hashlib.sha256()
-    for file in sorted(folder.glob("unet-*.safetensors")):
-        digest.update(file.name.encode())
-        digest.update(_sha256(file).encode())
-    return digest.hexdigest()
+class UnusableModelError(MyostreamError):
+    """A compiled or quantised model is missing or must not be used; says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +43,8 @@ class EngineKey:
     Attributes:
         weights: digest of the weights.
         precision: ``int8``, ``tensorrt-f16``.
-        device: the processor or GPU that it is compiled for.
+        device: the CPU or GPU that it is compiled for.
         versions: of the packages that made it.
-        file: that the model is written into; it may have others beside it.
         revision: of our own conversion.
     """
 
@@ -95,7 +52,6 @@ class EngineKey:
     precision: str
     device: str
     versions: str
-    file: str = "model.xml"
     revision: int = _REVISION
 
     @classmethod
@@ -106,115 +62,101 @@ class EngineKey:
         *,
         device: str | None = None,
         packages: Sequence[str] = ("torch", "openvino", "nncf"),
-        file: str = "model.xml",
     ) -> EngineKey:
-        """The key of a folder of weights on this machine, with the versions installed.
+        """Return the key of a folder of weights on this machine, with the versions installed.
 
         Args:
             weights: folder of weights.
             precision: see above.
             device: None for the CPU.
             packages: whose versions matter; those that are not installed are left out.
-            file: see above.
         """
         installed = ((package, _version(package)) for package in packages)
         return cls(
             weights=weights_digest(weights),
             precision=precision,
-            device=processor() if device is None else device,
+            device=cpu_model() if device is None else device,
             versions=", ".join(f"{package} {found}" for package, found in installed if found),
-            file=file,
         )
 
     @property
-    def digest(self) -> str:
-        """SHA-256 of the key."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+    def name(self) -> str:
+        """Name of the entry's folder."""
+        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return f"{self.precision}-{digest[:16]}"
 
 
-class NotPassedError(MyostreamError):
-    """A model that needs a gate's consent has none; says why."""
-
-
-class EngineStore:
-    """Entries of a cache folder. An entry holds the model, its key with the files' digests, and a report."""
+class EngineCache:
+    """Entries of a cache folder: each a folder with the files of a model and its key with their digests."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = (folder or cache_folder()) / "engines"
 
     def entry(self, key: EngineKey) -> Path:
-        """Folder of an entry, whether it is there or not."""
-        return self.folder / f"{key.precision}-{key.digest[:16]}"
+        """Return the folder of an entry, whether it exists or not."""
+        return self.folder / key.name
 
-    def find(self, key: EngineKey) -> Path | None:
-        """The model of a key, or None where there is none, it is not intact, or another user can write it."""
-        self._sweep()
+    def find(self, key: EngineKey) -> Path:
+        """Return the folder of an entry.
+
+        Raises:
+            UnusableModelError: there is none, it is not intact, or another user can write to it.
+        """
+        entry = self.entry(key)
+        if not os.path.lexists(entry):
+            raise UnusableModelError("none was made on this host")
         problem = self._problem(key)
         if problem:
-            _log.warning("the compiled network in %s %s and is not used", self.entry(key), problem)
-        return self.entry(key) / key.file if problem == "" else None
+            raise UnusableModelError(f"{entry} {problem}")
+        return entry
 
     def build(self, key: EngineKey, write: Callable[[Path], None]) -> Path:
-        """Make an entry anew; whatever was there is replaced, its report included.
+        """Make an entry and return its folder; an earlier one is replaced once this one is complete.
 
         Args:
             key: of the entry.
-            write: writes the model into the file that it is given, and others beside it if there are.
-
-        Returns:
-            The model.
+            write: writes the files of the model into the folder that it is given.
 
         Raises:
             OSError: the cache folder cannot be written, or belongs to another user.
         """
-        return self._make(key, write, lambda stamp: False)
+        with self._locked(key):
+            return self._write(key, write)
 
     def load(self, key: EngineKey, write: Callable[[Path], None], read: Callable[[Path], T]) -> T:
-        """What ``read`` makes of the model of a key, which is made anew where it is missing or damaged.
+        """Return the result of ``read`` for an entry, which is made first where it cannot be used or read.
 
-        One that is intact and still cannot be read (a driver was replaced, say) is made anew once. Where
-        another process has made the entry in the meantime, that one is read.
+        Other processes that need the same entry wait meanwhile.
 
         Raises:
             OSError: as :meth:`build`; and whatever ``write`` and ``read`` raise.
         """
-        found = self.find(key)
-        unreadable = ""
-        if found is not None:
-            unreadable = self._stamp(key)
+        with self._locked(key):
             try:
-                return read(found)
-            except Exception as error:
-                _log.warning("the compiled network in %s does not load (%s); making it anew", found, error)
-        return read(self._make(key, write, lambda stamp: stamp != unreadable))
+                return read(self.find(key))
+            except Exception as error:  # such as by a driver that was replaced
+                if os.path.lexists(self.entry(key)):
+                    _log.warning("a compiled network is made again: %s", error)
+            return read(self._write(key, write))
 
-    def _make(self, key: EngineKey, write: Callable[[Path], None], keep: Callable[[str], bool]) -> Path:
-        """Make an entry; ``keep`` says of the stamp of an intact one in its place whether that one stays."""
-        make_private(self.folder)
-        self._sweep()
-        # Made beside and moved into place: another process finds a whole entry or none.
-        made = Path(tempfile.mkdtemp(prefix=_MAKING, dir=self.folder))
-        entry = self.entry(key)
+    def _write(self, key: EngineKey, write: Callable[[Path], None]) -> Path:
+        entry, made = self.entry(key), self.folder / f".making-{key.name}"
+        _remove(made)  # of a process that was killed
+        made.mkdir(mode=0o700)
         try:
-            write(made / key.file)
-            content = {"key": asdict(key), "files": _digests(made), "stamp": secrets.token_hex(8)}
+            write(made)
+            content = {"key": asdict(key), "files": _digests(made)}
             (made / _KEY).write_text(json.dumps(content, indent=1), encoding="utf-8")
             for file in made.iterdir():
                 file.chmod(0o600)
-            with _locked(self.folder):
-                if self._problem(key) != "" or not keep(self._stamp(key)):
-                    if os.path.lexists(entry):
-                        # A folder cannot be replaced by another: the old one goes into one that is removed.
-                        aside = Path(tempfile.mkdtemp(prefix=_MAKING, dir=self.folder))
-                        entry.rename(aside / entry.name)
-                        shutil.rmtree(aside, ignore_errors=True)
-                    made.rename(entry)
+            _remove(entry)
+            made.rename(entry)
         finally:
-            shutil.rmtree(made, ignore_errors=True)
-        return entry / key.file
+            _remove(made)
+        return entry
 
-    def _problem(self, key: EngineKey) -> str | None:
-        """Why an entry is not used; empty for one that is, None where there is none."""
+    def _problem(self, key: EngineKey) -> str:
+        """Return why an entry is not used; empty for one that is."""
         entry = self.entry(key)
         try:
             if found := objection_to(self.folder.stat()):
@@ -227,82 +169,35 @@ class EngineStore:
                 return "belongs to another key"
             return "" if stored["files"] == _digests(entry) else "is damaged"
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-            return f"cannot be read ({error})" if os.path.lexists(entry) else None
+            return f"cannot be read ({error})"
 
-    def _stamp(self, key: EngineKey) -> str:
-        """What tells an entry from others of the same key; empty where there is none."""
-        with suppress(OSError, ValueError, TypeError, LookupError):
-            return str(json.loads((self.entry(key) / _KEY).read_text(encoding="utf-8"))["stamp"])
-        return ""
-
-    def _sweep(self) -> None:
-        """Remove what processes left that were killed while they made an entry."""
-        for left in self.folder.glob(f"{_MAKING}*"):
-            with suppress(OSError):
-                newest = max(path.lstat().st_mtime for path in (left, *left.iterdir()))
-                if time.time() - newest > _LEFT_OVER_S and not objection(left):
-                    shutil.rmtree(left, ignore_errors=True)
-
-    def save_report(self, key: EngineKey, report: dict[str, Any]) -> Path:
-        """Put a gate's report, which says whether the model ``passed``, beside it; returns its file."""
-        file = self.entry(key) / _REPORT
-        write_json(file, {"model": _digests(file.parent), "report": report}, private=True)
-        return file
-
-    def find_report(self, key: EngineKey) -> dict[str, Any] | None:
-        """The report beside the model of a key; None where it is missing, about another model, or another
-        user can have written it."""
-        entry = self.entry(key)
+    @contextmanager
+    def _locked(self, key: EngineKey) -> Iterator[None]:
+        """Exclude other processes from an entry; the lock of a process ends with it."""
+        make_private(self.folder)
+        descriptor = os.open(self.folder / f".{key.name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
-            if objection_to(self.folder.stat()) or objection(entry) or objection(entry / _REPORT):
-                return None
-            stored = json.loads((entry / _REPORT).read_text(encoding="utf-8"))
-            if stored["model"] != _digests(entry):
-                return None
-            report: dict[str, Any] = stored["report"]
-            return report if isinstance(report["passed"], bool) else None
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
-
-    def passed(self, key: EngineKey) -> Path:
-        """The model of a key, which its gate has let pass.
-
-        Raises:
-            NotPassedError: it has not, or there is none.
-        """
-        model, problem = self.find(key), self._problem(key)
-        if model is None or problem:
-            raise NotPassedError(
-                "none is kept for this host" if problem is None else f"the one kept {problem}"
-            )
-        report = self.find_report(key)
-        if report is None:
-            raise NotPassedError("it was not put before its gate")
-        if not report["passed"]:
-            raise NotPassedError("it missed its gate: " + "; ".join(report.get("reasons", [])))
-        return self.entry(key) / key.file
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from putting entries into a folder; without locks, nothing does."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _digests(entry: Path) -> dict[str, str]:
-    """SHA-256 of each file that belongs to the model."""
-    return {file.name: _sha256(file) for file in sorted(entry.iterdir()) if file.name not in (_KEY, _REPORT)}
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    """Return the SHA-256 of each file of the model."""
+    digests = {}
+    for file in sorted(entry.iterdir()):
+        if file.name != _KEY:
+            with file.open("rb") as opened:
+                digests[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()
+    return digests
 
 
 def _version(package: str) -> str:

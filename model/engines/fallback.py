@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.engines.base import Engine
-from model.engines.self_test import Reference, Trial, checked, try_out
+from model.engines.self_test import Reference, SelfTest, checked, run_self_test
 from model.errors import MyostreamError
 
 _log = logging.getLogger(__name__)
@@ -28,42 +28,42 @@ IDLE_S: Final = 60.0
 
 
 class NoEngineError(MyostreamError):
-    """Every engine has failed; says how each did."""
+    """Every engine has failed; gives the reason of each."""
 
 
 @dataclass(slots=True, eq=False)
-class _InUse:
-    """An engine that was loaded.
+class _Loaded:
+    """Engine that was loaded.
 
     Attributes:
-        engine: itself.
-        trial: what it is verified with; None where there is no reference.
-        active: when it was last used or verified, on the chain's clock.
-        verified: when it last proved right.
+        engine: the engine.
+        self_test: that verifies it; None where there is no reference.
+        used: when it was last used or verified, on the caller's clock.
+        verified: when it was last verified.
         slices: computed since then.
         suspect: it has failed and no other is left: it is verified before it is used again.
     """
 
     engine: Engine
-    trial: Trial | None
-    active: float
+    self_test: SelfTest | None
+    used: float
     verified: float
     slices: int = 0
     suspect: bool = False
 
 
-class EngineChain:
-    """Itself an engine: runs the first of its engines that works.
+class FallbackEngine:
+    """Itself an engine: runs the first of several engines that works.
 
-    An engine fails by raising when it is made or run, by output of the wrong shape or with values that are no
-    numbers, by output that differs from the stored one when it is verified, or by being given up from outside
-    (:meth:`give_up`) because it hangs.
+    An engine fails if it raises when it is loaded or run, if its output has the wrong shape, is not finite or
+    differs from the stored output when it is verified, or if it hangs and the caller gives it up
+    (:meth:`give_up`).
 
     With a reference, an engine is verified when it is loaded, every 1,000 slices, and after a minute without
-    slices. The batch that completes the 1,000 waits for its verification (0.2 s on two cores) and is
-    computed again by the next engine if that fails. After a minute without slices :meth:`verify_if_idle` does
-    it, while nobody waits: at a scanner, most series come after a pause, and each would pay for it otherwise.
-    Where nobody calls that method, the first batch after the pause is verified before it is computed.
+    slices. The batch that completes the 1,000 waits for the verification (0.2 s on two cores) and is
+    computed again by the next engine if that fails. After a minute without slices :meth:`verify_if_idle`
+    verifies it while no slice waits: at a scanner most series come after a pause. Where nothing calls that
+    method, the first batch after the pause is computed after the verification.
     """
 
     def __init__(
@@ -72,22 +72,22 @@ class EngineChain:
         reference: Reference | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Make the first engine that can be made and proves right.
+        """Load the first engine that works.
 
         Args:
-            factories: name and maker of each engine, the preferred one first.
+            factories: name and factory of each engine, the preferred one first.
             reference: output that each is compared with; None leaves all verification out.
             clock: seconds.
 
         Raises:
             NoEngineError: there is none.
         """
-        self._waiting = list(factories)
+        self._next = list(factories)
         self._reference = reference
         self._clock = clock
         self._failures: list[str] = []
         self._lock = threading.Lock()
-        self._current = self._next()
+        self._current = self._load_next()
 
     @property
     def name(self) -> str:
@@ -101,95 +101,91 @@ class EngineChain:
 
     @property
     def current(self) -> Engine:
-        """The engine in use, to name it in :meth:`give_up`."""
+        """The engine in use, for :meth:`give_up`."""
         return self._current.engine
 
     def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See :meth:`model.engines.base.Engine.infer`.
 
         Raises:
-            NoEngineError: the last engine has failed too. It is kept, and used again once it proves right.
+            NoEngineError: the last engine has failed too. It is kept, and used again once it is verified.
         """
         while True:
-            used = self._current
+            loaded = self._current
             try:
-                if used.suspect or self._idle(used):
-                    self._verify(used)
-                probabilities = checked(used.engine.infer(images), images)
-                if used.slices + len(images) >= VERIFIED_SLICES:
-                    self._verify(used)
+                if loaded.suspect or self._idle(loaded):
+                    self._verify(loaded)
+                probabilities = checked(loaded.engine.infer(images), images)
+                if loaded.slices + len(images) >= VERIFIED_SLICES:
+                    self._verify(loaded)
                 else:
-                    used.slices += len(images)
+                    loaded.slices += len(images)
             except Exception as error:
-                self._replace(used, _said(error))
+                self._replace(loaded, f"{type(error).__name__}: {error}")
             else:
-                used.active = self._clock()
+                loaded.used = self._clock()
                 return probabilities
 
     def verify_if_idle(self) -> None:
         """Verify the engine in use after a minute without slices; to be called while no slice waits.
 
-        Where it fails and no other is left, slices get that as an error until it proves right.
+        Where it fails and no other is left, slices get an error until it is verified.
         """
-        used = self._current
-        if not self._idle(used):
+        loaded = self._current
+        if not self._idle(loaded):
             return
         try:
-            self._verify(used)
+            self._verify(loaded)
         except Exception as error:
             with suppress(NoEngineError):
-                self._replace(used, _said(error))
+                self._replace(loaded, f"{type(error).__name__}: {error}")
 
     def give_up(self, engine: Engine, reason: str) -> None:
-        """Replace an engine, unless another thread has done so already.
+        """Replace an engine by the next one, unless another thread has done so already.
 
         Raises:
             NoEngineError: there is no other.
         """
-        used = self._current
-        if engine is used.engine:
-            self._replace(used, reason)
+        loaded = self._current
+        if engine is loaded.engine:
+            self._replace(loaded, reason)
 
-    def _idle(self, used: _InUse) -> bool:
-        return used.trial is not None and self._clock() - used.active >= IDLE_S
+    def _idle(self, loaded: _Loaded) -> bool:
+        return loaded.self_test is not None and self._clock() - loaded.used >= IDLE_S
 
-    def _verify(self, used: _InUse) -> None:
-        if used.trial is not None:
-            used.trial.repeat()
-            _log.debug("the engine %s is right after %d slices", used.engine.name, used.slices)
-        used.slices, used.suspect = 0, False
-        used.active = used.verified = self._clock()
+    def _verify(self, loaded: _Loaded) -> None:
+        if loaded.self_test is not None:
+            loaded.self_test.repeat()
+            _log.debug("the engine %s is verified after %d slices", loaded.engine.name, loaded.slices)
+        loaded.slices, loaded.suspect = 0, False
+        loaded.used = loaded.verified = self._clock()
 
-    def _replace(self, used: _InUse, reason: str) -> None:
+    def _replace(self, loaded: _Loaded, reason: str) -> None:
         with self._lock:
-            if used is not self._current:
+            if loaded is not self._current:
                 return
-            if used.trial is not None:
-                ago = self._clock() - used.verified
-                reason += f"; slices computed since it last proved right, {ago:.0f} s ago: {used.slices}"
-            name = used.engine.name
-            used.active, used.suspect = self._clock(), True
-            if not self._waiting:
+            if loaded.self_test is not None:
+                ago = self._clock() - loaded.verified
+                reason += f"; slices computed since it was last verified, {ago:.0f} s ago: {loaded.slices}"
+            name = loaded.engine.name
+            loaded.used, loaded.suspect = self._clock(), True
+            if not self._next:
                 _log.error("the engine %s failed (%s) and no other is left", name, reason)
                 raise NoEngineError(f"the engine {name} failed and no other is left: {reason}")
             self._failures.append(f"{name}: {reason}")
             _log.warning("the engine %s failed (%s); trying the next", name, reason)
-            self._current = self._next()
+            self._current = self._load_next()
 
-    def _next(self) -> _InUse:
-        while self._waiting:
-            name, factory = self._waiting.pop(0)
+    def _load_next(self) -> _Loaded:
+        while self._next:
+            name, factory = self._next.pop(0)
             try:
                 engine = factory()
-                trial = None if self._reference is None else try_out(engine, self._reference)
+                self_test = None if self._reference is None else run_self_test(engine, self._reference)
             except Exception as error:
                 self._failures.append(f"{name}: {error}")
                 _log.warning("the engine %s is not used: %s", name, error)
             else:
                 now = self._clock()
-                return _InUse(engine, trial, active=now, verified=now)
+                return _Loaded(engine, self_test, used=now, verified=now)
         raise NoEngineError("no engine works: " + "; ".join(self._failures))
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""What the engines on an NVIDIA GPU share: finding it, and the way of the slices there and back."""
+"""NVIDIA GPU: detection, and transfer of slices and probabilities."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from model.frame import FRAME_PIXELS
 from model.unet import CLASSES
 
 LARGEST_BATCH: Final = 32
-"""Slices that go to the GPU at a time; larger batches are split."""
+"""Slices transferred at a time; larger batches are split."""
 _DRIVER: Final = Path("/proc/driver/nvidia/version")
 
 
 def gpu_present() -> bool:
-    """Whether there is an NVIDIA GPU, one that this torch cannot use included."""
+    """Return whether there is an NVIDIA GPU, even one that this torch cannot use."""
     return _DRIVER.exists() or torch.cuda.is_available()
 
 
 def require_gpu() -> torch.device:
-    """The GPU that engines run on.
+    """Return the GPU that engines run on.
 
     Raises:
-        RuntimeError: there is none, or this torch cannot use it; says which.
+        RuntimeError: there is none, or this torch cannot use it.
     """
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
@@ -44,18 +44,18 @@ def require_gpu() -> torch.device:
 
 
 def describe_gpu(device: torch.device) -> str:
-    """Model name and compute capability, which compiled networks depend on."""
+    """Return model name and compute capability, on which compiled networks depend."""
     major, minor = torch.cuda.get_device_capability(device)
     return f"{torch.cuda.get_device_name(device)}, compute capability {major}.{minor}"
 
 
 class GpuEngine(ABC):
-    """Takes slices through pinned memory to the GPU and their probabilities back, on a stream of its own."""
+    """Engine on a GPU: transfers slices and probabilities through pinned memory, on one CUDA stream."""
 
     name: str
 
     def __init__(self, device: torch.device) -> None:
-        """Set aside the pinned memory.
+        """Allocate the pinned memory.
 
         Args:
             device: of :func:`require_gpu`.
@@ -68,25 +68,23 @@ class GpuEngine(ABC):
     def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See :meth:`model.engines.base.Engine.infer`."""
         batch = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))[:, None]
-        # Pinned memory that is no longer referred to is used again by torch, so a new piece costs nothing,
-        # and the caller may keep the answer.
-        answers = _pinned(len(batch), CLASSES, FRAME_PIXELS, FRAME_PIXELS)
+        # Allocated for each call, so that the caller may keep it; torch reuses freed pinned memory.
+        output = _pinned(len(batch), CLASSES, FRAME_PIXELS, FRAME_PIXELS)
         with self._lock, torch.inference_mode(), torch.cuda.stream(self._stream):
             for start in range(0, len(batch), LARGEST_BATCH):
                 part = batch[start : start + LARGEST_BATCH]
                 staged = self._staged[: len(part)]
                 staged.copy_(part)
-                answers[start : start + len(part)].copy_(self._compute(staged), non_blocking=True)
+                output[start : start + len(part)].copy_(self._compute(staged), non_blocking=True)
                 self._stream.synchronize()  # before the next part is staged
-        probabilities: NDArray[np.float32] = answers.numpy()
+        probabilities: NDArray[np.float32] = output.numpy()
         return probabilities
 
     @abstractmethod
     def _compute(self, images: Tensor) -> Tensor:
-        """Probabilities ``(n, 3, 224, 224)`` on the GPU of images ``(n, 1, 224, 224)`` in pinned memory.
+        """Return probabilities ``(n, 3, 224, 224)`` on the GPU for pinned images ``(n, 1, 224, 224)``.
 
-        Called on the engine's stream, with at most 32 images; what it returns is copied before it is called
-        again.
+        Called on the engine's stream with at most 32 images. The result is copied before the next call.
         """
 
 

@@ -1,4 +1,4 @@
-"""The network as an ONNX file, which compilers that know nothing of torch read (extra ``ahead-of-time``)."""
+"""ONNX file of the network for compilers that do not read torch (extra ``ahead-of-time``)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from torch import nn
 
-from model.engines.eight_bits import onnx_translations
 from model.engines.gpu import LARGEST_BATCH
 from model.engines.probabilities import HalfProbabilities, Probabilities
 from model.frame import FRAME_PIXELS
 from model.unet import UNet
 
 _OPSET: Final = 21
-"""The first in which float16 can be quantised."""
 
 
 def export_onnx(network: UNet, file: Path, *, half: bool = True) -> None:
@@ -31,19 +28,14 @@ def export_onnx(network: UNet, file: Path, *, half: bool = True) -> None:
     Raises:
         ImportError: onnx or onnxscript is not installed (extra ``ahead-of-time``).
     """
-    export_module(HalfProbabilities(network) if half else Probabilities(network), file)
-
-
-def export_module(module: nn.Module, file: Path) -> None:
-    """Write a module from images to probabilities, in eight bits or not, as :func:`export_onnx` does."""
-    example = torch.zeros(2, 1, FRAME_PIXELS, FRAME_PIXELS)  # of one, the 1 would be taken for fixed
+    module = HalfProbabilities(network) if half else Probabilities(network)
+    example = torch.zeros(2, 1, FRAME_PIXELS, FRAME_PIXELS)  # torch.export takes a batch of 1 for fixed
     torch.onnx.export(
         module.eval(),
         (example,),
         file,
         dynamo=True,
         opset_version=_OPSET,
-        custom_translation_table=onnx_translations(),
         external_data=False,
         input_names=["images"],
         output_names=["probabilities"],

@@ -1,11 +1,12 @@
-"""OpenVINO on the CPU: the network compiled for the processor it runs on.
+"""OpenVINO on the CPU: the network compiled for the CPU that it runs on.
 
-The only module that imports ``openvino``; whoever needs it imports this one late and catches the failure.
+This is the only module that imports ``openvino``; callers import it late and catch the failure.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import warnings
 from enum import StrEnum
@@ -20,18 +21,18 @@ from torch import nn
 
 from model.engines.base import Engine
 from model.engines.probabilities import Probabilities
-from model.engines.reevaluation import SecondLook
+from model.engines.reevaluation import ReevaluatingEngine
 from model.frame import FRAME_PIXELS
 from model.unet import UNet
 
 THREADS: Final = 2
-"""Cores that one inference takes; the fits and the sockets need the others."""
+"""Cores of one inference; the fits and the sockets need the others."""
 _TRACED_PIXELS: Final = 32
-"""Side of the image that the network is traced with: the graph is the same for any, a small one is quick."""
+"""Side of the image that the network is traced with; the graph is the same for any size."""
 
 
 class Precision(StrEnum):
-    """Arithmetic that a compiled network is allowed."""
+    """Arithmetic of a compiled network."""
 
     F32 = "f32"
     BF16 = "bf16"
@@ -39,15 +40,15 @@ class Precision(StrEnum):
 
 
 def convert(network: UNet) -> Any:
-    """The network with its softmax as an OpenVINO model for images ``(n, 1, 224, 224)``, any n."""
+    """Return the network with its softmax as an OpenVINO model for images ``(n, 1, 224, 224)``, any n."""
     return convert_module(Probabilities(network))
 
 
 def convert_module(module: nn.Module) -> Any:
-    """A module from images to probabilities, quantised or not, as :func:`convert` does."""
+    """Convert a module from images to probabilities, quantised or not, as :func:`convert` does."""
     with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of tracing, which OpenVINO takes
-        # Left to itself, convert_model traces twice to compare: ten seconds for what tests do once.
+        warnings.simplefilter("ignore", DeprecationWarning)  # of tracing, which OpenVINO needs
+        # By default the network is traced twice for a comparison, which takes ten seconds.
         example = torch.zeros(1, 1, _TRACED_PIXELS, _TRACED_PIXELS)
         traced = torch.jit.trace(module.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
     model = openvino.convert_model(traced)
@@ -55,13 +56,8 @@ def convert_module(module: nn.Module) -> Any:
     return model
 
 
-def save(model: Any, file: Path) -> None:
-    """Write a model to ``file`` (.xml) and its weights beside it (.bin), without rounding them."""
-    openvino.save_model(model, file, compress_to_fp16=False)
-
-
 def runs_natively(precision: Precision) -> bool:
-    """Whether the processor computes in this precision itself; elsewhere OpenVINO takes float32 instead."""
+    """Return whether the CPU computes in this precision natively; elsewhere OpenVINO takes float32."""
     if precision is Precision.F32:
         return True
     return precision.upper() in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -70,27 +66,23 @@ def runs_natively(precision: Precision) -> bool:
 class OpenVinoEngine:
     """Runs a compiled network on the CPU."""
 
-    def __init__(self, source: UNet | Path | Any, precision: Precision, threads: int | None = None) -> None:
+    def __init__(self, source: UNet | Any, precision: Precision, threads: int | None = None) -> None:
         """Compile the network.
 
         Args:
-            source: the network, a file that :func:`save` wrote, or a model of :func:`convert`.
-            precision: ``f32``; ``bf16``; or ``int8`` for a model that was quantised, whose layers that were
-                left in float are then computed in bf16 where the processor does so itself.
+            source: the network, or a model of OpenVINO.
+            precision: ``f32``; ``bf16``; or ``int8`` for a quantised model, whose other layers are then
+                computed in bf16 where the CPU has it.
             threads: None for as many as there are cores, at most two.
 
         Raises:
-            RuntimeError: the file cannot be read, or the model cannot be compiled here.
+            RuntimeError: the model cannot be compiled here.
         """
         self.precision = precision
         self.name = f"openvino-{precision}"
         core = openvino.Core()
-        model = source
-        if isinstance(source, UNet):
-            model = convert(source)
-        elif isinstance(source, Path):
-            model = core.read_model(source)
-        # One slice comes at a time, and a reader waits for it: latency counts, not throughput.
+        model = convert(source) if isinstance(source, UNet) else source
+        # Slices come one at a time: latency counts, not throughput.
         options = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads or min(THREADS, len(os.sched_getaffinity(0))),
@@ -112,28 +104,36 @@ class OpenVinoEngine:
         return probabilities
 
 
-_DOUBT: Final = ["myostream", "doubt"]
+_THRESHOLD: Final = ["myostream", "uncertainty_threshold"]
 
 
-def write_doubt(model: Any, doubt: float) -> None:
-    """Note in an int8 model above which uncertainty a slice is re-evaluated in float32."""
-    model.set_rt_info(repr(doubt), _DOUBT)
+def set_threshold(model: Any, threshold: float) -> None:
+    """Store in an int8 model the uncertainty above which a slice is re-evaluated in float32."""
+    model.set_rt_info(repr(threshold), _THRESHOLD)
 
 
-def int8_engine(source: Path | tuple[bytes, bytes], network: UNet) -> Engine:
-    """The engine of an eight-bit model, float32 behind it where the model says above which doubt.
+def serialise(model: Any) -> tuple[bytes, bytes]:
+    """Return OpenVINO's ``.xml`` and ``.bin`` file of a model, whose constants are not rounded."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.xml"
+        openvino.save_model(model, file, compress_to_fp16=False)
+        return file.read_bytes(), file.with_suffix(".bin").read_bytes()
+
+
+def int8_engine(graph: bytes, constants: bytes, network: UNet) -> Engine:
+    """Return the engine of an int8 model, with a second pass in float32 where the model has a threshold.
 
     Args:
-        source: a file that :func:`save` wrote, or what both of its files hold.
-        network: that it was made from.
+        graph: of :func:`serialise`.
+        constants: likewise.
+        network: that the model was made from.
 
     Raises:
         RuntimeError: as :class:`OpenVinoEngine`.
     """
-    core = openvino.Core()
-    model = core.read_model(source) if isinstance(source, Path) else core.read_model(*source)
+    model = openvino.Core().read_model(graph, constants)
     fast = OpenVinoEngine(model, Precision.INT8)
-    if not model.has_rt_info(_DOUBT):
+    if not model.has_rt_info(_THRESHOLD):
         return fast
-    doubt = float(model.get_rt_info(_DOUBT).astype(str))
-    return SecondLook(fast, OpenVinoEngine(network, Precision.F32), doubt)
+    threshold = float(model.get_rt_info(_THRESHOLD).astype(str))
+    return ReevaluatingEngine(fast, OpenVinoEngine(network, Precision.F32), threshold)

@@ -1,4 +1,4 @@
-"""The network with its softmax, in float32 and in half precision: what every compiler is given."""
+"""The network with its softmax, in float32 and in float16: the input of every compiler."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from model.unet import UNet
 
 
 class Probabilities(nn.Module):
-    """The network with the softmax behind it, so that a compiler may fuse both."""
+    """The network followed by the softmax, so that a compiler may fuse both."""
 
     def __init__(self, network: UNet) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        """Class probabilities ``(n, 3, h, w)`` of prepared images ``(n, 1, h, w)``."""
+        """Return class probabilities ``(n, 3, h, w)`` of prepared images ``(n, 1, h, w)``."""
         return torch.softmax(self.network(images), dim=1)
 
 
 class HalfProbabilities(nn.Module):
-    """As :class:`Probabilities`, float32 in and out, float16 between; the softmax is float32.
+    """The same with float32 input and output, float16 layers and a float32 softmax.
 
-    The precision stands in the graph, because TensorRT 11 and TensorRT-RTX take it from there alone.
+    The precision is part of the graph: TensorRT 11 and TensorRT-RTX read it from there alone.
     """
 
     def __init__(self, network: UNet) -> None:
-        """Take a copy of a float32 network."""
+        """Copy a float32 network."""
         super().__init__()
         self.network = folded(network).half()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Class probabilities ``(n, 3, h, w)`` of prepared images ``(n, 1, h, w)``."""
+        """Return class probabilities ``(n, 3, h, w)`` of prepared images ``(n, 1, h, w)``."""
         return torch.softmax(self.network(images.half()).float(), dim=1)
 
 
 def folded(network: UNet) -> UNet:
-    """A copy of a network whose batch normalisations are part of the convolutions before them.
+    """Return a copy of a network with its batch normalisations folded into the convolutions before them.
 
-    Needed before float16: it does not hold running variances above 65504, and trained networks have them.
+    Needed before float16, which does not hold running variances above 65504 as trained networks have them.
     """
     made = copy.deepcopy(network).eval()
     for module in list(made.modules()):

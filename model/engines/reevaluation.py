@@ -1,7 +1,7 @@
-"""A fast engine, and an exact one that looks again at the slices of which the fast one is in doubt.
+"""Fast engine with a second pass in float32 for slices of which its output is uncertain.
 
-Rounding to eight bits moves a contour by a tenth of a pixel where the network is sure, and by many where it
-wavers between two answers anyway. Those slices can be told by the answer itself, and are worth the time.
+Int8 rounding moves a contour by a tenth of a pixel where the class boundary is sharp, and by many pixels
+where it is wide. Uncertainty of the class boundary shows in the output itself.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from model.engines.base import Engine
 
 
-class SecondLook:
+class ReevaluatingEngine:
     """Itself an engine, under the name of the fast one."""
 
-    def __init__(self, fast: Engine, exact: Engine, doubt: float) -> None:
-        """Put two engines together.
+    def __init__(self, fast: Engine, exact: Engine, threshold: float) -> None:
+        """Combine two engines.
 
         Args:
-            fast: answers first.
-            exact: answers instead where it was in doubt.
-            doubt: above which it is; see :func:`doubts`.
+            fast: computes every slice.
+            exact: computes those again whose :func:`uncertainty` is above the threshold.
+            threshold: of the uncertainty.
         """
-        self._fast, self._exact, self._doubt = fast, exact, doubt
+        self._fast, self._exact, self._threshold = fast, exact, threshold
         self.name = fast.name
 
     @property
@@ -34,23 +34,23 @@ class SecondLook:
     def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See :meth:`model.engines.base.Engine.infer`."""
         probabilities = self._fast.infer(images)
-        # What is no number is no answer either; the engine that gave it is to be replaced, not helped.
-        again = np.flatnonzero(doubts(probabilities) > self._doubt)
+        # NaN is not above the threshold: an engine that returns NaN is to be replaced, not supported.
+        again = np.flatnonzero(uncertainty(probabilities) > self._threshold)
         if len(again):
             probabilities[again] = self._exact.infer(images[again])
         return probabilities
 
 
-def doubts(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Doubt of every slice: pixels' worth of probability outside the likeliest class, per length of border.
+def uncertainty(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the uncertainty of the class boundary of every slice, about its width in pixels, ``(n,)``.
 
-    The root of the heart's area stands for the length. A border that is sharp everywhere gives some 0.5,
-    whatever the heart's size.
+    It is the probability outside the most likely class, summed over pixels, by the length of the boundary,
+    which is taken as the square root of the heart's area. A boundary that is sharp everywhere gives some 0.5.
 
     Args:
         probabilities: ``(n, 3, rows, columns)``.
     """
-    beside = (1.0 - probabilities.max(axis=1)).sum(axis=(1, 2), dtype=np.float64)
+    others = (1.0 - probabilities.max(axis=1)).sum(axis=(1, 2), dtype=np.float64)
     heart = (probabilities[:, 0] < 0.5).sum(axis=(1, 2))
-    ratio: NDArray[np.float64] = beside / np.sqrt(heart + 20.0)
+    ratio: NDArray[np.float64] = others / np.sqrt(heart + 20.0)
     return ratio

@@ -1,6 +1,6 @@
-"""Trial of an engine: its output for two images against stored output, at the start and again while it runs.
+"""Self-test of an engine: its output for two images against stored output, at the start and while it runs.
 
-A trial finds an engine that is broken on this machine, or that has broken since. It is no gate: that compares
+It finds an engine that does not work on this machine, or no longer works. The gate, in contrast, compares
 contours and values on hundreds of slices.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.engines.base import Engine
-from model.engines.reevaluation import SecondLook
+from model.engines.reevaluation import ReevaluatingEngine
 from model.engines.torch_engine import TorchEngine
 from model.frame import FRAME_PIXELS
 from model.unet import UNet
@@ -25,8 +25,8 @@ APART: Final = 0.02
 """Largest difference from float32, see :func:`difference`. Measured with two trainings: float32 1e-7, float16
 1e-4, bfloat16 7e-4, int8 7e-3; one pixel of displacement 0.1."""
 DRIFT: Final = 5e-4
-"""Largest difference from what the engine itself returned at its first trial. It was 0 in 150 repetitions,
-with other work on all cores; this leaves room for another order of the same sums."""
+"""Largest difference from the engine's own output at the start. It was 0 in 150 repetitions, with other work
+on all cores; this leaves room for another order of the same sums."""
 _SMALLEST_HEART: Final = 100.0
 """Pixels; keeps the ratio finite for weights that find no heart."""
 _RINGS: Final = ((22.0, 9.0, -14.0), (14.0, -17.0, 6.0))
@@ -50,15 +50,15 @@ class Reference:
         """Compute the output of a network (0.2 s on two cores).
 
         Raises:
-            RuntimeError: it holds values that are no numbers.
+            RuntimeError: it holds values that are not finite.
         """
-        images = trial_images()
+        images = self_test_images()
         return cls(images, checked(TorchEngine(network).infer(images), images))
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """Engines that were tried out together, and what each returned then."""
+class SelfTest:
+    """Engines and the output of each at the start."""
 
     images: NDArray[np.float32]
     outputs: Sequence[tuple[Engine, Probabilities]]
@@ -75,20 +75,20 @@ class Trial:
             )
 
 
-def try_out(engine: Engine, reference: Reference) -> Trial:
+def run_self_test(engine: Engine, reference: Reference) -> SelfTest:
     """Compare an engine with float32, and store its output.
 
-    The two engines of a second pass are tried apart: the images leave the fast one in no doubt.
+    The engines of a second pass are tested separately: no image here is uncertain enough to need the second.
 
     Raises:
         RuntimeError: the output differs, or is no output; and whatever the engine raises.
     """
     outputs = []
-    for part in engine.parts if isinstance(engine, SecondLook) else (engine,):
+    for part in engine.parts if isinstance(engine, ReevaluatingEngine) else (engine,):
         found = checked(part.infer(reference.images), reference.images)
         _require(found, reference.probabilities, APART, "float32")
         outputs.append((part, found))
-    return Trial(reference.images, outputs)
+    return SelfTest(reference.images, outputs)
 
 
 def checked(probabilities: Probabilities, images: NDArray[np.float32]) -> Probabilities:
@@ -126,8 +126,8 @@ def _require(found: Probabilities, stored: Probabilities, limit: float, of_what:
         raise RuntimeError(f"output differs from {of_what} by {apart:.2%} of the heart (at most {limit:.1%})")
 
 
-def trial_images() -> NDArray[np.float32]:
-    """Return two prepared images ``(2, 224, 224)``: rings in noise, like a ventricle, large and small."""
+def self_test_images() -> NDArray[np.float32]:
+    """Return two prepared images ``(2, 224, 224)``: a large and a small ring in noise, like a ventricle."""
     y, x = np.mgrid[:FRAME_PIXELS, :FRAME_PIXELS] - 0.5 * (FRAME_PIXELS - 1)
     noise = np.random.default_rng(0).normal(0.0, 0.2, (2, FRAME_PIXELS, FRAME_PIXELS))
     rings = []

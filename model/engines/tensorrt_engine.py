@@ -1,7 +1,7 @@
 """TensorRT through ``torch_tensorrt``: compiled once for this GPU, kept on disk.
 
-``torch_tensorrt`` comes from either package, torch-tensorrt or torch-tensorrt-rtx. It refuses to be imported
-where torch has no CUDA, so it is imported here only once a GPU was found.
+``torch_tensorrt`` comes from either package, torch-tensorrt or torch-tensorrt-rtx. It cannot be imported
+where torch has no CUDA, so it is imported only after a GPU was found.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.engines.engine_cache import EngineKey, EngineStore
+from model.engines.engine_cache import EngineCache, EngineKey
 from model.engines.gpu import LARGEST_BATCH, GpuEngine, describe_gpu, require_gpu
 from model.engines.probabilities import HalfProbabilities
 from model.frame import FRAME_PIXELS
@@ -23,29 +23,23 @@ from model.unet import UNet
 _log = logging.getLogger(__name__)
 
 _USUAL_BATCH: Final = 8
-"""Kernels are chosen for it: the most slices that the stream hands over at a time."""
+"""Batch that kernels are chosen for: the largest of the stream."""
+_FILE: Final = "model.pt2"
 _PACKAGES: Final = ("torch", "torch-tensorrt", "torch-tensorrt-rtx", "tensorrt", "tensorrt-rtx")
 
 
-def engine_key(weights: Path, device: torch.device) -> EngineKey:
-    """The key of the engine of a folder of weights on a GPU."""
-    return EngineKey.of(
-        weights, "tensorrt-f16", device=describe_gpu(device), packages=_PACKAGES, file="model.pt2"
-    )
-
-
 class TensorRtEngine(GpuEngine):
-    """Runs the network that TensorRT compiled: float16, 224 x 224, batches of 1 to 32."""
+    """Engine that TensorRT compiled: float16, 224 x 224, batches of 1 to 32."""
 
     name = "tensorrt"
 
-    def __init__(self, network: UNet, weights: Path, store: EngineStore | None = None) -> None:
-        """Load the engine of this GPU, compiling it (minutes) where it is missing, stale or damaged.
+    def __init__(self, network: UNet, weights: Path, cache: EngineCache | None = None) -> None:
+        """Load the engine of this GPU, or compile it (minutes) where it is missing, stale or damaged.
 
         Args:
             network: in float32.
             weights: folder that it was read from.
-            store: where the engine is kept; None for the user's cache.
+            cache: where the engine is kept; None for the user's.
 
         Raises:
             RuntimeError: there is no GPU that torch can use, ``torch_tensorrt`` is missing, or TensorRT does
@@ -53,21 +47,21 @@ class TensorRtEngine(GpuEngine):
         """
         super().__init__(require_gpu())
         compiler = _torch_tensorrt()
-        key = engine_key(weights, self.device)
+        key = EngineKey.of(weights, "tensorrt-f16", device=describe_gpu(self.device), packages=_PACKAGES)
 
-        def write(file: Path) -> None:
+        def write(folder: Path) -> None:
             _log.warning("compiling the network for this GPU (once; takes some minutes)")
-            _compile(compiler, network, self.device, file)
+            _compile(compiler, network, self.device, folder / _FILE)
 
-        self._module = (store or EngineStore()).load(
-            key, write, lambda file: compiler.load(str(file)).module()
+        self._module = (cache or EngineCache()).load(
+            key, write, lambda folder: compiler.load(str(folder / _FILE)).module()
         )
-        # The largest batch: too little memory shows now.
+        # The largest batch first, so that too little memory is noticed now.
         self.infer(np.zeros((LARGEST_BATCH, FRAME_PIXELS, FRAME_PIXELS), np.float32))
 
     def _compute(self, images: Tensor) -> Tensor:
-        answers: Tensor = self._module(images.to(self.device, non_blocking=True))
-        return answers
+        probabilities: Tensor = self._module(images.to(self.device, non_blocking=True))
+        return probabilities
 
 
 def _torch_tensorrt() -> Any:
@@ -75,7 +69,7 @@ def _torch_tensorrt() -> Any:
         import torch_tensorrt
     except ModuleNotFoundError as error:
         raise RuntimeError('torch_tensorrt is missing: pip install "myostream[tensorrt]"') from error
-    except Exception as error:  # it raises a bare Exception where a library of TensorRT is missing
+    except Exception as error:  # a bare Exception where a library of TensorRT is missing
         raise RuntimeError(f"torch_tensorrt does not load: {error}") from error
     return torch_tensorrt
 
@@ -85,7 +79,7 @@ def _compile(compiler: Any, network: UNet, device: torch.device, file: Path) -> 
     module = HalfProbabilities(network).to(device)
     shape = (1, FRAME_PIXELS, FRAME_PIXELS)
     batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
-    example = torch.zeros(2, *shape, device=device)  # of one, torch.export would take the 1 for fixed
+    example = torch.zeros(2, *shape, device=device)  # torch.export takes a batch of 1 for fixed
     program = torch.export.export(module, (example,), dynamic_shapes={"images": {0: batch}})
     images = compiler.Input(
         min_shape=(1, *shape),

@@ -1,4 +1,4 @@
-"""Plain torch in float32: the reference that every other engine is compared with."""
+"""Torch in float32: the reference that every other engine is compared with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 
 class TorchEngine:
-    """Runs the network as it is, on the device where its weights are."""
+    """Engine that runs the network on the device of its weights."""
 
     def __init__(self, network: nn.Module, name: str = "torch") -> None:
         self.name = name

@@ -90,6 +90,16 @@ def agreement(found: Labels, expert: Labels, spacing: tuple[float, float]) -> Ag
     return Agreement(*dice, *iou, *hausdorff, *surface)
 
 
+def dice(a: Labels, b: Labels) -> float:
+    """Return the mean Dice coefficient of cavity (1) and myocardium (2); 1 for a class that neither has."""
+    scores = []
+    for label in (1, 2):
+        ours, theirs = a == label, b == label
+        total = int(ours.sum()) + int(theirs.sum())
+        scores.append(2.0 * int((ours & theirs).sum()) / total if total else 1.0)
+    return float(np.mean(scores))
+
+
 def _regions(labels: Labels) -> torch.Tensor:
     return torch.from_numpy(np.stack([labels == 1, labels == 2])[None].astype(np.float32))
 

@@ -1,8 +1,8 @@
-"""Compiled kernels on disk: numba's results in a folder of this user's, with a digest each.
+"""Cache of compiled kernels on disk: numba's results in a private folder, each with a digest.
 
-numba's own cache fails on a file that is truncated, and runs whatever code is in its files, which are pickles
-beside the program or wherever ``NUMBA_CACHE_DIR`` says. Here a file is read only if no other user can have
-written it and its digest is right; any other is set aside and the kernel compiled anew (some seconds).
+numba's own cache fails on a truncated file and runs any code in its files, which are pickles beside the
+program or in ``NUMBA_CACHE_DIR``. Here a file is read only if no other user can have written it and its
+digest is right; any other file is set aside and the kernel compiled again (some seconds).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numba
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 
-from model.engines.engine_cache import cache_folder
+from model.host import cache_folder
 from model.output import atomic_output
 from model.ownership import make_private, objection_to
 
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 def kernel_folder() -> Path:
-    """Where compiled kernels lie: ``NUMBA_CACHE_DIR``, or the user's cache folder."""
+    """Return the folder of compiled kernels: in ``NUMBA_CACHE_DIR``, or in the user's cache folder."""
     stated = os.environ.get("NUMBA_CACHE_DIR")
     return Path(stated) / "myostream" if stated else cache_folder() / "kernels"
 
@@ -48,10 +48,10 @@ def kept(options: dict[str, Any]) -> Callable[[Any], Any]:
 
 
 class KernelCache(_Cache):  # type: ignore[misc]  # numba has no types
-    """Cache of one function, as numba's dispatcher uses it. No error of it reaches the dispatcher."""
+    """Cache of one function for numba's dispatcher; it raises no errors."""
 
     def __init__(self, function: Any) -> None:
-        """Make the key, of which the function's file is part: it holds all that it calls, and the options."""
+        """Make the key; part of it is the function's source file, with all that it calls and the options."""
         self._name = function.__name__
         source = Path(function.__code__.co_filename).read_bytes()
         versions = (numba.__version__, version("llvmlite"), sys.version_info[:3])
@@ -59,13 +59,13 @@ class KernelCache(_Cache):  # type: ignore[misc]  # numba has no types
 
     @property
     def cache_path(self) -> str:
-        """The folder, for numba's statistics; empty where the user has no home."""
+        """Folder for numba's statistics; empty where the user has no home."""
         with suppress(RuntimeError):
             return str(kernel_folder())
         return ""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return the compiled function of a signature, or None where there is none that can be used."""
+        """Return the compiled function of a signature, or None without a usable one."""
         target_context.refresh()
         key = self._digest(sig, target_context.codegen())
         try:
@@ -83,7 +83,7 @@ class KernelCache(_Cache):  # type: ignore[misc]  # numba has no types
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep a compiled function; where that fails, the next start compiles it anew."""
+        """Store a compiled function; where that fails, the next start compiles it again."""
         try:
             key = self._digest(sig, data.codegen)
             payload = pickle.dumps(data._reduce(), protocol=pickle.HIGHEST_PROTOCOL)
@@ -97,13 +97,13 @@ class KernelCache(_Cache):  # type: ignore[misc]  # numba has no types
             )
 
     def enable(self) -> None:
-        """Always enabled."""
+        """Do nothing: the cache is always enabled."""
 
     def disable(self) -> None:
-        """Always enabled."""
+        """Do nothing: the cache is always enabled."""
 
     def flush(self) -> None:
-        """Keep the files; another key makes them unused."""
+        """Keep the files; with another key they are unused."""
 
     def _digest(self, sig: Any, codegen: Any) -> bytes:
         return hashlib.sha256(repr((self._key, sig, codegen.magic_tuple())).encode()).digest()
@@ -117,7 +117,7 @@ def _mark(key: bytes, payload: bytes) -> bytes:
 
 
 def _read(file: Path, key: bytes) -> bytes:
-    """What was kept under a key.
+    """Return the stored bytes of a key.
 
     Raises:
         OSError: it is not there, cannot be read, or another user can have written it.

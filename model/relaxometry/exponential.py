@@ -7,8 +7,7 @@ known, and what remains is to maximise over ``r`` alone the share of the signal 
     F(r) = (e . y)^2 / (e . e),    e = exp(-r t), less its mean over t where there is an offset
 
 A coarse grid finds the highest peak of F, Newton's method in ``log r`` climbs it to the top. Here in
-torch, for whole images on any device; :mod:`model.relaxometry.kernels` does the same in the processor's
-memory.
+torch, for whole images on any device; :mod:`model.relaxometry.kernels` does the same on the CPU.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ _SMALL_STEP: Final = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class RateGrid:
-    """Rates at which F is looked at first, 1/ms, ascending and even in the logarithm, ``(rates,)``."""
+    """Grid of rates for the search, 1/ms, ascending and even in the logarithm, ``(rates,)``."""
 
     rates: Tensor
 
     @classmethod
     def between(cls, longest_ms: float, shortest_ms: float, count: int, device: torch.device) -> RateGrid:
-        """Rates of decay times from ``longest_ms`` down to ``shortest_ms``."""
+        """Return the rates of decay times from ``longest_ms`` down to ``shortest_ms``."""
         return cls(torch.logspace(-math.log10(longest_ms), -math.log10(shortest_ms), count, device=device))
 
     def directions(self, times: Tensor, offset: bool) -> Tensor:
-        """Unit vectors along the exponentials of the grid, ``(rates, times)``."""
+        """Return unit vectors along the exponentials of the grid, ``(rates, times)``."""
         decay = torch.exp(-self.rates[:, None].double() * times.double())
         if offset:
             decay = decay - decay.mean(dim=1, keepdim=True)
@@ -47,7 +46,7 @@ class RateGrid:
 def climb(
     signal: Tensor, times: Tensor, start: Tensor, grid: RateGrid, offset: bool
 ) -> tuple[Tensor, Tensor]:
-    """The rate at the top of the peak of F whose highest grid point is known.
+    """Return the rate at the top of the peak of F whose highest grid point is given.
 
     Args:
         signal: ``(times, pixels)``; less its mean over the times where there is an offset.
@@ -74,8 +73,8 @@ def climb(
         trusted = (bend < 0) & (newton >= low) & (newton <= high)
         new = torch.where(trusted, newton, 0.5 * (low + high))
         result.index_copy_(0, climbing, new)
-        # Newton's error after a step is of the order of the step squared: pixels that hardly move are done.
-        # One that has left the grid will not come back: from its outermost point F rises outwards.
+        # Newton's error after a step is of the order of the step squared: a small step is the last.
+        # A pixel that has left the grid does not return: from the outermost point F rises outwards.
         moving = ((new - x).abs() > _SMALL_STEP) & (new > log_rates[0]) & (new < log_rates[-1])
         moving = moving.nonzero()[:, 0]
         if len(moving) == 0:
@@ -87,7 +86,7 @@ def climb(
 
 
 def _slope_and_bend(signal: Tensor, moments: Tensor, x: Tensor, offset: bool) -> tuple[Tensor, Tensor]:
-    """First and second derivative of log F with respect to the log rate ``x``, each ``(pixels,)``.
+    """Return the first and second derivative of log F with respect to the log rate ``x``, each ``(pixels,)``.
 
     ``moments`` holds 1, t and t^2 in its rows: every derivative of a sum over exp(-r t) is a moment of it.
     """

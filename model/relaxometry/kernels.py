@@ -1,11 +1,11 @@
-"""The fits as compiled loops, for pixels in the processor's memory.
+"""Compiled fits for the CPU.
 
-The search is that of :mod:`model.relaxometry.exponential`, which goes over whole images, on any device; on
-a CPU those are a hundred passes through memory. Here ``LANES`` pixels at a time go through all of it, side by
-side in vector registers and the innermost cache: every inner loop runs over the lanes, without a call or a
-branch, so that it becomes vector instructions.
+The search is that of :mod:`model.relaxometry.exponential`, which makes about a hundred passes over whole
+images. Here ``LANES`` pixels at a time go through all steps, side by side in vector registers and the
+innermost cache: every inner loop runs over the lanes, without a call or a branch, so that it becomes vector
+instructions.
 
-All in one file: what was compiled is kept until this very file changes (:mod:`model.relaxometry.compiled`).
+All in one file: compiled code is kept until this file changes (:mod:`model.relaxometry.compiled`).
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def fit_molli(
                 b = -work[_SCALE + p]
                 a = work[_MEAN + p] + b * work[_MEAN_E + p]
                 if k == 0 and a < _NONE:
-                    # All negative is all positive mirrored: the asymptote's sign says which of them it is.
+                    # All negative is all positive mirrored: the sign of the asymptote decides.
                     a, b, k = -a, -b, n
                 apparent = np.exp(-work[_X + p])
                 t1 = apparent * (b / a - _ONE)
@@ -149,7 +149,7 @@ def fit_t2prep(
     fields: Floats,
     failed: NDArray[np.bool_],
 ) -> None:
-    """Fit ``C exp(-t / T2)`` to every pixel; what is meant by it stands in :mod:`model.relaxometry.t2prep`.
+    """Fit ``C exp(-t / T2)`` to every pixel (:mod:`model.relaxometry.t2prep`).
 
     Args:
         magnitude: ``(times, pixels)``.
@@ -203,7 +203,7 @@ def fit_t2prep(
 
 @_inlined
 def _load(magnitude: Floats, origin: int, count: int, y: Floats, scale: Floats, signed: bool) -> None:
-    """A tile in units of each pixel's largest signal; all 0 where that is 0 or a value is not finite."""
+    """Load a tile in units of each pixel's largest signal; all 0 where that is 0 or a value is not finite."""
     n = len(magnitude)
     for p in range(_TILE):
         scale[p] = _NONE
@@ -224,7 +224,7 @@ def _load(magnitude: Floats, origin: int, count: int, y: Floats, scale: Floats, 
 
 @_inlined
 def _take(signal: Floats, y: Floats, group: int, n: int) -> None:
-    """The pixels of a tile from ``group`` on, one in each lane."""
+    """Copy the pixels of a tile from ``group`` on, one into each lane."""
     for i in range(n):
         for p in range(LANES):
             signal[i * LANES + p] = y[i * _TILE + group + p]
@@ -232,7 +232,7 @@ def _take(signal: Floats, y: Floats, group: int, n: int) -> None:
 
 @_inlined
 def _search(s: Floats, along: Floats, y: Floats, n: int, polarities: int, directions: Floats) -> None:
-    """The two of the first ``polarities`` that explain most at the grid, and the rate at which each does.
+    """Find the two of the first ``polarities`` that explain most at the grid, and the rate of each.
 
     The offset's part of what is explained depends on the polarity alone; from one polarity to the next a
     single image changes sign.
@@ -299,7 +299,7 @@ def _less_mean(w: Floats, signal: Floats, n: int) -> None:
 
 @_inlined
 def _climb(w: Floats, signal: Floats, times: Floats, first: Any, last: Any, offset: bool) -> None:
-    """Climb every lane to the top of its peak; when it is done and the derivatives as in ``exponential``."""
+    """Climb every lane to the top of its peak; end and derivatives as in ``exponential``."""
     n = len(times)
     share = _ONE / np.float32(n)
     for p in range(LANES):
@@ -352,7 +352,7 @@ def _climb(w: Floats, signal: Floats, times: Floats, first: Any, last: Any, offs
 
 @_inlined
 def _residuals(w: Floats, signal: Floats, times: Floats, offset: bool) -> None:
-    """At the top: the exponential's share of the signal, what it leaves, and how both move with the rate.
+    """Compute the exponential's share of the signal, the residuals, and the derivatives by the rate.
 
     Beside the exponential e stands ``w = e t rate``, its derivative by the logarithm of the decay time;
     ``_WW`` is the square of w less its part along e.
@@ -395,7 +395,7 @@ def _residuals(w: Floats, signal: Floats, times: Floats, offset: bool) -> None:
 
 @_inlined
 def _molli_deviation(w: Floats, n: int) -> None:
-    """Standard deviation of T1 in place of ``_EW``; see ``molli``, the same by substitution."""
+    """Write the standard deviation of T1 to ``_EW``: equations of ``molli._standard_deviation``."""
     root, free = np.float32(np.sqrt(n)), np.float32(max(n - 3, 1))
     for p in range(LANES):
         apparent, b = _ONE / w[_RATE + p], -w[_SCALE + p]
@@ -411,14 +411,14 @@ def _molli_deviation(w: Floats, n: int) -> None:
 
 @_inlined
 def _explained(w: Floats, p: int) -> Any:
-    """R2 of one lane."""
+    """Return R2 of one lane."""
     explained = _ONE - w[_SQUARES + p] / max(w[_VARIANCE + p], _SMALLEST_VARIANCE)
     return min(max(explained, _NONE), _ONE)
 
 
 @_inlined
 def _exp(x: Any) -> Any:
-    """``exp(x)``, x up to 80, to within 2e-7 of itself by a polynomial (Cody and Waite 1980, chapter 6)."""
+    """Return ``exp(x)``, x up to 80, with a relative error of 2e-7 (Cody and Waite 1980, chapter 6)."""
     x = max(x, np.float32(-87.0))
     n = np.floor(x * np.float32(1.44269504) + _HALF)
     f = x - n * np.float32(0.693359375) + n * np.float32(2.12194440e-4)

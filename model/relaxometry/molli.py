@@ -1,7 +1,8 @@
-"""T1 from a MOLLI series: three parameters, polarity restored, Look-Locker corrected.
+"""T1 fit of a MOLLI series: three parameters, polarity restored, Look-Locker corrected.
 
-Messroghli et al. 2004, Magn Reson Med 52:141; standard deviation after Kellman et al. 2013, J Cardiovasc Magn
-Reson 15:56.
+``S(TI) = A - B exp(-TI / T1*)`` and ``T1 = T1* (B / A - 1)``: Messroghli et al. 2004, Magn Reson Med 52:141.
+Polarity by a fit for each number of negative images: Nekolla et al. 1992, J Comput Assist Tomogr 16:327.
+Standard deviation: Kellman et al. 2013, J Cardiovasc Magn Reson 15:56, equations 4 to 8.
 """
 
 from __future__ import annotations
@@ -57,13 +58,12 @@ def fit_molli(magnitude: Tensor, times_ms: Tensor, *, signed: bool = False) -> M
 
     The model rises with time, so the sign of the signal changes at most once: of n images the first k are
     negative, k = 0 to n, and each k is a candidate (0 and n fit alike, with A and B of opposite signs).
-    In the processor's memory by compiled loops, elsewhere by torch where the images are.
+    Images on the CPU are fitted by compiled loops, others by torch on their device.
 
     Args:
         magnitude: images ``(n, ...)``, n at least 4, in any order.
         times_ms: inversion time of each, ``(n,)``.
-        signed: the images are phase-sensitive: they have their sign, and no polarity is sought but that all
-            of it may be inverted.
+        signed: the images are phase-sensitive: no polarity is restored, but all of it may be inverted.
 
     Raises:
         ValueError: fewer than four images, or times that do not match them.
@@ -100,7 +100,7 @@ def _compiled(magnitude: Tensor, times: Tensor, grid: RateGrid, signed: bool = F
 
 
 def in_torch(magnitude: Tensor, times: Tensor, grid: RateGrid, signed: bool = False) -> tuple[Tensor, ...]:
-    """Fields of :class:`MolliFit` of pixels ``(times, pixels)``, times ascending, on any device."""
+    """Return the fields of :class:`MolliFit` of pixels ``(times, pixels)``, times ascending, any device."""
     n, pixels = magnitude.shape
     directions = grid.directions(times, offset=True)
     signs = 1.0 - 2.0 * torch.ones(n, n, device=times.device).tril(-1)
@@ -144,7 +144,7 @@ def in_torch(magnitude: Tensor, times: Tensor, grid: RateGrid, signed: bool = Fa
 
     b = -slope
     a = signal.mean(0) + b * decay.mean(0)
-    # All images negative is all images positive mirrored: the asymptote's sign says which of them it is.
+    # All images negative is all images positive mirrored: the sign of the asymptote decides.
     mirrored = (negative == 0) & (a < 0)
     a, b, negative = torch.where(mirrored, -a, a), torch.where(mirrored, -b, b), negative + n * mirrored
     apparent = 1.0 / rate
@@ -173,7 +173,7 @@ def in_torch(magnitude: Tensor, times: Tensor, grid: RateGrid, signed: bool = Fa
 def _standard_deviation(
     a: Tensor, b: Tensor, apparent: Tensor, decay: Tensor, times: Tensor, squares: Tensor
 ) -> Tensor:
-    """Standard deviation of T1 from the residuals (Kellman et al. 2013, equations 4 to 8), ms.
+    """Return the standard deviation of T1 from the residuals (Kellman et al. 2013, equations 4 to 8), ms.
 
     The covariance of (A, -B, theta), with ``d theta = -B / T1* dT1*``, is ``s^2 (J' J)^-1`` with the columns
     1, ``e`` and ``e t / T1*`` in J; made orthogonal one after the other, they give its root by substitution.
@@ -197,7 +197,7 @@ def _standard_deviation(
 def molli_map(
     images: NDArray[np.float32], times_ms: NDArray[np.float64], *, signed: bool = False
 ) -> ParametricMap:
-    """T1 map of the images ``(n, rows, columns)`` of one slice, magnitudes unless ``signed``.
+    """Return the T1 map of the images ``(n, rows, columns)`` of one slice, magnitudes unless ``signed``.
 
     Raises:
         ValueError: as :func:`fit_molli`.

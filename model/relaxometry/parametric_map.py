@@ -1,8 +1,9 @@
-"""What a fit gives."""
+"""Parametric map with its goodness of fit."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class ParametricMap:
-    """A map of T1 or T2 with its goodness of fit; every array ``(rows, columns)``, finite everywhere.
+    """Map of T1 or T2 with its goodness of fit; every array ``(rows, columns)``, finite everywhere.
 
     Attributes:
         values_ms: T1 or T2 in ms, float32; 0 where ``failed``.
@@ -24,3 +25,10 @@ class ParametricMap:
     sd_ms: NDArray[np.float32]
     r_squared: NDArray[np.float32]
     failed: NDArray[np.bool_]
+
+    @classmethod
+    def of_values(cls, values_ms: NDArray[np.float32]) -> Self:
+        """Return a map that was made elsewhere; pixels that are not finite or not above 0 count as failed."""
+        values = np.where(np.isfinite(values_ms), values_ms, np.float32(0.0))
+        nothing = np.zeros_like(values)
+        return cls(values, nothing, nothing, failed=values <= 0.0)

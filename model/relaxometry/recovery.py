@@ -17,22 +17,22 @@ _RATES: Final = 1.0 / np.geomspace(100.0, 4000.0, 24)
 _SATURATION: Final = (0.6, 1.35)
 """B / A of a saturation, with pulses of 65 to 110 degrees. MOLLI has 1.5 and more."""
 _GOOD_FIT: Final = 0.9
-"""R2 below which the signal is no recovery of any kind."""
+"""Smallest R2 of a recovery."""
 _OFF: Final = 0.1
-"""Share of the signal by which one image lies beside the recovery in the middle of all bright pixels."""
+"""Median relative deviation of one image from the recovery above which it is reported."""
 _MOST_PIXELS: Final = 150
 _BRIGHT: Final = 0.3
-"""Share of the brightest signal that the pixels have which decide."""
+"""Share of the brightest signal above which a pixel counts as bright."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What most bright pixels of a series show.
+    """Finding in most bright pixels of a series.
 
     Attributes:
         saturation: they recover from saturation, not from inversion.
-        off: number of the image that lies most beside the recovery, where that is too far; else None.
-        by: how far, as a share of the fully recovered signal.
+        off: number of the image that deviates most from the recovery, where that is too much; else None.
+        by: its deviation, as a share of the fully recovered signal.
     """
 
     saturation: bool = False
@@ -43,12 +43,12 @@ class Recovery:
 def check_recovery(
     images: NDArray[np.float32], times_ms: NDArray[np.float64], *, signed: bool = False
 ) -> Recovery:
-    """Return what most bright pixels of a T1 series show.
+    """Return the finding in most bright pixels of a T1 series.
 
     Args:
         images: ``(n, rows, columns)``, n at least 4, times ascending; magnitudes unless ``signed``.
         times_ms: recovery time of each, ms ``(n,)``.
-        signed: the images have their sign, and no polarity is sought.
+        signed: the images have their sign; no polarity is restored.
     """
     y = _bright(images)
     n, pixels = y.shape
@@ -56,7 +56,7 @@ def check_recovery(
         return Recovery()
     decay = np.exp(-_RATES[:, None] * times_ms)
     along = decay - decay.mean(axis=1, keepdims=True)
-    # Rates that no time of the series shows explain nothing.
+    # Rates outside the range of the times have no direction.
     lengths = np.linalg.norm(along, axis=1)
     unit = along / np.where(lengths > 0.0, lengths, np.inf)[:, None]
     best, variance = np.full(pixels, np.inf), np.ones(pixels)
@@ -89,7 +89,7 @@ def check_recovery(
 
 
 def _bright(images: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Signals ``(n, pixels)`` of some bright pixels, in units of each one's largest."""
+    """Return the signals ``(n, pixels)`` of some bright pixels, each in units of its largest."""
     last = np.abs(images[-1])
     bright = np.flatnonzero(np.isfinite(images).all(axis=0) & (last > _BRIGHT * np.nanmax(last, initial=0.0)))
     few = bright[:: max(len(bright) // _MOST_PIXELS, 1)]

@@ -1,6 +1,7 @@
-"""T2 from T2-prepared images: one exponential without offset.
+"""T2 fit of T2-prepared images: one exponential without offset.
 
-Giri et al. 2009, J Cardiovasc Magn Reson 11:56; standard deviation as for T1 (Kellman et al. 2013).
+``S(TE) = C exp(-TE / T2)``: Giri et al. 2009, J Cardiovasc Magn Reson 11:56. Standard deviation from the
+residuals as for T1 (Kellman et al. 2013, J Cardiovasc Magn Reson 15:56).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class T2Fit:
 
 
 def fit_t2prep(magnitude: Tensor, times_ms: Tensor) -> T2Fit:
-    """Fit every pixel to its least-squares optimum over C and T2, by the means of ``molli.fit_molli``.
+    """Fit every pixel to its least-squares optimum over C and T2, as :func:`molli.fit_molli` does.
 
     Args:
         magnitude: images ``(n, ...)``, n at least 2, in any order.
@@ -76,7 +77,7 @@ def _compiled(magnitude: Tensor, times: Tensor, grid: RateGrid) -> tuple[Tensor,
 
 
 def in_torch(magnitude: Tensor, times: Tensor, grid: RateGrid) -> tuple[Tensor, ...]:
-    """Fields of :class:`T2Fit` of pixels ``(times, pixels)``, on any device."""
+    """Return the fields of :class:`T2Fit` of pixels ``(times, pixels)``, on any device."""
     n = len(times)
     usable = magnitude.isfinite().all(0)
     scale = torch.where(usable, magnitude.abs().amax(0), 0.0)
@@ -107,7 +108,7 @@ def in_torch(magnitude: Tensor, times: Tensor, grid: RateGrid) -> tuple[Tensor, 
 
 
 def t2_map(images: NDArray[np.float32], times_ms: NDArray[np.float64]) -> ParametricMap:
-    """T2 map of the T2-prepared magnitude images ``(n, rows, columns)`` of one slice.
+    """Return the T2 map of the T2-prepared magnitude images ``(n, rows, columns)`` of one slice.
 
     Raises:
         ValueError: as :func:`fit_t2prep`.

@@ -11,7 +11,7 @@ from model.synthesis.acquisition import degrade, present
 from model.synthesis.anatomy import make_anatomy
 from model.synthesis.contrast import Mix, Picture, make_pictures
 from model.synthesis.pathology import diseased, draw_pathology
-from model.synthesis.physics import Fits, t1_maps, t2_maps
+from model.synthesis.physics import t1_maps, t2_maps
 from model.synthesis.randomness import Draw
 from model.synthesis.tissues import draw_tissue_values, mean_tissue_values
 
@@ -27,7 +27,8 @@ class Parts:
             its mean value.
         acquisition: resolution, noise, artefacts, windows, fields of view; else pictures are perfect.
         randomisation: some pictures have contrasts that no scanner makes.
-        simulated: share of the batches whose maps come from simulated images and a fit, where one is given.
+        simulated: share of the batches whose maps come from simulated images and a fit; else from tissue
+            values with noise.
     """
 
     physics: bool = True
@@ -72,7 +73,6 @@ def make_batch(
     generator: torch.Generator,
     mix: Mix | None = None,
     *,
-    fits: Fits | None = None,
     parts: Parts | None = None,
 ) -> Batch:
     """``n`` labelled pictures of ``size`` x ``size`` pixels of 1.5 mm on the generator's device.
@@ -82,7 +82,6 @@ def make_batch(
         size: rows and columns.
         generator: source of randomness; its seed fixes the batch.
         mix: kinds of pictures.
-        fits: of the product, for maps of simulated images; None for maps of tissue values with noise.
         parts: what the generator is made of.
     """
     parts, mix = parts or Parts(), mix or Mix()
@@ -102,11 +101,11 @@ def make_batch(
     images = make_pictures(draw, anatomy, kinds, values, noise=parts.physics)
     if parts.acquisition:
         images = degrade(draw, images, kinds, anatomy.labels)
-    if fits is not None and parts.physics and float(draw.uniform(0.0, 1.0)[0]) < parts.simulated:
+    if parts.physics and parts.simulated and float(draw.uniform(0.0, 1.0)[0]) < parts.simulated:
         is_t1 = (kinds <= Picture.T1_MAP_POST)[:, None, None]
         is_t2 = (kinds == Picture.T2_MAP)[:, None, None]
-        images = torch.where(is_t1, t1_maps(draw, anatomy, values, fits.t1), images)
-        images = torch.where(is_t2, t2_maps(draw, anatomy, values, fits.t2), images)
+        images = torch.where(is_t1, t1_maps(draw, anatomy, values), images)
+        images = torch.where(is_t2, t2_maps(draw, anatomy, values), images)
     if parts.acquisition:
         images = present(draw, images, kinds, anatomy.labels)
     return Batch(normalise(images), images, anatomy.labels, kinds, anatomy.level, pathology)

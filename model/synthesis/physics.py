@@ -1,18 +1,19 @@
 """Maps as a scanner makes them: both sequences simulated, noise and motion in the images, then a fit.
 
 Noise, partial volume and failures of the fit in air and lung then look as they do on a scanner, because they
-come about as they do there. The fit is handed in: this folder knows of none.
+come about as they do there. The fits are the product's own: compiled on the CPU, in torch on a GPU.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from model.relaxometry.molli import fit_molli
+from model.relaxometry.t2prep import fit_t2prep
 from model.synthesis.anatomy import Anatomy
 from model.synthesis.randomness import Draw
 from model.synthesis.sequences import Molli, molli_signals, t2prep_signals
@@ -20,36 +21,6 @@ from model.synthesis.tissues import Tissue, TissueValues
 
 SCHEMES: Final = ("5(3)3", "4(1)3(1)2", "3(3)5", "5(3)3", "4(1)3(1)2", "3(3)3(3)5")
 PREPARATIONS_MS: Final = ((0.0, 25.0, 55.0), (0.0, 30.0, 55.0), (0.0, 24.0, 55.0), (0.0, 20.0, 40.0, 60.0))
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """What a fit gives of each pixel: value and its standard deviation (ms), and where there is none."""
-
-    values: Tensor
-    sd: Tensor
-    failed: Tensor
-
-
-class Fit(Protocol):
-    """From images ``(images, ...)`` and their times (ms) to a map."""
-
-    def __call__(self, images: Tensor, times_ms: Tensor) -> Fitted:
-        """Fit every pixel."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Fits:
-    """The fits of the product.
-
-    Attributes:
-        t1: of a MOLLI series.
-        t2: of a T2-prep series.
-    """
-
-    t1: Fit
-    t2: Fit
 
 
 def _received(draw: Draw, images: Tensor) -> Tensor:
@@ -92,33 +63,32 @@ def _choice(draw: Draw, number: int) -> int:
     return int(torch.randint(number, (1,), generator=draw.generator, device=draw.device))
 
 
-def _fitted(draw: Draw, anatomy: Anatomy, images: Tensor, times_ms: Tensor, fit: Fit) -> Tensor:
-    """Map ``(n, h, w)``; in most slices without the pixels that the fit knows nothing of, and without air."""
-    fitted = fit(images.transpose(0, 1), times_ms)
-    unsure = fitted.failed | (fitted.sd > 0.3 * fitted.values)
-    shown = torch.where(fitted.failed, torch.zeros_like(fitted.values), fitted.values)
-    hidden = unsure & (draw.chance(0.7) > 0)
+def _shown(draw: Draw, anatomy: Anatomy, values: Tensor, sd: Tensor, failed: Tensor) -> Tensor:
+    """Map ``(n, h, w)`` of a fit; in most slices without the pixels whose fit is unsure, and without air."""
+    shown = torch.where(failed, torch.zeros_like(values), values)
+    hidden = (failed | (sd > 0.3 * values)) & (draw.chance(0.7) > 0)
     # Many scanners mask what lies outside the body.
     hidden |= (anatomy.fractions[:, Tissue.AIR] > 0.5) & (draw.chance(0.6) > 0)
     return torch.where(hidden, torch.zeros_like(shown), shown)
 
 
-def t1_maps(draw: Draw, anatomy: Anatomy, values: TissueValues, fit: Fit) -> Tensor:
-    """T1 maps of a batch, ms, ``(n, rows, columns)``: one MOLLI scheme and heart rate for all of it."""
+def t1_maps(draw: Draw, anatomy: Anatomy, values: TissueValues) -> Tensor:
+    """Return T1 maps of a batch, ms, ``(n, rows, columns)``, of one MOLLI scheme and heart rate."""
     scheme = Molli.parse(SCHEMES[_choice(draw, len(SCHEMES))])
     heartbeat = float(draw.uniform(600.0, 1200.0)[0])
     inversion = float(draw.uniform(0.9, 0.99)[0])
     signals = molli_signals(values, scheme, heartbeat, inversion)
     images = torch.einsum("nit,nthw->nihw", signals, anatomy.fractions)
     times = torch.tensor(scheme.times_ms(heartbeat), device=draw.device)
-    return _fitted(draw, anatomy, _received(draw, images), times, fit).clamp(max=4000.0)
+    fit = fit_molli(_received(draw, images).transpose(0, 1), times)
+    return _shown(draw, anatomy, fit.t1, fit.sd, fit.failed).clamp(max=4000.0)
 
 
-def t2_maps(draw: Draw, anatomy: Anatomy, values: TissueValues, fit: Fit) -> Tensor:
-    """T2 maps of a batch, ms, ``(n, rows, columns)``: the same preparations for all of it."""
+def t2_maps(draw: Draw, anatomy: Anatomy, values: TissueValues) -> Tensor:
+    """Return T2 maps of a batch, ms, ``(n, rows, columns)``: the same preparations for all of it."""
     times = PREPARATIONS_MS[_choice(draw, len(PREPARATIONS_MS))]
     heartbeat = float(draw.uniform(600.0, 1200.0)[0])
     signals = t2prep_signals(values, times, heartbeat, rest=2 + _choice(draw, 2))
     images = torch.einsum("nit,nthw->nihw", signals, anatomy.fractions)
-    fitted = _fitted(draw, anatomy, _received(draw, images), torch.tensor(times, device=draw.device), fit)
-    return fitted.clamp(max=500.0)
+    fit = fit_t2prep(_received(draw, images).transpose(0, 1), torch.tensor(times, device=draw.device))
+    return _shown(draw, anatomy, fit.t2, fit.sd, fit.failed).clamp(max=500.0)

@@ -17,7 +17,6 @@ from model.evaluation.cases import LabelledSlice
 from model.frame import FRAME_PIXELS, Frame, normalise
 from model.synthesis.contrast import Mix
 from model.synthesis.generator import make_batch
-from model.synthesis.physics import Fits
 from model.training.recipe import Recipe
 
 Sample = tuple[Tensor, Tensor]
@@ -40,14 +39,11 @@ class SyntheticBatches(IterableDataset[Sample]):
         recipe: number and size of the slices in each, and from which epoch on they are mostly maps.
         seed: of the first epoch; each next one has the next.
         device: where they are made.
-        fits: of the product, for maps of simulated images.
     """
 
-    def __init__(
-        self, batches: int, recipe: Recipe, seed: int, device: str = "cpu", fits: Fits | None = None
-    ) -> None:
+    def __init__(self, batches: int, recipe: Recipe, seed: int, device: str = "cpu") -> None:
         self._batches, self._recipe = batches, recipe
-        self._seed, self._device, self._fits = seed, device, fits
+        self._seed, self._device = seed, device
         self.epoch = 0
 
     def __iter__(self) -> Iterator[Sample]:
@@ -60,7 +56,7 @@ class SyntheticBatches(IterableDataset[Sample]):
             if math.floor((number + 1) * share) > math.floor(number * share):
                 # As many pixels as the other batches, so that a step takes as long and as much memory.
                 n, size = max(round(n * (size / FRAME_PIXELS) ** 2), 1), FRAME_PIXELS
-            made = make_batch(n, size, generator, mix, fits=self._fits)
+            made = make_batch(n, size, generator, mix)
             yield made.images[:, None], made.labels
 
     def __len__(self) -> int:

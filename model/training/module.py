@@ -8,10 +8,12 @@ import lightning
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torchmetrics.functional.classification import multiclass_f1_score
 
 from model.loss import jaccard_loss, jaccard_loss_by_slice
 from model.training.data import Sample
 from model.training.recipe import Recipe
+from model.unet import CLASSES
 
 
 class SegmentationModule(lightning.LightningModule):
@@ -44,13 +46,10 @@ class SegmentationModule(lightning.LightningModule):
             loss = loss + by_slice * jaccard_loss_by_slice(scores, labels)
         if self._recipe.cross_entropy:
             loss = loss + self._recipe.cross_entropy * functional.cross_entropy(scores, labels)
-        found = scores.argmax(dim=1)
-        size = len(pictures)
-        self.log(f"{part}_loss", loss.detach(), prog_bar=True, batch_size=size, on_epoch=True, on_step=False)
-        for name, value in (("cavity", 1), ("myocardium", 2)):
-            ours, theirs = found == value, labels == value
-            dice = 2.0 * (ours & theirs).sum() / (ours.sum() + theirs.sum()).clamp(min=1)
-            self.log(f"{part}_{name}", dice, prog_bar=True, batch_size=size, on_epoch=True, on_step=False)
+        dice = multiclass_f1_score(scores, labels, CLASSES, average="none")
+        figures = {"loss": loss.detach(), "cavity": dice[1], "myocardium": dice[2]}
+        named = {f"{part}_{name}": value for name, value in figures.items()}
+        self.log_dict(named, prog_bar=True, batch_size=len(pictures), on_epoch=True, on_step=False)
         return loss
 
     def configure_optimizers(self) -> Any:

@@ -20,7 +20,6 @@ from torch.utils.data import DataLoader
 from model.evaluation.cases import CaseError, LabelledSlice, read_kinds
 from model.original_unet import OriginalUNet
 from model.output import write_json, write_text
-from model.synthesis.physics import Fits
 from model.training.data import LabelledPictures, SyntheticBatches
 from model.training.module import SegmentationModule
 from model.training.recipe import Recipe
@@ -101,12 +100,8 @@ class _Pictures(lightning.LightningDataModule):
         return DataLoader(pictures, self._recipe.batch)
 
 
-def train(training: Training, fits: Fits | None = None) -> dict[str, float]:
+def train(training: Training) -> dict[str, float]:
     """Run a training; returns the last figures of its log.
-
-    Args:
-        training: what is trained.
-        fits: of the product, for synthetic maps of simulated images.
 
     Raises:
         CaseError: the labelled cases cannot be used, or are too few for a split.
@@ -156,12 +151,12 @@ def train(training: Training, fits: Fits | None = None) -> dict[str, float]:
     if recipe.synthetic:
         batches = math.ceil(recipe.slices_per_epoch / recipe.batch)
         device = str(trainer.strategy.root_device)
-        fresh = SyntheticBatches(batches, recipe, training.seed, device, fits)
-        held = SyntheticBatches(4, recipe, training.seed + 777_777, device, fits)
+        fresh = SyntheticBatches(batches, recipe, training.seed, device)
+        held = SyntheticBatches(4, recipe, training.seed + 777_777, device)
         trainer.fit(module, DataLoader(fresh, batch_size=None), DataLoader(held, batch_size=None), **options)
         # A running mean remembers small pictures too, which hold more heart than the whole frame does.
         frames = replace(recipe, full_frames=(1.0,) if recipe.full_frames else ())
-        settling = SyntheticBatches(min(batches, _SETTLING), frames, training.seed + 555_555, device, fits)
+        settling = SyntheticBatches(min(batches, _SETTLING), frames, training.seed + 555_555, device)
         settling.epoch = recipe.epochs - 1
         update_bn(settling, network.train(), trainer.strategy.root_device)
     else:

@@ -81,6 +81,15 @@ def load_weights(folder: Path = DEFAULT) -> Mapping[str, Tensor]:
     return state
 
 
+def weights_digest(folder: Path) -> str:
+    """Return the SHA-256 of a folder of weights, names included."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("unet-*.safetensors")):
+        digest.update(file.name.encode())
+        digest.update(hashlib.sha256(file.read_bytes()).hexdigest().encode())
+    return digest.hexdigest()
+
+
 def _parts(folder: Path) -> list[Path]:
     """The files of a folder, by number; all of them are there."""
     numbered: dict[int, Path] = {}

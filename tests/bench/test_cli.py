@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -26,6 +28,25 @@ def test_what_a_user_got_wrong_is_said_in_a_line(arguments, said, monkeypatch):
     assert found.exit_code == 1
     assert said in found.stderr
     assert "Traceback" not in found.stderr
+
+
+def test_throughput_counts_every_image_and_result(tmp_path):
+    file = tmp_path / "throughput.json"
+    found = CliRunner().invoke(
+        app, ["throughput", "--slices", "2", "--connections", "2", "--engine", "torch", "--json", str(file)]
+    )
+    assert found.exit_code == 0, found.output
+    figures = json.loads(file.read_text())
+    for run in ("cold", "warm"):
+        # One MOLLI series of 8 images and one T2-prep series of 3.
+        assert (figures[run]["images_sent"], figures[run]["images_lost"], figures[run]["results"]) == (
+            11,
+            0,
+            2,
+        )
+        assert {"fit", "network", "contours"} <= figures[run]["stages_ms"].keys()
+    assert figures["peak_memory_mib"] > 100
+    assert "images lost" in found.output
 
 
 def test_a_missing_package_names_the_extra(monkeypatch):

@@ -1,4 +1,4 @@
-"""The campaign of faults on a tiny scale, against live servers."""
+"""Campaign of faults on a small scale, against live servers."""
 
 import json
 import signal
@@ -8,15 +8,15 @@ import pytest
 from rich.console import Console
 
 from bench import faults
-from bench.attacks import Seen
+from bench.attacks import Observation
 from bench.faults import FAULTS, Fault
-from bench.watched import Examination, Tally
+from bench.watched import Measurement, Tally
 from inline.replay.client import Exchange
 
 
 @pytest.fixture(scope="module")
-def examination():
-    return Examination.simulate(1, 96)
+def measurement():
+    return Measurement.simulate(1, 96)
 
 
 def named(part):
@@ -27,33 +27,34 @@ def test_faults_have_names_of_their_own():
     assert len({fault.name for fault in FAULTS}) == len(FAULTS)
 
 
-def test_what_holds_is_seen_to_hold(examination):
-    outcome = faults.run(named("announced"), examination, scale=0.1)
+@pytest.mark.slow
+def test_what_holds_is_seen_to_hold(measurement):
+    outcome = faults.run(named("announced"), measurement, scale=0.1)
     assert outcome.seen == "15 of 15 refused in a message"
-    assert outcome.sent >= 4 * len(examination.images)
+    assert outcome.sent >= 4 * len(measurement.images)
     assert (outcome.lost, outcome.code) == (0, 0)
     assert outcome.broken == ()
-    (result,) = faults.rated([outcome])
+    (result,) = faults.with_ratios([outcome])
     assert result.ratio > 0
 
 
-def test_what_breaks_is_seen_to_break(examination, tmp_path):
-    def kill(scene):
-        scene.server.process.send_signal(signal.SIGKILL)
-        scene.server.process.wait()
-        return Seen("killed", False)
+def test_what_breaks_is_seen_to_break(measurement, tmp_path):
+    def kill(target):
+        target.server.process.send_signal(signal.SIGKILL)
+        target.server.process.wait()
+        return Observation("killed", False)
 
-    outcome = faults.run(Fault("murder", "nothing", kill, beside=False), examination)
+    outcome = faults.run(Fault("murder", "nothing", kill, beside=False), measurement)
     assert outcome.code == -signal.SIGKILL
-    assert outcome.lost == len(examination.images)
+    assert outcome.lost == len(measurement.images)
     assert {"the server died", "the fault's own promise", "the good client broke off"} <= set(outcome.broken)
     said = StringIO()
-    faults.show(faults.rated([outcome]), tmp_path / "f.json", Console(file=said, width=200))
+    faults.show(faults.with_ratios([outcome]), tmp_path / "f.json", Console(file=said, width=200))
     assert "0 of 1 hold" in said.getvalue()
     assert json.loads((tmp_path / "f.json").read_text())["faults"][0]["code"] == -9
 
 
-def test_a_client_counts_what_it_misses(examination, monkeypatch):
+def test_a_client_counts_what_it_misses(measurement, monkeypatch):
     def without_the_first(address, header, images, *, received, **_):
         for image in [images[2], images[1], *images[3:]]:
             received(image)
@@ -61,5 +62,5 @@ def test_a_client_counts_what_it_misses(examination, monkeypatch):
 
     monkeypatch.setattr("bench.watched.exchange", without_the_first)
     tally = Tally()
-    tally.examine(("", 0), examination)
+    tally.send(("", 0), measurement)
     assert (tally.lost, tally.results, tally.seconds) == (1, 0, [2.0])

@@ -37,7 +37,7 @@ def test_without_a_gpu_it_says_so(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(gpu, "contenders", lambda device: iter([(gpu.EAGER, Flat), ("other", Flat)]))
     gpu.main(tmp_path / "gpu.json", "1", 2, 0)
     said = capsys.readouterr().out
-    assert "NO GPU (no compiler): these are figures of the CPU path." in said
+    assert "NO GPU (no compiler): these are values of the CPU engines." in said
     assert "goals" not in said
     assert (tmp_path / "gpu.json").exists()
 

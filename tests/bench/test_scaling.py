@@ -17,9 +17,9 @@ class Nothing:
         return answer
 
 
-def test_growth_is_the_exponent():
+def test_the_exponent_of_a_power():
     series = [{"value": side, "fit": 0.3 * side**2} for side in (64, 128, 256)]
-    assert scaling.growth(series, "fit") == pytest.approx(2.0)
+    assert scaling.exponent(series, "fit") == pytest.approx(2.0)
 
 
 def test_every_series_is_measured_and_drawn(tmp_path, monkeypatch):

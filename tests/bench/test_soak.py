@@ -1,16 +1,19 @@
-"""The soak on a tiny scale, against a live server."""
+"""Soak on a small scale, against a live server."""
 
 import json
 from io import StringIO
 
+import pytest
 from rich.console import Console
 
 from bench import soak
-from bench.watched import Examination
+from bench.watched import Measurement
 
 
-def test_a_short_soak(tmp_path):
-    figures = soak.measure(12, examination=Examination.simulate(1, 96), samples=4)
+@pytest.mark.slow
+def test_a_short_soak(tmp_path, monkeypatch):
+    monkeypatch.setattr(soak, "_QUIET_S", 0.5)
+    figures = soak.measure(12, measurement=Measurement.simulate(1, 96), samples=4)
     assert figures["tally"]["lost"] == 0
     assert figures["tally"]["problems"] == []
     assert figures["tally"]["results"] >= 12

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from calibration import budget
-from inline.cli.commands import app
+from inline.__main__ import app
 from inline.data.errors import MyostreamError
 from inline.pipeline import Pipeline
 from inline.serving.scheduler import Scheduler

@@ -1,11 +1,14 @@
-"""Shared by the tests of the stream: an engine that needs no time, simulated images, a server."""
+"""Fixtures of the stream: an engine that returns at once, simulated examinations, hidden modules."""
 
+import os
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import inline
 from inline.pipeline import Pipeline
 from inline.replay.simulate import header_xml, simulate_examination, to_images
 from inline.serving.scheduler import Scheduler
@@ -60,3 +63,38 @@ def serving():
             assert not thread.is_alive()
 
     return run
+
+
+HIDE = """
+import sys
+
+HIDDEN = {modules!r}
+
+
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition(".")[0] in HIDDEN else self.finder.find_spec(name, path, target)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+
+sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
+"""
+
+
+@pytest.fixture
+def hiding(tmp_path_factory):
+    """Environment of a process, and of those that it starts, that finds none of some modules."""
+
+    def environment(*modules):
+        folder = tmp_path_factory.mktemp("hiding")
+        (folder / "sitecustomize.py").write_text(HIDE.format(modules=set(modules)))
+        root = Path(inline.__path__[0]).parent
+        path = os.pathsep.join(filter(None, [str(folder), str(root), os.environ.get("PYTHONPATH")]))
+        return {**os.environ, "PYTHONPATH": path}
+
+    return environment

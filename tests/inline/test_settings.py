@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from inline.data.errors import ConfigurationError
@@ -16,6 +18,71 @@ def test_a_file_and_the_command_line_over_it(tmp_path):
     assert settings.engine == "torch"
     assert settings.regions.levels == {0: SliceLevel.APICAL}
     assert load_settings(file, engine="auto").engine == "auto"
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """Sets variables; those of the machine that runs the tests are removed."""
+    for name in [name for name in os.environ if name.upper().startswith("MYOSTREAM_")]:
+        monkeypatch.delenv(name)
+
+    def state(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return state
+
+
+def test_the_environment_over_the_file_and_the_command_line_over_both(tmp_path, environment):
+    file = tmp_path / "s.toml"
+    file.write_text(
+        "workers = 3\nbudget_ms = 900\n[server]\nport = 9003\nhost = '::1'\nqueue_bytes = 2097152\n"
+    )
+    environment(
+        MYOSTREAM_SETTINGS=str(file),
+        MYOSTREAM_WORKERS="4",
+        myostream_server__port="9004",
+        MYOSTREAM_SERVER__HOST="0.0.0.0",
+        MYOSTREAM_SERVER__PEERS='["192.0.2.0/24"]',
+        MYOSTREAM_REGIONS__LEVELS='{"0": "apical"}',
+        MYOSTREAM_EMIT__OVERLAY="false",
+        MYOSTREAM_ENGINE="",
+    )
+    settings = load_settings(server={"port": 9005, "host": None})
+    assert (settings.budget_ms, settings.workers, settings.engine) == (900.0, 4, "auto")
+    assert (settings.server.port, settings.server.host) == (9005, "0.0.0.0")
+    assert settings.server.queue_bytes == 2097152
+    assert [str(each) for each in settings.server.peers] == ["192.0.2.0/24"]
+    assert settings.regions.levels == {0: SliceLevel.APICAL}
+    assert not settings.emit.overlay
+    assert Settings().workers == 2  # the defaults, whatever the environment says
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "MYOSTREAM_SERVER__PORT",
+            "http",
+            r"server.port \(MYOSTREAM_SERVER__PORT\): Input should be",
+        ),
+        ("MYOSTREAM_SERVER__PROT", "1", r"server.prot \(MYOSTREAM_SERVER__PROT\): Extra inputs"),
+        ("MYOSTREAM_REGIONS__LEVELS", "basal", "not valid JSON: .*regions"),
+        ("MYOSTREAM_SETTINGS", "/nowhere.toml", "the settings file /nowhere.toml cannot be read"),
+    ],
+)
+def test_mistakes_in_the_environment_are_named_in_a_line(name, value, message, environment):
+    environment(**{name: value})
+    with pytest.raises(ConfigurationError, match=message) as error:
+        load_settings()
+    assert "\n" not in str(error.value)
+
+
+def test_variables_that_are_no_settings_are_passed_over(environment):
+    environment(
+        MYOSTREAM_SERVICE_HOST="192.0.2.1", MYOSTREAM_PORT="tcp://192.0.2.1:9002", MYOSTREAM_CACHE="/c"
+    )
+    assert load_settings() == Settings()
 
 
 def test_defaults_listen_on_this_host_alone():

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from bench.tables.floor import floors, through_mask
-from bench.tables.outlines import hausdorff, smooth_outline
+from bench.tables.outlines import hausdorff, lower_bounds, smooth_outline, through_mask
 
 
 def circle(x, y, radius, points=400):
@@ -39,8 +38,8 @@ def test_a_circles_mask_keeps_it_to_a_pixel(pixel):
     assert 0.3 * pixel < borders < 0.8 * pixel
 
 
-def test_the_floor_grows_with_the_pixels():
-    found = floors([circle(0.1 * i, 0.07 * i, 20 + i) for i in range(8)], (0.5, 1.0, 2.0))
+def test_the_lower_bound_grows_with_the_pixels():
+    found = lower_bounds([circle(0.1 * i, 0.07 * i, 20 + i) for i in range(8)], (0.5, 1.0, 2.0))
     medians = [float(np.median(each.centres_mm)) for each in found]
     assert medians == sorted(medians)
     assert medians[2] / medians[0] == pytest.approx(4.0, rel=0.25)

@@ -49,4 +49,4 @@ def test_biases_of_readers_have_the_stated_spread():
     made = make_readers(4000, Spread(bias_mm=0.7, random_mm=0.0), np.random.default_rng(5))
     assert np.std([reader.endo_mm for reader in made]) == pytest.approx(0.7, rel=0.05)
     assert len({reader.name for reader in made}) == 4000
-    assert "0.7 mm" in Spread(0.7, 0.2).stated()
+    assert "0.7 mm" in str(Spread(0.7, 0.2))

@@ -4,7 +4,7 @@ import torch
 
 from bench.short_training import train_briefly
 from bench.tables import trainings
-from bench.tables.trainings import ShortTraining, reached, table_6, table_7, table_a1
+from bench.tables.trainings import ShortTraining, metrics, table_6, table_7, table_a1
 from model.evaluation.cases import LabelledSlice
 
 SIZE = 224
@@ -56,7 +56,7 @@ def test_without_steps_the_tables_say_that_nothing_was_trained():
     for table in (table_7(SLICES, nothing, None), table_a1(SLICES, nothing)):
         assert table.rows == ()
         assert any("Nothing was trained" in note for note in table.notes)
-    assert "ImageNet weights were not to be had" in table_7(SLICES, nothing, None).notes[1]
+    assert "ImageNet weights are missing" in table_7(SLICES, nothing, None).notes[1]
 
 
 def test_architectures_have_their_parameters_and_figures(trained, monkeypatch):
@@ -90,7 +90,7 @@ def test_a_pretrained_encoder_starts_from_its_checkpoint(trained, tmp_path):
 
 
 def test_slices_without_a_contour_have_no_distance():
-    found = reached(SLICES, Same(np.zeros((SIZE, SIZE), np.uint8)))
+    found = metrics(SLICES, Same(np.zeros((SIZE, SIZE), np.uint8)))
     assert found == {"dice": 0.0, "without_contour": 2}
 
 

@@ -271,7 +271,7 @@ def test_old_results_are_not_reported_as_new(file, serving, tmp_path):
     assert result.exit_code == 0, result.output
     found = json.loads((tmp_path / "again.json").read_text())["results"]
     assert [(each["quantity"], each["series_index"]) for each in found] == [("T1", 1), ("T2", 2)]
-    assert "Pictures: 2 in" in result.output
+    assert "Overlays: 2 in" in result.output
     assert "2 results of an earlier run were among the images" in " ".join(result.output.split())
     assert len(list((tmp_path / "again").iterdir())) == 2
 
@@ -331,7 +331,7 @@ def test_what_a_peer_sends_ends_no_replay(file, tmp_path):
         )
     assert result.exit_code == 1
     assert "the map has no scale" in result.output.splitlines()[-1]
-    assert "Pictures: 0 in" in " ".join(result.output.split())
+    assert "Overlays: 0 in" in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY", b"\x80\x04."])

@@ -1,7 +1,6 @@
 """What a user can mend is one line on standard error and exit code 1, whatever the command."""
 
 import json
-import os
 import re
 import socket
 import subprocess
@@ -14,8 +13,8 @@ import typer
 from typer.testing import CliRunner
 
 import inline
-from inline.cli.commands import app
-from inline.cli.errors import EXTRAS, ReportingGroup, told
+from inline.__main__ import app
+from inline.cli.errors import EXTRAS, ReportingGroup, report_errors
 from inline.data.errors import ConfigurationError
 from inline.serving import gadgetron as gadget
 from model.errors import MyostreamError
@@ -50,7 +49,7 @@ def reported(error, **options):
 
     @made.command()
     def fails():
-        with told(**options):
+        with report_errors(**options):
             raise error
 
     made.command()(lambda: None)  # with one command there would be no group
@@ -103,32 +102,10 @@ def test_errors_of_every_folder_have_one_base():
         assert issubclass(error, MyostreamError)
 
 
-# A core install, by hiding what the extras bring.
-
-HIDE = """
-import sys
-
-HIDDEN = set({modules!r})
-
-
-class Core:
-    def __init__(self, finder):
-        self.finder = finder
-
-    def find_spec(self, name, path=None, target=None):
-        return None if name.partition(".")[0] in HIDDEN else self.finder.find_spec(name, path, target)
-
-    def __getattr__(self, name):
-        return getattr(self.finder, name)
-
-
-sys.meta_path[:] = [Core(finder) for finder in sys.meta_path]
-"""
-
 RUN = """
 import json, sys
 from typer.testing import CliRunner
-from inline.cli.commands import app
+from inline.__main__ import app
 
 found = []
 for arguments in json.load(sys.stdin):
@@ -151,17 +128,14 @@ NEEDS = {
     ("bench", "latency", "--plot", "plot.png"): ("matplotlib", "bench"),
     ("bench", "scaling", "--plot", "plot.png"): ("matplotlib", "bench"),
     ("calibrate", "precision"): ("nncf", "calibrate"),
-    ("calibrate", "precision", "--gpu"): ("tensorrt_rtx", "tensorrt,ahead-of-time"),
     ("calibrate", "confidence"): ("sklearn", "calibrate"),
 }
 
 
 @pytest.fixture
-def core(tmp_path):
+def core(tmp_path, hiding):
     """Runs commands in a process that finds no module of any extra."""
-    hidden = {*EXTRAS, "tensorrt"}
-    (tmp_path / "sitecustomize.py").write_text(HIDE.format(modules=sorted(hidden)))
-    path = os.pathsep.join(filter(None, [str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = hiding(*EXTRAS, "tensorrt")
 
     def run(*commands):
         subprocess.run(
@@ -169,7 +143,7 @@ def core(tmp_path):
             input=json.dumps(commands),
             text=True,
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": path, "MYOSTREAM_CACHE": str(tmp_path / "cache")},
+            env=environment,
             timeout=280,
             check=True,
         )
@@ -188,6 +162,7 @@ def test_a_core_install_has_every_help_and_names_the_extra_that_a_command_needs(
         assert (code, stderr) == (1, line), (arguments, exception)
 
 
+@pytest.mark.slow
 def test_a_core_install_times_its_engines(core, tmp_path):
     ((_, code, stdout, stderr, exception),) = core(["engines", "--repeats", "3", "--json", "engines.json"])
     assert code == 0, (stderr, exception)
@@ -220,7 +195,6 @@ def bad(request, tmp_path):
         ["engines"],
         ["evaluate", "--synthetic", "1"],
         ["calibrate", "precision"],
-        ["calibrate", "precision", "--gpu", "--simulate"],
         ["calibrate", "confidence"],
         ["calibrate", "budget"],
     ],

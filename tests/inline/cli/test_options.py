@@ -1,7 +1,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from inline.cli.commands import app
+from inline.__main__ import app
 
 COMMANDS = [
     ("bench", "throughput", "--json"),

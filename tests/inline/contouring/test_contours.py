@@ -88,6 +88,27 @@ def test_what_is_no_ventricle_has_a_reason_and_no_contour(ruin, flag):
     assert flag in found.flags
 
 
+@pytest.mark.parametrize(("inner", "outer"), [(1.7, 5.5), (2.4, 4.0)])
+def test_a_cavity_or_a_heart_below_its_smallest_area_is_too_small(inner, outer):
+    """12 and 60 pixels of the frame, 27 and 135 mm2."""
+    assert find_contours(ring(inner=inner, outer=outer)).flags == (Flag.TOO_SMALL,)
+
+
+def test_a_small_heart_above_both_areas_is_taken():
+    found = find_contours(ring(inner=2.3, outer=4.75))
+    assert found.flags == ()
+    assert area(found.contours.endo) < 18.0
+    assert area(found.contours.epi) < 72.0
+
+
+@pytest.mark.parametrize(("ratio", "flags"), [(2.8, ()), (3.2, (Flag.ELONGATED,))])
+def test_an_outline_more_than_three_times_as_long_as_wide_is_elongated(ratio, flags):
+    mask = np.zeros((SIZE, SIZE), np.float32)
+    cv2.ellipse(mask, (110, 120), (round(16 * ratio), 16), 30, 0, 360, 1.0, -1)
+    heart = cv2.dilate(mask, np.ones((15, 15), np.uint8))
+    assert find_contours(np.stack([1 - heart, mask, heart - mask])).flags == flags
+
+
 def test_a_cavity_outside_the_myocardium_is_not_nested():
     wall, cavity = disc(60, 60, 20), disc(150, 150, 15)
     found = find_contours(np.stack([1 - wall - cavity, cavity, wall]))

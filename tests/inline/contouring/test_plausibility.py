@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from inline.contouring.plausibility import TISSUE_MS, check_values
+from inline.contouring.plausibility import TISSUE_MS, check_values, poor_fit
 from inline.data.flags import Flag
 from inline.data.results import RegionValues
 from inline.data.series import Quantity
@@ -92,3 +94,23 @@ def test_a_map_of_which_hardly_a_pixel_is_sure_is_empty(columns, empty):
     assert flags(mixed, Quantity.T1, [region(950.0)]) == []
     few = made(np.where(sure, 950.0, 0.0))
     assert flags(few, Quantity.T1, [], scanner_made=True) == []
+
+
+@pytest.mark.parametrize(("r_squared", "poor"), [(0.2, True), (0.89, True), (0.91, False), (1.0, False)])
+def test_the_median_r_squared_of_the_myocardium_decides_on_a_poor_fit(r_squared, poor):
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[4:9], labels[9:20] = 2, 1
+    everywhere = np.where(labels == 2, r_squared, 0.95).astype(np.float32)
+    everywhere[4, :15] = 0.0  # a few pixels do not
+    fitted = replace(made(950.0), r_squared=everywhere)
+    assert poor_fit(fitted, labels) is poor
+    assert not poor_fit(fitted, np.where(labels == 2, 1, 0).astype(np.uint8))
+
+
+@pytest.mark.parametrize(("share", "poor"), [(0.19, False), (0.21, True)])
+def test_a_fit_that_failed_in_a_fifth_of_the_myocardium_is_poor(share, poor):
+    labels = np.full((10, 100), 2, np.uint8)
+    failed = np.zeros((10, 100), bool)
+    failed.flat[: round(share * failed.size)] = True
+    ones = np.ones((10, 100), np.float32)
+    assert poor_fit(ParametricMap(950.0 * ones, 0.0 * ones, ones, failed), labels) is poor

@@ -16,7 +16,7 @@ from inline.emit import mrd
 from inline.emit.record import SCHEMA, record
 from inline.mrd.image_header import ImageHeader
 from inline.replay.table import line, results_table
-from inline.serving.session import _fields
+from inline.serving.slices import _fields
 from model.relaxometry.parametric_map import ParametricMap
 
 SHAPE = (16, 16)

@@ -24,11 +24,14 @@ def crowded(tmp_path):
     return tmp_path
 
 
-def test_the_demo_runs_in_a_folder_that_holds_a_model(crowded):
+def test_the_demo_runs_in_a_folder_that_holds_a_model_and_without_benchmarks_and_calibration(crowded, hiding):
     # As the installed command: that one never looks into the current folder, the server that it starts might.
-    script = f"import sys; sys.path[0] = {ROOT!r}; from inline.cli.commands import app; app()"
+    script = f"import sys; sys.path[0] = {ROOT!r}; from inline.__main__ import app; app()"
     command = [sys.executable, "-c", script, "demo", "-o", "out", "--slices", "1"]
-    done = subprocess.run(command, cwd=crowded, capture_output=True, text=True, timeout=250, check=False)
+    environment = hiding("bench", "calibration")
+    done = subprocess.run(
+        command, cwd=crowded, env=environment, capture_output=True, text=True, timeout=250, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert " 0 lost; 2 maps back" in done.stdout.replace("\n", " ")
     assert (crowded / "out" / "results.json").exists()
@@ -54,7 +57,10 @@ with started_server() as server:
 """
 
 
-@pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize(
+    "how",
+    ["SIGKILL", *(pytest.param(each, marks=pytest.mark.slow) for each in ("SIGTERM", "SIGHUP"))],
+)
 def test_a_server_ends_with_its_starter_however_that_dies(how):
     done = subprocess.run(
         [sys.executable, "-c", STARTER.format(how=how)],

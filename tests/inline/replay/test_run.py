@@ -15,7 +15,7 @@ from inline.data.series import Quantity
 from inline.emit.overlay import ENDO_COLOUR, EPI_COLOUR, draw, window
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
-from inline.replay.run import compare, picture_names, realtime, records, unreadable, write_overlay
+from inline.replay.run import compare, overlay_names, realtime, records, unreadable, write_overlay
 from model.output import OutputError
 
 
@@ -182,7 +182,7 @@ def test_every_result_has_a_picture_of_its_own():
     found = [
         RECORD | change for change in ({}, {"series_index": 7}, {"quantity": "T2"}, {}, {"slice_index": 1})
     ]
-    assert picture_names(found) == [
+    assert overlay_names(found) == [
         "slice-01-T1-series-1.png",
         "slice-01-T1-series-7.png",
         "slice-01-T2-series-1.png",

@@ -21,7 +21,7 @@ from inline.serving import scheduler as module
 from inline.serving.scheduler import Owner, Scheduler
 from inline.serving.server import Server
 from inline.settings import AssemblySettings, load_settings
-from model.engines.fallback import EngineChain
+from model.engines.fallback import FallbackEngine
 from model.engines.self_test import Reference
 
 
@@ -210,7 +210,7 @@ class Hanging:
 
 def test_an_engine_that_hangs_is_replaced(slices, ring_engine):
     hanging = Hanging()
-    chain = EngineChain([("hanging", lambda: hanging), ("ring", lambda: ring_engine)])
+    chain = FallbackEngine([("hanging", lambda: hanging), ("ring", lambda: ring_engine)])
     scheduler, collector = run(chain, slices[:2], budget_ms=100.0, latecomers=2, patience_s=0.5)
     assert [result.flags for result in collector.results] == [(Flag.LATE,)] * 2
     assert all(result.contours is not None for result in collector.latecomers)
@@ -230,7 +230,7 @@ def test_the_chain_is_not_held_up_while_the_next_engine_loads(slices, ring_engin
         loaded.wait(30)
         return ring_engine
 
-    chain = EngineChain([("hanging", lambda: hanging), ("ring", load)])
+    chain = FallbackEngine([("hanging", lambda: hanging), ("ring", load)])
     scheduler, collector = run(chain, slices[:1], budget_ms=100.0, patience_s=0.3)
     deadline = time.monotonic() + 20
     while not threads("network 2") and time.monotonic() < deadline:
@@ -252,7 +252,9 @@ def threads(name):
 
 
 def test_a_short_budget_alone_costs_no_engine(slices, ring_engine):
-    chain = EngineChain([("slow", lambda: Slow(ring_engine, 0.2)), ("none", lambda: pytest.fail("loaded"))])
+    chain = FallbackEngine(
+        [("slow", lambda: Slow(ring_engine, 0.2)), ("none", lambda: pytest.fail("loaded"))]
+    )
     scheduler, collector = run(chain, slices, budget_ms=1.0, latecomers=4)
     scheduler.close()
     assert chain.failures == ()
@@ -378,7 +380,7 @@ def spoilable(ring_engine):
 
     def chain(*others):
         makers = [("spoilable", lambda: engine), *((each.name, lambda each=each: each) for each in others)]
-        return EngineChain(makers, Reference(images, ring_engine.infer(images)), clock)
+        return FallbackEngine(makers, Reference(images, ring_engine.infer(images)), clock)
 
     yield engine, chain, clock
     engine.released.set()
@@ -672,7 +674,7 @@ def test_whatever_a_fit_or_an_engine_raises_its_slice_comes_back(slices, ring_en
 @pytest.mark.parametrize("chained", [False, True])
 def test_the_only_engine_that_hangs_is_logged_and_leaks_two_threads_at_most(slices, chained, caplog):
     hanging = Hanging()
-    engine = EngineChain([("hanging", lambda: hanging)]) if chained else hanging
+    engine = FallbackEngine([("hanging", lambda: hanging)]) if chained else hanging
     scheduler, collector = Scheduler(Pipeline(engine), 2, 100.0, patience_s=0.3), Collector()
     for number in range(5):
         scheduler.submit(now(slices[0]), collector, owner=owner(subscribed=True))

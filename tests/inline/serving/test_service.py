@@ -14,12 +14,12 @@ from inline.data.errors import ConfigurationError
 from inline.pipeline import Pipeline
 from inline.serving.service import service
 from inline.settings import load_settings
-from model.engines.fallback import EngineChain
+from model.engines.fallback import FallbackEngine
 
 
 @pytest.fixture
 def engine(ring_engine, monkeypatch):
-    chain = EngineChain([("ring", lambda: ring_engine)])
+    chain = FallbackEngine([("ring", lambda: ring_engine)])
     monkeypatch.setattr(engine_selection, "make_engine", lambda settings: chain)
     return chain
 
@@ -60,7 +60,9 @@ def test_an_engine_that_answers_nothing_is_an_error_of_the_configuration(monkeyp
         def infer(self, images):
             raise RuntimeError("no such kernel")
 
-    monkeypatch.setattr(engine_selection, "make_engine", lambda settings: EngineChain([("broken", Broken)]))
+    monkeypatch.setattr(
+        engine_selection, "make_engine", lambda settings: FallbackEngine([("broken", Broken)])
+    )
     before = names()
     with pytest.raises(ConfigurationError, match="no such kernel"), service(load_settings()):
         pass

@@ -10,7 +10,7 @@ import torch
 
 from model.engines import cuda_engine, gpu
 from model.engines.cuda_engine import CudaEngine, batch_size
-from model.engines.self_test import Reference, try_out
+from model.engines.self_test import Reference, run_self_test
 from model.engines.torch_engine import TorchEngine
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU that torch can use")
@@ -131,12 +131,12 @@ def test_the_cuda_engine_keeps_all_that_its_graphs_read(graphs_on_cpu):
 @needs_gpu
 def test_cuda_answers_as_float32_does(network):
     engine = CudaEngine(network)
-    trial = try_out(engine, Reference.of(network))
+    self_test = run_self_test(engine, Reference.of(network))
     # Other memory is used meanwhile: all that the engine does not keep would be overwritten.
     gc.collect()
     torch.cuda.empty_cache()
     others = [torch.randn(size, device="cuda") for size in [1 << 12, 1 << 16, 1 << 20, 1 << 24] * 20]
-    trial.repeat()
+    self_test.repeat()
     del others
     images = np.random.default_rng(1).normal(size=(37, 224, 224)).astype(np.float32)
     together = engine.infer(images)

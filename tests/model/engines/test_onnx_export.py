@@ -1,26 +1,63 @@
-"""The exported network, run by a runtime that is not torch."""
+"""Exported network: output by a runtime that is not torch, and an engine of TensorRT-RTX for every GPU.
+
+TensorRT-RTX builds without a GPU. That it builds proves that every layer of the network converts.
+"""
 
 import numpy as np
 import openvino
 import pytest
 
+from model.engines.gpu import LARGEST_BATCH
 from model.engines.onnx_export import export_onnx
-from model.engines.self_test import trial_images
+from model.engines.self_test import self_test_images
 from model.engines.torch_engine import TorchEngine
+from model.frame import FRAME_PIXELS
+from model.unet import UNet
 from model.weights import load_network
 
 pytest.importorskip("onnx", reason="the extra ahead-of-time is not installed")
 pytest.importorskip("onnxscript", reason="the extra ahead-of-time is not installed")
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(("half", "most"), [(False, 1e-3), (True, 0.02)])
-def test_the_shipped_network_answers_as_torch_does(tmp_path, half, most):
-    network = load_network()
-    export_onnx(network, tmp_path / "model.onnx", half=half)
-    options = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.Core().compile_model(tmp_path / "model.onnx", "CPU", options)
-    images, reference = trial_images(), TorchEngine(network).infer(trial_images())
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Network and its ONNX file by precision."""
+    network, folder = load_network(), tmp_path_factory.mktemp("onnx")
+    for half in (False, True):
+        export_onnx(network, folder / f"{half}.onnx", half=half)
+    return network, {half: folder / f"{half}.onnx" for half in (False, True)}
+
+
+@pytest.mark.parametrize(("half", "largest"), [(False, 1e-3), (True, 0.02)])
+def test_the_exported_network_agrees_with_torch(exported, half, largest):
+    network, files = exported
+    compiled = openvino.Core().compile_model(files[half], "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    images, reference = self_test_images(), TorchEngine(network).infer(self_test_images())
     for count in (1, 2):
-        answers = compiled([images[:count, None]])[0]
-        assert answers.dtype == np.float32
-        assert np.abs(answers - reference[:count]).max() < most
+        probabilities = compiled([images[:count, None]])[0]
+        assert probabilities.dtype == np.float32
+        assert np.abs(probabilities - reference[:count]).max() < largest
+
+
+def test_tensorrt_rtx_builds_an_engine_for_every_gpu(exported):
+    trt = pytest.importorskip("tensorrt_rtx", reason="the extra ahead-of-time is not installed")
+    logger = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(logger)
+    network = builder.create_network(0)
+    parser = trt.OnnxParser(network, logger)
+    read = parser.parse_from_file(str(exported[1][True]))
+    assert read, [parser.get_error(number).desc() for number in range(parser.num_errors)]
+    config, profile = builder.create_builder_config(), builder.create_optimization_profile()
+    shape = (1, FRAME_PIXELS, FRAME_PIXELS)
+    profile.set_shape("images", (1, *shape), (1, *shape), (LARGEST_BATCH, *shape))
+    config.add_optimization_profile(profile)
+    targets = [value for name, value in vars(trt.ComputeCapability).items() if name.startswith("SM")]
+    assert len(targets) >= 3
+    config.num_compute_capabilities = len(targets)
+    for number, target in enumerate(targets):
+        config.set_compute_capability(target, number)
+    engine = builder.build_serialized_network(network, config)
+    assert engine is not None
+    # It holds the convolutions' weights, two bytes each.
+    assert len(bytes(engine)) > 2 * sum(p.numel() for p in UNet().parameters() if p.ndim > 1)

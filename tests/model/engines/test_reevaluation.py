@@ -1,64 +1,65 @@
-"""Float32 looks again where eight bits are in doubt, and nowhere else."""
+"""Slices of which the fast engine is uncertain are computed again in float32, and no others."""
 
 import numpy as np
 import openvino
 import pytest
 from openvino import opset13 as ops
 
-from model.engines.openvino_engine import save, write_doubt
-from model.engines.reevaluation import SecondLook, doubts
+from model.engines import openvino_engine
+from model.engines.openvino_engine import int8_engine, serialise, set_threshold
+from model.engines.reevaluation import ReevaluatingEngine, uncertainty
 
 
-def heart(radius, softness, centre=(50.0, 60.0)):
-    """Probabilities of a heart whose borders are ``softness`` pixels wide."""
+def heart(radius, width, centre=(50.0, 60.0)):
+    """Probabilities of a heart whose boundaries are ``width`` pixels wide."""
     y, x = np.mgrid[:128, :128]
     rho = np.hypot(x - centre[0], y - centre[1])
-    inside, cavity = (1.0 / (1.0 + np.exp((rho - r) / softness)) for r in (radius, 0.6 * radius))
+    inside, cavity = (1.0 / (1.0 + np.exp((rho - r) / width)) for r in (radius, 0.6 * radius))
     return np.stack([1 - inside, cavity, inside - cavity]).astype(np.float32)
 
 
 class Fixed:
-    def __init__(self, name, answers):
-        self.name, self._answers, self.asked = name, answers, []
+    def __init__(self, name, outputs):
+        self.name, self._outputs, self.batches = name, outputs, []
 
     def infer(self, images):
-        self.asked.append(len(images))
-        return np.stack([self._answers[int(image[0, 0])] for image in images])
+        self.batches.append(len(images))
+        return np.stack([self._outputs[int(image[0, 0])] for image in images])
 
 
-def test_doubt_grows_with_the_width_of_the_borders_and_not_with_the_heart():
-    sharp, soft = heart(25.0, 0.2), heart(25.0, 1.5)
-    small, nothing = heart(12.0, 0.2), np.zeros_like(sharp)
+def test_uncertainty_grows_with_the_width_of_the_boundary_and_not_with_the_heart():
+    sharp, wide, small = heart(25.0, 0.2), heart(25.0, 1.5), heart(12.0, 0.2)
+    nothing = np.zeros_like(sharp)
     nothing[0] = 1.0
-    of_sharp, of_soft, of_small, of_nothing = doubts(np.stack([sharp, soft, small, nothing]))
-    assert of_soft > 4 * of_sharp
+    of_sharp, of_wide, of_small, of_nothing = uncertainty(np.stack([sharp, wide, small, nothing]))
+    assert of_wide > 4 * of_sharp
     assert of_small == pytest.approx(of_sharp, rel=0.2)
     assert of_nothing == 0.0
 
 
-def test_only_slices_in_doubt_are_looked_at_again():
-    sharp, soft, right = heart(25.0, 0.2), heart(25.0, 3.0), heart(20.0, 0.2)
-    fast, exact = Fixed("int8", [sharp, soft, sharp, soft]), Fixed("f32", [None, right, None, right])
-    engine = SecondLook(fast, exact, float(doubts(soft[None])[0]) - 0.01)
-    answer = engine.infer(np.arange(4, dtype=np.float32)[:, None, None] * np.ones((4, 8, 8), np.float32))
-    for got, expected in zip(answer, (sharp, right, sharp, right), strict=True):
-        np.testing.assert_array_equal(got, expected)
-    assert (fast.asked, exact.asked) == ([4], [2])
+def test_only_uncertain_slices_are_computed_again():
+    sharp, wide, right = heart(25.0, 0.2), heart(25.0, 3.0), heart(20.0, 0.2)
+    fast, exact = Fixed("int8", [sharp, wide, sharp, wide]), Fixed("f32", [None, right, None, right])
+    engine = ReevaluatingEngine(fast, exact, float(uncertainty(wide[None])[0]) - 0.01)
+    output = engine.infer(np.arange(4, dtype=np.float32)[:, None, None] * np.ones((4, 8, 8), np.float32))
+    np.testing.assert_array_equal(output, [sharp, right, sharp, right])
+    assert (fast.batches, exact.batches) == ([4], [2])
     assert engine.name == "int8"
 
 
-def test_nonsense_goes_on_to_whoever_replaces_engines():
-    broken = np.full((3, 8, 8), np.nan, np.float32)
+def test_nan_is_returned_to_the_caller():
     exact = Fixed("f32", [])
-    answer = SecondLook(Fixed("int8", [broken]), exact, 0.5).infer(np.zeros((1, 8, 8), np.float32))
-    assert np.isnan(answer).all()
-    assert exact.asked == []
+    engine = ReevaluatingEngine(Fixed("int8", [np.full((3, 8, 8), np.nan, np.float32)]), exact, 0.5)
+    assert np.isnan(engine.infer(np.zeros((1, 8, 8), np.float32))).all()
+    assert exact.batches == []
 
 
-def test_a_model_keeps_its_doubt_on_disk(tmp_path):
+def test_the_threshold_is_stored_in_the_model(monkeypatch):
+    monkeypatch.setattr(openvino_engine, "convert", lambda network: network)
     image = ops.parameter([1, 4], np.float32)
     model = openvino.Model(ops.add(image, np.ones((1, 4), np.float32)), [image])
-    write_doubt(model, 1.25)
-    save(model, tmp_path / "model.xml")
-    read = openvino.Core().read_model(tmp_path / "model.xml")
-    assert float(read.get_rt_info(["myostream", "doubt"]).astype(str)) == 1.25
+    assert isinstance(int8_engine(*serialise(model), model), openvino_engine.OpenVinoEngine)
+    set_threshold(model, 1.25)
+    engine = int8_engine(*serialise(model), model)
+    assert isinstance(engine, ReevaluatingEngine)
+    assert engine._threshold == 1.25

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from model.engines.reevaluation import SecondLook
-from model.engines.self_test import APART, DRIFT, Reference, difference, trial_images, try_out
+from model.engines.reevaluation import ReevaluatingEngine
+from model.engines.self_test import APART, DRIFT, Reference, difference, run_self_test, self_test_images
 from model.weights import load_network
 
 
@@ -38,7 +38,7 @@ def test_the_weights_find_the_rings_in_the_images(reference):
 
 
 def test_what_rounds_a_little_may_run(reference):
-    try_out(Altered(reference, lambda output: output.astype(np.float16).astype(np.float32)), reference)
+    run_self_test(Altered(reference, lambda output: output.astype(np.float16).astype(np.float32)), reference)
 
 
 WRONG = {
@@ -61,17 +61,17 @@ WRONG = {
 @pytest.mark.parametrize("what", WRONG)
 def test_what_returns_other_output_may_not_run(reference, what):
     with pytest.raises(RuntimeError, match=r"differs from float32|no numbers|of shape"):
-        try_out(Altered(reference, WRONG[what]), reference)
+        run_self_test(Altered(reference, WRONG[what]), reference)
 
 
 @pytest.mark.parametrize("what", WRONG)
 def test_what_returns_other_output_later_is_found_too(reference, what):
     engine = Altered(reference)
-    trial = try_out(engine, reference)
-    trial.repeat()
+    self_test = run_self_test(engine, reference)
+    self_test.repeat()
     engine.change = WRONG[what]
     with pytest.raises(RuntimeError, match=r"differs from its output|no numbers|of shape"):
-        trial.repeat()
+        self_test.repeat()
 
 
 def test_an_engine_that_rounds_is_compared_with_itself_and_more_strictly(reference):
@@ -81,26 +81,26 @@ def test_an_engine_that_rounds_is_compared_with_itself_and_more_strictly(referen
         return np.round(output * 50) / np.float32(50)
 
     engine = Altered(reference, rounded)
-    trial = try_out(engine, reference)
+    self_test = run_self_test(engine, reference)
     first = rounded(reference.probabilities)
     assert DRIFT < difference(first, reference.probabilities) < APART
-    trial.repeat()
+    self_test.repeat()
     engine.change = lambda output: output  # nearer to float32, and not what it was
     with pytest.raises(RuntimeError, match=r"differs from its output at the start"):
-        trial.repeat()
+        self_test.repeat()
 
 
 @pytest.mark.parametrize("wrong", ["fast", "exact"])
 def test_both_engines_of_a_second_pass_are_verified(reference, wrong):
     """The images leave the fast one in no doubt, so the exact one would never have its turn."""
     engines = {"fast": Altered(reference), "exact": Altered(reference)}
-    both = SecondLook(engines["fast"], engines["exact"], doubt=1e9)
-    trial = try_out(both, reference)
+    both = ReevaluatingEngine(engines["fast"], engines["exact"], threshold=1e9)
+    self_test = run_self_test(both, reference)
     engines[wrong].change = WRONG["no heart"]
     with pytest.raises(RuntimeError, match="differs"):
-        trial.repeat()
+        self_test.repeat()
     with pytest.raises(RuntimeError, match="differs"):
-        try_out(both, reference)
+        run_self_test(both, reference)
 
 
 def test_the_difference_is_the_share_of_the_heart_that_changed_class():
@@ -129,4 +129,4 @@ def test_a_network_that_gives_no_numbers_is_no_reference(network):
 
 
 def test_images_are_the_same_every_time():
-    assert np.array_equal(trial_images(), trial_images())
+    assert np.array_equal(self_test_images(), self_test_images())

@@ -5,7 +5,6 @@ import pytest
 import torch
 from scipy.optimize import curve_fit
 
-from model.relaxometry.fits import PRODUCT_FITS
 from model.synthesis.anatomy import make_anatomy
 from model.synthesis.contrast import Mix
 from model.synthesis.generator import Parts, make_batch
@@ -46,7 +45,7 @@ def noiseless_t2(values, times, heartbeat, rest):
 def test_t1_is_what_the_sequence_reads_of_the_tissue(seed):
     draw, anatomy = slices(seed)
     values = mean_tissue_values(draw, NATIVE)
-    maps = t1_maps(draw, anatomy, values, PRODUCT_FITS.t1)
+    maps = t1_maps(draw, anatomy, values)
     pure = anatomy.fractions[:, Tissue.MYOCARDIUM] > 0.99
     reads = [
         noiseless_t1(values, scheme, heartbeat, inversion)
@@ -64,7 +63,7 @@ def test_t1_is_what_the_sequence_reads_of_the_tissue(seed):
 def test_t2_is_what_the_sequence_reads_of_the_tissue(seed):
     draw, anatomy = slices(seed)
     values = mean_tissue_values(draw, NATIVE)
-    maps = t2_maps(draw, anatomy, values, PRODUCT_FITS.t2)
+    maps = t2_maps(draw, anatomy, values)
     pure = anatomy.fractions[:, Tissue.MYOCARDIUM] > 0.99
     reads = [
         noiseless_t2(values, times, heartbeat, rest)
@@ -126,9 +125,9 @@ def test_fewer_parts_make_plainer_pictures():
     assert min(plain) > 2 * max(full)
 
 
-def test_fits_are_used_when_given():
-    one = make_batch(2, 96, torch.Generator().manual_seed(4), fits=PRODUCT_FITS, parts=Parts(simulated=1.0))
-    other = make_batch(2, 96, torch.Generator().manual_seed(4))
+def test_simulated_maps_differ_from_those_of_tissue_values():
+    one = make_batch(2, 96, torch.Generator().manual_seed(4), parts=Parts(simulated=1.0))
+    other = make_batch(2, 96, torch.Generator().manual_seed(4), parts=Parts(simulated=0.0))
     assert torch.isfinite(one.images).all()
     assert not torch.equal(one.images, other.images)
     assert torch.equal(one.labels, other.labels)

@@ -1,0 +1,1 @@
+"""Reference implementations that measurements compare with."""

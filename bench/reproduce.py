@@ -1,0 +1,143 @@
+"""Measured results as Markdown tables: ``python -m bench.reproduce [--details]``.
+
+The table of the README or, with ``--details``, those of ``docs/benchmarks.md``, from
+``bench/results/*.json``. The command beside a file writes it with ``--json``. Tests compare both
+pages with the output of this module.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+RESULTS: Final = Path(__file__).parent / "results"
+_REAL: Final = "myostream evaluate --data DATA --map"
+_FIT: Final = "{T1, 8 images/map_ms|.1f} ms, {T1, 8 images/ratio|.0f} times as fast as curve_fit"
+_T1: Final = "summaries/window not saturated"
+_T2: Final = "summaries/all slices"
+_SLICE: Final = "{paces/0/latency_ms/p50|.0f} / {paces/0/latency_ms/p99|.0f} ms (p50 / p99)"
+_NETWORK: Final = "{engines/openvino-int8/p50|.1f} / {engines/torch/p50|.1f} ms"
+_V100: Final = "12.3 s (V100, network and contours alone)"
+
+ROWS: Final = (
+    ("Dice, 19 real T2 maps", "real-t2", f"{{{_T2}/dice|.3f}}", "0.864", f"{_REAL} t2"),
+    ("Dice, 11 real T1 maps (not saturated)", "real-t1", f"{{{_T1}/dice|.3f}}", "0.864", f"{_REAL} t1"),
+    ("Hausdorff distance, T2 maps", "real-t2", f"{{{_T2}/hausdorff|.2f}} mm", "4.7 mm", f"{_REAL} t2"),
+    ("mean surface distance, T2 maps", "real-t2", f"{{{_T2}/surface|.2f}} mm", "-", f"{_REAL} t2"),
+    ("T1 fit, 8 images of 256 x 256", "fits", _FIT, "-", "python -m bench.fits"),
+    ("one slice, last byte in to last byte out", "latency", _SLICE, "-", "myostream bench latency"),
+    ("100 slices, first byte in to last byte out", "throughput", "{warm/seconds|.2f} s", _V100,
+     "myostream bench throughput"),
+    ("network, int8 / torch in float32, p50", "engines", _NETWORK, "-", "myostream engines"),
+)  # fmt: skip
+"""README: quantity, result file, measured value as ``{path|format}``, published value (Kalapos et al. 2023),
+command."""
+
+_SUMMARY: Final = "slices, dice .3f, dice_cavity .3f, dice_myocardium .3f, hausdorff .2f, surface .2f"
+_PAIR: Final = "slices, dice .3f, iou .3f, hausdorff .2f, surface .2f"
+DETAILS: Final = (
+    ("throughput", "", "seconds .2f, images_sent, images_lost, late, without_contour"),
+    ("latency", "paces", "interval_ms .0f, latency_ms/p50 .1f, latency_ms/p99 .1f, late, worst/part"),
+    ("scaling", "matrix", "value, stream .1f, fit .1f, network .1f, contours .1f, whole .1f"),
+    ("scaling", "batch", "value, network .1f"),
+    ("scaling", "connections", "value, whole .1f, images_lost, peak_memory_mib .0f"),
+    ("fits", "", "map_ms .1f, ratio .0f, qmri_ratio .0f, within_0.5_ms .4f, largest_ms .3f"),
+    ("peers", "stages", "reference_ms .2f, myostream_ms .2f, ratio .1f"),
+    ("engines", "engines", "p50 .1f, mean .1f, p99 .1f, dice_with_f32 .4f, memory_mib .0f"),
+    ("real-t2", "summaries", _SUMMARY),
+    ("real-t1", "summaries", _SUMMARY),
+    ("synthetic-t2", "summaries", _SUMMARY),
+    ("synthetic-t1", "summaries", _SUMMARY),
+    ("tables-synthetic", "tables/2/values", _PAIR),
+    ("tables-synthetic", "tables/4/values/myostream - readers", _PAIR),
+    ("tables-synthetic", "tables/8/values/masks with defects", "hausdorff .2f, without_contour"),
+    ("tables-synthetic", "tables/8/values/the network's masks", "hausdorff .2f, without_contour"),
+    ("tables-real", "tables/6/values", "inference_ms .1f, parameters_millions .1f"),
+    ("ablation", "variants", "real_t2 .3f, real_t1 .3f, synthetic_t2 .3f, synthetic_t1 .3f"),
+)
+"""docs/benchmarks.md: result file, path of the rows, keys of the columns with their formats."""
+
+
+def summary(results: Path = RESULTS) -> str:
+    """Return the README's table.
+
+    Raises:
+        OSError: a result file is missing.
+        KeyError: a result file lacks a value.
+    """
+    rows = []
+    for quantity, file, measured, published, command in ROWS:
+        content = _read(results, file)
+        parts = re.split(r"\{(.+?)\|(.+?)\}", measured)  # text, path, format, text, ...
+        parts[1::3] = (
+            format(_at(content, path), form) for path, form in zip(parts[1::3], parts[2::3], strict=True)
+        )
+        del parts[2::3]
+        rows.append((quantity, "".join(parts), published, f"`{command}`"))
+    return _table(("quantity", "measured", "published", "command"), rows)
+
+
+def details(results: Path = RESULTS) -> str:
+    """Return the tables of docs/benchmarks.md; raises as :func:`summary`."""
+    tables = []
+    for file, path, columns in DETAILS:
+        keys = [(key, form) for key, _, form in (each.partition(" ") for each in columns.split(", "))]
+        found = _at(_read(results, file), path)
+        if isinstance(found, list):  # a row's name is its first value
+            found, keys = {_cell(row, *keys[0]): row for row in found}, keys[1:]
+        rows = [
+            (name, *(_cell(row, key, form) for key, form in keys))
+            for name, row in found.items()
+            if isinstance(row, dict) and keys[0][0].partition("/")[0] in row
+        ]
+        headings = (
+            " / ".join(filter(None, (file, path))),
+            *(key.replace("_", " ").replace("/", ", ") for key, _ in keys),
+        )
+        tables.append(_table(headings, rows))
+    return "\n\n".join(tables)
+
+
+def _read(results: Path, file: str) -> Any:
+    return json.loads((results / f"{file}.json").read_text(encoding="utf-8"))
+
+
+def _at(content: Any, path: str) -> Any:
+    """Value at a path of keys and positions, such as ``paces/0/late``."""
+    keys = (key for key in path.split("/") if key)
+    return reduce(lambda value, key: value[int(key) if isinstance(value, list) else key], keys, content)
+
+
+def _cell(row: Any, key: str, form: str) -> str:
+    """A value, or mean ± standard deviation; ``-`` where there is none."""
+    try:
+        value = _at(row, key)
+    except KeyError:
+        value = None
+    if isinstance(value, list):
+        return " ± ".join(format(each, form) for each in value)
+    return "-" if value is None else format(value, form)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    dashes = ["---"] + ["---:"] * (len(columns) - 1)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (columns, dashes, *rows))
+
+
+def main(
+    tables: Annotated[
+        bool, typer.Option("--details", help="Print the tables of docs/benchmarks.md.")
+    ] = False,
+) -> None:
+    """Print the README's table, or those of docs/benchmarks.md."""
+    print(details() if tables else summary())
+
+
+if __name__ == "__main__":
+    typer.run(main)

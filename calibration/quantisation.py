@@ -1,0 +1,125 @@
+"""Quantisation to int8 for OpenVINO with NNCF: after training, or with distillation.
+
+Distillation continues the training with simulated rounding: the network in float32 is the teacher, the same
+network with NNCF's quantisers the student (Polino et al. 2018, arXiv:1802.05668). It uses synthetic images
+and no labels.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from calibration.slices import calibration_batches
+from model.engines.openvino_engine import convert, convert_module
+from model.engines.probabilities import Probabilities
+from model.frame import FRAME_PIXELS
+from model.synthesis.generator import make_batch
+from model.training.data import MOSTLY_MAPS
+from model.unet import UNet
+
+_SEED: Final = 7003
+_BATCHES: Final = ((12, 128), (4, FRAME_PIXELS))
+"""Slices and pixels of the two kinds of batches, in turn: many hearts, and whole frames."""
+_RATE: Final = 3e-5
+_WARM_UP_STEPS: Final = 20
+_LARGEST_GRADIENT: Final = 1.0
+
+
+def quantise(network: UNet, slices: int) -> Any:
+    """Return an int8 model for OpenVINO, quantised after training.
+
+    Args:
+        network: in float32.
+        slices: synthetic ones that ranges are taken from.
+
+    Raises:
+        ImportError: NNCF is not installed (extra ``calibrate``).
+    """
+    return _with_quantisers(convert(network), list(calibration_batches(slices)))
+
+
+def distil(
+    network: UNet, steps: int, slices: int, progress: Callable[[int, float], None] | None = None
+) -> Any:
+    """Return an int8 model for OpenVINO, trained to return what ``network`` returns.
+
+    Args:
+        network: in float32; it is not changed.
+        steps: batches to train with.
+        slices: synthetic ones that initial ranges are taken from.
+        progress: called with the number of each step and its loss.
+
+    Raises:
+        ImportError: NNCF is not installed (extra ``calibrate``).
+        RuntimeError: NNCF's quantisers cannot be compiled here; they need a C++ compiler.
+    """
+    teacher = Probabilities(network).eval()
+    batches = [torch.from_numpy(images) for images in calibration_batches(slices)]
+    student: nn.Module = _with_quantisers(teacher, batches)
+    # In evaluation mode throughout: the statistics of batch normalisation stay those of the teacher.
+    trained = [value.requires_grad_() for value in student.eval().parameters() if value.is_floating_point()]
+    optimizer = torch.optim.Adam(trained, lr=_RATE)
+    for step, images in enumerate(_images(steps)):
+        cosine = 0.5 * (1.0 + math.cos(math.pi * step / steps))
+        for group in optimizer.param_groups:
+            group["lr"] = _RATE * min((step + 1) / _WARM_UP_STEPS, 1.0) * cosine
+        with torch.no_grad():
+            target = teacher(images)
+        loss = divergence(student(images), target)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(trained, _LARGEST_GRADIENT)
+        optimizer.step()
+        if progress is not None:
+            progress(step, float(loss.detach()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tracing: the levels of a quantiser are constants, as intended
+        return convert_module(student)
+
+
+def divergence(output: Tensor, target: Tensor) -> Tensor:
+    """Return the mean over slices of the Kullback-Leibler divergence by length of the class boundary.
+
+    Nearly all pixels are background in both. The displacement of the boundary is the divergence summed over a
+    slice by the boundary's length, which is taken as the square root of the heart's area. A small apical ring
+    counts as much as a large one.
+
+    Args:
+        output: probabilities ``(n, 3, h, w)``.
+        target: those of the teacher, likewise.
+
+    Returns:
+        Scalar, 0 where both are equal.
+    """
+    smallest = torch.finfo(output.dtype).tiny ** 0.5
+    logs = output.clamp(min=smallest).log()
+    by_slice = functional.kl_div(logs, target, reduction="none").sum(dim=(1, 2, 3))
+    boundary = target[:, 1:].sum(dim=(1, 2, 3)).sqrt() + 5.0
+    return (by_slice / boundary).mean()
+
+
+def _with_quantisers(model: Any, batches: Sequence[Any]) -> Any:
+    """Quantise a model of OpenVINO or a module of torch, with ranges from batches of its input."""
+    import nncf
+
+    return nncf.quantize(
+        model,
+        nncf.Dataset(batches),
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(batches),
+    )
+
+
+def _images(steps: int) -> Iterator[Tensor]:
+    generator = torch.Generator().manual_seed(_SEED)
+    for step in range(steps):
+        n, size = _BATCHES[step % len(_BATCHES)]
+        made = make_batch(n, size, generator, MOSTLY_MAPS)
+        yield made.images[:, None].contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,186 @@
+"""Comparison of the engines of this host, for ``myostream engines``: time, agreement, memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from inline.contouring.segment import contour_slice
+from inline.engine_selection import gate_report, load_engine, load_weights, preferred, reference_of
+from inline.settings import EngineName, Settings
+from model.engines.base import Engine
+from model.engines.self_test import run_self_test
+from model.evaluation.metrics import dice
+from model.evaluation.synthetic import make_slices
+from model.frame import FRAME_MM, FRAME_PIXELS, Frame
+from model.machine import describe_machine
+from model.output import write_json
+from model.processes import fresh_processes
+
+Name = TypeVar("Name", bound=str)
+
+_SLICES: Final = 6
+"""Synthetic slices of each kind of map that the outputs are compared on."""
+
+
+def measure(settings: Settings, repeats: int) -> dict[str, Any]:
+    """Time each engine slice by slice, in turns, and compare its labels with those of torch in float32.
+
+    Returns:
+        ``engines``: figures of those that run here; ``missing``: why the others do not, by name; ``order``:
+        names in the order in which they are tried; ``chosen``: the first of them that runs; ``bf16``: whether
+        the processor has it.
+    """
+    order = preferred() if settings.engine == "auto" else (settings.engine, *preferred())
+    network, weights = load_weights(settings)
+    reference = reference_of(network, weights)
+    engines: dict[EngineName, Engine] = {}
+    missing: dict[str, str] = {}
+    names = dict.fromkeys((*order, *get_args(EngineName)))
+    del names["auto"]
+    for name in names:
+        try:
+            engine = load_engine(name, network, weights)
+            run_self_test(engine, reference)
+            engines[name] = engine
+        except Exception as error:  # whatever it is, it is the reason why this engine does not run here
+            missing[name] = str(error)
+    images = [slice_.image for kind in ("t1", "t2") for slice_, _ in make_slices(_SLICES, kind)]
+    singles = [image[None] for image in images]
+    times = in_turns(engines, singles, repeats)
+    in_float32 = [engines["torch"].infer(image)[0] for image in singles]
+    rows: dict[str, dict[str, Any]] = {
+        name: {
+            **dict(
+                zip(("p50", "p95", "p99", "max"), np.percentile(times[name], (50, 95, 99, 100)), strict=True)
+            ),
+            "mean": float(np.mean(times[name])),
+            **_compare([engine.infer(image)[0] for image in singles], in_float32),
+            "memory_mib": _memory_mib(name, settings),
+        }
+        for name, engine in engines.items()
+    }
+    for name in engines:
+        report = gate_report(name, weights)
+        if report is not None:
+            rows[name]["gate"] = report
+    return {
+        "machine": describe_machine(),
+        "repeats": repeats,
+        "engines": rows,
+        "missing": missing,
+        "order": list(dict.fromkeys(order)),
+        "chosen": next(name for name in order if name in engines),
+        "bf16": _has_bf16(),
+    }
+
+
+def _has_bf16() -> bool:
+    try:
+        from model.engines.openvino_engine import Precision, runs_natively
+    except ImportError:
+        return False
+    return runs_natively(Precision.BF16)
+
+
+def in_turns(
+    engines: Mapping[Name, Engine], batches: Sequence[NDArray[np.float32]], repeats: int
+) -> dict[Name, list[float]]:
+    """Time of each inference, ms, by engine; they take turns, so that what disturbs one disturbs all."""
+    times: dict[Name, list[float]] = {name: [] for name in engines}
+    for engine in engines.values():  # the first call of an engine prepares
+        engine.infer(batches[0])
+    for number in range(repeats):
+        for name, engine in engines.items():
+            start = time.perf_counter()
+            engine.infer(batches[number % len(batches)])
+            times[name].append((time.perf_counter() - start) * 1000.0)
+    return times
+
+
+def _compare(
+    answers: Sequence[NDArray[np.float32]], reference: Sequence[NDArray[np.float32]]
+) -> dict[str, float]:
+    frame = Frame((FRAME_PIXELS, FRAME_PIXELS), (FRAME_MM, FRAME_MM))
+    labels = [
+        (contour_slice(a, frame)[0], contour_slice(b, frame)[0])
+        for a, b in zip(answers, reference, strict=True)
+    ]
+    found = [dice(a, b) for a, b in labels if b.any()]
+    return {
+        "dice_with_f32": float(np.mean(found)) if found else float("nan"),
+        "largest_difference": max(
+            float(np.abs(a - b).max()) for a, b in zip(answers, reference, strict=True)
+        ),
+    }
+
+
+def _memory_mib(name: EngineName, settings: Settings) -> float:
+    """Main memory that an engine and its weights take, in a process that holds nothing else."""
+    with fresh_processes(1) as pool:
+        return pool.submit(_grown_mib, name, settings).result()
+
+
+def _grown_mib(name: EngineName, settings: Settings) -> float:
+    before = _resident_mib()
+    engine = load_engine(name, *load_weights(settings))
+    engine.infer(np.zeros((1, FRAME_PIXELS, FRAME_PIXELS), np.float32))
+    return _resident_mib() - before
+
+
+def _resident_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 2**20
+
+
+def show(figures: dict[str, Any], json_file: Path | None) -> None:
+    """Print the table and the choice, write the figures."""
+    console = Console()
+    table = Table(title=f"Network alone, one slice at a time, {figures['repeats']} times")
+    table.add_column("engine", no_wrap=True)
+    columns = ("p50 ms", "mean ms", "p99 ms", "against torch", "Dice with f32", "largest difference", "MiB")
+    for column in columns:
+        table.add_column(column, justify="right")
+    torch = figures["engines"]["torch"]
+    for name, row in figures["engines"].items():
+        table.add_row(
+            name,
+            f"{row['p50']:.1f}",
+            f"{row['mean']:.1f}",
+            f"{row['p99']:.1f}",
+            f"{torch['p50'] / row['p50']:.1f} / {torch['mean'] / row['mean']:.1f} x",
+            f"{row['dice_with_f32']:.4f}",
+            f"{row['largest_difference']:.1e}",
+            f"{row['memory_mib']:.0f}",
+        )
+    console.print(table)
+    for name in (*figures["engines"], *figures["missing"]):
+        console.print(f"{name}: {_said(figures, name)}", highlight=False, markup=False, soft_wrap=True)
+    order = " > ".join(figures["order"])
+    console.print(
+        f"in use: {figures['chosen']}, the first available of {order}", highlight=False, soft_wrap=True
+    )
+    if json_file is not None:
+        write_json(json_file, figures)
+
+
+def _said(figures: dict[str, Any], name: str) -> str:
+    """Whether an engine can be used, and what there is to know about it."""
+    if name in figures["missing"]:
+        return f"not available: {figures['missing'][name]}"
+    said = "available"
+    gate = figures["engines"][name].get("gate")
+    if gate is not None:
+        said += f"; passed its gate on {gate['slices']} slices (mean Dice with f32 {gate['dice']:.4f})"
+    if name == "openvino-bf16" and not figures["bf16"]:
+        said += "; the processor has no bf16, so it computes in float32"
+    if name not in figures["order"]:
+        said += "; only when asked for"
+    return said

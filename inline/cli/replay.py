@@ -1,0 +1,220 @@
+"""Commands replay and demo, which send a file to a server, and synth, which writes one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+from zipfile import BadZipFile
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from inline.cli.options import SettingsFile
+from inline.data.errors import MyostreamError
+
+if TYPE_CHECKING:
+    from inline.mrd.messages import Image
+    from inline.replay.client import Exchange
+    from inline.replay.results import Record
+
+_console = Console()
+_UNHURRIED_MS: Final = 600_000
+"""Budget of a slice in a replay as fast as possible: images that come at once queue for minutes."""
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(help="ISMRMRD HDF5 file with images.", exists=True, dir_okay=False)],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write what comes back here.")] = None,
+    server: Annotated[str, typer.Option(help="HOST:PORT of a running server; else one is started.")] = "",
+    config: Annotated[str, typer.Option(help="Configuration to ask for.")] = "mapping",
+    realtime: Annotated[bool, typer.Option("--realtime", help="Send by the images' time stamps.")] = False,
+    speed: Annotated[float, typer.Option(min=0.01, help="With --realtime: times faster.")] = 1.0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all results here.")] = None,
+    overlays: Annotated[Path | None, typer.Option(help="Write overlays into this folder.")] = None,
+    group: Annotated[str, typer.Option(help="HDF5 group to read; by default the only one.")] = "",
+    settings_file: SettingsFile = None,
+) -> None:
+    """Stream the images of a file to a server and collect maps, contours and values."""
+    from inline.mrd.files import ImageFile
+    from inline.replay.local_server import started_server
+    from inline.replay.run import compare, records, unreadable
+    from inline.replay.simulate import truth_file
+    from inline.replay.table import notes, printable, results_table
+    from model.output import check_folder, check_outputs
+
+    address = _address(server) if server else None
+    with ImageFile(file, group) as opened:
+        header, images, about = opened.header_bytes, list(opened.images()), opened.notes
+    if not images:
+        raise MyostreamError(f"{file} holds no images; raw data must be reconstructed first")
+    check_outputs(output, json_file, inputs=[file, truth_file(file), settings_file])
+    check_folder(overlays)
+    truth, untrue = _true_medians(file)
+    pace_speed = speed if realtime else None
+    if address is None:
+        arguments = [] if realtime else ["--budget-ms", str(_UNHURRIED_MS)]
+        arguments += ["--settings", str(settings_file)] if settings_file else []
+        with started_server(arguments) as started:
+            result = _exchange(started.address, header, images, config, pace_speed)
+    else:
+        result = _exchange(address, header, images, config, pace_speed)
+
+    compared = compare(images, result.images)
+    found = records(compared.added)
+    # Files before the terminal, which may be a pipe that nobody reads any more.
+    written, problems = _write_results(header, result, found, output, json_file, overlays)
+    earlier = len(records(result.images)) - len(found)
+    if earlier:
+        about = [*about, f"{earlier} results of an earlier run were among the images; they are not reported."]
+    for text in (*about, *untrue, *result.texts, *unreadable(result.images)):
+        _console.print(printable(text, lines=True), highlight=False, markup=False)
+    results = [record for record, _ in found]
+    _console.print(results_table(results, truth))
+    for note in notes(results):
+        _console.print(f"Note: {printable(note)}", highlight=False, markup=False)
+    seconds = result.finished - result.first_sent
+    _console.print(f"{compared}; {len(found)} maps back, first byte to close {seconds:.2f} s")
+    for text in written:
+        _console.print(text, markup=False)
+    if compared.lost:
+        problems.append(f"{compared.lost} of {len(images)} images did not come back")
+    if problems:
+        raise MyostreamError("; ".join(problems))
+
+
+def synth(
+    output: Annotated[Path, typer.Option("--output", "-o", help="MRD file to write.")],
+    slices: Annotated[int, typer.Option(min=1, max=500)] = 3,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    scheme: Annotated[str, typer.Option(help="MOLLI scheme, such as 5(3)3 or 4(1)3(1)2.")] = "5(3)3",
+    size: Annotated[int, typer.Option(min=96, max=512, help="Rows and columns, pixels of 1.5 mm.")] = 192,
+) -> None:
+    """Write a simulated examination (MOLLI and T2-prep, truth beside it) to replay."""
+    from inline.replay.simulate import simulate_examination, truth_file, write_examination
+    from model.output import check_outputs
+
+    check_outputs(output, truth_file(output))
+    try:
+        examination = simulate_examination(slices, seed, size=size, scheme=scheme)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    count = write_examination(output, examination)
+    _console.print(f"{output}: {slices} slices, {count} images")
+
+
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for what it makes.")] = Path(
+        "demo-output"
+    ),
+    slices: Annotated[int, typer.Option(min=1, max=30)] = 3,
+) -> None:
+    """Simulate an examination, stream it to a server process, show what comes back."""
+    from inline.replay.simulate import simulate_examination, write_examination
+    from model.output import check_folder
+
+    check_folder(output)
+    file = output / "examination.h5"
+    count = write_examination(file, simulate_examination(slices))
+    _console.print(f"Simulated {slices} slices, T1 (MOLLI) and T2 (T2-prep): {count} images in {file}")
+    replay(file, output / "results.h5", json_file=output / "results.json", overlays=output)
+    _console.print(
+        "MOLLI reads T1 some percent short of the tissue's (T2 decay and flip angle act during the readout), "
+        "on a scanner as here."
+    )
+
+
+def _write_results(
+    header: bytes,
+    result: Exchange,
+    found: list[tuple[Record, Image]],
+    output: Path | None,
+    json_file: Path | None,
+    overlays: Path | None,
+) -> tuple[list[str], list[str]]:
+    """Write the outputs; return a line for each of them, and one for each that could not be written."""
+    from inline.mrd.files import write_images
+    from inline.replay.run import overlay_names, write_overlay
+    from model.output import write_json
+
+    written: list[str] = []
+    problems: list[str] = []
+
+    @contextmanager
+    def noted(line: str = "") -> Iterator[None]:
+        try:
+            yield
+        except MyostreamError as error:
+            problems.append(str(error))
+        else:
+            written.extend([line] if line else [])
+
+    results = [record for record, _ in found]
+    if output is not None:
+        with noted(f"Everything that came back: {output}"):
+            write_images(output, header, result.images, private=True)
+    if json_file is not None:
+        with noted(f"Results: {json_file}"):
+            write_json(json_file, {"results": results, "messages": result.texts}, private=True)
+    if overlays is not None:
+        before = len(problems)
+        older = {each.name for each in overlays.glob("slice-*.png")}
+        names = overlay_names(results)
+        for name, (record, image) in zip(names, found, strict=True):
+            with noted():
+                write_overlay(overlays / name, record, image)
+        written.append(f"Overlays: {len(names) - (len(problems) - before)} in {overlays}")
+        if older := older - set(names):
+            written.append(f"{overlays} also holds {len(older)} overlays of other results")
+    return written, problems
+
+
+def _exchange(
+    address: tuple[str, int], header: bytes, images: list[Image], config: str, pace_speed: float | None
+) -> Exchange:
+    from inline.replay.client import exchange
+    from inline.replay.run import realtime
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        sending = progress.add_task("sent", total=len(images))
+        receiving = progress.add_task("received", total=None)
+        return exchange(
+            address,
+            header,
+            images,
+            config=config,
+            pace=None if pace_speed is None else realtime(images, pace_speed),
+            sent=lambda _: progress.advance(sending),
+            received=lambda _: progress.advance(receiving),
+        )
+
+
+def _true_medians(file: Path) -> tuple[dict[tuple[str, int], float], list[str]]:
+    """Return the median of the true T1 and T2 over the true myocardium by quantity and slice, and problems.
+
+    Both are empty where a file has no truth beside it.
+    """
+    import numpy as np
+
+    from inline.replay.simulate import read_truth, truth_file
+
+    try:
+        truth = read_truth(file)
+        return {
+            (quantity, index): float(np.median(values[index][labels == 2]))
+            for quantity, values in ((("T1", truth["t1_ms"]), ("T2", truth["t2_ms"])) if truth else ())
+            for index, labels in enumerate(truth["labels"])
+            if (labels == 2).any()
+        }, []
+    except (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, BadZipFile) as error:
+        return {}, [f"{truth_file(file)} is not the truth of an examination and is not shown: {error}"]
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise MyostreamError(f"{text!r} is not an address; give HOST:PORT, such as 127.0.0.1:9002")
+    return host, int(port)

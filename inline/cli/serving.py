@@ -1,0 +1,140 @@
+"""Commands of the server: serve, stream, keys, listen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from inline.cli.options import EngineOption, SettingsFile
+from inline.data.errors import MyostreamError
+from inline.serving.configuration import Configuration
+from inline.settings import load_settings
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 by default.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 9002 by default, 0 for any free one.")] = None,
+    zmq: Annotated[
+        str | None, typer.Option(help="Publish results here, such as tcp://127.0.0.1:5560.")
+    ] = None,
+    zmq_keys: Annotated[
+        Path | None, typer.Option(help="Publish to the clients of this folder of keys alone.")
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Publish to other hosts without keys.")
+    ] = False,
+    budget_ms: Annotated[
+        float | None, typer.Option(min=1, help="Time for a slice, from its last image to its result.")
+    ] = None,
+    engine: EngineOption = None,
+    settings_file: SettingsFile = None,
+    until_stdin_ends: Annotated[bool, typer.Option("--until-stdin-ends", hidden=True)] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Serve MRD clients until SIGTERM, SIGHUP or Ctrl-C, then finish what is in flight; again: hurry."""
+    from inline.serving.signals import end_with_stdin, ended_by_signals, leave_hanging_threads
+
+    with ended_by_signals() as signals:
+        if until_stdin_ends:
+            end_with_stdin()
+        from inline.serving.logs import log_to_stderr
+        from inline.serving.server import Server
+        from inline.serving.service import service
+
+        settings = load_settings(
+            settings_file,
+            engine=engine,
+            budget_ms=budget_ms,
+            server={"host": host, "port": port},
+            emit={"zmq": zmq, "zmq_keys": zmq_keys, "zmq_insecure": insecure or None},
+        )
+        with log_to_stderr(settings.log, verbose=verbose):
+            with service(settings) as made:
+                server = Server(made.scheduler, settings, made.publisher)
+                signals.call(server.stop)
+                host, port = server.address
+                print(f"myostream listening on {host}:{port} (engine: {made.engine.name})", flush=True)
+                if made.publisher is not None:
+                    print(f"myostream publishing on {made.publisher.address}", flush=True)
+                server.serve()
+                made.scheduler.close(max(server.left_s, 1.0))
+            leave_hanging_threads()
+
+
+def stream(
+    source: Annotated[
+        Path | None, typer.Option("--input", "-i", help="File or named pipe to read; else standard input.")
+    ] = None,
+    sink: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File or named pipe to write; else standard output.")
+    ] = None,
+    config: Annotated[
+        Configuration | None, typer.Option(help="Configuration, in place of what the stream asks for.")
+    ] = None,
+    engine: EngineOption = None,
+    settings_file: SettingsFile = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Read an MRD stream and write it on with maps, contours and values: one step of a pipe."""
+    from inline.serving.logs import log_to_stderr
+    from inline.serving.pipe import run
+    from inline.serving.signals import leave_hanging_threads
+
+    settings = load_settings(settings_file, engine=engine)
+    with log_to_stderr(settings.log, verbose=verbose):
+        taken = run(settings, source=source, sink=sink, configuration=config)
+    leave_hanging_threads(0 if taken else 1)
+    if not taken:
+        raise typer.Exit(1)
+
+
+def keys(
+    folder: Annotated[Path, typer.Argument(help="Folder of keys; made where there is none.")],
+    client: Annotated[str, typer.Option(help="Name of the client that may read the results.")] = "reader",
+) -> None:
+    """Make keys, with which results are published to known clients alone, and encrypted."""
+    from inline.emit.access import make_keys
+
+    public, secret = make_keys(folder, client)
+    typer.echo(f"server: myostream serve --zmq tcp://ADDRESS:PORT --zmq-keys {folder}")
+    typer.echo(f"client: myostream listen tcp://ADDRESS:PORT --server-key {public} --keys {secret}")
+    typer.echo(f"Move {secret} to the client's host, with a copy of {public}.")
+
+
+def listen(
+    address: Annotated[str, typer.Argument(help="Where a server publishes.")] = "tcp://127.0.0.1:5560",
+    json_lines: Annotated[bool, typer.Option("--json", help="Print whole messages, one per line.")] = False,
+    count: Annotated[int | None, typer.Option(help="Stop after so many slices.")] = None,
+    server_key: Annotated[Path | None, typer.Option(help="Public key file of a server with keys.")] = None,
+    keys_file: Annotated[
+        Path | None, typer.Option("--keys", help="Secret key file of this client, for such a server.")
+    ] = None,
+) -> None:
+    """Print the results that a server publishes on ZeroMQ, and the summary of each connection."""
+    from zmq import ZMQError
+
+    from inline.emit.publisher import decode, subscribe
+    from inline.replay.results import read_message
+    from inline.replay.table import line, printable
+
+    try:
+        socket = subscribe(address, server_key=server_key, keys=keys_file)
+    except ZMQError as error:
+        raise MyostreamError(f"{address} is no address to subscribe to: {error}") from error
+    seen = 0
+    try:
+        while count is None or seen < count:
+            try:
+                message = read_message(decode(socket.recv_multipart()))
+            except ValueError as error:
+                typer.echo(f"skipped a message: {printable(str(error))}", err=True)
+                continue
+            seen += "regions" in message
+            typer.echo(json.dumps(message) if json_lines else line(message))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        socket.close(linger=0)

@@ -1,0 +1,121 @@
+"""Figures of an evaluation: contours on the slices, and Bland-Altman plots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.evaluation.cases import LabelledSlice
+from model.evaluation.evaluate import Outcome, summarise
+from model.output import save_figure
+
+_ENDO: Final = "#ff4040"
+_EPI: Final = "#40e060"
+"""Colours of the contours, as in the overlays."""
+
+
+@contextmanager
+def figure(
+    file: Path,
+    rows: int = 1,
+    columns: int = 1,
+    size: tuple[float, float] = (7.0, 4.5),
+    *,
+    title: str = "",
+    dpi: int = 120,
+    sharex: bool = False,
+) -> Iterator[NDArray[Any]]:
+    """Give the axes ``(rows, columns)`` of a new figure; write it at the end of the block.
+
+    Args:
+        file: PNG, or another format by its ending.
+        rows: of axes.
+        columns: of axes.
+        size: width and height, inches.
+        title: above all axes.
+        dpi: of the file.
+        sharex: whether the rows share the x axis.
+
+    Raises:
+        ImportError: matplotlib is not installed (extra ``bench``).
+        OutputError: the file cannot be written.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    drawn, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharex=sharex)
+    try:
+        yield axes
+        if title:
+            drawn.suptitle(title, fontsize=9)
+        drawn.tight_layout()
+        save_figure(drawn, file, dpi=dpi, facecolor="white")
+    finally:
+        plt.close(drawn)
+
+
+def draw_outlines(axes: Any, labels: NDArray[np.uint8], *, style: str = "solid", width: float = 1.0) -> None:
+    """Draw the borders of labels ``(rows, columns)``: LV cavity, and cavity with myocardium."""
+    for mask, colour in ((labels == 1, _ENDO), (labels > 0, _EPI)):
+        if mask.any():
+            axes.contour(mask, [0.5], colors=[colour], linestyles=style, linewidths=width)
+
+
+def best_median_worst(
+    file: Path,
+    slices: Sequence[LabelledSlice],
+    labels: Sequence[NDArray[np.uint8]],
+    scores: Sequence[float],
+) -> None:
+    """Draw the slices of the best, the median and the worst score: reader's contours dashed, ours solid.
+
+    Args:
+        file: PNG to write.
+        slices: with the first reader's labels.
+        labels: found on each, ``(rows, columns)``.
+        scores: Dice of each.
+    """
+    order = np.argsort(scores)[::-1]
+    chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
+    with figure(file, 1, 3, (12, 4.4)) as row:
+        for axes, (name, i) in zip(row.flat, chosen.items(), strict=True):
+            image = slices[i].image
+            axes.imshow(image, cmap="gray", vmin=0, vmax=np.percentile(image, 98))
+            draw_outlines(axes, slices[i].labels, style="dashed")
+            draw_outlines(axes, labels[i])
+            ys, xs = np.nonzero(slices[i].labels)
+            reach = 1.1 * max(np.ptp(ys), np.ptp(xs)) if len(ys) else 60
+            axes.set_xlim(xs.mean() - reach, xs.mean() + reach)
+            axes.set_ylim(ys.mean() + reach, ys.mean() - reach)
+            axes.set_title(f"{name}: {slices[i].name}, Dice {scores[i]:.3f}", fontsize=9)
+            axes.axis("off")
+
+
+def bland_altman(file: Path, outcomes: Sequence[Outcome], unit: str) -> None:
+    """Draw the differences of the myocardial medians over their means; nothing without contours.
+
+    Args:
+        file: PNG to write.
+        outcomes: of the slices.
+        unit: of the medians.
+    """
+    with_contour = [each for each in outcomes if each.contour]
+    if not with_contour:
+        return
+    ours = np.array([each.median for each in with_contour])
+    readers = np.array([each.reader_median for each in with_contour])
+    summary = summarise(with_contour)
+    with figure(file, size=(6, 4)) as grid:
+        axes = grid[0, 0]
+        axes.scatter((ours + readers) / 2, ours - readers, s=18)
+        for key, style in (("bias", "-"), ("limits_low", "--"), ("limits_high", "--")):
+            axes.axhline(summary[key], linestyle=style, color="0.4")
+        axes.set_xlabel(f"mean of both medians, {unit}")
+        axes.set_ylabel(f"myostream less reader, {unit}")

@@ -1,0 +1,46 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import reproduce
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.skipif(
+    "python -m bench.readme" in (ROOT / "README.md").read_text(encoding="utf-8"),
+    reason="the README still holds the table of the former command",
+)
+def test_the_readme_holds_the_measured_rows():
+    assert reproduce.summary() in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_page_on_benchmarks_holds_the_measured_tables():
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert reproduce.details() in page, "replace the tables: python -m bench.reproduce --details"
+
+
+def test_rows_follow_the_result_files(tmp_path):
+    for file in reproduce.RESULTS.glob("*.json"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    changed = json.loads((tmp_path / "throughput.json").read_text())
+    changed["warm"] |= {"seconds": 1.239, "images_lost": 7}
+    (tmp_path / "throughput.json").write_text(json.dumps(changed))
+    assert "last byte out | 1.24 s | 12.3 s" in reproduce.summary(tmp_path)
+    assert "| warm | 1.24 | 550 | 7 | 0 | 0 |" in reproduce.details(tmp_path)
+    assert len(reproduce.summary(tmp_path).splitlines()) == 2 + 8
+
+
+def test_a_missing_value_is_a_dash_in_a_table_and_an_error_in_the_summary(tmp_path, monkeypatch):
+    content = {"a": {"slices": 3, "dice": [0.9, 0.01]}, "b": {"slices": 2, "dice": None}, "c": {"slices": 1}}
+    (tmp_path / "f.json").write_text(json.dumps({"machine": {"cores": 2}, "rows": content}))
+    monkeypatch.setattr(reproduce, "DETAILS", (("f", "rows", "slices, dice .2f"),))
+    assert reproduce.details(tmp_path).splitlines()[2:] == [
+        "| a | 3 | 0.90 ± 0.01 |",
+        "| b | 2 | - |",
+        "| c | 1 | - |",
+    ]
+    monkeypatch.setattr(reproduce, "ROWS", (("q", "f", "{rows/c/dice|.2f}", "-", "command"),))
+    with pytest.raises(KeyError):
+        reproduce.summary(tmp_path)

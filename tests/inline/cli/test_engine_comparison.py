@@ -1,0 +1,72 @@
+"""The comparison of engines says what runs, what does not and why; with engines that are there at once."""
+
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from inline.cli import engine_comparison as engines
+from inline.settings import Settings
+from model.engines.self_test import Reference
+
+
+class Ring:
+    """A ring of wall around the centre, after a while."""
+
+    def __init__(self, name, seconds=0.0):
+        self.name, self._seconds = name, seconds
+
+    def infer(self, images):
+        time.sleep(self._seconds)
+        y, x = np.mgrid[:224, :224]
+        radius = np.hypot(x - 111.5, y - 111.5)
+        classes = np.select([radius < 20, radius < 28], [1, 2], 0)
+        one = np.stack([(classes == k).astype(np.float32) for k in range(3)])
+        return np.repeat(one[None], len(images), axis=0)
+
+
+def test_each_engine_has_its_turn_and_its_time():
+    made = {"slow": Ring("slow", 0.02), "quick": Ring("quick")}
+    times = engines.in_turns(made, [np.zeros((1, 224, 224), np.float32)], 5)
+    assert {name: len(each) for name, each in times.items()} == {"slow": 5, "quick": 5}
+    assert min(times["slow"]) >= 20.0
+    assert np.median(times["quick"]) < np.median(times["slow"])
+
+
+def test_figures_of_what_runs_and_reasons_of_what_does_not(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("MYOSTREAM_CACHE", str(tmp_path))
+    monkeypatch.setattr(engines, "load_weights", lambda settings: (None, tmp_path))
+    monkeypatch.setattr(engines, "preferred", lambda: ("openvino-int8", "openvino-f32", "torch"))
+    picture = SimpleNamespace(image=np.zeros((224, 224), np.float32))
+    monkeypatch.setattr(engines, "make_slices", lambda count, kind: [(picture, "none")] * count)
+    monkeypatch.setattr(engines, "_memory_mib", lambda name, settings: 300.0)
+
+    images = np.zeros((2, 224, 224), np.float32)
+    reference = Reference(images, Ring("torch").infer(images))
+    monkeypatch.setattr(engines, "reference_of", lambda network, weights: reference)
+
+    def load(name, network, weights):
+        if name in ("openvino-f32", "torch"):
+            return Ring(name)
+        if name == "openvino-bf16":
+            wrong = Ring(name)
+            wrong.infer = lambda images: np.roll(reference.probabilities, 9, axis=3)
+            return wrong
+        raise RuntimeError(f"no {name} here")
+
+    monkeypatch.setattr(engines, "load_engine", load)
+    figures = engines.measure(Settings(), 3)
+    assert set(figures["engines"]) == {"openvino-f32", "torch"}
+    assert figures["chosen"] == "openvino-f32"
+    row = figures["engines"]["openvino-f32"]
+    assert row["dice_with_f32"] == pytest.approx(1.0)
+    assert row["largest_difference"] == 0.0
+    assert row["p50"] <= row["p99"]
+    assert figures["missing"]["tensorrt"] == "no tensorrt here"
+    assert "output differs from float32" in figures["missing"]["openvino-bf16"]
+    engines.show(figures, tmp_path / "figures.json")
+    said = capsys.readouterr().out
+    assert "cuda: not available: no cuda here" in said
+    assert "in use: openvino-f32, the first available of openvino-int8 > openvino-f32 > torch" in said
+    assert (tmp_path / "figures.json").exists()

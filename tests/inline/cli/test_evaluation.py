@@ -1,0 +1,77 @@
+"""``myostream evaluate`` on labelled and on synthetic slices."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from inline.cli.commands import app
+from model.evaluation.synthetic import make_slices
+
+
+class Oracle:
+    """Engine that returns known labels in turn, moved by whole pixels."""
+
+    name = "oracle"
+
+    def __init__(self, labels, right=0):
+        self._labels, self._right = iter(labels), right
+
+    def infer(self, images):
+        labels = np.roll(next(self._labels), self._right, axis=1)
+        return np.stack([(labels == value).astype(np.float32) for value in range(3)])[None]
+
+
+@pytest.fixture(scope="module")
+def slices():
+    return [slice_ for slice_, _ in make_slices(6, "t2", maps=True)]
+
+
+@pytest.fixture(scope="module")
+def folder(slices, tmp_path_factory):
+    made = tmp_path_factory.mktemp("labelled")
+    for number, each in enumerate(slices):
+        np.savez(made / f"case-slice-{number}.npz", t2_ms=each.image, label=each.labels, pixel_spacing_mm=1.5)
+    return made
+
+
+def evaluate(*arguments):
+    result = CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_labelled_slices_as_a_command(folder, tmp_path):
+    said = evaluate("--data", folder, "--map", "t2", "--json", tmp_path / "t2.json", "--plots", tmp_path)
+    content = json.loads((tmp_path / "t2.json").read_text())
+    assert [each["name"] for each in content["slices"]] == [f"case-slice-{number}" for number in range(6)]
+    summary = content["summaries"]["all slices"]
+    assert summary["slices"] == 6
+    assert summary["dice"] > 0.7
+    assert f"{summary['dice']:.3f}" in said
+    for name in ("bland-altman-t2.png", "overlays-t2.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_contours_that_lie_beside_the_readers_on_all_slices(folder, slices, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "inline.engine_selection.make_engine", lambda _: Oracle([each.labels for each in slices], right=3)
+    )
+    said = evaluate("--data", folder, "--map", "t2", "--json", tmp_path / "t2.json")
+    summaries = json.loads((tmp_path / "t2.json").read_text())["summaries"]
+    # Three pixels of 1.5 mm.
+    assert summaries["all slices"]["offset_x"] == pytest.approx(4.5, abs=0.2)
+    assert "4.5 mm to the right of" in " ".join(said.split())
+    assert summaries["all slices, offset-corrected"]["dice"] > summaries["all slices"]["dice"] + 0.1
+    assert "all slices, shifted reader" in summaries
+
+
+def test_the_truth_of_synthetic_slices_scores_nearly_one_in_every_group(tmp_path, monkeypatch):
+    truth = [slice_.labels for slice_, _ in make_slices(10, "t2")]
+    monkeypatch.setattr("inline.engine_selection.make_engine", lambda _: Oracle(truth))
+    evaluate("--synthetic", 10, "--map", "t2", "--json", tmp_path / "t2.json")
+    summaries = json.loads((tmp_path / "t2.json").read_text())["summaries"]
+    assert summaries["all"]["slices"] == 10
+    assert summaries["all"]["dice_cavity"] > 0.9
+    assert sum(summaries[level]["slices"] for level in ("basal", "mid", "apical")) == 10

@@ -1,0 +1,70 @@
+"""Network input of a map, and the way from a map to labels."""
+
+import numpy as np
+import pytest
+
+from inline.contouring.segment import network_input, segment
+from inline.data.series import Quantity
+from model.frame import Frame
+from model.relaxometry.parametric_map import ParametricMap
+
+FRAME = Frame((224, 224), (1.5, 1.5))
+
+
+def fitted(values, sd):
+    return ParametricMap(values, sd, np.ones_like(values), np.zeros(values.shape, bool))
+
+
+@pytest.fixture
+def values():
+    return np.random.default_rng(0).uniform(900.0, 1100.0, (224, 224)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("share", "seen"), [(0.0, True), (0.29, True), (0.31, False), (2.0, False)])
+def test_pixels_whose_deviation_is_above_three_tenths_are_zero(values, share, seen):
+    quarter = np.s_[:112, :112]
+    sd = np.zeros_like(values)
+    sd[quarter] = share * values[quarter]
+    expected = values.copy()
+    if not seen:
+        expected[quarter] = 0.0
+    made = network_input(fitted(values, sd), Quantity.T1, FRAME)
+    assert np.array_equal(made, FRAME.network_input(expected))
+
+
+def test_pixels_without_a_fit_are_zero(values):
+    failed = np.zeros(values.shape, bool)
+    failed[:50] = True
+    parametric = ParametricMap(values, np.zeros_like(values), np.ones_like(values), failed)
+    expected = np.where(failed, np.float32(0.0), values)
+    assert np.array_equal(network_input(parametric, Quantity.T1, FRAME), FRAME.network_input(expected))
+
+
+@pytest.mark.parametrize(("quantity", "longest"), [(Quantity.T1, 3000.0), (Quantity.T2, 300.0)])
+def test_times_longer_than_those_of_tissue_are_clipped(values, quantity, longest):
+    values = values * np.float32(longest / 1000.0)
+    values[:40] = np.linspace(0.98, 8.0, 224) * longest
+    made = network_input(fitted(values, np.zeros_like(values)), quantity, FRAME)
+    assert np.array_equal(made, FRAME.network_input(np.minimum(values, np.float32(longest))))
+    lower = FRAME.network_input(np.minimum(values, np.float32(0.99 * longest)))
+    assert not np.array_equal(made, lower)
+
+
+def test_the_engine_receives_the_normalised_image_and_its_ring_lies_in_the_image(ring_engine):
+    seen = []
+
+    class Watched:
+        name = "watched"
+
+        def infer(self, images):
+            seen.append(images)
+            return ring_engine.infer(images)
+
+    image = np.random.default_rng(1).uniform(0.0, 100.0, (128, 192)).astype(np.float32)
+    labels, contours, flags = segment(image, (3.0, 1.5), Watched())
+    assert np.array_equal(seen[0][0], Frame((128, 192), (3.0, 1.5)).network_input(image))
+    assert flags == ()
+    assert labels.shape == (128, 192)
+    # A radius of 20 frame pixels is 30 mm: 10 columns of 3 mm, 20 rows of 1.5 mm.
+    assert np.ptp(contours.endo, axis=0) / 2 == pytest.approx([10.0, 20.0], abs=0.3)
+    assert contours.endo.mean(axis=0) == pytest.approx([95.5, 63.5], abs=0.1)

@@ -1,0 +1,145 @@
+"""The Python API, and the page that shows it."""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import inline
+from inline.mrd.files import write_images
+from inline.mrd.image_header import ImageHeader
+from inline.mrd.messages import Image
+from inline.pipeline import Pipeline
+from inline.replay.simulate import simulate_examination, write_examination
+
+PAGE = Path(inline.__file__).parent.parent / "docs" / "python.md"
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    made = tmp_path_factory.mktemp("api") / "examination.h5"
+    write_examination(made, simulate_examination(2))
+    return made
+
+
+@pytest.fixture(scope="module")
+def study(file):
+    return inline.read_mrd(file)
+
+
+def test_the_page_runs_from_top_to_bottom(file, monkeypatch, capsys):
+    monkeypatch.chdir(file.parent)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    names = {}
+    exec("\n".join(blocks), names)
+    said = capsys.readouterr().out
+    assert said.count("global: ") == 4
+    assert "(8, 192, 192)" in said
+    assert said.count("AHA 7 mid anterior") == 1
+    # What the page says of the steps by themselves agrees with what it says of the whole.
+    result = inline.process(names["study"][0])
+    assert names["ring"] == result.regions[0]
+    np.testing.assert_array_equal(names["endo_pixels"], result.contours.endo)
+    np.testing.assert_allclose(names["endo_mm"], 1.5 * names["endo_pixels"])
+
+
+def test_fits_return_the_time_of_a_phantom():
+    ti_ms = np.array([100.0, 180.0, 260.0, 1000.0, 1900.0, 2800.0, 3700.0, 4600.0])
+    t1_star, a, b = 900.0, 100.0, 190.0
+    signal = np.abs(a - b * np.exp(-ti_ms / t1_star))[:, None, None] * np.ones((1, 3, 4))
+    found = inline.fit_molli(signal.tolist(), ti_ms.tolist())
+    np.testing.assert_allclose(found.values_ms, t1_star * (b / a - 1.0), rtol=1e-4)
+    te_ms = [0.0, 25.0, 55.0]
+    decay = 200.0 * np.exp(-np.array(te_ms) / 45.0)[:, None, None] * np.ones((1, 3, 4))
+    np.testing.assert_allclose(inline.fit_t2prep(decay, te_ms).values_ms, 45.0, rtol=1e-4)
+
+
+def test_wrong_arrays_are_value_errors(ring_engine):
+    with pytest.raises(ValueError, match=r"must be real and \(n, rows, columns\)"):
+        inline.fit_molli(np.zeros((8, 9)), np.arange(8.0))
+    with pytest.raises(ValueError, match="complex"):
+        inline.fit_t2prep(np.zeros((3, 4, 4), complex), [0.0, 25.0, 55.0])
+    with pytest.raises(ValueError, match="at least 4 images"):
+        inline.fit_molli(np.zeros((3, 4, 4)), [1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match=r"a map is \(rows, columns\)"):
+        inline.segment(np.zeros(4), (1.5, 1.5), "T1", pipeline=Pipeline(ring_engine))
+    with pytest.raises(ValueError, match="'PD' is not a valid Quantity"):
+        inline.segment(np.zeros((4, 4)), (1.5, 1.5), "PD", pipeline=Pipeline(ring_engine))
+
+
+def test_an_array_is_measured_within_contours_in_pixels_and_in_mm(ring_engine):
+    """A ring of 20 to 28 pixels of 1.5 mm in the network's frame, in an image of pixels of 3 x 0.75 mm."""
+    values = np.full((448, 112), 1000.0)
+    values[:, :56] = np.nan
+    found = inline.segment(values, (3.0, 0.75), "T1", pipeline=Pipeline(ring_engine))
+    across = np.ptp(found.contours.epi, axis=0)
+    np.testing.assert_allclose(across, [2 * 28 * 1.5 / 3.0, 2 * 28 * 1.5 / 0.75], rtol=0.03)
+    mm = found.contours.in_mm((3.0, 0.75))
+    np.testing.assert_allclose(np.ptp(mm.epi, axis=0), 2 * 28 * 1.5, rtol=0.03)
+    (ring,) = inline.measure(values, found.contours)
+    assert ring.median == 1000.0
+    whole = inline.measure(np.nan_to_num(values, nan=1000.0), found.contours)[0]
+    assert ring.pixels == pytest.approx(whole.pixels / 2, rel=0.02)  # pixels without a value do not count
+    named = [
+        each.name for each in inline.measure(values, found.contours, level="apical", septum_degrees=180.0)
+    ]
+    assert named[:2] == ["global", "septum"]
+    assert len(named) == 6
+
+
+def test_a_file_gives_what_the_stream_assembles(file, study):
+    assert [(each.identity.slice_index, each.quantity) for each in study] == [
+        (0, "T1"),
+        (0, "T2"),
+        (1, "T1"),
+        (1, "T2"),
+    ]
+    assert study[0].series.images.shape == (8, 192, 192)
+    with pytest.raises(inline.MyostreamError, match="is not a readable HDF5 file"):
+        inline.read_mrd("/nowhere.h5")
+
+
+def test_images_without_times_are_a_failed_series_and_a_failed_result(ring_engine, tmp_path):
+    images = [
+        Image.from_pixels(
+            np.full((1, 1, 64, 64), number + 1, np.uint16),
+            ImageHeader(field_of_view=(96.0, 96.0, 8.0), set=number, image_series_index=1),
+            {"SequenceDescription": "T1map_MOLLI"},
+        )
+        for number in range(8)
+    ]
+    write_images(tmp_path / "untimed.h5", "", images)
+    (failed,) = inline.read_mrd(tmp_path / "untimed.h5")
+    assert isinstance(failed, inline.Failed)
+    assert "no inversion times" in failed.error
+    assert inline.process(failed, pipeline=Pipeline(ring_engine)).error == failed.error
+
+
+def test_series_of_arrays_are_processed_or_failed(study, ring_engine):
+    first = study[0].series
+    made = inline.MappingSeries(
+        inline.Quantity.T1, first.images, first.times_ms, first.geometry, inline.SeriesIdentity(7, 0)
+    )
+    result = inline.process(made, pipeline=Pipeline(ring_engine))
+    assert result.identity.series_index == 7
+    np.testing.assert_array_equal(
+        result.map.values_ms, inline.fit_molli(first.images, first.times_ms).values_ms
+    )
+    short = replace(made, images=first.images[:3], times_ms=first.times_ms[:3])
+    assert "at least 4 images" in inline.process(short, pipeline=Pipeline(ring_engine)).error
+
+
+def test_every_public_name_is_there_and_the_import_loads_nothing():
+    for name in inline.__all__:
+        assert getattr(inline, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'fit_sasha'"):
+        inline.fit_sasha  # noqa: B018
+    script = (
+        "import sys, inline; print(*sorted({'numpy', 'torch', 'pydantic', 'typer'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
