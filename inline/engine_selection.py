@@ -38,7 +38,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
 
 
 def preferred() -> tuple[EngineName, ...]:
-    """What ``auto`` tries in turn, and what follows an engine that fails.
+    """Return the fallback order: engines that ``auto`` tries, and those that replace one that fails.
 
     The int8 engine runs only where it passed the gate: before it shipped, or on this host
     (``myostream calibrate precision``).
@@ -63,7 +63,7 @@ def make_engine(settings: Settings) -> FallbackEngine:
 
 
 def load_weights(settings: Settings) -> tuple[UNet, Path]:
-    """The network in float32 and the folder that it was read from.
+    """Return the network in float32, and the folder of its weights.
 
     Raises:
         ConfigurationError: the weights cannot be used.
@@ -76,10 +76,10 @@ def load_weights(settings: Settings) -> tuple[UNet, Path]:
 
 
 def reference_of(network: UNet, weights: Path) -> Reference:
-    """The output that engines of a network are compared with.
+    """Return the output of a network that its engines are compared with.
 
-    It is computed by torch at each start (0.2 s), not stored beside the weights: then it belongs to these
-    weights for certain, a site's own included.
+    Computed by torch at each start (0.2 s) and not stored: it always belongs to the weights in use, also to
+    those of a site.
 
     Raises:
         ConfigurationError: the weights cannot be used.
@@ -93,10 +93,10 @@ def reference_of(network: UNet, weights: Path) -> Reference:
 
 
 def load_engine(name: EngineName, network: UNet, weights: Path) -> Engine:
-    """One engine, by name; whether its output is right, :func:`model.engines.self_test.run_self_test` checks.
+    """Return an engine by its name; :func:`model.engines.self_test.run_self_test` checks its output.
 
     Raises:
-        Exception: of any kind; its message says why the engine does not run here.
+        Exception: of any kind, with the reason why the engine does not run here.
     """
     if name == "torch":
         return TorchEngine(network)

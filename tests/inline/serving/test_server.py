@@ -59,7 +59,7 @@ def originals(images):
     return [image for image in images if image.header.image_series_index < 1000]
 
 
-def test_images_come_back_bit_for_bit_with_maps_contours_and_values(serving, examination):
+def test_images_come_back_bit_exact_with_maps_contours_and_values(serving, examination):
     slices, header, images = examination
     with serving() as server:
         result = exchange(server.address, header, images)
@@ -125,7 +125,7 @@ def test_a_client_written_with_the_ismrmrd_package_reads_the_answer(serving, exa
     assert len(texts) == 1
 
 
-def test_nonsense_is_told_and_hurts_nobody_else(serving, examination):
+def test_nonsense_is_reported_and_hurts_nobody_else(serving, examination):
     _, header, images = examination
     with serving() as server, socket.create_connection(server.address, timeout=20) as good:
         good.sendall(b"".join(map(encode, (ConfigFile("mapping"), Header(header), *images[:5]))))
@@ -165,7 +165,7 @@ def test_a_client_that_reads_nothing_is_held_back_but_not_the_others(serving, ex
         assert len(records(result.images)) == 4
 
 
-def test_a_client_that_stops_in_a_message_is_cut_off_and_told(serving, examination):
+def test_a_client_that_stops_in_a_message_is_cut_off_with_an_error(serving, examination):
     _, header, images = examination
     with serving(server={"port": 0, "stalled_s": 0.2}) as server:
         start = b"".join(map(encode, (ConfigFile("mapping"), Header(header), images[0])))
@@ -175,7 +175,7 @@ def test_a_client_that_stops_in_a_message_is_cut_off_and_told(serving, examinati
     assert messages[-1] == Close()
 
 
-def test_who_finds_all_places_taken_is_told_and_served_later(serving, examination, caplog):
+def test_a_client_beyond_the_limit_is_warned_and_served_later(serving, examination, caplog):
     _, header, images = examination
     opening = encode(ConfigFile("mapping")) + encode(Header(header))
     with serving(server={"port": 0, "connections": 1}) as server, caplog.at_level("INFO"):
@@ -206,7 +206,7 @@ def test_who_finds_all_places_taken_is_told_and_served_later(serving, examinatio
     assert answer == [Close()]
 
 
-def test_who_still_waits_when_the_server_stops_is_turned_away(serving, examination):
+def test_a_client_that_still_waits_when_the_server_stops_is_turned_away(serving, examination):
     _, header, images = examination
     opening = encode(ConfigFile("mapping")) + encode(Header(header))
     with (
@@ -433,7 +433,7 @@ def test_images_that_are_no_numbers_come_back_and_are_flagged(serving, examinati
     assert len(records(result.images)) == 4
 
 
-def test_a_series_without_times_is_told_and_disturbs_nothing(serving, examination):
+def test_a_series_without_times_is_reported_and_disturbs_nothing(serving, examination):
     _, header, images = examination
     nameless = [
         Image.from_pixels(
@@ -696,7 +696,7 @@ def test_sigterm_finishes_what_is_in_flight(examination):
 
 @pytest.mark.parametrize("number", sorted(DATA_TYPES))
 @pytest.mark.parametrize("shape", [(1, 1, 16, 12), (3, 1, 16, 12), (2, 5, 16, 12)], ids=str)
-def test_every_data_type_comes_back_bit_for_bit(number, shape, any_server):
+def test_every_data_type_comes_back_bit_exact(number, shape, any_server):
     size = int(np.prod(shape)) * DATA_TYPES[number].itemsize
     header = ImageHeader(data_type=number, channels=shape[0], matrix_size=(shape[3], shape[2], shape[1]))
     image = Image(header, b"", np.random.default_rng(number).bytes(size))
@@ -705,7 +705,7 @@ def test_every_data_type_comes_back_bit_for_bit(number, shape, any_server):
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_any_image_comes_back_bit_for_bit(data, any_server):
+def test_any_image_comes_back_bit_exact(data, any_server):
     """Every data type, channels, partitions, attributes that are no XML, whatever the bits of the pixels."""
     images = []
     for _ in range(data.draw(st.integers(1, 4))):
