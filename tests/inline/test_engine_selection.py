@@ -1,4 +1,4 @@
-"""Which engine is taken, what follows one that fails, and that the stream loses nothing by it."""
+"""Choice of the engine, and what follows one that fails."""
 
 import threading
 import time
@@ -176,7 +176,7 @@ def test_weights_that_are_not_there_are_an_error(tmp_path):
 
 
 class Faulty:
-    """Raises or answers NaN until told otherwise."""
+    """Raises or returns NaN while it has a fault."""
 
     name = "faulty"
 

@@ -167,10 +167,10 @@ def test_a_reader_that_goes_away_ends_it_quietly(stream):
         process.stdout.read(100)
         process.stdout.close()
         assert process.wait(timeout=120) == 1
-        said = process.stderr.read().decode()
+        errors = process.stderr.read().decode()
         feeding.join(timeout=60)
-    assert "Traceback" not in said
-    assert not [line for line in said.splitlines() if line.startswith("myostream:") or " ERROR " in line]
+    assert "Traceback" not in errors
+    assert not [line for line in errors.splitlines() if line.startswith("myostream:") or " ERROR " in line]
 
 
 def test_a_signal_ends_it_with_what_is_in_flight(stream, sent):
@@ -184,8 +184,8 @@ def test_a_signal_ends_it_with_what_is_in_flight(stream, sent):
         process.send_signal(signal.SIGTERM)
         received += process.stdout.read()
         assert process.wait(timeout=60) == 1
-        said = process.stderr.read().decode()
-    assert "the program was stopped after" in said
+        errors = process.stderr.read().decode()
+    assert "the program was stopped after" in errors
     images = [each for each in read(received) if isinstance(each, ismrmrd.Image)]
     assert all(
         same(one, other) for one, other in zip(images, sent[1], strict=False) if one.image_series_index < 10
@@ -221,7 +221,7 @@ def test_originals_are_bit_exact_maps_come_back_and_nothing_else_is_printed(stre
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "errors"),
     [
         (["-i", "missing"], "there is no missing to read"),
         (["-i", "h5", "-o", "out"], "is an HDF5 file and no stream"),
@@ -229,12 +229,12 @@ def test_originals_are_bit_exact_maps_come_back_and_nothing_else_is_printed(stre
         (["-i", "same", "-o", "no/where"], "cannot be written"),
     ],
 )
-def test_files_that_cannot_be_used_are_one_line(arguments, said, tmp_path, monkeypatch):
+def test_files_that_cannot_be_used_are_one_line(arguments, errors, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     (tmp_path / "same").write_bytes(b"\x04\0")
     kept = sorted(tmp_path.iterdir())
     ended = runner.invoke(app, ["stream", *arguments])
     assert ended.exit_code == 1
-    assert said in ended.output.replace("\n", " ")
+    assert errors in ended.output.replace("\n", " ")
     assert sorted(tmp_path.iterdir()) == kept

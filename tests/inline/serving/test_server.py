@@ -316,13 +316,14 @@ def test_a_stop_says_what_is_in_flight_and_delivers_it(ring_engine, serving, exa
         blocked.go.set()
         while data := connection.recv(1 << 16):
             messages += decoder.receive(data)
-    said = next(each.text for each in messages if isinstance(each, Text))
+    expected = next(each.text for each in messages if isinstance(each, Text))
     found = re.match(
-        r"ERR myostream: the server stops; (\d+) images waiting in series and (\d) slices are in flight", said
+        r"ERR myostream: the server stops; (\d+) images waiting in series and (\d) slices are in flight",
+        expected,
     )
     assert found is not None
     assert (int(found[1]) > 0, int(found[2])) == (True, 3)
-    assert "a part has come is lost" in said
+    assert "a part has come is lost" in expected
     assert found[0].removeprefix("ERR myostream: ") in caplog.text
     received = [message for message in messages if isinstance(message, Image)]
     assert originals(received) == images[:-1]
@@ -599,9 +600,11 @@ def test_every_image_is_accounted_for_at_the_close(serving, examination, monkeyp
         result = exchange(server.address, header, images + extra)
         messages = received(subscriber, 5)
     (text,) = result.texts
-    said = "24 images came. 22 images made 4 series and 4 results. 2 images made no map: phase image (2). "
-    assert text.startswith(f"DBG myostream: {said}")
-    assert sum(said in line for line in caplog.messages) == 1
+    expected = (
+        "24 images came. 22 images made 4 series and 4 results. 2 images made no map: phase image (2). "
+    )
+    assert text.startswith(f"DBG myostream: {expected}")
+    assert sum(expected in line for line in caplog.messages) == 1
     (summary,) = of_schema(messages, "myostream.summary/1")
     assert (summary["images"], summary["used"], summary["series"], summary["results"]) == (24, 22, 4, 4)
     assert (summary["errors"], summary["unused"]) == (0, {"phase image": 2})
