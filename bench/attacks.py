@@ -189,22 +189,11 @@ def huge_fits(target: Target) -> Observation:
 
 def mute_peers(target: Target) -> Observation:
     """Connect four peers that send images without end and read nothing."""
-    over, data = target.deadline(), encode(_image(size=512, data_type=5))
+    start, data = time.monotonic(), encode(_image(size=512, data_type=5))
 
     def send(_: int) -> float | None:
-        start = time.monotonic()
-        with _connected(target.address, 2.0) as connection, contextlib.suppress(OSError):
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
-            connection.sendall(_OPENING)
-            left = memoryview(data)
-            while not over():
-                # A sender that the server holds up still has its connection.
-                with contextlib.suppress(TimeoutError):
-                    sent = connection.send(left[:_PACED_BYTES])
-                    left = left[sent:] or memoryview(data)
-                    time.sleep(4 * sent / _GIGABIT)
-            return None
-        return time.monotonic() - start
+        _, ended = _send_endlessly(target, data, share=4)
+        return time.monotonic() - start if ended else None
 
     with ThreadPoolExecutor(4) as pool:
         ended = [after for after in pool.map(send, range(4)) if after is not None]
@@ -215,30 +204,21 @@ def slow_peers(target: Target) -> Observation:
     """Connect eight peers that send one byte a second in the middle of a message."""
     over = target.deadline()
     start, ended = time.monotonic(), list[float]()
-    peers = [socket.create_connection(target.address, 5.0) for _ in range(8)]
-    for peer in peers:
-        peer.sendall(_OPENING + struct.pack("<H", MessageId.IMAGE) + b"\0")
-    connected = list(peers)
-    while connected and not over():
-        remaining = [peer for peer in connected if not _closed_by_server(peer)]
-        ended += [time.monotonic() - start] * (len(connected) - len(remaining))
-        connected = remaining
-        time.sleep(1.0)
-    for peer in peers:
-        peer.close()
+    with _peers(target, 8, _OPENING + struct.pack("<H", MessageId.IMAGE) + b"\0") as connected:
+        while connected and not over():
+            remaining = [peer for peer in connected if not _closed_by_server(peer)]
+            ended += [time.monotonic() - start] * (len(connected) - len(remaining))
+            connected = remaining
+            time.sleep(1.0)
     return _dropped(target, ended, 8)
 
 
 def idle_peers(target: Target) -> Observation:
     """Take every place with a silent peer; the next client must receive a message."""
-    peers = [socket.create_connection(target.address, 5.0) for _ in range(16)]
-    for peer in peers:
-        peer.sendall(_OPENING)
-    time.sleep(1.0)
-    messages, end = _talk(target.address, _OPENING, target.seconds)
-    logged = re.search(r"(?i)\b(taken|busy|waits?|full)\b", target.server.log_text())
-    for peer in peers:
-        peer.close()
+    with _peers(target, 16, _OPENING):
+        time.sleep(1.0)
+        messages, end = _talk(target.address, _OPENING, target.seconds)
+        logged = re.search(r"(?i)\b(taken|busy|waits?|full)\b", target.server.log_text())
     texts = [message.text for message in messages if isinstance(message, Text)]
     received = texts[0][:60] if texts else f"no message ({end})"
     text = f"the 17th client: {received}; {'a' if logged else 'no'} line in the log"
@@ -324,16 +304,9 @@ def deep_json(target: Target) -> Observation:
 
 def text_flood(target: Target) -> Observation:
     """Send short texts with unknown configurations without a pause, and read no reply."""
-    over, before, sent = target.deadline(), len(target.server.log_text()), 0
+    before = len(target.server.log_text())
     data = encode(Text('{"parameters": {"config": "x\\ny"}}')) * 1000
-    with _connected(target.address, 2.0) as connection, contextlib.suppress(OSError):
-        connection.sendall(_OPENING)
-        left = memoryview(data)
-        while not over():
-            with contextlib.suppress(TimeoutError):
-                count = connection.send(left)
-                sent += count
-                left = left[count:] or memoryview(data)
+    sent, _ = _send_endlessly(target, data)
     grown = len(target.server.log_text()) - before
     text = f"{1000 * sent // len(data)} texts, log grown by {grown / 1e6:.2f} MB"
     return Observation(text, grown < 1_000_000)
@@ -448,6 +421,16 @@ def _connected(address: Address, timeout_s: float = 20.0) -> socket.socket:
 
 
 @contextlib.contextmanager
+def _peers(target: Target, count: int, data: bytes) -> Iterator[list[socket.socket]]:
+    """Give so many connections on which some bytes were sent; close them at the end of the block."""
+    with contextlib.ExitStack() as stack:
+        peers = [stack.enter_context(_connected(target.address, 5.0)) for _ in range(count)]
+        for peer in peers:
+            peer.sendall(data)
+        yield peers
+
+
+@contextlib.contextmanager
 def _counting(
     address: Address, timeout_s: float = 20.0, *, join_s: float = 120.0
 ) -> Iterator[tuple[socket.socket, Counter[str]]]:
@@ -494,6 +477,27 @@ def _send_paced(connection: socket.socket, data: bytes, share: int = 1) -> None:
     for at in range(0, len(data), _PACED_BYTES):
         connection.sendall(memoryview(data)[at : at + _PACED_BYTES])
         time.sleep(max(start + (at + _PACED_BYTES) * share / _GIGABIT - time.monotonic(), 0.0))
+
+
+def _send_endlessly(target: Target, data: bytes, share: int = 0) -> tuple[int, bool]:
+    """Send bytes over and over and read nothing, at a share of a gigabit network or (0) without a pause.
+
+    Returns:
+        Number of bytes sent, and whether the server ended the connection.
+    """
+    over, sent, left = target.deadline(), 0, memoryview(data)
+    with _connected(target.address, 2.0) as connection, contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        connection.sendall(_OPENING)
+        while not over():
+            # A sender that the server holds up still has its connection.
+            with contextlib.suppress(TimeoutError):
+                count = connection.send(left[:_PACED_BYTES])
+                sent += count
+                left = left[count:] or memoryview(data)
+                time.sleep(share * count / _GIGABIT)
+        return sent, False
+    return sent, True
 
 
 def _send_quietly(connection: socket.socket, data: bytes, half_close: bool = False) -> None:

@@ -25,10 +25,10 @@ from rich.table import Table
 
 from bench import attacks
 from bench.attacks import Observation, Target
-from bench.stream import percentiles
+from bench.timing import percentiles
 from bench.watched import Address, Measurement, Tally, usage, watched_server
 from inline.cli.errors import report_errors
-from inline.cli.options import output_file
+from inline.cli.options import JsonFile
 from model.machine import describe_machine
 from model.output import write_json
 
@@ -65,38 +65,25 @@ class Fault:
     arguments: tuple[str, ...] = ()
 
 
+_ZMQ: Final = ("--zmq", "tcp://127.0.0.1:*")
+_PATIENT: Final = ("--budget-ms", "120000")
 FAULTS: Final = (
     Fault("comments against regular expressions", "images pass at once", attacks.texts, load=True),
     Fault("XML entities, UTF-8 and UTF-16", "images pass at once", attacks.entities, load=True),
-    Fault(
-        "half surrogate pairs",
-        "ZeroMQ goes on",
-        attacks.surrogates,
-        load=True,
-        arguments=("--zmq", "tcp://127.0.0.1:*"),
-    ),
+    Fault("half surrogate pairs", "ZeroMQ goes on", attacks.surrogates, load=True, arguments=_ZMQ),
     Fault("large XML", "images pass", attacks.large_texts, load=True),
     Fault("series that only grows, 2048 x 2048", "images pass", attacks.growing_series, 15.0, load=True),
     Fault("fits of 8192 x 8192", "images pass; result or message", attacks.huge_fits, load=True),
     Fault("peers that read nothing", "disconnected", attacks.mute_peers, 20.0, load=True),
     Fault("1 byte a second", "disconnected", attacks.slow_peers, 20.0),
-    Fault(
-        "16 idle peers", "the 17th gets a message; a line in the log", attacks.idle_peers, 5.0, beside=False
-    ),
+    Fault("16 idle peers", "the 17th gets a message; logged", attacks.idle_peers, 5.0, beside=False),
     Fault("resets in an image", "the server goes on", attacks.resets, load=True),
     Fault("nonsense, HTTP, TLS, DICOM", "refused", attacks.nonsense),
     Fault("announced lengths", "refused in a message", attacks.announced),
-    Fault(
-        "200 clients at once",
-        "all served",
-        attacks.crowd,
-        beside=False,
-        load=True,
-        arguments=("--budget-ms", "120000"),
-    ),
+    Fault("200 clients at once", "all served", attacks.crowd, beside=False, load=True, arguments=_PATIENT),
     Fault("deep JSON", "images pass at once", attacks.deep_json, load=True),
     Fault("flood of texts", "log grows by less than 1 MB", attacks.text_flood, load=True),
-    Fault("SIGTERM in an examination", "images come back with a message", attacks.termination, beside=False),
+    Fault("SIGTERM in a measurement", "images come back with a message", attacks.termination, beside=False),
     Fault("slow reader after an error", "finished results arrive", attacks.unread, load=True),
     Fault("starts and stops of the Gadgetron module", "code 0", attacks.module_runs, beside=False),
 )
@@ -276,9 +263,7 @@ def show(outcomes: Sequence[Outcome], json_file: Path | None, console: Console |
 
 def main(
     only: Annotated[list[str] | None, typer.Option(help="Faults whose name contains this.")] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", callback=output_file, help="Write all values here.")
-    ] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Run every fault against a live server; exit code 1 where one does not hold."""
     measurement = Measurement.simulate()

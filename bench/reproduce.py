@@ -26,10 +26,10 @@ _NETWORK: Final = "{engines/openvino-int8/p50|.1f} / {engines/torch/p50|.1f} ms"
 _V100: Final = "12.3 s (V100, network and contours alone)"
 
 ROWS: Final = (
-    ("Dice, 19 real T2 maps", "real-t2", f"{{{_T2}/dice|.3f}}", "0.864", f"{_REAL} t2"),
-    ("Dice, 11 real T1 maps (not saturated)", "real-t1", f"{{{_T1}/dice|.3f}}", "0.864", f"{_REAL} t1"),
-    ("Hausdorff distance, T2 maps", "real-t2", f"{{{_T2}/hausdorff|.2f}} mm", "4.7 mm", f"{_REAL} t2"),
-    ("mean surface distance, T2 maps", "real-t2", f"{{{_T2}/surface|.2f}} mm", "-", f"{_REAL} t2"),
+    ("Dice, 19 real T2 maps", "real-t2", f"{{{_T2}/dice|.3f}}", "0.850", f"{_REAL} t2"),
+    ("Dice, 11 real T1 maps (not saturated)", "real-t1", f"{{{_T1}/dice|.3f}}", "0.878", f"{_REAL} t1"),
+    ("Hausdorff distance, T2 maps", "real-t2", f"{{{_T2}/hausdorff|.2f}} mm", "4.68 mm", f"{_REAL} t2"),
+    ("mean surface distance, T2 maps", "real-t2", f"{{{_T2}/surface|.2f}} mm", "2.10 mm", f"{_REAL} t2"),
     ("T1 fit, 8 images of 256 x 256", "fits", _FIT, "-", "python -m bench.fits"),
     ("one slice, last byte in to last byte out", "latency", _SLICE, "-", "myostream bench latency"),
     ("100 slices, first byte in to last byte out", "throughput", "{warm/seconds|.2f} s", _V100,
@@ -88,7 +88,8 @@ def details(results: Path = RESULTS) -> str:
     tables = []
     for file, path, columns in DETAILS:
         keys = [(key, form) for key, _, form in (each.partition(" ") for each in columns.split(", "))]
-        found = _at(_read(results, file), path)
+        content = _read(results, file)
+        found = _at(content, path)
         if isinstance(found, list):  # a row's name is its first value
             found, keys = {_cell(row, *keys[0]): row for row in found}, keys[1:]
         rows = [
@@ -96,10 +97,8 @@ def details(results: Path = RESULTS) -> str:
             for name, row in found.items()
             if isinstance(row, dict) and keys[0][0].partition("/")[0] in row
         ]
-        headings = (
-            " / ".join(filter(None, (file, path))),
-            *(key.replace("_", " ").replace("/", ", ") for key, _ in keys),
-        )
+        part = f"{file} ({content['machine']['commit'][:7]}) {path}".strip()
+        headings = (part, *(key.replace("_", " ").replace("/", ", ") for key, _ in keys))
         tables.append(_table(headings, rows))
     return "\n\n".join(tables)
 

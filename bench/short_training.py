@@ -1,4 +1,4 @@
-"""Short trainings, alike but for what is compared: they rank, and reach less than a whole training."""
+"""Short trainings for comparisons: they give a ranking and reach less than a whole training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def computes_bfloat16() -> bool:
-    """Whether the processor computes in bfloat16 itself."""
+    """Return whether the processor computes in bfloat16."""
     return bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
 
 
@@ -33,15 +33,15 @@ def train_briefly(
     size: int = 128,
     seed: int = 7,
 ) -> Network:
-    """A network after a few steps on synthetic slices, by the same recipe whatever is compared.
+    """Return a network after a few steps on synthetic slices, with one recipe for all comparisons.
 
-    Scores are computed in bfloat16, in half the time, where the processor does so itself.
+    Scores are computed in bfloat16, in half the time, where the processor supports it.
 
     Args:
-        make: the network before its first step; called once the seed is set.
+        make: returns the untrained network; called after the seed is set.
         steps: of the optimiser.
         parts: of the generator; None for all.
-        mix: kinds of pictures; None for the generator's own.
+        mix: kinds of images; None for the generator's own.
         batch: slices in each step.
         size: rows and columns, pixels of 1.5 mm.
         seed: of the weights and of the slices.

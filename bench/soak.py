@@ -17,13 +17,13 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from bench.attacks import break_off
-from bench.stream import percentiles
+from bench.output import print_lines, print_table
+from bench.timing import percentiles
 from bench.watched import Measurement, ServerProcess, Tally, Usage, usage, watched_server
 from inline.cli.errors import report_errors
-from inline.cli.options import output_file
+from inline.cli.options import JsonFile, output_file
 from inline.data.errors import MyostreamError
 from model.evaluation.figures import figure
 from model.machine import describe_machine
@@ -171,18 +171,17 @@ def show(
     figures: dict[str, Any], json_file: Path | None, plot: Path | None, console: Console | None = None
 ) -> bool:
     """Print the tables, write values and plot; return whether everything held."""
-    console = console or Console()
-    table = Table(title=f"Soak of {figures['slices']} slices, engine {figures['engine']}")
-    for column in ("seconds", "slices", "memory, MB", "threads", "descriptors", "p50, s", "p99, s"):
-        table.add_column(column, justify="right")
+    held = ("megabytes", "threads", "descriptors")
     taken = figures["samples"]
-    for each in taken[:: max(len(taken) // 10, 1)]:
-        latency, now = each["latency_s"], each["held"]
-        table.add_row(
-            f"{each['seconds']:.0f}", str(each["slices"]), f"{now['megabytes']:.0f}", str(now["threads"]),
-            str(now["descriptors"]), *(f"{latency[key]:.2f}" if latency else "-" for key in ("p50", "p99")),
-        )  # fmt: skip
-    console.print(table)
+    samples = [
+        (
+            f"{each['seconds']:.0f}", str(each["slices"]), *(f"{each['held'][key]:.0f}" for key in held),
+            *(f"{each['latency_s'][key]:.2f}" if each["latency_s"] else "-" for key in ("p50", "p99")),
+        )
+        for each in taken[:: max(len(taken) // 10, 1)]
+    ]  # fmt: skip
+    columns = ("seconds", "slices", "memory, MB", "threads", "descriptors", "p50, s", "p99, s")
+    print_table(f"Soak of {figures['slices']} slices, engine {figures['engine']}", columns, samples, console)
     tally, settled, end = figures["tally"], figures["settled"], figures["end"]
     before, after = figures["idle"]["before"], figures["idle"]["after"]
     growth = 100.0 * (end["held"]["megabytes"] / settled["held"]["megabytes"] - 1.0)
@@ -198,15 +197,12 @@ def show(
         "exit code": "killed" if figures["code"] is None else str(figures["code"]),
         "grown": ", ".join(figures["grown"]) or "nothing",
     }
-    result = Table(title="Result", show_header=False)
-    for name, value in rows.items():
-        result.add_row(name, value)
-    console.print(result)
+    print_table("Result", ("", ""), rows.items(), console)
     if json_file is not None:
         write_json(json_file, figures)
     if plot is not None:
         _plot(plot, taken)
-        console.print(f"plot: {plot}", highlight=False)
+        print_lines([f"plot: {plot}"], console)
     lost = tally["lost"] or tally["problems"] or tally["disordered"] or figures["tracebacks"]
     return not lost and not figures["grown"] and figures["code"] == 0
 
@@ -234,9 +230,7 @@ def _plot(file: Path, taken: Sequence[dict[str, Any]]) -> None:
 def main(
     slices: Annotated[int, typer.Option(min=2, help="Maps received in all.")] = 10_000,
     engine: Annotated[str, typer.Option(help="auto, or a name that myostream engines lists.")] = "auto",
-    json_file: Annotated[
-        Path | None, typer.Option("--json", callback=output_file, help="Write all values here.")
-    ] = None,
+    json_file: JsonFile = None,
     plot: Annotated[Path | None, typer.Option(callback=output_file, help="Curves as PNG.")] = None,
 ) -> None:
     """Run a server on many slices; exit code 1 where an image was lost or a resource has grown."""

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.output import print_lines, print_table
-from bench.stream import make_stream, peak_memory_mib, percentiles
+from bench.stream import make_stream
+from bench.timing import percentiles
+from bench.watched import usage
 from inline.mrd.messages import Image, Message
 from inline.replay.client import Exchange, exchange
 from inline.replay.local_server import started_server
@@ -35,7 +37,7 @@ def measure(
     with started_server(["--engine", engine]) as server:
         listening = time.perf_counter() - start
         runs = {name: _run(server.address, header, shares, config) for name in ("cold", "warm")}
-        memory = peak_memory_mib(server.process.pid)
+        used = usage(server.process.pid)
     return {
         "machine": describe_machine(),
         "engine": engine,
@@ -43,7 +45,7 @@ def measure(
         "connections": connections,
         "config": config,
         "start_s": listening,
-        "peak_memory_mib": memory,
+        "peak_memory_mib": float("nan") if used is None else used.peak_mb / 1.048576,
         **runs,
     }
 

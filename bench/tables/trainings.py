@@ -70,8 +70,10 @@ class ShortTraining:
 
 @functools.cache
 def _trained(training: ShortTraining, make: Callable[[], nn.Module], mix: Mix | None) -> tuple[Engine, float]:
-    file = None if training.keep is None else training.keep / _file_name(training, make, mix)
-    if file is not None and file.exists():
+    parameters = f"{training.steps} {training.batch} {training.size} {mix} {computes_bfloat16()}"
+    digest = hashlib.sha256(parameters.encode()).hexdigest()[:12]
+    file = training.keep and training.keep / f"{make.__name__.lower()}-{digest}.safetensors"
+    if file and file.exists():
         network = make().eval()
         network.load_state_dict(load_file(file))
         with safe_open(file, "pt") as opened:
@@ -79,17 +81,11 @@ def _trained(training: ShortTraining, make: Callable[[], nn.Module], mix: Mix | 
     start = time.perf_counter()
     network = train_briefly(make, training.steps, mix=mix, batch=training.batch, size=training.size)
     seconds = time.perf_counter() - start
-    if file is not None:
+    if file:
         file.parent.mkdir(parents=True, exist_ok=True)
         state = {name: value.contiguous() for name, value in network.state_dict().items()}
         save_file(state, file, {"seconds": repr(seconds)})
     return TorchEngine(network), seconds
-
-
-def _file_name(training: ShortTraining, make: Callable[[], nn.Module], mix: Mix | None) -> str:
-    """Return a name that holds all parameters of a training."""
-    parameters = f"{training.steps} {training.batch} {training.size} {mix} {computes_bfloat16()}"
-    return f"{make.__name__.lower()}-{hashlib.sha256(parameters.encode()).hexdigest()[:12]}.safetensors"
 
 
 def table_6(slices: Sequence[LabelledSlice], training: ShortTraining, shipped: Engine, repeats: int) -> Table:
@@ -98,20 +94,19 @@ def table_6(slices: Sequence[LabelledSlice], training: ShortTraining, shipped: E
     values: dict[str, Any] = {}
     for name, make in ARCHITECTURES.items():
         network = make()
-        millions = sum(each.numel() for each in network.parameters()) / 1e6
-        took = inference_ms(TorchEngine(network), repeats)
-        figures: dict[str, float] = {"parameters_millions": millions, "inference_ms": took}
-        seconds = "not run"
+        values[name] = found = {
+            "parameters_millions": sum(each.numel() for each in network.parameters()) / 1e6,
+            "inference_ms": inference_ms(TorchEngine(network), repeats),
+        }
         if training.steps:
-            engine, figures["training_s"] = training.run(make)
-            seconds = f"{figures['training_s']:.0f}"
-            figures |= metrics(slices, engine)
-        rows.append((f"{name}, torch", f"{millions:.1f}", f"{took:.1f}", seconds, *_cells(figures)))
-        values[name] = figures
-    figures = {"inference_ms": inference_ms(shipped, repeats), **metrics(slices, shipped)}
-    label = f"the product: shipped weights, {shipped.name}"
-    rows.append((label, "as the first", f"{figures['inference_ms']:.1f}", "(model card)", *_cells(figures)))
-    values["product"] = figures
+            engine, found["training_s"] = training.run(make)
+            found |= metrics(slices, engine)
+        seconds = f"{found['training_s']:.0f}" if training.steps else "not run"
+        cells = (f"{found['parameters_millions']:.1f}", f"{found['inference_ms']:.1f}", seconds)
+        rows.append((f"{name}, torch", *cells, *_cells(found)))
+    values["product"] = found = {"inference_ms": inference_ms(shipped, repeats), **metrics(slices, shipped)}
+    cells = ("as the first", f"{found['inference_ms']:.1f}", "(model card)")
+    rows.append((f"the product: shipped weights, {shipped.name}", *cells, *_cells(found)))
     columns = ("architecture", "parameters, millions", "inference ms", "training s", *_COLUMNS)
     notes = (str(training), "Inference: median, one slice of 224 x 224 pixels at a time.")
     return Table("6", "architectures", columns, tuple(rows), notes, values)
@@ -122,7 +117,7 @@ def table_7(slices: Sequence[LabelledSlice], training: ShortTraining, encoder: P
 
     Args:
         slices: to evaluate on.
-        training: how long.
+        training: length of the trainings.
         encoder: torchvision's checkpoint of a ResNet-50; without it the table states that it is missing.
     """
     title = "with and without a pretrained encoder"

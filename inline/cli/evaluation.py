@@ -46,8 +46,8 @@ _ROWS: Final = (
     ("  reader's", "reader_spread", "{:.2f}"),
     ("offset mm, right", "offset_x", "{:+.2f}"),
     ("  down", "offset_y", "{:+.2f}"),
-    ("label shift mm, right", "image_shift_x", "{:+.2f}"),
-    ("  down", "image_shift_y", "{:+.2f}"),
+    ("label shift mm, right", "label_shift_x", "{:+.2f}"),
+    ("  down", "label_shift_y", "{:+.2f}"),
 )
 """Label, key and format; an indented label belongs to the one above. docs/data.md defines them."""
 _TRUTH_COLUMNS: Final = (
@@ -115,14 +115,14 @@ def against_readers(
     notes = []
     for name, chosen in _groups(outcomes).items():
         group, members = [slices[index] for index in chosen], [outcomes[index] for index in chosen]
-        estimated = evaluation.image_shift(group)
-        shift = dict(zip(("image_shift_x", "image_shift_y"), estimated, strict=True))
+        estimated = evaluation.label_shift(group)
+        shift = dict(zip(("label_shift_x", "label_shift_y"), estimated, strict=True))
         summaries[name] = evaluation.summarise(members) | shift
         offset = evaluation.systematic_offset(members)
         if offset is not None:
-            corrected = evaluation.without_offset(group, [labels[index] for index in chosen], members)
+            corrected = evaluation.offset_corrected(group, [labels[index] for index in chosen], members)
             summaries[f"{name}, {OFFSET_CORRECTED}"] = evaluation.summarise(corrected) | shift
-            shifted = evaluation.summarise(evaluation.readers_moved(group, estimated))
+            shifted = evaluation.summarise(evaluation.shifted_readers(group, estimated))
             summaries[f"{name}, {SHIFTED_READERS}"] = shifted
             notes.append(
                 f"{name}: the contours lie {_direction(*offset)} the reader's on all slices; images and "
@@ -136,7 +136,7 @@ def against_readers(
     console.print(_summary(summaries, f"{folder.name}, {kind} ({unit})"))
     for note in notes:
         console.print(note, highlight=False)
-    _write(json_file, engine, kind, summaries, slices=evaluation.plain(outcomes))
+    _write(json_file, engine, kind, summaries, slices=evaluation.to_json(outcomes))
     if plots is not None:
         bland_altman(plots / f"bland-altman-{kind}.png", outcomes, unit)
         scores = [each.agreement.dice for each in outcomes]

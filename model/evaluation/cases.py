@@ -1,4 +1,4 @@
-"""Reading labelled cases (``docs/data.md`` describes the folders)."""
+"""Reader of labelled cases (``docs/data.md`` describes the folders)."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ _FURTHEST: Final = 1e6
 
 
 class CaseError(MyostreamError):
-    """A folder of labelled cases cannot be used; says which file and why."""
+    """A folder of labelled cases cannot be used; the message names the file and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledSlice:
-    """One slice with what its readers drew.
+    """One slice with the labels of its readers.
 
     Attributes:
         name: of the slice, unique in its folder.
-        case: patient or examination; a split never parts a case.
+        case: patient or examination; a split keeps a case together.
         kind: ``t1`` or ``t2``.
-        image: the map in ms, or a picture of it, float32 ``(rows, columns)``.
-        weighted: the images that the map was made from, float32 ``(n, rows, columns)``; may be none.
+        image: map in ms, or grey levels of its display window, float32 ``(rows, columns)``.
+        weighted: weighted images of the map, float32 ``(n, rows, columns)``; may be none.
         spacing: pixel size (x, y), mm.
         readers: labels by reader, uint8 ``(rows, columns)``: 0 background, 1 LV cavity, 2 myocardium.
         level: ``basal``, ``mid``, ``apical``, or empty.
-        in_ms: the image holds milliseconds, not grey levels of a display window.
+        in_ms: whether the image holds milliseconds.
     """
 
     name: str
@@ -56,11 +56,11 @@ class LabelledSlice:
 
     @property
     def labels(self) -> Labels:
-        """What the first reader drew."""
+        """Labels of the first reader."""
         return next(iter(self.readers.values()))
 
     def saturated_share(self) -> float:
-        """Share of the first reader's myocardium at the top of an eight-bit window; 0 for maps in ms."""
+        """Return the share of the first reader's myocardium at grey level 255; 0 for maps in ms."""
         wall = self.labels == 2
         if self.in_ms or not wall.any():
             return 0.0
@@ -68,17 +68,17 @@ class LabelledSlice:
 
 
 def read_slices(folder: Path, kind: str) -> list[LabelledSlice]:
-    """All labelled slices of one kind of map below a folder, by name.
+    """Return all labelled slices of one kind of map below a folder, by name.
 
     Args:
         folder: either npz files side by side, or a folder per case (``docs/data.md``).
         kind: ``t1`` or ``t2``.
 
     Raises:
-        CaseError: nothing to read, or something that cannot be read.
+        CaseError: there is nothing to read, or a file cannot be read.
     """
     if kind not in _MAP_KEYS:
-        raise CaseError(f"there is no map {kind!r}; ask for t1 or t2")
+        raise CaseError(f"there is no map {kind!r}; give t1 or t2")
     if not folder.is_dir():
         raise CaseError(f"{folder} is not a folder")
     side_by_side = sorted(folder.glob("*.npz"))
@@ -89,19 +89,19 @@ def read_slices(folder: Path, kind: str) -> list[LabelledSlice]:
         slices = [
             each
             for case in sorted(path for path in folder.iterdir() if path.is_dir())
-            for place in sorted(path for path in case.iterdir() if path.is_dir())
-            if (each := _read_place(case, place, kind)) is not None
+            for slice_folder in sorted(path for path in case.iterdir() if path.is_dir())
+            if (each := _read_slice(case, slice_folder, kind)) is not None
         ]
     if not slices:
-        raise CaseError(f"{folder} holds no labelled {kind} maps; docs/data.md describes how they lie")
+        raise CaseError(f"{folder} holds no labelled {kind} maps; docs/data.md describes the folders")
     return slices
 
 
 def read_kinds(folder: Path, kinds: Iterable[str]) -> list[LabelledSlice]:
-    """All labelled slices of several kinds of map; a kind that is not there may be missing.
+    """Return all labelled slices of several kinds of map; a kind may be missing.
 
     Raises:
-        CaseError: there are none of any kind; says why of each.
+        CaseError: there are none of any kind; the message gives the reason for each.
     """
     slices: list[LabelledSlice] = []
     problems = []
@@ -140,41 +140,41 @@ def _read_npz(file: Path, kind: str) -> LabelledSlice | None:
     )
 
 
-def _read_place(case: Path, place: Path, kind: str) -> LabelledSlice | None:
-    maps = [path for path in place.iterdir() if _stem(path) == kind and path.suffix != ".json"]
+def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
+    maps = [path for path in folder.iterdir() if _stem(path) == kind and path.suffix != ".json"]
     if not maps:
         return None
     image, spacing = _read_image(maps[0])
     if image.shape[0] != 1:
         raise CaseError(f"{maps[0]} holds {image.shape[0]} images; a map is one")
     readers: dict[str, Labels] = {}
-    for path in sorted(place.iterdir()):
+    for path in sorted(folder.iterdir()):
         match = re.fullmatch(rf"{kind}\.([\w-]+)", _stem(path))
         if match:
             readers[match[1]] = _read_labels(path, image.shape[1:])
     if not readers:
         raise CaseError(f"{maps[0]} has no contours beside it, such as {kind}.reader.json")
     weighted = np.empty((0, *image.shape[1:]), np.float32)
-    folder = place / f"{kind}_images"
-    if folder.is_dir():
-        parts = [_read_image(path)[0] for path in sorted(folder.iterdir())]
+    weighted_images = folder / f"{kind}_images"
+    if weighted_images.is_dir():
+        parts = [_read_image(path)[0] for path in sorted(weighted_images.iterdir())]
         if any(part.shape[1:] != image.shape[1:] for part in parts):
-            raise CaseError(f"an image in {folder} has another size than the map")
+            raise CaseError(f"an image in {weighted_images} has another size than the map")
         weighted = np.concatenate([weighted, *parts])
     return LabelledSlice(
-        name=f"{case.name}/{place.name}",
+        name=f"{case.name}/{folder.name}",
         case=case.name,
         kind=kind,
         image=image[0],
         weighted=weighted,
         spacing=spacing,
         readers=readers,
-        level=_level(place.name),
+        level=_level(folder.name),
     )
 
 
 def _read_image(path: Path) -> tuple[NDArray[np.float32], tuple[float, float]]:
-    """Images ``(n, rows, columns)`` and pixel size (x, y) in mm of a file, by its suffix."""
+    """Return images ``(n, rows, columns)`` and pixel size (x, y) in mm of a file, by its suffix."""
     reader = next((reader for suffix, reader in _READERS.items() if path.name.endswith(suffix)), None)
     if reader is None:
         raise CaseError(f"{path} is none of {', '.join(_READERS)}")
@@ -243,15 +243,15 @@ def _read_labels(path: Path, shape: tuple[int, int]) -> Labels:
                 )
         return labels
     if path.suffix == ".png":
-        picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if picture is None:
-            raise CaseError(f"{path} is not a picture")
-        return _checked(picture, shape, path)
+        mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if mask is None:
+            raise CaseError(f"{path} is not an image")
+        return _checked(mask, shape, path)
     return _checked(_read_image(path)[0][0], shape, path)
 
 
 def _read_contours(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Endocardial and epicardial contour of a reader, each ``(n, 2)``."""
+    """Return endocardial and epicardial contour of a reader, each ``(n, 2)``."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         endo, epi = (np.asarray(content[name], dtype=np.float64) for name in ("endo", "epi"))

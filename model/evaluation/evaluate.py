@@ -1,4 +1,4 @@
-"""A segmentation against readers, slice by slice, and what it comes to."""
+"""Segmentation against readers: outcome of each slice, summaries, systematic offsets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from model.evaluation.cases import LabelledSlice
-from model.evaluation.displacement import best_shift
+from model.evaluation.label_shift import estimate_shift
 from model.evaluation.metrics import Agreement, Labels, agreement
 
 Segment = Callable[[NDArray[np.float32], tuple[float, float]], Labels]
@@ -21,7 +21,9 @@ SATURATED: Final = 0.05
 """Share of the myocardium at the top grey level from which a display window counts as saturated."""
 _ERRORS: Final = 3.0
 _FEWEST: Final = 5
-"""Standard errors, and slices, from which on an offset is taken for systematic."""
+"""Standard errors, and slices, from which an offset counts as systematic."""
+_OVERLAP: Final = ("dice", "dice_cavity", "dice_myocardium", "iou", "iou_cavity", "iou_myocardium")
+_DISTANCES: Final = ("hausdorff", "hausdorff_endo", "hausdorff_epi", "surface", "surface_endo", "surface_epi")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +33,13 @@ class Outcome:
     Attributes:
         name: of the slice.
         level: of the slice, or empty.
-        contour: a ventricle was found.
-        saturated: the image's display window saturates in the myocardium.
+        contour: whether a ventricle was found.
+        saturated: whether the image's display window saturates in the myocardium.
         agreement: with the first reader.
         median: median of the image in the myocardium found; NaN without one.
         reader_median: the same in the reader's.
-        spread: half the width of the middle 68 % of the image in the myocardium found; NaN without one. What
-            is not myocardium widens it, whoever drew it.
+        spread: half the width of the middle 68 % of the image in the myocardium found; NaN without one. Blood
+            or fat in it widens the spread.
         reader_spread: the same in the reader's.
         offset: from the centre of the reader's heart, cavity and myocardium, to the one found, (x, y), mm;
             NaN without one.
@@ -56,13 +58,13 @@ class Outcome:
 
 
 def evaluate(slices: Sequence[LabelledSlice], segment: Segment) -> tuple[list[Outcome], list[Labels]]:
-    """Outcome and labels of each slice."""
+    """Return outcome and labels of each slice."""
     labelled = [segment(each.image, each.spacing) for each in slices]
     return [compare(each, labels) for each, labels in zip(slices, labelled, strict=True)], labelled
 
 
 def compare(slice_: LabelledSlice, labels: Labels) -> Outcome:
-    """Labels of one slice, ``(rows, columns)``, against its first reader's."""
+    """Compare labels of one slice, ``(rows, columns)``, with its first reader's."""
     ours, readers = slice_.image[labels == 2], slice_.image[slice_.labels == 2]
     apart = (_centre(labels) - _centre(slice_.labels)) * np.array(slice_.spacing)
     return Outcome(
@@ -80,10 +82,10 @@ def compare(slice_: LabelledSlice, labels: Labels) -> Outcome:
 
 
 def systematic_offset(outcomes: Sequence[Outcome]) -> tuple[float, float] | None:
-    """Mean offset (x, y), mm, where it is more than chance makes it: beyond three standard errors.
+    """Return the mean offset (x, y), mm, if it exceeds three standard errors in x or y; else None.
 
-    All slices alike is not how a network fails: then contours were drawn on other images, or images and
-    contours were resampled by different conventions.
+    An offset that all slices share is not an error of the network: the contours were drawn on other images,
+    or images and contours were resampled by different conventions.
     """
     offsets = np.array([each.offset for each in outcomes if each.contour]).reshape(-1, 2)
     if len(offsets) < _FEWEST:
@@ -92,55 +94,56 @@ def systematic_offset(outcomes: Sequence[Outcome]) -> tuple[float, float] | None
     return (float(mean[0]), float(mean[1])) if (np.abs(mean) > _ERRORS * error).any() else None
 
 
-def image_shift(slices: Sequence[LabelledSlice]) -> tuple[float, float]:
-    """How the reader's labels would have to move for the images to fit them best, mean (x, y), mm.
+def label_shift(slices: Sequence[LabelledSlice]) -> tuple[float, float]:
+    """Return the shift (x, y), mm, of the reader's labels estimated from intensities, the mean over slices.
 
-    NaN where no slice says it. No network has a part in it.
+    NaN where no slice has both classes.
     """
-    asked = np.array(
-        [np.multiply(best_shift(each.image, each.labels), each.spacing) for each in slices]
+    shifts = np.array(
+        [np.multiply(estimate_shift(each.image, each.labels), each.spacing) for each in slices]
     ).reshape(-1, 2)
-    asked = asked[np.isfinite(asked).all(axis=1)]
-    x, y = asked.mean(axis=0) if len(asked) else (np.nan, np.nan)
+    shifts = shifts[np.isfinite(shifts).all(axis=1)]
+    x, y = shifts.mean(axis=0) if len(shifts) else (np.nan, np.nan)
     return float(x), float(y)
 
 
-def without_offset(
+def offset_corrected(
     slices: Sequence[LabelledSlice], labelled: Sequence[Labels], outcomes: Sequence[Outcome]
 ) -> list[Outcome]:
-    """Outcomes once the mean offset of all other slices was taken out of each slice's labels."""
-    there = [each.contour for each in outcomes]
+    """Return the outcomes with the leave-one-out mean offset removed from each slice's labels."""
+    found = np.array([each.contour for each in outcomes])
     offsets = np.array([each.offset for each in outcomes])
-    moved = []
+    corrected = []
     for number, (slice_, labels) in enumerate(zip(slices, labelled, strict=True)):
-        others = np.array([found and other != number for other, found in enumerate(there)])
+        others = found & (np.arange(len(found)) != number)
         x, y = offsets[others].mean(axis=0) / np.array(slice_.spacing) if others.any() else (0.0, 0.0)
-        moved.append(compare(slice_, moved_by(labels, -x, -y)))
-    return moved
+        corrected.append(compare(slice_, shift_labels(labels, -x, -y)))
+    return corrected
 
 
-def readers_moved(slices: Sequence[LabelledSlice], shift: tuple[float, float]) -> list[Outcome]:
-    """Each reader's own labels, moved by ``shift`` (x, y), mm, against where they were.
+def shifted_readers(slices: Sequence[LabelledSlice], shift: tuple[float, float]) -> list[Outcome]:
+    """Compare each reader's labels, shifted by (x, y), mm, with the same labels as drawn.
 
-    Where the images ask for that shift, it is what contours that lie right reach, and no more can be had from
-    following the image.
+    For a shift estimated from intensities, this is the upper bound of the agreement of contours that follow
+    the image.
     """
-    return [compare(each, moved_by(each.labels, *np.divide(shift, each.spacing))) for each in slices]
+    return [compare(each, shift_labels(each.labels, *np.divide(shift, each.spacing))) for each in slices]
 
 
-def moved_by(labels: Labels, x: float, y: float) -> Labels:
-    """Labels moved right and down by parts of a pixel; smoothed first, since steps of pixels would stay."""
+def shift_labels(labels: Labels, x: float, y: float) -> Labels:
+    """Return labels shifted right and down by parts of a pixel; smoothed first, as steps of pixels would
+    stay."""
 
-    def region(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def shifted(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         smooth = ndimage.gaussian_filter(mask.astype(np.float64), 1.0)
-        there: NDArray[np.bool_] = ndimage.shift(smooth, (y, x), order=1) > 0.5
-        return there
+        region: NDArray[np.bool_] = ndimage.shift(smooth, (y, x), order=1) > 0.5
+        return region
 
-    return np.where(region(labels == 1), 1, np.where(region(labels > 0), 2, 0)).astype(np.uint8)
+    return np.where(shifted(labels == 1), 1, np.where(shifted(labels > 0), 2, 0)).astype(np.uint8)
 
 
 def _centre(labels: Labels) -> NDArray[np.float64]:
-    """Centre (x, y) of cavity and myocardium together, pixels; NaN where there is neither."""
+    """Return the centre (x, y) of cavity and myocardium together, pixels; NaN where there is neither."""
     rows, columns = np.nonzero(labels)
     return np.array([columns.mean(), rows.mean()]) if len(rows) else np.full(2, np.nan)
 
@@ -154,7 +157,7 @@ def _spread(values: NDArray[np.float32]) -> float:
 
 
 def summarise(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Means over slices; distances and medians over those with a contour.
+    """Return means over slices; distances and medians over those with a contour.
 
     ``bias`` and ``limits_low``, ``limits_high`` are the mean difference of the medians and the limits of
     agreement around it (Bland and Altman 1986, Lancet 327:307).
@@ -166,39 +169,35 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, float]:
         "slices": len(outcomes),
         "without_contour": len(outcomes) - len(with_contour),
     }
-    for name in ("dice", "dice_cavity", "dice_myocardium", "iou", "iou_cavity", "iou_myocardium"):
-        summary[name] = float(np.mean([getattr(each.agreement, name) for each in outcomes]))
-    if with_contour:
-        for name in (
-            "hausdorff",
-            "hausdorff_endo",
-            "hausdorff_epi",
-            "surface",
-            "surface_endo",
-            "surface_epi",
-        ):
-            summary[name] = float(np.mean([getattr(each.agreement, name) for each in with_contour]))
-        for name in ("spread", "reader_spread"):
-            summary[name] = float(np.mean([getattr(each, name) for each in with_contour]))
-        offsets = np.array([each.offset for each in with_contour])
-        summary["offset_x"], summary["offset_y"] = (float(mean) for mean in offsets.mean(axis=0))
-        apart = np.array([each.median - each.reader_median for each in with_contour])
-        spread = float(apart.std(ddof=1)) if len(apart) > 1 else 0.0
-        summary["bias"] = float(apart.mean())
-        summary["absolute_difference"] = float(np.abs(apart).mean())
-        summary["limits_low"] = float(apart.mean()) - 1.96 * spread
-        summary["limits_high"] = float(apart.mean()) + 1.96 * spread
-    return summary
+    summary |= {
+        name: float(np.mean([getattr(each.agreement, name) for each in outcomes])) for name in _OVERLAP
+    }
+    if not with_contour:
+        return summary
+    for name in _DISTANCES:
+        summary[name] = float(np.mean([getattr(each.agreement, name) for each in with_contour]))
+    for name in ("spread", "reader_spread"):
+        summary[name] = float(np.mean([getattr(each, name) for each in with_contour]))
+    offsets = np.array([each.offset for each in with_contour])
+    summary["offset_x"], summary["offset_y"] = (float(mean) for mean in offsets.mean(axis=0))
+    apart = np.array([each.median - each.reader_median for each in with_contour])
+    bias, spread = float(apart.mean()), float(apart.std(ddof=1)) if len(apart) > 1 else 0.0
+    return summary | {
+        "bias": bias,
+        "absolute_difference": float(np.abs(apart).mean()),
+        "limits_low": bias - 1.96 * spread,
+        "limits_high": bias + 1.96 * spread,
+    }
 
 
-def plain(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Outcomes as plain values; numbers that do not exist are None."""
+def to_json(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Return outcomes as values of JSON; None for numbers that are not finite."""
 
-    def clean(value: Any) -> Any:
+    def finite(value: Any) -> Any:
         if isinstance(value, tuple):
-            return [clean(each) for each in value]
+            return [finite(each) for each in value]
         if isinstance(value, dict):
-            return {name: clean(each) for name, each in value.items()}
+            return {name: finite(each) for name, each in value.items()}
         return None if isinstance(value, float) and not np.isfinite(value) else value
 
-    return [clean(asdict(each)) for each in outcomes]
+    return [finite(asdict(each)) for each in outcomes]

@@ -12,6 +12,7 @@ COMMANDS = [
     ("bench", "scaling", "--plot"),
     ("calibrate", "confidence", "--json"),
     ("calibrate", "confidence", "--output"),
+    ("calibrate", "confidence", "--plot"),
     ("calibrate", "budget", "--json"),
     ("calibrate", "budget", "--output"),
     ("evaluate", "--json"),
@@ -20,7 +21,6 @@ COMMANDS = [
 ]
 FOLDERS = [
     ("bench", "tables", "--output"),
-    ("calibrate", "confidence", "--plots"),
     ("evaluate", "--plots"),
     ("demo", "-o"),
 ]

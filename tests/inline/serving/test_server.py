@@ -316,14 +316,14 @@ def test_a_stop_says_what_is_in_flight_and_delivers_it(ring_engine, serving, exa
         blocked.go.set()
         while data := connection.recv(1 << 16):
             messages += decoder.receive(data)
-    expected = next(each.text for each in messages if isinstance(each, Text))
+    text = next(each.text for each in messages if isinstance(each, Text))
     found = re.match(
         r"ERR myostream: the server stops; (\d+) images waiting in series and (\d) slices are in flight",
         expected,
     )
     assert found is not None
     assert (int(found[1]) > 0, int(found[2])) == (True, 3)
-    assert "a part has come is lost" in expected
+    assert "a part has come is lost" in text
     assert found[0].removeprefix("ERR myostream: ") in caplog.text
     received = [message for message in messages if isinstance(message, Image)]
     assert originals(received) == images[:-1]

@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 from model.evaluation.cases import LabelledSlice
 from model.evaluation.evaluate import (
     evaluate,
-    moved_by,
-    plain,
-    readers_moved,
+    label_shift,
+    offset_corrected,
+    shift_labels,
+    shifted_readers,
     summarise,
     systematic_offset,
-    without_offset,
+    to_json,
 )
 
 
@@ -39,6 +40,16 @@ def test_a_perfect_segmentation():
     assert len(labels) == 3
 
 
+def test_values_are_those_of_the_myocardium():
+    """Label 1 is the cavity (200 here), label 2 the myocardium (50), 0 the background (200)."""
+    (outcome,), _ = evaluate(SLICES[:1], lambda image, spacing: SLICES[0].labels)
+    assert (outcome.median, outcome.reader_median) == (50.0, 50.0)
+    window = replace(SLICES[0], image=np.where(SLICES[0].labels == 2, np.float32(255), 9), in_ms=False)
+    assert window.saturated_share() == 1.0
+    cavity = replace(SLICES[0], image=np.where(SLICES[0].labels == 1, np.float32(255), 9), in_ms=False)
+    assert cavity.saturated_share() == 0.0
+
+
 def test_slices_without_a_contour_count_as_zero_and_have_no_distance():
     found = iter([SLICES[0].labels, np.zeros((40, 40), np.uint8), SLICES[0].labels])
     summary = summarise(evaluate(SLICES, lambda image, spacing: next(found))[0])
@@ -61,9 +72,9 @@ def test_no_slices_at_all():
     assert summarise([]) == {"slices": 0}
 
 
-def test_plain_values_have_no_nan():
+def test_values_of_json_have_no_nan():
     outcomes, _ = evaluate(SLICES[:1], lambda image, spacing: np.zeros((40, 40), np.uint8))
-    (row,) = plain(outcomes)
+    (row,) = to_json(outcomes)
     assert row["median"] is None
     assert row["agreement"]["hausdorff_endo"] is None
 
@@ -75,12 +86,12 @@ def shifted(x, y):
     return np.roll(MANY[0].labels, (y, x), (0, 1))
 
 
-def test_an_offset_that_all_slices_share_is_found_and_can_be_taken_out():
+def test_an_offset_that_all_slices_share_is_found_and_removed():
     found = iter([shifted(2 + number % 2, -1) for number in range(8)])
     outcomes, labels = evaluate(MANY, lambda image, spacing: next(found))
     assert systematic_offset(outcomes) == (pytest.approx(2.5 * 1.5), pytest.approx(-1.5))
     assert summarise(outcomes)["dice"] < 0.8
-    aligned = summarise(without_offset(MANY, labels, outcomes))
+    aligned = summarise(offset_corrected(MANY, labels, outcomes))
     assert aligned["dice"] > 0.88
     assert abs(aligned["offset_x"]) < 0.1
 
@@ -94,7 +105,7 @@ def test_labels_move_by_parts_of_a_pixel(x, y):
         rho = np.hypot(columns - 31.3 - x, rows - 32.2 - y)
         return np.where(rho < 9, 1, np.where(rho < 16, 2, 0)).astype(np.uint8)
 
-    moved = moved_by(disc(0, 0), x, y)
+    moved = shift_labels(disc(0, 0), x, y)
     for inside in (lambda labels: labels == 1, lambda labels: labels > 0):
         ours, theirs = inside(moved), inside(disc(x, y))
         assert 2 * (ours & theirs).sum() / (ours.sum() + theirs.sum()) > 0.94
@@ -102,15 +113,15 @@ def test_labels_move_by_parts_of_a_pixel(x, y):
         assert np.abs(centre).max() < 0.3
 
 
-def test_what_lies_right_reaches_no_more_than_the_displacement_of_the_labels_allows():
-    moved = summarise(readers_moved(MANY, (3.0, -1.5)))
+def test_shifted_readers_agree_as_contours_that_lie_right():
+    moved = summarise(shifted_readers(MANY, (3.0, -1.5)))
     following, _ = evaluate(MANY, lambda image, spacing: shifted(2, -1))
     assert moved["dice"] == pytest.approx(summarise(following)["dice"], abs=0.02)
     assert (moved["offset_x"], moved["offset_y"]) == (
         pytest.approx(3.0, abs=0.1),
         pytest.approx(-1.5, abs=0.1),
     )
-    assert summarise(readers_moved(MANY, (0.0, 0.0)))["dice"] > 0.98
+    assert summarise(shifted_readers(MANY, (0.0, 0.0)))["dice"] > 0.98
 
 
 def test_chance_offsets_are_not_systematic():
@@ -119,16 +130,54 @@ def test_chance_offsets_are_not_systematic():
     )
     outcomes, _ = evaluate(MANY, lambda image, spacing: next(found))
     assert systematic_offset(outcomes) is None
-    assert systematic_offset(outcomes[:3]) is None
 
 
-def test_a_slice_without_a_contour_does_not_spoil_the_offset():
+def test_a_slice_without_a_contour_has_no_part_in_the_offset():
     found = iter([np.zeros((40, 40), np.uint8), *[shifted(2, 1)] * 7])
     outcomes, labels = evaluate(MANY, lambda image, spacing: next(found))
     assert systematic_offset(outcomes) == (3.0, 1.5)
-    aligned = without_offset(MANY, labels, outcomes)
+    aligned = offset_corrected(MANY, labels, outcomes)
     assert not aligned[0].contour
     assert aligned[1].agreement.dice > 0.97
+
+
+def with_offsets(x, y):
+    """Outcomes with offsets of so many slices in x and y, mm."""
+    (outcome,), _ = evaluate(SLICES[:1], lambda image, spacing: SLICES[0].labels)
+    return [replace(outcome, offset=offset) for offset in zip(x, y, strict=True)]
+
+
+@pytest.mark.parametrize(("errors", "systematic"), [(2.9, False), (3.1, True), (-3.1, True)])
+def test_an_offset_beyond_three_standard_errors_is_systematic(errors, systematic):
+    """Eight values of 1 and -1 have a standard error of 1 / sqrt(7); one axis is enough."""
+    around = np.array([1.0, -1.0] * 4)
+    mean = errors / np.sqrt(7)
+    assert (systematic_offset(with_offsets(around + mean, around)) is not None) == systematic
+    assert (systematic_offset(with_offsets(around, around + mean)) is not None) == systematic
+
+
+def test_an_offset_of_fewer_than_five_slices_is_not_systematic():
+    assert systematic_offset(with_offsets([2.0] * 4, [1.0] * 4)) is None
+    assert systematic_offset(with_offsets([2.0] * 5, [1.0] * 5)) == (2.0, 1.0)
+
+
+def test_a_slice_has_no_part_in_its_own_correction():
+    """Seven slices lie 2 pixels (3 mm) to the right, the last 10 pixels."""
+    found = iter([*[shifted(2, 0)] * 7, shifted(10, 0)])
+    outcomes, labels = evaluate(MANY, lambda image, spacing: next(found))
+    corrected = offset_corrected(MANY, labels, outcomes)
+    assert corrected[-1].offset == pytest.approx((12.0, 0.0), abs=0.1)
+    assert corrected[0].offset == pytest.approx((3.0 - (6 * 3.0 + 15.0) / 7, 0.0), abs=0.2)
+
+
+def test_the_label_shift_is_the_mean_over_slices_in_mm():
+    """The image lies where labels shifted by 2 pixels right and 1 up would; a slice without labels is left
+    out."""
+    image = np.where(shifted(2, -1) == 2, np.float32(50), np.float32(200))
+    slices = [replace(each, image=image) for each in SLICES[:2]]
+    empty = replace(SLICES[2], readers={"a": np.zeros((40, 40), np.uint8)})
+    assert label_shift([*slices, empty]) == pytest.approx((3.0, -1.5), abs=0.2)
+    assert np.isnan(label_shift([empty])).all()
 
 
 def test_what_is_not_myocardium_widens_the_spread():

@@ -1,4 +1,4 @@
-"""Whether labels lie where the image says, asked of the image alone: no network has a part in it."""
+"""Shift of labels estimated from image intensities alone, without a network."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 from model.evaluation.metrics import Labels
 
 _REACH: Final = 5
-"""Pixels that labels are moved at most."""
+"""Largest shift, pixels."""
 
 
-def best_shift(image: NDArray[np.float32], labels: Labels) -> tuple[float, float]:
-    """How far right and down, pixels, labels must move for cavity and myocardium to be most uniform.
+def estimate_shift(image: NDArray[np.float32], labels: Labels) -> tuple[float, float]:
+    """Return the shift (x, y), pixels, after which the intensities within cavity and myocardium scatter
+    least.
 
-    Labels that are displaced have blood in the wall and wall in the blood: the scatter of the image's values
-    within the two classes is smallest where both lie right (the criterion of Otsu 1979, IEEE Trans Syst Man
-    Cybern 9:62). Between whole pixels a parabola says where.
+    Displaced labels have blood in the wall and wall in the blood. The scatter within the two classes is
+    smallest where both lie right (the criterion of Otsu 1979, IEEE Trans Syst Man Cybern 9:62). A parabola
+    interpolates between whole pixels.
 
     Args:
         image: ``(rows, columns)``.
@@ -33,21 +34,21 @@ def best_shift(image: NDArray[np.float32], labels: Labels) -> tuple[float, float
     steps = range(-_REACH, _REACH + 1)
     scatter = np.array([[_scatter(image, masks, x, y) for x in steps] for y in steps])
     row, column = np.unravel_index(scatter.argmin(), scatter.shape)
-    return _lowest(scatter[row], int(column)), _lowest(scatter[:, column], int(row))
+    return _minimum(scatter[row], int(column)), _minimum(scatter[:, column], int(row))
 
 
 def _scatter(image: NDArray[np.float32], masks: list[NDArray[np.intp]], x: int, y: int) -> float:
-    """Sum of squares of the values within each class from its mean, labels moved by whole pixels.
+    """Return the sum of squares of the values within each class from its mean, after a shift by whole pixels.
 
-    What would leave the image stays at its border.
+    Pixels shifted out of the image stay at its border.
     """
     last = np.array(image.shape) - 1
     values = [image[tuple(np.clip(mask + np.array([y, x]), 0, last).T)] for mask in masks]
     return float(sum(np.square(each - each.mean()).sum() for each in values))
 
 
-def _lowest(values: NDArray[np.float64], at: int) -> float:
-    """Position of the minimum beside the lowest of values at whole pixels, -5 to 5."""
+def _minimum(values: NDArray[np.float64], at: int) -> float:
+    """Return the position of the minimum around the smallest of values at whole pixels, -5 to 5."""
     if not 0 < at < len(values) - 1:
         return float(at - _REACH)
     before, here, after = values[at - 1 : at + 2]
