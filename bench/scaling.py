@@ -14,7 +14,7 @@ from bench.output import print_lines, print_table
 from bench.timing import median_ms
 from inline.contouring.segment import contour_slice, network_input
 from inline.data.series import Quantity
-from inline.engine_selection import make_engine
+from inline.engine_selection import build_pipeline
 from inline.mrd.protocol import Decoder, encode
 from inline.replay.simulate import MOLLI_SERIES, to_images
 from inline.settings import load_settings
@@ -46,7 +46,7 @@ def measure(slices: int, engine: str = "auto", repeats: int = 7) -> dict[str, An
         engine: of the product.
         repeats: of everything that is timed in this process.
     """
-    running = make_engine(load_settings(engine=engine))
+    running = build_pipeline(load_settings(engine=engine)).engine
     return {
         "machine": describe_machine(),
         "engine": running.name,
