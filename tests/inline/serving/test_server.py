@@ -327,7 +327,7 @@ def test_a_stop_says_what_is_in_flight_and_delivers_it(ring_engine, serving, exa
     text = next(each.text for each in messages if isinstance(each, Text))
     found = re.match(
         r"ERR myostream: the server stops; (\d+) images waiting in series and (\d) slices are in flight",
-        expected,
+        text,
     )
     assert found is not None
     assert (int(found[1]) > 0, int(found[2])) == (True, 3)
