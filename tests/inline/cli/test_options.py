@@ -20,7 +20,6 @@ COMMANDS = [
 ]
 FOLDERS = [
     ("bench", "tables", "--output"),
-    ("calibrate", "confidence", "--plots"),
     ("evaluate", "--plots"),
     ("demo", "-o"),
 ]
