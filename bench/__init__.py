@@ -1,3 +1,3 @@
-"""Throughput, latency and accuracy figures, each printed by a command."""
+"""Measurements of throughput, latency and accuracy, each a command."""
 
-import inline  # noqa: F401  # before torch, whose threads it tells how to wait
+import inline  # noqa: F401  # before torch: sets the waiting policy of its threads

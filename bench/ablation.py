@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bench.output import print_table
 from bench.short_training import computes_bfloat16, train_briefly
 from inline.cli.errors import report_errors
-from inline.cli.options import output_file
+from inline.cli.options import JsonFile
 from inline.contouring.segment import contour_slice, segment
 from model.engines.torch_engine import TorchEngine
 from model.evaluation.cases import read_slices
@@ -48,7 +48,7 @@ def main(
     data: Annotated[Path, typer.Option("--data", help="Labelled slices (docs/data.md).")],
     steps: Annotated[int, typer.Option(min=1)] = 600,
     synthetic: Annotated[int, typer.Option(help="Synthetic slices of each kind.")] = 100,
-    json_file: Annotated[Path | None, typer.Option("--json", callback=output_file)] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Train each variant briefly and print its mean Dice."""
     real = {kind: read_slices(data, kind) for kind in ("t2", "t1")}

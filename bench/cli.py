@@ -1,4 +1,4 @@
-"""``myostream bench``: the measurements of the stream."""
+"""``myostream bench``: measurements of stream, fits and segmentation."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ from typing import Annotated
 
 import typer
 
-from inline.cli.errors import ReportingGroup, require
-from inline.cli.options import output_file, output_folder
+from inline.cli.errors import ReportingGroup, report_errors, require
+from inline.cli.options import JsonFile, output_file, output_folder
 from inline.data.errors import MyostreamError
 
 app = typer.Typer(
     cls=ReportingGroup,
-    help="Measure the stream, its peers and the segmentation (docs/benchmarks.md).",
+    help="Measure the stream, reference implementations and the segmentation (docs/benchmarks.md).",
     no_args_is_help=True,
 )
 
-Json = Annotated[Path | None, typer.Option("--json", callback=output_file, help="Write all figures here.")]
+
+def _plot_file(file: Path | None) -> Path | None:
+    with report_errors():
+        if file is not None:
+            require("matplotlib")
+    return output_file(file)
+
+
 Engine = Annotated[str, typer.Option(help="auto, or a name that myostream engines lists.")]
+PlotFile = Annotated[Path | None, typer.Option("--plot", callback=_plot_file, help="Plot as PNG.")]
 
 
 @app.command()
@@ -27,13 +35,12 @@ def throughput(
     connections: Annotated[int, typer.Option(min=1, help="Clients at a time, each with its share.")] = 1,
     config: Annotated[str, typer.Option(help="mapping or passthrough.")] = "mapping",
     engine: Engine = "auto",
-    json_file: Json = None,
+    json_file: JsonFile = None,
 ) -> None:
-    """Send slices as fast as the server takes them; first byte sent to last result received."""
+    """Time slices sent without a pause: first byte sent to last result received."""
     from bench.throughput import measure, show
 
-    figures = measure(slices, connections=connections, config=config, engine=engine)
-    show(figures, json_file)
+    show(measure(slices, connections=connections, config=config, engine=engine), json_file)
 
 
 @app.command()
@@ -41,22 +48,34 @@ def latency(
     slices: Annotated[int, typer.Option(min=4, help="At each of the two paces.")] = 1000,
     interval_ms: Annotated[float, typer.Option(min=1, help="Between two slices: a scanner's pace.")] = 2000.0,
     engine: Engine = "auto",
-    json_file: Json = None,
-    plot: Annotated[Path | None, typer.Option(callback=output_file, help="Histogram as PNG.")] = None,
+    json_file: JsonFile = None,
+    plot: PlotFile = None,
 ) -> None:
-    """Send one slice at a time; last byte of its last image to last byte of its results.
+    """Time slices sent one by one: last byte of the last image to last byte of the results.
 
-    At a scanner's pace and at ten times that; 1,000 slices take some 40 minutes.
+    At a scanner's pace and at ten times that pace; 1,000 slices take 40 minutes.
     """
     from bench.latency import measure, show
 
-    _require_plots(plot)
     show(measure(slices, interval_ms, engine), json_file, plot)
 
 
 @app.command()
-def peers(engine: Engine = "auto", json_file: Json = None) -> None:
-    """The published pipeline done plainly beside ours, stage by stage, as ratios."""
+def scaling(
+    slices: Annotated[int, typer.Option(min=4, help="Sent for each number of connections.")] = 40,
+    engine: Engine = "auto",
+    json_file: JsonFile = None,
+    plot: PlotFile = None,
+) -> None:
+    """Time stages by matrix size, images per series, connections and batch."""
+    from bench.scaling import measure, show
+
+    show(measure(slices, engine), json_file, plot)
+
+
+@app.command()
+def peers(engine: Engine = "auto", json_file: JsonFile = None) -> None:
+    """Time each stage beside a reference implementation."""
     from bench.peers import measure, show
 
     require("qmri")
@@ -69,28 +88,23 @@ def tables(
         Path | None, typer.Option("--data", help="Folder of labelled slices (docs/data.md).")
     ] = None,
     synthetic: Annotated[
-        int | None,
-        typer.Option(min=1, help="So many synthetic slices of each kind of map, simulated readers."),
+        int | None, typer.Option(min=1, help="Synthetic slices of each kind of map, simulated readers.")
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", callback=output_folder, help="Folder for what it makes.")
+        Path, typer.Option("--output", "-o", callback=output_folder, help="Folder for tables and figures.")
     ] = Path("runs/tables"),
     readers: Annotated[int, typer.Option(min=1, help="Simulated readers.")] = 3,
-    bias_mm: Annotated[float, typer.Option(min=0, help="Spread of simulated readers' own offsets.")] = 0.4,
-    random_mm: Annotated[float, typer.Option(min=0, help="Spread of an offset along a contour.")] = 0.6,
+    bias_mm: Annotated[float, typer.Option(min=0, help="SD of simulated readers' own offsets.")] = 0.4,
+    random_mm: Annotated[float, typer.Option(min=0, help="SD of the offset along a contour.")] = 0.6,
     train_steps: Annotated[int, typer.Option(min=0, help="Steps of each training of tables 6, 7, A1.")] = 0,
-    keep: Annotated[
-        Path | None,
-        typer.Option(help="Folder where those networks are kept, and taken from when they are there."),
-    ] = None,
+    keep: Annotated[Path | None, typer.Option(help="Folder of trained networks, stored and loaded.")] = None,
     encoder: Annotated[
-        Path | None,
-        typer.Option(help="torchvision's resnet50 checkpoint (ImageNet) for table 7.", exists=True),
+        Path | None, typer.Option(help="torchvision's resnet50 checkpoint (ImageNet), table 7.", exists=True)
     ] = None,
     engine: Engine = "auto",
-    json_file: Json = None,
+    json_file: JsonFile = None,
 ) -> None:
-    """Make the study's tables and figures for labelled slices with one or more readers."""
+    """Make the tables and figures of the study for labelled slices with one or more readers."""
     require("matplotlib", "monai", "pandas", "pingouin", "scikit_posthocs")
     from bench.tables.readers import Spread
     from bench.tables.run import read_both, run, synthetic_slices
@@ -109,31 +123,5 @@ def tables(
         about = f"{len(slices)} synthetic slices; the {readers} readers are SIMULATED: {spread}."
     else:
         raise MyostreamError("give either --data FOLDER or --synthetic N")
-    run(
-        slices,
-        running,
-        output,
-        about=about,
-        training=ShortTraining(train_steps, keep=keep),
-        encoder=encoder,
-        json_file=json_file,
-    )
-
-
-@app.command()
-def scaling(
-    slices: Annotated[int, typer.Option(min=4, help="Sent for each number of connections.")] = 40,
-    engine: Engine = "auto",
-    json_file: Json = None,
-    plot: Annotated[Path | None, typer.Option(callback=output_file, help="Curves as PNG.")] = None,
-) -> None:
-    """How cost grows with matrix size, images per series, connections and batch."""
-    from bench.scaling import measure, show
-
-    _require_plots(plot)
-    show(measure(slices, engine), json_file, plot)
-
-
-def _require_plots(plot: Path | None) -> None:
-    if plot is not None:
-        require("matplotlib")
+    training = ShortTraining(train_steps, keep=keep)
+    run(slices, running, output, about=about, training=training, encoder=encoder, json_file=json_file)

@@ -28,7 +28,7 @@ from bench.attacks import Observation, Target
 from bench.timing import percentiles
 from bench.watched import Address, Measurement, Tally, usage, watched_server
 from inline.cli.errors import report_errors
-from inline.cli.options import output_file
+from inline.cli.options import JsonFile
 from model.machine import describe_machine
 from model.output import write_json
 
@@ -263,9 +263,7 @@ def show(outcomes: Sequence[Outcome], json_file: Path | None, console: Console |
 
 def main(
     only: Annotated[list[str] | None, typer.Option(help="Faults whose name contains this.")] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", callback=output_file, help="Write all values here.")
-    ] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Run every fault against a live server; exit code 1 where one does not hold."""
     measurement = Measurement.simulate()

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Final
 
 import numpy as np
@@ -20,7 +19,7 @@ from bench.reference.published import molli_model, t2_model
 from bench.simulated_pixels import Pixels, molli_pixels, scipy_t1, scipy_t2, t2_pixels
 from bench.timing import median_ms
 from inline.cli.errors import report_errors
-from inline.cli.options import output_file
+from inline.cli.options import JsonFile
 from model.machine import describe_machine
 from model.output import write_json
 from model.processes import fresh_processes
@@ -150,9 +149,7 @@ def show(results: dict[str, dict[str, float]]) -> None:
 
 
 def main(
-    json_file: Annotated[
-        Path | None, typer.Option("--json", callback=output_file, help="Write all values here.")
-    ] = None,
+    json_file: JsonFile = None,
     pixels: Annotated[int, typer.Option(help="Simulated pixels compared with scipy, for each fit.")] = 5000,
 ) -> None:
     """Time the fits of 256 x 256 images beside scipy's curve_fit, and compare them with the optimum."""

@@ -1,7 +1,7 @@
 """Engines of a GPU beside eager torch and ``torch.compile``: ``python -m bench.gpu [--json FILE]``.
 
-Without a GPU, the same measurement of the CPU engines. Times include the transfer of the slices to the GPU
-and of the probabilities back.
+Times include the transfer of the slices to the GPU and of the probabilities back. ``myostream engines``
+measures the engines of the CPU.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -23,12 +22,12 @@ from calibration.gate import run_gate
 from calibration.slices import map_slices
 from inline.cli.engine_comparison import in_turns
 from inline.cli.errors import report_errors
-from inline.cli.options import output_file
+from inline.cli.options import JsonFile
 from inline.engine_selection import ON_GPU, load_engine, load_weights, preferred
 from inline.settings import Settings
 from model.engines.base import Engine
 from model.engines.gpu import LARGEST_BATCH, describe_gpu, require_gpu
-from model.engines.probabilities import HalfProbabilities, Probabilities
+from model.engines.probabilities import HalfProbabilities
 from model.engines.self_test import Reference, run_self_test, self_test_images
 from model.engines.torch_engine import TorchEngine
 from model.frame import FRAME_PIXELS
@@ -39,44 +38,36 @@ from model.unet import UNet
 EAGER: Final = "torch eager, float32"
 GOAL_MS: Final = 1.0
 GOAL_PER_SECOND: Final = 5000.0
-_GPU_BATCHES: Final = (1, 2, 4, 8, 16, LARGEST_BATCH)
-_CPU_BATCHES: Final = (1, 4)
-_GPU_REPEATS: Final = 200
-_CPU_REPEATS: Final = 20
+_BATCHES: Final = f"1,2,4,8,16,{LARGEST_BATCH}"
 
 
 class CompiledTorch:
-    """``torch.compile``: on a GPU float16, channels last, with CUDA graphs; on the CPU float32."""
+    """``torch.compile`` in float16, channels last, with CUDA graphs."""
 
-    name = "torch.compile"
+    name = "torch.compile, float16"
 
     def __init__(self, network: UNet, device: torch.device) -> None:
-        on_gpu = device.type == "cuda"
-        module = HalfProbabilities(network) if on_gpu else Probabilities(copy.deepcopy(network))
-        module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module = HalfProbabilities(network).to(device)
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = device
-        self._module = torch.compile(
-            module.eval(), mode="reduce-overhead" if on_gpu else "default", dynamic=False
-        )
+        self._module = torch.compile(module.eval(), mode="reduce-overhead", dynamic=False)
 
     def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See :meth:`model.engines.base.Engine.infer`."""
         with torch.inference_mode():
-            probabilities: NDArray[np.float32] = (
+            output: NDArray[np.float32] = (
                 self._module(torch.from_numpy(images)[:, None].to(self._device)).cpu().numpy()
             )
-        return probabilities
+        return output
 
 
 def contenders(device: torch.device) -> Iterator[tuple[str, Callable[[], Engine]]]:
     """Yield name and maker of each engine, the reference first."""
     network, weights = load_weights(Settings())
     yield EAGER, lambda: TorchEngine(copy.deepcopy(network).to(device))
-    precision = "float16" if device.type == "cuda" else "float32"
-    yield f"torch.compile, {precision}", lambda: CompiledTorch(network, device)
+    yield CompiledTorch.name, lambda: CompiledTorch(network, device)
     for name in preferred():
-        on_gpu = name in ON_GPU
-        if name != "torch" and on_gpu == (device.type == "cuda"):
+        if name in ON_GPU:
             yield name, lambda name=name: load_engine(name, network, weights)  # type: ignore[misc]
 
 
@@ -125,10 +116,10 @@ def measure(
 
 def show(figures: Mapping[str, Any]) -> None:
     """Print the measurement."""
-    gpu, rows = figures["gpu"], figures["engines"]
+    rows = figures["engines"]
     reference = next(iter(rows.values()))["batches"]
     first, *_ = reference
-    headings = ("p50 ms", "p99 ms", "against eager", *(f"slices/s, {each}" for each in reference))
+    columns = ("engine", "p50 ms", "p99 ms", "against eager", *(f"slices/s, {each}" for each in reference))
     cells = [
         (
             name,
@@ -139,60 +130,36 @@ def show(figures: Mapping[str, Any]) -> None:
         )
         for name, row in rows.items()
     ]
-    print_lines([gpu or f"NO GPU ({figures['why_no_gpu']}): these are values of the CPU engines."])
-    print_table(
-        f"{figures['repeats']} inferences of each; times of a batch of {first}", ("engine", *headings), cells
-    )
+    title = f"{figures['gpu']}: {figures['repeats']} inferences of each; times of a batch of {first}"
+    print_table(title, columns, cells)
     lines = [f"does not run: {name}: {reason}" for name, reason in figures["missing"].items()]
     for name, row in rows.items():
         if "gate" in row:
             report = row["gate"]
             result = "passed" if report["passed"] else "missed: " + "; ".join(report["reasons"])
             lines.append(f"gate, {name}, {report['slices']} slices: {result}")
-    if gpu is not None:
-        fastest = min(row["batches"][first]["p50"] / int(first) for row in rows.values())
-        most = max(each["per_second"] for row in rows.values() for each in row["batches"].values())
-        lines.append(
-            f"goals: {fastest:.2f} of at most {GOAL_MS:g} ms a slice; "
-            f"{most:.0f} of at least {GOAL_PER_SECOND:.0f} slices a second"
-        )
-    print_lines(lines)
+    fastest = min(row["batches"][first]["p50"] / int(first) for row in rows.values())
+    most = max(each["per_second"] for row in rows.values() for each in row["batches"].values())
+    goals = f"goals: {fastest:.2f} of at most {GOAL_MS:g} ms a slice; "
+    print_lines([*lines, f"{goals}{most:.0f} of at least {GOAL_PER_SECOND:.0f} slices a second"])
 
 
 def main(
-    json_file: Annotated[
-        Path | None, typer.Option("--json", callback=output_file, help="Also write the figures here.")
-    ] = None,
-    batches: Annotated[
-        str, typer.Option(help="Batch sizes, such as 1,8,32; by default 1 to 32, on the CPU 1,4.")
-    ] = "",
-    repeats: Annotated[int, typer.Option(min=0, help="Inferences of each; 0 for 200, on the CPU 20.")] = 0,
+    json_file: JsonFile = None,
+    batches: Annotated[str, typer.Option(help="Batch sizes.")] = _BATCHES,
+    repeats: Annotated[int, typer.Option(min=1, help="Inferences of each.")] = 200,
     gate: Annotated[int, typer.Option(min=0, help="Slices for the gate; 0 leaves it out.")] = 0,
 ) -> None:
-    """Latency and throughput of the network by batch size."""
-    gpu, why = None, ""
-    try:
-        device = require_gpu()
-        gpu = describe_gpu(device)
-    except RuntimeError as error:
-        device, why = torch.device("cpu"), str(error)
-    on_gpu = gpu is not None
-    sizes = (
-        [int(each) for each in batches.split(",")] if batches else _GPU_BATCHES if on_gpu else _CPU_BATCHES
-    )
-    repeats = repeats or (_GPU_REPEATS if on_gpu else _CPU_REPEATS)
-    figures = {
-        "machine": describe_machine(),
-        "gpu": gpu,
-        "why_no_gpu": why,
-        "repeats": repeats,
-        **measure(list(contenders(device)), sizes, repeats, gate),
-    }
+    """Latency and throughput of the network on a GPU, by batch size."""
+    device = require_gpu()
+    sizes = [int(each) for each in batches.split(",")]
+    about = {"machine": describe_machine(), "gpu": describe_gpu(device), "repeats": repeats}
+    figures = {**about, **measure(list(contenders(device)), sizes, repeats, gate)}
     show(figures)
     if json_file is not None:
         write_json(json_file, figures)
 
 
 if __name__ == "__main__":
-    with report_errors():
+    with report_errors(RuntimeError):
         typer.run(main)

@@ -56,21 +56,6 @@ class Slice:
         return {**self.stages_ms, OUTSIDE: self.latency_ms - sum(self.stages_ms.values())}
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """Cause of the largest latency.
-
-    Attributes:
-        slice: with this latency.
-        part: stage, or :data:`OUTSIDE`, with the largest excess.
-        excess_ms: of each part over its median for slices of the same quantity.
-    """
-
-    slice: Slice
-    part: str
-    excess_ms: dict[str, float]
-
-
 def measure(slices: int, interval_ms: float, engine: str = "auto") -> dict[str, Any]:
     """Send a slice every ``interval_ms``, then as many at ten times that pace, to one server process."""
     header, stream = make_stream(slices)
@@ -104,20 +89,25 @@ def summary(slices: Sequence[Slice]) -> dict[str, Any]:
             "standard_deviation": {kind: statistics.pstdev(values) for kind, values in took.items()},
             "between_neighbours": statistics.fmean(steps) if steps else 0.0,
         },
-        "worst": asdict(cause(slices)),
+        "worst": slowest(slices),
         "all_ms": [round(value, 3) for value in everything],
     }
 
 
-def cause(slices: Sequence[Slice]) -> Cause:
-    """Return the slowest slice, and the part with the largest excess over its median."""
+def slowest(slices: Sequence[Slice]) -> dict[str, Any]:
+    """Return the slowest slice and the cause of its latency.
+
+    Returns:
+        ``slice``; ``excess_ms``: each part above its median over slices of the same quantity; ``part``:
+        stage, or :data:`OUTSIDE`, with the largest excess.
+    """
     worst = max(slices, key=lambda each: each.latency_ms)
     alike = [each.parts() for each in slices if each.quantity == worst.quantity]
     excess = {
         name: value - statistics.median([parts.get(name, 0.0) for parts in alike])
         for name, value in worst.parts().items()
     }
-    return Cause(worst, max(excess, key=lambda name: excess[name]), excess)
+    return {"slice": asdict(worst), "part": max(excess, key=lambda name: excess[name]), "excess_ms": excess}
 
 
 def _session(

@@ -16,7 +16,7 @@ from bench.reference import published
 from bench.timing import median_ms
 from inline.contouring.segment import contour_slice, network_input
 from inline.data.series import Quantity
-from inline.engine_selection import make_engine
+from inline.engine_selection import build_pipeline
 from inline.mrd.protocol import Decoder, encode
 from inline.replay.simulate import simulate_examination, to_images
 from inline.settings import load_settings
@@ -36,7 +36,7 @@ _TIMED_PIXELS: Final = 400
 def measure(engine: str = "auto", repeats: int = 15) -> dict[str, Any]:
     """Return the time of each stage, ms a slice, alternating between reference and product in one process."""
     (heart,) = simulate_examination(1, seed=4, size=256)
-    running = make_engine(load_settings(engine=engine))
+    running = build_pipeline(load_settings(engine=engine)).engine
     network = load_network()
     stages: dict[str, dict[str, float]] = {}
     generator = np.random.default_rng(1)

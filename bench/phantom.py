@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench.output import print_lines, print_table
 from inline.cli.errors import report_errors
-from inline.cli.options import output_file
+from inline.cli.options import JsonFile
 from model.machine import describe_machine
 from model.output import write_json
 from model.relaxometry.molli import molli_map
@@ -84,7 +84,7 @@ def measure(file: Path) -> list[Vial]:
 
 def main(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
-    json_file: Annotated[Path | None, typer.Option("--json", callback=output_file)] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Print the table."""
     vials = measure(file)

@@ -88,7 +88,8 @@ def details(results: Path = RESULTS) -> str:
     tables = []
     for file, path, columns in DETAILS:
         keys = [(key, form) for key, _, form in (each.partition(" ") for each in columns.split(", "))]
-        found = _at(_read(results, file), path)
+        content = _read(results, file)
+        found = _at(content, path)
         if isinstance(found, list):  # a row's name is its first value
             found, keys = {_cell(row, *keys[0]): row for row in found}, keys[1:]
         rows = [
@@ -96,10 +97,8 @@ def details(results: Path = RESULTS) -> str:
             for name, row in found.items()
             if isinstance(row, dict) and keys[0][0].partition("/")[0] in row
         ]
-        headings = (
-            " / ".join(filter(None, (file, path))),
-            *(key.replace("_", " ").replace("/", ", ") for key, _ in keys),
-        )
+        part = f"{file} ({content['machine']['commit'][:7]}) {path}".strip()
+        headings = (part, *(key.replace("_", " ").replace("/", ", ") for key, _ in keys))
         tables.append(_table(headings, rows))
     return "\n\n".join(tables)
 

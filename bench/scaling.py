@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from bench.output import print_lines, print_table
 from bench.timing import median_ms
 from inline.contouring.segment import contour_slice, network_input
 from inline.data.series import Quantity
-from inline.engine_selection import make_engine
+from inline.engine_selection import build_pipeline
 from inline.mrd.protocol import Decoder, encode
 from inline.replay.simulate import MOLLI_SERIES, to_images
 from inline.settings import load_settings
@@ -45,7 +46,7 @@ def measure(slices: int, engine: str = "auto", repeats: int = 7) -> dict[str, An
         engine: of the product.
         repeats: of everything that is timed in this process.
     """
-    running = make_engine(load_settings(engine=engine))
+    running = build_pipeline(load_settings(engine=engine)).engine
     return {
         "machine": describe_machine(),
         "engine": running.name,
@@ -59,11 +60,8 @@ def measure(slices: int, engine: str = "auto", repeats: int = 7) -> dict[str, An
 
 def by_matrix(sizes: Sequence[int], engine: Engine, repeats: int) -> Series:
     """Return the stages of a MOLLI slice of 8 images, ms, by rows and columns."""
-    found = []
-    for size in sizes:
-        heart = simulate_slice(5, size=size, usual=True)
-        found.append({"value": size, **_stages(heart, engine, repeats)})
-    return found
+    hearts = {size: simulate_slice(5, size=size, usual=True) for size in sizes}
+    return [{"value": size, **_stages(heart, engine, repeats)} for size, heart in hearts.items()]
 
 
 def by_images(repeats: int, size: int = 256) -> Series:
@@ -71,12 +69,12 @@ def by_images(repeats: int, size: int = 256) -> Series:
     found: Series = []
     for scheme in MOLLI_SCHEMES:
         heart = simulate_slice(5, size=size, scheme=scheme, usual=True)
-        took = median_ms(lambda h=heart: molli_map(h.molli, h.inversion_times_ms), repeats)  # type: ignore[misc]
+        took = median_ms(partial(molli_map, heart.molli, heart.inversion_times_ms), repeats)
         found.append({"value": len(heart.molli), "quantity": "T1", "fit": took})
     for count in T2_PREPARATIONS:
         times = tuple(float(each) for each in np.linspace(0.0, _LONGEST_PREPARATION_MS, count))
         heart = simulate_slice(5, size=size, preparation_times_ms=times, usual=True)
-        took = median_ms(lambda h=heart: t2_map(h.t2prep, h.preparation_times_ms), repeats)  # type: ignore[misc]
+        took = median_ms(partial(t2_map, heart.t2prep, heart.preparation_times_ms), repeats)
         found.append({"value": count, "quantity": "T2", "fit": took})
     return found
 
@@ -84,12 +82,11 @@ def by_images(repeats: int, size: int = 256) -> Series:
 def by_batch(batches: Sequence[int], engine: Engine, repeats: int) -> Series:
     """Return the time of the network, ms a slice, by the slices of a batch."""
     random = np.random.default_rng(1)
-    found = []
-    for batch in batches:
-        images = random.normal(size=(batch, FRAME_PIXELS, FRAME_PIXELS)).astype(np.float32)
-        took = median_ms(lambda images=images: engine.infer(images), repeats)  # type: ignore[misc]
-        found.append({"value": batch, "network": took / batch})
-    return found
+    images = random.normal(size=(max(batches), FRAME_PIXELS, FRAME_PIXELS)).astype(np.float32)
+    return [
+        {"value": batch, "network": median_ms(partial(engine.infer, images[:batch]), repeats) / batch}
+        for batch in batches
+    ]
 
 
 def by_connections(connections: Sequence[int], slices: int, engine: str) -> Series:
@@ -124,10 +121,10 @@ def _stages(heart: SimulatedSlice, engine: Engine, repeats: int) -> dict[str, fl
     probabilities = engine.infer(prepared[None])[0]
     stages = {
         "stream": median_ms(lambda: [list(Decoder().receive(encode(image))) for image in images], repeats),
-        "fit": median_ms(lambda: molli_map(heart.molli, heart.inversion_times_ms), repeats),
-        "prepare": median_ms(lambda: network_input(fitted, Quantity.T1, frame), repeats),
-        "network": median_ms(lambda: engine.infer(prepared[None]), repeats),
-        "contours": median_ms(lambda: contour_slice(probabilities, frame), repeats),
+        "fit": median_ms(partial(molli_map, heart.molli, heart.inversion_times_ms), repeats),
+        "prepare": median_ms(partial(network_input, fitted, Quantity.T1, frame), repeats),
+        "network": median_ms(partial(engine.infer, prepared[None]), repeats),
+        "contours": median_ms(partial(contour_slice, probabilities, frame), repeats),
     }
     return {**stages, "whole": sum(stages.values())}
 

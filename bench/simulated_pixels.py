@@ -1,4 +1,4 @@
-"""Simulated pixels with noise, and the optimum that ``scipy.optimize`` finds: the judge of the fits."""
+"""Simulated pixels with noise, and their least-squares optimum by ``scipy.optimize``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Pixels:
 
 
 def molli_times(count: int) -> Array:
-    """Inversion times of 5(3)3 at 67 beats a minute, or with 11 images 5(3)3(3)3."""
+    """Return the inversion times, ms, of 5(3)3 at 67 beats a minute, or with 11 images of 5(3)3(3)3."""
     first, second = 100.0 + 900.0 * np.arange(5), 180.0 + 900.0 * np.arange(3)
     groups = (first, second) if count == 8 else (first, second, 260.0 + 900.0 * np.arange(3))
     return np.concatenate(groups)
@@ -36,7 +36,7 @@ def _rician(clean: Array, rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def molli_pixels(count: int, images: int, seed: int) -> Pixels:
-    """T1 200 to 2000 ms, SNR 25 to 100, B/A 1.75 to 2."""
+    """Simulate MOLLI pixels: T1 200 to 2000 ms, SNR 25 to 100, B/A 1.75 to 2."""
     rng = np.random.default_rng(seed)
     t1, ratio = rng.uniform(200.0, 2000.0, count), rng.uniform(1.75, 2.0, count)
     times = molli_times(images)
@@ -45,14 +45,15 @@ def molli_pixels(count: int, images: int, seed: int) -> Pixels:
 
 
 def t2_pixels(count: int, seed: int) -> Pixels:
-    """T2 30 to 250 ms, SNR 25 to 100, preparation times 0, 25 and 55 ms."""
+    """Simulate T2-prep pixels: T2 30 to 250 ms, SNR 25 to 100, preparation times 0, 25 and 55 ms."""
     rng = np.random.default_rng(seed)
     t2, times = rng.uniform(30.0, 250.0, count), np.array([0.0, 25.0, 55.0])
     return Pixels(_rician(np.exp(-times[:, None] / t2), rng), times, t2)
 
 
 def scipy_t1(signal: Array, times: Array) -> float:
-    """T1 at the least-squares optimum over A, B, T1* and polarity, each polarity from two starts, ms."""
+    """Return T1, ms, at the least-squares optimum over A, B, T1* and polarity; two starts for each
+    polarity."""
     order = np.argsort(times)
     t, m = times[order], signal[order].astype(np.float64) / signal.max()
     best: Any = None
@@ -79,7 +80,7 @@ def scipy_t1(signal: Array, times: Array) -> float:
 
 
 def scipy_t2(signal: Array, times: Array) -> float:
-    """T2 at the least-squares optimum over C and T2, ms."""
+    """Return T2, ms, at the least-squares optimum over C and T2."""
     y = signal.astype(np.float64) / signal.max()
     found = least_squares(
         lambda p: p[0] * np.exp(-times * np.exp(-p[1])) - y,

@@ -23,7 +23,7 @@ from bench.output import print_lines, print_table
 from bench.timing import percentiles
 from bench.watched import Measurement, ServerProcess, Tally, Usage, usage, watched_server
 from inline.cli.errors import report_errors
-from inline.cli.options import output_file
+from inline.cli.options import JsonFile, output_file
 from inline.data.errors import MyostreamError
 from model.evaluation.figures import figure
 from model.machine import describe_machine
@@ -230,9 +230,7 @@ def _plot(file: Path, taken: Sequence[dict[str, Any]]) -> None:
 def main(
     slices: Annotated[int, typer.Option(min=2, help="Maps received in all.")] = 10_000,
     engine: Annotated[str, typer.Option(help="auto, or a name that myostream engines lists.")] = "auto",
-    json_file: Annotated[
-        Path | None, typer.Option("--json", callback=output_file, help="Write all values here.")
-    ] = None,
+    json_file: JsonFile = None,
     plot: Annotated[Path | None, typer.Option(callback=output_file, help="Curves as PNG.")] = None,
 ) -> None:
     """Run a server on many slices; exit code 1 where an image was lost or a resource has grown."""

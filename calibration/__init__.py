@@ -1,1 +1,1 @@
-"""What is fitted after training and gated before use: precision, confidence, latency budget."""
+"""Fits after training that are checked before use: precision, confidence, latency budget."""

@@ -1,12 +1,12 @@
-"""The latency budget of this host: what the stages of a slice take, alone and under load."""
+"""Latency budget of this host, from times of the stages of a slice, alone and under load."""
 
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,25 +34,11 @@ MARGIN: Final = 0.5
 _UNLIMITED_MS: Final = 600_000.0
 _STEP_MS: Final = 50.0
 _HEARTS: Final = 4
-_WARMING: Final = 2
-_STAGES: Final = ("fit", "prepare", "wait", "network", "contours", "regions", "confidence", "emit", "total")
-
-
-@dataclass(slots=True)
-class _Times:
-    """Milliseconds by stage, gathered from several threads."""
-
-    by_stage: dict[str, list[float]] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def add(self, times_ms: dict[str, float]) -> None:
-        with self.lock:
-            for name, value in times_ms.items():
-                self.by_stage.setdefault(name, []).append(value)
+_WARM_UP: Final = 2
 
 
 def simulated_slices(size: int = 256) -> list[Assembled]:
-    """Complete series of a simulated examination, MOLLI and T2-prep in turn, ``size`` x ``size`` pixels."""
+    """Return complete series of a simulated study, MOLLI and T2-prep in turn, ``size`` x ``size`` pixels."""
     hearts = simulate_examination(_HEARTS, seed=3, size=size)
     assembler = SeriesAssembler(parse_header(header_xml(hearts)), AssemblySettings(motion="both"))
     made = [ready for image in to_images(hearts) for ready in assembler.add(image, time.monotonic())]
@@ -62,64 +48,47 @@ def simulated_slices(size: int = 256) -> list[Assembled]:
 def time_stages(
     scheduler: Scheduler, slices: Sequence[Assembled], count: int, connections: int, settings: Settings
 ) -> dict[str, list[float]]:
-    """Milliseconds of each stage of ``count`` slices.
+    """Return the times of each stage of ``count`` slices, ms.
 
-    Each connection hands in its next slice when it has the result of the one before, so as many slices as
-    connections are in work all the time. ``total`` runs from a slice's last image to its encoded results.
+    Each connection submits its next slice after the result of the one before, so there are always as many
+    slices in work as connections. ``total`` runs from a slice's last image to its encoded results.
 
     Args:
-        scheduler: with a budget that nothing misses.
-        slices: handed in one after the other, again and again.
-        count: how many to time.
-        connections: at once.
-        settings: what is emitted.
+        scheduler: with a budget that no slice misses.
+        slices: submitted in turn.
+        count: number of slices to time, at least 2.
+        connections: number of slices in work at once.
+        settings: of the output.
+
+    Raises:
+        MyostreamError: a slice could not be processed.
     """
-    times = _Times()
-    turn = iter(range(count))
-    next_one = threading.Lock()
-    errors: list[str] = []
 
-    def connection() -> None:
-        while True:
-            with next_one:
-                number = next(turn, None)
-            if number is None or errors:
+    def process(number: int) -> dict[str, float]:
+        finished: Future[dict[str, float]] = Future()
+        assembled = replace(slices[number % len(slices)], arrived=time.monotonic())
+
+        def deliver(result: SliceResult, *, latecomer: bool) -> None:
+            if result.error:
+                finished.set_exception(MyostreamError(f"a slice could not be processed: {result.error}"))
                 return
-            ready = threading.Event()
-            assembled = replace(slices[number % len(slices)], arrived=time.monotonic())
+            start = time.monotonic()
+            for image in mrd.images(result, assembled.template, settings.emit):
+                encode(image)
+            end = time.monotonic()
+            emit, total = (end - start) * 1000.0, (end - assembled.arrived) * 1000.0
+            finished.set_result({**result.times_ms, "emit": emit, "total": total})
 
-            def deliver(
-                result: SliceResult,
-                *,
-                latecomer: bool,
-                assembled: Assembled = assembled,
-                ready: threading.Event = ready,
-            ) -> None:
-                start = time.monotonic()
-                for image in mrd.images(result, assembled.template, settings.emit):
-                    encode(image)
-                end = time.monotonic()
-                if result.error:
-                    errors.append(result.error)
-                emitted, total = (end - start) * 1000.0, (end - assembled.arrived) * 1000.0
-                times.add({**result.times_ms, "emit": emitted, "total": total})
-                ready.set()
+        scheduler.submit(assembled, deliver)
+        return finished.result()
 
-            scheduler.submit(assembled, deliver)
-            ready.wait()
-
-    threads = [threading.Thread(target=connection, daemon=True) for _ in range(connections)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise MyostreamError(f"a slice could not be processed: {errors[0]}")
-    return times.by_stage
+    with ThreadPoolExecutor(connections) as pool:
+        times = list(pool.map(process, range(count)))
+    return {stage: [each[stage] for each in times if stage in each] for stage in {**times[0], **times[1]}}
 
 
 def proposed_ms(loaded_total: Sequence[float], margin: float) -> float:
-    """The 99th percentile and a margin above it, in full steps of 50 ms."""
+    """Return the 99th percentile plus a margin, in full steps of 50 ms."""
     p99 = float(np.quantile(np.array(loaded_total), 0.99, method="higher"))
     return math.ceil(p99 * (1.0 + margin) / _STEP_MS) * _STEP_MS
 
@@ -127,7 +96,7 @@ def proposed_ms(loaded_total: Sequence[float], margin: float) -> float:
 def measure(
     settings: Settings, count: int = SLICES, connections: int = CONNECTIONS, margin: float = MARGIN
 ) -> dict[str, Any]:
-    """Times of the stages, one slice at a time and under load, and the budget that they suggest.
+    """Return times of the stages, one slice at a time and under load, and the proposed budget.
 
     Raises:
         MyostreamError: no engine loads, or a slice could not be processed.
@@ -136,7 +105,7 @@ def measure(
     unlimited = settings.model_copy(update={"budget_ms": _UNLIMITED_MS})
     with service(unlimited, address_may_be_taken=True) as made:
         engine = made.engine.name
-        time_stages(made.scheduler, slices, _WARMING, 1, settings)
+        time_stages(made.scheduler, slices, _WARM_UP, 1, settings)
         idle = time_stages(made.scheduler, slices, count, 1, settings)
         loaded = time_stages(made.scheduler, slices, count, connections, settings)
     return {
@@ -158,7 +127,7 @@ def _summary(values: Sequence[float]) -> dict[str, float]:
 
 
 def settings_text(figures: dict[str, Any]) -> str:
-    """The proposed budget as a settings file, with what it was measured on."""
+    """Return the proposed budget as a settings file with the host and the figures."""
     host = figures["host"]
     return (
         f"# myostream calibrate budget: {host['processor']}, {host['cores']} cores, {figures['engine']}, "
@@ -170,17 +139,17 @@ def settings_text(figures: dict[str, Any]) -> str:
 
 
 def show(figures: dict[str, Any], json_file: Path | None, output: Path | None) -> None:
-    """Print the table and the proposal, and write what is asked for.
+    """Print the table and the proposal, and write the files.
 
     Raises:
-        MyostreamError: a file cannot be written, or the settings file is there already.
+        OutputError: a file cannot be written.
     """
     console = Console()
     table = Table(title=f"Stages of a slice, ms, {figures['slices']} slices, engine {figures['engine']}")
     table.add_column("", no_wrap=True)
     for name in ("alone p50", "p99", "max", f"{figures['connections']} at once p50", "p99", "max"):
         table.add_column(name, justify="right")
-    for stage in (name for name in _STAGES if name in figures["loaded_ms"]):
+    for stage in figures["loaded_ms"]:
         numbers = [
             f"{figures[load][stage][key]:.1f}"
             for load in ("idle_ms", "loaded_ms")
@@ -192,7 +161,5 @@ def show(figures: dict[str, Any], json_file: Path | None, output: Path | None) -
     if json_file is not None:
         write_json(json_file, figures)
     if output is not None:
-        if output.exists():
-            raise MyostreamError(f"{output} is there already; copy budget_ms into it by hand")
         write_text(output, settings_text(figures))
         console.print(f"Use it with --settings {output}", highlight=False)

@@ -1,4 +1,4 @@
-"""``myostream calibrate``: what is fitted to the weights and to this host."""
+"""``myostream calibrate``: fits to the weights and to this host."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from inline.cli.errors import ReportingGroup, require
-from inline.cli.options import new_file, output_file
+from inline.cli.options import EngineOption, JsonFile, SettingsFile, new_file, output_file
 from inline.settings import load_settings
 
 app = typer.Typer(
@@ -19,12 +19,6 @@ app = typer.Typer(
     help="Fit engine, confidence and budget to the weights and to this host.",
     no_args_is_help=True,
 )
-
-SettingsFile = Annotated[Path | None, typer.Option("--settings", help="TOML file of settings.")]
-EngineOption = Annotated[
-    str | None, typer.Option(help="As in the settings; what they say by default.", show_default=False)
-]
-Json = Annotated[Path | None, typer.Option("--json", callback=output_file, help="Write all figures here.")]
 
 
 @app.command()
@@ -68,7 +62,7 @@ def confidence(
     slices: Annotated[
         int, typer.Option(min=15, help="Synthetic ones: two thirds for the fit, one third for the report.")
     ] = 600,
-    json_file: Json = None,
+    json_file: JsonFile = None,
     plot: Annotated[
         Path | None, typer.Option(callback=output_file, help="Write the reliability diagram here.")
     ] = None,
@@ -94,10 +88,10 @@ def confidence(
 
 @app.command()
 def budget(
-    slices: Annotated[int, typer.Option(min=2, help="So many alone, and so many under load.")] = 100,
-    connections: Annotated[int, typer.Option(min=1, max=64, help="Slices in work at once.")] = 4,
+    slices: Annotated[int, typer.Option(min=2, help="Number alone, and number under load.")] = 100,
+    connections: Annotated[int, typer.Option(min=1, max=64, help="Number of slices in work at once.")] = 4,
     margin: Annotated[float, typer.Option(min=0, help="Above the 99th percentile, as a share of it.")] = 0.5,
-    json_file: Json = None,
+    json_file: JsonFile = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", callback=new_file, help="Write a new settings file with the budget."),

@@ -1,4 +1,4 @@
-"""Synthetic slices that engines are calibrated with and compared on."""
+"""Synthetic slices for the calibration and the comparison of engines."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ BATCH: Final = 8
 _CALIBRATION_SEED: Final = 7001
 _GATE_SEED: Final = 7002
 MAPS: Final = Mix(molli_image=0.0, t2prep_image=0.0, random_contrast=0.0)
-"""Kinds of maps alone, none of the other pictures that the network learns from."""
+"""Maps alone, without the other images of the training."""
 
 
 @dataclass(frozen=True, slots=True)
 class MapSlice:
-    """A map as the stream would hand it to the network.
+    """Map with its network input.
 
     Attributes:
-        image: prepared for the network, float32 ``(224, 224)``.
-        values_ms: the map itself, float32 ``(224, 224)``.
+        image: network input, float32 ``(224, 224)``.
+        values_ms: the map, float32 ``(224, 224)``.
         quantity: T1 (native or after contrast agent) or T2.
     """
 
@@ -38,7 +38,7 @@ class MapSlice:
 
 
 def calibration_batches(count: int, seed: int = _CALIBRATION_SEED) -> Iterator[NDArray[np.float32]]:
-    """``count`` prepared pictures of every kind that the network learns from, ``(8, 1, 224, 224)`` at a time.
+    """Yield ``count`` network inputs of every kind of the training, ``(8, 1, 224, 224)`` at a time.
 
     The last batch may be smaller.
     """
@@ -49,7 +49,7 @@ def calibration_batches(count: int, seed: int = _CALIBRATION_SEED) -> Iterator[N
 
 
 def map_slices(count: int, seed: int = _GATE_SEED) -> Iterator[MapSlice]:
-    """``count`` maps in ms with their prepared images: what the stream shows the network, no more."""
+    """Yield ``count`` maps with their network inputs, as in the stream."""
     generator = torch.Generator().manual_seed(seed)
     for done in range(0, count, BATCH):
         batch = make_batch(BATCH, FRAME_PIXELS, generator, MAPS)

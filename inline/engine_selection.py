@@ -38,11 +38,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
 
 
 def preferred() -> tuple[EngineName, ...]:
-    """What ``auto`` tries in turn, and what follows an engine that fails.
-
-    The int8 engine runs only where it passed the gate: before it shipped, or on this host
-    (``myostream calibrate precision``).
-    """
+    """Return the fallback order: the engines of ``auto``, and those that follow an engine that fails."""
     return (*ON_GPU, *_ON_CPU) if gpu_present() else _ON_CPU
 
 
@@ -63,7 +59,7 @@ def make_engine(settings: Settings) -> FallbackEngine:
 
 
 def load_weights(settings: Settings) -> tuple[UNet, Path]:
-    """The network in float32 and the folder that it was read from.
+    """Return the network in float32 and the folder that it was read from.
 
     Raises:
         ConfigurationError: the weights cannot be used.
@@ -76,10 +72,9 @@ def load_weights(settings: Settings) -> tuple[UNet, Path]:
 
 
 def reference_of(network: UNet, weights: Path) -> Reference:
-    """The output that engines of a network are compared with.
+    """Return the output that engines of a network are compared with.
 
-    It is computed by torch at each start (0.2 s), not stored beside the weights: then it belongs to these
-    weights for certain, a site's own included.
+    It is computed by torch at each start (0.2 s) and not stored, so it belongs to the weights in use.
 
     Raises:
         ConfigurationError: the weights cannot be used.
@@ -93,7 +88,7 @@ def reference_of(network: UNet, weights: Path) -> Reference:
 
 
 def load_engine(name: EngineName, network: UNet, weights: Path) -> Engine:
-    """One engine, by name; whether its output is right, :func:`model.engines.self_test.run_self_test` checks.
+    """Load one engine, whose output :func:`model.engines.self_test.run_self_test` then checks.
 
     Raises:
         Exception: of any kind; its message says why the engine does not run here.

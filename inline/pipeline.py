@@ -6,7 +6,6 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from inline.assembly.assembled import Assembled, Failed, Ready
 from inline.contouring.aha import angular_reference, measure
 from inline.contouring.confidence import Reviewer, in_frame
 from inline.contouring.contours import ContourSteps
-from inline.contouring.plausibility import check_values
+from inline.contouring.plausibility import check_values, poor_fit
 from inline.contouring.segment import contour_slice, network_input
 from inline.contouring.slice_level import slice_level
 from inline.data.errors import SeriesError
@@ -29,9 +28,6 @@ from model.relaxometry.molli import molli_map
 from model.relaxometry.parametric_map import ParametricMap
 from model.relaxometry.recovery import check_recovery
 from model.relaxometry.t2prep import t2_map
-
-_POOR_FIT: Final = 0.9
-"""Lower bound of the median R2 of the fit in the myocardium."""
 
 Finding = tuple[Flag, str]
 """Reason code and the sentence that explains it."""
@@ -266,7 +262,7 @@ class Pipeline:
             regions: tuple[RegionValues, ...] = ()
             if contours is not None:
                 regions = measure(parametric, contours, level, reference, inset=self._regions.inset)
-                if not empty.scanner_made and _poor(parametric, labels):
+                if not empty.scanner_made and poor_fit(parametric, labels):
                     flags.append(Flag.POOR_FIT)
             findings = [
                 *prepared.findings,
@@ -339,12 +335,3 @@ def scaled(parametric: ParametricMap, factor: float) -> ParametricMap:
         return parametric
     share = np.float32(factor)
     return replace(parametric, values_ms=parametric.values_ms * share, sd_ms=parametric.sd_ms * share)
-
-
-def _poor(parametric: ParametricMap, labels: NDArray[np.uint8]) -> bool:
-    """Return whether the signal model describes the myocardium badly."""
-    wall = labels == 2
-    return bool(
-        wall.any()
-        and (np.median(parametric.r_squared[wall]) < _POOR_FIT or parametric.failed[wall].mean() > 0.2)
-    )

@@ -1,4 +1,4 @@
-"""Output files, each whole or as it was before: written beside its place and renamed into it."""
+"""Atomic output files: written beside their place and renamed, so a file is complete or unchanged."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class OutputError(MyostreamError):
 
 @contextmanager
 def atomic_output(file: Path, *, private: bool = False) -> Iterator[Path]:
-    """Give the name of a new file in the same folder, which takes the place of ``file`` at the end.
+    """Yield the name of a new file in the same folder that replaces ``file`` at the end.
 
-    A link is followed. If the block raises, nothing is left behind and an earlier ``file`` stays.
+    A link is followed. If the block raises, the new file is removed and an earlier ``file`` stays.
 
     Args:
         file: to write.
-        private: mode 0600, for data of patients; else the mode of an earlier ``file`` or of a new one.
+        private: mode 0600, for patient data; else the mode of an earlier ``file``, or the default.
 
     Raises:
-        OutputError: in place of any ``OSError`` of the block, with the reason in one line.
+        OutputError: for any ``OSError`` of the block, with the reason in one line.
     """
     target = Path(os.path.realpath(file))
     beside = target.with_name(f".myostream-{secrets.token_hex(8)}{target.suffix}")
@@ -61,21 +61,21 @@ def write_json(file: Path, content: Any, *, private: bool = False) -> None:
 
 
 def save_figure(figure: Any, file: Path, **options: Any) -> None:
-    """Write a figure of matplotlib, as :func:`atomic_output` does; PNG where the name has no ending."""
+    """Write a figure of matplotlib, as :func:`atomic_output` does; PNG where the name has no suffix."""
     with atomic_output(file) as beside:
         figure.savefig(beside, format=file.suffix[1:] or "png", **options)
 
 
 def check_outputs(*files: Path | None, inputs: Sequence[Path | None] = ()) -> None:
-    """Try, before the work, that files can be written after it.
+    """Check before the work that files can be written after it.
 
     Args:
-        files: to write; None is passed over.
-        inputs: files that must stay; likewise.
+        files: to write; None is skipped.
+        inputs: files that must not be overwritten; None is skipped.
 
     Raises:
-        OutputError: there is no such folder, it cannot be written, the file is none that can be replaced, it
-            is an input or another output under this or another name.
+        OutputError: the folder does not exist or cannot be written, the file cannot be replaced, or it is an
+            input or another output, perhaps under another name.
     """
     taken: list[Path] = []
     for file in files:
@@ -104,7 +104,7 @@ def check_outputs(*files: Path | None, inputs: Sequence[Path | None] = ()) -> No
 
 
 def check_folder(folder: Path | None) -> None:
-    """Make a folder for outputs, before the work, and try that it can be written; None is passed over.
+    """Make a folder for outputs and check that it can be written; None is skipped.
 
     Raises:
         OutputError: it is a file, or cannot be made or written.
@@ -129,13 +129,13 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _try_folder(folder: Path) -> None:
-    """Write a file without a name; full and read-only disks refuse it."""
+    """Write a temporary file; full and read-only disks refuse it."""
     with tempfile.TemporaryFile(dir=folder) as tried:
         tried.write(bytes(4096))
 
 
 def _to_disk(file: Path) -> None:
-    """Some file systems report a full disk only now."""
+    """Write a file to disk: some file systems report a full disk only then."""
     descriptor = os.open(file, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Owner and mode of cached files: compiled code is loaded only from where no other user can write."""
+"""Owner and mode of cached files: code is loaded only from files that no other user can write."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 def objection(path: Path) -> str:
-    """Return why a file or folder is not to be trusted; empty if its owner is this user or root and no other
-    user can write it. A symbolic link is not followed, and not trusted.
+    """Return why a file or folder is not trusted; empty if it is.
+
+    Its owner must be this user or root, and no other user may write to it. A symbolic link is not trusted.
 
     Raises:
-        OSError: it is not there.
+        OSError: it does not exist.
     """
     return objection_to(path.lstat())
 
 
 def objection_to(status: os.stat_result) -> str:
-    """Return the same of the status of a file."""
+    """Return the same for the status of a file."""
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         return "is neither a file nor a folder"
     if status.st_uid not in (0, os.geteuid()):
@@ -32,7 +33,7 @@ def objection_to(status: os.stat_result) -> str:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder that this user alone can write, or take the right to write from others.
+    """Make a folder that only this user can write to, or withdraw the write permission of others.
 
     Raises:
         OSError: it cannot be made, or belongs to another user.

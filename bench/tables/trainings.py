@@ -117,7 +117,7 @@ def table_7(slices: Sequence[LabelledSlice], training: ShortTraining, encoder: P
 
     Args:
         slices: to evaluate on.
-        training: how long.
+        training: length of the trainings.
         encoder: torchvision's checkpoint of a ResNet-50; without it the table states that it is missing.
     """
     title = "with and without a pretrained encoder"

@@ -53,7 +53,7 @@ def slice_level(
 
     Args:
         place: of the slice.
-        shown: slices of the same examination so far, in any order; the slice itself may be among them.
+        shown: slices of the same study so far, in any order; the slice itself may be among them.
         stated: level by slice index.
     """
     identity, geometry = place.identity, place.geometry

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Configuration(StrEnum):
-    """What is done with the images of a connection: maps and contours, or nothing."""
+    """Processing of the images of a connection: maps and contours, or none."""
 
     MAPPING = "mapping"
     PASSTHROUGH = "passthrough"

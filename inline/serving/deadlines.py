@@ -11,9 +11,8 @@ from inline.data.errors import ProtocolError
 class Patience:
     """Time that a peer may take for a message.
 
-    A message of ``n`` bytes must be complete within ``stalled_s + n / least_rate``, however its bytes are
-    spread. Of a message that is under way only the bytes that have come count, and not those announced: a
-    peer that announces much cannot hold its connection for long.
+    A message of ``n`` bytes must be complete within ``stalled_s + n / least_rate``. Only bytes that have come
+    count, not those announced: a large announcement gives no more time.
 
     Attributes:
         stalled_s: longest time without progress, s.
@@ -24,16 +23,16 @@ class Patience:
     least_rate: float
 
     def exhausted(self, seconds: float, moved: int) -> bool:
-        """True when so few bytes in this time are too few."""
+        """Return whether so few bytes in this time are too few."""
         return seconds > self.stalled_s + max(moved, 0) / self.least_rate
 
     def check_rest(self, waited: float, silent: float, received: int) -> None:
         """Check the rest of a message that is under way.
 
         Args:
-            waited: time for which its bytes were waited for, s.
+            waited: time spent waiting for its bytes, s.
             silent: time since the last byte, s.
-            received: bytes of it that have come.
+            received: number of its bytes that have come.
 
         Raises:
             ProtocolError: it takes too long.
@@ -47,12 +46,12 @@ class Patience:
             )
 
     def check_taken(self, waited: float, still: float, taken: int) -> None:
-        """Check how a peer takes a message.
+        """Check the pace at which a peer takes a message.
 
         Args:
-            waited: time since it is being sent, s.
+            waited: time since the start of sending, s.
             still: time since the peer took anything, s.
-            taken: bytes that the peer took in this time.
+            taken: number of bytes that the peer took.
 
         Raises:
             TimeoutError: it takes too long.

@@ -1,15 +1,14 @@
-"""Module that a Gadgetron chain starts for itself.
+"""External language module of a Gadgetron chain.
 
-Two ways in, both with the chain files of ``inline/serving/chains``:
+There are two ways to run it, both with chain files in ``inline/serving/chains``:
 
 - ``<execute name="inline.serving.gadgetron" target="mapping" type="python"/>``: Gadgetron starts
   ``python -m gadgetron PORT inline.serving.gadgetron mapping``, and that package calls :func:`mapping`;
 - ``<connect address="127.0.0.1" port="9003"/>``: Gadgetron connects to a running ``myostream serve``, and
-  nothing here is used.
+  this module is not used.
 
-The messages are read and written by myostream's own protocol code, not by the ``gadgetron`` package, for the
-reasons in ``docs/gadgetron.md``; nothing here imports it, and ``python -m inline.serving.gadgetron PORT``
-does without.
+Messages are read and written by the protocol code of the server (``docs/gadgetron.md`` states why). The
+``gadgetron`` package is not imported, and ``python -m inline.serving.gadgetron PORT`` works without it.
 """
 
 from __future__ import annotations
@@ -35,18 +34,16 @@ def mapping(connection: Any) -> None:
     """Serve a chain through the ``gadgetron`` package's connection.
 
     Args:
-        connection: ``gadgetron.external.Connection``. It has read configuration and header; their bytes are
-            put before the rest of the stream.
+        connection: ``gadgetron.external.Connection``, which has read configuration and header.
 
     Raises:
         MyostreamError: settings, weights or engines cannot be used.
     """
-    # The package logs everything, and numba's compiler says a great deal.
+    # The package logs every message of every library, numba's compiler included.
     logging.getLogger("numba").setLevel(logging.WARNING)
     read = connection.raw_bytes
     before = _message(MessageId.CONFIG_TEXT, read.config) + _message(MessageId.HEADER, read.header)
-    # The session ends the stream. The package would send a second close message, and fail where the peer is
-    # gone.
+    # The session has closed the stream. A second close message would fail where the peer is gone.
     wrapper = connection.socket
     wrapper.close = lambda: None
     _serve(wrapper.socket, before)
@@ -69,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve(connection: socket.socket, before: bytes) -> None:
-    # Gadgetron passes no options on. Where two measurements overlap, two modules run.
+    # Gadgetron passes no options. Where two measurements overlap, two modules run.
     settings = load_settings()
     with (
         connection,
@@ -82,7 +79,7 @@ def _serve(connection: socket.socket, before: bytes) -> None:
 
 
 def _message(number: MessageId, body: bytes) -> bytes:
-    """The bytes that the package has read, as they came."""
+    """Return the bytes of a message that the package has read."""
     return struct.pack("<HI", number, len(body)) + body
 
 

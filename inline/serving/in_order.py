@@ -1,4 +1,4 @@
-"""Queue that hands results on in the order of their slices, whichever of them is ready first."""
+"""Queue that restores the order of results that become ready in any order."""
 
 from __future__ import annotations
 
@@ -10,34 +10,33 @@ T = TypeVar("T")
 
 
 class InOrder(Generic[T]):
-    """Hands things on in the order of their tickets; may be used from several threads.
+    """Passes items on in the order of their tickets; safe between threads.
 
-    A thing that is ready waits until those with earlier tickets were handed on. Every ticket must be
-    redeemed.
+    An item waits until those with earlier tickets were passed on. Every ticket must be redeemed.
     """
 
-    def __init__(self, hand_on: Callable[[T], None]) -> None:
+    def __init__(self, pass_on: Callable[[T], None]) -> None:
         """Start with the first ticket.
 
         Args:
-            hand_on: takes one thing at a time; must not wait.
+            pass_on: takes one item at a time; must not wait.
         """
-        self._hand_on = hand_on
+        self._pass_on = pass_on
         self._issued = 0
         self._next = 0
         self._ready: dict[int, T] = {}
         self._lock = threading.Lock()
 
     def ticket(self) -> int:
-        """Return the next place in the order."""
+        """Return the next ticket."""
         with self._lock:
             self._issued += 1
             return self._issued - 1
 
-    def redeem(self, ticket: int, thing: T) -> None:
-        """Hand on what has this place, and whatever was waiting for it."""
+    def redeem(self, ticket: int, item: T) -> None:
+        """Pass on the item of a ticket, and the items that waited for it."""
         with self._lock:
-            self._ready[ticket] = thing
+            self._ready[ticket] = item
             while self._next in self._ready:
                 self._next += 1
-                self._hand_on(self._ready.pop(self._next - 1))
+                self._pass_on(self._ready.pop(self._next - 1))

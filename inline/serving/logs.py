@@ -1,7 +1,7 @@
-"""Log of the program on standard error: bounded in length, in number of lines and in the time it takes.
+"""Log of the program on standard error, bounded in length, in number of lines and in the time it takes.
 
-A record is formatted where it comes up and written by a thread of its own, so that a log which nobody reads
-blocks nothing. ``docs/privacy.md`` states what may be in it.
+A record is formatted by the thread that logs it and written by another one: a log that nobody reads blocks
+nothing. ``docs/privacy.md`` states what may be in it.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from inline.settings import LogSettings
 
 _STDERR: Final = 2
 _WAITING: Final = 1024
-"""Most records that wait to be written."""
+"""Upper bound of the records that wait to be written."""
 _LONGEST: Final = 16_000
-"""Characters of a record; the summary of a long examination has some thousand."""
+"""Characters of a record; the summary of a long connection has some thousand."""
 _WINDOW_S: Final = 60.0
 _KINDS: Final = 4096
 _FRAMES: Final = 30
@@ -38,20 +38,18 @@ _CLOSE_S: Final = 2.0
 
 
 class RateLimiter:
-    """At most so many events of a kind in a window of time. It has no clock: the caller says what time it is.
+    """Limit on the events of a kind within a minute; the caller passes the time.
 
     Args:
-        most: events of a kind in a window that pass.
-        window_s: length of a window; it begins with the first event of a kind.
+        most: events of a kind that pass within a minute from the first one.
     """
 
-    def __init__(self, most: int, window_s: float = _WINDOW_S) -> None:
-        self._most, self._window_s = most, window_s
-        # In the order of their starts.
-        self._windows: dict[Hashable, list[float]] = {}
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._windows: dict[Hashable, list[float]] = {}  # in the order of their starts
 
     def admit(self, kind: Hashable, now: float) -> bool:
-        """Count an event; returns whether it passes. Call :meth:`ended` before."""
+        """Count an event and return whether it passes. Call :meth:`ended` before."""
         if kind not in self._windows and len(self._windows) >= _KINDS:
             kind = None
         window = self._windows.setdefault(kind, [now, 0])
@@ -59,11 +57,11 @@ class RateLimiter:
         return window[1] <= self._most
 
     def ended(self, now: float) -> Iterator[tuple[Any, int]]:
-        """Forget the windows that have ended, and return the kinds with events that did not pass."""
+        """Forget the minutes that have ended; return their kinds and how many events did not pass."""
         while self._windows:
             kind = next(iter(self._windows))
             start, count = self._windows[kind]
-            if now - start < self._window_s:
+            if now - start < _WINDOW_S:
                 return
             del self._windows[kind]
             if count > self._most:
@@ -71,10 +69,10 @@ class RateLimiter:
 
 
 class SafeFormatter(logging.Formatter):
-    """Message and traceback without control characters; later lines of a record are indented.
+    """Formatter without control characters; later lines of a record are indented.
 
-    Messages of exceptions may quote what a client sent: they are logged as foreign texts are. Those of
-    :class:`~inline.data.errors.MyostreamError` know what is foreign in them.
+    Messages of exceptions may quote what a client sent and are treated as foreign text, except for those of
+    :class:`~inline.data.errors.MyostreamError`, whose foreign parts are marked.
     """
 
     def __init__(self, *, foreign_text: bool) -> None:
@@ -88,7 +86,7 @@ class SafeFormatter(logging.Formatter):
             text = f"{text[:_LONGEST]}... ({len(text)} characters)"
         if text.isprintable():
             return text
-        # Characters that are not printable are those that steer a terminal or the direction of writing.
+        # Such characters control a terminal or the direction of writing.
         return "\n    ".join(
             "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
             for line in text.split("\n")
@@ -101,17 +99,17 @@ class SafeFormatter(logging.Formatter):
         while error is not None and len(parts) < _FRAMES:
             frames = "".join(traceback.format_tb(error.__traceback__, -_FRAMES))
             own = error.message if isinstance(error, MyostreamError) else foreign(str(error))
-            said = for_log(own, foreign_text=self._foreign_text)
-            parts.append(f"Traceback:\n{frames}{type(error).__name__}: {said}")
+            text = for_log(own, foreign_text=self._foreign_text)
+            parts.append(f"Traceback:\n{frames}{type(error).__name__}: {text}")
             error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         return "\nwhich led to\n".join(reversed(parts))
 
 
 class BoundedHandler(QueueHandler):
-    """Hands formatted records to a thread that writes them; drops and counts what that thread cannot take.
+    """Handler whose formatted records another thread writes; records beyond its queue are dropped.
 
     Attributes:
-        dropped: records since the last one that was taken.
+        dropped: number of records dropped since the last one that was queued.
     """
 
     def __init__(
@@ -120,8 +118,8 @@ class BoundedHandler(QueueHandler):
         """Start the thread.
 
         Args:
-            target: writes; only its ``emit`` is called, without its lock, which a blocked thread would hold
-                for ever.
+            target: writes; its ``emit`` is called without its lock, which a blocked thread would hold
+                forever.
             settings: of the log.
             clock: returns seconds.
         """
@@ -136,7 +134,7 @@ class BoundedHandler(QueueHandler):
         self._writer.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record, unless too many of its kind came in this minute."""
+        """Queue a record, unless too many of its kind came in this minute."""
         now = self._clock()
         self._report(now)
         if self._limiter.admit(_kind(record), now):
@@ -153,11 +151,11 @@ class BoundedHandler(QueueHandler):
             self.dropped += 1
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, the name is logging's
-        """Count a record that cannot be formatted; logging would write to standard error, and wait there."""
+        """Count a record that cannot be formatted; logging would write to standard error and wait there."""
         self.dropped += 1
 
     def close(self) -> None:
-        """Write what waits, unless nobody takes it."""
+        """Write the queued records, unless nobody reads them."""
         if self._closed:
             return
         self._closed = True
@@ -170,14 +168,14 @@ class BoundedHandler(QueueHandler):
         super().close()
 
     def _report(self, now: float) -> None:
-        """State how many records did not pass in the minutes that have ended."""
+        """Log the numbers of records that did not pass in the minutes that have ended."""
         self.acquire()
         try:
             for kind, count in self._limiter.ended(now):
                 level, template, peer = kind or (logging.WARNING, "%s", "")
-                whom = f"{peer}: " if peer else ""
-                text = f"{whom}{count} more lines like {template!r} within {_WINDOW_S:g} s are not in the log"
-                self.enqueue(_note(text, level))
+                prefix = f"{peer}: " if peer else ""
+                lines = f"{count} more lines like {template!r}"
+                self.enqueue(_note(f"{prefix}{lines} within {_WINDOW_S:g} s are not in the log", level))
         finally:
             self.release()
 
@@ -202,7 +200,7 @@ class _Stderr(io.TextIOBase):
             while data:
                 data = data[os.write(_STDERR, data) :]
         except OSError:
-            pass  # nobody is there to be told
+            pass  # nobody reads it
         return len(text)
 
     def isatty(self) -> bool:
@@ -247,10 +245,10 @@ def log_to_stderr(
 
 
 def _kind(record: logging.LogRecord) -> tuple[int, str, str]:
-    """Level, unformatted message and peer: those of the lines that count together.
+    """Return what lines that count together have in common: level, unformatted message and peer.
 
-    The first argument of a session's lines is its peer's address. Its port is left out: a peer that connects
-    again and again is one.
+    The first argument of a session's lines is the address of its peer. The port is left out: a peer that
+    connects again and again counts as one.
     """
     first = record.args[0] if isinstance(record.args, tuple) and record.args else ""
     peer = first.rpartition(":")[0] or first if isinstance(first, str) else ""

@@ -19,7 +19,7 @@ PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
     "t1_scale": ("mapping", "t1_scale"),
     "motion": ("assembly", "motion"),
 }
-"""Place of each parameter in the settings. Nothing else can be set from outside, no path and no name."""
+"""Path of each parameter in the settings. A client can set nothing else."""
 _CHARACTERS: Final = 1 << 16
 _SHOWN: Final = 40
 _LISTED: Final = 8
@@ -50,8 +50,8 @@ def with_parameters(settings: Settings, given: Mapping[str, object]) -> tuple[Se
 
     Args:
         settings: of the connection so far; not changed.
-        given: values by name, as JSON or XML attributes hold them; text counts as what it says
-            (``"true"``, ``"1.0365"``).
+        given: values by name, from JSON or XML attributes; texts are read as values (``"true"``,
+            ``"1.0365"``).
     """
     problems: list[str] = []
     unknown = [name for name in given if name not in PARAMETERS]
@@ -60,18 +60,18 @@ def with_parameters(settings: Settings, given: Mapping[str, object]) -> tuple[Se
         more = f" and {len(unknown) - _LISTED} more" if len(unknown) > _LISTED else ""
         known = ", ".join(PARAMETERS)
         problems.append(message("no parameter is named {}{}; there are {}", listed, more, known))
-    for name, place in PARAMETERS.items():
+    for name, path in PARAMETERS.items():
         if name not in given:
             continue
         value = given[name]
         content = settings.model_dump()
         section = content
-        for part in place[:-1]:
+        for part in path[:-1]:
             section = section[part]
-        if isinstance(value, bool) and not isinstance(section[place[-1]], bool):
+        if isinstance(value, bool) and not isinstance(section[path[-1]], bool):
             problems.append(message("parameter {} cannot be {}: it is no switch", name, _shown(value)))
             continue
-        section[place[-1]] = value.strip().lower() if isinstance(value, str) else value
+        section[path[-1]] = value.strip().lower() if isinstance(value, str) else value
         try:
             settings = Settings.model_validate(content)
         except ValidationError as error:
@@ -81,7 +81,7 @@ def with_parameters(settings: Settings, given: Mapping[str, object]) -> tuple[Se
 
 
 def _shown(value: object) -> Message:
-    """A client's value for a message: quoted, without control characters, and short."""
+    """Return the value of a client for a message: quoted, without control characters, and short."""
     if isinstance(value, dict | list):
         return message("an object" if isinstance(value, dict) else "a list")
     text = repr(value)

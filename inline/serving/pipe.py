@@ -1,4 +1,4 @@
-"""MRD stream from one pipe, named pipe or file to another.
+"""Pipe: an MRD stream from one pipe, named pipe or file to another.
 
 ``docs/pipe.md`` states the peers and how errors are reported.
 """
@@ -25,7 +25,7 @@ from inline.serving.transport import PipeTransport
 from inline.settings import Settings
 
 _UNHURRIED_MS: Final = 600_000.0
-"""Budget of a slice where the settings name none: a program that reads a pipe waits."""
+"""Budget of a slice where the settings state none: a program that reads a pipe waits."""
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 
@@ -41,13 +41,13 @@ def run(
     sink: Path | None = None,
     configuration: Configuration | None = None,
 ) -> bool:
-    """Work on one stream, from standard input to standard output or from file to file.
+    """Process one stream, from standard input to standard output or from file to file.
 
     Args:
         settings: of the program.
         source: file or named pipe to read; None for standard input.
         sink: file or named pipe to write; None for standard output.
-        configuration: in place of what the stream asks for.
+        configuration: in place of the one that the stream requests.
 
     Returns:
         Whether the output was taken to its end.
@@ -86,16 +86,10 @@ def _check(tally: Tally, *, stopped: bool) -> None:
 
 
 def _opened(source: Path | None, sink: Path | None) -> tuple[int, int]:
-    """Descriptors to read and to write."""
+    """Return the descriptors to read and to write."""
     if source is not None and not source.exists():
         raise ConfigurationError(f"there is no {source} to read")
-    if (
-        source is not None
-        and sink is not None
-        and sink.exists()
-        and source.exists()
-        and source.samefile(sink)
-    ):
+    if source is not None and sink is not None and sink.exists() and source.samefile(sink):
         raise ConfigurationError(f"{source} would be overwritten; give another name for what comes back")
     if source is None or source.is_file():
         _check_kind(source)
@@ -116,11 +110,11 @@ def _opened(source: Path | None, sink: Path | None) -> tuple[int, int]:
 
 
 def _check_kind(source: Path | None) -> None:
-    """Recognise the mistake of giving the file that a stream is made from."""
+    """Raise an error for an HDF5 file, from which a stream can be made."""
     try:
         head = os.pread(_STDIN, len(_HDF5), 0) if source is None else _head(source)
     except OSError:
-        return  # a pipe, or a file that cannot be opened, which is reported where it is opened
+        return  # a pipe, or a file that cannot be opened: reported there
     if head == _HDF5:
         raise StreamError(
             f"{source or 'standard input'} is an HDF5 file and no stream; make one of it with "
@@ -137,7 +131,7 @@ def _open_sink(sink: Path | None) -> int | OSError:
     try:
         if sink is not None:
             return os.open(sink, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        # Whatever else is printed, by any library, goes to standard error.
+        # Output that any library prints goes to standard error.
         stream = os.dup(_STDOUT)
         os.dup2(_STDERR, _STDOUT)
         return stream

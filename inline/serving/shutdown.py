@@ -12,7 +12,7 @@ _SAME_REQUEST_S: Final = 0.5
 
 
 class Shutdown:
-    """A request to stop and the time that it leaves, for all connections together.
+    """Request to stop and the time that it leaves, for all connections together.
 
     :meth:`request` may be called from a signal handler: it takes no lock.
 
@@ -32,10 +32,10 @@ class Shutdown:
         self.requested = False
 
     def request(self) -> None:
-        """Ask to stop. Asked again, leave no more time than the last messages need.
+        """Request to stop. A second request leaves no more time than the last messages need.
 
-        Requests within half a second of the first are the same one: a terminal signals every process of a
-        pipeline, and one of them may then signal another.
+        Requests within half a second of the first count as one: a terminal signals every process of a
+        pipeline, and one of them may signal another.
         """
         now = time.monotonic()
         if not self.requested:
@@ -51,5 +51,5 @@ class Shutdown:
 
     @property
     def parting(self) -> bool:
-        """True when the time left is for the last messages, and no longer for what is in work."""
+        """True when the time left suffices for the last messages alone."""
         return self.left_s <= self._parting_s

@@ -1,4 +1,4 @@
-"""End of a program that stops on signals: a clean way out whatever still hangs in its threads."""
+"""End of a program by signals, also where threads of it hang."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _log = logging.getLogger(__name__)
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _THREADS: Final = ("slice", "network", "budget")
-"""Beginnings of the names of the threads that the processor starts."""
+"""Beginnings of the names of the threads that the scheduler starts."""
 _WAIT_S: Final = 2.0
 
 
 class Signals:
-    """What the signals that end a program do at the moment.
+    """Action of the signals that end a program.
 
-    Before :meth:`call` is used, a signal ends the program at once, in the regular way and with code 0.
+    Before :meth:`call`, a signal raises SystemExit with code 0.
 
     Attributes:
         came: a signal has come.
@@ -35,7 +35,7 @@ class Signals:
         self._stop: Callable[[], None] | None = None
 
     def call(self, stop: Callable[[], None]) -> None:
-        """Call a function at every signal from now on; it must not take locks."""
+        """Set the function that every signal calls; it must not take locks."""
         self._stop = stop
 
     def handle(self, _number: int, _frame: FrameType | None) -> None:
@@ -47,14 +47,14 @@ class Signals:
 
 
 def ending_signals() -> list[int]:
-    """Signals that end a program: SIGHUP not where it is ignored, as under nohup."""
+    """Return the signals that end a program; SIGHUP is left out where it is ignored, as under nohup."""
     hung_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
     return [each for each in _SIGNALS if hung_up or each is not signal.SIGHUP]
 
 
 @contextmanager
 def ended_by_signals() -> Iterator[Signals]:
-    """Handle SIGTERM, SIGINT and SIGHUP within; once the program ends by one, further ones change nothing."""
+    """Handle SIGTERM, SIGINT and SIGHUP in the block; after it, they are ignored if one has come."""
     signals = Signals()
     numbers = ending_signals()
     before = [signal.signal(number, signals.handle) for number in numbers]
@@ -66,9 +66,9 @@ def ended_by_signals() -> Iterator[Signals]:
 
 
 def end_with_stdin() -> None:
-    """Ask this process to end, as by SIGTERM, when its standard input ends.
+    """Send SIGTERM to this process when its standard input ends.
 
-    Whoever started it holds the other end. However the starter dies, the system closes that end.
+    The program that started it holds the other end, which the system closes however that program ends.
     """
 
     def watch() -> None:
@@ -83,7 +83,7 @@ def end_with_stdin() -> None:
 def leave_hanging_threads(code: int = 0) -> None:
     """End the process at once if a thread of a fit or an engine hangs.
 
-    The interpreter would wait for it for ever, or destroy the engine that it is in and end by SIGABRT.
+    The interpreter would wait for it forever, or destroy the engine that it uses and end by SIGABRT.
     """
     end = time.monotonic() + _WAIT_S
     threads = [each for each in threading.enumerate() if each.name.startswith(_THREADS)]

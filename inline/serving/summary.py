@@ -19,15 +19,15 @@ _NOT_SORTED: Final = "could not be sorted into a series"
 
 @dataclass(frozen=True, slots=True)
 class FinalLevel:
-    """Level of one slice as far as it is known at the close.
+    """Level of one slice at the close.
 
     Attributes:
-        session: connection that showed the slice.
+        session: connection of the slice.
         series_index: MRD ``image_series_index`` of its images.
         slice_index: MRD ``slice``.
         quantity: ``T1`` or ``T2``.
         level: between base and apex.
-        level_source: how it is known, or why not.
+        level_source: its source, or why it is unknown.
     """
 
     session: str
@@ -43,11 +43,11 @@ class Summary:
     """Account of a connection.
 
     Attributes:
-        images: that came.
-        used: of them, those that are part of a series.
-        series: that were worked on or gave an error.
-        results: that were sent back, errors included.
-        errors: results that say why there is none.
+        images: number that came.
+        used: number that is part of a series.
+        series: number that was worked on or gave an error.
+        results: number that was sent back, errors included.
+        errors: number of results that state an error.
         unused: number of the other images by the reason why they made no map.
         slices: final level of every slice of the connection.
         earlier: likewise of the slices of the same studies on other connections.
@@ -72,11 +72,11 @@ class Summary:
         slices: tuple[FinalLevel, ...] = (),
         earlier: tuple[FinalLevel, ...] = (),
     ) -> Self:
-        """Summary in which every image is accounted for.
+        """Return the summary, in which every image is accounted for.
 
         Args:
             accounts: of the assemblies; a connection has one for each header.
-            images: that came on the connection; those that no assembly saw were passed on alone.
+            images: number that came; those that no assembly took were passed on alone.
             results: see :class:`Summary`.
             errors: see :class:`Summary`.
             slices: see :class:`Summary`.
@@ -93,7 +93,7 @@ class Summary:
         return cls(images, used, series, results, errors, dict(+unused), slices, earlier)
 
     def text(self, shown: Callable[[str], str] = str) -> str:
-        """The summary in sentences.
+        """Return the summary in sentences.
 
         Args:
             shown: form of a reason, which may quote what the client sent.
@@ -115,7 +115,7 @@ class Summary:
         return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
 
     def record(self) -> dict[str, Any]:
-        """The summary as plain values, for ZeroMQ (``docs/stream.md``)."""
+        """Return the summary as msgpack can hold it, for ZeroMQ (``docs/stream.md``)."""
         return {
             "schema": SCHEMA,
             "text": self.text(),
@@ -125,15 +125,15 @@ class Summary:
             "results": self.results,
             "errors": self.errors,
             "unused": dict(self.unused),
-            "slices": [_plain(each) for each in self.slices],
-            "earlier_slices": [_plain(each) for each in self.earlier],
+            "slices": [_record(each) for each in self.slices],
+            "earlier_slices": [_record(each) for each in self.earlier],
         }
 
 
 def final_levels(
     places: Iterable[SlicePlace], shown: Iterable[SlicePlace], stated: Mapping[int, SliceLevel] | None = None
 ) -> tuple[FinalLevel, ...]:
-    """Level of each place among all that an examination has shown; arguments as of ``slice_level``."""
+    """Return the level of each slice among all slices of its study; arguments as of ``slice_level``."""
     everything = tuple(shown)
     found = []
     for place in places:
@@ -153,7 +153,7 @@ def final_levels(
 
 
 def _levels(slices: Iterable[FinalLevel]) -> str:
-    """Slices by level, from base to apex, slice numbers from 1 as in tables."""
+    """Return the slices by level, from base to apex; slice numbers begin at 1 as in tables."""
     parts = []
     for level in SliceLevel:
         here = [each for each in slices if each.level is level]
@@ -171,10 +171,10 @@ def _levels(slices: Iterable[FinalLevel]) -> str:
     return "; ".join(parts)
 
 
-def _plain(each: FinalLevel) -> dict[str, Any]:
+def _record(each: FinalLevel) -> dict[str, Any]:
     return {**asdict(each), "level": each.level.value}
 
 
 def _count(number: int, one: str, many: str = "") -> str:
-    """A number with its noun: ``1 image``, ``2 images``, ``no images``."""
+    """Return a number with its noun: ``1 image``, ``2 images``, ``no images``."""
     return f"{number or 'no'} {one if number == 1 else many or one + 's'}"

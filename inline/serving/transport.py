@@ -27,14 +27,13 @@ class Transport(Protocol):
     """Bytes from and to one peer. One thread receives, another one sends.
 
     Attributes:
-        patience: with a peer in the middle of a message, and with one that takes nothing; None for a peer
-            that may take as long as it likes.
+        patience: with a peer that is slow in a message or takes nothing; None for unlimited patience.
     """
 
     patience: Patience | None
 
     def receive(self) -> bytes | None:
-        """Return the next bytes, none at the end of the stream, or None when none came for a moment.
+        """Return the next bytes, ``b""`` at the end of the stream, or None when none came for a moment.
 
         Raises:
             OSError: the peer is gone.
@@ -50,7 +49,7 @@ class Transport(Protocol):
         ...
 
     def finish(self) -> None:
-        """Say that nothing more is sent.
+        """End the stream to the peer.
 
         Raises:
             OSError: the peer is gone.
@@ -58,7 +57,7 @@ class Transport(Protocol):
         ...
 
     def close(self, *, unread: bool) -> None:
-        """Give both directions up.
+        """Close both directions.
 
         Args:
             unread: the peer may still be sending.
@@ -79,8 +78,8 @@ class SocketTransport:
         Args:
             connection: that is connected.
             patience: see :class:`Transport`.
-            must_read: a peer that takes nothing is given up by the kernel too; False where it may send on
-                although it reads nothing.
+            must_read: let the kernel too give up a peer that takes nothing; False where such a peer may go
+                on sending.
         """
         self._connection = connection
         self.patience: Patience | None = patience
@@ -105,8 +104,8 @@ class SocketTransport:
     def send(self, data: bytes) -> None:
         """See :meth:`Transport.send`.
 
-        Progress is what the peer's host has acknowledged: the local buffer has room again only when a third
-        of it is free, which a slow peer may take minutes for.
+        Progress is measured by what the peer's host has acknowledged: the local buffer reports room only when
+        a third of it is free, which a slow peer may take minutes for.
         """
         left = memoryview(data)
         start = moved = time.monotonic()
@@ -136,9 +135,9 @@ class SocketTransport:
     def close(self, *, unread: bool) -> None:
         """See :meth:`Transport.close`.
 
-        Closing a socket with unread bytes resets the connection and discards what the peer has not read yet,
-        results among it. What still comes is therefore read and dropped until the peer has taken everything
-        and ends, for some seconds at most after that.
+        Closing a socket with unread bytes resets the connection and discards results that the peer has not
+        read yet. Bytes that still come are therefore read and dropped until the peer has taken everything and
+        ends, for some seconds at most after that.
         """
         start = heard = moved = time.monotonic()
         queued = most = _unacknowledged(self._connection)
@@ -195,7 +194,7 @@ class PipeTransport:
 
 
 def keep_alive(connection: socket.socket) -> None:
-    """Notice within minutes that a peer's host has vanished, instead of after two hours."""
+    """Let the kernel detect within minutes, not hours, that a peer's host has vanished."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if connection.family in (socket.AF_INET, socket.AF_INET6):
         for name, value in _KEEPALIVE:
@@ -204,7 +203,7 @@ def keep_alive(connection: socket.socket) -> None:
 
 
 def _unacknowledged(connection: socket.socket) -> int:
-    """Bytes in the send queue that the peer's host has not acknowledged; 0 where the system does not say."""
+    """Return the sent bytes that the peer's host has not acknowledged; 0 where the system has no count."""
     try:
         answer = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, struct.pack("i", 0))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Fair shares of work: the connection that has had least time comes next."""
+"""Fair shares of work: the connection that has used least time comes next."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 _NOMINAL_S: Final = 0.02
-"""Time that a piece of work is charged until it is known how long it took."""
+"""Time charged for a piece of work until its duration is known."""
 
 
 class Turns:
-    """Time that each connection has had, as long as it has something open. Not thread-safe.
+    """Time that each connection has used while it has work open. Not thread-safe.
 
-    A connection that comes new, or again, begins with as much as the one that has had least of those that are
-    there: it is among the next, and cannot save up time while it has nothing to do.
+    A new connection, or one that comes again, begins with the least time of those that are there: it is among
+    the next, and cannot save up time.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Turns:
         self._open: dict[Hashable, int] = {}
 
     def __contains__(self, owner: Hashable) -> bool:
-        """Whether a connection has something open."""
+        """Return whether a connection has work open."""
         return owner in self._open
 
     def opened(self, owner: Hashable) -> None:
@@ -44,15 +44,15 @@ class Turns:
         Args:
             waiting: not empty.
             owner: connection of a piece.
-            rank: smaller ones come first. The first of two elements goes before the shares of connections;
-                the second one decides within a connection.
+            rank: pair, smaller ones first: one that goes before the shares of connections, and one that
+                decides within a connection.
         """
 
-        def place(piece: T) -> tuple[Any, float, Any]:
+        def key(piece: T) -> tuple[Any, float, Any]:
             before, within = rank(piece)
             return before, self._spent.get(owner(piece), 0.0), within
 
-        chosen = min(waiting, key=place)
+        chosen = min(waiting, key=key)
         self._charge(owner(chosen), _NOMINAL_S)
         return chosen
 

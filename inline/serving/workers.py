@@ -1,4 +1,4 @@
-"""Threads that work on tasks of many connections, fairly, and are replaced where one of them hangs."""
+"""Pool of threads for tasks of many connections, in fair shares; a thread that hangs is replaced."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from inline.serving.turns import Turns
 _log = logging.getLogger(__name__)
 
 _MOST_LEAKED: Final = 32
-"""Threads that may hang; beyond it none is replaced, since each holds memory and perhaps a processor."""
+"""Threads that may hang; beyond it none is replaced, since each holds memory and perhaps a core."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,9 +24,9 @@ class Task:
     Attributes:
         owner: connection that it is of.
         name: for the log.
-        rank: of two elements, as in :meth:`Turns.begin`; asked for again whenever a thread is free.
-        run: does it.
-        hung: called, in another thread, where ``run`` does not return in time.
+        rank: returns the pair of :meth:`Turns.begin`; called whenever a thread is free.
+        run: runs the stage.
+        hung: called, in another thread, with the seconds after which ``run`` was given up.
     """
 
     owner: Hashable
@@ -46,10 +46,10 @@ class _Worker:
 
 
 class Workers:
-    """A fixed number of threads that work; one that hangs does not count.
+    """Pool with a fixed number of threads; threads that hang do not count.
 
     Attributes:
-        leaked: threads that were given up and have not returned.
+        leaked: number of threads that were given up and have not returned.
     """
 
     def __init__(self, number: int, name: str = "slice") -> None:
@@ -65,14 +65,14 @@ class Workers:
             self._start()
 
     def submit(self, task: Task) -> None:
-        """Queue a task; nothing is done with it after :meth:`close`."""
+        """Queue a task; it does not run after :meth:`close`."""
         with self._changed:
             self._waiting.append(task)
             self._turns.opened(task.owner)
             self._changed.notify()
 
     def withdraw(self, task: Task) -> bool:
-        """Take a task back; False where it has begun."""
+        """Take a task back; return False where it has begun."""
         with self._changed:
             if task not in self._waiting:
                 return False
@@ -111,7 +111,7 @@ class Workers:
             task.hung(took)
 
     def close(self, timeout_s: float) -> None:
-        """Drop what waits and join the threads, but those that hang."""
+        """Drop the tasks that wait and join the threads, except for those that hang."""
         with self._changed:
             self._closed = True
             self._waiting.clear()

@@ -101,7 +101,7 @@ def checked(probabilities: Probabilities, images: NDArray[np.float32]) -> Probab
     if probabilities.shape != expected:
         raise RuntimeError(f"output of shape {probabilities.shape} in place of {expected}")
     if not np.isfinite(probabilities).all():
-        raise RuntimeError("output with values that are no numbers")
+        raise RuntimeError("output with values that are not finite")
     return probabilities
 
 

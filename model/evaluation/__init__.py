@@ -1,1 +1,1 @@
-"""Labelled images, and how well labels agree."""
+"""Labelled images, and the agreement of labels."""

@@ -1,7 +1,7 @@
 """Agreement of two labellings of a slice: Dice, IoU, Hausdorff and mean surface distance.
 
-Dice and IoU are those of the LV cavity (what the endocardial contour encloses) and of the myocardium;
-distances are those of the endocardial and the epicardial contour. Computed by MONAI.
+Dice and IoU are those of the LV cavity and of the myocardium. Distances are those of the endocardial and the
+epicardial contour, by MONAI.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Agreement:
 
 
 def agreement(found: Labels, expert: Labels, spacing: tuple[float, float]) -> Agreement:
-    """How well labels ``(rows, columns)`` agree with a reader's.
+    """Return the agreement of labels ``(rows, columns)`` with a reader's.
 
     Args:
         found: 0 background, 1 LV cavity, 2 myocardium.
@@ -61,23 +61,15 @@ def agreement(found: Labels, expert: Labels, spacing: tuple[float, float]) -> Ag
     Raises:
         ImportError: MONAI is not installed (extra ``bench``).
     """
-    from monai.metrics import (
-        compute_average_surface_distance,
-        compute_dice,
-        compute_hausdorff_distance,
-        compute_iou,
-    )
+    from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
 
-    ours, theirs = _regions(found), _regions(expert)
-    dice = compute_dice(ours, theirs, include_background=True, ignore_empty=False)[0].tolist()
-    iou = compute_iou(ours, theirs, include_background=True, ignore_empty=False)[0].tolist()
-    # Distances of the cavity's border and of the border of cavity and myocardium together.
-    contours, experts = _contours(found), _contours(expert)
-    there = contours.flatten(2).any(2)[0] & experts.flatten(2).any(2)[0]
+    dices = dice_by_class(found, expert)
     hausdorff, surface = [math.nan, math.nan], [math.nan, math.nan]
-    for i in range(2):
-        if there[i]:
-            one, other = contours[:, i : i + 1], experts[:, i : i + 1]
+    # The border of the cavity, and that of cavity and myocardium together.
+    borders = ((found == 1, expert == 1), (found > 0, expert > 0))
+    for i, pair in enumerate(borders):
+        if all(mask.any() for mask in pair):
+            one, other = (torch.from_numpy(mask[None, None].astype(np.float32)) for mask in pair)
             size = (spacing[1], spacing[0])
             hausdorff[i] = float(
                 compute_hausdorff_distance(one, other, include_background=True, spacing=size)
@@ -87,22 +79,20 @@ def agreement(found: Labels, expert: Labels, spacing: tuple[float, float]) -> Ag
                     one, other, include_background=True, symmetric=True, spacing=size
                 )
             )
-    return Agreement(*dice, *iou, *hausdorff, *surface)
+    ious = (each / (2.0 - each) for each in dices)
+    return Agreement(*dices, *ious, *hausdorff, *surface)
 
 
-def dice(a: Labels, b: Labels) -> float:
-    """Return the mean Dice coefficient of cavity (1) and myocardium (2); 1 for a class that neither has."""
+def dice_by_class(a: Labels, b: Labels) -> tuple[float, float]:
+    """Return the Dice coefficients of cavity (1) and myocardium (2); 1 for a class that neither has."""
     scores = []
     for label in (1, 2):
         ours, theirs = a == label, b == label
         total = int(ours.sum()) + int(theirs.sum())
         scores.append(2.0 * int((ours & theirs).sum()) / total if total else 1.0)
-    return float(np.mean(scores))
+    return scores[0], scores[1]
 
 
-def _regions(labels: Labels) -> torch.Tensor:
-    return torch.from_numpy(np.stack([labels == 1, labels == 2])[None].astype(np.float32))
-
-
-def _contours(labels: Labels) -> torch.Tensor:
-    return torch.from_numpy(np.stack([labels == 1, labels > 0])[None].astype(np.float32))
+def dice(a: Labels, b: Labels) -> float:
+    """Return the mean Dice coefficient of cavity and myocardium."""
+    return sum(dice_by_class(a, b)) / 2

@@ -1,4 +1,4 @@
-"""The trained weights that ship with myostream: fp16 safetensors in parts that any git host takes."""
+"""Trained weights of the network: fp16 safetensors in parts that any git host takes."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class WeightsError(MyostreamError):
 
 
 def save_weights(network: UNet, folder: Path) -> list[Path]:
-    """Write the weights of a network in parts of at most 15 MiB, in order; returns the files.
+    """Write the weights of a network in parts of at most 15 MiB, and return the files in order.
 
     Kernels are fp16, vectors (biases, scales, running statistics) float32. ``unet.sha256`` beside the parts
-    holds their digests, as ``sha256sum`` writes them.
+    has their digests in the format of ``sha256sum``.
 
     Raises:
-        ValueError: a kernel has values that fp16 does not hold.
+        ValueError: a kernel has values outside the range of fp16.
     """
     parts: list[dict[str, Tensor]] = [{}]
     room = PART_BYTES
     for name, value in network.state_dict().items():
-        if name.endswith("num_batches_tracked"):  # counts training steps; nothing reads it afterwards
+        if name.endswith("num_batches_tracked"):  # used in training alone
             continue
-        # Running variances may exceed what fp16 holds; they and the biases weigh next to nothing.
+        # Running variances may exceed the range of fp16; vectors take little space.
         exact = value.detach().cpu().contiguous()
         half = exact.half() if exact.ndim > 1 else exact
         if not half.isfinite().all():
@@ -61,7 +61,7 @@ def save_weights(network: UNet, folder: Path) -> list[Path]:
 
 
 def load_weights(folder: Path = DEFAULT) -> Mapping[str, Tensor]:
-    """All tensors of a folder of parts, as float32.
+    """Return all tensors of a folder of parts as float32.
 
     Raises:
         WeightsError: no parts, some of them missing, or one is damaged or cannot be read.
@@ -91,7 +91,7 @@ def weights_digest(folder: Path) -> str:
 
 
 def _parts(folder: Path) -> list[Path]:
-    """The files of a folder, by number; all of them are there."""
+    """Return the files of a folder by number, if all are there."""
     numbered: dict[int, Path] = {}
     totals: set[int] = set()
     for file in sorted(folder.iterdir()):
@@ -117,7 +117,7 @@ def _parts(folder: Path) -> list[Path]:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    """SHA-256 by file name; none for weights that came without."""
+    """Return the SHA-256 by file name; empty without ``unet.sha256``."""
     file = folder / _SUMS
     if not file.exists():
         return {}
@@ -128,16 +128,16 @@ def _sums(folder: Path) -> dict[str, str]:
 def _tensors(file: Path, content: bytes) -> dict[str, Tensor]:
     try:
         tensors = {name: value.float() for name, value in load(content).items()}
-    except Exception as error:  # whatever the reader meets in a damaged header
+    except Exception as error:  # of any kind, from a damaged header
         raise WeightsError(f"{file} is damaged ({error}); copy it again") from error
     for name, value in tensors.items():
         if not value.isfinite().all():
-            raise WeightsError(f"{file} is damaged: {name} holds values that are no numbers; copy it again")
+            raise WeightsError(f"{file} is damaged: {name} holds values that are not finite; copy it again")
     return tensors
 
 
 def load_network(folder: Path = DEFAULT) -> UNet:
-    """The network with its weights, ready for inference on the CPU in float32.
+    """Return the network with its weights, for inference on the CPU in float32.
 
     Raises:
         WeightsError: as :func:`load_weights`, or the weights are those of another network.

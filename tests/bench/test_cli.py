@@ -8,14 +8,14 @@ from bench.cli import app
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["tables"], "--data FOLDER or --synthetic N"),
         (["tables", "--data", "nowhere"], "nowhere is not a folder"),
         (["tables", "--synthetic", "1", "--engine", "steam"], "engine: Input should be"),
     ],
 )
-def test_what_a_user_got_wrong_is_said_in_a_line(arguments, said, monkeypatch):
+def test_a_user_error_is_one_line(arguments, message, monkeypatch):
     class Idle:
         name = "idle"
 
@@ -26,10 +26,11 @@ def test_what_a_user_got_wrong_is_said_in_a_line(arguments, said, monkeypatch):
         monkeypatch.setattr("inline.engine_selection.make_engine", lambda _: Idle())
     found = CliRunner().invoke(app, arguments)
     assert found.exit_code == 1
-    assert said in found.stderr
+    assert message in found.stderr
     assert "Traceback" not in found.stderr
 
 
+@pytest.mark.slow
 def test_throughput_counts_every_image_and_result(tmp_path):
     file = tmp_path / "throughput.json"
     found = CliRunner().invoke(
@@ -39,11 +40,8 @@ def test_throughput_counts_every_image_and_result(tmp_path):
     figures = json.loads(file.read_text())
     for run in ("cold", "warm"):
         # One MOLLI series of 8 images and one T2-prep series of 3.
-        assert (figures[run]["images_sent"], figures[run]["images_lost"], figures[run]["results"]) == (
-            11,
-            0,
-            2,
-        )
+        counts = [figures[run][name] for name in ("images_sent", "images_lost", "results")]
+        assert counts == [11, 0, 2]
         assert {"fit", "network", "contours"} <= figures[run]["stages_ms"].keys()
     assert figures["peak_memory_mib"] > 100
     assert "images lost" in found.output

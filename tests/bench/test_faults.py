@@ -48,9 +48,9 @@ def test_what_breaks_is_seen_to_break(measurement, tmp_path):
     assert outcome.code == -signal.SIGKILL
     assert outcome.lost == len(measurement.images)
     assert {"the server died", "the fault's own promise", "the good client broke off"} <= set(outcome.broken)
-    said = StringIO()
-    faults.show(faults.with_ratios([outcome]), tmp_path / "f.json", Console(file=said, width=200))
-    assert "0 of 1 hold" in said.getvalue()
+    printed = StringIO()
+    faults.show(faults.with_ratios([outcome]), tmp_path / "f.json", Console(file=printed, width=200))
+    assert "0 of 1 hold" in printed.getvalue()
     assert json.loads((tmp_path / "f.json").read_text())["faults"][0]["code"] == -9
 
 

@@ -1,6 +1,7 @@
-"""The measurement of the GPU's engines, on the CPU path with engines that are there at once."""
+"""Measurement of the engines of a GPU, with engines that take no time."""
 
 import numpy as np
+import pytest
 import torch
 
 from bench import gpu
@@ -32,18 +33,24 @@ def test_latency_and_throughput_by_batch_size(monkeypatch):
     assert not figures["engines"]["other"]["gate"]["passed"]  # it finds no contours
 
 
-def test_without_a_gpu_it_says_so(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(gpu, "require_gpu", broken)
+def test_the_measurement_is_printed_and_written(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(gpu, "require_gpu", lambda: torch.device("cpu"))
+    monkeypatch.setattr(gpu, "describe_gpu", lambda device: "a GPU")
     monkeypatch.setattr(gpu, "contenders", lambda device: iter([(gpu.EAGER, Flat), ("other", Flat)]))
     gpu.main(tmp_path / "gpu.json", "1", 2, 0)
-    said = capsys.readouterr().out
-    assert "NO GPU (no compiler): these are values of the CPU engines." in said
-    assert "goals" not in said
+    printed = capsys.readouterr().out
+    assert "a GPU: 2 inferences of each" in printed
+    assert "of at most 1 ms a slice" in printed
     assert (tmp_path / "gpu.json").exists()
 
 
-def test_the_reference_comes_first_and_engines_of_the_gpu_stay_away_from_the_cpu():
+def test_without_a_gpu_there_is_an_error(monkeypatch):
+    monkeypatch.setattr(gpu, "require_gpu", broken)
+    with pytest.raises(RuntimeError, match="no compiler"):
+        gpu.main()
+
+
+def test_the_reference_comes_first_and_engines_of_the_cpu_are_left_out():
     names = [name for name, _ in gpu.contenders(torch.device("cpu"))]
-    assert names[:2] == [gpu.EAGER, "torch.compile, float32"]
-    assert "openvino-f32" in names
-    assert not {"cuda", "tensorrt"} & set(names)
+    assert names[:2] == [gpu.EAGER, gpu.CompiledTorch.name]
+    assert set(names[2:]) <= {"cuda", "tensorrt"}

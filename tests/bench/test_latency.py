@@ -3,7 +3,7 @@ import threading
 import numpy as np
 import pytest
 
-from bench.latency import OUTSIDE, Slice, _histogram, _session, cause, summary
+from bench.latency import OUTSIDE, Slice, _histogram, _session, slowest, summary
 from bench.stream import make_stream
 from inline.pipeline import Pipeline
 from inline.serving.scheduler import Scheduler
@@ -19,8 +19,8 @@ class Ring:
     def infer(self, images):
         rows, columns = np.indices((224, 224))
         rho = np.hypot(rows - 112, columns - 112)
-        answer = np.stack([rho >= 30, rho < 20, (rho >= 20) & (rho < 30)]).astype(np.float32)
-        return np.repeat(answer[None], len(images), axis=0)
+        output = np.stack([rho >= 30, rho < 20, (rho >= 20) & (rho < 30)]).astype(np.float32)
+        return np.repeat(output[None], len(images), axis=0)
 
 
 def slices(*latencies, network=50.0, quantity="T1"):
@@ -29,20 +29,20 @@ def slices(*latencies, network=50.0, quantity="T1"):
     ]
 
 
-def test_the_worst_slice_is_blamed_on_what_took_longer_than_usual():
-    found = cause([*slices(80, 81, 82), Slice("T1", 131.0, {"fit": 20.0, "network": 100.0}, number=3)])
-    assert found.slice.number == 3
-    assert found.part == "network"
-    assert found.excess_ms["network"] == pytest.approx(50.0)
-    assert cause([*slices(80, 81, 140, 82)]).part == OUTSIDE
+def test_the_cause_is_the_part_with_the_largest_excess():
+    found = slowest([*slices(80, 81, 82), Slice("T1", 131.0, {"fit": 20.0, "network": 100.0}, number=3)])
+    assert found["slice"]["number"] == 3
+    assert found["part"] == "network"
+    assert found["excess_ms"]["network"] == pytest.approx(50.0)
+    assert slowest([*slices(80, 81, 140, 82)])["part"] == OUTSIDE
 
 
-def test_quantities_are_compared_with_their_own_kind():
+def test_the_excess_is_over_slices_of_the_same_quantity():
     t2 = [Slice("T2", 60.0, {"fit": 2.0, "network": 50.0}, number=9)]
-    assert cause([*slices(80, 80, 81), *t2 * 5]).excess_ms["fit"] == 0.0
+    assert slowest([*slices(80, 80, 81), *t2 * 5])["excess_ms"]["fit"] == 0.0
 
 
-def test_first_slices_stand_by_themselves():
+def test_first_slices_are_stated_apart():
     found = summary([*slices(500, 80, 90, 80), *slices(300, 70, 70, quantity="T2")])
     assert found["first_ms"] == {"T1": 500, "T2": 300}
     assert found["latency_ms"]["max"] == 90

@@ -30,7 +30,7 @@ def test_rows_follow_the_result_files(tmp_path):
 
 def test_a_missing_value_is_a_dash_in_a_table_and_an_error_in_the_summary(tmp_path, monkeypatch):
     content = {"a": {"slices": 3, "dice": [0.9, 0.01]}, "b": {"slices": 2, "dice": None}, "c": {"slices": 1}}
-    (tmp_path / "f.json").write_text(json.dumps({"machine": {"cores": 2}, "rows": content}))
+    (tmp_path / "f.json").write_text(json.dumps({"machine": {"commit": "0123456789ab"}, "rows": content}))
     monkeypatch.setattr(reproduce, "DETAILS", (("f", "rows", "slices, dice .2f"),))
     assert reproduce.details(tmp_path).splitlines()[2:] == [
         "| a | 3 | 0.90 ± 0.01 |",

@@ -7,14 +7,14 @@ from bench import scaling
 
 
 class Nothing:
-    """Answers background at once."""
+    """Returns background."""
 
     name = "nothing"
 
     def infer(self, images):
-        answer = np.zeros((len(images), 3, 224, 224), np.float32)
-        answer[:, 0] = 1.0
-        return answer
+        output = np.zeros((len(images), 3, 224, 224), np.float32)
+        output[:, 0] = 1.0
+        return output
 
 
 def test_the_exponent_of_a_power():

@@ -23,9 +23,9 @@ def test_a_short_soak(tmp_path, monkeypatch):
     assert slices[-1] == figures["tally"]["results"]
     assert all(each["held"]["megabytes"] > 50 for each in figures["samples"])
     assert all(each["held"]["threads"] > 1 for each in figures["samples"])
-    said = StringIO()
-    soak.show(figures, tmp_path / "s.json", tmp_path / "s.png", Console(file=said, width=120))
-    assert "images lost" in said.getvalue()
+    printed = StringIO()
+    soak.show(figures, tmp_path / "s.json", tmp_path / "s.png", Console(file=printed, width=120))
+    assert "images lost" in printed.getvalue()
     assert json.loads((tmp_path / "s.json").read_text())["slices"] == 12
     assert (tmp_path / "s.png").stat().st_size > 0
 

@@ -30,20 +30,20 @@ def disc_slices(count=12):
 
 
 class Discs:
-    """Reads the heart off the picture, which holds the distance from its centre; moved by some pixels."""
+    """Finds a heart in an image of distances from its centre; displaced by some pixels."""
 
     def __init__(self, name="discs", shift=0.0, grow=0.0, fail=False):
         self.name, self._shift, self._grow, self._fail = name, shift, grow, fail
 
     def infer(self, images):
-        answers = []
+        outputs = []
         for radius in images:
             moved = np.roll(radius, round(self._shift), axis=1) - self._grow
             cavity, heart = expit(15 - moved), expit(24 - moved)
             if self._fail:
                 cavity, heart = 0 * cavity, 0 * heart
-            answers.append(np.stack([1 - heart, cavity, heart - cavity]))
-        return np.array(answers, np.float32)
+            outputs.append(np.stack([1 - heart, cavity, heart - cavity]))
+        return np.array(outputs, np.float32)
 
 
 def test_the_same_engine_passes():

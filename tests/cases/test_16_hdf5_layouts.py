@@ -12,6 +12,8 @@ import h5py
 import numpy as np
 import pytest
 
+from inline.__main__ import app
+
 from .conftest import ENVIRONMENT, ROOT
 from .outcomes import PHANTOM
 from .phantom import MOLLI_TIMES, whole
@@ -212,31 +214,35 @@ EITHER = {
 
 
 class Replay:
-    """A run of ``myostream replay`` against the server."""
+    """A run of ``myostream replay`` against the server: in this process, or in one of its own."""
 
-    def __init__(self, server, file, *options):
+    def __init__(self, server, file, *options, capfd=None):
         answer, output = file.with_suffix(".json"), file.with_name("back.h5")
-        command = [
-            sys.executable,
-            "-m",
-            "inline",
-            "replay",
-            str(file),
-            "--server",
-            f"127.0.0.1:{server.port}",
-        ]
-        command += ["--json", str(answer), "-o", str(output), *options]
+        arguments = ["replay", str(file), "--server", f"127.0.0.1:{server.port}"]
+        arguments += ["--json", str(answer), "-o", str(output), *options]
+        self.code, printed, self.errors = (self._process if capfd is None else self._here)(arguments, capfd)
+        self.said = printed + self.errors
+        self.results = json.loads(answer.read_text())["results"] if answer.exists() else []
+        self.output, self._file = output, file
+
+    @staticmethod
+    def _process(arguments, _):
         run = subprocess.run(
-            command,
+            [sys.executable, "-m", "inline", *arguments],
             capture_output=True,
             text=True,
             timeout=120,
             cwd=ROOT,
             env={**ENVIRONMENT, "COLUMNS": "200"},
         )
-        self.code, self.said, self.errors = run.returncode, run.stdout + run.stderr, run.stderr
-        self.results = json.loads(answer.read_text())["results"] if answer.exists() else []
-        self.output, self._file = output, file
+        return run.returncode, run.stdout, run.stderr
+
+    @staticmethod
+    def _here(arguments, capfd):
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            app(arguments)
+        return ended.value.code or 0, *capfd.readouterr()
 
     def __str__(self):
         return f"exit code {self.code}\n{self.said}\n{self.results}"
@@ -287,49 +293,64 @@ def file(tmp_path):
     return tmp_path / "case.h5"
 
 
-@pytest.mark.parametrize("layout", CONVERTED.values(), ids=CONVERTED)
-def test_read_as_the_library_converts(server, file, layout):
-    layout(file)
+@pytest.fixture
+def replay(server, file, capfd, monkeypatch):
+    """Run the command in this process, which spares its imports."""
+    monkeypatch.setenv("COLUMNS", "200")
+    return lambda *options: Replay(server, file, *options, capfd=capfd)
+
+
+def test_in_a_process_of_its_own(server, file):
+    """HDF5 reports some errors when the process ends."""
+    write(file)
     Replay(server, file).right()
+    truncated(file.with_name("half.h5"))
+    Replay(server, file.with_name("half.h5")).refused("HDF5")
+
+
+@pytest.mark.parametrize("layout", CONVERTED.values(), ids=CONVERTED)
+def test_read_as_the_library_converts(replay, file, layout):
+    layout(file)
+    replay().right()
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused_in_one_line(server, file, name):
+def test_refused_in_one_line(replay, file, name):
     layout, *words = REFUSED[name]
     layout(file)
-    Replay(server, file).refused(*words)
+    replay().refused(*words)
 
 
 @pytest.mark.parametrize("layout", UNEQUAL.values(), ids=UNEQUAL)
-def test_members_of_unequal_length_are_read_as_far_as_they_go_or_refused(server, file, layout):
+def test_members_of_unequal_length_are_read_as_far_as_they_go_or_refused(replay, file, layout):
     """What is left makes a right map that bears a flag."""
     layout(file)
-    replay = Replay(server, file)
-    if replay.code == 0:
-        replay.right(flagged=True)
+    run = replay()
+    if run.code == 0:
+        run.right(flagged=True)
     else:
-        replay.refused("image_1", r"\b5\b")
+        run.refused("image_1", r"\b5\b")
 
 
 @pytest.mark.parametrize("layout", EITHER.values(), ids=EITHER)
-def test_images_without_attributes_pass_or_are_refused(server, file, layout):
+def test_images_without_attributes_pass_or_are_refused(replay, file, layout):
     """There is no time in them, and so no map; it is said either way."""
     layout(file)
-    replay = Replay(server, file)
-    replay.quiet()
-    assert not replay.results, str(replay)
-    if replay.code == 0:
-        assert "time" in replay.said, str(replay)
-        replay.originals()
+    run = replay()
+    run.quiet()
+    assert not run.results, str(run)
+    if run.code == 0:
+        assert "time" in run.said, str(run)
+        run.originals()
     else:
-        replay.refused("attributes|image_0|no images")
+        run.refused("attributes|image_0|no images")
 
 
-def test_one_of_two_groups_by_name(server, file):
+def test_one_of_two_groups_by_name(replay, file):
     two_dates(file)
-    Replay(server, file, "--group", "2020-07-14 09:00:01").right()
+    replay("--group", "2020-07-14 09:00:01").right()
 
 
-def test_a_group_that_is_not_there(server, file):
+def test_a_group_that_is_not_there(replay, file):
     write(file)
-    Replay(server, file, "--group", "measurement").refused("dataset")
+    replay("--group", "measurement").refused("dataset")

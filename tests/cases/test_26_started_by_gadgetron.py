@@ -30,20 +30,29 @@ BUCKET = struct.pack("<H", 1050) + bytes(400)
 class Module:
     """The started module, and the connection that it made."""
 
-    def __init__(self):
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            command = [sys.executable, "-m", "inline.serving.gadgetron", str(listening.getsockname()[1])]
-            self._process = subprocess.Popen(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                cwd=ROOT,
-                env={**ENVIRONMENT, "OMP_NUM_THREADS": "1"},
-            )
-            listening.settimeout(90)
-            connection, _ = listening.accept()
-        self.conversation = Conversation(connection)
+    def __init__(self, engine):
+        self.engine = engine
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "inline.serving.gadgetron", str(self._listening.getsockname()[1])],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+            env={**ENVIRONMENT, "OMP_NUM_THREADS": "1", "MYOSTREAM_ENGINE": engine},
+        )
+
+    def connected(self):
+        """The conversation on its connection."""
+        self._listening.settimeout(90)
+        with self._listening:
+            connection, _ = self._listening.accept()
+        return Conversation(connection)
+
+    def stop(self):
+        self._process.kill()
+        self._process.communicate()
+        self._listening.close()
 
     def ended(self, reply):
         """The module has ended with code 0 and without noise."""
@@ -60,74 +69,91 @@ class Module:
         expect(not reply.texts, "a text came, which Gadgetron takes for an illegal message", reply)
 
 
-def run(*messages, close=True, shut=False, reset=False):
+@pytest.fixture(scope="module")
+def ahead():
+    """A module that loads while the one before it works: the start takes most of the time."""
+    loading = []
+    yield loading
+    for module in loading:
+        module.stop()
+
+
+@pytest.fixture
+def run(ahead):
     """Start the module, send messages, end the stream in one of three ways; returns the reply."""
-    __tracebackhide__ = True
-    module = Module()
-    module.conversation.send(*messages)
-    if reset:
-        reply = module.conversation.reply
-        module.conversation.reset()
-    else:
-        reply = module.conversation.finish(close=close, shut=shut, seconds=90.0)
-    module.ended(reply)
-    return reply
+
+    def made(*messages, close=True, shut=False, reset=False, engine="torch"):
+        __tracebackhide__ = True
+        module = ahead.pop() if ahead and ahead[0].engine == engine else Module(engine)
+        if not ahead:
+            ahead.append(Module("torch"))
+        conversation = module.connected()
+        conversation.send(*messages)
+        if reset:
+            reply = conversation.reply
+            conversation.reset()
+        else:
+            reply = conversation.finish(close=close, shut=shut, seconds=90.0)
+        module.ended(reply)
+        return reply
+
+    return made
 
 
-def test_whole_stream():
-    only_map(passed(run(CONFIGURATION, HEADER, *IMAGES)))
+def test_whole_stream(run):
+    only_map(passed(run(CONFIGURATION, HEADER, *IMAGES, engine="auto")))
 
 
-def test_shut_down_without_close():
+def test_shut_down_without_close(run):
     reply = run(CONFIGURATION, HEADER, *IMAGES, close=False, shut=True)
     only_map(reply, may={Flag.EARLY_CLOSE})
     expect(reply.lost == 0, "images were lost", reply)
 
 
-def test_connection_reset_in_the_stream():
-    run(CONFIGURATION, HEADER, *IMAGES[:5], reset=True)
+def test_connection_reset_in_the_stream(run):
+    run(CONFIGURATION, HEADER, *IMAGES[:5], reset=True, engine="auto")
 
 
-def test_connection_reset_before_the_first_image():
+def test_connection_reset_before_the_first_image(run):
     run(CONFIGURATION, HEADER, reset=True)
 
 
-def test_connection_reset_at_once():
+def test_connection_reset_at_once(run):
     run(reset=True)
 
 
 @pytest.mark.parametrize(
     "messages", [(), (CONFIGURATION,), (CONFIGURATION, HEADER)], ids=["nothing", "configuration", "header"]
 )
-def test_no_image_at_all(messages):
+def test_no_image_at_all(run, messages):
     passed(run(*messages))
 
 
-def test_images_that_make_no_series():
+def test_images_that_make_no_series(run):
     images = series(whole(PHANTOM.molli())[:2], [{"SequenceDescription": "localizer"}] * 2)
     reply = passed(run(CONFIGURATION, HEADER, *images))
     expect(not reply.results, "no result is right", reply)
 
 
-def test_a_message_that_is_not_read_after_the_images():
+def test_a_message_that_is_not_read_after_the_images(run):
     reply = run(CONFIGURATION, HEADER, *IMAGES, BUCKET)
     only_map(reply, may={Flag.EARLY_CLOSE})
     expect(reply.lost == 0, "images were lost", reply)
 
 
-def test_a_message_that_is_not_read_before_the_images():
+def test_a_message_that_is_not_read_before_the_images(run):
     """Where the next message begins cannot be known; the module ends all the same."""
     run(CONFIGURATION, HEADER, BUCKET, *IMAGES)
 
 
-def test_the_end_comes_in_the_middle_of_an_image():
+def test_the_end_comes_in_the_middle_of_an_image(run):
     head, attributes, data = IMAGES[5]
     half = struct.pack("<H", 1022) + head + struct.pack("<Q", len(attributes)) + attributes + data[:5000]
     reply = run(CONFIGURATION, HEADER, *IMAGES[:5], half, close=False, shut=True)
     expect(reply.lost == 0, "complete images were lost", reply)
 
 
-def test_header_and_configuration_in_latin_1():
+def test_header_and_configuration_in_latin_1(run):
     configuration = text_message(
         2, "<configuration><!-- Prüfung --></configuration>".encode("latin-1"), nul=False
     )

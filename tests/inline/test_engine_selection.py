@@ -153,7 +153,7 @@ def test_weights_that_give_no_numbers_are_an_error(tmp_path):
     save_weights(network, tmp_path)
     file = tmp_path / "s.toml"
     file.write_text(f'weights = "{tmp_path}"\n')
-    with pytest.raises(ConfigurationError, match=r"cannot be used: .* no numbers"):
+    with pytest.raises(ConfigurationError, match=r"cannot be used: .* not finite"):
         make_engine(load_settings(file))
 
 
@@ -176,7 +176,7 @@ def test_weights_that_are_not_there_are_an_error(tmp_path):
 
 
 class Faulty:
-    """Raises or answers NaN until told otherwise."""
+    """Raises or returns NaN until the fault is cleared."""
 
     name = "faulty"
 
@@ -186,8 +186,8 @@ class Faulty:
     def infer(self, images):
         if self.fault == "raises":
             raise RuntimeError("out of memory")
-        answers = self._engine.infer(images)
-        return np.full_like(answers, np.nan) if self.fault == "nan" else answers
+        output = self._engine.infer(images)
+        return np.full_like(output, np.nan) if self.fault == "nan" else output
 
 
 @pytest.fixture
@@ -226,7 +226,7 @@ def test_an_engine_that_fails_costs_no_slice_where_another_follows(slices, ring_
     assert engine.name == "ring"
 
 
-@pytest.mark.parametrize(("fault", "reason"), [("raises", "out of memory"), ("nan", "no numbers")])
+@pytest.mark.parametrize(("fault", "reason"), [("raises", "out of memory"), ("nan", "not finite")])
 def test_the_last_engine_failing_is_flagged_and_the_next_slice_is_normal(slices, ring_engine, fault, reason):
     faulty = Faulty(ring_engine, fault)
     engine = FallbackEngine([("faulty", lambda: faulty)])

@@ -156,10 +156,10 @@ def alter(file: Path, change: Callable[[Tensors], object]) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_tensor_with_values_that_are_no_numbers_is_named(copied: Path, value: float) -> None:
+def test_a_tensor_with_values_that_are_not_finite_is_named(copied: Path, value: float) -> None:
     alter(last(copied), lambda tensors: tensors["decoder.3.bn1.bias"].fill_(value))
     message = one_line(copied)
-    assert "decoder.3.bn1.bias holds values that are no numbers" in message
+    assert "decoder.3.bn1.bias holds values that are not finite" in message
     assert str(last(copied)) in message
 
 

@@ -14,7 +14,7 @@ SIZE = 224
 
 
 class Oracle:
-    """Answers each slice in turn with what its first reader drew."""
+    """Returns the labels of the first reader for each slice in turn."""
 
     name = "oracle"
 
@@ -83,7 +83,7 @@ def test_everything_is_written(made):
 
 
 def test_who_agrees_best_has_the_best_figures(made):
-    """The product answers with anna's labels; ben draws a pixel more than she, cleo two less."""
+    """The engine returns anna's labels; ben draws a pixel more than she, cleo two less."""
     values = made[1]["tables"]["2"]["values"]
     dice = {name: figures["dice"][0] for name, figures in values.items()}
     assert dice["myostream - anna"] > 0.97

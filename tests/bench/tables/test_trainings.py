@@ -17,15 +17,15 @@ def ring(inner=20.0):
 
 
 class Same:
-    """Answers the same labels to everything."""
+    """Returns the same labels for every image."""
 
     name = "same"
 
     def __init__(self, labels):
-        self._answer = np.stack([labels == value for value in range(3)]).astype(np.float32)
+        self._labels = np.stack([labels == value for value in range(3)]).astype(np.float32)
 
     def infer(self, images):
-        return np.repeat(self._answer[None], len(images), axis=0)
+        return np.repeat(self._labels[None], len(images), axis=0)
 
 
 def slice_(kind):
@@ -137,10 +137,10 @@ def test_kept_networks_are_taken_from_their_folder(monkeypatch, tmp_path):
     training = ShortTraining(6, keep=tmp_path)
     first, took = training.run(make)
     trainings._trained.cache_clear()
-    second, said = training.run(make)
-    picture = np.random.default_rng(0).normal(size=(1, 32, 32)).astype(np.float32)
+    second, stored = training.run(make)
+    image = np.random.default_rng(0).normal(size=(1, 32, 32)).astype(np.float32)
     assert len(made) == 1
-    assert said == took
-    np.testing.assert_array_equal(first.infer(picture), second.infer(picture))
+    assert stored == took
+    np.testing.assert_array_equal(first.infer(image), second.infer(image))
     ShortTraining(7, keep=tmp_path).run(make)
     assert len(made) == 2

@@ -12,6 +12,7 @@ COMMANDS = [
     ("bench", "scaling", "--plot"),
     ("calibrate", "confidence", "--json"),
     ("calibrate", "confidence", "--output"),
+    ("calibrate", "confidence", "--plot"),
     ("calibrate", "budget", "--json"),
     ("calibrate", "budget", "--output"),
     ("evaluate", "--json"),

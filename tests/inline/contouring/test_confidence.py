@@ -213,10 +213,10 @@ def test_the_reviewer_is_that_of_the_settings(weights):
 
 
 def test_probabilities_without_numbers_are_for_review():
-    answer = ring_output()
-    answer[:, 112, :] = np.nan
+    output = ring_output()
+    output[:, 112, :] = np.nan
     contours = Contours(endo=circle(20.0), epi=circle(28.0))
-    assert Reviewer(made(), "", 0.5).confidence(answer, ring_image(), contours) == 0.0
+    assert Reviewer(made(), "", 0.5).confidence(output, ring_image(), contours) == 0.0
 
 
 @pytest.fixture
@@ -265,9 +265,9 @@ def test_a_slice_without_contours_is_for_review(assembled):
         name = "blind"
 
         def infer(self, images):
-            answer = np.zeros((len(images), 3, SIZE, SIZE), np.float32)
-            answer[:, 0] = 1.0
-            return answer
+            output = np.zeros((len(images), 3, SIZE, SIZE), np.float32)
+            output[:, 0] = 1.0
+            return output
 
     result = Pipeline(Blind(), reviewer=Reviewer(made(), "", 0.5)).process(assembled)
     assert result.confidence == 0.0

@@ -88,7 +88,7 @@ def test_what_is_no_ventricle_has_a_reason_and_no_contour(ruin, flag):
     assert flag in found.flags
 
 
-@pytest.mark.parametrize(("inner", "outer"), [(1.7, 5.5), (2.4, 4.0)])
+@pytest.mark.parametrize(("inner", "outer"), [(2.0, 5.5), (2.4, 4.0)])
 def test_a_cavity_or_a_heart_below_its_smallest_area_is_too_small(inner, outer):
     """12 and 60 pixels of the frame, 27 and 135 mm2."""
     assert find_contours(ring(inner=inner, outer=outer)).flags == (Flag.TOO_SMALL,)
@@ -107,6 +107,22 @@ def test_an_outline_more_than_three_times_as_long_as_wide_is_elongated(ratio, fl
     cv2.ellipse(mask, (110, 120), (round(16 * ratio), 16), 30, 0, 360, 1.0, -1)
     heart = cv2.dilate(mask, np.ones((15, 15), np.uint8))
     assert find_contours(np.stack([1 - heart, mask, heart - mask])).flags == flags
+
+
+@pytest.mark.parametrize(("outer", "flags"), [(46.0, (Flag.NO_MYOCARDIUM,)), (46.6, ())])
+def test_a_wall_of_less_than_four_hundredths_of_the_heart_is_none(outer, flags):
+    hard = (ring(inner=45.0, outer=outer) > 0.5).astype(np.float32)
+    assert find_contours(hard).flags == flags
+
+
+@pytest.mark.parametrize(("depth", "closed"), [(24, False), (40, True)])
+def test_a_notch_is_closed_from_fifteen_hundredths_of_the_hull_on(depth, closed):
+    """The notches take 9 and 16 % of the hull."""
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    cv2.circle(mask, (110, 110), 40, 1, -1)
+    cv2.ellipse(mask, (150, 110), (depth, 12), 0, 0, 360, 0, -1)
+    (outline,) = contours.trace_outlines(mask)
+    assert (contours.close_c_shape(outline) is not outline) == closed
 
 
 def test_a_cavity_outside_the_myocardium_is_not_nested():

@@ -1,4 +1,4 @@
-"""Peers, told apart by their first bytes."""
+"""Dialect of a peer, by its first bytes."""
 
 import pytest
 

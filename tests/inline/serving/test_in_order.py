@@ -11,19 +11,19 @@ from inline.serving.in_order import InOrder
 
 @given(st.permutations(range(12)))
 def test_whatever_is_ready_first_the_order_is_that_of_the_tickets(order):
-    handed_on = []
-    queue = InOrder(handed_on.append)
+    passed_on = []
+    queue = InOrder(passed_on.append)
     tickets = [queue.ticket() for _ in order]
     for number, place in enumerate(order):
         queue.redeem(tickets[place], place)
         ready = set(order[: number + 1])
         expected = next((k for k in range(12) if k not in ready), 12)
-        assert handed_on == list(range(expected))
+        assert passed_on == list(range(expected))
 
 
 def test_threads_that_redeem_at_once_lose_nothing():
-    handed_on = []
-    queue = InOrder(handed_on.append)
+    passed_on = []
+    queue = InOrder(passed_on.append)
     tickets = [queue.ticket() for _ in range(400)]
 
     def redeem(mine):
@@ -35,20 +35,20 @@ def test_threads_that_redeem_at_once_lose_nothing():
         thread.start()
     for thread in threads:
         thread.join()
-    assert handed_on == tickets
+    assert passed_on == tickets
 
 
-def test_one_that_cannot_be_handed_on_holds_up_nothing():
-    handed_on = []
+def test_one_that_cannot_be_passed_on_holds_up_nothing():
+    passed_on = []
 
-    def hand_on(thing):
-        if thing == "bad":
-            raise ValueError(thing)
-        handed_on.append(thing)
+    def pass_on(item):
+        if item == "bad":
+            raise ValueError(item)
+        passed_on.append(item)
 
-    queue = InOrder(hand_on)
+    queue = InOrder(pass_on)
     first, second = queue.ticket(), queue.ticket()
     with pytest.raises(ValueError, match="bad"):
         queue.redeem(first, "bad")
     queue.redeem(second, "good")
-    assert handed_on == ["good"]
+    assert passed_on == ["good"]

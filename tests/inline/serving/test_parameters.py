@@ -30,7 +30,7 @@ def test_values_and_the_texts_that_consoles_send(given_, read, value):
 
 
 @pytest.mark.parametrize(
-    ("given_", "said"),
+    ("given_", "expected"),
     [
         ({"t1_scale": "3"}, "t1_scale cannot be '3'"),
         ({"t1_scale": "nan"}, "t1_scale cannot be 'nan'"),
@@ -50,11 +50,11 @@ def test_values_and_the_texts_that_consoles_send(given_, read, value):
         ({"emit": {"zmq": "tcp://*:1"}}, "no parameter is named 'emit'"),
     ],
 )
-def test_what_cannot_be_used_is_named_and_changes_nothing(given_, said):
+def test_what_cannot_be_used_is_named_and_changes_nothing(given_, expected):
     settings, problems = with_parameters(Settings(), given_)
     assert settings == Settings()
     assert len(problems) == 1
-    assert said in problems[0]
+    assert expected in problems[0]
 
 
 def test_a_bad_value_does_not_keep_the_good_ones_away():

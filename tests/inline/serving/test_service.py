@@ -81,5 +81,5 @@ def test_importing_the_command_line_loads_neither_torch_nor_a_session():
         "import sys, inline.cli.commands; "
         "print('torch' in sys.modules, 'inline.serving.session' in sys.modules)"
     )
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert said.stdout.split() == ["False", "False"]
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["False", "False"]

@@ -2,25 +2,24 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 
 HANGING = """
 import threading, time
-from inline.serving.signals import leave_hanging_threads
+from inline.serving import signals
+signals._WAIT_S = 0.3
 threading.Thread(target=time.sleep, args=({seconds},), name="{name}").start()
-leave_hanging_threads()
+signals.leave_hanging_threads()
 print("regularly")
 """
 
 
 @pytest.mark.parametrize(
     ("seconds", "name", "regularly"),
-    [(600, "slice_0", False), (600, "network 3", False), (0.2, "slice_0", True), (3.0, "other", True)],
+    [(600, "slice_0", False), (600, "network 3", False), (0.05, "slice_0", True), (0.6, "other", True)],
 )
 def test_a_thread_that_hangs_does_not_keep_the_process(seconds, name, regularly):
-    start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", HANGING.format(seconds=seconds, name=name)],
         capture_output=True,
@@ -31,7 +30,6 @@ def test_a_thread_that_hangs_does_not_keep_the_process(seconds, name, regularly)
     assert done.returncode == 0
     assert ("regularly" in done.stdout) == regularly
     assert (f"threads hang and are left: {name}" in done.stderr) != regularly
-    assert time.monotonic() - start < 50
 
 
 SIGNALLED = """

@@ -5,9 +5,11 @@ import socket
 import struct
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from inline.serving import transport as module
 from inline.serving.deadlines import Patience
 from inline.serving.transport import SocketTransport
 
@@ -40,17 +42,40 @@ def read_slowly(connection, size, pause):
     return thread, received
 
 
-def test_a_peer_that_takes_nothing_is_given_up_after_the_limit_and_not_after_several(pair):
+def test_a_peer_that_takes_nothing_is_given_up_after_the_limit_and_not_after_several(pair, monkeypatch):
     """Each partial send once began the time anew: 60 s were 179."""
-    ours, _ = pair
-    transport = SocketTransport(ours, Patience(0.5, 1.0), must_read=False)
-    start = time.monotonic()
-    with pytest.raises(TimeoutError, match=r"took nothing for 0\.5 s"):
+    ours, theirs = pair
+    now, wait = [0.0], SocketTransport._wait_for_room
+
+    def wait_for_room(self):
+        monkeypatch.setattr(module, "_TICK_S", 0.002)
+        wait(self)
+        now[0] += 0.05
+
+    monkeypatch.setattr(SocketTransport, "_wait_for_room", wait_for_room)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    transport = SocketTransport(ours, Patience(5.0, 1.0), must_read=False)
+    with pytest.raises(TimeoutError, match=r"took nothing for 5 s"):
         transport.send(bytes(1 << 24))
-    assert time.monotonic() - start < 5.0
+    assert now[0] < 7.5
     # Without the kernel's own limit, the other direction goes on.
-    pair[1].sendall(b"more")
+    theirs.sendall(b"more")
     assert transport.receive() == b"more"
+
+
+def test_the_limit_of_a_peer_that_takes_nothing_is_counted_once(pair, monkeypatch):
+    """On a clock of the test, which moves only while there is no room."""
+    ours, _ = pair
+    now = [1000.0]
+
+    def wait(self):
+        now[0] += 0.25
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(SocketTransport, "_wait_for_room", wait)
+    with pytest.raises(TimeoutError, match=r"took nothing for 60 s"):
+        SocketTransport(ours, Patience(60.0, 1.0)).send(bytes(1 << 24))
+    assert 1060.0 < now[0] < 1090.0
 
 
 def test_a_peer_that_takes_too_little_is_given_up(pair):
@@ -128,11 +153,12 @@ def test_the_kernel_notices_hosts_that_vanish(must_read, milliseconds, pair):
     assert [ours.getsockopt(socket.IPPROTO_TCP, each) for each in options] == [30, 10, 3, milliseconds]
 
 
-def test_a_peer_that_resets_ends_the_close_at_once(pair):
+def test_a_peer_that_resets_ends_the_close_at_once(pair, monkeypatch):
+    """Else the test would run into its own limit of time."""
+    monkeypatch.setattr(module, "_LINGER_S", 600.0)
+    monkeypatch.setattr(module, "_SILENT_S", 600.0)
     ours, theirs = pair
     transport = SocketTransport(ours, Patience(600.0, 1.0))
     theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     theirs.close()
-    start = time.monotonic()
     transport.close(unread=True)
-    assert time.monotonic() - start < 3.0

@@ -63,20 +63,20 @@ def test_nothing_that_a_task_raises_ends_a_thread(pool, error, caplog):
 def test_a_thread_that_hangs_is_replaced_counted_and_logged(pool, caplog):
     make, release = pool
     caplog.set_level(logging.INFO)
-    workers, told, done = make(), [], threading.Event()
-    workers.submit(task(lambda: release.wait(60), name="the fit of slice 7", hung=told.append))
+    workers, reported, done = make(), [], threading.Event()
+    workers.submit(task(lambda: release.wait(60), name="the fit of slice 7", hung=reported.append))
     workers.submit(task(done.set))
     time.sleep(0.2)
     workers.replace_hung(60.0)
     assert not done.is_set()
     workers.replace_hung(0.1)
     assert done.wait(20)
-    assert len(told) == 1
+    assert len(reported) == 1
     assert workers.leaked == 1
     assert "the fit of slice 7 has hung for" in caplog.text
     assert "threads given up: 1" in caplog.text
     workers.replace_hung(0.1)
-    assert (len(told), workers.leaked) == (1, 1)
+    assert (len(reported), workers.leaked) == (1, 1)
     release.set()
     wait_until(lambda: workers.leaked == 0)
     assert "has returned after" in caplog.text
@@ -86,20 +86,20 @@ def test_a_thread_that_hangs_is_replaced_counted_and_logged(pool, caplog):
 def test_threads_that_hang_are_not_replaced_without_end(pool, monkeypatch):
     monkeypatch.setattr(workers_module, "_MOST_LEAKED", 3)
     make, release = pool
-    workers, begun, told, done = make(), [], [], threading.Event()
+    workers, begun, reported, done = make(), [], [], threading.Event()
 
     def hang():
         begun.append(1)
         release.wait(60)
 
     for _ in range(6):
-        workers.submit(task(hang, hung=told.append))
+        workers.submit(task(hang, hung=reported.append))
     workers.submit(task(done.set, rank=(1, 0)))
     for number in range(1, 5):
         wait_until(lambda number=number: len(begun) == number)
         time.sleep(0.02)
         workers.replace_hung(0.01)
-    assert (workers.leaked, len(told), len(begun)) == (4, 4, 4)
+    assert (workers.leaked, len(reported), len(begun)) == (4, 4, 4)
     release.set()
     assert done.wait(20)
     wait_until(lambda: workers.leaked == 0)

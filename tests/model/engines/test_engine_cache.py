@@ -2,7 +2,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -137,9 +136,12 @@ def test_processes_that_start_at_once_make_an_entry_once(tmp_path):
         "def write(folder):\n"
         "    print(folder.parent.parent.name)\n"
         "    (folder / 'model').write_text('network')\n"
-        "time.sleep(max(float(sys.argv[2]) - time.time(), 0.0))\n"
+        "root = pathlib.Path(sys.argv[1])\n"
+        "(root / sys.argv[2]).touch()\n"
+        "while not ((root / 'first').exists() and (root / 'second').exists()):\n"
+        "    time.sleep(0.01)\n"
         "for number in range(30):\n"
-        "    EngineCache(pathlib.Path(sys.argv[1]) / str(number)).load(key, write, read)\n"
+        "    EngineCache(root / str(number)).load(key, write, read)\n"
     )
     key = EngineKey("abc", "int8", "a CPU", "torch 2.13")
     for number in range(10, 30):
@@ -148,10 +150,10 @@ def test_processes_that_start_at_once_make_an_entry_once(tmp_path):
         )
         if number < 20:
             (entry / "model").write_text("damaged")
-    # Enough time for both to import what they need.
-    command = [sys.executable, "-c", program, str(tmp_path), str(time.time() + 5)]
+    command = [sys.executable, "-c", program, str(tmp_path)]
     both = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
+        subprocess.Popen([*command, name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for name in ("first", "second")
     ]
     outputs = [each.communicate(timeout=120) for each in both]
     assert [each.returncode for each in both] == [0, 0], outputs

@@ -37,12 +37,12 @@ def test_the_first_that_works_is_used():
     ("bad", "reason"),
     [
         (Raising, "out of memory"),
-        (lambda: Constant("nan", np.nan), "no numbers"),
+        (lambda: Constant("nan", np.nan), "not finite"),
         (lambda: Constant("small", shape=(2, 3, 10, 10)), "of shape"),
         (unloadable, "no such library"),
     ],
 )
-def test_one_that_fails_is_replaced_and_the_question_is_answered(bad, reason):
+def test_an_engine_that_fails_is_replaced_by_the_next(bad, reason):
     fallback = FallbackEngine([("bad", bad), ("good", lambda: Constant("good", 0.25))])
     assert fallback.infer(IMAGES).max() == 0.25
     assert fallback.name == "good"
@@ -88,7 +88,7 @@ RING = np.stack([RADIUS >= 18, RADIUS < 12, (RADIUS >= 12) & (RADIUS < 18)]).ast
 
 
 class Ring:
-    """Finds a ring in every image until it is fault; counts its batches."""
+    """Finds a ring in every image, until it has a fault; counts its batches."""
 
     def __init__(self, name="ring"):
         self.name, self.fault, self.batches = name, None, []
@@ -134,7 +134,7 @@ def reference():
 
 @pytest.fixture
 def verified(reference):
-    """A fallback of two engines, both of them, and its clock."""
+    """The fallback of some engines (two by default), the engines, and its clock."""
 
     def make(*engines, **more):
         clock = Clock()

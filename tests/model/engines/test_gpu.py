@@ -1,4 +1,4 @@
-"""The way of the slices there and back, with the CPU as the GPU; the engines themselves where one is."""
+"""Transfer of slices, with the CPU in place of a GPU; the engine itself where there is a GPU."""
 
 import gc
 import weakref
@@ -17,7 +17,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is n
 
 
 class Echo(gpu.GpuEngine):
-    """Answers with the image, its negative and zero."""
+    """Returns the image, its negative and zero."""
 
     name = "echo"
 
@@ -34,13 +34,13 @@ class Echo(gpu.GpuEngine):
 def test_slices_keep_their_order_and_large_batches_are_split(cpu_for_gpu, count, batches):
     engine = Echo()
     images = np.random.default_rng(1).normal(size=(count, 224, 224)).astype(np.float32)
-    answers = engine.infer(images)
+    output = engine.infer(images)
     assert engine.batches == batches
-    assert answers.shape == (count, 3, 224, 224)
-    assert np.array_equal(answers, np.stack([images, -images, 0 * images], axis=1))
+    assert output.shape == (count, 3, 224, 224)
+    assert np.array_equal(output, np.stack([images, -images, 0 * images], axis=1))
 
 
-def test_an_answer_is_the_callers(cpu_for_gpu):
+def test_the_output_belongs_to_the_caller(cpu_for_gpu):
     engine = Echo()
     first = engine.infer(np.ones((1, 224, 224), np.float32))
     engine.infer(np.zeros((1, 224, 224), np.float32))
@@ -51,7 +51,7 @@ def test_a_batch_goes_into_the_next_recorded_size():
     assert [batch_size(count) for count in (1, 2, 3, 5, 8, 9, 17, 32)] == [1, 2, 4, 8, 8, 16, 32, 32]
 
 
-def test_why_there_is_no_gpu_is_told(monkeypatch, tmp_path):
+def test_the_error_says_why_there_is_no_gpu(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(gpu, "_DRIVER", tmp_path / "none")
     with pytest.raises(RuntimeError, match="no NVIDIA GPU here"):
@@ -87,7 +87,7 @@ class Graph:
 
 
 class Pixelwise(torch.nn.Module):
-    """Stands for the network: class probabilities of a pixel from that pixel, in no time."""
+    """In place of the network: class probabilities of a pixel from that pixel."""
 
     def __init__(self, network):
         super().__init__()
@@ -129,7 +129,7 @@ def test_the_cuda_engine_keeps_all_that_its_graphs_read(graphs_on_cpu):
 
 
 @needs_gpu
-def test_cuda_answers_as_float32_does(network):
+def test_cuda_agrees_with_float32(network):
     engine = CudaEngine(network)
     self_test = run_self_test(engine, Reference.of(network))
     # Other memory is used meanwhile: all that the engine does not keep would be overwritten.

@@ -1,11 +1,13 @@
-"""Hand-made cases: the right answer is counted, not computed by the code under test."""
+"""Hand-made cases: expected values are counted by hand."""
 
 import math
 
 import numpy as np
 import pytest
+import torch
+from monai.metrics import compute_dice, compute_iou
 
-from model.evaluation.metrics import agreement
+from model.evaluation.metrics import agreement, dice
 
 
 def square(top, left, outer=20, wall=4, size=64):
@@ -56,3 +58,24 @@ def test_no_contour_has_no_distance():
     assert found.dice == 0.0
     assert math.isnan(found.hausdorff)
     assert math.isnan(found.surface)
+
+
+def test_the_mean_dice_needs_no_distances():
+    found, expert = square(10, 13), square(10, 10)
+    assert dice(found, expert) == agreement(found, expert, (1.0, 1.0)).dice
+    nothing = np.zeros((64, 64), np.uint8)
+    assert dice(nothing, nothing) == 1.0
+    assert dice(nothing, expert) == 0.0
+
+
+def test_overlap_is_that_of_monai():
+    random = np.random.default_rng(3)
+    found, expert = (random.integers(0, 3, (40, 50)).astype(np.uint8) for _ in range(2))
+    classes = [
+        torch.from_numpy(np.stack([each == 1, each == 2])[None].astype(np.float32))
+        for each in (found, expert)
+    ]
+    same = agreement(found, expert, (1.0, 1.0))
+    expected = compute_dice(*classes)[0].tolist() + compute_iou(*classes)[0].tolist()
+    ours = [same.dice_cavity, same.dice_myocardium, same.iou_cavity, same.iou_myocardium]
+    assert ours == pytest.approx(expected, rel=1e-6)
