@@ -123,8 +123,8 @@ def demo(
     _console.print(f"Simulated {slices} slices, T1 (MOLLI) and T2 (T2-prep): {count} images in {file}")
     replay(file, output / "results.h5", json_file=output / "results.json", overlays=output)
     _console.print(
-        "MOLLI underestimates the T1 of tissue by some percent, here as on a scanner: T2 decay and flip angle "
-        "act during the readout."
+        "MOLLI underestimates the T1 of tissue by some percent, here as on a scanner: T2 decay and flip "
+        "angle act during the readout."
     )
 
 
