@@ -18,7 +18,7 @@ EngineName = Literal["auto", "tensorrt", "cuda", "openvino-int8", "openvino-bf16
 
 
 _DAY_S: Final = 86400.0
-"""Longest wait that any setting may ask for; what the operating system counts waits with ends somewhere."""
+"""Longest time of any setting: timers of the operating system overflow beyond some limit."""
 
 
 class _Frozen(BaseModel):
@@ -26,23 +26,23 @@ class _Frozen(BaseModel):
 
 
 class AssemblySettings(_Frozen):
-    """How images become series.
+    """Assembly of images into series.
 
     Attributes:
-        idle_s: a series whose number of images nobody states is complete when none has come for so long.
-        patience_s: a series that still lacks images after so long is fitted from what there is.
-        open_s: a series is open for so long at most, however often an image comes for it.
+        idle_s: time without images after which a series of unknown length is complete, s.
+        patience_s: time without images after which an incomplete series is fitted from its images, s.
+        open_s: longest time that a series stays open, s.
         open_images: most images held in incomplete series of one connection; beyond it the oldest go.
-        fitted_pixels: largest image, in pixels, that is made into a map; larger ones pass and are reported.
-        fitted_values: most pixels of all images of a series that a map is fitted from; likewise.
-        images: number of images per series where neither header nor counters state it rightly.
-        t1_map_scale: ms per unit of the pixels of a scanner-made T1 map, where it does not say.
+        fitted_pixels: most pixels of an image that a map is fitted from; larger images pass and are reported.
+        fitted_values: most pixels of all images of a series together; likewise.
+        images: number of images per series, where neither header nor counters state it correctly.
+        t1_map_scale: ms per unit of the pixels of a scanner-made T1 map, where its header states none.
         t2_map_scale: likewise for T2 (Siemens stores tenths of a millisecond: 0.1).
-        motion: which images of a slice are fitted where a sender sends them as acquired and corrected for
-            motion: the corrected ones where they come (``prefer-corrected``), those of one kind alone
-            (``corrected``, ``uncorrected``), or each for itself (``both``).
-        corrected_wait_s: how long a complete series waits for its motion-corrected images, where a connection
-            has not yet shown whether its sender sends any.
+        motion: images that are fitted where a sender sends a slice as acquired and corrected for motion: the
+            corrected ones where there are any (``prefer-corrected``), those of one kind only
+            (``corrected``, ``uncorrected``), or both separately (``both``).
+        corrected_wait_s: time that a complete series waits for its motion-corrected images, s, until the
+            connection has shown whether its sender sends any.
     """
 
     idle_s: float = Field(6.0, gt=0, le=_DAY_S)
@@ -59,24 +59,24 @@ class AssemblySettings(_Frozen):
 
 
 class MappingSettings(_Frozen):
-    """How maps are fitted.
+    """Fit of the maps.
 
     Attributes:
-        t1_scale: factor on every fitted T1. 1.0365 makes values comparable with the T1 maps of Siemens
-            scanners, which are larger than the Look-Locker corrected fit by it (``docs/series.md``).
+        t1_scale: factor on every fitted T1. The T1 maps of Siemens scanners are larger than the Look-Locker
+            corrected fit by 1.0365 (``docs/series.md``).
     """
 
     t1_scale: float = Field(1.0, ge=0.5, le=2.0)
 
 
 class RegionSettings(_Frozen):
-    """Where values are taken.
+    """Regions of the values.
 
     Attributes:
-        inset: share of the wall left out at either border.
+        inset: share of the wall's thickness left out at either border.
         septum_degrees: direction of the middle of the septum in the image, degrees anticlockwise from the
             right; None takes it from the image geometry.
-        levels: slice level by slice index, where the sender's do not say.
+        levels: slice level by slice index.
     """
 
     inset: float = Field(0.1, ge=0, lt=0.5)
@@ -85,22 +85,21 @@ class RegionSettings(_Frozen):
 
 
 class ServerSettings(_Frozen):
-    """The MRD server.
+    """MRD server.
 
     Attributes:
-        host: address to listen on; anything but the loopback address lets the network in.
-        peers: networks whose hosts may connect (``["192.0.2.0/24", "127.0.0.1/32"]``); empty for all.
+        host: address to listen on; others than the loopback address admit the network.
+        peers: networks whose hosts may connect (``["192.0.2.0/24", "127.0.0.1/32"]``); empty admits all.
         port: 0 takes any free one.
-        connections: most at a time; further ones wait and are told so.
-        queue_bytes: images waiting to be sent back on one connection before reading from it pauses.
-        memory_bytes: images, slices and results held for all connections; beyond it images pass and are not
-            worked on (``docs/protocol.md``).
+        connections: most at a time; further ones wait and receive a text that says so.
+        queue_bytes: images in the send queue of one connection beyond which reading from it pauses.
+        memory_bytes: images, slices and results held for all connections; beyond it images pass without a
+            map (``docs/protocol.md``).
         connection_bytes: likewise for one connection; None for a quarter of ``memory_bytes``.
-        slices_in_flight: slices of one connection being worked on before reading from it pauses.
-        stalled_s: a peer that takes nothing for so long, or is silent for so long in a message, is cut off.
-        least_rate: bytes per second: a message of n bytes must be sent, or taken, within
-            ``stalled_s + n / least_rate``.
-        drain_s: on shutdown, how long what is in flight on all connections may take.
+        slices_in_flight: slices of one connection in work beyond which reading from it pauses.
+        stalled_s: time after which a peer that reads nothing, or stops within a message, is cut off, s.
+        least_rate: bytes per second: a message of n bytes must pass within ``stalled_s + n / least_rate``.
+        drain_s: time for the slices in flight on all connections at shutdown, s.
     """
 
     host: str = "127.0.0.1"
@@ -117,12 +116,12 @@ class ServerSettings(_Frozen):
 
 
 class LogSettings(_Frozen):
-    """What is logged.
+    """Log.
 
     Attributes:
         foreign_text: quote texts of clients (series descriptions, names of configurations, parameters), which
             may hold names of patients; else only their length is logged.
-        lines_per_minute: most lines of a kind for one peer; further ones are counted.
+        lines_per_minute: most lines of a kind for one peer; further ones are only counted.
     """
 
     foreign_text: bool = False
@@ -130,19 +129,18 @@ class LogSettings(_Frozen):
 
 
 class EmitSettings(_Frozen):
-    """What goes back and where.
+    """Results that are sent, and their destinations.
 
     Attributes:
         series_offset: results of series n have index ``series_offset + 10 n`` and the two after it, where no
             series of the sender has one of these numbers (``docs/protocol.md``).
         max_pixel: largest pixel of a map; consoles show 12 bits, 0 to 4095. Larger values are clipped to it.
-        originals: how the images that came go back: every byte of them (``as-is``), with the attribute
-            ``Keep_image_geometry`` added (``keep-geometry``), or not at all (``none``), where a chain wants
-            results alone.
-        overlay: send an RGB overlay; a Gadgetron chain gets one only where its own configuration says so.
+        originals: images of the sender go back bit-exact (``as-is``), with the attribute
+            ``Keep_image_geometry`` added (``keep-geometry``), or not at all (``none``).
+        overlay: send an RGB overlay; to a Gadgetron chain only where its own configuration asks for it.
         segmentation: send the labels.
-        zmq: address that results are published on (``tcp://127.0.0.1:5560``); empty for none.
-        zmq_keys: folder made by ``myostream keys``; only the clients in it receive the results.
+        zmq: ZeroMQ address of the results (``tcp://127.0.0.1:5560``); empty for none.
+        zmq_keys: folder made by ``myostream keys``; only clients with a key in it receive the results.
         zmq_insecure: publish without keys on an address that other hosts reach.
     """
 
@@ -157,14 +155,14 @@ class EmitSettings(_Frozen):
 
 
 class Settings(_Frozen):
-    """Everything that can be set; the defaults are those of a file that says nothing.
+    """All settings with their defaults.
 
     Attributes:
-        engine: that runs the network; ``auto`` takes the best that loads.
+        engine: runs the network; ``auto`` takes the first of the fallback order that loads.
         workers: threads for fits and contours.
-        budget_ms: time from a slice's last image to its result; what is not ready then goes out unfinished.
-        review_below: slices whose expected Dice is lower are flagged for review (``docs/calibration.md``).
-        weights: folder of weights; None for those that ship.
+        budget_ms: time from the last image of a slice to its result, which then goes out unfinished.
+        review_below: expected Dice below which a slice is flagged for review (``docs/calibration.md``).
+        weights: folder of weights; None for those of the package.
     """
 
     server: ServerSettings = ServerSettings()

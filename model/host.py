@@ -7,17 +7,26 @@ import platform
 from pathlib import Path
 from typing import Final
 
+from platformdirs import user_cache_path
+
 VNNI: Final = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 """CPU flags that imply 32-bit int8 accumulation: sums are exact, so all such CPUs return the same output.
 Elsewhere sums of 16 bits may overflow."""
 
 
 def cache_folder() -> Path:
-    """Return the folder of compiled files: ``MYOSTREAM_CACHE``, or the user's cache folder."""
+    """Return the folder of compiled files: ``MYOSTREAM_CACHE``, or the user's cache folder.
+
+    Raises:
+        RuntimeError: the user has no home.
+    """
     stated = os.environ.get("MYOSTREAM_CACHE")
     if stated:
         return Path(stated)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "myostream"
+    folder = user_cache_path("myostream")
+    if not folder.is_absolute():
+        raise RuntimeError("this user has no home folder; name a folder as MYOSTREAM_CACHE")
+    return folder
 
 
 def describe_host() -> dict[str, str | int]:

@@ -34,9 +34,8 @@ def measure(settings: Settings, repeats: int) -> dict[str, Any]:
     """Time each engine slice by slice, in turns, and compare its labels with those of torch in float32.
 
     Returns:
-        ``engines``: figures of those that run here; ``missing``: why the others do not, by name; ``order``:
-        names in the order in which they are tried; ``chosen``: the first of them that runs; ``bf16``: whether
-        the processor has it.
+        ``engines``: figures of those that run here; ``missing``: error of each other one; ``order``: fallback
+        order; ``chosen``: the first engine of it that runs; ``bf16``: whether the processor has it.
     """
     order = preferred() if settings.engine == "auto" else (settings.engine, *preferred())
     network, weights = load_weights(settings)
@@ -50,7 +49,7 @@ def measure(settings: Settings, repeats: int) -> dict[str, Any]:
             engine = load_engine(name, network, weights)
             run_self_test(engine, reference)
             engines[name] = engine
-        except Exception as error:  # whatever it is, it is the reason why this engine does not run here
+        except Exception as error:  # of any kind: the reason why this engine does not run here
             missing[name] = str(error)
     images = [slice_.image for kind in ("t1", "t2") for slice_, _ in make_slices(_SLICES, kind)]
     singles = [image[None] for image in images]
@@ -93,7 +92,7 @@ def _has_bf16() -> bool:
 def in_turns(
     engines: Mapping[Name, Engine], batches: Sequence[NDArray[np.float32]], repeats: int
 ) -> dict[Name, list[float]]:
-    """Time of each inference, ms, by engine; they take turns, so that what disturbs one disturbs all."""
+    """Return the time of each inference, ms, by engine; they take turns, so that load meets all of them."""
     times: dict[Name, list[float]] = {name: [] for name in engines}
     for engine in engines.values():  # the first call of an engine prepares
         engine.infer(batches[0])
@@ -106,24 +105,20 @@ def in_turns(
 
 
 def _compare(
-    answers: Sequence[NDArray[np.float32]], reference: Sequence[NDArray[np.float32]]
+    outputs: Sequence[NDArray[np.float32]], reference: Sequence[NDArray[np.float32]]
 ) -> dict[str, float]:
     frame = Frame((FRAME_PIXELS, FRAME_PIXELS), (FRAME_MM, FRAME_MM))
-    labels = [
-        (contour_slice(a, frame)[0], contour_slice(b, frame)[0])
-        for a, b in zip(answers, reference, strict=True)
-    ]
+    pairs = list(zip(outputs, reference, strict=True))
+    labels = [(contour_slice(a, frame).labels, contour_slice(b, frame).labels) for a, b in pairs]
     found = [dice(a, b) for a, b in labels if b.any()]
     return {
         "dice_with_f32": float(np.mean(found)) if found else float("nan"),
-        "largest_difference": max(
-            float(np.abs(a - b).max()) for a, b in zip(answers, reference, strict=True)
-        ),
+        "largest_difference": max(float(np.abs(a - b).max()) for a, b in pairs),
     }
 
 
 def _memory_mib(name: EngineName, settings: Settings) -> float:
-    """Main memory that an engine and its weights take, in a process that holds nothing else."""
+    """Return the main memory of an engine and its weights, in a process that holds nothing else."""
     with fresh_processes(1) as pool:
         return pool.submit(_grown_mib, name, settings).result()
 
@@ -162,7 +157,9 @@ def show(figures: dict[str, Any], json_file: Path | None) -> None:
         )
     console.print(table)
     for name in (*figures["engines"], *figures["missing"]):
-        console.print(f"{name}: {_said(figures, name)}", highlight=False, markup=False, soft_wrap=True)
+        console.print(
+            f"{name}: {_availability(figures, name)}", highlight=False, markup=False, soft_wrap=True
+        )
     order = " > ".join(figures["order"])
     console.print(
         f"in use: {figures['chosen']}, the first available of {order}", highlight=False, soft_wrap=True
@@ -171,16 +168,15 @@ def show(figures: dict[str, Any], json_file: Path | None) -> None:
         write_json(json_file, figures)
 
 
-def _said(figures: dict[str, Any], name: str) -> str:
-    """Whether an engine can be used, and what there is to know about it."""
+def _availability(figures: dict[str, Any], name: str) -> str:
     if name in figures["missing"]:
         return f"not available: {figures['missing'][name]}"
-    said = "available"
+    text = "available"
     gate = figures["engines"][name].get("gate")
     if gate is not None:
-        said += f"; passed its gate on {gate['slices']} slices (mean Dice with f32 {gate['dice']:.4f})"
+        text += f"; passed its gate on {gate['slices']} slices (mean Dice with f32 {gate['dice']:.4f})"
     if name == "openvino-bf16" and not figures["bf16"]:
-        said += "; the processor has no bf16, so it computes in float32"
+        text += "; the processor has no bf16, so it computes in float32"
     if name not in figures["order"]:
-        said += "; only when asked for"
-    return said
+        text += "; only when asked for"
+    return text

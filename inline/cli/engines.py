@@ -15,7 +15,7 @@ def engines(
     settings_file: SettingsFile = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Time the engines of this host beside each other, and say which is used and why."""
+    """Compare the engines of this host: time, agreement, memory, and which one is used."""
     from inline.cli.engine_comparison import measure, show
 
     show(measure(load_settings(settings_file), repeats), json_file)

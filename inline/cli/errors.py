@@ -42,21 +42,21 @@ class ReportingGroup(TyperGroup):
     """Group of commands, each of which runs within :func:`report_errors`."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
+        """Run the command."""
         with report_errors():
             return super().invoke(ctx)
 
 
 @contextmanager
 def report_errors(*others: type[Exception], extra: str = "") -> Iterator[None]:
-    """Report an error that a user can mend as one line on standard error, and end with exit code 1.
+    """Report user errors as one line on standard error with exit code 1.
 
-    These are :class:`~inline.data.errors.MyostreamError`, what the operating system refuses (a file, a
-    port), and a package that is not installed.
+    These are :class:`~inline.data.errors.MyostreamError`, errors of the operating system (a file, a port),
+    and packages that are not installed.
 
     Args:
         others: further exceptions whose message is for the user.
-        extra: that brings what an import did not find; by default what :data:`EXTRAS` says.
+        extra: that brings a missing package; by default the one in :data:`EXTRAS`.
     """
     expected: tuple[type[Exception], ...] = (MyostreamError, *others)
     try:
@@ -75,7 +75,7 @@ def report_errors(*others: type[Exception], extra: str = "") -> Iterator[None]:
 
 
 def require(*modules: str) -> None:
-    """Import modules of extras before any work is done, which would be lost without them.
+    """Import modules of extras before the work, which would be lost without them.
 
     Raises:
         ImportError: one is not installed.

@@ -110,7 +110,7 @@ def against_readers(
     from model.evaluation.figures import best_median_worst, bland_altman
 
     slices = read_slices(folder, kind)
-    outcomes, labels = evaluation.evaluate(slices, lambda image, size: segment(image, size, engine)[0])
+    outcomes, labels = evaluation.evaluate(slices, lambda image, size: segment(image, size, engine).labels)
     summaries: dict[str, dict[str, float]] = {}
     notes = []
     for name, chosen in _groups(outcomes).items():
@@ -168,7 +168,7 @@ def against_truth(
     for slice_, pathology in make_slices(count, kind):
         # The images are network input already.
         (outcome,), _ = evaluation.evaluate(
-            [slice_], lambda image, _: contour_slice(engine.infer(image[None])[0], frame)[0]
+            [slice_], lambda image, _: contour_slice(engine.infer(image[None])[0], frame).labels
         )
         for name in ("all", slice_.level, pathology):
             groups[name].append(outcome)

@@ -27,9 +27,11 @@ _UNHURRIED_MS: Final = 600_000
 
 def replay(
     file: Annotated[Path, typer.Argument(help="ISMRMRD HDF5 file with images.", exists=True, dir_okay=False)],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write what comes back here.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File for everything that comes back.")
+    ] = None,
     server: Annotated[str, typer.Option(help="HOST:PORT of a running server; else one is started.")] = "",
-    config: Annotated[str, typer.Option(help="Configuration to ask for.")] = "mapping",
+    config: Annotated[str, typer.Option(help="Configuration of the connection.")] = "mapping",
     realtime: Annotated[bool, typer.Option("--realtime", help="Send by the images' time stamps.")] = False,
     speed: Annotated[float, typer.Option(min=0.01, help="With --realtime: times faster.")] = 1.0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all results here.")] = None,
@@ -106,12 +108,12 @@ def synth(
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for what it makes.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for all files.")] = Path(
         "demo-output"
     ),
     slices: Annotated[int, typer.Option(min=1, max=30)] = 3,
 ) -> None:
-    """Simulate an examination, stream it to a server process, show what comes back."""
+    """Simulate an examination, stream it to a server process, show the results."""
     from inline.replay.simulate import simulate_examination, write_examination
     from model.output import check_folder
 

@@ -21,7 +21,7 @@ def serve(
         str | None, typer.Option(help="Publish results here, such as tcp://127.0.0.1:5560.")
     ] = None,
     zmq_keys: Annotated[
-        Path | None, typer.Option(help="Publish to the clients of this folder of keys alone.")
+        Path | None, typer.Option(help="Publish only to the clients with a key in this folder.")
     ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Publish to other hosts without keys.")
@@ -34,7 +34,7 @@ def serve(
     until_stdin_ends: Annotated[bool, typer.Option("--until-stdin-ends", hidden=True)] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
-    """Serve MRD clients until SIGTERM, SIGHUP or Ctrl-C, then finish what is in flight; again: hurry."""
+    """Serve MRD clients until SIGTERM, SIGHUP or Ctrl-C, then finish the slices in flight."""
     from inline.serving.signals import end_with_stdin, ended_by_signals, leave_hanging_threads
 
     with ended_by_signals() as signals:
@@ -72,13 +72,13 @@ def stream(
         Path | None, typer.Option("--output", "-o", help="File or named pipe to write; else standard output.")
     ] = None,
     config: Annotated[
-        Configuration | None, typer.Option(help="Configuration, in place of what the stream asks for.")
+        Configuration | None, typer.Option(help="Configuration, in place of the one that the stream names.")
     ] = None,
     engine: EngineOption = None,
     settings_file: SettingsFile = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
-    """Read an MRD stream and write it on with maps, contours and values: one step of a pipe."""
+    """Read an MRD stream and write it with maps, contours and values: one step of a pipe."""
     from inline.serving.logs import log_to_stderr
     from inline.serving.pipe import run
     from inline.serving.signals import leave_hanging_threads
@@ -92,10 +92,10 @@ def stream(
 
 
 def keys(
-    folder: Annotated[Path, typer.Argument(help="Folder of keys; made where there is none.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of keys; created where missing.")],
     client: Annotated[str, typer.Option(help="Name of the client that may read the results.")] = "reader",
 ) -> None:
-    """Make keys, with which results are published to known clients alone, and encrypted."""
+    """Make keys for encrypted results that only known clients can read."""
     from inline.emit.access import make_keys
 
     public, secret = make_keys(folder, client)
@@ -105,8 +105,10 @@ def keys(
 
 
 def listen(
-    address: Annotated[str, typer.Argument(help="Where a server publishes.")] = "tcp://127.0.0.1:5560",
-    json_lines: Annotated[bool, typer.Option("--json", help="Print whole messages, one per line.")] = False,
+    address: Annotated[
+        str, typer.Argument(help="Address that a server publishes on.")
+    ] = "tcp://127.0.0.1:5560",
+    json_lines: Annotated[bool, typer.Option("--json", help="Print whole messages, one a line.")] = False,
     count: Annotated[int | None, typer.Option(help="Stop after so many slices.")] = None,
     server_key: Annotated[Path | None, typer.Option(help="Public key file of a server with keys.")] = None,
     keys_file: Annotated[

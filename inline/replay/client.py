@@ -1,4 +1,4 @@
-"""The client's side of a connection: sends a file's messages and collects what comes back."""
+"""Client of one connection: sends images and collects the replies."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from inline.mrd.protocol import Decoder, encode
 
 
 class ConnectionFailedError(MyostreamError):
-    """No server could be reached, or it went away before its close message."""
+    """The server cannot be reached, or its connection ended before its close message."""
 
 
 @dataclass(slots=True)
 class Exchange:
-    """What came back.
+    """Replies of a server.
 
     Attributes:
         images: originals and results, in the order of arrival.
-        texts: what the server said.
+        texts: of the server.
         first_sent: clock at the first byte sent, s (``time.perf_counter``).
         finished: clock at the server's close message, s.
     """
@@ -49,16 +49,16 @@ def exchange(
 
     Args:
         address: host and port.
-        header: XML header, sent as it is.
-        images: in the order in which they are sent.
+        header: XML header, sent unchanged.
+        images: in the order of sending.
         config: name of the configuration.
         pace: called before each image is sent; may wait.
-        sent: called after each image was sent.
-        received: called with each message that comes back.
+        sent: called after each image.
+        received: called with each message of the server.
         timeout_s: longest silence of the server.
 
     Raises:
-        ConnectionFailedError: the server is not there, stays silent, or goes away too early.
+        ConnectionFailedError: no server listens there, it stays silent, or the connection ends too early.
     """
     try:
         connection = socket.create_connection(address, timeout=timeout_s)
@@ -106,9 +106,11 @@ def exchange(
                     if received is not None:
                         received(message)
         except (OSError, ProtocolError) as error:
-            raise ConnectionFailedError(f"the server's answer broke off: {problems or error}") from error
+            raise ConnectionFailedError(
+                f"the connection to the server broke off: {problems or error}"
+            ) from error
         result.finished = time.perf_counter()
         if not decoder.closed:
-            raise ConnectionFailedError("the server went away before its close message")
+            raise ConnectionFailedError("the server ended the connection before its close message")
         sender.join(timeout=5.0)
     return result

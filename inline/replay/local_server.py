@@ -1,4 +1,4 @@
-"""A server in a process of its own, for as long as a replay or a benchmark needs one."""
+"""Server process for the time of a replay or a benchmark."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _READY: Final = re.compile(r"listening on (\S+):(\d+)")
 
 
 class ServerNotStartedError(MyostreamError):
-    """The server's process ended, or said nothing, before it listened."""
+    """The server process ended, or stayed silent, before it listened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class StartedServer:
     """A running server process.
 
     Attributes:
-        address: where it listens.
+        address: host and port.
         process: its process.
     """
 
@@ -36,17 +36,16 @@ class StartedServer:
 
 @contextmanager
 def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 300.0) -> Iterator[StartedServer]:
-    """Start ``myostream serve`` on a free port, and end it in the end.
+    """Start ``myostream serve`` on a free port; it ends with the block.
 
-    The server also ends when this process does, however that is: the server watches a pipe that the system
-    then closes.
+    It also ends when this process dies in any way: it watches a pipe that the system then closes.
 
     Args:
         arguments: further options of the command.
         timeout_s: how long it may take until it listens.
 
     Raises:
-        ServerNotStartedError: see there; the message holds what the process said.
+        ServerNotStartedError: the message holds the error of the process.
     """
     # -P: a file or folder in the current one may have the name of a module (model.py, inline/, bench.py).
     command = [sys.executable, "-P", "-m", "inline", "serve", "--port", "0", "--until-stdin-ends", *arguments]
@@ -55,14 +54,14 @@ def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 300.0) -
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    said: list[str] = []
+    output: list[str] = []
     found: list[tuple[str, int]] = []
     ready = threading.Event()
 
     def listen() -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            said.append(line)
+            output.append(line)
             if match := _READY.search(line):
                 found.append((match[1], int(match[2])))
                 ready.set()
@@ -73,7 +72,7 @@ def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 300.0) -
     try:
         ready.wait(timeout_s)
         if not found:
-            raise ServerNotStartedError(f"the server did not start: {_reason(said)}")
+            raise ServerNotStartedError(f"the server did not start: {_reason(output)}")
         yield StartedServer(found[0], process)
     finally:
         process.terminate()
@@ -87,7 +86,7 @@ def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 300.0) -
         process.stdout.close()
 
 
-def _reason(said: Sequence[str]) -> str:
-    """The error that a process reported, without what it logged before; else the end of what it said."""
-    reported = [line for line in said if line.startswith(_REPORTED)]
-    return reported[-1].removeprefix(_REPORTED).strip() if reported else "".join(said[-20:]).strip()
+def _reason(output: Sequence[str]) -> str:
+    """Return the error that a process reported, without its log; else the end of its output."""
+    reported = [line for line in output if line.startswith(_REPORTED)]
+    return reported[-1].removeprefix(_REPORTED).strip() if reported else "".join(output[-20:]).strip()

@@ -1,4 +1,4 @@
-"""Results that came from a peer, checked before anything is made of them."""
+"""Validation of results that come from a peer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_SHOWN: Final = 200
 
 
 class _Checked(BaseModel):
-    # Fields of later versions stay as they are.
+    # Fields of later versions are kept.
     model_config = ConfigDict(strict=True, extra="allow")
 
 
@@ -60,19 +60,19 @@ class _Summary(_Checked):
 
 
 def read_record(content: object) -> Record:
-    """Return a record of one slice (:func:`inline.emit.record.record`) with every field that is used here.
+    """Return the record of one slice (:func:`inline.emit.record.record`), with defaults for older fields.
 
     Raises:
-        ValueError: it is none; says in one line why.
+        ValueError: the content is no such record; the message is one line.
     """
     return _read(_Slice, content)
 
 
 def read_message(content: Record) -> Record:
-    """Return a message of ZeroMQ: of a slice, as :func:`read_record`, or of a connection at its close.
+    """Return a ZeroMQ message: the record of a slice, or the summary of a connection.
 
     Raises:
-        ValueError: likewise.
+        ValueError: the content is neither; the message is one line.
     """
     return _read(_Slice if "quantity" in content or "session" not in content else _Summary, content)
 

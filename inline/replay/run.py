@@ -1,4 +1,4 @@
-"""What comes back from a server: the images that were sent, and results as records and pictures."""
+"""Replies of a server: comparison with the images that were sent, records of results, overlays."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _TICK_S = 0.0025
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The images that came back beside those that were sent.
+    """Comparison of the images that came back with those that were sent.
 
     Attributes:
-        unchanged: number of images that came back bit for bit.
+        unchanged: number of images that came back bit-exact.
         attributes_rewritten: came back with their header and pixels, but with another attribute string.
         header_rewritten: came back with their pixels, but with another header.
         lost: came back with no image that has their pixels, size and pixel type.
-        added: images that came back and are none of those that were sent.
+        added: further images that came back.
     """
 
     unchanged: int
@@ -54,9 +54,9 @@ class Comparison:
 
 
 def compare(sent: Iterable[Image], returned: Sequence[Image]) -> Comparison:
-    """Find every image that was sent among those that came back. Each of these counts once.
+    """Find every image that was sent among those that came back; each of these counts once.
 
-    Peers write attributes anew, and with them the header's length of the attribute string.
+    Peers may rewrite the attributes, and with them the length that the header states.
     """
     missing, left, found = list(sent), list(returned), list[int]()
     for key in (_all, _without_attributes, _pixels_alone):
@@ -92,7 +92,7 @@ def _pixels_alone(image: Image) -> object:
 
 
 def records(images: Iterable[Image]) -> list[tuple[Record, Image]]:
-    """Result and map of every slice among the images that came back, by slice, quantity and series."""
+    """Return record and map of every result among images, by slice, quantity and series."""
     read = ((_record(image), image) for image in images)
     found = [(record, image) for record, image in read if isinstance(record, dict)]
     return sorted(
@@ -101,7 +101,7 @@ def records(images: Iterable[Image]) -> list[tuple[Record, Image]]:
 
 
 def unreadable(images: Iterable[Image]) -> list[str]:
-    """A sentence for each image that came back with a result that is no record."""
+    """Return a sentence for each image with a result that is no record."""
     return [
         f"Series {image.header.image_series_index}, slice {image.header.slice + 1}: its {RESULT_ATTRIBUTE} "
         f"is no record of a result ({problem}); it is skipped."
@@ -111,7 +111,7 @@ def unreadable(images: Iterable[Image]) -> list[str]:
 
 
 def _record(image: Image) -> Record | str | None:
-    """The record of an image, what is wrong with it, or None for an image without."""
+    """Return the record of an image, the error in it, or None for an image without a record."""
     if RESULT_ATTRIBUTE.encode() not in image.attributes:
         return None
     try:
@@ -128,11 +128,11 @@ def _no_number(name: str) -> NoReturn:
 
 
 def realtime(images: Iterable[Image], speed: float = 1.0) -> Callable[[Image], None]:
-    """A pace that waits before each image until its time stamp says that it was acquired.
+    """Return a function that waits until the time stamp of an image.
 
     Args:
-        images: all that will be sent; the earliest is sent at once.
-        speed: how many times faster than the time stamps.
+        images: all of the replay; the earliest is sent at once.
+        speed: factor on the pace of the time stamps.
     """
     earliest = min((image.header.acquisition_time_stamp for image in images), default=0)
     start: list[float] = []
@@ -147,7 +147,7 @@ def realtime(images: Iterable[Image], speed: float = 1.0) -> Callable[[Image], N
 
 
 def map_values(record: Record, image: Image) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The map of a result in ms, ``(rows, columns)``.
+    """Return the map of a result, ms, ``(rows, columns)``.
 
     Raises:
         ProtocolError: the image does not state its scale, or is no map.
@@ -163,7 +163,7 @@ def map_values(record: Record, image: Image) -> np.ndarray[Any, np.dtype[np.floa
 
 
 def overlay_names(found: Sequence[Record]) -> list[str]:
-    """Return a file name of its own for the overlay of each record: slice, quantity, series."""
+    """Return a distinct file name for the overlay of each record: slice, quantity, series."""
     names: list[str] = []
     for record in found:
         name = base = (
@@ -178,7 +178,7 @@ def overlay_names(found: Sequence[Record]) -> list[str]:
 
 
 def write_overlay(file: Path, record: Record, image: Image, scale: int = 3) -> None:
-    """Write the map with its contours as PNG of mode 0600.
+    """Write a map with its contours as PNG of mode 0600.
 
     Raises:
         ProtocolError: as :func:`map_values`.
@@ -193,5 +193,5 @@ def write_overlay(file: Path, record: Record, image: Image, scale: int = 3) -> N
     made, png = cv2.imencode(".png", overlay[:, :, ::-1])
     with atomic_output(file, private=True) as beside:
         if not made:
-            raise OSError("no PNG could be made of it")
+            raise OSError("it cannot be encoded as PNG")
         beside.write_bytes(png.tobytes())

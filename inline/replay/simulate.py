@@ -1,4 +1,4 @@
-"""A simulated examination as an MRD file: what a scanner would send for T1 and T2 mapping, with its truth."""
+"""Simulated examination as an MRD file: images of T1 and T2 mapping as a scanner sends them, with truth."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _GAIN: Final = 6.0
 def simulate_examination(
     slices: int, seed: int = 1, *, size: int = 192, scheme: str = "5(3)3", heartbeat_ms: float = 900.0
 ) -> list[SimulatedSlice]:
-    """Slices from base to apex, each of a usual heart of its own.
+    """Return slices from base to apex, each of another usual heart.
 
     Raises:
         ValueError: fewer than one slice, or a scheme that cannot be read.
@@ -53,27 +53,27 @@ def simulate_examination(
 
 
 def to_images(slices: list[SimulatedSlice], heartbeat_ms: float = 900.0) -> list[Image]:
-    """The images in the order in which a scanner makes them: slice by slice, MOLLI, then T2-prep."""
+    """Return the images in the order of acquisition: slice by slice, MOLLI, then T2-prep."""
     images: list[Image] = []
     clock_ms = 0.0
     for index, simulated in enumerate(slices):
-        for series, pictures, times in (
+        for series, stack, times in (
             (MOLLI_SERIES, simulated.molli, simulated.inversion_times_ms),
             (T2PREP_SERIES, simulated.t2prep, simulated.preparation_times_ms),
         ):
-            for number, (picture, time) in enumerate(zip(pictures, times, strict=True)):
+            for number, (pixels, time) in enumerate(zip(stack, times, strict=True)):
                 clock_ms += heartbeat_ms
                 # Numbers run on through the slices of a series, as a scanner's do.
                 image_index = index * len(times) + number + 1
                 images.append(
-                    _image(picture, float(time), series, index, number, len(slices), clock_ms, image_index)
+                    _image(pixels, float(time), series, index, number, len(slices), clock_ms, image_index)
                 )
             clock_ms += _BREATH_MS
     return images
 
 
 def header_xml(slices: list[SimulatedSlice]) -> str:
-    """The measurement's header: times, field strength, counters."""
+    """Return the header of the measurement: times, field strength, counters."""
     first = slices[0]
     rows, columns = first.labels.shape
     space = xsd.encodingSpaceType(
@@ -115,19 +115,19 @@ def header_xml(slices: list[SimulatedSlice]) -> str:
 
 
 def truth_file(file: Path) -> Path:
-    """Where the truth of an examination lies: beside the MRD file, in which clients want a single group."""
+    """Return the file of the truth, beside the MRD file: clients expect a single group in that."""
     return file.with_suffix(".truth.npz")
 
 
 def write_examination(file: Path, slices: list[SimulatedSlice], heartbeat_ms: float = 900.0) -> int:
-    """Write an examination and, beside it, what is known; returns the number of images.
+    """Write an examination and its truth; return the number of images.
 
     Raises:
-        OutputError: one of both cannot be written.
+        OutputError: one of the files cannot be written.
     """
     images = to_images(slices, heartbeat_ms)
     truth = {name: np.stack([getattr(each, name) for each in slices]) for name in _TRUTH}
-    # An examination must not stand beside the truth of another.
+    # Together: an examination must not lie beside the truth of another.
     with atomic_output(truth_file(file)) as beside:
         with beside.open("wb") as opened:
             np.savez_compressed(opened, allow_pickle=False, **truth)
@@ -136,7 +136,7 @@ def write_examination(file: Path, slices: list[SimulatedSlice], heartbeat_ms: fl
 
 
 def read_truth(file: Path) -> dict[str, NDArray[np.generic]]:
-    """``t1_ms``, ``t2_ms``, ``labels`` of every slice ``(slices, rows, columns)``; empty for other files."""
+    """Return ``t1_ms``, ``t2_ms``, ``labels`` ``(slices, rows, columns)``; empty for other files."""
     if not truth_file(file).exists():
         return {}
     with np.load(truth_file(file)) as stored:
@@ -144,7 +144,7 @@ def read_truth(file: Path) -> dict[str, NDArray[np.generic]]:
 
 
 def _image(
-    picture: NDArray[np.float32],
+    values: NDArray[np.float32],
     time_ms: float,
     series: int,
     slice_index: int,
@@ -153,7 +153,7 @@ def _image(
     clock_ms: float,
     image_index: int,
 ) -> Image:
-    rows, columns = picture.shape
+    rows, columns = values.shape
     septum = np.array([-1.0, -1.0, 0.0]) / np.sqrt(2.0)
     septum -= (septum @ _TO_APEX) * _TO_APEX
     septum /= np.linalg.norm(septum)
@@ -176,7 +176,7 @@ def _image(
         meta: dict[str, MetaValue] = {"SequenceDescription": "T1map_MOLLI", "InversionTime": f"{time_ms:g}"}
     else:
         meta = {"SequenceDescription": "T2map_T2prep", "T2PrepDuration": f"{time_ms:g}"}
-    pixels = np.clip(np.round(picture[None, None] * _GAIN), 0, 65535).astype(np.uint16)
+    pixels = np.clip(np.round(values[None, None] * _GAIN), 0, 65535).astype(np.uint16)
     return Image.from_pixels(pixels, header, meta)
 
 

@@ -11,11 +11,11 @@ from rich.text import Text
 
 
 def results_table(records: list[dict[str, Any]], truth: dict[tuple[str, int], float] | None = None) -> Table:
-    """One row per slice; ``ms`` is what all its stages took, the wait for the network included.
+    """Return one row per slice; ``ms`` is the time of all stages, the wait for the network included.
 
     Args:
         records: as :func:`inline.replay.results.read_record` returns them.
-        truth: median over the true myocardium by quantity and slice, ms, where it is known.
+        truth: median over the true myocardium by quantity and slice, ms, where known.
     """
     # Little between the columns: the flags must have room in a terminal of 80 characters.
     table = Table(title="Myocardium by slice (research only)", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -47,7 +47,7 @@ def results_table(records: list[dict[str, Any]], truth: dict[tuple[str, int], fl
 
 
 def slice_names(records: list[dict[str, Any]]) -> list[str]:
-    """A name for each record: slice number from 1, level, quantity, and ``MOCO`` for corrected images.
+    """Return a name for each record: slice number from 1, level, quantity, ``MOCO`` for corrected images.
 
     The series number stands before it where the slice number names several: slices that are series of
     their own all have number 1.
@@ -64,7 +64,7 @@ def slice_names(records: list[dict[str, Any]]) -> list[str]:
 
 
 def notes(records: list[dict[str, Any]]) -> list[str]:
-    """Every distinct note of the records once, with the names of the slices that bear it."""
+    """Return every distinct note of the records once, with the names of its slices."""
     bearers: dict[str, list[str]] = {}
     for record, name in zip(records, slice_names(records), strict=True):
         for note in record.get("notes", ()):
@@ -76,11 +76,11 @@ def notes(records: list[dict[str, Any]]) -> list[str]:
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    """A text of a peer for the terminal: control characters, which could move the cursor, as escapes.
+    """Return a text of a peer for the terminal, with control characters as escapes.
 
     Args:
         text: of the peer.
-        lines: keep its ends of lines.
+        lines: keep line ends.
     """
     return "".join(
         each if each.isprintable() or (lines and each == "\n") else each.encode("unicode_escape").decode()
@@ -89,7 +89,7 @@ def printable(text: str, *, lines: bool = False) -> str:
 
 
 def line(message: dict[str, Any]) -> str:
-    """A message of ZeroMQ in one line: of a slice, or of a connection at its close.
+    """Return a ZeroMQ message as one line.
 
     Args:
         message: as :func:`inline.replay.results.read_message` returns it.

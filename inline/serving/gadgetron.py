@@ -14,11 +14,9 @@ Messages are read and written by the protocol code of the server (``docs/gadgetr
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import struct
 import sys
-from pathlib import Path
 from typing import Any
 
 from inline.data.errors import MyostreamError
@@ -69,8 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _serve(connection: socket.socket, before: bytes) -> None:
     # Gadgetron passes no options. Where two measurements overlap, two modules run.
-    file = os.environ.get("MYOSTREAM_SETTINGS")
-    settings = load_settings(Path(file) if file else None)
+    settings = load_settings()
     with (
         connection,
         log_to_stderr(settings.log, names=("inline", "model")),

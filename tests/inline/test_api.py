@@ -16,7 +16,7 @@ from inline.mrd.messages import Image
 from inline.pipeline import Pipeline
 from inline.replay.simulate import simulate_examination, write_examination
 
-PAGE = Path(inline.__file__).parent.parent / "docs" / "python.md"
+ROOT = Path(inline.__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +31,24 @@ def study(file):
     return inline.read_mrd(file)
 
 
-def test_the_page_runs_from_top_to_bottom(file, monkeypatch, capsys):
-    monkeypatch.chdir(file.parent)
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+def run_page(page):
+    """Run the Python blocks of a page one after the other; returns the variables."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
     names = {}
     exec("\n".join(blocks), names)
-    said = capsys.readouterr().out
-    assert said.count("global: ") == 4
-    assert "(8, 192, 192)" in said
-    assert said.count("AHA 7 mid anterior") == 1
+    return names
+
+
+def test_the_pages_run_from_top_to_bottom(file, monkeypatch, capsys):
+    monkeypatch.chdir(file.parent)
+    run_page("README.md")
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["T1", "T2", "T1", "T2"]
+    names = run_page("docs/python.md")
+    text = capsys.readouterr().out
+    assert text.count("global: ") == 4
+    assert "(8, 192, 192)" in text
+    assert text.count("AHA 7 mid anterior") == 1
     # What the page says of the steps by themselves agrees with what it says of the whole.
     result = inline.process(names["study"][0])
     assert names["ring"] == result.regions[0]

@@ -55,9 +55,9 @@ def test_synth_writes_what_ismrmrd_reads_and_the_truth_beside_it(file):
     assert set(np.unique(truth["labels"])) == {0, 1, 2}
 
 
-def test_replay_starts_a_server_and_writes_everything(file, tmp_path):
+def test_replay_starts_a_server_and_writes_everything(file, serving, tmp_path):
     command = ["replay", str(file), "-o", str(tmp_path / "out.h5"), "--json", str(tmp_path / "out.json")]
-    result = runner.invoke(app, [*command, "--overlays", str(tmp_path / "pictures")])
+    result = runner.invoke(app, [*command, "--overlays", str(tmp_path / "overlays")])
     assert result.exit_code == 0, result.output
     assert "12 images sent, 0 lost" in result.output.replace("\n", " ")
     content = json.loads((tmp_path / "out.json").read_text())
@@ -66,9 +66,12 @@ def test_replay_starts_a_server_and_writes_everything(file, tmp_path):
     assert dataset.read_image("image_5010", 0).data.shape == (1, 1, 160, 160)
     assert dataset.number_of_images("image_1") == 9
     dataset.close()
-    assert len(list((tmp_path / "pictures").glob("slice-01-T*.png"))) == 2
+    assert len(list((tmp_path / "overlays").glob("slice-01-T*.png"))) == 2
     # What came back may be replayed: earlier results pass like any image and are not measured again.
-    again = runner.invoke(app, ["replay", str(tmp_path / "out.h5"), "-o", str(tmp_path / "again.h5")])
+    with serving() as server:
+        address = ["--server", f"{server.address[0]}:{server.address[1]}"]
+        command = ["replay", str(tmp_path / "out.h5"), "-o", str(tmp_path / "again.h5")]
+        again = runner.invoke(app, [*command, *address])
     assert again.exit_code == 0, again.output
     assert "18 images sent, 0 lost" in again.output.replace("\n", " ")
     dataset = ismrmrd.Dataset(str(tmp_path / "again.h5"), "dataset", create_if_needed=False)
@@ -86,7 +89,7 @@ def test_replay_starts_a_server_and_writes_everything(file, tmp_path):
 def test_replay_tells_rewritten_images_from_lost_ones(lost, file):
     """A peer that writes attributes and headers anew, as those on libismrmrd do, and loses images or not."""
 
-    def answer():
+    def respond():
         connection, _ = peer.accept()
         with connection:
             decoder, images = Decoder(), []
@@ -104,7 +107,7 @@ def test_replay_tells_rewritten_images_from_lost_ones(lost, file):
             connection.sendall(encode(Close()))
 
     with socket.create_server(("127.0.0.1", 0)) as peer:
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=respond)
         thread.start()
         result = runner.invoke(app, ["replay", str(file), "--server", f"127.0.0.1:{peer.getsockname()[1]}"])
         thread.join(timeout=30)
@@ -134,47 +137,51 @@ def test_replay_in_real_time_to_a_running_server(file, serving):
     assert seconds > 0.35
 
 
-@pytest.mark.parametrize("keys", [False, True])
-def test_listen_prints_what_a_server_publishes(keys, file, tmp_path):
+def test_a_server_publishes_to_clients_with_keys_logs_a_line_per_event_and_ends_with_code_0(file, tmp_path):
+    made = runner.invoke(app, ["keys", str(tmp_path / "keys"), "--client", "reader"])
+    assert made.exit_code == 0, made.output
+    known = ["--server-key", made.output.split("--server-key ")[1].split()[0]]
+    known += ["--keys", made.output.split(" --keys ")[1].split()[0]]
     command = [sys.executable, "-m", "inline", "serve", "--port", "0", "--zmq", "tcp://127.0.0.1:*"]
-    known = []
-    if keys:
-        made = runner.invoke(app, ["keys", str(tmp_path / "keys"), "--client", "reader"])
-        assert made.exit_code == 0, made.output
-        known = ["--server-key", made.output.split("--server-key ")[1].split()[0]]
-        known += ["--keys", made.output.split(" --keys ")[1].split()[0]]
-        command += ["--zmq-keys", str(tmp_path / "keys")]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        address = server.stdout.readline().split("listening on ")[1].split()[0]
-        published = server.stdout.readline().split("publishing on ")[1].strip()
-        heard = subprocess.Popen(
-            [sys.executable, "-m", "inline", "listen", published, "--count", "2", "--json", *known],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        said = []
-        reader = threading.Thread(target=lambda: said.extend(heard.stdout))
-        reader.start()
-        # A subscriber hears nothing that was published before it had connected: repeat until it has.
-        for _ in range(20):
-            assert runner.invoke(app, ["replay", str(file), "--server", address]).exit_code == 0
-            reader.join(timeout=0.5)
-            if not reader.is_alive():
-                break
-        assert heard.wait(timeout=20) == 0
-        heard.stdout.close()
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
-        server.stdout.close()
-    slices = [
-        message for message in map(json.loads, said) if message["schema"].startswith("myostream.slice/1")
-    ]
-    assert {message["quantity"] for message in slices} <= {"T1", "T2"}
+    command += ["--zmq-keys", str(tmp_path / "keys"), "--budget-ms", "60000"]
+    log = tmp_path / "log"
+    with log.open("w") as errors:
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        try:
+            address = server.stdout.readline().split("listening on ")[1].split()[0]
+            published = server.stdout.readline().split("publishing on ")[1].strip()
+            heard = subprocess.Popen(
+                [sys.executable, "-m", "inline", "listen", published, "--count", "2", "--json", *known],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            lines = []
+            reader = threading.Thread(target=lambda: lines.extend(heard.stdout))
+            reader.start()
+            # A subscriber hears nothing that was published before it had connected: repeat until it has.
+            for _ in range(20):
+                assert runner.invoke(app, ["replay", str(file), "--server", address]).exit_code == 0
+                reader.join(timeout=0.5)
+                if not reader.is_alive():
+                    break
+            assert heard.wait(timeout=20) == 0
+            heard.stdout.close()
+        finally:
+            server.terminate()
+            assert server.wait(timeout=60) == 0
+            server.stdout.close()
+    messages = [json.loads(line) for line in lines]
+    slices = [each for each in messages if each["schema"].startswith("myostream.slice/1")]
+    assert {each["quantity"] for each in slices} <= {"T1", "T2"}
     assert len(slices) == 2
-    summaries = [message for message in map(json.loads, said) if message not in slices]
-    assert all(message["schema"].startswith("myostream.summary/1") for message in summaries)
+    assert all(each["schema"].startswith("myostream.summary/1") for each in messages if each not in slices)
+    session = [line for line in log.read_text().splitlines() if " inline.serving.s" in line]
+    stamp = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} (INFO|WARNING) "
+    assert all(re.match(stamp, line) for line in session)
+    assert session[0].endswith("connected")
+    end = next(number for number, line in enumerate(session) if " closed: " in line)
+    assert "closed: images=12 slices=2 results=2 late=0 skipped=0" in session[end]
+    assert sum(" result: series=" in line and " quantity=T" in line for line in session[:end]) == 2
 
 
 @pytest.mark.parametrize(
@@ -197,7 +204,7 @@ def test_mistakes_are_answered_with_a_message(arguments, message):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "text"),
     [
         (["{option}", "{file}"], "would be overwritten"),
         (["{option}", "{at}/hard"], "would be overwritten"),
@@ -208,11 +215,11 @@ def test_mistakes_are_answered_with_a_message(arguments, message):
         (["{option}", "/dev/full"], "is no regular file"),
         (["-o", "{at}/x", "--json", "{at}/../{name}/x"], "for two outputs"),
         (["--overlays", "{file}"], "is no folder"),
-        (["--overlays", "/proc/pictures"], "cannot be written"),
+        (["--overlays", "/proc/overlays"], "cannot be written"),
     ],
 )
 @pytest.mark.parametrize("option", ["-o", "--json"])
-def test_replay_looks_before_it_works_where_it_will_write(option, arguments, said, file, tmp_path):
+def test_replay_looks_before_it_works_where_it_will_write(option, arguments, text, file, tmp_path):
     (tmp_path / "hard").hardlink_to(file)
     (tmp_path / "symbolic").symlink_to(file)
     names = {"at": tmp_path, "name": tmp_path.name, "file": file, "truth": file.with_suffix(".truth.npz")}
@@ -221,7 +228,7 @@ def test_replay_looks_before_it_works_where_it_will_write(option, arguments, sai
     # A server is not even looked for.
     result = runner.invoke(app, ["replay", str(file), "--server", "127.0.0.1:1", *given])
     assert result.exit_code == 1
-    assert said in result.output
+    assert text in result.output
     assert len(result.output.splitlines()) == 1  # a line for a log, however long
     assert file.read_bytes() == before
 
@@ -280,7 +287,7 @@ def test_old_results_are_not_reported_as_new(file, serving, tmp_path):
 def peer_that_adds(*added):
     """A server that sends all images back and then further ones; gives its address."""
 
-    def answer():
+    def respond():
         connection, _ = peer.accept()
         with connection:
             decoder = Decoder()
@@ -292,7 +299,7 @@ def peer_that_adds(*added):
                 connection.sendall(encode(each))
 
     with socket.create_server(("127.0.0.1", 0)) as peer:
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=respond)
         thread.start()
         yield f"127.0.0.1:{peer.getsockname()[1]}"
         thread.join(timeout=30)
@@ -317,17 +324,17 @@ def test_what_a_peer_sends_ends_no_replay(file, tmp_path):
     with peer_that_adds(Text("[/i]\x1b[2J\nsecond line"), *added) as address:
         result = runner.invoke(app, ["replay", str(file), "--server", address, *files])
     assert result.exit_code == 0, result.output
-    said = " ".join(result.output.split())
-    assert "12 images sent, 0 lost; 1 maps back" in said
-    assert said.count("is no record of a result") == 2
-    assert "[/i]\\x1b[2J second line" in said
-    assert "[/red]\\x1b[2J" in said
-    assert "Note: 1 T1: [/b]\\x1b[2J" in said
+    text = " ".join(result.output.split())
+    assert "12 images sent, 0 lost; 1 maps back" in text
+    assert text.count("is no record of a result") == 2
+    assert "[/i]\\x1b[2J second line" in text
+    assert "[/red]\\x1b[2J" in text
+    assert "Note: 1 T1: [/b]\\x1b[2J" in text
     assert "\x1b" not in result.output
     assert len(json.loads((tmp_path / "out.json").read_text())["results"]) == 1
     with peer_that_adds(*added) as address:
         result = runner.invoke(
-            app, ["replay", str(file), "--server", address, *files, "--overlays", str(tmp_path / "pictures")]
+            app, ["replay", str(file), "--server", address, *files, "--overlays", str(tmp_path / "overlays")]
         )
     assert result.exit_code == 1
     assert "the map has no scale" in result.output.splitlines()[-1]
@@ -391,26 +398,6 @@ def test_listen_survives_what_a_publisher_sends(as_json):
     else:
         assert "a closed: \\x1b[2J\\nb" in out
         assert out.splitlines()[-1] == "series 1 slice 1 T1 no contour"
-
-
-def test_serve_logs_one_line_per_event_and_ends_with_code_0(file, tmp_path):
-    log = tmp_path / "log"
-    command = [sys.executable, "-m", "inline", "serve", "--port", "0", "--budget-ms", "60000"]
-    with log.open("w") as errors:
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
-        try:
-            address = server.stdout.readline().split("listening on ")[1].split()[0]
-            assert runner.invoke(app, ["replay", str(file), "--server", address]).exit_code == 0
-        finally:
-            server.terminate()
-            assert server.wait(timeout=60) == 0
-            server.stdout.close()
-    lines = [line for line in log.read_text().splitlines() if " inline.serving.session " in line]
-    stamp = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} (INFO|WARNING) "
-    assert all(re.match(stamp, line) for line in lines)
-    assert lines[0].endswith("connected")
-    assert sum(" result: series=" in line and " quantity=T" in line for line in lines) == 2
-    assert "closed: images=12 slices=2 results=2 late=0 skipped=0" in lines[-1]
 
 
 def test_settings_that_do_not_exist_are_named(tmp_path):

@@ -14,10 +14,10 @@ def run(environment, *arguments):
 
 def test_product_commands_need_neither_benchmarks_nor_calibration(hiding, examination, tmp_path):
     environment = hiding("bench", "calibration")
-    said = run(environment, "--help").stdout
-    assert "serve" in said
-    assert "bench" not in said
-    assert "calibrate" not in said
+    text = run(environment, "--help").stdout
+    assert "serve" in text
+    assert "bench" not in text
+    assert "calibrate" not in text
     missing = run(environment, "bench", "throughput")
     assert missing.returncode == 2
     assert "No such command" in missing.stderr

@@ -38,8 +38,8 @@ def test_figures_of_what_runs_and_reasons_of_what_does_not(monkeypatch, tmp_path
     monkeypatch.setenv("MYOSTREAM_CACHE", str(tmp_path))
     monkeypatch.setattr(engines, "load_weights", lambda settings: (None, tmp_path))
     monkeypatch.setattr(engines, "preferred", lambda: ("openvino-int8", "openvino-f32", "torch"))
-    picture = SimpleNamespace(image=np.zeros((224, 224), np.float32))
-    monkeypatch.setattr(engines, "make_slices", lambda count, kind: [(picture, "none")] * count)
+    slice_ = SimpleNamespace(image=np.zeros((224, 224), np.float32))
+    monkeypatch.setattr(engines, "make_slices", lambda count, kind: [(slice_, "none")] * count)
     monkeypatch.setattr(engines, "_memory_mib", lambda name, settings: 300.0)
 
     images = np.zeros((2, 224, 224), np.float32)
@@ -66,7 +66,7 @@ def test_figures_of_what_runs_and_reasons_of_what_does_not(monkeypatch, tmp_path
     assert figures["missing"]["tensorrt"] == "no tensorrt here"
     assert "output differs from float32" in figures["missing"]["openvino-bf16"]
     engines.show(figures, tmp_path / "figures.json")
-    said = capsys.readouterr().out
-    assert "cuda: not available: no cuda here" in said
-    assert "in use: openvino-f32, the first available of openvino-int8 > openvino-f32 > torch" in said
+    text = capsys.readouterr().out
+    assert "cuda: not available: no cuda here" in text
+    assert "in use: openvino-f32, the first available of openvino-int8 > openvino-f32 > torch" in text
     assert (tmp_path / "figures.json").exists()

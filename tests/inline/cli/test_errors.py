@@ -16,7 +16,7 @@ import inline
 from inline.__main__ import app
 from inline.cli.errors import EXTRAS, ReportingGroup, report_errors
 from inline.data.errors import ConfigurationError
-from inline.serving import gadgetron as gadget
+from inline.serving import gadgetron
 from model.errors import MyostreamError
 from model.evaluation.cases import CaseError
 from model.weights import DEFAULT, WeightsError
@@ -213,8 +213,8 @@ def test_bad_settings_and_weights_are_one_line(arguments, bad, tmp_path, monkeyp
 def test_the_module_that_gadgetron_starts_reports_them_too(bad, monkeypatch, capfd, tmp_path):
     file, message = bad
     monkeypatch.setenv("MYOSTREAM_SETTINGS", str(file))
-    monkeypatch.setattr(gadget.socket, "create_connection", lambda *_, **__: socket.socket())
-    assert gadget.main(["9003"]) == 1
+    monkeypatch.setattr(gadgetron.socket, "create_connection", lambda *_, **__: socket.socket())
+    assert gadgetron.main(["9003"]) == 1
     stderr = capfd.readouterr().err
     assert message in stderr
     assert len(stderr.splitlines()) == 1

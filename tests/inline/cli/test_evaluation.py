@@ -43,13 +43,13 @@ def evaluate(*arguments):
 
 
 def test_labelled_slices_as_a_command(folder, tmp_path):
-    said = evaluate("--data", folder, "--map", "t2", "--json", tmp_path / "t2.json", "--plots", tmp_path)
+    text = evaluate("--data", folder, "--map", "t2", "--json", tmp_path / "t2.json", "--plots", tmp_path)
     content = json.loads((tmp_path / "t2.json").read_text())
     assert [each["name"] for each in content["slices"]] == [f"case-slice-{number}" for number in range(6)]
     summary = content["summaries"]["all slices"]
     assert summary["slices"] == 6
     assert summary["dice"] > 0.7
-    assert f"{summary['dice']:.3f}" in said
+    assert f"{summary['dice']:.3f}" in text
     for name in ("bland-altman-t2.png", "overlays-t2.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
@@ -58,11 +58,11 @@ def test_contours_that_lie_beside_the_readers_on_all_slices(folder, slices, tmp_
     monkeypatch.setattr(
         "inline.engine_selection.make_engine", lambda _: Oracle([each.labels for each in slices], right=3)
     )
-    said = evaluate("--data", folder, "--map", "t2", "--json", tmp_path / "t2.json")
+    text = evaluate("--data", folder, "--map", "t2", "--json", tmp_path / "t2.json")
     summaries = json.loads((tmp_path / "t2.json").read_text())["summaries"]
     # Three pixels of 1.5 mm.
     assert summaries["all slices"]["offset_x"] == pytest.approx(4.5, abs=0.2)
-    assert "4.5 mm to the right of" in " ".join(said.split())
+    assert "4.5 mm to the right of" in " ".join(text.split())
     assert summaries["all slices, offset-corrected"]["dice"] > summaries["all slices"]["dice"] + 0.1
     assert "all slices, shifted reader" in summaries
 

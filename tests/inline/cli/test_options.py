@@ -26,7 +26,7 @@ FOLDERS = [
 ]
 
 
-def said(arguments, monkeypatch):
+def error_line(arguments, monkeypatch):
     # Nothing is begun: an engine would be the first.
     monkeypatch.setattr("inline.engine_selection.make_engine", lambda *_: pytest.fail("begun"))
     result = CliRunner().invoke(app, arguments)
@@ -37,18 +37,18 @@ def said(arguments, monkeypatch):
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_outputs_are_tried_before_the_work(command, tmp_path, monkeypatch):
-    assert "there is no folder" in said([*command, str(tmp_path / "no" / "out")], monkeypatch)
+    assert "there is no folder" in error_line([*command, str(tmp_path / "no" / "out")], monkeypatch)
 
 
 @pytest.mark.parametrize("command", FOLDERS, ids=" ".join)
 def test_folders_are_tried_before_the_work(command, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("kept")
-    assert "is no folder" in said([*command, str(tmp_path / "file")], monkeypatch)
+    assert "is no folder" in error_line([*command, str(tmp_path / "file")], monkeypatch)
     assert (tmp_path / "file").read_text() == "kept"
 
 
 def test_settings_are_not_written_over(tmp_path, monkeypatch):
     (tmp_path / "settings.toml").write_text("budget_ms = 500\n")
     command = ["calibrate", "budget", "--output", str(tmp_path / "settings.toml")]
-    assert "is there already" in said(command, monkeypatch)
+    assert "is there already" in error_line(command, monkeypatch)
     assert (tmp_path / "settings.toml").read_text() == "budget_ms = 500\n"

@@ -1,5 +1,6 @@
 """Text of every encoding that peers send, and XML that is damaged or hostile."""
 
+import codecs
 import sys
 from xml.etree import ElementTree
 
@@ -119,6 +120,14 @@ def test_document_types_are_refused_in_every_encoding(document_type, codec):
     for damaged in ("", "&"):
         with pytest.raises(ProtocolError, match="declares a document type"):
             parse_meta(xml.replace("v</value>", f"v{damaged}</value>").encode(codec))
+
+
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF16_BE])
+def test_no_entity_is_expanded(mark):
+    """UTF-16 once hid the declaration: attributes of 4 MiB became 350 MB of text."""
+    xml = DECLARED.format("UTF-16") + '<!DOCTYPE m [<!ENTITY a "aaaa">]>' + META.format("n", "&a;" * 100)
+    with pytest.raises(ProtocolError, match="declares a document type"):
+        parse_meta(mark + xml.encode("utf-16-be"))
 
 
 def test_words_of_a_document_type_in_a_comment_are_none():

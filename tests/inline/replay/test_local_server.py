@@ -50,6 +50,7 @@ def test_a_server_that_does_not_start_says_why_in_a_line():
 STARTER = """
 import os, signal, sys
 from inline.replay.local_server import started_server
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
 with started_server() as server:
     print(server.process.pid, flush=True)
     os.kill(os.getpid(), signal.{how})

@@ -1,4 +1,4 @@
-"""The pace of a replay, and pictures of what comes back."""
+"""The pace of a replay, and overlays of results."""
 
 import json
 import time
@@ -164,10 +164,10 @@ def bearing(content, number=3):
 def test_a_result_that_is_no_record_is_skipped_with_a_line(content):
     images = [bearing(RECORD), bearing(content, 9), image(0)]
     assert [record["series_index"] for record, _ in records(images)] == [1]
-    (said,) = unreadable(images)
-    assert said.startswith("Series 9, slice 2: its MYOSTREAM_RESULT is no record of a result (")
-    assert len(said) < 350
-    assert "\n" not in said
+    (text,) = unreadable(images)
+    assert text.startswith("Series 9, slice 2: its MYOSTREAM_RESULT is no record of a result (")
+    assert len(text) < 350
+    assert "\n" not in text
 
 
 def test_a_record_of_another_version_keeps_its_fields():
@@ -199,14 +199,14 @@ def test_a_map_without_scale_has_no_picture(meta, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_picture_that_is_not_written_is_an_error(tmp_path, monkeypatch):
+def test_an_overlay_that_is_not_written_is_an_error(tmp_path, monkeypatch):
     scaled = Image.from_pixels(np.ones((1, 1, 8, 8), np.uint16), ImageHeader(), {"GADGETRON_ScaleRatio": "1"})
     write_overlay(tmp_path / "a.png", RECORD, scaled)
     assert (tmp_path / "a.png").stat().st_mode & 0o777 == 0o600
     with pytest.raises(OutputError, match="could not be written: No such file"):
         write_overlay(tmp_path / "no" / "a.png", RECORD, scaled)
     monkeypatch.setattr(cv2, "imencode", lambda *_: (False, np.zeros(0, np.uint8)))
-    with pytest.raises(OutputError, match="no PNG could be made"):
+    with pytest.raises(OutputError, match="cannot be encoded as PNG"):
         write_overlay(tmp_path / "b.png", RECORD, scaled)
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
@@ -237,14 +237,14 @@ def test_images_without_results_have_no_records():
 def test_contours_are_drawn_where_they_lie(scale):
     contours = Contours(endo=circle(10), epi=circle(16))
     grey = np.full((64, 64), 1000.0, np.float32)
-    picture = draw(grey, Quantity.T1, contours, scale).astype(int)
-    assert picture.shape == (64 * scale, 64 * scale, 3)
-    coloured = np.argwhere(np.ptp(picture, axis=2) > 100)
+    overlay = draw(grey, Quantity.T1, contours, scale).astype(int)
+    assert overlay.shape == (64 * scale, 64 * scale, 3)
+    coloured = np.argwhere(np.ptp(overlay, axis=2) > 100)
     radius = np.hypot(*((coloured + 0.5) / scale - 0.5 - 32.0).T)
     assert (np.minimum(abs(radius - 10), abs(radius - 16)) < 1.0 / scale + 1.0).all()
     for colour, at in ((ENDO_COLOUR, 10), (EPI_COLOUR, 16)):
         column = round((32.0 + at + 0.5) * scale - 0.5)
-        nearby = picture[32 * scale : 33 * scale, column - 1 : column + 2].reshape(-1, 3)
+        nearby = overlay[32 * scale : 33 * scale, column - 1 : column + 2].reshape(-1, 3)
         assert np.abs(nearby - np.array(colour)).sum(axis=1).min() < 120
 
 
@@ -260,7 +260,7 @@ def test_a_picture_on_disk_shows_the_map_and_its_contours(tmp_path):
     values = np.where(labels == 2, 500, 0).astype(np.uint16)  # 50.0 ms in tenths
     sent = Image.from_pixels(values[None, None], ImageHeader(), {"GADGETRON_ScaleRatio": "10"})
     write_overlay(tmp_path / "a.png", {"contours": contours, "quantity": "T2", "flags": []}, sent)
-    picture = cv2.imread(str(tmp_path / "a.png"))
-    assert picture.shape == (192, 192, 3)
-    assert picture[97, 97 + 39].tolist() == [106, 106, 106]  # in the wall: 50 of 120 ms
-    assert picture[97, 97].tolist() == [0, 0, 0]
+    overlay = cv2.imread(str(tmp_path / "a.png"))
+    assert overlay.shape == (192, 192, 3)
+    assert overlay[97, 97 + 39].tolist() == [106, 106, 106]  # in the wall: 50 of 120 ms
+    assert overlay[97, 97].tolist() == [0, 0, 0]

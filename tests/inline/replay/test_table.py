@@ -44,11 +44,11 @@ def test_slices_that_are_series_of_their_own_are_told_apart():
     assert slice_names(records[:1]) == ["1 mid T1"]
 
 
-@pytest.mark.parametrize(("median", "said"), [(None, "no values"), (950.0, "950.0 [940.0-960.0]")])
-def test_a_ring_without_values_is_no_missing_contour(median, said):
+@pytest.mark.parametrize(("median", "text"), [(None, "no values"), (950.0, "950.0 [940.0-960.0]")])
+def test_a_ring_without_values_is_no_missing_contour(median, text):
     record = made()
     record["regions"][0]["median"] = median
-    assert said in shown([record])
+    assert text in shown([record])
     assert "no contour" in shown([made(regions=[])])
 
 
@@ -86,8 +86,8 @@ def test_times_that_are_not_known_are_no_error():
 def test_control_characters_are_shown_as_escapes():
     assert printable("\x1b]0;x\x07 \r\n\x9b \ud800 ö µ") == "\\x1b]0;x\\x07 \\r\\n\\x9b \\ud800 ö µ"
     assert printable("one\ntwo\x00", lines=True) == "one\ntwo\\x00"
-    said = line({"session": "\x1b[31m", "text": "one\ntwo"})
-    assert said == "\\x1b[31m closed: one\\ntwo"
+    text = line({"session": "\x1b[31m", "text": "one\ntwo"})
+    assert text == "\\x1b[31m closed: one\\ntwo"
 
 
 @pytest.mark.parametrize(

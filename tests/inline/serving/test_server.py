@@ -4,6 +4,7 @@ import contextlib
 import errno
 import itertools
 import re
+import signal
 import socket
 import struct
 import threading
@@ -230,8 +231,15 @@ def test_a_client_that_still_waits_when_the_server_stops_is_turned_away(serving,
     assert messages[1].text.startswith("ERR myostream: the server stops")
 
 
-def test_two_hundred_clients_at_once_are_all_served(serving, examination):
+def test_two_hundred_clients_connect_before_the_first_is_accepted():
     """The queue of the kernel once held 64; what came beyond it was reset."""
+    server = Server(None, load_settings(server={"port": 0}))  # it listens, and accepts nothing yet
+    with server._socket, contextlib.ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(socket.create_connection(server.address, timeout=10))
+
+
+def test_two_hundred_clients_at_once_are_all_served(serving, examination):
     _, header, images = examination
     ends = []
 
@@ -679,7 +687,17 @@ def test_no_server_is_an_error_that_says_how_to_start_one():
         exchange(("127.0.0.1", 1), "", [])
 
 
-def test_sigterm_finishes_what_is_in_flight(examination):
+@pytest.fixture
+def hang_up():
+    """Let processes that a test starts end by SIGHUP, also under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.usefixtures("hang_up")
+def test_a_signal_finishes_what_is_in_flight(number, examination):
     _, header, images = examination
     with (
         started_server(["--engine", "torch"]) as started,
@@ -689,7 +707,7 @@ def test_sigterm_finishes_what_is_in_flight(examination):
         decoder, received = Decoder(), []
         while len(originals_of(received)) < len(images):
             received += decoder.receive(connection.recv(1 << 16))
-        started.process.terminate()
+        started.process.send_signal(number)
         while data := connection.recv(1 << 16):
             received += decoder.receive(data)
         assert started.process.wait(timeout=30) == 0
@@ -740,3 +758,29 @@ def any_server():
     server.stop()
     thread.join(timeout=30)
     scheduler.close()
+
+
+def test_a_stop_reaches_a_client_that_still_sends(serving, examination):
+    _, header, images = examination
+
+    def send(connection):
+        with contextlib.suppress(OSError):
+            while True:
+                connection.sendall(encode(images[0]))
+
+    with (
+        serving(server={"port": 0, "queue_bytes": 1 << 20}) as server,
+        socket.create_connection(server.address, timeout=30) as slow,
+    ):
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        slow.sendall(encode(ConfigFile("mapping")) + encode(Header(header)))
+        threading.Thread(target=send, args=(slow,), daemon=True).start()
+        received = slow.recv(1 << 16)
+        server.stop()
+        while part := slow.recv(1 << 14):
+            received += part
+            time.sleep(0.001)
+    messages = list(Decoder().receive(received))
+    texts = [message.text for message in messages if isinstance(message, Text)]
+    assert messages[-1] == Close()
+    assert any(text.startswith("ERR myostream: the server stops") for text in texts)

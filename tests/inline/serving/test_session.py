@@ -214,6 +214,23 @@ def results_as_sent(messages):
     return [json.loads(each["MYOSTREAM_RESULT"][0]) for each in attributes if "ROI_endo" in each]
 
 
+def test_slices_belong_to_their_connection(run, ring_engine, examination):
+    """The scheduler gives each owner a share."""
+    _, header, images = examination
+    owners = []
+
+    class Recording(Backwards):
+        def submit(self, *given, owner=None, **more):
+            owners.append(owner)
+            super().submit(*given, owner=owner, **more)
+
+    for _ in range(2):
+        run([ConfigFile("mapping"), Header(header), *images, Close()], on=Recording(ring_engine, 4))
+    first, second = dict.fromkeys(owners)
+    assert None not in (first, second)
+    assert owners == [first] * 4 + [second] * 4
+
+
 def test_slices_that_are_complete_together_go_in_slice_order(run, ring_engine, examination):
     """Without a stated number of images every series ends with the stream."""
     _, header, images = examination

@@ -63,6 +63,21 @@ def test_a_peer_that_takes_nothing_is_given_up_after_the_limit_and_not_after_sev
     assert transport.receive() == b"more"
 
 
+def test_the_limit_of_a_peer_that_takes_nothing_is_counted_once(pair, monkeypatch):
+    """On a clock of the test, which moves only while there is no room."""
+    ours, _ = pair
+    now = [1000.0]
+
+    def wait(self):
+        now[0] += 0.25
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(SocketTransport, "_wait_for_room", wait)
+    with pytest.raises(TimeoutError, match=r"took nothing for 60 s"):
+        SocketTransport(ours, Patience(60.0, 1.0)).send(bytes(1 << 24))
+    assert 1060.0 < now[0] < 1090.0
+
+
 def test_a_peer_that_takes_too_little_is_given_up(pair):
     ours, theirs = pair
     read_slowly(theirs, 100, 0.05)

@@ -1,0 +1,40 @@
+"""Comments and names of images: long ones are read in linear time, and digits stay with their number."""
+
+import numpy as np
+import pytest
+
+from inline.assembly.image_metadata import read_metadata
+from inline.data.series import Quantity
+from inline.mrd.header import MeasurementHeader
+from inline.mrd.image_header import ImageHeader
+from inline.mrd.messages import Image
+
+
+def read(**attributes):
+    image = Image.from_pixels(np.zeros((1, 1, 16, 16), np.uint16), ImageHeader(), attributes)
+    return read_metadata(image, MeasurementHeader())
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", ["ImageComments", "SequenceDescription", "ImageType"])
+@pytest.mark.parametrize("piece", [" ", "p", "TI ", "_T1 "])
+@pytest.mark.parametrize("start", ["T2prep", "TI", "T2", "_T1"])
+def test_the_longest_text_of_a_client_is_read_in_linear_time(name, start, piece):
+    """10,000 spaces after ``T2prep`` once held the interpreter for hours."""
+    assert read(**{name: start + piece * (10**6 // len(piece)) + "x"}).times == {}
+
+
+@pytest.mark.parametrize(
+    ("comment", "quantity", "ms"),
+    [
+        ("T2prep25", Quantity.T2, 25.0),
+        ("T2prep55 ms", Quantity.T2, 55.0),
+        ("T2PrepDuration40", Quantity.T2, 40.0),
+        ("T2 prep. duration = 30 ms", Quantity.T2, 30.0),
+        ("T2prep: 0", Quantity.T2, 0.0),
+        ("TI=180", Quantity.T1, 180.0),
+        ("MOLLI, TI 2800", Quantity.T1, 2800.0),
+    ],
+)
+def test_a_time_in_a_comment_has_all_of_its_digits(comment, quantity, ms):
+    assert read(ImageComments=comment).times[quantity].number == ms
