@@ -42,7 +42,17 @@ class RunningServer:
 
     @property
     def log(self):
-        return self._log.read_text(encoding="utf-8", errors="replace")
+        return self.log_from(0)
+
+    @property
+    def log_size(self):
+        return self._log.stat().st_size
+
+    def log_from(self, start):
+        """The log from a byte on."""
+        with self._log.open("rb") as file:
+            file.seek(start)
+            return file.read().decode("utf-8", "replace")
 
     def stop(self):
         """End the server; returns its exit code."""
@@ -84,7 +94,7 @@ def no_traceback(request):
         yield
         return
     server = request.getfixturevalue("server")
-    before = len(server.log)
+    before = server.log_size
     yield
-    log = server.log[before:]
+    log = server.log_from(before)
     assert "Traceback" not in log, f"the server's log shows a traceback:\n{log[-6000:]}"

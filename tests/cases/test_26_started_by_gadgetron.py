@@ -104,6 +104,7 @@ def test_whole_stream(run):
     only_map(passed(run(CONFIGURATION, HEADER, *IMAGES, engine="auto")))
 
 
+@pytest.mark.slow
 def test_shut_down_without_close(run):
     reply = run(CONFIGURATION, HEADER, *IMAGES, close=False, shut=True)
     only_map(reply, may={Flag.EARLY_CLOSE})
@@ -114,21 +115,29 @@ def test_connection_reset_in_the_stream(run):
     run(CONFIGURATION, HEADER, *IMAGES[:5], reset=True, engine="auto")
 
 
+@pytest.mark.slow
 def test_connection_reset_before_the_first_image(run):
     run(CONFIGURATION, HEADER, reset=True)
 
 
+@pytest.mark.slow
 def test_connection_reset_at_once(run):
     run(reset=True)
 
 
 @pytest.mark.parametrize(
-    "messages", [(), (CONFIGURATION,), (CONFIGURATION, HEADER)], ids=["nothing", "configuration", "header"]
+    "messages",
+    [
+        pytest.param((), marks=pytest.mark.slow, id="nothing"),
+        pytest.param((CONFIGURATION,), marks=pytest.mark.slow, id="configuration"),
+        pytest.param((CONFIGURATION, HEADER), id="header"),
+    ],
 )
 def test_no_image_at_all(run, messages):
     passed(run(*messages))
 
 
+@pytest.mark.slow
 def test_images_that_make_no_series(run):
     images = series(whole(PHANTOM.molli())[:2], [{"SequenceDescription": "localizer"}] * 2)
     reply = passed(run(CONFIGURATION, HEADER, *images))
@@ -141,6 +150,7 @@ def test_a_message_that_is_not_read_after_the_images(run):
     expect(reply.lost == 0, "images were lost", reply)
 
 
+@pytest.mark.slow
 def test_a_message_that_is_not_read_before_the_images(run):
     """Where the next message begins cannot be known; the module ends all the same."""
     run(CONFIGURATION, HEADER, BUCKET, *IMAGES)
