@@ -48,7 +48,7 @@ _RANGES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """A time as an image or a header states it.
+    """Time as an image or a header states it.
 
     Attributes:
         text: as it came, cut to what a message can show.

@@ -15,7 +15,7 @@ _AHEAD: Final = 1000
 
 
 class SeriesNumbers:
-    """The series numbers of one connection's results. Every method may be called from any thread.
+    """Series numbers of one connection's results. Every method may be called from any thread.
 
     The results of series n begin at ``offset + 10 n``, modulo the numbers from ``offset`` to 65535. The next
     block follows where the sender has used a number of this one or is likely to, or where another series has

@@ -1,1 +1,1 @@
-"""The MRD (ISMRMRD) wire protocol without sockets: bytes in, messages out, and back."""
+"""Sans-IO code of the MRD (ISMRMRD) wire protocol: bytes in, messages out, and back."""

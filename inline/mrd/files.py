@@ -27,7 +27,7 @@ __all__ = ["FileError", "ImageFile", "write_images"]
 
 
 class ImageFile:
-    """An ISMRMRD file whose images can be read. Use as a context manager.
+    """ISMRMRD file whose images can be read. Use as a context manager.
 
     Attributes:
         name: the HDF5 group that is read.
@@ -68,12 +68,12 @@ class ImageFile:
 
     @property
     def header(self) -> str:
-        """The XML header as text, whatever its encoding; empty where the file has none."""
+        """XML header as text, whatever its encoding; empty where the file has none."""
         return decode(self.header_bytes)
 
     @property
     def header_bytes(self) -> bytes:
-        """The XML header as it is stored; empty where the file has none."""
+        """XML header as it is stored; empty where the file has none."""
         stored = self._group.get("xml")
         if not isinstance(stored, h5py.Dataset):
             return b""

@@ -37,7 +37,7 @@ A few bytes of a file can state any size: HDF5 fills in values that are not stor
 
 
 class FileError(MyostreamError):
-    """A file is not an ISMRMRD file, or holds nothing that can be used."""
+    """File that is not an ISMRMRD file, or holds no usable images."""
 
 
 @contextmanager
