@@ -21,10 +21,10 @@ from model.unet import UNet
 
 Probabilities = NDArray[np.float32]
 
-APART: Final = 0.02
+LARGEST_DIFFERENCE: Final = 0.02
 """Largest difference from float32, see :func:`difference`. Measured with two trainings: float32 1e-7, float16
 1e-4, bfloat16 7e-4, int8 7e-3; one pixel of displacement 0.1."""
-DRIFT: Final = 5e-4
+LARGEST_DRIFT: Final = 5e-4
 """Largest difference from the engine's own output at the start. It was 0 in 150 repetitions, with other work
 on all cores; this leaves room for another order of the same sums."""
 _SMALLEST_HEART: Final = 100.0
@@ -64,15 +64,13 @@ class SelfTest:
     outputs: Sequence[tuple[Engine, Probabilities]]
 
     def repeat(self) -> None:
-        """Compare what the engines return now with what they returned at first.
+        """Compare the output of the engines with that at the start.
 
         Raises:
-            RuntimeError: the output differs, or is no output; and whatever an engine raises.
+            RuntimeError: it differs, has the wrong shape or is not finite; and whatever an engine raises.
         """
         for engine, stored in self.outputs:
-            _require(
-                checked(engine.infer(self.images), self.images), stored, DRIFT, "its output at the start"
-            )
+            _compare(engine, self.images, stored, LARGEST_DRIFT, "its output at the start")
 
 
 def run_self_test(engine: Engine, reference: Reference) -> SelfTest:
@@ -81,21 +79,19 @@ def run_self_test(engine: Engine, reference: Reference) -> SelfTest:
     The engines of a second pass are tested separately: no image here is uncertain enough to need the second.
 
     Raises:
-        RuntimeError: the output differs, or is no output; and whatever the engine raises.
+        RuntimeError: it differs, has the wrong shape or is not finite; and whatever the engine raises.
     """
-    outputs = []
-    for part in engine.parts if isinstance(engine, ReevaluatingEngine) else (engine,):
-        found = checked(part.infer(reference.images), reference.images)
-        _require(found, reference.probabilities, APART, "float32")
-        outputs.append((part, found))
-    return SelfTest(reference.images, outputs)
+    images, stored = reference.images, reference.probabilities
+    parts = engine.parts if isinstance(engine, ReevaluatingEngine) else (engine,)
+    outputs = [(part, _compare(part, images, stored, LARGEST_DIFFERENCE, "float32")) for part in parts]
+    return SelfTest(images, outputs)
 
 
 def checked(probabilities: Probabilities, images: NDArray[np.float32]) -> Probabilities:
-    """Return the output of an engine if it has the shape of one and holds numbers.
+    """Return the output of an engine.
 
     Raises:
-        RuntimeError: it has not, or does not.
+        RuntimeError: it has the wrong shape or is not finite.
     """
     expected = (len(images), 3, *images.shape[1:])
     if probabilities.shape != expected:
@@ -108,8 +104,8 @@ def checked(probabilities: Probabilities, images: NDArray[np.float32]) -> Probab
 def difference(found: Probabilities, stored: Probabilities) -> float:
     """Return the largest difference of two outputs over the images, as a share of the heart.
 
-    It is the probability that lies in another class, summed over all pixels, by the stored probability of
-    cavity and myocardium, summed likewise.
+    It is the probability in another class divided by the stored probability of cavity and myocardium, each
+    summed over all pixels.
 
     Args:
         found: ``(n, 3, rows, columns)``.
@@ -120,10 +116,15 @@ def difference(found: Probabilities, stored: Probabilities) -> float:
     return float((moved / np.maximum(heart, _SMALLEST_HEART)).max())
 
 
-def _require(found: Probabilities, stored: Probabilities, limit: float, of_what: str) -> None:
-    apart = difference(found, stored)
-    if not apart <= limit:
-        raise RuntimeError(f"output differs from {of_what} by {apart:.2%} of the heart (at most {limit:.1%})")
+def _compare(
+    engine: Engine, images: NDArray[np.float32], stored: Probabilities, limit: float, name: str
+) -> Probabilities:
+    """Return the output of an engine if it differs by at most ``limit`` from stored output."""
+    found = checked(engine.infer(images), images)
+    share = difference(found, stored)
+    if not share <= limit:
+        raise RuntimeError(f"output differs from {name} by {share:.2%} of the heart (at most {limit:.2%})")
+    return found
 
 
 def self_test_images() -> NDArray[np.float32]:

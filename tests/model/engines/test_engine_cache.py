@@ -1,7 +1,8 @@
 import os
 import shutil
-import subprocess
-import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -124,44 +125,40 @@ def test_a_process_that_was_killed_leaves_nothing_that_is_used(cache):
     assert entries(cache) == [KEY.name]
 
 
-def test_processes_that_start_at_once_make_an_entry_once(tmp_path):
-    """With nothing there, with a damaged entry, and with one that none of them can load."""
-    program = (
-        "import sys, time, pathlib\n"
-        "from model.engines.engine_cache import EngineCache, EngineKey\n"
-        "key = EngineKey('abc', 'int8', 'a CPU', 'torch 2.13')\n"
-        "def read(folder):\n"
-        "    if (folder / 'model').read_text() != 'network':\n"
-        "        raise RuntimeError('of another driver')\n"
-        "def write(folder):\n"
-        "    print(folder.parent.parent.name)\n"
-        "    (folder / 'model').write_text('network')\n"
-        "root = pathlib.Path(sys.argv[1])\n"
-        "(root / sys.argv[2]).touch()\n"
-        "while not ((root / 'first').exists() and (root / 'second').exists()):\n"
-        "    time.sleep(0.01)\n"
-        "for number in range(30):\n"
-        "    EngineCache(root / str(number)).load(key, write, read)\n"
-    )
-    key = EngineKey("abc", "int8", "a CPU", "torch 2.13")
+def test_an_entry_that_is_needed_twice_at_once_is_made_once(tmp_path):
+    """With nothing there, with a damaged entry, and with one that does not load.
+
+    Two threads, each with a descriptor of its own, exclude each other by the same lock as two processes.
+    """
+    made, start = [], threading.Barrier(2)
+
+    def write_slowly(folder):
+        time.sleep(0.01)
+        write(folder)
+        made.append(folder.parent.parent.name)
+
+    def load(folder):
+        if read(folder) != "<xml/>":
+            raise RuntimeError("of another driver")
+
+    def load_all(_):
+        start.wait(timeout=20)
+        for number in range(30):
+            EngineCache(tmp_path / str(number)).load(KEY, write_slowly, load)
+
     for number in range(10, 30):
         entry = EngineCache(tmp_path / str(number)).build(
-            key, lambda folder: (folder / "model").write_text("other")
+            KEY, lambda folder: (folder / "model.xml").write_text("other")
         )
         if number < 20:
-            (entry / "model").write_text("damaged")
-    command = [sys.executable, "-c", program, str(tmp_path)]
-    both = [
-        subprocess.Popen([*command, name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for name in ("first", "second")
-    ]
-    outputs = [each.communicate(timeout=120) for each in both]
-    assert [each.returncode for each in both] == [0, 0], outputs
-    assert sorted("".join(output for output, _ in outputs).split(), key=int) == [str(n) for n in range(30)]
+            (entry / "model.xml").write_text("damaged")
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(load_all, range(2)))
+    assert sorted(made, key=int) == [str(number) for number in range(30)]
     for number in range(30):
         cache = EngineCache(tmp_path / str(number))
-        assert (cache.find(key) / "model").read_text() == "network"
-        assert entries(cache) == [key.name]
+        assert read(cache.find(KEY)) == "<xml/>"
+        assert entries(cache) == [KEY.name]
 
 
 @pytest.mark.parametrize("what", ["folder", "entry", "model.xml", "key.json"])

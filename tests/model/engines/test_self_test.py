@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from model.engines.reevaluation import ReevaluatingEngine
-from model.engines.self_test import APART, DRIFT, Reference, difference, run_self_test, self_test_images
+from model.engines.self_test import (
+    LARGEST_DIFFERENCE,
+    LARGEST_DRIFT,
+    Reference,
+    difference,
+    run_self_test,
+    self_test_images,
+)
 from model.weights import load_network
 
 
@@ -83,7 +90,7 @@ def test_an_engine_that_rounds_is_compared_with_itself_and_more_strictly(referen
     engine = Altered(reference, rounded)
     self_test = run_self_test(engine, reference)
     first = rounded(reference.probabilities)
-    assert DRIFT < difference(first, reference.probabilities) < APART
+    assert LARGEST_DRIFT < difference(first, reference.probabilities) < LARGEST_DIFFERENCE
     self_test.repeat()
     engine.change = lambda output: output  # nearer to float32, and not what it was
     with pytest.raises(RuntimeError, match=r"differs from its output at the start"):
