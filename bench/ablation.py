@@ -15,7 +15,7 @@ import typer
 from numpy.typing import NDArray
 
 from bench.output import print_table
-from bench.short_training import computes_bfloat16, train_briefly
+from bench.tables.trainings import computes_bfloat16, train_briefly
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
 from inline.contouring.segment import contour_slice, segment

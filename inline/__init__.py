@@ -39,32 +39,11 @@ if TYPE_CHECKING:
 
 # Written out for type checkers, which do not follow the table below.
 __all__ = [
-    "Contours",
-    "Failed",
-    "Flag",
-    "MapSeries",
-    "MappingSeries",
-    "MyostreamError",
-    "ParametricMap",
-    "Pipeline",
-    "Quantity",
-    "Ready",
-    "RegionValues",
-    "Segmentation",
-    "SeriesIdentity",
-    "Settings",
-    "SliceGeometry",
-    "SliceLevel",
-    "SliceResult",
-    "build_pipeline",
-    "fit_molli",
-    "fit_t2prep",
-    "load_settings",
-    "measure",
-    "process",
-    "read_mrd",
-    "segment",
-]
+    "Contours", "Failed", "Flag", "MapSeries", "MappingSeries", "MyostreamError", "ParametricMap", "Pipeline",
+    "Quantity", "Ready", "RegionValues", "Segmentation", "SeriesIdentity", "Settings", "SliceGeometry",
+    "SliceLevel", "SliceResult", "build_pipeline", "fit_molli", "fit_t2prep", "load_settings", "measure",
+    "process", "read_mrd", "segment",
+]  # fmt: skip
 _MODULES: Final = {
     "inline.assembly.assembled": ("Failed", "Ready"),
     "inline.contouring.segment": ("Segmentation",),
@@ -99,11 +78,11 @@ def fit_molli(images: ArrayLike, ti_ms: ArrayLike, *, signed: bool = False) -> P
         signed: the images are phase-sensitive, with the polarity of the signal.
 
     Raises:
-        ValueError: too few images, or images and times that do not match.
+        ValueError: too few images, images and times that do not match, or times in seconds.
     """
-    from model.relaxometry.molli import molli_map
+    from model.relaxometry.molli import SHORTEST_MS, molli_map
 
-    return molli_map(*_series(images, ti_ms), signed=signed)
+    return molli_map(*_series(images, ti_ms, SHORTEST_MS), signed=signed)
 
 
 def fit_t2prep(images: ArrayLike, te_ms: ArrayLike) -> ParametricMap:
@@ -114,11 +93,11 @@ def fit_t2prep(images: ArrayLike, te_ms: ArrayLike) -> ParametricMap:
         te_ms: T2 preparation time (effective TE) of each image, ms, ``(n,)``.
 
     Raises:
-        ValueError: too few images, or images and times that do not match.
+        ValueError: too few images, images and times that do not match, or times in seconds.
     """
-    from model.relaxometry.t2prep import t2_map
+    from model.relaxometry.t2prep import SHORTEST_MS, t2_map
 
-    return t2_map(*_series(images, te_ms))
+    return t2_map(*_series(images, te_ms, SHORTEST_MS))
 
 
 def segment(
@@ -202,7 +181,8 @@ def read_mrd(file: str | Path, group: str = "", *, settings: Settings | None = N
         settings: how images become series; None for those of the program.
 
     Returns:
-        ``Ready`` with its ``series``, or ``Failed`` with the ``error`` that says why images form none.
+        ``Ready`` with its ``series``, or ``Failed`` with the ``error`` that prevents it. Images of no mapping
+        series (localisers, results of an earlier run) are left out.
 
     Raises:
         MyostreamError: the file, its header or its images cannot be read.
@@ -268,13 +248,18 @@ def _pipeline() -> Pipeline:
     return build_pipeline(load_settings())
 
 
-def _series(images: ArrayLike, times_ms: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+def _series(
+    images: ArrayLike, times_ms: ArrayLike, shortest_ms: float
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return images and times of one slice; ``shortest_ms`` is the shortest relaxation time of the fit."""
     import numpy as np
 
-    stack = np.asarray(images)
+    stack, times = np.asarray(images), np.asarray(times_ms, dtype=np.float64)
     if stack.ndim != 3 or np.iscomplexobj(stack):
         raise ValueError(f"images must be real and (n, rows, columns), not {stack.dtype} {stack.shape}")
-    return stack.astype(np.float32), np.asarray(times_ms, dtype=np.float64)
+    if times.size and not times.max() >= shortest_ms:
+        raise ValueError(f"the longest time is {times.max():g} ms, too short for any map: times are in ms")
+    return stack.astype(np.float32), times
 
 
 def _map(values: ParametricMap | ArrayLike) -> ParametricMap:

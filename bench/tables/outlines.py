@@ -12,8 +12,9 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
-from model.polygons import distances, inside, outward, perimeter, resample
+from model.polygons import inside, outward, perimeter, resample
 
 Outline = NDArray[np.float64]
 
@@ -21,8 +22,8 @@ HARMONICS: Final = 8
 PIXELS_MM: Final = (0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
 _FINER: Final = 8
 _POINTS: Final = 256
-_STEP_MM: Final = 0.2
-"""Distance between the points whose distances are taken."""
+_STEP: Final = 0.2
+"""Distance between the points whose distances are taken, pixels."""
 
 
 def smooth_outline(mask: NDArray[np.bool_], harmonics: int = HARMONICS) -> Outline:
@@ -55,14 +56,15 @@ def hausdorff(found: Sequence[Outline], reference: Outline, spacing: tuple[float
         reference: a closed polygon.
         spacing: pixel size (x, y), mm.
     """
-    ours, theirs = [outline * spacing for outline in found], reference * spacing
-    there = max(distances(_dense(outline), theirs).max() for outline in ours)
-    back = np.min([distances(_dense(theirs), outline) for outline in ours], axis=0).max()
-    return float(max(there, back))
+    # Trees of points: with outlines of a thousand corners ten times as fast as distances from their edges.
+    ours = np.vstack([_dense(outline) for outline in found]) * spacing
+    theirs = _dense(reference) * spacing
+    there, back = cKDTree(theirs).query(ours)[0], cKDTree(ours).query(theirs)[0]
+    return float(max(there.max(), back.max()))
 
 
-def _dense(outline_mm: Outline) -> Outline:
-    return resample(outline_mm, max(int(np.ceil(perimeter(outline_mm) / _STEP_MM)), 3))
+def _dense(outline: Outline) -> Outline:
+    return resample(outline, max(int(np.ceil(perimeter(outline) / _STEP)), 3))
 
 
 @dataclass(frozen=True, slots=True)

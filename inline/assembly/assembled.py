@@ -90,16 +90,66 @@ class Failed(_Slice):
 Assembled = Ready | Failed
 
 
-class _Findings:
-    """Flags and notes of a slice in the making."""
+class _Draft:
+    """Slice in the making, with its flags and notes so far."""
 
-    def __init__(self, flags: Sequence[Flag]) -> None:
-        self.flags = tuple(flags)
+    def __init__(
+        self,
+        images: Sequence[Image],
+        metadata: Sequence[ImageMetadata],
+        quantity: Quantity,
+        header: MeasurementHeader,
+        arrived: float,
+        flags: Sequence[Flag],
+    ) -> None:
+        self.images, self.metadata, self.quantity, self.header = images, metadata, quantity, header
+        self.flags, self._arrived = tuple(flags), arrived
         self.notes: tuple[str, ...] = ()
+        self.identity = SeriesIdentity(
+            series_index=images[-1].header.image_series_index,
+            slice_index=images[-1].header.slice,
+            description=metadata[-1].description,
+            time_stamp=max(image.header.acquisition_time_stamp for image in images),
+        )
+        if not all(each.readable for each in metadata):
+            self.add(Flag.UNREADABLE_ATTRIBUTES, _UNREADABLE)
 
     def add(self, flag: Flag, note: str = "") -> None:
         self.flags += (flag,)
         self.notes += (note,) if note else ()
+
+    def finish(self, make: Callable[[SliceGeometry], Series]) -> Assembled:
+        """Return the slice with the series that ``make`` returns for its geometry, or with its error."""
+        header, metadata = self.images[-1].header, self.metadata[-1]
+        columns, rows, _ = header.matrix_size
+        nowhere = SliceGeometry(
+            (0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 1.0), (rows, columns)
+        )
+        placed = Placed(nowhere, header, oriented=False)
+        series, error = None, ""
+        try:
+            placed = read_geometry(header, metadata.plane)
+            if not placed.oriented:
+                self.add(Flag.NO_ORIENTATION)
+            if placed.contradiction:
+                self.add(Flag.CONTRADICTORY_GEOMETRY, placed.contradiction)
+            series = make(placed.geometry)
+        except SeriesError as problem:
+            error = problem.message
+        slices = self.header.maxima.get("slice", -1) + 1
+        common: dict[str, Any] = {
+            "quantity": self.quantity,
+            "identity": self.identity,
+            "geometry": placed.geometry,
+            "template": placed.header,
+            "slice_count": slices if 0 < slices <= _MOST_SLICES else None,
+            "oriented": placed.oriented,
+            "flags": self.flags,
+            "arrived": self._arrived,
+            "notes": self.notes,
+            "motion_corrected": metadata.recognised.corrected,
+        }
+        return Failed(error=error, **common) if series is None else Ready(series=series, **common)
 
 
 def from_images(
@@ -122,18 +172,8 @@ def from_images(
         flags: what was unusual so far.
         settings: of the assembly, for the size of what is fitted; None for the defaults.
     """
-    findings = _Findings(flags)
-    if not all(each.readable for each in metadata):
-        findings.add(Flag.UNREADABLE_ATTRIBUTES, _UNREADABLE)
-    identity = SeriesIdentity(
-        series_index=images[-1].header.image_series_index,
-        slice_index=images[-1].header.slice,
-        description=metadata[-1].description,
-        time_stamp=max(image.header.acquisition_time_stamp for image in images),
-    )
-    settings = settings or AssemblySettings()
-    make = partial(_mapping_series, images, metadata, quantity, header, identity, findings, settings)
-    return _assembled(images[-1], metadata[-1], quantity, identity, header, findings, arrived, make)
+    draft = _Draft(images, metadata, quantity, header, arrived, flags)
+    return draft.finish(partial(_mapping_series, draft, settings or AssemblySettings()))
 
 
 def from_map(
@@ -146,15 +186,8 @@ def from_map(
     flags: Sequence[Flag] = (),
 ) -> Assembled:
     """Return the slice of a map that the scanner has made, in ms."""
-    findings = _Findings(flags)
-    if not metadata.readable:
-        findings.add(Flag.UNREADABLE_ATTRIBUTES, _UNREADABLE)
-    head = image.header
-    identity = SeriesIdentity(
-        head.image_series_index, head.slice, metadata.description, head.acquisition_time_stamp
-    )
-    make = partial(_map_series, image, metadata, quantity, identity, findings, settings)
-    return _assembled(image, metadata, quantity, identity, header, findings, arrived, make)
+    draft = _Draft([image], [metadata], quantity, header, arrived, flags)
+    return draft.finish(partial(_map_series, draft, settings))
 
 
 def too_large(header: ImageHeader, images: int, settings: AssemblySettings) -> str:
@@ -180,30 +213,22 @@ def too_large(header: ImageHeader, images: int, settings: AssemblySettings) -> s
     return ""
 
 
-def _mapping_series(
-    images: Sequence[Image],
-    metadata: Sequence[ImageMetadata],
-    quantity: Quantity,
-    header: MeasurementHeader,
-    identity: SeriesIdentity,
-    findings: _Findings,
-    settings: AssemblySettings,
-    geometry: SliceGeometry,
-) -> MappingSeries:
+def _mapping_series(draft: _Draft, settings: AssemblySettings, geometry: SliceGeometry) -> MappingSeries:
+    images, metadata, quantity = draft.images, draft.metadata, draft.quantity
     if any(each.recognised.saturation for each in metadata):
-        findings.add(Flag.SATURATION_RECOVERY)
+        draft.add(Flag.SATURATION_RECOVERY)
         raise SeriesError(
             message(
                 "not fitted: {} is saturation recovery by its name, for which the inversion "
                 "recovery of a MOLLI fit would give a wrong T1",
-                foreign(identity.description),
+                foreign(draft.identity.description),
             )
         )
     if large := too_large(images[-1].header, len(images), settings):
         raise SeriesError(large)
-    found = timing(images, metadata, quantity, header)
-    findings.flags += found.flags
-    findings.notes += found.notes
+    found = timing(images, metadata, quantity, draft.header)
+    draft.flags += found.flags
+    draft.notes += found.notes
     order = sorted((time, place) for place, time in enumerate(found.ms) if time is not None)
     if len(order) < FEWEST[quantity]:
         usable = "" if len(order) == len(images) else " with a usable time"
@@ -216,9 +241,9 @@ def _mapping_series(
     # Some senders call magnitudes REAL. Fitted as magnitudes, all-positive signed images are right too.
     signed = signed and bool((stack < 0.0).any())
     if not np.isfinite(stack).all():
-        findings.add(Flag.NON_FINITE_PIXELS)
+        draft.add(Flag.NON_FINITE_PIXELS)
     elif pixels.scaled_one_by_one(stack):
-        findings.add(
+        draft.add(
             Flag.SCALED_IMAGES,
             f"All {len(stack)} images are equally bright (99th percentile, mean, standard deviation or "
             "maximum): something before myostream scales each image for itself, which makes "
@@ -226,71 +251,24 @@ def _mapping_series(
             "of the chain.",
         )
     times = np.array([time for time, _ in order])
-    return MappingSeries(quantity, stack, times, geometry, identity, findings.flags, signed=signed)
+    return MappingSeries(quantity, stack, times, geometry, draft.identity, draft.flags, signed=signed)
 
 
-def _map_series(
-    image: Image,
-    metadata: ImageMetadata,
-    quantity: Quantity,
-    identity: SeriesIdentity,
-    findings: _Findings,
-    settings: AssemblySettings,
-    geometry: SliceGeometry,
-) -> MapSeries:
+def _map_series(draft: _Draft, settings: AssemblySettings, geometry: SliceGeometry) -> MapSeries:
+    image, quantity, scale = draft.images[0], draft.quantity, draft.metadata[0].scale
     if large := too_large(image.header, 1, settings):
         raise SeriesError(large)
     default = settings.t1_map_scale if quantity is Quantity.T1 else settings.t2_map_scale
-    values = pixels.values(image, metadata.scale or pixels.Scale(default), signed=True)
+    values = pixels.values(image, scale or pixels.Scale(default), signed=True)
     if not np.isfinite(values).all():
-        findings.add(Flag.NON_FINITE_PIXELS)
+        draft.add(Flag.NON_FINITE_PIXELS)
     unit, size = pixels.map_unit(values, quantity)
     if unit != "ms":
         values = values * np.float32(size)
-        findings.add(
+        draft.add(
             Flag.CONVERTED_UNIT,
             f"The scanner's {quantity} map was taken to be in {unit}, by the size of its values, and "
             "converted to ms. To be sure, state its scale: attribute RescaleSlope, or the setting "
             f"assembly.{quantity.lower()}_map_scale.",
         )
-    return MapSeries(quantity, values, geometry, identity, findings.flags)
-
-
-def _assembled(
-    image: Image,
-    metadata: ImageMetadata,
-    quantity: Quantity,
-    identity: SeriesIdentity,
-    header: MeasurementHeader,
-    findings: _Findings,
-    arrived: float,
-    make: Callable[[SliceGeometry], Series],
-) -> Assembled:
-    """Return the slice with the series that ``make`` returns for its geometry, or with its error."""
-    columns, rows, _ = image.header.matrix_size
-    nowhere = SliceGeometry((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 1.0), (rows, columns))
-    placed = Placed(nowhere, image.header, oriented=False)
-    series, error = None, ""
-    try:
-        placed = read_geometry(image.header, metadata.plane)
-        if not placed.oriented:
-            findings.add(Flag.NO_ORIENTATION)
-        if placed.contradiction:
-            findings.add(Flag.CONTRADICTORY_GEOMETRY, placed.contradiction)
-        series = make(placed.geometry)
-    except SeriesError as problem:
-        error = problem.message
-    slices = header.maxima.get("slice", -1) + 1
-    common: dict[str, Any] = {
-        "quantity": quantity,
-        "identity": identity,
-        "geometry": placed.geometry,
-        "template": placed.header,
-        "slice_count": slices if 0 < slices <= _MOST_SLICES else None,
-        "oriented": placed.oriented,
-        "flags": findings.flags,
-        "arrived": arrived,
-        "notes": findings.notes,
-        "motion_corrected": metadata.recognised.corrected,
-    }
-    return Failed(error=error, **common) if series is None else Ready(series=series, **common)
+    return MapSeries(quantity, values, geometry, draft.identity, draft.flags)

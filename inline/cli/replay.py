@@ -123,8 +123,8 @@ def demo(
     _console.print(f"Simulated {slices} slices, T1 (MOLLI) and T2 (T2-prep): {count} images in {file}")
     replay(file, output / "results.h5", json_file=output / "results.json", overlays=output)
     _console.print(
-        "MOLLI reads T1 some percent short of the tissue's (T2 decay and flip angle act during the readout), "
-        "on a scanner as here."
+        "MOLLI underestimates the T1 of tissue by some percent, here as on a scanner: T2 decay and flip "
+        "angle act during the readout."
     )
 
 
@@ -155,7 +155,7 @@ def _write_results(
 
     results = [record for record, _ in found]
     if output is not None:
-        with noted(f"Everything that came back: {output}"):
+        with noted(f"Images and results: {output}"):
             write_images(output, header, result.images, private=True)
     if json_file is not None:
         with noted(f"Results: {json_file}"):

@@ -38,6 +38,7 @@ def test_what_holds_is_seen_to_hold(measurement):
     assert result.ratio > 0
 
 
+@pytest.mark.slow
 def test_what_breaks_is_seen_to_break(measurement, tmp_path):
     def kill(target):
         target.server.process.send_signal(signal.SIGKILL)

@@ -35,6 +35,7 @@ def test_certain_output_that_is_wrong_gives_a_finite_loss():
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("c++") is None, reason="NNCF's quantisers need a C++ compiler")
 def test_an_int8_student_returns_about_what_its_teacher_does(monkeypatch):
+    monkeypatch.setenv("NNCF_EXTENSION_LOAD_TIMEOUT", "0")  # of the C++ compiler, which waits on a busy host
     monkeypatch.setattr(quantisation, "_BATCHES", ((2, 96),))
     network = load_network()
     before = {name: value.clone() for name, value in network.state_dict().items()}

@@ -81,7 +81,7 @@ def compound(kind):
     return out
 
 
-def plain(file):
+def more_members(file):
     write(file)
     with h5py.File(file, "a") as output:
         output["dataset/image_1"].create_dataset("note", data=1)
@@ -109,7 +109,7 @@ def two_series(file):
 LATIN = XML.replace("MOLLI", "MOLLI Herzkörper")
 CONVERTED = {
     "as the library writes": write,
-    "other members beside": plain,
+    "other members beside": more_members,
     "compressed": compressed,
     "two groups of one series": two_series,
     "no header document": lambda file: write(file, xml=None),
@@ -217,12 +217,12 @@ class Replay:
     """A run of ``myostream replay`` against the server: in this process, or in one of its own."""
 
     def __init__(self, server, file, *options, capfd=None):
-        answer, output = file.with_suffix(".json"), file.with_name("back.h5")
+        report, output = file.with_suffix(".json"), file.with_name("back.h5")
         arguments = ["replay", str(file), "--server", f"127.0.0.1:{server.port}"]
-        arguments += ["--json", str(answer), "-o", str(output), *options]
+        arguments += ["--json", str(report), "-o", str(output), *options]
         self.code, printed, self.errors = (self._process if capfd is None else self._here)(arguments, capfd)
         self.said = printed + self.errors
-        self.results = json.loads(answer.read_text())["results"] if answer.exists() else []
+        self.results = json.loads(report.read_text())["results"] if report.exists() else []
         self.output, self._file = output, file
 
     @staticmethod

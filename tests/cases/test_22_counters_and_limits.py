@@ -89,7 +89,7 @@ def test_list_of_5_and_8_images_without_times(server):
 
 
 def test_sorted_list_and_images_in_order_of_acquisition(server):
-    """The list alone does not tell; the quality of the fit does."""
+    """The list alone does not show it; the residuals of the fit do."""
     header = header_xml("MOLLI", ti=sorted(MOLLI_TIMES), limits={"set": 7})
     reply = server.exchange(molli(None), header)
     trust = {Flag.NO_CAVITY, Flag.NO_MYOCARDIUM, Flag.NOT_NESTED, Flag.TOO_SMALL, Flag.ELONGATED}

@@ -73,7 +73,11 @@ def test_wrong_arrays_are_value_errors(ring_engine):
     with pytest.raises(ValueError, match="complex"):
         inline.fit_t2prep(np.zeros((3, 4, 4), complex), [0.0, 25.0, 55.0])
     with pytest.raises(ValueError, match="at least 4 images"):
-        inline.fit_molli(np.zeros((3, 4, 4)), [1.0, 2.0, 3.0])
+        inline.fit_molli(np.zeros((3, 4, 4)), [100.0, 200.0, 300.0])
+    with pytest.raises(ValueError, match=r"longest time is 4\.6 ms, .* times are in ms"):
+        inline.fit_molli(np.ones((4, 4, 4)), [0.1, 0.18, 1.0, 4.6])
+    with pytest.raises(ValueError, match="times are in ms"):
+        inline.fit_t2prep(np.ones((3, 4, 4)), [0.0, 0.025, 0.055])
     with pytest.raises(ValueError, match=r"a map is \(rows, columns\)"):
         inline.segment(np.zeros(4), (1.5, 1.5), "T1", pipeline=Pipeline(ring_engine))
     with pytest.raises(ValueError, match="'PD' is not a valid Quantity"):

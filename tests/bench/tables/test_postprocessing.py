@@ -26,7 +26,7 @@ def heart(random):
 @pytest.fixture(scope="module")
 def hearts():
     random = np.random.default_rng(6)
-    return [heart(random) for _ in range(16)]
+    return [heart(random) for _ in range(12)]
 
 
 def test_the_last_stage_is_the_product():

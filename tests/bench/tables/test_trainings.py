@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.short_training import train_briefly
 from bench.tables import trainings
-from bench.tables.trainings import ShortTraining, metrics, table_6, table_7, table_a1
+from bench.tables.trainings import ShortTraining, metrics, table_6, table_7, table_a1, train_briefly
 from model.evaluation.cases import LabelledSlice
 
 SIZE = 224

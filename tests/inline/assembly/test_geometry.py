@@ -28,11 +28,11 @@ def dicom(spacing=(1.5, 1.5), centre=(5.0, 6.0, 7.0)):
 
 
 def test_dicom_that_agrees_changes_nothing():
-    plain, both = read_geometry(header()), read_geometry(header(), dicom())
-    assert both.contradiction == plain.contradiction == ""
-    assert both.geometry.spacing == plain.geometry.spacing == (1.5, 1.5)
-    assert both.geometry.position == pytest.approx(plain.geometry.position)
-    assert both.geometry.row_direction == pytest.approx(plain.geometry.row_direction)
+    alone, both = read_geometry(header()), read_geometry(header(), dicom())
+    assert both.contradiction == alone.contradiction == ""
+    assert both.geometry.spacing == alone.geometry.spacing == (1.5, 1.5)
+    assert both.geometry.position == pytest.approx(alone.geometry.position)
+    assert both.geometry.row_direction == pytest.approx(alone.geometry.row_direction)
 
 
 def test_pixel_spacing_wins_over_an_exchanged_field_of_view():

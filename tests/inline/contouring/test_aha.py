@@ -107,8 +107,8 @@ def test_a_mirrored_or_turned_image_gives_the_same_segments():
     }
     centre = Contours(circle(20, 59.5, 59.5), circle(30, 59.5, 59.5))
     expected = measure(ring_map(values), centre, SliceLevel.MID, angular_reference(usual))
-    for name, (geometry, picture) in seen.items():
-        regions = measure(ring_map(picture), centre, SliceLevel.MID, angular_reference(geometry))
+    for name, (geometry, image) in seen.items():
+        regions = measure(ring_map(image), centre, SliceLevel.MID, angular_reference(geometry))
         for ours, theirs in zip(regions, expected, strict=True):
             assert ours.median == pytest.approx(theirs.median, abs=1.0), (name, ours.name)
 

@@ -49,15 +49,15 @@ def test_a_binary_mask_is_not_shrunk_by_half_a_pixel():
 
 
 def test_smaller_parts_and_elongated_parts_are_left_out():
-    picture = ring()
+    probabilities = ring()
     for extra in (disc(30, 30, 6),):
-        picture[2] += extra
-        picture[0] -= extra
-    picture[:, 200:206, 20:200] = np.array([0, 1, 0])[:, None, None]
-    found = find_contours(picture)
+        probabilities[2] += extra
+        probabilities[0] -= extra
+    probabilities[:, 200:206, 20:200] = np.array([0, 1, 0])[:, None, None]
+    found = find_contours(probabilities)
     assert found.flags == ()
     assert abs(radii(found.contours.endo).mean() - 15.2) < 0.1
-    kept_long = find_contours(picture, ContourSteps(not_elongated=False))
+    kept_long = find_contours(probabilities, ContourSteps(not_elongated=False))
     assert kept_long.contours is None  # the band is larger than the heart and has no wall
 
 
@@ -146,10 +146,10 @@ def test_rasterised_contours_are_the_labels_again(x, y, inner, wall, stretch):
     rho = np.hypot((grid[None] - x) * stretch, grid[:, None] - y)
     soft = expit(4 * (inner + wall - rho))
     cavity = expit(4 * (inner - rho))
-    picture = np.stack([1 - soft, cavity, soft - cavity]).astype(np.float32)
-    found = find_contours(picture)
+    probabilities = np.stack([1 - soft, cavity, soft - cavity]).astype(np.float32)
+    found = find_contours(probabilities)
     assert found.contours is not None
-    labels, truth = rasterise(found.contours, (SIZE, SIZE)), picture.argmax(0)
+    labels, truth = rasterise(found.contours, (SIZE, SIZE)), probabilities.argmax(0)
     for value in (1, 2):
         dice = (
             2

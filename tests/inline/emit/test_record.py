@@ -48,15 +48,15 @@ def result(regions=(), **more):
 
 def written(made):
     """Everything that leaves the program in words about a result."""
-    plain = record(made)
+    content = record(made)
     attributes = mrd.images(made, ImageHeader(matrix_size=(16, 16, 1)))[0].meta()
-    table = results_table([plain])
+    table = results_table([content])
     cells = [cell for column in table.columns for cell in column.cells]
     return [
-        json.dumps(plain, allow_nan=False),
+        json.dumps(content, allow_nan=False),
         *(value for values in attributes.values() for value in values),
         *map(str, cells),
-        line(plain),
+        line(content),
         _fields(made),
     ]
 
@@ -107,6 +107,6 @@ def test_a_segment_without_values_is_in_the_record_alone():
     ],
 )
 def test_the_record_states(field, value, expected):
-    plain = record(result(**{field: value}))
-    assert plain["schema"] == SCHEMA
-    assert plain[field] == expected
+    content = record(result(**{field: value}))
+    assert content["schema"] == SCHEMA
+    assert content[field] == expected

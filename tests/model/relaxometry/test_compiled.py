@@ -57,7 +57,7 @@ def test_the_fits_are_kept_like_this() -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
         lambda content: b"",
         lambda content: content[:20],
@@ -67,10 +67,10 @@ def test_the_fits_are_kept_like_this() -> None:
         lambda content: content[:5000] + bytes([content[5000] ^ 1]) + content[5001:],
     ],
 )
-def test_a_broken_file_is_set_aside(spoil, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_file_is_set_aside(damage, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert compiled()
     file = the_file(folder)
-    file.write_bytes(spoil(file.read_bytes()))
+    file.write_bytes(damage(file.read_bytes()))
     with caplog.at_level(logging.WARNING):
         assert compiled()
     assert "is set aside and made anew: it is damaged" in caplog.text

@@ -49,9 +49,9 @@ def test_air_has_the_same_optimum_where_it_has_one() -> None:
 def test_a_pixel_does_not_depend_on_its_neighbours() -> None:
     made = molli_pixels(700, 8, seed=1)
     whole, _ = _both(molli, True, made.signal, made.times_ms)
-    spoilt = made.signal.copy()
-    spoilt[:, ::2] = np.nan
-    other, _ = _both(molli, True, spoilt, made.times_ms)
+    damaged = made.signal.copy()
+    damaged[:, ::2] = np.nan
+    other, _ = _both(molli, True, damaged, made.times_ms)
     assert other[-1][::2].all()
     for a, b in zip(whole, other, strict=True):
         assert torch.equal(a[1::2], b[1::2])
