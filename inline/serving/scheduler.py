@@ -153,7 +153,7 @@ class Scheduler:
         self._changed = threading.Condition()
         self.misses = 0
         self._start_network()
-        self._timer = threading.Thread(target=self._watch, name="budget", daemon=True)
+        self._timer = threading.Thread(target=_repeat, args=(self._watch,), name="budget", daemon=True)
         self._timer.start()
 
     @property
@@ -301,13 +301,7 @@ class Scheduler:
         """Run batches until closed, or until another thread has taken over from this one."""
         if given_up is not None:
             self._replace_engine(given_up)
-        while True:
-            try:
-                if not self._run_batch(generation):
-                    return
-            except BaseException:  # the thread serves all connections
-                _log.exception("a batch failed in the thread of the network, which goes on")
-                time.sleep(_POLL_S)
+        _repeat(partial(self._run_batch, generation))
 
     def _run_batch(self, generation: int) -> bool:
         """Run the next batch, or verify the engine where none waits; return whether to go on."""
@@ -406,18 +400,11 @@ class Scheduler:
         except BaseException:  # a result that cannot be delivered concerns its connection alone
             _log.exception("the result of slice %d was not delivered", result.identity.slice_index)
 
-    def _watch(self) -> None:
-        """Deliver what is late, and give up an engine that hangs."""
-        while True:
-            try:
-                if not self._watch_once():
-                    return
-            except BaseException:  # as in the thread of the network
-                _log.exception("the thread of the budgets met an error and goes on")
-                time.sleep(_POLL_S)
+    def _watch(self) -> bool:
+        """Wait for the next budget to end and do what is due then; return whether to go on.
 
-    def _watch_once(self) -> bool:
-        """Wait for the next budget to end and do what is due then; return whether to go on."""
+        Slices that are late are delivered; an engine or a thread that hangs is given up.
+        """
         with self._changed:
             if self._closed and self._open == 0:
                 return False
@@ -446,7 +433,7 @@ class Scheduler:
         for job in late:
             try:
                 self._deliver_late(job)
-            except BaseException:  # as in the thread of the network
+            except BaseException:  # one slice must not keep the others
                 _log.exception("slice %d was not delivered at the end of its budget", job.slice_index)
         self._workers.replace_hung(self._hanging)
         return True
@@ -487,3 +474,14 @@ class Scheduler:
         else:
             with self._changed:
                 self._waiting += jobs
+
+
+def _repeat(step: Callable[[], bool]) -> None:
+    """Repeat a step of a thread that serves all connections until it returns False, whatever it raises."""
+    while True:
+        try:
+            if not step():
+                return
+        except BaseException:
+            _log.exception("the thread %s met an error and goes on", threading.current_thread().name)
+            time.sleep(_POLL_S)

@@ -147,16 +147,12 @@ class Server:
             _log.warning("connections are accepted again")
         self._short = False
         name = f"{peer[0]}:{peer[1]}"
-        if not self._admits(peer[0]):
+        peers = self._settings.server.peers
+        if peers and not any(ipaddress.ip_address(peer[0]) in network for network in peers):
             _log.warning("%s is refused: it is not among server.peers", name)
             connection.close()
             return None
         return _Waiting(connection, name)
-
-    def _admits(self, host: str) -> bool:
-        """Return whether the settings let a host connect."""
-        peers = self._settings.server.peers
-        return not peers or any(ipaddress.ip_address(host) in network for network in peers)
 
     def _queue(self, waiting: _Waiting) -> None:
         """Serve a connection, or let it wait until another one ends."""
