@@ -125,6 +125,18 @@ def test_a_process_that_was_killed_leaves_nothing_that_is_used(cache):
     assert entries(cache) == [KEY.name]
 
 
+def test_old_leftovers_of_other_keys_are_swept(cache):
+    old, fresh = (cache.folder / f".making-{name}" for name in ("int8-old", "int8-fresh"))
+    for folder in (old, fresh):
+        folder.mkdir(parents=True, mode=0o700)
+        (folder / "model.bin").write_bytes(b"x")
+    os.utime(old, (0, 0))
+    cache.folder.chmod(0o700)
+    cache.load(KEY, write, read)
+    assert not old.exists()
+    assert fresh.exists()
+
+
 def test_an_entry_that_is_needed_twice_at_once_is_made_once(tmp_path):
     """With nothing there, with a damaged entry, and with one that does not load.
 
