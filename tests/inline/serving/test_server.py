@@ -352,7 +352,7 @@ def test_the_time_to_finish_is_that_of_the_whole_server_and_a_second_stop_shorte
     # Without the second stop, the test would run into its own limit of time.
     limits = {"port": 0, "queue_bytes": 1 << 20, "drain_s": 600.0 if again else 4.0}
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(serving(blocked, server=limits))
+        server = stack.enter_context(serving(blocked, server=limits, assembly={"corrected_wait_s": 0}))
         mute = [stack.enter_context(socket.create_connection(server.address, timeout=0.2)) for _ in range(4)]
         for each in mute:
             with contextlib.suppress(TimeoutError):
