@@ -7,12 +7,18 @@ import os
 import secrets
 import stat
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from model.errors import MyostreamError
+
+
+_BESIDE: Final = ".myostream-"
+_ABANDONED_S: Final = 86_400.0
+"""Age of an unfinished output from which no process can still be writing it."""
 
 
 class OutputError(MyostreamError):
@@ -33,7 +39,7 @@ def atomic_output(file: Path, *, private: bool = False) -> Iterator[Path]:
         OutputError: for any ``OSError`` of the block, with the reason in one line.
     """
     target = Path(os.path.realpath(file))
-    beside = target.with_name(f".myostream-{secrets.token_hex(8)}{target.suffix}")
+    beside = target.with_name(f"{_BESIDE}{secrets.token_hex(8)}{target.suffix}")
     try:
         os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if private else 0o666))
         try:
@@ -129,9 +135,13 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _try_folder(folder: Path) -> None:
-    """Write a temporary file; full and read-only disks refuse it."""
+    """Write a temporary file, which full and read-only disks refuse, and sweep what killed processes left."""
     with tempfile.TemporaryFile(dir=folder) as tried:
         tried.write(bytes(4096))
+    for left in folder.glob(f"{_BESIDE}{'[0-9a-f]' * 16}*"):
+        with suppress(OSError):  # another process was quicker, or it is another user's
+            if left.lstat().st_mtime < time.time() - _ABANDONED_S:
+                left.unlink()
 
 
 def _to_disk(file: Path) -> None:

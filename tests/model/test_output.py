@@ -136,3 +136,18 @@ def test_folders(tmp_path):
             check_folder(folder)
     with pytest.raises(OutputError, match="cannot be written"):
         check_folder(type(tmp_path)("/proc/new"))
+
+
+def test_what_killed_processes_left_is_swept_after_a_day(tmp_path):
+    old, fresh, other = (
+        tmp_path / name
+        for name in (".myostream-0123456789abcdef.h5", ".myostream-fedcba9876543210.h5", ".myostream-notes")
+    )
+    for file in (old, fresh, other):
+        file.write_bytes(b"x")
+    for file in (old, other):
+        os.utime(file, (0, 0))
+    check_outputs(tmp_path / "result.h5")
+    assert not old.exists()
+    assert fresh.exists()
+    assert other.exists()
