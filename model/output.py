@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from model.errors import MyostreamError
 
-
 _BESIDE: Final = ".myostream-"
 _ABANDONED_S: Final = 86_400.0
 """Age of an unfinished output from which no process can still be writing it."""
