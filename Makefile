@@ -30,6 +30,7 @@ fuzz: $(DEV)
 	done
 
 $(CORE): pyproject.toml
+	@echo "Installing into $(VENV): 1.7 GB, a few minutes"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
