@@ -49,7 +49,7 @@ def test_the_pages_run_from_top_to_bottom(file, monkeypatch, capsys):
     text = capsys.readouterr().out
     assert text.count("global: ") == 4
     assert "(8, 192, 192)" in text
-    assert text.count("AHA 7 mid anterior") == 1
+    assert text.count("'AHA 1 basal anterior'") == 1
     # What the page says of the steps by themselves agrees with what it says of the whole.
     result = inline.process(names["study"][0])
     assert names["ring"] == result.regions[0]

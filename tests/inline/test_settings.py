@@ -1,7 +1,12 @@
 import os
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
+import inline
 from inline.data.errors import ConfigurationError
 from inline.data.results import SliceLevel
 from inline.settings import Settings, load_settings
@@ -141,3 +146,15 @@ def test_what_cannot_be_opened_is_named(tmp_path):
 def test_settings_do_not_change():
     with pytest.raises(ValueError, match="frozen"):
         Settings().workers = 3
+
+
+def test_the_page_lists_every_setting_with_its_default():
+    page = (Path(inline.__file__).parent.parent / "docs" / "settings.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w.]+)` \| (?:none|`(.+?)`) \|", page, re.MULTILINE)
+    listed = {name: tomllib.loads(f"default = {text}")["default"] if text else None for name, text in rows}
+    defaults = {}
+    for name, value in Settings():
+        section = isinstance(value, BaseModel)
+        defaults |= {f"{name}.{each}": default for each, default in value} if section else {name: value}
+    defaults["server.peers"] = list(defaults["server.peers"])
+    assert listed == defaults
