@@ -299,7 +299,7 @@ def deep_json(target: Target) -> Observation:
     deep = "[" * 100_000 + "]" * 100_000
     dicom = base64.b64encode(deep.encode()).decode()
     opening = encode(ConfigText(f'{{"parameters": {deep[:60_000]}}}')) + _OPENING + encode(Text(deep))
-    return _pass(target, [_image({"DicomJson": dicom, "SequenceDescription": "T1map_MOLLI"})] * 10, opening)
+    return _pass(target, [_image({"DicomJson": dicom, "SequenceDescription": "MOLLI"})] * 10, opening)
 
 
 def text_flood(target: Target) -> Observation:
