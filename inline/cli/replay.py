@@ -26,7 +26,7 @@ _UNHURRIED_MS: Final = 600_000
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="ISMRMRD HDF5 file with images.", exists=True, dir_okay=False)],
+    file: Annotated[Path, typer.Argument(help="ISMRMRD HDF5 file with images.", dir_okay=False)],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File for everything that comes back.")
     ] = None,
@@ -50,8 +50,6 @@ def replay(
     address = _address(server) if server else None
     with ImageFile(file, group) as opened:
         header, images, about = opened.header_bytes, list(opened.images()), opened.notes
-    if not images:
-        raise MyostreamError(f"{file} holds no images; raw data must be reconstructed first")
     check_outputs(output, json_file, inputs=[file, truth_file(file), settings_file])
     check_folder(overlays)
     truth, untrue = _true_medians(file)

@@ -22,7 +22,9 @@ import pytest
 import zmq
 from typer.testing import CliRunner
 
+import inline
 from inline.cli.commands import app
+from inline.data.errors import MyostreamError
 from inline.emit.publisher import SUMMARY_TOPIC, TOPIC
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Close, Image, Text
@@ -187,7 +189,7 @@ def test_a_server_publishes_to_clients_with_keys_logs_a_line_per_event_and_ends_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["replay", "/nowhere.h5"], "does not exist"),
+        (["replay", "/nowhere.h5"], "there is no file /nowhere.h5"),
         (["synth", "-o", "/tmp/x.h5", "--scheme", "five"], "not a MOLLI scheme"),
         (["serve", "--settings", "/nowhere.toml"], "cannot be read"),
         (["serve", "--zmq", "tcp://*:5560"], "could be read by every host that reaches it"),
@@ -413,4 +415,6 @@ def test_a_file_without_images_is_named(tmp_path):
     dataset.close()
     result = runner.invoke(app, ["replay", str(tmp_path / "raw.h5")])
     assert result.exit_code == 1
-    assert "holds no images" in result.output
+    assert "holds no images; raw data must be reconstructed first" in " ".join(result.output.split())
+    with pytest.raises(MyostreamError, match="holds no images; raw data must be reconstructed first"):
+        inline.read_mrd(tmp_path / "raw.h5")

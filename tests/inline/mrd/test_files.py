@@ -88,13 +88,26 @@ def test_errors_name_the_file_and_the_groups(tmp_path):
     (tmp_path / "text").write_text("no")
     with pytest.raises(FileError, match="not a readable HDF5 file"):
         ImageFile(tmp_path / "text")
-    with h5py.File(tmp_path / "two.h5", "w") as made:
+    with pytest.raises(FileError, match=r"^there is no file .*none\.h5$"):
+        ImageFile(tmp_path / "none.h5")
+    with h5py.File(tmp_path / "other.h5", "w") as made:
         made.create_group("a")
-        made.create_group("b")
-    with pytest.raises(FileError, match="groups a, b"):
+        made["b/data"] = np.zeros(3)
+        made["data"] = np.zeros(3)
+    for group in ("", "a", "foo"):
+        with pytest.raises(FileError, match=r"other\.h5 is an HDF5 file, but holds no ISMRMRD images$"):
+            ImageFile(tmp_path / "other.h5", group)
+    for root in ("a", "b"):
+        stored(tmp_path / "two.h5", [image()], root=root)
+    with h5py.File(tmp_path / "two.h5", "a") as made:
+        made.create_group("empty")
+    with pytest.raises(FileError, match="images in the groups a, b; name the one to read"):
         ImageFile(tmp_path / "two.h5")
+    for group in ("foo", "empty"):
+        with pytest.raises(FileError, match=rf"two\.h5 has no group '{group}' with images; it has: a, b$"):
+            ImageFile(tmp_path / "two.h5", group)
     with ImageFile(tmp_path / "two.h5", "b") as opened:
-        assert len(opened) == 0
+        assert len(opened) == 1
 
 
 def stored(file, images, *, name="image_1", data=None, header=None, attributes="vlen", root="dataset"):
