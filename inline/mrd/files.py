@@ -18,7 +18,15 @@ import numpy as np
 from ismrmrd.hdf5 import image_header_dtype
 
 from inline.mrd.image_header import DATA_TYPES
-from inline.mrd.layouts import COMPLEX, FileError, holds_images, image_sets, read_text, reading
+from inline.mrd.layouts import (
+    COMPLEX,
+    FileError,
+    holds_images,
+    image_sets,
+    is_measurement,
+    read_text,
+    reading,
+)
 from inline.mrd.messages import Image
 from inline.mrd.text import as_utf8, decode
 from model.output import atomic_output
@@ -109,7 +117,7 @@ class ImageFile:
                 return group
             groups = [name for name in self._file if isinstance(self._file.get(name), h5py.Group)]
             holders = [name for name in (*groups, "/") if holds_images(self._file[name])]
-            is_mrd = any("xml" in self._file[name] for name in (*groups, "/"))
+            is_mrd = any(is_measurement(self._file[name]) for name in (*groups, "/"))
         if not holders:
             raise FileError((_RAW if is_mrd else _NO_IMAGES).format(file))
         if group:
