@@ -197,10 +197,11 @@ def test_a_server_publishes_to_clients_with_keys_logs_a_line_per_event_and_ends_
         (["serve", "--zmq", "tcp://*:5560", "--zmq-keys", "/nowhere"], "cannot be read"),
         (["listen", "tcp://127.0.0.1:99999"], "no port from 0 to 65535"),
         (["listen", "nowhere"], "no address to subscribe to"),
+        (["replay", "{file}", "--server", "127.0.0.1:1"], "start one with: myostream serve --port 1"),
     ],
 )
-def test_mistakes_are_answered_with_a_message(arguments, message):
-    result = runner.invoke(app, arguments)
+def test_mistakes_are_answered_with_a_message(arguments, message, file):
+    result = runner.invoke(app, [each.format(file=file) for each in arguments])
     assert result.exit_code != 0
     assert message in result.output.replace("\n", " ").replace("│", "")
 
@@ -394,6 +395,7 @@ def test_listen_survives_what_a_publisher_sends(as_json):
     assert heard.returncode == 0, errors
     assert "Traceback" not in errors
     assert "\x1b" not in out + errors
+    assert errors.startswith(f"listening on tcp://127.0.0.1:{port}; Ctrl-C ends\n")
     assert errors.count("skipped a message") >= 6
     if as_json:
         assert json.loads(out.splitlines()[-1])["session"] == "a\x1b[2J"
