@@ -26,6 +26,7 @@ import inline
 from inline.cli.commands import app
 from inline.data.errors import MyostreamError
 from inline.emit.publisher import SUMMARY_TOPIC, TOPIC
+from inline.mrd.files import write_images
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Close, Image, Text
 from inline.mrd.protocol import Decoder, encode
@@ -41,7 +42,7 @@ def file(tmp_path_factory):
         app, ["synth", "-o", str(made), "--slices", "1", "--size", "160", "--scheme", "4(1)3(1)2"]
     )
     assert result.exit_code == 0, result.output
-    assert "1 slices, 12 images" in result.output.replace("\n", " ")
+    assert "1 slice, 12 images" in result.output.replace("\n", " ")
     return made
 
 
@@ -84,7 +85,7 @@ def test_replay_starts_a_server_and_writes_everything(file, serving, tmp_path):
     assert min(added) >= 6022
     assert max(added) < 7000
     dataset.close()
-    assert "2 maps back" in again.output.replace("\n", " ")
+    assert "0 lost; 2 results, first byte" in again.output.replace("\n", " ")
 
 
 @pytest.mark.parametrize("lost", [0, 2])
@@ -113,9 +114,9 @@ def test_replay_tells_rewritten_images_from_lost_ones(lost, file):
         thread.start()
         result = runner.invoke(app, ["replay", str(file), "--server", f"127.0.0.1:{peer.getsockname()[1]}"])
         thread.join(timeout=30)
-    line = f"12 images sent, {lost} lost, 3 with rewritten attributes, 1 with a rewritten header; 0 maps back"
+    line = f"12 images sent, {lost} lost, 3 with rewritten attributes, 1 with a rewritten header; 0 results,"
     assert line in " ".join(result.output.split())
-    assert result.exit_code == (1 if lost else 0)
+    assert result.exit_code == (1 if lost else 3)
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
@@ -127,6 +128,31 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
         result.output.split()
     )
     assert "Traceback" not in result.output
+
+
+def test_a_replay_in_which_no_slice_gives_a_result_says_why_and_ends_with_code_3(serving, tmp_path):
+    header = ImageHeader(field_of_view=(96.0, 96.0, 8.0), image_series_index=1)
+    untimed = [
+        Image.from_pixels(
+            np.full((1, 1, 64, 64), number + 1, np.uint16),
+            replace(header, set=number),
+            {"SequenceDescription": "T1map_MOLLI"},
+        )
+        for number in range(8)
+    ]
+    write_images(tmp_path / "untimed.h5", "<ismrmrdHeader/>", untimed)
+    with serving() as server:
+        address = ["--server", f"{server.address[0]}:{server.address[1]}"]
+        result = runner.invoke(app, ["replay", str(tmp_path / "untimed.h5"), *address])
+        passed = runner.invoke(
+            app, ["replay", str(tmp_path / "untimed.h5"), *address, "--config", "passthrough"]
+        )
+    assert result.exit_code == 3, result.output
+    text = " ".join(result.output.split())
+    assert "8 images sent, 0 lost; 0 results, 1 error, first byte" in text
+    assert "1 T1 - - - - no result: no" in text
+    assert "Levels" not in text
+    assert passed.exit_code == 0, passed.output
 
 
 def test_replay_in_real_time_to_a_running_server(file, serving):
@@ -265,7 +291,7 @@ def test_a_full_disk_is_one_line_and_spoils_nothing_else(full, file, serving, tm
         f"myostream: {tmp_path / full} could not be written: No space left on device; "
         "the earlier file of that name is kept"
     )
-    assert "2 maps back" in result.output
+    assert "0 lost; 2 results, first byte" in result.output
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted(outputs)
     for name in outputs:
         assert ((tmp_path / name).read_bytes() == b"earlier") == (name == full)
@@ -328,7 +354,7 @@ def test_what_a_peer_sends_ends_no_replay(file, tmp_path):
         result = runner.invoke(app, ["replay", str(file), "--server", address, *files])
     assert result.exit_code == 0, result.output
     text = " ".join(result.output.split())
-    assert "12 images sent, 0 lost; 1 maps back" in text
+    assert "12 images sent, 0 lost; 1 result," in text
     assert text.count("is no record of a result") == 2
     assert "[/i]\\x1b[2J second line" in text
     assert "[/red]\\x1b[2J" in text

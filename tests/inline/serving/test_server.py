@@ -454,7 +454,10 @@ def test_a_series_without_times_is_reported_and_disturbs_nothing(serving, examin
     bare = re.sub(r"<TI>[^<]*</TI>", "", header)
     with serving() as server:
         result = exchange(server.address, bare, nameless + images)
-    assert any("no inversion times for the 8 images" in text for text in result.texts)
+    assert any("series 7 slice 1 (T1): no inversion times for the 8" in text for text in result.texts)
+    levels = result.texts[-1].partition("Levels: ")[2]
+    assert "series 1 slice 1 (T1)" in levels
+    assert "series 7" not in levels  # it gave no map
     assert Counter(originals(result.images)) == Counter(nameless + images)
     assert len(records(result.images)) == 4
 
