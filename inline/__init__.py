@@ -114,27 +114,34 @@ def segment(
     Args:
         values: map, as fitted or as an array of ms ``(rows, columns)`` with 0 or NaN where there is no value.
         spacing: pixel size (x, y), mm.
-        quantity: ``"T1"`` or ``"T2"``; it decides which values tissue can have.
+        quantity: ``"T1"`` or ``"T2"``, in either case; it decides which values tissue can have.
         pipeline: whose engine runs the network; None for that of the settings.
 
     Raises:
         ConfigurationError: the weights cannot be used, or no engine loads.
-        ValueError: another quantity, or no map.
+        ValueError: another quantity, a spacing that is no pair, or no map.
     """
+    import numpy as np
+
     from inline.contouring.segment import contour_slice, network_input
     from inline.data.series import Quantity
     from model.frame import Frame
 
+    measured = str(quantity).upper()
+    if measured not in set(Quantity):
+        raise ValueError(f'quantity is "T1" or "T2", not {quantity!r}')
+    if np.shape(spacing) != (2,):
+        raise ValueError(f"spacing is (x, y) in mm, not {spacing!r}")
     parametric = _map(values)
     rows, columns = parametric.values_ms.shape
     frame = Frame((rows, columns), spacing)
-    image = network_input(parametric, Quantity(quantity), frame)
+    image = network_input(parametric, Quantity(measured), frame)
     return contour_slice((pipeline or _pipeline()).engine.infer(image[None])[0], frame)
 
 
 def measure(
     values: ParametricMap | ArrayLike,
-    contours: Contours,
+    contours: Contours | None,
     *,
     inset: float = 0.1,
     level: str | None = None,
@@ -148,20 +155,25 @@ def measure(
 
     Args:
         values: map, as for :func:`segment`.
-        contours: in pixels of the map.
+        contours: in pixels of the map; None, as of a map without contours, is an error.
         inset: share of the wall's thickness left out at either border, 0 to below 0.5.
-        level: ``"basal"``, ``"mid"`` or ``"apical"``.
+        level: ``"basal"``, ``"mid"``, ``"apical"`` or ``"unknown"``.
         geometry: orientation of the slice in the patient.
         septum_degrees: direction of the middle of the septum in the image, degrees anticlockwise from the
             right.
 
     Raises:
-        ValueError: a level, an inset or a map that is none.
+        ValueError: no contours, or a level, an inset or a map that is none.
     """
     from inline.contouring import aha
     from inline.data.geometry import SliceGeometry
     from inline.data.results import SliceLevel
 
+    # None is what a segmentation without contours has.
+    if contours is None:
+        raise ValueError("there are no contours; Segmentation.flags says why")
+    if level and level not in set(SliceLevel):
+        raise ValueError(f'level is "basal", "mid", "apical" or "unknown", not {level!r}')
     parametric = _map(values)
     reference = None
     if geometry is not None or septum_degrees is not None:
@@ -257,6 +269,10 @@ def _series(
     stack, times = np.asarray(images), np.asarray(times_ms, dtype=np.float64)
     if stack.ndim != 3 or np.iscomplexobj(stack):
         raise ValueError(f"images must be real and (n, rows, columns), not {stack.dtype} {stack.shape}")
+    if times.shape != stack.shape[:1]:
+        raise ValueError(
+            f"images of shape {stack.shape} do not match {times.size} times: images are (n, rows, columns)"
+        )
     if times.size and not times.max() >= shortest_ms:
         raise ValueError(f"the longest time is {times.max():g} ms, too short for any map: times are in ms")
     return stack.astype(np.float32), times

@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,10 @@ from model.relaxometry.molli import molli_map
 from model.relaxometry.parametric_map import ParametricMap
 from model.relaxometry.recovery import check_recovery
 from model.relaxometry.t2prep import t2_map
+
+_NO_DIRECTIONS: Final = (
+    "The image headers give no directions (read_dir, phase_dir, slice_dir): no septum and no segments."
+)
 
 Finding = tuple[Flag, str]
 """Reason code and the sentence that explains it."""
@@ -269,6 +274,9 @@ class Pipeline:
                 *check_values(parametric, empty.quantity, regions, scanner_made=empty.scanner_made),
             ]
             flags += [code for code, _ in findings]
+            notes = [*empty.notes, *(sentence for _, sentence in findings)]
+            if not assembled.oriented and self._regions.septum_degrees is None:
+                notes.append(_NO_DIRECTIONS)
         with progress.timed("confidence"):
             in_network = in_frame(contours, prepared.frame)
             confidence = self._reviewer.confidence(probabilities, prepared.network_input, in_network)
@@ -285,7 +293,7 @@ class Pipeline:
             confidence=confidence,
             confidence_source=self._reviewer.source,
             flags=tuple(flags),
-            notes=(*empty.notes, *(sentence for _, sentence in findings)),
+            notes=tuple(notes),
             times_ms=progress.times_ms,
         )
 

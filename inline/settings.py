@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -211,7 +212,9 @@ def load_settings(file: Path | None = None, **command_line: Any) -> Settings:
     try:
         return Settings.model_validate(content)
     except ValidationError as error:
-        wrong = "; ".join(f"{_name(each['loc'])}: {each['msg']}" for each in error.errors())
+        wrong = " ".join(
+            "; ".join(_wrong(each["loc"], each["type"], each["msg"]) for each in error.errors()).split()
+        )
         where = f" in {file}" if file else ""
         raise ConfigurationError(f"settings{where} cannot be used: {wrong}") from error
 
@@ -243,8 +246,21 @@ def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
-def _name(place: tuple[int | str, ...]) -> str:
-    """Return the name of a setting, and its variable where the environment has that."""
-    variable = "MYOSTREAM_" + "__".join(map(str, place)).upper()
-    stated = any(name.upper() == variable for name in os.environ)
-    return ".".join(map(str, place)) + (f" ({variable})" if stated else "")
+def _wrong(place: tuple[int | str, ...], kind: str, problem: str) -> str:
+    """Return an error of a setting with its name, and its variable where the environment has that."""
+    name, variable = ".".join(map(str, place)), "MYOSTREAM_" + "__".join(map(str, place)).upper()
+    stated = f" ({variable})" if any(each.upper() == variable for each in os.environ) else ""
+    if kind != "extra_forbidden":
+        return f"{name}{stated}: {problem}"
+    known = list(_names(Settings))
+    # A setting of a section, stated without it, is closer to its name than any spelling.
+    close = [each for each in known if each.endswith(f".{name}")] or difflib.get_close_matches(name, known, 1)
+    return f"there is no setting {name!r}{stated}" + (f"; did you mean {close[0]!r}?" if close else "")
+
+
+def _names(model: type[BaseModel]) -> Iterator[str]:
+    """Yield the names of all sections and settings."""
+    for name, field in model.model_fields.items():
+        yield name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from (f"{name}.{each}" for each in _names(field.annotation))

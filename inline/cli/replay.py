@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from inline.replay.results import Record
 
 _console = Console()
+_NOTHING_FOUND: Final = 3
+"""Exit code of a replay in which no slice gave a result."""
 _UNHURRIED_MS: Final = 600_000
 """Budget of a slice in a replay as fast as possible: images that come at once queue for minutes."""
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="ISMRMRD HDF5 file with images.", exists=True, dir_okay=False)],
+    file: Annotated[Path, typer.Argument(help="ISMRMRD HDF5 file with images.", dir_okay=False)],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File for everything that comes back.")
     ] = None,
@@ -42,16 +44,15 @@ def replay(
     """Stream the images of a file to a server and collect maps, contours and values."""
     from inline.mrd.files import ImageFile
     from inline.replay.local_server import started_server
-    from inline.replay.run import compare, records, unreadable
+    from inline.replay.run import compare, in_order, records, unreadable, without_result
     from inline.replay.simulate import truth_file
-    from inline.replay.table import notes, printable, results_table
+    from inline.replay.table import counted, notes, printable, results_table
+    from inline.serving.configuration import Configuration
     from model.output import check_folder, check_outputs
 
     address = _address(server) if server else None
     with ImageFile(file, group) as opened:
         header, images, about = opened.header_bytes, list(opened.images()), opened.notes
-    if not images:
-        raise MyostreamError(f"{file} holds no images; raw data must be reconstructed first")
     check_outputs(output, json_file, inputs=[file, truth_file(file), settings_file])
     check_folder(overlays)
     truth, untrue = _true_medians(file)
@@ -74,17 +75,23 @@ def replay(
     for text in (*about, *untrue, *result.texts, *unreadable(result.images)):
         _console.print(printable(text, lines=True), highlight=False, markup=False)
     results = [record for record, _ in found]
-    _console.print(results_table(results, truth))
-    for note in notes(results):
+    missing = without_result(result.texts, results)
+    rows = sorted([*results, *missing], key=in_order)
+    _console.print(results_table(rows, truth))
+    for note in notes(rows):
         _console.print(f"Note: {printable(note)}", highlight=False, markup=False)
     seconds = result.finished - result.first_sent
-    _console.print(f"{compared}; {len(found)} maps back, first byte to close {seconds:.2f} s")
+    errors = len(missing) + sum(bool(record["error"]) for record in results)
+    numbers = counted(len(found), "result") + (f", {counted(errors, 'error')}" if errors else "")
+    _console.print(f"{compared}; {numbers}, first byte to close {seconds:.2f} s")
     for text in written:
         _console.print(text, markup=False)
     if compared.lost:
         problems.append(f"{compared.lost} of {len(images)} images did not come back")
     if problems:
         raise MyostreamError("; ".join(problems))
+    if not found and config != Configuration.PASSTHROUGH:
+        raise typer.Exit(_NOTHING_FOUND)
 
 
 def synth(
@@ -96,6 +103,7 @@ def synth(
 ) -> None:
     """Write a simulated examination (MOLLI and T2-prep, truth beside it) to replay."""
     from inline.replay.simulate import simulate_examination, truth_file, write_examination
+    from inline.replay.table import counted
     from model.output import check_outputs
 
     check_outputs(output, truth_file(output))
@@ -104,7 +112,7 @@ def synth(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     count = write_examination(output, examination)
-    _console.print(f"{output}: {slices} slices, {count} images")
+    _console.print(f"{output}: {counted(slices, 'slice')}, {count} images")
 
 
 def demo(
@@ -115,12 +123,14 @@ def demo(
 ) -> None:
     """Simulate an examination, stream it to a server process, show the results."""
     from inline.replay.simulate import simulate_examination, write_examination
+    from inline.replay.table import counted
     from model.output import check_folder
 
     check_folder(output)
     file = output / "examination.h5"
     count = write_examination(file, simulate_examination(slices))
-    _console.print(f"Simulated {slices} slices, T1 (MOLLI) and T2 (T2-prep): {count} images in {file}")
+    simulated = counted(slices, "slice")
+    _console.print(f"Simulated {simulated}, T1 (MOLLI) and T2 (T2-prep): {count} images in {file}")
     replay(file, output / "results.h5", json_file=output / "results.json", overlays=output)
     _console.print(
         "MOLLI underestimates the T1 of tissue by some percent, here as on a scanner: T2 decay and flip "

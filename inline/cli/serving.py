@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +42,7 @@ def serve(
         if until_stdin_ends:
             end_with_stdin()
         from inline.serving.logs import log_to_stderr
-        from inline.serving.server import Server
+        from inline.serving.server import Server, check_address
         from inline.serving.service import service
 
         settings = load_settings(
@@ -51,7 +52,9 @@ def serve(
             server={"host": host, "port": port},
             emit={"zmq": zmq, "zmq_keys": zmq_keys, "zmq_insecure": insecure or None},
         )
+        check_address(settings.server)
         with log_to_stderr(settings.log, verbose=verbose):
+            print("myostream loads the network ...", file=sys.stderr, flush=True)
             with service(settings) as made:
                 server = Server(made.scheduler, settings, made.publisher)
                 signals.call(server.stop)
@@ -126,6 +129,7 @@ def listen(
         socket = subscribe(address, server_key=server_key, keys=keys_file)
     except ZMQError as error:
         raise MyostreamError(f"{address} is no address to subscribe to: {error}") from error
+    typer.echo(f"listening on {address}; Ctrl-C ends", err=True)
     seen = 0
     try:
         while count is None or seen < count:

@@ -11,19 +11,30 @@ from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import h5py
 import numpy as np
 from ismrmrd.hdf5 import image_header_dtype
 
 from inline.mrd.image_header import DATA_TYPES
-from inline.mrd.layouts import COMPLEX, FileError, holds_images, image_sets, read_text, reading
+from inline.mrd.layouts import (
+    COMPLEX,
+    FileError,
+    holds_images,
+    image_sets,
+    is_measurement,
+    read_text,
+    reading,
+)
 from inline.mrd.messages import Image
 from inline.mrd.text import as_utf8, decode
 from model.output import atomic_output
 
 __all__ = ["FileError", "ImageFile", "write_images"]
+
+_RAW: Final = "{} holds no images; raw data must be reconstructed first"
+_NO_IMAGES: Final = "{} is an HDF5 file, but holds no ISMRMRD images"
 
 
 class ImageFile:
@@ -42,10 +53,12 @@ class ImageFile:
             group: HDF5 group that holds the data; empty takes ``dataset``, else the only one with images.
 
         Raises:
-            FileError: no such file, no HDF5, no such group, or images that cannot be read.
+            FileError: no such file, no HDF5, no images in it or in the group, or images that cannot be read.
         """
         try:
             self._file = h5py.File(file, "r")
+        except FileNotFoundError as error:
+            raise FileError(f"there is no file {file}") from error
         except OSError as error:
             raise FileError(f"{file} is not a readable HDF5 file: {error}") from error
         try:
@@ -53,6 +66,8 @@ class ImageFile:
             self._group: Any = self._file[self.name]
             with reading(f"{file}, {self.name}"):
                 self._sets = image_sets(self._group)
+            if not len(self):
+                raise FileError(_RAW.format(file))
         except BaseException:
             self._file.close()
             raise
@@ -98,17 +113,18 @@ class ImageFile:
 
     def _chosen(self, file: Path, group: str) -> str:
         with reading(str(file)):
+            if group and isinstance(named := self._file.get(group), h5py.Group) and holds_images(named):
+                return group
             groups = [name for name in self._file if isinstance(self._file.get(name), h5py.Group)]
-            if group:
-                if isinstance(self._file.get(group), h5py.Group):
-                    return group
-            else:
-                holders = [name for name in groups if holds_images(self._file[name])]
-                holders += ["/"] if holds_images(self._file) else []
-                names = holders or groups
-                if "dataset" in names or len(names) == 1:
-                    return "dataset" if "dataset" in names else names[0]
-        raise FileError(f"{file} has the groups {', '.join(groups) or '(none)'}; name the one to read")
+            holders = [name for name in (*groups, "/") if holds_images(self._file[name])]
+            is_mrd = any(is_measurement(self._file[name]) for name in (*groups, "/"))
+        if not holders:
+            raise FileError((_RAW if is_mrd else _NO_IMAGES).format(file))
+        if group:
+            raise FileError(f"{file} has no group {group!r} with images; it has: {', '.join(holders)}")
+        if "dataset" not in holders and len(holders) > 1:
+            raise FileError(f"{file} has images in the groups {', '.join(holders)}; name the one to read")
+        return "dataset" if "dataset" in holders else holders[0]
 
 
 class _Sink(FileIO):

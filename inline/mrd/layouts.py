@@ -107,6 +107,16 @@ def holds_images(group: Any) -> bool:
     return any(True for _ in _parts(group))
 
 
+def is_measurement(group: Any) -> bool:
+    """Return whether a group has the header or the raw data of a measurement."""
+    return "xml" in group or _is_raw(group.get("data"))
+
+
+def _is_raw(data: Any) -> bool:
+    """Return whether a dataset holds raw data: its elements have a head of their own."""
+    return isinstance(data, h5py.Dataset) and "head" in (data.dtype.names or ())
+
+
 def read_text(dataset: Any, name: str) -> list[bytes]:
     """Return the texts of a dataset of strings of any kind, in their order.
 
@@ -140,8 +150,8 @@ def _parts(group: Any) -> Iterator[tuple[str, Any, Any, Any]]:
             found = full, data, group.get(f"{stem}.head"), group.get(f"{stem}.attrib")
         else:
             continue
-        # Raw data lies in a dataset of the same name; its elements have a head of their own.
-        if isinstance(data, h5py.Dataset) and data.shape and "head" not in (data.dtype.names or ()):
+        # Raw data lies in a dataset of the same name.
+        if isinstance(data, h5py.Dataset) and data.shape and not _is_raw(data):
             yield found
 
 

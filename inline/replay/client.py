@@ -64,7 +64,8 @@ def exchange(
         connection = socket.create_connection(address, timeout=timeout_s)
     except OSError as error:
         raise ConnectionFailedError(
-            f"no MRD server at {address[0]}:{address[1]} ({error}); start one with: myostream serve"
+            f"no MRD server at {address[0]}:{address[1]} ({error}); start one with: "
+            f"myostream serve --port {address[1]}"
         ) from error
     # The peers end texts with a NUL and count it.
     opening = Header(header) if isinstance(header, str) else Header.from_bytes(header + b"\0")

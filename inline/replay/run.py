@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import cv2
 import numpy as np
@@ -19,9 +22,12 @@ from inline.data.series import Quantity
 from inline.emit.overlay import draw
 from inline.mrd.messages import Image
 from inline.replay.results import Record, read_record
+from inline.replay.table import NO_RESULT, counted
 from model.output import atomic_output
 
 _TICK_S = 0.0025
+_PROBLEM: Final = re.compile(r"(?s)(?:ERR|WRN) myostream: series (\d{1,5}) slice (\d{1,5}) \((\w+)\): (.*)")
+"""Text of a server on a slice that it could not work on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ class Comparison:
 
     def __str__(self) -> str:
         sent = self.unchanged + self.attributes_rewritten + self.header_rewritten + self.lost
-        parts = [f"{sent} images sent", f"{self.lost} lost"]
+        parts = [f"{counted(sent, 'image')} sent", f"{self.lost} lost"]
         for number, what in (
             (self.attributes_rewritten, "with rewritten attributes"),
             (self.header_rewritten, "with a rewritten header"),
@@ -95,9 +101,38 @@ def records(images: Iterable[Image]) -> list[tuple[Record, Image]]:
     """Return record and map of every result among images, by slice, quantity and series."""
     read = ((_record(image), image) for image in images)
     found = [(record, image) for record, image in read if isinstance(record, dict)]
-    return sorted(
-        found, key=lambda pair: (pair[0]["slice_index"], pair[0]["quantity"], pair[0]["series_index"])
+    return sorted(found, key=lambda pair: in_order(pair[0]))
+
+
+def in_order(record: Record) -> tuple[int, str, int]:
+    """Return the key by which records are sorted: slice, quantity, series."""
+    return record["slice_index"], record["quantity"], record["series_index"]
+
+
+def without_result(texts: Iterable[str], found: Iterable[Record]) -> list[Record]:
+    """Return a record with an error alone for each slice of which only an error message came.
+
+    Args:
+        texts: of the server.
+        found: records that came; those with an error have a message too.
+    """
+    stated = Counter(
+        (record["series_index"], record["slice_index"], record["quantity"])
+        for record in found
+        if record["error"]
     )
+    missing = []
+    for match in filter(None, map(_PROBLEM.match, texts)):
+        key = series_index, slice_index, quantity = int(match[1]), int(match[2]) - 1, match[3]
+        if stated[key] > 0:
+            stated[key] -= 1
+            continue
+        content = {"series_index": series_index, "slice_index": slice_index, "quantity": quantity}
+        with suppress(ValueError):  # a text of another program
+            missing.append(
+                read_record(content | {"regions": [], "flags": [], "error": f"{NO_RESULT}{match[4]}"})
+            )
+    return missing
 
 
 def unreadable(images: Iterable[Image]) -> list[str]:

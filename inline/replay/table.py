@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
-from typing import Any
+from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+NO_RESULT: Final = "no result: "
+"""Beginning of the error of a slice that has none."""
+_LONGEST_REASON: Final = 120
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 image``, ``2 images``."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
 
 def results_table(records: list[dict[str, Any]], truth: dict[tuple[str, int], float] | None = None) -> Table:
-    """Return one row per slice; ``ms`` is the time of all stages, the wait for the network included.
+    """Return one row per slice; ``time ms`` is the time of all stages, the wait for the network included.
 
     Args:
         records: as :func:`inline.replay.results.read_record` returns them.
@@ -23,7 +33,7 @@ def results_table(records: list[dict[str, Any]], truth: dict[tuple[str, int], fl
     for column in ("median [IQR] ms", "septum", *(("tissue",) if truth else ())):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("conf.", justify="right", no_wrap=True)
-    table.add_column("ms", justify="right", no_wrap=True)
+    table.add_column("time\nms", justify="right", no_wrap=True)
     table.add_column("flags", overflow="fold")
     names = slice_names(records)
     for record, name in zip(records, names, strict=True):
@@ -32,15 +42,17 @@ def results_table(records: list[dict[str, Any]], truth: dict[tuple[str, int], fl
         known = (truth or {}).get((record["quantity"], record["slice_index"]))
         row = [
             name,
-            _interval(ring),
+            "-" if record["error"].startswith(NO_RESULT) else _interval(ring),
             _number(septum["median"] if septum else None),
         ]
         if truth:
             row.append(_number(known))
         confidence = record.get("confidence")
         row.append("-" if confidence is None else f"{confidence:.2f}")
-        row.append(f"{sum(each or 0.0 for each in record['times_ms'].values()):.0f}")
-        row.append(", ".join(record["flags"]) or record["error"] or "-")
+        times = record["times_ms"].values()
+        row.append(f"{sum(each or 0.0 for each in times):.0f}" if times else "-")
+        error = textwrap.shorten(record["error"], _LONGEST_REASON, placeholder=" ...")
+        row.append(", ".join(record["flags"]) or error or "-")
         # As Text: what a peer wrote is no markup.
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import logging
 import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -26,7 +27,7 @@ from inline.serving.session import Session, budget_of
 from inline.serving.shutdown import Shutdown
 from inline.serving.studies import Studies
 from inline.serving.transport import SocketTransport, keep_alive
-from inline.settings import Settings
+from inline.settings import ServerSettings, Settings
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +52,33 @@ class _Waiting:
     connection: socket.socket
     name: str
     texts: bool | None = None
+
+
+@contextmanager
+def _binding(settings: ServerSettings) -> Iterator[tuple[str, int]]:
+    """Give host and port; raise what binding to them raises as :class:`ConfigurationError`."""
+    host, port = settings.host, settings.port
+    try:
+        yield host, port
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigurationError(
+                f"port {port} of {host} is taken, perhaps by another myostream or Gadgetron; choose another "
+                "with --port"
+            ) from error
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {error}") from error
+
+
+def check_address(settings: ServerSettings) -> None:
+    """Bind to the address for a moment, before the network is loaded; nothing listens meanwhile.
+
+    Raises:
+        ConfigurationError: the address cannot be bound.
+    """
+    with _binding(settings) as address, socket.socket() as probe:
+        # As the server itself: the port may have connections of an earlier one that are about to end.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
 
 
 class Server:
@@ -79,11 +107,8 @@ class Server:
         self._sessions: dict[threading.Thread, Session | SocketTransport] = {}
         self._waiting: deque[_Waiting] = deque()
         self._short = False
-        host, port = self._settings.server.host, self._settings.server.port
-        try:
-            self._socket = socket.create_server((host, port), backlog=_BACKLOG)
-        except OSError as error:
-            raise ConfigurationError(f"cannot listen on {host}:{port}: {error}") from error
+        with _binding(self._settings.server) as address:
+            self._socket = socket.create_server(address, backlog=_BACKLOG)
         self._socket.settimeout(_TICK_S)
         name = self._socket.getsockname()
         self.address: tuple[str, int] = (name[0], name[1])

@@ -114,6 +114,7 @@ class Slices:
         self._accounts: list[Account] = []
         self._study = Study()
         self._places: list[tuple[Study, SlicePlace]] = []
+        self._without_map: set[int] = set()
         self._memory_reported = False
 
     @property
@@ -173,8 +174,13 @@ class Slices:
         for study in dict.fromkeys(study for study, _ in self._places):
             known = study.slices
             own = [place for each, place in self._places if each is study]
+            mapped = [
+                place
+                for number, (each, place) in enumerate(self._places)
+                if each is study and number not in self._without_map
+            ]
             others = [place for place in known if place.session != self._name]
-            slices += final_levels(own, (*known, *own), stated)
+            slices += final_levels(mapped, (*known, *own), stated)
             earlier += final_levels(others, known, stated)
         tally = self._tally
         summary = Summary.of(self._accounts, tally.images, tally.results, tally.errors, slices, earlier)
@@ -202,9 +208,12 @@ class Slices:
         self._free.acquire()
         self._tally.slices += 1
         ticket, settings = self._results.ticket(), self._dialogue.settings
+        number = len(self._places)
 
         def deliver(result: SliceResult, *, latecomer: bool) -> None:
             """Take a result of the scheduler. A latecomer goes to subscribers alone."""
+            if result.map is None and Flag.LATE not in result.flags:
+                self._without_map.add(number)
             try:
                 if self._publisher is not None:
                     self._publisher.publish(result, session=self._name)
@@ -237,11 +246,13 @@ class Slices:
             self._tally.late += late
             self._tally.errors += bool(packed.problem)
             _log.info("%s result: %s", self._name, _fields(result))
-            index, loggable = result.identity.slice_index, self._dialogue.loggable
+            identity, loggable = result.identity, self._dialogue.loggable
+            # Numbered as in the summary; a replay reads it (inline/replay/run.py).
+            name = f"series {identity.series_index} slice {identity.slice_index + 1} ({result.quantity})"
             for note in result.notes:
-                _log.info("%s: slice %d: %s", self._name, index, loggable(note))
+                _log.info("%s: %s: %s", self._name, name, loggable(note))
             if packed.problem:
-                problem = message("slice {}: {}", index, packed.problem)
+                problem = message("{}: {}", name, packed.problem)
                 _log.warning("%s: %s", self._name, loggable(problem))
                 self._reply(self._dialogue.say(problem, Severity.WARNING if late else Severity.ERROR))
             if packed.data:

@@ -196,7 +196,7 @@ REFUSED = {
     "headers that are numbers": (lambda file: write(file, header=np.arange(8)), "image_1", "header"),
     "two groups": (two_dates, "2020-07-13 14:43:18", "2020-07-14 09:00:01"),
     "raw data": (raw_data, "no image"),
-    "no group": (lambda file: h5py.File(file, "w").close(), "group|no image"),
+    "no group": (lambda file: h5py.File(file, "w").close(), "no ISMRMRD image"),
     "no HDF5": (lambda file: file.write_text("MRD"), "HDF5"),
     "no content": (lambda file: file.write_bytes(b""), "HDF5"),
     "half a file": (truncated, "HDF5"),
@@ -339,7 +339,7 @@ def test_images_without_attributes_pass_or_are_refused(replay, file, layout):
     run = replay()
     run.quiet()
     assert not run.results, str(run)
-    if run.code == 0:
+    if run.code == 3:
         assert "time" in run.said, str(run)
         run.originals()
     else:

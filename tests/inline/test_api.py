@@ -81,8 +81,15 @@ def test_wrong_arrays_are_value_errors(ring_engine):
         inline.fit_t2prep(np.ones((3, 4, 4)), [0.0, 0.025, 0.055])
     with pytest.raises(ValueError, match=r"a map is \(rows, columns\)"):
         inline.segment(np.zeros(4), (1.5, 1.5), "T1", pipeline=Pipeline(ring_engine))
-    with pytest.raises(ValueError, match="'PD' is not a valid Quantity"):
+    with pytest.raises(ValueError, match='quantity is "T1" or "T2", not \'PD\''):
         inline.segment(np.zeros((4, 4)), (1.5, 1.5), "PD", pipeline=Pipeline(ring_engine))
+    with pytest.raises(ValueError, match=r"spacing is \(x, y\) in mm, not 1\.5"):
+        inline.segment(np.zeros((4, 4)), 1.5, "T1", pipeline=Pipeline(ring_engine))
+    for images, times in ((np.ones((4, 4, 8)), np.arange(8.0)), (np.ones((8, 4, 4)), np.ones((8, 1)))):
+        with pytest.raises(ValueError, match=r"do not match 8 times: images are \(n, rows, columns\)"):
+            inline.fit_molli(images, 300.0 * times)
+    with pytest.raises(ValueError, match=r"there are no contours; Segmentation\.flags says why"):
+        inline.measure(np.ones((4, 4)), None)
 
 
 def test_an_array_is_measured_within_contours_in_pixels_and_in_mm(ring_engine):
@@ -96,6 +103,10 @@ def test_an_array_is_measured_within_contours_in_pixels_and_in_mm(ring_engine):
     np.testing.assert_allclose(np.ptp(mm.epi, axis=0), 2 * 28 * 1.5, rtol=0.03)
     (ring,) = inline.measure(values, found.contours)
     assert ring.median == 1000.0
+    with pytest.raises(ValueError, match='level is "basal", "mid", "apical" or "unknown", not \'middle\''):
+        inline.measure(values, found.contours, level="middle")
+    lower_case = inline.segment(values, (3.0, 0.75), "t1", pipeline=Pipeline(ring_engine))
+    np.testing.assert_array_equal(lower_case.labels, found.labels)
     whole = inline.measure(np.nan_to_num(values, nan=1000.0), found.contours)[0]
     assert ring.pixels == pytest.approx(whole.pixels / 2, rel=0.02)  # pixels without a value do not count
     named = [
@@ -113,7 +124,7 @@ def test_a_file_gives_what_the_stream_assembles(file, study):
         (1, "T2"),
     ]
     assert study[0].series.images.shape == (8, 192, 192)
-    with pytest.raises(inline.MyostreamError, match="is not a readable HDF5 file"):
+    with pytest.raises(inline.MyostreamError, match=r"there is no file /nowhere\.h5"):
         inline.read_mrd("/nowhere.h5")
 
 

@@ -64,6 +64,18 @@ def test_level_and_reference_come_from_the_geometry(slices, ring_engine):
     assert "user" in result.angular_reference
 
 
+def test_images_without_directions_have_a_note_unless_the_user_states_the_septum(slices, ring_engine):
+    aimless = replace(slices[0], oriented=False)
+    result = Pipeline(ring_engine).process(aimless)
+    assert result.notes == (
+        "The image headers give no directions (read_dir, phase_dir, slice_dir): no septum and no segments.",
+    )
+    assert [each.name for each in result.regions] == ["global"]
+    stated = Pipeline(ring_engine, RegionSettings(septum_degrees=90.0)).process(aimless)
+    assert stated.notes == ()
+    assert stated.regions[1].name == "septum"
+
+
 def test_an_engine_that_gives_no_numbers_gives_no_contour(slices):
     result = Pipeline(NanEngine()).process(slices[0])
     assert result.contours is None

@@ -22,8 +22,11 @@ import pytest
 import zmq
 from typer.testing import CliRunner
 
+import inline
 from inline.cli.commands import app
+from inline.data.errors import MyostreamError
 from inline.emit.publisher import SUMMARY_TOPIC, TOPIC
+from inline.mrd.files import write_images
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Close, Image, Text
 from inline.mrd.protocol import Decoder, encode
@@ -39,7 +42,7 @@ def file(tmp_path_factory):
         app, ["synth", "-o", str(made), "--slices", "1", "--size", "160", "--scheme", "4(1)3(1)2"]
     )
     assert result.exit_code == 0, result.output
-    assert "1 slices, 12 images" in result.output.replace("\n", " ")
+    assert "1 slice, 12 images" in result.output.replace("\n", " ")
     return made
 
 
@@ -82,7 +85,7 @@ def test_replay_starts_a_server_and_writes_everything(file, serving, tmp_path):
     assert min(added) >= 6022
     assert max(added) < 7000
     dataset.close()
-    assert "2 maps back" in again.output.replace("\n", " ")
+    assert "0 lost; 2 results, first byte" in again.output.replace("\n", " ")
 
 
 @pytest.mark.parametrize("lost", [0, 2])
@@ -111,9 +114,9 @@ def test_replay_tells_rewritten_images_from_lost_ones(lost, file):
         thread.start()
         result = runner.invoke(app, ["replay", str(file), "--server", f"127.0.0.1:{peer.getsockname()[1]}"])
         thread.join(timeout=30)
-    line = f"12 images sent, {lost} lost, 3 with rewritten attributes, 1 with a rewritten header; 0 maps back"
+    line = f"12 images sent, {lost} lost, 3 with rewritten attributes, 1 with a rewritten header; 0 results,"
     assert line in " ".join(result.output.split())
-    assert result.exit_code == (1 if lost else 0)
+    assert result.exit_code == (1 if lost else 3)
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
@@ -125,6 +128,31 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
         result.output.split()
     )
     assert "Traceback" not in result.output
+
+
+def test_a_replay_in_which_no_slice_gives_a_result_says_why_and_ends_with_code_3(serving, tmp_path):
+    header = ImageHeader(field_of_view=(96.0, 96.0, 8.0), image_series_index=1)
+    untimed = [
+        Image.from_pixels(
+            np.full((1, 1, 64, 64), number + 1, np.uint16),
+            replace(header, set=number),
+            {"SequenceDescription": "T1map_MOLLI"},
+        )
+        for number in range(8)
+    ]
+    write_images(tmp_path / "untimed.h5", "<ismrmrdHeader/>", untimed)
+    with serving() as server:
+        address = ["--server", f"{server.address[0]}:{server.address[1]}"]
+        result = runner.invoke(app, ["replay", str(tmp_path / "untimed.h5"), *address])
+        passed = runner.invoke(
+            app, ["replay", str(tmp_path / "untimed.h5"), *address, "--config", "passthrough"]
+        )
+    assert result.exit_code == 3, result.output
+    text = " ".join(result.output.split())
+    assert "8 images sent, 0 lost; 0 results, 1 error, first byte" in text
+    assert "1 T1 - - - - no result: no" in text
+    assert "Levels" not in text
+    assert passed.exit_code == 0, passed.output
 
 
 def test_replay_in_real_time_to_a_running_server(file, serving):
@@ -187,7 +215,7 @@ def test_a_server_publishes_to_clients_with_keys_logs_a_line_per_event_and_ends_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["replay", "/nowhere.h5"], "does not exist"),
+        (["replay", "/nowhere.h5"], "there is no file /nowhere.h5"),
         (["synth", "-o", "/tmp/x.h5", "--scheme", "five"], "not a MOLLI scheme"),
         (["serve", "--settings", "/nowhere.toml"], "cannot be read"),
         (["serve", "--zmq", "tcp://*:5560"], "could be read by every host that reaches it"),
@@ -195,10 +223,11 @@ def test_a_server_publishes_to_clients_with_keys_logs_a_line_per_event_and_ends_
         (["serve", "--zmq", "tcp://*:5560", "--zmq-keys", "/nowhere"], "cannot be read"),
         (["listen", "tcp://127.0.0.1:99999"], "no port from 0 to 65535"),
         (["listen", "nowhere"], "no address to subscribe to"),
+        (["replay", "{file}", "--server", "127.0.0.1:1"], "start one with: myostream serve --port 1"),
     ],
 )
-def test_mistakes_are_answered_with_a_message(arguments, message):
-    result = runner.invoke(app, arguments)
+def test_mistakes_are_answered_with_a_message(arguments, message, file):
+    result = runner.invoke(app, [each.format(file=file) for each in arguments])
     assert result.exit_code != 0
     assert message in result.output.replace("\n", " ").replace("│", "")
 
@@ -262,7 +291,7 @@ def test_a_full_disk_is_one_line_and_spoils_nothing_else(full, file, serving, tm
         f"myostream: {tmp_path / full} could not be written: No space left on device; "
         "the earlier file of that name is kept"
     )
-    assert "2 maps back" in result.output
+    assert "0 lost; 2 results, first byte" in result.output
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted(outputs)
     for name in outputs:
         assert ((tmp_path / name).read_bytes() == b"earlier") == (name == full)
@@ -325,7 +354,7 @@ def test_what_a_peer_sends_ends_no_replay(file, tmp_path):
         result = runner.invoke(app, ["replay", str(file), "--server", address, *files])
     assert result.exit_code == 0, result.output
     text = " ".join(result.output.split())
-    assert "12 images sent, 0 lost; 1 maps back" in text
+    assert "12 images sent, 0 lost; 1 result," in text
     assert text.count("is no record of a result") == 2
     assert "[/i]\\x1b[2J second line" in text
     assert "[/red]\\x1b[2J" in text
@@ -392,6 +421,7 @@ def test_listen_survives_what_a_publisher_sends(as_json):
     assert heard.returncode == 0, errors
     assert "Traceback" not in errors
     assert "\x1b" not in out + errors
+    assert errors.startswith(f"listening on tcp://127.0.0.1:{port}; Ctrl-C ends\n")
     assert errors.count("skipped a message") >= 6
     if as_json:
         assert json.loads(out.splitlines()[-1])["session"] == "a\x1b[2J"
@@ -413,4 +443,6 @@ def test_a_file_without_images_is_named(tmp_path):
     dataset.close()
     result = runner.invoke(app, ["replay", str(tmp_path / "raw.h5")])
     assert result.exit_code == 1
-    assert "holds no images" in result.output
+    assert "holds no images; raw data must be reconstructed first" in " ".join(result.output.split())
+    with pytest.raises(MyostreamError, match="holds no images; raw data must be reconstructed first"):
+        inline.read_mrd(tmp_path / "raw.h5")

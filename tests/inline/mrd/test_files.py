@@ -88,13 +88,25 @@ def test_errors_name_the_file_and_the_groups(tmp_path):
     (tmp_path / "text").write_text("no")
     with pytest.raises(FileError, match="not a readable HDF5 file"):
         ImageFile(tmp_path / "text")
-    with h5py.File(tmp_path / "two.h5", "w") as made:
+    with pytest.raises(FileError, match=r"^there is no file .*none\.h5$"):
+        ImageFile(tmp_path / "none.h5")
+    with h5py.File(tmp_path / "other.h5", "w") as made:
         made.create_group("a")
-        made.create_group("b")
-    with pytest.raises(FileError, match="groups a, b"):
+        made["data"] = np.zeros(3)
+    for group in ("", "a", "foo"):
+        with pytest.raises(FileError, match=r"other\.h5 is an HDF5 file, but holds no ISMRMRD images$"):
+            ImageFile(tmp_path / "other.h5", group)
+    for root in ("a", "b"):
+        stored(tmp_path / "two.h5", [image()], root=root)
+    with h5py.File(tmp_path / "two.h5", "a") as made:
+        made.create_group("empty")
+    with pytest.raises(FileError, match="images in the groups a, b; name the one to read"):
         ImageFile(tmp_path / "two.h5")
+    for group in ("foo", "empty"):
+        with pytest.raises(FileError, match=rf"two\.h5 has no group '{group}' with images; it has: a, b$"):
+            ImageFile(tmp_path / "two.h5", group)
     with ImageFile(tmp_path / "two.h5", "b") as opened:
-        assert len(opened) == 0
+        assert len(opened) == 1
 
 
 def stored(file, images, *, name="image_1", data=None, header=None, attributes="vlen", root="dataset"):
@@ -299,7 +311,7 @@ def test_the_only_group_with_images_is_read(three, tmp_path):
     ids=["scalar", "one", "fixed", "bytes"],
 )
 def test_the_header_is_read_as_it_is_stored(xml, tmp_path):
-    with h5py.File(tmp_path / "a.h5", "w") as made:
+    with h5py.File(stored(tmp_path / "a.h5", [image()]), "a") as made:
         made["dataset/xml"] = xml
     with ImageFile(tmp_path / "a.h5") as reading:
         assert reading.header_bytes == b"<a>\xf6</a>"

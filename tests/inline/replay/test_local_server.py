@@ -33,7 +33,7 @@ def test_the_demo_runs_in_a_folder_that_holds_a_model_and_without_benchmarks_and
         command, cwd=crowded, env=environment, capture_output=True, text=True, timeout=250, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert " 0 lost; 2 maps back" in done.stdout.replace("\n", " ")
+    assert " 0 lost; 2 results," in done.stdout.replace("\n", " ")
     assert (crowded / "out" / "results.json").exists()
 
 

@@ -15,7 +15,15 @@ from inline.data.series import Quantity
 from inline.emit.overlay import ENDO_COLOUR, EPI_COLOUR, draw, window
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
-from inline.replay.run import compare, overlay_names, realtime, records, unreadable, write_overlay
+from inline.replay.run import (
+    compare,
+    overlay_names,
+    realtime,
+    records,
+    unreadable,
+    without_result,
+    write_overlay,
+)
 from model.output import OutputError
 
 
@@ -84,6 +92,7 @@ def test_an_image_with_values_that_are_no_numbers_is_found_again():
 def test_the_comparison_in_one_line():
     images = sent()
     assert str(compare(images, images)) == "6 images sent, 0 lost"
+    assert str(compare(images[:1], images[:1])) == "1 image sent, 0 lost"
     came = [with_attributes(images[0]), with_header(images[1])]
     assert str(compare(images, came)) == (
         "6 images sent, 4 lost, 1 with rewritten attributes, 1 with a rewritten header"
@@ -175,6 +184,27 @@ def test_a_record_of_another_version_keeps_its_fields():
     assert record["added later"] == [1, {"a": None}]
     assert record["regions"] == RECORD["regions"]
     assert (record["notes"], record["level"], record["t1_scale"]) == ([], None, 1.0)
+
+
+def test_slices_of_which_only_an_error_message_came():
+    found = [RECORD | {"error": "broken"}, RECORD | {"quantity": "T2", "error": ""}]
+    texts = [
+        "ERR myostream: series 1 slice 1 (T1): broken",  # the record states it
+        "WRN myostream: series 1 slice 1 (T1): again",
+        "ERR myostream: series 7 slice 2 (T2): no times\nat all",
+        "ERR myostream: series 70000 slice 1 (T1): no counter",
+        f"ERR myostream: series {'9' * 5000} slice 1 (T1): no counter",
+        "ERR myostream: series 1 slice 0 (T1): no counter",
+        "ERR myostream: series 1 slice 1 (PD): no quantity",
+        "ERR other: series 1 slice 1 (T1): no text of ours",
+        "DBG myostream: 8 images came.",
+    ]
+    missing = without_result(texts, found)
+    assert [(each["series_index"], each["slice_index"], each["quantity"]) for each in missing] == [
+        (1, 0, "T1"),
+        (7, 1, "T2"),
+    ]
+    assert [each["error"] for each in missing] == ["no result: again", "no result: no times\nat all"]
 
 
 def test_every_result_has_a_picture_of_its_own():

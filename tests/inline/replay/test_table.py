@@ -52,6 +52,16 @@ def test_a_ring_without_values_is_no_missing_contour(median, text):
     assert "no contour" in shown([made(regions=[])])
 
 
+def test_a_slice_without_a_result_has_a_row_with_the_reason():
+    reason = "no result: no inversion times\n" + 100 * "reason "
+    text = shown([made(), made(quantity="T2", level=None, regions=[], times_ms={}, error=reason)])
+    (row,) = (each for each in text.splitlines() if "no result: no" in each)
+    assert row.split()[:3] == ["1", "T2", "-"]
+    assert "no contour" not in text
+    assert text.count("reason") < 20
+    assert " ..." in text
+
+
 def test_a_note_stands_once_with_the_slices_that_bear_it():
     records = [made(notes=["Both.", "First."]), made(slice_index=1, notes=["Both."])]
     assert notes(records) == ["Both.", "1 mid T1: First."]
@@ -74,7 +84,8 @@ def test_a_line_of_a_connection():
 def test_what_a_peer_wrote_is_no_markup_and_moves_no_cursor():
     text = shown([made(flags=["[/red]", "[link=http://x]", "\x1b[2Jfree\u202e"], level="[bold]")])
     assert "[bold]" in text
-    assert "[/red], [link=http://x]," in text
+    assert "[/red]," in text
+    assert "[link=http://x]," in text
     assert "\\x1b[2Jfree\\u202e" in text
     assert "\x1b" not in text
 

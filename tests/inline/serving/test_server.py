@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import ismrmrd
 import numpy as np
@@ -32,7 +33,7 @@ from inline.replay.run import records
 from inline.serving import server as module
 from inline.serving import shutdown
 from inline.serving.scheduler import Scheduler
-from inline.serving.server import Server
+from inline.serving.server import Server, check_address
 from inline.settings import load_settings
 from model.relaxometry.t2prep import t2_map
 
@@ -453,7 +454,10 @@ def test_a_series_without_times_is_reported_and_disturbs_nothing(serving, examin
     bare = re.sub(r"<TI>[^<]*</TI>", "", header)
     with serving() as server:
         result = exchange(server.address, bare, nameless + images)
-    assert any("no inversion times for the 8 images" in text for text in result.texts)
+    assert any("series 7 slice 1 (T1): no inversion times for the 8" in text for text in result.texts)
+    levels = result.texts[-1].partition("Levels: ")[2]
+    assert "series 1 slice 1 (T1)" in levels
+    assert "series 7" not in levels  # it gave no map
     assert Counter(originals(result.images)) == Counter(nameless + images)
     assert len(records(result.images)) == 4
 
@@ -654,9 +658,15 @@ def test_an_engine_that_fails_loses_no_image_and_says_why(serving, examination):
 
 def test_a_taken_port_is_an_error_with_a_message():
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        settings = load_settings(server={"port": taken.getsockname()[1]})
-        with pytest.raises(ConfigurationError, match="cannot listen on"):
-            Server(None, settings)
+        port = taken.getsockname()[1]
+        settings = load_settings(server={"port": port})
+        message = rf"^port {port} of 127\.0\.0\.1 is taken, perhaps by .*; choose another with --port$"
+        for bind in (partial(Server, None, settings), partial(check_address, settings.server)):
+            with pytest.raises(ConfigurationError, match=message):
+                bind()
+    check_address(settings.server)
+    with pytest.raises(ConfigurationError, match=r"^cannot listen on 192\.0\.2\.1:"):
+        check_address(load_settings(server={"host": "192.0.2.1"}).server)
 
 
 def test_results_reach_a_client_that_still_sends_when_its_stream_is_given_up(serving, examination):
