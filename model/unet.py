@@ -143,7 +143,7 @@ class UNet(nn.Module):
         if self.insertion_head is not None:
             # Hardly any pixel is near a point: a training starts from that.
             nn.init.normal_(self.insertion_head.weight, std=0.01)
-            nn.init.constant_(self.insertion_head.bias, -6.0)
+            nn.init.constant_(self.insertion_head.get_parameter("bias"), -6.0)
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (logits) of prepared images ``(n, 1, h, w)``; h and w multiples of 32.

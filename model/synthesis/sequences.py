@@ -102,7 +102,8 @@ class _Spins:
         across, along = (self._train @ start)[..., :2, 0].unbind(dim=-1)
         # A closing half-angle pulse brings the steady state back along the field.
         self.longitudinal = cos * along + sin * across
-        return (self._centre @ start)[..., 0, 0]
+        signal: Tensor = (self._centre @ start)[..., 0, 0]
+        return signal
 
 
 def molli_signals(
