@@ -17,7 +17,7 @@ _REACH: Final = 4
 
 
 def resolved(draw: Draw, images: Tensor, pixel_mm: float) -> Tensor:
-    """Images ``(n, images, rows, columns)`` as a finite part of k-space shows them, with its ringing.
+    """Return images ``(n, images, rows, columns)`` as a finite part of k-space shows them, with its ringing.
 
     Voxels of 0.9 to 2.8 mm, up to half as much again along one axis, with a window that damps the ringing;
     finer ones have the size of the image's pixels. Chosen to cover what sites acquire.
@@ -39,7 +39,7 @@ def resolved(draw: Draw, images: Tensor, pixel_mm: float) -> Tensor:
 
 
 def _moving(draw: Draw, image: Tensor) -> Tensor:
-    """A little blur in every direction and, in a quarter of the slices, more along the heart's motion."""
+    """Blur a little in every direction and, in a quarter of the slices, more along the heart's motion."""
     n = image.shape[0]
     base = draw.uniform(0.2, 0.6)
     motion = torch.where(draw.chance(0.25) > 0, draw.log_uniform(0.5, 2.0), base)
@@ -54,7 +54,7 @@ def _moving(draw: Draw, image: Tensor) -> Tensor:
 
 
 def _received(draw: Draw, image: Tensor, is_map: Tensor, pixel_mm: float) -> Tensor:
-    """Resolution of all images; coil shading and Rician noise of magnitude images, not of maps."""
+    """Give all images their resolution, and magnitude images coil shading and Rician noise."""
     rows, columns = image.shape[-2:]
     shading = torch.exp(draw.uniform(0.0, 0.5) * draw.smooth(rows, columns, 2))
     level = image.amax((1, 2), keepdim=True) * draw.log_uniform(0.005, 0.08)

@@ -50,7 +50,7 @@ class Anatomy:
     insertions: Tensor
 
     def of(self, index: Tensor) -> Anatomy:
-        """The slices of an index ``(k,)``."""
+        """Return the slices of an index ``(k,)``."""
         return Anatomy(self.fractions[index], self.labels[index], self.level[index], self.insertions[index])
 
 
@@ -256,7 +256,7 @@ def _paint_outflow_tract(
 
 
 def _insertions(u: Tensor, v: Tensor, right: RightVentricle, pixel_mm: float) -> Tensor:
-    """Insertion points in pixels, (x, y), ``(n, 2, 2)``; NaN where there is none in the image."""
+    """Return the insertion points in pixels, (x, y), ``(n, 2, 2)``; NaN where there is none in the image."""
     rows, columns = u.shape[-2:]
     points = []
     for point in right.insertions.unbind(dim=1):

@@ -82,7 +82,7 @@ def _t2_preparation(draw: Draw, values: TissueValues) -> Tensor:
 
 
 def _apparent(draw: Draw, values: TissueValues) -> Tensor:
-    """T1 of every tissue, in an eighth of the slices without the Look-Locker correction of the readout.
+    """Return T1 of every tissue, in an eighth of the slices without the Look-Locker correction.
 
     The readout shortens all T1 towards a time of its own and leaves little contrast (1/T1* = 1/T1 + 1/tau);
     tau of 1.2 to 6 s is chosen to cover.

@@ -94,7 +94,7 @@ def sector(angle: Tensor, middle: Tensor, reach: Tensor) -> Tensor:
 
 
 def _at(borders: Tensor, angle: Tensor) -> Tensor:
-    """Values ``(n, 1, angles)`` of a function of the angle at angles ``(n, ...)``, linear between them."""
+    """Return a function of the angle, known as ``(n, 1, angles)``, at angles ``(n, ...)``."""
     place = (angle.flatten(1) + math.pi) / (2 * math.pi) * _ANGLES
     low = place.floor()
     index = low.long()

@@ -25,7 +25,7 @@ PREPARATIONS_MS: Final = ((0.0, 25.0, 55.0), (0.0, 30.0, 55.0), (0.0, 24.0, 55.0
 
 
 def _received(draw: Draw, images: Tensor, pixel_mm: float) -> Tensor:
-    """Magnitude of images ``(n, images, h, w)``: motion, coil, noise that varies in space, resolution."""
+    """Return magnitudes of images ``(n, images, h, w)`` after motion, coil, noise and resolution."""
     rows, columns = images.shape[-2:]
     shading = torch.exp(draw.uniform(0.0, 0.5) * draw.smooth(rows, columns, 2))
     level = images.abs().amax((1, 2, 3), keepdim=True)[:, 0] * draw.log_uniform(0.004, 0.03)
@@ -55,7 +55,7 @@ def _moved(draw: Draw, images: Tensor) -> Tensor:
 
 
 def _readout(draw: Draw, flip_angle: float, to_centre: int) -> Readout:
-    """A bSSFP train with two thirds to all of a flip angle, of 48 to 71 pulses."""
+    """Return a bSSFP train of 48 to 71 pulses with two thirds to all of a flip angle."""
     share = float(draw.uniform(0.67, 1.0)[0])
     return Readout(share * flip_angle, pulses=48 + _choice(draw, 24), to_centre=to_centre)
 

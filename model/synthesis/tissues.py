@@ -82,7 +82,7 @@ class TissueValues:
     density: Tensor
 
     def of(self, index: Tensor) -> TissueValues:
-        """The examinations of an index ``(k,)``."""
+        """Return the examinations of an index ``(k,)``."""
         return TissueValues(self.t1[index], self.t2[index], self.density[index])
 
 

@@ -104,5 +104,5 @@ class Ring:
 
 
 def rate_at(share: float, top: float) -> float:
-    """Learning rate after a share of the time: up over 3 %, then down to 0 along a cosine."""
+    """Return the learning rate after a share of the time: up over 3 %, then down to 0 along a cosine."""
     return top * min(share / 0.03, 1.0) * 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))

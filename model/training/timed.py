@@ -129,7 +129,7 @@ def train_within(training: TimedTraining, report: Callable[[str], None] = print)
     optimizer = torch.optim.AdamW(
         network.parameters(), plan.learning_rate, weight_decay=1e-4, fused=device.type == "cuda"
     )
-    # What follows the last step: statistics, trial, files. Measured while it is done, assumed before.
+    # What follows the last step: statistics, trial, files.
     reserve = _reserve(plan, training.held, device)
     learned_from = time.monotonic()
     last_log, steps, log = learned_from, 0, []
@@ -241,7 +241,7 @@ def _dice(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 def _scores(network: nn.Module, images: Tensor) -> Tensor:
-    """Scores in float32, computed in bfloat16 on a GPU and on CPUs that do so themselves."""
+    """Return scores in float32, computed in bfloat16 on a GPU and on CPUs that do so themselves."""
     device = images.device.type
     with torch.autocast(device, torch.bfloat16, enabled=device == "cuda" or computes_bfloat16()):
         scores: Tensor = network(images.contiguous(memory_format=torch.channels_last))
@@ -305,7 +305,7 @@ def _freeze_statistics(network: nn.Module) -> None:
 
 
 def _network(start: Path | None) -> UNet:
-    """A network with insertion points; their head is new where the weights have none."""
+    """Return a network with insertion points; their head is new where the weights have none."""
     if start is None:
         return UNet(insertions=True)
     loaded = load_network(start)
@@ -323,7 +323,7 @@ def _device(accelerator: str) -> torch.device:
 
 
 def _reserve(plan: Plan, held: int, device: torch.device) -> float:
-    """Seconds that statistics, trial and files take: generous, since nobody gets them back."""
+    """Return an upper estimate of the seconds that statistics, trial and files take."""
     each = 0.0012 if device.type == "cuda" else 0.35
     frames = plan.settling * plan.batch * plan.size**2 / FRAME_PIXELS**2 + 2 * held
     return 1.5 * each * frames + 8.0
