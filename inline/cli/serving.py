@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -54,7 +53,6 @@ def serve(
         )
         check_address(settings.server)
         with log_to_stderr(settings.log, verbose=verbose):
-            print("myostream loads the network ...", file=sys.stderr, flush=True)
             with service(settings) as made:
                 server = Server(made.scheduler, settings, made.publisher)
                 signals.call(server.stop)
