@@ -17,7 +17,7 @@ from model.errors import MyostreamError
 
 _BESIDE: Final = ".myostream-"
 _ABANDONED_S: Final = 86_400.0
-"""Age of an unfinished output from which no process can still be writing it."""
+"""Age from which no process can still be writing an unfinished output."""
 
 
 class OutputError(MyostreamError):
@@ -125,6 +125,14 @@ def check_folder(folder: Path | None) -> None:
         raise OutputError(f"{folder} cannot be written: {_reason(error)}") from error
 
 
+def abandoned(folder: Path, pattern: str) -> Iterator[Path]:
+    """Yield what matches a pattern in a folder and is too old for any process to be still writing it."""
+    for left in folder.glob(pattern):
+        with suppress(FileNotFoundError):  # another process finished or removed it
+            if left.lstat().st_mtime < time.time() - _ABANDONED_S:
+                yield left
+
+
 def _same(one: Path, other: Path) -> bool:
     if one == Path(os.path.realpath(other)):
         return True
@@ -137,10 +145,9 @@ def _try_folder(folder: Path) -> None:
     """Write a temporary file, which full and read-only disks refuse, and sweep what killed processes left."""
     with tempfile.TemporaryFile(dir=folder) as tried:
         tried.write(bytes(4096))
-    for left in folder.glob(f"{_BESIDE}{'[0-9a-f]' * 16}*"):
+    for left in abandoned(folder, f"{_BESIDE}{'[0-9a-f]' * 16}*"):
         with suppress(OSError):  # another process was quicker, or it is another user's
-            if left.lstat().st_mtime < time.time() - _ABANDONED_S:
-                left.unlink()
+            left.unlink()
 
 
 def _to_disk(file: Path) -> None:

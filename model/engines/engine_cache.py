@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,13 +20,11 @@ from typing import Final, TypeVar
 
 from model.errors import MyostreamError
 from model.host import cache_folder, cpu_model
+from model.output import abandoned
 from model.ownership import make_private, objection, objection_to
 from model.weights import weights_digest
 
 _log = logging.getLogger(__name__)
-
-_ABANDONED_S: Final = 86_400.0
-"""Age of an unfinished entry of another key from which no process can still be making it."""
 
 _REVISION: Final = 2
 """Raised whenever conversion, quantisation or compile options change: earlier entries are then not used."""
@@ -145,9 +142,8 @@ class EngineCache:
 
     def _write(self, key: EngineKey, write: Callable[[Path], None]) -> Path:
         entry, made = self.entry(key), self.folder / f".making-{key.name}"
-        for left in self.folder.glob(".making-*"):  # of processes that were killed
-            if left == made or left.lstat().st_mtime < time.time() - _ABANDONED_S:
-                _remove(left)
+        for left in (made, *abandoned(self.folder, ".making-*")):  # of processes that were killed
+            _remove(left)
         made.mkdir(mode=0o700)
         try:
             write(made)
