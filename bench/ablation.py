@@ -15,7 +15,7 @@ import typer
 from numpy.typing import NDArray
 
 from bench.output import print_table
-from bench.tables.trainings import computes_bfloat16, train_briefly
+from bench.tables.trainings import train_briefly
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
 from inline.contouring.segment import contour_slice, segment
@@ -24,6 +24,7 @@ from model.evaluation.cases import read_slices
 from model.evaluation.evaluate import evaluate, summarise
 from model.evaluation.synthetic import make_slices
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
+from model.host import computes_bfloat16
 from model.machine import describe_machine
 from model.original_unet import OriginalUNet
 from model.output import write_json

@@ -27,7 +27,7 @@ from model.evaluation.cases import LabelledSlice
 from model.evaluation.metrics import agreement
 from model.evaluation.synthetic import MIXES
 from model.frame import FRAME_PIXELS
-from model.host import cpu_flags
+from model.host import computes_bfloat16
 from model.loss import jaccard_loss
 from model.original_unet import OriginalUNet
 from model.synthesis.contrast import Mix
@@ -42,11 +42,6 @@ ARCHITECTURES: Final[dict[str, Callable[[], nn.Module]]] = {
     "U-Net with ResNet-50 encoder": UNet,
     "original U-Net": OriginalUNet,
 }
-
-
-def computes_bfloat16() -> bool:
-    """Return whether the processor computes in bfloat16."""
-    return bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
 
 
 def train_briefly(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from model.unet import UNet
+from model.unet import CLASSES, UNet
 
 
 class Probabilities(nn.Module):
@@ -21,7 +21,7 @@ class Probabilities(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return class probabilities ``(n, 3, h, w)`` of prepared images ``(n, 1, h, w)``."""
-        return torch.softmax(self.network(images), dim=1)
+        return torch.softmax(self.network(images)[:, :CLASSES], dim=1)
 
 
 class HalfProbabilities(nn.Module):
@@ -37,7 +37,7 @@ class HalfProbabilities(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return class probabilities ``(n, 3, h, w)`` of prepared images ``(n, 1, h, w)``."""
-        return torch.softmax(self.network(images.half()).float(), dim=1)
+        return torch.softmax(self.network(images.half())[:, :CLASSES].float(), dim=1)
 
 
 def folded(network: UNet) -> UNet:

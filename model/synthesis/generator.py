@@ -48,6 +48,8 @@ class Batch:
         kinds: :class:`~model.synthesis.contrast.Picture` of each, ``(n,)``.
         level: 0 at the base to 1 at the apex, ``(n,)``.
         pathology: :class:`~model.synthesis.pathology.Pathology` of each, ``(n,)``.
+        insertions: anterior and inferior insertion point of the right ventricle, (x, y) in pixels,
+            ``(n, 2, 2)``; NaN where there is none in the image.
     """
 
     images: Tensor
@@ -56,6 +58,7 @@ class Batch:
     kinds: Tensor
     level: Tensor
     pathology: Tensor
+    insertions: Tensor
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -100,12 +103,18 @@ def make_batch(
         values = mean_tissue_values(draw, post_contrast)
     images = make_pictures(draw, anatomy, kinds, values, noise=parts.physics)
     if parts.acquisition:
-        images = degrade(draw, images, kinds, anatomy.labels)
+        images = degrade(draw, images, kinds, anatomy.labels, PIXEL_MM)
     if parts.physics and parts.simulated and float(draw.uniform(0.0, 1.0)[0]) < parts.simulated:
-        is_t1 = (kinds <= Picture.T1_MAP_POST)[:, None, None]
-        is_t2 = (kinds == Picture.T2_MAP)[:, None, None]
-        images = torch.where(is_t1, t1_maps(draw, anatomy, values), images)
-        images = torch.where(is_t2, t2_maps(draw, anatomy, values), images)
+        # Of the rows of each kind alone: the fit is what takes time.
+        for rows, maps in ((kinds <= Picture.T1_MAP_POST, t1_maps), (kinds == Picture.T2_MAP, t2_maps)):
+            index = rows.nonzero()[:, 0]
+            if len(index):
+                some = Draw(len(index), generator)
+                images = images.index_copy(
+                    0, index, maps(some, anatomy.of(index), values.of(index), PIXEL_MM)
+                )
     if parts.acquisition:
         images = present(draw, images, kinds, anatomy.labels)
-    return Batch(normalise(images), images, anatomy.labels, kinds, anatomy.level, pathology)
+    return Batch(
+        normalise(images), images, anatomy.labels, kinds, anatomy.level, pathology, anatomy.insertions
+    )

@@ -20,7 +20,7 @@ class SegmentationModule(lightning.LightningModule):
     """A network, its loss, its optimiser.
 
     Args:
-        network: scores ``(n, 3, h, w)`` of pictures ``(n, 1, h, w)``.
+        network: scores ``(n, 3 or 5, h, w)`` of pictures ``(n, 1, h, w)``.
         recipe: how to train it.
     """
 
@@ -39,7 +39,8 @@ class SegmentationModule(lightning.LightningModule):
 
     def _loss(self, batch: Sample, part: str) -> Tensor:
         pictures, labels = batch
-        scores = self.network(pictures).float()
+        # The heat of insertion points, where the network has it, is not learned from labelled cases.
+        scores = self.network(pictures).float()[:, :CLASSES]
         by_slice = self._recipe.by_slice
         loss = (1.0 - by_slice) * jaccard_loss(scores, labels)
         if by_slice:

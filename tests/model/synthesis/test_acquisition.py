@@ -2,7 +2,7 @@
 
 import torch
 
-from model.synthesis.acquisition import _bands, degrade, present
+from model.synthesis.acquisition import _bands, degrade, present, resolved
 from model.synthesis.randomness import Draw
 
 N, SIZE = 400, 96
@@ -36,6 +36,19 @@ def test_a_field_of_view_never_cuts_the_heart() -> None:
 
 def test_degraded_pictures_are_finite() -> None:
     kinds = torch.arange(N) % 6
-    degraded = degrade(draw(), torch.rand(N, SIZE, SIZE), kinds, LABELS)
+    degraded = degrade(draw(), torch.rand(N, SIZE, SIZE), kinds, LABELS, 1.5)
     assert degraded.shape == (N, SIZE, SIZE)
     assert torch.isfinite(degraded).all()
+
+
+def test_voxels_keep_the_mean_and_lose_what_is_finer_than_they_are() -> None:
+    n = 80
+    some = Draw(n, torch.Generator().manual_seed(3))
+    plain = resolved(some, torch.full((n, 1, SIZE, SIZE), 3.0), 1.5)
+    torch.testing.assert_close(plain, torch.full_like(plain, 3.0))
+    stripes = (torch.arange(SIZE) % 2 * 2.0 - 1.0).expand(n, 1, SIZE, SIZE)
+    left = resolved(some, stripes, 1.5)[:, 0, 20:-20, 20:-20].abs().mean((1, 2))
+    assert left.max() < 1.1
+    # Voxels of more than two pixels hold none of it, those of less than one nearly all.
+    assert (left < 0.1).float().mean() > 0.2
+    assert (left > 0.9).float().mean() > 0.2

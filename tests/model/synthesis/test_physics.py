@@ -11,7 +11,7 @@ from model.synthesis.generator import Parts, make_batch
 from model.synthesis.pathology import EFFECTS, Pathology, diseased, draw_pathology, is_focal, wall_ratio
 from model.synthesis.physics import PREPARATIONS_MS, SCHEMES, t1_maps, t2_maps
 from model.synthesis.randomness import Draw
-from model.synthesis.sequences import Molli, molli_signals, t2prep_signals
+from model.synthesis.sequences import Molli, Readout, molli_signals, t2prep_signals
 from model.synthesis.tissues import Tissue, mean_tissue_values
 
 NATIVE = torch.zeros(4, dtype=torch.bool)
@@ -22,10 +22,11 @@ def slices(seed):
     return draw, make_anatomy(draw, 96, 96, 1.5)
 
 
-def noiseless_t1(values, scheme, heartbeat, inversion):
+def noiseless_t1(values, scheme, heartbeat, inversion, share):
     """T1 of pure myocardium as scipy reads it from its signed signals."""
     molli = Molli.parse(scheme)
-    signals = molli_signals(values, molli, heartbeat, inversion)[0, :, Tissue.MYOCARDIUM].numpy()
+    readout = Readout(share * 0.61)
+    signals = molli_signals(values, molli, heartbeat, inversion, readout)[0, :, Tissue.MYOCARDIUM].numpy()
     (a, b, apparent), _ = curve_fit(
         lambda t, a, b, apparent: a - b * np.exp(-t / apparent),
         molli.times_ms(heartbeat),
@@ -35,8 +36,9 @@ def noiseless_t1(values, scheme, heartbeat, inversion):
     return apparent * (b / a - 1.0)
 
 
-def noiseless_t2(values, times, heartbeat, rest):
-    signals = t2prep_signals(values, times, heartbeat, rest=rest)[0, :, Tissue.MYOCARDIUM].numpy()
+def noiseless_t2(values, times, heartbeat, rest, share):
+    readout = Readout(share * 1.22, to_centre=0)
+    signals = t2prep_signals(values, times, heartbeat, rest, readout)[0, :, Tissue.MYOCARDIUM].numpy()
     (_, t2), _ = curve_fit(lambda t, a, t2: a * np.exp(-t / t2), times, signals, (0.5, 50.0))
     return t2
 
@@ -45,13 +47,14 @@ def noiseless_t2(values, times, heartbeat, rest):
 def test_t1_is_what_the_sequence_reads_of_the_tissue(seed):
     draw, anatomy = slices(seed)
     values = mean_tissue_values(draw, NATIVE)
-    maps = t1_maps(draw, anatomy, values)
+    maps = t1_maps(draw, anatomy, values, 1.5)
     pure = anatomy.fractions[:, Tissue.MYOCARDIUM] > 0.99
     reads = [
-        noiseless_t1(values, scheme, heartbeat, inversion)
+        noiseless_t1(values, scheme, heartbeat, inversion, share)
         for scheme in set(SCHEMES)
         for heartbeat in (600.0, 1200.0)
         for inversion in (0.9, 0.99)
+        for share in (0.67, 1.0)
     ]
     assert max(reads) < 1020.0
     assert 0.97 * min(reads) < float(maps[pure].median()) < 1.03 * max(reads)
@@ -63,13 +66,14 @@ def test_t1_is_what_the_sequence_reads_of_the_tissue(seed):
 def test_t2_is_what_the_sequence_reads_of_the_tissue(seed):
     draw, anatomy = slices(seed)
     values = mean_tissue_values(draw, NATIVE)
-    maps = t2_maps(draw, anatomy, values)
+    maps = t2_maps(draw, anatomy, values, 1.5)
     pure = anatomy.fractions[:, Tissue.MYOCARDIUM] > 0.99
     reads = [
-        noiseless_t2(values, times, heartbeat, rest)
+        noiseless_t2(values, times, heartbeat, rest, share)
         for times in PREPARATIONS_MS
         for heartbeat in (600.0, 1200.0)
         for rest in (2, 3)
+        for share in (0.67, 1.0)
     ]
     assert 0.97 * min(reads) < float(maps[pure].median()) < 1.05 * max(reads)
 

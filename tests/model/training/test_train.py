@@ -123,3 +123,10 @@ def test_recipes_have_their_names():
     result = CliRunner().invoke(app, ["train", "--recipe", "secret", "-o", "/tmp/none"])
     assert result.exit_code == 1
     assert "synthetic, published, fine-tune" in result.output.replace("\n", " ")
+
+
+def test_a_time_goes_with_synthetic_slices_alone(tmp_path):
+    command = ["train", "-o", str(tmp_path), "--minutes", "2", "--recipe", "published"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 1
+    assert "leave --recipe" in result.output.replace("\n", " ")
