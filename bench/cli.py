@@ -106,11 +106,11 @@ def tables(
 ) -> None:
     """Make the tables and figures of the study for labelled slices with one or more readers."""
     require("matplotlib", "monai", "pandas", "pingouin", "scikit_posthocs")
-    from bench.tables.readers import Spread
     from bench.tables.run import read_both, run, synthetic_slices
     from bench.tables.trainings import ShortTraining
     from inline.engine_selection import build_pipeline
     from inline.settings import load_settings
+    from model.evaluation.readers import Spread
 
     running = build_pipeline(load_settings(engine=engine)).engine
     if data is not None and synthetic is None:

@@ -16,10 +16,10 @@ from bench.tables.comparisons import table_2, table_3, table_4, table_5
 from bench.tables.outlines import lower_bounds, smooth_outline
 from bench.tables.output import show, write
 from bench.tables.postprocessing import table_8
-from bench.tables.readers import Spread, make_readers, read
 from bench.tables.trainings import ShortTraining, table_6, table_7, table_a1
 from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice, read_kinds
+from model.evaluation.readers import Spread, make_readers, read
 from model.evaluation.synthetic import SEED, make_slices
 from model.machine import describe_machine
 from model.output import write_json, write_text
