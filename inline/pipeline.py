@@ -29,6 +29,7 @@ from model.relaxometry.molli import molli_map
 from model.relaxometry.parametric_map import ParametricMap
 from model.relaxometry.recovery import check_recovery
 from model.relaxometry.t2prep import t2_map
+from model.unet import CLASSES
 
 _NO_DIRECTIONS: Final = (
     "The image headers give no directions (read_dir, phase_dir, slice_dir): no septum and no segments."
@@ -37,7 +38,7 @@ _NO_DIRECTIONS: Final = (
 Finding = tuple[Flag, str]
 """Reason code and the sentence that explains it."""
 Stages = Generator[NDArray[np.float32] | SliceResult, NDArray[np.float32], None]
-"""Stages of one slice: yields its network input, receives the class probabilities, yields its result."""
+"""Stages of one slice: yields its network input, receives the network output, yields its result."""
 
 
 class NotFittedError(SeriesError):
@@ -206,8 +207,8 @@ class Pipeline:
             output = next(stages)
             while not isinstance(output, SliceResult):
                 with progress.timed("network"):
-                    probabilities = self.engine.infer(output[None])[0]
-                output = stages.send(probabilities)
+                    returned = self.engine.infer(output[None])[0]
+                output = stages.send(returned)
             return output
         except Exception as error:
             return progress.failure(error)
@@ -216,8 +217,8 @@ class Pipeline:
         """Run the stages of one slice: fit; the caller's network; contours, values and confidence.
 
         Yields:
-            The network input ``(224, 224)``, for which the caller sends the class probabilities
-            ``(3, 224, 224)``; then the result.
+            The network input ``(224, 224)``, for which the caller sends the network output
+            ``(3 + k, 224, 224)`` (:class:`model.engines.base.Engine`); then the result.
 
         Raises:
             Exception: from the next step, of any kind; :meth:`SliceProgress.failure` makes a result of it.
@@ -226,8 +227,8 @@ class Pipeline:
             yield progress.without_contours(progress.assembled.error)
             return
         progress.prepared = self._prepare(progress, progress.assembled)
-        probabilities = yield progress.prepared.network_input
-        yield self._conclude(progress, progress.prepared, probabilities)
+        output = yield progress.prepared.network_input
+        yield self._conclude(progress, progress.prepared, output)
 
     def _prepare(self, progress: SliceProgress, assembled: Ready) -> Prepared:
         """Return map and network input of a slice.
@@ -250,15 +251,15 @@ class Pipeline:
         return Prepared(scaled(parametric, t1_scale), frame, image, t1_scale, findings)
 
     def _conclude(
-        self, progress: SliceProgress, prepared: Prepared, probabilities: NDArray[np.float32]
+        self, progress: SliceProgress, prepared: Prepared, output: NDArray[np.float32]
     ) -> SliceResult:
-        """Return contours, values and confidence from the class probabilities ``(3, 224, 224)``."""
+        """Return contours, values and confidence from the network output ``(3 + k, 224, 224)``."""
         assembled, parametric, empty = progress.assembled, prepared.parametric, progress.empty_result()
         study = progress.context.study
         own = study[-1] if study else assembled.slice_place()
         level, level_source = slice_level(own, study, stated=self._regions.levels)
         with progress.timed("contours"):
-            labels, contours, reasons = contour_slice(probabilities, prepared.frame, self._steps)
+            labels, contours, reasons = contour_slice(output, prepared.frame, self._steps)
             flags = [*empty.flags, *reasons]
         with progress.timed("regions"):
             reference = None
@@ -279,7 +280,7 @@ class Pipeline:
                 notes.append(_NO_DIRECTIONS)
         with progress.timed("confidence"):
             in_network = in_frame(contours, prepared.frame)
-            confidence = self._reviewer.confidence(probabilities, prepared.network_input, in_network)
+            confidence = self._reviewer.confidence(output[:CLASSES], prepared.network_input, in_network)
             if confidence is not None and confidence < self._reviewer.review_below:
                 flags.append(Flag.REVIEW)
         return replace(
