@@ -15,14 +15,15 @@ from inline.assembly.assembled import Assembled, Failed, Ready
 from inline.contouring.aha import angular_reference, measure
 from inline.contouring.confidence import Reviewer, in_frame
 from inline.contouring.contours import ContourSteps
+from inline.contouring.convention import draw
 from inline.contouring.plausibility import check_values, poor_fit
 from inline.contouring.segment import contour_slice, network_input
 from inline.contouring.slice_level import slice_level
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
-from inline.data.results import RegionValues, SliceResult
+from inline.data.results import ContourOffsets, RegionValues, SliceResult
 from inline.data.series import MappingSeries, MapSeries, Quantity, Series, SlicePlace
-from inline.settings import RegionSettings
+from inline.settings import ContourSettings, RegionSettings
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS, Frame
 from model.relaxometry.molli import molli_map
@@ -159,6 +160,7 @@ class Pipeline:
 
     Attributes:
         engine: runs the network.
+        offsets: contour convention.
     """
 
     def __init__(
@@ -169,6 +171,7 @@ class Pipeline:
         reviewer: Reviewer | None = None,
         *,
         t1_scale: float = 1.0,
+        offsets: ContourOffsets | None = None,
     ) -> None:
         """Put the parts together; the program does so by :func:`inline.engine_selection.build_pipeline`.
 
@@ -178,8 +181,10 @@ class Pipeline:
             steps: of the contour search.
             reviewer: returns the confidence.
             t1_scale: factor on every fitted T1, where the context of a slice states none.
+            offsets: contour convention.
         """
         self.engine = engine
+        self.offsets = ContourSettings().offsets if offsets is None else offsets
         self._t1_scale = t1_scale
         self._reviewer = reviewer or Reviewer()
         self._regions = regions or RegionSettings()
@@ -259,8 +264,9 @@ class Pipeline:
         own = study[-1] if study else assembled.slice_place()
         level, level_source = slice_level(own, study, stated=self._regions.levels)
         with progress.timed("contours"):
-            labels, contours, reasons = contour_slice(output, prepared.frame, self._steps)
-            flags = [*empty.flags, *reasons]
+            borders = contour_slice(output, prepared.frame, self._steps)
+            labels, contours, offsets, reduced = draw(borders, empty.geometry.spacing, self.offsets)
+            flags = [*empty.flags, *borders.flags]
         with progress.timed("regions"):
             reference = None
             if assembled.oriented or self._regions.septum_degrees is not None:
@@ -275,11 +281,12 @@ class Pipeline:
                 *check_values(parametric, empty.quantity, regions, scanner_made=empty.scanner_made),
             ]
             flags += [code for code, _ in findings]
-            notes = [*empty.notes, *(sentence for _, sentence in findings)]
+            notes = [*empty.notes, *([reduced] if reduced else []), *(sentence for _, sentence in findings)]
             if not assembled.oriented and self._regions.septum_degrees is None:
                 notes.append(_NO_DIRECTIONS)
         with progress.timed("confidence"):
-            in_network = in_frame(contours, prepared.frame)
+            # The probabilities are those of the borders, not of a convention.
+            in_network = in_frame(borders.contours, prepared.frame)
             confidence = self._reviewer.confidence(output[:CLASSES], prepared.network_input, in_network)
             if confidence is not None and confidence < self._reviewer.review_below:
                 flags.append(Flag.REVIEW)
@@ -287,6 +294,7 @@ class Pipeline:
             empty,
             labels=labels,
             contours=contours,
+            offsets=offsets,
             regions=regions,
             level=level,
             level_source=level_source,

@@ -22,6 +22,7 @@ from inline.data.errors import MyostreamError
 from inline.settings import load_settings
 
 if TYPE_CHECKING:
+    from inline.pipeline import Pipeline
     from model.engines.base import Engine
     from model.evaluation.evaluate import Outcome
 
@@ -96,7 +97,7 @@ def evaluate(
     if beside and data is not None:
         raise MyostreamError("--beside goes with --synthetic N")
     require("monai", *(["matplotlib"] if plots is not None else []))
-    running = build_pipeline(load_settings(settings_file, engine=engine)).engine
+    running = build_pipeline(load_settings(settings_file, engine=engine))
     if data is not None:
         against_readers(data, kind, running, json_file=json_file, plots=plots)
     elif synthetic is not None:
@@ -104,31 +105,34 @@ def evaluate(
             folder.name: make_engine(load_settings(settings_file, engine=engine, weights=folder))
             for folder in beside or ()
         }
-        against_truth(synthetic, kind, {running.name: running, **others}, json_file)
+        against_truth(synthetic, kind, {running.engine.name: running.engine, **others}, json_file)
 
 
 def against_readers(
-    folder: Path, kind: str, engine: Engine, *, json_file: Path | None = None, plots: Path | None = None
+    folder: Path, kind: str, running: Pipeline, *, json_file: Path | None = None, plots: Path | None = None
 ) -> dict[str, dict[str, float]]:
     """Evaluate a folder of labelled slices and print the tables; returns the summaries by group.
 
     Args:
         folder: of labelled slices.
         kind: ``t1`` or ``t2``.
-        engine: runs the network.
+        running: whose engine runs the network and whose contour convention holds.
         json_file: for all figures.
         plots: folder for Bland-Altman plot and overlays.
 
     Raises:
         CaseError: the folder cannot be used.
     """
+    from inline.contouring.convention import draw
     from inline.contouring.segment import segment
     from model.evaluation import evaluate as evaluation
     from model.evaluation.cases import read_slices
     from model.evaluation.figures import best_median_worst, bland_altman
 
-    slices = read_slices(folder, kind)
-    outcomes, labels = evaluation.evaluate(slices, lambda image, size: segment(image, size, engine).labels)
+    slices, engine = read_slices(folder, kind), running.engine
+    outcomes, labels = evaluation.evaluate(
+        slices, lambda image, size: draw(segment(image, size, engine), size, running.offsets).labels
+    )
     summaries: dict[str, dict[str, float]] = {}
     notes = []
     for name, chosen in _groups(outcomes).items():
