@@ -112,11 +112,10 @@ def divergence(output: Tensor, target: Tensor) -> Tensor:
 
 
 def heat_divergence(output: Tensor, target: Tensor) -> Tensor:
-    """Return the mean over slices of the Kullback-Leibler divergence of heat maps by the area of a point's heat.
+    """Return the mean over slices of the Kullback-Leibler divergence of heat maps by a point's heat.
 
-    Every pixel is a distribution of its own: heat or none. Nearly all pixels are without heat in both. The area
-    is that of the heat that the training gives a point, so that both points count about as much as the class
-    boundary does in :func:`divergence`.
+    Every pixel is a distribution of its own: heat or none. A point's heat is that of the training summed over
+    pixels, as :func:`divergence` divides by the length of the class boundary.
 
     Args:
         output: heat from 0 to 1, ``(n, k, h, w)``.

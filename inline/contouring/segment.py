@@ -14,8 +14,8 @@ from inline.data.results import Contours
 from inline.data.series import TISSUE_MS, Quantity
 from model.engines.base import Engine
 from model.frame import Frame
-from model.unet import CLASSES
 from model.relaxometry.parametric_map import ParametricMap
+from model.unet import CLASSES
 
 
 class Segmentation(NamedTuple):

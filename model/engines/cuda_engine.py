@@ -77,7 +77,7 @@ class _Recorded:
                 self._output: Tensor = module(self._images)
 
     def replay(self, images: Tensor) -> Tensor:
-        """Return the network output of at most as many images as recorded; valid until any graph is replayed."""
+        """Return the output for at most as many images as recorded; valid until any graph is replayed."""
         self._images[: len(images)].copy_(images, non_blocking=True)
         self._graph.replay()
         return self._output[: len(images)]

@@ -83,7 +83,7 @@ class GpuEngine(ABC):
 
     @abstractmethod
     def _compute(self, images: Tensor) -> Tensor:
-        """Return the network output ``(n, 3 + k, 224, 224)`` on the GPU for pinned images ``(n, 1, 224, 224)``.
+        """Return the output ``(n, 3 + k, 224, 224)`` on the GPU for pinned images ``(n, 1, 224, 224)``.
 
         Called on the engine's stream with at most 32 images. The result is copied before the next call.
         """
