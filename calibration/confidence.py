@@ -34,6 +34,7 @@ from model.frame import FRAME_PIXELS, Frame, normalise
 from model.host import describe_host
 from model.output import check_outputs, write_json, write_text
 from model.synthesis.generator import make_batch
+from model.unet import CLASSES
 from model.weights import DEFAULT, weights_digest
 
 SLICES: Final = 600
@@ -110,7 +111,7 @@ def score_samples(engine: Engine, hearts: Iterable[list[Sample]]) -> Scores:
     kept: list[Sample] = []
     without = 0
     for samples in hearts:
-        output = engine.infer(np.stack([sample.image for sample in samples]))
+        output = engine.infer(np.stack([sample.image for sample in samples]))[:, :CLASSES]
         for sample, probabilities in zip(samples, output, strict=True):
             contours = find_contours(probabilities).contours
             if contours is None:

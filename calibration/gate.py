@@ -18,6 +18,7 @@ from model.evaluation.metrics import dice
 from model.frame import FRAME_PIXELS
 from model.polygons import hausdorff
 from model.relaxometry.parametric_map import ParametricMap
+from model.unet import CLASSES
 
 SLICES: Final = 500
 _NO_CONTOUR_PX: Final = FRAME_PIXELS * 2.0**0.5
@@ -107,7 +108,7 @@ def run_gate(engine: Engine, reference: Engine, slices: Iterable[MapSlice]) -> G
         ours, theirs = engine.infer(each.image[None])[0], reference.infer(each.image[None])[0]
         largest = float(np.abs(ours - theirs).max())
         probability = max(probability, largest if np.isfinite(largest) else 1.0)
-        a, b = find_contours(ours).contours, find_contours(theirs).contours
+        a, b = find_contours(ours[:CLASSES]).contours, find_contours(theirs[:CLASSES]).contours
         found += b is not None
         if a is not None and b is not None:
             shape = each.values_ms.shape

@@ -107,7 +107,7 @@ def segment(
     *,
     pipeline: Pipeline | None = None,
 ) -> Segmentation:
-    """Return labels and contours of the LV myocardium in a map.
+    """Return labels and contours of the LV myocardium in a map, drawn by the pipeline's contour convention.
 
     ``found.contours`` is in pixels of the map, ``found.contours.in_mm(spacing)`` in mm.
 
@@ -115,7 +115,7 @@ def segment(
         values: map, as fitted or as an array of ms ``(rows, columns)`` with 0 or NaN where there is no value.
         spacing: pixel size (x, y), mm.
         quantity: ``"T1"`` or ``"T2"``, in either case; it decides which values tissue can have.
-        pipeline: whose engine runs the network; None for that of the settings.
+        pipeline: whose engine runs the network and whose convention holds; None for that of the settings.
 
     Raises:
         ConfigurationError: the weights cannot be used, or no engine loads.
@@ -123,6 +123,7 @@ def segment(
     """
     import numpy as np
 
+    from inline.contouring.convention import draw
     from inline.contouring.segment import contour_slice, network_input
     from inline.data.series import Quantity
     from model.frame import Frame
@@ -136,7 +137,10 @@ def segment(
     rows, columns = parametric.values_ms.shape
     frame = Frame((rows, columns), spacing)
     image = network_input(parametric, Quantity(measured), frame)
-    return contour_slice((pipeline or _pipeline()).engine.infer(image[None])[0], frame)
+    running = pipeline or _pipeline()
+    borders = contour_slice(running.engine.infer(image[None])[0], frame)
+    drawn = draw(borders, spacing, running.offsets)
+    return borders._replace(labels=drawn.labels, contours=drawn.contours)
 
 
 def measure(

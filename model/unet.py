@@ -145,6 +145,11 @@ class UNet(nn.Module):
             nn.init.normal_(self.insertion_head.weight, std=0.01)
             nn.init.constant_(self.insertion_head.get_parameter("bias"), -6.0)
 
+    @property
+    def channels(self) -> int:
+        """Channels of the scores: 3, or 5 with the heat of both insertion points."""
+        return CLASSES if self.insertion_head is None else CLASSES + INSERTIONS
+
     def forward(self, images: Tensor) -> Tensor:
         """Scores (logits) of prepared images ``(n, 1, h, w)``; h and w multiples of 32.
 

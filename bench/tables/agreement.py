@@ -16,6 +16,7 @@ from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice
 from model.evaluation.metrics import agreement
 from model.frame import Frame
+from model.unet import CLASSES
 
 Labels = NDArray[np.uint8]
 
@@ -35,7 +36,7 @@ class Segmented:
 
     Attributes:
         slice: with its readers.
-        probabilities: output of the network in its frame, ``(3, 224, 224)``.
+        probabilities: of the classes in the network's frame, ``(3, 224, 224)``.
         found: labels ``(rows, columns)``; all 0 without a contour.
     """
 
@@ -64,7 +65,7 @@ def segment_all(slices: Iterable[LabelledSlice], engine: Engine) -> list[Segment
     found = []
     for each in slices:
         frame = Frame((each.image.shape[0], each.image.shape[1]), each.spacing)
-        probabilities = engine.infer(frame.network_input(each.image)[None])[0]
+        probabilities = engine.infer(frame.network_input(each.image)[None])[0, :CLASSES]
         found.append(Segmented(each, probabilities, contour_slice(probabilities, frame)[0]))
     return found
 

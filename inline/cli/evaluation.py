@@ -6,11 +6,13 @@ What it computes lies in ``model/evaluation``; here engine and contours are put 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -20,6 +22,7 @@ from inline.data.errors import MyostreamError
 from inline.settings import load_settings
 
 if TYPE_CHECKING:
+    from inline.pipeline import Pipeline
     from model.engines.base import Engine
     from model.evaluation.evaluate import Outcome
 
@@ -59,6 +62,13 @@ _TRUTH_COLUMNS: Final = (
     ("surface mm", "surface", "{:.2f}"),
     ("no contour", "without_contour", "{:.0f}"),
 )
+_GROUP_COLUMNS: Final = (
+    ("share", "share", "{:.1%}"),
+    ("smallest heart mm", "smallest_mm", "{:.0f}"),
+    ("insertions found", "insertions_found", "{:.1%}"),
+    ("error mm", "insertions_mm", "{:.2f}"),
+)
+"""Second table; other weights follow."""
 
 
 def evaluate(
@@ -69,6 +79,9 @@ def evaluate(
     synthetic: Annotated[
         int | None, typer.Option(min=1, help="So many fresh synthetic slices instead.")
     ] = None,
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="Folder of other weights, tried on the same synthetic slices.")
+    ] = None,
     json_file: JsonFile = None,
     plots: Annotated[
         Path | None, typer.Option(callback=output_folder, help="Write figures into this folder.")
@@ -77,40 +90,49 @@ def evaluate(
     settings_file: SettingsFile = None,
 ) -> None:
     """Compare contours and values with those of readers, or with the truth of synthetic slices."""
-    from inline.engine_selection import build_pipeline
+    from inline.engine_selection import build_pipeline, make_engine
 
     if (data is None) == (synthetic is None) or kind not in ("t1", "t2"):
         raise MyostreamError("give either --data FOLDER or --synthetic N, and --map t1 or t2")
+    if beside and data is not None:
+        raise MyostreamError("--beside goes with --synthetic N")
     require("monai", *(["matplotlib"] if plots is not None else []))
-    running = build_pipeline(load_settings(settings_file, engine=engine)).engine
+    running = build_pipeline(load_settings(settings_file, engine=engine))
     if data is not None:
         against_readers(data, kind, running, json_file=json_file, plots=plots)
     elif synthetic is not None:
-        against_truth(synthetic, kind, running, json_file)
+        others = {
+            folder.name: make_engine(load_settings(settings_file, engine=engine, weights=folder))
+            for folder in beside or ()
+        }
+        against_truth(synthetic, kind, {running.engine.name: running.engine, **others}, json_file)
 
 
 def against_readers(
-    folder: Path, kind: str, engine: Engine, *, json_file: Path | None = None, plots: Path | None = None
+    folder: Path, kind: str, running: Pipeline, *, json_file: Path | None = None, plots: Path | None = None
 ) -> dict[str, dict[str, float]]:
     """Evaluate a folder of labelled slices and print the tables; returns the summaries by group.
 
     Args:
         folder: of labelled slices.
         kind: ``t1`` or ``t2``.
-        engine: runs the network.
+        running: whose engine runs the network and whose contour convention holds.
         json_file: for all figures.
         plots: folder for Bland-Altman plot and overlays.
 
     Raises:
         CaseError: the folder cannot be used.
     """
+    from inline.contouring.convention import draw
     from inline.contouring.segment import segment
     from model.evaluation import evaluate as evaluation
     from model.evaluation.cases import read_slices
     from model.evaluation.figures import best_median_worst, bland_altman
 
-    slices = read_slices(folder, kind)
-    outcomes, labels = evaluation.evaluate(slices, lambda image, size: segment(image, size, engine).labels)
+    slices, engine = read_slices(folder, kind), running.engine
+    outcomes, labels = evaluation.evaluate(
+        slices, lambda image, size: draw(segment(image, size, engine), size, running.offsets).labels
+    )
     summaries: dict[str, dict[str, float]] = {}
     notes = []
     for name, chosen in _groups(outcomes).items():
@@ -146,41 +168,41 @@ def against_readers(
 
 
 def against_truth(
-    count: int, kind: str, engine: Engine, json_file: Path | None = None
+    count: int, kind: str, engines: Mapping[str, Engine], json_file: Path | None = None
 ) -> dict[str, dict[str, float]]:
     """Evaluate synthetic slices and print the table; returns the summaries by level and by pathology.
+
+    Contours lie at the physical borders, as the labels do. A slice without a contour counts as Dice 0.
 
     Args:
         count: slices.
         kind: ``t1`` or ``t2``.
-        engine: runs the network.
+        engines: the network by name; those of other weights after it are compared on the same slices.
         json_file: for all figures.
     """
-    from inline.contouring.segment import contour_slice
-    from model.evaluation import evaluate as evaluation
-    from model.evaluation.synthetic import SEED, make_slices
-    from model.frame import FRAME_MM, FRAME_PIXELS, Frame
-    from model.synthesis.pathology import Pathology
+    from inline.contouring.contours import find_contours, rasterise
+    from model.evaluation.synthetic import SEED, evaluate_networks
+    from model.frame import FRAME_PIXELS
 
-    frame = Frame((FRAME_PIXELS, FRAME_PIXELS), (FRAME_MM, FRAME_MM))
-    pathologies = (each.name.lower() for each in Pathology)
-    groups: dict[str, list[Outcome]] = {name: [] for name in ("all", "basal", "mid", "apical", *pathologies)}
-    for slice_, pathology in make_slices(count, kind):
-        # The images are network input already.
-        (outcome,), _ = evaluation.evaluate(
-            [slice_], lambda image, _: contour_slice(engine.infer(image[None])[0], frame).labels
-        )
-        for name in ("all", slice_.level, pathology):
-            groups[name].append(outcome)
-    summaries = {name: evaluation.summarise(outcomes) for name, outcomes in groups.items()}
-    table = Table("", title=f"Synthetic {kind} maps, seed {SEED}")
-    for label, _, _ in _TRUTH_COLUMNS:
-        table.add_column(label, justify="right")
-    for name, summary in summaries.items():
-        cells = (form.format(summary[key]) if key in summary else "-" for _, key, form in _TRUTH_COLUMNS)
-        table.add_row("healthy" if name == "none" else name, *cells)
-    Console().print(table)
-    _write(json_file, engine, kind, summaries)
+    def contour(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+        shape = (FRAME_PIXELS, FRAME_PIXELS)
+        contours = find_contours(probabilities).contours
+        return np.zeros(shape, np.uint8) if contours is None else rasterise(contours, shape)
+
+    by_name = evaluate_networks(count, kind, engines, contour)
+    (name, summaries), *others = by_name.items()
+    title = f"{count} synthetic {kind} maps, seed {SEED}"
+    beside = [(f"Dice, {other}", found, "dice", "{:.3f}") for other, found in others]
+    for columns, more in ((_TRUTH_COLUMNS, []), (_GROUP_COLUMNS, beside)):
+        shown = [*((label, summaries, key, form) for label, key, form in columns), *more]
+        table = Table("", title=title)
+        for label, *_ in shown:
+            table.add_column(label, justify="right")
+        for group in summaries:
+            cells = (form.format(of[group][key]) if key in of[group] else "-" for _, of, key, form in shown)
+            table.add_row("healthy" if group == "none" else group, *cells)
+        Console().print(table)
+    _write(json_file, engines[name], kind, summaries, beside=dict(others))
     return summaries
 
 

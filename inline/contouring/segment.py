@@ -15,6 +15,7 @@ from inline.data.series import TISSUE_MS, Quantity
 from model.engines.base import Engine
 from model.frame import Frame
 from model.relaxometry.parametric_map import ParametricMap
+from model.unet import CLASSES
 
 
 class Segmentation(NamedTuple):
@@ -61,10 +62,10 @@ def segment(
 
 
 def contour_slice(
-    probabilities: NDArray[np.float32], frame: Frame, steps: ContourSteps | None = None
+    output: NDArray[np.float32], frame: Frame, steps: ContourSteps | None = None
 ) -> Segmentation:
-    """Return labels and contours of an image from its class probabilities in the frame, ``(3, 224, 224)``."""
-    search = find_contours(probabilities, steps)
+    """Return labels and contours of an image from the network output in the frame, ``(3 + k, 224, 224)``."""
+    search = find_contours(output[:CLASSES], steps)
     if search.contours is None:
         return Segmentation(np.zeros(frame.shape, np.uint8), None, search.flags)
     contours = Contours(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,16 @@ class Contours:
         return Contours(self.endo * spacing, self.epi * spacing)
 
 
+class ContourOffsets(NamedTuple):
+    """Contour convention: distances of the contours from the physical borders of the wall, mm.
+
+    Positive is into the wall, negative away from it.
+    """
+
+    endo_mm: float
+    epi_mm: float
+
+
 @dataclass(frozen=True, slots=True)
 class RegionValues:
     """T1 or T2 over one region of the myocardium, ms; None where the region has no fitted pixel.
@@ -74,7 +84,9 @@ class SliceResult:
         map: the fitted map, or the scanner's own with ``sd_ms`` and ``r_squared`` zero.
         labels: uint8 ``(rows, columns)``: 0 background, 1 LV cavity, 2 myocardium, as the contours enclose
             them; all 0 where there are no contours.
-        contours: None where no acceptable contour was found; ``flags`` states the reason.
+        contours: as drawn by the contour convention; None where no acceptable contour was found, and
+            ``flags`` states the reason.
+        offsets: distances of the contours from the borders of the wall, as applied; None without contours.
         regions: ``global`` first, then ``septum`` and the AHA segments; empty without contours.
         level: slice level as far as it was known when the result went out.
         level_source: source of the level.
@@ -109,3 +121,4 @@ class SliceResult:
     t1_scale: float = 1.0
     times_ms: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
+    offsets: ContourOffsets | None = None

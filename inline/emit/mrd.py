@@ -176,6 +176,7 @@ def _values(result: SliceResult) -> dict[str, MetaValue]:
     """
     medians = {region.name: region.median for region in result.regions if region.median is not None}
     scaled = result.quantity is Quantity.T1 and result.t1_scale != 1.0
+    offsets = [f"{offset:.3f}" for offset in result.offsets or ()]
     return {
         "MYOSTREAM_REGIONS": list(medians),
         "MYOSTREAM_MEDIAN_MS": [f"{median:.3f}" for median in medians.values()],
@@ -183,6 +184,7 @@ def _values(result: SliceResult) -> dict[str, MetaValue]:
         "MYOSTREAM_NOTES": list(result.notes),
         **({"MYOSTREAM_T1_SCALE": f"{result.t1_scale:g}"} if scaled else {}),
         **({"MYOSTREAM_MOTION_CORRECTED": 1} if result.motion_corrected else {}),
+        **({"MYOSTREAM_CONTOUR_OFFSETS_MM": offsets} if offsets else {}),
         **({} if result.confidence is None else {"MYOSTREAM_CONFIDENCE": f"{result.confidence:.4f}"}),
         # Escapes of JSON would carry halves of surrogate pairs past the check of the attribute string.
         RESULT_ATTRIBUTE: json.dumps(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from inline.data.results import RegionValues, SliceResult
 
-SCHEMA: Final = "myostream.slice/1.2"
+SCHEMA: Final = "myostream.slice/1.3"
 """Version of the topic; the minor version counts additions of fields."""
 
 
@@ -39,6 +39,7 @@ def record(result: SliceResult) -> dict[str, Any]:
         "shape": list(geometry.shape),
         "pixel_spacing_mm": [round(size, 6) for size in geometry.spacing],
         "contours": contours,
+        "contour_offsets_mm": _offsets(result),
         "regions": [_region(region) for region in result.regions],
         "level": result.level.value if result.level else None,
         "level_source": result.level_source,
@@ -52,6 +53,12 @@ def record(result: SliceResult) -> dict[str, Any]:
         "error": result.error,
         "times_ms": {name: _number(value, 3) for name, value in result.times_ms.items()},
     }
+
+
+def _offsets(result: SliceResult) -> dict[str, float | None] | None:
+    if result.offsets is None:
+        return None
+    return {"endo": _number(result.offsets.endo_mm, 3), "epi": _number(result.offsets.epi_mm, 3)}
 
 
 def _region(region: RegionValues) -> dict[str, Any]:

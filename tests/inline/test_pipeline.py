@@ -5,14 +5,17 @@ import numpy as np
 import pytest
 
 from inline.assembly.assembler import SeriesAssembler
+from inline.contouring.confidence import Reviewer
 from inline.data.flags import Flag
-from inline.data.results import SliceLevel
+from inline.data.results import ContourOffsets, SliceLevel
 from inline.data.series import MapSeries
 from inline.emit import mrd
 from inline.emit.record import SCHEMA, record
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline, SliceContext, SliceProgress
 from inline.settings import AssemblySettings, EmitSettings, RegionSettings
+
+BORDERS = ContourOffsets(0.0, 0.0)
 
 
 @pytest.fixture
@@ -46,9 +49,54 @@ def test_values_are_those_of_the_fit_inside_the_contours(slices, examination, ri
 
 def test_the_ring_lands_where_the_engine_saw_it(slices, ring_engine):
     """The frame is 224 pixels of 1.5 mm around the image's centre; the image has 128 of 1.5 mm."""
-    result = Pipeline(ring_engine).process(slices[0])
+    result = Pipeline(ring_engine, offsets=BORDERS).process(slices[0])
     assert np.hypot(*(result.contours.endo - 63.5).T).mean() == pytest.approx(20.0, abs=0.2)
     assert np.hypot(*(result.contours.epi - 63.5).T).mean() == pytest.approx(28.0, abs=0.2)
+
+
+def test_contours_labels_and_values_are_those_of_the_convention_and_state_it(slices, ring_engine):
+    borders, drawn = (
+        Pipeline(ring_engine, offsets=offsets).process(slices[0])
+        for offsets in (BORDERS, ContourOffsets(3.0, -1.5))
+    )
+    assert (borders.offsets, drawn.offsets) == ((0.0, 0.0), (3.0, -1.5))
+    # Pixels of 1.5 mm.
+    for points, moved, by in (
+        (borders.contours.endo, drawn.contours.endo, 2.0),
+        (borders.contours.epi, drawn.contours.epi, 1.0),
+    ):
+        assert np.hypot(*(moved - 63.5).T).mean() == pytest.approx(
+            np.hypot(*(points - 63.5).T).mean() + by, abs=0.02
+        )
+    assert (drawn.labels == 1).sum() == pytest.approx(np.pi * 22.0**2, rel=0.02)
+    assert (drawn.labels > 0).sum() == pytest.approx(np.pi * 29.0**2, rel=0.02)
+    assert drawn.regions[0].pixels < borders.regions[0].pixels
+    assert borders.notes == drawn.notes == ()
+    assert record(drawn)["contour_offsets_mm"] == {"endo": 3.0, "epi": -1.5}
+    meta = mrd.images(drawn, slices[0].template)[0].meta()
+    assert meta["MYOSTREAM_CONTOUR_OFFSETS_MM"] == ("3.000", "-1.500")
+    assert Pipeline(ring_engine).process(slices[0]).offsets == (1.5, 1.5)
+    blind = Pipeline(NanEngine()).process(slices[0])
+    assert (blind.offsets, record(blind)["contour_offsets_mm"]) == (None, None)
+
+
+def test_a_convention_that_the_wall_cannot_hold_is_reduced_and_says_so(slices, ring_engine):
+    """Its wall is 12 mm: of two times 5 mm a third of it, 4 mm, must remain."""
+    result = Pipeline(ring_engine, offsets=ContourOffsets(5.0, 5.0)).process(slices[0])
+    assert result.offsets == pytest.approx((4.0, 4.0), abs=0.2)
+    assert result.offsets.endo_mm == result.offsets.epi_mm
+    (note,) = result.notes
+    assert f"{result.offsets.endo_mm:.2f}" in note
+    assert "in place of 5 and 5" in note
+
+
+def test_the_confidence_is_that_of_the_borders(slices, ring_engine):
+    class Watching(Reviewer):
+        def confidence(self, probabilities, image, contours):
+            return float(np.hypot(*(contours.epi - 111.5).T).mean())
+
+    result = Pipeline(ring_engine, reviewer=Watching()).process(slices[0])
+    assert result.confidence == pytest.approx(28.0, abs=0.2)
 
 
 def test_level_and_reference_come_from_the_geometry(slices, ring_engine):
@@ -235,9 +283,8 @@ def test_a_ring_without_values_is_flagged_and_says_why(slices, ring_engine):
 @pytest.mark.parametrize("engine", ["ring", "nan"])
 def test_times_in_the_wrong_unit_are_flagged_with_and_without_contours(slices, ring_engine, engine):
     tenth = replace(slices[1].series, times_ms=slices[1].series.times_ms * 100.0)
-    result = Pipeline(ring_engine if engine == "ring" else NanEngine()).process(
-        replace(slices[1], series=tenth)
-    )
+    pipeline = Pipeline(ring_engine if engine == "ring" else NanEngine(), offsets=BORDERS)
+    result = pipeline.process(replace(slices[1], series=tenth))
     assert (result.contours is None) == (engine == "nan")
     assert Flag.IMPLAUSIBLE_VALUES in result.flags
     assert any("preparation times" in note for note in result.notes)

@@ -1,0 +1,115 @@
+"""Contour convention: the contours that readers of maps draw, from the physical borders of the wall.
+
+The network returns the borders of the wall. Readers keep clear of blood and fat, which share the pixels at
+the borders, and by how much differs from centre to centre. The convention is two distances in mm, applied as
+parallel curves. It decides what is drawn and counted as myocardium; the inset (:mod:`inline.contouring.aha`)
+decides where within it values are taken.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inline.contouring.contours import rasterise
+from inline.contouring.segment import Segmentation
+from inline.data.results import ContourOffsets, Contours
+from model.polygons import area, contains, distances, parallel, perimeter
+
+KEPT: Final = 1 / 3
+"""Share of the wall that remains at its thinnest place, so that neither contour takes more than what stays.
+
+By the default offsets, full from 4.5 mm of wall on, that is one pixel of 1.5 mm or more.
+"""
+_SHOWN: Final = 0.01
+"""Change of an offset, mm, from which a note states it."""
+
+
+class Drawn(NamedTuple):
+    """Labels and contours of one slice by a convention.
+
+    Attributes:
+        labels: uint8 ``(rows, columns)``: 0 background, 1 LV cavity, 2 myocardium; all 0 without contours.
+        contours: in pixels of the image; None where there are none.
+        offsets: as applied; None without contours.
+        note: one sentence where they are smaller than the convention's; else empty.
+    """
+
+    labels: NDArray[np.uint8]
+    contours: Contours | None
+    offsets: ContourOffsets | None
+    note: str = ""
+
+
+def draw(found: Segmentation, spacing: tuple[float, float], offsets: ContourOffsets) -> Drawn:
+    """Return labels and contours of one slice by a convention.
+
+    Args:
+        found: labels and physical borders, in pixels of the image.
+        spacing: pixel size (x, y), mm.
+        offsets: the convention; 0 and 0 leave labels and contours as they are.
+    """
+    if found.contours is None:
+        return Drawn(found.labels, None, None)
+    if offsets == (0.0, 0.0):
+        return Drawn(found.labels, found.contours, offsets)
+    contours, applied = move(found.contours, spacing, offsets)
+    rows, columns = found.labels.shape
+    note = ""
+    if any(abs(wanted - made) >= _SHOWN for wanted, made in zip(offsets, applied, strict=True)):
+        note = (
+            f"The contours were drawn {applied.endo_mm:.2f} and {applied.epi_mm:.2f} mm (endo, epi) into the "
+            f"wall in place of {offsets.endo_mm:g} and {offsets.epi_mm:g}: cavity or wall is too thin there."
+        )
+    return Drawn(rasterise(contours, (rows, columns)), contours, applied, note)
+
+
+def move(
+    borders: Contours, spacing: tuple[float, float], offsets: ContourOffsets
+) -> tuple[Contours, ContourOffsets]:
+    """Return the contours at two distances from the physical borders, and the distances as applied.
+
+    Both are scaled down together where the wall could not hold them (:func:`within_wall`), so that the ring
+    is neither empty nor crossed. Each contour keeps its number of points.
+
+    Args:
+        borders: in pixels.
+        spacing: pixel size (x, y), mm.
+        offsets: positive into the wall.
+    """
+    in_mm = borders.in_mm(spacing)
+    applied = within_wall(in_mm, offsets)
+    # A convention of 0 must leave every bit; so must each contour that does not move.
+    endo = parallel(in_mm.endo, applied.endo_mm) / spacing if applied.endo_mm else borders.endo
+    epi = parallel(in_mm.epi, -applied.epi_mm) / spacing if applied.epi_mm else borders.epi
+    return Contours(endo, epi), applied
+
+
+def within_wall(borders: Contours, offsets: ContourOffsets) -> ContourOffsets:
+    """Return the offsets, scaled down together by one factor where wall or cavity could not hold them.
+
+    Of the wall's thickness at its thinnest place at least :data:`KEPT` remains: the sum of the offsets is at
+    most the rest. Borders that touch or cross leave no room at all. A cavity shrinks by at most its area over
+    its perimeter, half the radius of a disc: the largest circle within it is never smaller than that
+    (Burago and Zalgaller 1988, Geometric Inequalities, section 1.3), so that something is left.
+
+    Args:
+        borders: in mm.
+        offsets: positive into the wall.
+    """
+    factor = 1.0
+    if offsets.endo_mm + offsets.epi_mm > 0.0:
+        factor = (1.0 - KEPT) * thinnest(borders) / (offsets.endo_mm + offsets.epi_mm)
+    if offsets.endo_mm < 0.0:
+        factor = min(factor, area(borders.endo) / perimeter(borders.endo) / -offsets.endo_mm)
+    return offsets if factor >= 1.0 else ContourOffsets(offsets.endo_mm * factor, offsets.epi_mm * factor)
+
+
+def thinnest(borders: Contours) -> float:
+    """Return the thickness of the wall at its thinnest place, in units of the points; 0 where they cross."""
+    inner, outer = borders.endo, borders.epi
+    if contains(inner, outer).any() or not contains(outer, inner).all():
+        return 0.0
+    return float(min(distances(inner, outer).min(), distances(outer, inner).min()))
