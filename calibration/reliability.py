@@ -16,6 +16,10 @@ BINS: Final = 10
 THRESHOLDS: Final = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
 POOR: Final = 0.7
 """Dice coefficient below which contours are of little use."""
+GOOD: Final = 0.8
+"""Dice coefficient from which they need no review."""
+_FOUND: Final = 0.95
+"""Share of the poor slices that the proposed threshold flags."""
 
 
 def reliability(expected: FloatArray, dice: FloatArray) -> list[dict[str, float]]:
@@ -50,6 +54,7 @@ def accuracy(expected: FloatArray, dice: FloatArray) -> dict[str, Any]:
     """Return all figures on slices with contours, ``(n,)`` each, as plain values.
 
     ``auc`` is the area under the ROC curve for slices of Dice below :data:`POOR`; None where all or none are.
+    ``proposed`` is the threshold, in steps of 0.01, below which 95 % of them lie; None where there are none.
 
     Raises:
         ImportError: scikit-learn is not installed (extra ``calibrate``).
@@ -66,18 +71,21 @@ def accuracy(expected: FloatArray, dice: FloatArray) -> dict[str, Any]:
         "auc": float(roc_auc_score(poor, -expected)) if 0 < poor.sum() < len(poor) else None,
         "reliability": reliability(expected, dice),
         "thresholds": [_threshold(expected, dice, each) for each in THRESHOLDS],
+        "proposed": float(np.ceil(100.0 * np.quantile(expected[poor], _FOUND, method="higher"))) / 100.0
+        if poor.any()
+        else None,
     }
 
 
 def _threshold(expected: FloatArray, dice: FloatArray, threshold: float) -> dict[str, float | None]:
-    flagged, poor = expected < threshold, dice < POOR
+    flagged = expected < threshold
     return {
         "threshold": threshold,
         "flagged": float(flagged.mean()),
         "dice_flagged": _mean(dice[flagged]),
         "dice_others": _mean(dice[~flagged]),
-        "poor_flagged": _mean(flagged[poor]),
-        "others_flagged": _mean(flagged[~poor]),
+        "poor_flagged": _mean(flagged[dice < POOR]),
+        "good_flagged": _mean(flagged[dice >= GOOD]),
     }
 
 
