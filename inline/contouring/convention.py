@@ -92,8 +92,8 @@ def within_wall(borders: Contours, offsets: ContourOffsets) -> ContourOffsets:
 
     Of the wall's thickness at its thinnest place at least :data:`KEPT` remains: the sum of the offsets is at
     most the rest. Borders that touch or cross leave no room at all. A cavity shrinks by at most its area over
-    its perimeter, half the radius of a disc: the largest circle within it is never smaller than that
-    (Burago and Zalgaller 1988, Geometric Inequalities, section 1.3), so that something is left.
+    its perimeter, half the radius of a disc: the largest circle within it is larger than that
+    (Osserman 1979, Am Math Mon 86:1), so that something is left.
 
     Args:
         borders: in mm.
