@@ -192,12 +192,13 @@ def _around(outline: FloatArray, distance: float) -> FloatArray:
     region = (beyond <= distance).astype(np.uint8)
     if distance > 0.0:
         # The far side of a curve that lies outside is beyond the region.
-        region = cv2.dilate(region, np.ones((3, 3), np.uint8))
+        region = cv2.dilate(region, np.ones((3, 3), np.uint8)).astype(np.uint8)
     borders, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not borders:
         raise ValueError(f"nothing is left inside at a distance of {distance:g}")
     largest = max((each[:, 0].astype(np.float64) for each in borders), key=area)
-    return largest * cell + corner
+    around: FloatArray = largest * cell + corner
+    return around
 
 
 def hausdorff(a: FloatArray, b: FloatArray) -> float:
