@@ -141,8 +141,9 @@ def parallel(outline: FloatArray, distance: float) -> FloatArray:
 
     Every point of it has this distance to the polygon, also beside concave and sharp places, where points
     moved along normals come too close and their line crosses itself. Where the inside falls into several
-    parts, the curve surrounds the largest; holes are filled. It has as many points as the polygon, at equal
-    distances, the same sense, and begins beside the polygon's first point.
+    parts, the curve surrounds the largest; holes are filled. It has as many points as the polygon, the same
+    sense, and begins beside the polygon's first point. Where normals do, each point is one of the polygon's,
+    moved; else they are at equal distances.
 
     Args:
         outline: corners in order, without crossings, ``(n, 2)``.
@@ -157,7 +158,7 @@ def parallel(outline: FloatArray, distance: float) -> FloatArray:
     ahead, ahead_of_it = (np.roll(each, -1, axis=0) - each for each in (along_normals, outline))
     unfolded = bool(((ahead * ahead_of_it).sum(axis=1) > 0.0).all())
     if unfolded and distances(along_normals, outline).min() >= (1.0 - _CLOSER) * abs(distance):
-        return resample(along_normals, len(outline))
+        return along_normals
     around = _around(outline, distance)
     feet = nearest(around, outline)
     # Towards its nearest point, which stays the nearest, each point moves until it has the distance.
@@ -178,8 +179,8 @@ def _around(outline: FloatArray, distance: float) -> FloatArray:
     margin = max(distance, 0.0)
     low, high = outline.min(axis=0) - margin, outline.max(axis=0) + margin
     cell = float((high - low).max()) / _CELLS
-    corner = low - 2.5 * cell
-    columns, rows = np.ceil((high - corner) / cell).astype(int) + 3
+    corner = low - 4.5 * cell
+    columns, rows = np.ceil((high - corner) / cell).astype(int) + 5
     within = inside((outline - corner) / cell, (int(rows), int(columns))).astype(np.uint8)
     outwards, inwards = (
         cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for mask in (1 - within, within)
@@ -190,14 +191,19 @@ def _around(outline: FloatArray, distance: float) -> FloatArray:
     exact = distances(np.stack([x, y], axis=1) * cell + corner, outline)
     beyond[y, x] = np.where(within[y, x], -exact, exact)
     region = (beyond <= distance).astype(np.uint8)
+    # Tips and inlets a cell or two wide go: points of their two sides would move across each other.
     if distance > 0.0:
+        closed = cv2.morphologyEx(region, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
         # The far side of a curve that lies outside is beyond the region.
-        region = cv2.dilate(region, np.ones((3, 3), np.uint8))
+        region = cv2.dilate(closed, np.ones((3, 3), np.uint8)).astype(np.uint8)
+    else:
+        region = cv2.morphologyEx(region, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).astype(np.uint8)
     borders, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not borders:
         raise ValueError(f"nothing is left inside at a distance of {distance:g}")
     largest = max((each[:, 0].astype(np.float64) for each in borders), key=area)
-    return largest * cell + corner
+    around: FloatArray = largest * cell + corner
+    return around
 
 
 def hausdorff(a: FloatArray, b: FloatArray) -> float:

@@ -91,9 +91,9 @@ def within_wall(borders: Contours, offsets: ContourOffsets) -> ContourOffsets:
     """Return the offsets, scaled down together by one factor where wall or cavity could not hold them.
 
     Of the wall's thickness at its thinnest place at least :data:`KEPT` remains: the sum of the offsets is at
-    most the rest. Borders that touch or cross leave no room at all. A cavity shrinks by at most its area over
-    its perimeter, half the radius of a disc: the largest circle within it is never smaller than that
-    (Burago and Zalgaller 1988, Geometric Inequalities, section 1.3), so that something is left.
+    most the rest. Borders that touch or cross leave no room at all. A cavity shrinks by at most half its area
+    over its perimeter, a quarter of the radius of a disc. The largest circle within it has more than twice
+    that as its radius (Osserman 1979, Am Math Mon 86:1), so that something is left.
 
     Args:
         borders: in mm.
@@ -103,7 +103,7 @@ def within_wall(borders: Contours, offsets: ContourOffsets) -> ContourOffsets:
     if offsets.endo_mm + offsets.epi_mm > 0.0:
         factor = (1.0 - KEPT) * thinnest(borders) / (offsets.endo_mm + offsets.epi_mm)
     if offsets.endo_mm < 0.0:
-        factor = min(factor, area(borders.endo) / perimeter(borders.endo) / -offsets.endo_mm)
+        factor = min(factor, 0.5 * area(borders.endo) / perimeter(borders.endo) / -offsets.endo_mm)
     return offsets if factor >= 1.0 else ContourOffsets(offsets.endo_mm * factor, offsets.epi_mm * factor)
 
 

@@ -245,11 +245,11 @@ def test_naive_normals_would_cross_where_the_parallel_curve_does_not():
     assert crossings(parallel(shape, 5.0)) == 0
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.floats(8.0, 40.0), WAVES, DISTANCES)
 def test_a_parallel_curve_encloses_what_lies_within_the_distance(size, waves, distance):
-    shape = wavy(size, waves)
-    step = 0.5
+    shape = wavy(size, waves, points=200)
+    step = 0.8
     grid = int(2 * (np.abs(shape).max() + 8.0) / step)
     offset = grid / 2
     points = (centres((grid, grid)) - offset) * step
@@ -267,9 +267,10 @@ def test_a_parallel_curve_encloses_what_lies_within_the_distance(size, waves, di
     assert crossings(made) == 0
     assert signed_area(made) > 0
     wrong = (inside(made / step + offset, (grid, grid)) != expected).ravel()
-    # Beside its kinks a curve of 96 points is cut short by a chord.
-    assert np.quantile(np.abs(beyond - distance)[wrong], 0.9, method="lower") < 0.1 if wrong.any() else True
-    assert wrong.sum() * step**2 < 0.05 * perimeter(made) + 1.0
+    # Only beside its kinks, where a chord between two of its points cuts them short, is it further off.
+    further = np.abs(beyond - distance)[wrong]
+    assert (further > 0.1).sum() * step**2 <= 6.0  # of up to 12 kinks
+    assert further.max(initial=0.0) < 1.0
     assert distances(made, shape).min() > abs(distance) - 0.1
 
 

@@ -118,7 +118,7 @@ HELP = [
     [],
     *([name] for name in ("serve", "replay", "synth", "listen", "demo", "evaluate", "engines", "train")),
     *(["bench", name] for name in ("", "throughput", "latency", "peers", "tables", "scaling")),
-    *(["calibrate", name] for name in ("", "precision", "confidence", "budget")),
+    *(["calibrate", name] for name in ("", "precision", "confidence", "contours", "budget")),
 ]
 NEEDS = {
     ("evaluate", "--synthetic", "1", "--map", "t1"): ("monai", "bench"),
@@ -129,6 +129,7 @@ NEEDS = {
     ("bench", "scaling", "--plot", "plot.png"): ("matplotlib", "bench"),
     ("calibrate", "precision"): ("nncf", "calibrate"),
     ("calibrate", "confidence"): ("sklearn", "calibrate"),
+    ("calibrate", "contours", "--data", "."): ("monai", "bench"),
 }
 
 
