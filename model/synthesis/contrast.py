@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -50,6 +51,12 @@ class Mix:
             dtype=torch.float32,
         )
         return torch.multinomial(weights, draw.n, replacement=True, generator=draw.generator)
+
+
+MOSTLY_MAPS: Final = Mix(
+    t1_map=0.32, t1_map_post=0.14, t2_map=0.36, molli_image=0.04, t2prep_image=0.04, random_contrast=0.10
+)
+"""Kinds that a network for maps learns from."""
 
 
 def _random_values(draw: Draw) -> Tensor:
