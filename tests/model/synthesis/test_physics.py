@@ -6,8 +6,7 @@ import torch
 from scipy.optimize import curve_fit
 
 from model.synthesis.anatomy import make_anatomy
-from model.synthesis.contrast import Mix
-from model.synthesis.generator import Parts, make_batch
+from model.synthesis.generator import make_batch
 from model.synthesis.pathology import EFFECTS, Pathology, diseased, draw_pathology, is_focal, wall_ratio
 from model.synthesis.physics import PREPARATIONS_MS, SCHEMES, t1_maps, t2_maps
 from model.synthesis.randomness import Draw
@@ -117,21 +116,9 @@ def test_lesions_lie_in_the_wall():
     assert (lesion & ~near).sum() < 0.02 * lesion.sum()
 
 
-def test_fewer_parts_make_plainer_pictures():
-    def share_of_one_value(parts):
-        """Largest share of a wall's pixels that have the same value, by slice."""
-        batch = make_batch(4, 96, torch.Generator().manual_seed(3), Mix(1, 0, 0, 0, 0, 0), parts=parts)
-        walls = [image[labels == 2] for image, labels in zip(batch.pictures, batch.labels, strict=True)]
-        return [float(wall.unique(return_counts=True)[1].max()) / len(wall) for wall in walls]
-
-    plain = share_of_one_value(Parts(physics=False, acquisition=False, randomisation=False))
-    full = share_of_one_value(Parts(simulated=0.0))
-    assert min(plain) > 2 * max(full)
-
-
 def test_simulated_maps_differ_from_those_of_tissue_values():
-    one = make_batch(2, 96, torch.Generator().manual_seed(4), parts=Parts(simulated=1.0))
-    other = make_batch(2, 96, torch.Generator().manual_seed(4), parts=Parts(simulated=0.0))
+    one = make_batch(2, 96, torch.Generator().manual_seed(4), simulated=1.0)
+    other = make_batch(2, 96, torch.Generator().manual_seed(4), simulated=0.0)
     assert torch.isfinite(one.images).all()
     assert not torch.equal(one.images, other.images)
     assert torch.equal(one.labels, other.labels)
