@@ -233,12 +233,11 @@ def train_within(
         raise ValueError(f"{training.minutes:g} minutes are too short for a step; give more")
     settled = learner.settle(torch.Generator(device).manual_seed(training.seed + 555_555), files)
     save_weights(learner.kept.eval(), training.output / "weights")
-    start = None if training.start is None else str(training.start)
     content: dict[str, Any] = {
         "training": {
-            **asdict(training),
-            "output": str(training.output),
-            "start": start,
+            "minutes": training.minutes,
+            "start": str(training.start or "random"),
+            "seed": training.seed,
             "plan": asdict(plan),
         },
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",

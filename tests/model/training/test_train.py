@@ -1,6 +1,9 @@
 """Trainings end to end, on little."""
 
 import json
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -131,3 +134,10 @@ def test_options_that_do_not_fit_the_recipe_are_named(options, message, tmp_path
     result = CliRunner().invoke(app, ["train", "-o", str(tmp_path), *options])
     assert result.exit_code == 1
     assert message in " ".join(result.output.split())
+
+
+def test_minutes_count_from_the_start_of_the_process():
+    code = "import time; time.sleep(0.5); from inline.cli.training import _seconds_running as s; print(s())"
+    began = time.monotonic()
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert 0.45 < float(printed) < time.monotonic() - began + 0.05
