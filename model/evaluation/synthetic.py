@@ -163,7 +163,7 @@ def _try(slice_: LabelledSlice, pathology: str, output: NDArray[np.float32], con
     """Evaluate the network output of a slice, ``(3 + k, rows, columns)``."""
     heat = torch.from_numpy(output[CLASSES:])
     apart, peak = np.empty(0), np.empty(0)
-    if len(heat):
+    if slice_.insertions is not None and len(heat):
         points, peaks = (each[0].numpy().astype(np.float64) for each in locate(heat[None]))
         apart, peak = FRAME_MM * np.linalg.norm(points - slice_.insertions, axis=1), peaks
     return Trial(

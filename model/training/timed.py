@@ -148,9 +148,9 @@ class Learner:
         self.steps += 1
         with torch.no_grad():
             # The mean of the first steps is a plain one.
-            share_left = min(self._plan.mean, (1.0 + self.steps) / (10.0 + self.steps))
-            own = list(self._network.parameters())
-            torch._foreach_lerp_(list(self.kept.parameters()), own, 1.0 - share_left)
+            left = min(self._plan.mean, (1.0 + self.steps) / (10.0 + self.steps))
+            means: list[Tensor] = list(self.kept.parameters())
+            torch._foreach_lerp_(means, list(self._network.parameters()), 1.0 - left)
             cavity, myocardium = (
                 _dice(classes.argmax(dim=1) == value, slices.labels == value) for value in (1, 2)
             )
