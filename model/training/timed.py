@@ -189,12 +189,14 @@ def train_within(
         began: time of :func:`time.monotonic` at which the training started; None for now.
 
     Raises:
-        ValueError: there is no GPU, or the time is too short for a step.
+        ValueError: there is no GPU, random weights on a CPU, or the time is too short for a step.
         WeightsError: the weights to start from cannot be read.
     """
     began = time.monotonic() if began is None else began
     device = _device(training.accelerator)
     plan = training.plan or (GPU if device.type == "cuda" else CPU)
+    if training.start is None and not plan.settling:
+        raise ValueError("on a CPU a training goes on from weights; give --start FOLDER, or train on a GPU")
     # What follows the last step: statistics and files.
     files = began + 60.0 * training.minutes - _FILES_SECONDS
     until = files - _SETTLING_SECONDS * plan.settling * plan.frames

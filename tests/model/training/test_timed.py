@@ -59,6 +59,11 @@ def test_a_gpu_that_is_not_there_is_reported(tmp_path, monkeypatch) -> None:
         train_within(TimedTraining(tmp_path, 1.0, None, "gpu", plan=TINY), lambda _: None)
 
 
+def test_random_weights_on_a_cpu_are_reported(tmp_path) -> None:
+    with pytest.raises(ValueError, match="goes on from weights"):
+        train_within(TimedTraining(tmp_path, 1.0, None, "cpu"), lambda _: None)
+
+
 def test_the_rate_rises_falls_and_ends_at_nothing() -> None:
     rates = [rate_at(share, 1e-3) for share in (0.0, 0.03, 0.5, 1.0, 1.5)]
     assert rates[0] == 0.0
