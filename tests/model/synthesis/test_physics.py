@@ -11,9 +11,13 @@ from model.synthesis.pathology import EFFECTS, Pathology, diseased, draw_patholo
 from model.synthesis.physics import PREPARATIONS_MS, SCHEMES, t1_maps, t2_maps
 from model.synthesis.randomness import Draw
 from model.synthesis.sequences import Molli, Readout, molli_signals, t2prep_signals
-from model.synthesis.tissues import Tissue, mean_tissue_values
+from model.synthesis.tissues import RELAXATION, Tissue, TissueValues
 
-NATIVE = torch.zeros(4, dtype=torch.bool)
+
+def mean_values(n):
+    """The table's means, native."""
+    table = torch.tensor([[each.t1, each.t2, each.density] for each in RELAXATION.values()])
+    return TissueValues(*(column.expand(n, -1) for column in table.unbind(dim=1)))
 
 
 def slices(seed):
@@ -45,7 +49,7 @@ def noiseless_t2(values, times, heartbeat, rest, share):
 @pytest.mark.parametrize("seed", range(4))
 def test_t1_is_what_the_sequence_reads_of_the_tissue(seed):
     draw, anatomy = slices(seed)
-    values = mean_tissue_values(draw, NATIVE)
+    values = mean_values(4)
     maps = t1_maps(draw, anatomy, values, 1.5)
     pure = anatomy.fractions[:, Tissue.MYOCARDIUM] > 0.99
     reads = [
@@ -64,7 +68,7 @@ def test_t1_is_what_the_sequence_reads_of_the_tissue(seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_t2_is_what_the_sequence_reads_of_the_tissue(seed):
     draw, anatomy = slices(seed)
-    values = mean_tissue_values(draw, NATIVE)
+    values = mean_values(4)
     maps = t2_maps(draw, anatomy, values, 1.5)
     pure = anatomy.fractions[:, Tissue.MYOCARDIUM] > 0.99
     reads = [
@@ -83,7 +87,7 @@ def test_every_pathology_changes_what_it_should():
         draw = Draw(n, torch.Generator().manual_seed(int(pathology)))
         which = torch.full((n,), int(pathology))
         native = torch.zeros(n, dtype=torch.bool)
-        healthy = mean_tissue_values(draw, native)
+        healthy = mean_values(n)
         values = diseased(draw, healthy, which, native)
         ratio = values.t1[:, Tissue.MYOCARDIUM] / healthy.t1[:, Tissue.MYOCARDIUM]
         assert effect.t1[0] - 1e-5 <= ratio.min()
