@@ -139,6 +139,7 @@ def main(
     variants = {UNTRAINED: judge(TorchEngine(start_network(start)), real)}
     for name, variant in VARIANTS.items():
         variants[name] = judge(TorchEngine(train_variant(variant, start, batches)), real)
+        typer.echo(f"{name}: T2 {variants[name]['t2']:.3f}, T1 {variants[name]['t1']:.3f}")
     rows = [(name, *(f"{dice[key]:.3f}" for key in _COLUMNS)) for name, dice in variants.items()]
     title = f"{steps} steps of {_PLAN.batch} slices each: mean Dice on real maps"
     print_table(title, ("training", *_COLUMNS.values()), rows)
