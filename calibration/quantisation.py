@@ -21,8 +21,8 @@ from model.engines.openvino_engine import convert, convert_module
 from model.engines.probabilities import Probabilities
 from model.frame import FRAME_PIXELS
 from model.insertion import SPREAD_PIXELS
+from model.synthesis.contrast import MOSTLY_MAPS
 from model.synthesis.generator import make_batch
-from model.training.data import MOSTLY_MAPS
 from model.unet import CLASSES, UNet
 
 _SEED: Final = 7003

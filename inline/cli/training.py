@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -23,42 +25,53 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(min=1.0, help="Train on synthetic slices for so long at most, files included."),
+        typer.Option(min=1.0, help="Of the synthetic recipe, files included.", show_default="10"),
     ] = None,
     start: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="Folder of weights to start from; with --minutes and fine-tune the shipped ones by default."
+            help="Folder of weights to start from, or random.",
+            show_default="the shipped weights; random for published",
         ),
     ] = None,
     seed: Annotated[int, typer.Option()] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
-    precision: Annotated[str, typer.Option(help="32-true or bf16-mixed.")] = "32-true",
+    precision: Annotated[
+        str | None, typer.Option(help="32-true or bf16-mixed, with labelled cases.", show_default="32-true")
+    ] = None,
 ) -> None:
-    """Train a network on synthetic slices or on labelled cases."""
-    from model.training.recipe import RECIPES, SYNTHETIC
-    from model.training.timed import TimedTraining, train_within
-    from model.training.train import Training, shortened
-    from model.training.train import train as run
+    """Train a network on synthetic slices within a given time, or on labelled cases by a recipe."""
     from model.weights import DEFAULT
 
-    if recipe not in RECIPES:
-        raise MyostreamError(f"there is no recipe {recipe!r}; {', '.join(RECIPES)} are")
-    if minutes is not None:
-        if recipe != SYNTHETIC.name or architecture != "resnet50" or epochs or resume or encoder:
+    shipped = None if recipe == "published" else DEFAULT
+    weights = None if start == "random" else Path(start) if start else shipped
+    if recipe == "synthetic":
+        if data or architecture != "resnet50" or encoder or epochs or resume or precision:
             raise MyostreamError(
-                "--minutes trains the default network on synthetic slices; leave --recipe, --architecture, "
-                "--encoder, --epochs and --resume out"
+                "the recipe synthetic trains the default network within --minutes; --data, --architecture, "
+                "--encoder, --epochs, --resume and --precision go with another --recipe"
             )
-        timed = TimedTraining(output, minutes, start or DEFAULT, accelerator, seed)
+        from model.training.timed import TimedTraining, train_within
+
+        timed = TimedTraining(output, minutes or 10.0, weights, accelerator, seed)
         with report_errors(ValueError):
-            result = train_within(timed, typer.echo)
+            result = train_within(timed, typer.echo, time.monotonic() - _seconds_running())
         typer.echo(
             f"{result['steps']} steps on {result['slices']} slices in {result['seconds']} s; weights in "
             f"{output / 'weights'}"
         )
         return
+    from model.training.recipe import RECIPES
+    from model.training.train import Training, shortened
+    from model.training.train import train as run
+
+    if recipe not in RECIPES:
+        raise MyostreamError(f"there is no recipe {recipe!r}; synthetic, {', '.join(RECIPES)} are")
+    if minutes is not None:
+        raise MyostreamError("--minutes goes with the recipe synthetic; give --epochs")
+    if data is None:
+        raise MyostreamError(f"the recipe {recipe} needs labelled cases; give --data")
     training = Training(
         recipe=shortened(RECIPES[recipe], epochs),
         output=output,
@@ -66,13 +79,22 @@ def train(
         kinds=tuple(kinds.split(",")),
         architecture=architecture,
         encoder=encoder,
-        start=start or (DEFAULT if recipe == "fine-tune" else None),
+        start=weights,
         seed=seed,
         resume=resume,
         accelerator=accelerator,
-        precision=precision,
+        precision=precision or "32-true",
     )
     with report_errors(ValueError):
         figures = run(training)
     for name, value in sorted(figures.items()):
         typer.echo(f"{name}: {value:.4f}")
+
+
+def _seconds_running() -> float:
+    """Return the seconds since the process started; 0 where the system does not tell."""
+    try:
+        ticks = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError):
+        return 0.0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Final
 
 import numpy as np
@@ -101,7 +103,7 @@ def evaluate_networks(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Return the summaries of several networks on the same fresh slices, by name and by group.
 
-    Groups are all slices, each level and each pathology.
+    Groups are all slices, each level and each pathology. The next slices are made while the networks run.
 
     Args:
         count: slices.
@@ -110,10 +112,17 @@ def evaluate_networks(
         contour: of the class probabilities.
     """
     trials: dict[str, list[Trial]] = {name: [] for name in engines}
-    for slice_, pathology in make_slices(count, kind):
-        for name, engine in engines.items():
+    slices = make_slices(count, kind)
+    with ThreadPoolExecutor() as pool:
+        following = pool.submit(next, slices, None)
+        while (made := following.result()) is not None:
+            following = pool.submit(next, slices, None)
+            slice_, pathology = made
             # The images are network input already.
-            trials[name].append(_try(slice_, pathology, engine.infer(slice_.image[None])[0], contour))
+            images = repeat(slice_.image[None])
+            outputs = pool.map(lambda engine, image: engine.infer(image), engines.values(), images)
+            for name, output in zip(engines, outputs, strict=True):
+                trials[name].append(_try(slice_, pathology, output[0], contour))
     groups = ("all", *_LEVELS, *(each.name.lower() for each in Pathology))
     return {
         name: {
@@ -154,7 +163,7 @@ def _try(slice_: LabelledSlice, pathology: str, output: NDArray[np.float32], con
     """Evaluate the network output of a slice, ``(3 + k, rows, columns)``."""
     heat = torch.from_numpy(output[CLASSES:])
     apart, peak = np.empty(0), np.empty(0)
-    if len(heat):
+    if slice_.insertions is not None and len(heat):
         points, peaks = (each[0].numpy().astype(np.float64) for each in locate(heat[None]))
         apart, peak = FRAME_MM * np.linalg.norm(points - slice_.insertions, axis=1), peaks
     return Trial(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import IntEnum
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -37,19 +38,14 @@ class Mix:
 
     def draw(self, draw: Draw) -> Tensor:
         """Kind of every picture of a batch, int64 ``(n,)``."""
-        weights = torch.tensor(
-            [
-                self.t1_map,
-                self.t1_map_post,
-                self.t2_map,
-                self.molli_image,
-                self.t2prep_image,
-                self.random_contrast,
-            ],
-            device=draw.device,
-            dtype=torch.float32,
-        )
+        weights = torch.tensor(astuple(self), device=draw.device, dtype=torch.float32)
         return torch.multinomial(weights, draw.n, replacement=True, generator=draw.generator)
+
+
+MOSTLY_MAPS: Final = Mix(
+    t1_map=0.32, t1_map_post=0.14, t2_map=0.36, molli_image=0.04, t2prep_image=0.04, random_contrast=0.10
+)
+"""Kinds that a network for maps learns from."""
 
 
 def _random_values(draw: Draw) -> Tensor:
@@ -106,9 +102,7 @@ def _texture(draw: Draw, anatomy: Anatomy, image: Tensor) -> Tensor:
     return image * (1.0 + varied).clamp(0.3, 2.0)
 
 
-def make_pictures(
-    draw: Draw, anatomy: Anatomy, kinds: Tensor, values: TissueValues, *, noise: bool = True
-) -> Tensor:
+def make_pictures(draw: Draw, anatomy: Anatomy, kinds: Tensor, values: TissueValues) -> Tensor:
     """One picture of each slice in units of its kind (maps in ms), without noise of the receiver's kind.
 
     Args:
@@ -116,7 +110,6 @@ def make_pictures(
         anatomy: ``n`` slices.
         kinds: :class:`Picture` of each, int64 ``(n,)``.
         values: of the tissues of each.
-        noise: texture within tissues, and what noise makes of a map.
 
     Returns:
         float32 ``(n, rows, columns)``.
@@ -133,13 +126,10 @@ def make_pictures(
         dim=1,
     )
     chosen = stack[torch.arange(draw.n, device=draw.device), kinds]
-    image = torch.einsum("nt,nthw->nhw", chosen, anatomy.fractions)
-    if noise:
-        image = _texture(draw, anatomy, image)
-
+    image = _texture(draw, anatomy, torch.einsum("nt,nthw->nhw", chosen, anatomy.fractions))
     is_map = (kinds <= Picture.T2_MAP)[:, None, None]
     signed = torch.where(is_map, image, image.abs())
-    return torch.where(is_map, _fit_noise(draw, anatomy, signed), signed) if noise else signed
+    return torch.where(is_map, _fit_noise(draw, anatomy, signed), signed)
 
 
 def _fit_noise(draw: Draw, anatomy: Anatomy, image: Tensor) -> Tensor:

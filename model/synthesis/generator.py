@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from model.frame import FRAME_MM
 from model.synthesis.acquisition import degrade, present
 from model.synthesis.anatomy import make_anatomy
 from model.synthesis.contrast import Mix, Picture, make_pictures
 from model.synthesis.pathology import diseased, draw_pathology
 from model.synthesis.physics import t1_maps, t2_maps
 from model.synthesis.randomness import Draw
-from model.synthesis.tissues import draw_tissue_values, mean_tissue_values
-
-PIXEL_MM = 1.5
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a generator is made of; anatomy is always there. Fewer parts are for measuring what each is worth.
-
-    Attributes:
-        physics: tissue values, pathology and maps vary as patients' and scanners' do; else every tissue has
-            its mean value.
-        acquisition: resolution, noise, artefacts, windows, fields of view; else pictures are perfect.
-        randomisation: some pictures have contrasts that no scanner makes.
-        simulated: share of the batches whose maps come from simulated images and a fit; else from tissue
-            values with noise.
-    """
-
-    physics: bool = True
-    acquisition: bool = True
-    randomisation: bool = True
-    simulated: float = 0.5
+from model.synthesis.tissues import draw_tissue_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,50 +51,34 @@ def normalise(images: Tensor) -> Tensor:
 
 
 def make_batch(
-    n: int,
-    size: int,
-    generator: torch.Generator,
-    mix: Mix | None = None,
-    *,
-    parts: Parts | None = None,
+    n: int, size: int, generator: torch.Generator, mix: Mix | None = None, *, simulated: float = 0.5
 ) -> Batch:
-    """``n`` labelled pictures of ``size`` x ``size`` pixels of 1.5 mm on the generator's device.
+    """Return ``n`` labelled images of ``size`` x ``size`` pixels of 1.5 mm on the generator's device.
 
     Args:
         n: slices.
         size: rows and columns.
         generator: source of randomness; its seed fixes the batch.
-        mix: kinds of pictures.
-        parts: what the generator is made of.
+        mix: kinds of images.
+        simulated: share of the batches whose maps come from simulated images and a fit; else from tissue
+            values with noise.
     """
-    parts, mix = parts or Parts(), mix or Mix()
-    if not parts.randomisation:
-        mix = replace(mix, random_contrast=0.0)
     draw = Draw(n, generator)
-    pathology = (
-        draw_pathology(draw) if parts.physics else torch.zeros(n, dtype=torch.int64, device=draw.device)
-    )
-    anatomy = make_anatomy(draw, size, size, PIXEL_MM, pathology=pathology)
-    kinds = mix.draw(draw)
+    pathology = draw_pathology(draw)
+    anatomy = make_anatomy(draw, size, size, FRAME_MM, pathology=pathology)
+    kinds = (mix or Mix()).draw(draw)
     post_contrast = kinds == Picture.T1_MAP_POST
-    if parts.physics:
-        values = diseased(draw, draw_tissue_values(draw, post_contrast), pathology, post_contrast)
-    else:
-        values = mean_tissue_values(draw, post_contrast)
-    images = make_pictures(draw, anatomy, kinds, values, noise=parts.physics)
-    if parts.acquisition:
-        images = degrade(draw, images, kinds, anatomy.labels, PIXEL_MM)
-    if parts.physics and parts.simulated and float(draw.uniform(0.0, 1.0)[0]) < parts.simulated:
+    values = diseased(draw, draw_tissue_values(draw, post_contrast), pathology, post_contrast)
+    images = degrade(draw, make_pictures(draw, anatomy, kinds, values), kinds, anatomy.labels, FRAME_MM)
+    if float(draw.uniform(0.0, 1.0)[0]) < simulated:
         # Of the rows of each kind alone: the fit is what takes time.
         for rows, maps in ((kinds <= Picture.T1_MAP_POST, t1_maps), (kinds == Picture.T2_MAP, t2_maps)):
             index = rows.nonzero()[:, 0]
             if len(index):
                 some = Draw(len(index), generator)
-                images = images.index_copy(
-                    0, index, maps(some, anatomy.of(index), values.of(index), PIXEL_MM)
-                )
-    if parts.acquisition:
-        images = present(draw, images, kinds, anatomy.labels)
+                found = maps(some, anatomy.of(index), values.of(index), FRAME_MM)
+                images = images.index_copy(0, index, found)
+    images = present(draw, images, kinds, anatomy.labels)
     return Batch(
         normalise(images), images, anatomy.labels, kinds, anatomy.level, pathology, anatomy.insertions
     )

@@ -21,7 +21,7 @@ from model.synthesis.randomness import Draw
 _ANGLES: Final = 256
 """Angles at which the borders are known; less than 1 mm apart."""
 _SMALLEST_CAVITY_MM: Final = 2.0
-"""Least radius of a cavity: with its wall a slice at the apex is 10 mm across."""
+"""Least radius of a cavity."""
 
 
 @dataclass(frozen=True, slots=True)

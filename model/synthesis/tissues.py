@@ -86,14 +86,6 @@ class TissueValues:
         return TissueValues(self.t1[index], self.t2[index], self.density[index])
 
 
-def mean_tissue_values(draw: Draw, post_contrast: Tensor) -> TissueValues:
-    """The table's means for a batch; ``post_contrast`` ``(n,)`` is True where contrast agent was given."""
-    rows = [[r.t1, r.t1_post, r.t2, r.density] for r in RELAXATION.values()]
-    native, post, t2, density = torch.tensor(rows, device=draw.device).unbind(dim=1)
-    t1 = torch.where(post_contrast[:, None], post, native)
-    return TissueValues(t1, t2.expand(draw.n, -1), density.expand(draw.n, -1))
-
-
 def draw_tissue_values(draw: Draw, post_contrast: Tensor) -> TissueValues:
     """Values for a batch; ``post_contrast`` ``(n,)`` is True where contrast agent was given.
 

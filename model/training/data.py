@@ -1,9 +1,8 @@
-"""What a training sees: prepared pictures and labels."""
+"""Labelled slices as a training takes them: prepared images and labels."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import cv2
@@ -11,62 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset
 
 from model.evaluation.cases import LabelledSlice
 from model.frame import FRAME_PIXELS, Frame, normalise
-from model.synthesis.contrast import Mix
-from model.synthesis.generator import make_batch
-from model.training.recipe import Recipe
 
 Sample = tuple[Tensor, Tensor]
 """Prepared pictures ``(1, h, w)`` and labels, int64 ``(h, w)``; or batches of both."""
 
 _SMALLEST_CROP: Final = 0.7
-
-
-MOSTLY_MAPS: Final = Mix(
-    t1_map=0.3, t1_map_post=0.2, t2_map=0.4, molli_image=0.02, t2prep_image=0.02, random_contrast=0.06
-)
-"""What the last epochs of a synthetic training show."""
-
-
-class SyntheticBatches(IterableDataset[Sample]):
-    """Batches of synthetic slices, new ones in every epoch.
-
-    Args:
-        batches: per epoch.
-        recipe: number and size of the slices in each, and from which epoch on they are mostly maps.
-        seed: of the first epoch; each next one has the next.
-        device: where they are made.
-    """
-
-    def __init__(self, batches: int, recipe: Recipe, seed: int, device: str = "cpu") -> None:
-        self._batches, self._recipe = batches, recipe
-        self._seed, self._device = seed, device
-        self.epoch = 0
-
-    def __iter__(self) -> Iterator[Sample]:
-        recipe = self._recipe
-        generator = torch.Generator(self._device).manual_seed(self._seed + 1_000_003 * self.epoch)
-        mix = None if self.epoch < recipe.weighted_until else MOSTLY_MAPS
-        share = _full_frames(recipe, self.epoch)
-        for number in range(self._batches):
-            n, size = recipe.batch, recipe.size
-            if math.floor((number + 1) * share) > math.floor(number * share):
-                # As many pixels as the other batches, so that a step takes as long and as much memory.
-                n, size = max(round(n * (size / FRAME_PIXELS) ** 2), 1), FRAME_PIXELS
-            made = make_batch(n, size, generator, mix)
-            yield made.images[:, None], made.labels
-
-    def __len__(self) -> int:
-        return self._batches
-
-
-def _full_frames(recipe: Recipe, epoch: int) -> float:
-    """Share of the batches of an epoch that show the whole frame."""
-    shares = recipe.full_frames or (0.0,)
-    return shares[min(epoch * len(shares) // recipe.epochs, len(shares) - 1)]
 
 
 class LabelledPictures(Dataset[Sample]):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics.functional.classification import multiclass_f1_score
 
-from model.loss import jaccard_loss, jaccard_loss_by_slice
+from model.loss import jaccard_loss
 from model.training.data import Sample
 from model.training.recipe import Recipe
 from model.unet import CLASSES
@@ -41,10 +41,7 @@ class SegmentationModule(lightning.LightningModule):
         pictures, labels = batch
         # The heat of insertion points, where the network has it, is not learned from labelled cases.
         scores = self.network(pictures).float()[:, :CLASSES]
-        by_slice = self._recipe.by_slice
-        loss = (1.0 - by_slice) * jaccard_loss(scores, labels)
-        if by_slice:
-            loss = loss + by_slice * jaccard_loss_by_slice(scores, labels)
+        loss = jaccard_loss(scores, labels)
         if self._recipe.cross_entropy:
             loss = loss + self._recipe.cross_entropy * functional.cross_entropy(scores, labels)
         dice = multiclass_f1_score(scores, labels, CLASSES, average="none")

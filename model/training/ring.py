@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -101,8 +100,3 @@ class Ring:
         noise = 0.1 * torch.rand(count, 1, 1, generator=generator, device=device) ** 3
         prepared = prepared + noise * normal(*prepared.shape)
         return Slices(prepared[:, None], labels[:, 0].long(), torch.where(inside, points, torch.nan))
-
-
-def rate_at(share: float, top: float) -> float:
-    """Return the learning rate after a share of the time: up over 3 %, then down to 0 along a cosine."""
-    return top * min(share / 0.03, 1.0) * 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))

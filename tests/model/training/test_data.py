@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import torch
 from hypothesis import given, settings
@@ -7,8 +5,7 @@ from hypothesis import strategies as st
 
 from model.evaluation.cases import LabelledSlice
 from model.frame import FRAME_PIXELS, Frame
-from model.training.data import LabelledPictures, SyntheticBatches, augmented, labels_in_frame
-from model.training.recipe import SYNTHETIC
+from model.training.data import LabelledPictures, augmented, labels_in_frame
 
 
 def disc(size=120, x=60.0, y=50.0, inner=12, outer=20):
@@ -53,27 +50,3 @@ def test_augmentation_moves_picture_and_labels_together(seed):
     inside = mask > 0
     assert inside.any()
     assert 2 * (bright & inside).sum() / (bright.sum() + inside.sum()) > 0.93
-
-
-SMALL = replace(SYNTHETIC, batch=2, size=96, full_frames=())
-
-
-def test_synthetic_batches_are_new_in_every_epoch_and_the_same_for_a_seed():
-    batches = SyntheticBatches(2, SMALL, seed=3)
-    (first, labels), (second, _) = list(batches)
-    assert first.shape == (2, 1, 96, 96)
-    assert labels.shape == (2, 96, 96)
-    assert not torch.equal(first, second)
-    assert torch.equal(next(iter(SyntheticBatches(2, SMALL, seed=3)))[0], first)
-    batches.epoch = 1
-    assert not torch.equal(next(iter(batches))[0], first)
-
-
-def test_ever_more_batches_show_the_whole_frame():
-    recipe = replace(SMALL, batch=11, epochs=4, full_frames=(0.25, 0.5))
-    batches = SyntheticBatches(4, recipe, seed=3)
-    for epoch, frames in enumerate((1, 1, 2, 2)):
-        batches.epoch = epoch
-        shapes = [tuple(pictures.shape) for pictures, _ in batches]
-        assert shapes.count((2, 1, 224, 224)) == frames
-        assert shapes.count((11, 1, 96, 96)) == 4 - frames

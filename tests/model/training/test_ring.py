@@ -4,7 +4,7 @@ import torch
 
 from model.synthesis.generator import Batch
 from model.training import ring as module
-from model.training.ring import Ring, rate_at
+from model.training.ring import Ring
 
 
 def test_a_slice_moves_with_its_labels_and_points(monkeypatch) -> None:
@@ -46,11 +46,3 @@ def test_the_oldest_slices_go() -> None:
     assert ring.held == 3
     ring.make(3)
     assert (ring.held, ring.made) == (4, 6)
-
-
-def test_the_rate_rises_falls_and_ends_at_nothing() -> None:
-    rates = [rate_at(share, 1e-3) for share in (0.0, 0.03, 0.5, 1.0, 1.5)]
-    assert rates[0] == 0.0
-    assert 0.99e-3 < rates[1] <= 1e-3
-    assert abs(rates[2] - 0.5e-3) < 1e-9
-    assert rates[3] == rates[4] == 0.0

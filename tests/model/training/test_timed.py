@@ -1,12 +1,13 @@
 """Training within a given time, by a clock that the test moves."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from model.training import timed
-from model.training.timed import Plan, TimedTraining, train_within
+from model.training.timed import Learner, Plan, TimedTraining, rate_at, start_network, train_within
 from model.unet import UNet
 from model.weights import load_network, save_weights
 
@@ -58,25 +59,44 @@ def test_a_gpu_that_is_not_there_is_reported(tmp_path, monkeypatch) -> None:
         train_within(TimedTraining(tmp_path, 1.0, None, "gpu", plan=TINY), lambda _: None)
 
 
-def test_a_trial_finds_what_a_perfect_network_would(monkeypatch) -> None:
-    """A network that knows labels and points scores nearly 1 and misses by less than a pixel."""
-    made = []
-    original = timed.make_batch
+def test_random_weights_on_a_cpu_are_reported(tmp_path) -> None:
+    with pytest.raises(ValueError, match="goes on from weights"):
+        train_within(TimedTraining(tmp_path, 1.0, None, "cpu"), lambda _: None)
 
-    def remember(*arguments, **options):
-        made.append(original(*arguments, **options))
-        return made[-1]
 
-    class Knowing(torch.nn.Module):
-        def forward(self, images):
-            batch = made[-1]
-            classes = 20.0 * torch.nn.functional.one_hot(batch.labels, 3).movedim(-1, 1).float()
-            heat = timed.heat_maps(batch.insertions, *images.shape[-2:])
-            return torch.cat([classes, torch.logit(heat, 1e-4)], dim=1)
+def test_the_rate_rises_falls_and_ends_at_nothing() -> None:
+    rates = [rate_at(share, 1e-3) for share in (0.0, 0.03, 0.5, 1.0, 1.5)]
+    assert rates[0] == 0.0
+    assert 0.99e-3 < rates[1] <= 1e-3
+    assert abs(rates[2] - 0.5e-3) < 1e-9
+    assert rates[3] == rates[4] == 0.0
 
-    monkeypatch.setattr(timed, "make_batch", remember)
-    tried = timed.try_on(Knowing(), 8, "t2", torch.device("cpu"), 4)
-    assert tried["dice"] == 1.0
-    assert tried["found"] == 1.0
-    assert tried["median_mm"] < 0.5
-    assert tried["without"] == 0.0
+
+def test_normalisation_knows_the_whole_frames_that_the_network_is_for() -> None:
+    torch.manual_seed(1)
+    learner = Learner(start_network(None), TINY)
+    assert learner.settle(torch.Generator().manual_seed(5)) == TINY.frames == 1
+    images = timed.make_batch(1, 224, torch.Generator().manual_seed(5), timed.MOSTLY_MAPS).images
+    with torch.inference_mode():
+        mean = learner.kept.encoder.conv1(images[:, None]).mean((0, 2, 3))
+    # Scores are computed in bfloat16 where the processor does so.
+    assert torch.allclose(learner.kept.encoder.bn1.running_mean, mean, atol=2e-2)
+
+
+def test_without_settling_normalisation_keeps_its_statistics() -> None:
+    learner = Learner(start_network(None), replace(TINY, settling=0))
+    slices = timed.Ring(2, 64, torch.Generator().manual_seed(3))
+    slices.make(2)
+    before = learner.kept.encoder.bn1.running_mean.clone()
+    learner.learn(slices.draw(2), 0.5)
+    assert learner.settle(torch.Generator().manual_seed(5)) == 0
+    assert torch.equal(learner.kept.encoder.bn1.running_mean, before)
+
+
+def test_a_network_without_insertion_points_learns_the_classes_alone() -> None:
+    learner = Learner(start_network(None, insertions=False), TINY)
+    slices = timed.Ring(2, 64, torch.Generator().manual_seed(3))
+    slices.make(2)
+    figures = learner.learn(slices.draw(2), 0.5)
+    assert figures["heat"] == 0.0
+    assert figures["loss"].isfinite()
