@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly.assembled import Assembled, Failed, Ready
-from inline.contouring.aha import angular_reference, measure
+from inline.contouring.aha import angular_reference, insertion_reference, measure
 from inline.contouring.confidence import Reviewer, in_frame
 from inline.contouring.contours import ContourSteps
 from inline.contouring.plausibility import check_values, poor_fit
@@ -259,12 +259,14 @@ class Pipeline:
         own = study[-1] if study else assembled.slice_place()
         level, level_source = slice_level(own, study, stated=self._regions.levels)
         with progress.timed("contours"):
-            labels, contours, reasons = contour_slice(output, prepared.frame, self._steps)
+            labels, contours, reasons, insertions = contour_slice(output, prepared.frame, self._steps)
             flags = [*empty.flags, *reasons]
         with progress.timed("regions"):
-            reference = None
-            if assembled.oriented or self._regions.septum_degrees is not None:
-                reference = angular_reference(empty.geometry, self._regions.septum_degrees)
+            reference, stated, points_note = None, self._regions.septum_degrees, ""
+            if assembled.oriented or stated is not None:
+                reference = angular_reference(empty.geometry, stated)
+            if stated is None and contours is not None:
+                reference, points_note = insertion_reference(insertions, contours, reference)
             regions: tuple[RegionValues, ...] = ()
             if contours is not None:
                 regions = measure(parametric, contours, level, reference, inset=self._regions.inset)
@@ -276,8 +278,10 @@ class Pipeline:
             ]
             flags += [code for code, _ in findings]
             notes = [*empty.notes, *(sentence for _, sentence in findings)]
-            if not assembled.oriented and self._regions.septum_degrees is None:
+            if not assembled.oriented and reference is None:
                 notes.append(_NO_DIRECTIONS)
+            if points_note:
+                notes.append(points_note)
         with progress.timed("confidence"):
             in_network = in_frame(contours, prepared.frame)
             confidence = self._reviewer.confidence(output[:CLASSES], prepared.network_input, in_network)
@@ -287,6 +291,7 @@ class Pipeline:
             empty,
             labels=labels,
             contours=contours,
+            insertions=insertions,
             regions=regions,
             level=level,
             level_source=level_source,

@@ -277,7 +277,7 @@ def contours(data: bytes) -> None:
             classes = probabilities.argmax(axis=0)
             probabilities = np.stack([(classes == k).astype(np.float32) for k in range(3)])
     before = probabilities.tobytes()
-    labels, found, flags = contour_slice(probabilities, frame)
+    labels, found, flags, _ = contour_slice(probabilities, frame)
     assert probabilities.tobytes() == before
     assert labels.shape == frame.shape
     assert set(np.unique(labels)) <= {0, 1, 2}

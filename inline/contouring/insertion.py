@@ -1,0 +1,61 @@
+"""Insertion points of the right ventricle from the network's heat maps.
+
+A point is found where its heat is high enough. Both give the septum where they lie at the epicardial contour
+and a septum's angle apart; :attr:`~inline.data.results.Insertions.objection` says why they do not.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inline.contouring.aha import angle_between
+from inline.data.results import Contours, InsertionPoint, Insertions
+from model.frame import FRAME_MM, Frame
+from model.insertion import locate
+from model.polygons import distances
+
+FloatArray = NDArray[np.float64]
+
+LEAST_CONFIDENCE: Final = 0.3
+"""Heat of a point that is found."""
+_FARTHEST_MM: Final = 8.0
+"""Largest distance of a point from the epicardial contour."""
+_SEPTUM_DEGREES: Final = (60.0, 170.0)
+"""Smallest and largest angle of a septum."""
+
+
+def find_insertions(heat: NDArray[np.float32], contours: Contours | None, frame: Frame) -> Insertions:
+    """Return the insertion points in pixels of the image.
+
+    Args:
+        heat: heat maps in the frame, anterior and inferior, ``(k, 224, 224)``; k is 2 or 0.
+        contours: in pixels of the frame; None where there are none.
+        frame: position of the image.
+    """
+    if not len(heat):
+        return Insertions()
+    located, heats = locate(torch.from_numpy(np.ascontiguousarray(heat[None])))
+    places, confidence = located[0].numpy().astype(np.float64), heats[0].tolist()
+    anterior, inferior = (
+        InsertionPoint(x, y, value) if value >= LEAST_CONFIDENCE else None
+        for (x, y), value in zip(frame.to_image_points(places).tolist(), confidence, strict=True)
+    )
+    return Insertions(anterior, inferior, _objection(places, min(confidence), contours))
+
+
+def _objection(places: FloatArray, confidence: float, contours: Contours | None) -> str:
+    """Return why points ``(2, 2)`` in pixels of the frame do not give the septum; empty where they do."""
+    if not confidence >= LEAST_CONFIDENCE:
+        return "not found"
+    if contours is None:
+        return ""
+    if FRAME_MM * distances(places, contours.epi).max() > _FARTHEST_MM:
+        return "not at the epicardial contour"
+    smallest, largest = _SEPTUM_DEGREES
+    if not smallest <= abs(angle_between(*places, contours.endo.mean(axis=0))) <= largest:
+        return "not at the angle of a septum"
+    return ""
