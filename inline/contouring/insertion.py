@@ -39,12 +39,12 @@ def find_insertions(heat: NDArray[np.float32], contours: Contours | None, frame:
     if not len(heat):
         return Insertions()
     located, heats = locate(torch.from_numpy(np.ascontiguousarray(heat[None])))
-    places, confidence = located[0].numpy().astype(np.float64), heats[0].tolist()
+    places = located[0].numpy().astype(np.float64)
     anterior, inferior = (
         InsertionPoint(x, y, value) if value >= LEAST_CONFIDENCE else None
-        for (x, y), value in zip(frame.to_image_points(places).tolist(), confidence, strict=True)
+        for (x, y), value in zip(frame.to_image_points(places).tolist(), heats[0].tolist(), strict=True)
     )
-    return Insertions(anterior, inferior, _objection(places, min(confidence), contours))
+    return Insertions(anterior, inferior, _objection(places, float(heats.min()), contours))
 
 
 def _objection(places: FloatArray, confidence: float, contours: Contours | None) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from inline.contouring.segment import network_input, segment
+from inline.data.results import Insertions
 from inline.data.series import Quantity
 from model.frame import Frame
 from model.relaxometry.parametric_map import ParametricMap
@@ -61,9 +62,10 @@ def test_the_engine_receives_the_normalised_image_and_its_ring_lies_in_the_image
             return ring_engine.infer(images)
 
     image = np.random.default_rng(1).uniform(0.0, 100.0, (128, 192)).astype(np.float32)
-    labels, contours, flags = segment(image, (3.0, 1.5), Watched())
+    labels, contours, flags, insertions = segment(image, (3.0, 1.5), Watched())
     assert np.array_equal(seen[0][0], Frame((128, 192), (3.0, 1.5)).network_input(image))
     assert flags == ()
+    assert insertions == Insertions()
     assert labels.shape == (128, 192)
     # A radius of 20 frame pixels is 30 mm: 10 columns of 3 mm, 20 rows of 1.5 mm.
     assert np.ptp(contours.endo, axis=0) / 2 == pytest.approx([10.0, 20.0], abs=0.3)
