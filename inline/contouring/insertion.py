@@ -20,11 +20,11 @@ from model.polygons import distances
 
 FloatArray = NDArray[np.float64]
 
-LEAST_CONFIDENCE: Final = 0.3
+LEAST_CONFIDENCE: Final = 0.4
 """Heat of a point that is found."""
-_FARTHEST_MM: Final = 8.0
+_FARTHEST_MM: Final = 6.0
 """Largest distance of a point from the epicardial contour."""
-_SEPTUM_DEGREES: Final = (60.0, 170.0)
+_SEPTUM_DEGREES: Final = (60.0, 175.0)
 """Smallest and largest angle of a septum."""
 
 
