@@ -23,12 +23,12 @@ FloatArray = NDArray[np.float64]
 LEAST_CONFIDENCE: Final = 0.4
 """Heat of a point that is found.
 
-On 300 synthetic slices 98 % of the points are found, with a median error of 1.4 mm. Of the 4 % that are wrong by
-more than 6 mm, nearly all along the epicardium, a seventh is not found; of points that do not exist, 1 in 24 is
-found. At 0.5 these are 95 %, 1.3 mm, two fifths and none.
+On 300 synthetic slices 98 % of the points are found, with a median error of 1.4 mm. Of the 4 % that are wrong
+by more than 6 mm, nearly all along the epicardium, a seventh is not found; of points that do not exist, 1 in 24
+is found. At 0.5 these are 95 %, 1.3 mm, two fifths and none.
 """
 _FARTHEST_MM: Final = 6.0
-"""Largest distance of a point from the epicardial contour; of true points it was 2.5 mm in 95 %, at most 10."""
+"""Largest distance of a point from the epicardial contour; that of true points was below 2.5 mm in 95 %."""
 _SEPTUM_DEGREES: Final = (60.0, 175.0)
 """Smallest and largest angle of a septum, which was 79 to 176 degrees; at 180 its side would be open."""
 
