@@ -46,16 +46,15 @@ def find_insertions(heat: NDArray[np.float32], contours: Contours | None, frame:
     located, heats = locate(torch.from_numpy(np.ascontiguousarray(heat[None])))
     places = located[0].numpy().astype(np.float64)
     anterior, inferior = (
-        InsertionPoint(x, y, value) if value >= LEAST_CONFIDENCE else None
+        InsertionPoint(x, y, value) if LEAST_CONFIDENCE <= value <= 1.0 else None
         for (x, y), value in zip(frame.to_image_points(places).tolist(), heats[0].tolist(), strict=True)
     )
-    return Insertions(anterior, inferior, _objection(places, float(heats.min()), contours))
+    objection = "not found" if anterior is None or inferior is None else _objection(places, contours)
+    return Insertions(anterior, inferior, objection)
 
 
-def _objection(places: FloatArray, confidence: float, contours: Contours | None) -> str:
+def _objection(places: FloatArray, contours: Contours | None) -> str:
     """Return why points ``(2, 2)`` in pixels of the frame do not give the septum; empty where they do."""
-    if not confidence >= LEAST_CONFIDENCE:
-        return "not found"
     if contours is None:
         return ""
     if FRAME_MM * distances(places, contours.epi).max() > _FARTHEST_MM:
