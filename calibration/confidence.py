@@ -190,11 +190,11 @@ def score_folder(engine: Engine, calibration: Calibration, folder: Path) -> tupl
     for each in read_kinds(folder, ("t1", "t2")):
         frame = Frame((each.image.shape[0], each.image.shape[1]), each.spacing)
         image = frame.network_input(each.image)
-        probabilities = engine.infer(image[None])[0]
-        labels, contours, _ = contour_slice(probabilities, frame)
+        output = engine.infer(image[None])[0]
+        labels, contours, *_ = contour_slice(output, frame)
         seen = in_frame(contours, frame)
         if seen is not None:
-            expected = float(calibration.expected_dice(signals(probabilities, image, seen)))
+            expected = float(calibration.expected_dice(signals(output[:CLASSES], image, seen)))
             pairs.append((expected, dice(labels, each.labels)))
     if not pairs:
         raise CaseError(f"no contours are found on the maps in {folder}")

@@ -59,7 +59,7 @@ def _objection(places: FloatArray, contours: Contours | None) -> str:
         return ""
     if FRAME_MM * distances(places, contours.epi).max() > _FARTHEST_MM:
         return "not at the epicardial contour"
-    smallest, largest = _SEPTUM_DEGREES
-    if not smallest <= abs(angle_between(*places, contours.endo.mean(axis=0))) <= largest:
+    (smallest, largest), (anterior, inferior) = _SEPTUM_DEGREES, places
+    if not smallest <= abs(angle_between(anterior, inferior, contours.endo.mean(axis=0))) <= largest:
         return "not at the angle of a septum"
     return ""
