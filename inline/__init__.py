@@ -30,7 +30,14 @@ if TYPE_CHECKING:
     from inline.data.errors import MyostreamError
     from inline.data.flags import Flag
     from inline.data.geometry import SliceGeometry
-    from inline.data.results import Contours, RegionValues, SliceLevel, SliceResult
+    from inline.data.results import (
+        Contours,
+        InsertionPoint,
+        Insertions,
+        RegionValues,
+        SliceLevel,
+        SliceResult,
+    )
     from inline.data.series import MappingSeries, MapSeries, Quantity, SeriesIdentity
     from inline.engine_selection import build_pipeline
     from inline.pipeline import Pipeline
@@ -39,10 +46,10 @@ if TYPE_CHECKING:
 
 # Written out for type checkers, which do not follow the table below.
 __all__ = [
-    "Contours", "Failed", "Flag", "MapSeries", "MappingSeries", "MyostreamError", "ParametricMap", "Pipeline",
-    "Quantity", "Ready", "RegionValues", "Segmentation", "SeriesIdentity", "Settings", "SliceGeometry",
-    "SliceLevel", "SliceResult", "build_pipeline", "fit_molli", "fit_t2prep", "load_settings", "measure",
-    "process", "read_mrd", "segment",
+    "Contours", "Failed", "Flag", "InsertionPoint", "Insertions", "MapSeries", "MappingSeries",
+    "MyostreamError", "ParametricMap", "Pipeline", "Quantity", "Ready", "RegionValues", "Segmentation",
+    "SeriesIdentity", "Settings", "SliceGeometry", "SliceLevel", "SliceResult", "build_pipeline", "fit_molli",
+    "fit_t2prep", "load_settings", "measure", "process", "read_mrd", "segment",
 ]  # fmt: skip
 _MODULES: Final = {
     "inline.assembly.assembled": ("Failed", "Ready"),
@@ -50,7 +57,14 @@ _MODULES: Final = {
     "inline.data.errors": ("MyostreamError",),
     "inline.data.flags": ("Flag",),
     "inline.data.geometry": ("SliceGeometry",),
-    "inline.data.results": ("Contours", "RegionValues", "SliceLevel", "SliceResult"),
+    "inline.data.results": (
+        "Contours",
+        "InsertionPoint",
+        "Insertions",
+        "RegionValues",
+        "SliceLevel",
+        "SliceResult",
+    ),
     "inline.data.series": ("MapSeries", "MappingSeries", "Quantity", "SeriesIdentity"),
     "inline.engine_selection": ("build_pipeline",),
     "inline.pipeline": ("Pipeline",),
@@ -151,11 +165,12 @@ def measure(
     level: str | None = None,
     geometry: SliceGeometry | None = None,
     septum_degrees: float | None = None,
+    insertions: Insertions | None = None,
 ) -> tuple[RegionValues, ...]:
     """Return median, quartiles, mean and SD of a map in the myocardium, ms.
 
-    The whole ring comes first. Septum and AHA segments follow where the position of the septum is known, from
-    ``geometry`` or ``septum_degrees``; the segments need the ``level`` too.
+    The whole ring comes first. Septum and AHA segments follow where the position of the septum is known: from
+    ``septum_degrees``, or else ``insertions``, or else ``geometry``; the segments need the ``level`` too.
 
     Args:
         values: map, as for :func:`segment`.
@@ -165,6 +180,7 @@ def measure(
         geometry: orientation of the slice in the patient.
         septum_degrees: direction of the middle of the septum in the image, degrees anticlockwise from the
             right.
+        insertions: of the segmentation, whose contours these are.
 
     Raises:
         ValueError: no contours, or a level, an inset or a map that is none.
@@ -185,6 +201,8 @@ def measure(
         axes = (0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
         upright = SliceGeometry(*axes, spacing=(1.0, 1.0), shape=(rows, columns))
         reference = aha.angular_reference(geometry or upright, septum_degrees)
+    if insertions is not None and septum_degrees is None:
+        reference, _ = aha.insertion_reference(insertions, contours, reference)
     return aha.measure(parametric, contours, SliceLevel(level) if level else None, reference, inset=inset)
 
 

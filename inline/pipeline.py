@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly.assembled import Assembled, Failed, Ready
-from inline.contouring.aha import angular_reference, measure
+from inline.contouring.aha import angular_reference, insertion_reference, measure
 from inline.contouring.confidence import Reviewer, in_frame
 from inline.contouring.contours import ContourSteps
 from inline.contouring.convention import draw
@@ -268,9 +268,11 @@ class Pipeline:
             labels, contours, offsets, reduced = draw(borders, empty.geometry.spacing, self.offsets)
             flags = [*empty.flags, *borders.flags]
         with progress.timed("regions"):
-            reference = None
-            if assembled.oriented or self._regions.septum_degrees is not None:
-                reference = angular_reference(empty.geometry, self._regions.septum_degrees)
+            reference, stated, points_note = None, self._regions.septum_degrees, ""
+            if assembled.oriented or stated is not None:
+                reference = angular_reference(empty.geometry, stated)
+            if stated is None and borders.contours is not None:
+                reference, points_note = insertion_reference(borders.insertions, borders.contours, reference)
             regions: tuple[RegionValues, ...] = ()
             if contours is not None:
                 regions = measure(parametric, contours, level, reference, inset=self._regions.inset)
@@ -282,8 +284,10 @@ class Pipeline:
             ]
             flags += [code for code, _ in findings]
             notes = [*empty.notes, *([reduced] if reduced else []), *(sentence for _, sentence in findings)]
-            if not assembled.oriented and self._regions.septum_degrees is None:
+            if not assembled.oriented and reference is None:
                 notes.append(_NO_DIRECTIONS)
+            if points_note:
+                notes.append(points_note)
         with progress.timed("confidence"):
             # The probabilities are those of the borders, not of a convention.
             in_network = in_frame(borders.contours, prepared.frame)
@@ -295,6 +299,7 @@ class Pipeline:
             labels=labels,
             contours=contours,
             offsets=offsets,
+            insertions=borders.insertions,
             regions=regions,
             level=level,
             level_source=level_source,

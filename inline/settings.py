@@ -97,7 +97,7 @@ class RegionSettings(_Frozen):
     Attributes:
         inset: share of the wall's thickness left out at either border, of what the contours enclose.
         septum_degrees: direction of the middle of the septum in the image, degrees anticlockwise from the
-            right; None takes it from the image geometry.
+            right; None takes it from the insertion points or a usual heart.
         levels: slice level by slice index.
     """
 

@@ -61,6 +61,36 @@ class ContourOffsets(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class InsertionPoint:
+    """Place where the wall of the right ventricle meets the left one.
+
+    Attributes:
+        x: pixel coordinate of the map; sub-pixel, whole numbers are pixel centres.
+        y: likewise.
+        confidence: 0 to 1, the network's heat there.
+    """
+
+    x: float
+    y: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Insertions:
+    """Insertion points of the right ventricle.
+
+    Attributes:
+        anterior: None where it is not found, and with weights that do not look for it.
+        inferior: likewise.
+        objection: why the points do not give the septum; empty where they do, and with such weights.
+    """
+
+    anterior: InsertionPoint | None = None
+    inferior: InsertionPoint | None = None
+    objection: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RegionValues:
     """T1 or T2 over one region of the myocardium, ms; None where the region has no fitted pixel.
 
@@ -87,6 +117,7 @@ class SliceResult:
         contours: as drawn by the contour convention; None where no acceptable contour was found, and
             ``flags`` states the reason.
         offsets: distances of the contours from the borders of the wall, as applied; None without contours.
+        insertions: insertion points of the right ventricle, found with or without contours.
         regions: ``global`` first, then ``septum`` and the AHA segments; empty without contours.
         level: slice level as far as it was known when the result went out.
         level_source: source of the level.
@@ -109,6 +140,7 @@ class SliceResult:
     scanner_made: bool
     labels: NDArray[np.uint8]
     contours: Contours | None
+    insertions: Insertions = Insertions()
     regions: tuple[RegionValues, ...] = ()
     level: SliceLevel | None = None
     level_source: str = ""

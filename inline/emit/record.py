@@ -8,7 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.data.results import RegionValues, SliceResult
+from inline.data.geometry import SliceGeometry
+from inline.data.results import InsertionPoint, RegionValues, SliceResult
 
 SCHEMA: Final = "myostream.slice/1.3"
 """Version of the topic; the minor version counts additions of fields."""
@@ -18,7 +19,8 @@ def record(result: SliceResult) -> dict[str, Any]:
     """Return a result without its images, as dicts, lists, text, numbers and None.
 
     Missing values (an empty region) are None. Contours are ``[[x, y], ...]`` in pixels and
-    ``[[x, y, z], ...]`` in patient coordinates (LPS, mm).
+    ``[[x, y, z], ...]`` in patient coordinates (LPS, mm); insertion points likewise, ``[x, y]`` and
+    ``[x, y, z]``.
     """
     geometry, identity = result.geometry, result.identity
     contours: dict[str, Any] | None = None
@@ -40,6 +42,9 @@ def record(result: SliceResult) -> dict[str, Any]:
         "pixel_spacing_mm": [round(size, 6) for size in geometry.spacing],
         "contours": contours,
         "contour_offsets_mm": _offsets(result),
+        "insertions": {
+            name: _insertion(getattr(result.insertions, name), geometry) for name in ("anterior", "inferior")
+        },
         "regions": [_region(region) for region in result.regions],
         "level": result.level.value if result.level else None,
         "level_source": result.level_source,
@@ -59,6 +64,17 @@ def _offsets(result: SliceResult) -> dict[str, float | None] | None:
     if result.offsets is None:
         return None
     return {"endo": _number(result.offsets.endo_mm, 3), "epi": _number(result.offsets.epi_mm, 3)}
+
+
+def _insertion(point: InsertionPoint | None, geometry: SliceGeometry) -> dict[str, Any] | None:
+    if point is None:
+        return None
+    pixels = np.array([[point.x, point.y]])
+    return {
+        "pixels": _listed(pixels, 3)[0],
+        "patient_mm": _listed(geometry.to_patient(pixels), 2)[0],
+        "confidence": _number(point.confidence, 4),
+    }
 
 
 def _region(region: RegionValues) -> dict[str, Any]:

@@ -213,7 +213,7 @@ def overlay_names(found: Sequence[Record]) -> list[str]:
 
 
 def write_overlay(file: Path, record: Record, image: Image, scale: int = 3) -> None:
-    """Write a map with its contours as PNG of mode 0600.
+    """Write a map with its contours and insertion points as PNG of mode 0600.
 
     Raises:
         ProtocolError: as :func:`map_values`.
@@ -224,7 +224,9 @@ def write_overlay(file: Path, record: Record, image: Image, scale: int = 3) -> N
         endo, epi = (np.array(record["contours"][name]["pixels"]) for name in ("endo", "epi"))
         contours = Contours(endo=endo, epi=epi)
     quantity, review = Quantity(record["quantity"]), Flag.REVIEW in record["flags"]
-    overlay = draw(map_values(record, image), quantity, contours, scale, review=review)
+    points = record.get("insertions") or {}
+    crosses = [points[name]["pixels"] for name in ("anterior", "inferior") if points.get(name)]
+    overlay = draw(map_values(record, image), quantity, contours, scale, crosses=crosses, review=review)
     made, png = cv2.imencode(".png", overlay[:, :, ::-1])
     with atomic_output(file, private=True) as beside:
         if not made:

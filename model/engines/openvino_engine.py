@@ -48,7 +48,8 @@ def convert_module(module: nn.Module) -> Any:
     """Convert a module from images to network output, quantised or not, as :func:`convert` does."""
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of tracing, which OpenVINO needs
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # the number of channels is a constant
+        # The number of channels is a constant, as intended.
+        warnings.filterwarnings("ignore", "Converting a tensor to a Python boolean")
         # By default the network is traced twice for a comparison, which takes ten seconds.
         example = torch.zeros(1, 1, _TRACED_PIXELS, _TRACED_PIXELS)
         traced = torch.jit.trace(module.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]

@@ -3,17 +3,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from inline.assembly.assembler import SeriesAssembler
 from inline.contouring.confidence import Reviewer
 from inline.data.flags import Flag
-from inline.data.results import ContourOffsets, SliceLevel
+from inline.data.results import ContourOffsets, Insertions, SliceLevel
 from inline.data.series import MapSeries
 from inline.emit import mrd
 from inline.emit.record import SCHEMA, record
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline, SliceContext, SliceProgress
 from inline.settings import AssemblySettings, EmitSettings, RegionSettings
+from model.insertion import heat_maps
 
 BORDERS = ContourOffsets(0.0, 0.0)
 
@@ -122,6 +124,75 @@ def test_images_without_directions_have_a_note_unless_the_user_states_the_septum
     stated = Pipeline(ring_engine, RegionSettings(septum_degrees=90.0)).process(aimless)
     assert stated.notes == ()
     assert stated.regions[1].name == "septum"
+
+
+class HeatEngine:
+    """Output of the ring with heat at two points on its outer border."""
+
+    name = "heat"
+
+    def __init__(self, ring_engine, anterior, inferior):
+        self._engine = ring_engine
+        places = torch.tensor([[anterior, inferior]])
+        self._heat = heat_maps(places, 224, 224).float().numpy()
+
+    def infer(self, images):
+        output = self._engine.infer(images)
+        return np.concatenate([output, np.repeat(self._heat, len(images), axis=0)], axis=1)
+
+
+ANTERIOR, INFERIOR = (111.5 - 14.0, 111.5 - 28.0 * 0.75**0.5), (111.5 - 14.0, 111.5 + 28.0 * 0.75**0.5)
+"""A septum of 120 degrees on the left, as in the simulated examination."""
+
+
+def test_septum_and_segments_follow_the_insertion_points(slices, ring_engine):
+    result = Pipeline(HeatEngine(ring_engine, ANTERIOR, INFERIOR)).process(slices[0])
+    # The frame is 224 pixels of 1.5 mm around the image's centre; the image has 128 of 1.5 mm.
+    anterior, inferior = result.insertions.anterior, result.insertions.inferior
+    assert (anterior.x + 48, anterior.y + 48) == pytest.approx(ANTERIOR, abs=0.1)
+    assert (inferior.x + 48, inferior.y + 48) == pytest.approx(INFERIOR, abs=0.1)
+    assert result.angular_reference == "RV insertion points"
+    assert result.notes == ()
+    usual = Pipeline(ring_engine).process(slices[0])
+    assert [each.name for each in result.regions] == [each.name for each in usual.regions]
+    assert result.regions[0] == usual.regions[0]
+    assert usual.insertions == Insertions()
+    # The simulated septum is that of a usual heart, on the left.
+    assert result.regions[1].pixels == pytest.approx(usual.regions[1].pixels, rel=0.03)
+
+
+def test_segments_follow_the_insertion_points_without_image_directions(slices, ring_engine):
+    aimless, basal = replace(slices[0], oriented=False), RegionSettings(levels={0: SliceLevel.BASAL})
+    result = Pipeline(HeatEngine(ring_engine, ANTERIOR, INFERIOR), basal).process(aimless)
+    assert len(result.regions) == 8
+    assert result.notes == ()
+    mirrored = Pipeline(HeatEngine(ring_engine, INFERIOR, ANTERIOR), basal).process(aimless)
+    ours, theirs = ({each.name.split()[-1]: each for each in made.regions} for made in (result, mirrored))
+    assert ours["anterior"] == replace(theirs["inferior"], name=ours["anterior"].name)
+    assert ours["septum"] == theirs["septum"]
+
+
+def test_insertion_points_that_are_not_used_have_a_note(slices, ring_engine):
+    usual = Pipeline(ring_engine).process(slices[0])
+    exchanged = Pipeline(HeatEngine(ring_engine, INFERIOR, ANTERIOR)).process(slices[0])
+    assert exchanged.regions == usual.regions
+    assert exchanged.angular_reference == usual.angular_reference
+    assert len(exchanged.notes) == 1
+    assert "contradict the image directions" in exchanged.notes[0]
+    aimless = replace(slices[0], oriented=False)
+    aside = Pipeline(HeatEngine(ring_engine, (60.0, 60.0), INFERIOR)).process(aimless)
+    assert [each.name for each in aside.regions] == ["global"]
+    assert "no directions" in aside.notes[0]
+    assert "not at the epicardial contour" in aside.notes[1]
+
+
+def test_the_septum_that_the_user_states_precedes_the_insertion_points(slices, ring_engine):
+    regions = RegionSettings(septum_degrees=90.0)
+    stated = Pipeline(HeatEngine(ring_engine, ANTERIOR, INFERIOR), regions).process(slices[0])
+    assert "user" in stated.angular_reference
+    assert stated.regions == Pipeline(ring_engine, regions).process(slices[0]).regions
+    assert stated.insertions.anterior is not None
+    assert stated.notes == ()
 
 
 def test_an_engine_that_gives_no_numbers_gives_no_contour(slices):
