@@ -26,6 +26,7 @@ from inline.serving.logs import log_to_stderr
 from inline.serving.service import service
 from inline.serving.session import Session
 from inline.serving.signals import leave_hanging_threads
+from inline.serving.slices import Shared
 from inline.serving.transport import SocketTransport
 from inline.settings import load_settings
 
@@ -75,7 +76,8 @@ def _serve(connection: socket.socket, before: bytes) -> None:
     ):
         patience = Patience(settings.server.stalled_s, settings.server.least_rate)
         transport = SocketTransport(connection, patience, must_read=made.publisher is None)
-        Session(transport, made.scheduler, settings, name="gadgetron", publisher=made.publisher).run(before)
+        shared = Shared(made.scheduler, settings, made.publisher)
+        Session(transport, shared, name="gadgetron").run(before)
 
 
 def _message(number: MessageId, body: bytes) -> bytes:

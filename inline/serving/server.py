@@ -23,9 +23,8 @@ from inline.mrd.protocol import encode
 from inline.serving.deadlines import Patience
 from inline.serving.dialect import Severity, takes_texts, text_message
 from inline.serving.scheduler import Scheduler
-from inline.serving.session import Session, budget_of
-from inline.serving.shutdown import Shutdown
-from inline.serving.studies import Studies
+from inline.serving.session import Session
+from inline.serving.slices import Shared
 from inline.serving.transport import SocketTransport, keep_alive
 from inline.settings import ServerSettings, Settings
 
@@ -96,18 +95,16 @@ class Server:
         Raises:
             ConfigurationError: the address cannot be bound.
         """
-        self._settings = settings or Settings()
-        self._scheduler = scheduler
-        self._studies = Studies()
-        self._publisher = publisher
-        self._memory = budget_of(self._settings)
-        self._patience = Patience(self._settings.server.stalled_s, self._settings.server.least_rate)
-        self._shutdown = Shutdown(self._settings.server.drain_s)
+        settings = settings or Settings()
+        self._settings = settings.server
+        self._shared = Shared(scheduler, settings, publisher, settings.server.drain_s)
+        self._shutdown = self._shared.shutdown
+        self._patience = Patience(settings.server.stalled_s, settings.server.least_rate)
         self._lock = threading.Lock()
         self._sessions: dict[threading.Thread, Session | SocketTransport] = {}
         self._waiting: deque[_Waiting] = deque()
         self._short = False
-        with _binding(self._settings.server) as address:
+        with _binding(self._settings) as address:
             self._socket = socket.create_server(address, backlog=_BACKLOG)
         self._socket.settimeout(_TICK_S)
         name = self._socket.getsockname()
@@ -172,7 +169,7 @@ class Server:
             _log.warning("connections are accepted again")
         self._short = False
         name = f"{peer[0]}:{peer[1]}"
-        peers = self._settings.server.peers
+        peers = self._settings.peers
         if peers and not any(ipaddress.ip_address(peer[0]) in network for network in peers):
             _log.warning("%s is refused: it is not among server.peers", name)
             connection.close()
@@ -191,20 +188,13 @@ class Server:
 
     def _serve_waiting(self) -> None:
         """Serve those that wait, in the order of their arrival, up to the limit; the lock is held."""
-        limit = self._settings.server.connections
+        limit = self._settings.connections
         while self._waiting and len(self._sessions) < limit and not self._shutdown.requested:
             waiting = self._waiting.popleft()
             try:
-                session = Session(
-                    SocketTransport(waiting.connection, self._patience, must_read=self._publisher is None),
-                    self._scheduler,
-                    self._settings,
-                    name=waiting.name,
-                    publisher=self._publisher,
-                    shutdown=self._shutdown,
-                    memory=self._memory,
-                    studies=self._studies,
-                )
+                must_read = self._shared.publisher is None
+                transport = SocketTransport(waiting.connection, self._patience, must_read=must_read)
+                session = Session(transport, self._shared, name=waiting.name)
                 self._start(waiting, session, session.run)
             except (OSError, RuntimeError) as error:  # the peer is gone, or no thread can be started
                 _log.warning("%s cannot be served: %s", waiting.name, error)
@@ -240,7 +230,7 @@ class Server:
 
     def _greet_waiting(self) -> None:
         """Send a warning to those that wait, once their first bytes say that they take texts."""
-        limit = self._settings.server.connections
+        limit = self._settings.connections
         warning = f"all {limit} connections of the server are taken; this one is served when another one ends"
         with self._lock:  # a session that began meanwhile would write to the same connection
             for waiting in [each for each in self._waiting if each.texts is None]:

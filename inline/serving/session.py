@@ -12,20 +12,16 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from inline.data.errors import ProtocolError
-from inline.data.memory import MemoryBudget, give_back
-from inline.emit.publisher import Publisher
+from inline.data.memory import give_back
 from inline.mrd.messages import Close, ConfigFile, ConfigText, Header, Image, Message, Text
 from inline.mrd.protocol import Decoder, encode
 from inline.serving.configuration import Configuration
 from inline.serving.dialect import UNKNOWN, Dialect, Severity
 from inline.serving.dialogue import Assemble, Begin, Decision, Dialogue, Forward, Reject, Reply
-from inline.serving.scheduler import Owner, Scheduler
+from inline.serving.scheduler import Owner
 from inline.serving.send_queue import SendQueue
-from inline.serving.shutdown import Shutdown
-from inline.serving.slices import Slices, Tally
-from inline.serving.studies import Studies
+from inline.serving.slices import Shared, Slices, Tally
 from inline.serving.transport import Transport
-from inline.settings import Settings
 
 _log = logging.getLogger(__name__)
 
@@ -47,51 +43,29 @@ class Session:
     def __init__(
         self,
         transport: Transport,
-        scheduler: Scheduler,
-        settings: Settings,
+        shared: Shared,
         *,
         name: str = "client",
-        publisher: Publisher | None = None,
-        shutdown: Shutdown | None = None,
         dialect: Dialect = UNKNOWN,
         configuration: Configuration | None = None,
-        memory: MemoryBudget | None = None,
-        studies: Studies | None = None,
     ) -> None:
         """Prepare to serve.
 
         Args:
             transport: bytes from and to the peer; closed in the end.
-            scheduler: of all sessions.
-            settings: of the program; a client's parameters change this session's copy alone.
+            shared: parts of all sessions.
             name: of the peer, for the log.
-            publisher: where results are published besides, if anywhere.
-            shutdown: when it is requested, the session finishes what is in flight.
-            dialect: of the peer, where it is known; else the first message of the peer decides.
-            configuration: in place of the one that the peer requests.
-            memory: of all sessions; None for one of its own, by the settings.
-            studies: of all sessions; None for its own.
+            dialect: see :class:`Dialogue`.
+            configuration: see :class:`Dialogue`.
         """
-        self._transport = transport
-        self._server = settings.server
-        self._name = name
-        self._publisher = publisher
-        self._shutdown = shutdown or Shutdown()
-        self._memory = (memory or budget_of(settings)).connection()
+        self._transport, self._shared, self._name = transport, shared, name
+        self._memory = shared.memory.connection()
+        publisher = shared.publisher
         self._owner = Owner(name, self._memory, lambda: publisher is not None and publisher.subscribed)
-        self._queue = SendQueue(settings.server.queue_bytes, self._memory)
-        self._dialogue = Dialogue(settings, name=name, dialect=dialect, configuration=configuration)
+        self._queue = SendQueue(shared.settings.server.queue_bytes, self._memory)
+        self._dialogue = Dialogue(shared.settings, name=name, dialect=dialect, configuration=configuration)
         self.tally = Tally()
-        self._slices = Slices(
-            self._dialogue,
-            self._queue,
-            scheduler,
-            self._owner,
-            self.tally,
-            reply=self._act,
-            studies=studies or Studies(),
-            publisher=publisher,
-        )
+        self._slices = Slices(shared, self._dialogue, self._queue, self._owner, self.tally, self._act)
         self._received = 0
         self._texts = 0
 
@@ -159,10 +133,10 @@ class Session:
                 if decoder.closed:
                     self.tally.closed = True
                     return
-            if self._shutdown.requested:
+            if self._shared.shutdown.requested:
                 self._report_shutdown(in_message=not decoder.at_boundary)
                 return
-            if self.tally.refused and self._publisher is None:
+            if self.tally.refused and self._shared.publisher is None:
                 return
             # Between messages a scanner may be silent for as long as it likes; a peer that never began, or
             # that is slow in the middle of a message, would hold one of the connections for ever.
@@ -219,8 +193,8 @@ class Session:
     def _wait_for_room(self, pending: int) -> None:
         """Wait while other connections hold all of the memory, for no longer than a peer may stall."""
         since = time.monotonic()
-        while not self._has_room(pending) and not self._shutdown.requested:
-            if time.monotonic() - since > self._server.stalled_s:
+        while not self._has_room(pending) and not self._shared.shutdown.requested:
+            if time.monotonic() - since > self._shared.settings.server.stalled_s:
                 raise ProtocolError("there is no memory for a large message; send it later")
             time.sleep(_ROOM_POLL_S)
             self._slices.expire()
@@ -246,7 +220,7 @@ class Session:
     def _conclude(self) -> None:
         """Finish the slices, send the summary, then the close."""
         self._slices.finish(early=not self.tally.closed)
-        self._slices.wait(lambda: self._shutdown.parting)
+        self._slices.wait()
         # A peer that sent neither header nor image asked only whether there is a server.
         if self._dialogue.measurement is not None or self.tally.images:
             try:
@@ -280,9 +254,3 @@ class Session:
             _log.exception("%s: sending failed", self._name)
         self.tally.refused = self._owner.gone = True
         self._queue.close(discard=True)
-
-
-def budget_of(settings: Settings) -> MemoryBudget:
-    """Return the memory budget that the settings ask for."""
-    server = settings.server
-    return MemoryBudget(server.memory_bytes, server.connection_bytes, server.connections)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from inline.assembly.assembled import Assembled
 from inline.assembly.assembler import Account, SeriesAssembler
 from inline.data.client_text import foreign, message
 from inline.data.flags import Flag
+from inline.data.memory import MemoryBudget
 from inline.data.results import SliceResult
 from inline.data.series import SlicePlace
 from inline.emit import mrd
@@ -25,12 +27,14 @@ from inline.mrd.protocol import encode
 from inline.pipeline import SliceContext
 from inline.serving.dialect import Severity
 from inline.serving.dialogue import Dialogue, Reply
-from inline.serving.in_order import InOrder
 from inline.serving.scheduler import Owner, Scheduler
 from inline.serving.send_queue import SendQueue
+from inline.serving.shutdown import Shutdown
 from inline.serving.studies import Studies, Study
 from inline.serving.summary import FinalLevel, Summary, final_levels
 from inline.settings import Settings
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +66,67 @@ class Tally:
     error: str = ""
 
 
+class Shared:
+    """Parts that the connections of a program share.
+
+    Attributes:
+        scheduler: works on slices.
+        settings: of the program; a client's parameters change those of its own connection alone.
+        publisher: where results are published besides, if anywhere.
+        memory: budget of all connections.
+        shutdown: when it is requested, every session finishes what is in flight.
+        studies: that the slices belong to.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        settings: Settings,
+        publisher: Publisher | None = None,
+        drain_s: float = math.inf,
+    ) -> None:
+        self.scheduler, self.settings, self.publisher = scheduler, settings, publisher
+        server = settings.server
+        self.memory = MemoryBudget(server.memory_bytes, server.connection_bytes, server.connections)
+        self.shutdown = Shutdown(drain_s)
+        self.studies = Studies()
+
+
+class InOrder(Generic[T]):
+    """Queue that passes items on in the order of their numbers; safe between threads.
+
+    An item waits until those with smaller numbers were passed on; 0 is the first, and every number must come.
+    """
+
+    def __init__(self, pass_on: Callable[[T], None]) -> None:
+        """Begin with number 0.
+
+        Args:
+            pass_on: takes one item at a time; must not wait.
+        """
+        self._pass_on = pass_on
+        self._next = 0
+        self._ready: dict[int, T] = {}
+        self._lock = threading.Lock()
+
+    def add(self, number: int, item: T) -> None:
+        """Pass on the item of a number, and the items that waited for it."""
+        with self._lock:
+            self._ready[number] = item
+            while self._next in self._ready:
+                self._next += 1
+                self._pass_on(self._ready.pop(self._next - 1))
+
+
+@dataclass(slots=True)
+class _Slice:
+    """A slice with its study and place; ``mapped`` unless its result has no map."""
+
+    study: Study
+    place: SlicePlace
+    mapped: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class _Packed:
     """A result, its encoded images, and why there is none or it cannot be sent."""
@@ -79,42 +144,33 @@ class Slices:
 
     def __init__(
         self,
+        shared: Shared,
         dialogue: Dialogue,
         queue: SendQueue,
-        scheduler: Scheduler,
         owner: Owner,
         tally: Tally,
-        *,
         reply: Callable[[Iterable[Reply]], None],
-        studies: Studies,
-        publisher: Publisher | None,
     ) -> None:
         """Begin without a measurement.
 
         Args:
+            shared: parts of all connections.
             dialogue: of the connection, with its settings.
             queue: takes the results for the peer.
-            scheduler: works on the slices.
             owner: the connection, for the scheduler.
             tally: of the connection, kept up to date.
             reply: sends texts to the peer.
-            studies: of all connections.
-            publisher: where results are published besides, if anywhere.
         """
-        self._dialogue, self._queue, self._scheduler, self._owner = dialogue, queue, scheduler, owner
+        self._shared, self._dialogue, self._queue, self._owner = shared, dialogue, queue, owner
         self._name, self._memory, self._tally, self._reply = owner.name, owner.memory, tally, reply
-        self._studies, self._publisher = studies, publisher
-        self._program_budget_ms = dialogue.settings.budget_ms
-        self._in_flight = dialogue.settings.server.slices_in_flight
-        self._free = threading.BoundedSemaphore(self._in_flight)
-        self._numbers = SeriesNumbers(dialogue.settings.emit.series_offset)
+        self._free = threading.BoundedSemaphore(shared.settings.server.slices_in_flight)
+        self._numbers = SeriesNumbers(shared.settings.emit.series_offset)
         self._results = InOrder(self._send)
         self._header = MeasurementHeader()
         self._assembler: SeriesAssembler | None = None
         self._accounts: list[Account] = []
         self._study = Study()
-        self._places: list[tuple[Study, SlicePlace]] = []
-        self._without_map: set[int] = set()
+        self._slices: list[_Slice] = []
         self._memory_reported = False
 
     @property
@@ -131,7 +187,7 @@ class Slices:
         """Begin a measurement, after the series of the one before."""
         self.finish()
         self._header = header
-        self._study = self._studies.of(header)
+        self._study = self._shared.studies.of(header)
 
     def add(self, image: Image) -> None:
         """Add an image to its series, and work on what it completes."""
@@ -155,11 +211,11 @@ class Slices:
             self._accounts.append(self._assembler.account())
             self._assembler = None
 
-    def wait(self, stop: Callable[[], bool]) -> None:
-        """Wait for the results of all slices, or until ``stop`` returns True."""
-        for _ in range(self._in_flight):
+    def wait(self) -> None:
+        """Wait for the results of all slices, or until a shutdown leaves time for the last messages alone."""
+        for _ in range(self._shared.settings.server.slices_in_flight):
             while not self._free.acquire(timeout=_TICK_S):
-                if stop():
+                if self._shared.shutdown.parting:
                     unfinished = self._tally.slices - self._tally.results
                     problem = f"{unfinished} slices were not finished when the server stopped"
                     _log.warning("%s: %s", self._name, problem)
@@ -171,23 +227,19 @@ class Slices:
         slices: tuple[FinalLevel, ...] = ()
         earlier: tuple[FinalLevel, ...] = ()
         stated = self._dialogue.settings.regions.levels
-        for study in dict.fromkeys(study for study, _ in self._places):
+        for study in dict.fromkeys(each.study for each in self._slices):
             known = study.slices
-            own = [place for each, place in self._places if each is study]
-            mapped = [
-                place
-                for number, (each, place) in enumerate(self._places)
-                if each is study and number not in self._without_map
-            ]
+            own = [each for each in self._slices if each.study is study]
+            mapped = [each.place for each in own if each.mapped]
             others = [place for place in known if place.session != self._name]
-            slices += final_levels(mapped, (*known, *own), stated)
+            slices += final_levels(mapped, (*known, *(each.place for each in own)), stated)
             earlier += final_levels(others, known, stated)
         tally = self._tally
         summary = Summary.of(self._accounts, tally.images, tally.results, tally.errors, slices, earlier)
         _log.info("%s summary: %s", self._name, summary.text(self._dialogue.loggable))
         self._reply(self._dialogue.say(summary.text()))
-        if self._publisher is not None:
-            self._publisher.summarise(summary.record(), session=self._name)
+        if self._shared.publisher is not None:
+            self._shared.publisher.summarise(summary.record(), session=self._name)
 
     def _assemble(self, step: Callable[[], list[Assembled]]) -> None:
         """Submit every series that a step of the assembly completes, in the order of series and slices."""
@@ -207,25 +259,24 @@ class Slices:
     def _submit(self, assembled: Assembled) -> None:
         self._free.acquire()
         self._tally.slices += 1
-        ticket, settings = self._results.ticket(), self._dialogue.settings
-        number = len(self._places)
+        settings, program = self._dialogue.settings, self._shared.settings
+        number, submitted = len(self._slices), _Slice(self._study, assembled.slice_place(self._name))
+        self._slices.append(submitted)
 
         def deliver(result: SliceResult, *, latecomer: bool) -> None:
             """Take a result of the scheduler. A latecomer goes to subscribers alone."""
             if result.map is None and Flag.LATE not in result.flags:
-                self._without_map.add(number)
+                submitted.mapped = False
             try:
-                if self._publisher is not None:
-                    self._publisher.publish(result, session=self._name)
+                if self._shared.publisher is not None:
+                    self._shared.publisher.publish(result, session=self._name)
             finally:
                 if not latecomer:
-                    self._results.redeem(ticket, self._packed(result, assembled, settings))
+                    self._results.add(number, self._packed(result, assembled, settings))
 
-        place = assembled.slice_place(self._name)
-        self._places.append((self._study, place))
-        context = SliceContext(settings.mapping.t1_scale, self._study.add(place))
-        own_budget = settings.budget_ms if settings.budget_ms != self._program_budget_ms else None
-        self._scheduler.submit(assembled, deliver, context, budget_ms=own_budget, owner=self._owner)
+        context = SliceContext(settings.mapping.t1_scale, self._study.add(submitted.place))
+        own_budget = settings.budget_ms if settings.budget_ms != program.budget_ms else None
+        self._shared.scheduler.submit(assembled, deliver, context, budget_ms=own_budget, owner=self._owner)
 
     def _packed(self, result: SliceResult, assembled: Assembled, settings: Settings) -> _Packed:
         try:

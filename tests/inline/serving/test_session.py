@@ -26,7 +26,7 @@ from inline.serving.deadlines import Patience
 from inline.serving.dialect import PIPE
 from inline.serving.scheduler import Scheduler
 from inline.serving.session import Session
-from inline.serving.slices import Slices
+from inline.serving.slices import Shared, Slices
 from inline.serving.summary import Summary
 from inline.settings import load_settings
 
@@ -120,11 +120,13 @@ def scheduler(ring_engine):
 def run(scheduler):
     """Runs a session on some messages; returns what goes back, and the session."""
 
-    def run_(messages, *, on=None, transport=None, settings=None, **more):
+    def run_(messages, *, on=None, transport=None, settings=None, memory=None, **more):
         transport = transport or Memory(encoded(messages))
         # A busy machine must not make slices late where lateness is not tested.
         made = load_settings(**(settings or {})).model_copy(update={"budget_ms": 60_000.0})
-        session = Session(transport, on or scheduler, made, **more)
+        shared = Shared(on or scheduler, made)
+        shared.memory = memory or shared.memory
+        session = Session(transport, shared, **more)
         session.run()
         return decoded(transport.sent), session
 

@@ -1,4 +1,4 @@
-"""Things go on in the order of their tickets, whoever is ready first."""
+"""Results go on in the order of their numbers, whichever is ready first."""
 
 import threading
 
@@ -6,36 +6,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inline.serving.in_order import InOrder
+from inline.serving.slices import InOrder
 
 
 @given(st.permutations(range(12)))
-def test_whatever_is_ready_first_the_order_is_that_of_the_tickets(order):
+def test_whatever_is_ready_first_the_order_is_that_of_the_numbers(order):
     passed_on = []
     queue = InOrder(passed_on.append)
-    tickets = [queue.ticket() for _ in order]
     for number, place in enumerate(order):
-        queue.redeem(tickets[place], place)
+        queue.add(place, place)
         ready = set(order[: number + 1])
         expected = next((k for k in range(12) if k not in ready), 12)
         assert passed_on == list(range(expected))
 
 
-def test_threads_that_redeem_at_once_lose_nothing():
+def test_threads_that_add_at_once_lose_nothing():
     passed_on = []
     queue = InOrder(passed_on.append)
-    tickets = [queue.ticket() for _ in range(400)]
+    numbers = list(range(400))
 
-    def redeem(mine):
-        for ticket in mine:
-            queue.redeem(ticket, ticket)
+    def add(mine):
+        for number in mine:
+            queue.add(number, number)
 
-    threads = [threading.Thread(target=redeem, args=(tickets[k::8][::-1],)) for k in range(8)]
+    threads = [threading.Thread(target=add, args=(numbers[k::8][::-1],)) for k in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert passed_on == tickets
+    assert passed_on == numbers
 
 
 def test_one_that_cannot_be_passed_on_holds_up_nothing():
@@ -47,8 +46,7 @@ def test_one_that_cannot_be_passed_on_holds_up_nothing():
         passed_on.append(item)
 
     queue = InOrder(pass_on)
-    first, second = queue.ticket(), queue.ticket()
     with pytest.raises(ValueError, match="bad"):
-        queue.redeem(first, "bad")
-    queue.redeem(second, "good")
+        queue.add(0, "bad")
+    queue.add(1, "good")
     assert passed_on == ["good"]
