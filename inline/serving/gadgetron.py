@@ -21,13 +21,12 @@ from typing import Any
 
 from inline.data.errors import MyostreamError
 from inline.mrd.protocol import MessageId
-from inline.serving.deadlines import Patience
 from inline.serving.logs import log_to_stderr
 from inline.serving.service import service
 from inline.serving.session import Session
 from inline.serving.signals import leave_hanging_threads
 from inline.serving.slices import Shared
-from inline.serving.transport import SocketTransport
+from inline.serving.transport import Patience, SocketTransport
 from inline.settings import load_settings
 
 

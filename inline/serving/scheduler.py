@@ -8,9 +8,8 @@ network. A fit or an engine that hangs is logged, and its thread is replaced.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -85,17 +84,27 @@ _NOBODY: Final = Owner()
 
 @dataclass(slots=True, eq=False)
 class _Job:
+    """A slice in work.
+
+    Attributes:
+        size: bytes that are counted in the memory of its connection.
+        timed: its budget runs.
+        queued: when it began to wait for the network, s of :func:`time.perf_counter`.
+        task: stage that it is in, where that is one of the pool's.
+        delivered: the connection has its result, which may state that it is late.
+        lock: held during a delivery: the result in time comes before the latecomer, never after it.
+    """
+
     progress: SliceProgress
     stages: Stages
     deliver: Deliver
     budget_s: float
     owner: Owner
     size: int = 0
-    network_input: NDArray[np.float32] | None = None
+    timed: bool = False
     queued: float = 0.0
     task: Task | None = None
     delivered: bool = False
-    finished: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -141,14 +150,11 @@ class Scheduler:
         self._workers = Workers(workers)
         self._turns = Turns()
         self._hung = self._stuck = 0
-        self._late: dict[_Job, None] = {}
+        self._jobs: dict[_Job, None] = {}
         self._waiting: list[_Job] = []
         self._running: list[_Job] | None = None  # an empty list: the engine is verified
         self._running_since = 0.0
         self._generation = 0
-        self._open = 0
-        self._due: list[tuple[float, int, _Job]] = []
-        self._number = itertools.count()
         self._closed = False
         self._changed = threading.Condition()
         self.misses = 0
@@ -189,10 +195,9 @@ class Scheduler:
         job = _Job(progress, self._pipeline.stages(progress), deliver, budget_s, owner)
         room = self._make_room(job)
         with self._changed:
-            self._open += 1
+            self._jobs[job] = None
             self._turns.opened(owner)
-            if room:
-                heapq.heappush(self._due, (progress.deadline, next(self._number), job))
+            job.timed = room
             self._changed.notify_all()
         if room:
             self._later(job, 0, "fit", partial(self._fit, job))
@@ -209,7 +214,7 @@ class Scheduler:
         until = time.monotonic() + _ROOM_S
         while not job.owner.memory.reserve(size):
             with self._changed:
-                late = [each for each in self._late if each.owner is job.owner]
+                late = [each for each in self._jobs if each.delivered and each.owner is job.owner]
                 busy = job.owner in self._turns
             if any(map(self._drop, late)):
                 continue
@@ -247,7 +252,7 @@ class Scheduler:
         with self._changed:
             if self._closed:
                 return
-            self._changed.wait_for(lambda: self._open == 0, timeout=timeout_s)
+            self._changed.wait_for(lambda: not self._jobs, timeout=timeout_s)
             self._closed = True
             self._changed.notify_all()
         end = time.monotonic() + _JOIN_S
@@ -263,7 +268,7 @@ class Scheduler:
         """Run the stages up to the network, and queue the slice for it."""
         self._advance(job, partial(next, job.stages))
         with self._changed:
-            if job.finished:
+            if job not in self._jobs:
                 return
             job.queued = time.perf_counter()
             self._waiting.append(job)
@@ -283,8 +288,6 @@ class Scheduler:
             output = job.progress.failure(error)
         if isinstance(output, SliceResult):
             self._finish(job, output)
-        else:
-            job.network_input = output
 
     def _start_network(self, given_up: list[_Job] | None = None) -> None:
         """Start a thread for the network, in place of one that hangs with some slices."""
@@ -326,8 +329,8 @@ class Scheduler:
         probabilities: NDArray[np.float32] | None = None
         error: BaseException | None = None
         try:
-            inputs = [job.network_input for job in jobs if job.network_input is not None]
-            probabilities = engine.infer(np.stack(inputs))
+            prepared = [job.progress.prepared for job in jobs]
+            probabilities = engine.infer(np.stack([each.network_input for each in prepared if each]))
         except BaseException as problem:
             error = problem
         took = (time.perf_counter() - start) * 1000.0
@@ -361,7 +364,6 @@ class Scheduler:
         jobs: list[_Job] = []
         while self._waiting and len(jobs) < _LARGEST_BATCH:
             jobs.append(self._turns.begin(self._waiting, lambda job: job.owner, lambda job: job.rank(0)))
-            self._waiting.remove(jobs[-1])
         return jobs
 
     def _all_failed(self, jobs: list[_Job], error: BaseException) -> None:
@@ -369,9 +371,8 @@ class Scheduler:
             self._later(job, 1, "error", partial(self._finish, job, job.progress.failure(error)))
 
     def _finish(self, job: _Job, result: SliceResult) -> None:
-        # Held during the delivery: the result in time comes before the latecomer, never after it.
         with job.lock:
-            if job.finished:  # given up meanwhile
+            if job not in self._jobs:  # given up meanwhile
                 return
             latecomer, job.delivered = job.delivered, True
             if latecomer:
@@ -382,15 +383,11 @@ class Scheduler:
     def _end(self, job: _Job) -> None:
         """Let go of a slice that is delivered, or that nobody waits for."""
         with self._changed:
-            if job.finished:
+            if job not in self._jobs:
                 return
-            job.finished, job.task = True, None
-            self._late.pop(job, None)
-            self._open -= 1
+            del self._jobs[job]
+            job.task = None
             self._turns.closed(job.owner)
-            # Left there, it would be kept until its budget ends.
-            self._due = [each for each in self._due if each[2] is not job]
-            heapq.heapify(self._due)
             job.owner.memory.release(job.size)
             self._changed.notify_all()
 
@@ -406,18 +403,20 @@ class Scheduler:
         Slices that are late are delivered; an engine or a thread that hangs is given up.
         """
         with self._changed:
-            if self._closed and self._open == 0:
+            if self._closed and not self._jobs:
                 return False
-            wait = self._budget
-            if self._due:
-                wait = min(wait, max(self._due[0][0] - time.monotonic(), 0.0))
+            next_end = min((job.progress.deadline for job in self._jobs if job.timed), default=math.inf)
+            wait = min(self._budget, next_end - time.monotonic())
             self._changed.wait(timeout=min(max(wait, 0.001), 0.5))
-            if self._closed and not self._due:
+            timed = [job for job in self._jobs if job.timed]
+            if self._closed and not timed:
                 return False
             now = time.monotonic()
-            late: list[_Job] = []
-            while self._due and self._due[0][0] <= now:
-                late.append(heapq.heappop(self._due)[2])
+            late = sorted(
+                (job for job in timed if job.progress.deadline <= now), key=lambda job: job.progress.deadline
+            )
+            for job in late:
+                job.timed = False
             if self._running is not None and now - self._running_since > self._hanging:
                 jobs, self._running = self._running, None
                 self._hung += 1
@@ -445,9 +444,8 @@ class Scheduler:
         try:
             if job.delivered:
                 return
-            job.delivered = True
             with self._changed:
-                self._late[job] = None
+                job.delivered = True
             self.misses += 1
             _log.warning("slice %d missed its budget", job.slice_index)
             error = f"not ready within {job.budget_s * 1000.0:.0f} ms"

@@ -20,12 +20,11 @@ from inline.emit.access import is_loopback
 from inline.emit.publisher import Publisher
 from inline.mrd.messages import Close
 from inline.mrd.protocol import encode
-from inline.serving.deadlines import Patience
 from inline.serving.dialect import Severity, takes_texts, text_message
 from inline.serving.scheduler import Scheduler
 from inline.serving.session import Session
 from inline.serving.slices import Shared
-from inline.serving.transport import SocketTransport, keep_alive
+from inline.serving.transport import Patience, SocketTransport, keep_alive
 from inline.settings import ServerSettings, Settings
 
 _log = logging.getLogger(__name__)

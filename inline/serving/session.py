@@ -142,7 +142,7 @@ class Session:
             # that is slow in the middle of a message, would hold one of the connections for ever.
             if started and decoder.at_boundary:
                 waited = 0.0
-            elif patience is not None:
+            else:
                 patience.check_rest(waited, silent, decoder.pending)
             asked = time.monotonic()
             data = self._transport.receive()

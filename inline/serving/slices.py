@@ -31,7 +31,7 @@ from inline.serving.scheduler import Owner, Scheduler
 from inline.serving.send_queue import SendQueue
 from inline.serving.shutdown import Shutdown
 from inline.serving.studies import Studies, Study
-from inline.serving.summary import FinalLevel, Summary, final_levels
+from inline.serving.summary import FinalLevel, Summary, final_levels, slice_name
 from inline.settings import Settings
 
 T = TypeVar("T")
@@ -297,9 +297,8 @@ class Slices:
             self._tally.late += late
             self._tally.errors += bool(packed.problem)
             _log.info("%s result: %s", self._name, _fields(result))
-            identity, loggable = result.identity, self._dialogue.loggable
-            # Numbered as in the summary; a replay reads it (inline/replay/run.py).
-            name = f"series {identity.series_index} slice {identity.slice_index + 1} ({result.quantity})"
+            loggable = self._dialogue.loggable
+            name = slice_name(result.identity, result.quantity)  # a replay reads it (inline/replay/run.py)
             for note in result.notes:
                 _log.info("%s: %s: %s", self._name, name, loggable(note))
             if packed.problem:

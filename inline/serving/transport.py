@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import select
 import socket
@@ -10,9 +11,10 @@ import struct
 import termios
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final, Protocol
 
-from inline.serving.deadlines import Patience
+from inline.data.errors import ProtocolError
 
 _RECEIVE_BYTES: Final = 1 << 20
 _TICK_S: Final = 0.25
@@ -23,14 +25,62 @@ _USER_TIMEOUT: Final = 2.0
 """Times ``stalled_s`` after which the kernel gives a peer up whose host takes nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Time that a peer may take for a message.
+
+    A message of ``n`` bytes must be complete within ``stalled_s + n / least_rate``. Only bytes that have come
+    count, not those announced: a large announcement gives no more time.
+
+    Attributes:
+        stalled_s: longest time without progress, s.
+        least_rate: bytes per second.
+    """
+
+    stalled_s: float = math.inf
+    least_rate: float = math.inf
+
+    def exhausted(self, seconds: float, moved: int) -> bool:
+        """Return whether so few bytes in this time are too few."""
+        return seconds > self.stalled_s + max(moved, 0) / self.least_rate
+
+    def check_rest(self, waited: float, silent: float, received: int) -> None:
+        """Check a message of which ``received`` bytes have come, ``waited`` s after its start.
+
+        Raises:
+            ProtocolError: the last byte came ``silent`` s ago, which is too long, or it comes too slowly.
+        """
+        if silent > self.stalled_s:
+            raise ProtocolError(f"the rest of a message did not come within {self.stalled_s:g} s")
+        if self.exhausted(waited, received):
+            raise ProtocolError(
+                f"{received} bytes of a message came in {waited:.0f} s; it must come with at least "
+                f"{self.least_rate:g} bytes/s after {self.stalled_s:g} s"
+            )
+
+    def check_taken(self, waited: float, still: float, taken: int) -> None:
+        """Check a message of which the peer took ``taken`` bytes, ``waited`` s after the start of sending.
+
+        Raises:
+            TimeoutError: it last took some ``still`` s ago, which is too long, or it takes them too slowly.
+        """
+        if still > self.stalled_s:
+            raise TimeoutError(f"it took nothing for {self.stalled_s:g} s")
+        if self.exhausted(waited, taken):
+            raise TimeoutError(
+                f"it took {taken} bytes in {waited:.0f} s; it must take at least {self.least_rate:g} bytes/s "
+                f"after {self.stalled_s:g} s"
+            )
+
+
 class Transport(Protocol):
     """Bytes from and to one peer. One thread receives, another one sends.
 
     Attributes:
-        patience: with a peer that is slow in a message or takes nothing; None for unlimited patience.
+        patience: with a peer that is slow in a message or takes nothing.
     """
 
-    patience: Patience | None
+    patience: Patience
 
     def receive(self) -> bytes | None:
         """Return the next bytes, ``b""`` at the end of the stream, or None when none came for a moment.
@@ -82,8 +132,7 @@ class SocketTransport:
                 on sending.
         """
         self._connection = connection
-        self.patience: Patience | None = patience
-        self._patience = patience
+        self.patience = patience
         self._aborted = False
         connection.settimeout(None)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, int(_TICK_S * 1e6)))
@@ -118,7 +167,7 @@ class SocketTransport:
                 now, before = time.monotonic(), queued
                 queued = _unacknowledged(self._connection)
                 moved = now if queued < before else moved
-                self._patience.check_taken(now - start, now - moved, max(most - queued, 0))
+                self.patience.check_taken(now - start, now - moved, max(most - queued, 0))
             else:
                 left = left[sent:]
                 queued, most, moved = queued + sent, most + sent, time.monotonic()
@@ -145,7 +194,7 @@ class SocketTransport:
             while unread and not self._aborted:
                 now, before, queued = time.monotonic(), queued, _unacknowledged(self._connection)
                 moved = now if queued < before else moved
-                if now > moved + _LINGER_S or self._patience.exhausted(now - start, most - queued):
+                if now > moved + _LINGER_S or self.patience.exhausted(now - start, most - queued):
                     break
                 if not queued and now > heard + _SILENT_S:
                     break
@@ -162,13 +211,11 @@ class SocketTransport:
 
 
 class PipeTransport:
-    """Two file descriptors: pipes, named pipes or files."""
-
-    patience: Patience | None = None
+    """Two file descriptors: pipes, named pipes or files; the programs at either end may take their time."""
 
     def __init__(self, source: int, sink: int) -> None:
-        self._source = source
-        self._sink = sink
+        self._source, self._sink = source, sink
+        self.patience = Patience()
 
     def receive(self) -> bytes | None:
         """See :meth:`Transport.receive`."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
@@ -20,7 +21,7 @@ class Turns:
 
     def __init__(self) -> None:
         self._spent: dict[Hashable, float] = {}
-        self._open: dict[Hashable, int] = {}
+        self._open: Counter[Hashable] = Counter()
 
     def __contains__(self, owner: Hashable) -> bool:
         """Return whether a connection has work open."""
@@ -30,7 +31,7 @@ class Turns:
         """Note one more piece of work of a connection."""
         if owner not in self._open:
             self._spent[owner] = min(self._spent.values(), default=0.0)
-        self._open[owner] = self._open.get(owner, 0) + 1
+        self._open[owner] += 1
 
     def closed(self, owner: Hashable) -> None:
         """Note that a piece of work is done."""
@@ -38,8 +39,8 @@ class Turns:
         if not self._open[owner]:
             del self._open[owner], self._spent[owner]
 
-    def begin(self, waiting: Sequence[T], owner: Callable[[T], Hashable], rank: Callable[[T], Any]) -> T:
-        """Return the next of the pieces that wait, and charge its connection for it.
+    def begin(self, waiting: list[T], owner: Callable[[T], Hashable], rank: Callable[[T], Any]) -> T:
+        """Take the next of the pieces that wait, and charge its connection for it.
 
         Args:
             waiting: not empty.
@@ -53,6 +54,7 @@ class Turns:
             return before, self._spent.get(owner(piece), 0.0), within
 
         chosen = min(waiting, key=key)
+        waiting.remove(chosen)
         self._charge(owner(chosen), _NOMINAL_S)
         return chosen
 

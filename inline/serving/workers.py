@@ -137,7 +137,6 @@ class Workers:
                 if self._closed:
                     return
                 task = self._turns.begin(self._waiting, lambda each: each.owner, lambda each: each.rank())
-                self._waiting.remove(task)
                 worker.task, worker.since = task, time.monotonic()
             try:
                 task.run()

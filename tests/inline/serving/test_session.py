@@ -22,12 +22,12 @@ from inline.pipeline import Pipeline
 from inline.replay.run import records
 from inline.serving import session as module
 from inline.serving.configuration import Configuration
-from inline.serving.deadlines import Patience
 from inline.serving.dialect import PIPE
 from inline.serving.scheduler import Scheduler
 from inline.serving.session import Session
 from inline.serving.slices import Shared, Slices
 from inline.serving.summary import Summary
+from inline.serving.transport import Patience
 from inline.settings import load_settings
 
 
@@ -35,7 +35,7 @@ class Memory:
     """Transport from a list of chunks to a list of bytes; the stream ends after the last chunk."""
 
     def __init__(self, chunks, patience=None, clock=None):
-        self.chunks, self.patience, self.clock = deque(chunks), patience, clock
+        self.chunks, self.patience, self.clock = deque(chunks), patience or Patience(), clock
         self.sent, self.unread, self.reading = b"", None, threading.Event()
         self.reading.set()
 

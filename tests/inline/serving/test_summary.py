@@ -76,7 +76,7 @@ def test_final_levels_are_those_of_all_slices_shown():
     places = [place(offset, series=number) for number, offset in enumerate((0, 20, 40))]
     assert [each.level.value for each in final_levels(places, places)] == ["basal", "mid", "apical"]
     assert final_levels(places[:1], places)[0] == FinalLevel(
-        "here", 0, 0, "T1", SliceLevel.BASAL, "position 1 of 3 from the base, of those shown so far"
+        places[0], SliceLevel.BASAL, "position 1 of 3 from the base, of those shown so far"
     )
     assert final_levels(places[:1], places, {0: SliceLevel.MID})[0].level_source == "user"
 
