@@ -25,7 +25,6 @@ from inline.serving.logs import log_to_stderr
 from inline.serving.service import service
 from inline.serving.session import Session
 from inline.serving.signals import leave_hanging_threads
-from inline.serving.slices import Shared
 from inline.serving.transport import Patience, SocketTransport
 from inline.settings import load_settings
 
@@ -75,8 +74,7 @@ def _serve(connection: socket.socket, before: bytes) -> None:
     ):
         patience = Patience(settings.server.stalled_s, settings.server.least_rate)
         transport = SocketTransport(connection, patience, must_read=made.publisher is None)
-        shared = Shared(made.scheduler, settings, made.publisher)
-        Session(transport, shared, name="gadgetron").run(before)
+        Session(transport, made, name="gadgetron").run(before)
 
 
 def _message(number: MessageId, body: bytes) -> bytes:

@@ -20,7 +20,7 @@ from inline.serving.service import service
 from inline.serving.session import Session
 from inline.serving.shutdown import Shutdown
 from inline.serving.signals import ending_signals
-from inline.serving.slices import Shared, Tally
+from inline.serving.slices import Tally
 from inline.serving.transport import PipeTransport
 from inline.settings import Settings
 
@@ -60,12 +60,11 @@ def run(
         settings = settings.model_copy(update={"budget_ms": _UNHURRIED_MS})
     transport = PipeTransport(*_opened(source, sink))
     with service(settings, address_may_be_taken=True) as made:
-        shared = Shared(made.scheduler, settings, made.publisher)
-        session = Session(transport, shared, name="stream", dialect=PIPE, configuration=configuration)
-        with _stopped_by_signals(shared.shutdown):
+        session = Session(transport, made, name="stream", dialect=PIPE, configuration=configuration)
+        with _stopped_by_signals(made.shutdown):
             tally = session.run()
     if not tally.refused:
-        _check(tally, stopped=shared.shutdown.requested)
+        _check(tally, stopped=made.shutdown.requested)
     return not tally.refused
 
 

@@ -125,6 +125,7 @@ class Scheduler:
     """Takes slices from any number of connections and delivers their results.
 
     Attributes:
+        pipeline: gives the stages of a slice, and the engine.
         misses: slices that were not ready when their budget ended.
     """
 
@@ -139,12 +140,12 @@ class Scheduler:
         """Start the threads.
 
         Args:
-            pipeline: gives the stages of a slice, and the engine.
+            pipeline: see :class:`Scheduler`.
             workers: threads for fits and contours.
             budget_ms: time from a slice's last image to its result.
             patience_s: an engine is not given up before a batch has taken so long and four budgets.
         """
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         self._budget = budget_ms / 1000.0
         self._hanging = max(_HANGING * self._budget, patience_s)
         self._workers = Workers(workers)
@@ -192,7 +193,7 @@ class Scheduler:
         # The budget runs from the last image; a series that ended by patience has spent it waiting for more.
         start = max(assembled.arrived, time.monotonic() - 0.5 * budget_s)
         progress = SliceProgress(assembled, context or SliceContext(), start + budget_s)
-        job = _Job(progress, self._pipeline.stages(progress), deliver, budget_s, owner)
+        job = _Job(progress, self.pipeline.stages(progress), deliver, budget_s, owner)
         room = self._make_room(job)
         with self._changed:
             self._jobs[job] = None
@@ -317,7 +318,7 @@ class Scheduler:
                 return False
             jobs = self._next_batch()
             self._running, self._running_since = jobs, time.monotonic()
-        engine = self._pipeline.engine
+        engine = self.pipeline.engine
         if not jobs:
             if isinstance(engine, FallbackEngine) and self._stuck < _TRIES:
                 engine.verify_if_idle()
@@ -326,26 +327,25 @@ class Scheduler:
             self._all_failed(jobs, NoEngineError(_STUCK))
             return not self._taken_over(generation)
         start = time.perf_counter()
-        probabilities: NDArray[np.float32] | None = None
-        error: BaseException | None = None
+        output: NDArray[np.float32] | BaseException
         try:
             prepared = [job.progress.prepared for job in jobs]
-            probabilities = engine.infer(np.stack([each.network_input for each in prepared if each]))
-        except BaseException as problem:
-            error = problem
+            output = engine.infer(np.stack([each.network_input for each in prepared if each]))
+        except BaseException as error:
+            output = error
         took = (time.perf_counter() - start) * 1000.0
         if self._taken_over(generation):
             return False
         with self._changed:
             for job in jobs:
                 self._turns.end(job.owner, took / 1000.0 / len(jobs))
-        for number, job in enumerate(jobs):
-            job.progress.times_ms |= {"wait": (start - job.queued) * 1000.0, "network": took}
-            if probabilities is not None:
-                step = partial(job.stages.send, probabilities[number])
-                self._later(job, 1, "contours", partial(self._advance, job, step))
-        if error is not None:
-            self._all_failed(jobs, error)
+                job.progress.times_ms |= {"wait": (start - job.queued) * 1000.0, "network": took}
+        if isinstance(output, BaseException):
+            self._all_failed(jobs, output)
+            return True
+        for job, probabilities in zip(jobs, output, strict=True):
+            step = partial(job.stages.send, probabilities)
+            self._later(job, 1, "contours", partial(self._advance, job, step))
         return True
 
     def _taken_over(self, generation: int) -> bool:
@@ -423,7 +423,7 @@ class Scheduler:
                 _log.error(
                     "the engine %s has hung for %.0f s with %d slices; its thread is given up, "
                     "another one takes its place (threads given up: %d)",
-                    getattr(self._pipeline.engine, "name", ""),
+                    getattr(self.pipeline.engine, "name", ""),
                     now - self._running_since,
                     len(jobs),
                     self.leaked_threads,
@@ -460,7 +460,7 @@ class Scheduler:
 
         In the network's own thread and without the lock: the next engine may take seconds to load.
         """
-        engine: Any = self._pipeline.engine
+        engine: Any = self.pipeline.engine
         try:
             if not isinstance(engine, FallbackEngine):
                 raise NoEngineError("the engine hangs and there is no other")

@@ -22,8 +22,8 @@ from inline.mrd.messages import Close
 from inline.mrd.protocol import encode
 from inline.serving.dialect import Severity, takes_texts, text_message
 from inline.serving.scheduler import Scheduler
+from inline.serving.service import Service
 from inline.serving.session import Session
-from inline.serving.slices import Shared
 from inline.serving.transport import Patience, SocketTransport, keep_alive
 from inline.settings import ServerSettings, Settings
 
@@ -96,8 +96,8 @@ class Server:
         """
         settings = settings or Settings()
         self._settings = settings.server
-        self._shared = Shared(scheduler, settings, publisher, settings.server.drain_s)
-        self._shutdown = self._shared.shutdown
+        self._service = Service(scheduler, settings, publisher, settings.server.drain_s)
+        self._shutdown = self._service.shutdown
         self._patience = Patience(settings.server.stalled_s, settings.server.least_rate)
         self._lock = threading.Lock()
         self._sessions: dict[threading.Thread, Session | SocketTransport] = {}
@@ -191,9 +191,9 @@ class Server:
         while self._waiting and len(self._sessions) < limit and not self._shutdown.requested:
             waiting = self._waiting.popleft()
             try:
-                must_read = self._shared.publisher is None
+                must_read = self._service.publisher is None
                 transport = SocketTransport(waiting.connection, self._patience, must_read=must_read)
-                session = Session(transport, self._shared, name=waiting.name)
+                session = Session(transport, self._service, name=waiting.name)
                 self._start(waiting, session, session.run)
             except (OSError, RuntimeError) as error:  # the peer is gone, or no thread can be started
                 _log.warning("%s cannot be served: %s", waiting.name, error)

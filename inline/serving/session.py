@@ -20,7 +20,8 @@ from inline.serving.dialect import UNKNOWN, Dialect, Severity
 from inline.serving.dialogue import Assemble, Begin, Decision, Dialogue, Forward, Reject, Reply
 from inline.serving.scheduler import Owner
 from inline.serving.send_queue import SendQueue
-from inline.serving.slices import Shared, Slices, Tally
+from inline.serving.service import Service
+from inline.serving.slices import Slices, Tally
 from inline.serving.transport import Transport
 
 _log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class Session:
     def __init__(
         self,
         transport: Transport,
-        shared: Shared,
+        service: Service,
         *,
         name: str = "client",
         dialect: Dialect = UNKNOWN,
@@ -53,19 +54,19 @@ class Session:
 
         Args:
             transport: bytes from and to the peer; closed in the end.
-            shared: parts of all sessions.
+            service: parts of all sessions.
             name: of the peer, for the log.
             dialect: see :class:`Dialogue`.
             configuration: see :class:`Dialogue`.
         """
-        self._transport, self._shared, self._name = transport, shared, name
-        self._memory = shared.memory.connection()
-        publisher = shared.publisher
+        self._transport, self._service, self._name = transport, service, name
+        self._memory = service.memory.connection()
+        publisher = service.publisher
         self._owner = Owner(name, self._memory, lambda: publisher is not None and publisher.subscribed)
-        self._queue = SendQueue(shared.settings.server.queue_bytes, self._memory)
-        self._dialogue = Dialogue(shared.settings, name=name, dialect=dialect, configuration=configuration)
+        self._queue = SendQueue(service.settings.server.queue_bytes, self._memory)
+        self._dialogue = Dialogue(service.settings, name=name, dialect=dialect, configuration=configuration)
         self.tally = Tally()
-        self._slices = Slices(shared, self._dialogue, self._queue, self._owner, self.tally, self._act)
+        self._slices = Slices(service, self._dialogue, self._queue, self._owner, self.tally, self._act)
         self._received = 0
         self._texts = 0
 
@@ -133,10 +134,10 @@ class Session:
                 if decoder.closed:
                     self.tally.closed = True
                     return
-            if self._shared.shutdown.requested:
+            if self._service.shutdown.requested:
                 self._report_shutdown(in_message=not decoder.at_boundary)
                 return
-            if self.tally.refused and self._shared.publisher is None:
+            if self.tally.refused and self._service.publisher is None:
                 return
             # Between messages a scanner may be silent for as long as it likes; a peer that never began, or
             # that is slow in the middle of a message, would hold one of the connections for ever.
@@ -193,8 +194,8 @@ class Session:
     def _wait_for_room(self, pending: int) -> None:
         """Wait while other connections hold all of the memory, for no longer than a peer may stall."""
         since = time.monotonic()
-        while not self._has_room(pending) and not self._shared.shutdown.requested:
-            if time.monotonic() - since > self._shared.settings.server.stalled_s:
+        while not self._has_room(pending) and not self._service.shutdown.requested:
+            if time.monotonic() - since > self._service.settings.server.stalled_s:
                 raise ProtocolError("there is no memory for a large message; send it later")
             time.sleep(_ROOM_POLL_S)
             self._slices.expire()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -15,22 +14,20 @@ from inline.assembly.assembled import Assembled
 from inline.assembly.assembler import Account, SeriesAssembler
 from inline.data.client_text import foreign, message
 from inline.data.flags import Flag
-from inline.data.memory import MemoryBudget
 from inline.data.results import SliceResult
 from inline.data.series import SlicePlace
 from inline.emit import mrd
 from inline.emit.numbers import SeriesNumbers
-from inline.emit.publisher import Publisher
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.messages import Image
 from inline.mrd.protocol import encode
 from inline.pipeline import SliceContext
 from inline.serving.dialect import Severity
 from inline.serving.dialogue import Dialogue, Reply
-from inline.serving.scheduler import Owner, Scheduler
+from inline.serving.scheduler import Owner
 from inline.serving.send_queue import SendQueue
-from inline.serving.shutdown import Shutdown
-from inline.serving.studies import Studies, Study
+from inline.serving.service import Service
+from inline.serving.studies import Study
 from inline.serving.summary import FinalLevel, Summary, final_levels, slice_name
 from inline.settings import Settings
 
@@ -64,32 +61,6 @@ class Tally:
     closed: bool = False
     refused: bool = False
     error: str = ""
-
-
-class Shared:
-    """Parts that the connections of a program share.
-
-    Attributes:
-        scheduler: works on slices.
-        settings: of the program; a client's parameters change those of its own connection alone.
-        publisher: where results are published besides, if anywhere.
-        memory: budget of all connections.
-        shutdown: when it is requested, every session finishes what is in flight.
-        studies: that the slices belong to.
-    """
-
-    def __init__(
-        self,
-        scheduler: Scheduler,
-        settings: Settings,
-        publisher: Publisher | None = None,
-        drain_s: float = math.inf,
-    ) -> None:
-        self.scheduler, self.settings, self.publisher = scheduler, settings, publisher
-        server = settings.server
-        self.memory = MemoryBudget(server.memory_bytes, server.connection_bytes, server.connections)
-        self.shutdown = Shutdown(drain_s)
-        self.studies = Studies()
 
 
 class InOrder(Generic[T]):
@@ -144,7 +115,7 @@ class Slices:
 
     def __init__(
         self,
-        shared: Shared,
+        service: Service,
         dialogue: Dialogue,
         queue: SendQueue,
         owner: Owner,
@@ -154,17 +125,17 @@ class Slices:
         """Begin without a measurement.
 
         Args:
-            shared: parts of all connections.
+            service: parts of all connections.
             dialogue: of the connection, with its settings.
             queue: takes the results for the peer.
             owner: the connection, for the scheduler.
             tally: of the connection, kept up to date.
             reply: sends texts to the peer.
         """
-        self._shared, self._dialogue, self._queue, self._owner = shared, dialogue, queue, owner
+        self._service, self._dialogue, self._queue, self._owner = service, dialogue, queue, owner
         self._name, self._memory, self._tally, self._reply = owner.name, owner.memory, tally, reply
-        self._free = threading.BoundedSemaphore(shared.settings.server.slices_in_flight)
-        self._numbers = SeriesNumbers(shared.settings.emit.series_offset)
+        self._free = threading.BoundedSemaphore(service.settings.server.slices_in_flight)
+        self._numbers = SeriesNumbers(service.settings.emit.series_offset)
         self._results = InOrder(self._send)
         self._header = MeasurementHeader()
         self._assembler: SeriesAssembler | None = None
@@ -187,7 +158,7 @@ class Slices:
         """Begin a measurement, after the series of the one before."""
         self.finish()
         self._header = header
-        self._study = self._shared.studies.of(header)
+        self._study = self._service.studies.of(header)
 
     def add(self, image: Image) -> None:
         """Add an image to its series, and work on what it completes."""
@@ -213,9 +184,9 @@ class Slices:
 
     def wait(self) -> None:
         """Wait for the results of all slices, or until a shutdown leaves time for the last messages alone."""
-        for _ in range(self._shared.settings.server.slices_in_flight):
+        for _ in range(self._service.settings.server.slices_in_flight):
             while not self._free.acquire(timeout=_TICK_S):
-                if self._shared.shutdown.parting:
+                if self._service.shutdown.parting:
                     unfinished = self._tally.slices - self._tally.results
                     problem = f"{unfinished} slices were not finished when the server stopped"
                     _log.warning("%s: %s", self._name, problem)
@@ -238,8 +209,8 @@ class Slices:
         summary = Summary.of(self._accounts, tally.images, tally.results, tally.errors, slices, earlier)
         _log.info("%s summary: %s", self._name, summary.text(self._dialogue.loggable))
         self._reply(self._dialogue.say(summary.text()))
-        if self._shared.publisher is not None:
-            self._shared.publisher.summarise(summary.record(), session=self._name)
+        if self._service.publisher is not None:
+            self._service.publisher.summarise(summary.record(), session=self._name)
 
     def _assemble(self, step: Callable[[], list[Assembled]]) -> None:
         """Submit every series that a step of the assembly completes, in the order of series and slices."""
@@ -259,7 +230,7 @@ class Slices:
     def _submit(self, assembled: Assembled) -> None:
         self._free.acquire()
         self._tally.slices += 1
-        settings, program = self._dialogue.settings, self._shared.settings
+        settings, program = self._dialogue.settings, self._service.settings
         number, submitted = len(self._slices), _Slice(self._study, assembled.slice_place(self._name))
         self._slices.append(submitted)
 
@@ -268,15 +239,15 @@ class Slices:
             if result.map is None and Flag.LATE not in result.flags:
                 submitted.mapped = False
             try:
-                if self._shared.publisher is not None:
-                    self._shared.publisher.publish(result, session=self._name)
+                if self._service.publisher is not None:
+                    self._service.publisher.publish(result, session=self._name)
             finally:
                 if not latecomer:
                     self._results.add(number, self._packed(result, assembled, settings))
 
         context = SliceContext(settings.mapping.t1_scale, self._study.add(submitted.place))
         own_budget = settings.budget_ms if settings.budget_ms != program.budget_ms else None
-        self._shared.scheduler.submit(assembled, deliver, context, budget_ms=own_budget, owner=self._owner)
+        self._service.scheduler.submit(assembled, deliver, context, budget_ms=own_budget, owner=self._owner)
 
     def _packed(self, result: SliceResult, assembled: Assembled, settings: Settings) -> _Packed:
         try:

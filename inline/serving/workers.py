@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from inline.serving.turns import Turns
@@ -36,13 +37,12 @@ class Task:
     hung: Callable[[float], None]
 
 
+@dataclass(slots=True, eq=False)
 class _Worker:
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.task: Task | None = None
-        self.since = 0.0
-        self.given_up = False
-        self.thread: threading.Thread
+    thread: threading.Thread = field(init=False)
+    task: Task | None = None
+    since: float = 0.0
+    given_up: bool = False
 
 
 class Workers:
@@ -58,7 +58,7 @@ class Workers:
         self._turns = Turns()
         self._changed = threading.Condition()
         self._closed = False
-        self._started = 0
+        self._numbers = itertools.count()
         self._workers: list[_Worker] = []
         self.leaked = 0
         for _ in range(number):
@@ -92,15 +92,12 @@ class Workers:
                 worker.given_up = True
                 self.leaked += 1
                 hung.append((worker.task, took))
-                if self.leaked > _MOST_LEAKED:
-                    continue
-                self._workers.remove(worker)
-                self._start()
+                if self.leaked <= _MOST_LEAKED:
+                    self._workers.remove(worker)
+                    self._start()
             leaked = self.leaked
+        what = "another one takes its place" if leaked <= _MOST_LEAKED else "none takes its place any more"
         for task, took in hung:
-            what = (
-                "another one takes its place" if leaked <= _MOST_LEAKED else "none takes its place any more"
-            )
             _log.error(
                 "%s has hung for %.0f s; its thread is given up, %s (threads given up: %d)",
                 task.name,
@@ -122,11 +119,9 @@ class Workers:
 
     def _start(self) -> None:
         """Start a thread; the lock is held, or nothing runs yet."""
-        worker = _Worker(self._started)
-        self._started += 1
-        worker.thread = threading.Thread(
-            target=self._work, args=(worker,), name=f"{self._name}_{worker.number}", daemon=True
-        )
+        worker = _Worker()
+        name = f"{self._name}_{next(self._numbers)}"
+        worker.thread = threading.Thread(target=self._work, args=(worker,), name=name, daemon=True)
         self._workers.append(worker)
         worker.thread.start()
 

@@ -24,8 +24,9 @@ from inline.serving import session as module
 from inline.serving.configuration import Configuration
 from inline.serving.dialect import PIPE
 from inline.serving.scheduler import Scheduler
+from inline.serving.service import Service
 from inline.serving.session import Session
-from inline.serving.slices import Shared, Slices
+from inline.serving.slices import Slices
 from inline.serving.summary import Summary
 from inline.serving.transport import Patience
 from inline.settings import load_settings
@@ -124,9 +125,9 @@ def run(scheduler):
         transport = transport or Memory(encoded(messages))
         # A busy machine must not make slices late where lateness is not tested.
         made = load_settings(**(settings or {})).model_copy(update={"budget_ms": 60_000.0})
-        shared = Shared(on or scheduler, made)
-        shared.memory = memory or shared.memory
-        session = Session(transport, shared, **more)
+        service = Service(on or scheduler, made)
+        service.memory = memory or service.memory
+        session = Session(transport, service, **more)
         session.run()
         return decoded(transport.sent), session
 
