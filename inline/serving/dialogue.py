@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -127,7 +127,11 @@ class Dialogue:
             case Text(text):
                 if self._dialect is UNKNOWN:
                     self._recognise(CLIENT)
-                yield from self._configure_by_parameters(text.strip())
+                # Scanners send JSON parameters after the header; any other text is logged alone.
+                if text.lstrip().startswith(("{", "[")):
+                    yield from self._set(read_parameters, text.strip())
+                else:
+                    _log.info("%s says: %s", self._name, self.loggable(foreign(text.strip())))
             case Acquisition() | Waveform():
                 yield from self._raw(message)
             case Close():
@@ -211,41 +215,30 @@ class Dialogue:
             yield from self._configure(text)
         elif text.startswith("{"):
             self._recognise(CLIENT)
-            yield from self._configure_by_parameters(text)
+            yield from self._set(read_parameters, text)
         elif text.startswith("<"):
             # Only Gadgetron opens with XML. Its DICOM writer ends the chain at an RGB image.
             self._recognise(CHAIN)
             if self._dialect is CHAIN:
                 self.settings, _ = with_parameters(self.settings, {"overlay": False})
-            yield from self._configure_by_xml(text)
+            yield from self._set(_attributes, text)
         else:
             _log.warning(
                 "%s: a configuration text that is neither name, JSON nor XML is not read", self._name
             )
 
-    def _configure_by_xml(self, text: str) -> Iterator[Decision]:
+    def _set(self, read: Callable[[str], Mapping[str, object]], text: str) -> Iterator[Decision]:
+        """Take configuration and parameters; ``customconfig``, where not empty, goes before ``config``.
+
+        Args:
+            read: returns the values by name of a text, or raises ProtocolError.
+            text: of the peer.
+        """
         try:
-            element = parse_xml(text, "the configuration").find(".//myostream")
+            given = read(text)
         except ProtocolError as error:
             yield from self.warn(error.message)
             return
-        if element is not None:
-            yield from self._set(dict(element.attrib))
-
-    def _configure_by_parameters(self, text: str) -> Iterator[Decision]:
-        """Take JSON parameters, as scanners send them after the header; any other text is logged alone."""
-        if not text.startswith(("{", "[")):
-            _log.info("%s says: %s", self._name, self.loggable(foreign(text)))
-            return
-        try:
-            given = read_parameters(text)
-        except ProtocolError as error:
-            yield from self.warn(error.message)
-            return
-        yield from self._set(given)
-
-    def _set(self, given: Mapping[str, object]) -> Iterator[Decision]:
-        """Take configuration and parameters; ``customconfig``, where not empty, goes before ``config``."""
         for key in _CONFIGURATION_KEYS:
             name = given.get(key, "")
             if not isinstance(name, str):
@@ -263,3 +256,9 @@ class Dialogue:
         if settings != self.settings:
             _log.info("%s sets %s", self._name, ", ".join(name for name in rest if name in PARAMETERS))
         self.settings = settings
+
+
+def _attributes(xml: str) -> dict[str, object]:
+    """Return the attributes of the element ``myostream`` of a chain's configuration, if there is one."""
+    element = parse_xml(xml, "the configuration").find(".//myostream")
+    return {} if element is None else dict(element.attrib)

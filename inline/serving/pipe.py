@@ -104,7 +104,8 @@ def _opened(source: Path | None, sink: Path | None) -> tuple[int, int]:
 def _check_kind(source: Path | None) -> None:
     """Raise an error for an HDF5 file, from which a stream can be made."""
     try:
-        head = os.pread(_STDIN, len(_HDF5), 0) if source is None else _head(source)
+        with open(source or _STDIN, "rb", closefd=source is not None) as file:
+            head = os.pread(file.fileno(), len(_HDF5), 0)
     except OSError:
         return  # a pipe, or a file that cannot be opened: reported there
     if head == _HDF5:
@@ -112,11 +113,6 @@ def _check_kind(source: Path | None) -> None:
             f"{source or 'standard input'} is an HDF5 file and no stream; make one of it with "
             "ismrmrd_hdf5_to_stream, or use myostream replay"
         )
-
-
-def _head(source: Path) -> bytes:
-    with source.open("rb") as file:
-        return file.read(len(_HDF5))
 
 
 def _open_sink(sink: Path | None) -> int | OSError:

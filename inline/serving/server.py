@@ -220,12 +220,8 @@ class Server:
                     self._serve_waiting()
 
         thread = threading.Thread(target=serve, name=f"from {waiting.name.rpartition(':')[2]}", daemon=True)
-        self._sessions[thread] = session
-        try:
-            thread.start()
-        except RuntimeError:
-            del self._sessions[thread]
-            raise
+        thread.start()
+        self._sessions[thread] = session  # the thread cannot have left it yet: that takes the lock
 
     def _greet_waiting(self) -> None:
         """Send a warning to those that wait, once their first bytes say that they take texts."""

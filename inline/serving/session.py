@@ -192,22 +192,24 @@ class Session:
         self._act(self._dialogue.say(problem, Severity.ERROR))
 
     def _wait_for_room(self, pending: int) -> None:
-        """Wait while other connections hold all of the memory, for no longer than a peer may stall."""
+        """Count the message that is being received, where it is large.
+
+        Waits while other connections hold all of the memory, for no longer than a peer may stall.
+
+        Raises:
+            ProtocolError: there is no memory for it.
+        """
+        size = max(pending - _SMALL_BYTES, 0)
         since = time.monotonic()
-        while not self._has_room(pending) and not self._service.shutdown.requested:
+        while size > self._received and not self._memory.reserve_shared(size - self._received):
+            if self._service.shutdown.requested:
+                return
             if time.monotonic() - since > self._service.settings.server.stalled_s:
                 raise ProtocolError("there is no memory for a large message; send it later")
             time.sleep(_ROOM_POLL_S)
             self._slices.expire()
-
-    def _has_room(self, buffered: int) -> bool:
-        """Count the message that is being received, where it is large."""
-        size = max(buffered - _SMALL_BYTES, 0)
-        if size > self._received and not self._memory.reserve_shared(size - self._received):
-            return False
         self._memory.release(max(self._received - size, 0))
         self._received = size
-        return True
 
     def _report_shutdown(self, *, in_message: bool) -> None:
         """Report in log and text that the stream ends before its close, and what is in flight."""

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Generic, TypeVar
+from operator import attrgetter
+from typing import Final
 
 from inline.assembly.assembled import Assembled
 from inline.assembly.assembler import Account, SeriesAssembler
@@ -30,8 +31,6 @@ from inline.serving.service import Service
 from inline.serving.studies import Study
 from inline.serving.summary import FinalLevel, Summary, final_levels, slice_name
 from inline.settings import Settings
-
-T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -63,30 +62,24 @@ class Tally:
     error: str = ""
 
 
-class InOrder(Generic[T]):
-    """Queue that passes items on in the order of their numbers; safe between threads.
+class InOrder:
+    """Calls functions in the order of their numbers, 0 first; safe between threads.
 
-    An item waits until those with smaller numbers were passed on; 0 is the first, and every number must come.
+    A function waits until those with smaller numbers were called. Every number must come.
     """
 
-    def __init__(self, pass_on: Callable[[T], None]) -> None:
-        """Begin with number 0.
-
-        Args:
-            pass_on: takes one item at a time; must not wait.
-        """
-        self._pass_on = pass_on
+    def __init__(self) -> None:
         self._next = 0
-        self._ready: dict[int, T] = {}
+        self._ready: dict[int, Callable[[], None]] = {}
         self._lock = threading.Lock()
 
-    def add(self, number: int, item: T) -> None:
-        """Pass on the item of a number, and the items that waited for it."""
+    def add(self, number: int, function: Callable[[], None]) -> None:
+        """Call the function of a number and those that waited for it, one at a time; none may wait."""
         with self._lock:
-            self._ready[number] = item
+            self._ready[number] = function
             while self._next in self._ready:
                 self._next += 1
-                self._pass_on(self._ready.pop(self._next - 1))
+                self._ready.pop(self._next - 1)()
 
 
 @dataclass(slots=True)
@@ -96,15 +89,6 @@ class _Slice:
     study: Study
     place: SlicePlace
     mapped: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class _Packed:
-    """A result, its encoded images, and why there is none or it cannot be sent."""
-
-    result: SliceResult
-    data: bytes
-    problem: str
 
 
 class Slices:
@@ -136,7 +120,7 @@ class Slices:
         self._name, self._memory, self._tally, self._reply = owner.name, owner.memory, tally, reply
         self._free = threading.BoundedSemaphore(service.settings.server.slices_in_flight)
         self._numbers = SeriesNumbers(service.settings.emit.series_offset)
-        self._results = InOrder(self._send)
+        self._results = InOrder()
         self._header = MeasurementHeader()
         self._assembler: SeriesAssembler | None = None
         self._accounts: list[Account] = []
@@ -221,7 +205,7 @@ class Slices:
             problem = "an image could not be sorted into a series; it has passed on"
             self._reply(self._dialogue.say(problem, Severity.ERROR))
             return
-        for assembled in sorted(complete, key=_order):
+        for assembled in sorted(complete, key=attrgetter("identity.series_index", "identity.slice_index")):
             self._submit(assembled)
         if self._assembler is not None and self._assembler.refused and not self._memory_reported:
             self._memory_reported = True
@@ -243,49 +227,47 @@ class Slices:
                     self._service.publisher.publish(result, session=self._name)
             finally:
                 if not latecomer:
-                    self._results.add(number, self._packed(result, assembled, settings))
+                    data, problem = self._encoded(result, assembled, settings)
+                    self._results.add(number, partial(self._send, result, data, problem))
 
         context = SliceContext(settings.mapping.t1_scale, self._study.add(submitted.place))
         own_budget = settings.budget_ms if settings.budget_ms != program.budget_ms else None
         self._service.scheduler.submit(assembled, deliver, context, budget_ms=own_budget, owner=self._owner)
 
-    def _packed(self, result: SliceResult, assembled: Assembled, settings: Settings) -> _Packed:
+    def _encoded(self, result: SliceResult, assembled: Assembled, settings: Settings) -> tuple[bytes, str]:
+        """Return the encoded images of a result, and why there is none or it cannot be sent."""
         try:
             images = mrd.images(result, assembled.template, settings.emit, self._numbers)
             data = b"".join(encode(image) for image in images)
             self._memory.take(len(data))  # it may wait for results of slices before it
-            return _Packed(result, data, result.error)
+            return data, result.error
         except Exception as error:  # the next result must still go out
             _log.exception("%s: a result could not be made into images", self._name)
-            why = message("the result could not be sent: {}: {}", type(error).__name__, foreign(str(error)))
-            return _Packed(result, b"", why)
+            return b"", message(
+                "the result could not be sent: {}: {}", type(error).__name__, foreign(str(error))
+            )
 
-    def _send(self, packed: _Packed) -> None:
+    def _send(self, result: SliceResult, data: bytes, problem: str) -> None:
         """Queue the images of a result in one piece: nothing comes between map, labels and overlay."""
-        result = packed.result
         try:
             late = Flag.LATE in result.flags
             self._tally.late += late
-            self._tally.errors += bool(packed.problem)
+            self._tally.errors += bool(problem)
             _log.info("%s result: %s", self._name, _fields(result))
             loggable = self._dialogue.loggable
             name = slice_name(result.identity, result.quantity)  # a replay reads it (inline/replay/run.py)
             for note in result.notes:
                 _log.info("%s: %s: %s", self._name, name, loggable(note))
-            if packed.problem:
-                problem = message("{}: {}", name, packed.problem)
-                _log.warning("%s: %s", self._name, loggable(problem))
-                self._reply(self._dialogue.say(problem, Severity.WARNING if late else Severity.ERROR))
-            if packed.data:
-                self._queue.put_now(packed.data)
+            if problem:
+                named = message("{}: {}", name, problem)
+                _log.warning("%s: %s", self._name, loggable(named))
+                self._reply(self._dialogue.say(named, Severity.WARNING if late else Severity.ERROR))
+            if data:
+                self._queue.put_now(data)
             self._tally.results += 1
         finally:
-            self._memory.release(len(packed.data))
+            self._memory.release(len(data))
             self._free.release()
-
-
-def _order(assembled: Assembled) -> tuple[int, int]:
-    return assembled.identity.series_index, assembled.identity.slice_index
 
 
 def _fields(result: SliceResult) -> str:

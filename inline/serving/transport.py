@@ -12,7 +12,7 @@ import termios
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from inline.data.errors import ProtocolError
 
@@ -73,61 +73,19 @@ class Patience:
             )
 
 
-class Transport(Protocol):
-    """Bytes from and to one peer. One thread receives, another one sends.
+class SocketTransport:
+    """Bytes from and to one peer over a socket. One thread receives, another one sends.
 
     Attributes:
         patience: with a peer that is slow in a message or takes nothing.
     """
-
-    patience: Patience
-
-    def receive(self) -> bytes | None:
-        """Return the next bytes, ``b""`` at the end of the stream, or None when none came for a moment.
-
-        Raises:
-            OSError: the peer is gone.
-        """
-        ...
-
-    def send(self, data: bytes) -> None:
-        """Send all of these bytes, waiting for the peer to take them.
-
-        Raises:
-            OSError: the peer is gone, takes nothing, or takes it too slowly.
-        """
-        ...
-
-    def finish(self) -> None:
-        """End the stream to the peer.
-
-        Raises:
-            OSError: the peer is gone.
-        """
-        ...
-
-    def close(self, *, unread: bool) -> None:
-        """Close both directions.
-
-        Args:
-            unread: the peer may still be sending.
-        """
-        ...
-
-    def abort(self) -> None:
-        """End whatever waits in :meth:`receive`, :meth:`send` or :meth:`close`; from any thread."""
-        ...
-
-
-class SocketTransport:
-    """A connected socket."""
 
     def __init__(self, connection: socket.socket, patience: Patience, *, must_read: bool = True) -> None:
         """Take a socket.
 
         Args:
             connection: that is connected.
-            patience: see :class:`Transport`.
+            patience: see :class:`SocketTransport`.
             must_read: let the kernel too give up a peer that takes nothing; False where such a peer may go
                 on sending.
         """
@@ -144,17 +102,24 @@ class SocketTransport:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
     def receive(self) -> bytes | None:
-        """See :meth:`Transport.receive`."""
+        """Return the next bytes, ``b""`` at the end of the stream, or None when none came for a moment.
+
+        Raises:
+            OSError: the peer is gone.
+        """
         try:
             return self._connection.recv(_RECEIVE_BYTES)
         except (BlockingIOError, InterruptedError):
             return None
 
     def send(self, data: bytes) -> None:
-        """See :meth:`Transport.send`.
+        """Send all of these bytes, waiting for the peer to take them.
 
         Progress is measured by what the peer's host has acknowledged: the local buffer reports room only when
         a third of it is free, which a slow peer may take minutes for.
+
+        Raises:
+            OSError: the peer is gone, takes nothing, or takes it too slowly.
         """
         left = memoryview(data)
         start = moved = time.monotonic()
@@ -178,11 +143,15 @@ class SocketTransport:
         waiting.poll(_TICK_S * 1000.0)
 
     def finish(self) -> None:
-        """See :meth:`Transport.finish`."""
+        """End the stream to the peer.
+
+        Raises:
+            OSError: the peer is gone.
+        """
         self._connection.shutdown(socket.SHUT_WR)
 
     def close(self, *, unread: bool) -> None:
-        """See :meth:`Transport.close`.
+        """Close both directions; ``unread``: the peer may still be sending.
 
         Closing a socket with unread bytes resets the connection and discards results that the peer has not
         read yet. Bytes that still come are therefore read and dropped until the peer has taken everything and
@@ -204,40 +173,43 @@ class SocketTransport:
         self._connection.close()
 
     def abort(self) -> None:
-        """See :meth:`Transport.abort`."""
+        """End whatever waits in :meth:`receive`, :meth:`send` or :meth:`close`; from any thread."""
         self._aborted = True
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
 
 
 class PipeTransport:
-    """Two file descriptors: pipes, named pipes or files; the programs at either end may take their time."""
+    """Bytes from and to pipes, named pipes or files; the programs at either end may take their time."""
 
     def __init__(self, source: int, sink: int) -> None:
         self._source, self._sink = source, sink
         self.patience = Patience()
 
     def receive(self) -> bytes | None:
-        """See :meth:`Transport.receive`."""
+        """See :meth:`SocketTransport.receive`."""
         ready, _, _ = select.select([self._source], [], [], _TICK_S)
         return os.read(self._source, _RECEIVE_BYTES) if ready else None
 
     def send(self, data: bytes) -> None:
-        """See :meth:`Transport.send`."""
+        """See :meth:`SocketTransport.send`."""
         left = memoryview(data)
         while left:
             left = left[os.write(self._sink, left) :]
 
     def finish(self) -> None:
-        """See :meth:`Transport.finish`."""
+        """See :meth:`SocketTransport.finish`."""
         os.close(self._sink)
 
     def close(self, *, unread: bool) -> None:
-        """See :meth:`Transport.close`."""
+        """See :meth:`SocketTransport.close`."""
         os.close(self._source)
 
     def abort(self) -> None:
-        """See :meth:`Transport.abort`; the programs at either end of a pipe are ended by the user."""
+        """See :meth:`SocketTransport.abort`; the programs at either end of a pipe are ended by the user."""
+
+
+Transport = SocketTransport | PipeTransport
 
 
 def keep_alive(connection: socket.socket) -> None:

@@ -1,6 +1,7 @@
 """Results go on in the order of their numbers, whichever is ready first."""
 
 import threading
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -12,9 +13,9 @@ from inline.serving.slices import InOrder
 @given(st.permutations(range(12)))
 def test_whatever_is_ready_first_the_order_is_that_of_the_numbers(order):
     passed_on = []
-    queue = InOrder(passed_on.append)
+    queue = InOrder()
     for number, place in enumerate(order):
-        queue.add(place, place)
+        queue.add(place, partial(passed_on.append, place))
         ready = set(order[: number + 1])
         expected = next((k for k in range(12) if k not in ready), 12)
         assert passed_on == list(range(expected))
@@ -22,12 +23,12 @@ def test_whatever_is_ready_first_the_order_is_that_of_the_numbers(order):
 
 def test_threads_that_add_at_once_lose_nothing():
     passed_on = []
-    queue = InOrder(passed_on.append)
+    queue = InOrder()
     numbers = list(range(400))
 
     def add(mine):
         for number in mine:
-            queue.add(number, number)
+            queue.add(number, partial(passed_on.append, number))
 
     threads = [threading.Thread(target=add, args=(numbers[k::8][::-1],)) for k in range(8)]
     for thread in threads:
@@ -45,8 +46,8 @@ def test_one_that_cannot_be_passed_on_holds_up_nothing():
             raise ValueError(item)
         passed_on.append(item)
 
-    queue = InOrder(pass_on)
+    queue = InOrder()
     with pytest.raises(ValueError, match="bad"):
-        queue.add(0, "bad")
-    queue.add(1, "good")
+        queue.add(0, partial(pass_on, "bad"))
+    queue.add(1, partial(pass_on, "good"))
     assert passed_on == ["good"]
