@@ -41,13 +41,6 @@ class Forward:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """A text goes to the peer."""
-
-    text: Text
-
-
-@dataclass(frozen=True, slots=True)
 class Begin:
     """A measurement begins; the series of the one before are complete."""
 
@@ -68,7 +61,8 @@ class Reject:
     message: Acquisition | Waveform
 
 
-Decision = Forward | Reply | Begin | Assemble | Reject
+Decision = Forward | Text | Begin | Assemble | Reject
+"""Decision on a message; a text goes to the peer."""
 
 
 class Dialogue:
@@ -137,12 +131,12 @@ class Dialogue:
             case Close():
                 pass
 
-    def say(self, text: str, severity: Severity = Severity.NORMAL) -> Iterator[Reply]:
+    def say(self, text: str, severity: Severity = Severity.NORMAL) -> Iterator[Text]:
         """Send a text to the person behind the peer, where the peer takes texts."""
         if self._dialect.texts:
-            yield Reply(text_message(severity, text))
+            yield text_message(severity, text)
 
-    def warn(self, problem: str) -> Iterator[Reply]:
+    def warn(self, problem: str) -> Iterator[Text]:
         """Report in log and text a problem that the stream survives."""
         _log.warning("%s: %s", self._name, self.loggable(problem))
         yield from self.say(problem, Severity.WARNING)

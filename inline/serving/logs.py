@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from logging.handlers import QueueHandler
 from typing import IO, Any, Final, cast
 
@@ -84,8 +84,6 @@ class SafeFormatter(logging.Formatter):
         text = super().format(record)
         if len(text) > _LONGEST:
             text = f"{text[:_LONGEST]}... ({len(text)} characters)"
-        if text.isprintable():
-            return text
         # Such characters control a terminal or the direction of writing.
         return "\n    ".join(
             "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
@@ -160,11 +158,9 @@ class BoundedHandler(QueueHandler):
             return
         self._closed = True
         self._report(math.inf)
-        try:
+        with suppress(queue.Full):  # the writer is blocked, and a daemon
             self._records.put(None, timeout=_CLOSE_S)
             self._writer.join(timeout=_CLOSE_S)
-        except queue.Full:
-            pass  # the writer is blocked, and a daemon
         super().close()
 
     def _report(self, now: float) -> None:
@@ -196,11 +192,9 @@ class _Stderr(io.TextIOBase):
 
     def write(self, text: str) -> int:
         data = text.encode("utf-8", "backslashreplace")
-        try:
+        with suppress(OSError):  # nobody reads it
             while data:
                 data = data[os.write(_STDERR, data) :]
-        except OSError:
-            pass  # nobody reads it
         return len(text)
 
     def isatty(self) -> bool:
@@ -219,14 +213,11 @@ def log_to_stderr(
         names: loggers that are written and do not propagate; the root logger by default.
     """
     stream = _Stderr()
-    target: logging.Handler
+    target: logging.Handler = logging.StreamHandler(stream)
+    form = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    target.setFormatter(logging.Formatter(form, datefmt="%Y-%m-%dT%H:%M:%S%z"))
     if stream.isatty():
         target = RichHandler(console=Console(file=cast(IO[str], stream)), show_path=False)
-        target.setFormatter(logging.Formatter("%(message)s"))
-    else:
-        target = logging.StreamHandler(stream)
-        form = "%(asctime)s %(levelname)s %(name)s %(message)s"
-        target.setFormatter(logging.Formatter(form, datefmt="%Y-%m-%dT%H:%M:%S%z"))
     handler = BoundedHandler(target, settings)
     loggers = [logging.getLogger(name) for name in names]
     before = [(logger, logger.level, logger.propagate) for logger in loggers]

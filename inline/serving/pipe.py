@@ -20,7 +20,6 @@ from inline.serving.service import service
 from inline.serving.session import Session
 from inline.serving.shutdown import Shutdown
 from inline.serving.signals import ending_signals
-from inline.serving.slices import Tally
 from inline.serving.transport import PipeTransport
 from inline.settings import Settings
 
@@ -63,18 +62,16 @@ def run(
         session = Session(transport, made, name="stream", dialect=PIPE, configuration=configuration)
         with _stopped_by_signals(made.shutdown):
             tally = session.run()
-    if not tally.refused:
-        _check(tally, stopped=made.shutdown.requested)
-    return not tally.refused
-
-
-def _check(tally: Tally, *, stopped: bool) -> None:
+    if tally.refused:
+        return False
     after = f"after {tally.images} images, which have passed"
     if tally.error:
         raise StreamError(f"the input broke off {after}: {tally.error}")
     if not tally.closed:
+        stopped = made.shutdown.requested
         why = "the program was stopped" if stopped else "the input ended without a close message"
         raise StreamError(f"{why} {after}")
+    return True
 
 
 def _opened(source: Path | None, sink: Path | None) -> tuple[int, int]:

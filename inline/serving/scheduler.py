@@ -25,8 +25,7 @@ from inline.data.flags import Flag
 from inline.data.memory import Share, unlimited
 from inline.data.results import SliceResult
 from inline.pipeline import Pipeline, SliceContext, SliceProgress, Stages
-from inline.serving.turns import Turns
-from inline.serving.workers import Task, Workers
+from inline.serving.workers import Task, Turns, Workers
 from model.engines.fallback import FallbackEngine, NoEngineError
 
 _log = logging.getLogger(__name__)
@@ -160,7 +159,7 @@ class Scheduler:
         self._changed = threading.Condition()
         self.misses = 0
         self._start_network()
-        self._timer = threading.Thread(target=_repeat, args=(self._watch,), name="budget", daemon=True)
+        self._timer = threading.Thread(target=partial(_repeat, self._watch), name="budget", daemon=True)
         self._timer.start()
 
     @property
@@ -244,8 +243,7 @@ class Scheduler:
 
     def _stage_hangs(self, job: _Job, name: str, seconds: float) -> None:
         error = f"the {name} hangs and was given up after {seconds:.0f} s"
-        if job.lock.acquire(blocking=False):  # else it hangs in its delivery
-            job.lock.release()
+        if not job.lock.locked():  # else it hangs in its delivery
             self._finish(job, job.progress.without_contours(error, Flag.PROCESSING_ERROR))
 
     def close(self, timeout_s: float = 60.0) -> None:
@@ -293,15 +291,11 @@ class Scheduler:
     def _start_network(self, given_up: list[_Job] | None = None) -> None:
         """Start a thread for the network, in place of one that hangs with some slices."""
         self._generation += 1
-        self._network_thread = threading.Thread(
-            target=self._network,
-            args=(self._generation, given_up),
-            name=f"network {self._generation}",
-            daemon=True,
-        )
+        run, name = partial(self._network, self._generation, given_up), f"network {self._generation}"
+        self._network_thread = threading.Thread(target=run, name=name, daemon=True)
         self._network_thread.start()
 
-    def _network(self, generation: int, given_up: list[_Job] | None = None) -> None:
+    def _network(self, generation: int, given_up: list[_Job] | None) -> None:
         """Run batches until closed, or until another thread has taken over from this one."""
         if given_up is not None:
             self._replace_engine(given_up)
@@ -444,8 +438,7 @@ class Scheduler:
         try:
             if job.delivered:
                 return
-            with self._changed:
-                job.delivered = True
+            job.delivered = True
             self.misses += 1
             _log.warning("slice %d missed its budget", job.slice_index)
             error = f"not ready within {job.budget_s * 1000.0:.0f} ms"

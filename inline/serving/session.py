@@ -17,7 +17,7 @@ from inline.mrd.messages import Close, ConfigFile, ConfigText, Header, Image, Me
 from inline.mrd.protocol import Decoder, encode
 from inline.serving.configuration import Configuration
 from inline.serving.dialect import UNKNOWN, Dialect, Severity
-from inline.serving.dialogue import Assemble, Begin, Decision, Dialogue, Forward, Reject, Reply
+from inline.serving.dialogue import Assemble, Begin, Decision, Dialogue, Forward, Reject
 from inline.serving.scheduler import Owner
 from inline.serving.send_queue import SendQueue
 from inline.serving.service import Service
@@ -179,8 +179,8 @@ class Session:
             match decision:
                 case Forward(message):
                     self._queue.put(encode(message))
-                case Reply(text):
-                    self._queue.put_text(encode(text))
+                case Text():
+                    self._queue.put_text(encode(decision))
                 case Begin(header):
                     self._slices.begin(header)
                 case Assemble(image):

@@ -20,11 +20,11 @@ from inline.data.series import SlicePlace
 from inline.emit import mrd
 from inline.emit.numbers import SeriesNumbers
 from inline.mrd.header import MeasurementHeader
-from inline.mrd.messages import Image
+from inline.mrd.messages import Image, Text
 from inline.mrd.protocol import encode
 from inline.pipeline import SliceContext
 from inline.serving.dialect import Severity
-from inline.serving.dialogue import Dialogue, Reply
+from inline.serving.dialogue import Dialogue
 from inline.serving.scheduler import Owner
 from inline.serving.send_queue import SendQueue
 from inline.serving.service import Service
@@ -104,7 +104,7 @@ class Slices:
         queue: SendQueue,
         owner: Owner,
         tally: Tally,
-        reply: Callable[[Iterable[Reply]], None],
+        reply: Callable[[Iterable[Text]], None],
     ) -> None:
         """Begin without a measurement.
 
