@@ -18,8 +18,7 @@ from inline.serving.configuration import Configuration
 from inline.serving.dialect import PIPE
 from inline.serving.service import service
 from inline.serving.session import Session
-from inline.serving.shutdown import Shutdown
-from inline.serving.signals import ending_signals
+from inline.serving.signals import Shutdown, ending_signals
 from inline.serving.transport import PipeTransport
 from inline.settings import Settings
 

@@ -139,7 +139,6 @@ class Scheduler:
         """Start the threads.
 
         Args:
-            pipeline: see :class:`Scheduler`.
             workers: threads for fits and contours.
             budget_ms: time from a slice's last image to its result.
             patience_s: an engine is not given up before a batch has taken so long and four budgets.

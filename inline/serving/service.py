@@ -15,7 +15,7 @@ from inline.data.memory import MemoryBudget
 from inline.emit.publisher import Publisher
 from inline.engine_selection import build_pipeline
 from inline.serving.scheduler import Scheduler
-from inline.serving.shutdown import Shutdown
+from inline.serving.signals import Shutdown
 from inline.serving.studies import Studies
 from inline.settings import Settings
 from model.engines.base import Engine
@@ -45,12 +45,7 @@ class Service:
         publisher: Publisher | None = None,
         drain_s: float = math.inf,
     ) -> None:
-        """Begin without connections.
-
-        Args:
-            scheduler, settings, publisher: see :class:`Service`.
-            drain_s: see :class:`Shutdown`.
-        """
+        """Begin without connections; ``drain_s``: see :class:`Shutdown`."""
         self.scheduler, self.settings, self.publisher = scheduler, settings, publisher
         self.shutdown = Shutdown(drain_s)
         server = settings.server

@@ -55,9 +55,7 @@ class Session:
         Args:
             transport: bytes from and to the peer; closed in the end.
             service: parts of all sessions.
-            name: of the peer, for the log.
-            dialect: see :class:`Dialogue`.
-            configuration: see :class:`Dialogue`.
+            name, dialect, configuration: see :class:`Dialogue`.
         """
         self._transport, self._service, self._name = transport, service, name
         self._memory = service.memory.connection()
@@ -234,10 +232,8 @@ class Session:
 
     def _release(self) -> None:
         """Give back the memory of the connection, except for slices that are still worked on."""
-        if self._queue.texts_dropped:
-            _log.warning(
-                "%s: %d texts were not sent, since it reads too slowly", self._name, self._queue.texts_dropped
-            )
+        if dropped := self._queue.texts_dropped:
+            _log.warning("%s: %d texts were not sent, since it reads too slowly", self._name, dropped)
         self._queue.close(discard=True)
         self._memory.release(self._received)
         give_back()

@@ -106,16 +106,7 @@ class Slices:
         tally: Tally,
         reply: Callable[[Iterable[Text]], None],
     ) -> None:
-        """Begin without a measurement.
-
-        Args:
-            service: parts of all connections.
-            dialogue: of the connection, with its settings.
-            queue: takes the results for the peer.
-            owner: the connection, for the scheduler.
-            tally: of the connection, kept up to date.
-            reply: sends texts to the peer.
-        """
+        """Begin without a measurement; ``tally`` is kept up to date, ``reply`` sends texts to the peer."""
         self._service, self._dialogue, self._queue, self._owner = service, dialogue, queue, owner
         self._name, self._memory, self._tally, self._reply = owner.name, owner.memory, tally, reply
         self._free = threading.BoundedSemaphore(service.settings.server.slices_in_flight)

@@ -10,7 +10,6 @@ import re
 import secrets
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -25,23 +24,21 @@ _UID: Final = re.compile(r"(?=.*\.)(?=.*[1-9])[0-9.]{1,128}")
 
 
 class Study:
-    """Slices of one study received so far, at most 1024, the oldest dropped; safe between threads."""
+    """Slices of one study received so far; safe between threads.
+
+    Attributes:
+        slices: in the order of their arrival, at most the last 1024.
+    """
 
     def __init__(self) -> None:
-        self._slices: deque[SlicePlace] = deque(maxlen=_SLICES)
+        self.slices: tuple[SlicePlace, ...] = ()
         self._lock = threading.Lock()
 
     def add(self, place: SlicePlace) -> tuple[SlicePlace, ...]:
         """Add a slice; return all slices, this one last."""
         with self._lock:
-            self._slices.append(place)
-            return tuple(self._slices)
-
-    @property
-    def slices(self) -> tuple[SlicePlace, ...]:
-        """All slices, in the order of their arrival."""
-        with self._lock:
-            return tuple(self._slices)
+            self.slices = (*self.slices, place)[-_SLICES:]
+            return self.slices
 
 
 class Studies:

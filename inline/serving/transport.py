@@ -84,8 +84,7 @@ class SocketTransport:
         """Take a socket.
 
         Args:
-            connection: that is connected.
-            patience: see :class:`SocketTransport`.
+            connection, patience: a connected socket, and the patience with its peer.
             must_read: let the kernel too give up a peer that takes nothing; False where such a peer may go
                 on sending.
         """
