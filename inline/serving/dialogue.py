@@ -13,7 +13,6 @@ from inline.emit.originals import returned
 from inline.mrd.header import MeasurementHeader, parse_header
 from inline.mrd.messages import (
     Acquisition,
-    Close,
     ConfigFile,
     ConfigText,
     Header,
@@ -128,8 +127,6 @@ class Dialogue:
                     _log.info("%s says: %s", self._name, self.loggable(foreign(text.strip())))
             case Acquisition() | Waveform():
                 yield from self._raw(message)
-            case Close():
-                pass
 
     def say(self, text: str, severity: Severity = Severity.NORMAL) -> Iterator[Text]:
         """Send a text to the person behind the peer, where the peer takes texts."""
@@ -222,12 +219,7 @@ class Dialogue:
             )
 
     def _set(self, read: Callable[[str], Mapping[str, object]], text: str) -> Iterator[Decision]:
-        """Take configuration and parameters; ``customconfig``, where not empty, goes before ``config``.
-
-        Args:
-            read: returns the values by name of a text, or raises ProtocolError.
-            text: of the peer.
-        """
+        """Take the values that ``read`` finds in a text; ``customconfig``, where not empty, is preferred."""
         try:
             given = read(text)
         except ProtocolError as error:

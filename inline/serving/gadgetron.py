@@ -41,7 +41,8 @@ def mapping(connection: Any) -> None:
     # The package logs every message of every library, numba's compiler included.
     logging.getLogger("numba").setLevel(logging.WARNING)
     read = connection.raw_bytes
-    before = _message(MessageId.CONFIG_TEXT, read.config) + _message(MessageId.HEADER, read.header)
+    messages = ((MessageId.CONFIG_TEXT, read.config), (MessageId.HEADER, read.header))
+    before = b"".join(struct.pack("<HI", number, len(body)) + body for number, body in messages)
     # The session has closed the stream. A second close message would fail where the peer is gone.
     wrapper = connection.socket
     wrapper.close = lambda: None
@@ -75,11 +76,6 @@ def _serve(connection: socket.socket, before: bytes) -> None:
         patience = Patience(settings.server.stalled_s, settings.server.least_rate)
         transport = SocketTransport(connection, patience, must_read=made.publisher is None)
         Session(transport, made, name="gadgetron").run(before)
-
-
-def _message(number: MessageId, body: bytes) -> bytes:
-    """Return the bytes of a message that the package has read."""
-    return struct.pack("<HI", number, len(body)) + body
 
 
 if __name__ == "__main__":

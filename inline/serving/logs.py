@@ -38,11 +38,7 @@ _CLOSE_S: Final = 2.0
 
 
 class RateLimiter:
-    """Limit on the events of a kind within a minute; the caller passes the time.
-
-    Args:
-        most: events of a kind that pass within a minute from the first one.
-    """
+    """Limit of ``most`` events of a kind within a minute from the first one; the caller passes the time."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -116,10 +112,8 @@ class BoundedHandler(QueueHandler):
         """Start the thread.
 
         Args:
-            target: writes; its ``emit`` is called without its lock, which a blocked thread would hold
-                forever.
-            settings: of the log.
-            clock: returns seconds.
+            target: writes; its ``emit`` is called without its lock, which a blocked thread holds forever.
+            settings, clock: of the log; the clock returns seconds.
         """
         self._records: queue.Queue[logging.LogRecord | None] = queue.Queue(_WAITING)
         super().__init__(self._records)

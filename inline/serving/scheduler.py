@@ -83,27 +83,17 @@ _NOBODY: Final = Owner()
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """A slice in work.
-
-    Attributes:
-        size: bytes that are counted in the memory of its connection.
-        timed: its budget runs.
-        queued: when it began to wait for the network, s of :func:`time.perf_counter`.
-        task: stage that it is in, where that is one of the pool's.
-        delivered: the connection has its result, which may state that it is late.
-        lock: held during a delivery: the result in time comes before the latecomer, never after it.
-    """
-
     progress: SliceProgress
     stages: Stages
     deliver: Deliver
     budget_s: float
     owner: Owner
-    size: int = 0
-    timed: bool = False
-    queued: float = 0.0
-    task: Task | None = None
+    size: int = 0  # bytes that are counted in the memory of its connection
+    timed: bool = False  # its budget runs
+    queued: float = 0.0  # when it began to wait for the network, s of time.perf_counter
+    task: Task | None = None  # its last stage in the pool
     delivered: bool = False
+    # Held during a delivery: the result in time comes before the latecomer, never after it.
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -181,11 +171,9 @@ class Scheduler:
         not help, it is delivered with an error.
 
         Args:
-            assembled: the slice.
+            assembled, context, owner: the slice, and the connection that it is of.
             deliver: takes the result, in another thread.
-            context: of the slice, for the pipeline.
             budget_ms: of this slice, in place of the scheduler's.
-            owner: connection that it is of.
         """
         budget_s = self._budget if budget_ms is None else budget_ms / 1000.0
         # The budget runs from the last image; a series that ended by patience has spent it waiting for more.
@@ -199,7 +187,7 @@ class Scheduler:
             job.timed = room
             self._changed.notify_all()
         if room:
-            self._later(job, 0, "fit", partial(self._fit, job))
+            self._later(job, 0, "fit", partial(self._advance, job, partial(next, job.stages)))
         else:
             self._finish(job, progress.without_contours(_NO_ROOM))
 
@@ -262,18 +250,8 @@ class Scheduler:
         if self.misses:
             _log.warning("%d slices missed their budget", self.misses)
 
-    def _fit(self, job: _Job) -> None:
-        """Run the stages up to the network, and queue the slice for it."""
-        self._advance(job, partial(next, job.stages))
-        with self._changed:
-            if job not in self._jobs:
-                return
-            job.queued = time.perf_counter()
-            self._waiting.append(job)
-            self._changed.notify_all()
-
     def _advance(self, job: _Job, step: Callable[[], NDArray[np.float32] | SliceResult]) -> None:
-        """Run the stages of a slice up to its network input or its result."""
+        """Run the stages of a slice up to its result, or up to its network input, which it is queued with."""
         if job.in_vain:
             if job.delivered:
                 self._end(job)
@@ -286,6 +264,12 @@ class Scheduler:
             output = job.progress.failure(error)
         if isinstance(output, SliceResult):
             self._finish(job, output)
+            return
+        with self._changed:
+            if job in self._jobs:  # else given up meanwhile
+                job.queued = time.perf_counter()
+                self._waiting.append(job)
+                self._changed.notify_all()
 
     def _start_network(self, given_up: list[_Job] | None = None) -> None:
         """Start a thread for the network, in place of one that hangs with some slices."""
@@ -401,13 +385,11 @@ class Scheduler:
             next_end = min((job.progress.deadline for job in self._jobs if job.timed), default=math.inf)
             wait = min(self._budget, next_end - time.monotonic())
             self._changed.wait(timeout=min(max(wait, 0.001), 0.5))
-            timed = [job for job in self._jobs if job.timed]
+            timed = sorted((job for job in self._jobs if job.timed), key=lambda job: job.progress.deadline)
             if self._closed and not timed:
                 return False
             now = time.monotonic()
-            late = sorted(
-                (job for job in timed if job.progress.deadline <= now), key=lambda job: job.progress.deadline
-            )
+            late = [job for job in timed if job.progress.deadline <= now]
             for job in late:
                 job.timed = False
             if self._running is not None and now - self._running_since > self._hanging:

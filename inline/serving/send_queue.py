@@ -23,12 +23,7 @@ class SendQueue:
     """
 
     def __init__(self, limit_bytes: int, memory: Share | None = None) -> None:
-        """Start empty.
-
-        Args:
-            limit_bytes: of images.
-            memory: where all bytes are counted until they are sent; None for no other limit.
-        """
+        """Start empty, for ``limit_bytes`` of images; ``memory`` counts all bytes until they are sent."""
         self._memory = memory or unlimited()
         # The other half is for the series: a peer that reads slowly is held back, but loses no map.
         self._limit = min(limit_bytes, self._memory.limit // 2)

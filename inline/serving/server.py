@@ -41,11 +41,7 @@ _OPENING_BYTES: Final = 8
 
 @dataclass(slots=True)
 class _Waiting:
-    """A connection that waits to be served.
-
-    Attributes:
-        texts: it takes texts; None until its first bytes have come.
-    """
+    """A connection that waits to be served; ``texts`` is None until its first bytes tell its dialect."""
 
     connection: socket.socket
     name: str
@@ -127,8 +123,8 @@ class Server:
             self._greet_waiting()
             if len(self._waiting) >= _MOST_WAITING:
                 time.sleep(_TICK_S)
-            elif (waiting := self._accept()) is not None:
-                self._queue(waiting)
+            else:
+                self._accept()
         self._socket.close()
         self._turn_away()
         # Sleeping and not waiting on a lock: a signal handler of this thread may shorten the time left.
@@ -151,19 +147,19 @@ class Server:
         """
         self._shutdown.request()
 
-    def _accept(self) -> _Waiting | None:
-        """Return the next connection; None when none came for a moment, or none can be accepted."""
+    def _accept(self) -> None:
+        """Accept the next connection, if one comes in a moment, and serve it or let it wait its turn."""
         try:
             connection, peer = self._socket.accept()
         except TimeoutError:
-            return None
+            return
         except OSError as error:
             if not self._short:
                 _log.warning("connections cannot be accepted: %s; tried again every second", error)
             self._short = True
             if not isinstance(error, ConnectionError):
                 time.sleep(_SHORTAGE_S)
-            return None
+            return
         if self._short:
             _log.warning("connections are accepted again")
         self._short = False
@@ -172,13 +168,10 @@ class Server:
         if peers and not any(ipaddress.ip_address(peer[0]) in network for network in peers):
             _log.warning("%s is refused: it is not among server.peers", name)
             connection.close()
-            return None
-        return _Waiting(connection, name)
-
-    def _queue(self, waiting: _Waiting) -> None:
-        """Serve a connection, or let it wait until another one ends."""
+            return
         with suppress(OSError):
-            keep_alive(waiting.connection)
+            keep_alive(connection)
+        waiting = _Waiting(connection, name)
         with self._lock:
             self._waiting.append(waiting)
             self._serve_waiting()

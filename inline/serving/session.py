@@ -71,8 +71,7 @@ class Session:
     def run(self, received: bytes = b"") -> Tally:
         """Serve until the peer closes, misbehaves or goes away; never raises for what a peer does.
 
-        Args:
-            received: bytes that were read from the connection before.
+        ``received`` are bytes that were read from the connection before.
         """
         start = time.monotonic()
         _log.info("%s connected", self._name)
@@ -190,13 +189,7 @@ class Session:
         self._act(self._dialogue.say(problem, Severity.ERROR))
 
     def _wait_for_room(self, pending: int) -> None:
-        """Count the message that is being received, where it is large.
-
-        Waits while other connections hold all of the memory, for no longer than a peer may stall.
-
-        Raises:
-            ProtocolError: there is no memory for it.
-        """
+        """Count a large message; wait while others hold all memory, for no longer than a peer may stall."""
         size = max(pending - _SMALL_BYTES, 0)
         since = time.monotonic()
         while size > self._received and not self._memory.reserve_shared(size - self._received):

@@ -35,11 +35,7 @@ class Shutdown:
     """
 
     def __init__(self, drain_s: float = math.inf) -> None:
-        """Nothing is requested yet.
-
-        Args:
-            drain_s: time for what is in flight, from the first request on, s.
-        """
+        """Request nothing yet; ``drain_s``: time for what is in flight, from the first request on, s."""
         self._drain_s = drain_s
         self._parting_s = min(_PARTING_S, _PARTING_SHARE * drain_s)
         self._first = self._deadline = math.inf

@@ -112,7 +112,6 @@ class Slices:
         self._free = threading.BoundedSemaphore(service.settings.server.slices_in_flight)
         self._numbers = SeriesNumbers(service.settings.emit.series_offset)
         self._results = InOrder()
-        self._header = MeasurementHeader()
         self._assembler: SeriesAssembler | None = None
         self._accounts: list[Account] = []
         self._study = Study()
@@ -132,13 +131,13 @@ class Slices:
     def begin(self, header: MeasurementHeader) -> None:
         """Begin a measurement, after the series of the one before."""
         self.finish()
-        self._header = header
         self._study = self._service.studies.of(header)
 
     def add(self, image: Image) -> None:
         """Add an image to its series, and work on what it completes."""
         if self._assembler is None:
-            self._assembler = SeriesAssembler(self._header, self._dialogue.settings.assembly, self._memory)
+            header = self._dialogue.measurement or MeasurementHeader()
+            self._assembler = SeriesAssembler(header, self._dialogue.settings.assembly, self._memory)
         self._assemble(partial(self._assembler.add, image, time.monotonic()))
 
     def expire(self) -> None:
@@ -147,11 +146,7 @@ class Slices:
             self._assemble(partial(self._assembler.expire, time.monotonic()))
 
     def finish(self, *, early: bool = False) -> None:
-        """Work on the series that are left of a measurement, and keep its account.
-
-        Args:
-            early: the connection ended without a close message.
-        """
+        """Work on the rest of a measurement, and keep its account; ``early``: no close message came."""
         if self._assembler is not None:
             self._assemble(partial(self._assembler.finish, early=early))
             self._accounts.append(self._assembler.account())

@@ -10,7 +10,6 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable
 from typing import Final
 
 from inline.data.series import SlicePlace
@@ -48,9 +47,7 @@ class Studies:
     connection began.
     """
 
-    def __init__(self, *, most: int = _MOST, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most = most
-        self._clock = clock
+    def __init__(self) -> None:
         self._key = secrets.token_bytes(16)
         self._kept: dict[bytes, tuple[float, Study]] = {}
         self._lock = threading.Lock()
@@ -66,11 +63,11 @@ class Studies:
         if not any(uids):
             return Study()
         key = hashlib.blake2b("|".join(uids).encode(), key=self._key, digest_size=16).digest()
-        now = self._clock()
+        now = time.monotonic()
         with self._lock:
             self._kept = {each: kept for each, kept in self._kept.items() if now - kept[0] < _KEPT_S}
             _, study = self._kept.pop(key, (now, Study()))
             self._kept[key] = (now, study)
-            while len(self._kept) > self._most:
+            while len(self._kept) > _MOST:
                 del self._kept[next(iter(self._kept))]
             return study

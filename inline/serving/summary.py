@@ -95,11 +95,7 @@ class Summary:
         return cls(images, used, series, results, errors, dict(+unused), slices, earlier)
 
     def text(self, shown: Callable[[str], str] = str) -> str:
-        """Return the summary in sentences.
-
-        Args:
-            shown: form of a reason, which may quote what the client sent.
-        """
+        """Return the summary in sentences; ``shown``: form of a reason, which may quote the client."""
         if not self.images:
             return "No image came."
         sentences = [f"{_count(self.images, 'image')} came"]
