@@ -55,10 +55,7 @@ class Deliver(Protocol):
     """Receiver of the results of a slice."""
 
     def __call__(self, result: SliceResult, *, latecomer: bool) -> None:
-        """Take a result: once when the slice is ready or its budget ends; once more, as a latecomer, when it
-        is ready after that.
-        """
-        ...
+        """Take a result when the slice is ready or its budget ends, and a latecomer if it is ready after."""
 
 
 @dataclass(slots=True, eq=False)

@@ -97,15 +97,11 @@ class Session:
             self._release()
             tally = self.tally
             self._transport.close(unread=not (tally.closed or tally.refused))
+            counts = (tally.images, tally.slices, tally.results, tally.late, tally.skipped, tally.errors)
             _log.info(
                 "%s closed: images=%d slices=%d results=%d late=%d skipped=%d errors=%d seconds=%.1f",
                 self._name,
-                tally.images,
-                tally.slices,
-                tally.results,
-                tally.late,
-                tally.skipped,
-                tally.errors,
+                *counts,
                 time.monotonic() - start,
             )
         return self.tally

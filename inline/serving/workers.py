@@ -25,7 +25,7 @@ _NOMINAL_S: Final = 0.02
 
 
 class Turns:
-    """Time that each connection has used while it has work open. Not thread-safe.
+    """Time that each connection has used while it has work open; contains those that have. Not thread-safe.
 
     A new connection, or one that comes again, begins with the least time of those that are there: it is among
     the next, and cannot save up time.
@@ -36,7 +36,6 @@ class Turns:
         self._open: Counter[Hashable] = Counter()
 
     def __contains__(self, owner: Hashable) -> bool:
-        """Return whether a connection has work open."""
         return owner in self._open
 
     def opened(self, owner: Hashable) -> None:
