@@ -109,6 +109,14 @@ def test_a_record_is_plain():
     plain = Summary.of([Account(2, 1, 1, {"phase image": 1})], 2, 1, 0, earlier, earlier).record()
     assert json.loads(json.dumps(plain)) == plain
     assert plain["earlier_slices"][0]["session"] == "before"
+    assert plain["slices"][0] == {
+        "session": "before",
+        "series_index": 1,
+        "slice_index": 0,
+        "quantity": "T1",
+        "level": "unknown",
+        "level_source": earlier[0].level_source,
+    }
     assert type(plain["slices"][0]["level"]) is str
     assert plain["unused"] == {"phase image": 1}
 
