@@ -512,7 +512,7 @@ def test_late_slices_that_nobody_takes_are_let_go_at_once(maps, ring_engine):
     for _ in range(30):
         scheduler.submit(now(maps[0]), collector, owner=client)
     collector.wait(results=30)
-    wait_until(lambda: scheduler._open <= 8)  # the batch that the engine has
+    wait_until(lambda: len(scheduler._jobs) <= 8)  # the batch that the engine has
     assert len(scheduler._waiting) == 0
     gate.open.set()
     scheduler.close()

@@ -31,7 +31,7 @@ from inline.replay.client import ConnectionFailedError, exchange
 from inline.replay.local_server import started_server
 from inline.replay.run import records
 from inline.serving import server as module
-from inline.serving import shutdown
+from inline.serving import signals
 from inline.serving.scheduler import Scheduler
 from inline.serving.server import Server, check_address
 from inline.settings import load_settings
@@ -349,7 +349,7 @@ def test_the_time_to_finish_is_that_of_the_whole_server_and_a_second_stop_shorte
     big = Image.from_pixels(np.zeros((1, 1, 512, 512), np.float32), ImageHeader(field_of_view=(512, 512, 8)))
     blocked = Blocked(ring_engine)
     opening = encode(ConfigFile("mapping")) + encode(Header(header))
-    monkeypatch.setattr(shutdown, "_SAME_REQUEST_S", 0.0)
+    monkeypatch.setattr(signals, "_SAME_REQUEST_S", 0.0)
     # Without the second stop, the test would run into its own limit of time.
     limits = {"port": 0, "queue_bytes": 1 << 20, "drain_s": 600.0 if again else 4.0}
     with contextlib.ExitStack() as stack:

@@ -76,7 +76,7 @@ def test_final_levels_are_those_of_all_slices_shown():
     places = [place(offset, series=number) for number, offset in enumerate((0, 20, 40))]
     assert [each.level.value for each in final_levels(places, places)] == ["basal", "mid", "apical"]
     assert final_levels(places[:1], places)[0] == FinalLevel(
-        "here", 0, 0, "T1", SliceLevel.BASAL, "position 1 of 3 from the base, of those shown so far"
+        places[0], SliceLevel.BASAL, "position 1 of 3 from the base, of those shown so far"
     )
     assert final_levels(places[:1], places, {0: SliceLevel.MID})[0].level_source == "user"
 
@@ -109,6 +109,14 @@ def test_a_record_is_plain():
     plain = Summary.of([Account(2, 1, 1, {"phase image": 1})], 2, 1, 0, earlier, earlier).record()
     assert json.loads(json.dumps(plain)) == plain
     assert plain["earlier_slices"][0]["session"] == "before"
+    assert plain["slices"][0] == {
+        "session": "before",
+        "series_index": 1,
+        "slice_index": 0,
+        "quantity": "T1",
+        "level": "unknown",
+        "level_source": earlier[0].level_source,
+    }
     assert type(plain["slices"][0]["level"]) is str
     assert plain["unused"] == {"phase image": 1}
 
