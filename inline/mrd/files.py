@@ -7,10 +7,8 @@ The library's own reader and writer go through its image object, which rewrites 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 import h5py
@@ -76,9 +74,7 @@ class ImageFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     @property
@@ -140,24 +136,21 @@ class _Sink(FileIO):
         """Write all of it, or nothing after an error."""
         left = memoryview(data).cast("B")
         size = len(left)
-        with self._kept():
+        try:
             while left and self.error is None:
                 left = left[super().write(left) or 0 :]
+        except OSError as error:
+            self.error = error
         return size
 
     def truncate(self, size: int | None = None) -> int:
         """Set the size, except after an error."""
-        with self._kept():
+        try:
             if self.error is None:
                 super().truncate(size)
-        return size or 0
-
-    @contextmanager
-    def _kept(self) -> Iterator[None]:
-        try:
-            yield
         except OSError as error:
             self.error = error
+        return size or 0
 
 
 def write_images(

@@ -111,9 +111,9 @@ class ImageHeader:
         return columns * rows * partitions * self.channels
 
 
-_LONG: Final = {
-    **dict.fromkeys(("matrix_size", "field_of_view", "position", "read_dir", "phase_dir", "slice_dir"), 3),
-    **dict.fromkeys(("patient_table_position", "physiology_time_stamp"), 3),
-    **dict.fromkeys(("user_int", "user_float"), 8),
-}
-_COUNTS: Final = tuple((each.name, _LONG.get(each.name, 1)) for each in fields(ImageHeader) if each.init)
+_COUNTS: Final = tuple(
+    (each.name, len(each.default) if isinstance(each.default, tuple) else 1)
+    for each in fields(ImageHeader)
+    if each.init
+)
+"""Name and number of values of each field, in the order of the bytes."""
