@@ -1,9 +1,10 @@
-"""Geometry of an image from its MRD header and, where that is kept beside it, its DICOM header."""
+"""Geometry of images from their MRD headers and, where those are kept beside them, their DICOM headers."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections import deque
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -16,6 +17,12 @@ from inline.mrd.image_header import ImageHeader
 _USUAL_THICKNESS_MM: Final = 8.0
 _SAME_SIZE: Final = 0.01
 """Tolerated relative difference of two pixel sizes: header fields have 32 bits, texts few digits."""
+_TOLERANCE_MM: Final = 1.95
+"""Along the normal: positions of one slice differ by rounding and table motion, slices by more."""
+_PARALLEL: Final = 0.999
+"""Cosine of the angle between the normals of images of one slice, about 2.5 degrees."""
+_REMEMBERED: Final = 512
+"""Latest planes that an image is compared with; bounds the time for an image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,39 @@ def read_geometry(header: ImageHeader, dicom: DicomPlane | None = None) -> Place
     if dicom is not None:
         header = replace(header, field_of_view=size, position=geometry.position)
     return Placed(geometry, header, oriented, contradiction)
+
+
+@dataclass(slots=True)
+class Planes:
+    """Planes of the images of a connection, numbered in the order of their first image."""
+
+    _found: deque[tuple[int, np.ndarray, np.ndarray]] = field(
+        default_factory=lambda: deque(maxlen=_REMEMBERED)
+    )
+    _count: int = 0
+
+    def number(self, header: ImageHeader) -> int:
+        """Return the number of an image's plane; -1 where its position is not known."""
+        position = np.array(header.position, dtype=np.float64)
+        if not np.isfinite(position).all():
+            return -1
+        normal = np.zeros(3)
+        if all(map(math.isfinite, (*header.read_dir, *header.phase_dir))):
+            across = np.cross(header.read_dir, header.phase_dir)
+            length = float(np.linalg.norm(across))
+            normal = across / length if length > 0.5 else normal
+        for number, place, direction in self._found:
+            if _same(position - place, normal, direction):
+                return number
+        self._found.append((self._count, position, normal))
+        self._count += 1
+        return self._count - 1
+
+
+def _same(apart: np.ndarray, normal: np.ndarray, other: np.ndarray) -> bool:
+    if not normal.any() and not other.any():
+        return float(np.linalg.norm(apart)) <= _TOLERANCE_MM
+    return abs(float(normal @ other)) > _PARALLEL and abs(float(normal @ apart)) <= _TOLERANCE_MM
 
 
 def _perpendicular(row: tuple[float, ...], column: tuple[float, ...]) -> bool:
