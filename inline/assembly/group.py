@@ -54,7 +54,7 @@ class Group:
 
     @property
     def named(self) -> bool:
-        """Whether a description names the quantity."""
+        """True where a description names the quantity."""
         return any(each.recognised.quantity is self.quantity for each in self.metadata)
 
     def counter(self, name: str) -> list[int]:

@@ -34,6 +34,10 @@ _TIMES: Final = {
     Quantity.T1: ("GADGETRON_TI", "InversionTime", "TI"),
     Quantity.T2: ("T2PrepDuration", "T2PrepTime", "GADGETRON_T2Prep"),
 }
+_RESCALE: Final = (
+    ("RescaleSlope", dicom_json.RESCALE_SLOPE),
+    ("RescaleIntercept", dicom_json.RESCALE_INTERCEPT),
+)
 _LONGEST_COMMENT: Final = 10_240
 """Characters of a comment that are read: as many as DICOM's LT has."""
 # Possessive, so that no text takes longer than its length.
@@ -94,8 +98,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | No
         meta, readable = {}, False
     if RESULT_ATTRIBUTE in meta:
         return NotUsed("earlier result of myostream")
-    dicom = dicom_json.parse(text) if (text := _first(meta, ("DicomJson",))) else {}
-    head = minihead.decode(text) if (text := _first(meta, ("IceMiniHead",))) else ""
+    dicom, head = dicom_json.parse(_first(meta, "DicomJson")), minihead.decode(_first(meta, "IceMiniHead"))
     names = Names(
         roles=_all(meta, _ROLES),
         types=(
@@ -118,11 +121,8 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | No
         *(value for name in _COMMENTS[:2] for value in minihead.values(head, name)[:1]),
         *dicom_json.values(dicom, dicom_json.IMAGE_COMMENTS),
     )
-    times = {
-        quantity: time
-        for quantity in Quantity
-        if (time := _time(meta, dicom, head, comments, quantity)) is not None
-    }
+    found = {quantity: _time(meta, dicom, head, comments, quantity) for quantity in Quantity}
+    times = {quantity: time for quantity, time in found.items() if time is not None}
     lists = any(listed(header, quantity, named=True) for quantity in Quantity)
     recognised = recognise(names, timed=bool(times), listed=lists)
     if recognised.kind is Kind.OTHER:
@@ -161,19 +161,14 @@ def _time(
 
 def _scale(meta: Meta, dicom: dicom_json.Elements) -> Scale | None:
     """Return Gadgetron's scale (pixel = value x ratio + offset), else DICOM's rescale, else None."""
-    ratio = _number(_first(meta, ("GADGETRON_ScaleRatio",)))
-    offset = _number(_first(meta, ("GADGETRON_ScaleOffset",)))
+    ratio = _number(_first(meta, "GADGETRON_ScaleRatio"))
+    offset = _number(_first(meta, "GADGETRON_ScaleOffset"))
     if ratio or offset is not None:
         return Scale(1.0 / (ratio or 1.0), -(offset or 0.0) / (ratio or 1.0))
-
-    def stated(name: str, tag: str) -> float | None:
-        return _number(_first(meta, (name,)) or next(iter(dicom_json.values(dicom, tag)), ""))
-
-    slope = stated("RescaleSlope", dicom_json.RESCALE_SLOPE)
-    intercept = stated("RescaleIntercept", dicom_json.RESCALE_INTERCEPT)
-    if slope or intercept is not None:
-        return Scale(slope or 1.0, intercept or 0.0)
-    return None
+    slope, intercept = (
+        _number(_first(meta, name) or next(iter(dicom_json.values(dicom, tag)), "")) for name, tag in _RESCALE
+    )
+    return Scale(slope or 1.0, intercept or 0.0) if slope or intercept is not None else None
 
 
 def _all(meta: Meta, names: Sequence[str], *, empty: bool = False) -> tuple[str, ...]:
@@ -181,8 +176,8 @@ def _all(meta: Meta, names: Sequence[str], *, empty: bool = False) -> tuple[str,
     return tuple(value.strip() for name in names for value in meta.get(name, ()) if empty or value.strip())
 
 
-def _first(meta: Meta, names: Sequence[str]) -> str:
-    return next(iter(_all(meta, names)), "")
+def _first(meta: Meta, name: str) -> str:
+    return next(iter(_all(meta, (name,))), "")
 
 
 def _number(text: str) -> float | None:
