@@ -107,11 +107,7 @@ class _OpenGroup(Group):
 
 
 class SeriesAssembler:
-    """Assembly of one connection. It has no clock: the caller passes the time.
-
-    Attributes:
-        refused: images that were given up because the connection holds too many bytes.
-    """
+    """Assembly of one connection. It has no clock: the caller passes the time."""
 
     def __init__(
         self,
@@ -143,7 +139,7 @@ class SeriesAssembler:
 
     @property
     def refused(self) -> int:
-        """See the class."""
+        """Images that were given up because the connection holds too many bytes."""
         return self._unused[MEMORY]
 
     def account(self) -> Account:
@@ -172,10 +168,14 @@ class SeriesAssembler:
             alone.add(image, metadata)
             return self._counted([assemble(alone, self._header, self._settings, as_map=True)])
         quantity = self._quantity(metadata)
-        if reason := self._left_out(metadata, quantity):
-            self._unused[reason] += 1
+        corrected = "" if metadata.recognised.corrected else "not "
+        if quantity is None:
+            unreadable = "" if metadata.readable else "; its attributes are unreadable"
+            self._unused[f"neither named as T1 or T2 mapping nor with a time{unreadable}"] += 1
             return []
-        assert quantity is not None
+        if self._settings.motion == ("corrected" if corrected else "uncorrected"):
+            self._unused[f"{corrected}motion-corrected, left out by the setting assembly.motion"] += 1
+            return []
         self._timed |= metadata.times.keys()
         key = self._key(image.header, metadata, quantity)
         if key not in self._groups and now - self._given_up.get(key, -math.inf) <= self._settings.patience_s:
@@ -258,16 +258,6 @@ class SeriesAssembler:
                 return quantity
         return None
 
-    def _left_out(self, metadata: ImageMetadata, quantity: Quantity | None) -> str:
-        """Return why an image belongs to no series; empty where it does."""
-        if quantity is None:
-            unreadable = "" if metadata.readable else "; its attributes are unreadable"
-            return f"neither named as T1 or T2 mapping nor with a time{unreadable}"
-        corrected = metadata.recognised.corrected
-        if self._settings.motion == ("uncorrected" if corrected else "corrected"):
-            return f"{'' if corrected else 'not '}motion-corrected, left out by the setting assembly.motion"
-        return ""
-
     def _key(self, header: ImageHeader, metadata: ImageMetadata, quantity: Quantity) -> _Key:
         # Some senders leave the slice counter at zero; the plane then separates slices.
         place = (
@@ -293,10 +283,12 @@ class SeriesAssembler:
             return False
         if group.metadata[0].recognised.kind is not Kind.PERHAPS_MAP:
             return False
-        header = group.images[0].header
-        slice_fitted = (header.slice, self._planes.number(header), group.quantity) in self._fitted
+        slice_fitted = self._place(group.images[0].header, group.quantity) in self._fitted
         lists = bool(listed(self._header, group.quantity, named=True))
         return slice_fitted or group.quantity in self._timed or not lists
+
+    def _place(self, header: ImageHeader, quantity: Quantity) -> tuple[int, int, Quantity]:
+        return header.slice, self._planes.number(header), quantity
 
     def _expected(self, group: _OpenGroup) -> int | None:
         """Return the number of images of a complete series; None where it is not stated."""
@@ -347,22 +339,17 @@ class SeriesAssembler:
         series = assembled.series if isinstance(assembled, Ready) else None
         if not isinstance(series, MappingSeries):
             return self._counted([assembled])
-        head = group.images[-1].header
-        place = (head.slice, self._planes.number(head), group.quantity)
-        self._fitted.add(place)
+        self._fitted.add(self._place(group.images[-1].header, group.quantity))
         if self._settings.motion != "prefer-corrected":
             return self._counted([assembled])
-        header = assembled.template
-        place = (header.slice, self._planes.number(header), series.quantity)
+        place = self._place(assembled.template, group.quantity)
         times = frozenset(np.round(series.times_ms, 1).tolist())
         acquisition = Acquisition(place, times, assembled.motion_corrected)
-        ready, replaces = self._twins.offer(assembled, acquisition, now)
-        note = _REPLACES if replaces else ""
-        for superseded in self._twins.superseded:
-            self._unused[_SUPERSEDED] += superseded.images
-            note = _PREFERRED
-        self._twins.superseded.clear()
-        if note:
+        ready, superseded, replaces = self._twins.offer(assembled, acquisition, now)
+        for each in superseded:
+            self._unused[_SUPERSEDED] += each.images
+        if superseded or replaces:
+            note = _PREFERRED if superseded else _REPLACES
             ready = [replace(each, notes=(*each.notes, note)) for each in ready]
         return self._counted([*ready, *self._settle()])
 
@@ -408,14 +395,9 @@ class SeriesAssembler:
         size = _bytes(group.images[-1])
         if too_large(group.images[-1].header, len(group.images), self._settings):
             # Its error needs no pixels.
-            first = 0 if group.images[0].data else len(group.images) - 1
-            group.images[first:] = [replace(image, data=b"") for image in group.images[first:]]
-            size = sum(map(_bytes, group.images[first:])) - (0 if first else group.held)
-        if size <= 0:
-            self._memory.release(-size)
-            group.held += size
-            return ready
-        while not self._memory.reserve(size, self._memory.spare):
+            group.images = [replace(image, data=b"") if image.data else image for image in group.images]
+            size = sum(map(_bytes, group.images)) - group.held
+        while size > 0 and not self._memory.reserve(size, self._memory.spare):
             if self._twins.waiting:
                 self._memory.release(self._held_back)
                 self._held_back = 0
@@ -427,6 +409,7 @@ class SeriesAssembler:
             _forget(self._given_up)
             if oldest == key:
                 return ready
+        self._memory.release(max(-size, 0))
         group.held += size
         return ready
 
