@@ -15,7 +15,7 @@ import numpy as np
 from inline.assembly.assembled import FEWEST, Assembled, Ready, assemble, too_large
 from inline.assembly.geometry import Planes
 from inline.assembly.group import COUNTERS, NUMBERING, Group
-from inline.assembly.image_metadata import ImageMetadata, NotUsed, read_metadata
+from inline.assembly.image_metadata import ImageMetadata, read_metadata
 from inline.assembly.recognition import Kind
 from inline.assembly.times import in_ms, listed
 from inline.assembly.twins import Acquisition, Twins
@@ -159,8 +159,8 @@ class SeriesAssembler:
         """Take an image; return the series that it completes, for most images none."""
         self._images += 1
         metadata = read_metadata(image, self._header)
-        if isinstance(metadata, NotUsed):
-            self._unused[metadata.reason] += 1
+        if isinstance(metadata, str):
+            self._unused[metadata] += 1
             return []
         if metadata.recognised.kind is Kind.MAP:
             assert metadata.recognised.quantity is not None

@@ -10,7 +10,7 @@ from typing import Final
 from inline.assembly import dicom_json, minihead
 from inline.assembly.dicom_json import DicomPlane
 from inline.assembly.pixels import Scale
-from inline.assembly.recognition import Kind, Names, Recognised, recognise
+from inline.assembly.recognition import Recognised, recognise
 from inline.assembly.times import Stated, listed
 from inline.data.errors import ProtocolError
 from inline.data.results import RESULT_ATTRIBUTE
@@ -74,48 +74,32 @@ class ImageMetadata:
     readable: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class NotUsed:
-    """Reason why an image makes no map."""
-
-    reason: str
-
-
-def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | NotUsed:
+def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | str:
     """Return the metadata of an image, or the reason why it makes no map.
 
     Usable are single 2D images of one channel: magnitudes, complex or signed real values, or a map.
     """
     columns, rows, partitions = image.header.matrix_size
     if image.header.channels != 1 or partitions != 1 or columns < 8 or rows < 8:
-        return NotUsed("not a 2D image of one channel")
+        return "not a 2D image of one channel"
     if image.header.image_type in (ImageType.PHASE, ImageType.IMAGINARY, ImageType.RGB):
-        return NotUsed("phase, imaginary or colour image")
+        return "phase, imaginary or colour image"
     readable = True
     try:
         meta = image.meta()
     except ProtocolError:
         meta, readable = {}, False
     if RESULT_ATTRIBUTE in meta:
-        return NotUsed("earlier result of myostream")
+        return "earlier result of myostream"
     dicom, head = dicom_json.parse(_first(meta, "DicomJson")), minihead.decode(_first(meta, "IceMiniHead"))
-    names = Names(
-        roles=_all(meta, _ROLES),
-        types=(
-            *_all(meta, _IMAGE_TYPES),
-            *dicom_json.values(dicom, dicom_json.IMAGE_TYPE),
-            *(value for name in _IMAGE_TYPES for value in minihead.values(head, name)),
-        ),
-        own=(
-            *_all(meta, _DESCRIPTIONS),
-            *(value for name in _DESCRIPTIONS for value in minihead.values(head, name)[:1]),
-            *dicom_json.values(dicom, dicom_json.SERIES_DESCRIPTION)[:1],
-            *dicom_json.values(dicom, dicom_json.PROTOCOL_NAME)[:1],
-        ),
-        additions=_all(meta, _ADDITIONS),
-        history=_all(meta, _HISTORY),
-        measurement=[text for text in (header.series_description, header.protocol_name) if text],
+    own = (
+        *_all(meta, _DESCRIPTIONS),
+        *(value for name in _DESCRIPTIONS for value in minihead.values(head, name)[:1]),
+        *dicom_json.values(dicom, dicom_json.SERIES_DESCRIPTION)[:1],
+        *dicom_json.values(dicom, dicom_json.PROTOCOL_NAME)[:1],
     )
+    additions = _all(meta, _ADDITIONS)
+    measurement = [text for text in (header.series_description, header.protocol_name) if text]
     comments = (
         *_all(meta, _COMMENTS),
         *(value for name in _COMMENTS[:2] for value in minihead.values(head, name)[:1]),
@@ -123,18 +107,29 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | No
     )
     found = {quantity: _time(meta, dicom, head, comments, quantity) for quantity in Quantity}
     times = {quantity: time for quantity, time in found.items() if time is not None}
-    lists = any(listed(header, quantity, named=True) for quantity in Quantity)
-    recognised = recognise(names, timed=bool(times), listed=lists)
-    if recognised.kind is Kind.OTHER:
-        return NotUsed(recognised.reason)
-    described = next(iter((*names.own, *names.measurement)), "")
+    recognised = recognise(
+        own=own,
+        types=(
+            *_all(meta, _IMAGE_TYPES),
+            *dicom_json.values(dicom, dicom_json.IMAGE_TYPE),
+            *(value for name in _IMAGE_TYPES for value in minihead.values(head, name)),
+        ),
+        roles=_all(meta, _ROLES),
+        additions=additions,
+        measurement=measurement,
+        history=_all(meta, _HISTORY),
+        timed=bool(times),
+        listed=any(listed(header, quantity, named=True) for quantity in Quantity),
+    )
+    if isinstance(recognised, str):
+        return recognised
     return ImageMetadata(
-        description=described + "".join(names.additions),
+        description=next(iter((*own, *measurement)), "") + "".join(additions),
         recognised=recognised,
         times=times,
         scale=_scale(meta, dicom),
         plane=dicom_json.plane(dicom),
-        name=next(iter(names.own), "")[:_LONGEST_COMMENT],
+        name=next(iter(own), "")[:_LONGEST_COMMENT],
         signed=image.header.image_type == ImageType.REAL,
         readable=readable,
     )
