@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -36,7 +35,7 @@ def parse(encoded: str) -> Elements:
     is_json = encoded.lstrip().startswith("{")
     try:
         content = json.loads(encoded if is_json else decode(base64.b64decode(encoded)))
-    except (binascii.Error, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

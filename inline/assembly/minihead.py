@@ -6,7 +6,6 @@ On that interface it is the only source of the inversion time.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from typing import Final
 
@@ -21,7 +20,7 @@ def decode(encoded: str) -> str:
     """Return the text of a mini header; empty where it is not base64."""
     try:
         return base64.b64decode(encoded, validate=False).decode("latin-1")
-    except (binascii.Error, ValueError):
+    except ValueError:
         return ""
 
 

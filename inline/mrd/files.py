@@ -99,12 +99,10 @@ class ImageFile:
         Raises:
             FileError: pixels cannot be read or converted.
         """
-        places = [
-            (int(header["acquisition_time_stamp"]), each, place)
-            for each in self._sets
-            for place, header in enumerate(each.headers)
-        ]
-        for _, each, place in sorted(places, key=lambda entry: entry[0]):
+        places = [(each, place) for each in self._sets for place in range(len(each.headers))]
+        for each, place in sorted(
+            places, key=lambda entry: entry[0].headers["acquisition_time_stamp"][entry[1]]
+        ):
             yield each.image(place)
 
     def _chosen(self, file: Path, group: str) -> str:
@@ -205,9 +203,7 @@ def _texts(values: list[bytes]) -> Any:
 
 def _write_series(group: Any, images: list[Image]) -> None:
     head = images[0].header
-    columns, rows, partitions = head.matrix_size
     dtype = COMPLEX.get(head.data_type, DATA_TYPES[head.data_type])
-    shape = (head.channels, partitions, rows, columns)
     attributes = [as_utf8(image.attributes) for image in images]
     headers = np.frombuffer(
         bytearray().join(image.header.pack() for image in images), dtype=image_header_dtype
@@ -215,5 +211,5 @@ def _write_series(group: Any, images: list[Image]) -> None:
     headers["attribute_string_len"] = [len(text) for text in attributes]
     group.create_dataset("header", data=headers, maxshape=(None,))
     group.create_dataset("attributes", data=_texts(attributes), maxshape=(None,))
-    data = np.stack([np.frombuffer(image.data, dtype=dtype).reshape(shape) for image in images])
-    group.create_dataset("data", data=data, maxshape=(None, *shape))
+    data = np.stack([np.frombuffer(image.data, dtype=dtype).reshape(head.shape) for image in images])
+    group.create_dataset("data", data=data, maxshape=(None, *head.shape))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
@@ -105,10 +106,15 @@ class ImageHeader:
         return hash(self.pack())
 
     @property
-    def pixels(self) -> int:
-        """Number of pixel values in the image: columns x rows x partitions x channels."""
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of the pixels: ``(channels, z, y, x)``."""
         columns, rows, partitions = self.matrix_size
-        return columns * rows * partitions * self.channels
+        return self.channels, partitions, rows, columns
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixel values in the image."""
+        return math.prod(self.shape)
 
 
 _COUNTS: Final = tuple(

@@ -140,19 +140,16 @@ def _parts(group: Any) -> Iterator[tuple[str, Any, Any, Any]]:
     """Yield name, data, headers and attributes of each set; None for a missing part."""
     for name in group:
         item = group.get(name)
-        full = f"{group.name.strip('/')}/{name}".strip("/")
         if isinstance(item, h5py.Group):
-            data = item.get("data")
-            found = full, data, item.get("header"), item.get("attributes")
+            data, header, attributes = item.get("data"), item.get("header"), item.get("attributes")
         elif name.endswith(".img"):
             stem = name.removesuffix(".img")
-            data = item
-            found = full, data, group.get(f"{stem}.head"), group.get(f"{stem}.attrib")
+            data, header, attributes = item, group.get(f"{stem}.head"), group.get(f"{stem}.attrib")
         else:
             continue
         # Raw data lies in a dataset of the same name.
         if isinstance(data, h5py.Dataset) and data.shape and not _is_raw(data):
-            yield found
+            yield f"{group.name.strip('/')}/{name}".strip("/"), data, header, attributes
 
 
 def _image_set(name: str, data: Any, header: Any, attributes: Any) -> ImageSet:
@@ -167,7 +164,7 @@ def _image_set(name: str, data: Any, header: Any, attributes: Any) -> ImageSet:
             raise ValueError(f"it has {header.size} elements; at most {_MOST_IMAGES} images are read")
         headers = np.asarray(header.astype(image_header_dtype)[()]).reshape(-1)
     notes = []
-    shapes = {_shape(ImageHeader.unpack(each.tobytes())) for each in headers}
+    shapes = {ImageHeader.unpack(each.tobytes()).shape for each in headers}
     single = len(headers) == 1 and _long(data.shape) == _long(*shapes)
     count = 1 if single else min(len(headers), data.shape[0])
     for shape in shapes:
@@ -211,11 +208,6 @@ def _converted(data: Any, place: Any, data_type: int) -> NDArray[np.generic] | N
 def _same(stored: np.dtype[Any], data_type: int) -> bool:
     """Return whether pixels have the header's type, in either order of bytes."""
     return stored.newbyteorder("<") in (DATA_TYPES[data_type], COMPLEX.get(data_type, DATA_TYPES[data_type]))
-
-
-def _shape(header: ImageHeader) -> tuple[int, ...]:
-    columns, rows, partitions = header.matrix_size
-    return header.channels, partitions, rows, columns
 
 
 def _long(shape: tuple[int, ...]) -> list[int]:
