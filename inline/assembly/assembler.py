@@ -6,7 +6,7 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -134,7 +134,7 @@ class SeriesAssembler:
         self._timed: set[Quantity] = set()
         self._fitted: set[tuple[int, int, Quantity]] = set()
         self._twins: Twins[Assembled] = Twins(self._settings.corrected_wait_s, self._settings.patience_s)
-        self._images = self._used = self._series = 0
+        self._used = self._series = 0
         self._unused: Counter[str] = Counter()
 
     @property
@@ -147,17 +147,19 @@ class SeriesAssembler:
         unused = self._unused.copy()
         if waiting := self.waiting:
             unused["waiting for the rest of their series"] = waiting
-        return Account(self._images, self._used, self._series, dict(unused))
+        return Account(self._used + unused.total(), self._used, self._series, dict(unused))
 
     @property
     def waiting(self) -> int:
         """Images that wait for the rest of their series."""
-        open_images = sum(len(group.images) for group in self._groups.values())
-        return open_images + sum(assembled.images for assembled in self._twins.waiting)
+        return self._in_groups + sum(assembled.images for assembled in self._twins.waiting)
+
+    @property
+    def _in_groups(self) -> int:
+        return sum(len(group.images) for group in self._groups.values())
 
     def add(self, image: Image, now: float) -> list[Assembled]:
         """Take an image; return the series that it completes, for most images none."""
-        self._images += 1
         metadata = read_metadata(image, self._header)
         if isinstance(metadata, str):
             self._unused[metadata] += 1
@@ -209,7 +211,10 @@ class SeriesAssembler:
         self._longest[quantity] = max(self._longest.get(quantity, 0), len(group.images))
         if len(group.images) == self._expected(group):
             return [*ready, *self._complete(key, (), now)]
-        return [*ready, *self._over_limit(now)]
+        while self._in_groups > self._settings.open_images:
+            oldest = min(self._groups, key=lambda each: self._groups[each].arrived)
+            ready += self._give_up(oldest, (Flag.MISSING_IMAGES,), now)
+        return ready
 
     def expire(self, now: float) -> list[Assembled]:
         """Return the series that have waited too long for their next image, or for their corrected twin."""
@@ -279,9 +284,8 @@ class SeriesAssembler:
 
         Where the header alone states the times, such an image may as well be the first of its series.
         """
-        if len(group.images) > 1 or group.ambiguous:
-            return False
-        if group.metadata[0].recognised.kind is not Kind.PERHAPS_MAP:
+        kind = group.metadata[0].recognised.kind
+        if len(group.images) > 1 or group.ambiguous or kind is not Kind.PERHAPS_MAP:
             return False
         slice_fitted = self._place(group.images[0].header, group.quantity) in self._fitted
         lists = bool(listed(self._header, group.quantity, named=True))
@@ -419,11 +423,6 @@ class SeriesAssembler:
         held = sum(each.nbytes for each in self._twins.waiting if isinstance(each, Ready))
         self._held_back = held if self._memory.reserve(held, self._memory.spare) else 0
         return [] if self._held_back == held else self._twins.expire(math.inf)
-
-    def _over_limit(self, now: float) -> Iterator[Assembled]:
-        while sum(len(group.images) for group in self._groups.values()) > self._settings.open_images:
-            oldest = min(self._groups, key=lambda key: self._groups[key].arrived)
-            yield from self._give_up(oldest, (Flag.MISSING_IMAGES,), now)
 
 
 def _bytes(image: Image) -> int:

@@ -19,6 +19,7 @@ from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageType
 from inline.mrd.messages import Image
 from inline.mrd.meta import Meta
+from inline.mrd.text import number
 
 _DESCRIPTIONS: Final = ("SequenceDescription", "SeriesDescription")
 _ADDITIONS: Final = (
@@ -38,6 +39,7 @@ _RESCALE: Final = (
     ("RescaleSlope", dicom_json.RESCALE_SLOPE),
     ("RescaleIntercept", dicom_json.RESCALE_INTERCEPT),
 )
+_LARGEST: Final = 1e7
 _LONGEST_COMMENT: Final = 10_240
 """Characters of a comment that are read: as many as DICOM's LT has."""
 # Possessive, so that no text takes longer than its length.
@@ -156,12 +158,13 @@ def _time(
 
 def _scale(meta: Meta, dicom: dicom_json.Elements) -> Scale | None:
     """Return Gadgetron's scale (pixel = value x ratio + offset), else DICOM's rescale, else None."""
-    ratio = _number(_first(meta, "GADGETRON_ScaleRatio"))
-    offset = _number(_first(meta, "GADGETRON_ScaleOffset"))
+    ratio = number(_first(meta, "GADGETRON_ScaleRatio"), _LARGEST)
+    offset = number(_first(meta, "GADGETRON_ScaleOffset"), _LARGEST)
     if ratio or offset is not None:
         return Scale(1.0 / (ratio or 1.0), -(offset or 0.0) / (ratio or 1.0))
     slope, intercept = (
-        _number(_first(meta, name) or next(iter(dicom_json.values(dicom, tag)), "")) for name, tag in _RESCALE
+        number(_first(meta, name) or next(iter(dicom_json.values(dicom, tag)), ""), _LARGEST)
+        for name, tag in _RESCALE
     )
     return Scale(slope or 1.0, intercept or 0.0) if slope or intercept is not None else None
 
@@ -173,11 +176,3 @@ def _all(meta: Meta, names: Sequence[str], *, empty: bool = False) -> tuple[str,
 
 def _first(meta: Meta, name: str) -> str:
     return next(iter(_all(meta, (name,))), "")
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if abs(value) < 1e7 else None

@@ -43,10 +43,6 @@ class Twins(Generic[T]):
 
     The first slice shows whether a sender sends both. It waits for ``wait_s``; later slices do not wait, or
     wait for at most ``patience_s``.
-
-    Attributes:
-        wait_s: see above.
-        patience_s: see above.
     """
 
     wait_s: float

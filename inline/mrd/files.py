@@ -19,8 +19,9 @@ from inline.mrd.image_header import DATA_TYPES
 from inline.mrd.layouts import (
     COMPLEX,
     FileError,
+    datasets,
     holds_images,
-    image_sets,
+    image_set,
     is_measurement,
     read_text,
     reading,
@@ -63,7 +64,7 @@ class ImageFile:
             self.name = self._chosen(file, group)
             self._group: Any = self._file[self.name]
             with reading(f"{file}, {self.name}"):
-                self._sets = image_sets(self._group)
+                self._sets = [image_set(*parts) for parts in datasets(self._group)]
             if not len(self):
                 raise FileError(_RAW.format(file))
         except BaseException:

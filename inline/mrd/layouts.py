@@ -90,21 +90,9 @@ class ImageSet:
         return Image(header, self.attributes[place], pixels.tobytes())
 
 
-def image_sets(group: Any) -> list[ImageSet]:
-    """Return the images of an HDF5 group.
-
-    Each of its groups that has a dataset ``data`` is one set, with ``header`` and ``attributes``; so is
-    ``NAME.img`` with ``NAME.head`` and ``NAME.attrib``, as older clients write them.
-
-    Raises:
-        FileError: a set cannot be read; the message names its group, type and size.
-    """
-    return [_image_set(*parts) for parts in _parts(group)]
-
-
 def holds_images(group: Any) -> bool:
     """Return whether a group has sets of images."""
-    return any(True for _ in _parts(group))
+    return any(True for _ in datasets(group))
 
 
 def is_measurement(group: Any) -> bool:
@@ -136,8 +124,12 @@ def read_text(dataset: Any, name: str) -> list[bytes]:
         return [value if isinstance(value, bytes) else str(value).encode() for value in flat]
 
 
-def _parts(group: Any) -> Iterator[tuple[str, Any, Any, Any]]:
-    """Yield name, data, headers and attributes of each set; None for a missing part."""
+def datasets(group: Any) -> Iterator[tuple[str, Any, Any, Any]]:
+    """Yield name, data, headers and attributes of each set of images in a group; None for a missing part.
+
+    Each of its groups that has a dataset ``data`` is one set, with ``header`` and ``attributes``; so is
+    ``NAME.img`` with ``NAME.head`` and ``NAME.attrib``, as older clients write them.
+    """
     for name in group:
         item = group.get(name)
         if isinstance(item, h5py.Group):
@@ -152,7 +144,12 @@ def _parts(group: Any) -> Iterator[tuple[str, Any, Any, Any]]:
             yield f"{group.name.strip('/')}/{name}".strip("/"), data, header, attributes
 
 
-def _image_set(name: str, data: Any, header: Any, attributes: Any) -> ImageSet:
+def image_set(name: str, data: Any, header: Any, attributes: Any) -> ImageSet:
+    """Return a set of :func:`datasets`.
+
+    Raises:
+        FileError: it cannot be read; the message names its group, type and size.
+    """
     described = _described(name, data)
     if not isinstance(header, h5py.Dataset):
         raise FileError(f"{described} has no image headers; they must lie beside it")

@@ -7,13 +7,13 @@ are little-endian.
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
 from inline.data.errors import ProtocolError
-from inline.mrd.buffer import Buffer
 from inline.mrd.image_header import DATA_TYPES, IMAGE_HEADER_BYTES, ImageHeader
 from inline.mrd.messages import (
     Acquisition,
@@ -59,6 +59,8 @@ class Limits:
     raw_bytes: int = 64 * 2**20
 
 
+_PIECE_BYTES: Final = 1 << 16
+"""Smaller pieces are put together, so that a peer that sends byte by byte costs no object for each."""
 _CONFIG_FILE_BYTES: Final = 1024
 _ID: Final = struct.Struct("<H")
 _TEXT_LENGTH: Final = struct.Struct("<I")
@@ -74,6 +76,59 @@ class _Incomplete(Exception):  # noqa: N818 - not an error, the rest is on its w
 
     def __init__(self, needed: int) -> None:
         self.needed = needed
+
+
+class Buffer:
+    """Received bytes in the pieces in which they came; large parts are taken without blocking other threads.
+
+    Python copies ``bytes`` that are joined without its global lock, where they are large; bytes of a
+    ``bytearray``, or a slice, it copies with it. An image of 256 MB would block every thread for 0.1 s.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: deque[bytes] = deque()
+        self._tail = bytearray()
+        self._used = 0
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def append(self, data: bytes) -> None:
+        """Add bytes at the end."""
+        self._size += len(data)
+        if self._tail or len(data) < _PIECE_BYTES:
+            self._tail += data
+            if len(self._tail) >= _PIECE_BYTES:
+                self._seal()
+        else:
+            self._pieces.append(data)
+
+    def peek(self, start: int, size: int) -> bytes:
+        """Return ``size`` bytes from ``start``; the buffer must hold them."""
+        self._seal()
+        first, last = start + self._used, start + self._used + size
+        parts, at = [], 0
+        for piece in self._pieces:
+            if at >= last:
+                break
+            if at + len(piece) > first:
+                parts.append(piece[max(first - at, 0) : last - at])
+            at += len(piece)
+        return b"".join(parts)
+
+    def drop(self, size: int) -> None:
+        """Remove bytes from the front; the buffer must hold them."""
+        self._seal()
+        self._size -= size
+        self._used += size
+        while self._pieces and self._used >= len(self._pieces[0]):
+            self._used -= len(self._pieces.popleft())
+
+    def _seal(self) -> None:
+        if self._tail:
+            self._pieces.append(bytes(self._tail))
+            self._tail = bytearray()
 
 
 class Decoder:

@@ -77,6 +77,15 @@ def legal(text: str) -> str:
     return _ILLEGAL.sub("\ufffd", text)
 
 
+def number(text: str, bound: float) -> float | None:
+    """Return the number in a text; None where there is none whose size is below ``bound``."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if abs(value) < bound else None
+
+
 def parse_xml(text: str, what: str) -> Element:
     """Parse an XML text into elements whose tags have no namespace prefix.
 
