@@ -20,7 +20,6 @@ from inline.mrd.layouts import (
     COMPLEX,
     FileError,
     datasets,
-    holds_images,
     image_set,
     is_measurement,
     read_text,
@@ -108,10 +107,10 @@ class ImageFile:
 
     def _chosen(self, file: Path, group: str) -> str:
         with reading(str(file)):
-            if group and isinstance(named := self._file.get(group), h5py.Group) and holds_images(named):
+            if group and isinstance(named := self._file.get(group), h5py.Group) and any(datasets(named)):
                 return group
             groups = [name for name in self._file if isinstance(self._file.get(name), h5py.Group)]
-            holders = [name for name in (*groups, "/") if holds_images(self._file[name])]
+            holders = [name for name in (*groups, "/") if any(datasets(self._file[name]))]
             is_mrd = any(is_measurement(self._file[name]) for name in (*groups, "/"))
         if not holders:
             raise FileError((_RAW if is_mrd else _NO_IMAGES).format(file))

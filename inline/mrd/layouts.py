@@ -54,7 +54,7 @@ class ImageSet:
     """Set of images in one group of a file.
 
     Attributes:
-        name: of the group.
+        described: name, type and size of the pixels for messages.
         headers: of :data:`ismrmrd.hdf5.image_header_dtype`, ``(n,)``.
         attributes: attribute string of each image.
         data: pixels, ``(n, channels, z, y, x)`` where axes of length 1 may be missing.
@@ -62,7 +62,7 @@ class ImageSet:
         notes: a sentence for each conversion and each omission.
     """
 
-    name: str
+    described: str
     headers: NDArray[np.void]
     attributes: list[bytes]
     data: Any
@@ -76,23 +76,17 @@ class ImageSet:
             FileError: its pixels cannot be read or converted.
         """
         header = ImageHeader.unpack(self.headers[place].tobytes())
-        described = _described(self.name, self.data)
         size = header.pixels * max(DATA_TYPES[header.data_type].itemsize, self.data.dtype.itemsize)
         if size > _MOST_BYTES:
-            raise FileError(f"{described} holds images of {size} bytes; at most {_MOST_BYTES} are read")
-        with reading(described):
+            raise FileError(f"{self.described} holds images of {size} bytes; at most {_MOST_BYTES} are read")
+        with reading(self.described):
             pixels = _converted(self.data, () if self.single else place, header.data_type)
         if pixels is None:
             raise FileError(
-                f"{described} cannot become the {_type(header.data_type)} that its headers state without "
-                "damage to pixel values"
+                f"{self.described} cannot become the {_type(header.data_type)} that its headers state "
+                "without damage to pixel values"
             )
         return Image(header, self.attributes[place], pixels.tobytes())
-
-
-def holds_images(group: Any) -> bool:
-    """Return whether a group has sets of images."""
-    return any(True for _ in datasets(group))
 
 
 def is_measurement(group: Any) -> bool:
@@ -163,12 +157,16 @@ def image_set(name: str, data: Any, header: Any, attributes: Any) -> ImageSet:
     notes = []
     shapes = {ImageHeader.unpack(each.tobytes()).shape for each in headers}
     single = len(headers) == 1 and _long(data.shape) == _long(*shapes)
-    count = 1 if single else min(len(headers), data.shape[0])
-    for shape in shapes:
-        if not single and _long(data.shape[1:]) != _long(shape):
-            raise FileError(f"{described} does not hold images of the size in its headers, {_times(shape)}")
-    if not single and len(headers) != data.shape[0]:
-        notes.append(f"{described} has {len(headers)} headers; {count} images are read")
+    count = 1
+    if not single:
+        for shape in shapes:
+            if _long(data.shape[1:]) != _long(shape):
+                raise FileError(
+                    f"{described} does not hold images of the size in its headers, {_times(shape)}"
+                )
+        count = min(len(headers), data.shape[0])
+        if len(headers) != data.shape[0]:
+            notes.append(f"{described} has {len(headers)} headers; {count} images are read")
     for number in np.unique(headers["data_type"]):
         if number not in DATA_TYPES:
             raise FileError(f"{described} has headers that state the pixel type {number}; MRD has 1 to 8")
@@ -176,7 +174,7 @@ def image_set(name: str, data: Any, header: Any, attributes: Any) -> ImageSet:
             notes.append(f"{described} is read as the {_type(int(number))} that its headers state")
     texts = read_text(attributes, f"{name}, attributes") if isinstance(attributes, h5py.Dataset) else []
     texts += [b""] * (count - len(texts))
-    return ImageSet(name, headers[:count], texts, data, single, tuple(notes))
+    return ImageSet(described, headers[:count], texts, data, single, tuple(notes))
 
 
 def _converted(data: Any, place: Any, data_type: int) -> NDArray[np.generic] | None:
