@@ -62,7 +62,7 @@ def read_geometry(header: ImageHeader, dicom: DicomPlane | None = None) -> Place
                 f"mm; PixelSpacing of DICOM, {dicom.spacing[0]:.3g} x {dicom.spacing[1]:.3g} mm, is used."
             )
             spacing = dicom.spacing
-    elif not all(math.isfinite(size) and 0.05 <= size <= 20.0 for size in spacing):
+    elif not all(0.05 <= size <= 20.0 for size in spacing):
         raise SeriesError(
             f"a field of view of {width:g} x {height:g} mm over {columns} x {rows} pixels gives no pixel "
             "size; set field_of_view in the image headers"
@@ -127,13 +127,9 @@ def _same(apart: np.ndarray, normal: np.ndarray, other: np.ndarray) -> bool:
     return abs(float(normal @ other)) > _PARALLEL and abs(float(normal @ apart)) <= _TOLERANCE_MM
 
 
-def _perpendicular(row: tuple[float, ...], column: tuple[float, ...]) -> bool:
+def _perpendicular(row: Triple, column: Triple) -> bool:
     lengths = np.linalg.norm([row, column], axis=1)
-    return bool(
-        np.isfinite(lengths).all()
-        and (np.abs(lengths - 1.0) < 0.02).all()
-        and abs(float(np.dot(row, column))) < 0.02
-    )
+    return bool((np.abs(lengths - 1.0) < 0.02).all()) and abs(float(np.dot(row, column))) < 0.02
 
 
 def _triple(vector: Iterable[float]) -> Triple:
