@@ -59,8 +59,11 @@ class _Summary(_Checked):
     text: str
 
 
-def read_record(content: object) -> Record:
+def read_record(content: Record | str) -> Record:
     """Return the record of one slice (:func:`inline.emit.record.record`), with defaults for older fields.
+
+    Args:
+        content: the record, or its JSON.
 
     Raises:
         ValueError: the content is no such record; the message is one line.
@@ -77,9 +80,12 @@ def read_message(content: Record) -> Record:
     return _read(_Slice if "quantity" in content or "session" not in content else _Summary, content)
 
 
-def _read(kind: type[_Checked], content: object) -> Record:
+def _read(kind: type[_Checked], content: Record | str) -> Record:
     try:
-        found = kind.model_validate(content).model_dump()
+        checked = (
+            kind.model_validate_json(content) if isinstance(content, str) else kind.model_validate(content)
+        )
+        found = checked.model_dump()
         json.dumps(found, allow_nan=False)
     except ValidationError as error:
         first = error.errors()[0]
