@@ -112,7 +112,8 @@ def synth(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     count = write_examination(output, examination)
-    _console.print(f"{output}: {counted(slices, 'slice')}, {count} images")
+    simulated = counted(slices, "slice")
+    _console.print(f"Simulated {simulated}, T1 (MOLLI) and T2 (T2-prep): {count} images in {output}")
 
 
 def demo(
@@ -120,15 +121,11 @@ def demo(
     slices: Annotated[int, Option(min=1, max=30)] = 3,
 ) -> None:
     """Simulate an examination, stream it to a server process, show the results."""
-    from inline.replay.simulate import simulate_examination, write_examination
-    from inline.replay.table import counted
     from model.output import check_folder
 
     check_folder(output)
     file = output / "examination.h5"
-    count = write_examination(file, simulate_examination(slices))
-    simulated = counted(slices, "slice")
-    _console.print(f"Simulated {simulated}, T1 (MOLLI) and T2 (T2-prep): {count} images in {file}")
+    synth(file, slices)
     replay(file, output / "results.h5", json_file=output / "results.json", overlays=output)
     _console.print(
         "MOLLI underestimates the T1 of tissue by some percent, here as on a scanner: T2 decay and flip "

@@ -42,7 +42,7 @@ def file(tmp_path_factory):
         app, ["synth", "-o", str(made), "--slices", "1", "--size", "160", "--scheme", "4(1)3(1)2"]
     )
     assert result.exit_code == 0, result.output
-    assert "1 slice, 12 images" in result.output.replace("\n", " ")
+    assert "Simulated 1 slice, T1 (MOLLI) and T2 (T2-prep): 12 images in" in result.output.replace("\n", " ")
     return made
 
 
