@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from typer import Argument, Option
 
 from inline.cli.options import SettingsFile
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _console = Console()
 _NOTHING_FOUND: Final = 3
 """Exit code of a replay in which no slice gave a result."""
+_REMARK: Final = "DBG myostream: "
+"""Beginning of a text of the server that is neither a warning nor an error."""
 _UNHURRIED_MS: Final = 600_000
 """Budget of a slice in a replay as fast as possible: images that come at once queue for minutes."""
 
@@ -72,7 +74,8 @@ def replay(
     earlier = len(records(result.images)) - len(found)
     if earlier:
         about = [*about, f"{earlier} results of an earlier run were among the images; they are not reported."]
-    for text in (*about, *untrue, *result.texts, *unreadable(result.images)):
+    said = [text.removeprefix(_REMARK) for text in result.texts]
+    for text in (*about, *untrue, *said, *unreadable(result.images)):
         _console.print(printable(text, lines=True), highlight=False, markup=False)
     results = [record for record, _ in found]
     missing = without_result(result.texts, results)
@@ -182,8 +185,8 @@ def _exchange(
     from inline.replay.client import exchange
     from inline.replay.run import paced
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}"))
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
         sending = progress.add_task("images sent")
         replies = progress.add_task("replies", total=None)
         timed = images if speed is None else paced(images, speed)

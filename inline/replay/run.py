@@ -21,7 +21,7 @@ from inline.data.series import Quantity
 from inline.emit.overlay import draw
 from inline.mrd.messages import Image
 from inline.replay.results import Record, read_record
-from inline.replay.table import NO_RESULT, counted
+from inline.replay.table import counted
 from model.output import atomic_output
 
 _TICK_S = 0.0025
@@ -121,7 +121,7 @@ def without_result(texts: Iterable[str], found: Iterable[Record]) -> list[Record
     for match in filter(None, map(_PROBLEM.match, texts)):
         content = {"series_index": int(match[1]), "slice_index": int(match[2]) - 1, "quantity": match[3]}
         with suppress(ValueError):  # a text of another program
-            record = read_record({**content, "regions": [], "flags": [], "error": f"{NO_RESULT}{match[4]}"})
+            record = read_record({**content, "regions": [], "flags": [], "error": f"no result: {match[4]}"})
             if stated[in_order(record)] > 0:
                 stated[in_order(record)] -= 1
             else:

@@ -12,8 +12,6 @@ from rich.text import Text
 
 from inline.replay.results import Record
 
-NO_RESULT: Final = "no result: "
-"""Beginning of the error of a slice that has none."""
 _LONGEST_REASON: Final = 120
 
 
@@ -32,7 +30,7 @@ def results_table(records: list[Record], truth: dict[tuple[str, int], float] | N
     # Little between the columns: the flags must have room in a terminal of 80 characters.
     table = Table(title="Myocardium by slice (research only)", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("slice", no_wrap=True)
-    for column in ("median [IQR] ms", "septum", *(["tissue"] if truth else []), "conf.", "time\nms"):
+    for column in ("median [IQR] ms", "septum", *(["true"] if truth else []), "conf.", "time\nms"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("flags", overflow="fold")
     for record, name in zip(records, slice_names(records), strict=True):
@@ -41,7 +39,7 @@ def results_table(records: list[Record], truth: dict[tuple[str, int], float] | N
         error = textwrap.shorten(record["error"], _LONGEST_REASON, placeholder=" ...")
         row = [
             name,
-            "-" if record["error"].startswith(NO_RESULT) else _interval(_region(record, "global")),
+            "-" if record["error"] else _interval(_region(record, "global")),
             _number(septum["median"] if septum else None),
             *([_number(truth.get((record["quantity"], record["slice_index"])))] if truth else []),
             _number(confidence, 2),

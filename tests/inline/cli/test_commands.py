@@ -63,6 +63,7 @@ def test_replay_starts_a_server_and_writes_everything(file, serving, tmp_path):
     result = runner.invoke(app, [*command, "--overlays", str(tmp_path / "overlays")])
     assert result.exit_code == 0, result.output
     assert "12 images sent, 0 lost" in result.output.replace("\n", " ")
+    assert "\n12 images came. " in result.output  # the summary of the server, without its prefix
     content = json.loads((tmp_path / "out.json").read_text())
     assert [each["quantity"] for each in content["results"]] == ["T1", "T2"]
     dataset = ismrmrd.Dataset(str(tmp_path / "out.h5"), "dataset", create_if_needed=False)

@@ -58,6 +58,7 @@ def test_a_slice_without_a_result_has_a_row_with_the_reason():
     (row,) = (each for each in text.splitlines() if "no result: no" in each)
     assert row.split()[:3] == ["0", "T2", "-"]
     assert "no contour" not in text
+    assert "no contour" not in shown([made(regions=[], flags=["late"], error="not ready within 3000 ms")])
     assert text.count("reason") < 20
     assert " ..." in text
 
