@@ -14,6 +14,9 @@ from typer import Argument, Option
 
 from inline.cli.options import SettingsFile
 from inline.data.errors import MyostreamError
+from inline.replay.table import counted, notes, printable, results_table
+from inline.serving.configuration import Configuration
+from model.output import check_folder, check_outputs, write_json
 
 if TYPE_CHECKING:
     from inline.mrd.messages import Image
@@ -48,9 +51,6 @@ def replay(
     from inline.replay.local_server import started_server
     from inline.replay.run import compare, in_order, records, unreadable, without_result
     from inline.replay.simulate import true_medians, truth_file
-    from inline.replay.table import counted, notes, printable, results_table
-    from inline.serving.configuration import Configuration
-    from model.output import check_folder, check_outputs
 
     address = _address(server) if server else None
     with ImageFile(file, group) as opened:
@@ -106,8 +106,6 @@ def synth(
 ) -> None:
     """Write a simulated examination (MOLLI and T2-prep, truth beside it) to replay."""
     from inline.replay.simulate import simulate_examination, truth_file, write_examination
-    from inline.replay.table import counted
-    from model.output import check_outputs
 
     check_outputs(output, truth_file(output))
     try:
@@ -124,8 +122,6 @@ def demo(
     slices: Annotated[int, Option(min=1, max=30)] = 3,
 ) -> None:
     """Simulate an examination, stream it to a server process, show the results."""
-    from model.output import check_folder
-
     check_folder(output)
     file = output / "examination.h5"
     synth(file, slices)
@@ -147,7 +143,6 @@ def _write_results(
     """Write the outputs; return a line for each of them, and one for each that could not be written."""
     from inline.mrd.files import write_images
     from inline.replay.run import overlay_names, write_overlay
-    from model.output import write_json
 
     written: list[str] = []
     problems: list[str] = []

@@ -11,6 +11,8 @@ from typer import Argument, Option
 
 from inline.cli.options import EngineOption, SettingsFile, Verbose
 from inline.data.errors import MyostreamError
+from inline.replay.results import read_message
+from inline.replay.table import line, printable
 from inline.serving.configuration import Configuration
 from inline.settings import load_settings
 
@@ -115,8 +117,6 @@ def listen(
     from zmq import ZMQError
 
     from inline.emit.publisher import decode, subscribe
-    from inline.replay.results import read_message
-    from inline.replay.table import line, printable
 
     try:
         socket = subscribe(address, server_key=server_key, keys=keys_file)

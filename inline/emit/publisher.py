@@ -90,11 +90,9 @@ class Publisher:
             more: further fields of the message (``session``).
         """
         try:
-            message = {**record(result), **more}
+            self._put(TOPIC, {**record(result), **more})
         except Exception as error:  # of one connection; the publisher is everybody's
             self._fail(TOPIC, error)
-        else:
-            self._put(TOPIC, message)
 
     def summarise(self, summary: dict[str, Any], **more: Any) -> None:
         """Queue the summary of a connection as plain values; never waits. ``more`` as in :meth:`publish`."""

@@ -67,10 +67,10 @@ def to_images(slices: list[SimulatedSlice]) -> list[Image]:
         rows, columns = each.labels.shape
         place = ImageHeader(
             field_of_view=(columns * each.pixel_mm, rows * each.pixel_mm, _THICKNESS_MM),
-            position=_triple((index - (len(slices) - 1) / 2) * _SLICE_DISTANCE_MM * _TO_APEX),
-            read_dir=_triple(_FROM_SEPTUM),
-            phase_dir=_triple(_TO_INFERIOR),
-            slice_dir=_triple(_TO_APEX),
+            position=tuple(((index - (len(slices) - 1) / 2) * _SLICE_DISTANCE_MM * _TO_APEX).tolist()),
+            read_dir=tuple(_FROM_SEPTUM.tolist()),
+            phase_dir=tuple(_TO_INFERIOR.tolist()),
+            slice_dir=tuple(_TO_APEX.tolist()),
             slice=index,
         )
         for series, name, time_name, stack, times in (
@@ -175,7 +175,3 @@ def true_medians(file: Path) -> tuple[dict[tuple[str, int], float], list[str]]:
             }, []
     except Exception as error:  # numpy and zipfile raise many kinds for a file that is none of ours
         return {}, [f"{beside} is not the truth of an examination and is not shown: {error}"]
-
-
-def _triple(vector: NDArray[np.float64]) -> tuple[float, float, float]:
-    return float(vector[0]), float(vector[1]), float(vector[2])
