@@ -28,6 +28,13 @@ _TICK_S = 0.0025
 _PROBLEM: Final = re.compile(r"(?s)(?:ERR|WRN) myostream: series (\d{1,5}) slice (\d{1,5}) \((\w+)\): (.*)")
 """Text of a server on a slice that it could not work on."""
 
+_ALIKE: Final[tuple[Callable[[Image], Hashable], ...]] = (
+    lambda image: image,
+    lambda image: (replace(image.header, attribute_string_len=0), image.data),
+    lambda image: (image.header.data_type, image.header.channels, image.header.matrix_size, image.data),
+)
+"""Parts of an image that came back: all, all but the attributes, the pixels."""
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -63,7 +70,7 @@ def compare(sent: Iterable[Image], returned: Iterable[Image]) -> Comparison:
     Peers may rewrite the attributes, and with them the length that the header states.
     """
     missing, left, found = list(sent), list(returned), list[int]()
-    for key in (_all, _without_attributes, _pixels_alone):
+    for key in _ALIKE:
         matched = Counter(map(key, missing)) & Counter(map(key, left))
         found.append(matched.total())
         missing, left = _without(missing, matched, key), _without(left, matched, key)
@@ -82,19 +89,6 @@ def _without(
         else:
             kept.append(image)
     return kept
-
-
-def _all(image: Image) -> Hashable:
-    return image
-
-
-def _without_attributes(image: Image) -> Hashable:
-    return replace(image.header, attribute_string_len=0), image.data
-
-
-def _pixels_alone(image: Image) -> Hashable:
-    header = image.header
-    return header.data_type, header.channels, header.matrix_size, image.data
 
 
 def records(images: Iterable[Image]) -> list[tuple[Record, Image]]:
