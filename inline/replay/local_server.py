@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -23,12 +23,7 @@ class ServerNotStartedError(MyostreamError):
 
 @dataclass(frozen=True, slots=True)
 class StartedServer:
-    """A running server process.
-
-    Attributes:
-        address: host and port.
-        process: its process.
-    """
+    """A running server process and the host and port that it listens on."""
 
     address: tuple[str, int]
     process: subprocess.Popen[str]
@@ -49,41 +44,36 @@ def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 300.0) -
     """
     # -P: a file or folder in the current one may have the name of a module (model.py, inline/, bench.py).
     command = [sys.executable, "-P", "-m", "inline", "serve", "--port", "0", "--until-stdin-ends", *arguments]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
     output: list[str] = []
-    found: list[tuple[str, int]] = []
+    addresses: list[tuple[str, int]] = []
     ready = threading.Event()
 
-    def listen() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
+    def listen(lines: Iterable[str]) -> None:
+        for line in lines:
             output.append(line)
             if match := _READY.search(line):
-                found.append((match[1], int(match[2])))
+                addresses.append((match[1], int(match[2])))
                 ready.set()
         ready.set()
 
-    reader = threading.Thread(target=listen, daemon=True)
-    reader.start()
-    try:
-        ready.wait(timeout_s)
-        if not found:
-            raise ServerNotStartedError(f"the server did not start: {_reason(output)}")
-        yield StartedServer(found[0], process)
-    finally:
-        process.terminate()
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        reader = threading.Thread(target=listen, args=(process.stdout,), daemon=True)
+        reader.start()
         try:
-            process.wait(timeout=30.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdin.close()  # earlier it would count as a second signal, which hurries the server
-        reader.join(timeout=5.0)
-        process.stdout.close()
+            ready.wait(timeout_s)
+            if not addresses:
+                raise ServerNotStartedError(f"the server did not start: {_reason(output)}")
+            yield StartedServer(addresses[0], process)
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=30.0)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            reader.join(timeout=5.0)
+        # Its input closes only now: earlier it would count as a second signal, which hurries the server.
 
 
 def _reason(output: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Which engine is taken, what follows one that fails, and that the stream loses nothing by it."""
+"""Choice of the engine, its replacement where it fails, and a stream that loses nothing by it."""
 
 import threading
 import time
@@ -113,7 +113,7 @@ class Uniform:
 
 
 def test_an_engine_that_is_wrong_from_the_start_is_not_used(weights, monkeypatch):
-    """Whichever it is: on the GPU or on the CPU, compiled or torch itself."""
+    """Any of them: on the GPU or on the CPU, compiled or torch itself."""
     monkeypatch.setattr(engines, "gpu_present", lambda: True)
     load = engines.load_engine
     right = ["openvino-f32"]
