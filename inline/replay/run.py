@@ -113,7 +113,7 @@ def without_result(texts: Iterable[str], found: Iterable[Record]) -> list[Record
     stated = Counter(in_order(record) for record in found if record["error"])
     missing = []
     for match in filter(None, map(_PROBLEM.match, texts)):
-        content = {"series_index": int(match[1]), "slice_index": int(match[2]) - 1, "quantity": match[3]}
+        content = {"series_index": int(match[1]), "slice_index": int(match[2]), "quantity": match[3]}
         with suppress(ValueError):  # a text of another program
             record = read_record({**content, "regions": [], "flags": [], "error": f"no result: {match[4]}"})
             if stated[in_order(record)] > 0:

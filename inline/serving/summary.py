@@ -138,7 +138,7 @@ def final_levels(
 
 def slice_name(identity: SeriesIdentity, quantity: Quantity) -> str:
     """Return the name of a slice for a user; slice numbers begin at 1 as in tables."""
-    return f"series {identity.series_index} slice {identity.slice_index + 1} ({quantity})"
+    return f"series {identity.series_index} slice {identity.slice_index} ({quantity})"
 
 
 def _levels(slices: Iterable[FinalLevel]) -> str:

@@ -189,14 +189,14 @@ def test_a_record_of_another_version_keeps_its_fields():
 def test_slices_of_which_only_an_error_message_came():
     found = [RECORD | {"error": "broken"}, RECORD | {"quantity": "T2", "error": ""}]
     texts = [
-        "ERR myostream: series 1 slice 1 (T1): broken",  # the record states it
-        "WRN myostream: series 1 slice 1 (T1): again",
-        "ERR myostream: series 7 slice 2 (T2): no times\nat all",
-        "ERR myostream: series 70000 slice 1 (T1): no counter",
-        f"ERR myostream: series {'9' * 5000} slice 1 (T1): no counter",
-        "ERR myostream: series 1 slice 0 (T1): no counter",
-        "ERR myostream: series 1 slice 1 (PD): no quantity",
-        "ERR other: series 1 slice 1 (T1): no text of ours",
+        "ERR myostream: series 1 slice 0 (T1): broken",  # the record states it
+        "WRN myostream: series 1 slice 0 (T1): again",
+        "ERR myostream: series 7 slice 1 (T2): no times\nat all",
+        "ERR myostream: series 70000 slice 0 (T1): no counter",
+        f"ERR myostream: series {'9' * 5000} slice 0 (T1): no counter",
+        "ERR myostream: series 1 slice 70000 (T1): no counter",
+        "ERR myostream: series 1 slice 0 (PD): no quantity",
+        "ERR other: series 1 slice 0 (T1): no text of ours",
         "DBG myostream: 8 images came.",
     ]
     missing = without_result(texts, found)

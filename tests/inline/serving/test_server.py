@@ -454,9 +454,9 @@ def test_a_series_without_times_is_reported_and_disturbs_nothing(serving, examin
     bare = re.sub(r"<TI>[^<]*</TI>", "", header)
     with serving() as server:
         result = exchange(server.address, bare, nameless + images)
-    assert any("series 7 slice 1 (T1): no inversion times for the 8" in text for text in result.texts)
+    assert any("series 7 slice 0 (T1): no inversion times for the 8" in text for text in result.texts)
     levels = result.texts[-1].partition("Levels: ")[2]
-    assert "series 1 slice 1 (T1)" in levels
+    assert "series 1 slice 0 (T1)" in levels
     assert "series 7" not in levels  # it gave no map
     assert Counter(originals(result.images)) == Counter(nameless + images)
     assert len(records(result.images)) == 4
@@ -593,7 +593,7 @@ def test_a_connection_closes_with_the_final_level_of_every_slice(serving, examin
     expected = ["basal", "basal", "mid", "mid", "mid", "mid", "apical", "apical"]
     assert [final[number] for number in range(1, 9)] == expected
     assert summary["earlier_slices"] == []
-    assert "basal: series 1 slice 1 (T1), series 2 slice 1 (T2)" in result.texts[-1]
+    assert "basal: series 1 slice 0 (T1), series 2 slice 0 (T2)" in result.texts[-1]
     assert summary["text"] in result.texts[-1]
     assert summary["session"] == messages[0]["session"]
 

@@ -88,8 +88,8 @@ def test_levels_in_words():
     places = [*t1, *t2, *again]
     summary = Summary.of([Account(5, 5, 5, {})], 5, 5, 0, final_levels(places, places))
     assert summary.text().endswith(
-        "Levels: basal: series 1 slice 1 (T1), series 4 slice 1 (T2); mid: series 2 slice 1 (T1); "
-        "apical: series 3 slice 1 (T1)."
+        "Levels: basal: series 1 slice 0 (T1), series 4 slice 0 (T2); mid: series 2 slice 0 (T1); "
+        "apical: series 3 slice 0 (T1)."
     )
 
 
@@ -97,8 +97,8 @@ def test_an_unknown_level_says_why():
     places = [place(0, series=1), place(0, series=2)]
     summary = Summary.of([Account(2, 2, 2, {})], 2, 2, 0, final_levels(places, places))
     assert summary.text().endswith(
-        "Levels: unknown (the only slice position shown so far): series 1 slice 1 (T1), "
-        "series 2 slice 1 (T1)."
+        "Levels: unknown (the only slice position shown so far): series 1 slice 0 (T1), "
+        "series 2 slice 0 (T1)."
     )
 
 
