@@ -16,11 +16,11 @@ import torch
 import typer
 from numpy.typing import NDArray
 
+from bench.engines import in_turns
 from bench.output import print_lines, print_table
 from bench.timing import percentiles
 from calibration.gate import run_gate
 from calibration.slices import map_slices
-from inline.cli.engine_comparison import in_turns
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
 from inline.engine_selection import ON_GPU, load_engine, load_weights, preferred

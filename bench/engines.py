@@ -1,4 +1,4 @@
-"""Comparison of the engines of this host, for ``myostream engines``: time, agreement, memory."""
+"""``myostream engines``: time, agreement and memory of the engines of this host."""
 
 from __future__ import annotations
 

@@ -1,27 +1,25 @@
-"""``myostream evaluate``: contours and values against those of readers, or the truth of synthetic slices.
-
-A product command: it needs nothing of the folder ``bench/``, which holds the project's own measurements.
-What it computes lies in ``model/evaluation``; here engine and contours are put together and tables printed.
-"""
+"""``myostream evaluate``: contours and values against those of readers, or the truth of synthetic slices."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Any, Final
 
-import typer
 from rich.console import Console
 from rich.table import Table
 
-from inline.cli.errors import require
-from inline.cli.options import EngineOption, JsonFile, SettingsFile, output_folder
-from inline.data.errors import MyostreamError
-from inline.settings import load_settings
-
-if TYPE_CHECKING:
-    from model.engines.base import Engine
-    from model.evaluation.evaluate import Outcome
+from inline.contouring.segment import contour_slice, segment
+from model.engines.base import Engine
+from model.evaluation import evaluate as evaluation
+from model.evaluation.cases import read_slices
+from model.evaluation.evaluate import Outcome
+from model.evaluation.figures import best_median_worst, bland_altman
+from model.evaluation.synthetic import SEED, make_slices
+from model.frame import FRAME_MM, FRAME_PIXELS, Frame
+from model.machine import describe_machine
+from model.output import write_json
+from model.synthesis.pathology import Pathology
 
 OFFSET_CORRECTED: Final = "offset-corrected"
 """Suffix of a group's second summary: the leave-one-out mean offset is removed."""
@@ -61,34 +59,6 @@ _TRUTH_COLUMNS: Final = (
 )
 
 
-def evaluate(
-    data: Annotated[
-        Path | None, typer.Option("--data", help="Folder of labelled slices (docs/data.md).")
-    ] = None,
-    kind: Annotated[str, typer.Option("--map", help="t1 or t2.")] = "t2",
-    synthetic: Annotated[
-        int | None, typer.Option(min=1, help="So many fresh synthetic slices instead.")
-    ] = None,
-    json_file: JsonFile = None,
-    plots: Annotated[
-        Path | None, typer.Option(callback=output_folder, help="Write figures into this folder.")
-    ] = None,
-    engine: EngineOption = None,
-    settings_file: SettingsFile = None,
-) -> None:
-    """Compare contours and values with those of readers, or with the truth of synthetic slices."""
-    from inline.engine_selection import build_pipeline
-
-    if (data is None) == (synthetic is None) or kind not in ("t1", "t2"):
-        raise MyostreamError("give either --data FOLDER or --synthetic N, and --map t1 or t2")
-    require("monai", *(["matplotlib"] if plots is not None else []))
-    running = build_pipeline(load_settings(settings_file, engine=engine)).engine
-    if data is not None:
-        against_readers(data, kind, running, json_file=json_file, plots=plots)
-    elif synthetic is not None:
-        against_truth(synthetic, kind, running, json_file)
-
-
 def against_readers(
     folder: Path, kind: str, engine: Engine, *, json_file: Path | None = None, plots: Path | None = None
 ) -> dict[str, dict[str, float]]:
@@ -104,10 +74,6 @@ def against_readers(
     Raises:
         CaseError: the folder cannot be used.
     """
-    from inline.contouring.segment import segment
-    from model.evaluation import evaluate as evaluation
-    from model.evaluation.cases import read_slices
-    from model.evaluation.figures import best_median_worst, bland_altman
 
     slices = read_slices(folder, kind)
     outcomes, labels = evaluation.evaluate(slices, lambda image, size: segment(image, size, engine).labels)
@@ -156,11 +122,6 @@ def against_truth(
         engine: runs the network.
         json_file: for all figures.
     """
-    from inline.contouring.segment import contour_slice
-    from model.evaluation import evaluate as evaluation
-    from model.evaluation.synthetic import SEED, make_slices
-    from model.frame import FRAME_MM, FRAME_PIXELS, Frame
-    from model.synthesis.pathology import Pathology
 
     frame = Frame((FRAME_PIXELS, FRAME_PIXELS), (FRAME_MM, FRAME_MM))
     pathologies = (each.name.lower() for each in Pathology)
@@ -185,8 +146,6 @@ def against_truth(
 
 
 def _write(json_file: Path | None, engine: Engine, kind: str, summaries: Any, **more: Any) -> None:
-    from model.machine import describe_machine
-    from model.output import write_json
 
     if json_file is not None:
         about = {"machine": describe_machine(), "engine": engine.name, "map": kind}
