@@ -14,7 +14,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from bench.output import print_table
+from bench.output import print_values, write_results
 from bench.tables.trainings import computes_bfloat16, train_briefly
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
@@ -24,9 +24,7 @@ from model.evaluation.cases import read_slices
 from model.evaluation.evaluate import evaluate, summarise
 from model.evaluation.synthetic import make_slices
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
-from model.machine import describe_machine
 from model.original_unet import OriginalUNet
-from model.output import write_json
 from model.synthesis.generator import Parts
 
 VARIANTS: Final = {
@@ -36,12 +34,12 @@ VARIANTS: Final = {
     "+ randomisation (default)": Parts(),
 }
 _FRAME: Final = Frame((FRAME_PIXELS, FRAME_PIXELS), (FRAME_MM, FRAME_MM))
-_COLUMNS: Final = {
-    "real_t2": "real T2",
-    "real_t1": "real T1 (not saturated)",
-    "synthetic_t2": "synthetic T2",
-    "synthetic_t1": "synthetic T1",
-}
+_COLUMNS: Final = (
+    ("real T2", "real_t2", "{:.3f}"),
+    ("real T1 (not saturated)", "real_t1", "{:.3f}"),
+    ("synthetic T2", "synthetic_t2", "{:.3f}"),
+    ("synthetic T1", "synthetic_t1", "{:.3f}"),
+)
 
 
 def main(
@@ -74,12 +72,10 @@ def main(
             usable = [each for each in outcomes if not each.saturated]
             variants[name][f"real_{kind}"] = summarise(usable)["dice"]
             variants[name][f"synthetic_{kind}"] = summarise(evaluate(made[kind], segment_input)[0])["dice"]
-    rows = [(name, *(f"{dice[key]:.3f}" for key in _COLUMNS)) for name, dice in variants.items()]
     title = f"Parts of the generator, {steps} steps of 8 slices each: mean Dice"
-    print_table(title, ("generator", *_COLUMNS.values()), rows)
-    if json_file is not None:
-        settings = {"steps": steps, "synthetic": synthetic, "bfloat16": computes_bfloat16()}
-        write_json(json_file, {"machine": describe_machine(), **settings, "variants": variants})
+    print_values(title, "generator", variants, _COLUMNS)
+    settings = {"steps": steps, "synthetic": synthetic, "bfloat16": computes_bfloat16()}
+    write_results(json_file, {**settings, "variants": variants})
 
 
 if __name__ == "__main__":

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from rich.console import Console
-from rich.table import Table
-
+from bench.output import cell, print_lines, print_table, print_values, write_results
 from inline.contouring.segment import contour_slice, segment
 from model.engines.base import Engine
 from model.evaluation import evaluate as evaluation
@@ -17,8 +16,6 @@ from model.evaluation.evaluate import Outcome
 from model.evaluation.figures import best_median_worst, bland_altman
 from model.evaluation.synthetic import SEED, make_slices
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
-from model.machine import describe_machine
-from model.output import write_json
 from model.synthesis.pathology import Pathology
 
 OFFSET_CORRECTED: Final = "offset-corrected"
@@ -48,6 +45,14 @@ _ROWS: Final = (
     ("  down", "label_shift_y", "{:+.2f}"),
 )
 """Label, key and format; an indented label belongs to the one above. docs/data.md defines them."""
+_SLICE_COLUMNS: Final = (
+    ("Dice cavity", "agreement/dice_cavity", "{:.3f}"),
+    ("Dice myocardium", "agreement/dice_myocardium", "{:.3f}"),
+    ("Hausdorff mm", "hausdorff", "{:.2f}"),
+    ("surface mm", "surface", "{:.2f}"),
+    ("median", "median", "{:.1f}"),
+    ("reader's", "reader_median", "{:.1f}"),
+)
 _TRUTH_COLUMNS: Final = (
     ("slices", "slices", "{:.0f}"),
     ("Dice", "dice", "{:.3f}"),
@@ -97,17 +102,26 @@ def against_readers(
                 f"{shifted['dice']:.3f} with themselves."
             )
     unit = _UNIT[slices[0].in_ms]
-    console = Console()
-    console.print(_by_slice(outcomes))
-    console.print(_summary(summaries, f"{folder.name}, {kind} ({unit})"))
-    for note in notes:
-        console.print(note, highlight=False)
-    _write(json_file, engine, kind, summaries, slices=evaluation.to_json(outcomes))
+    by_slice = {
+        each.name + (" (saturated)" if each.saturated else ""): {
+            **asdict(each),
+            "hausdorff": each.agreement.hausdorff,
+            "surface": each.agreement.surface,
+        }
+        for each in outcomes
+    }
+    print_values("By slice", "slice", by_slice, _SLICE_COLUMNS)
+    heads = (f"{name} ({summary['slices']})" for name, summary in summaries.items())
+    rows = [(label, *(cell(each, key, form) for each in summaries.values())) for label, key, form in _ROWS]
+    print_table(f"{folder.name}, {kind} ({unit})", ("", *heads), rows)
+    print_lines(notes)
+    about = {"engine": engine.name, "map": kind}
+    write_results(json_file, {**about, "summaries": summaries, "slices": evaluation.to_json(outcomes)})
     if plots is not None:
         bland_altman(plots / f"bland-altman-{kind}.png", outcomes, unit)
         scores = [each.agreement.dice for each in outcomes]
         best_median_worst(plots / f"overlays-{kind}.png", slices, labels, scores)
-        console.print(f"figures: {plots}")
+        print_lines([f"figures: {plots}"])
     return summaries
 
 
@@ -134,22 +148,10 @@ def against_truth(
         for name in ("all", slice_.level, pathology):
             groups[name].append(outcome)
     summaries = {name: evaluation.summarise(outcomes) for name, outcomes in groups.items()}
-    table = Table("", title=f"Synthetic {kind} maps, seed {SEED}")
-    for label, _, _ in _TRUTH_COLUMNS:
-        table.add_column(label, justify="right")
-    for name, summary in summaries.items():
-        cells = (form.format(summary[key]) if key in summary else "-" for _, key, form in _TRUTH_COLUMNS)
-        table.add_row("healthy" if name == "none" else name, *cells)
-    Console().print(table)
-    _write(json_file, engine, kind, summaries)
+    rows = {"healthy" if name == "none" else name: summary for name, summary in summaries.items()}
+    print_values(f"Synthetic {kind} maps, seed {SEED}", "", rows, _TRUTH_COLUMNS)
+    write_results(json_file, {"engine": engine.name, "map": kind, "summaries": summaries})
     return summaries
-
-
-def _write(json_file: Path | None, engine: Engine, kind: str, summaries: Any, **more: Any) -> None:
-
-    if json_file is not None:
-        about = {"machine": describe_machine(), "engine": engine.name, "map": kind}
-        write_json(json_file, {**about, "summaries": summaries, **more})
 
 
 def _groups(outcomes: Sequence[Outcome]) -> dict[str, list[int]]:
@@ -165,32 +167,3 @@ def _direction(x: float, y: float) -> str:
     """An offset in mm in words."""
     across, down = "right" if x > 0 else "left", "below" if y > 0 else "above"
     return f"{abs(x):.1f} mm to the {across} of and {abs(y):.1f} mm {down}"
-
-
-def _by_slice(outcomes: Sequence[Outcome]) -> Table:
-    table = Table(title="By slice")
-    table.add_column("slice", no_wrap=True)
-    for column in ("Dice cavity", "Dice myocardium", "Hausdorff mm", "surface mm", "median", "reader's"):
-        table.add_column(column, justify="right")
-    for each in outcomes:
-        found = each.agreement
-        table.add_row(
-            each.name + (" (saturated)" if each.saturated else ""),
-            f"{found.dice_cavity:.3f}",
-            f"{found.dice_myocardium:.3f}",
-            f"{found.hausdorff:.2f}" if each.contour else "no contour",
-            f"{found.surface:.2f}" if each.contour else "-",
-            f"{each.median:.1f}" if each.contour else "-",
-            f"{each.reader_median:.1f}",
-        )
-    return table
-
-
-def _summary(summaries: dict[str, dict[str, float]], title: str) -> Table:
-    table = Table(title=title)
-    table.add_column("", no_wrap=True)
-    for name, summary in summaries.items():
-        table.add_column(f"{name} ({summary['slices']})", justify="right")
-    for label, key, form in _ROWS:
-        table.add_row(label, *(form.format(s[key]) if key in s else "-" for s in summaries.values()))
-    return table

@@ -1,20 +1,72 @@
-"""Tables of measurements on the terminal."""
+"""Values of measurements as tables, curves and JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
+from model.evaluation.figures import figure
+from model.machine import describe_machine
+from model.output import write_json
+
+Columns = Sequence[tuple[str, str, str]]
+"""Heading, path of the value in a row (such as ``latency_ms/p50``), and format (such as ``{:.1f} ms``)."""
+Panel = tuple[str, str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]
+"""Label of x, label of y, and curves (x, y) by name."""
+PERCENTILES: Final = tuple((name, name, "{:.1f}") for name in ("p50", "p95", "p99", "max"))
+
+
+def value_at(content: Any, path: str) -> Any:
+    """Return the value at a path of keys and positions, such as ``paces/0/late``.
+
+    Raises:
+        KeyError: there is none.
+    """
+    keys = (key for key in path.split("/") if key)
+    return reduce(lambda value, key: value[int(key) if isinstance(value, list) else key], keys, content)
+
+
+def cell(row: Any, path: str, form: str) -> str:
+    """Return a value as text, a list as mean ± standard deviation; ``-`` for none and for NaN."""
+    try:
+        value = value_at(row, path)
+    except KeyError:
+        value = None
+    if value is None or value != value:
+        return "-"
+    return " ± ".join(form.format(each) for each in (value if isinstance(value, list) else [value]))
+
+
+def cells(rows: Mapping[str, Any], columns: Columns) -> list[tuple[str, ...]]:
+    """Return the name and the values of each row as text."""
+    return [(name, *(cell(row, path, form) for _, path, form in columns)) for name, row in rows.items()]
+
+
+def print_values(
+    title: str, first: str, rows: Mapping[str, Any], columns: Columns, console: Console | None = None
+) -> None:
+    """Print the values of each row; ``first`` is the heading of their names, ``{}`` the format of texts."""
+    texts = [heading for heading, _, form in columns if form == "{}"]
+    print_table(title, (first, *(each[0] for each in columns)), cells(rows, columns), console, texts)
+
 
 def print_table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], console: Console | None = None
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    console: Console | None = None,
+    texts: Sequence[str] = (),
 ) -> None:
-    """Print a table; the first column is that of the rows' names."""
+    """Print a table; the first column is that of the rows' names, ``texts`` are columns without numbers."""
     table = Table(title=title)
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", no_wrap=not number)
+        left = not number or column in texts
+        table.add_column(column, justify="left" if left else "right", no_wrap=not number, overflow="fold")
     for row in rows:
         table.add_row(*row)
     (console or Console()).print(table)
@@ -24,3 +76,31 @@ def print_lines(lines: Iterable[str], console: Console | None = None) -> None:
     """Print sentences as they are, each on lines of its own."""
     for line in lines:
         (console or Console()).print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table as Markdown; the first column is that of the rows' names."""
+    dashes = ["---"] + ["---:"] * (len(columns) - 1)
+    escaped = ([text.replace("|", "\\|") for text in row] for row in (columns, dashes, *rows))
+    return "\n".join("| " + " | ".join(row) + " |" for row in escaped)
+
+
+def write_results(file: Path | None, results: Mapping[str, Any]) -> None:
+    """Write results with machine, versions and commit as JSON; nothing without a file."""
+    if file is not None:
+        write_json(file, {"machine": describe_machine(), **results})
+
+
+def draw_curves(file: Path | None, panels: Sequence[Panel], columns: int = 1) -> None:
+    """Draw curves from 0 on and print the file's name; nothing without a file."""
+    if file is None:
+        return
+    rows = len(panels) // columns
+    with figure(file, rows, columns, (2.0 + 4.5 * columns, 2.7 * rows)) as grid:
+        for axes, (x_label, y_label, curves) in zip(grid.flat, panels, strict=True):
+            for name, (x, y) in curves.items():
+                axes.plot(x, y, ".-", label=name)
+            axes.set(xlabel=x_label, ylabel=y_label)
+            axes.set_ylim(0.0)
+            axes.legend(fontsize=8)
+    print_lines([f"plot: {file}"])

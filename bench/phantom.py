@@ -14,18 +14,24 @@ import cv2
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from bench.output import print_lines, print_table
+from bench.output import print_lines, print_values, write_results
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
-from model.machine import describe_machine
-from model.output import write_json
 from model.relaxometry.molli import molli_map
 
 _WINDOW: Final = 5
 _SPREAD: Final = 0.04
 """Relative standard deviation of the reference within a window, below which a pixel lies in a vial."""
 _SMALLEST: Final = 40
+_COLUMNS: Final = (
+    ("pixels", "pixels", "{:d}"),
+    ("fitted", "fitted", "{:d}"),
+    ("reference", "reference_ms", "{:.0f}"),
+    ("myostream", "fitted_ms", "{:.0f}"),
+    ("difference", "difference", "{:+.2%}"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +58,11 @@ def find_vials(reference_ms: NDArray[np.float32]) -> NDArray[np.int32]:
     mean = cv2.blur(reference_ms.astype(np.float64), window)
     spread = np.sqrt(np.maximum(cv2.blur(reference_ms.astype(np.float64) ** 2, window) - mean**2, 0.0))
     smooth = (spread < _SPREAD * np.abs(mean)) & (mean > 50.0)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(smooth.astype(np.uint8), connectivity=4)
-    kept = [number for number in range(1, len(stats)) if stats[number, cv2.CC_STAT_AREA] >= _SMALLEST]
-    vials = np.zeros(reference_ms.shape, np.int32)
-    for vial, number in enumerate(kept, start=1):
-        vials[labels == number] = vial
-    return vials
+    labels, _ = ndimage.label(smooth)
+    sizes = np.bincount(labels.ravel())
+    kept = (sizes >= _SMALLEST) & (np.arange(len(sizes)) > 0)
+    numbers: NDArray[np.int32] = np.where(kept, np.cumsum(kept), 0).astype(np.int32)[labels]
+    return numbers
 
 
 def measure(file: Path) -> list[Vial]:
@@ -69,16 +74,11 @@ def measure(file: Path) -> list[Vial]:
     vials = find_vials(reference)
     found = []
     for number in range(1, vials.max() + 1):
-        inside = (vials == number) & ~fitted.failed
+        vial = vials == number
+        inside = vial & ~fitted.failed
         if inside.any():
-            found.append(
-                Vial(
-                    int((vials == number).sum()),
-                    int(inside.sum()),
-                    float(np.median(reference[inside])),
-                    float(np.median(fitted.values_ms[inside])),
-                )
-            )
+            medians = (float(np.median(values[inside])) for values in (reference, fitted.values_ms))
+            found.append(Vial(int(vial.sum()), int(inside.sum()), *medians))
     return sorted(found, key=lambda vial: vial.reference_ms)
 
 
@@ -88,30 +88,14 @@ def main(
 ) -> None:
     """Print the table."""
     vials = measure(file)
-    rows = [
-        (
-            str(number),
-            f"{vial.fitted} of {vial.pixels}",
-            f"{vial.reference_ms:.0f}",
-            f"{vial.fitted_ms:.0f}",
-            f"{100 * vial.difference:+.2f} %",
-        )
-        for number, vial in enumerate(vials, start=1)
-    ]
-    columns = ("vial", "pixels fitted", "reference", "myostream", "difference")
-    print_table("MOLLI phantom: median T1 by vial, ms", columns, rows)
+    rows = {str(i): {**asdict(vial), "difference": vial.difference} for i, vial in enumerate(vials, start=1)}
+    print_values("MOLLI phantom: median T1 by vial, ms", "vial", rows, _COLUMNS)
     # Where the times leave T1 undetermined (a vial recovered before the second image), most fits fail. The
     # median leaves such a vial out.
     vials = [vial for vial in vials if vial.fitted > vial.pixels / 2]
     middle = float(np.median([abs(vial.difference) for vial in vials]))
     print_lines([f"median over vials: {100 * middle:.2f} % from the reference"])
-    if json_file is not None:
-        content = {
-            "machine": describe_machine(),
-            "vials": [asdict(vial) for vial in vials],
-            "median_difference": middle,
-        }
-        write_json(json_file, content)
+    write_results(json_file, {"vials": [asdict(vial) for vial in vials], "median_difference": middle})
 
 
 if __name__ == "__main__":

@@ -30,12 +30,12 @@ def test_faults_have_names_of_their_own():
 @pytest.mark.slow
 def test_what_holds_is_seen_to_hold(measurement):
     outcome = faults.run(named("announced"), measurement, scale=0.1)
-    assert outcome.seen == "15 of 15 refused in a message"
-    assert outcome.sent >= 4 * len(measurement.images)
-    assert (outcome.lost, outcome.code) == (0, 0)
-    assert outcome.broken == ()
+    assert outcome["seen"] == "15 of 15 refused in a message"
+    assert outcome["sent"] >= 4 * len(measurement.images)
+    assert (outcome["lost"], outcome["code"]) == (0, 0)
+    assert outcome["broken"] == []
     (result,) = faults.with_ratios([outcome])
-    assert result.ratio > 0
+    assert result["ratio"] > 0
 
 
 @pytest.mark.slow
@@ -46,9 +46,11 @@ def test_what_breaks_is_seen_to_break(measurement, tmp_path):
         return Observation("killed", False)
 
     outcome = faults.run(Fault("murder", "nothing", kill, beside=False), measurement)
-    assert outcome.code == -signal.SIGKILL
-    assert outcome.lost == len(measurement.images)
-    assert {"the server died", "the fault's own promise", "the good client broke off"} <= set(outcome.broken)
+    assert outcome["code"] == -signal.SIGKILL
+    assert outcome["lost"] == len(measurement.images)
+    assert {"the server died", "the fault's own promise", "the good client broke off"} <= set(
+        outcome["broken"]
+    )
     printed = StringIO()
     faults.show(faults.with_ratios([outcome]), tmp_path / "f.json", Console(file=printed, width=200))
     assert "0 of 1 hold" in printed.getvalue()
