@@ -16,17 +16,18 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 import numpy as np
 import zmq
+from numpy.typing import NDArray
 
 from bench.watched import RESULTS_FROM, Address, Measurement, Tally, receive
 from inline.emit.publisher import subscribe
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Close, ConfigFile, ConfigText, Header, Image, Message, Text
-from inline.mrd.meta import MetaValue, format_meta
+from inline.mrd.meta import MetaValue
 from inline.mrd.protocol import MessageId, encode
 from inline.replay.local_server import StartedServer
 
@@ -44,6 +45,7 @@ _GIGABIT: Final = 1.25e8
 _PACED_BYTES: Final = 1 << 20
 _PAUSE_S: Final = 1.0
 """Pause between rounds of attacks whose number of messages does not matter."""
+_BLACK: Final = np.zeros((32, 32), np.float32)
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 
 
@@ -63,11 +65,6 @@ class Target:
     seconds: float
     stalled_s: float
 
-    @property
-    def address(self) -> Address:
-        """Address of the server."""
-        return self.server.address
-
     def rounds(self, pause_s: float = _PAUSE_S, least: int = 1) -> Iterator[int]:
         """Yield 1, 2, ... until the duration has passed, at least so many, with a pause after each."""
         end = time.monotonic() + self.seconds
@@ -84,6 +81,11 @@ class Observation:
 
     text: str
     holds: bool
+
+    @classmethod
+    def of(cls, done: int, total: int, text: str, holds: bool = True) -> Observation:
+        """Return that so many of a total were done, which must be all of them."""
+        return cls(f"{done} of {total} {text}", done == total and holds)
 
 
 @dataclass(slots=True)
@@ -136,10 +138,10 @@ def surrogates(target: Target) -> Observation:
         dicom = b'{"0008103E": {"vr": "LO", "Value": ["T1map_MOLLI \\ud800"]}}'
         images = _molli(64, {"DicomJson": base64.b64encode(dicom).decode()})
         for _ in range(3):
-            _talk(target.address, _OPENING + _encoded(images) + encode(Close()), 10.0)
+            _talk(target.server.address, _OPENING + _encoded(images) + encode(Close()), 10.0)
         # The results of the good client are published as well: there is no silence to wait for.
         _published(subscriber, 2.0)
-        Tally().send(target.address, target.measurement)
+        Tally().send(target.server.address, target.measurement)
         after, expected = _published(subscriber, 2.0), target.measurement.slices
     text = f"{after} results published after it, of {expected} slices at least"
     return Observation(text, after >= expected)
@@ -167,30 +169,29 @@ def growing_series(target: Target) -> Observation:
     sent, rows = 0, 2048
     limits = "<encoding><encodingLimits><set><maximum>1999</maximum></set></encodingLimits></encoding>"
     header = _EMPTY_HEADER.replace("/>", f">{limits}</ismrmrdHeader>")
-    pixels = bytes(rows * rows * 8)
-    with _replies(_connect(target.address), target.seconds + 120.0) as (connection, replies):
+    pixels = np.zeros((rows, rows))
+    with _replies(_connect(target.server.address), target.seconds + 120.0) as (connection, replies):
         connection.sendall(_MAPPING + encode(Header(header)))
         for sent in itertools.takewhile(lambda number: number <= 160, target.rounds(0.0)):
             meta: Meta = {"SequenceDescription": "T1map_MOLLI", "InversionTime": 99 + sent}
-            image = _image(meta, size=rows, data_type=6, pixels=pixels, number=sent - 1)
+            image = _image(meta, pixels=pixels, number=sent - 1)
             _send_paced(connection, encode(image))
         connection.sendall(encode(Close()))
-    returned = replies.count["original"]
-    text = f"{sent} images of 32 MB sent, {returned} returned"
-    return Observation(text, returned == sent and replies.count["Close"] == 1)
+    count = replies.count
+    return Observation.of(count["original"], sent, "images of 32 MB returned", count["Close"] == 1)
 
 
 def huge_fits(target: Target) -> Observation:
     """Send two T2 series of 8192 x 8192, 384 MB each; they may be refused, in a message."""
     rows = 8192
-    pixels = np.full(rows * rows, 500, np.uint16).tobytes()
+    pixels = np.full((rows, rows), 500, np.uint16)
 
     def send(_: int) -> Counter[str]:
-        with _replies(_connect(target.address), 240.0) as (connection, replies):
+        with _replies(_connect(target.server.address), 240.0) as (connection, replies):
             connection.sendall(_OPENING)
             for number in range(3):
                 meta: Meta = {"SequenceDescription": "T2map_T2prep", "T2PrepDuration": 25 * number}
-                image = _image(meta, size=rows, data_type=1, pixels=pixels, number=number)
+                image = _image(meta, pixels=pixels, number=number)
                 _send_paced(connection, encode(image), share=2)
             connection.sendall(encode(Close()))
         return replies.count
@@ -199,41 +200,30 @@ def huge_fits(target: Target) -> Observation:
         counts = list(pool.map(send, range(2)))
     returned = sum(count["original"] for count in counts)
     reported = sum(count["Text"] > 0 or count["result"] > 0 for count in counts)
-    text = f"{returned} of 6 images returned; {reported} of 2 got a result or a message"
-    return Observation(text, returned == 6 and reported == 2)
+    text = f"images returned; {reported} of 2 got a result or a message"
+    return Observation.of(returned, 6, text, reported == 2)
 
 
 def mute_peers(target: Target) -> Observation:
     """Connect four peers that send images without end and read nothing."""
-    start, data = time.monotonic(), encode(_image(size=512, data_type=5))
-
-    def send(_: int) -> float | None:
-        _, ended = _send_endlessly(target, data, share=4)
-        return time.monotonic() - start if ended else None
-
-    with ThreadPoolExecutor(4) as pool:
-        ended = [after for after in pool.map(send, range(4)) if after is not None]
-    return _dropped(target, ended, 4)
+    return _dropped(
+        target, 4, encode(_image(pixels=np.zeros((512, 512), np.float32))), seconds_each=4 / _GIGABIT
+    )
 
 
 def slow_peers(target: Target) -> Observation:
     """Connect eight peers that send one byte a second in the middle of a message."""
-    start, ended = time.monotonic(), list[float]()
-    with _peers(target, 8, _OPENING + struct.pack("<H", MessageId.IMAGE) + b"\0") as connected:
-        for _ in target.rounds(1.0):
-            remaining = [peer for peer in connected if not _closed_by_server(peer)]
-            ended += [time.monotonic() - start] * (len(connected) - len(remaining))
-            connected = remaining
-            if not connected:
-                break
-    return _dropped(target, ended, 8)
+    opening = _OPENING + struct.pack("<H", MessageId.IMAGE)
+    return _dropped(target, 8, bytes(1000), opening=opening, at_once=1, seconds_each=1.0)
 
 
 def idle_peers(target: Target) -> Observation:
     """Take every place with a silent peer; the next client must receive a message."""
-    with _peers(target, 16, _OPENING):
+    with contextlib.ExitStack() as stack:
+        for _ in range(16):
+            stack.enter_context(_connect(target.server.address)).sendall(_OPENING)
         time.sleep(1.0)
-        replies = _talk(target.address, _OPENING, target.seconds)
+        replies = _talk(target.server.address, _OPENING, target.seconds)
         logged = re.search(r"(?i)\b(taken|busy|waits?|full)\b", target.server.log_text())
     received = replies.texts[0][:60] if replies.texts else f"no message ({replies.end})"
     text = f"the 17th client: {received}; {'a' if logged else 'no'} line in the log"
@@ -244,7 +234,7 @@ def resets(target: Target) -> Observation:
     """Reset or close the connection in the middle of an image."""
     count, generator = 0, random.Random(1)
     for _ in target.rounds(0.05, least=20):
-        break_off(target.address, target.measurement, generator)
+        break_off(target.server.address, target.measurement, generator)
         count += 1
     return Observation(f"{count} connections broken off", True)
 
@@ -271,16 +261,16 @@ def nonsense(target: Target) -> Observation:
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", hello, associate, b"\xff\xff", bytes(64),
         *(generator.randbytes(generator.randrange(2, 4000)) for _ in range(20)),
     ]  # fmt: skip
-    found = [_talk(target.address, data, target.stalled_s + 10.0, half_close=True) for data in kinds]
+    found = [_talk(target.server.address, data, target.stalled_s + 10.0, half_close=True) for data in kinds]
     refused = sum(each.end in ("eof", "reset") and not each.count["original"] for each in found)
-    return Observation(f"{refused} of {len(kinds)} connections ended by the server", refused == len(kinds))
+    return Observation.of(refused, len(kinds), "connections ended by the server")
 
 
 def announced(target: Target) -> Observation:
     """Announce lengths that no memory holds."""
-    head = bytearray(_image(size=8).header.pack())
+    head = bytearray(_image().header.pack())
     struct.pack_into("<3H", head, 16, 65535, 65535, 65535)
-    attributes = _image(size=8).header.pack() + struct.pack("<Q", 1 << 60)
+    attributes = _image().header.pack() + struct.pack("<Q", 1 << 60)
     acquisition = bytearray(340)
     struct.pack_into("<34xH2xH136xH", acquisition, 0, 65535, 65535, 3)
     kinds = [
@@ -288,9 +278,9 @@ def announced(target: Target) -> Observation:
         struct.pack("<H", MessageId.IMAGE) + bytes(head), struct.pack("<H", MessageId.IMAGE) + attributes,
         struct.pack("<H", MessageId.ACQUISITION) + bytes(acquisition),
     ] * 3  # fmt: skip
-    found = [_talk(target.address, _OPENING + data, 10.0) for data in kinds]
+    found = [_talk(target.server.address, _OPENING + data, 10.0) for data in kinds]
     refused = sum(any("limit" in text for text in each.texts) for each in found)
-    return Observation(f"{refused} of {len(kinds)} refused in a message", refused == len(kinds))
+    return Observation.of(refused, len(kinds), "refused in a message")
 
 
 def crowd(target: Target, clients: int = 200) -> Observation:
@@ -298,10 +288,9 @@ def crowd(target: Target, clients: int = 200) -> Observation:
     tallies = [Tally() for _ in range(clients)]
     with ThreadPoolExecutor(clients) as pool:
         for tally in tallies:
-            pool.submit(tally.send, target.address, target.measurement, timeout_s=240.0)
+            pool.submit(tally.send, target.server.address, target.measurement, timeout_s=240.0)
     exact = sum(not tally.lost and not tally.problems for tally in tallies)
-    results = sum(tally.results for tally in tallies)
-    return Observation(f"{exact} of {clients} exact, {results} maps", exact == clients)
+    return Observation.of(exact, clients, f"exact, {sum(tally.results for tally in tallies)} maps")
 
 
 def deep_json(target: Target) -> Observation:
@@ -325,7 +314,7 @@ def text_flood(target: Target) -> Observation:
 def termination(target: Target) -> Observation:
     """Send SIGTERM to the server while a client sends: its images come back with a message."""
     images = target.measurement.images[:9]
-    with _replies(_connect(target.address), 40.0) as (connection, replies):
+    with _replies(_connect(target.server.address), 40.0) as (connection, replies):
         connection.sendall(_MAPPING + encode(Header(target.measurement.header)))
         for image in images:
             _send_paced(connection, encode(image))
@@ -334,11 +323,11 @@ def termination(target: Target) -> Observation:
         start = time.monotonic()
     count = replies.count
     text = (
-        f"{count['original']} of {len(images)} images and {count['result']} results back within "
-        f"{time.monotonic() - start:.0f} s, {'a' if count['stopping'] else 'no'} message about the end"
+        f"images and {count['result']} results back within {time.monotonic() - start:.0f} s, "
+        f"{'a' if count['stopping'] else 'no'} message about the end"
     )
-    complete = count["original"] == len(images) and count["Close"] == 1
-    return Observation(text, complete and count["stopping"] > 0)
+    holds = count["Close"] == 1 and count["stopping"] > 0
+    return Observation.of(count["original"], len(images), text, holds)
 
 
 def unread(target: Target) -> Observation:
@@ -346,13 +335,13 @@ def unread(target: Target) -> Observation:
     images = target.measurement.images
     data = _MAPPING + encode(Header(target.measurement.header))
     data += _encoded(images) + b"\xff\xff" + bytes(4_000_000)
-    slowly = _connect(target.address, receive_buffer=1 << 15)
+    slowly = _connect(target.server.address, receive_buffer=1 << 15)
     with _replies(slowly, 60.0, at_once=1 << 15, pause_s=0.002) as (connection, replies):
         connection.sendall(data)
     count = replies.count
-    text = f"{count['original']} of {len(images)} originals, {count['result']} results, {count['Text']} texts"
-    complete = count["original"] == len(images) and count["Close"] == 1 and count["Text"] > 0
-    return Observation(text, complete and count["result"] >= target.measurement.slices)
+    text = f"originals, {count['result']} results, {count['Text']} texts"
+    holds = count["Close"] == 1 and count["Text"] > 0 and count["result"] >= target.measurement.slices
+    return Observation.of(count["original"], len(images), text, holds)
 
 
 def module_runs(target: Target, runs: int = 6) -> Observation:
@@ -365,53 +354,43 @@ def module_runs(target: Target, runs: int = 6) -> Observation:
         listening.settimeout(60.0)
         command = [sys.executable, "-P", "-m", "inline.serving.gadgetron", str(listening.getsockname()[1])]
         for number, images in zip(range(runs), itertools.cycle((0, 8, 3))):
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            try:
-                end = b"" if number % 2 else encode(Close())
-                data = opening + _encoded(target.measurement.images[:images]) + end
-                _talk(listening.accept()[0], data, 30.0, half_close=True)
-                codes[process.wait(30.0)] += 1
-            except (OSError, subprocess.TimeoutExpired):
-                codes[None] += 1
-            finally:
-                process.kill()
-                process.wait()
-    return Observation(f"{codes[0]} of {runs} runs ended with code 0", codes[0] == runs)
+            end = b"" if number % 2 else encode(Close())
+            data = opening + _encoded(target.measurement.images[:images]) + end
+            with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+                try:
+                    _talk(listening.accept()[0], data, 30.0, half_close=True)
+                    codes[process.wait(30.0)] += 1
+                except (OSError, subprocess.TimeoutExpired):
+                    codes[None] += 1
+                    process.kill()
+    return Observation.of(codes[0], runs, "runs ended with code 0")
 
 
 def _image(
     meta: Meta | None = None,
     *,
     attributes: bytes | None = None,
-    size: int = 32,
-    data_type: int = 5,
-    pixels: bytes | None = None,
+    pixels: NDArray[np.generic] = _BLACK,
     number: int = 0,
 ) -> Image:
-    data = attributes if attributes is not None else format_meta(meta or {})
-    header = ImageHeader(
-        data_type=data_type,
-        matrix_size=(size, size, 1),
-        field_of_view=(1.5 * size, 1.5 * size, 8.0),
-        attribute_string_len=len(data),
-        image_series_index=1,
-        set=number,
-        image_index=number + 1,
+    """Return the image ``number`` of a series, of pixels ``(rows, columns)``, with attributes or raw ones."""
+    rows, columns = pixels.shape
+    field = (1.5 * columns, 1.5 * rows, 8.0)
+    header = ImageHeader(field_of_view=field, image_series_index=1, set=number, image_index=number + 1)
+    image = Image.from_pixels(pixels[None, None], header, meta)
+    if attributes is None:
+        return image
+    return replace(
+        image, header=replace(image.header, attribute_string_len=len(attributes)), attributes=attributes
     )
-    bytes_each = {1: 2, 5: 4, 6: 8}[data_type]
-    return Image(header, data, pixels or bytes(size * size * bytes_each))
 
 
 def _molli(size: int, meta: Meta) -> list[Image]:
     """Return a series of eight images of a phantom with a T1 of 1000 ms."""
     images = []
-    for number in range(8):
-        time_ms = 100.0 + 400.0 * number
-        value = abs(1.0 - 2.0 * np.exp(-time_ms / 1000.0)) * 1000.0
-        pixels = np.full(size * size, value, np.float32).tobytes()
-        images.append(
-            _image({"InversionTime": f"{time_ms:g}", **meta}, size=size, pixels=pixels, number=number)
-        )
+    for number, time_ms in enumerate(np.arange(100.0, 3300.0, 400.0)):
+        pixels = np.full((size, size), abs(1.0 - 2.0 * np.exp(-time_ms / 1000.0)) * 1000.0, np.float32)
+        images.append(_image({"InversionTime": f"{time_ms:g}", **meta}, pixels=pixels, number=number))
     return images
 
 
@@ -427,16 +406,6 @@ def _connect(address: Address, timeout_s: float = 20.0, receive_buffer: int = 0)
     connection.settimeout(timeout_s)
     connection.connect(address)
     return connection
-
-
-@contextlib.contextmanager
-def _peers(target: Target, count: int, data: bytes) -> Iterator[list[socket.socket]]:
-    """Give so many connections on which some bytes were sent; close them at the end of the block."""
-    with contextlib.ExitStack() as stack:
-        peers = [stack.enter_context(_connect(target.address, 5.0)) for _ in range(count)]
-        for peer in peers:
-            peer.sendall(data)
-        yield peers
 
 
 @contextlib.contextmanager
@@ -490,22 +459,37 @@ def _send_paced(connection: socket.socket, data: bytes, share: int = 1) -> None:
         time.sleep(max(start + (at + _PACED_BYTES) * share / _GIGABIT - time.monotonic(), 0.0))
 
 
-def _send_endlessly(target: Target, data: bytes, share: int = 0) -> tuple[int, bool]:
-    """Send bytes over and over and read nothing, at a share of a gigabit network or (0) without a pause.
+def _send_endlessly(
+    target: Target,
+    data: bytes,
+    *,
+    opening: bytes = _OPENING,
+    at_once: int = _PACED_BYTES,
+    seconds_each: float = 0.0,
+) -> tuple[int, bool]:
+    """Send bytes over and over and read nothing.
+
+    Args:
+        target: for its duration, or until the server ends the connection.
+        data: to send, at most ``at_once`` bytes at a time.
+        opening: sent before.
+        at_once: bytes.
+        seconds_each: pause for each byte.
 
     Returns:
         Number of bytes sent, and whether the server ended the connection.
     """
     sent, left = 0, memoryview(data)
-    with _connect(target.address, 2.0, receive_buffer=1 << 16) as connection, contextlib.suppress(OSError):
-        connection.sendall(_OPENING)
+    connection = _connect(target.server.address, 2.0, receive_buffer=1 << 16)
+    with connection, contextlib.suppress(OSError):
+        connection.sendall(opening)
         for _ in target.rounds(0.0):
             # A sender that the server holds up still has its connection.
             with contextlib.suppress(TimeoutError):
-                count = connection.send(left[:_PACED_BYTES])
+                count = connection.send(left[:at_once])
                 sent += count
                 left = left[count:] or memoryview(data)
-                time.sleep(share * count / _GIGABIT)
+                time.sleep(seconds_each * count)
         return sent, False
     return sent, True
 
@@ -527,32 +511,23 @@ def _pass(target: Target, images: Sequence[Image], opening: bytes = _OPENING) ->
     sent, returned, slowest = 0, 0, 0.0
     for _ in target.rounds():
         start = time.monotonic()
-        replies = _talk(target.address, opening + _encoded(images) + encode(Close()), 30.0)
+        replies = _talk(target.server.address, opening + _encoded(images) + encode(Close()), 30.0)
         slowest = max(slowest, time.monotonic() - start)
         sent += len(images)
         received = Counter(message for message in replies.messages if isinstance(message, Image))
         returned += len(images) - (Counter(images) - received).total()
-    text = f"{returned} of {sent} images returned, {slowest:.1f} s at most for {len(images)}"
-    return Observation(text, returned == sent)
+    return Observation.of(returned, sent, f"images returned, {slowest:.1f} s at most for {len(images)}")
 
 
-def _dropped(target: Target, after: Sequence[float], peers: int) -> Observation:
+def _dropped(target: Target, peers: int, data: bytes, **options: Any) -> Observation:
+    """Connect peers that :func:`_send_endlessly`; the server must disconnect them."""
+    start = time.monotonic()
+
+    def send(_: int) -> float | None:
+        _, ended = _send_endlessly(target, data, **options)
+        return time.monotonic() - start if ended else None
+
+    with ThreadPoolExecutor(peers) as pool:
+        after = [seconds for seconds in pool.map(send, range(peers)) if seconds is not None]
     latest = f" after at most {max(after):.0f} s" if after else ""
-    text = f"{len(after)} of {peers} disconnected{latest} (stalled_s {target.stalled_s:g})"
-    return Observation(text, len(after) == peers)
-
-
-def _closed_by_server(peer: socket.socket) -> bool:
-    """Send one byte; return whether the server has closed the connection."""
-    try:
-        peer.sendall(b"\0")
-        peer.setblocking(False)
-        while peer.recv(1 << 16):
-            pass
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass
-    finally:
-        peer.setblocking(True)
-    return True
+    return Observation.of(len(after), peers, f"disconnected{latest} (stalled_s {target.stalled_s:g})")

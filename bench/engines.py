@@ -140,7 +140,7 @@ def _grown_mib(name: EngineName, settings: Settings) -> float:
 def _resident_mib() -> float:
     now = usage(os.getpid())
     assert now is not None
-    return now.megabytes / 1.048576
+    return now["megabytes"] / 1.048576
 
 
 def show(figures: dict[str, Any], json_file: Path | None) -> None:

@@ -54,13 +54,12 @@ _SLICE_COLUMNS: Final = (
     ("reader's", "reader_median", "{:.1f}"),
 )
 _TRUTH_COLUMNS: Final = (
-    ("slices", "slices", "{:.0f}"),
-    ("Dice", "dice", "{:.3f}"),
-    ("cavity", "dice_cavity", "{:.3f}"),
-    ("myocardium", "dice_myocardium", "{:.3f}"),
-    ("Hausdorff mm", "hausdorff", "{:.2f}"),
-    ("surface mm", "surface", "{:.2f}"),
-    ("no contour", "without_contour", "{:.0f}"),
+    ("slices", "slices", "{:d}"),
+    *(
+        row
+        for row in _ROWS
+        if row[1].startswith("dice") or row[1] in ("hausdorff", "surface", "without_contour")
+    ),
 )
 
 

@@ -167,7 +167,7 @@ def run(fault: Fault, measurement: Measurement, *, scale: float = 1.0) -> dict[s
         "the server died": died,
         f"exit code {code}": code != 0,
         f"{tracebacks} tracebacks in the log": tracebacks > 0,
-        "memory": used is not None and used.peak_mb > _MOST_MB,
+        "memory": used is not None and used["peak_mb"] > _MOST_MB,
     }
     return {
         "name": fault.name,
@@ -179,7 +179,7 @@ def run(fault: Fault, measurement: Measurement, *, scale: float = 1.0) -> dict[s
         "during_s": beside.seconds,
         "slower": _SLOWER_UNDER_LOAD if fault.load else _SLOWER,
         "late": whole.late,
-        "peak_mb": None if used is None else used.peak_mb,
+        "peak_mb": None if used is None else used["peak_mb"],
         "code": code,
         "broken": [name for name, is_broken in checks.items() if is_broken],
         "seconds": time.monotonic() - start,

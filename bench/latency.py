@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench.output import PERCENTILES, print_lines, print_values, write_results
+from bench.output import PERCENTILES, draw_curves, print_lines, print_values, write_results
 from bench.stream import make_stream
 from bench.timing import percentiles
 from bench.watched import Address, receive
@@ -21,7 +21,6 @@ from inline.mrd.messages import Close, ConfigFile, Header, Image, Message
 from inline.mrd.protocol import encode
 from inline.replay.local_server import started_server
 from inline.replay.run import records
-from model.evaluation.figures import figure
 
 _IMAGES_BACK: Final = 3
 """Map, labels and overlay."""
@@ -160,7 +159,7 @@ def _session(address: Address, header: str, stream: list[list[Image]], interval:
 
 
 def show(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:
-    """Print the tables, write the values, draw the histogram."""
+    """Print the tables, write the values, draw the latency of each slice."""
     rows, lines = {}, []
     for pace in results["paces"]:
         name, spread = f"every {pace['interval_ms']:.0f} ms", pace["jitter_ms"]["standard_deviation"]
@@ -179,18 +178,9 @@ def show(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> 
     print_values(title, "interval", rows, _COLUMNS)
     print_lines(lines)
     write_results(json_file, results)
-    if plot is not None:
-        _histogram(plot, results["paces"])
-        print_lines([f"histogram: {plot}"])
-
-
-def _histogram(file: Path, paces: Sequence[dict[str, Any]]) -> None:
-    with figure(file, len(paces), 1, (7, 2.6 * len(paces)), sharex=True) as rows:
-        for axes, pace in zip(rows.flat, paces, strict=True):
-            axes.hist(pace["all_ms"], bins=80)
-            for name, style in (("p50", "-"), ("p99", "--")):
-                value = pace["latency_ms"][name]
-                axes.axvline(value, linestyle=style, color="0.3", label=f"{name} {value:.0f} ms")
-            axes.set_ylabel(f"slices, one every\n{pace['interval_ms']:.0f} ms")
-            axes.legend()
-        axes.set_xlabel("last byte of a slice to last byte of its results, ms")
+    curves = [
+        {"latency": (range(len(pace["all_ms"])), pace["all_ms"])}
+        | {name: ((0, len(pace["all_ms"])), (pace["latency_ms"][name],) * 2) for name in ("p50", "p99")}
+        for pace in results["paces"]
+    ]
+    draw_curves(plot, [("slice", "last byte in to last byte out, ms", each) for each in curves])

@@ -6,7 +6,6 @@ The file is an npz with ``images`` (n, rows, columns), ``inversion_times_ms`` (n
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -34,21 +33,6 @@ _COLUMNS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Vial:
-    """Median T1 of one vial, ms, fitted and in the reference, over the ``fitted`` of its ``pixels``."""
-
-    pixels: int
-    fitted: int
-    reference_ms: float
-    fitted_ms: float
-
-    @property
-    def difference(self) -> float:
-        """Relative difference from the reference."""
-        return self.fitted_ms / self.reference_ms - 1.0
-
-
 def find_vials(reference_ms: NDArray[np.float32]) -> NDArray[np.int32]:
     """Return the number of the vial of each pixel, 0 outside.
 
@@ -65,8 +49,13 @@ def find_vials(reference_ms: NDArray[np.float32]) -> NDArray[np.int32]:
     return numbers
 
 
-def measure(file: Path) -> list[Vial]:
-    """Return the vials of a phantom file, by increasing reference."""
+def measure(file: Path) -> list[dict[str, float]]:
+    """Return the vials of a phantom file, by increasing reference.
+
+    Returns:
+        ``pixels`` of the vial, those ``fitted``, and over these the median T1, ms: ``reference_ms``,
+        ``fitted_ms``.
+    """
     with np.load(file) as data:
         images, times = data["images"].astype(np.float32), data["inversion_times_ms"].astype(np.float64)
         reference = data["reference_t1_ms"].astype(np.float32)
@@ -74,12 +63,22 @@ def measure(file: Path) -> list[Vial]:
     vials = find_vials(reference)
     found = []
     for number in range(1, vials.max() + 1):
-        vial = vials == number
-        inside = vial & ~fitted.failed
+        inside = (vials == number) & ~fitted.failed
         if inside.any():
-            medians = (float(np.median(values[inside])) for values in (reference, fitted.values_ms))
-            found.append(Vial(int(vial.sum()), int(inside.sum()), *medians))
-    return sorted(found, key=lambda vial: vial.reference_ms)
+            found.append(
+                {
+                    "pixels": int((vials == number).sum()),
+                    "fitted": int(inside.sum()),
+                    "reference_ms": float(np.median(reference[inside])),
+                    "fitted_ms": float(np.median(fitted.values_ms[inside])),
+                }
+            )
+    return sorted(found, key=lambda vial: vial["reference_ms"])
+
+
+def difference(vial: dict[str, float]) -> float:
+    """Return the relative difference of the fitted from the reference T1."""
+    return vial["fitted_ms"] / vial["reference_ms"] - 1.0
 
 
 def main(
@@ -88,14 +87,14 @@ def main(
 ) -> None:
     """Print the table."""
     vials = measure(file)
-    rows = {str(i): {**asdict(vial), "difference": vial.difference} for i, vial in enumerate(vials, start=1)}
+    rows = {str(i): {**vial, "difference": difference(vial)} for i, vial in enumerate(vials, start=1)}
     print_values("MOLLI phantom: median T1 by vial, ms", "vial", rows, _COLUMNS)
     # Where the times leave T1 undetermined (a vial recovered before the second image), most fits fail. The
     # median leaves such a vial out.
-    vials = [vial for vial in vials if vial.fitted > vial.pixels / 2]
-    middle = float(np.median([abs(vial.difference) for vial in vials]))
+    vials = [vial for vial in vials if vial["fitted"] > vial["pixels"] / 2]
+    middle = float(np.median([abs(difference(vial)) for vial in vials]))
     print_lines([f"median over vials: {100 * middle:.2f} % from the reference"])
-    write_results(json_file, {"vials": [asdict(vial) for vial in vials], "median_difference": middle})
+    write_results(json_file, {"vials": vials, "median_difference": middle})
 
 
 if __name__ == "__main__":

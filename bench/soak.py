@@ -23,7 +23,7 @@ from bench.attacks import break_off
 from bench.cli import Engine, PlotFile
 from bench.output import draw_curves, print_table, print_values, write_results
 from bench.timing import percentiles
-from bench.watched import Measurement, Tally, Usage, usage
+from bench.watched import Measurement, Tally, usage
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
 from inline.data.errors import MyostreamError
@@ -73,8 +73,8 @@ def measure(
     settled = next((each for each in taken if each["slices"] >= min(_SETTLED, slices // 2)), taken[-1])
     growth = {
         "memory": taken[-1]["held"]["megabytes"] > _GROWTH * settled["held"]["megabytes"],
-        "threads": after.threads > before.threads,
-        "descriptors": after.descriptors > before.descriptors,
+        "threads": after["threads"] > before["threads"],
+        "descriptors": after["descriptors"] > before["descriptors"],
     }
     return {
         "engine": engine,
@@ -82,7 +82,7 @@ def measure(
         "samples": taken,
         "settled": settled,
         "end": taken[-1],
-        "idle": {"before": asdict(before), "after": asdict(after)},
+        "idle": {"before": before, "after": after},
         "tally": {**asdict(tally), "seconds": percentiles(tally.seconds)},
         "broken_off": broken_off,
         "code": code,
@@ -123,7 +123,7 @@ def _run(
         return {
             "seconds": time.monotonic() - start,
             "slices": sum(tally.results for tally in tallies),
-            "held": asdict(_usage(server)),
+            "held": _usage(server),
             "latency_s": percentiles(recent),
         }
 
@@ -145,7 +145,7 @@ def _run(
     return sum(tallies, Tally()), taken, broken.result()
 
 
-def _usage(server: StartedServer) -> Usage:
+def _usage(server: StartedServer) -> dict[str, float]:
     """Return the resources of the server.
 
     Raises:

@@ -50,7 +50,7 @@ def measure(
         "connections": connections,
         "config": config,
         "start_s": listening,
-        "peak_memory_mib": float("nan") if used is None else used.peak_mb / 1.048576,
+        "peak_memory_mib": float("nan") if used is None else used["peak_mb"] / 1.048576,
         **runs,
     }
 

@@ -23,32 +23,22 @@ RESULTS_FROM: Final = 5000
 """First series number of results; the sender's are smaller."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Resources of a process: memory in MB (10^6 bytes), threads, file descriptors.
+def usage(pid: int) -> dict[str, float] | None:
+    """Return the resources of a process; None once it has ended.
 
-    Attributes:
-        megabytes: resident memory.
-        peak_mb: largest resident memory so far.
-        threads: number of threads.
-        descriptors: number of open file descriptors.
+    Returns:
+        ``megabytes`` (10^6 bytes) of resident memory, ``peak_mb``: most so far; numbers of ``threads`` and of
+        open file ``descriptors``.
     """
-
-    megabytes: float
-    peak_mb: float
-    threads: int
-    descriptors: int
-
-
-def usage(pid: int) -> Usage | None:
-    """Return the resources of a process; None once it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
         found = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
         resident, peak = (int(found[name].split()[0]) * 1.024e-3 for name in ("VmRSS", "VmHWM"))
-        return Usage(resident, peak, int(found["Threads"]), len(list(Path(f"/proc/{pid}/fd").iterdir())))
+        descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
     except (OSError, KeyError):
         return None
+    threads = int(found["Threads"])
+    return {"megabytes": resident, "peak_mb": peak, "threads": threads, "descriptors": descriptors}
 
 
 def receive(

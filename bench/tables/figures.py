@@ -6,14 +6,19 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench.tables.agreement import METHOD, METRICS, Segmented
-from bench.tables.outlines import LowerBound
 from model.evaluation.figures import best_median_worst, figure
+
+_OUTLINES: Final = {
+    "through the outermost pixels' centres": "tab:red",
+    "moved out by half a pixel": "tab:blue",
+}
 
 
 def draw(
@@ -21,7 +26,7 @@ def draw(
     slices: Sequence[Segmented],
     pairs: pd.DataFrame,
     medians: pd.DataFrame,
-    bounds: Sequence[LowerBound],
+    bounds: Mapping[float, NDArray[np.float64]],
     caption: str,
 ) -> list[Path]:
     """Write the figures into an existing folder; return their files.
@@ -31,7 +36,7 @@ def draw(
         slices: with the labels of method and readers.
         pairs: their agreement.
         medians: of the maps by reader.
-        bounds: of contours and the outlines of their masks.
+        bounds: as of :func:`bench.tables.outlines.lower_bounds`.
         caption: title of figures 5 and 8, such as a description of the readers.
     """
     title = textwrap.fill(caption, 100)
@@ -57,18 +62,11 @@ def draw(
                 _violins(axes, {str(name): each.tolist() for name, each in groups})
                 axes.set_ylabel(f"median {kind} of the myocardium, ms")
     files.append(folder / "figure-9.png")
-    _draw_bounds(files[-1], bounds)
-    return files
-
-
-def _draw_bounds(file: Path, bounds: Sequence[LowerBound]) -> None:
-    sizes = [each.pixel_mm for each in bounds]
-    with figure(file, size=(6.5, 4.2)) as grid:
+    sizes = list(bounds)
+    with figure(files[-1], size=(6.5, 4.2)) as grid:
         axes = grid[0, 0]
-        for name, colour, found in (
-            ("through the outermost pixels' centres", "tab:red", [each.centres_mm for each in bounds]),
-            ("moved out by half a pixel", "tab:blue", [each.borders_mm for each in bounds]),
-        ):
+        for which, (name, colour) in enumerate(_OUTLINES.items()):
+            found = [each[:, which] for each in bounds.values()]
             lows, middles, highs = np.percentile(found, [5, 50, 95], axis=1)
             axes.fill_between(sizes, lows, highs, color=colour, alpha=0.25)
             axes.plot(sizes, middles, marker="o", color=colour, label=name)
@@ -76,6 +74,7 @@ def _draw_bounds(file: Path, bounds: Sequence[LowerBound]) -> None:
         axes.set_xlabel("pixel size of the mask, mm")
         axes.set_ylabel("Hausdorff distance of a contour\nfrom its own mask's outline, mm")
         axes.legend(title="outline; median, 5th to 95th percentile", fontsize=8)
+    return files
 
 
 def _violins(axes: Any, groups: Mapping[str, Sequence[float]]) -> None:
