@@ -6,21 +6,21 @@ They train a small U-Net, which learns in minutes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from bench.output import print_values, write_results
 from bench.tables.trainings import computes_bfloat16, train_briefly
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
 from inline.contouring.segment import contour_slice, segment
+from model.engines.base import Engine
 from model.engines.torch_engine import TorchEngine
-from model.evaluation.cases import read_slices
+from model.evaluation.cases import LabelledSlice, read_slices
 from model.evaluation.evaluate import evaluate, summarise
 from model.evaluation.synthetic import make_slices
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
@@ -54,28 +54,27 @@ def main(
     variants: dict[str, dict[str, float]] = {}
     for name, parts in VARIANTS.items():
         # The original U-Net with a quarter of its channels: 1.9 million parameters.
-        engine = TorchEngine(train_briefly(partial(OriginalUNet, (16, 32, 64, 128, 256)), steps, parts=parts))
-
-        def segment_map(
-            image: NDArray[np.float32], spacing: tuple[float, float], engine: TorchEngine = engine
-        ) -> NDArray[np.uint8]:
-            return segment(image, spacing, engine)[0]
-
-        def segment_input(
-            image: NDArray[np.float32], _: tuple[float, float], engine: TorchEngine = engine
-        ) -> NDArray[np.uint8]:
-            return contour_slice(engine.infer(image[None])[0], _FRAME)[0]
-
-        variants[name] = {}
-        for kind in ("t2", "t1"):
-            outcomes, _ = evaluate(real[kind], segment_map)
-            usable = [each for each in outcomes if not each.saturated]
-            variants[name][f"real_{kind}"] = summarise(usable)["dice"]
-            variants[name][f"synthetic_{kind}"] = summarise(evaluate(made[kind], segment_input)[0])["dice"]
+        network = train_briefly(partial(OriginalUNet, (16, 32, 64, 128, 256)), steps, parts=parts)
+        variants[name] = _dice(TorchEngine(network), real, made)
     title = f"Parts of the generator, {steps} steps of 8 slices each: mean Dice"
     print_values(title, "generator", variants, _COLUMNS)
     settings = {"steps": steps, "synthetic": synthetic, "bfloat16": computes_bfloat16()}
     write_results(json_file, {**settings, "variants": variants})
+
+
+def _dice(
+    engine: Engine, real: Mapping[str, list[LabelledSlice]], made: Mapping[str, list[LabelledSlice]]
+) -> dict[str, float]:
+    """Return the mean Dice on real maps that are not saturated and on synthetic network inputs, by kind."""
+    found = {}
+    for kind in real:
+        outcomes, _ = evaluate(real[kind], lambda image, spacing: segment(image, spacing, engine).labels)
+        found[f"real_{kind}"] = summarise([each for each in outcomes if not each.saturated])["dice"]
+        outcomes, _ = evaluate(
+            made[kind], lambda image, _: contour_slice(engine.infer(image[None])[0], _FRAME).labels
+        )
+        found[f"synthetic_{kind}"] = summarise(outcomes)["dice"]
+    return found
 
 
 if __name__ == "__main__":

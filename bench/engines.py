@@ -152,8 +152,10 @@ def show(figures: dict[str, Any], json_file: Path | None) -> None:
     }
     title = f"Network alone, one slice at a time, {figures['repeats']} times"
     print_values(title, "engine", {name: {**row, **against[name]} for name, row in rows.items()}, _COLUMNS)
-    print_lines(f"{name}: {_availability(figures, name)}" for name in (*rows, *figures["missing"]))
-    print_lines([f"in use: {figures['chosen']}, the first available of {' > '.join(figures['order'])}"])
+    print_lines(
+        *(f"{name}: {_availability(figures, name)}" for name in (*rows, *figures["missing"])),
+        f"in use: {figures['chosen']}, the first available of {' > '.join(figures['order'])}",
+    )
     write_results(json_file, figures)
 
 

@@ -113,14 +113,14 @@ def against_readers(
     heads = (f"{name} ({summary['slices']})" for name, summary in summaries.items())
     rows = [(label, *(cell(each, key, form) for each in summaries.values())) for label, key, form in _ROWS]
     print_table(f"{folder.name}, {kind} ({unit})", ("", *heads), rows)
-    print_lines(notes)
+    print_lines(*notes)
     about = {"engine": engine.name, "map": kind}
     write_results(json_file, {**about, "summaries": summaries, "slices": evaluation.to_json(outcomes)})
     if plots is not None:
         bland_altman(plots / f"bland-altman-{kind}.png", outcomes, unit)
         scores = [each.agreement.dice for each in outcomes]
         best_median_worst(plots / f"overlays-{kind}.png", slices, labels, scores)
-        print_lines([f"figures: {plots}"])
+        print_lines(f"figures: {plots}")
     return summaries
 
 

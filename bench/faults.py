@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 
 from bench import attacks
 from bench.attacks import Observation, Target
@@ -205,15 +204,15 @@ def with_ratios(outcomes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return compared
 
 
-def show(outcomes: Sequence[dict[str, Any]], json_file: Path | None, console: Console | None = None) -> None:
+def show(outcomes: Sequence[dict[str, Any]], json_file: Path | None) -> None:
     """Print the table and write the values."""
     title = f"Faults (always: no image lost, exit code 0, at most {_MOST_MB:.0f} MB)"
     rows = {each["name"]: {**each, "broken_text": ", ".join(each["broken"])} for each in outcomes}
-    print_values(title, "fault", rows, _COLUMNS, console)
+    print_values(title, "fault", rows, _COLUMNS)
     lost, sent, seconds = (sum(each[name] for each in outcomes) for name in ("lost", "sent", "seconds"))
     held = sum(not each["broken"] for each in outcomes)
-    line = f"{held} of {len(outcomes)} hold; {lost} of {sent} images of good clients lost; {seconds:.0f} s"
-    print_lines([line], console)
+    lines = f"{held} of {len(outcomes)} hold; {lost} of {sent} images of good clients lost; {seconds:.0f} s"
+    print_lines(lines)
     write_results(json_file, {"faults": list(outcomes)})
 
 

@@ -137,7 +137,7 @@ def show(figures: Mapping[str, Any]) -> None:
     fastest = min(row["batches"][first]["p50"] / int(first) for row in rows.values())
     most = max(each["per_second"] for row in rows.values() for each in row["batches"].values())
     goals = f"goals: {fastest:.2f} of at most {GOAL_MS:g} ms a slice; "
-    print_lines([*lines, f"{goals}{most:.0f} of at least {GOAL_PER_SECOND:.0f} slices a second"])
+    print_lines(*lines, f"{goals}{most:.0f} of at least {GOAL_PER_SECOND:.0f} slices a second")
 
 
 def main(

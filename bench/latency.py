@@ -176,7 +176,7 @@ def show(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> 
         )
     title = f"{results['slices']} slices one by one, engine {results['engine']}: ms to the result"
     print_values(title, "interval", rows, _COLUMNS)
-    print_lines(lines)
+    print_lines(*lines)
     write_results(json_file, results)
     curves = [
         {"latency": (range(len(pace["all_ms"])), pace["all_ms"])}

@@ -47,20 +47,14 @@ def cells(rows: Mapping[str, Any], columns: Columns) -> list[tuple[str, ...]]:
     return [(name, *(cell(row, path, form) for _, path, form in columns)) for name, row in rows.items()]
 
 
-def print_values(
-    title: str, first: str, rows: Mapping[str, Any], columns: Columns, console: Console | None = None
-) -> None:
+def print_values(title: str, first: str, rows: Mapping[str, Any], columns: Columns) -> None:
     """Print the values of each row; ``first`` is the heading of their names, ``{}`` the format of texts."""
     texts = [heading for heading, _, form in columns if form == "{}"]
-    print_table(title, (first, *(each[0] for each in columns)), cells(rows, columns), console, texts)
+    print_table(title, (first, *(each[0] for each in columns)), cells(rows, columns), texts)
 
 
 def print_table(
-    title: str,
-    columns: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    console: Console | None = None,
-    texts: Sequence[str] = (),
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], texts: Sequence[str] = ()
 ) -> None:
     """Print a table; the first column is that of the rows' names, ``texts`` are columns without numbers."""
     table = Table(title=title)
@@ -69,13 +63,13 @@ def print_table(
         table.add_column(column, justify="left" if left else "right", no_wrap=not number, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    (console or Console()).print(table)
+    Console().print(table)
 
 
-def print_lines(lines: Iterable[str], console: Console | None = None) -> None:
+def print_lines(*lines: str) -> None:
     """Print sentences as they are, each on lines of its own."""
     for line in lines:
-        (console or Console()).print(line, highlight=False, markup=False, soft_wrap=True)
+        Console().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -103,4 +97,4 @@ def draw_curves(file: Path | None, panels: Sequence[Panel], columns: int = 1) ->
             axes.set(xlabel=x_label, ylabel=y_label)
             axes.set_ylim(0.0)
             axes.legend(fontsize=8)
-    print_lines([f"plot: {file}"])
+    print_lines(f"plot: {file}")

@@ -93,7 +93,7 @@ def main(
     # median leaves such a vial out.
     vials = [vial for vial in vials if vial["fitted"] > vial["pixels"] / 2]
     middle = float(np.median([abs(difference(vial)) for vial in vials]))
-    print_lines([f"median over vials: {100 * middle:.2f} % from the reference"])
+    print_lines(f"median over vials: {100 * middle:.2f} % from the reference")
     write_results(json_file, {"vials": vials, "median_difference": middle})
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -17,6 +18,7 @@ import typer
 from bench.output import cell, cells, markdown, value_at
 
 RESULTS: Final = Path(__file__).parent / "results"
+_VALUE: Final = re.compile(r"\{(.+?)\|(.+?)\}")
 _REAL: Final = "myostream evaluate --data DATA --map"
 _FIT: Final = "{T1, 8 images/map_ms|.1f} ms, {T1, 8 images/ratio|.0f} times as fast as curve_fit"
 _T1: Final = "summaries/window not saturated"
@@ -71,16 +73,16 @@ def summary(results: Path = RESULTS) -> str:
         OSError: a result file is missing.
         KeyError: a result file lacks a value.
     """
-    rows = []
-    for quantity, file, measured, published, command in ROWS:
-        content = _read(results, file)
-        parts = re.split(r"\{(.+?)\|(.+?)\}", measured)  # text, path, format, text, ...
-        parts[1::3] = (
-            format(value_at(content, path), form) for path, form in zip(parts[1::3], parts[2::3], strict=True)
-        )
-        del parts[2::3]
-        rows.append((quantity, "".join(parts), published, f"`{command}`"))
-    return markdown(("quantity", "measured", "published", "command"), rows)
+    columns = ("quantity", "measured", "published", "command")
+    return markdown(columns, [_row(results, *each) for each in ROWS])
+
+
+def _row(
+    results: Path, quantity: str, file: str, measured: str, published: str, command: str
+) -> Sequence[str]:
+    content = _read(results, file)
+    text = _VALUE.sub(lambda found: format(value_at(content, found[1]), found[2]), measured)
+    return quantity, text, published, f"`{command}`"
 
 
 def details(results: Path = RESULTS) -> str:

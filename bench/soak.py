@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 
 from bench.attacks import break_off
 from bench.cli import Engine, PlotFile
@@ -157,14 +156,12 @@ def _usage(server: StartedServer) -> dict[str, float]:
     return now
 
 
-def show(
-    figures: dict[str, Any], json_file: Path | None, plot: Path | None, console: Console | None = None
-) -> bool:
+def show(figures: dict[str, Any], json_file: Path | None, plot: Path | None) -> bool:
     """Print the tables, write values and plot; return whether everything held."""
     taken = figures["samples"]
     shown = {f"{each['seconds']:.0f}": each for each in taken[:: max(len(taken) // 10, 1)]}
     title = f"Soak of {figures['slices']} slices, engine {figures['engine']}"
-    print_values(title, "seconds", shown, _COLUMNS, console)
+    print_values(title, "seconds", shown, _COLUMNS)
     tally, settled, end = figures["tally"], figures["settled"], figures["end"]
     before, after = figures["idle"]["before"], figures["idle"]["after"]
     growth = 100.0 * (end["held"]["megabytes"] / settled["held"]["megabytes"] - 1.0)
@@ -180,7 +177,7 @@ def show(
         "exit code": "killed" if figures["code"] is None else str(figures["code"]),
         "grown": ", ".join(figures["grown"]) or "nothing",
     }
-    print_table("Result", ("", ""), rows.items(), console)
+    print_table("Result", ("", ""), rows.items())
     write_results(json_file, figures)
     slices = [each["slices"] for each in taken]
     held = {name: (slices, [each["held"][name] for each in taken]) for name in _HELD}

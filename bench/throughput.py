@@ -97,9 +97,7 @@ def show(results: dict[str, Any], json_file: Path | None) -> None:
     print_values("Stages of a slice, warm, ms", "stage", results["warm"]["stages_ms"], PERCENTILES)
     start, peak = results["start_s"], results["peak_memory_mib"]
     print_lines(
-        [
-            f"server: listening after {start:.1f} s, peak memory {peak:.0f} MiB",
-            f"published: {PUBLISHED_SECONDS} s for 100 slices on a V100, network and contours alone",
-        ]
+        f"server: listening after {start:.1f} s, peak memory {peak:.0f} MiB",
+        f"published: {PUBLISHED_SECONDS} s for 100 slices on a V100, network and contours alone",
     )
     write_results(json_file, results)

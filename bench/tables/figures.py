@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -43,9 +42,7 @@ def draw(
     files = [folder / "figure-5.png"]
     with figure(files[0], 2, 2, (11, 8), title=title) as grid:
         for axes, (metric, heading) in zip(grid.flat, METRICS.items(), strict=True):
-            _violins(
-                axes, {str(name): each.tolist() for name, each in pairs.groupby("pair", sort=False)[metric]}
-            )
+            _violins(axes, pairs, "pair", metric)
             axes.set_ylabel(heading)
     for kind in sorted({each.kind for each in slices}):
         chosen = [each for each in slices if each.kind == kind]
@@ -58,8 +55,7 @@ def draw(
         kinds = medians.groupby("kind")
         with figure(files[-1], 1, len(kinds), (5.5 * len(kinds), 4.5), title=title) as row:
             for axes, (kind, members) in zip(row.flat, kinds, strict=True):
-                groups = members.groupby("by", sort=False)["median_ms"]
-                _violins(axes, {str(name): each.tolist() for name, each in groups})
+                _violins(axes, members, "by", "median_ms")
                 axes.set_ylabel(f"median {kind} of the myocardium, ms")
     files.append(folder / "figure-9.png")
     sizes = list(bounds)
@@ -77,12 +73,13 @@ def draw(
     return files
 
 
-def _violins(axes: Any, groups: Mapping[str, Sequence[float]]) -> None:
-    finite = {name: [value for value in each if math.isfinite(value)] for name, each in groups.items()}
-    finite = {name: each for name, each in finite.items() if each}
-    for number, found in enumerate(finite.values(), start=1):
+def _violins(axes: Any, rows: pd.DataFrame, by: str, column: str) -> None:
+    """Draw the finite values of a column, group by group."""
+    groups = rows[np.isfinite(rows[column])].groupby(by, sort=False)[column]
+    for number, (_, found) in enumerate(groups, start=1):
         # The density of a single value, or of equal ones, does not exist.
-        if len(set(found)) > 1:
+        if found.nunique() > 1:
             axes.violinplot([found], positions=[number], showmedians=True, showextrema=False)
         axes.scatter(np.full(len(found), number), found, s=4, color="0.3", alpha=0.5)
-    axes.set_xticks(range(1, len(finite) + 1), list(finite), rotation=25, ha="right", fontsize=8)
+    names = [str(name) for name, _ in groups]
+    axes.set_xticks(range(1, len(names) + 1), names, rotation=25, ha="right", fontsize=8)

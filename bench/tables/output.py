@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 
 from bench import output
 from bench.output import Columns, cells, print_lines, print_table
@@ -45,11 +44,11 @@ class Table:
         headings = (first, *(heading for heading, _, _ in columns))
         return replace(self, columns=headings, rows=cells(rows, columns))
 
-    def show(self, console: Console) -> None:
+    def show(self) -> None:
         """Print the table and its notes."""
         if self.rows:
-            print_table(self.heading, self.columns, self.rows, console)
-        print_lines([*([] if self.rows else [f"{self.heading}: empty"]), *self.notes], console)
+            print_table(self.heading, self.columns, self.rows)
+        print_lines(*([] if self.rows else [f"{self.heading}: empty"]), *self.notes)
 
     def markdown(self) -> str:
         """Return the table and its notes as Markdown."""

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from rich.console import Console
 
-from bench.output import write_results
+from bench.output import print_lines, write_results
 from bench.tables import figures
 from bench.tables.agreement import METRICS, medians, pairs, segment_all
 from bench.tables.comparisons import table_2, table_3, table_4, table_5
@@ -89,10 +88,9 @@ def run(
         table_8(segmented),
         table_a1(slices, training),
     ]
-    console = Console()
-    console.print(about, highlight=False)
+    print_lines(about)
     for table in tables:
-        table.show(console)
+        table.show()
     write(tables, output, about)
     named = agreed.rename(columns={"kind": "map"})[["slice", "map", "level", "first", "second", *METRICS]]
     write_text(output / "pairs.csv", named.round(4).to_csv(index=False, na_rep="nan"))
@@ -115,5 +113,5 @@ def run(
         ],
     }
     write_results(json_file or output / "tables.json", content)
-    console.print(f"tables.md, {len(tables)} tables as CSV, {len(drawn)} figures: {output}", highlight=False)
+    print_lines(f"tables.md, {len(tables)} tables as CSV, {len(drawn)} figures: {output}")
     return content
