@@ -13,8 +13,8 @@ from typing import Annotated, Final
 
 import typer
 
-from bench.output import print_values, write_results
 from bench.tables.trainings import computes_bfloat16, train_briefly
+from bench.values import print_values, write_results
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
 from inline.contouring.segment import contour_slice, segment
@@ -34,12 +34,6 @@ VARIANTS: Final = {
     "+ randomisation (default)": Parts(),
 }
 _FRAME: Final = Frame((FRAME_PIXELS, FRAME_PIXELS), (FRAME_MM, FRAME_MM))
-_COLUMNS: Final = (
-    ("real T2", "real_t2", "{:.3f}"),
-    ("real T1 (not saturated)", "real_t1", "{:.3f}"),
-    ("synthetic T2", "synthetic_t2", "{:.3f}"),
-    ("synthetic T1", "synthetic_t1", "{:.3f}"),
-)
 
 
 def main(
@@ -56,8 +50,8 @@ def main(
         # The original U-Net with a quarter of its channels: 1.9 million parameters.
         network = train_briefly(partial(OriginalUNet, (16, 32, 64, 128, 256)), steps, parts=parts)
         variants[name] = _dice(TorchEngine(network), real, made)
-    title = f"Parts of the generator, {steps} steps of 8 slices each: mean Dice"
-    print_values(title, "generator", variants, _COLUMNS)
+    title = f"Parts of the generator, {steps} steps of 8 slices each: mean Dice (real T1: not saturated)"
+    print_values(title, "generator", variants, "real_t2 .3f, real_t1 .3f, synthetic_t2 .3f, synthetic_t1 .3f")
     settings = {"steps": steps, "synthetic": synthetic, "bfloat16": computes_bfloat16()}
     write_results(json_file, {**settings, "variants": variants})
 

@@ -11,8 +11,7 @@ from typing import Any, Final, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.output import print_lines, print_values, write_results
-from bench.timing import percentiles
+from bench.values import percentiles, print_lines, print_values, write_results
 from bench.watched import usage
 from inline.contouring.segment import contour_slice
 from inline.engine_selection import gate_report, load_engine, load_weights, preferred, reference_of
@@ -29,14 +28,8 @@ Name = TypeVar("Name", bound=str)
 _SLICES: Final = 6
 """Synthetic slices of each kind of map that the outputs are compared on."""
 _COLUMNS: Final = (
-    ("p50 ms", "p50", "{:.1f}"),
-    ("mean ms", "mean", "{:.1f}"),
-    ("p99 ms", "p99", "{:.1f}"),
-    ("p50 against torch", "against_p50", "{:.1f} x"),
-    ("mean", "against_mean", "{:.1f} x"),
-    ("Dice with f32", "dice_with_f32", "{:.4f}"),
-    ("largest difference", "largest_difference", "{:.1e}"),
-    ("MiB", "memory_mib", "{:.0f}"),
+    "p50 .1f, mean .1f, p99 .1f, torch_over_p50 .1f, torch_over_mean .1f, dice_with_f32 .4f, "
+    "largest_difference .1e, memory_mib .0f"
 )
 
 
@@ -147,10 +140,10 @@ def show(figures: dict[str, Any], json_file: Path | None) -> None:
     """Print the table and the choice, write the figures."""
     rows, torch = figures["engines"], figures["engines"]["torch"]
     against = {
-        name: {f"against_{key}": torch[key] / row[key] for key in ("p50", "mean")}
+        name: {f"torch_over_{key}": torch[key] / row[key] for key in ("p50", "mean")}
         for name, row in rows.items()
     }
-    title = f"Network alone, one slice at a time, {figures['repeats']} times"
+    title = f"Network alone, ms, one slice at a time, {figures['repeats']} times"
     print_values(title, "engine", {name: {**row, **against[name]} for name, row in rows.items()}, _COLUMNS)
     print_lines(
         *(f"{name}: {_availability(figures, name)}" for name in (*rows, *figures["missing"])),

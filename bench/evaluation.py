@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from bench.output import cell, print_lines, print_table, print_values, write_results
+from bench.values import cell, print_lines, print_table, print_values, write_results
 from inline.contouring.segment import contour_slice, segment
 from model.engines.base import Engine
 from model.evaluation import evaluate as evaluation
@@ -46,20 +46,11 @@ _ROWS: Final = (
 )
 """Label, key and format; an indented label belongs to the one above. docs/data.md defines them."""
 _SLICE_COLUMNS: Final = (
-    ("Dice cavity", "agreement/dice_cavity", "{:.3f}"),
-    ("Dice myocardium", "agreement/dice_myocardium", "{:.3f}"),
-    ("Hausdorff mm", "hausdorff", "{:.2f}"),
-    ("surface mm", "surface", "{:.2f}"),
-    ("median", "median", "{:.1f}"),
-    ("reader's", "reader_median", "{:.1f}"),
+    "agreement/dice_cavity .3f, agreement/dice_myocardium .3f, hausdorff_mm .2f, surface_mm .2f, "
+    "median .1f, reader_median .1f"
 )
 _TRUTH_COLUMNS: Final = (
-    ("slices", "slices", "{:d}"),
-    *(
-        row
-        for row in _ROWS
-        if row[1].startswith("dice") or row[1] in ("hausdorff", "surface", "without_contour")
-    ),
+    "slices, dice .3f, dice_cavity .3f, dice_myocardium .3f, hausdorff .2f, surface .2f, without_contour"
 )
 
 
@@ -104,8 +95,8 @@ def against_readers(
     by_slice = {
         each.name + (" (saturated)" if each.saturated else ""): {
             **asdict(each),
-            "hausdorff": each.agreement.hausdorff,
-            "surface": each.agreement.surface,
+            "hausdorff_mm": each.agreement.hausdorff,
+            "surface_mm": each.agreement.surface,
         }
         for each in outcomes
     }
@@ -148,7 +139,7 @@ def against_truth(
             groups[name].append(outcome)
     summaries = {name: evaluation.summarise(outcomes) for name, outcomes in groups.items()}
     rows = {"healthy" if name == "none" else name: summary for name, summary in summaries.items()}
-    print_values(f"Synthetic {kind} maps, seed {SEED}", "", rows, _TRUTH_COLUMNS)
+    print_values(f"Synthetic {kind} maps, seed {SEED}; distances in mm", "", rows, _TRUTH_COLUMNS)
     write_results(json_file, {"engine": engine.name, "map": kind, "summaries": summaries})
     return summaries
 

@@ -23,8 +23,7 @@ import typer
 
 from bench import attacks
 from bench.attacks import Observation, Target
-from bench.output import print_lines, print_values, write_results
-from bench.timing import percentiles
+from bench.values import percentiles, print_lines, print_values, write_results
 from bench.watched import Address, Measurement, Tally, usage
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
@@ -39,16 +38,7 @@ measurements, too few for a 99th percentile."""
 _MOST_MB: Final = 2500.0
 _SLOWER: Final = 1.2
 _SLOWER_UNDER_LOAD: Final = 2.0
-_COLUMNS: Final = (
-    ("must hold", "promise", "{}"),
-    ("seen", "seen", "{}"),
-    ("lost", "lost", "{:d}"),
-    ("sent", "sent", "{:d}"),
-    ("p99 ratio", "ratio", "{:.2f}"),
-    ("peak MB", "peak_mb", "{:.0f}"),
-    ("exit (none: killed)", "code", "{:d}"),
-    ("does not hold", "broken_text", "{}"),
-)
+_COLUMNS: Final = "promise s, seen s, lost, sent, ratio .2f, peak_mb .0f, code, does_not_hold s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +197,7 @@ def with_ratios(outcomes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def show(outcomes: Sequence[dict[str, Any]], json_file: Path | None) -> None:
     """Print the table and write the values."""
     title = f"Faults (always: no image lost, exit code 0, at most {_MOST_MB:.0f} MB)"
-    rows = {each["name"]: {**each, "broken_text": ", ".join(each["broken"])} for each in outcomes}
+    rows = {each["name"]: {**each, "does_not_hold": ", ".join(each["broken"])} for each in outcomes}
     print_values(title, "fault", rows, _COLUMNS)
     lost, sent, seconds = (sum(each[name] for each in outcomes) for name in ("lost", "sent", "seconds"))
     held = sum(not each["broken"] for each in outcomes)

@@ -13,11 +13,10 @@ import typer
 from numpy.typing import NDArray
 from scipy.optimize import curve_fit
 
-from bench.output import print_values, write_results
 from bench.reference import qmri_fits
 from bench.reference.published import molli_model, t2_model
 from bench.simulated_pixels import Pixels, molli_pixels, scipy_t1, scipy_t2, t2_pixels
-from bench.timing import median_ms
+from bench.values import median_ms, print_values, write_results
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
 from model.processes import fresh_processes
@@ -29,14 +28,8 @@ SIDE: Final = 256
 _CURVE_FIT_PIXELS: Final = 300
 _QMRI_PIXELS: Final = 40
 _COLUMNS: Final = (
-    ("map, ms", "map_ms", "{:.1f}"),
-    ("curve_fit, ms a pixel", "curve_fit_ms_per_pixel", "{:.3f}"),
-    ("ratio", "ratio", "{:.0f}"),
-    ("within 0.5 ms of the optimum", "within_0.5_ms", "{:.2%}"),
-    ("largest distance, ms", "largest_ms", "{:.3f}"),
-    ("qmri, ms a pixel", "qmri_ms_per_pixel", "{:.3f}"),
-    ("ratio", "qmri_ratio", "{:.0f}"),
-    ("within 0.5 ms of qmri", "qmri_within_0.5_ms", "{:.1%}"),
+    "map_ms .1f, curve_fit_ms_per_pixel .3f, ratio .0f, within_0.5_ms .2%, largest_ms .3f, "
+    "qmri_ms_per_pixel .3f, qmri_ratio .0f, qmri_within_0.5_ms .1%"
 )
 
 Array = NDArray[np.float64]

@@ -17,8 +17,7 @@ import typer
 from numpy.typing import NDArray
 
 from bench.engines import in_turns
-from bench.output import print_lines, print_values, write_results
-from bench.timing import percentiles
+from bench.values import percentiles, print_lines, print_values, write_results
 from calibration.gate import run_gate
 from calibration.slices import map_slices
 from inline.cli.errors import report_errors
@@ -117,16 +116,15 @@ def show(figures: Mapping[str, Any]) -> None:
     rows = figures["engines"]
     reference = next(iter(rows.values()))["batches"]
     first, *_ = reference
-    columns = (
-        ("p50 ms", f"batches/{first}/p50", "{:.2f}"),
-        ("p99 ms", f"batches/{first}/p99", "{:.2f}"),
-        ("against eager", "against", "{:.2f} x"),
-        *((f"slices/s, {each}", f"batches/{each}/per_second", "{:.1f}") for each in reference),
-    )
+    columns = f"batches/{first}/p50 .2f, batches/{first}/p99 .2f, faster_than_eager .2f"
+    columns += "".join(f", batches/{each}/per_second .1f" for each in reference)
     against = {name: reference[first]["p50"] / row["batches"][first]["p50"] for name, row in rows.items()}
     title = f"{figures['gpu']}: {figures['repeats']} inferences of each; times of a batch of {first}"
     print_values(
-        title, "engine", {name: {**row, "against": against[name]} for name, row in rows.items()}, columns
+        title,
+        "engine",
+        {name: {**row, "faster_than_eager": against[name]} for name, row in rows.items()},
+        columns,
     )
     lines = [f"does not run: {name}: {reason}" for name, reason in figures["missing"].items()]
     for name, row in rows.items():

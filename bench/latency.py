@@ -12,10 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench.output import PERCENTILES, draw_curves, print_lines, print_values, write_results
-from bench.stream import make_stream
-from bench.timing import percentiles
-from bench.watched import Address, receive
+from bench.values import PERCENTILES, draw_curves, percentiles, print_lines, print_values, write_results
+from bench.watched import Address, make_stream, receive
 from inline.data.results import RESULT_ATTRIBUTE
 from inline.mrd.messages import Close, ConfigFile, Header, Image, Message
 from inline.mrd.protocol import encode
@@ -29,7 +27,7 @@ _LONGEST_S: Final = 86_400.0
 """Of a session."""
 OUTSIDE: Final = "outside the stages"
 """Sockets, assembly, encoding, and waiting for a core."""
-_COLUMNS: Final = (*PERCENTILES, ("p99 / p50", "ratio", "{:.2f}"), ("jitter (SD)", "jitter", "{:.1f}"))
+_COLUMNS: Final = f"{PERCENTILES}, p99_over_p50 .2f, jitter_SD .1f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +162,7 @@ def show(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> 
     for pace in results["paces"]:
         name, spread = f"every {pace['interval_ms']:.0f} ms", pace["jitter_ms"]["standard_deviation"]
         for kind, values in (("", pace["latency_ms"]), *pace["by_quantity_ms"].items()):
-            more = {"ratio": values["p99"] / values["p50"], "jitter": spread.get(kind)}
+            more = {"p99_over_p50": values["p99"] / values["p50"], "jitter_SD": spread.get(kind)}
             rows[f"{name} {kind}"] = {**values, **more}
         worst = pace["worst"]
         excess = sorted(worst["excess_ms"].items(), key=lambda each: -each[1])

@@ -11,9 +11,8 @@ import ismrmrd
 import numpy as np
 
 from bench import fits
-from bench.output import print_values, write_results
 from bench.reference import published
-from bench.timing import median_ms
+from bench.values import median_ms, print_values, write_results
 from inline.contouring.segment import contour_slice, network_input
 from inline.data.series import Quantity
 from inline.engine_selection import build_pipeline
@@ -29,11 +28,6 @@ _OPTIMUM_PIXELS: Final = 1000
 """Simulated pixels whose optimum is compared with scipy's."""
 _TIMED_PIXELS: Final = 400
 """Pixels on which the reference fit is timed; the time of the whole map follows by proportion."""
-_COLUMNS: Final = (
-    ("reference", "reference_ms", "{:.2f}"),
-    ("myostream", "myostream_ms", "{:.2f}"),
-    ("ratio", "ratio", "{:.1f} x"),
-)
 
 
 def measure(engine: str = "auto", repeats: int = 15) -> dict[str, Any]:
@@ -102,6 +96,6 @@ def _write_by_ismrmrd(image: Any) -> bytes:
 def show(results: dict[str, Any], json_file: Path | None) -> None:
     """Print the tables and write the values."""
     title = f"Reference implementations and myostream ({results['engine']}), ms a slice"
-    print_values(title, "stage", results["stages"], _COLUMNS)
+    print_values(title, "stage", results["stages"], "reference_ms .2f, myostream_ms .2f, ratio .1f")
     fits.show(results["fits"])
     write_results(json_file, results)

@@ -15,7 +15,7 @@ import typer
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bench.output import print_lines, print_values, write_results
+from bench.values import print_lines, print_values, write_results
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
 from model.relaxometry.molli import molli_map
@@ -24,13 +24,6 @@ _WINDOW: Final = 5
 _SPREAD: Final = 0.04
 """Relative standard deviation of the reference within a window, below which a pixel lies in a vial."""
 _SMALLEST: Final = 40
-_COLUMNS: Final = (
-    ("pixels", "pixels", "{:d}"),
-    ("fitted", "fitted", "{:d}"),
-    ("reference", "reference_ms", "{:.0f}"),
-    ("myostream", "fitted_ms", "{:.0f}"),
-    ("difference", "difference", "{:+.2%}"),
-)
 
 
 def find_vials(reference_ms: NDArray[np.float32]) -> NDArray[np.int32]:
@@ -88,7 +81,12 @@ def main(
     """Print the table."""
     vials = measure(file)
     rows = {str(i): {**vial, "difference": difference(vial)} for i, vial in enumerate(vials, start=1)}
-    print_values("MOLLI phantom: median T1 by vial, ms", "vial", rows, _COLUMNS)
+    print_values(
+        "MOLLI phantom: median T1 by vial, ms",
+        "vial",
+        rows,
+        "pixels, fitted, reference_ms .0f, fitted_ms .0f, difference +.2%",
+    )
     # Where the times leave T1 undetermined (a vial recovered before the second image), most fits fail. The
     # median leaves such a vial out.
     vials = [vial for vial in vials if vial["fitted"] > vial["pixels"] / 2]

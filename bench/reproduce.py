@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from bench.output import cell, cells, markdown, value_at
+from bench.values import cell, cells, columns, markdown, value_at
 
 RESULTS: Final = Path(__file__).parent / "results"
 _VALUE: Final = re.compile(r"\{(.+?)\|(.+?)\}")
@@ -73,8 +73,8 @@ def summary(results: Path = RESULTS) -> str:
         OSError: a result file is missing.
         KeyError: a result file lacks a value.
     """
-    columns = ("quantity", "measured", "published", "command")
-    return markdown(columns, [_row(results, *each) for each in ROWS])
+    headings = ("quantity", "measured", "published", "command")
+    return markdown(headings, [_row(results, *each) for each in ROWS])
 
 
 def _row(
@@ -89,19 +89,16 @@ def details(results: Path = RESULTS) -> str:
     """Return the tables of docs/benchmarks.md; raises as :func:`summary`."""
     tables = []
     for file, path, keys in DETAILS:
-        columns = [
-            (key.replace("_", " ").replace("/", ", "), key, f"{{:{form}}}")
-            for key, _, form in (each.partition(" ") for each in keys.split(", "))
-        ]
+        shown = columns(keys)
         content = _read(results, file)
         found = value_at(content, path)
         if isinstance(found, list):  # a row's name is its first value
-            (_, first, form), *columns = columns
+            (_, first, form), *shown = shown
             found = {cell(row, first, form): row for row in found}
-        needed = columns[0][1].partition("/")[0]
+        needed = shown[0][1].partition("/")[0]
         rows = {name: row for name, row in found.items() if isinstance(row, dict) and needed in row}
         part = f"{file} ({content['machine']['commit'][:7]}) {path}".strip()
-        tables.append(markdown((part, *(heading for heading, _, _ in columns)), cells(rows, columns)))
+        tables.append(markdown((part, *(heading for heading, _, _ in shown)), cells(rows, shown)))
     return "\n\n".join(tables)
 
 

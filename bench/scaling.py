@@ -10,8 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from bench import throughput
-from bench.output import draw_curves, print_values, write_results
-from bench.timing import median_ms
+from bench.values import draw_curves, median_ms, print_values, write_results
 from inline.contouring.segment import contour_slice, network_input
 from inline.data.series import Quantity
 from inline.engine_selection import build_pipeline
@@ -129,20 +128,25 @@ def show(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> 
     """Print the tables, write the values, draw them."""
     matrix = results["matrix"]
     sides = {f"{each['value']} x {each['value']}": each for each in matrix}
-    stages = tuple((name, name, "{:.1f}") for name in matrix[0] if name != "value")
-    exponents = {name: exponent(matrix, name) for name, _, _ in stages}
+    stages = [name for name in matrix[0] if name != "value"]
+    exponents = {name: exponent(matrix, name) for name in stages}
     title = f"A MOLLI slice of 8 images, engine {results['engine']}, ms"
-    print_values(title, "matrix", {**sides, "exponent of the side": exponents}, stages)
+    print_values(
+        title,
+        "matrix",
+        {**sides, "exponent of the side": exponents},
+        ", ".join(f"{name} .1f" for name in stages),
+    )
     for title, name, key in (
         ("Fit of 256 x 256 pixels, ms", "images", "fit"),
         ("Network, ms a slice", "batch", "network"),
         (f"{results['slices']} slices to a warm server, ms a slice", "connections", "whole"),
     ):
         rows = {f"{each.get('quantity', '')} {each['value']}".strip(): each for each in results[name]}
-        print_values(title, name, rows, (("ms", key, "{:.1f}"),))
+        print_values(title, name, rows, f"{key} .1f")
     write_results(json_file, results)
     panels = [
-        ("rows and columns", {name: _curve(matrix, name) for name, _, _ in stages}),
+        ("rows and columns", {name: _curve(matrix, name) for name in stages}),
         (
             "images of a series (fit of 256 x 256 pixels)",
             {

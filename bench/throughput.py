@@ -8,10 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from bench.output import PERCENTILES, print_lines, print_values, write_results
-from bench.stream import make_stream
-from bench.timing import percentiles
-from bench.watched import Tally, usage
+from bench.values import PERCENTILES, percentiles, print_lines, print_values, write_results
+from bench.watched import Tally, make_stream, usage
 from inline.mrd.messages import Image, Message
 from inline.replay.client import Exchange, exchange
 from inline.replay.local_server import started_server
@@ -19,14 +17,7 @@ from inline.replay.run import records
 
 PUBLISHED_SECONDS: Final = 12.3
 """For 100 slices on a V100, network and contours alone (Kalapos et al. 2023)."""
-_COLUMNS: Final = (
-    ("seconds, first byte to last result", "seconds", "{:.2f}"),
-    ("slices per second", "per_second", "{:.1f}"),
-    ("images sent", "images_sent", "{:d}"),
-    ("images lost", "images_lost", "{:d}"),
-    ("results", "results", "{:d}"),
-    ("budget misses", "late", "{:d}"),
-)
+_COLUMNS: Final = "seconds .2f, slices_per_second .1f, images_sent, images_lost, results, late"
 
 
 def measure(
@@ -89,10 +80,14 @@ def show(results: dict[str, Any], json_file: Path | None) -> None:
     """Print the tables and write the values."""
     slices = results["slices"]
     runs = {
-        name: {**results[name], "per_second": slices / results[name]["seconds"]} for name in ("cold", "warm")
+        name: {**results[name], "slices_per_second": slices / results[name]["seconds"]}
+        for name in ("cold", "warm")
     }
     print_values(
-        f"{slices} slices over a loopback socket, engine {results['engine']}", "server", runs, _COLUMNS
+        f"{slices} slices over a loopback socket, engine {results['engine']}",
+        "first byte to last result",
+        runs,
+        _COLUMNS,
     )
     print_values("Stages of a slice, warm, ms", "stage", results["warm"]["stages_ms"], PERCENTILES)
     start, peak = results["start_s"], results["peak_memory_mib"]

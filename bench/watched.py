@@ -1,4 +1,4 @@
-"""Observation of a server process from outside: its resources, its replies, the counts of a good client."""
+"""Measurement of a server process from outside: slices for it, its replies and resources, a good client."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Final
 
@@ -15,12 +15,14 @@ from inline.mrd.messages import Image, Message
 from inline.mrd.protocol import Decoder
 from inline.replay.client import exchange
 from inline.replay.run import records
-from inline.replay.simulate import header_xml, simulate_examination, to_images
+from inline.replay.simulate import MOLLI_SERIES, header_xml, simulate_examination, to_images
 
 Address = tuple[str, int]
 
 RESULTS_FROM: Final = 5000
 """First series number of results; the sender's are smaller."""
+_HEARTS: Final = 4
+"""Simulated hearts of a stream; more slices repeat them."""
 
 
 def usage(pid: int) -> dict[str, float] | None:
@@ -65,6 +67,28 @@ def receive(
     except ProtocolError:
         return "nonsense"
     return "silent"
+
+
+def make_stream(slices: int, size: int = 256) -> tuple[str, list[list[Image]]]:
+    """Return a header, and the images of each slice: MOLLI (8) and T2-prep (3) in turn.
+
+    Args:
+        slices: half of them MOLLI.
+        size: rows and columns.
+    """
+    hearts = simulate_examination(_HEARTS, seed=3, size=size)
+    series: dict[tuple[int, int], list[Image]] = {}
+    for image in to_images(hearts):
+        series.setdefault((image.header.slice, image.header.image_series_index), []).append(image)
+    stream = []
+    for number in range(slices):
+        members = series[number // 2 % _HEARTS, MOLLI_SERIES + number % 2]
+        # Another slice number and position: the server takes equal images for duplicates.
+        slice_, position = number // 2, (0.0, 0.0, 10.0 * (number // 2))
+        stream.append(
+            [replace(each, header=replace(each.header, slice=slice_, position=position)) for each in members]
+        )
+    return header_xml(hearts), stream
 
 
 @dataclass(frozen=True, slots=True)

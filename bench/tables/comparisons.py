@@ -9,10 +9,10 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from bench.output import cell
 from bench.tables.agreement import METHOD, METRICS
 from bench.tables.output import Table
 from bench.tables.statistics import intraclass, kruskal, welch
+from bench.values import cell
 
 LEVELS: Final = ("basal", "mid", "apical")
 _FORMATS: Final = {"dice": "{:.3f}", "iou": "{:.3f}", "hausdorff": "{:.2f}", "surface": "{:.2f}"}

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench import output
-from bench.output import Columns, cells, print_lines, print_table
+from bench import values
+from bench.values import Columns, cells, print_lines, print_table
 from model.output import write_text
 
 
@@ -52,7 +52,7 @@ class Table:
 
     def markdown(self) -> str:
         """Return the table and its notes as Markdown."""
-        table = [output.markdown(self.columns, self.rows), ""] if self.rows else []
+        table = [values.markdown(self.columns, self.rows), ""] if self.rows else []
         return "\n".join([f"## {self.heading}", "", *table, *(f"{note}\n" for note in self.notes)])
 
     def csv(self) -> str:

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from bench.output import print_lines, write_results
 from bench.tables import figures
 from bench.tables.agreement import METRICS, medians, pairs, segment_all
 from bench.tables.comparisons import table_2, table_3, table_4, table_5
@@ -18,6 +17,7 @@ from bench.tables.output import write
 from bench.tables.postprocessing import table_8
 from bench.tables.readers import Spread, make_readers, read
 from bench.tables.trainings import ShortTraining, table_6, table_7, table_a1
+from bench.values import print_lines, write_results
 from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice, read_kinds
 from model.evaluation.synthetic import SEED, make_slices

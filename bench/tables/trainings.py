@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from bench.tables.agreement import segment_all
 from bench.tables.output import Table
-from bench.timing import median_ms
+from bench.values import median_ms
 from model.engines.base import Engine
 from model.engines.torch_engine import TorchEngine
 from model.evaluation.cases import LabelledSlice

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench.latency import OUTSIDE, Slice, _session, show, slowest, summary
-from bench.stream import make_stream
+from bench.watched import make_stream
 from inline.pipeline import Pipeline
 from inline.serving.scheduler import Scheduler
 from inline.serving.server import Server

@@ -1,12 +1,15 @@
-"""Values of measurements as tables, curves and JSON."""
+"""Values of measurements: times and percentiles, tables, curves, JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -18,7 +21,26 @@ Columns = Sequence[tuple[str, str, str]]
 """Heading, path of the value in a row (such as ``latency_ms/p50``), and format (such as ``{:.1f} ms``)."""
 Panel = tuple[str, str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]
 """Label of x, label of y, and curves (x, y) by name."""
-PERCENTILES: Final = tuple((name, name, "{:.1f}") for name in ("p50", "p95", "p99", "max"))
+PERCENTILES: Final = "p50 .1f, p95 .1f, p99 .1f, max .1f"
+
+
+def median_ms(work: Callable[[], object], repeats: int) -> float:
+    """Return the median time of a call after one to warm up, ms."""
+    work()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - start) * 1000.0)
+    return statistics.median(times)
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """Return median, 95th and 99th percentile and maximum; nothing for no values."""
+    if not values:
+        return {}
+    p50, p95, p99 = np.percentile(values, [50, 95, 99])
+    return {"p50": float(p50), "p95": float(p95), "p99": float(p99), "max": float(max(values))}
 
 
 def value_at(content: Any, path: str) -> Any:
@@ -42,15 +64,22 @@ def cell(row: Any, path: str, form: str) -> str:
     return " ± ".join(form.format(each) for each in (value if isinstance(value, list) else [value]))
 
 
+def columns(keys: str) -> Columns:
+    """Return columns of keys and formats, such as ``latency_ms/p50 .1f, late``; ``s`` is that of texts."""
+    parts = (each.partition(" ") for each in keys.split(", "))
+    return [(key.replace("_", " ").replace("/", ", "), key, f"{{:{form}}}") for key, _, form in parts]
+
+
 def cells(rows: Mapping[str, Any], columns: Columns) -> list[tuple[str, ...]]:
     """Return the name and the values of each row as text."""
     return [(name, *(cell(row, path, form) for _, path, form in columns)) for name, row in rows.items()]
 
 
-def print_values(title: str, first: str, rows: Mapping[str, Any], columns: Columns) -> None:
-    """Print the values of each row; ``first`` is the heading of their names, ``{}`` the format of texts."""
-    texts = [heading for heading, _, form in columns if form == "{}"]
-    print_table(title, (first, *(each[0] for each in columns)), cells(rows, columns), texts)
+def print_values(title: str, first: str, rows: Mapping[str, Any], keys: str) -> None:
+    """Print the values of each row, as of :func:`columns`; ``first`` is the heading of the rows' names."""
+    shown = columns(keys)
+    texts = [heading for heading, _, form in shown if form == "{:s}"]
+    print_table(title, (first, *(heading for heading, _, _ in shown)), cells(rows, shown), texts)
 
 
 def print_table(
