@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from bench.values import cell, print_lines, print_table, print_values, write_results
+from bench.values import print_columns, print_lines, print_values, write_results
 from inline.contouring.segment import contour_slice, segment
 from model.engines.base import Engine
 from model.evaluation import evaluate as evaluation
@@ -24,27 +24,13 @@ SHIFTED_READERS: Final = "shifted reader"
 """Suffix of the third: the reader's labels, shifted as intensities suggest, against the labels as drawn."""
 _UNIT: Final = {True: "ms", False: "grey levels"}
 _ROWS: Final = (
-    ("Dice, mean", "dice", "{:.3f}"),
-    ("  cavity", "dice_cavity", "{:.3f}"),
-    ("  myocardium", "dice_myocardium", "{:.3f}"),
-    ("IoU, mean", "iou", "{:.3f}"),
-    ("Hausdorff mm, mean", "hausdorff", "{:.2f}"),
-    ("  endocardial", "hausdorff_endo", "{:.2f}"),
-    ("  epicardial", "hausdorff_epi", "{:.2f}"),
-    ("surface mm, mean", "surface", "{:.2f}"),
-    ("no contour", "without_contour", "{:.0f}"),
-    ("median, difference", "bias", "{:+.2f}"),
-    ("  absolute", "absolute_difference", "{:.2f}"),
-    ("  limits, lower", "limits_low", "{:+.2f}"),
-    ("  limits, upper", "limits_high", "{:+.2f}"),
-    ("spread, found", "spread", "{:.2f}"),
-    ("  reader's", "reader_spread", "{:.2f}"),
-    ("offset mm, right", "offset_x", "{:+.2f}"),
-    ("  down", "offset_y", "{:+.2f}"),
-    ("label shift mm, right", "label_shift_x", "{:+.2f}"),
-    ("  down", "label_shift_y", "{:+.2f}"),
+    "dice .3f, dice_cavity .3f, dice_myocardium .3f, iou .3f, hausdorff .2f, hausdorff_endo .2f, "
+    "hausdorff_epi .2f, surface .2f, without_contour, bias +.2f, absolute_difference .2f, limits_low +.2f, "
+    "limits_high +.2f, spread .2f, reader_spread .2f, offset_x +.2f, offset_y +.2f, label_shift_x +.2f, "
+    "label_shift_y +.2f"
 )
-"""Label, key and format; an indented label belongs to the one above. docs/data.md defines them."""
+"""Distances in mm, x to the right, y down; bias, absolute difference and limits of agreement are those of the
+median, docs/data.md defines them."""
 _SLICE_COLUMNS: Final = (
     "agreement/dice_cavity .3f, agreement/dice_myocardium .3f, hausdorff_mm .2f, surface_mm .2f, "
     "median .1f, reader_median .1f"
@@ -101,9 +87,8 @@ def against_readers(
         for each in outcomes
     }
     print_values("By slice", "slice", by_slice, _SLICE_COLUMNS)
-    heads = (f"{name} ({summary['slices']})" for name, summary in summaries.items())
-    rows = [(label, *(cell(each, key, form) for each in summaries.values())) for label, key, form in _ROWS]
-    print_table(f"{folder.name}, {kind} ({unit})", ("", *heads), rows)
+    headed = {f"{name} ({summary['slices']})": summary for name, summary in summaries.items()}
+    print_columns(f"{folder.name}, {kind} ({unit}); distances in mm", headed, _ROWS)
     print_lines(*notes)
     about = {"engine": engine.name, "map": kind}
     write_results(json_file, {**about, "summaries": summaries, "slices": evaluation.to_json(outcomes)})

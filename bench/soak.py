@@ -20,7 +20,7 @@ import typer
 
 from bench.attacks import break_off
 from bench.cli import Engine, PlotFile
-from bench.values import draw_curves, percentiles, print_table, print_values, write_results
+from bench.values import draw_curves, percentiles, print_columns, print_lines, print_values, write_results
 from bench.watched import Measurement, Tally, usage
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
@@ -40,6 +40,10 @@ _QUIET_S: Final = 3.0
 _HELD: Final = ("megabytes", "threads", "descriptors")
 _COLUMNS: Final = (
     "slices, held/megabytes .0f, held/threads, held/descriptors, latency_s/p50 .2f, latency_s/p99 .2f"
+)
+_RESULT: Final = (
+    "tally/results, tally/contours, tally/late, broken_off, idle/before/threads, idle/after/threads, "
+    "idle/before/descriptors, idle/after/descriptors, tracebacks, code"
 )
 
 
@@ -159,21 +163,13 @@ def show(figures: dict[str, Any], json_file: Path | None, plot: Path | None) -> 
     title = f"Soak of {figures['slices']} slices, engine {figures['engine']}"
     print_values(title, "seconds", shown, _COLUMNS)
     tally, settled, end = figures["tally"], figures["settled"], figures["end"]
-    before, after = figures["idle"]["before"], figures["idle"]["after"]
+    print_columns("Result", {"": figures}, _RESULT)
     growth = 100.0 * (end["held"]["megabytes"] / settled["held"]["megabytes"] - 1.0)
-    rows = {
-        "images lost": f"{tally['lost']} of {tally['sent']}",
-        "maps, with contours, late": f"{tally['results']}, {tally['contours']}, {tally['late']}",
-        "measurements without a close message": str(len(tally["problems"])),
-        "connections broken off on purpose": str(figures["broken_off"]),
-        f"memory since slice {settled['slices']}": f"{growth:+.1f} %",
-        "threads, idle, before and after": f"{before['threads']}, {after['threads']}",
-        "descriptors, idle, before and after": f"{before['descriptors']}, {after['descriptors']}",
-        "tracebacks in the log": str(figures["tracebacks"]),
-        "exit code": "killed" if figures["code"] is None else str(figures["code"]),
-        "grown": ", ".join(figures["grown"]) or "nothing",
-    }
-    print_table("Result", ("", ""), rows.items())
+    print_lines(
+        f"{tally['lost']} of {tally['sent']} images lost; memory {growth:+.1f} % since slice {settled['slices']}",
+        f"{len(tally['problems'])} measurements without a close message",
+        f"grown: {', '.join(figures['grown']) or 'nothing'}",
+    )
     write_results(json_file, figures)
     slices = [each["slices"] for each in taken]
     held = {name: (slices, [each["held"][name] for each in taken]) for name in _HELD}

@@ -82,6 +82,15 @@ def print_values(title: str, first: str, rows: Mapping[str, Any], keys: str) -> 
     print_table(title, (first, *(heading for heading, _, _ in shown)), cells(rows, shown), texts)
 
 
+def print_columns(title: str, named: Mapping[str, Any], keys: str) -> None:
+    """Print the values of each column, as of :func:`columns`, with their keys as the rows' names."""
+    rows = [
+        (heading, *(cell(each, path, form) for each in named.values()))
+        for heading, path, form in columns(keys)
+    ]
+    print_table(title, ("", *named), rows)
+
+
 def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], texts: Sequence[str] = ()
 ) -> None:
