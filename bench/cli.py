@@ -27,6 +27,7 @@ def _plot_file(file: Path | None) -> Path | None:
 
 
 Engine = Annotated[str, typer.Option(help="auto, or a name that myostream engines lists.")]
+DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder of labelled slices (docs/data.md).")]
 PlotFile = Annotated[Path | None, typer.Option("--plot", callback=_plot_file, help="Plot as PNG.")]
 
 
@@ -85,9 +86,7 @@ def peers(engine: Engine = "auto", json_file: JsonFile = None) -> None:
 
 @app.command()
 def tables(
-    data: Annotated[
-        Path | None, typer.Option("--data", help="Folder of labelled slices (docs/data.md).")
-    ] = None,
+    data: DataFolder = None,
     synthetic: Annotated[
         int | None, typer.Option(min=1, help="Synthetic slices of each kind of map, simulated readers.")
     ] = None,
@@ -128,9 +127,7 @@ def tables(
 
 
 def evaluate(
-    data: Annotated[
-        Path | None, typer.Option("--data", help="Folder of labelled slices (docs/data.md).")
-    ] = None,
+    data: DataFolder = None,
     kind: Annotated[str, typer.Option("--map", help="t1 or t2.")] = "t2",
     synthetic: Annotated[
         int | None, typer.Option(min=1, help="So many fresh synthetic slices instead.")

@@ -166,8 +166,9 @@ def show(figures: dict[str, Any], json_file: Path | None, plot: Path | None) -> 
     print_columns("Result", {"": figures}, _RESULT)
     growth = 100.0 * (end["held"]["megabytes"] / settled["held"]["megabytes"] - 1.0)
     print_lines(
-        f"{tally['lost']} of {tally['sent']} images lost; memory {growth:+.1f} % since slice {settled['slices']}",
+        f"{tally['lost']} of {tally['sent']} images lost",
         f"{len(tally['problems'])} measurements without a close message",
+        f"memory {growth:+.1f} % since slice {settled['slices']}",
         f"grown: {', '.join(figures['grown']) or 'nothing'}",
     )
     write_results(json_file, figures)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bench import values
-from bench.values import Columns, cells, print_lines, print_table
+from bench.values import cells, columns, print_lines, print_table
 from model.output import write_text
 
 
@@ -39,10 +39,16 @@ class Table:
         """Number and title."""
         return f"Table {self.number}: {self.title}"
 
-    def filled(self, first: str, rows: Mapping[str, Any], columns: Columns) -> Table:
-        """Return the table with the values of each row as cells; ``first`` heads the rows' names."""
-        headings = (first, *(heading for heading, _, _ in columns))
-        return replace(self, columns=headings, rows=cells(rows, columns))
+    def filled(self, first: str, rows: Mapping[str, Any], keys: str) -> Table:
+        """Return the table with the values of each row, as of :func:`bench.values.columns`.
+
+        Args:
+            first: heading of the rows' names.
+            rows: values by name.
+            keys: of the columns.
+        """
+        shown = columns(keys)
+        return replace(self, columns=(first, *(each[0] for each in shown)), rows=cells(rows, shown))
 
     def show(self) -> None:
         """Print the table and its notes."""

@@ -90,23 +90,16 @@ def table_8(slices: Sequence[Segmented], seed: int = 8) -> Table:
         step if not number else f"+ {step}": {name: found[step] for name, found in values.items()}
         for number, step in enumerate(stages())
     }
-    columns = [
-        (f"{name}: {heading}", f"{name}/{key}", form)
-        for name in values
-        for heading, key, form in (
-            ("Hausdorff mm", "hausdorff", "{:.2f}"),
-            ("no contour", "without_contour", "{:d}"),
-        )
-    ]
+    keys = ", ".join(f"{name}/hausdorff .2f, {name}/without_contour" for name in values)
     notes = (
-        "Mean Hausdorff distance of both contours from the first reader's, smoothed; every part that a step "
-        f"leaves counts; slices with an outline after every step ({', '.join(counted)}).",
-        "No contour: slices on which the product's acceptance rules leave none with these steps.",
+        "Hausdorff distance of both contours from the first reader's, smoothed, mean, mm; every part that a "
+        f"step leaves counts; slices with an outline after every step ({', '.join(counted)}).",
+        "Without contour: slices on which the product's acceptance rules leave none with these steps.",
         "Defects: specks, streaks and spurs added, gaps of the wall and sectors (C shapes) removed, each "
         "with probability one half, at least one.",
     )
     table = Table("8", "post-processing, step by step", notes=notes, values=values)
-    return table.filled("step", rows, columns)
+    return table.filled("step", rows, keys)
 
 
 def hard(labels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -36,8 +36,8 @@ from model.unet import UNet
 
 Network = TypeVar("Network", bound=nn.Module)
 
-_COLUMNS: Final = (("Dice", "dice", "{:.3f}"), ("Hausdorff mm", "hausdorff", "{:.2f}"))
-_TRAINED: Final = (("training s", "training_s", "{:.0f}"), *_COLUMNS)
+_COLUMNS: Final = "training_s .0f, dice .3f, hausdorff .2f"
+_UNIT: Final = "Hausdorff: mean of both contours, mm."
 _COMBINED: Final = replace(MIXES["t1"], t1_map=0.33, t1_map_post=0.17, t2_map=0.5)
 ARCHITECTURES: Final[dict[str, Callable[[], nn.Module]]] = {
     "U-Net with ResNet-50 encoder": UNet,
@@ -160,17 +160,14 @@ def table_6(slices: Sequence[LabelledSlice], training: ShortTraining, shipped: E
             engine, found["training_s"] = training.run(make)
             found |= metrics(slices, engine)
     values["product"] = {"inference_ms": inference_ms(shipped, repeats), **metrics(slices, shipped)}
-    columns = (
-        ("parameters, millions", "parameters_millions", "{:.1f}"),
-        ("inference ms", "inference_ms", "{:.1f}"),
-        *_TRAINED,
-    )
+    keys = f"parameters_millions .1f, inference_ms .1f, {_COLUMNS}"
     notes = (
         str(training),
+        _UNIT,
         "Inference: median, one slice of 224 x 224 pixels at a time, by torch.",
         f"Product: the shipped weights of the first architecture with {shipped.name}; training: model card.",
     )
-    return Table("6", "architectures", notes=notes, values=values).filled("architecture", values, columns)
+    return Table("6", "architectures", notes=notes, values=values).filled("architecture", values, keys)
 
 
 def table_7(slices: Sequence[LabelledSlice], training: ShortTraining, encoder: Path | None) -> Table:
@@ -182,7 +179,7 @@ def table_7(slices: Sequence[LabelledSlice], training: ShortTraining, encoder: P
         encoder: torchvision's checkpoint of a ResNet-50; without it the table states that it is missing.
     """
     missing = "ImageNet weights are missing; give --encoder FILE (torchvision's resnet50)."
-    notes = [str(training), *([] if encoder else [missing])]
+    notes = [str(training), *([] if encoder else [missing]), _UNIT]
     values: dict[str, Any] = {}
     table = Table("7", "with and without a pretrained encoder", notes=notes, values=values)
     if not training.steps:
@@ -196,30 +193,24 @@ def table_7(slices: Sequence[LabelledSlice], training: ShortTraining, encoder: P
     for name, make in {"random": UNet, **({"ImageNet": pretrained} if encoder else {})}.items():
         engine, seconds = training.run(make)
         values[name] = {"training_s": seconds, **metrics(slices, engine)}
-    return table.filled("encoder", {**values, **({} if encoder else {"ImageNet: not run": {}})}, _TRAINED)
+    return table.filled("encoder", {**values, **({} if encoder else {"ImageNet: not run": {}})}, _COLUMNS)
 
 
 def table_a1(slices: Sequence[LabelledSlice], training: ShortTraining) -> Table:
     """Return the metrics of models for one kind of map and of one for both, by kind of map."""
     values: dict[str, Any] = {}
-    table = Table("A1", "dedicated and combined models", notes=(str(training),), values=values)
+    table = Table("A1", "dedicated and combined models", notes=(str(training), _UNIT), values=values)
     if not training.steps:
         return table
     kinds = sorted({each.kind for each in slices})
-    for name, mix in {
-        **{f"{kind.upper()} alone": MIXES[kind] for kind in kinds},
-        "combined": _COMBINED,
-    }.items():
+    mixes = {f"{kind.upper()} alone": MIXES[kind] for kind in kinds} | {"combined": _COMBINED}
+    for name, mix in mixes.items():
         engine, _ = training.run(UNet, mix)
         values[name] = {
             kind: metrics([each for each in slices if each.kind == kind], engine) for kind in kinds
         }
-    columns = [
-        (f"{kind.upper()}: {heading}", f"{kind}/{key}", form)
-        for kind in kinds
-        for heading, key, form in _COLUMNS
-    ]
-    return table.filled("trained on", values, columns)
+    keys = ", ".join(f"{kind}/dice .3f, {kind}/hausdorff .2f" for kind in kinds)
+    return table.filled("trained on", values, keys)
 
 
 def inference_ms(engine: Engine, repeats: int) -> float:
