@@ -38,7 +38,7 @@ measurements, too few for a 99th percentile."""
 _MOST_MB: Final = 2500.0
 _SLOWER: Final = 1.2
 _SLOWER_UNDER_LOAD: Final = 2.0
-_COLUMNS: Final = "promise s, seen s, lost, sent, ratio .2f, peak_mb .0f, code, does_not_hold s"
+_COLUMNS: Final = "promise s, seen s, lost, sent, p99_ratio .2f, peak_MB .0f, exit, holds s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,16 @@ def with_ratios(outcomes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def show(outcomes: Sequence[dict[str, Any]], json_file: Path | None) -> None:
     """Print the table and write the values."""
     title = f"Faults (always: no image lost, exit code 0, at most {_MOST_MB:.0f} MB)"
-    rows = {each["name"]: {**each, "does_not_hold": ", ".join(each["broken"])} for each in outcomes}
+    rows = {
+        each["name"]: {
+            **each,
+            "p99_ratio": each["ratio"],
+            "peak_MB": each["peak_mb"],
+            "exit": "killed" if each["code"] is None else each["code"],
+            "holds": f"NO: {', '.join(each['broken'])}" if each["broken"] else "yes",
+        }
+        for each in outcomes
+    }
     print_values(title, "fault", rows, _COLUMNS)
     lost, sent, seconds = (sum(each[name] for each in outcomes) for name in ("lost", "sent", "seconds"))
     held = sum(not each["broken"] for each in outcomes)

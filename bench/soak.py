@@ -36,7 +36,6 @@ _GROWTH: Final = 1.05
 _TICK_S: Final = 0.05
 _QUIET_S: Final = 3.0
 """Pause after the last client has gone, before threads and descriptors are counted."""
-
 _HELD: Final = ("megabytes", "threads", "descriptors")
 _COLUMNS: Final = (
     "slices, held/megabytes .0f, held/threads, held/descriptors, latency_s/p50 .2f, latency_s/p99 .2f"

@@ -9,8 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench import values
-from bench.values import cells, columns, print_lines, print_table
+from bench.values import cells, columns, markdown, print_lines, print_table
 from model.output import write_text
 
 
@@ -56,12 +55,12 @@ class Table:
             print_table(self.heading, self.columns, self.rows)
         print_lines(*([] if self.rows else [f"{self.heading}: empty"]), *self.notes)
 
-    def markdown(self) -> str:
+    def as_markdown(self) -> str:
         """Return the table and its notes as Markdown."""
-        table = [values.markdown(self.columns, self.rows), ""] if self.rows else []
+        table = [markdown(self.columns, self.rows), ""] if self.rows else []
         return "\n".join([f"## {self.heading}", "", *table, *(f"{note}\n" for note in self.notes)])
 
-    def csv(self) -> str:
+    def as_csv(self) -> str:
         """Return the cells as CSV."""
         text: str = pd.DataFrame(self.rows, columns=self.columns).to_csv(index=False, lineterminator="\n")
         return text
@@ -70,8 +69,8 @@ class Table:
 def write(tables: Sequence[Table], folder: Path, preface: str) -> None:
     """Write ``tables.md`` and one CSV file for each table with rows."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = "\n".join(["# Tables of the study", "", f"{preface}\n", *(each.markdown() for each in tables)])
+    text = "\n".join(["# Tables of the study", "", f"{preface}\n", *(each.as_markdown() for each in tables)])
     write_text(folder / "tables.md", text)
     for table in tables:
         if table.rows:
-            write_text(folder / f"table-{table.number.lower()}.csv", table.csv())
+            write_text(folder / f"table-{table.number.lower()}.csv", table.as_csv())

@@ -124,5 +124,5 @@ def test_a_folder_without_cases_is_refused(tmp_path):
 
 def test_cells_survive_markdown_and_csv():
     table = Table("9", "odd", ("a|b", "c"), (("x, y", "1 ± 2"),), ("note",))
-    assert "| a\\|b | c |" in table.markdown()
-    assert list(csv.reader(table.csv().splitlines())) == [["a|b", "c"], ["x, y", "1 ± 2"]]
+    assert "| a\\|b | c |" in table.as_markdown()
+    assert list(csv.reader(table.as_csv().splitlines())) == [["a|b", "c"], ["x, y", "1 ± 2"]]
