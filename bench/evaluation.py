@@ -111,7 +111,6 @@ def against_truth(
         engine: runs the network.
         json_file: for all figures.
     """
-
     frame = Frame((FRAME_PIXELS, FRAME_PIXELS), (FRAME_MM, FRAME_MM))
     pathologies = (each.name.lower() for each in Pathology)
     groups: dict[str, list[Outcome]] = {name: [] for name in ("all", "basal", "mid", "apical", *pathologies)}
