@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from bench.values import PERCENTILES, percentiles, print_lines, print_values, write_results
+from bench.values import PERCENTILES, percentiles, print_columns, print_lines, print_values, write_results
 from bench.watched import Tally, make_stream, usage
 from inline.mrd.messages import Image, Message
 from inline.replay.client import Exchange, exchange
@@ -83,12 +83,8 @@ def show(results: dict[str, Any], json_file: Path | None) -> None:
         name: {**results[name], "slices_per_second": slices / results[name]["seconds"]}
         for name in ("cold", "warm")
     }
-    print_values(
-        f"{slices} slices over a loopback socket, engine {results['engine']}",
-        "first byte to last result",
-        runs,
-        _COLUMNS,
-    )
+    title = f"{slices} slices over a loopback socket, first byte to last result, engine {results['engine']}"
+    print_columns(title, runs, _COLUMNS)
     print_values("Stages of a slice, warm, ms", "stage", results["warm"]["stages_ms"], PERCENTILES)
     start, peak = results["start_s"], results["peak_memory_mib"]
     print_lines(
