@@ -6,27 +6,25 @@ They train a small U-Net, which learns in minutes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
-from bench.output import print_table
 from bench.tables.trainings import computes_bfloat16, train_briefly
+from bench.values import print_values, write_results
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
 from inline.contouring.segment import contour_slice, segment
+from model.engines.base import Engine
 from model.engines.torch_engine import TorchEngine
-from model.evaluation.cases import read_slices
+from model.evaluation.cases import LabelledSlice, read_slices
 from model.evaluation.evaluate import evaluate, summarise
 from model.evaluation.synthetic import make_slices
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
-from model.machine import describe_machine
 from model.original_unet import OriginalUNet
-from model.output import write_json
 from model.synthesis.generator import Parts
 
 VARIANTS: Final = {
@@ -36,12 +34,6 @@ VARIANTS: Final = {
     "+ randomisation (default)": Parts(),
 }
 _FRAME: Final = Frame((FRAME_PIXELS, FRAME_PIXELS), (FRAME_MM, FRAME_MM))
-_COLUMNS: Final = {
-    "real_t2": "real T2",
-    "real_t1": "real T1 (not saturated)",
-    "synthetic_t2": "synthetic T2",
-    "synthetic_t1": "synthetic T1",
-}
 
 
 def main(
@@ -56,30 +48,27 @@ def main(
     variants: dict[str, dict[str, float]] = {}
     for name, parts in VARIANTS.items():
         # The original U-Net with a quarter of its channels: 1.9 million parameters.
-        engine = TorchEngine(train_briefly(partial(OriginalUNet, (16, 32, 64, 128, 256)), steps, parts=parts))
+        network = train_briefly(partial(OriginalUNet, (16, 32, 64, 128, 256)), steps, parts=parts)
+        variants[name] = _dice(TorchEngine(network), real, made)
+    title = f"Parts of the generator, {steps} steps of 8 slices each: mean Dice (real T1: not saturated)"
+    print_values(title, "generator", variants, "real_t2 .3f, real_t1 .3f, synthetic_t2 .3f, synthetic_t1 .3f")
+    settings = {"steps": steps, "synthetic": synthetic, "bfloat16": computes_bfloat16()}
+    write_results(json_file, {**settings, "variants": variants})
 
-        def segment_map(
-            image: NDArray[np.float32], spacing: tuple[float, float], engine: TorchEngine = engine
-        ) -> NDArray[np.uint8]:
-            return segment(image, spacing, engine)[0]
 
-        def segment_input(
-            image: NDArray[np.float32], _: tuple[float, float], engine: TorchEngine = engine
-        ) -> NDArray[np.uint8]:
-            return contour_slice(engine.infer(image[None])[0], _FRAME)[0]
-
-        variants[name] = {}
-        for kind in ("t2", "t1"):
-            outcomes, _ = evaluate(real[kind], segment_map)
-            usable = [each for each in outcomes if not each.saturated]
-            variants[name][f"real_{kind}"] = summarise(usable)["dice"]
-            variants[name][f"synthetic_{kind}"] = summarise(evaluate(made[kind], segment_input)[0])["dice"]
-    rows = [(name, *(f"{dice[key]:.3f}" for key in _COLUMNS)) for name, dice in variants.items()]
-    title = f"Parts of the generator, {steps} steps of 8 slices each: mean Dice"
-    print_table(title, ("generator", *_COLUMNS.values()), rows)
-    if json_file is not None:
-        settings = {"steps": steps, "synthetic": synthetic, "bfloat16": computes_bfloat16()}
-        write_json(json_file, {"machine": describe_machine(), **settings, "variants": variants})
+def _dice(
+    engine: Engine, real: Mapping[str, list[LabelledSlice]], made: Mapping[str, list[LabelledSlice]]
+) -> dict[str, float]:
+    """Return the mean Dice on real maps that are not saturated and on synthetic network inputs, by kind."""
+    found = {}
+    for kind in real:
+        outcomes, _ = evaluate(real[kind], lambda image, spacing: segment(image, spacing, engine).labels)
+        found[f"real_{kind}"] = summarise([each for each in outcomes if not each.saturated])["dice"]
+        outcomes, _ = evaluate(
+            made[kind], lambda image, _: contour_slice(engine.infer(image[None])[0], _FRAME).labels
+        )
+        found[f"synthetic_{kind}"] = summarise(outcomes)["dice"]
+    return found
 
 
 if __name__ == "__main__":

@@ -23,10 +23,29 @@ class ServerNotStartedError(MyostreamError):
 
 @dataclass(frozen=True, slots=True)
 class StartedServer:
-    """A running server process and the host and port that it listens on."""
+    """A running server process.
+
+    Attributes:
+        address: host and port.
+        process: its process.
+        output: lines of its standard output and its log so far.
+        reader: thread that adds to them.
+    """
 
     address: tuple[str, int]
     process: subprocess.Popen[str]
+    output: list[str]
+    reader: threading.Thread
+
+    def log_text(self) -> str:
+        """Return the output so far."""
+        return "".join(self.output)
+
+    def stop(self, timeout_s: float = 60.0) -> int | None:
+        """Send SIGTERM and return the exit code; None where the process had to be killed."""
+        code = _stop(self.process, timeout_s)
+        self.reader.join(timeout=5.0)
+        return code
 
 
 @contextmanager
@@ -57,7 +76,12 @@ def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 300.0) -
         ready.set()
 
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
     ) as process:
         reader = threading.Thread(target=listen, args=(process.stdout,), daemon=True)
         reader.start()
@@ -65,15 +89,22 @@ def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 300.0) -
             ready.wait(timeout_s)
             if not addresses:
                 raise ServerNotStartedError(f"the server did not start: {_reason(output)}")
-            yield StartedServer(addresses[0], process)
+            yield StartedServer(addresses[0], process, output, reader)
         finally:
-            process.terminate()
-            try:
-                process.wait(timeout=30.0)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            _stop(process, 30.0)
             reader.join(timeout=5.0)
         # Its input closes only now: earlier it would count as a second signal, which hurries the server.
+
+
+def _stop(process: subprocess.Popen[str], timeout_s: float) -> int | None:
+    """Send SIGTERM and return the exit code; None where the process had to be killed."""
+    process.terminate()
+    try:
+        return process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return None
 
 
 def _reason(output: Sequence[str]) -> str:

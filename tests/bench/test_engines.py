@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from inline.cli import engine_comparison as engines
+from bench import engines
 from inline.settings import Settings
 from model.engines.self_test import Reference
 
