@@ -134,7 +134,7 @@ def test_a_cavity_outside_the_myocardium_is_not_nested():
 
 @pytest.mark.parametrize(("wall", "flags"), [(7, (Flag.NOT_NESTED,)), (9, ())])
 def test_at_most_three_hundredths_of_the_cavity_may_lie_outside_the_heart(wall, flags):
-    """The hull closes a notched cavity, but not the narrower notch of the heart: 4.5 and 2.4 % lie in that."""
+    """The hull closes the cavity's notch, but not the heart's narrower one: 4.5 and 2.4 % lie in that."""
     cavity = np.zeros((SIZE, SIZE), np.uint8)
     cv2.circle(cavity, (110, 110), 40, 1, -1)
     cv2.ellipse(cavity, (150, 110), (40, 12), 0, 0, 360, 0, -1)

@@ -73,6 +73,7 @@ def check(messages, images):
     assert len(records(came)) == 4
 
 
+@pytest.mark.slow  # by default tests/cases/test_26_started_by_gadgetron.py starts it with one series
 def test_the_module_on_its_own(examination):
     _, header, images = examination
     with gadgetron() as (port, accept):

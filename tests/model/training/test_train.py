@@ -1,6 +1,7 @@
 """Trainings end to end, on little."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,7 @@ from model.training.train import Training, make_network, shortened, train
 from model.unet import UNet
 from model.weights import load_network
 
-TINY = replace(SYNTHETIC, epochs=2, slices_per_epoch=8, batch=4, size=64, full_frames=())
+TINY = replace(SYNTHETIC, epochs=1, slices_per_epoch=8, batch=4, size=64, full_frames=())
 
 
 class Fixed(torch.nn.Module):
@@ -71,25 +72,32 @@ def test_the_published_recipe_is_the_published_one():
     assert shortened(PUBLISHED, 15).weighted_until == 7
 
 
-def test_a_synthetic_training_can_be_resumed(tmp_path):
+@pytest.fixture(scope="module")
+def one_epoch(tmp_path_factory):
+    """Folder of a synthetic training of one epoch."""
+    folder = tmp_path_factory.mktemp("one-epoch")
+    train(Training(TINY, folder, accelerator="cpu"))
+    return folder
+
+
+def test_the_same_seed_gives_the_same_network(one_epoch, tmp_path):
     train(Training(TINY, tmp_path, accelerator="cpu"))
+    one, other = (load_network(folder / "weights").state_dict() for folder in (one_epoch, tmp_path))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_synthetic_training_can_be_resumed(one_epoch, tmp_path):
+    shutil.copytree(one_epoch, tmp_path, dirs_exist_ok=True)
     first = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=False)
-    figures = train(Training(replace(TINY, epochs=3), tmp_path, accelerator="cpu", resume=True))
+    figures = train(Training(replace(TINY, epochs=2), tmp_path, accelerator="cpu", resume=True))
     last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=False)
-    assert (first["global_step"], last["global_step"]) == (4, 6)
+    assert (first["global_step"], last["global_step"]) == (2, 4)
     assert len(list(tmp_path.glob("log-*"))) == 2
     assert 0 < figures["train_loss"] < 3
 
 
-def test_the_same_seed_gives_the_same_network(tmp_path):
-    for name in ("a", "b"):
-        train(Training(replace(TINY, epochs=1), tmp_path / name, accelerator="cpu"))
-    one, other = (load_network(tmp_path / name / "weights").state_dict() for name in ("a", "b"))
-    assert all(torch.equal(one[name], other[name]) for name in one)
-
-
 def test_normalisation_knows_the_whole_frames_that_the_network_is_for(tmp_path):
-    recipe = replace(TINY, epochs=1, full_frames=(0.5,))
+    recipe = replace(TINY, full_frames=(0.5,))
     train(Training(recipe, tmp_path, accelerator="cpu"))
     encoder = load_network(tmp_path / "weights").encoder
     frames = SyntheticBatches(2, replace(recipe, full_frames=(1.0,)), seed=1 + 555_555)
@@ -113,7 +121,7 @@ def test_an_imagenet_encoder_is_taken_from_a_file(tmp_path):
 
 
 def test_the_original_architecture_trains_too(tmp_path):
-    figures = train(Training(replace(TINY, epochs=1), tmp_path, architecture="original", accelerator="cpu"))
+    figures = train(Training(TINY, tmp_path, architecture="original", accelerator="cpu"))
     assert figures["train_loss"] > 0
 
 
