@@ -705,7 +705,7 @@ def hang_up():
     signal.signal(signal.SIGHUP, before)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("hang_up")
 def test_a_signal_finishes_what_is_in_flight(number, examination):
     _, header, images = examination
