@@ -679,12 +679,12 @@ def test_whatever_a_fit_or_an_engine_raises_its_slice_comes_back(slices, ring_en
 
 
 @pytest.mark.parametrize("chained", [False, True])
-def test_the_only_engine_that_hangs_is_logged_and_leaks_two_threads_at_most(slices, chained, caplog):
+def test_the_only_engine_that_hangs_is_logged_and_leaks_two_threads_at_most(maps, chained, caplog):
     hanging = Hanging()
     engine = FallbackEngine([("hanging", lambda: hanging)]) if chained else hanging
     scheduler, collector = Scheduler(Pipeline(engine), 2, 100.0, patience_s=0.3), Collector()
     for number in range(5):
-        scheduler.submit(now(slices[0]), collector, owner=owner(subscribed=True))
+        scheduler.submit(now(maps[0]), collector, owner=owner(subscribed=True))
         collector.wait(results=number + 1, latecomers=min(number + 1, 2), timeout=30)
     assert scheduler.leaked_threads == 2
     assert "the engine hanging has hung for" in caplog.text
@@ -693,8 +693,14 @@ def test_the_only_engine_that_hangs_is_logged_and_leaks_two_threads_at_most(slic
     assert "hangs" in collector.results[-1].error or Flag.LATE in collector.results[-1].flags
     hanging.released.set()
     wait_until(lambda: scheduler.leaked_threads == 0)
-    scheduler.submit(now(slices[0]), collector, budget_ms=60_000.0)
-    wait_until(lambda: any(each.map is not None and not each.error for each in collector.results))
+    again = Collector()
+    for tries in range(1, 20):  # on a busy machine the engine may seem to hang once more
+        scheduler.submit(now(maps[0]), again, budget_ms=60_000.0)
+        again.wait(results=tries)
+        if not again.results[-1].error:
+            break
+    assert again.results[-1].map is not None
+    assert again.results[-1].error == ""
     scheduler.close()
 
 
