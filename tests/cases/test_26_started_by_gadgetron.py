@@ -1,7 +1,7 @@
 """``python -m inline.serving.gadgetron PORT`` as a fake Gadgetron starts it: always exit code 0.
 
 Gadgetron takes any other code, an abort or a text message for a failure of the chain. A start takes seconds:
-by default the usual stream and a torn one run here, and every end of a stream within the process of the tests
+by default the usual stream runs here, and every end of a stream within the process of the tests
 (``tests/inline/serving/test_gadgetron.py``).
 """
 
@@ -46,7 +46,7 @@ class Module:
 
     def connected(self):
         """The conversation on its connection."""
-        self._listening.settimeout(90)
+        self._listening.settimeout(200)
         with self._listening:
             connection, _ = self._listening.accept()
         return Conversation(connection)
@@ -151,6 +151,7 @@ def test_a_message_that_is_not_read_before_the_images(run):
     run(CONFIGURATION, HEADER, BUCKET, *IMAGES)
 
 
+@pytest.mark.slow
 def test_the_end_comes_in_the_middle_of_an_image(run):
     head, attributes, data = IMAGES[5]
     half = struct.pack("<H", 1022) + head + struct.pack("<Q", len(attributes)) + attributes + data[:5000]
