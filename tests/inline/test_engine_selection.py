@@ -240,7 +240,9 @@ def test_the_last_engine_failing_is_flagged_and_the_next_slice_is_normal(slices,
     assert normal.flags == ()
 
 
-@pytest.mark.parametrize("name", ["model.xml", "key.json", "gate.json"])
+@pytest.mark.parametrize(
+    "name", ["model.xml", *(pytest.param(each, marks=pytest.mark.slow) for each in ("key.json", "gate.json"))]
+)
 def test_a_corrupt_cache_costs_the_engine_and_no_slice(weights, int8, slices, name):
     (int8 / name).write_bytes(b"\x00" * 100)
     engine = make_engine(load_settings(weights))

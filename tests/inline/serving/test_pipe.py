@@ -158,6 +158,7 @@ def feed(file, data):
         file.close()
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_ends_it_quietly(stream):
     with subprocess.Popen(
         COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -173,6 +174,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(stream):
     assert not [line for line in errors.splitlines() if line.startswith("myostream:") or " ERROR " in line]
 
 
+@pytest.mark.slow
 def test_a_signal_ends_it_with_what_is_in_flight(stream, sent):
     with subprocess.Popen(
         COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE

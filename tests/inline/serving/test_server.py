@@ -705,7 +705,7 @@ def hang_up():
     signal.signal(signal.SIGHUP, before)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("hang_up")
 def test_a_signal_finishes_what_is_in_flight(number, examination):
     _, header, images = examination
@@ -720,7 +720,7 @@ def test_a_signal_finishes_what_is_in_flight(number, examination):
         started.process.send_signal(number)
         while data := connection.recv(1 << 16):
             received += decoder.receive(data)
-        assert started.process.wait(timeout=30) == 0
+        assert started.process.wait(timeout=120) == 0
     assert received[-1] == Close()
     assert len(records([message for message in received if isinstance(message, Image)])) == 4
 
