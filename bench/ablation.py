@@ -18,7 +18,7 @@ import typer
 from scipy import ndimage
 from torch import Tensor
 
-from bench.output import print_table
+from bench.values import print_table, write_results
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
 from inline.contouring.convention import draw
@@ -31,8 +31,6 @@ from model.evaluation.cases import LabelledSlice, read_slices
 from model.evaluation.evaluate import SATURATED, compare, summarise
 from model.frame import FRAME_MM
 from model.host import computes_bfloat16
-from model.machine import describe_machine
-from model.output import write_json
 from model.synthesis.contrast import MOSTLY_MAPS
 from model.training.ring import Ring, Slices
 from model.training.timed import CPU, Learner, start_network
@@ -143,9 +141,8 @@ def main(
     rows = [(name, *(f"{dice[key]:.3f}" for key in _COLUMNS)) for name, dice in variants.items()]
     title = f"{steps} steps of {_PLAN.batch} slices each: mean Dice on real maps"
     print_table(title, ("training", *_COLUMNS.values()), rows)
-    if json_file is not None:
-        settings = {"steps": steps, "made": made, "bfloat16": computes_bfloat16()}
-        write_json(json_file, {"machine": describe_machine(), **settings, "variants": variants})
+    settings = {"steps": steps, "made": made, "bfloat16": computes_bfloat16()}
+    write_results(json_file, {**settings, "variants": variants})
 
 
 if __name__ == "__main__":

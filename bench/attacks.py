@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import random
 import re
 import signal
@@ -11,30 +12,30 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import cycle
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 import numpy as np
 import zmq
+from numpy.typing import NDArray
 
-from bench.watched import RESULTS_FROM, Address, Measurement, ServerProcess, Tally
-from inline.data.errors import ProtocolError
+from bench.watched import RESULTS_FROM, Address, Measurement, Tally, receive
 from inline.emit.publisher import subscribe
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Close, ConfigFile, ConfigText, Header, Image, Message, Text
-from inline.mrd.meta import MetaValue, format_meta
-from inline.mrd.protocol import Decoder, MessageId, encode
+from inline.mrd.meta import MetaValue
+from inline.mrd.protocol import MessageId, encode
+from inline.replay.local_server import StartedServer
 
 Meta = dict[str, MetaValue]
 
 _EMPTY_HEADER: Final = '<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"/>'
-_OPENING: Final = encode(ConfigFile("mapping")) + encode(Header(_EMPTY_HEADER))
+_MAPPING: Final = encode(ConfigFile("mapping"))
+_OPENING: Final = _MAPPING + encode(Header(_EMPTY_HEADER))
 _ENTITIES: Final = (
     "<!DOCTYPE a [<!ENTITY b '" + "b" * 4000 + "'>]><ismrmrdMeta><meta><name>x</name><value>"
     "{}</value></meta></ismrmrdMeta>"
@@ -44,6 +45,7 @@ _GIGABIT: Final = 1.25e8
 _PACED_BYTES: Final = 1 << 20
 _PAUSE_S: Final = 1.0
 """Pause between rounds of attacks whose number of messages does not matter."""
+_BLACK: Final = np.zeros((32, 32), np.float32)
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 
 
@@ -58,20 +60,19 @@ class Target:
         stalled_s: setting of the server.
     """
 
-    server: ServerProcess
+    server: StartedServer
     measurement: Measurement
     seconds: float
     stalled_s: float
 
-    @property
-    def address(self) -> Address:
-        """Address of the server."""
-        return self.server.address
-
-    def deadline(self) -> Callable[[], bool]:
-        """Return a function that is true once the duration has passed."""
+    def rounds(self, pause_s: float = _PAUSE_S, least: int = 1) -> Iterator[int]:
+        """Yield 1, 2, ... until the duration has passed, at least so many, with a pause after each."""
         end = time.monotonic() + self.seconds
-        return lambda: time.monotonic() > end
+        for number in itertools.count(1):
+            yield number
+            time.sleep(pause_s)
+            if number >= least and time.monotonic() > end:
+                return
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,31 @@ class Observation:
 
     text: str
     holds: bool
+
+    @classmethod
+    def of(cls, done: int, total: int, text: str, holds: bool = True) -> Observation:
+        """Return that so many of a total were done, which must be all of them."""
+        return cls(f"{done} of {total} {text}", done == total and holds)
+
+
+@dataclass(slots=True)
+class Replies:
+    """Replies of a server on one connection.
+
+    Attributes:
+        count: messages by kind: ``original``, ``result``, ``stopping``, or the name of their type.
+        messages: themselves, where they are kept.
+        end: as :func:`bench.watched.receive` returns it.
+    """
+
+    count: Counter[str] = field(default_factory=Counter)
+    messages: list[Message] = field(default_factory=list)
+    end: str = "silent"
+
+    @property
+    def texts(self) -> list[str]:
+        """Texts among the messages."""
+        return [message.text for message in self.messages if isinstance(message, Text)]
 
 
 def texts(target: Target) -> Observation:
@@ -101,20 +127,21 @@ def entities(target: Target) -> Observation:
     codecs = ("utf-8", "utf-16", "utf-16-le", "utf-16-be")
     images = [_image(attributes=document.encode(codec)) for codec in codecs] * 3
     header = Header.from_bytes(document.replace("ismrmrdMeta", "ismrmrdHeader").encode("utf-16"))
-    return _pass(target, images, encode(ConfigFile("mapping")) + encode(header))
+    return _pass(target, images, _MAPPING + encode(header))
 
 
 def surrogates(target: Target) -> Observation:
     """Send descriptions with half a surrogate pair; ZeroMQ must go on publishing."""
-    with contextlib.closing(subscribe(target.server.publishing)) as subscriber:
+    address = re.findall(r"publishing on (\S+)", target.server.log_text())[0]
+    with contextlib.closing(subscribe(address)) as subscriber:
         time.sleep(1.0)
         dicom = b'{"0008103E": {"vr": "LO", "Value": ["T1map_MOLLI \\ud800"]}}'
         images = _molli(64, {"DicomJson": base64.b64encode(dicom).decode()})
         for _ in range(3):
-            _talk(target.address, _OPENING + _encoded(images) + encode(Close()), 10.0)
+            _talk(target.server.address, _OPENING + _encoded(images) + encode(Close()), 10.0)
         # The results of the good client are published as well: there is no silence to wait for.
         _published(subscriber, 2.0)
-        Tally().send(target.address, target.measurement)
+        Tally().send(target.server.address, target.measurement)
         after, expected = _published(subscriber, 2.0), target.measurement.slices
     text = f"{after} results published after it, of {expected} slices at least"
     return Observation(text, after >= expected)
@@ -131,107 +158,84 @@ def _published(subscriber: zmq.Socket[bytes], seconds: float) -> int:
 
 def large_texts(target: Target) -> Observation:
     """Send large legal XML: headers and attributes of four million characters in small elements."""
-    over, returned, sent = target.deadline(), 0, 0
     header = Header("<ismrmrdHeader>" + "<a/>" * 1_000_000 + "</ismrmrdHeader>")
-    attributes = (
-        b"<ismrmrdMeta>" + b"<meta><name>a</name><value>b</value></meta>" * 90_000 + b"</ismrmrdMeta>"
-    )
-    data = encode(ConfigFile("mapping")) + encode(header) + encode(_image(attributes=attributes))
-    while not over() or not sent:
-        sent += 1
-        messages, _ = _talk(target.address, data + encode(Close()), 30.0)
-        returned += sum(_kind(message) == "original" for message in messages) == 1
-        time.sleep(_PAUSE_S)
-    return Observation(f"{returned} of {sent} images returned", returned == sent)
+    elements = b"<meta><name>a</name><value>b</value></meta>" * 90_000
+    image = _image(attributes=b"<ismrmrdMeta>" + elements + b"</ismrmrdMeta>")
+    return _pass(target, [image], _MAPPING + encode(header))
 
 
 def growing_series(target: Target) -> Observation:
     """Send a series of 2048 x 2048 float64 that never becomes complete: 32 MB an image."""
-    over, sent, rows = target.deadline(), 0, 2048
+    sent, rows = 0, 2048
     limits = "<encoding><encodingLimits><set><maximum>1999</maximum></set></encodingLimits></encoding>"
     header = _EMPTY_HEADER.replace("/>", f">{limits}</ismrmrdHeader>")
-    pixels = bytes(rows * rows * 8)
-    with _counting(target.address) as (connection, count):
-        connection.sendall(encode(ConfigFile("mapping")) + encode(Header(header)))
-        while not over() and sent < 160:
-            meta: Meta = {"SequenceDescription": "T1map_MOLLI", "InversionTime": 100 + sent}
-            image = _image(meta, size=rows, data_type=6, pixels=pixels, number=sent)
+    pixels = np.zeros((rows, rows))
+    with _replies(_connect(target.server.address), target.seconds + 120.0) as (connection, replies):
+        connection.sendall(_MAPPING + encode(Header(header)))
+        for sent in itertools.takewhile(lambda number: number <= 160, target.rounds(0.0)):
+            meta: Meta = {"SequenceDescription": "T1map_MOLLI", "InversionTime": 99 + sent}
+            image = _image(meta, pixels=pixels, number=sent - 1)
             _send_paced(connection, encode(image))
-            sent += 1
         connection.sendall(encode(Close()))
-    returned = count["original"]
-    text = f"{sent} images of 32 MB sent, {returned} returned"
-    return Observation(text, returned == sent and count["Close"] == 1)
+    count = replies.count
+    return Observation.of(count["original"], sent, "images of 32 MB returned", count["Close"] == 1)
 
 
 def huge_fits(target: Target) -> Observation:
     """Send two T2 series of 8192 x 8192, 384 MB each; they may be refused, in a message."""
     rows = 8192
-    pixels = np.full(rows * rows, 500, np.uint16).tobytes()
+    pixels = np.full((rows, rows), 500, np.uint16)
 
     def send(_: int) -> Counter[str]:
-        with _counting(target.address, 120.0) as (connection, count):
+        with _replies(_connect(target.server.address), 240.0) as (connection, replies):
             connection.sendall(_OPENING)
             for number in range(3):
                 meta: Meta = {"SequenceDescription": "T2map_T2prep", "T2PrepDuration": 25 * number}
-                image = _image(meta, size=rows, data_type=1, pixels=pixels, number=number)
+                image = _image(meta, pixels=pixels, number=number)
                 _send_paced(connection, encode(image), share=2)
             connection.sendall(encode(Close()))
-        return count
+        return replies.count
 
     with ThreadPoolExecutor(2) as pool:
         counts = list(pool.map(send, range(2)))
     returned = sum(count["original"] for count in counts)
     reported = sum(count["Text"] > 0 or count["result"] > 0 for count in counts)
-    text = f"{returned} of 6 images returned; {reported} of 2 got a result or a message"
-    return Observation(text, returned == 6 and reported == 2)
+    text = f"images returned; {reported} of 2 got a result or a message"
+    return Observation.of(returned, 6, text, reported == 2)
 
 
 def mute_peers(target: Target) -> Observation:
     """Connect four peers that send images without end and read nothing."""
-    start, data = time.monotonic(), encode(_image(size=512, data_type=5))
-
-    def send(_: int) -> float | None:
-        _, ended = _send_endlessly(target, data, share=4)
-        return time.monotonic() - start if ended else None
-
-    with ThreadPoolExecutor(4) as pool:
-        ended = [after for after in pool.map(send, range(4)) if after is not None]
-    return _dropped(target, ended, 4)
+    return _dropped(
+        target, 4, encode(_image(pixels=np.zeros((512, 512), np.float32))), seconds_each=4 / _GIGABIT
+    )
 
 
 def slow_peers(target: Target) -> Observation:
     """Connect eight peers that send one byte a second in the middle of a message."""
-    over = target.deadline()
-    start, ended = time.monotonic(), list[float]()
-    with _peers(target, 8, _OPENING + struct.pack("<H", MessageId.IMAGE) + b"\0") as connected:
-        while connected and not over():
-            remaining = [peer for peer in connected if not _closed_by_server(peer)]
-            ended += [time.monotonic() - start] * (len(connected) - len(remaining))
-            connected = remaining
-            time.sleep(1.0)
-    return _dropped(target, ended, 8)
+    opening = _OPENING + struct.pack("<H", MessageId.IMAGE)
+    return _dropped(target, 8, bytes(1000), opening=opening, at_once=1, seconds_each=1.0)
 
 
 def idle_peers(target: Target) -> Observation:
     """Take every place with a silent peer; the next client must receive a message."""
-    with _peers(target, 16, _OPENING):
+    with contextlib.ExitStack() as stack:
+        for _ in range(16):
+            stack.enter_context(_connect(target.server.address)).sendall(_OPENING)
         time.sleep(1.0)
-        messages, end = _talk(target.address, _OPENING, target.seconds)
+        replies = _talk(target.server.address, _OPENING, target.seconds)
         logged = re.search(r"(?i)\b(taken|busy|waits?|full)\b", target.server.log_text())
-    texts = [message.text for message in messages if isinstance(message, Text)]
-    received = texts[0][:60] if texts else f"no message ({end})"
+    received = replies.texts[0][:60] if replies.texts else f"no message ({replies.end})"
     text = f"the 17th client: {received}; {'a' if logged else 'no'} line in the log"
-    return Observation(text, bool(texts) and bool(logged))
+    return Observation(text, bool(replies.texts) and bool(logged))
 
 
 def resets(target: Target) -> Observation:
     """Reset or close the connection in the middle of an image."""
-    over, count, generator = target.deadline(), 0, random.Random(1)
-    while not over() or count < 20:
-        break_off(target.address, target.measurement, generator)
+    count, generator = 0, random.Random(1)
+    for _ in target.rounds(0.05, least=20):
+        break_off(target.server.address, target.measurement, generator)
         count += 1
-        time.sleep(0.05)
     return Observation(f"{count} connections broken off", True)
 
 
@@ -242,7 +246,7 @@ def break_off(address: Address, measurement: Measurement, generator: random.Rand
         OSError: no connection.
     """
     data = _OPENING + _encoded(measurement.images[:9])
-    with _connected(address) as connection, contextlib.suppress(OSError):
+    with _connect(address) as connection, contextlib.suppress(OSError):
         connection.sendall(data[: generator.randrange(len(_OPENING), len(data))])
         if generator.random() < 0.5:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
@@ -257,18 +261,16 @@ def nonsense(target: Target) -> Observation:
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", hello, associate, b"\xff\xff", bytes(64),
         *(generator.randbytes(generator.randrange(2, 4000)) for _ in range(20)),
     ]  # fmt: skip
-    refused = 0
-    for data in kinds:
-        messages, end = _talk(target.address, data, target.stalled_s + 10.0, half_close=True)
-        refused += end in ("eof", "reset") and not any(_kind(message) == "original" for message in messages)
-    return Observation(f"{refused} of {len(kinds)} connections ended by the server", refused == len(kinds))
+    found = [_talk(target.server.address, data, target.stalled_s + 10.0, half_close=True) for data in kinds]
+    refused = sum(each.end in ("eof", "reset") and not each.count["original"] for each in found)
+    return Observation.of(refused, len(kinds), "connections ended by the server")
 
 
 def announced(target: Target) -> Observation:
     """Announce lengths that no memory holds."""
-    head = bytearray(_image(size=8).header.pack())
+    head = bytearray(_image().header.pack())
     struct.pack_into("<3H", head, 16, 65535, 65535, 65535)
-    attributes = _image(size=8).header.pack() + struct.pack("<Q", 1 << 60)
+    attributes = _image().header.pack() + struct.pack("<Q", 1 << 60)
     acquisition = bytearray(340)
     struct.pack_into("<34xH2xH136xH", acquisition, 0, 65535, 65535, 3)
     kinds = [
@@ -276,11 +278,9 @@ def announced(target: Target) -> Observation:
         struct.pack("<H", MessageId.IMAGE) + bytes(head), struct.pack("<H", MessageId.IMAGE) + attributes,
         struct.pack("<H", MessageId.ACQUISITION) + bytes(acquisition),
     ] * 3  # fmt: skip
-    refused = 0
-    for data in kinds:
-        messages, _ = _talk(target.address, _OPENING + data, 10.0)
-        refused += any(isinstance(message, Text) and "limit" in message.text for message in messages)
-    return Observation(f"{refused} of {len(kinds)} refused in a message", refused == len(kinds))
+    found = [_talk(target.server.address, _OPENING + data, 10.0) for data in kinds]
+    refused = sum(any("limit" in text for text in each.texts) for each in found)
+    return Observation.of(refused, len(kinds), "refused in a message")
 
 
 def crowd(target: Target, clients: int = 200) -> Observation:
@@ -288,10 +288,9 @@ def crowd(target: Target, clients: int = 200) -> Observation:
     tallies = [Tally() for _ in range(clients)]
     with ThreadPoolExecutor(clients) as pool:
         for tally in tallies:
-            pool.submit(tally.send, target.address, target.measurement, timeout_s=240.0)
+            pool.submit(tally.send, target.server.address, target.measurement, timeout_s=240.0)
     exact = sum(not tally.lost and not tally.problems for tally in tallies)
-    results = sum(tally.results for tally in tallies)
-    return Observation(f"{exact} of {clients} exact, {results} maps", exact == clients)
+    return Observation.of(exact, clients, f"exact, {sum(tally.results for tally in tallies)} maps")
 
 
 def deep_json(target: Target) -> Observation:
@@ -315,37 +314,34 @@ def text_flood(target: Target) -> Observation:
 def termination(target: Target) -> Observation:
     """Send SIGTERM to the server while a client sends: its images come back with a message."""
     images = target.measurement.images[:9]
-    with _counting(target.address, 30.0, join_s=30.0) as (connection, count):
-        connection.sendall(encode(ConfigFile("mapping")) + encode(Header(target.measurement.header)))
+    with _replies(_connect(target.server.address), 40.0) as (connection, replies):
+        connection.sendall(_MAPPING + encode(Header(target.measurement.header)))
         for image in images:
             _send_paced(connection, encode(image))
         time.sleep(1.0)
         target.server.process.send_signal(signal.SIGTERM)
         start = time.monotonic()
+    count = replies.count
     text = (
-        f"{count['original']} of {len(images)} images and {count['result']} results back within "
-        f"{time.monotonic() - start:.0f} s, {'a' if count['stopping'] else 'no'} message about the end"
+        f"images and {count['result']} results back within {time.monotonic() - start:.0f} s, "
+        f"{'a' if count['stopping'] else 'no'} message about the end"
     )
-    return Observation(
-        text, count["original"] == len(images) and count["Close"] == 1 and count["stopping"] > 0
-    )
+    holds = count["Close"] == 1 and count["stopping"] > 0
+    return Observation.of(count["original"], len(images), text, holds)
 
 
 def unread(target: Target) -> Observation:
     """Read slowly and go on sending after an error: finished results still arrive."""
     images = target.measurement.images
-    data = encode(ConfigFile("mapping")) + encode(Header(target.measurement.header))
+    data = _MAPPING + encode(Header(target.measurement.header))
     data += _encoded(images) + b"\xff\xff" + bytes(4_000_000)
-    count = Counter[str]()
-    with socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 15)
-        connection.settimeout(20.0)
-        connection.connect(target.address)
-        threading.Thread(target=_send_quietly, args=(connection, data), daemon=True).start()
-        _count(connection, count, 1 << 15, pause_s=0.002)
-    text = f"{count['original']} of {len(images)} originals, {count['result']} results, {count['Text']} texts"
-    complete = count["original"] == len(images) and count["Close"] == 1 and count["Text"] > 0
-    return Observation(text, complete and count["result"] >= target.measurement.slices)
+    slowly = _connect(target.server.address, receive_buffer=1 << 15)
+    with _replies(slowly, 60.0, at_once=1 << 15, pause_s=0.002) as (connection, replies):
+        connection.sendall(data)
+    count = replies.count
+    text = f"originals, {count['result']} results, {count['Text']} texts"
+    holds = count["Close"] == 1 and count["Text"] > 0 and count["result"] >= target.measurement.slices
+    return Observation.of(count["original"], len(images), text, holds)
 
 
 def module_runs(target: Target, runs: int = 6) -> Observation:
@@ -357,58 +353,44 @@ def module_runs(target: Target, runs: int = 6) -> Observation:
     with socket.create_server(("localhost", 0)) as listening:
         listening.settimeout(60.0)
         command = [sys.executable, "-P", "-m", "inline.serving.gadgetron", str(listening.getsockname()[1])]
-        for number, images in zip(range(runs), cycle((0, 8, 3))):
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            try:
-                connection, _ = listening.accept()
-                with connection:
-                    connection.settimeout(30.0)
-                    end = b"" if number % 2 else encode(Close())
-                    connection.sendall(opening + _encoded(target.measurement.images[:images]) + end)
-                    connection.shutdown(socket.SHUT_WR)
-                    _read(connection, 30.0)
-                codes[process.wait(30.0)] += 1
-            except (OSError, subprocess.TimeoutExpired):
-                codes[None] += 1
-            finally:
-                process.kill()
-                process.wait()
-    return Observation(f"{codes[0]} of {runs} runs ended with code 0", codes[0] == runs)
+        for number, images in zip(range(runs), itertools.cycle((0, 8, 3))):
+            end = b"" if number % 2 else encode(Close())
+            data = opening + _encoded(target.measurement.images[:images]) + end
+            with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+                try:
+                    _talk(listening.accept()[0], data, 30.0, half_close=True)
+                    codes[process.wait(30.0)] += 1
+                except (OSError, subprocess.TimeoutExpired):
+                    codes[None] += 1
+                    process.kill()
+    return Observation.of(codes[0], runs, "runs ended with code 0")
 
 
 def _image(
     meta: Meta | None = None,
     *,
     attributes: bytes | None = None,
-    size: int = 32,
-    data_type: int = 5,
-    pixels: bytes | None = None,
+    pixels: NDArray[np.generic] = _BLACK,
     number: int = 0,
 ) -> Image:
-    data = attributes if attributes is not None else format_meta(meta or {})
-    header = ImageHeader(
-        data_type=data_type,
-        matrix_size=(size, size, 1),
-        field_of_view=(1.5 * size, 1.5 * size, 8.0),
-        attribute_string_len=len(data),
-        image_series_index=1,
-        set=number,
-        image_index=number + 1,
+    """Return the image ``number`` of a series, of pixels ``(rows, columns)``, with attributes or raw ones."""
+    rows, columns = pixels.shape
+    field = (1.5 * columns, 1.5 * rows, 8.0)
+    header = ImageHeader(field_of_view=field, image_series_index=1, set=number, image_index=number + 1)
+    image = Image.from_pixels(pixels[None, None], header, meta)
+    if attributes is None:
+        return image
+    return replace(
+        image, header=replace(image.header, attribute_string_len=len(attributes)), attributes=attributes
     )
-    bytes_each = {1: 2, 5: 4, 6: 8}[data_type]
-    return Image(header, data, pixels or bytes(size * size * bytes_each))
 
 
 def _molli(size: int, meta: Meta) -> list[Image]:
     """Return a series of eight images of a phantom with a T1 of 1000 ms."""
     images = []
-    for number in range(8):
-        time_ms = 100.0 + 400.0 * number
-        value = abs(1.0 - 2.0 * np.exp(-time_ms / 1000.0)) * 1000.0
-        pixels = np.full(size * size, value, np.float32).tobytes()
-        images.append(
-            _image({"InversionTime": f"{time_ms:g}", **meta}, size=size, pixels=pixels, number=number)
-        )
+    for number, time_ms in enumerate(np.arange(100.0, 3300.0, 400.0)):
+        pixels = np.full((size, size), abs(1.0 - 2.0 * np.exp(-time_ms / 1000.0)) * 1000.0, np.float32)
+        images.append(_image({"InversionTime": f"{time_ms:g}", **meta}, pixels=pixels, number=number))
     return images
 
 
@@ -416,59 +398,57 @@ def _encoded(images: Sequence[Image]) -> bytes:
     return b"".join(map(encode, images))
 
 
-def _connected(address: Address, timeout_s: float = 20.0) -> socket.socket:
-    return socket.create_connection(address, timeout_s)
+def _connect(address: Address, timeout_s: float = 20.0, receive_buffer: int = 0) -> socket.socket:
+    """Return a connection, with a smaller receive buffer (bytes) for a peer that does not read."""
+    connection = socket.socket()
+    if receive_buffer:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    connection.settimeout(timeout_s)
+    connection.connect(address)
+    return connection
 
 
 @contextlib.contextmanager
-def _peers(target: Target, count: int, data: bytes) -> Iterator[list[socket.socket]]:
-    """Give so many connections on which some bytes were sent; close them at the end of the block."""
-    with contextlib.ExitStack() as stack:
-        peers = [stack.enter_context(_connected(target.address, 5.0)) for _ in range(count)]
-        for peer in peers:
-            peer.sendall(data)
-        yield peers
+def _replies(
+    connection: socket.socket,
+    seconds: float,
+    *,
+    keep: bool = False,
+    at_once: int = 1 << 20,
+    pause_s: float = 0.0,
+) -> Iterator[tuple[socket.socket, Replies]]:
+    """Collect the replies on a connection while the block sends, for so many seconds or until it ends.
+
+    Args:
+        connection: closed at the end. An end of it by the server ends the block.
+        seconds: from the start of the block.
+        keep: whether messages are kept: without it they may be of any size.
+        at_once: bytes read at once.
+        pause_s: pause after each message.
+    """
+    replies = Replies()
+
+    def handle(message: Message) -> None:
+        replies.count[_kind(message)] += 1
+        if keep:
+            replies.messages.append(message)
+        time.sleep(pause_s)
+
+    with connection, ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(receive, connection, seconds, handle, at_once)
+        with contextlib.suppress(OSError):
+            yield connection, replies
+        replies.end = ended.result()
 
 
-@contextlib.contextmanager
-def _counting(
-    address: Address, timeout_s: float = 20.0, *, join_s: float = 120.0
-) -> Iterator[tuple[socket.socket, Counter[str]]]:
-    """Connect and count what comes back by kind, until the connection ends or ``join_s`` after the block."""
-    count: Counter[str] = Counter()
-    with _connected(address, timeout_s) as connection:
-        reader = threading.Thread(target=_count, args=(connection, count))
-        reader.start()
-        yield connection, count
-        reader.join(join_s)
-
-
-def _read(connection: socket.socket, seconds: float) -> tuple[list[Message], str]:
-    """Return all messages within a time, and the end: ``eof``, ``reset``, ``nonsense`` or ``silent``."""
-    decoder, messages, end = Decoder(), list[Message](), time.monotonic() + seconds
-    try:
-        while (left := end - time.monotonic()) > 0:
-            connection.settimeout(left)
-            data = connection.recv(1 << 20)
-            if not data:
-                return messages, "eof"
-            messages += decoder.receive(data)
-    except TimeoutError:
-        pass
-    except OSError:
-        return messages, "reset"
-    except ProtocolError:
-        return messages, "nonsense"
-    return messages, "silent"
-
-
-def _talk(
-    address: Address, data: bytes, seconds: float, *, half_close: bool = False
-) -> tuple[list[Message], str]:
-    """Send bytes and return what :func:`_read` returns."""
-    with _connected(address) as connection:
-        threading.Thread(target=_send_quietly, args=(connection, data, half_close), daemon=True).start()
-        return _read(connection, seconds)
+def _talk(peer: Address | socket.socket, data: bytes, seconds: float, *, half_close: bool = False) -> Replies:
+    """Send bytes to an address or on a connection, and return the replies within a time."""
+    connection = peer if isinstance(peer, socket.socket) else _connect(peer)
+    with _replies(connection, seconds, keep=True) as (_, replies):
+        connection.sendall(data)
+        if half_close:
+            connection.shutdown(socket.SHUT_WR)
+    return replies
 
 
 def _send_paced(connection: socket.socket, data: bytes, share: int = 1) -> None:
@@ -479,32 +459,39 @@ def _send_paced(connection: socket.socket, data: bytes, share: int = 1) -> None:
         time.sleep(max(start + (at + _PACED_BYTES) * share / _GIGABIT - time.monotonic(), 0.0))
 
 
-def _send_endlessly(target: Target, data: bytes, share: int = 0) -> tuple[int, bool]:
-    """Send bytes over and over and read nothing, at a share of a gigabit network or (0) without a pause.
+def _send_endlessly(
+    target: Target,
+    data: bytes,
+    *,
+    opening: bytes = _OPENING,
+    at_once: int = _PACED_BYTES,
+    seconds_each: float = 0.0,
+) -> tuple[int, bool]:
+    """Send bytes over and over and read nothing.
+
+    Args:
+        target: for its duration, or until the server ends the connection.
+        data: to send, at most ``at_once`` bytes at a time.
+        opening: sent before.
+        at_once: bytes.
+        seconds_each: pause for each byte.
 
     Returns:
         Number of bytes sent, and whether the server ended the connection.
     """
-    over, sent, left = target.deadline(), 0, memoryview(data)
-    with _connected(target.address, 2.0) as connection, contextlib.suppress(OSError):
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
-        connection.sendall(_OPENING)
-        while not over():
+    sent, left = 0, memoryview(data)
+    connection = _connect(target.server.address, 2.0, receive_buffer=1 << 16)
+    with connection, contextlib.suppress(OSError):
+        connection.sendall(opening)
+        for _ in target.rounds(0.0):
             # A sender that the server holds up still has its connection.
             with contextlib.suppress(TimeoutError):
-                count = connection.send(left[:_PACED_BYTES])
+                count = connection.send(left[:at_once])
                 sent += count
                 left = left[count:] or memoryview(data)
-                time.sleep(share * count / _GIGABIT)
+                time.sleep(seconds_each * count)
         return sent, False
     return sent, True
-
-
-def _send_quietly(connection: socket.socket, data: bytes, half_close: bool = False) -> None:
-    with contextlib.suppress(OSError):
-        connection.sendall(data)
-        if half_close:
-            connection.shutdown(socket.SHUT_WR)
 
 
 def _kind(message: Message) -> str:
@@ -519,49 +506,28 @@ def _kind(message: Message) -> str:
             return type(message).__name__
 
 
-def _count(
-    connection: socket.socket, count: Counter[str], at_once: int = 1 << 20, *, pause_s: float = 0.0
-) -> None:
-    """Count the messages of a connection by kind until it ends; they are not kept."""
-    decoder = Decoder()
-    with contextlib.suppress(OSError, ProtocolError):
-        while data := connection.recv(at_once):
-            count.update(_kind(message) for message in decoder.receive(data))
-            time.sleep(pause_s)
-
-
 def _pass(target: Target, images: Sequence[Image], opening: bytes = _OPENING) -> Observation:
     """Send images over and over; each must come back bit-exact, at once."""
-    over, sent, returned, slowest = target.deadline(), 0, 0, 0.0
-    while not over() or not sent:
+    sent, returned, slowest = 0, 0, 0.0
+    for _ in target.rounds():
         start = time.monotonic()
-        messages, _ = _talk(target.address, opening + _encoded(images) + encode(Close()), 20.0)
+        replies = _talk(target.server.address, opening + _encoded(images) + encode(Close()), 30.0)
         slowest = max(slowest, time.monotonic() - start)
         sent += len(images)
-        received = Counter(message for message in messages if isinstance(message, Image))
+        received = Counter(message for message in replies.messages if isinstance(message, Image))
         returned += len(images) - (Counter(images) - received).total()
-        time.sleep(_PAUSE_S)
-    text = f"{returned} of {sent} images returned, {slowest:.1f} s at most for {len(images)}"
-    return Observation(text, returned == sent)
+    return Observation.of(returned, sent, f"images returned, {slowest:.1f} s at most for {len(images)}")
 
 
-def _dropped(target: Target, after: Sequence[float], peers: int) -> Observation:
+def _dropped(target: Target, peers: int, data: bytes, **options: Any) -> Observation:
+    """Connect peers that :func:`_send_endlessly`; the server must disconnect them."""
+    start = time.monotonic()
+
+    def send(_: int) -> float | None:
+        _, ended = _send_endlessly(target, data, **options)
+        return time.monotonic() - start if ended else None
+
+    with ThreadPoolExecutor(peers) as pool:
+        after = [seconds for seconds in pool.map(send, range(peers)) if seconds is not None]
     latest = f" after at most {max(after):.0f} s" if after else ""
-    text = f"{len(after)} of {peers} disconnected{latest} (stalled_s {target.stalled_s:g})"
-    return Observation(text, len(after) == peers)
-
-
-def _closed_by_server(peer: socket.socket) -> bool:
-    """Send one byte; return whether the server has closed the connection."""
-    try:
-        peer.sendall(b"\0")
-        peer.setblocking(False)
-        while peer.recv(1 << 16):
-            pass
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass
-    finally:
-        peer.setblocking(True)
-    return True
+    return Observation.of(len(after), peers, f"disconnected{latest} (stalled_s {target.stalled_s:g})")

@@ -1,15 +1,16 @@
-"""``myostream bench``: measurements of stream, fits and segmentation."""
+"""``myostream bench``, ``evaluate`` and ``engines``: measurements of stream, fits and segmentation."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from inline.cli.errors import ReportingGroup, report_errors, require
-from inline.cli.options import JsonFile, output_file, output_folder
+from inline.cli.options import EngineOption, JsonFile, SettingsFile, output_file, output_folder
 from inline.data.errors import MyostreamError
+from inline.settings import load_settings
 
 app = typer.Typer(
     cls=ReportingGroup,
@@ -26,6 +27,7 @@ def _plot_file(file: Path | None) -> Path | None:
 
 
 Engine = Annotated[str, typer.Option(help="auto, or a name that myostream engines lists.")]
+DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder of labelled slices (docs/data.md).")]
 PlotFile = Annotated[Path | None, typer.Option("--plot", callback=_plot_file, help="Plot as PNG.")]
 
 
@@ -84,9 +86,7 @@ def peers(engine: Engine = "auto", json_file: JsonFile = None) -> None:
 
 @app.command()
 def tables(
-    data: Annotated[
-        Path | None, typer.Option("--data", help="Folder of labelled slices (docs/data.md).")
-    ] = None,
+    data: DataFolder = None,
     synthetic: Annotated[
         int | None, typer.Option(min=1, help="Synthetic slices of each kind of map, simulated readers.")
     ] = None,
@@ -109,7 +109,6 @@ def tables(
     from bench.tables.run import read_both, run, synthetic_slices
     from bench.tables.trainings import ShortTraining
     from inline.engine_selection import build_pipeline
-    from inline.settings import load_settings
     from model.evaluation.readers import Spread
 
     running = build_pipeline(load_settings(engine=engine)).engine
@@ -125,3 +124,54 @@ def tables(
         raise MyostreamError("give either --data FOLDER or --synthetic N")
     training = ShortTraining(train_steps, keep=keep)
     run(slices, running, output, about=about, training=training, encoder=encoder, json_file=json_file)
+
+
+def evaluate(
+    data: DataFolder = None,
+    kind: Annotated[str, typer.Option("--map", help="t1 or t2.")] = "t2",
+    synthetic: Annotated[
+        int | None, typer.Option(min=1, help="Number of fresh synthetic slices, in place of labelled ones.")
+    ] = None,
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="Folder of other weights, tried on the same synthetic slices.")
+    ] = None,
+    json_file: JsonFile = None,
+    plots: Annotated[
+        Path | None, typer.Option(callback=output_folder, help="Write figures into this folder.")
+    ] = None,
+    engine: EngineOption = None,
+    settings_file: SettingsFile = None,
+) -> None:
+    """Compare contours and values with those of readers, or with the truth of synthetic slices."""
+    if (data is None) == (synthetic is None) or kind not in ("t1", "t2"):
+        raise MyostreamError("give either --data FOLDER or --synthetic N, and --map t1 or t2")
+    if beside and data is not None:
+        raise MyostreamError("--beside goes with --synthetic N")
+    require("monai", *(["matplotlib"] if plots is not None else []))
+    from bench.evaluation import against_readers, against_truth
+    from inline.engine_selection import build_pipeline, make_engine
+
+    running = build_pipeline(load_settings(settings_file, engine=engine))
+    if data is not None:
+        against_readers(data, kind, running, json_file=json_file, plots=plots)
+    elif synthetic is not None:
+        others = {
+            folder.name: make_engine(load_settings(settings_file, engine=engine, weights=folder))
+            for folder in beside or ()
+        }
+        against_truth(synthetic, kind, {running.engine.name: running.engine, **others}, json_file)
+
+
+def engines(
+    repeats: Annotated[int, typer.Option(min=3, help="Inferences of each engine that are timed.")] = 100,
+    settings_file: SettingsFile = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Compare the engines of this host: time, agreement, memory, and which one is used."""
+    from bench.engines import measure, show
+
+    show(measure(load_settings(settings_file), repeats), json_file)
+
+
+COMMANDS: Final = (evaluate, engines)
+"""Commands of the top level."""

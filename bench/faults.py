@@ -6,31 +6,29 @@ by message (``docs/reliability.md``).
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
-from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from bench import attacks
 from bench.attacks import Observation, Target
-from bench.timing import percentiles
-from bench.watched import Address, Measurement, Tally, usage, watched_server
+from bench.values import percentiles, print_lines, print_values, write_results
+from bench.watched import Address, Measurement, Tally, usage
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
-from model.machine import describe_machine
-from model.output import write_json
+from inline.replay.local_server import started_server
+from model.processes import fresh_processes
 
 _STALLED_S: Final = 4.0
 """Shorter than the default of 60 s, so that the table takes minutes."""
@@ -40,6 +38,7 @@ measurements, too few for a 99th percentile."""
 _MOST_MB: Final = 2500.0
 _SLOWER: Final = 1.2
 _SLOWER_UNDER_LOAD: Final = 2.0
+_COLUMNS: Final = "promise s, seen s, lost, sent, p99_ratio .2f, peak_MB .0f, exit, holds s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,176 +88,131 @@ FAULTS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Result of one fault.
-
-    Attributes:
-        name: of the fault.
-        promise: of the fault.
-        seen: observation of the attack.
-        sent: images that the good client sent before, during and after.
-        lost: of these, those that did not come back bit-exact.
-        before_s: duration of each of its measurements before the attack.
-        during_s: likewise during the attack.
-        slower: largest allowed ratio of their 99th percentiles.
-        late: maps of the good client flagged ``late``.
-        peak_mb: largest resident memory of the server; None where the server died.
-        code: exit code after SIGTERM; None where the server had to be killed.
-        broken: names of what does not hold.
-        seconds: duration in all.
-        ratio: 99th percentile during the attack over that before all attacks; None without either.
-    """
-
-    name: str
-    promise: str
-    seen: str
-    sent: int
-    lost: int
-    before_s: tuple[float, ...]
-    during_s: tuple[float, ...]
-    slower: float
-    late: int
-    peak_mb: float | None
-    code: int | None
-    broken: tuple[str, ...]
-    seconds: float
-    ratio: float | None = None
-
-
-_over: Event
-"""Set in the process of the good client when the attack is over."""
-
-
-@contextmanager
-def _good_client() -> Iterator[tuple[ProcessPoolExecutor, Event]]:
-    """Start a process for the good client, which the work of the attacker must not slow down."""
-    spawn = get_context("spawn")
-    over = spawn.Event()
-    with ProcessPoolExecutor(1, spawn, _set_over, (over,)) as pool:
-        yield pool, over
-
-
-def _set_over(event: Event) -> None:
-    global _over
-    _over = event
-
-
 def _lower_priority() -> None:
     """Lower the priority of this thread and of those that it starts: a real attacker has another host."""
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
 
 
-def _send(address: Address, measurement: Measurement, seconds: float | None) -> Tally:
-    """Send measurements for some seconds, or until the attack is over; at least one."""
-    tally, end = Tally(), time.monotonic() + (seconds or 0.0)
-    while not tally.measurements or (time.monotonic() < end if seconds is not None else not _over.is_set()):
+def _send(address: Address, measurement: Measurement, seconds: float, over: threading.Event) -> Tally:
+    """Send measurements for some seconds, at most until the attack is over; at least one."""
+    tally, end = Tally(), time.monotonic() + seconds
+    while not tally.measurements or (time.monotonic() < end and not over.is_set()):
         tally.send(address, measurement)
     return tally
 
 
-def run(fault: Fault, measurement: Measurement, *, scale: float = 1.0) -> Outcome:
+def run(fault: Fault, measurement: Measurement, *, scale: float = 1.0) -> dict[str, Any]:
     """Run one fault against a server of its own.
 
     Args:
         fault: to run.
         measurement: of the good client.
         scale: factor on the durations.
+
+    Returns:
+        ``name`` and ``promise`` of the fault; ``seen``: observation of the attack; ``broken``: names of what
+        does not hold; ``seconds``: duration in all. Of the good client before, during and after the attack:
+        images ``sent`` and ``lost`` (not returned bit-exact), maps flagged ``late``, durations of its
+        measurements ``before_s`` and ``during_s``, and ``slower``: largest allowed ratio of their 99th
+        percentiles. Of the server: ``peak_mb``, largest resident memory (None where it died), and ``code``,
+        exit code (None where it had to be killed).
     """
     start = time.monotonic()
     alone, beside, after = Tally(), Tally(), Tally()
-    settings = f"[server]\nstalled_s = {_STALLED_S}\n"
-    with _good_client() as (client, over), watched_server(fault.arguments, settings) as server:
-        alone.send(server.address, measurement)
-        if fault.beside:
-            alone = client.submit(_send, server.address, measurement, _ALONE_S * scale).result()
-            during = client.submit(_send, server.address, measurement, None)
-        try:
-            with ThreadPoolExecutor(1, initializer=_lower_priority) as attacker:
-                target = Target(server, measurement, fault.seconds * scale, _STALLED_S)
-                seen = attacker.submit(fault.attack, target).result()
-        except Exception as error:
-            seen = Observation(f"the attack broke off: {type(error).__name__}: {error}"[:160], False)
-        over.set()
-        if fault.beside:
-            beside = during.result()
-        if fault.attack is not attacks.termination:
-            after.send(server.address, measurement)
-        died = server.process.poll() not in (None, 0)
-        used = usage(server.process.pid)
-        code = server.stop()
-        tracebacks = server.log_text().count("Traceback")
-    tallies = (alone, beside, after)
+    with (
+        tempfile.NamedTemporaryFile("w", suffix=".toml") as settings,
+        # The good client has a process of its own, which the work of the attacker must not slow down.
+        get_context("spawn").Manager() as manager,
+        fresh_processes(1) as client,
+    ):
+        settings.write(f"[server]\nstalled_s = {_STALLED_S}\n")
+        settings.flush()
+        over = manager.Event()
+        with started_server(["--settings", settings.name, *fault.arguments]) as server:
+            alone.send(server.address, measurement)
+            if fault.beside:
+                alone = client.submit(_send, server.address, measurement, _ALONE_S * scale, over).result()
+                during = client.submit(_send, server.address, measurement, math.inf, over)
+            try:
+                with ThreadPoolExecutor(1, initializer=_lower_priority) as attacker:
+                    target = Target(server, measurement, fault.seconds * scale, _STALLED_S)
+                    seen = attacker.submit(fault.attack, target).result()
+            except Exception as error:
+                seen = Observation(f"the attack broke off: {type(error).__name__}: {error}"[:160], False)
+            over.set()
+            if fault.beside:
+                beside = during.result()
+            if fault.attack is not attacks.termination:
+                after.send(server.address, measurement)
+            died = server.process.poll() not in (None, 0)
+            used = usage(server.process.pid)
+            code = server.stop()
+            tracebacks = server.log_text().count("Traceback")
+    whole = alone + beside + after
     checks = {
         "the fault's own promise": not seen.holds,
-        "images lost": any(tally.lost or tally.disordered for tally in tallies),
-        "the good client broke off": any(tally.problems for tally in tallies),
+        "images lost": bool(whole.lost or whole.disordered),
+        "the good client broke off": bool(whole.problems),
         "the server died": died,
         f"exit code {code}": code != 0,
         f"{tracebacks} tracebacks in the log": tracebacks > 0,
-        "memory": used is not None and used.peak_mb > _MOST_MB,
+        "memory": used is not None and used["peak_mb"] > _MOST_MB,
     }
-    return Outcome(
-        name=fault.name,
-        promise=fault.promise,
-        seen=seen.text,
-        sent=sum(tally.sent for tally in tallies),
-        lost=sum(tally.lost for tally in tallies),
-        before_s=tuple(alone.seconds) if fault.beside else (),
-        during_s=tuple(beside.seconds),
-        slower=_SLOWER_UNDER_LOAD if fault.load else _SLOWER,
-        late=sum(tally.late for tally in tallies),
-        peak_mb=None if used is None else used.peak_mb,
-        code=code,
-        broken=tuple(name for name, is_broken in checks.items() if is_broken),
-        seconds=time.monotonic() - start,
-    )
+    return {
+        "name": fault.name,
+        "promise": fault.promise,
+        "seen": seen.text,
+        "sent": whole.sent,
+        "lost": whole.lost,
+        "before_s": alone.seconds if fault.beside else [],
+        "during_s": beside.seconds,
+        "slower": _SLOWER_UNDER_LOAD if fault.load else _SLOWER,
+        "late": whole.late,
+        "peak_mb": None if used is None else used["peak_mb"],
+        "code": code,
+        "broken": [name for name, is_broken in checks.items() if is_broken],
+        "seconds": time.monotonic() - start,
+    }
 
 
-def with_ratios(outcomes: Sequence[Outcome]) -> list[Outcome]:
+def with_ratios(outcomes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Compare the good client's durations during each attack with those before all attacks together.
 
     Some ninety measurements fit into an attack. The 99th percentile of as few before it would be the slowest
     of them by chance.
+
+    Returns:
+        The outcomes with ``ratio`` of the 99th percentiles; None without either.
     """
-    before = percentiles([each for outcome in outcomes for each in outcome.before_s])
+    before = percentiles([each for outcome in outcomes for each in outcome["before_s"]])
     compared = []
     for outcome in outcomes:
-        ratio = percentiles(outcome.during_s)["p99"] / before["p99"] if outcome.during_s and before else None
-        slow = ("others slowed down",) if ratio is not None and ratio > outcome.slower else ()
-        compared.append(replace(outcome, ratio=ratio, broken=outcome.broken + slow))
+        during = percentiles(outcome["during_s"])
+        ratio = during["p99"] / before["p99"] if during and before else None
+        slow = ["others slowed down"] if ratio is not None and ratio > outcome["slower"] else []
+        compared.append({**outcome, "ratio": ratio, "broken": outcome["broken"] + slow})
     return compared
 
 
-def show(outcomes: Sequence[Outcome], json_file: Path | None, console: Console | None = None) -> None:
+def show(outcomes: Sequence[dict[str, Any]], json_file: Path | None) -> None:
     """Print the table and write the values."""
-    console = console or Console()
-    table = Table(title=f"Faults (always: no image lost, exit code 0, at most {_MOST_MB:.0f} MB)")
-    for column in ("fault", "must hold", "seen"):
-        table.add_column(column, overflow="fold")
-    for column in ("lost", "p99 ratio", "peak MB", "exit"):
-        table.add_column(column, justify="right")
-    table.add_column("holds", overflow="fold")
-    for each in outcomes:
-        table.add_row(
-            each.name,
-            each.promise,
-            each.seen,
-            f"{each.lost} of {each.sent}",
-            "-" if each.ratio is None else f"{each.ratio:.2f}",
-            "-" if each.peak_mb is None else f"{each.peak_mb:.0f}",
-            "killed" if each.code is None else str(each.code),
-            "yes" if not each.broken else f"NO: {', '.join(each.broken)}",
-        )
-    console.print(table)
-    lost, sent = sum(each.lost for each in outcomes), sum(each.sent for each in outcomes)
-    console.print(
-        f"{sum(not each.broken for each in outcomes)} of {len(outcomes)} hold; "
-        f"{lost} of {sent} images of good clients lost; {sum(each.seconds for each in outcomes):.0f} s",
-        highlight=False,
-    )
-    if json_file is not None:
-        write_json(json_file, {"machine": describe_machine(), "faults": [asdict(each) for each in outcomes]})
+    title = f"Faults (always: no image lost, exit code 0, at most {_MOST_MB:.0f} MB)"
+    rows = {
+        each["name"]: {
+            **each,
+            "p99_ratio": each["ratio"],
+            "peak_MB": each["peak_mb"],
+            "exit": "killed" if each["code"] is None else each["code"],
+            "holds": f"NO: {', '.join(each['broken'])}" if each["broken"] else "yes",
+        }
+        for each in outcomes
+    }
+    print_values(title, "fault", rows, _COLUMNS)
+    lost, sent, seconds = (sum(each[name] for each in outcomes) for name in ("lost", "sent", "seconds"))
+    held = sum(not each["broken"] for each in outcomes)
+    lines = f"{held} of {len(outcomes)} hold; {lost} of {sent} images of good clients lost; {seconds:.0f} s"
+    print_lines(lines)
+    write_results(json_file, {"faults": list(outcomes)})
 
 
 def main(
@@ -272,11 +226,13 @@ def main(
         if only and not any(part in fault.name for part in only):
             continue
         outcomes.append(last := run(fault, measurement))
-        verdict = ", ".join(last.broken) or "holds"
-        print(f"{last.name}: {last.seen}: {verdict} ({last.seconds:.0f} s)", file=sys.stderr, flush=True)
+        verdict = ", ".join(last["broken"]) or "holds"
+        print(
+            f"{fault.name}: {last['seen']}: {verdict} ({last['seconds']:.0f} s)", file=sys.stderr, flush=True
+        )
     outcomes = with_ratios(outcomes)
     show(outcomes, json_file)
-    if any(each.broken for each in outcomes):
+    if any(each["broken"] for each in outcomes):
         raise typer.Exit(1)
 
 

@@ -13,15 +13,12 @@ import typer
 from numpy.typing import NDArray
 from scipy.optimize import curve_fit
 
-from bench.output import print_table
 from bench.reference import qmri_fits
 from bench.reference.published import molli_model, t2_model
 from bench.simulated_pixels import Pixels, molli_pixels, scipy_t1, scipy_t2, t2_pixels
-from bench.timing import median_ms
+from bench.values import median_ms, print_values, write_results
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
-from model.machine import describe_machine
-from model.output import write_json
 from model.processes import fresh_processes
 from model.relaxometry.molli import molli_map
 from model.relaxometry.parametric_map import ParametricMap
@@ -30,6 +27,10 @@ from model.relaxometry.t2prep import t2_map
 SIDE: Final = 256
 _CURVE_FIT_PIXELS: Final = 300
 _QMRI_PIXELS: Final = 40
+_COLUMNS: Final = (
+    "map_ms .1f, curve_fit_ms_per_pixel .3f, ratio .0f, within_0.5_ms .2%, largest_ms .3f, "
+    "qmri_ms_per_pixel .3f, qmri_ratio .0f, qmri_within_0.5_ms .1%"
+)
 
 Array = NDArray[np.float64]
 
@@ -131,21 +132,7 @@ def _distances(case: Case, pixels: Pixels) -> dict[str, float]:
 
 def show(results: dict[str, dict[str, float]]) -> None:
     """Print the results of :func:`compare`."""
-    columns = (
-        ("map, ms", "map_ms", "{:.1f}"),
-        ("curve_fit, ms a pixel", "curve_fit_ms_per_pixel", "{:.3f}"),
-        ("ratio", "ratio", "{:.0f}"),
-        ("within 0.5 ms of the optimum", "within_0.5_ms", "{:.2%}"),
-        ("largest distance, ms", "largest_ms", "{:.3f}"),
-        ("qmri, ms a pixel", "qmri_ms_per_pixel", "{:.3f}"),
-        ("ratio", "qmri_ratio", "{:.0f}"),
-        ("within 0.5 ms of qmri", "qmri_within_0.5_ms", "{:.1%}"),
-    )
-    rows = [
-        (name, *(form.format(case[key]) if key in case else "-" for _, key, form in columns))
-        for name, case in results.items()
-    ]
-    print_table(f"Fits of {SIDE} x {SIDE} pixels", ("fit", *(heading for heading, _, _ in columns)), rows)
+    print_values(f"Fits of {SIDE} x {SIDE} pixels", "fit", results, _COLUMNS)
 
 
 def main(
@@ -155,8 +142,7 @@ def main(
     """Time the fits of 256 x 256 images beside scipy's curve_fit, and compare them with the optimum."""
     results = compare(pixels)
     show(results)
-    if json_file is not None:
-        write_json(json_file, {"machine": describe_machine(), **results})
+    write_results(json_file, results)
 
 
 if __name__ == "__main__":

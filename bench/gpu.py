@@ -16,11 +16,10 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from bench.output import print_lines, print_table
-from bench.timing import percentiles
+from bench.engines import in_turns
+from bench.values import percentiles, print_lines, print_values, write_results
 from calibration.gate import run_gate
 from calibration.slices import map_slices
-from inline.cli.engine_comparison import in_turns
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
 from inline.engine_selection import ON_GPU, load_engine, load_weights, preferred
@@ -31,8 +30,6 @@ from model.engines.probabilities import HalfProbabilities
 from model.engines.self_test import Reference, run_self_test, self_test_images
 from model.engines.torch_engine import TorchEngine
 from model.frame import FRAME_PIXELS
-from model.machine import describe_machine
-from model.output import write_json
 from model.unet import UNet
 
 EAGER: Final = "torch eager, float32"
@@ -119,19 +116,16 @@ def show(figures: Mapping[str, Any]) -> None:
     rows = figures["engines"]
     reference = next(iter(rows.values()))["batches"]
     first, *_ = reference
-    columns = ("engine", "p50 ms", "p99 ms", "against eager", *(f"slices/s, {each}" for each in reference))
-    cells = [
-        (
-            name,
-            f"{(times := row['batches'][first])['p50']:.2f}",
-            f"{times['p99']:.2f}",
-            f"{reference[first]['p50'] / times['p50']:.2f} x",
-            *(f"{row['batches'][each]['per_second']:.1f}" for each in reference),
-        )
-        for name, row in rows.items()
-    ]
+    columns = f"batches/{first}/p50 .2f, batches/{first}/p99 .2f, faster_than_eager .2f"
+    columns += "".join(f", batches/{each}/per_second .1f" for each in reference)
+    against = {name: reference[first]["p50"] / row["batches"][first]["p50"] for name, row in rows.items()}
     title = f"{figures['gpu']}: {figures['repeats']} inferences of each; times of a batch of {first}"
-    print_table(title, columns, cells)
+    print_values(
+        title,
+        "engine",
+        {name: {**row, "faster_than_eager": against[name]} for name, row in rows.items()},
+        columns,
+    )
     lines = [f"does not run: {name}: {reason}" for name, reason in figures["missing"].items()]
     for name, row in rows.items():
         if "gate" in row:
@@ -141,7 +135,7 @@ def show(figures: Mapping[str, Any]) -> None:
     fastest = min(row["batches"][first]["p50"] / int(first) for row in rows.values())
     most = max(each["per_second"] for row in rows.values() for each in row["batches"].values())
     goals = f"goals: {fastest:.2f} of at most {GOAL_MS:g} ms a slice; "
-    print_lines([*lines, f"{goals}{most:.0f} of at least {GOAL_PER_SECOND:.0f} slices a second"])
+    print_lines(*lines, f"{goals}{most:.0f} of at least {GOAL_PER_SECOND:.0f} slices a second")
 
 
 def main(
@@ -153,11 +147,10 @@ def main(
     """Latency and throughput of the network on a GPU, by batch size."""
     device = require_gpu()
     sizes = [int(each) for each in batches.split(",")]
-    about = {"machine": describe_machine(), "gpu": describe_gpu(device), "repeats": repeats}
+    about = {"gpu": describe_gpu(device), "repeats": repeats}
     figures = {**about, **measure(list(contenders(device)), sizes, repeats, gate)}
     show(figures)
-    if json_file is not None:
-        write_json(json_file, figures)
+    write_results(json_file, figures)
 
 
 if __name__ == "__main__":

@@ -12,25 +12,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
-from bench.output import print_lines, print_table
-from bench.stream import make_stream
-from bench.timing import percentiles
+from bench.values import PERCENTILES, draw_curves, percentiles, print_lines, print_values, write_results
+from bench.watched import Address, make_stream, receive
 from inline.data.results import RESULT_ATTRIBUTE
-from inline.mrd.messages import Close, ConfigFile, Header, Image
-from inline.mrd.protocol import Decoder, encode
+from inline.mrd.messages import Close, ConfigFile, Header, Image, Message
+from inline.mrd.protocol import encode
 from inline.replay.local_server import started_server
 from inline.replay.run import records
-from model.evaluation.figures import figure
-from model.machine import describe_machine
-from model.output import write_json
 
 _IMAGES_BACK: Final = 3
 """Map, labels and overlay."""
 _FASTER: Final = 10.0
+_LONGEST_S: Final = 86_400.0
+"""Of a session."""
 OUTSIDE: Final = "outside the stages"
 """Sockets, assembly, encoding, and waiting for a core."""
+_COLUMNS: Final = f"{PERCENTILES}, p99_over_p50 .2f, jitter_SD .1f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,7 @@ def measure(slices: int, interval_ms: float, engine: str = "auto") -> dict[str, 
         for pace in (interval_ms, interval_ms / _FASTER):
             slices_ = _session(server.address, header, stream, pace / 1000.0)
             paces.append({"interval_ms": pace, **summary(slices_)})
-    return {"machine": describe_machine(), "engine": engine, "slices": slices, "paces": paces}
+    return {"engine": engine, "slices": slices, "paces": paces}
 
 
 def summary(slices: Sequence[Slice]) -> dict[str, Any]:
@@ -110,9 +107,7 @@ def slowest(slices: Sequence[Slice]) -> dict[str, Any]:
     return {"slice": asdict(worst), "part": max(excess, key=lambda name: excess[name]), "excess_ms": excess}
 
 
-def _session(
-    address: tuple[str, int], header: str, stream: list[list[Image]], interval: float
-) -> list[Slice]:
+def _session(address: Address, header: str, stream: list[list[Image]], interval: float) -> list[Slice]:
     """Send the slices and return them; a slice is complete with the last of its result images.
 
     Args:
@@ -125,29 +120,21 @@ def _session(
         TimeoutError: a slice has no result within a minute.
     """
     took: list[float] = []
-    maps: list[Image] = []
+    results: list[Image] = []
+    finished = [0.0]
+    arrived = threading.Semaphore(0)
+
+    def handle(message: Message) -> None:
+        if isinstance(message, Image) and b"MYOSTREAM" in message.attributes:
+            results.append(message)
+            if len(results) % _IMAGES_BACK == 0:
+                finished[0] = time.perf_counter()
+                arrived.release()
+
     with socket.create_connection(address, timeout=120) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(encode(ConfigFile("mapping")) + encode(Header(header)))
-        arrived = threading.Semaphore(0)
-        finished: list[float] = []
-
-        def receive() -> None:
-            decoder, results = Decoder(), 0
-            while not decoder.closed:
-                data = connection.recv(1 << 20)
-                if not data:
-                    return
-                for message in decoder.receive(data):
-                    if isinstance(message, Image) and b"MYOSTREAM" in message.attributes:
-                        results += 1
-                        if RESULT_ATTRIBUTE.encode() in message.attributes:
-                            maps.append(message)
-                        if results % _IMAGES_BACK == 0:
-                            finished.append(time.perf_counter())
-                            arrived.release()
-
-        reader = threading.Thread(target=receive, daemon=True)
+        reader = threading.Thread(target=receive, args=(connection, _LONGEST_S, handle), daemon=True)
         reader.start()
         due = time.perf_counter()
         for number, images in enumerate(stream):
@@ -157,10 +144,11 @@ def _session(
             last_byte = time.perf_counter()
             if not arrived.acquire(timeout=60):
                 raise TimeoutError(f"slice {number} had no result within a minute")
-            took.append((finished[-1] - last_byte) * 1000.0)
+            took.append((finished[0] - last_byte) * 1000.0)
         connection.sendall(encode(Close()))
         reader.join(timeout=30)
     # Results come in the order of sending. They are read afterwards, outside the measured time.
+    maps = [image for image in results if RESULT_ATTRIBUTE.encode() in image.attributes]
     found = [records([image])[0][0] for image in maps]
     return [
         Slice(record["quantity"], latency, record["times_ms"], "late" in record["flags"], number)
@@ -169,14 +157,13 @@ def _session(
 
 
 def show(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:
-    """Print the tables, write the values, draw the histogram."""
-    rows, lines = [], []
+    """Print the tables, write the values, draw the latency of each slice."""
+    rows, lines = {}, []
     for pace in results["paces"]:
         name, spread = f"every {pace['interval_ms']:.0f} ms", pace["jitter_ms"]["standard_deviation"]
         for kind, values in (("", pace["latency_ms"]), *pace["by_quantity_ms"].items()):
-            cells = [f"{values[key]:.1f}" for key in ("p50", "p95", "p99", "max")]
-            jitter = f"{spread[kind]:.1f}" if kind else ""
-            rows.append((f"{name} {kind}", *cells, f"{values['p99'] / values['p50']:.2f}", jitter))
+            more = {"p99_over_p50": values["p99"] / values["p50"], "jitter_SD": spread.get(kind)}
+            rows[f"{name} {kind}"] = {**values, **more}
         worst = pace["worst"]
         excess = sorted(worst["excess_ms"].items(), key=lambda each: -each[1])
         lines.append(
@@ -186,22 +173,12 @@ def show(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> 
             f"first slices {', '.join(f'{kind} {value:.1f} ms' for kind, value in pace['first_ms'].items())}"
         )
     title = f"{results['slices']} slices one by one, engine {results['engine']}: ms to the result"
-    print_table(title, ("interval", "p50", "p95", "p99", "max", "p99 / p50", "jitter (SD)"), rows)
-    print_lines(lines)
-    if json_file is not None:
-        write_json(json_file, results)
-    if plot is not None:
-        _histogram(plot, results["paces"])
-        print_lines([f"histogram: {plot}"])
-
-
-def _histogram(file: Path, paces: Sequence[dict[str, Any]]) -> None:
-    with figure(file, len(paces), 1, (7, 2.6 * len(paces)), sharex=True) as rows:
-        for axes, pace in zip(rows.flat, paces, strict=True):
-            axes.hist(np.array(pace["all_ms"]), bins=80)
-            for name, style in (("p50", "-"), ("p99", "--")):
-                value = pace["latency_ms"][name]
-                axes.axvline(value, linestyle=style, color="0.3", label=f"{name} {value:.0f} ms")
-            axes.set_ylabel(f"slices, one every\n{pace['interval_ms']:.0f} ms")
-            axes.legend()
-        axes.set_xlabel("last byte of a slice to last byte of its results, ms")
+    print_values(title, "interval", rows, _COLUMNS)
+    print_lines(*lines)
+    write_results(json_file, results)
+    curves = [
+        {"latency": (range(len(pace["all_ms"])), pace["all_ms"])}
+        | {name: ((0, len(pace["all_ms"])), (pace["latency_ms"][name],) * 2) for name in ("p50", "p99")}
+        for pace in results["paces"]
+    ]
+    draw_curves(plot, [("slice", "last byte in to last byte out, ms", each) for each in curves])

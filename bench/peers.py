@@ -11,9 +11,8 @@ import ismrmrd
 import numpy as np
 
 from bench import fits
-from bench.output import print_table
 from bench.reference import published
-from bench.timing import median_ms
+from bench.values import median_ms, print_values, write_results
 from inline.contouring.segment import contour_slice, network_input
 from inline.data.series import Quantity
 from inline.engine_selection import build_pipeline
@@ -21,8 +20,6 @@ from inline.mrd.protocol import Decoder, encode
 from inline.replay.simulate import simulate_examination, to_images
 from inline.settings import load_settings
 from model.frame import Frame
-from model.machine import describe_machine
-from model.output import write_json
 from model.relaxometry.molli import molli_map
 from model.relaxometry.t2prep import t2_map
 from model.weights import load_network
@@ -80,7 +77,6 @@ def measure(engine: str = "auto", repeats: int = 15) -> dict[str, Any]:
     for stage in stages.values():
         stage["ratio"] = stage["reference_ms"] / stage["myostream_ms"]
     return {
-        "machine": describe_machine(),
         "engine": running.name,
         "stages": stages,
         "fits": fits.compare(_OPTIMUM_PIXELS),
@@ -99,12 +95,7 @@ def _write_by_ismrmrd(image: Any) -> bytes:
 
 def show(results: dict[str, Any], json_file: Path | None) -> None:
     """Print the tables and write the values."""
-    rows = [
-        (name, f"{stage['reference_ms']:.2f}", f"{stage['myostream_ms']:.2f}", f"{stage['ratio']:.1f} x")
-        for name, stage in results["stages"].items()
-    ]
     title = f"Reference implementations and myostream ({results['engine']}), ms a slice"
-    print_table(title, ("stage", "reference", "myostream", "ratio"), rows)
+    print_values(title, "stage", results["stages"], "reference_ms .2f, myostream_ms .2f, ratio .1f")
     fits.show(results["fits"])
-    if json_file is not None:
-        write_json(json_file, results)
+    write_results(json_file, results)

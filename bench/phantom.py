@@ -6,7 +6,6 @@ The file is an npz with ``images`` (n, rows, columns), ``inversion_times_ms`` (n
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,33 +13,17 @@ import cv2
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from bench.output import print_lines, print_table
+from bench.values import print_lines, print_values, write_results
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
-from model.machine import describe_machine
-from model.output import write_json
 from model.relaxometry.molli import molli_map
 
 _WINDOW: Final = 5
 _SPREAD: Final = 0.04
 """Relative standard deviation of the reference within a window, below which a pixel lies in a vial."""
 _SMALLEST: Final = 40
-
-
-@dataclass(frozen=True, slots=True)
-class Vial:
-    """Median T1 of one vial, ms, fitted and in the reference, over the ``fitted`` of its ``pixels``."""
-
-    pixels: int
-    fitted: int
-    reference_ms: float
-    fitted_ms: float
-
-    @property
-    def difference(self) -> float:
-        """Relative difference from the reference."""
-        return self.fitted_ms / self.reference_ms - 1.0
 
 
 def find_vials(reference_ms: NDArray[np.float32]) -> NDArray[np.int32]:
@@ -52,16 +35,20 @@ def find_vials(reference_ms: NDArray[np.float32]) -> NDArray[np.int32]:
     mean = cv2.blur(reference_ms.astype(np.float64), window)
     spread = np.sqrt(np.maximum(cv2.blur(reference_ms.astype(np.float64) ** 2, window) - mean**2, 0.0))
     smooth = (spread < _SPREAD * np.abs(mean)) & (mean > 50.0)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(smooth.astype(np.uint8), connectivity=4)
-    kept = [number for number in range(1, len(stats)) if stats[number, cv2.CC_STAT_AREA] >= _SMALLEST]
-    vials = np.zeros(reference_ms.shape, np.int32)
-    for vial, number in enumerate(kept, start=1):
-        vials[labels == number] = vial
-    return vials
+    labels, _ = ndimage.label(smooth)
+    sizes = np.bincount(labels.ravel())
+    kept = (sizes >= _SMALLEST) & (np.arange(len(sizes)) > 0)
+    numbers: NDArray[np.int32] = np.where(kept, np.cumsum(kept), 0).astype(np.int32)[labels]
+    return numbers
 
 
-def measure(file: Path) -> list[Vial]:
-    """Return the vials of a phantom file, by increasing reference."""
+def measure(file: Path) -> list[dict[str, float]]:
+    """Return the vials of a phantom file, by increasing reference.
+
+    Returns:
+        ``pixels`` of the vial, those ``fitted``, and over these the median T1, ms: ``reference_ms``,
+        ``fitted_ms``.
+    """
     with np.load(file) as data:
         images, times = data["images"].astype(np.float32), data["inversion_times_ms"].astype(np.float64)
         reference = data["reference_t1_ms"].astype(np.float32)
@@ -72,14 +59,19 @@ def measure(file: Path) -> list[Vial]:
         inside = (vials == number) & ~fitted.failed
         if inside.any():
             found.append(
-                Vial(
-                    int((vials == number).sum()),
-                    int(inside.sum()),
-                    float(np.median(reference[inside])),
-                    float(np.median(fitted.values_ms[inside])),
-                )
+                {
+                    "pixels": int((vials == number).sum()),
+                    "fitted": int(inside.sum()),
+                    "reference_ms": float(np.median(reference[inside])),
+                    "fitted_ms": float(np.median(fitted.values_ms[inside])),
+                }
             )
-    return sorted(found, key=lambda vial: vial.reference_ms)
+    return sorted(found, key=lambda vial: vial["reference_ms"])
+
+
+def difference(vial: dict[str, float]) -> float:
+    """Return the relative difference of the fitted from the reference T1."""
+    return vial["fitted_ms"] / vial["reference_ms"] - 1.0
 
 
 def main(
@@ -88,30 +80,19 @@ def main(
 ) -> None:
     """Print the table."""
     vials = measure(file)
-    rows = [
-        (
-            str(number),
-            f"{vial.fitted} of {vial.pixels}",
-            f"{vial.reference_ms:.0f}",
-            f"{vial.fitted_ms:.0f}",
-            f"{100 * vial.difference:+.2f} %",
-        )
-        for number, vial in enumerate(vials, start=1)
-    ]
-    columns = ("vial", "pixels fitted", "reference", "myostream", "difference")
-    print_table("MOLLI phantom: median T1 by vial, ms", columns, rows)
+    rows = {str(i): {**vial, "difference": difference(vial)} for i, vial in enumerate(vials, start=1)}
+    print_values(
+        "MOLLI phantom: median T1 by vial, ms",
+        "vial",
+        rows,
+        "pixels, fitted, reference_ms .0f, fitted_ms .0f, difference +.2%",
+    )
     # Where the times leave T1 undetermined (a vial recovered before the second image), most fits fail. The
     # median leaves such a vial out.
-    vials = [vial for vial in vials if vial.fitted > vial.pixels / 2]
-    middle = float(np.median([abs(vial.difference) for vial in vials]))
-    print_lines([f"median over vials: {100 * middle:.2f} % from the reference"])
-    if json_file is not None:
-        content = {
-            "machine": describe_machine(),
-            "vials": [asdict(vial) for vial in vials],
-            "median_difference": middle,
-        }
-        write_json(json_file, content)
+    vials = [vial for vial in vials if vial["fitted"] > vial["pixels"] / 2]
+    middle = float(np.median([abs(difference(vial)) for vial in vials]))
+    print_lines(f"median over vials: {100 * middle:.2f} % from the reference")
+    write_results(json_file, {"vials": vials, "median_difference": middle})
 
 
 if __name__ == "__main__":

@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from bench.values import cell, cells, columns, markdown, value_at
+
 RESULTS: Final = Path(__file__).parent / "results"
+_VALUE: Final = re.compile(r"\{(.+?)\|(.+?)\}")
 _REAL: Final = "myostream evaluate --data DATA --map"
 _FIT: Final = "{T1, 8 images/map_ms|.1f} ms, {T1, 8 images/ratio|.0f} times as fast as curve_fit"
 _T1: Final = "summaries/window not saturated"
@@ -85,62 +87,37 @@ def summary(results: Path = RESULTS) -> str:
         OSError: a result file is missing.
         KeyError: a result file lacks a value.
     """
-    rows = []
-    for quantity, file, measured, published, command in ROWS:
-        content = _read(results, file)
-        parts = re.split(r"\{(.+?)\|(.+?)\}", measured)  # text, path, format, text, ...
-        parts[1::3] = (
-            format(_at(content, path), form) for path, form in zip(parts[1::3], parts[2::3], strict=True)
-        )
-        del parts[2::3]
-        rows.append((quantity, "".join(parts), published, f"`{command}`"))
-    return _table(("quantity", "measured", "published", "command"), rows)
+    headings = ("quantity", "measured", "published", "command")
+    return markdown(headings, [_row(results, *each) for each in ROWS])
+
+
+def _row(
+    results: Path, quantity: str, file: str, measured: str, published: str, command: str
+) -> Sequence[str]:
+    content = _read(results, file)
+    text = _VALUE.sub(lambda found: format(value_at(content, found[1]), found[2]), measured)
+    return quantity, text, published, f"`{command}`"
 
 
 def details(results: Path = RESULTS) -> str:
     """Return the tables of docs/benchmarks.md; raises as :func:`summary`."""
     tables = []
-    for file, path, columns in DETAILS:
-        keys = [(key, form) for key, _, form in (each.partition(" ") for each in columns.split(", "))]
+    for file, path, keys in DETAILS:
+        shown = columns(keys)
         content = _read(results, file)
-        found = _at(content, path)
+        found = value_at(content, path)
         if isinstance(found, list):  # a row's name is its first value
-            found, keys = {_cell(row, *keys[0]): row for row in found}, keys[1:]
-        rows = [
-            (name, *(_cell(row, key, form) for key, form in keys))
-            for name, row in found.items()
-            if isinstance(row, dict) and keys[0][0].partition("/")[0] in row
-        ]
+            (_, first, form), *shown = shown
+            found = {cell(row, first, form): row for row in found}
+        needed = shown[0][1].partition("/")[0]
+        rows = {name: row for name, row in found.items() if isinstance(row, dict) and needed in row}
         part = f"{file} ({content['machine']['commit'][:7]}) {path}".strip()
-        headings = (part, *(key.replace("_", " ").replace("/", ", ") for key, _ in keys))
-        tables.append(_table(headings, rows))
+        tables.append(markdown((part, *(heading for heading, _, _ in shown)), cells(rows, shown)))
     return "\n\n".join(tables)
 
 
 def _read(results: Path, file: str) -> Any:
     return json.loads((results / f"{file}.json").read_text(encoding="utf-8"))
-
-
-def _at(content: Any, path: str) -> Any:
-    """Value at a path of keys and positions, such as ``paces/0/late``."""
-    keys = (key for key in path.split("/") if key)
-    return reduce(lambda value, key: value[int(key) if isinstance(value, list) else key], keys, content)
-
-
-def _cell(row: Any, key: str, form: str) -> str:
-    """A value, or mean ± standard deviation; ``-`` where there is none."""
-    try:
-        value = _at(row, key)
-    except KeyError:
-        value = None
-    if isinstance(value, list):
-        return " ± ".join(format(each, form) for each in value)
-    return "-" if value is None else format(value, form)
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    dashes = ["---"] + ["---:"] * (len(columns) - 1)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (columns, dashes, *rows))
 
 
 def main(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -10,8 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from bench import throughput
-from bench.output import print_lines, print_table
-from bench.timing import median_ms
+from bench.values import draw_curves, median_ms, print_values, write_results
 from inline.contouring.segment import contour_slice, network_input
 from inline.data.series import Quantity
 from inline.engine_selection import build_pipeline
@@ -19,10 +18,7 @@ from inline.mrd.protocol import Decoder, encode
 from inline.replay.simulate import MOLLI_SERIES, to_images
 from inline.settings import load_settings
 from model.engines.base import Engine
-from model.evaluation.figures import figure
 from model.frame import FRAME_PIXELS, Frame
-from model.machine import describe_machine
-from model.output import write_json
 from model.relaxometry.molli import molli_map
 from model.relaxometry.t2prep import t2_map
 from model.synthesis.examination import SimulatedSlice, simulate_slice
@@ -48,7 +44,6 @@ def measure(slices: int, engine: str = "auto", repeats: int = 7) -> dict[str, An
     """
     running = build_pipeline(load_settings(engine=engine)).engine
     return {
-        "machine": describe_machine(),
         "engine": running.name,
         "matrix": by_matrix(SIZES, running, repeats),
         "images": by_images(repeats),
@@ -66,17 +61,19 @@ def by_matrix(sizes: Sequence[int], engine: Engine, repeats: int) -> Series:
 
 def by_images(repeats: int, size: int = 256) -> Series:
     """Return the time of the fit of a map, ms, by the images of its series."""
-    found: Series = []
+    fits: list[tuple[str, int, Callable[[], object]]] = []
     for scheme in MOLLI_SCHEMES:
         heart = simulate_slice(5, size=size, scheme=scheme, usual=True)
-        took = median_ms(partial(molli_map, heart.molli, heart.inversion_times_ms), repeats)
-        found.append({"value": len(heart.molli), "quantity": "T1", "fit": took})
+        fit = partial(molli_map, heart.molli, heart.inversion_times_ms)
+        fits.append(("T1", len(heart.molli), fit))
     for count in T2_PREPARATIONS:
-        times = tuple(float(each) for each in np.linspace(0.0, _LONGEST_PREPARATION_MS, count))
+        times = tuple(np.linspace(0.0, _LONGEST_PREPARATION_MS, count).tolist())
         heart = simulate_slice(5, size=size, preparation_times_ms=times, usual=True)
-        took = median_ms(partial(t2_map, heart.t2prep, heart.preparation_times_ms), repeats)
-        found.append({"value": count, "quantity": "T2", "fit": took})
-    return found
+        fits.append(("T2", count, partial(t2_map, heart.t2prep, heart.preparation_times_ms)))
+    return [
+        {"value": images, "quantity": quantity, "fit": median_ms(fit, repeats)}
+        for quantity, images, fit in fits
+    ]
 
 
 def by_batch(batches: Sequence[int], engine: Engine, repeats: int) -> Series:
@@ -91,18 +88,16 @@ def by_batch(batches: Sequence[int], engine: Engine, repeats: int) -> Series:
 
 def by_connections(connections: Sequence[int], slices: int, engine: str) -> Series:
     """Return the time of a warm server, ms a slice, by clients at a time that share the slices."""
-    found = []
-    for count in connections:
-        run = throughput.measure(slices, connections=count, engine=engine)
-        found.append(
-            {
-                "value": count,
-                "whole": run["warm"]["seconds"] * 1000.0 / slices,
-                "images_lost": run["warm"]["images_lost"],
-                "peak_memory_mib": run["peak_memory_mib"],
-            }
-        )
-    return found
+    runs = {count: throughput.measure(slices, connections=count, engine=engine) for count in connections}
+    return [
+        {
+            "value": count,
+            "whole": run["warm"]["seconds"] * 1000.0 / slices,
+            "images_lost": run["warm"]["images_lost"],
+            "peak_memory_mib": run["peak_memory_mib"],
+        }
+        for count, run in runs.items()
+    ]
 
 
 def exponent(series: Series, key: str) -> float:
@@ -132,51 +127,38 @@ def _stages(heart: SimulatedSlice, engine: Engine, repeats: int) -> dict[str, fl
 def show(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:
     """Print the tables, write the values, draw them."""
     matrix = results["matrix"]
+    sides = {f"{each['value']} x {each['value']}": each for each in matrix}
     stages = [name for name in matrix[0] if name != "value"]
-    rows = [
-        (f"{each['value']} x {each['value']}", *(f"{each[name]:.1f}" for name in stages)) for each in matrix
-    ]
-    exponents = ("exponent of the side", *(f"{exponent(matrix, name):.1f}" for name in stages))
+    exponents = {name: exponent(matrix, name) for name in stages}
     title = f"A MOLLI slice of 8 images, engine {results['engine']}, ms"
-    print_table(title, ("matrix", *stages), [*rows, exponents])
+    print_values(
+        title,
+        "matrix",
+        {**sides, "exponent of the side": exponents},
+        ", ".join(f"{name} .1f" for name in stages),
+    )
     for title, name, key in (
         ("Fit of 256 x 256 pixels, ms", "images", "fit"),
         ("Network, ms a slice", "batch", "network"),
         (f"{results['slices']} slices to a warm server, ms a slice", "connections", "whole"),
     ):
-        cells = [
-            (f"{each.get('quantity', '')} {each['value']}".strip(), f"{each[key]:.1f}")
-            for each in results[name]
-        ]
-        print_table(title, (name, "ms"), cells)
-    if json_file is not None:
-        write_json(json_file, results)
-    if plot is not None:
-        _draw(plot, results)
-        print_lines([f"plot: {plot}"])
+        rows = {f"{each.get('quantity', '')} {each['value']}".strip(): each for each in results[name]}
+        print_values(title, name, rows, f"{key} .1f")
+    write_results(json_file, results)
+    panels = [
+        ("rows and columns", {name: _curve(matrix, name) for name in stages}),
+        (
+            "images of a series (fit of 256 x 256 pixels)",
+            {
+                quantity: _curve([each for each in results["images"] if each["quantity"] == quantity], "fit")
+                for quantity in ("T1", "T2")
+            },
+        ),
+        ("slices in a batch", {"network": _curve(results["batch"], "network")}),
+        ("connections", {"whole stream": _curve(results["connections"], "whole")}),
+    ]
+    draw_curves(plot, [(label, "ms a slice", curves) for label, curves in panels], 2)
 
 
-def _draw(file: Path, results: dict[str, Any]) -> None:
-    with figure(file, 2, 2, (10, 7)) as grid:
-        matrix, images, batch, connections = grid.flat
-        sides = [each["value"] for each in results["matrix"]]
-        names = [name for name in results["matrix"][0] if name not in ("value", "whole")]
-        matrix.stackplot(sides, [[each[name] for each in results["matrix"]] for name in names], labels=names)
-        matrix.set_xlabel("rows and columns")
-        matrix.legend(loc="upper left", fontsize=8)
-        for quantity in ("T1", "T2"):
-            chosen = [each for each in results["images"] if each["quantity"] == quantity]
-            images.plot(
-                [each["value"] for each in chosen], [each["fit"] for each in chosen], "o-", label=quantity
-            )
-        images.set_xlabel("images of a series (fit of 256 x 256 pixels)")
-        images.legend()
-        for axes, name, key, label in (
-            (batch, "batch", "network", "slices in a batch (network)"),
-            (connections, "connections", "whole", "connections (whole stream)"),
-        ):
-            axes.plot([each["value"] for each in results[name]], [each[key] for each in results[name]], "o-")
-            axes.set_xlabel(label)
-        for axes in grid.flat:
-            axes.set_ylim(0.0)
-            axes.set_ylabel("ms a slice")
+def _curve(series: Series, key: str) -> tuple[list[float], list[float]]:
+    return [each["value"] for each in series], [each[key] for each in series]

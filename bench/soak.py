@@ -7,27 +7,25 @@ every few seconds. Memory, threads, file descriptors and latency are sampled at 
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 
 from bench.attacks import break_off
-from bench.output import print_lines, print_table
-from bench.timing import percentiles
-from bench.watched import Measurement, ServerProcess, Tally, Usage, usage, watched_server
+from bench.cli import Engine, PlotFile
+from bench.values import draw_curves, percentiles, print_columns, print_lines, print_values, write_results
+from bench.watched import Measurement, Tally, usage
 from inline.cli.errors import report_errors
-from inline.cli.options import JsonFile, output_file
+from inline.cli.options import JsonFile
 from inline.data.errors import MyostreamError
-from model.evaluation.figures import figure
-from model.machine import describe_machine
-from model.output import write_json
+from inline.replay.local_server import StartedServer, started_server
 
 _CLIENTS: Final = 2
 _BREAK_OFF_EVERY_S: Final = 5.0
@@ -38,23 +36,14 @@ _GROWTH: Final = 1.05
 _TICK_S: Final = 0.05
 _QUIET_S: Final = 3.0
 """Pause after the last client has gone, before threads and descriptors are counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One point in time.
-
-    Attributes:
-        seconds: since the first slice.
-        slices: maps received so far.
-        held: resources of the server.
-        latency_s: percentiles of the durations of the measurements since the previous sample.
-    """
-
-    seconds: float
-    slices: int
-    held: Usage
-    latency_s: dict[str, float]
+_HELD: Final = ("megabytes", "threads", "descriptors")
+_COLUMNS: Final = (
+    "slices, held/megabytes .0f, held/threads, held/descriptors, latency_s/p50 .2f, latency_s/p99 .2f"
+)
+_RESULT: Final = (
+    "tally/results, tally/contours, tally/late, broken_off, idle/before/threads, idle/after/threads, "
+    "idle/before/descriptors, idle/after/descriptors, tracebacks, code"
+)
 
 
 def measure(
@@ -63,36 +52,36 @@ def measure(
     """Run a server on so many slices.
 
     Returns:
-        ``samples``, ``settled`` and ``end`` (resources of the server), ``idle`` before and after all clients,
-        ``tally`` of the good clients, ``broken_off``, ``code``, ``tracebacks``, ``log_bytes``, and ``grown``:
-        names of the resources that have grown.
+        ``samples``, ``settled`` and ``end`` as of :func:`_run`; ``idle``: resources of the server before and
+        after all clients; ``tally`` of the good clients, ``broken_off``, ``code``, ``tracebacks``,
+        ``log_bytes``, and ``grown``: names of the resources that have grown.
+
+    Raises:
+        MyostreamError: the server has ended.
     """
     sent = measurement or Measurement.simulate(3, 192)
-    with watched_server(["--engine", engine]) as server:
+    with started_server(["--engine", engine]) as server:
         Tally().send(server.address, sent)  # threads and caches of the first slice
-        before = _idle(server)
-        tallies, taken, broken_off = _run(server, sent, slices, samples)
-        after = _idle(server)
+        time.sleep(_QUIET_S)
+        before = _usage(server)
+        tally, taken, broken_off = _run(server, sent, slices, samples)
+        time.sleep(_QUIET_S)
+        after = _usage(server)
         code, text = server.stop(), server.log_text()
-    settled = next((each for each in taken if each.slices >= min(_SETTLED, slices // 2)), taken[-1])
+    settled = next((each for each in taken if each["slices"] >= min(_SETTLED, slices // 2)), taken[-1])
     growth = {
-        "memory": taken[-1].held.megabytes > _GROWTH * settled.held.megabytes,
-        "threads": after.threads > before.threads,
-        "descriptors": after.descriptors > before.descriptors,
-    }
-    whole = {
-        field.name: sum((getattr(each, field.name) for each in tallies[1:]), getattr(tallies[0], field.name))
-        for field in fields(Tally)
+        "memory": taken[-1]["held"]["megabytes"] > _GROWTH * settled["held"]["megabytes"],
+        "threads": after["threads"] > before["threads"],
+        "descriptors": after["descriptors"] > before["descriptors"],
     }
     return {
-        "machine": describe_machine(),
         "engine": engine,
         "slices": slices,
-        "samples": [asdict(each) for each in taken],
-        "settled": asdict(settled),
-        "end": asdict(taken[-1]),
-        "idle": {"before": asdict(before), "after": asdict(after)},
-        "tally": {**whole, "seconds": percentiles(whole["seconds"])},
+        "samples": taken,
+        "settled": settled,
+        "end": taken[-1],
+        "idle": {"before": before, "after": after},
+        "tally": {**asdict(tally), "seconds": percentiles(tally.seconds)},
         "broken_off": broken_off,
         "code": code,
         "tracebacks": text.count("Traceback"),
@@ -102,136 +91,104 @@ def measure(
 
 
 def _run(
-    server: ServerProcess, sent: Measurement, slices: int, samples: int
-) -> tuple[list[Tally], list[Sample], int]:
-    """Return the counts of the good clients, the samples, and the number of connections broken off."""
+    server: StartedServer, sent: Measurement, slices: int, samples: int
+) -> tuple[Tally, list[dict[str, Any]], int]:
+    """Return the counts of the good clients, the samples, and the number of connections broken off.
+
+    A sample has ``seconds`` since the first slice, ``slices`` (maps received so far), ``held`` (resources of
+    the server), and ``latency_s``: percentiles of the measurements' durations since the previous sample.
+    """
     tallies = [Tally() for _ in range(_CLIENTS)]
     over = threading.Event()
-    broken_off: list[None] = []
 
     def good_client(tally: Tally) -> None:
         while sum(each.measurements for each in tallies) * sent.slices < slices:
             tally.send(server.address, sent, timeout_s=120.0)
 
-    def broken_client() -> None:
-        generator = random.Random(1)
+    def broken_client() -> int:
+        generator, count = random.Random(1), 0
         while not over.wait(_BREAK_OFF_EVERY_S):
             with contextlib.suppress(OSError):
                 break_off(server.address, sent, generator)
-                broken_off.append(None)
+                count += 1
+        return count
 
-    clients = [threading.Thread(target=good_client, args=(tally,)) for tally in tallies]
-    for thread in (*clients, threading.Thread(target=broken_client, daemon=True)):
-        thread.start()
-    taken: list[Sample] = []
-    counted = [0] * len(tallies)
+    def sample() -> dict[str, Any]:
+        recent = [
+            each for tally, count in zip(tallies, counted, strict=True) for each in tally.seconds[count:]
+        ]
+        counted[:] = [len(tally.seconds) for tally in tallies]
+        return {
+            "seconds": time.monotonic() - start,
+            "slices": sum(tally.results for tally in tallies),
+            "held": _usage(server),
+            "latency_s": percentiles(recent),
+        }
+
+    taken: list[dict[str, Any]] = []
+    counted = [0] * _CLIENTS
     start = time.monotonic()
-
-    def sample() -> None:
-        recent = [tally.seconds[count:] for tally, count in zip(tallies, counted, strict=True)]
-        counted[:] = [count + len(new) for count, new in zip(counted, recent, strict=True)]
-        now = usage(server.process.pid)
-        if now is not None:
-            latency = percentiles([value for new in recent for value in new])
-            taken.append(Sample(time.monotonic() - start, _maps(tallies), now, latency))
-
-    while any(thread.is_alive() for thread in clients) and server.process.poll() is None:
-        if _maps(tallies) >= (taken[-1].slices if taken else 0) + max(slices // samples, 1):
-            sample()
-        time.sleep(_TICK_S)
-    sample()
-    over.set()
-    if not taken:
-        raise _ended(server)
-    return tallies, taken, len(broken_off)
+    with ThreadPoolExecutor(_CLIENTS + 1) as pool:
+        broken: Future[int] = pool.submit(broken_client)
+        clients = [pool.submit(good_client, tally) for tally in tallies]
+        try:
+            while not all(client.done() for client in clients):
+                done = taken[-1]["slices"] if taken else 0
+                if sum(tally.results for tally in tallies) >= done + max(slices // samples, 1):
+                    taken.append(sample())
+                time.sleep(_TICK_S)
+            taken.append(sample())
+        finally:
+            over.set()
+    return sum(tallies, Tally()), taken, broken.result()
 
 
-def _maps(tallies: Sequence[Tally]) -> int:
-    return sum(tally.results for tally in tallies)
-
-
-def _idle(server: ServerProcess) -> Usage:
-    """Return the resources of the server without a client.
+def _usage(server: StartedServer) -> dict[str, float]:
+    """Return the resources of the server.
 
     Raises:
         MyostreamError: the server has ended.
     """
-    time.sleep(_QUIET_S)
     now = usage(server.process.pid)
     if now is None:
-        raise _ended(server)
+        raise MyostreamError(f"the server ended in the soak: {server.log_text()[-2000:].strip()}")
     return now
 
 
-def _ended(server: ServerProcess) -> MyostreamError:
-    return MyostreamError(f"the server ended in the soak: {server.log_text()[-2000:].strip()}")
-
-
-def show(
-    figures: dict[str, Any], json_file: Path | None, plot: Path | None, console: Console | None = None
-) -> bool:
+def show(figures: dict[str, Any], json_file: Path | None, plot: Path | None) -> bool:
     """Print the tables, write values and plot; return whether everything held."""
-    held = ("megabytes", "threads", "descriptors")
     taken = figures["samples"]
-    samples = [
-        (
-            f"{each['seconds']:.0f}", str(each["slices"]), *(f"{each['held'][key]:.0f}" for key in held),
-            *(f"{each['latency_s'][key]:.2f}" if each["latency_s"] else "-" for key in ("p50", "p99")),
-        )
-        for each in taken[:: max(len(taken) // 10, 1)]
-    ]  # fmt: skip
-    columns = ("seconds", "slices", "memory, MB", "threads", "descriptors", "p50, s", "p99, s")
-    print_table(f"Soak of {figures['slices']} slices, engine {figures['engine']}", columns, samples, console)
+    shown = {f"{each['seconds']:.0f}": each for each in taken[:: max(len(taken) // 10, 1)]}
+    title = f"Soak of {figures['slices']} slices, engine {figures['engine']}"
+    print_values(title, "seconds", shown, _COLUMNS)
     tally, settled, end = figures["tally"], figures["settled"], figures["end"]
-    before, after = figures["idle"]["before"], figures["idle"]["after"]
+    print_columns("Result", {"": figures}, _RESULT)
     growth = 100.0 * (end["held"]["megabytes"] / settled["held"]["megabytes"] - 1.0)
-    rows = {
-        "images lost": f"{tally['lost']} of {tally['sent']}",
-        "maps, with contours, late": f"{tally['results']}, {tally['contours']}, {tally['late']}",
-        "measurements without a close message": str(len(tally["problems"])),
-        "connections broken off on purpose": str(figures["broken_off"]),
-        f"memory since slice {settled['slices']}": f"{growth:+.1f} %",
-        "threads, idle, before and after": f"{before['threads']}, {after['threads']}",
-        "descriptors, idle, before and after": f"{before['descriptors']}, {after['descriptors']}",
-        "tracebacks in the log": str(figures["tracebacks"]),
-        "exit code": "killed" if figures["code"] is None else str(figures["code"]),
-        "grown": ", ".join(figures["grown"]) or "nothing",
+    print_lines(
+        f"{tally['lost']} of {tally['sent']} images lost",
+        f"{len(tally['problems'])} measurements without a close message",
+        f"memory {growth:+.1f} % since slice {settled['slices']}",
+        f"grown: {', '.join(figures['grown']) or 'nothing'}",
+    )
+    write_results(json_file, figures)
+    slices = [each["slices"] for each in taken]
+    held = {name: (slices, [each["held"][name] for each in taken]) for name in _HELD}
+    latency = {
+        name: (slices, [each["latency_s"].get(name, math.nan) for each in taken]) for name in ("p50", "p99")
     }
-    print_table("Result", ("", ""), rows.items(), console)
-    if json_file is not None:
-        write_json(json_file, figures)
-    if plot is not None:
-        _plot(plot, taken)
-        print_lines([f"plot: {plot}"], console)
+    memory = {"resident memory": held.pop("megabytes")}
+    draw_curves(
+        plot, [("slices", "MB", memory), ("slices", "number", held), ("slices", "s a measurement", latency)]
+    )
     lost = tally["lost"] or tally["problems"] or tally["disordered"] or figures["tracebacks"]
     return not lost and not figures["grown"] and figures["code"] == 0
 
 
-def _plot(file: Path, taken: Sequence[dict[str, Any]]) -> None:
-    held = [each["held"] for each in taken]
-    curves = {
-        "resident memory, MB": {"memory": [each["megabytes"] for each in held]},
-        "number": {name: [each[name] for each in held] for name in ("threads", "descriptors")},
-        "one measurement, s": {
-            name: [each["latency_s"].get(name, float("nan")) for each in taken] for name in ("p50", "p99")
-        },
-    }
-    slices = [each["slices"] for each in taken]
-    with figure(file, 3, 1, (7, 7), sharex=True) as rows:
-        for axes, (label, lines) in zip(rows.flat, curves.items(), strict=True):
-            for name, values in lines.items():
-                axes.plot(slices, values, label=name)
-            axes.set_ylabel(label)
-            axes.legend()
-            axes.set_ylim(0.0)
-        axes.set_xlabel("slices")
-
-
 def main(
     slices: Annotated[int, typer.Option(min=2, help="Maps received in all.")] = 10_000,
-    engine: Annotated[str, typer.Option(help="auto, or a name that myostream engines lists.")] = "auto",
+    engine: Engine = "auto",
     json_file: JsonFile = None,
-    plot: Annotated[Path | None, typer.Option(callback=output_file, help="Curves as PNG.")] = None,
+    plot: PlotFile = None,
 ) -> None:
     """Run a server on many slices; exit code 1 where an image was lost or a resource has grown."""
     if not show(measure(slices, engine=engine), json_file, plot):
@@ -239,5 +196,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with report_errors(extra="bench"):
+    with report_errors():
         typer.run(main)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from bench.output import print_lines, print_table
-from bench.stream import make_stream
-from bench.timing import percentiles
-from bench.watched import usage
+from bench.values import PERCENTILES, percentiles, print_columns, print_lines, print_values, write_results
+from bench.watched import Tally, make_stream, usage
 from inline.mrd.messages import Image, Message
 from inline.replay.client import Exchange, exchange
 from inline.replay.local_server import started_server
 from inline.replay.run import records
-from model.machine import describe_machine
-from model.output import write_json
 
 PUBLISHED_SECONDS: Final = 12.3
 """For 100 slices on a V100, network and contours alone (Kalapos et al. 2023)."""
+_COLUMNS: Final = "seconds .2f, slices_per_second .1f, images_sent, images_lost, results, late"
 
 
 def measure(
@@ -39,13 +36,12 @@ def measure(
         runs = {name: _run(server.address, header, shares, config) for name in ("cold", "warm")}
         used = usage(server.process.pid)
     return {
-        "machine": describe_machine(),
         "engine": engine,
         "slices": slices,
         "connections": connections,
         "config": config,
         "start_s": listening,
-        "peak_memory_mib": float("nan") if used is None else used.peak_mb / 1.048576,
+        "peak_memory_mib": float("nan") if used is None else used["peak_mb"] / 1.048576,
         **runs,
     }
 
@@ -63,46 +59,36 @@ def _run(address: tuple[str, int], header: str, shares: list[list[Image]], confi
     with ThreadPoolExecutor(len(shares)) as pool:
         exchanges = list(pool.map(client, range(len(shares))))
     seconds = max(last) - min(result.first_sent for result in exchanges)
-    found = [record for result in exchanges for record, _ in records(result.images)]
-    lost = sum(
-        (Counter(share) - Counter(result.images)).total()
-        for share, result in zip(shares, exchanges, strict=True)
-    )
-    stages: defaultdict[str, list[float]] = defaultdict(list)
-    for record in found:
-        for name, value in record["times_ms"].items():
-            stages[name].append(value)
+    tally, stages = Tally(), defaultdict[str, list[float]](list)
+    for share, result in zip(shares, exchanges, strict=True):
+        tally.count(share, result.images)
+        for record, _ in records(result.images):
+            for name, value in record["times_ms"].items():
+                stages[name].append(value)
     return {
         "seconds": seconds,
-        "images_sent": sum(map(len, shares)),
-        "images_lost": lost,
-        "results": len(found),
-        "without_contour": sum(record["contours"] is None for record in found),
-        "late": sum("late" in record["flags"] for record in found),
+        "images_sent": tally.sent,
+        "images_lost": tally.lost,
+        "results": tally.results,
+        "without_contour": tally.results - tally.contours,
+        "late": tally.late,
         "stages_ms": {name: percentiles(values) for name, values in stages.items()},
     }
 
 
 def show(results: dict[str, Any], json_file: Path | None) -> None:
     """Print the tables and write the values."""
-    runs = results["cold"], results["warm"]
-    rows = {
-        "seconds, first byte to last result": [f"{run['seconds']:.2f}" for run in runs],
-        "slices per second": [f"{results['slices'] / run['seconds']:.1f}" for run in runs],
-        "published, 100 slices on a V100, s": [f"{PUBLISHED_SECONDS}"] * 2,
-        "images sent": [str(run["images_sent"]) for run in runs],
-        "images lost": [str(run["images_lost"]) for run in runs],
-        "results": [str(run["results"]) for run in runs],
-        "budget misses": [str(run["late"]) for run in runs],
+    slices = results["slices"]
+    runs = {
+        name: {**results[name], "slices_per_second": slices / results[name]["seconds"]}
+        for name in ("cold", "warm")
     }
-    title = f"{results['slices']} slices over a loopback socket, engine {results['engine']}"
-    print_table(title, ("", "cold", "warm"), [(name, *cells) for name, cells in rows.items()])
-    stages = [
-        (name, *(f"{values[key]:.1f}" for key in ("p50", "p95", "p99", "max")))
-        for name, values in results["warm"]["stages_ms"].items()
-    ]
-    print_table("Stages of a slice, warm, ms", ("stage", "p50", "p95", "p99", "max"), stages)
+    title = f"{slices} slices over a loopback socket, first byte to last result, engine {results['engine']}"
+    print_columns(title, runs, _COLUMNS)
+    print_values("Stages of a slice, warm, ms", "stage", results["warm"]["stages_ms"], PERCENTILES)
     start, peak = results["start_s"], results["peak_memory_mib"]
-    print_lines([f"server: listening after {start:.1f} s, peak memory {peak:.0f} MiB"])
-    if json_file is not None:
-        write_json(json_file, results)
+    print_lines(
+        f"server: listening after {start:.1f} s, peak memory {peak:.0f} MiB",
+        f"published: {PUBLISHED_SECONDS} s for 100 slices on a V100, network and contours alone",
+    )
+    write_results(json_file, results)

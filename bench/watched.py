@@ -1,136 +1,94 @@
-"""Server process under observation, and the counts of a good client beside it."""
+"""Measurement of a server process from outside: slices for it, its replies and resources, a good client."""
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
-import tempfile
+import socket
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Final
 
-from inline.data.errors import MyostreamError
-from inline.mrd.messages import Image
-from inline.replay.client import ConnectionFailedError, exchange
-from inline.replay.local_server import ServerNotStartedError
+from inline.data.errors import MyostreamError, ProtocolError
+from inline.mrd.messages import Image, Message
+from inline.mrd.protocol import Decoder
+from inline.replay.client import exchange
 from inline.replay.run import records
-from inline.replay.simulate import header_xml, simulate_examination, to_images
+from inline.replay.simulate import MOLLI_SERIES, header_xml, simulate_examination, to_images
 
 Address = tuple[str, int]
 
 RESULTS_FROM: Final = 5000
 """First series number of results; the sender's are smaller."""
-_READY: Final = re.compile(r"listening on (\S+):(\d+)")
-_PUBLISHING: Final = re.compile(r"publishing on (\S+)")
+_HEARTS: Final = 4
+"""Simulated hearts of a stream; more slices repeat them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Resources of a process: memory in MB (10^6 bytes), threads, file descriptors.
+def usage(pid: int) -> dict[str, float] | None:
+    """Return the resources of a process; None once it has ended.
 
-    Attributes:
-        megabytes: resident memory.
-        peak_mb: largest resident memory so far.
-        threads: number of threads.
-        descriptors: number of open file descriptors.
+    Returns:
+        ``megabytes`` (10^6 bytes) of resident memory, ``peak_mb``: most so far; numbers of ``threads`` and of
+        open file ``descriptors``.
     """
-
-    megabytes: float
-    peak_mb: float
-    threads: int
-    descriptors: int
-
-
-def usage(pid: int) -> Usage | None:
-    """Return the resources of a process; None once it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
         found = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
         resident, peak = (int(found[name].split()[0]) * 1.024e-3 for name in ("VmRSS", "VmHWM"))
-        return Usage(resident, peak, int(found["Threads"]), len(list(Path(f"/proc/{pid}/fd").iterdir())))
+        descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
     except (OSError, KeyError):
         return None
+    threads = int(found["Threads"])
+    return {"megabytes": resident, "peak_mb": peak, "threads": threads, "descriptors": descriptors}
 
 
-@dataclass(slots=True)
-class ServerProcess:
-    """A ``myostream serve`` process.
+def receive(
+    connection: socket.socket, seconds: float, handle: Callable[[Message], None], at_once: int = 1 << 20
+) -> str:
+    """Handle each message of a connection for so many seconds, or until it ends.
 
-    Attributes:
-        process: its process.
-        log: file with its standard output and its log.
-        address: where it listens.
-        publishing: address of ZeroMQ, or empty.
+    Returns:
+        ``eof``, ``reset``, ``nonsense``, or ``silent`` where the connection did not end in time.
     """
-
-    process: subprocess.Popen[bytes]
-    log: Path
-    address: Address = ("", 0)
-    publishing: str = ""
-
-    def log_text(self) -> str:
-        """Return the log so far."""
-        return self.log.read_text(encoding="utf-8", errors="replace")
-
-    def wait_for(self, line: re.Pattern[str], deadline: float) -> re.Match[str]:
-        """Wait for a line of the log.
-
-        Raises:
-            ServerNotStartedError: the process ended, or the monotonic clock passed the deadline.
-        """
-        while not (found := line.search(self.log_text())):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise ServerNotStartedError(f"the server did not start: {self.log_text()[-2000:].strip()}")
-            time.sleep(0.05)
-        return found
-
-    def stop(self, timeout_s: float = 60.0) -> int | None:
-        """Send SIGTERM and return the exit code; None where the process had to be killed."""
-        if self.process.poll() is None:
-            self.process.terminate()
-        try:
-            return self.process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            return None
+    decoder, end = Decoder(), time.monotonic() + seconds
+    try:
+        while (left := end - time.monotonic()) > 0:
+            connection.settimeout(left)
+            data = connection.recv(at_once)
+            if not data:
+                return "eof"
+            for message in decoder.receive(data):
+                handle(message)
+    except TimeoutError:
+        pass
+    except OSError:
+        return "reset"
+    except ProtocolError:
+        return "nonsense"
+    return "silent"
 
 
-@contextmanager
-def watched_server(
-    arguments: Sequence[str] = (), settings: str = "", *, timeout_s: float = 120.0
-) -> Iterator[ServerProcess]:
-    """Start ``myostream serve`` on a free port with its log in a file; stop it at the end of the block.
+def make_stream(slices: int, size: int = 256) -> tuple[str, list[list[Image]]]:
+    """Return a header, and the images of each slice: MOLLI (8) and T2-prep (3) in turn.
 
     Args:
-        arguments: further options of the command.
-        settings: content of a settings file.
-        timeout_s: longest time until it listens.
-
-    Raises:
-        ServerNotStartedError: it ended, or did not listen; the message holds the end of its log.
+        slices: half of them MOLLI.
+        size: rows and columns.
     """
-    with tempfile.TemporaryDirectory(prefix="myostream-") as folder:
-        file, log = Path(folder) / "settings.toml", Path(folder) / "log"
-        file.write_text(settings, encoding="utf-8")
-        command = [sys.executable, "-P", "-m", "inline", "serve", "--port", "0", "--settings", str(file)]
-        with log.open("wb") as output:
-            process = subprocess.Popen([*command, *arguments], stdout=output, stderr=subprocess.STDOUT)
-        server = ServerProcess(process, log)
-        try:
-            deadline = time.monotonic() + timeout_s
-            host, port = server.wait_for(_READY, deadline).groups()
-            server.address = (host, int(port))
-            if "--zmq" in arguments:
-                server.publishing = server.wait_for(_PUBLISHING, deadline)[1]
-            yield server
-        finally:
-            server.stop(5.0)
+    hearts = simulate_examination(_HEARTS, seed=3, size=size)
+    series: dict[tuple[int, int], list[Image]] = {}
+    for image in to_images(hearts):
+        series.setdefault((image.header.slice, image.header.image_series_index), []).append(image)
+    stream = []
+    for number in range(slices):
+        members = series[number // 2 % _HEARTS, MOLLI_SERIES + number % 2]
+        # Another slice number and position: the server takes equal images for duplicates.
+        slice_, position = number // 2, (0.0, 0.0, 10.0 * (number // 2))
+        stream.append(
+            [replace(each, header=replace(each.header, slice=slice_, position=position)) for each in members]
+        )
+    return header_xml(hearts), stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +132,10 @@ class Tally:
     seconds: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
+    def __add__(self, other: Tally) -> Tally:
+        """Return the sums of the counts of two."""
+        return Tally(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(Tally)))
+
     def send(self, address: Address, measurement: Measurement, *, timeout_s: float = 60.0) -> None:
         """Send a measurement and compare what comes back, message by message."""
         received: list[Image] = []
@@ -186,14 +148,18 @@ class Tally:
                 timeout_s=timeout_s,
             )
             self.seconds.append(exchanged.finished - exchanged.first_sent)
-        except (ConnectionFailedError, MyostreamError) as error:
+        except MyostreamError as error:
             self.problems.append(str(error)[:120])
-        originals = [image for image in received if image.header.image_series_index < RESULTS_FROM]
-        lost = (Counter(measurement.images) - Counter(originals)).total()
         self.measurements += 1
-        self.sent += len(measurement.images)
+        self.count(measurement.images, received)
+
+    def count(self, sent: Sequence[Image], received: Sequence[Image]) -> None:
+        """Compare images that were sent with those that came back, and count the results among these."""
+        originals = [image for image in received if image.header.image_series_index < RESULTS_FROM]
+        lost = (Counter(sent) - Counter(originals)).total()
+        self.sent += len(sent)
         self.lost += lost
-        self.disordered += not lost and originals != measurement.images
+        self.disordered += not lost and originals != list(sent)
         results = [record for record, _ in records(received)]
         self.results += len(results)
         self.contours += sum(record["contours"] is not None for record in results)

@@ -1,6 +1,6 @@
 """Composition root of the command line: the only module that knows all folders.
 
-The command groups of calibration and benchmarks are there where their folders are installed.
+The commands of calibration and benchmarks are there where their folders are installed.
 """
 
 from __future__ import annotations
@@ -11,14 +11,19 @@ from typing import Final
 from inline.cli.commands import app
 
 _GROUPS: Final = {"bench": "bench", "calibrate": "calibration"}
-"""Command groups and the packages whose module ``cli`` holds them."""
+"""Command groups and the packages whose module ``cli`` holds them, as ``app``, and its ``COMMANDS`` of the
+top level."""
 
 for _name, _package in _GROUPS.items():
     try:
-        app.add_typer(import_module(f"{_package}.cli").app, name=_name)
+        _module = import_module(f"{_package}.cli")
     except ModuleNotFoundError as error:
         if error.name not in (_package, f"{_package}.cli"):
             raise
+        continue
+    app.add_typer(_module.app, name=_name)
+    for _command in getattr(_module, "COMMANDS", ()):
+        app.command()(_command)
 
 if __name__ == "__main__":
     app()

@@ -11,11 +11,13 @@ import pandas as pd
 
 from bench.tables.agreement import METHOD, METRICS
 from bench.tables.output import Table
-from bench.tables.statistics import Comparison, intraclass, kruskal, welch
+from bench.tables.statistics import intraclass, kruskal, welch
+from bench.values import cell
 
 LEVELS: Final = ("basal", "mid", "apical")
-_DIGITS: Final = {"dice": 3, "iou": 3, "hausdorff": 2, "surface": 2}
+_FORMATS: Final = {"dice": "{:.3f}", "iou": "{:.3f}", "hausdorff": "{:.2f}", "surface": "{:.2f}"}
 _LETTERS: Final = "Mean ± standard deviation; without a shared letter, different at 5 % ({})."
+_HEADINGS: Final = ("slices", *METRICS.values())
 _SIDES: Final = {False: f"{METHOD} - readers", True: "among readers"}
 
 
@@ -24,7 +26,7 @@ def table_2(pairs: pd.DataFrame) -> Table:
     rows, values, tests = _by(pairs, "pair")
     missing = pairs[~pairs["among"] & ~np.isfinite(pairs["hausdorff"])][["kind", "slice"]].drop_duplicates()
     notes = [
-        _LETTERS.format(_tests(tests)),
+        tests,
         f"Slices without a contour of {METHOD}: {len(missing)}; they count "
         "for Dice and IoU, not for distances.",
     ]
@@ -32,11 +34,10 @@ def table_2(pairs: pd.DataFrame) -> Table:
         members = pairs[pairs["among"] == among]
         if members.empty:
             notes.append("One reader only: no agreement among readers, no tests.")
-            continue
-        cells, values[side] = _means(members)
-        rows.append((side, str(values[side]["slices"]), *cells))
-    columns = ("pair", "slices", *METRICS.values())
-    return Table("2", "agreement with readers and among readers", columns, tuple(rows), tuple(notes), values)
+        else:
+            values[side] = _means(members)
+            rows.append(_row(side, values[side]))
+    return Table("2", "agreement with readers and among readers", ("pair", *_HEADINGS), rows, notes, values)
 
 
 def table_3(pairs: pd.DataFrame) -> Table:
@@ -49,7 +50,7 @@ def table_4(pairs: pd.DataFrame) -> Table:
     names = [level for level in LEVELS if level in set(pairs["level"])]
     if not names:
         note = "The names of these slices state no level (docs/data.md): this table is empty."
-        return Table("4", "agreement by slice level", (), (), (note,))
+        return Table("4", "agreement by slice level", notes=(note,))
     return _grouped("4", "agreement by slice level", "level", pairs, "level", names)
 
 
@@ -57,7 +58,7 @@ def table_5(medians: pd.DataFrame) -> Table:
     """Return median T1 and T2 with quartiles by reader, and intraclass correlation."""
     title = "T1 and T2 of the myocardium by reader, ms, and intraclass correlation"
     if medians.empty:
-        return Table("5", title, (), (), ("No map here is in milliseconds: this table is empty.",))
+        return Table("5", title, notes=("No map here is in milliseconds: this table is empty.",))
     rows: list[tuple[str, ...]] = []
     values: dict[str, Any] = {}
     tests = []
@@ -73,14 +74,14 @@ def table_5(medians: pd.DataFrame) -> Table:
                 rows.append((f"{kind}, {name}", "0", "-", "-"))
                 continue
             low, middle, high = np.percentile(finite, [25, 50, 75]).tolist()
-            cell = f"{middle:.1f} ({low:.1f} to {high:.1f}) {test.letters.get(name, '')}".strip()
-            rows.append((f"{kind}, {name}", str(len(finite)), cell, "-"))
+            text = f"{middle:.1f} ({low:.1f} to {high:.1f}) {test.letters.get(name, '')}".strip()
+            rows.append((f"{kind}, {name}", str(len(finite)), text, "-"))
             quartiles[name] = [middle, low, high]
         for label, chosen in _raters(list(groups)):
             icc = intraclass(np.array([groups[name] for name in chosen]).T)
             if icc is not None:
-                cell = f"{icc.icc:.3f} ({icc.low:.2f} to {icc.high:.2f})"
-                rows.append((f"{kind}, ICC: {label}", str(icc.targets), "-", cell))
+                text = f"{icc.icc:.3f} ({icc.low:.2f} to {icc.high:.2f})"
+                rows.append((f"{kind}, ICC: {label}", str(icc.targets), "-", text))
                 correlations[label] = [icc.icc, icc.low, icc.high]
         p = test.p if math.isfinite(test.p) else None
         values[str(kind)] = {"kruskal_p": p, "median_ms": quartiles, "icc": correlations}
@@ -89,7 +90,7 @@ def table_5(medians: pd.DataFrame) -> Table:
         f"(Kruskal-Wallis, Dwass-Steel-Critchlow-Fligner; {'; '.join(tests)}).",
         "ICC(A,1): two-way, single ratings, absolute agreement, 95 % interval; five slices at least.",
     )
-    return Table("5", title, ("map and reader", "slices", "median", "ICC"), tuple(rows), notes, values)
+    return Table("5", title, ("map and reader", "slices", "median", "ICC"), rows, notes, values)
 
 
 def _raters(names: Sequence[str]) -> list[tuple[str, list[str]]]:
@@ -119,43 +120,42 @@ def _grouped(
         averaged[key] = pd.Categorical(averaged[key], list(names))
         found, values[side], tests = _by(averaged.sort_values(key, kind="stable"), key)
         rows += [(f"{side}, {name}", *cells) for name, *cells in found]
-        notes.append(f"{side}: {_LETTERS.format(_tests(tests))}")
-    columns = (heading, "slices", *METRICS.values())
-    return Table(number, title, columns, tuple(rows), tuple(notes), values)
+        notes.append(f"{side}: {tests}")
+    return Table(number, title, (heading, *_HEADINGS), rows, notes, values)
 
 
-def _by(pairs: pd.DataFrame, key: str) -> tuple[list[tuple[str, ...]], dict[str, Any], dict[str, Comparison]]:
-    """Return rows with letters, values, and the test of each metric."""
+def _by(pairs: pd.DataFrame, key: str) -> tuple[list[tuple[str, ...]], dict[str, Any], str]:
+    """Return rows with letters, values, and a note on the tests of each metric."""
     groups = {str(name): members for name, members in pairs.groupby(key, sort=False, observed=True)}
     tests = {
         metric: welch({name: members[metric].tolist() for name, members in groups.items()})
         for metric in METRICS
     }
-    rows, values = [], {}
-    for name, members in groups.items():
-        letters = {metric: test.letters.get(name, "") for metric, test in tests.items()}
-        cells, values[name] = _means(members, letters)
-        rows.append((name, str(len(members)), *cells))
-    return rows, values, tests
+    values = {name: _means(members) for name, members in groups.items()}
+    rows = [
+        _row(name, found, {metric: test.letters.get(name, "") for metric, test in tests.items()})
+        for name, found in values.items()
+    ]
+    stated = ", ".join(f"{METRICS[metric]} p {_p(test.p)}" for metric, test in tests.items())
+    return rows, values, _LETTERS.format(f"{tests['dice'].test}; {stated}")
 
 
-def _means(pairs: pd.DataFrame, letters: Mapping[str, str] | None = None) -> tuple[list[str], dict[str, Any]]:
-    cells = []
+def _means(pairs: pd.DataFrame) -> dict[str, Any]:
+    """Return the number of slices, and mean and standard deviation of each metric's finite values."""
     values: dict[str, Any] = {"slices": len(pairs[["kind", "slice"]].drop_duplicates())}
-    for metric, digits in _DIGITS.items():
+    for metric in METRICS:
         found = pairs[metric][np.isfinite(pairs[metric])]
-        if found.empty:
-            cells.append("-")
-            continue
-        mean, spread = float(found.mean()), float(found.std()) if len(found) > 1 else 0.0
-        values[metric] = [mean, spread]
-        cells.append(f"{mean:.{digits}f} ± {spread:.{digits}f} {(letters or {}).get(metric, '')}".strip())
-    return cells, values
+        if not found.empty:
+            values[metric] = [float(found.mean()), float(found.std()) if len(found) > 1 else 0.0]
+    return values
 
 
-def _tests(tests: Mapping[str, Comparison]) -> str:
-    found = ", ".join(f"{METRICS[metric]} p {_p(test.p)}" for metric, test in tests.items())
-    return f"{next(iter(tests.values())).test}; {found}"
+def _row(name: str, values: dict[str, Any], letters: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    found = (
+        f"{cell(values, metric, form)} {(letters or {}).get(metric, '')}".strip()
+        for metric, form in _FORMATS.items()
+    )
+    return name, str(values["slices"]), *found
 
 
 def _p(p: float) -> str:

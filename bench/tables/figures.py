@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench.tables.agreement import METHOD, METRICS, Segmented
-from bench.tables.outlines import LowerBound
 from model.evaluation.figures import best_median_worst, figure
+
+_OUTLINES: Final = {
+    "through the outermost pixels' centres": "tab:red",
+    "moved out by half a pixel": "tab:blue",
+}
 
 
 def draw(
@@ -21,7 +25,7 @@ def draw(
     slices: Sequence[Segmented],
     pairs: pd.DataFrame,
     medians: pd.DataFrame,
-    bounds: Sequence[LowerBound],
+    bounds: Mapping[float, NDArray[np.float64]],
     caption: str,
 ) -> list[Path]:
     """Write the figures into an existing folder; return their files.
@@ -31,16 +35,14 @@ def draw(
         slices: with the labels of method and readers.
         pairs: their agreement.
         medians: of the maps by reader.
-        bounds: of contours and the outlines of their masks.
+        bounds: as of :func:`bench.tables.outlines.lower_bounds`.
         caption: title of figures 5 and 8, such as a description of the readers.
     """
     title = textwrap.fill(caption, 100)
     files = [folder / "figure-5.png"]
     with figure(files[0], 2, 2, (11, 8), title=title) as grid:
         for axes, (metric, heading) in zip(grid.flat, METRICS.items(), strict=True):
-            _violins(
-                axes, {str(name): each.tolist() for name, each in pairs.groupby("pair", sort=False)[metric]}
-            )
+            _violins(axes, pairs, "pair", metric)
             axes.set_ylabel(heading)
     for kind in sorted({each.kind for each in slices}):
         chosen = [each for each in slices if each.kind == kind]
@@ -53,22 +55,14 @@ def draw(
         kinds = medians.groupby("kind")
         with figure(files[-1], 1, len(kinds), (5.5 * len(kinds), 4.5), title=title) as row:
             for axes, (kind, members) in zip(row.flat, kinds, strict=True):
-                groups = members.groupby("by", sort=False)["median_ms"]
-                _violins(axes, {str(name): each.tolist() for name, each in groups})
+                _violins(axes, members, "by", "median_ms")
                 axes.set_ylabel(f"median {kind} of the myocardium, ms")
     files.append(folder / "figure-9.png")
-    _draw_bounds(files[-1], bounds)
-    return files
-
-
-def _draw_bounds(file: Path, bounds: Sequence[LowerBound]) -> None:
-    sizes = [each.pixel_mm for each in bounds]
-    with figure(file, size=(6.5, 4.2)) as grid:
+    sizes = list(bounds)
+    with figure(files[-1], size=(6.5, 4.2)) as grid:
         axes = grid[0, 0]
-        for name, colour, found in (
-            ("through the outermost pixels' centres", "tab:red", [each.centres_mm for each in bounds]),
-            ("moved out by half a pixel", "tab:blue", [each.borders_mm for each in bounds]),
-        ):
+        for which, (name, colour) in enumerate(_OUTLINES.items()):
+            found = [each[:, which] for each in bounds.values()]
             lows, middles, highs = np.percentile(found, [5, 50, 95], axis=1)
             axes.fill_between(sizes, lows, highs, color=colour, alpha=0.25)
             axes.plot(sizes, middles, marker="o", color=colour, label=name)
@@ -76,14 +70,16 @@ def _draw_bounds(file: Path, bounds: Sequence[LowerBound]) -> None:
         axes.set_xlabel("pixel size of the mask, mm")
         axes.set_ylabel("Hausdorff distance of a contour\nfrom its own mask's outline, mm")
         axes.legend(title="outline; median, 5th to 95th percentile", fontsize=8)
+    return files
 
 
-def _violins(axes: Any, groups: Mapping[str, Sequence[float]]) -> None:
-    finite = {name: [value for value in each if math.isfinite(value)] for name, each in groups.items()}
-    finite = {name: each for name, each in finite.items() if each}
-    for number, found in enumerate(finite.values(), start=1):
+def _violins(axes: Any, rows: pd.DataFrame, by: str, column: str) -> None:
+    """Draw the finite values of a column, group by group."""
+    groups = rows[np.isfinite(rows[column])].groupby(by, sort=False)[column]
+    for number, (_, found) in enumerate(groups, start=1):
         # The density of a single value, or of equal ones, does not exist.
-        if len(set(found)) > 1:
+        if found.nunique() > 1:
             axes.violinplot([found], positions=[number], showmedians=True, showextrema=False)
         axes.scatter(np.full(len(found), number), found, s=4, color="0.3", alpha=0.5)
-    axes.set_xticks(range(1, len(finite) + 1), list(finite), rotation=25, ha="right", fontsize=8)
+    names = [str(name) for name, _ in groups]
+    axes.set_xticks(range(1, len(names) + 1), names, rotation=25, ha="right", fontsize=8)

@@ -6,7 +6,6 @@ Points are ``(x, y)`` in pixels; whole numbers are pixel centres.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import cv2
@@ -67,33 +66,23 @@ def _dense(outline: Outline) -> Outline:
     return resample(outline, max(int(np.ceil(perimeter(outline) / _STEP)), 3))
 
 
-@dataclass(frozen=True, slots=True)
-class LowerBound:
-    """Distances of contours from the outlines of their own masks, mm ``(contours,)``, at one pixel size.
+def lower_bounds(
+    contours_mm: Sequence[Outline], sizes: Sequence[float] = PIXELS_MM
+) -> dict[float, NDArray[np.float64]]:
+    """Return the distances of contours (x, y in mm) from the outlines of their own masks, mm.
 
-    Attributes:
-        pixel_mm: pixel size.
-        centres_mm: of the outline through the outermost pixels' centres, as OpenCV traces masks.
-        borders_mm: of the same outline moved out by half a pixel.
+    Returns:
+        By pixel size, mm: ``(contours, 2)``, as :func:`through_mask` returns them.
     """
-
-    pixel_mm: float
-    centres_mm: NDArray[np.float64]
-    borders_mm: NDArray[np.float64]
-
-
-def lower_bounds(contours_mm: Sequence[Outline], sizes: Sequence[float] = PIXELS_MM) -> list[LowerBound]:
-    """Return the distances of contours (x, y in mm) from the outlines of their own masks, by pixel size."""
-    found = {size: np.array([through_mask(each, size) for each in contours_mm]) for size in sizes}
-    return [LowerBound(size, apart[:, 0], apart[:, 1]) for size, apart in found.items()]
+    return {size: np.array([through_mask(each, size) for each in contours_mm]) for size in sizes}
 
 
 def through_mask(contour_mm: Outline, pixel_mm: float) -> tuple[float, float]:
     """Return the Hausdorff distances between a contour and the outline of the pixels inside it, mm.
 
     Returns:
-        Of the outline through the outermost pixels' centres, and of the same moved out by half a pixel; NaN
-        where no pixel lies inside.
+        Of the outline through the outermost pixels' centres, as OpenCV traces masks, and of the same moved
+        out by half a pixel; NaN where no pixel lies inside.
     """
     corner = contour_mm.min(axis=0) - 2.0 * pixel_mm
     points = (contour_mm - corner) / pixel_mm

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+import pandas as pd
 
-from bench.output import print_lines, print_table
+from bench.values import cells, columns, markdown, print_lines, print_table
 from model.output import write_text
 
 
@@ -30,9 +28,9 @@ class Table:
 
     number: str
     title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...] = ()
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    notes: Sequence[str] = ()
     values: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -40,38 +38,39 @@ class Table:
         """Number and title."""
         return f"Table {self.number}: {self.title}"
 
+    def filled(self, first: str, rows: Mapping[str, Any], keys: str) -> Table:
+        """Return the table with the values of each row, as of :func:`bench.values.columns`.
 
-def show(table: Table, console: Console) -> None:
-    """Print a table and its notes."""
-    if table.rows:
-        print_table(table.heading, table.columns, table.rows, console)
-    print_lines([*([] if table.rows else [f"{table.heading}: empty"]), *table.notes], console)
+        Args:
+            first: heading of the rows' names.
+            rows: values by name.
+            keys: of the columns.
+        """
+        shown = columns(keys)
+        return replace(self, columns=(first, *(each[0] for each in shown)), rows=cells(rows, shown))
 
+    def show(self) -> None:
+        """Print the table and its notes."""
+        if self.rows:
+            print_table(self.heading, self.columns, self.rows)
+        print_lines(*([] if self.rows else [f"{self.heading}: empty"]), *self.notes)
 
-def markdown(table: Table) -> str:
-    """Return a table and its notes as Markdown."""
-    lines = [f"## {table.heading}", ""]
-    if table.rows:
-        lines += [_line(table.columns), _line(["---"] * len(table.columns)), *map(_line, table.rows), ""]
-    return "\n".join([*lines, *(f"{note}\n" for note in table.notes)])
+    def as_markdown(self) -> str:
+        """Return the table and its notes as Markdown."""
+        table = [markdown(self.columns, self.rows), ""] if self.rows else []
+        return "\n".join([f"## {self.heading}", "", *table, *(f"{note}\n" for note in self.notes)])
 
-
-def to_csv(table: Table) -> str:
-    """Return the cells of a table as CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])
-    return text.getvalue()
+    def as_csv(self) -> str:
+        """Return the cells as CSV."""
+        text: str = pd.DataFrame(self.rows, columns=self.columns).to_csv(index=False, lineterminator="\n")
+        return text
 
 
 def write(tables: Sequence[Table], folder: Path, preface: str) -> None:
     """Write ``tables.md`` and one CSV file for each table with rows."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = "\n".join(["# Tables of the study", "", f"{preface}\n", *map(markdown, tables)])
+    text = "\n".join(["# Tables of the study", "", f"{preface}\n", *(each.as_markdown() for each in tables)])
     write_text(folder / "tables.md", text)
     for table in tables:
         if table.rows:
-            write_text(folder / f"table-{table.number.lower()}.csv", to_csv(table))
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+            write_text(folder / f"table-{table.number.lower()}.csv", table.as_csv())

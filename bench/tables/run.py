@@ -8,21 +8,20 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from rich.console import Console
 
 from bench.tables import figures
 from bench.tables.agreement import METRICS, medians, pairs, segment_all
 from bench.tables.comparisons import table_2, table_3, table_4, table_5
 from bench.tables.outlines import lower_bounds, smooth_outline
-from bench.tables.output import show, write
+from bench.tables.output import write
 from bench.tables.postprocessing import table_8
 from bench.tables.trainings import ShortTraining, table_6, table_7, table_a1
+from bench.values import print_lines, write_results
 from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice, read_kinds
 from model.evaluation.readers import Spread, make_readers, read
 from model.evaluation.synthetic import SEED, make_slices
-from model.machine import describe_machine
-from model.output import write_json, write_text
+from model.output import write_text
 
 KINDS: Final = ("t1", "t2")
 
@@ -89,16 +88,14 @@ def run(
         table_8(segmented),
         table_a1(slices, training),
     ]
-    console = Console()
-    console.print(about, highlight=False)
+    print_lines(about)
     for table in tables:
-        show(table, console)
+        table.show()
     write(tables, output, about)
     named = agreed.rename(columns={"kind": "map"})[["slice", "map", "level", "first", "second", *METRICS]]
     write_text(output / "pairs.csv", named.round(4).to_csv(index=False, na_rep="nan"))
     drawn = figures.draw(output, segmented, agreed, by_reader, bounds, about)
     content = {
-        "machine": describe_machine(),
         "engine": engine.name,
         "about": about,
         "slices": len(slices),
@@ -109,14 +106,12 @@ def run(
             for table in tables
         },
         "figure_9": [
-            {
-                "pixel_mm": each.pixel_mm,
-                "centres_mm": float(np.median(each.centres_mm)),
-                "borders_mm": float(np.median(each.borders_mm)),
-            }
-            for each in bounds
+            {"pixel_mm": size, "centres_mm": centres, "borders_mm": borders}
+            for size, (centres, borders) in (
+                (size, np.median(found, axis=0).tolist()) for size, found in bounds.items()
+            )
         ],
     }
-    write_json(json_file or output / "tables.json", content)
-    console.print(f"tables.md, {len(tables)} tables as CSV, {len(drawn)} figures: {output}", highlight=False)
+    write_results(json_file or output / "tables.json", content)
+    print_lines(f"tables.md, {len(tables)} tables as CSV, {len(drawn)} figures: {output}")
     return content

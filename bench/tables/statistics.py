@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -33,9 +34,9 @@ class Comparison:
     """
 
     test: str
-    p: float
-    pairs: dict[tuple[str, str], float]
-    letters: dict[str, str]
+    p: float = math.nan
+    pairs: dict[tuple[str, str], float] = field(default_factory=dict)
+    letters: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,10 @@ def welch(groups: Groups) -> Comparison:
     name = "Welch's ANOVA, Games-Howell"
     frame = _frame(groups)
     if frame is None or (frame.groupby("group")["value"].std() == 0).any():
-        return Comparison(name, math.nan, {}, {})
+        return Comparison(name)
     p = float(pingouin.welch_anova(data=frame, dv="value", between="group")["p_unc"].iloc[0])
     table = pingouin.pairwise_gameshowell(data=frame, dv="value", between="group")
-    pairs = {
-        (str(a), str(b)): float(each)
-        for a, b, each in zip(table["A"], table["B"], table["pval"], strict=True)
-    }
+    pairs = dict(zip(zip(table["A"], table["B"], strict=True), map(float, table["pval"]), strict=True))
     return Comparison(name, p, pairs, letters(pairs, _by_mean(groups)))
 
 
@@ -68,29 +66,25 @@ def kruskal(groups: Groups) -> Comparison:
     name = "Kruskal-Wallis, Dwass-Steel-Critchlow-Fligner"
     frame = _frame(groups)
     if frame is None or frame["value"].nunique() < 2:
-        return Comparison(name, math.nan, {}, {})
-    members = {str(group): values.to_numpy() for group, values in frame.groupby("group")["value"]}
-    p = float(stats.kruskal(*members.values()).pvalue)
-    table = scikit_posthocs.posthoc_dscf(frame, val_col="value", group_col="group", sort=True)
-    names = sorted(members)
-    pairs = {(a, b): _defined(float(table.loc[a, b])) for i, a in enumerate(names) for b in names[i + 1 :]}
+        return Comparison(name)
+    p = float(stats.kruskal(*(values for _, values in frame.groupby("group")["value"])).pvalue)
+    # Two groups whose values are all ties have no p.
+    table = scikit_posthocs.posthoc_dscf(frame, val_col="value", group_col="group", sort=True).fillna(1.0)
+    pairs = {(a, b): float(table.loc[a, b]) for a, b in itertools.combinations(table.index, 2)}
     return Comparison(name, p, pairs, letters(pairs, _by_mean(groups)))
 
 
-def letters(
-    pairs: Mapping[tuple[str, str], float], order: Sequence[str], alpha: float = ALPHA
-) -> dict[str, str]:
+def letters(pairs: Mapping[tuple[str, str], float], order: Sequence[str]) -> dict[str, str]:
     """Return the compact letter display (Piepho 2004, J Comput Graph Stat 13:456) of pairwise p.
 
     Args:
         pairs: p by two names; missing pairs count as not different.
         order: names; the letters start with the first.
-        alpha: significance level.
     """
     table = pd.DataFrame(1.0, index=list(order), columns=list(order))
     for (a, b), p in pairs.items():
         table.loc[a, b] = table.loc[b, a] = p
-    shown = scikit_posthocs.compact_letter_display(table, alpha=alpha)
+    shown = scikit_posthocs.compact_letter_display(table, alpha=ALPHA)
     return {str(name): str(text).replace(" ", "") for name, text in shown.items()}
 
 
@@ -104,17 +98,11 @@ def intraclass(ratings: NDArray[np.float64]) -> Correlation | None:
     targets, raters = whole.shape
     if raters < 2 or targets < 5:
         return None
-    frame = pd.DataFrame(
-        {
-            "target": np.repeat(np.arange(targets), raters),
-            "rater": np.tile(np.arange(raters), targets),
-            "rating": whole.ravel(),
-        }
-    )
+    frame = pd.DataFrame(whole).melt(ignore_index=False, var_name="rater", value_name="rating").reset_index()
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         # Identical ratings divide by a variance of zero.
         warnings.simplefilter("ignore", RuntimeWarning)
-        table = pingouin.intraclass_corr(frame, targets="target", raters="rater", ratings="rating")
+        table = pingouin.intraclass_corr(frame, targets="index", raters="rater", ratings="rating")
     row = table.set_index("Type").loc["ICC(A,1)"]
     low, high = row["CI95"]
     return Correlation(float(row["ICC"]), float(low), float(high), targets)
@@ -122,18 +110,12 @@ def intraclass(ratings: NDArray[np.float64]) -> Correlation | None:
 
 def _frame(groups: Groups) -> pd.DataFrame | None:
     """Return the long form; None unless two or more groups have two or more values each."""
-    kept = {name: [value for value in values if math.isfinite(value)] for name, values in groups.items()}
-    if len(kept) < 2 or min(len(values) for values in kept.values()) < 2:
-        return None
-    rows = [(name, value) for name, values in kept.items() for value in values]
-    return pd.DataFrame(rows, columns=["group", "value"])
+    rows = [(name, value) for name, values in groups.items() for value in values if math.isfinite(value)]
+    frame = pd.DataFrame(rows, columns=["group", "value"])
+    sizes = frame["group"].value_counts().reindex(groups, fill_value=0)
+    return frame if len(sizes) >= 2 and sizes.min() >= 2 else None
 
 
 def _by_mean(groups: Groups) -> list[str]:
     """Return the names by decreasing mean."""
     return sorted(groups, key=lambda name: -float(np.nanmean(groups[name])))
-
-
-def _defined(p: float) -> float:
-    """Return p of two groups; 1 where all values are ties."""
-    return p if math.isfinite(p) else 1.0

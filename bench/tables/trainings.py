@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from bench.tables.agreement import segment_all
 from bench.tables.output import Table
-from bench.timing import median_ms
+from bench.values import median_ms
 from model.engines.base import Engine
 from model.engines.torch_engine import TorchEngine
 from model.evaluation.cases import LabelledSlice
@@ -36,7 +36,8 @@ from model.unet import UNet
 
 Network = TypeVar("Network", bound=nn.Module)
 
-_COLUMNS: Final = ("Dice", "Hausdorff mm")
+_COLUMNS: Final = "training_s .0f, dice .3f, hausdorff .2f"
+_UNIT: Final = "Hausdorff: mean of both contours, mm."
 _COMBINED: Final = replace(MIXES["t1"], t1_map=0.33, t1_map_post=0.17, t2_map=0.5)
 ARCHITECTURES: Final[dict[str, Callable[[], nn.Module]]] = {
     "U-Net with ResNet-50 encoder": UNet,
@@ -141,7 +142,6 @@ def _trained(training: ShortTraining, make: Callable[[], nn.Module], mix: Mix | 
 
 def table_6(slices: Sequence[LabelledSlice], training: ShortTraining, shipped: Engine, repeats: int) -> Table:
     """Return parameters, times and metrics of the architectures; the product is last."""
-    rows: list[tuple[str, ...]] = []
     values: dict[str, Any] = {}
     for name, make in ARCHITECTURES.items():
         network = make()
@@ -152,15 +152,15 @@ def table_6(slices: Sequence[LabelledSlice], training: ShortTraining, shipped: E
         if training.steps:
             engine, found["training_s"] = training.run(make)
             found |= metrics(slices, engine)
-        seconds = f"{found['training_s']:.0f}" if training.steps else "not run"
-        cells = (f"{found['parameters_millions']:.1f}", f"{found['inference_ms']:.1f}", seconds)
-        rows.append((f"{name}, torch", *cells, *_cells(found)))
-    values["product"] = found = {"inference_ms": inference_ms(shipped, repeats), **metrics(slices, shipped)}
-    cells = ("as the first", f"{found['inference_ms']:.1f}", "(model card)")
-    rows.append((f"the product: shipped weights, {shipped.name}", *cells, *_cells(found)))
-    columns = ("architecture", "parameters, millions", "inference ms", "training s", *_COLUMNS)
-    notes = (str(training), "Inference: median, one slice of 224 x 224 pixels at a time.")
-    return Table("6", "architectures", columns, tuple(rows), notes, values)
+    values["product"] = {"inference_ms": inference_ms(shipped, repeats), **metrics(slices, shipped)}
+    keys = f"parameters_millions .1f, inference_ms .1f, {_COLUMNS}"
+    notes = (
+        str(training),
+        _UNIT,
+        "Inference: median, one slice of 224 x 224 pixels at a time, by torch.",
+        f"Product: the shipped weights of the first architecture with {shipped.name}; training: model card.",
+    )
+    return Table("6", "architectures", notes=notes, values=values).filled("architecture", values, keys)
 
 
 def table_7(slices: Sequence[LabelledSlice], training: ShortTraining, encoder: Path | None) -> Table:
@@ -171,43 +171,39 @@ def table_7(slices: Sequence[LabelledSlice], training: ShortTraining, encoder: P
         training: length of the trainings.
         encoder: torchvision's checkpoint of a ResNet-50; without it the table states that it is missing.
     """
-    title = "with and without a pretrained encoder"
-    columns = ("encoder", "training s", *_COLUMNS)
     missing = "ImageNet weights are missing; give --encoder FILE (torchvision's resnet50)."
-    notes = [str(training), *([] if encoder else [missing])]
+    notes = [str(training), *([] if encoder else [missing]), _UNIT]
+    values: dict[str, Any] = {}
+    table = Table("7", "with and without a pretrained encoder", notes=notes, values=values)
     if not training.steps:
-        return Table("7", title, (), (), tuple(notes))
+        return table
 
     def pretrained() -> UNet:
         network = UNet()
         network.encoder.load_imagenet(torch.load(str(encoder), weights_only=True))
         return network
 
-    rows, values = [], {}
     for name, make in {"random": UNet, **({"ImageNet": pretrained} if encoder else {})}.items():
         engine, seconds = training.run(make)
         values[name] = {"training_s": seconds, **metrics(slices, engine)}
-        rows.append((name, f"{seconds:.0f}", *_cells(values[name])))
-    if not encoder:
-        rows.append(("ImageNet", "not run", "-", "-"))
-    return Table("7", title, columns, tuple(rows), tuple(notes), values)
+    return table.filled("encoder", {**values, **({} if encoder else {"ImageNet: not run": {}})}, _COLUMNS)
 
 
 def table_a1(slices: Sequence[LabelledSlice], training: ShortTraining) -> Table:
     """Return the metrics of models for one kind of map and of one for both, by kind of map."""
-    title = "dedicated and combined models"
+    values: dict[str, Any] = {}
+    table = Table("A1", "dedicated and combined models", notes=(str(training), _UNIT), values=values)
     if not training.steps:
-        return Table("A1", title, (), (), (str(training),))
+        return table
     kinds = sorted({each.kind for each in slices})
-    mixes = {**{f"{kind.upper()} alone": MIXES[kind] for kind in kinds}, "combined": _COMBINED}
-    rows, values = [], {}
+    mixes = {f"{kind.upper()} alone": MIXES[kind] for kind in kinds} | {"combined": _COMBINED}
     for name, mix in mixes.items():
         engine, _ = training.run(UNet, mix)
-        by_kind = {kind: metrics([each for each in slices if each.kind == kind], engine) for kind in kinds}
-        values[name] = by_kind
-        rows.append((name, *(cell for kind in kinds for cell in _cells(by_kind[kind]))))
-    columns = ("trained on", *(f"{kind.upper()}: {column}" for kind in kinds for column in _COLUMNS))
-    return Table("A1", title, columns, tuple(rows), (str(training),), values)
+        values[name] = {
+            kind: metrics([each for each in slices if each.kind == kind], engine) for kind in kinds
+        }
+    keys = ", ".join(f"{kind}/dice .3f, {kind}/hausdorff .2f" for kind in kinds)
+    return table.filled("trained on", values, keys)
 
 
 def inference_ms(engine: Engine, repeats: int) -> float:
@@ -228,8 +224,3 @@ def metrics(slices: Sequence[LabelledSlice], engine: Engine) -> dict[str, float]
         "without_contour": len(found) - len(apart),
     }
     return figures | ({"hausdorff": float(np.mean(apart))} if apart else {})
-
-
-def _cells(figures: dict[str, float]) -> tuple[str, str]:
-    dice, apart = figures.get("dice"), figures.get("hausdorff")
-    return ("-" if dice is None else f"{dice:.3f}", "-" if apart is None else f"{apart:.2f}")

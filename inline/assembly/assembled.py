@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inline.assembly import pixels
 from inline.assembly.geometry import Placed, read_geometry
-from inline.assembly.image_metadata import ImageMetadata
-from inline.assembly.timing import timing
+from inline.assembly.group import Group
+from inline.assembly.timing import Finding, timing
 from inline.data.client_text import foreign, message
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
@@ -20,7 +19,6 @@ from inline.data.geometry import SliceGeometry
 from inline.data.series import MappingSeries, MapSeries, Quantity, Series, SeriesIdentity, SlicePlace
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
-from inline.mrd.messages import Image
 from inline.settings import AssemblySettings
 
 FEWEST: Final = {Quantity.T1: 4, Quantity.T2: 2}
@@ -41,6 +39,7 @@ class _Slice:
         identity: which acquisition.
         geometry: of the images; pixels of 1 mm without orientation where the headers give no pixel size.
         template: header of the slice's last image, for the images that go back.
+        images: number of its images.
         slice_count: slices of the measurement, or None.
         oriented: the geometry's directions are the sender's.
         flags: reason codes.
@@ -53,6 +52,7 @@ class _Slice:
     identity: SeriesIdentity
     geometry: SliceGeometry
     template: ImageHeader
+    images: int = 1
     slice_count: int | None
     oriented: bool
     flags: tuple[Flag, ...]
@@ -90,104 +90,69 @@ class Failed(_Slice):
 Assembled = Ready | Failed
 
 
-class _Draft:
-    """Slice in the making, with its flags and notes so far."""
-
-    def __init__(
-        self,
-        images: Sequence[Image],
-        metadata: Sequence[ImageMetadata],
-        quantity: Quantity,
-        header: MeasurementHeader,
-        arrived: float,
-        flags: Sequence[Flag],
-    ) -> None:
-        self.images, self.metadata, self.quantity, self.header = images, metadata, quantity, header
-        self.flags, self._arrived = tuple(flags), arrived
-        self.notes: tuple[str, ...] = ()
-        self.identity = SeriesIdentity(
-            series_index=images[-1].header.image_series_index,
-            slice_index=images[-1].header.slice,
-            description=metadata[-1].description,
-            time_stamp=max(image.header.acquisition_time_stamp for image in images),
-        )
-        if not all(each.readable for each in metadata):
-            self.add(Flag.UNREADABLE_ATTRIBUTES, _UNREADABLE)
-
-    def add(self, flag: Flag, note: str = "") -> None:
-        self.flags += (flag,)
-        self.notes += (note,) if note else ()
-
-    def finish(self, make: Callable[[SliceGeometry], Series]) -> Assembled:
-        """Return the slice with the series that ``make`` returns for its geometry, or with its error."""
-        header, metadata = self.images[-1].header, self.metadata[-1]
-        columns, rows, _ = header.matrix_size
-        nowhere = SliceGeometry(
-            (0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 1.0), (rows, columns)
-        )
-        placed = Placed(nowhere, header, oriented=False)
-        series, error = None, ""
-        try:
-            placed = read_geometry(header, metadata.plane)
-            if not placed.oriented:
-                self.add(Flag.NO_ORIENTATION)
-            if placed.contradiction:
-                self.add(Flag.CONTRADICTORY_GEOMETRY, placed.contradiction)
-            series = make(placed.geometry)
-        except SeriesError as problem:
-            error = problem.message
-        slices = self.header.maxima.get("slice", -1) + 1
-        common: dict[str, Any] = {
-            "quantity": self.quantity,
-            "identity": self.identity,
-            "geometry": placed.geometry,
-            "template": placed.header,
-            "slice_count": slices if 0 < slices <= _MOST_SLICES else None,
-            "oriented": placed.oriented,
-            "flags": self.flags,
-            "arrived": self._arrived,
-            "notes": self.notes,
-            "motion_corrected": metadata.recognised.corrected,
-        }
-        return Failed(error=error, **common) if series is None else Ready(series=series, **common)
-
-
-def from_images(
-    images: Sequence[Image],
-    metadata: Sequence[ImageMetadata],
-    quantity: Quantity,
-    header: MeasurementHeader,
-    arrived: float,
-    flags: Sequence[Flag] = (),
-    settings: AssemblySettings | None = None,
-) -> Assembled:
-    """Return the slice of weighted images, sorted by time, in the scale that is stated.
-
-    Args:
-        images: in the order of their arrival.
-        metadata: of each.
-        quantity: that they measure.
-        header: of the measurement.
-        arrived: time of the last one, seconds.
-        flags: what was unusual so far.
-        settings: of the assembly, for the size of what is fitted; None for the defaults.
-    """
-    draft = _Draft(images, metadata, quantity, header, arrived, flags)
-    return draft.finish(partial(_mapping_series, draft, settings or AssemblySettings()))
-
-
-def from_map(
-    image: Image,
-    metadata: ImageMetadata,
-    quantity: Quantity,
+def assemble(
+    group: Group,
     header: MeasurementHeader,
     settings: AssemblySettings,
-    arrived: float,
-    flags: Sequence[Flag] = (),
+    flags: tuple[Flag, ...] = (),
+    *,
+    as_map: bool = False,
 ) -> Assembled:
-    """Return the slice of a map that the scanner has made, in ms."""
-    draft = _Draft([image], [metadata], quantity, header, arrived, flags)
-    return draft.finish(partial(_map_series, draft, settings))
+    """Return the slice of a group of images, with its series or with the error that prevents one.
+
+    Args:
+        group: images of the slice.
+        header: of the measurement.
+        settings: with the largest size of what is fitted, and the scales of maps.
+        flags: what was unusual so far.
+        as_map: the only image is a map that the scanner has made; else weighted images are sorted by time.
+    """
+    quantity, last, metadata = group.quantity, group.images[-1].header, group.metadata[-1]
+    identity = SeriesIdentity(
+        series_index=last.image_series_index,
+        slice_index=last.slice,
+        description=metadata.description,
+        time_stamp=max(group.counter("acquisition_time_stamp")),
+    )
+    findings: list[Finding] = [(flag, "") for flag in flags]
+    if not all(each.readable for each in group.metadata):
+        findings.append((Flag.UNREADABLE_ATTRIBUTES, _UNREADABLE))
+    columns, rows, _ = last.matrix_size
+    nowhere = SliceGeometry((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 1.0), (rows, columns))
+    placed = Placed(nowhere, last, oriented=False)
+    series: Series | None = None
+    error = ""
+    try:
+        placed = read_geometry(last, metadata.plane)
+        if not placed.oriented:
+            findings.append((Flag.NO_ORIENTATION, ""))
+        if placed.contradiction:
+            findings.append((Flag.CONTRADICTORY_GEOMETRY, placed.contradiction))
+        if as_map:
+            values = _map_values(group, settings, findings)
+            series = MapSeries(quantity, values, placed.geometry, identity, _flags(findings))
+        else:
+            stack, times, signed = _weighted_images(group, header, settings, findings)
+            series = MappingSeries(
+                quantity, stack, times, placed.geometry, identity, _flags(findings), signed=signed
+            )
+    except SeriesError as problem:
+        error = problem.message
+    slices = header.maxima.get("slice", -1) + 1
+    common: dict[str, Any] = {
+        "quantity": quantity,
+        "identity": identity,
+        "geometry": placed.geometry,
+        "template": placed.header,
+        "images": len(group.images),
+        "slice_count": slices if 0 < slices <= _MOST_SLICES else None,
+        "oriented": placed.oriented,
+        "flags": _flags(findings),
+        "arrived": group.arrived,
+        "notes": tuple(note for _, note in findings if note),
+        "motion_corrected": metadata.recognised.corrected,
+    }
+    return Failed(error=error, **common) if series is None else Ready(series=series, **common)
 
 
 def too_large(header: ImageHeader, images: int, settings: AssemblySettings) -> str:
@@ -213,23 +178,25 @@ def too_large(header: ImageHeader, images: int, settings: AssemblySettings) -> s
     return ""
 
 
-def _mapping_series(draft: _Draft, settings: AssemblySettings, geometry: SliceGeometry) -> MappingSeries:
-    images, metadata, quantity = draft.images, draft.metadata, draft.quantity
+def _weighted_images(
+    group: Group, header: MeasurementHeader, settings: AssemblySettings, findings: list[Finding]
+) -> tuple[NDArray[np.float32], NDArray[np.float64], bool]:
+    """Return images sorted by time in the scale that is stated, their times, and whether they are signed."""
+    images, metadata, quantity = group.images, group.metadata, group.quantity
     if any(each.recognised.saturation for each in metadata):
-        draft.add(Flag.SATURATION_RECOVERY)
+        findings.append((Flag.SATURATION_RECOVERY, ""))
         raise SeriesError(
             message(
                 "not fitted: {} is saturation recovery by its name, for which the inversion "
                 "recovery of a MOLLI fit would give a wrong T1",
-                foreign(draft.identity.description),
+                foreign(metadata[-1].description),
             )
         )
     if large := too_large(images[-1].header, len(images), settings):
         raise SeriesError(large)
-    found = timing(images, metadata, quantity, draft.header)
-    draft.flags += found.flags
-    draft.notes += found.notes
-    order = sorted((time, place) for place, time in enumerate(found.ms) if time is not None)
+    ms, found = timing(group, header)
+    findings += found
+    order = sorted((time, place) for place, time in enumerate(ms) if time is not None)
     if len(order) < FEWEST[quantity]:
         usable = "" if len(order) == len(images) else " with a usable time"
         raise SeriesError(
@@ -238,37 +205,40 @@ def _mapping_series(draft: _Draft, settings: AssemblySettings, geometry: SliceGe
         )
     signed = quantity is Quantity.T1 and all(each.signed for each in metadata)
     stack = np.stack([pixels.values(images[i], metadata[i].scale, signed=signed) for _, i in order])
-    # Some senders call magnitudes REAL. Fitted as magnitudes, all-positive signed images are right too.
-    signed = signed and bool((stack < 0.0).any())
     if not np.isfinite(stack).all():
-        draft.add(Flag.NON_FINITE_PIXELS)
+        findings.append((Flag.NON_FINITE_PIXELS, ""))
     elif pixels.scaled_one_by_one(stack):
-        draft.add(
-            Flag.SCALED_IMAGES,
+        note = (
             f"All {len(stack)} images are equally bright (99th percentile, mean, standard deviation or "
             "maximum): something before myostream scales each image for itself, which makes "
             f"{quantity} too large (Gadgetron's AutoScaleGadget by {_TOO_LARGE[quantity]}). Take it out "
-            "of the chain.",
+            "of the chain."
         )
-    times = np.array([time for time, _ in order])
-    return MappingSeries(quantity, stack, times, geometry, draft.identity, draft.flags, signed=signed)
+        findings.append((Flag.SCALED_IMAGES, note))
+    # Some senders call magnitudes REAL. Fitted as magnitudes, all-positive signed images are right too.
+    return stack, np.array([time for time, _ in order]), signed and bool((stack < 0.0).any())
 
 
-def _map_series(draft: _Draft, settings: AssemblySettings, geometry: SliceGeometry) -> MapSeries:
-    image, quantity, scale = draft.images[0], draft.quantity, draft.metadata[0].scale
+def _map_values(group: Group, settings: AssemblySettings, findings: list[Finding]) -> NDArray[np.float32]:
+    """Return the values of a map in ms."""
+    image, quantity, scale = group.images[0], group.quantity, group.metadata[0].scale
     if large := too_large(image.header, 1, settings):
         raise SeriesError(large)
     default = settings.t1_map_scale if quantity is Quantity.T1 else settings.t2_map_scale
     values = pixels.values(image, scale or pixels.Scale(default), signed=True)
     if not np.isfinite(values).all():
-        draft.add(Flag.NON_FINITE_PIXELS)
+        findings.append((Flag.NON_FINITE_PIXELS, ""))
     unit, size = pixels.map_unit(values, quantity)
     if unit != "ms":
         values = values * np.float32(size)
-        draft.add(
-            Flag.CONVERTED_UNIT,
+        note = (
             f"The scanner's {quantity} map was taken to be in {unit}, by the size of its values, and "
             "converted to ms. To be sure, state its scale: attribute RescaleSlope, or the setting "
-            f"assembly.{quantity.lower()}_map_scale.",
+            f"assembly.{quantity.lower()}_map_scale."
         )
-    return MapSeries(quantity, values, geometry, draft.identity, draft.flags)
+        findings.append((Flag.CONVERTED_UNIT, note))
+    return values
+
+
+def _flags(findings: list[Finding]) -> tuple[Flag, ...]:
+    return tuple(flag for flag, _ in findings)

@@ -6,18 +6,18 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 
-from inline.assembly.assembled import FEWEST, Assembled, Ready, from_images, from_map, too_large
-from inline.assembly.image_metadata import ImageMetadata, NotUsed, read_metadata
-from inline.assembly.planes import Planes
+from inline.assembly.assembled import FEWEST, Assembled, Ready, assemble, too_large
+from inline.assembly.geometry import Planes
+from inline.assembly.group import COUNTERS, NUMBERING, Group
+from inline.assembly.image_metadata import ImageMetadata, read_metadata
 from inline.assembly.recognition import Kind
-from inline.assembly.times import Times, in_ms, listed
-from inline.assembly.timing import COUNTERS, NUMBERING
+from inline.assembly.times import in_ms, listed
 from inline.assembly.twins import Acquisition, Twins
 from inline.data.flags import Flag
 from inline.data.memory import Share, unlimited
@@ -68,35 +68,23 @@ class Account:
     unused: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class _Complete:
-    """Complete series with the number of its images."""
+@dataclass(slots=True, kw_only=True)
+class _OpenGroup(Group):
+    """Group that waits for more images.
 
-    assembled: Assembled
-    images: int
+    Attributes:
+        began: time of its first image, seconds.
+        members: what distinguishes its images, and their contents.
+        duplicates: an image came again, or another one with the counters of one of these.
+        ambiguous: the latter.
+        held: bytes that are counted for it.
+    """
 
-
-@dataclass(slots=True)
-class _Group:
-    """Images of one slice so far."""
-
-    quantity: Quantity
-    images: list[Image] = field(default_factory=list)
-    metadata: list[ImageMetadata] = field(default_factory=list)
+    began: float
     members: set[tuple[object, ...]] = field(default_factory=set)
     duplicates: bool = False
     ambiguous: bool = False
-    arrived: float = 0.0
-    began: float = 0.0
     held: int = 0
-
-    @property
-    def named(self) -> bool:
-        return any(each.recognised.quantity is self.quantity for each in self.metadata)
-
-    @property
-    def own_times(self) -> Times:
-        return in_ms([each.times.get(self.quantity) for each in self.metadata], self.quantity)
 
     def begins_again(self, image: Image, metadata: ImageMetadata, *, expected: int | None) -> bool:
         """Return whether an image begins a repetition: it is another one with the counters of the first.
@@ -117,16 +105,9 @@ class _Group:
                 break
         return False
 
-    def counter(self, name: str) -> list[int]:
-        return [getattr(image.header, name) for image in self.images]
-
 
 class SeriesAssembler:
-    """Assembly of one connection. It has no clock: the caller passes the time.
-
-    Attributes:
-        refused: images that were given up because the connection holds too many bytes.
-    """
+    """Assembly of one connection. It has no clock: the caller passes the time."""
 
     def __init__(
         self,
@@ -147,18 +128,18 @@ class SeriesAssembler:
         self._given_up: dict[_Key, float] = {}
         self._held_back = 0
         self._planes = Planes()
-        self._groups: dict[_Key, _Group] = {}
+        self._groups: dict[_Key, _OpenGroup] = {}
         self._done: dict[_Key, set[tuple[object, ...]]] = {}
         self._longest: dict[Quantity, int] = {}
         self._timed: set[Quantity] = set()
         self._fitted: set[tuple[int, int, Quantity]] = set()
-        self._twins: Twins[_Complete] = Twins(self._settings.corrected_wait_s, self._settings.patience_s)
-        self._images = self._used = self._series = 0
+        self._twins: Twins[Assembled] = Twins(self._settings.corrected_wait_s, self._settings.patience_s)
+        self._used = self._series = 0
         self._unused: Counter[str] = Counter()
 
     @property
     def refused(self) -> int:
-        """See the class."""
+        """Images that were given up because the connection holds too many bytes."""
         return self._unused[MEMORY]
 
     def account(self) -> Account:
@@ -166,29 +147,37 @@ class SeriesAssembler:
         unused = self._unused.copy()
         if waiting := self.waiting:
             unused["waiting for the rest of their series"] = waiting
-        return Account(self._images, self._used, self._series, dict(unused))
+        return Account(self._used + unused.total(), self._used, self._series, dict(unused))
 
     @property
     def waiting(self) -> int:
         """Images that wait for the rest of their series."""
-        open_images = sum(len(group.images) for group in self._groups.values())
-        return open_images + sum(complete.images for complete in self._twins.waiting)
+        return self._in_groups + sum(assembled.images for assembled in self._twins.waiting)
+
+    @property
+    def _in_groups(self) -> int:
+        return sum(len(group.images) for group in self._groups.values())
 
     def add(self, image: Image, now: float) -> list[Assembled]:
         """Take an image; return the series that it completes, for most images none."""
-        self._images += 1
         metadata = read_metadata(image, self._header)
-        if isinstance(metadata, NotUsed):
-            self._unused[metadata.reason] += 1
+        if isinstance(metadata, str):
+            self._unused[metadata] += 1
             return []
         if metadata.recognised.kind is Kind.MAP:
             assert metadata.recognised.quantity is not None
-            return self._map(image, metadata, metadata.recognised.quantity, now)
+            alone = Group(quantity=metadata.recognised.quantity, arrived=now)
+            alone.add(image, metadata)
+            return self._counted([assemble(alone, self._header, self._settings, as_map=True)])
         quantity = self._quantity(metadata)
-        if reason := self._left_out(metadata, quantity):
-            self._unused[reason] += 1
+        corrected = "" if metadata.recognised.corrected else "not "
+        if quantity is None:
+            unreadable = "" if metadata.readable else "; its attributes are unreadable"
+            self._unused[f"neither named as T1 or T2 mapping nor with a time{unreadable}"] += 1
             return []
-        assert quantity is not None
+        if self._settings.motion == ("corrected" if corrected else "uncorrected"):
+            self._unused[f"{corrected}motion-corrected, left out by the setting assembly.motion"] += 1
+            return []
         self._timed |= metadata.times.keys()
         key = self._key(image.header, metadata, quantity)
         if key not in self._groups and now - self._given_up.get(key, -math.inf) <= self._settings.patience_s:
@@ -205,7 +194,7 @@ class SeriesAssembler:
             if content in self._done.get(key, ()):
                 self._unused["sent twice"] += 1  # after its series was complete
                 return ready
-            group = self._groups[key] = _Group(quantity, began=now)
+            group = self._groups[key] = _OpenGroup(quantity=quantity, began=now)
         group.arrived = now
         member = _member(image, metadata)
         if not group.members.isdisjoint((member, content)):
@@ -215,32 +204,31 @@ class SeriesAssembler:
             self._unused["sent twice" if same else _AMBIGUOUS] += 1
             return ready
         group.members |= {member, content}
-        group.images.append(image)
-        group.metadata.append(metadata)
+        group.add(image, metadata)
         ready += self._count(key, now)
         if key not in self._groups:
             return ready
         self._longest[quantity] = max(self._longest.get(quantity, 0), len(group.images))
         if len(group.images) == self._expected(group):
             return [*ready, *self._complete(key, (), now)]
-        return [*ready, *self._over_limit(now)]
+        while self._in_groups > self._settings.open_images:
+            oldest = min(self._groups, key=lambda each: self._groups[each].arrived)
+            ready += self._give_up(oldest, (Flag.MISSING_IMAGES,), now)
+        return ready
 
     def expire(self, now: float) -> list[Assembled]:
         """Return the series that have waited too long for their next image, or for their corrected twin."""
         ready: list[Assembled] = []
-        shortest = min(self._settings.patience_s, self._settings.idle_s)
-        longest = self._settings.open_s
-        waiting = [
-            item
-            for item in self._groups.items()
-            if now - item[1].arrived >= shortest or now - item[1].began >= longest
-        ]
-        for key, group in waiting:
-            known = self._expected(group) is not None and not self._perhaps_map(group)
-            if now - group.began >= longest:
+        settings = self._settings
+        shortest = min(settings.patience_s, settings.idle_s)
+        for key, group in list(self._groups.items()):
+            quiet = now - group.arrived
+            if now - group.began >= settings.open_s:
                 ready += self._give_up(key, (Flag.MISSING_IMAGES,), now)
-            elif now - group.arrived >= (self._settings.patience_s if known else self._settings.idle_s):
-                ready += self._give_up(key, (), now)
+            elif quiet >= shortest:
+                known = self._expected(group) is not None and not self._perhaps_map(group)
+                if quiet >= (settings.patience_s if known else settings.idle_s):
+                    ready += self._give_up(key, (), now)
         return ready + self._counted([*self._twins.expire(now), *self._settle()])
 
     def finish(self, *, early: bool = False) -> list[Assembled]:
@@ -275,16 +263,6 @@ class SeriesAssembler:
                 return quantity
         return None
 
-    def _left_out(self, metadata: ImageMetadata, quantity: Quantity | None) -> str:
-        """Return why an image belongs to no series; empty where it does."""
-        if quantity is None:
-            unreadable = "" if metadata.readable else "; its attributes are unreadable"
-            return f"neither named as T1 or T2 mapping nor with a time{unreadable}"
-        corrected = metadata.recognised.corrected
-        if self._settings.motion == ("uncorrected" if corrected else "corrected"):
-            return f"{'' if corrected else 'not '}motion-corrected, left out by the setting assembly.motion"
-        return ""
-
     def _key(self, header: ImageHeader, metadata: ImageMetadata, quantity: Quantity) -> _Key:
         # Some senders leave the slice counter at zero; the plane then separates slices.
         place = (
@@ -301,21 +279,22 @@ class SeriesAssembler:
         alike = [known for known in self._groups if known[:-1] == place and (not name or not known[-1])]
         return (*place, name) if (*place, name) in self._groups or not alike else alike[-1]
 
-    def _perhaps_map(self, group: _Group) -> bool:
+    def _perhaps_map(self, group: _OpenGroup) -> bool:
         """Return whether a group may be an unnamed map: the only image of its slice, without a time.
 
         Where the header alone states the times, such an image may as well be the first of its series.
         """
-        if len(group.images) > 1 or group.ambiguous:
+        kind = group.metadata[0].recognised.kind
+        if len(group.images) > 1 or group.ambiguous or kind is not Kind.PERHAPS_MAP:
             return False
-        if group.metadata[0].recognised.kind is not Kind.PERHAPS_MAP:
-            return False
-        header = group.images[0].header
-        slice_fitted = (header.slice, self._planes.number(header), group.quantity) in self._fitted
+        slice_fitted = self._place(group.images[0].header, group.quantity) in self._fitted
         lists = bool(listed(self._header, group.quantity, named=True))
         return slice_fitted or group.quantity in self._timed or not lists
 
-    def _expected(self, group: _Group) -> int | None:
+    def _place(self, header: ImageHeader, quantity: Quantity) -> tuple[int, int, Quantity]:
+        return header.slice, self._planes.number(header), quantity
+
+    def _expected(self, group: _OpenGroup) -> int | None:
         """Return the number of images of a complete series; None where it is not stated."""
         if self._settings.images is not None:
             return self._settings.images
@@ -324,18 +303,17 @@ class SeriesAssembler:
             limit = 0
         times = self._listed_count(group)
         # Images that bear times of their own may be more than the header lists.
-        if group.own_times.count and (limit or times < _TRUSTED[group.quantity]):
+        if group.own_times.known and (limit or times < _TRUSTED[group.quantity]):
             times = 0
         return max(times, limit) or None
 
-    def _listed_count(self, group: _Group) -> int:
+    def _listed_count(self, group: _OpenGroup) -> int:
         """Return the number of times in the header's list for a group; 0 where the images state others."""
-        times = in_ms(listed(self._header, group.quantity, named=group.named), group.quantity).ms
-        known = [time for time in times if time is not None]
-        own = [time for time in group.own_times.ms if time is not None]
-        return len(times) if all(any(abs(time - each) <= 1.0 for each in known) for time in own) else 0
+        times = in_ms(group.listed(self._header), group.quantity)
+        agree = all(any(abs(time - each) <= 1.0 for each in times.known) for time in group.own_times.known)
+        return len(times.ms) if agree else 0
 
-    def _limit(self, group: _Group) -> int:
+    def _limit(self, group: _OpenGroup) -> int:
         """Return the header's number of values of the counter that runs in a group; 0 where not stated."""
         ranges = {name: self._header.maxima.get(name, 0) + 1 for name in COUNTERS}
         running = [name for name in COUNTERS if len(set(group.counter(name))) > 1]
@@ -346,7 +324,7 @@ class SeriesAssembler:
             return 0
         return 0 if self._is_others(limit, group) else limit
 
-    def _is_others(self, limit: int, group: _Group) -> bool:
+    def _is_others(self, limit: int, group: _OpenGroup) -> bool:
         """Return whether a limit is that of the other quantity's series in the same measurement."""
         (other,) = set(Quantity) - {group.quantity}
         own = len(listed(self._header, group.quantity, named=True))
@@ -358,57 +336,39 @@ class SeriesAssembler:
         group = self._take_out(key)
         self._done[key] = group.members
         _forget(self._done)
-        if self._perhaps_map(group):
-            return self._map(group.images[0], group.metadata[0], group.quantity, group.arrived, flags)
-        if group.duplicates:
+        as_map = self._perhaps_map(group)
+        if group.duplicates and not as_map:
             flags = (*flags, Flag.DUPLICATE_IMAGES)
-        assembled = from_images(
-            group.images, group.metadata, group.quantity, self._header, group.arrived, flags, self._settings
-        )
-        complete = _Complete(assembled, len(group.images))
+        assembled = assemble(group, self._header, self._settings, flags, as_map=as_map)
         series = assembled.series if isinstance(assembled, Ready) else None
-        if series is not None:
-            head = group.images[-1].header
-            self._fitted.add((head.slice, self._planes.number(head), group.quantity))
-        if self._settings.motion != "prefer-corrected" or not isinstance(series, MappingSeries):
-            return self._counted([complete])
-        header = assembled.template
-        place = (header.slice, self._planes.number(header), series.quantity)
+        if not isinstance(series, MappingSeries):
+            return self._counted([assembled])
+        self._fitted.add(self._place(group.images[-1].header, group.quantity))
+        if self._settings.motion != "prefer-corrected":
+            return self._counted([assembled])
+        place = self._place(assembled.template, group.quantity)
         times = frozenset(np.round(series.times_ms, 1).tolist())
         acquisition = Acquisition(place, times, assembled.motion_corrected)
-        ready, replaces = self._twins.offer(complete, acquisition, now)
-        note = _REPLACES if replaces else ""
-        for superseded in self._twins.superseded:
-            self._unused[_SUPERSEDED] += superseded.images
-            note = _PREFERRED
-        self._twins.superseded.clear()
-        if note:
-            ready = [replace(each, assembled=_noted(each.assembled, note)) for each in ready]
+        ready, superseded, replaces = self._twins.offer(assembled, acquisition, now)
+        for each in superseded:
+            self._unused[_SUPERSEDED] += each.images
+        if superseded or replaces:
+            note = _PREFERRED if superseded else _REPLACES
+            ready = [replace(each, notes=(*each.notes, note)) for each in ready]
         return self._counted([*ready, *self._settle()])
 
-    def _map(
-        self,
-        image: Image,
-        metadata: ImageMetadata,
-        quantity: Quantity,
-        now: float,
-        flags: tuple[Flag, ...] = (),
-    ) -> list[Assembled]:
-        assembled = from_map(image, metadata, quantity, self._header, self._settings, now, flags)
-        return self._counted([_Complete(assembled, 1)])
-
-    def _counted(self, complete: list[_Complete]) -> list[Assembled]:
+    def _counted(self, complete: list[Assembled]) -> list[Assembled]:
         self._used += sum(each.images for each in complete)
         self._series += len(complete)
-        return [each.assembled for each in complete]
+        return complete
 
     def _give_up(self, key: _Key, flags: tuple[Flag, ...], now: float) -> list[Assembled]:
         """Complete a series that gets no more images; drop images that are no series."""
         group = self._groups[key]
         expected, came = self._expected(group), len(group.images)
         fewest = FEWEST[group.quantity]
-        different = len({time for time in group.own_times.ms if time is not None})
-        lists = bool(listed(self._header, group.quantity, named=group.named))
+        different = len(set(group.own_times.known))
+        lists = bool(group.listed(self._header))
         # One image with an inversion time is late enhancement or a scout; images of a mapping protocol that
         # bear no time may be anything that the scanner derived. Neither is a series that lost its images.
         if group.named:
@@ -423,7 +383,7 @@ class SeriesAssembler:
             flags = (*flags, Flag.MISSING_IMAGES)
         return self._complete(key, tuple(dict.fromkeys(flags)), now)
 
-    def _take_out(self, key: _Key) -> _Group:
+    def _take_out(self, key: _Key) -> _OpenGroup:
         group = self._groups.pop(key)
         self._memory.release(group.held)
         return group
@@ -439,14 +399,9 @@ class SeriesAssembler:
         size = _bytes(group.images[-1])
         if too_large(group.images[-1].header, len(group.images), self._settings):
             # Its error needs no pixels.
-            first = 0 if group.images[0].data else len(group.images) - 1
-            group.images[first:] = [replace(image, data=b"") for image in group.images[first:]]
-            size = sum(map(_bytes, group.images[first:])) - (0 if first else group.held)
-        if size <= 0:
-            self._memory.release(-size)
-            group.held += size
-            return ready
-        while not self._memory.reserve(size, self._memory.spare):
+            group.images = [replace(image, data=b"") if image.data else image for image in group.images]
+            size = sum(map(_bytes, group.images)) - group.held
+        while size > 0 and not self._memory.reserve(size, self._memory.spare):
             if self._twins.waiting:
                 self._memory.release(self._held_back)
                 self._held_back = 0
@@ -458,20 +413,16 @@ class SeriesAssembler:
             _forget(self._given_up)
             if oldest == key:
                 return ready
+        self._memory.release(max(-size, 0))
         group.held += size
         return ready
 
-    def _settle(self) -> list[_Complete]:
+    def _settle(self) -> list[Assembled]:
         """Count the series that wait for their twin; where there is no room for them, return them."""
         self._memory.release(self._held_back)
-        held = sum(each.assembled.nbytes for each in self._twins.waiting if isinstance(each.assembled, Ready))
+        held = sum(each.nbytes for each in self._twins.waiting if isinstance(each, Ready))
         self._held_back = held if self._memory.reserve(held, self._memory.spare) else 0
         return [] if self._held_back == held else self._twins.expire(math.inf)
-
-    def _over_limit(self, now: float) -> Iterator[Assembled]:
-        while sum(len(group.images) for group in self._groups.values()) > self._settings.open_images:
-            oldest = min(self._groups, key=lambda key: self._groups[key].arrived)
-            yield from self._give_up(oldest, (Flag.MISSING_IMAGES,), now)
 
 
 def _bytes(image: Image) -> int:
@@ -483,10 +434,6 @@ def _forget(remembered: dict[_Key, Any]) -> None:
     """Forget the series that were remembered first."""
     while len(remembered) > _REMEMBERED:
         del remembered[next(iter(remembered))]
-
-
-def _noted(assembled: Assembled, note: str) -> Assembled:
-    return replace(assembled, notes=(*assembled.notes, note))
 
 
 def _member(image: Image, metadata: ImageMetadata) -> tuple[object, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from inline.data.geometry import SliceGeometry
 from inline.mrd.text import decode
 
 Elements = Mapping[str, Any]
@@ -37,7 +35,7 @@ def parse(encoded: str) -> Elements:
     is_json = encoded.lstrip().startswith("{")
     try:
         content = json.loads(encoded if is_json else decode(base64.b64decode(encoded)))
-    except (binascii.Error, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -91,18 +89,6 @@ def plane(elements: Elements) -> DicomPlane | None:
         directions = (cosines[:3], cosines[3:]) if usable else None
     # DICOM states the distance between rows (y) first.
     return DicomPlane((spacing[1], spacing[0]), directions, numbers(elements, _POSITION, 3))
-
-
-def centre(first_pixel: tuple[float, ...], geometry: SliceGeometry) -> tuple[float, float, float]:
-    """Return the MRD position (pixel N/2) of an image whose first pixel is at ``first_pixel``, mm."""
-    rows, columns = geometry.shape
-    x, y = geometry.spacing
-    along = (
-        np.array(geometry.row_direction) * columns / 2 * x
-        + np.array(geometry.column_direction) * rows / 2 * y
-    )
-    middle = np.array(first_pixel) + along
-    return float(middle[0]), float(middle[1]), float(middle[2])
 
 
 def _found(elements: Elements, tag: str) -> Iterator[Any]:

@@ -1,21 +1,28 @@
-"""Geometry of an image from its MRD header and, where that is kept beside it, its DICOM header."""
+"""Geometry of images from their MRD headers and, where those are kept beside them, their DICOM headers."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 
-from inline.assembly.dicom_json import DicomPlane, centre
+from inline.assembly.dicom_json import DicomPlane
 from inline.data.errors import SeriesError
 from inline.data.geometry import SliceGeometry
-from inline.mrd.image_header import ImageHeader
+from inline.mrd.image_header import ImageHeader, Triple
 
-_USUAL_THICKNESS_MM: Final = 8.0
 _SAME_SIZE: Final = 0.01
 """Tolerated relative difference of two pixel sizes: header fields have 32 bits, texts few digits."""
+_TOLERANCE_MM: Final = 1.95
+"""Along the normal: positions of one slice differ by rounding and table motion, slices by more."""
+_PARALLEL: Final = 0.999
+"""Cosine of the angle between the normals of images of one slice, about 2.5 degrees."""
+_REMEMBERED: Final = 512
+"""Latest planes that an image is compared with; bounds the time for an image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,7 @@ def read_geometry(header: ImageHeader, dicom: DicomPlane | None = None) -> Place
         SeriesError: there is no usable pixel size.
     """
     columns, rows, _ = header.matrix_size
-    width, height, thickness = header.field_of_view
+    width, height, _ = header.field_of_view
     spacing = (width / columns, height / rows)
     contradiction = ""
     if dicom is not None:
@@ -55,44 +62,76 @@ def read_geometry(header: ImageHeader, dicom: DicomPlane | None = None) -> Place
                 f"mm; PixelSpacing of DICOM, {dicom.spacing[0]:.3g} x {dicom.spacing[1]:.3g} mm, is used."
             )
             spacing = dicom.spacing
-    elif not all(math.isfinite(size) and 0.05 <= size <= 20.0 for size in spacing):
+    elif not all(0.05 <= size <= 20.0 for size in spacing):
         raise SeriesError(
             f"a field of view of {width:g} x {height:g} mm over {columns} x {rows} pixels gives no pixel "
             "size; set field_of_view in the image headers"
         )
-    row, column = _triple(header.read_dir), _triple(header.phase_dir)
+    row, column, position = header.read_dir, header.phase_dir, header.position
+    if not all(map(math.isfinite, position)):
+        position = (0.0, 0.0, 0.0)
     if dicom is not None and dicom.directions is not None:
-        row, column = (_triple(direction) for direction in dicom.directions)
+        row, column = map(_triple, dicom.directions)
+        if dicom.first_pixel is not None:
+            to_centre = np.array(row) * columns / 2 * spacing[0] + np.array(column) * rows / 2 * spacing[1]
+            position = _triple(np.array(dicom.first_pixel) + to_centre)
     oriented = _perpendicular(row, column)
     if not oriented:
         row, column = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
     along = np.array(header.slice_dir)
     rising = oriented and abs(abs(float(along @ np.cross(row, column))) - 1.0) < 0.02
     geometry = SliceGeometry(
-        position=header.position if all(map(math.isfinite, header.position)) else (0.0, 0.0, 0.0),
+        position=position,
         row_direction=row,
         column_direction=column,
         spacing=spacing,
         shape=(rows, columns),
-        thickness=thickness if math.isfinite(thickness) and thickness > 0 else _USUAL_THICKNESS_MM,
         slice_direction=header.slice_dir if rising else None,
     )
-    if dicom is not None and dicom.directions is not None and dicom.first_pixel is not None:
-        geometry = replace(geometry, position=centre(dicom.first_pixel, geometry))
-    size = (columns * spacing[0], rows * spacing[1], header.field_of_view[2])
     if dicom is not None:
-        header = replace(header, field_of_view=size, position=geometry.position)
+        size = (columns * spacing[0], rows * spacing[1], header.field_of_view[2])
+        header = replace(header, field_of_view=size, position=position)
     return Placed(geometry, header, oriented, contradiction)
 
 
-def _perpendicular(row: tuple[float, ...], column: tuple[float, ...]) -> bool:
-    lengths = np.linalg.norm([row, column], axis=1)
-    return bool(
-        np.isfinite(lengths).all()
-        and (np.abs(lengths - 1.0) < 0.02).all()
-        and abs(float(np.dot(row, column))) < 0.02
+@dataclass(slots=True)
+class Planes:
+    """Planes of the images of a connection, numbered in the order of their first image."""
+
+    _found: deque[tuple[int, np.ndarray, np.ndarray]] = field(
+        default_factory=lambda: deque(maxlen=_REMEMBERED)
     )
+    _count: int = 0
+
+    def number(self, header: ImageHeader) -> int:
+        """Return the number of an image's plane; -1 where its position is not known."""
+        position = np.array(header.position, dtype=np.float64)
+        if not np.isfinite(position).all():
+            return -1
+        normal = np.zeros(3)
+        if all(map(math.isfinite, (*header.read_dir, *header.phase_dir))):
+            across = np.cross(header.read_dir, header.phase_dir)
+            length = float(np.linalg.norm(across))
+            normal = across / length if length > 0.5 else normal
+        for number, place, direction in self._found:
+            if _same(position - place, normal, direction):
+                return number
+        self._found.append((self._count, position, normal))
+        self._count += 1
+        return self._count - 1
 
 
-def _triple(vector: tuple[float, ...]) -> tuple[float, float, float]:
-    return float(vector[0]), float(vector[1]), float(vector[2])
+def _same(apart: np.ndarray, normal: np.ndarray, other: np.ndarray) -> bool:
+    if not normal.any() and not other.any():
+        return float(np.linalg.norm(apart)) <= _TOLERANCE_MM
+    return abs(float(normal @ other)) > _PARALLEL and abs(float(normal @ apart)) <= _TOLERANCE_MM
+
+
+def _perpendicular(row: Triple, column: Triple) -> bool:
+    lengths = np.linalg.norm([row, column], axis=1)
+    return bool((np.abs(lengths - 1.0) < 0.02).all()) and abs(float(np.dot(row, column))) < 0.02
+
+
+def _triple(vector: Iterable[float]) -> Triple:
+    x, y, z = map(float, vector)
+    return x, y, z

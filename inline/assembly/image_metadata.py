@@ -10,7 +10,7 @@ from typing import Final
 from inline.assembly import dicom_json, minihead
 from inline.assembly.dicom_json import DicomPlane
 from inline.assembly.pixels import Scale
-from inline.assembly.recognition import Kind, Names, Recognised, recognise
+from inline.assembly.recognition import Recognised, recognise
 from inline.assembly.times import Stated, listed
 from inline.data.errors import ProtocolError
 from inline.data.results import RESULT_ATTRIBUTE
@@ -19,6 +19,7 @@ from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageType
 from inline.mrd.messages import Image
 from inline.mrd.meta import Meta
+from inline.mrd.text import number
 
 _DESCRIPTIONS: Final = ("SequenceDescription", "SeriesDescription")
 _ADDITIONS: Final = (
@@ -34,6 +35,11 @@ _TIMES: Final = {
     Quantity.T1: ("GADGETRON_TI", "InversionTime", "TI"),
     Quantity.T2: ("T2PrepDuration", "T2PrepTime", "GADGETRON_T2Prep"),
 }
+_RESCALE: Final = (
+    ("RescaleSlope", dicom_json.RESCALE_SLOPE),
+    ("RescaleIntercept", dicom_json.RESCALE_INTERCEPT),
+)
+_LARGEST: Final = 1e7
 _LONGEST_COMMENT: Final = 10_240
 """Characters of a comment that are read: as many as DICOM's LT has."""
 # Possessive, so that no text takes longer than its length.
@@ -70,71 +76,62 @@ class ImageMetadata:
     readable: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class NotUsed:
-    """Reason why an image makes no map."""
-
-    reason: str
-
-
-def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | NotUsed:
+def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | str:
     """Return the metadata of an image, or the reason why it makes no map.
 
     Usable are single 2D images of one channel: magnitudes, complex or signed real values, or a map.
     """
     columns, rows, partitions = image.header.matrix_size
     if image.header.channels != 1 or partitions != 1 or columns < 8 or rows < 8:
-        return NotUsed("not a 2D image of one channel")
+        return "not a 2D image of one channel"
     if image.header.image_type in (ImageType.PHASE, ImageType.IMAGINARY, ImageType.RGB):
-        return NotUsed("phase, imaginary or colour image")
+        return "phase, imaginary or colour image"
     readable = True
     try:
         meta = image.meta()
     except ProtocolError:
         meta, readable = {}, False
     if RESULT_ATTRIBUTE in meta:
-        return NotUsed("earlier result of myostream")
-    dicom = dicom_json.parse(text) if (text := _first(meta, ("DicomJson",))) else {}
-    head = minihead.decode(text) if (text := _first(meta, ("IceMiniHead",))) else ""
-    names = Names(
-        roles=_all(meta, _ROLES),
-        types=(
-            *_all(meta, _IMAGE_TYPES),
-            *dicom_json.values(dicom, dicom_json.IMAGE_TYPE),
-            *(value for name in _IMAGE_TYPES for value in minihead.values(head, name)),
-        ),
-        own=(
-            *_all(meta, _DESCRIPTIONS),
-            *(value for name in _DESCRIPTIONS for value in minihead.values(head, name)[:1]),
-            *dicom_json.values(dicom, dicom_json.SERIES_DESCRIPTION)[:1],
-            *dicom_json.values(dicom, dicom_json.PROTOCOL_NAME)[:1],
-        ),
-        additions=_all(meta, _ADDITIONS),
-        history=_all(meta, _HISTORY),
-        measurement=[text for text in (header.series_description, header.protocol_name) if text],
+        return "earlier result of myostream"
+    dicom, head = dicom_json.parse(_first(meta, "DicomJson")), minihead.decode(_first(meta, "IceMiniHead"))
+    own = (
+        *_all(meta, _DESCRIPTIONS),
+        *(value for name in _DESCRIPTIONS for value in minihead.values(head, name)[:1]),
+        *dicom_json.values(dicom, dicom_json.SERIES_DESCRIPTION)[:1],
+        *dicom_json.values(dicom, dicom_json.PROTOCOL_NAME)[:1],
     )
+    additions = _all(meta, _ADDITIONS)
+    measurement = [text for text in (header.series_description, header.protocol_name) if text]
     comments = (
         *_all(meta, _COMMENTS),
         *(value for name in _COMMENTS[:2] for value in minihead.values(head, name)[:1]),
         *dicom_json.values(dicom, dicom_json.IMAGE_COMMENTS),
     )
-    times = {
-        quantity: time
-        for quantity in Quantity
-        if (time := _time(meta, dicom, head, comments, quantity)) is not None
-    }
-    lists = any(listed(header, quantity, named=True) for quantity in Quantity)
-    recognised = recognise(names, timed=bool(times), listed=lists)
-    if recognised.kind is Kind.OTHER:
-        return NotUsed(recognised.reason)
-    described = next(iter((*names.own, *names.measurement)), "")
+    found = {quantity: _time(meta, dicom, head, comments, quantity) for quantity in Quantity}
+    times = {quantity: time for quantity, time in found.items() if time is not None}
+    recognised = recognise(
+        own=own,
+        types=(
+            *_all(meta, _IMAGE_TYPES),
+            *dicom_json.values(dicom, dicom_json.IMAGE_TYPE),
+            *(value for name in _IMAGE_TYPES for value in minihead.values(head, name)),
+        ),
+        roles=_all(meta, _ROLES),
+        additions=additions,
+        measurement=measurement,
+        history=_all(meta, _HISTORY),
+        timed=bool(times),
+        listed=any(listed(header, quantity, named=True) for quantity in Quantity),
+    )
+    if isinstance(recognised, str):
+        return recognised
     return ImageMetadata(
-        description=described + "".join(names.additions),
+        description=next(iter((*own, *measurement)), "") + "".join(additions),
         recognised=recognised,
         times=times,
         scale=_scale(meta, dicom),
         plane=dicom_json.plane(dicom),
-        name=next(iter(names.own), "")[:_LONGEST_COMMENT],
+        name=next(iter(own), "")[:_LONGEST_COMMENT],
         signed=image.header.image_type == ImageType.REAL,
         readable=readable,
     )
@@ -161,19 +158,15 @@ def _time(
 
 def _scale(meta: Meta, dicom: dicom_json.Elements) -> Scale | None:
     """Return Gadgetron's scale (pixel = value x ratio + offset), else DICOM's rescale, else None."""
-    ratio = _number(_first(meta, ("GADGETRON_ScaleRatio",)))
-    offset = _number(_first(meta, ("GADGETRON_ScaleOffset",)))
+    ratio = number(_first(meta, "GADGETRON_ScaleRatio"), _LARGEST)
+    offset = number(_first(meta, "GADGETRON_ScaleOffset"), _LARGEST)
     if ratio or offset is not None:
         return Scale(1.0 / (ratio or 1.0), -(offset or 0.0) / (ratio or 1.0))
-
-    def stated(name: str, tag: str) -> float | None:
-        return _number(_first(meta, (name,)) or next(iter(dicom_json.values(dicom, tag)), ""))
-
-    slope = stated("RescaleSlope", dicom_json.RESCALE_SLOPE)
-    intercept = stated("RescaleIntercept", dicom_json.RESCALE_INTERCEPT)
-    if slope or intercept is not None:
-        return Scale(slope or 1.0, intercept or 0.0)
-    return None
+    slope, intercept = (
+        number(_first(meta, name) or next(iter(dicom_json.values(dicom, tag)), ""), _LARGEST)
+        for name, tag in _RESCALE
+    )
+    return Scale(slope or 1.0, intercept or 0.0) if slope or intercept is not None else None
 
 
 def _all(meta: Meta, names: Sequence[str], *, empty: bool = False) -> tuple[str, ...]:
@@ -181,13 +174,5 @@ def _all(meta: Meta, names: Sequence[str], *, empty: bool = False) -> tuple[str,
     return tuple(value.strip() for name in names for value in meta.get(name, ()) if empty or value.strip())
 
 
-def _first(meta: Meta, names: Sequence[str]) -> str:
-    return next(iter(_all(meta, names)), "")
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if abs(value) < 1e7 else None
+def _first(meta: Meta, name: str) -> str:
+    return next(iter(_all(meta, (name,))), "")

@@ -6,8 +6,8 @@ On that interface it is the only source of the inversion time.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
+from itertools import islice
 from typing import Final
 
 _TOKEN: Final = re.compile(r'"[^"]*+"|<[^>]*+>|[{}]|[^\s"<>{}]++')
@@ -21,7 +21,7 @@ def decode(encoded: str) -> str:
     """Return the text of a mini header; empty where it is not base64."""
     try:
         return base64.b64decode(encoded, validate=False).decode("latin-1")
-    except (binascii.Error, ValueError):
+    except ValueError:
         return ""
 
 
@@ -32,14 +32,9 @@ def values(text: str, name: str) -> tuple[str, ...]:
     <ParamString.""> { } { "M" } { "ND" } }``. What follows an attribute such as ``<Precision>`` is none of
     its values.
     """
-    quoted, start = f'"{name}">', 0
-    for _ in range(_MOST):
-        at = text.find(quoted, start)
-        if at < 0:
-            break
-        start = at + len(quoted)
-        if found := _block(text[start : start + _LONGEST]):
-            return found
+    for found in islice(re.finditer(re.escape(f'"{name}">'), text), _MOST):
+        if block := _block(text[found.end() : found.end() + _LONGEST]):
+            return block
     return ()
 
 

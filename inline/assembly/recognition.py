@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
@@ -53,28 +53,6 @@ class Kind(Enum):
     MAP = auto()
     PERHAPS_MAP = auto()
     """A map where it is the only image of its slice; else a weighted image with unknown time."""
-    OTHER = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """Names that the sender gives an image.
-
-    Attributes:
-        roles: data roles.
-        types: image types, each one or several values.
-        own: descriptions of the image itself, the most trusted first.
-        additions: that chains append to its description.
-        measurement: descriptions of the measurement that it belongs to.
-        history: of its processing.
-    """
-
-    roles: Sequence[str] = ()
-    types: Sequence[str] = ()
-    own: Sequence[str] = ()
-    additions: Sequence[str] = ()
-    measurement: Sequence[str] = ()
-    history: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,51 +64,64 @@ class Recognised:
         quantity: of a map; of a weighted image by its descriptions, None where they name none.
         corrected: the scanner has corrected it for motion.
         saturation: a description names a saturation-recovery sequence.
-        reason: why it makes no map, where ``kind`` is OTHER.
     """
 
     kind: Kind
     quantity: Quantity | None = None
     corrected: bool = False
     saturation: bool = False
-    reason: str = ""
 
 
-def recognise(names: Names, *, timed: bool, listed: bool) -> Recognised:
-    """Return the kind of an image by its names.
+def recognise(
+    *,
+    own: Sequence[str] = (),
+    types: Sequence[str] = (),
+    roles: Sequence[str] = (),
+    additions: Sequence[str] = (),
+    measurement: Sequence[str] = (),
+    history: Sequence[str] = (),
+    timed: bool,
+    listed: bool,
+) -> Recognised | str:
+    """Return the kind of an image by its names, or the reason why it makes no map.
 
     A name that ends in T1 or T2 is that of a map only if it also names mapping, and if neither the image type
     (ORIGINAL) nor a time of the image contradicts. Where the image type does not confirm it, the number of
     images decides: protocols are named "T1 map" as often as maps.
 
     Args:
-        names: of the image.
+        own: descriptions of the image itself, the most trusted first.
+        types: image types, each one or several values.
+        roles: data roles.
+        additions: that chains append to its description.
+        measurement: descriptions of the measurement that it belongs to.
+        history: of its processing.
         timed: it states an inversion or preparation time itself, readable or not.
         listed: the measurement's header lists times.
     """
-    roles = {_token(role) for role in names.roles} - {""}
-    types = {_token(part) for text in names.types for part in re.split(r"[\\/,]", text[:_LONGEST])}
-    texts = [text[:_LONGEST].lower() for text in (*names.own, *names.measurement, *names.additions)]
-    own = texts[: len(names.own)]
+    role_tokens = {_token(role) for role in roles} - {""}
+    type_tokens = {_token(part) for text in types for part in re.split(r"[\\/,]", text[:_LONGEST])}
+    named_own, added = _lower(own), _lower(additions)
+    texts = [*named_own, *_lower(measurement), *added]
     named = next((quantity for text in texts for quantity in Quantity if _names(quantity, text)), None)
-    marks = (*own, *texts[len(texts) - len(names.additions) :], *names.history, *roles, *types)
-    corrected = any(_CORRECTED.search(mark[:_LONGEST].lower()) for mark in marks)
-    if others := roles - _IMAGE_ROLES - _MAP_TOKENS.keys():
+    marks = (*named_own, *added, *_lower(history), *_lower((*role_tokens, *type_tokens)))
+    corrected = any(map(_CORRECTED.search, marks))
+    if others := role_tokens - _IMAGE_ROLES - _MAP_TOKENS.keys():
         role = foreign(min(others)[:20])
-        return Recognised(Kind.OTHER, reason=message("data role {}, not an image or a T1 or T2 map", role))
-    if "PSIR" in roles and not timed:
-        return Recognised(Kind.OTHER, reason="data role PSIR without an inversion time")
-    for token in roles & _MAP_TOKENS.keys():
+        return message("data role {}, not an image or a T1 or T2 map", role)
+    if "PSIR" in role_tokens and not timed:
+        return "data role PSIR without an inversion time"
+    for token in role_tokens & _MAP_TOKENS.keys():
         return Recognised(Kind.MAP, _MAP_TOKENS[token])
-    acquired = timed or "ORIGINAL" in types
-    for token in types & _MAP_TOKENS.keys():
-        if not acquired or (len(token) > 2 and not (timed and "ORIGINAL" in types)):
+    acquired = timed or "ORIGINAL" in type_tokens
+    for token in type_tokens & _MAP_TOKENS.keys():
+        if not acquired or (len(token) > 2 and not (timed and "ORIGINAL" in type_tokens)):
             return Recognised(Kind.MAP, _MAP_TOKENS[token])
     # The measurement's name does not describe an image that may be one of a listed series.
-    name = own[0] if own else texts[0] if texts and not listed else ""
+    name = texts[0] if texts and (own or not listed) else ""
     if not acquired and (_T2_STAR.search(name) or not _OTHER_MAPS.isdisjoint(_WORD.findall(name))):
-        return Recognised(Kind.OTHER, reason="its name is that of another parameter than T1 or T2")
-    if not acquired and (made := _map_by_name(name, derived="DERIVED" in types, listed=listed)):
+        return "its name is that of another parameter than T1 or T2"
+    if not acquired and (made := _map_by_name(name, derived="DERIVED" in type_tokens, listed=listed)):
         return made
     saturation = any(_SATURATION.search(text) for text in texts)
     return Recognised(Kind.WEIGHTED, named, corrected, saturation)
@@ -148,6 +139,10 @@ def _map_by_name(name: str, *, derived: bool, listed: bool) -> Recognised | None
 
 def _names(quantity: Quantity, text: str) -> bool:
     return bool(_NAMED[quantity].search(text)) and not (quantity is Quantity.T2 and _T2_STAR.search(text))
+
+
+def _lower(texts: Iterable[str]) -> list[str]:
+    return [text[:_LONGEST].lower() for text in texts]
 
 
 def _token(text: str) -> str:

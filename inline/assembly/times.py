@@ -23,27 +23,16 @@ _LAST_PARAMETER: Final = 64
 """Numbered user parameters that are read."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Range:
-    """Bounds, in ms, of the times of one kind.
-
-    Attributes:
-        seconds: a series whose median lies below is in seconds.
-        microseconds: one whose median lies above is in microseconds.
-        longest: longer ones are no times. Neither are those shorter than ``seconds``, except a preparation
-            time of 0: they are in seconds, among others in ms.
-    """
-
-    seconds: float
-    microseconds: float
-    longest: float
-
-
 _RANGES: Final = {
     # An inversion pulse and the readout's preparation take tens of ms; no recovery lasts a minute.
-    Quantity.T1: _Range(seconds=20.0, microseconds=60_000.0, longest=60_000.0),
-    Quantity.T2: _Range(seconds=1.0, microseconds=1_500.0, longest=1_500.0),
+    Quantity.T1: (20.0, 60_000.0),
+    Quantity.T2: (1.0, 1_500.0),
 }
+"""Shortest and longest time, ms. A series whose median lies below is in seconds, above in microseconds; other
+times outside are none, except a preparation time of 0."""
+
+Milliseconds = tuple[float | None, ...]
+"""Time of each image of a series, ms; None where there is no usable one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +58,17 @@ class Times:
     """Times of the images of a series, in their order.
 
     Attributes:
-        ms: in ms; None where there is no usable one.
+        ms: in ms.
         unit: that the sender's numbers were in: ``ms``, ``s`` or ``µs``.
     """
 
-    ms: tuple[float | None, ...]
+    ms: Milliseconds
     unit: str
 
     @property
-    def count(self) -> int:
-        """Number of usable ones."""
-        return sum(time is not None for time in self.ms)
+    def known(self) -> list[float]:
+        """Usable times, ms."""
+        return [time for time in self.ms if time is not None]
 
 
 def in_ms(stated: Sequence[Stated | None], quantity: Quantity) -> Times:
@@ -88,15 +77,15 @@ def in_ms(stated: Sequence[Stated | None], quantity: Quantity) -> Times:
     Times that no series has (negative, absurd, an inversion time of 0, preparation times that are all 0)
     count as none.
     """
-    bounds = _RANGES[quantity]
+    shortest, longest = _RANGES[quantity]
     positive = [each.number for each in stated if each is not None and each.number]
     if not positive:
         return Times((None,) * len(stated), "ms")
     middle = statistics.median(positive)
     unit, factor = "ms", 1.0
-    if middle < bounds.seconds:
+    if middle < shortest:
         unit, factor = "s", 1e3
-    elif middle > bounds.microseconds:
+    elif middle > longest:
         unit, factor = "µs", 1e-3
 
     def usable(each: Stated | None) -> float | None:
@@ -104,7 +93,7 @@ def in_ms(stated: Sequence[Stated | None], quantity: Quantity) -> Times:
             return None
         time = each.number * factor
         none = time == 0.0 and quantity is Quantity.T2
-        return time if none or bounds.seconds <= time <= bounds.longest else None
+        return time if none or shortest <= time <= longest else None
 
     return Times(tuple(usable(each) for each in stated), unit)
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
-from inline.assembly.image_metadata import ImageMetadata
-from inline.assembly.times import Stated, Times, in_ms, listed
+from inline.assembly.group import NUMBERING, Group
+from inline.assembly.times import Milliseconds, Stated, Times, in_ms
 from inline.data.client_text import Message, foreign, joined, message
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
 from inline.data.series import Quantity
 from inline.mrd.header import MeasurementHeader
-from inline.mrd.messages import Image
 
-COUNTERS: Final = ("set", "contrast", "phase", "repetition")
-"""Counters that may number the images of a series, in the order in which they are tried."""
-NUMBERING: Final = (*COUNTERS, "average", "image_index")
-"""Counters that may give the position of an image in a list of times."""
+Finding = tuple[Flag, str]
+"""Reason code and its sentence for the user, which may be empty."""
+
 _USER_TIME: Final = 7
 """``user_int`` in which Gadgetron's parametric mapping keeps the preparation time, microseconds."""
 _NAMES: Final = {Quantity.T1: "inversion", Quantity.T2: "preparation"}
@@ -29,28 +26,8 @@ _AGREEMENT_MS: Final = 2.0
 _AGREEMENT: Final = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Times of the images of a series.
-
-    Attributes:
-        ms: of each image, ms; None where it has none and is left out.
-        flags: reason codes.
-        notes: a sentence for each.
-    """
-
-    ms: tuple[float | None, ...]
-    flags: tuple[Flag, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-def timing(
-    images: Sequence[Image],
-    metadata: Sequence[ImageMetadata],
-    quantity: Quantity,
-    header: MeasurementHeader,
-) -> Timing:
-    """Return the time of each image of a series.
+def timing(group: Group, header: MeasurementHeader) -> tuple[Milliseconds, list[Finding]]:
+    """Return the time of each image of a series, None where it has none, and what was unusual about them.
 
     Times of the images themselves win over the header's list. An image whose own time is unreadable takes
     the list's, if the list agrees with the times of the other images; else it is left out and named.
@@ -58,54 +35,54 @@ def timing(
     Raises:
         SeriesError: there are no usable times, or too few different ones.
     """
-    own = in_ms([each.times.get(quantity) for each in metadata], quantity)
-    named = any(each.recognised.quantity is quantity for each in metadata)
-    entries = listed(header, quantity, named=named)
-    places = numbers(images, len(entries), header)
-    by_list = in_ms(entries, quantity)
-    from_list = None
-    if places is not None:
-        from_list = Times(tuple(by_list.ms[place] for place in places), by_list.unit)
-    if from_list is not None and _alike(own, quantity) and _different(from_list.ms) > 1:
-        assert places is not None
-        found = _listed(from_list, entries, places, quantity)
-        said = _said(next(filter(None, (each.times.get(quantity) for each in metadata))))
-        note = f"The images state the same {_NAMES[quantity]} time, {said}: the header's list was taken."
-        found = replace(found, flags=(*found.flags, Flag.UNREADABLE_TIMES), notes=(*found.notes, note))
-    elif own.count:
-        found = _own(own, from_list, metadata, images, quantity)
-    elif from_list is not None and from_list.count:
-        assert places is not None
-        found = _listed(from_list, entries, places, quantity)
+    own, entries = group.own_times, group.listed(header)
+    name, fewest = _NAMES[group.quantity], _FEWEST_DIFFERENT[group.quantity]
+    places = _places(group, len(entries), header)
+    by_list = in_ms(entries, group.quantity)
+    from_list = Times(tuple(by_list.ms[place] for place in places), by_list.unit)
+    # All images may state the same time: that of the protocol.
+    alike = _different(own.ms) == 1 and len(own.known) >= fewest
+    if alike and _different(from_list.ms) > 1:
+        ms, findings = _listed(from_list, entries, places, name)
+        said = _said(next(filter(None, group.stated)))
+        note = f"The images state the same {name} time, {said}: the header's list was taken."
+        findings.append((Flag.UNREADABLE_TIMES, note))
+    elif own.known:
+        ms, findings = _own(group, own, from_list, name)
+    elif from_list.known:
+        ms, findings = _listed(from_list, entries, places, name)
+    elif user := _by_user_field(group):
+        ms, findings = user, []
     else:
-        found = _by_user_field(images, quantity) or _none(images, metadata, quantity, entries)
-    different = _different(found.ms)
-    usable = sum(time is not None for time in found.ms)
-    if different < _FEWEST_DIFFERENT[quantity] <= usable:
+        raise SeriesError(_without_times(group, entries, name))
+    different = _different(ms)
+    usable = sum(time is not None for time in ms)
+    if different < fewest <= usable:
         raise SeriesError(
             message(
                 "the {} images of {} state {} different {} {}; at least {} are needed",
                 usable,
-                _description(metadata),
+                _description(group),
                 different,
-                _NAMES[quantity],
+                name,
                 "time" if different == 1 else "times",
-                _FEWEST_DIFFERENT[quantity],
+                fewest,
             )
         )
-    return found
+    return ms, findings
 
 
-def numbers(images: Sequence[Image], count: int, header: MeasurementHeader) -> list[int] | None:
+def _places(group: Group, count: int, header: MeasurementHeader) -> list[int]:
     """Return the position of each image in a list of ``count`` times, by the counter that numbers them.
 
     The counter that the header's limits give ``count`` values goes first. A counter, or the image index, that
-    numbers a complete series in equal steps may begin anywhere: slices may be interleaved.
+    numbers a complete series in equal steps may begin anywhere: slices may be interleaved. Where no counter
+    numbers the images, there are no positions.
     """
-    if not count or len(images) > count:
-        return None
+    if not count or len(group.images) > count:
+        return []
     stated = [name for name in NUMBERING if header.maxima.get(name, -1) + 1 == count]
-    indices = {name: [getattr(image.header, name) for image in images] for name in NUMBERING}
+    indices = {name: group.counter(name) for name in NUMBERING}
     for name in (*stated, *NUMBERING[:-1]):
         found = indices[name]
         if len(set(found)) == len(found) and max(found) < count and (len(found) > 1 or name in stated):
@@ -114,66 +91,44 @@ def numbers(images: Sequence[Image], count: int, header: MeasurementHeader) -> l
         first, step = min(found), max((max(found) - min(found)) // max(count - 1, 1), 1)
         if len(found) == count and sorted(found) == list(range(first, first + step * count, step)):
             return [(number - first) // step for number in found]
-    return None
+    return []
 
 
-def _own(
-    own: Times,
-    from_list: Times | None,
-    metadata: Sequence[ImageMetadata],
-    images: Sequence[Image],
-    quantity: Quantity,
-) -> Timing:
-    flags, notes = _unit(own, quantity)
+def _own(group: Group, own: Times, from_list: Times, name: str) -> tuple[Milliseconds, list[Finding]]:
+    findings = _unit(own, name)
     without = [place for place, time in enumerate(own.ms) if time is None]
     if not without:
-        return Timing(own.ms, flags, notes)
+        return own.ms, findings
     said = _some(
-        message("image {} ({})", images[place].header.image_index, _said(metadata[place].times.get(quantity)))
+        message("image {} ({})", group.images[place].header.image_index, _said(group.stated[place]))
         for place in without
     )
-    flags += (Flag.UNREADABLE_TIMES,)
-    if from_list is not None and _agree(own.ms, from_list.ms):
-        return Timing(
-            tuple(
-                theirs if time is None else time for time, theirs in zip(own.ms, from_list.ms, strict=True)
-            ),
-            flags,
-            (
-                *notes,
-                message("No usable {} time in {}: taken from the header's list.", _NAMES[quantity], said),
-            ),
-        )
-    return Timing(
-        own.ms, flags, (*notes, message("No usable {} time in {}: left out.", _NAMES[quantity], said))
-    )
+    ms, source = own.ms, "left out"
+    if from_list.ms and _agree(own.ms, from_list.ms):
+        pairs = zip(own.ms, from_list.ms, strict=True)
+        ms = tuple(theirs if time is None else time for time, theirs in pairs)
+        source = "taken from the header's list"
+    note = message("No usable {} time in {}: {}.", name, said, source)
+    return ms, [*findings, (Flag.UNREADABLE_TIMES, note)]
 
 
-def _listed(from_list: Times, entries: Sequence[Stated], places: Sequence[int], quantity: Quantity) -> Timing:
-    flags, notes = _unit(from_list, quantity)
-    without = [place for place, time in zip(places, from_list.ms, strict=True) if time is None]
+def _listed(
+    from_list: Times, entries: Sequence[Stated], places: Sequence[int], name: str
+) -> tuple[Milliseconds, list[Finding]]:
+    findings = _unit(from_list, name)
+    without = sorted(place for place, time in zip(places, from_list.ms, strict=True) if time is None)
     if without:
-        flags += (Flag.UNREADABLE_TIMES,)
-        named = [message("entry {} ({})", place + 1, _said(entries[place])) for place in sorted(without)[:4]]
-        said = joined(", ", named)
-        notes += (
-            message(
-                "No usable {} time in the header's list at {}: its image is left out.", _NAMES[quantity], said
-            ),
-        )
-    return Timing(from_list.ms, flags, notes)
+        said = joined(", ", (message("entry {} ({})", at + 1, _said(entries[at])) for at in without[:4]))
+        note = message("No usable {} time in the header's list at {}: its image is left out.", name, said)
+        findings.append((Flag.UNREADABLE_TIMES, note))
+    return from_list.ms, findings
 
 
-def _different(ms: Sequence[float | None]) -> int:
+def _different(ms: Milliseconds) -> int:
     return len({round(time, 3) for time in ms if time is not None})
 
 
-def _alike(times: Times, quantity: Quantity) -> bool:
-    """Return whether all images state the same time: that of the protocol."""
-    return _different(times.ms) == 1 and times.count >= _FEWEST_DIFFERENT[quantity]
-
-
-def _agree(own: Sequence[float | None], others: Sequence[float | None]) -> bool:
+def _agree(own: Milliseconds, others: Milliseconds) -> bool:
     """Return whether a list has a time for every image, equal to the image's own where that is readable."""
     return all(
         theirs is not None and (time is None or abs(time - theirs) <= max(_AGREEMENT_MS, _AGREEMENT * time))
@@ -181,44 +136,38 @@ def _agree(own: Sequence[float | None], others: Sequence[float | None]) -> bool:
     )
 
 
-def _by_user_field(images: Sequence[Image], quantity: Quantity) -> Timing | None:
-    field = [float(image.header.user_int[_USER_TIME]) for image in images]
-    times = in_ms([Stated(f"{value:g}", value) if value >= 0 else None for value in field], quantity)
-    complete = times.count == len(field) and len(set(field)) == len(field)
-    return Timing(times.ms) if complete and times.unit == "µs" else None
+def _by_user_field(group: Group) -> Milliseconds | None:
+    field = [float(image.header.user_int[_USER_TIME]) for image in group.images]
+    times = in_ms([Stated(f"{value:g}", value) if value >= 0 else None for value in field], group.quantity)
+    complete = len(times.known) == len(field) and len(set(field)) == len(field)
+    return times.ms if complete and times.unit == "µs" else None
 
 
-def _none(
-    images: Sequence[Image],
-    metadata: Sequence[ImageMetadata],
-    quantity: Quantity,
-    entries: Sequence[Stated],
-) -> Timing:
-    stated = [each.times[quantity] for each in metadata if quantity in each.times]
+def _without_times(group: Group, entries: Sequence[Stated], name: str) -> Message:
+    """Return the error message of a series without usable times."""
+    stated = [time for time in group.stated if time is not None]
     why = ""
     if stated:
         said = joined(", ", dict.fromkeys(_said(each) for each in stated[:4]))
         why = message(" (they say {})", said)
     elif entries:
         why = message(" (the header lists {}: {})", len(entries), _some(_said(entry) for entry in entries))
-    raise SeriesError(
-        message(
-            "no {} times for the {} images of {}{}: "
-            "state them in the meta attributes of each image or in the header (docs/series.md)",
-            _NAMES[quantity],
-            len(images),
-            _description(metadata),
-            why,
-        )
+    return message(
+        "no {} times for the {} images of {}{}: "
+        "state them in the meta attributes of each image or in the header (docs/series.md)",
+        name,
+        len(group.images),
+        _description(group),
+        why,
     )
 
 
-def _unit(times: Times, quantity: Quantity) -> tuple[tuple[Flag, ...], tuple[str, ...]]:
+def _unit(times: Times, name: str) -> list[Finding]:
     if times.unit == "ms":
-        return (), ()
+        return []
     unit = "seconds" if times.unit == "s" else "microseconds"
-    kind = _NAMES[quantity].capitalize()
-    return (Flag.CONVERTED_UNIT,), (f"{kind} times were taken for {unit}, by their size, and converted.",)
+    note = f"{name.capitalize()} times were taken for {unit}, by their size, and converted."
+    return [(Flag.CONVERTED_UNIT, note)]
 
 
 def _some(texts: Iterable[str]) -> Message:
@@ -233,6 +182,6 @@ def _said(stated: Stated | None) -> str:
     return foreign(stated.text, shown=repr(stated.text)) if stated.text else "empty"
 
 
-def _description(metadata: Sequence[ImageMetadata]) -> str:
-    description = metadata[-1].description
+def _description(group: Group) -> str:
+    description = group.metadata[-1].description
     return foreign(description) if description else "the series"

@@ -43,16 +43,10 @@ class Twins(Generic[T]):
 
     The first slice shows whether a sender sends both. It waits for ``wait_s``; later slices do not wait, or
     wait for at most ``patience_s``.
-
-    Attributes:
-        wait_s: see above.
-        patience_s: see above.
-        superseded: series as acquired that were held back for good; for the caller to empty.
     """
 
     wait_s: float
     patience_s: float
-    superseded: list[T] = field(default_factory=list)
     _held: list[tuple[float, Acquisition, T]] = field(default_factory=list)
     _gone: deque[Acquisition] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     _expected: bool | None = None
@@ -62,32 +56,29 @@ class Twins(Generic[T]):
         """Series that are held."""
         return [series for *_, series in self._held]
 
-    def offer(self, series: T, acquisition: Acquisition, now: float) -> tuple[list[T], bool]:
+    def offer(self, series: T, acquisition: Acquisition, now: float) -> tuple[list[T], list[T], bool]:
         """Take a complete series.
 
         Returns:
-            Series that go on now, and whether they replace one that went on before.
+            Series that go on now, series as acquired that are held back for good, and whether the former
+            replace one that went on before.
         """
         if acquisition.corrected:
             self._expected = True
             for place, (_, held, content) in enumerate(self._held):
                 if acquisition.is_twin(held):
                     del self._held[place]
-                    self.superseded.append(content)
-                    return [series], False
-            replaces = self._forget_twin(acquisition)
-            if not replaces:
-                self._gone.append(acquisition)
-            return [series], replaces
-        if self._forget_twin(acquisition):
-            self.superseded.append(series)
-            return [], False
+                    return [series], [content], False
+        twin = next((known for known in self._gone if acquisition.is_twin(known)), None)
+        if twin is not None:
+            self._gone.remove(twin)
+            return ([series], [], True) if acquisition.corrected else ([], [series], False)
         wait = self.wait_s if self._expected is None else self.patience_s if self._expected else 0.0
-        if wait > 0.0:
+        if wait > 0.0 and not acquisition.corrected:
             self._held.append((now + wait, acquisition, series))
-            return [], False
+            return [], [], False
         self._gone.append(acquisition)
-        return [series], False
+        return [series], [], False
 
     def expire(self, now: float) -> list[T]:
         """Return the series as acquired that have waited long enough."""
@@ -97,9 +88,3 @@ class Twins(Generic[T]):
             self._held = [held for held in self._held if held[0] > now]
             self._gone.extend(acquisition for _, acquisition, _ in due)
         return [series for *_, series in due]
-
-    def _forget_twin(self, acquisition: Acquisition) -> bool:
-        twin = next((known for known in self._gone if acquisition.is_twin(known)), None)
-        if twin is not None:
-            self._gone.remove(twin)
-        return twin is not None

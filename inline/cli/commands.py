@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from inline.cli.engines import engines
 from inline.cli.errors import ReportingGroup
-from inline.cli.evaluation import evaluate
 from inline.cli.replay import demo, replay, synth
 from inline.cli.serving import keys, listen, serve, stream
 from inline.cli.training import train
@@ -18,5 +16,5 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (serve, stream, replay, synth, keys, listen, demo, evaluate, engines, train):
+for command in (serve, stream, replay, synth, keys, listen, demo, train):
     app.command()(command)

@@ -13,27 +13,16 @@ from typer.core import TyperGroup
 
 from inline.data.errors import MyostreamError
 
-EXTRAS: Final = {
-    "gadgetron": "gadgetron",
-    "lightning": "train",
-    "matplotlib": "bench",
-    "monai": "bench",
-    "multimethod": "gadgetron",
-    "nibabel": "train",
-    "nncf": "calibrate",
-    "onnx": "ahead-of-time",
-    "onnxscript": "ahead-of-time",
-    "pandas": "bench",
-    "pingouin": "bench",
-    "pydicom": "dicom",
-    "pyfftw": "gadgetron",
-    "qmri": "bench",
-    "scikit_posthocs": "bench",
-    "sklearn": "calibrate",
-    "tensorrt_rtx": "ahead-of-time",
-    "torch_tensorrt": "tensorrt",
-    "torchmetrics": "train",
+_BROUGHT: Final = {
+    "ahead-of-time": ("onnx", "onnxscript", "tensorrt_rtx"),
+    "bench": ("matplotlib", "monai", "pandas", "pingouin", "qmri", "scikit_posthocs"),
+    "calibrate": ("nncf", "sklearn"),
+    "dicom": ("pydicom",),
+    "gadgetron": ("gadgetron", "multimethod", "pyfftw"),
+    "tensorrt": ("torch_tensorrt",),
+    "train": ("lightning", "nibabel", "torchmetrics"),
 }
+EXTRAS: Final = {module: extra for extra, modules in _BROUGHT.items() for module in modules}
 """Modules that a core install does not bring, and the extra that brings each."""
 _OURS: Final = ("bench", "calibration", "inline", "model")
 
@@ -87,9 +76,9 @@ def require(*modules: str) -> None:
 def _missing(module: str, error: ImportError, extra: str) -> str:
     extra = extra or EXTRAS.get(module, "")
     if not extra:
-        return f'{error}; pip install --upgrade "myostream" installs what is needed'
+        return f'{error}; pip install -e "." in the clone installs what is needed'
     what = f"{module} is not installed" if isinstance(error, ModuleNotFoundError) and module else str(error)
-    return f'{what}; this needs pip install "myostream[{extra}]"'
+    return f'{what}; it comes with myostream[{extra}]: pip install -e ".[{extra}]" in the clone'
 
 
 def _end(message: str, cause: Exception) -> NoReturn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from inline.data.errors import MyostreamError
 from model.output import check_folder, check_outputs
@@ -31,9 +31,8 @@ def output_folder(folder: Path | None) -> Path | None:
 
 
 EngineOption = Annotated[
-    str | None, typer.Option("--engine", help="auto, or a name from myostream engines.", show_default=False)
+    str | None, Option("--engine", help="auto, or a name from myostream engines.", show_default=False)
 ]
-SettingsFile = Annotated[Path | None, typer.Option("--settings", help="TOML file of settings.")]
-JsonFile = Annotated[
-    Path | None, typer.Option("--json", callback=output_file, help="Write all figures here.")
-]
+SettingsFile = Annotated[Path | None, Option("--settings", help="TOML file of settings.")]
+JsonFile = Annotated[Path | None, Option("--json", callback=output_file, help="Write all figures here.")]
+Verbose = Annotated[bool, Option("--verbose", "-v", help="Log more.")]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
-from zipfile import BadZipFile
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from typer import Argument, Option
 
 from inline.cli.options import SettingsFile
 from inline.data.errors import MyostreamError
+from inline.replay.table import counted, notes, printable, results_table
+from inline.serving.configuration import Configuration
+from model.output import check_folder, check_outputs, write_json
 
 if TYPE_CHECKING:
     from inline.mrd.messages import Image
@@ -23,47 +26,46 @@ if TYPE_CHECKING:
 _console = Console()
 _NOTHING_FOUND: Final = 3
 """Exit code of a replay in which no slice gave a result."""
+_REMARK: Final = "DBG myostream: "
+"""Beginning of a text of the server that is neither a warning nor an error."""
 _UNHURRIED_MS: Final = 600_000
 """Budget of a slice in a replay as fast as possible: images that come at once queue for minutes."""
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="ISMRMRD HDF5 file with images.", dir_okay=False)],
+    file: Annotated[Path, Argument(help="ISMRMRD HDF5 file with images.", dir_okay=False)],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File for everything that comes back.")
+        Path | None, Option("--output", "-o", help="File for everything that comes back.")
     ] = None,
-    server: Annotated[str, typer.Option(help="HOST:PORT of a running server; else one is started.")] = "",
-    config: Annotated[str, typer.Option(help="Configuration of the connection.")] = "mapping",
-    realtime: Annotated[bool, typer.Option("--realtime", help="Send by the images' time stamps.")] = False,
-    speed: Annotated[float, typer.Option(min=0.01, help="With --realtime: times faster.")] = 1.0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all results here.")] = None,
-    overlays: Annotated[Path | None, typer.Option(help="Write overlays into this folder.")] = None,
-    group: Annotated[str, typer.Option(help="HDF5 group to read; by default the only one.")] = "",
+    server: Annotated[str, Option(help="HOST:PORT of a running server; else one is started.")] = "",
+    config: Annotated[str, Option(help="Configuration of the connection.")] = "mapping",
+    realtime: Annotated[bool, Option("--realtime", help="Send by the images' time stamps.")] = False,
+    speed: Annotated[float, Option(min=0.01, help="With --realtime: times faster.")] = 1.0,
+    json_file: Annotated[Path | None, Option("--json", help="Write all results here.")] = None,
+    overlays: Annotated[Path | None, Option(help="Write overlays into this folder.")] = None,
+    group: Annotated[str, Option(help="HDF5 group to read; by default the only one.")] = "",
     settings_file: SettingsFile = None,
 ) -> None:
     """Stream the images of a file to a server and collect maps, contours and values."""
     from inline.mrd.files import ImageFile
     from inline.replay.local_server import started_server
     from inline.replay.run import compare, in_order, records, unreadable, without_result
-    from inline.replay.simulate import truth_file
-    from inline.replay.table import counted, notes, printable, results_table
-    from inline.serving.configuration import Configuration
-    from model.output import check_folder, check_outputs
+    from inline.replay.simulate import true_medians, truth_file
 
     address = _address(server) if server else None
     with ImageFile(file, group) as opened:
         header, images, about = opened.header_bytes, list(opened.images()), opened.notes
     check_outputs(output, json_file, inputs=[file, truth_file(file), settings_file])
     check_folder(overlays)
-    truth, untrue = _true_medians(file)
-    pace_speed = speed if realtime else None
+    truth, untrue = true_medians(file)
+    exchanged = partial(_exchange, header, images, config, speed if realtime else None)
     if address is None:
         arguments = [] if realtime else ["--budget-ms", str(_UNHURRIED_MS)]
         arguments += ["--settings", str(settings_file)] if settings_file else []
         with started_server(arguments) as started:
-            result = _exchange(started.address, header, images, config, pace_speed)
+            result = exchanged(started.address)
     else:
-        result = _exchange(address, header, images, config, pace_speed)
+        result = exchanged(address)
 
     compared = compare(images, result.images)
     found = records(compared.added)
@@ -72,7 +74,8 @@ def replay(
     earlier = len(records(result.images)) - len(found)
     if earlier:
         about = [*about, f"{earlier} results of an earlier run were among the images; they are not reported."]
-    for text in (*about, *untrue, *result.texts, *unreadable(result.images)):
+    said = [text.removeprefix(_REMARK) for text in result.texts]
+    for text in (*about, *untrue, *said, *unreadable(result.images)):
         _console.print(printable(text, lines=True), highlight=False, markup=False)
     results = [record for record, _ in found]
     missing = without_result(result.texts, results)
@@ -83,7 +86,7 @@ def replay(
     seconds = result.finished - result.first_sent
     errors = len(missing) + sum(bool(record["error"]) for record in results)
     numbers = counted(len(found), "result") + (f", {counted(errors, 'error')}" if errors else "")
-    _console.print(f"{compared}; {numbers}, first byte to close {seconds:.2f} s")
+    _console.print(f"{compared}; {numbers}; {seconds:.2f} s from the first image to the last reply")
     for text in written:
         _console.print(text, markup=False)
     if compared.lost:
@@ -95,16 +98,14 @@ def replay(
 
 
 def synth(
-    output: Annotated[Path, typer.Option("--output", "-o", help="MRD file to write.")],
-    slices: Annotated[int, typer.Option(min=1, max=500)] = 3,
-    seed: Annotated[int, typer.Option(min=0)] = 1,
-    scheme: Annotated[str, typer.Option(help="MOLLI scheme, such as 5(3)3 or 4(1)3(1)2.")] = "5(3)3",
-    size: Annotated[int, typer.Option(min=96, max=512, help="Rows and columns, pixels of 1.5 mm.")] = 192,
+    output: Annotated[Path, Option("--output", "-o", help="MRD file to write.")],
+    slices: Annotated[int, Option(min=1, max=500)] = 3,
+    seed: Annotated[int, Option(min=0)] = 1,
+    scheme: Annotated[str, Option(help="MOLLI scheme, such as 5(3)3 or 4(1)3(1)2.")] = "5(3)3",
+    size: Annotated[int, Option(min=96, max=512, help="Rows and columns, pixels of 1.5 mm.")] = 192,
 ) -> None:
     """Write a simulated examination (MOLLI and T2-prep, truth beside it) to replay."""
     from inline.replay.simulate import simulate_examination, truth_file, write_examination
-    from inline.replay.table import counted
-    from model.output import check_outputs
 
     check_outputs(output, truth_file(output))
     try:
@@ -112,25 +113,18 @@ def synth(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     count = write_examination(output, examination)
-    _console.print(f"{output}: {counted(slices, 'slice')}, {count} images")
+    simulated = counted(slices, "slice")
+    _console.print(f"Simulated {simulated}, T1 (MOLLI) and T2 (T2-prep): {count} images in {output}")
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for all files.")] = Path(
-        "demo-output"
-    ),
-    slices: Annotated[int, typer.Option(min=1, max=30)] = 3,
+    output: Annotated[Path, Option("--output", "-o", help="Folder for all files.")] = Path("demo-output"),
+    slices: Annotated[int, Option(min=1, max=30)] = 3,
 ) -> None:
     """Simulate an examination, stream it to a server process, show the results."""
-    from inline.replay.simulate import simulate_examination, write_examination
-    from inline.replay.table import counted
-    from model.output import check_folder
-
     check_folder(output)
     file = output / "examination.h5"
-    count = write_examination(file, simulate_examination(slices))
-    simulated = counted(slices, "slice")
-    _console.print(f"Simulated {simulated}, T1 (MOLLI) and T2 (T2-prep): {count} images in {file}")
+    synth(file, slices)
     replay(file, output / "results.h5", json_file=output / "results.json", overlays=output)
     _console.print(
         "MOLLI underestimates the T1 of tissue by some percent, here as on a scanner: T2 decay and flip "
@@ -149,80 +143,50 @@ def _write_results(
     """Write the outputs; return a line for each of them, and one for each that could not be written."""
     from inline.mrd.files import write_images
     from inline.replay.run import overlay_names, write_overlay
-    from model.output import write_json
 
     written: list[str] = []
     problems: list[str] = []
 
-    @contextmanager
-    def noted(line: str = "") -> Iterator[None]:
+    def done(write: Callable[[], None]) -> bool:
         try:
-            yield
+            write()
         except MyostreamError as error:
             problems.append(str(error))
-        else:
-            written.extend([line] if line else [])
+            return False
+        return True
 
     results = [record for record, _ in found]
-    if output is not None:
-        with noted(f"Images and results: {output}"):
-            write_images(output, header, result.images, private=True)
-    if json_file is not None:
-        with noted(f"Results: {json_file}"):
-            write_json(json_file, {"results": results, "messages": result.texts}, private=True)
-    if overlays is not None:
-        before = len(problems)
+    if output and done(partial(write_images, output, header, result.images, private=True)):
+        written.append(f"Images and results: {output}")
+    content = {"results": results, "messages": result.texts}
+    if json_file and done(partial(write_json, json_file, content, private=True)):
+        written.append(f"Results: {json_file}")
+    if overlays:
         older = {each.name for each in overlays.glob("slice-*.png")}
         names = overlay_names(results)
-        for name, (record, image) in zip(names, found, strict=True):
-            with noted():
-                write_overlay(overlays / name, record, image)
-        written.append(f"Overlays: {len(names) - (len(problems) - before)} in {overlays}")
+        drawn = [
+            partial(write_overlay, overlays / name, *each) for name, each in zip(names, found, strict=True)
+        ]
+        written.append(f"Overlays: {sum(map(done, drawn))} in {overlays}")
         if older := older - set(names):
             written.append(f"{overlays} also holds {len(older)} overlays of other results")
     return written, problems
 
 
 def _exchange(
-    address: tuple[str, int], header: bytes, images: list[Image], config: str, pace_speed: float | None
+    header: bytes, images: list[Image], config: str, speed: float | None, address: tuple[str, int]
 ) -> Exchange:
+    """Exchange the images, paced by their time stamps where a speed is given, and show the progress."""
     from inline.replay.client import exchange
-    from inline.replay.run import realtime
+    from inline.replay.run import paced
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        sending = progress.add_task("sent", total=len(images))
-        receiving = progress.add_task("received", total=None)
-        return exchange(
-            address,
-            header,
-            images,
-            config=config,
-            pace=None if pace_speed is None else realtime(images, pace_speed),
-            sent=lambda _: progress.advance(sending),
-            received=lambda _: progress.advance(receiving),
-        )
-
-
-def _true_medians(file: Path) -> tuple[dict[tuple[str, int], float], list[str]]:
-    """Return the median of the true T1 and T2 over the true myocardium by quantity and slice, and problems.
-
-    Both are empty where a file has no truth beside it.
-    """
-    import numpy as np
-
-    from inline.replay.simulate import read_truth, truth_file
-
-    try:
-        truth = read_truth(file)
-        return {
-            (quantity, index): float(np.median(values[index][labels == 2]))
-            for quantity, values in ((("T1", truth["t1_ms"]), ("T2", truth["t2_ms"])) if truth else ())
-            for index, labels in enumerate(truth["labels"])
-            if (labels == 2).any()
-        }, []
-    except (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, BadZipFile) as error:
-        return {}, [f"{truth_file(file)} is not the truth of an examination and is not shown: {error}"]
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}"))
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
+        sending = progress.add_task("images sent")
+        replies = progress.add_task("replies", total=None)
+        timed = images if speed is None else paced(images, speed)
+        sent = progress.track(timed, len(images), task_id=sending)
+        return exchange(address, header, sent, config=config, received=lambda _: progress.advance(replies))
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -7,32 +7,31 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
-from inline.cli.options import EngineOption, SettingsFile
+from inline.cli.options import EngineOption, SettingsFile, Verbose
 from inline.data.errors import MyostreamError
+from inline.replay.results import read_message
+from inline.replay.table import line, printable
 from inline.serving.configuration import Configuration
 from inline.settings import load_settings
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 by default.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 9002 by default, 0 for any free one.")] = None,
-    zmq: Annotated[
-        str | None, typer.Option(help="Publish results here, such as tcp://127.0.0.1:5560.")
-    ] = None,
+    host: Annotated[str | None, Option(help="Address to listen on; 127.0.0.1 by default.")] = None,
+    port: Annotated[int | None, Option(help="Port; 9002 by default, 0 for any free one.")] = None,
+    zmq: Annotated[str | None, Option(help="Publish results here, such as tcp://127.0.0.1:5560.")] = None,
     zmq_keys: Annotated[
-        Path | None, typer.Option(help="Publish only to the clients with a key in this folder.")
+        Path | None, Option(help="Publish only to the clients with a key in this folder.")
     ] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Publish to other hosts without keys.")
-    ] = False,
+    insecure: Annotated[bool, Option("--insecure", help="Publish to other hosts without keys.")] = False,
     budget_ms: Annotated[
-        float | None, typer.Option(min=1, help="Time for a slice, from its last image to its result.")
+        float | None, Option(min=1, help="Time for a slice, from its last image to its result.")
     ] = None,
     engine: EngineOption = None,
     settings_file: SettingsFile = None,
-    until_stdin_ends: Annotated[bool, typer.Option("--until-stdin-ends", hidden=True)] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+    until_stdin_ends: Annotated[bool, Option("--until-stdin-ends", hidden=True)] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Serve MRD clients until SIGTERM, SIGHUP or Ctrl-C, then finish the slices in flight."""
     from inline.serving.signals import end_with_stdin, ended_by_signals, leave_hanging_threads
@@ -67,17 +66,17 @@ def serve(
 
 def stream(
     source: Annotated[
-        Path | None, typer.Option("--input", "-i", help="File or named pipe to read; else standard input.")
+        Path | None, Option("--input", "-i", help="File or named pipe to read; else standard input.")
     ] = None,
     sink: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File or named pipe to write; else standard output.")
+        Path | None, Option("--output", "-o", help="File or named pipe to write; else standard output.")
     ] = None,
     config: Annotated[
-        Configuration | None, typer.Option(help="Configuration, in place of the one that the stream names.")
+        Configuration | None, Option(help="Configuration, in place of the one that the stream names.")
     ] = None,
     engine: EngineOption = None,
     settings_file: SettingsFile = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Read an MRD stream and write it with maps, contours and values: one step of a pipe."""
     from inline.serving.logs import log_to_stderr
@@ -93,8 +92,8 @@ def stream(
 
 
 def keys(
-    folder: Annotated[Path, typer.Argument(help="Folder of keys; created where missing.")],
-    client: Annotated[str, typer.Option(help="Name of the client that may read the results.")] = "reader",
+    folder: Annotated[Path, Argument(help="Folder of keys; created where missing.")],
+    client: Annotated[str, Option(help="Name of the client that may read the results.")] = "reader",
 ) -> None:
     """Make keys for encrypted results that only known clients can read."""
     from inline.emit.access import make_keys
@@ -106,22 +105,18 @@ def keys(
 
 
 def listen(
-    address: Annotated[
-        str, typer.Argument(help="Address that a server publishes on.")
-    ] = "tcp://127.0.0.1:5560",
-    json_lines: Annotated[bool, typer.Option("--json", help="Print whole messages, one a line.")] = False,
-    count: Annotated[int | None, typer.Option(help="Stop after so many slices.")] = None,
-    server_key: Annotated[Path | None, typer.Option(help="Public key file of a server with keys.")] = None,
+    address: Annotated[str, Argument(help="Address that a server publishes on.")] = "tcp://127.0.0.1:5560",
+    json_lines: Annotated[bool, Option("--json", help="Print whole messages, one a line.")] = False,
+    count: Annotated[int | None, Option(help="Stop after so many slices.")] = None,
+    server_key: Annotated[Path | None, Option(help="Public key file of a server with keys.")] = None,
     keys_file: Annotated[
-        Path | None, typer.Option("--keys", help="Secret key file of this client, for such a server.")
+        Path | None, Option("--keys", help="Secret key file of this client, for such a server.")
     ] = None,
 ) -> None:
     """Print the results that a server publishes on ZeroMQ, and the summary of each connection."""
     from zmq import ZMQError
 
     from inline.emit.publisher import decode, subscribe
-    from inline.replay.results import read_message
-    from inline.replay.table import line, printable
 
     try:
         socket = subscribe(address, server_key=server_key, keys=keys_file)

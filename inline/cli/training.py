@@ -8,37 +8,36 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from inline.cli.errors import report_errors
 from inline.data.errors import MyostreamError
 
 
 def train(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")],
-    recipe: Annotated[str, typer.Option(help="synthetic, published or fine-tune.")] = "synthetic",
-    data: Annotated[Path | None, typer.Option("--data", help="Labelled cases (docs/data.md).")] = None,
-    kinds: Annotated[str, typer.Option("--maps", help="t1, t2 or t1,t2.")] = "t1,t2",
-    architecture: Annotated[str, typer.Option(help="resnet50 or original.")] = "resnet50",
-    encoder: Annotated[
-        Path | None, typer.Option(help="torchvision's resnet50 checkpoint (ImageNet).")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    output: Annotated[Path, Option("--output", "-o", help="Folder of the run.")],
+    recipe: Annotated[str, Option(help="synthetic, published or fine-tune.")] = "synthetic",
+    data: Annotated[Path | None, Option("--data", help="Labelled cases (docs/data.md).")] = None,
+    kinds: Annotated[str, Option("--maps", help="t1, t2 or t1,t2.")] = "t1,t2",
+    architecture: Annotated[str, Option(help="resnet50 or original.")] = "resnet50",
+    encoder: Annotated[Path | None, Option(help="torchvision's resnet50 checkpoint (ImageNet).")] = None,
+    epochs: Annotated[int | None, Option(min=1, help="Instead of the recipe's.")] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(min=1.0, help="Of the synthetic recipe, files included.", show_default="10"),
+        Option(min=1.0, help="Of the synthetic recipe, files included.", show_default="10"),
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="Folder of weights to start from, or random.",
             show_default="the shipped weights; random for published",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option()] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    seed: Annotated[int, Option()] = 1,
+    resume: Annotated[bool, Option("--resume", help="Go on from the last checkpoint.")] = False,
+    accelerator: Annotated[str, Option(help="auto, cpu or gpu.")] = "auto",
     precision: Annotated[
-        str | None, typer.Option(help="32-true or bf16-mixed, with labelled cases.", show_default="32-true")
+        str | None, Option(help="32-true or bf16-mixed, with labelled cases.", show_default="32-true")
     ] = None,
 ) -> None:
     """Train a network on synthetic slices within a given time, or on labelled cases by a recipe."""

@@ -22,7 +22,6 @@ class SliceGeometry:
         column_direction: unit vector along increasing row index (MRD ``phase_dir``).
         spacing: pixel size ``(x, y)``, mm.
         shape: ``(rows, columns)``.
-        thickness: slice thickness, mm.
         slice_direction: unit vector along rising slice indices (MRD ``slice_dir``); None where not stated.
     """
 
@@ -31,7 +30,6 @@ class SliceGeometry:
     column_direction: tuple[float, float, float]
     spacing: tuple[float, float]
     shape: tuple[int, int]
-    thickness: float = 8.0
     slice_direction: tuple[float, float, float] | None = None
 
     @property

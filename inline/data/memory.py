@@ -7,12 +7,9 @@ connection has a share of its own that others cannot take; beyond it, all draw o
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
 from contextlib import suppress
-from typing import Final
-
-_SURE: Final = 2
-"""Divisor of the budget: half of it is divided into the connections' own shares."""
 
 
 class MemoryBudget:
@@ -28,7 +25,7 @@ class MemoryBudget:
         """
         self.lock = threading.Lock()
         self.each = limit // 4 if each is None else min(each, limit)
-        self.sure = min(limit // _SURE // connections, self.each)
+        self.sure = min(limit // 2 // connections, self.each)
         self.free = limit - self.sure * connections
 
     def connection(self) -> Share:
@@ -59,40 +56,37 @@ class Share:
 
     def reserve(self, size: int, leave: int = 0) -> bool:
         """Count these bytes, if the limits leave room for them and for ``leave``; return whether they did."""
-        with self._budget.lock:
-            wanted = size + leave
-            if self.held + wanted > self._budget.each or self._beyond(wanted) > max(self._budget.free, 0):
-                return False
-            self._count(size, self._beyond(size))
-            return True
+        return self._reserve(size, size + leave, self._budget.each)
 
     def reserve_shared(self, size: int) -> bool:
         """Reserve as :meth:`reserve` does, by the limit of all connections alone."""
-        with self._budget.lock:
-            beyond = self._beyond(size)
-            if beyond > max(self._budget.free, 0):
-                return False
-            self._count(size, beyond)
-            return True
+        return self._reserve(size, size, math.inf)
 
     def take(self, size: int) -> None:
         """Count these bytes whether there is room or not: they are held already and must not be lost."""
         with self._budget.lock:
-            self._count(size, self._beyond(size))
+            self._count(size)
 
     def release(self, size: int) -> None:
         """Give bytes back that were reserved or taken."""
         with self._budget.lock:
-            self._count(-size, self._beyond(-size))
+            self._count(-size)
+
+    def _reserve(self, size: int, wanted: int, most: float) -> bool:
+        with self._budget.lock:
+            fits = self.held + wanted <= most and self._beyond(wanted) <= max(self._budget.free, 0)
+            if fits:
+                self._count(size)
+            return fits
 
     def _beyond(self, size: int) -> int:
         """Return the bytes that a change takes from the shared part."""
         sure = self._budget.sure
         return max(self.held + size - sure, 0) - max(self.held - sure, 0)
 
-    def _count(self, size: int, beyond: int) -> None:
+    def _count(self, size: int) -> None:
+        self._budget.free -= self._beyond(size)
         self.held += size
-        self._budget.free -= beyond
 
 
 def unlimited() -> Share:

@@ -41,12 +41,17 @@ def check_exposure(address: str, *, keys: bool, insecure: bool) -> None:
     Raises:
         ConfigurationError: the address is no loopback address, and there are neither keys nor ``insecure``.
     """
-    if keys or insecure or _is_local(address):
-        return
-    raise ConfigurationError(
-        f"results on {address} could be read by every host that reaches it: publish on tcp://127.0.0.1:PORT, "
-        "or give keys (myostream keys FOLDER, then --zmq-keys FOLDER), or give --insecure"
+    transport, _, place = address.partition("://")
+    host = place.rpartition(":")[0]
+    local = transport in _LOCAL_TRANSPORTS or (
+        transport == "tcp" and (host in _LOCAL_NAMES or is_loopback(host))
     )
+    if not (keys or insecure or local):
+        raise ConfigurationError(
+            f"results on {address} could be read by every host that reaches it: publish on "
+            "tcp://127.0.0.1:PORT, or give keys (myostream keys FOLDER, then --zmq-keys FOLDER), or give "
+            "--insecure"
+        )
 
 
 def is_loopback(host: str) -> bool:
@@ -55,14 +60,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
-
-
-def _is_local(address: str) -> bool:
-    transport, _, place = address.partition("://")
-    host = place.rpartition(":")[0]
-    return transport in _LOCAL_TRANSPORTS or (
-        transport == "tcp" and (host in _LOCAL_NAMES or is_loopback(host))
-    )
 
 
 def make_keys(folder: Path, client: str) -> tuple[Path, Path]:
@@ -120,22 +117,18 @@ def secret_pair(file: Path) -> tuple[bytes, bytes]:
     Raises:
         ConfigurationError: it cannot be read, or holds no secret key.
     """
-    public, secret = _certificate(file)
+    public, secret = _keys(file)
     if secret is None:
         raise ConfigurationError(f"{file} holds no secret key; give the file that ends in .key_secret")
     return public, secret
 
 
 def public_key(file: Path) -> bytes:
-    """Return the public key of a file.
-
-    Raises:
-        ConfigurationError: it cannot be read.
-    """
-    return _certificate(file)[0]
+    """Return the public key of a file; raise ConfigurationError where it cannot be read."""
+    return _keys(file)[0]
 
 
-def _certificate(file: Path) -> tuple[bytes, bytes | None]:
+def _keys(file: Path) -> tuple[bytes, bytes | None]:
     try:
         public, secret = zmq.auth.load_certificate(file)
     except (OSError, ValueError) as error:

@@ -13,10 +13,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from inline.data.flags import Flag
 from inline.data.results import RESULT_ATTRIBUTE, SliceResult
 from inline.data.series import Quantity
 from inline.emit.numbers import SeriesNumbers
-from inline.emit.overlay import ENDO_COLOUR, EPI_COLOUR, WINDOW_MS, overlay
+from inline.emit.overlay import ENDO_COLOUR, EPI_COLOUR, WINDOW_MS, draw
 from inline.emit.record import record
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
@@ -25,8 +26,8 @@ from inline.settings import EmitSettings
 
 SCALE: Final = {Quantity.T1: 1.0, Quantity.T2: 10.0}
 """Pixels of a map per ms, as the scanners of one vendor and Gadgetron scale theirs."""
-_THICKNESS: Final = 1.0
-_SOLID, _VISIBLE = 0, 1
+_STYLE: Final = ("1.000000", "0", "1")
+"""Line of a contour: thickness, solid, visible."""
 
 
 def images(
@@ -52,7 +53,8 @@ def images(
     first = (numbers or SeriesNumbers(settings.series_offset)).first(result.identity.series_index)
     # 16 bits hold it for any slice counter.
     number = result.identity.slice_index % 65535 + 1
-    window_low, window_high = WINDOW_MS[result.quantity]
+    low, high = WINDOW_MS[result.quantity]
+    centre, width = (low + high) / 2, high - low
     scale = SCALE[result.quantity]
     meta = _common(result)
 
@@ -67,59 +69,47 @@ def images(
             phase=0,
             flags=0,
         )
-        full: dict[str, MetaValue] = {
-            **meta,
+        names: dict[str, MetaValue] = {
             "SequenceDescriptionAdditional": f"myostream_{name}",
             "SeriesDescriptionAdditional": f"myostream_{name}",
             "GADGETRON_SeqDescription": f"_{name}",
             "GADGETRON_ImageNumber": number,
-            **extra,
         }
-        return Image.from_pixels(pixels, header, full)
+        return Image.from_pixels(pixels, header, {**meta, **names, **extra})
 
-    pixels, clipped = _pixels(result.map.values_ms, scale, settings.max_pixel)
-    sent = [
-        made(
-            pixels[None, None],
-            0,
-            result.quantity.value,
-            {
-                # Quantitative: the scanner's chain does not rescale the pixels.
-                "DataRole": ["Image", "Quantitative", result.quantity.value],
-                "ImageType": [f"{result.quantity.value} MAP"],
-                "GADGETRON_DataRole": [result.quantity.value],
-                "GADGETRON_ScaleRatio": scale,
-                "GADGETRON_ScaleOffset": 0.0,
-                "RescaleSlope": f"{1.0 / scale:g}",
-                "RescaleIntercept": "0",
-                # IceFire applies its window to rescaled values, Gadgetron's writer to the pixels.
-                "WindowCenter": f"{(window_low + window_high) / 2:g}",
-                "WindowWidth": f"{window_high - window_low:g}",
-                "GADGETRON_WindowCenter": f"{(window_low + window_high) / 2 * scale:g}",
-                "GADGETRON_WindowWidth": f"{(window_high - window_low) * scale:g}",
-                "MYOSTREAM_MAX_PIXEL": settings.max_pixel,
-                "MYOSTREAM_CLIPPED_PIXELS": clipped,
-                **_rois(result),
-                **_values(result),
-            },
-        )
-    ]
+    scaled = np.round(result.map.values_ms.astype(np.float64) * scale)
+    quantitative: dict[str, MetaValue] = {
+        # Quantitative: the scanner's chain does not rescale the pixels.
+        "DataRole": ["Image", "Quantitative", result.quantity.value],
+        "ImageType": [f"{result.quantity.value} MAP"],
+        "GADGETRON_DataRole": [result.quantity.value],
+        "GADGETRON_ScaleRatio": scale,
+        "GADGETRON_ScaleOffset": 0.0,
+        "RescaleSlope": f"{1.0 / scale:g}",
+        "RescaleIntercept": "0",
+        # IceFire applies its window to rescaled values, Gadgetron's writer to the pixels.
+        "WindowCenter": f"{centre:g}",
+        "WindowWidth": f"{width:g}",
+        "GADGETRON_WindowCenter": f"{centre * scale:g}",
+        "GADGETRON_WindowWidth": f"{width * scale:g}",
+        "MYOSTREAM_MAX_PIXEL": settings.max_pixel,
+        "MYOSTREAM_CLIPPED_PIXELS": int(np.count_nonzero((scaled < 0) | (scaled > settings.max_pixel))),
+        **_rois(result),
+        **_values(result),
+    }
+    pixels = np.clip(scaled, 0, settings.max_pixel).astype(np.uint16)
+    sent = [made(pixels[None, None], 0, result.quantity.value, quantitative)]
     if settings.segmentation:
         labels = result.labels.astype(np.uint16)[None, None]
         extra: dict[str, MetaValue] = {"WindowCenter": "1", "WindowWidth": "2"}
         sent.append(made(labels, 1, f"{result.quantity}_LABELS", extra))
     if settings.overlay:
-        colours = overlay(result).astype(np.uint16).transpose(2, 0, 1)[:, None]
+        review = Flag.REVIEW in result.flags
+        overlay = draw(result.map.values_ms, result.quantity, result.contours, review=review)
+        colours = overlay.astype(np.uint16).transpose(2, 0, 1)[:, None]
         # Colours must not be corrected or windowed on their way to the console.
         sent.append(made(colours, 2, f"{result.quantity}_CONTOURS", {"InternalSend": 1}))
     return sent
-
-
-def _pixels(values_ms: NDArray[np.float32], scale: float, largest: int) -> tuple[NDArray[np.uint16], int]:
-    """Return a map as pixels from 0 to ``largest``, and the number of values that were clipped."""
-    scaled = np.round(values_ms.astype(np.float64) * scale)
-    clipped = int(np.count_nonzero((scaled < 0) | (scaled > largest)))
-    return np.clip(scaled, 0, largest).astype(np.uint16), clipped
 
 
 def _common(result: SliceResult) -> dict[str, MetaValue]:
@@ -130,9 +120,7 @@ def _common(result: SliceResult) -> dict[str, MetaValue]:
         "Keep_image_geometry": 1,
         "ImageRowDir": [f"{value:.18f}" for value in geometry.row_direction],
         "ImageColumnDir": [f"{value:.18f}" for value in geometry.column_direction],
-        "ImageComment": _comment(result),
-        "ImageComments": _comment(result),
-        "GADGETRON_ImageComment": _comment(result),
+        **dict.fromkeys(("ImageComment", "ImageComments", "GADGETRON_ImageComment"), _comment(result)),
     }
 
 
@@ -164,8 +152,12 @@ def _rois(result: SliceResult) -> dict[str, MetaValue]:
         ("ROI_endo", result.contours.endo, ENDO_COLOUR),
         ("ROI_epi", result.contours.epi, EPI_COLOUR),
     ):
-        numbers = [f"{part / 255:f}" for part in colour] + [f"{_THICKNESS:f}", f"{_SOLID}", f"{_VISIBLE}"]
-        rois[name] = numbers + [f"{value:f}" for value in np.vstack([points, points[:1]]).reshape(-1)]
+        closed = np.vstack([points, points[:1]])
+        rois[name] = [
+            *(f"{part / 255:f}" for part in colour),
+            *_STYLE,
+            *(f"{value:f}" for value in closed.flat),
+        ]
     return rois
 
 

@@ -11,7 +11,7 @@ from inline.mrd.meta import Meta, format_meta, parse_meta
 
 _KEEP: Final = "Keep_image_geometry"
 """Attribute that makes IceFire keep position and orientation of an image."""
-_END: Final = b"</ismrmrdMeta>"
+_ADDED: Final = f"<meta><name>{_KEEP}</name><value>1</value></meta>".encode()
 
 
 def returned(image: Image, originals: Literal["as-is", "keep-geometry", "none"]) -> Image | None:
@@ -27,19 +27,14 @@ def returned(image: Image, originals: Literal["as-is", "keep-geometry", "none"])
     meta = _read(image.attributes)
     if meta is None or meta.get(_KEEP) == ("1",):
         return image
-    attributes = _inserted(image.attributes)
     wanted = {**meta, _KEEP: ("1",)}
-    if attributes is None or _read(attributes) != wanted:
+    # Inserted at the end, which leaves every byte of the sender as it is; else written anew.
+    before, end, after = image.attributes.rpartition(b"</ismrmrdMeta>")
+    attributes = before + _ADDED + end + after if end else b""
+    if _read(attributes) != wanted:
         attributes = format_meta(wanted)
     header = replace(image.header, attribute_string_len=len(attributes))
     return replace(image, header=header, attributes=attributes)
-
-
-def _inserted(attributes: bytes) -> bytes | None:
-    """Return the attributes with the new one at the end, else bit-exact; None where no end is found."""
-    before, end, after = attributes.rpartition(_END)
-    added = b"<meta><name>%s</name><value>1</value></meta>" % _KEEP.encode()
-    return before + added + end + after if end else None
 
 
 def _read(attributes: bytes) -> Meta | None:

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.data.flags import Flag
-from inline.data.results import Contours, SliceResult
+from inline.data.results import Contours
 from inline.data.series import Quantity
 
 WINDOW_MS: Final = {Quantity.T1: (0.0, 2000.0), Quantity.T2: (0.0, 120.0)}
@@ -30,24 +29,8 @@ _FRACTION_BITS: Final = 4
 def window(values_ms: NDArray[np.float32], quantity: Quantity) -> NDArray[np.uint8]:
     """Return a map ``(rows, columns)`` as grey levels of its display window."""
     low, high = WINDOW_MS[quantity]
-    grey: NDArray[np.uint8] = ((np.clip(values_ms, low, high) - low) * (255.0 / (high - low))).astype(
-        np.uint8
-    )
-    return grey
-
-
-def overlay(result: SliceResult, scale: int = 1) -> NDArray[np.uint8]:
-    """Return the map with contours and insertion points, RGB ``(rows * scale, columns * scale, 3)``.
-
-    It is black without a map.
-    """
-    rows, columns = result.geometry.shape
-    if result.map is None:
-        return np.zeros((rows * scale, columns * scale, 3), np.uint8)
-    review = Flag.REVIEW in result.flags
-    found = (result.insertions.anterior, result.insertions.inferior)
-    crosses = [(point.x, point.y) for point in found if point is not None]
-    return draw(result.map.values_ms, result.quantity, result.contours, scale, crosses=crosses, review=review)
+    grey = (np.clip(values_ms, low, high) - low) * (255.0 / (high - low))
+    return grey.astype(np.uint8)
 
 
 def draw(

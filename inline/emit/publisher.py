@@ -90,11 +90,9 @@ class Publisher:
             more: further fields of the message (``session``).
         """
         try:
-            message = {**record(result), **more}
+            self._put(TOPIC, {**record(result), **more})
         except Exception as error:  # of one connection; the publisher is everybody's
             self._fail(TOPIC, error)
-        else:
-            self._put(TOPIC, message)
 
     def summarise(self, summary: dict[str, Any], **more: Any) -> None:
         """Queue the summary of a connection as plain values; never waits. ``more`` as in :meth:`publish`."""
@@ -135,7 +133,9 @@ class Publisher:
                 break
             topic, message = waiting
             try:
-                self._socket.send_multipart([topic, _packed(message)])
+                # A lone surrogate, which UTF-8 cannot express, becomes a question mark.
+                packed = msgpack.packb(message, unicode_errors="replace")
+                self._socket.send_multipart([topic, packed])
             except Exception as error:  # what one client sent must not end the stream of all
                 self._fail(topic, error)
         self._socket.close()
@@ -153,16 +153,6 @@ class Publisher:
         # Only the first is logged; the others are counted at the close.
         if self.failed == 1:
             _log.warning("a message of %s was not published: %s", topic.decode(), type(error).__name__)
-
-
-def _packed(message: dict[str, Any]) -> bytes:
-    """Return the bytes of a message; a lone surrogate, which UTF-8 cannot express, becomes a question mark.
-
-    Raises:
-        OverflowError, TypeError, ValueError: it holds something that msgpack has no form for.
-    """
-    data: bytes = msgpack.packb(message, unicode_errors="replace")
-    return data
 
 
 def subscribe(address: str, *, server_key: Path | None = None, keys: Path | None = None) -> zmq.Socket[bytes]:

@@ -6,7 +6,6 @@ import math
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inline.data.geometry import SliceGeometry
 from inline.data.results import InsertionPoint, RegionValues, SliceResult
@@ -26,7 +25,10 @@ def record(result: SliceResult) -> dict[str, Any]:
     contours: dict[str, Any] | None = None
     if result.contours is not None:
         contours = {
-            name: {"pixels": _listed(points, 3), "patient_mm": _listed(geometry.to_patient(points), 2)}
+            name: {
+                "pixels": np.round(points, 3).tolist(),
+                "patient_mm": np.round(geometry.to_patient(points), 2).tolist(),
+            }
             for name, points in (("endo", result.contours.endo), ("epi", result.contours.epi))
         }
     return {
@@ -71,8 +73,8 @@ def _insertion(point: InsertionPoint | None, geometry: SliceGeometry) -> dict[st
         return None
     pixels = np.array([[point.x, point.y]])
     return {
-        "pixels": _listed(pixels, 3)[0],
-        "patient_mm": _listed(geometry.to_patient(pixels), 2)[0],
+        "pixels": np.round(pixels, 3)[0].tolist(),
+        "patient_mm": np.round(geometry.to_patient(pixels), 2)[0].tolist(),
         "confidence": _number(point.confidence, 4),
     }
 
@@ -85,8 +87,3 @@ def _region(region: RegionValues) -> dict[str, Any]:
 def _number(value: float | None, digits: int) -> float | None:
     """Return a rounded number; None where it is missing or not finite, which JSON cannot express."""
     return None if value is None or not math.isfinite(value) else round(value, digits)
-
-
-def _listed(points: NDArray[np.float64], digits: int) -> list[list[float]]:
-    rows: list[list[float]] = np.round(points, digits).tolist()
-    return rows

@@ -7,10 +7,8 @@ The library's own reader and writer go through its image object, which rewrites 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 import h5py
@@ -21,8 +19,8 @@ from inline.mrd.image_header import DATA_TYPES
 from inline.mrd.layouts import (
     COMPLEX,
     FileError,
-    holds_images,
-    image_sets,
+    datasets,
+    image_set,
     is_measurement,
     read_text,
     reading,
@@ -65,7 +63,7 @@ class ImageFile:
             self.name = self._chosen(file, group)
             self._group: Any = self._file[self.name]
             with reading(f"{file}, {self.name}"):
-                self._sets = image_sets(self._group)
+                self._sets = [image_set(*parts) for parts in datasets(self._group)]
             if not len(self):
                 raise FileError(_RAW.format(file))
         except BaseException:
@@ -76,9 +74,7 @@ class ImageFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     @property
@@ -103,20 +99,18 @@ class ImageFile:
         Raises:
             FileError: pixels cannot be read or converted.
         """
-        places = [
-            (int(header["acquisition_time_stamp"]), each, place)
-            for each in self._sets
-            for place, header in enumerate(each.headers)
-        ]
-        for _, each, place in sorted(places, key=lambda entry: entry[0]):
+        places = [(each, place) for each in self._sets for place in range(len(each.headers))]
+        for each, place in sorted(
+            places, key=lambda entry: entry[0].headers["acquisition_time_stamp"][entry[1]]
+        ):
             yield each.image(place)
 
     def _chosen(self, file: Path, group: str) -> str:
         with reading(str(file)):
-            if group and isinstance(named := self._file.get(group), h5py.Group) and holds_images(named):
+            if group and isinstance(named := self._file.get(group), h5py.Group) and any(datasets(named)):
                 return group
             groups = [name for name in self._file if isinstance(self._file.get(name), h5py.Group)]
-            holders = [name for name in (*groups, "/") if holds_images(self._file[name])]
+            holders = [name for name in (*groups, "/") if any(datasets(self._file[name]))]
             is_mrd = any(is_measurement(self._file[name]) for name in (*groups, "/"))
         if not holders:
             raise FileError((_RAW if is_mrd else _NO_IMAGES).format(file))
@@ -140,24 +134,21 @@ class _Sink(FileIO):
         """Write all of it, or nothing after an error."""
         left = memoryview(data).cast("B")
         size = len(left)
-        with self._kept():
+        try:
             while left and self.error is None:
                 left = left[super().write(left) or 0 :]
+        except OSError as error:
+            self.error = error
         return size
 
     def truncate(self, size: int | None = None) -> int:
         """Set the size, except after an error."""
-        with self._kept():
+        try:
             if self.error is None:
                 super().truncate(size)
-        return size or 0
-
-    @contextmanager
-    def _kept(self) -> Iterator[None]:
-        try:
-            yield
         except OSError as error:
             self.error = error
+        return size or 0
 
 
 def write_images(
@@ -212,9 +203,7 @@ def _texts(values: list[bytes]) -> Any:
 
 def _write_series(group: Any, images: list[Image]) -> None:
     head = images[0].header
-    columns, rows, partitions = head.matrix_size
     dtype = COMPLEX.get(head.data_type, DATA_TYPES[head.data_type])
-    shape = (head.channels, partitions, rows, columns)
     attributes = [as_utf8(image.attributes) for image in images]
     headers = np.frombuffer(
         bytearray().join(image.header.pack() for image in images), dtype=image_header_dtype
@@ -222,5 +211,5 @@ def _write_series(group: Any, images: list[Image]) -> None:
     headers["attribute_string_len"] = [len(text) for text in attributes]
     group.create_dataset("header", data=headers, maxshape=(None,))
     group.create_dataset("attributes", data=_texts(attributes), maxshape=(None,))
-    data = np.stack([np.frombuffer(image.data, dtype=dtype).reshape(shape) for image in images])
-    group.create_dataset("data", data=data, maxshape=(None, *shape))
+    data = np.stack([np.frombuffer(image.data, dtype=dtype).reshape(head.shape) for image in images])
+    group.create_dataset("data", data=data, maxshape=(None, *head.shape))

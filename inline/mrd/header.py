@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from inline.mrd.text import parse_xml
+from inline.mrd.text import number, parse_xml
 
 COUNTERS: Final = ("slice", "contrast", "set", "repetition", "phase", "average")
 """Counters of an image header that the header's encoding limits bound."""
@@ -56,7 +56,7 @@ def parse_header(xml: str) -> MeasurementHeader:
     maxima = {}
     for counter in COUNTERS:
         # A reference scan may have an encoding of its own, before that of the images.
-        stated = map(_number, texts(f"encoding/encodingLimits/{counter}/maximum"))
+        stated = [number(each, 1e9) for each in texts(f"encoding/encodingLimits/{counter}/maximum")]
         if usable := [int(value) for value in stated if value is not None and value >= 0]:
             maxima[counter] = max(usable)
     parameters = {}
@@ -66,7 +66,7 @@ def parse_header(xml: str) -> MeasurementHeader:
     return MeasurementHeader(
         protocol_name=text("measurementInformation/protocolName"),
         series_description=text("measurementInformation/seriesDescription"),
-        field_strength=_number(text("acquisitionSystemInformation/systemFieldStrength_T")) or 0.0,
+        field_strength=number(text("acquisitionSystemInformation/systemFieldStrength_T"), 1e9) or 0.0,
         inversion_times=texts("sequenceParameters/TI"),
         echo_times=texts("sequenceParameters/TE"),
         maxima=maxima,
@@ -74,11 +74,3 @@ def parse_header(xml: str) -> MeasurementHeader:
         study_uid=text("studyInformation/studyInstanceUID"),
         frame_of_reference_uid=text("measurementInformation/frameOfReferenceUID"),
     )
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if abs(value) < 1e9 else None

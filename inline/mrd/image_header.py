@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
@@ -105,15 +106,20 @@ class ImageHeader:
         return hash(self.pack())
 
     @property
-    def pixels(self) -> int:
-        """Number of pixel values in the image: columns x rows x partitions x channels."""
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of the pixels: ``(channels, z, y, x)``."""
         columns, rows, partitions = self.matrix_size
-        return columns * rows * partitions * self.channels
+        return self.channels, partitions, rows, columns
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixel values in the image."""
+        return math.prod(self.shape)
 
 
-_LONG: Final = {
-    **dict.fromkeys(("matrix_size", "field_of_view", "position", "read_dir", "phase_dir", "slice_dir"), 3),
-    **dict.fromkeys(("patient_table_position", "physiology_time_stamp"), 3),
-    **dict.fromkeys(("user_int", "user_float"), 8),
-}
-_COUNTS: Final = tuple((each.name, _LONG.get(each.name, 1)) for each in fields(ImageHeader) if each.init)
+_COUNTS: Final = tuple(
+    (each.name, len(each.default) if isinstance(each.default, tuple) else 1)
+    for each in fields(ImageHeader)
+    if each.init
+)
+"""Name and number of values of each field, in the order of the bytes."""

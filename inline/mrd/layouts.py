@@ -54,7 +54,7 @@ class ImageSet:
     """Set of images in one group of a file.
 
     Attributes:
-        name: of the group.
+        described: name, type and size of the pixels for messages.
         headers: of :data:`ismrmrd.hdf5.image_header_dtype`, ``(n,)``.
         attributes: attribute string of each image.
         data: pixels, ``(n, channels, z, y, x)`` where axes of length 1 may be missing.
@@ -62,7 +62,7 @@ class ImageSet:
         notes: a sentence for each conversion and each omission.
     """
 
-    name: str
+    described: str
     headers: NDArray[np.void]
     attributes: list[bytes]
     data: Any
@@ -76,35 +76,17 @@ class ImageSet:
             FileError: its pixels cannot be read or converted.
         """
         header = ImageHeader.unpack(self.headers[place].tobytes())
-        described = _described(self.name, self.data)
         size = header.pixels * max(DATA_TYPES[header.data_type].itemsize, self.data.dtype.itemsize)
         if size > _MOST_BYTES:
-            raise FileError(f"{described} holds images of {size} bytes; at most {_MOST_BYTES} are read")
-        with reading(described):
+            raise FileError(f"{self.described} holds images of {size} bytes; at most {_MOST_BYTES} are read")
+        with reading(self.described):
             pixels = _converted(self.data, () if self.single else place, header.data_type)
         if pixels is None:
             raise FileError(
-                f"{described} cannot become the {_type(header.data_type)} that its headers state without "
-                "damage to pixel values"
+                f"{self.described} cannot become the {_type(header.data_type)} that its headers state "
+                "without damage to pixel values"
             )
         return Image(header, self.attributes[place], pixels.tobytes())
-
-
-def image_sets(group: Any) -> list[ImageSet]:
-    """Return the images of an HDF5 group.
-
-    Each of its groups that has a dataset ``data`` is one set, with ``header`` and ``attributes``; so is
-    ``NAME.img`` with ``NAME.head`` and ``NAME.attrib``, as older clients write them.
-
-    Raises:
-        FileError: a set cannot be read; the message names its group, type and size.
-    """
-    return [_image_set(*parts) for parts in _parts(group)]
-
-
-def holds_images(group: Any) -> bool:
-    """Return whether a group has sets of images."""
-    return any(True for _ in _parts(group))
 
 
 def is_measurement(group: Any) -> bool:
@@ -136,26 +118,32 @@ def read_text(dataset: Any, name: str) -> list[bytes]:
         return [value if isinstance(value, bytes) else str(value).encode() for value in flat]
 
 
-def _parts(group: Any) -> Iterator[tuple[str, Any, Any, Any]]:
-    """Yield name, data, headers and attributes of each set; None for a missing part."""
+def datasets(group: Any) -> Iterator[tuple[str, Any, Any, Any]]:
+    """Yield name, data, headers and attributes of each set of images in a group; None for a missing part.
+
+    Each of its groups that has a dataset ``data`` is one set, with ``header`` and ``attributes``; so is
+    ``NAME.img`` with ``NAME.head`` and ``NAME.attrib``, as older clients write them.
+    """
     for name in group:
         item = group.get(name)
-        full = f"{group.name.strip('/')}/{name}".strip("/")
         if isinstance(item, h5py.Group):
-            data = item.get("data")
-            found = full, data, item.get("header"), item.get("attributes")
+            data, header, attributes = item.get("data"), item.get("header"), item.get("attributes")
         elif name.endswith(".img"):
             stem = name.removesuffix(".img")
-            data = item
-            found = full, data, group.get(f"{stem}.head"), group.get(f"{stem}.attrib")
+            data, header, attributes = item, group.get(f"{stem}.head"), group.get(f"{stem}.attrib")
         else:
             continue
         # Raw data lies in a dataset of the same name.
         if isinstance(data, h5py.Dataset) and data.shape and not _is_raw(data):
-            yield found
+            yield f"{group.name.strip('/')}/{name}".strip("/"), data, header, attributes
 
 
-def _image_set(name: str, data: Any, header: Any, attributes: Any) -> ImageSet:
+def image_set(name: str, data: Any, header: Any, attributes: Any) -> ImageSet:
+    """Return a set of :func:`datasets`.
+
+    Raises:
+        FileError: it cannot be read; the message names its group, type and size.
+    """
     described = _described(name, data)
     if not isinstance(header, h5py.Dataset):
         raise FileError(f"{described} has no image headers; they must lie beside it")
@@ -167,14 +155,18 @@ def _image_set(name: str, data: Any, header: Any, attributes: Any) -> ImageSet:
             raise ValueError(f"it has {header.size} elements; at most {_MOST_IMAGES} images are read")
         headers = np.asarray(header.astype(image_header_dtype)[()]).reshape(-1)
     notes = []
-    shapes = {_shape(ImageHeader.unpack(each.tobytes())) for each in headers}
+    shapes = {ImageHeader.unpack(each.tobytes()).shape for each in headers}
     single = len(headers) == 1 and _long(data.shape) == _long(*shapes)
-    count = 1 if single else min(len(headers), data.shape[0])
-    for shape in shapes:
-        if not single and _long(data.shape[1:]) != _long(shape):
-            raise FileError(f"{described} does not hold images of the size in its headers, {_times(shape)}")
-    if not single and len(headers) != data.shape[0]:
-        notes.append(f"{described} has {len(headers)} headers; {count} images are read")
+    count = 1
+    if not single:
+        for shape in shapes:
+            if _long(data.shape[1:]) != _long(shape):
+                raise FileError(
+                    f"{described} does not hold images of the size in its headers, {_times(shape)}"
+                )
+        count = min(len(headers), data.shape[0])
+        if len(headers) != data.shape[0]:
+            notes.append(f"{described} has {len(headers)} headers; {count} images are read")
     for number in np.unique(headers["data_type"]):
         if number not in DATA_TYPES:
             raise FileError(f"{described} has headers that state the pixel type {number}; MRD has 1 to 8")
@@ -182,7 +174,7 @@ def _image_set(name: str, data: Any, header: Any, attributes: Any) -> ImageSet:
             notes.append(f"{described} is read as the {_type(int(number))} that its headers state")
     texts = read_text(attributes, f"{name}, attributes") if isinstance(attributes, h5py.Dataset) else []
     texts += [b""] * (count - len(texts))
-    return ImageSet(name, headers[:count], texts, data, single, tuple(notes))
+    return ImageSet(described, headers[:count], texts, data, single, tuple(notes))
 
 
 def _converted(data: Any, place: Any, data_type: int) -> NDArray[np.generic] | None:
@@ -211,11 +203,6 @@ def _converted(data: Any, place: Any, data_type: int) -> NDArray[np.generic] | N
 def _same(stored: np.dtype[Any], data_type: int) -> bool:
     """Return whether pixels have the header's type, in either order of bytes."""
     return stored.newbyteorder("<") in (DATA_TYPES[data_type], COMPLEX.get(data_type, DATA_TYPES[data_type]))
-
-
-def _shape(header: ImageHeader) -> tuple[int, ...]:
-    columns, rows, partitions = header.matrix_size
-    return header.channels, partitions, rows, columns
 
 
 def _long(shape: tuple[int, ...]) -> list[int]:

@@ -123,9 +123,7 @@ class Image:
     @property
     def pixels(self) -> NDArray[np.generic]:
         """Pixels ``(channels, z, y, x)``, read-only."""
-        columns, rows, partitions = self.header.matrix_size
-        flat = np.frombuffer(self.data, dtype=DATA_TYPES[self.header.data_type])
-        return flat.reshape(self.header.channels, partitions, rows, columns)
+        return np.frombuffer(self.data, dtype=DATA_TYPES[self.header.data_type]).reshape(self.header.shape)
 
     def meta(self) -> Meta:
         """Return the meta attributes.

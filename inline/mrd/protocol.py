@@ -7,13 +7,13 @@ are little-endian.
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
 from inline.data.errors import ProtocolError
-from inline.mrd.buffer import Buffer
 from inline.mrd.image_header import DATA_TYPES, IMAGE_HEADER_BYTES, ImageHeader
 from inline.mrd.messages import (
     Acquisition,
@@ -59,14 +59,16 @@ class Limits:
     raw_bytes: int = 64 * 2**20
 
 
-CONFIG_FILE_BYTES: Final = 1024
-ACQUISITION_HEADER_BYTES: Final = 340
-WAVEFORM_HEADER_BYTES: Final = 40
+_PIECE_BYTES: Final = 1 << 16
+"""Smaller pieces are put together, so that a peer that sends byte by byte costs no object for each."""
+_CONFIG_FILE_BYTES: Final = 1024
 _ID: Final = struct.Struct("<H")
 _TEXT_LENGTH: Final = struct.Struct("<I")
 _ATTRIBUTE_LENGTH: Final = struct.Struct("<Q")
-_ACQUISITION_SIZES: Final = struct.Struct("<34xH2xH136xH")  # samples, active channels, trajectory dimensions
-_WAVEFORM_SIZES: Final = struct.Struct("<28xHH")  # samples, channels
+_ACQUISITION: Final = struct.Struct("<34xH2xH136xH162x")
+"""Header of an acquisition: its samples, active channels and trajectory dimensions."""
+_WAVEFORM: Final = struct.Struct("<28xHH8x")
+"""Header of a waveform: its samples and channels."""
 
 
 class _Incomplete(Exception):  # noqa: N818 - not an error, the rest is on its way
@@ -74,6 +76,59 @@ class _Incomplete(Exception):  # noqa: N818 - not an error, the rest is on its w
 
     def __init__(self, needed: int) -> None:
         self.needed = needed
+
+
+class Buffer:
+    """Received bytes in the pieces in which they came; large parts are taken without blocking other threads.
+
+    Python copies ``bytes`` that are joined without its global lock, where they are large; bytes of a
+    ``bytearray``, or a slice, it copies with it. An image of 256 MB would block every thread for 0.1 s.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: deque[bytes] = deque()
+        self._tail = bytearray()
+        self._used = 0
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def append(self, data: bytes) -> None:
+        """Add bytes at the end."""
+        self._size += len(data)
+        if self._tail or len(data) < _PIECE_BYTES:
+            self._tail += data
+            if len(self._tail) >= _PIECE_BYTES:
+                self._seal()
+        else:
+            self._pieces.append(data)
+
+    def peek(self, start: int, size: int) -> bytes:
+        """Return ``size`` bytes from ``start``; the buffer must hold them."""
+        self._seal()
+        first, last = start + self._used, start + self._used + size
+        parts, at = [], 0
+        for piece in self._pieces:
+            if at >= last:
+                break
+            if at + len(piece) > first:
+                parts.append(piece[max(first - at, 0) : last - at])
+            at += len(piece)
+        return b"".join(parts)
+
+    def drop(self, size: int) -> None:
+        """Remove bytes from the front; the buffer must hold them."""
+        self._seal()
+        self._size -= size
+        self._used += size
+        while self._pieces and self._used >= len(self._pieces[0]):
+            self._used -= len(self._pieces.popleft())
+
+    def _seal(self) -> None:
+        if self._tail:
+            self._pieces.append(bytes(self._tail))
+            self._tail = bytearray()
 
 
 class Decoder:
@@ -87,6 +142,7 @@ class Decoder:
         self._limits = limits or Limits()
         self._buffer = Buffer()
         self._needed = _ID.size
+        self._at = 0  # bytes of the message at the front that are decoded
         self.closed = False
 
     @property
@@ -110,46 +166,39 @@ class Decoder:
         while len(self._buffer) >= self._needed:
             if self.closed:
                 raise ProtocolError("bytes after the close message; a connection ends with it")
+            self._at = 0
             try:
-                message, end = self._decode()
+                message = self._decode()
             except _Incomplete as incomplete:
                 self._needed = incomplete.needed
                 return
-            self._buffer.drop(end)
+            self._buffer.drop(self._at)
             self._needed = _ID.size
             self.closed = isinstance(message, Close)
             yield message
 
-    def _decode(self) -> tuple[Message, int]:
-        """Return the message at the front of the buffer, and its end."""
-        (number,) = _ID.unpack(self._buffer.peek(0, _ID.size))
+    def _decode(self) -> Message:
+        """Return the message at the front of the buffer."""
+        number = self._number(_ID)
         match number:
             case MessageId.CONFIG_FILE:
-                name, end = self._take(_ID.size, CONFIG_FILE_BYTES)
-                return ConfigFile(decode(name)), end
+                return ConfigFile(decode(self._take(_CONFIG_FILE_BYTES)))
             case MessageId.CONFIG_TEXT:
-                body, end = self._text("configuration")
-                return ConfigText(decode(body)), end
+                return ConfigText(decode(self._text("configuration")))
             case MessageId.HEADER:
-                body, end = self._text("header")
-                return Header.from_bytes(body), end
+                return Header.from_bytes(self._text("header"))
             case MessageId.CLOSE:
-                return Close(), _ID.size
+                return Close()
             case MessageId.TEXT:
-                body, end = self._text("text")
-                return Text(decode(body)), end
+                return Text(decode(self._text("text")))
             case MessageId.ACQUISITION:
-                head, _ = self._take(_ID.size, ACQUISITION_HEADER_BYTES)
-                samples, channels, dimensions = _ACQUISITION_SIZES.unpack_from(head)
-                size = ACQUISITION_HEADER_BYTES + samples * (4 * dimensions + 8 * channels)
-                body, end = self._take(_ID.size, self._allowed(size, self._limits.raw_bytes, "acquisition"))
-                return Acquisition(body), end
+                samples, channels, dimensions = self._ahead(_ACQUISITION)
+                size = _ACQUISITION.size + samples * (4 * dimensions + 8 * channels)
+                return Acquisition(self._take(self._allowed(size, self._limits.raw_bytes, "acquisition")))
             case MessageId.WAVEFORM:
-                head, _ = self._take(_ID.size, WAVEFORM_HEADER_BYTES)
-                samples, channels = _WAVEFORM_SIZES.unpack_from(head)
-                size = WAVEFORM_HEADER_BYTES + 4 * samples * channels
-                body, end = self._take(_ID.size, self._allowed(size, self._limits.raw_bytes, "waveform"))
-                return Waveform(body), end
+                samples, channels = self._ahead(_WAVEFORM)
+                size = _WAVEFORM.size + 4 * samples * channels
+                return Waveform(self._take(self._allowed(size, self._limits.raw_bytes, "waveform")))
             case MessageId.IMAGE:
                 return self._image()
             case _:
@@ -158,36 +207,40 @@ class Decoder:
                     f"message identifier {number} is not one of {known}; is this an MRD client?"
                 )
 
-    def _image(self) -> tuple[Image, int]:
-        head, end = self._take(_ID.size, IMAGE_HEADER_BYTES)
-        header = ImageHeader.unpack(head)
+    def _image(self) -> Image:
+        header = ImageHeader.unpack(self._take(IMAGE_HEADER_BYTES))
         if header.data_type not in DATA_TYPES:
             raise ProtocolError(f"image data type {header.data_type} is not one of 1 to 8")
         size = self._allowed(
             header.pixels * DATA_TYPES[header.data_type].itemsize, self._limits.pixel_bytes, "image"
         )
-        length, end = self._take(end, _ATTRIBUTE_LENGTH.size)
-        (attribute_bytes,) = _ATTRIBUTE_LENGTH.unpack(length)
-        self._allowed(attribute_bytes, self._limits.attribute_bytes, "image attribute string")
-        self._needs(end + attribute_bytes + size)
-        attributes, end = self._take(end, attribute_bytes)
-        data, end = self._take(end, size)
-        return Image(header, attributes, data), end
+        attribute_bytes = self._allowed(
+            self._number(_ATTRIBUTE_LENGTH), self._limits.attribute_bytes, "image attribute string"
+        )
+        self._needs(attribute_bytes + size)
+        return Image(header, self._take(attribute_bytes), self._take(size))
 
-    def _text(self, what: str) -> tuple[bytes, int]:
-        length, end = self._take(_ID.size, _TEXT_LENGTH.size)
-        (size,) = _TEXT_LENGTH.unpack(length)
-        return self._take(end, self._allowed(size, self._limits.text_bytes, what))
+    def _text(self, what: str) -> bytes:
+        return self._take(self._allowed(self._number(_TEXT_LENGTH), self._limits.text_bytes, what))
 
-    def _take(self, start: int, size: int) -> tuple[bytes, int]:
-        """Return ``size`` bytes from ``start``, and their end."""
-        end = start + size
-        self._needs(end)
-        return self._buffer.peek(start, size), end
+    def _number(self, layout: struct.Struct) -> int:
+        (number,) = layout.unpack(self._take(layout.size))
+        return int(number)
+
+    def _take(self, size: int) -> bytes:
+        """Return the next ``size`` bytes of the message and go on behind them."""
+        self._needs(size)
+        self._at += size
+        return self._buffer.peek(self._at - size, size)
+
+    def _ahead(self, layout: struct.Struct) -> tuple[int, ...]:
+        """Return the numbers of the part that comes next."""
+        self._needs(layout.size)
+        return layout.unpack(self._buffer.peek(self._at, layout.size))
 
     def _needs(self, size: int) -> None:
-        if len(self._buffer) < size:
-            raise _Incomplete(size)
+        if len(self._buffer) < self._at + size:
+            raise _Incomplete(self._at + size)
 
     @staticmethod
     def _allowed(size: int, limit: int, what: str) -> int:
@@ -205,9 +258,9 @@ def encode(message: Message) -> bytes:
     match message:
         case ConfigFile(name):
             encoded = name.encode("utf-8", "replace")
-            if len(encoded) >= CONFIG_FILE_BYTES:
+            if len(encoded) >= _CONFIG_FILE_BYTES:
                 raise ProtocolError(f"configuration name of {len(encoded)} bytes; at most 1023 fit")
-            return _ID.pack(MessageId.CONFIG_FILE) + encoded.ljust(CONFIG_FILE_BYTES, b"\0")
+            return _ID.pack(MessageId.CONFIG_FILE) + encoded.ljust(_CONFIG_FILE_BYTES, b"\0")
         case ConfigText(text):
             return _encode_text(MessageId.CONFIG_TEXT, text)
         case Header(xml, body):

@@ -22,16 +22,15 @@ ELEMENTS: Final = 65_536
 A Siemens converter may put protocols of some MiB into a header, in a few elements.
 """
 
-_MARKS: Final = (
-    (codecs.BOM_UTF32_LE, "utf-32-le", 4),
-    (codecs.BOM_UTF32_BE, "utf-32-be", 4),
-    (codecs.BOM_UTF16_LE, "utf-16-le", 2),
-    (codecs.BOM_UTF16_BE, "utf-16-be", 2),
+_WIDE: Final = (
+    (re.compile(re.escape(codecs.BOM_UTF32_LE)), "utf-32-le", 4),
+    (re.compile(re.escape(codecs.BOM_UTF32_BE)), "utf-32-be", 4),
+    (re.compile(re.escape(codecs.BOM_UTF16_LE)), "utf-16-le", 2),
+    (re.compile(re.escape(codecs.BOM_UTF16_BE)), "utf-16-be", 2),
+    (re.compile(rb"(?=[<{]\0[^\0]\0)"), "utf-16-le", 2),
+    (re.compile(rb"(?=\0[<{]\0[^\0])"), "utf-16-be", 2),
 )
-_UNMARKED: Final = (
-    (re.compile(rb"[<{]\0[^\0]\0"), "utf-16-le"),
-    (re.compile(rb"\0[<{]\0[^\0]"), "utf-16-be"),
-)
+"""Marks that the text follows, or beginnings of the text itself; encoding; bytes of a character."""
 _DECLARED: Final = re.compile(rb"<\?xml[^>]{0,200}?encoding[ =]{1,8}[\"']([A-Za-z0-9._-]{1,40})")
 _CODECS: Final = frozenset(
     ["us-ascii", "ascii", "latin1", "latin-1", "koi8-r", "koi8-u"]
@@ -57,12 +56,11 @@ def decode(data: bytes) -> str:
     that an XML declaration names, else UTF-8, else Latin-1. A declaration that the bytes contradict is passed
     over. No bytes are an error.
     """
-    for mark, codec, width in _MARKS:
-        if data.startswith(mark):
-            return _wide(data[width:], codec, width)
-    for pattern, codec in _UNMARKED:
-        if pattern.match(data):
-            return _wide(data, codec, 2)
+    for beginning, codec, width in _WIDE:
+        if found := beginning.match(data):
+            # A single NUL that a sender adds leaves an incomplete character at the end.
+            whole = data[found.end() : len(data) - len(data) % width]
+            return whole.decode(codec, "replace").split("\0", 1)[0].removeprefix("\ufeff")
     text = data.split(b"\0", 1)[0].removeprefix(codecs.BOM_UTF8)
     declared = _DECLARED.match(text[:1024].lstrip())
     name = declared[1].decode("ascii").lower() if declared else ""
@@ -77,6 +75,15 @@ def decode(data: bytes) -> str:
 def legal(text: str) -> str:
     """Return ``text`` with U+FFFD in place of every character that XML 1.0 does not allow."""
     return _ILLEGAL.sub("\ufffd", text)
+
+
+def number(text: str, bound: float) -> float | None:
+    """Return the number in a text; None where there is none whose size is below ``bound``."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if abs(value) < bound else None
 
 
 def parse_xml(text: str, what: str) -> Element:
@@ -115,12 +122,6 @@ def as_utf8(data: bytes) -> bytes:
     if b"\0" not in stripped:
         return stripped
     return _without_declaration(decode(data)).encode("utf-8", "replace")
-
-
-def _wide(data: bytes, codec: str, width: int) -> str:
-    # A single NUL that a sender adds leaves an incomplete character at the end.
-    whole = data[: len(data) - len(data) % width]
-    return whole.decode(codec, "replace").split("\0", 1)[0].removeprefix("\ufeff")
 
 
 def _without_declaration(text: str) -> str:

@@ -40,9 +40,7 @@ def exchange(
     images: Iterable[Image],
     *,
     config: str = "mapping",
-    pace: Callable[[Image], None] | None = None,
-    sent: Callable[[Image], None] | None = None,
-    received: Callable[[Message], None] | None = None,
+    received: Callable[[Message], object] = lambda message: None,
     timeout_s: float = 120.0,
 ) -> Exchange:
     """Stream images to a server and read until it closes.
@@ -50,10 +48,8 @@ def exchange(
     Args:
         address: host and port.
         header: XML header, sent unchanged.
-        images: in the order of sending.
+        images: in the order of sending; taken in a thread of its own, each when the one before is sent.
         config: name of the configuration.
-        pace: called before each image is sent; may wait.
-        sent: called after each image.
         received: called with each message of the server.
         timeout_s: longest silence of the server.
 
@@ -77,11 +73,7 @@ def exchange(
             result.first_sent = time.perf_counter()
             connection.sendall(encode(ConfigFile(config)) + encode(opening))
             for image in images:
-                if pace is not None:
-                    pace(image)
                 connection.sendall(encode(image))
-                if sent is not None:
-                    sent(image)
             connection.sendall(encode(Close()))
         except Exception as error:
             problems.append(error)
@@ -97,15 +89,11 @@ def exchange(
                 if not data:
                     break
                 for message in decoder.receive(data):
-                    match message:
-                        case Image():
-                            result.images.append(message)
-                        case Text(text):
-                            result.texts.append(text)
-                        case _:
-                            pass
-                    if received is not None:
-                        received(message)
+                    if isinstance(message, Image):
+                        result.images.append(message)
+                    elif isinstance(message, Text):
+                        result.texts.append(message.text)
+                    received(message)
         except (OSError, ProtocolError) as error:
             raise ConnectionFailedError(
                 f"the connection to the server broke off: {problems or error}"

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -28,10 +28,24 @@ class StartedServer:
     Attributes:
         address: host and port.
         process: its process.
+        output: lines of its standard output and its log so far.
+        reader: thread that adds to them.
     """
 
     address: tuple[str, int]
     process: subprocess.Popen[str]
+    output: list[str]
+    reader: threading.Thread
+
+    def log_text(self) -> str:
+        """Return the output so far."""
+        return "".join(self.output)
+
+    def stop(self, timeout_s: float = 60.0) -> int | None:
+        """Send SIGTERM and return the exit code; None where the process had to be killed."""
+        code = _stop(self.process, timeout_s)
+        self.reader.join(timeout=5.0)
+        return code
 
 
 @contextmanager
@@ -49,41 +63,48 @@ def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 300.0) -
     """
     # -P: a file or folder in the current one may have the name of a module (model.py, inline/, bench.py).
     command = [sys.executable, "-P", "-m", "inline", "serve", "--port", "0", "--until-stdin-ends", *arguments]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
     output: list[str] = []
-    found: list[tuple[str, int]] = []
+    addresses: list[tuple[str, int]] = []
     ready = threading.Event()
 
-    def listen() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
+    def listen(lines: Iterable[str]) -> None:
+        for line in lines:
             output.append(line)
             if match := _READY.search(line):
-                found.append((match[1], int(match[2])))
+                addresses.append((match[1], int(match[2])))
                 ready.set()
         ready.set()
 
-    reader = threading.Thread(target=listen, daemon=True)
-    reader.start()
-    try:
-        ready.wait(timeout_s)
-        if not found:
-            raise ServerNotStartedError(f"the server did not start: {_reason(output)}")
-        yield StartedServer(found[0], process)
-    finally:
-        process.terminate()
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        reader = threading.Thread(target=listen, args=(process.stdout,), daemon=True)
+        reader.start()
         try:
-            process.wait(timeout=30.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdin.close()  # earlier it would count as a second signal, which hurries the server
-        reader.join(timeout=5.0)
-        process.stdout.close()
+            ready.wait(timeout_s)
+            if not addresses:
+                raise ServerNotStartedError(f"the server did not start: {_reason(output)}")
+            yield StartedServer(addresses[0], process, output, reader)
+        finally:
+            _stop(process, 30.0)
+            reader.join(timeout=5.0)
+        # Its input closes only now: earlier it would count as a second signal, which hurries the server.
+
+
+def _stop(process: subprocess.Popen[str], timeout_s: float) -> int | None:
+    """Send SIGTERM and return the exit code; None where the process had to be killed."""
+    process.terminate()
+    try:
+        return process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return None
 
 
 def _reason(output: Sequence[str]) -> str:

@@ -70,27 +70,19 @@ class _Summary(_Checked):
     text: str
 
 
-def read_record(content: object) -> Record:
+def read_record(content: Record | str, kind: type[_Checked] = _Slice) -> Record:
     """Return the record of one slice (:func:`inline.emit.record.record`), with defaults for older fields.
+
+    Args:
+        content: the record, or its JSON.
+        kind: of the record.
 
     Raises:
         ValueError: the content is no such record; the message is one line.
     """
-    return _read(_Slice, content)
-
-
-def read_message(content: Record) -> Record:
-    """Return a ZeroMQ message: the record of a slice, or the summary of a connection.
-
-    Raises:
-        ValueError: the content is neither; the message is one line.
-    """
-    return _read(_Slice if "quantity" in content or "session" not in content else _Summary, content)
-
-
-def _read(kind: type[_Checked], content: object) -> Record:
     try:
-        found = kind.model_validate(content).model_dump()
+        made = kind.model_validate_json(content) if isinstance(content, str) else kind.model_validate(content)
+        found = made.model_dump()
         json.dumps(found, allow_nan=False)
     except ValidationError as error:
         first = error.errors()[0]
@@ -99,3 +91,12 @@ def _read(kind: type[_Checked], content: object) -> Record:
     except (TypeError, RecursionError) as error:
         raise ValueError("it holds values that are no JSON") from error
     return found
+
+
+def read_message(content: Record) -> Record:
+    """Return a ZeroMQ message: the record of a slice, or the summary of a connection.
+
+    Raises:
+        ValueError: the content is neither; the message is one line.
+    """
+    return read_record(content, _Slice if "quantity" in content or "session" not in content else _Summary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -12,25 +13,35 @@ from numpy.typing import NDArray
 from inline.mrd.files import write_images
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
-from inline.mrd.meta import MetaValue
 from model.output import atomic_output
 from model.synthesis.examination import SimulatedSlice, simulate_slice
 
 MOLLI_SERIES: Final = 1
 T2PREP_SERIES: Final = 2
-_TO_APEX: Final = np.array([0.62, -0.60, -0.50]) / np.linalg.norm([0.62, -0.60, -0.50])
 _SLICE_DISTANCE_MM: Final = 20.0
 _THICKNESS_MM: Final = 8.0
 _TICK_MS: Final = 2.5
-_TRUTH: Final = ("t1_ms", "t2_ms", "labels")
+_HEARTBEAT_MS: Final = 900.0
 _BREATH_MS: Final = 5000.0
 """Pause between two breath-holds."""
 _GAIN: Final = 6.0
 """Pixel value per unit of the simulation, of all images: 12 bits full, with steps of 1/30 of the noise."""
 
 
+def _usual_axes() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return unit vectors (LPS) of a usual heart: away from the septum, to the inferior wall, to the apex."""
+    to_apex = np.array([0.62, -0.60, -0.50]) / np.linalg.norm([0.62, -0.60, -0.50])
+    septum = np.array([-1.0, -1.0, 0.0]) / np.sqrt(2.0)
+    septum -= (septum @ to_apex) * to_apex
+    septum /= np.linalg.norm(septum)
+    return -septum, np.cross(to_apex, septum), to_apex
+
+
+_FROM_SEPTUM, _TO_INFERIOR, _TO_APEX = _usual_axes()
+
+
 def simulate_examination(
-    slices: int, seed: int = 1, *, size: int = 192, scheme: str = "5(3)3", heartbeat_ms: float = 900.0
+    slices: int, seed: int = 1, *, size: int = 192, scheme: str = "5(3)3"
 ) -> list[SimulatedSlice]:
     """Return slices from base to apex, each of another usual heart.
 
@@ -39,35 +50,46 @@ def simulate_examination(
     """
     if slices < 1:
         raise ValueError("an examination needs at least one slice")
+    levels = [(index + 0.5) / slices * 0.95 for index in range(slices)]
     return [
         simulate_slice(
-            1000 * seed + index,
-            size=size,
-            scheme=scheme,
-            heartbeat_ms=heartbeat_ms,
-            level=(index + 0.5) / slices * 0.95,
-            usual=True,
+            1000 * seed + index, size=size, scheme=scheme, heartbeat_ms=_HEARTBEAT_MS, level=level, usual=True
         )
-        for index in range(slices)
+        for index, level in enumerate(levels)
     ]
 
 
-def to_images(slices: list[SimulatedSlice], heartbeat_ms: float = 900.0) -> list[Image]:
+def to_images(slices: list[SimulatedSlice]) -> list[Image]:
     """Return the images in the order of acquisition: slice by slice, MOLLI, then T2-prep."""
     images: list[Image] = []
     clock_ms = 0.0
-    for index, simulated in enumerate(slices):
-        for series, stack, times in (
-            (MOLLI_SERIES, simulated.molli, simulated.inversion_times_ms),
-            (T2PREP_SERIES, simulated.t2prep, simulated.preparation_times_ms),
+    for index, each in enumerate(slices):
+        rows, columns = each.labels.shape
+        place = ImageHeader(
+            field_of_view=(columns * each.pixel_mm, rows * each.pixel_mm, _THICKNESS_MM),
+            position=tuple(((index - (len(slices) - 1) / 2) * _SLICE_DISTANCE_MM * _TO_APEX).tolist()),
+            read_dir=tuple(_FROM_SEPTUM.tolist()),
+            phase_dir=tuple(_TO_INFERIOR.tolist()),
+            slice_dir=tuple(_TO_APEX.tolist()),
+            slice=index,
+        )
+        for series, name, time_name, stack, times in (
+            (MOLLI_SERIES, "T1map_MOLLI", "InversionTime", each.molli, each.inversion_times_ms),
+            (T2PREP_SERIES, "T2map_T2prep", "T2PrepDuration", each.t2prep, each.preparation_times_ms),
         ):
-            for number, (pixels, time) in enumerate(zip(stack, times, strict=True)):
-                clock_ms += heartbeat_ms
-                # Numbers run on through the slices of a series, as a scanner's do.
-                image_index = index * len(times) + number + 1
-                images.append(
-                    _image(pixels, float(time), series, index, number, len(slices), clock_ms, image_index)
+            for number, (values, time) in enumerate(zip(stack, times, strict=True)):
+                clock_ms += _HEARTBEAT_MS
+                header = replace(
+                    place,
+                    set=number,
+                    acquisition_time_stamp=round(clock_ms / _TICK_MS),
+                    # Numbers run on through the slices of a series, as a scanner's do.
+                    image_index=index * len(times) + number + 1,
+                    image_series_index=series,
                 )
+                meta = {"SequenceDescription": name, time_name: f"{float(time):g}"}
+                pixels = np.clip(np.round(values[None, None] * _GAIN), 0, 65535).astype(np.uint16)
+                images.append(Image.from_pixels(pixels, header, meta))
             clock_ms += _BREATH_MS
     return images
 
@@ -86,7 +108,14 @@ def header_xml(slices: list[SimulatedSlice]) -> str:
         slice=xsd.limitType(minimum=0, maximum=len(slices) - 1, center=0),
         set=xsd.limitType(minimum=0, maximum=len(first.molli) - 1, center=0),
     )
+    encoding = xsd.encodingType(
+        encodedSpace=space,
+        reconSpace=space,
+        encodingLimits=limits,
+        trajectory=xsd.trajectoryType("cartesian"),
+    )
     header = xsd.ismrmrdHeader(
+        encoding=[encoding],
         measurementInformation=xsd.measurementInformationType(
             patientPosition=xsd.patientPositionType.HFS, protocolName="myostream simulated mapping"
         ),
@@ -102,16 +131,7 @@ def header_xml(slices: list[SimulatedSlice]) -> str:
             ]
         ),
     )
-    header.encoding.append(
-        xsd.encodingType(
-            encodedSpace=space,
-            reconSpace=space,
-            encodingLimits=limits,
-            trajectory=xsd.trajectoryType("cartesian"),
-        )
-    )
-    document: str = header.toXML()
-    return document
+    return str(header.toXML())
 
 
 def truth_file(file: Path) -> Path:
@@ -119,14 +139,15 @@ def truth_file(file: Path) -> Path:
     return file.with_suffix(".truth.npz")
 
 
-def write_examination(file: Path, slices: list[SimulatedSlice], heartbeat_ms: float = 900.0) -> int:
+def write_examination(file: Path, slices: list[SimulatedSlice]) -> int:
     """Write an examination and its truth; return the number of images.
 
     Raises:
         OutputError: one of the files cannot be written.
     """
-    images = to_images(slices, heartbeat_ms)
-    truth = {name: np.stack([getattr(each, name) for each in slices]) for name in _TRUTH}
+    images = to_images(slices)
+    names = ("t1_ms", "t2_ms", "labels")
+    truth = {name: np.stack([getattr(each, name) for each in slices]) for name in names}
     # Together: an examination must not lie beside the truth of another.
     with atomic_output(truth_file(file)) as beside:
         with beside.open("wb") as opened:
@@ -135,50 +156,22 @@ def write_examination(file: Path, slices: list[SimulatedSlice], heartbeat_ms: fl
     return len(images)
 
 
-def read_truth(file: Path) -> dict[str, NDArray[np.generic]]:
-    """Return ``t1_ms``, ``t2_ms``, ``labels`` ``(slices, rows, columns)``; empty for other files."""
-    if not truth_file(file).exists():
-        return {}
-    with np.load(truth_file(file)) as stored:
-        return {name: stored[name] for name in _TRUTH}
+def true_medians(file: Path) -> tuple[dict[tuple[str, int], float], list[str]]:
+    """Return the median T1 and T2 of the true myocardium, ms, by quantity and slice index, and problems.
 
-
-def _image(
-    values: NDArray[np.float32],
-    time_ms: float,
-    series: int,
-    slice_index: int,
-    number: int,
-    slice_count: int,
-    clock_ms: float,
-    image_index: int,
-) -> Image:
-    rows, columns = values.shape
-    septum = np.array([-1.0, -1.0, 0.0]) / np.sqrt(2.0)
-    septum -= (septum @ _TO_APEX) * _TO_APEX
-    septum /= np.linalg.norm(septum)
-    inferior = np.cross(_TO_APEX, septum)
-    position = (slice_index - (slice_count - 1) / 2) * _SLICE_DISTANCE_MM * _TO_APEX
-    pixel_mm = 1.5
-    header = ImageHeader(
-        field_of_view=(columns * pixel_mm, rows * pixel_mm, _THICKNESS_MM),
-        position=_triple(position),
-        read_dir=_triple(-septum),
-        phase_dir=_triple(inferior),
-        slice_dir=_triple(_TO_APEX),
-        slice=slice_index,
-        set=number,
-        acquisition_time_stamp=round(clock_ms / _TICK_MS),
-        image_index=image_index,
-        image_series_index=series,
-    )
-    if series == MOLLI_SERIES:
-        meta: dict[str, MetaValue] = {"SequenceDescription": "T1map_MOLLI", "InversionTime": f"{time_ms:g}"}
-    else:
-        meta = {"SequenceDescription": "T2map_T2prep", "T2PrepDuration": f"{time_ms:g}"}
-    pixels = np.clip(np.round(values[None, None] * _GAIN), 0, 65535).astype(np.uint16)
-    return Image.from_pixels(pixels, header, meta)
-
-
-def _triple(vector: NDArray[np.float64]) -> tuple[float, float, float]:
-    return float(vector[0]), float(vector[1]), float(vector[2])
+    Both are empty where a file has no truth beside it.
+    """
+    beside = truth_file(file)
+    if not beside.exists():
+        return {}, []
+    try:
+        with np.load(beside) as stored:
+            wall = stored["labels"] == 2
+            return {
+                (quantity, index): float(np.median(values[inside]))
+                for quantity, name in (("T1", "t1_ms"), ("T2", "t2_ms"))
+                for index, (values, inside) in enumerate(zip(stored[name], wall, strict=True))
+                if inside.any()
+            }, []
+    except Exception as error:  # numpy and zipfile raise many kinds for a file that is none of ours
+        return {}, [f"{beside} is not the truth of an examination and is not shown: {error}"]

@@ -10,8 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-NO_RESULT: Final = "no result: "
-"""Beginning of the error of a slice that has none."""
+from inline.replay.results import Record
+
 _LONGEST_REASON: Final = 120
 
 
@@ -20,62 +20,55 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def results_table(records: list[dict[str, Any]], truth: dict[tuple[str, int], float] | None = None) -> Table:
+def results_table(records: list[Record], truth: dict[tuple[str, int], float] | None = None) -> Table:
     """Return one row per slice; ``time ms`` is the time of all stages, the wait for the network included.
 
     Args:
         records: as :func:`inline.replay.results.read_record` returns them.
-        truth: median over the true myocardium by quantity and slice, ms, where known.
+        truth: median over the true myocardium by quantity and slice index, ms, where known.
     """
     # Little between the columns: the flags must have room in a terminal of 80 characters.
     table = Table(title="Myocardium by slice (research only)", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("slice", no_wrap=True)
-    for column in ("median [IQR] ms", "septum", *(("tissue",) if truth else ())):
+    for column in ("median [IQR] ms", "septum", *(["true"] if truth else []), "conf.", "time\nms"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("conf.", justify="right", no_wrap=True)
-    table.add_column("time\nms", justify="right", no_wrap=True)
     table.add_column("flags", overflow="fold")
-    names = slice_names(records)
-    for record, name in zip(records, names, strict=True):
-        regions = {region["name"]: region for region in record["regions"]}
-        ring, septum = regions.get("global"), regions.get("septum")
-        known = (truth or {}).get((record["quantity"], record["slice_index"]))
+    for record, name in zip(records, slice_names(records), strict=True):
+        septum, confidence = _region(record, "septum"), record.get("confidence")
+        times = record["times_ms"].values()
+        error = textwrap.shorten(record["error"], _LONGEST_REASON, placeholder=" ...")
         row = [
             name,
-            "-" if record["error"].startswith(NO_RESULT) else _interval(ring),
+            "-" if record["error"] else _interval(_region(record, "global")),
             _number(septum["median"] if septum else None),
+            *([_number(truth.get((record["quantity"], record["slice_index"])))] if truth else []),
+            _number(confidence, 2),
+            _number(sum(each or 0.0 for each in times) if times else None, 0),
+            ", ".join(record["flags"]) or error or "-",
         ]
-        if truth:
-            row.append(_number(known))
-        confidence = record.get("confidence")
-        row.append("-" if confidence is None else f"{confidence:.2f}")
-        times = record["times_ms"].values()
-        row.append(f"{sum(each or 0.0 for each in times):.0f}" if times else "-")
-        error = textwrap.shorten(record["error"], _LONGEST_REASON, placeholder=" ...")
-        row.append(", ".join(record["flags"]) or error or "-")
         # As Text: what a peer wrote is no markup.
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 
-def slice_names(records: list[dict[str, Any]]) -> list[str]:
-    """Return a name for each record: slice number from 1, level, quantity, ``MOCO`` for corrected images.
+def slice_names(records: list[Record]) -> list[str]:
+    """Return a name for each record: slice index, level, quantity, ``MOCO`` for corrected images.
 
-    The series number stands before it where the slice number names several: slices that are series of
-    their own all have number 1.
+    The series number stands before it where the slice index names several: slices that are series of
+    their own all have index 0.
     """
     numbers = Counter((record["slice_index"], record["quantity"]) for record in records)
     several = any(number > 1 for number in numbers.values())
-    names = []
-    for record in records:
-        number = f"{record['series_index']}/" if several else ""
-        moco = " MOCO" if record.get("motion_corrected") else ""
-        level = f"{record['level']} " if record["level"] else ""
-        names.append(f"{number}{record['slice_index'] + 1} {level}{record['quantity']}{moco}")
-    return names
+    return [f"{record['series_index']}/{_name(record)}" if several else _name(record) for record in records]
 
 
-def notes(records: list[dict[str, Any]]) -> list[str]:
+def _name(record: Record) -> str:
+    moco = "MOCO" if record.get("motion_corrected") else ""
+    parts = (str(record["slice_index"]), record["level"], record["quantity"], moco)
+    return " ".join(part for part in parts if part)
+
+
+def notes(records: list[Record]) -> list[str]:
     """Return every distinct note of the records once, with the names of its slices."""
     bearers: dict[str, list[str]] = {}
     for record, name in zip(records, slice_names(records), strict=True):
@@ -100,29 +93,26 @@ def printable(text: str, *, lines: bool = False) -> str:
     )
 
 
-def line(message: dict[str, Any]) -> str:
+def line(message: Record) -> str:
     """Return a ZeroMQ message as one line.
 
     Args:
         message: as :func:`inline.replay.results.read_message` returns it.
     """
-    return printable(_line(message))
-
-
-def _line(message: dict[str, Any]) -> str:
     if "regions" not in message:
-        return f"{message['session']} closed: {message['text']}"
-    ring = next((region for region in message["regions"] if region["name"] == "global"), None)
-    scale = f" x {message['t1_scale']:g}" if message.get("t1_scale", 1.0) != 1.0 else ""
-    moco = " MOCO" if message.get("motion_corrected") else ""
+        return printable(f"{message['session']} closed: {message['text']}")
+    scale = message.get("t1_scale", 1.0)
     parts = [
-        f"series {message['series_index']} slice {message['slice_index'] + 1}",
-        message["level"] or "",
-        f"{message['quantity']}{moco}",
-        f"{_interval(ring, ' ms')}{scale}",
+        f"series {message['series_index']} slice {_name(message)}",
+        _interval(_region(message, "global"), " ms"),
+        "" if scale == 1.0 else f"x {scale:g}",
         ", ".join(message["flags"]) or message["error"],
     ]
-    return " ".join(part for part in parts if part)
+    return printable(" ".join(part for part in parts if part))
+
+
+def _region(record: Record, name: str) -> dict[str, Any] | None:
+    return next((region for region in record["regions"] if region["name"] == name), None)
 
 
 def _interval(region: dict[str, Any] | None, unit: str = "") -> str:
@@ -133,5 +123,5 @@ def _interval(region: dict[str, Any] | None, unit: str = "") -> str:
     return f"{region['median']:.1f}{unit} [{region['q1']:.1f}-{region['q3']:.1f}]"
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
+def _number(value: float | None, digits: int = 1) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

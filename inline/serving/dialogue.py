@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,6 @@ from inline.emit.originals import returned
 from inline.mrd.header import MeasurementHeader, parse_header
 from inline.mrd.messages import (
     Acquisition,
-    Close,
     ConfigFile,
     ConfigText,
     Header,
@@ -41,13 +40,6 @@ class Forward:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """A text goes to the peer."""
-
-    text: Text
-
-
-@dataclass(frozen=True, slots=True)
 class Begin:
     """A measurement begins; the series of the one before are complete."""
 
@@ -68,7 +60,8 @@ class Reject:
     message: Acquisition | Waveform
 
 
-Decision = Forward | Reply | Begin | Assemble | Reject
+Decision = Forward | Text | Begin | Assemble | Reject
+"""Decision on a message; a text goes to the peer."""
 
 
 class Dialogue:
@@ -127,18 +120,20 @@ class Dialogue:
             case Text(text):
                 if self._dialect is UNKNOWN:
                     self._recognise(CLIENT)
-                yield from self._configure_by_parameters(text.strip())
+                # Scanners send JSON parameters after the header; any other text is logged alone.
+                if text.lstrip().startswith(("{", "[")):
+                    yield from self._set(read_parameters, text.strip())
+                else:
+                    _log.info("%s says: %s", self._name, self.loggable(foreign(text.strip())))
             case Acquisition() | Waveform():
                 yield from self._raw(message)
-            case Close():
-                pass
 
-    def say(self, text: str, severity: Severity = Severity.NORMAL) -> Iterator[Reply]:
+    def say(self, text: str, severity: Severity = Severity.NORMAL) -> Iterator[Text]:
         """Send a text to the person behind the peer, where the peer takes texts."""
         if self._dialect.texts:
-            yield Reply(text_message(severity, text))
+            yield text_message(severity, text)
 
-    def warn(self, problem: str) -> Iterator[Reply]:
+    def warn(self, problem: str) -> Iterator[Text]:
         """Report in log and text a problem that the stream survives."""
         _log.warning("%s: %s", self._name, self.loggable(problem))
         yield from self.say(problem, Severity.WARNING)
@@ -211,41 +206,25 @@ class Dialogue:
             yield from self._configure(text)
         elif text.startswith("{"):
             self._recognise(CLIENT)
-            yield from self._configure_by_parameters(text)
+            yield from self._set(read_parameters, text)
         elif text.startswith("<"):
             # Only Gadgetron opens with XML. Its DICOM writer ends the chain at an RGB image.
             self._recognise(CHAIN)
             if self._dialect is CHAIN:
                 self.settings, _ = with_parameters(self.settings, {"overlay": False})
-            yield from self._configure_by_xml(text)
+            yield from self._set(_attributes, text)
         else:
             _log.warning(
                 "%s: a configuration text that is neither name, JSON nor XML is not read", self._name
             )
 
-    def _configure_by_xml(self, text: str) -> Iterator[Decision]:
+    def _set(self, read: Callable[[str], Mapping[str, object]], text: str) -> Iterator[Decision]:
+        """Take the values that ``read`` finds in a text; ``customconfig``, where not empty, is preferred."""
         try:
-            element = parse_xml(text, "the configuration").find(".//myostream")
+            given = read(text)
         except ProtocolError as error:
             yield from self.warn(error.message)
             return
-        if element is not None:
-            yield from self._set(dict(element.attrib))
-
-    def _configure_by_parameters(self, text: str) -> Iterator[Decision]:
-        """Take JSON parameters, as scanners send them after the header; any other text is logged alone."""
-        if not text.startswith(("{", "[")):
-            _log.info("%s says: %s", self._name, self.loggable(foreign(text)))
-            return
-        try:
-            given = read_parameters(text)
-        except ProtocolError as error:
-            yield from self.warn(error.message)
-            return
-        yield from self._set(given)
-
-    def _set(self, given: Mapping[str, object]) -> Iterator[Decision]:
-        """Take configuration and parameters; ``customconfig``, where not empty, goes before ``config``."""
         for key in _CONFIGURATION_KEYS:
             name = given.get(key, "")
             if not isinstance(name, str):
@@ -263,3 +242,9 @@ class Dialogue:
         if settings != self.settings:
             _log.info("%s sets %s", self._name, ", ".join(name for name in rest if name in PARAMETERS))
         self.settings = settings
+
+
+def _attributes(xml: str) -> dict[str, object]:
+    """Return the attributes of the element ``myostream`` of a chain's configuration, if there is one."""
+    element = parse_xml(xml, "the configuration").find(".//myostream")
+    return {} if element is None else dict(element.attrib)

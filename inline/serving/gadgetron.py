@@ -21,12 +21,11 @@ from typing import Any
 
 from inline.data.errors import MyostreamError
 from inline.mrd.protocol import MessageId
-from inline.serving.deadlines import Patience
 from inline.serving.logs import log_to_stderr
 from inline.serving.service import service
 from inline.serving.session import Session
 from inline.serving.signals import leave_hanging_threads
-from inline.serving.transport import SocketTransport
+from inline.serving.transport import Patience, SocketTransport
 from inline.settings import load_settings
 
 
@@ -42,7 +41,8 @@ def mapping(connection: Any) -> None:
     # The package logs every message of every library, numba's compiler included.
     logging.getLogger("numba").setLevel(logging.WARNING)
     read = connection.raw_bytes
-    before = _message(MessageId.CONFIG_TEXT, read.config) + _message(MessageId.HEADER, read.header)
+    messages = ((MessageId.CONFIG_TEXT, read.config), (MessageId.HEADER, read.header))
+    before = b"".join(struct.pack("<HI", number, len(body)) + body for number, body in messages)
     # The session has closed the stream. A second close message would fail where the peer is gone.
     wrapper = connection.socket
     wrapper.close = lambda: None
@@ -57,11 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         _serve(socket.create_connection(("localhost", int(given[0])), timeout=30), b"")
-    except ConnectionResetError as error:  # the chain has ended before its first byte was read
-        print(f"myostream: {error}", file=sys.stderr)
     except (OSError, MyostreamError) as error:
         print(f"myostream: {error}", file=sys.stderr)
-        return 1
+        # Reset: the chain has ended before its first byte was read.
+        return 0 if isinstance(error, ConnectionResetError) else 1
     return 0
 
 
@@ -75,12 +74,7 @@ def _serve(connection: socket.socket, before: bytes) -> None:
     ):
         patience = Patience(settings.server.stalled_s, settings.server.least_rate)
         transport = SocketTransport(connection, patience, must_read=made.publisher is None)
-        Session(transport, made.scheduler, settings, name="gadgetron", publisher=made.publisher).run(before)
-
-
-def _message(number: MessageId, body: bytes) -> bytes:
-    """Return the bytes of a message that the package has read."""
-    return struct.pack("<HI", number, len(body)) + body
+        Session(transport, made, name="gadgetron").run(before)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from logging.handlers import QueueHandler
 from typing import IO, Any, Final, cast
 
@@ -38,11 +38,7 @@ _CLOSE_S: Final = 2.0
 
 
 class RateLimiter:
-    """Limit on the events of a kind within a minute; the caller passes the time.
-
-    Args:
-        most: events of a kind that pass within a minute from the first one.
-    """
+    """Limit of ``most`` events of a kind within a minute from the first one; the caller passes the time."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -84,8 +80,6 @@ class SafeFormatter(logging.Formatter):
         text = super().format(record)
         if len(text) > _LONGEST:
             text = f"{text[:_LONGEST]}... ({len(text)} characters)"
-        if text.isprintable():
-            return text
         # Such characters control a terminal or the direction of writing.
         return "\n    ".join(
             "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
@@ -118,10 +112,8 @@ class BoundedHandler(QueueHandler):
         """Start the thread.
 
         Args:
-            target: writes; its ``emit`` is called without its lock, which a blocked thread would hold
-                forever.
-            settings: of the log.
-            clock: returns seconds.
+            target: writes; its ``emit`` is called without its lock, which a blocked thread holds forever.
+            settings, clock: of the log; the clock returns seconds.
         """
         self._records: queue.Queue[logging.LogRecord | None] = queue.Queue(_WAITING)
         super().__init__(self._records)
@@ -160,11 +152,9 @@ class BoundedHandler(QueueHandler):
             return
         self._closed = True
         self._report(math.inf)
-        try:
+        with suppress(queue.Full):  # the writer is blocked, and a daemon
             self._records.put(None, timeout=_CLOSE_S)
             self._writer.join(timeout=_CLOSE_S)
-        except queue.Full:
-            pass  # the writer is blocked, and a daemon
         super().close()
 
     def _report(self, now: float) -> None:
@@ -196,11 +186,9 @@ class _Stderr(io.TextIOBase):
 
     def write(self, text: str) -> int:
         data = text.encode("utf-8", "backslashreplace")
-        try:
+        with suppress(OSError):  # nobody reads it
             while data:
                 data = data[os.write(_STDERR, data) :]
-        except OSError:
-            pass  # nobody reads it
         return len(text)
 
     def isatty(self) -> bool:
@@ -219,14 +207,11 @@ def log_to_stderr(
         names: loggers that are written and do not propagate; the root logger by default.
     """
     stream = _Stderr()
-    target: logging.Handler
+    target: logging.Handler = logging.StreamHandler(stream)
+    form = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    target.setFormatter(logging.Formatter(form, datefmt="%Y-%m-%dT%H:%M:%S%z"))
     if stream.isatty():
         target = RichHandler(console=Console(file=cast(IO[str], stream)), show_path=False)
-        target.setFormatter(logging.Formatter("%(message)s"))
-    else:
-        target = logging.StreamHandler(stream)
-        form = "%(asctime)s %(levelname)s %(name)s %(message)s"
-        target.setFormatter(logging.Formatter(form, datefmt="%Y-%m-%dT%H:%M:%S%z"))
     handler = BoundedHandler(target, settings)
     loggers = [logging.getLogger(name) for name in names]
     before = [(logger, logger.level, logger.propagate) for logger in loggers]

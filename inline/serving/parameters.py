@@ -60,18 +60,17 @@ def with_parameters(settings: Settings, given: Mapping[str, object]) -> tuple[Se
         more = f" and {len(unknown) - _LISTED} more" if len(unknown) > _LISTED else ""
         known = ", ".join(PARAMETERS)
         problems.append(message("no parameter is named {}{}; there are {}", listed, more, known))
-    for name, path in PARAMETERS.items():
+    for name, (*sections, key) in PARAMETERS.items():
         if name not in given:
             continue
         value = given[name]
-        content = settings.model_dump()
-        section = content
-        for part in path[:-1]:
-            section = section[part]
-        if isinstance(value, bool) and not isinstance(section[path[-1]], bool):
+        section = content = settings.model_dump()
+        for each in sections:
+            section = section[each]
+        if isinstance(value, bool) and not isinstance(section[key], bool):
             problems.append(message("parameter {} cannot be {}: it is no switch", name, _shown(value)))
             continue
-        section[path[-1]] = value.strip().lower() if isinstance(value, str) else value
+        section[key] = value.strip().lower() if isinstance(value, str) else value
         try:
             settings = Settings.model_validate(content)
         except ValidationError as error:

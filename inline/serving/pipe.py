@@ -18,9 +18,7 @@ from inline.serving.configuration import Configuration
 from inline.serving.dialect import PIPE
 from inline.serving.service import service
 from inline.serving.session import Session
-from inline.serving.shutdown import Shutdown
-from inline.serving.signals import ending_signals
-from inline.serving.slices import Tally
+from inline.serving.signals import Shutdown, ending_signals
 from inline.serving.transport import PipeTransport
 from inline.settings import Settings
 
@@ -59,30 +57,20 @@ def run(
     if "budget_ms" not in settings.model_fields_set:
         settings = settings.model_copy(update={"budget_ms": _UNHURRIED_MS})
     transport = PipeTransport(*_opened(source, sink))
-    shutdown = Shutdown()
-    with service(settings, address_may_be_taken=True) as made, _stopped_by_signals(shutdown):
-        tally = Session(
-            transport,
-            made.scheduler,
-            settings,
-            name="stream",
-            publisher=made.publisher,
-            shutdown=shutdown,
-            dialect=PIPE,
-            configuration=configuration,
-        ).run()
-    if not tally.refused:
-        _check(tally, stopped=shutdown.requested)
-    return not tally.refused
-
-
-def _check(tally: Tally, *, stopped: bool) -> None:
+    with service(settings, address_may_be_taken=True) as made:
+        session = Session(transport, made, name="stream", dialect=PIPE, configuration=configuration)
+        with _stopped_by_signals(made.shutdown):
+            tally = session.run()
+    if tally.refused:
+        return False
     after = f"after {tally.images} images, which have passed"
     if tally.error:
         raise StreamError(f"the input broke off {after}: {tally.error}")
     if not tally.closed:
+        stopped = made.shutdown.requested
         why = "the program was stopped" if stopped else "the input ended without a close message"
         raise StreamError(f"{why} {after}")
+    return True
 
 
 def _opened(source: Path | None, sink: Path | None) -> tuple[int, int]:
@@ -112,7 +100,8 @@ def _opened(source: Path | None, sink: Path | None) -> tuple[int, int]:
 def _check_kind(source: Path | None) -> None:
     """Raise an error for an HDF5 file, from which a stream can be made."""
     try:
-        head = os.pread(_STDIN, len(_HDF5), 0) if source is None else _head(source)
+        with open(source or _STDIN, "rb", closefd=source is not None) as file:
+            head = os.pread(file.fileno(), len(_HDF5), 0)
     except OSError:
         return  # a pipe, or a file that cannot be opened: reported there
     if head == _HDF5:
@@ -120,11 +109,6 @@ def _check_kind(source: Path | None) -> None:
             f"{source or 'standard input'} is an HDF5 file and no stream; make one of it with "
             "ismrmrd_hdf5_to_stream, or use myostream replay"
         )
-
-
-def _head(source: Path) -> bytes:
-    with source.open("rb") as file:
-        return file.read(len(_HDF5))
 
 
 def _open_sink(sink: Path | None) -> int | OSError:

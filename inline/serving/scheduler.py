@@ -8,9 +8,8 @@ network. A fit or an engine that hangs is logged, and its thread is replaced.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -26,8 +25,7 @@ from inline.data.flags import Flag
 from inline.data.memory import Share, unlimited
 from inline.data.results import SliceResult
 from inline.pipeline import Pipeline, SliceContext, SliceProgress, Stages
-from inline.serving.turns import Turns
-from inline.serving.workers import Task, Workers
+from inline.serving.workers import Task, Turns, Workers
 from model.engines.fallback import FallbackEngine, NoEngineError
 
 _log = logging.getLogger(__name__)
@@ -57,10 +55,7 @@ class Deliver(Protocol):
     """Receiver of the results of a slice."""
 
     def __call__(self, result: SliceResult, *, latecomer: bool) -> None:
-        """Take a result: once when the slice is ready or its budget ends; once more, as a latecomer, when it
-        is ready after that.
-        """
-        ...
+        """Take a result when the slice is ready or its budget ends, and a latecomer if it is ready after."""
 
 
 @dataclass(slots=True, eq=False)
@@ -90,12 +85,12 @@ class _Job:
     deliver: Deliver
     budget_s: float
     owner: Owner
-    size: int = 0
-    network_input: NDArray[np.float32] | None = None
-    queued: float = 0.0
-    task: Task | None = None
+    size: int = 0  # bytes that are counted in the memory of its connection
+    timed: bool = False  # its budget runs
+    queued: float = 0.0  # when it began to wait for the network, s of time.perf_counter
+    task: Task | None = None  # its last stage in the pool
     delivered: bool = False
-    finished: bool = False
+    # Held during a delivery: the result in time comes before the latecomer, never after it.
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -116,6 +111,7 @@ class Scheduler:
     """Takes slices from any number of connections and delivers their results.
 
     Attributes:
+        pipeline: gives the stages of a slice, and the engine.
         misses: slices that were not ready when their budget ended.
     """
 
@@ -130,30 +126,26 @@ class Scheduler:
         """Start the threads.
 
         Args:
-            pipeline: gives the stages of a slice, and the engine.
             workers: threads for fits and contours.
             budget_ms: time from a slice's last image to its result.
             patience_s: an engine is not given up before a batch has taken so long and four budgets.
         """
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         self._budget = budget_ms / 1000.0
         self._hanging = max(_HANGING * self._budget, patience_s)
         self._workers = Workers(workers)
         self._turns = Turns()
         self._hung = self._stuck = 0
-        self._late: dict[_Job, None] = {}
+        self._jobs: dict[_Job, None] = {}
         self._waiting: list[_Job] = []
         self._running: list[_Job] | None = None  # an empty list: the engine is verified
         self._running_since = 0.0
         self._generation = 0
-        self._open = 0
-        self._due: list[tuple[float, int, _Job]] = []
-        self._number = itertools.count()
         self._closed = False
         self._changed = threading.Condition()
         self.misses = 0
         self._start_network()
-        self._timer = threading.Thread(target=_repeat, args=(self._watch,), name="budget", daemon=True)
+        self._timer = threading.Thread(target=partial(_repeat, self._watch), name="budget", daemon=True)
         self._timer.start()
 
     @property
@@ -176,26 +168,23 @@ class Scheduler:
         not help, it is delivered with an error.
 
         Args:
-            assembled: the slice.
+            assembled, context, owner: the slice, and the connection that it is of.
             deliver: takes the result, in another thread.
-            context: of the slice, for the pipeline.
             budget_ms: of this slice, in place of the scheduler's.
-            owner: connection that it is of.
         """
         budget_s = self._budget if budget_ms is None else budget_ms / 1000.0
         # The budget runs from the last image; a series that ended by patience has spent it waiting for more.
         start = max(assembled.arrived, time.monotonic() - 0.5 * budget_s)
         progress = SliceProgress(assembled, context or SliceContext(), start + budget_s)
-        job = _Job(progress, self._pipeline.stages(progress), deliver, budget_s, owner)
+        job = _Job(progress, self.pipeline.stages(progress), deliver, budget_s, owner)
         room = self._make_room(job)
         with self._changed:
-            self._open += 1
+            self._jobs[job] = None
             self._turns.opened(owner)
-            if room:
-                heapq.heappush(self._due, (progress.deadline, next(self._number), job))
+            job.timed = room
             self._changed.notify_all()
         if room:
-            self._later(job, 0, "fit", partial(self._fit, job))
+            self._later(job, 0, "fit", partial(self._advance, job, partial(next, job.stages)))
         else:
             self._finish(job, progress.without_contours(_NO_ROOM))
 
@@ -209,7 +198,7 @@ class Scheduler:
         until = time.monotonic() + _ROOM_S
         while not job.owner.memory.reserve(size):
             with self._changed:
-                late = [each for each in self._late if each.owner is job.owner]
+                late = [each for each in self._jobs if each.delivered and each.owner is job.owner]
                 busy = job.owner in self._turns
             if any(map(self._drop, late)):
                 continue
@@ -238,8 +227,7 @@ class Scheduler:
 
     def _stage_hangs(self, job: _Job, name: str, seconds: float) -> None:
         error = f"the {name} hangs and was given up after {seconds:.0f} s"
-        if job.lock.acquire(blocking=False):  # else it hangs in its delivery
-            job.lock.release()
+        if not job.lock.locked():  # else it hangs in its delivery
             self._finish(job, job.progress.without_contours(error, Flag.PROCESSING_ERROR))
 
     def close(self, timeout_s: float = 60.0) -> None:
@@ -247,7 +235,7 @@ class Scheduler:
         with self._changed:
             if self._closed:
                 return
-            self._changed.wait_for(lambda: self._open == 0, timeout=timeout_s)
+            self._changed.wait_for(lambda: not self._jobs, timeout=timeout_s)
             self._closed = True
             self._changed.notify_all()
         end = time.monotonic() + _JOIN_S
@@ -259,18 +247,8 @@ class Scheduler:
         if self.misses:
             _log.warning("%d slices missed their budget", self.misses)
 
-    def _fit(self, job: _Job) -> None:
-        """Run the stages up to the network, and queue the slice for it."""
-        self._advance(job, partial(next, job.stages))
-        with self._changed:
-            if job.finished:
-                return
-            job.queued = time.perf_counter()
-            self._waiting.append(job)
-            self._changed.notify_all()
-
     def _advance(self, job: _Job, step: Callable[[], NDArray[np.float32] | SliceResult]) -> None:
-        """Run the stages of a slice up to its network input or its result."""
+        """Run the stages of a slice up to its result, or up to its network input, which it is queued with."""
         if job.in_vain:
             if job.delivered:
                 self._end(job)
@@ -283,21 +261,21 @@ class Scheduler:
             output = job.progress.failure(error)
         if isinstance(output, SliceResult):
             self._finish(job, output)
-        else:
-            job.network_input = output
+            return
+        with self._changed:
+            if job in self._jobs:  # else given up meanwhile
+                job.queued = time.perf_counter()
+                self._waiting.append(job)
+                self._changed.notify_all()
 
     def _start_network(self, given_up: list[_Job] | None = None) -> None:
         """Start a thread for the network, in place of one that hangs with some slices."""
         self._generation += 1
-        self._network_thread = threading.Thread(
-            target=self._network,
-            args=(self._generation, given_up),
-            name=f"network {self._generation}",
-            daemon=True,
-        )
+        run, name = partial(self._network, self._generation, given_up), f"network {self._generation}"
+        self._network_thread = threading.Thread(target=run, name=name, daemon=True)
         self._network_thread.start()
 
-    def _network(self, generation: int, given_up: list[_Job] | None = None) -> None:
+    def _network(self, generation: int, given_up: list[_Job] | None) -> None:
         """Run batches until closed, or until another thread has taken over from this one."""
         if given_up is not None:
             self._replace_engine(given_up)
@@ -314,7 +292,7 @@ class Scheduler:
                 return False
             jobs = self._next_batch()
             self._running, self._running_since = jobs, time.monotonic()
-        engine = self._pipeline.engine
+        engine = self.pipeline.engine
         if not jobs:
             if isinstance(engine, FallbackEngine) and self._stuck < _TRIES:
                 engine.verify_if_idle()
@@ -323,26 +301,25 @@ class Scheduler:
             self._all_failed(jobs, NoEngineError(_STUCK))
             return not self._taken_over(generation)
         start = time.perf_counter()
-        probabilities: NDArray[np.float32] | None = None
-        error: BaseException | None = None
+        output: NDArray[np.float32] | BaseException
         try:
-            inputs = [job.network_input for job in jobs if job.network_input is not None]
-            probabilities = engine.infer(np.stack(inputs))
-        except BaseException as problem:
-            error = problem
+            prepared = [job.progress.prepared for job in jobs]
+            output = engine.infer(np.stack([each.network_input for each in prepared if each]))
+        except BaseException as error:
+            output = error
         took = (time.perf_counter() - start) * 1000.0
         if self._taken_over(generation):
             return False
         with self._changed:
             for job in jobs:
                 self._turns.end(job.owner, took / 1000.0 / len(jobs))
-        for number, job in enumerate(jobs):
-            job.progress.times_ms |= {"wait": (start - job.queued) * 1000.0, "network": took}
-            if probabilities is not None:
-                step = partial(job.stages.send, probabilities[number])
-                self._later(job, 1, "contours", partial(self._advance, job, step))
-        if error is not None:
-            self._all_failed(jobs, error)
+                job.progress.times_ms |= {"wait": (start - job.queued) * 1000.0, "network": took}
+        if isinstance(output, BaseException):
+            self._all_failed(jobs, output)
+            return True
+        for job, probabilities in zip(jobs, output, strict=True):
+            step = partial(job.stages.send, probabilities)
+            self._later(job, 1, "contours", partial(self._advance, job, step))
         return True
 
     def _taken_over(self, generation: int) -> bool:
@@ -361,7 +338,6 @@ class Scheduler:
         jobs: list[_Job] = []
         while self._waiting and len(jobs) < _LARGEST_BATCH:
             jobs.append(self._turns.begin(self._waiting, lambda job: job.owner, lambda job: job.rank(0)))
-            self._waiting.remove(jobs[-1])
         return jobs
 
     def _all_failed(self, jobs: list[_Job], error: BaseException) -> None:
@@ -369,9 +345,8 @@ class Scheduler:
             self._later(job, 1, "error", partial(self._finish, job, job.progress.failure(error)))
 
     def _finish(self, job: _Job, result: SliceResult) -> None:
-        # Held during the delivery: the result in time comes before the latecomer, never after it.
         with job.lock:
-            if job.finished:  # given up meanwhile
+            if job not in self._jobs:  # given up meanwhile
                 return
             latecomer, job.delivered = job.delivered, True
             if latecomer:
@@ -382,15 +357,11 @@ class Scheduler:
     def _end(self, job: _Job) -> None:
         """Let go of a slice that is delivered, or that nobody waits for."""
         with self._changed:
-            if job.finished:
+            if job not in self._jobs:
                 return
-            job.finished, job.task = True, None
-            self._late.pop(job, None)
-            self._open -= 1
+            del self._jobs[job]
+            job.task = None
             self._turns.closed(job.owner)
-            # Left there, it would be kept until its budget ends.
-            self._due = [each for each in self._due if each[2] is not job]
-            heapq.heapify(self._due)
             job.owner.memory.release(job.size)
             self._changed.notify_all()
 
@@ -406,25 +377,25 @@ class Scheduler:
         Slices that are late are delivered; an engine or a thread that hangs is given up.
         """
         with self._changed:
-            if self._closed and self._open == 0:
+            if self._closed and not self._jobs:
                 return False
-            wait = self._budget
-            if self._due:
-                wait = min(wait, max(self._due[0][0] - time.monotonic(), 0.0))
+            next_end = min((job.progress.deadline for job in self._jobs if job.timed), default=math.inf)
+            wait = min(self._budget, next_end - time.monotonic())
             self._changed.wait(timeout=min(max(wait, 0.001), 0.5))
-            if self._closed and not self._due:
+            timed = sorted((job for job in self._jobs if job.timed), key=lambda job: job.progress.deadline)
+            if self._closed and not timed:
                 return False
             now = time.monotonic()
-            late: list[_Job] = []
-            while self._due and self._due[0][0] <= now:
-                late.append(heapq.heappop(self._due)[2])
+            late = [job for job in timed if job.progress.deadline <= now]
+            for job in late:
+                job.timed = False
             if self._running is not None and now - self._running_since > self._hanging:
                 jobs, self._running = self._running, None
                 self._hung += 1
                 _log.error(
                     "the engine %s has hung for %.0f s with %d slices; its thread is given up, "
                     "another one takes its place (threads given up: %d)",
-                    getattr(self._pipeline.engine, "name", ""),
+                    getattr(self.pipeline.engine, "name", ""),
                     now - self._running_since,
                     len(jobs),
                     self.leaked_threads,
@@ -446,8 +417,6 @@ class Scheduler:
             if job.delivered:
                 return
             job.delivered = True
-            with self._changed:
-                self._late[job] = None
             self.misses += 1
             _log.warning("slice %d missed its budget", job.slice_index)
             error = f"not ready within {job.budget_s * 1000.0:.0f} ms"
@@ -462,7 +431,7 @@ class Scheduler:
 
         In the network's own thread and without the lock: the next engine may take seconds to load.
         """
-        engine: Any = self._pipeline.engine
+        engine: Any = self.pipeline.engine
         try:
             if not isinstance(engine, FallbackEngine):
                 raise NoEngineError("the engine hangs and there is no other")

@@ -23,18 +23,12 @@ class SendQueue:
     """
 
     def __init__(self, limit_bytes: int, memory: Share | None = None) -> None:
-        """Start empty.
-
-        Args:
-            limit_bytes: of images.
-            memory: where all bytes are counted until they are sent; None for no other limit.
-        """
+        """Start empty, for ``limit_bytes`` of images; ``memory`` counts all bytes until they are sent."""
         self._memory = memory or unlimited()
         # The other half is for the series: a peer that reads slowly is held back, but loses no map.
         self._limit = min(limit_bytes, self._memory.limit // 2)
         self._waiting: deque[tuple[bytes, bool]] = deque()
-        self._going = b""
-        self._bytes = self._text_bytes = 0
+        self._going = self._bytes = self._text_bytes = 0
         self._closed = False
         self._changed = threading.Condition()
         self.texts_dropped = 0
@@ -79,26 +73,26 @@ class SendQueue:
         """Return the next bytes, waiting for them; None once closed and empty. The bytes before are sent."""
         with self._changed:
             self._count_out(self._going)
-            self._going = b""
+            self._going = 0
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._waiting or self._closed)
             if not self._waiting:
                 return None
-            self._going, text = self._waiting.popleft()
-            self._text_bytes -= text * len(self._going)
-            return self._going
+            data, text = self._waiting.popleft()
+            self._going = len(data)
+            self._text_bytes -= text * self._going
+            return data
 
     def close(self, *, discard: bool = False) -> None:
         """Take no more bytes; ``discard`` also drops those that wait, for a peer that is gone."""
         with self._changed:
             self._closed = True
             if discard:
-                for data in (self._going, *(data for data, _ in self._waiting)):
-                    self._count_out(data)
-                self._going = b""
+                self._count_out(self._bytes)
+                self._going = 0
                 self._waiting.clear()
             self._changed.notify_all()
 
-    def _count_out(self, data: bytes) -> None:
-        self._bytes -= len(data)
-        self._memory.release(len(data))
+    def _count_out(self, size: int) -> None:
+        self._bytes -= size
+        self._memory.release(size)

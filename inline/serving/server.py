@@ -20,13 +20,11 @@ from inline.emit.access import is_loopback
 from inline.emit.publisher import Publisher
 from inline.mrd.messages import Close
 from inline.mrd.protocol import encode
-from inline.serving.deadlines import Patience
 from inline.serving.dialect import Severity, takes_texts, text_message
 from inline.serving.scheduler import Scheduler
-from inline.serving.session import Session, budget_of
-from inline.serving.shutdown import Shutdown
-from inline.serving.studies import Studies
-from inline.serving.transport import SocketTransport, keep_alive
+from inline.serving.service import Service
+from inline.serving.session import Session
+from inline.serving.transport import Patience, SocketTransport, keep_alive
 from inline.settings import ServerSettings, Settings
 
 _log = logging.getLogger(__name__)
@@ -43,11 +41,7 @@ _OPENING_BYTES: Final = 8
 
 @dataclass(slots=True)
 class _Waiting:
-    """A connection that waits to be served.
-
-    Attributes:
-        texts: it takes texts; None until its first bytes have come.
-    """
+    """A connection that waits to be served; ``texts`` is None until its first bytes tell its dialect."""
 
     connection: socket.socket
     name: str
@@ -96,18 +90,16 @@ class Server:
         Raises:
             ConfigurationError: the address cannot be bound.
         """
-        self._settings = settings or Settings()
-        self._scheduler = scheduler
-        self._studies = Studies()
-        self._publisher = publisher
-        self._memory = budget_of(self._settings)
-        self._patience = Patience(self._settings.server.stalled_s, self._settings.server.least_rate)
-        self._shutdown = Shutdown(self._settings.server.drain_s)
+        settings = settings or Settings()
+        self._settings = settings.server
+        self._service = Service(scheduler, settings, publisher, settings.server.drain_s)
+        self._shutdown = self._service.shutdown
+        self._patience = Patience(settings.server.stalled_s, settings.server.least_rate)
         self._lock = threading.Lock()
         self._sessions: dict[threading.Thread, Session | SocketTransport] = {}
         self._waiting: deque[_Waiting] = deque()
         self._short = False
-        with _binding(self._settings.server) as address:
+        with _binding(self._settings) as address:
             self._socket = socket.create_server(address, backlog=_BACKLOG)
         self._socket.settimeout(_TICK_S)
         name = self._socket.getsockname()
@@ -131,8 +123,8 @@ class Server:
             self._greet_waiting()
             if len(self._waiting) >= _MOST_WAITING:
                 time.sleep(_TICK_S)
-            elif (waiting := self._accept()) is not None:
-                self._queue(waiting)
+            else:
+                self._accept()
         self._socket.close()
         self._turn_away()
         # Sleeping and not waiting on a lock: a signal handler of this thread may shorten the time left.
@@ -155,34 +147,31 @@ class Server:
         """
         self._shutdown.request()
 
-    def _accept(self) -> _Waiting | None:
-        """Return the next connection; None when none came for a moment, or none can be accepted."""
+    def _accept(self) -> None:
+        """Accept the next connection, if one comes in a moment, and serve it or let it wait its turn."""
         try:
             connection, peer = self._socket.accept()
         except TimeoutError:
-            return None
+            return
         except OSError as error:
             if not self._short:
                 _log.warning("connections cannot be accepted: %s; tried again every second", error)
             self._short = True
             if not isinstance(error, ConnectionError):
                 time.sleep(_SHORTAGE_S)
-            return None
+            return
         if self._short:
             _log.warning("connections are accepted again")
         self._short = False
         name = f"{peer[0]}:{peer[1]}"
-        peers = self._settings.server.peers
+        peers = self._settings.peers
         if peers and not any(ipaddress.ip_address(peer[0]) in network for network in peers):
             _log.warning("%s is refused: it is not among server.peers", name)
             connection.close()
-            return None
-        return _Waiting(connection, name)
-
-    def _queue(self, waiting: _Waiting) -> None:
-        """Serve a connection, or let it wait until another one ends."""
+            return
         with suppress(OSError):
-            keep_alive(waiting.connection)
+            keep_alive(connection)
+        waiting = _Waiting(connection, name)
         with self._lock:
             self._waiting.append(waiting)
             self._serve_waiting()
@@ -191,20 +180,13 @@ class Server:
 
     def _serve_waiting(self) -> None:
         """Serve those that wait, in the order of their arrival, up to the limit; the lock is held."""
-        limit = self._settings.server.connections
+        limit = self._settings.connections
         while self._waiting and len(self._sessions) < limit and not self._shutdown.requested:
             waiting = self._waiting.popleft()
             try:
-                session = Session(
-                    SocketTransport(waiting.connection, self._patience, must_read=self._publisher is None),
-                    self._scheduler,
-                    self._settings,
-                    name=waiting.name,
-                    publisher=self._publisher,
-                    shutdown=self._shutdown,
-                    memory=self._memory,
-                    studies=self._studies,
-                )
+                must_read = self._service.publisher is None
+                transport = SocketTransport(waiting.connection, self._patience, must_read=must_read)
+                session = Session(transport, self._service, name=waiting.name)
                 self._start(waiting, session, session.run)
             except (OSError, RuntimeError) as error:  # the peer is gone, or no thread can be started
                 _log.warning("%s cannot be served: %s", waiting.name, error)
@@ -231,16 +213,12 @@ class Server:
                     self._serve_waiting()
 
         thread = threading.Thread(target=serve, name=f"from {waiting.name.rpartition(':')[2]}", daemon=True)
-        self._sessions[thread] = session
-        try:
-            thread.start()
-        except RuntimeError:
-            del self._sessions[thread]
-            raise
+        thread.start()
+        self._sessions[thread] = session  # the thread cannot have left it yet: that takes the lock
 
     def _greet_waiting(self) -> None:
         """Send a warning to those that wait, once their first bytes say that they take texts."""
-        limit = self._settings.server.connections
+        limit = self._settings.connections
         warning = f"all {limit} connections of the server are taken; this one is served when another one ends"
         with self._lock:  # a session that began meanwhile would write to the same connection
             for waiting in [each for each in self._waiting if each.texts is None]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from inline.data.errors import ConfigurationError
+from inline.data.memory import MemoryBudget
 from inline.emit.publisher import Publisher
 from inline.engine_selection import build_pipeline
 from inline.serving.scheduler import Scheduler
+from inline.serving.signals import Shutdown
+from inline.serving.studies import Studies
 from inline.settings import Settings
 from model.engines.base import Engine
 from model.engines.fallback import NoEngineError
@@ -23,19 +26,36 @@ _log = logging.getLogger(__name__)
 _SWITCH_S: Final = 5e-4
 
 
-@dataclass(frozen=True, slots=True)
 class Service:
-    """Parts that all sessions share, warmed up.
+    """Parts that all connections of a program share.
 
     Attributes:
-        engine: runs the network.
         scheduler: works on slices.
+        settings: of the program; a client's parameters change those of its own connection alone.
         publisher: publishes results on ZeroMQ; None where no address is set.
+        shutdown: when it is requested, every session finishes what is in flight.
+        memory: budget of all connections.
+        studies: that the slices belong to.
     """
 
-    engine: Engine
-    scheduler: Scheduler
-    publisher: Publisher | None
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        settings: Settings,
+        publisher: Publisher | None = None,
+        drain_s: float = math.inf,
+    ) -> None:
+        """Begin without connections; ``drain_s``: see :class:`Shutdown`."""
+        self.scheduler, self.settings, self.publisher = scheduler, settings, publisher
+        self.shutdown = Shutdown(drain_s)
+        server = settings.server
+        self.memory = MemoryBudget(server.memory_bytes, server.connection_bytes, server.connections)
+        self.studies = Studies()
+
+    @property
+    def engine(self) -> Engine:
+        """Engine that runs the network."""
+        return self.scheduler.pipeline.engine
 
 
 @contextmanager
@@ -50,8 +70,16 @@ def service(settings: Settings, *, address_may_be_taken: bool = False) -> Iterat
     Raises:
         ConfigurationError: the weights cannot be used, no engine works, or results cannot be published.
     """
-    publisher = _publisher(settings, optional=address_may_be_taken)
-    try:
+    with ExitStack() as stack:
+        publisher = None
+        try:
+            if (emit := settings.emit).zmq:
+                publisher = Publisher(emit.zmq, keys=emit.zmq_keys, insecure=emit.zmq_insecure)
+                stack.callback(publisher.close)
+        except ConfigurationError as error:
+            if not address_may_be_taken:
+                raise
+            _log.warning("%s; going on without", error)
         pipeline = build_pipeline(settings)
         try:
             pipeline.warm_up()
@@ -61,26 +89,8 @@ def service(settings: Settings, *, address_may_be_taken: bool = False) -> Iterat
         # Garbage collections during a slice need not traverse what is loaded now.
         gc.collect()
         gc.freeze()
+        stack.callback(gc.unfreeze)
+        stack.callback(scheduler.close)
         # By default a thread that runs Python code holds up the threads of other connections for 5 ms.
         sys.setswitchinterval(_SWITCH_S)
-        try:
-            yield Service(pipeline.engine, scheduler, publisher)
-        finally:
-            scheduler.close()
-            gc.unfreeze()
-    finally:
-        if publisher is not None:
-            publisher.close()
-
-
-def _publisher(settings: Settings, *, optional: bool) -> Publisher | None:
-    if not settings.emit.zmq:
-        return None
-    try:
-        emit = settings.emit
-        return Publisher(emit.zmq, keys=emit.zmq_keys, insecure=emit.zmq_insecure)
-    except ConfigurationError as error:
-        if not optional:
-            raise
-        _log.warning("%s; going on without", error)
-        return None
+        yield Service(scheduler, settings, publisher)

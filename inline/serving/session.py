@@ -12,20 +12,17 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from inline.data.errors import ProtocolError
-from inline.data.memory import MemoryBudget, give_back
-from inline.emit.publisher import Publisher
+from inline.data.memory import give_back
 from inline.mrd.messages import Close, ConfigFile, ConfigText, Header, Image, Message, Text
 from inline.mrd.protocol import Decoder, encode
 from inline.serving.configuration import Configuration
 from inline.serving.dialect import UNKNOWN, Dialect, Severity
-from inline.serving.dialogue import Assemble, Begin, Decision, Dialogue, Forward, Reject, Reply
-from inline.serving.scheduler import Owner, Scheduler
+from inline.serving.dialogue import Assemble, Begin, Decision, Dialogue, Forward, Reject
+from inline.serving.scheduler import Owner
 from inline.serving.send_queue import SendQueue
-from inline.serving.shutdown import Shutdown
+from inline.serving.service import Service
 from inline.serving.slices import Slices, Tally
-from inline.serving.studies import Studies
 from inline.serving.transport import Transport
-from inline.settings import Settings
 
 _log = logging.getLogger(__name__)
 
@@ -47,59 +44,34 @@ class Session:
     def __init__(
         self,
         transport: Transport,
-        scheduler: Scheduler,
-        settings: Settings,
+        service: Service,
         *,
         name: str = "client",
-        publisher: Publisher | None = None,
-        shutdown: Shutdown | None = None,
         dialect: Dialect = UNKNOWN,
         configuration: Configuration | None = None,
-        memory: MemoryBudget | None = None,
-        studies: Studies | None = None,
     ) -> None:
         """Prepare to serve.
 
         Args:
             transport: bytes from and to the peer; closed in the end.
-            scheduler: of all sessions.
-            settings: of the program; a client's parameters change this session's copy alone.
-            name: of the peer, for the log.
-            publisher: where results are published besides, if anywhere.
-            shutdown: when it is requested, the session finishes what is in flight.
-            dialect: of the peer, where it is known; else the first message of the peer decides.
-            configuration: in place of the one that the peer requests.
-            memory: of all sessions; None for one of its own, by the settings.
-            studies: of all sessions; None for its own.
+            service: parts of all sessions.
+            name, dialect, configuration: see :class:`Dialogue`.
         """
-        self._transport = transport
-        self._server = settings.server
-        self._name = name
-        self._publisher = publisher
-        self._shutdown = shutdown or Shutdown()
-        self._memory = (memory or budget_of(settings)).connection()
+        self._transport, self._service, self._name = transport, service, name
+        self._memory = service.memory.connection()
+        publisher = service.publisher
         self._owner = Owner(name, self._memory, lambda: publisher is not None and publisher.subscribed)
-        self._queue = SendQueue(settings.server.queue_bytes, self._memory)
-        self._dialogue = Dialogue(settings, name=name, dialect=dialect, configuration=configuration)
+        self._queue = SendQueue(service.settings.server.queue_bytes, self._memory)
+        self._dialogue = Dialogue(service.settings, name=name, dialect=dialect, configuration=configuration)
         self.tally = Tally()
-        self._slices = Slices(
-            self._dialogue,
-            self._queue,
-            scheduler,
-            self._owner,
-            self.tally,
-            reply=self._act,
-            studies=studies or Studies(),
-            publisher=publisher,
-        )
+        self._slices = Slices(service, self._dialogue, self._queue, self._owner, self.tally, self._act)
         self._received = 0
         self._texts = 0
 
     def run(self, received: bytes = b"") -> Tally:
         """Serve until the peer closes, misbehaves or goes away; never raises for what a peer does.
 
-        Args:
-            received: bytes that were read from the connection before.
+        ``received`` are bytes that were read from the connection before.
         """
         start = time.monotonic()
         _log.info("%s connected", self._name)
@@ -125,15 +97,11 @@ class Session:
             self._release()
             tally = self.tally
             self._transport.close(unread=not (tally.closed or tally.refused))
+            counts = (tally.images, tally.slices, tally.results, tally.late, tally.skipped, tally.errors)
             _log.info(
                 "%s closed: images=%d slices=%d results=%d late=%d skipped=%d errors=%d seconds=%.1f",
                 self._name,
-                tally.images,
-                tally.slices,
-                tally.results,
-                tally.late,
-                tally.skipped,
-                tally.errors,
+                *counts,
                 time.monotonic() - start,
             )
         return self.tally
@@ -159,16 +127,16 @@ class Session:
                 if decoder.closed:
                     self.tally.closed = True
                     return
-            if self._shutdown.requested:
+            if self._service.shutdown.requested:
                 self._report_shutdown(in_message=not decoder.at_boundary)
                 return
-            if self.tally.refused and self._publisher is None:
+            if self.tally.refused and self._service.publisher is None:
                 return
             # Between messages a scanner may be silent for as long as it likes; a peer that never began, or
             # that is slow in the middle of a message, would hold one of the connections for ever.
             if started and decoder.at_boundary:
                 waited = 0.0
-            elif patience is not None:
+            else:
                 patience.check_rest(waited, silent, decoder.pending)
             asked = time.monotonic()
             data = self._transport.receive()
@@ -204,8 +172,8 @@ class Session:
             match decision:
                 case Forward(message):
                     self._queue.put(encode(message))
-                case Reply(text):
-                    self._queue.put_text(encode(text))
+                case Text():
+                    self._queue.put_text(encode(decision))
                 case Begin(header):
                     self._slices.begin(header)
                 case Assemble(image):
@@ -217,22 +185,18 @@ class Session:
         self._act(self._dialogue.say(problem, Severity.ERROR))
 
     def _wait_for_room(self, pending: int) -> None:
-        """Wait while other connections hold all of the memory, for no longer than a peer may stall."""
+        """Count a large message; wait while others hold all memory, for no longer than a peer may stall."""
+        size = max(pending - _SMALL_BYTES, 0)
         since = time.monotonic()
-        while not self._has_room(pending) and not self._shutdown.requested:
-            if time.monotonic() - since > self._server.stalled_s:
+        while size > self._received and not self._memory.reserve_shared(size - self._received):
+            if self._service.shutdown.requested:
+                return
+            if time.monotonic() - since > self._service.settings.server.stalled_s:
                 raise ProtocolError("there is no memory for a large message; send it later")
             time.sleep(_ROOM_POLL_S)
             self._slices.expire()
-
-    def _has_room(self, buffered: int) -> bool:
-        """Count the message that is being received, where it is large."""
-        size = max(buffered - _SMALL_BYTES, 0)
-        if size > self._received and not self._memory.reserve_shared(size - self._received):
-            return False
         self._memory.release(max(self._received - size, 0))
         self._received = size
-        return True
 
     def _report_shutdown(self, *, in_message: bool) -> None:
         """Report in log and text that the stream ends before its close, and what is in flight."""
@@ -246,7 +210,7 @@ class Session:
     def _conclude(self) -> None:
         """Finish the slices, send the summary, then the close."""
         self._slices.finish(early=not self.tally.closed)
-        self._slices.wait(lambda: self._shutdown.parting)
+        self._slices.wait()
         # A peer that sent neither header nor image asked only whether there is a server.
         if self._dialogue.measurement is not None or self.tally.images:
             try:
@@ -257,10 +221,8 @@ class Session:
 
     def _release(self) -> None:
         """Give back the memory of the connection, except for slices that are still worked on."""
-        if self._queue.texts_dropped:
-            _log.warning(
-                "%s: %d texts were not sent, since it reads too slowly", self._name, self._queue.texts_dropped
-            )
+        if dropped := self._queue.texts_dropped:
+            _log.warning("%s: %d texts were not sent, since it reads too slowly", self._name, dropped)
         self._queue.close(discard=True)
         self._memory.release(self._received)
         give_back()
@@ -280,9 +242,3 @@ class Session:
             _log.exception("%s: sending failed", self._name)
         self.tally.refused = self._owner.gone = True
         self._queue.close(discard=True)
-
-
-def budget_of(settings: Settings) -> MemoryBudget:
-    """Return the memory budget that the settings ask for."""
-    server = settings.server
-    return MemoryBudget(server.memory_bytes, server.connection_bytes, server.connections)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Final
 
 from inline.assembly.assembled import Assembled
@@ -18,18 +19,17 @@ from inline.data.results import SliceResult
 from inline.data.series import SlicePlace
 from inline.emit import mrd
 from inline.emit.numbers import SeriesNumbers
-from inline.emit.publisher import Publisher
 from inline.mrd.header import MeasurementHeader
-from inline.mrd.messages import Image
+from inline.mrd.messages import Image, Text
 from inline.mrd.protocol import encode
 from inline.pipeline import SliceContext
 from inline.serving.dialect import Severity
-from inline.serving.dialogue import Dialogue, Reply
-from inline.serving.in_order import InOrder
-from inline.serving.scheduler import Owner, Scheduler
+from inline.serving.dialogue import Dialogue
+from inline.serving.scheduler import Owner
 from inline.serving.send_queue import SendQueue
-from inline.serving.studies import Studies, Study
-from inline.serving.summary import FinalLevel, Summary, final_levels
+from inline.serving.service import Service
+from inline.serving.studies import Study
+from inline.serving.summary import FinalLevel, Summary, final_levels, slice_name
 from inline.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -62,13 +62,33 @@ class Tally:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Packed:
-    """A result, its encoded images, and why there is none or it cannot be sent."""
+class InOrder:
+    """Calls functions in the order of their numbers, 0 first; safe between threads.
 
-    result: SliceResult
-    data: bytes
-    problem: str
+    A function waits until those with smaller numbers were called. Every number must come.
+    """
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._ready: dict[int, Callable[[], None]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, number: int, function: Callable[[], None]) -> None:
+        """Call the function of a number and those that waited for it, one at a time; none may wait."""
+        with self._lock:
+            self._ready[number] = function
+            while self._next in self._ready:
+                self._next += 1
+                self._ready.pop(self._next - 1)()
+
+
+@dataclass(slots=True)
+class _Slice:
+    """A slice with its study and place; ``mapped`` unless its result has no map."""
+
+    study: Study
+    place: SlicePlace
+    mapped: bool = True
 
 
 class Slices:
@@ -79,42 +99,23 @@ class Slices:
 
     def __init__(
         self,
+        service: Service,
         dialogue: Dialogue,
         queue: SendQueue,
-        scheduler: Scheduler,
         owner: Owner,
         tally: Tally,
-        *,
-        reply: Callable[[Iterable[Reply]], None],
-        studies: Studies,
-        publisher: Publisher | None,
+        reply: Callable[[Iterable[Text]], None],
     ) -> None:
-        """Begin without a measurement.
-
-        Args:
-            dialogue: of the connection, with its settings.
-            queue: takes the results for the peer.
-            scheduler: works on the slices.
-            owner: the connection, for the scheduler.
-            tally: of the connection, kept up to date.
-            reply: sends texts to the peer.
-            studies: of all connections.
-            publisher: where results are published besides, if anywhere.
-        """
-        self._dialogue, self._queue, self._scheduler, self._owner = dialogue, queue, scheduler, owner
+        """Begin without a measurement; ``tally`` is kept up to date, ``reply`` sends texts to the peer."""
+        self._service, self._dialogue, self._queue, self._owner = service, dialogue, queue, owner
         self._name, self._memory, self._tally, self._reply = owner.name, owner.memory, tally, reply
-        self._studies, self._publisher = studies, publisher
-        self._program_budget_ms = dialogue.settings.budget_ms
-        self._in_flight = dialogue.settings.server.slices_in_flight
-        self._free = threading.BoundedSemaphore(self._in_flight)
-        self._numbers = SeriesNumbers(dialogue.settings.emit.series_offset)
-        self._results = InOrder(self._send)
-        self._header = MeasurementHeader()
+        self._free = threading.BoundedSemaphore(service.settings.server.slices_in_flight)
+        self._numbers = SeriesNumbers(service.settings.emit.series_offset)
+        self._results = InOrder()
         self._assembler: SeriesAssembler | None = None
         self._accounts: list[Account] = []
         self._study = Study()
-        self._places: list[tuple[Study, SlicePlace]] = []
-        self._without_map: set[int] = set()
+        self._slices: list[_Slice] = []
         self._memory_reported = False
 
     @property
@@ -130,13 +131,13 @@ class Slices:
     def begin(self, header: MeasurementHeader) -> None:
         """Begin a measurement, after the series of the one before."""
         self.finish()
-        self._header = header
-        self._study = self._studies.of(header)
+        self._study = self._service.studies.of(header)
 
     def add(self, image: Image) -> None:
         """Add an image to its series, and work on what it completes."""
         if self._assembler is None:
-            self._assembler = SeriesAssembler(self._header, self._dialogue.settings.assembly, self._memory)
+            header = self._dialogue.measurement or MeasurementHeader()
+            self._assembler = SeriesAssembler(header, self._dialogue.settings.assembly, self._memory)
         self._assemble(partial(self._assembler.add, image, time.monotonic()))
 
     def expire(self) -> None:
@@ -145,21 +146,17 @@ class Slices:
             self._assemble(partial(self._assembler.expire, time.monotonic()))
 
     def finish(self, *, early: bool = False) -> None:
-        """Work on the series that are left of a measurement, and keep its account.
-
-        Args:
-            early: the connection ended without a close message.
-        """
+        """Work on the rest of a measurement, and keep its account; ``early``: no close message came."""
         if self._assembler is not None:
             self._assemble(partial(self._assembler.finish, early=early))
             self._accounts.append(self._assembler.account())
             self._assembler = None
 
-    def wait(self, stop: Callable[[], bool]) -> None:
-        """Wait for the results of all slices, or until ``stop`` returns True."""
-        for _ in range(self._in_flight):
+    def wait(self) -> None:
+        """Wait for the results of all slices, or until a shutdown leaves time for the last messages alone."""
+        for _ in range(self._service.settings.server.slices_in_flight):
             while not self._free.acquire(timeout=_TICK_S):
-                if stop():
+                if self._service.shutdown.parting:
                     unfinished = self._tally.slices - self._tally.results
                     problem = f"{unfinished} slices were not finished when the server stopped"
                     _log.warning("%s: %s", self._name, problem)
@@ -171,23 +168,19 @@ class Slices:
         slices: tuple[FinalLevel, ...] = ()
         earlier: tuple[FinalLevel, ...] = ()
         stated = self._dialogue.settings.regions.levels
-        for study in dict.fromkeys(study for study, _ in self._places):
+        for study in dict.fromkeys(each.study for each in self._slices):
             known = study.slices
-            own = [place for each, place in self._places if each is study]
-            mapped = [
-                place
-                for number, (each, place) in enumerate(self._places)
-                if each is study and number not in self._without_map
-            ]
+            own = [each for each in self._slices if each.study is study]
+            mapped = [each.place for each in own if each.mapped]
             others = [place for place in known if place.session != self._name]
-            slices += final_levels(mapped, (*known, *own), stated)
+            slices += final_levels(mapped, (*known, *(each.place for each in own)), stated)
             earlier += final_levels(others, known, stated)
         tally = self._tally
         summary = Summary.of(self._accounts, tally.images, tally.results, tally.errors, slices, earlier)
         _log.info("%s summary: %s", self._name, summary.text(self._dialogue.loggable))
         self._reply(self._dialogue.say(summary.text()))
-        if self._publisher is not None:
-            self._publisher.summarise(summary.record(), session=self._name)
+        if self._service.publisher is not None:
+            self._service.publisher.summarise(summary.record(), session=self._name)
 
     def _assemble(self, step: Callable[[], list[Assembled]]) -> None:
         """Submit every series that a step of the assembly completes, in the order of series and slices."""
@@ -198,7 +191,7 @@ class Slices:
             problem = "an image could not be sorted into a series; it has passed on"
             self._reply(self._dialogue.say(problem, Severity.ERROR))
             return
-        for assembled in sorted(complete, key=_order):
+        for assembled in sorted(complete, key=attrgetter("identity.series_index", "identity.slice_index")):
             self._submit(assembled)
         if self._assembler is not None and self._assembler.refused and not self._memory_reported:
             self._memory_reported = True
@@ -207,64 +200,60 @@ class Slices:
     def _submit(self, assembled: Assembled) -> None:
         self._free.acquire()
         self._tally.slices += 1
-        ticket, settings = self._results.ticket(), self._dialogue.settings
-        number = len(self._places)
+        settings, program = self._dialogue.settings, self._service.settings
+        number, submitted = len(self._slices), _Slice(self._study, assembled.slice_place(self._name))
+        self._slices.append(submitted)
 
         def deliver(result: SliceResult, *, latecomer: bool) -> None:
             """Take a result of the scheduler. A latecomer goes to subscribers alone."""
             if result.map is None and Flag.LATE not in result.flags:
-                self._without_map.add(number)
+                submitted.mapped = False
             try:
-                if self._publisher is not None:
-                    self._publisher.publish(result, session=self._name)
+                if self._service.publisher is not None:
+                    self._service.publisher.publish(result, session=self._name)
             finally:
                 if not latecomer:
-                    self._results.redeem(ticket, self._packed(result, assembled, settings))
+                    data, problem = self._encoded(result, assembled, settings)
+                    self._results.add(number, partial(self._send, result, data, problem))
 
-        place = assembled.slice_place(self._name)
-        self._places.append((self._study, place))
-        context = SliceContext(settings.mapping.t1_scale, self._study.add(place))
-        own_budget = settings.budget_ms if settings.budget_ms != self._program_budget_ms else None
-        self._scheduler.submit(assembled, deliver, context, budget_ms=own_budget, owner=self._owner)
+        context = SliceContext(settings.mapping.t1_scale, self._study.add(submitted.place))
+        own_budget = settings.budget_ms if settings.budget_ms != program.budget_ms else None
+        self._service.scheduler.submit(assembled, deliver, context, budget_ms=own_budget, owner=self._owner)
 
-    def _packed(self, result: SliceResult, assembled: Assembled, settings: Settings) -> _Packed:
+    def _encoded(self, result: SliceResult, assembled: Assembled, settings: Settings) -> tuple[bytes, str]:
+        """Return the encoded images of a result, and why there is none or it cannot be sent."""
         try:
             images = mrd.images(result, assembled.template, settings.emit, self._numbers)
             data = b"".join(encode(image) for image in images)
             self._memory.take(len(data))  # it may wait for results of slices before it
-            return _Packed(result, data, result.error)
+            return data, result.error
         except Exception as error:  # the next result must still go out
             _log.exception("%s: a result could not be made into images", self._name)
-            why = message("the result could not be sent: {}: {}", type(error).__name__, foreign(str(error)))
-            return _Packed(result, b"", why)
+            return b"", message(
+                "the result could not be sent: {}: {}", type(error).__name__, foreign(str(error))
+            )
 
-    def _send(self, packed: _Packed) -> None:
+    def _send(self, result: SliceResult, data: bytes, problem: str) -> None:
         """Queue the images of a result in one piece: nothing comes between map, labels and overlay."""
-        result = packed.result
         try:
             late = Flag.LATE in result.flags
             self._tally.late += late
-            self._tally.errors += bool(packed.problem)
+            self._tally.errors += bool(problem)
             _log.info("%s result: %s", self._name, _fields(result))
-            identity, loggable = result.identity, self._dialogue.loggable
-            # Numbered as in the summary; a replay reads it (inline/replay/run.py).
-            name = f"series {identity.series_index} slice {identity.slice_index + 1} ({result.quantity})"
+            loggable = self._dialogue.loggable
+            name = slice_name(result.identity, result.quantity)  # a replay reads it (inline/replay/run.py)
             for note in result.notes:
                 _log.info("%s: %s: %s", self._name, name, loggable(note))
-            if packed.problem:
-                problem = message("{}: {}", name, packed.problem)
-                _log.warning("%s: %s", self._name, loggable(problem))
-                self._reply(self._dialogue.say(problem, Severity.WARNING if late else Severity.ERROR))
-            if packed.data:
-                self._queue.put_now(packed.data)
+            if problem:
+                named = message("{}: {}", name, problem)
+                _log.warning("%s: %s", self._name, loggable(named))
+                self._reply(self._dialogue.say(named, Severity.WARNING if late else Severity.ERROR))
+            if data:
+                self._queue.put_now(data)
             self._tally.results += 1
         finally:
-            self._memory.release(len(packed.data))
+            self._memory.release(len(data))
             self._free.release()
-
-
-def _order(assembled: Assembled) -> tuple[int, int]:
-    return assembled.identity.series_index, assembled.identity.slice_index
 
 
 def _fields(result: SliceResult) -> str:

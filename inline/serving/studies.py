@@ -6,11 +6,10 @@ A scanner opens a connection for each measurement. The UIDs of the header identi
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
 from typing import Final
 
 from inline.data.series import SlicePlace
@@ -18,28 +17,27 @@ from inline.mrd.header import MeasurementHeader
 
 _MOST: Final = 64
 _SLICES: Final = 1024
-_HOURS: Final = 12.0
-_LONGEST_UID: Final = 128
+_KEPT_S: Final = 12.0 * 3600.0
+_UID: Final = re.compile(r"(?=.*\.)(?=.*[1-9])[0-9.]{1,128}")
+"""A stated UID; placeholders (XXXX, 0.0) would mix up anonymised patients."""
 
 
 class Study:
-    """Slices of one study received so far, at most 1024, the oldest dropped; safe between threads."""
+    """Slices of one study received so far; safe between threads.
+
+    Attributes:
+        slices: in the order of their arrival, at most the last 1024.
+    """
 
     def __init__(self) -> None:
-        self._slices: deque[SlicePlace] = deque(maxlen=_SLICES)
+        self.slices: tuple[SlicePlace, ...] = ()
         self._lock = threading.Lock()
 
     def add(self, place: SlicePlace) -> tuple[SlicePlace, ...]:
         """Add a slice; return all slices, this one last."""
         with self._lock:
-            self._slices.append(place)
-            return tuple(self._slices)
-
-    @property
-    def slices(self) -> tuple[SlicePlace, ...]:
-        """All slices, in the order of their arrival."""
-        with self._lock:
-            return tuple(self._slices)
+            self.slices = (*self.slices, place)[-_SLICES:]
+            return self.slices
 
 
 class Studies:
@@ -49,9 +47,7 @@ class Studies:
     connection began.
     """
 
-    def __init__(self, *, most: int = _MOST, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most = most
-        self._clock = clock
+    def __init__(self) -> None:
         self._key = secrets.token_bytes(16)
         self._kept: dict[bytes, tuple[float, Study]] = {}
         self._lock = threading.Lock()
@@ -62,28 +58,16 @@ class Studies:
         The study and the frame of reference identify it: positions can be compared within one frame of
         reference alone. A header without either gets a study of its own.
         """
-        uids = [uid if _stated(uid) else "" for uid in (header.study_uid, header.frame_of_reference_uid)]
+        named = (header.study_uid, header.frame_of_reference_uid)
+        uids = [uid if _UID.fullmatch(uid) else "" for uid in named]
         if not any(uids):
             return Study()
         key = hashlib.blake2b("|".join(uids).encode(), key=self._key, digest_size=16).digest()
-        now = self._clock()
+        now = time.monotonic()
         with self._lock:
-            self._kept = {
-                known: (used, each)
-                for known, (used, each) in self._kept.items()
-                if now - used < _HOURS * 3600.0
-            }
-            _, study = self._kept.pop(key, (now, None))
-            study = study or Study()
+            self._kept = {each: kept for each, kept in self._kept.items() if now - kept[0] < _KEPT_S}
+            _, study = self._kept.pop(key, (now, Study()))
             self._kept[key] = (now, study)
-            while len(self._kept) > self._most:
+            while len(self._kept) > _MOST:
                 del self._kept[next(iter(self._kept))]
             return study
-
-
-def _stated(uid: str) -> bool:
-    """Return whether a text is a UID; placeholders (XXXX, 0.0) would mix up anonymised patients."""
-    digits = uid.replace(".", "")
-    return (
-        len(uid) <= _LONGEST_UID and "." in uid and digits.isascii() and digits.isdigit() and int(digits) > 0
-    )

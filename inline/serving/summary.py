@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from inline.assembly.assembler import Account
 from inline.contouring.slice_level import slice_level
 from inline.data.results import SliceLevel
-from inline.data.series import SlicePlace
+from inline.data.series import Quantity, SeriesIdentity, SlicePlace
 
 SCHEMA: Final = "myostream.summary/1.0"
 PASSED_ON: Final = "passed on, not worked on"
@@ -22,20 +22,25 @@ class FinalLevel:
     """Level of one slice at the close.
 
     Attributes:
-        session: connection of the slice.
-        series_index: MRD ``image_series_index`` of its images.
-        slice_index: MRD ``slice``.
-        quantity: ``T1`` or ``T2``.
+        place: of the slice.
         level: between base and apex.
         level_source: its source, or why it is unknown.
     """
 
-    session: str
-    series_index: int
-    slice_index: int
-    quantity: str
+    place: SlicePlace
     level: SliceLevel
     level_source: str
+
+    def record(self) -> dict[str, Any]:
+        """Return the level as msgpack can hold it."""
+        return {
+            "session": self.place.session,
+            "series_index": self.place.identity.series_index,
+            "slice_index": self.place.identity.slice_index,
+            "quantity": self.place.quantity.value,
+            "level": self.level.value,
+            "level_source": self.level_source,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +82,7 @@ class Summary:
         Args:
             accounts: of the assemblies; a connection has one for each header.
             images: number that came; those that no assembly took were passed on alone.
-            results: see :class:`Summary`.
-            errors: see :class:`Summary`.
-            slices: see :class:`Summary`.
-            earlier: see :class:`Summary`.
+            results, errors, slices, earlier: see :class:`Summary`.
         """
         taken = used = series = 0
         unused: Counter[str] = Counter()
@@ -93,11 +95,7 @@ class Summary:
         return cls(images, used, series, results, errors, dict(+unused), slices, earlier)
 
     def text(self, shown: Callable[[str], str] = str) -> str:
-        """Return the summary in sentences.
-
-        Args:
-            shown: form of a reason, which may quote what the client sent.
-        """
+        """Return the summary in sentences; ``shown``: form of a reason, which may quote the client."""
         if not self.images:
             return "No image came."
         sentences = [f"{_count(self.images, 'image')} came"]
@@ -125,8 +123,8 @@ class Summary:
             "results": self.results,
             "errors": self.errors,
             "unused": dict(self.unused),
-            "slices": [_record(each) for each in self.slices],
-            "earlier_slices": [_record(each) for each in self.earlier],
+            "slices": [each.record() for each in self.slices],
+            "earlier_slices": [each.record() for each in self.earlier],
         }
 
 
@@ -135,44 +133,29 @@ def final_levels(
 ) -> tuple[FinalLevel, ...]:
     """Return the level of each slice among all slices of its study; arguments as of ``slice_level``."""
     everything = tuple(shown)
-    found = []
-    for place in places:
-        level, source = slice_level(place, everything, stated=stated)
-        identity = place.identity
-        found.append(
-            FinalLevel(
-                place.session,
-                identity.series_index,
-                identity.slice_index,
-                place.quantity.value,
-                level,
-                source,
-            )
-        )
-    return tuple(found)
+    return tuple(FinalLevel(each, *slice_level(each, everything, stated=stated)) for each in places)
+
+
+def slice_name(identity: SeriesIdentity, quantity: Quantity) -> str:
+    """Return the name of a slice for a user; slice numbers begin at 1 as in tables."""
+    return f"series {identity.series_index} slice {identity.slice_index} ({quantity})"
 
 
 def _levels(slices: Iterable[FinalLevel]) -> str:
-    """Return the slices by level, from base to apex; slice numbers begin at 1 as in tables."""
+    """Return the slices by level, from base to apex."""
     parts = []
     for level in SliceLevel:
         here = [each for each in slices if each.level is level]
         if not here:
             continue
         # T1 and T2 of a slice, and repeated measurements of it, often share their numbers.
-        names = dict.fromkeys(
-            f"series {each.series_index} slice {each.slice_index + 1} ({each.quantity})" for each in here
-        )
+        names = dict.fromkeys(slice_name(each.place.identity, each.place.quantity) for each in here)
         reasons = ""
         if level is SliceLevel.UNKNOWN:
             reasons = "; ".join(dict.fromkeys(each.level_source.removeprefix("unknown: ") for each in here))
             reasons = f" ({reasons})"
         parts.append(f"{level.value}{reasons}: {', '.join(names)}")
     return "; ".join(parts)
-
-
-def _record(each: FinalLevel) -> dict[str, Any]:
-    return {**asdict(each), "level": each.level.value}
 
 
 def _count(number: int, one: str, many: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import select
 import socket
@@ -10,9 +11,10 @@ import struct
 import termios
 import time
 from contextlib import suppress
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import Final
 
-from inline.serving.deadlines import Patience
+from inline.data.errors import ProtocolError
 
 _RECEIVE_BYTES: Final = 1 << 20
 _TICK_S: Final = 0.25
@@ -23,67 +25,71 @@ _USER_TIMEOUT: Final = 2.0
 """Times ``stalled_s`` after which the kernel gives a peer up whose host takes nothing."""
 
 
-class Transport(Protocol):
-    """Bytes from and to one peer. One thread receives, another one sends.
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Time that a peer may take for a message.
+
+    A message of ``n`` bytes must be complete within ``stalled_s + n / least_rate``. Only bytes that have come
+    count, not those announced: a large announcement gives no more time.
 
     Attributes:
-        patience: with a peer that is slow in a message or takes nothing; None for unlimited patience.
+        stalled_s: longest time without progress, s.
+        least_rate: bytes per second.
     """
 
-    patience: Patience | None
+    stalled_s: float = math.inf
+    least_rate: float = math.inf
 
-    def receive(self) -> bytes | None:
-        """Return the next bytes, ``b""`` at the end of the stream, or None when none came for a moment.
+    def exhausted(self, seconds: float, moved: int) -> bool:
+        """Return whether so few bytes in this time are too few."""
+        return seconds > self.stalled_s + max(moved, 0) / self.least_rate
 
-        Raises:
-            OSError: the peer is gone.
-        """
-        ...
-
-    def send(self, data: bytes) -> None:
-        """Send all of these bytes, waiting for the peer to take them.
+    def check_rest(self, waited: float, silent: float, received: int) -> None:
+        """Check a message of which ``received`` bytes have come, ``waited`` s after its start.
 
         Raises:
-            OSError: the peer is gone, takes nothing, or takes it too slowly.
+            ProtocolError: the last byte came ``silent`` s ago, which is too long, or it comes too slowly.
         """
-        ...
+        if silent > self.stalled_s:
+            raise ProtocolError(f"the rest of a message did not come within {self.stalled_s:g} s")
+        if self.exhausted(waited, received):
+            raise ProtocolError(
+                f"{received} bytes of a message came in {waited:.0f} s; it must come with at least "
+                f"{self.least_rate:g} bytes/s after {self.stalled_s:g} s"
+            )
 
-    def finish(self) -> None:
-        """End the stream to the peer.
+    def check_taken(self, waited: float, still: float, taken: int) -> None:
+        """Check a message of which the peer took ``taken`` bytes, ``waited`` s after the start of sending.
 
         Raises:
-            OSError: the peer is gone.
+            TimeoutError: it last took some ``still`` s ago, which is too long, or it takes them too slowly.
         """
-        ...
-
-    def close(self, *, unread: bool) -> None:
-        """Close both directions.
-
-        Args:
-            unread: the peer may still be sending.
-        """
-        ...
-
-    def abort(self) -> None:
-        """End whatever waits in :meth:`receive`, :meth:`send` or :meth:`close`; from any thread."""
-        ...
+        if still > self.stalled_s:
+            raise TimeoutError(f"it took nothing for {self.stalled_s:g} s")
+        if self.exhausted(waited, taken):
+            raise TimeoutError(
+                f"it took {taken} bytes in {waited:.0f} s; it must take at least {self.least_rate:g} bytes/s "
+                f"after {self.stalled_s:g} s"
+            )
 
 
 class SocketTransport:
-    """A connected socket."""
+    """Bytes from and to one peer over a socket. One thread receives, another one sends.
+
+    Attributes:
+        patience: with a peer that is slow in a message or takes nothing.
+    """
 
     def __init__(self, connection: socket.socket, patience: Patience, *, must_read: bool = True) -> None:
         """Take a socket.
 
         Args:
-            connection: that is connected.
-            patience: see :class:`Transport`.
+            connection, patience: a connected socket, and the patience with its peer.
             must_read: let the kernel too give up a peer that takes nothing; False where such a peer may go
                 on sending.
         """
         self._connection = connection
-        self.patience: Patience | None = patience
-        self._patience = patience
+        self.patience = patience
         self._aborted = False
         connection.settimeout(None)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, int(_TICK_S * 1e6)))
@@ -95,17 +101,24 @@ class SocketTransport:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
     def receive(self) -> bytes | None:
-        """See :meth:`Transport.receive`."""
+        """Return the next bytes, ``b""`` at the end of the stream, or None when none came for a moment.
+
+        Raises:
+            OSError: the peer is gone.
+        """
         try:
             return self._connection.recv(_RECEIVE_BYTES)
         except (BlockingIOError, InterruptedError):
             return None
 
     def send(self, data: bytes) -> None:
-        """See :meth:`Transport.send`.
+        """Send all of these bytes, waiting for the peer to take them.
 
         Progress is measured by what the peer's host has acknowledged: the local buffer reports room only when
         a third of it is free, which a slow peer may take minutes for.
+
+        Raises:
+            OSError: the peer is gone, takes nothing, or takes it too slowly.
         """
         left = memoryview(data)
         start = moved = time.monotonic()
@@ -118,7 +131,7 @@ class SocketTransport:
                 now, before = time.monotonic(), queued
                 queued = _unacknowledged(self._connection)
                 moved = now if queued < before else moved
-                self._patience.check_taken(now - start, now - moved, max(most - queued, 0))
+                self.patience.check_taken(now - start, now - moved, max(most - queued, 0))
             else:
                 left = left[sent:]
                 queued, most, moved = queued + sent, most + sent, time.monotonic()
@@ -129,11 +142,15 @@ class SocketTransport:
         waiting.poll(_TICK_S * 1000.0)
 
     def finish(self) -> None:
-        """See :meth:`Transport.finish`."""
+        """End the stream to the peer.
+
+        Raises:
+            OSError: the peer is gone.
+        """
         self._connection.shutdown(socket.SHUT_WR)
 
     def close(self, *, unread: bool) -> None:
-        """See :meth:`Transport.close`.
+        """Close both directions; ``unread``: the peer may still be sending.
 
         Closing a socket with unread bytes resets the connection and discards results that the peer has not
         read yet. Bytes that still come are therefore read and dropped until the peer has taken everything and
@@ -145,7 +162,7 @@ class SocketTransport:
             while unread and not self._aborted:
                 now, before, queued = time.monotonic(), queued, _unacknowledged(self._connection)
                 moved = now if queued < before else moved
-                if now > moved + _LINGER_S or self._patience.exhausted(now - start, most - queued):
+                if now > moved + _LINGER_S or self.patience.exhausted(now - start, most - queued):
                     break
                 if not queued and now > heard + _SILENT_S:
                     break
@@ -155,42 +172,43 @@ class SocketTransport:
         self._connection.close()
 
     def abort(self) -> None:
-        """See :meth:`Transport.abort`."""
+        """End whatever waits in :meth:`receive`, :meth:`send` or :meth:`close`; from any thread."""
         self._aborted = True
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
 
 
 class PipeTransport:
-    """Two file descriptors: pipes, named pipes or files."""
-
-    patience: Patience | None = None
+    """Bytes from and to pipes, named pipes or files; the programs at either end may take their time."""
 
     def __init__(self, source: int, sink: int) -> None:
-        self._source = source
-        self._sink = sink
+        self._source, self._sink = source, sink
+        self.patience = Patience()
 
     def receive(self) -> bytes | None:
-        """See :meth:`Transport.receive`."""
+        """See :meth:`SocketTransport.receive`."""
         ready, _, _ = select.select([self._source], [], [], _TICK_S)
         return os.read(self._source, _RECEIVE_BYTES) if ready else None
 
     def send(self, data: bytes) -> None:
-        """See :meth:`Transport.send`."""
+        """See :meth:`SocketTransport.send`."""
         left = memoryview(data)
         while left:
             left = left[os.write(self._sink, left) :]
 
     def finish(self) -> None:
-        """See :meth:`Transport.finish`."""
+        """See :meth:`SocketTransport.finish`."""
         os.close(self._sink)
 
     def close(self, *, unread: bool) -> None:
-        """See :meth:`Transport.close`."""
+        """See :meth:`SocketTransport.close`."""
         os.close(self._source)
 
     def abort(self) -> None:
-        """See :meth:`Transport.abort`; the programs at either end of a pipe are ended by the user."""
+        """See :meth:`SocketTransport.abort`; the programs at either end of a pipe are ended by the user."""
+
+
+Transport = SocketTransport | PipeTransport
 
 
 def keep_alive(connection: socket.socket) -> None:

@@ -1,20 +1,81 @@
-"""Pool of threads for tasks of many connections, in fair shares; a thread that hangs is replaced."""
+"""Pool of threads for tasks of many connections, in fair shares; a thread that hangs is replaced.
+
+The connection that has used least time comes next.
+"""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
-from inline.serving.turns import Turns
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
 _MOST_LEAKED: Final = 32
 """Threads that may hang; beyond it none is replaced, since each holds memory and perhaps a core."""
+_NOMINAL_S: Final = 0.02
+"""Time charged for a piece of work until its duration is known."""
+
+
+class Turns:
+    """Time that each connection has used while it has work open; contains those that have. Not thread-safe.
+
+    A new connection, or one that comes again, begins with the least time of those that are there: it is among
+    the next, and cannot save up time.
+    """
+
+    def __init__(self) -> None:
+        self._spent: dict[Hashable, float] = {}
+        self._open: Counter[Hashable] = Counter()
+
+    def __contains__(self, owner: Hashable) -> bool:
+        return owner in self._open
+
+    def opened(self, owner: Hashable) -> None:
+        """Note one more piece of work of a connection."""
+        if owner not in self._open:
+            self._spent[owner] = min(self._spent.values(), default=0.0)
+        self._open[owner] += 1
+
+    def closed(self, owner: Hashable) -> None:
+        """Note that a piece of work is done."""
+        self._open[owner] -= 1
+        if not self._open[owner]:
+            del self._open[owner], self._spent[owner]
+
+    def begin(self, waiting: list[T], owner: Callable[[T], Hashable], rank: Callable[[T], Any]) -> T:
+        """Take the next of the pieces that wait, and charge its connection for it.
+
+        Args:
+            waiting: not empty.
+            owner: connection of a piece.
+            rank: pair, smaller ones first: one that goes before the shares of connections, and one that
+                decides within a connection.
+        """
+
+        def key(piece: T) -> tuple[Any, float, Any]:
+            before, within = rank(piece)
+            return before, self._spent.get(owner(piece), 0.0), within
+
+        chosen = min(waiting, key=key)
+        waiting.remove(chosen)
+        self._charge(owner(chosen), _NOMINAL_S)
+        return chosen
+
+    def end(self, owner: Hashable, seconds: float) -> None:
+        """Charge a connection with what a piece of work took."""
+        self._charge(owner, seconds - _NOMINAL_S)
+
+    def _charge(self, owner: Hashable, seconds: float) -> None:
+        if owner in self._spent:
+            self._spent[owner] += seconds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,13 +97,12 @@ class Task:
     hung: Callable[[float], None]
 
 
+@dataclass(slots=True, eq=False)
 class _Worker:
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.task: Task | None = None
-        self.since = 0.0
-        self.given_up = False
-        self.thread: threading.Thread
+    thread: threading.Thread = field(init=False)
+    task: Task | None = None
+    since: float = 0.0
+    given_up: bool = False
 
 
 class Workers:
@@ -58,7 +118,7 @@ class Workers:
         self._turns = Turns()
         self._changed = threading.Condition()
         self._closed = False
-        self._started = 0
+        self._numbers = itertools.count()
         self._workers: list[_Worker] = []
         self.leaked = 0
         for _ in range(number):
@@ -92,15 +152,12 @@ class Workers:
                 worker.given_up = True
                 self.leaked += 1
                 hung.append((worker.task, took))
-                if self.leaked > _MOST_LEAKED:
-                    continue
-                self._workers.remove(worker)
-                self._start()
+                if self.leaked <= _MOST_LEAKED:
+                    self._workers.remove(worker)
+                    self._start()
             leaked = self.leaked
+        what = "another one takes its place" if leaked <= _MOST_LEAKED else "none takes its place any more"
         for task, took in hung:
-            what = (
-                "another one takes its place" if leaked <= _MOST_LEAKED else "none takes its place any more"
-            )
             _log.error(
                 "%s has hung for %.0f s; its thread is given up, %s (threads given up: %d)",
                 task.name,
@@ -122,11 +179,9 @@ class Workers:
 
     def _start(self) -> None:
         """Start a thread; the lock is held, or nothing runs yet."""
-        worker = _Worker(self._started)
-        self._started += 1
-        worker.thread = threading.Thread(
-            target=self._work, args=(worker,), name=f"{self._name}_{worker.number}", daemon=True
-        )
+        worker = _Worker()
+        name = f"{self._name}_{next(self._numbers)}"
+        worker.thread = threading.Thread(target=self._work, args=(worker,), name=name, daemon=True)
         self._workers.append(worker)
         worker.thread.start()
 
@@ -137,7 +192,6 @@ class Workers:
                 if self._closed:
                     return
                 task = self._turns.begin(self._waiting, lambda each: each.owner, lambda each: each.rank())
-                self._waiting.remove(task)
                 worker.task, worker.since = task, time.monotonic()
             try:
                 task.run()

@@ -68,7 +68,7 @@ def _torch_tensorrt() -> Any:
     try:
         import torch_tensorrt
     except ModuleNotFoundError as error:
-        raise RuntimeError('torch_tensorrt is missing: pip install "myostream[tensorrt]"') from error
+        raise RuntimeError('torch_tensorrt is missing: pip install -e ".[tensorrt]" in the clone') from error
     except Exception as error:  # a bare Exception where a library of TensorRT is missing
         raise RuntimeError(f"torch_tensorrt does not load: {error}") from error
     return torch_tensorrt

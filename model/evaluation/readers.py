@@ -37,37 +37,26 @@ class Spread:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """A simulated reader.
-
-    Attributes:
-        name: of the reader.
-        endo_mm: own offset of the endocardial contour, outwards.
-        epi_mm: own offset of the epicardial contour.
-    """
-
-    name: str
-    endo_mm: float
-    epi_mm: float
+Reader = tuple[float, float]
+"""A reader's own offsets of the endocardial and the epicardial contour, mm outwards."""
 
 
-def make_readers(count: int, spread: Spread, random: np.random.Generator) -> list[Reader]:
-    """Return readers with biases drawn from the spread."""
+def make_readers(count: int, spread: Spread, random: np.random.Generator) -> dict[str, Reader]:
+    """Return readers by name, with biases drawn from the spread."""
     offsets = spread.bias_mm * random.standard_normal((count, 2))
-    return [
-        Reader(f"simulated {number}", float(endo), float(epi))
+    return {
+        f"simulated {number}": (float(endo), float(epi))
         for number, (endo, epi) in enumerate(offsets, start=1)
-    ]
+    }
 
 
 def read(
-    slice_: LabelledSlice, readers: list[Reader], spread: Spread, random: np.random.Generator
+    slice_: LabelledSlice, readers: dict[str, Reader], spread: Spread, random: np.random.Generator
 ) -> LabelledSlice:
     """Return a slice with the labels of simulated readers in place of its truth."""
     drawn = {
-        reader.name: draw(slice_.labels, slice_.spacing, reader, spread.random_mm, random)
-        for reader in readers
+        name: draw(slice_.labels, slice_.spacing, reader, spread.random_mm, random)
+        for name, reader in readers.items()
     }
     return replace(slice_, readers=drawn)
 
@@ -94,8 +83,7 @@ def draw(
     ys, xs = np.nonzero(truth)
     y, x = np.indices(truth.shape)
     angle = np.arctan2(y - ys.mean(), x - xs.mean())
-    endo = (reader.endo_mm + random_mm * smooth_offset(angle, random)) / size
-    epi = (reader.epi_mm + random_mm * smooth_offset(angle, random)) / size
+    endo, epi = ((bias + random_mm * smooth_offset(angle, random)) / size for bias in reader)
     from_epi = signed_distance(truth > 0) - epi
     heart = from_epi < 0.0
     cavity = (signed_distance(truth == 1) < endo) & (from_epi < -_THINNEST)

@@ -3,8 +3,8 @@ import threading
 import numpy as np
 import pytest
 
-from bench.latency import OUTSIDE, Slice, _histogram, _session, slowest, summary
-from bench.stream import make_stream
+from bench.latency import OUTSIDE, Slice, _session, show, slowest, summary
+from bench.watched import make_stream
 from inline.pipeline import Pipeline
 from inline.serving.scheduler import Scheduler
 from inline.serving.server import Server
@@ -68,6 +68,7 @@ def test_slices_over_a_socket(tmp_path):
     for each in found:
         assert each.latency_ms > sum(each.stages_ms.values()) * 0.5
         assert "network" in each.stages_ms
-    file = tmp_path / "histogram.png"
-    _histogram(file, [{"interval_ms": 10.0, **summary(found)}])
+    file = tmp_path / "latency.png"
+    paces = [{"interval_ms": 10.0, **summary(found)}]
+    show({"slices": 6, "engine": "ring", "paces": paces}, None, file)
     assert file.stat().st_size > 0

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,18 @@ ENVIRONMENT = {
 }
 """Of started processes: they run the code beside these tests, whatever is installed."""
 _READY = re.compile(r"listening on \S+:(\d+)")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is slow
+def pytest_collection_modifyitems(items):
+    """Mark two of three conditions of each test as slow: the first, fourth, seventh ... run by default."""
+    seen = Counter()
+    for item in items:
+        if item.path.parent == ROOT / "tests" / "cases" and hasattr(item, "callspec"):
+            test = (item.path, item.originalname)
+            if seen[test] % 3:
+                item.add_marker(pytest.mark.slow)
+            seen[test] += 1
 
 
 class RunningServer:

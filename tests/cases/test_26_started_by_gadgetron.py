@@ -1,6 +1,8 @@
 """``python -m inline.serving.gadgetron PORT`` as a fake Gadgetron starts it: always exit code 0.
 
-Gadgetron takes any other code, an abort or a text message for a failure of the chain.
+Gadgetron takes any other code, an abort or a text message for a failure of the chain. A start takes seconds:
+by default the usual stream runs here, and every end of a stream within the process of the tests
+(``tests/inline/serving/test_gadgetron.py``).
 """
 
 import socket
@@ -44,7 +46,7 @@ class Module:
 
     def connected(self):
         """The conversation on its connection."""
-        self._listening.settimeout(90)
+        self._listening.settimeout(200)
         with self._listening:
             connection, _ = self._listening.accept()
         return Conversation(connection)
@@ -69,24 +71,15 @@ class Module:
         expect(not reply.texts, "a text came, which Gadgetron takes for an illegal message", reply)
 
 
-@pytest.fixture(scope="module")
-def ahead():
-    """A module that loads while the one before it works: the start takes most of the time."""
-    loading = []
-    yield loading
-    for module in loading:
-        module.stop()
-
-
 @pytest.fixture
-def run(ahead):
+def run():
     """Start the module, send messages, end the stream in one of three ways; returns the reply."""
+    started = []
 
     def made(*messages, close=True, shut=False, reset=False, engine="torch"):
         __tracebackhide__ = True
-        module = ahead.pop() if ahead and ahead[0].engine == engine else Module(engine)
-        if not ahead:
-            ahead.append(Module("torch"))
+        module = Module(engine)
+        started.append(module)
         conversation = module.connected()
         conversation.send(*messages)
         if reset:
@@ -97,7 +90,9 @@ def run(ahead):
         module.ended(reply)
         return reply
 
-    return made
+    yield made
+    for module in started:
+        module.stop()
 
 
 def test_whole_stream(run):
@@ -111,6 +106,7 @@ def test_shut_down_without_close(run):
     expect(reply.lost == 0, "images were lost", reply)
 
 
+@pytest.mark.slow
 def test_connection_reset_in_the_stream(run):
     run(CONFIGURATION, HEADER, *IMAGES[:5], reset=True, engine="auto")
 
@@ -125,13 +121,11 @@ def test_connection_reset_at_once(run):
     run(reset=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "messages",
-    [
-        pytest.param((), marks=pytest.mark.slow, id="nothing"),
-        pytest.param((CONFIGURATION,), marks=pytest.mark.slow, id="configuration"),
-        pytest.param((CONFIGURATION, HEADER), id="header"),
-    ],
+    [(), (CONFIGURATION,), (CONFIGURATION, HEADER)],
+    ids=["nothing", "configuration", "header"],
 )
 def test_no_image_at_all(run, messages):
     passed(run(*messages))
@@ -144,6 +138,7 @@ def test_images_that_make_no_series(run):
     expect(not reply.results, "no result is right", reply)
 
 
+@pytest.mark.slow
 def test_a_message_that_is_not_read_after_the_images(run):
     reply = run(CONFIGURATION, HEADER, *IMAGES, BUCKET)
     only_map(reply, may={Flag.EARLY_CLOSE})
@@ -156,6 +151,7 @@ def test_a_message_that_is_not_read_before_the_images(run):
     run(CONFIGURATION, HEADER, BUCKET, *IMAGES)
 
 
+@pytest.mark.slow
 def test_the_end_comes_in_the_middle_of_an_image(run):
     head, attributes, data = IMAGES[5]
     half = struct.pack("<H", 1022) + head + struct.pack("<Q", len(attributes)) + attributes + data[:5000]
@@ -163,6 +159,7 @@ def test_the_end_comes_in_the_middle_of_an_image(run):
     expect(reply.lost == 0, "complete images were lost", reply)
 
 
+@pytest.mark.slow
 def test_header_and_configuration_in_latin_1(run):
     configuration = text_message(
         2, "<configuration><!-- Prüfung --></configuration>".encode("latin-1"), nul=False

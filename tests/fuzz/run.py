@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of one target: ``python -m tests.fuzz.run TARGET [libFuzzer's options]``.
 
-Needs the package atheris (``pip install "myostream[fuzz]"``). An input that fails is written as ``crash-*``
+Needs the package atheris (``pip install -e ".[fuzz]"``). An input that fails is written as ``crash-*``
 into the current folder. It belongs into ``corpus/TARGET``, where the tests find it.
 """
 

@@ -1,4 +1,4 @@
-"""Ten thousand inputs, and the corpus itself, through all targets."""
+"""The corpus and a thousand mutations of it through all targets; ten thousand in the slow tests."""
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
@@ -35,11 +35,12 @@ def test_the_corpus(name):
         TARGETS[name](data)
 
 
+@pytest.mark.parametrize("share", [0.1, pytest.param(1.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", TARGETS)
-def test_mutations(name):
+def test_mutations(name, share):
     @seed(20260601)
     @settings(
-        max_examples=INPUTS[name],
+        max_examples=round(share * INPUTS[name]),
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),

@@ -1,4 +1,4 @@
-"""Which engine is taken, what follows one that fails, and that the stream loses nothing by it."""
+"""Choice of the engine, its replacement where it fails, and a stream that loses nothing by it."""
 
 import threading
 import time
@@ -113,7 +113,7 @@ class Uniform:
 
 
 def test_an_engine_that_is_wrong_from_the_start_is_not_used(weights, monkeypatch):
-    """Whichever it is: on the GPU or on the CPU, compiled or torch itself."""
+    """Any of them: on the GPU or on the CPU, compiled or torch itself."""
     monkeypatch.setattr(engines, "gpu_present", lambda: True)
     load = engines.load_engine
     right = ["openvino-f32"]
@@ -240,7 +240,9 @@ def test_the_last_engine_failing_is_flagged_and_the_next_slice_is_normal(slices,
     assert normal.flags == ()
 
 
-@pytest.mark.parametrize("name", ["model.xml", "key.json", "gate.json"])
+@pytest.mark.parametrize(
+    "name", ["model.xml", *(pytest.param(each, marks=pytest.mark.slow) for each in ("key.json", "gate.json"))]
+)
 def test_a_corrupt_cache_costs_the_engine_and_no_slice(weights, int8, slices, name):
     (int8 / name).write_bytes(b"\x00" * 100)
     engine = make_engine(load_settings(weights))

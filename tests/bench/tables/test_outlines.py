@@ -40,6 +40,6 @@ def test_a_circles_mask_keeps_it_to_a_pixel(pixel):
 
 def test_the_lower_bound_grows_with_the_pixels():
     found = lower_bounds([circle(0.1 * i, 0.07 * i, 20 + i) for i in range(8)], (0.5, 1.0, 2.0))
-    medians = [float(np.median(each.centres_mm)) for each in found]
+    medians = [float(np.median(each[:, 0])) for each in found.values()]
     assert medians == sorted(medians)
     assert medians[2] / medians[0] == pytest.approx(4.0, rel=0.25)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bench.tables.defects import DEFECTS, with_defects
-from bench.tables.postprocessing import STEPS, Masked, by_step, hard, stages
+from bench.tables.postprocessing import STEPS, by_step, hard, stages
 from inline.contouring.contours import ContourSteps, rasterise
 from inline.data.results import Contours
 
@@ -30,16 +30,15 @@ def hearts():
 
 
 def test_the_last_stage_is_the_product():
-    names = [name for name, _ in stages()]
-    assert len(names) == len(STEPS) + 1
-    assert stages()[-1][1] == ContourSteps()
+    assert len(stages()) == len(STEPS) + 1
+    assert list(stages().values())[-1] == ContourSteps()
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_each_step_lowers_the_hausdorff_distance_where_masks_have_defects(hearts, seed):
     random = np.random.default_rng(seed)
-    slices = [Masked(hard(with_defects(rasterise(each, (SIZE, SIZE)), random)), each) for each in hearts]
-    found = np.array([each.hausdorff_mm for each in by_step(slices)])
+    slices = [(hard(with_defects(rasterise(each, (SIZE, SIZE)), random)), each) for each in hearts]
+    found = np.array([each.hausdorff_mm for each in by_step(slices).values()])
     means = found[:, np.isfinite(found).all(axis=0)].mean(axis=1)
     # Dominant points alone leave a mask as it is, to a tenth of a pixel.
     assert (np.diff(means) < 0.1).all()
@@ -48,8 +47,8 @@ def test_each_step_lowers_the_hausdorff_distance_where_masks_have_defects(hearts
 
 
 def test_clean_masks_keep_their_contours_through_every_step(hearts):
-    slices = [Masked(hard(rasterise(each, (SIZE, SIZE))), each) for each in hearts]
-    for step in by_step(slices):
+    slices = [(hard(rasterise(each, (SIZE, SIZE))), each) for each in hearts]
+    for step in by_step(slices).values():
         assert step.hausdorff_mm.mean() < 1.5
         assert step.without_contour == 0
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bench.tables import trainings
-from bench.tables.output import Table, markdown, to_csv
+from bench.tables.output import Table
 from bench.tables.run import read_both, run, synthetic_slices
 from model.evaluation.cases import CaseError, LabelledSlice
 from model.evaluation.readers import Spread
@@ -124,5 +124,5 @@ def test_a_folder_without_cases_is_refused(tmp_path):
 
 def test_cells_survive_markdown_and_csv():
     table = Table("9", "odd", ("a|b", "c"), (("x, y", "1 ± 2"),), ("note",))
-    assert "| a\\|b | c |" in markdown(table)
-    assert list(csv.reader(to_csv(table).splitlines())) == [["a|b", "c"], ["x, y", "1 ± 2"]]
+    assert "| a\\|b | c |" in table.as_markdown()
+    assert list(csv.reader(table.as_csv().splitlines())) == [["a|b", "c"], ["x, y", "1 ± 2"]]

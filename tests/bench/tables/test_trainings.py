@@ -53,7 +53,7 @@ def trained(monkeypatch):
 def test_without_steps_the_tables_say_that_nothing_was_trained():
     nothing = ShortTraining(0)
     for table in (table_7(SLICES, nothing, None), table_a1(SLICES, nothing)):
-        assert table.rows == ()
+        assert not table.rows
         assert any("Nothing was trained" in note for note in table.notes)
     assert "ImageNet weights are missing" in table_7(SLICES, nothing, None).notes[1]
 
@@ -81,8 +81,7 @@ def test_dedicated_models_see_one_kind_of_map(trained):
 
 def test_a_pretrained_encoder_starts_from_its_checkpoint(trained, tmp_path):
     found = table_7(SLICES, ShortTraining(3), None)
-    assert [row[0] for row in found.rows] == ["random", "ImageNet"]
-    assert found.rows[1][1] == "not run"
+    assert [row[0] for row in found.rows] == ["random", "ImageNet: not run"]
     found = table_7(SLICES, ShortTraining(3), tmp_path / "resnet50.pth")
     assert found.rows[1][1] == "12"
     assert len(trained) == 3

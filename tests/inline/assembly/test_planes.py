@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inline.assembly.planes import Planes
+from inline.assembly.geometry import Planes
 from inline.mrd.image_header import ImageHeader
 
 

@@ -73,7 +73,7 @@ def test_absurd_times_are_none_and_keep_their_place():
 
 @pytest.mark.parametrize("quantity", Quantity)
 def test_zero_for_all_is_none(quantity):
-    assert in_ms([Stated.read("0")] * 8, quantity).count == 0
+    assert in_ms([Stated.read("0")] * 8, quantity).known == []
 
 
 def test_a_preparation_of_zero_is_one():

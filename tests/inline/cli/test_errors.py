@@ -1,4 +1,4 @@
-"""What a user can mend is one line on standard error and exit code 1, whatever the command."""
+"""Errors that a user can mend: one line on standard error and exit code 1, for every command."""
 
 import json
 import re
@@ -66,15 +66,17 @@ def reported(error, **options):
         (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
         (
             ModuleNotFoundError("No module named 'sklearn.isotonic'", name="sklearn.isotonic"),
-            'sklearn is not installed; this needs pip install "myostream[calibrate]"',
+            "sklearn is not installed; it comes with myostream[calibrate]: "
+            'pip install -e ".[calibrate]" in the clone',
         ),
         (
             ImportError("cannot import name 'x' from 'monai'", name="monai"),
-            "cannot import name 'x' from 'monai'; this needs pip install \"myostream[bench]\"",
+            "cannot import name 'x' from 'monai'; it comes with myostream[bench]: "
+            'pip install -e ".[bench]" in the clone',
         ),
         (
             ModuleNotFoundError("No module named 'zmq'", name="zmq"),
-            "No module named 'zmq'; pip install --upgrade \"myostream\" installs what is needed",
+            "No module named 'zmq'; pip install -e \".\" in the clone installs what is needed",
         ),
     ],
 )
@@ -87,7 +89,8 @@ def test_an_error_of_the_users_is_one_line(error, line):
 
 def test_an_extra_that_is_stated_goes_before_the_table():
     error = ModuleNotFoundError("No module named 'onnx'", name="onnx")
-    assert '"myostream[tensorrt,ahead-of-time]"' in reported(error, extra="tensorrt,ahead-of-time").stderr
+    found = reported(error, extra="tensorrt,ahead-of-time")
+    assert 'pip install -e ".[tensorrt,ahead-of-time]" in the clone' in found.stderr
 
 
 @pytest.mark.parametrize(
@@ -159,7 +162,8 @@ def test_a_core_install_has_every_help_and_names_the_extra_that_a_command_needs(
         assert (code, stderr) == (0, ""), (arguments, exception)
     for arguments, code, _, stderr, exception in core(*map(list, NEEDS)):
         module, extra = NEEDS[tuple(arguments)]
-        line = f'myostream: {module} is not installed; this needs pip install "myostream[{extra}]"\n'
+        advice = f'it comes with myostream[{extra}]: pip install -e ".[{extra}]" in the clone'
+        line = f"myostream: {module} is not installed; {advice}\n"
         assert (code, stderr) == (1, line), (arguments, exception)
 
 
@@ -178,7 +182,7 @@ def test_a_core_install_times_its_engines(core, tmp_path):
 
 @pytest.fixture(params=["settings", "weights"])
 def bad(request, tmp_path):
-    """A settings file that cannot be used, or whose weights cannot, and what the message says."""
+    """A settings file that cannot be used, or whose weights cannot, and the error message."""
     file = tmp_path / "bad.toml"
     if request.param == "settings":
         file.write_text("server = 5\n")

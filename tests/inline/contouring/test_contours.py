@@ -132,6 +132,18 @@ def test_a_cavity_outside_the_myocardium_is_not_nested():
     assert found.flags == (Flag.NOT_NESTED,)
 
 
+@pytest.mark.parametrize(("wall", "flags"), [(7, (Flag.NOT_NESTED,)), (9, ())])
+def test_at_most_three_hundredths_of_the_cavity_may_lie_outside_the_heart(wall, flags):
+    """The hull closes the cavity's notch, but not the heart's narrower one: 4.5 and 2.4 % lie in that."""
+    cavity = np.zeros((SIZE, SIZE), np.uint8)
+    cv2.circle(cavity, (110, 110), 40, 1, -1)
+    cv2.ellipse(cavity, (150, 110), (40, 12), 0, 0, 360, 0, -1)
+    around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * wall + 1, 2 * wall + 1))
+    heart = cv2.dilate(cavity, around)
+    found = find_contours(np.stack([1 - heart, cavity, heart - cavity]).astype(np.float32))
+    assert found.flags == flags
+
+
 def test_every_step_can_be_left_out():
     for name in ("dominant_points", "not_elongated", "largest", "close_c_shape", "spline"):
         found = find_contours(ring(), replace(ContourSteps(), **{name: False}))

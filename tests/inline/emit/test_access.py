@@ -1,4 +1,4 @@
-"""Who may read published results, and what else a subscriber may send."""
+"""Access to published results, and messages of subscribers."""
 
 import time
 

@@ -30,13 +30,21 @@ def result():
     )
 
 
+def becomes(publisher, *, subscribed):
+    """Wait until the publisher knows of a subscriber, or of none; a subscriber misses what is sent before."""
+    end = time.monotonic() + 20
+    while publisher.subscribed is not subscribed and time.monotonic() < end:
+        time.sleep(0.02)
+    return publisher.subscribed is subscribed
+
+
 def test_a_subscriber_that_reads_nothing_slows_nobody(result):
     publisher = Publisher("tcp://127.0.0.1:*")
     deaf: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
     deaf.setsockopt(zmq.RCVHWM, 1)
     deaf.setsockopt(zmq.SUBSCRIBE, b"")
     deaf.connect(publisher.address)
-    time.sleep(0.3)
+    assert becomes(publisher, subscribed=True)
     start = time.perf_counter()
     for _ in range(2000):
         publisher.publish(result, session="x" * 10_000)
@@ -49,24 +57,18 @@ def test_a_subscriber_that_reads_nothing_slows_nobody(result):
 def test_it_knows_whether_anyone_subscribes_to_results():
     publisher = Publisher("tcp://127.0.0.1:*")
 
-    def becomes(expected):
-        end = time.monotonic() + 20
-        while publisher.subscribed is not expected and time.monotonic() < end:
-            time.sleep(0.02)
-        return publisher.subscribed is expected
-
     other: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
     other.setsockopt(zmq.SUBSCRIBE, b"myostream.summary/1")
     other.connect(publisher.address)
     time.sleep(0.6)
     assert not publisher.subscribed
     readers = [subscribe(publisher.address) for _ in range(2)]
-    assert becomes(True)
+    assert becomes(publisher, subscribed=True)
     readers[0].close(linger=0)
     time.sleep(0.6)
     assert publisher.subscribed
     readers[1].close(linger=0)
-    assert becomes(False)
+    assert becomes(publisher, subscribed=False)
     other.close(linger=0)
     publisher.close()
 
@@ -82,7 +84,7 @@ def test_without_subscribers_messages_go_nowhere(result):
 def test_what_is_published_is_received_as_it_was(result):
     publisher = Publisher("tcp://127.0.0.1:*")
     subscriber = subscribe(publisher.address)
-    time.sleep(0.3)
+    assert becomes(publisher, subscribed=True)
     publisher.publish(result, session="here")
     message = decode(subscriber.recv_multipart())
     publisher.close()
@@ -97,7 +99,7 @@ def test_half_a_surrogate_pair_is_replaced_and_published(result):
     publisher = Publisher("tcp://127.0.0.1:*")
     subscriber = subscribe(publisher.address)
     subscriber.setsockopt(zmq.RCVTIMEO, 10_000)
-    time.sleep(0.3)
+    assert becomes(publisher, subscribed=True)
     publisher.publish(replace(result, error="MOLLI \ud800"), session="first")
     publisher.publish(result, session="second")
     messages = [decode(subscriber.recv_multipart()) for _ in range(2)]
@@ -112,7 +114,7 @@ def test_what_cannot_be_packed_is_counted_and_does_not_end_the_stream(what, resu
     publisher = Publisher("tcp://127.0.0.1:*")
     subscriber = subscribe(publisher.address)
     subscriber.setsockopt(zmq.RCVTIMEO, 10_000)
-    time.sleep(0.3)
+    assert becomes(publisher, subscribed=True)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             publisher.publish(result, session=what)

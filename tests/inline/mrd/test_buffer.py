@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inline.mrd.buffer import Buffer
+from inline.mrd.protocol import Buffer
 
 STEPS = st.lists(
     st.tuples(st.sampled_from(["append", "peek", "drop"]), st.integers(0, 200_000), st.integers(0, 200_000)),

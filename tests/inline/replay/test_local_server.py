@@ -33,11 +33,11 @@ def test_the_demo_runs_in_a_folder_that_holds_a_model_and_without_benchmarks_and
         command, cwd=crowded, env=environment, capture_output=True, text=True, timeout=250, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert " 0 lost; 2 results," in done.stdout.replace("\n", " ")
+    assert " 0 lost; 2 results;" in done.stdout.replace("\n", " ")
     assert (crowded / "out" / "results.json").exists()
 
 
-def test_a_server_that_does_not_start_says_why_in_a_line():
+def test_a_server_that_does_not_start_is_one_line_with_the_reason():
     line = r"^the server did not start: the settings file /nowhere\.toml cannot be read: .*"
     with (
         pytest.raises(ServerNotStartedError, match=line) as error,
@@ -79,7 +79,7 @@ def test_a_server_ends_with_its_starter_however_that_dies(how):
 
 
 def alive(number):
-    """Whether a process runs: one that has ended may wait for its new parent."""
+    """Return true if a process runs: one that has ended may wait for its new parent."""
     try:
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

@@ -18,7 +18,7 @@ from inline.mrd.messages import Image
 from inline.replay.run import (
     compare,
     overlay_names,
-    realtime,
+    paced,
     records,
     unreadable,
     without_result,
@@ -64,7 +64,7 @@ def counts(images, returned):
     return found.unchanged, found.attributes_rewritten, found.header_rewritten, found.lost, found.added
 
 
-def test_what_came_back_is_told_apart():
+def test_the_images_that_came_back_are_compared_with_those_sent():
     images = sent()
     assert counts(images, images) == (6, 0, 0, 0, [])
     assert counts(images, images[::-1]) == (6, 0, 0, 0, [])
@@ -99,7 +99,7 @@ def test_the_comparison_in_one_line():
     )
 
 
-def test_what_is_not_xml_bears_no_result():
+def test_attributes_that_are_not_xml_hold_no_result():
     unreadable_image = Image(ImageHeader(matrix_size=(1, 1, 1)), b"<MYOSTREAM_RESULT", b"\0" * 4)
     assert records([unreadable_image]) == []
 
@@ -174,7 +174,7 @@ def test_a_result_that_is_no_record_is_skipped_with_a_line(content):
     images = [bearing(RECORD), bearing(content, 9), image(0)]
     assert [record["series_index"] for record, _ in records(images)] == [1]
     (text,) = unreadable(images)
-    assert text.startswith("Series 9, slice 2: its MYOSTREAM_RESULT is no record of a result (")
+    assert text.startswith("Series 9, slice 1: its MYOSTREAM_RESULT is no record of a result (")
     assert len(text) < 350
     assert "\n" not in text
 
@@ -189,14 +189,14 @@ def test_a_record_of_another_version_keeps_its_fields():
 def test_slices_of_which_only_an_error_message_came():
     found = [RECORD | {"error": "broken"}, RECORD | {"quantity": "T2", "error": ""}]
     texts = [
-        "ERR myostream: series 1 slice 1 (T1): broken",  # the record states it
-        "WRN myostream: series 1 slice 1 (T1): again",
-        "ERR myostream: series 7 slice 2 (T2): no times\nat all",
-        "ERR myostream: series 70000 slice 1 (T1): no counter",
-        f"ERR myostream: series {'9' * 5000} slice 1 (T1): no counter",
-        "ERR myostream: series 1 slice 0 (T1): no counter",
-        "ERR myostream: series 1 slice 1 (PD): no quantity",
-        "ERR other: series 1 slice 1 (T1): no text of ours",
+        "ERR myostream: series 1 slice 0 (T1): broken",  # the record states it
+        "WRN myostream: series 1 slice 0 (T1): again",
+        "ERR myostream: series 7 slice 1 (T2): no times\nat all",
+        "ERR myostream: series 70000 slice 0 (T1): no counter",
+        f"ERR myostream: series {'9' * 5000} slice 0 (T1): no counter",
+        "ERR myostream: series 1 slice 70000 (T1): no counter",
+        "ERR myostream: series 1 slice 0 (PD): no quantity",
+        "ERR other: series 1 slice 0 (T1): no text of ours",
         "DBG myostream: 8 images came.",
     ]
     missing = without_result(texts, found)
@@ -207,22 +207,22 @@ def test_slices_of_which_only_an_error_message_came():
     assert [each["error"] for each in missing] == ["no result: again", "no result: no times\nat all"]
 
 
-def test_every_result_has_a_picture_of_its_own():
+def test_every_result_has_an_overlay_of_its_own():
     """Before and after contrast agent, as series of the same slice; and one that came twice."""
     found = [
         RECORD | change for change in ({}, {"series_index": 7}, {"quantity": "T2"}, {}, {"slice_index": 1})
     ]
     assert overlay_names(found) == [
+        "slice-00-T1-series-1.png",
+        "slice-00-T1-series-7.png",
+        "slice-00-T2-series-1.png",
+        "slice-00-T1-series-1-2.png",
         "slice-01-T1-series-1.png",
-        "slice-01-T1-series-7.png",
-        "slice-01-T2-series-1.png",
-        "slice-01-T1-series-1-2.png",
-        "slice-02-T1-series-1.png",
     ]
 
 
 @pytest.mark.parametrize("meta", [{}, {"GADGETRON_ScaleRatio": "x"}, {"GADGETRON_ScaleRatio": "0"}])
-def test_a_map_without_scale_has_no_picture(meta, tmp_path):
+def test_a_map_without_scale_has_no_overlay(meta, tmp_path):
     unscaled = Image.from_pixels(np.ones((1, 1, 8, 8), np.uint16), ImageHeader(), meta)
     with pytest.raises(ProtocolError, match="map"):
         write_overlay(tmp_path / "a.png", RECORD, unscaled)
@@ -248,12 +248,12 @@ def circle(radius, centre=32.0):
 
 def test_images_wait_for_their_time_stamps():
     images = [image(stamp) for stamp in (1000, 1040, 1120)]  # 0, 100 and 300 ms
-    pace = realtime(images, speed=2.0)
     start = time.perf_counter()
-    waited = []
-    for each in images:
-        pace(each)
+    waited, sent = [], []
+    for each in paced(images, speed=2.0):
         waited.append(time.perf_counter() - start)
+        sent.append(each)
+    assert sent == images
     assert waited[0] < 0.05
     assert waited[1] >= 0.05
     assert waited[2] >= 0.15
@@ -283,7 +283,7 @@ def test_the_window_goes_from_black_to_white():
     assert window(values, Quantity.T2).tolist() == [[0, 0, 127, 255, 255]]
 
 
-def test_a_picture_on_disk_shows_the_map_and_its_contours(tmp_path):
+def test_an_overlay_on_disk_shows_the_map_and_its_contours(tmp_path):
     contours = {name: {"pixels": circle(radius).tolist()} for name, radius in (("endo", 10), ("epi", 16))}
     both = Contours(*(np.array(contours[name]["pixels"]) for name in ("endo", "epi")))
     labels = rasterise(both, (64, 64))

@@ -34,14 +34,14 @@ def shown(records):
 
 def test_the_table_shows_level_and_correction():
     text = shown([made(level="unknown"), made(slice_index=1, level=None, motion_corrected=True)])
-    assert "1 unknown T1 " in text
-    assert "2 T1 MOCO" in text
+    assert "0 unknown T1 " in text
+    assert "1 T1 MOCO" in text
 
 
-def test_slices_that_are_series_of_their_own_are_told_apart():
+def test_slices_that_are_series_of_their_own_are_named_by_series():
     records = [made(series_index=index) for index in (3, 5)]
-    assert slice_names(records) == ["3/1 mid T1", "5/1 mid T1"]
-    assert slice_names(records[:1]) == ["1 mid T1"]
+    assert slice_names(records) == ["3/0 mid T1", "5/0 mid T1"]
+    assert slice_names(records[:1]) == ["0 mid T1"]
 
 
 @pytest.mark.parametrize(("median", "text"), [(None, "no values"), (950.0, "950.0 [940.0-960.0]")])
@@ -56,32 +56,33 @@ def test_a_slice_without_a_result_has_a_row_with_the_reason():
     reason = "no result: no inversion times\n" + 100 * "reason "
     text = shown([made(), made(quantity="T2", level=None, regions=[], times_ms={}, error=reason)])
     (row,) = (each for each in text.splitlines() if "no result: no" in each)
-    assert row.split()[:3] == ["1", "T2", "-"]
+    assert row.split()[:3] == ["0", "T2", "-"]
     assert "no contour" not in text
+    assert "no contour" not in shown([made(regions=[], flags=["late"], error="not ready within 3000 ms")])
     assert text.count("reason") < 20
     assert " ..." in text
 
 
 def test_a_note_stands_once_with_the_slices_that_bear_it():
     records = [made(notes=["Both.", "First."]), made(slice_index=1, notes=["Both."])]
-    assert notes(records) == ["Both.", "1 mid T1: First."]
-    assert notes([made(notes=["Alone."])]) == ["1 mid T1: Alone."]
+    assert notes(records) == ["Both.", "0 mid T1: First."]
+    assert notes([made(notes=["Alone."])]) == ["0 mid T1: Alone."]
     assert notes([made()]) == []
 
 
 def test_a_line_of_a_slice():
-    assert line(made()) == "series 1 slice 1 mid T1 950.0 ms [940.0-960.0]"
+    assert line(made()) == "series 1 slice 0 mid T1 950.0 ms [940.0-960.0]"
     assert line(made(level="unknown", motion_corrected=True, t1_scale=1.0365, flags=["review"])) == (
-        "series 1 slice 1 unknown T1 MOCO 950.0 ms [940.0-960.0] x 1.0365 review"
+        "series 1 slice 0 unknown T1 MOCO 950.0 ms [940.0-960.0] x 1.0365 review"
     )
-    assert line(made(level=None, regions=[], error="too few")) == "series 1 slice 1 T1 no contour too few"
+    assert line(made(level=None, regions=[], error="too few")) == "series 1 slice 0 T1 no contour too few"
 
 
 def test_a_line_of_a_connection():
     assert line({"session": "10.0.0.1:5", "text": "No image came."}) == "10.0.0.1:5 closed: No image came."
 
 
-def test_what_a_peer_wrote_is_no_markup_and_moves_no_cursor():
+def test_text_of_a_peer_is_no_markup_and_moves_no_cursor():
     text = shown([made(flags=["[/red]", "[link=http://x]", "\x1b[2Jfree\u202e"], level="[bold]")])
     assert "[bold]" in text
     assert "[/red]," in text
@@ -128,7 +129,7 @@ def test_messages_that_are_not_of_the_schema_are_refused_in_one_line(message):
 
 def test_messages_of_the_schema_are_taken():
     assert (
-        line(read_message(made(session="a", added=[1]))) == "series 1 slice 1 mid T1 950.0 ms [940.0-960.0]"
+        line(read_message(made(session="a", added=[1]))) == "series 1 slice 0 mid T1 950.0 ms [940.0-960.0]"
     )
     assert read_message(made(added=[1]))["added"] == [1]
     assert line(read_message({"session": "a", "text": "b", "slices": []})) == "a closed: b"

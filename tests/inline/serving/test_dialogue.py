@@ -13,7 +13,7 @@ from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Acquisition, ConfigFile, ConfigText, Header, Image, Text, Waveform
 from inline.serving.configuration import Configuration
 from inline.serving.dialect import CHAIN, PIPE, Severity
-from inline.serving.dialogue import Assemble, Begin, Dialogue, Forward, Reject, Reply
+from inline.serving.dialogue import Assemble, Begin, Dialogue, Forward, Reject
 from inline.settings import load_settings
 
 IMAGE = Image(ImageHeader(matrix_size=(4, 4, 1), data_type=1), b"<ismrmrdMeta/>", bytes(32))
@@ -40,7 +40,7 @@ def of(kind, found):
 
 
 def texts(found):
-    return [each.text.text for each in of(Reply, found)]
+    return [each.text for each in of(Text, found)]
 
 
 def parameters(**values):
@@ -193,7 +193,7 @@ def test_the_same_header_again_begins_no_measurement():
 def test_a_pipe_gets_the_first_header_before_all_else_and_no_texts():
     sent = [ConfigFile("nonsense"), HEADER, HEADER, Text("hello"), parameters(x=1), WAVE, RAW, IMAGE, HEADER]
     found = decisions(*sent, dialect=PIPE)
-    assert of(Reply, found) == []
+    assert of(Text, found) == []
     assert of(Forward, found) == [Forward(HEADER), Forward(WAVE), Forward(RAW), Forward(IMAGE)]
 
 
@@ -243,8 +243,8 @@ def test_an_image_goes_back_whatever_fails_in_its_attributes(monkeypatch, caplog
 def test_a_text_begins_with_the_severity_that_consoles_colour_by(severity):
     made, _ = dialogue(ConfigFile("mapping"))
     (reply,) = made.say("a sentence", severity)
-    assert reply.text == Text(f"{severity} myostream: a sentence")
-    assert PREFIXED.match(reply.text.text)
+    assert reply == Text(f"{severity} myostream: a sentence")
+    assert PREFIXED.match(reply.text)
 
 
 def test_a_warning_is_logged_without_the_texts_of_the_client(caplog):

@@ -158,6 +158,7 @@ def feed(file, data):
         file.close()
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_ends_it_quietly(stream):
     with subprocess.Popen(
         COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -173,6 +174,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(stream):
     assert not [line for line in errors.splitlines() if line.startswith("myostream:") or " ERROR " in line]
 
 
+@pytest.mark.slow
 def test_a_signal_ends_it_with_what_is_in_flight(stream, sent):
     with subprocess.Popen(
         COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -198,10 +200,10 @@ def test_originals_are_bit_exact_maps_come_back_and_nothing_else_is_printed(stre
         "import os\n"
         "from inline.serving.slices import Slices\n"
         "send = Slices._send\n"
-        "def noisy(self, packed):\n"
+        "def noisy(self, *result):\n"
         "    print('a library prints', flush=True)\n"
         "    os.write(1, b'so does C\\n')\n"
-        "    send(self, packed)\n"
+        "    send(self, *result)\n"
         "Slices._send = noisy\n"
         "from inline.cli.commands import app\n"
         "app(['stream', '--engine', 'torch'])\n"

@@ -286,10 +286,8 @@ def test_slices_in_time_go_before_those_that_are_late_already(maps, ring_engine)
     for _ in range(10):
         scheduler.submit(now(maps[1]), collector)
     collector.wait(results=11)
-    scheduler.submit(now(maps[2]), collector)
-    deadline = time.monotonic() + 20
-    while len(scheduler._waiting) < 11 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    scheduler.submit(now(maps[2]), collector, budget_ms=60_000.0)
+    wait_until(lambda: len(scheduler._waiting) == 11)
     with scheduler._changed:
         batch = scheduler._next_batch()
         scheduler._waiting += batch
@@ -408,7 +406,7 @@ def test_an_engine_that_fails_in_a_pause_is_replaced_before_the_next_slice(
     monkeypatch.setattr(module, "_IDLE_POLL_S", 0.02)
     engine, chain, clock = faulty
     made = chain(ring_engine)
-    scheduler, collector = run(made, slices[:1], budget_ms=5000.0, patience_s=0.3)
+    scheduler, collector = run(made, slices[:1], budget_ms=60_000.0, patience_s=0.3)
     scheduler._hanging = 0.3
     engine.fault = fault
     clock.now += 61.0
@@ -512,7 +510,7 @@ def test_late_slices_that_nobody_takes_are_let_go_at_once(maps, ring_engine):
     for _ in range(30):
         scheduler.submit(now(maps[0]), collector, owner=client)
     collector.wait(results=30)
-    wait_until(lambda: scheduler._open <= 8)  # the batch that the engine has
+    wait_until(lambda: len(scheduler._jobs) <= 8)  # the batch that the engine has
     assert len(scheduler._waiting) == 0
     gate.open.set()
     scheduler.close()
@@ -681,12 +679,12 @@ def test_whatever_a_fit_or_an_engine_raises_its_slice_comes_back(slices, ring_en
 
 
 @pytest.mark.parametrize("chained", [False, True])
-def test_the_only_engine_that_hangs_is_logged_and_leaks_two_threads_at_most(slices, chained, caplog):
+def test_the_only_engine_that_hangs_is_logged_and_leaks_two_threads_at_most(maps, chained, caplog):
     hanging = Hanging()
     engine = FallbackEngine([("hanging", lambda: hanging)]) if chained else hanging
     scheduler, collector = Scheduler(Pipeline(engine), 2, 100.0, patience_s=0.3), Collector()
     for number in range(5):
-        scheduler.submit(now(slices[0]), collector, owner=owner(subscribed=True))
+        scheduler.submit(now(maps[0]), collector, owner=owner(subscribed=True))
         collector.wait(results=number + 1, latecomers=min(number + 1, 2), timeout=30)
     assert scheduler.leaked_threads == 2
     assert "the engine hanging has hung for" in caplog.text
@@ -695,8 +693,14 @@ def test_the_only_engine_that_hangs_is_logged_and_leaks_two_threads_at_most(slic
     assert "hangs" in collector.results[-1].error or Flag.LATE in collector.results[-1].flags
     hanging.released.set()
     wait_until(lambda: scheduler.leaked_threads == 0)
-    scheduler.submit(now(slices[0]), collector, budget_ms=60_000.0)
-    wait_until(lambda: any(each.map is not None and not each.error for each in collector.results))
+    again = Collector()
+    for tries in range(1, 20):  # on a busy machine the engine may seem to hang once more
+        scheduler.submit(now(maps[0]), again, budget_ms=60_000.0)
+        again.wait(results=tries)
+        if not again.results[-1].error:
+            break
+    assert again.results[-1].map is not None
+    assert again.results[-1].error == ""
     scheduler.close()
 
 

@@ -24,22 +24,23 @@ def engine(ring_engine, monkeypatch):
     return chain
 
 
-def names():
-    return {thread.name for thread in threading.enumerate()}
+def started_since(before):
+    """Names of the threads that run now and did not before."""
+    return {thread.name for thread in set(threading.enumerate()) - before}
 
 
 def test_it_is_warm_and_leaves_no_thread_behind(engine, monkeypatch):
     warmed = []
     warm_up = Pipeline.warm_up
     monkeypatch.setattr(Pipeline, "warm_up", lambda self: warmed.append(warm_up(self)))
-    before = names()
+    before = set(threading.enumerate())
     with service(load_settings(emit={"zmq": "tcp://127.0.0.1:*"})) as made:
         assert made.engine is engine
         assert made.publisher.address.startswith("tcp://127.0.0.1:")
         assert len(warmed) == 1
         assert gc.get_freeze_count() > 0
-        assert {"budget", "network 1", "publisher"} <= names() - before
-    assert not names() - before
+        assert {"budget", "network 1", "publisher"} <= started_since(before)
+    assert not started_since(before)
     assert gc.get_freeze_count() == 0
 
 
@@ -63,10 +64,10 @@ def test_an_engine_that_answers_nothing_is_an_error_of_the_configuration(monkeyp
     monkeypatch.setattr(
         engine_selection, "make_engine", lambda settings: FallbackEngine([("broken", Broken)])
     )
-    before = names()
+    before = set(threading.enumerate())
     with pytest.raises(ConfigurationError, match="no such kernel"), service(load_settings()):
         pass
-    assert not names() - before
+    assert not started_since(before)
 
 
 def test_nothing_else_puts_a_processor_together():

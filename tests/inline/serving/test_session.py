@@ -22,12 +22,13 @@ from inline.pipeline import Pipeline
 from inline.replay.run import records
 from inline.serving import session as module
 from inline.serving.configuration import Configuration
-from inline.serving.deadlines import Patience
 from inline.serving.dialect import PIPE
 from inline.serving.scheduler import Scheduler
+from inline.serving.service import Service
 from inline.serving.session import Session
 from inline.serving.slices import Slices
 from inline.serving.summary import Summary
+from inline.serving.transport import Patience
 from inline.settings import load_settings
 
 
@@ -35,7 +36,7 @@ class Memory:
     """Transport from a list of chunks to a list of bytes; the stream ends after the last chunk."""
 
     def __init__(self, chunks, patience=None, clock=None):
-        self.chunks, self.patience, self.clock = deque(chunks), patience, clock
+        self.chunks, self.patience, self.clock = deque(chunks), patience or Patience(), clock
         self.sent, self.unread, self.reading = b"", None, threading.Event()
         self.reading.set()
 
@@ -120,11 +121,13 @@ def scheduler(ring_engine):
 def run(scheduler):
     """Runs a session on some messages; returns what goes back, and the session."""
 
-    def run_(messages, *, on=None, transport=None, settings=None, **more):
+    def run_(messages, *, on=None, transport=None, settings=None, memory=None, **more):
         transport = transport or Memory(encoded(messages))
         # A busy machine must not make slices late where lateness is not tested.
         made = load_settings(**(settings or {})).model_copy(update={"budget_ms": 60_000.0})
-        session = Session(transport, on or scheduler, made, **more)
+        service = Service(on or scheduler, made)
+        service.memory = memory or service.memory
+        session = Session(transport, service, **more)
         session.run()
         return decoded(transport.sent), session
 

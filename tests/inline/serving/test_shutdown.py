@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from inline.serving import shutdown as module
-from inline.serving.shutdown import Shutdown
+from inline.serving import signals as module
+from inline.serving.signals import Shutdown
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 """Study of a connection, by the UIDs of its header, and how long it is kept."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from inline.data.series import Quantity, SeriesIdentity, SlicePlace
 from inline.mrd.header import MeasurementHeader, parse_header
+from inline.serving import studies as module
 from inline.serving.studies import Studies, Study
 
 STUDY, FRAME = "1.2.826.0.1.3680043.8.1", "1.2.826.0.1.3680043.8.2"
@@ -55,8 +57,9 @@ def test_no_uid_is_kept():
     assert FRAME not in kept
 
 
-def test_the_oldest_study_goes_and_one_in_use_stays():
-    studies = Studies(most=2)
+def test_the_oldest_study_goes_and_one_in_use_stays(monkeypatch):
+    monkeypatch.setattr(module, "_MOST", 2)
+    studies = Studies()
     headers = [MeasurementHeader(study_uid=f"{STUDY}.{number}") for number in range(3)]
     first, second = (studies.of(header) for header in headers[:2])
     assert studies.of(headers[0]) is first
@@ -65,9 +68,10 @@ def test_the_oldest_study_goes_and_one_in_use_stays():
     assert studies.of(headers[1]) is not second
 
 
-def test_a_study_ends_after_hours():
+def test_a_study_ends_after_hours(monkeypatch):
     now = [0.0]
-    studies = Studies(clock=lambda: now[0])
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    studies = Studies()
     header = MeasurementHeader(study_uid=STUDY)
     first = studies.of(header)
     now[0] = 11 * 3600.0

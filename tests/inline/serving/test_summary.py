@@ -76,7 +76,7 @@ def test_final_levels_are_those_of_all_slices_shown():
     places = [place(offset, series=number) for number, offset in enumerate((0, 20, 40))]
     assert [each.level.value for each in final_levels(places, places)] == ["basal", "mid", "apical"]
     assert final_levels(places[:1], places)[0] == FinalLevel(
-        "here", 0, 0, "T1", SliceLevel.BASAL, "position 1 of 3 from the base, of those shown so far"
+        places[0], SliceLevel.BASAL, "position 1 of 3 from the base, of those shown so far"
     )
     assert final_levels(places[:1], places, {0: SliceLevel.MID})[0].level_source == "user"
 
@@ -88,8 +88,8 @@ def test_levels_in_words():
     places = [*t1, *t2, *again]
     summary = Summary.of([Account(5, 5, 5, {})], 5, 5, 0, final_levels(places, places))
     assert summary.text().endswith(
-        "Levels: basal: series 1 slice 1 (T1), series 4 slice 1 (T2); mid: series 2 slice 1 (T1); "
-        "apical: series 3 slice 1 (T1)."
+        "Levels: basal: series 1 slice 0 (T1), series 4 slice 0 (T2); mid: series 2 slice 0 (T1); "
+        "apical: series 3 slice 0 (T1)."
     )
 
 
@@ -97,8 +97,8 @@ def test_an_unknown_level_says_why():
     places = [place(0, series=1), place(0, series=2)]
     summary = Summary.of([Account(2, 2, 2, {})], 2, 2, 0, final_levels(places, places))
     assert summary.text().endswith(
-        "Levels: unknown (the only slice position shown so far): series 1 slice 1 (T1), "
-        "series 2 slice 1 (T1)."
+        "Levels: unknown (the only slice position shown so far): series 1 slice 0 (T1), "
+        "series 2 slice 0 (T1)."
     )
 
 
@@ -109,6 +109,14 @@ def test_a_record_is_plain():
     plain = Summary.of([Account(2, 1, 1, {"phase image": 1})], 2, 1, 0, earlier, earlier).record()
     assert json.loads(json.dumps(plain)) == plain
     assert plain["earlier_slices"][0]["session"] == "before"
+    assert plain["slices"][0] == {
+        "session": "before",
+        "series_index": 1,
+        "slice_index": 0,
+        "quantity": "T1",
+        "level": "unknown",
+        "level_source": earlier[0].level_source,
+    }
     assert type(plain["slices"][0]["level"]) is str
     assert plain["unused"] == {"phase image": 1}
 

@@ -8,10 +8,12 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from inline.data.errors import ProtocolError
 from inline.serving import transport as module
-from inline.serving.deadlines import Patience
-from inline.serving.transport import SocketTransport
+from inline.serving.transport import Patience, SocketTransport
 
 
 @pytest.fixture
@@ -162,3 +164,29 @@ def test_a_peer_that_resets_ends_the_close_at_once(pair, monkeypatch):
     theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     theirs.close()
     transport.close(unread=True)
+
+
+# Limits on the time of a message.
+
+
+TIMES = st.floats(0, 1e4)
+LIMITS = Patience(60.0, 1000.0)
+
+
+@given(TIMES, TIMES, st.integers(0, 10**9))
+def test_a_message_must_come_at_the_least_rate_and_without_long_silence(waited, silent, received):
+    good = silent <= 60.0 and waited <= 60.0 + received / 1000.0
+    if good:
+        LIMITS.check_rest(waited, silent, received)
+    else:
+        with pytest.raises(ProtocolError, match="message"):
+            LIMITS.check_rest(waited, silent, received)
+
+
+@given(TIMES, TIMES, st.integers(-10, 10**9))
+def test_a_message_must_be_taken_alike(waited, still, taken):
+    if still <= 60.0 and waited <= 60.0 + max(taken, 0) / 1000.0:
+        LIMITS.check_taken(waited, still, taken)
+    else:
+        with pytest.raises(TimeoutError, match="it took"):
+            LIMITS.check_taken(waited, still, taken)

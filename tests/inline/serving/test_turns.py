@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inline.serving.turns import Turns
+from inline.serving.workers import Turns
 
 
 def serve(turns, queues, times, pieces):

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 from typer.testing import CliRunner
 
 from inline.cli.commands import app
@@ -16,6 +17,7 @@ from model.evaluation.cases import CaseError
 from model.original_unet import OriginalUNet
 from model.synthesis.generator import make_batch
 from model.training import train as module
+from model.training.module import SegmentationModule
 from model.training.recipe import PUBLISHED, RECIPES
 from model.training.train import Training, make_network, shortened, train
 from model.unet import UNet
@@ -24,35 +26,46 @@ from model.weights import load_network
 TINY = replace(PUBLISHED, epochs=1, weighted_until=0)
 
 
-@pytest.fixture(scope="module")
-def labelled_folder(tmp_path_factory):
-    """Fourteen cases of one slice each: twelve for training, one for validation, as the split has it."""
-    folder = tmp_path_factory.mktemp("cases")
-    made = make_batch(14, 96, torch.Generator().manual_seed(1))
-    for number in range(14):
-        place = folder / f"case-{number + 1:03d}" / "mid"
+class Fixed(torch.nn.Module):
+    """A network with the same scores for all pictures."""
+
+    def __init__(self, scores):
+        super().__init__()
+        self.scores = scores
+
+    def forward(self, pictures):
+        return self.scores
+
+
+@pytest.fixture
+def labelled_folder(tmp_path):
+    """One slice each of a case for the test, two for training, one for validation, as the split has it."""
+    folder = tmp_path / "cases"
+    names = ("case-001", "case-002", "case-003", "case-014")
+    made = make_batch(len(names), 96, torch.Generator().manual_seed(1))
+    for name, image, labels in zip(names, made.images.numpy(), made.labels.numpy(), strict=True):
+        place = folder / name / "mid"
         (place / "t1_images").mkdir(parents=True)
-        image, labels = made.images[number].numpy(), made.labels[number].numpy().astype(np.uint8)
         np.savez(place / "t1.npz", image=image, pixel_spacing_mm=1.5)
-        np.savez(place / "t1.anna.npz", image=labels, pixel_spacing_mm=1.5)
+        np.savez(place / "t1.anna.npz", image=labels.astype(np.uint8), pixel_spacing_mm=1.5)
         np.savez(place / "t1_images" / "all.npz", image=np.stack([image, -image]), pixel_spacing_mm=1.5)
     return folder
 
 
-def test_the_published_recipe_runs_end_to_end(labelled_folder, tmp_path):
-    """All of its phases in a few epochs: maps and weighted images, then maps alone, with restarts."""
+def test_the_published_recipe_runs_end_to_end(labelled_folder, tmp_path, monkeypatch):
+    """All of its phases in two epochs: maps and weighted images, then maps alone, with a restart."""
+    monkeypatch.setitem(RECIPES, "published", replace(PUBLISHED, batch=2))
     command = ["train", "--recipe", "published", "--data", str(labelled_folder), "--maps", "t1"]
-    result = CliRunner().invoke(app, [*command, "-o", str(tmp_path), "--epochs", "4", "--accelerator", "cpu"])
+    result = CliRunner().invoke(app, [*command, "-o", str(tmp_path), "--epochs", "2", "--accelerator", "cpu"])
     assert result.exit_code == 0, result.output
     assert "validation_cavity" in result.output
     parts = json.loads((tmp_path / "split.json").read_text())
-    assert parts["validation"] == ["case-014"]
-    assert len(parts["train"]) == 11
+    assert parts == {"train": ["case-002", "case-003"], "validation": ["case-014"], "test": ["case-001"]}
     assert isinstance(load_network(tmp_path / "weights"), UNet)
-    assert (tmp_path / "log-1" / "metrics.csv").read_text().count("\n") > 4
+    assert (tmp_path / "log-1" / "metrics.csv").read_text().count("\n") > 2
     steps = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=False)["global_step"]
-    # Two epochs of 33 pictures (2 batches of 16), then two of 11 (1 batch).
-    assert steps == 2 * 2 + 2 * 1
+    # An epoch of six pictures, three batches of two; then one of two maps, one batch.
+    assert steps == 3 + 1
 
 
 def test_the_published_recipe_is_the_published_one():
@@ -102,6 +115,24 @@ def test_an_imagenet_encoder_is_taken_from_a_file(tmp_path):
     torch.save({"layer": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match="no checkpoint of torchvision"):
         make_network(Training(TINY, tmp_path, tmp_path, encoder=tmp_path / "other.pth"))
+
+
+@pytest.mark.filterwarnings("ignore:You are trying to `self.log")
+@pytest.mark.parametrize(("by_slice", "expected"), [(0.0, 0.52), (0.25, 0.515), (1.0, 0.5)])
+def test_the_recipe_weighs_the_loss_by_slice(by_slice, expected):
+    """A cavity of 24 pixels is found, one of a single pixel missed, and there is no myocardium.
+
+    By slice the index is the mean of 1 and 0; over the batch, that of 24/25 and, for the myocardium, 0.
+    """
+    labels = torch.zeros(2, 6, 6, dtype=torch.long)
+    labels[0, :4] = 1
+    labels[1, 0, 0] = 1
+    scores = 100.0 * functional.one_hot(labels, 3).movedim(-1, 1).float()
+    scores[1, :, 0, 0] = torch.tensor([100.0, 0.0, 0.0])
+    recipe = replace(PUBLISHED, by_slice=by_slice, cross_entropy=0.0)
+    module = SegmentationModule(Fixed(scores), recipe)
+    loss = module.training_step((torch.zeros(2, 1, 6, 6), labels), 0)
+    assert loss.item() == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(

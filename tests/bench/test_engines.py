@@ -1,24 +1,22 @@
 """The comparison of engines says what runs, what does not and why; with engines that are there at once."""
 
-import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from inline.cli import engine_comparison as engines
+from bench import engines
 from inline.settings import Settings
 from model.engines.self_test import Reference
 
 
 class Ring:
-    """A ring of wall around the centre, after a while."""
+    """A ring of wall around the centre."""
 
-    def __init__(self, name, seconds=0.0):
-        self.name, self._seconds = name, seconds
+    def __init__(self, name):
+        self.name = name
 
     def infer(self, images):
-        time.sleep(self._seconds)
         y, x = np.mgrid[:224, :224]
         radius = np.hypot(x - 111.5, y - 111.5)
         classes = np.select([radius < 20, radius < 28], [1, 2], 0)
@@ -26,12 +24,26 @@ class Ring:
         return np.repeat(one[None], len(images), axis=0)
 
 
-def test_each_engine_has_its_turn_and_its_time():
-    made = {"slow": Ring("slow", 0.02), "quick": Ring("quick")}
+class Timed:
+    """Takes a known time of a clock that stands still else, and notes its turn."""
+
+    def __init__(self, name, seconds, clock, turns):
+        self.name = name
+        self._seconds, self._clock, self._turns = seconds, clock, turns
+
+    def infer(self, images):
+        self._turns.append(self.name)
+        self._clock.now += self._seconds
+
+
+def test_each_engine_has_its_turn_and_its_time(monkeypatch):
+    clock, turns = SimpleNamespace(now=0.0), []
+    monkeypatch.setattr(engines, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    made = {name: Timed(name, s, clock, turns) for name, s in (("slow", 0.02), ("quick", 0.001))}
     times = engines.in_turns(made, [np.zeros((1, 224, 224), np.float32)], 5)
-    assert {name: len(each) for name, each in times.items()} == {"slow": 5, "quick": 5}
-    assert min(times["slow"]) >= 20.0
-    assert np.median(times["quick"]) < np.median(times["slow"])
+    assert times["slow"] == pytest.approx([20.0] * 5)
+    assert times["quick"] == pytest.approx([1.0] * 5)
+    assert turns == ["slow", "quick"] * 6  # the first of each prepares
 
 
 def test_figures_of_what_runs_and_reasons_of_what_does_not(monkeypatch, tmp_path, capsys):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from inline.cli.commands import app
+from inline.__main__ import app
 from model.evaluation.synthetic import make_slices
 
 

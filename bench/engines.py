@@ -1,7 +1,8 @@
-"""Comparison of the engines of this host, for ``myostream engines``: time, agreement, memory."""
+"""``myostream engines``: time, agreement and memory of the engines of this host."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Any, Final, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
+from bench.values import percentiles, print_lines, print_values, write_results
+from bench.watched import usage
 from inline.contouring.segment import contour_slice
 from inline.engine_selection import gate_report, load_engine, load_weights, preferred, reference_of
 from inline.settings import EngineName, Settings
@@ -20,14 +21,16 @@ from model.engines.self_test import run_self_test
 from model.evaluation.metrics import dice
 from model.evaluation.synthetic import make_slices
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
-from model.machine import describe_machine
-from model.output import write_json
 from model.processes import fresh_processes
 
 Name = TypeVar("Name", bound=str)
 
 _SLICES: Final = 6
 """Synthetic slices of each kind of map that the outputs are compared on."""
+_COLUMNS: Final = (
+    "p50 .1f, mean .1f, p99 .1f, torch_over_p50 .1f, torch_over_mean .1f, dice_with_f32 .4f, "
+    "largest_difference .1e, memory_mib .0f"
+)
 
 
 def measure(settings: Settings, repeats: int) -> dict[str, Any]:
@@ -57,9 +60,7 @@ def measure(settings: Settings, repeats: int) -> dict[str, Any]:
     in_float32 = [engines["torch"].infer(image)[0] for image in singles]
     rows: dict[str, dict[str, Any]] = {
         name: {
-            **dict(
-                zip(("p50", "p95", "p99", "max"), np.percentile(times[name], (50, 95, 99, 100)), strict=True)
-            ),
+            **percentiles(times[name]),
             "mean": float(np.mean(times[name])),
             **_compare([engine.infer(image)[0] for image in singles], in_float32),
             "memory_mib": _memory_mib(name, settings),
@@ -71,7 +72,6 @@ def measure(settings: Settings, repeats: int) -> dict[str, Any]:
         if report is not None:
             rows[name]["gate"] = report
     return {
-        "machine": describe_machine(),
         "repeats": repeats,
         "engines": rows,
         "missing": missing,
@@ -131,41 +131,25 @@ def _grown_mib(name: EngineName, settings: Settings) -> float:
 
 
 def _resident_mib() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 2**20
+    now = usage(os.getpid())
+    assert now is not None
+    return now["megabytes"] / 1.048576
 
 
 def show(figures: dict[str, Any], json_file: Path | None) -> None:
     """Print the table and the choice, write the figures."""
-    console = Console()
-    table = Table(title=f"Network alone, one slice at a time, {figures['repeats']} times")
-    table.add_column("engine", no_wrap=True)
-    columns = ("p50 ms", "mean ms", "p99 ms", "against torch", "Dice with f32", "largest difference", "MiB")
-    for column in columns:
-        table.add_column(column, justify="right")
-    torch = figures["engines"]["torch"]
-    for name, row in figures["engines"].items():
-        table.add_row(
-            name,
-            f"{row['p50']:.1f}",
-            f"{row['mean']:.1f}",
-            f"{row['p99']:.1f}",
-            f"{torch['p50'] / row['p50']:.1f} / {torch['mean'] / row['mean']:.1f} x",
-            f"{row['dice_with_f32']:.4f}",
-            f"{row['largest_difference']:.1e}",
-            f"{row['memory_mib']:.0f}",
-        )
-    console.print(table)
-    for name in (*figures["engines"], *figures["missing"]):
-        console.print(
-            f"{name}: {_availability(figures, name)}", highlight=False, markup=False, soft_wrap=True
-        )
-    order = " > ".join(figures["order"])
-    console.print(
-        f"in use: {figures['chosen']}, the first available of {order}", highlight=False, soft_wrap=True
+    rows, torch = figures["engines"], figures["engines"]["torch"]
+    against = {
+        name: {f"torch_over_{key}": torch[key] / row[key] for key in ("p50", "mean")}
+        for name, row in rows.items()
+    }
+    title = f"Network alone, ms, one slice at a time, {figures['repeats']} times"
+    print_values(title, "engine", {name: {**row, **against[name]} for name, row in rows.items()}, _COLUMNS)
+    print_lines(
+        *(f"{name}: {_availability(figures, name)}" for name in (*rows, *figures["missing"])),
+        f"in use: {figures['chosen']}, the first available of {' > '.join(figures['order'])}",
     )
-    if json_file is not None:
-        write_json(json_file, figures)
+    write_results(json_file, figures)
 
 
 def _availability(figures: dict[str, Any], name: str) -> str:

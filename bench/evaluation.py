@@ -1,0 +1,160 @@
+"""``myostream evaluate``: contours and values against those of readers, or the truth of synthetic slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.values import print_columns, print_lines, print_values, write_results
+from inline.contouring.contours import find_contours, rasterise
+from inline.contouring.convention import draw
+from inline.contouring.segment import segment
+from inline.pipeline import Pipeline
+from model.engines.base import Engine
+from model.evaluation import evaluate as evaluation
+from model.evaluation.cases import read_slices
+from model.evaluation.evaluate import Outcome
+from model.evaluation.figures import best_median_worst, bland_altman
+from model.evaluation.synthetic import SEED, evaluate_networks
+from model.frame import FRAME_PIXELS
+
+OFFSET_CORRECTED: Final = "offset-corrected"
+"""Suffix of a group's second summary: the leave-one-out mean offset is removed."""
+SHIFTED_READERS: Final = "shifted reader"
+"""Suffix of the third: the reader's labels, shifted as intensities suggest, against the labels as drawn."""
+_UNIT: Final = {True: "ms", False: "grey levels"}
+_ROWS: Final = (
+    "dice .3f, dice_cavity .3f, dice_myocardium .3f, iou .3f, hausdorff .2f, hausdorff_endo .2f, "
+    "hausdorff_epi .2f, surface .2f, without_contour, bias +.2f, absolute_difference .2f, limits_low +.2f, "
+    "limits_high +.2f, spread .2f, reader_spread .2f, offset_x +.2f, offset_y +.2f, label_shift_x +.2f, "
+    "label_shift_y +.2f"
+)
+"""Distances in mm, x to the right, y down; bias, absolute difference and limits of agreement are those of the
+median, docs/data.md defines them."""
+_SLICE_COLUMNS: Final = (
+    "agreement/dice_cavity .3f, agreement/dice_myocardium .3f, hausdorff_mm .2f, surface_mm .2f, "
+    "median .1f, reader_median .1f"
+)
+_TRUTH_COLUMNS: Final = (
+    "slices, dice .3f, dice_cavity .3f, dice_myocardium .3f, hausdorff .2f, surface .2f, without_contour"
+)
+_GROUP_COLUMNS: Final = "share .1%, smallest_mm .0f, insertions_found .1%, insertions_mm .2f"
+"""Second table; the Dice of other weights follows."""
+
+
+def against_readers(
+    folder: Path, kind: str, running: Pipeline, *, json_file: Path | None = None, plots: Path | None = None
+) -> dict[str, dict[str, float]]:
+    """Evaluate a folder of labelled slices and print the tables; returns the summaries by group.
+
+    Args:
+        folder: of labelled slices.
+        kind: ``t1`` or ``t2``.
+        running: whose engine runs the network and whose contour convention holds.
+        json_file: for all figures.
+        plots: folder for Bland-Altman plot and overlays.
+
+    Raises:
+        CaseError: the folder cannot be used.
+    """
+
+    slices, engine = read_slices(folder, kind), running.engine
+    outcomes, labels = evaluation.evaluate(
+        slices, lambda image, size: draw(segment(image, size, engine), size, running.offsets).labels
+    )
+    summaries: dict[str, dict[str, float]] = {}
+    notes = []
+    for name, chosen in _groups(outcomes).items():
+        group, members = [slices[index] for index in chosen], [outcomes[index] for index in chosen]
+        estimated = evaluation.label_shift(group)
+        shift = dict(zip(("label_shift_x", "label_shift_y"), estimated, strict=True))
+        summaries[name] = evaluation.summarise(members) | shift
+        offset = evaluation.systematic_offset(members)
+        if offset is not None:
+            corrected = evaluation.offset_corrected(group, [labels[index] for index in chosen], members)
+            summaries[f"{name}, {OFFSET_CORRECTED}"] = evaluation.summarise(corrected) | shift
+            shifted = evaluation.summarise(evaluation.shifted_readers(group, estimated))
+            summaries[f"{name}, {SHIFTED_READERS}"] = shifted
+            notes.append(
+                f"{name}: the contours lie {_direction(*offset)} the reader's on all slices; images and "
+                "labels may be displaced against each other. Intensities put the reader's labels "
+                f"{_direction(*estimated)} their place; shifted so, they reach a mean Dice of "
+                f"{shifted['dice']:.3f} with themselves."
+            )
+    unit = _UNIT[slices[0].in_ms]
+    by_slice = {
+        each.name + (" (saturated)" if each.saturated else ""): {
+            **asdict(each),
+            "hausdorff_mm": each.agreement.hausdorff,
+            "surface_mm": each.agreement.surface,
+        }
+        for each in outcomes
+    }
+    print_values("By slice", "slice", by_slice, _SLICE_COLUMNS)
+    headed = {f"{name} ({summary['slices']})": summary for name, summary in summaries.items()}
+    print_columns(f"{folder.name}, {kind} ({unit}); distances in mm", headed, _ROWS)
+    print_lines(*notes)
+    about = {"engine": engine.name, "map": kind}
+    write_results(json_file, {**about, "summaries": summaries, "slices": evaluation.to_json(outcomes)})
+    if plots is not None:
+        bland_altman(plots / f"bland-altman-{kind}.png", outcomes, unit)
+        scores = [each.agreement.dice for each in outcomes]
+        best_median_worst(plots / f"overlays-{kind}.png", slices, labels, scores)
+        print_lines(f"figures: {plots}")
+    return summaries
+
+
+def against_truth(
+    count: int, kind: str, engines: Mapping[str, Engine], json_file: Path | None = None
+) -> dict[str, dict[str, float]]:
+    """Evaluate synthetic slices and print the tables; returns the summaries by level and by pathology.
+
+    Contours lie at the physical borders, as the labels do. A slice without a contour counts as Dice 0.
+
+    Args:
+        count: slices.
+        kind: ``t1`` or ``t2``.
+        engines: the network by name; those of other weights after it are compared on the same slices.
+        json_file: for all figures.
+    """
+
+    def contour(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+        shape = (FRAME_PIXELS, FRAME_PIXELS)
+        contours = find_contours(probabilities).contours
+        return np.zeros(shape, np.uint8) if contours is None else rasterise(contours, shape)
+
+    (name, summaries), *others = evaluate_networks(count, kind, engines, contour).items()
+    rows = {
+        "healthy" if group == "none" else group: {
+            **summary,
+            "beside": {o: found[group] for o, found in others},
+        }
+        for group, summary in summaries.items()
+    }
+    title = f"{count} synthetic {kind} maps, seed {SEED}; distances in mm"
+    print_values(title, "", rows, _TRUTH_COLUMNS)
+    dice_beside = (f"beside/{other}/dice .3f" for other, _ in others)
+    print_values(title, "", rows, ", ".join([_GROUP_COLUMNS, *dice_beside]))
+    about = {"engine": engines[name].name, "map": kind}
+    write_results(json_file, {**about, "summaries": summaries, "beside": dict(others)})
+    return summaries
+
+
+def _groups(outcomes: Sequence[Outcome]) -> dict[str, list[int]]:
+    """Numbers of all slices, or of those whose window saturates and of the others."""
+    saturated = [number for number, outcome in enumerate(outcomes) if outcome.saturated]
+    others = [number for number, outcome in enumerate(outcomes) if not outcome.saturated]
+    if not saturated:
+        return {"all slices": others}
+    return {"window not saturated": others, "window saturated": saturated}
+
+
+def _direction(x: float, y: float) -> str:
+    """An offset in mm in words."""
+    across, down = "right" if x > 0 else "left", "below" if y > 0 else "above"
+    return f"{abs(x):.1f} mm to the {across} of and {abs(y):.1f} mm {down}"

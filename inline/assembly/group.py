@@ -1,0 +1,62 @@
+"""Images of one slice, from which one map is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from inline.assembly.image_metadata import ImageMetadata
+from inline.assembly.times import Stated, Times, in_ms, listed
+from inline.data.series import Quantity
+from inline.mrd.header import MeasurementHeader
+from inline.mrd.messages import Image
+
+COUNTERS: Final = ("set", "contrast", "phase", "repetition")
+"""Counters that may number the images of a series, in the order in which they are tried."""
+NUMBERING: Final = (*COUNTERS, "average", "image_index")
+"""Counters that may give the position of an image in a list of times."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Group:
+    """Images of one slice so far.
+
+    Attributes:
+        quantity: that they measure.
+        images: in the order of their arrival.
+        metadata: of each.
+        arrived: time of the last one, seconds of the caller's clock.
+    """
+
+    quantity: Quantity
+    images: list[Image] = field(default_factory=list)
+    metadata: list[ImageMetadata] = field(default_factory=list)
+    arrived: float = 0.0
+
+    @property
+    def stated(self) -> list[Stated | None]:
+        """Time of each image as the image itself states it."""
+        return [each.times.get(self.quantity) for each in self.metadata]
+
+    @property
+    def own_times(self) -> Times:
+        """These times in ms."""
+        return in_ms(self.stated, self.quantity)
+
+    def add(self, image: Image, metadata: ImageMetadata) -> None:
+        """Add an image with its metadata."""
+        self.images.append(image)
+        self.metadata.append(metadata)
+
+    def listed(self, header: MeasurementHeader) -> tuple[Stated, ...]:
+        """Return the times that the header lists for the images."""
+        return listed(header, self.quantity, named=self.named)
+
+    @property
+    def named(self) -> bool:
+        """True where a description names the quantity."""
+        return any(each.recognised.quantity is self.quantity for each in self.metadata)
+
+    def counter(self, name: str) -> list[int]:
+        """Return a counter of each image."""
+        return [getattr(image.header, name) for image in self.images]
