@@ -10,7 +10,7 @@ are only reported on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -156,8 +156,8 @@ def _readings(
     sample: Sample, offsets: ContourOffsets, random: np.random.Generator
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the labels of simulated readers, whose mean convention is that of the contours."""
-    for reader in make_readers(READERS, SPREAD, random):
-        own = replace(reader, endo_mm=reader.endo_mm + offsets.endo_mm, epi_mm=reader.epi_mm - offsets.epi_mm)
+    for endo, epi in make_readers(READERS, SPREAD, random).values():
+        own = (endo + offsets.endo_mm, epi - offsets.epi_mm)
         yield draw_labels(sample.labels, _SPACING, own, SPREAD.random_mm, random)
 
 
