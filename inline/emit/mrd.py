@@ -105,7 +105,9 @@ def images(
         sent.append(made(labels, 1, f"{result.quantity}_LABELS", extra))
     if settings.overlay:
         review = Flag.REVIEW in result.flags
-        overlay = draw(result.map.values_ms, result.quantity, result.contours, review=review)
+        found = (result.insertions.anterior, result.insertions.inferior)
+        crosses = [(point.x, point.y) for point in found if point is not None]
+        overlay = draw(result.map.values_ms, result.quantity, result.contours, crosses=crosses, review=review)
         colours = overlay.astype(np.uint16).transpose(2, 0, 1)[:, None]
         # Colours must not be corrected or windowed on their way to the console.
         sent.append(made(colours, 2, f"{result.quantity}_CONTOURS", {"InternalSend": 1}))

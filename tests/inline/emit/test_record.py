@@ -20,7 +20,7 @@ from inline.data.results import (
 )
 from inline.data.series import Quantity, SeriesIdentity
 from inline.emit import mrd
-from inline.emit.overlay import INSERTION_COLOUR, overlay
+from inline.emit.overlay import INSERTION_COLOUR, draw
 from inline.emit.record import SCHEMA, record
 from inline.mrd.image_header import ImageHeader
 from inline.replay.results import read_record
@@ -144,8 +144,11 @@ def test_records_with_and_without_insertion_points_are_read():
 
 
 def test_crosses_mark_insertion_points():
-    points = Insertions(InsertionPoint(8.0, 3.0, 0.9), InsertionPoint(4.0, 12.0, 0.9))
-    plain, marked = overlay(result(), 3), overlay(result(insertions=points), 3)
+    shown = result()
+    plain, marked = (
+        draw(shown.map.values_ms, shown.quantity, shown.contours, 3, crosses=crosses)
+        for crosses in ((), ((8.0, 3.0), (4.0, 12.0)))
+    )
     changed = np.argwhere((plain != marked).any(axis=2))
     for x, y in ((8.0, 3.0), (4.0, 12.0)):
         middle = (round(3 * y + 1), round(3 * x + 1))
