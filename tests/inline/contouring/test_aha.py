@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inline.contouring.aha import (
@@ -164,6 +164,7 @@ def test_failed_pixels_do_not_count_and_an_empty_region_has_no_value():
     assert regions["global"].median == 50.0
 
 
+@settings(deadline=None)
 @given(
     st.floats(-40, 160),
     st.floats(-40, 160),

@@ -22,7 +22,7 @@ def geometry(offset_mm=0.0, *, normal=APEX, across=ACROSS, slice_direction=None)
     """A slice so far towards the apex of a usual heart."""
     down = np.cross(normal, across)
     return SliceGeometry(
-        tuple(offset_mm * APEX), tuple(across), tuple(down), (1.5, 1.5), (224, 224), 8.0, slice_direction
+        tuple(offset_mm * APEX), tuple(across), tuple(down), (1.5, 1.5), (224, 224), slice_direction
     )
 
 
