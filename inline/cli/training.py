@@ -51,10 +51,10 @@ def train(
                 "the recipe synthetic trains the default network within --minutes; --data, --architecture, "
                 "--encoder, --epochs, --resume and --precision go with another --recipe"
             )
-        from model.training.timed import TimedTraining, train_within
+        with report_errors(ValueError, extra="train"):
+            from model.training.timed import TimedTraining, train_within
 
-        timed = TimedTraining(output, minutes or 10.0, weights, accelerator, seed)
-        with report_errors(ValueError):
+            timed = TimedTraining(output, minutes or 10.0, weights, accelerator, seed)
             result = train_within(timed, typer.echo, time.monotonic() - _seconds_running())
         typer.echo(
             f"{result['steps']} steps on {result['slices']} slices in {result['seconds']} s; weights in "
