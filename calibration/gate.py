@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from calibration.slices import MapSlice
 from inline.contouring.aha import measure
 from inline.contouring.contours import find_contours, rasterise
+from inline.contouring.convention import move
 from inline.contouring.insertion import find_insertions
 from inline.data.results import Contours
 from inline.data.series import Quantity
+from inline.settings import ContourSettings
 from model.engines.base import Engine
 from model.evaluation.metrics import dice
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
@@ -123,7 +125,7 @@ def run_gate(engine: Engine, reference: Engine, slices: Iterable[MapSlice]) -> G
         ours, theirs = engine.infer(each.image[None])[0], reference.infer(each.image[None])[0]
         largest = float(np.abs(ours[:CLASSES] - theirs[:CLASSES]).max())
         probability = max(probability, largest if np.isfinite(largest) else 1.0)
-        a, b = find_contours(ours[:CLASSES]).contours, find_contours(theirs[:CLASSES]).contours
+        a, b = _drawn(ours), _drawn(theirs)
         points_mm += _point_distances_mm(ours, theirs)
         found += b is not None
         if a is not None and b is not None:
@@ -184,6 +186,12 @@ def run_gate(engine: Engine, reference: Engine, slices: Iterable[MapSlice]) -> G
         reasons=tuple(reasons),
         passed=not reasons,
     )
+
+
+def _drawn(output: NDArray[np.float32]) -> Contours | None:
+    """Return the contours as the stream draws them by default, in pixels of the frame."""
+    borders = find_contours(output[:CLASSES]).contours
+    return borders and move(borders, _FRAME.spacing, ContourSettings().offsets)[0]
 
 
 def _median_ms(each: MapSlice, contours: Contours) -> float:
