@@ -27,13 +27,13 @@ TINY = replace(PUBLISHED, epochs=1, weighted_until=0)
 
 
 class Fixed(torch.nn.Module):
-    """A network with the same scores for all pictures."""
+    """A network with the same scores for all images."""
 
     def __init__(self, scores):
         super().__init__()
         self.scores = scores
 
-    def forward(self, pictures):
+    def forward(self, images):
         return self.scores
 
 
@@ -64,7 +64,7 @@ def test_the_published_recipe_runs_end_to_end(labelled_folder, tmp_path, monkeyp
     assert isinstance(load_network(tmp_path / "weights"), UNet)
     assert (tmp_path / "log-1" / "metrics.csv").read_text().count("\n") > 2
     steps = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=False)["global_step"]
-    # An epoch of six pictures, three batches of two; then one of two maps, one batch.
+    # An epoch of six images, three batches of two; then one of two maps, one batch.
     assert steps == 3 + 1
 
 
