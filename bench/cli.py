@@ -133,7 +133,8 @@ def evaluate(
         int | None, typer.Option(min=1, help="Number of fresh synthetic slices, in place of labelled ones.")
     ] = None,
     beside: Annotated[
-        list[Path] | None, typer.Option(help="Folder of other weights, tried on the same synthetic slices.")
+        list[Path] | None,
+        typer.Option(help="Folder of other weights, evaluated on the same synthetic slices."),
     ] = None,
     json_file: JsonFile = None,
     plots: Annotated[

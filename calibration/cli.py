@@ -16,7 +16,7 @@ from inline.settings import load_settings
 
 app = typer.Typer(
     cls=ReportingGroup,
-    help="Fit engine, confidence and budget to weights and host, and the contours to a site.",
+    help="Fit engine, confidence and budget to weights and host, and the contour convention to a site.",
     no_args_is_help=True,
 )
 

@@ -40,7 +40,7 @@ class GateLimits:
         hausdorff_px: largest 99th percentile of the distance between contours, pixels of 1.5 mm.
         t1_ms: largest difference of a slice's median T1.
         t2_ms: likewise T2.
-        share: smallest share of slices whose median lies within.
+        share: smallest share of slices whose median lies within these.
         point_mm: largest 95th percentile of the distance between insertion points.
         points_lost: largest share of them that the engine does not find.
         compared: smallest share of slices on which float32 finds contours; with fewer the gate shows nothing.
@@ -81,7 +81,7 @@ class GateReport:
         points_lost: of these, those that the engine does not find.
         point_p95_mm: 95th percentile of the distance of the others, None where there is none.
         limits: that were applied.
-        reasons: why the engine does not pass; empty where it does.
+        reasons: reasons why the engine does not pass; empty where it passes.
         passed: whether it does.
     """
 

@@ -16,7 +16,7 @@ Labels = NDArray[np.uint8]
 
 _HARMONICS: Final = 4
 _THINNEST: Final = 1.0
-"""Pixels of wall that a reader leaves everywhere."""
+"""Least thickness of the drawn wall, pixels."""
 _FURTHEST_MM: Final = 15.0
 """Margin around the true heart within which a reader draws."""
 

@@ -51,7 +51,7 @@ def test_the_published_recipe_runs_end_to_end(labelled_folder, tmp_path, monkeyp
     assert isinstance(load_network(tmp_path / "weights"), UNet)
     assert (tmp_path / "log-1" / "metrics.csv").read_text().count("\n") > 2
     steps = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=False)["global_step"]
-    # An epoch of six pictures, three batches of two; then one of two maps, one batch.
+    # An epoch of six images, three batches of two; then one of two maps, one batch.
     assert steps == 3 + 1
 
 
