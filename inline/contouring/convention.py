@@ -72,7 +72,8 @@ def move(
     """Return the contours at two distances from the physical borders, and the distances as applied.
 
     Both are scaled down together where the wall could not hold them (:func:`within_wall`), so that the ring
-    is neither empty nor crossed. Each contour keeps its number of points.
+    is neither empty nor crossed. In walls far below a pixel curves may cross even so, since they lose the
+    narrowest tips and inlets of a border: then no contour moves. Each keeps its number of points.
 
     Args:
         borders: in pixels.
@@ -84,7 +85,10 @@ def move(
     # A convention of 0 must leave every bit; so must each contour that does not move.
     endo = parallel(in_mm.endo, applied.endo_mm) / spacing if applied.endo_mm else borders.endo
     epi = parallel(in_mm.epi, -applied.epi_mm) / spacing if applied.epi_mm else borders.epi
-    return Contours(endo, epi), applied
+    moved = Contours(endo, epi)
+    if not _nested(moved):
+        return borders, ContourOffsets(0.0, 0.0)
+    return moved, applied
 
 
 def within_wall(borders: Contours, offsets: ContourOffsets) -> ContourOffsets:
@@ -109,7 +113,14 @@ def within_wall(borders: Contours, offsets: ContourOffsets) -> ContourOffsets:
 
 def thinnest(borders: Contours) -> float:
     """Return the thickness of the wall at its thinnest place, in units of the points; 0 where they cross."""
-    inner, outer = borders.endo, borders.epi
-    if contains(inner, outer).any() or not contains(outer, inner).all():
+    if not _nested(borders):
         return 0.0
+    inner, outer = borders.endo, borders.epi
     return float(min(distances(inner, outer).min(), distances(outer, inner).min()))
+
+
+def _nested(contours: Contours) -> bool:
+    """Return whether the endocardial contour lies within the epicardial one and apart from it."""
+    return bool(
+        contains(contours.epi, contours.endo).all() and not contains(contours.endo, contours.epi).any()
+    )
