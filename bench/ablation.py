@@ -1,8 +1,8 @@
 """Worth of labels, insertion points and start: ``python -m bench.ablation --data FOLDER --start FOLDER``.
 
-Short trainings on the same synthetic slices that differ from the default in one thing each, judged on real
-maps: with contours at the borders of the wall, and by the default contour convention. The start, untrained,
-is what the generator gave that its weights were trained with.
+Short trainings on the same synthetic slices. Each differs from the default in one thing. Each is scored on
+real maps, by the default contour convention and with contours at the borders of the wall. The start weights
+without further training stand for the earlier generator.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from model.unet import UNet
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What a training is made of.
+    """Training of the ablation.
 
     Attributes:
-        inside: labels drawn inside the wall, as by the earlier generator; else at its borders.
+        inside: labels inside the wall, as the earlier generator drew them; else at its borders.
         insertions: the network learns the insertion points too.
         start: from trained weights; else from random ones.
     """
@@ -124,7 +124,7 @@ def judge(engine: Engine, real: dict[str, list[LabelledSlice]]) -> dict[str, flo
 def main(
     data: Annotated[Path, typer.Option("--data", help="Labelled slices (docs/data.md).")],
     start: Annotated[Path, typer.Option("--start", help="Folder of weights to start from.")],
-    steps: Annotated[int, typer.Option(min=1, help=f"Of {_PLAN.batch} slices each.")] = 200,
+    steps: Annotated[int, typer.Option(min=1, help=f"Steps of {_PLAN.batch} slices each.")] = 200,
     json_file: JsonFile = None,
 ) -> None:
     """Train each variant briefly and print its mean Dice on real maps."""

@@ -106,14 +106,15 @@ def tables(
 ) -> None:
     """Make the tables and figures of the study for labelled slices with one or more readers."""
     require("matplotlib", "monai", "pandas", "pingouin", "scikit_posthocs")
+    from bench.tables.agreement import AT_BORDERS
     from bench.tables.run import read_both, run, synthetic_slices
     from bench.tables.trainings import ShortTraining
     from inline.engine_selection import build_pipeline
     from model.evaluation.readers import Spread
 
-    running = build_pipeline(load_settings(engine=engine)).engine
+    running, offsets = build_pipeline(load_settings(engine=engine)), AT_BORDERS
     if data is not None and synthetic is None:
-        slices = read_both(data)
+        slices, offsets = read_both(data), running.offsets
         names = sorted({name for each in slices for name in each.readers})
         about = f"{len(slices)} labelled slices of {data.name}; readers: {', '.join(names)}."
     elif data is None and synthetic is not None:
@@ -123,7 +124,16 @@ def tables(
     else:
         raise MyostreamError("give either --data FOLDER or --synthetic N")
     training = ShortTraining(train_steps, keep=keep)
-    run(slices, running, output, about=about, training=training, encoder=encoder, json_file=json_file)
+    run(
+        slices,
+        running.engine,
+        output,
+        about=about,
+        training=training,
+        encoder=encoder,
+        json_file=json_file,
+        offsets=offsets,
+    )
 
 
 def evaluate(
@@ -133,7 +143,8 @@ def evaluate(
         int | None, typer.Option(min=1, help="Number of fresh synthetic slices, in place of labelled ones.")
     ] = None,
     beside: Annotated[
-        list[Path] | None, typer.Option(help="Folder of other weights, tried on the same synthetic slices.")
+        list[Path] | None,
+        typer.Option(help="Folder of other weights, evaluated on the same synthetic slices."),
     ] = None,
     json_file: JsonFile = None,
     plots: Annotated[

@@ -82,9 +82,9 @@ def against_readers(
             summaries[f"{name}, {SHIFTED_READERS}"] = shifted
             notes.append(
                 f"{name}: the contours lie {_direction(*offset)} the reader's on all slices; images and "
-                "labels may be displaced against each other. Intensities put the reader's labels "
-                f"{_direction(*estimated)} their place; shifted so, they reach a mean Dice of "
-                f"{shifted['dice']:.3f} with themselves."
+                "labels may be displaced against each other. By the intensities, the reader's labels lie "
+                f"{_direction(*estimated)} their place; so shifted, their mean Dice with the labels as drawn "
+                f"is {shifted['dice']:.3f}."
             )
     unit = _UNIT[slices[0].in_ms]
     by_slice = {
@@ -146,7 +146,7 @@ def against_truth(
 
 
 def _groups(outcomes: Sequence[Outcome]) -> dict[str, list[int]]:
-    """Numbers of all slices, or of those whose window saturates and of the others."""
+    """Return the numbers of all slices, or of those whose window saturates and of the others."""
     saturated = [number for number, outcome in enumerate(outcomes) if outcome.saturated]
     others = [number for number, outcome in enumerate(outcomes) if not outcome.saturated]
     if not saturated:
@@ -155,6 +155,6 @@ def _groups(outcomes: Sequence[Outcome]) -> dict[str, list[int]]:
 
 
 def _direction(x: float, y: float) -> str:
-    """An offset in mm in words."""
+    """Return an offset in mm in words."""
     across, down = "right" if x > 0 else "left", "below" if y > 0 else "above"
     return f"{abs(x):.1f} mm to the {across} of and {abs(y):.1f} mm {down}"

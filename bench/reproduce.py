@@ -71,6 +71,11 @@ DETAILS: Final = (
     ("tables-synthetic", "tables/8/values/masks with defects", "hausdorff .2f, without_contour"),
     ("tables-synthetic", "tables/8/values/the network's masks", "hausdorff .2f, without_contour"),
     ("tables-real", "tables/6/values", "inference_ms .1f, parameters_millions .1f"),
+    (
+        "ablation",
+        "variants",
+        "t2 .3f, t2_myocardium .3f, t2_borders .3f, t1 .3f, t1_myocardium .3f, t1_borders .3f",
+    ),
 )
 """docs/benchmarks.md: result file, path of the rows, keys of the columns with their formats."""
 

@@ -11,14 +11,14 @@ import typer
 from inline.cli.errors import report_errors
 from model.evaluation.figures import draw_outlines, figure
 from model.frame import FRAME_PIXELS
-from model.synthesis.contrast import Mix, Picture
+from model.synthesis.contrast import ImageKind, Mix
 from model.synthesis.generator import make_batch
 
 _ROWS: Final = (
-    ("T1 native", Picture.T1_MAP),
-    ("T1 after contrast agent", Picture.T1_MAP_POST),
-    ("T2", Picture.T2_MAP),
-    ("random contrast", Picture.RANDOM_CONTRAST),
+    ("T1 native", ImageKind.T1_MAP),
+    ("T1 after contrast agent", ImageKind.T1_MAP_POST),
+    ("T2", ImageKind.T2_MAP),
+    ("random contrast", ImageKind.RANDOM_CONTRAST),
 )
 _COLUMNS: Final = 6
 
@@ -31,7 +31,7 @@ def main(
     generator = torch.Generator().manual_seed(seed)
     with figure(file, len(_ROWS), _COLUMNS, (2.4 * _COLUMNS, 2.6 * len(_ROWS)), dpi=75) as grid:
         for row, (name, kind) in zip(grid, _ROWS, strict=True):
-            mix = Mix(*(float(kind is each) for each in Picture))
+            mix = Mix(*(float(kind is each) for each in ImageKind))
             # A batch is made from tissue values or from simulated images: here one of each.
             halves = [make_batch(_COLUMNS // 2, FRAME_PIXELS, generator, mix) for _ in "ab"]
             images = torch.cat([half.images for half in halves])

@@ -17,7 +17,7 @@ from model.output import check_outputs
 
 app = typer.Typer(
     cls=ReportingGroup,
-    help="Fit engine, confidence and budget to weights and host, and the contours to a site.",
+    help="Fit engine, confidence and budget to weights and host, and the contour convention to a site.",
     no_args_is_help=True,
 )
 

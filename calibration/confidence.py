@@ -1,10 +1,10 @@
 """``myostream calibrate confidence``: fit of the expected Dice coefficient, and its accuracy.
 
-The expected Dice coefficient is that with the contours of an expert who draws by the same convention. Experts
-differ among themselves, so the truth of a synthetic slice is drawn by simulated readers who agree as well as
-those of the published study do (Kalapos et al. 2023: Dice 0.908). The fit uses synthetic slices, intact and
-degraded, so that the Dice coefficients run from 0 to 1. The report is on other hearts than the fit. Real maps
-are only reported on.
+The expected Dice coefficient is the agreement with an expert who draws by the same contour convention.
+Experts differ, so the labels of a synthetic slice are drawn by simulated readers who agree with each other as
+well as those of the published study (Kalapos et al. 2023: Dice 0.908). The fit uses synthetic slices, intact
+and degraded, so that the Dice coefficients run from 0 to 1. The report is on other hearts than the fit. Real
+maps are only reported on.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def make_samples(hearts: int, seed: int) -> Iterator[list[Sample]]:
     for done in range(0, hearts, BATCH):
         batch = make_batch(BATCH, FRAME_PIXELS, generator, MAPS)
         for i in range(min(BATCH, hearts - done)):
-            intact, labels = batch.pictures[i].numpy(), batch.labels[i].numpy().astype(np.uint8)
+            intact, labels = batch.unscaled[i].numpy(), batch.labels[i].numpy().astype(np.uint8)
             if not labels.any():
                 continue
             samples = []

@@ -1,8 +1,8 @@
 """``myostream calibrate contours``: contour convention of a site, fitted from its own labelled slices.
 
 The network returns the borders of the wall. For each slice the offsets are found at which parallel curves of
-them agree best with the readers; those of a case are its median, and the site's are estimated from the cases
-by a two-level normal model. The report leaves out each case in turn.
+the borders agree best with the readers' labels. The offsets of a case are the median over its slices. Those
+of the site are estimated from the cases by a two-level normal model. The report leaves out each case in turn.
 """
 
 from __future__ import annotations
@@ -36,38 +36,38 @@ FloatArray = NDArray[np.float64]
 Labels = NDArray[np.uint8]
 
 BETWEEN_SITES_MM: Final = 1.0
-"""Standard deviation of the habit from centre to centre.
+"""Standard deviation of the convention from centre to centre.
 
 Of seven core laboratories "readers were very consistent (small variability across cases within each reader),
 but bias varied between readers due to differences in contouring protocols at each center" (Suinesiaputra et
 al. 2015, JCMR 17:63). Two experienced operators differed on 42 T1 maps by 1.2 +- 0.7 pixels of wall thickness
-(Carapella et al. 2020, Int J Cardiol 298:128): 0.75 pixels of standard deviation a contour, were the four
-contours independent, or 1.1 mm at 1.5 mm a pixel.
+(Carapella et al. 2020, Int J Cardiol 298:128): for four independent contours this
+is a standard deviation of 0.75 pixels each, or 1.1 mm at 1.5 mm a pixel.
 """
 WITHIN_SITE_MM: Final = 1.0
-"""Standard deviation of the habit from case to case of one centre: the operators' figure counts for both."""
+"""Standard deviation of the convention from case to case of one centre, from the same two operators."""
 _PRIOR_CASES: Final = 4.0
-"""Cases that :data:`WITHIN_SITE_MM` weighs as much as."""
+"""Weight of :data:`WITHIN_SITE_MM` in the pooled spread, in cases."""
 _OUTLIER: Final = 1.345
 """Standard deviations from which a case has less weight (Huber 1964; 95 % efficient on normal values)."""
 ENOUGH_MM: Final = 0.3
-"""Standard error of an offset from which no more cases are wanted: a fifth of a pixel of 1.5 mm."""
+"""Standard error of an offset at which there are enough cases: a fifth of a pixel of 1.5 mm."""
 APART_MM: Final = 1.0
 """Spread between readers or cases from which a warning is given: more than the model expects."""
 _STEP_MM: Final = 0.05
 _SAME_HEART: Final = 0.5
-"""IoU of the heart below which the network found something else than the reader drew."""
+"""IoU below which network and reader are taken to show different hearts."""
 _ITERATIONS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One labelled slice, its borders and the offsets of its readers.
+    """Labelled slice, its borders and the offsets of its readers.
 
     Attributes:
         slice_: with the labels.
-        borders: as the network found them.
-        offsets: by reader; empty where the network found no heart, or another one.
+        borders: as the network returns them.
+        offsets: by reader; empty where the network finds no heart, or another one than the reader.
     """
 
     slice_: LabelledSlice
@@ -83,7 +83,7 @@ class Estimate:
         offset: posterior mean.
         error: its standard error.
         spread: standard deviation from case to case.
-        wanted: number of cases for an error of :data:`ENOUGH_MM`.
+        wanted: number of cases needed for an error of :data:`ENOUGH_MM`.
     """
 
     offset: float
@@ -93,10 +93,10 @@ class Estimate:
 
 
 def reader_offsets(borders: Contours, labels: Labels, spacing: tuple[float, float]) -> ContourOffsets | None:
-    """Return the offsets at which a reader drew, from physical borders.
+    """Return the offsets of a reader's contours from the physical borders.
 
-    At each border it is the offset at which the area where parallel curve and reader disagree is smallest,
-    which is the median distance of the reader's contour. A pixel counts by its share inside the curve.
+    At each border the offset is chosen at which the area where parallel curve and reader disagree is
+    smallest. It is the median distance of the reader's contour. A pixel counts by its share inside the curve.
 
     Args:
         borders: in pixels of the image.
@@ -137,16 +137,17 @@ def reader_offsets(borders: Contours, labels: Labels, spacing: tuple[float, floa
 def estimate(cases: Sequence[float], default: float) -> Estimate:
     """Return the offset of a site at one border from those of its cases, drawn towards the default.
 
-    The habit of a site is normal around the default with standard deviation b (:data:`BETWEEN_SITES_MM`),
-    that of a case around the site's with s. Given n cases of mean m, the posterior mean is
-    ``default + n / (n + s²/b²) (m - default)``, its variance ``1 / (1/b² + n/s²)`` (Gelman et al., Bayesian
-    Data Analysis, 3rd edition, section 2.5). The mean is Huber's (1964, Ann Math Stat 35:73), n the sum of
-    its weights. s² is pooled: ``(4 w² + Σ (case - m)²) / (4 + n - 1)`` with w of :data:`WITHIN_SITE_MM`
-    (there, section 2.6). Two cases move the default by 0.71 of their distance at most.
+    The offset of a site is normal around the default with standard deviation b (:data:`BETWEEN_SITES_MM`),
+    the offset of a case is normal around the site's with s. Given n cases of mean m, the posterior mean is
+    ``default + n / (n + s²/b²) (m - default)``, and its variance ``1 / (1/b² + n/s²)`` (Gelman et al.,
+    Bayesian Data Analysis, 3rd edition, section 2.5). The mean is Huber's (1964, Ann Math Stat 35:73), n the
+    sum of its weights. s² is pooled: ``(4 w² + Σ (case - m)²) / (4 + n - 1)`` with w of
+    :data:`WITHIN_SITE_MM` (same book, section 2.6). Two cases move the default by 0.71 of their distance at
+    most.
 
     Args:
-        cases: offset of each case, mm; without any it is the default.
-        default: of the literature, mm.
+        cases: offset of each case, mm; without cases the result is the default.
+        default: offset of the default convention, mm.
     """
     values = np.array(cases, dtype=np.float64)
     weights, mean, spread = np.ones(len(values)), default, WITHIN_SITE_MM
@@ -244,7 +245,7 @@ def calibrate(
     Slices whose display window saturates in the myocardium are left out.
 
     Args:
-        settings: in use; their convention is the one before.
+        settings: in use; the report compares with their convention.
         data: folder of labelled slices (``docs/data.md``).
         kinds: ``t1``, ``t2`` or both.
         json_file: for all figures.
@@ -252,7 +253,7 @@ def calibrate(
 
     Raises:
         CaseError: the folder cannot be used.
-        MyostreamError: on no slice the network found the heart that a reader drew, or no engine loads.
+        MyostreamError: the network and a reader show the same heart on no slice, or no engine loads.
         OutputError: a file cannot be written.
     """
     read = read_kinds(data, kinds)
@@ -260,7 +261,9 @@ def calibrate(
     measured, engine = measure(slices, settings)
     cases = case_offsets(measured)
     if not cases:
-        raise MyostreamError(f"{data}: on none of {len(slices)} slices do contours and labels show one heart")
+        raise MyostreamError(
+            f"{data}: on none of {len(slices)} slices do contours and labels show the same heart"
+        )
     fitted = fit(cases.values())
     names = dict.fromkeys(each.slice_.case for each in measured)
     conventions = left_out(cases, names)
@@ -301,7 +304,7 @@ def calibrate(
 def warnings(
     cases: dict[str, ContourOffsets], fitted: tuple[Estimate, Estimate], apart: ContourOffsets | None
 ) -> list[str]:
-    """Return what stands against using a fit: too few cases, cases or readers that disagree."""
+    """Return the warnings on a fit: too few cases, cases or readers that disagree."""
     found = []
     wanted = max(each.wanted for each in fitted)
     if len(cases) < wanted:
@@ -314,24 +317,24 @@ def warnings(
         if spread > APART_MM:
             found.append(
                 f"The {border} offset varies from case to case by {spread:.2f} mm (standard deviation; more "
-                f"than {APART_MM:g} mm): the cases were not drawn by one habit."
+                f"than {APART_MM:g} mm): the cases were not drawn by one convention."
             )
         if apart is not None and apart[place] > APART_MM:
             found.append(
                 f"Readers of the same slices differ at the {border} border by {apart[place]:.2f} mm (more "
-                f"than {APART_MM:g} mm): agree on a habit, or calibrate for one reader."
+                f"than {APART_MM:g} mm): agree on one convention, or calibrate for one reader."
             )
     return found
 
 
 def settings_text(figures: dict[str, Any]) -> str:
-    """Return the fitted convention as a settings file with where it comes from."""
+    """Return the text of a settings file with the fitted convention and its origin."""
     endo, epi = figures["fitted"]["endo"], figures["fitted"]["epi"]
     return (
         f"# myostream calibrate contours: {len(figures['cases'])} cases, {figures['slices']} slices, "
         f"{' and '.join(figures['maps'])}, engine {figures['engine']}.\n"
-        f"# Standard errors {endo['error']:.2f} and {epi['error']:.2f} mm; wanted for {ENOUGH_MM:g} mm: "
-        f"{max(endo['wanted'], epi['wanted'])} cases.\n"
+        f"# Standard errors {endo['error']:.2f} and {epi['error']:.2f} mm; cases needed for "
+        f"{ENOUGH_MM:g} mm: {max(endo['wanted'], epi['wanted'])}.\n"
         f"# Dice, each case left out of its fit: {figures['after']['dice']:.3f}; "
         f"before: {figures['before']['dice']:.3f}.\n"
         "[contours]\n"
@@ -376,7 +379,7 @@ def show(figures: dict[str, Any], problems: Sequence[str]) -> None:
     if figures["saturated"]:
         console.print(f"{figures['saturated']} slices left out: their display window saturates.")
     if figures["without_offsets"]:
-        console.print(f"{figures['without_offsets']} slices without a fit: no contour, or another heart.")
+        console.print(f"{figures['without_offsets']} slices without offsets: no contour, or another heart.")
     for problem in problems:
         console.print(f"[yellow]warning:[/] {problem}", highlight=False)
     console.print(settings_text(figures), highlight=False, markup=False)

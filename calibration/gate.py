@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from calibration.slices import MapSlice
 from inline.contouring.aha import measure
 from inline.contouring.contours import find_contours, rasterise
+from inline.contouring.convention import move
 from inline.contouring.insertion import find_insertions
 from inline.data.results import Contours
 from inline.data.series import Quantity
+from inline.settings import ContourSettings
 from model.engines.base import Engine
 from model.evaluation.metrics import dice
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
@@ -38,7 +40,7 @@ class GateLimits:
         hausdorff_px: largest 99th percentile of the distance between contours, pixels of 1.5 mm.
         t1_ms: largest difference of a slice's median T1.
         t2_ms: likewise T2.
-        share: smallest share of slices whose median lies within.
+        share: smallest share of slices whose median lies within these.
         point_mm: largest 95th percentile of the distance between insertion points.
         points_lost: largest share of them that the engine does not find.
         compared: smallest share of slices on which float32 finds contours; with fewer the gate shows nothing.
@@ -79,7 +81,7 @@ class GateReport:
         points_lost: of these, those that the engine does not find.
         point_p95_mm: 95th percentile of the distance of the others, None where there is none.
         limits: that were applied.
-        reasons: why the engine does not pass; empty where it does.
+        reasons: reasons why the engine does not pass; empty where it passes.
         passed: whether it does.
     """
 
@@ -123,7 +125,7 @@ def run_gate(engine: Engine, reference: Engine, slices: Iterable[MapSlice]) -> G
         ours, theirs = engine.infer(each.image[None])[0], reference.infer(each.image[None])[0]
         largest = float(np.abs(ours[:CLASSES] - theirs[:CLASSES]).max())
         probability = max(probability, largest if np.isfinite(largest) else 1.0)
-        a, b = find_contours(ours[:CLASSES]).contours, find_contours(theirs[:CLASSES]).contours
+        a, b = _drawn(ours), _drawn(theirs)
         points_mm += _point_distances_mm(ours, theirs)
         found += b is not None
         if a is not None and b is not None:
@@ -184,6 +186,12 @@ def run_gate(engine: Engine, reference: Engine, slices: Iterable[MapSlice]) -> G
         reasons=tuple(reasons),
         passed=not reasons,
     )
+
+
+def _drawn(output: NDArray[np.float32]) -> Contours | None:
+    """Return the contours as the stream draws them by default, in pixels of the frame."""
+    borders = find_contours(output[:CLASSES]).contours
+    return borders and move(borders, _FRAME.spacing, ContourSettings().offsets)[0]
 
 
 def _median_ms(each: MapSlice, contours: Contours) -> float:

@@ -114,7 +114,7 @@ def divergence(output: Tensor, target: Tensor) -> Tensor:
 def heat_divergence(output: Tensor, target: Tensor) -> Tensor:
     """Return the mean over slices of the Kullback-Leibler divergence of heat maps by a point's heat.
 
-    Every pixel is a distribution of its own: heat or none. A point's heat is that of the training summed over
+    Each pixel is a binary distribution: heat or none. A point's heat is that of the training, summed over
     pixels, as :func:`divergence` divides by the length of the class boundary.
 
     Args:

@@ -95,7 +95,7 @@ class RegionSettings(_Frozen):
     """Regions of the values.
 
     Attributes:
-        inset: share of the wall's thickness left out at either border, of what the contours enclose.
+        inset: share of the thickness between the contours that is left out at each of them.
         septum_degrees: direction of the middle of the septum in the image, degrees anticlockwise from the
             right; None takes it from the insertion points or a usual heart.
         levels: slice level by slice index.

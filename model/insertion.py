@@ -1,4 +1,4 @@
-"""Insertion points of the right ventricle as heat maps, and back."""
+"""Conversion of insertion points of the right ventricle to heat maps and back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 SPREAD_PIXELS: Final = 2.0
 """Standard deviation of a point's heat, 3 mm."""
 _REACH: Final = 4
-"""Pixels around the hottest one that a point is the centre of."""
+"""Pixels to either side of the hottest one over which the centre of the heat is taken."""
 
 
 def heat_maps(points: Tensor, rows: int, columns: int) -> Tensor:

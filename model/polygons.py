@@ -142,8 +142,8 @@ def parallel(outline: FloatArray, distance: float) -> FloatArray:
     Every point of it has this distance to the polygon, also beside concave and sharp places, where points
     moved along normals come too close and their line crosses itself. Where the inside falls into several
     parts, the curve surrounds the largest; holes are filled. It has as many points as the polygon, the same
-    sense, and begins beside the polygon's first point. Where normals do, each point is one of the polygon's,
-    moved; else they are at equal distances.
+    direction, and begins beside the polygon's first point. Where a move along normals gives the curve, each
+    point is a moved point of the polygon; else the points are at equal distances.
 
     Args:
         outline: corners in order, without crossings, ``(n, 2)``.

@@ -21,10 +21,12 @@ def train(
     kinds: Annotated[str, Option("--maps", help="t1, t2 or t1,t2.")] = "t1,t2",
     architecture: Annotated[str, Option(help="resnet50 or original.")] = "resnet50",
     encoder: Annotated[Path | None, Option(help="torchvision's resnet50 checkpoint (ImageNet).")] = None,
-    epochs: Annotated[int | None, Option(min=1, help="Instead of the recipe's.")] = None,
+    epochs: Annotated[int | None, Option(min=1, help="Epochs, in place of the recipe's.")] = None,
     minutes: Annotated[
         float | None,
-        Option(min=1.0, max=10_080.0, help="Of the synthetic recipe, files included.", show_default="10"),
+        Option(
+            min=1.0, max=10_080.0, help="Time of the synthetic recipe, files included.", show_default="10"
+        ),
     ] = None,
     start: Annotated[
         str | None,
@@ -37,7 +39,7 @@ def train(
     resume: Annotated[bool, Option("--resume", help="Go on from the last checkpoint.")] = False,
     accelerator: Annotated[str, Option(help="auto, cpu or gpu.")] = "auto",
     precision: Annotated[
-        str | None, Option(help="32-true or bf16-mixed, with labelled cases.", show_default="32-true")
+        str | None, Option(help="32-true or bf16-mixed; for labelled cases only.", show_default="32-true")
     ] = None,
 ) -> None:
     """Train a network on synthetic slices within a given time, or on labelled cases by a recipe."""
@@ -52,10 +54,10 @@ def train(
                 "the recipe synthetic trains the default network within --minutes; --data, --maps, "
                 "--architecture, --encoder, --epochs, --resume and --precision go with another --recipe"
             )
-        from model.training.timed import TimedTraining, train_within
+        with report_errors(ValueError, extra="train"):
+            from model.training.timed import TimedTraining, train_within
 
-        timed = TimedTraining(output, minutes or 10.0, weights, accelerator, seed)
-        with report_errors(ValueError):
+            timed = TimedTraining(output, minutes or 10.0, weights, accelerator, seed)
             result = train_within(timed, typer.echo, time.monotonic() - _seconds_running())
         typer.echo(
             f"{result['steps']} steps on {result['slices']} slices in {result['seconds']} s; weights in "
@@ -67,7 +69,7 @@ def train(
     from model.training.train import train as run
 
     if recipe not in RECIPES:
-        raise MyostreamError(f"there is no recipe {recipe!r}; synthetic, {', '.join(RECIPES)} are")
+        raise MyostreamError(f"there is no recipe {recipe!r}; there are synthetic, {', '.join(RECIPES)}")
     if minutes is not None:
         raise MyostreamError("--minutes goes with the recipe synthetic; give --epochs")
     if data is None:
@@ -92,7 +94,7 @@ def train(
 
 
 def _seconds_running() -> float:
-    """Return the seconds since the process started; 0 where the system does not tell."""
+    """Return the seconds since the process started; 0 where the system does not state it."""
     try:
         ticks = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
         return time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK")

@@ -106,8 +106,8 @@ def insertion_reference(
 
     The attachment of the right ventricle separates the septum from the anterior and the inferior wall, and
     segments are of equal angle (Cerqueira et al. 2002). The middle of the septum is the bisector of both
-    points: an error of one of them turns the segments by half of it. Which point is which also tells whether
-    the image is mirrored.
+    points: an error of one point turns the segments by half of that error. Their order around the centre also
+    shows whether the image is mirrored.
 
     Args:
         insertions: in pixels of the map.
@@ -116,7 +116,8 @@ def insertion_reference(
         aspect: height of a pixel over its width.
 
     Returns:
-        The reference, None without either; the note is empty unless points were looked for and not used.
+        The reference, None without either; the note is empty unless the network output has heat maps whose
+            points are not used.
     """
     anterior, inferior, objection = insertions.anterior, insertions.inferior, insertions.objection
     if anterior is not None and inferior is not None and not objection:

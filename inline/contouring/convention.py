@@ -1,9 +1,9 @@
-"""Contour convention: the contours that readers of maps draw, from the physical borders of the wall.
+"""Contour convention: contours as readers of maps draw them, from the physical borders of the wall.
 
-The network returns the borders of the wall. Readers keep clear of blood and fat, which share the pixels at
-the borders, and by how much differs from centre to centre. The convention is two distances in mm, applied as
-parallel curves. It decides what is drawn and counted as myocardium; the inset (:mod:`inline.contouring.aha`)
-decides where within it values are taken.
+The network returns the borders of the wall. Readers draw further inside the wall, because the pixels at the
+borders also contain blood or fat. Their distance from the borders differs from centre to centre. The
+convention is two distances in mm, applied as parallel curves. It decides what is drawn and counted as
+myocardium; the inset (:mod:`inline.contouring.aha`) decides which part of that gives the values.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from inline.data.results import ContourOffsets, Contours
 from model.polygons import area, contains, distances, parallel, perimeter
 
 KEPT: Final = 1 / 3
-"""Share of the wall that remains at its thinnest place, so that neither contour takes more than what stays.
+"""Share of the wall that remains between the contours at its thinnest place.
 
-By the default offsets, full from 4.5 mm of wall on, that is one pixel of 1.5 mm or more.
+The default offsets are applied in full to walls of at least 4.5 mm; at least one pixel of 1.5 mm remains.
 """
 _SHOWN: Final = 0.01
 """Change of an offset, mm, from which a note states it."""
@@ -34,7 +34,7 @@ class Drawn(NamedTuple):
         labels: uint8 ``(rows, columns)``: 0 background, 1 LV cavity, 2 myocardium; all 0 without contours.
         contours: in pixels of the image; None where there are none.
         offsets: as applied; None without contours.
-        note: one sentence where they are smaller than the convention's; else empty.
+        note: one sentence where the offsets are smaller than those of the convention; else empty.
     """
 
     labels: NDArray[np.uint8]
@@ -61,7 +61,8 @@ def draw(found: Segmentation, spacing: tuple[float, float], offsets: ContourOffs
     if any(abs(wanted - made) >= _SHOWN for wanted, made in zip(offsets, applied, strict=True)):
         note = (
             f"The contours were drawn {applied.endo_mm:.2f} and {applied.epi_mm:.2f} mm (endo, epi) into the "
-            f"wall in place of {offsets.endo_mm:g} and {offsets.epi_mm:g}: cavity or wall is too thin there."
+            f"wall in place of {offsets.endo_mm:g} and {offsets.epi_mm:g}: the cavity or the wall "
+            "is too small for them."
         )
     return Drawn(rasterise(contours, (rows, columns)), contours, applied, note)
 
@@ -71,9 +72,9 @@ def move(
 ) -> tuple[Contours, ContourOffsets]:
     """Return the contours at two distances from the physical borders, and the distances as applied.
 
-    Both are scaled down together where the wall could not hold them (:func:`within_wall`), so that the ring
-    is neither empty nor crossed. In walls far below a pixel curves may cross even so, since they lose the
-    narrowest tips and inlets of a border: then no contour moves. Each keeps its number of points.
+    Both are scaled down together where the wall is too thin for them (:func:`within_wall`), so that the ring
+    is never empty and the contours never cross. Parallel curves lose the narrowest tips and inlets of a
+    border; where they cross for that, or the borders do, no contour moves. Each keeps its number of points.
 
     Args:
         borders: in pixels.
@@ -82,7 +83,7 @@ def move(
     """
     in_mm = borders.in_mm(spacing)
     applied = within_wall(in_mm, offsets)
-    # A convention of 0 must leave every bit; so must each contour that does not move.
+    # An offset of 0 leaves a contour bit-exact.
     endo = parallel(in_mm.endo, applied.endo_mm) / spacing if applied.endo_mm else borders.endo
     epi = parallel(in_mm.epi, -applied.epi_mm) / spacing if applied.epi_mm else borders.epi
     moved = Contours(endo, epi)
@@ -92,12 +93,12 @@ def move(
 
 
 def within_wall(borders: Contours, offsets: ContourOffsets) -> ContourOffsets:
-    """Return the offsets, scaled down together by one factor where wall or cavity could not hold them.
+    """Return the offsets, scaled down together by one factor where wall or cavity is too small for them.
 
-    Of the wall's thickness at its thinnest place at least :data:`KEPT` remains: the sum of the offsets is at
-    most the rest. Borders that touch or cross leave no room at all. A cavity shrinks by at most half its area
-    over its perimeter, a quarter of the radius of a disc. The largest circle within it has more than twice
-    that as its radius (Osserman 1979, Am Math Mon 86:1), so that something is left.
+    At the thinnest place of the wall at least the share :data:`KEPT` of it remains: the sum of the offsets is
+    at most the rest. Where borders touch or cross, nothing is taken off. A cavity shrinks by at most half its
+    area over its perimeter, a quarter of the radius of a disc. The largest circle within it has more than
+    twice that as its radius (Osserman 1979, Am Math Mon 86:1), so that something is left.
 
     Args:
         borders: in mm.

@@ -1,7 +1,8 @@
 """Insertion points of the right ventricle from the network's heat maps.
 
-A point is found where its heat is high enough. Both give the septum where they lie at the epicardial contour
-and a septum's angle apart; :attr:`~inline.data.results.Insertions.objection` says why they do not.
+A point is found if the highest heat of its map is high enough. Both points give the septum if they lie at the
+epicardial contour and the angle between them is that of a septum;
+:attr:`~inline.data.results.Insertions.objection` states the reason if they do not.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ from model.polygons import distances
 FloatArray = NDArray[np.float64]
 
 LEAST_CONFIDENCE: Final = 0.4
-"""Heat of a point that is found.
+"""Least heat of a point that is found.
 
-On 300 synthetic slices 98 % of the points are found, with a median error of 1.4 mm. Of the 4 % that are wrong
-by more than 6 mm, most along the epicardium, a seventh is not found; of points that do not exist, 1 in 24
-is found. At 0.5 these are 95 %, 1.3 mm, two fifths and none.
+Measured on 300 synthetic slices. At 0.4, 98 % of the points are found, with a median error of 1.4 mm. 4 % of
+the points have an error above 6 mm, mostly along the epicardium; a seventh of these is not found. Of points
+that do not exist, 1 in 24 is found. At 0.5, 95 % are found, with 1.3 mm; two fifths of those with a large
+error are not found, and no point that does not exist is found.
 """
 _FARTHEST_MM: Final = 6.0
-"""Largest distance of a point from the epicardial contour; that of true points was below 2.5 mm in 95 %."""
+"""Largest distance of a point from the epicardial contour; for true points it was below 2.5 mm in 95 %."""
 _SEPTUM_DEGREES: Final = (60.0, 175.0)
-"""Smallest and largest angle of a septum, which was 79 to 176 degrees; at 180 its side would be open."""
+"""Smallest and largest angle of a septum. It was 79 to 176 degrees; at 180 its side would be undefined."""
 
 
 def find_insertions(heat: NDArray[np.float32], contours: Contours | None, frame: Frame) -> Insertions:
@@ -60,7 +62,7 @@ def _within(x: float, y: float, frame: Frame) -> bool:
 
 
 def _objection(places: FloatArray, contours: Contours | None) -> str:
-    """Return why points ``(2, 2)`` in pixels of the frame do not give the septum; empty where they do."""
+    """Return the reason why points ``(2, 2)``, pixels of the frame, do not give the septum; else empty."""
     if contours is None:
         return ""
     if FRAME_MM * distances(places, contours.epi).max() > _FARTHEST_MM:

@@ -80,9 +80,9 @@ class Insertions:
     """Insertion points of the right ventricle.
 
     Attributes:
-        anterior: None where it is not found, and with weights that do not look for it.
+        anterior: None where it is not found, and with weights without heat maps.
         inferior: likewise.
-        objection: why the points do not give the septum; empty where they do, and with such weights.
+        objection: reason why the points do not give the septum; empty where they do, and with such weights.
     """
 
     anterior: InsertionPoint | None = None

@@ -16,7 +16,7 @@ Labels = NDArray[np.uint8]
 
 _HARMONICS: Final = 4
 _THINNEST: Final = 1.0
-"""Pixels of wall that a reader leaves everywhere."""
+"""Least thickness of the drawn wall, pixels."""
 _FURTHEST_MM: Final = 15.0
 """Margin around the true heart within which a reader draws."""
 
@@ -88,7 +88,7 @@ def draw(
     part = np.s_[
         max(ys.min() - margin, 0) : ys.max() + margin + 1, max(xs.min() - margin, 0) : xs.max() + margin + 1
     ]
-    y, x = (index[part] for index in np.indices(truth.shape))
+    y, x = np.indices(truth.shape)[:, *part]
     angle = np.arctan2(y - ys.mean(), x - xs.mean())
     endo, epi = ((bias + random_mm * smooth_offset(angle, random)) / size for bias in reader)
     from_epi = signed_distance(truth[part] > 0) - epi

@@ -67,7 +67,7 @@ def make_slices(
                 name=f"synthetic-{made}",
                 case=f"synthetic-{made}",
                 kind=kind,
-                image=(batch.pictures if maps else batch.images)[i].numpy(),
+                image=(batch.unscaled if maps else batch.images)[i].numpy(),
                 weighted=np.empty((0, *labels.shape), np.float32),
                 spacing=(FRAME_MM, FRAME_MM),
                 readers={"truth": labels},
@@ -136,11 +136,12 @@ def evaluate_networks(
 
 
 def summarise_trials(trials: Sequence[Trial], count: int) -> dict[str, float]:
-    """Return :func:`~model.evaluation.evaluate.summarise` of a group of ``count`` slices, and beside it:
+    """Return :func:`~model.evaluation.evaluate.summarise` of a group, with more figures of synthetic slices.
 
-    ``share`` of the slices, ``smallest_mm`` (diameter of the smallest heart) and, where the network finds
-    insertion points, ``insertions`` (true ones), the share of them ``insertions_found``, the median distance
-    ``insertions_mm`` of those, and the share ``insertions_false`` of absent ones that it finds.
+    These are ``share`` of all ``count`` slices, ``smallest_mm`` (diameter of the smallest heart) and, where
+    the network finds insertion points, the number ``insertions`` of true points, the share
+    ``insertions_found`` of them, the median distance ``insertions_mm`` of those found, and the share
+    ``insertions_false`` of absent points that are found.
     """
     summary = summarise([each.outcome for each in trials])
     if not trials:

@@ -1,4 +1,4 @@
-"""What the scanner and the archive do to a picture: resolution, noise, artefacts, field of view, window."""
+"""Effects of scanner and archive on an image: resolution, noise, artefacts, field of view, window."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.synthesis.contrast import Picture
+from model.synthesis.contrast import ImageKind
 from model.synthesis.randomness import Draw
 
 _REACH: Final = 4
@@ -17,10 +17,10 @@ _REACH: Final = 4
 
 
 def resolved(draw: Draw, images: Tensor, pixel_mm: float) -> Tensor:
-    """Return images ``(n, images, rows, columns)`` as a finite part of k-space shows them, with its ringing.
+    """Return images ``(n, images, rows, columns)`` cut from a finite part of k-space, with its ringing.
 
     Voxels of 0.9 to 2.8 mm, up to half as much again along one axis, with a window that damps the ringing;
-    finer ones have the size of the image's pixels. Chosen to cover what sites acquire.
+    finer ones have the size of the image's pixels. The ranges are chosen wide.
     """
     rows, columns = images.shape[-2:]
     voxel, window = draw.log_uniform(0.9, 2.8), draw.log_uniform(0.5, 2.5)
@@ -111,12 +111,11 @@ def _field_of_view(draw: Draw, image: Tensor, labels: Tensor) -> Tensor:
 
 
 def _window(draw: Draw, image: Tensor, kinds: Tensor) -> Tensor:
-    """Display windows that pictures are saved with: clipping and eight bits; only where contrast survives."""
+    """Apply the display windows of saved images: clipping and eight bits; only where contrast survives."""
     middle = image.flatten(1).quantile(0.6, dim=1)[:, None, None].clamp(min=1e-6)
-    usual = torch.where(kinds == Picture.T2_MAP, 90.0, torch.where(kinds == Picture.T1_MAP, 1200.0, 650.0))[
-        :, None, None
-    ]
-    is_map = (kinds <= Picture.T2_MAP)[:, None, None]
+    others = torch.where(kinds == ImageKind.T1_MAP, 1200.0, 650.0)
+    usual = torch.where(kinds == ImageKind.T2_MAP, 90.0, others)[:, None, None]
+    is_map = (kinds <= ImageKind.T2_MAP)[:, None, None]
     top = torch.where(is_map, torch.maximum(usual, middle), middle) * draw.log_uniform(1.0, 3.0)
     clipped = image.clamp(min=0.0).minimum(top)
     eight = torch.round(clipped / top * 255.0) / 255.0 * top
@@ -125,12 +124,12 @@ def _window(draw: Draw, image: Tensor, kinds: Tensor) -> Tensor:
 
 
 def degrade(draw: Draw, image: Tensor, kinds: Tensor, labels: Tensor, pixel_mm: float) -> Tensor:
-    """What the scanner does to pictures ``(n, rows, columns)`` that the tissue alone gives."""
-    is_map = (kinds <= Picture.T2_MAP)[:, None, None]
+    """Return ideal images ``(n, rows, columns)`` with the artefacts of a scanner."""
+    is_map = (kinds <= ImageKind.T2_MAP)[:, None, None]
     image = _bands(draw, image, labels)
     return _ghosts(draw, _moving(draw, _received(draw, image, is_map, pixel_mm)))
 
 
 def present(draw: Draw, image: Tensor, kinds: Tensor, labels: Tensor) -> Tensor:
-    """What archives and displays do to pictures ``(n, rows, columns)``: window and field of view."""
+    """Return images ``(n, rows, columns)`` with the window and field of view of an archive."""
     return _field_of_view(draw, _window(draw, image, kinds), labels)

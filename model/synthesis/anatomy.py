@@ -37,8 +37,8 @@ class Anatomy:
     Attributes:
         fractions: share of each tissue in each pixel, ``(n, tissues, rows, columns)``, summing to one.
         labels: 0 background, 1 LV cavity, 2 myocardium, int64 ``(n, rows, columns)``, divided at the physical
-            borders of the wall: a pixel belongs to what covers its centre. Papillary muscles and trabeculae
-            count as cavity; where the outflow tract leaves there is no myocardium.
+            borders of the wall: the class at a pixel's centre counts. Papillary muscles and trabeculae
+            count as cavity; there is no myocardium in the gap at the outflow tract.
         level: 0 at the base to 1 at the apex, ``(n,)``.
         insertions: anterior and inferior insertion point of the right ventricle, (x, y) in pixels,
             ``(n, 2, 2)``; NaN where there is none in the image.
@@ -83,7 +83,7 @@ def _heart_coordinates(
 
 
 def loosened(draw: Draw, u: Tensor, v: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-    """Heart coordinates bent at random, more with the distance from the heart: organs are no ellipses."""
+    """Return heart coordinates with random warps that grow with the distance from the heart."""
     rows, columns = u.shape[-2:]
     far = ((torch.sqrt(u**2 + v**2) - size) / 50.0).clamp(0.0, 1.0)
     bent_u, bent_v = u, v
@@ -128,8 +128,8 @@ def make_anatomy(
     _paint_grooves(draw, canvas, u, v, right)
     _paint_right_ventricle(draw, canvas, right)
     canvas.paint(left.epi + 1.0, Tissue.FAT, draw.chance(0.4) * (right.inside < -2.0))
-    # A slice of 8 mm cuts the wall at a slant, the more the nearer to the apex, and the heart moves: its
-    # borders are wider than a pixel, but never as wide as the wall.
+    # A slice of 8 mm cuts the wall at a slant, most near the apex, and the heart moves: the transition at a
+    # border is wider than a pixel, but never as wide as the wall.
     widest = (1.5 + 3.0 * level) * draw.uniform(0.0, 1.0)
     soft_epi, soft_endo = (torch.minimum(widest * draw.uniform(0.3, 1.0), 0.6 * left.wall) for _ in range(2))
     canvas.paint(left.epi, Tissue.MYOCARDIUM, soft_mm=soft_epi)
@@ -143,7 +143,7 @@ def make_anatomy(
 
 
 def _paint_pericardium(draw: Draw, canvas: Canvas, left: LeftVentricle, right: RightVentricle) -> None:
-    """Paint fat of 0.5 to 12 mm and, in 12 %, an effusion of 2 to 12 mm; chosen to cover."""
+    """Paint fat of 0.5 to 12 mm and, in 12 %, an effusion of 2 to 12 mm; ranges chosen wide."""
     rows, columns = left.epi.shape[-2:]
     beyond = torch.full_like(right.inside, -1e3)
     heart = torch.maximum(left.epi, torch.where(right.there > 0, right.inside + right.wall, beyond))
@@ -154,7 +154,7 @@ def _paint_pericardium(draw: Draw, canvas: Canvas, left: LeftVentricle, right: R
 
 
 def _paint_base(draw: Draw, canvas: Canvas, left: LeftVentricle, u: Tensor, v: Tensor, level: Tensor) -> None:
-    """Paint atria and great vessels beside the ventricles of basal slices: radius 10 to 28 mm, to cover."""
+    """Paint atria and great vessels beside the ventricles of basal slices, radius 10 to 28 mm (chosen)."""
     basal = (level < 0.2).float()
     for _ in range(2):
         way = draw.uniform(-2.2, 1.2)
@@ -166,7 +166,7 @@ def _paint_base(draw: Draw, canvas: Canvas, left: LeftVentricle, u: Tensor, v: T
 
 
 def _paint_grooves(draw: Draw, canvas: Canvas, u: Tensor, v: Tensor, right: RightVentricle) -> None:
-    """Paint the fat of both interventricular grooves, radius 3 to 10 mm, with its vessel; chosen to cover."""
+    """Paint fat (radius 3 to 10 mm) and vessel of both interventricular grooves; ranges chosen wide."""
     for point in right.insertions.unbind(dim=1):
         at_u, at_v = (1.0 + draw.uniform(0.0, 0.15)) * point[:, 0, None, None], point[:, 1, None, None]
         radius = draw.uniform(3.0, 10.0)
@@ -178,7 +178,7 @@ def _paint_grooves(draw: Draw, canvas: Canvas, u: Tensor, v: Tensor, right: Righ
 
 
 def _paint_right_ventricle(draw: Draw, canvas: Canvas, right: RightVentricle) -> None:
-    """Paint wall and blood; coarse trabeculae roughen the border between them and stand in the blood."""
+    """Paint wall and blood, with coarse trabeculae at the border between them and in the blood."""
     rows, columns = right.inside.shape[-2:]
     canvas.paint(right.inside + right.wall, Tissue.MYOCARDIUM, right.there)
     rough = draw.uniform(0.0, 2.0) * draw.smooth(rows, columns, 24)
@@ -188,7 +188,7 @@ def _paint_right_ventricle(draw: Draw, canvas: Canvas, right: RightVentricle) ->
 
 
 def _paint_lesion(draw: Draw, canvas: Canvas, left: LeftVentricle, pathology: Tensor) -> None:
-    """Paint a sector of the wall, from the endocardium outwards or anywhere across it; chosen to cover."""
+    """Paint a sector of the wall, from the endocardium outwards or anywhere across it; ranges chosen wide."""
     along = left.radius * sector(left.angle, left.lesion, left.lesion_reach)
     inner, thick = draw.chance(0.4) * draw.uniform(0.0, 0.6), draw.uniform(0.3, 1.0)
     across = torch.minimum(-left.endo - inner * left.wall, left.endo + (inner + thick) * left.wall)
@@ -202,7 +202,7 @@ def _paint_cavity(draw: Draw, canvas: Canvas, left: LeftVentricle, level: Tensor
     Groups of one or two heads stand at the level of the middle in 85 %, attached to the wall or free; their
     radius is a tenth to a quarter of the cavity's. Trabeculae fill up to 4.5 mm, more towards the apex, and
     in a fifth of the slices up to 8 mm more. Readers draw neither (Schulz-Menger et al. 2020, J Cardiovasc
-    Magn Reson 22:19). Numbers are chosen to cover.
+    Magn Reson 22:19). Ranges are chosen wide.
     """
     rows, columns = left.endo.shape[-2:]
     rough = draw.uniform(0.0, 1.0) * draw.smooth(rows, columns, 32).clamp(max=0.0)
@@ -245,7 +245,7 @@ def _paint_outflow_tract(
     """Paint the outflow tract and return where it lies, bool ``(n, rows, columns)``.
 
     At the very base it leaves through the wall beside the septum, away from the diaphragm, in half of the
-    slices; width and depth are chosen to cover.
+    slices; width and depth are chosen wide.
     """
     way = sector(torch.atan2(v, u), draw.uniform(-2.9, -1.9), draw.uniform(0.2, 0.5))
     beyond = torch.minimum(left.epi + draw.uniform(5.0, 25.0), 2.0 - left.endo)

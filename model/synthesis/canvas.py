@@ -11,8 +11,8 @@ from model.synthesis.tissues import Tissue
 class Canvas:
     """Tissue fractions that structures are painted onto, later ones over earlier ones.
 
-    Layers are kept and composed from front to back when the fractions are asked for: each then costs two
-    passes over one image, where painting at once costs one over all tissues.
+    Layers are kept and composed from front to back when the fractions are read: each layer then costs two
+    passes over one image; painting it at once would cost one pass over all tissues.
     """
 
     def __init__(self, n: int, rows: int, columns: int, pixel_mm: float, device: torch.device) -> None:

@@ -17,7 +17,7 @@ from model.synthesis.tissues import RELAXATION, Tissue, TissueValues
 
 @dataclass(frozen=True, slots=True)
 class SimulatedSlice:
-    """One slice as the scanner sees it, and what is known about it.
+    """One slice as acquired, with its truth.
 
     Attributes:
         molli: magnitude images, float32 ``(n, rows, columns)``, in the order of acquisition.

@@ -1,4 +1,4 @@
-"""Batches of labelled synthetic pictures, made as they are needed."""
+"""Batches of labelled synthetic images, made as they are needed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from model.frame import FRAME_MM
 from model.synthesis.acquisition import degrade, present
 from model.synthesis.anatomy import make_anatomy
-from model.synthesis.contrast import Mix, Picture, make_pictures
+from model.synthesis.contrast import ImageKind, Mix, make_images
 from model.synthesis.pathology import diseased, draw_pathology
 from model.synthesis.physics import t1_maps, t2_maps
 from model.synthesis.randomness import Draw
@@ -19,13 +19,13 @@ from model.synthesis.tissues import draw_tissue_values
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Labelled pictures.
+    """Labelled images.
 
     Attributes:
-        images: prepared for the network, float32 ``(n, rows, columns)``.
-        pictures: the same before that; maps are in ms.
+        images: network input, float32 ``(n, rows, columns)``.
+        unscaled: the same before normalisation; maps are in ms.
         labels: 0 background, 1 LV cavity, 2 myocardium, int64 ``(n, rows, columns)``.
-        kinds: :class:`~model.synthesis.contrast.Picture` of each, ``(n,)``.
+        kinds: :class:`~model.synthesis.contrast.ImageKind` of each, ``(n,)``.
         level: 0 at the base to 1 at the apex, ``(n,)``.
         pathology: :class:`~model.synthesis.pathology.Pathology` of each, ``(n,)``.
         insertions: anterior and inferior insertion point of the right ventricle, (x, y) in pixels,
@@ -33,7 +33,7 @@ class Batch:
     """
 
     images: Tensor
-    pictures: Tensor
+    unscaled: Tensor
     labels: Tensor
     kinds: Tensor
     level: Tensor
@@ -67,12 +67,12 @@ def make_batch(
     pathology = draw_pathology(draw)
     anatomy = make_anatomy(draw, size, size, FRAME_MM, pathology=pathology)
     kinds = (mix or Mix()).draw(draw)
-    post_contrast = kinds == Picture.T1_MAP_POST
+    post_contrast = kinds == ImageKind.T1_MAP_POST
     values = diseased(draw, draw_tissue_values(draw, post_contrast), pathology, post_contrast)
-    images = degrade(draw, make_pictures(draw, anatomy, kinds, values), kinds, anatomy.labels, FRAME_MM)
+    images = degrade(draw, make_images(draw, anatomy, kinds, values), kinds, anatomy.labels, FRAME_MM)
     if float(draw.uniform(0.0, 1.0)[0]) < simulated:
-        # Of the rows of each kind alone: the fit is what takes time.
-        for rows, maps in ((kinds <= Picture.T1_MAP_POST, t1_maps), (kinds == Picture.T2_MAP, t2_maps)):
+        # Only the rows of each kind are fitted: the fit takes most of the time.
+        for rows, maps in ((kinds <= ImageKind.T1_MAP_POST, t1_maps), (kinds == ImageKind.T2_MAP, t2_maps)):
             index = rows.nonzero()[:, 0]
             if len(index):
                 some = Draw(len(index), generator)

@@ -1,9 +1,10 @@
-"""Heart of a short-axis slice: borders of both ventricles as radii around the left one.
+"""Heart of a short-axis slice: borders of both ventricles as radii around the centre of the left one.
 
 The endocardium of the left ventricle and the thickness of its wall are functions of the angle. The right
 ventricle is a crescent on the outside of that wall between two angles, the insertion points; the septum is
 that part of the wall. Angles are those of heart coordinates (u away from the septum, v towards the
-diaphragm): the middle of the septum lies near pi, lateral is 0, inferior is positive.
+diaphragm): the middle of the septum lies near pi, the lateral wall at 0, the inferior wall at positive
+angles.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class RightVentricle:
     Attributes:
         inside: distance to its endocardium, mm, positive inside; the wall of the left one lies over it.
         wall: thickness of its free wall, mm, ``(n, 1, 1)``.
-        there: 1.0 where the slice cuts it, ``(n, 1, 1)``.
+        there: 1.0 where the slice cuts the right ventricle, else 0.0, ``(n, 1, 1)``.
         width: largest distance of its free wall from the septum, mm, ``(n, 1, 1)``.
         insertions: anterior and inferior insertion point in heart coordinates (u, v), mm, ``(n, 2, 2)``.
     """
@@ -112,7 +113,7 @@ def left_ventricle(
     1.3 mm, a quarter thinner at the apex (healthy adults in diastole: Kawel-Boehm et al. 2020, J Cardiovasc
     Magn Reson 22:87; Kawel et al. 2012, Circ Cardiovasc Imaging 5:500). In 15 % the heart is contracted.
     Dilated: radius 28 to 40 mm, wall 4.5 to 8 mm; hypertrophic: up to 30 mm in the septum or 26 mm at the
-    apex (Elliott et al. 2014, Eur Heart J 35:2733). Shares, harmonics and sectors are chosen to cover.
+    apex (Elliott et al. 2014, Eur Heart J 35:2733). Shares, harmonics and sectors are chosen wide.
 
     Args:
         draw: source of randomness.
@@ -121,7 +122,7 @@ def left_ventricle(
         level: 0 at the base to 1 at the apex, ``(n, 1, 1)``.
         pathology: of each slice, ``(n,)``.
         usual: healthy sizes with little spread.
-        overload: how much of its curve the septum loses to the right ventricle, ``(n, 1, 1)``.
+        overload: share of its radius that the septum loses, flattened by the right ventricle, ``(n, 1, 1)``.
     """
 
     def has(which: Pathology) -> Tensor:
@@ -147,7 +148,7 @@ def left_ventricle(
     endo = endo * (1.0 - overload * torch.exp(-0.5 * (from_septum / 0.6) ** 2))
     wall = wall * (1.0 - 0.25 * level) * (1.0 + harmonics(draw, theta, range(1, 5), 0.05 if usual else 0.13))
 
-    # Hypertrophy of the septum, leaning to either side, or of the apex; it grows into the cavity mostly.
+    # Hypertrophy of the septum, off its middle to either side, or of the apex, mostly into the cavity.
     peak = draw.uniform(15.0, 30.0) * (1.0 - draw.uniform(0.0, 0.6) * level)
     bump = torch.exp(-0.5 * (wrapped(from_septum - draw.normal(0.0, 0.5)) / draw.uniform(0.5, 1.1)) ** 2)
     extra = has(Pathology.SEPTAL_HCM) * (peak - wall).clamp(min=0.0) * bump
@@ -158,7 +159,7 @@ def left_ventricle(
     endo = endo - draw.uniform(0.3, 0.8) * extra
     wall = wall + extra
 
-    # A scar thins its sector; few bulge as well.
+    # A scar thins its sector; in a few slices the wall bulges.
     lesion, reach = draw.uniform(-math.pi, math.pi), draw.uniform(0.2, 1.4)
     inside = torch.sigmoid(8.0 * sector(theta, lesion, reach))
     wall = wall * (1.0 - has(Pathology.SCAR) * draw.uniform(0.0, 0.55) * inside)
@@ -194,7 +195,7 @@ def right_ventricle(
     not always reach; 36 to 62 mm where it is overloaded (healthy 19 to 41 mm, wall 2 to 5 mm: Rudski et al.
     2010, J Am Soc Echocardiogr 23:685). The septum covers 138 degrees, SD 20, at the base, less at the apex
     (two of six segments by Cerqueira et al. 2002, Circulation 105:539, and the tips of the crescent beside
-    them). How the free wall leaves the grooves is chosen to cover.
+    them). The angles between free wall and grooves are chosen wide.
     """
     rows, columns = left.radius.shape[-2:]
     half = draw.normal(1.2, 0.06 if usual else 0.17).clamp(0.8, 1.6) - 0.15 * level
@@ -215,7 +216,7 @@ def right_ventricle(
     skew, ripple = draw.uniform(-0.4, 0.4), harmonics(draw, left.angle, range(3, 7), 0.12)
     depth = width * profile * (1.0 + skew * share + ripple).clamp(min=0.2)
     inside = torch.minimum(depth + left.epi, (reach - side.abs()) * left.radius)
-    # A distance, not only a sign, where the border is steep.
+    # Divided by its slope, the function is a distance also where it is steep.
     slopes = torch.gradient(inside, spacing=pixel_mm, dim=(1, 2))
     inside = inside / torch.sqrt(slopes[0] ** 2 + slopes[1] ** 2).clamp(min=1.0)
     inside = inside + draw.uniform(0.0, 1.0) * draw.smooth(rows, columns, 10)

@@ -1,4 +1,4 @@
-"""What disease does to the wall: its values, its thickness, and where.
+"""Effects of disease on the wall: relaxation times, thickness and place.
 
 Ratios to healthy myocardium after the consensus on parametric mapping (Messroghli et al. 2017, J Cardiovasc
 Magn Reson 19:75) and the series it cites; ranges, not means, since training must cover the spread.
@@ -60,7 +60,7 @@ class Effect:
 
     @property
     def focal(self) -> bool:
-        """It comes with a lesion of its own."""
+        """True for a disease with lesions."""
         return self.lesion_t1 != _SAME
 
 

@@ -1,8 +1,8 @@
-"""Tissues of the synthetic body, with relaxation times at 1.5 T and what other field strengths make of them.
+"""Tissues of the synthetic body, their relaxation times at 1.5 T, and factors for other field strengths.
 
 Means from the literature on healthy tissue (Kellman and Hansen 2014, J Cardiovasc Magn Reson 16:2;
 Bojorquez et al. 2017, Magn Reson Imaging 35:69; Stanisz et al. 2005, Magn Reson Med 54:507). The spread is
-wide on purpose: it covers patients, pathology and sequences, not one healthy group.
+chosen wide: it covers patients, pathology and sequences, not one healthy group.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ RELAXATION: dict[Tissue, Relaxation] = {
 FIELDS: Final = ((0.60, 1.0, 1.0), (0.33, 1.18, 0.92), (0.07, 0.69, 1.12))
 """Share of the slices, and T1 and T2 in units of those at 1.5 T, at 1.5, 3 and 0.55 T (myocardium and blood:
 von Knobelsdorff-Brenkenhoff et al. 2013, J Cardiovasc Magn Reson 15:53; Campbell-Washburn et al. 2019,
-Radiology 293:384); shares chosen to cover."""
+Radiology 293:384); the shares are assumptions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a network is trained.
+    """Numbers of a training.
 
     Attributes:
-        name: what the user calls it.
+        name: as on the command line.
         epochs: passes over the training slices.
-        weighted_until: number of first epochs that also show the images that the maps were made from.
+        weighted_until: number of first epochs that also use the images that the maps were made from.
         batch: slices per step.
         learning_rate: at the start of each cosine.
         weight_decay: decoupled (AdamW); 0 is Adam.

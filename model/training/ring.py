@@ -1,4 +1,4 @@
-"""Ring of synthetic slices on the device: each is made once and learned from a few times, changed."""
+"""Ring of synthetic slices on the device: each is made once and used a few times with random changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHIFT: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Slices:
-    """Slices to learn from.
+    """Slices of one training step.
 
     Attributes:
         images: network input, float32 ``(n, 1, rows, columns)``.
@@ -52,7 +52,7 @@ class Ring:
 
     @property
     def held(self) -> int:
-        """Slices that are there."""
+        """Number of slices in the ring."""
         return min(self.made, len(self._images))
 
     def make(self, count: int, mix: Mix | None = None) -> None:
@@ -60,8 +60,8 @@ class Ring:
         made = make_batch(count, self._size, self._generator, mix)
         index = (torch.arange(count, device=self._images.device) + self.made) % len(self._images)
         # Maps in ms and images of any scale become comparable; float16 keeps three digits of them.
-        top = made.pictures.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-6)
-        self._images[index] = (made.pictures / top).half()
+        top = made.unscaled.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-6)
+        self._images[index] = (made.unscaled / top).half()
         self._labels[index] = made.labels.to(torch.uint8)
         self._insertions[index] = made.insertions
         self.made += count

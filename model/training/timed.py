@@ -1,6 +1,6 @@
 """Training on synthetic slices within a given time, all of it on one device.
 
-Slices are made in chunks into a ring and learned from a few times each. The learning rate falls along a
+Slices are made in chunks, kept in a ring, and used a few times each. The learning rate falls along a
 cosine that ends when the time does; the weights kept are an exponential mean. At the end, batch normalisation
 takes its statistics from whole frames, and the rest of the time goes to files.
 """
@@ -32,11 +32,11 @@ from model.unet import CLASSES, UNet
 from model.weights import load_network, save_weights
 
 _HEAT: Final = 0.01
-"""Weight of the cross-entropy of the heat, summed over the image."""
+"""Weight of the cross-entropy of the heat maps, summed over the image."""
 _LOG_SECONDS: Final = 15.0
 _FILES_SECONDS: Final = 8.0
 _SETTLING_SECONDS: Final = 0.002
-"""Upper estimates of the time that the files take, and each whole frame for batch normalisation on a GPU."""
+"""Upper estimates: seconds for the files, and for each whole frame of batch normalisation on a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Plan:
     """Sizes of a timed training.
 
     Attributes:
-        size: rows and columns that are learned from, pixels of 1.5 mm.
+        size: rows and columns of a slice, pixels of 1.5 mm.
         chunk: slices made at once.
         batch: slices per step.
         capacity: slices that the ring holds.
@@ -87,19 +87,19 @@ GPU: Final = Plan(
 CPU: Final = Plan(
     size=128, chunk=12, batch=12, capacity=512, first=24, steps=2, learning_rate=1e-4, mean=0.98, settling=0
 )
-"""Two cores learn from 12 to 18 slices a second: enough to go on from weights, not to begin without."""
+"""Two cores learn from 12 to 18 slices a second: enough to adapt weights, too slow for random ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimedTraining:
-    """A training of a given length.
+    """Training of a given length.
 
     Attributes:
         output: folder of the run; ``weights/`` and ``training.json`` are written there.
         minutes: from the start to the last file.
         start: folder of weights to start from; None for random ones.
         accelerator: ``cpu``, ``gpu`` or ``auto``.
-        seed: fixes the slices, not how many of them the time suffices for.
+        seed: fixes the slices; their number depends on the time.
         plan: sizes; None for those of the device.
     """
 
@@ -112,7 +112,7 @@ class TimedTraining:
 
 
 class Learner:
-    """A network in training, its optimiser, and the exponential mean of its weights, ``kept``.
+    """Network in training, its optimiser, and the exponential mean of its weights, ``kept``.
 
     Args:
         network: on the device where it learns.
@@ -157,7 +157,7 @@ class Learner:
         return {"loss": loss.detach(), "heat": hot.detach(), "cavity": cavity, "myocardium": myocardium}
 
     def settle(self, generator: torch.Generator, until: float = math.inf) -> int:
-        """Take the statistics of the mean from whole frames; returns how many it saw.
+        """Take the statistics of batch normalisation from whole frames; returns the number of frames.
 
         Args:
             generator: source of the frames.
@@ -184,7 +184,7 @@ def train_within(
     """Train for a given time and write the weights; returns what ``training.json`` holds.
 
     Args:
-        training: what, where, for how long.
+        training: folder, length, start and sizes.
         report: receives the log.
         began: time of :func:`time.monotonic` at which the training started; None for now.
 
@@ -197,7 +197,7 @@ def train_within(
     device = _device(training.accelerator)
     plan = training.plan or (GPU if device.type == "cuda" else CPU)
     if training.start is None and not plan.settling:
-        raise ValueError("on a CPU a training goes on from weights; give --start FOLDER, or train on a GPU")
+        raise ValueError("a training on a CPU goes on from weights: give --start FOLDER, or train on a GPU")
     check_folder(training.output / "weights")
     # What follows the last step: statistics and files.
     files = began + 60.0 * training.minutes - _FILES_SECONDS
@@ -234,7 +234,7 @@ def train_within(
             log.append({"s": round(now - began, 1), "steps": learner.steps, "made": ring.made, **plain})
             report(str(log[-1]))
     if not learner.steps:
-        raise ValueError(f"{training.minutes:g} minutes are too short for a step; give more")
+        raise ValueError(f"{training.minutes:g} minutes are too short for one step; give more --minutes")
     settled = learner.settle(torch.Generator(device).manual_seed(training.seed + 555_555), files)
     save_weights(learner.kept.eval(), training.output / "weights")
     content: dict[str, Any] = {

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from model.evaluation.cases import CaseError, LabelledSlice, read_kinds
 from model.original_unet import OriginalUNet
 from model.output import write_json, write_text
-from model.training.data import LabelledPictures
+from model.training.data import LabelledImages
 from model.training.module import SegmentationModule
 from model.training.recipe import Recipe
 from model.training.split import Part, part_of, split
@@ -30,10 +30,10 @@ ARCHITECTURES: Final = ("resnet50", "original")
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What is trained, on what, where to.
+    """Training on labelled cases: recipe, data, output.
 
     Attributes:
-        recipe: how.
+        recipe: numbers of the training.
         output: folder of the run: checkpoints, metrics, split, weights.
         data: folder of labelled cases.
         kinds: maps to learn from, of ``t1`` and ``t2``.
@@ -59,8 +59,8 @@ class Training:
     precision: str = "32-true"
 
 
-class _Pictures(lightning.LightningDataModule):
-    """The pictures of a training; reloaded when the weighted images go."""
+class _Images(lightning.LightningDataModule):
+    """Images of a training; reloaded each epoch, since weighted images are left out after their last one."""
 
     def __init__(self, recipe: Recipe, slices: list[LabelledSlice], seed: int) -> None:
         super().__init__()
@@ -74,17 +74,17 @@ class _Pictures(lightning.LightningDataModule):
         """Maps and, in the first epochs, the images that made them; maps alone afterwards."""
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
         weighted = epoch < self._recipe.weighted_until
-        pictures = LabelledPictures(
+        images = LabelledImages(
             self._of[Part.TRAIN], weighted=weighted, augment=True, seed=self._seed + epoch
         )
         return DataLoader(
-            pictures, self._recipe.batch, shuffle=True, drop_last=len(pictures) > self._recipe.batch
+            images, self._recipe.batch, shuffle=True, drop_last=len(images) > self._recipe.batch
         )
 
     def val_dataloader(self) -> Any:
         """Maps alone, as they are."""
-        pictures = LabelledPictures(self._of[Part.VALIDATION], weighted=False, augment=False)
-        return DataLoader(pictures, self._recipe.batch)
+        images = LabelledImages(self._of[Part.VALIDATION], weighted=False, augment=False)
+        return DataLoader(images, self._recipe.batch)
 
 
 def train(training: Training) -> dict[str, float]:
@@ -123,7 +123,7 @@ def train(training: Training) -> dict[str, float]:
                 best,
                 ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False),
             ],
-            # The weighted images leave after their last epoch, so the loader is asked for again each epoch.
+            # Weighted images are left out after their last epoch, so the loader is made anew each epoch.
             reload_dataloaders_every_n_epochs=1,
             log_every_n_steps=1,
             num_sanity_val_steps=0,
@@ -134,9 +134,9 @@ def train(training: Training) -> dict[str, float]:
     checkpoint = str(last) if training.resume else None
     # The run's own checkpoint holds an optimiser beside the weights.
     options: dict[str, Any] = {"ckpt_path": checkpoint, "weights_only": False} if checkpoint else {}
-    pictures = _Pictures(recipe, _slices(training), training.seed)
-    trainer.fit(module, datamodule=pictures, **options)
-    # Few cases are soon learned by heart; the weights are those that the validation cases liked best.
+    images = _Images(recipe, _slices(training), training.seed)
+    trainer.fit(module, datamodule=images, **options)
+    # Few cases are soon overfitted: the weights with the lowest validation loss are kept.
     module.load_state_dict(torch.load(best.best_model_path, weights_only=False)["state_dict"])
     if isinstance(network, UNet):
         save_weights(network, training.output / "weights")

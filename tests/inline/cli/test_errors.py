@@ -125,7 +125,8 @@ HELP = [
 ]
 NEEDS = {
     ("evaluate", "--synthetic", "1", "--map", "t1"): ("monai", "bench"),
-    ("train", "-o", "run", "--epochs", "1"): ("lightning", "train"),
+    ("train", "-o", "run", "--minutes", "1"): ("monai", "train"),
+    ("train", "-o", "run", "--recipe", "published", "--data", "."): ("lightning", "train"),
     ("bench", "tables", "--synthetic", "1"): ("matplotlib", "bench"),
     ("bench", "peers"): ("qmri", "bench"),
     ("bench", "latency", "--plot", "plot.png"): ("matplotlib", "bench"),

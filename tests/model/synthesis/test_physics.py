@@ -107,7 +107,7 @@ def test_every_pathology_changes_what_it_should():
 def test_t2_maps_show_iron_as_short_and_oedema_as_long():
     """Iron shortens T2 of the wall, by 15 % at least; oedema prolongs it, in its lesion most."""
     batch = make_batch(160, 64, torch.Generator().manual_seed(6), Mix(0, 0, 1, 0, 0, 0))
-    walls = [image[labels == 2] for image, labels in zip(batch.pictures, batch.labels, strict=True)]
+    walls = [image[labels == 2] for image, labels in zip(batch.unscaled, batch.labels, strict=True)]
 
     def typical(pathology, quantile):
         chosen = [

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from model.evaluation.cases import LabelledSlice
 from model.frame import FRAME_PIXELS, Frame
-from model.training.data import LabelledPictures, augmented, labels_in_frame
+from model.training.data import LabelledImages, augmented, labels_in_frame
 
 
 def disc(size=120, x=60.0, y=50.0, inner=12, outer=20):
@@ -31,20 +31,20 @@ def test_labels_keep_their_place_and_size_in_the_frame():
 
 
 def test_weighted_images_join_the_map_when_wanted():
-    assert len(LabelledPictures([labelled()], weighted=True, augment=False)) == 9
-    assert len(LabelledPictures([labelled()], weighted=False, augment=False)) == 1
-    picture, labels = LabelledPictures([labelled()], weighted=False, augment=False)[0]
-    assert picture.shape == (1, 224, 224)
-    assert picture.dtype == torch.float32
+    assert len(LabelledImages([labelled()], weighted=True, augment=False)) == 9
+    assert len(LabelledImages([labelled()], weighted=False, augment=False)) == 1
+    image, labels = LabelledImages([labelled()], weighted=False, augment=False)[0]
+    assert image.shape == (1, 224, 224)
+    assert image.dtype == torch.float32
     assert labels.dtype == torch.int64
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6))
-def test_augmentation_moves_picture_and_labels_together(seed):
+def test_augmentation_moves_image_and_labels_together(seed):
     labels = labels_in_frame(disc(), Frame((120, 120), (1.5, 1.5)))
-    picture = (labels > 0).astype(np.float32)
-    moved, mask = augmented(picture, labels, np.random.default_rng(seed))
+    image = (labels > 0).astype(np.float32)
+    moved, mask = augmented(image, labels, np.random.default_rng(seed))
     assert set(np.unique(mask)) <= {0, 1, 2}
     bright = moved > (moved.min() + moved.max()) / 2
     inside = mask > 0

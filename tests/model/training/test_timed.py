@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional
 
 from model.output import OutputError
 from model.training import timed
+from model.training.ring import Slices
 from model.training.timed import Learner, Plan, TimedTraining, rate_at, start_network, train_within
 from model.unet import UNet
 from model.weights import load_network, save_weights
@@ -108,3 +110,30 @@ def test_a_network_without_insertion_points_learns_the_classes_alone() -> None:
     figures = learner.learn(slices.draw(2), 0.5)
     assert figures["heat"] == 0.0
     assert figures["loss"].isfinite()
+
+
+class Fixed(torch.nn.Module):
+    """A network with the same scores for all images."""
+
+    def __init__(self, scores: torch.Tensor) -> None:
+        super().__init__()
+        self.scores = torch.nn.Parameter(scores)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.scores.clone()
+
+
+def test_half_of_the_jaccard_loss_is_by_slice() -> None:
+    """A cavity of 24 pixels is found, one of a single pixel missed, and there is no myocardium.
+
+    By slice the index is the mean of 1 and 0; over the batch, that of 24/25 and, for the myocardium, 0. The
+    cross-entropy is 100 in one of 72 pixels.
+    """
+    labels = torch.zeros(2, 6, 6, dtype=torch.long)
+    labels[0, :4] = 1
+    labels[1, 0, 0] = 1
+    scores = 100.0 * functional.one_hot(labels, 3).movedim(-1, 1).float()
+    scores[1, :, 0, 0] = torch.tensor([100.0, 0.0, 0.0])
+    learner = Learner(Fixed(scores), TINY)
+    loss = learner.learn(Slices(torch.zeros(2, 1, 6, 6), labels, torch.full((2, 2, 2), torch.nan)), 0.0)
+    assert float(loss["loss"]) == pytest.approx(0.5 * (0.52 + 0.5) + 0.5 * 100.0 / 72.0, abs=1e-4)

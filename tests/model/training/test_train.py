@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional
 from typer.testing import CliRunner
 
 from inline.cli.commands import app
@@ -17,24 +16,12 @@ from model.evaluation.cases import CaseError
 from model.original_unet import OriginalUNet
 from model.synthesis.generator import make_batch
 from model.training import train as module
-from model.training.module import SegmentationModule
 from model.training.recipe import PUBLISHED, RECIPES
 from model.training.train import Training, make_network, shortened, train
 from model.unet import UNet
 from model.weights import load_network
 
 TINY = replace(PUBLISHED, epochs=1, weighted_until=0)
-
-
-class Fixed(torch.nn.Module):
-    """A network with the same scores for all pictures."""
-
-    def __init__(self, scores):
-        super().__init__()
-        self.scores = scores
-
-    def forward(self, pictures):
-        return self.scores
 
 
 @pytest.fixture
@@ -64,7 +51,7 @@ def test_the_published_recipe_runs_end_to_end(labelled_folder, tmp_path, monkeyp
     assert isinstance(load_network(tmp_path / "weights"), UNet)
     assert (tmp_path / "log-1" / "metrics.csv").read_text().count("\n") > 2
     steps = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=False)["global_step"]
-    # An epoch of six pictures, three batches of two; then one of two maps, one batch.
+    # An epoch of six images, three batches of two; then one of two maps, one batch.
     assert steps == 3 + 1
 
 
@@ -115,24 +102,6 @@ def test_an_imagenet_encoder_is_taken_from_a_file(tmp_path):
     torch.save({"layer": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match="no checkpoint of torchvision"):
         make_network(Training(TINY, tmp_path, tmp_path, encoder=tmp_path / "other.pth"))
-
-
-@pytest.mark.filterwarnings("ignore:You are trying to `self.log")
-@pytest.mark.parametrize(("by_slice", "expected"), [(0.0, 0.52), (0.25, 0.515), (1.0, 0.5)])
-def test_the_recipe_weighs_the_loss_by_slice(by_slice, expected):
-    """A cavity of 24 pixels is found, one of a single pixel missed, and there is no myocardium.
-
-    By slice the index is the mean of 1 and 0; over the batch, that of 24/25 and, for the myocardium, 0.
-    """
-    labels = torch.zeros(2, 6, 6, dtype=torch.long)
-    labels[0, :4] = 1
-    labels[1, 0, 0] = 1
-    scores = 100.0 * functional.one_hot(labels, 3).movedim(-1, 1).float()
-    scores[1, :, 0, 0] = torch.tensor([100.0, 0.0, 0.0])
-    recipe = replace(PUBLISHED, by_slice=by_slice, cross_entropy=0.0)
-    module = SegmentationModule(Fixed(scores), recipe)
-    loss = module.training_step((torch.zeros(2, 1, 6, 6), labels), 0)
-    assert loss.item() == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(
