@@ -13,6 +13,7 @@ from rich.progress import Progress
 from inline.cli.errors import ReportingGroup, require
 from inline.cli.options import EngineOption, JsonFile, SettingsFile, new_file, output_file
 from inline.settings import load_settings
+from model.output import check_outputs
 
 app = typer.Typer(
     cls=ReportingGroup,
@@ -104,6 +105,7 @@ def contours(
     require("monai")
     from calibration.contours import calibrate
 
+    check_outputs(json_file, output, inputs=[settings_file])
     settings = load_settings(settings_file, engine=engine)
     kinds = ("t1", "t2") if kind is None else (kind,)
     calibrate(settings, data, kinds, json_file=json_file, output=output)

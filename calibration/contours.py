@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
@@ -352,10 +353,15 @@ def show(figures: dict[str, Any], problems: Sequence[str]) -> None:
         own, others = case["offsets"], case["left_out"]
         shown = [f"{own[key]:+.2f}" if own else "-" for key in ("endo_mm", "epi_mm")]
         by_case.add_row(
-            name, str(case["slices"]), *shown, *(f"{others[key]:+.2f}" for key in ("endo_mm", "epi_mm"))
+            escape(name),
+            str(case["slices"]),
+            *shown,
+            *(f"{others[key]:+.2f}" for key in ("endo_mm", "epi_mm")),
         )
     console.print(by_case)
-    table = Table("", title=f"{figures['data']}, {' and '.join(figures['maps'])}, {figures['slices']} slices")
+    table = Table(
+        "", title=f"{escape(figures['data'])}, {' and '.join(figures['maps'])}, {figures['slices']} slices"
+    )
     as_set = figures["as_set"]
     table.add_column(f"as set ({as_set['endo_mm']:g}, {as_set['epi_mm']:g} mm)", justify="right")
     table.add_column("fitted, case left out", justify="right")

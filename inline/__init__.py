@@ -177,7 +177,7 @@ def measure(
         contours: in pixels of the map; None, as of a map without contours, is an error.
         inset: share of the wall's thickness left out at either border, 0 to below 0.5.
         level: ``"basal"``, ``"mid"``, ``"apical"`` or ``"unknown"``.
-        geometry: orientation of the slice in the patient.
+        geometry: orientation of the slice in the patient, and its pixel size; without it pixels are square.
         septum_degrees: direction of the middle of the septum in the image, degrees anticlockwise from the
             right.
         insertions: of the segmentation, whose contours these are.
@@ -202,7 +202,8 @@ def measure(
         upright = SliceGeometry(*axes, spacing=(1.0, 1.0), shape=(rows, columns))
         reference = aha.angular_reference(geometry or upright, septum_degrees)
     if insertions is not None and septum_degrees is None:
-        reference, _ = aha.insertion_reference(insertions, contours, reference)
+        aspect = reference.aspect if reference else 1.0
+        reference, _ = aha.insertion_reference(insertions, contours, reference, aspect)
     return aha.measure(parametric, contours, SliceLevel(level) if level else None, reference, inset=inset)
 
 

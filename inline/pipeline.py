@@ -272,7 +272,10 @@ class Pipeline:
             if assembled.oriented or stated is not None:
                 reference = angular_reference(empty.geometry, stated)
             if stated is None and borders.contours is not None:
-                reference, points_note = insertion_reference(borders.insertions, borders.contours, reference)
+                width, height = empty.geometry.spacing
+                reference, points_note = insertion_reference(
+                    borders.insertions, borders.contours, reference, height / width
+                )
             regions: tuple[RegionValues, ...] = ()
             if contours is not None:
                 regions = measure(parametric, contours, level, reference, inset=self._regions.inset)

@@ -24,7 +24,9 @@ def train(
     epochs: Annotated[int | None, Option(min=1, help="Epochs, in place of the recipe's.")] = None,
     minutes: Annotated[
         float | None,
-        Option(min=1.0, help="Time of the synthetic recipe, files included.", show_default="10"),
+        Option(
+            min=1.0, max=10_080.0, help="Time of the synthetic recipe, files included.", show_default="10"
+        ),
     ] = None,
     start: Annotated[
         str | None,
@@ -33,7 +35,7 @@ def train(
             show_default="the shipped weights; random for published",
         ),
     ] = None,
-    seed: Annotated[int, Option()] = 1,
+    seed: Annotated[int, Option(min=0, max=2**32 - 1)] = 1,
     resume: Annotated[bool, Option("--resume", help="Go on from the last checkpoint.")] = False,
     accelerator: Annotated[str, Option(help="auto, cpu or gpu.")] = "auto",
     precision: Annotated[
@@ -46,10 +48,11 @@ def train(
     shipped = None if recipe == "published" else DEFAULT
     weights = None if start == "random" else Path(start) if start else shipped
     if recipe == "synthetic":
-        if data or architecture != "resnet50" or encoder or epochs or resume or precision:
+        others = kinds != "t1,t2" or architecture != "resnet50"
+        if data or others or encoder or epochs or resume or precision:
             raise MyostreamError(
-                "the recipe synthetic trains the default network within --minutes; --data, --architecture, "
-                "--encoder, --epochs, --resume and --precision go with another --recipe"
+                "the recipe synthetic trains the default network within --minutes; --data, --maps, "
+                "--architecture, --encoder, --epochs, --resume and --precision go with another --recipe"
             )
         with report_errors(ValueError, extra="train"):
             from model.training.timed import TimedTraining, train_within

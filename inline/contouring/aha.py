@@ -46,12 +46,14 @@ class AngularReference:
             else -1.
         source: of the direction, for the result.
         width: angle of the septum, degrees; None where it is not known and the septum is the septal segments.
+        aspect: height of a pixel over its width; angles are those in the patient.
     """
 
     septum: float
     turn: int
     source: str
     width: float | None = None
+    aspect: float = 1.0
 
     def agrees(self, other: AngularReference) -> bool:
         """Return whether both have the anterior wall on the same side and septa at most 90 degrees apart."""
@@ -93,11 +95,12 @@ def angular_reference(
         turn = 1
     else:
         turn = 1 if float(across @ anterior) > 0 else -1
-    return AngularReference(math.atan2(septum[1], septum[0]), turn, source)
+    aspect = geometry.spacing[1] / geometry.spacing[0]
+    return AngularReference(math.atan2(septum[1], septum[0]), turn, source, aspect=aspect)
 
 
 def insertion_reference(
-    insertions: Insertions, contours: Contours, usual: AngularReference | None
+    insertions: Insertions, contours: Contours, usual: AngularReference | None, aspect: float = 1.0
 ) -> tuple[AngularReference | None, str]:
     """Return the reference from the insertion points, or else that of a usual heart, and a note on it.
 
@@ -110,6 +113,7 @@ def insertion_reference(
         insertions: in pixels of the map.
         contours: likewise.
         usual: from the slice's orientation; None where that is not known.
+        aspect: height of a pixel over its width.
 
     Returns:
         The reference, None without either; the note is empty unless the network output has heat maps whose
@@ -117,8 +121,9 @@ def insertion_reference(
     """
     anterior, inferior, objection = insertions.anterior, insertions.inferior, insertions.objection
     if anterior is not None and inferior is not None and not objection:
-        centre = contours.endo.mean(axis=0)
-        first, last = np.array([anterior.x, anterior.y]), np.array([inferior.x, inferior.y])
+        square = (1.0, aspect)
+        centre = contours.endo.mean(axis=0) * square
+        first, last = np.array([anterior.x, anterior.y]) * square, np.array([inferior.x, inferior.y]) * square
         degrees = angle_between(first, last, centre)
         from_inferior = math.atan2(*(last - centre)[::-1])
         reference = AngularReference(
@@ -126,6 +131,7 @@ def insertion_reference(
             1 if degrees > 0 else -1,
             "RV insertion points",
             abs(degrees),
+            aspect,
         )
         if usual is None or reference.agrees(usual):
             return reference, ""
@@ -209,7 +215,7 @@ def wall_shares(
 
 def angles_from_septum(points: FloatArray, centre: FloatArray, reference: AngularReference) -> FloatArray:
     """Return the angle around the centre from mid-septum towards the anterior wall, degrees, 0 to 360."""
-    offset = points - centre
+    offset = (points - centre) * (1.0, reference.aspect)
     angle = np.arctan2(offset[:, 1], offset[:, 0]) - reference.septum
     degrees: FloatArray = np.degrees(reference.turn * angle) % 360.0
     return degrees

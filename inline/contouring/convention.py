@@ -73,7 +73,8 @@ def move(
     """Return the contours at two distances from the physical borders, and the distances as applied.
 
     Both are scaled down together where the wall is too thin for them (:func:`within_wall`), so that the ring
-    is never empty and the contours never cross. Each contour keeps its number of points.
+    is never empty and the contours never cross. Parallel curves lose the narrowest tips and inlets of a
+    border; where they cross for that, or the borders do, no contour moves. Each keeps its number of points.
 
     Args:
         borders: in pixels.
@@ -85,7 +86,10 @@ def move(
     # An offset of 0 leaves a contour bit-exact.
     endo = parallel(in_mm.endo, applied.endo_mm) / spacing if applied.endo_mm else borders.endo
     epi = parallel(in_mm.epi, -applied.epi_mm) / spacing if applied.epi_mm else borders.epi
-    return Contours(endo, epi), applied
+    moved = Contours(endo, epi)
+    if not _nested(moved):
+        return borders, ContourOffsets(0.0, 0.0)
+    return moved, applied
 
 
 def within_wall(borders: Contours, offsets: ContourOffsets) -> ContourOffsets:
@@ -110,7 +114,14 @@ def within_wall(borders: Contours, offsets: ContourOffsets) -> ContourOffsets:
 
 def thinnest(borders: Contours) -> float:
     """Return the thickness of the wall at its thinnest place, in units of the points; 0 where they cross."""
-    inner, outer = borders.endo, borders.epi
-    if contains(inner, outer).any() or not contains(outer, inner).all():
+    if not _nested(borders):
         return 0.0
+    inner, outer = borders.endo, borders.epi
     return float(min(distances(inner, outer).min(), distances(outer, inner).min()))
+
+
+def _nested(contours: Contours) -> bool:
+    """Return whether the endocardial contour lies within the epicardial one and apart from it."""
+    return bool(
+        contains(contours.epi, contours.endo).all() and not contains(contours.endo, contours.epi).any()
+    )

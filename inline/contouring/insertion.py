@@ -48,11 +48,17 @@ def find_insertions(heat: NDArray[np.float32], contours: Contours | None, frame:
     located, heats = locate(torch.from_numpy(np.ascontiguousarray(heat[None])))
     places = located[0].numpy().astype(np.float64)
     anterior, inferior = (
-        InsertionPoint(x, y, value) if LEAST_CONFIDENCE <= value <= 1.0 else None
+        InsertionPoint(x, y, value) if LEAST_CONFIDENCE <= value <= 1.0 and _within(x, y, frame) else None
         for (x, y), value in zip(frame.to_image_points(places).tolist(), heats[0].tolist(), strict=True)
     )
     objection = "not found" if anterior is None or inferior is None else _objection(places, contours)
     return Insertions(anterior, inferior, objection)
+
+
+def _within(x: float, y: float, frame: Frame) -> bool:
+    """Return whether a point in pixels of the image lies in it, not in what the frame adds around."""
+    rows, columns = frame.shape
+    return -0.5 <= x <= columns - 0.5 and -0.5 <= y <= rows - 0.5
 
 
 def _objection(places: FloatArray, contours: Contours | None) -> str:

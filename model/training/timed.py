@@ -24,7 +24,7 @@ from model.frame import FRAME_PIXELS
 from model.host import computes_bfloat16
 from model.insertion import heat_maps
 from model.loss import jaccard_loss, jaccard_loss_by_slice
-from model.output import write_json
+from model.output import check_folder, write_json
 from model.synthesis.contrast import MOSTLY_MAPS
 from model.synthesis.generator import make_batch
 from model.training.ring import Ring, Slices
@@ -191,12 +191,14 @@ def train_within(
     Raises:
         ValueError: there is no GPU, random weights on a CPU, or the time is too short for a step.
         WeightsError: the weights to start from cannot be read.
+        OutputError: the folder cannot be written.
     """
     began = time.monotonic() if began is None else began
     device = _device(training.accelerator)
     plan = training.plan or (GPU if device.type == "cuda" else CPU)
     if training.start is None and not plan.settling:
         raise ValueError("a training on a CPU goes on from weights: give --start FOLDER, or train on a GPU")
+    check_folder(training.output / "weights")
     # What follows the last step: statistics and files.
     files = began + 60.0 * training.minutes - _FILES_SECONDS
     until = files - _SETTLING_SECONDS * plan.settling * plan.frames

@@ -222,3 +222,18 @@ def test_labels_of_another_heart_alone_are_an_error(site, monkeypatch):
     monkeypatch.setattr(contours, "reader_offsets", lambda *_: None)
     with pytest.raises(MyostreamError, match="on none of 2 slices"):
         contours.calibrate(Settings(), folder, ["t2"])
+
+
+def test_one_file_for_figures_and_settings_is_an_error(site, tmp_path):
+    both = str(tmp_path / "both")
+    command = ["calibrate", "contours", "--data", str(site([HABIT])), "--json", both, "-o", both]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 1
+    assert "is given for two outputs" in result.output.replace("\n", " ")
+
+
+def test_a_case_whose_name_looks_like_markup_is_named(site, capsys):
+    folder = site([HABIT])
+    (folder / "case-0").rename(folder / "a[red]b")
+    contours.calibrate(Settings(), folder, ["t2"])
+    assert "a[red]b" in capsys.readouterr().out

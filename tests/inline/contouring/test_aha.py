@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -334,3 +336,24 @@ def test_the_usual_heart_is_kept_where_the_points_are_none_or_contradict_it():
     assert used.turn == usual.turn
     assert used.width == pytest.approx(120.0)
     assert insertion_reference(Insertions(objection="not found"), RING, None)[0] is None
+
+
+def test_segments_have_equal_angles_in_the_patient_whatever_the_pixels():
+    """Pixels three times as high as wide: segments by angles in pixels would differ in area."""
+    aspect = 3.0
+    square = (1.0, aspect)
+    contours = Contours(*((circle(radius) - 60.0) / square + 60.0 for radius in (36.0, 54.0)))
+    anterior, inferior = (
+        60.0 + 54.0 * np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees)) / aspect])
+        for degrees in (240.0, 150.0)
+    )
+    points = Insertions(*(InsertionPoint(*place, 0.9) for place in (anterior, inferior)))
+    reference, _ = insertion_reference(points, contours, None, aspect)
+    assert reference.width == pytest.approx(90.0)
+    assert np.degrees(reference.septum) % 360.0 == pytest.approx(195.0)
+    regions = measure(ring_map(1.0 + COLUMNS), contours, SliceLevel.BASAL, reference, inset=0.0)[2:]
+    assert [region.pixels for region in regions] == pytest.approx([regions[0].pixels] * 6, rel=0.05)
+    stretched = replace(usual_short_axis(), spacing=(0.5, 1.5))
+    for usual in (angular_reference(stretched), angular_reference(stretched, 180.0)):
+        regions = measure(ring_map(1.0 + COLUMNS), contours, SliceLevel.BASAL, usual, inset=0.0)[2:]
+        assert [region.pixels for region in regions] == pytest.approx([regions[0].pixels] * 6, rel=0.05)

@@ -78,6 +78,30 @@ def test_borders_that_cross_stay_where_they_are_and_it_is_stated():
     assert "0.00 and 0.00 mm" in drawn.note
 
 
+def inlet_ring(gap):
+    """A ring whose two borders follow a narrow inlet, ``gap`` mm apart."""
+    inner = 34.0 - 26.0 * np.exp(-(((ANGLE - np.pi) / 0.1) ** 2))
+    return ring(inner, inner + gap)
+
+
+@pytest.mark.parametrize("offsets", [(3.0, -0.3), (0.0, 5.0), (-2.0, 5.0)])
+@pytest.mark.parametrize("gap", [0.05, 0.3])
+def test_walls_far_below_a_pixel_stay_nested(gap, offsets):
+    before = inlet_ring(gap)
+    assert contains(before.epi, before.endo).all()
+    drawn = draw(found(before), (1.0, 1.0), ContourOffsets(*offsets))
+    assert contains(drawn.contours.epi, drawn.contours.endo).all()
+    assert not contains(drawn.contours.endo, drawn.contours.epi).any()
+    assert drawn.note
+
+
+def test_borders_that_cross_and_would_move_in_one_direction_stay_too():
+    crossed = ring(20.0, 24.0 + 6.0 * np.cos(ANGLE))
+    drawn = draw(found(crossed), (1.0, 1.0), ContourOffsets(5.0, -5.0))
+    assert drawn.offsets == (0.0, 0.0)
+    assert "0.00 and 0.00 mm" in drawn.note
+
+
 def test_a_small_cavity_keeps_three_quarters_of_its_radius():
     drawn = draw(found(ring(4.0, 14.0)), (1.0, 1.0), ContourOffsets(-5.0, 1.0))
     assert area(drawn.contours.endo) == pytest.approx(np.pi * 3.0**2, rel=0.02)

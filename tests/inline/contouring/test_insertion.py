@@ -93,3 +93,13 @@ def test_points_without_contours_are_found():
 def test_weights_without_heat_maps_find_none_and_object_to_nothing():
     nothing = np.zeros((0, FRAME_PIXELS, FRAME_PIXELS), np.float32)
     assert find_insertions(nothing, RING, FRAME) == Insertions()
+
+
+def test_heat_beyond_the_image_is_no_point():
+    """The frame is larger than an image of 60 x 60 pixels; its rim is empty."""
+    insertions = find_insertions(
+        heat(np.array([[20.0, 112.0], [112.0, 112.0]])), None, Frame((60, 60), (1.5, 1.5))
+    )
+    assert insertions.anterior is None
+    assert insertions.inferior is not None
+    assert insertions.objection == "not found"

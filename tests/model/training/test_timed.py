@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from model.output import OutputError
 from model.training import timed
 from model.training.ring import Slices
 from model.training.timed import Learner, Plan, TimedTraining, rate_at, start_network, train_within
@@ -59,6 +60,13 @@ def test_a_gpu_that_is_not_there_is_reported(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="no GPU"):
         train_within(TimedTraining(tmp_path, 1.0, None, "gpu", plan=TINY), lambda _: None)
+
+
+def test_a_folder_that_cannot_be_written_is_reported_before_the_training(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(timed, "start_network", lambda _: pytest.fail("begun"))
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="is no folder"):
+        train_within(TimedTraining(tmp_path / "file", 1.0, tmp_path, "cpu"), lambda _: None)
 
 
 def test_random_weights_on_a_cpu_are_reported(tmp_path) -> None:
