@@ -265,8 +265,8 @@ class Pipeline:
         level, level_source = slice_level(own, study, stated=self._regions.levels)
         with progress.timed("contours"):
             borders = contour_slice(output, prepared.frame, self._steps)
-            labels, contours, offsets, reduced = draw(borders, empty.geometry.spacing, self.offsets)
-            flags = [*empty.flags, *borders.flags]
+            labels, contours, offsets, reduced, thin = draw(borders, empty.geometry.spacing, self.offsets)
+            flags = [*empty.flags, *borders.flags, *thin]
         with progress.timed("regions"):
             reference, stated, points_note = None, self._regions.septum_degrees, ""
             if assembled.oriented or stated is not None:

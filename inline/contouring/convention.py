@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from inline.contouring.contours import rasterise
 from inline.contouring.segment import Segmentation
+from inline.data.flags import Flag
 from inline.data.results import ContourOffsets, Contours
 from model.polygons import area, contains, distances, parallel, perimeter
 
@@ -23,6 +24,8 @@ KEPT: Final = 1 / 3
 
 The default offsets are applied in full to walls of at least 4.5 mm; at least one pixel of 1.5 mm remains.
 """
+_LITTLE: Final = 0.5
+"""Share of an offset below which a flag states that it was not applied."""
 _SHOWN: Final = 0.01
 """Change of an offset, mm, from which a note states it."""
 
@@ -35,12 +38,14 @@ class Drawn(NamedTuple):
         contours: in pixels of the image; None where there are none.
         offsets: as applied; None without contours.
         note: one sentence where the offsets are smaller than those of the convention; else empty.
+        flags: ``thin-wall`` where less than half of the convention was applied.
     """
 
     labels: NDArray[np.uint8]
     contours: Contours | None
     offsets: ContourOffsets | None
     note: str = ""
+    flags: tuple[Flag, ...] = ()
 
 
 def draw(found: Segmentation, spacing: tuple[float, float], offsets: ContourOffsets) -> Drawn:
@@ -64,7 +69,9 @@ def draw(found: Segmentation, spacing: tuple[float, float], offsets: ContourOffs
             f"wall in place of {offsets.endo_mm:g} and {offsets.epi_mm:g}: the cavity or the wall "
             "is too small for them."
         )
-    return Drawn(rasterise(contours, (rows, columns)), contours, applied, note)
+    little = any(abs(made) < _LITTLE * abs(wanted) for wanted, made in zip(offsets, applied, strict=True))
+    flags = (Flag.THIN_WALL,) if little else ()
+    return Drawn(rasterise(contours, (rows, columns)), contours, applied, note, flags)
 
 
 def move(

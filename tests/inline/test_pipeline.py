@@ -90,6 +90,13 @@ def test_a_convention_that_the_wall_cannot_hold_is_reduced_and_says_so(slices, r
     (note,) = result.notes
     assert f"{result.offsets.endo_mm:.2f}" in note
     assert "in place of 5 and 5" in note
+    assert Flag.THIN_WALL not in result.flags
+
+
+def test_a_wall_without_room_for_the_convention_is_flagged(slices, ring_engine):
+    result = Pipeline(ring_engine, offsets=ContourOffsets(5.0, 25.0)).process(slices[0])
+    assert result.offsets.epi_mm < 12.5
+    assert Flag.THIN_WALL in result.flags
 
 
 def test_the_confidence_is_that_of_the_borders(slices, ring_engine):
