@@ -44,7 +44,7 @@ from model.synthesis.generator import make_batch
 from model.unet import CLASSES
 from model.weights import DEFAULT, weights_digest
 
-SLICES: Final = 600
+SLICES: Final = 1800
 VARIANTS: Final = 4
 """Slices of each heart: one intact, the others degraded. Simulation takes longer than inference."""
 _HELD_OUT: Final = 3
@@ -334,8 +334,6 @@ def _show(content: dict[str, Any]) -> None:
             for kind, each in content["by_degradation"].items()
         ],
     )
-    if content["held_out"]["proposed"] is not None:
-        console.print(f"Proposed threshold (review_below): {content['held_out']['proposed']:.2f}")
     forms = ("{:.2f}", "{:.0%}", "{:.3f}", "{:.3f}", "{:.0%}", "{:.0%}")
     _table(
         console,

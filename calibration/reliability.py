@@ -18,8 +18,6 @@ POOR: Final = 0.7
 """Dice coefficient below which contours are of little use."""
 GOOD: Final = 0.8
 """Dice coefficient from which they need no review."""
-_FOUND: Final = 0.95
-"""Share of the poor slices that the proposed threshold flags."""
 
 
 def reliability(expected: FloatArray, dice: FloatArray) -> list[dict[str, float]]:
@@ -54,7 +52,6 @@ def accuracy(expected: FloatArray, dice: FloatArray) -> dict[str, Any]:
     """Return all figures on slices with contours, ``(n,)`` each, as plain values.
 
     ``auc`` is the area under the ROC curve for slices of Dice below :data:`POOR`; None where all or none are.
-    ``proposed`` is the threshold, in steps of 0.01, below which 95 % of them lie; None where there are none.
 
     Raises:
         ImportError: scikit-learn is not installed (extra ``calibrate``).
@@ -71,9 +68,6 @@ def accuracy(expected: FloatArray, dice: FloatArray) -> dict[str, Any]:
         "auc": float(roc_auc_score(poor, -expected)) if 0 < poor.sum() < len(poor) else None,
         "reliability": reliability(expected, dice),
         "thresholds": [_threshold(expected, dice, each) for each in THRESHOLDS],
-        "proposed": float(np.ceil(100.0 * np.quantile(expected[poor], _FOUND, method="higher"))) / 100.0
-        if poor.any()
-        else None,
     }
 
 

@@ -39,10 +39,3 @@ def test_thresholds_count_flagged_slices():
     assert (at["flagged"], at["poor_flagged"], at["good_flagged"]) == (0.5, 0.5, 0.5)
     assert (at["dice_flagged"], at["dice_others"]) == pytest.approx((0.5, 0.7))
     assert by_threshold[0.5]["dice_flagged"] is None
-
-
-def test_the_proposed_threshold_flags_nearly_all_poor_slices():
-    expected = np.linspace(0.3, 0.9, 1000)
-    proposed = accuracy(expected, np.where(expected < 0.6, 0.5, 0.9))["proposed"]
-    assert 0.95 <= (expected[expected < 0.6] < proposed).mean() <= 0.98
-    assert accuracy(expected, np.full(1000, 0.9))["proposed"] is None
