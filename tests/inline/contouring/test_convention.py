@@ -110,7 +110,7 @@ def test_a_small_cavity_keeps_three_quarters_of_its_radius():
 
 def test_a_slice_without_contours_has_no_offsets():
     empty = Segmentation(np.zeros(SHAPE, np.uint8), None, ())
-    assert draw(empty, (1.0, 1.0), ContourOffsets(1.5, 1.5)) == (empty.labels, None, None, "")
+    assert draw(empty, (1.0, 1.0), ContourOffsets(1.5, 1.5)) == (empty.labels, None, None, "", ())
 
 
 def edge_crossings(outline):
