@@ -84,7 +84,7 @@ class Observation:
 
     @classmethod
     def of(cls, done: int, total: int, text: str, holds: bool = True) -> Observation:
-        """Return that so many of a total were done, which must be all of them."""
+        """Return an observation of ``done`` of ``total``; it holds only if all were done."""
         return cls(f"{done} of {total} {text}", done == total and holds)
 
 

@@ -106,14 +106,15 @@ def tables(
 ) -> None:
     """Make the tables and figures of the study for labelled slices with one or more readers."""
     require("matplotlib", "monai", "pandas", "pingouin", "scikit_posthocs")
-    from bench.tables.readers import Spread
+    from bench.tables.agreement import AT_BORDERS
     from bench.tables.run import read_both, run, synthetic_slices
     from bench.tables.trainings import ShortTraining
     from inline.engine_selection import build_pipeline
+    from model.evaluation.readers import Spread
 
-    running = build_pipeline(load_settings(engine=engine)).engine
+    running, offsets = build_pipeline(load_settings(engine=engine)), AT_BORDERS
     if data is not None and synthetic is None:
-        slices = read_both(data)
+        slices, offsets = read_both(data), running.offsets
         names = sorted({name for each in slices for name in each.readers})
         about = f"{len(slices)} labelled slices of {data.name}; readers: {', '.join(names)}."
     elif data is None and synthetic is not None:
@@ -123,14 +124,27 @@ def tables(
     else:
         raise MyostreamError("give either --data FOLDER or --synthetic N")
     training = ShortTraining(train_steps, keep=keep)
-    run(slices, running, output, about=about, training=training, encoder=encoder, json_file=json_file)
+    run(
+        slices,
+        running.engine,
+        output,
+        about=about,
+        training=training,
+        encoder=encoder,
+        json_file=json_file,
+        offsets=offsets,
+    )
 
 
 def evaluate(
     data: DataFolder = None,
     kind: Annotated[str, typer.Option("--map", help="t1 or t2.")] = "t2",
     synthetic: Annotated[
-        int | None, typer.Option(min=1, help="So many fresh synthetic slices instead.")
+        int | None, typer.Option(min=1, help="Number of fresh synthetic slices, in place of labelled ones.")
+    ] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of other weights, evaluated on the same synthetic slices."),
     ] = None,
     json_file: JsonFile = None,
     plots: Annotated[
@@ -142,15 +156,21 @@ def evaluate(
     """Compare contours and values with those of readers, or with the truth of synthetic slices."""
     if (data is None) == (synthetic is None) or kind not in ("t1", "t2"):
         raise MyostreamError("give either --data FOLDER or --synthetic N, and --map t1 or t2")
+    if beside and data is not None:
+        raise MyostreamError("--beside goes with --synthetic N")
     require("monai", *(["matplotlib"] if plots is not None else []))
     from bench.evaluation import against_readers, against_truth
-    from inline.engine_selection import build_pipeline
+    from inline.engine_selection import build_pipeline, make_engine
 
-    running = build_pipeline(load_settings(settings_file, engine=engine)).engine
+    running = build_pipeline(load_settings(settings_file, engine=engine))
     if data is not None:
         against_readers(data, kind, running, json_file=json_file, plots=plots)
     elif synthetic is not None:
-        against_truth(synthetic, kind, running, json_file)
+        others = {
+            folder.name: make_engine(load_settings(settings_file, engine=engine, weights=folder))
+            for folder in beside or ()
+        }
+        against_truth(synthetic, kind, {running.engine.name: running.engine, **others}, json_file)
 
 
 def engines(

@@ -162,5 +162,5 @@ def _availability(figures: dict[str, Any], name: str) -> str:
     if name == "openvino-bf16" and not figures["bf16"]:
         text += "; the processor has no bf16, so it computes in float32"
     if name not in figures["order"]:
-        text += "; only when asked for"
+        text += "; only on request"
     return text

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bench.values import print_columns, print_lines, print_values, write_results
-from inline.contouring.segment import contour_slice, segment
+from inline.contouring.contours import find_contours, rasterise
+from inline.contouring.convention import draw
+from inline.contouring.segment import segment
+from inline.pipeline import Pipeline
 from model.engines.base import Engine
 from model.evaluation import evaluate as evaluation
 from model.evaluation.cases import read_slices
 from model.evaluation.evaluate import Outcome
 from model.evaluation.figures import best_median_worst, bland_altman
-from model.evaluation.synthetic import SEED, make_slices
-from model.frame import FRAME_MM, FRAME_PIXELS, Frame
-from model.synthesis.pathology import Pathology
+from model.evaluation.synthetic import SEED, evaluate_networks
+from model.frame import FRAME_PIXELS
 
 OFFSET_CORRECTED: Final = "offset-corrected"
 """Suffix of a group's second summary: the leave-one-out mean offset is removed."""
@@ -38,17 +43,19 @@ _SLICE_COLUMNS: Final = (
 _TRUTH_COLUMNS: Final = (
     "slices, dice .3f, dice_cavity .3f, dice_myocardium .3f, hausdorff .2f, surface .2f, without_contour"
 )
+_GROUP_COLUMNS: Final = "share .1%, smallest_mm .0f, insertions_found .1%, insertions_mm .2f"
+"""Second table; the Dice of other weights follows."""
 
 
 def against_readers(
-    folder: Path, kind: str, engine: Engine, *, json_file: Path | None = None, plots: Path | None = None
+    folder: Path, kind: str, running: Pipeline, *, json_file: Path | None = None, plots: Path | None = None
 ) -> dict[str, dict[str, float]]:
     """Evaluate a folder of labelled slices and print the tables; returns the summaries by group.
 
     Args:
         folder: of labelled slices.
         kind: ``t1`` or ``t2``.
-        engine: runs the network.
+        running: whose engine runs the network and whose contour convention holds.
         json_file: for all figures.
         plots: folder for Bland-Altman plot and overlays.
 
@@ -56,8 +63,10 @@ def against_readers(
         CaseError: the folder cannot be used.
     """
 
-    slices = read_slices(folder, kind)
-    outcomes, labels = evaluation.evaluate(slices, lambda image, size: segment(image, size, engine).labels)
+    slices, engine = read_slices(folder, kind), running.engine
+    outcomes, labels = evaluation.evaluate(
+        slices, lambda image, size: draw(segment(image, size, engine), size, running.offsets).labels
+    )
     summaries: dict[str, dict[str, float]] = {}
     notes = []
     for name, chosen in _groups(outcomes).items():
@@ -73,9 +82,9 @@ def against_readers(
             summaries[f"{name}, {SHIFTED_READERS}"] = shifted
             notes.append(
                 f"{name}: the contours lie {_direction(*offset)} the reader's on all slices; images and "
-                "labels may be displaced against each other. Intensities put the reader's labels "
-                f"{_direction(*estimated)} their place; shifted so, they reach a mean Dice of "
-                f"{shifted['dice']:.3f} with themselves."
+                "labels may be displaced against each other. By the intensities, the reader's labels lie "
+                f"{_direction(*estimated)} their place; so shifted, their mean Dice with the labels as drawn "
+                f"is {shifted['dice']:.3f}."
             )
     unit = _UNIT[slices[0].in_ms]
     by_slice = {
@@ -101,35 +110,43 @@ def against_readers(
 
 
 def against_truth(
-    count: int, kind: str, engine: Engine, json_file: Path | None = None
+    count: int, kind: str, engines: Mapping[str, Engine], json_file: Path | None = None
 ) -> dict[str, dict[str, float]]:
-    """Evaluate synthetic slices and print the table; returns the summaries by level and by pathology.
+    """Evaluate synthetic slices and print the tables; returns the summaries by level and by pathology.
+
+    Contours lie at the physical borders, as the labels do. A slice without a contour counts as Dice 0.
 
     Args:
         count: slices.
         kind: ``t1`` or ``t2``.
-        engine: runs the network.
+        engines: the network by name; those of other weights after it are compared on the same slices.
         json_file: for all figures.
     """
-    frame = Frame((FRAME_PIXELS, FRAME_PIXELS), (FRAME_MM, FRAME_MM))
-    pathologies = (each.name.lower() for each in Pathology)
-    groups: dict[str, list[Outcome]] = {name: [] for name in ("all", "basal", "mid", "apical", *pathologies)}
-    for slice_, pathology in make_slices(count, kind):
-        # The images are network input already.
-        (outcome,), _ = evaluation.evaluate(
-            [slice_], lambda image, _: contour_slice(engine.infer(image[None])[0], frame).labels
-        )
-        for name in ("all", slice_.level, pathology):
-            groups[name].append(outcome)
-    summaries = {name: evaluation.summarise(outcomes) for name, outcomes in groups.items()}
-    rows = {"healthy" if name == "none" else name: summary for name, summary in summaries.items()}
-    print_values(f"Synthetic {kind} maps, seed {SEED}; distances in mm", "", rows, _TRUTH_COLUMNS)
-    write_results(json_file, {"engine": engine.name, "map": kind, "summaries": summaries})
+
+    def contour(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+        shape = (FRAME_PIXELS, FRAME_PIXELS)
+        contours = find_contours(probabilities).contours
+        return np.zeros(shape, np.uint8) if contours is None else rasterise(contours, shape)
+
+    (name, summaries), *others = evaluate_networks(count, kind, engines, contour).items()
+    rows = {
+        "healthy" if group == "none" else group: {
+            **summary,
+            "beside": {o: found[group] for o, found in others},
+        }
+        for group, summary in summaries.items()
+    }
+    title = f"{count} synthetic {kind} maps, seed {SEED}; distances in mm"
+    print_values(title, "", rows, _TRUTH_COLUMNS)
+    dice_beside = (f"beside/{other}/dice .3f" for other, _ in others)
+    print_values(title, "", rows, ", ".join([_GROUP_COLUMNS, *dice_beside]))
+    about = {"engine": engines[name].name, "map": kind}
+    write_results(json_file, {**about, "summaries": summaries, "beside": dict(others)})
     return summaries
 
 
 def _groups(outcomes: Sequence[Outcome]) -> dict[str, list[int]]:
-    """Numbers of all slices, or of those whose window saturates and of the others."""
+    """Return the numbers of all slices, or of those whose window saturates and of the others."""
     saturated = [number for number, outcome in enumerate(outcomes) if outcome.saturated]
     others = [number for number, outcome in enumerate(outcomes) if not outcome.saturated]
     if not saturated:
@@ -138,6 +155,6 @@ def _groups(outcomes: Sequence[Outcome]) -> dict[str, list[int]]:
 
 
 def _direction(x: float, y: float) -> str:
-    """An offset in mm in words."""
+    """Return an offset in mm in words."""
     across, down = "right" if x > 0 else "left", "below" if y > 0 else "above"
     return f"{abs(x):.1f} mm to the {across} of and {abs(y):.1f} mm {down}"

@@ -42,6 +42,14 @@ ROWS: Final = (
 command."""
 
 _SUMMARY: Final = "slices, dice .3f, dice_cavity .3f, dice_myocardium .3f, hausdorff .2f, surface .2f"
+_TRUTH: Final = (
+    "slices, share .1%, smallest_mm .0f, dice .3f, dice_cavity .3f, dice_myocardium .3f, hausdorff .2f, "
+    "surface .2f, insertions_found .1%, insertions_mm .2f"
+)
+_OTHERS: Final = ", ".join(
+    f"{key} .3f"
+    for key in ("all/dice", "all/dice_cavity", "all/dice_myocardium", "basal/dice", "mid/dice", "apical/dice")
+)
 _PAIR: Final = "slices, dice .3f, iou .3f, hausdorff .2f, surface .2f"
 DETAILS: Final = (
     ("throughput", "", "seconds .2f, images_sent, images_lost, late, without_contour"),
@@ -54,14 +62,20 @@ DETAILS: Final = (
     ("engines", "engines", "p50 .1f, mean .1f, p99 .1f, dice_with_f32 .4f, memory_mib .0f"),
     ("real-t2", "summaries", _SUMMARY),
     ("real-t1", "summaries", _SUMMARY),
-    ("synthetic-t2", "summaries", _SUMMARY),
-    ("synthetic-t1", "summaries", _SUMMARY),
+    ("synthetic-t2", "summaries", _TRUTH),
+    ("synthetic-t2", "beside", _OTHERS),
+    ("synthetic-t1", "summaries", _TRUTH),
+    ("synthetic-t1", "beside", _OTHERS),
     ("tables-synthetic", "tables/2/values", _PAIR),
     ("tables-synthetic", "tables/4/values/myostream - readers", _PAIR),
     ("tables-synthetic", "tables/8/values/masks with defects", "hausdorff .2f, without_contour"),
     ("tables-synthetic", "tables/8/values/the network's masks", "hausdorff .2f, without_contour"),
     ("tables-real", "tables/6/values", "inference_ms .1f, parameters_millions .1f"),
-    ("ablation", "variants", "real_t2 .3f, real_t1 .3f, synthetic_t2 .3f, synthetic_t1 .3f"),
+    (
+        "ablation",
+        "variants",
+        "t2 .3f, t2_myocardium .3f, t2_borders .3f, t1 .3f, t1_myocardium .3f, t1_borders .3f",
+    ),
 )
 """docs/benchmarks.md: result file, path of the rows, keys of the columns with their formats."""
 

@@ -1,4 +1,4 @@
-"""``myostream calibrate``: fits to the weights and to this host."""
+"""``myostream calibrate``: fits to the weights, to this host and to a site."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from rich.progress import Progress
 from inline.cli.errors import ReportingGroup, require
 from inline.cli.options import EngineOption, JsonFile, SettingsFile, new_file, output_file
 from inline.settings import load_settings
+from model.output import check_outputs
 
 app = typer.Typer(
     cls=ReportingGroup,
-    help="Fit engine, confidence and budget to the weights and to this host.",
+    help="Fit engine, confidence and budget to weights and host, and the contour convention to a site.",
     no_args_is_help=True,
 )
 
@@ -61,7 +62,7 @@ def precision(
 def confidence(
     slices: Annotated[
         int, typer.Option(min=15, help="Synthetic ones: two thirds for the fit, one third for the report.")
-    ] = 600,
+    ] = 1800,
     json_file: JsonFile = None,
     plot: Annotated[
         Path | None, typer.Option(callback=output_file, help="Write the reliability diagram here.")
@@ -84,6 +85,30 @@ def confidence(
     require("sklearn", *(["matplotlib"] if plot is not None else []))
     settings = load_settings(settings_file, engine=engine)
     calibrate(settings, slices, output=output, json_file=json_file, plot=plot, data=data)
+
+
+@app.command()
+def contours(
+    data: Annotated[Path, typer.Option("--data", help="Labelled slices of the site (docs/data.md).")],
+    kind: Annotated[str | None, typer.Option("--map", help="t1 or t2; both by default.")] = None,
+    json_file: JsonFile = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", callback=new_file, help="Write a new settings file with the convention."
+        ),
+    ] = None,
+    engine: EngineOption = None,
+    settings_file: SettingsFile = None,
+) -> None:
+    """Fit the contour convention to a site's own labelled slices, and report it case by case."""
+    require("monai")
+    from calibration.contours import calibrate
+
+    check_outputs(json_file, output, inputs=[settings_file])
+    settings = load_settings(settings_file, engine=engine)
+    kinds = ("t1", "t2") if kind is None else (kind,)
+    calibrate(settings, data, kinds, json_file=json_file, output=output)
 
 
 @app.command()

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.slices import MapSlice
 from inline.contouring.aha import measure
 from inline.contouring.contours import find_contours, rasterise
+from inline.contouring.convention import move
+from inline.contouring.insertion import find_insertions
 from inline.data.results import Contours
 from inline.data.series import Quantity
+from inline.settings import ContourSettings
 from model.engines.base import Engine
 from model.evaluation.metrics import dice
-from model.frame import FRAME_PIXELS
+from model.frame import FRAME_MM, FRAME_PIXELS, Frame
 from model.polygons import hausdorff
 from model.relaxometry.parametric_map import ParametricMap
+from model.unet import CLASSES
 
 SLICES: Final = 500
+_FRAME: Final = Frame((FRAME_PIXELS, FRAME_PIXELS), (FRAME_MM, FRAME_MM))
 _NO_CONTOUR_PX: Final = FRAME_PIXELS * 2.0**0.5
 """Distance where only one engine finds a contour: the diagonal of the frame, so that figures stay finite."""
 
@@ -33,7 +40,9 @@ class GateLimits:
         hausdorff_px: largest 99th percentile of the distance between contours, pixels of 1.5 mm.
         t1_ms: largest difference of a slice's median T1.
         t2_ms: likewise T2.
-        share: smallest share of slices whose median lies within.
+        share: smallest share of slices whose median lies within these.
+        point_mm: largest 95th percentile of the distance between insertion points.
+        points_lost: largest share of them that the engine does not find.
         compared: smallest share of slices on which float32 finds contours; with fewer the gate shows nothing.
     """
 
@@ -42,6 +51,8 @@ class GateLimits:
     t1_ms: float = 3.0
     t2_ms: float = 0.3
     share: float = 0.99
+    point_mm: float = 1.5
+    points_lost: float = 0.05
     compared: float = 0.5
 
 
@@ -65,9 +76,12 @@ class GateReport:
         t2_within: likewise T2 maps.
         t1_p99_ms: 99th percentile of the difference of the medians over T1 maps, None where there is none.
         t2_p99_ms: likewise T2 maps.
-        probability: largest difference of any probability.
+        probability: largest difference of any class probability.
+        points: insertion points that the reference finds.
+        points_lost: of these, those that the engine does not find.
+        point_p95_mm: 95th percentile of the distance of the others, None where there is none.
         limits: that were applied.
-        reasons: why the engine does not pass; empty where it does.
+        reasons: reasons why the engine does not pass; empty where it passes.
         passed: whether it does.
     """
 
@@ -84,6 +98,9 @@ class GateReport:
     t1_p99_ms: float | None
     t2_p99_ms: float | None
     probability: float
+    points: int
+    points_lost: int
+    point_p95_mm: float | None
     limits: GateLimits
     reasons: tuple[str, ...]
     passed: bool
@@ -102,12 +119,14 @@ def run_gate(engine: Engine, reference: Engine, slices: Iterable[MapSlice]) -> G
     scores: list[float] = []
     hausdorff_px: list[float] = []
     differences: dict[Quantity, list[float]] = {each: [] for each in Quantity}
+    points_mm: list[float] = []
     for each in slices:
         count += 1
         ours, theirs = engine.infer(each.image[None])[0], reference.infer(each.image[None])[0]
-        largest = float(np.abs(ours - theirs).max())
+        largest = float(np.abs(ours[:CLASSES] - theirs[:CLASSES]).max())
         probability = max(probability, largest if np.isfinite(largest) else 1.0)
-        a, b = find_contours(ours).contours, find_contours(theirs).contours
+        a, b = _drawn(ours), _drawn(theirs)
+        points_mm += _point_distances_mm(ours, theirs)
         found += b is not None
         if a is not None and b is not None:
             shape = each.values_ms.shape
@@ -138,6 +157,14 @@ def run_gate(engine: Engine, reference: Engine, slices: Iterable[MapSlice]) -> G
             reasons.append(
                 f"median {name} within {limit:g} ms on {share:.1%} of slices, below {LIMITS.share:.0%}"
             )
+    lost = sum(not np.isfinite(distance) for distance in points_mm)
+    point_p95 = _high(points_mm, 0.95)
+    if lost > LIMITS.points_lost * len(points_mm):
+        reasons.append(f"{lost} of {len(points_mm)} insertion points lost, above {LIMITS.points_lost:.0%}")
+    if point_p95 is not None and not point_p95 <= LIMITS.point_mm:
+        reasons.append(
+            f"insertion points {point_p95:.2f} mm apart at the 95th percentile, above {LIMITS.point_mm:g}"
+        )
     return GateReport(
         engine=engine.name,
         reference=reference.name,
@@ -149,13 +176,22 @@ def run_gate(engine: Engine, reference: Engine, slices: Iterable[MapSlice]) -> G
         hausdorff_p99_px=p99,
         t1_within=t1_within,
         t2_within=t2_within,
-        t1_p99_ms=_p99(t1),
-        t2_p99_ms=_p99(t2),
+        t1_p99_ms=_high(t1, 0.99),
+        t2_p99_ms=_high(t2, 0.99),
         probability=probability,
+        points=len(points_mm),
+        points_lost=lost,
+        point_p95_mm=point_p95,
         limits=LIMITS,
         reasons=tuple(reasons),
         passed=not reasons,
     )
+
+
+def _drawn(output: NDArray[np.float32]) -> Contours | None:
+    """Return the contours as the stream draws them by default, in pixels of the frame."""
+    borders = find_contours(output[:CLASSES]).contours
+    return borders and move(borders, _FRAME.spacing, ContourSettings().offsets)[0]
 
 
 def _median_ms(each: MapSlice, contours: Contours) -> float:
@@ -169,6 +205,24 @@ def _within(differences: list[float], limit: float) -> float:
     return float(np.mean(np.array(differences) <= limit)) if differences else 1.0
 
 
-def _p99(differences: list[float]) -> float | None:
+def _point_distances_mm(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> list[float]:
+    """Return the distance of each insertion point of the reference from the engine's, mm.
+
+    Infinite where the engine does not find it.
+
+    Args:
+        ours: output of the engine, ``(3 + k, 224, 224)``.
+        theirs: output of the reference, likewise.
+    """
+    a, b = (find_insertions(output[CLASSES:], None, _FRAME) for output in (ours, theirs))
+    return [
+        float("inf") if mine is None else FRAME_MM * math.hypot(mine.x - exact.x, mine.y - exact.y)
+        for mine, exact in ((a.anterior, b.anterior), (a.inferior, b.inferior))
+        if exact is not None
+    ]
+
+
+def _high(differences: list[float], at: float) -> float | None:
+    """Return a quantile of those that are finite; None where none is."""
     finite = np.array(differences)[np.isfinite(differences)] if differences else np.zeros(0)
-    return float(np.quantile(finite, 0.99, method="higher")) if len(finite) else None
+    return float(np.quantile(finite, at, method="higher")) if len(finite) else None

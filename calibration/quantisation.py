@@ -20,9 +20,10 @@ from calibration.slices import calibration_batches
 from model.engines.openvino_engine import convert, convert_module
 from model.engines.probabilities import Probabilities
 from model.frame import FRAME_PIXELS
+from model.insertion import SPREAD_PIXELS
+from model.synthesis.contrast import MOSTLY_MAPS
 from model.synthesis.generator import make_batch
-from model.training.data import MOSTLY_MAPS
-from model.unet import UNet
+from model.unet import CLASSES, UNet
 
 _SEED: Final = 7003
 _BATCHES: Final = ((12, 128), (4, FRAME_PIXELS))
@@ -30,6 +31,8 @@ _BATCHES: Final = ((12, 128), (4, FRAME_PIXELS))
 _RATE: Final = 3e-5
 _WARM_UP_STEPS: Final = 20
 _LARGEST_GRADIENT: Final = 1.0
+_HEAT_AREA: Final = 2.0 * math.pi * SPREAD_PIXELS**2
+"""Heat of a point summed over pixels, as the training has it."""
 
 
 def quantise(network: UNet, slices: int) -> Any:
@@ -72,7 +75,10 @@ def distil(
             group["lr"] = _RATE * min((step + 1) / _WARM_UP_STEPS, 1.0) * cosine
         with torch.no_grad():
             target = teacher(images)
-        loss = divergence(student(images), target)
+        output = student(images)
+        loss = divergence(output[:, :CLASSES], target[:, :CLASSES])
+        if target.shape[1] > CLASSES:
+            loss = loss + heat_divergence(output[:, CLASSES:], target[:, CLASSES:])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(trained, _LARGEST_GRADIENT)
@@ -103,6 +109,27 @@ def divergence(output: Tensor, target: Tensor) -> Tensor:
     by_slice = functional.kl_div(logs, target, reduction="none").sum(dim=(1, 2, 3))
     boundary = target[:, 1:].sum(dim=(1, 2, 3)).sqrt() + 5.0
     return (by_slice / boundary).mean()
+
+
+def heat_divergence(output: Tensor, target: Tensor) -> Tensor:
+    """Return the mean over slices of the Kullback-Leibler divergence of heat maps by a point's heat.
+
+    Each pixel is a binary distribution: heat or none. A point's heat is that of the training, summed over
+    pixels, as :func:`divergence` divides by the length of the class boundary.
+
+    Args:
+        output: heat from 0 to 1, ``(n, k, h, w)``.
+        target: that of the teacher, likewise.
+
+    Returns:
+        Scalar, 0 where both are equal.
+    """
+    smallest = torch.finfo(output.dtype).eps
+    ours, theirs = (each.clamp(smallest, 1.0 - smallest) for each in (output, target))
+    lost = functional.binary_cross_entropy(ours, theirs, reduction="none") - functional.binary_cross_entropy(
+        theirs, theirs, reduction="none"
+    )
+    return lost.sum(dim=(1, 2, 3)).mean() / _HEAT_AREA
 
 
 def _with_quantisers(model: Any, batches: Sequence[Any]) -> Any:

@@ -16,6 +16,8 @@ BINS: Final = 10
 THRESHOLDS: Final = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
 POOR: Final = 0.7
 """Dice coefficient below which contours are of little use."""
+GOOD: Final = 0.8
+"""Dice coefficient from which they need no review."""
 
 
 def reliability(expected: FloatArray, dice: FloatArray) -> list[dict[str, float]]:
@@ -70,14 +72,14 @@ def accuracy(expected: FloatArray, dice: FloatArray) -> dict[str, Any]:
 
 
 def _threshold(expected: FloatArray, dice: FloatArray, threshold: float) -> dict[str, float | None]:
-    flagged, poor = expected < threshold, dice < POOR
+    flagged = expected < threshold
     return {
         "threshold": threshold,
         "flagged": float(flagged.mean()),
         "dice_flagged": _mean(dice[flagged]),
         "dice_others": _mean(dice[~flagged]),
-        "poor_flagged": _mean(flagged[poor]),
-        "others_flagged": _mean(flagged[~poor]),
+        "poor_flagged": _mean(flagged[dice < POOR]),
+        "good_flagged": _mean(flagged[dice >= GOOD]),
     }
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from inline.data.series import Quantity
 from model.frame import FRAME_PIXELS
-from model.synthesis.contrast import Mix, Picture
+from model.synthesis.contrast import ImageKind, Mix
 from model.synthesis.generator import make_batch
 
 BATCH: Final = 8
@@ -54,7 +54,7 @@ def map_slices(count: int, seed: int = _GATE_SEED) -> Iterator[MapSlice]:
     for done in range(0, count, BATCH):
         batch = make_batch(BATCH, FRAME_PIXELS, generator, MAPS)
         for image, values, kind in zip(
-            batch.images[: count - done].numpy(), batch.pictures.numpy(), batch.kinds.tolist(), strict=False
+            batch.images[: count - done].numpy(), batch.unscaled.numpy(), batch.kinds.tolist(), strict=False
         ):
-            quantity = Quantity.T2 if kind == Picture.T2_MAP else Quantity.T1
+            quantity = Quantity.T2 if kind == ImageKind.T2_MAP else Quantity.T1
             yield MapSlice(image, values, quantity)

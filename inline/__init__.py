@@ -30,7 +30,14 @@ if TYPE_CHECKING:
     from inline.data.errors import MyostreamError
     from inline.data.flags import Flag
     from inline.data.geometry import SliceGeometry
-    from inline.data.results import Contours, RegionValues, SliceLevel, SliceResult
+    from inline.data.results import (
+        Contours,
+        InsertionPoint,
+        Insertions,
+        RegionValues,
+        SliceLevel,
+        SliceResult,
+    )
     from inline.data.series import MappingSeries, MapSeries, Quantity, SeriesIdentity
     from inline.engine_selection import build_pipeline
     from inline.pipeline import Pipeline
@@ -39,10 +46,10 @@ if TYPE_CHECKING:
 
 # Written out for type checkers, which do not follow the table below.
 __all__ = [
-    "Contours", "Failed", "Flag", "MapSeries", "MappingSeries", "MyostreamError", "ParametricMap", "Pipeline",
-    "Quantity", "Ready", "RegionValues", "Segmentation", "SeriesIdentity", "Settings", "SliceGeometry",
-    "SliceLevel", "SliceResult", "build_pipeline", "fit_molli", "fit_t2prep", "load_settings", "measure",
-    "process", "read_mrd", "segment",
+    "Contours", "Failed", "Flag", "InsertionPoint", "Insertions", "MapSeries", "MappingSeries",
+    "MyostreamError", "ParametricMap", "Pipeline", "Quantity", "Ready", "RegionValues", "Segmentation",
+    "SeriesIdentity", "Settings", "SliceGeometry", "SliceLevel", "SliceResult", "build_pipeline", "fit_molli",
+    "fit_t2prep", "load_settings", "measure", "process", "read_mrd", "segment",
 ]  # fmt: skip
 _MODULES: Final = {
     "inline.assembly.assembled": ("Failed", "Ready"),
@@ -50,7 +57,14 @@ _MODULES: Final = {
     "inline.data.errors": ("MyostreamError",),
     "inline.data.flags": ("Flag",),
     "inline.data.geometry": ("SliceGeometry",),
-    "inline.data.results": ("Contours", "RegionValues", "SliceLevel", "SliceResult"),
+    "inline.data.results": (
+        "Contours",
+        "InsertionPoint",
+        "Insertions",
+        "RegionValues",
+        "SliceLevel",
+        "SliceResult",
+    ),
     "inline.data.series": ("MapSeries", "MappingSeries", "Quantity", "SeriesIdentity"),
     "inline.engine_selection": ("build_pipeline",),
     "inline.pipeline": ("Pipeline",),
@@ -107,7 +121,7 @@ def segment(
     *,
     pipeline: Pipeline | None = None,
 ) -> Segmentation:
-    """Return labels and contours of the LV myocardium in a map.
+    """Return labels and contours of the LV myocardium in a map, drawn by the pipeline's contour convention.
 
     ``found.contours`` is in pixels of the map, ``found.contours.in_mm(spacing)`` in mm.
 
@@ -115,7 +129,7 @@ def segment(
         values: map, as fitted or as an array of ms ``(rows, columns)`` with 0 or NaN where there is no value.
         spacing: pixel size (x, y), mm.
         quantity: ``"T1"`` or ``"T2"``, in either case; it decides which values tissue can have.
-        pipeline: whose engine runs the network; None for that of the settings.
+        pipeline: whose engine runs the network and whose convention holds; None for that of the settings.
 
     Raises:
         ConfigurationError: the weights cannot be used, or no engine loads.
@@ -123,6 +137,7 @@ def segment(
     """
     import numpy as np
 
+    from inline.contouring.convention import draw
     from inline.contouring.segment import contour_slice, network_input
     from inline.data.series import Quantity
     from model.frame import Frame
@@ -136,7 +151,10 @@ def segment(
     rows, columns = parametric.values_ms.shape
     frame = Frame((rows, columns), spacing)
     image = network_input(parametric, Quantity(measured), frame)
-    return contour_slice((pipeline or _pipeline()).engine.infer(image[None])[0], frame)
+    running = pipeline or _pipeline()
+    borders = contour_slice(running.engine.infer(image[None])[0], frame)
+    drawn = draw(borders, spacing, running.offsets)
+    return borders._replace(labels=drawn.labels, contours=drawn.contours)
 
 
 def measure(
@@ -147,20 +165,22 @@ def measure(
     level: str | None = None,
     geometry: SliceGeometry | None = None,
     septum_degrees: float | None = None,
+    insertions: Insertions | None = None,
 ) -> tuple[RegionValues, ...]:
     """Return median, quartiles, mean and SD of a map in the myocardium, ms.
 
-    The whole ring comes first. Septum and AHA segments follow where the position of the septum is known, from
-    ``geometry`` or ``septum_degrees``; the segments need the ``level`` too.
+    The whole ring comes first. Septum and AHA segments follow where the position of the septum is known: from
+    ``septum_degrees``, or else ``insertions``, or else ``geometry``; the segments need the ``level`` too.
 
     Args:
         values: map, as for :func:`segment`.
         contours: in pixels of the map; None, as of a map without contours, is an error.
         inset: share of the wall's thickness left out at either border, 0 to below 0.5.
         level: ``"basal"``, ``"mid"``, ``"apical"`` or ``"unknown"``.
-        geometry: orientation of the slice in the patient.
+        geometry: orientation of the slice in the patient, and its pixel size; without it pixels are square.
         septum_degrees: direction of the middle of the septum in the image, degrees anticlockwise from the
             right.
+        insertions: of the segmentation, whose contours these are.
 
     Raises:
         ValueError: no contours, or a level, an inset or a map that is none.
@@ -181,6 +201,9 @@ def measure(
         axes = (0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
         upright = SliceGeometry(*axes, spacing=(1.0, 1.0), shape=(rows, columns))
         reference = aha.angular_reference(geometry or upright, septum_degrees)
+    if insertions is not None and septum_degrees is None:
+        aspect = reference.aspect if reference else 1.0
+        reference, _ = aha.insertion_reference(insertions, contours, reference, aspect)
     return aha.measure(parametric, contours, SliceLevel(level) if level else None, reference, inset=inset)
 
 

@@ -1,4 +1,4 @@
-"""Composition root of the command line: the only module that knows all folders.
+"""Composition root of the command line: the only module that imports from all folders.
 
 The commands of calibration and benchmarks are there where their folders are installed.
 """

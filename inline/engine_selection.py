@@ -34,6 +34,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
         settings.regions,
         reviewer=Reviewer.of(settings),
         t1_scale=settings.mapping.t1_scale,
+        offsets=settings.contours.offsets,
     )
 
 

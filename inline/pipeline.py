@@ -12,23 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly.assembled import Assembled, Failed, Ready
-from inline.contouring.aha import angular_reference, measure
+from inline.contouring.aha import angular_reference, insertion_reference, measure
 from inline.contouring.confidence import Reviewer, in_frame
 from inline.contouring.contours import ContourSteps
+from inline.contouring.convention import draw
 from inline.contouring.plausibility import check_values, poor_fit
 from inline.contouring.segment import contour_slice, network_input
 from inline.contouring.slice_level import slice_level
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
-from inline.data.results import RegionValues, SliceResult
+from inline.data.results import ContourOffsets, RegionValues, SliceResult
 from inline.data.series import MappingSeries, MapSeries, Quantity, Series, SlicePlace
-from inline.settings import RegionSettings
+from inline.settings import ContourSettings, RegionSettings
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS, Frame
 from model.relaxometry.molli import molli_map
 from model.relaxometry.parametric_map import ParametricMap
 from model.relaxometry.recovery import check_recovery
 from model.relaxometry.t2prep import t2_map
+from model.unet import CLASSES
 
 _NO_DIRECTIONS: Final = (
     "The image headers give no directions (read_dir, phase_dir, slice_dir): no septum and no segments."
@@ -37,7 +39,7 @@ _NO_DIRECTIONS: Final = (
 Finding = tuple[Flag, str]
 """Reason code and the sentence that explains it."""
 Stages = Generator[NDArray[np.float32] | SliceResult, NDArray[np.float32], None]
-"""Stages of one slice: yields its network input, receives the class probabilities, yields its result."""
+"""Stages of one slice: yields its network input, receives the network output, yields its result."""
 
 
 class NotFittedError(SeriesError):
@@ -158,6 +160,7 @@ class Pipeline:
 
     Attributes:
         engine: runs the network.
+        offsets: contour convention.
     """
 
     def __init__(
@@ -168,6 +171,7 @@ class Pipeline:
         reviewer: Reviewer | None = None,
         *,
         t1_scale: float = 1.0,
+        offsets: ContourOffsets | None = None,
     ) -> None:
         """Put the parts together; the program does so by :func:`inline.engine_selection.build_pipeline`.
 
@@ -177,8 +181,10 @@ class Pipeline:
             steps: of the contour search.
             reviewer: returns the confidence.
             t1_scale: factor on every fitted T1, where the context of a slice states none.
+            offsets: contour convention.
         """
         self.engine = engine
+        self.offsets = ContourSettings().offsets if offsets is None else offsets
         self._t1_scale = t1_scale
         self._reviewer = reviewer or Reviewer()
         self._regions = regions or RegionSettings()
@@ -206,8 +212,8 @@ class Pipeline:
             output = next(stages)
             while not isinstance(output, SliceResult):
                 with progress.timed("network"):
-                    probabilities = self.engine.infer(output[None])[0]
-                output = stages.send(probabilities)
+                    returned = self.engine.infer(output[None])[0]
+                output = stages.send(returned)
             return output
         except Exception as error:
             return progress.failure(error)
@@ -216,8 +222,8 @@ class Pipeline:
         """Run the stages of one slice: fit; the caller's network; contours, values and confidence.
 
         Yields:
-            The network input ``(224, 224)``, for which the caller sends the class probabilities
-            ``(3, 224, 224)``; then the result.
+            The network input ``(224, 224)``, for which the caller sends the network output
+            ``(3 + k, 224, 224)`` (:class:`model.engines.base.Engine`); then the result.
 
         Raises:
             Exception: from the next step, of any kind; :meth:`SliceProgress.failure` makes a result of it.
@@ -226,8 +232,8 @@ class Pipeline:
             yield progress.without_contours(progress.assembled.error)
             return
         progress.prepared = self._prepare(progress, progress.assembled)
-        probabilities = yield progress.prepared.network_input
-        yield self._conclude(progress, progress.prepared, probabilities)
+        output = yield progress.prepared.network_input
+        yield self._conclude(progress, progress.prepared, output)
 
     def _prepare(self, progress: SliceProgress, assembled: Ready) -> Prepared:
         """Return map and network input of a slice.
@@ -250,20 +256,26 @@ class Pipeline:
         return Prepared(scaled(parametric, t1_scale), frame, image, t1_scale, findings)
 
     def _conclude(
-        self, progress: SliceProgress, prepared: Prepared, probabilities: NDArray[np.float32]
+        self, progress: SliceProgress, prepared: Prepared, output: NDArray[np.float32]
     ) -> SliceResult:
-        """Return contours, values and confidence from the class probabilities ``(3, 224, 224)``."""
+        """Return contours, values and confidence from the network output ``(3 + k, 224, 224)``."""
         assembled, parametric, empty = progress.assembled, prepared.parametric, progress.empty_result()
         study = progress.context.study
         own = study[-1] if study else assembled.slice_place()
         level, level_source = slice_level(own, study, stated=self._regions.levels)
         with progress.timed("contours"):
-            labels, contours, reasons = contour_slice(probabilities, prepared.frame, self._steps)
-            flags = [*empty.flags, *reasons]
+            borders = contour_slice(output, prepared.frame, self._steps)
+            labels, contours, offsets, reduced, thin = draw(borders, empty.geometry.spacing, self.offsets)
+            flags = [*empty.flags, *borders.flags, *thin]
         with progress.timed("regions"):
-            reference = None
-            if assembled.oriented or self._regions.septum_degrees is not None:
-                reference = angular_reference(empty.geometry, self._regions.septum_degrees)
+            reference, stated, points_note = None, self._regions.septum_degrees, ""
+            if assembled.oriented or stated is not None:
+                reference = angular_reference(empty.geometry, stated)
+            if stated is None and borders.contours is not None:
+                width, height = empty.geometry.spacing
+                reference, points_note = insertion_reference(
+                    borders.insertions, borders.contours, reference, height / width
+                )
             regions: tuple[RegionValues, ...] = ()
             if contours is not None:
                 regions = measure(parametric, contours, level, reference, inset=self._regions.inset)
@@ -274,18 +286,23 @@ class Pipeline:
                 *check_values(parametric, empty.quantity, regions, scanner_made=empty.scanner_made),
             ]
             flags += [code for code, _ in findings]
-            notes = [*empty.notes, *(sentence for _, sentence in findings)]
-            if not assembled.oriented and self._regions.septum_degrees is None:
+            notes = [*empty.notes, *([reduced] if reduced else []), *(sentence for _, sentence in findings)]
+            if not assembled.oriented and reference is None:
                 notes.append(_NO_DIRECTIONS)
+            if points_note:
+                notes.append(points_note)
         with progress.timed("confidence"):
-            in_network = in_frame(contours, prepared.frame)
-            confidence = self._reviewer.confidence(probabilities, prepared.network_input, in_network)
+            # The probabilities are those of the borders, not of a convention.
+            in_network = in_frame(borders.contours, prepared.frame)
+            confidence = self._reviewer.confidence(output[:CLASSES], prepared.network_input, in_network)
             if confidence is not None and confidence < self._reviewer.review_below:
                 flags.append(Flag.REVIEW)
         return replace(
             empty,
             labels=labels,
             contours=contours,
+            offsets=offsets,
+            insertions=borders.insertions,
             regions=regions,
             level=level,
             level_source=level_source,

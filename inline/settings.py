@@ -13,13 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationErro
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from inline.data.errors import ConfigurationError
-from inline.data.results import SliceLevel
+from inline.data.results import ContourOffsets, SliceLevel
 
 EngineName = Literal["auto", "tensorrt", "cuda", "openvino-int8", "openvino-bf16", "openvino-f32", "torch"]
 
 
 _DAY_S: Final = 86400.0
 """Longest time of any setting: timers of the operating system overflow beyond some limit."""
+
+FURTHEST_MM: Final = 5.0
+"""Largest distance of a contour from the border of the wall: half a normal wall."""
 
 
 class _Frozen(BaseModel):
@@ -70,13 +73,31 @@ class MappingSettings(_Frozen):
     t1_scale: float = Field(1.0, ge=0.5, le=2.0)
 
 
+class ContourSettings(_Frozen):
+    """Contour convention (``docs/settings.md`` gives the reasons and the sources).
+
+    Attributes:
+        endo_offset_mm: distance of the endocardial contour from the border of the wall, mm: positive into
+            the wall, negative into the cavity.
+        epi_offset_mm: likewise of the epicardial contour; negative is outwards.
+    """
+
+    endo_offset_mm: float = Field(1.5, ge=-FURTHEST_MM, le=FURTHEST_MM)
+    epi_offset_mm: float = Field(1.5, ge=-FURTHEST_MM, le=FURTHEST_MM)
+
+    @property
+    def offsets(self) -> ContourOffsets:
+        """Both distances."""
+        return ContourOffsets(self.endo_offset_mm, self.epi_offset_mm)
+
+
 class RegionSettings(_Frozen):
     """Regions of the values.
 
     Attributes:
-        inset: share of the wall's thickness left out at either border.
+        inset: share of the thickness between the contours that is left out at each of them.
         septum_degrees: direction of the middle of the septum in the image, degrees anticlockwise from the
-            right; None takes it from the image geometry.
+            right; None takes it from the insertion points or a usual heart.
         levels: slice level by slice index.
     """
 
@@ -169,13 +190,14 @@ class Settings(_Frozen):
     server: ServerSettings = ServerSettings()
     assembly: AssemblySettings = AssemblySettings()
     mapping: MappingSettings = MappingSettings()
+    contours: ContourSettings = ContourSettings()
     regions: RegionSettings = RegionSettings()
     emit: EmitSettings = EmitSettings()
     log: LogSettings = LogSettings()
     engine: EngineName = "auto"
     workers: int = Field(2, ge=1, le=64)
     budget_ms: float = Field(3000.0, gt=0, le=3_600_000)
-    review_below: float = Field(0.75, ge=0, le=1)
+    review_below: float = Field(0.8, ge=0, le=1)
     weights: Path | None = None
 
 

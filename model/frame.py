@@ -1,4 +1,4 @@
-"""Network frame: the grid on which the network sees an image, and the way back from it.
+"""Network frame: the pixel grid of the network input, and the way back from it.
 
 The frame has 224 x 224 pixels of 1.5 mm and shares its centre with the image: larger images are cropped,
 smaller ones padded. Pixel coordinates are ``(x, y)`` with whole numbers at pixel centres, so the centre of an

@@ -44,6 +44,11 @@ def cpu_flags() -> frozenset[str]:
     return frozenset(_cpuinfo("flags").split())
 
 
+def computes_bfloat16() -> bool:
+    """Return whether the CPU computes in bfloat16 itself."""
+    return bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
+
+
 def _cpuinfo(name: str) -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -16,6 +16,8 @@ from torch.nn import functional
 
 CLASSES: Final = 3
 """Background, LV cavity, myocardium."""
+INSERTIONS: Final = 2
+"""Anterior and inferior insertion point of the right ventricle."""
 
 
 class Bottleneck(nn.Module):
@@ -115,11 +117,14 @@ class UNet(nn.Module):
     The four decoder blocks end at half resolution; the head predicts the four pixels that each of those
     features stands for and lays them out side by side (Shi et al. 2016), which costs next to nothing where
     a fifth block at full resolution would be the dearest of all.
+
+    Args:
+        insertions: heat of both insertion points beside the classes, by a head of its own.
     """
 
     decoder_channels: Final = (256, 128, 64, 32)
 
-    def __init__(self) -> None:
+    def __init__(self, *, insertions: bool = False) -> None:
         super().__init__()
         self.encoder = ResNet50Encoder()
         skips = self.encoder.channels[-2::-1]
@@ -128,17 +133,32 @@ class UNet(nn.Module):
             DecoderBlock(b, s, out) for b, s, out in zip(below, skips, self.decoder_channels, strict=True)
         )
         self.head = nn.Conv2d(self.decoder_channels[-1], 4 * CLASSES, 1)
+        self.insertion_head = nn.Conv2d(self.decoder_channels[-1], 4 * INSERTIONS, 1) if insertions else None
         self.shuffle = nn.PixelShuffle(2)
         if self.head.weight.is_meta:
             return  # weights are about to be loaded; to draw them there costs seconds of imports
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if self.insertion_head is not None:
+            # Hardly any pixel is near a point: a training starts from that.
+            nn.init.normal_(self.insertion_head.weight, std=0.01)
+            nn.init.constant_(self.insertion_head.get_parameter("bias"), -6.0)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the scores: 3, or 5 with the heat of both insertion points."""
+        return CLASSES if self.insertion_head is None else CLASSES + INSERTIONS
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scores (logits) ``(n, 3, h, w)`` of prepared images ``(n, 1, h, w)``; h and w multiples of 32."""
+        """Scores (logits) of prepared images ``(n, 1, h, w)``; h and w multiples of 32.
+
+        ``(n, 3, h, w)`` of the classes, or ``(n, 5, h, w)`` where the heat of both insertion points follows.
+        """
         *skips, x = self.encoder(images)
         for block, skip in zip(self.decoder, reversed(skips), strict=True):
             x = block(x, skip)
         scores: Tensor = self.shuffle(self.head(x))
+        if self.insertion_head is not None:
+            scores = torch.cat([scores, self.shuffle(self.insertion_head(x))], dim=1)
         return scores

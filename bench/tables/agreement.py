@@ -11,14 +11,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from inline.contouring.convention import draw
 from inline.contouring.segment import contour_slice
+from inline.data.results import ContourOffsets
 from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice
 from model.evaluation.metrics import agreement
 from model.frame import Frame
+from model.unet import CLASSES
 
 Labels = NDArray[np.uint8]
 
+AT_BORDERS: Final = ContourOffsets(0.0, 0.0)
+"""Convention of synthetic truth."""
 METHOD: Final = "myostream"
 METRICS: Final = {
     "dice": "Dice",
@@ -35,7 +40,7 @@ class Segmented:
 
     Attributes:
         slice: with its readers.
-        probabilities: output of the network in its frame, ``(3, 224, 224)``.
+        probabilities: of the classes in the network's frame, ``(3, 224, 224)``.
         found: labels ``(rows, columns)``; all 0 without a contour.
     """
 
@@ -59,13 +64,16 @@ class Segmented:
         return Frame((rows, columns), self.slice.spacing)
 
 
-def segment_all(slices: Iterable[LabelledSlice], engine: Engine) -> list[Segmented]:
-    """Segment each slice."""
+def segment_all(
+    slices: Iterable[LabelledSlice], engine: Engine, offsets: ContourOffsets = AT_BORDERS
+) -> list[Segmented]:
+    """Segment each slice and draw its contours by a convention."""
     found = []
     for each in slices:
         frame = Frame((each.image.shape[0], each.image.shape[1]), each.spacing)
-        probabilities = engine.infer(frame.network_input(each.image)[None])[0]
-        found.append(Segmented(each, probabilities, contour_slice(probabilities, frame)[0]))
+        probabilities = engine.infer(frame.network_input(each.image)[None])[0, :CLASSES]
+        drawn = draw(contour_slice(probabilities, frame), each.spacing, offsets)
+        found.append(Segmented(each, probabilities, drawn.labels))
     return found
 
 

@@ -10,16 +10,17 @@ from typing import Any, Final
 import numpy as np
 
 from bench.tables import figures
-from bench.tables.agreement import METRICS, medians, pairs, segment_all
+from bench.tables.agreement import AT_BORDERS, METRICS, medians, pairs, segment_all
 from bench.tables.comparisons import table_2, table_3, table_4, table_5
 from bench.tables.outlines import lower_bounds, smooth_outline
 from bench.tables.output import write
 from bench.tables.postprocessing import table_8
-from bench.tables.readers import Spread, make_readers, read
 from bench.tables.trainings import ShortTraining, table_6, table_7, table_a1
 from bench.values import print_lines, write_results
+from inline.data.results import ContourOffsets
 from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice, read_kinds
+from model.evaluation.readers import Spread, make_readers, read
 from model.evaluation.synthetic import SEED, make_slices
 from model.output import write_text
 
@@ -57,6 +58,7 @@ def run(
     training: ShortTraining | None = None,
     encoder: Path | None = None,
     json_file: Path | None = None,
+    offsets: ContourOffsets = AT_BORDERS,
     repeats: int = 7,
 ) -> dict[str, Any]:
     """Make, print and write all tables and figures; return the content of the JSON file.
@@ -69,10 +71,11 @@ def run(
         training: of tables 6, 7 and A1.
         encoder: ImageNet checkpoint for table 7.
         json_file: instead of ``tables.json`` in the folder.
+        offsets: contour convention of the readers.
         repeats: of each timed inference.
     """
     training = training or ShortTraining()
-    segmented = segment_all(slices, engine)
+    segmented = segment_all(slices, engine, offsets)
     agreed, by_reader = pairs(segmented), medians(segmented)
     contours = [
         smooth_outline(mask) * each.spacing for each in slices for mask in (each.labels == 1, each.labels > 0)

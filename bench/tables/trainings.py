@@ -27,11 +27,11 @@ from model.evaluation.cases import LabelledSlice
 from model.evaluation.metrics import agreement
 from model.evaluation.synthetic import MIXES
 from model.frame import FRAME_PIXELS
-from model.host import cpu_flags
+from model.host import computes_bfloat16
 from model.loss import jaccard_loss
 from model.original_unet import OriginalUNet
 from model.synthesis.contrast import Mix
-from model.synthesis.generator import Parts, make_batch
+from model.synthesis.generator import make_batch
 from model.unet import UNet
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -45,16 +45,10 @@ ARCHITECTURES: Final[dict[str, Callable[[], nn.Module]]] = {
 }
 
 
-def computes_bfloat16() -> bool:
-    """Return whether the processor computes in bfloat16."""
-    return bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
-
-
 def train_briefly(
     make: Callable[[], Network],
     steps: int,
     *,
-    parts: Parts | None = None,
     mix: Mix | None = None,
     batch: int = 8,
     size: int = 128,
@@ -67,7 +61,6 @@ def train_briefly(
     Args:
         make: returns the untrained network; called after the seed is set.
         steps: of the optimiser.
-        parts: of the generator; None for all.
         mix: kinds of images; None for the generator's own.
         batch: slices in each step.
         size: rows and columns, pixels of 1.5 mm.
@@ -84,7 +77,7 @@ def train_briefly(
         rate = 1e-3 * 0.5 * (1.0 + math.cos(math.pi * step / steps)) * min(1.0, (step + 1) / 100)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        made = make_batch(batch, size, generator, mix, parts=parts)
+        made = make_batch(batch, size, generator, mix)
         images = made.images[:, None].contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             scores = network(images)

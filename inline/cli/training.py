@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -19,20 +21,59 @@ def train(
     kinds: Annotated[str, Option("--maps", help="t1, t2 or t1,t2.")] = "t1,t2",
     architecture: Annotated[str, Option(help="resnet50 or original.")] = "resnet50",
     encoder: Annotated[Path | None, Option(help="torchvision's resnet50 checkpoint (ImageNet).")] = None,
-    epochs: Annotated[int | None, Option(min=1, help="Instead of the recipe's.")] = None,
-    seed: Annotated[int, Option()] = 1,
+    epochs: Annotated[int | None, Option(min=1, help="Epochs, in place of the recipe's.")] = None,
+    minutes: Annotated[
+        float | None,
+        Option(
+            min=1.0, max=10_080.0, help="Time of the synthetic recipe, files included.", show_default="10"
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        Option(
+            help="Folder of weights to start from, or random.",
+            show_default="the shipped weights; random for published",
+        ),
+    ] = None,
+    seed: Annotated[int, Option(min=0, max=2**32 - 1)] = 1,
     resume: Annotated[bool, Option("--resume", help="Go on from the last checkpoint.")] = False,
     accelerator: Annotated[str, Option(help="auto, cpu or gpu.")] = "auto",
-    precision: Annotated[str, Option(help="32-true or bf16-mixed.")] = "32-true",
+    precision: Annotated[
+        str | None, Option(help="32-true or bf16-mixed; for labelled cases only.", show_default="32-true")
+    ] = None,
 ) -> None:
-    """Train a network on synthetic slices or on labelled cases."""
+    """Train a network on synthetic slices within a given time, or on labelled cases by a recipe."""
+    from model.weights import DEFAULT
+
+    shipped = None if recipe == "published" else DEFAULT
+    weights = None if start == "random" else Path(start) if start else shipped
+    if recipe == "synthetic":
+        others = kinds != "t1,t2" or architecture != "resnet50"
+        if data or others or encoder or epochs or resume or precision:
+            raise MyostreamError(
+                "the recipe synthetic trains the default network within --minutes; --data, --maps, "
+                "--architecture, --encoder, --epochs, --resume and --precision go with another --recipe"
+            )
+        with report_errors(ValueError, extra="train"):
+            from model.training.timed import TimedTraining, train_within
+
+            timed = TimedTraining(output, minutes or 10.0, weights, accelerator, seed)
+            result = train_within(timed, typer.echo, time.monotonic() - _seconds_running())
+        typer.echo(
+            f"{result['steps']} steps on {result['slices']} slices in {result['seconds']} s; weights in "
+            f"{output / 'weights'}"
+        )
+        return
     from model.training.recipe import RECIPES
     from model.training.train import Training, shortened
     from model.training.train import train as run
-    from model.weights import DEFAULT
 
     if recipe not in RECIPES:
-        raise MyostreamError(f"there is no recipe {recipe!r}; {', '.join(RECIPES)} are")
+        raise MyostreamError(f"there is no recipe {recipe!r}; there are synthetic, {', '.join(RECIPES)}")
+    if minutes is not None:
+        raise MyostreamError("--minutes goes with the recipe synthetic; give --epochs")
+    if data is None:
+        raise MyostreamError(f"the recipe {recipe} needs labelled cases; give --data")
     training = Training(
         recipe=shortened(RECIPES[recipe], epochs),
         output=output,
@@ -40,13 +81,22 @@ def train(
         kinds=tuple(kinds.split(",")),
         architecture=architecture,
         encoder=encoder,
-        start=DEFAULT if recipe == "fine-tune" else None,
+        start=weights,
         seed=seed,
         resume=resume,
         accelerator=accelerator,
-        precision=precision,
+        precision=precision or "32-true",
     )
     with report_errors(ValueError):
         figures = run(training)
     for name, value in sorted(figures.items()):
         typer.echo(f"{name}: {value:.4f}")
+
+
+def _seconds_running() -> float:
+    """Return the seconds since the process started; 0 where the system does not state it."""
+    try:
+        ticks = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError):
+        return 0.0

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.data.geometry import SliceGeometry
-from inline.data.results import Contours, RegionValues, SliceLevel
+from inline.data.results import Contours, Insertions, RegionValues, SliceLevel
 from model.polygons import distances, inside
 from model.relaxometry.parametric_map import ParametricMap
 
@@ -32,6 +32,7 @@ _SHORTEST: Final = 0.35
 """Shortest usable projection of right-anterior on the slice."""
 _SIX: Final = ("anterior", "anteroseptal", "inferoseptal", "inferior", "inferolateral", "anterolateral")
 _FOUR: Final = ("anterior", "septal", "inferior", "lateral")
+_NOT_USED: Final = "Septum and segments do not follow the insertion points of the right ventricle: {}."
 _FIRST: Final = {SliceLevel.BASAL: 1, SliceLevel.MID: 7, SliceLevel.APICAL: 13}
 
 
@@ -44,11 +45,19 @@ class AngularReference:
         turn: +1 where going from the septum to the anterior wall turns x towards y (clockwise on screen),
             else -1.
         source: of the direction, for the result.
+        width: angle of the septum, degrees; None where it is not known and the septum is the septal segments.
+        aspect: height of a pixel over its width; angles are those in the patient.
     """
 
     septum: float
     turn: int
     source: str
+    width: float | None = None
+    aspect: float = 1.0
+
+    def agrees(self, other: AngularReference) -> bool:
+        """Return whether both have the anterior wall on the same side and septa at most 90 degrees apart."""
+        return self.turn == other.turn and math.cos(self.septum - other.septum) >= 0.0
 
 
 def angular_reference(
@@ -74,7 +83,7 @@ def angular_reference(
     if septum_degrees is None:
         if float(np.linalg.norm(septum)) < _SHORTEST:
             return None
-        source = "image geometry (right-anterior of the patient taken for the septum)"
+        source = "usual heart (image geometry, right-anterior of the patient taken for the septum)"
     else:
         angle = math.radians(-septum_degrees)
         septum = np.array([math.cos(angle), math.sin(angle)])
@@ -86,7 +95,48 @@ def angular_reference(
         turn = 1
     else:
         turn = 1 if float(across @ anterior) > 0 else -1
-    return AngularReference(math.atan2(septum[1], septum[0]), turn, source)
+    aspect = geometry.spacing[1] / geometry.spacing[0]
+    return AngularReference(math.atan2(septum[1], septum[0]), turn, source, aspect=aspect)
+
+
+def insertion_reference(
+    insertions: Insertions, contours: Contours, usual: AngularReference | None, aspect: float = 1.0
+) -> tuple[AngularReference | None, str]:
+    """Return the reference from the insertion points, or else that of a usual heart, and a note on it.
+
+    The attachment of the right ventricle separates the septum from the anterior and the inferior wall, and
+    segments are of equal angle (Cerqueira et al. 2002). The middle of the septum is the bisector of both
+    points: an error of one point turns the segments by half of that error. Their order around the centre also
+    shows whether the image is mirrored.
+
+    Args:
+        insertions: in pixels of the map.
+        contours: likewise.
+        usual: from the slice's orientation; None where that is not known.
+        aspect: height of a pixel over its width.
+
+    Returns:
+        The reference, None without either; the note is empty unless the network output has heat maps whose
+            points are not used.
+    """
+    anterior, inferior, objection = insertions.anterior, insertions.inferior, insertions.objection
+    if anterior is not None and inferior is not None and not objection:
+        square = (1.0, aspect)
+        centre = contours.endo.mean(axis=0) * square
+        first, last = np.array([anterior.x, anterior.y]) * square, np.array([inferior.x, inferior.y]) * square
+        degrees = angle_between(first, last, centre)
+        from_inferior = math.atan2(*(last - centre)[::-1])
+        reference = AngularReference(
+            from_inferior + math.radians(degrees / 2.0),
+            1 if degrees > 0 else -1,
+            "RV insertion points",
+            abs(degrees),
+            aspect,
+        )
+        if usual is None or reference.agrees(usual):
+            return reference, ""
+        objection = "they contradict the image directions"
+    return usual, _NOT_USED.format(objection) if objection else ""
 
 
 def measure(
@@ -102,8 +152,8 @@ def measure(
     Args:
         parametric: the map; pixels where its fit failed are left out.
         contours: in pixels of the map.
-        level: decides between six segments and four; None or unknown: no segments, and the septum is the
-            90 degrees that are septal at every level.
+        level: decides between six segments and four; None or unknown: no segments, and a septum whose angle
+            is not known is the 90 degrees that are septal at every level.
         reference: where the septum lies.
         inset: share of the wall's thickness left out at either border, 0 to below 0.5.
     """
@@ -121,7 +171,10 @@ def measure(
     from_septum = angles_from_septum(points, contours.endo.mean(axis=0), reference)
     names = _SIX if level in (SliceLevel.BASAL, SliceLevel.MID) else _FOUR
     segment = segments(from_septum, len(names))
-    septal = np.isin(segment, [i for i, name in enumerate(names) if "sept" in name])
+    if reference.width is None:
+        septal = np.isin(segment, [i for i, name in enumerate(names) if "sept" in name])
+    else:
+        septal = np.minimum(from_septum, 360.0 - from_septum) <= reference.width / 2.0
     regions.append(_values("septum", values[septal], shares[septal]))
     if level in _FIRST:
         for i, name in enumerate(names):
@@ -162,7 +215,7 @@ def wall_shares(
 
 def angles_from_septum(points: FloatArray, centre: FloatArray, reference: AngularReference) -> FloatArray:
     """Return the angle around the centre from mid-septum towards the anterior wall, degrees, 0 to 360."""
-    offset = points - centre
+    offset = (points - centre) * (1.0, reference.aspect)
     angle = np.arctan2(offset[:, 1], offset[:, 0]) - reference.septum
     degrees: FloatArray = np.degrees(reference.turn * angle) % 360.0
     return degrees
@@ -179,6 +232,16 @@ def segments(from_septum: FloatArray, number: int) -> NDArray[np.intp]:
     if number == 6:
         return ((towards_inferior // width).astype(np.intp) + 2) % 6
     return (((towards_inferior + width / 2) // width).astype(np.intp) + 1) % 4
+
+
+def angle_between(anterior: FloatArray, inferior: FloatArray, centre: FloatArray) -> float:
+    """Return the angle from the inferior to the anterior insertion point around a centre, degrees.
+
+    From -180 to 180, the shorter way around; above 0 where it turns x towards y (clockwise on screen).
+    """
+    first, last = anterior - centre, inferior - centre
+    turned = math.atan2(first[1], first[0]) - math.atan2(last[1], last[0])
+    return math.degrees(math.remainder(turned, math.tau))
 
 
 def weighted_quantiles(values: FloatArray, weights: FloatArray, at: Sequence[float]) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Segmentation of one slice: network input, engine, contours, labels."""
+"""Segmentation of one slice: network input, engine, contours, labels, insertion points."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.contouring.contours import ContourSteps, find_contours, rasterise
+from inline.contouring.insertion import find_insertions
 from inline.contouring.plausibility import unsure
 from inline.data.flags import Flag
-from inline.data.results import Contours
+from inline.data.results import Contours, Insertions
 from inline.data.series import TISSUE_MS, Quantity
 from model.engines.base import Engine
 from model.frame import Frame
 from model.relaxometry.parametric_map import ParametricMap
+from model.unet import CLASSES
 
 
 class Segmentation(NamedTuple):
-    """Labels and contours of one slice.
+    """Labels, contours and insertion points of one slice.
 
     Attributes:
         labels: uint8 ``(rows, columns)``: 0 background, 1 LV cavity, 2 myocardium; all 0 without contours.
         contours: in pixels of the image; None where no acceptable ones were found.
         flags: the reasons, where ``contours`` is None.
+        insertions: insertion points of the right ventricle, in pixels of the image.
     """
 
     labels: NDArray[np.uint8]
     contours: Contours | None
     flags: tuple[Flag, ...]
+    insertions: Insertions = Insertions()
 
 
 def network_input(parametric: ParametricMap, quantity: Quantity, frame: Frame) -> NDArray[np.float32]:
@@ -48,7 +52,7 @@ def segment(
     engine: Engine,
     steps: ContourSteps | None = None,
 ) -> Segmentation:
-    """Return labels and contours of an image.
+    """Return the segmentation of an image.
 
     Args:
         image: a map, or an image of the same contrast, ``(rows, columns)``.
@@ -61,13 +65,14 @@ def segment(
 
 
 def contour_slice(
-    probabilities: NDArray[np.float32], frame: Frame, steps: ContourSteps | None = None
+    output: NDArray[np.float32], frame: Frame, steps: ContourSteps | None = None
 ) -> Segmentation:
-    """Return labels and contours of an image from its class probabilities in the frame, ``(3, 224, 224)``."""
-    search = find_contours(probabilities, steps)
+    """Return the segmentation of an image from the network output in the frame, ``(3 + k, 224, 224)``."""
+    search = find_contours(output[:CLASSES], steps)
+    insertions = find_insertions(output[CLASSES:], search.contours, frame)
     if search.contours is None:
-        return Segmentation(np.zeros(frame.shape, np.uint8), None, search.flags)
+        return Segmentation(np.zeros(frame.shape, np.uint8), None, search.flags, insertions)
     contours = Contours(
         endo=frame.to_image_points(search.contours.endo), epi=frame.to_image_points(search.contours.epi)
     )
-    return Segmentation(rasterise(contours, frame.shape), contours, search.flags)
+    return Segmentation(rasterise(contours, frame.shape), contours, search.flags, insertions)

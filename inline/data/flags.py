@@ -17,6 +17,7 @@ class Flag(StrEnum):
     CONVERTED_UNIT = "converted-unit"
     SCALED_IMAGES = "scaled-images"
     SATURATION_RECOVERY = "saturation-recovery"
+    THIN_WALL = "thin-wall"
     POOR_FIT = "poor-fit"
     IMPLAUSIBLE_VALUES = "implausible-values"
     NO_VALUES = "no-values"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,46 @@ class Contours:
         return Contours(self.endo * spacing, self.epi * spacing)
 
 
+class ContourOffsets(NamedTuple):
+    """Contour convention: distances of the contours from the physical borders of the wall, mm.
+
+    Positive is into the wall, negative away from it.
+    """
+
+    endo_mm: float
+    epi_mm: float
+
+
+@dataclass(frozen=True, slots=True)
+class InsertionPoint:
+    """Place where the wall of the right ventricle meets the left one.
+
+    Attributes:
+        x: pixel coordinate of the map; sub-pixel, whole numbers are pixel centres.
+        y: likewise.
+        confidence: 0 to 1, the network's heat there.
+    """
+
+    x: float
+    y: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Insertions:
+    """Insertion points of the right ventricle.
+
+    Attributes:
+        anterior: None where it is not found, and with weights without heat maps.
+        inferior: likewise.
+        objection: reason why the points do not give the septum; empty where they do, and with such weights.
+    """
+
+    anterior: InsertionPoint | None = None
+    inferior: InsertionPoint | None = None
+    objection: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class RegionValues:
     """T1 or T2 over one region of the myocardium, ms; None where the region has no fitted pixel.
@@ -74,7 +114,10 @@ class SliceResult:
         map: the fitted map, or the scanner's own with ``sd_ms`` and ``r_squared`` zero.
         labels: uint8 ``(rows, columns)``: 0 background, 1 LV cavity, 2 myocardium, as the contours enclose
             them; all 0 where there are no contours.
-        contours: None where no acceptable contour was found; ``flags`` states the reason.
+        contours: as drawn by the contour convention; None where no acceptable contour was found, and
+            ``flags`` states the reason.
+        offsets: distances of the contours from the borders of the wall, as applied; None without contours.
+        insertions: insertion points of the right ventricle, found with or without contours.
         regions: ``global`` first, then ``septum`` and the AHA segments; empty without contours.
         level: slice level as far as it was known when the result went out.
         level_source: source of the level.
@@ -97,6 +140,7 @@ class SliceResult:
     scanner_made: bool
     labels: NDArray[np.uint8]
     contours: Contours | None
+    insertions: Insertions = Insertions()
     regions: tuple[RegionValues, ...] = ()
     level: SliceLevel | None = None
     level_source: str = ""
@@ -109,3 +153,4 @@ class SliceResult:
     t1_scale: float = 1.0
     times_ms: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
+    offsets: ContourOffsets | None = None

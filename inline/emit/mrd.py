@@ -105,7 +105,9 @@ def images(
         sent.append(made(labels, 1, f"{result.quantity}_LABELS", extra))
     if settings.overlay:
         review = Flag.REVIEW in result.flags
-        overlay = draw(result.map.values_ms, result.quantity, result.contours, review=review)
+        found = (result.insertions.anterior, result.insertions.inferior)
+        crosses = [(point.x, point.y) for point in found if point is not None]
+        overlay = draw(result.map.values_ms, result.quantity, result.contours, crosses=crosses, review=review)
         colours = overlay.astype(np.uint16).transpose(2, 0, 1)[:, None]
         # Colours must not be corrected or windowed on their way to the console.
         sent.append(made(colours, 2, f"{result.quantity}_CONTOURS", {"InternalSend": 1}))
@@ -168,6 +170,7 @@ def _values(result: SliceResult) -> dict[str, MetaValue]:
     """
     medians = {region.name: region.median for region in result.regions if region.median is not None}
     scaled = result.quantity is Quantity.T1 and result.t1_scale != 1.0
+    offsets = [f"{offset:.3f}" for offset in result.offsets or ()]
     return {
         "MYOSTREAM_REGIONS": list(medians),
         "MYOSTREAM_MEDIAN_MS": [f"{median:.3f}" for median in medians.values()],
@@ -175,6 +178,7 @@ def _values(result: SliceResult) -> dict[str, MetaValue]:
         "MYOSTREAM_NOTES": list(result.notes),
         **({"MYOSTREAM_T1_SCALE": f"{result.t1_scale:g}"} if scaled else {}),
         **({"MYOSTREAM_MOTION_CORRECTED": 1} if result.motion_corrected else {}),
+        **({"MYOSTREAM_CONTOUR_OFFSETS_MM": offsets} if offsets else {}),
         **({} if result.confidence is None else {"MYOSTREAM_CONFIDENCE": f"{result.confidence:.4f}"}),
         # Escapes of JSON would carry halves of surrogate pairs past the check of the attribute string.
         RESULT_ATTRIBUTE: json.dumps(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import cv2
@@ -16,8 +17,12 @@ WINDOW_MS: Final = {Quantity.T1: (0.0, 2000.0), Quantity.T2: (0.0, 120.0)}
 ENDO_COLOUR: Final = (255, 64, 64)
 EPI_COLOUR: Final = (64, 224, 96)
 """Red endocardium, green epicardium: the colours of common reading software."""
+INSERTION_COLOUR: Final = (64, 208, 255)
+"""Light blue crosses at the insertion points of the right ventricle."""
 REVIEW_COLOUR: Final = (255, 192, 0)
 """Colour of the frame around an overlay whose contours need review."""
+_ARMS: Final = np.array([[[-2.0, 0.0], [2.0, 0.0]], [[0.0, -2.0], [0.0, 2.0]]])
+"""Both strokes of a cross, pixels from its middle."""
 _FRACTION_BITS: Final = 4
 
 
@@ -34,11 +39,12 @@ def draw(
     contours: Contours | None,
     scale: int = 1,
     *,
+    crosses: Iterable[Sequence[float]] = (),
     review: bool = False,
 ) -> NDArray[np.uint8]:
     """Return a map ``(rows, columns)`` in its window with contours, RGB, ``scale`` times as large.
 
-    A frame of two pixels marks contours for ``review``.
+    Small ``crosses`` mark insertion points (x, y) in pixels, a frame of two pixels contours for ``review``.
     """
     rows, columns = values_ms.shape
     grey = window(values_ms, quantity)
@@ -46,20 +52,35 @@ def draw(
     image = np.ascontiguousarray(np.repeat(large[..., None], 3, axis=2), dtype=np.uint8)
     if contours is not None:
         for points, colour in ((contours.endo, ENDO_COLOUR), (contours.epi, EPI_COLOUR)):
-            # Pixel centres move when pixels become blocks of scale x scale.
-            at = ((points + 0.5) * scale - 0.5) * 2**_FRACTION_BITS
-            cv2.polylines(
-                image,
-                [np.round(at).astype(np.int32).reshape(-1, 1, 2)],
-                isClosed=True,
-                color=colour,
-                thickness=1 if scale < 4 else 2,
-                lineType=cv2.LINE_AA,
-                shift=_FRACTION_BITS,
-            )
+            _line(image, points, colour, scale, closed=True)
+    for point in crosses:
+        for arm in _ARMS:
+            _line(image, np.asarray(point) + arm, INSERTION_COLOUR, scale)
     if review:
         edge = 2 * scale
         inner = image[edge:-edge, edge:-edge].copy()
         image[:] = REVIEW_COLOUR
         image[edge:-edge, edge:-edge] = inner
     return image
+
+
+def _line(
+    image: NDArray[np.uint8],
+    points: NDArray[np.float64],
+    colour: tuple[int, int, int],
+    scale: int,
+    *,
+    closed: bool = False,
+) -> None:
+    """Draw a line through points (x, y) in pixels of the map."""
+    # Pixel centres move when pixels become blocks of scale x scale.
+    at = ((points + 0.5) * scale - 0.5) * 2**_FRACTION_BITS
+    cv2.polylines(
+        image,
+        [np.round(at).astype(np.int32).reshape(-1, 1, 2)],
+        isClosed=closed,
+        color=colour,
+        thickness=1 if scale < 4 else 2,
+        lineType=cv2.LINE_AA,
+        shift=_FRACTION_BITS,
+    )

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from inline.data.results import RegionValues, SliceResult
+from inline.data.geometry import SliceGeometry
+from inline.data.results import InsertionPoint, RegionValues, SliceResult
 
-SCHEMA: Final = "myostream.slice/1.2"
+SCHEMA: Final = "myostream.slice/1.3"
 """Version of the topic; the minor version counts additions of fields."""
 
 
@@ -17,7 +18,8 @@ def record(result: SliceResult) -> dict[str, Any]:
     """Return a result without its images, as dicts, lists, text, numbers and None.
 
     Missing values (an empty region) are None. Contours are ``[[x, y], ...]`` in pixels and
-    ``[[x, y, z], ...]`` in patient coordinates (LPS, mm).
+    ``[[x, y, z], ...]`` in patient coordinates (LPS, mm); insertion points likewise, ``[x, y]`` and
+    ``[x, y, z]``.
     """
     geometry, identity = result.geometry, result.identity
     contours: dict[str, Any] | None = None
@@ -41,6 +43,10 @@ def record(result: SliceResult) -> dict[str, Any]:
         "shape": list(geometry.shape),
         "pixel_spacing_mm": [round(size, 6) for size in geometry.spacing],
         "contours": contours,
+        "contour_offsets_mm": _offsets(result),
+        "insertions": {
+            name: _insertion(getattr(result.insertions, name), geometry) for name in ("anterior", "inferior")
+        },
         "regions": [_region(region) for region in result.regions],
         "level": result.level.value if result.level else None,
         "level_source": result.level_source,
@@ -53,6 +59,23 @@ def record(result: SliceResult) -> dict[str, Any]:
         "t1_scale": result.t1_scale,
         "error": result.error,
         "times_ms": {name: _number(value, 3) for name, value in result.times_ms.items()},
+    }
+
+
+def _offsets(result: SliceResult) -> dict[str, float | None] | None:
+    if result.offsets is None:
+        return None
+    return {"endo": _number(result.offsets.endo_mm, 3), "epi": _number(result.offsets.epi_mm, 3)}
+
+
+def _insertion(point: InsertionPoint | None, geometry: SliceGeometry) -> dict[str, Any] | None:
+    if point is None:
+        return None
+    pixels = np.array([[point.x, point.y]])
+    return {
+        "pixels": np.round(pixels, 3)[0].tolist(),
+        "patient_mm": np.round(geometry.to_patient(pixels), 2)[0].tolist(),
+        "confidence": _number(point.confidence, 4),
     }
 
 

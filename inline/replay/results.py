@@ -38,6 +38,16 @@ class _Contours(_Checked):
     epi: _Contour
 
 
+class _Insertion(_Checked):
+    pixels: Annotated[list[_Pixel], Field(min_length=2, max_length=2)]
+    confidence: _Number
+
+
+class _Insertions(_Checked):
+    anterior: _Insertion | None
+    inferior: _Insertion | None
+
+
 class _Slice(_Checked):
     series_index: _Counter
     slice_index: _Counter
@@ -45,6 +55,7 @@ class _Slice(_Checked):
     regions: list[_Region]
     flags: list[str]
     contours: _Contours | None = None
+    insertions: _Insertions | None = None
     level: str | None = None
     confidence: _Number | None = None
     notes: list[str] = []

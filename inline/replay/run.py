@@ -182,7 +182,9 @@ def write_overlay(file: Path, record: Record, image: Image, scale: int = 3) -> N
             **{name: np.array(record["contours"][name]["pixels"]) for name in ("endo", "epi")}
         )
     quantity, review = Quantity(record["quantity"]), Flag.REVIEW in record["flags"]
-    overlay = draw(_map_ms(image), quantity, contours, scale, review=review)
+    points = record.get("insertions") or {}
+    crosses = [points[name]["pixels"] for name in ("anterior", "inferior") if points.get(name)]
+    overlay = draw(_map_ms(image), quantity, contours, scale, crosses=crosses, review=review)
     made, png = cv2.imencode(".png", overlay[:, :, ::-1])
     with atomic_output(file, private=True) as beside:
         if not made:

@@ -38,9 +38,9 @@ _IDLE_POLL_S: Final = 1.0
 _PATIENCE_S: Final = 5.0
 """Lower bound of the time that a batch may take: an engine is not given up for a short budget."""
 _JOIN_S: Final = 5.0
-"""How long closing waits for the threads."""
+"""Time that closing waits for the threads."""
 _ROOM_S: Final = 2.0
-"""How long a slice waits for memory that its connection holds elsewhere, as in what its peer has not read."""
+"""Time that a slice waits for memory that its connection holds elsewhere, such as in unread replies."""
 _POLL_S: Final = 0.1
 _TRIES: Final = 2
 """Threads that may hang in the only engine; then slices come back without contours until one returns."""

@@ -41,7 +41,7 @@ _OPENING_BYTES: Final = 8
 
 @dataclass(slots=True)
 class _Waiting:
-    """A connection that waits to be served; ``texts`` is None until its first bytes tell its dialect."""
+    """A connection that waits to be served; ``texts`` is None until its first bytes show its dialect."""
 
     connection: socket.socket
     name: str

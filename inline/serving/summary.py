@@ -137,7 +137,7 @@ def final_levels(
 
 
 def slice_name(identity: SeriesIdentity, quantity: Quantity) -> str:
-    """Return the name of a slice for a user; slice numbers begin at 1 as in tables."""
+    """Return the name of a slice for a user; slices are counted from 0."""
     return f"series {identity.series_index} slice {identity.slice_index} ({quantity})"
 
 

@@ -33,7 +33,7 @@ class CudaEngine(GpuEngine):
         Raises:
             RuntimeError: there is no GPU that torch can use, or it has too little memory.
         """
-        super().__init__(require_gpu())
+        super().__init__(require_gpu(), network.channels)
         module = HalfProbabilities(network).to(self.device)
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         pool = torch.cuda.graph_pool_handle()  # shared: one graph runs at a time
@@ -77,7 +77,7 @@ class _Recorded:
                 self._output: Tensor = module(self._images)
 
     def replay(self, images: Tensor) -> Tensor:
-        """Return probabilities of at most as many images as recorded; valid until any graph is replayed."""
+        """Return the output for at most as many images as recorded; valid until any graph is replayed."""
         self._images[: len(images)].copy_(images, non_blocking=True)
         self._graph.replay()
         return self._output[: len(images)]

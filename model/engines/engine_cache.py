@@ -26,7 +26,7 @@ from model.weights import weights_digest
 
 _log = logging.getLogger(__name__)
 
-_REVISION: Final = 2
+_REVISION: Final = 3
 """Raised whenever conversion, quantisation or compile options change: earlier entries are then not used."""
 _KEY: Final = "key.json"
 

@@ -1,4 +1,4 @@
-"""NVIDIA GPU: detection, and transfer of slices and probabilities."""
+"""NVIDIA GPU: detection, and transfer of slices and network output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.frame import FRAME_PIXELS
-from model.unet import CLASSES
 
 LARGEST_BATCH: Final = 32
 """Slices transferred at a time; larger batches are split."""
@@ -50,17 +49,19 @@ def describe_gpu(device: torch.device) -> str:
 
 
 class GpuEngine(ABC):
-    """Engine on a GPU: transfers slices and probabilities through pinned memory, on one CUDA stream."""
+    """Engine on a GPU: transfers slices and network output through pinned memory, on one CUDA stream."""
 
     name: str
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, channels: int) -> None:
         """Allocate the pinned memory.
 
         Args:
             device: of :func:`require_gpu`.
+            channels: of the network output.
         """
         self.device = device
+        self._channels = channels
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._staged = _pinned(LARGEST_BATCH, 1, FRAME_PIXELS, FRAME_PIXELS)
         self._lock = threading.Lock()
@@ -69,7 +70,7 @@ class GpuEngine(ABC):
         """See :meth:`model.engines.base.Engine.infer`."""
         batch = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))[:, None]
         # Allocated for each call, so that the caller may keep it; torch reuses freed pinned memory.
-        output = _pinned(len(batch), CLASSES, FRAME_PIXELS, FRAME_PIXELS)
+        output = _pinned(len(batch), self._channels, FRAME_PIXELS, FRAME_PIXELS)
         with self._lock, torch.inference_mode(), torch.cuda.stream(self._stream):
             for start in range(0, len(batch), LARGEST_BATCH):
                 part = batch[start : start + LARGEST_BATCH]
@@ -77,12 +78,12 @@ class GpuEngine(ABC):
                 staged.copy_(part)
                 output[start : start + len(part)].copy_(self._compute(staged), non_blocking=True)
                 self._stream.synchronize()  # before the next part is staged
-        probabilities: NDArray[np.float32] = output.numpy()
-        return probabilities
+        returned: NDArray[np.float32] = output.numpy()
+        return returned
 
     @abstractmethod
     def _compute(self, images: Tensor) -> Tensor:
-        """Return probabilities ``(n, 3, 224, 224)`` on the GPU for pinned images ``(n, 1, 224, 224)``.
+        """Return the output ``(n, 3 + k, 224, 224)`` on the GPU for pinned images ``(n, 1, 224, 224)``.
 
         Called on the engine's stream with at most 32 images. The result is copied before the next call.
         """

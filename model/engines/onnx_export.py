@@ -16,9 +16,9 @@ _OPSET: Final = 21
 
 
 def export_onnx(network: UNet, file: Path, *, half: bool = True) -> None:
-    """Write the network with its softmax: ``images`` (n, 1, 224, 224) to ``probabilities`` (n, 3, 224, 224).
+    """Write the network with its softmax: ``images`` (n, 1, 224, 224) to ``output`` (n, 3 + k, 224, 224).
 
-    Both are float32, n is 1 to 32.
+    Both are float32, n is 1 to 32; the output is that of :class:`model.engines.base.Engine`.
 
     Args:
         network: in float32.
@@ -38,7 +38,7 @@ def export_onnx(network: UNet, file: Path, *, half: bool = True) -> None:
         opset_version=_OPSET,
         external_data=False,
         input_names=["images"],
-        output_names=["probabilities"],
+        output_names=["output"],
         dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1, max=LARGEST_BATCH)}},
         verbose=False,
     )

@@ -45,9 +45,11 @@ def convert(network: UNet) -> Any:
 
 
 def convert_module(module: nn.Module) -> Any:
-    """Convert a module from images to probabilities, quantised or not, as :func:`convert` does."""
+    """Convert a module from images to network output, quantised or not, as :func:`convert` does."""
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of tracing, which OpenVINO needs
+        # The number of channels is a constant, as intended.
+        warnings.filterwarnings("ignore", "Converting a tensor to a Python boolean")
         # By default the network is traced twice for a comparison, which takes ten seconds.
         example = torch.zeros(1, 1, _TRACED_PIXELS, _TRACED_PIXELS)
         traced = torch.jit.trace(module.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
@@ -100,8 +102,8 @@ class OpenVinoEngine:
             request = self._requests.own = self._compiled.create_infer_request()
         batch = np.ascontiguousarray(images, dtype=np.float32)[:, None]
         # Copied: the next inference of this thread writes into the same memory.
-        probabilities: NDArray[np.float32] = np.array(request.infer([batch])[0], dtype=np.float32)
-        return probabilities
+        output: NDArray[np.float32] = np.array(request.infer([batch])[0], dtype=np.float32)
+        return output
 
 
 _THRESHOLD: Final = ["myostream", "uncertainty_threshold"]

@@ -1,4 +1,4 @@
-"""The network with its softmax, in float32 and in float16: the input of every compiler."""
+"""The network with softmax and sigmoid, in float32 and in float16: the input of every compiler."""
 
 from __future__ import annotations
 
@@ -9,23 +9,34 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from model.unet import UNet
+from model.unet import CLASSES, UNet
+
+
+def network_output(scores: Tensor) -> Tensor:
+    """Return the output of :class:`model.engines.base.Engine` of scores, both ``(n, 3 + k, h, w)``.
+
+    Softmax of the classes, sigmoid of the heat.
+    """
+    probabilities = torch.softmax(scores[:, :CLASSES], dim=1)
+    if scores.shape[1] == CLASSES:
+        return probabilities
+    return torch.cat([probabilities, torch.sigmoid(scores[:, CLASSES:])], dim=1)
 
 
 class Probabilities(nn.Module):
-    """The network followed by the softmax, so that a compiler may fuse both."""
+    """The network followed by softmax and sigmoid, so that a compiler may fuse them."""
 
     def __init__(self, network: UNet) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return class probabilities ``(n, 3, h, w)`` of prepared images ``(n, 1, h, w)``."""
-        return torch.softmax(self.network(images), dim=1)
+        """Return the network output ``(n, 3 + k, h, w)`` of prepared images ``(n, 1, h, w)``."""
+        return network_output(self.network(images))
 
 
 class HalfProbabilities(nn.Module):
-    """The same with float32 input and output, float16 layers and a float32 softmax.
+    """The same with float32 input and output, float16 layers, softmax and sigmoid in float32.
 
     The precision is part of the graph: TensorRT 11 and TensorRT-RTX read it from there alone.
     """
@@ -36,8 +47,8 @@ class HalfProbabilities(nn.Module):
         self.network = folded(network).half()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return class probabilities ``(n, 3, h, w)`` of prepared images ``(n, 1, h, w)``."""
-        return torch.softmax(self.network(images.half()).float(), dim=1)
+        """Return the network output ``(n, 3 + k, h, w)`` of prepared images ``(n, 1, h, w)``."""
+        return network_output(self.network(images.half()).float())
 
 
 def folded(network: UNet) -> UNet:

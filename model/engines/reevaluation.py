@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.engines.base import Engine
+from model.unet import CLASSES
 
 
 class ReevaluatingEngine:
@@ -33,23 +34,24 @@ class ReevaluatingEngine:
 
     def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See :meth:`model.engines.base.Engine.infer`."""
-        probabilities = self._fast.infer(images)
+        output = self._fast.infer(images)
         # NaN is not above the threshold: an engine that returns NaN is to be replaced, not supported.
-        again = np.flatnonzero(uncertainty(probabilities) > self._threshold)
+        again = np.flatnonzero(uncertainty(output) > self._threshold)
         if len(again):
-            probabilities[again] = self._exact.infer(images[again])
-        return probabilities
+            output[again] = self._exact.infer(images[again])
+        return output
 
 
-def uncertainty(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+def uncertainty(output: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the uncertainty of the class boundary of every slice, about its width in pixels, ``(n,)``.
 
     It is the probability outside the most likely class, summed over pixels, by the length of the boundary,
     which is taken as the square root of the heart's area. A boundary that is sharp everywhere gives some 0.5.
 
     Args:
-        probabilities: ``(n, 3, rows, columns)``.
+        output: of an engine, ``(n, 3 + k, rows, columns)``; heat maps are left out of account.
     """
+    probabilities = output[:, :CLASSES]
     others = (1.0 - probabilities.max(axis=1)).sum(axis=(1, 2), dtype=np.float64)
     heart = (probabilities[:, 0] < 0.5).sum(axis=(1, 2))
     ratio: NDArray[np.float64] = others / np.sqrt(heart + 20.0)

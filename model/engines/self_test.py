@@ -17,9 +17,9 @@ from model.engines.base import Engine
 from model.engines.reevaluation import ReevaluatingEngine
 from model.engines.torch_engine import TorchEngine
 from model.frame import FRAME_PIXELS
-from model.unet import UNet
+from model.unet import CLASSES, INSERTIONS, UNet
 
-Probabilities = NDArray[np.float32]
+Output = NDArray[np.float32]
 
 LARGEST_DIFFERENCE: Final = 0.02
 """Largest difference from float32, see :func:`difference`. Measured with two trainings: float32 1e-7, float16
@@ -39,11 +39,11 @@ class Reference:
 
     Attributes:
         images: prepared images ``(n, 224, 224)``.
-        probabilities: of torch in float32 for them, ``(n, 3, 224, 224)``.
+        output: of torch in float32 for them, ``(n, 3 + k, 224, 224)``.
     """
 
     images: NDArray[np.float32]
-    probabilities: Probabilities
+    output: Output
 
     @classmethod
     def of(cls, network: UNet) -> Reference:
@@ -61,7 +61,7 @@ class SelfTest:
     """Engines and the output of each at the start."""
 
     images: NDArray[np.float32]
-    outputs: Sequence[tuple[Engine, Probabilities]]
+    outputs: Sequence[tuple[Engine, Output]]
 
     def repeat(self) -> None:
         """Compare the output of the engines with that at the start.
@@ -81,46 +81,47 @@ def run_self_test(engine: Engine, reference: Reference) -> SelfTest:
     Raises:
         RuntimeError: it differs, has the wrong shape or is not finite; and whatever the engine raises.
     """
-    images, stored = reference.images, reference.probabilities
+    images, stored = reference.images, reference.output
     parts = engine.parts if isinstance(engine, ReevaluatingEngine) else (engine,)
     outputs = [(part, _compare(part, images, stored, LARGEST_DIFFERENCE, "float32")) for part in parts]
     return SelfTest(images, outputs)
 
 
-def checked(probabilities: Probabilities, images: NDArray[np.float32]) -> Probabilities:
+def checked(output: Output, images: NDArray[np.float32]) -> Output:
     """Return the output of an engine.
 
     Raises:
         RuntimeError: it has the wrong shape or is not finite.
     """
-    expected = (len(images), 3, *images.shape[1:])
-    if probabilities.shape != expected:
-        raise RuntimeError(f"output of shape {probabilities.shape} in place of {expected}")
-    if not np.isfinite(probabilities).all():
+    shapes = [(len(images), channels, *images.shape[1:]) for channels in (CLASSES, CLASSES + INSERTIONS)]
+    if output.shape not in shapes:
+        raise RuntimeError(f"output of shape {output.shape} in place of {shapes[0]} or {shapes[1]}")
+    if not np.isfinite(output).all():
         raise RuntimeError("output with values that are not finite")
-    return probabilities
+    return output
 
 
-def difference(found: Probabilities, stored: Probabilities) -> float:
+def difference(found: Output, stored: Output) -> float:
     """Return the largest difference of two outputs over the images, as a share of the heart.
 
-    It is the probability in another class divided by the stored probability of cavity and myocardium, each
-    summed over all pixels.
+    It is the probability in another class and the difference of heat, divided by the stored probability of
+    cavity and myocardium, each summed over all pixels.
 
     Args:
-        found: ``(n, 3, rows, columns)``.
+        found: ``(n, 3 + k, rows, columns)``.
         stored: likewise.
     """
-    moved = 0.5 * np.abs(found - stored).sum(axis=(1, 2, 3), dtype=np.float64)
-    heart = stored[:, 1:].sum(axis=(1, 2, 3), dtype=np.float64)
+    by_channel = np.abs(found - stored).sum(axis=(2, 3), dtype=np.float64)
+    moved = 0.5 * by_channel[:, :CLASSES].sum(axis=1) + by_channel[:, CLASSES:].sum(axis=1)
+    heart = stored[:, 1:CLASSES].sum(axis=(1, 2, 3), dtype=np.float64)
     return float((moved / np.maximum(heart, _SMALLEST_HEART)).max())
 
 
-def _compare(
-    engine: Engine, images: NDArray[np.float32], stored: Probabilities, limit: float, name: str
-) -> Probabilities:
+def _compare(engine: Engine, images: NDArray[np.float32], stored: Output, limit: float, name: str) -> Output:
     """Return the output of an engine if it differs by at most ``limit`` from stored output."""
     found = checked(engine.infer(images), images)
+    if found.shape != stored.shape:
+        raise RuntimeError(f"output of shape {found.shape} in place of {stored.shape}")
     share = difference(found, stored)
     if not share <= limit:
         raise RuntimeError(f"output differs from {name} by {share:.2%} of the heart (at most {limit:.2%})")

@@ -45,7 +45,7 @@ class TensorRtEngine(GpuEngine):
             RuntimeError: there is no GPU that torch can use, ``torch_tensorrt`` is missing, or TensorRT does
                 not convert some layer.
         """
-        super().__init__(require_gpu())
+        super().__init__(require_gpu(), network.channels)
         compiler = _torch_tensorrt()
         key = EngineKey.of(weights, "tensorrt-f16", device=describe_gpu(self.device), packages=_PACKAGES)
 
@@ -60,8 +60,8 @@ class TensorRtEngine(GpuEngine):
         self.infer(np.zeros((LARGEST_BATCH, FRAME_PIXELS, FRAME_PIXELS), np.float32))
 
     def _compute(self, images: Tensor) -> Tensor:
-        probabilities: Tensor = self._module(images.to(self.device, non_blocking=True))
-        return probabilities
+        output: Tensor = self._module(images.to(self.device, non_blocking=True))
+        return output
 
 
 def _torch_tensorrt() -> Any:

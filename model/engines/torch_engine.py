@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from model.engines.probabilities import network_output
+
 
 class TorchEngine:
     """Engine that runs the network on the device of its weights."""
@@ -22,5 +24,5 @@ class TorchEngine:
         batch = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))[:, None]
         with torch.inference_mode():
             scores = self._network(batch.to(self._device, memory_format=torch.channels_last))
-            probabilities: NDArray[np.float32] = torch.softmax(scores, dim=1).cpu().numpy()
-        return probabilities
+            output: NDArray[np.float32] = network_output(scores).cpu().numpy()
+        return output

@@ -42,6 +42,8 @@ class LabelledSlice:
         readers: labels by reader, uint8 ``(rows, columns)``: 0 background, 1 LV cavity, 2 myocardium.
         level: ``basal``, ``mid``, ``apical``, or empty.
         in_ms: whether the image holds milliseconds.
+        insertions: anterior and inferior insertion point of the right ventricle, (x, y) in pixels,
+            ``(2, 2)``; NaN where there is none in the image; None where they are not labelled.
     """
 
     name: str
@@ -53,6 +55,7 @@ class LabelledSlice:
     readers: dict[str, Labels]
     level: str = ""
     in_ms: bool = True
+    insertions: NDArray[np.float32] | None = None
 
     @property
     def labels(self) -> Labels:

@@ -1,23 +1,38 @@
-"""Synthetic slices with their true labels, for evaluation."""
+"""Evaluation on synthetic slices with their true labels and insertion points."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice
+from model.evaluation.evaluate import Outcome, compare, summarise
+from model.evaluation.metrics import Labels
 from model.frame import FRAME_MM, FRAME_PIXELS
+from model.insertion import locate
 from model.synthesis.contrast import Mix
 from model.synthesis.generator import make_batch
 from model.synthesis.pathology import Pathology
+from model.unet import CLASSES
+
+Contour = Callable[[NDArray[np.float32]], Labels]
+"""From class probabilities ``(3, 224, 224)`` to labels ``(224, 224)``; all 0 without a contour."""
 
 SEED: Final = 2_000_000_000
 """Far from the seeds of any training."""
 _BATCH: Final = 8
+_LEVELS: Final = ("basal", "mid", "apical")
+_SHOWN: Final = 0.3
+"""Heat from which an insertion point counts as found."""
 MIXES: Final = {
     "t1": Mix(
         t1_map=0.66, t1_map_post=0.34, t2_map=0.0, molli_image=0.0, t2prep_image=0.0, random_contrast=0.0
@@ -46,18 +61,116 @@ def make_slices(
     while made < count:
         batch = make_batch(_BATCH, FRAME_PIXELS, generator, mix)
         for i in range(min(_BATCH, count - made)):
-            level = ("basal", "mid", "apical")[min(int(batch.level[i] * 3), 2)]
+            level = _LEVELS[min(int(batch.level[i] * 3), 2)]
             labels = batch.labels[i].numpy().astype(np.uint8)
             slice_ = LabelledSlice(
                 name=f"synthetic-{made}",
                 case=f"synthetic-{made}",
                 kind=kind,
-                image=(batch.pictures if maps else batch.images)[i].numpy(),
+                image=(batch.unscaled if maps else batch.images)[i].numpy(),
                 weighted=np.empty((0, *labels.shape), np.float32),
                 spacing=(FRAME_MM, FRAME_MM),
                 readers={"truth": labels},
                 level=level,
                 in_ms=maps,
+                insertions=batch.insertions[i].numpy(),
             )
             made += 1
             yield slice_, Pathology(int(batch.pathology[i])).name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Outcome of one network on one synthetic slice.
+
+    Attributes:
+        outcome: of the contours.
+        pathology: of the slice.
+        diameter_mm: of the disc that has the area of the heart.
+        apart_mm: distance of each insertion point from the true one, ``(2,)``; NaN where there is none.
+        heat: at each insertion point found, ``(2,)``.
+    """
+
+    outcome: Outcome
+    pathology: str
+    diameter_mm: float
+    apart_mm: NDArray[np.float64]
+    heat: NDArray[np.float64]
+
+
+def evaluate_networks(
+    count: int, kind: str, engines: Mapping[str, Engine], contour: Contour
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the summaries of several networks on the same fresh slices, by name and by group.
+
+    Groups are all slices, each level and each pathology. The next slices are made while the networks run.
+
+    Args:
+        count: slices.
+        kind: ``t1`` or ``t2``.
+        engines: by name.
+        contour: of the class probabilities.
+    """
+    trials: dict[str, list[Trial]] = {name: [] for name in engines}
+    slices = make_slices(count, kind)
+    with ThreadPoolExecutor() as pool:
+        following = pool.submit(next, slices, None)
+        while (made := following.result()) is not None:
+            following = pool.submit(next, slices, None)
+            slice_, pathology = made
+            # The images are network input already.
+            images = repeat(slice_.image[None])
+            outputs = pool.map(lambda engine, image: engine.infer(image), engines.values(), images)
+            for name, output in zip(engines, outputs, strict=True):
+                trials[name].append(_try(slice_, pathology, output[0], contour))
+    groups = ("all", *_LEVELS, *(each.name.lower() for each in Pathology))
+    return {
+        name: {
+            group: summarise_trials(
+                [each for each in tried if group in ("all", each.outcome.level, each.pathology)], count
+            )
+            for group in groups
+        }
+        for name, tried in trials.items()
+    }
+
+
+def summarise_trials(trials: Sequence[Trial], count: int) -> dict[str, float]:
+    """Return :func:`~model.evaluation.evaluate.summarise` of a group, with more figures of synthetic slices.
+
+    These are ``share`` of all ``count`` slices, ``smallest_mm`` (diameter of the smallest heart) and, where
+    the network finds insertion points, the number ``insertions`` of true points, the share
+    ``insertions_found`` of them, the median distance ``insertions_mm`` of those found, and the share
+    ``insertions_false`` of absent points that are found.
+    """
+    summary = summarise([each.outcome for each in trials])
+    if not trials:
+        return summary
+    summary["share"] = len(trials) / count
+    summary["smallest_mm"] = min(each.diameter_mm for each in trials)
+    apart, heat = (np.concatenate([getattr(each, name) for each in trials]) for name in ("apart_mm", "heat"))
+    there, shown = np.isfinite(apart), heat >= _SHOWN
+    if len(heat):
+        summary["insertions"] = int(there.sum())
+    if (there & shown).any():
+        summary["insertions_found"] = float(shown[there].mean())
+        summary["insertions_mm"] = float(np.median(apart[there & shown]))
+    if len(heat) and not there.all():
+        summary["insertions_false"] = float(shown[~there].mean())
+    return summary
+
+
+def _try(slice_: LabelledSlice, pathology: str, output: NDArray[np.float32], contour: Contour) -> Trial:
+    """Evaluate the network output of a slice, ``(3 + k, rows, columns)``."""
+    heat = torch.from_numpy(output[CLASSES:])
+    apart, peak = np.empty(0), np.empty(0)
+    if slice_.insertions is not None and len(heat):
+        points, peaks = (each[0].numpy().astype(np.float64) for each in locate(heat[None]))
+        apart, peak = FRAME_MM * np.linalg.norm(points - slice_.insertions, axis=1), peaks
+    return Trial(
+        outcome=compare(slice_, contour(output[:CLASSES])),
+        pathology=pathology,
+        diameter_mm=FRAME_MM * math.sqrt(4.0 / math.pi * np.count_nonzero(slice_.labels)),
+        apart_mm=apart,
+        heat=peak,
+    )

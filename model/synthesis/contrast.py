@@ -1,9 +1,10 @@
-"""From tissue to pictures: maps as a fit gives them, weighted images, and contrasts no scanner makes."""
+"""Images from tissue values: maps as a fit gives them, weighted images, and contrasts no scanner makes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import IntEnum
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -13,8 +14,8 @@ from model.synthesis.randomness import Draw
 from model.synthesis.tissues import Tissue, TissueValues
 
 
-class Picture(IntEnum):
-    """What kind of image the network is shown."""
+class ImageKind(IntEnum):
+    """Kind of a network input."""
 
     T1_MAP = 0
     T1_MAP_POST = 1
@@ -26,7 +27,7 @@ class Picture(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Share of each kind of picture in a batch; the shares are weights and need not sum to one."""
+    """Share of each kind of image in a batch; the shares are weights and need not sum to one."""
 
     t1_map: float = 0.25
     t1_map_post: float = 0.13
@@ -36,20 +37,15 @@ class Mix:
     random_contrast: float = 0.20
 
     def draw(self, draw: Draw) -> Tensor:
-        """Kind of every picture of a batch, int64 ``(n,)``."""
-        weights = torch.tensor(
-            [
-                self.t1_map,
-                self.t1_map_post,
-                self.t2_map,
-                self.molli_image,
-                self.t2prep_image,
-                self.random_contrast,
-            ],
-            device=draw.device,
-            dtype=torch.float32,
-        )
+        """Return the kind of every image of a batch, int64 ``(n,)``."""
+        weights = torch.tensor(astuple(self), device=draw.device, dtype=torch.float32)
         return torch.multinomial(weights, draw.n, replacement=True, generator=draw.generator)
+
+
+MOSTLY_MAPS: Final = Mix(
+    t1_map=0.32, t1_map_post=0.14, t2_map=0.36, molli_image=0.04, t2prep_image=0.04, random_contrast=0.10
+)
+"""Kinds that a network for maps learns from."""
 
 
 def _random_values(draw: Draw) -> Tensor:
@@ -81,6 +77,16 @@ def _t2_preparation(draw: Draw, values: TissueValues) -> Tensor:
     return values.density * torch.exp(-time / values.t2) * readout
 
 
+def _apparent(draw: Draw, values: TissueValues) -> Tensor:
+    """Return T1 of every tissue, in an eighth of the slices without the Look-Locker correction.
+
+    The readout shortens every T1 towards its own time constant tau and leaves little contrast (1/T1* = 1/T1 +
+    1/tau); tau of 1.2 to 6 s is chosen wide.
+    """
+    tau = draw.log_uniform(1200.0, 6000.0)[:, 0]
+    return torch.where(draw.chance(0.125)[:, 0] > 0, 1.0 / (1.0 / values.t1 + 1.0 / tau), values.t1)
+
+
 def _texture(draw: Draw, anatomy: Anatomy, image: Tensor) -> Tensor:
     """Slow and fine relative variation within tissues: little in the wall, more in blood and elsewhere."""
     rows, columns = image.shape[-2:]
@@ -96,24 +102,21 @@ def _texture(draw: Draw, anatomy: Anatomy, image: Tensor) -> Tensor:
     return image * (1.0 + varied).clamp(0.3, 2.0)
 
 
-def make_pictures(
-    draw: Draw, anatomy: Anatomy, kinds: Tensor, values: TissueValues, *, noise: bool = True
-) -> Tensor:
-    """One picture of each slice in units of its kind (maps in ms), without noise of the receiver's kind.
+def make_images(draw: Draw, anatomy: Anatomy, kinds: Tensor, values: TissueValues) -> Tensor:
+    """Return one image of each slice in units of its kind (maps in ms), without noise of the receiver.
 
     Args:
         draw: source of randomness.
         anatomy: ``n`` slices.
-        kinds: :class:`Picture` of each, int64 ``(n,)``.
+        kinds: :class:`ImageKind` of each, int64 ``(n,)``.
         values: of the tissues of each.
-        noise: texture within tissues, and what noise makes of a map.
 
     Returns:
         float32 ``(n, rows, columns)``.
     """
     stack = torch.stack(
         [
-            values.t1,
+            _apparent(draw, values),
             values.t1,
             values.t2,
             _inversion_recovery(draw, values),
@@ -123,17 +126,14 @@ def make_pictures(
         dim=1,
     )
     chosen = stack[torch.arange(draw.n, device=draw.device), kinds]
-    image = torch.einsum("nt,nthw->nhw", chosen, anatomy.fractions)
-    if noise:
-        image = _texture(draw, anatomy, image)
-
-    is_map = (kinds <= Picture.T2_MAP)[:, None, None]
+    image = _texture(draw, anatomy, torch.einsum("nt,nthw->nhw", chosen, anatomy.fractions))
+    is_map = (kinds <= ImageKind.T2_MAP)[:, None, None]
     signed = torch.where(is_map, image, image.abs())
-    return torch.where(is_map, _fit_noise(draw, anatomy, signed), signed) if noise else signed
+    return torch.where(is_map, _fit_noise(draw, anatomy, signed), signed)
 
 
 def _fit_noise(draw: Draw, anatomy: Anatomy, image: Tensor) -> Tensor:
-    """What noise makes of a map: mild in tissue, anything in lung and air, where nothing can be fitted."""
+    """Add the noise of a fit to a map: mild in tissue, arbitrary values in lung and air without signal."""
     rows, columns = image.shape[-2:]
     empty = anatomy.fractions[:, Tissue.AIR] + 0.85 * anatomy.fractions[:, Tissue.LUNG]
     depth = (1.0 + 0.4 * draw.smooth(rows, columns, 3)).clamp(0.4, 2.0)

@@ -8,17 +8,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.frame import FRAME_MM
 from model.synthesis.anatomy import make_anatomy
 from model.synthesis.randomness import Draw
 from model.synthesis.sequences import Molli, molli_signals, t2prep_signals
 from model.synthesis.tissues import RELAXATION, Tissue, TissueValues
 
-PIXEL_MM = 1.5
-
 
 @dataclass(frozen=True, slots=True)
 class SimulatedSlice:
-    """One slice as the scanner sees it, and what is known about it.
+    """One slice as acquired, with its truth.
 
     Attributes:
         molli: magnitude images, float32 ``(n, rows, columns)``, in the order of acquisition.
@@ -78,7 +77,7 @@ def simulate_slice(
         ValueError: the scheme cannot be read.
     """
     draw = Draw(1, torch.Generator().manual_seed(seed))
-    anatomy = make_anatomy(draw, size, size, PIXEL_MM, level, usual=usual)
+    anatomy = make_anatomy(draw, size, size, FRAME_MM, level, usual=usual)
     values = _healthy(draw)
     molli = Molli.parse(scheme)
 
@@ -100,5 +99,5 @@ def simulate_slice(
         t2_ms=truth(values.t2),
         labels=anatomy.labels[0].numpy().astype(np.uint8),
         level=float(anatomy.level[0]),
-        pixel_mm=PIXEL_MM,
+        pixel_mm=FRAME_MM,
     )

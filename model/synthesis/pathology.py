@@ -1,4 +1,4 @@
-"""What disease does to the wall: its values, its thickness, and where.
+"""Effects of disease on the wall: relaxation times, thickness and place.
 
 Ratios to healthy myocardium after the consensus on parametric mapping (Messroghli et al. 2017, J Cardiovasc
 Magn Reson 19:75) and the series it cites; ranges, not means, since training must cover the spread.
@@ -27,6 +27,9 @@ class Pathology(IntEnum):
     IRON = 4
     FABRY = 5
     HYPERTROPHY = 6
+    SEPTAL_HCM = 7
+    APICAL_HCM = 8
+    DILATED = 9
 
 
 Range = tuple[float, float]
@@ -57,20 +60,24 @@ class Effect:
 
     @property
     def focal(self) -> bool:
-        """It comes with a lesion of its own."""
+        """True for a disease with lesions."""
         return self.lesion_t1 != _SAME
 
 
 EFFECTS: Final = {
-    Pathology.NONE: Effect(0.55),
+    Pathology.NONE: Effect(0.48),
     Pathology.OEDEMA: Effect(
-        0.12, (1.0, 1.1), (1.0, 1.2), (1.08, 1.35), (0.6, 0.95), (1.15, 1.7), (1.0, 1.2)
+        0.10, (1.0, 1.1), (1.0, 1.2), (1.08, 1.35), (0.6, 0.95), (1.15, 1.7), (1.0, 1.2)
     ),
-    Pathology.SCAR: Effect(0.12, (1.0, 1.06), _SAME, (1.1, 1.4), (0.55, 0.85), (0.95, 1.15), (0.6, 1.0)),
-    Pathology.AMYLOID: Effect(0.06, (1.08, 1.25), (1.0, 1.15), wall=(1.2, 1.8)),
-    Pathology.IRON: Effect(0.05, (0.55, 0.9), (0.35, 0.85)),
+    Pathology.SCAR: Effect(0.10, (1.0, 1.06), _SAME, (1.1, 1.4), (0.55, 0.85), (0.95, 1.15), (0.8, 1.0)),
+    Pathology.AMYLOID: Effect(0.05, (1.08, 1.25), (1.0, 1.15), wall=(1.2, 1.8)),
+    Pathology.IRON: Effect(0.04, (0.55, 0.9), (0.35, 0.85)),
     Pathology.FABRY: Effect(0.04, (0.8, 0.93), (0.95, 1.1), wall=(1.1, 1.6)),
     Pathology.HYPERTROPHY: Effect(0.06, (0.98, 1.1), (0.98, 1.1), wall=(1.2, 2.0)),
+    # Of these three the shape of the ventricle stands in heart.py.
+    Pathology.SEPTAL_HCM: Effect(0.06, (1.0, 1.15), (0.98, 1.12)),
+    Pathology.APICAL_HCM: Effect(0.02, (1.0, 1.15), (0.98, 1.12)),
+    Pathology.DILATED: Effect(0.05, (1.0, 1.12), (1.0, 1.12)),
 }
 
 

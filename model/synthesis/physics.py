@@ -14,34 +14,29 @@ from torch.nn import functional
 
 from model.relaxometry.molli import fit_molli
 from model.relaxometry.t2prep import fit_t2prep
+from model.synthesis.acquisition import resolved
 from model.synthesis.anatomy import Anatomy
 from model.synthesis.randomness import Draw
-from model.synthesis.sequences import Molli, molli_signals, t2prep_signals
+from model.synthesis.sequences import Molli, Readout, molli_signals, t2prep_signals
 from model.synthesis.tissues import Tissue, TissueValues
 
 SCHEMES: Final = ("5(3)3", "4(1)3(1)2", "3(3)5", "5(3)3", "4(1)3(1)2", "3(3)3(3)5")
 PREPARATIONS_MS: Final = ((0.0, 25.0, 55.0), (0.0, 30.0, 55.0), (0.0, 24.0, 55.0), (0.0, 20.0, 40.0, 60.0))
 
 
-def _received(draw: Draw, images: Tensor) -> Tensor:
-    """Magnitude of images ``(n, images, h, w)``: resolution, coil, motion, noise that varies in space."""
-    n, count, rows, columns = images.shape
-    sigma = draw.uniform(0.2, 0.8)
-    offset = torch.arange(-3, 4, device=draw.device)
-    kernel = torch.exp(-0.5 * (offset / sigma[:, 0]) ** 2)
-    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(count, dim=0)
-    flat = functional.pad(images.reshape(1, n * count, rows, columns), (3, 3, 3, 3), mode="replicate")
-    flat = functional.conv2d(flat, kernel[:, None, None, :], groups=n * count)
-    flat = functional.conv2d(flat, kernel[:, None, :, None], groups=n * count)
-    moved = _moved(draw, flat.view(n, count, rows, columns))
-
+def _received(draw: Draw, images: Tensor, pixel_mm: float) -> Tensor:
+    """Return magnitudes of images ``(n, images, h, w)`` after motion, coil, noise and resolution."""
+    rows, columns = images.shape[-2:]
     shading = torch.exp(draw.uniform(0.0, 0.5) * draw.smooth(rows, columns, 2))
     level = images.abs().amax((1, 2, 3), keepdim=True)[:, 0] * draw.log_uniform(0.004, 0.03)
     # Parallel imaging amplifies noise in the middle, where the coils see alike.
     level = (level * (1.0 + draw.uniform(0.0, 1.5) * draw.smooth(rows, columns, 2).abs()))[:, None]
-    shape = (n, count, rows, columns)
-    noise = [level * torch.randn(shape, generator=draw.generator, device=draw.device) for _ in range(2)]
-    return torch.sqrt((moved * shading[:, None] + noise[0]) ** 2 + noise[1] ** 2)
+    noise = [
+        level * torch.randn(images.shape, generator=draw.generator, device=draw.device) for _ in range(2)
+    ]
+    parts = torch.cat([_moved(draw, images) * shading[:, None] + noise[0], noise[1]], dim=1)
+    real, imaginary = resolved(draw, parts, pixel_mm).chunk(2, dim=1)
+    return torch.sqrt(real**2 + imaginary**2)
 
 
 def _moved(draw: Draw, images: Tensor) -> Tensor:
@@ -59,6 +54,12 @@ def _moved(draw: Draw, images: Tensor) -> Tensor:
     return torch.where(reach[:, None] > 0, moved.view(n, count, rows, columns), images)
 
 
+def _readout(draw: Draw, flip_angle: float, to_centre: int) -> Readout:
+    """Return a bSSFP train of 48 to 71 pulses with two thirds to all of a flip angle."""
+    share = float(draw.uniform(0.67, 1.0)[0])
+    return Readout(share * flip_angle, pulses=48 + _choice(draw, 24), to_centre=to_centre)
+
+
 def _choice(draw: Draw, number: int) -> int:
     return int(torch.randint(number, (1,), generator=draw.generator, device=draw.device))
 
@@ -72,23 +73,30 @@ def _shown(draw: Draw, anatomy: Anatomy, values: Tensor, sd: Tensor, failed: Ten
     return torch.where(hidden, torch.zeros_like(shown), shown)
 
 
-def t1_maps(draw: Draw, anatomy: Anatomy, values: TissueValues) -> Tensor:
-    """Return T1 maps of a batch, ms, ``(n, rows, columns)``, of one MOLLI scheme and heart rate."""
+def t1_maps(draw: Draw, anatomy: Anatomy, values: TissueValues, pixel_mm: float) -> Tensor:
+    """Return T1 maps of a batch, ms, ``(n, rows, columns)``, of one MOLLI scheme and heart rate.
+
+    One batch in eight is of the apparent T1*, without the Look-Locker correction.
+    """
     scheme = Molli.parse(SCHEMES[_choice(draw, len(SCHEMES))])
     heartbeat = float(draw.uniform(600.0, 1200.0)[0])
     inversion = float(draw.uniform(0.9, 0.99)[0])
-    signals = molli_signals(values, scheme, heartbeat, inversion)
+    readout = _readout(draw, 0.61, 22)
+    signals = molli_signals(values, scheme, heartbeat, inversion, readout)
     images = torch.einsum("nit,nthw->nihw", signals, anatomy.fractions)
     times = torch.tensor(scheme.times_ms(heartbeat), device=draw.device)
-    fit = fit_molli(_received(draw, images).transpose(0, 1), times)
-    return _shown(draw, anatomy, fit.t1, fit.sd, fit.failed).clamp(max=4000.0)
+    fit = fit_molli(_received(draw, images, pixel_mm).transpose(0, 1), times)
+    t1 = fit.apparent if _choice(draw, 8) == 0 else fit.t1
+    return _shown(draw, anatomy, t1, fit.sd, fit.failed).clamp(max=4000.0)
 
 
-def t2_maps(draw: Draw, anatomy: Anatomy, values: TissueValues) -> Tensor:
+def t2_maps(draw: Draw, anatomy: Anatomy, values: TissueValues, pixel_mm: float) -> Tensor:
     """Return T2 maps of a batch, ms, ``(n, rows, columns)``: the same preparations for all of it."""
     times = PREPARATIONS_MS[_choice(draw, len(PREPARATIONS_MS))]
     heartbeat = float(draw.uniform(600.0, 1200.0)[0])
-    signals = t2prep_signals(values, times, heartbeat, rest=2 + _choice(draw, 2))
+    readout = _readout(draw, 1.22, 0)
+    signals = t2prep_signals(values, times, heartbeat, rest=2 + _choice(draw, 2), readout=readout)
     images = torch.einsum("nit,nthw->nihw", signals, anatomy.fractions)
-    fit = fit_t2prep(_received(draw, images).transpose(0, 1), torch.tensor(times, device=draw.device))
+    received = _received(draw, images, pixel_mm)
+    fit = fit_t2prep(received.transpose(0, 1), torch.tensor(times, device=draw.device))
     return _shown(draw, anatomy, fit.t2, fit.sd, fit.failed).clamp(max=500.0)

@@ -6,6 +6,7 @@ half-angle pulse, on resonance, so that the magnetisation stays in one plane and
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -68,32 +69,40 @@ class Molli:
 
 
 class _Spins:
-    """Magnetisation of every tissue, starting at rest; density comes in at the end."""
+    """Magnetisation of every tissue, starting at rest; density comes in at the end.
 
-    def __init__(self, values: TissueValues) -> None:
-        self._t1, self._t2 = values.t1, values.t2
+    A train of pulses is linear in the magnetisation before it, (across, along, 1): one pulse and the time to
+    the next are a matrix of 3 x 3, all of them its power.
+    """
+
+    def __init__(self, values: TissueValues, readout: Readout) -> None:
+        self._t1 = values.t1
         self.longitudinal = torch.ones_like(values.t1)
+        half = readout.flip_angle / 2
+        self._half = (math.sin(half), math.cos(half))
+        sin, cos = math.sin(2 * half), math.cos(2 * half)
+        e1 = torch.exp(-readout.repetition_ms / values.t1)
+        e2 = torch.exp(-readout.repetition_ms / values.t2)
+        # The pulses alternate in sign; in the frame that alternates with them every pulse is the same.
+        pulse = torch.zeros(*e1.shape, 3, 3, device=e1.device)
+        pulse[..., 0, 0], pulse[..., 0, 1], pulse[..., 0, 2] = -cos * e2, sin * e1, sin * (1.0 - e1)
+        pulse[..., 1, 0], pulse[..., 1, 1], pulse[..., 1, 2] = sin * e2, cos * e1, cos * (1.0 - e1)
+        pulse[..., 2, 2] = 1.0
+        self._centre = torch.linalg.matrix_power(pulse, readout.to_centre)
+        self._train = torch.linalg.matrix_power(pulse, readout.pulses)
 
     def recover(self, time_ms: Tensor | float) -> None:
         self.longitudinal = 1.0 + (self.longitudinal - 1.0) * torch.exp(-time_ms / self._t1)
 
-    def read(self, readout: Readout) -> Tensor:
+    def read(self) -> Tensor:
         """Signed signal at the centre of k-space; leaves the magnetisation as the readout does."""
-        half = torch.tensor(readout.flip_angle / 2)
-        e1 = torch.exp(-readout.repetition_ms / self._t1)
-        e2 = torch.exp(-readout.repetition_ms / self._t2)
-        across = self.longitudinal * torch.sin(half)
-        along = self.longitudinal * torch.cos(half)
-        cos, sin = torch.cos(2 * half), torch.sin(2 * half)
-        signal = across
-        for pulse in range(readout.pulses):
-            if pulse == readout.to_centre:
-                signal = across
-            across, along = across * e2, 1.0 + (along - 1.0) * e1
-            # The pulses alternate in sign; in the frame that alternates with them every pulse is the same.
-            across, along = sin * along - cos * across, cos * along + sin * across
+        sin, cos = self._half
+        ones = torch.ones_like(self.longitudinal)
+        start = torch.stack([sin * self.longitudinal, cos * self.longitudinal, ones], dim=-1)[..., None]
+        across, along = (self._train @ start)[..., :2, 0].unbind(dim=-1)
         # A closing half-angle pulse brings the steady state back along the field.
-        self.longitudinal = torch.cos(half) * along + torch.sin(half) * across
+        self.longitudinal = cos * along + sin * across
+        signal: Tensor = (self._centre @ start)[..., 0, 0]
         return signal
 
 
@@ -117,7 +126,7 @@ def molli_signals(
         ``(n, images, tissues)``.
     """
     readout = readout or Readout()
-    spins = _Spins(values)
+    spins = _Spins(values, readout)
     signals = []
     for group, count in enumerate(scheme.images):
         spins.longitudinal = -inversion * spins.longitudinal
@@ -126,7 +135,7 @@ def molli_signals(
         for beat in range(count):
             if beat:
                 spins.recover(between)
-            signals.append(spins.read(readout) * values.density)
+            signals.append(spins.read() * values.density)
         if group < len(scheme.rests):
             spins.recover(scheme.rests[group] * heartbeat_ms + between)
     return torch.stack(signals, dim=1)
@@ -148,10 +157,10 @@ def t2prep_signals(
         ``(n, len(times_ms), tissues)``.
     """
     readout = readout or Readout(flip_angle=1.22, to_centre=0)
-    spins = _Spins(values)
+    spins = _Spins(values, readout)
     signals = []
     for time in times_ms:
         spins.longitudinal = spins.longitudinal * torch.exp(-time / values.t2)
-        signals.append(spins.read(readout) * values.density)
+        signals.append(spins.read() * values.density)
         spins.recover(rest * heartbeat_ms)
     return torch.stack(signals, dim=1)

@@ -1,14 +1,15 @@
-"""What the synthetic body is made of, with relaxation times at 1.5 T.
+"""Tissues of the synthetic body, their relaxation times at 1.5 T, and factors for other field strengths.
 
 Means from the literature on healthy tissue (Kellman and Hansen 2014, J Cardiovasc Magn Reson 16:2;
 Bojorquez et al. 2017, Magn Reson Imaging 35:69; Stanisz et al. 2005, Magn Reson Med 54:507). The spread is
-wide on purpose: it covers patients, pathology, field strengths and sequences, not one healthy group.
+chosen wide: it covers patients, pathology and sequences, not one healthy group.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -66,6 +67,12 @@ RELAXATION: dict[Tissue, Relaxation] = {
 }
 
 
+FIELDS: Final = ((0.60, 1.0, 1.0), (0.33, 1.18, 0.92), (0.07, 0.69, 1.12))
+"""Share of the slices, and T1 and T2 in units of those at 1.5 T, at 1.5, 3 and 0.55 T (myocardium and blood:
+von Knobelsdorff-Brenkenhoff et al. 2013, J Cardiovasc Magn Reson 15:53; Campbell-Washburn et al. 2019,
+Radiology 293:384); the shares are assumptions."""
+
+
 @dataclass(frozen=True, slots=True)
 class TissueValues:
     """Relaxation times (ms) and proton density by examination and tissue, each ``(n, tissues)``."""
@@ -74,13 +81,9 @@ class TissueValues:
     t2: Tensor
     density: Tensor
 
-
-def mean_tissue_values(draw: Draw, post_contrast: Tensor) -> TissueValues:
-    """The table's means for a batch; ``post_contrast`` ``(n,)`` is True where contrast agent was given."""
-    rows = [[r.t1, r.t1_post, r.t2, r.density] for r in RELAXATION.values()]
-    native, post, t2, density = torch.tensor(rows, device=draw.device).unbind(dim=1)
-    t1 = torch.where(post_contrast[:, None], post, native)
-    return TissueValues(t1, t2.expand(draw.n, -1), density.expand(draw.n, -1))
+    def of(self, index: Tensor) -> TissueValues:
+        """Return the examinations of an index ``(k,)``."""
+        return TissueValues(self.t1[index], self.t2[index], self.density[index])
 
 
 def draw_tissue_values(draw: Draw, post_contrast: Tensor) -> TissueValues:
@@ -98,17 +101,23 @@ def draw_tissue_values(draw: Draw, post_contrast: Tensor) -> TissueValues:
         white = torch.randn(n, tissues, generator=draw.generator, device=draw.device)
         return torch.exp(spread * white.clamp(-2.5, 2.5))
 
-    # One factor per examination stands for field strength, sequence and time after injection.
-    common = draw.log_uniform(0.85, 1.25)[:, 0]
+    share, field_t1, field_t2 = torch.tensor(FIELDS, device=draw.device).unbind(dim=1)
+    field = torch.multinomial(share, n, replacement=True, generator=draw.generator)[:, None]
+    # One factor per examination stands for the sequence and the time after injection.
+    common = draw.log_uniform(0.9, 1.15)[:, 0] * field_t1[field]
     t1 = torch.where(post_contrast[:, None], t1_post, t1_native) * factor() * common
     # Dose and time after injection shorten all that blood reaches, and hardly fat.
     dose = torch.where(post_contrast[:, None], draw.log_uniform(0.55, 1.2)[:, 0], torch.ones_like(common))
     reached = torch.ones(tissues, dtype=torch.bool, device=draw.device)
     reached[[Tissue.FAT, Tissue.AIR, Tissue.STOMACH, Tissue.BOWEL]] = False
     t1 = torch.where(reached, t1 * dose, t1)
-    blood = draw.normal(1.0, 0.03)[:, :, 0]
-    t1[:, Tissue.RV_BLOOD] = t1[:, Tissue.LV_BLOOD] * blood[:, 0]
-    t2 = t2 * factor() * draw.log_uniform(0.85, 1.2)[:, 0]
+    t2 = t2 * factor() * draw.log_uniform(0.85, 1.2)[:, 0] * field_t2[field]
+    # Sequence, contrast agent and flow may leave little contrast between blood and muscle.
+    kept = 1.0 - draw.chance(0.15)[:, 0, 0] * draw.uniform(0.3, 0.75)[:, 0, 0]
+    for values in (t1, t2):
+        muscle = values[:, Tissue.MYOCARDIUM]
+        values[:, Tissue.LV_BLOOD] = muscle * (values[:, Tissue.LV_BLOOD] / muscle) ** kept
+    t1[:, Tissue.RV_BLOOD] = t1[:, Tissue.LV_BLOOD] * draw.normal(1.0, 0.03)[:, 0, 0]
     # Slow, deoxygenated blood in the right ventricle may come down to the T2 of muscle.
     slow = draw.chance(0.35)[:, 0, 0]
     quick_t2 = t2[:, Tissue.LV_BLOOD] * draw.uniform(0.4, 1.1)[:, 0, 0]

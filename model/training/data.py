@@ -1,9 +1,8 @@
-"""What a training sees: prepared pictures and labels."""
+"""Data set of labelled slices for a training: prepared images and labels."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import cv2
@@ -11,70 +10,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset
 
 from model.evaluation.cases import LabelledSlice
 from model.frame import FRAME_PIXELS, Frame, normalise
-from model.synthesis.contrast import Mix
-from model.synthesis.generator import make_batch
-from model.training.recipe import Recipe
 
 Sample = tuple[Tensor, Tensor]
-"""Prepared pictures ``(1, h, w)`` and labels, int64 ``(h, w)``; or batches of both."""
+"""Prepared images ``(1, h, w)`` and labels, int64 ``(h, w)``; or batches of both."""
 
 _SMALLEST_CROP: Final = 0.7
 
 
-MOSTLY_MAPS: Final = Mix(
-    t1_map=0.3, t1_map_post=0.2, t2_map=0.4, molli_image=0.02, t2prep_image=0.02, random_contrast=0.06
-)
-"""What the last epochs of a synthetic training show."""
-
-
-class SyntheticBatches(IterableDataset[Sample]):
-    """Batches of synthetic slices, new ones in every epoch.
+class LabelledImages(Dataset[Sample]):
+    """Images of labelled slices in the network's frame.
 
     Args:
-        batches: per epoch.
-        recipe: number and size of the slices in each, and from which epoch on they are mostly maps.
-        seed: of the first epoch; each next one has the next.
-        device: where they are made.
-    """
-
-    def __init__(self, batches: int, recipe: Recipe, seed: int, device: str = "cpu") -> None:
-        self._batches, self._recipe = batches, recipe
-        self._seed, self._device = seed, device
-        self.epoch = 0
-
-    def __iter__(self) -> Iterator[Sample]:
-        recipe = self._recipe
-        generator = torch.Generator(self._device).manual_seed(self._seed + 1_000_003 * self.epoch)
-        mix = None if self.epoch < recipe.weighted_until else MOSTLY_MAPS
-        share = _full_frames(recipe, self.epoch)
-        for number in range(self._batches):
-            n, size = recipe.batch, recipe.size
-            if math.floor((number + 1) * share) > math.floor(number * share):
-                # As many pixels as the other batches, so that a step takes as long and as much memory.
-                n, size = max(round(n * (size / FRAME_PIXELS) ** 2), 1), FRAME_PIXELS
-            made = make_batch(n, size, generator, mix)
-            yield made.images[:, None], made.labels
-
-    def __len__(self) -> int:
-        return self._batches
-
-
-def _full_frames(recipe: Recipe, epoch: int) -> float:
-    """Share of the batches of an epoch that show the whole frame."""
-    shares = recipe.full_frames or (0.0,)
-    return shares[min(epoch * len(shares) // recipe.epochs, len(shares) - 1)]
-
-
-class LabelledPictures(Dataset[Sample]):
-    """Pictures of labelled slices in the network's frame.
-
-    Args:
-        slices: each gives its map and, where wanted, the images that it was made from.
-        weighted: show those images too.
+        slices: each gives its map and, with ``weighted``, the images that it was made from.
+        weighted: use those images too.
         augment: random crop and resize, contrast and intensity, new ones at each access.
         seed: of the augmentation.
     """
@@ -82,23 +34,23 @@ class LabelledPictures(Dataset[Sample]):
     def __init__(
         self, slices: Sequence[LabelledSlice], *, weighted: bool, augment: bool, seed: int = 0
     ) -> None:
-        self._pictures: list[tuple[NDArray[np.float32], NDArray[np.uint8]]] = []
+        self._images: list[tuple[NDArray[np.float32], NDArray[np.uint8]]] = []
         for each in slices:
             frame = Frame(each.labels.shape, each.spacing)
             labels = labels_in_frame(each.labels, frame)
             images = [each.image, *(each.weighted if weighted else ())]
-            self._pictures += [(frame.to_frame(image), labels) for image in images]
+            self._images += [(frame.to_frame(image), labels) for image in images]
         self._augment = augment
         self._random = np.random.default_rng(seed)
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def __getitem__(self, index: int) -> Sample:
-        picture, labels = self._pictures[index]
+        image, labels = self._images[index]
         if self._augment:
-            picture, labels = augmented(picture, labels, self._random)
-        return torch.from_numpy(normalise(picture))[None], torch.from_numpy(labels.astype(np.int64))
+            image, labels = augmented(image, labels, self._random)
+        return torch.from_numpy(normalise(image))[None], torch.from_numpy(labels.astype(np.int64))
 
 
 def labels_in_frame(labels: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
@@ -110,7 +62,7 @@ def labels_in_frame(labels: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8
 
 
 def augmented(
-    picture: NDArray[np.float32], labels: NDArray[np.uint8], random: np.random.Generator
+    image: NDArray[np.float32], labels: NDArray[np.uint8], random: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Random crop, resized to the frame, and random contrast and intensity (Kalapos et al. 2023, 2.3)."""
     side = FRAME_PIXELS * random.uniform(_SMALLEST_CROP, 1.0)
@@ -118,10 +70,10 @@ def augmented(
     scale = side / FRAME_PIXELS
     matrix = np.array([[scale, 0.0, left], [0.0, scale, top]])
     size = (FRAME_PIXELS, FRAME_PIXELS)
-    crop = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    crop = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     mask = cv2.warpAffine(labels, matrix, size, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
     low, high = float(crop.min()), float(crop.max())
     unit = (crop - low) / max(high - low, 1e-6)
-    # Gain and offset go where the picture is normalised; a power and a clip change what remains.
+    # Gain and offset go where the image is normalised; a power and a clip change what remains.
     bent = unit ** random.uniform(0.6, 1.6) * random.uniform(0.8, 1.3) + random.uniform(-0.1, 0.1)
     return np.clip(bent, 0.0, 1.0).astype(np.float32), mask.astype(np.uint8)

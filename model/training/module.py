@@ -1,4 +1,4 @@
-"""One step of training, as Lightning wants it."""
+"""Lightning module: training step, validation step and optimiser."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics.functional.classification import multiclass_f1_score
 
-from model.loss import jaccard_loss, jaccard_loss_by_slice
+from model.loss import jaccard_loss
 from model.training.data import Sample
 from model.training.recipe import Recipe
 from model.unet import CLASSES
 
 
 class SegmentationModule(lightning.LightningModule):
-    """A network, its loss, its optimiser.
+    """Network with its loss and optimiser.
 
     Args:
-        network: scores ``(n, 3, h, w)`` of pictures ``(n, 1, h, w)``.
-        recipe: how to train it.
+        network: scores ``(n, 3 or 5, h, w)`` of images ``(n, 1, h, w)``.
+        recipe: numbers of the training.
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe) -> None:
@@ -38,18 +38,16 @@ class SegmentationModule(lightning.LightningModule):
         return self._loss(batch, "validation")
 
     def _loss(self, batch: Sample, part: str) -> Tensor:
-        pictures, labels = batch
-        scores = self.network(pictures).float()
-        by_slice = self._recipe.by_slice
-        loss = (1.0 - by_slice) * jaccard_loss(scores, labels)
-        if by_slice:
-            loss = loss + by_slice * jaccard_loss_by_slice(scores, labels)
+        images, labels = batch
+        # The heat of insertion points, where the network has it, is not learned from labelled cases.
+        scores = self.network(images).float()[:, :CLASSES]
+        loss = jaccard_loss(scores, labels)
         if self._recipe.cross_entropy:
             loss = loss + self._recipe.cross_entropy * functional.cross_entropy(scores, labels)
         dice = multiclass_f1_score(scores, labels, CLASSES, average="none")
         figures = {"loss": loss.detach(), "cavity": dice[1], "myocardium": dice[2]}
         named = {f"{part}_{name}": value for name, value in figures.items()}
-        self.log_dict(named, prog_bar=True, batch_size=len(pictures), on_epoch=True, on_step=False)
+        self.log_dict(named, prog_bar=True, batch_size=len(images), on_epoch=True, on_step=False)
         return loss
 
     def configure_optimizers(self) -> Any:

@@ -1,9 +1,8 @@
-"""``myostream train``: from a recipe to weights."""
+"""Training on labelled cases by a recipe."""
 
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,13 +13,12 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
-from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 
 from model.evaluation.cases import CaseError, LabelledSlice, read_kinds
 from model.original_unet import OriginalUNet
 from model.output import write_json, write_text
-from model.training.data import LabelledPictures, SyntheticBatches
+from model.training.data import LabelledImages
 from model.training.module import SegmentationModule
 from model.training.recipe import Recipe
 from model.training.split import Part, part_of, split
@@ -28,18 +26,16 @@ from model.unet import UNet
 from model.weights import load_network, save_weights
 
 ARCHITECTURES: Final = ("resnet50", "original")
-_SETTLING: Final = 60
-"""Batches from which the statistics of batch normalisation are taken in the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What is trained, on what, where to.
+    """Training on labelled cases: recipe, data, output.
 
     Attributes:
-        recipe: how.
+        recipe: numbers of the training.
         output: folder of the run: checkpoints, metrics, split, weights.
-        data: folder of labelled cases; None for synthetic recipes.
+        data: folder of labelled cases.
         kinds: maps to learn from, of ``t1`` and ``t2``.
         architecture: ``resnet50`` or ``original``.
         encoder: torchvision checkpoint of an ImageNet ResNet-50, or None.
@@ -52,7 +48,7 @@ class Training:
 
     recipe: Recipe
     output: Path
-    data: Path | None = None
+    data: Path
     kinds: tuple[str, ...] = ("t1", "t2")
     architecture: str = "resnet50"
     encoder: Path | None = None
@@ -63,17 +59,8 @@ class Training:
     precision: str = "32-true"
 
 
-class _NextEpoch(lightning.Callback):
-    """Tells synthetic batches which epoch it is."""
-
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        dataset = trainer.train_dataloader.dataset
-        if isinstance(dataset, SyntheticBatches):
-            dataset.epoch = trainer.current_epoch
-
-
-class _Pictures(lightning.LightningDataModule):
-    """The pictures of a labelled training; reloaded when the weighted images go."""
+class _Images(lightning.LightningDataModule):
+    """Images of a training; reloaded each epoch, since weighted images are left out after their last one."""
 
     def __init__(self, recipe: Recipe, slices: list[LabelledSlice], seed: int) -> None:
         super().__init__()
@@ -87,17 +74,17 @@ class _Pictures(lightning.LightningDataModule):
         """Maps and, in the first epochs, the images that made them; maps alone afterwards."""
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
         weighted = epoch < self._recipe.weighted_until
-        pictures = LabelledPictures(
-            self._of[Part.TRAIN], weighted=weighted, augment=self._recipe.augment, seed=self._seed + epoch
+        images = LabelledImages(
+            self._of[Part.TRAIN], weighted=weighted, augment=True, seed=self._seed + epoch
         )
         return DataLoader(
-            pictures, self._recipe.batch, shuffle=True, drop_last=len(pictures) > self._recipe.batch
+            images, self._recipe.batch, shuffle=True, drop_last=len(images) > self._recipe.batch
         )
 
     def val_dataloader(self) -> Any:
         """Maps alone, as they are."""
-        pictures = LabelledPictures(self._of[Part.VALIDATION], weighted=False, augment=False)
-        return DataLoader(pictures, self._recipe.batch)
+        images = LabelledImages(self._of[Part.VALIDATION], weighted=False, augment=False)
+        return DataLoader(images, self._recipe.batch)
 
 
 def train(training: Training) -> dict[str, float]:
@@ -114,12 +101,12 @@ def train(training: Training) -> dict[str, float]:
     network = make_network(training).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     described = {**asdict(training), "recipe": asdict(recipe)}
     write_text(training.output / "training.json", json.dumps(described, indent=1, default=str))
-    last = training.output / "checkpoints" / "last.ckpt"
+    folder = training.output / "checkpoints"
+    last = folder / "last.ckpt"
     if training.resume and not last.exists():
         raise ValueError(f"{last} is not there; nothing to resume")
     # A resumed run logs into a folder of its own: the logger would empty the first one.
     number = len(list(training.output.glob("log-*"))) + 1
-    folder = training.output / "checkpoints"
     best = ModelCheckpoint(
         folder, filename="best", monitor="validation_loss", save_top_k=1, enable_version_counter=False
     )
@@ -133,12 +120,11 @@ def train(training: Training) -> dict[str, float]:
             gradient_clip_val=recipe.clip or None,
             logger=CSVLogger(training.output, name="", version=f"log-{number}"),
             callbacks=[
-                _NextEpoch(),
                 best,
                 ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False),
             ],
-            # The weighted images leave after their last epoch, so the loader is asked for again each epoch.
-            reload_dataloaders_every_n_epochs=0 if recipe.synthetic else 1,
+            # Weighted images are left out after their last epoch, so the loader is made anew each epoch.
+            reload_dataloaders_every_n_epochs=1,
             log_every_n_steps=1,
             num_sanity_val_steps=0,
         )
@@ -148,21 +134,10 @@ def train(training: Training) -> dict[str, float]:
     checkpoint = str(last) if training.resume else None
     # The run's own checkpoint holds an optimiser beside the weights.
     options: dict[str, Any] = {"ckpt_path": checkpoint, "weights_only": False} if checkpoint else {}
-    if recipe.synthetic:
-        batches = math.ceil(recipe.slices_per_epoch / recipe.batch)
-        device = str(trainer.strategy.root_device)
-        fresh = SyntheticBatches(batches, recipe, training.seed, device)
-        held = SyntheticBatches(4, recipe, training.seed + 777_777, device)
-        trainer.fit(module, DataLoader(fresh, batch_size=None), DataLoader(held, batch_size=None), **options)
-        # A running mean remembers small pictures too, which hold more heart than the whole frame does.
-        frames = replace(recipe, full_frames=(1.0,) if recipe.full_frames else ())
-        settling = SyntheticBatches(min(batches, _SETTLING), frames, training.seed + 555_555, device)
-        settling.epoch = recipe.epochs - 1
-        update_bn(settling, network.train(), trainer.strategy.root_device)
-    else:
-        trainer.fit(module, datamodule=_Pictures(recipe, _slices(training), training.seed), **options)
-        # Few cases are soon learned by heart; the weights are those that the validation cases liked best.
-        module.load_state_dict(torch.load(best.best_model_path, weights_only=False)["state_dict"])
+    images = _Images(recipe, _slices(training), training.seed)
+    trainer.fit(module, datamodule=images, **options)
+    # Few cases are soon overfitted: the weights with the lowest validation loss are kept.
+    module.load_state_dict(torch.load(best.best_model_path, weights_only=False)["state_dict"])
     if isinstance(network, UNet):
         save_weights(network, training.output / "weights")
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -207,8 +182,6 @@ def shortened(recipe: Recipe, epochs: int | None) -> Recipe:
 
 
 def _slices(training: Training) -> list[LabelledSlice]:
-    if training.data is None:
-        raise ValueError(f"the recipe {training.recipe.name} needs labelled cases; give --data")
     slices = read_kinds(training.data, training.kinds)
     parts = split(each.case for each in slices)
     write_json(training.output / "split.json", parts)

@@ -142,9 +142,9 @@ def load_network(folder: Path = DEFAULT) -> UNet:
     Raises:
         WeightsError: as :func:`load_weights`, or the weights are those of another network.
     """
-    with torch.device("meta"):
-        network = UNet()
     state = dict(load_weights(folder))
+    with torch.device("meta"):
+        network = UNet(insertions="insertion_head.weight" in state)
     expected = network.state_dict()
     for name, value in expected.items():
         if name.endswith("num_batches_tracked"):

@@ -63,7 +63,7 @@ def test_figures_of_what_runs_and_reasons_of_what_does_not(monkeypatch, tmp_path
             return Ring(name)
         if name == "openvino-bf16":
             wrong = Ring(name)
-            wrong.infer = lambda images: np.roll(reference.probabilities, 9, axis=3)
+            wrong.infer = lambda images: np.roll(reference.output, 9, axis=3)
             return wrong
         raise RuntimeError(f"no {name} here")
 

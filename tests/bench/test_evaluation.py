@@ -75,3 +75,24 @@ def test_the_truth_of_synthetic_slices_scores_nearly_one_in_every_group(tmp_path
     assert summaries["all"]["slices"] == 10
     assert summaries["all"]["dice_cavity"] > 0.9
     assert sum(summaries[level]["slices"] for level in ("basal", "mid", "apical")) == 10
+
+
+def test_other_weights_are_tried_on_the_same_slices(tmp_path, monkeypatch):
+    truth = [slice_.labels for slice_, _ in make_slices(2, "t2")]
+    moved = [np.roll(labels, 20, axis=1) for labels in truth]
+
+    def engine(settings):
+        return Oracle(moved if settings.weights else truth)
+
+    monkeypatch.setattr("inline.engine_selection.make_engine", engine)
+    other = tmp_path / "other"
+    arguments = ("--synthetic", 2, "--map", "t2", "--beside", other, "--json", tmp_path / "t2.json")
+    assert "other" in evaluate(*arguments)
+    content = json.loads((tmp_path / "t2.json").read_text())
+    assert content["summaries"]["all"]["dice"] > content["beside"]["other"]["all"]["dice"]
+
+
+def test_other_weights_go_with_synthetic_slices(folder, tmp_path):
+    result = CliRunner().invoke(app, ["evaluate", "--data", str(folder), "--beside", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "--beside goes with" in result.output

@@ -12,6 +12,7 @@ from model.engines.int8_model import FOLDER, read_int8
 from model.engines.openvino_engine import int8_engine
 from model.engines.torch_engine import TorchEngine
 from model.host import VNNI, cpu_flags
+from model.insertion import heat_maps
 from model.weights import DEFAULT, load_network
 
 SIZE = 224
@@ -67,6 +68,43 @@ def test_a_ruined_engine_fails_and_the_report_says_why(ruined, reason):
     report = run_gate(ruined, Discs("reference"), disc_slices())
     assert not report.passed
     assert any(reason in each for each in report.reasons)
+
+
+class DiscsWithPoints(Discs):
+    """Also returns heat at two points, some pixels aside or with less heat."""
+
+    def __init__(self, name="discs", aside=0.0, peak=1.0):
+        super().__init__(name)
+        points = torch.tensor([[[80.0 + aside, 70.0], [80.0, 130.0]]])
+        self._heat = peak * heat_maps(points, SIZE, SIZE).numpy()
+
+    def infer(self, images):
+        output = super().infer(images)
+        heat = np.repeat(self._heat, len(images), axis=0)
+        return np.concatenate([output, heat], axis=1).astype(np.float32)
+
+
+def test_the_same_insertion_points_pass_and_weights_without_them_have_none():
+    report = run_gate(DiscsWithPoints(), DiscsWithPoints("reference"), disc_slices())
+    assert report.passed
+    assert (report.points, report.points_lost, report.point_p95_mm) == (24, 0, 0.0)
+    without = run_gate(Discs(), Discs("reference"), disc_slices())
+    assert (without.points, without.points_lost, without.point_p95_mm) == (0, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("ruined", "reason"),
+    [
+        (DiscsWithPoints("aside", aside=2.0), "insertion points 3.00 mm apart"),
+        (DiscsWithPoints("faint", peak=0.3), "24 of 24 insertion points lost"),
+        (Discs("without"), "24 of 24 insertion points lost"),
+    ],
+)
+def test_an_engine_with_other_insertion_points_fails(ruined, reason):
+    report = run_gate(ruined, DiscsWithPoints("reference"), disc_slices())
+    assert not report.passed
+    assert len(report.reasons) == 1
+    assert reason in report.reasons[0]
 
 
 def test_a_reference_that_finds_nothing_proves_nothing():

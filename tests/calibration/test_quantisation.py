@@ -8,13 +8,14 @@ import torch
 
 from calibration import quantisation
 from calibration.precision import build_int8
-from calibration.quantisation import distil, divergence
+from calibration.quantisation import distil, divergence, heat_divergence
 from calibration.slices import calibration_batches
 from model.engines.engine_cache import EngineCache
 from model.engines.int8_model import find_int8
 from model.engines.openvino_engine import OpenVinoEngine, Precision, int8_engine
 from model.engines.reevaluation import ReevaluatingEngine
 from model.engines.torch_engine import TorchEngine
+from model.insertion import heat_maps
 from model.weights import DEFAULT, load_network
 
 
@@ -30,6 +31,17 @@ def test_the_divergence_is_in_units_of_the_boundary():
 def test_certain_output_that_is_wrong_gives_a_finite_loss():
     certain = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
     assert torch.isfinite(divergence(certain, certain.roll(1, dims=1)))
+
+
+def test_the_divergence_of_heat_is_in_units_of_a_points_heat():
+    target, output = torch.full((2, 2, 4, 5), 0.3), torch.full((2, 2, 4, 5), 0.6)
+    per_pixel = 0.3 * np.log(0.3 / 0.6) + 0.7 * np.log(0.7 / 0.4)
+    area = float(heat_maps(torch.tensor([[[20.0, 20.0]]]), 41, 41).sum())
+    assert float(heat_divergence(output, target)) == pytest.approx(40 * per_pixel / area, rel=1e-3)
+    assert float(heat_divergence(target, target)) == pytest.approx(0.0, abs=1e-6)
+    certain = torch.zeros(1, 2, 4, 5)
+    assert torch.isfinite(heat_divergence(certain, 1.0 - certain))
+    assert float(heat_divergence(certain, certain)) == 0.0
 
 
 @pytest.mark.slow

@@ -36,6 +36,6 @@ def test_thresholds_count_flagged_slices():
     dice = np.array([0.1, 0.9, 0.5, 0.9])
     by_threshold = {each["threshold"]: each for each in accuracy(expected, dice)["thresholds"]}
     at = by_threshold[0.7]
-    assert (at["flagged"], at["poor_flagged"], at["others_flagged"]) == (0.5, 0.5, 0.5)
+    assert (at["flagged"], at["poor_flagged"], at["good_flagged"]) == (0.5, 0.5, 0.5)
     assert (at["dice_flagged"], at["dice_others"]) == pytest.approx((0.5, 0.7))
     assert by_threshold[0.5]["dice_flagged"] is None

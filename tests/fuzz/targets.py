@@ -262,7 +262,7 @@ class _File:
 
 
 def contours(data: bytes) -> None:
-    """The contour search on arbitrary probabilities: contours that are finite and closed, or a reason."""
+    """The search on arbitrary output: contours that are finite and closed, or a reason; finite points."""
     draw = Draw(data)
     mode = draw.below(4)
     spacing = (0.5 + draw.below(64) / 16, 0.5 + draw.below(64) / 16)
@@ -276,9 +276,12 @@ def contours(data: bytes) -> None:
         elif mode == 2:
             classes = probabilities.argmax(axis=0)
             probabilities = np.stack([(classes == k).astype(np.float32) for k in range(3)])
-    before = probabilities.tobytes()
-    labels, found, flags = contour_slice(probabilities, frame)
-    assert probabilities.tobytes() == before
+    output = np.concatenate([probabilities, probabilities[1:].swapaxes(1, 2)]) if mode else probabilities
+    before = output.tobytes()
+    labels, found, flags, insertions = contour_slice(output, frame)
+    assert output.tobytes() == before
+    for point in (insertions.anterior, insertions.inferior):
+        assert point is None or np.isfinite([point.x, point.y, point.confidence]).all()
     assert labels.shape == frame.shape
     assert set(np.unique(labels)) <= {0, 1, 2}
     if found is None:

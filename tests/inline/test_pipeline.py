@@ -3,16 +3,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from inline.assembly.assembler import SeriesAssembler
+from inline.contouring.confidence import Reviewer
 from inline.data.flags import Flag
-from inline.data.results import SliceLevel
+from inline.data.results import ContourOffsets, Insertions, SliceLevel
 from inline.data.series import MapSeries
 from inline.emit import mrd
 from inline.emit.record import SCHEMA, record
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline, SliceContext, SliceProgress
 from inline.settings import AssemblySettings, EmitSettings, RegionSettings
+from model.insertion import heat_maps
+
+BORDERS = ContourOffsets(0.0, 0.0)
 
 
 @pytest.fixture
@@ -46,9 +51,61 @@ def test_values_are_those_of_the_fit_inside_the_contours(slices, examination, ri
 
 def test_the_ring_lands_where_the_engine_saw_it(slices, ring_engine):
     """The frame is 224 pixels of 1.5 mm around the image's centre; the image has 128 of 1.5 mm."""
-    result = Pipeline(ring_engine).process(slices[0])
+    result = Pipeline(ring_engine, offsets=BORDERS).process(slices[0])
     assert np.hypot(*(result.contours.endo - 63.5).T).mean() == pytest.approx(20.0, abs=0.2)
     assert np.hypot(*(result.contours.epi - 63.5).T).mean() == pytest.approx(28.0, abs=0.2)
+
+
+def test_contours_labels_and_values_are_those_of_the_convention_and_state_it(slices, ring_engine):
+    borders, drawn = (
+        Pipeline(ring_engine, offsets=offsets).process(slices[0])
+        for offsets in (BORDERS, ContourOffsets(3.0, -1.5))
+    )
+    assert (borders.offsets, drawn.offsets) == ((0.0, 0.0), (3.0, -1.5))
+    # Pixels of 1.5 mm.
+    for points, moved, by in (
+        (borders.contours.endo, drawn.contours.endo, 2.0),
+        (borders.contours.epi, drawn.contours.epi, 1.0),
+    ):
+        assert np.hypot(*(moved - 63.5).T).mean() == pytest.approx(
+            np.hypot(*(points - 63.5).T).mean() + by, abs=0.02
+        )
+    assert (drawn.labels == 1).sum() == pytest.approx(np.pi * 22.0**2, rel=0.02)
+    assert (drawn.labels > 0).sum() == pytest.approx(np.pi * 29.0**2, rel=0.02)
+    assert drawn.regions[0].pixels < borders.regions[0].pixels
+    assert borders.notes == drawn.notes == ()
+    assert record(drawn)["contour_offsets_mm"] == {"endo": 3.0, "epi": -1.5}
+    meta = mrd.images(drawn, slices[0].template)[0].meta()
+    assert meta["MYOSTREAM_CONTOUR_OFFSETS_MM"] == ("3.000", "-1.500")
+    assert Pipeline(ring_engine).process(slices[0]).offsets == (1.5, 1.5)
+    blind = Pipeline(NanEngine()).process(slices[0])
+    assert (blind.offsets, record(blind)["contour_offsets_mm"]) == (None, None)
+
+
+def test_a_convention_that_the_wall_cannot_hold_is_reduced_and_says_so(slices, ring_engine):
+    """Its wall is 12 mm: of two times 5 mm a third of it, 4 mm, must remain."""
+    result = Pipeline(ring_engine, offsets=ContourOffsets(5.0, 5.0)).process(slices[0])
+    assert result.offsets == pytest.approx((4.0, 4.0), abs=0.2)
+    assert result.offsets.endo_mm == result.offsets.epi_mm
+    (note,) = result.notes
+    assert f"{result.offsets.endo_mm:.2f}" in note
+    assert "in place of 5 and 5" in note
+    assert Flag.THIN_WALL not in result.flags
+
+
+def test_a_wall_without_room_for_the_convention_is_flagged(slices, ring_engine):
+    result = Pipeline(ring_engine, offsets=ContourOffsets(5.0, 25.0)).process(slices[0])
+    assert result.offsets.epi_mm < 12.5
+    assert Flag.THIN_WALL in result.flags
+
+
+def test_the_confidence_is_that_of_the_borders(slices, ring_engine):
+    class Watching(Reviewer):
+        def confidence(self, probabilities, image, contours):
+            return float(np.hypot(*(contours.epi - 111.5).T).mean())
+
+    result = Pipeline(ring_engine, reviewer=Watching()).process(slices[0])
+    assert result.confidence == pytest.approx(28.0, abs=0.2)
 
 
 def test_level_and_reference_come_from_the_geometry(slices, ring_engine):
@@ -74,6 +131,75 @@ def test_images_without_directions_have_a_note_unless_the_user_states_the_septum
     stated = Pipeline(ring_engine, RegionSettings(septum_degrees=90.0)).process(aimless)
     assert stated.notes == ()
     assert stated.regions[1].name == "septum"
+
+
+class HeatEngine:
+    """Output of the ring with heat at two points on its outer border."""
+
+    name = "heat"
+
+    def __init__(self, ring_engine, anterior, inferior):
+        self._engine = ring_engine
+        places = torch.tensor([[anterior, inferior]])
+        self._heat = heat_maps(places, 224, 224).float().numpy()
+
+    def infer(self, images):
+        output = self._engine.infer(images)
+        return np.concatenate([output, np.repeat(self._heat, len(images), axis=0)], axis=1)
+
+
+ANTERIOR, INFERIOR = (111.5 - 14.0, 111.5 - 28.0 * 0.75**0.5), (111.5 - 14.0, 111.5 + 28.0 * 0.75**0.5)
+"""A septum of 120 degrees on the left, as in the simulated examination."""
+
+
+def test_septum_and_segments_follow_the_insertion_points(slices, ring_engine):
+    result = Pipeline(HeatEngine(ring_engine, ANTERIOR, INFERIOR)).process(slices[0])
+    # The frame is 224 pixels of 1.5 mm around the image's centre; the image has 128 of 1.5 mm.
+    anterior, inferior = result.insertions.anterior, result.insertions.inferior
+    assert (anterior.x + 48, anterior.y + 48) == pytest.approx(ANTERIOR, abs=0.1)
+    assert (inferior.x + 48, inferior.y + 48) == pytest.approx(INFERIOR, abs=0.1)
+    assert result.angular_reference == "RV insertion points"
+    assert result.notes == ()
+    usual = Pipeline(ring_engine).process(slices[0])
+    assert [each.name for each in result.regions] == [each.name for each in usual.regions]
+    assert result.regions[0] == usual.regions[0]
+    assert usual.insertions == Insertions()
+    # The simulated septum is that of a usual heart, on the left.
+    assert result.regions[1].pixels == pytest.approx(usual.regions[1].pixels, rel=0.03)
+
+
+def test_segments_follow_the_insertion_points_without_image_directions(slices, ring_engine):
+    aimless, basal = replace(slices[0], oriented=False), RegionSettings(levels={0: SliceLevel.BASAL})
+    result = Pipeline(HeatEngine(ring_engine, ANTERIOR, INFERIOR), basal).process(aimless)
+    assert len(result.regions) == 8
+    assert result.notes == ()
+    mirrored = Pipeline(HeatEngine(ring_engine, INFERIOR, ANTERIOR), basal).process(aimless)
+    ours, theirs = ({each.name.split()[-1]: each for each in made.regions} for made in (result, mirrored))
+    assert ours["anterior"] == replace(theirs["inferior"], name=ours["anterior"].name)
+    assert ours["septum"] == theirs["septum"]
+
+
+def test_insertion_points_that_are_not_used_have_a_note(slices, ring_engine):
+    usual = Pipeline(ring_engine).process(slices[0])
+    exchanged = Pipeline(HeatEngine(ring_engine, INFERIOR, ANTERIOR)).process(slices[0])
+    assert exchanged.regions == usual.regions
+    assert exchanged.angular_reference == usual.angular_reference
+    assert len(exchanged.notes) == 1
+    assert "contradict the image directions" in exchanged.notes[0]
+    aimless = replace(slices[0], oriented=False)
+    aside = Pipeline(HeatEngine(ring_engine, (60.0, 60.0), INFERIOR)).process(aimless)
+    assert [each.name for each in aside.regions] == ["global"]
+    assert "no directions" in aside.notes[0]
+    assert "not at the epicardial contour" in aside.notes[1]
+
+
+def test_the_septum_that_the_user_states_precedes_the_insertion_points(slices, ring_engine):
+    regions = RegionSettings(septum_degrees=90.0)
+    stated = Pipeline(HeatEngine(ring_engine, ANTERIOR, INFERIOR), regions).process(slices[0])
+    assert "user" in stated.angular_reference
+    assert stated.regions == Pipeline(ring_engine, regions).process(slices[0]).regions
+    assert stated.insertions.anterior is not None
+    assert stated.notes == ()
 
 
 def test_an_engine_that_gives_no_numbers_gives_no_contour(slices):
@@ -235,9 +361,8 @@ def test_a_ring_without_values_is_flagged_and_says_why(slices, ring_engine):
 @pytest.mark.parametrize("engine", ["ring", "nan"])
 def test_times_in_the_wrong_unit_are_flagged_with_and_without_contours(slices, ring_engine, engine):
     tenth = replace(slices[1].series, times_ms=slices[1].series.times_ms * 100.0)
-    result = Pipeline(ring_engine if engine == "ring" else NanEngine()).process(
-        replace(slices[1], series=tenth)
-    )
+    pipeline = Pipeline(ring_engine if engine == "ring" else NanEngine(), offsets=BORDERS)
+    result = pipeline.process(replace(slices[1], series=tenth))
     assert (result.contours is None) == (engine == "nan")
     assert Flag.IMPLAUSIBLE_VALUES in result.flags
     assert any("preparation times" in note for note in result.notes)

@@ -8,8 +8,21 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from matplotlib.path import Path as Polygon
+from scipy import ndimage
 
-from model.polygons import area, distances, hausdorff, inside, outward, perimeter, resample, ring_labels
+from model.polygons import (
+    area,
+    contains,
+    distances,
+    hausdorff,
+    inside,
+    outward,
+    parallel,
+    perimeter,
+    resample,
+    ring_labels,
+    signed_area,
+)
 
 CORNERS = st.lists(st.tuples(st.floats(-5, 35), st.floats(-5, 35)), min_size=3, max_size=12)
 
@@ -152,3 +165,133 @@ def test_length_area_and_even_points_are_those_of_a_rectangle():
     even = resample(corners, 12)
     assert np.allclose(np.linalg.norm(np.roll(even, -1, axis=0) - even, axis=1), 2.0)
     assert np.array_equal(even[0], corners[0])
+
+
+def crossings(outline):
+    """Pairs of edges of a closed polygon, other than neighbours, that cross each other."""
+    a, b = outline, np.roll(outline, -1, axis=0)
+
+    def side(p, q, r):
+        return np.sign(
+            (q[..., 0] - p[..., 0]) * (r[..., 1] - p[..., 1])
+            - (q[..., 1] - p[..., 1]) * (r[..., 0] - p[..., 0])
+        )
+
+    i, j = np.triu_indices(len(a), 2)
+    apart = (side(a[i], b[i], a[j]) * side(a[i], b[i], b[j]) < 0) & (
+        side(a[j], b[j], a[i]) * side(a[j], b[j], b[i]) < 0
+    )
+    return int(apart.sum())
+
+
+def wavy(size, waves, points=96):
+    """A star shape: a circle whose radius swings; a wave is (number around, share of it, phase)."""
+    angle = np.linspace(0, 2 * np.pi, points, endpoint=False)
+    radius = size * (1.0 + sum(share * np.cos(number * angle + phase) for number, share, phase in waves))
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+
+
+WAVES = st.lists(
+    st.tuples(st.integers(1, 6), st.floats(-0.12, 0.12), st.floats(0.0, 6.3)), min_size=0, max_size=4
+)
+DISTANCES = st.floats(-5.0, 5.0).filter(lambda distance: abs(distance) > 0.01)
+
+
+@pytest.mark.parametrize("radius", [6.0, 15.0, 40.0])
+@pytest.mark.parametrize("distance", [-4.0, -1.5, 1.5, 4.0])
+def test_the_parallel_curve_of_a_circle_is_a_circle(radius, distance):
+    made = parallel(ellipse(3.0, -2.0, radius, radius, 96), distance)
+    assert made.shape == (96, 2)
+    assert np.abs(np.hypot(made[:, 0] - 3.0, made[:, 1] + 2.0) - radius - distance).max() < 0.03
+
+
+@pytest.mark.parametrize("distance", [-4.0, -1.5, 1.5, 4.0])
+def test_the_parallel_curve_of_an_ellipse_lies_on_its_normals(distance):
+    """Curvature radii of 30 x 20 mm: 13.3 to 45 mm."""
+    angle = np.linspace(0, 2 * np.pi, 2000, endpoint=False)
+    normal = np.stack([20 * np.cos(angle), 30 * np.sin(angle)], axis=1)
+    exact = np.stack([30 * np.cos(angle), 20 * np.sin(angle)], axis=1)
+    exact += distance * normal / np.linalg.norm(normal, axis=1, keepdims=True)
+    assert hausdorff(parallel(ellipse(0, 0, 30, 20, 96), distance), exact) < 0.1
+
+
+def c_shape(width=6.0, radius=18.0, opening=1.0):
+    """A band along an arc, with round ends: the gap between them is ``opening`` radians."""
+    angle = np.linspace(opening / 2, 2 * np.pi - opening / 2, 80)
+    arc = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    turn = np.linspace(0, np.pi, 14)[1:-1]
+    end = angle[-1]
+    cap = radius * arc[-1] + width / 2 * np.stack([np.cos(end + turn), np.sin(end + turn)], axis=1)
+    other = cap[::-1] * (1, -1)
+    return np.vstack([(radius + width / 2) * arc, cap, (radius - width / 2) * arc[::-1], other])
+
+
+def test_a_c_loses_its_tips_evenly_and_closes_where_it_is_drawn_wider():
+    band = c_shape()
+    narrow = parallel(band, -1.5)
+    assert np.abs(distances(narrow, band) - 1.5).max() < 0.1
+    assert area(narrow) == pytest.approx(area(c_shape(width=3.0)), rel=0.01)
+    wide = parallel(band, 1.5)
+    assert area(wide) == pytest.approx(area(c_shape(width=9.0)), rel=0.01)
+    # Its ends are 17 mm apart less the band: from 6 mm on they meet, and the hole is filled.
+    closed = parallel(c_shape(opening=0.6), 4.0)
+    assert np.hypot(*closed.T).min() > 18.0
+    assert crossings(narrow) == crossings(wide) == crossings(closed) == 0
+
+
+def test_naive_normals_would_cross_where_the_parallel_curve_does_not():
+    shape = wavy(22.0, [(5, 0.2, 0.0)])
+    assert crossings(outward(shape, 5.0)) > 0
+    assert crossings(parallel(shape, 5.0)) == 0
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(8.0, 40.0), WAVES, DISTANCES)
+def test_a_parallel_curve_encloses_what_lies_within_the_distance(size, waves, distance):
+    shape = wavy(size, waves, points=200)
+    step = 0.8
+    grid = int(2 * (np.abs(shape).max() + 8.0) / step)
+    offset = grid / 2
+    points = (centres((grid, grid)) - offset) * step
+    beyond = np.where(inside(shape / step + offset, (grid, grid)).ravel(), -1, 1) * distances(points, shape)
+    region = (beyond <= distance).reshape(grid, grid)
+    if not region.any():
+        return
+    parts, number = ndimage.label(region)
+    sizes = np.bincount(parts.ravel())[1:]
+    if number > 1 and np.sort(sizes)[-2] > 0.7 * sizes.max():
+        return  # two parts of about one size: either may be the largest
+    expected = ndimage.binary_fill_holes(parts == sizes.argmax() + 1)
+    made = parallel(shape, distance)
+    assert made.shape == shape.shape
+    assert crossings(made) == 0
+    assert signed_area(made) > 0
+    wrong = (inside(made / step + offset, (grid, grid)) != expected).ravel()
+    # Only beside its kinks, where a chord between two of its points cuts them short, is it further off.
+    further = np.abs(beyond - distance)[wrong]
+    assert (further > 0.1).sum() * step**2 <= 6.0  # of up to 12 kinks
+    assert further.max(initial=0.0) < 1.0
+    assert distances(made, shape).min() > abs(distance) - 0.1
+
+
+@settings(max_examples=40, deadline=None)
+@given(CORNERS)
+def test_points_and_pixels_lie_inside_by_one_rule(points):
+    outline, shape = np.array(points), (30, 25)
+    assert np.array_equal(contains(outline, centres(shape)).reshape(shape), inside(outline, shape))
+
+
+def test_nothing_left_inside_is_an_error_and_no_distance_the_outline_itself():
+    disc = ellipse(0, 0, 4, 4, 96)
+    assert parallel(disc, 0.0) is disc
+    with pytest.raises(ValueError, match="nothing is left inside"):
+        parallel(disc, -4.5)
+
+
+def test_the_parallel_curve_keeps_sense_and_first_point():
+    shape = wavy(20.0, [(3, 0.2, 1.0)])
+    for outline in (shape, shape[::-1], np.roll(shape, 40, axis=0)):
+        for distance in (-4.0, 0.2, 4.0):
+            made = parallel(outline, distance)
+            assert np.sign(signed_area(made)) == np.sign(signed_area(outline))
+            assert np.linalg.norm(made[0] - outline[0]) < abs(distance) + 1.0

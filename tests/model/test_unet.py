@@ -23,6 +23,21 @@ def test_scores_have_the_size_of_the_image() -> None:
         assert network(torch.zeros(1, 1, 96, 160)).shape == (1, 3, 96, 160)
 
 
+def test_heat_of_insertion_points_follows_the_classes() -> None:
+    torch.manual_seed(2)
+    network = UNet(insertions=True).eval()
+    plain = UNet().eval()
+    missing = plain.load_state_dict(network.state_dict(), strict=False)
+    assert missing.unexpected_keys == ["insertion_head.weight", "insertion_head.bias"]
+    images = torch.randn(1, 1, 64, 96)
+    with torch.inference_mode():
+        scores = network(images)
+        assert scores.shape == (1, 5, 64, 96)
+        assert torch.equal(scores[:, :3], plain(images))
+        # Before any training hardly a pixel is near a point.
+        assert torch.sigmoid(scores[:, 3:]).mean() < 0.2
+
+
 def torchvision_resnet50_shapes() -> dict[str, tuple[int, ...]]:
     """Names and shapes of torchvision's resnet50, from its published layout and not from our code."""
     shapes: dict[str, tuple[int, ...]] = {"conv1.weight": (64, 3, 7, 7)}

@@ -6,9 +6,9 @@ import pytest
 
 from bench.tables import trainings
 from bench.tables.output import Table
-from bench.tables.readers import Spread
 from bench.tables.run import read_both, run, synthetic_slices
 from model.evaluation.cases import CaseError, LabelledSlice
+from model.evaluation.readers import Spread
 
 SIZE = 224
 

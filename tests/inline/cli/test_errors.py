@@ -121,17 +121,19 @@ HELP = [
     [],
     *([name] for name in ("serve", "replay", "synth", "listen", "demo", "evaluate", "engines", "train")),
     *(["bench", name] for name in ("", "throughput", "latency", "peers", "tables", "scaling")),
-    *(["calibrate", name] for name in ("", "precision", "confidence", "budget")),
+    *(["calibrate", name] for name in ("", "precision", "confidence", "contours", "budget")),
 ]
 NEEDS = {
     ("evaluate", "--synthetic", "1", "--map", "t1"): ("monai", "bench"),
-    ("train", "-o", "run", "--epochs", "1"): ("lightning", "train"),
+    ("train", "-o", "run", "--minutes", "1"): ("monai", "train"),
+    ("train", "-o", "run", "--recipe", "published", "--data", "."): ("lightning", "train"),
     ("bench", "tables", "--synthetic", "1"): ("matplotlib", "bench"),
     ("bench", "peers"): ("qmri", "bench"),
     ("bench", "latency", "--plot", "plot.png"): ("matplotlib", "bench"),
     ("bench", "scaling", "--plot", "plot.png"): ("matplotlib", "bench"),
     ("calibrate", "precision"): ("nncf", "calibrate"),
     ("calibrate", "confidence"): ("sklearn", "calibrate"),
+    ("calibrate", "contours", "--data", "."): ("monai", "bench"),
 }
 
 

@@ -52,3 +52,16 @@ def test_settings_are_not_written_over(tmp_path, monkeypatch):
     command = ["calibrate", "budget", "--output", str(tmp_path / "settings.toml")]
     assert "is there already" in error_line(command, monkeypatch)
     assert (tmp_path / "settings.toml").read_text() == "budget_ms = 500\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "code"),
+    [("--maps", "t3", 1), ("--minutes", "inf", 2), ("--seed", "-1", 2), ("--seed", str(2**64), 2)],
+)
+def test_a_timed_training_refuses_what_it_would_ignore_or_never_end(
+    option, value, code, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("model.training.timed.train_within", lambda *_: pytest.fail("begun"))
+    result = CliRunner().invoke(app, ["train", "-o", str(tmp_path / "run"), option, value])
+    assert result.exit_code == code
+    assert option in result.output

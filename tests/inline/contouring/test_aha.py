@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -6,13 +8,14 @@ from hypothesis import strategies as st
 from inline.contouring.aha import (
     angular_reference,
     distances,
+    insertion_reference,
     measure,
     segments,
     wall_shares,
     weighted_quantiles,
 )
 from inline.data.geometry import SliceGeometry
-from inline.data.results import Contours, SliceLevel
+from inline.data.results import Contours, InsertionPoint, Insertions, SliceLevel
 from model.relaxometry.parametric_map import ParametricMap
 
 SHAPE = (120, 120)
@@ -228,3 +231,129 @@ def test_a_value_that_weighs_more_draws_the_median_to_itself():
 def test_distances_against_circles():
     points = np.array([[60.0, 82.0], [60.0, 88.0], [35.0, 60.0]])
     assert distances(points, RING.endo) == pytest.approx([2.0, 8.0, 5.0], abs=0.02)
+
+
+SECTORS = (
+    (60, 120, "anterior"),
+    (120, 180, "anteroseptal"),
+    (180, 240, "inferoseptal"),
+    (240, 300, "inferior"),
+    (300, 360, "inferolateral"),
+    (0, 60, "anterolateral"),
+)
+"""Segments of a basal or mid-ventricular slice in the usual view, degrees anticlockwise from the right, as
+Cerqueira et al. draw them; the septum lies on the left between 120 and 240 degrees."""
+QUARTERS = ((45, 135, "anterior"), (135, 225, "septal"), (225, 315, "inferior"), (-45, 45, "lateral"))
+
+
+def seen(turned, mirrored):
+    """Places of the usual view, as offsets (x, y) from the centre, for the pixels of another view."""
+    x, y = COLUMNS - 60.0, ROWS - 60.0
+    angle = np.radians(turned)
+    usual_x, usual_y = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    return (-usual_x if mirrored else usual_x), usual_y
+
+
+def shown(degrees, turned, mirrored, radius=30.0):
+    """Pixel (x, y) in another view of a place of the usual one, degrees anticlockwise from the right."""
+    x, y = radius * np.cos(np.radians(degrees)), -radius * np.sin(np.radians(degrees))
+    x = -x if mirrored else x
+    angle = np.radians(turned)
+    return 60.0 + x * np.cos(angle) - y * np.sin(angle), 60.0 + x * np.sin(angle) + y * np.cos(angle)
+
+
+def points_at(anterior, inferior, turned=0, mirrored=False):
+    return Insertions(
+        InsertionPoint(*shown(anterior, turned, mirrored), 0.9),
+        InsertionPoint(*shown(inferior, turned, mirrored), 0.8),
+    )
+
+
+def painted(sectors, turned, mirrored):
+    """A map whose value is the number of the segment, from 1, in a turned or mirrored view."""
+    x, y = seen(turned, mirrored)
+    degrees = np.degrees(np.arctan2(-y, x)) % 360.0
+    return sum(
+        number * ((degrees - first) % 360.0 < last - first)
+        for number, (first, last, _) in enumerate(sectors, 1)
+    )
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("turned", [0, 40, 137, -90, 180])
+@pytest.mark.parametrize(
+    ("level", "sectors", "width"),
+    [(SliceLevel.BASAL, SECTORS, 120), (SliceLevel.MID, SECTORS, 100), (SliceLevel.APICAL, QUARTERS, 130)],
+)
+def test_segments_follow_the_insertion_points_however_the_image_is_turned(
+    level, sectors, width, turned, mirrored
+):
+    reference, note = insertion_reference(
+        points_at(180 - width / 2, 180 + width / 2, turned, mirrored), RING, None
+    )
+    assert (reference.source, note) == ("RV insertion points", "")
+    regions = measure(ring_map(painted(sectors, turned, mirrored)), RING, level, reference)
+    segments_found = {each.name.split()[-1]: each for each in regions[2:]}
+    for number, (_, _, name) in enumerate(sectors, 1):
+        # Pixels on the border belong to one side.
+        assert segments_found[name].median == number
+        assert segments_found[name].mean == pytest.approx(number, abs=0.15)
+
+
+@pytest.mark.parametrize(("anterior", "inferior"), [(110, 250), (130, 230), (100, 200), (140, 260)])
+def test_the_septum_is_the_arc_between_the_points(anterior, inferior):
+    degrees = np.degrees(np.arctan2(-(ROWS - 60.0), COLUMNS - 60.0)) % 360.0
+    between = (degrees > anterior) & (degrees < inferior)
+    reference, _ = insertion_reference(points_at(anterior, inferior), RING, None)
+    for level in SliceLevel:
+        septum = by_name(measure(ring_map(100.0 * between), RING, level, reference))["septum"]
+        assert septum.mean > 99.0
+        everything = measure(ring_map(degrees), RING, None, reference)[0]
+        assert septum.pixels / everything.pixels == pytest.approx((inferior - anterior) / 360.0, abs=0.01)
+
+
+def test_an_error_of_one_point_turns_the_segments_by_half_of_it():
+    right, wrong = (insertion_reference(points_at(120 + by, 240), RING, None)[0] for by in (0, 20))
+    assert np.degrees(right.septum - wrong.septum) == pytest.approx(10.0, abs=1e-6)
+
+
+def test_the_usual_heart_is_kept_where_the_points_are_none_or_contradict_it():
+    usual = angular_reference(usual_short_axis())
+    assert "usual heart" in usual.source
+    kept, note = insertion_reference(Insertions(), RING, usual)
+    assert (kept, note) == (usual, "")
+    objected = points_at(120, 240)
+    kept, note = insertion_reference(Insertions(objected.anterior, None, "not found"), RING, usual)
+    assert kept is usual
+    assert note.endswith("insertion points of the right ventricle: not found.")
+    for points in (points_at(240, 120), points_at(60, -60, mirrored=False), points_at(-60, 60)):
+        kept, note = insertion_reference(points, RING, usual)
+        assert kept is usual
+        assert "contradict the image directions" in note
+    used, note = insertion_reference(objected, RING, usual)
+    assert (used.source, note) == ("RV insertion points", "")
+    assert np.degrees(used.septum) % 360 == pytest.approx(180.0)
+    assert used.turn == usual.turn
+    assert used.width == pytest.approx(120.0)
+    assert insertion_reference(Insertions(objection="not found"), RING, None)[0] is None
+
+
+def test_segments_have_equal_angles_in_the_patient_whatever_the_pixels():
+    """Pixels three times as high as wide: segments by angles in pixels would differ in area."""
+    aspect = 3.0
+    square = (1.0, aspect)
+    contours = Contours(*((circle(radius) - 60.0) / square + 60.0 for radius in (36.0, 54.0)))
+    anterior, inferior = (
+        60.0 + 54.0 * np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees)) / aspect])
+        for degrees in (240.0, 150.0)
+    )
+    points = Insertions(*(InsertionPoint(*place, 0.9) for place in (anterior, inferior)))
+    reference, _ = insertion_reference(points, contours, None, aspect)
+    assert reference.width == pytest.approx(90.0)
+    assert np.degrees(reference.septum) % 360.0 == pytest.approx(195.0)
+    regions = measure(ring_map(1.0 + COLUMNS), contours, SliceLevel.BASAL, reference, inset=0.0)[2:]
+    assert [region.pixels for region in regions] == pytest.approx([regions[0].pixels] * 6, rel=0.05)
+    stretched = replace(usual_short_axis(), spacing=(0.5, 1.5))
+    for usual in (angular_reference(stretched), angular_reference(stretched, 180.0)):
+        regions = measure(ring_map(1.0 + COLUMNS), contours, SliceLevel.BASAL, usual, inset=0.0)[2:]
+        assert [region.pixels for region in regions] == pytest.approx([regions[0].pixels] * 6, rel=0.05)

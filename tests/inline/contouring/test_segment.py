@@ -2,17 +2,59 @@
 
 import numpy as np
 import pytest
+import torch
 
-from inline.contouring.segment import network_input, segment
+from calibration.slices import MAPS
+from inline.contouring.segment import contour_slice, network_input, segment
+from inline.data.results import Insertions
 from inline.data.series import Quantity
+from model.engines.openvino_engine import OpenVinoEngine, Precision
+from model.engines.torch_engine import TorchEngine
 from model.frame import Frame
 from model.relaxometry.parametric_map import ParametricMap
+from model.synthesis.generator import make_batch
+from model.weights import load_network
 
 FRAME = Frame((224, 224), (1.5, 1.5))
 
 
 def fitted(values, sd):
     return ParametricMap(values, sd, np.ones_like(values), np.zeros(values.shape, bool))
+
+
+@pytest.fixture(scope="module")
+def synthetic():
+    """Output of torch and of OpenVINO in float32 for fresh slices, and their true insertion points."""
+    batch, network = make_batch(16, 224, torch.Generator().manual_seed(8101), MAPS), load_network()
+    engines = (TorchEngine(network), OpenVinoEngine(network, Precision.F32))
+    return [engine.infer(batch.images.numpy()) for engine in engines], batch.insertions.numpy()
+
+
+def points_of(outputs):
+    """Insertion points (x, y) in pixels, NaN where not found, ``(n, 2, 2)``."""
+    found = [contour_slice(output, FRAME).insertions for output in outputs]
+    return np.array(
+        [
+            [(point.x, point.y) if point else (np.nan, np.nan) for point in (each.anterior, each.inferior)]
+            for each in found
+        ]
+    )
+
+
+def test_insertion_points_of_synthetic_slices_are_found(synthetic):
+    (output, _), truth = synthetic
+    found = points_of(output)
+    error_mm = 1.5 * np.linalg.norm(found - truth, axis=2)
+    there = np.isfinite(truth).all(axis=2)
+    assert there.mean() > 0.8
+    assert np.isfinite(error_mm[there]).mean() >= 0.9
+    assert np.nanmedian(error_mm) <= 3.0
+
+
+def test_insertion_points_are_those_of_every_engine(synthetic):
+    """The other ones have their gate."""
+    (ours, theirs), _ = synthetic
+    np.testing.assert_allclose(points_of(ours), points_of(theirs), atol=0.02)
 
 
 @pytest.fixture
@@ -61,9 +103,10 @@ def test_the_engine_receives_the_normalised_image_and_its_ring_lies_in_the_image
             return ring_engine.infer(images)
 
     image = np.random.default_rng(1).uniform(0.0, 100.0, (128, 192)).astype(np.float32)
-    labels, contours, flags = segment(image, (3.0, 1.5), Watched())
+    labels, contours, flags, insertions = segment(image, (3.0, 1.5), Watched())
     assert np.array_equal(seen[0][0], Frame((128, 192), (3.0, 1.5)).network_input(image))
     assert flags == ()
+    assert insertions == Insertions()
     assert labels.shape == (128, 192)
     # A radius of 20 frame pixels is 30 mm: 10 columns of 3 mm, 20 rows of 1.5 mm.
     assert np.ptp(contours.endo, axis=0) / 2 == pytest.approx([10.0, 20.0], abs=0.3)

@@ -10,11 +10,20 @@ from hypothesis import strategies as st
 
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
-from inline.data.results import Contours, RegionValues, SliceLevel, SliceResult
+from inline.data.results import (
+    Contours,
+    InsertionPoint,
+    Insertions,
+    RegionValues,
+    SliceLevel,
+    SliceResult,
+)
 from inline.data.series import Quantity, SeriesIdentity
 from inline.emit import mrd
+from inline.emit.overlay import INSERTION_COLOUR, draw
 from inline.emit.record import SCHEMA, record
 from inline.mrd.image_header import ImageHeader
+from inline.replay.results import read_record
 from inline.replay.table import line, results_table
 from inline.serving.slices import _fields
 from model.relaxometry.parametric_map import ParametricMap
@@ -110,3 +119,39 @@ def test_the_record_states(field, value, expected):
     content = record(result(**{field: value}))
     assert content["schema"] == SCHEMA
     assert content[field] == expected
+
+
+def test_insertion_points_are_in_pixels_and_in_the_patient():
+    nothing = record(result())
+    assert nothing["insertions"] == {"anterior": None, "inferior": None}
+    found = record(result(insertions=Insertions(InsertionPoint(4.25, 2.0, 0.87654321), None, "not found")))
+    # Pixel 8 lies at the position, pixels are 1.5 mm.
+    expected = {"pixels": [4.25, 2.0], "patient_mm": [-5.62, -9.0, 0.0], "confidence": 0.8765}
+    assert found["insertions"] == {"anterior": expected, "inferior": None}
+    assert {name: value for name, value in found.items() if name != "insertions"} == {
+        name: value for name, value in nothing.items() if name != "insertions"
+    }
+
+
+def test_records_with_and_without_insertion_points_are_read():
+    content = record(result(insertions=Insertions(InsertionPoint(4.25, 2.0, 0.9), None)))
+    assert read_record(content)["insertions"]["anterior"]["pixels"] == [4.25, 2.0]
+    earlier = {name: value for name, value in content.items() if name != "insertions"}
+    assert read_record(earlier)["insertions"] is None
+    content["insertions"]["anterior"]["pixels"] = [1.0]
+    with pytest.raises(ValueError, match=r"insertions\.anterior\.pixels"):
+        read_record(content)
+
+
+def test_crosses_mark_insertion_points():
+    shown = result()
+    plain, marked = (
+        draw(shown.map.values_ms, shown.quantity, shown.contours, 3, crosses=crosses)
+        for crosses in ((), ((8.0, 3.0), (4.0, 12.0)))
+    )
+    changed = np.argwhere((plain != marked).any(axis=2))
+    for x, y in ((8.0, 3.0), (4.0, 12.0)):
+        middle = (round(3 * y + 1), round(3 * x + 1))
+        assert np.abs(marked[middle] - np.array(INSERTION_COLOUR)).max() <= 1
+    near = [np.abs(changed - (3 * y + 1, 3 * x + 1)).max(axis=1) for x, y in ((8.0, 3.0), (4.0, 12.0))]
+    assert np.minimum(*near).max() <= 3 * 2 + 1

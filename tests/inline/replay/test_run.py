@@ -292,5 +292,10 @@ def test_an_overlay_on_disk_shows_the_map_and_its_contours(tmp_path):
     write_overlay(tmp_path / "a.png", {"contours": contours, "quantity": "T2", "flags": []}, sent)
     overlay = cv2.imread(str(tmp_path / "a.png"))
     assert overlay.shape == (192, 192, 3)
+    points = {"anterior": {"pixels": [5.0, 8.0]}, "inferior": None}
+    record = {"contours": contours, "insertions": points, "quantity": "T2", "flags": []}
+    write_overlay(tmp_path / "b.png", record, sent)
+    crossed = np.argwhere((cv2.imread(str(tmp_path / "b.png")) != overlay).any(axis=2))
+    assert np.abs(crossed.mean(axis=0) - (25.0, 16.0)).max() < 0.5
     assert overlay[97, 97 + 39].tolist() == [106, 106, 106]  # in the wall: 50 of 120 ms
     assert overlay[97, 97].tolist() == [0, 0, 0]

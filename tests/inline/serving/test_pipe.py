@@ -38,7 +38,7 @@ def sent(examination):
 
 @pytest.fixture(scope="module")
 def stream(sent):
-    """What ``ismrmrd_hdf5_to_stream`` writes: a configuration, the header, the images, close."""
+    """Stream of ``ismrmrd_hdf5_to_stream``: a configuration, the header, the images, close."""
     header, images = sent
     file = io.BytesIO()
     serializer = ProtocolSerializer(file)

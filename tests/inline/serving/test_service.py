@@ -1,4 +1,4 @@
-"""What every way in shares is made in one place, warm, and closed in the end."""
+"""Parts that all entries share: made in one place, warm, and closed at the end."""
 
 import gc
 import subprocess

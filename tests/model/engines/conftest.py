@@ -17,6 +17,16 @@ def network():
     return network
 
 
+@pytest.fixture(scope="session")
+def network_with_insertions(network):
+    made = UNet(insertions=True).eval()
+    with torch.inference_mode():
+        made.load_state_dict(network.state_dict(), strict=False)
+        made.insertion_head.weight.normal_(std=0.01, generator=torch.Generator().manual_seed(2))
+        made.insertion_head.bias.zero_()
+    return made
+
+
 class Stream:
     def __init__(self, device):
         pass

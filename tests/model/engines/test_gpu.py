@@ -3,6 +3,7 @@
 import gc
 import weakref
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from model.engines import cuda_engine, gpu
 from model.engines.cuda_engine import CudaEngine, batch_size
+from model.engines.probabilities import network_output
 from model.engines.self_test import Reference, run_self_test
 from model.engines.torch_engine import TorchEngine
 
@@ -22,7 +24,7 @@ class Echo(gpu.GpuEngine):
     name = "echo"
 
     def __init__(self):
-        super().__init__(torch.device("cpu"))
+        super().__init__(torch.device("cpu"), 3)
         self.batches = []
 
     def _compute(self, images):
@@ -87,11 +89,11 @@ class Graph:
 
 
 class Pixelwise(torch.nn.Module):
-    """In place of the network: class probabilities of a pixel from that pixel."""
+    """In place of the network: output of a pixel from that pixel."""
 
     def __init__(self, network):
         super().__init__()
-        self.factors = torch.nn.Parameter(torch.tensor([0.0, 1.0, -1.0]))
+        self.factors = torch.nn.Parameter(torch.linspace(-1.0, 1.0, network.channels))
 
     def forward(self, images):
         output = self.computed(images)
@@ -100,7 +102,7 @@ class Pixelwise(torch.nn.Module):
         return output
 
     def computed(self, images):
-        return torch.softmax(images * self.factors.view(1, 3, 1, 1), dim=1)
+        return network_output(images * self.factors.view(1, -1, 1, 1))
 
 
 @pytest.fixture
@@ -118,12 +120,14 @@ def graphs_on_cpu(cpu_for_gpu, monkeypatch):
     monkeypatch.setattr(cuda_engine, "HalfProbabilities", Pixelwise)
 
 
-def test_the_cuda_engine_keeps_all_that_its_graphs_read(graphs_on_cpu):
+@pytest.mark.parametrize("channels", [3, 5])
+def test_the_cuda_engine_keeps_all_that_its_graphs_read(graphs_on_cpu, channels):
     """A structural test: the fault itself, weights whose memory is used again, needs a GPU to show."""
-    engine = CudaEngine(None)
+    network = SimpleNamespace(channels=channels)
+    engine = CudaEngine(network)
     gc.collect()
     images = np.random.default_rng(1).normal(size=(40, 224, 224)).astype(np.float32)
-    expected = Pixelwise(None).computed(torch.from_numpy(images)[:, None]).detach().numpy()
+    expected = Pixelwise(network).computed(torch.from_numpy(images)[:, None]).detach().numpy()
     for count in (1, 2, 3, 8, 11, 32, 40):
         assert np.array_equal(engine.infer(images[:count]), expected[:count])
 

@@ -35,9 +35,10 @@ def test_the_exported_network_agrees_with_torch(exported, half, largest):
     compiled = openvino.Core().compile_model(files[half], "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     images, reference = self_test_images(), TorchEngine(network).infer(self_test_images())
     for count in (1, 2):
-        probabilities = compiled([images[:count, None]])[0]
-        assert probabilities.dtype == np.float32
-        assert np.abs(probabilities - reference[:count]).max() < largest
+        output = compiled([images[:count, None]])[0]
+        assert output.dtype == np.float32
+        assert output.shape == (count, network.channels, FRAME_PIXELS, FRAME_PIXELS)
+        assert np.abs(output - reference[:count]).max() < largest
 
 
 def test_tensorrt_rtx_builds_an_engine_for_every_gpu(exported):

@@ -36,6 +36,16 @@ def test_float32_agrees_with_torch_slice_by_slice(engine, images, reference):
     assert np.abs(engine.infer(images[2:])[0] - output[2]).max() < 1e-4
 
 
+def test_float32_agrees_with_torch_on_heat_maps(network_with_insertions, images, reference):
+    """Class probabilities are those of the network without them."""
+    exact = TorchEngine(network_with_insertions).infer(images)
+    output = OpenVinoEngine(network_with_insertions, Precision.F32).infer(images)
+    assert output.shape == exact.shape == (3, 5, 224, 224)
+    assert np.abs(exact[:, :3] - reference).max() < 1e-6
+    assert np.abs(output - exact).max() < 1e-3
+    assert exact[:, 3:].std() > 0.01
+
+
 def test_bfloat16_is_close(converted, images, reference):
     output = OpenVinoEngine(converted, Precision.BF16).infer(images[:1])
     assert np.abs(output - reference[:1]).mean() < 0.02

@@ -35,6 +35,22 @@ def test_folding_changes_nothing_but_the_layers(trained):
     assert difference.abs().max() < 1e-4
 
 
+def test_heat_maps_follow_the_class_probabilities(network, network_with_insertions):
+    with torch.inference_mode():
+        scores = network_with_insertions(IMAGES)
+        output = Probabilities(network_with_insertions)(IMAGES)
+        half = HalfProbabilities(network_with_insertions)(IMAGES)
+        without = Probabilities(network)(IMAGES)
+    assert scores.shape == output.shape == half.shape == (1, 5, 64, 64)
+    assert torch.allclose(output[:, 3:], 1.0 / (1.0 + torch.exp(-scores[:, 3:])), atol=1e-6)
+    assert torch.allclose(output[:, :3].sum(dim=1), torch.ones(1, 64, 64), atol=1e-5)
+    assert half.dtype == torch.float32
+    assert (half - output).abs().mean() < 0.01
+    assert without.shape == (1, 3, 64, 64)
+    assert torch.allclose(without, output[:, :3], atol=1e-6)
+    assert (network.channels, network_with_insertions.channels) == (3, 5)
+
+
 def test_half_precision_survives_what_float16_does_not_hold(trained):
     assert trained.encoder.bn1.running_var.half().isinf().any()
     module = HalfProbabilities(trained)

@@ -37,6 +37,11 @@ def test_uncertainty_grows_with_the_width_of_the_boundary_and_not_with_the_heart
     assert of_nothing == 0.0
 
 
+def test_heat_maps_are_left_out_of_account():
+    with_heat = np.concatenate([heart(25.0, 0.7), np.full((2, 128, 128), 0.9, np.float32)])
+    assert uncertainty(with_heat[None])[0] == uncertainty(with_heat[None, :3])[0]
+
+
 def test_only_uncertain_slices_are_computed_again():
     sharp, wide, right = heart(25.0, 0.2), heart(25.0, 3.0), heart(20.0, 0.2)
     fast, exact = Fixed("int8", [sharp, wide, sharp, wide]), Fixed("f32", [None, right, None, right])

@@ -19,7 +19,7 @@ class Altered:
     name = "altered"
 
     def __init__(self, reference, change=lambda output: output):
-        self._output, self.change = reference.probabilities, change
+        self._output, self.change = reference.output, change
 
     def infer(self, images):
         return self.change(self._output.copy())
@@ -37,7 +37,7 @@ def test_the_weights_find_the_rings_in_the_images(reference):
     assert 0.5 < reference.images.std() < 1.5
     y, x = np.mgrid[:224, :224]
     for labels, (r, right, down) in zip(
-        reference.probabilities.argmax(1), ((22, 9, -14), (14, -17, 6)), strict=True
+        reference.output[:, :3].argmax(1), ((22, 9, -14), (14, -17, 6)), strict=True
     ):
         cavity = labels == 1
         assert abs(cavity.sum() / (np.pi * r**2) - 1.0) < 0.25
@@ -55,13 +55,15 @@ WRONG = {
     "rows and columns exchanged": lambda output: output.swapaxes(2, 3),
     "images exchanged": lambda output: output[::-1],
     "one pixel aside": lambda output: np.roll(output, 1, axis=3),
-    "no heart": lambda output: np.broadcast_to(np.float32([1, 0, 0])[:, None, None], output.shape),
+    "no heart": lambda output: np.broadcast_to(np.float32([1, 0, 0, 0, 0])[:, None, None], output.shape),
     "too little": lambda output: output * 0.99,
     "not finite": lambda output: np.full_like(output, np.nan),
     "one no number": lambda output: np.where(output == output.max(), np.float32(np.inf), output),
     "too small": lambda output: output[..., :-1],
     "one image": lambda output: output[:1],
     "two classes": lambda output: output[:, :2],
+    "no heat maps": lambda output: output[:, :3],
+    "heat everywhere": lambda output: np.concatenate([output[:, :3], np.ones_like(output[:, 3:])], axis=1),
 }
 
 
@@ -89,8 +91,8 @@ def test_an_engine_that_rounds_is_compared_with_itself_and_more_strictly(referen
 
     engine = Altered(reference, rounded)
     self_test = run_self_test(engine, reference)
-    first = rounded(reference.probabilities)
-    assert LARGEST_DRIFT < difference(first, reference.probabilities) < LARGEST_DIFFERENCE
+    first = rounded(reference.output)
+    assert LARGEST_DRIFT < difference(first, reference.output) < LARGEST_DIFFERENCE
     self_test.repeat()
     engine.change = lambda output: output  # nearer to float32, and not what it was
     with pytest.raises(RuntimeError, match=r"differs from its output at the start"):

@@ -1,10 +1,72 @@
 import numpy as np
+import pytest
+import torch
 
-from model.evaluation.synthetic import make_slices
+from model.evaluation.synthetic import evaluate_networks, make_slices
+from model.insertion import heat_maps
+from model.synthesis.pathology import Pathology
 
 
 def test_slices_are_the_same_for_a_seed():
     one, other = (list(make_slices(3, "t1")) for _ in range(2))
     for (a, path_a), (b, path_b) in zip(one, other, strict=True):
         assert np.array_equal(a.image, b.image)
+        assert np.array_equal(a.insertions, b.insertions, equal_nan=True)
         assert path_a == path_b
+
+
+class Knowing:
+    """Engine that returns the truth of slices in turn: labels, and heat of the insertion points if wanted."""
+
+    name = "knowing"
+
+    def __init__(self, slices, *, heat):
+        self._slices, self._heat = iter(slices), heat
+
+    def infer(self, images):
+        slice_ = next(self._slices)
+        output = [(slice_.labels == value).astype(np.float32) for value in range(3)]
+        if self._heat:
+            output += list(heat_maps(torch.from_numpy(slice_.insertions[None]), 224, 224)[0].numpy())
+        return np.stack(output)[None]
+
+
+@pytest.fixture(scope="module")
+def found():
+    slices = [slice_ for slice_, _ in make_slices(9, "t2")]
+    engines = {"both": Knowing(slices, heat=True), "labels": Knowing(slices, heat=False)}
+
+    def contour(probabilities):
+        labels = probabilities.argmax(axis=0).astype(np.uint8)
+        # The first slice has no contour.
+        return labels * (not np.array_equal(labels, slices[0].labels))
+
+    return slices, evaluate_networks(9, "t2", engines, contour)
+
+
+def test_a_slice_without_a_contour_counts_as_nothing(found):
+    _, summaries = found
+    assert summaries["both"]["all"]["dice"] == pytest.approx(8 / 9)
+    assert summaries["both"]["all"]["without_contour"] == 1
+
+
+def test_no_slice_is_left_out(found):
+    slices, summaries = found
+    for groups in summaries.values():
+        levels = [groups[name] for name in ("basal", "mid", "apical")]
+        pathologies = [groups[each.name.lower()] for each in Pathology]
+        for parts in (levels, pathologies):
+            assert sum(each["slices"] for each in parts) == 9
+            assert sum(each.get("share", 0.0) for each in parts) == pytest.approx(1.0)
+        smallest = min((each.labels > 0).sum() for each in slices)
+        assert groups["all"]["smallest_mm"] == pytest.approx(1.5 * np.sqrt(4 / np.pi * smallest))
+
+
+def test_insertion_points_are_found_where_the_network_has_them(found):
+    slices, summaries = found
+    points = np.concatenate([each.insertions for each in slices])
+    assert summaries["both"]["all"]["insertions"] == np.isfinite(points).all(axis=1).sum()
+    assert summaries["both"]["all"]["insertions_found"] == 1.0
+    assert summaries["both"]["all"]["insertions_mm"] < 0.5
+    assert summaries["both"]["all"].get("insertions_false", 0.0) == 0.0
+    assert not any(name.startswith("insertions") for name in summaries["labels"]["all"])

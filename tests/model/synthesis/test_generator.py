@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from model.synthesis.anatomy import loosened, make_anatomy
 from model.synthesis.examination import simulate_slice
 from model.synthesis.generator import make_batch, normalise
+from model.synthesis.heart import left_ventricle
+from model.synthesis.pathology import Pathology
 from model.synthesis.randomness import Draw
 from model.synthesis.tissues import RELAXATION, Tissue
 
@@ -30,6 +32,64 @@ def test_labels_lie_on_their_tissue(seed: int) -> None:
     cavity = anatomy.labels == 1
     inside = anatomy.fractions[:, Tissue.LV_BLOOD] + anatomy.fractions[:, Tissue.MYOCARDIUM]
     assert inside[cavity].mean() > 0.95
+
+
+def test_labels_divide_where_half_of_a_pixel_is_blood() -> None:
+    """Beside the border of the cavity, one pixel inside and one outside hold half of the blood on average."""
+    anatomy = make_anatomy(Draw(12, torch.Generator().manual_seed(8)), 160, 160, 1.5, 0.4, usual=True)
+    blood = anatomy.fractions[:, Tissue.LV_BLOOD]
+    cavity, wall = anatomy.labels == 1, anatomy.labels == 2
+    beside = cavity[:, :, :-1] & wall[:, :, 1:]
+    both = (blood[:, :, :-1][beside].mean() + blood[:, :, 1:][beside].mean()) / 2
+    assert 0.35 < both < 0.6
+
+
+def test_insertion_points_lie_where_the_right_ventricle_meets_the_left() -> None:
+    anatomy = make_anatomy(Draw(16, torch.Generator().manual_seed(9)), 160, 160, 1.5, 0.4, usual=True)
+    y, x = (torch.arange(160)[:, None], torch.arange(160)[None])
+    for labels, fractions, points in zip(anatomy.labels, anatomy.fractions, anatomy.insertions, strict=True):
+        (ax, ay), (ix, iy) = points.tolist()
+        # Septum on the left, diaphragm below: the anterior point lies above the inferior one.
+        assert ay < iy
+        for px, py in ((ax, ay), (ix, iy)):
+            far = torch.hypot(x - px, y - py)
+            assert far[labels > 0].min() < 2.0
+            assert far[labels == 0].min() < 2.0
+            assert far[fractions[Tissue.RV_BLOOD] > 0.5].min() < 9.0
+    far_away = make_anatomy(Draw(40, torch.Generator().manual_seed(9)), 96, 96, 1.5, 1.0)
+    gone = far_away.fractions[:, Tissue.RV_BLOOD].amax((1, 2)) < 0.05
+    assert gone.any()
+    assert far_away.insertions[gone].isnan().all()
+
+
+def thickness_mm(pathology, level):
+    """Mean of the septal and of the lateral wall, mm, and radius of the cavity."""
+    n = 40
+    draw = Draw(n, torch.Generator().manual_seed(10))
+    grid = (torch.arange(128) - 63.5) * 1.5
+    u, v = (each.expand(n, 128, 128) for each in (grid[None, None], grid[None, :, None]))
+    levels = torch.full((n, 1, 1), level)
+    state = torch.full((n,), int(pathology))
+    left = left_ventricle(draw, u, v, levels, state, usual=False, overload=torch.zeros(n, 1, 1))
+    return (
+        float(left.wall[:, 63, 40].mean()),
+        float(left.wall[:, 63, 87].mean()),
+        float(left.cavity.mean()),
+    )
+
+
+def test_walls_are_as_thick_as_disease_makes_them() -> None:
+    septal, lateral, radius = thickness_mm(Pathology.NONE, 0.3)
+    assert 7.0 < septal < 10.5
+    assert 7.0 < lateral < 10.5
+    thick, other, _ = thickness_mm(Pathology.SEPTAL_HCM, 0.3)
+    assert thick > 14.0
+    assert other < 12.0
+    assert thickness_mm(Pathology.APICAL_HCM, 0.9)[1] > 14.0
+    assert thickness_mm(Pathology.APICAL_HCM, 0.2)[1] < 10.5
+    dilated = thickness_mm(Pathology.DILATED, 0.3)
+    assert dilated[2] > radius + 5.0
+    assert dilated[1] < lateral
 
 
 def gap_degrees(labels):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bench.tables.readers import Spread, draw, make_readers, signed_distance, smooth_offset
+from model.evaluation.readers import Spread, draw, make_readers, signed_distance, smooth_offset
 
 SPACING = (1.5, 1.5)
 

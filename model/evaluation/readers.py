@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,7 +16,9 @@ Labels = NDArray[np.uint8]
 
 _HARMONICS: Final = 4
 _THINNEST: Final = 1.0
-"""Pixels of wall that a reader leaves everywhere."""
+"""Least thickness of the drawn wall, pixels."""
+_FURTHEST_MM: Final = 15.0
+"""Margin around the true heart within which a reader draws."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +84,19 @@ def draw(
         return truth
     size = float(np.mean(spacing))
     ys, xs = np.nonzero(truth)
-    y, x = np.indices(truth.shape)
+    margin = math.ceil(_FURTHEST_MM / size)
+    part = np.s_[
+        max(ys.min() - margin, 0) : ys.max() + margin + 1, max(xs.min() - margin, 0) : xs.max() + margin + 1
+    ]
+    y, x = np.indices(truth.shape)[:, *part]
     angle = np.arctan2(y - ys.mean(), x - xs.mean())
     endo, epi = ((bias + random_mm * smooth_offset(angle, random)) / size for bias in reader)
-    from_epi = signed_distance(truth > 0) - epi
+    from_epi = signed_distance(truth[part] > 0) - epi
     heart = from_epi < 0.0
-    cavity = (signed_distance(truth == 1) < endo) & (from_epi < -_THINNEST)
-    return np.where(cavity, 1, np.where(heart, 2, 0)).astype(np.uint8)
+    cavity = (signed_distance(truth[part] == 1) < endo) & (from_epi < -_THINNEST)
+    drawn = np.zeros(truth.shape, np.uint8)
+    drawn[part] = np.where(cavity, 1, np.where(heart, 2, 0))
+    return drawn
 
 
 def smooth_offset(angle: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
