@@ -24,7 +24,8 @@ from model.weights import load_network
 CALIBRATION_SLICES: Final = 300
 _THRESHOLD_SLICES: Final = 200
 _THRESHOLD_SEED: Final = 7004
-_REEVALUATED: Final = 0.2
+_REEVALUATED: Final = 0.4
+"""Share of slices that get a second pass; with 0.2 the median T1 kept its limit on 98.3 % of slices only."""
 
 
 def build_int8(
@@ -75,7 +76,7 @@ def build_int8(
 
 
 def threshold_of(engine: Engine) -> float:
-    """Return the uncertainty above which the output of an int8 engine is re-evaluated: a fifth of slices.
+    """Return the uncertainty above which the output of an int8 engine is re-evaluated: two fifths of slices.
 
     The slices are synthetic, with other seeds than those of the calibration and of the gate.
     """
