@@ -154,7 +154,12 @@ def segment(
     running = pipeline or _pipeline()
     borders = contour_slice(running.engine.infer(image[None])[0], frame)
     drawn = draw(borders, spacing, running.offsets)
-    return borders._replace(labels=drawn.labels, contours=drawn.contours)
+    return borders._replace(
+        labels=drawn.labels,
+        contours=drawn.contours,
+        flags=(*borders.flags, *drawn.flags),
+        offsets=drawn.offsets,
+    )
 
 
 def measure(

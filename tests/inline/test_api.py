@@ -15,6 +15,7 @@ from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.pipeline import Pipeline
 from inline.replay.simulate import simulate_examination, write_examination
+from inline.settings import Settings
 
 ROOT = Path(inline.__file__).parent.parent
 
@@ -100,6 +101,7 @@ def test_an_array_is_measured_within_contours_in_pixels_and_in_mm(ring_engine):
     across = np.ptp(found.contours.epi, axis=0)
     drawn = 28 * 1.5 - 1.5  # by the convention of the settings
     np.testing.assert_allclose(across, [2 * drawn / 3.0, 2 * drawn / 0.75], rtol=0.02)
+    assert found.offsets == Settings().contours.offsets
     mm = found.contours.in_mm((3.0, 0.75))
     np.testing.assert_allclose(np.ptp(mm.epi, axis=0), 2 * drawn, rtol=0.02)
     (ring,) = inline.measure(values, found.contours)
