@@ -133,7 +133,7 @@ def _map_by_tokens(tokens: Iterable[str], place: str) -> Recognised | str | None
     quantities = {_MAP_TOKENS[token] for token in tokens if token in _MAP_TOKENS}
     if len(quantities) > 1:
         return f"its {place} names both a T1 and a T2 map"
-    return Recognised(Kind.MAP, *quantities) if quantities else None
+    return Recognised(Kind.MAP, quantities.pop()) if quantities else None
 
 
 def _map_by_name(name: str, *, derived: bool, listed: bool) -> Recognised | None:
