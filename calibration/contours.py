@@ -348,7 +348,8 @@ def settings_text(figures: dict[str, Any]) -> str:
 
 def show(figures: dict[str, Any], problems: Sequence[str]) -> None:
     """Print the tables, the warnings and the proposal."""
-    print_values("Offsets of the readers from the borders, mm", "case", figures["cases"], _CASE_COLUMNS)
+    title = "Offsets of the readers, and the convention fitted without the case (left out), mm"
+    print_values(title, "case", figures["cases"], _CASE_COLUMNS)
     as_set = figures["as_set"]
     sides = {
         f"as set ({as_set['endo_mm']:g}, {as_set['epi_mm']:g} mm)": figures["before"],
