@@ -18,7 +18,7 @@ import typer
 from scipy import ndimage
 from torch import Tensor
 
-from bench.values import print_table, write_results
+from bench.values import print_values, write_results
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
 from inline.contouring.convention import draw
@@ -63,14 +63,8 @@ _PLAN: Final = replace(CPU, batch=8, learning_rate=3e-4)
 _SETTLING: Final = 12
 """Batches of whole frames from which random weights take the statistics of batch normalisation."""
 _BORDERS: Final = ContourOffsets(0.0, 0.0)
-_COLUMNS: Final = {
-    "t2": "T2",
-    "t2_myocardium": "T2, myocardium",
-    "t2_borders": "T2, at the borders",
-    "t1": "T1",
-    "t1_myocardium": "T1, myocardium",
-    "t1_borders": "T1, at the borders",
-}
+_COLUMNS: Final = "t2 .3f, t2_myocardium .3f, t2_borders .3f, t1 .3f, t1_myocardium .3f, t1_borders .3f"
+"""``borders``: contours at the borders of the wall, in place of the default convention."""
 
 
 def drawn_inside(labels: Tensor) -> Tensor:
@@ -138,9 +132,8 @@ def main(
     for name, variant in VARIANTS.items():
         variants[name] = judge(TorchEngine(train_variant(variant, start, batches)), real)
         typer.echo(f"{name}: T2 {variants[name]['t2']:.3f}, T1 {variants[name]['t1']:.3f}")
-    rows = [(name, *(f"{dice[key]:.3f}" for key in _COLUMNS)) for name, dice in variants.items()]
     title = f"{steps} steps of {_PLAN.batch} slices each: mean Dice on real maps"
-    print_table(title, ("training", *_COLUMNS.values()), rows)
+    print_values(title, "training", variants, _COLUMNS)
     settings = {"steps": steps, "made": made, "bfloat16": computes_bfloat16()}
     write_results(json_file, {**settings, "variants": variants})
 

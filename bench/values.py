@@ -1,24 +1,34 @@
-"""Values of measurements: times and percentiles, tables, curves, JSON."""
+"""Values of measurements: times and percentiles, curves, JSON; tables are those of the command line."""
 
 from __future__ import annotations
 
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import reduce
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
+from inline.cli.tables import (
+    cell,
+    cells,
+    columns,
+    print_columns,
+    print_lines,
+    print_table,
+    print_values,
+    value_at,
+)
 from model.evaluation.figures import figure
 from model.machine import describe_machine
 from model.output import write_json
 
-Columns = Sequence[tuple[str, str, str]]
-"""Heading, path of the value in a row (such as ``latency_ms/p50``), and format (such as ``{:.1f} ms``)."""
+__all__ = [
+    "PERCENTILES", "Panel", "cell", "cells", "columns", "draw_curves", "markdown", "median_ms", "percentiles",
+    "print_columns", "print_lines", "print_table", "print_values", "value_at", "write_results",
+]  # fmt: skip
+
 Panel = tuple[str, str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]
 """Label of x, label of y, and curves (x, y) by name."""
 PERCENTILES: Final = "p50 .1f, p95 .1f, p99 .1f, max .1f"
@@ -41,73 +51,6 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
         return {}
     p50, p95, p99 = np.percentile(values, [50, 95, 99])
     return {"p50": float(p50), "p95": float(p95), "p99": float(p99), "max": float(max(values))}
-
-
-def value_at(content: Any, path: str) -> Any:
-    """Return the value at a path of keys and positions, such as ``paces/0/late``.
-
-    Raises:
-        KeyError: there is none.
-    """
-    keys = (key for key in path.split("/") if key)
-    return reduce(lambda value, key: value[int(key) if isinstance(value, list) else key], keys, content)
-
-
-def cell(row: Any, path: str, form: str) -> str:
-    """Return a value as text, a list as mean ± standard deviation; ``-`` for none and for NaN."""
-    try:
-        value = value_at(row, path)
-    except KeyError:
-        value = None
-    if value is None or value != value:
-        return "-"
-    return " ± ".join(form.format(each) for each in (value if isinstance(value, list) else [value]))
-
-
-def columns(keys: str) -> Columns:
-    """Return columns of keys and formats, such as ``latency_ms/p50 .1f, late``; ``s`` is that of texts."""
-    parts = (each.partition(" ") for each in keys.split(", "))
-    return [(key.replace("_", " ").replace("/", ", "), key, f"{{:{form}}}") for key, _, form in parts]
-
-
-def cells(rows: Mapping[str, Any], columns: Columns) -> list[tuple[str, ...]]:
-    """Return the name and the values of each row as text."""
-    return [(name, *(cell(row, path, form) for _, path, form in columns)) for name, row in rows.items()]
-
-
-def print_values(title: str, first: str, rows: Mapping[str, Any], keys: str) -> None:
-    """Print the values of each row, as of :func:`columns`; ``first`` is the heading of the rows' names."""
-    shown = columns(keys)
-    texts = [heading for heading, _, form in shown if form == "{:s}"]
-    print_table(title, (first, *(heading for heading, _, _ in shown)), cells(rows, shown), texts)
-
-
-def print_columns(title: str, named: Mapping[str, Any], keys: str) -> None:
-    """Print the values of each column, as of :func:`columns`, with their keys as the rows' names."""
-    rows = [
-        (heading, *(cell(each, path, form) for each in named.values()))
-        for heading, path, form in columns(keys)
-    ]
-    print_table(title, ("", *named), rows)
-
-
-def print_table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], texts: Sequence[str] = ()
-) -> None:
-    """Print a table; the first column is that of the rows' names, ``texts`` are columns without numbers."""
-    table = Table(title=title)
-    for number, column in enumerate(columns):
-        left = not number or column in texts
-        table.add_column(column, justify="left" if left else "right", no_wrap=not number, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
-
-
-def print_lines(*lines: str) -> None:
-    """Print sentences as they are, each on lines of its own."""
-    for line in lines:
-        Console().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from inline.assembly.assembled import Assembled
 from inline.assembly.assembler import SeriesAssembler
+from inline.cli.tables import print_lines, print_values
 from inline.data.errors import MyostreamError
 from inline.data.results import SliceResult
 from inline.emit import mrd
@@ -144,22 +143,17 @@ def show(figures: dict[str, Any], json_file: Path | None, output: Path | None) -
     Raises:
         OutputError: a file cannot be written.
     """
-    console = Console()
-    table = Table(title=f"Stages of a slice, ms, {figures['slices']} slices, engine {figures['engine']}")
-    table.add_column("", no_wrap=True)
-    for name in ("alone p50", "p99", "max", f"{figures['connections']} at once p50", "p99", "max"):
-        table.add_column(name, justify="right")
-    for stage in figures["loaded_ms"]:
-        numbers = [
-            f"{figures[load][stage][key]:.1f}"
-            for load in ("idle_ms", "loaded_ms")
-            for key in ("p50", "p99", "max")
-        ]
-        table.add_row(stage, *numbers)
-    console.print(table)
-    console.print(settings_text(figures), highlight=False)
+    loaded = f"{figures['connections']}_at_once"
+    rows = {
+        stage: {"alone": figures["idle_ms"][stage], loaded: times}
+        for stage, times in figures["loaded_ms"].items()
+    }
+    columns = ", ".join(f"{load}/{key} .1f" for load in ("alone", loaded) for key in ("p50", "p99", "max"))
+    title = f"Stages of a slice, ms, {figures['slices']} slices, engine {figures['engine']}"
+    print_values(title, "stage", rows, columns)
+    print_lines(settings_text(figures))
     if json_file is not None:
         write_json(json_file, figures)
     if output is not None:
         write_text(output, settings_text(figures))
-        console.print(f"Use it with --settings {output}", highlight=False)
+        print_lines(f"Use it with --settings {output}")

@@ -19,11 +19,11 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from calibration.degradation import KINDS, Degradation, degrade
 from calibration.reliability import GOOD, POOR, accuracy, plot_reliability
 from calibration.slices import BATCH, MAPS
+from inline.cli.tables import print_lines, print_values
 from inline.contouring.confidence import FILE, LARGEST, Calibration, FloatArray, in_frame, signals
 from inline.contouring.contours import find_contours, rasterise
 from inline.contouring.convention import draw, move
@@ -57,6 +57,9 @@ READERS: Final = 4
 """Simulated readers of each slice; their mean Dice is the target."""
 SPREAD: Final = Spread(bias_mm=0.3, random_mm=0.4)
 """Differences between readers: two of them reach a mean Dice of 0.904 on synthetic slices."""
+
+
+_THRESHOLDS: Final = "flagged .0%, dice_flagged .3f, dice_others .3f, poor_flagged .0%, good_flagged .0%"
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +301,7 @@ def calibrate(
     if plot is not None:
         plot_reliability(plot, expected, others.dice)
     _show(content)
-    Console().print(f"Calibration for weights {made.weights[:12]}: {file}", highlight=False)
+    print_lines(f"Calibration for weights {made.weights[:12]}: {file}")
     return content
 
 
@@ -309,54 +312,23 @@ def _score(engine: Engine, hearts: int, seed: int, offsets: ContourOffsets, purp
 
 
 def _show(content: dict[str, Any]) -> None:
-    console = Console()
-    console.print(
+    held_out = content["held_out"]
+    print_lines(
         f"Engine {content['engine']}. Synthetic slices with contours: {content['fitted_on']} for the fit, "
-        f"{content['held_out']['slices']} of other hearts for the report (without contours: "
+        f"{held_out['slices']} of other hearts for the report (without contours: "
         f"{content['without_contours']})"
     )
     for key, title in (("held_out", "synthetic slices"), ("real", "real maps")):
         if key in content:
             found = content[key]
             auc = "" if found["auc"] is None else f", AUC (Dice < {POOR:g}) {found['auc']:.3f}"
-            console.print(
+            print_lines(
                 f"{title}: mean Dice {found['mean_dice']:.3f}, mean absolute error "
                 f"{found['mean_absolute_error']:.3f} (of the mean alone: "
                 f"{found['mean_absolute_error_of_the_mean']:.3f}), calibration error "
-                f"{found['calibration_error']:.3f}{auc}",
-                soft_wrap=True,
+                f"{found['calibration_error']:.3f}{auc}"
             )
-    _table(
-        console,
-        ("degradation", "slices", "Dice", "expected"),
-        [
-            (kind, str(each["slices"]), f"{each['dice']:.3f}", f"{each['expected']:.3f}")
-            for kind, each in content["by_degradation"].items()
-        ],
-    )
-    forms = ("{:.2f}", "{:.0%}", "{:.3f}", "{:.3f}", "{:.0%}", "{:.0%}")
-    _table(
-        console,
-        (
-            "review below",
-            "flagged",
-            "their Dice",
-            "others' Dice",
-            f"flagged, Dice < {POOR:g}",
-            f"Dice >= {GOOD:g}",
-        ),
-        [
-            tuple(
-                "-" if value is None else form.format(value)
-                for form, value in zip(forms, each.values(), strict=True)
-            )
-            for each in content["held_out"]["thresholds"]
-        ],
-    )
-
-
-def _table(console: Console, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    print_values("", "degradation", content["by_degradation"], "slices, dice .3f, expected .3f")
+    title = f"Effect of a threshold; poor: Dice < {POOR:g}, good: Dice >= {GOOD:g}"
+    thresholds = {f"{each['threshold']:.2f}": each for each in held_out["thresholds"]}
+    print_values(title, "review below", thresholds, _THRESHOLDS)

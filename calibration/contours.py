@@ -15,11 +15,9 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import track
-from rich.table import Table
 
+from inline.cli.tables import print_columns, print_lines, print_values
 from inline.contouring.convention import draw
 from inline.contouring.segment import Segmentation, segment
 from inline.data.errors import MyostreamError
@@ -58,6 +56,11 @@ _STEP_MM: Final = 0.05
 _SAME_HEART: Final = 0.5
 """IoU below which network and reader are taken to show different hearts."""
 _ITERATIONS: Final = 50
+_CASE_COLUMNS: Final = (
+    "slices, offsets/endo_mm +.2f, offsets/epi_mm +.2f, left_out/endo_mm +.2f, left_out/epi_mm +.2f"
+)
+"""``left_out``: the convention fitted without the case."""
+_DICE_ROWS: Final = "dice .3f, dice_cavity .3f, dice_myocardium .3f, hausdorff .2f, without_contour .0f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +300,7 @@ def calibrate(
         write_json(json_file, figures)
     if output is not None:
         write_text(output, settings_text(figures))
-        Console().print(f"Use it with --settings {output}", highlight=False)
+        print_lines(f"Use it with --settings {output}")
     return figures
 
 
@@ -345,41 +348,17 @@ def settings_text(figures: dict[str, Any]) -> str:
 
 def show(figures: dict[str, Any], problems: Sequence[str]) -> None:
     """Print the tables, the warnings and the proposal."""
-    console = Console()
-    by_case = Table("case", title="Offsets of the readers from the borders, mm")
-    for name in ("slices", "endo", "epi", "fitted without it: endo", "epi"):
-        by_case.add_column(name, justify="right")
-    for name, case in figures["cases"].items():
-        own, others = case["offsets"], case["left_out"]
-        shown = [f"{own[key]:+.2f}" if own else "-" for key in ("endo_mm", "epi_mm")]
-        by_case.add_row(
-            escape(name),
-            str(case["slices"]),
-            *shown,
-            *(f"{others[key]:+.2f}" for key in ("endo_mm", "epi_mm")),
-        )
-    console.print(by_case)
-    table = Table(
-        "", title=f"{escape(figures['data'])}, {' and '.join(figures['maps'])}, {figures['slices']} slices"
-    )
+    title = "Offsets of the readers, and the convention fitted without the case (left out), mm"
+    print_values(title, "case", figures["cases"], _CASE_COLUMNS)
     as_set = figures["as_set"]
-    table.add_column(f"as set ({as_set['endo_mm']:g}, {as_set['epi_mm']:g} mm)", justify="right")
-    table.add_column("fitted, case left out", justify="right")
-    for label, key, form in (
-        ("Dice, mean", "dice", ".3f"),
-        ("  cavity", "dice_cavity", ".3f"),
-        ("  myocardium", "dice_myocardium", ".3f"),
-        ("Hausdorff mm, mean", "hausdorff", ".2f"),
-        ("no contour", "without_contour", ".0f"),
-    ):
-        table.add_row(
-            label, *(format(figures[side].get(key, math.nan), form) for side in ("before", "after"))
-        )
-    console.print(table)
+    sides = {
+        f"as set ({as_set['endo_mm']:g}, {as_set['epi_mm']:g} mm)": figures["before"],
+        "fitted, case left out": figures["after"],
+    }
+    title = f"{figures['data']}, {' and '.join(figures['maps'])}, {figures['slices']} slices; means, mm"
+    print_columns(title, sides, _DICE_ROWS)
     if figures["saturated"]:
-        console.print(f"{figures['saturated']} slices left out: their display window saturates.")
+        print_lines(f"{figures['saturated']} slices left out: their display window saturates.")
     if figures["without_offsets"]:
-        console.print(f"{figures['without_offsets']} slices without offsets: no contour, or another heart.")
-    for problem in problems:
-        console.print(f"[yellow]warning:[/] {problem}", highlight=False)
-    console.print(settings_text(figures), highlight=False, markup=False)
+        print_lines(f"{figures['without_offsets']} slices without offsets: no contour, or another heart.")
+    print_lines(*(f"warning: {problem}" for problem in problems), settings_text(figures))

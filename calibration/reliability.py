@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.output import save_figure
+from model.evaluation.figures import figure
 
 FloatArray = NDArray[np.float64]
 
@@ -93,22 +93,14 @@ def plot_reliability(file: Path, expected: FloatArray, dice: FloatArray) -> None
     Raises:
         ImportError: matplotlib is not installed (extra ``calibrate``).
     """
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
     found = reliability(expected, dice)
-    figure, axes = plt.subplots(figsize=(5, 5))
-    axes.plot([0, 1], [0, 1], color="0.6", linestyle="--")
-    axes.scatter(expected, dice, s=8, alpha=0.5, label="slices")
-    axes.plot([each["expected"] for each in found], [each["dice"] for each in found], "o-C1", label="means")
-    axes.set_xlabel("expected Dice")
-    axes.set_ylabel("Dice")
-    axes.set_title(
-        f"{len(dice)} slices, calibration error {calibration_error(expected, dice):.3f}", fontsize=10
-    )
-    axes.legend(loc="upper left")
-    figure.tight_layout()
-    save_figure(figure, file, dpi=120)
-    plt.close(figure)
+    with figure(file, size=(5, 5)) as grid:
+        axes = grid[0, 0]
+        axes.plot([0, 1], [0, 1], color="0.6", linestyle="--")
+        axes.scatter(expected, dice, s=8, alpha=0.5, label="slices")
+        means = [[each[name] for each in found] for name in ("expected", "dice")]
+        axes.plot(*means, "o-C1", label="means")
+        axes.set(xlabel="expected Dice", ylabel="Dice")
+        error = calibration_error(expected, dice)
+        axes.set_title(f"{len(dice)} slices, calibration error {error:.3f}", fontsize=10)
+        axes.legend(loc="upper left")

@@ -52,27 +52,20 @@ __all__ = [
     "fit_t2prep", "load_settings", "measure", "process", "read_mrd", "segment",
 ]  # fmt: skip
 _MODULES: Final = {
-    "inline.assembly.assembled": ("Failed", "Ready"),
-    "inline.contouring.segment": ("Segmentation",),
-    "inline.data.errors": ("MyostreamError",),
-    "inline.data.flags": ("Flag",),
-    "inline.data.geometry": ("SliceGeometry",),
-    "inline.data.results": (
-        "Contours",
-        "InsertionPoint",
-        "Insertions",
-        "RegionValues",
-        "SliceLevel",
-        "SliceResult",
-    ),
-    "inline.data.series": ("MapSeries", "MappingSeries", "Quantity", "SeriesIdentity"),
-    "inline.engine_selection": ("build_pipeline",),
-    "inline.pipeline": ("Pipeline",),
-    "inline.settings": ("Settings", "load_settings"),
-    "model.relaxometry.parametric_map": ("ParametricMap",),
+    "inline.assembly.assembled": "Failed Ready",
+    "inline.contouring.segment": "Segmentation",
+    "inline.data.errors": "MyostreamError",
+    "inline.data.flags": "Flag",
+    "inline.data.geometry": "SliceGeometry",
+    "inline.data.results": "Contours InsertionPoint Insertions RegionValues SliceLevel SliceResult",
+    "inline.data.series": "MapSeries MappingSeries Quantity SeriesIdentity",
+    "inline.engine_selection": "build_pipeline",
+    "inline.pipeline": "Pipeline",
+    "inline.settings": "Settings load_settings",
+    "model.relaxometry.parametric_map": "ParametricMap",
 }
 """Public names that other modules define, loaded at their first use."""
-_LAZY: Final = {name: module for module, names in _MODULES.items() for name in names}
+_LAZY: Final = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 
 if not TYPE_CHECKING:
@@ -154,7 +147,12 @@ def segment(
     running = pipeline or _pipeline()
     borders = contour_slice(running.engine.infer(image[None])[0], frame)
     drawn = draw(borders, spacing, running.offsets)
-    return borders._replace(labels=drawn.labels, contours=drawn.contours)
+    return borders._replace(
+        labels=drawn.labels,
+        contours=drawn.contours,
+        flags=(*borders.flags, *drawn.flags),
+        offsets=drawn.offsets,
+    )
 
 
 def measure(

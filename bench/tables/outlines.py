@@ -25,11 +25,11 @@ _STEP: Final = 0.2
 """Distance between the points whose distances are taken, pixels."""
 
 
-def smooth_outline(mask: NDArray[np.bool_], harmonics: int = HARMONICS) -> Outline:
+def smooth_outline(mask: NDArray[np.bool_]) -> Outline:
     """Return the largest part of a mask ``(rows, columns)`` as a smooth closed curve, at most ``(256, 2)``.
 
-    The outline's Fourier descriptors up to ``harmonics`` (Zahn and Roskies 1972, IEEE Trans Comput 21:269).
-    It has no steps of pixels, and it is independent of the product's contours.
+    The outline's Fourier descriptors up to :data:`HARMONICS` (Zahn and Roskies 1972, IEEE Trans Comput
+    21:269). It has no steps of pixels, and it is independent of the product's contours.
 
     Raises:
         ValueError: the mask is empty.
@@ -43,7 +43,7 @@ def smooth_outline(mask: NDArray[np.bool_], harmonics: int = HARMONICS) -> Outli
     x, y = (resample(points, _POINTS) if len(points) > _POINTS else points).T
     spectrum = np.fft.fft(x + 1j * y)
     number = np.fft.fftfreq(len(spectrum), 1.0 / len(spectrum))
-    curve = np.fft.ifft(np.where(np.abs(number) <= harmonics, spectrum, 0.0))
+    curve = np.fft.ifft(np.where(np.abs(number) <= HARMONICS, spectrum, 0.0))
     return (np.stack([curve.real, curve.imag], axis=1) + 0.5) / _FINER - 0.5
 
 

@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 
 from bench.tables.agreement import Segmented
 from bench.tables.defects import with_defects
-from bench.tables.outlines import Outline, hausdorff, smooth_outline
+from bench.tables.outlines import hausdorff, smooth_outline
 from bench.tables.output import Table
-from inline.contouring import contours as product
-from inline.contouring.contours import ContourSteps, rasterise
+from inline.contouring.contours import (
+    ContourSteps,
+    find_contours,
+    finer_masks,
+    outlines_left,
+    rasterise,
+)
 from inline.data.results import Contours
 from model.frame import FRAME_MM
-from model.polygons import outward
 from model.training.data import labels_in_frame
 
 STEPS: Final = ("dominant_points", "not_elongated", "largest", "close_c_shape", "spline")
@@ -57,7 +61,7 @@ def by_step(slices: Sequence[Masked]) -> dict[str, StepResult]:
     return {
         name: StepResult(
             np.array([_distance(*each, steps) for each in slices]),
-            sum(product.find_contours(found, steps).contours is None for found, _ in slices),
+            sum(find_contours(found, steps).contours is None for found, _ in slices),
         )
         for name, steps in stages().items()
     }
@@ -109,30 +113,11 @@ def hard(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _distance(probabilities: NDArray[np.float32], contours: Contours, steps: ContourSteps) -> float:
     """Return the mean over both contours, mm."""
-    finer, corner = product._finer(probabilities)
-    if finer is None:
+    masks, corner = finer_masks(probabilities)
+    if masks is None:
         return float("nan")
-    winner = finer.argmax(axis=0)
     apart = []
-    for mask, truth in ((winner == 1, contours.endo), (winner > 0, contours.epi)):
-        outlines = [
-            (outward(outline, 0.5) + 0.5) / product._FINER - 0.5 + corner
-            for outline in _outlines(mask.astype(np.uint8), steps)
-        ]
+    for mask, truth in zip(masks, (contours.endo, contours.epi), strict=True):
+        outlines = outlines_left(mask, corner, steps)
         apart.append(hausdorff(outlines, truth, (FRAME_MM, FRAME_MM)) if outlines else float("nan"))
     return float(np.mean(apart))
-
-
-def _outlines(mask: NDArray[np.uint8], steps: ContourSteps) -> list[Outline]:
-    """Return every outline that the steps leave, where the product takes one."""
-    outlines = product.trace_outlines(mask, dominant_points=steps.dominant_points)
-    if steps.not_elongated:
-        outlines = product.drop_elongated(outlines)
-    if steps.largest and outlines:
-        outlines = [product.largest(outlines)]
-    if steps.close_c_shape:
-        outlines = [product.close_c_shape(outline) for outline in outlines]
-    if steps.spline:
-        spacing = product.KNOT_SPACING * product._FINER
-        outlines = [product.spline(outline, knot_spacing=spacing) for outline in outlines]
-    return outlines

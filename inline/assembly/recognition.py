@@ -111,12 +111,13 @@ def recognise(
         return message("data role {}, not an image or a T1 or T2 map", role)
     if "PSIR" in role_tokens and not timed:
         return "data role PSIR without an inversion time"
-    for token in role_tokens & _MAP_TOKENS.keys():
-        return Recognised(Kind.MAP, _MAP_TOKENS[token])
+    if by_role := _map_by_tokens(role_tokens, "data role"):
+        return by_role
     acquired = timed or "ORIGINAL" in type_tokens
-    for token in type_tokens & _MAP_TOKENS.keys():
-        if not acquired or (len(token) > 2 and not (timed and "ORIGINAL" in type_tokens)):
-            return Recognised(Kind.MAP, _MAP_TOKENS[token])
+    certain = not (timed and "ORIGINAL" in type_tokens)
+    confirming = (token for token in type_tokens if not acquired or (len(token) > 2 and certain))
+    if by_type := _map_by_tokens(confirming, "image type"):
+        return by_type
     # The measurement's name does not describe an image that may be one of a listed series.
     name = texts[0] if texts and (own or not listed) else ""
     if not acquired and (_T2_STAR.search(name) or not _OTHER_MAPS.isdisjoint(_WORD.findall(name))):
@@ -125,6 +126,14 @@ def recognise(
         return made
     saturation = any(_SATURATION.search(text) for text in texts)
     return Recognised(Kind.WEIGHTED, named, corrected, saturation)
+
+
+def _map_by_tokens(tokens: Iterable[str], place: str) -> Recognised | str | None:
+    """Return the map that the tokens of a place name, or the reason why they name none for certain."""
+    quantities = {_MAP_TOKENS[token] for token in tokens if token in _MAP_TOKENS}
+    if len(quantities) > 1:
+        return f"its {place} names both a T1 and a T2 map"
+    return Recognised(Kind.MAP, quantities.pop()) if quantities else None
 
 
 def _map_by_name(name: str, *, derived: bool, listed: bool) -> Recognised | None:

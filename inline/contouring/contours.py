@@ -74,33 +74,41 @@ def find_contours(probabilities: NDArray[np.float32], steps: ContourSteps | None
         steps: which steps to take.
     """
     steps = steps or ContourSteps()
-    finer, corner = _finer(probabilities)
-    if finer is None:
+    masks, corner = finer_masks(probabilities)
+    if masks is None:
         return ContourSearch(None, (Flag.NO_CAVITY, Flag.NO_MYOCARDIUM))
-    winner = finer.argmax(axis=0)
     found: list[FloatArray] = []
-    for mask, none in ((winner == 1, Flag.NO_CAVITY), (winner > 0, Flag.NO_MYOCARDIUM)):
-        outlines = trace_outlines(mask.astype(np.uint8), dominant_points=steps.dominant_points)
+    for mask, none in zip(masks, (Flag.NO_CAVITY, Flag.NO_MYOCARDIUM), strict=True):
+        outlines = outlines_left(mask, corner, steps)
         if not outlines:
-            return ContourSearch(None, (none,))
-        if steps.not_elongated:
-            outlines = drop_elongated(outlines)
-            if not outlines:
-                return ContourSearch(None, (Flag.ELONGATED,))
-        outline = largest(outlines) if steps.largest else outlines[0]
-        if steps.close_c_shape:
-            outline = close_c_shape(outline)
-        if steps.spline:
-            outline = spline(outline, knot_spacing=KNOT_SPACING * _FINER)
-        # Outlines run through the centres of the outermost pixels: half a pixel inside the border.
-        found.append((outward(outline, 0.5) + 0.5) / _FINER - 0.5 + corner)
+            traced = trace_outlines(mask, dominant_points=steps.dominant_points)
+            return ContourSearch(None, (Flag.ELONGATED if traced else none,))
+        found.append(outlines[0])
     contours = Contours(endo=found[0], epi=found[1])
     flags = _unacceptable(contours)
     return ContourSearch(None if flags else contours, flags)
 
 
-def _finer(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.float32] | None, FloatArray]:
-    """Return the heart's part of the probabilities on an eight times finer grid, and its corner (x, y).
+def outlines_left(mask: Mask, corner: FloatArray, steps: ContourSteps) -> list[FloatArray]:
+    """Return every outline that the steps leave of a mask of :func:`finer_masks`, in pixels of the image.
+
+    With the step ``largest`` this is one, or none.
+    """
+    outlines = trace_outlines(mask, dominant_points=steps.dominant_points)
+    if steps.not_elongated:
+        outlines = drop_elongated(outlines)
+    if steps.largest and outlines:
+        outlines = [max(outlines, key=area)]
+    if steps.close_c_shape:
+        outlines = [close_c_shape(outline) for outline in outlines]
+    if steps.spline:
+        outlines = [spline(outline) for outline in outlines]
+    # Outlines run through the centres of the outermost pixels: half a pixel inside the border.
+    return [(outward(outline, 0.5) + 0.5) / _FINER - 0.5 + corner for outline in outlines]
+
+
+def finer_masks(probabilities: NDArray[np.float32]) -> tuple[tuple[Mask, Mask] | None, FloatArray]:
+    """Return the masks of the cavity, and of cavity with wall, on an eight times finer grid, and its corner.
 
     Borders between classes then lie where the probabilities cross, not on the network's pixels: on discs of
     6 to 25 pixels the area is right to 1 %, where dominant points of the network's own grid enclose 4 % too
@@ -116,8 +124,9 @@ def _finer(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.float32] | No
     part = np.ascontiguousarray(probabilities[:, top:bottom, left:right].transpose(1, 2, 0))
     smooth = cv2.GaussianBlur(part, (0, 0), _SMOOTH)
     size = ((right - left) * _FINER, (bottom - top) * _FINER)
-    finer = cv2.resize(smooth, size, interpolation=cv2.INTER_LINEAR).transpose(2, 0, 1)
-    return finer.astype(np.float32, copy=False), np.array([left, top], dtype=np.float64)
+    winner = cv2.resize(smooth, size, interpolation=cv2.INTER_LINEAR).argmax(axis=2)
+    masks = (winner == 1).astype(np.uint8), (winner > 0).astype(np.uint8)
+    return masks, np.array([left, top], dtype=np.float64)
 
 
 def trace_outlines(mask: Mask, *, dominant_points: bool = True) -> list[FloatArray]:
@@ -138,29 +147,24 @@ def trace_outlines(mask: Mask, *, dominant_points: bool = True) -> list[FloatArr
     return outlines
 
 
-def drop_elongated(outlines: list[FloatArray], ratio: float = LONGEST_RATIO) -> list[FloatArray]:
-    """Return the outlines whose smallest enclosing rectangle is at most ``ratio`` times as long as wide."""
+def drop_elongated(outlines: list[FloatArray]) -> list[FloatArray]:
+    """Return the outlines whose smallest enclosing rectangle is at most three times as long as wide."""
 
     def elongation(outline: FloatArray) -> float:
         sides = cv2.minAreaRect(outline.astype(np.float32))[1]
         return max(sides) / max(min(sides), 1e-6)
 
-    return [outline for outline in outlines if elongation(outline) <= ratio]
+    return [outline for outline in outlines if elongation(outline) <= LONGEST_RATIO]
 
 
-def largest(outlines: list[FloatArray]) -> FloatArray:
-    """Return the outline that encloses the largest area."""
-    return max(outlines, key=area)
-
-
-def close_c_shape(outline: FloatArray, share: float = C_SHAPE) -> FloatArray:
-    """Return the convex hull of an outline that fills less than ``share`` of it; else the outline itself."""
+def close_c_shape(outline: FloatArray) -> FloatArray:
+    """Return the convex hull of an outline that fills too little of it; else the outline itself."""
     hull: FloatArray = cv2.convexHull(outline.astype(np.float32)).reshape(-1, 2).astype(np.float64)
-    return hull if area(outline) < share * area(hull) else outline
+    return hull if area(outline) < C_SHAPE * area(hull) else outline
 
 
-def spline(outline: FloatArray, *, knot_spacing: float, points: int = POINTS) -> FloatArray:
-    """Return ``points`` points at equal distances of the closed cubic B-spline closest to an outline.
+def spline(outline: FloatArray) -> FloatArray:
+    """Return :data:`POINTS` points at equal distances of the closed cubic B-spline closest to an outline.
 
     Single pixels decide which points of an outline are dominant, but not the line through them. The spline is
     therefore fitted to even points of that line, with even knots: it depends on them linearly and is stable
@@ -168,22 +172,20 @@ def spline(outline: FloatArray, *, knot_spacing: float, points: int = POINTS) ->
     tolerance, it varies by a quarter of a pixel.
 
     Args:
-        outline: closed polygon ``(n, 2)``.
-        knot_spacing: length of the outline between knots, in its units; there are at least six knots.
-        points: number of points returned.
+        outline: closed polygon ``(n, 2)``, in pixels of the finer grid.
     """
     length = perimeter(outline)
     if length == 0.0:
         return outline
-    knots = max(round(length / knot_spacing), _FEWEST_KNOTS)
+    knots = max(round(length / (KNOT_SPACING * _FINER)), _FEWEST_KNOTS)
     at = np.linspace(0.0, 1.0, knots * _SAMPLES_PER_KNOT + 1)
     even = resample(outline, len(at) - 1)
     # Three more knots at either end, as a periodic cubic spline has them.
     curve, _ = splprep(
         np.vstack([even, even[:1]]).T, u=at, task=-1, t=np.arange(-3, knots + 4) / knots, per=1, quiet=2
     )
-    fine = np.stack(splev(np.linspace(0.0, 1.0, 4 * points, endpoint=False), curve), axis=1)
-    return resample(fine, points)
+    fine = np.stack(splev(np.linspace(0.0, 1.0, 4 * POINTS, endpoint=False), curve), axis=1)
+    return resample(fine, POINTS)
 
 
 def rasterise(contours: Contours, shape: tuple[int, int]) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from inline.contouring.contours import ContourSteps, find_contours, rasterise
 from inline.contouring.insertion import find_insertions
 from inline.contouring.plausibility import unsure
 from inline.data.flags import Flag
-from inline.data.results import Contours, Insertions
+from inline.data.results import ContourOffsets, Contours, Insertions
 from inline.data.series import TISSUE_MS, Quantity
 from model.engines.base import Engine
 from model.frame import Frame
@@ -25,14 +25,16 @@ class Segmentation(NamedTuple):
     Attributes:
         labels: uint8 ``(rows, columns)``: 0 background, 1 LV cavity, 2 myocardium; all 0 without contours.
         contours: in pixels of the image; None where no acceptable ones were found.
-        flags: the reasons, where ``contours`` is None.
+        flags: the reasons, where ``contours`` is None; else those of the convention, such as ``thin-wall``.
         insertions: insertion points of the right ventricle, in pixels of the image.
+        offsets: distances of the contours from the borders of the wall, as applied; None at the borders.
     """
 
     labels: NDArray[np.uint8]
     contours: Contours | None
     flags: tuple[Flag, ...]
     insertions: Insertions = Insertions()
+    offsets: ContourOffsets | None = None
 
 
 def network_input(parametric: ParametricMap, quantity: Quantity, frame: Frame) -> NDArray[np.float32]:

@@ -13,8 +13,9 @@ from model.engines.probabilities import network_output
 class TorchEngine:
     """Engine that runs the network on the device of its weights."""
 
-    def __init__(self, network: nn.Module, name: str = "torch") -> None:
-        self.name = name
+    name = "torch"
+
+    def __init__(self, network: nn.Module) -> None:
         self._network = network.eval()
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = next(network.parameters()).device

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ from safetensors.torch import load, save_file
 from torch import Tensor
 
 from model.errors import MyostreamError
+from model.output import atomic_output
 from model.unet import UNet
 
 DEFAULT: Final = Path(__file__).parent
@@ -33,6 +35,7 @@ def save_weights(network: UNet, folder: Path) -> list[Path]:
 
     Raises:
         ValueError: a kernel has values outside the range of fp16.
+        OutputError: a file cannot be written; earlier weights in the folder stay.
     """
     parts: list[dict[str, Tensor]] = [{}]
     room = PART_BYTES
@@ -50,13 +53,18 @@ def save_weights(network: UNet, folder: Path) -> list[Path]:
         parts[-1][name] = half
         room -= half.nbytes
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("unet-*.safetensors"):
-        old.unlink()
     files = [folder / f"unet-{i + 1:02d}-of-{len(parts):02d}.safetensors" for i in range(len(parts))]
-    for file, part in zip(files, parts, strict=True):
-        save_file(part, file)
-    sums = (f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
-    (folder / _SUMS).write_text("".join(sums), encoding="utf-8")
+    # All parts lie complete beside their places before the first one replaces another; the digests come last.
+    with ExitStack() as stack:
+        sums = stack.enter_context(atomic_output(folder / _SUMS))
+        lines = []
+        for file, part in zip(files, parts, strict=True):
+            beside = stack.enter_context(atomic_output(file))
+            save_file(part, beside)
+            lines.append(f"{hashlib.sha256(beside.read_bytes()).hexdigest()}  {file.name}\n")
+        sums.write_text("".join(lines), encoding="utf-8")
+    for old in set(folder.glob("unet-*.safetensors")) - set(files):
+        old.unlink()
     return files
 
 

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from inline.__main__ import app
+from model.evaluation import synthetic
 from model.evaluation.synthetic import make_slices
 
 
@@ -23,8 +24,16 @@ class Oracle:
         return np.stack([(labels == value).astype(np.float32) for value in range(3)])[None]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_batches():
+    """Slices are made two at a time: no more than are asked for."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(synthetic, "_BATCH", 2)
+        yield
+
+
 @pytest.fixture(scope="module")
-def slices():
+def slices(small_batches):
     return [slice_ for slice_, _ in make_slices(6, "t2", maps=True)]
 
 
@@ -42,7 +51,10 @@ def evaluate(*arguments):
     return result.output
 
 
-def test_labelled_slices_as_a_command(folder, tmp_path):
+def test_labelled_slices_as_a_command(folder, slices, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "inline.engine_selection.make_engine", lambda _: Oracle([each.labels for each in slices])
+    )
     text = evaluate("--data", folder, "--map", "t2", "--json", tmp_path / "t2.json", "--plots", tmp_path)
     content = json.loads((tmp_path / "t2.json").read_text())
     assert [each["name"] for each in content["slices"]] == [f"case-slice-{number}" for number in range(6)]
@@ -68,13 +80,13 @@ def test_contours_that_lie_beside_the_readers_on_all_slices(folder, slices, tmp_
 
 
 def test_the_truth_of_synthetic_slices_scores_nearly_one_in_every_group(tmp_path, monkeypatch):
-    truth = [slice_.labels for slice_, _ in make_slices(10, "t2")]
+    truth = [slice_.labels for slice_, _ in make_slices(4, "t2")]
     monkeypatch.setattr("inline.engine_selection.make_engine", lambda _: Oracle(truth))
-    evaluate("--synthetic", 10, "--map", "t2", "--json", tmp_path / "t2.json")
+    evaluate("--synthetic", 4, "--map", "t2", "--json", tmp_path / "t2.json")
     summaries = json.loads((tmp_path / "t2.json").read_text())["summaries"]
-    assert summaries["all"]["slices"] == 10
+    assert summaries["all"]["slices"] == 4
     assert summaries["all"]["dice_cavity"] > 0.9
-    assert sum(summaries[level]["slices"] for level in ("basal", "mid", "apical")) == 10
+    assert sum(summaries[level]["slices"] for level in ("basal", "mid", "apical")) == 4
 
 
 def test_other_weights_are_tried_on_the_same_slices(tmp_path, monkeypatch):

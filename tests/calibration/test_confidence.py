@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration import confidence
-from calibration.confidence import Sample, calibrate, fit, score_samples
+from calibration.confidence import Sample, calibrate, fit, score_folder, score_samples
 from calibration.degradation import Degradation, degrade
 from inline.contouring.confidence import FILE, SIGNALS, Calibration, load_calibration
 from inline.data.errors import MyostreamError
@@ -179,7 +179,7 @@ def weights(monkeypatch, tmp_path):
 
 def test_the_command_writes_a_calibration_that_beats_the_mean(weights, tmp_path):
     files = {"json_file": tmp_path / "all.json", "plot": tmp_path / "plot.png"}
-    content = calibrate(Settings(weights=weights), 100, **files)
+    content = calibrate(Settings(weights=weights), 60, **files)
     made, source = load_calibration(weights)
     assert made is not None
     assert source.startswith("calibrated for weights")
@@ -206,10 +206,10 @@ def test_real_maps_are_reported_and_not_fitted(weights, tmp_path):
                     "pixel_spacing_mm": 1.5,
                 },
             )
-    calibrate(Settings(weights=weights), 40)
+    calibrate(Settings(weights=weights), 28)
     before = (weights / FILE).read_bytes()
-    content = calibrate(Settings(weights=weights), 40, data=data)
+    content = calibrate(Settings(weights=weights), 28, data=data)
     assert (weights / FILE).read_bytes() == before
     assert content["real"]["slices"] == 4
     with pytest.raises(CaseError):
-        calibrate(Settings(weights=weights), 40, data=tmp_path / "weights")
+        score_folder(Reader(), load_calibration(weights)[0], weights, ContourOffsets(1.5, 1.5))

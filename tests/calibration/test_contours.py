@@ -107,7 +107,7 @@ def test_the_truth_lies_where_the_standard_error_says():
     """Sites and cases drawn from the model itself."""
     random = np.random.default_rng(5)
     scores = []
-    for _ in range(2000):
+    for _ in range(400):
         habit = random.normal(1.5, contours.BETWEEN_SITES_MM)
         found = estimate(random.normal(habit, contours.WITHIN_SITE_MM, 5), 1.5)
         scores.append((found.offset - habit) / found.error)

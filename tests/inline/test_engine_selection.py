@@ -21,8 +21,11 @@ from model.engines.engine_cache import EngineCache, EngineKey
 from model.engines.fallback import FallbackEngine
 from model.engines.int8_model import write_int8
 from model.engines.openvino_engine import convert, serialise
+from model.relaxometry.compiled import kernel_folder
 from model.unet import UNet
 from model.weights import save_weights
+
+KERNELS = kernel_folder()
 
 
 @pytest.fixture(scope="module")
@@ -38,17 +41,46 @@ def weights(tmp_path_factory):
     return file
 
 
-@pytest.fixture(autouse=True)
-def machine(monkeypatch, tmp_path):
-    """Without a GPU, nothing compiled before."""
-    monkeypatch.setenv("MYOSTREAM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(engines, "gpu_present", lambda: False)
+@pytest.fixture(scope="module")
+def loaded(weights):
+    """Network of the weights, their folder, and the network's output in float32."""
+    network, folder = load_weights(load_settings(weights))
+    return network, folder, engines.reference_of(network, folder)
 
 
 @pytest.fixture(scope="module")
-def converted(weights):
+def openvino_f32(loaded):
+    return engines.load_engine("openvino-f32", *loaded[:2])
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch, tmp_path, request):
+    """Without a GPU, nothing compiled before; weights are read, and a reference computed, once for all."""
+    monkeypatch.setenv("MYOSTREAM_CACHE", str(tmp_path / "cache"))
+    # Fits are not what is tested here: they need not be compiled again.
+    monkeypatch.setattr("model.relaxometry.compiled.kernel_folder", lambda: KERNELS)
+    monkeypatch.setattr(engines, "gpu_present", lambda: False)
+    if "weights" in request.fixturenames:
+        *read, reference = request.getfixturevalue("loaded")
+        monkeypatch.setattr(engines, "load_weights", lambda settings: read)
+        monkeypatch.setattr(engines, "reference_of", lambda network, folder: reference)
+
+
+@pytest.fixture
+def compiled(monkeypatch, openvino_f32):
+    """The engine of OpenVINO in float32 is compiled once for all tests that take this fixture."""
+    load = engines.load_engine
+    monkeypatch.setattr(
+        engines,
+        "load_engine",
+        lambda name, *others: openvino_f32 if name == "openvino-f32" else load(name, *others),
+    )
+
+
+@pytest.fixture(scope="module")
+def converted(loaded):
     """The network in float32, converted; it stands for an int8 model and takes less time to make."""
-    return serialise(convert(load_weights(load_settings(weights))[0]))
+    return serialise(convert(loaded[0]))
 
 
 def store_int8(folder, graph, constants):
@@ -81,7 +113,7 @@ def test_int8_is_used_once_it_has_passed(weights, int8):
     assert engine.failures == ()
 
 
-def test_where_there_is_a_gpu_its_engines_come_first(weights, monkeypatch):
+def test_where_there_is_a_gpu_its_engines_come_first(weights, compiled, monkeypatch):
     assert preferred() == ("openvino-int8", "openvino-f32", "torch")
     monkeypatch.setattr(engines, "gpu_present", lambda: True)
     assert preferred()[:2] == ("tensorrt", "cuda")
@@ -112,7 +144,7 @@ class Uniform:
         return np.full((len(images), 3, 224, 224), 1 / 3, np.float32)
 
 
-def test_an_engine_that_is_wrong_from_the_start_is_not_used(weights, monkeypatch):
+def test_an_engine_that_is_wrong_from_the_start_is_not_used(weights, compiled, monkeypatch):
     """Any of them: on the GPU or on the CPU, compiled or torch itself."""
     monkeypatch.setattr(engines, "gpu_present", lambda: True)
     load = engines.load_engine
@@ -133,7 +165,7 @@ def test_an_engine_that_is_wrong_from_the_start_is_not_used(weights, monkeypatch
         make_engine(load_settings(weights))
 
 
-def test_a_model_of_another_network_in_the_cache_is_not_used(weights):
+def test_a_model_of_another_network_in_the_cache_is_not_used(weights, compiled):
     """Another network with a gate's report beside it, which anyone who can write the folder can put there."""
     torch.manual_seed(2)
     store_int8(weights.parent, *serialise(convert(UNet().eval())))
@@ -157,12 +189,12 @@ def test_weights_that_give_no_numbers_are_an_error(tmp_path):
         make_engine(load_settings(file))
 
 
-def test_the_one_that_was_asked_for_comes_first(weights):
+@pytest.mark.parametrize("name", ["torch", pytest.param("openvino-bf16", marks=pytest.mark.slow)])
+def test_the_one_that_was_asked_for_comes_first(weights, name):
     images = np.zeros((1, 224, 224), np.float32)
-    for name in ("torch", "openvino-bf16"):
-        engine = make_engine(load_settings(weights, engine=name))
-        assert engine.name == name
-        assert engine.infer(images).shape == (1, 3, 224, 224)
+    engine = make_engine(load_settings(weights, engine=name))
+    assert engine.name == name
+    assert engine.infer(images).shape == (1, 3, 224, 224)
 
 
 def test_weights_that_are_not_there_are_an_error(tmp_path):
@@ -243,7 +275,7 @@ def test_the_last_engine_failing_is_flagged_and_the_next_slice_is_normal(slices,
 @pytest.mark.parametrize(
     "name", ["model.xml", *(pytest.param(each, marks=pytest.mark.slow) for each in ("key.json", "gate.json"))]
 )
-def test_a_corrupt_cache_costs_the_engine_and_no_slice(weights, int8, slices, name):
+def test_a_corrupt_cache_costs_the_engine_and_no_slice(weights, int8, compiled, slices, name):
     (int8 / name).write_bytes(b"\x00" * 100)
     engine = make_engine(load_settings(weights))
     assert engine.name == "openvino-f32"
@@ -251,7 +283,7 @@ def test_a_corrupt_cache_costs_the_engine_and_no_slice(weights, int8, slices, na
     assert all(result.map is not None and result.error == "" for result in results(engine, slices[:1]))
 
 
-def test_a_file_that_is_whole_but_no_model_costs_the_engine(weights):
+def test_a_file_that_is_whole_but_no_model_costs_the_engine(weights, compiled):
     store_int8(weights.parent, b"<no model/>", b"")
     engine = make_engine(load_settings(weights))
     assert engine.name == "openvino-f32"

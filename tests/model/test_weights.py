@@ -1,7 +1,9 @@
 """Weights survive the way to disk and back, and damage is named."""
 
+import errno
 import hashlib
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from model import weights
 from model.engines.torch_engine import TorchEngine
+from model.output import OutputError
 from model.unet import UNet
 from model.weights import DEFAULT, WeightsError, load_network, save_weights
 
@@ -55,6 +59,33 @@ def test_kernels_beyond_half_precision_are_refused(tmp_path: Path) -> None:
     wild.state_dict()["encoder.conv1.weight"].fill_(1e6)
     with pytest.raises(ValueError, match="fp16"):
         save_weights(wild, tmp_path)
+
+
+def test_weights_that_cannot_be_written_whole_leave_the_earlier_ones(
+    network: UNet, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "kept"
+    shutil.copytree(folder, kept)
+    before = {file.name: file.read_bytes() for file in kept.iterdir()}
+    written: list[Path] = []
+
+    def full_disk(tensors: dict[str, torch.Tensor], file: Path) -> None:
+        if written:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(file)
+        save_file(tensors, file)
+
+    monkeypatch.setattr(weights, "save_file", full_disk)
+    with pytest.raises(OutputError, match="No space left on device; the earlier file of that name is kept"):
+        save_weights(network, kept)
+    assert written
+    assert {file.name: file.read_bytes() for file in kept.iterdir()} == before
+
+
+def test_parts_of_earlier_weights_go(network: UNet, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "unet-01-of-99.safetensors").write_bytes(b"earlier")
+    save_weights(network, tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(file.name for file in folder.iterdir())
 
 
 @pytest.fixture

@@ -65,6 +65,17 @@ def test_image_types_of_maps(token):
     assert kind("anything", (f"DERIVED\\PRIMARY\\{token}\\ND",)).quantity is Quantity.T1
 
 
+def test_an_image_type_or_role_of_both_maps_is_a_reason_and_no_guess():
+    both = "names both a T1 and a T2 map"
+    assert kind("anything", ("DERIVED", "T1 MAP", "T2 MAP")) == f"its image type {both}"
+    assert kind("MOLLI_T1_MAP", ("DERIVED\\T2\\MYOMAPS_T1",)) == f"its image type {both}"
+    assert kind("anything", roles=("T1", "T2MAP")) == f"its data role {both}"
+    # Of an image with a time, the short tokens describe its weighting.
+    assert kind("MOLLI", ("ORIGINAL", "T1", "T2"), timed=True).kind is Kind.WEIGHTED
+    assert kind("anything", ("T2", "T1_MAP"), timed=True).quantity is Quantity.T1
+    assert kind("anything", ("T1 MAP", "MYOMAPS_T1")).quantity is Quantity.T1
+
+
 @pytest.mark.parametrize(
     ("name", "types"),
     [

@@ -6,9 +6,10 @@ TensorRT-RTX builds without a GPU. That it builds proves that every layer of the
 import numpy as np
 import openvino
 import pytest
+import torch
 
 from model.engines.gpu import LARGEST_BATCH
-from model.engines.onnx_export import export_onnx
+from model.engines.probabilities import HalfProbabilities, Probabilities
 from model.engines.self_test import self_test_images
 from model.engines.torch_engine import TorchEngine
 from model.frame import FRAME_PIXELS
@@ -18,6 +19,24 @@ from model.weights import load_network
 pytest.importorskip("onnx", reason="the extra ahead-of-time is not installed")
 pytest.importorskip("onnxscript", reason="the extra ahead-of-time is not installed")
 pytestmark = pytest.mark.slow
+
+
+def export_onnx(network, file, *, half):
+    """Write the network as HalfProbabilities or Probabilities, for batches of 1 to 32, weights included."""
+    module = HalfProbabilities(network) if half else Probabilities(network)
+    example = torch.zeros(2, 1, FRAME_PIXELS, FRAME_PIXELS)  # torch.export takes a batch of 1 for fixed
+    torch.onnx.export(
+        module.eval(),
+        (example,),
+        file,
+        dynamo=True,
+        opset_version=21,
+        external_data=False,
+        input_names=["images"],
+        output_names=["output"],
+        dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1, max=LARGEST_BATCH)}},
+        verbose=False,
+    )
 
 
 @pytest.fixture(scope="module")
