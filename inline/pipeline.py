@@ -59,10 +59,12 @@ class SliceContext:
     Attributes:
         t1_scale: factor on every fitted T1; None for that of the pipeline.
         study: slices of the study received so far, this one last; empty where the study is not known.
+        uncertainty: the result holds the uncertainty of the class boundaries; None for that of the pipeline.
     """
 
     t1_scale: float | None = None
     study: tuple[SlicePlace, ...] = ()
+    uncertainty: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,7 @@ class Pipeline:
     Attributes:
         engine: runs the network.
         offsets: contour convention.
+        ranges: normal values of the site.
     """
 
     def __init__(
@@ -196,7 +199,7 @@ class Pipeline:
         self.engine = engine
         self.offsets = ContourSettings().offsets if offsets is None else offsets
         self._t1_scale = t1_scale
-        self._ranges = ranges or ReferenceRanges()
+        self.ranges = ranges or ReferenceRanges()
         self._uncertainty = uncertainty
         self._reviewer = reviewer or Reviewer()
         self._regions = regions or RegionSettings()
@@ -300,7 +303,8 @@ class Pipeline:
             if points_note:
                 notes.append(points_note)
         uncertainty = None
-        if self._uncertainty:
+        wanted = progress.context.uncertainty
+        if self._uncertainty if wanted is None else wanted:
             uncertainty = prepared.frame.to_image(np.nan_to_num(class_entropy(output[:CLASSES])))
         with progress.timed("confidence"):
             # The probabilities are those of the borders, not of a convention.
@@ -329,7 +333,7 @@ class Pipeline:
 
     def _compared(self, result: SliceResult) -> SliceResult:
         """Return the result with z-scores where the site has ranges for it."""
-        ranges, note = self._ranges.of(quantity_of(result), result)
+        ranges, note = self.ranges.of(quantity_of(result), result)
         regions, source = with_z_scores(result.regions, ranges)
         notes = (*result.notes, note) if note else result.notes
         return replace(result, regions=regions, reference=source, notes=notes)
