@@ -18,12 +18,11 @@ from inline.data.errors import ConfigurationError
 from inline.data.examination import EcvRegion
 from inline.data.results import RegionValues, SliceResult
 from inline.data.series import Enhancement, Quantity
+from model.relaxometry.ecv import SAME_FIELD
 
 Measured = Literal["T1", "T2", "ECV"]
 Region = TypeVar("Region", RegionValues, EcvRegion)
 
-_SAME_FIELD: Final = 0.1
-"""Largest distance of two field strengths that are the same, tesla."""
 _SAME_MM: Final = 0.01
 _SAME_SCALE: Final = 1e-4
 
@@ -123,7 +122,7 @@ class ReferenceRanges:
         fitting = [
             each
             for each in wanted
-            if abs(each.field_strength - result.field_strength) <= _SAME_FIELD
+            if abs(each.field_strength - result.field_strength) <= SAME_FIELD
             and each.sequence.lower() in name
             and each.sex in (None, result.sex)
         ]

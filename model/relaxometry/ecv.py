@@ -46,8 +46,8 @@ SYNTHETIC: Final = (
     SyntheticFormula(3.0, 1355.52, 0.310, "Reiter et al. 2024, Eur J Radiol 178:111659, 3 T, MOLLI 5(3)3"),
 )
 """One formula for each field strength: that for 1.5 T gave 0.05 too little at 3 T."""
-_SAME_FIELD: Final = 0.1
-"""Largest distance of a field strength from that of a formula, tesla: magnets of 2.894 T are sold as 3 T."""
+SAME_FIELD: Final = 0.15
+"""Largest distance of two field strengths that count as one, tesla: magnets of 2.894 T are sold as 3 T."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def synthetic_haematocrit(blood_ms: float, field_strength: float | None) -> tupl
     """
     if field_strength is None:
         return None, "the header states no field strength"
-    found = [each for each in SYNTHETIC if abs(each.field_strength - field_strength) <= _SAME_FIELD]
+    found = [each for each in SYNTHETIC if abs(each.field_strength - field_strength) <= SAME_FIELD]
     if not found:
         return None, f"there is no formula for {field_strength:g} T"
     value = found[0].slope_ms / blood_ms - found[0].offset
