@@ -112,7 +112,7 @@ def test_certain_pixels_stay_grey_and_uncertain_ones_are_coloured():
     uncertainty[10, 10] = 1.0
     shown = draw_uncertainty(NATIVE.map.values_ms, NATIVE.quantity, uncertainty)
     assert (shown[20, 20] == shown[20, 20, 0]).all()
-    assert shown[10, 10].tolist() == [253, 231, 37]  # the end of viridis
+    assert shown[10, 10].tolist() == [240, 249, 33]  # the end of plasma
 
 
 def test_an_error_makes_no_image_but_a_record():
