@@ -19,6 +19,7 @@ from inline.data.flags import Flag
 from inline.data.results import SliceResult
 from inline.data.series import SlicePlace
 from inline.emit import mrd
+from inline.emit.ecv import ecv_images
 from inline.emit.numbers import SeriesNumbers
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.messages import Image, Text
@@ -262,7 +263,7 @@ class Slices:
             images = mrd.images(result, assembled.template, settings.emit, self._numbers)
             if ecv is not None:
                 series = result.identity.series_index
-                images += mrd.ecv_images(
+                images += ecv_images(
                     ecv, assembled.template, settings.emit, self._numbers, series_index=series
                 )
             data = b"".join(encode(image) for image in images)
