@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
-from inline.data.series import Quantity, SeriesIdentity
+from inline.data.series import Enhancement, Quantity, SeriesIdentity
 from model.relaxometry.parametric_map import ParametricMap
 
 RESULT_ATTRIBUTE: Final = "MYOSTREAM_RESULT"
@@ -94,7 +94,8 @@ class Insertions:
 class RegionValues:
     """T1 or T2 over one region of the myocardium, ms; None where the region has no fitted pixel.
 
-    ``pixels`` is its area in pixels, shares added up.
+    ``pixels`` is its area in pixels, shares added up. ``z_score`` is the distance of ``median`` from the mean
+    of the site's normal values, in their SD; None without a reference range of this region.
     """
 
     name: str
@@ -103,6 +104,24 @@ class RegionValues:
     q3: float | None
     mean: float | None
     sd: float | None
+    pixels: int
+    z_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BloodT1:
+    """T1 of the blood in the LV cavity.
+
+    Attributes:
+        median_ms: median over the pixels of blood, ms.
+        sd_ms: standard deviation over these pixels, ms.
+        standard_error_ms: of ``median_ms``, as the fit's SD map implies it, ms; None for a scanner's map.
+        pixels: number of pixels of blood.
+    """
+
+    median_ms: float
+    sd_ms: float
+    standard_error_ms: float | None
     pixels: int
 
 
@@ -131,6 +150,14 @@ class SliceResult:
         t1_scale: factor that T1 was multiplied by after the fit (setting ``mapping.t1_scale``).
         times_ms: wall time of each stage (``fit``, ``network``, ``contours``, ...), ms.
         error: message of the error that kept the slice from being processed, or empty.
+        enhancement: native or post-contrast; None where it is not known.
+        enhancement_source: source of that, or why it is not known.
+        field_strength: of the magnet by the header, tesla; None where not stated.
+        sex: of the patient by the header, M or F, or empty; for reference ranges alone, never sent.
+        blood: T1 of the blood in the cavity; None for T2 and where it could not be measured.
+        reference: source of the z-scores, or empty.
+        boundary_uncertainty: entropy of the class probabilities over that of three equal ones, 0 to 1,
+            float32 ``(rows, columns)``; None unless the setting ``emit.uncertainty`` is on.
     """
 
     identity: SeriesIdentity
@@ -154,3 +181,10 @@ class SliceResult:
     times_ms: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
     offsets: ContourOffsets | None = None
+    enhancement: Enhancement | None = None
+    enhancement_source: str = ""
+    field_strength: float | None = None
+    sex: str = ""
+    blood: BloodT1 | None = None
+    reference: str = ""
+    boundary_uncertainty: NDArray[np.float32] | None = None

@@ -20,6 +20,13 @@ class Quantity(StrEnum):
     T2 = "T2"
 
 
+class Enhancement(StrEnum):
+    """State of the tissue by contrast agent."""
+
+    NATIVE = "native"
+    POST_CONTRAST = "post-contrast"
+
+
 TISSUE_MS: Final = {Quantity.T1: (150.0, 3000.0), Quantity.T2: (10.0, 300.0)}
 """Shortest and longest plausible median relaxation time of a region of tissue or blood, ms."""
 

@@ -7,17 +7,19 @@ The attributes are those that python-ismrmrd-server and Gadgetron write and scan
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inline.data.flags import Flag
-from inline.data.results import RESULT_ATTRIBUTE, SliceResult
+from inline.data.geometry import SliceGeometry
+from inline.data.results import RESULT_ATTRIBUTE, Contours, SliceResult
 from inline.data.series import Quantity
 from inline.emit.numbers import SeriesNumbers
-from inline.emit.overlay import ENDO_COLOUR, EPI_COLOUR, WINDOW_MS, draw
+from inline.emit.overlay import ENDO_COLOUR, EPI_COLOUR, WINDOW_MS, draw, draw_uncertainty
 from inline.emit.record import record
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
@@ -26,6 +28,12 @@ from inline.settings import EmitSettings
 
 SCALE: Final = {Quantity.T1: 1.0, Quantity.T2: 10.0}
 """Pixels of a map per ms, as the scanners of one vendor and Gadgetron scale theirs."""
+_SD_SCALE: Final = 10.0
+"""Pixels of an SD map per ms."""
+_SD_MAP, _BOUNDARY = 3, 4
+"""Places in the block of ten series numbers, after map, labels and overlay and before those of ECV."""
+_UNCHANGED: Final[dict[str, MetaValue]] = {"InternalSend": 1}
+"""Colours must not be corrected or windowed on their way to the console."""
 _STYLE: Final = ("1.000000", "0", "1")
 """Line of a contour: thickness, solid, visible."""
 
@@ -51,54 +59,17 @@ def images(
     if result.map is None:
         return []
     first = (numbers or SeriesNumbers(settings.series_offset)).first(result.identity.series_index)
-    # 16 bits hold it for any slice counter.
-    number = result.identity.slice_index % 65535 + 1
-    low, high = WINDOW_MS[result.quantity]
-    centre, width = (low + high) / 2, high - low
-    scale = SCALE[result.quantity]
-    meta = _common(result)
+    window = WINDOW_MS[result.quantity]
+    meta = common_attributes(result.geometry, result.quantity.value, _comment(result))
 
     def made(pixels: NDArray[np.generic], kind: int, name: str, extra: dict[str, MetaValue]) -> Image:
-        header = replace(
-            template,
-            image_type=ImageType.RGB if pixels.shape[0] == 3 else ImageType.MAGNITUDE,
-            image_series_index=first + kind,
-            image_index=number,
-            contrast=0,
-            set=0,
-            phase=0,
-            flags=0,
-        )
-        names: dict[str, MetaValue] = {
-            "SequenceDescriptionAdditional": f"myostream_{name}",
-            "SeriesDescriptionAdditional": f"myostream_{name}",
-            "GADGETRON_SeqDescription": f"_{name}",
-            "GADGETRON_ImageNumber": number,
-        }
-        return Image.from_pixels(pixels, header, {**meta, **names, **extra})
+        return result_image(pixels, template, first + kind, result.identity.slice_index, name, meta, extra)
 
-    scaled = np.round(result.map.values_ms.astype(np.float64) * scale)
-    quantitative: dict[str, MetaValue] = {
-        # Quantitative: the scanner's chain does not rescale the pixels.
-        "DataRole": ["Image", "Quantitative", result.quantity.value],
-        "ImageType": [f"{result.quantity.value} MAP"],
-        "GADGETRON_DataRole": [result.quantity.value],
-        "GADGETRON_ScaleRatio": scale,
-        "GADGETRON_ScaleOffset": 0.0,
-        "RescaleSlope": f"{1.0 / scale:g}",
-        "RescaleIntercept": "0",
-        # IceFire applies its window to rescaled values, Gadgetron's writer to the pixels.
-        "WindowCenter": f"{centre:g}",
-        "WindowWidth": f"{width:g}",
-        "GADGETRON_WindowCenter": f"{centre * scale:g}",
-        "GADGETRON_WindowWidth": f"{width * scale:g}",
-        "MYOSTREAM_MAX_PIXEL": settings.max_pixel,
-        "MYOSTREAM_CLIPPED_PIXELS": int(np.count_nonzero((scaled < 0) | (scaled > settings.max_pixel))),
-        **_rois(result),
-        **_values(result),
-    }
-    pixels = np.clip(scaled, 0, settings.max_pixel).astype(np.uint16)
-    sent = [made(pixels[None, None], 0, result.quantity.value, quantitative)]
+    pixels, attributes = quantitative(
+        result.map.values_ms, result.quantity.value, SCALE[result.quantity], window, settings.max_pixel
+    )
+    attributes |= {**roi_attributes(result.contours), **_values(result)}
+    sent = [made(pixels, 0, result.quantity.value, attributes)]
     if settings.segmentation:
         labels = result.labels.astype(np.uint16)[None, None]
         extra: dict[str, MetaValue] = {"WindowCenter": "1", "WindowWidth": "2"}
@@ -109,20 +80,103 @@ def images(
         crosses = [(point.x, point.y) for point in found if point is not None]
         overlay = draw(result.map.values_ms, result.quantity, result.contours, crosses=crosses, review=review)
         colours = overlay.astype(np.uint16).transpose(2, 0, 1)[:, None]
-        # Colours must not be corrected or windowed on their way to the console.
-        sent.append(made(colours, 2, f"{result.quantity}_CONTOURS", {"InternalSend": 1}))
+        sent.append(made(colours, 2, f"{result.quantity}_CONTOURS", _UNCHANGED))
+    if settings.uncertainty:
+        sent += [made(*each) for each in _uncertainty(result, settings)]
     return sent
 
 
-def _common(result: SliceResult) -> dict[str, MetaValue]:
-    geometry = result.geometry
+def _uncertainty(
+    result: SliceResult, settings: EmitSettings
+) -> Iterator[tuple[NDArray[np.generic], int, str, dict[str, MetaValue]]]:
+    """Yield pixels, kind, name and attributes of SD map and boundary uncertainty, as far as known."""
+    assert result.map is not None
+    quantity, (_, high) = result.quantity, WINDOW_MS[result.quantity]
+    if not result.scanner_made:
+        window = (0.0, 0.1 * high)
+        pixels, extra = quantitative(result.map.sd_ms, f"{quantity}SD", _SD_SCALE, window, settings.max_pixel)
+        extra |= roi_attributes(result.contours)
+        yield pixels, _SD_MAP, f"{quantity}_SD", extra
+    if result.boundary_uncertainty is not None:
+        shown = draw_uncertainty(result.map.values_ms, quantity, result.boundary_uncertainty)
+        colours = shown.astype(np.uint16).transpose(2, 0, 1)[:, None]
+        yield colours, _BOUNDARY, f"{quantity}_UNCERTAINTY", _UNCHANGED
+
+
+def result_image(
+    pixels: NDArray[np.generic],
+    template: ImageHeader,
+    series: int,
+    slice_index: int,
+    name: str,
+    meta: dict[str, MetaValue],
+    extra: dict[str, MetaValue],
+) -> Image:
+    """Return an image of a series of results, with the place and counters of the template."""
+    number = slice_index % 65535 + 1  # 16 bits hold it for any slice counter
+    header = replace(
+        template,
+        image_type=ImageType.RGB if pixels.shape[0] == 3 else ImageType.MAGNITUDE,
+        image_series_index=series,
+        image_index=number,
+        contrast=0,
+        set=0,
+        phase=0,
+        flags=0,
+    )
+    names: dict[str, MetaValue] = {
+        "SequenceDescriptionAdditional": f"myostream_{name}",
+        "SeriesDescriptionAdditional": f"myostream_{name}",
+        "GADGETRON_SeqDescription": f"_{name}",
+        "GADGETRON_ImageNumber": number,
+    }
+    return Image.from_pixels(pixels, header, {**meta, **names, **extra})
+
+
+def quantitative(
+    values: NDArray[np.float32], role: str, scale: float, window: tuple[float, float], max_pixel: int
+) -> tuple[NDArray[np.uint16], dict[str, MetaValue]]:
+    """Return the pixels of a map as MRD has them, ``(1, 1, rows, columns)``, and their attributes.
+
+    Args:
+        values: ``(rows, columns)``.
+        role: of the data.
+        scale: pixels per unit of the values.
+        window: darkest and brightest value of the display.
+        max_pixel: largest pixel; larger ones are clipped to it.
+    """
+    low, high = window
+    centre, width = (low + high) / 2, high - low
+    scaled = np.round(values.astype(np.float64) * scale)
+    pixels = np.clip(scaled, 0, max_pixel).astype(np.uint16)[None, None]
+    return pixels, {
+        # Quantitative: the scanner's chain does not rescale the pixels.
+        "DataRole": ["Image", "Quantitative", role],
+        "ImageType": [f"{role} MAP"],
+        "GADGETRON_DataRole": [role],
+        "GADGETRON_ScaleRatio": scale,
+        "GADGETRON_ScaleOffset": 0.0,
+        "RescaleSlope": f"{1.0 / scale:g}",
+        "RescaleIntercept": "0",
+        # IceFire applies its window to rescaled values, Gadgetron's writer to the pixels.
+        "WindowCenter": f"{centre:g}",
+        "WindowWidth": f"{width:g}",
+        "GADGETRON_WindowCenter": f"{centre * scale:g}",
+        "GADGETRON_WindowWidth": f"{width * scale:g}",
+        "MYOSTREAM_MAX_PIXEL": max_pixel,
+        "MYOSTREAM_CLIPPED_PIXELS": int(np.count_nonzero((scaled < 0) | (scaled > max_pixel))),
+    }
+
+
+def common_attributes(geometry: SliceGeometry, quantity: str, comment: str) -> dict[str, MetaValue]:
+    """Return the attributes that every image of results has."""
     return {
         "DataRole": "Image",
-        "ImageProcessingHistory": ["PYTHON", "MYOSTREAM", result.quantity.value],
+        "ImageProcessingHistory": ["PYTHON", "MYOSTREAM", quantity],
         "Keep_image_geometry": 1,
         "ImageRowDir": [f"{value:.18f}" for value in geometry.row_direction],
         "ImageColumnDir": [f"{value:.18f}" for value in geometry.column_direction],
-        **dict.fromkeys(("ImageComment", "ImageComments", "GADGETRON_ImageComment"), _comment(result)),
+        **dict.fromkeys(("ImageComment", "ImageComments", "GADGETRON_ImageComment"), comment),
     }
 
 
@@ -142,17 +196,17 @@ def _comment(result: SliceResult) -> str:
     return f"{text} ({reasons}) research only" if reasons else f"{text} research only"
 
 
-def _rois(result: SliceResult) -> dict[str, MetaValue]:
+def roi_attributes(contours: Contours | None) -> dict[str, MetaValue]:
     """Return contours as scanners draw them: colour, thickness, style, visibility, x and y of each point.
 
     The first point is repeated at the end; without it a scanner draws an open line.
     """
-    if result.contours is None:
+    if contours is None:
         return {}
     rois: dict[str, MetaValue] = {}
     for name, points, colour in (
-        ("ROI_endo", result.contours.endo, ENDO_COLOUR),
-        ("ROI_epi", result.contours.epi, EPI_COLOUR),
+        ("ROI_endo", contours.endo, ENDO_COLOUR),
+        ("ROI_epi", contours.epi, EPI_COLOUR),
     ):
         closed = np.vstack([points, points[:1]])
         rois[name] = [
@@ -180,8 +234,11 @@ def _values(result: SliceResult) -> dict[str, MetaValue]:
         **({"MYOSTREAM_MOTION_CORRECTED": 1} if result.motion_corrected else {}),
         **({"MYOSTREAM_CONTOUR_OFFSETS_MM": offsets} if offsets else {}),
         **({} if result.confidence is None else {"MYOSTREAM_CONFIDENCE": f"{result.confidence:.4f}"}),
-        # Escapes of JSON would carry halves of surrogate pairs past the check of the attribute string.
-        RESULT_ATTRIBUTE: json.dumps(
-            record(result), separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        ),
+        RESULT_ATTRIBUTE: json_text(record(result)),
     }
+
+
+def json_text(content: dict[str, Any]) -> str:
+    """Return a record as JSON for an attribute."""
+    # Escapes would carry halves of surrogate pairs past the check of the attribute string.
+    return json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

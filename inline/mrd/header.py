@@ -25,6 +25,7 @@ class MeasurementHeader:
         parameters: user parameters (long, double and string) by name, as text.
         study_uid: ``studyInformation/studyInstanceUID``, or empty.
         frame_of_reference_uid: ``measurementInformation/frameOfReferenceUID``, or empty.
+        sex: ``subjectInformation/patientGender``, M or F, or empty.
     """
 
     protocol_name: str = ""
@@ -36,6 +37,7 @@ class MeasurementHeader:
     parameters: dict[str, str] = field(default_factory=dict)
     study_uid: str = ""
     frame_of_reference_uid: str = ""
+    sex: str = ""
 
 
 def parse_header(xml: str) -> MeasurementHeader:
@@ -73,4 +75,5 @@ def parse_header(xml: str) -> MeasurementHeader:
         parameters=parameters,
         study_uid=text("studyInformation/studyInstanceUID"),
         frame_of_reference_uid=text("measurementInformation/frameOfReferenceUID"),
+        sex=gender if (gender := text("subjectInformation/patientGender").upper()) in ("M", "F") else "",
     )

@@ -19,8 +19,9 @@ from inline.data.flags import Flag
 from inline.data.results import RESULT_ATTRIBUTE, Contours
 from inline.data.series import Quantity
 from inline.emit.overlay import draw
+from inline.emit.record import ECV_ATTRIBUTE
 from inline.mrd.messages import Image
-from inline.replay.results import Record, read_record
+from inline.replay.results import Ecv, Record, Slice, read_record
 from inline.replay.table import counted
 from model.output import atomic_output
 
@@ -98,6 +99,15 @@ def records(images: Iterable[Image]) -> list[tuple[Record, Image]]:
     return sorted(found, key=lambda pair: in_order(pair[0]))
 
 
+def ecv_records(images: Iterable[Image]) -> list[Record]:
+    """Return the records of every ECV map among images, by slice and series."""
+    found = [_record(image, ECV_ATTRIBUTE, Ecv) for image in images]
+    return sorted(
+        (each for each in found if isinstance(each, dict)),
+        key=lambda each: (each["native"]["slice_index"], each["native"]["series_index"]),
+    )
+
+
 def in_order(record: Record) -> tuple[int, str, int]:
     """Return the key by which records are sorted: slice, quantity, series."""
     return record["slice_index"], record["quantity"], record["series_index"]
@@ -133,13 +143,15 @@ def unreadable(images: Iterable[Image]) -> list[str]:
     ]
 
 
-def _record(image: Image) -> Record | str | None:
+def _record(
+    image: Image, attribute: str = RESULT_ATTRIBUTE, kind: type[Slice] | type[Ecv] = Slice
+) -> Record | str | None:
     """Return the record of an image, the error in it, or None for an image without a record."""
-    if RESULT_ATTRIBUTE.encode() not in image.attributes:
+    if attribute.encode() not in image.attributes:
         return None
     try:
-        text = image.meta().get(RESULT_ATTRIBUTE)
-        return read_record(text[0]) if text else None
+        text = image.meta().get(attribute)
+        return read_record(text[0], kind) if text else None
     except (ProtocolError, ValueError) as error:
         return str(error)
 
