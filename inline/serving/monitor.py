@@ -30,8 +30,8 @@ _MOST_OPEN: Final = 8
 _LONGEST_S: Final = 10.0
 """Time after which a connection is closed, whatever it does."""
 _SILENT_S: Final = 5.0
-_PAUSE_S: Final = 0.01
-"""Pause after each accepted connection: at most a hundred a second."""
+_PAUSE_S: Final = 0.05
+"""Pause after each accepted connection: at most twenty a second."""
 _JOIN_S: Final = 2.0
 
 
@@ -47,6 +47,24 @@ def json_page(content: dict[str, Any], *, good: bool) -> Page:
     """Return a page of JSON; its status is 503 unless it is ``good``."""
     status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
     return Page(json.dumps(content).encode() + b"\n", "application/json", status)
+
+
+class Kept:
+    """Page that is made anew at most once in a time, however often it is asked for; safe between threads."""
+
+    def __init__(self, make: Callable[[], Page], every_s: float) -> None:
+        self._make, self._every_s = make, every_s
+        self._lock = threading.Lock()
+        self._page: Page | None = None
+        self._made = 0.0
+
+    def __call__(self) -> Page:
+        """Return the page."""
+        with self._lock:
+            now = time.monotonic()
+            if self._page is None or now - self._made >= self._every_s:
+                self._page, self._made = self._make(), now
+            return self._page
 
 
 class Monitor:

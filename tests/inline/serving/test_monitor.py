@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from inline.data.errors import ConfigurationError
 from inline.serving import monitor as module
-from inline.serving.monitor import Monitor, Page, json_page
+from inline.serving.monitor import Kept, Monitor, Page, json_page
 from inline.settings import MonitorSettings, load_settings
 
 TOKEN = "0123456789abcdef"
@@ -97,6 +97,17 @@ def test_an_error_of_a_page_ends_its_request_alone(started):
     assert get(monitor, "/good")[0] == 200
 
 
+def test_a_page_is_made_anew_once_in_a_time(monkeypatch):
+    now, made = [100.0], []
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    page = Kept(lambda: made.append(now[0]) or Page(str(len(made)).encode()), every_s=1.0)
+    assert [page().body, page().body] == [b"1", b"1"]
+    now[0] = 100.9
+    assert page().body == b"1"
+    now[0] = 101.0
+    assert page().body == b"2"
+
+
 def opened(monitor, number):
     return [socket.create_connection(monitor.address, timeout=20) for _ in range(number)]
 
@@ -143,7 +154,7 @@ def test_a_client_that_reads_nothing_holds_up_no_other(started):
     greedy.close()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=300) | st.text(max_size=300).map(lambda text: f"GET {text}\r\n\r\n".encode()))
 def test_no_request_ends_the_server(data, started, capfd):
     monitor = started()
