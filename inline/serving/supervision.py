@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Final
 
-from inline.serving.health import Checkup
+from inline.serving.health import Checkup, Health
 from inline.serving.monitor import Kept, Monitor, Page, json_page
 from inline.serving.observers import Observers
 from inline.serving.server import Server
@@ -89,20 +89,27 @@ class Supervision:
     def _report(self) -> None:
         """Report the status when it changes, and a sign of life as long as the service needs no restart."""
         period_s = min(self.checkup.verify_s / 2.0, _LONGEST_PERIOD_S)
-        told, live = "", True
+        last = self.checkup.health()
         while not self._over.wait(period_s):
-            health = self.checkup.health()
-            messages = ["WATCHDOG=1"] if health.live else []
-            if health.state.draining:
-                messages.append("STOPPING=1")
-            if health.summary != told:
-                messages.append(f"STATUS={health.summary}")
-                told = health.summary
-            if live and not health.live:
-                _log.error("%s; the watchdog is fed no more, so that the service is restarted", told)
-            live = health.live
-            if messages:
+            try:
+                health = self.checkup.health()
+            except Exception:  # of one moment; the service is restarted if it does not pass
+                _log.exception("the health is not known")
+                continue
+            if messages := reports(last, health):
                 self._manager.notify(*messages)
+            if last.live and not health.live:
+                _log.error("%s; the watchdog is fed no more: the service is to be restarted", health.summary)
+            last = health
+
+
+def reports(last: Health, health: Health) -> list[str]:
+    """Return the messages to the service manager that follow from the health now and at the last report."""
+    return [
+        *(["WATCHDOG=1"] if health.live else []),
+        *(["STOPPING=1"] if health.state.draining and not last.state.draining else []),
+        *([f"STATUS={health.summary}"] if health.summary != last.summary else []),
+    ]
 
 
 @contextmanager

@@ -40,7 +40,9 @@ class Tally:
     @property
     def in_transit(self) -> int:
         """Images that came and have not gone back; after the end, those that never will."""
-        return self.images - self.returned - self.withheld
+        # Read before the images: other threads count up meanwhile, and no image goes before it comes.
+        gone = self.returned + self.withheld
+        return self.images - gone
 
     @property
     def lost(self) -> int:

@@ -21,7 +21,8 @@ import pytest
 
 import inline
 from inline.replay.client import exchange
-from inline.serving.supervision import ServiceManager, supervision
+from inline.serving.health import Checkup, State, judge
+from inline.serving.supervision import ServiceManager, reports, supervision
 from inline.settings import MonitorSettings
 
 
@@ -99,6 +100,36 @@ def test_an_abstract_socket_is_reached():
         listening.settimeout(10)
         ServiceManager({"NOTIFY_SOCKET": f"@{name}"}).notify("READY=1", "STATUS=x")
         assert listening.recv(100) == b"READY=1\nSTATUS=x"
+
+
+def test_reports_follow_the_health():
+    ready, silent = (judge(State(True, engine="e", unproven_s=each), 60.0) for each in (1.0, 61.0))
+    stopping = judge(State(True, draining=True), 60.0)
+    assert reports(ready, ready) == ["WATCHDOG=1"]
+    assert reports(ready, silent) == ["STATUS=the engine e has returned nothing for 61 s"]
+    assert reports(silent, silent) == []
+    assert reports(ready, stopping) == [
+        "WATCHDOG=1",
+        "STOPPING=1",
+        "STATUS=stopping: 0 connections to finish",
+    ]
+    assert reports(stopping, stopping) == ["WATCHDOG=1"]
+
+
+def test_a_health_that_cannot_be_determined_once_stops_nothing(manager, monkeypatch):
+    made, working = manager(0.4), judge(State(True, engine="e"), 60.0)
+    answers = iter([working, working, RuntimeError("no"), *[working] * 1000])
+
+    def health(self):
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(Checkup, "health", health)
+    with supervision(MonitorSettings(), made.environment) as supervised:
+        supervised.begin(None)
+        made.wait("WATCHDOG=1", number=5)
 
 
 def status(address, page):

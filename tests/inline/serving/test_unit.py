@@ -6,7 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from inline.cli.commands import app
 from inline.data.errors import ConfigurationError
 from inline.serving.unit import installed_command, unit_text
 from inline.settings import ServerSettings
@@ -44,9 +46,7 @@ def test_its_exposure_is_the_one_that_the_docs_state(tmp_path):
 
 def test_the_command_is_that_of_the_installation():
     assert value("ExecStart").startswith("/opt/myostream/bin/myostream serve --settings ${")
-    assert "@" not in re.sub(r"^#.*$", "", unit_text(["/x"]), flags=re.MULTILINE).replace(
-        "@system", ""
-    ).replace("@privileged @obsolete", "")
+    assert "@COMMAND@" not in unit_text(["/x"])
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,12 @@ def test_times_leave_room_for_those_of_the_service():
     # Verified every quarter, judged after half: an engine must have been replaced by then.
     assert int(value("WatchdogSec")) / 4 <= IDLE_S
     assert int(value("LimitCORE")) == 0
+
+
+def test_the_command_prints_or_writes_the_unit(tmp_path, monkeypatch):
+    monkeypatch.setattr("inline.serving.unit._HIDDEN", ())
+    shown = CliRunner().invoke(app, ["service-unit"])
+    assert (shown.exit_code, shown.output) == (0, unit_text(installed_command()))
+    file = tmp_path / "myostream.service"
+    assert CliRunner().invoke(app, ["service-unit", "-o", str(file)]).exit_code == 0
+    assert file.read_text() == shown.output
