@@ -40,7 +40,7 @@ def _number(value: float) -> str:
 
 
 def _dice(logit: float) -> str:
-    return f"{1.0 / (1.0 + math.exp(-logit)):.2f}"
+    return f"{1.0 / (1.0 + math.exp(-logit)):.3f}"
 
 
 def _percent(share: float) -> str:
@@ -78,7 +78,8 @@ def explain(parts: Sequence[Part], confidence: float, threshold: float) -> str:
     why = " and ".join(map(_reason, named)) or (
         "no signal stands out; all lie near the means of the calibration, most of whose slices are degraded"
     )
-    return f"The expected Dice of {confidence:.2f} is below {threshold:g}: {why}."
+    shown = math.floor(1000.0 * confidence) / 1000.0  # rounded, it might equal the threshold
+    return f"The expected Dice of {shown:.3f} is below {threshold:g}: {why}."
 
 
 def _reason(part: Part) -> str:

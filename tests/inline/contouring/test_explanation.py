@@ -22,9 +22,13 @@ def parts(**contributions):
 def test_the_signal_with_the_lowest_contribution_is_named_alone():
     text = explain(parts(entropy=-1.0, off_centre=-0.3, without_fit=5.0), 0.654, 0.8)
     assert text == (
-        "The expected Dice of 0.65 is below 0.8: the entropy of the class probabilities in and around the "
+        "The expected Dice of 0.654 is below 0.8: the entropy of the class probabilities in and around the "
         "heart is high (0.50, mean of the calibration 0.25)."
     )
+
+
+def test_a_confidence_just_below_the_threshold_is_shown_below_it():
+    assert explain(parts(), 0.79999, 0.8).startswith("The expected Dice of 0.799 is below 0.8: ")
 
 
 def test_a_second_one_is_named_from_half_of_the_first_on():
@@ -41,7 +45,7 @@ def test_small_contributions_are_not_named():
 def test_agreement_is_stated_as_a_dice_coefficient():
     part = Part("soft_dice_myocardium", math.log(0.75 / 0.25), math.log(0.95 / 0.05), -2.0)
     text = explain([part, *parts()], 0.5, 0.8)
-    assert "probability of myocardium is low (0.75, mean of the calibration 0.95)" in text
+    assert "probability of myocardium is low (0.750, mean of the calibration 0.950)" in text
 
 
 @given(st.lists(st.floats(-9.0, 9.0), min_size=len(SIGNALS), max_size=len(SIGNALS)))
