@@ -3,6 +3,8 @@
 import re
 import shutil
 import subprocess
+import sys
+from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from typer.testing import CliRunner
 
 from inline.cli.commands import app
 from inline.data.errors import ConfigurationError
+from inline.replay.client import exchange
+from inline.replay.run import records
 from inline.serving.unit import installed_command, unit_text
 from inline.settings import ServerSettings
 from model.engines.fallback import IDLE_S
@@ -83,3 +87,56 @@ def test_the_command_prints_or_writes_the_unit(tmp_path, monkeypatch):
     file = tmp_path / "myostream.service"
     assert CliRunner().invoke(app, ["service-unit", "-o", str(file)]).exit_code == 0
     assert file.read_text() == shown.output
+
+
+FILTERED = """
+import ctypes, os, sys
+
+calls = sys.argv.pop(1).split()
+library = ctypes.CDLL("libseccomp.so.2")
+library.seccomp_init.restype = ctypes.c_void_p
+library.seccomp_rule_add.argtypes = [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint]
+library.seccomp_load.argtypes = [ctypes.c_void_p]
+made = library.seccomp_init(0x00050000 | 1)  # all others return EPERM
+for number in map(library.seccomp_syscall_resolve_name, [name.encode() for name in calls]):
+    if number >= 0:
+        library.seccomp_rule_add(made, 0x7FFF0000, number, 0)
+assert library.seccomp_load(made) == 0
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def system_calls(*sets):
+    """Names of the system calls in sets of systemd, which hold further sets."""
+    found, waiting = set(), list(sets)
+    while waiting:
+        shown = subprocess.run([ANALYZE, "syscall-filter", waiting.pop()], capture_output=True, text=True)
+        for line in map(str.strip, shown.stdout.splitlines()[1:]):
+            if line.startswith("@"):
+                waiting.append(line)
+            elif line and not line.startswith("#"):
+                found.add(line)
+    return found
+
+
+@pytest.mark.slow
+@needs_systemd
+@pytest.mark.skipif(find_library("seccomp") is None, reason="libseccomp is not installed")
+def test_a_server_works_with_the_system_calls_that_the_unit_leaves(examination):
+    _, header, images = examination
+    filters = re.findall(r"^SystemCallFilter=(.*)$", unit_text(["/x"]), re.MULTILINE)
+    assert filters == ["@system-service", "~@privileged @obsolete"]
+    calls = system_calls("@system-service") - system_calls("@privileged", "@obsolete") | {"execve"}
+    assert {"read", "mmap"} < calls
+    assert not {"chroot", "setuid", "ptrace", "mount"} & calls
+    server = [sys.executable, "-m", "inline", "serve", "--port", "0", "--budget-ms", "60000"]
+    command = [sys.executable, "-c", FILTERED, " ".join(calls), *server]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            host, _, port = process.stdout.readline().split()[3].rpartition(":")
+            found = records(exchange((host, int(port)), header, images).images)
+            assert [record["contours"] is not None for record, _ in found] == [True] * 4
+            process.terminate()
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()
