@@ -309,9 +309,10 @@ class Pipeline:
         with progress.timed("confidence"):
             # The probabilities are those of the borders, not of a convention.
             in_network = in_frame(borders.contours, prepared.frame)
-            confidence = self._reviewer.confidence(output[:CLASSES], prepared.network_input, in_network)
-            if confidence is not None and confidence < self._reviewer.review_below:
+            assessed = self._reviewer.assess(output[:CLASSES], prepared.network_input, in_network)
+            if assessed.review:
                 flags.append(Flag.REVIEW)
+                notes.append(assessed.reason)
         result = replace(
             empty,
             labels=labels,
@@ -322,8 +323,9 @@ class Pipeline:
             level=level,
             level_source=level_source,
             angular_reference=reference.source if reference else "none",
-            confidence=confidence,
+            confidence=assessed.confidence,
             confidence_source=self._reviewer.source,
+            confidence_reason=assessed.reason,
             flags=tuple(flags),
             notes=tuple(notes),
             times_ms=progress.times_ms,

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from inline.data.errors import ConfigurationError
@@ -173,10 +173,26 @@ class LogSettings(_Frozen):
         foreign_text: quote texts of clients (series descriptions, names of configurations, parameters), which
             may hold names of patients; else only their length is logged.
         lines_per_minute: most lines of a kind for one peer; further ones are only counted.
+        format: of a line where the log does not go to a terminal: ``text``, or a JSON object (``json``).
     """
 
     foreign_text: bool = False
     lines_per_minute: int = Field(120, ge=1)
+    format: Literal["text", "json"] = "text"
+
+
+class MonitorSettings(_Frozen):
+    """HTTP server of metrics and health (``docs/monitoring.md``).
+
+    Attributes:
+        port: None for no such server, 0 for any free port.
+        host: address to listen on; others than the loopback address need a token.
+        token: that requests must bear (``Authorization: Bearer``); None for none.
+    """
+
+    port: int | None = Field(None, ge=0, le=65535)
+    host: str = "127.0.0.1"
+    token: SecretStr | None = Field(None, min_length=16)
 
 
 class EmitSettings(_Frozen):
@@ -228,6 +244,7 @@ class Settings(_Frozen):
     reference: ReferenceSettings = ReferenceSettings()
     emit: EmitSettings = EmitSettings()
     log: LogSettings = LogSettings()
+    monitor: MonitorSettings = MonitorSettings()
     engine: EngineName = "auto"
     workers: int = Field(2, ge=1, le=64)
     budget_ms: float = Field(3000.0, gt=0, le=3_600_000)

@@ -16,6 +16,7 @@ LAYERS = (
     ("inline.pipeline",),
     ("inline.engine_selection",),
     ("inline.serving",),
+    ("inline.doctor",),
     ("inline.replay",),
     ("inline",),  # the Python API
     ("inline.cli",),

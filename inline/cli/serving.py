@@ -32,6 +32,9 @@ def serve(
         float | None, Option(min=1, help="Time for a slice, from its last image to its result.")
     ] = None,
     engine: EngineOption = None,
+    monitor_port: Annotated[
+        int | None, Option(help="Port of metrics and health, on 127.0.0.1; without it, there are none.")
+    ] = None,
     settings_file: SettingsFile = None,
     until_stdin_ends: Annotated[bool, Option("--until-stdin-ends", hidden=True)] = False,
     verbose: Verbose = False,
@@ -45,6 +48,7 @@ def serve(
         from inline.serving.logs import log_to_stderr
         from inline.serving.server import Server, check_address
         from inline.serving.service import service
+        from inline.serving.supervision import supervision
 
         settings = load_settings(
             settings_file,
@@ -52,18 +56,25 @@ def serve(
             budget_ms=budget_ms,
             server={"host": host, "port": port},
             emit={"zmq": zmq, "zmq_keys": zmq_keys, "zmq_insecure": insecure or None},
+            monitor={"port": monitor_port},
         )
         check_address(settings.server)
         with log_to_stderr(settings.log, verbose=verbose):
             if settings.ecv.haematocrit is not None:
                 _log.warning("ecv.haematocrit = %g holds for every patient", settings.ecv.haematocrit)
-            with service(settings) as made:
-                server = Server(made.scheduler, settings, made.publisher)
+            with (
+                supervision(settings.monitor) as supervised,
+                service(settings, verify_s=supervised.checkup.verify_s) as made,
+            ):
+                server = Server(made.scheduler, settings, made.publisher, supervised.observers)
                 signals.call(server.stop)
+                supervised.begin(server)
                 host, port = server.address
                 print(f"myostream listening on {host}:{port} (engine: {made.engine.name})", flush=True)
                 if made.publisher is not None:
                     print(f"myostream publishing on {made.publisher.address}", flush=True)
+                if supervised.address is not None:
+                    print("myostream metrics on http://{}:{}/metrics".format(*supervised.address), flush=True)
                 server.serve()
                 made.scheduler.close(max(server.left_s, 1.0))
             leave_hanging_threads()

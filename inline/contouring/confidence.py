@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.contouring.contours import rasterise
+from inline.contouring.explanation import NO_CONTOURS, NOT_FINITE, Part, explain
 from inline.data.results import Contours
 from inline.settings import Settings
 from model.frame import Frame
@@ -141,11 +142,16 @@ class Calibration:
         ):
             raise ValueError("its numbers cannot be used")
 
-    def score(self, found: FloatArray) -> FloatArray:
-        """Return the weighted sum of signals ``(..., len(SIGNALS))``, ``(...)``."""
+    def contributions(self, found: FloatArray) -> FloatArray:
+        """Return the part of each signal in the score, as the signals; 0 at the centre."""
         relative = (found - np.array(self.centre)) / np.array(self.scale)
         # Signals beyond the range of the calibration are taken as those at its edge.
-        summed: FloatArray = np.clip(relative, -LARGEST, LARGEST) @ np.array(self.factors)
+        parts: FloatArray = np.clip(relative, -LARGEST, LARGEST) * np.array(self.factors)
+        return parts
+
+    def score(self, found: FloatArray) -> FloatArray:
+        """Return the weighted sum of signals ``(..., len(SIGNALS))``, ``(...)``."""
+        summed: FloatArray = self.contributions(found).sum(axis=-1)
         return summed + self.offset
 
     def expected_dice(self, found: FloatArray) -> FloatArray:
@@ -181,6 +187,21 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
+class Assessment:
+    """Confidence of one slice.
+
+    Attributes:
+        confidence: expected Dice, 0 to 1; None without a calibration.
+        review: a person should check the contours.
+        reason: sentence that names what made the confidence low; empty without ``review``.
+    """
+
+    confidence: float | None = None
+    review: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Reviewer:
     """Confidence of slices by a calibration, and the threshold for a review by a person.
 
@@ -200,22 +221,31 @@ class Reviewer:
         calibration, source = load_calibration(settings.weights or DEFAULT)
         return cls(calibration, source, settings.review_below)
 
-    def confidence(
+    def assess(
         self,
         probabilities: NDArray[np.float32],
         image: NDArray[np.float32],
         contours: Contours | None,
-    ) -> float | None:
+    ) -> Assessment:
         """Return the expected Dice: 0 without contours or with values not finite, None without calibration.
 
         Arguments as those of :func:`signals`.
         """
-        if self.calibration is None:
-            return None
+        made = self.calibration
+        if made is None:
+            return Assessment()
         if contours is None:
-            return 0.0
-        expected = float(self.calibration.expected_dice(signals(probabilities, image, contours)))
-        return expected if math.isfinite(expected) else 0.0
+            return self._assessed(0.0, NO_CONTOURS)
+        found = signals(probabilities, image, contours)
+        expected = float(made.expected_dice(found))
+        if not math.isfinite(expected):
+            return self._assessed(0.0, NOT_FINITE)
+        parts = map(Part, SIGNALS, found.tolist(), made.centre, made.contributions(found).tolist())
+        return self._assessed(expected, explain(tuple(parts), expected, self.review_below))
+
+    def _assessed(self, confidence: float, reason: str) -> Assessment:
+        low = confidence < self.review_below
+        return Assessment(confidence, low, reason if low else "")
 
 
 def load_calibration(folder: Path) -> tuple[Calibration | None, str]:

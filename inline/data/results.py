@@ -144,6 +144,8 @@ class SliceResult:
         confidence: expected Dice coefficient of the labels, 0 to 1; 0 without contours, None without a
             calibration.
         confidence_source: source of the confidence, or why there is none.
+        confidence_reason: signals that made the confidence low, in one sentence; empty unless it is below
+            the threshold for review.
         flags: reason codes.
         notes: one sentence for each conversion, assumption and flag that concerns the values.
         motion_corrected: the map was fitted from images that the scanner had corrected for motion.
@@ -174,6 +176,7 @@ class SliceResult:
     angular_reference: str = ""
     confidence: float | None = None
     confidence_source: str = ""
+    confidence_reason: str = ""
     flags: tuple[Flag, ...] = ()
     notes: tuple[str, ...] = ()
     motion_corrected: bool = False

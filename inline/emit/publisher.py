@@ -84,6 +84,11 @@ class Publisher:
         """True if there is a subscriber to results, as checked about a quarter of a second ago."""
         return bool(self._subscriptions)
 
+    @property
+    def waiting(self) -> int:
+        """Number of messages that wait to be sent."""
+        return self._queue.qsize()
+
     def publish(self, result: SliceResult, **more: Any) -> None:
         """Queue a result; never waits, and never raises for what the result holds.
 

@@ -61,6 +61,7 @@ def record(result: SliceResult) -> dict[str, Any]:
         "angular_reference": result.angular_reference,
         "confidence": _number(result.confidence, 4),
         "confidence_source": result.confidence_source,
+        "confidence_reason": result.confidence_reason,
         "flags": [flag.value for flag in result.flags],
         "notes": list(result.notes),
         "enhancement": result.enhancement.value if result.enhancement else None,

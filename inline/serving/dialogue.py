@@ -40,6 +40,11 @@ class Forward:
 
 
 @dataclass(frozen=True, slots=True)
+class Withhold:
+    """An image does not go back to the peer, by the setting ``emit.originals``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Begin:
     """A measurement begins; the series of the one before are complete."""
 
@@ -60,7 +65,7 @@ class Reject:
     message: Acquisition | Waveform
 
 
-Decision = Forward | Text | Begin | Assemble | Reject
+Decision = Forward | Withhold | Text | Begin | Assemble | Reject
 """Decision on a message; a text goes to the peer."""
 
 
@@ -156,8 +161,7 @@ class Dialogue:
             back = returned(image, originals)
         except Exception:  # an image passes whatever its attributes are
             _log.exception("%s: the attributes of an image were not changed", self._name)
-        if back is not None:
-            yield Forward(back)
+        yield Withhold() if back is None else Forward(back)
         if self._configuration is Configuration.MAPPING:
             self._assembling = True
             yield Assemble(image)

@@ -7,15 +7,18 @@ nothing. ``docs/privacy.md`` states what may be in it.
 from __future__ import annotations
 
 import io
+import json
 import logging
 import math
 import os
 import queue
+import re
 import threading
 import time
 import traceback
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from logging.handlers import QueueHandler
 from typing import IO, Any, Final, cast
 
@@ -32,6 +35,9 @@ _WAITING: Final = 1024
 _LONGEST: Final = 16_000
 """Characters of a record; the summary of a long connection has some thousand."""
 _WINDOW_S: Final = 60.0
+_PEER: Final = re.compile(r"[0-9a-fA-F.:]+:[0-9]{1,5}")
+_PRIORITIES: Final = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.NOTSET, 7))
+"""Level from which a record has a priority of syslog(3)."""
 _KINDS: Final = 4096
 _FRAMES: Final = 30
 _CLOSE_S: Final = 2.0
@@ -99,6 +105,28 @@ class SafeFormatter(logging.Formatter):
         return "\nwhich led to\n".join(reversed(parts))
 
 
+class JsonFormatter(SafeFormatter):
+    """Formatter of one JSON object per record, on one line.
+
+    ``time``, ``level``, ``logger`` and ``message``; ``peer`` for lines about a connection, ``traceback``, and
+    the fields that the record bears as ``fields``. Texts of clients are treated as by :class:`SafeFormatter`.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See :meth:`logging.Formatter.format`."""
+        content: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage()[:_LONGEST],
+        }
+        if peer := _address(record):
+            content["peer"] = peer
+        if record.exc_info and record.exc_info[0]:
+            content["traceback"] = self.formatException(record.exc_info)[:_LONGEST]
+        return json.dumps(content | getattr(record, "fields", {}))
+
+
 class BoundedHandler(QueueHandler):
     """Handler whose formatted records another thread writes; records beyond its queue are dropped.
 
@@ -117,7 +145,8 @@ class BoundedHandler(QueueHandler):
         """
         self._records: queue.Queue[logging.LogRecord | None] = queue.Queue(_WAITING)
         super().__init__(self._records)
-        self.setFormatter(SafeFormatter(foreign_text=settings.foreign_text))
+        formatter = JsonFormatter if settings.format == "json" else SafeFormatter
+        self.setFormatter(formatter(foreign_text=settings.foreign_text))
         self._limiter = RateLimiter(settings.lines_per_minute)
         self._target, self._clock = target, clock
         self._closed = False
@@ -136,7 +165,8 @@ class BoundedHandler(QueueHandler):
         """See :meth:`logging.handlers.QueueHandler.enqueue`; never waits."""
         try:
             if self.dropped:
-                self._records.put_nowait(_note(f"{self.dropped} lines of the log were lost: nobody read it"))
+                lost = f"{self.dropped} lines of the log were lost: nobody read it"
+                self._records.put_nowait(self.prepare(_note(lost)))
                 self.dropped = 0
             self._records.put_nowait(record)
         except queue.Full:
@@ -165,7 +195,8 @@ class BoundedHandler(QueueHandler):
                 level, template, peer = kind or (logging.WARNING, "%s", "")
                 prefix = f"{peer}: " if peer else ""
                 lines = f"{count} more lines like {template!r}"
-                self.enqueue(_note(f"{prefix}{lines} within {_WINDOW_S:g} s are not in the log", level))
+                note = _note(f"{prefix}{lines} within {_WINDOW_S:g} s are not in the log", level)
+                self.enqueue(self.prepare(note))
         finally:
             self.release()
 
@@ -195,11 +226,37 @@ class _Stderr(io.TextIOBase):
         return os.isatty(_STDERR)
 
 
+class _LineFormatter(logging.Formatter):
+    """Formatter of a line; for the journal, each of its lines begins with its level."""
+
+    def __init__(self, form: str, *, journal: bool) -> None:
+        super().__init__(form, datefmt="%Y-%m-%dT%H:%M:%S%z")
+        self._journal = journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if not self._journal:
+            return text
+        prefix = next(number for level, number in _PRIORITIES if record.levelno >= level)
+        return "\n".join(f"<{prefix}>{line}" for line in text.split("\n"))
+
+
+def _is_journal() -> bool:
+    """Return whether standard error is a stream of systemd's journal, which names it by device and inode."""
+    try:
+        status = os.fstat(_STDERR)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
 @contextmanager
 def log_to_stderr(
     settings: LogSettings, *, verbose: bool = False, names: Sequence[str] = ("",)
 ) -> Iterator[None]:
     """Log in colour to a terminal; to a file or a journal, one line per event with its time and level.
+
+    Lines for systemd's journal begin with their level as it reads it (``<4>``, sd-daemon(3)).
 
     Args:
         settings: of the log.
@@ -208,9 +265,9 @@ def log_to_stderr(
     """
     stream = _Stderr()
     target: logging.Handler = logging.StreamHandler(stream)
-    form = "%(asctime)s %(levelname)s %(name)s %(message)s"
-    target.setFormatter(logging.Formatter(form, datefmt="%Y-%m-%dT%H:%M:%S%z"))
-    if stream.isatty():
+    form = "%(message)s" if settings.format == "json" else "%(asctime)s %(levelname)s %(name)s %(message)s"
+    target.setFormatter(_LineFormatter(form, journal=_is_journal()))
+    if stream.isatty() and settings.format == "text":
         target = RichHandler(console=Console(file=cast(IO[str], stream)), show_path=False)
     handler = BoundedHandler(target, settings)
     loggers = [logging.getLogger(name) for name in names]
@@ -238,6 +295,12 @@ def _kind(record: logging.LogRecord) -> tuple[int, str, str]:
     first = record.args[0] if isinstance(record.args, tuple) and record.args else ""
     peer = first.rpartition(":")[0] or first if isinstance(first, str) else ""
     return record.levelno, str(record.msg), peer
+
+
+def _address(record: logging.LogRecord) -> str:
+    """Return the address of the peer that a record is about; empty for other records."""
+    first = record.args[0] if isinstance(record.args, tuple) and record.args else ""
+    return first if isinstance(first, str) and _PEER.fullmatch(first) else ""
 
 
 def _note(text: str, level: int = logging.WARNING) -> logging.LogRecord:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from inline.data.memory import Share, unlimited
 from inline.data.results import SliceResult
 from inline.pipeline import Pipeline, SliceContext, SliceProgress, Stages
 from inline.serving.workers import Task, Turns, Workers
-from model.engines.fallback import FallbackEngine, NoEngineError
+from model.engines.fallback import IDLE_S, FallbackEngine, NoEngineError
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +78,20 @@ class Owner:
 _NOBODY: Final = Owner()
 
 
+class Depths(NamedTuple):
+    """Lengths of the queues of a scheduler.
+
+    Attributes:
+        slices: slices that were submitted and are not done.
+        threads: stages of them that wait for a thread.
+        network: slices that wait for the network.
+    """
+
+    slices: int
+    threads: int
+    network: int
+
+
 @dataclass(slots=True, eq=False)
 class _Job:
     progress: SliceProgress
@@ -122,6 +136,7 @@ class Scheduler:
         budget_ms: float = 2000.0,
         *,
         patience_s: float = _PATIENCE_S,
+        verify_s: float = IDLE_S,
     ) -> None:
         """Start the threads.
 
@@ -129,9 +144,11 @@ class Scheduler:
             workers: threads for fits and contours.
             budget_ms: time from a slice's last image to its result.
             patience_s: an engine is not given up before a batch has taken so long and four budgets.
+            verify_s: time without a slice after which the engine is verified.
         """
         self.pipeline = pipeline
         self._budget = budget_ms / 1000.0
+        self._verify_s = verify_s
         self._hanging = max(_HANGING * self._budget, patience_s)
         self._workers = Workers(workers)
         self._turns = Turns()
@@ -147,6 +164,16 @@ class Scheduler:
         self._start_network()
         self._timer = threading.Thread(target=partial(_repeat, self._watch), name="budget", daemon=True)
         self._timer.start()
+
+    @property
+    def depths(self) -> Depths:
+        """Lengths of the queues at this moment."""
+        return Depths(len(self._jobs), self._workers.waiting, len(self._waiting))
+
+    @property
+    def stuck(self) -> bool:
+        """True while the only engine hangs in every thread that was started for it."""
+        return self._stuck >= _TRIES
 
     @property
     def leaked_threads(self) -> int:
@@ -286,7 +313,7 @@ class Scheduler:
         with self._changed:
             self._changed.wait_for(
                 lambda: self._waiting or self._closed or generation != self._generation,
-                timeout=_IDLE_POLL_S,
+                timeout=min(_IDLE_POLL_S, self._verify_s),
             )
             if generation != self._generation or (self._closed and not self._waiting):
                 return False
@@ -294,10 +321,10 @@ class Scheduler:
             self._running, self._running_since = jobs, time.monotonic()
         engine = self.pipeline.engine
         if not jobs:
-            if isinstance(engine, FallbackEngine) and self._stuck < _TRIES:
-                engine.verify_if_idle()
+            if isinstance(engine, FallbackEngine) and not self.stuck:
+                engine.verify_if_idle(self._verify_s)
             return not self._taken_over(generation)
-        if self._stuck >= _TRIES:
+        if self.stuck:
             self._all_failed(jobs, NoEngineError(_STUCK))
             return not self._taken_over(generation)
         start = time.perf_counter()
@@ -438,7 +465,7 @@ class Scheduler:
             engine.give_up(engine.current, "hangs")
         except NoEngineError as error:
             self._stuck += 1
-            _log.error("%s; slices come back without contours", _STUCK if self._stuck >= _TRIES else error)
+            _log.error("%s; slices come back without contours", _STUCK if self.stuck else error)
             self._all_failed(jobs, error)
         else:
             with self._changed:

@@ -20,6 +20,7 @@ class SendQueue:
 
     Attributes:
         texts_dropped: number of dropped texts.
+        image: the bytes that :meth:`get` returned last are a forwarded image.
     """
 
     def __init__(self, limit_bytes: int, memory: Share | None = None) -> None:
@@ -27,18 +28,19 @@ class SendQueue:
         self._memory = memory or unlimited()
         # The other half is for the series: a peer that reads slowly is held back, but loses no map.
         self._limit = min(limit_bytes, self._memory.limit // 2)
-        self._waiting: deque[tuple[bytes, bool]] = deque()
+        self._waiting: deque[tuple[bytes, bool, bool]] = deque()
         self._going = self._bytes = self._text_bytes = 0
         self._closed = False
         self._changed = threading.Condition()
         self.texts_dropped = 0
+        self.image = False
 
-    def put(self, data: bytes) -> bool:
-        """Queue bytes, waiting for room; return False where the queue is closed."""
+    def put(self, data: bytes, *, image: bool = False) -> bool:
+        """Queue bytes, waiting for room; return False where the queue is closed. ``image``: see above."""
         with self._changed:
             # One message is always taken, whatever others hold.
             self._changed.wait_for(lambda: self._closed or not self._bytes or self._has_room(len(data)))
-            return self._add(data)
+            return self._add(data, image=image)
 
     def put_now(self, data: bytes) -> bool:
         """Queue bytes whether there is room or not; return as :meth:`put`."""
@@ -60,11 +62,11 @@ class SendQueue:
         self._memory.release(size)  # counted by _add
         return True
 
-    def _add(self, data: bytes, *, text: bool = False) -> bool:
+    def _add(self, data: bytes, *, text: bool = False, image: bool = False) -> bool:
         if self._closed:
             return False
         self._memory.take(len(data))
-        self._waiting.append((data, text))
+        self._waiting.append((data, text, image))
         self._bytes += len(data)
         self._changed.notify_all()
         return True
@@ -78,7 +80,7 @@ class SendQueue:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             if not self._waiting:
                 return None
-            data, text = self._waiting.popleft()
+            data, text, self.image = self._waiting.popleft()
             self._going = len(data)
             self._text_bytes -= text * self._going
             return data

@@ -21,6 +21,7 @@ from inline.emit.publisher import Publisher
 from inline.mrd.messages import Close
 from inline.mrd.protocol import encode
 from inline.serving.dialect import Severity, takes_texts, text_message
+from inline.serving.observers import Observers
 from inline.serving.scheduler import Scheduler
 from inline.serving.service import Service
 from inline.serving.session import Session
@@ -83,16 +84,20 @@ class Server:
     """
 
     def __init__(
-        self, scheduler: Scheduler, settings: Settings | None = None, publisher: Publisher | None = None
+        self,
+        scheduler: Scheduler,
+        settings: Settings | None = None,
+        publisher: Publisher | None = None,
+        observers: Observers | None = None,
     ) -> None:
-        """Bind and listen.
+        """Bind and listen; arguments as those of :class:`Service`.
 
         Raises:
             ConfigurationError: the address cannot be bound.
         """
         settings = settings or Settings()
         self._settings = settings.server
-        self._service = Service(scheduler, settings, publisher, settings.server.drain_s)
+        self._service = Service(scheduler, settings, publisher, settings.server.drain_s, observers)
         self._shutdown = self._service.shutdown
         self._patience = Patience(settings.server.stalled_s, settings.server.least_rate)
         self._lock = threading.Lock()
@@ -110,6 +115,21 @@ class Server:
                 "firewall and the setting server.peers admit the scanner's hosts alone",
                 *self.address,
             )
+
+    @property
+    def service(self) -> Service:
+        """Parts that the connections share."""
+        return self._service
+
+    @property
+    def connections(self) -> int:
+        """Number of connections that are served now."""
+        return len(self._sessions)
+
+    @property
+    def waiting(self) -> int:
+        """Number of connections that wait to be served."""
+        return len(self._waiting)
 
     @property
     def left_s(self) -> float:

@@ -15,12 +15,13 @@ from inline.data.memory import MemoryBudget
 from inline.emit.publisher import Publisher
 from inline.engine_selection import build_pipeline
 from inline.serving.kept import KeptSlices
+from inline.serving.observers import Observers
 from inline.serving.scheduler import Scheduler
 from inline.serving.signals import Shutdown
 from inline.serving.studies import Studies
 from inline.settings import Settings
 from model.engines.base import Engine
-from model.engines.fallback import NoEngineError
+from model.engines.fallback import IDLE_S, NoEngineError
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Service:
         memory: budget of all connections.
         kept: T1 slices that wait for their native or post-contrast partner.
         studies: that the slices belong to.
+        observers: receive what connections and slices do.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Service:
         settings: Settings,
         publisher: Publisher | None = None,
         drain_s: float = math.inf,
+        observers: Observers | None = None,
     ) -> None:
         """Begin without connections; ``drain_s``: see :class:`Shutdown`."""
         self.scheduler, self.settings, self.publisher = scheduler, settings, publisher
@@ -58,6 +61,7 @@ class Service:
         self.memory = MemoryBudget(budget, server.connection_bytes, server.connections)
         self.kept = KeptSlices(kept_bytes)
         self.studies = Studies()
+        self.observers = observers or Observers()
 
     @property
     def engine(self) -> Engine:
@@ -66,13 +70,16 @@ class Service:
 
 
 @contextmanager
-def service(settings: Settings, *, address_may_be_taken: bool = False) -> Iterator[Service]:
+def service(
+    settings: Settings, *, address_may_be_taken: bool = False, verify_s: float = IDLE_S
+) -> Iterator[Service]:
     """Start the service of these settings, and close it in the end.
 
     Args:
         settings: of the program.
         address_may_be_taken: run without ZeroMQ where its address cannot be bound, as in one of several
             processes that each serve one measurement.
+        verify_s: time without a slice after which the engine is verified.
 
     Raises:
         ConfigurationError: the weights cannot be used, no engine works, or results cannot be published.
@@ -92,7 +99,7 @@ def service(settings: Settings, *, address_may_be_taken: bool = False) -> Iterat
             pipeline.warm_up()
         except NoEngineError as error:
             raise ConfigurationError(str(error)) from error
-        scheduler = Scheduler(pipeline, settings.workers, settings.budget_ms)
+        scheduler = Scheduler(pipeline, settings.workers, settings.budget_ms, verify_s=verify_s)
         # Garbage collections during a slice need not traverse what is loaded now.
         gc.collect()
         gc.freeze()

@@ -17,11 +17,12 @@ from inline.mrd.messages import Close, ConfigFile, ConfigText, Header, Image, Me
 from inline.mrd.protocol import Decoder, encode
 from inline.serving.configuration import Configuration
 from inline.serving.dialect import UNKNOWN, Dialect, Severity
-from inline.serving.dialogue import Assemble, Begin, Decision, Dialogue, Forward, Reject
+from inline.serving.dialogue import Assemble, Begin, Decision, Dialogue, Forward, Reject, Withhold
 from inline.serving.scheduler import Owner
 from inline.serving.send_queue import SendQueue
 from inline.serving.service import Service
-from inline.serving.slices import Slices, Tally
+from inline.serving.slices import Slices
+from inline.serving.tally import Tally
 from inline.serving.transport import Transport
 
 _log = logging.getLogger(__name__)
@@ -73,6 +74,18 @@ class Session:
 
         ``received`` are bytes that were read from the connection before.
         """
+        observers = self._service.observers
+        observers.opened(self._name, self.tally)
+        try:
+            self._serve(received)
+        except BaseException:
+            self.tally.failed = True
+            raise
+        finally:
+            observers.closed(self._name, self.tally)
+        return self.tally
+
+    def _serve(self, received: bytes) -> None:
         start = time.monotonic()
         _log.info("%s connected", self._name)
         sender = threading.Thread(target=self._send, name=f"to {self._name}", daemon=True)
@@ -104,10 +117,10 @@ class Session:
                 *counts,
                 time.monotonic() - start,
             )
-        return self.tally
 
     def abort(self) -> None:
         """End the connection at once, whatever it waits for; from another thread."""
+        self.tally.failed = True
         self._queue.close(discard=True)
         self._transport.abort()
 
@@ -171,11 +184,13 @@ class Session:
         for decision in decisions:
             match decision:
                 case Forward(message):
-                    self._queue.put(encode(message))
+                    self._queue.put(encode(message), image=isinstance(message, Image))
                 case Text():
                     self._queue.put_text(encode(decision))
                 case Begin(header):
                     self._slices.begin(header)
+                case Withhold():
+                    self.tally.withheld += 1
                 case Assemble(image):
                     self._slices.add(image)
                 case Reject():
@@ -232,6 +247,7 @@ class Session:
         try:
             while (data := self._queue.get()) is not None:
                 self._transport.send(data)
+                self.tally.returned += self._queue.image
                 del data  # nor while it waits for the next
             self._transport.finish()
             return
@@ -240,5 +256,6 @@ class Session:
             _log.info("%s takes nothing more: %s", self._name, error)
         except Exception:  # whoever waits for room in the queue would wait for ever
             _log.exception("%s: sending failed", self._name)
+            self.tally.failed = True
         self.tally.refused = self._owner.gone = True
         self._queue.close(discard=True)

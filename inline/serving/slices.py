@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 from inline.assembly.assembled import Assembled
 from inline.assembly.assembler import Account, SeriesAssembler
@@ -27,11 +28,13 @@ from inline.mrd.protocol import encode
 from inline.pipeline import SliceContext
 from inline.serving.dialect import Severity
 from inline.serving.dialogue import Dialogue
+from inline.serving.observers import Delivery
 from inline.serving.scheduler import Owner
 from inline.serving.send_queue import SendQueue
 from inline.serving.service import Service
 from inline.serving.studies import Study
 from inline.serving.summary import FinalLevel, Summary, final_levels, slice_name
+from inline.serving.tally import Tally
 from inline.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -41,27 +44,6 @@ _MEMORY: Final = (
     "the memory limit of the connection is reached; the oldest series are given up, their images pass on "
     "without a map (the summary counts them)"
 )
-
-
-@dataclass(slots=True)
-class Tally:
-    """Counts of a connection, and how it ended.
-
-    Attributes:
-        closed: the peer ended the stream with a close message.
-        refused: the peer took nothing more before the end.
-        error: why the stream broke off, or empty.
-    """
-
-    images: int = 0
-    slices: int = 0
-    results: int = 0
-    errors: int = 0
-    late: int = 0
-    skipped: int = 0
-    closed: bool = False
-    refused: bool = False
-    error: str = ""
 
 
 class InOrder:
@@ -215,6 +197,8 @@ class Slices:
             if result.map is None and Flag.LATE not in result.flags:
                 submitted.mapped = False
             ecv: EcvResult | None = None
+            latency_s = time.monotonic() - assembled.arrived
+            self._service.observers.delivered(Delivery(self._name, result, latency_s, latecomer))
             try:
                 if self._service.publisher is not None:
                     self._service.publisher.publish(result, session=self._name)
@@ -281,7 +265,8 @@ class Slices:
             late = Flag.LATE in result.flags
             self._tally.late += late
             self._tally.errors += bool(problem)
-            _log.info("%s result: %s", self._name, _fields(result))
+            fields = {"fields": {"result": _values(result)}}
+            _log.info("%s result: %s", self._name, _fields(result), extra=fields)
             loggable = self._dialogue.loggable
             name = slice_name(result.identity, result.quantity)  # a replay reads it (inline/replay/run.py)
             for note in result.notes:
@@ -298,6 +283,26 @@ class Slices:
         finally:
             self._memory.release(len(data))
             self._free.release()
+
+
+def _values(result: SliceResult) -> dict[str, Any]:
+    """Return a result for a log of JSON lines; nothing of the patient is in it."""
+    median = result.regions[0].median if result.regions else None
+    return {
+        "series": result.identity.series_index,
+        "slice": result.identity.slice_index,
+        "level": result.level,
+        "quantity": result.quantity,
+        "median_ms": _rounded(median, 1),
+        "confidence": _rounded(result.confidence, 3),
+        "flags": result.flags,
+        "stages_ms": {stage: _rounded(took, 1) for stage, took in result.times_ms.items()},
+    }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    """Return a rounded number; None where it is missing or not finite, which JSON cannot express."""
+    return None if value is None or not math.isfinite(value) else round(value, digits)
 
 
 def _fields(result: SliceResult) -> str:

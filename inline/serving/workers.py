@@ -124,6 +124,11 @@ class Workers:
         for _ in range(number):
             self._start()
 
+    @property
+    def waiting(self) -> int:
+        """Number of tasks that wait for a thread."""
+        return len(self._waiting)
+
     def submit(self, task: Task) -> None:
         """Queue a task; it does not run after :meth:`close`."""
         with self._changed:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -42,6 +42,7 @@ class _Loaded:
         verified: when it was last verified.
         slices: computed since then.
         suspect: it has failed and no other is left: it is verified before it is used again.
+        proven: when it last returned output or was verified.
     """
 
     engine: Engine
@@ -50,6 +51,10 @@ class _Loaded:
     verified: float
     slices: int = 0
     suspect: bool = False
+    proven: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.proven = self.used
 
 
 class FallbackEngine:
@@ -64,6 +69,9 @@ class FallbackEngine:
     computed again by the next engine if that fails. After a minute without slices :meth:`verify_if_idle`
     verifies it while no slice waits: at a scanner most series come after a pause. Where nothing calls that
     method, the first batch after the pause is computed after the verification.
+
+    Attributes:
+        replacements: number of engines that failed after they had been in use and were replaced.
     """
 
     def __init__(
@@ -87,6 +95,7 @@ class FallbackEngine:
         self._clock = clock
         self._failures: list[str] = []
         self._lock = threading.Lock()
+        self.replacements = 0
         self._current = self._load_next()
 
     @property
@@ -98,6 +107,17 @@ class FallbackEngine:
     def failures(self) -> tuple[str, ...]:
         """Reasons why the engines before the one in use are not in use."""
         return tuple(self._failures)
+
+    @property
+    def failed(self) -> bool:
+        """True while the engine in use has failed and no other is left."""
+        return self._current.suspect
+
+    @property
+    def unproven_s(self) -> float:
+        """Time since the engine in use last returned output or was verified, s; 0 without a reference."""
+        loaded = self._current
+        return 0.0 if loaded.self_test is None else self._clock() - loaded.proven
 
     @property
     def current(self) -> Engine:
@@ -123,16 +143,16 @@ class FallbackEngine:
             except Exception as error:
                 self._replace(loaded, f"{type(error).__name__}: {error}")
             else:
-                loaded.used = self._clock()
+                loaded.used = loaded.proven = self._clock()
                 return probabilities
 
-    def verify_if_idle(self) -> None:
-        """Verify the engine in use after a minute without slices; to be called while no slice waits.
+    def verify_if_idle(self, idle_s: float = IDLE_S) -> None:
+        """Verify the engine in use after this time without slices; to be called while no slice waits.
 
         Where it fails and no other is left, slices get an error until it is verified.
         """
         loaded = self._current
-        if not self._idle(loaded):
+        if not self._idle(loaded, idle_s):
             return
         try:
             self._verify(loaded)
@@ -150,15 +170,15 @@ class FallbackEngine:
         if engine is loaded.engine:
             self._replace(loaded, reason)
 
-    def _idle(self, loaded: _Loaded) -> bool:
-        return loaded.self_test is not None and self._clock() - loaded.used >= IDLE_S
+    def _idle(self, loaded: _Loaded, idle_s: float = IDLE_S) -> bool:
+        return loaded.self_test is not None and self._clock() - loaded.used >= idle_s
 
     def _verify(self, loaded: _Loaded) -> None:
         if loaded.self_test is not None:
             loaded.self_test.repeat()
             _log.debug("the engine %s is verified after %d slices", loaded.engine.name, loaded.slices)
         loaded.slices, loaded.suspect = 0, False
-        loaded.used = loaded.verified = self._clock()
+        loaded.used = loaded.verified = loaded.proven = self._clock()
 
     def _replace(self, loaded: _Loaded, reason: str) -> None:
         with self._lock:
@@ -175,6 +195,7 @@ class FallbackEngine:
             self._failures.append(f"{name}: {reason}")
             _log.warning("the engine %s failed (%s); trying the next", name, reason)
             self._current = self._load_next()
+            self.replacements += 1
 
     def _load_next(self) -> _Loaded:
         while self._next:

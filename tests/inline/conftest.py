@@ -47,11 +47,12 @@ def serving():
     """A context manager: a server with an engine and settings, in this process."""
 
     @contextmanager
-    def run(engine=None, publisher=None, **settings):
+    def run(engine=None, publisher=None, observers=None, reviewer=None, **settings):
         # A busy machine must not make slices late where lateness is not what is tested.
         made = load_settings(**{"server": {"port": 0}, **settings}).model_copy(update={"budget_ms": 60_000.0})
-        scheduler = Scheduler(Pipeline(engine or RingEngine(), made.regions), made.workers, made.budget_ms)
-        server = Server(scheduler, made, publisher)
+        pipeline = Pipeline(engine or RingEngine(), made.regions, reviewer=reviewer)
+        scheduler = Scheduler(pipeline, made.workers, made.budget_ms)
+        server = Server(scheduler, made, publisher, observers)
         thread = threading.Thread(target=server.serve, daemon=True)
         thread.start()
         try:

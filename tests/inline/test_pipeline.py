@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from inline.assembly.assembler import SeriesAssembler
-from inline.contouring.confidence import Reviewer
+from inline.contouring.confidence import Assessment, Reviewer
 from inline.data.flags import Flag
 from inline.data.results import ContourOffsets, Insertions, SliceLevel
 from inline.data.series import Enhancement, MapSeries
@@ -102,8 +102,8 @@ def test_a_wall_without_room_for_the_convention_is_flagged(slices, ring_engine):
 
 def test_the_confidence_is_that_of_the_borders(slices, ring_engine):
     class Watching(Reviewer):
-        def confidence(self, probabilities, image, contours):
-            return float(np.hypot(*(contours.epi - 111.5).T).mean())
+        def assess(self, probabilities, image, contours):
+            return Assessment(float(np.hypot(*(contours.epi - 111.5).T).mean()))
 
     result = Pipeline(ring_engine, reviewer=Watching()).process(slices[0])
     assert result.confidence == pytest.approx(28.0, abs=0.2)

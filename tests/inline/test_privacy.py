@@ -1,5 +1,6 @@
 """Log of a session whose client puts the name of a patient wherever it may write a text."""
 
+import json
 import socket
 import threading
 
@@ -10,6 +11,8 @@ from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Close, ConfigFile, ConfigText, Header, Image, Text
 from inline.mrd.protocol import Decoder, encode
 from inline.replay.simulate import header_xml, simulate_examination, to_images
+from inline.serving.logs import log_to_stderr
+from inline.settings import LogSettings
 
 PATIENT = "Mustermann"
 FORGED = f"{PATIENT}\n2026-01-01T00:00:00+0000 ERROR inline.serving.server \x1b[31mforged"
@@ -89,6 +92,21 @@ def test_no_line_holds_what_a_client_sent(serving, caplog):
     assert not [line for line in lines if "\x1b" in line or "\n" in line]
     assert sum("not logged" in line for line in lines) >= 8
     assert sum(PATIENT in text for text in texts) >= 5  # the client itself reads what was wrong
+
+
+def test_json_lines_parse_and_hold_no_text_of_a_client(serving, caplog, capfd):
+    with log_to_stderr(LogSettings(format="json"), names=("inline",)), serving() as server:
+        logged(server, everything(), caplog)
+    written = capfd.readouterr().err
+    assert PATIENT not in written
+    lines = [json.loads(line) for line in written.splitlines()]
+    assert all({"time", "level", "logger", "message"} <= set(line) for line in lines)
+    results = [line for line in lines if "result" in line]
+    assert {line["peer"].rpartition(":")[0] for line in results} == {"127.0.0.1"}
+    whole = next(line["result"] for line in results if line["result"]["series"] == 1)
+    assert whole["slice"] == 0
+    assert {line["result"]["quantity"] for line in results} == {"T1", "T2"}
+    assert all(took >= 0 for line in results for took in line["result"]["stages_ms"].values())
 
 
 def test_with_the_setting_texts_are_quoted_and_short(serving, caplog):

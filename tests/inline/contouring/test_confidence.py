@@ -16,12 +16,14 @@ from inline.contouring.confidence import (
     FILE,
     LARGEST,
     SIGNALS,
+    Assessment,
     Calibration,
     Reviewer,
     load_calibration,
     signals,
 )
 from inline.contouring.contours import find_contours
+from inline.contouring.explanation import NO_CONTOURS, NOT_FINITE
 from inline.data.flags import Flag
 from inline.data.results import Contours
 from inline.emit import mrd
@@ -207,16 +209,17 @@ def test_the_reviewer_is_that_of_the_settings(weights):
     reviewer = Reviewer.of(Settings(weights=weights, review_below=0.6))
     assert reviewer.review_below == 0.6
     contours = Contours(endo=circle(20.0), epi=circle(28.0))
-    assert reviewer.confidence(ring_output(), ring_image(), contours) == pytest.approx(0.9)
-    assert reviewer.confidence(ring_output(), ring_image(), None) == 0.0
-    assert Reviewer().confidence(ring_output(), ring_image(), contours) is None
+    assert reviewer.assess(ring_output(), ring_image(), contours).confidence == pytest.approx(0.9)
+    assert reviewer.assess(ring_output(), ring_image(), None).confidence == 0.0
+    assert Reviewer().assess(ring_output(), ring_image(), contours).confidence is None
 
 
 def test_probabilities_without_numbers_are_for_review():
     output = ring_output()
     output[:, 112, :] = np.nan
     contours = Contours(endo=circle(20.0), epi=circle(28.0))
-    assert Reviewer(made(), "", 0.5).confidence(output, ring_image(), contours) == 0.0
+    found = Reviewer(made(), "", 0.5).assess(output, ring_image(), contours)
+    assert found == Assessment(0.0, True, NOT_FINITE)
 
 
 @pytest.fixture
@@ -236,6 +239,9 @@ def test_a_slice_below_the_threshold_is_flagged_in_every_output(assembled, ring_
     assert plain["confidence"] == pytest.approx(0.9)
     assert plain["confidence_source"] == "calibrated for weights w"
     assert ("review" in plain["flags"]) == flagged
+    assert ("is below 0.95" in plain["confidence_reason"]) == flagged
+    assert plain["confidence_reason"] == result.confidence_reason
+    assert (result.confidence_reason in result.notes) == flagged
     images = mrd.images(result, assembled.template)
     meta = images[0].meta()
     assert float(meta["MYOSTREAM_CONFIDENCE"][0]) == pytest.approx(0.9)
@@ -272,6 +278,7 @@ def test_a_slice_without_contours_is_for_review(assembled):
     result = Pipeline(Blind(), reviewer=Reviewer(made(), "", 0.5)).process(assembled)
     assert result.confidence == 0.0
     assert Flag.REVIEW in result.flags
+    assert result.confidence_reason == NO_CONTOURS
 
 
 def test_the_threshold_is_a_setting(tmp_path):

@@ -13,7 +13,7 @@ from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Acquisition, ConfigFile, ConfigText, Header, Image, Text, Waveform
 from inline.serving.configuration import Configuration
 from inline.serving.dialect import CHAIN, PIPE, Severity
-from inline.serving.dialogue import Assemble, Begin, Dialogue, Forward, Reject
+from inline.serving.dialogue import Assemble, Begin, Dialogue, Forward, Reject, Withhold
 from inline.settings import load_settings
 
 IMAGE = Image(ImageHeader(matrix_size=(4, 4, 1), data_type=1), b"<ismrmrdMeta/>", bytes(32))
@@ -215,8 +215,8 @@ def test_a_fixed_configuration_goes_before_what_the_peer_requests():
 
 def test_originals_stay_away_where_results_alone_are_wanted():
     none = {"originals": "none"}
-    assert decisions(IMAGE, emit=none) == [Assemble(IMAGE)]
-    assert decisions(parameters(originals="none"), IMAGE) == [Assemble(IMAGE)]
+    assert decisions(IMAGE, emit=none) == [Withhold(), Assemble(IMAGE)]
+    assert decisions(parameters(originals="none"), IMAGE) == [Withhold(), Assemble(IMAGE)]
     assert decisions(ConfigFile("passthrough"), IMAGE, emit=none) == [Forward(IMAGE)]
 
 

@@ -1,5 +1,6 @@
 """Log of the program: rate, content, and a standard error that nobody reads."""
 
+import json
 import logging
 import os
 import socket
@@ -18,7 +19,7 @@ from inline.data.errors import ProtocolError
 from inline.mrd.messages import Close, Text
 from inline.mrd.protocol import encode
 from inline.serving.dialogue import Dialogue
-from inline.serving.logs import BoundedHandler, RateLimiter, SafeFormatter, log_to_stderr
+from inline.serving.logs import BoundedHandler, JsonFormatter, RateLimiter, SafeFormatter, log_to_stderr
 from inline.settings import LogSettings, load_settings
 
 PATIENT = "Mustermann"
@@ -181,6 +182,67 @@ def test_one_line_per_event_with_time_and_level_and_loggers_as_before(capfd):
     assert written.endswith(" WARNING tests.of.standard.error one line \\ud800\u20ac\n")
     assert written.count("\n") == 1
     assert (logger.level, logger.propagate, logger.handlers) == before
+
+
+def json_line(text, arguments=(), error=None, **more):
+    record = logging.LogRecord("x.y", logging.WARNING, "", 0, text, arguments, error)
+    record.__dict__.update(more)
+    written = JsonFormatter(foreign_text=False).format(record)
+    assert written.isascii()
+    assert "\n" not in written
+    return json.loads(written)
+
+
+@given(text=st.text(max_size=200), peer=st.text(max_size=30))
+def test_every_record_is_one_line_of_json(text, peer):
+    found = json_line("%s says %s", (peer, text))
+    assert found["message"] == f"{peer} says {text}"
+    assert (found["level"], found["logger"]) == ("warning", "x.y")
+
+
+@pytest.mark.parametrize(
+    ("first", "peer"),
+    [("192.0.2.7:4711", "192.0.2.7:4711"), ("::1:4711", "::1:4711"), ("gadgetron", None), (4711, None)],
+)
+def test_the_peer_of_a_line_is_a_field(first, peer):
+    assert json_line("%s connected", (first,)).get("peer") == peer
+
+
+def test_fields_of_a_record_are_fields_of_its_line():
+    assert json_line("done", fields={"result": {"slice": 3}})["result"] == {"slice": 3}
+
+
+def test_a_traceback_in_json_holds_no_text_of_a_client():
+    try:
+        int(PATIENT)
+    except ValueError:
+        found = json_line("failed", error=sys.exc_info())
+    assert "ValueError: (" in found["traceback"]
+    assert PATIENT not in json.dumps(found)
+
+
+def test_notes_of_the_log_are_json_too(logged):
+    target = Listed()
+    logger, handler = logged(target, LogSettings(lines_per_minute=1, format="json"))
+    for _ in range(3):
+        logger.info("again")
+    handler.close()
+    lines = [json.loads(line) for line in target.lines]
+    assert [line["message"] for line in lines[:1]] == ["again"]
+    assert "2 more lines like 'again'" in lines[1]["message"]
+
+
+def test_lines_for_the_journal_begin_with_their_level(monkeypatch, capfd):
+    status = os.fstat(2)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+    with log_to_stderr(LogSettings(format="json"), names=("tests.of.the.journal",)):
+        logger = logging.getLogger("tests.of.the.journal")
+        logger.error("bad")
+        logger.info("good")
+    first, second = capfd.readouterr().err.splitlines()
+    assert first.startswith("<3>{")
+    assert second.startswith("<6>{")
+    assert json.loads(second[3:])["message"] == "good"
 
 
 @contextmanager

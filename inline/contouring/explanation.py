@@ -1,0 +1,88 @@
+"""Reason in words why the confidence of a slice is low: the signals that lowered it most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+NO_CONTOURS: Final = "The confidence is 0: no contours were found."
+NOT_FINITE: Final = "The confidence is 0: the network output holds values that are not finite."
+_NOTABLE: Final = -0.1
+"""Contribution to the score from which a signal is named. The score is a logit: 0.1 is some 0.02 of Dice."""
+_SECOND: Final = 0.5
+"""Share of the largest contribution from which a second signal is named."""
+
+
+class Part(NamedTuple):
+    """Part of one signal in the score of a slice.
+
+    Attributes:
+        signal: its name.
+        value: of the slice.
+        mean: of the calibration's slices.
+        contribution: to the score, relative to ``mean``; negative ones lower the confidence.
+    """
+
+    signal: str
+    value: float
+    mean: float
+    contribution: float
+
+
+class _Words(NamedTuple):
+    name: str
+    form: Callable[[float], str]
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _dice(logit: float) -> str:
+    return f"{1.0 / (1.0 + math.exp(-logit)):.3f}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}"
+
+
+_WORDS: Final = {
+    "soft_dice_cavity": _Words(
+        "the Dice coefficient of the endocardial contour with the probability of LV cavity", _dice
+    ),
+    "soft_dice_myocardium": _Words(
+        "the Dice coefficient of the contours with the probability of myocardium", _dice
+    ),
+    "entropy": _Words("the entropy of the class probabilities in and around the heart", _number),
+    "cavity_share": _Words("the difference of the cavity's share of the heart from one half", _number),
+    "off_centre": _Words("the distance of the contours' centres in radii of the heart", _number),
+    "without_fit": _Words("the share of the heart without a certain fit", _percent),
+}
+
+
+def explain(parts: Sequence[Part], confidence: float, threshold: float) -> str:
+    """Return one sentence that names the one or two signals that lowered the confidence most.
+
+    Args:
+        parts: of all signals of the slice.
+        confidence: expected Dice of the slice.
+        threshold: confidence below which slices are flagged.
+    """
+    first, *others = sorted(parts, key=lambda part: part.contribution)
+    named = [
+        part
+        for part in (first, *others[:1])
+        if part.contribution <= min(_NOTABLE, _SECOND * first.contribution)
+    ]
+    why = " and ".join(map(_reason, named)) or (
+        "no signal stands out; all lie near the means of the calibration, most of whose slices are degraded"
+    )
+    shown = math.floor(1000.0 * confidence) / 1000.0  # rounded, it might equal the threshold
+    return f"The expected Dice of {shown:.3f} is below {threshold:g}: {why}."
+
+
+def _reason(part: Part) -> str:
+    name, form = _WORDS[part.signal]
+    side = "low" if part.value < part.mean else "high"
+    return f"{name} is {side} ({form(part.value)}, mean of the calibration {form(part.mean)})"

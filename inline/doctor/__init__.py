@@ -1,0 +1,1 @@
+"""``myostream doctor``: examination of this host, in plain words."""

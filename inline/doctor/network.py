@@ -1,0 +1,150 @@
+"""Checks of the network: ports of the server, Gadgetron, DICOM destinations."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+from inline.data.errors import MyostreamError
+from inline.doctor.finding import Finding, good, problem, warning
+from inline.emit.access import is_loopback
+from inline.mrd.messages import Close
+from inline.mrd.protocol import Decoder, encode
+from inline.settings import Settings
+
+_PATIENCE_S: Final = 5.0
+
+
+class Destination(Protocol):
+    """Destination of DICOM results, as the settings state it."""
+
+    name: str
+    ae_title: str
+    host: str
+    port: int
+    tls: bool
+    url: str
+
+
+def ports(settings: Settings) -> Iterator[Finding]:
+    """Yield whether the ports of the settings are free, or taken by a server that runs already."""
+    host, port = settings.server.host, settings.server.port
+    reason = objection(host, port)
+    running = reason == os.strerror(errno.EADDRINUSE) and answers_mrd(host, port)
+    if running:
+        yield good("port of MRD", f"{host}:{port} is taken by an MRD server that answers")
+    elif reason:
+        advice = "end the program that has it, or choose another with server.port"
+        yield problem("port of MRD", f"{host}:{port} cannot be used: {reason}", advice)
+    else:
+        yield good("port of MRD", f"{host}:{port} is free")
+    if not is_loopback(host) and host != "localhost" and not settings.server.peers:
+        advice = "list the scanner's hosts in server.peers"
+        yield warning("access", f"{host} is reached by other hosts, all of which may connect", advice)
+    for name, (host, port) in _other_ports(settings):
+        reason = objection(host, port)
+        if not reason:
+            yield good(name, f"{host}:{port} is free")
+        elif running:
+            yield good(name, f"{host}:{port} is taken while the server runs")
+        else:
+            yield problem(name, f"{host}:{port} cannot be used: {reason}", "choose another in the settings")
+
+
+def _other_ports(settings: Settings) -> Iterator[tuple[str, tuple[str, int]]]:
+    if settings.monitor.port is not None:
+        yield "port of metrics", (settings.monitor.host, settings.monitor.port)
+    transport, _, place = settings.emit.zmq.partition("://")
+    host, _, port = place.rpartition(":")
+    if transport == "tcp" and port.isdigit():
+        yield "port of ZeroMQ", ("" if host == "*" else host.strip("[]"), int(port))
+
+
+def objection(host: str, port: int) -> str:
+    """Return why an address cannot be bound; empty if it can."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except (OSError, OverflowError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return ""
+
+
+def answers_mrd(host: str, port: int) -> bool:
+    """Return whether a server replies to a close message with a close message."""
+    try:
+        with socket.create_connection((host or "127.0.0.1", port), timeout=_PATIENCE_S) as connection:
+            connection.sendall(encode(Close()))
+            decoder = Decoder()
+            while not decoder.closed and (data := connection.recv(1 << 16)):
+                list(decoder.receive(data))
+            return decoder.closed
+    except (OSError, MyostreamError):
+        return False
+
+
+def gadgetron() -> Iterator[Finding]:
+    """Yield whether Gadgetron can use this installation."""
+    import_module("inline.serving.gadgetron")
+    package = "installed" if find_spec("gadgetron") else "not installed"
+    yield good(
+        "Gadgetron",
+        f"chains can connect to the server or start its module; the gadgetron package, which the second way "
+        f"needs, is {package}",
+    )
+
+
+def destinations(targets: Iterable[Destination], calling: str) -> Iterator[Finding]:
+    """Yield whether DICOM destinations are reached, by C-ECHO where that is possible.
+
+    Args:
+        targets: of the settings.
+        calling: AE title of this node.
+    """
+    for target in targets:
+        part = f"DICOM destination {target.name}"
+        place = urlsplit(target.url)
+        host = place.hostname or target.host
+        port = (place.port or (443 if place.scheme == "https" else 80)) if target.url else target.port
+        try:
+            socket.create_connection((host, port), timeout=_PATIENCE_S).close()
+        except OSError as error:
+            advice = "check address, network and firewall"
+            yield problem(part, f"{host}:{port} is not reached: {error.strerror or error}", advice)
+            continue
+        if target.url or target.tls:
+            yield good(part, f"{host}:{port} takes connections (nothing was sent)")
+            continue
+        reason = _echo(target, calling)
+        if reason:
+            advice = f"check the AE titles there: it is {target.ae_title!r}, this node is {calling!r}"
+            yield problem(part, f"{host}:{port} takes connections, but no C-ECHO: {reason}", advice)
+        else:
+            yield good(part, f"{target.ae_title} at {host}:{port} returns C-ECHO")
+
+
+def _echo(target: Destination, calling: str) -> str:
+    """Return why a C-ECHO failed; empty if it succeeded.
+
+    Raises:
+        ImportError: pynetdicom is not installed (extra ``dicom``).
+    """
+    from pynetdicom import AE
+
+    entity = AE(ae_title=calling)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _PATIENCE_S
+    entity.add_requested_context("1.2.840.10008.1.1")  # Verification
+    association = entity.associate(target.host, target.port, ae_title=target.ae_title)
+    if not association.is_established:
+        return "the association is rejected" if association.is_rejected else "no association"
+    status = association.send_c_echo()
+    association.release()
+    return "" if status and status.Status == 0 else "no success"

@@ -1,0 +1,248 @@
+"""Metrics of the service for Prometheus (``docs/monitoring.md`` lists them).
+
+Results are counted as they come. Everything else is read when it is asked for, from counts that the service
+keeps anyway: it costs nothing in between.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from inline.data.flags import Flag
+from inline.data.series import Quantity
+from inline.serving.health import Checkup, Health
+from inline.serving.observers import Delivery
+from inline.serving.server import Server
+from inline.serving.tally import Tally
+from model.engines.fallback import FallbackEngine
+
+_STAGES: Final = ("fit", "prepare", "wait", "network", "contours", "regions", "confidence")
+"""Stages whose histograms exist before the first slice."""
+_STAGE_BUCKETS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_SLICE_BUCKETS: Final = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+_CONFIDENCE_BUCKETS: Final = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over connections; the first names are those of :class:`Tally`.
+
+    Attributes:
+        lost: images that closed connections lost here.
+        untaken: images that clients did not take before they left.
+        connections: number of them.
+    """
+
+    images: int = 0
+    returned: int = 0
+    withheld: int = 0
+    slices: int = 0
+    skipped: int = 0
+    lost: int = 0
+    untaken: int = 0
+    connections: int = 0
+
+    def add(self, tally: Tally, *, closed: bool) -> None:
+        """Add one connection."""
+        self.images += tally.images
+        self.returned += tally.returned
+        self.withheld += tally.withheld
+        self.slices += tally.slices
+        self.skipped += tally.skipped
+        self.connections += 1
+        if closed:
+            self.lost += tally.lost
+            self.untaken += tally.in_transit - tally.lost
+
+
+class Metrics:
+    """Observer that counts results and connections.
+
+    Attributes:
+        registry: of these metrics alone.
+    """
+
+    def __init__(self, checkup: Checkup) -> None:
+        """Begin with everything at 0; ``checkup`` leads to the server."""
+        self.registry = CollectorRegistry()
+        self._checkup = checkup
+        self._lock = threading.Lock()
+        self._closed = Totals()
+        self._open: dict[int, Tally] = {}  # by identity: names may be used again
+        made = self.registry
+        self._results = Counter(
+            "myostream_results", "Results that were delivered, errors included.", ["quantity"], registry=made
+        )
+        self._failed = Counter("myostream_result_errors", "Results that state an error.", registry=made)
+        self._latecomers = Counter(
+            "myostream_latecomers", "Results that were ready after their budget.", registry=made
+        )
+        self._flags = Counter("myostream_flags", "Results with a flag.", ["flag"], registry=made)
+        self._stages = Histogram(
+            "myostream_stage_seconds", "Stage of a slice.", ["stage"], buckets=_STAGE_BUCKETS, registry=made
+        )
+        self._latency = Histogram(
+            "myostream_slice_seconds",
+            "Time from the last image of a slice to its result.",
+            ["quantity"],
+            buckets=_SLICE_BUCKETS,
+            registry=made,
+        )
+        self._confidence = Histogram(
+            "myostream_confidence",
+            "Dice to be expected of the contours.",
+            buckets=_CONFIDENCE_BUCKETS,
+            registry=made,
+        )
+        for quantity in Quantity:
+            self._results.labels(quantity.value)
+            self._latency.labels(quantity.value)
+        for flag in Flag:
+            self._flags.labels(flag.value)
+        for stage in _STAGES:
+            self._stages.labels(stage)
+        self.registry.register(_AtScrape(self._read))
+        ProcessCollector(registry=made)
+
+    def opened(self, session: str, tally: Tally) -> None:
+        """See :class:`inline.serving.observers.Observer`."""
+        with self._lock:
+            self._open[id(tally)] = tally
+
+    def closed(self, session: str, tally: Tally) -> None:
+        """See :class:`inline.serving.observers.Observer`."""
+        with self._lock:
+            self._open.pop(id(tally), None)
+            self._closed.add(tally, closed=True)
+
+    def delivered(self, delivery: Delivery) -> None:
+        """See :class:`inline.serving.observers.Observer`."""
+        result, quantity = delivery.result, delivery.result.quantity.value
+        for stage, milliseconds in result.times_ms.items():
+            self._stages.labels(stage).observe(milliseconds / 1000.0)
+        if delivery.latecomer:
+            self._latecomers.inc()
+            return
+        self._results.labels(quantity).inc()
+        self._latency.labels(quantity).observe(delivery.latency_s)
+        for flag in set(result.flags):
+            self._flags.labels(flag.value).inc()
+        if result.error:
+            self._failed.inc()
+        if result.confidence is not None:
+            self._confidence.observe(result.confidence)
+
+    def text(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def totals(self) -> tuple[Totals, int]:
+        """Return the sums over all connections, and the images in transit on the open ones."""
+        with self._lock:
+            totals = replace(self._closed)
+            for tally in self._open.values():
+                totals.add(tally, closed=False)
+            return totals, sum(tally.in_transit for tally in self._open.values())
+
+    def _read(self) -> Iterator[Metric]:
+        totals, in_transit = self.totals()
+        yield from _of_connections(totals, in_transit)
+        yield from _of_health(self._checkup.health())
+        if self._checkup.server is not None:
+            yield from _of_server(self._checkup.server)
+
+
+class _AtScrape(Collector):
+    """Metrics that a function returns when they are asked for."""
+
+    def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
+        self._read = read
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        return self._read()
+
+
+def _of_connections(totals: Totals, in_transit: int) -> Iterator[Metric]:
+    counters = (
+        ("images_received", "Images that came.", totals.images),
+        ("images_returned", "Images that were sent back.", totals.returned),
+        ("images_withheld", "Images that do not go back by emit.originals.", totals.withheld),
+        ("images_untaken", "Images that a client which left did not take.", totals.untaken),
+        ("images_lost", "Images that were lost here; must stay 0.", totals.lost),
+        ("slices", "Slices whose images were complete.", totals.slices),
+        ("connections", "Connections that were served.", totals.connections),
+        ("messages_skipped", "Messages that were neither sent back nor worked on.", totals.skipped),
+    )
+    for name, text, number in counters:
+        yield CounterMetricFamily(f"myostream_{name}", text, number)
+    yield GaugeMetricFamily(
+        "myostream_images_in_transit",
+        "Images that came on open connections and have not gone back.",
+        in_transit,
+    )
+
+
+def _of_health(health: Health) -> Iterator[Metric]:
+    state = health.state
+    yield GaugeMetricFamily("myostream_ready", "1 if the service takes connections.", float(health.ready))
+    yield GaugeMetricFamily("myostream_live", "1 if the service needs no restart.", float(health.live))
+    yield GaugeMetricFamily("myostream_connections_open", "Connections that are served.", state.connections)
+    in_use = GaugeMetricFamily("myostream_engine_in_use", "1 for the engine in use.", labels=["engine"])
+    if state.engine:
+        in_use.add_metric([state.engine], 1.0)
+    yield in_use
+    yield GaugeMetricFamily(
+        "myostream_engine_failed", "1 if the last engine has failed.", float(state.failed)
+    )
+    yield GaugeMetricFamily(
+        "myostream_engine_unproven_seconds",
+        "Time since the engine returned output or was verified.",
+        state.unproven_s,
+    )
+    info = GaugeMetricFamily("myostream_build_info", "Version of myostream.", labels=["version"])
+    info.add_metric([_version()], 1.0)
+    yield info
+
+
+def _of_server(server: Server) -> Iterator[Metric]:
+    scheduler, publisher, engine = server.service.scheduler, server.service.publisher, server.service.engine
+    yield CounterMetricFamily("myostream_budget_misses", "Slices that missed their budget.", scheduler.misses)
+    yield CounterMetricFamily(
+        "myostream_engine_replacements",
+        "Engines that failed in use and were replaced.",
+        engine.replacements if isinstance(engine, FallbackEngine) else 0,
+    )
+    yield GaugeMetricFamily(
+        "myostream_threads_given_up", "Threads that hang in a fit or an engine.", scheduler.leaked_threads
+    )
+    yield GaugeMetricFamily("myostream_connections_waiting", "Connections that wait.", server.waiting)
+    depths = scheduler.depths
+    queues = GaugeMetricFamily("myostream_queue_depth", "Length of a queue.", labels=["queue"])
+    queues.add_metric(["slices"], depths.slices)
+    queues.add_metric(["threads"], depths.threads)
+    queues.add_metric(["network"], depths.network)
+    queues.add_metric(["publisher"], publisher.waiting if publisher else 0)
+    yield queues
+    yield CounterMetricFamily(
+        "myostream_messages_unpublished",
+        "ZeroMQ messages that were dropped or could not be sent.",
+        publisher.dropped + publisher.failed if publisher else 0,
+    )
+
+
+def _version() -> str:
+    try:
+        return version("myostream")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,200 @@
+"""HTTP server of metrics and health: ``/metrics``, ``/healthz``, ``/readyz`` (``docs/monitoring.md``).
+
+Bounded in connections, in the time of each and in the rate of requests: a scraper that is slow, dead or
+hostile holds up other scrapers at most.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from typing import Any, Final, NamedTuple
+
+from inline.data.errors import ConfigurationError
+from inline.emit.access import is_loopback
+from inline.settings import MonitorSettings
+
+_log = logging.getLogger(__name__)
+
+_MOST_OPEN: Final = 8
+"""Connections at a time; further ones are closed."""
+_LONGEST_S: Final = 10.0
+"""Time after which a connection is closed, whatever it does."""
+_SILENT_S: Final = 5.0
+_PAUSE_S: Final = 0.05
+"""Pause after each accepted connection: at most twenty a second."""
+_JOIN_S: Final = 2.0
+
+
+class Page(NamedTuple):
+    """Reply to a request: content, its type, and the HTTP status."""
+
+    body: bytes
+    content_type: str = "text/plain; version=0.0.4; charset=utf-8"
+    status: HTTPStatus = HTTPStatus.OK
+
+
+def json_page(content: dict[str, Any], *, good: bool) -> Page:
+    """Return a page of JSON; its status is 503 unless it is ``good``."""
+    status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
+    return Page(json.dumps(content).encode() + b"\n", "application/json", status)
+
+
+class Kept:
+    """Page that is made anew at most once in a time, however often it is asked for; safe between threads."""
+
+    def __init__(self, make: Callable[[], Page], every_s: float) -> None:
+        self._make, self._every_s = make, every_s
+        self._lock = threading.Lock()
+        self._page: Page | None = None
+        self._made = 0.0
+
+    def __call__(self) -> Page:
+        """Return the page."""
+        with self._lock:
+            now = time.monotonic()
+            if self._page is None or now - self._made >= self._every_s:
+                self._page, self._made = self._make(), now
+            return self._page
+
+
+class Monitor:
+    """HTTP server in threads of its own; listens from its construction on until :meth:`close`.
+
+    Attributes:
+        address: host and port.
+    """
+
+    def __init__(self, settings: MonitorSettings, pages: dict[str, Callable[[], Page]]) -> None:
+        """Bind, listen and serve.
+
+        Args:
+            settings: with a port.
+            pages: function of each path.
+
+        Raises:
+            ConfigurationError: the address cannot be bound, or is reached by other hosts without a token.
+        """
+        host, port = settings.host, settings.port or 0
+        token = settings.token.get_secret_value() if settings.token else ""
+        try:
+            self._server = _Server(host, port, pages, token)
+        except OSError as error:
+            raise ConfigurationError(
+                f"metrics and health cannot listen on {host}:{port} ({error.strerror or error}); choose "
+                "another monitor.port"
+            ) from error
+        name = self._server.server_address
+        self.address: tuple[str, int] = (str(name[0]), int(name[1]))
+        if not (token or is_loopback(self.address[0])):
+            self._server.server_close()
+            raise ConfigurationError(
+                f"metrics on {host}:{port} could be read by every host that reaches it: give monitor.token, "
+                'or monitor.host = "127.0.0.1"'
+            )
+        self._thread = threading.Thread(target=self._server.serve_forever, name="monitor", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening; requests that are under way are broken off."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(_JOIN_S)
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """Server with a bounded number of connections, each of a bounded time."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 2 * _MOST_OPEN
+
+    def __init__(self, host: str, port: int, pages: dict[str, Callable[[], Page]], token: str) -> None:
+        self.pages, self.token = pages, token.encode()
+        self._open: dict[socket.socket, float] = {}
+        self._lock = threading.Lock()
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), _Handler)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Take a connection unless there are too many."""
+        with self._lock:
+            if len(self._open) >= _MOST_OPEN:
+                return False
+            self._open[request] = time.monotonic()
+            return True
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection; called for each, whatever became of it."""
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Break off connections that are too old; called between two of them."""
+        time.sleep(_PAUSE_S)
+        now = time.monotonic()
+        with self._lock:
+            for request in [each for each, start in self._open.items() if now - start > _LONGEST_S]:
+                with suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
+
+    def server_close(self) -> None:
+        """Close the listening socket and all connections."""
+        super().server_close()
+        with self._lock:
+            for request in self._open:
+                with suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log an error of a connection; most are those of a client that left."""
+        _log.debug("a request for metrics or health failed", exc_info=True)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request."""
+
+    timeout = _SILENT_S
+    server: _Server
+
+    def do_GET(self) -> None:
+        """Reply with a page."""
+        page = self._page()
+        self.send_response(page.status)
+        self.send_header("Content-Type", page.content_type)
+        self.send_header("Content-Length", str(len(page.body)))
+        self.send_header("Cache-Control", "no-store")
+        if page.status is HTTPStatus.UNAUTHORIZED:
+            self.send_header("WWW-Authenticate", "Bearer")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(page.body)
+
+    do_HEAD = do_GET  # noqa: N815, the name is the library's
+
+    def _page(self) -> Page:
+        given = self.headers.get("Authorization", "").removeprefix("Bearer ").encode("utf-8", "replace")
+        if self.server.token and not hmac.compare_digest(given, self.server.token):
+            return Page(b"a token is needed\n", status=HTTPStatus.UNAUTHORIZED)
+        make = self.server.pages.get(self.path.partition("?")[0])
+        if make is None:
+            known = " ".join(self.server.pages)
+            return Page(f"there is {known}\n".encode(), status=HTTPStatus.NOT_FOUND)
+        return make()
+
+    def version_string(self) -> str:
+        """Return the name of the server, without versions."""
+        return "myostream"
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing: requests hold texts of a client."""

@@ -1,0 +1,97 @@
+"""Checks of the host, against hosts that are made up."""
+
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from inline.doctor import host
+from inline.doctor.finding import Verdict
+from inline.settings import ServerSettings
+
+GB = 1_000_000_000
+
+
+def only(findings):
+    (found,) = findings
+    return found
+
+
+@pytest.mark.parametrize(
+    ("available", "verdict"),
+    [(4 * GB, Verdict.GOOD), (int(1.5 * GB), Verdict.WARNING), (GB, Verdict.PROBLEM)],
+)
+def test_memory(available, verdict, monkeypatch):
+    monkeypatch.setattr(host, "available_bytes", lambda: available)
+    found = only(host.memory(ServerSettings()))
+    assert found.verdict is verdict
+    assert bool(found.advice) == (verdict is not Verdict.GOOD)
+    assert found.text.startswith(f"{available / GB:.1f} GB available")
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "expected"),
+    [
+        ("max", "5", 2048 * 1024),
+        ("1000000", "400000", 600_000),
+        ("1000", "5000", 0),
+        (None, None, 2048 * 1024),
+    ],
+)
+def test_the_control_group_limits_the_memory(limit, used, expected, tmp_path):
+    (tmp_path / "meminfo").write_text("MemTotal: 4096 kB\nMemAvailable:    2048 kB\n")
+    if limit:
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+        (tmp_path / "memory.current").write_text(f"{used}\n")
+    assert host.available_bytes(tmp_path / "meminfo", tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("now", "synchronised", "verdict"),
+    [(1.9e9, True, Verdict.GOOD), (1.9e9, False, Verdict.WARNING), (1.0, True, Verdict.PROBLEM)],
+)
+def test_the_clock(now, synchronised, verdict):
+    assert only(host.clock(now, synchronised=synchronised)).verdict is verdict
+
+
+def test_the_clock_of_this_host_can_be_asked():
+    assert only(host.clock()).part == "clock"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("MYOSTREAM_CACHE", str(folder))
+    return folder
+
+
+def test_a_cache_that_is_there_or_can_be_made_is_good(cache):
+    assert "is made at the first start" in only(host.cache()).text
+    (cache / "engines").mkdir(parents=True, mode=0o700)
+    cache.chmod(0o700)
+    assert only(host.cache()).verdict is Verdict.GOOD
+
+
+def test_a_cache_that_others_can_write_is_not_used(cache):
+    (cache / "kernels").mkdir(parents=True)
+    cache.chmod(0o700)
+    (cache / "kernels").chmod(0o777)
+    found = only(host.cache())
+    assert found.verdict is Verdict.WARNING
+    assert "kernels can be written by other users (mode 0777)" in found.text
+
+
+def test_a_cache_on_a_full_disk_and_one_that_cannot_be_written(cache, monkeypatch):
+    cache.mkdir(mode=0o700)
+    monkeypatch.setattr(host.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    assert "0.0 GB left" in only(host.cache()).text
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert "each start compiles" in only(host.cache()).text
+
+
+def test_a_user_without_a_home_is_a_problem(monkeypatch):
+    def homeless():
+        raise RuntimeError("this user has no home folder")
+
+    monkeypatch.setattr(host, "cache_folder", homeless)
+    assert only(host.cache()).verdict is Verdict.PROBLEM

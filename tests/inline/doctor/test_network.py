@@ -1,0 +1,93 @@
+"""Checks of ports and destinations, against sockets that are free, taken, or another program's."""
+
+import socket
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from inline.doctor import network
+from inline.doctor.finding import Verdict
+from inline.settings import load_settings
+
+
+def verdicts(findings):
+    return {each.part: (each.verdict, each.text) for each in findings}
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+def test_free_ports():
+    settings = load_settings(
+        server={"port": free_port()}, monitor={"port": free_port()}, emit={"zmq": f"tcp://*:{free_port()}"}
+    )
+    found = verdicts(network.ports(settings))
+    assert set(found) == {"port of MRD", "port of metrics", "port of ZeroMQ"}
+    assert all(verdict is Verdict.GOOD for verdict, _ in found.values())
+
+
+def test_a_port_of_another_program_is_a_problem_and_one_of_a_server_is_none(serving):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        threading.Thread(target=lambda: other.accept()[0].close(), daemon=True).start()
+        found = verdicts(network.ports(load_settings(server={"port": port}, monitor={"port": port})))
+    assert {verdict for verdict, _ in found.values()} == {Verdict.PROBLEM}
+    assert "Address already in use" in found["port of MRD"][1]
+    with serving() as server, socket.create_server(("127.0.0.1", 0)) as other:
+        settings = load_settings(server={"port": server.address[1]}, monitor={"port": other.getsockname()[1]})
+        found = verdicts(network.ports(settings))
+    assert "taken by an MRD server that answers" in found["port of MRD"][1]
+    assert found["port of metrics"][0] is Verdict.GOOD
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.77"])
+def test_other_addresses(host):
+    settings = load_settings(server={"host": host, "port": free_port()})
+    found = verdicts(network.ports(settings))
+    assert found["access"][0] is Verdict.WARNING
+    assert (found["port of MRD"][0] is Verdict.GOOD) == (host == "0.0.0.0")
+    settings = load_settings(server={"host": host, "port": free_port(), "peers": ["192.0.2.0/24"]})
+    assert "access" not in verdicts(network.ports(settings))
+
+
+def test_gadgetrons_module_can_be_imported():
+    (found,) = network.gadgetron()
+    assert found.verdict is Verdict.GOOD
+
+
+def target(port, title="PACS", **more):
+    made = {"name": "archive", "ae_title": title, "host": "127.0.0.1", "port": port, "tls": False, "url": ""}
+    return SimpleNamespace(**made | more)
+
+
+def test_destinations():
+    pynetdicom = pytest.importorskip("pynetdicom")
+    entity = pynetdicom.AE(ae_title="PACS")
+    entity.add_supported_context("1.2.840.10008.1.1")
+    entity.require_called_aet = True
+    archive = entity.start_server(("127.0.0.1", 0), block=False)
+    port = archive.socket.getsockname()[1]
+    targets = [
+        target(port),
+        target(port, title="OTHER"),
+        target(free_port()),
+        target(0, url=f"http://127.0.0.1:{port}/dicom-web"),
+        target(port, tls=True),
+    ]
+    found = list(network.destinations(targets, "MYOSTREAM"))
+    archive.shutdown()
+    assert [each.verdict for each in found] == [
+        Verdict.GOOD,
+        Verdict.PROBLEM,
+        Verdict.PROBLEM,
+        Verdict.GOOD,
+        Verdict.GOOD,
+    ]
+    assert "returns C-ECHO" in found[0].text
+    assert "rejected" in found[1].text
+    assert "'OTHER'" in found[1].advice
+    assert "is not reached" in found[2].text
+    assert all("nothing was sent" in each.text for each in found[3:])

@@ -1,0 +1,241 @@
+"""Supervision: what the service manager receives, and a restart where the engine hangs.
+
+systemd does not run in a test; a supervisor with a ``NOTIFY_SOCKET`` of its own takes its place.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import inline
+from inline.replay.client import exchange
+from inline.serving.health import Checkup, State, judge
+from inline.serving.supervision import ServiceManager, reports, supervision
+from inline.settings import MonitorSettings
+
+
+class Manager:
+    """Socket of a service manager; keeps the messages with their times."""
+
+    def __init__(self, path, watchdog_s):
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self.watchdog_s, self.received, self._changed = watchdog_s, [], threading.Condition()
+        self.environment = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": str(int(watchdog_s * 1e6))}
+        threading.Thread(target=self._receive, daemon=True).start()
+
+    def _receive(self):
+        while True:
+            message = self._socket.recv(4096).decode().split("\n")
+            with self._changed:
+                self.received += [(time.monotonic(), each) for each in message]
+                self._changed.notify_all()
+
+    def texts(self):
+        return [text for _, text in self.received]
+
+    def wait(self, beginning, number=1, timeout=120):
+        with self._changed:
+            assert self._changed.wait_for(
+                lambda: sum(text.startswith(beginning) for text in self.texts()) >= number, timeout
+            ), self.texts()
+
+    def wait_for_silence(self, timeout=60):
+        """Wait until the watchdog has not been fed for its time, as systemd does."""
+        end = time.monotonic() + timeout
+        while (
+            time.monotonic() - max(at for at, text in self.received if text == "WATCHDOG=1") < self.watchdog_s
+        ):
+            assert time.monotonic() < end, "the watchdog is still fed"
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def manager(tmp_path):
+    return lambda watchdog_s=2.0: Manager(tmp_path / "notify", watchdog_s)
+
+
+def test_without_a_manager_nothing_is_sent_and_nothing_watched():
+    manager = ServiceManager({})
+    manager.notify("READY=1")
+    assert (manager.present, manager.watchdog_s) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"WATCHDOG_USEC": "3000000"}, 3.0),
+        ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": str(os.getpid())}, 3.0),
+        ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, None),  # of another process
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_the_watchdog_of_the_environment(variables, expected):
+    assert ServiceManager({"NOTIFY_SOCKET": "/x", **variables}).watchdog_s == expected
+    assert ServiceManager(variables).watchdog_s is None
+
+
+def test_a_socket_that_nobody_reads_is_one_line_of_the_log(tmp_path, caplog):
+    ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "gone")}).notify("READY=1")
+    assert "takes no messages" in caplog.text
+
+
+def test_an_abstract_socket_is_reached():
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        name = f"myostream-test-{os.getpid()}"
+        listening.bind(f"\0{name}")
+        listening.settimeout(10)
+        ServiceManager({"NOTIFY_SOCKET": f"@{name}"}).notify("READY=1", "STATUS=x")
+        assert listening.recv(100) == b"READY=1\nSTATUS=x"
+
+
+def test_reports_follow_the_health():
+    ready, silent = (judge(State(True, engine="e", unproven_s=each), 60.0) for each in (1.0, 61.0))
+    stopping = judge(State(True, draining=True), 60.0)
+    assert reports(ready, ready) == ["WATCHDOG=1"]
+    assert reports(ready, silent) == ["STATUS=the engine e has returned nothing for 61 s"]
+    assert reports(silent, silent) == []
+    assert reports(ready, stopping) == [
+        "WATCHDOG=1",
+        "STOPPING=1",
+        "STATUS=stopping: 0 connections to finish",
+    ]
+    assert reports(stopping, stopping) == ["WATCHDOG=1"]
+
+
+def test_a_health_that_cannot_be_determined_once_stops_nothing(manager, monkeypatch):
+    made, working = manager(0.4), judge(State(True, engine="e"), 60.0)
+    answers = iter([working, working, RuntimeError("no"), *[working] * 1000])
+
+    def health(self):
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(Checkup, "health", health)
+    with supervision(MonitorSettings(), made.environment) as supervised:
+        supervised.begin(None)
+        made.wait("WATCHDOG=1", number=5)
+
+
+def status(address, page):
+    try:
+        with urllib.request.urlopen("http://{}:{}".format(*address) + page, timeout=20) as reply:
+            return reply.status, json.loads(reply.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+def test_pages_from_the_start_to_the_end_of_a_server(serving, manager, examination):
+    made = manager()
+    _, header, images = examination
+    with supervision(MonitorSettings(port=0), made.environment) as supervised:
+        assert status(supervised.address, "/healthz")[0] == 200
+        code, health = status(supervised.address, "/readyz")
+        assert (code, health["summary"]) == (503, "starting: the network is loaded")
+        with serving(observers=supervised.observers) as server:
+            assert "READY=1" not in made.texts()
+            supervised.begin(server)
+            made.wait("READY=1")
+            code, health = status(supervised.address, "/readyz")
+            assert (code, health["engine"]) == (200, "ring")
+            exchange(server.address, header, images)
+            made.wait("WATCHDOG=1", number=2)
+            held = socket.create_connection(server.address)
+            server.stop()
+            made.wait("STOPPING=1")
+            assert status(supervised.address, "/readyz")[0] == 503
+            assert status(supervised.address, "/healthz")[0] == 200
+            held.close()
+        with urllib.request.urlopen("http://{}:{}/metrics".format(*supervised.address)) as reply:
+            assert f"myostream_images_received_total {float(len(images))}" in reply.read().decode()
+    assert made.texts()[0] == "STATUS=starting: the network is loaded"
+
+
+def test_without_a_port_nothing_listens():
+    with supervision(MonitorSettings(), {}) as supervised:
+        assert supervised.address is None
+
+
+SERVE = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from inline import engine_selection
+from inline.__main__ import app
+from model.engines.fallback import FallbackEngine
+from model.engines.self_test import Reference, self_test_images
+
+HANG = Path(sys.argv.pop(1))
+
+class Stub:
+    name = "stub"
+    def infer(self, images):
+        while HANG.exists():
+            time.sleep(0.1)
+        return np.full((len(images), 3, 224, 224), 1 / 3, np.float32)
+
+def stub_engine(settings):
+    images = self_test_images()
+    return FallbackEngine([("stub", Stub)], Reference(images, Stub().infer(images)))
+
+engine_selection.make_engine = stub_engine
+app()
+"""
+
+
+@contextmanager
+def supervised_server(manager, hang):
+    """A server process under a manager; returns it and its metrics' address."""
+    command = [sys.executable, "-c", SERVE, str(hang), "serve", "--port", "0", "--monitor-port", "0"]
+    environment = {**os.environ, **manager.environment, "PYTHONPATH": str(Path(inline.__path__[0]).parent)}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    try:
+        process.stdout.readline()
+        host, _, port = process.stdout.readline().split()[3].removeprefix("http://").partition(":")
+        yield SimpleNamespace(process=process, address=(host, int(port.partition("/")[0])))
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.slow
+def test_a_server_whose_engine_hangs_is_restarted(manager, tmp_path):
+    made, hang = manager(watchdog_s=2.0), tmp_path / "hang"
+    with supervised_server(made, hang) as first:
+        made.wait("READY=1")
+        made.wait("WATCHDOG=1", number=10)  # idle: it verifies its engine by itself
+        assert status(first.address, "/healthz")[0] == 200
+        hang.touch()
+        made.wait_for_silence()
+        code, health = status(first.address, "/healthz")
+        assert code == 503
+        assert "the engine stub has returned nothing" in health["summary"]
+        first.process.send_signal(signal.SIGABRT)  # as systemd does, which then starts it again
+        assert first.process.wait(timeout=20) == -signal.SIGABRT
+        assert "the watchdog is fed no more" in first.process.stderr.read()
+    hang.unlink()
+    made.received.clear()
+    with supervised_server(made, hang) as second:
+        made.wait("READY=1")
+        made.wait("WATCHDOG=1", number=10)
+        assert status(second.address, "/readyz")[0] == 200
+        second.process.terminate()
+        assert second.process.wait(timeout=30) == 0
+        assert "STOPPING=1" in made.texts()
