@@ -1,0 +1,245 @@
+"""DICOM images that a slice was made from: what its outputs copy from them and refer to."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from highdicom import PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
+from pydicom import Dataset
+from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, MRImageStorage
+
+from inline.data.geometry import FloatArray, SliceGeometry
+from model.errors import MyostreamError
+
+UTF8: Final = "ISO_IR 192"
+_IMAGES: Final = {
+    MRImageStorage: "MR",
+    EnhancedMRImageStorage: "enhanced MR",
+    LegacyConvertedEnhancedMRImageStorage: "legacy converted enhanced MR",
+}
+_NEEDED: Final = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
+_EMPTY_ALLOWED: Final = {
+    "PatientID": "",
+    "PatientName": "",
+    "PatientBirthDate": r"\d{8}",
+    "PatientSex": "[MFO]",
+    "AccessionNumber": "",
+    "StudyID": "",
+    "StudyDate": r"\d{8}",
+    "StudyTime": r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?",
+    "ReferringPhysicianName": "",
+}
+"""Attributes of type 2 and the form of those that highdicom refuses in another one."""
+_CLOSE_MM: Final = 0.1
+"""Distance within which the slice and its source lie at the same place: MRD headers hold float32."""
+
+
+class DicomWriteError(MyostreamError):
+    """A result cannot be written as DICOM: its source images lack something that the standard requires."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceImages:
+    """Images of one slice as the scanner sent them; pixel data are not needed.
+
+    Attributes:
+        datasets: one per object, all of one study.
+        frames: frame numbers from 1 of the slice in an enhanced object, by SOP Instance UID.
+    """
+
+    datasets: tuple[Dataset, ...]
+    frames: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check what every output needs.
+
+        Raises:
+            DicomWriteError: there is no dataset, or one lacks what the standard requires.
+        """
+        if not self.datasets:
+            raise DicomWriteError(
+                "the images did not come as DICOM (an MRD stream has no patient, study and series to refer "
+                "to): DICOM results can be written for slices that were read from DICOM alone"
+            )
+        for each in self.datasets:
+            kind = str(each.get("SOPClassUID", ""))
+            if kind not in _IMAGES:
+                allowed = ", ".join(_IMAGES.values())
+                raise DicomWriteError(
+                    f"source images of SOP class {kind or 'unknown'} are not {allowed} images"
+                )
+            missing = [name for name in _NEEDED if not each.get(name)]
+            if missing:
+                raise DicomWriteError(
+                    f"a source image has no {', '.join(missing)}; results cannot refer to it: let the sender "
+                    "state it"
+                )
+        if len({each.StudyInstanceUID for each in self.datasets}) > 1:
+            raise DicomWriteError("the source images of a slice belong to several studies; send them apart")
+
+    @property
+    def first(self) -> Dataset:
+        """First image, whose plane is that of the slice."""
+        return self.datasets[0]
+
+    @property
+    def key(self) -> str:
+        """Text that identifies the images and frames, in no order."""
+        return " ".join(sorted(f"{each.SOPInstanceUID}:{self.frames_of(each)}" for each in self.datasets))
+
+    def frames_of(self, dataset: Dataset) -> list[int] | None:
+        """Return the frame numbers of an enhanced object; None for an object of a single frame."""
+        numbers = self.frames.get(str(dataset.SOPInstanceUID))
+        return list(numbers) if numbers else None
+
+    def plane(self) -> Plane:
+        """Return the plane of the first image.
+
+        Raises:
+            DicomWriteError: the image does not state it.
+        """
+        frames = self.frames_of(self.first)
+        try:
+            return Plane.of(self.first, frames[0] if frames else None)
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            raise DicomWriteError(
+                "the first source image has no usable position, orientation or pixel spacing; segmentations "
+                "and maps cannot be placed on it"
+            ) from error
+
+    def check_place(self, geometry: SliceGeometry) -> None:
+        """Check that pixels of a result lie on those of the source images.
+
+        Raises:
+            DicomWriteError: they do not; an output would be shown at a wrong place.
+        """
+        plane = self.plane()
+        if plane.shape != geometry.shape:
+            raise DicomWriteError(
+                f"the result has {geometry.shape} rows and columns, its source images {plane.shape}"
+            )
+        rows, columns = geometry.shape
+        corners = np.array([[0, 0], [columns - 1, 0], [0, rows - 1]], np.float64)
+        apart = float(np.abs(geometry.to_patient(corners) - plane.to_patient(corners)).max())
+        if not apart <= _CLOSE_MM:
+            raise DicomWriteError(
+                f"the result lies {apart:.2f} mm beside its source images; it is not written at a wrong place"
+            )
+
+    def others(self) -> list[Dataset]:
+        """Return the images after the first one, without pixel data and private elements."""
+        return [without_pixels(each) for each in self.datasets[1:]]
+
+    def reference(self) -> Dataset:
+        """Return the first image as highdicom takes it: decoded, with every attribute of type 2.
+
+        A date, time or sex in a form that the standard does not know is left empty.
+        """
+        made = copy.deepcopy(without_pixels(self.first))
+        made.decode()
+        made.SpecificCharacterSet = UTF8
+        for name, form in _EMPTY_ALLOWED.items():
+            value = str(made.get(name) or "")
+            setattr(made, name, value if re.fullmatch(form, value) or not form else "")
+        if "SharedFunctionalGroupsSequence" in made:
+            # highdicom reads the plane of all frames here; the frames of one slice share it.
+            shared, plane = made.SharedFunctionalGroupsSequence[0], self.plane()
+            shared.PlaneOrientationSequence = plane.orientation_sequence
+            shared.PixelMeasuresSequence = plane.measures_sequence
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """Plane of an image, as its DICOM attributes state it.
+
+    Attributes:
+        position: patient coordinates of the centre of the first pixel, mm.
+        orientation: unit vectors along a row and along a column of pixels.
+        spacing: distance between rows and between columns, mm.
+        thickness: mm; None where not stated.
+        shape: ``(rows, columns)``.
+    """
+
+    position: tuple[float, ...]
+    orientation: tuple[float, ...]
+    spacing: tuple[float, ...]
+    thickness: float | None
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, dataset: Dataset, frame: int | None) -> Plane:
+        """Return the plane of an image, or of one frame (from 1) of an enhanced one.
+
+        Raises:
+            AttributeError, IndexError, TypeError, ValueError: it is not stated, or not as numbers.
+        """
+        groups = _groups(dataset, frame)
+        measures = _item(groups, "PixelMeasuresSequence")
+        thickness = measures.get("SliceThickness")
+        return cls(
+            _numbers(_item(groups, "PlanePositionSequence").ImagePositionPatient, 3),
+            _numbers(_item(groups, "PlaneOrientationSequence").ImageOrientationPatient, 6),
+            _numbers(measures.PixelSpacing, 2),
+            None if thickness is None else float(thickness),
+            (int(dataset.Rows), int(dataset.Columns)),
+        )
+
+    def to_patient(self, points: FloatArray) -> FloatArray:
+        """Return patient coordinates ``(n, 3)`` in mm of pixel coordinates ``(n, 2)``, (x, y)."""
+        basis = np.reshape(self.orientation, (2, 3))
+        patient: FloatArray = np.asarray(self.position) + points * (self.spacing[1], self.spacing[0]) @ basis
+        return patient
+
+    @property
+    def position_sequence(self) -> PlanePositionSequence:
+        """Position as functional group."""
+        return PlanePositionSequence("PATIENT", self.position)
+
+    @property
+    def orientation_sequence(self) -> PlaneOrientationSequence:
+        """Orientation as functional group."""
+        return PlaneOrientationSequence("PATIENT", self.orientation)
+
+    @property
+    def measures_sequence(self) -> PixelMeasuresSequence:
+        """Pixel size as functional group."""
+        return PixelMeasuresSequence(self.spacing, self.thickness)
+
+
+def without_pixels(dataset: Dataset) -> Dataset:
+    """Return a shallow copy without pixel data and private elements."""
+    made = copy.copy(dataset)
+    for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"):
+        if name in made:
+            delattr(made, name)
+    made.remove_private_tags()
+    return made
+
+
+def _groups(dataset: Dataset, frame: int | None) -> Sequence[Dataset]:
+    """Return the places of an image's functional groups, the nearest one first."""
+    if frame is None:
+        return (dataset,)
+    return (dataset.PerFrameFunctionalGroupsSequence[frame - 1], dataset.SharedFunctionalGroupsSequence[0])
+
+
+def _item(groups: Sequence[Dataset], name: str) -> Dataset:
+    """Return a functional group; the image itself where it has none."""
+    for each in groups:
+        if name in each:
+            item: Dataset = each[name].value[0]
+            return item
+    return groups[0]
+
+
+def _numbers(values: Any, count: int) -> tuple[float, ...]:
+    found = tuple(float(each) for each in values)
+    if len(found) != count or not np.isfinite(found).all():
+        raise ValueError(f"{count} finite numbers are needed")
+    return found
