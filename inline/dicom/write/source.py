@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -82,6 +83,28 @@ class SourceImages:
         if len({each.StudyInstanceUID for each in self.datasets}) > 1:
             raise DicomWriteError("the source images of a slice belong to several studies; send them apart")
 
+    @classmethod
+    def of(cls, datasets: Sequence[Dataset], geometry: SliceGeometry) -> SourceImages:
+        """Return the images of a slice from its objects, of enhanced ones the frames that lie in its plane.
+
+        Args:
+            datasets: objects of the slice; enhanced ones may hold other slices too.
+            geometry: of the slice.
+
+        Raises:
+            DicomWriteError: see :class:`SourceImages`; or no frame of an object lies in the plane.
+        """
+        frames: dict[str, tuple[int, ...]] = {}
+        for each in datasets:
+            if "PerFrameFunctionalGroupsSequence" not in each:
+                continue
+            numbers = range(1, len(each.PerFrameFunctionalGroupsSequence) + 1)
+            there = tuple(number for number in numbers if _apart_mm(each, number, geometry) <= _CLOSE_MM)
+            if not there:
+                raise DicomWriteError("no frame of an enhanced source image lies in the plane of the slice")
+            frames[str(each.get("SOPInstanceUID"))] = there
+        return cls(tuple(datasets), frames)
+
     @property
     def first(self) -> Dataset:
         """First image, whose plane is that of the slice."""
@@ -123,9 +146,7 @@ class SourceImages:
             raise DicomWriteError(
                 f"the result has {geometry.shape} rows and columns, its source images {plane.shape}"
             )
-        rows, columns = geometry.shape
-        corners = np.array([[0, 0], [columns - 1, 0], [0, rows - 1]], np.float64)
-        apart = float(np.abs(geometry.to_patient(corners) - plane.to_patient(corners)).max())
+        apart = plane.apart_mm(geometry)
         if not apart <= _CLOSE_MM:
             raise DicomWriteError(
                 f"the result lies {apart:.2f} mm beside its source images; it is not written at a wrong place"
@@ -196,6 +217,12 @@ class Plane:
         patient: FloatArray = np.asarray(self.position) + points * (self.spacing[1], self.spacing[0]) @ basis
         return patient
 
+    def apart_mm(self, geometry: SliceGeometry) -> float:
+        """Return the largest distance along an axis between the corners of this plane and of a slice, mm."""
+        rows, columns = geometry.shape
+        corners = np.array([[0, 0], [columns - 1, 0], [0, rows - 1]], np.float64)
+        return float(np.abs(geometry.to_patient(corners) - self.to_patient(corners)).max())
+
     @property
     def position_sequence(self) -> PlanePositionSequence:
         """Position as functional group."""
@@ -220,6 +247,14 @@ def without_pixels(dataset: Dataset) -> Dataset:
             delattr(made, name)
     made.remove_private_tags()
     return made
+
+
+def _apart_mm(dataset: Dataset, frame: int, geometry: SliceGeometry) -> float:
+    """Return the distance of a frame from a slice, mm; infinite where the frame states no plane."""
+    try:
+        return Plane.of(dataset, frame).apart_mm(geometry)
+    except (AttributeError, IndexError, TypeError, ValueError):
+        return math.inf
 
 
 def _groups(dataset: Dataset, frame: int | None) -> Sequence[Dataset]:
