@@ -10,10 +10,13 @@ LAYERS = (
     ("inline.settings",),
     ("inline.mrd",),
     ("inline.assembly", "inline.contouring"),
+    ("inline.dicom",),
     ("inline.emit",),
+    ("inline.dicom.write",),
     ("inline.pipeline",),
     ("inline.engine_selection",),
     ("inline.serving",),
+    ("inline.dicom.node",),
     ("inline.replay",),
     ("inline",),  # the Python API
     ("inline.cli",),

@@ -17,7 +17,7 @@ _BROUGHT: Final = {
     "ahead-of-time": ("onnx", "onnxscript", "tensorrt_rtx"),
     "bench": ("matplotlib", "monai", "pandas", "pingouin", "qmri", "scikit_posthocs"),
     "calibrate": ("nncf", "sklearn"),
-    "dicom": ("pydicom",),
+    "dicom": ("highdicom", "pydicom", "pynetdicom"),
     "gadgetron": ("gadgetron", "multimethod", "pyfftw"),
     "tensorrt": ("torch_tensorrt",),
     "train": ("lightning", "nibabel", "torchmetrics"),

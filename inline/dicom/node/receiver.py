@@ -37,6 +37,7 @@ SUCCESS: Final = 0x0000
 OUT_OF_RESOURCES: Final = 0xA700
 MISMATCH: Final = 0xA900
 NOT_UNDERSTOOD: Final = 0xC000
+_POLL_S: Final = 0.2
 _VERIFICATION: Final = "1.2.840.10008.1.1"
 _TIMEOUT_S: Final = 60.0
 _CONNECTIONS: Final = 2
@@ -94,13 +95,12 @@ class Receiver:
         self.address: tuple[str, int] = self._server.server_address[:2]
 
     def serve(self) -> None:
-        """Accept associations until :meth:`stop`."""
-        self._server.serve_forever(0.2)
+        """Accept associations until :meth:`close`, which another thread calls."""
+        self._server.serve_forever(_POLL_S)
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Accept no more associations, and abort the open ones: their senders send again."""
         self._server.shutdown()
-        self._server.server_close()
         for each in self._server.active_associations:
             each.abort()
 

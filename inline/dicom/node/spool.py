@@ -15,12 +15,15 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import platformdirs
+
 from inline.data.errors import MyostreamError
+from inline.settings import DicomSettings
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS series (
@@ -53,7 +56,10 @@ CREATE INDEX IF NOT EXISTS due_of_destination ON delivery(destination, due);
 PRAGMA user_version = 1;
 """
 _VERSION: Final = 1
+_DATABASE: Final = "spool.sqlite"
 _SUFFIX: Final = ".dcm"
+ATTEMPTS: Final = 3
+"""Times that a series is processed before it is given up until somebody asks for it."""
 
 
 class SpoolError(MyostreamError):
@@ -118,7 +124,7 @@ class Backlog:
     Attributes:
         series: number of series that are received or wait to be processed.
         objects: of these series.
-        failed: reasons of the series that could not be processed.
+        failed: reasons of the series that could not be processed so far.
         deliveries: number of results by destination.
         errors: last error by destination, where there is one.
         bytes: of all files.
@@ -165,8 +171,8 @@ class Spool:
             ) from error
         try:
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._database = self._open(folder / "spool.sqlite")
-            self._bytes = self._sum_bytes()
+            self._database = _open(folder / _DATABASE)
+            self._bytes = _sum_bytes(self._database)
             self._recover()
         except BlockingIOError as error:
             os.close(self._held)
@@ -211,7 +217,7 @@ class Spool:
         self._count(len(data))
         self._remove(earlier)
 
-    def take(self, idle_s: float, most_attempts: int) -> Batch | None:
+    def take(self, idle_s: float) -> Batch | None:
         """Return the complete series of the study that waits longest, and count the attempt.
 
         A series is complete when it has as many objects as it states, or for ``idle_s`` none has come. A
@@ -226,7 +232,7 @@ class Spool:
             " ORDER BY attempts, last"
         )
         with self._lock, self._transaction() as database:
-            rows = _rows(database, ready, most_attempts, now, now - idle_s, now + idle_s)
+            rows = _rows(database, ready, ATTEMPTS, now, now - idle_s, now + idle_s)
             if not rows:
                 return None
             _, study, attempts = rows[0]
@@ -341,49 +347,9 @@ class Spool:
                 (self._clock() + wait_s, error, delivery.uid, destination),
             )
 
-    def retry(self) -> None:
-        """Make everything due now: failed series and all deliveries."""
-        with self._lock, self._transaction() as database:
-            database.execute("UPDATE series SET attempts = 0, due = 0")
-            database.execute("UPDATE delivery SET due = 0")
-
-    def backlog(self, most_attempts: int) -> Backlog:
-        """Return what the spool holds; ``most_attempts``: as for :meth:`take`."""
-        with self._lock:
-            ((series,),) = _rows(self._database, "SELECT count(*) FROM series WHERE NOT done")
-            ((objects,),) = _rows(
-                self._database,
-                "SELECT count(*) FROM object JOIN series ON in_series = series.uid WHERE NOT done",
-            )
-            failed = _rows(
-                self._database, "SELECT error FROM series WHERE attempts >= ? AND NOT done", most_attempts
-            )
-            deliveries = _rows(
-                self._database, "SELECT destination, count(*), max(error) FROM delivery GROUP BY destination"
-            )
-        return Backlog(
-            series,
-            objects,
-            tuple(error for (error,) in failed),
-            {name: count for name, count, _ in deliveries},
-            {name: error for name, _, error in deliveries if error},
-            self._bytes,
-        )
-
-    def _open(self, file: Path) -> sqlite3.Connection:
-        database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
-        file.chmod(0o600)
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version not in (0, _VERSION):
-            raise sqlite3.DatabaseError(f"its format {version} is of another version of myostream")
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        database.executescript(_SCHEMA)
-        return database
-
     def _recover(self) -> None:
         """Make everything due now, and remove files that no row names: they were never acknowledged."""
-        self.retry()
+        _make_due(self._database)
         named: set[str] = set()
         for table in ("object", "result"):
             named |= {file for (file,) in _rows(self._database, f"SELECT file FROM {table}")}
@@ -454,12 +420,73 @@ class Spool:
         with self._lock:
             self._bytes += size
 
-    def _sum_bytes(self) -> int:
-        sums = [
-            self._database.execute(f"SELECT coalesce(sum(bytes), 0) FROM {table}").fetchone()[0]
-            for table in ("object", "result")
-        ]
-        return int(sum(sums))
+
+def inspect(folder: Path, *, retry: bool = False) -> Backlog:
+    """Return what a spool holds, whether a node has it open or not.
+
+    Args:
+        folder: of the spool.
+        retry: make everything due now: series that were given up, and all deliveries.
+
+    Raises:
+        SpoolError: there is none, or it cannot be read.
+    """
+    file = folder / _DATABASE
+    if not file.exists():
+        raise SpoolError(f"there is no spool in {folder}; name that of the node by --spool or dicom.spool")
+    try:
+        with closing(_open(file)) as database:
+            if retry:
+                _make_due(database)
+            return _backlog(database)
+    except (OSError, sqlite3.Error) as error:
+        raise SpoolError(f"the spool {folder} cannot be read: {error}") from error
+
+
+def spool_folder(settings: DicomSettings) -> Path:
+    """Return the folder of the settings, or that of the user where none is set."""
+    return settings.spool or Path(platformdirs.user_state_dir("myostream")) / "dicom"
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+    file.chmod(0o600)
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version not in (0, _VERSION):
+        raise sqlite3.DatabaseError(f"its format {version} is of another version of myostream")
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    database.executescript(_SCHEMA)
+    return database
+
+
+def _make_due(database: sqlite3.Connection) -> None:
+    database.execute("UPDATE series SET attempts = 0, due = 0")
+    database.execute("UPDATE delivery SET due = 0")
+
+
+def _backlog(database: sqlite3.Connection) -> Backlog:
+    ((series,),) = _rows(database, "SELECT count(*) FROM series WHERE NOT done")
+    ((objects,),) = _rows(
+        database, "SELECT count(*) FROM object JOIN series ON in_series = series.uid WHERE NOT done"
+    )
+    failed = _rows(database, "SELECT error FROM series WHERE error != '' ORDER BY uid")
+    deliveries = _rows(
+        database, "SELECT destination, count(*), max(error) FROM delivery GROUP BY destination ORDER BY 1"
+    )
+    return Backlog(
+        series,
+        objects,
+        tuple(error for (error,) in failed),
+        {name: count for name, count, _ in deliveries},
+        {name: error for name, _, error in deliveries if error},
+        _sum_bytes(database),
+    )
+
+
+def _sum_bytes(database: sqlite3.Connection) -> int:
+    tables = ("object", "result")
+    return sum(_rows(database, f"SELECT coalesce(sum(bytes), 0) FROM {table}")[0][0] for table in tables)
 
 
 def _rows(database: sqlite3.Connection, query: str, *values: Any) -> list[Any]:
