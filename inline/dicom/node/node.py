@@ -67,8 +67,8 @@ class DicomNode:
         self.address = self._receiver.address
         if not (is_loopback(self.address[0]) or dicom.peers):
             _log.warning(
-                "%s:%d is reached by other hosts, and AE titles are no passwords: let a firewall and the setting "
-                "dicom.peers admit the scanner's hosts alone",
+                "%s:%d is reached by other hosts, and AE titles are no passwords: let a firewall and the "
+                "setting dicom.peers admit the scanner's hosts alone",
                 *self.address,
             )
         self._requested = False

@@ -26,8 +26,9 @@ def capture(rgb: NDArray[np.uint8], *sources: DicomSource, title: str = "Report 
         raise DicomWriteError("a figure needs at least one slice, whose study it belongs to")
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
         raise DicomWriteError(f"a figure is uint8 (rows, columns, 3), not {rgb.dtype} {rgb.shape}")
+    reference = sources[0].images.reference()
     made = SCImage.from_ref_dataset(
-        ref_dataset=sources[0].images.reference(),
+        ref_dataset=reference,
         pixel_array=np.ascontiguousarray(rgb),
         photometric_interpretation="RGB",
         bits_allocated=8,
@@ -36,6 +37,7 @@ def capture(rgb: NDArray[np.uint8], *sources: DicomSource, title: str = "Report 
         series_description=title,
         **common("capture", *sources),
     )
+    made.copy_patient_and_study_information(reference)
     # highdicom asks for an orientation; a figure has none, which the standard states by an empty value.
     made.PatientOrientation = []
     return finished(made)

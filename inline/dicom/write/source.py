@@ -24,6 +24,7 @@ _IMAGES: Final = {
     LegacyConvertedEnhancedMRImageStorage: "legacy converted enhanced MR",
 }
 _NEEDED: Final = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
+_PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _EMPTY_ALLOWED: Final = {
     "PatientID": "",
     "PatientName": "",
@@ -153,22 +154,32 @@ class SourceImages:
             )
 
     def others(self) -> list[Dataset]:
-        """Return the images after the first one, without pixel data and private elements."""
-        return [without_pixels(each) for each in self.datasets[1:]]
+        """Return the images after the first one as highdicom takes them, for references alone."""
+        return [self._with_plane(each) for each in self.datasets[1:]]
 
     def reference(self) -> Dataset:
         """Return the first image as highdicom takes it: decoded, with every attribute of type 2.
 
         A date, time or sex in a form that the standard does not know is left empty.
         """
-        made = copy.deepcopy(without_pixels(self.first))
+        made = self._with_plane(self.first)
         made.decode()
         made.SpecificCharacterSet = UTF8
         for name, form in _EMPTY_ALLOWED.items():
             value = str(made.get(name) or "")
             setattr(made, name, value if re.fullmatch(form, value) or not form else "")
+        return made
+
+    def _with_plane(self, dataset: Dataset) -> Dataset:
+        """Return a copy without pixel data; an enhanced one states the plane of the slice for all frames.
+
+        highdicom reads the orientation there alone.
+        """
+        made = copy.deepcopy(dataset)
+        for name in _PIXELS:
+            if name in made:
+                del made[name]
         if "SharedFunctionalGroupsSequence" in made:
-            # highdicom reads the plane of all frames here; the frames of one slice share it.
             shared, plane = made.SharedFunctionalGroupsSequence[0], self.plane()
             shared.PlaneOrientationSequence = plane.orientation_sequence
             shared.PixelMeasuresSequence = plane.measures_sequence
@@ -237,16 +248,6 @@ class Plane:
     def measures_sequence(self) -> PixelMeasuresSequence:
         """Pixel size as functional group."""
         return PixelMeasuresSequence(self.spacing, self.thickness)
-
-
-def without_pixels(dataset: Dataset) -> Dataset:
-    """Return a shallow copy without pixel data and private elements."""
-    made = copy.copy(dataset)
-    for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"):
-        if name in made:
-            delattr(made, name)
-    made.remove_private_tags()
-    return made
 
 
 def _apart_mm(dataset: Dataset, frame: int, geometry: SliceGeometry) -> float:

@@ -67,6 +67,14 @@ def enhanced(datasets):
         item, position = Dataset(), Dataset()
         position.ImagePositionPatient = each.ImagePositionPatient
         item.PlanePositionSequence = [position]
+        if "InversionTime" in each:
+            modifier = Dataset()
+            modifier.InversionRecovery, modifier.InversionTimes = "YES", [float(each.InversionTime)]
+            item.MRModifierSequence = [modifier]
+        else:
+            echo = Dataset()
+            echo.EffectiveEchoTime = float(each.EchoTime)
+            item.MREchoSequence = [echo]
         made.PerFrameFunctionalGroupsSequence.append(item)
     made.PixelData = b"".join(each.PixelData for each in datasets)
     return made
