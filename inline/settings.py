@@ -225,7 +225,7 @@ class DicomSettings(_Frozen):
         port: 0 takes any free one.
         calling_ae_titles: of the senders that may connect; empty admits all.
         peers: networks whose hosts may connect; empty admits all.
-        associations: most at a time; further ones are rejected.
+        associations: most at a time, half of them of one host; further ones are rejected.
         object_bytes: largest object that is received.
         spool: folder of the queue; it holds patient data until results are delivered.
         spool_bytes: most bytes in it; beyond it objects are refused ("out of resources").

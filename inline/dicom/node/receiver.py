@@ -8,8 +8,10 @@ import socket
 import ssl
 import weakref
 from collections.abc import Collection
+from contextlib import suppress
 from io import BytesIO
 from ipaddress import IPv4Network, IPv6Network
+from socketserver import BaseServer
 from typing import Any, Final, cast
 
 from pydicom import Dataset, dcmread
@@ -40,8 +42,8 @@ NOT_UNDERSTOOD: Final = 0xC000
 _POLL_S: Final = 0.2
 _VERIFICATION: Final = "1.2.840.10008.1.1"
 _TIMEOUT_S: Final = 60.0
-_CONNECTIONS: Final = 2
-"""Connections for each association that is allowed; those that request none end after the timeout."""
+_REQUEST_S: Final = 15.0
+"""Time for a connection to request its association."""
 _MOST_STATED: Final = 100_000
 _UID_CHARACTERS: Final = 64
 
@@ -73,7 +75,8 @@ class Receiver:
         self._ae.require_called_aet = True
         self._ae.require_calling_aet = list(settings.calling_ae_titles)
         self._ae.maximum_associations = settings.associations
-        self._ae.acse_timeout = self._ae.dimse_timeout = self._ae.network_timeout = _TIMEOUT_S
+        self._ae.acse_timeout = _REQUEST_S
+        self._ae.dimse_timeout = self._ae.network_timeout = _TIMEOUT_S
         handlers: list[Any] = [
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_C_ECHO, self._echo),
@@ -100,9 +103,15 @@ class Receiver:
 
     def close(self) -> None:
         """Accept no more associations, and abort the open ones: their senders send again."""
-        self._server.shutdown()
+        # pynetdicom's own shutdown expects a server that its AE has started.
+        BaseServer.shutdown(self._server)
+        self._server.server_close()
         for each in self._server.active_associations:
-            each.abort()
+            each.abort(block=False)
+            # Its thread may wait for the rest of a message, and the process would wait for the thread.
+            if (held := each.dul.socket) is not None and held.socket is not None:
+                with suppress(OSError):
+                    held.socket.shutdown(socket.SHUT_RDWR)
 
     def _store(self, event: Event) -> int:
         """Store an object and return the status for its sender; success means that it is on disk."""
@@ -186,6 +195,7 @@ def _count(dataset: Dataset) -> int | None:
 
 def _server_class(settings: DicomSettings) -> type[ThreadedAssociationServer]:
     """Return the class of a server whose connections cannot hold up each other."""
+    most = max(settings.associations // 2, 1)
 
     class Server(ThreadedAssociationServer):
         def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
@@ -199,15 +209,24 @@ def _server_class(settings: DicomSettings) -> type[ThreadedAssociationServer]:
             return connection, address
 
         def verify_request(self, request: Any, client_address: Any) -> bool:
-            """Close connections of other hosts at once, and those beyond the number that is allowed."""
+            """Close connections of other hosts at once, and those by which one would take all places."""
             host = client_address[0]
             if not admitted(host, settings.peers):
                 _log.warning("%s: a connection was closed: its host is not in dicom.peers", host)
                 return False
-            if len(self.active_associations) >= _CONNECTIONS * settings.associations:
-                _log.warning("%s: a connection was closed: too many are open (dicom.associations)", host)
+            same = [each for each in self.active_associations if each.requestor.address == host]
+            if len(same) >= most:
+                _log.warning(
+                    "%s: a connection was closed: its host has %d open (half of dicom.associations)",
+                    host,
+                    most,
+                )
                 return False
             return True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Log an error of one connection, in place of printing it."""
+            _log.exception("%s: the connection failed", client_address[0])
 
     return Server
 
