@@ -14,6 +14,9 @@ from inline.settings import Settings
 
 from .. import scanner
 
+OUTPUTS = ("map", "report")
+"""Kinds of objects that the node makes where a test says nothing else."""
+
 
 class Archive:
     """A C-STORE provider whose status and presence a test decides."""
@@ -60,7 +63,14 @@ def running(tmp_path, ring_engine):
 
     @contextmanager
     def run(destinations, **settings):
-        values = {"port": 0, "spool": tmp_path / "spool", "idle_s": 0.5, "retry_s": 0.3, "retry_most_s": 0.6}
+        values = {
+            "port": 0,
+            "spool": tmp_path / "spool",
+            "idle_s": 0.5,
+            "retry_s": 0.3,
+            "retry_most_s": 0.6,
+            "outputs": OUTPUTS,
+        }
         made = Settings(dicom={**values, "destinations": destinations, **settings})
         node = DicomNode(made, lambda: Pipeline(ring_engine))
         thread = threading.Thread(target=node.serve)

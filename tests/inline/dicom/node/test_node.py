@@ -20,10 +20,11 @@ from inline.dicom.node.spool import inspect
 from inline.settings import load_settings
 
 from .. import scanner
-from .conftest import Archive, associated, send, wait_for
+from .conftest import OUTPUTS, Archive, associated, send, wait_for
 
-OBJECTS = 4
-"""Of one series of one slice: map, segmentation, capture, report."""
+OBJECTS = len(OUTPUTS)
+"""Of one series of one slice."""
+ALL = ("map", "segmentation", "capture", "report")
 
 
 def uids(datasets):
@@ -31,17 +32,17 @@ def uids(datasets):
 
 
 def test_series_come_back_as_results_in_their_study(running, archive, scanned):
-    with running([archive.destination()]) as node:
+    with running([archive.destination()], outputs=ALL) as node:
         with associated(node.address) as association:
             assert association.send_c_echo().Status == 0
         assert set(send(node.address, scanned)) == {0}
-        wait_for(lambda: len(archive.stored) >= 3 * OBJECTS)
+        wait_for(lambda: len(archive.stored) >= 3 * len(ALL))
     assert {each.StudyInstanceUID for each in archive.stored} == {scanner.STUDY}
     kinds = [each.SeriesDescription for each in archive.stored]
     for quantity, number in (("T1", 2), ("T2", 1)):
         for what in ("map", "contours", "LV contours", "values"):
             assert kinds.count(f"{quantity} {what} (myostream)") == number
-    assert len(set(uids(archive.stored))) == 3 * OBJECTS
+    assert len(set(uids(archive.stored))) == 3 * len(ALL)
 
 
 def test_an_enhanced_object_comes_back_as_results(running, archive, scanned):
