@@ -40,6 +40,8 @@ OUT_OF_RESOURCES: Final = 0xA700
 MISMATCH: Final = 0xA900
 NOT_UNDERSTOOD: Final = 0xC000
 _POLL_S: Final = 0.2
+_PDU_BYTES: Final = 1 << 18
+"""The default of 16 KiB makes large images slow."""
 _VERIFICATION: Final = "1.2.840.10008.1.1"
 _TIMEOUT_S: Final = 60.0
 _REQUEST_S: Final = 15.0
@@ -75,6 +77,7 @@ class Receiver:
         self._ae.require_called_aet = True
         self._ae.require_calling_aet = list(settings.calling_ae_titles)
         self._ae.maximum_associations = settings.associations
+        self._ae.maximum_pdu_size = _PDU_BYTES
         self._ae.acse_timeout = _REQUEST_S
         self._ae.dimse_timeout = self._ae.network_timeout = _TIMEOUT_S
         handlers: list[Any] = [

@@ -19,9 +19,9 @@ from model.errors import MyostreamError
 
 UTF8: Final = "ISO_IR 192"
 _IMAGES: Final = {
-    MRImageStorage: "MR",
-    EnhancedMRImageStorage: "enhanced MR",
-    LegacyConvertedEnhancedMRImageStorage: "legacy converted enhanced MR",
+    MRImageStorage: "MR image",
+    EnhancedMRImageStorage: "enhanced MR image",
+    LegacyConvertedEnhancedMRImageStorage: "legacy converted enhanced MR image",
 }
 _NEEDED: Final = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
 _PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -69,12 +69,8 @@ class SourceImages:
                 "to): DICOM results can be written for slices that were read from DICOM alone"
             )
         for each in self.datasets:
-            kind = str(each.get("SOPClassUID", ""))
-            if kind not in _IMAGES:
-                allowed = ", ".join(_IMAGES.values())
-                raise DicomWriteError(
-                    f"source images of SOP class {kind or 'unknown'} are not {allowed} images"
-                )
+            if each.get("SOPClassUID") not in _IMAGES:
+                raise DicomWriteError(f"a source image is none of {', '.join(_IMAGES.values())}")
             missing = [name for name in _NEEDED if not each.get(name)]
             if missing:
                 raise DicomWriteError(
@@ -87,6 +83,8 @@ class SourceImages:
     @classmethod
     def of(cls, datasets: Sequence[Dataset], geometry: SliceGeometry) -> SourceImages:
         """Return the images of a slice from its objects, of enhanced ones the frames that lie in its plane.
+
+        An image in the plane of the slice comes first: positions may differ by breathing or rounding.
 
         Args:
             datasets: objects of the slice; enhanced ones may hold other slices too.
@@ -104,7 +102,14 @@ class SourceImages:
             if not there:
                 raise DicomWriteError("no frame of an enhanced source image lies in the plane of the slice")
             frames[str(each.get("SOPInstanceUID"))] = there
-        return cls(tuple(datasets), frames)
+        # Stable: False, in the plane, comes first.
+        ordered = sorted(
+            datasets,
+            key=lambda each: (
+                str(each.get("SOPInstanceUID")) not in frames and _apart_mm(each, None, geometry) > _CLOSE_MM
+            ),
+        )
+        return cls(tuple(ordered), frames)
 
     @property
     def first(self) -> Dataset:
@@ -250,8 +255,8 @@ class Plane:
         return PixelMeasuresSequence(self.spacing, self.thickness)
 
 
-def _apart_mm(dataset: Dataset, frame: int, geometry: SliceGeometry) -> float:
-    """Return the distance of a frame from a slice, mm; infinite where the frame states no plane."""
+def _apart_mm(dataset: Dataset, frame: int | None, geometry: SliceGeometry) -> float:
+    """Return the distance of an image or frame from a slice, mm; infinite where it states no plane."""
     try:
         return Plane.of(dataset, frame).apart_mm(geometry)
     except (AttributeError, IndexError, TypeError, ValueError):

@@ -1,5 +1,6 @@
 """A node in this process, with an engine that returns at once, and archives for it to send to."""
 
+import copy
 import threading
 import time
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from .. import scanner
 
 OUTPUTS = ("map", "report")
 """Kinds of objects that the node makes where a test says nothing else."""
+
+
+PLANTED = ("planted", "mustermann", "mustermänn", "4711")
 
 
 class Archive:
@@ -124,3 +128,17 @@ def wait_for(condition, seconds=60.0):
     while not condition():
         assert time.monotonic() < end, "it did not come to pass"
         time.sleep(0.05)
+
+
+def everywhere(datasets):
+    """The objects with the planted name in more places, in forms that libraries complain about."""
+    made = copy.deepcopy(datasets)
+    for each in made:
+        each.SeriesDescription = f"{each.SeriesDescription} Planted"
+        each.ProtocolName = "T1map_MOLLI Planted"
+        each.PatientName = "Mustermann Planted"  # without components
+        each.PatientSex = "Planted"
+        each.StudyTime = "Planted"
+        each.ImageComments = "TI Planted"
+        each.StationName = "Planted\r\nforged line"
+    return made

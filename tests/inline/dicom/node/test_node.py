@@ -20,7 +20,7 @@ from inline.dicom.node.spool import inspect
 from inline.settings import load_settings
 
 from .. import scanner
-from .conftest import OUTPUTS, Archive, associated, send, wait_for
+from .conftest import OUTPUTS, PLANTED, Archive, associated, everywhere, send, wait_for
 
 OBJECTS = len(OUTPUTS)
 """Of one series of one slice."""
@@ -199,6 +199,25 @@ def test_too_few_images_give_a_report_that_says_so(running, archive, scanned):
         wait_for(lambda: archive.stored)
     texts = [each.value for each in archive.stored[0].iterall() if each.keyword == "TextValue"]
     assert any("too few" in text for text in texts)
+
+
+def test_the_log_holds_no_text_of_a_sender(running, archive, scanned, caplog):
+    caplog.set_level(logging.DEBUG)
+    objects = everywhere(scanner.series_of(scanned, 1))
+    nameless = copy.deepcopy(objects[0])
+    del nameless.StudyInstanceUID
+    unplaced = copy.deepcopy(objects[0])
+    unplaced.SOPInstanceUID, unplaced.SeriesInstanceUID = f"{unplaced.SOPInstanceUID}.1", "1.2.3"
+    del unplaced.FrameOfReferenceUID
+    with running([archive.destination()]) as node:
+        with associated(node.address, called="Planted"):
+            pass
+        send(node.address, [*objects, nameless, unplaced], calling="PLANTED")
+        wait_for(lambda: len(archive.stored) >= OBJECTS)
+    ours = [each.getMessage().lower() for each in caplog.records if each.name.startswith("inline")]
+    assert any("processed series" in line for line in ours)
+    for word in PLANTED:
+        assert not any(word in line for line in ours)
 
 
 def test_a_node_without_destinations_is_refused(running):

@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -26,7 +27,7 @@ def test_images_of_a_stream_cannot_be_referred_to():
 )
 def test_an_image_without_a_uid_is_refused(image, name):
     delattr(image, name)
-    with pytest.raises(DicomWriteError, match=name if name != "SOPClassUID" else "SOP class unknown"):
+    with pytest.raises(DicomWriteError, match=name if name != "SOPClassUID" else "none of MR image"):
         SourceImages((image,))
 
 
@@ -63,6 +64,16 @@ def test_a_result_beside_its_source_is_refused(source):
     )
     with pytest.raises(DicomWriteError, match="beside its source images"):
         source.images.check_place(turned)
+
+
+def test_an_image_in_the_plane_of_the_slice_comes_first(classic_sources):
+    """Images of a slice may lie some tenths of a millimetre apart; the slice lies where one of them does."""
+    first = classic_sources[0]
+    datasets = [copy.deepcopy(each) for each in first.images.datasets]
+    datasets[0].ImagePositionPatient = [float(each) + 0.5 for each in datasets[0].ImagePositionPatient]
+    images = SourceImages.of(datasets, first.result.geometry)
+    images.check_place(first.result.geometry)
+    assert images.datasets == (*datasets[1:], datasets[0])
 
 
 def test_frames_of_an_enhanced_object_are_those_in_the_plane(enhanced_sources, scanned):
