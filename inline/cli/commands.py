@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from inline.cli.errors import ReportingGroup
+from inline.cli.process import process
 from inline.cli.replay import demo, replay, synth
 from inline.cli.serving import keys, listen, serve, stream
 from inline.cli.training import train
@@ -16,5 +17,5 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (serve, stream, replay, synth, keys, listen, demo, train):
+for command in (serve, stream, process, replay, synth, keys, listen, demo, train):
     app.command()(command)

@@ -146,6 +146,8 @@ def _add(file: Path, found: Found, known: set[str], *, alone: bool) -> None:
     try:
         image = read_header(file)
         kind = str(image.get("SOPClassUID") or image.file_meta.get("MediaStorageSOPClassUID") or "")
+        if not kind:
+            raise DicomError(f"{file} is damaged: it states no SOP class")
         if kind not in _IMAGES:
             found.skipped[_name(kind)] += 1
             return
@@ -208,5 +210,5 @@ def _name(kind: str) -> str:
 
     if kind == _DIRECTORY:
         return "DICOMDIR"
-    name = UID(kind).name if kind else "no SOP class"
+    name = UID(kind).name
     return name.removesuffix(" Storage") if name != kind else "unknown SOP class"
