@@ -13,19 +13,32 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.errors import MyostreamError
+from model.evaluation.contours_in.cvi42 import cvi42_outlines
+from model.evaluation.contours_in.dicom_objects import (
+    SEGMENTATION,
+    STRUCTURES,
+    plane_of,
+    rt_outlines,
+    seg_labels,
+)
+from model.evaluation.contours_in.medis import medis_outlines
+from model.evaluation.contours_in.outlines import MapImage, Outlines, checked
+from model.evaluation.contours_in.study import (
+    StudySlice,
+    is_study_layout,
+    study_outlines,
+    study_slices,
+)
+from model.evaluation.errors import CaseError as CaseError
 from model.polygons import ring_labels
 
 Labels = NDArray[np.uint8]
 
 _MAP_KEYS: Final = {"t1": ("t1_ms", "t1_window"), "t2": ("t2_ms",)}
 _LEVELS: Final = {"basal": r"bas(al|e)", "mid": r"mid\w*", "apical": r"(apical|apex)"}
-_FURTHEST: Final = 1e6
-"""Pixels from the corner of an image that no point of a contour exceeds."""
-
-
-class CaseError(MyostreamError):
-    """A folder of labelled cases cannot be used; the message names the file and the reason."""
+_WORKSPACE: Final = ".cvi42wsx"
+_CONTOURS: Final = (".json", ".con", _WORKSPACE)
+"""Suffixes of files with contours, beside those of images and masks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +87,8 @@ def read_slices(folder: Path, kind: str) -> list[LabelledSlice]:
     """Return all labelled slices of one kind of map below a folder, by name.
 
     Args:
-        folder: either npz files side by side, or a folder per case (``docs/data.md``).
+        folder: npz files side by side, a folder per case, or the published study's folders
+            (``docs/data.md``).
         kind: ``t1`` or ``t2``.
 
     Raises:
@@ -88,6 +102,8 @@ def read_slices(folder: Path, kind: str) -> list[LabelledSlice]:
     if side_by_side:
         found = [_read_npz(file, kind) for file in side_by_side]
         slices = [each for each in found if each is not None]
+    elif studied := list(study_slices(folder, kind)):
+        slices = [_read_study(each, kind) for each in studied]
     else:
         slices = [
             each
@@ -144,26 +160,27 @@ def _read_npz(file: Path, kind: str) -> LabelledSlice | None:
 
 
 def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
-    maps = [path for path in folder.iterdir() if _stem(path) == kind and path.suffix != ".json"]
+    maps = [path for path in folder.iterdir() if _stem(path) == kind and path.suffix not in _CONTOURS]
     if not maps:
         return None
     image, spacing = _read_image(maps[0])
     if image.shape[0] != 1:
         raise CaseError(f"{maps[0]} holds {image.shape[0]} images; a map is one")
+    weighted_files: list[Path] = []
+    if (weighted_images := folder / f"{kind}_images").is_dir():
+        weighted_files = sorted(weighted_images.iterdir())
+    map_image = _map_image(maps[0], image.shape[1:], weighted_files)
     readers: dict[str, Labels] = {}
     for path in sorted(folder.iterdir()):
         match = re.fullmatch(rf"{kind}\.([\w-]+)", _stem(path))
-        if match:
-            readers[match[1]] = _read_labels(path, image.shape[1:])
+        if match and (labels := _read_labels(path, map_image)) is not None:
+            readers[match[1]] = labels
+    for path in sorted(case.glob(f"*{_WORKSPACE}")):
+        if (labels := _read_labels(path, map_image)) is not None:
+            readers.setdefault(path.name.removesuffix(_WORKSPACE), labels)
     if not readers:
         raise CaseError(f"{maps[0]} has no contours beside it, such as {kind}.reader.json")
-    weighted = np.empty((0, *image.shape[1:]), np.float32)
-    weighted_images = folder / f"{kind}_images"
-    if weighted_images.is_dir():
-        parts = [_read_image(path)[0] for path in sorted(weighted_images.iterdir())]
-        if any(part.shape[1:] != image.shape[1:] for part in parts):
-            raise CaseError(f"an image in {weighted_images} has another size than the map")
-        weighted = np.concatenate([weighted, *parts])
+    weighted = _weighted(weighted_files, image.shape[1:])
     return LabelledSlice(
         name=f"{case.name}/{folder.name}",
         case=case.name,
@@ -174,6 +191,54 @@ def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
         readers=readers,
         level=_level(folder.name),
     )
+
+
+def _read_study(slice_: StudySlice, kind: str) -> LabelledSlice:
+    """Return a slice of the published study's folders."""
+    image, spacing = _read_image(slice_.map)
+    if image.shape[0] != 1:
+        raise CaseError(f"{slice_.map} holds {image.shape[0]} images; a map is one")
+    labels = _ring(_read_contours(slice_.contours), image.shape[1:], slice_.contours)
+    return LabelledSlice(
+        name=f"{slice_.case}/{slice_.level}",
+        case=slice_.case,
+        kind=kind,
+        image=image[0],
+        weighted=_weighted(slice_.weighted, image.shape[1:]),
+        spacing=spacing,
+        readers={"reader": labels},
+        level=_level(slice_.level),
+    )
+
+
+def _weighted(files: Iterable[Path], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return the weighted images of a map, ``(n, rows, columns)``."""
+    parts = [_read_image(path)[0] for path in files]
+    for path, part in zip(files, parts, strict=True):
+        if part.shape[1:] != shape:
+            raise CaseError(f"an image in {path.parent} has another size than the map")
+    return np.concatenate([np.empty((0, *shape), np.float32), *parts])
+
+
+def _map_image(file: Path, shape: tuple[int, ...], weighted: Iterable[Path]) -> MapImage:
+    """Return what readers of other programs' contours need to know of a map."""
+    headers = [header for path in (file, *weighted) if (header := _dicom_header(path)) is not None]
+    instances = {str(header.get("SOPInstanceUID", "")) for header in headers} - {""}
+    own = _dicom_header(file)
+    plane = plane_of(own) if own is not None else None
+    return MapImage(file, (shape[0], shape[1]), frozenset(instances), plane)
+
+
+def _dicom_header(path: Path) -> Any:
+    """Return the header of a DICOM file by its name; None for any other file."""
+    if not path.name.endswith(".dcm"):
+        return None
+    import pydicom
+
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=True)
+    except Exception as error:
+        raise CaseError(f"{path} cannot be read: {error}") from error
 
 
 def _read_image(path: Path) -> tuple[NDArray[np.float32], tuple[float, float]]:
@@ -234,38 +299,68 @@ _READERS: Final[dict[str, Callable[[Path], tuple[NDArray[Any], tuple[float, floa
 }
 
 
-def _read_labels(path: Path, shape: tuple[int, int]) -> Labels:
+def _read_labels(path: Path, image: MapImage) -> Labels | None:
+    """Return the labels of a file of contours or of a mask; None where a workspace has none for the map."""
     if path.suffix == ".json":
-        endo, epi = _read_contours(path)
-        labels = ring_labels(endo, epi, shape)
-        for value, name in ((1, "inside the endocardial contour"), (2, "between the two contours")):
-            if not (labels == value).any():
-                raise CaseError(
-                    f"{path}: no pixel of the map, {shape[0]} rows of {shape[1]}, lies {name}; "
-                    "points are [x, y] in pixels of the map"
-                )
-        return labels
+        return _ring(_read_contours(path), image.shape, path)
+    if path.suffix == ".con":
+        return _ring(medis_outlines(path, image), image.shape, path)
+    if path.suffix == _WORKSPACE:
+        outlines = cvi42_outlines(path, image)
+        return None if outlines is None else _ring(outlines, image.shape, path)
     if path.suffix == ".png":
         mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if mask is None:
             raise CaseError(f"{path} is not an image")
-        return _checked(mask, shape, path)
-    return _checked(_read_image(path)[0][0], shape, path)
+        return _checked(mask, image.shape, path)
+    header = _dicom_header(path)
+    kind = "" if header is None else str(header.get("SOPClassUID", ""))
+    if kind in (SEGMENTATION, STRUCTURES):
+        return _read_object(path, image)
+    return _checked(_read_image(path)[0][0], image.shape, path)
 
 
-def _read_contours(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return endocardial and epicardial contour of a reader, each ``(n, 2)``."""
+def _read_object(path: Path, image: MapImage) -> Labels:
+    """Return the labels of a DICOM Segmentation or RT Structure Set."""
+    import pydicom
+
+    try:
+        data = pydicom.dcmread(path)
+        if data.SOPClassUID == STRUCTURES:
+            return _ring(rt_outlines(data, path, image), image.shape, path)
+        labels = seg_labels(data, path, image)
+    except (CaseError, ImportError):
+        raise
+    except Exception as error:  # pydicom raises many kinds for a file that is damaged
+        raise CaseError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    return _with_both(labels, image.shape, path)
+
+
+def _ring(outlines: Outlines, shape: tuple[int, ...], path: Path) -> Labels:
+    """Return the labels that contours enclose."""
+    return _with_both(ring_labels(*outlines, (shape[0], shape[1])), shape, path)
+
+
+def _with_both(labels: Labels, shape: tuple[int, ...], path: Path) -> Labels:
+    for value, name in ((1, "inside the endocardial contour"), (2, "between the two contours")):
+        if not (labels == value).any():
+            raise CaseError(
+                f"{path}: no pixel of the map, {shape[0]} rows of {shape[1]}, lies {name}; "
+                "points are [x, y] in pixels of the map"
+            )
+    return labels
+
+
+def _read_contours(path: Path) -> Outlines:
+    """Return the contours of a JSON file, of myostream's layout or of the published study's."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if is_study_layout(content):
+            return study_outlines(content, path)
         endo, epi = (np.asarray(content[name], dtype=np.float64) for name in ("endo", "epi"))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CaseError(f"{path} is not {{'endo': [[x, y], ...], 'epi': ...}}: {error}") from error
-    for points in (endo, epi):
-        if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
-            raise CaseError(f"{path}: a contour is a list of three or more points [x, y]")
-        if not (np.abs(points) < _FURTHEST).all():  # NaN included
-            raise CaseError(f"{path}: a contour has a point that is no position in an image")
-    return endo, epi
+    return checked(path, endo, epi)
 
 
 def _checked(labels: NDArray[Any], shape: tuple[int, ...], path: Path) -> Labels:
@@ -284,7 +379,7 @@ def _opened(path: Path) -> Any:
 
 
 def _stem(path: Path) -> str:
-    for suffix in (*_READERS, ".json", ".png"):
+    for suffix in (*_READERS, *_CONTOURS, ".png"):
         if path.name.endswith(suffix):
             return path.name.removesuffix(suffix)
     return path.name
