@@ -3,8 +3,9 @@
 After the public parser baiwenjia/ukbb_cardiac, data/parse_cvi42_xml.py (TinySpins/Contour42 is a fork of
 it). Below an element with ``Hash:key="ImageStates"`` each element is keyed by the SOP instance UID of an
 image. Its ``Contours`` are keyed by name, with ``Points`` (``Point:x``, ``Point:y``) and
-``SubpixelResolution``, by which the points are divided. ``saendocardialContour`` and ``saepicardialContour`` are the short-axis contours
-of the left ventricle. The parser's results are drawn as they are: whole numbers are pixel centres.
+``SubpixelResolution``, by which the points are divided. ``saendocardialContour`` and ``saepicardialContour``
+are the short-axis contours of the left ventricle. The parser's results are drawn as they are: whole numbers
+are pixel centres.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 After the public readers of chfc-cmi/cmr-cine-sscrofa (code/con_to_tsv.sh, tsv_to_png.py) and of the
 ``CONreaderVM`` class in public repositories. A section ``[XYCONTOUR]`` has the line ``slice frame mode
-weight``, the number of points, and a line ``x y`` for each. Mode 0 is the endocardial and 1 the epicardial contour of
-the left ventricle. ``Image_resolution=752x800`` states columns and rows. The public readers draw the points
-as they are: whole numbers are pixel centres.
+weight``, the number of points, and a line ``x y`` for each. Mode 0 is the endocardial and 1 the epicardial
+contour of the left ventricle. ``Image_resolution=752x800`` states columns and rows. The public readers draw
+the points as they are: whole numbers are pixel centres.
 """
 
 from __future__ import annotations
