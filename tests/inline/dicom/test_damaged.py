@@ -66,6 +66,14 @@ def test_numbers_that_no_image_has(changes, message, written, tmp_path):
     assert message in problem
 
 
+def test_a_deflated_file_is_refused(written, tmp_path):
+    data = pydicom.dcmread(io.BytesIO(written[0]))
+    data.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    data.save_as(tmp_path / "deflated")
+    (problem,) = find([tmp_path]).problems
+    assert "deflated as a whole" in problem
+
+
 def test_a_dicomdir_cannot_name_files_outside_its_folder(tmp_path, written):
     (tmp_path / "secret").write_bytes(written[0])
     media = tmp_path / "media"
