@@ -18,6 +18,7 @@ LAYERS = (
     ("inline.serving",),
     ("inline.dicom.node",),
     ("inline.replay",),
+    ("inline.offline",),
     ("inline",),  # the Python API
     ("inline.cli",),
     ("calibration",),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from inline.assembly.assembled import Assembled
+from inline.assembly.assembler import SeriesAssembler
 from inline.data.series import SeriesIdentity
+from inline.mrd.header import MeasurementHeader
+from inline.mrd.messages import Image
+from inline.settings import AssemblySettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +35,26 @@ class Examination:
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     files: Mapping[SeriesIdentity, tuple[Path, ...]] = field(default_factory=dict)
+
+
+def of_images(
+    name: str,
+    images: Iterable[Image],
+    header: MeasurementHeader,
+    settings: AssemblySettings,
+    notes: Iterable[str] = (),
+) -> Examination:
+    """Return the examination of images in the order of their acquisition.
+
+    Args:
+        name: path that they were read from.
+        images: of one measurement.
+        header: of the measurement.
+        settings: how images become series.
+        notes: of the reader.
+    """
+    assembler = SeriesAssembler(header, settings)
+    found = [each for image in images for each in assembler.add(image, 0.0)]
+    found += assembler.finish()
+    account = assembler.account()
+    return Examination(name, tuple(found), account.images, account.unused, tuple(notes))

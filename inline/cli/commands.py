@@ -6,6 +6,7 @@ import typer
 
 from inline.cli.dicom import dicom_node, dicom_queue
 from inline.cli.errors import ReportingGroup
+from inline.cli.process import process
 from inline.cli.replay import demo, replay, synth
 from inline.cli.serving import keys, listen, serve, stream
 from inline.cli.training import train
@@ -17,5 +18,5 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (serve, stream, dicom_node, dicom_queue, replay, synth, keys, listen, demo, train):
+for command in (serve, stream, process, dicom_node, dicom_queue, replay, synth, keys, listen, demo, train):
     app.command()(command)

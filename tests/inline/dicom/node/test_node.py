@@ -51,6 +51,7 @@ def test_an_enhanced_object_comes_back_as_results(running, archive, scanned):
         wait_for(lambda: len(archive.stored) >= OBJECTS)
 
 
+@pytest.mark.slow
 def test_a_rerun_replaces_its_objects(running, archive, scanned):
     molli = scanner.series_of(scanned, 1)
     with running([archive.destination()]) as node:
@@ -329,6 +330,7 @@ def test_tls_both_ways(running, certificate, scanned):
         archive.stop()
 
 
+@pytest.mark.slow
 def test_an_archive_with_an_unknown_certificate_receives_nothing(running, certificate, scanned, tmp_path):
     file, key = certificate
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

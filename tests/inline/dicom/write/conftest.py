@@ -35,8 +35,8 @@ def provenance():
 
 @pytest.fixture(scope="session")
 def scanned():
-    """Classic objects of two slices 20 mm apart, T1 and T2."""
-    return scanner.classic(scanner.examination(2, size=96)[1])
+    """Classic objects of two slices: MOLLI."""
+    return scanner.series_of(scanner.classic(scanner.examination(2, size=96)[1]), 1)
 
 
 @pytest.fixture(scope="session")
@@ -46,8 +46,9 @@ def classic_sources(scanned, tmp_path_factory, ring_engine, provenance):
 
 @pytest.fixture(scope="session")
 def enhanced_sources(scanned, tmp_path_factory, ring_engine, provenance):
-    objects = [scanner.enhanced(scanner.series_of(scanned, number)) for number in (1, 2)]
-    return read_sources(save(objects, tmp_path_factory.mktemp("enhanced")), ring_engine, provenance)
+    return read_sources(
+        save([scanner.enhanced(scanned)], tmp_path_factory.mktemp("enhanced")), ring_engine, provenance
+    )
 
 
 @pytest.fixture(scope="session", params=["classic", "enhanced"])
