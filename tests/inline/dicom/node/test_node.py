@@ -208,7 +208,7 @@ def test_the_log_holds_no_text_of_a_sender(running, archive, scanned, caplog):
     nameless = copy.deepcopy(objects[0])
     del nameless.StudyInstanceUID
     unplaced = copy.deepcopy(objects[0])
-    unplaced.SOPInstanceUID, unplaced.SeriesInstanceUID = f"{unplaced.SOPInstanceUID}.1", "1.2.3"
+    unplaced.SOPInstanceUID, unplaced.SeriesInstanceUID = "1.2.3.4", "1.2.3"
     del unplaced.FrameOfReferenceUID
     with running([archive.destination()]) as node:
         with associated(node.address, called="Planted"):
