@@ -8,8 +8,9 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from http.client import HTTPException
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from pydicom.filereader import read_file_meta_info
 from pynetdicom import AE
@@ -18,6 +19,7 @@ from inline.settings import DicomDestination
 
 _CONNECT_S: Final = 10.0
 _TIMEOUT_S: Final = 60.0
+_MOST_ANSWER: Final = 1 << 20
 _WARNINGS: Final = (0xB000, 0xB006, 0xB007)
 """Statuses of an object that is stored with a remark (PS3.4 B.2.3)."""
 
@@ -78,43 +80,50 @@ class StoreTransport:
                 association.release()
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Handler that follows no redirect: a redirected POST becomes a GET, which stores nothing."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Return that there is no further request."""
+
+
 class WebTransport:
     """STOW-RS user."""
 
     def __init__(self, destination: DicomDestination, context: ssl.SSLContext) -> None:
         """Set destination and TLS."""
         self._destination = destination
-        self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
+        self._opener = urllib.request.build_opener(
+            urllib.request.HTTPSHandler(context=context), _NoRedirects()
+        )
 
     def send(self, files: Sequence[Path]) -> Iterator[str]:
         """Send each file as a request of its own; see :class:`Transport`."""
         for file in files:
-            boundary = secrets.token_hex(16)
-            body = b"\r\n".join(
-                (
-                    f"--{boundary}".encode(),
-                    b"Content-Type: application/dicom",
-                    b"",
-                    file.read_bytes(),
-                    f"--{boundary}--".encode(),
-                    b"",
-                )
-            )
-            request = urllib.request.Request(
-                f"{self._destination.url.rstrip('/')}/studies",
-                data=body,
-                headers=self._headers(boundary),
-                method="POST",
-            )
             try:
-                with self._opener.open(request, timeout=_TIMEOUT_S) as response:
-                    # 202: stored with remarks, or not at all.
-                    yield "" if response.status == 200 else f"it answered with status {response.status}"
+                yield self._send(file)
             except urllib.error.HTTPError as error:
                 error.close()
                 yield f"it answered with status {error.code}"
-            except (OSError, ValueError) as error:
+            except (OSError, HTTPException, ValueError) as error:
                 yield f"it does not answer ({type(error).__name__})"
+
+    def _send(self, file: Path) -> str:
+        boundary = secrets.token_hex(16)
+        start = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+        request = urllib.request.Request(
+            f"{self._destination.url.rstrip('/')}/studies",
+            data=start + file.read_bytes() + f"\r\n--{boundary}--\r\n".encode(),
+            headers=self._headers(boundary),
+            method="POST",
+        )
+        with self._opener.open(request, timeout=_TIMEOUT_S) as response:
+            body = response.read(_MOST_ANSWER)
+            if response.status != 200:  # 202: stored with remarks, or not at all
+                return f"it answered with status {response.status}"
+        # Any web server may answer 200; a service that stores names what it stored.
+        stored = str(read_file_meta_info(file).MediaStorageSOPInstanceUID).encode() in body
+        return "" if stored else "its answer does not name the object: it is no STOW-RS service"
 
     def _headers(self, boundary: str) -> dict[str, str]:
         headers = {

@@ -109,7 +109,7 @@ class DicomNode:
             try:
                 self._spool.purge(KEEP_S)
                 batch = self._spool.take(self._settings.idle_s)
-            except sqlite3.Error:
+            except Exception:  # the node goes on receiving, and tries again
                 _log.exception("the spool cannot be read")
                 batch = None
             if batch is None:

@@ -1,4 +1,5 @@
 import copy
+import json
 import logging
 import shutil
 import socket
@@ -235,21 +236,30 @@ def test_a_port_that_is_taken_is_an_error_message(running, archive):
 
 
 class Stow(BaseHTTPRequestHandler):
-    """STOW-RS service."""
+    """STOW-RS service, which first gives the answers of a server that has trouble or is none."""
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        message = message_from_bytes(
-            f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode() + body, policy=HTTP
-        )
+        head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
+        message = message_from_bytes(head + body, policy=HTTP)
         server = self.server
         if server.statuses:
-            self.send_response(server.statuses.pop())
-        else:
-            parts = [part.get_payload(decode=True) for part in message.iter_parts()]
-            server.stored += [dcmread(BytesIO(part)) for part in parts]
-            server.requests.append((self.path, self.headers["Authorization"], message.get_content_type()))
-            self.send_response(200)
+            status = server.statuses.pop()
+            self.send_response(status)
+            if status == 302:
+                self.send_header("Location", f"http://127.0.0.1:{server.server_port}/login")
+            self.end_headers()
+            return
+        parts = [dcmread(BytesIO(part.get_payload(decode=True))) for part in message.iter_parts()]
+        server.stored += parts
+        server.requests.append((self.path, self.headers["Authorization"], message.get_content_type()))
+        self.send_response(200)
+        self.end_headers()
+        items = [{"00081155": {"vr": "UI", "Value": [str(each.SOPInstanceUID)]}} for each in parts]
+        self.wfile.write(json.dumps({"00081199": {"vr": "SQ", "Value": items}}).encode())
+
+    def do_GET(self):
+        self.send_response(200)
         self.end_headers()
 
     def log_message(self, *_):
@@ -259,7 +269,7 @@ class Stow(BaseHTTPRequestHandler):
 @pytest.fixture
 def stow():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Stow)
-    server.stored, server.requests, server.statuses = [], [], [503, 202]
+    server.stored, server.requests, server.statuses = [], [], [503, 202, 302, 200]
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     yield server
