@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
@@ -44,18 +44,24 @@ class Processor:
     """Pipeline of the node with the studies that it has seen; used by one thread."""
 
     def __init__(self, pipeline: Pipeline, settings: Settings) -> None:
-        """Take the pipeline of these settings."""
+        """Take the pipeline of these settings.
+
+        Raises:
+            OSError: the weights cannot be read.
+        """
         self._pipeline, self._settings = pipeline, settings
+        self._provenance = Provenance.of(settings, pipeline.engine.name)
         self._studies = Studies()
 
     def process(self, files: Sequence[Path]) -> Outcome:
         """Return the objects of the series that these files hold. A file that cannot be read is counted.
 
         Raises:
-            OSError: files of the spool or the weights cannot be read.
+            OSError: files of the spool cannot be read.
         """
         opened = open_dicom(files, self._settings.assembly)
-        provenance = Provenance.of(self._settings, self._pipeline.engine.name)
+        # Another engine follows one that fails.
+        provenance = replace(self._provenance, engine=self._pipeline.engine.name)
         objects: list[tuple[str, bytes]] = []
         slices = unused = 0
         problems = len(opened.problems)

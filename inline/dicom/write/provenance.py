@@ -6,12 +6,14 @@ import hashlib
 import json
 import uuid
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
+from inline.contouring.confidence import FILE
 from inline.settings import Settings
-from model.weights import DEFAULT
+from model.weights import DEFAULT, weights_digest
 
 MANUFACTURER: Final = "myostream"
 MODEL: Final = "myostream"
@@ -28,8 +30,8 @@ class Provenance:
     Attributes:
         version: of the program.
         engine: that ran the network.
-        weights: digest of the network's weights and of their calibration.
-        settings: digest of every setting that changes a value.
+        weights: digest of the network's weights.
+        settings: digest of every setting that changes a value, and of the confidence's calibration.
     """
 
     version: str
@@ -48,12 +50,13 @@ class Provenance:
         Raises:
             OSError: the weights cannot be read.
         """
+        folder = settings.weights or DEFAULT
         stated = settings.model_dump(mode="json", exclude=_NO_VALUES)
-        text = json.dumps(stated, sort_keys=True)
+        text = json.dumps(stated, sort_keys=True) + _confidence(folder)
         return cls(
             _version(),
             engine,
-            _weights_digest(settings.weights or DEFAULT),
+            _weights_digest(folder),
             hashlib.sha256(text.encode()).hexdigest()[:_DIGITS],
         )
 
@@ -87,8 +90,13 @@ def _version() -> str:
         return "unknown"
 
 
+@cache
 def _weights_digest(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for file in sorted((*folder.glob("unet-*.safetensors"), *folder.glob("confidence.json"))):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:_DIGITS]
+    """Return the digest of a folder of weights, which do not change after a process has loaded them."""
+    return weights_digest(folder)[:_DIGITS]
+
+
+def _confidence(folder: Path) -> str:
+    """Return the calibration of the confidence beside the weights; empty without one."""
+    file = folder / FILE
+    return file.read_text(encoding="utf-8") if file.exists() else ""

@@ -167,6 +167,7 @@ def test_results_are_stored_queried_retrieved_and_compared(orthanc, running, sca
         assert references <= own | set(stored)
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_while_the_archive_is_down(orthanc, running, scanned, tmp_path):
     orthanc.stop()
     with running([orthanc.destination()]) as node:
