@@ -26,7 +26,7 @@ from inline.data.series import Quantity
 from inline.dicom.errors import DicomError
 from inline.dicom.header import FrameHeader
 from inline.dicom.scale import map_scale, weighted_scale
-from inline.dicom.vendors import comments, timed, times
+from inline.dicom.vendors import Time, comments, timed, times
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
 from inline.mrd.meta import MetaValue, format_meta
@@ -101,12 +101,12 @@ class Frame:
         """Quantity that its names state; None for any other image."""
         return None if isinstance(self.recognised, str) else self.recognised.quantity
 
-    def image(self, header: ImageHeader, time: tuple[Quantity, float] | None, pixels: Any = None) -> Image:
+    def image(self, header: ImageHeader, time: Time | None, pixels: Any = None) -> Image:
         """Return the frame as an MRD image.
 
         Args:
             header: :attr:`place` with its counters.
-            time: that it was acquired at, ms, and of what.
+            time: that it was acquired at.
             pixels: ``(rows, columns)``; None leaves the pixels out.
 
         Raises:
@@ -114,7 +114,7 @@ class Frame:
         """
         meta: dict[str, MetaValue] = {"DicomJson": json.dumps(self.elements)}
         if time is not None:
-            meta[_TIME_NAMES[time[0]]] = f"{time[1]:.10g}"
+            meta[_TIME_NAMES[time.place.quantity]] = f"{time.ms:.10g}"
         if self.scale is not None:
             meta["RescaleSlope"] = repr(self.scale.slope)
             meta["RescaleIntercept"] = repr(self.scale.intercept)
