@@ -1,6 +1,7 @@
 """Damaged and hostile DICOM files are reported by name; whatever is read is finite and bounded."""
 
 import io
+import math
 
 import pydicom
 import pytest
@@ -64,6 +65,18 @@ def test_numbers_that_no_image_has(changes, message, written, tmp_path):
     data.save_as(tmp_path / "damaged")
     (problem,) = find([tmp_path]).problems
     assert message in problem
+
+
+def test_lengths_that_no_scanner_has_are_not_stated(written, tmp_path):
+    data = pydicom.dcmread(io.BytesIO(written[0]))
+    data.PixelSpacing = ["1e200", "1e200"]
+    data.ImagePositionPatient = ["1e250", "0", "0"]
+    data.InversionTime = "1e299"
+    data.save_as(tmp_path / "damaged")
+    (frame,) = find([tmp_path]).frames
+    assert frame.place.field_of_view[:2] == (0.0, 0.0)
+    assert not any(map(math.isfinite, frame.place.position))
+    list(open_dicom([tmp_path]).examinations())
 
 
 def test_a_deflated_file_is_refused(written, tmp_path):
