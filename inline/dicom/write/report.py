@@ -146,11 +146,13 @@ def _referenced_segment(segmentation: Dataset, images: SourceImages) -> Referenc
 
 
 def _measurements(region: Mapping[str, Any], source: DicomSource) -> Iterator[Measurement]:
-    """Yield the statistics of a region and its size; none where the region has no value."""
+    """Yield the statistics of a region, its z-score and its size; none where the record has no value."""
     quantity = concepts.QUANTITIES[source.result.quantity]
     for name, modifier in concepts.STATISTICS.items():
         if region.get(name) is not None:
             yield Measurement(quantity, region[name], concepts.UNITS["ms"], derivation=modifier)
+    if region.get("z_score") is not None:
+        yield Measurement(codes.DCM.ZScoreOfMeasurement, region["z_score"], concepts.NO_UNIT)
     if "pixels" in region:
         yield Measurement(concepts.PIXELS, region["pixels"], concepts.PIXEL_UNIT)
 

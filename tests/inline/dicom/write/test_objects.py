@@ -136,6 +136,18 @@ def test_the_numbers_of_a_report_are_those_of_the_json(sources, written):
     assert any("AHA" in name for name in found)
 
 
+def test_a_z_score_of_the_record_is_in_the_report(source, monkeypatch):
+    def with_score(result):
+        content = record(result)
+        content["regions"][0]["z_score"] = -1.25
+        return content
+
+    monkeypatch.setattr("inline.dicom.write.report.record", with_score)
+    first, *others = values_by_region(report([source])).values()
+    assert first[0]["Z-Score of measurement", ""] == -1.25
+    assert not any("Z-Score of measurement" in name for numbers, _ in others for name, _ in numbers)
+
+
 def test_segments_have_the_codes_of_the_standard(classic_sources):
     made = report(classic_sources[:1])
     text = str(made)
