@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from inline.data.errors import ConfigurationError
+from inline.data.errors import ConfigurationError, MyostreamError
 from inline.dicom.node.delivery import Transport, transport_of
 from inline.dicom.node.processing import Processor
 from inline.dicom.node.receiver import Receiver
@@ -27,6 +27,10 @@ KEEP_S: Final = 600.0
 _TICK_S: Final = 0.25
 _MOST_SENT: Final = 50
 _CLOSE_S: Final = 30.0
+
+
+class UnreadableError(MyostreamError):
+    """None of the images of some series could be read, or none of their results be written."""
 
 
 class DicomNode:
@@ -121,7 +125,14 @@ class DicomNode:
         wait_s = self._wait_s(batch.attempts - 1)
         try:
             outcome = self._processor.process(list(batch.files.values()))
+            if outcome.problems and not outcome.objects:
+                raise UnreadableError(f"{outcome.problems} images or slices could not be read or written")
             self._spool.finish(batch, outcome.objects, [each.name for each in self._settings.destinations])
+        except UnreadableError as error:
+            _log.error(
+                "series could not be processed (attempt %d of %d): %s", batch.attempts, ATTEMPTS, error
+            )
+            self._keep(batch, str(error), wait_s, counted=True)
         except (OSError, sqlite3.Error) as error:
             _log.error("results could not be stored; again in %.0f s: %s", wait_s, type(error).__name__)
             self._keep(batch, type(error).__name__, wait_s, counted=False)
@@ -129,7 +140,8 @@ class DicomNode:
             _log.exception("series could not be processed (attempt %d of %d)", batch.attempts, ATTEMPTS)
             self._keep(batch, type(error).__name__, wait_s, counted=True)
         else:
-            _log.info(
+            _log.log(
+                logging.WARNING if outcome.problems else logging.INFO,
                 "processed series=%d images=%d slices=%d objects=%d unused=%d problems=%d",
                 len(batch.series), len(batch.files), outcome.slices, len(outcome.objects), outcome.unused,
                 outcome.problems,

@@ -16,7 +16,9 @@ from typing import Any, Final, cast
 
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
+    UID,
     AllTransferSyntaxes,
     EnhancedMRImageStorage,
     LegacyConvertedEnhancedMRImageStorage,
@@ -71,8 +73,9 @@ class Receiver:
         self._settings, self._spool = settings, spool
         self._sent: weakref.WeakKeyDictionary[Association, int] = weakref.WeakKeyDictionary()
         self._ae = AE(settings.ae_title)
+        syntaxes = readable_syntaxes()
         for storage in _ACCEPTED:
-            self._ae.add_supported_context(storage, AllTransferSyntaxes)
+            self._ae.add_supported_context(storage, syntaxes)
         self._ae.add_supported_context(_VERIFICATION)
         self._ae.require_called_aet = True
         self._ae.require_calling_aet = list(settings.calling_ae_titles)
@@ -162,6 +165,21 @@ class Receiver:
                 _peer(event), self._settings.object_bytes,
             )  # fmt: skip
             event.assoc.abort(block=False)
+
+
+def readable_syntaxes() -> list[UID]:
+    """Return the transfer syntaxes whose pixels can be read here; a sender then chooses one of them.
+
+    Decoders of compressed pixels are packages of their own. Deflated objects are not read.
+    """
+    return [each for each in AllTransferSyntaxes if not each.is_deflated and _decodable(each)]
+
+
+def _decodable(syntax: UID) -> bool:
+    try:
+        return get_decoder(syntax).is_available
+    except NotImplementedError:
+        return False
 
 
 def read_identity(data: bytes) -> Received | None:

@@ -195,6 +195,20 @@ def test_images_of_no_mapping_series_give_no_results_and_no_error(
     assert archive.stored == []
 
 
+def test_series_that_cannot_be_read_are_kept(running, archive, scanned, tmp_path):
+    damaged = [copy.deepcopy(each) for each in scanner.series_of(scanned, 1)]
+    for each in damaged:
+        each.PixelData = each.PixelData[:1000]
+    with running([archive.destination()]) as node:
+        send(node.address, damaged)
+        wait_for(lambda: inspect(tmp_path / "spool").failed)
+        assert "could not be read" in inspect(tmp_path / "spool").failed[0]
+    assert inspect(tmp_path / "spool").objects == len(damaged)
+    with running([archive.destination()]) as node:
+        send(node.address, scanner.series_of(scanned, 1))  # the same objects, whole
+        wait_for(lambda: len(archive.stored) >= OBJECTS)
+
+
 def test_too_few_images_give_a_report_that_says_so(running, archive, scanned):
     with running([archive.destination()], outputs=["report"]) as node:
         send(node.address, scanner.series_of(scanned, 1)[:3])

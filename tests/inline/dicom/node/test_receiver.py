@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.errors import InvalidDicomError
+from pydicom.pixels import get_decoder
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 
-from inline.dicom.node.receiver import admitted, read_identity
+from inline.dicom.node.receiver import admitted, read_identity, readable_syntaxes
 from inline.dicom.node.spool import Received
 from inline.dicom.write.objects import encoded
 
@@ -47,6 +54,13 @@ def test_a_uid_that_is_none_is_no_identity(value):
     image = copy.deepcopy(IMAGE)
     image.SeriesInstanceUID = value
     assert read_identity(encoded(image)) is None
+
+
+def test_uncompressed_objects_are_accepted_and_deflated_ones_are_not():
+    syntaxes = readable_syntaxes()
+    assert {ImplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless} <= set(syntaxes)
+    assert DeflatedExplicitVRLittleEndian not in syntaxes
+    assert not any(each.is_encapsulated and not get_decoder(each).is_available for each in syntaxes)
 
 
 @settings(max_examples=150, deadline=None)
