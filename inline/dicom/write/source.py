@@ -172,7 +172,8 @@ class SourceImages:
         made.SpecificCharacterSet = UTF8
         for name, form in _EMPTY_ALLOWED.items():
             value = str(made.get(name) or "")
-            setattr(made, name, value if re.fullmatch(form, value) or not form else "")
+            if not value or (form and not re.fullmatch(form, value)):
+                setattr(made, name, "")
         return made
 
     def _with_plane(self, dataset: Dataset) -> Dataset:
