@@ -61,7 +61,7 @@ def write_objects(sources: Sequence[DicomSource], outputs: Collection[DicomOutpu
         if "map" in outputs:
             objects.append(parametric_map(source))
         if "segmentation" in outputs and result.contours is not None:
-            segmentations[source.images.key] = segmentation(source)
+            segmentations[source.key] = segmentation(source)
         if "capture" in outputs:
             figure = _overlay(result, result.map)
             objects.append(capture(figure, source, title=f"{result.quantity} contours (myostream)"))

@@ -10,8 +10,9 @@ from pydicom import Dataset
 from inline.data.results import SliceResult
 from inline.dicom.write.provenance import MANUFACTURER, MODEL, Provenance, derived_uid
 from inline.dicom.write.source import UTF8, SourceImages
-from inline.settings import EmitSettings
 
+_FIRST_NUMBER: Final = 5000
+"""Outputs of series n have the numbers from ``5000 + 10 n`` on, as results of a stream have by default."""
 KINDS: Final = {"map": 1, "segmentation": 2, "report": 3, "capture": 4}
 """Kinds of outputs, and what each adds to the number of its series."""
 
@@ -37,13 +38,18 @@ class DicomSource:
         return f"series {identity.series_index} slice {identity.slice_index} {self.result.quantity}"
 
     @property
+    def key(self) -> str:
+        """Text that identifies source images and quantity: an object may hold images for T1 and for T2."""
+        return f"{self.result.quantity} {self.images.key}"
+
+    @property
     def place(self) -> str:
         """Text that identifies the place and quantity within the study, whatever the settings."""
         position = " ".join(f"{each:.1f}" for each in self.images.plane().position)
         return f"{self.images.first.SeriesInstanceUID}|{position}|{self.result.quantity}"
 
 
-def common(kind: str, *sources: DicomSource, offset: int | None = None) -> dict[str, Any]:
+def common(kind: str, *sources: DicomSource) -> dict[str, Any]:
     """Return the arguments of highdicom's constructors that all outputs share.
 
     The UIDs follow from the source images, the kind, and what the values depend on: a rerun replaces its
@@ -52,16 +58,14 @@ def common(kind: str, *sources: DicomSource, offset: int | None = None) -> dict[
     Args:
         kind: of :data:`KINDS`.
         sources: slices that the object holds.
-        offset: of the series numbers; None for the default of the setting ``emit.series_offset``.
     """
     first = sources[0]
     settings_key = first.provenance.key
     series = str(first.images.first.SeriesInstanceUID)
-    start = EmitSettings().series_offset if offset is None else offset
     return {
-        "series_instance_uid": derived_uid(f"{kind} series", series, settings_key),
-        "series_number": start + 10 * _number(first.images.first) + KINDS[kind],
-        "sop_instance_uid": derived_uid(kind, *sorted(each.images.key for each in sources), settings_key),
+        "series_instance_uid": derived_uid(f"{kind} series", first.result.quantity, series, settings_key),
+        "series_number": _FIRST_NUMBER + 10 * _number(first.images.first) + KINDS[kind],
+        "sop_instance_uid": derived_uid(kind, *sorted(each.key for each in sources), settings_key),
         "instance_number": first.result.identity.slice_index + 1,
         "manufacturer": MANUFACTURER,
         "manufacturer_model_name": MODEL,

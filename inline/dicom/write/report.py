@@ -47,7 +47,7 @@ def report(sources: Sequence[DicomSource], segmentations: Mapping[str, Dataset] 
 
     Args:
         sources: slices, all of one study.
-        segmentations: Segmentation of a slice by the key of its images, which the global values refer to.
+        segmentations: Segmentation of a slice by :attr:`DicomSource.key`, which the global values refer to.
 
     Raises:
         DicomWriteError: no slice.
@@ -68,9 +68,7 @@ def report(sources: Sequence[DicomSource], segmentations: Mapping[str, Dataset] 
             observer_device_context=ObserverContext(codes.DCM.Device, device)
         ),
         procedure_reported=concepts.CARDIAC_MRI,
-        imaging_measurements=[
-            group for each in sources for group in _groups(each, stored.get(each.images.key))
-        ],
+        imaging_measurements=[group for each in sources for group in _groups(each, stored.get(each.key))],
         title=codes.DCM.ImagingMeasurementReport,
     )
     evidence = [each.images.reference() for each in sources]

@@ -12,6 +12,7 @@ from pydicom.valuerep import PersonName
 from scipy.ndimage import map_coordinates
 
 from inline.data.flags import Flag
+from inline.data.series import Quantity
 from inline.dicom.write.capture import capture
 from inline.dicom.write.objects import write_objects
 from inline.dicom.write.output import common
@@ -225,6 +226,8 @@ def test_a_rerun_has_the_same_uids_and_other_settings_have_others(source):
     ]
     for other in others:
         assert set(uids(replace(source, provenance=other))).isdisjoint(first)
+    t2 = replace(source, result=replace(source.result, quantity=Quantity.T2))
+    assert set(uids(t2)).isdisjoint(first)
     fewer = replace(source.images, datasets=source.images.datasets[:-1])
     assert set(uids(replace(source, images=fewer))[::2]).isdisjoint(first)
 
