@@ -7,9 +7,18 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from inline.data.errors import ConfigurationError
@@ -17,13 +26,17 @@ from inline.data.results import ContourOffsets, SliceLevel
 from model.relaxometry.ecv import check_haematocrit
 
 EngineName = Literal["auto", "tensorrt", "cuda", "openvino-int8", "openvino-bf16", "openvino-f32", "torch"]
-
+DicomOutput = Literal["map", "segmentation", "report", "capture"]
 
 _DAY_S: Final = 86400.0
 """Longest time of any setting: timers of the operating system overflow beyond some limit."""
 
 FURTHEST_MM: Final = 5.0
 """Largest distance of a contour from the border of the wall: half a normal wall."""
+
+
+_AE_TITLE: Final = r"^[ -\[\]-~]{0,16}$"
+"""Form of an AE title (PS3.5 6.2): printable, without a backslash."""
 
 
 class _Frozen(BaseModel):
@@ -224,6 +237,86 @@ class EmitSettings(_Frozen):
     zmq_insecure: bool = False
 
 
+class DicomDestination(_Frozen):
+    """Destination of DICOM results: an application entity, or the address of a DICOMweb service.
+
+    Attributes:
+        name: of the destination, for log and queue.
+        ae_title: of a C-STORE provider.
+        host, port: of a C-STORE provider.
+        tls: connect to it by TLS.
+        url: of a DICOMweb service, in place of these three (``https://pacs.example/dicom-web``).
+        user, password: of the service (HTTP basic), where it asks for them.
+    """
+
+    name: str = Field(min_length=1, max_length=64)
+    ae_title: str = Field("", pattern=_AE_TITLE)
+    host: str = ""
+    port: int = Field(104, ge=1, le=65535)
+    tls: bool = False
+    url: str = Field("", pattern=r"^(https?://[^\s]+)?$")
+    user: str = ""
+    password: SecretStr = SecretStr("")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if bool(self.url) == bool(self.host and self.ae_title):
+            raise ValueError("a destination has either ae_title, host and port, or url")
+        return self
+
+
+class DicomSettings(_Frozen):
+    """DICOM node (``docs/dicom-node.md``).
+
+    Attributes:
+        ae_title: of the node.
+        host: address to listen on; others than the loopback address admit the network.
+        port: 0 takes any free one.
+        calling_ae_titles: of the senders that may connect; empty admits all.
+        peers: networks whose hosts may connect; empty admits all.
+        associations: most at a time, half of them of one host; further ones are rejected.
+        object_bytes: largest object that is received.
+        spool: folder of the queue; it holds patient data until results are delivered.
+        spool_bytes: most bytes in it; beyond it objects are refused ("out of resources").
+        free_bytes: space that the node leaves free on its disk; likewise.
+        idle_s: time without objects after which a series is complete, where they state no number.
+        destinations: of the results; each receives all of them.
+        outputs: kinds of objects that are made.
+        retry_s: time until the first new attempt to deliver; it doubles with each further one.
+        retry_most_s: longest time between two attempts.
+        tls_certificate, tls_key: files (PEM) of the certificate of the node, which then listens by TLS alone.
+        tls_ca: file (PEM) of the authorities that certificates of senders and destinations must come from.
+    """
+
+    ae_title: str = Field("MYOSTREAM", pattern=_AE_TITLE, min_length=1)
+    host: str = "127.0.0.1"
+    port: int = Field(11112, ge=0, le=65535)
+    calling_ae_titles: tuple[str, ...] = ()
+    peers: tuple[IPvAnyNetwork, ...] = ()
+    associations: int = Field(8, ge=1, le=1000)
+    object_bytes: int = Field(1 << 28, ge=1 << 20)
+    spool: Path | None = None
+    spool_bytes: int = Field(20 << 30, ge=1 << 20)
+    free_bytes: int = Field(1 << 30, ge=0)
+    idle_s: float = Field(5.0, gt=0, le=_DAY_S)
+    destinations: tuple[DicomDestination, ...] = ()
+    outputs: tuple[DicomOutput, ...] = ("map", "segmentation", "report", "capture")
+    retry_s: float = Field(5.0, gt=0, le=_DAY_S)
+    retry_most_s: float = Field(300.0, gt=0, le=_DAY_S)
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_ca: Path | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [each.name for each in self.destinations]
+        if len(set(names)) < len(names):
+            raise ValueError("each destination needs a name of its own")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key are given together")
+        return self
+
+
 class Settings(_Frozen):
     """All settings with their defaults.
 
@@ -243,6 +336,7 @@ class Settings(_Frozen):
     ecv: EcvSettings = EcvSettings()
     reference: ReferenceSettings = ReferenceSettings()
     emit: EmitSettings = EmitSettings()
+    dicom: DicomSettings = DicomSettings()
     log: LogSettings = LogSettings()
     monitor: MonitorSettings = MonitorSettings()
     engine: EngineName = "auto"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from inline.cli.dicom import dicom_node, dicom_queue
 from inline.cli.errors import ReportingGroup
 from inline.cli.host import doctor, service_unit
+from inline.cli.process import process
 from inline.cli.replay import demo, replay, synth
 from inline.cli.serving import keys, listen, serve, stream
 from inline.cli.training import train
@@ -17,5 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (serve, stream, replay, synth, keys, listen, demo, train, doctor, service_unit):
+for command in (serve, stream, process, replay, dicom_node, dicom_queue):
+    app.command()(command)
+for command in (synth, demo, train, keys, listen, doctor, service_unit):
     app.command()(command)

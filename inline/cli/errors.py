@@ -17,10 +17,11 @@ _BROUGHT: Final = {
     "ahead-of-time": ("onnx", "onnxscript", "tensorrt_rtx"),
     "bench": ("matplotlib", "monai", "pandas", "pingouin", "qmri", "scikit_posthocs"),
     "calibrate": ("nncf", "sklearn"),
-    "dicom": ("pydicom",),
+    "dicom": ("highdicom", "pydicom", "pynetdicom"),
     "gadgetron": ("gadgetron", "multimethod", "pyfftw"),
     "tensorrt": ("torch_tensorrt",),
     "train": ("lightning", "nibabel", "torchmetrics"),
+    "nifti": ("nibabel",),
 }
 EXTRAS: Final = {module: extra for extra, modules in _BROUGHT.items() for module in modules}
 """Modules that a core install does not bring, and the extra that brings each."""

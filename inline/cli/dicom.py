@@ -1,0 +1,71 @@
+"""Commands of the DICOM node: dicom-node, dicom-queue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Option
+
+from inline.cli.errors import require
+from inline.cli.options import EngineOption, SettingsFile, Verbose
+from inline.settings import load_settings
+
+
+def dicom_node(
+    host: Annotated[str | None, Option(help="Address to listen on; 127.0.0.1 by default.")] = None,
+    port: Annotated[int | None, Option(help="Port; 11112 by default, 0 for any free one.")] = None,
+    ae_title: Annotated[str | None, Option("--ae-title", help="AE title; MYOSTREAM by default.")] = None,
+    spool: Annotated[Path | None, Option(help="Folder of the queue.")] = None,
+    engine: EngineOption = None,
+    settings_file: SettingsFile = None,
+    verbose: Verbose = False,
+) -> None:
+    """Receive series by C-STORE, process them, and send the results on, until SIGTERM, SIGHUP or Ctrl-C.
+
+    Destinations are set in the section dicom of the settings (docs/dicom-node.md).
+    """
+    from inline.serving.signals import ended_by_signals, leave_hanging_threads
+
+    with ended_by_signals() as signals:
+        require("pydicom", "highdicom", "pynetdicom")
+        from inline.dicom.node.node import DicomNode
+        from inline.dicom.node.quiet import silence_libraries
+        from inline.engine_selection import build_pipeline
+        from inline.serving.logs import log_to_stderr
+
+        settings = load_settings(
+            settings_file,
+            engine=engine,
+            dicom={"host": host, "port": port, "ae_title": ae_title, "spool": spool},
+        )
+        silence_libraries()
+        with log_to_stderr(settings.log, verbose=verbose):
+            node = DicomNode(settings, lambda: build_pipeline(settings))
+            signals.call(node.stop)
+            host, port = node.address
+            title = settings.dicom.ae_title
+            print(f"myostream listening for DICOM on {host}:{port} as {title}", flush=True)
+            node.serve()
+            leave_hanging_threads()
+
+
+def dicom_queue(
+    retry: Annotated[bool, Option("--retry", help="Try everything again now.")] = False,
+    spool: Annotated[Path | None, Option(help="Folder of the queue.")] = None,
+    settings_file: SettingsFile = None,
+) -> None:
+    """Show what the queue of a DICOM node holds, whether it runs or not."""
+    from inline.dicom.node.spool import inspect, spool_folder
+    from inline.replay.table import counted
+
+    settings = load_settings(settings_file, dicom={"spool": spool})
+    backlog = inspect(spool_folder(settings.dicom), retry=retry)
+    typer.echo(f"{counted(backlog.objects, 'object')} of {backlog.series} series to process")
+    for error in backlog.failed:
+        typer.echo(f"a series could not be processed: {error}; --retry processes it again")
+    for name, number in sorted(backlog.deliveries.items()):
+        problem = f" ({backlog.errors[name]})" if name in backlog.errors else ""
+        typer.echo(f"{name}: {counted(number, 'object')} to deliver{problem}")
+    typer.echo(f"{backlog.bytes / 1e6:.1f} MB in the spool")

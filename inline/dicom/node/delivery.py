@@ -1,0 +1,149 @@
+"""Delivery of results to one destination: C-STORE, or STOW-RS (PS3.18 10.5)."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from pydicom.filereader import read_file_meta_info
+from pynetdicom import AE
+
+from inline.settings import DicomDestination
+
+_CONNECT_S: Final = 10.0
+_TIMEOUT_S: Final = 60.0
+_MOST_ANSWER: Final = 1 << 20
+_WARNINGS: Final = (0xB000, 0xB006, 0xB007)
+"""Statuses of an object that is stored with a remark (PS3.4 B.2.3)."""
+
+
+class Transport(Protocol):
+    """Way to a destination."""
+
+    def send(self, files: Sequence[Path]) -> Iterator[str]:
+        """Send files in their order; yield for each why it was not stored, empty where it was."""
+        ...
+
+
+class StoreTransport:
+    """C-STORE user."""
+
+    def __init__(self, destination: DicomDestination, calling: str, context: ssl.SSLContext | None) -> None:
+        """Set destination, own AE title, and TLS (None without)."""
+        self._destination, self._calling, self._context = destination, calling, context
+
+    def send(self, files: Sequence[Path]) -> Iterator[str]:
+        """Send files over one association; see :class:`Transport`."""
+        entity, wanted = AE(self._calling), self._destination
+        entity.connection_timeout = _CONNECT_S
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _TIMEOUT_S
+        metas = [read_file_meta_info(file) for file in files]
+        for kind, syntax in dict.fromkeys(
+            (each.MediaStorageSOPClassUID, each.TransferSyntaxUID) for each in metas
+        ):
+            entity.add_requested_context(kind, syntax)
+        association = entity.associate(
+            wanted.host,
+            wanted.port,
+            ae_title=wanted.ae_title,
+            tls_args=None if self._context is None else (self._context, wanted.host),
+        )
+        if not association.is_established:
+            answer = "rejected the association" if association.is_rejected else "does not answer"
+            yield from [f"it {answer}"] * len(files)
+            return
+        try:
+            for file in files:
+                try:
+                    status = association.send_c_store(file).get("Status")
+                except (ValueError, RuntimeError, AttributeError):
+                    # No presentation context was accepted for the object, or the association has ended.
+                    yield "it does not accept this kind of object, or has ended the association"
+                    continue
+                if status is None:
+                    yield "it ended the association"
+                else:
+                    yield (
+                        ""
+                        if status == 0 or status in _WARNINGS
+                        else f"it answered with status 0x{status:04X}"
+                    )
+        finally:
+            if association.is_established:
+                association.release()
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Handler that follows no redirect: a redirected POST becomes a GET, which stores nothing."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Return that there is no further request."""
+
+
+class WebTransport:
+    """STOW-RS user."""
+
+    def __init__(self, destination: DicomDestination, context: ssl.SSLContext) -> None:
+        """Set destination and TLS."""
+        self._destination = destination
+        self._opener = urllib.request.build_opener(
+            urllib.request.HTTPSHandler(context=context), _NoRedirects()
+        )
+
+    def send(self, files: Sequence[Path]) -> Iterator[str]:
+        """Send each file as a request of its own; see :class:`Transport`."""
+        for file in files:
+            try:
+                yield self._send(file)
+            except urllib.error.HTTPError as error:
+                error.close()
+                yield f"it answered with status {error.code}"
+            except (OSError, HTTPException, ValueError) as error:
+                yield f"it does not answer ({type(error).__name__})"
+
+    def _send(self, file: Path) -> str:
+        boundary = secrets.token_hex(16)
+        start = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+        request = urllib.request.Request(
+            f"{self._destination.url.rstrip('/')}/studies",
+            data=start + file.read_bytes() + f"\r\n--{boundary}--\r\n".encode(),
+            headers=self._headers(boundary),
+            method="POST",
+        )
+        with self._opener.open(request, timeout=_TIMEOUT_S) as response:
+            body = response.read(_MOST_ANSWER)
+            if response.status != 200:  # 202: stored with remarks, or not at all
+                return f"it answered with status {response.status}"
+        # Any web server may answer 200; a service that stores names what it stored.
+        stored = str(read_file_meta_info(file).MediaStorageSOPInstanceUID).encode() in body
+        return "" if stored else "its answer does not name the object: it is no STOW-RS service"
+
+    def _headers(self, boundary: str) -> dict[str, str]:
+        headers = {
+            "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
+            "Accept": "application/dicom+json",
+        }
+        if self._destination.user:
+            login = f"{self._destination.user}:{self._destination.password.get_secret_value()}"
+            headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+        return headers
+
+
+def transport_of(destination: DicomDestination, calling: str, context: ssl.SSLContext) -> Transport:
+    """Return the way to a destination.
+
+    Args:
+        destination: of the settings.
+        calling: own AE title.
+        context: of TLS, where the destination uses it.
+    """
+    if destination.url:
+        return WebTransport(destination, context)
+    return StoreTransport(destination, calling, context if destination.tls else None)

@@ -1,0 +1,190 @@
+"""DICOM node: receiver, worker and one sender for each destination around a spool."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from inline.data.errors import ConfigurationError, MyostreamError
+from inline.dicom.node.delivery import Transport, transport_of
+from inline.dicom.node.processing import Processor
+from inline.dicom.node.receiver import Receiver
+from inline.dicom.node.spool import ATTEMPTS, Batch, Spool, spool_folder
+from inline.dicom.node.tls import client_context, server_context
+from inline.emit.access import is_loopback
+from inline.pipeline import Pipeline
+from inline.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+KEEP_S: Final = 600.0
+"""Time after its last object that a processed series is kept: a late object is then processed with all."""
+_TICK_S: Final = 0.25
+_MOST_SENT: Final = 50
+_CLOSE_S: Final = 30.0
+
+
+class UnreadableError(MyostreamError):
+    """None of the images of some series could be read, or none of their results be written."""
+
+
+class DicomNode:
+    """Node that listens from its construction on; :meth:`serve` accepts until :meth:`stop`.
+
+    Attributes:
+        address: host and port that it listens on.
+    """
+
+    def __init__(self, settings: Settings, pipeline: Callable[[], Pipeline]) -> None:
+        """Open the spool and listen, then build the pipeline.
+
+        Args:
+            settings: of the program.
+            pipeline: returns the pipeline; called once.
+
+        Raises:
+            ConfigurationError: settings, address or weights cannot be used.
+            SpoolError: the spool cannot be used.
+        """
+        dicom = settings.dicom
+        if not dicom.destinations:
+            raise ConfigurationError(
+                "a DICOM node needs a destination for its results; set dicom.destinations"
+            )
+        if not dicom.outputs:
+            raise ConfigurationError("dicom.outputs names no kind of object; set at least one")
+        client, server = client_context(dicom), server_context(dicom)
+        self._settings = dicom
+        self._stopping = threading.Event()
+        self._spool = Spool(spool_folder(dicom), dicom.spool_bytes, dicom.free_bytes)
+        try:
+            self._receiver = Receiver(dicom, self._spool, server)
+            self._processor = Processor(pipeline(), settings)
+        except BaseException:
+            self._spool.close()
+            raise
+        self.address = self._receiver.address
+        if not (is_loopback(self.address[0]) or dicom.peers):
+            _log.warning(
+                "%s:%d is reached by other hosts, and AE titles are no passwords: let a firewall and the "
+                "setting dicom.peers admit the scanner's hosts alone",
+                *self.address,
+            )
+        self._requested = False
+        tasks: list[tuple[str, Callable[[], None]]] = [
+            ("receiver", self._receiver.serve),
+            ("worker", self._work),
+        ]
+        for destination in dicom.destinations:
+            transport = transport_of(destination, dicom.ae_title, client)
+            tasks.append((f"sender {destination.name}", partial(self._send, destination.name, transport)))
+        self._threads = [
+            threading.Thread(target=task, name=f"dicom {name}", daemon=True) for name, task in tasks
+        ]
+
+    def serve(self) -> None:
+        """Receive, process and deliver until :meth:`stop`; what is not finished then stays in the spool."""
+        for thread in self._threads:
+            thread.start()
+        try:
+            while not self._requested:
+                time.sleep(_TICK_S)
+        finally:
+            self._stopping.set()
+            self._receiver.close()
+            end = time.monotonic() + _CLOSE_S
+            for thread in self._threads:
+                thread.join(max(end - time.monotonic(), 0.0))
+            if not any(thread.is_alive() for thread in self._threads):
+                self._spool.close()
+
+    def stop(self) -> None:
+        """End :meth:`serve`. It takes no lock: a signal handler may call it."""
+        self._requested = True
+
+    def _work(self) -> None:
+        """Process complete series until the node stops."""
+        while not self._stopping.is_set():
+            try:
+                self._spool.purge(KEEP_S)
+                batch = self._spool.take(self._settings.idle_s)
+            except Exception:  # the node goes on receiving, and tries again
+                _log.exception("the spool cannot be read")
+                batch = None
+            if batch is None:
+                self._stopping.wait(_TICK_S)
+            else:
+                self._process(batch)
+
+    def _process(self, batch: Batch) -> None:
+        wait_s = self._wait_s(batch.attempts - 1)
+        try:
+            outcome = self._processor.process(list(batch.files.values()))
+            if outcome.problems and not outcome.objects:
+                raise UnreadableError(f"{outcome.problems} images or slices could not be read or written")
+            self._spool.finish(batch, outcome.objects, [each.name for each in self._settings.destinations])
+        except UnreadableError as error:
+            _log.error(
+                "series could not be processed (attempt %d of %d): %s", batch.attempts, ATTEMPTS, error
+            )
+            self._keep(batch, str(error), wait_s, counted=True)
+        except (OSError, sqlite3.Error) as error:
+            _log.error("results could not be stored; again in %.0f s: %s", wait_s, type(error).__name__)
+            self._keep(batch, type(error).__name__, wait_s, counted=False)
+        except Exception as error:
+            _log.exception("series could not be processed (attempt %d of %d)", batch.attempts, ATTEMPTS)
+            self._keep(batch, type(error).__name__, wait_s, counted=True)
+        else:
+            _log.log(
+                logging.WARNING if outcome.problems else logging.INFO,
+                "processed series=%d images=%d slices=%d objects=%d unused=%d problems=%d",
+                len(batch.series), len(batch.files), outcome.slices, len(outcome.objects), outcome.unused,
+                outcome.problems,
+            )  # fmt: skip
+
+    def _keep(self, batch: Batch, error: str, wait_s: float, *, counted: bool) -> None:
+        try:
+            self._spool.fail(batch, error, wait_s, counted=counted)
+        except sqlite3.Error:
+            _log.exception("the spool cannot be written")
+            self._stopping.wait(wait_s)
+
+    def _send(self, name: str, transport: Transport) -> None:
+        """Deliver results to a destination until the node stops."""
+        while not self._stopping.is_set():
+            try:
+                sent = self._deliver(name, transport)
+            except Exception:  # the destination stays in service
+                _log.exception("delivery to %s failed", name)
+                sent = 0
+            if not sent:
+                self._stopping.wait(_TICK_S)
+
+    def _deliver(self, name: str, transport: Transport) -> int:
+        """Send what is due; return the number of delivered objects."""
+        due = [each for each in self._spool.due(name, _MOST_SENT) if each.file.exists()]
+        if not due:
+            return 0
+        problems: dict[str, int] = {}
+        answers = transport.send([each.file for each in due])
+        for delivery, problem in zip(due, answers, strict=True):
+            if problem:
+                problems[problem] = problems.get(problem, 0) + 1
+                self._spool.postpone(delivery, name, problem, self._wait_s(delivery.attempts))
+            else:
+                self._spool.delivered(delivery, name)
+        for problem, number in problems.items():
+            _log.warning("%s: %d objects were not delivered and stay in the queue: %s", name, number, problem)
+        delivered = len(due) - sum(problems.values())
+        if delivered:
+            _log.info("%s: delivered objects=%d", name, delivered)
+        return delivered
+
+    def _wait_s(self, attempts: int) -> float:
+        """Return the time until the next attempt after so many failed ones, s."""
+        return min(self._settings.retry_s * 2.0 ** min(attempts, 30), self._settings.retry_most_s)

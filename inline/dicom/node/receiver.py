@@ -1,0 +1,266 @@
+"""Receiver of the node: C-STORE and C-ECHO provider that stores objects in the spool before it answers."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+import ssl
+import weakref
+from collections.abc import Collection
+from contextlib import suppress
+from io import BytesIO
+from ipaddress import IPv4Network, IPv6Network
+from socketserver import BaseServer
+from typing import Any, Final, cast
+
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import (
+    UID,
+    AllTransferSyntaxes,
+    EnhancedMRImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    MRImageStorage,
+)
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.events import Event
+from pynetdicom.transport import ThreadedAssociationServer
+
+from inline.data.errors import ConfigurationError
+from inline.dicom.node.spool import Received, Spool, SpoolFullError
+from inline.settings import DicomSettings
+
+_log = logging.getLogger(__name__)
+
+_ACCEPTED: Final = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
+SUCCESS: Final = 0x0000
+OUT_OF_RESOURCES: Final = 0xA700
+MISMATCH: Final = 0xA900
+NOT_UNDERSTOOD: Final = 0xC000
+_POLL_S: Final = 0.2
+_PDU_BYTES: Final = 1 << 18
+"""The default of 16 KiB makes large images slow."""
+_VERIFICATION: Final = "1.2.840.10008.1.1"
+_TIMEOUT_S: Final = 60.0
+_REQUEST_S: Final = 15.0
+"""Time for a connection to request its association."""
+_MOST_STATED: Final = 100_000
+_UID_CHARACTERS: Final = 64
+
+
+class Receiver:
+    """Provider of the services C-STORE and C-ECHO; every association has a thread of its own.
+
+    Attributes:
+        address: host and port that it listens on.
+    """
+
+    def __init__(self, settings: DicomSettings, spool: Spool, context: ssl.SSLContext | None = None) -> None:
+        """Bind and listen; :meth:`serve` accepts.
+
+        Args:
+            settings: of the node.
+            spool: that objects are stored in.
+            context: of TLS; None for none.
+
+        Raises:
+            ConfigurationError: the address cannot be bound.
+        """
+        self._settings, self._spool = settings, spool
+        self._sent: weakref.WeakKeyDictionary[Association, int] = weakref.WeakKeyDictionary()
+        self._ae = AE(settings.ae_title)
+        syntaxes = readable_syntaxes()
+        for storage in _ACCEPTED:
+            self._ae.add_supported_context(storage, syntaxes)
+        self._ae.add_supported_context(_VERIFICATION)
+        self._ae.require_called_aet = True
+        self._ae.require_calling_aet = list(settings.calling_ae_titles)
+        self._ae.maximum_associations = settings.associations
+        self._ae.maximum_pdu_size = _PDU_BYTES
+        self._ae.acse_timeout = _REQUEST_S
+        self._ae.dimse_timeout = self._ae.network_timeout = _TIMEOUT_S
+        handlers: list[Any] = [
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_C_ECHO, self._echo),
+            (evt.EVT_REJECTED, self._rejected),
+            (evt.EVT_DATA_RECV, self._received),
+        ]
+        try:
+            self._server = self._ae.make_server(
+                (settings.host, settings.port),
+                ssl_context=context,
+                evt_handlers=handlers,
+                server_class=_server_class(settings),
+            )
+        except OSError as error:
+            raise ConfigurationError(
+                f"dicom.host {settings.host} and dicom.port {settings.port} cannot be listened on: "
+                f"{error.strerror or error}"
+            ) from error
+        self.address: tuple[str, int] = self._server.server_address[:2]
+
+    def serve(self) -> None:
+        """Accept associations until :meth:`close`, which another thread calls."""
+        self._server.serve_forever(_POLL_S)
+
+    def close(self) -> None:
+        """Accept no more associations, and abort the open ones: their senders send again."""
+        # pynetdicom's own shutdown expects a server that its AE has started.
+        BaseServer.shutdown(self._server)
+        self._server.server_close()
+        for each in self._server.active_associations:
+            each.abort(block=False)
+            # Its thread may wait for the rest of a message, and the process would wait for the thread.
+            if (held := each.dul.socket) is not None and held.socket is not None:
+                with suppress(OSError):
+                    held.socket.shutdown(socket.SHUT_RDWR)
+
+    def _store(self, event: Event) -> int:
+        """Store an object and return the status for its sender; success means that it is on disk."""
+        peer = _peer(event)
+        self._sent[event.assoc] = 0
+        try:
+            data = event.encoded_dataset()
+            received = read_identity(data)
+            if received is None or received.uid != cast(C_STORE, event.request).AffectedSOPInstanceUID:
+                _log.warning(
+                    "%s: an object was refused: its UIDs are missing or not those of the request", peer
+                )
+                return MISMATCH
+            self._spool.receive(received, data)
+        except SpoolFullError as error:
+            _log.error("%s: an object was refused: the spool is full: %s", peer, error)
+            return OUT_OF_RESOURCES
+        except InvalidDicomError:
+            _log.warning("%s: an object was refused: it is not readable as DICOM", peer)
+            return NOT_UNDERSTOOD
+        except Exception:  # no object may be acknowledged that is not on disk, and no association may hang
+            _log.exception("%s: an object could not be stored", peer)
+            return OUT_OF_RESOURCES
+        return SUCCESS
+
+    def _echo(self, event: Event) -> int:
+        _log.info("%s: C-ECHO", _peer(event))
+        return SUCCESS
+
+    def _rejected(self, event: Event) -> None:
+        _log.warning(
+            "%s: an association was rejected: its AE titles are not admitted (dicom.ae_title, "
+            "dicom.calling_ae_titles), or too many are open (dicom.associations)",
+            _peer(event),
+        )
+
+    def _received(self, event: Event) -> None:
+        """Count the bytes of an object, and abort an association that sends too many."""
+        sent = self._sent.get(event.assoc, 0) + len(event.data)
+        self._sent[event.assoc] = sent
+        if sent > self._settings.object_bytes:
+            self._sent[event.assoc] = 0
+            _log.warning(
+                "%s: an association was aborted: an object is larger than %d bytes (dicom.object_bytes)",
+                _peer(event), self._settings.object_bytes,
+            )  # fmt: skip
+            event.assoc.abort(block=False)
+
+
+def readable_syntaxes() -> list[UID]:
+    """Return the transfer syntaxes whose pixels can be read here; a sender then chooses one of them.
+
+    Decoders of compressed pixels are packages of their own. Deflated objects are not read.
+    """
+    return [each for each in AllTransferSyntaxes if not each.is_deflated and _decodable(each)]
+
+
+def _decodable(syntax: UID) -> bool:
+    try:
+        return get_decoder(syntax).is_available
+    except NotImplementedError:
+        return False
+
+
+def read_identity(data: bytes) -> Received | None:
+    """Return the UIDs of an object; None where one is missing or no UID.
+
+    Args:
+        data: DICOM file.
+
+    Raises:
+        pydicom.errors.InvalidDicomError: it is none.
+    """
+    names = ["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "NumberOfSeriesRelatedInstances"]
+    try:
+        dataset = dcmread(BytesIO(data), stop_before_pixels=True, specific_tags=[*names])
+        uids = [str(dataset.get(name) or "") for name in names[:3]]
+        stated = _count(dataset)
+    except InvalidDicomError:
+        raise
+    except Exception as error:  # pydicom raises many kinds on malformed input
+        raise InvalidDicomError("the object cannot be read") from error
+    if not all(uid and len(uid) <= _UID_CHARACTERS and uid.replace(".", "").isdigit() for uid in uids):
+        return None
+    return Received(uids[0], uids[1], uids[2], stated)
+
+
+def _count(dataset: Dataset) -> int | None:
+    """Return the number of objects of the series, where it is stated as a plausible number."""
+    try:
+        number = int(dataset.get("NumberOfSeriesRelatedInstances") or 0)
+    except (TypeError, ValueError):
+        return None
+    return number if 0 < number <= _MOST_STATED else None
+
+
+def _server_class(settings: DicomSettings) -> type[ThreadedAssociationServer]:
+    """Return the class of a server whose connections cannot hold up each other."""
+    most = max(settings.associations // 2, 1)
+
+    class Server(ThreadedAssociationServer):
+        def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+            """Accept a connection; its thread does the TLS handshake, at its first reading."""
+            connection, address = cast(socket.socket, self.socket).accept()
+            connection.settimeout(_TIMEOUT_S)
+            if self.ssl_context is not None:
+                connection = self.ssl_context.wrap_socket(
+                    connection, server_side=True, do_handshake_on_connect=False
+                )
+            return connection, address
+
+        def verify_request(self, request: Any, client_address: Any) -> bool:
+            """Close connections of other hosts at once, and those by which one would take all places."""
+            host = client_address[0]
+            if not admitted(host, settings.peers):
+                _log.warning("%s: a connection was closed: its host is not in dicom.peers", host)
+                return False
+            same = [each for each in self.active_associations if each.requestor.address == host]
+            if len(same) >= most:
+                _log.warning(
+                    "%s: a connection was closed: its host has %d open (half of dicom.associations)",
+                    host,
+                    most,
+                )
+                return False
+            return True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Log an error of one connection, in place of printing it."""
+            _log.exception("%s: the connection failed", client_address[0])
+
+    return Server
+
+
+def admitted(host: str, peers: Collection[IPv4Network | IPv6Network]) -> bool:
+    """Return whether a host may connect: it is in one of the networks, or there are none."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return not peers or any(address in network for network in peers)
+
+
+def _peer(event: Event) -> str:
+    """Return the address of a sender; its AE title is a text from outside."""
+    requestor = event.assoc.requestor
+    return f"{requestor.address}:{requestor.port}"

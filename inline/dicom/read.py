@@ -1,0 +1,186 @@
+"""Reader of DICOM: examinations, whose images become series as those of a stream do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+from inline.assembly.assembled import Assembled, Ready
+from inline.assembly.assembler import SeriesAssembler
+from inline.assembly.examination import AcquiredExamination
+from inline.data.errors import MyostreamError
+from inline.data.flags import Flag
+from inline.data.memory import MemoryBudget
+from inline.data.series import Quantity, SeriesIdentity
+from inline.dicom.find import Found, find, read_pixels
+from inline.dicom.frame import Frame
+from inline.dicom.order import Counted, count, number_series
+from inline.mrd.header import MeasurementHeader
+from inline.mrd.messages import Image
+from inline.settings import AssemblySettings
+
+MEMORY_BYTES: Final = 1 << 30
+"""Bytes of the open images of an examination, and of its series that wait for their motion-corrected twin."""
+
+
+@dataclass(frozen=True, slots=True)
+class DicomFiles:
+    """DICOM files whose headers are read. Their pixels are read examination by examination.
+
+    Attributes:
+        problems: a sentence for each file that cannot be read.
+        skipped: number of files that are no MR images by what they are.
+    """
+
+    problems: tuple[str, ...]
+    skipped: Mapping[str, int]
+    _frames: tuple[Frame, ...] = field(repr=False)
+    _settings: AssemblySettings
+
+    def examinations(self) -> Iterator[AcquiredExamination]:
+        """Yield the examinations, one at a time: the images of one study in one frame of reference.
+
+        Images without a study UID are taken together by their folder.
+        """
+        ordered = sorted(self._frames, key=_examination)
+        for _, members in groupby(ordered, key=_examination):
+            yield _assemble(list(members), self._settings)
+
+
+def open_dicom(paths: Iterable[Path], settings: AssemblySettings | None = None) -> DicomFiles:
+    """Read the headers of all DICOM images at some paths: files, folders, DICOMDIR.
+
+    Args:
+        paths: where to look.
+        settings: how images become series; None for the defaults.
+
+    Raises:
+        DicomError: there is no file at a path.
+        ImportError: pydicom is not installed.
+    """
+    found: Found = find(paths)
+    return DicomFiles(
+        tuple(found.problems), dict(found.skipped), tuple(found.frames), settings or AssemblySettings()
+    )
+
+
+def _examination(frame: Frame) -> tuple[str, str]:
+    return frame.study or str(frame.file.parent), frame.reference
+
+
+def _assemble(frames: list[Frame], settings: AssemblySettings) -> AcquiredExamination:
+    """Return the series of one examination."""
+    header = MeasurementHeader(study_uid=frames[0].study, frame_of_reference_uid=frames[0].reference)
+    memory = MemoryBudget(MEMORY_BYTES, MEMORY_BYTES, 1).connection()
+    assembler = SeriesAssembler(header, settings, memory)
+    found: list[Assembled] = []
+    read = _Read()
+    for number, members in number_series(frames).items():
+        for counted in count(members, number):
+            try:
+                found += assembler.add(read.image(counted), 0.0)
+            except MyostreamError as error:
+                read.problems.append(str(error))
+                read.of(number, counted.header.slice).lacks.append("an image could not be read")
+        for place, slice_ in read.slices.items():
+            if place[0] == number:
+                slice_.lacks += _gaps(members)
+        found += assembler.complete()
+    found += assembler.finish()
+    series = tuple(read.noted(each) for each in found)
+    account = assembler.account()
+    return AcquiredExamination(
+        name=str(_common(each.file for each in frames)),
+        series=series,
+        images=account.images + len(read.problems),
+        unused=account.unused,
+        problems=tuple(read.problems),
+        files={each.identity: tuple(read.at(each.identity).files) for each in series},
+    )
+
+
+@dataclass(slots=True)
+class _Slice:
+    """One slice of a DICOM series.
+
+    Attributes:
+        files: with images that may be mapping images, in order.
+        lacks: what it lacks.
+        assumed: notes on its times, by quantity.
+    """
+
+    files: dict[Path, None] = field(default_factory=dict)
+    lacks: list[str] = field(default_factory=list)
+    assumed: dict[Quantity, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Read:
+    """What was read of an examination beside its images.
+
+    Attributes:
+        slices: by number of the series and of the slice.
+        problems: a sentence for each image that could not be read.
+    """
+
+    slices: dict[tuple[int, int], _Slice] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def of(self, series: int, slice_: int) -> _Slice:
+        return self.slices.setdefault((series, slice_), _Slice())
+
+    def at(self, identity: SeriesIdentity) -> _Slice:
+        return self.of(identity.series_index, identity.slice_index)
+
+    def image(self, counted: Counted) -> Image:
+        """Return the image of a frame, with its pixels where the assembly may use them.
+
+        Raises:
+            DicomError: the pixels cannot be read.
+        """
+        frame, header, time = counted.frame, counted.header, counted.time
+        if not counted.may_be_mapping:
+            return frame.image(header, time)
+        own = self.of(header.image_series_index, header.slice)
+        if time is not None and time.place.named_only:
+            own.assumed[time.place.quantity] = (
+                f"Preparation times were taken from {time.place.name}: no image states them elsewhere."
+            )
+        image = frame.image(header, time, read_pixels(frame))
+        own.files[frame.file] = None
+        return image
+
+    def noted(self, series: Assembled) -> Assembled:
+        """Return a series with what its slice lacks and what was assumed; a map stands for itself."""
+        if isinstance(series, Ready) and series.images == 1:
+            return series
+        own = self.at(series.identity)
+        notes = [own.assumed[series.quantity]] if series.quantity in own.assumed else []
+        notes += [f"Images are missing: {lack}." for lack in dict.fromkeys(own.lacks)]
+        flags = (*series.flags, *([Flag.MISSING_IMAGES] if own.lacks else []))
+        return replace(series, flags=tuple(dict.fromkeys(flags)), notes=(*series.notes, *notes))
+
+
+def _gaps(frames: Sequence[Frame]) -> list[str]:
+    """Return a sentence where the instance numbers of a series have gaps: images were not sent or copied."""
+    numbers = [frame.number for frame in frames if frame.number is not None]
+    if len(numbers) != len(frames) or len(set(numbers)) != len(numbers) or not numbers:
+        return []
+    gone = max(numbers) - min(numbers) + 1 - len(numbers)
+    if not 0 < gone <= len(numbers):
+        return []
+    return [f"the instance numbers {min(numbers)} to {max(numbers)} of the series lack {gone}"]
+
+
+def _common(files: Iterable[Path]) -> Path:
+    """Return the lowest folder above all of some files; of one file, that file."""
+    distinct = list(dict.fromkeys(files))
+    if len(distinct) == 1:
+        return distinct[0]
+    shared = distinct[0].parent
+    while not all(file.is_relative_to(shared) for file in distinct):
+        shared = shared.parent
+    return shared

@@ -1,0 +1,1 @@
+"""Results as DICOM objects by highdicom: parametric map, segmentation, structured report, capture."""

@@ -1,0 +1,43 @@
+"""Report figure as Secondary Capture, for viewers that show nothing else (PS3.3 A.8.1)."""
+
+from __future__ import annotations
+
+import numpy as np
+from highdicom.sc import SCImage
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+from inline.dicom.write.output import DicomSource, common, finished
+from inline.dicom.write.source import DicomWriteError
+
+
+def capture(rgb: NDArray[np.uint8], *sources: DicomSource, title: str = "Report (myostream)") -> Dataset:
+    """Return a figure as Secondary Capture in the study of its slices.
+
+    Args:
+        rgb: uint8 ``(rows, columns, 3)``.
+        sources: slices that the figure shows.
+        title: series description, at most 64 characters.
+
+    Raises:
+        DicomWriteError: no slice, or the array is no RGB figure.
+    """
+    if not sources:
+        raise DicomWriteError("a figure needs at least one slice, whose study it belongs to")
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+        raise DicomWriteError(f"a figure is uint8 (rows, columns, 3), not {rgb.dtype} {rgb.shape}")
+    reference = sources[0].images.reference()
+    made = SCImage.from_ref_dataset(
+        ref_dataset=reference,
+        pixel_array=np.ascontiguousarray(rgb),
+        photometric_interpretation="RGB",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        patient_orientation=("L", "F"),
+        series_description=title,
+        **common("capture", *sources),
+    )
+    made.copy_patient_and_study_information(reference)
+    # highdicom asks for an orientation; a figure has none, which the standard states by an empty value.
+    made.PatientOrientation = []
+    return finished(made)

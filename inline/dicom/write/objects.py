@@ -1,0 +1,123 @@
+"""All DICOM objects of the slices of a series, and of an examination."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from io import BytesIO
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread, dcmwrite
+
+from inline.assembly.examination import AcquiredExamination
+from inline.data.flags import Flag
+from inline.data.results import SliceResult
+from inline.dicom.write.capture import capture
+from inline.dicom.write.output import DicomSource
+from inline.dicom.write.parametric_map import parametric_map
+from inline.dicom.write.provenance import Provenance
+from inline.dicom.write.report import report
+from inline.dicom.write.segmentation import segmentation
+from inline.dicom.write.source import DicomWriteError, SourceImages
+from inline.emit.overlay import draw
+from inline.settings import DicomOutput
+from model.relaxometry.parametric_map import ParametricMap
+
+_SCALE: Final = 3
+"""Enlargement of the overlay in a capture."""
+
+
+class Written(NamedTuple):
+    """Objects of the slices of a series, and a sentence for each slice that none could be written of."""
+
+    objects: list[Dataset]
+    problems: list[str]
+
+
+def write_objects(sources: Sequence[DicomSource], outputs: Collection[DicomOutput]) -> Written:
+    """Return the objects of the slices of one series: maps, segmentations, captures, one report.
+
+    What a slice has no content for (no map, no contours) is left out; the report states why.
+
+    Args:
+        sources: slices of one series.
+        outputs: kinds to write.
+    """
+    objects: list[Dataset] = []
+    problems: list[str] = []
+    segmentations: dict[str, Dataset] = {}
+    placed: list[DicomSource] = []
+    for source in sources:
+        try:
+            source.images.check_place(source.result.geometry)
+        except DicomWriteError as error:
+            problems.append(f"{source.name} is not written: {error}")
+            continue
+        placed.append(source)
+        result = source.result
+        if result.map is None:
+            continue
+        if "map" in outputs:
+            objects.append(parametric_map(source))
+        if "segmentation" in outputs and result.contours is not None:
+            segmentations[source.key] = segmentation(source)
+        if "capture" in outputs:
+            figure = _overlay(result, result.map)
+            objects.append(capture(figure, source, title=f"{result.quantity} contours (myostream)"))
+    objects += segmentations.values()
+    if placed and "report" in outputs:
+        objects.append(report(placed, segmentations))
+    return Written(objects, problems)
+
+
+def write_examination(
+    examination: AcquiredExamination,
+    results: Sequence[SliceResult],
+    provenance: Provenance,
+    outputs: Collection[DicomOutput],
+) -> Written:
+    """Return the objects of an examination, in the order of its source series.
+
+    Args:
+        examination: read from DICOM files.
+        results: of its series, in their order.
+        provenance: of the results.
+        outputs: kinds to write.
+
+    Raises:
+        OSError: a file of the examination cannot be read.
+    """
+    sources: dict[str, list[DicomSource]] = {}
+    problems: list[str] = []
+    for series, result in zip(examination.series, results, strict=True):
+        files = examination.files.get(series.identity, ())
+        datasets = [dcmread(file, stop_before_pixels=True) for file in files]
+        try:
+            source = DicomSource(result, SourceImages.of(datasets, result.geometry), provenance)
+        except DicomWriteError as error:
+            identity = series.identity
+            name = f"series {identity.series_index} slice {identity.slice_index} {series.quantity}"
+            problems.append(f"{name} is not written: {error}")
+        else:
+            sources.setdefault(str(source.images.first.SeriesInstanceUID), []).append(source)
+    objects: list[Dataset] = []
+    for members in sources.values():
+        written = write_objects(members, outputs)
+        objects += written.objects
+        problems += written.problems
+    return Written(objects, problems)
+
+
+def encoded(dataset: Dataset) -> bytes:
+    """Return an object as a DICOM file."""
+    buffer = BytesIO()
+    dcmwrite(buffer, dataset, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def _overlay(result: SliceResult, parametric: ParametricMap) -> NDArray[np.uint8]:
+    """Return the map of a slice with its contours, RGB."""
+    return draw(
+        parametric.values_ms, result.quantity, result.contours, _SCALE, review=Flag.REVIEW in result.flags
+    )

@@ -1,0 +1,96 @@
+"""Attributes that every output of a slice has: UIDs, numbers, equipment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydicom import Dataset
+
+from inline.data.results import SliceResult
+from inline.dicom.write.provenance import MANUFACTURER, MODEL, Provenance, derived_uid
+from inline.dicom.write.source import UTF8, SourceImages
+
+_FIRST_NUMBER: Final = 5000
+"""Outputs of series n have the numbers from ``5000 + 10 n`` on, as results of a stream have by default."""
+KINDS: Final = {"map": 1, "segmentation": 2, "report": 3, "capture": 4}
+"""Kinds of outputs, and what each adds to the number of its series."""
+
+
+@dataclass(frozen=True, slots=True)
+class DicomSource:
+    """Result of a slice with the images that it comes from and its origin.
+
+    Attributes:
+        result: of the slice.
+        images: that it was made from.
+        provenance: program, weights and settings.
+    """
+
+    result: SliceResult
+    images: SourceImages
+    provenance: Provenance
+
+    @property
+    def name(self) -> str:
+        """Name of the slice; nothing of the patient is in it."""
+        identity = self.result.identity
+        return f"series {identity.series_index} slice {identity.slice_index} {self.result.quantity}"
+
+    @property
+    def key(self) -> str:
+        """Text that identifies source images and quantity: an object may hold images for T1 and for T2."""
+        return f"{self.result.quantity} {self.images.key}"
+
+    @property
+    def place(self) -> str:
+        """Text that identifies the place and quantity within the study, whatever the settings."""
+        position = " ".join(f"{each:.1f}" for each in self.images.plane().position)
+        return f"{self.images.first.SeriesInstanceUID}|{position}|{self.result.quantity}"
+
+
+def common(kind: str, *sources: DicomSource) -> dict[str, Any]:
+    """Return the arguments of highdicom's constructors that all outputs share.
+
+    The UIDs follow from the source images, the kind, and what the values depend on: a rerun replaces its
+    objects.
+
+    Args:
+        kind: of :data:`KINDS`.
+        sources: slices that the object holds.
+    """
+    first = sources[0]
+    settings_key = first.provenance.key
+    series = str(first.images.first.SeriesInstanceUID)
+    return {
+        "series_instance_uid": derived_uid(f"{kind} series", first.result.quantity, series, settings_key),
+        "series_number": _FIRST_NUMBER + 10 * _number(first.images.first) + KINDS[kind],
+        "sop_instance_uid": derived_uid(kind, *sorted(each.key for each in sources), settings_key),
+        "instance_number": first.result.identity.slice_index + 1,
+        "manufacturer": MANUFACTURER,
+        "manufacturer_model_name": MODEL,
+        "software_versions": first.provenance.version,
+        "device_serial_number": first.provenance.weights,
+        "specific_character_set": UTF8,
+    }
+
+
+def finished(dataset: Dataset) -> Dataset:
+    """Return an image output with its body part, and with deterministic UIDs of its dimensions."""
+    # The heart is not paired: the standard then asks for no laterality.
+    dataset.BodyPartExamined = "HEART"
+    if "DimensionOrganizationSequence" in dataset:
+        uid = derived_uid("dimensions", str(dataset.SOPInstanceUID))
+        dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = uid
+        for index in dataset.DimensionIndexSequence:
+            index.DimensionOrganizationUID = uid
+    return dataset
+
+
+def _number(dataset: Dataset) -> int:
+    """Return the number of a source series; 0 where it has none that fits."""
+    try:
+        number = int(dataset.get("SeriesNumber") or 0)
+    except (TypeError, ValueError):
+        return 0
+    return number if 0 <= number <= 100_000_000 else 0

@@ -1,0 +1,183 @@
+"""Values of the slices of a series as structured report, TID 1500 (PS3.16)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from highdicom.sr import (
+    AlgorithmIdentification,
+    ComprehensiveSR,
+    DeviceObserverIdentifyingAttributes,
+    FindingSite,
+    Measurement,
+    MeasurementReport,
+    MeasurementsAndQualitativeEvaluations,
+    ObservationContext,
+    ObserverContext,
+    PlanarROIMeasurementsAndQualitativeEvaluations,
+    ReferencedSegmentationFrame,
+    RelationshipTypeValues,
+    SourceImageForMeasurementGroup,
+    SourceImageForSegmentation,
+    TextContentItem,
+    TrackingIdentifier,
+)
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from inline.dicom.write import codes as concepts
+from inline.dicom.write.output import DicomSource, common
+from inline.dicom.write.provenance import MANUFACTURER, MODEL, derived_uid
+from inline.dicom.write.segmentation import MYOCARDIUM_SEGMENT
+from inline.dicom.write.source import DicomWriteError, SourceImages
+from inline.emit.record import record
+
+_GLOBAL: Final = "global"
+_Group = MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations
+
+
+def report(sources: Sequence[DicomSource], segmentations: Mapping[str, Dataset] | None = None) -> Dataset:
+    """Return the values of slices as structured report; its numbers are those of their records.
+
+    Each region is a measurement group with its anatomy and source images. The first group of a slice also has
+    confidence, level, flags and notes; it is there without contours too. A value that the record does not
+    have is left out.
+
+    Args:
+        sources: slices, all of one study.
+        segmentations: Segmentation of a slice by :attr:`DicomSource.key`, which the global values refer to.
+
+    Raises:
+        DicomWriteError: no slice.
+    """
+    if not sources:
+        raise DicomWriteError("a report needs at least one slice")
+    provenance = sources[0].provenance
+    device = DeviceObserverIdentifyingAttributes(
+        uid=derived_uid("device", provenance.version, provenance.weights),
+        name=MODEL,
+        manufacturer_name=MANUFACTURER,
+        model_name=MODEL,
+        serial_number=provenance.weights,
+    )
+    stored = segmentations or {}
+    content = MeasurementReport(
+        observation_context=ObservationContext(
+            observer_device_context=ObserverContext(codes.DCM.Device, device)
+        ),
+        procedure_reported=concepts.CARDIAC_MRI,
+        imaging_measurements=[group for each in sources for group in _groups(each, stored.get(each.key))],
+        title=codes.DCM.ImagingMeasurementReport,
+    )
+    evidence = [each.images.reference() for each in sources]
+    others = [other for each in sources for other in each.images.others()]
+    return ComprehensiveSR(
+        evidence=_distinct([*evidence, *others, *stored.values()]),
+        content=content[0],
+        is_complete=True,
+        is_verified=False,
+        coding_schemes=[concepts.private_scheme()],
+        series_description=f"{sources[0].result.quantity} values (myostream)",
+        **common("report", *sources),
+    )
+
+
+def _groups(source: DicomSource, segmentation: Dataset | None) -> Iterator[_Group]:
+    """Yield the measurement groups of a slice; the first one has what concerns the whole slice."""
+    values = record(source.result)
+    regions: list[dict[str, Any]] = values["regions"] or [{"name": "slice"}]
+    for place, region in enumerate(regions):
+        measurements = list(_measurements(region, source))
+        if not place and values["confidence"] is not None:
+            measurements.append(Measurement(concepts.CONFIDENCE, values["confidence"], concepts.NO_UNIT))
+        group = _group(source, region["name"], measurements, segmentation)
+        for concept, text in _texts(values) if not place else ():
+            item = TextContentItem(concept, text, RelationshipTypeValues.CONTAINS)
+            group[0].ContentSequence.append(item)
+        yield group
+
+
+def _group(
+    source: DicomSource, region: str, measurements: list[Measurement], segmentation: Dataset | None
+) -> _Group:
+    common_parts: dict[str, Any] = {
+        "tracking_identifier": TrackingIdentifier(
+            uid=derived_uid("tracking", source.place, region), identifier=f"{source.name} {region}"
+        ),
+        "algorithm_id": _algorithm(source),
+        "finding_sites": [FindingSite(concepts.finding_site(region))],
+        "measurements": measurements or None,
+    }
+    images = source.images
+    if region == _GLOBAL and segmentation is not None:
+        return PlanarROIMeasurementsAndQualitativeEvaluations(
+            referenced_segment=_referenced_segment(segmentation, images), **common_parts
+        )
+    return MeasurementsAndQualitativeEvaluations(
+        source_images=[
+            SourceImageForMeasurementGroup(each.SOPClassUID, each.SOPInstanceUID, images.frames_of(each))
+            for each in images.datasets
+        ],
+        **common_parts,
+    )
+
+
+def _referenced_segment(segmentation: Dataset, images: SourceImages) -> ReferencedSegmentationFrame:
+    """Return the reference to the myocardium of a Segmentation.
+
+    It names the segment alone: frame and segment number exclude each other (PS3.3 table 10-3).
+    """
+    first = images.first
+    made = ReferencedSegmentationFrame(
+        segmentation.SOPClassUID,
+        segmentation.SOPInstanceUID,
+        frame_number=1,
+        segment_number=MYOCARDIUM_SEGMENT,
+        source_image=SourceImageForSegmentation(
+            first.SOPClassUID, first.SOPInstanceUID, images.frames_of(first)
+        ),
+    )
+    del made[0].ReferencedSOPSequence[0].ReferencedFrameNumber
+    return made
+
+
+def _measurements(region: Mapping[str, Any], source: DicomSource) -> Iterator[Measurement]:
+    """Yield the statistics of a region, its z-score and its size; none where the record has no value."""
+    quantity = concepts.QUANTITIES[source.result.quantity]
+    for name, modifier in concepts.STATISTICS.items():
+        if region.get(name) is not None:
+            yield Measurement(quantity, region[name], concepts.UNITS["ms"], derivation=modifier)
+    if region.get("z_score") is not None:
+        yield Measurement(codes.DCM.ZScoreOfMeasurement, region["z_score"], concepts.NO_UNIT)
+    if "pixels" in region:
+        yield Measurement(concepts.PIXELS, region["pixels"], concepts.PIXEL_UNIT)
+
+
+def _algorithm(source: DicomSource) -> AlgorithmIdentification:
+    parameters = [f"{name}={value}" for name, value in source.provenance.parameters.items()]
+    if (offsets := source.result.offsets) is not None:
+        parameters += [f"endo_offset_mm={offsets.endo_mm:g}", f"epi_offset_mm={offsets.epi_mm:g}"]
+    return AlgorithmIdentification(
+        name="myostream",
+        version=source.provenance.version,
+        parameters=parameters,
+        family=codes.DCM.ArtificialIntelligence,
+        manufacturer=MANUFACTURER,
+    )
+
+
+def _texts(values: Mapping[str, Any]) -> Iterator[tuple[Code, str]]:
+    """Yield level, error, flags and notes of a slice as texts with their concepts."""
+    if values["level"]:
+        yield concepts.LEVEL, values["level"]
+    if values["error"]:
+        yield concepts.ERROR, values["error"]
+    yield from ((concepts.FLAG, flag) for flag in values["flags"])
+    yield from ((codes.DCM.Comment, note) for note in values["notes"])
+
+
+def _distinct(datasets: Sequence[Dataset]) -> list[Dataset]:
+    """Return each object once: slices of one enhanced object share it."""
+    return list({str(each.SOPInstanceUID): each for each in datasets}.values())

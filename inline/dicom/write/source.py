@@ -1,0 +1,287 @@
+"""DICOM images that a slice was made from: what its outputs copy from them and refer to."""
+
+from __future__ import annotations
+
+import copy
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from highdicom import PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
+from pydicom import Dataset
+from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, MRImageStorage
+
+from inline.data.geometry import FloatArray, SliceGeometry
+from model.errors import MyostreamError
+
+UTF8: Final = "ISO_IR 192"
+_IMAGES: Final = {
+    MRImageStorage: "MR image",
+    EnhancedMRImageStorage: "enhanced MR image",
+    LegacyConvertedEnhancedMRImageStorage: "legacy converted enhanced MR image",
+}
+_NEEDED: Final = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
+_PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_EMPTY_ALLOWED: Final = {
+    "PatientID": "",
+    "PatientName": "",
+    "PatientBirthDate": r"\d{8}",
+    "PatientSex": "[MFO]",
+    "AccessionNumber": "",
+    "StudyID": "",
+    "StudyDate": r"\d{8}",
+    "StudyTime": r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?",
+    "ReferringPhysicianName": "",
+}
+"""Attributes of type 2 and the form of those that highdicom refuses in another one."""
+_CLOSE_MM: Final = 0.1
+"""Distance within which the slice and its source lie at the same place: MRD headers hold float32."""
+
+
+class DicomWriteError(MyostreamError):
+    """A result cannot be written as DICOM: its source images lack something that the standard requires."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceImages:
+    """Images of one slice as the scanner sent them; pixel data are not needed.
+
+    Attributes:
+        datasets: one per object, all of one study.
+        frames: frame numbers from 1 of the slice in an enhanced object, by SOP Instance UID.
+    """
+
+    datasets: tuple[Dataset, ...]
+    frames: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check what every output needs.
+
+        Raises:
+            DicomWriteError: there is no dataset, or one lacks what the standard requires.
+        """
+        if not self.datasets:
+            raise DicomWriteError(
+                "the images did not come as DICOM (an MRD stream has no patient, study and series to refer "
+                "to): DICOM results can be written for slices that were read from DICOM alone"
+            )
+        for each in self.datasets:
+            if each.get("SOPClassUID") not in _IMAGES:
+                raise DicomWriteError(f"a source image is none of {', '.join(_IMAGES.values())}")
+            missing = [name for name in _NEEDED if not each.get(name)]
+            if missing:
+                raise DicomWriteError(
+                    f"a source image has no {', '.join(missing)}; results cannot refer to it: let the sender "
+                    "state it"
+                )
+        if len({each.StudyInstanceUID for each in self.datasets}) > 1:
+            raise DicomWriteError("the source images of a slice belong to several studies; send them apart")
+
+    @classmethod
+    def of(cls, datasets: Sequence[Dataset], geometry: SliceGeometry) -> SourceImages:
+        """Return the images of a slice from its objects, of enhanced ones the frames that lie in its plane.
+
+        An image in the plane of the slice comes first: positions may differ by breathing or rounding.
+
+        Args:
+            datasets: objects of the slice; enhanced ones may hold other slices too.
+            geometry: of the slice.
+
+        Raises:
+            DicomWriteError: see :class:`SourceImages`; or no frame of an object lies in the plane.
+        """
+        frames: dict[str, tuple[int, ...]] = {}
+        for each in datasets:
+            if "PerFrameFunctionalGroupsSequence" not in each:
+                continue
+            numbers = range(1, len(each.PerFrameFunctionalGroupsSequence) + 1)
+            there = tuple(number for number in numbers if _apart_mm(each, number, geometry) <= _CLOSE_MM)
+            if not there:
+                raise DicomWriteError("no frame of an enhanced source image lies in the plane of the slice")
+            frames[str(each.get("SOPInstanceUID"))] = there
+        # Stable: False, in the plane, comes first.
+        ordered = sorted(
+            datasets,
+            key=lambda each: (
+                str(each.get("SOPInstanceUID")) not in frames and _apart_mm(each, None, geometry) > _CLOSE_MM
+            ),
+        )
+        return cls(tuple(ordered), frames)
+
+    @property
+    def first(self) -> Dataset:
+        """First image, whose plane is that of the slice."""
+        return self.datasets[0]
+
+    @property
+    def key(self) -> str:
+        """Text that identifies the images and frames, in no order."""
+        return " ".join(sorted(f"{each.SOPInstanceUID}:{self.frames_of(each)}" for each in self.datasets))
+
+    def frames_of(self, dataset: Dataset) -> list[int] | None:
+        """Return the frame numbers of an enhanced object; None for an object of a single frame."""
+        numbers = self.frames.get(str(dataset.SOPInstanceUID))
+        return list(numbers) if numbers else None
+
+    def plane(self) -> Plane:
+        """Return the plane of the first image.
+
+        Raises:
+            DicomWriteError: the image does not state it.
+        """
+        frames = self.frames_of(self.first)
+        try:
+            return Plane.of(self.first, frames[0] if frames else None)
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            raise DicomWriteError(
+                "the first source image has no usable position, orientation or pixel spacing; segmentations "
+                "and maps cannot be placed on it"
+            ) from error
+
+    def check_place(self, geometry: SliceGeometry) -> None:
+        """Check that pixels of a result lie on those of the source images.
+
+        Raises:
+            DicomWriteError: they do not; an output would be shown at a wrong place.
+        """
+        plane = self.plane()
+        if plane.shape != geometry.shape:
+            raise DicomWriteError(
+                f"the result has {geometry.shape} rows and columns, its source images {plane.shape}"
+            )
+        apart = plane.apart_mm(geometry)
+        if not apart <= _CLOSE_MM:
+            raise DicomWriteError(
+                f"the result lies {apart:.2f} mm beside its source images; it is not written at a wrong place"
+            )
+
+    def others(self) -> list[Dataset]:
+        """Return the images after the first one as highdicom takes them, for references alone."""
+        return [self._with_plane(each) for each in self.datasets[1:]]
+
+    def reference(self) -> Dataset:
+        """Return the first image as highdicom takes it: decoded, with every attribute of type 2.
+
+        A date, time or sex in a form that the standard does not know is left empty.
+        """
+        made = self._with_plane(self.first)
+        made.decode()
+        made.SpecificCharacterSet = UTF8
+        for name, form in _EMPTY_ALLOWED.items():
+            value = str(made.get(name) or "")
+            if not value or (form and not re.fullmatch(form, value)):
+                setattr(made, name, "")
+        return made
+
+    def _with_plane(self, dataset: Dataset) -> Dataset:
+        """Return a copy without pixel data; an enhanced one states the plane of the slice for all frames.
+
+        highdicom reads the orientation there alone.
+        """
+        made = copy.deepcopy(dataset)
+        for name in _PIXELS:
+            if name in made:
+                del made[name]
+        if "SharedFunctionalGroupsSequence" in made:
+            shared, plane = made.SharedFunctionalGroupsSequence[0], self.plane()
+            shared.PlaneOrientationSequence = plane.orientation_sequence
+            shared.PixelMeasuresSequence = plane.measures_sequence
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """Plane of an image, as its DICOM attributes state it.
+
+    Attributes:
+        position: patient coordinates of the centre of the first pixel, mm.
+        orientation: unit vectors along a row and along a column of pixels.
+        spacing: distance between rows and between columns, mm.
+        thickness: mm; None where not stated.
+        shape: ``(rows, columns)``.
+    """
+
+    position: tuple[float, ...]
+    orientation: tuple[float, ...]
+    spacing: tuple[float, ...]
+    thickness: float | None
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, dataset: Dataset, frame: int | None) -> Plane:
+        """Return the plane of an image, or of one frame (from 1) of an enhanced one.
+
+        Raises:
+            AttributeError, IndexError, TypeError, ValueError: it is not stated, or not as numbers.
+        """
+        groups = _groups(dataset, frame)
+        measures = _item(groups, "PixelMeasuresSequence")
+        thickness = measures.get("SliceThickness")
+        return cls(
+            _numbers(_item(groups, "PlanePositionSequence").ImagePositionPatient, 3),
+            _numbers(_item(groups, "PlaneOrientationSequence").ImageOrientationPatient, 6),
+            _numbers(measures.PixelSpacing, 2),
+            None if thickness is None else float(thickness),
+            (int(dataset.Rows), int(dataset.Columns)),
+        )
+
+    def to_patient(self, points: FloatArray) -> FloatArray:
+        """Return patient coordinates ``(n, 3)`` in mm of pixel coordinates ``(n, 2)``, (x, y)."""
+        basis = np.reshape(self.orientation, (2, 3))
+        patient: FloatArray = np.asarray(self.position) + points * (self.spacing[1], self.spacing[0]) @ basis
+        return patient
+
+    def apart_mm(self, geometry: SliceGeometry) -> float:
+        """Return the largest distance along an axis between the corners of this plane and of a slice, mm."""
+        rows, columns = geometry.shape
+        corners = np.array([[0, 0], [columns - 1, 0], [0, rows - 1]], np.float64)
+        return float(np.abs(geometry.to_patient(corners) - self.to_patient(corners)).max())
+
+    @property
+    def position_sequence(self) -> PlanePositionSequence:
+        """Position as functional group."""
+        return PlanePositionSequence("PATIENT", self.position)
+
+    @property
+    def orientation_sequence(self) -> PlaneOrientationSequence:
+        """Orientation as functional group."""
+        return PlaneOrientationSequence("PATIENT", self.orientation)
+
+    @property
+    def measures_sequence(self) -> PixelMeasuresSequence:
+        """Pixel size as functional group."""
+        return PixelMeasuresSequence(self.spacing, self.thickness)
+
+
+def _apart_mm(dataset: Dataset, frame: int | None, geometry: SliceGeometry) -> float:
+    """Return the distance of an image or frame from a slice, mm; infinite where it states no plane."""
+    try:
+        return Plane.of(dataset, frame).apart_mm(geometry)
+    except (AttributeError, IndexError, TypeError, ValueError):
+        return math.inf
+
+
+def _groups(dataset: Dataset, frame: int | None) -> Sequence[Dataset]:
+    """Return the places of an image's functional groups, the nearest one first."""
+    if frame is None:
+        return (dataset,)
+    return (dataset.PerFrameFunctionalGroupsSequence[frame - 1], dataset.SharedFunctionalGroupsSequence[0])
+
+
+def _item(groups: Sequence[Dataset], name: str) -> Dataset:
+    """Return a functional group; the image itself where it has none."""
+    for each in groups:
+        if name in each:
+            item: Dataset = each[name].value[0]
+            return item
+    return groups[0]
+
+
+def _numbers(values: Any, count: int) -> tuple[float, ...]:
+    found = tuple(float(each) for each in values)
+    if len(found) != count or not np.isfinite(found).all():
+        raise ValueError(f"{count} finite numbers are needed")
+    return found

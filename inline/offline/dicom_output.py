@@ -1,0 +1,39 @@
+"""Results of files as DICOM objects in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from inline.dicom.errors import DicomError
+from inline.dicom.write.objects import encoded, write_examination
+from inline.dicom.write.provenance import Provenance
+from inline.offline.process import Output, Processed
+from inline.settings import Settings
+from model.output import atomic_output, check_folder
+
+
+def dicom_output(folder: Path, settings: Settings, engine: str) -> Output:
+    """Return the output of DICOM objects (``docs/dicom-node.md``), in a folder for each examination.
+
+    Files have mode 0600 and are named by their UIDs, so that a rerun replaces them.
+
+    Args:
+        folder: of all examinations.
+        settings: of the program, with the kinds of objects (``dicom.outputs``).
+        engine: name of the engine that runs.
+    """
+    provenance = Provenance.of(settings, engine)
+
+    def write(processed: Processed) -> str:
+        own = folder / f"{processed.number:03d}"
+        check_folder(own)
+        outputs = settings.dicom.outputs
+        written = write_examination(processed.examination, processed.results, provenance, outputs)
+        for each in written.objects:
+            with atomic_output(own / f"{each.SOPInstanceUID}.dcm", private=True) as beside:
+                beside.write_bytes(encoded(each))
+        if written.problems:
+            raise DicomError("; ".join(written.problems))
+        return f"DICOM objects: {len(written.objects)} in {own}"
+
+    return write

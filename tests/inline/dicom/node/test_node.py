@@ -1,0 +1,398 @@
+import copy
+import json
+import logging
+import shutil
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+from email import message_from_bytes
+from email.policy import HTTP
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+
+import pytest
+from pydicom import dcmread
+
+from inline.data.errors import ConfigurationError
+from inline.dicom.node import node as node_module
+from inline.dicom.node.spool import inspect
+from inline.settings import load_settings
+
+from .. import scanner
+from .conftest import OUTPUTS, PLANTED, Archive, associated, everywhere, send, wait_for
+
+OBJECTS = len(OUTPUTS)
+"""Of one series of one slice."""
+ALL = ("map", "segmentation", "capture", "report")
+
+
+def uids(datasets):
+    return sorted(str(each.SOPInstanceUID) for each in datasets)
+
+
+def test_series_come_back_as_results_in_their_study(running, archive, scanned):
+    with running([archive.destination()], outputs=ALL) as node:
+        with associated(node.address) as association:
+            assert association.send_c_echo().Status == 0
+        assert set(send(node.address, scanned)) == {0}
+        wait_for(lambda: len(archive.stored) >= 3 * len(ALL))
+    assert {each.StudyInstanceUID for each in archive.stored} == {scanner.STUDY}
+    kinds = [each.SeriesDescription for each in archive.stored]
+    for quantity, number in (("T1", 2), ("T2", 1)):
+        for what in ("map", "contours", "LV contours", "values"):
+            assert kinds.count(f"{quantity} {what} (myostream)") == number
+    assert len(set(uids(archive.stored))) == 3 * len(ALL)
+
+
+def test_an_enhanced_object_comes_back_as_results(running, archive, scanned):
+    with running([archive.destination()]) as node:
+        assert send(node.address, [scanner.enhanced(scanner.series_of(scanned, 1))]) == [0]
+        wait_for(lambda: len(archive.stored) >= OBJECTS)
+
+
+@pytest.mark.slow
+def test_a_rerun_replaces_its_objects(running, archive, scanned):
+    molli = scanner.series_of(scanned, 1)
+    with running([archive.destination()]) as node:
+        send(node.address, molli)
+        wait_for(lambda: len(archive.stored) >= OBJECTS)
+        first = uids(archive.stored)
+        send(node.address, molli)
+        wait_for(lambda: len(archive.stored) >= 2 * OBJECTS)
+    assert uids(archive.stored) == sorted(2 * first)
+
+
+def test_an_archive_that_is_down_loses_nothing(running, archive, scanned, tmp_path):
+    archive.stop()
+    with running([archive.destination()]) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: inspect(tmp_path / "spool").errors)
+        assert inspect(tmp_path / "spool").deliveries == {"archive": OBJECTS}
+    # The node too ends and begins again before the archive is back.
+    with running([archive.destination()]):
+        archive.start()
+        wait_for(lambda: len(archive.stored) >= OBJECTS)
+        wait_for(lambda: not inspect(tmp_path / "spool").deliveries)
+
+
+def test_an_archive_that_refuses_is_asked_again(running, archive, scanned, tmp_path):
+    archive.status = 0xA700
+    with running([archive.destination()]) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: inspect(tmp_path / "spool").errors)
+        assert "0xA700" in inspect(tmp_path / "spool").errors["archive"]
+        archive.status = 0
+        wait_for(lambda: len(archive.stored) >= OBJECTS)
+
+
+def test_a_destination_that_is_down_holds_up_no_other(running, archive, scanned):
+    down = Archive()
+    down.start()
+    down.stop()
+    with running([down.destination(name="down"), archive.destination()]) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: len(archive.stored) >= OBJECTS)
+
+
+def test_a_full_spool_answers_out_of_resources_and_serves_on(running, archive, scanned):
+    with running([archive.destination()], spool_bytes=1 << 20) as node:
+        large = copy.deepcopy(scanned[0])
+        large.Rows = large.Columns = 1024
+        large.PixelData = bytes(2 * 1024 * 1024)
+        molli = scanner.series_of(scanned, 1)
+        assert send(node.address, [large, *molli]) == [0xA700, *[0] * len(molli)]
+        wait_for(lambda: len(archive.stored) >= OBJECTS)
+
+
+def test_a_disk_without_room_answers_out_of_resources(running, archive, scanned):
+    with running([archive.destination()], free_bytes=1 << 60) as node:
+        assert send(node.address, scanned[:1]) == [0xA700]
+
+
+def test_results_that_cannot_be_stored_are_made_again(running, archive, scanned, monkeypatch, caplog):
+    finish = node_module.Spool.finish
+    failures = iter([OSError(28, "No space left on device"), ValueError("a fault"), None])
+
+    def failing(self, *arguments):
+        if (error := next(failures, None)) is not None:
+            raise error
+        finish(self, *arguments)
+
+    monkeypatch.setattr(node_module.Spool, "finish", failing)
+    with running([archive.destination()]) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: len(archive.stored) >= OBJECTS)
+    assert "results could not be stored" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "others"),
+    [
+        ({"calling_ae_titles": ["SCANNER"]}, {"calling": "STRANGER"}),
+        ({}, {"called": "ANOTHER"}),
+        ({"peers": ["192.0.2.0/24"]}, {}),
+    ],
+    ids=["calling", "called", "address"],
+)
+def test_strangers_are_rejected(running, archive, settings, others):
+    with (
+        running([archive.destination()], **settings) as node,
+        associated(node.address, **others) as association,
+    ):
+        assert association is None
+
+
+def test_those_on_the_lists_are_admitted(running, archive, scanned):
+    lists = {"calling_ae_titles": ["SCANNER"], "peers": ["127.0.0.0/8"]}
+    with running([archive.destination()], **lists) as node:
+        assert send(node.address, scanned[:1]) == [0]
+
+
+def test_clients_that_send_rubbish_or_nothing_hurt_no_other(running, archive, scanned):
+    with running([archive.destination()], associations=8) as node:
+        stranger = ("127.0.0.2", 0)
+        silent = [socket.create_connection(node.address, source_address=stranger) for _ in range(20)]
+        silent[0].sendall(b"\x04\x00" + struct.pack(">L", 1 << 30) + b"half a message")
+        with socket.create_connection(node.address, source_address=stranger) as rubbish:
+            rubbish.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        molli = scanner.series_of(scanned, 1)
+        assert set(send(node.address, molli)) == {0}
+        wait_for(lambda: len(archive.stored) >= OBJECTS)
+        for each in silent:
+            each.close()
+
+
+def test_an_object_that_is_too_large_ends_its_association_alone(running, archive, scanned):
+    large = copy.deepcopy(scanned[0])
+    large.Rows = large.Columns = 2048
+    large.PixelData = bytes(2 * 2048 * 2048)
+    with running([archive.destination()], object_bytes=1 << 20) as node:
+        with associated(node.address) as association:
+            assert "Status" not in association.send_c_store(large)
+        assert send(node.address, scanned[:1]) == [0]
+
+
+@pytest.mark.parametrize("name", ["SeriesInstanceUID", "StudyInstanceUID"])
+def test_an_object_without_a_uid_is_refused(running, archive, scanned, name):
+    image = copy.deepcopy(scanned[0])
+    delattr(image, name)
+    with running([archive.destination()]) as node:
+        assert send(node.address, [image, scanned[1]]) == [0xA900, 0]
+
+
+def test_images_of_no_mapping_series_give_no_results_and_no_error(
+    running, archive, scanned, tmp_path, caplog
+):
+    image = copy.deepcopy(scanned[0])
+    image.SeriesDescription = image.ProtocolName = "localizer"
+    del image.InversionTime
+    with caplog.at_level(logging.INFO), running([archive.destination()]) as node:
+        send(node.address, [image])
+        wait_for(lambda: "processed series=1 images=1 slices=0 objects=0" in caplog.text)
+    assert inspect(tmp_path / "spool").failed == ()
+    assert archive.stored == []
+
+
+def test_series_that_cannot_be_read_are_kept(running, archive, scanned, tmp_path):
+    damaged = [copy.deepcopy(each) for each in scanner.series_of(scanned, 1)]
+    for each in damaged:
+        each.PixelData = each.PixelData[:1000]
+    with running([archive.destination()]) as node:
+        send(node.address, damaged)
+        wait_for(lambda: inspect(tmp_path / "spool").failed)
+        assert "could not be read" in inspect(tmp_path / "spool").failed[0]
+    assert inspect(tmp_path / "spool").objects == len(damaged)
+    with running([archive.destination()]) as node:
+        send(node.address, scanner.series_of(scanned, 1))  # the same objects, whole
+        wait_for(lambda: len(archive.stored) >= OBJECTS)
+
+
+def test_too_few_images_give_a_report_that_says_so(running, archive, scanned):
+    with running([archive.destination()], outputs=["report"]) as node:
+        send(node.address, scanner.series_of(scanned, 1)[:3])
+        wait_for(lambda: archive.stored)
+    texts = [each.value for each in archive.stored[0].iterall() if each.keyword == "TextValue"]
+    assert any("too few" in text for text in texts)
+
+
+def test_the_log_holds_no_text_of_a_sender(running, archive, scanned, caplog):
+    caplog.set_level(logging.DEBUG)
+    objects = everywhere(scanner.series_of(scanned, 1))
+    nameless = copy.deepcopy(objects[0])
+    del nameless.StudyInstanceUID
+    unplaced = copy.deepcopy(objects[0])
+    unplaced.SOPInstanceUID, unplaced.SeriesInstanceUID = "1.2.3.4", "1.2.3"
+    del unplaced.FrameOfReferenceUID
+    with running([archive.destination()]) as node:
+        with associated(node.address, called="Planted"):
+            pass
+        send(node.address, [*objects, nameless, unplaced], calling="PLANTED")
+        wait_for(lambda: len(archive.stored) >= OBJECTS)
+    ours = [each.getMessage().lower() for each in caplog.records if each.name.startswith("inline")]
+    assert any("processed series" in line for line in ours)
+    for word in PLANTED:
+        assert not any(word in line for line in ours)
+
+
+def test_a_node_without_destinations_is_refused(running):
+    with pytest.raises(ConfigurationError, match=r"set dicom\.destinations"), running([]):
+        pass
+
+
+def test_a_port_that_is_taken_is_an_error_message(running, archive):
+    with (
+        pytest.raises(ConfigurationError, match=r"dicom\.port"),
+        running([archive.destination()], port=archive.port),
+    ):
+        pass
+
+
+class Stow(BaseHTTPRequestHandler):
+    """STOW-RS service, which first gives the answers of a server that has trouble or is none."""
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
+        message = message_from_bytes(head + body, policy=HTTP)
+        server = self.server
+        if server.statuses:
+            status = server.statuses.pop()
+            self.send_response(status)
+            if status == 302:
+                self.send_header("Location", f"http://127.0.0.1:{server.server_port}/login")
+            self.end_headers()
+            return
+        parts = [dcmread(BytesIO(part.get_payload(decode=True))) for part in message.iter_parts()]
+        server.stored += parts
+        server.requests.append((self.path, self.headers["Authorization"], message.get_content_type()))
+        self.send_response(200)
+        self.end_headers()
+        items = [{"00081155": {"vr": "UI", "Value": [str(each.SOPInstanceUID)]}} for each in parts]
+        self.wfile.write(json.dumps({"00081199": {"vr": "SQ", "Value": items}}).encode())
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def stow():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Stow)
+    server.stored, server.requests, server.statuses = [], [], [503, 202, 302, 200]
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_results_go_to_a_dicomweb_service(running, stow, scanned):
+    url = f"http://127.0.0.1:{stow.server_port}/dicom-web/"
+    with running([{"name": "web", "url": url, "user": "a", "password": "b"}]) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: len(stow.stored) >= OBJECTS)
+    assert len(set(uids(stow.stored))) == OBJECTS
+    assert set(stow.requests) == {("/dicom-web/studies", "Basic YTpi", "multipart/related")}
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """A certificate for localhost that is its own authority, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("tls")
+    file, key = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *(
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+            ),
+            *("-keyout", str(key), "-out", str(file), "-days", "1", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return file, key
+
+
+def test_tls_both_ways(running, certificate, scanned):
+    file, key = certificate
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(file, key)
+    server.load_verify_locations(file)
+    server.verify_mode = ssl.CERT_REQUIRED
+    archive = Archive()
+    archive.start(server)
+    client = ssl.create_default_context(cafile=file)
+    files = {"tls_certificate": file, "tls_key": key, "tls_ca": file}
+    try:
+        with running([archive.destination(tls=True)], **files) as node:
+            silent = socket.create_connection(node.address)  # never begins its handshake
+            with associated(node.address) as plain:
+                assert plain is None
+            with associated(node.address, context=client) as unknown:
+                assert unknown is None
+            client.load_cert_chain(file, key)
+            assert set(send(node.address, scanner.series_of(scanned, 1), context=client)) == {0}
+            wait_for(lambda: len(archive.stored) >= OBJECTS)
+            silent.close()
+    finally:
+        archive.stop()
+
+
+@pytest.mark.slow
+def test_an_archive_with_an_unknown_certificate_receives_nothing(running, certificate, scanned, tmp_path):
+    file, key = certificate
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(file, key)
+    archive = Archive()
+    archive.start(server)
+    try:
+        with running([archive.destination(tls=True)]) as node:
+            send(node.address, scanner.series_of(scanned, 1))
+            wait_for(lambda: inspect(tmp_path / "spool").errors)
+            assert archive.stored == []
+    finally:
+        archive.stop()
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"destinations": [{"name": "a"}]}, "either ae_title, host and port, or url"),
+        (
+            {"destinations": [{"name": "a", "url": "http://x", "host": "h", "ae_title": "T"}]},
+            "either ae_title",
+        ),
+        ({"destinations": [{"name": "a", "url": "http://x"}] * 2}, "a name of its own"),
+        ({"tls_certificate": "a.pem"}, "given together"),
+        ({"ae_title": "LONGER THAN SIXTEEN"}, "ae_title"),
+        ({"outputs": ["picture"]}, "outputs"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_errors(section, message):
+    with pytest.raises(ConfigurationError, match=message):
+        load_settings(dicom=section)
+
+
+def test_tls_files_that_cannot_be_used_are_an_error_message(running, archive, tmp_path):
+    file = tmp_path / "none.pem"
+    with (
+        pytest.raises(ConfigurationError, match=r"dicom\.tls_certificate"),
+        running([archive.destination()], tls_certificate=file, tls_key=file),
+    ):
+        pass

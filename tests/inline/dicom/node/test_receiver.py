@@ -1,0 +1,75 @@
+import copy
+import ipaddress
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels import get_decoder
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
+
+from inline.dicom.node.receiver import admitted, read_identity, readable_syntaxes
+from inline.dicom.node.spool import Received
+from inline.dicom.write.objects import encoded
+
+from .. import scanner
+
+IMAGE = scanner.classic(scanner.examination(1, size=96)[1][:1])[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "networks", "expected"),
+    [
+        ("192.0.2.7", [], True),
+        ("192.0.2.7", ["192.0.2.0/24"], True),
+        ("192.0.3.7", ["192.0.2.0/24", "198.51.100.0/24"], False),
+        ("::ffff:192.0.2.7", ["192.0.2.0/24"], True),
+        ("fe80::1%eth0", ["fe80::/10"], True),
+        ("2001:db8::1", ["192.0.2.0/24"], False),
+    ],
+)
+def test_hosts_are_admitted_by_their_networks(host, networks, expected):
+    assert admitted(host, [ipaddress.ip_network(each) for each in networks]) is expected
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"), [(None, None), ("11", 11), ("0", None), ("-1", None), ("9" * 9, None)]
+)
+def test_the_identity_of_an_object(stated, expected):
+    image = copy.deepcopy(IMAGE)
+    if stated is not None:
+        image.NumberOfSeriesRelatedInstances = stated
+    uids = image.SOPInstanceUID, image.SeriesInstanceUID, image.StudyInstanceUID
+    assert read_identity(encoded(image)) == Received(*uids, expected)
+
+
+@pytest.mark.parametrize("value", ["", "a.b", "../../etc", "1" * 65, "1.2; DROP TABLE object"])
+def test_a_uid_that_is_none_is_no_identity(value):
+    image = copy.deepcopy(IMAGE)
+    image.SeriesInstanceUID = value
+    assert read_identity(encoded(image)) is None
+
+
+def test_uncompressed_objects_are_accepted_and_deflated_ones_are_not():
+    syntaxes = readable_syntaxes()
+    assert {ImplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless} <= set(syntaxes)
+    assert DeflatedExplicitVRLittleEndian not in syntaxes
+    assert not any(each.is_encapsulated and not get_decoder(each).is_available for each in syntaxes)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_damaged_objects_have_an_identity_or_are_none(data):
+    content = bytearray(encoded(IMAGE))
+    for _ in range(data.draw(st.integers(1, 8))):
+        place = data.draw(st.integers(128, min(len(content), 2500) - 1))
+        content[place] = data.draw(st.integers(0, 255))
+    cut = bytes(content[: data.draw(st.integers(0, len(content)))])
+    with suppress(InvalidDicomError):
+        read_identity(cut)

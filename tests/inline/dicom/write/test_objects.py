@@ -1,0 +1,326 @@
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from copy import deepcopy
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+import pytest
+from pydicom import dcmread, dcmwrite
+from pydicom.valuerep import PersonName
+from scipy.ndimage import map_coordinates
+
+from inline.data.flags import Flag
+from inline.data.series import Quantity
+from inline.dicom.write.capture import capture
+from inline.dicom.write.objects import write_objects
+from inline.dicom.write.output import common
+from inline.dicom.write.parametric_map import parametric_map
+from inline.dicom.write.provenance import Provenance, derived_uid
+from inline.dicom.write.report import report
+from inline.dicom.write.segmentation import segmentation
+from inline.dicom.write.source import DicomWriteError, Plane
+from inline.emit.record import record
+from inline.settings import Settings
+
+from .. import scanner
+
+ALL = ("map", "segmentation", "report", "capture")
+KNOWN = ("Segmentation", "ParametricMap", "SCImage", "ComprehensiveSR")
+
+
+def again(dataset):
+    """The object as a reader of its file sees it."""
+    buffer = BytesIO()
+    dcmwrite(buffer, dataset, enforce_file_format=True)
+    buffer.seek(0)
+    return dcmread(buffer)
+
+
+def frame_plane(dataset, number):
+    return Plane.of(dataset, number)
+
+
+def values_by_region(dataset):
+    """Numbers of a report by tracking identifier: ``{identifier: {(concept, modifier): value}}``."""
+    found = {}
+    measurements = next(
+        each for each in dataset.ContentSequence if each.ConceptNameCodeSequence[0].CodeValue == "126010"
+    )
+    for group in measurements.ContentSequence:
+        items = [(each.ConceptNameCodeSequence[0].CodeMeaning, each) for each in group.ContentSequence]
+        (identifier,) = [each.TextValue for name, each in items if name == "Tracking Identifier"]
+        numbers = {}
+        for name, each in items:
+            if each.ValueType == "NUM":
+                below = each.get("ContentSequence", [])
+                modifier = next((item.ConceptCodeSequence[0].CodeMeaning for item in below), "")
+                numbers[name, modifier] = float(each.MeasuredValueSequence[0].NumericValue)
+        texts = [(name, each.TextValue) for name, each in items if each.ValueType == "TEXT"]
+        found[identifier] = (numbers, texts)
+    return found
+
+
+def of_kind(written, kind):
+    return [again(each) for each in written if kind in each.SOPClassUID.name]
+
+
+def test_a_map_holds_the_values_in_ms(sources, written):
+    for each, made in zip(sources, of_kind(written, "Parametric Map"), strict=False):
+        stored = np.frombuffer(made.FloatPixelData, np.float32).reshape(made.Rows, made.Columns)
+        np.testing.assert_array_equal(stored, each.result.map.values_ms)
+        mapping = made.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
+        assert mapping.MeasurementUnitsCodeSequence[0].CodeValue == "ms"
+        assert (mapping.RealWorldValueSlope, mapping.RealWorldValueIntercept) == (1.0, 0.0)
+        quantity = mapping.QuantityDefinitionSequence[0].ConceptCodeSequence[0]
+        assert quantity.CodeMeaning == each.result.quantity
+        assert mapping.DoubleFloatRealWorldValueFirstValueMapped <= stored.min()
+        assert mapping.DoubleFloatRealWorldValueLastValueMapped >= stored.max()
+
+
+def test_a_segmentation_lies_on_the_pixels_of_its_source(sources, written):
+    """Resampled at the centres of the source's pixels, in patient coordinates, it gives the labels again."""
+    for each, made in zip(sources, of_kind(written, "Segmentation"), strict=False):
+        rows, columns = each.result.labels.shape
+        y, x = np.mgrid[:rows, :columns]
+        pixels = np.stack([x.ravel(), y.ravel()], axis=1).astype(float)
+        source = each.images.plane()
+        patient = source.to_patient(pixels)
+        for number, frame in enumerate(made.pixel_array, 1):
+            plane = frame_plane(made, number)
+            row, column = np.reshape(plane.orientation, (2, 3))
+            offset = patient - plane.position
+            assert np.abs(offset @ np.cross(row, column)).max() < 1e-6
+            indices = [offset @ column / plane.spacing[0], offset @ row / plane.spacing[1]]
+            resampled = map_coordinates(frame, indices, order=0).reshape(rows, columns)
+            groups = made.PerFrameFunctionalGroupsSequence[number - 1]
+            segment = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+            np.testing.assert_array_equal(resampled, each.result.labels == segment)
+        assert [each.SegmentLabel for each in made.SegmentSequence] == ["LV cavity", "LV myocardium"]
+
+
+def test_outputs_refer_to_every_source_image(sources, written):
+    maps, segmentations = of_kind(written, "Parametric Map"), of_kind(written, "Segmentation")
+    for each, *objects in zip(sources, maps, segmentations, strict=False):
+        uids = {str(image.SOPInstanceUID) for image in each.images.datasets}
+        for made in objects:
+            assert {item.ReferencedSOPInstanceUID for item in made.SourceImageSequence} == uids
+            series = made.ReferencedSeriesSequence[0]
+            assert series.SeriesInstanceUID == each.images.first.SeriesInstanceUID
+            for frame in made.PerFrameFunctionalGroupsSequence:
+                references = frame.DerivationImageSequence[0].SourceImageSequence
+                assert {item.ReferencedSOPInstanceUID for item in references} <= uids
+                frames = [item.get("ReferencedFrameNumber") for item in references]
+                own = each.images.frames_of(each.images.first)
+                assert own is None or set(frames) == set(own)
+
+
+def test_the_numbers_of_a_report_are_those_of_the_json(sources, written):
+    found = values_by_region(again(written[-1]))
+    names = {
+        "median": "Median",
+        "mean": "Mean",
+        "sd": "Standard Deviation",
+        "q1": "First quartile",
+        "q3": "Third quartile",
+    }
+    count = 0
+    for each in sources:
+        for region in record(each.result)["regions"]:
+            numbers, _ = found[f"{each.name} {region['name']}"]
+            for key, modifier in names.items():
+                assert numbers["T1", modifier] == region[key]
+            assert numbers["Number of pixels in region", ""] == region["pixels"]
+            count += 1
+    assert count == len(found)
+    assert any("AHA" in name for name in found)
+
+
+def test_a_z_score_of_the_record_is_in_the_report(source, monkeypatch):
+    def with_score(result):
+        content = record(result)
+        content["regions"][0]["z_score"] = -1.25
+        return content
+
+    monkeypatch.setattr("inline.dicom.write.report.record", with_score)
+    first, *others = values_by_region(report([source])).values()
+    assert first[0]["Z-Score of measurement", ""] == -1.25
+    assert not any("Z-Score of measurement" in name for numbers, _ in others for name, _ in numbers)
+
+
+def test_segments_have_the_codes_of_the_standard(classic_sources):
+    made = report(classic_sources[:1])
+    text = str(made)
+    regions = [each.name for each in classic_sources[0].result.regions]
+    assert "AHA 1 basal anterior" in regions
+    for code in (
+        "264850008",
+        "396482007",
+        "396646008",
+        "264846001",
+        "396652009",
+        "396654005",
+        "589001",
+        "49848007",
+    ):
+        assert f"'{code}'" in text
+
+
+def test_a_slice_without_contours_has_a_report_that_says_why(changed):
+    bare = changed(contours=None, regions=(), flags=(Flag.NO_CAVITY,), notes=("A note.",), confidence=0.0)
+    bare = replace(bare, result=replace(bare.result, labels=np.zeros_like(bare.result.labels)))
+    written = write_objects([bare], ALL)
+    assert [each.Modality for each in written.objects] == ["OT", "OT", "SR"]
+    ((numbers, texts),) = values_by_region(again(written.objects[-1])).values()
+    assert numbers == {("Expected Dice coefficient of the contours", ""): 0.0}
+    assert ("Quality flag", "no-cavity") in texts
+    assert ("Comment", "A note.") in texts
+    with pytest.raises(DicomWriteError, match="no-cavity"):
+        segmentation(bare)
+
+
+def test_a_slice_that_was_not_processed_has_its_error_in_the_report(changed):
+    failed = changed(map=None, contours=None, regions=(), error="3 images are too few")
+    written = write_objects([failed], ALL)
+    assert [each.Modality for each in written.objects] == ["SR"]
+    ((_, texts),) = values_by_region(again(written.objects[0])).values()
+    assert ("Reason why the slice was not processed", "3 images are too few") in texts
+    with pytest.raises(DicomWriteError, match="too few"):
+        parametric_map(failed)
+
+
+def test_values_that_are_missing_are_left_out(changed):
+    source = changed()
+    empty = replace(source.result.regions[1], median=None, q1=None, q3=None, mean=None, sd=None, pixels=0)
+    made = report([changed(regions=(source.result.regions[0], empty))])
+    numbers, _ = values_by_region(made)[f"{source.name} {empty.name}"]
+    assert numbers == {("Number of pixels in region", ""): 0.0}
+
+
+def test_a_slice_beside_its_source_is_reported_and_the_others_are_written(classic_sources):
+    first, second = classic_sources
+    geometry = replace(second.result.geometry, position=(0.0, 0.0, 0.0))
+    moved = replace(second, result=replace(second.result, geometry=geometry))
+    written = write_objects([first, moved], ALL)
+    assert len(written.problems) == 1
+    assert second.name in written.problems[0]
+    assert {each.InstanceNumber for each in written.objects} == {first.result.identity.slice_index + 1}
+
+
+def test_a_rerun_has_the_same_uids_and_other_settings_have_others(source):
+    def uids(each):
+        made = [common(kind, each) for kind in ALL]
+        return [each[name] for each in made for name in ("sop_instance_uid", "series_instance_uid")]
+
+    first = uids(source)
+    assert len(set(first)) == 2 * len(ALL)
+    assert uids(source) == first
+    shuffled = replace(source.images, datasets=(source.images.datasets[0], *source.images.datasets[:0:-1]))
+    assert uids(replace(source, images=shuffled)) == first
+    others = [
+        Provenance.of(Settings(mapping={"t1_scale": 1.1}), "ring"),
+        Provenance.of(Settings(), "torch"),
+        replace(source.provenance, weights="0" * 16),
+        replace(source.provenance, version="9"),
+    ]
+    for other in others:
+        assert set(uids(replace(source, provenance=other))).isdisjoint(first)
+    t2 = replace(source, result=replace(source.result, quantity=Quantity.T2))
+    assert set(uids(t2)).isdisjoint(first)
+    fewer = replace(source.images, datasets=source.images.datasets[:-1])
+    assert set(uids(replace(source, images=fewer))[::2]).isdisjoint(first)
+
+
+def test_no_uid_of_an_output_is_random(classic_sources):
+    def uids():
+        objects = write_objects(classic_sources[:1], ALL).objects
+        return [{str(each.value) for each in made.iterall() if each.VR == "UI"} for made in objects]
+
+    assert uids() == uids()
+
+
+def test_settings_without_an_effect_on_values_change_no_uid():
+    assert Provenance.of(Settings(workers=4, server={"port": 1}), "x") == Provenance.of(Settings(), "x")
+
+
+def test_derived_uids_are_uuids_under_2_25():
+    uid = derived_uid("map", "1.2.3")
+    assert uid.startswith("2.25.")
+    number = int(uid.removeprefix("2.25."))
+    assert number >> 76 & 0xF == 5  # version
+    assert number >> 62 & 0b11 == 0b10  # variant
+    assert len(uid) <= 44
+
+
+def test_patient_and_study_are_copied_and_nothing_else_of_the_patient(sources, written):
+    first = sources[0].images.first
+    for made in written:
+        copied = again(made)
+        for name in (
+            "PatientName",
+            "PatientID",
+            "PatientBirthDate",
+            "PatientSex",
+            "StudyInstanceUID",
+            "StudyDate",
+        ):
+            assert copied[name].value == first[name].value
+        assert copied.PatientName == scanner.PATIENT
+        for name in ("OperatorsName", "ImageComments", "ProtocolName"):
+            assert name not in copied
+        planted = {
+            each.keyword for each in copied.iterall() if "Planted" in str(each.value) and each.VR != "SQ"
+        }
+        assert planted == {
+            "AccessionNumber", "PatientComments", "PatientID", "PatientName", "ReferringPhysicianName",
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["山田^太郎", "Müller^Jörg", "Ωμέγα", "a" * 64])
+def test_names_of_any_script_are_kept(source, tmp_path, name):
+    dataset = deepcopy(source.images.datasets[0])
+    dataset.SpecificCharacterSet = {"Müller^Jörg": "ISO_IR 100", "Ωμέγα": "ISO_IR 126"}.get(
+        name, "ISO_IR 192"
+    )
+    dataset.PatientName = PersonName(name, [dataset.SpecificCharacterSet])
+    dataset.save_as(tmp_path / "image.dcm")
+    image = dcmread(tmp_path / "image.dcm")
+    named = replace(source, images=replace(source.images, datasets=(image,)))
+    (made,) = write_objects([named], ("report",)).objects
+    assert again(made).PatientName == name
+
+
+def test_a_capture_refuses_what_is_no_figure(source):
+    with pytest.raises(DicomWriteError, match="uint8"):
+        capture(np.zeros((4, 4)), source)
+    with pytest.raises(DicomWriteError, match="at least one slice"):
+        capture(np.zeros((4, 4, 3), np.uint8))
+    figure = np.random.default_rng(0).integers(0, 255, (5, 7, 3), np.uint8)
+    np.testing.assert_array_equal(again(capture(figure, source)).pixel_array, figure)
+
+
+@pytest.mark.skipif(
+    shutil.which("dciodvfy") is None, reason="dciodvfy (Debian: dicom3tools) is not installed"
+)
+def test_outputs_conform_to_the_standard(written, tmp_path):
+    """docs/dicom-node.md lists the warnings, and why they are none of ours; there are no errors."""
+    for number, each in enumerate(written):
+        file = tmp_path / f"{number}.dcm"
+        each.save_as(file, enforce_file_format=True)
+        run = subprocess.run(["dciodvfy", "-new", str(file)], capture_output=True, text=True, check=False)
+        lines = run.stderr.splitlines()
+        assert lines[0] in KNOWN
+        assert [line for line in lines if line.startswith("Error")] == []
+        warnings = [line for line in lines[1:] if "99MYOSTREAM" not in line and "<QUANTITY>" not in line]
+        assert warnings == []
+
+
+@pytest.mark.skipif(shutil.which("dsr2xml") is None, reason="dsr2xml (Debian: dcmtk) is not installed")
+def test_dcmtk_reads_the_report(written, tmp_path):
+    written[-1].save_as(tmp_path / "sr.dcm", enforce_file_format=True)
+    run = subprocess.run(["dsr2xml", str(tmp_path / "sr.dcm")], capture_output=True, check=True)
+    root = ElementTree.fromstring(run.stdout)
+    read = sorted(float(each.findtext("value")) for each in root.iter("num"))
+    numbers = [values for values, _ in values_by_region(written[-1]).values()]
+    assert read == sorted(value for each in numbers for value in each.values())

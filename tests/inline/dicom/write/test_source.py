@@ -1,0 +1,121 @@
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom import Dataset
+
+from inline.dicom.write.source import DicomWriteError, Plane, SourceImages
+
+from .. import scanner
+
+
+@pytest.fixture
+def image():
+    return scanner.classic(scanner.examination(1, size=96)[1][:1])[0]
+
+
+def test_images_of_a_stream_cannot_be_referred_to():
+    with pytest.raises(DicomWriteError, match="did not come as DICOM"):
+        SourceImages(())
+
+
+@pytest.mark.parametrize(
+    "name", ["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", "SOPClassUID"]
+)
+def test_an_image_without_a_uid_is_refused(image, name):
+    delattr(image, name)
+    with pytest.raises(DicomWriteError, match=name if name != "SOPClassUID" else "none of MR image"):
+        SourceImages((image,))
+
+
+def test_images_of_two_studies_are_refused(image):
+    other = scanner.classic(scanner.examination(1, size=96)[1][:1], study="1.2.3")[0]
+    with pytest.raises(DicomWriteError, match="several studies"):
+        SourceImages((image, other))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ImagePositionPatient", None),
+        ("ImagePositionPatient", [0.0, 0.0]),
+        ("ImageOrientationPatient", None),
+        ("PixelSpacing", None),
+    ],
+)
+def test_an_image_without_a_place_is_refused(image, name, value):
+    setattr(image, name, value)
+    with pytest.raises(DicomWriteError, match="position, orientation or pixel spacing"):
+        SourceImages((image,)).plane()
+
+
+def test_a_result_beside_its_source_is_refused(source):
+    geometry = source.result.geometry
+    moved = replace(geometry, position=tuple(np.add(geometry.position, (0.0, 0.0, 0.5)).tolist()))
+    with pytest.raises(DicomWriteError, match=r"0\.50 mm beside"):
+        source.images.check_place(moved)
+    with pytest.raises(DicomWriteError, match="rows and columns"):
+        source.images.check_place(replace(geometry, shape=(95, 96)))
+    turned = replace(
+        geometry, row_direction=geometry.column_direction, column_direction=geometry.row_direction
+    )
+    with pytest.raises(DicomWriteError, match="beside its source images"):
+        source.images.check_place(turned)
+
+
+def test_an_image_in_the_plane_of_the_slice_comes_first(classic_sources):
+    """Images of a slice may lie some tenths of a millimetre apart; the slice lies where one of them does."""
+    first = classic_sources[0]
+    datasets = [copy.deepcopy(each) for each in first.images.datasets]
+    datasets[0].ImagePositionPatient = [float(each) + 0.5 for each in datasets[0].ImagePositionPatient]
+    images = SourceImages.of(datasets, first.result.geometry)
+    images.check_place(first.result.geometry)
+    assert images.datasets == (*datasets[1:], datasets[0])
+
+
+def test_frames_of_an_enhanced_object_are_those_in_the_plane(enhanced_sources, scanned):
+    images = len(scanner.series_of(scanned, 1)) // 2
+    for each in enhanced_sources[:2]:
+        (dataset,) = each.images.datasets
+        frames = each.images.frames_of(dataset)
+        first = 1 + each.result.identity.slice_index * images
+        assert frames == list(range(first, first + images))
+
+
+def test_a_slice_in_none_of_the_planes_is_refused(enhanced_sources):
+    first = enhanced_sources[0]
+    geometry = replace(first.result.geometry, position=(500.0, 0.0, 0.0))
+    with pytest.raises(DicomWriteError, match="no frame"):
+        SourceImages.of(first.images.datasets, geometry)
+
+
+def test_the_reference_has_what_the_standard_requires_and_nothing_invented(image):
+    for name in ("PatientBirthDate", "AccessionNumber", "StudyID", "StudyTime", "ReferringPhysicianName"):
+        delattr(image, name)
+    image.PatientSex = "W"
+    image.StudyDate = "2024-1-2"
+    made = SourceImages((image,)).reference()
+    assert made.PatientName == scanner.PATIENT
+    for name in ("PatientBirthDate", "AccessionNumber", "StudyID", "PatientSex", "StudyDate", "StudyTime"):
+        assert made[name].value in ("", None)
+    assert "PixelData" not in made
+    assert "PixelData" in image
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=7))
+def test_a_plane_of_any_numbers_is_read_or_refused(numbers):
+    dataset = Dataset()
+    dataset.Rows = dataset.Columns = 4
+    dataset.ImagePositionPatient = [0.0, 0.0, 0.0]
+    dataset.PixelSpacing = [1.0, 1.0]
+    dataset.add_new("ImageOrientationPatient", "FD", numbers)
+    try:
+        plane = Plane.of(dataset, None)
+    except (TypeError, ValueError):
+        return
+    assert len(plane.orientation) == 6
+    assert np.isfinite(plane.orientation).all()

@@ -1,0 +1,46 @@
+"""Results of files as DICOM objects: ``myostream process --dicom``."""
+
+import stat
+
+import pytest
+from pydicom import dcmread
+from typer.testing import CliRunner
+
+from inline.cli.commands import app
+from inline.pipeline import Pipeline
+from inline.replay.simulate import simulate_examination, write_examination
+
+from ..dicom import scanner
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, ring_engine):
+    monkeypatch.setattr("inline.engine_selection.build_pipeline", lambda settings: Pipeline(ring_engine))
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["process", *map(str, arguments)], env={"COLUMNS": "100"})
+
+
+def test_objects_are_written_and_replaced_by_a_rerun(tmp_path):
+    (tmp_path / "in").mkdir()
+    for number, each in enumerate(scanner.classic(scanner.examination(1, size=96)[1])):
+        each.save_as(tmp_path / "in" / f"{number}.dcm", enforce_file_format=True)
+    for _ in range(2):
+        made = run(tmp_path / "in", "--dicom", tmp_path / "out")
+        assert made.exit_code == 0, made.output
+        assert "DICOM objects: 8 in" in made.output
+        files = sorted((tmp_path / "out" / "001").iterdir())
+        objects = [dcmread(file) for file in files]
+        assert [file.stem for file in files] == [each.SOPInstanceUID for each in objects]
+        assert sorted(each.Modality for each in objects) == ["OT"] * 4 + ["SEG"] * 2 + ["SR"] * 2
+        assert {each.StudyInstanceUID for each in objects} == {scanner.STUDY}
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+def test_images_of_a_stream_give_an_error_message_and_their_other_outputs(tmp_path):
+    write_examination(tmp_path / "one.h5", simulate_examination(1, seed=5, size=96))
+    made = run(tmp_path / "one.h5", "--dicom", tmp_path / "out", "-o", tmp_path / "json")
+    assert made.exit_code == 1
+    assert "did not come as DICOM" in " ".join(made.output.split())
+    assert len(list((tmp_path / "json" / "001").glob("slice-*.json"))) == 2
