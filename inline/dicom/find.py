@@ -205,6 +205,8 @@ def _listed(directory: Path, found: Found) -> Iterator[Path]:
             continue
         steps = [parts] if isinstance(parts, str) else [str(part) for part in parts]
         file = directory.parent.joinpath(*steps)
+        if not file.exists():  # the names of a CD, as Linux shows them
+            file = directory.parent.joinpath(*map(str.lower, steps))
         inside = file.resolve().is_relative_to(directory.parent.resolve())
         if inside and file.is_file():
             yield file
