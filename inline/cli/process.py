@@ -54,8 +54,8 @@ def process(
     settings = load_settings(settings_file, engine=engine)
     sources = Sources(settings.assembly, options, group)
     outputs: list[Output] = [json_output(output)] if output is not None else []
-    given, problems = 0, []
     examinations = sources.examinations(paths)
+    given, problems = 0, []
     pipeline = build_pipeline(settings)
     if dicom is not None:
         require("pydicom", "highdicom")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,20 @@ from inline.dicom.vendors import PLACES, Time, choose
 from inline.mrd.image_header import ImageHeader, ImageType, Triple
 
 _LARGEST_COUNTER: Final = 65_535
+_PARALLEL: Final = 0.98
+"""Cosine of the largest angle between slices of a stack, about 11 degrees."""
+
+
+class SliceNumber(NamedTuple):
+    """Number of a slice, from 0.
+
+    Attributes:
+        number: of the slice.
+        backwards: it falls along the normal of the image.
+    """
+
+    number: int
+    backwards: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +79,35 @@ def _earliest(frames: Sequence[Frame]) -> float:
     return min((each.moment for each in frames if not math.isnan(each.moment)), default=0.0)
 
 
-def count(frames: Sequence[Frame], series: int) -> Iterator[Counted]:
+def number_slices(series: Iterable[Sequence[Frame]]) -> dict[int, SliceNumber]:
+    """Return the slice of each frame of an examination, by the ``id`` of the frame.
+
+    Images that are named as T1 or T2 mapping are counted together, so that all series of a slice have one
+    number, whether a slice is a series of its own or not. Other images are counted within their series.
+    """
+    named: list[Frame] = []
+    found: dict[int, SliceNumber] = {}
+    for members in series:
+        named += (frame for frame in members if frame.quantity is not None)
+        found |= _slices([frame for frame in members if frame.quantity is None])
+    return found | _slices(named)
+
+
+def count(frames: Sequence[Frame], series: int, slices: Mapping[int, SliceNumber]) -> Iterator[Counted]:
     """Yield the frames of a series with their counters and times, in the order of acquisition.
 
-    Slices are counted along their normal, from the end that was acquired first. Within a slice, ``set``
-    counts the images.
+    Within a slice, ``set`` counts the images.
+
+    Args:
+        frames: of the series.
+        series: its number.
+        slices: of :func:`number_slices`.
     """
-    slices = _slices(frames)
-    ends = [min((_order(f) for f, s in zip(frames, slices, strict=True) if s == end), default=())
-            for end in (0, max(slices))]  # fmt: skip
-    backwards = ends[1] < ends[0]
-    if backwards:
-        slices = [max(slices) - each for each in slices]
-    ordered = sorted(zip(frames, slices, strict=True), key=lambda pair: (pair[1], _order(pair[0])))
-    for place, pairs in groupby(ordered, key=lambda pair: pair[1]):
-        members = [frame for frame, _ in pairs]
-        times = _times(members)
-        for number, (frame, time) in enumerate(zip(members, times, strict=True)):
+    ordered = sorted(frames, key=lambda frame: (slices[id(frame)].number, _order(frame)))
+    for place, group in groupby(ordered, key=lambda frame: slices[id(frame)].number):
+        members = list(group)
+        for number, (frame, time) in enumerate(zip(members, _times(members), strict=True)):
+            backwards = slices[id(frame)].backwards
             header = replace(
                 frame.place,
                 slice=min(place, _LARGEST_COUNTER),
@@ -103,22 +129,35 @@ def _order(frame: Frame) -> tuple[float, int, int, str]:
     return moment, frame.number or 0, frame.index, str(frame.file)
 
 
-def _slices(frames: Sequence[Frame]) -> list[int]:
-    """Return the slice of each frame of a series, counted along the normal of the first one."""
-    planes = Planes()
-    numbers = [planes.number(frame.place) for frame in frames]
-    normal = np.array(frames[0].place.slice_dir)
+def _slices(frames: Sequence[Frame]) -> dict[int, SliceNumber]:
+    """Return the slices of some frames, counted along the normal from the end that was acquired first.
+
+    Planes that are not parallel to that of the first image follow.
+    """
+    ordered = sorted(frames, key=_order)
+    if not ordered:
+        return {}
+    planes, normal = Planes(), np.array(ordered[0].place.slice_dir)
+    keys: list[tuple[int, float]] = []
     along: dict[tuple[int, float], float] = {}
-    keys = []
-    for frame, number in zip(frames, numbers, strict=True):
-        position = np.array(frame.place.position)
+    apart: dict[tuple[int, float], bool] = {}
+    for frame in ordered:
+        number = planes.number(frame.place)
         # Where no position is stated, the slice location alone distinguishes slices.
-        known = number >= 0
-        location = 0.0 if known or math.isnan(frame.location) else round(frame.location, 1)
-        keys.append((number, location))
-        along.setdefault(keys[-1], float(position @ normal) if known else location)
-    order = {key: index for index, key in enumerate(sorted(along, key=lambda key: (along[key], key)))}
-    return [order[key] for key in keys]
+        location = 0.0 if number >= 0 or math.isnan(frame.location) else round(frame.location, 1)
+        key = (number, location)
+        keys.append(key)
+        along.setdefault(key, float(np.array(frame.place.position) @ normal) if number >= 0 else location)
+        own = np.array(frame.place.slice_dir)
+        apart.setdefault(key, bool(normal.any() and own.any() and abs(float(own @ normal)) < _PARALLEL))
+    # Dicts keep the order of acquisition.
+    stack = [key for key in along if not apart[key]]
+    ends = [extreme(stack, key=along.__getitem__) for extreme in (min, max)]
+    backwards = stack.index(ends[1]) < stack.index(ends[0])
+    sign = -1.0 if backwards else 1.0
+    places = sorted(along, key=lambda key: (apart[key], sign * along[key], key))
+    index = {key: number for number, key in enumerate(places)}
+    return {id(frame): SliceNumber(index[key], backwards) for frame, key in zip(ordered, keys, strict=True)}
 
 
 def _times(frames: Sequence[Frame]) -> list[Time | None]:

@@ -17,7 +17,7 @@ from inline.data.memory import MemoryBudget
 from inline.data.series import Quantity, SeriesIdentity
 from inline.dicom.find import Found, find, read_pixels
 from inline.dicom.frame import Frame
-from inline.dicom.order import Counted, count, number_series
+from inline.dicom.order import Counted, count, number_series, number_slices
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.messages import Image
 from inline.settings import AssemblySettings
@@ -78,8 +78,10 @@ def _assemble(frames: list[Frame], settings: AssemblySettings) -> AcquiredExamin
     assembler = SeriesAssembler(header, settings, memory)
     found: list[Assembled] = []
     read = _Read()
-    for number, members in number_series(frames).items():
-        for counted in count(members, number):
+    series_of = number_series(frames)
+    slices = number_slices(series_of.values())
+    for number, members in series_of.items():
+        for counted in count(members, number, slices):
             try:
                 found += assembler.add(read.image(counted), 0.0)
             except MyostreamError as error:

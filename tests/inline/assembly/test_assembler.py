@@ -904,3 +904,16 @@ def test_a_series_that_was_broken_off_is_not_completed_from_its_repetition():
     assert [len(series.series.images) for series in ready] == [5, 8]
     assert ready[0].flags == (Flag.MISSING_IMAGES,)
     assert ready[1].flags == ()
+
+
+def test_complete_series_still_wait_for_their_corrected_twin():
+    """A file's series has no more images; the corrected ones may be another series of the file."""
+    assembler = SeriesAssembler(MeasurementHeader(), AssemblySettings())
+    assert [each for one in molli() for each in assembler.add(one, 0.0)] == []
+    assert assembler.complete() == []
+    corrected = molli(description="T1map_MOLLI_MOCO", image_series_index=4)
+    assert [each for one in corrected for each in assembler.add(one, 0.0)] == []
+    (ready,) = assembler.complete()
+    assert ready.motion_corrected
+    assert assembler.finish() == []
+    assert sum(assembler.account().unused.values()) == 8

@@ -56,8 +56,6 @@ def test_the_same_series_and_values_as_by_mrd(write, vendor, tmp_path, images, s
     pipeline = Pipeline(ring_engine)
     for ours in examination.series:
         slice_ = ours.identity.slice_index
-        if ours.identity.series_index >= 100:  # each slice is a series of its own
-            slice_ = ours.identity.series_index % 100
         theirs = streamed[ours.quantity, slice_]
         assert isinstance(ours, Ready)
         assert (ours.flags, ours.oriented) == ((), True)
@@ -82,7 +80,8 @@ def test_slices_of_a_siemens_study_keep_their_series(tmp_path, images):
     files = writer.classic(tmp_path, images, "siemens")
     examination = only(tmp_path)
     assert [each.identity.series_index for each in examination.series] == [100, 101, 200, 201]
-    assert {each.identity.slice_index for each in examination.series} == {0}
+    # Each slice is a series of its own; a slice has one number in all of them.
+    assert [each.identity.slice_index for each in examination.series] == [0, 1, 0, 1]
     first = examination.series[0]
     # In the order of acquisition, whatever the files are called.
     assert examination.files[first.identity] == tuple(files[:8])
@@ -288,6 +287,48 @@ def test_motion_corrected_images_in_a_series_of_their_own_win(tmp_path, images):
         "not motion-corrected; the motion-corrected images of the slice were used": 8
     }
     assert len(only(tmp_path, motion="both").series) == 2
+
+
+def test_corrected_slices_in_series_of_their_own_are_twins_of_one_series(tmp_path, images):
+    """As acquired: one series of all slices. Corrected: a series for each slice."""
+    members = [each for each in images if writer.time_of(each)[0] == "T1"]
+
+    def corrected(data, image):
+        data.SeriesNumber = 900 + image.header.slice
+        data.SeriesInstanceUID = f"2.25.1.9{data.SeriesNumber}"
+        data.SeriesDescription += "_MOCO"
+
+    for name, changes in (("raw", None), ("moco", corrected)):
+        (tmp_path / name).mkdir()
+        for file in writer.classic(tmp_path / name, members, "ge", study="2.25.1", changes=changes):
+            data = pydicom.dcmread(file)
+            writer.save(data, file, f"{data.SOPInstanceUID}.{len(name)}")
+    examination = only(tmp_path)
+    assert [each.motion_corrected for each in examination.series] == [True, True]
+    assert [each.identity.slice_index for each in examination.series] == [0, 1]
+    assert sum(examination.unused.values()) == 16
+
+
+def test_slices_at_another_angle_are_counted_behind_the_stack(tmp_path, images):
+    members = [each for each in images if writer.time_of(each)[0] == "T1"]
+
+    def changes(data, image):
+        if image.header.slice == 0 and data.InstanceNumber:
+            data.ImageOrientationPatient = [
+                *data.ImageOrientationPatient[:3],
+                *np.cross(
+                    [float(x) for x in data.ImageOrientationPatient[:3]],
+                    [float(x) for x in data.ImageOrientationPatient[3:]],
+                )
+                .round(8)
+                .tolist(),
+            ]
+            data.AcquisitionTime = data.ContentTime = "235900"
+
+    writer.classic(tmp_path, members, "siemens", changes=changes)
+    by_slice = {each.identity.slice_index: each for each in only(tmp_path).series}
+    assert set(by_slice) == {0, 1}
+    assert by_slice[1].identity.series_index == 100
 
 
 def test_phase_images_and_other_objects_are_counted(tmp_path, images):
