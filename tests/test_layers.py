@@ -11,6 +11,7 @@ LAYERS = (
     ("inline.mrd",),
     ("inline.assembly", "inline.contouring"),
     ("inline.emit",),
+    ("inline.report",),
     ("inline.pipeline",),
     ("inline.engine_selection",),
     ("inline.serving",),
