@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from inline.assembly.assembled import Failed, Ready
     from inline.contouring.segment import Segmentation
     from inline.data.errors import MyostreamError
+    from inline.data.examination import Examination
     from inline.data.flags import Flag
     from inline.data.geometry import SliceGeometry
     from inline.data.results import (
@@ -41,20 +42,22 @@ if TYPE_CHECKING:
     from inline.data.series import MappingSeries, MapSeries, Quantity, SeriesIdentity
     from inline.engine_selection import build_pipeline
     from inline.pipeline import Pipeline
+    from inline.report.content import ExaminationInfo
     from inline.settings import Settings, load_settings
     from model.relaxometry.parametric_map import ParametricMap
 
 # Written out for type checkers, which do not follow the table below.
 __all__ = [
-    "Contours", "Failed", "Flag", "InsertionPoint", "Insertions", "MapSeries", "MappingSeries",
-    "MyostreamError", "ParametricMap", "Pipeline", "Quantity", "Ready", "RegionValues", "Segmentation",
+    "Contours", "Examination", "ExaminationInfo", "Failed", "Flag", "InsertionPoint", "Insertions", "MapSeries",
+    "MappingSeries", "MyostreamError", "ParametricMap", "Pipeline", "Quantity", "Ready", "RegionValues", "Segmentation",
     "SeriesIdentity", "Settings", "SliceGeometry", "SliceLevel", "SliceResult", "build_pipeline", "fit_molli",
-    "fit_t2prep", "load_settings", "measure", "process", "read_mrd", "segment",
+    "fit_t2prep", "load_settings", "measure", "process", "read_mrd", "report", "segment",
 ]  # fmt: skip
 _MODULES: Final = {
     "inline.assembly.assembled": ("Failed", "Ready"),
     "inline.contouring.segment": ("Segmentation",),
     "inline.data.errors": ("MyostreamError",),
+    "inline.data.examination": ("Examination",),
     "inline.data.flags": ("Flag",),
     "inline.data.geometry": ("SliceGeometry",),
     "inline.data.results": (
@@ -68,6 +71,7 @@ _MODULES: Final = {
     "inline.data.series": ("MapSeries", "MappingSeries", "Quantity", "SeriesIdentity"),
     "inline.engine_selection": ("build_pipeline",),
     "inline.pipeline": ("Pipeline",),
+    "inline.report.content": ("ExaminationInfo",),
     "inline.settings": ("Settings", "load_settings"),
     "model.relaxometry.parametric_map": ("ParametricMap",),
 }
@@ -273,6 +277,31 @@ def process(
         )
     places = tuple(each.slice_place() for each in (*(each for each in study if each is not series), series))
     return (pipeline or _pipeline()).process(series, SliceContext(study=places))
+
+
+def report(
+    results: Examination | Iterable[SliceResult], file: str | Path, *, info: ExaminationInfo | None = None
+) -> None:
+    """Write the report of an examination: one page, PNG or PDF by the name of the file, with mode 0600.
+
+    Args:
+        results: of :func:`process`, of all slices; or an examination with its ECV.
+        file: ends in .png or .pdf.
+        info: protocol, date and scanner, for the header; None states them as unknown.
+
+    Raises:
+        MyostreamError: the file has another name, or cannot be written.
+        ImportError: the extra ``report`` is not installed.
+    """
+    from pathlib import Path
+
+    from inline.data.examination import Examination
+    from inline.report.content import page
+    from inline.report.maps import report_maps
+    from inline.report.output import write_report
+
+    examination = results if isinstance(results, Examination) else Examination(tuple(results))
+    write_report(Path(file), page(report_maps(examination), info))
 
 
 @cache

@@ -161,6 +161,7 @@ class EmitSettings(_Frozen):
             ``Keep_image_geometry`` added (``keep-geometry``), or not at all (``none``).
         overlay: send an RGB overlay; to a Gadgetron chain only where its own configuration asks for it.
         segmentation: send the labels.
+        report: send the report of all results of a connection as an RGB image at its end (extra ``report``).
         zmq: ZeroMQ address of the results (``tcp://127.0.0.1:5560``); empty for none.
         zmq_keys: folder made by ``myostream keys``; only clients with a key in it receive the results.
         zmq_insecure: publish without keys on an address that other hosts reach.
@@ -171,6 +172,7 @@ class EmitSettings(_Frozen):
     originals: Literal["as-is", "keep-geometry", "none"] = "as-is"
     overlay: bool = True
     segmentation: bool = True
+    report: bool = False
     zmq: str = ""
     zmq_keys: Path | None = None
     zmq_insecure: bool = False

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from typer import Argument, Option
 
+from inline.cli.errors import require
 from inline.cli.options import SettingsFile
 from inline.data.errors import MyostreamError
 from inline.replay.table import counted, notes, printable, results_table
@@ -43,19 +44,28 @@ def replay(
     speed: Annotated[float, Option(min=0.01, help="With --realtime: times faster.")] = 1.0,
     json_file: Annotated[Path | None, Option("--json", help="Write all results here.")] = None,
     overlays: Annotated[Path | None, Option(help="Write overlays into this folder.")] = None,
+    report: Annotated[
+        list[Path] | None,
+        Option("--report", help="Write a report, .png or .pdf, or both into a folder; may be repeated."),
+    ] = None,
     group: Annotated[str, Option(help="HDF5 group to read; by default the only one.")] = "",
     settings_file: SettingsFile = None,
 ) -> None:
     """Stream the images of a file to a server and collect maps, contours and values."""
     from inline.mrd.files import ImageFile
     from inline.replay.local_server import started_server
+    from inline.replay.report import report_files
     from inline.replay.run import compare, in_order, records, unreadable, without_result
     from inline.replay.simulate import true_medians, truth_file
 
     address = _address(server) if server else None
     with ImageFile(file, group) as opened:
         header, images, about = opened.header_bytes, list(opened.images()), opened.notes
-    check_outputs(output, json_file, inputs=[file, truth_file(file), settings_file])
+        facts = opened.header
+    reports = report_files(report or ())
+    if reports:
+        require("cmcrameri")
+    check_outputs(output, json_file, *reports, inputs=[file, truth_file(file), settings_file])
     check_folder(overlays)
     truth, untrue = true_medians(file)
     exchanged = partial(_exchange, header, images, config, speed if realtime else None)
@@ -71,6 +81,10 @@ def replay(
     found = records(compared.added)
     # Files before the terminal, which may be a pipe that nobody reads any more.
     written, problems = _write_results(header, result, found, output, json_file, overlays)
+    if reports:
+        missing_maps = without_result(result.texts, [record for record, _ in found])
+        lines, failed = _write_reports(reports, found, missing_maps, facts)
+        written, problems = [*written, *lines], [*problems, *failed]
     earlier = len(records(result.images)) - len(found)
     if earlier:
         about = [*about, f"{earlier} results of an earlier run were among the images; they are not reported."]
@@ -170,6 +184,35 @@ def _write_results(
         written.append(f"Overlays: {sum(map(done, drawn))} in {overlays}")
         if older := older - set(names):
             written.append(f"{overlays} also holds {len(older)} overlays of other results")
+    return written, problems
+
+
+def _write_reports(
+    files: list[Path], found: list[tuple[Record, Image]], missing: list[Record], header: str
+) -> tuple[list[str], list[str]]:
+    """Write the reports; return as :func:`_write_results`."""
+    from inline.mrd.header import MeasurementHeader, parse_header
+    from inline.replay.report import report_map
+    from inline.report.content import ExaminationInfo, page
+    from inline.report.output import write_report
+
+    try:
+        facts = parse_header(header) if header else MeasurementHeader()
+    except MyostreamError:  # the server has reported it
+        facts = MeasurementHeader()
+    maps = [report_map(record, image) for record, image in found]
+    content = page(
+        [*maps, *(report_map(record, None) for record in missing)], ExaminationInfo.of_header(facts)
+    )
+    written: list[str] = []
+    problems: list[str] = []
+    for file in files:
+        try:
+            write_report(file, content)
+        except MyostreamError as error:
+            problems.append(str(error))
+        else:
+            written.append(f"Report: {file}")
     return written, problems
 
 

@@ -26,6 +26,8 @@ from inline.settings import EmitSettings
 
 SCALE: Final = {Quantity.T1: 1.0, Quantity.T2: 10.0}
 """Pixels of a map per ms, as the scanners of one vendor and Gadgetron scale theirs."""
+REPORT_PIXEL_MM: Final = 25.4 / 150
+"""Size of a pixel of a report on paper."""
 _STYLE: Final = ("1.000000", "0", "1")
 """Line of a contour: thickness, solid, visible."""
 
@@ -112,6 +114,42 @@ def images(
         # Colours must not be corrected or windowed on their way to the console.
         sent.append(made(colours, 2, f"{result.quantity}_CONTOURS", {"InternalSend": 1}))
     return sent
+
+
+def report_image(pixels: NDArray[np.uint8], template: ImageHeader, number: int) -> Image:
+    """Return the page of a report as an RGB image.
+
+    Args:
+        pixels: uint8 ``(rows, columns, 3)``.
+        template: header of an image of the measurement; its position places the page in no plane of its own.
+        number: of the series.
+    """
+    rows, columns, _ = pixels.shape
+    header = replace(
+        template,
+        image_type=ImageType.RGB,
+        image_series_index=number,
+        image_index=1,
+        field_of_view=(columns * REPORT_PIXEL_MM, rows * REPORT_PIXEL_MM, template.field_of_view[2]),
+        slice=0,
+        contrast=0,
+        set=0,
+        phase=0,
+        flags=0,
+    )
+    comment = "myostream report, research only"
+    meta: dict[str, MetaValue] = {
+        "DataRole": "Image",
+        "ImageProcessingHistory": ["PYTHON", "MYOSTREAM", "REPORT"],
+        "Keep_image_geometry": 1,
+        "InternalSend": 1,
+        "SequenceDescriptionAdditional": "myostream_REPORT",
+        "SeriesDescriptionAdditional": "myostream_REPORT",
+        "GADGETRON_SeqDescription": "_REPORT",
+        "GADGETRON_ImageNumber": 1,
+        **dict.fromkeys(("ImageComment", "ImageComments", "GADGETRON_ImageComment"), comment),
+    }
+    return Image.from_pixels(pixels.astype(np.uint16).transpose(2, 0, 1)[:, None], header, meta)
 
 
 def _common(result: SliceResult) -> dict[str, MetaValue]:

@@ -27,6 +27,8 @@ class _Region(_Checked):
     median: _Number | None
     q1: _Number | None
     q3: _Number | None
+    sd: _Number | None = None
+    pixels: Annotated[int, Field(ge=0)] = 0
 
 
 class _Contour(_Checked):
@@ -48,6 +50,11 @@ class _Insertions(_Checked):
     inferior: _Insertion | None
 
 
+class _Offsets(_Checked):
+    endo: _Number | None
+    epi: _Number | None
+
+
 class _Slice(_Checked):
     series_index: _Counter
     slice_index: _Counter
@@ -57,7 +64,12 @@ class _Slice(_Checked):
     contours: _Contours | None = None
     insertions: _Insertions | None = None
     level: str | None = None
+    description: str = ""
+    time_stamp: int = 0
+    scanner_made_map: bool = False
+    contour_offsets_mm: _Offsets | None = None
     confidence: _Number | None = None
+    confidence_source: str = ""
     notes: list[str] = []
     error: str = ""
     motion_corrected: bool = False

@@ -184,7 +184,7 @@ def write_overlay(file: Path, record: Record, image: Image, scale: int = 3) -> N
     quantity, review = Quantity(record["quantity"]), Flag.REVIEW in record["flags"]
     points = record.get("insertions") or {}
     crosses = [points[name]["pixels"] for name in ("anterior", "inferior") if points.get(name)]
-    overlay = draw(_map_ms(image), quantity, contours, scale, crosses=crosses, review=review)
+    overlay = draw(map_ms(image), quantity, contours, scale, crosses=crosses, review=review)
     made, png = cv2.imencode(".png", overlay[:, :, ::-1])
     with atomic_output(file, private=True) as beside:
         if not made:
@@ -192,7 +192,12 @@ def write_overlay(file: Path, record: Record, image: Image, scale: int = 3) -> N
         beside.write_bytes(png.tobytes())
 
 
-def _map_ms(image: Image) -> np.ndarray[Any, np.dtype[np.float32]]:
+def map_ms(image: Image) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return the values of a map, ms ``(rows, columns)``.
+
+    Raises:
+        ProtocolError: the image does not state its scale, or is no map.
+    """
     try:
         scale = float(image.meta()["GADGETRON_ScaleRatio"][0])
     except (KeyError, IndexError, ValueError) as error:

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 
 from inline.contouring.slice_level import SAME_MM
 from inline.data.results import SliceLevel
+from inline.mrd.header import MeasurementHeader
 from inline.report.maps import Kind, RegionValue, ReportMap
 from inline.report.wording import clean, importance, sentence
 
@@ -25,6 +26,7 @@ UNUSUAL: Final = 2.0
 _PARALLEL: Final = 0.98
 """Smallest cosine between the normals of slices of one stack."""
 _LEVELS: Final = (SliceLevel.BASAL, SliceLevel.MID, SliceLevel.APICAL, SliceLevel.UNKNOWN)
+_WEIGHTS: Final = re.compile(r"\bweights ([0-9a-f]{12})\b")
 _SEGMENT: Final = re.compile(r"AHA (\d{1,2}) (.*)")
 _BULLS_EYES: Final = (Kind.T1_NATIVE, Kind.T1, Kind.ECV, Kind.PARTITION, Kind.T2)
 NOTHING: Final = "–"
@@ -41,7 +43,7 @@ class ExaminationInfo:
         date, time: of the examination.
         system: vendor and model of the scanner.
         field_strength: tesla.
-        weights: SHA-256 of the network's weights.
+        weights: SHA-256 of the network's weights; empty takes that of the confidence's calibration.
         engine: that runs the network.
     """
 
@@ -52,6 +54,19 @@ class ExaminationInfo:
     field_strength: float | None = None
     weights: str = ""
     engine: str = ""
+
+    @classmethod
+    def of_header(cls, header: MeasurementHeader, *, weights: str = "", engine: str = "") -> Self:
+        """Return what the header of a measurement states."""
+        return cls(
+            protocol=header.protocol_name,
+            date=header.study_date,
+            time=header.study_time.partition(".")[0],
+            system=header.system,
+            field_strength=header.field_strength or None,
+            weights=weights,
+            engine=engine,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,7 +441,9 @@ def _provenance(maps: Sequence[ReportMap], info: ExaminationInfo) -> tuple[tuple
     offsets = dict.fromkeys(each.offsets for each in maps if each.offsets is not None)
     haematocrits = dict.fromkeys(each.haematocrit for each in maps if each.haematocrit is not None)
     references = dict.fromkeys(clean(each.reference) for each in maps if each.reference)
-    network = ", ".join(filter(None, (f"weights {info.weights[:12]}" if info.weights else "", info.engine)))
+    calibrated = (_WEIGHTS.search(each.confidence_source) for each in maps)
+    weights = [info.weights[:12]] if info.weights else dict.fromkeys(each[1] for each in calibrated if each)
+    network = ", ".join(filter(None, (*(f"weights {each}" for each in weights), info.engine)))
     rows = [
         ("Software", f"myostream {software_version()}"),
         ("Network", network or "not stated"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -83,7 +84,7 @@ class _Sheet:
         """Return a font of a size in points."""
         from matplotlib.font_manager import FontProperties
 
-        return FontProperties(list(_fonts().names), size=size, weight="bold" if bold else "normal")
+        return FontProperties(family=list(_fonts().names), size=size, weight="bold" if bold else "normal")
 
     def width(self, text: str, size: float, *, bold: bool = False) -> float:
         """Return the width of a text, inches."""
@@ -187,12 +188,22 @@ class _Sheet:
         bar.outline.set_linewidth(0.5)
 
 
+def check_extra() -> None:
+    """Check that the extra ``report`` is installed.
+
+    Raises:
+        ImportError: it is not; cmcrameri is named, which comes with this extra alone.
+    """
+    import_module("cmcrameri")
+
+
 def draw(page: Page) -> Figure:
     """Return the page as a figure of A4, landscape.
 
     Raises:
         ImportError: matplotlib or cmcrameri is not installed (extra ``report``).
     """
+    check_extra()
     sheet = _Sheet()
     top = _header(sheet, page)
     left = _maps(sheet, page, top) + 0.3

@@ -117,6 +117,7 @@ class ReportMap:
         haematocrit: of ECV.
         field_strength: tesla, where stated.
         reference: source of the z-scores, or empty.
+        confidence_source: names the weights where the confidence is calibrated.
     """
 
     kind: Kind
@@ -135,6 +136,7 @@ class ReportMap:
     haematocrit: Haematocrit | None = None
     field_strength: float | None = None
     reference: str = ""
+    confidence_source: str = ""
 
     @classmethod
     def of_slice(cls, result: SliceResult) -> Self:
@@ -164,6 +166,7 @@ class ReportMap:
             t1_scale=result.t1_scale,
             field_strength=result.field_strength,
             reference=result.reference,
+            confidence_source=result.confidence_source,
         )
 
     @classmethod
@@ -193,6 +196,11 @@ class ReportMap:
             haematocrit=result.haematocrit,
             reference=result.reference,
         )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels."""
+        return 0 if self.section is None else self.section.values.nbytes
 
 
 def report_maps(examination: Examination) -> tuple[ReportMap, ...]:

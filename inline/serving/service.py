@@ -14,6 +14,7 @@ from inline.data.errors import ConfigurationError
 from inline.data.memory import MemoryBudget
 from inline.emit.publisher import Publisher
 from inline.engine_selection import build_pipeline
+from inline.report.drawing import check_extra
 from inline.serving.scheduler import Scheduler
 from inline.serving.signals import Shutdown
 from inline.serving.studies import Studies
@@ -69,7 +70,10 @@ def service(settings: Settings, *, address_may_be_taken: bool = False) -> Iterat
 
     Raises:
         ConfigurationError: the weights cannot be used, no engine works, or results cannot be published.
+        ImportError: reports are to be sent, and the extra ``report`` is not installed.
     """
+    if settings.emit.report:
+        check_extra()
     with ExitStack() as stack:
         publisher = None
         try:

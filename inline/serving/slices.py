@@ -18,19 +18,23 @@ from inline.data.flags import Flag
 from inline.data.results import SliceResult
 from inline.data.series import SlicePlace
 from inline.emit import mrd
-from inline.emit.numbers import SeriesNumbers
+from inline.emit.numbers import BLOCK, SeriesNumbers
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.messages import Image, Text
 from inline.mrd.protocol import encode
 from inline.pipeline import SliceContext
+from inline.report.content import ExaminationInfo
+from inline.report.output import ReportError
 from inline.serving.dialect import Severity
 from inline.serving.dialogue import Dialogue
+from inline.serving.reports import Report
 from inline.serving.scheduler import Owner
 from inline.serving.send_queue import SendQueue
 from inline.serving.service import Service
 from inline.serving.studies import Study
 from inline.serving.summary import FinalLevel, Summary, final_levels, slice_name
 from inline.settings import Settings
+from model.weights import DEFAULT, weights_digest
 
 _log = logging.getLogger(__name__)
 
@@ -117,6 +121,7 @@ class Slices:
         self._study = Study()
         self._slices: list[_Slice] = []
         self._memory_reported = False
+        self._report = Report(owner.memory)
 
     @property
     def waiting(self) -> int:
@@ -162,6 +167,28 @@ class Slices:
                     _log.warning("%s: %s", self._name, problem)
                     self._reply(self._dialogue.say(problem, Severity.ERROR))
                     return
+
+    def report(self) -> None:
+        """Send the report of all results, where the settings ask for it; a failure is a text."""
+        dialogue, service = self._dialogue, self._service
+        if not dialogue.settings.emit.report or self._tally.refused or service.shutdown.requested:
+            return
+        weights = weights_digest(service.settings.weights or DEFAULT)
+        header = dialogue.measurement or MeasurementHeader()
+        info = ExaminationInfo.of_header(header, weights=weights, engine=service.engine.name)
+        # The last number of the block of the first series: results of a series take the first ones.
+        series = min((each.place.identity.series_index for each in self._slices), default=0)
+        number = self._numbers.first(series) + BLOCK - 1
+        try:
+            image = self._report.image(info, number, cancelled=lambda: service.shutdown.requested)
+        except ReportError as error:
+            self._reply(dialogue.warn(error.message))
+            return
+        if image is not None:
+            self._queue.put_now(encode(image))
+        if self._report.dropped:
+            problem = f"the report lacks {self._report.dropped} results: the memory limit was reached"
+            self._reply(dialogue.warn(problem))
 
     def summarise(self) -> None:
         """Send, log and publish the account of every image and the final level of every slice."""
@@ -213,6 +240,8 @@ class Slices:
                     self._service.publisher.publish(result, session=self._name)
             finally:
                 if not latecomer:
+                    if settings.emit.report:
+                        self._report.add(result, assembled.template)
                     data, problem = self._encoded(result, assembled, settings)
                     self._results.add(number, partial(self._send, result, data, problem))
 
