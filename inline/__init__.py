@@ -48,10 +48,11 @@ if TYPE_CHECKING:
 
 # Written out for type checkers, which do not follow the table below.
 __all__ = [
-    "Contours", "Examination", "ExaminationInfo", "Failed", "Flag", "InsertionPoint", "Insertions", "MapSeries",
-    "MappingSeries", "MyostreamError", "ParametricMap", "Pipeline", "Quantity", "Ready", "RegionValues", "Segmentation",
-    "SeriesIdentity", "Settings", "SliceGeometry", "SliceLevel", "SliceResult", "build_pipeline", "fit_molli",
-    "fit_t2prep", "load_settings", "measure", "process", "read_mrd", "report", "segment",
+    "Contours", "Examination", "ExaminationInfo", "Failed", "Flag", "InsertionPoint", "Insertions",
+    "MapSeries", "MappingSeries", "MyostreamError", "ParametricMap", "Pipeline", "Quantity", "Ready",
+    "RegionValues", "Segmentation", "SeriesIdentity", "Settings", "SliceGeometry", "SliceLevel",
+    "SliceResult", "build_pipeline", "fit_molli", "fit_t2prep", "load_settings", "measure", "process",
+    "read_mrd", "report", "segment",
 ]  # fmt: skip
 _MODULES: Final = {
     "inline.assembly.assembled": ("Failed", "Ready"),

@@ -14,12 +14,13 @@ from typing import BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from inline.data.client_text import foreign, message
 from inline.data.errors import MyostreamError
 from inline.report.content import Page
 from inline.report.output import ReportError, pixels
 
 _POLL_S: Final = 0.1
-_NICE: Final = 10
+_NICE: Final = 5
 """Lower priority of the process: slices of other connections go first."""
 
 
@@ -55,7 +56,9 @@ def drawn_apart(
             problem.seek(0)
             lines = problem.read().decode(errors="replace").split("\n")
             last = next((line for line in reversed(lines) if line.strip()), "")
-            raise ReportError(f"the report was not drawn: {last or f'exit code {process.returncode}'}")
+            reason = last or f"exit code {process.returncode}"
+            # It may quote a text of the sender, which the log must not hold.
+            raise ReportError(message("the report was not drawn: {}", foreign(reason)))
         received.seek(0)
         found: NDArray[np.uint8] = pickle.load(received)
     return found
