@@ -112,6 +112,28 @@ def contours(
 
 
 @app.command()
+def ranges(
+    data: Annotated[
+        Path, typer.Option("--data", help="Folder of results of normal persons: JSON files of replay.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", callback=new_file, help="Write a new file of reference ranges."),
+    ] = None,
+    sequence: Annotated[
+        str, typer.Option(help="Use series whose description contains this text, such as MOLLI.")
+    ] = "",
+    sex: Annotated[str | None, typer.Option(help="M or F, where all persons are of one sex.")] = None,
+    source: Annotated[str, typer.Option(help="Source of the values, for the results.")] = "site",
+    json_file: JsonFile = None,
+) -> None:
+    """Make reference ranges of T1, T2 and ECV from a site's own normal persons."""
+    from calibration.ranges import calibrate
+
+    calibrate(data, sequence=sequence, sex=sex, source=source, output=output, json_file=json_file)
+
+
+@app.command()
 def budget(
     slices: Annotated[int, typer.Option(min=2, help="Number alone, and number under load.")] = 100,
     connections: Annotated[int, typer.Option(min=1, max=64, help="Number of slices in work at once.")] = 4,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from inline.assembly.assembled import Failed, Ready
     from inline.contouring.segment import Segmentation
     from inline.data.errors import MyostreamError
-    from inline.data.examination import Examination
+    from inline.data.examination import EcvRegion, EcvResult, Examination, Haematocrit
     from inline.data.flags import Flag
     from inline.data.geometry import SliceGeometry
     from inline.data.results import (
@@ -39,26 +39,27 @@ if TYPE_CHECKING:
         SliceLevel,
         SliceResult,
     )
-    from inline.data.series import MappingSeries, MapSeries, Quantity, SeriesIdentity
+    from inline.data.series import Enhancement, MappingSeries, MapSeries, Quantity, SeriesIdentity
     from inline.engine_selection import build_pipeline
     from inline.pipeline import Pipeline
+    from inline.reference import ReferenceRanges
     from inline.report.content import ExaminationInfo
-    from inline.settings import Settings, load_settings
+    from inline.settings import EcvSettings, RegionSettings, Settings, load_settings
     from model.relaxometry.parametric_map import ParametricMap
 
 # Written out for type checkers, which do not follow the table below.
 __all__ = [
-    "Contours", "Examination", "ExaminationInfo", "Failed", "Flag", "InsertionPoint", "Insertions",
-    "MapSeries", "MappingSeries", "MyostreamError", "ParametricMap", "Pipeline", "Quantity", "Ready",
-    "RegionValues", "Segmentation", "SeriesIdentity", "Settings", "SliceGeometry", "SliceLevel",
-    "SliceResult", "build_pipeline", "fit_molli", "fit_t2prep", "load_settings", "measure", "process",
-    "read_mrd", "report", "segment",
+    "Contours", "EcvRegion", "EcvResult", "Enhancement", "Examination", "ExaminationInfo", "Failed", "Flag",
+    "Haematocrit", "InsertionPoint", "Insertions", "MapSeries", "MappingSeries", "MyostreamError",
+    "ParametricMap", "Pipeline", "Quantity", "Ready", "RegionValues", "Segmentation", "SeriesIdentity",
+    "Settings", "SliceGeometry", "SliceLevel", "SliceResult", "build_pipeline", "ecv", "examine", "fit_molli",
+    "fit_t2prep", "load_settings", "measure", "process", "read_mrd", "report", "segment",
 ]  # fmt: skip
 _MODULES: Final = {
     "inline.assembly.assembled": ("Failed", "Ready"),
     "inline.contouring.segment": ("Segmentation",),
     "inline.data.errors": ("MyostreamError",),
-    "inline.data.examination": ("Examination",),
+    "inline.data.examination": ("EcvRegion", "EcvResult", "Examination", "Haematocrit"),
     "inline.data.flags": ("Flag",),
     "inline.data.geometry": ("SliceGeometry",),
     "inline.data.results": (
@@ -69,7 +70,7 @@ _MODULES: Final = {
         "SliceLevel",
         "SliceResult",
     ),
-    "inline.data.series": ("MapSeries", "MappingSeries", "Quantity", "SeriesIdentity"),
+    "inline.data.series": ("Enhancement", "MapSeries", "MappingSeries", "Quantity", "SeriesIdentity"),
     "inline.engine_selection": ("build_pipeline",),
     "inline.pipeline": ("Pipeline",),
     "inline.report.content": ("ExaminationInfo",),
@@ -286,7 +287,7 @@ def report(
     """Write the report of an examination: one page, PNG or PDF by the name of the file, with mode 0600.
 
     Args:
-        results: of :func:`process`, of all slices; or an examination with its ECV.
+        results: of :func:`process`, of all slices; or of :func:`examine`, with their ECV.
         file: ends in .png or .pdf.
         info: protocol, date and scanner, for the header; None states them as unknown.
 
@@ -303,6 +304,66 @@ def report(
 
     examination = results if isinstance(results, Examination) else Examination(tuple(results))
     write_report(Path(file), page(report_maps(examination), info))
+
+
+def ecv(
+    native: SliceResult,
+    post: SliceResult,
+    haematocrit: float | None = None,
+    *,
+    settings: Settings | None = None,
+) -> EcvResult:
+    """Return partition coefficient and ECV of a slice position.
+
+    Args:
+        native: T1 of :func:`process`, without contrast agent.
+        post: likewise, with contrast agent.
+        haematocrit: a fraction from 0.2 to 0.65; None for that of the settings.
+        settings: of ECV, regions and reference ranges; None for those of the program.
+
+    Returns:
+        The result; ``error`` states why there is none. Without haematocrit, it has no ECV.
+
+    Raises:
+        ValueError: the haematocrit is outside its range.
+        ConfigurationError: the settings or the reference ranges cannot be used.
+    """
+    from inline.examination.ecv import ecv_of_pair
+    from inline.examination.pairing import Pair
+
+    ecv_settings, regions, ranges = _of_ecv(haematocrit, settings)
+    return ecv_of_pair(Pair(native, post, "user"), ecv_settings, regions, ranges)
+
+
+def examine(
+    results: Iterable[SliceResult], haematocrit: float | None = None, *, settings: Settings | None = None
+) -> Examination:
+    """Return an examination with the ECV of each slice position that has native and post-contrast T1.
+
+    Args:
+        results: of :func:`process`, in the order of acquisition.
+        haematocrit, settings: as of :func:`ecv`.
+
+    Raises:
+        ValueError, ConfigurationError: as :func:`ecv` does.
+    """
+    from inline.examination.ecv import examine as examine_slices
+
+    return examine_slices(results, *_of_ecv(haematocrit, settings))
+
+
+def _of_ecv(
+    haematocrit: float | None, settings: Settings | None
+) -> tuple[EcvSettings, RegionSettings, ReferenceRanges]:
+    from inline.reference import ReferenceRanges
+    from inline.settings import load_settings
+    from model.relaxometry.ecv import check_haematocrit
+
+    made = settings or load_settings()
+    ecv_settings = made.ecv
+    if haematocrit is not None:
+        ecv_settings = ecv_settings.model_copy(update={"haematocrit": check_haematocrit(haematocrit)})
+    return ecv_settings, made.regions, ReferenceRanges.load(made.reference.file)
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import Any, Final
 from inline.contouring.confidence import Reviewer
 from inline.data.errors import ConfigurationError
 from inline.pipeline import Pipeline
+from inline.reference import ReferenceRanges
 from inline.settings import EngineName, Settings
 from model.engines.base import Engine
 from model.engines.fallback import FallbackEngine, NoEngineError
@@ -35,6 +36,8 @@ def build_pipeline(settings: Settings) -> Pipeline:
         reviewer=Reviewer.of(settings),
         t1_scale=settings.mapping.t1_scale,
         offsets=settings.contours.offsets,
+        ranges=ReferenceRanges.load(settings.reference.file),
+        uncertainty=settings.emit.uncertainty,
     )
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly.assembled import Assembled, Failed, Ready
-from inline.contouring.aha import angular_reference, insertion_reference, measure
-from inline.contouring.confidence import Reviewer, in_frame
+from inline.contouring.aha import measure, slice_reference
+from inline.contouring.blood import blood_t1, enhancement_by_blood
+from inline.contouring.confidence import Reviewer, class_entropy, in_frame
 from inline.contouring.contours import ContourSteps
 from inline.contouring.convention import draw
 from inline.contouring.plausibility import check_values, poor_fit
@@ -23,6 +24,7 @@ from inline.data.errors import SeriesError
 from inline.data.flags import Flag
 from inline.data.results import ContourOffsets, RegionValues, SliceResult
 from inline.data.series import MappingSeries, MapSeries, Quantity, Series, SlicePlace
+from inline.reference import ReferenceRanges, quantity_of, with_z_scores
 from inline.settings import ContourSettings, RegionSettings
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS, Frame
@@ -57,10 +59,12 @@ class SliceContext:
     Attributes:
         t1_scale: factor on every fitted T1; None for that of the pipeline.
         study: slices of the study received so far, this one last; empty where the study is not known.
+        uncertainty: the result holds the uncertainty of the class boundaries; None for that of the pipeline.
     """
 
     t1_scale: float | None = None
     study: tuple[SlicePlace, ...] = ()
+    uncertainty: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,10 @@ class SliceProgress:
             flags=assembled.flags,
             notes=notes,
             motion_corrected=assembled.motion_corrected,
+            enhancement=assembled.enhancement,
+            enhancement_source=assembled.enhancement_source,
+            field_strength=assembled.field_strength,
+            sex=assembled.sex,
             t1_scale=t1_scale,
             times_ms=dict(self.times_ms),
         )
@@ -161,6 +169,7 @@ class Pipeline:
     Attributes:
         engine: runs the network.
         offsets: contour convention.
+        ranges: normal values of the site.
     """
 
     def __init__(
@@ -172,6 +181,8 @@ class Pipeline:
         *,
         t1_scale: float = 1.0,
         offsets: ContourOffsets | None = None,
+        ranges: ReferenceRanges | None = None,
+        uncertainty: bool = False,
     ) -> None:
         """Put the parts together; the program does so by :func:`inline.engine_selection.build_pipeline`.
 
@@ -182,10 +193,14 @@ class Pipeline:
             reviewer: returns the confidence.
             t1_scale: factor on every fitted T1, where the context of a slice states none.
             offsets: contour convention.
+            ranges: normal values of the site, for z-scores.
+            uncertainty: results hold the uncertainty of the class boundaries.
         """
         self.engine = engine
         self.offsets = ContourSettings().offsets if offsets is None else offsets
         self._t1_scale = t1_scale
+        self.ranges = ranges or ReferenceRanges()
+        self._uncertainty = uncertainty
         self._reviewer = reviewer or Reviewer()
         self._regions = regions or RegionSettings()
         self._steps = steps or ContourSteps()
@@ -268,14 +283,10 @@ class Pipeline:
             labels, contours, offsets, reduced, thin = draw(borders, empty.geometry.spacing, self.offsets)
             flags = [*empty.flags, *borders.flags, *thin]
         with progress.timed("regions"):
-            reference, stated, points_note = None, self._regions.septum_degrees, ""
-            if assembled.oriented or stated is not None:
-                reference = angular_reference(empty.geometry, stated)
-            if stated is None and borders.contours is not None:
-                width, height = empty.geometry.spacing
-                reference, points_note = insertion_reference(
-                    borders.insertions, borders.contours, reference, height / width
-                )
+            stated = self._regions.septum_degrees
+            reference, points_note = slice_reference(
+                empty.geometry, borders.insertions, borders.contours, stated, oriented=assembled.oriented
+            )
             regions: tuple[RegionValues, ...] = ()
             if contours is not None:
                 regions = measure(parametric, contours, level, reference, inset=self._regions.inset)
@@ -291,13 +302,17 @@ class Pipeline:
                 notes.append(_NO_DIRECTIONS)
             if points_note:
                 notes.append(points_note)
+        uncertainty = None
+        wanted = progress.context.uncertainty
+        if self._uncertainty if wanted is None else wanted:
+            uncertainty = prepared.frame.to_image(np.nan_to_num(class_entropy(output[:CLASSES])))
         with progress.timed("confidence"):
             # The probabilities are those of the borders, not of a convention.
             in_network = in_frame(borders.contours, prepared.frame)
             confidence = self._reviewer.confidence(output[:CLASSES], prepared.network_input, in_network)
             if confidence is not None and confidence < self._reviewer.review_below:
                 flags.append(Flag.REVIEW)
-        return replace(
+        result = replace(
             empty,
             labels=labels,
             contours=contours,
@@ -312,7 +327,16 @@ class Pipeline:
             flags=tuple(flags),
             notes=tuple(notes),
             times_ms=progress.times_ms,
+            boundary_uncertainty=uncertainty,
         )
+        return self._compared(_with_blood(result))
+
+    def _compared(self, result: SliceResult) -> SliceResult:
+        """Return the result with z-scores where the site has ranges for it."""
+        ranges, note = self.ranges.of(quantity_of(result), result)
+        regions, source = with_z_scores(result.regions, ranges)
+        notes = (*result.notes, note) if note else result.notes
+        return replace(result, regions=regions, reference=source, notes=notes)
 
 
 def check_images(series: Series) -> tuple[Finding, ...]:
@@ -360,3 +384,29 @@ def scaled(parametric: ParametricMap, factor: float) -> ParametricMap:
         return parametric
     share = np.float32(factor)
     return replace(parametric, values_ms=parametric.values_ms * share, sd_ms=parametric.sd_ms * share)
+
+
+def _with_blood(result: SliceResult) -> SliceResult:
+    """Return a T1 result with the T1 of its blood, and the enhancement where its sender does not state it."""
+    if result.quantity is not Quantity.T1 or result.map is None or result.contours is None:
+        return result
+    blood = blood_t1(
+        result.map,
+        result.contours,
+        result.geometry.spacing,
+        result.offsets,
+        scanner_made=result.scanner_made,
+    )
+    if blood is None:
+        return result
+    shown, source = enhancement_by_blood(blood)
+    if result.enhancement is None:
+        return replace(result, blood=blood, enhancement=shown, enhancement_source=source)
+    if shown is None or shown is result.enhancement:
+        return replace(result, blood=blood)
+    note = (
+        f"The {result.enhancement_source} states a {result.enhancement} map, but the {source} is that of a "
+        f"{shown} one: check which it is."
+    )
+    flags = (*result.flags, Flag.IMPLAUSIBLE_BLOOD)
+    return replace(result, blood=blood, flags=flags, notes=(*result.notes, note))

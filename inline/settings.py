@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from inline.data.errors import ConfigurationError
 from inline.data.results import ContourOffsets, SliceLevel
+from model.relaxometry.ecv import check_haematocrit
 
 EngineName = Literal["auto", "tensorrt", "cuda", "openvino-int8", "openvino-bf16", "openvino-f32", "torch"]
 
@@ -106,6 +107,34 @@ class RegionSettings(_Frozen):
     levels: dict[int, SliceLevel] = Field(default_factory=dict)
 
 
+class EcvSettings(_Frozen):
+    """Extracellular volume fraction (``docs/ecv.md``).
+
+    Attributes:
+        haematocrit: of the patient, a fraction from 0.2 to 0.65; None where it is not known.
+        synthetic: without ``haematocrit``, compute one from native blood T1, where a formula for the field
+            strength is published; results state it.
+    """
+
+    haematocrit: float | None = None
+    synthetic: bool = False
+
+    @field_validator("haematocrit")
+    @classmethod
+    def _check(cls, value: float | None) -> float | None:
+        return None if value is None else check_haematocrit(value)
+
+
+class ReferenceSettings(_Frozen):
+    """Reference ranges.
+
+    Attributes:
+        file: TOML file of the site's normal values (``docs/ranges.md``); None for none, and no z-scores.
+    """
+
+    file: Path | None = None
+
+
 class ServerSettings(_Frozen):
     """MRD server.
 
@@ -162,6 +191,8 @@ class EmitSettings(_Frozen):
         overlay: send an RGB overlay; to a Gadgetron chain only where its own configuration asks for it.
         segmentation: send the labels.
         report: send the report of all results of a connection as an RGB image at its end (extra ``report``).
+        uncertainty: send the standard deviation of each pixel of a map, and the uncertainty of the network's
+            class boundaries over the map.
         zmq: ZeroMQ address of the results (``tcp://127.0.0.1:5560``); empty for none.
         zmq_keys: folder made by ``myostream keys``; only clients with a key in it receive the results.
         zmq_insecure: publish without keys on an address that other hosts reach.
@@ -173,6 +204,7 @@ class EmitSettings(_Frozen):
     overlay: bool = True
     segmentation: bool = True
     report: bool = False
+    uncertainty: bool = False
     zmq: str = ""
     zmq_keys: Path | None = None
     zmq_insecure: bool = False
@@ -194,6 +226,8 @@ class Settings(_Frozen):
     mapping: MappingSettings = MappingSettings()
     contours: ContourSettings = ContourSettings()
     regions: RegionSettings = RegionSettings()
+    ecv: EcvSettings = EcvSettings()
+    reference: ReferenceSettings = ReferenceSettings()
     emit: EmitSettings = EmitSettings()
     log: LogSettings = LogSettings()
     engine: EngineName = "auto"

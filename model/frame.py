@@ -78,6 +78,19 @@ class Frame:
         )
         return warped.astype(np.float32)
 
+    def to_image(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return values of the frame ``(224, 224)`` on the image ``(rows, columns)``; 0 outside the frame."""
+        to_frame = np.column_stack([np.diag(1.0 / self._scale), _CENTRE - self._image_centre / self._scale])
+        rows, columns = self.shape
+        warped = cv2.warpAffine(
+            values.astype(np.float32),
+            to_frame,
+            (columns, rows),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+        )
+        return warped.astype(np.float32)
+
     def network_input(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the image ``(rows, columns)`` as the network takes it: in the frame, normalised."""
         return normalise(self.to_frame(image))

@@ -86,6 +86,14 @@ def area(outline: FloatArray) -> float:
     return abs(signed_area(outline))
 
 
+def centroid(outline: FloatArray) -> FloatArray:
+    """Return the centre of the area inside a closed polygon ``(n, 2)``; it must enclose one."""
+    following = np.roll(outline, -1, axis=0)
+    cross = outline[:, 0] * following[:, 1] - following[:, 0] * outline[:, 1]
+    centre: FloatArray = ((outline + following) * cross[:, None]).sum(axis=0) / (3.0 * cross.sum())
+    return centre
+
+
 def perimeter(outline: FloatArray) -> float:
     """Return the length of a closed polygon ``(n, 2)``."""
     return float(np.linalg.norm(np.roll(outline, -1, axis=0) - outline, axis=1).sum())

@@ -10,6 +10,8 @@ LAYERS = (
     ("inline.settings",),
     ("inline.mrd",),
     ("inline.assembly", "inline.contouring"),
+    ("inline.reference",),
+    ("inline.examination",),
     ("inline.emit",),
     ("inline.report",),
     ("inline.pipeline",),

@@ -16,7 +16,15 @@ from inline.data.client_text import foreign, message
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
-from inline.data.series import MappingSeries, MapSeries, Quantity, Series, SeriesIdentity, SlicePlace
+from inline.data.series import (
+    Enhancement,
+    MappingSeries,
+    MapSeries,
+    Quantity,
+    Series,
+    SeriesIdentity,
+    SlicePlace,
+)
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
 from inline.settings import AssemblySettings
@@ -46,6 +54,10 @@ class _Slice:
         arrived: time of the slice's last image, seconds of the caller's clock.
         notes: sentences for the result, beside ``flags``.
         motion_corrected: the images were corrected for motion by the scanner.
+        enhancement: native or post-contrast, where the sender states it.
+        enhancement_source: where it does, or empty.
+        field_strength: of the magnet by the header, tesla; None where not stated.
+        sex: of the patient by the header, M or F, or empty.
     """
 
     quantity: Quantity
@@ -59,6 +71,10 @@ class _Slice:
     arrived: float
     notes: tuple[str, ...] = ()
     motion_corrected: bool = False
+    enhancement: Enhancement | None = None
+    enhancement_source: str = ""
+    field_strength: float | None = None
+    sex: str = ""
 
     def slice_place(self, session: str = "") -> SlicePlace:
         """Return the place of the slice in the heart, as far as its headers state it."""
@@ -151,6 +167,10 @@ def assemble(
         "arrived": group.arrived,
         "notes": tuple(note for _, note in findings if note),
         "motion_corrected": metadata.recognised.corrected,
+        "enhancement": metadata.enhancement,
+        "enhancement_source": metadata.enhancement_source,
+        "field_strength": header.field_strength or None,
+        "sex": header.sex,
     }
     return Failed(error=error, **common) if series is None else Ready(series=series, **common)
 

@@ -9,12 +9,13 @@ from typing import Final
 
 from inline.assembly import dicom_json, minihead
 from inline.assembly.dicom_json import DicomPlane
+from inline.assembly.enhancement import stated_enhancement
 from inline.assembly.pixels import Scale
 from inline.assembly.recognition import Recognised, recognise
 from inline.assembly.times import Stated, listed
 from inline.data.errors import ProtocolError
 from inline.data.results import RESULT_ATTRIBUTE
-from inline.data.series import Quantity
+from inline.data.series import Enhancement, Quantity
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageType
 from inline.mrd.messages import Image
@@ -35,6 +36,7 @@ _TIMES: Final = {
     Quantity.T1: ("GADGETRON_TI", "InversionTime", "TI"),
     Quantity.T2: ("T2PrepDuration", "T2PrepTime", "GADGETRON_T2Prep"),
 }
+_AGENT: Final = "ContrastBolusAgent"
 _RESCALE: Final = (
     ("RescaleSlope", dicom_json.RESCALE_SLOPE),
     ("RescaleIntercept", dicom_json.RESCALE_INTERCEPT),
@@ -64,6 +66,8 @@ class ImageMetadata:
         name: description of the series that the image itself states, or empty.
         signed: the pixels have a sign (phase-sensitive images).
         readable: the attributes could be read.
+        enhancement: native or post-contrast, where the sender states it.
+        enhancement_source: where it does, or empty.
     """
 
     description: str
@@ -74,6 +78,8 @@ class ImageMetadata:
     name: str = ""
     signed: bool = False
     readable: bool = True
+    enhancement: Enhancement | None = None
+    enhancement_source: str = ""
 
 
 def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | str:
@@ -125,6 +131,12 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     )
     if isinstance(recognised, str):
         return recognised
+    agents = (
+        *_all(meta, (_AGENT,)),
+        *dicom_json.values(dicom, dicom_json.CONTRAST_AGENT),
+        *minihead.values(head, _AGENT)[:1],
+    )
+    enhancement, stated_by = stated_enhancement((*own, *measurement), agents)
     return ImageMetadata(
         description=next(iter((*own, *measurement)), "") + "".join(additions),
         recognised=recognised,
@@ -134,6 +146,8 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         name=next(iter(own), "")[:_LONGEST_COMMENT],
         signed=image.header.image_type == ImageType.REAL,
         readable=readable,
+        enhancement=enhancement,
+        enhancement_source=stated_by,
     )
 
 

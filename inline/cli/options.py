@@ -9,6 +9,7 @@ from typer import Option
 
 from inline.data.errors import MyostreamError
 from model.output import check_folder, check_outputs
+from model.relaxometry.ecv import check_haematocrit
 
 
 def output_file(file: Path | None) -> Path | None:
@@ -32,6 +33,20 @@ def output_folder(folder: Path | None) -> Path | None:
 
 EngineOption = Annotated[
     str | None, Option("--engine", help="auto, or a name from myostream engines.", show_default=False)
+]
+
+
+def haematocrit(value: float | None) -> float | None:
+    """Return a haematocrit; raise MyostreamError where it is no fraction that blood can have."""
+    try:
+        return None if value is None else check_haematocrit(value)
+    except ValueError as error:
+        raise MyostreamError(str(error)) from error
+
+
+HaematocritOption = Annotated[
+    float | None,
+    Option("--haematocrit", callback=haematocrit, help="Of the patient, a fraction such as 0.42, for ECV."),
 ]
 SettingsFile = Annotated[Path | None, Option("--settings", help="TOML file of settings.")]
 JsonFile = Annotated[Path | None, Option("--json", callback=output_file, help="Write all figures here.")]

@@ -13,9 +13,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from typer import Argument, Option
 
 from inline.cli.errors import require
-from inline.cli.options import SettingsFile
+from inline.cli.options import HaematocritOption, SettingsFile
 from inline.data.errors import MyostreamError
-from inline.replay.table import counted, notes, printable, results_table
+from inline.replay.table import counted, ecv_notes, ecv_table, notes, printable, results_table
 from inline.serving.configuration import Configuration
 from model.output import check_folder, check_outputs, write_json
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from inline.mrd.messages import Image
     from inline.replay.client import Exchange
     from inline.replay.results import Record
+    from inline.report.maps import ReportMap
 
 _console = Console()
 _NOTHING_FOUND: Final = 3
@@ -49,13 +50,14 @@ def replay(
         Option("--report", help="Write a report, .png or .pdf, or both into a folder; may be repeated."),
     ] = None,
     group: Annotated[str, Option(help="HDF5 group to read; by default the only one.")] = "",
+    haematocrit: HaematocritOption = None,
     settings_file: SettingsFile = None,
 ) -> None:
     """Stream the images of a file to a server and collect maps, contours and values."""
     from inline.mrd.files import ImageFile
     from inline.replay.local_server import started_server
-    from inline.replay.report import report_files
-    from inline.replay.run import compare, in_order, records, unreadable, without_result
+    from inline.replay.report import report_files, report_maps
+    from inline.replay.run import compare, ecv_records, in_order, records, unreadable, without_result
     from inline.replay.simulate import true_medians, truth_file
 
     address = _address(server) if server else None
@@ -68,7 +70,8 @@ def replay(
     check_outputs(output, json_file, *reports, inputs=[file, truth_file(file), settings_file])
     check_folder(overlays)
     truth, untrue = true_medians(file)
-    exchanged = partial(_exchange, header, images, config, speed if realtime else None)
+    parameters: dict[str, object] = {} if haematocrit is None else {"haematocrit": haematocrit}
+    exchanged = partial(_exchange, header, images, config, parameters, speed if realtime else None)
     if address is None:
         arguments = [] if realtime else ["--budget-ms", str(_UNHURRIED_MS)]
         arguments += ["--settings", str(settings_file)] if settings_file else []
@@ -78,12 +81,14 @@ def replay(
         result = exchanged(address)
 
     compared = compare(images, result.images)
-    found = records(compared.added)
+    found, ecv_maps = records(compared.added), ecv_records(compared.added)
+    ecv = [record for record, _ in ecv_maps]
     # Files before the terminal, which may be a pipe that nobody reads any more.
-    written, problems = _write_results(header, result, found, output, json_file, overlays)
+    written, problems = _write_results(header, result, found, ecv, output, json_file, overlays)
     if reports:
-        missing_maps = without_result(result.texts, [record for record, _ in found])
-        lines, failed = _write_reports(reports, found, missing_maps, facts)
+        unfinished = without_result(result.texts, [record for record, _ in found])
+        maps = report_maps(found, ecv_maps, unfinished, result.texts)
+        lines, failed = _write_reports(reports, maps, facts)
         written, problems = [*written, *lines], [*problems, *failed]
     earlier = len(records(result.images)) - len(found)
     if earlier:
@@ -95,7 +100,9 @@ def replay(
     missing = without_result(result.texts, results)
     rows = sorted([*results, *missing], key=in_order)
     _console.print(results_table(rows, truth))
-    for note in notes(rows):
+    if ecv:
+        _console.print(ecv_table(ecv))
+    for note in [*notes(rows), *ecv_notes(ecv)]:
         _console.print(f"Note: {printable(note)}", highlight=False, markup=False)
     seconds = result.finished - result.first_sent
     errors = len(missing) + sum(bool(record["error"]) for record in results)
@@ -150,6 +157,7 @@ def _write_results(
     header: bytes,
     result: Exchange,
     found: list[tuple[Record, Image]],
+    ecv: list[Record],
     output: Path | None,
     json_file: Path | None,
     overlays: Path | None,
@@ -172,7 +180,7 @@ def _write_results(
     results = [record for record, _ in found]
     if output and done(partial(write_images, output, header, result.images, private=True)):
         written.append(f"Images and results: {output}")
-    content = {"results": results, "messages": result.texts}
+    content = {"results": results, "ecv": ecv, "messages": result.texts}
     if json_file and done(partial(write_json, json_file, content, private=True)):
         written.append(f"Results: {json_file}")
     if overlays:
@@ -187,12 +195,9 @@ def _write_results(
     return written, problems
 
 
-def _write_reports(
-    files: list[Path], found: list[tuple[Record, Image]], missing: list[Record], header: str
-) -> tuple[list[str], list[str]]:
+def _write_reports(files: list[Path], maps: list[ReportMap], header: str) -> tuple[list[str], list[str]]:
     """Write the reports; return as :func:`_write_results`."""
     from inline.mrd.header import MeasurementHeader, parse_header
-    from inline.replay.report import report_map
     from inline.report.content import ExaminationInfo, page
     from inline.report.output import write_report
 
@@ -200,10 +205,7 @@ def _write_reports(
         facts = parse_header(header) if header else MeasurementHeader()
     except MyostreamError:  # the server has reported it
         facts = MeasurementHeader()
-    maps = [report_map(record, image) for record, image in found]
-    content = page(
-        [*maps, *(report_map(record, None) for record in missing)], ExaminationInfo.of_header(facts)
-    )
+    content = page(maps, ExaminationInfo.of_header(facts))
     written: list[str] = []
     problems: list[str] = []
     for file in files:
@@ -217,7 +219,12 @@ def _write_reports(
 
 
 def _exchange(
-    header: bytes, images: list[Image], config: str, speed: float | None, address: tuple[str, int]
+    header: bytes,
+    images: list[Image],
+    config: str,
+    parameters: dict[str, object],
+    speed: float | None,
+    address: tuple[str, int],
 ) -> Exchange:
     """Exchange the images, paced by their time stamps where a speed is given, and show the progress."""
     from inline.replay.client import exchange
@@ -229,7 +236,14 @@ def _exchange(
         replies = progress.add_task("replies", total=None)
         timed = images if speed is None else paced(images, speed)
         sent = progress.track(timed, len(images), task_id=sending)
-        return exchange(address, header, sent, config=config, received=lambda _: progress.advance(replies))
+        return exchange(
+            address,
+            header,
+            sent,
+            config=config,
+            parameters=parameters,
+            received=lambda _: progress.advance(replies),
+        )
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from inline.cli.options import EngineOption, SettingsFile, Verbose
+from inline.cli.options import EngineOption, HaematocritOption, SettingsFile, Verbose
 from inline.data.errors import MyostreamError
 from inline.replay.results import read_message
 from inline.replay.table import line, printable
@@ -75,6 +75,7 @@ def stream(
         Configuration | None, Option(help="Configuration, in place of the one that the stream names.")
     ] = None,
     engine: EngineOption = None,
+    haematocrit: HaematocritOption = None,
     settings_file: SettingsFile = None,
     verbose: Verbose = False,
 ) -> None:
@@ -83,7 +84,7 @@ def stream(
     from inline.serving.pipe import run
     from inline.serving.signals import leave_hanging_threads
 
-    settings = load_settings(settings_file, engine=engine)
+    settings = load_settings(settings_file, engine=engine, ecv={"haematocrit": haematocrit})
     with log_to_stderr(settings.log, verbose=verbose):
         taken = run(settings, source=source, sink=sink, configuration=config)
     leave_hanging_threads(0 if taken else 1)

@@ -1,4 +1,4 @@
-"""Values of T1 or T2 in the myocardium: the whole ring, the septum, the AHA segments.
+"""Values of T1 or T2 in the myocardium: the whole ring, the septum, mid-septum, the AHA segments.
 
 Segments after Cerqueira et al. 2002 (Circulation 105:539). The inset leaves out both rims of the wall, where
 blood and fat share the pixels; it is a share of the wall's thickness at each place. Every pixel counts by the
@@ -9,9 +9,9 @@ changes sides moves the median T1 of a small apical slice by 3 ms.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -32,8 +32,33 @@ _SHORTEST: Final = 0.35
 """Shortest usable projection of right-anterior on the slice."""
 _SIX: Final = ("anterior", "anteroseptal", "inferoseptal", "inferior", "inferolateral", "anterolateral")
 _FOUR: Final = ("anterior", "septal", "inferior", "lateral")
-_NOT_USED: Final = "Septum and segments do not follow the insertion points of the right ventricle: {}."
+_NOT_USED: Final = (
+    "Septum and segments do not follow the insertion points of the right ventricle: {}. There is no "
+    "mid-septal value."
+)
+MID_SEPTUM: Final = "mid-septum"
+_MID_ANGLE: Final = 0.5
+"""Share of the septum's angle that is mid-septum: both ends, at the insertion points, are left out."""
+_MID_INSET: Final = 0.25
+"""Share of the wall's thickness left out of mid-septum at either border: its middle half remains. The
+consensus asks for a region in the septum that keeps clear of blood (Messroghli et al. 2017, J Cardiovasc Magn
+Reson 19:75)."""
 _FIRST: Final = {SliceLevel.BASAL: 1, SliceLevel.MID: 7, SliceLevel.APICAL: 13}
+
+
+class RegionShares(NamedTuple):
+    """Pixels of one region.
+
+    Attributes:
+        name: of the region.
+        rows, columns: of each pixel, ``(n,)``.
+        shares: of each pixel in the region, above 0 to 1, ``(n,)``.
+    """
+
+    name: str
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    shares: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +164,32 @@ def insertion_reference(
     return usual, _NOT_USED.format(objection) if objection else ""
 
 
+def slice_reference(
+    geometry: SliceGeometry,
+    insertions: Insertions,
+    contours: Contours | None,
+    stated: float | None = None,
+    *,
+    oriented: bool = True,
+) -> tuple[AngularReference | None, str]:
+    """Return the reference of a slice from the best source, and a note on it.
+
+    In this order: the user's statement; the insertion points; a usual heart.
+
+    Args:
+        geometry: of the image.
+        insertions: in pixels of the map.
+        contours: likewise; None where there are none.
+        stated: direction of the middle of the septum, as of :func:`angular_reference`.
+        oriented: the directions of ``geometry`` are the sender's.
+    """
+    reference = angular_reference(geometry, stated) if oriented or stated is not None else None
+    if stated is not None or contours is None:
+        return reference, ""
+    width, height = geometry.spacing
+    return insertion_reference(insertions, contours, reference, height / width)
+
+
 def measure(
     parametric: ParametricMap,
     contours: Contours,
@@ -152,35 +203,77 @@ def measure(
     Args:
         parametric: the map; pixels where its fit failed are left out.
         contours: in pixels of the map.
-        level: decides between six segments and four; None or unknown: no segments, and a septum whose angle
-            is not known is the 90 degrees that are septal at every level.
+        level: see :func:`region_shares`, likewise ``reference`` and ``inset``.
         reference: where the septum lies.
         inset: share of the wall's thickness left out at either border, 0 to below 0.5.
     """
+    rows, columns = parametric.values_ms.shape
+    regions = region_shares(
+        contours, (rows, columns), level, reference, usable=~parametric.failed, inset=inset
+    )
+    values = parametric.values_ms
+    return tuple(
+        _values(each.name, values[each.rows, each.columns].astype(np.float64), each.shares)
+        for each in regions
+    )
+
+
+def region_shares(
+    contours: Contours,
+    shape: tuple[int, int],
+    level: SliceLevel | None,
+    reference: AngularReference | None,
+    *,
+    usable: NDArray[np.bool_],
+    inset: float = 0.1,
+) -> Iterator[RegionShares]:
+    """Yield the pixels of each region: ``global``, ``septum``, ``mid-septum`` and the AHA segments.
+
+    Args:
+        contours: in pixels of the map.
+        shape: of the map, ``(rows, columns)``.
+        level: decides between six segments and four; None or unknown: no segments, and a septum whose angle
+            is not known is the 90 degrees that are septal at every level.
+        reference: where the septum lies; without, the whole ring alone. ``mid-septum`` needs its angle.
+        usable: pixels that count, ``(rows, columns)``.
+        inset: share of the wall's thickness left out at either border, 0 to below 0.5; of ``mid-septum`` at
+            least a quarter.
+    """
     if not 0.0 <= inset < 0.5:
         raise ValueError(f"an inset of {inset} leaves no wall; it must be at least 0 and below 0.5")
-    points, shares = wall_shares(contours, parametric.values_ms.shape, inset)
-    rows, columns = points.T
-    fitted = ~parametric.failed[rows, columns]
-    points, shares = points[fitted].astype(np.float64)[:, ::-1], shares[fitted]
-    values = parametric.values_ms[rows[fitted], columns[fitted]].astype(np.float64)
 
-    regions = [_values("global", values, shares)]
+    def wall(left_out: float) -> RegionShares:
+        points, shares = wall_shares(contours, shape, left_out)
+        kept = usable[points[:, 0], points[:, 1]]
+        rows, columns = points[kept].T
+        return RegionShares("global", rows, columns, shares[kept])
+
+    def part(name: str, of: RegionShares, own: NDArray[np.bool_]) -> RegionShares:
+        return RegionShares(name, of.rows[own], of.columns[own], of.shares[own])
+
+    def angles(of: RegionShares) -> FloatArray:
+        assert reference is not None
+        points = np.stack([of.columns, of.rows], axis=1).astype(np.float64)
+        return angles_from_septum(points, contours.endo.mean(axis=0), reference)
+
+    ring = wall(inset)
+    yield ring
     if reference is None:
-        return tuple(regions)
-    from_septum = angles_from_septum(points, contours.endo.mean(axis=0), reference)
+        return
+    from_septum = angles(ring)
     names = _SIX if level in (SliceLevel.BASAL, SliceLevel.MID) else _FOUR
     segment = segments(from_septum, len(names))
     if reference.width is None:
-        septal = np.isin(segment, [i for i, name in enumerate(names) if "sept" in name])
+        yield part("septum", ring, np.isin(segment, [i for i, name in enumerate(names) if "sept" in name]))
     else:
-        septal = np.minimum(from_septum, 360.0 - from_septum) <= reference.width / 2.0
-    regions.append(_values("septum", values[septal], shares[septal]))
+        yield part("septum", ring, np.minimum(from_septum, 360.0 - from_septum) <= reference.width / 2.0)
+        middle = wall(max(inset, _MID_INSET))
+        from_middle = angles(middle)
+        within = np.minimum(from_middle, 360.0 - from_middle) <= _MID_ANGLE * reference.width / 2.0
+        yield part(MID_SEPTUM, middle, within)
     if level in _FIRST:
         for i, name in enumerate(names):
-            own = segment == i
-            regions.append(_values(f"AHA {_FIRST[level] + i} {level.value} {name}", values[own], shares[own]))
-    return tuple(regions)
+            yield part(f"AHA {_FIRST[level] + i} {level.value} {name}", ring, segment == i)
 
 
 def wall_shares(

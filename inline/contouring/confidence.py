@@ -67,7 +67,7 @@ def signals(probabilities: NDArray[np.float32], image: NDArray[np.float32], cont
     labels = rasterise(inside, (int(high[0] - low[0]), int(high[1] - low[1])))
     heart = labels > 0
     around = cv2.dilate(heart.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    entropy = -(p * np.log(np.maximum(p, 1e-9))).sum(axis=0) / math.log(3.0)
+    entropy = class_entropy(p)
     heart_area = max(area(contours.epi), 1.0)
     offset = float(np.linalg.norm(contours.endo.mean(axis=0) - contours.epi.mean(axis=0)))
     return np.array(
@@ -81,6 +81,13 @@ def signals(probabilities: NDArray[np.float32], image: NDArray[np.float32], cont
         ],
         dtype=np.float64,
     )
+
+
+def class_entropy(probabilities: NDArray[np.floating]) -> FloatArray:
+    """Return the entropy of class probabilities ``(3, rows, columns)``: 0 certain, 1 three equal ones."""
+    p = probabilities.astype(np.float64)
+    entropy: FloatArray = -(p * np.log(np.maximum(p, 1e-9))).sum(axis=0) / math.log(3.0)
+    return entropy
 
 
 def in_frame(contours: Contours | None, frame: Frame) -> Contours | None:

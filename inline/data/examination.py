@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
+from inline.data.results import BloodT1 as BloodT1
 from inline.data.results import Contours, SliceLevel, SliceResult
 from inline.data.series import Enhancement as Enhancement
 from inline.data.series import SeriesIdentity
@@ -43,23 +44,6 @@ class Haematocrit:
     source: HaematocritSource
 
 
-@dataclass(frozen=True, slots=True)
-class BloodT1:
-    """T1 of the blood in the LV cavity.
-
-    Attributes:
-        median_ms: median over the pixels of blood, ms.
-        sd_ms: standard deviation over these pixels, ms.
-        standard_error_ms: of ``median_ms``, as the fit's SD map implies it, ms; None for a scanner's map.
-        pixels: number of pixels of blood.
-    """
-
-    median_ms: float
-    sd_ms: float
-    standard_error_ms: float | None
-    pixels: int
-
-
 class Registration(NamedTuple):
     """Movement of the post-contrast map onto the native one.
 
@@ -83,10 +67,10 @@ class EcvRegion:
     Attributes:
         name: as in :class:`~inline.data.results.RegionValues`.
         median, q1, q3, mean, sd: of the pixels, each counted by the share of it in the region.
-        standard_error: of ``median``, as the SD of both T1 maps and of both blood values imply it, percentage
-            points; None for a scanner's map. The error of the haematocrit is not part of it.
+        standard_error: of ``mean``, as the SD of both T1 maps and the standard errors of both blood values
+            imply it, percentage points; None for a scanner's map. The haematocrit counts as exact.
         partition_coefficient: median of the partition coefficient.
-        partition_standard_error: likewise of ``partition_coefficient``.
+        partition_standard_error: of its mean, likewise.
         pixels: area in pixels, shares added up.
         z_score: distance of ``median`` from the site's normal mean, in its SD; None without a range.
     """
@@ -123,6 +107,7 @@ class EcvResult:
         masked: pixels of the myocardium with a value outside the physical range.
         contours: of the native slice.
         regions: ``global`` first, then the other regions of the native slice.
+        oriented: the directions of ``geometry`` are the sender's.
         registration: movement of the post-contrast map; None with ``error``.
         flags: reason codes.
         notes: one sentence for each assumption and flag.
@@ -144,6 +129,7 @@ class EcvResult:
     masked: int = 0
     contours: Contours | None = None
     regions: tuple[EcvRegion, ...] = ()
+    oriented: bool = True
     registration: Registration | None = None
     flags: tuple[Flag, ...] = ()
     notes: tuple[str, ...] = ()

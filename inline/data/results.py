@@ -109,6 +109,23 @@ class RegionValues:
 
 
 @dataclass(frozen=True, slots=True)
+class BloodT1:
+    """T1 of the blood in the LV cavity.
+
+    Attributes:
+        median_ms: median over the pixels of blood, ms.
+        sd_ms: standard deviation over these pixels, ms.
+        standard_error_ms: of ``median_ms``, as the fit's SD map implies it, ms; None for a scanner's map.
+        pixels: number of pixels of blood.
+    """
+
+    median_ms: float
+    sd_ms: float
+    standard_error_ms: float | None
+    pixels: int
+
+
+@dataclass(frozen=True, slots=True)
 class SliceResult:
     """Result of one slice of one series.
 
@@ -136,6 +153,8 @@ class SliceResult:
         enhancement: native or post-contrast; None where it is not known.
         enhancement_source: source of that, or why it is not known.
         field_strength: of the magnet by the header, tesla; None where not stated.
+        sex: of the patient by the header, M or F, or empty; for reference ranges alone, never sent.
+        blood: T1 of the blood in the cavity; None for T2 and where it could not be measured.
         reference: source of the z-scores, or empty.
         boundary_uncertainty: entropy of the class probabilities over that of three equal ones, 0 to 1,
             float32 ``(rows, columns)``; None unless the setting ``emit.uncertainty`` is on.
@@ -165,5 +184,7 @@ class SliceResult:
     enhancement: Enhancement | None = None
     enhancement_source: str = ""
     field_strength: float | None = None
+    sex: str = ""
+    blood: BloodT1 | None = None
     reference: str = ""
     boundary_uncertainty: NDArray[np.float32] | None = None

@@ -64,6 +64,24 @@ def draw(
     return image
 
 
+def draw_uncertainty(
+    values_ms: NDArray[np.float32], quantity: Quantity, uncertainty: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    """Return a map ``(rows, columns)`` in its window, coloured where class boundaries are uncertain, RGB.
+
+    Args:
+        values_ms: the map.
+        quantity: of the map.
+        uncertainty: 0 to 1; grey shows through the colour (viridis) in proportion to what is certain.
+    """
+    grey = np.repeat(window(values_ms, quantity)[..., None], 3, axis=2).astype(np.float64)
+    level = np.clip(uncertainty, 0.0, 1.0)
+    colours = cv2.applyColorMap(np.round(255.0 * level).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
+    share = level.astype(np.float64)[..., None]
+    blended: NDArray[np.uint8] = np.round((1.0 - share) * grey + share * colours).astype(np.uint8)
+    return blended
+
+
 def _line(
     image: NDArray[np.uint8],
     points: NDArray[np.float64],

@@ -13,11 +13,13 @@ import msgpack
 import zmq
 
 from inline.data.errors import ConfigurationError
+from inline.data.examination import EcvResult
 from inline.data.results import SliceResult
 from inline.emit.access import SERVER, check_exposure, check_port, guarded, public_key, secret_pair
-from inline.emit.record import record
+from inline.emit.record import ecv_record, record
 
 TOPIC: Final = b"myostream.slice/1"
+ECV_TOPIC: Final = b"myostream.ecv/1"
 SUMMARY_TOPIC: Final = b"myostream.summary/1"
 _WAITING: Final = 256
 _CLOSING_S: Final = 5.0
@@ -93,6 +95,13 @@ class Publisher:
             self._put(TOPIC, {**record(result), **more})
         except Exception as error:  # of one connection; the publisher is everybody's
             self._fail(TOPIC, error)
+
+    def publish_ecv(self, result: EcvResult, **more: Any) -> None:
+        """Queue an ECV result; likewise."""
+        try:
+            self._put(ECV_TOPIC, {**ecv_record(result), **more})
+        except Exception as error:  # of one connection; the publisher is everybody's
+            self._fail(ECV_TOPIC, error)
 
     def summarise(self, summary: dict[str, Any], **more: Any) -> None:
         """Queue the summary of a connection as plain values; never waits. ``more`` as in :meth:`publish`."""
@@ -179,13 +188,14 @@ def subscribe(address: str, *, server_key: Path | None = None, keys: Path | None
 
 
 def decode(parts: list[bytes]) -> dict[str, Any]:
-    """Return the content of a message; ``schema`` is that of a slice or of a connection.
+    """Return the content of a message; ``schema`` is that of a slice, of ECV or of a connection.
 
     Raises:
         ValueError: it is no message of these schemas.
     """
-    if len(parts) != 2 or parts[0] not in (TOPIC, SUMMARY_TOPIC):
-        raise ValueError(f"not a message of {TOPIC.decode()} or {SUMMARY_TOPIC.decode()}")
+    topics = (TOPIC, ECV_TOPIC, SUMMARY_TOPIC)
+    if len(parts) != 2 or parts[0] not in topics:
+        raise ValueError(f"not a message of {', '.join(topic.decode() for topic in topics)}")
     content = msgpack.unpackb(parts[1])
     if not isinstance(content, dict):
         raise ValueError("a message must be a map")

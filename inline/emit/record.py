@@ -7,11 +7,19 @@ from typing import Any, Final
 
 import numpy as np
 
+from inline.data.examination import EcvRegion, EcvResult
 from inline.data.geometry import SliceGeometry
-from inline.data.results import InsertionPoint, RegionValues, SliceResult
+from inline.data.results import BloodT1, InsertionPoint, RegionValues, SliceResult
+from inline.data.series import SeriesIdentity
 
-SCHEMA: Final = "myostream.slice/1.3"
+SCHEMA: Final = "myostream.slice/1.4"
 """Version of the topic; the minor version counts additions of fields."""
+
+
+ECV_SCHEMA: Final = "myostream.ecv/1.0"
+"""Version of the topic of ECV results."""
+ECV_ATTRIBUTE: Final = "MYOSTREAM_ECV"
+"""MRD attribute of an ECV map: the whole record as JSON."""
 
 
 def record(result: SliceResult) -> dict[str, Any]:
@@ -55,6 +63,11 @@ def record(result: SliceResult) -> dict[str, Any]:
         "confidence_source": result.confidence_source,
         "flags": [flag.value for flag in result.flags],
         "notes": list(result.notes),
+        "enhancement": result.enhancement.value if result.enhancement else None,
+        "enhancement_source": result.enhancement_source,
+        "field_strength_T": _number(result.field_strength, 4),
+        "blood_t1": _blood(result.blood),
+        "reference": result.reference,
         "motion_corrected": result.motion_corrected,
         "t1_scale": result.t1_scale,
         "error": result.error,
@@ -81,7 +94,71 @@ def _insertion(point: InsertionPoint | None, geometry: SliceGeometry) -> dict[st
 
 def _region(region: RegionValues) -> dict[str, Any]:
     values = {name: _number(getattr(region, name), 3) for name in ("median", "q1", "q3", "mean", "sd")}
-    return {"name": region.name, **values, "pixels": region.pixels}
+    return {"name": region.name, **values, "pixels": region.pixels, "z_score": _number(region.z_score, 2)}
+
+
+def _blood(blood: BloodT1 | None) -> dict[str, Any] | None:
+    if blood is None:
+        return None
+    return {
+        "median": _number(blood.median_ms, 3),
+        "sd": _number(blood.sd_ms, 3),
+        "standard_error": _number(blood.standard_error_ms, 3),
+        "pixels": blood.pixels,
+    }
+
+
+def ecv_record(result: EcvResult) -> dict[str, Any]:
+    """Return an ECV result without its maps, as dicts, lists, text, numbers and None.
+
+    ECV is in percent, T1 in ms, the partition coefficient and the haematocrit are fractions.
+    """
+    haematocrit, registration = result.haematocrit, result.registration
+    return {
+        "schema": ECV_SCHEMA,
+        "native": _acquisition(result.native),
+        "post_contrast": _acquisition(result.post),
+        "unit": "%",
+        "level": result.level.value if result.level else None,
+        "haematocrit": _number(haematocrit.value, 4) if haematocrit else None,
+        "haematocrit_source": haematocrit.source.value if haematocrit else None,
+        "native_blood_t1": _blood(result.native_blood),
+        "post_contrast_blood_t1": _blood(result.post_blood),
+        "regions": [_ecv_region(region) for region in result.regions],
+        "masked_pixels": result.masked,
+        "registration": {
+            "x_mm": _number(registration.x_mm, 2),
+            "y_mm": _number(registration.y_mm, 2),
+            "rotation_degrees": _number(registration.rotation_degrees, 1),
+            "source": registration.source,
+        }
+        if registration
+        else None,
+        "pairing": result.pairing,
+        "reference": result.reference,
+        "flags": [flag.value for flag in result.flags],
+        "notes": list(result.notes),
+        "error": result.error,
+    }
+
+
+def _acquisition(identity: SeriesIdentity | None) -> dict[str, Any] | None:
+    if identity is None:
+        return None
+    names = ("series_index", "slice_index", "description", "time_stamp")
+    return {name: getattr(identity, name) for name in names}
+
+
+def _ecv_region(region: EcvRegion) -> dict[str, Any]:
+    percents = ("median", "q1", "q3", "mean", "sd", "standard_error")
+    fractions = ("partition_coefficient", "partition_standard_error")
+    return {
+        "name": region.name,
+        **{name: _number(getattr(region, name), 3) for name in percents},
+        **{name: _number(getattr(region, name), 5) for name in fractions},
+        "pixels": region.pixels,
+        "z_score": _number(region.z_score, 2),
+    }
 
 
 def _number(value: float | None, digits: int) -> float | None:

@@ -28,6 +28,7 @@ class MeasurementHeader:
         parameters: user parameters (long, double and string) by name, as text.
         study_uid: ``studyInformation/studyInstanceUID``, or empty.
         frame_of_reference_uid: ``measurementInformation/frameOfReferenceUID``, or empty.
+        sex: ``subjectInformation/patientGender``, M or F, or empty.
     """
 
     protocol_name: str = ""
@@ -42,6 +43,7 @@ class MeasurementHeader:
     parameters: dict[str, str] = field(default_factory=dict)
     study_uid: str = ""
     frame_of_reference_uid: str = ""
+    sex: str = ""
 
 
 def parse_header(xml: str) -> MeasurementHeader:
@@ -84,4 +86,5 @@ def parse_header(xml: str) -> MeasurementHeader:
         parameters=parameters,
         study_uid=text("studyInformation/studyInstanceUID"),
         frame_of_reference_uid=text("measurementInformation/frameOfReferenceUID"),
+        sex=gender if (gender := text("subjectInformation/patientGender").upper()) in ("M", "F") else "",
     )

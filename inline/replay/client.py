@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from inline.data.errors import MyostreamError, ProtocolError
@@ -40,6 +41,7 @@ def exchange(
     images: Iterable[Image],
     *,
     config: str = "mapping",
+    parameters: Mapping[str, object] | None = None,
     received: Callable[[Message], object] = lambda message: None,
     timeout_s: float = 120.0,
 ) -> Exchange:
@@ -50,6 +52,7 @@ def exchange(
         header: XML header, sent unchanged.
         images: in the order of sending; taken in a thread of its own, each when the one before is sent.
         config: name of the configuration.
+        parameters: of the connection (``docs/protocol.md``), sent as JSON after the header.
         received: called with each message of the server.
         timeout_s: longest silence of the server.
 
@@ -72,6 +75,8 @@ def exchange(
         try:
             result.first_sent = time.perf_counter()
             connection.sendall(encode(ConfigFile(config)) + encode(opening))
+            if parameters:
+                connection.sendall(encode(Text(json.dumps({"parameters": dict(parameters)}))))
             for image in images:
                 connection.sendall(encode(image))
             connection.sendall(encode(Close()))

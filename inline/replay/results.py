@@ -29,6 +29,7 @@ class _Region(_Checked):
     q3: _Number | None
     sd: _Number | None = None
     pixels: Annotated[int, Field(ge=0)] = 0
+    z_score: _Number | None = None
 
 
 class _Contour(_Checked):
@@ -55,7 +56,9 @@ class _Offsets(_Checked):
     epi: _Number | None
 
 
-class _Slice(_Checked):
+class Slice(_Checked):
+    """One slice (:func:`inline.emit.record.record`)."""
+
     series_index: _Counter
     slice_index: _Counter
     quantity: Annotated[str, Field(pattern=f"^({'|'.join(Quantity)})$")]
@@ -70,6 +73,9 @@ class _Slice(_Checked):
     contour_offsets_mm: _Offsets | None = None
     confidence: _Number | None = None
     confidence_source: str = ""
+    enhancement: str | None = None
+    field_strength_T: _Number | None = None  # noqa: N815
+    reference: str = ""
     notes: list[str] = []
     error: str = ""
     motion_corrected: bool = False
@@ -77,12 +83,39 @@ class _Slice(_Checked):
     times_ms: dict[str, _Number | None] = {}
 
 
+class _Acquisition(_Checked):
+    series_index: _Counter
+    slice_index: _Counter
+    description: str = ""
+    time_stamp: int = 0
+
+
+class _EcvRegion(_Region):
+    partition_coefficient: _Number | None
+    standard_error: _Number | None = None
+
+
+class Ecv(_Checked):
+    """ECV of one slice position (:func:`inline.emit.record.ecv_record`)."""
+
+    native: _Acquisition
+    post_contrast: _Acquisition | None
+    haematocrit: _Number | None
+    haematocrit_source: str | None = None
+    regions: list[_EcvRegion]
+    flags: list[str]
+    level: str | None = None
+    reference: str = ""
+    notes: list[str] = []
+    error: str = ""
+
+
 class _Summary(_Checked):
     session: str
     text: str
 
 
-def read_record(content: Record | str, kind: type[_Checked] = _Slice) -> Record:
+def read_record(content: Record | str, kind: type[_Checked] = Slice) -> Record:
     """Return the record of one slice (:func:`inline.emit.record.record`), with defaults for older fields.
 
     Args:
@@ -106,9 +139,11 @@ def read_record(content: Record | str, kind: type[_Checked] = _Slice) -> Record:
 
 
 def read_message(content: Record) -> Record:
-    """Return a ZeroMQ message: the record of a slice, or the summary of a connection.
+    """Return a ZeroMQ message: the record of a slice or of ECV, or the summary of a connection.
 
     Raises:
-        ValueError: the content is neither; the message is one line.
+        ValueError: the content is none of these; the message is one line.
     """
-    return read_record(content, _Slice if "quantity" in content or "session" not in content else _Summary)
+    if "post_contrast" in content:
+        return read_record(content, Ecv)
+    return read_record(content, Slice if "quantity" in content or "session" not in content else _Summary)

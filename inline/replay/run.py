@@ -19,8 +19,9 @@ from inline.data.flags import Flag
 from inline.data.results import RESULT_ATTRIBUTE, Contours
 from inline.data.series import Quantity
 from inline.emit.overlay import draw
+from inline.emit.record import ECV_ATTRIBUTE
 from inline.mrd.messages import Image
-from inline.replay.results import Record, read_record
+from inline.replay.results import Ecv, Record, Slice, read_record
 from inline.replay.table import counted
 from model.output import atomic_output
 
@@ -98,6 +99,15 @@ def records(images: Iterable[Image]) -> list[tuple[Record, Image]]:
     return sorted(found, key=lambda pair: in_order(pair[0]))
 
 
+def ecv_records(images: Iterable[Image]) -> list[tuple[Record, Image]]:
+    """Return record and map of every ECV result among images, by slice and series."""
+    read = ((_record(image, ECV_ATTRIBUTE, Ecv), image) for image in images)
+    return sorted(
+        ((record, image) for record, image in read if isinstance(record, dict)),
+        key=lambda pair: (pair[0]["native"]["slice_index"], pair[0]["native"]["series_index"]),
+    )
+
+
 def in_order(record: Record) -> tuple[int, str, int]:
     """Return the key by which records are sorted: slice, quantity, series."""
     return record["slice_index"], record["quantity"], record["series_index"]
@@ -133,13 +143,15 @@ def unreadable(images: Iterable[Image]) -> list[str]:
     ]
 
 
-def _record(image: Image) -> Record | str | None:
+def _record(
+    image: Image, attribute: str = RESULT_ATTRIBUTE, kind: type[Slice] | type[Ecv] = Slice
+) -> Record | str | None:
     """Return the record of an image, the error in it, or None for an image without a record."""
-    if RESULT_ATTRIBUTE.encode() not in image.attributes:
+    if attribute.encode() not in image.attributes:
         return None
     try:
-        text = image.meta().get(RESULT_ATTRIBUTE)
-        return read_record(text[0]) if text else None
+        text = image.meta().get(attribute)
+        return read_record(text[0], kind) if text else None
     except (ProtocolError, ValueError) as error:
         return str(error)
 
@@ -184,7 +196,7 @@ def write_overlay(file: Path, record: Record, image: Image, scale: int = 3) -> N
     quantity, review = Quantity(record["quantity"]), Flag.REVIEW in record["flags"]
     points = record.get("insertions") or {}
     crosses = [points[name]["pixels"] for name in ("anterior", "inferior") if points.get(name)]
-    overlay = draw(map_ms(image), quantity, contours, scale, crosses=crosses, review=review)
+    overlay = draw(map_values(image), quantity, contours, scale, crosses=crosses, review=review)
     made, png = cv2.imencode(".png", overlay[:, :, ::-1])
     with atomic_output(file, private=True) as beside:
         if not made:
@@ -192,8 +204,8 @@ def write_overlay(file: Path, record: Record, image: Image, scale: int = 3) -> N
         beside.write_bytes(png.tobytes())
 
 
-def map_ms(image: Image) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return the values of a map, ms ``(rows, columns)``.
+def map_values(image: Image) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return the values of a map in its unit, ``(rows, columns)``.
 
     Raises:
         ProtocolError: the image does not state its scale, or is no map.

@@ -51,6 +51,41 @@ def results_table(records: list[Record], truth: dict[tuple[str, int], float] | N
     return table
 
 
+def ecv_table(records: list[Record]) -> Table:
+    """Return one row per slice position with ECV or a partition coefficient.
+
+    Args:
+        records: as :func:`inline.replay.results.read_record` returns them.
+    """
+    table = Table(title="Extracellular volume (research only)", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("slice", no_wrap=True)
+    for column in ("ECV [IQR] %", "+/-", "septum", "lambda", "Hct"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("flags", overflow="fold")
+    for record in records:
+        ring, septum = _region(record, "global"), _region(record, "mid-septum") or _region(record, "septum")
+        native, post = record["native"], record["post_contrast"]
+        name = f"{native['slice_index']} {record['level'] or ''} ({native['series_index']}"
+        synthetic = "*" if record["haematocrit_source"] == "synthetic" else ""
+        row = [
+            f"{name}, {post['series_index']})" if post else f"{name})",
+            "-" if ring is None or ring["median"] is None else _interval(ring),
+            _number(ring["standard_error"] if ring else None),
+            _number(septum["median"] if septum else None),
+            _number(ring["partition_coefficient"] if ring else None, 3),
+            _number(record["haematocrit"], 3) + synthetic,
+            ", ".join(record["flags"]) or record["error"] or "-",
+        ]
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    return table
+
+
+def ecv_notes(records: list[Record]) -> list[str]:
+    """Return every distinct note and error of ECV records once."""
+    said = [text for record in records for text in (*record["notes"], record["error"]) if text]
+    return list(dict.fromkeys(f"ECV: {text}" for text in said))
+
+
 def slice_names(records: list[Record]) -> list[str]:
     """Return a name for each record: slice index, level, quantity, ``MOCO`` for corrected images.
 
@@ -99,6 +134,8 @@ def line(message: Record) -> str:
     Args:
         message: as :func:`inline.replay.results.read_message` returns it.
     """
+    if "post_contrast" in message:
+        return printable(_ecv_line(message))
     if "regions" not in message:
         return printable(f"{message['session']} closed: {message['text']}")
     scale = message.get("t1_scale", 1.0)
@@ -109,6 +146,24 @@ def line(message: Record) -> str:
         ", ".join(message["flags"]) or message["error"],
     ]
     return printable(" ".join(part for part in parts if part))
+
+
+def _ecv_line(message: Record) -> str:
+    ring = _region(message, "global")
+    value = ""
+    if ring is not None and ring["median"] is not None:
+        value = f"{_interval(ring, ' %')} (haematocrit {message['haematocrit_source']})"
+    elif ring is not None and ring["partition_coefficient"] is not None:
+        value = f"partition coefficient {ring['partition_coefficient']:.3f}"
+    native = message["native"]
+    parts = [
+        f"ECV of series {native['series_index']} slice {native['slice_index']}",
+        message["level"] or "",
+        value,
+        ", ".join(message["flags"]),
+        message["error"],
+    ]
+    return " ".join(part for part in parts if part)
 
 
 def _region(record: Record, name: str) -> dict[str, Any] | None:

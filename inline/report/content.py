@@ -320,7 +320,9 @@ def _facts(maps: Sequence[ReportMap], info: ExaminationInfo) -> tuple[tuple[str,
         text for each in maps if (text := clean(each.identity.description)) and each.haematocrit is None
     )
     strengths = dict.fromkeys(each.field_strength for each in maps if each.field_strength)
-    tesla = ", ".join(f"{each:.3g} T" for each in ([info.field_strength] if info.field_strength else strengths))
+    tesla = ", ".join(
+        f"{each:.3g} T" for each in ([info.field_strength] if info.field_strength else strengths)
+    )
     return (
         ("Examination", clean(info.protocol) or "protocol not stated"),
         ("Date", " ".join(filter(None, (clean(info.date), clean(info.time)))) or "not stated"),

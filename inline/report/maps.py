@@ -187,7 +187,7 @@ class ReportMap:
             kind=Kind.ECV if known else Kind.PARTITION,
             identity=result.native,
             level=result.level or SliceLevel.UNKNOWN,
-            plane=plane(result.geometry, oriented=Flag.NO_ORIENTATION not in result.flags),
+            plane=plane(result.geometry, oriented=result.oriented),
             section=section,
             regions=regions,
             flags=tuple(result.flags),

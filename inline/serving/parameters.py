@@ -19,6 +19,9 @@ PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
     "report": ("emit", "report"),
     "t1_scale": ("mapping", "t1_scale"),
     "motion": ("assembly", "motion"),
+    "haematocrit": ("ecv", "haematocrit"),
+    "synthetic_haematocrit": ("ecv", "synthetic"),
+    "uncertainty": ("emit", "uncertainty"),
 }
 """Path of each parameter in the settings. A client can set nothing else."""
 _CHARACTERS: Final = 1 << 16

@@ -34,13 +34,13 @@ class Report:
         self._template: ImageHeader | None = None
         self.dropped = 0
 
-    def add(self, result: SliceResult | EcvResult, template: ImageHeader) -> None:
+    def add(self, result: SliceResult | EcvResult, template: ImageHeader | None = None) -> None:
         """Keep the part of a result that a page shows; ``template`` is the header of one of its images."""
         made = ReportMap.of_slice(result) if isinstance(result, SliceResult) else ReportMap.of_ecv(result)
         with self._lock:
             if self._memory.reserve(made.nbytes):
                 self._maps.append(made)
-                self._template = template
+                self._template = template or self._template
             else:
                 self.dropped += 1
 

@@ -15,6 +15,7 @@ from inline.data.memory import MemoryBudget
 from inline.emit.publisher import Publisher
 from inline.engine_selection import build_pipeline
 from inline.report.drawing import check_extra
+from inline.serving.kept import KeptSlices
 from inline.serving.scheduler import Scheduler
 from inline.serving.signals import Shutdown
 from inline.serving.studies import Studies
@@ -25,6 +26,8 @@ from model.engines.fallback import NoEngineError
 _log = logging.getLogger(__name__)
 
 _SWITCH_S: Final = 5e-4
+_KEPT_PART: Final = 8
+"""Part of the memory limit that T1 slices of earlier measurements have: one eighth."""
 
 
 class Service:
@@ -36,6 +39,7 @@ class Service:
         publisher: publishes results on ZeroMQ; None where no address is set.
         shutdown: when it is requested, every session finishes what is in flight.
         memory: budget of all connections.
+        kept: T1 slices that wait for their native or post-contrast partner.
         studies: that the slices belong to.
     """
 
@@ -50,7 +54,10 @@ class Service:
         self.scheduler, self.settings, self.publisher = scheduler, settings, publisher
         self.shutdown = Shutdown(drain_s)
         server = settings.server
-        self.memory = MemoryBudget(server.memory_bytes, server.connection_bytes, server.connections)
+        kept_bytes = server.memory_bytes // _KEPT_PART
+        budget = server.memory_bytes - kept_bytes
+        self.memory = MemoryBudget(budget, server.connection_bytes, server.connections)
+        self.kept = KeptSlices(kept_bytes)
         self.studies = Studies()
 
     @property

@@ -14,6 +14,7 @@ from typing import Final
 from inline.assembly.assembled import Assembled
 from inline.assembly.assembler import Account, SeriesAssembler
 from inline.data.client_text import foreign, message
+from inline.data.examination import EcvResult
 from inline.data.flags import Flag
 from inline.data.results import SliceResult
 from inline.data.series import SlicePlace
@@ -173,6 +174,9 @@ class Slices:
         dialogue, service = self._dialogue, self._service
         if not dialogue.settings.emit.report or self._tally.refused or service.shutdown.requested:
             return
+        for study in dict.fromkeys(each.study for each in self._slices):
+            for unpaired in service.kept.unpaired(study, self._name):
+                self._report.add(unpaired)
         weights = weights_digest(service.settings.weights or DEFAULT)
         header = dialogue.measurement or MeasurementHeader()
         info = ExaminationInfo.of_header(header, weights=weights, engine=service.engine.name)
@@ -202,6 +206,10 @@ class Slices:
             others = [place for place in known if place.session != self._name]
             slices += final_levels(mapped, (*known, *(each.place for each in own)), stated)
             earlier += final_levels(others, known, stated)
+            for unpaired in self._service.kept.unpaired(study, self._name):
+                if self._service.publisher is not None:
+                    self._service.publisher.publish_ecv(unpaired, session=self._name)
+                self._report_ecv(unpaired)
         tally = self._tally
         summary = Summary.of(self._accounts, tally.images, tally.results, tally.errors, slices, earlier)
         _log.info("%s summary: %s", self._name, summary.text(self._dialogue.loggable))
@@ -235,24 +243,62 @@ class Slices:
             """Take a result of the scheduler. A latecomer goes to subscribers alone."""
             if result.map is None and Flag.LATE not in result.flags:
                 submitted.mapped = False
+            ecv: EcvResult | None = None
             try:
                 if self._service.publisher is not None:
                     self._service.publisher.publish(result, session=self._name)
+                ecv = self._ecv(submitted.study, result)
             finally:
                 if not latecomer:
                     if settings.emit.report:
                         self._report.add(result, assembled.template)
-                    data, problem = self._encoded(result, assembled, settings)
-                    self._results.add(number, partial(self._send, result, data, problem))
+                        if ecv is not None:
+                            self._report.add(ecv, assembled.template)
+                    data, problem = self._encoded(result, ecv, assembled, settings)
+                    self._results.add(number, partial(self._send, result, ecv, data, problem))
 
-        context = SliceContext(settings.mapping.t1_scale, self._study.add(submitted.place))
+        context = SliceContext(
+            settings.mapping.t1_scale, self._study.add(submitted.place), settings.emit.uncertainty
+        )
         own_budget = settings.budget_ms if settings.budget_ms != program.budget_ms else None
         self._service.scheduler.submit(assembled, deliver, context, budget_ms=own_budget, owner=self._owner)
 
-    def _encoded(self, result: SliceResult, assembled: Assembled, settings: Settings) -> tuple[bytes, str]:
+    def _ecv(self, study: Study, result: SliceResult) -> EcvResult | None:
+        """Return the ECV that a slice completes, as published; None without."""
+        if Flag.LATE in result.flags and result.contours is None:
+            return None  # the slice itself follows
+        try:
+            settings, ranges = self._dialogue.settings, self._service.scheduler.pipeline.ranges
+            found = self._service.kept.add(study, result, self._name, settings, ranges)
+            if found is not None and self._service.publisher is not None:
+                self._service.publisher.publish_ecv(found, session=self._name)
+            return found
+        except Exception:  # the result of the slice must still go out
+            _log.exception("%s: ECV could not be computed", self._name)
+            return None
+
+    def _report_ecv(self, result: EcvResult) -> None:
+        """Log an ECV result, and send its error to the peer."""
+        name = f"ECV of series {result.native.series_index} slice {result.native.slice_index}"
+        loggable = self._dialogue.loggable
+        for note in result.notes:
+            _log.info("%s: %s: %s", self._name, name, loggable(note))
+        if result.error:
+            named = message("{}: {}", name, result.error)
+            _log.warning("%s: %s", self._name, loggable(named))
+            self._reply(self._dialogue.say(named, Severity.WARNING))
+
+    def _encoded(
+        self, result: SliceResult, ecv: EcvResult | None, assembled: Assembled, settings: Settings
+    ) -> tuple[bytes, str]:
         """Return the encoded images of a result, and why there is none or it cannot be sent."""
         try:
             images = mrd.images(result, assembled.template, settings.emit, self._numbers)
+            if ecv is not None:
+                series = result.identity.series_index
+                images += mrd.ecv_images(
+                    ecv, assembled.template, settings.emit, self._numbers, series_index=series
+                )
             data = b"".join(encode(image) for image in images)
             self._memory.take(len(data))  # it may wait for results of slices before it
             return data, result.error
@@ -262,7 +308,7 @@ class Slices:
                 "the result could not be sent: {}: {}", type(error).__name__, foreign(str(error))
             )
 
-    def _send(self, result: SliceResult, data: bytes, problem: str) -> None:
+    def _send(self, result: SliceResult, ecv: EcvResult | None, data: bytes, problem: str) -> None:
         """Queue the images of a result in one piece: nothing comes between map, labels and overlay."""
         try:
             late = Flag.LATE in result.flags
@@ -277,6 +323,8 @@ class Slices:
                 named = message("{}: {}", name, problem)
                 _log.warning("%s: %s", self._name, loggable(named))
                 self._reply(self._dialogue.say(named, Severity.WARNING if late else Severity.ERROR))
+            if ecv is not None:
+                self._report_ecv(ecv)
             if data:
                 self._queue.put_now(data)
             self._tally.results += 1

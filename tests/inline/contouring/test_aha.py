@@ -293,7 +293,7 @@ def test_segments_follow_the_insertion_points_however_the_image_is_turned(
     )
     assert (reference.source, note) == ("RV insertion points", "")
     regions = measure(ring_map(painted(sectors, turned, mirrored)), RING, level, reference)
-    segments_found = {each.name.split()[-1]: each for each in regions[2:]}
+    segments_found = {each.name.split()[-1]: each for each in regions if "AHA" in each.name}
     for number, (_, _, name) in enumerate(sectors, 1):
         # Pixels on the border belong to one side.
         assert segments_found[name].median == number
@@ -325,7 +325,7 @@ def test_the_usual_heart_is_kept_where_the_points_are_none_or_contradict_it():
     objected = points_at(120, 240)
     kept, note = insertion_reference(Insertions(objected.anterior, None, "not found"), RING, usual)
     assert kept is usual
-    assert note.endswith("insertion points of the right ventricle: not found.")
+    assert "insertion points of the right ventricle: not found. There is no mid-septal" in note
     for points in (points_at(240, 120), points_at(60, -60, mirrored=False), points_at(-60, 60)):
         kept, note = insertion_reference(points, RING, usual)
         assert kept is usual
@@ -351,9 +351,38 @@ def test_segments_have_equal_angles_in_the_patient_whatever_the_pixels():
     reference, _ = insertion_reference(points, contours, None, aspect)
     assert reference.width == pytest.approx(90.0)
     assert np.degrees(reference.septum) % 360.0 == pytest.approx(195.0)
-    regions = measure(ring_map(1.0 + COLUMNS), contours, SliceLevel.BASAL, reference, inset=0.0)[2:]
+    regions = measure(ring_map(1.0 + COLUMNS), contours, SliceLevel.BASAL, reference, inset=0.0)[3:]
     assert [region.pixels for region in regions] == pytest.approx([regions[0].pixels] * 6, rel=0.05)
     stretched = replace(usual_short_axis(), spacing=(0.5, 1.5))
     for usual in (angular_reference(stretched), angular_reference(stretched, 180.0)):
         regions = measure(ring_map(1.0 + COLUMNS), contours, SliceLevel.BASAL, usual, inset=0.0)[2:]
         assert [region.pixels for region in regions] == pytest.approx([regions[0].pixels] * 6, rel=0.05)
+
+
+@pytest.mark.parametrize("width", [90, 120])
+def test_mid_septum_is_the_middle_of_the_septum_and_of_the_wall(width):
+    reference, _ = insertion_reference(points_at(180 - width / 2, 180 + width / 2), RING, None)
+    radius = by_name(measure(ring_map(np.hypot(COLUMNS - 60.0, ROWS - 60.0)), RING, None, reference))
+    # A wall from 20 to 30 pixels: half of it is from 22.5 to 27.5.
+    middle = radius["mid-septum"]
+    assert middle.median == pytest.approx(25.0, abs=0.15)
+    assert middle.pixels == pytest.approx(np.radians(width / 2) * (27.5**2 - 22.5**2) / 2, rel=0.03)
+    angle = np.degrees(np.arctan2(ROWS - 60.0, COLUMNS - 60.0)) % 360.0
+    turned = by_name(measure(ring_map(angle), RING, None, reference))["mid-septum"]
+    assert turned.median == pytest.approx(180.0, abs=0.5)
+    # Evenly spread over half of the septum's angle.
+    assert turned.sd == pytest.approx(width / 2 / np.sqrt(12), rel=0.03)
+
+
+def test_a_larger_inset_holds_for_mid_septum_too():
+    reference, _ = insertion_reference(points_at(120, 240), RING, None)
+    narrow = by_name(measure(ring_map(COLUMNS), RING, None, reference, inset=0.4))["mid-septum"]
+    assert narrow.pixels == pytest.approx(np.radians(60) * (26**2 - 24**2) / 2, rel=0.05)
+
+
+def test_without_trusted_insertion_points_there_is_no_mid_septum():
+    usual = angular_reference(usual_short_axis())
+    points = replace(points_at(120, 240), objection="not at the angle of a septum")
+    reference, note = insertion_reference(points, RING, usual)
+    assert "There is no mid-septal value." in note
+    assert "mid-septum" not in by_name(measure(ring_map(COLUMNS), RING, SliceLevel.MID, reference))

@@ -84,7 +84,18 @@ def test_a_ring_without_values_says_so():
     nothing = RegionValues("global", None, None, None, None, None, 0)
     made = result([nothing], flags=(Flag.NO_VALUES,))
     assert record(made)["regions"] == [
-        {"name": "global", "median": None, "q1": None, "q3": None, "mean": None, "sd": None, "pixels": 0}
+        {
+            **{
+                "name": "global",
+                "median": None,
+                "q1": None,
+                "q3": None,
+                "mean": None,
+                "sd": None,
+                "pixels": 0,
+            },
+            "z_score": None,
+        }
     ]
     meta = mrd.images(made, ImageHeader(matrix_size=(16, 16, 1)))[0].meta()
     assert meta["ImageComments"] == ("T1 myostream: no values (no-values) research only",)

@@ -1,0 +1,300 @@
+"""``myostream calibrate ranges``: reference ranges from a site's own normal persons.
+
+Each JSON file of ``myostream replay --json`` is one person. The value of a person in a region is the mean of
+the region's medians over the slices. Mean and SD are those between persons.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from inline.data.errors import MyostreamError
+from inline.data.flags import Flag
+from inline.data.series import Enhancement
+from inline.reference import ReferenceRange
+from inline.replay.results import Ecv, Record, read_record
+from model.output import write_json, write_text
+
+FEWEST: Final = 20
+"""Persons below which a warning is printed: the SD of 20 is known to 16 %, that of 50 to 10 %."""
+_OUTLIER: Final = 3.0
+"""Distance from the median, in robust SDs, from which a person is named."""
+_TO_SD: Final = 1.4826
+_LEAST_SHARE: Final = 0.49
+"""Least share of the contour convention in slices without a flag, less rounding."""
+_UNUSABLE: Final = frozenset(
+    each.value
+    for each in (
+        Flag.REVIEW,
+        Flag.POOR_FIT,
+        Flag.IMPLAUSIBLE_VALUES,
+        Flag.SCALED_IMAGES,
+        Flag.THIN_WALL,
+        Flag.IMPLAUSIBLE_BLOOD,
+        Flag.NOT_REGISTERED,
+        Flag.SYNTHETIC_HAEMATOCRIT,
+    )
+)
+"""Flags of slices whose values are not used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Values of one normal person.
+
+    Attributes:
+        name: of the file.
+        values: median by quantity and region, mean over the slices; ms, of ECV percent.
+        field_strengths: of the slices, tesla.
+        t1_scales: factors on T1 of the slices.
+        offsets: of the contours from the borders of the wall, as applied in each slice, mm.
+        left_out: number of slices that were not used.
+    """
+
+    name: str
+    values: Mapping[tuple[str, str], float]
+    field_strengths: frozenset[float]
+    t1_scales: frozenset[float]
+    offsets: frozenset[tuple[float, float]]
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outlier:
+    """Person whose value is far from the others'."""
+
+    name: str
+    quantity: str
+    region: str
+    value: float
+    robust_sds: float
+
+
+def read_person(file: Path, sequence: str = "") -> Person:
+    """Return the values of one file of results.
+
+    Args:
+        file: of ``myostream replay --json``.
+        sequence: text that the series description must contain.
+
+    Raises:
+        MyostreamError: the file is none, or its slices state no field strength or contours.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        slices = [read_record(each) for each in content["results"]]
+        ecv = [read_record(each, Ecv) for each in content.get("ecv", [])]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MyostreamError(f"{file} is no file of results (myostream replay --json): {error}") from error
+    found: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    fields, scales, offsets = set[float](), set[float](), set[tuple[float, float]]()
+    left_out = 0
+    natives = set[tuple[int, int]]()
+    for each in slices:
+        if sequence.lower() not in str(each.get("description", "")).lower():
+            continue
+        if each["quantity"] == "T1":
+            if each.get("enhancement") != Enhancement.NATIVE:
+                continue
+            natives.add((each["series_index"], each["slice_index"]))
+        if not _usable(each):
+            left_out += 1
+            continue
+        field, applied = _evaluation(each, file)
+        fields.add(field)
+        offsets.add(applied)
+        if each["quantity"] == "T1":
+            scales.add(float(each["t1_scale"]))
+        _collect(found, each["quantity"], each)
+    for each in ecv:
+        native = each["native"]
+        if (native["series_index"], native["slice_index"]) not in natives or each["haematocrit"] is None:
+            continue
+        if not _usable(each):
+            left_out += 1
+            continue
+        _collect(found, "ECV", each)
+    values = {key: float(np.mean(medians)) for key, medians in found.items()}
+    return Person(file.stem, values, frozenset(fields), frozenset(scales), frozenset(offsets), left_out)
+
+
+def make_ranges(
+    persons: Iterable[Person], *, sequence: str = "", sex: str | None = None, source: str = "site"
+) -> tuple[list[ReferenceRange], list[Outlier]]:
+    """Return the ranges of every quantity and region that at least two persons have, and the outliers.
+
+    Outliers are named, not left out: a person decides on them.
+
+    Raises:
+        MyostreamError: the persons were not examined and evaluated in one way.
+    """
+    known = list(persons)
+    fields = sorted(set[float]().union(*(each.field_strengths for each in known)))
+    scales = sorted(set[float]().union(*(each.t1_scales for each in known)))
+    offsets = sorted(set[tuple[float, float]]().union(*(each.offsets for each in known)))
+    if not fields:
+        raise MyostreamError("no person has a usable native T1 or T2 slice; check --sequence and the flags")
+    convention = _convention(offsets)
+    if len(fields) > 1 or len(scales) > 1 or convention is None:
+        raise MyostreamError(
+            f"the persons were not examined and evaluated in one way: {_listed(fields)} T, t1_scale "
+            f"{_listed(scales)}, contour offsets (endo, epi) {'; '.join(map(_listed, offsets))} mm"
+        )
+    ranges: list[ReferenceRange] = []
+    outliers: list[Outlier] = []
+    for quantity, region in dict.fromkeys(key for each in known for key in each.values):
+        named = [
+            (each.name, each.values[quantity, region]) for each in known if (quantity, region) in each.values
+        ]
+        values = np.array([value for _, value in named])
+        sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+        if sd <= 0.0:
+            continue
+        ranges.append(
+            ReferenceRange.model_validate(
+                {
+                    "quantity": quantity,
+                    "region": region,
+                    "field_strength": fields[0],
+                    "mean": round(float(values.mean()), 3),
+                    "sd": round(sd, 3),
+                    "n": len(values),
+                    "source": source,
+                    "sequence": sequence,
+                    "sex": sex,
+                    "t1_scale": None if quantity == "T2" else scales[0],
+                    "contour_offsets_mm": convention,
+                }
+            )
+        )
+        outliers += _outliers(quantity, region, named)
+    return ranges, outliers
+
+
+def as_toml(ranges: Iterable[ReferenceRange]) -> str:
+    """Return the ranges as the file of the setting ``reference.file``."""
+    tables = (
+        "\n".join(
+            f"{name} = {json.dumps(value, ensure_ascii=False)}"
+            for name, value in each.model_dump(exclude_none=True).items()
+        )
+        for each in ranges
+    )
+    return "".join(f"[[range]]\n{table}\n\n" for table in tables)
+
+
+def calibrate(
+    data: Path,
+    *,
+    sequence: str = "",
+    sex: str | None = None,
+    source: str = "site",
+    output: Path | None = None,
+    json_file: Path | None = None,
+) -> list[ReferenceRange]:
+    """Make the ranges of a folder, print and write them.
+
+    Raises:
+        MyostreamError: the folder holds no usable results, or ``sex`` is neither M nor F.
+    """
+    if sex not in (None, "M", "F"):
+        raise MyostreamError(f"--sex is M or F, not {sex}")
+    files = sorted(data.glob("*.json"))
+    if not files:
+        raise MyostreamError(f"{data} holds no JSON files; make them with myostream replay FILE --json")
+    persons = [read_person(file, sequence) for file in files]
+    ranges, outliers = make_ranges(persons, sequence=sequence, sex=sex, source=source)
+    console = Console()
+    table = Table(title="Normal values", box=SIMPLE_HEAD)
+    for column in ("quantity", "region", "mean", "SD", "n"):
+        table.add_column(column, justify="left" if column in ("quantity", "region") else "right")
+    for each in ranges:
+        table.add_row(each.quantity, each.region, f"{each.mean:.1f}", f"{each.sd:.1f}", str(each.n))
+    console.print(table)
+    for text in _remarks(persons, ranges, outliers):
+        console.print(text, highlight=False, markup=False)
+    if json_file is not None:
+        write_json(json_file, [each.model_dump() for each in ranges])
+    if output is not None:
+        write_text(output, as_toml(ranges))
+        console.print(f'Written. Use them with the setting reference.file = "{output}"', markup=False)
+    return ranges
+
+
+def _remarks(persons: list[Person], ranges: list[ReferenceRange], outliers: list[Outlier]) -> Iterator[str]:
+    """Yield what the user should know of the ranges."""
+    left_out = sum(each.left_out for each in persons)
+    if left_out:
+        yield f"{left_out} slices were left out for an error or a flag."
+    smallest = min(each.n for each in ranges) if ranges else 0
+    if smallest < FEWEST:
+        error = 100.0 / np.sqrt(2.0 * max(smallest - 1, 1))
+        yield (
+            f"Warning: some ranges are of {smallest} persons, below {FEWEST}; their SD is uncertain by "
+            f"{error:.0f} %."
+        )
+    for each in outliers:
+        yield (
+            f"Outlier: {each.name} {each.quantity} {each.region} {each.value:.1f}, {each.robust_sds:+.1f} "
+            "robust SDs from the median; it is part of the range. Check whether the person is normal."
+        )
+
+
+def _outliers(quantity: str, region: str, named: list[tuple[str, float]]) -> Iterator[Outlier]:
+    values = np.array([value for _, value in named])
+    median = float(np.median(values))
+    robust = _TO_SD * float(np.median(np.abs(values - median)))
+    if robust <= 0.0:
+        return
+    for name, value in named:
+        distance = (value - median) / robust
+        if abs(distance) > _OUTLIER:
+            yield Outlier(name, quantity, region, value, distance)
+
+
+def _usable(record: Record) -> bool:
+    return not record["error"] and _UNUSABLE.isdisjoint(record["flags"])
+
+
+def _evaluation(record: Record, file: Path) -> tuple[float, tuple[float, float]]:
+    """Return field strength and contour offsets of a slice."""
+    field, offsets = record.get("field_strength_T"), record.get("contour_offsets_mm")
+    if not isinstance(field, int | float) or not isinstance(offsets, dict):
+        raise MyostreamError(
+            f"{file}: a slice states no field strength or no contour offsets; its header must have "
+            "systemFieldStrength_T, and the results be of this version"
+        )
+    return round(float(field), 1), (float(offsets["endo"]), float(offsets["epi"]))
+
+
+def _convention(offsets: list[tuple[float, float]]) -> tuple[float, float] | None:
+    """Return the contour convention that offsets as applied come from; None where there are several.
+
+    Thin walls have smaller offsets, but not less than half of them: such slices have a flag and are not used.
+    """
+    applied = np.array(offsets)
+    largest = applied[np.abs(applied).argmax(axis=0), (0, 1)]
+    shares = np.divide(applied, largest, out=np.ones_like(applied), where=largest != 0.0)
+    return (float(largest[0]), float(largest[1])) if (shares >= _LEAST_SHARE).all() else None
+
+
+def _listed(numbers: Iterable[float]) -> str:
+    return ", ".join(f"{each:g}" for each in numbers)
+
+
+def _collect(
+    found: defaultdict[tuple[str, str], list[float]], quantity: str, record: Mapping[str, Any]
+) -> None:
+    for region in record["regions"]:
+        if region["median"] is not None:
+            found[quantity, region["name"]].append(float(region["median"]))

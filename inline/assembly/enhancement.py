@@ -1,0 +1,47 @@
+"""Recognition of native and post-contrast images by what their sender states."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from inline.data.series import Enhancement
+
+_LONGEST: Final = 1024
+"""Characters of a description that are read."""
+_SEPARATED: Final = r"(?<![a-z]){}(?![a-z])"
+_NATIVE: Final = re.compile(
+    _SEPARATED.format(
+        r"(?:native|nativ|nat|pre|un-?enhanced|non-?enhanced"
+        r"|(?:pre|non|no|without|w/o|vor|ohne)[\s_.-]*+(?:contrast|gd|gad\w*+|km|kontrastmittel|gbca|ce))"
+    )
+)
+_POST: Final = re.compile(
+    _SEPARATED.format(
+        r"(?:post|post[\s_.-]*+(?:contrast|con|gd|gad\w*+|km|gbca|ce)"
+        r"|(?:after|with|nach|mit)[\s_.-]*+(?:contrast|gd|gad\w*+|km|kontrastmittel|gbca|ce))"
+    )
+)
+
+
+def stated_enhancement(descriptions: Iterable[str], agents: Iterable[str]) -> tuple[Enhancement | None, str]:
+    """Return whether images are native or post-contrast, and where that is stated; None where it is not.
+
+    Words of the first description that has any decide; then a named contrast agent. No agent proves nothing:
+    many senders name none.
+
+    Args:
+        descriptions: of the series, the most trusted first.
+        agents: contrast agents that the headers name.
+    """
+    for text in descriptions:
+        low = text[:_LONGEST].lower()
+        post, native = bool(_POST.search(low)), bool(_NATIVE.search(low))
+        if native and not post:
+            return Enhancement.NATIVE, "series description"
+        if post and not native:
+            return Enhancement.POST_CONTRAST, "series description"
+    if any(agent.strip(" \0").lower() not in ("", "none", "no", "n/a") for agent in agents):
+        return Enhancement.POST_CONTRAST, "contrast agent in the header"
+    return None, ""

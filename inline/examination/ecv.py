@@ -1,0 +1,359 @@
+"""Partition coefficient and ECV of one slice position, and the examination that they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inline.contouring.aha import RegionShares, region_shares, slice_reference, weighted_quantiles
+from inline.data.errors import MyostreamError
+from inline.data.examination import EcvRegion, EcvResult, Examination, Haematocrit, HaematocritSource
+from inline.data.flags import Flag
+from inline.data.results import BloodT1, SliceResult
+from inline.data.series import Enhancement, Quantity
+from inline.examination.pairing import (
+    SAME_MM,
+    Pair,
+    distance_mm,
+    find_pair,
+    mismatch,
+    shortened,
+    usable,
+)
+from inline.examination.registration import Registered, register, sample
+from inline.reference import ReferenceRanges, with_z_scores
+from inline.settings import EcvSettings, RegionSettings
+from model.polygons import ring_labels
+from model.relaxometry.ecv import (
+    HAEMATOCRIT,
+    BloodChange,
+    partition_coefficient,
+    synthetic_haematocrit,
+    tissue_sd,
+    total_sd,
+)
+from model.relaxometry.parametric_map import ParametricMap
+
+FloatArray = NDArray[np.float64]
+
+_LEAST_OVERLAP: Final = 0.6
+"""Dice coefficient of both walls, after the movement, below which the registration is flagged. A wall of 9 mm
+that is shifted by 3 mm has about 0.7."""
+
+
+class _NotMeasuredError(MyostreamError):
+    """A slice position without a partition coefficient; ``flag`` is the reason code."""
+
+    def __init__(self, message: str, flag: Flag) -> None:
+        super().__init__(message)
+        self.flag = flag
+
+
+def ecv_of_pair(
+    pair: Pair,
+    settings: EcvSettings | None = None,
+    regions: RegionSettings | None = None,
+    ranges: ReferenceRanges | None = None,
+) -> EcvResult:
+    """Return partition coefficient and ECV of a pair; what prevents them is stated in the result.
+
+    Args:
+        pair: native and post-contrast T1.
+        settings: with the haematocrit.
+        regions: settings of the regions.
+        ranges: normal values of the site, for z-scores.
+    """
+    native, post = pair.native, pair.post
+    empty = EcvResult(
+        native=native.identity,
+        post=post.identity,
+        geometry=native.geometry,
+        level=native.level,
+        native_blood=native.blood,
+        post_blood=post.blood,
+        contours=native.contours,
+        oriented=Flag.NO_ORIENTATION not in native.flags,
+        pairing=pair.how,
+    )
+    try:
+        blood = _blood_change(native, post)
+        registered = register(native, post)
+    except _NotMeasuredError as error:
+        return replace(empty, error=error.message, flags=(error.flag,))
+    found = _with_haematocrit(empty, native, settings or EcvSettings())
+    measured = _measured(found, native, post, blood, registered, regions or RegionSettings())
+    return _compared(measured, native, ranges or ReferenceRanges())
+
+
+def examine(
+    results: Iterable[SliceResult],
+    settings: EcvSettings | None = None,
+    regions: RegionSettings | None = None,
+    ranges: ReferenceRanges | None = None,
+) -> Examination:
+    """Return an examination with the ECV of every slice position that has native and post-contrast T1.
+
+    In an examination with contrast agent, native and post-contrast slices without a partner have a result
+    with an error.
+
+    Args:
+        results: slices of one examination, in the order of acquisition.
+        settings: with the haematocrit.
+        regions: settings of the regions.
+        ranges: normal values of the site, for z-scores.
+    """
+    slices = tuple(results)
+    found: list[EcvResult] = []
+    paired: set[int] = set()
+    for number, result in enumerate(slices):
+        if (pair := find_pair(result, slices[:number])) is not None:
+            paired |= {id(pair.native), id(pair.post)}
+            found.append(ecv_of_pair(pair, settings, regions, ranges))
+    single = [each for each in slices if each.quantity is Quantity.T1 and id(each) not in paired]
+    return Examination(slices, (*found, *without_partner(single, slices)))
+
+
+def without_partner(single: Iterable[SliceResult], others: Iterable[SliceResult]) -> list[EcvResult]:
+    """Return the results of T1 slices that have no partner; none where no contrast agent was given.
+
+    Args:
+        single: slices without a partner.
+        others: all slices of the examination.
+    """
+    known = tuple(others)
+    if not any(each.enhancement is Enhancement.POST_CONTRAST for each in known):
+        return []
+    return [_alone(each, known) for each in single if each.enhancement is not None]
+
+
+def _alone(result: SliceResult, others: Iterable[SliceResult]) -> EcvResult:
+    """Return the result of a slice without a partner: what is missing, and the nearest candidate."""
+    is_native = result.enhancement is Enhancement.NATIVE
+    wanted = "post-contrast" if is_native else "native"
+    candidates = [each for each in others if each.quantity is Quantity.T1 and each.enhancement == wanted]
+    distances = [distance_mm(each, result) for each in candidates]
+    near = [each for each, distance in zip(candidates, distances, strict=True) if distance <= SAME_MM]
+    flag = Flag.NO_POST_CONTRAST if is_native else Flag.NO_NATIVE
+    if not usable(result):
+        error = f"the {result.enhancement} slice has no contours or no map"
+        flag = Flag.NO_VALUES
+    elif near:
+        error = f"the {wanted} slice of this position has no contours or no map"
+    elif candidates:
+        flag = Flag.SLICES_DO_NOT_MATCH
+        nearest = min(distances)
+        where = (
+            f"the nearest lies {nearest:.1f} mm away" if np.isfinite(nearest) else "none is parallel to it"
+        )
+        error = f"no {wanted} slice lies within {SAME_MM:g} mm of this one: {where}"
+    else:
+        error = f"there is no {wanted} T1 map"
+    return EcvResult(
+        native=result.identity,
+        post=None,
+        geometry=result.geometry,
+        level=result.level,
+        native_blood=result.blood if is_native else None,
+        post_blood=None if is_native else result.blood,
+        contours=result.contours,
+        oriented=Flag.NO_ORIENTATION not in result.flags,
+        flags=(flag,),
+        error=error,
+    )
+
+
+def _blood_change(native: SliceResult, post: SliceResult) -> BloodChange:
+    """Return the change of the blood's T1.
+
+    Raises:
+        _NotMeasuredError: the slices are no pair, or the blood shows that they are none.
+    """
+    for name, each in (("native", native), ("post-contrast", post)):
+        if not usable(each):
+            reasons = each.error or ", ".join(each.flags) or "it is no T1 map"
+            raise _NotMeasuredError(
+                f"the {name} slice has no T1 map with contours: {reasons}", Flag.NO_VALUES
+            )
+    if why := mismatch(native, post):
+        raise _NotMeasuredError(
+            f"native and post-contrast slice do not match: {why}", Flag.SLICES_DO_NOT_MATCH
+        )
+    if native.t1_scale != post.t1_scale:
+        raise _NotMeasuredError(
+            f"native T1 was multiplied by {native.t1_scale:g} and post-contrast T1 by {post.t1_scale:g}; use "
+            "one factor for both (setting mapping.t1_scale)",
+            Flag.SLICES_DO_NOT_MATCH,
+        )
+    before, after = native.blood, post.blood
+    if before is None or after is None:
+        which = "native" if before is None else "post-contrast"
+        raise _NotMeasuredError(
+            f"the cavity of the {which} slice holds too few pixels of blood", Flag.NO_BLOOD
+        )
+    if not shortened(before, after):
+        raise _NotMeasuredError(
+            f"blood T1 is {before.median_ms:.0f} ms in the native and {after.median_ms:.0f} ms in the "
+            "post-contrast slice, which is no effect of contrast agent; check which slice is which",
+            Flag.IMPLAUSIBLE_BLOOD,
+        )
+    return BloodChange(before.median_ms, after.median_ms, _error(before), _error(after))
+
+
+def _error(blood: BloodT1) -> float:
+    return blood.standard_error_ms or 0.0
+
+
+def _with_haematocrit(empty: EcvResult, native: SliceResult, settings: EcvSettings) -> EcvResult:
+    """Return the result with the haematocrit, or with the note on why there is none."""
+    if settings.haematocrit is not None:
+        return replace(empty, haematocrit=Haematocrit(settings.haematocrit, HaematocritSource.GIVEN))
+    if not settings.synthetic:
+        note = "No haematocrit is known (setting ecv.haematocrit): there is the partition coefficient alone."
+        return replace(empty, flags=(Flag.NO_HAEMATOCRIT,), notes=(note,))
+    assert native.blood is not None
+    value, source = synthetic_haematocrit(native.blood.median_ms, native.field_strength)
+    if value is None:
+        note = f"There is no synthetic haematocrit, and so no ECV: {source}."
+        return replace(empty, flags=(Flag.NO_HAEMATOCRIT,), notes=(note,))
+    note = f"Haematocrit of {value:.3f} computed from native blood T1, not measured ({source})."
+    return replace(
+        empty,
+        haematocrit=Haematocrit(value, HaematocritSource.SYNTHETIC),
+        flags=(Flag.SYNTHETIC_HAEMATOCRIT,),
+        notes=(note,),
+    )
+
+
+def _measured(
+    found: EcvResult,
+    native: SliceResult,
+    post: SliceResult,
+    blood: BloodChange,
+    registered: Registered,
+    settings: RegionSettings,
+) -> EcvResult:
+    """Return the result with maps and regions."""
+    assert native.map is not None
+    assert post.map is not None
+    assert native.contours is not None
+    shape = (native.map.values_ms.shape[0], native.map.values_ms.shape[1])
+    moved = _moved(post.map, registered, shape)
+    fitted = ~native.map.failed & ~moved.failed
+    coefficient = partition_coefficient(native.map.values_ms, moved.values_ms, blood)
+    largest = 1.0 / (1.0 - (found.haematocrit.value if found.haematocrit else HAEMATOCRIT[1]))
+    valid = fitted & (coefficient >= 0.0) & (coefficient <= largest)
+    # Pixels of the wall in both maps: elsewhere one of them is blood or fat.
+    walls = [ring_labels(each.endo, each.epi, shape) == 2 for each in (native.contours, registered.contours)]
+    wall = walls[0] & walls[1]
+    masked = int(np.count_nonzero(wall & fitted & ~valid))
+    flags, notes = list(found.flags), list(found.notes)
+    if masked:
+        flags.append(Flag.MASKED_VALUES)
+        limit = "an ECV" if found.haematocrit else "a partition coefficient that no haematocrit makes an ECV"
+        notes.append(f"{masked} pixels of the myocardium have {limit} outside 0 to 100 % and are left out.")
+    if registered.overlap < _LEAST_OVERLAP:
+        flags.append(Flag.NOT_REGISTERED)
+        notes.append(
+            f"After registration the walls overlap by {registered.overlap:.2f} (Dice coefficient): check the "
+            "contours of both maps."
+        )
+    tissue: FloatArray | None = None
+    if native.scanner_made or post.scanner_made:
+        notes.append("A scanner's map states no SD: there is no error of the values.")
+    else:
+        tissue = np.zeros(shape)
+        tissue[valid] = tissue_sd(
+            native.map.values_ms[valid],
+            moved.values_ms[valid],
+            native.map.sd_ms[valid],
+            moved.sd_ms[valid],
+            blood,
+        )
+    kept = np.where(valid, coefficient, 0.0)
+    reference, _ = slice_reference(
+        native.geometry,
+        native.insertions,
+        native.contours,
+        settings.septum_degrees,
+        oriented=found.oriented,
+    )
+    shares = region_shares(
+        native.contours, shape, native.level, reference, usable=valid & walls[1], inset=settings.inset
+    )
+    factor = None if found.haematocrit is None else 100.0 * (1.0 - found.haematocrit.value)
+    return replace(
+        found,
+        partition=kept.astype(np.float32),
+        partition_sd=None if tissue is None else total_sd(kept, tissue, blood).astype(np.float32),
+        valid=valid,
+        masked=masked,
+        regions=tuple(_region(each, kept, tissue, blood, factor) for each in shares),
+        registration=registered.movement,
+        flags=tuple(flags),
+        notes=tuple(notes),
+    )
+
+
+def _compared(found: EcvResult, native: SliceResult, ranges: ReferenceRanges) -> EcvResult:
+    """Return the result with z-scores of a measured haematocrit's ECV, where the site has ranges for it."""
+    if found.haematocrit is None or found.haematocrit.source is not HaematocritSource.GIVEN:
+        return found
+    fitting, note = ranges.of("ECV", native)
+    regions, source = with_z_scores(found.regions, fitting)
+    return replace(found, regions=regions, reference=source, notes=(*found.notes, *([note] if note else [])))
+
+
+def _moved(post: ParametricMap, registered: Registered, shape: tuple[int, int]) -> ParametricMap:
+    """Return the post-contrast map on the native pixels; failed where a failed pixel takes part.
+
+    The SD is that of a single pixel of the post-contrast map, an upper limit where pixels are mixed. The mean
+    of a region, in which the mixing cancels, has the right error with it.
+    """
+    failed = sample(post.failed, registered.to_post, shape, 1.0) > 0.0
+
+    def moved(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.where(failed, 0.0, sample(image, registered.to_post, shape, 0.0)).astype(np.float32)
+
+    return ParametricMap(moved(post.values_ms), moved(post.sd_ms), np.zeros(shape, np.float32), failed)
+
+
+def _region(
+    region: RegionShares,
+    coefficient: FloatArray,
+    tissue: FloatArray | None,
+    blood: BloodChange,
+    factor: float | None,
+) -> EcvRegion:
+    """Return the values of a region; ``factor`` makes ECV in percent of a partition coefficient."""
+    weights = region.shares
+    area = float(weights.sum())
+    if not area:
+        return EcvRegion(region.name, None, None, None, None, None, None, None, None, 0)
+    values = coefficient[region.rows, region.columns]
+    q1, median, q3 = weighted_quantiles(values, weights, (0.25, 0.5, 0.75)).tolist()
+    mean = float(np.average(values, weights=weights))
+    sd = float(np.sqrt(np.average((values - mean) ** 2, weights=weights)))
+    error = None
+    if tissue is not None:
+        own = float(np.linalg.norm(weights * tissue[region.rows, region.columns])) / area
+        error = float(np.hypot(own, mean * blood.relative_error))
+
+    def percent(value: float | None) -> float | None:
+        return None if value is None or factor is None else value * factor
+
+    return EcvRegion(
+        region.name,
+        median=percent(median),
+        q1=percent(q1),
+        q3=percent(q3),
+        mean=percent(mean),
+        sd=percent(sd),
+        standard_error=percent(error),
+        partition_coefficient=median,
+        partition_standard_error=error,
+        pixels=max(round(area), 1),
+    )

@@ -1,0 +1,172 @@
+"""Reference ranges: normal values of a site, and z-scores by them.
+
+Normal values of T1, T2 and ECV differ between scanners, sequences and ways of evaluation. Each site needs its
+own (Messroghli et al. 2017, J Cardiovasc Magn Reson 19:75). Without a range there is no z-score.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from inline.data.errors import ConfigurationError
+from inline.data.examination import EcvRegion
+from inline.data.results import RegionValues, SliceResult
+from inline.data.series import Enhancement, Quantity
+from model.relaxometry.ecv import SAME_FIELD
+
+Measured = Literal["T1", "T2", "ECV"]
+Region = TypeVar("Region", RegionValues, EcvRegion)
+
+_SAME_MM: Final = 0.01
+_SAME_SCALE: Final = 1e-4
+
+
+class ReferenceRange(BaseModel):
+    """Normal values of one region.
+
+    Attributes:
+        quantity: native T1, T2 (ms) or ECV (%).
+        region: name as in the results.
+        field_strength: tesla.
+        mean: of the medians of the region in normal persons.
+        sd: between persons.
+        n: persons.
+        source: of the values.
+        sequence: text that the series description contains, in either case; empty for every sequence.
+        sex: M or F; None for both.
+        t1_scale: factor on T1 with which the values were made; None where it does not matter.
+        contour_offsets_mm: contour convention, likewise.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    quantity: Measured
+    region: str
+    field_strength: float = Field(gt=0, le=20)
+    mean: float
+    sd: float = Field(gt=0)
+    n: int = Field(ge=2)
+    source: str
+    sequence: str = ""
+    sex: Literal["M", "F"] | None = None
+    t1_scale: float | None = None
+    contour_offsets_mm: tuple[float, float] | None = None
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    range: tuple[ReferenceRange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceRanges:
+    """Ranges of a site; empty for none."""
+
+    ranges: tuple[ReferenceRange, ...] = ()
+
+    @classmethod
+    def load(cls, file: Path | None) -> ReferenceRanges:
+        """Read a TOML file of ``[[range]]`` tables; None gives no ranges.
+
+        Raises:
+            ConfigurationError: it cannot be read, a value is wrong, or two ranges are for the same.
+        """
+        if file is None:
+            return cls()
+        try:
+            found = _File.model_validate(tomllib.loads(file.read_text(encoding="utf-8-sig"))).range
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise ConfigurationError(
+                f"the reference ranges in {file} cannot be used: {place}: {first['msg']}"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"the reference ranges in {file} cannot be read: {error}") from error
+        seen = set[tuple[object, ...]]()
+        for each in found:
+            key = (each.quantity, each.region, round(each.field_strength, 1), each.sequence.lower(), each.sex)
+            if key in seen:
+                raise ConfigurationError(f"{file} has two ranges for {', '.join(map(str, key))}; keep one")
+            seen.add(key)
+        return cls(found)
+
+    def of(self, quantity: Measured, result: SliceResult) -> tuple[dict[str, ReferenceRange], str]:
+        """Return the range of each region for a slice, and why there are none where others exist.
+
+        The most specific range holds: with the person's sex before without, then with the longest sequence.
+
+        Args:
+            quantity: to be compared.
+            result: slice, of ECV the native one.
+        """
+        wanted = [each for each in self.ranges if each.quantity == quantity]
+        if not wanted:
+            return {}, ""
+        if quantity != "T2" and result.enhancement is not Enhancement.NATIVE:
+            post = result.enhancement is Enhancement.POST_CONTRAST
+            return (
+                {},
+                "" if post else f"No z-scores of {quantity}: it is not known whether the map is native.",
+            )
+        if result.field_strength is None:
+            return {}, f"No z-scores of {quantity}: the header states no field strength."
+        name = result.identity.description.lower()
+        fitting = [
+            each
+            for each in wanted
+            if abs(each.field_strength - result.field_strength) <= SAME_FIELD
+            and each.sequence.lower() in name
+            and each.sex in (None, result.sex)
+        ]
+        if not fitting:
+            at = f"{result.field_strength:g} T, this sequence and this person"
+            return {}, f"No z-scores of {quantity}: no reference range is for {at}."
+        made = [each for each in fitting if _same_evaluation(each, result)]
+        if not made:
+            return {}, (
+                f"No z-scores of {quantity}: the reference ranges were made with another t1_scale or another "
+                "contour convention."
+            )
+        ordered = sorted(made, key=lambda each: (each.sex is not None, len(each.sequence)))
+        return {each.region: each for each in ordered}, ""
+
+
+def with_z_scores(
+    regions: Iterable[Region], ranges: dict[str, ReferenceRange]
+) -> tuple[tuple[Region, ...], str]:
+    """Return the regions with their z-scores, and the sources of the ranges used."""
+    scored: list[Region] = []
+    sources: dict[str, None] = {}
+    for each in regions:
+        found = ranges.get(each.name)
+        if found is None or each.median is None:
+            scored.append(each)
+            continue
+        scored.append(replace(each, z_score=(each.median - found.mean) / found.sd))
+        sources[f"{found.source} (n = {found.n})"] = None
+    return tuple(scored), "; ".join(sources)
+
+
+def quantity_of(result: SliceResult) -> Measured:
+    """Return the quantity of a slice as ranges name it."""
+    return "T1" if result.quantity is Quantity.T1 else "T2"
+
+
+def _same_evaluation(each: ReferenceRange, result: SliceResult) -> bool:
+    if each.t1_scale is not None and abs(each.t1_scale - result.t1_scale) > _SAME_SCALE:
+        return False
+    if each.contour_offsets_mm is None or result.offsets is None:
+        return True
+    # Thin walls have smaller offsets than the convention; they are no other convention.
+    return all(
+        abs(made) <= abs(stated) + _SAME_MM and made * stated >= 0.0
+        for made, stated in zip(result.offsets, each.contour_offsets_mm, strict=True)
+    )

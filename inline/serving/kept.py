@@ -1,0 +1,125 @@
+"""T1 slices of each study that wait for their native or post-contrast partner, within a memory limit."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from inline.data.examination import EcvResult
+from inline.data.results import SliceResult
+from inline.data.series import Quantity
+from inline.examination.ecv import ecv_of_pair, without_partner
+from inline.examination.pairing import find_pair
+from inline.reference import ReferenceRanges
+from inline.serving.studies import Study
+from inline.settings import Settings
+
+_DROPPED: Final = (
+    "{} T1 slices of this examination were dropped by the memory limit (setting server.memory_bytes)."
+)
+
+
+@dataclass(slots=True, eq=False)
+class _Kept:
+    """A slice with the connection that it came on, and the haematocrit stated there."""
+
+    number: int
+    result: SliceResult
+    session: str
+    haematocrit: float | None
+    paired: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        made = self.result.map
+        arrays = () if made is None else (made.values_ms, made.sd_ms, made.r_squared, made.failed)
+        return sum(each.nbytes for each in (*arrays, self.result.labels))
+
+
+class KeptSlices:
+    """T1 slices of all studies; safe between threads.
+
+    Beyond the limit the oldest slices are dropped, whichever study they belong to. The slices of a study go
+    with the study.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """Begin without slices; ``limit`` in bytes."""
+        self._limit = limit
+        self._kept: WeakKeyDictionary[Study, list[_Kept]] = WeakKeyDictionary()
+        self._dropped: WeakKeyDictionary[Study, int] = WeakKeyDictionary()
+        self._numbers = count()
+        self._lock = threading.Lock()
+
+    def add(
+        self,
+        study: Study,
+        result: SliceResult,
+        session: str,
+        settings: Settings,
+        ranges: ReferenceRanges | None = None,
+    ) -> EcvResult | None:
+        """Keep a slice; return the ECV of the pair that it completes, None where it completes none.
+
+        The haematocrit is that of the slice's connection or else that of its partner's.
+
+        Args:
+            study: of the slice.
+            result: of any quantity; only T1 is kept.
+            session: name of the connection.
+            settings: of the connection.
+            ranges: normal values of the site.
+        """
+        if result.quantity is not Quantity.T1:
+            return None
+        kept = _Kept(
+            next(self._numbers),
+            replace(result, boundary_uncertainty=None),
+            session,
+            settings.ecv.haematocrit,
+        )
+        with self._lock:
+            # Of two slices on two threads, the later one to be kept finds the other.
+            earlier = list(self._kept.get(study, ()))
+            self._kept.setdefault(study, []).append(kept)
+            self._shrink()
+        pair = find_pair(kept.result, [each.result for each in earlier])
+        if pair is None:
+            return None
+        partner = next(each for each in earlier if each.result is pair.native or each.result is pair.post)
+        kept.paired = partner.paired = True
+        ecv = settings.ecv
+        if ecv.haematocrit is None:
+            ecv = ecv.model_copy(update={"haematocrit": partner.haematocrit})
+        return ecv_of_pair(pair, ecv, settings.regions, ranges)
+
+    def unpaired(self, study: Study, session: str) -> list[EcvResult]:
+        """Return results with an error for the slices of a connection that found no partner.
+
+        There are none where the study has no post-contrast slice.
+        """
+        with self._lock:
+            known = list(self._kept.get(study, ()))
+            dropped = self._dropped.get(study, 0)
+        single = [each.result for each in known if each.session == session and not each.paired]
+        found = without_partner(single, [each.result for each in known])
+        notes = (_DROPPED.format(dropped),) if dropped else ()
+        return [replace(each, notes=(*each.notes, *notes)) for each in found]
+
+    def _shrink(self) -> None:
+        """Drop the oldest slices beyond the limit."""
+        everything = sorted(
+            ((each.number, study, each) for study, kept in self._kept.items() for each in kept),
+            key=lambda entry: entry[0],
+        )
+        held = sum(each.nbytes for _, _, each in everything)
+        for _, study, each in everything:
+            if held <= self._limit:
+                return
+            held -= each.nbytes
+            self._kept[study].remove(each)
+            if not each.paired:
+                self._dropped[study] = self._dropped.get(study, 0) + 1

@@ -1,0 +1,155 @@
+import json
+import tomllib
+
+import numpy as np
+import pytest
+
+from calibration.ranges import as_toml, calibrate, make_ranges, read_person
+from inline.data.errors import MyostreamError
+from inline.reference import ReferenceRanges
+
+
+def region(name, median):
+    return {"name": name, "median": median, "q1": median, "q3": median}
+
+
+def slice_record(median, *, slice_index=0, **more):
+    return {
+        "series_index": 1,
+        "slice_index": slice_index,
+        "quantity": "T1",
+        "description": "MOLLI native",
+        "enhancement": "native",
+        "field_strength_T": 1.494,
+        "contour_offsets_mm": {"endo": 1.5, "epi": 1.5},
+        "t1_scale": 1.0,
+        "regions": [region("global", median), region("septum", median + 10)],
+        "flags": [],
+        "error": "",
+        **more,
+    }
+
+
+def ecv_record(median, *, slice_index=0, **more):
+    values = {"partition_coefficient": 0.45, **region("global", median)}
+    return {
+        "native": {"series_index": 1, "slice_index": slice_index},
+        "post_contrast": {"series_index": 2, "slice_index": slice_index},
+        "haematocrit": 0.42,
+        "haematocrit_source": "given",
+        "regions": [values],
+        "flags": [],
+        **more,
+    }
+
+
+def write(folder, name, results, ecv=()):
+    content = {"results": results, "ecv": list(ecv), "messages": []}
+    (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.fixture
+def site(tmp_path):
+    folder = tmp_path / "normals"
+    folder.mkdir()
+    for number, value in enumerate((940.0, 950.0, 960.0, 970.0, 930.0)):
+        slices = [slice_record(value - 5), slice_record(value + 5, slice_index=1)]
+        write(folder, f"person{number}", slices, [ecv_record(25.0 + number)])
+    return folder
+
+
+def by_key(ranges):
+    return {(each.quantity, each.region): each for each in ranges}
+
+
+def test_mean_and_sd_are_those_between_persons(site, tmp_path, capsys):
+    file = tmp_path / "ranges.toml"
+    made = by_key(calibrate(site, sequence="molli", source="site A", output=file))
+    ring = made["T1", "global"]
+    assert (ring.mean, ring.n, ring.field_strength, ring.sequence) == (950.0, 5, 1.5, "molli")
+    assert ring.sd == pytest.approx(np.std([940, 950, 960, 970, 930], ddof=1), abs=1e-3)
+    assert made["T1", "septum"].mean == 960.0
+    assert made["ECV", "global"].mean == 27.0
+    assert ReferenceRanges.load(file).ranges == tuple(made.values())
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "5 persons, below 20" in printed
+    assert "Outlier" not in printed
+
+
+def test_enough_persons_give_no_warning_and_an_outlier_is_named_but_kept(tmp_path, capsys):
+    random = np.random.default_rng(3)
+    for number in range(24):
+        write(tmp_path, f"p{number:02d}", [slice_record(1200.0 if number == 7 else random.normal(950, 20))])
+    made = by_key(calibrate(tmp_path))
+    assert made["T1", "global"].n == 24
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Warning" not in printed
+    assert "Outlier: p07 T1 global 1200.0" in printed
+    assert "p08" not in printed
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"enhancement": "post-contrast"},
+        {"enhancement": None},
+        {"description": "SASHA"},
+        {"flags": ["review"]},
+        {"error": "it failed"},
+    ],
+)
+def test_slices_that_are_not_comparable_are_left_out(site, more):
+    write(site, "person0", [slice_record(940.0), slice_record(2000.0, slice_index=1, **more)])
+    person = read_person(site / "person0.json", "molli")
+    assert person.values["T1", "global"] == 940.0
+    assert person.left_out == ("flags" in more or "error" in more)
+
+
+def test_synthetic_and_unknown_haematocrit_make_no_range_of_ecv(site):
+    for more in ({"haematocrit": None}, {"flags": ["synthetic-haematocrit"]}):
+        write(site, "person0", [slice_record(940.0)], [ecv_record(30.0, **more)])
+        assert ("ECV", "global") not in read_person(site / "person0.json").values
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"field_strength_T": 3.0}, {"t1_scale": 1.0365}, {"contour_offsets_mm": {"endo": 0.0, "epi": 1.5}}],
+)
+def test_persons_evaluated_differently_are_an_error(site, more):
+    write(site, "other", [slice_record(950.0, **more)])
+    with pytest.raises(MyostreamError, match="not examined and evaluated in one way"):
+        calibrate(site)
+
+
+def test_thin_walls_are_no_other_convention(site):
+    write(site, "thin", [slice_record(950.0, contour_offsets_mm={"endo": 0.9, "epi": 0.9})])
+    assert by_key(calibrate(site))["T1", "global"].contour_offsets_mm == (1.5, 1.5)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"results": [{}]}', '{"results": 3}', "\x00"])
+def test_other_files_are_named(tmp_path, content):
+    (tmp_path / "odd.json").write_text(content, encoding="utf-8")
+    with pytest.raises(MyostreamError, match=r"odd\.json is no file of results"):
+        calibrate(tmp_path)
+
+
+def test_no_files_and_a_wrong_sex_say_so(site, tmp_path):
+    with pytest.raises(MyostreamError, match="no JSON files"):
+        calibrate(tmp_path)
+    with pytest.raises(MyostreamError, match="M or F"):
+        calibrate(site, sex="x")
+
+
+def test_a_slice_without_field_strength_says_so(tmp_path):
+    write(tmp_path, "p", [slice_record(950.0, field_strength_T=None)])
+    with pytest.raises(MyostreamError, match="systemFieldStrength_T"):
+        calibrate(tmp_path)
+
+
+def test_any_text_is_valid_toml(site):
+    persons = [read_person(file) for file in sorted(site.glob("*.json"))]
+    text = 'quote " backslash \\ newline \n tab \t umlaut \u00e4'
+    ranges, _ = make_ranges(persons, source=text, sex="F")
+    read = tomllib.loads(as_toml(ranges))["range"]
+    assert {each["source"] for each in read} == {text}
+    assert {each["sex"] for each in read} == {"F"}

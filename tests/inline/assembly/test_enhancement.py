@@ -1,0 +1,59 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inline.assembly.enhancement import stated_enhancement
+from inline.data.series import Enhancement
+
+NATIVE, POST = Enhancement.NATIVE, Enhancement.POST_CONTRAST
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("T1map_MOLLI_native", NATIVE),
+        ("MOLLI 5(3)3 pre", NATIVE),
+        ("MOLLI_pre-contrast SAX", NATIVE),
+        ("T1 MOLLI pre_gad", NATIVE),
+        ("T1 Mapping nativ", NATIVE),
+        ("T1 vor KM", NATIVE),
+        ("molli without contrast", NATIVE),
+        ("T1 MOLLI non-contrast", NATIVE),
+        ("MOLLI_post_15min", POST),
+        ("T1_postcontrast", POST),
+        ("MOLLI postGd", POST),
+        ("T1 post-gadolinium", POST),
+        ("T1 nach KM", POST),
+        ("T1 with contrast", POST),
+        ("T1map_MOLLI", None),
+        ("T2map_T2prep", None),
+        ("T2 prepared", None),
+        ("MOLLI SAX posterior", None),
+        ("alternative", None),
+        ("T1 presaturation", None),
+        ("post or pre", None),
+    ],
+)
+def test_words_of_the_description_decide(text, expected):
+    source = "series description" if expected else ""
+    assert stated_enhancement([text], []) == (expected, source)
+
+
+def test_the_first_description_with_a_word_is_used():
+    assert stated_enhancement(["MOLLI", "MOLLI post", "native"], [])[0] is POST
+
+
+@pytest.mark.parametrize(
+    ("agent", "expected"), [("Gadovist", POST), ("none", None), ("", None), (" \0", None)]
+)
+def test_a_named_agent_shows_contrast_and_no_agent_shows_nothing(agent, expected):
+    assert stated_enhancement(["MOLLI"], [agent])[0] is expected
+
+
+def test_words_precede_the_agent():
+    assert stated_enhancement(["MOLLI native"], ["Gadovist"])[0] is NATIVE
+
+
+@given(st.text(), st.lists(st.text(), max_size=3))
+def test_any_text_is_read(text, agents):
+    assert stated_enhancement([text], agents)[0] in (None, NATIVE, POST)

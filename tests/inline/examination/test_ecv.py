@@ -1,0 +1,232 @@
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inline.contouring.aha import MID_SEPTUM
+from inline.data.examination import HaematocritSource
+from inline.data.flags import Flag
+from inline.data.results import BloodT1, SliceLevel
+from inline.data.series import Enhancement, Quantity
+from inline.examination.ecv import ecv_of_pair, examine
+from inline.examination.pairing import Pair
+from inline.reference import ReferenceRange, ReferenceRanges
+from inline.settings import EcvSettings
+from tests.inline.examination.phantom import SHAPE, t1_slice
+
+KNOWN = EcvSettings(haematocrit=0.42)
+NATIVE, POST = t1_slice(field_strength=1.5), t1_slice(post=True, field_strength=1.5)
+
+
+def of(native, post, settings=KNOWN, **more):
+    return ecv_of_pair(Pair(native, post, "test"), settings, **more)
+
+
+def by_name(result):
+    return {each.name: each for each in result.regions}
+
+
+def test_ecv_of_the_phantom_is_exact():
+    found = of(NATIVE, POST)
+    assert (found.error, found.flags, found.masked) == ("", (), 0)
+    assert found.haematocrit.source is HaematocritSource.GIVEN
+    regions = by_name(found)
+    assert list(regions)[:3] == ["global", "septum", MID_SEPTUM]
+    assert len(regions) == 3 + 6
+    for region in regions.values():
+        assert region.partition_coefficient == pytest.approx(0.46, abs=1e-5)
+        assert region.median == pytest.approx(100.0 * 0.58 * 0.46, abs=1e-3)
+    blood = np.hypot(*(np.mgrid[: SHAPE[0], : SHAPE[1]] - np.array([62.0, 60.0])[:, None, None])) < 3.0
+    assert found.ecv[blood] == pytest.approx(58.0, abs=1e-3)  # plasma
+    assert found.ecv[0, 0] == pytest.approx(100.0 * 0.58 * 0.3, abs=1e-3)
+
+
+def test_regions_follow_a_scar_when_the_heart_has_moved():
+    """A sector of the septum has twice the partition coefficient of the rest."""
+
+    def scar(u, v):
+        return np.where(np.abs(np.degrees(np.arctan2(v, -u))) <= 31.0, 0.92, 0.46)
+
+    moved = t1_slice(post=True, partition_at=scar, shift=(3.4, -2.2), turn=14.0)
+    regions = by_name(of(t1_slice(), moved))
+    assert regions[MID_SEPTUM].median == pytest.approx(2 * 26.68, abs=0.3)
+    assert regions["AHA 12 mid anterolateral"].median == pytest.approx(26.68, abs=0.05)
+    # Without the rotation, a fifth of mid-septum would be healthy muscle, and the mean 47.6 %.
+    assert regions[MID_SEPTUM].mean > 52.5
+
+
+def test_noise_gives_the_error_that_is_stated():
+    values = []
+    for seed in range(12):
+        found = of(
+            *(t1_slice(post=post, noise=0.04, shift=(0.4 * post, 0), seed=seed) for post in (False, True))
+        )
+        values.append([found.regions[0].mean, by_name(found)[MID_SEPTUM].mean])
+    stated = [found.regions[0].standard_error, by_name(found)[MID_SEPTUM].standard_error]
+    spread = np.std(values, axis=0, ddof=1)
+    # 11 degrees of freedom: the sample SD is within 45 % in 95 of 100 cases.
+    assert spread == pytest.approx(stated, rel=0.55)
+    assert np.mean(values, axis=0) == pytest.approx(26.68, abs=0.35)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    wall = np.abs(np.hypot(x - 60.0, y - 62.0) - 18.5) < 1.5
+    assert found.ecv_sd[wall].mean() == pytest.approx(np.std(found.ecv[wall]), rel=0.25)
+
+
+def test_without_haematocrit_there_is_the_partition_coefficient_alone():
+    found = of(NATIVE, POST, EcvSettings())
+    assert found.flags == (Flag.NO_HAEMATOCRIT,)
+    assert "ecv.haematocrit" in found.notes[0]
+    assert (found.haematocrit, found.ecv, found.ecv_sd) == (None, None, None)
+    ring = found.regions[0]
+    assert ring.partition_coefficient == pytest.approx(0.46, abs=1e-5)
+    assert (ring.median, ring.mean, ring.sd, ring.standard_error) == (None, None, None, None)
+
+
+def test_a_synthetic_haematocrit_is_used_on_request_and_marked():
+    found = of(NATIVE, POST, EcvSettings(synthetic=True))
+    assert found.flags == (Flag.SYNTHETIC_HAEMATOCRIT,)
+    assert found.haematocrit.source is HaematocritSource.SYNTHETIC
+    assert found.haematocrit.value == pytest.approx(866.0 / 1600.0 - 0.1232, abs=1e-4)
+    assert "not measured" in found.notes[0]
+    assert of(NATIVE, POST, EcvSettings(synthetic=True, haematocrit=0.4)).flags == ()
+
+
+def test_no_formula_no_synthetic_haematocrit():
+    found = of(replace(NATIVE, field_strength=0.55), POST, EcvSettings(synthetic=True))
+    assert found.flags == (Flag.NO_HAEMATOCRIT,)
+    assert "0.55 T" in found.notes[0]
+    assert found.regions[0].median is None
+
+
+@pytest.mark.parametrize(
+    ("native", "post", "flag", "words"),
+    [
+        (NATIVE, replace(POST, contours=None, flags=(Flag.NO_CAVITY,)), Flag.NO_VALUES, "no-cavity"),
+        (replace(NATIVE, map=None, error="not fitted"), POST, Flag.NO_VALUES, "native slice.*not fitted"),
+        (replace(NATIVE, quantity=Quantity.T2), POST, Flag.NO_VALUES, "no T1 map"),
+        (NATIVE, replace(POST, blood=None), Flag.NO_BLOOD, "post-contrast slice holds too few"),
+        (NATIVE, replace(POST, t1_scale=1.0365), Flag.SLICES_DO_NOT_MATCH, "one factor for both"),
+        (NATIVE, NATIVE, Flag.IMPLAUSIBLE_BLOOD, "1600 ms.*which slice is which"),
+        (POST, NATIVE, Flag.IMPLAUSIBLE_BLOOD, "320 ms in the native"),
+        (
+            NATIVE,
+            replace(POST, geometry=replace(POST.geometry, position=(10.0, -20.0 + 8.0, 30.0))),
+            Flag.SLICES_DO_NOT_MATCH,
+            r"4\.8 mm apart",
+        ),
+    ],
+)
+def test_what_prevents_ecv_is_an_error_and_nothing_is_invented(native, post, flag, words):
+    found = of(native, post)
+    assert found.flags == (flag,)
+    assert re.search(words, found.error)
+    assert (found.partition, found.ecv, found.regions, found.registration) == (None, None, (), None)
+
+
+def test_values_outside_the_physical_range_are_counted_and_masked():
+    values = POST.map.values_ms.copy()
+    place = (62, 60 - 18)  # in the wall
+    values[place] = 5.0  # more contrast agent than blood has
+    values[62, 60 + 18] = 1500.0  # longer than native
+    found = of(NATIVE, replace(POST, map=replace(POST.map, values_ms=values)))
+    assert found.masked == 2
+    assert Flag.MASKED_VALUES in found.flags
+    assert "2 pixels" in found.notes[0]
+    assert found.ecv[place] == 0.0
+    assert not found.valid[place]
+    assert found.regions[0].median == pytest.approx(26.68, abs=1e-3)
+    assert found.ecv.max() <= 100.0
+    assert found.ecv.min() >= 0.0
+
+
+def test_walls_that_do_not_overlap_are_flagged():
+    post = t1_slice(post=True)
+    wide = replace(
+        post.contours, endo=62 + (post.contours.endo - 62) * 1.4, epi=62 + (post.contours.epi - 62) * 1.2
+    )
+    found = of(NATIVE, replace(post, contours=wide))
+    assert Flag.NOT_REGISTERED in found.flags
+
+
+def test_a_scanners_map_has_no_error_of_its_values():
+    found = of(replace(NATIVE, scanner_made=True), POST)
+    assert found.partition_sd is None
+    assert found.regions[0].standard_error is None
+    assert any("no SD" in note for note in found.notes)
+
+
+def test_failed_pixels_take_no_part():
+    failed = POST.map.failed.copy()
+    failed[50:60] = True
+    post = replace(POST, map=replace(POST.map, failed=failed))
+    found = of(NATIVE, post)
+    assert not found.valid[50:60].any()
+    assert found.regions[0].median == pytest.approx(26.68, abs=1e-3)
+
+
+def test_z_scores_are_those_of_the_ranges_of_a_measured_haematocrit():
+    common = {"quantity": "ECV", "field_strength": 1.5, "mean": 25.0, "sd": 2.0, "n": 30, "source": "site"}
+    ranges = ReferenceRanges((ReferenceRange(region="global", **common),))
+    regions = by_name(of(NATIVE, POST, ranges=ranges))
+    assert regions["global"].z_score == pytest.approx((26.68 - 25.0) / 2.0, abs=1e-3)
+    assert regions["septum"].z_score is None
+    synthetic = of(NATIVE, POST, EcvSettings(synthetic=True), ranges=ranges)
+    assert synthetic.regions[0].z_score is None
+
+
+def test_an_examination_pairs_what_belongs_together():
+    def at(result, mm, level):
+        geometry = replace(
+            result.geometry, position=tuple(result.geometry.position + mm * result.geometry.normal)
+        )
+        return replace(result, geometry=geometry, level=level)
+
+    places = ((0.0, SliceLevel.BASAL), (20.0, SliceLevel.MID), (40.0, SliceLevel.APICAL))
+    natives = [at(NATIVE, *place) for place in places]
+    posts = [at(POST, *place) for place in places]
+    found = examine([*natives, *reversed(posts)], KNOWN)
+    assert len(found.slices) == 6
+    assert [each.level for each in found.ecv] == [SliceLevel.APICAL, SliceLevel.MID, SliceLevel.BASAL]
+    assert all(each.regions[0].median == pytest.approx(26.68, abs=1e-3) for each in found.ecv)
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        ([NATIVE], []),
+        ([POST], [(Flag.NO_NATIVE, "there is no native T1 map")]),
+        (
+            [replace(NATIVE, contours=None, flags=(Flag.NO_CAVITY,)), POST],
+            [(Flag.NO_VALUES, "native slice has no contours"), (Flag.NO_NATIVE, "of this position has no")],
+        ),
+        (
+            [replace(NATIVE, geometry=replace(NATIVE.geometry, position=(10.0, -10.0, 30.0))), POST],
+            [(Flag.SLICES_DO_NOT_MATCH, r"6.0 mm away"), (Flag.SLICES_DO_NOT_MATCH, r"6.0 mm away")],
+        ),
+    ],
+)
+def test_slices_without_a_partner_say_what_is_missing(results, expected):
+    found = examine(results, KNOWN).ecv
+    assert [each.flags for each in found] == [(flag,) for flag, _ in expected]
+    for each, (_, words) in zip(found, expected, strict=True):
+        assert words in each.error
+        assert each.ecv is None
+
+
+def test_natives_that_wait_while_another_position_has_both_are_named():
+    elsewhere = replace(NATIVE, geometry=replace(NATIVE.geometry, position=(10.0, 30.0, 30.0)))
+    found = examine([NATIVE, elsewhere, POST], KNOWN).ecv
+    assert found[0].error == ""
+    assert "no post-contrast slice lies within 3 mm" in found[1].error
+
+
+def test_blood_without_statement_tells_which_is_which():
+    native, post = (
+        replace(each, enhancement=None, blood=BloodT1(blood, 20.0, 1.0, 300))
+        for each, blood in ((NATIVE, 1100.0), (POST, 320.0))
+    )
+    (found,) = examine([post, native], KNOWN).ecv
+    assert found.native == native.identity
+    assert "acquired first" in found.pairing
+    assert native.enhancement is not Enhancement.NATIVE
