@@ -124,10 +124,7 @@ def ecv_map(record: Record, image: Image) -> ReportMap:
         level=_level(record),
         plane=placed,
         section=section,
-        regions=tuple(
-            _region(each, "partition_coefficient" if value is None else "median")
-            for each in record["regions"]
-        ),
+        regions=tuple(_region(each, named) for each in record["regions"]),
         flags=tuple(record["flags"]),
         notes=tuple(record["notes"]),
         error=record["error"],
