@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -30,6 +31,10 @@ _NOTHING_FOUND: Final = 3
 """Exit code of a replay in which no slice gave a result."""
 _REMARK: Final = "DBG myostream: "
 """Beginning of a text of the server that is neither a warning nor an error."""
+_HAEMATOCRIT, _ECV, _BLOOD_T1_MS = 0.42, 0.27, 330.0
+"""Truth of the demo: a healthy man a quarter of an hour after contrast agent."""
+_BREATHING_MM: Final = (0.0, 8.0, 0.0)
+"""Displacement of the heart by breathing in each slice of the demo."""
 _UNHURRIED_MS: Final = 600_000
 """Budget of a slice in a replay as fast as possible: images that come at once queue for minutes."""
 
@@ -101,7 +106,7 @@ def replay(
     rows = sorted([*results, *missing], key=in_order)
     _console.print(results_table(rows, truth))
     if ecv:
-        _console.print(ecv_table(ecv))
+        _console.print(ecv_table(ecv, truth))
     for note in [*notes(rows), *ecv_notes(ecv)]:
         _console.print(f"Note: {printable(note)}", highlight=False, markup=False)
     seconds = result.finished - result.first_sent
@@ -142,14 +147,39 @@ def demo(
     output: Annotated[Path, Option("--output", "-o", help="Folder for all files.")] = Path("demo-output"),
     slices: Annotated[int, Option(min=1, max=30)] = 3,
 ) -> None:
-    """Simulate an examination, stream it to a server process, show the results."""
+    """Simulate a heart before and after contrast agent, stream it to a server process, show the results."""
+    from inline.replay.simulate import simulate_examination, write_examination
+    from model.synthesis.contrast_agent import ContrastAgent
+
     check_folder(output)
+    reports = [output] if find_spec("cmcrameri") else None
     file = output / "examination.h5"
-    synth(file, slices)
-    replay(file, output / "results.h5", json_file=output / "results.json", overlays=output)
+    agent = ContrastAgent(_BLOOD_T1_MS, _HAEMATOCRIT, _ECV)
+    native = simulate_examination(slices, motion_mm=_BREATHING_MM)
+    post = simulate_examination(slices, motion_mm=_BREATHING_MM[::-1], agent=agent)
+    count = write_examination(file, native, post, agent)
+    _console.print(
+        f"Simulated {counted(slices, 'slice')}: T1 (MOLLI) and T2 (T2-prep), then T1 after contrast agent, "
+        f"{count} images in {file}. Haematocrit {_HAEMATOCRIT:g}, ECV {100 * _ECV:g} %. The heart moves by "
+        f"breathing up to {max(_BREATHING_MM):g} mm in a part of the slices."
+    )
+    replay(
+        file,
+        output / "results.h5",
+        json_file=output / "results.json",
+        overlays=output,
+        report=reports,
+        haematocrit=_HAEMATOCRIT,
+    )
+    if reports is None:
+        _console.print(
+            "No report page: matplotlib and cmcrameri are not installed; "
+            'they come with pip install -e ".[report]"',
+            markup=False,
+        )
     _console.print(
         "MOLLI underestimates the T1 of tissue by some percent, here as on a scanner: T2 decay and flip "
-        "angle act during the readout."
+        "angle act during the readout. In ECV most of this cancels."
     )
 
 

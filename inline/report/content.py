@@ -440,7 +440,6 @@ def _gathered(pairs: Iterable[tuple[str, tuple[Kind, str]]]) -> dict[str, list[t
 
 
 def _provenance(maps: Sequence[ReportMap], info: ExaminationInfo) -> tuple[tuple[str, str], ...]:
-    offsets = dict.fromkeys(each.offsets for each in maps if each.offsets is not None)
     haematocrits = dict.fromkeys(each.haematocrit for each in maps if each.haematocrit is not None)
     references = dict.fromkeys(clean(each.reference) for each in maps if each.reference)
     calibrated = (_WEIGHTS.search(each.confidence_source) for each in maps)
@@ -449,13 +448,7 @@ def _provenance(maps: Sequence[ReportMap], info: ExaminationInfo) -> tuple[tuple
     rows = [
         ("Software", f"myostream {software_version()}"),
         ("Network", network or "not stated"),
-        (
-            "Contours",
-            "; ".join(
-                f"{endo:g} mm (endo), {epi:g} mm (epi) inside the wall's borders" for endo, epi in offsets
-            )
-            or "none",
-        ),
+        ("Contours", _convention(maps) or "none"),
         ("Corrections", "; ".join(_corrections(maps)) or "none"),
         ("Reference", "; ".join(references) or "none: no z-scores"),
     ]
@@ -468,6 +461,17 @@ def _provenance(maps: Sequence[ReportMap], info: ExaminationInfo) -> tuple[tuple
     elif any(each.kind is Kind.PARTITION for each in maps):
         rows.append(("Haematocrit", "not given"))
     return tuple(rows)
+
+
+def _convention(maps: Iterable[ReportMap]) -> str:
+    """Return the contour convention as it was applied to most maps, and the number of the others."""
+    applied = Counter(each.offsets for each in maps if each.offsets is not None)
+    if not applied:
+        return ""
+    (usual, number), *_ = applied.most_common(1)
+    text = f"{usual.endo_mm:.3g} mm (endo), {usual.epi_mm:.3g} mm (epi) inside the wall's borders"
+    others = applied.total() - number
+    return f"{text}; other distances in {others} maps" if others else text
 
 
 def _corrections(maps: Iterable[ReportMap]) -> Iterable[str]:

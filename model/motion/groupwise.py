@@ -9,7 +9,6 @@ lattice the displacement is constant (Lucas and Kanade 1981).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 

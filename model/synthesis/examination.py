@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from model.frame import FRAME_MM
 from model.synthesis.anatomy import make_anatomy
+from model.synthesis.contrast_agent import ContrastAgent
 from model.synthesis.motion import MotionKind, breathing, moved
 from model.synthesis.randomness import Draw
 from model.synthesis.sequences import T2PREP_BEATS, Molli, molli_signals, t2prep_signals
 from model.synthesis.tissues import RELAXATION, Tissue, TissueValues
 
 _BREATH_SEED: Final = 1 << 40
+_ENHANCED_SEED: Final = 1 << 41
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ def simulate_slice(
     usual: bool = False,
     motion_mm: float = 0.0,
     motion: MotionKind = "elastic",
+    agent: ContrastAgent | None = None,
 ) -> SimulatedSlice:
     """Simulate MOLLI and T2-prep images of one random healthy heart.
 
@@ -86,6 +89,8 @@ def simulate_slice(
         motion_mm: largest displacement of the heart by breathing; 0 for a breath-hold. Noise is that of a
             breath-hold with the same seed.
         motion: rigid or elastic.
+        agent: images after contrast agent, of the same heart as without for the same seed, with noise and
+            breathing of their own; None for native ones.
 
     Raises:
         ValueError: the scheme cannot be read.
@@ -93,6 +98,9 @@ def simulate_slice(
     draw = Draw(1, torch.Generator().manual_seed(seed))
     anatomy = make_anatomy(draw, size, size, FRAME_MM, level, usual=usual)
     values = _healthy(draw)
+    if agent is not None:
+        values, seed = agent.enhanced(values), seed + _ENHANCED_SEED
+        draw = Draw(1, torch.Generator().manual_seed(seed))
     molli = Molli.parse(scheme)
 
     # Draws of its own: noise and anatomy are those of the breath-hold.
