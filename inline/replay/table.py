@@ -91,8 +91,7 @@ def ecv_notes(records: list[Record]) -> list[str]:
 
 
 def slice_names(records: list[Record]) -> list[str]:
-    """Return a name for each record: slice index, level, quantity, ``post`` for post-contrast, ``MOCO`` for
-    corrected images.
+    """Return a name for each record: slice index, level, quantity (``T1 post``), ``MOCO``.
 
     The series number stands before it where the slice index names several: slices that are series of
     their own all have index 0.
