@@ -183,8 +183,8 @@ class EmitSettings(_Frozen):
     """Results that are sent, and their destinations.
 
     Attributes:
-        series_offset: results of series n have index ``series_offset + 10 n`` and the two after it, where no
-            series of the sender has one of these numbers (``docs/protocol.md``).
+        series_offset: results of series n have the indices from ``series_offset + 10 n`` on, where no series
+            of the sender has one of these numbers (``docs/protocol.md``).
         max_pixel: largest pixel of a map; consoles show 12 bits, 0 to 4095. Larger values are clipped to it.
         originals: images of the sender go back bit-exact (``as-is``), with the attribute
             ``Keep_image_geometry`` added (``keep-geometry``), or not at all (``none``).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,8 @@ from inline.replay.results import read_message
 from inline.replay.table import line, printable
 from inline.serving.configuration import Configuration
 from inline.settings import load_settings
+
+_log = logging.getLogger(__name__)
 
 
 def serve(
@@ -52,6 +55,8 @@ def serve(
         )
         check_address(settings.server)
         with log_to_stderr(settings.log, verbose=verbose):
+            if settings.ecv.haematocrit is not None:
+                _log.warning("ecv.haematocrit = %g holds for every patient", settings.ecv.haematocrit)
             with service(settings) as made:
                 server = Server(made.scheduler, settings, made.publisher)
                 signals.call(server.stop)

@@ -72,12 +72,13 @@ def draw_uncertainty(
     Args:
         values_ms: the map.
         quantity: of the map.
-        uncertainty: 0 to 1; grey shows through the colour (viridis) in proportion to what is certain.
+        uncertainty: 0 to 1; the colour (plasma, blue to yellow) covers the grey by its square root, so that a
+            line of one pixel is seen.
     """
     grey = np.repeat(window(values_ms, quantity)[..., None], 3, axis=2).astype(np.float64)
     level = np.clip(uncertainty, 0.0, 1.0)
-    colours = cv2.applyColorMap(np.round(255.0 * level).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
-    share = level.astype(np.float64)[..., None]
+    colours = cv2.applyColorMap(np.round(255.0 * level).astype(np.uint8), cv2.COLORMAP_PLASMA)[..., ::-1]
+    share = np.sqrt(level.astype(np.float64))[..., None]
     blended: NDArray[np.uint8] = np.round((1.0 - share) * grey + share * colours).astype(np.uint8)
     return blended
 

@@ -113,7 +113,8 @@ def shortened(native: BloodT1, post: BloodT1) -> bool:
 def find_pair(result: SliceResult, earlier: Iterable[SliceResult]) -> Pair | None:
     """Return the pair of a slice and the best of the earlier ones; None where none fits.
 
-    The nearest slice is the best; of several at one position, the last.
+    Slices that were both corrected for motion, or both not, go first; then the nearest slice; of several at
+    one position, the last.
 
     Args:
         result: T1 slice.
@@ -121,13 +122,14 @@ def find_pair(result: SliceResult, earlier: Iterable[SliceResult]) -> Pair | Non
     """
     if not usable(result):
         return None
-    found: list[tuple[float, int, Pair]] = []
+    found: list[tuple[tuple[bool, float, int], Pair]] = []
     for number, each in enumerate(earlier):
         if not usable(each) or (distance := distance_mm(each, result)) > SAME_MM:
             continue
         if (pair := tell_apart(*_by_time(each, result))) is not None:
-            found.append((round(distance), -number, pair))
-    return min(found, key=lambda each: each[:2])[2] if found else None
+            mixed = each.motion_corrected != result.motion_corrected
+            found.append(((mixed, round(distance), -number), pair))
+    return min(found, key=lambda each: each[0])[1] if found else None
 
 
 def _by_time(one: SliceResult, other: SliceResult) -> tuple[SliceResult, SliceResult]:

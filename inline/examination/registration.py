@@ -34,6 +34,8 @@ _LEAST_GAIN: Final = 0.02
 _MARGIN_MM: Final = 8.0
 """Surroundings of the heart whose edges count."""
 _SMOOTH_MM: Final = 1.5
+_FEWEST: Final = 8
+"""Least rows and columns of that surrounding within the image."""
 _LONGEST_MS: Final = 2000.0
 """Longest T1 whose edges count: above it lies noise of air and lung."""
 
@@ -189,6 +191,8 @@ def _refine(native: SliceResult, post: SliceResult, to_post: Affine) -> FloatArr
     rows, columns = native.map.values_ms.shape
     low, high = np.maximum(low, 0), np.minimum(high, (columns, rows))
     shape = (int(high[1] - low[1]), int(high[0] - low[0]))
+    if min(shape) < _FEWEST:
+        return None
     fixed = _edges(native.map.values_ms[low[1] : high[1], low[0] : high[0]], native.geometry.spacing)
     values = post.map.values_ms
 

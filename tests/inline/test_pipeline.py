@@ -9,11 +9,12 @@ from inline.assembly.assembler import SeriesAssembler
 from inline.contouring.confidence import Reviewer
 from inline.data.flags import Flag
 from inline.data.results import ContourOffsets, Insertions, SliceLevel
-from inline.data.series import MapSeries
+from inline.data.series import Enhancement, MapSeries
 from inline.emit import mrd
 from inline.emit.record import SCHEMA, record
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline, SliceContext, SliceProgress
+from inline.reference import ReferenceRange, ReferenceRanges
 from inline.settings import AssemblySettings, EmitSettings, RegionSettings
 from model.insertion import heat_maps
 
@@ -374,3 +375,73 @@ def test_a_map_that_goes_out_without_its_contours_is_checked_too(slices, ring_en
     empty = with_images(slices[0], np.zeros_like(slices[0].series.images))
     result = prepared(ring_engine, empty).without_contours("not ready", Flag.LATE)
     assert result.flags == (Flag.EMPTY_MAP, Flag.LATE)
+
+
+def ring_of(ready, blood, wall):
+    """The slice as a scanner's map with these T1 values in the ring of the engine."""
+    y, x = np.mgrid[:128, :128] - 63.5
+    values = np.where(np.hypot(x, y) < 20.0, blood, wall).astype(np.float32)
+    series = MapSeries(ready.series.quantity, values, ready.geometry, ready.identity)
+    return replace(ready, series=series, enhancement=None, enhancement_source="")
+
+
+@pytest.mark.parametrize(
+    ("blood", "expected"), [(1600.0, "native"), (330.0, "post-contrast"), (1000.0, None)]
+)
+def test_blood_shows_whether_a_map_is_native(slices, ring_engine, blood, expected):
+    result = Pipeline(ring_engine).process(ring_of(slices[0], blood, 900.0))
+    assert result.blood.median_ms == blood
+    assert result.blood.standard_error_ms is None
+    assert result.enhancement == expected
+    assert f"{blood:.0f} ms" in result.enhancement_source
+    assert record(result)["blood_t1"]["median"] == blood
+
+
+def test_a_statement_that_the_blood_contradicts_is_flagged(slices, ring_engine):
+    ready = replace(
+        ring_of(slices[0], 330.0, 450.0),
+        enhancement=Enhancement.NATIVE,
+        enhancement_source="series description",
+    )
+    result = Pipeline(ring_engine).process(ready)
+    assert result.enhancement is Enhancement.NATIVE
+    assert Flag.IMPLAUSIBLE_BLOOD in result.flags
+    assert any("states a native map" in note and "post-contrast" in note for note in result.notes)
+
+
+def test_t2_and_slices_without_contours_have_no_blood_t1(slices, ring_engine):
+    assert Pipeline(ring_engine).process(slices[1]).blood is None
+    assert Pipeline(NanEngine()).process(slices[0]).blood is None
+
+
+def test_z_scores_follow_the_ranges_of_the_site(slices, ring_engine):
+    common = {"quantity": "T1", "field_strength": 1.5, "sd": 20.0, "n": 25, "source": "site"}
+    ranges = ReferenceRanges((ReferenceRange(region="global", mean=860.0, **common),))
+    ready = ring_of(slices[0], 1600.0, 900.0)
+    result = Pipeline(ring_engine, ranges=ranges).process(ready)
+    assert (result.field_strength, result.reference) == (1.5, "site (n = 25)")
+    assert result.regions[0].z_score == pytest.approx(2.0)
+    assert result.regions[1].z_score is None
+    elsewhere = Pipeline(ring_engine, ranges=ranges).process(replace(ready, field_strength=3.0))
+    assert elsewhere.regions[0].z_score is None
+    assert any(note.startswith("No z-scores") for note in elsewhere.notes)
+
+
+def test_the_uncertainty_of_the_boundaries_is_there_on_request_alone(slices, ring_engine):
+    class Unsure:
+        name = "unsure"
+
+        def infer(self, images):
+            output = ring_engine.infer(images)
+            output[:, :, 100:120] = 1.0 / 3.0
+            return output
+
+    assert Pipeline(Unsure()).process(slices[0]).boundary_uncertainty is None
+    pipeline = Pipeline(Unsure(), uncertainty=True)
+    found = pipeline.process(slices[0]).boundary_uncertainty
+    # Row 100 of the frame is row 52 of the image.
+    assert found[:51].max() == found[73:].max() == 0.0
+    assert found[53:71] == pytest.approx(1.0, abs=1e-5)
+    context = SliceContext(uncertainty=False)
+    assert pipeline.process(slices[0], context).boundary_uncertainty is None
+    assert np.isfinite(Pipeline(NanEngine(), uncertainty=True).process(slices[0]).boundary_uncertainty).all()

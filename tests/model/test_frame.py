@@ -44,6 +44,25 @@ def test_an_image_lands_where_its_points_do(shape: tuple[int, int], spacing: tup
     np.testing.assert_allclose(centroid(image), expected, atol=0.03)
 
 
+@pytest.mark.parametrize("shape", [(256, 256), (255, 192), (128, 301)])
+@pytest.mark.parametrize("spacing", [(1.5, 1.5), (0.9, 2.1), (2.0, 1.0)])
+def test_values_of_the_frame_come_back_to_their_place(
+    shape: tuple[int, int], spacing: tuple[float, float]
+) -> None:
+    centre = (11.0, -7.5)
+    returned = Frame(shape, spacing).to_image(
+        blob((FRAME_PIXELS, FRAME_PIXELS), (FRAME_MM, FRAME_MM), centre)
+    )
+    assert returned.shape == shape
+    np.testing.assert_allclose(returned, blob(shape, spacing, centre), atol=0.01)
+
+
+def test_beyond_the_frame_there_is_nothing() -> None:
+    returned = Frame((400, 400), (1.5, 1.5)).to_image(np.ones((FRAME_PIXELS, FRAME_PIXELS)))
+    assert returned[200, 200] == 1.0
+    assert returned[0].max() == returned[:, -1].max() == 0.0
+
+
 def test_same_grid_is_left_alone() -> None:
     image = np.random.default_rng(0).normal(size=(224, 224)).astype(np.float32)
     frame = Frame((224, 224), (1.5, 1.5))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inline.assembly.image_metadata import read_metadata
-from inline.data.series import Quantity
+from inline.data.series import Enhancement, Quantity
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
@@ -38,3 +38,26 @@ def test_the_longest_text_of_a_client_is_read_in_linear_time(name, start, piece)
 )
 def test_a_time_in_a_comment_has_all_of_its_digits(comment, quantity, ms):
     assert read(ImageComments=comment).times[quantity].number == ms
+
+
+@pytest.mark.parametrize(
+    ("attributes", "enhancement", "source"),
+    [
+        ({"SequenceDescription": "MOLLI_post"}, Enhancement.POST_CONTRAST, "series description"),
+        ({"SeriesDescription": "MOLLI native"}, Enhancement.NATIVE, "series description"),
+        (
+            {"SequenceDescription": "MOLLI", "ContrastBolusAgent": "Gadovist"},
+            Enhancement.POST_CONTRAST,
+            "contrast agent in the header",
+        ),
+        (
+            {"DicomJson": '{"00180010": {"vr": "LO", "Value": ["Dotarem"]}}', "SequenceDescription": "MOLLI"},
+            Enhancement.POST_CONTRAST,
+            "contrast agent in the header",
+        ),
+        ({"SequenceDescription": "MOLLI"}, None, ""),
+    ],
+)
+def test_contrast_agent_is_read_from_where_senders_state_it(attributes, enhancement, source):
+    found = read(**attributes)
+    assert (found.enhancement, found.enhancement_source) == (enhancement, source)

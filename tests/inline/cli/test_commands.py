@@ -446,3 +446,11 @@ def test_a_file_without_images_is_named(tmp_path):
     assert "holds no images; raw data must be reconstructed first" in " ".join(result.output.split())
     with pytest.raises(MyostreamError, match="holds no images; raw data must be reconstructed first"):
         inline.read_mrd(tmp_path / "raw.h5")
+
+
+@pytest.mark.parametrize("command", ["replay", "stream"])
+def test_a_haematocrit_in_percent_is_one_line_before_the_work(file, command, tmp_path):
+    arguments = [str(file)] if command == "replay" else ["-i", str(file)]
+    result = runner.invoke(app, [command, *arguments, "--haematocrit", "42"])
+    assert result.exit_code == 1
+    assert "give 0.42 for 42 %" in result.output.replace("\n", " ")

@@ -121,7 +121,7 @@ HELP = [
     [],
     *([name] for name in ("serve", "replay", "synth", "listen", "demo", "evaluate", "engines", "train")),
     *(["bench", name] for name in ("", "throughput", "latency", "peers", "tables", "scaling")),
-    *(["calibrate", name] for name in ("", "precision", "confidence", "contours", "budget")),
+    *(["calibrate", name] for name in ("", "precision", "confidence", "contours", "ranges", "budget")),
 ]
 NEEDS = {
     ("evaluate", "--synthetic", "1", "--map", "t1"): ("monai", "bench"),

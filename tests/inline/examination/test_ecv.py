@@ -70,7 +70,9 @@ def test_noise_gives_the_error_that_is_stated():
     assert np.mean(values, axis=0) == pytest.approx(26.68, abs=0.35)
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     wall = np.abs(np.hypot(x - 60.0, y - 62.0) - 18.5) < 1.5
-    assert found.ecv_sd[wall].mean() == pytest.approx(np.std(found.ecv[wall]), rel=0.25)
+    assert found.ecv_sd[wall].mean() > np.std(found.ecv[wall])  # mixed pixels: an upper limit
+    still = of(t1_slice(noise=0.04), t1_slice(post=True, noise=0.04))
+    assert still.ecv_sd[wall].mean() == pytest.approx(np.std(still.ecv[wall]), rel=0.1)
 
 
 def test_without_haematocrit_there_is_the_partition_coefficient_alone():

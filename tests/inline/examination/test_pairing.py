@@ -65,6 +65,14 @@ def test_the_nearest_slice_and_of_several_the_last_is_the_partner():
     assert find_pair(POST, [near, again, far]).native is again
 
 
+def test_motion_corrected_slices_are_paired_with_each_other():
+    plain, corrected = NATIVE, replace(NATIVE, motion_corrected=True)
+    for earlier in ([plain, corrected], [corrected, plain]):
+        assert find_pair(POST, earlier).native is plain
+        assert find_pair(replace(POST, motion_corrected=True), earlier).native is corrected
+    assert find_pair(POST, [corrected]).native is corrected
+
+
 def test_two_of_a_kind_other_quantities_and_slices_without_contours_are_no_pair():
     assert find_pair(NATIVE, [t1_slice(seed=1)]) is None
     assert find_pair(POST, [replace(NATIVE, quantity=Quantity.T2)]) is None

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inline.data.flags import Flag
-from inline.data.results import Insertions
+from inline.data.results import Contours, Insertions
 from inline.examination.registration import Affine, register, sample
 from tests.inline.examination.phantom import CENTRE, SPACING, t1_slice
 
@@ -89,6 +89,15 @@ def test_a_constant_map_is_registered_by_its_contours():
     post = t1_slice(post=True, shift=(2.0, 0.0))
     flat = replace(post, map=replace(post.map, values_ms=np.full_like(post.map.values_ms, 400.0)))
     assert register(NATIVE, flat).movement.x_mm == pytest.approx(-3.0)
+
+
+def test_contours_beyond_the_image_are_registered_by_themselves():
+    post = t1_slice(post=True)
+    far = [
+        replace(each, contours=Contours(each.contours.endo + 500, each.contours.epi + 500))
+        for each in (NATIVE, post)
+    ]
+    assert register(*far).movement.x_mm == pytest.approx(0.0)
 
 
 def test_a_map_that_does_not_move_stays_bit_exact():

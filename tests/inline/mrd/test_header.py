@@ -44,6 +44,12 @@ def test_header_of_the_package() -> None:
     assert parsed.parameters == {"T2PrepDuration_0": "25.0", "count": "3"}
 
 
+@pytest.mark.parametrize(("text", "sex"), [("F", "F"), (" m ", "M"), ("O", ""), ("", ""), ("female", "")])
+def test_the_sex_is_read_where_it_is_one_of_two(text: str, sex: str) -> None:
+    xml = f"<h><subjectInformation><patientGender>{text}</patientGender></subjectInformation></h>"
+    assert parse_header(xml).sex == sex
+
+
 def test_nearly_empty_header() -> None:
     assert parse_header("<ismrmrdHeader/>") == MeasurementHeader()
 

@@ -19,6 +19,9 @@ from inline.settings import Settings
         ({"originals": "Keep-Geometry"}, lambda s: s.emit.originals, "keep-geometry"),
         ({"t1_scale": "1.0365"}, lambda s: s.mapping.t1_scale, 1.0365),
         ({"motion": "uncorrected"}, lambda s: s.assembly.motion, "uncorrected"),
+        ({"haematocrit": "0.42"}, lambda s: s.ecv.haematocrit, 0.42),
+        ({"synthetic_haematocrit": "true"}, lambda s: s.ecv.synthetic, True),
+        ({"uncertainty": True}, lambda s: s.emit.uncertainty, True),
     ],
 )
 def test_values_and_the_texts_that_consoles_send(given_, read, value):
@@ -45,6 +48,8 @@ def test_values_and_the_texts_that_consoles_send(given_, read, value):
         ({"overlay": "perhaps"}, "overlay cannot be 'perhaps'"),
         ({"originals": "../../etc/passwd"}, "originals cannot be '../../etc/passwd'"),
         ({"motion": "\x1b[31mred"}, r"motion cannot be '\x1b[31mred'"),
+        ({"haematocrit": 42}, "give 0.42 for 42 %"),
+        ({"haematocrit": True}, "haematocrit cannot be True"),
         ({"weights": "/tmp/evil"}, "no parameter is named 'weights'; there are budget_ms, overlay"),
         ({"emit.overlay": "false"}, "no parameter is named 'emit.overlay'"),
         ({"emit": {"zmq": "tcp://*:1"}}, "no parameter is named 'emit'"),

@@ -1,0 +1,186 @@
+"""ECV through the server: native and post-contrast on one connection, on two, and within the memory limit."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inline.data.flags import Flag
+from inline.emit.record import ECV_ATTRIBUTE
+from inline.mrd.header import MeasurementHeader
+from inline.mrd.image_header import ImageHeader
+from inline.mrd.messages import Image
+from inline.replay.client import exchange
+from inline.replay.run import compare, ecv_records, records
+from inline.serving.kept import KeptSlices
+from inline.serving.studies import Studies, Study
+from inline.settings import Settings, load_settings
+from tests.inline.examination.phantom import t1_slice
+
+SIZE = 96
+TIMES = (120.0, 200.0, 350.0, 600.0, 1000.0, 1700.0, 2800.0, 4200.0)
+PARTITION = 0.46
+XML = """<ismrmrdHeader><studyInformation><studyInstanceUID>1.2.{study}</studyInstanceUID></studyInformation>
+<acquisitionSystemInformation><systemFieldStrength_T>1.5</systemFieldStrength_T></acquisitionSystemInformation>
+</ismrmrdHeader>"""
+
+
+def molli(name, *, post, series, moved=0.0, along=0.0):
+    """Images of inversion recovery in the ring of the engine: 20 pixels of cavity, 8 of wall."""
+    y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
+    radius = np.hypot(x - moved, y)
+    muscle = 1.0 / (1.0 / 1000.0 + PARTITION * (1.0 / 320.0 - 1.0 / 1600.0)) if post else 1000.0
+    t1 = np.where(radius < 18.0, 320.0 if post else 1600.0, np.where(radius < 30.0, muscle, 800.0))
+    for number, time in enumerate(TIMES):
+        signal = np.abs(1.0 - 2.0 * np.exp(-time / t1)) * 4000.0
+        header = ImageHeader(
+            field_of_view=(SIZE * 1.5, SIZE * 1.5, 8.0),
+            position=(0.0, 0.0, along),
+            set=number,
+            image_series_index=series,
+            acquisition_time_stamp=1000 * series + number,
+        )
+        meta = {"SequenceDescription": name, "InversionTime": f"{time:g}"}
+        yield Image.from_pixels(np.round(signal)[None, None].astype(np.uint16), header, meta)
+
+
+NATIVE = list(molli("T1 MOLLI native", post=False, series=1))
+POST = list(molli("T1 MOLLI post", post=True, series=2))
+QUICK = {"assembly": {"images": len(TIMES)}}
+
+
+def sent(server, images, study=7, **more):
+    found = exchange(server.address, XML.format(study=study), images, **more)
+    return compare(images, found.images).added, found.texts
+
+
+def value(added):
+    (record,) = ecv_records(added)
+    return record["regions"][0]["median"], record
+
+
+@pytest.mark.parametrize("images", [[*NATIVE, *POST], [*POST, *NATIVE]], ids=["native first", "post first"])
+def test_ecv_of_one_connection_with_the_haematocrit_of_its_parameter(serving, images):
+    with serving(**QUICK) as server:
+        added, texts = sent(server, images, parameters={"haematocrit": 0.42})
+    median, record = value(added)
+    assert median == pytest.approx(100.0 * 0.58 * PARTITION, abs=0.3)
+    assert record["flags"] == []
+    assert (record["native"]["series_index"], record["post_contrast"]["series_index"]) == (1, 2)
+    assert record["pairing"] == "series description"
+    assert [each["enhancement"] for each, _ in records(added)] == ["native", "post-contrast"]
+    (image,) = [each for each in added if ECV_ATTRIBUTE.encode() in each.attributes]
+    assert np.median(image.pixels[0, 0][image.pixels[0, 0] > 0]) > 100  # tenths of a percent
+    assert not [text for text in texts if "ECV" in text]
+
+
+def test_ecv_of_two_connections_of_one_study(serving):
+    with serving(**QUICK) as server:
+        first, texts = sent(server, NATIVE)
+        assert ecv_records(first) == []
+        assert not [text for text in texts if "ECV" in text]
+        other, texts = sent(server, POST, study=8)
+        assert ecv_records(other) == []
+        assert any("ECV of series 2 slice 0: there is no native T1 map" in text for text in texts)
+        added, _ = sent(server, POST, parameters={"haematocrit": "0.40"})
+    median, record = value(added)
+    assert median == pytest.approx(100.0 * 0.60 * PARTITION, abs=0.3)
+    assert record["haematocrit_source"] == "given"
+
+
+def test_the_haematocrit_of_the_native_connection_holds_too(serving):
+    with serving(**QUICK) as server:
+        sent(server, NATIVE, parameters={"haematocrit": 0.42})
+        median, _ = value(sent(server, POST)[0])
+    assert median == pytest.approx(100.0 * 0.58 * PARTITION, abs=0.3)
+
+
+def test_a_haematocrit_in_percent_is_reported_and_not_used(serving):
+    with serving(**QUICK) as server:
+        added, texts = sent(server, [*NATIVE, *POST], parameters={"haematocrit": 42})
+    median, record = value(added)
+    assert median is None
+    assert record["flags"] == ["no-haematocrit"]
+    assert record["regions"][0]["partition_coefficient"] == pytest.approx(PARTITION, abs=0.005)
+    assert any("give 0.42 for 42 %" in text for text in texts)
+
+
+def test_slices_at_other_positions_are_an_error_in_words(serving):
+    elsewhere = list(molli("T1 MOLLI post", post=True, series=2, along=8.0))
+    with serving(**QUICK) as server:
+        added, texts = sent(server, [*NATIVE, *elsewhere], parameters={"haematocrit": 0.42})
+    assert ecv_records(added) == []
+    assert len(records(added)) == 2
+    assert any("no native slice lies within 3 mm" in text and "8.0 mm" in text for text in texts)
+
+
+def test_uncertainty_maps_are_sent_to_the_client_that_asks(serving):
+    with serving(**QUICK) as server:
+        plain, _ = sent(server, NATIVE, study=1)
+        more, _ = sent(server, NATIVE, study=2, parameters={"uncertainty": True})
+    assert (len(plain), len(more)) == (3, 5)
+
+
+SLICE, PARTNER = t1_slice(), t1_slice(post=True)
+SETTINGS = load_settings(ecv={"haematocrit": 0.42})
+
+
+def held(result):
+    made = result.map
+    arrays = (made.values_ms, made.sd_ms, made.r_squared, made.failed, result.labels)
+    return sum(each.nbytes for each in arrays)
+
+
+def test_beyond_the_memory_limit_the_oldest_slice_goes_and_a_note_says_so():
+    kept, first, other = KeptSlices(2 * held(SLICE)), Study(), Study()
+    kept.add(first, SLICE, "a", SETTINGS)
+    for session in ("b", "d"):
+        kept.add(other, SLICE, session, SETTINGS)
+    assert kept.add(first, PARTNER, "c", SETTINGS) is None
+    (lonely,) = kept.unpaired(first, "c")
+    assert lonely.flags == (Flag.NO_NATIVE,)
+    assert "1 T1 slices of this examination were dropped" in lonely.notes[-1]
+    assert kept.add(other, PARTNER, "b", SETTINGS).error == ""
+
+
+def test_a_slice_larger_than_the_limit_is_not_kept():
+    kept, study = KeptSlices(1000), Study()
+    assert kept.add(study, SLICE, "a", SETTINGS) is None
+    assert kept.add(study, PARTNER, "a", SETTINGS) is None
+    assert kept.unpaired(study, "a") == []
+
+
+def test_studies_do_not_mix_and_go_with_their_last_connection():
+    kept, studies = KeptSlices(1 << 30), Studies()
+    header = MeasurementHeader(study_uid="1.2.3")
+    kept.add(studies.of(header), SLICE, "a", SETTINGS)
+    assert kept.add(studies.of(replace(header, study_uid="1.2.4")), PARTNER, "b", SETTINGS) is None
+    assert kept.add(studies.of(MeasurementHeader()), PARTNER, "c", SETTINGS) is None
+    assert kept.add(studies.of(header), PARTNER, "d", SETTINGS).regions[0].median == pytest.approx(26.68)
+    assert len(kept._kept) == 2  # the study without UID went with its connection
+
+
+def test_every_pair_is_found_whichever_of_two_threads_is_first():
+    from threading import Barrier, Thread
+
+    for _ in range(5):
+        kept, study, found, barrier = KeptSlices(1 << 30), Study(), [], Barrier(2)
+
+        def add(result, kept=kept, study=study, found=found, barrier=barrier):
+            barrier.wait()
+            found.append(kept.add(study, result, "a", SETTINGS))
+
+        threads = [Thread(target=add, args=(each,)) for each in (SLICE, PARTNER)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sum(each is not None for each in found) == 1
+        assert kept.unpaired(study, "a") == []
+
+
+def test_the_settings_check_a_haematocrit():
+    with pytest.raises(ValueError, match=r"give 0\.42 for 42 %"):
+        Settings(ecv={"haematocrit": 42})
+    assert json.loads(Settings().model_dump_json())["ecv"] == {"haematocrit": None, "synthetic": False}
