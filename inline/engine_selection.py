@@ -35,6 +35,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
         reviewer=Reviewer.of(settings),
         t1_scale=settings.mapping.t1_scale,
         offsets=settings.contours.offsets,
+        motion_correction=settings.mapping.motion_correction == "auto",
     )
 
 

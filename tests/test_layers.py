@@ -10,6 +10,7 @@ LAYERS = (
     ("inline.settings",),
     ("inline.mrd",),
     ("inline.assembly", "inline.contouring"),
+    ("inline.motion",),
     ("inline.emit",),
     ("inline.pipeline",),
     ("inline.engine_selection",),

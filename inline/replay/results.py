@@ -48,6 +48,13 @@ class _Insertions(_Checked):
     inferior: _Insertion | None
 
 
+class _Motion(_Checked):
+    state: str
+    largest_shift_mm: _Number | None = None
+    r_squared_before: _Number | None = None
+    r_squared_after: _Number | None = None
+
+
 class _Slice(_Checked):
     series_index: _Counter
     slice_index: _Counter
@@ -61,6 +68,7 @@ class _Slice(_Checked):
     notes: list[str] = []
     error: str = ""
     motion_corrected: bool = False
+    motion: _Motion | None = None
     t1_scale: _Number = 1.0
     times_ms: dict[str, _Number | None] = {}
 
