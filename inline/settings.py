@@ -69,9 +69,12 @@ class MappingSettings(_Frozen):
     Attributes:
         t1_scale: factor on every fitted T1. The T1 maps of Siemens scanners are larger than the Look-Locker
             corrected fit by 1.0365 (``docs/series.md``).
+        motion_correction: correct the images of a series for motion where they move (``auto``), or never
+            (``off``). Images that the scanner has corrected are left alone.
     """
 
     t1_scale: float = Field(1.0, ge=0.5, le=2.0)
+    motion_correction: Literal["auto", "off"] = "auto"
 
 
 class ContourSettings(_Frozen):

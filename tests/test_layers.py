@@ -12,6 +12,7 @@ LAYERS = (
     ("inline.assembly", "inline.contouring"),
     ("inline.reference",),
     ("inline.examination",),
+    ("inline.motion",),
     ("inline.emit",),
     ("inline.report",),
     ("inline.pipeline",),

@@ -56,6 +56,13 @@ class _Offsets(_Checked):
     epi: _Number | None
 
 
+class _Motion(_Checked):
+    state: str
+    largest_shift_mm: _Number | None = None
+    r_squared_before: _Number | None = None
+    r_squared_after: _Number | None = None
+
+
 class Slice(_Checked):
     """One slice (:func:`inline.emit.record.record`)."""
 
@@ -79,6 +86,7 @@ class Slice(_Checked):
     notes: list[str] = []
     error: str = ""
     motion_corrected: bool = False
+    motion: _Motion | None = None
     t1_scale: _Number = 1.0
     times_ms: dict[str, _Number | None] = {}
 

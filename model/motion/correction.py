@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Final
 
@@ -23,10 +23,11 @@ this step gives at most 0.3 mm, on those that move by 3 mm at least 0.7 mm."""
 STILL_MM: Final = 0.5
 """Shift in one such step up to which images count as still."""
 HEART_MM: Final = 75.0
-"""Radius around the middle of the image that R2 and shifts are taken from. There are no contours yet, and a
-first contour on a map of moved images is what motion spoils most; scanners are planned with the heart there."""
+"""Radius around the middle of the image that R2 and shifts are taken from. There are no contours yet, and
+motion spoils a first contour before all else; images are planned with the heart in the middle."""
 _BRIGHT: Final = 0.2
 """Share of the bright signal from which on a pixel counts as tissue."""
+_SMALLEST_SIGNAL: Final = 1e-30
 _FEWEST_NODES: Final = 6
 _MOST_IMAGES: Final = 32
 """Larger series are left as they are: the time of a step grows with the square of their number."""
@@ -51,17 +52,15 @@ class MotionCorrection:
     """Map of one slice after motion correction.
 
     Attributes:
-        state: ``STILL``: the images do not move; ``CORRECTED``: the map is that of corrected images; ``LEFT``:
-            they move, and the map is that of the images as acquired.
+        state: ``STILL``: the images do not move; ``CORRECTED``: the map is that of corrected images;
+            ``LEFT``: they move, and the map is that of the images as acquired.
         parametric: the map; the given one itself unless corrected.
         shift_mm: displacement of each image from the mean position of all, upper quartile in the heart's
             region, ``(n,)``: of the images as acquired.
         r_squared_before: mean R2 of the given map over tissue in the heart's region; 0 where its fit failed.
         r_squared_after: likewise of the map of the corrected images; None where there is none.
         residual_mm: largest shift that the last step of the registration still made; None where still.
-        fields: displacement of each image, (x, y) in pixels, float32 ``(n, rows, columns, 2)``: a corrected
-            image shows at a pixel what the image as acquired shows at the pixel plus the displacement. None
-            unless corrected.
+        registration: search that gave the displacements; None where still.
         reason: why the images were left, or empty.
     """
 
@@ -71,8 +70,25 @@ class MotionCorrection:
     r_squared_before: float
     r_squared_after: float | None = None
     residual_mm: float | None = None
-    fields: Floats | None = None
+    registration: Registration | None = None
     reason: str = ""
+
+    def displaced(self) -> Floats | None:
+        """Return the displacement that corrects each image, (x, y) in pixels, ``(n, rows, columns, 2)``.
+
+        A corrected image shows at a pixel what the image as acquired shows at that pixel plus the
+        displacement.
+
+        Returns:
+            float32; None unless corrected.
+        """
+        if self.state is not MotionState.CORRECTED or self.registration is None:
+            return None
+        lattice = self.registration.lattice
+        displaced = np.zeros((len(self.shift_mm), *lattice.shape, 2), np.float32)
+        for field, displacement in zip(displaced, self.registration.displacements, strict=True):
+            field[lattice.window] = lattice.on_window(displacement)
+        return displaced
 
     @property
     def residual_stays(self) -> bool:
@@ -89,8 +105,8 @@ def correct_motion(
 ) -> MotionCorrection | None:
     """Return the map of a series after motion correction.
 
-    The images as acquired are sampled once, by cubic convolution, and fitted again. Images that do not move
-    cost one step of the registration, and their map is the given one.
+    The images as acquired are sampled once and fitted again, within 120 mm of the middle. Images
+    that do not move cost one step of the registration, and their map is the given one.
 
     Args:
         images: ``(n, rows, columns)``.
@@ -105,8 +121,8 @@ def correct_motion(
     lattice = Lattice.of((images.shape[1], images.shape[2]), spacing)
     if not model.fewest <= len(images) <= _MOST_IMAGES or min(lattice.nodes) < _FEWEST_NODES:
         return None
-    finite = np.nan_to_num(images, nan=0.0, posinf=0.0, neginf=0.0)
-    reduced = lattice.reduced(finite)
+    reduced = lattice.reduced(np.where(np.isfinite(images), images, np.float32(0.0)))
+    reduced /= max(float(np.abs(reduced).max()), _SMALLEST_SIGNAL)
     tissue = _tissue(reduced) & lattice.middle(HEART_MM)
     if not tissue.any():
         return None
@@ -126,34 +142,52 @@ def correct_motion(
         shift_mm,
         before,
         residual_mm=float(_shifts_mm(step, heart).max()),
+        registration=registration,
     )
     if not _smooth(registration.displacements):
         return replace(left, reason="the estimated motion is not that of tissue")
     if not _rises(registration, tissue):
         return replace(left, reason="the signal model does not describe the corrected images better")
-    fields = np.stack([lattice.on_image(each) for each in registration.displacements])
-    corrected = model.map(warp(images, fields), times_ms)
+    inside = model.map(_corrected(images, registration), times_ms)
+    corrected = _with_window(parametric, lattice.window, inside)
     after = _mean_r_squared(corrected, lattice, tissue)
     left = replace(left, r_squared_after=after)
     if not after > before:
         return replace(left, reason="the signal model does not describe the corrected images better")
-    return replace(left, state=MotionState.CORRECTED, parametric=corrected, fields=fields)
+    return replace(left, state=MotionState.CORRECTED, parametric=corrected)
 
 
-def warp(images: Floats, fields: Floats) -> Floats:
-    """Return images ``(n, rows, columns)`` sampled at each pixel plus a displacement, pixels, by cubic convolution."""
-    rows, columns = images.shape[1:]
-    y, x = np.mgrid[:rows, :columns].astype(np.float32)
+def _corrected(images: Floats, registration: Registration) -> Floats:
+    """Return the images ``(n, rows, columns)`` as acquired at their displacements, by cubic convolution.
+
+    Only the window of the lattice is returned.
+    """
+    lattice = registration.lattice
+    rows, columns = lattice.window
+    offset = np.array([columns.start, rows.start], np.float32)
     return np.stack(
-        [sample(image, field, x, y, cv2.INTER_CUBIC) for image, field in zip(images, fields, strict=True)]
+        [
+            sample(image, lattice.on_window(displacement) + offset, cv2.INTER_CUBIC)
+            for image, displacement in zip(images, registration.displacements, strict=True)
+        ]
     )
 
 
+def _with_window(parametric: ParametricMap, window: tuple[slice, slice], new: ParametricMap) -> ParametricMap:
+    """Return a map with the pixels of a window from another one."""
+
+    joined = replace(
+        parametric, **{each.name: getattr(parametric, each.name).copy() for each in fields(parametric)}
+    )
+    for each in fields(parametric):
+        getattr(joined, each.name)[window] = getattr(new, each.name)
+    return joined
+
+
 def _tissue(images: Floats) -> NDArray[np.bool_]:
-    """Return the pixels ``(rows, columns)`` with the signal of tissue in the images ``(n, rows, columns)``."""
+    """Return the pixels ``(rows, columns)`` with the signal of tissue in images ``(n, rows, columns)``."""
     bright = np.abs(images).mean(axis=0)
-    unit = float(np.percentile(bright, 95.0))
-    return (bright > _BRIGHT * unit) & (unit > 0.0)
+    return np.asarray(bright > max(_BRIGHT * float(np.percentile(bright, 95.0)), _SMALLEST_SIGNAL))
 
 
 def _mean_r_squared(parametric: ParametricMap, lattice: Lattice, tissue: NDArray[np.bool_]) -> float:
@@ -170,7 +204,7 @@ def _shifts_mm(displacements: Floats, heart: NDArray[np.bool_]) -> NDArray[np.fl
 
 def _smooth(displacements: Floats) -> bool:
     """Return whether every displacement ``(n, rows, columns, 2)`` is smooth and folds nothing."""
-    by_row, by_column = np.gradient(displacements, CELL, axis=(1, 2))
+    by_row, by_column = (np.gradient(displacements, CELL, axis=axis) for axis in (1, 2))
     area = (1.0 + by_column[..., 0]) * (1.0 + by_row[..., 1]) - by_column[..., 1] * by_row[..., 0]
     steepest = max(float(np.abs(each).max()) for each in (by_row, by_column))
     return bool(steepest <= _STEEPEST and area.min() >= _SMALLEST_AREA)

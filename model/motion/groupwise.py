@@ -10,6 +10,7 @@ lattice the displacement is constant (Lucas and Kanade 1981).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import cv2
@@ -127,19 +128,30 @@ class Registration:
         """Return images on the working grid, or on a coarser one, with the displacements applied."""
         if not self.displacements.any():
             return images
-        y, x = np.indices(images.shape[1:], np.float32)
         return np.stack(
             [
-                sample(image, self.lattice.on_working_grid(field, coarsening), x, y, cv2.INTER_LINEAR)
+                sample(image, self.lattice.on_working_grid(field, coarsening), cv2.INTER_LINEAR)
                 for image, field in zip(images, self.displacements, strict=True)
             ]
         )
 
 
-def sample(image: Floats, field: Floats, x: Floats, y: Floats, interpolation: int) -> Floats:
-    """Return an image sampled at (x, y) plus a displacement ``(rows, columns, 2)``, edges repeated."""
-    at_x, at_y = x + field[..., 0], y + field[..., 1]
-    return np.asarray(cv2.remap(image, at_x, at_y, interpolation, borderMode=cv2.BORDER_REPLICATE), np.float32)
+def sample(image: Floats, field: Floats, interpolation: int) -> Floats:
+    """Return an image sampled at the pixels of a field ``(rows, columns, 2)`` plus its displacements.
+
+    Edges are repeated.
+    """
+    at_x, at_y = cv2.split(field + _pixels((field.shape[0], field.shape[1])))
+    return np.asarray(
+        cv2.remap(image, at_x, at_y, interpolation, borderMode=cv2.BORDER_REPLICATE), np.float32
+    )
+
+
+@lru_cache(maxsize=4)
+def _pixels(shape: tuple[int, int]) -> Floats:
+    """Return the coordinates (x, y) of every pixel, ``(rows, columns, 2)``."""
+    y, x = np.indices(shape)
+    return np.stack([x, y], axis=-1).astype(np.float32)
 
 
 def _weights(images: Floats, found: Linearised) -> Floats:

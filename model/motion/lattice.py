@@ -53,6 +53,11 @@ class Lattice:
         """Image pixels per working pixel, (x, y)."""
         return PIXEL_MM / np.asarray(self.spacing, dtype=np.float64)
 
+    @property
+    def _middle(self) -> NDArray[np.float64]:
+        """Middle of the image, (x, y)."""
+        return (np.flip(self.shape) - 1) / 2
+
     def reduced(self, images: Floats) -> Floats:
         """Return images ``(n, rows, columns)`` on the working grid; smoothed, so that no pixel is skipped."""
         to_image = self._matrix(self.working_shape, self._scale)
@@ -70,27 +75,35 @@ class Lattice:
 
         Args:
             displacement: in working pixels.
-            coarsening: of the grid: so many working pixels along each axis are one, also in the result's unit.
+            coarsening: so many working pixels along each axis are one, in the grid and in the result's unit.
         """
         height, width = self.working_shape
         size = (width // coarsening, height // coarsening)
         field = cv2.resize(displacement, size, interpolation=cv2.INTER_CUBIC)
         return np.asarray(field, np.float32) / np.float32(coarsening)
 
-    def on_image(self, displacement: Floats) -> Floats:
-        """Return a displacement at the nodes at the pixels of the image, in these; 0 outside the lattice."""
-        rows, columns = self.shape
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns of the image between the working pixels; elsewhere nothing is displaced."""
+        middle, reach = self._middle, (np.flip(self.working_shape) - 1) / 2 * self._scale
+        first, last = np.ceil(middle - reach).astype(int), np.floor(middle + reach).astype(int)
+        return slice(first[1], last[1] + 1), slice(first[0], last[0] + 1)
+
+    def on_window(self, displacement: Floats) -> Floats:
+        """Return a displacement at the nodes at the pixels of the window, in pixels of the image."""
+        rows, columns = self.window
         working = self.on_working_grid(displacement) * self._scale.astype(np.float32)
         # Linear between the working pixels: the field is smooth.
-        to_image = self._matrix(self.working_shape, self._scale)
-        field = cv2.warpAffine(working, to_image, (columns, rows), flags=cv2.INTER_LINEAR)
-        return np.asarray(field, np.float32)
+        to_window = self._matrix(self.working_shape, self._scale)
+        to_window[:, 2] -= columns.start, rows.start
+        size = (columns.stop - columns.start, rows.stop - rows.start)
+        return np.asarray(cv2.warpAffine(working, to_window, size, flags=cv2.INTER_LINEAR), np.float32)
 
     def middle(self, radius_mm: float, *, nodes: bool = False) -> NDArray[np.bool_]:
         """Return the working pixels, or the nodes, within a radius of the middle of the image."""
         shape, size = (self.nodes, CELL * PIXEL_MM) if nodes else (self.working_shape, PIXEL_MM)
         y, x = ((np.arange(count) - (count - 1) / 2) * size for count in shape)
-        return np.hypot(y[:, None], x) <= radius_mm
+        return np.asarray(np.hypot(y[:, None], x) <= radius_mm)
 
     def edges(self) -> Floats:
         """Return the share of the displacement that each node keeps, ``(rows, columns)``."""
@@ -99,10 +112,8 @@ class Lattice:
 
     def _matrix(self, shape: tuple[int, int], scale: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the affine map of a centred grid of this shape to pixels of the image."""
-        rows, columns = self.shape
-        middle = np.array([(columns - 1) / 2, (rows - 1) / 2])
         own = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
-        return np.column_stack([np.diag(scale), middle - own * scale])
+        return np.column_stack([np.diag(scale), self._middle - own * scale])
 
 
 def _edge(count: int) -> Floats:

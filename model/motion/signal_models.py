@@ -27,7 +27,8 @@ class Linearised(NamedTuple):
 
     Attributes:
         polarity: 1, or -1 where the signal has the opposite sign of the image, ``(n, rows, columns)``.
-        residuals: signal less model, and a last row for a prior on the parameters, ``(n + 1, rows, columns)``.
+        residuals: signal less model, and a last row for a prior on the parameters,
+            ``(n + 1, rows, columns)``.
         columns: derivatives by each parameter, in the same rows, ``(parameters, n + 1, rows, columns)``.
         r_squared: share of the signal's variance that the model explains, ``(rows, columns)``.
         failed: pixels without a fit; their residuals and derivatives mean nothing.
@@ -50,9 +51,14 @@ class SignalModel(Protocol):
     """
 
     @property
-    def damping(self) -> float: ...
+    def damping(self) -> float:
+        """As above."""
+        ...
+
     @property
-    def fewest(self) -> int: ...
+    def fewest(self) -> int:
+        """As above."""
+        ...
 
     def map(self, images: Floats, times_ms: NDArray[np.float64]) -> ParametricMap:
         """Return the parametric map of images ``(n, rows, columns)``."""
@@ -88,14 +94,12 @@ class MolliModel:
         n = len(images)
         with torch.inference_mode():
             fit = fit_molli(torch.from_numpy(images), torch.from_numpy(times_ms), signed=self.signed)
-            a, b, apparent, failed = (
-                each.numpy() for each in (fit.a, fit.b, fit.apparent, fit.failed)
-            )
+            a, b, apparent, failed = (each.numpy() for each in (fit.a, fit.b, fit.apparent, fit.failed))
             negative, r_squared = fit.negative.numpy(), fit.r_squared.numpy()
         decay, late = _exponential(times_ms, np.where(failed, np.float32(1.0), apparent))
         # Signed images have one sign for all: an inverted series is the mirrored one.
         turned = (negative == n) if self.signed else (np.arange(n)[:, None, None] < negative)
-        polarity = np.broadcast_to(np.where(turned, np.float32(-1.0), np.float32(1.0)), images.shape)
+        polarity = np.where(np.broadcast_to(turned, images.shape), np.float32(-1.0), np.float32(1.0))
         good = ~failed & (r_squared > _GOOD_FIT)
         ratio = np.float32(np.median(b[good] / a[good]) if good.any() else _USUAL_RATIO)
         columns = np.empty((3, n + 1, *a.shape), np.float32)
@@ -124,9 +128,7 @@ class T2PrepModel:
         n = len(images)
         with torch.inference_mode():
             fit = fit_t2prep(torch.from_numpy(images), torch.from_numpy(times_ms))
-            t2, c, failed, r_squared = (
-                each.numpy() for each in (fit.t2, fit.c, fit.failed, fit.r_squared)
-            )
+            t2, c, failed, r_squared = (each.numpy() for each in (fit.t2, fit.c, fit.failed, fit.r_squared))
         decay, late = _exponential(times_ms, np.where(failed, np.float32(1.0), t2))
         columns = np.zeros((2, n + 1, *c.shape), np.float32)
         columns[0, :n], columns[1, :n] = decay, late

@@ -35,8 +35,9 @@ class SimulatedSlice:
         labels: 0 background, 1 LV cavity, 2 myocardium, uint8 ``(rows, columns)``.
         level: 0 at the base to 1 at the apex.
         pixel_mm: pixel size.
-        molli_motion_mm: displacement of the tissue in each MOLLI image (:func:`model.synthesis.motion.breathing`),
-            float32 ``(n, 2, rows, columns)``; None at rest. The truth is that at rest.
+        molli_motion_mm: displacement of the tissue in each MOLLI image, (x, y), float32
+            ``(n, 2, rows, columns)`` (:func:`model.synthesis.motion.breathing`); None at rest. The truth is
+            that at rest.
         t2prep_motion_mm: likewise of the T2-prep images.
     """
 
