@@ -476,16 +476,16 @@ def _convention(maps: Iterable[ReportMap]) -> str:
 
 def _corrections(maps: Iterable[ReportMap]) -> Iterable[str]:
     """Yield what was done to the maps."""
-    maps = list(maps)
-    scales = dict.fromkeys(each.t1_scale for each in maps if each.t1_scale != 1.0)
+    fitted = [each for each in maps if each.kind not in (Kind.ECV, Kind.PARTITION)]
+    scales = dict.fromkeys(each.t1_scale for each in fitted if each.t1_scale != 1.0)
     yield from (f"T1 x {scale:g}" for scale in scales)
     for words, number in (
-        ("maps by the scanner", sum(each.scanner_made for each in maps)),
-        ("motion corrected by the scanner", sum(each.motion_corrected for each in maps)),
-        ("motion corrected by myostream", sum("corrected" in each.flags for each in maps)),
+        ("maps by the scanner", sum(each.scanner_made for each in fitted)),
+        ("motion corrected by the scanner", sum(each.motion_corrected for each in fitted)),
+        ("motion corrected by myostream", sum("corrected" in each.flags for each in fitted)),
     ):
         if number:
-            yield f"{words}: {number} of {len(maps)}"
+            yield f"{words}: {number} of {len(fitted)}"
 
 
 def software_version() -> str:
