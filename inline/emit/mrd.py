@@ -145,7 +145,7 @@ def ecv_images(
         if kind == _ECV_MAP:
             extra["MYOSTREAM_FLAGS"] = [flag.value for flag in result.flags]
             extra["MYOSTREAM_NOTES"] = list(result.notes)
-            extra[ECV_ATTRIBUTE] = _json(ecv_record(result))
+            extra |= _ecv_values(result)
         clipped = np.clip(np.round(pixels.astype(np.float64) * scale), 0, settings.max_pixel)
         stack = clipped.astype(np.uint16)[None, None]
         sent.append(_image(stack, place, first + kind, result.native.slice_index, named, meta, extra))
@@ -172,6 +172,23 @@ def report_image(pixels: NDArray[np.uint8], template: ImageHeader, series: int) 
     }
     colours = pixels.astype(np.uint16).transpose(2, 0, 1)[:, None]
     return _image(colours, place, series, 0, "REPORT", meta, _UNCHANGED)
+
+
+def _ecv_values(result: EcvResult) -> dict[str, MetaValue]:
+    """Return the values by region as single attributes, and the whole record as JSON."""
+    haematocrit = result.haematocrit
+    values: dict[str, MetaValue] = {ECV_ATTRIBUTE: _json(ecv_record(result))}
+    if haematocrit is None:
+        medians = {each.name: each.partition_coefficient for each in result.regions}
+        name, digits = "MYOSTREAM_MEDIAN_LAMBDA", 5
+    else:
+        medians = {each.name: each.median for each in result.regions}
+        name, digits = "MYOSTREAM_MEDIAN_PERCENT", 3
+        values["MYOSTREAM_HAEMATOCRIT"] = [f"{haematocrit.value:.4f}", haematocrit.source.value]
+    known = {region: median for region, median in medians.items() if median is not None}
+    values["MYOSTREAM_REGIONS"] = list(known)
+    values[name] = [f"{median:.{digits}f}" for median in known.values()]
+    return values
 
 
 def _placed(template: ImageHeader, geometry: SliceGeometry, *, oriented: bool) -> ImageHeader:

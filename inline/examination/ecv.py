@@ -84,7 +84,7 @@ def ecv_of_pair(
         registered = register(native, post)
     except _NotMeasuredError as error:
         return replace(empty, error=error.message, flags=(error.flag,))
-    found = _with_haematocrit(empty, native, settings or EcvSettings())
+    found = _with_haematocrit(_with_flags(empty, native, post), native, settings or EcvSettings())
     measured = _measured(found, native, post, blood, registered, regions or RegionSettings())
     return _compared(measured, native, ranges or ReferenceRanges())
 
@@ -207,25 +207,30 @@ def _error(blood: BloodT1) -> float:
     return blood.standard_error_ms or 0.0
 
 
-def _with_haematocrit(empty: EcvResult, native: SliceResult, settings: EcvSettings) -> EcvResult:
+def _with_flags(empty: EcvResult, native: SliceResult, post: SliceResult) -> EcvResult:
+    """Return the result with the flags of both slices, whose values are those of ECV, and notes on them."""
+    notes = tuple(
+        f"Flags of the {name} slice: {', '.join(each.flags)}."
+        for name, each in (("native", native), ("post-contrast", post))
+        if each.flags
+    )
+    return replace(empty, flags=tuple(dict.fromkeys((*native.flags, *post.flags))), notes=notes)
+
+
+def _with_haematocrit(found: EcvResult, native: SliceResult, settings: EcvSettings) -> EcvResult:
     """Return the result with the haematocrit, or with the note on why there is none."""
     if settings.haematocrit is not None:
-        return replace(empty, haematocrit=Haematocrit(settings.haematocrit, HaematocritSource.GIVEN))
-    if not settings.synthetic:
-        note = "No haematocrit is known (setting ecv.haematocrit): there is the partition coefficient alone."
-        return replace(empty, flags=(Flag.NO_HAEMATOCRIT,), notes=(note,))
-    assert native.blood is not None
-    value, source = synthetic_haematocrit(native.blood.median_ms, native.field_strength)
-    if value is None:
+        return replace(found, haematocrit=Haematocrit(settings.haematocrit, HaematocritSource.GIVEN))
+    haematocrit, flag = None, Flag.NO_HAEMATOCRIT
+    note = "No haematocrit is known (setting ecv.haematocrit): there is the partition coefficient alone."
+    if settings.synthetic:
+        assert native.blood is not None
+        value, source = synthetic_haematocrit(native.blood.median_ms, native.field_strength)
         note = f"There is no synthetic haematocrit, and so no ECV: {source}."
-        return replace(empty, flags=(Flag.NO_HAEMATOCRIT,), notes=(note,))
-    note = f"Haematocrit of {value:.3f} computed from native blood T1, not measured ({source})."
-    return replace(
-        empty,
-        haematocrit=Haematocrit(value, HaematocritSource.SYNTHETIC),
-        flags=(Flag.SYNTHETIC_HAEMATOCRIT,),
-        notes=(note,),
-    )
+        if value is not None:
+            haematocrit, flag = Haematocrit(value, HaematocritSource.SYNTHETIC), Flag.SYNTHETIC_HAEMATOCRIT
+            note = f"Haematocrit of {value:.3f} computed from native blood T1, not measured ({source})."
+    return replace(found, haematocrit=haematocrit, flags=(*found.flags, flag), notes=(*found.notes, note))
 
 
 def _measured(

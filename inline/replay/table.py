@@ -31,17 +31,21 @@ def results_table(records: list[Record], truth: dict[tuple[str, int], float] | N
     # Little between the columns: the flags must have room in a terminal of 80 characters.
     table = Table(title="Myocardium by slice (research only)", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("slice", no_wrap=True)
-    for column in ("median [IQR] ms", "septum", *(["true"] if truth else []), "conf.", "time\nms"):
+    compared = any((_region(record, "global") or {}).get("z_score") is not None for record in records)
+    further = [*(["z"] if compared else []), *(["true"] if truth else [])]
+    for column in ("median [IQR] ms", "septum", *further, "conf.", "time\nms"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("flags", overflow="fold")
     for record, name in zip(records, slice_names(records), strict=True):
         septum, confidence = _region(record, "septum"), record.get("confidence")
+        z_score = (_region(record, "global") or {}).get("z_score")
         times = record["times_ms"].values()
         error = textwrap.shorten(record["error"], _LONGEST_REASON, placeholder=" ...")
         row = [
             name,
             "-" if record["error"] else _interval(_region(record, "global")),
             _number(septum["median"] if septum else None),
+            *([_number(z_score)] if compared else []),
             *([_number(truth.get((_quantity(record), record["slice_index"])))] if truth else []),
             _number(confidence, 2),
             _number(sum(each or 0.0 for each in times) if times else None, 0),

@@ -169,3 +169,19 @@ def test_every_public_name_is_there_and_the_import_loads_nothing():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_ecv_of_two_results_and_of_an_examination():
+    from tests.inline.examination.phantom import t1_slice
+
+    native, post = t1_slice(field_strength=1.5), t1_slice(post=True)
+    one = inline.ecv(native, post, 0.42)
+    assert one.regions[0].median == pytest.approx(26.68, abs=0.01)
+    assert one.pairing == "user"
+    assert inline.ecv(native, post).regions[0].median is None
+    settings = inline.load_settings(ecv={"synthetic": True})
+    assert inline.ecv(native, post, settings=settings).haematocrit.source == "synthetic"
+    (found,) = inline.examine([native, post], 0.42).ecv
+    assert found.regions == one.regions
+    with pytest.raises(ValueError, match=r"give 0\.42 for 42 %"):
+        inline.ecv(native, post, 42)

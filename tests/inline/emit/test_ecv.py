@@ -17,7 +17,7 @@ from inline.examination.pairing import Pair
 from inline.mrd.image_header import ImageHeader
 from inline.replay.results import read_message, read_record
 from inline.replay.run import ecv_records, records
-from inline.replay.table import ecv_notes, ecv_table, line
+from inline.replay.table import ecv_notes, ecv_table, line, results_table
 from inline.settings import EcvSettings, EmitSettings
 from tests.inline.examination.phantom import SHAPE, t1_slice
 
@@ -52,7 +52,7 @@ def reader_of_1_3(text):
 
 def test_the_map_is_in_tenths_of_a_percent_with_its_scale_and_window():
     (image,) = ecv_images(FOUND, TEMPLATE)
-    meta = image.meta()
+    meta, ring = image.meta(), FOUND.regions[0].median
     assert image.pixels.dtype == np.uint16
     assert np.array_equal(image.pixels[0, 0], np.round(FOUND.ecv.astype(float) * 10))
     assert float(meta["RescaleSlope"][0]) == 0.1
@@ -60,7 +60,9 @@ def test_the_map_is_in_tenths_of_a_percent_with_its_scale_and_window():
     assert (meta["GADGETRON_WindowCenter"], meta["GADGETRON_WindowWidth"]) == (("400",), ("800",))
     assert meta["DataRole"] == ("Image", "Quantitative", "ECV")
     assert "ROI_endo" in meta
-    ring = FOUND.regions[0].median
+    assert meta["MYOSTREAM_HAEMATOCRIT"] == ("0.4200", "given")
+    assert meta["MYOSTREAM_REGIONS"][:3] == ("global", "septum", "mid-septum")
+    assert float(meta["MYOSTREAM_MEDIAN_PERCENT"][0]) == pytest.approx(ring, abs=1e-3)
     assert meta["ImageComments"][0].startswith(f"ECV myostream {ring:.1f} % [")
     assert meta["ImageComments"][0].endswith("research only")
 
@@ -183,3 +185,14 @@ def test_a_message_has_a_topic_of_its_own():
     assert ECV_TOPIC == b"myostream.ecv/1"
     message = decode([ECV_TOPIC, msgpack.packb({**ecv_record(FOUND), "session": "a"})])
     assert read_message(message)["session"] == "a"
+
+
+def test_the_table_has_z_scores_where_there_are_any():
+    region = RegionValues("global", 1000.0, 990.0, 1010.0, 1000.0, 15.0, 300)
+    plain, scored = (
+        read_record(record(replace(NATIVE, regions=(replace(region, z_score=z_score),))))
+        for z_score in (None, -1.26)
+    )
+    assert "z" not in [column.header for column in results_table([plain]).columns]
+    (column,) = [each for each in results_table([plain, scored]).columns if each.header == "z"]
+    assert [str(cell) for cell in column.cells] == ["-", "-1.3"]

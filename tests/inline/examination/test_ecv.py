@@ -158,6 +158,14 @@ def test_a_scanners_map_has_no_error_of_its_values():
     assert any("no SD" in note for note in found.notes)
 
 
+def test_flags_of_both_slices_are_those_of_their_ecv():
+    native = replace(NATIVE, flags=(Flag.REVIEW, Flag.THIN_WALL))
+    found = of(native, replace(POST, flags=(Flag.REVIEW,)), EcvSettings())
+    assert found.flags == (Flag.REVIEW, Flag.THIN_WALL, Flag.NO_HAEMATOCRIT)
+    assert found.notes[0] == "Flags of the native slice: review, thin-wall."
+    assert found.notes[1] == "Flags of the post-contrast slice: review."
+
+
 def test_failed_pixels_take_no_part():
     failed = POST.map.failed.copy()
     failed[50:60] = True
