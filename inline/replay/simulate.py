@@ -41,9 +41,16 @@ _FROM_SEPTUM, _TO_INFERIOR, _TO_APEX = _usual_axes()
 
 
 def simulate_examination(
-    slices: int, seed: int = 1, *, size: int = 192, scheme: str = "5(3)3"
+    slices: int, seed: int = 1, *, size: int = 192, scheme: str = "5(3)3", motion_mm: float = 0.0
 ) -> list[SimulatedSlice]:
     """Return slices from base to apex, each of another usual heart.
+
+    Args:
+        slices: number.
+        seed: fixes everything random.
+        size: rows and columns.
+        scheme: MOLLI scheme.
+        motion_mm: largest displacement of the heart by breathing; 0 for breath-holds.
 
     Raises:
         ValueError: fewer than one slice, or a scheme that cannot be read.
@@ -53,7 +60,13 @@ def simulate_examination(
     levels = [(index + 0.5) / slices * 0.95 for index in range(slices)]
     return [
         simulate_slice(
-            1000 * seed + index, size=size, scheme=scheme, heartbeat_ms=_HEARTBEAT_MS, level=level, usual=True
+            1000 * seed + index,
+            size=size,
+            scheme=scheme,
+            heartbeat_ms=_HEARTBEAT_MS,
+            level=level,
+            usual=True,
+            motion_mm=motion_mm,
         )
         for index, level in enumerate(levels)
     ]
