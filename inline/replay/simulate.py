@@ -54,17 +54,18 @@ def simulate_examination(
     *,
     size: int = 192,
     scheme: str = "5(3)3",
-    motion_mm: Sequence[float] = (),
+    motion_mm: float | Sequence[float] = 0.0,
     agent: ContrastAgent | None = None,
 ) -> list[SimulatedSlice]:
     """Return slices from base to apex, each of another usual heart.
 
     Args:
-        slices: number of slices.
+        slices: number.
         seed: fixes everything random; with another agent or motion, hearts are the same.
         size: rows and columns.
         scheme: MOLLI scheme.
-        motion_mm: largest displacement of each slice by breathing; those beyond its end are at rest.
+        motion_mm: largest displacement of the heart by breathing, of all slices or of each from the base on;
+            0 for breath-holds, as of slices for which none is stated.
         agent: contrast agent; None for native images.
 
     Raises:
@@ -73,6 +74,7 @@ def simulate_examination(
     if slices < 1:
         raise ValueError("an examination needs at least one slice")
     levels = [(index + 0.5) / slices * 0.95 for index in range(slices)]
+    displacements = chain(motion_mm, repeat(0.0)) if isinstance(motion_mm, Sequence) else repeat(motion_mm)
     return [
         simulate_slice(
             1000 * seed + index,
@@ -84,7 +86,7 @@ def simulate_examination(
             motion_mm=moved,
             agent=agent,
         )
-        for index, (level, moved) in enumerate(zip(levels, chain(motion_mm, repeat(0.0)), strict=False))
+        for index, (level, moved) in enumerate(zip(levels, displacements, strict=False))
     ]
 
 
