@@ -53,7 +53,7 @@ __all__ = [
     "Haematocrit", "InsertionPoint", "Insertions", "MapSeries", "MappingSeries", "MyostreamError",
     "ParametricMap", "Pipeline", "Quantity", "Ready", "RegionValues", "Segmentation", "SeriesIdentity",
     "Settings", "SliceGeometry", "SliceLevel", "SliceResult", "build_pipeline", "ecv", "examine", "fit_molli",
-    "fit_t2prep", "load_settings", "measure", "process", "read_mrd", "report", "segment",
+    "fit_t2prep", "load_settings", "measure", "process", "read_mrd", "segment", "write_report",
 ]  # fmt: skip
 _MODULES: Final = {
     "inline.assembly.assembled": ("Failed", "Ready"),
@@ -281,7 +281,7 @@ def process(
     return (pipeline or _pipeline()).process(series, SliceContext(study=places))
 
 
-def report(
+def write_report(
     results: Examination | Iterable[SliceResult], file: str | Path, *, info: ExaminationInfo | None = None
 ) -> None:
     """Write the report of an examination: one page, PNG or PDF by the name of the file, with mode 0600.
@@ -300,10 +300,10 @@ def report(
     from inline.data.examination import Examination
     from inline.report.content import page
     from inline.report.maps import report_maps
-    from inline.report.output import write_report
+    from inline.report.output import write_report as write
 
     examination = results if isinstance(results, Examination) else Examination(tuple(results))
-    write_report(Path(file), page(report_maps(examination), info))
+    write(Path(file), page(report_maps(examination), info))
 
 
 def ecv(

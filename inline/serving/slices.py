@@ -21,6 +21,7 @@ from inline.data.series import SlicePlace
 from inline.emit import mrd
 from inline.emit.numbers import BLOCK, SeriesNumbers
 from inline.mrd.header import MeasurementHeader
+from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image, Text
 from inline.mrd.protocol import encode
 from inline.pipeline import SliceContext
@@ -251,9 +252,7 @@ class Slices:
             finally:
                 if not latecomer:
                     if settings.emit.report:
-                        self._report.add(result, assembled.template)
-                        if ecv is not None:
-                            self._report.add(ecv, assembled.template)
+                        self._keep(assembled.template, result, ecv)
                     data, problem = self._encoded(result, ecv, assembled, settings)
                     self._results.add(number, partial(self._send, result, ecv, data, problem))
 
@@ -262,6 +261,15 @@ class Slices:
         )
         own_budget = settings.budget_ms if settings.budget_ms != program.budget_ms else None
         self._service.scheduler.submit(assembled, deliver, context, budget_ms=own_budget, owner=self._owner)
+
+    def _keep(self, template: ImageHeader, *results: SliceResult | EcvResult | None) -> None:
+        """Keep results for the report."""
+        try:
+            for each in results:
+                if each is not None:
+                    self._report.add(each, template)
+        except Exception:  # the result of the slice must still go out
+            _log.exception("%s: a result could not be kept for the report", self._name)
 
     def _ecv(self, study: Study, result: SliceResult) -> EcvResult | None:
         """Return the ECV that a slice completes, as published; None without."""

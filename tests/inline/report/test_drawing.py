@@ -133,7 +133,7 @@ def test_threads_draw_the_same_page():
 
 
 def test_a_missing_extra_is_named(hiding, tmp_path):
-    script = "import myostream; myostream.report([], 'a.png')"
+    script = "import myostream; myostream.write_report([], 'a.png')"
     done = subprocess.run(
         [sys.executable, "-c", script],
         env=hiding("cmcrameri", "matplotlib"),

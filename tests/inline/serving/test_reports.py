@@ -89,6 +89,16 @@ def test_an_unexpected_error_does_not_keep_the_summary_back(serving, examination
     assert "ZeroDivisionError" in caplog.text
 
 
+def test_a_result_that_cannot_be_kept_goes_out(serving, examination, monkeypatch, caplog):
+    monkeypatch.setattr(Report, "add", lambda *_: 1 / 0)
+    _, header, images = examination
+    with serving(emit={"report": True}) as server:
+        replies = exchange(server.address, header, images[:8])
+    assert len(replies.images) == 8 + 3
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.slow
 def test_another_process_draws_the_page_of_a_connection(serving, examination, monkeypatch):
     monkeypatch.setattr(reports, "TIMEOUT_S", 300.0)
     _, header, images = examination
