@@ -347,7 +347,7 @@ def examine(
     Raises:
         ValueError, ConfigurationError: as :func:`ecv` does.
     """
-    from inline.examination.ecv import examine as examine_slices
+    from inline.examination.examine import examine as examine_slices
 
     return examine_slices(results, *_of_ecv(haematocrit, settings))
 

@@ -11,7 +11,8 @@ from weakref import WeakKeyDictionary
 from inline.data.examination import EcvResult
 from inline.data.results import SliceResult
 from inline.data.series import Quantity
-from inline.examination.ecv import ecv_of_pair, without_partner
+from inline.examination.ecv import ecv_of_pair
+from inline.examination.examine import without_partner
 from inline.examination.pairing import find_pair
 from inline.reference import ReferenceRanges
 from inline.serving.studies import Study

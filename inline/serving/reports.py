@@ -9,7 +9,7 @@ from typing import Final
 from inline.data.examination import EcvResult
 from inline.data.memory import Share
 from inline.data.results import SliceResult
-from inline.emit import mrd
+from inline.emit.report import report_image
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.report.apart import drawn_apart
@@ -60,4 +60,4 @@ class Report:
             drawn = drawn_apart(page(maps, info), timeout_s=TIMEOUT_S, cancelled=cancelled)
         finally:
             self._memory.release(sum(each.nbytes for each in maps))
-        return mrd.report_image(drawn, template, number)
+        return report_image(drawn, template, number)

@@ -19,7 +19,9 @@ from inline.data.flags import Flag
 from inline.data.results import SliceResult
 from inline.data.series import SlicePlace
 from inline.emit import mrd
-from inline.emit.numbers import BLOCK, SeriesNumbers
+from inline.emit.ecv import ecv_images
+from inline.emit.numbers import SeriesNumbers
+from inline.emit.report import PLACE
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image, Text
@@ -181,9 +183,8 @@ class Slices:
         weights = weights_digest(service.settings.weights or DEFAULT)
         header = dialogue.measurement or MeasurementHeader()
         info = ExaminationInfo.of_header(header, weights=weights, engine=service.engine.name)
-        # The last number of the block of the first series: results of a series take the first ones.
         series = min((each.place.identity.series_index for each in self._slices), default=0)
-        number = self._numbers.first(series) + BLOCK - 1
+        number = self._numbers.first(series) + PLACE
         try:
             image = self._report.image(info, number, cancelled=lambda: service.shutdown.requested)
         except ReportError as error:
@@ -304,7 +305,7 @@ class Slices:
             images = mrd.images(result, assembled.template, settings.emit, self._numbers)
             if ecv is not None:
                 series = result.identity.series_index
-                images += mrd.ecv_images(
+                images += ecv_images(
                     ecv, assembled.template, settings.emit, self._numbers, series_index=series
                 )
             data = b"".join(encode(image) for image in images)

@@ -8,11 +8,13 @@ import pytest
 
 from inline.data.flags import Flag
 from inline.data.results import RegionValues
-from inline.emit.mrd import ecv_images, images
+from inline.emit.ecv import ecv_images
+from inline.emit.mrd import images
 from inline.emit.overlay import draw_uncertainty
 from inline.emit.publisher import ECV_TOPIC, decode
 from inline.emit.record import ECV_ATTRIBUTE, SCHEMA, ecv_record, record
-from inline.examination.ecv import ecv_of_pair, examine
+from inline.examination.ecv import ecv_of_pair
+from inline.examination.examine import examine
 from inline.examination.pairing import Pair
 from inline.mrd.image_header import ImageHeader
 from inline.replay.results import read_message, read_record
@@ -65,6 +67,13 @@ def test_the_map_is_in_tenths_of_a_percent_with_its_scale_and_window():
     assert float(meta["MYOSTREAM_MEDIAN_PERCENT"][0]) == pytest.approx(ring, abs=1e-3)
     assert meta["ImageComments"][0].startswith(f"ECV myostream {ring:.1f} % [")
     assert meta["ImageComments"][0].endswith("research only")
+
+
+def test_clipped_pixels_are_counted():
+    (image,) = ecv_images(FOUND, TEMPLATE, EmitSettings(max_pixel=255))
+    clipped = np.round(FOUND.ecv.astype(float) * 10) > 255
+    assert image.meta()["MYOSTREAM_CLIPPED_PIXELS"] == (str(clipped.sum()),)
+    assert image.pixels.max() == 255
 
 
 def test_without_haematocrit_the_partition_coefficient_is_sent():

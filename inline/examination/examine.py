@@ -1,0 +1,93 @@
+"""Examination: the ECV of every slice position, and what is missing where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from inline.data.examination import EcvResult, Examination
+from inline.data.flags import Flag
+from inline.data.results import SliceResult
+from inline.data.series import Enhancement, Quantity
+from inline.examination.ecv import ecv_of_pair
+from inline.examination.pairing import SAME_MM, distance_mm, find_pair, usable
+from inline.reference import ReferenceRanges
+from inline.settings import EcvSettings, RegionSettings
+
+
+def examine(
+    results: Iterable[SliceResult],
+    settings: EcvSettings | None = None,
+    regions: RegionSettings | None = None,
+    ranges: ReferenceRanges | None = None,
+) -> Examination:
+    """Return an examination with the ECV of every slice position that has native and post-contrast T1.
+
+    In an examination with contrast agent, native and post-contrast slices without a partner have a result
+    with an error.
+
+    Args:
+        results: slices of one examination, in the order of acquisition.
+        settings: with the haematocrit.
+        regions: settings of the regions.
+        ranges: normal values of the site, for z-scores.
+    """
+    slices = tuple(results)
+    found: list[EcvResult] = []
+    paired: set[int] = set()
+    for number, result in enumerate(slices):
+        if (pair := find_pair(result, slices[:number])) is not None:
+            paired |= {id(pair.native), id(pair.post)}
+            found.append(ecv_of_pair(pair, settings, regions, ranges))
+    single = [each for each in slices if each.quantity is Quantity.T1 and id(each) not in paired]
+    return Examination(slices, (*found, *without_partner(single, slices)))
+
+
+def without_partner(single: Iterable[SliceResult], others: Iterable[SliceResult]) -> list[EcvResult]:
+    """Return the results of T1 slices that have no partner; none where no contrast agent was given.
+
+    Args:
+        single: slices without a partner.
+        others: all slices of the examination.
+    """
+    known = tuple(others)
+    if not any(each.enhancement is Enhancement.POST_CONTRAST for each in known):
+        return []
+    return [_alone(each, known) for each in single if each.enhancement is not None]
+
+
+def _alone(result: SliceResult, others: Iterable[SliceResult]) -> EcvResult:
+    """Return the result of a slice without a partner: what is missing, and the nearest candidate."""
+    is_native = result.enhancement is Enhancement.NATIVE
+    wanted = "post-contrast" if is_native else "native"
+    candidates = [each for each in others if each.quantity is Quantity.T1 and each.enhancement == wanted]
+    distances = [distance_mm(each, result) for each in candidates]
+    near = [each for each, distance in zip(candidates, distances, strict=True) if distance <= SAME_MM]
+    flag = Flag.NO_POST_CONTRAST if is_native else Flag.NO_NATIVE
+    if not usable(result):
+        error = f"the {result.enhancement} slice has no contours or no map"
+        flag = Flag.NO_VALUES
+    elif near:
+        error = f"the {wanted} slice of this position has no contours or no map"
+    elif candidates:
+        flag = Flag.SLICES_DO_NOT_MATCH
+        nearest = min(distances)
+        where = (
+            f"the nearest lies {nearest:.1f} mm away" if np.isfinite(nearest) else "none is parallel to it"
+        )
+        error = f"no {wanted} slice lies within {SAME_MM:g} mm of this one: {where}"
+    else:
+        error = f"there is no {wanted} T1 map"
+    return EcvResult(
+        native=result.identity,
+        post=None,
+        geometry=result.geometry,
+        level=result.level,
+        native_blood=result.blood if is_native else None,
+        post_blood=None if is_native else result.blood,
+        contours=result.contours,
+        oriented=Flag.NO_ORIENTATION not in result.flags,
+        flags=(flag,),
+        error=error,
+    )
