@@ -8,14 +8,16 @@ import pytest
 
 from inline.data.flags import Flag
 from inline.emit import mrd
+from inline.emit.ecv import ecv_images
 from inline.emit.record import record
 from inline.mrd.image_header import ImageHeader
-from inline.replay.report import report_files, report_map
+from inline.replay.report import ecv_map, report_files, report_map, report_maps
 from inline.replay.results import read_record
-from inline.report.maps import ReportMap
+from inline.replay.run import ecv_records
+from inline.report.maps import Kind, ReportMap
 from inline.report.output import ReportError
 
-from ..report.examinations import SIZE, make_slice
+from ..report.examinations import SIZE, make_ecv, make_slice
 
 
 def returned(result):
@@ -59,6 +61,34 @@ def test_the_map_of_a_record_is_that_of_its_result(result):
     if expected.section.contours is not None:
         assert np.allclose(found.section.contours.epi, expected.section.contours.epi, atol=1e-3)
     assert np.allclose(found.section.points, expected.section.points, atol=1e-3)
+
+
+@pytest.mark.parametrize("haematocrit", [0.4, None])
+def test_the_map_of_an_ecv_record_is_that_of_its_result(haematocrit):
+    native = make_slice(1)
+    result = make_ecv(native, haematocrit, "synthetic", notes=("A note.",), reference="site")
+    ((content, image),) = ecv_records(ecv_images(result, ImageHeader()))
+    expected, found = ReportMap.of_ecv(result), ecv_map(content, image)
+    for name in ReportMap.__slots__:
+        if name not in ("section", "plane", "regions"):
+            assert getattr(found, name) == getattr(expected, name), name
+    assert found.regions == expected.regions
+    assert np.allclose(found.plane.position, expected.plane.position, atol=1e-4)
+    assert np.allclose(found.section.values, expected.section.values, atol=0.051, equal_nan=True)
+    assert np.allclose(found.section.contours.endo, expected.section.contours.endo, atol=1e-3)
+
+
+def test_a_slice_without_ecv_has_its_reason_on_the_page():
+    native = returned(make_slice(1))
+    texts = [
+        "WRN myostream: ECV of series 1 slice 1: there is no post-contrast T1 of this position",
+        "WRN myostream: ECV of series 7 slice 1: of a slice that is not here",
+    ]
+    maps = report_maps([native], [], [], texts)
+    assert [(each.kind, each.error) for each in maps[1:]] == [
+        (Kind.ECV, "there is no post-contrast T1 of this position")
+    ]
+    assert maps[1].plane == maps[0].plane
 
 
 def test_a_record_of_a_peer_that_states_little_is_a_row_all_the_same():
