@@ -28,7 +28,7 @@ def tissues(shape, spacing, shift_mm=(0.0, 0.0)):
 
 
 def molli(shifts_mm, shape=(128, 128), spacing=(1.5, 1.5), noise=2.0, seed=1):
-    """Signed MOLLI images, one for each shift (x, y) in mm; T1* of blood, wall and fat 1400, 900 and 250 ms."""
+    """Signed MOLLI images, one for each shift (x, y) in mm; T1* of 1400, 900 and 250 ms."""
     apparent, scale = np.array([1400.0, 900.0, 250.0]), np.array([600.0, 450.0, 700.0])
     images = [
         np.tensordot(scale * (1.0 - 1.95 * np.exp(-time / apparent)), tissues(shape, spacing, shift), 1)
@@ -38,7 +38,7 @@ def molli(shifts_mm, shape=(128, 128), spacing=(1.5, 1.5), noise=2.0, seed=1):
 
 
 def t2prep(shifts_mm, shape=(128, 128), spacing=(1.5, 1.5), noise=2.0, seed=1):
-    """T2-prep images, one for each shift (x, y) in mm; T2 of blood, wall and fat 200, 48 and 80 ms."""
+    """T2-prep images, one for each shift (x, y) in mm; T2 of 200, 48 and 80 ms."""
     t2, scale = np.array([200.0, 48.0, 80.0]), np.array([600.0, 450.0, 700.0])
     images = [
         np.tensordot(scale * np.exp(-time / t2), tissues(shape, spacing, shift), 1)

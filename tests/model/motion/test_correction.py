@@ -10,6 +10,7 @@ from bench.motion import MovingSeries, wall_median
 from model.motion.correction import MotionState, correct_motion
 from model.motion.signal_models import MolliModel, T2PrepModel
 from model.synthesis.examination import simulate_slice
+
 from .phantom import T1_TIMES, T2_TIMES, molli, t2prep
 
 SPACING = (1.5, 1.5)
