@@ -27,7 +27,10 @@ KINDS: Final[tuple[MotionKind, ...]] = ("rigid", "elastic")
 QUANTITIES: Final = ("T1", "T2")
 _SEED: Final = 900_000
 """Far from the seeds that the correction was tuned on."""
-_REGISTRATION: Final = "corrected .0f, left .0f, identical .0f, residual_before_px .2f, residual_after_px .2f, worst_after_px .2f"
+_REGISTRATION: Final = (
+    "corrected .0f, left .0f, identical .0f, residual_before_px .2f, residual_after_px .2f, "
+    "worst_after_px .2f"
+)
 _MAP: Final = (
     "r2_before .3f, r2_after .3f, bias_before_ms .1f, bias_after_ms .1f, worst_bias_ms .1f, fit_ms .0f, "
     "motion_ms .0f"

@@ -28,6 +28,7 @@ motion spoils a first contour before all else; images are planned with the heart
 _BRIGHT: Final = 0.2
 """Share of the bright signal from which on a pixel counts as tissue."""
 _SMALLEST_SIGNAL: Final = 1e-30
+_LARGEST_SIGNAL: Final = 1e30
 _FEWEST_NODES: Final = 6
 _MOST_IMAGES: Final = 32
 """Larger series are left as they are: the time of a step grows with the square of their number."""
@@ -121,7 +122,8 @@ def correct_motion(
     lattice = Lattice.of((images.shape[1], images.shape[2]), spacing)
     if not model.fewest <= len(images) <= _MOST_IMAGES or min(lattice.nodes) < _FEWEST_NODES:
         return None
-    reduced = lattice.reduced(np.where(np.isfinite(images), images, np.float32(0.0)))
+    # Neither NaN nor what overflows when it is squared is a signal.
+    reduced = lattice.reduced(np.where(np.abs(images) < _LARGEST_SIGNAL, images, np.float32(0.0)))
     reduced /= max(float(np.abs(reduced).max()), _SMALLEST_SIGNAL)
     tissue = _tissue(reduced) & lattice.middle(HEART_MM)
     if not tissue.any():

@@ -55,8 +55,6 @@ _RIDGE: Final = 0.02
 """Weight of a small step beside the mean of the diagonal: where there is no texture nothing moves."""
 _FLOOR: Final = 0.25
 """Share of the bright signal that is added to a pixel's own in the unit of its residuals."""
-_MISFIT: Final = 0.04
-"""Root mean square residual, in that unit, at which a pixel counts half: no displacement explains it."""
 _LONGEST: Final = 3.0
 """Longest step, working pixels: the gradient describes the image no further."""
 _BRIGHT: Final = 95.0
@@ -108,7 +106,7 @@ class Registration:
             found.polarity,
             found.columns,
             found.residuals,
-            _weights(images, found),
+            _weights(images, found, self.model.misfit),
             self.model.damping,
             CELL // coarsening,
             sums,
@@ -154,12 +152,12 @@ def _pixels(shape: tuple[int, int]) -> Floats:
     return np.stack([x, y], axis=-1).astype(np.float32)
 
 
-def _weights(images: Floats, found: Linearised) -> Floats:
+def _weights(images: Floats, found: Linearised, misfit: float) -> Floats:
     """Return the weight of each pixel: residuals relative to its brightness, less where the model fails."""
     brightest = np.abs(images).max(axis=0)
     unit = brightest + np.float32(_FLOOR * np.percentile(brightest, _BRIGHT)) + np.float32(1e-12)
     squares = np.square(found.residuals[:-1]).mean(axis=0) / np.square(unit)
-    weights = 1.0 / (np.square(unit) * (1.0 + squares / np.float32(_MISFIT**2)))
+    weights = 1.0 / (np.square(unit) * (1.0 + squares / np.float32(misfit**2)))
     return np.where(found.failed, np.float32(0.0), weights).astype(np.float32)
 
 

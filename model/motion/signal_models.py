@@ -47,11 +47,18 @@ class SignalModel(Protocol):
     Attributes:
         damping: share of an image's own gradients that resists its displacement, against directions that the
             model can follow as well.
+        misfit: root mean square residual, in units of a pixel's brightness, at which the pixel counts half:
+            no displacement explains it.
         fewest: images from which the model leaves a residual that shows motion.
     """
 
     @property
     def damping(self) -> float:
+        """As above."""
+        ...
+
+    @property
+    def misfit(self) -> float:
         """As above."""
         ...
 
@@ -83,6 +90,7 @@ class MolliModel:
 
     signed: bool = False
     damping: ClassVar[float] = 0.1
+    misfit: ClassVar[float] = 0.04
     fewest: ClassVar[int] = 4
 
     def map(self, images: Floats, times_ms: NDArray[np.float64]) -> ParametricMap:
@@ -117,6 +125,7 @@ class T2PrepModel:
     """``C exp(-t / T2)``."""
 
     damping: ClassVar[float] = 0.0
+    misfit: ClassVar[float] = 0.1
     fewest: ClassVar[int] = 3
 
     def map(self, images: Floats, times_ms: NDArray[np.float64]) -> ParametricMap:
