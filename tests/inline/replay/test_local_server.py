@@ -53,7 +53,7 @@ def test_the_demo_runs_without_the_extra_of_the_report_and_names_it(hiding, tmp_
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert 'pip install -e ".[report]"' in done.stdout.replace("\n", " ")
+    assert 'pip install -e ".[report]"' in " ".join(done.stdout.split())
     assert not (tmp_path / "out" / "report.png").exists()
 
 
