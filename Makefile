@@ -32,7 +32,7 @@ fuzz: $(DEV)
 $(CORE): pyproject.toml
 	@echo "Installing into $(VENV): 1.7 GB, a few minutes"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable ".[report]"
 	touch $@
 
 $(DEV): $(CORE)

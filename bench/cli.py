@@ -36,13 +36,31 @@ def throughput(
     slices: Annotated[int, typer.Option(min=2, help="Half MOLLI, half T2-prep.")] = 100,
     connections: Annotated[int, typer.Option(min=1, help="Clients at a time, each with its share.")] = 1,
     config: Annotated[str, typer.Option(help="mapping or passthrough.")] = "mapping",
+    moving: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of hearts that move; compares with a server that ignores it."),
+    ] = None,
     engine: Engine = "auto",
     json_file: JsonFile = None,
 ) -> None:
     """Time slices sent without a pause: first byte sent to last result received."""
     from bench.throughput import measure, show
 
-    show(measure(slices, connections=connections, config=config, engine=engine), json_file)
+    results = measure(slices, connections=connections, config=config, engine=engine, moving=moving)
+    show(results, json_file)
+
+
+@app.command()
+def motion(
+    slices: Annotated[int, typer.Option(min=1, help="Hearts of each kind and size of motion.")] = 6,
+    json_file: JsonFile = None,
+    plot: PlotFile = None,
+) -> None:
+    """Measure the motion correction on simulated breathing: R2, residual motion, bias, time."""
+    from bench.motion import draw, measure, show
+
+    show(measure(slices), json_file)
+    draw(plot)
 
 
 @app.command()

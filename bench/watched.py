@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 from collections import Counter
@@ -21,6 +22,8 @@ Address = tuple[str, int]
 
 RESULTS_FROM: Final = 5000
 """First series number of results; the sender's are smaller."""
+_MOTION_MM: Final = 8.0
+"""Largest displacement of a moving heart."""
 _HEARTS: Final = 4
 """Simulated hearts of a stream; more slices repeat them."""
 
@@ -69,20 +72,26 @@ def receive(
     return "silent"
 
 
-def make_stream(slices: int, size: int = 256) -> tuple[str, list[list[Image]]]:
+def make_stream(slices: int, size: int = 256, moving: float = 0.0) -> tuple[str, list[list[Image]]]:
     """Return a header, and the images of each slice: MOLLI (8) and T2-prep (3) in turn.
 
     Args:
         slices: half of them MOLLI.
         size: rows and columns.
+        moving: share of the hearts that move by breathing, evenly among the others.
     """
     hearts = simulate_examination(_HEARTS, seed=3, size=size)
-    series: dict[tuple[int, int], list[Image]] = {}
-    for image in to_images(hearts):
-        series.setdefault((image.header.slice, image.header.image_series_index), []).append(image)
+    breathing = simulate_examination(_HEARTS, seed=3, size=size, motion_mm=_MOTION_MM) if moving else []
+    series: dict[tuple[bool, int, int], list[Image]] = {}
+    for moves, simulated in ((False, hearts), (True, breathing)):
+        for image in to_images(simulated):
+            place = (moves, image.header.slice, image.header.image_series_index)
+            series.setdefault(place, []).append(image)
     stream = []
     for number in range(slices):
-        members = series[number // 2 % _HEARTS, MOLLI_SERIES + number % 2]
+        heart = number // 2
+        moves = math.floor((heart + 1) * moving) > math.floor(heart * moving)
+        members = series[moves, heart % _HEARTS, MOLLI_SERIES + number % 2]
         # Another slice number and position: the server takes equal images for duplicates.
         slice_, position = number // 2, (0.0, 0.0, 10.0 * (number // 2))
         stream.append(

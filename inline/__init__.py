@@ -44,16 +44,18 @@ if TYPE_CHECKING:
     from inline.engine_selection import build_pipeline
     from inline.pipeline import Pipeline
     from inline.reference import ReferenceRanges
+    from inline.report.content import ExaminationInfo
     from inline.settings import EcvSettings, RegionSettings, Settings, load_settings
     from model.relaxometry.parametric_map import ParametricMap
 
 # Written out for type checkers, which do not follow the table below.
 __all__ = [
-    "AcquiredExamination", "Contours", "EcvRegion", "EcvResult", "Enhancement", "Examination", "Failed",
-    "Flag", "Haematocrit", "InsertionPoint", "Insertions", "MapSeries", "MappingSeries", "MyostreamError",
-    "ParametricMap", "Pipeline", "Quantity", "Ready", "RegionValues", "Segmentation", "SeriesIdentity",
-    "Settings", "SliceGeometry", "SliceLevel", "SliceResult", "build_pipeline", "ecv", "examine", "fit_molli",
-    "fit_t2prep", "load_settings", "measure", "process", "read_dicom", "read_mrd", "segment",
+    "AcquiredExamination", "Contours", "EcvRegion", "EcvResult", "Enhancement", "Examination",
+    "ExaminationInfo", "Failed", "Flag", "Haematocrit", "InsertionPoint", "Insertions", "MapSeries",
+    "MappingSeries", "MyostreamError", "ParametricMap", "Pipeline", "Quantity", "Ready", "RegionValues",
+    "Segmentation", "SeriesIdentity", "Settings", "SliceGeometry", "SliceLevel", "SliceResult",
+    "build_pipeline", "ecv", "examine", "fit_molli", "fit_t2prep", "load_settings", "measure", "process",
+    "read_dicom", "read_mrd", "segment", "write_report",
 ]  # fmt: skip
 _MODULES: Final = {
     "inline.assembly.assembled": "Failed Ready",
@@ -67,6 +69,7 @@ _MODULES: Final = {
     "inline.data.series": "Enhancement MapSeries MappingSeries Quantity SeriesIdentity",
     "inline.engine_selection": "build_pipeline",
     "inline.pipeline": "Pipeline",
+    "inline.report.content": "ExaminationInfo",
     "inline.settings": "Settings load_settings",
     "model.relaxometry.parametric_map": "ParametricMap",
 }
@@ -298,6 +301,31 @@ def process(
         )
     places = tuple(each.slice_place() for each in (*(each for each in study if each is not series), series))
     return (pipeline or _pipeline()).process(series, SliceContext(study=places))
+
+
+def write_report(
+    results: Examination | Iterable[SliceResult], file: str | Path, *, info: ExaminationInfo | None = None
+) -> None:
+    """Write the report of an examination: one page, PNG or PDF by the name of the file, with mode 0600.
+
+    Args:
+        results: of :func:`process`, of all slices; or of :func:`examine`, with their ECV.
+        file: ends in .png or .pdf.
+        info: protocol, date and scanner, for the header; None states them as unknown.
+
+    Raises:
+        MyostreamError: the file has another name, or cannot be written.
+        ImportError: the extra ``report`` is not installed.
+    """
+    from pathlib import Path
+
+    from inline.data.examination import Examination
+    from inline.report.content import page
+    from inline.report.maps import report_maps
+    from inline.report.output import write_report as write
+
+    examination = results if isinstance(results, Examination) else Examination(tuple(results))
+    write(Path(file), page(report_maps(examination), info))
 
 
 def ecv(

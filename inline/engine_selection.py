@@ -38,6 +38,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
         offsets=settings.contours.offsets,
         ranges=ReferenceRanges.load(settings.reference.file),
         uncertainty=settings.emit.uncertainty,
+        motion_correction=settings.mapping.motion_correction == "auto",
     )
 
 

@@ -22,12 +22,15 @@ from inline.contouring.segment import contour_slice, network_input
 from inline.contouring.slice_level import slice_level
 from inline.data.errors import SeriesError
 from inline.data.flags import Flag
-from inline.data.results import ContourOffsets, RegionValues, SliceResult
+from inline.data.results import ContourOffsets, RegionValues, SliceMotion, SliceResult
 from inline.data.series import MappingSeries, MapSeries, Quantity, Series, SlicePlace
+from inline.motion import examine_motion, may_be_corrected
 from inline.reference import ReferenceRanges, quantity_of, with_z_scores
 from inline.settings import ContourSettings, RegionSettings
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS, Frame
+from model.motion.correction import correct_motion
+from model.motion.signal_models import MolliModel
 from model.relaxometry.molli import molli_map
 from model.relaxometry.parametric_map import ParametricMap
 from model.relaxometry.recovery import check_recovery
@@ -77,6 +80,8 @@ class Prepared:
         network_input: float32 ``(224, 224)``; independent of ``t1_scale``.
         t1_scale: factor that the map was multiplied by; 1 for T2 and for a scanner's map.
         findings: of the images.
+        motion: of the images; None where they were not examined for it.
+        uncorrected: map of the images as acquired, where ``parametric`` is that of corrected ones.
     """
 
     parametric: ParametricMap
@@ -84,6 +89,8 @@ class Prepared:
     network_input: NDArray[np.float32]
     t1_scale: float = 1.0
     findings: tuple[Finding, ...] = ()
+    motion: SliceMotion | None = None
+    uncorrected: ParametricMap | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -132,7 +139,7 @@ class SliceProgress:
             values = check_values(prepared.parametric, result.quantity, (), scanner_made=result.scanner_made)
             findings = [*prepared.findings, *values]
         flags = (*result.flags, *(code for code, _ in findings), *((flag,) if flag else ()))
-        notes = (*result.notes, *(sentence for _, sentence in findings))
+        notes = (*result.notes, *(sentence for _, sentence in findings if sentence))
         return replace(result, flags=flags, notes=notes, error=error)
 
     def empty_result(self) -> SliceResult:
@@ -157,6 +164,8 @@ class SliceProgress:
             field_strength=assembled.field_strength,
             sex=assembled.sex,
             t1_scale=t1_scale,
+            motion=prepared.motion if prepared else None,
+            uncorrected=prepared.uncorrected if prepared else None,
             times_ms=dict(self.times_ms),
         )
 
@@ -183,6 +192,7 @@ class Pipeline:
         offsets: ContourOffsets | None = None,
         ranges: ReferenceRanges | None = None,
         uncertainty: bool = False,
+        motion_correction: bool = True,
     ) -> None:
         """Put the parts together; the program does so by :func:`inline.engine_selection.build_pipeline`.
 
@@ -195,12 +205,14 @@ class Pipeline:
             offsets: contour convention.
             ranges: normal values of the site, for z-scores.
             uncertainty: results hold the uncertainty of the class boundaries.
+            motion_correction: correct the images of a series that move.
         """
         self.engine = engine
         self.offsets = ContourSettings().offsets if offsets is None else offsets
         self._t1_scale = t1_scale
         self.ranges = ranges or ReferenceRanges()
         self._uncertainty = uncertainty
+        self._motion_correction = motion_correction
         self._reviewer = reviewer or Reviewer()
         self._regions = regions or RegionSettings()
         self._steps = steps or ContourSteps()
@@ -213,8 +225,9 @@ class Pipeline:
         """
         self.engine.infer(np.zeros((1, FRAME_PIXELS, FRAME_PIXELS), np.float32))
         noise = np.random.default_rng(0).random((8, 160, 160), np.float32)
-        molli_map(noise, np.linspace(100.0, 4000.0, 8))
+        times = np.linspace(100.0, 4000.0, 8)
         t2_map(noise[:3], np.array([0.0, 25.0, 55.0]))
+        correct_motion(noise, times, (1.5, 1.5), MolliModel(), molli_map(noise, times))
 
     def process(self, assembled: Assembled, context: SliceContext | None = None) -> SliceResult:
         """Return the result of one slice; errors are stated in it.
@@ -260,6 +273,13 @@ class Pipeline:
         with progress.timed("fit"):
             findings = check_images(assembled.series)
             parametric = make_map(assembled.series)
+        motion, uncorrected = None, None
+        if self._motion_correction and may_be_corrected(assembled, findings):
+            with progress.timed("motion"):
+                examined = examine_motion(assembled.series, parametric)
+            if examined is not None:
+                motion, uncorrected, parametric = examined.motion, examined.uncorrected, examined.parametric
+                findings = (*findings, *examined.findings)
         with progress.timed("prepare"):
             frame = Frame(assembled.geometry.shape, assembled.geometry.spacing)
             image = network_input(parametric, assembled.quantity, frame)
@@ -268,7 +288,9 @@ class Pipeline:
             stated = progress.context.t1_scale
             t1_scale = self._t1_scale if stated is None else stated
         # Scaled after the network input is made: the network was trained on maps as the fit returns them.
-        return Prepared(scaled(parametric, t1_scale), frame, image, t1_scale, findings)
+        if uncorrected is not None:
+            uncorrected = scaled(uncorrected, t1_scale)
+        return Prepared(scaled(parametric, t1_scale), frame, image, t1_scale, findings, motion, uncorrected)
 
     def _conclude(
         self, progress: SliceProgress, prepared: Prepared, output: NDArray[np.float32]
@@ -297,7 +319,11 @@ class Pipeline:
                 *check_values(parametric, empty.quantity, regions, scanner_made=empty.scanner_made),
             ]
             flags += [code for code, _ in findings]
-            notes = [*empty.notes, *([reduced] if reduced else []), *(sentence for _, sentence in findings)]
+            notes = [
+                *empty.notes,
+                *([reduced] if reduced else []),
+                *(sentence for _, sentence in findings if sentence),
+            ]
             if not assembled.oriented and reference is None:
                 notes.append(_NO_DIRECTIONS)
             if points_note:

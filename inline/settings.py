@@ -82,9 +82,12 @@ class MappingSettings(_Frozen):
     Attributes:
         t1_scale: factor on every fitted T1. The T1 maps of Siemens scanners are larger than the Look-Locker
             corrected fit by 1.0365 (``docs/series.md``).
+        motion_correction: correct the images of a series for motion where they move (``auto``), or never
+            (``off``). Images that the scanner has corrected are left alone.
     """
 
     t1_scale: float = Field(1.0, ge=0.5, le=2.0)
+    motion_correction: Literal["auto", "off"] = "auto"
 
 
 class ContourSettings(_Frozen):
@@ -219,6 +222,7 @@ class EmitSettings(_Frozen):
             ``Keep_image_geometry`` added (``keep-geometry``), or not at all (``none``).
         overlay: send an RGB overlay; to a Gadgetron chain only where its own configuration asks for it.
         segmentation: send the labels.
+        report: send the report of all results of a connection as an RGB image at its end (extra ``report``).
         uncertainty: send the standard deviation of each pixel of a map, and the uncertainty of the network's
             class boundaries over the map.
         zmq: ZeroMQ address of the results (``tcp://127.0.0.1:5560``); empty for none.
@@ -231,6 +235,7 @@ class EmitSettings(_Frozen):
     originals: Literal["as-is", "keep-geometry", "none"] = "as-is"
     overlay: bool = True
     segmentation: bool = True
+    report: bool = False
     uncertainty: bool = False
     zmq: str = ""
     zmq_keys: Path | None = None

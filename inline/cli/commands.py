@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 
 from inline.cli.dicom import dicom_node, dicom_queue
@@ -19,7 +21,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (serve, stream, process, replay, dicom_node, dicom_queue):
-    app.command()(command)
-for command in (synth, demo, train, keys, listen, doctor, service_unit):
+COMMANDS: tuple[Callable[..., None], ...] = (
+    *(serve, stream, process, replay, dicom_node, dicom_queue),
+    *(synth, demo, train, keys, listen, doctor, service_unit),
+)
+for command in COMMANDS:
     app.command()(command)

@@ -19,6 +19,7 @@ _BROUGHT: Final = {
     "calibrate": ("nncf", "sklearn"),
     "dicom": ("highdicom", "pydicom", "pynetdicom"),
     "gadgetron": ("gadgetron", "multimethod", "pyfftw"),
+    "report": ("cmcrameri",),
     "tensorrt": ("torch_tensorrt",),
     "train": ("lightning", "nibabel", "torchmetrics"),
     "nifti": ("nibabel",),

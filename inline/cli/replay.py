@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from typer import Argument, Option
 
+from inline.cli.errors import require
 from inline.cli.options import HaematocritOption, SettingsFile
 from inline.data.errors import MyostreamError
 from inline.replay.table import counted, ecv_notes, ecv_table, notes, printable, results_table
@@ -22,12 +24,17 @@ if TYPE_CHECKING:
     from inline.mrd.messages import Image
     from inline.replay.client import Exchange
     from inline.replay.results import Record
+    from inline.report.maps import ReportMap
 
 _console = Console()
 _NOTHING_FOUND: Final = 3
 """Exit code of a replay in which no slice gave a result."""
 _REMARK: Final = "DBG myostream: "
 """Beginning of a text of the server that is neither a warning nor an error."""
+_HAEMATOCRIT, _ECV, _BLOOD_T1_MS = 0.42, 0.27, 330.0
+"""Truth of the demo: a healthy man a quarter of an hour after contrast agent."""
+_BREATHING_MM: Final = (0.0, 8.0, 0.0)
+"""Displacement of the heart by breathing in each slice of the demo."""
 _UNHURRIED_MS: Final = 600_000
 """Budget of a slice in a replay as fast as possible: images that come at once queue for minutes."""
 
@@ -43,6 +50,10 @@ def replay(
     speed: Annotated[float, Option(min=0.01, help="With --realtime: times faster.")] = 1.0,
     json_file: Annotated[Path | None, Option("--json", help="Write all results here.")] = None,
     overlays: Annotated[Path | None, Option(help="Write overlays into this folder.")] = None,
+    report: Annotated[
+        list[Path] | None,
+        Option("--report", help="Write a report, .png or .pdf, or both into a folder; may be repeated."),
+    ] = None,
     group: Annotated[str, Option(help="HDF5 group to read; by default the only one.")] = "",
     haematocrit: HaematocritOption = None,
     settings_file: SettingsFile = None,
@@ -50,13 +61,18 @@ def replay(
     """Stream the images of a file to a server and collect maps, contours and values."""
     from inline.mrd.files import ImageFile
     from inline.replay.local_server import started_server
+    from inline.replay.report import report_files, report_maps
     from inline.replay.run import compare, ecv_records, in_order, records, unreadable, without_result
     from inline.replay.simulate import true_medians, truth_file
 
     address = _address(server) if server else None
     with ImageFile(file, group) as opened:
         header, images, about = opened.header_bytes, list(opened.images()), opened.notes
-    check_outputs(output, json_file, inputs=[file, truth_file(file), settings_file])
+        facts = opened.header
+    reports = report_files(report or ())
+    if reports:
+        require("cmcrameri")
+    check_outputs(output, json_file, *reports, inputs=[file, truth_file(file), settings_file])
     check_folder(overlays)
     truth, untrue = true_medians(file)
     parameters: dict[str, object] = {} if haematocrit is None else {"haematocrit": haematocrit}
@@ -70,9 +86,15 @@ def replay(
         result = exchanged(address)
 
     compared = compare(images, result.images)
-    found, ecv = records(compared.added), ecv_records(compared.added)
+    found, ecv_maps = records(compared.added), ecv_records(compared.added)
+    ecv = [record for record, _ in ecv_maps]
     # Files before the terminal, which may be a pipe that nobody reads any more.
     written, problems = _write_results(header, result, found, ecv, output, json_file, overlays)
+    if reports:
+        unfinished = without_result(result.texts, [record for record, _ in found])
+        maps = report_maps(found, ecv_maps, unfinished, result.texts)
+        lines, failed = _write_reports(reports, maps, facts)
+        written, problems = [*written, *lines], [*problems, *failed]
     earlier = len(records(result.images)) - len(found)
     if earlier:
         about = [*about, f"{earlier} results of an earlier run were among the images; they are not reported."]
@@ -84,7 +106,7 @@ def replay(
     rows = sorted([*results, *missing], key=in_order)
     _console.print(results_table(rows, truth))
     if ecv:
-        _console.print(ecv_table(ecv))
+        _console.print(ecv_table(ecv, truth))
     for note in [*notes(rows), *ecv_notes(ecv)]:
         _console.print(f"Note: {printable(note)}", highlight=False, markup=False)
     seconds = result.finished - result.first_sent
@@ -125,14 +147,39 @@ def demo(
     output: Annotated[Path, Option("--output", "-o", help="Folder for all files.")] = Path("demo-output"),
     slices: Annotated[int, Option(min=1, max=30)] = 3,
 ) -> None:
-    """Simulate an examination, stream it to a server process, show the results."""
+    """Simulate a heart before and after contrast agent, stream it to a server process, show the results."""
+    from inline.replay.simulate import simulate_examination, write_examination
+    from model.synthesis.contrast_agent import ContrastAgent
+
     check_folder(output)
+    reports = [output] if find_spec("cmcrameri") else None
     file = output / "examination.h5"
-    synth(file, slices)
-    replay(file, output / "results.h5", json_file=output / "results.json", overlays=output)
+    agent = ContrastAgent(_BLOOD_T1_MS, _HAEMATOCRIT, _ECV)
+    native = simulate_examination(slices, motion_mm=_BREATHING_MM)
+    post = simulate_examination(slices, motion_mm=_BREATHING_MM[::-1], agent=agent)
+    count = write_examination(file, native, post, agent)
+    _console.print(
+        f"Simulated {counted(slices, 'slice')}: T1 (MOLLI) and T2 (T2-prep), then T1 after contrast agent, "
+        f"{count} images in {file}. Haematocrit {_HAEMATOCRIT:g}, ECV {100 * _ECV:g} %. The heart moves by "
+        f"breathing up to {max(_BREATHING_MM):g} mm in a part of the slices."
+    )
+    replay(
+        file,
+        output / "results.h5",
+        json_file=output / "results.json",
+        overlays=output,
+        report=reports,
+        haematocrit=_HAEMATOCRIT,
+    )
+    if reports is None:
+        _console.print(
+            "No report page: matplotlib and cmcrameri are not installed; "
+            'they come with pip install -e ".[report]"',
+            markup=False,
+        )
     _console.print(
         "MOLLI underestimates the T1 of tissue by some percent, here as on a scanner: T2 decay and flip "
-        "angle act during the readout."
+        "angle act during the readout. In ECV most of this cancels."
     )
 
 
@@ -175,6 +222,29 @@ def _write_results(
         written.append(f"Overlays: {sum(map(done, drawn))} in {overlays}")
         if older := older - set(names):
             written.append(f"{overlays} also holds {len(older)} overlays of other results")
+    return written, problems
+
+
+def _write_reports(files: list[Path], maps: list[ReportMap], header: str) -> tuple[list[str], list[str]]:
+    """Write the reports; return as :func:`_write_results`."""
+    from inline.mrd.header import MeasurementHeader, parse_header
+    from inline.report.content import ExaminationInfo, page
+    from inline.report.output import write_report
+
+    try:
+        facts = parse_header(header) if header else MeasurementHeader()
+    except MyostreamError:  # the server has reported it
+        facts = MeasurementHeader()
+    content = page(maps, ExaminationInfo.of_header(facts))
+    written: list[str] = []
+    problems: list[str] = []
+    for file in files:
+        try:
+            write_report(file, content)
+        except MyostreamError as error:
+            problems.append(str(error))
+        else:
+            written.append(f"Report: {file}")
     return written, problems
 
 

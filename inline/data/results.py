@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.series import Enhancement, Quantity, SeriesIdentity
+from model.motion.correction import MotionState
 from model.relaxometry.parametric_map import ParametricMap
 
 RESULT_ATTRIBUTE: Final = "MYOSTREAM_RESULT"
@@ -126,6 +127,24 @@ class BloodT1:
 
 
 @dataclass(frozen=True, slots=True)
+class SliceMotion:
+    """Motion of the images of a slice, and what became of it.
+
+    Attributes:
+        state: still, corrected, or left as acquired.
+        r_squared_before: mean R2 of the fit to the images as acquired, over tissue within 75 mm of the middle
+            of the image.
+        r_squared_after: likewise of the corrected images; None where none were fitted.
+        largest_shift_mm: largest displacement of an image from the mean position, mm.
+    """
+
+    state: MotionState
+    r_squared_before: float
+    r_squared_after: float | None
+    largest_shift_mm: float
+
+
+@dataclass(frozen=True, slots=True)
 class SliceResult:
     """Result of one slice of one series.
 
@@ -150,6 +169,9 @@ class SliceResult:
         notes: one sentence for each conversion, assumption and flag that concerns the values.
         motion_corrected: the map was fitted from images that the scanner had corrected for motion.
         t1_scale: factor that T1 was multiplied by after the fit (setting ``mapping.t1_scale``).
+        motion: of the images, where they were examined for it; None for a map or a correction of the scanner,
+            images of different scales, too few images, and with ``mapping.motion_correction`` off.
+        uncorrected: map of the images as acquired, where ``map`` is that of images corrected here; else None.
         times_ms: wall time of each stage (``fit``, ``network``, ``contours``, ...), ms.
         error: message of the error that kept the slice from being processed, or empty.
         enhancement: native or post-contrast; None where it is not known.
@@ -191,3 +213,5 @@ class SliceResult:
     blood: BloodT1 | None = None
     reference: str = ""
     boundary_uncertainty: NDArray[np.float32] | None = None
+    motion: SliceMotion | None = None
+    uncorrected: ParametricMap | None = None

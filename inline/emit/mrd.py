@@ -232,6 +232,7 @@ def _values(result: SliceResult) -> dict[str, MetaValue]:
         "MYOSTREAM_NOTES": list(result.notes),
         **({"MYOSTREAM_T1_SCALE": f"{result.t1_scale:g}"} if scaled else {}),
         **({"MYOSTREAM_MOTION_CORRECTED": 1} if result.motion_corrected else {}),
+        **_motion(result),
         **({"MYOSTREAM_CONTOUR_OFFSETS_MM": offsets} if offsets else {}),
         **({} if result.confidence is None else {"MYOSTREAM_CONFIDENCE": f"{result.confidence:.4f}"}),
         RESULT_ATTRIBUTE: json_text(record(result)),
@@ -242,3 +243,13 @@ def json_text(content: dict[str, Any]) -> str:
     """Return a record as JSON for an attribute."""
     # Escapes would carry halves of surrogate pairs past the check of the attribute string.
     return json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _motion(result: SliceResult) -> dict[str, MetaValue]:
+    """Return the state of the motion correction, the largest shift, and R2 before and after; none unseen."""
+    motion = result.motion
+    if motion is None:
+        return {}
+    after = [] if motion.r_squared_after is None else [f"{motion.r_squared_after:.4f}"]
+    shift, before = f"{motion.largest_shift_mm:.2f}", f"{motion.r_squared_before:.4f}"
+    return {"MYOSTREAM_MOTION": [motion.state.value, shift, before, *after]}

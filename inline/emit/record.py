@@ -70,6 +70,7 @@ def record(result: SliceResult) -> dict[str, Any]:
         "blood_t1": _blood(result.blood),
         "reference": result.reference,
         "motion_corrected": result.motion_corrected,
+        "motion": _motion(result),
         "t1_scale": result.t1_scale,
         "error": result.error,
         "times_ms": {name: _number(value, 3) for name, value in result.times_ms.items()},
@@ -80,6 +81,18 @@ def _offsets(result: SliceResult) -> dict[str, float | None] | None:
     if result.offsets is None:
         return None
     return {"endo": _number(result.offsets.endo_mm, 3), "epi": _number(result.offsets.epi_mm, 3)}
+
+
+def _motion(result: SliceResult) -> dict[str, Any] | None:
+    motion = result.motion
+    if motion is None:
+        return None
+    return {
+        "state": motion.state.value,
+        "r_squared_before": _number(motion.r_squared_before, 4),
+        "r_squared_after": _number(motion.r_squared_after, 4),
+        "largest_shift_mm": _number(motion.largest_shift_mm, 2),
+    }
 
 
 def _insertion(point: InsertionPoint | None, geometry: SliceGeometry) -> dict[str, Any] | None:

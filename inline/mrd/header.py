@@ -19,6 +19,9 @@ class MeasurementHeader:
         protocol_name: name of the protocol, or empty.
         series_description: description of the series, or empty.
         field_strength: tesla, or 0 where not stated.
+        system: vendor and model of the scanner, or empty.
+        study_date: ``studyInformation/studyDate``, or empty.
+        study_time: ``studyInformation/studyTime``, or empty.
         inversion_times: ``sequenceParameters/TI``, as text, in their order.
         echo_times: ``sequenceParameters/TE``, likewise.
         maxima: largest value of each counter of :data:`COUNTERS` that the limits of any encoding state.
@@ -31,6 +34,9 @@ class MeasurementHeader:
     protocol_name: str = ""
     series_description: str = ""
     field_strength: float = 0.0
+    system: str = ""
+    study_date: str = ""
+    study_time: str = ""
     inversion_times: tuple[str, ...] = ()
     echo_times: tuple[str, ...] = ()
     maxima: dict[str, int] = field(default_factory=dict)
@@ -69,6 +75,11 @@ def parse_header(xml: str) -> MeasurementHeader:
         protocol_name=text("measurementInformation/protocolName"),
         series_description=text("measurementInformation/seriesDescription"),
         field_strength=number(text("acquisitionSystemInformation/systemFieldStrength_T"), 1e9) or 0.0,
+        system=" ".join(
+            filter(None, (text(f"acquisitionSystemInformation/system{name}") for name in ("Vendor", "Model")))
+        ),
+        study_date=text("studyInformation/studyDate"),
+        study_time=text("studyInformation/studyTime"),
         inversion_times=texts("sequenceParameters/TI"),
         echo_times=texts("sequenceParameters/TE"),
         maxima=maxima,

@@ -27,6 +27,9 @@ class _Region(_Checked):
     median: _Number | None
     q1: _Number | None
     q3: _Number | None
+    sd: _Number | None = None
+    pixels: Annotated[int, Field(ge=0)] = 0
+    z_score: _Number | None = None
 
 
 class _Contour(_Checked):
@@ -48,6 +51,18 @@ class _Insertions(_Checked):
     inferior: _Insertion | None
 
 
+class _Offsets(_Checked):
+    endo: _Number | None
+    epi: _Number | None
+
+
+class _Motion(_Checked):
+    state: str
+    largest_shift_mm: _Number | None = None
+    r_squared_before: _Number | None = None
+    r_squared_after: _Number | None = None
+
+
 class Slice(_Checked):
     """One slice (:func:`inline.emit.record.record`)."""
 
@@ -59,10 +74,19 @@ class Slice(_Checked):
     contours: _Contours | None = None
     insertions: _Insertions | None = None
     level: str | None = None
+    description: str = ""
+    time_stamp: int = 0
+    scanner_made_map: bool = False
+    contour_offsets_mm: _Offsets | None = None
     confidence: _Number | None = None
+    confidence_source: str = ""
+    enhancement: str | None = None
+    field_strength_T: _Number | None = None  # noqa: N815
+    reference: str = ""
     notes: list[str] = []
     error: str = ""
     motion_corrected: bool = False
+    motion: _Motion | None = None
     t1_scale: _Number = 1.0
     times_ms: dict[str, _Number | None] = {}
 
@@ -70,6 +94,8 @@ class Slice(_Checked):
 class _Acquisition(_Checked):
     series_index: _Counter
     slice_index: _Counter
+    description: str = ""
+    time_stamp: int = 0
 
 
 class _EcvRegion(_Region):
@@ -87,6 +113,7 @@ class Ecv(_Checked):
     regions: list[_EcvRegion]
     flags: list[str]
     level: str | None = None
+    reference: str = ""
     notes: list[str] = []
     error: str = ""
 

@@ -99,12 +99,12 @@ def records(images: Iterable[Image]) -> list[tuple[Record, Image]]:
     return sorted(found, key=lambda pair: in_order(pair[0]))
 
 
-def ecv_records(images: Iterable[Image]) -> list[Record]:
-    """Return the records of every ECV map among images, by slice and series."""
-    found = [_record(image, ECV_ATTRIBUTE, Ecv) for image in images]
+def ecv_records(images: Iterable[Image]) -> list[tuple[Record, Image]]:
+    """Return record and map of every ECV result among images, by slice and series."""
+    read = ((_record(image, ECV_ATTRIBUTE, Ecv), image) for image in images)
     return sorted(
-        (each for each in found if isinstance(each, dict)),
-        key=lambda each: (each["native"]["slice_index"], each["native"]["series_index"]),
+        ((record, image) for record, image in read if isinstance(record, dict)),
+        key=lambda pair: (pair[0]["native"]["slice_index"], pair[0]["native"]["series_index"]),
     )
 
 
@@ -196,7 +196,7 @@ def write_overlay(file: Path, record: Record, image: Image, scale: int = 3) -> N
     quantity, review = Quantity(record["quantity"]), Flag.REVIEW in record["flags"]
     points = record.get("insertions") or {}
     crosses = [points[name]["pixels"] for name in ("anterior", "inferior") if points.get(name)]
-    overlay = draw(_map_ms(image), quantity, contours, scale, crosses=crosses, review=review)
+    overlay = draw(map_values(image), quantity, contours, scale, crosses=crosses, review=review)
     made, png = cv2.imencode(".png", overlay[:, :, ::-1])
     with atomic_output(file, private=True) as beside:
         if not made:
@@ -204,7 +204,12 @@ def write_overlay(file: Path, record: Record, image: Image, scale: int = 3) -> N
         beside.write_bytes(png.tobytes())
 
 
-def _map_ms(image: Image) -> np.ndarray[Any, np.dtype[np.float32]]:
+def map_values(image: Image) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return the values of a map in its unit, ``(rows, columns)``.
+
+    Raises:
+        ProtocolError: the image does not state its scale, or is no map.
+    """
     try:
         scale = float(image.meta()["GADGETRON_ScaleRatio"][0])
     except (KeyError, IndexError, ValueError) as error:

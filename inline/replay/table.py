@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from inline.data.series import Enhancement
 from inline.replay.results import Record
 
 _LONGEST_REASON: Final = 120
@@ -25,7 +26,7 @@ def results_table(records: list[Record], truth: dict[tuple[str, int], float] | N
 
     Args:
         records: as :func:`inline.replay.results.read_record` returns them.
-        truth: median over the true myocardium by quantity and slice index, ms, where known.
+        truth: of :func:`inline.replay.simulate.true_medians`, where known.
     """
     # Little between the columns: the flags must have room in a terminal of 80 characters.
     table = Table(title="Myocardium by slice (research only)", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -45,7 +46,7 @@ def results_table(records: list[Record], truth: dict[tuple[str, int], float] | N
             "-" if record["error"] else _interval(_region(record, "global")),
             _number(septum["median"] if septum else None),
             *([_number(z_score)] if compared else []),
-            *([_number(truth.get((record["quantity"], record["slice_index"])))] if truth else []),
+            *([_number(truth.get((_quantity(record), record["slice_index"])))] if truth else []),
             _number(confidence, 2),
             _number(sum(each or 0.0 for each in times) if times else None, 0),
             ", ".join(record["flags"]) or error or "-",
@@ -55,15 +56,17 @@ def results_table(records: list[Record], truth: dict[tuple[str, int], float] | N
     return table
 
 
-def ecv_table(records: list[Record]) -> Table:
+def ecv_table(records: list[Record], truth: dict[tuple[str, int], float] | None = None) -> Table:
     """Return one row per slice position with ECV or a partition coefficient.
 
     Args:
         records: as :func:`inline.replay.results.read_record` returns them.
+        truth: of :func:`inline.replay.simulate.true_medians`, where it holds ECV.
     """
+    known = any(name == "ECV" for name, _ in truth or ())
     table = Table(title="Extracellular volume (research only)", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("slice", no_wrap=True)
-    for column in ("ECV [IQR] %", "+/-", "septum", "lambda", "Hct"):
+    for column in ("ECV [IQR] %", "+/-", "septum", *(["true"] if known else []), "lambda", "Hct"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("flags", overflow="fold")
     for record in records:
@@ -76,6 +79,7 @@ def ecv_table(records: list[Record]) -> Table:
             "-" if ring is None or ring["median"] is None else _interval(ring),
             _number(ring["standard_error"] if ring else None),
             _number(septum["median"] if septum else None),
+            *([_number(truth.get(("ECV", native["slice_index"])))] if truth and known else []),
             _number(ring["partition_coefficient"] if ring else None, 3),
             _number(record["haematocrit"], 3) + synthetic,
             ", ".join(record["flags"]) or record["error"] or "-",
@@ -91,19 +95,26 @@ def ecv_notes(records: list[Record]) -> list[str]:
 
 
 def slice_names(records: list[Record]) -> list[str]:
-    """Return a name for each record: slice index, level, quantity, ``MOCO`` for corrected images.
+    """Return a name for each record: slice index, level, quantity (``T1 post``), ``MOCO``.
 
     The series number stands before it where the slice index names several: slices that are series of
     their own all have index 0.
     """
-    numbers = Counter((record["slice_index"], record["quantity"]) for record in records)
+    numbers = Counter((record["slice_index"], _quantity(record)) for record in records)
     several = any(number > 1 for number in numbers.values())
     return [f"{record['series_index']}/{_name(record)}" if several else _name(record) for record in records]
 
 
+def _quantity(record: Record) -> str:
+    """Return the quantity of a record, with the word post-contrast where it is."""
+    post = record.get("enhancement") == Enhancement.POST_CONTRAST
+    return f"{record['quantity']} {Enhancement.POST_CONTRAST}" if post else str(record["quantity"])
+
+
 def _name(record: Record) -> str:
     moco = "MOCO" if record.get("motion_corrected") else ""
-    parts = (str(record["slice_index"]), record["level"], record["quantity"], moco)
+    quantity = _quantity(record).removesuffix("-contrast")
+    parts = (str(record["slice_index"]), record["level"], quantity, moco)
     return " ".join(part for part in parts if part)
 
 

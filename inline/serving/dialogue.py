@@ -215,7 +215,7 @@ class Dialogue:
             # Only Gadgetron opens with XML. Its DICOM writer ends the chain at an RGB image.
             self._recognise(CHAIN)
             if self._dialect is CHAIN:
-                self.settings, _ = with_parameters(self.settings, {"overlay": False})
+                self.settings, _ = with_parameters(self.settings, {"overlay": False, "report": False})
             yield from self._set(_attributes, text)
         else:
             _log.warning(

@@ -16,6 +16,7 @@ PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
     "budget_ms": ("budget_ms",),
     "overlay": ("emit", "overlay"),
     "originals": ("emit", "originals"),
+    "report": ("emit", "report"),
     "t1_scale": ("mapping", "t1_scale"),
     "motion": ("assembly", "motion"),
     "haematocrit": ("ecv", "haematocrit"),

@@ -14,6 +14,7 @@ from inline.data.errors import ConfigurationError
 from inline.data.memory import MemoryBudget
 from inline.emit.publisher import Publisher
 from inline.engine_selection import build_pipeline
+from inline.report.drawing import check_extra
 from inline.serving.kept import KeptSlices
 from inline.serving.observers import Observers
 from inline.serving.scheduler import Scheduler
@@ -83,7 +84,10 @@ def service(
 
     Raises:
         ConfigurationError: the weights cannot be used, no engine works, or results cannot be published.
+        ImportError: reports are to be sent, and the extra ``report`` is not installed.
     """
+    if settings.emit.report:
+        check_extra()
     with ExitStack() as stack:
         publisher = None
         try:

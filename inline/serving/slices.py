@@ -22,13 +22,18 @@ from inline.data.series import SlicePlace
 from inline.emit import mrd
 from inline.emit.ecv import ecv_images
 from inline.emit.numbers import SeriesNumbers
+from inline.emit.report import PLACE
 from inline.mrd.header import MeasurementHeader
+from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image, Text
 from inline.mrd.protocol import encode
 from inline.pipeline import SliceContext
+from inline.report.content import ExaminationInfo
+from inline.report.output import ReportError
 from inline.serving.dialect import Severity
 from inline.serving.dialogue import Dialogue
 from inline.serving.observers import Delivery
+from inline.serving.reports import Report
 from inline.serving.scheduler import Owner
 from inline.serving.send_queue import SendQueue
 from inline.serving.service import Service
@@ -36,6 +41,7 @@ from inline.serving.studies import Study
 from inline.serving.summary import FinalLevel, Summary, final_levels, slice_name
 from inline.serving.tally import Tally
 from inline.settings import Settings
+from model.weights import DEFAULT, weights_digest
 
 _log = logging.getLogger(__name__)
 
@@ -101,6 +107,7 @@ class Slices:
         self._study = Study()
         self._slices: list[_Slice] = []
         self._memory_reported = False
+        self._report = Report(owner.memory)
 
     @property
     def waiting(self) -> int:
@@ -146,6 +153,30 @@ class Slices:
                     _log.warning("%s: %s", self._name, problem)
                     self._reply(self._dialogue.say(problem, Severity.ERROR))
                     return
+
+    def report(self) -> None:
+        """Send the report of all results, where the settings ask for it; a failure is a text."""
+        dialogue, service = self._dialogue, self._service
+        if not dialogue.settings.emit.report or self._tally.refused or service.shutdown.requested:
+            return
+        for study in dict.fromkeys(each.study for each in self._slices):
+            for unpaired in service.kept.unpaired(study, self._name):
+                self._report.add(unpaired)
+        weights = weights_digest(service.settings.weights or DEFAULT)
+        header = dialogue.measurement or MeasurementHeader()
+        info = ExaminationInfo.of_header(header, weights=weights, engine=service.engine.name)
+        series = min((each.place.identity.series_index for each in self._slices), default=0)
+        number = self._numbers.first(series) + PLACE
+        try:
+            image = self._report.image(info, number, cancelled=lambda: service.shutdown.requested)
+        except ReportError as error:
+            self._reply(dialogue.warn(error.message))
+            return
+        if image is not None:
+            self._queue.put_now(encode(image))
+        if self._report.dropped:
+            problem = f"the report lacks {self._report.dropped} results: the memory limit was reached"
+            self._reply(dialogue.warn(problem))
 
     def summarise(self) -> None:
         """Send, log and publish the account of every image and the final level of every slice."""
@@ -205,6 +236,8 @@ class Slices:
                 ecv = self._ecv(submitted.study, result)
             finally:
                 if not latecomer:
+                    if settings.emit.report:
+                        self._keep(assembled.template, result, ecv)
                     data, problem = self._encoded(result, ecv, assembled, settings)
                     self._results.add(number, partial(self._send, result, ecv, data, problem))
 
@@ -213,6 +246,15 @@ class Slices:
         )
         own_budget = settings.budget_ms if settings.budget_ms != program.budget_ms else None
         self._service.scheduler.submit(assembled, deliver, context, budget_ms=own_budget, owner=self._owner)
+
+    def _keep(self, template: ImageHeader, *results: SliceResult | EcvResult | None) -> None:
+        """Keep results for the report."""
+        try:
+            for each in results:
+                if each is not None:
+                    self._report.add(each, template)
+        except Exception:  # the result of the slice must still go out
+            _log.exception("%s: a result could not be kept for the report", self._name)
 
     def _ecv(self, study: Study, result: SliceResult) -> EcvResult | None:
         """Return the ECV that a slice completes, as published; None without."""

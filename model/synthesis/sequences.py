@@ -9,11 +9,15 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from model.synthesis.tissues import TissueValues
+
+T2PREP_BEATS: Final = 3
+"""Heartbeats between two T2-prep images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,15 @@ class Molli:
             for group, count in enumerate(self.images)
             for beat in range(count)
         ]
+
+    def beats(self) -> list[int]:
+        """Heartbeat in which every image is acquired, in the same order; the first is 0."""
+        beats: list[int] = []
+        first = 0
+        for count, rest in zip(self.images, (*self.rests, 0), strict=True):
+            beats += range(first, first + count)
+            first += count + rest
+        return beats
 
 
 class _Spins:
@@ -145,7 +158,7 @@ def t2prep_signals(
     values: TissueValues,
     times_ms: tuple[float, ...],
     heartbeat_ms: float,
-    rest: int = 3,
+    rest: int = T2PREP_BEATS,
     readout: Readout | None = None,
 ) -> Tensor:
     """Signal of every tissue after each T2 preparation, ``rest`` heartbeats apart.

@@ -47,7 +47,15 @@ def test_values_are_those_of_the_fit_inside_the_contours(slices, examination, ri
     assert whole.regions[0].median == pytest.approx(np.median(whole.map.values_ms[good]), rel=0.01)
     assert whole.regions[0].pixels == pytest.approx(good.sum(), rel=0.03)
     assert simulated[0].t1_ms.shape == wall.shape
-    assert set(result.times_ms) == {"fit", "prepare", "network", "contours", "regions", "confidence"}
+    assert set(result.times_ms) == {
+        "fit",
+        "motion",
+        "prepare",
+        "network",
+        "contours",
+        "regions",
+        "confidence",
+    }
 
 
 def test_the_ring_lands_where_the_engine_saw_it(slices, ring_engine):

@@ -58,6 +58,15 @@ def test_synth_writes_what_ismrmrd_reads_and_the_truth_beside_it(file):
     assert set(np.unique(truth["labels"])) == {0, 1, 2}
 
 
+def test_a_report_of_another_kind_is_refused_before_the_replay(file, tmp_path):
+    result = runner.invoke(app, ["replay", str(file), "--report", str(tmp_path / "report.docx")])
+    assert result.exit_code == 1
+    assert "it ends in .png or .pdf" in result.output.replace("\n", " ")
+    twice = runner.invoke(app, ["replay", str(file), *2 * ["--report", str(tmp_path / "report.png")]])
+    assert "is given for two outputs" in twice.output.replace("\n", " ")
+    assert not list(tmp_path.iterdir())
+
+
 def test_replay_starts_a_server_and_writes_everything(file, serving, tmp_path):
     command = ["replay", str(file), "-o", str(tmp_path / "out.h5"), "--json", str(tmp_path / "out.json")]
     result = runner.invoke(app, [*command, "--overlays", str(tmp_path / "overlays")])

@@ -149,7 +149,7 @@ def test_the_record_holds_what_the_result_holds():
 
 def test_replay_reads_the_record_from_the_map_and_no_slice_from_it():
     made = ecv_images(FOUND, TEMPLATE)
-    (content,) = ecv_records([*made, *images(NATIVE, TEMPLATE)])
+    ((content, _),) = ecv_records([*made, *images(NATIVE, TEMPLATE)])
     assert records(made) == []
     cells = [str(cell) for column in ecv_table([content]).columns for cell in column.cells]
     assert f"{FOUND.regions[0].median:.1f} [" in cells[1]

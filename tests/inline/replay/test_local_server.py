@@ -1,5 +1,6 @@
 """Processes of our own start in any folder."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -33,8 +34,27 @@ def test_the_demo_runs_in_a_folder_that_holds_a_model_and_without_benchmarks_and
         command, cwd=crowded, env=environment, capture_output=True, text=True, timeout=250, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert " 0 lost; 2 results;" in done.stdout.replace("\n", " ")
-    assert (crowded / "out" / "results.json").exists()
+    assert " 0 lost; 3 results;" in done.stdout.replace("\n", " ")
+    assert {"report.png", "report.pdf"} <= {each.name for each in (crowded / "out").iterdir()}
+    (ecv,) = json.loads((crowded / "out" / "results.json").read_text())["ecv"]
+    assert ecv["regions"][0]["median"] == pytest.approx(27.0, abs=1.5)
+
+
+@pytest.mark.slow
+def test_the_demo_runs_without_the_extra_of_the_report_and_names_it(hiding, tmp_path):
+    command = [sys.executable, "-m", "inline", "demo", "-o", str(tmp_path / "out"), "--slices", "1"]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=hiding("cmcrameri", "matplotlib"),
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'pip install -e ".[report]"' in " ".join(done.stdout.split())
+    assert not (tmp_path / "out" / "report.png").exists()
 
 
 def test_a_server_that_does_not_start_is_one_line_with_the_reason():

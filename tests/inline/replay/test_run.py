@@ -182,7 +182,7 @@ def test_a_result_that_is_no_record_is_skipped_with_a_line(content):
 def test_a_record_of_another_version_keeps_its_fields():
     ((record, _),) = records([bearing(RECORD | {"added later": [1, {"a": None}]})])
     assert record["added later"] == [1, {"a": None}]
-    assert record["regions"] == RECORD["regions"]
+    assert RECORD["regions"][0].items() <= record["regions"][0].items()
     assert (record["notes"], record["level"], record["t1_scale"]) == ([], None, 1.0)
 
 

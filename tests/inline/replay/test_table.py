@@ -44,6 +44,16 @@ def test_slices_that_are_series_of_their_own_are_named_by_series():
     assert slice_names(records[:1]) == ["0 mid T1"]
 
 
+def test_post_contrast_is_named_and_has_its_own_truth():
+    records = [made(), made(series_index=3, enhancement="post-contrast")]
+    assert slice_names(records) == ["0 mid T1", "0 mid T1 post"]
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(results_table(records, {("T1", 0): 1033.0, ("T1 post-contrast", 0): 478.2}))
+    native, post = (row for row in console.export_text().splitlines() if "mid T1" in row)
+    assert "1033.0" in native
+    assert "478.2" in post
+
+
 @pytest.mark.parametrize(("median", "text"), [(None, "no values"), (950.0, "950.0 [940.0-960.0]")])
 def test_a_ring_without_values_is_no_missing_contour(median, text):
     record = made()

@@ -56,7 +56,7 @@ def sent(server, images, study=7, **more):
 
 
 def value(added):
-    (record,) = ecv_records(added)
+    ((record, _),) = ecv_records(added)
     return record["regions"][0]["median"], record
 
 

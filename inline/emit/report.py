@@ -1,0 +1,43 @@
+"""MRD image of a report (``docs/report.md``)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inline.emit.mrd import result_image
+from inline.mrd.image_header import ImageHeader
+from inline.mrd.messages import Image
+from inline.mrd.meta import MetaValue
+
+PLACE: Final = 9
+"""Place in the block of ten series numbers: the last one, after those of slices and ECV."""
+_PIXEL_MM: Final = 25.4 / 150
+"""Size of a pixel on paper."""
+_COMMENT: Final = "myostream report research only"
+
+
+def report_image(pixels: NDArray[np.uint8], template: ImageHeader, series: int) -> Image:
+    """Return the page of a report as an RGB image.
+
+    Args:
+        pixels: uint8 ``(rows, columns, 3)``.
+        template: header of an image of the examination.
+        series: number of the series.
+    """
+    rows, columns, _ = pixels.shape
+    size = (columns * _PIXEL_MM, rows * _PIXEL_MM, template.field_of_view[2])
+    meta: dict[str, MetaValue] = {
+        "DataRole": "Image",
+        "ImageProcessingHistory": ["PYTHON", "MYOSTREAM", "REPORT"],
+        "Keep_image_geometry": 1,
+        **dict.fromkeys(("ImageComment", "ImageComments", "GADGETRON_ImageComment"), _COMMENT),
+        # Colours must not be corrected or windowed on their way to the console.
+        "InternalSend": 1,
+    }
+    place = replace(template, field_of_view=size, slice=0)
+    colours = pixels.astype(np.uint16).transpose(2, 0, 1)[:, None]
+    return result_image(colours, place, series, 0, "REPORT", meta, {})

@@ -1,0 +1,79 @@
+"""Motion correction of a slice: which series are examined, and what a result says about it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from inline.assembly.assembled import Ready
+from inline.data.flags import Flag
+from inline.data.results import SliceMotion
+from inline.data.series import MapSeries, Quantity, Series
+from model.motion.correction import MotionCorrection, MotionState, correct_motion
+from model.motion.signal_models import MolliModel, T2PrepModel
+from model.relaxometry.parametric_map import ParametricMap
+
+Finding = tuple[Flag, str]
+"""Reason code and the sentence that explains it, empty where that of another code does."""
+
+
+class ExaminedMotion(NamedTuple):
+    """Map of a slice after its images were examined for motion.
+
+    Attributes:
+        parametric: the map; of corrected images where they move and could be corrected.
+        motion: of the images.
+        uncorrected: map of the images as acquired, where ``parametric`` is another one.
+        findings: what is unusual.
+    """
+
+    parametric: ParametricMap
+    motion: SliceMotion
+    uncorrected: ParametricMap | None
+    findings: tuple[Finding, ...]
+
+
+def may_be_corrected(assembled: Ready, findings: tuple[Finding, ...]) -> bool:
+    """Return whether a slice is examined for motion: images as acquired, with one scale for all.
+
+    Images that were scaled one by one follow no signal model; what the scanner has corrected or computed
+    stays as it is.
+    """
+    scaled = Flag.SCALED_IMAGES in (*assembled.flags, *(flag for flag, _ in findings))
+    return not (scaled or assembled.motion_corrected or isinstance(assembled.series, MapSeries))
+
+
+def examine_motion(series: Series, parametric: ParametricMap) -> ExaminedMotion | None:
+    """Return the map of a series after motion correction; None where motion cannot be seen.
+
+    Args:
+        series: images; a scanner's map shows no motion.
+        parametric: map of the images as acquired.
+    """
+    if isinstance(series, MapSeries):
+        return None
+    model = T2PrepModel() if series.quantity is Quantity.T2 else MolliModel(signed=series.signed)
+    found = correct_motion(series.images, series.times_ms, series.geometry.spacing, model, parametric)
+    if found is None:
+        return None
+    motion = SliceMotion(
+        found.state, found.r_squared_before, found.r_squared_after, float(found.shift_mm.max())
+    )
+    uncorrected = parametric if found.state is MotionState.CORRECTED else None
+    return ExaminedMotion(found.parametric, motion, uncorrected, _findings(found, motion))
+
+
+def _findings(found: MotionCorrection, motion: SliceMotion) -> tuple[Finding, ...]:
+    if found.state is MotionState.STILL:
+        return ()
+    moved = f"The images move by up to {motion.largest_shift_mm:.1f} mm"
+    if found.state is MotionState.LEFT:
+        sentence = f"{moved}; the map is that of the images as acquired, because {found.reason}."
+        return ((Flag.MOVED, sentence), (Flag.MOTION_LEFT, ""))
+    ratio = f"R2 {motion.r_squared_after:.3f}, before {motion.r_squared_before:.3f}"
+    corrected = (
+        (Flag.MOVED, f"{moved}; the map is that of corrected images ({ratio})."),
+        (Flag.CORRECTED, ""),
+    )
+    if not found.residual_stays:
+        return corrected
+    return (*corrected, (Flag.MOTION_LEFT, f"About {found.residual_mm:.1f} mm of motion are left in them."))

@@ -1,0 +1,193 @@
+"""Report of the results that came back from a server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from inline.assembly.geometry import read_geometry
+from inline.data.errors import ProtocolError, SeriesError
+from inline.data.examination import Haematocrit, HaematocritSource
+from inline.data.flags import Flag
+from inline.data.results import ContourOffsets, Contours, SliceLevel
+from inline.data.series import Enhancement, Quantity, SeriesIdentity
+from inline.mrd.messages import Image
+from inline.replay.results import Record
+from inline.replay.run import map_values
+from inline.report.maps import Kind, Plane, RegionValue, ReportMap, Section, cut, plane, slice_kind
+from inline.report.output import SUFFIXES, check_suffix
+
+NAME: Final = "report"
+"""Name of the files in a folder, without suffix."""
+_STYLE: Final = 6
+"""Values of a ROI attribute before its points: colour, thickness, style, visibility."""
+_NO_ECV: Final = re.compile(r"(?s)WRN myostream: ECV of series (\d{1,5}) slice (\d{1,5}): (.*)")
+"""Text of a server on a slice without ECV."""
+
+
+def report_files(given: Iterable[Path]) -> list[Path]:
+    """Return the files to write: those named, and a PNG and a PDF in each folder.
+
+    Raises:
+        ReportError: a name is neither that of a folder nor ends in .png or .pdf.
+    """
+    files: list[Path] = []
+    for each in given:
+        if each.is_dir():
+            files += [each / f"{NAME}{suffix}" for suffix in SUFFIXES]
+        else:
+            check_suffix(each)
+            files.append(each)
+    return files
+
+
+def report_maps(
+    slices: Iterable[tuple[Record, Image]],
+    ecv: Iterable[tuple[Record, Image]],
+    missing: Iterable[Record],
+    texts: Iterable[str],
+) -> list[ReportMap]:
+    """Return the maps of a replay.
+
+    Args:
+        slices: record and map of each slice.
+        ecv: record and map of each ECV result.
+        missing: records of slices of which only an error message came.
+        texts: of the server, which state the slices without ECV.
+    """
+    maps = [report_map(record, image) for record, image in slices]
+    errors = []
+    for match in filter(None, map(_NO_ECV.match, texts)):
+        number = (int(match[1]), int(match[2]))
+        native = next((each for each in maps if _number(each) == number and each.kind is not Kind.T2), None)
+        if native is not None:
+            error = ReportMap(Kind.ECV, native.identity, native.level, native.plane, None, error=match[3])
+            errors.append(error)
+    return [
+        *maps,
+        *(report_map(record, None) for record in missing),
+        *(ecv_map(record, image) for record, image in ecv),
+        *errors,
+    ]
+
+
+def report_map(record: Record, image: Image | None) -> ReportMap:
+    """Return the map of a slice.
+
+    Args:
+        record: as :func:`inline.replay.results.read_record` returns it.
+        image: map of the result; None where none came.
+    """
+    offsets, flags, enhancement = record["contour_offsets_mm"], record["flags"], record["enhancement"]
+    placed, section = _shown(image, _contours(record), tuple(_points(record)))
+    return ReportMap(
+        kind=slice_kind(
+            Quantity(record["quantity"]),
+            # A later version may know others.
+            Enhancement(enhancement) if enhancement in set(Enhancement) else None,
+        ),
+        identity=SeriesIdentity(
+            record["series_index"], record["slice_index"], record["description"], record["time_stamp"]
+        ),
+        level=_level(record),
+        plane=placed if Flag.NO_ORIENTATION not in flags else None,
+        section=section,
+        regions=tuple(_region(each, "median") for each in record["regions"]),
+        flags=tuple(flags),
+        notes=tuple(record["notes"]),
+        error=record["error"],
+        offsets=ContourOffsets(offsets["endo"], offsets["epi"]) if offsets else None,
+        scanner_made=record["scanner_made_map"],
+        motion_corrected=record["motion_corrected"],
+        t1_scale=record["t1_scale"],
+        field_strength=record["field_strength_T"],
+        reference=record["reference"],
+        confidence_source=record["confidence_source"],
+    )
+
+
+def ecv_map(record: Record, image: Image) -> ReportMap:
+    """Return the map of an ECV result; arguments as those of :func:`report_map`."""
+    native, value, source = record["native"], record["haematocrit"], record["haematocrit_source"]
+    named = "median" if value is not None else "partition_coefficient"
+    known = value is not None and source in set(HaematocritSource)
+    placed, section = _shown(image, _rois(image))
+    return ReportMap(
+        kind=Kind.PARTITION if value is None else Kind.ECV,
+        identity=SeriesIdentity(
+            native["series_index"], native["slice_index"], native["description"], native["time_stamp"]
+        ),
+        level=_level(record),
+        plane=placed,
+        section=section,
+        regions=tuple(_region(each, named) for each in record["regions"]),
+        flags=tuple(record["flags"]),
+        notes=tuple(record["notes"]),
+        error=record["error"],
+        haematocrit=Haematocrit(value, HaematocritSource(source)) if known else None,
+        reference=record["reference"],
+    )
+
+
+def _number(shown: ReportMap) -> tuple[int, int]:
+    return shown.identity.series_index, shown.identity.slice_index
+
+
+def _level(record: Record) -> SliceLevel:
+    level = record["level"]
+    return SliceLevel(level) if level in set(SliceLevel) else SliceLevel.UNKNOWN
+
+
+def _shown(
+    image: Image | None, contours: Contours | None, points: tuple[tuple[float, float], ...] = ()
+) -> tuple[Plane | None, Section | None]:
+    """Return the plane of an image and the part of it that is shown; None as far as it cannot be read."""
+    if image is None:
+        return None, None
+    try:
+        placed = read_geometry(image.header)
+    except SeriesError:
+        return None, None
+    where = plane(placed.geometry, oriented=placed.oriented)
+    try:
+        values = map_values(image)
+    except ProtocolError:
+        return where, None
+    measured = np.where(values > 0.0, values, np.float32(np.nan))
+    return where, cut(measured, placed.geometry.spacing, contours, points)
+
+
+def _rois(image: Image) -> Contours | None:
+    """Return the contours that an image has as ROI attributes (``docs/protocol.md``); None without."""
+    meta, found = image.meta(), {}
+    for name in ("endo", "epi"):
+        try:
+            numbers = np.array(meta[f"ROI_{name}"][_STYLE:], np.float64)
+            # The first point is repeated at the end.
+            found[name] = numbers.reshape(-1, 2)[:-1]
+        except (KeyError, ValueError):
+            return None
+    return Contours(**found)
+
+
+def _contours(record: Record) -> Contours | None:
+    found = record["contours"]
+    if not found:
+        return None
+    return Contours(**{name: np.array(found[name]["pixels"], np.float64) for name in ("endo", "epi")})
+
+
+def _points(record: Record) -> Iterable[tuple[float, float]]:
+    for point in (record["insertions"] or {}).values():
+        if isinstance(point, dict):
+            x, y = point["pixels"]
+            yield x, y
+
+
+def _region(region: dict[str, Any], value: str) -> RegionValue:
+    spread = region["sd"] if value == "median" else None
+    return RegionValue(region["name"], region[value], spread, region["pixels"], region["z_score"])

@@ -1,0 +1,71 @@
+"""Report as PNG, PDF and pixels; equal results give equal bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inline.data.errors import MyostreamError
+from inline.report.content import Page
+from inline.report.drawing import draw
+from model.output import atomic_output
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SUFFIXES: Final = (".png", ".pdf")
+DPI: Final = 150
+"""Pixels per inch of a PNG and of the image for a console: 1753 x 1240."""
+# Dates and versions of other programs would make each run another file.
+_METADATA: Final[Mapping[str, dict[str, Any]]] = {
+    ".png": {"Software": None},
+    ".pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": "myostream"},
+}
+
+
+class ReportError(MyostreamError):
+    """A report cannot be made as asked."""
+
+
+def check_suffix(file: Path) -> None:
+    """Check that a report can have this name.
+
+    Raises:
+        ReportError: it ends neither in .png nor in .pdf.
+    """
+    if file.suffix.lower() not in SUFFIXES:
+        raise ReportError(f"{file} is no name of a report; it ends in .png or .pdf")
+
+
+def write_report(file: Path, page: Page) -> None:
+    """Write a page as PNG or PDF, by the name of the file, with mode 0600.
+
+    Raises:
+        ReportError: another name.
+        OutputError: it cannot be written.
+        ImportError: matplotlib or cmcrameri is not installed (extra ``report``).
+    """
+    check_suffix(file)
+    kind = file.suffix.lower()
+    figure = draw(page)
+    with atomic_output(file, private=True) as beside:
+        figure.savefig(beside, format=kind[1:], dpi=DPI, metadata=_METADATA[kind])
+
+
+def pixels(page: Page) -> NDArray[np.uint8]:
+    """Return a page as RGB, uint8 ``(rows, columns, 3)``.
+
+    Raises:
+        ImportError: matplotlib or cmcrameri is not installed (extra ``report``).
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure = draw(page)
+    figure.set_dpi(DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    drawn: NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())[:, :, :3].copy()  # type: ignore[no-untyped-call]
+    return drawn

@@ -1,0 +1,63 @@
+"""Report of a connection: the maps of its results, and the page that goes back at its end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from inline.data.examination import EcvResult
+from inline.data.memory import Share
+from inline.data.results import SliceResult
+from inline.emit.report import report_image
+from inline.mrd.image_header import ImageHeader
+from inline.mrd.messages import Image
+from inline.report.apart import drawn_apart
+from inline.report.content import ExaminationInfo, page
+from inline.report.maps import ReportMap
+
+TIMEOUT_S: Final = 30.0
+"""Longest time for the drawing of a page; the close of the connection waits for it."""
+
+
+class Report:
+    """Collects results, and draws their page. Results may come from any thread.
+
+    Attributes:
+        dropped: number of results for which the connection had no memory.
+    """
+
+    def __init__(self, memory: Share) -> None:
+        """Begin without results; ``memory`` counts their maps."""
+        self._memory, self._lock = memory, threading.Lock()
+        self._maps: list[ReportMap] = []
+        self._template: ImageHeader | None = None
+        self.dropped = 0
+
+    def add(self, result: SliceResult | EcvResult, template: ImageHeader | None = None) -> None:
+        """Keep the part of a result that a page shows; ``template`` is the header of one of its images."""
+        made = ReportMap.of_slice(result) if isinstance(result, SliceResult) else ReportMap.of_ecv(result)
+        with self._lock:
+            if self._memory.reserve(made.nbytes):
+                self._maps.append(made)
+                self._template = template or self._template
+            else:
+                self.dropped += 1
+
+    def image(
+        self, info: ExaminationInfo, number: int, *, cancelled: Callable[[], bool] = lambda: False
+    ) -> Image | None:
+        """Return the page as an image with a series number; None without results. The results are let go.
+
+        Raises:
+            ReportError: it was not drawn; the message states the reason.
+        """
+        with self._lock:
+            maps, template, self._maps = self._maps, self._template, []
+        try:
+            if template is None:
+                return None
+            drawn = drawn_apart(page(maps, info), timeout_s=TIMEOUT_S, cancelled=cancelled)
+        finally:
+            self._memory.release(sum(each.nbytes for each in maps))
+        return report_image(drawn, template, number)

@@ -1,0 +1,1 @@
+"""Motion correction of the images of one slice, driven by the signal model of their map."""

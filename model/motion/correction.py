@@ -1,0 +1,233 @@
+"""Motion correction of the images of one slice: detection, registration, acceptance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model.motion.groupwise import ROUNDS, Registration, Round, sample
+from model.motion.lattice import CELL, PIXEL_MM, Lattice
+from model.motion.signal_models import SignalModel
+from model.relaxometry.parametric_map import ParametricMap
+
+Floats = NDArray[np.float32]
+
+DETECTION: Final = Round(16.0, 0.0)
+"""Step that motion is detected by. Blur would bring model errors of borders in; on simulated slices at rest
+this step gives at most 0.3 mm, on those that move by 3 mm at least 0.7 mm."""
+STILL_MM: Final = 0.5
+"""Shift in one such step up to which images count as still."""
+HEART_MM: Final = 75.0
+"""Radius around the middle of the image that R2 and shifts are taken from. There are no contours yet, and
+motion spoils a first contour before all else; images are planned with the heart in the middle."""
+_BRIGHT: Final = 0.2
+"""Share of the bright signal from which on a pixel counts as tissue."""
+_SMALLEST_SIGNAL: Final = 1e-30
+_LARGEST_SIGNAL: Final = 1e30
+_FEWEST_NODES: Final = 6
+_MOST_IMAGES: Final = 32
+"""Larger series are left as they are: the time of a step grows with the square of their number."""
+_FALL: Final = 0.3
+"""Share of the misfit 1 - R2 that a correction must remove; images at rest lose up to 0.2 of it."""
+_STEEPEST: Final = 0.75
+"""Largest change of a displacement, per distance, that tissue is taken to make."""
+_SMALLEST_AREA: Final = 0.2
+"""Smallest determinant of the Jacobian: the area that a pixel keeps; at 0 tissue is folded."""
+
+
+class MotionState(StrEnum):
+    """Outcome of a motion correction."""
+
+    STILL = "still"
+    CORRECTED = "corrected"
+    LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class MotionCorrection:
+    """Map of one slice after motion correction.
+
+    Attributes:
+        state: ``STILL``: the images do not move; ``CORRECTED``: the map is that of corrected images;
+            ``LEFT``: they move, and the map is that of the images as acquired.
+        parametric: the map; the given one itself unless corrected.
+        shift_mm: displacement of each image from the mean position of all, upper quartile in the heart's
+            region, ``(n,)``: of the images as acquired.
+        r_squared_before: mean R2 of the given map over tissue in the heart's region; 0 where its fit failed.
+        r_squared_after: likewise of the map of the corrected images; None where there is none.
+        residual_mm: largest shift that the last step of the registration still made; None where still.
+        registration: search that gave the displacements; None where still.
+        reason: why the images were left, or empty.
+    """
+
+    state: MotionState
+    parametric: ParametricMap
+    shift_mm: NDArray[np.float64]
+    r_squared_before: float
+    r_squared_after: float | None = None
+    residual_mm: float | None = None
+    registration: Registration | None = None
+    reason: str = ""
+
+    def displaced(self) -> Floats | None:
+        """Return the displacement that corrects each image, (x, y) in pixels, ``(n, rows, columns, 2)``.
+
+        A corrected image shows at a pixel what the image as acquired shows at that pixel plus the
+        displacement.
+
+        Returns:
+            float32; None unless corrected.
+        """
+        if self.state is not MotionState.CORRECTED or self.registration is None:
+            return None
+        lattice = self.registration.lattice
+        displaced = np.zeros((len(self.shift_mm), *lattice.shape, 2), np.float32)
+        for field, displacement in zip(displaced, self.registration.displacements, strict=True):
+            field[lattice.window] = lattice.on_window(displacement)
+        return displaced
+
+    @property
+    def residual_stays(self) -> bool:
+        """True where motion is left in corrected images."""
+        return self.residual_mm is not None and self.residual_mm > STILL_MM
+
+
+def correct_motion(
+    images: Floats,
+    times_ms: NDArray[np.float64],
+    spacing: tuple[float, float],
+    model: SignalModel,
+    parametric: ParametricMap,
+) -> MotionCorrection | None:
+    """Return the map of a series after motion correction.
+
+    The images as acquired are sampled once and fitted again, within 120 mm of the middle. Images
+    that do not move cost one step of the registration, and their map is the given one.
+
+    Args:
+        images: ``(n, rows, columns)``.
+        times_ms: of each, ``(n,)``.
+        spacing: size of a pixel, (x, y), mm.
+        model: of the signal.
+        parametric: map of the images as acquired.
+
+    Returns:
+        None where motion cannot be seen: too few or too many images, too small a field of view, no tissue.
+    """
+    lattice = Lattice.of((images.shape[1], images.shape[2]), spacing)
+    if not model.fewest <= len(images) <= _MOST_IMAGES or min(lattice.nodes) < _FEWEST_NODES:
+        return None
+    # Neither NaN nor what overflows when it is squared is a signal.
+    reduced = lattice.reduced(np.where(np.abs(images) < _LARGEST_SIGNAL, images, np.float32(0.0)))
+    reduced /= max(float(np.abs(reduced).max()), _SMALLEST_SIGNAL)
+    tissue = _tissue(reduced) & lattice.middle(HEART_MM)
+    if not tissue.any():
+        return None
+    registration = Registration.at_rest(lattice, model, reduced, times_ms)
+    heart = lattice.middle(HEART_MM, nodes=True)
+    before = _mean_r_squared(parametric, lattice, tissue)
+    shift_mm = _shifts_mm(registration.step(DETECTION), heart)
+    if shift_mm.max() <= STILL_MM:
+        return MotionCorrection(MotionState.STILL, parametric, shift_mm, before)
+    for stage in ROUNDS:
+        step = registration.step(stage)
+        registration.displacements = registration.displacements + step
+    shift_mm = _shifts_mm(registration.displacements, heart)
+    left = MotionCorrection(
+        MotionState.LEFT,
+        parametric,
+        shift_mm,
+        before,
+        residual_mm=float(_shifts_mm(step, heart).max()),
+        registration=registration,
+    )
+    if not _smooth(registration.displacements):
+        return replace(left, reason="the estimated motion is not that of tissue")
+    if not _rises(registration, tissue):
+        return replace(left, reason="the signal model does not describe the corrected images better")
+    inside = model.map(_corrected(images, registration), times_ms)
+    corrected = _with_window(parametric, lattice.window, inside)
+    after = _mean_r_squared(corrected, lattice, tissue)
+    left = replace(left, r_squared_after=after)
+    if not after > before:
+        return replace(left, reason="the signal model does not describe the corrected images better")
+    return replace(left, state=MotionState.CORRECTED, parametric=corrected)
+
+
+def _corrected(images: Floats, registration: Registration) -> Floats:
+    """Return the images ``(n, rows, columns)`` as acquired at their displacements, by cubic convolution.
+
+    Only the window of the lattice is returned.
+    """
+    lattice = registration.lattice
+    rows, columns = lattice.window
+    offset = np.array([columns.start, rows.start], np.float32)
+    return np.stack(
+        [
+            sample(image, lattice.on_window(displacement) + offset, cv2.INTER_CUBIC)
+            for image, displacement in zip(images, registration.displacements, strict=True)
+        ]
+    )
+
+
+def _with_window(parametric: ParametricMap, window: tuple[slice, slice], new: ParametricMap) -> ParametricMap:
+    """Return a map with the pixels of a window from another one."""
+
+    joined = replace(
+        parametric, **{each.name: getattr(parametric, each.name).copy() for each in fields(parametric)}
+    )
+    for each in fields(parametric):
+        getattr(joined, each.name)[window] = getattr(new, each.name)
+    return joined
+
+
+def _tissue(images: Floats) -> NDArray[np.bool_]:
+    """Return the pixels ``(rows, columns)`` with the signal of tissue in images ``(n, rows, columns)``."""
+    bright = np.abs(images).mean(axis=0)
+    return np.asarray(bright > max(_BRIGHT * float(np.percentile(bright, 95.0)), _SMALLEST_SIGNAL))
+
+
+def _mean_r_squared(parametric: ParametricMap, lattice: Lattice, tissue: NDArray[np.bool_]) -> float:
+    """Return the mean R2 of a map over working pixels."""
+    return float(lattice.reduced(parametric.r_squared[None])[0][tissue].mean())
+
+
+def _shifts_mm(displacements: Floats, heart: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the shift of each image from the mean of all, mm ``(n,)``: upper quartile over some nodes."""
+    inside = displacements[:, heart]
+    apart = np.linalg.norm(inside - inside.mean(axis=0), axis=-1) * PIXEL_MM
+    return np.asarray(np.quantile(apart, 0.75, axis=1), np.float64)
+
+
+def _smooth(displacements: Floats) -> bool:
+    """Return whether every displacement ``(n, rows, columns, 2)`` is smooth and folds nothing."""
+    by_row, by_column = (np.gradient(displacements, CELL, axis=axis) for axis in (1, 2))
+    area = (1.0 + by_column[..., 0]) * (1.0 + by_row[..., 1]) - by_column[..., 1] * by_row[..., 0]
+    steepest = max(float(np.abs(each).max()) for each in (by_row, by_column))
+    return bool(steepest <= _STEEPEST and area.min() >= _SMALLEST_AREA)
+
+
+def _rises(registration: Registration, tissue: NDArray[np.bool_]) -> bool:
+    """Return whether the misfit of the images on the working grid falls over tissue, beyond interpolation.
+
+    Interpolation lowers noise. R2 before is therefore that of images shifted together by half a pixel, where
+    it lowers noise most.
+    """
+    half = np.full((1, *registration.lattice.nodes, 2), 0.5, np.float32)
+    together = Registration(
+        registration.lattice,
+        registration.model,
+        registration.images,
+        registration.times_ms,
+        np.repeat(half, len(registration.images), axis=0),
+    )
+    before, after = (
+        each.model.linearise(each.warped(each.images), each.times_ms).r_squared[tissue].mean()
+        for each in (together, registration)
+    )
+    return bool(1.0 - after < (1.0 - _FALL) * (1.0 - before))

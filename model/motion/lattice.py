@@ -1,0 +1,123 @@
+"""Working grid of a registration in the middle of an image, and the lattice of its displacements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+PIXEL_MM: Final = 3.0
+"""Pixel of the working grid: a third of a normal wall, and fine enough for a tenth of it by interpolation."""
+CELL: Final = 4
+"""Working pixels between two nodes of the lattice: 12 mm."""
+FIELD_MM: Final = 240.0
+"""Size of the working grid: a heart off the middle by its own diameter lies in it."""
+_EDGE: Final = np.array([0.15, 0.5, 0.85], np.float32)
+"""Share of the displacement that the outermost nodes keep, so that it ends smoothly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice:
+    """Working grid, in the middle of an image, and one node of displacement in each of its square cells.
+
+    Attributes:
+        shape: of the image, ``(rows, columns)``.
+        spacing: of its pixels, (x, y), mm.
+        nodes: ``(rows, columns)`` of nodes.
+    """
+
+    shape: tuple[int, int]
+    spacing: tuple[float, float]
+    nodes: tuple[int, int]
+
+    @classmethod
+    def of(cls, shape: tuple[int, int], spacing: tuple[float, float]) -> Lattice:
+        """Return the lattice of an image; it has no nodes along an axis of less than a cell."""
+        rows, columns = shape
+        size = np.minimum([rows * spacing[1], columns * spacing[0]], FIELD_MM)
+        down, across = (int(each) for each in size // (CELL * PIXEL_MM))
+        return cls(shape, spacing, (down, across))
+
+    @property
+    def working_shape(self) -> tuple[int, int]:
+        """Rows and columns of the working grid."""
+        return self.nodes[0] * CELL, self.nodes[1] * CELL
+
+    @property
+    def _scale(self) -> NDArray[np.float64]:
+        """Image pixels per working pixel, (x, y)."""
+        return PIXEL_MM / np.asarray(self.spacing, dtype=np.float64)
+
+    @property
+    def _middle(self) -> NDArray[np.float64]:
+        """Middle of the image, (x, y)."""
+        return (np.flip(self.shape) - 1) / 2
+
+    def reduced(self, images: Floats) -> Floats:
+        """Return images ``(n, rows, columns)`` on the working grid; smoothed, so that no pixel is skipped."""
+        to_image = self._matrix(self.working_shape, self._scale)
+        sigma_x, sigma_y = 0.5 * np.sqrt(np.maximum(self._scale**2 - 1.0, 1e-4))
+        height, width = self.working_shape
+        reduced = np.empty((len(images), height, width), np.float32)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        for image, out in zip(images, reduced, strict=True):
+            smooth = cv2.GaussianBlur(image, (0, 0), sigmaX=sigma_x, sigmaY=sigma_y)
+            cv2.warpAffine(smooth, to_image, (width, height), out, flags, cv2.BORDER_REPLICATE)
+        return reduced
+
+    def on_working_grid(self, displacement: Floats, coarsening: int = 1) -> Floats:
+        """Return a displacement at the nodes ``(rows, columns, 2)`` at the working pixels.
+
+        Args:
+            displacement: in working pixels.
+            coarsening: so many working pixels along each axis are one, in the grid and in the result's unit.
+        """
+        height, width = self.working_shape
+        size = (width // coarsening, height // coarsening)
+        field = cv2.resize(displacement, size, interpolation=cv2.INTER_CUBIC)
+        return np.asarray(field, np.float32) / np.float32(coarsening)
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns of the image between the working pixels; elsewhere nothing is displaced."""
+        middle, reach = self._middle, (np.flip(self.working_shape) - 1) / 2 * self._scale
+        first, last = np.ceil(middle - reach).astype(int), np.floor(middle + reach).astype(int)
+        return slice(first[1], last[1] + 1), slice(first[0], last[0] + 1)
+
+    def on_window(self, displacement: Floats) -> Floats:
+        """Return a displacement at the nodes at the pixels of the window, in pixels of the image."""
+        rows, columns = self.window
+        working = self.on_working_grid(displacement) * self._scale.astype(np.float32)
+        # Linear between the working pixels: the field is smooth.
+        to_window = self._matrix(self.working_shape, self._scale)
+        to_window[:, 2] -= columns.start, rows.start
+        size = (columns.stop - columns.start, rows.stop - rows.start)
+        return np.asarray(cv2.warpAffine(working, to_window, size, flags=cv2.INTER_LINEAR), np.float32)
+
+    def middle(self, radius_mm: float, *, nodes: bool = False) -> NDArray[np.bool_]:
+        """Return the working pixels, or the nodes, within a radius of the middle of the image."""
+        shape, size = (self.nodes, CELL * PIXEL_MM) if nodes else (self.working_shape, PIXEL_MM)
+        y, x = ((np.arange(count) - (count - 1) / 2) * size for count in shape)
+        return np.asarray(np.hypot(y[:, None], x) <= radius_mm)
+
+    def edges(self) -> Floats:
+        """Return the share of the displacement that each node keeps, ``(rows, columns)``."""
+        down, across = (_edge(count) for count in self.nodes)
+        return down[:, None] * across
+
+    def _matrix(self, shape: tuple[int, int], scale: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the affine map of a centred grid of this shape to pixels of the image."""
+        own = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
+        return np.column_stack([np.diag(scale), self._middle - own * scale])
+
+
+def _edge(count: int) -> Floats:
+    share = np.ones(count, np.float32)
+    for i, kept in enumerate(_EDGE[: count // 2]):
+        share[i] = share[-1 - i] = kept
+    return share

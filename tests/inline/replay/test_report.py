@@ -1,0 +1,121 @@
+"""Report of results that came over the wire: the same as that of the results themselves."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inline.data.flags import Flag
+from inline.emit import mrd
+from inline.emit.ecv import ecv_images
+from inline.emit.record import record
+from inline.mrd.image_header import ImageHeader
+from inline.replay.report import ecv_map, report_files, report_map, report_maps
+from inline.replay.results import read_record
+from inline.replay.run import ecv_records
+from inline.report.maps import Kind, ReportMap
+from inline.report.output import ReportError
+
+from ..report.examinations import SIZE, make_ecv, make_slice
+
+
+def returned(result):
+    """Record and map of a result, as a client reads them."""
+    geometry = result.geometry
+    template = ImageHeader(
+        field_of_view=(SIZE * 1.5, SIZE * 1.5, 8.0),
+        position=geometry.position,
+        read_dir=geometry.row_direction,
+        phase_dir=geometry.column_direction,
+        slice_dir=(0.0, 0.0, 1.0),
+    )
+    image = mrd.images(result, template)[0] if result.map is not None else None
+    return read_record(json.dumps(record(result))), image
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        make_slice(2, "T1", None, "basal", t1_scale=1.0365, motion_corrected=True, notes=("A note.",)),
+        make_slice(1, "T2", None, "unknown", flags=(Flag.REVIEW,), scanner_made=True),
+        make_slice(0, "T2", None, contours=None, regions=(), offsets=None, flags=(Flag.NO_ORIENTATION,)),
+        make_slice(0, "T1", None, map=None, contours=None, regions=(), offsets=None, error="no times"),
+    ],
+)
+def test_the_map_of_a_record_is_that_of_its_result(result):
+    expected, found = ReportMap.of_slice(result), report_map(*returned(result))
+    for name in ReportMap.__slots__:
+        if name not in ("section", "plane", "regions", "field_strength"):
+            assert getattr(found, name) == getattr(expected, name), name
+    for one, other in zip(found.regions, expected.regions, strict=True):
+        assert one.name == other.name
+        assert one.pixels == other.pixels
+        assert (one.value, one.spread) == pytest.approx((other.value, other.spread), abs=1e-3)
+    if expected.section is None:
+        assert found.section is None
+        return
+    assert (found.plane is None) == (expected.plane is None)
+    assert np.allclose(found.section.values, expected.section.values, atol=0.51, equal_nan=True)
+    assert found.section.spacing == pytest.approx(expected.section.spacing)
+    if expected.section.contours is not None:
+        assert np.allclose(found.section.contours.epi, expected.section.contours.epi, atol=1e-3)
+    assert np.allclose(found.section.points, expected.section.points, atol=1e-3)
+
+
+@pytest.mark.parametrize("haematocrit", [0.4, None])
+def test_the_map_of_an_ecv_record_is_that_of_its_result(haematocrit):
+    native = make_slice(1)
+    result = make_ecv(native, haematocrit, "synthetic", notes=("A note.",), reference="site")
+    ((content, image),) = ecv_records(ecv_images(result, ImageHeader()))
+    expected, found = ReportMap.of_ecv(result), ecv_map(content, image)
+    for name in ReportMap.__slots__:
+        if name not in ("section", "plane", "regions"):
+            assert getattr(found, name) == getattr(expected, name), name
+    assert found.regions == expected.regions
+    assert np.allclose(found.plane.position, expected.plane.position, atol=1e-4)
+    assert np.allclose(found.section.values, expected.section.values, atol=0.051, equal_nan=True)
+    assert np.allclose(found.section.contours.endo, expected.section.contours.endo, atol=1e-3)
+
+
+def test_a_slice_without_ecv_has_its_reason_on_the_page():
+    native = returned(make_slice(1))
+    texts = [
+        "WRN myostream: ECV of series 1 slice 1: there is no post-contrast T1 of this position",
+        "WRN myostream: ECV of series 7 slice 1: of a slice that is not here",
+    ]
+    maps = report_maps([native], [], [], texts)
+    assert [(each.kind, each.error) for each in maps[1:]] == [
+        (Kind.ECV, "there is no post-contrast T1 of this position")
+    ]
+    assert maps[1].plane == maps[0].plane
+
+
+def test_a_record_of_a_peer_that_states_little_is_a_row_all_the_same():
+    content = {"series_index": 1, "slice_index": 2, "quantity": "T2", "regions": [], "flags": ["of-later"]}
+    found = report_map(read_record({**content, "level": "middle", "enhancement": "early"}), None)
+    assert (found.section, found.plane, found.level.value, found.flags) == (
+        None,
+        None,
+        "unknown",
+        ("of-later",),
+    )
+
+
+def test_an_image_that_states_no_scale_is_no_map():
+    content, image = returned(make_slice())
+    bare = type(image)(image.header, b"", image.data)
+    assert report_map(content, bare).section is None
+
+
+def test_a_folder_receives_both_kinds(tmp_path):
+    assert report_files([tmp_path, tmp_path / "own.PNG"]) == [
+        tmp_path / "report.png",
+        tmp_path / "report.pdf",
+        tmp_path / "own.PNG",
+    ]
+
+
+def test_another_name_is_refused():
+    with pytest.raises(ReportError, match=r"ends in \.png or \.pdf"):
+        report_files([Path("report.docx")])

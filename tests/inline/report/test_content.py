@@ -1,0 +1,248 @@
+"""Rows and words of a report."""
+
+from dataclasses import fields, replace
+from itertools import permutations
+
+import pytest
+
+from inline.data.examination import Examination
+from inline.data.flags import Flag
+from inline.data.results import RegionValues
+from inline.data.series import SeriesIdentity
+from inline.mrd.header import parse_header
+from inline.report.content import NOTHING, ExaminationInfo, page, pooled, positions
+from inline.report.maps import Kind, report_maps
+from inline.report.wording import SENTENCES
+
+from .examinations import make_ecv, make_examination, make_slice
+
+
+def content(*slices, ecv=(), info=None):
+    return page(report_maps(Examination(tuple(slices), tuple(ecv))), info)
+
+
+def region(name, median, pixels, z=None):
+    return RegionValues(name, median, median - 1, median + 1, median, 3.0, pixels, z)
+
+
+def names(made):
+    return [each.name for each in made.columns]
+
+
+def test_an_examination_has_a_row_of_maps_for_each_kind_and_a_column_for_each_level(examination):
+    made = page(report_maps(examination))
+    assert made.title == "T1, T2 and ECV mapping of the left ventricle"
+    assert made.kinds == (Kind.T1_NATIVE, Kind.T1_POST, Kind.ECV, Kind.T2)
+    assert names(made) == ["Basal", "Mid", "Apical"]
+    assert all(set(each.maps) == set(made.kinds) for each in made.columns)
+    assert [each.kind for each in made.bulls_eyes] == [Kind.T1_NATIVE, Kind.ECV, Kind.T2]
+    assert all(set(each.segments) == set(range(1, 17)) for each in made.bulls_eyes)
+    assert made.findings == ()
+    assert made.legend == ""
+
+
+def test_the_table_states_median_sd_and_z_score():
+    shown = make_slice(regions=(region("global", 1031.4, 90, -2.04), region("mid-septum", 1040.0, 9, 0.5)))
+    two = make_slice(quantity="T2", enhancement=None, regions=(region("global", 48.25, 90),))
+    rows = content(shown, two).slices
+    assert [(row.place, row.region) for row in rows] == [("Mid", "global"), ("", "mid-septum")]
+    assert [cell.text for cell in rows[0].cells] == ["1031 ± 3 (-2.0)", "48.2 ± 3.0"]
+    assert [cell.marked for cell in rows[0].cells] == [True, False]
+    assert [cell.text for cell in rows[1].cells] == ["1040 ± 3 (+0.5)", NOTHING]
+
+
+def test_without_a_mid_septum_the_septum_is_stated():
+    rows = content(make_slice()).slices
+    assert [row.region for row in rows] == ["global", "septum"]
+
+
+def test_a_region_without_values_is_no_number():
+    nothing = RegionValues("global", None, None, None, None, None, 0)
+    (row,) = content(make_slice(regions=(nothing,))).slices
+    assert [cell.text for cell in row.cells] == [NOTHING]
+
+
+def test_segments_have_a_line_of_values_and_one_of_z_scores():
+    regions = (region("AHA 7 mid anterior", 1000.0, 10, 2.5), region("AHA 12 mid anterolateral", 900.0, 10))
+    values, scores = content(make_slice(regions=regions)).segments
+    assert (values.place, values.cells[6].text, values.cells[11].text) == ("T1 native", "1000", "900")
+    assert (scores.region, scores.cells[6].text, scores.cells[11].text) == ("z", "+2.5", NOTHING)
+    assert scores.cells[6].marked
+
+
+def test_a_segment_of_several_slices_is_the_mean_by_area_without_a_spread():
+    one = make_slice(0, regions=(region("AHA 7 mid anterior", 1000.0, 30, 1.0),))
+    other = make_slice(1, regions=(region("AHA 7 mid anterior", 1100.0, 10, 3.0),))
+    found, _ = positions(report_maps(Examination((one, other))))
+    pool = pooled(found, Kind.T1_NATIVE)[7]
+    assert (pool.value, pool.spread, pool.pixels, pool.z_score) == (1025.0, None, 40, 1.5)
+    assert "mean of their medians" in content(one, other).caption
+    unknown = replace(other, regions=(region("AHA 7 mid anterior", 1100.0, 10),))
+    found, _ = positions(report_maps(Examination((one, unknown))))
+    assert pooled(found, Kind.T1_NATIVE)[7].z_score is None
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_positions_run_from_the_base_in_any_order_of_arrival_and_direction(order):
+    slices = [make_slice(n, level=level) for n, level in enumerate(("basal", "mid", "apical"))]
+    assert names(content(*(slices[n] for n in order))) == ["Basal", "Mid", "Apical"]
+    turned = [make_slice(2 - n, level=each.level.value) for n, each in enumerate(slices)]
+    assert names(content(*(turned[n] for n in order))) == ["Basal", "Mid", "Apical"]
+
+
+def test_maps_within_three_millimetres_are_of_one_position():
+    near = make_slice(5, "T2", None, at_mm=2.0)
+    assert len(content(make_slice(0, at_mm=0.0), near).columns) == 1
+    far = make_slice(0, "T2", None, at_mm=4.0)
+    assert len(content(make_slice(0, at_mm=0.0), far).columns) == 2
+
+
+def test_slices_without_directions_are_told_apart_by_their_index():
+    flags = (Flag.NO_ORIENTATION,)
+    slices = [
+        make_slice(n, *kind, "unknown", at_mm=0.0, flags=flags)
+        for n in (4, 2)
+        for kind in (("T1", None), ("T2", None))
+    ]
+    made = content(*slices)
+    assert names(made) == ["Slice 2", "Slice 4"]
+    assert [set(each.maps) for each in made.columns] == [{Kind.T1, Kind.T2}] * 2
+
+
+def test_slices_that_are_series_of_their_own_are_counted():
+    slices = [
+        make_slice(0, level="unknown", at_mm=12.0 * n, identity=SeriesIdentity(20 + n, 0, "T1map", n))
+        for n in range(3)
+    ]
+    made = content(*slices)
+    assert names(made) == ["Slice 0", "Slice 1", "Slice 2"]
+    assert made.no_segments == "No AHA segments: the level of the slices is not known."
+
+
+def test_a_level_that_one_map_of_a_position_knows_holds_for_the_position():
+    made = content(make_slice(level="unknown"), make_slice(0, "T2", None, "basal"))
+    assert names(made) == ["Basal"]
+
+
+def test_of_many_slices_the_middle_one_of_each_level_is_shown():
+    levels = ["basal"] * 5 + ["mid"] * 3 + ["apical"] * 4
+    made = content(*(make_slice(n, level=level, at_mm=8.0 * n) for n, level in enumerate(levels)))
+    assert names(made) == ["Basal 3", "Mid 2", "Apical 2"]
+    assert made.legend == "Maps of 3 of 12 slice positions."
+    assert len({row.place for row in made.slices if row.place}) == 12
+
+
+@pytest.mark.parametrize("number", range(1, 14))
+def test_at_most_three_positions_are_shown_and_every_one_has_a_row(number):
+    made = content(*(make_slice(n, level="unknown", at_mm=8.0 * n) for n in range(number)))
+    assert len(made.columns) == min(number, 3)
+    assert sum(bool(row.place) for row in made.slices) == number
+
+
+def test_of_two_results_of_a_kind_the_latest_with_values_is_stated():
+    early = make_slice(identity=SeriesIdentity(1, 0, "T1map", 10))
+    late = make_slice(identity=SeriesIdentity(4, 0, "T1map", 20), regions=(region("global", 999.0, 9),))
+    empty = make_slice(identity=SeriesIdentity(5, 0, "T1map", 30), regions=(), contours=None)
+    made = content(late, early, empty)
+    assert made.slices[0].cells[0].text == "999 ± 3"
+    assert made.findings == ("Mid T1 native: 3 results; the page states series 4, the latest with values.",)
+
+
+def test_findings_are_errors_flags_by_importance_and_notes_each_once():
+    slices = [
+        make_slice(n, level=level, flags=(Flag.DUPLICATE_IMAGES, Flag.REVIEW), notes=("One note.",))
+        for n, level in enumerate(("basal", "mid"))
+    ]
+    broken = make_slice(
+        1, "T2", None, map=None, contours=None, regions=(), error="bad\nthing", flags=(Flag.REVIEW,)
+    )
+    assert content(*slices, broken).findings == (
+        "T2 mid: error: bad thing",
+        f"All maps: {SENTENCES['review']}",
+        f"T1 native, all: {SENTENCES['duplicate-images']}",
+        "T1 native, all: note: One note.",
+    )
+
+
+def test_flags_of_ecv_are_stated_too():
+    native = make_slice()
+    made = content(native, ecv=[make_ecv(native, None, flags=(Flag.NO_HAEMATOCRIT,))])
+    assert made.findings == (f"Partition mid: {SENTENCES['no-haematocrit']}",)
+    assert ("Haematocrit", "not given") in made.provenance
+
+
+def test_a_position_without_post_contrast_has_its_error_and_no_value():
+    native = make_slice()
+    missing = make_ecv(
+        native, post=None, partition=None, valid=None, regions=(), error="no post-contrast map"
+    )
+    made = content(native, ecv=[missing])
+    assert made.findings == ("ECV mid: error: no post-contrast map",)
+    assert made.slices[0].cells[1].text == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("source", "words"), [("given", "0.40 (blood sample)"), ("synthetic", "0.40 (synthetic, from blood T1)")]
+)
+def test_the_source_of_the_haematocrit_is_stated(source, words):
+    native = make_slice()
+    assert ("Haematocrit", words) in content(native, ecv=[make_ecv(native, 0.4, source)]).provenance
+
+
+def test_provenance_states_what_was_done_to_the_maps():
+    one = make_slice(0, t1_scale=1.0365, motion_corrected=True, reference="site.toml")
+    two = make_slice(1, "T2", None, scanner_made=True)
+    rows = dict(content(one, two).provenance)
+    assert rows["Corrections"] == (
+        "T1 x 1.0365; maps by the scanner: 1 of 2; motion corrected by the scanner: 1 of 2"
+    )
+    assert rows["Contours"] == "1.5 mm (endo), 1.5 mm (epi) inside the wall's borders"
+    assert rows["Reference"] == "site.toml"
+    assert rows["Network"] == "weights 0123456789ab"
+    assert rows["Software"].startswith("myostream ")
+
+
+def test_what_is_not_known_is_not_invented():
+    made = content(make_slice(field_strength=None, identity=SeriesIdentity(1, 0), confidence_source="none"))
+    assert made.facts == (
+        ("Examination", "protocol not stated"),
+        ("Date", "not stated"),
+        ("Scanner", "not stated"),
+        ("Sequences", "not stated"),
+    )
+    rows = dict(made.provenance)
+    assert (rows["Network"], rows["Corrections"]) == ("not stated", "none")
+    assert rows["Reference"] == "none: no z-scores"
+    assert "z-score" not in made.caption
+
+
+def test_an_examination_without_results_has_a_page():
+    made = content()
+    assert (made.kinds, made.columns, made.slices, made.bulls_eyes) == ((), (), (), ())
+    assert made.no_segments == "No AHA segments: no map has contours with values."
+
+
+def test_the_header_of_a_measurement_gives_the_facts_but_no_patient():
+    header = parse_header(
+        "<ismrmrdHeader><subjectInformation><patientName>Mustermann</patientName><patientID>4711</patientID>"
+        "</subjectInformation><studyInformation><studyDate>2026-11-26</studyDate>"
+        "<studyTime>10:42:07.5</studyTime></studyInformation><measurementInformation>"
+        "<protocolName>MOLLI</protocolName></measurementInformation><acquisitionSystemInformation>"
+        "<systemVendor>Maker</systemVendor><systemModel>Model</systemModel>"
+        "<systemFieldStrength_T>2.89362</systemFieldStrength_T></acquisitionSystemInformation></ismrmrdHeader>"
+    )
+    made = content(make_slice(), info=ExaminationInfo.of_header(header))
+    assert made.facts[:3] == (
+        ("Examination", "MOLLI"),
+        ("Date", "2026-11-26 10:42:07"),
+        ("Scanner", "Maker Model, 2.89 T"),
+    )
+    assert "Mustermann" not in str(made)
+    assert "4711" not in str(made)
+    assert not any("patient" in each.name or "subject" in each.name for each in fields(ExaminationInfo))
+
+
+def test_partition_coefficients_stand_in_for_ecv_without_haematocrit():
+    made = page(report_maps(make_examination(haematocrit=None)))
+    assert made.title == "T1 and T2 mapping of the left ventricle"
+    assert made.slices[0].cells[2].text == "0.45"

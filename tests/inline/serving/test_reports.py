@@ -1,0 +1,151 @@
+"""Report that goes back at the end of a connection, on request."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inline.data.memory import MemoryBudget
+from inline.mrd.image_header import ImageHeader, ImageType
+from inline.replay.client import exchange
+from inline.report.content import ExaminationInfo
+from inline.report.output import ReportError
+from inline.serving import reports
+from inline.serving.parameters import with_parameters
+from inline.serving.reports import Report
+from inline.settings import load_settings
+
+from ..report.examinations import make_ecv, make_slice
+
+
+def pages(images):
+    return [image for image in images if b"myostream_REPORT" in image.attributes]
+
+
+@pytest.fixture
+def drawing(monkeypatch):
+    """Pages that are drawn, without drawing them."""
+    drawn = []
+
+    def noted(page, **_):
+        drawn.append(page)
+        return np.full((4, 6, 3), 200, np.uint8)
+
+    monkeypatch.setattr(reports, "drawn_apart", noted)
+    return drawn
+
+
+def test_the_page_comes_after_the_results_of_all_slices(serving, examination, drawing):
+    _, header, images = examination
+    with serving(emit={"report": True}) as server:
+        replies = exchange(server.address, header, images)
+    (page,) = drawing
+    assert [each.name for each in page.columns] == ["Basal", "Apical"]
+    assert all(len(each.maps) == 2 for each in page.columns)
+    assert dict(page.facts)["Scanner"] == "simulated, 1.5 T"
+    assert dict(page.provenance)["Network"].endswith(", ring")
+    found = pages(replies.images)
+    assert found == replies.images[-1:]
+    assert found[0].header.image_type == ImageType.RGB
+    assert found[0].pixels.shape == (3, 1, 4, 6)
+    assert found[0].header.image_series_index == 5019
+    assert len({image.header.image_series_index for image in replies.images}) == 2 + 2 * 3 + 1
+
+
+def test_it_is_off_by_default(serving, examination, drawing):
+    _, header, images = examination
+    with serving() as server:
+        replies = exchange(server.address, header, images[:8])
+    assert pages(replies.images) == drawing == []
+
+
+def test_a_client_may_ask_for_it():
+    settings, problems = with_parameters(load_settings(), {"report": "true"})
+    assert settings.emit.report
+    assert problems == []
+
+
+def test_a_failed_page_is_a_text_and_loses_nothing(serving, examination, monkeypatch):
+    def fail(*_, **__):
+        raise ReportError("the report was not drawn: no reason")
+
+    monkeypatch.setattr(reports, "drawn_apart", fail)
+    _, header, images = examination
+    with serving(emit={"report": True}) as server:
+        replies = exchange(server.address, header, images)
+    assert [text for text in replies.texts if "not drawn" in text] == [
+        "WRN myostream: the report was not drawn: no reason"
+    ]
+    assert len(replies.images) == len(images) + 2 * 2 * 3
+    assert "results" in replies.texts[-1]  # the summary
+
+
+def test_an_unexpected_error_does_not_keep_the_summary_back(serving, examination, monkeypatch, caplog):
+    monkeypatch.setattr(reports, "drawn_apart", lambda *_, **__: 1 / 0)
+    _, header, images = examination
+    with serving(emit={"report": True}) as server:
+        replies = exchange(server.address, header, images[:8])
+    assert "the log of the server has the reason" in replies.texts[-2]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_result_that_cannot_be_kept_goes_out(serving, examination, monkeypatch, caplog):
+    monkeypatch.setattr(Report, "add", lambda *_: 1 / 0)
+    _, header, images = examination
+    with serving(emit={"report": True}) as server:
+        replies = exchange(server.address, header, images[:8])
+    assert len(replies.images) == 8 + 3
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.slow
+def test_another_process_draws_the_page_of_a_connection(serving, examination, monkeypatch):
+    monkeypatch.setattr(reports, "TIMEOUT_S", 300.0)
+    _, header, images = examination
+    with serving(emit={"report": True}) as server:
+        replies = exchange(server.address, header, images[:8])
+    (image,) = pages(replies.images)
+    assert image.pixels.shape == (3, 1, 1240, 1753)
+    assert image.pixels.max() == 255
+    assert len(np.unique(image.pixels)) > 50
+
+
+def test_results_are_counted_as_memory_and_dropped_beyond_it(drawing):
+    size = make_slice().map.values_ms.nbytes
+    share = MemoryBudget(2 * size, 2 * size, 1).connection()
+    report = Report(share)
+    for number in range(5):
+        report.add(make_slice(number), ImageHeader())
+    report.add(make_ecv(make_slice()), ImageHeader())
+    assert 0 < report.dropped < 6
+    assert share.held > 0
+    report.image(ExaminationInfo(), 1)
+    assert share.held == 0
+    assert len(drawing[0].slices) > 0
+
+
+def test_memory_is_given_back_where_the_drawing_fails(monkeypatch):
+    monkeypatch.setattr(reports, "drawn_apart", lambda *_, **__: 1 / 0)
+    share = MemoryBudget(1 << 30, 1 << 30, 1).connection()
+    report = Report(share)
+    report.add(make_slice(), ImageHeader())
+    with pytest.raises(ZeroDivisionError):
+        report.image(ExaminationInfo(), 1)
+    assert share.held == 0
+
+
+def test_without_results_there_is_no_page(drawing):
+    report = Report(MemoryBudget(1 << 30, 1 << 30, 1).connection())
+    assert report.image(ExaminationInfo(), 1) is None
+    assert drawing == []
+
+
+def test_the_counters_of_the_page_are_its_own(drawing):
+    report = Report(MemoryBudget(1 << 30, 1 << 30, 1).connection())
+    template = replace(ImageHeader(), slice=7, set=3, contrast=2, flags=64, image_index=9)
+    report.add(make_slice(), template)
+    header = report.image(ExaminationInfo(), 5019).header
+    assert (header.slice, header.set, header.contrast, header.flags, header.image_index) == (0, 0, 0, 0, 1)
+    assert header.field_of_view[0] / header.matrix_size[0] == pytest.approx(
+        header.field_of_view[1] / header.matrix_size[1]
+    )

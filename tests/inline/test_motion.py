@@ -1,0 +1,136 @@
+"""Motion of a slice through the pipeline: which map a result holds, and what it says about it."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inline.assembly.assembler import SeriesAssembler
+from inline.data.flags import Flag
+from inline.data.series import MapSeries
+from inline.emit import mrd
+from inline.emit.record import record
+from inline.engine_selection import build_pipeline
+from inline.mrd.header import parse_header
+from inline.pipeline import Pipeline, SliceContext, SliceProgress
+from inline.replay.results import read_record
+from inline.replay.simulate import header_xml, simulate_examination, to_images
+from inline.settings import AssemblySettings, load_settings
+from model.motion.correction import MotionState
+
+MOTION = {Flag.MOVED, Flag.CORRECTED, Flag.MOTION_LEFT}
+
+
+def assembled(motion_mm):
+    slices = simulate_examination(1, seed=5, size=160, motion_mm=motion_mm)
+    assembler = SeriesAssembler(parse_header(header_xml(slices)), AssemblySettings(motion="both"))
+    images = to_images(slices)
+    return [ready for number, image in enumerate(images) for ready in assembler.add(image, float(number))]
+
+
+@pytest.fixture(scope="module")
+def moving():
+    return assembled(9.0)
+
+
+@pytest.fixture(scope="module")
+def still():
+    return assembled(0.0)
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["T1", "T2"])
+def test_a_slice_that_moves_is_corrected_and_says_so(moving, ring_engine, place):
+    result = Pipeline(ring_engine, t1_scale=1.5).process(moving[place])
+    assert result.motion.state is MotionState.CORRECTED
+    assert MOTION & set(result.flags) >= {Flag.MOVED, Flag.CORRECTED}
+    assert 2.0 < result.motion.largest_shift_mm < 9.0
+    assert result.motion.r_squared_after > result.motion.r_squared_before
+    (note,) = (note for note in result.notes if "corrected" in note)
+    assert f"{result.motion.largest_shift_mm:.1f} mm" in note
+    assert f"{result.motion.r_squared_after:.3f}" in note
+    off = Pipeline(ring_engine, t1_scale=1.5, motion_correction=False).process(moving[place])
+    assert np.array_equal(off.map.values_ms, result.uncorrected.values_ms)
+    assert not np.array_equal(off.map.values_ms, result.map.values_ms)
+    assert (off.motion, off.uncorrected) == (None, None)
+    assert not MOTION & set(off.flags)
+    assert "motion" not in off.times_ms
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["T1", "T2"])
+def test_a_slice_at_rest_keeps_its_map(still, ring_engine, place):
+    result, off = (Pipeline(ring_engine, motion_correction=on).process(still[place]) for on in (True, False))
+    assert result.motion.state is MotionState.STILL
+    assert result.uncorrected is None
+    assert not MOTION & set(result.flags)
+    for name in ("values_ms", "sd_ms", "r_squared", "failed"):
+        assert np.array_equal(getattr(result.map, name), getattr(off.map, name))
+    assert result.regions == off.regions
+    assert result.notes == off.notes
+
+
+def test_what_a_scanner_corrected_or_computed_is_left_alone(moving, ring_engine):
+    series = moving[0].series
+    values = np.full(series.geometry.shape, 950.0, np.float32)
+    made = MapSeries(series.quantity, values, series.geometry, series.identity)
+    scaled = replace(series, flags=(Flag.SCALED_IMAGES,))
+    for other in (
+        replace(moving[0], motion_corrected=True),
+        replace(moving[0], series=made),
+        replace(moving[0], series=scaled, flags=(Flag.SCALED_IMAGES,)),
+    ):
+        result = Pipeline(ring_engine).process(other)
+        assert result.motion is None
+        assert not MOTION & set(result.flags)
+        assert record(result)["motion"] is None
+        assert "MYOSTREAM_MOTION" not in mrd.images(result, moving[0].template)[0].meta()
+
+
+def test_motion_that_is_left_is_flagged_with_its_reason(moving, ring_engine):
+    series = moving[0].series
+    rng = np.random.default_rng(3)
+    mixed = np.stack([np.roll(image, rng.integers(30, 60, 2), (0, 1)) for image in series.images])
+    result = Pipeline(ring_engine).process(replace(moving[0], series=replace(series, images=mixed)))
+    if result.motion is None:
+        pytest.fail("the images were not examined")
+    assert result.motion.state is MotionState.LEFT
+    assert MOTION & set(result.flags) == {Flag.MOVED, Flag.MOTION_LEFT}
+    assert any("as acquired, because" in note for note in result.notes)
+    assert result.uncorrected is None
+
+
+def test_record_and_attributes_state_the_motion(moving, still, ring_engine):
+    result = Pipeline(ring_engine).process(moving[0])
+    stated = record(result)["motion"]
+    assert stated == {
+        "state": "corrected",
+        "r_squared_before": round(result.motion.r_squared_before, 4),
+        "r_squared_after": round(result.motion.r_squared_after, 4),
+        "largest_shift_mm": round(result.motion.largest_shift_mm, 2),
+    }
+    assert read_record(record(result))["motion"]["state"] == "corrected"
+    attribute = mrd.images(result, moving[0].template)[0].meta()["MYOSTREAM_MOTION"]
+    assert attribute[0] == "corrected"
+    assert [float(value) for value in attribute[1:]] == [
+        stated[name] for name in ("largest_shift_mm", "r_squared_before", "r_squared_after")
+    ]
+    rest = Pipeline(ring_engine).process(still[0])
+    assert record(rest)["motion"]["r_squared_after"] is None
+    assert len(mrd.images(rest, still[0].template)[0].meta()["MYOSTREAM_MOTION"]) == 3
+    assert not re.search(r"\bnan\b", str(record(rest)))
+
+
+def test_a_late_slice_states_the_motion_of_its_map(moving, ring_engine):
+    progress = SliceProgress(moving[0], SliceContext())
+    next(Pipeline(ring_engine).stages(progress))
+    late = progress.without_contours("not ready", Flag.LATE)
+    assert late.motion.state is MotionState.CORRECTED
+    assert {Flag.MOVED, Flag.CORRECTED, Flag.LATE} <= set(late.flags)
+    assert "" not in late.notes
+
+
+def test_the_setting_switches_the_correction_off(monkeypatch, moving, ring_engine):
+    monkeypatch.setattr("inline.engine_selection.make_engine", lambda _: ring_engine)
+    for value, examined in (("auto", True), ("off", False)):
+        pipeline = build_pipeline(load_settings(mapping={"motion_correction": value}))
+        assert (pipeline.process(moving[1]).motion is not None) == examined

@@ -1,0 +1,200 @@
+"""Motion correction against known motion: simulated breathing, and an analytic phantom."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from bench.motion import MovingSeries, wall_median
+from model.motion.correction import MotionState, correct_motion
+from model.motion.signal_models import MolliModel, T2PrepModel
+from model.synthesis.examination import simulate_slice
+
+from .phantom import T1_TIMES, T2_TIMES, molli, t2prep
+
+SPACING = (1.5, 1.5)
+REST = [(0.0, 0.0)] * 8
+
+
+def simulated(seed, quantity, motion_mm=0.0, kind="elastic"):
+    made = simulate_slice(seed, size=192, level=0.4, usual=True, motion_mm=motion_mm, motion=kind)
+    return MovingSeries.of(made, quantity)
+
+
+def corrected(images, times, model=None, spacing=SPACING):
+    model = model or MolliModel()
+    return correct_motion(images, times, spacing, model, model.map(images, times))
+
+
+def at_heart(found, spacing=SPACING):
+    """Displacement that corrects each image in the wall of the phantom, less the mean, mm ``(n, 2)``."""
+    displaced = found.displaced()
+    y, x = np.indices(displaced.shape[1:3])
+    radius = np.hypot((x - x.mean()) * spacing[0], (y - y.mean()) * spacing[1])
+    wall = displaced[:, (radius > 20.0) & (radius < 36.0)]
+    middle = np.median(wall, axis=1) * spacing
+    return middle - middle.mean(axis=0)
+
+
+@pytest.mark.parametrize("quantity", ["T1", "T2"])
+@pytest.mark.parametrize("seed", [41, 42, 43])
+def test_images_at_rest_keep_their_map(seed, quantity):
+    series = simulated(seed, quantity)
+    given_map = series.fit()
+    copy = given_map.values_ms.copy()
+    found = series.correct(given_map)
+    assert found.state is MotionState.STILL
+    assert found.parametric is given_map
+    assert np.array_equal(copy, given_map.values_ms)
+    assert found.displaced() is None
+    assert (found.residual_mm, found.r_squared_after) == (None, None)
+
+
+@pytest.mark.parametrize("quantity", ["T1", "T2"])
+@pytest.mark.parametrize(("motion_mm", "kind"), [(6.0, "rigid"), (10.0, "elastic"), (15.0, "rigid")])
+def test_known_breathing_is_corrected(quantity, motion_mm, kind):
+    left, bias, before = [], [], []
+    for seed in (41, 42, 43):
+        series, still = simulated(seed, quantity, motion_mm, kind), simulated(seed, quantity).fit()
+        found = series.correct(series.fit())
+        assert found.state is MotionState.CORRECTED
+        assert found.r_squared_after > found.r_squared_before
+        remaining, labels = series.remaining(found.displaced())
+        left.append(np.median(remaining[:, labels > 0]))
+        uncorrected, at = series.remaining(None)
+        before.append(np.median(uncorrected[:, at > 0]))
+        bias.append(abs(wall_median(found.parametric, labels) - wall_median(still, series.labels)))
+    assert np.median(before) > 1.0
+    assert np.median(left) <= 0.5
+    assert np.median(bias) <= (5.0 if quantity == "T1" else 1.0)
+
+
+def jump(moved, x_mm, y_mm):
+    """Shifts of eight images of which one jumps, and the same less their mean."""
+    shifts = np.zeros((8, 2))
+    shifts[moved] = x_mm, y_mm
+    return shifts, shifts - shifts.mean(axis=0)
+
+
+@pytest.mark.parametrize("moved", [0, 2, 7])
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_jump_of_one_image_is_found_whatever_its_contrast(moved, signed):
+    shifts, truth = jump(moved, 3.0, -4.0)
+    images = molli(shifts)
+    found = corrected(images if signed else np.abs(images), T1_TIMES, MolliModel(signed=signed))
+    assert found.state is MotionState.CORRECTED
+    assert np.abs(at_heart(found) - truth).max() < 1.0
+
+
+@pytest.mark.parametrize("moved", [0, 3, 6])
+def test_a_large_jump_is_corrected_or_flagged(moved):
+    shifts, truth = jump(moved, 9.0, -12.0)
+    found = corrected(np.abs(molli(shifts)), T1_TIMES)
+    assert found.state is not MotionState.STILL
+    if found.state is MotionState.CORRECTED and not found.residual_stays:
+        assert np.abs(at_heart(found) - truth).max() < 1.5
+
+
+def test_an_inverted_signed_series_is_corrected_alike():
+    images = molli([(0.0, 1.5 * number) for number in range(8)])
+    plain, inverted = (corrected(sign * images, T1_TIMES, MolliModel(signed=True)) for sign in (1, -1))
+    assert plain.state is inverted.state is MotionState.CORRECTED
+    assert np.abs(at_heart(plain) - at_heart(inverted)).max() < 0.1
+
+
+def test_three_t2prep_images_are_corrected():
+    shifts = [(0.0, 0.0), (4.0, 8.0), (0.0, 2.0)]
+    found = corrected(t2prep(shifts), T2_TIMES, T2PrepModel())
+    assert found.state is MotionState.CORRECTED
+    assert np.abs(at_heart(found) - (np.array(shifts) - np.mean(shifts, axis=0))).max() < 1.0
+
+
+def test_rectangular_images_with_oblong_pixels_are_corrected():
+    shape, spacing = (110, 180), (1.3, 2.0)
+    shifts = [(1.0 * number, -1.5 * number) for number in range(8)]
+    found = corrected(np.abs(molli(shifts, shape, spacing)), T1_TIMES, spacing=spacing)
+    assert found.state is MotionState.CORRECTED
+    assert found.parametric.values_ms.shape == shape
+    assert np.abs(at_heart(found, spacing) - (np.array(shifts) - np.mean(shifts, axis=0))).max() < 1.0
+
+
+def test_what_lies_outside_the_lattice_stays_as_it_is():
+    images = np.abs(molli([(0.0, 1.5 * number) for number in range(8)], (200, 200)))
+    given_map = MolliModel().map(images, T1_TIMES)
+    found = correct_motion(images, T1_TIMES, SPACING, MolliModel(), given_map)
+    assert found.state is MotionState.CORRECTED
+    displaced = found.displaced()
+    assert not displaced[:, :20].any()
+    assert not displaced[:, :, -20:].any()
+    assert np.array_equal(found.parametric.values_ms[:20], given_map.values_ms[:20])
+    assert not np.array_equal(found.parametric.values_ms, given_map.values_ms)
+
+
+def test_a_corrupted_image_does_no_harm():
+    images = np.abs(molli(REST))
+    images[3] = np.random.default_rng(2).uniform(0.0, 600.0, images[3].shape)
+    given_map = MolliModel().map(images, T1_TIMES)
+    found = correct_motion(images, T1_TIMES, SPACING, MolliModel(), given_map)
+    if found.state is MotionState.CORRECTED:
+        assert found.r_squared_after > found.r_squared_before
+    else:
+        assert found.parametric is given_map
+    assert (found.state is MotionState.LEFT) == bool(found.reason)
+
+
+def test_motion_that_no_model_explains_is_left_with_a_reason():
+    """Each image shows another place: no displacement makes them one recovery."""
+    rng = np.random.default_rng(3)
+    images = np.stack([np.roll(np.abs(molli(REST))[i], rng.integers(30, 60, 2), (0, 1)) for i in range(8)])
+    given_map = MolliModel().map(images, T1_TIMES)
+    found = correct_motion(images, T1_TIMES, SPACING, MolliModel(), given_map)
+    assert found.state is MotionState.LEFT
+    assert found.parametric is given_map
+    assert found.reason
+
+
+def test_pixels_without_numbers_do_not_spoil_the_others():
+    images = np.abs(molli([(0.0, 1.5 * number) for number in range(8)]))
+    images[4, 60:64, 60:64] = np.nan
+    images[5, :3] = np.inf
+    found = corrected(images, T1_TIMES)
+    assert found.state is MotionState.CORRECTED
+    assert np.isfinite(found.parametric.values_ms).all()
+    assert found.parametric.failed[60:64, 60:64].any()
+
+
+@pytest.mark.parametrize(
+    ("images", "times", "model"),
+    [
+        (np.zeros((8, 128, 128), np.float32), T1_TIMES, MolliModel()),
+        (np.full((8, 128, 128), np.nan, np.float32), T1_TIMES, MolliModel()),
+        (t2prep([(0.0, 0.0), (0.0, 9.0), (0.0, 0.0)])[:2], T2_TIMES[:2], T2PrepModel()),
+        (np.ones((8, 40, 128), np.float32), T1_TIMES, MolliModel()),
+        (np.ones((33, 64, 64), np.float32), np.linspace(100.0, 4000.0, 33), MolliModel()),
+    ],
+    ids=["zero", "nan", "two images", "small", "many"],
+)
+def test_series_that_show_no_motion_are_not_examined(images, times, model):
+    assert correct_motion(images, times, SPACING, model, model.map(images, times)) is None
+
+
+@given(
+    arrays.arrays(np.float32, (4, 30, 30), elements=st.floats(width=32)),
+    st.integers(0, 99),
+    st.sampled_from([0.0, 1.0, 1e3, 1e36]),
+    st.booleans(),
+)
+@settings(max_examples=10, deadline=None)
+def test_no_image_raises(few, seed, size, signed):
+    """Few values of any kind, over noise of any size."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        images = few + np.random.default_rng(seed).uniform(-1.0, 1.0, few.shape).astype(
+            np.float32
+        ) * np.float32(size)
+    times = np.array([100.0, 900.0, 1700.0, 2500.0])
+    for model, chosen in ((MolliModel(signed), 4), (T2PrepModel(), 3)):
+        some, some_times = images[:chosen], times[:chosen]
+        given_map = model.map(some, some_times)
+        found = correct_motion(some, some_times, (3.0, 3.0), model, given_map)
+        assert found is None or found.parametric is given_map or found.state is MotionState.CORRECTED
