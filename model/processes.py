@@ -13,7 +13,14 @@ def fresh_processes(workers: int | None = None) -> ProcessPoolExecutor:
     Args:
         workers: None for as many as there are cores.
     """
-    # Python's -P, which a pool hands on by the environment alone: until a new process has taken over the path
-    # of this one, it would import a file of the current folder in place of a module of the same name.
-    os.environ["PYTHONSAFEPATH"] = "1"
+    import_nothing_from_current_folder()
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+
+
+def import_nothing_from_current_folder() -> None:
+    """Keep new processes from importing files of the current folder in place of modules of the same name.
+
+    Until a started process has taken over the path of this one, it looks into the current folder. This is
+    Python's -P, which libraries hand on to processes by the environment alone.
+    """
+    os.environ["PYTHONSAFEPATH"] = "1"

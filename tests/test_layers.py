@@ -16,6 +16,7 @@ LAYERS = (
     ("inline.serving",),
     ("inline.replay",),
     ("inline",),  # the Python API
+    ("inline.cohort",),
     ("inline.cli",),
     ("calibration",),
     ("bench",),

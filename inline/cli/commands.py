@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from inline.cli.cohort import cohort
 from inline.cli.errors import ReportingGroup
 from inline.cli.replay import demo, replay, synth
 from inline.cli.serving import keys, listen, serve, stream
@@ -16,5 +17,5 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (serve, stream, replay, synth, keys, listen, demo, train):
+for command in (serve, stream, replay, synth, keys, listen, demo, train, cohort):
     app.command()(command)

@@ -1,0 +1,156 @@
+"""Cluster of a cohort: Dask workers on this host, or those of an existing scheduler, and the run on them."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final
+
+import dask
+from distributed import Client, KilledWorker, LocalCluster, as_completed
+
+from inline.cohort.discover import ExaminationPath
+from inline.cohort.errors import CohortError
+from inline.cohort.store import Store, failed
+from inline.cohort.task import Outcome
+from inline.cohort.worker import PipelinePlugin, process_examination
+from inline.data.errors import MyostreamError
+from model.processes import import_nothing_from_current_folder
+
+_DASHBOARD: Final = "127.0.0.1:8787"
+"""Address of the dashboard of local workers; another port where this one is taken."""
+_CONNECT_S: Final = 30
+_LOCAL: Final = {
+    # A worker's memory is its engine and one examination; none of it can be spilled, and a worker that pauses
+    # would never go on. Beyond its share of the host's memory a worker is restarted.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+}
+
+
+@contextmanager
+def connected(workers: int | None = None, scheduler: str = "") -> Iterator[Client]:
+    """Yield a client of a cluster. Workers that were started here end with the block.
+
+    Args:
+        workers: processes to start on this host, with one thread each; None for one a core.
+        scheduler: address of an existing cluster (``tcp://HOST:8786``); empty starts workers on this host.
+
+    Raises:
+        CohortError: there is no such scheduler.
+    """
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout=_CONNECT_S)
+        except (OSError, ValueError, ImportError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise CohortError(
+                f"the scheduler {scheduler} cannot be reached ({reason}); give the address that it states "
+                "when it starts, such as tcp://127.0.0.1:8786"
+            ) from error
+        with client:
+            yield client
+        return
+    count = workers or len(os.sched_getaffinity(0))
+    with dask.config.set(_LOCAL), _started(count) as cluster, Client(cluster) as client:
+        yield client
+
+
+def _started(workers: int) -> LocalCluster:
+    import_nothing_from_current_folder()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(?s).*Port .* is already in use")
+        return LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=_DASHBOARD)
+
+
+def process_all(
+    client: Client,
+    examinations: Sequence[ExaminationPath],
+    plugin: PipelinePlugin,
+    done: Callable[[Outcome], None],
+) -> None:
+    """Process examinations on a cluster; failures are outcomes like others.
+
+    A task whose worker ends is run again. One whose workers have ended several times is run once more with no
+    other beside it, so that it alone is to blame, and then given up.
+
+    Args:
+        client: of the cluster.
+        examinations: to process, each of them once.
+        plugin: of this run.
+        done: receives each outcome as soon as it is there.
+
+    Raises:
+        CohortError: a worker does not fit, or the scheduler has gone.
+        ConfigurationError: no engine loads on a worker.
+    """
+    with _registered(client, plugin):
+        killed: list[ExaminationPath] = []
+        for examination, outcome in _outcomes(client, examinations, plugin, "examination"):
+            if outcome is None:
+                killed.append(examination)
+            else:
+                done(outcome)
+        for examination in killed:
+            for _, outcome in _outcomes(client, [examination], plugin, "alone"):
+                done(
+                    outcome
+                    or _failure(examination, plugin, "its worker ended each time that it was processed")
+                )
+
+
+@contextmanager
+def _registered(client: Client, plugin: PipelinePlugin) -> Iterator[None]:
+    """Make the pipelines of all workers, now and when further ones join; release them at the end."""
+    try:
+        client.register_plugin(plugin)
+    except ModuleNotFoundError as error:  # raised by a worker
+        raise CohortError(
+            f"a worker has no module {error.name}; install the same version of myostream for the workers"
+        ) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # the scheduler has gone
+            client.unregister_worker_plugin(plugin.name)
+
+
+def _outcomes(
+    client: Client, examinations: Sequence[ExaminationPath], plugin: PipelinePlugin, prefix: str
+) -> Iterator[tuple[ExaminationPath, Outcome | None]]:
+    """Yield each examination with its outcome in the order of completion; None where its workers ended.
+
+    Raises:
+        CohortError: the scheduler has gone.
+    """
+    # The keys show in dashboards and logs: they hold no path.
+    by_key = {f"{prefix}-{each.key}-{plugin.name}": each for each in examinations}
+    futures = client.map(process_examination, list(by_key.values()), plugin=plugin.name, key=list(by_key))
+    finished = as_completed(futures, with_results=True, raise_errors=False)
+    # Without this reference, each future goes once it is yielded: what a worker has finished is then not
+    # lost, and not computed again, when the worker ends.
+    del futures
+    for future, result in finished:
+        examination = by_key[future.key]
+        if future.status == "finished":
+            yield examination, result
+        elif future.status != "error":
+            raise CohortError(
+                "the scheduler has gone; what was processed is stored, and the same command goes on there"
+            )
+        elif isinstance(result[1], KilledWorker):
+            yield examination, None
+        else:
+            reason = f"{type(result[1]).__name__}: {result[1]}"
+            yield examination, _failure(examination, plugin, reason)
+
+
+def _failure(examination: ExaminationPath, plugin: PipelinePlugin, reason: str) -> Outcome:
+    """Store and return the outcome of an examination whose task could not."""
+    task = plugin.task
+    with suppress(MyostreamError):  # without its file it counts as missing in the end
+        Store(task.out).write(examination, failed(examination, task.provenance, reason))
+    return Outcome(examination.key, 0, reason)
