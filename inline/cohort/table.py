@@ -22,7 +22,6 @@ _OF_SLICE: Final = (
     "t1_scale",
     "confidence",
     "flags",
-    "error",
 )
 _OF_REGION: Final = ("median", "q1", "q3", "mean", "sd")
 
@@ -99,7 +98,7 @@ class ValueTable:
 
 def _rows(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield a row for each region of a slice; one without values where it has none."""
-    shared = {name: record[name] for name in _OF_SLICE}
+    shared = {**{name: record[name] for name in _OF_SLICE}, "error": record["error"] or None}
     for region in record["regions"] or [{}]:
         values = {f"{name}_ms": region.get(name) for name in _OF_REGION}
         yield {**shared, "region": region.get("name"), "pixels": region.get("pixels"), **values}
