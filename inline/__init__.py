@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from inline.assembly.assembled import Failed, Ready
+    from inline.assembly.examination import Examination
     from inline.contouring.segment import Segmentation
     from inline.data.errors import MyostreamError
     from inline.data.flags import Flag
@@ -46,13 +47,14 @@ if TYPE_CHECKING:
 
 # Written out for type checkers, which do not follow the table below.
 __all__ = [
-    "Contours", "Failed", "Flag", "InsertionPoint", "Insertions", "MapSeries", "MappingSeries",
+    "Contours", "Examination", "Failed", "Flag", "InsertionPoint", "Insertions", "MapSeries", "MappingSeries",
     "MyostreamError", "ParametricMap", "Pipeline", "Quantity", "Ready", "RegionValues", "Segmentation",
     "SeriesIdentity", "Settings", "SliceGeometry", "SliceLevel", "SliceResult", "build_pipeline", "fit_molli",
-    "fit_t2prep", "load_settings", "measure", "process", "read_mrd", "segment",
+    "fit_t2prep", "load_settings", "measure", "process", "read_dicom", "read_mrd", "segment",
 ]  # fmt: skip
 _MODULES: Final = {
     "inline.assembly.assembled": ("Failed", "Ready"),
+    "inline.assembly.examination": ("Examination",),
     "inline.contouring.segment": ("Segmentation",),
     "inline.data.errors": ("MyostreamError",),
     "inline.data.flags": ("Flag",),
@@ -224,16 +226,37 @@ def read_mrd(file: str | Path, group: str = "", *, settings: Settings | None = N
     """
     from pathlib import Path
 
-    from inline.assembly.assembler import SeriesAssembler
-    from inline.mrd.files import ImageFile
-    from inline.mrd.header import MeasurementHeader, parse_header
+    from inline.offline import mrd
     from inline.settings import load_settings
 
-    with ImageFile(Path(file), group) as opened:
-        header = parse_header(opened.header) if opened.header else MeasurementHeader()
-        assembler = SeriesAssembler(header, (settings or load_settings()).assembly)
-        found = [each for image in opened.images() for each in assembler.add(image, 0.0)]
-    return [*found, *assembler.finish()]
+    return list(mrd.read_mrd(Path(file), (settings or load_settings()).assembly, group).series)
+
+
+def read_dicom(path: str | Path, *, settings: Settings | None = None) -> list[Examination]:
+    """Return the examinations of DICOM images: their series, as :func:`read_mrd` returns those of a file.
+
+    Args:
+        path: DICOM file, folder or DICOMDIR.
+        settings: how images become series; None for those of the program.
+
+    Returns:
+        One for each study and frame of reference, with its ``series`` and its ``problems``.
+
+    Raises:
+        MyostreamError: there is nothing at the path, or none of its files is a DICOM image that can be read.
+    """
+    from pathlib import Path
+
+    from inline.dicom.errors import DicomError
+    from inline.dicom.read import open_dicom
+    from inline.settings import load_settings
+
+    opened = open_dicom([Path(path)], (settings or load_settings()).assembly)
+    found = list(opened.examinations())
+    if not found:
+        reasons = (*opened.problems, *(f"{number} {name}" for name, number in opened.skipped.items()))
+        raise DicomError(f"{path} holds no DICOM image that is read: {'; '.join(reasons) or 'it is empty'}")
+    return found
 
 
 def process(

@@ -13,8 +13,10 @@ LAYERS = (
     ("inline.emit",),
     ("inline.pipeline",),
     ("inline.engine_selection",),
+    ("inline.dicom",),
     ("inline.serving",),
     ("inline.replay",),
+    ("inline.offline",),
     ("inline",),  # the Python API
     ("inline.cohort",),
     ("inline.cli",),

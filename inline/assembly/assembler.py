@@ -231,19 +231,26 @@ class SeriesAssembler:
                     ready += self._give_up(key, (), now)
         return ready + self._counted([*self._twins.expire(now), *self._settle()])
 
+    def complete(self, flags: tuple[Flag, ...] = ()) -> list[Assembled]:
+        """Return all open series: no more images come for them. Series that wait for their twin still wait.
+
+        Args:
+            flags: reason codes that all of them get.
+        """
+        return [
+            assembled
+            for key, group in list(self._groups.items())
+            for assembled in self._give_up(key, flags, group.arrived)
+        ]
+
     def finish(self, *, early: bool = False) -> list[Assembled]:
         """Return all open series, at the end of the stream.
 
         Args:
             early: the connection ended without a close message.
         """
-        flags = (Flag.EARLY_CLOSE,) if early else ()
         try:
-            ready = [
-                assembled
-                for key, group in list(self._groups.items())
-                for assembled in self._give_up(key, flags, group.arrived)
-            ]
+            ready = self.complete((Flag.EARLY_CLOSE,) if early else ())
             return ready + self._counted(self._twins.expire(math.inf))
         finally:
             self._memory.release(self._held_back + sum(group.held for group in self._groups.values()))

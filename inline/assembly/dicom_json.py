@@ -23,9 +23,9 @@ PROTOCOL_NAME: Final = "00181030"
 IMAGE_COMMENTS: Final = "00204000"
 RESCALE_INTERCEPT: Final = "00281052"
 RESCALE_SLOPE: Final = "00281053"
-_POSITION: Final = "00200032"
-_ORIENTATION: Final = "00200037"
-_PIXEL_SPACING: Final = "00280030"
+POSITION: Final = "00200032"
+ORIENTATION: Final = "00200037"
+PIXEL_SPACING: Final = "00280030"
 _DEEPEST: Final = 6
 _MOST_ELEMENTS: Final = 4096
 
@@ -76,10 +76,10 @@ class DicomPlane:
 
 def plane(elements: Elements) -> DicomPlane | None:
     """Return the image plane; None without a usable PixelSpacing."""
-    spacing = numbers(elements, _PIXEL_SPACING, 2)
+    spacing = numbers(elements, PIXEL_SPACING, 2)
     if spacing is None or not all(0.05 <= size <= 20.0 for size in spacing):
         return None
-    cosines = numbers(elements, _ORIENTATION, 6)
+    cosines = numbers(elements, ORIENTATION, 6)
     directions = None
     if cosines is not None:
         row, column = np.array(cosines[:3]), np.array(cosines[3:])
@@ -88,7 +88,7 @@ def plane(elements: Elements) -> DicomPlane | None:
         )
         directions = (cosines[:3], cosines[3:]) if usable else None
     # DICOM states the distance between rows (y) first.
-    return DicomPlane((spacing[1], spacing[0]), directions, numbers(elements, _POSITION, 3))
+    return DicomPlane((spacing[1], spacing[0]), directions, numbers(elements, POSITION, 3))
 
 
 def _found(elements: Elements, tag: str) -> Iterator[Any]:

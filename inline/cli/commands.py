@@ -6,6 +6,7 @@ import typer
 
 from inline.cli.cohort import cohort
 from inline.cli.errors import ReportingGroup
+from inline.cli.process import process
 from inline.cli.replay import demo, replay, synth
 from inline.cli.serving import keys, listen, serve, stream
 from inline.cli.training import train
@@ -17,5 +18,5 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (serve, stream, replay, synth, keys, listen, demo, train, cohort):
+for command in (serve, stream, process, cohort, replay, synth, keys, listen, demo, train):
     app.command()(command)

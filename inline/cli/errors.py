@@ -22,6 +22,7 @@ _BROUGHT: Final = {
     "gadgetron": ("gadgetron", "multimethod", "pyfftw"),
     "tensorrt": ("torch_tensorrt",),
     "train": ("lightning", "nibabel", "torchmetrics"),
+    "nifti": ("nibabel",),
 }
 EXTRAS: Final = {module: extra for extra, modules in _BROUGHT.items() for module in modules}
 """Modules that a core install does not bring, and the extra that brings each."""

@@ -185,7 +185,16 @@ def heading(examination: ExaminationPath, provenance: Provenance) -> Document:
 
 def failed(examination: ExaminationPath, provenance: Provenance, reason: str) -> Document:
     """Return the document of an examination that gave no result."""
-    return {**heading(examination, provenance), "engine": "", "error": reason, "problems": [], "slices": []}
+    return {
+        **heading(examination, provenance),
+        "engine": "",
+        "error": reason,
+        "problems": [],
+        "notes": [],
+        "images": 0,
+        "unused": {},
+        "slices": [],
+    }
 
 
 def failure_of(document: Document) -> str:

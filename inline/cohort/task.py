@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from inline import process, read_mrd
-from inline.assembly.assembled import Assembled
-from inline.cohort.discover import ExaminationPath
+from inline.assembly.examination import Examination
+from inline.cohort.discover import ExaminationPath, study_files
 from inline.cohort.provenance import Provenance
 from inline.cohort.store import Document, Store, failed, failure_of, heading
 from inline.data.errors import MyostreamError
-from inline.emit.record import record
+from inline.dicom.read import open_dicom
+from inline.offline.mrd import read_mrd
+from inline.offline.process import process_examinations
 from inline.pipeline import Pipeline
-from inline.settings import Settings
+from inline.replay.results import Record
+from inline.settings import AssemblySettings, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +68,37 @@ class Task:
         return Outcome(examination.key, len(document["slices"]), failure)
 
     def _process(self, examination: ExaminationPath, pipeline: Pipeline) -> Document:
-        studies, problems = _read(examination, self.settings)
-        slices = [_slice(series, study, pipeline) for study in studies for series in study]
+        parts, problems, unused = _read(examination, self.settings.assembly)
+        slices, notes, images = list[Record](), list[str](), 0
+        for processed in process_examinations(parts, pipeline):
+            part = processed.examination
+            slices += map(_without_times, processed.records)
+            problems += part.problems
+            notes += part.notes
+            images += part.images
+            unused.update(part.unused)
         return {
             **heading(examination, self.provenance),
             "engine": pipeline.engine.name,
             "error": "",
             "problems": problems,
+            "notes": notes,
+            "images": images,
+            "unused": dict(unused),
             "slices": slices,
         }
 
 
-def _read(examination: ExaminationPath, settings: Settings) -> tuple[list[Sequence[Assembled]], list[str]]:
-    """Return the series of an examination by frame of reference, and what could not be read."""
-    assert examination.file is not None
-    return [read_mrd(examination.file, settings=settings)], []
+def _read(
+    examination: ExaminationPath, settings: AssemblySettings
+) -> tuple[Iterator[Examination], list[str], Counter[str]]:
+    """Return the series by frame of reference, what cannot be read, and the number of other DICOM objects."""
+    if examination.file is not None:
+        return iter([read_mrd(examination.file, settings)]), [], Counter()
+    opened = open_dicom(study_files(examination), settings)
+    return opened.examinations(), list(opened.problems), Counter(opened.skipped)
 
 
-def _slice(series: Assembled, study: Sequence[Assembled], pipeline: Pipeline) -> dict[str, Any]:
+def _without_times(record: Record) -> Record:
     """Return the record of a slice without its times, which differ from run to run."""
-    found = record(process(series, study=study, pipeline=pipeline))
-    del found["times_ms"]
-    return found
+    return {name: value for name, value in record.items() if name != "times_ms"}

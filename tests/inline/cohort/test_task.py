@@ -34,10 +34,11 @@ def test_the_file_holds_the_records_of_the_stream_without_times(examinations, ru
     assert document["examination"] == "exam-2.h5"
     assert document["engine"] == "ring"
     study = read_mrd(examination.file)
-    expected = [record(process(series, study=study, pipeline=ring())) for series in study]
+    expected = [read_record(record(process(series, study=study, pipeline=ring()))) for series in study]
     for each in expected:
         assert each.pop("times_ms")
     assert document["slices"] == json.loads(json.dumps(expected))
+    assert (document["images"], document["unused"], document["notes"]) == (11, {}, [])
     assert [each["quantity"] for each in document["slices"]] == ["T1", "T2"]
     assert all(read_record(each)["regions"] for each in document["slices"])
 

@@ -1,0 +1,60 @@
+"""Examination: all series of one study in one frame of reference, from files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from inline.assembly.assembled import Assembled
+from inline.assembly.assembler import SeriesAssembler
+from inline.data.series import SeriesIdentity
+from inline.mrd.header import MeasurementHeader
+from inline.mrd.messages import Image
+from inline.settings import AssemblySettings
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """Series of one examination.
+
+    Attributes:
+        name: path that it was read from.
+        series: one for each slice and acquisition, complete or with the error that prevents one.
+        images: number of its images.
+        unused: number of images that are part of no series by the reason.
+        notes: a sentence for each thing that was converted or left out.
+        problems: a sentence for each image that could not be read.
+        files: that the images of a slice were read from; empty where the source has one file alone.
+    """
+
+    name: str
+    series: tuple[Assembled, ...]
+    images: int = 0
+    unused: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    files: Mapping[SeriesIdentity, tuple[Path, ...]] = field(default_factory=dict)
+
+
+def of_images(
+    name: str,
+    images: Iterable[Image],
+    header: MeasurementHeader,
+    settings: AssemblySettings,
+    notes: Iterable[str] = (),
+) -> Examination:
+    """Return the examination of images in the order of their acquisition.
+
+    Args:
+        name: path that they were read from.
+        images: of one measurement.
+        header: of the measurement.
+        settings: how images become series.
+        notes: of the reader.
+    """
+    assembler = SeriesAssembler(header, settings)
+    found = [each for image in images for each in assembler.add(image, 0.0)]
+    found += assembler.finish()
+    account = assembler.account()
+    return Examination(name, tuple(found), account.images, account.unused, tuple(notes))

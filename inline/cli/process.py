@@ -1,0 +1,132 @@
+"""``myostream process``: files through the pipeline, without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.console import Console
+from typer import Argument, Option
+
+from inline.cli.options import EngineOption, SettingsFile, output_folder
+from inline.data.errors import MyostreamError
+from inline.replay.table import counted, notes, printable, results_table
+
+if TYPE_CHECKING:
+    from inline.offline.arrays import ArrayOptions
+    from inline.offline.process import Output, Processed
+
+_console = Console()
+_NOTHING_FOUND: Final = 3
+"""Exit code where no slice gave a result, as of ``replay``."""
+
+
+def process(
+    paths: Annotated[
+        list[Path],
+        Argument(help="DICOM files, folders or DICOMDIR; MRD files; BIDS NIfTI; npz, npy or BART arrays."),
+    ],
+    output: Annotated[
+        Path | None,
+        Option("--output", "-o", callback=output_folder, help="Folder for one JSON record per slice."),
+    ] = None,
+    ti: Annotated[str, Option(help="Inversion times of an array, ms: 100,180,...")] = "",
+    te: Annotated[str, Option(help="T2 preparation times of an array, ms: 0,25,55.")] = "",
+    spacing: Annotated[str, Option(help="Pixel size of an array, mm: 1.5 or X,Y.")] = "",
+    group: Annotated[str, Option(help="HDF5 group of an MRD file; by default the only one.")] = "",
+    engine: EngineOption = None,
+    settings_file: SettingsFile = None,
+) -> None:
+    """Fit maps, find contours and print values of files: DICOM, MRD, NIfTI, arrays."""
+    from inline.engine_selection import build_pipeline
+    from inline.offline.process import json_output, process_examinations
+    from inline.offline.sources import Sources
+    from inline.settings import load_settings
+
+    options = array_options(ti, te, spacing)
+    settings = load_settings(settings_file, engine=engine)
+    sources = Sources(settings.assembly, options, group)
+    outputs: list[Output] = [json_output(output)] if output is not None else []
+    given, problems = 0, []
+    examinations = sources.examinations(paths)
+    for processed in process_examinations(examinations, build_pipeline(settings)):
+        # Files before the terminal, which may be a pipe that nobody reads any more.
+        written, unwritten = write(processed, outputs)
+        problems += unwritten
+        show(processed)
+        for line in written:
+            _console.print(line, markup=False, highlight=False)
+        given += sum(not result.error for result in processed.results)
+    for name, number in sources.skipped.items():
+        _console.print(f"Skipped: {counted(number, 'file')}: {name}", markup=False, highlight=False)
+    for problem in sources.problems:
+        _console.print(f"Problem: {printable(problem)}", markup=False, highlight=False)
+    if sources.problems:
+        problems.append(f"{counted(len(sources.problems), 'file or image')} could not be read; listed above")
+    if problems:
+        raise MyostreamError("; ".join(problems))
+    if not given:
+        raise typer.Exit(_NOTHING_FOUND)
+
+
+def array_options(ti: str, te: str, spacing: str) -> ArrayOptions:
+    """Return the options of arrays.
+
+    Raises:
+        BadParameter: one is no list of numbers above 0, or of times from 0 on.
+    """
+    from inline.data.series import Quantity
+    from inline.offline.arrays import ArrayOptions
+
+    given = ((Quantity.T1, ti, "--ti"), (Quantity.T2, te, "--te"))
+    times = tuple((quantity, numbers(text, name)) for quantity, text, name in given if text)
+    sizes = numbers(spacing, "--spacing") if spacing else ()
+    if len(sizes) > 2 or any(size <= 0.0 for size in sizes):
+        raise typer.BadParameter("--spacing is one size in mm, or two as X,Y")
+    return ArrayOptions(times, (sizes[0], sizes[-1]) if sizes else None)
+
+
+def numbers(text: str, name: str) -> tuple[float, ...]:
+    """Return the numbers of a list with commas, finite and not negative.
+
+    Raises:
+        BadParameter: it is none.
+    """
+    try:
+        found = tuple(float(each) for each in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or not all(0.0 <= each < float("inf") for each in found):
+        raise typer.BadParameter(f"{name} is a list of numbers with commas between them, not {text!r}")
+    return found
+
+
+def write(processed: Processed, outputs: Iterable[Output]) -> tuple[list[str], list[str]]:
+    """Write the outputs of an examination; return a line for each, and the errors of those that failed."""
+    written, problems = [], []
+    for output in outputs:
+        try:
+            written.append(output(processed))
+        except MyostreamError as error:
+            problems.append(str(error))
+    return written, problems
+
+
+def show(processed: Processed) -> None:
+    """Print the table of an examination as ``replay`` prints its results."""
+    examination, records = processed.examination, processed.records
+    _console.print(f"{processed.number}: {printable(examination.name)}", markup=False, highlight=False)
+    for text in examination.notes:
+        _console.print(printable(text), markup=False, highlight=False)
+    if records:
+        _console.print(results_table(records))
+    for note in notes(records):
+        _console.print(f"Note: {printable(note)}", markup=False, highlight=False)
+    errors = sum(bool(record["error"]) for record in records)
+    rest = "".join(f"; {number} {reason}" for reason, number in examination.unused.items())
+    numbers_ = counted(len(records), "result") + (f", {counted(errors, 'error')}" if errors else "")
+    _console.print(
+        f"{counted(examination.images, 'image')}; {numbers_}{printable(rest)}", markup=False, highlight=False
+    )

@@ -1,0 +1,214 @@
+"""Files of DICOM images: single files, folders, DICOMDIR."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from inline.data.client_text import foreign, message
+from inline.dicom.errors import DicomError
+from inline.dicom.frame import Frame, frames
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_IMAGES: Final = {
+    "1.2.840.10008.5.1.4.1.1.4": "MR Image Storage",
+    "1.2.840.10008.5.1.4.1.1.4.1": "Enhanced MR Image Storage",
+    "1.2.840.10008.5.1.4.1.1.4.4": "Legacy Converted Enhanced MR Image Storage",
+}
+"""SOP classes that are read."""
+_DIRECTORY: Final = "1.2.840.10008.1.3.10"
+_MOST_REASON: Final = 200
+
+
+@dataclass(slots=True)
+class Found:
+    """Frames of all files of some paths.
+
+    Attributes:
+        frames: of the images.
+        problems: a sentence for each file that cannot be read.
+        skipped: number of other files by what they are.
+    """
+
+    frames: list[Frame] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def find(paths: Iterable[Path]) -> Found:
+    """Return the frames of all DICOM images at some paths, without pixels.
+
+    A file that cannot be read is reported, and the others are read. In a folder, files that are not DICOM are
+    counted; a path to such a file is a problem.
+
+    Raises:
+        ImportError: pydicom is not installed.
+        DicomError: there is no file at a path.
+    """
+    found, known = Found(), set[str]()
+    for path in paths:
+        if not path.exists():
+            raise DicomError(f"there is no file or folder {path}")
+        for file in _files(path, found):
+            _add(file, found, known, alone=not path.is_dir())
+    return found
+
+
+def is_dicom(path: Path) -> bool:
+    """Return whether a file begins as a DICOM file does, or a folder is one of DICOM files."""
+    if path.is_dir():
+        return any(is_dicom(each) for each in _walk(path))
+    try:
+        with path.open("rb") as opened:
+            return opened.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def read_header(file: Path) -> Dataset:
+    """Return the data set of a DICOM file without its pixels.
+
+    Raises:
+        DicomError: it cannot be read.
+    """
+    import pydicom
+
+    try:
+        with _quiet():
+            return pydicom.dcmread(file, stop_before_pixels=True)
+    except Exception as error:  # of a damaged file pydicom raises many kinds
+        raise DicomError(f"{file} cannot be read as DICOM: {reason(error)}") from error
+
+
+def read_pixels(frame: Frame) -> Any:
+    """Return the stored pixels of a frame, ``(rows, columns)``.
+
+    Raises:
+        DicomError: they cannot be read, or no decoder of their compression is installed.
+    """
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.pixels.utils import pixel_array
+    from pydicom.uid import UID
+
+    try:
+        with _quiet():
+            return pixel_array(frame.file, index=frame.index)
+    except Exception as error:
+        syntax = UID("")
+        try:
+            syntax = read_header(frame.file).file_meta.TransferSyntaxUID
+            missing = syntax.is_compressed and not get_decoder(syntax).is_available
+        except (DicomError, AttributeError, NotImplementedError, ValueError):
+            missing = False
+        if missing:
+            raise DicomError(
+                f"{frame.file}: no decoder of its pixels ({syntax.name}) is installed; install pylibjpeg "
+                "with its plug-ins, or decompress the file (gdcmconv --raw, dcmdjpeg)"
+            ) from error
+        raise DicomError(f"{frame.file}: its pixels cannot be read: {reason(error)}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Drop the warnings of pydicom: values that break a rule are read as they are, errors are reported."""
+    log = logging.getLogger("pydicom")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def reason(error: Exception) -> str:
+    """Return the message of an exception of a library in one short line."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:_MOST_REASON]
+
+
+def _add(file: Path, found: Found, known: set[str], *, alone: bool) -> None:
+    """Add the frames of a file, or what kept them from being read."""
+    if not is_dicom(file):
+        if alone:
+            found.problems.append(f"{file} is no DICOM file (DICM is missing at byte 128)")
+        else:
+            found.skipped["not DICOM"] += 1
+        return
+    try:
+        image = read_header(file)
+        kind = str(image.get("SOPClassUID") or image.file_meta.get("MediaStorageSOPClassUID") or "")
+        if not kind:
+            raise DicomError(f"{file} is damaged: it states no SOP class")
+        if kind not in _IMAGES:
+            found.skipped[_name(kind)] += 1
+            return
+        with _quiet():  # elements are parsed when they are used
+            made = list(frames(image, file))
+    except DicomError as error:
+        found.problems.append(str(error))
+        return
+    except Exception as error:  # of any kind, as by dcmread
+        found.problems.append(f"{file} cannot be read as DICOM: {reason(error)}")
+        return
+    if (instance := made[0].instance) and instance in known:
+        found.skipped["copies of an image that was read"] += 1
+        return
+    known.add(instance)
+    found.frames += made
+
+
+def _files(path: Path, found: Found) -> Iterator[Path]:
+    """Yield the files of a path: itself, those below a folder, or those that a DICOMDIR lists."""
+    if path.is_dir():
+        yield from _walk(path)
+    elif path.name.upper() == "DICOMDIR":
+        yield from _listed(path, found)
+    else:
+        yield path
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for each in sorted(folder.rglob("*")):
+        if each.is_file() and not any(part.startswith(".") for part in each.relative_to(folder).parts):
+            yield each
+
+
+def _listed(directory: Path, found: Found) -> Iterator[Path]:
+    """Yield the files that a DICOMDIR refers to (DICOM PS3.3, F.3), which lie below its own folder."""
+    try:
+        records = read_header(directory).get("DirectoryRecordSequence") or []
+        named = [record.get("ReferencedFileID") for record in records]
+    except DicomError as error:
+        found.problems.append(str(error))
+        return
+    for parts in named:
+        if not parts:
+            continue
+        steps = [parts] if isinstance(parts, str) else [str(part) for part in parts]
+        file = directory.parent.joinpath(*steps)
+        inside = file.resolve().is_relative_to(directory.parent.resolve())
+        if inside and file.is_file():
+            yield file
+        else:
+            listed = foreign("\\".join(steps))
+            found.problems.append(
+                message("{} lists {}, which is no file below its folder", directory, listed)
+            )
+
+
+def _name(kind: str) -> str:
+    from pydicom.uid import UID
+
+    if kind == _DIRECTORY:
+        return "DICOMDIR"
+    name = UID(kind).name
+    return name.removesuffix(" Storage") if name != kind else "unknown SOP class"

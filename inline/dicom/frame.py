@@ -1,0 +1,259 @@
+"""Frames: the single images of DICOM files, with what the assembly needs to know of them.
+
+A frame becomes an MRD image, so that DICOM goes through the same assembly as a stream: recognition by names,
+times, motion-corrected twins, geometry and flags have one implementation. Names, comments, pixel size and
+position travel in the attribute ``DicomJson``, as converters write it; time and scale in attributes of
+their own. Nothing of the patient is among them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inline.assembly import dicom_json
+from inline.assembly.pixels import Scale
+from inline.assembly.recognition import Kind, Recognised, recognise
+from inline.data.series import Quantity
+from inline.dicom.errors import DicomError
+from inline.dicom.header import FrameHeader
+from inline.dicom.scale import map_scale, weighted_scale
+from inline.dicom.vendors import comments, timed, times
+from inline.mrd.image_header import ImageHeader, ImageType
+from inline.mrd.messages import Image
+from inline.mrd.meta import MetaValue, format_meta
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_TICKS: Final = 400.0
+"""MRD time stamps per second."""
+_MOST_FRAMES: Final = 65_536
+_TIME: Final = re.compile(r"(\d\d)(\d\d)(?:(\d\d(?:\.\d+)?))?")
+_COMPONENTS: Final = {
+    "M": ImageType.MAGNITUDE,
+    "MAGNITUDE": ImageType.MAGNITUDE,
+    "P": ImageType.PHASE,
+    "PHASE": ImageType.PHASE,
+    "PHASE MAP": ImageType.PHASE,
+    "R": ImageType.REAL,
+    "REAL": ImageType.REAL,
+    "I": ImageType.IMAGINARY,
+    "IMAGINARY": ImageType.IMAGINARY,
+}
+"""ImageType (value 3 and on, M_SE and alike by their first part) and ComplexImageComponent (0008,9208)."""
+_GE_COMPONENTS: Final = (ImageType.MAGNITUDE, ImageType.PHASE, ImageType.REAL, ImageType.IMAGINARY)
+"""GE's (0043,xx2F) of the creator GEMS_PARM_01 (dcm2niix, GE/README.md)."""
+_TIME_NAMES: Final = {Quantity.T1: "InversionTime", Quantity.T2: "T2PrepDuration"}
+_WIDER: Final = {np.dtype(np.uint8): np.uint16, np.dtype(np.int8): np.int16, np.dtype(bool): np.uint16}
+"""Types that MRD does not have, and the next ones that hold their values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One image of a DICOM file, without its pixels.
+
+    Attributes:
+        file: that holds it.
+        index: of the frame in the file, from 0.
+        instance: SOP instance UID of the file.
+        study: study instance UID, or empty.
+        reference: frame of reference UID, or empty.
+        series: series instance UID, or empty.
+        series_number: or None.
+        number: instance number of a file with one frame; None where not stated, or with several.
+        moment: time of acquisition, seconds of the day; NaN where not stated.
+        place: MRD header with size, directions, position, field of view and image type.
+        location: SliceLocation, mm; NaN where not stated.
+        elements: names, image type, comments and plane as ``DicomJson`` holds them.
+        recognised: kind by names and image type; else the reason why it makes no map.
+        times: as :func:`inline.dicom.vendors.times` returns them.
+        scale: of the pixels, or None.
+    """
+
+    file: Path
+    index: int
+    instance: str
+    study: str
+    reference: str
+    series: str
+    series_number: int | None
+    number: int | None
+    moment: float
+    place: ImageHeader
+    location: float
+    elements: dicom_json.Elements
+    recognised: Recognised | str
+    times: tuple[float | None, ...]
+    scale: Scale | None
+
+    @property
+    def quantity(self) -> Quantity | None:
+        """Quantity that its names state; None for any other image."""
+        return None if isinstance(self.recognised, str) else self.recognised.quantity
+
+    def image(self, header: ImageHeader, time: tuple[Quantity, float] | None, pixels: Any = None) -> Image:
+        """Return the frame as an MRD image.
+
+        Args:
+            header: :attr:`place` with its counters.
+            time: that it was acquired at, ms, and of what.
+            pixels: ``(rows, columns)``; None leaves the pixels out.
+
+        Raises:
+            DicomError: MRD has no such pixels.
+        """
+        meta: dict[str, MetaValue] = {"DicomJson": json.dumps(self.elements)}
+        if time is not None:
+            meta[_TIME_NAMES[time[0]]] = f"{time[1]:.10g}"
+        if self.scale is not None:
+            meta["RescaleSlope"] = repr(self.scale.slope)
+            meta["RescaleIntercept"] = repr(self.scale.intercept)
+        if pixels is None:
+            attributes = format_meta(meta)
+            return Image(replace(header, attribute_string_len=len(attributes)), attributes, b"")
+        if pixels.dtype in _WIDER:
+            pixels = pixels.astype(_WIDER[pixels.dtype])
+        columns, rows, _ = header.matrix_size
+        if pixels.shape != (rows, columns):
+            raise DicomError(
+                f"{self.file}: its pixels are {pixels.shape}, its header states {rows} rows of {columns}"
+            )
+        return Image.from_pixels(pixels[None, None], header, meta)
+
+
+def frames(image: Dataset, file: Path) -> Iterator[Frame]:
+    """Yield the frames of a DICOM image, read without its pixels.
+
+    Raises:
+        DicomError: the number of frames, or the size of the image, is none.
+    """
+    count = _integer(image.get("NumberOfFrames")) or 1
+    columns, rows = (_integer(image.get(name)) or 0 for name in ("Columns", "Rows"))
+    if not 1 <= count <= _MOST_FRAMES:
+        raise DicomError(f"{file}: it states {count} frames; 1 to {_MOST_FRAMES} are read")
+    if not (1 <= columns <= 65_535 and 1 <= rows <= 65_535):
+        raise DicomError(f"{file}: it states {rows} rows of {columns} pixels, which is no image")
+    if count > 1 and (groups := image.get("PerFrameFunctionalGroupsSequence")) and len(groups) < count:
+        raise DicomError(f"{file}: it has {count} frames and {len(groups)} functional groups of frames")
+    for index in range(count):
+        yield _frame(FrameHeader.of(image, index), file, index, (columns, rows), alone=count == 1)
+
+
+def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *, alone: bool) -> Frame:
+    stated = times(header)
+    elements = _elements(header)
+    described = [header.text(name) for name in ("SeriesDescription", "ProtocolName")]
+    recognised = recognise(
+        own=[text for text in described if text],
+        types=dicom_json.values(elements, dicom_json.IMAGE_TYPE),
+        timed=timed(stated),
+        listed=False,
+    )
+    is_map = isinstance(recognised, Recognised) and recognised.kind is not Kind.WEIGHTED
+    return Frame(
+        file=file,
+        index=index,
+        instance=header.text("SOPInstanceUID"),
+        study=header.text("StudyInstanceUID"),
+        reference=header.text("FrameOfReferenceUID"),
+        series=header.text("SeriesInstanceUID"),
+        series_number=_integer(header.value("SeriesNumber")),
+        number=_integer(header.value("InstanceNumber")) if alone else None,
+        moment=_moment(header),
+        place=_place(header, size),
+        location=_or_nan(header.number("SliceLocation")),
+        elements=elements,
+        recognised=recognised,
+        times=stated,
+        scale=map_scale(header) if is_map else weighted_scale(header),
+    )
+
+
+def _elements(header: FrameHeader) -> dict[str, dict[str, list[Any]]]:
+    """Return the attributes that the assembly reads, as DICOM JSON."""
+    found: dict[str, list[Any]] = {
+        dicom_json.SERIES_DESCRIPTION: [header.text("SeriesDescription")],
+        dicom_json.PROTOCOL_NAME: [header.text("ProtocolName")],
+        dicom_json.IMAGE_COMMENTS: [comments(header)],
+        dicom_json.IMAGE_TYPE: [
+            part for name in ("ImageType", "FrameType") for part in header.text(name).split("\\")
+        ],
+        dicom_json.PIXEL_SPACING: list(header.numbers("PixelSpacing", 2) or ()),
+        dicom_json.ORIENTATION: list(header.numbers("ImageOrientationPatient", 6) or ()),
+        dicom_json.POSITION: list(header.numbers("ImagePositionPatient", 3) or ()),
+    }
+    return {tag: {"Value": kept} for tag, values in found.items() if (kept := [v for v in values if v != ""])}
+
+
+def _place(header: FrameHeader, size: tuple[int, int]) -> ImageHeader:
+    """Return the MRD header of a frame, whose position is that of pixel N/2."""
+    columns, rows = size
+    spacing = header.numbers("PixelSpacing", 2) or (0.0, 0.0)
+    cosines = header.numbers("ImageOrientationPatient", 6) or (0.0,) * 6
+    first = header.numbers("ImagePositionPatient", 3) or (math.nan,) * 3
+    row, column = np.array(cosines[:3]), np.array(cosines[3:])
+    middle = np.array(first) + row * columns / 2 * spacing[1] + column * rows / 2 * spacing[0]
+    thickness = header.number("SliceThickness") or 0.0
+    return ImageHeader(
+        matrix_size=(columns, rows, 1),
+        field_of_view=(columns * spacing[1], rows * spacing[0], thickness),
+        position=_triple(middle),
+        read_dir=_triple(row),
+        phase_dir=_triple(column),
+        slice_dir=_triple(np.cross(row, column)),
+        image_type=_component(header),
+        acquisition_time_stamp=round(max(_or_zero(_moment(header)), 0.0) * _TICKS),
+    )
+
+
+def _component(header: FrameHeader) -> ImageType:
+    """Return whether the pixels are magnitudes, phases, real or imaginary parts."""
+    if (_integer(header.value("SamplesPerPixel")) or 1) != 1:
+        return ImageType.RGB
+    complex_part = _COMPONENTS.get(header.text("ComplexImageComponent").upper())
+    if complex_part is not None:
+        return complex_part
+    for part in header.text("ImageType").upper().split("\\")[2:]:
+        if (found := _COMPONENTS.get(part) or _COMPONENTS.get(part.partition("_")[0])) is not None:
+            return found
+    ge = _integer(header.private(0x0043, "GEMS_PARM_01", 0x2F))
+    return _GE_COMPONENTS[ge] if ge is not None and 0 <= ge < len(_GE_COMPONENTS) else ImageType.MAGNITUDE
+
+
+def _moment(header: FrameHeader) -> float:
+    """Return the time of acquisition in seconds of the day; NaN where none is stated."""
+    stated = header.text("FrameAcquisitionDateTime")[8:] or header.text("AcquisitionTime")
+    stated = stated or header.text("AcquisitionDateTime")[8:] or header.text("ContentTime")
+    found = _TIME.match(stated)
+    if found is None:
+        return math.nan
+    return int(found[1]) * 3600.0 + int(found[2]) * 60.0 + float(found[3] or 0.0)
+
+
+def _integer(value: Any) -> int | None:
+    try:
+        return None if value is None or value == "" else int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _triple(vector: NDArray[np.float64]) -> tuple[float, float, float]:
+    x, y, z = map(float, vector)
+    return x, y, z
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _or_zero(value: float) -> float:
+    return 0.0 if math.isnan(value) else value

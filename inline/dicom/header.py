@@ -1,0 +1,121 @@
+"""Header of one frame: the same attributes of classic and of enhanced MR images.
+
+An enhanced image states what differs from frame to frame in per-frame functional groups, the rest in shared
+ones (DICOM PS3.3, C.7.6.16). Each group is a sequence of one item. A frame's value is the first of: its own
+groups, the shared groups, the image itself; then vendors' private sequences, whose geometry is not that of
+the standard attributes (Philips (2005,140F) differs by half a pixel: dcm2niix, Philips/README.md).
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_FLOATS: Final = {4: "<f", 8: "<d"}
+"""Layout of a private number that came without its type, by its number of bytes."""
+_NO_NUMBER: Final = 1e300
+"""Philips writes the largest double for a value that is not stated."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameHeader:
+    """Attributes of one frame.
+
+    Attributes:
+        layers: data sets that may state an attribute, in the order of precedence.
+        groups: data sets that hold the sequences: functional groups of the frame, shared ones, the image.
+    """
+
+    layers: tuple[Dataset, ...]
+    groups: tuple[Dataset, ...]
+
+    @classmethod
+    def of(cls, image: Dataset, frame: int = 0) -> FrameHeader:
+        """Return the header of a frame, counted from 0."""
+        groups = tuple(
+            items[min(place, len(items) - 1)]
+            for name, place in (
+                ("PerFrameFunctionalGroupsSequence", frame),
+                ("SharedFunctionalGroupsSequence", 0),
+            )
+            if (items := image.get(name))
+        )
+        standard = [item for group in groups for item in _items(group, private=False)]
+        private = [item for group in (*groups, image) for item in _items(group, private=True)]
+        return cls((*standard, image, *private), (*groups, image))
+
+    def value(self, name: str) -> Any:
+        """Return the first value of an attribute that is not empty; None where there is none."""
+        for layer in self.layers:
+            found = layer.get(name)
+            if found is not None and found != "":
+                return found
+        return None
+
+    def text(self, name: str) -> str:
+        """Return an attribute as text, several values with backslashes between them."""
+        found = self.value(name)
+        if found is None:
+            return ""
+        return str(found).strip() if isinstance(found, str) else "\\".join(map(str, _listed(found))).strip()
+
+    def number(self, name: str) -> float | None:
+        """Return the first number of an attribute; None where there is no finite one."""
+        numbers = self.numbers(name)
+        return numbers[0] if numbers else None
+
+    def numbers(self, name: str, count: int | None = None) -> tuple[float, ...] | None:
+        """Return the numbers of an attribute; None where one is not finite, or there are not ``count``."""
+        found = [as_number(each) for each in _listed(self.value(name))]
+        numbers = tuple(each for each in found if each is not None)
+        usable = bool(numbers) if count is None else len(numbers) == count
+        return numbers if usable and (count is None or len(found) == count) else None
+
+    def private(self, group: int, creator: str, element: int) -> Any:
+        """Return a private element of a block, found by its creator; None where there is none."""
+        for layer in self.layers:
+            try:
+                return layer.private_block(group, creator)[element].value
+            except KeyError:
+                continue
+        return None
+
+    def items(self, name: str) -> list[Dataset]:
+        """Return the items of the first sequence of this name that has any."""
+        return next((list(items) for group in self.groups if (items := group.get(name))), [])
+
+
+def as_number(value: Any) -> float | None:
+    """Return a value as a number: of any type, or of bytes whose type was lost; None where it is none."""
+    if isinstance(value, bytes):
+        layout = _FLOATS.get(len(value))
+        if layout is None:
+            value = value.decode("latin-1").strip("\0 ")
+        else:
+            (value,) = struct.unpack(layout, value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) and abs(number) < _NO_NUMBER else None
+
+
+def _items(group: Dataset, *, private: bool) -> Iterator[Dataset]:
+    """Yield the first item of each sequence of a functional group."""
+    if not private:
+        yield group
+    for element in group:
+        if element.VR == "SQ" and element.tag.is_private is private and element.value:
+            yield element.value[0]
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None or value == "":
+        return []
+    return list(value) if not isinstance(value, str | bytes) and hasattr(value, "__iter__") else [value]

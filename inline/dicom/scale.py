@@ -1,0 +1,48 @@
+"""Scale of the pixels of a DICOM frame: rescale, Philips' floating point values, real-world values."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from inline.assembly.pixels import Scale
+from inline.dicom.header import FrameHeader, as_number
+
+_UNITS_MS: Final = {"ms": 1.0, "s": 1000.0, "us": 0.001}
+"""Size of UCUM units of time, ms."""
+
+
+def weighted_scale(header: FrameHeader) -> Scale | None:
+    """Return the scale of a weighted image; None where none is stated.
+
+    Philips rescales each image for its display; comparable between images are only the floating point
+    values: (stored x RS + RI) / (RS x SS), with the rescale slope RS, the intercept RI and the private scale
+    slope SS, (2005,xx0E) of the creator Philips MR Imaging DD 001 (Chenevert et al. 2014, Transl Oncol 7:65;
+    dcm2niix, Philips/README.md).
+    """
+    rescale = _rescale(header)
+    philips = as_number(header.private(0x2005, "Philips MR Imaging DD 001", 0x0E))
+    if not philips or philips < 0.0:
+        return rescale
+    slope, intercept = (rescale.slope, rescale.intercept) if rescale else (1.0, 0.0)
+    return Scale(1.0 / philips, intercept / (slope * philips))
+
+
+def map_scale(header: FrameHeader) -> Scale | None:
+    """Return the scale of a map, in ms where its unit is stated; None where none is stated.
+
+    A real-world value mapping in a unit of time wins over the rescale (DICOM PS3.3, C.7.6.16.2.11).
+    """
+    for item in header.items("RealWorldValueMappingSequence"):
+        units = item.get("MeasurementUnitsCodeSequence")
+        size = _UNITS_MS.get(str(units[0].get("CodeValue", "")).strip()) if units else None
+        slope = as_number(item.get("RealWorldValueSlope"))
+        if size is not None and slope:
+            return Scale(slope * size, (as_number(item.get("RealWorldValueIntercept")) or 0.0) * size)
+    rescale = _rescale(header)
+    size = _UNITS_MS.get(header.text("RescaleType").lower(), 1.0)
+    return Scale(rescale.slope * size, rescale.intercept * size) if rescale else None
+
+
+def _rescale(header: FrameHeader) -> Scale | None:
+    slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
+    return Scale(slope or 1.0, intercept or 0.0) if slope or intercept is not None else None

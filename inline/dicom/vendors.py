@@ -1,0 +1,166 @@
+"""Places of inversion and preparation times in DICOM images, standard ones first.
+
+:data:`PLACES` is the one table. A private element is found by its creator, never by its number alone.
+
+Not read, since they are no times after an inversion: TriggerTime (0018,1060), which counts from the R wave,
+and Canon's (700D,xx1A), which belongs to arterial spin labelling.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from inline.data.series import Quantity
+from inline.dicom.header import FrameHeader, as_number
+
+_LARGEST_MS: Final = 1e7
+_TOMATO: Final = "github.com/MRKonrad/tomato, itkReadFileListFilter"
+_LONGEST_COMMENT: Final = 10_240
+"""Characters of a comment that are read: as many as DICOM's LT has."""
+_EFFECTIVE: Final = re.compile(r"\bTIeff\s*+([0-9]++(?:\.[0-9]++)?+)\s*+ms", re.IGNORECASE)
+_PREPARATION: Final = re.compile(
+    r"T2\s*+prep\.?+\s*+duration\s*+=\s*+([0-9]++(?:\.[0-9]++)?+)\s*+ms", re.IGNORECASE
+)
+
+Read = Callable[[FrameHeader], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Place of a time, ms.
+
+    Attributes:
+        quantity: T1: inversion time; T2: preparation time.
+        name: of the place.
+        source: that describes it.
+        read: returns the time of a frame; None where it is not stated there.
+        named_only: read only where a description names the mapping.
+    """
+
+    quantity: Quantity
+    name: str
+    source: str
+    read: Read
+    named_only: bool = False
+
+
+def _standard(name: str) -> Read:
+    # A second inversion time is that of a second inversion pulse, or Philips' largest double.
+    return lambda header: header.number(name)
+
+
+def _private(group: int, creator: str, element: int) -> Read:
+    return lambda header: as_number(header.private(group, creator, element))
+
+
+def _comment(pattern: re.Pattern[str]) -> Read:
+    def read(header: FrameHeader) -> float | None:
+        found = pattern.search(comments(header)[:_LONGEST_COMMENT])
+        return float(found[1]) if found else None
+
+    return read
+
+
+def _siemens_xa(header: FrameHeader) -> float | None:
+    """Return element 89 of the item of sequence FE, in a private functional group."""
+    return as_number(header.private(0x0021, "SIEMENS MR SDI 02", 0x89))
+
+
+PLACES: Final = (
+    Place(Quantity.T1, "(0018,0082) InversionTime", "DICOM PS3.3, C.8.3.1", _standard("InversionTime")),
+    Place(
+        Quantity.T1,
+        "(0018,9079) InversionTimes",
+        "DICOM PS3.3, C.8.13.5.6; github.com/rordenlab/dcm2niix, issues 380 and 385",
+        _standard("InversionTimes"),
+    ),
+    Place(
+        Quantity.T1,
+        "Philips (2005,xx72) InversionDelayTime, creator Philips MR Imaging DD 006",
+        f"dcm4che dictionary; {_TOMATO}: (2005,1572)",
+        _private(0x2005, "Philips MR Imaging DD 006", 0x72),
+    ),
+    Place(
+        Quantity.T1,
+        "Philips (2001,xx1B) PrepulseDelay, creator Philips Imaging DD 001",
+        "GDCM and pydicom dictionaries; github.com/rordenlab/dcm2niix, nii_dicom.cpp: kPrepulseDelay",
+        _private(0x2001, "Philips Imaging DD 001", 0x1B),
+    ),
+    Place(
+        Quantity.T1,
+        "Siemens XA (0021,xxFE) / (0021,xx89), creator SIEMENS MR SDI 02",
+        f"{_TOMATO}: (5200,9230) / (0021,11FE) / (0021,1189)",
+        _siemens_xa,
+    ),
+    Place(Quantity.T1, "Siemens comment: TIeff 260 ms", f"{_TOMATO}: (0020,4000)", _comment(_EFFECTIVE)),
+    Place(
+        Quantity.T2,
+        "Siemens comment: T2 prep. duration = 55 ms",
+        f"{_TOMATO}: (0020,4000), (0020,9158)",
+        _comment(_PREPARATION),
+    ),
+    Place(
+        Quantity.T2,
+        "(0018,9082) EffectiveEchoTime",
+        "DICOM PS3.3, C.8.13.5.4",
+        _standard("EffectiveEchoTime"),
+        named_only=True,
+    ),
+    Place(
+        Quantity.T2,
+        "(0018,0081) EchoTime",
+        f"DICOM PS3.3, C.8.3.1; {_TOMATO}",
+        _standard("EchoTime"),
+        named_only=True,
+    ),
+)
+"""Sources of the table: the standard, vendors' dictionaries, and public readers of such images."""
+
+
+def comments(header: FrameHeader) -> str:
+    """Return the comments of a frame."""
+    return " ".join(filter(None, (header.text("ImageComments"), header.text("FrameComments"))))
+
+
+def times(header: FrameHeader) -> tuple[float | None, ...]:
+    """Return the time of a frame at each of :data:`PLACES`, ms; None where there is none.
+
+    An inversion time of 0 is none: images without an inversion pulse state it.
+    """
+    found = []
+    for place in PLACES:
+        time = place.read(header)
+        none = (
+            time is None or not 0.0 <= time < _LARGEST_MS or (time == 0.0 and place.quantity is Quantity.T1)
+        )
+        found.append(None if none else time)
+    return tuple(found)
+
+
+def timed(stated: Sequence[float | None]) -> bool:
+    """Return whether an image states an inversion or preparation time: an echo time is none by itself."""
+    return any(time is not None and not place.named_only for time, place in zip(stated, PLACES, strict=True))
+
+
+def choose(stated: Sequence[tuple[float | None, ...]], quantity: Quantity, *, named: bool) -> int | None:
+    """Return the place in :data:`PLACES` that times the images of one slice.
+
+    It is the first whose times differ from image to image: all images may state the protocol's one time at a
+    standard place, and their own elsewhere. Where none differ, it is the first with a time, of T1 alone.
+
+    Args:
+        stated: times of each image, as :func:`times` returns them.
+        quantity: T1 or T2.
+        named: a description names the mapping of that quantity.
+    """
+    candidates = [
+        (number, {each[number] for each in stated if each[number] is not None})
+        for number, place in enumerate(PLACES)
+        if place.quantity is quantity and (named or not place.named_only)
+    ]
+    differing = [number for number, values in candidates if len(values) > 1]
+    alike = [number for number, values in candidates if values and not PLACES[number].named_only]
+    return next(iter((*differing, *alike)), None)

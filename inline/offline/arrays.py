@@ -1,0 +1,176 @@
+"""Reader of arrays with times given: numpy's npz and npy, BART's cfl and hdr."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inline.assembly.examination import Examination, of_images
+from inline.data.series import Quantity
+from inline.mrd.header import MeasurementHeader
+from inline.mrd.image_header import DATA_TYPES, ImageHeader, ImageType
+from inline.mrd.messages import Image
+from inline.offline.errors import SourceError
+from inline.settings import AssemblySettings
+
+_SUFFIXES: Final = (".npz", ".npy", ".cfl", ".hdr")
+_BART_SLICE: Final = 13
+"""Dimension of the slices (mrirecon/bart, src/misc/mri.h)."""
+_STORED: Final = {Quantity.T1: "inversion_times_ms", Quantity.T2: "preparation_times_ms"}
+_NAMES: Final = {Quantity.T1: "InversionTime", Quantity.T2: "T2PrepDuration"}
+_OPTIONS: Final = {Quantity.T1: "--ti", Quantity.T2: "--te"}
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayOptions:
+    """What an array does not state itself.
+
+    Attributes:
+        times_ms: inversion (T1) or preparation times (T2) in the order of the images; empty where not given.
+        spacing: pixel size (x, y), mm; None where not given.
+    """
+
+    times_ms: tuple[tuple[Quantity, tuple[float, ...]], ...] = ()
+    spacing: tuple[float, float] | None = None
+
+
+def is_array(path: Path) -> bool:
+    """Return whether a file has a name of an array."""
+    return path.suffix in _SUFFIXES
+
+
+def read_array(file: Path, options: ArrayOptions, settings: AssemblySettings) -> Examination:
+    """Return the examination of an array of images.
+
+    An npz has ``images`` ``(n, rows, columns)`` or ``(n, slices, rows, columns)``. It may have
+    ``inversion_times_ms`` or ``preparation_times_ms`` ``(n,)``, and ``pixel_spacing_mm``, one number or
+    (x, y).
+    BART's dimension 0 are the columns, 1 the rows, 13 the slices; one other dimension has the images.
+
+    Raises:
+        SourceError: the file cannot be read, or times or pixel size are not known.
+    """
+    images, stored = _bart(file) if file.suffix in (".cfl", ".hdr") else _numpy(file)
+    quantity, times = _times(file, options, stored)
+    spacing = options.spacing or _spacing(file, stored)
+    if images.ndim == 3:
+        images = images[:, None]
+    if images.ndim != 4:
+        raise SourceError(f"{file} has images of {images.ndim} dimensions; (n, rows, columns) is read")
+    if len(images) != len(times):
+        raise SourceError(f"{file} has {len(images)} images, and {len(times)} times are given")
+    count, slices, rows, columns = images.shape
+    if max(count, slices, rows, columns) > 65_535:
+        raise SourceError(f"{file} has the shape {images.shape}; at most 65535 of each are read")
+    header = ImageHeader(
+        field_of_view=(columns * spacing[0], rows * spacing[1], 0.0),
+        position=(float("nan"),) * 3,
+        read_dir=(0.0, 0.0, 0.0),
+        phase_dir=(0.0, 0.0, 0.0),
+        slice_dir=(0.0, 0.0, 0.0),
+        image_type=ImageType.COMPLEX if np.iscomplexobj(images) else ImageType.MAGNITUDE,
+    )
+    made = (
+        _image(images[number, slice_], header, file, quantity, times[number], (slice_, number))
+        for slice_ in range(slices)
+        for number in range(count)
+    )
+    about = MeasurementHeader(protocol_name=f"{quantity} mapping")
+    return of_images(str(file), made, about, settings)
+
+
+def _image(
+    pixels: NDArray[Any],
+    header: ImageHeader,
+    file: Path,
+    quantity: Quantity,
+    time: float,
+    place: tuple[int, int],
+) -> Image:
+    little = pixels.dtype.newbyteorder("<")
+    if little not in DATA_TYPES.values():
+        pixels = pixels.astype(np.float32)
+    counted = replace(header, slice=place[0], set=place[1], image_index=place[1] + 1)
+    meta = {"SequenceDescription": file.stem, _NAMES[quantity]: f"{time:.10g}"}
+    return Image.from_pixels(np.ascontiguousarray(pixels)[None, None], counted, meta)
+
+
+def _times(
+    file: Path, options: ArrayOptions, stored: dict[str, NDArray[Any]]
+) -> tuple[Quantity, tuple[float, ...]]:
+    """Return the times of the command line, else those of the file."""
+    given = options.times_ms or tuple(
+        (quantity, tuple(map(float, stored[name].ravel())))
+        for quantity, name in _STORED.items()
+        if name in stored
+    )
+    if len(given) != 1:
+        several = "are given twice" if given else "are not known"
+        ways = " or ".join(f"{_OPTIONS[q]} ({name})" for q, name in _STORED.items())
+        raise SourceError(f"the times of the images in {file} {several}; give {ways} in ms")
+    return given[0]
+
+
+def _spacing(file: Path, stored: dict[str, NDArray[Any]]) -> tuple[float, float]:
+    if "pixel_spacing_mm" not in stored:
+        raise SourceError(f"{file} states no pixel size; give --spacing in mm")
+    try:
+        x, y = np.broadcast_to(stored["pixel_spacing_mm"].astype(np.float64), (2,))
+    except ValueError as error:
+        raise SourceError(f"{file}: pixel_spacing_mm is one number or (x, y) in mm") from error
+    return float(x), float(y)
+
+
+def _numpy(file: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+    try:
+        content = np.load(file, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return _numeric(content, file), {}
+        with content:
+            if "images" not in content:
+                raise SourceError(f"{file} has no array 'images'; it has: {', '.join(content.files)}")
+            others = [name for name in (*_STORED.values(), "pixel_spacing_mm") if name in content]
+            return _numeric(content["images"], file), {name: _numeric(content[name], file) for name in others}
+    except SourceError:
+        raise
+    except Exception as error:  # numpy and zipfile raise many kinds for a file that is damaged
+        raise SourceError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _numeric(array: NDArray[Any], file: Path) -> NDArray[Any]:
+    if array.dtype.kind not in "biufc":
+        raise SourceError(f"{file} holds {array.dtype}, not numbers")
+    return array
+
+
+def _bart(file: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+    """Return images ``(n, slices, rows, columns)`` of a cfl with its hdr."""
+    head, data = file.with_suffix(".hdr"), file.with_suffix(".cfl")
+    try:
+        lines = head.read_text(encoding="ascii", errors="replace").splitlines()
+        at = next(number for number, line in enumerate(lines) if line.startswith("# Dimensions"))
+        shape = [int(size) for size in lines[at + 1].split()]
+    except (OSError, StopIteration, IndexError, ValueError) as error:
+        raise SourceError(f"{head} cannot be read as a header of BART ({type(error).__name__})") from error
+    shape += [1] * (16 - len(shape))
+    long = [place for place, size in enumerate(shape) if size > 1 and place not in (0, 1, _BART_SLICE)]
+    if min(shape) < 1 or len(long) > 1:
+        raise SourceError(f"{head} states {_product(shape)}; columns, rows, images and slices are read")
+    try:
+        # Fortran order, complex numbers of 64 bits (mrirecon/bart, doc/README).
+        values = np.memmap(data, dtype="<c8", mode="r", shape=tuple(shape), order="F")
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{data} cannot be read, or is shorter than its header states: {error}") from error
+    times = long[0] if long else 5
+    order = (times, _BART_SLICE, 1, 0)
+    rest = [place for place in range(len(shape)) if place not in order]
+    return np.transpose(values, (*order, *rest)).reshape([shape[place] for place in order]), {}
+
+
+def _product(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

@@ -1,0 +1,38 @@
+"""Reader of ISMRMRD files as examinations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from inline.assembly.examination import Examination, of_images
+from inline.mrd.files import ImageFile
+from inline.mrd.header import MeasurementHeader, parse_header
+from inline.settings import AssemblySettings
+
+_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
+
+
+def is_hdf5(file: Path) -> bool:
+    """Return whether a file begins as HDF5 does."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(len(_SIGNATURE)) == _SIGNATURE
+    except OSError:
+        return False
+
+
+def read_mrd(file: Path, settings: AssemblySettings, group: str = "") -> Examination:
+    """Return the examination of an ISMRMRD file.
+
+    Args:
+        file: HDF5 file with reconstructed images.
+        settings: how images become series.
+        group: HDF5 group to read; empty takes ``dataset``, else the only one with images.
+
+    Raises:
+        MyostreamError: the file, its header or its images cannot be read.
+    """
+    with ImageFile(file, group) as opened:
+        header = parse_header(opened.header) if opened.header else MeasurementHeader()
+        return of_images(str(file), opened.images(), header, settings, opened.notes)

@@ -1,0 +1,174 @@
+"""Reader of NIfTI images with BIDS sidecars: ``IRT1``, ``T1map`` and ``T2map``.
+
+BIDS 1.10, Quantitative MRI: the images of an inversion recovery are files that differ in the entity ``inv``,
+each with its ``InversionTime`` in s in the sidecar of its name; maps hold seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inline.assembly.examination import Examination, of_images
+from inline.mrd.header import MeasurementHeader
+from inline.mrd.image_header import ImageHeader, ImageType
+from inline.mrd.messages import Image
+from inline.mrd.meta import MetaValue
+from inline.offline.errors import SourceError
+from inline.settings import AssemblySettings
+
+_NAME: Final = re.compile(r"(?P<base>.*?)_?(?P<suffix>IRT1|T1map|T2map)\.nii(?:\.gz)?")
+_PARTS: Final = {
+    "mag": ImageType.MAGNITUDE,
+    "phase": ImageType.PHASE,
+    "real": ImageType.REAL,
+    "imag": ImageType.IMAGINARY,
+}
+_ENTITY: Final = re.compile(r"(?:^|_)(inv|part)-([A-Za-z0-9]+)")
+_LARGEST_SIDECAR: Final = 1 << 22
+"""Bytes of a sidecar that are read."""
+_MM: Final = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
+
+
+def is_nifti(path: Path) -> bool:
+    """Return whether a file has a name of NIfTI."""
+    return path.name.endswith((".nii", ".nii.gz"))
+
+
+def find(paths: Sequence[Path]) -> list[tuple[Path, ...]]:
+    """Return the files of each series: a map, or the images of an inversion recovery.
+
+    Of one file of an inversion recovery, the others of its folder are found.
+
+    Raises:
+        SourceError: a file is named by another suffix than the three.
+    """
+    series: dict[tuple[Path, str, str], set[Path]] = {}
+    for path in paths:
+        for file in (
+            sorted(each for each in path.rglob("*.nii*") if is_nifti(each)) if path.is_dir() else [path]
+        ):
+            name = _NAME.fullmatch(file.name)
+            if name is None:
+                if path.is_dir():
+                    continue
+                raise SourceError(f"{file} is named by no suffix that is read: _IRT1, _T1map or _T2map")
+            base = _ENTITY.sub("", name["base"])
+            known = series.setdefault((file.parent, base, name["suffix"]), set())
+            known.add(file)
+            if name["suffix"] == "IRT1":
+                known |= {each for each in file.parent.glob("*_IRT1.nii*") if _same(each, base)}
+    return [tuple(sorted(files, key=_inversion)) for files in series.values()]
+
+
+def read_nifti(files: Sequence[Path], settings: AssemblySettings) -> Examination:
+    """Return the examination of one series of :func:`find`.
+
+    Raises:
+        SourceError: a file or its sidecar cannot be read.
+        ImportError: nibabel is not installed.
+    """
+    name = _NAME.fullmatch(files[0].name)
+    assert name is not None
+    quantity = name["suffix"][:2]
+    images: list[Image] = []
+    if name["suffix"] != "IRT1":
+        meta = {"DataRole": quantity, "RescaleSlope": "1000", "RescaleIntercept": "0"}
+        images += _slices(files[0], [meta], name["base"], 0)
+    else:
+        for file in files:
+            times = _inversion_times(file)
+            meta_of = [{"InversionTime": f"{1000.0 * time:.10g}"} for time in times]
+            images += _slices(file, meta_of, name["base"], len(images))
+    quantity_name = "T1 mapping (inversion recovery)" if name["suffix"] == "IRT1" else f"{quantity} map"
+    header = MeasurementHeader(protocol_name=quantity_name)
+    return of_images(str(files[0]), images, header, settings)
+
+
+def _slices(file: Path, meta: Sequence[dict[str, str]], description: str, before: int) -> Iterator[Image]:
+    """Yield the slices of a file as MRD images; the fourth axis has one entry for each of ``meta``."""
+    import nibabel
+
+    try:
+        stored = nibabel.load(file)
+        shape = (*stored.shape, 1, 1)[:4] if len(stored.shape) < 5 else stored.shape
+        if len(shape) != 4 or shape[3] != len(meta):
+            raise SourceError(
+                f"{file} has the shape {stored.shape}; columns, rows, slices and {len(meta)} times are read"
+            )
+        affine = np.asarray(stored.affine, dtype=np.float64)
+        affine[:3] *= _MM.get(stored.header.get_xyzt_units()[0], 1.0)
+        for slice_ in range(shape[2]):
+            place = _place(affine, shape[0], shape[1], slice_, file)
+            for number, each in enumerate(meta):
+                index = (slice(None), slice(None), *(slice_, number)[: len(stored.shape) - 2])
+                # NIfTI counts x first; rows are y.
+                pixels = np.asarray(stored.dataobj[index], dtype=np.float32).reshape(shape[:2]).T
+                header = _counted(place, slice_, before + number, file)
+                values: dict[str, MetaValue] = {"SequenceDescription": description, **each}
+                yield Image.from_pixels(np.ascontiguousarray(pixels)[None, None], header, values)
+    except (SourceError, ImportError):
+        raise
+    except Exception as error:  # nibabel raises many kinds for a file that is damaged
+        raise SourceError(f"{file} cannot be read as NIfTI: {' '.join(str(error).split())}") from error
+
+
+def _counted(place: ImageHeader, slice_: int, number: int, file: Path) -> ImageHeader:
+    part = dict(_ENTITY.findall(file.name)).get("part", "mag")
+    return replace(
+        place,
+        slice=slice_,
+        set=number,
+        image_index=number + 1,
+        image_type=_PARTS.get(part, ImageType.MAGNITUDE),
+    )
+
+
+def _place(affine: NDArray[np.float64], columns: int, rows: int, slice_: int, file: Path) -> ImageHeader:
+    """Return the MRD header of a slice: LPS from the RAS of NIfTI."""
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    sizes = np.linalg.norm(lps[:3, :3], axis=0)
+    if not (np.isfinite(lps).all() and (sizes[:2] > 0.0).all()):
+        raise SourceError(f"{file} states no pixel size")
+    row, column = lps[:3, 0] / sizes[0], lps[:3, 1] / sizes[1]
+    along = lps[:3, 2] / sizes[2] if sizes[2] > 0.0 else np.cross(row, column)
+    middle = lps @ np.array([columns / 2, rows / 2, slice_, 1.0])
+    return ImageHeader(
+        field_of_view=(columns * float(sizes[0]), rows * float(sizes[1]), float(sizes[2])),
+        position=(float(middle[0]), float(middle[1]), float(middle[2])),
+        read_dir=(float(row[0]), float(row[1]), float(row[2])),
+        phase_dir=(float(column[0]), float(column[1]), float(column[2])),
+        slice_dir=(float(along[0]), float(along[1]), float(along[2])),
+    )
+
+
+def _inversion_times(file: Path) -> list[float]:
+    """Return the inversion times of a file, s: one, or one for each entry of its fourth axis."""
+    sidecar = file.with_name(re.sub(r"\.nii(\.gz)?$", ".json", file.name))
+    try:
+        if sidecar.stat().st_size > _LARGEST_SIDECAR:
+            raise SourceError(f"{sidecar} is larger than {_LARGEST_SIDECAR} bytes")
+        content = json.loads(sidecar.read_text(encoding="utf-8"))
+        stated: Any = content["InversionTime"]
+        return [float(time) for time in (stated if isinstance(stated, list) else [stated])]
+    except FileNotFoundError as error:
+        raise SourceError(f"{file} has no sidecar {sidecar.name} with its InversionTime") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SourceError(f"{sidecar} states no InversionTime in s: {type(error).__name__}") from error
+
+
+def _same(file: Path, base: str) -> bool:
+    name = _NAME.fullmatch(file.name)
+    return name is not None and _ENTITY.sub("", name["base"]) == base
+
+
+def _inversion(file: Path) -> tuple[int, str]:
+    number = dict(_ENTITY.findall(file.name)).get("inv", "")
+    return (int(number) if number.isdecimal() else 0), file.name

@@ -1,0 +1,89 @@
+"""Examinations through the pipeline: the one composition for files without a server.
+
+:func:`process_examinations` yields the results of each examination as soon as they are there. Everything
+that is written of them is an :class:`Output`, which sees one examination at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from inline.assembly.examination import Examination
+from inline.data.results import SliceResult
+from inline.emit.record import record
+from inline.pipeline import Pipeline, SliceContext
+from inline.replay.results import Record, read_record
+from inline.replay.run import in_order, overlay_names
+from model.output import check_folder, write_json
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """Examination with the result of each of its series.
+
+    Attributes:
+        examination: with the sources of each series.
+        results: one for each series, in its order.
+        number: of the examination, from 1.
+    """
+
+    examination: Examination
+    results: tuple[SliceResult, ...]
+    number: int
+
+    @property
+    def records(self) -> list[Record]:
+        """Records of the results, by slice, quantity and series."""
+        return sorted((read_record(record(each)) for each in self.results), key=in_order)
+
+
+class Output(Protocol):
+    """What is made of the results of an examination: files, DICOM objects, a report."""
+
+    def __call__(self, processed: Processed) -> str:
+        """Write it; return a line that says where it is."""
+        ...
+
+
+def process_examinations(examinations: Iterable[Examination], pipeline: Pipeline) -> Iterator[Processed]:
+    """Yield the results of each examination.
+
+    The slice level comes from the positions of all its slices. Errors of a slice are stated in its result.
+    """
+    for number, examination in enumerate(examinations, 1):
+        places = [each.slice_place() for each in examination.series]
+        results = tuple(
+            pipeline.process(
+                series, SliceContext(study=(*places[:place], *places[place + 1 :], places[place]))
+            )
+            for place, series in enumerate(examination.series)
+        )
+        yield Processed(examination, results, number)
+
+
+def json_output(folder: Path) -> Output:
+    """Return the output of one JSON record for each slice, in a folder for each examination, mode 0600.
+
+    ``examination.json`` beside them states the source of the images and what was left out.
+    """
+
+    def write(processed: Processed) -> str:
+        own = folder / f"{processed.number:03d}"
+        check_folder(own)
+        records, examination = processed.records, processed.examination
+        for content, name in zip(records, overlay_names(records), strict=True):
+            write_json(own / Path(name).with_suffix(".json"), content, private=True)
+        about = {
+            "source": examination.name,
+            "images": examination.images,
+            "unused": dict(examination.unused),
+            "notes": list(examination.notes),
+            "problems": list(examination.problems),
+        }
+        write_json(own / "examination.json", about, private=True)
+        return f"Results: {len(records)} in {own}"
+
+    return write

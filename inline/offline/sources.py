@@ -1,0 +1,95 @@
+"""Sources of examinations: DICOM, MRD, NIfTI and arrays, by what a path holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from inline.assembly.examination import Examination
+from inline.data.errors import MyostreamError
+from inline.dicom.find import is_dicom
+from inline.dicom.read import DicomFiles, open_dicom
+from inline.offline import nifti
+from inline.offline.arrays import ArrayOptions, is_array, read_array
+from inline.offline.errors import SourceError
+from inline.offline.mrd import is_hdf5, read_mrd
+from inline.settings import AssemblySettings
+
+
+@dataclass(slots=True)
+class Sources:
+    """Examinations of some paths.
+
+    Attributes:
+        settings: how images become series.
+        options: of arrays.
+        group: HDF5 group of MRD files; empty for the only one.
+        problems: a sentence for each file that cannot be read; complete once all examinations were read.
+        skipped: number of DICOM files that are no MR images by what they are.
+    """
+
+    settings: AssemblySettings
+    options: ArrayOptions = field(default_factory=ArrayOptions)
+    group: str = ""
+    problems: list[str] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    def examinations(self, paths: Iterable[Path]) -> Iterator[Examination]:
+        """Yield the examinations of some paths, one at a time.
+
+        All DICOM images are read together: a study may lie in several folders. A file that cannot be read is
+        among :attr:`problems`.
+
+        Raises:
+            SourceError: there is nothing at a path that is read.
+            ImportError: a package that reads a kind of file is not installed.
+        """
+        dicom, niftis, files = self._sorted(paths)
+        if dicom:
+            opened: DicomFiles = open_dicom(dicom, self.settings)
+            self.problems += opened.problems
+            self.skipped.update(opened.skipped)
+            for examination in opened.examinations():
+                self.problems += examination.problems
+                yield examination
+        for series in nifti.find(niftis):
+            yield from self._tried(partial(nifti.read_nifti, series, self.settings))
+        for file in files:
+            yield from self._tried(partial(self._read, file))
+
+    def _read(self, file: Path) -> Examination:
+        if is_array(file):
+            return read_array(file, self.options, self.settings)
+        return read_mrd(file, self.settings, self.group)
+
+    def _tried(self, read: Callable[[], Examination]) -> Iterator[Examination]:
+        try:
+            examination = read()
+        except MyostreamError as error:
+            self.problems.append(str(error))
+        else:
+            yield examination
+
+    @staticmethod
+    def _sorted(paths: Iterable[Path]) -> tuple[list[Path], list[Path], list[Path]]:
+        """Return the paths of DICOM, of NIfTI, and of other files."""
+        dicom, niftis, files = list[Path](), list[Path](), list[Path]()
+        for path in paths:
+            if not path.exists():
+                raise SourceError(f"there is no file or folder {path}")
+            if path.is_dir():
+                has_nifti = any(nifti.is_nifti(each) for each in path.rglob("*"))
+                has_dicom = is_dicom(path)
+                if not has_nifti and not has_dicom:
+                    raise SourceError(f"{path} holds neither DICOM files nor NIfTI images")
+                dicom += [path] if has_dicom else []
+                niftis += [path] if has_nifti else []
+            elif nifti.is_nifti(path):
+                niftis.append(path)
+            elif is_array(path) or is_hdf5(path):
+                files.append(path)
+            else:
+                dicom.append(path)
+        return dicom, niftis, files

@@ -1,0 +1,337 @@
+"""DICOM images of four vendors become the same series as the MRD images that they were made of."""
+
+import json
+import shutil
+import subprocess
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import JPEGLosslessSV1, RLELossless, SecondaryCaptureImageStorage
+
+from inline.assembly.assembled import Failed, Ready
+from inline.data.flags import Flag
+from inline.data.series import MappingSeries, MapSeries
+from inline.dicom.errors import DicomError
+from inline.dicom.read import open_dicom
+from inline.pipeline import Pipeline
+from inline.settings import AssemblySettings
+
+from . import writer
+
+
+@pytest.fixture(scope="module")
+def rings(streamed, ring_engine):
+    """Values of the ring of each series of the stream."""
+    pipeline = Pipeline(ring_engine)
+    return {key: pipeline.process(each).regions[0] for key, each in streamed.items() if not key[1]}
+
+
+BOTH = pytest.mark.parametrize("write", [writer.classic, writer.enhanced], ids=["classic", "enhanced"])
+FOUR = pytest.mark.parametrize("vendor", writer.VENDORS)
+
+
+def of_slice(images, quantity="T1", slice_=0):
+    return [each for each in images if each.header.slice == slice_ and writer.time_of(each)[0] == quantity]
+
+
+def only(paths, **settings):
+    """The one examination of some paths, which can be read without problems."""
+    found = open_dicom([paths], AssemblySettings(**settings))
+    (examination,) = found.examinations()
+    assert found.problems == examination.problems == ()
+    return examination
+
+
+@BOTH
+@FOUR
+def test_the_same_series_and_values_as_by_mrd(write, vendor, tmp_path, images, streamed, rings, ring_engine):
+    write(tmp_path, images, vendor)
+    examination = only(tmp_path)
+    assert (examination.images, examination.unused) == (len(images), {})
+    assert len(examination.series) == len(streamed)
+    pipeline = Pipeline(ring_engine)
+    for ours in examination.series:
+        slice_ = ours.identity.slice_index
+        if ours.identity.series_index >= 100:  # each slice is a series of its own
+            slice_ = ours.identity.series_index % 100
+        theirs = streamed[ours.quantity, slice_]
+        assert isinstance(ours, Ready)
+        assert (ours.flags, ours.notes, ours.oriented) == ((), (), True)
+        np.testing.assert_allclose(ours.series.times_ms, theirs.series.times_ms, rtol=1e-6)
+        np.testing.assert_allclose(ours.series.images, theirs.series.images, rtol=1e-5)
+        corners = np.array([[0.0, 0.0], [95.0, 0.0], [0.0, 95.0]])
+        ours_mm, theirs_mm = (each.geometry.to_patient(corners) for each in (ours, theirs))
+        np.testing.assert_allclose(ours_mm, theirs_mm, atol=1e-3)
+        assert examination.files[ours.identity]
+        if slice_:
+            continue  # one slice shows that equal series have equal values
+        ring, expected = pipeline.process(ours).regions[0], rings[ours.quantity, slice_]
+        assert ring.median == pytest.approx(expected.median, abs=0.1)
+        assert ring.mean == pytest.approx(expected.mean, abs=0.1)
+
+
+def test_slices_of_a_siemens_study_keep_their_series(tmp_path, images):
+    files = writer.classic(tmp_path, images, "siemens")
+    examination = only(tmp_path)
+    assert [each.identity.series_index for each in examination.series] == [100, 101, 200, 201]
+    assert {each.identity.slice_index for each in examination.series} == {0}
+    first = examination.series[0]
+    # In the order of acquisition, whatever the files are called.
+    assert examination.files[first.identity] == tuple(files[:8])
+    assert examination.name == str(tmp_path)
+
+
+@pytest.mark.skipif(shutil.which("dcm2niix") is None, reason="dcm2niix is not installed (Debian: dcm2niix)")
+@FOUR
+def test_dcm2niix_reads_the_same_times_and_geometry(vendor, tmp_path, images):
+    members = of_slice(images)
+    source, target = tmp_path / "dicom", tmp_path / "nifti"
+    source.mkdir()
+    target.mkdir()
+    changes = None
+    if vendor == "philips":
+        # dcm2niix reads Philips' prepulse delay, not the inversion delay of each image.
+        def changes(data, image):
+            del data[0x2005, 0x0010], data[0x2005, 0x1072], data.InversionTime
+            time = float(writer.time_of(image)[1])
+            writer.private(data, 0x2001, "Philips Imaging DD 001", 0x1B, "FL", time)
+
+    files = writer.classic(source, members, vendor, changes=changes)
+    (series,) = only(source).series
+    found = {}
+    for number, file in enumerate(files):
+        command = ["dcm2niix", "-s", "y", "-f", f"image{number}", "-o", str(target), str(file)]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        (sidecar,) = target.glob(f"image{number}*.json")
+        found[number] = json.loads(sidecar.read_text())["InversionTime"] * 1000.0
+        geometry = nibabel.load(next(target.glob(f"image{number}*.nii*")))
+    np.testing.assert_allclose(sorted(found.values()), series.series.times_ms, rtol=1e-5)
+    # NIfTI counts rows from below, in RAS.
+    columns, rows = geometry.shape[:2]
+    pixels = np.array([[0.0, 0.0], [columns - 1.0, 0.0], [0.0, rows - 1.0]])
+    voxels = np.stack([pixels[:, 0], rows - 1 - pixels[:, 1], np.zeros(3)], axis=1)
+    theirs = nibabel.affines.apply_affine(geometry.affine, voxels) * (-1, -1, 1)
+    np.testing.assert_allclose(theirs, series.geometry.to_patient(pixels), atol=1e-3)
+
+
+@pytest.mark.skipif(shutil.which("dcm2niix") is None, reason="dcm2niix is not installed (Debian: dcm2niix)")
+@pytest.mark.parametrize("vendor", ["philips", "ge", "canon"])
+def test_dcm2niix_reads_the_geometry_of_enhanced_images(vendor, tmp_path, images):
+    members = of_slice(images)
+    (file,) = writer.enhanced(tmp_path, members, vendor)
+    (series,) = only(file).series
+    subprocess.run(
+        ["dcm2niix", "-f", "all", "-o", str(tmp_path), str(tmp_path)], check=True, capture_output=True
+    )
+    (sidecar,) = tmp_path.glob("all*.json")
+    assert json.loads(sidecar.read_text())["InversionTime"] * 1000.0 in series.series.times_ms
+    converted = nibabel.load(next(tmp_path.glob("all*.nii*")))
+    rows = converted.shape[1]
+    theirs = nibabel.affines.apply_affine(converted.affine, [0, rows - 1, 0]) * (-1, -1, 1)
+    np.testing.assert_allclose(theirs, series.geometry.to_patient(np.zeros((1, 2)))[0], atol=1e-3)
+
+
+def test_an_image_states_its_own_time_beside_the_protocols(tmp_path, images):
+    """All images state one time at the standard place, and their own at a private one."""
+
+    def changes(data, image):
+        data.InversionTime = "100"
+
+    writer.classic(tmp_path, of_slice(images), "philips", changes=changes)
+    (series,) = only(tmp_path).series
+    assert list(series.series.times_ms) == sorted(float(writer.time_of(each)[1]) for each in of_slice(images))
+
+
+def test_a_private_element_of_another_creator_is_no_time(tmp_path, images):
+    def changes(data, image):
+        data[0x2005, 0x0010].value = "Philips MR Imaging DD 001"
+
+    writer.classic(tmp_path, of_slice(images), "philips", changes=changes)
+    (series,) = only(tmp_path).series
+    assert isinstance(series, Failed)
+    assert "no inversion times for the 8 images" in series.error
+
+
+def test_the_comment_of_siemens(tmp_path, images):
+    def changes(data, image):
+        data.ImageComments = f"TIeff {data.InversionTime} ms"
+        del data.InversionTime
+
+    writer.classic(tmp_path, of_slice(images), "siemens", changes=changes)
+    (series,) = only(tmp_path).series
+    assert len(series.series.times_ms) == 8
+
+
+def test_echo_times_are_preparation_times_of_named_series_alone(tmp_path, images):
+    def changes(data, image):
+        data.SeriesDescription = data.ProtocolName = "multi-echo"
+
+    writer.classic(tmp_path, of_slice(images, "T2"), "ge", changes=changes)
+    examination = only(tmp_path)
+    assert examination.series == ()
+    assert sum(examination.unused.values()) == 3
+
+
+@pytest.mark.parametrize("missing", ["number", "pixels"])
+def test_a_series_that_lacks_an_image_is_flagged(missing, tmp_path, images):
+    files = writer.classic(tmp_path, of_slice(images), "siemens")
+    if missing == "number":
+        files[3].unlink()
+    else:
+        data = pydicom.dcmread(files[3])
+        data.PixelData = data.PixelData[:100]
+        data.save_as(files[3])
+    (examination,) = open_dicom([tmp_path]).examinations()
+    (series,) = examination.series
+    assert Flag.MISSING_IMAGES in series.flags
+    assert len(series.series.times_ms) == 7
+    assert ("lack 1" if missing == "number" else "could not be read") in series.notes[-1]
+    assert len(examination.problems) == (missing == "pixels")
+
+
+def as_map(data, image):
+    data.ImageType = ["DERIVED", "PRIMARY", "M", "T1", "T1 MAP"]
+    del data.InversionTime
+    data.SeriesDescription = "MOLLI_MOCO_T1"
+
+
+def test_a_map_and_the_units_of_its_real_world_values(tmp_path, images):
+    image = of_slice(images)[-1]
+
+    def changes(data, image):
+        as_map(data, image)
+        data.RescaleSlope, data.RescaleIntercept = "7", "100"
+        item, units = Dataset(), Dataset()
+        units.CodeValue, units.CodingSchemeDesignator, units.CodeMeaning = "s", "UCUM", "second"
+        item.MeasurementUnitsCodeSequence = Sequence([units])
+        item.RealWorldValueSlope, item.RealWorldValueIntercept = 0.00125, 0.01
+        data.RealWorldValueMappingSequence = Sequence([item])
+
+    writer.classic(tmp_path, [image], "siemens", changes=changes)
+    (found,) = only(tmp_path).series
+    assert isinstance(found.series, MapSeries)
+    np.testing.assert_allclose(found.series.values_ms, image.pixels[0, 0] * 1.25 + 10.0, rtol=1e-5)
+
+
+def test_rescale_of_a_map(tmp_path, images):
+    image = of_slice(images)[-1]
+
+    def changes(data, image):
+        as_map(data, image)
+        data.RescaleSlope, data.RescaleIntercept = "2", "-3"
+
+    writer.classic(tmp_path, [image], "siemens", changes=changes)
+    (found,) = only(tmp_path).series
+    np.testing.assert_allclose(found.series.values_ms, image.pixels[0, 0] * 2.0 - 3.0)
+
+
+def test_motion_corrected_images_in_a_series_of_their_own_win(tmp_path, images):
+    study = "2.25.1"
+    one, two = tmp_path / "a", tmp_path / "b"
+    one.mkdir()
+    two.mkdir()
+
+    def corrected(data, image):
+        data.SeriesInstanceUID += ".9"
+        data.SeriesNumber = 900
+        data.SeriesDescription += "_MOCO"
+        data.ImageType = ["DERIVED", "PRIMARY", "M", "ND", "MOCO"]
+
+    writer.classic(one, of_slice(images), "siemens", study=study)
+    for file in writer.classic(two, of_slice(images), "siemens", study=study, changes=corrected):
+        data = pydicom.dcmread(file)
+        writer.save(data, file, data.SOPInstanceUID + ".9")
+    examination = only(tmp_path)
+    (series,) = examination.series
+    assert series.motion_corrected
+    assert series.identity.series_index == 900
+    assert examination.unused == {
+        "not motion-corrected; the motion-corrected images of the slice were used": 8
+    }
+    assert len(only(tmp_path, motion="both").series) == 2
+
+
+def test_phase_images_and_other_objects_are_counted(tmp_path, images):
+    members = of_slice(images)
+    files = writer.classic(tmp_path, members, "ge")
+    phase = pydicom.dcmread(files[0])
+    phase[0x0043, 0x102F].value = 1
+    phase.InstanceNumber = 9
+    writer.save(phase, tmp_path / "phase", "2.25.7")
+    other = pydicom.dcmread(files[0])
+    other.SOPClassUID = SecondaryCaptureImageStorage
+    writer.save(other, tmp_path / "capture", "2.25.8")
+    shutil.copy(files[0], tmp_path / "copy")
+    (tmp_path / "notes.txt").write_text("a note")
+    found = open_dicom([tmp_path])
+    assert found.skipped == {
+        "Secondary Capture Image": 1,
+        "copies of an image that was read": 1,
+        "not DICOM": 1,
+    }
+    (examination,) = found.examinations()
+    assert examination.unused == {"phase, imaginary or colour image": 1}
+    assert len(examination.series[0].series.times_ms) == 8
+
+
+def test_studies_are_examinations_of_their_own(tmp_path, images):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        writer.classic(tmp_path / name, of_slice(images), "canon")
+    examinations = list(open_dicom([tmp_path]).examinations())
+    assert len(examinations) == 2
+    assert {each.name for each in examinations} == {str(tmp_path / "one"), str(tmp_path / "two")}
+    assert all(len(each.series) == 1 for each in examinations)
+
+
+def test_a_dicomdir_gives_the_files_that_it_lists(tmp_path, images):
+    from pydicom.fileset import FileSet
+
+    source, media = tmp_path / "source", tmp_path / "media"
+    source.mkdir()
+    set_ = FileSet()
+    for file in writer.classic(source, of_slice(images), "siemens"):
+        set_.add(file)
+    set_.write(media)
+    (series,) = only(media / "DICOMDIR").series
+    assert isinstance(series.series, MappingSeries)
+    assert len(series.series.times_ms) == 8
+    next(path for path in media.rglob("*") if path.is_file() and path.name != "DICOMDIR").unlink()
+    found = open_dicom([media / "DICOMDIR"])
+    assert len(found.problems) == 1
+    assert "is no file below its folder" in found.problems[0]
+
+
+def test_compressed_pixels(tmp_path, images):
+    members = of_slice(images)
+    files = writer.classic(tmp_path, members, "siemens")
+    for file in files[:4]:
+        data = pydicom.dcmread(file)
+        data.compress(RLELossless, generate_instance_uid=False)
+        data.save_as(file)
+    (series,) = only(tmp_path).series
+    assert len(series.series.times_ms) == 8
+    # Without a decoder the message says what to do.
+    data = pydicom.dcmread(files[0])
+    data.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    data.save_as(files[0])
+    (examination,) = open_dicom([tmp_path]).examinations()
+    assert "no decoder of its pixels (JPEG Lossless" in examination.problems[0]
+    assert Flag.MISSING_IMAGES in examination.series[0].flags
+
+
+def test_paths_that_cannot_be_read(tmp_path):
+    with pytest.raises(DicomError, match="there is no file or folder"):
+        open_dicom([tmp_path / "nowhere"])
+    (tmp_path / "note").write_text("text")
+    assert "is no DICOM file" in open_dicom([tmp_path / "note"]).problems[0]
+    assert open_dicom([tmp_path]).skipped == {"not DICOM": 1}
+
+
+def test_no_name_of_the_patient_goes_on(tmp_path, images):
+    writer.classic(tmp_path, of_slice(images), "siemens")
+    assert writer.PATIENT not in repr(only(tmp_path))
