@@ -1,4 +1,7 @@
 import json
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
 
 import pytest
 
@@ -7,6 +10,7 @@ from inline.cohort.discover import discover
 from inline.cohort.store import Store, failure_of
 from inline.emit.record import record
 from inline.replay.results import read_record
+from inline.replay.simulate import simulate_examination, to_images, write_examination
 
 
 class Raising:
@@ -89,3 +93,49 @@ def test_a_network_that_fails_is_a_failure_and_keeps_the_rest(examinations, run)
 def test_a_folder_that_cannot_be_written_is_an_outcome(examinations, task, ring):
     outcome = task.run(discover(examinations).examinations[0], ring())
     assert "could not be written" in outcome.failure
+
+
+def dicom_writer():
+    """Module that writes DICOM images, of the tests of their reader."""
+    loader = SourceFileLoader("dicom_writer", str(Path(__file__).parent.parent / "dicom" / "writer.py"))
+    module = module_from_spec(spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
+    return module
+
+
+def medians(document):
+    """Of the ring: septum and segments depend on the slice count, which MRD headers state and DICOM not."""
+    return {(one["quantity"], one["slice_index"]): one["regions"][0]["median"] for one in document["slices"]}
+
+
+def test_a_dicom_study_gives_the_values_of_the_same_images_in_mrd(tmp_path, run, ring):
+    pytest.importorskip("pydicom")
+    writer, slices = dicom_writer(), simulate_examination(2, seed=9, size=96)
+    (tmp_path / "mrd").mkdir()
+    write_examination(tmp_path / "mrd" / "a.h5", slices)
+    for study, seed in (("1.2.826.0.1", 9), ("1.2.826.0.2", 10)):
+        images = to_images(simulate_examination(2, seed=seed, size=96))
+        (tmp_path / "dicom" / study).mkdir(parents=True)
+        writer.classic(tmp_path / "dicom" / study, images, "ge", study=study)
+    _, expected = run(discover(tmp_path / "mrd").examinations[0], ring())
+    found = discover(tmp_path / "dicom").examinations
+    assert len(found) == 2
+    outcome, document = run(found[0], ring())
+    assert outcome.failure == ""
+    assert document["images"] == 22
+    assert len(medians(document)) == 4
+    assert medians(document) == pytest.approx(medians(expected), abs=0.1)
+    assert "Planted" not in json.dumps(document)
+
+
+def test_a_damaged_dicom_image_is_a_problem_of_its_study_alone(tmp_path, run, ring):
+    pytest.importorskip("pydicom")
+    images = to_images(simulate_examination(1, seed=9, size=96))
+    dicom_writer().classic(tmp_path, images, "ge", study="1.2.826.0.1")
+    damaged = sorted(each for each in tmp_path.rglob("*") if each.is_file())[3]
+    damaged.write_bytes(damaged.read_bytes()[:-5000])
+    (examination,) = discover(tmp_path).examinations
+    outcome, document = run(examination, ring())
+    assert damaged.name in outcome.failure
+    assert [each["quantity"] for each in document["slices"]] == ["T1", "T2"]
+    assert "missing-images" in [flag for each in document["slices"] for flag in each["flags"]]
