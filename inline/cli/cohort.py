@@ -50,7 +50,8 @@ def cohort(
             "--workers starts processes on this host; with --scheduler its own do the work"
         )
     require("distributed", "pyarrow")
-    from inline.cohort.discover import discover
+    from inline.cohort.discover import MRD_SUFFIXES, discover
+    from inline.cohort.errors import CohortError
     from inline.cohort.provenance import Provenance
     from inline.cohort.store import Store
     from inline.cohort.task import Task
@@ -60,6 +61,10 @@ def cohort(
     store = Store(output)
     with _console.status("Looking for examinations"):
         found = discover(root, without=output)
+    if not found.examinations and not found.problems:
+        raise CohortError(
+            f"{root} holds no examinations: neither MRD files ({', '.join(MRD_SUFFIXES)}) nor DICOM images"
+        )
     provenance = Provenance.of(settings)
     store.begin(root, provenance, settings)
     left = [each for each in found.examinations if not store.done(each, provenance)]

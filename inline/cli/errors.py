@@ -17,7 +17,7 @@ _BROUGHT: Final = {
     "ahead-of-time": ("onnx", "onnxscript", "tensorrt_rtx"),
     "bench": ("matplotlib", "monai", "pandas", "pingouin", "qmri", "scikit_posthocs"),
     "calibrate": ("nncf", "sklearn"),
-    "cohort": ("dask", "distributed", "pyarrow"),
+    "cohort": ("bokeh", "distributed", "pyarrow"),
     "dicom": ("pydicom",),
     "gadgetron": ("gadgetron", "multimethod", "pyfftw"),
     "tensorrt": ("torch_tensorrt",),
