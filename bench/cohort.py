@@ -37,6 +37,7 @@ _HEARTS: Final = 8
 _PIXELS: Final = 96
 _NOISE: Final = 20.0
 """Standard deviation of the noise that is added, pixel values of 12 bits."""
+_TIMEOUT_S: Final = 900.0
 _SAMPLES: Final = 40
 _SETTLED: Final = 0.2
 """Share of the examinations after which a worker's memory is compared with its end."""
@@ -132,7 +133,7 @@ def _run(
             if killed and counts.total() == max(len(found) // 3, 1):
                 os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
 
-        process_all(client, found, PipelinePlugin(task, build), done)
+        process_all(client, found, PipelinePlugin(task, build, _TIMEOUT_S), done)
     summary = store.finish(found, task.provenance)
     seconds = last - first
     settled = next(each for each in samples if each["processed"] >= _SETTLED * len(found))

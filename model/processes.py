@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Final
+
+_STDERR: Final = 2
 
 
 def fresh_processes(workers: int | None = None) -> ProcessPoolExecutor:
@@ -24,3 +30,16 @@ def import_nothing_from_current_folder() -> None:
     Python's -P, which libraries hand on to processes by the environment alone.
     """
     os.environ["PYTHONSAFEPATH"] = "1"
+
+
+@contextmanager
+def ended_after(seconds: float) -> Iterator[None]:
+    """End this process with code 1 where the block takes longer, even in C code that never returns.
+
+    Its stack is written to standard error first. A process has one such time: that of the last block begun.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from rich.text import Text
 from typer import Argument, Option
 
 from inline.cli.errors import require
-from inline.cli.options import EngineOption, SettingsFile
+from inline.cli.options import EngineOption, SettingsFile, output_folder
 from inline.replay.table import counted, printable
 from inline.settings import Settings, load_settings
 
@@ -34,13 +35,16 @@ _MOST_SHOWN: Final = 20
 
 def cohort(
     root: Annotated[Path, Argument(help="Folder below which the examinations lie.", file_okay=False)],
-    output: Annotated[Path, Option("--output", "-o", help="Folder for all results.", file_okay=False)],
+    output: Annotated[Path, Option("--output", "-o", callback=output_folder, help="Folder for all results.")],
     workers: Annotated[
         int | None, Option(min=1, help="Processes on this host; one a core by default.", show_default=False)
     ] = None,
     scheduler: Annotated[
         str, Option(help="Address of an existing Dask scheduler, such as tcp://HOST:8786.")
     ] = "",
+    timeout_s: Annotated[
+        float, Option(min=1, help="Longest time of an examination; then it is given up.")
+    ] = 900.0,
     engine: EngineOption = None,
     settings_file: SettingsFile = None,
 ) -> None:
@@ -57,7 +61,8 @@ def cohort(
     from inline.cohort.task import Task
 
     settings = _settings(settings_file, engine)
-    root, output = root.resolve(), output.resolve()
+    # Links are kept: other hosts may reach the same folder by another one.
+    root, output = (Path(os.path.abspath(each)) for each in (root, output))  # noqa: PTH100
     store = Store(output)
     with _console.status("Looking for examinations"):
         found = discover(root, without=output)
@@ -72,7 +77,7 @@ def cohort(
     start = time.monotonic()
     if left:
         try:
-            _process(left, Task(settings, provenance, output), workers, scheduler)
+            _process(left, Task(settings, provenance, output), workers, scheduler, timeout_s)
         except KeyboardInterrupt:
             _console.print("Interrupted. The same command goes on where this run ended.")
             raise typer.Exit(_INTERRUPTED) from None
@@ -85,11 +90,13 @@ def cohort(
 def _settings(file: Path | None, engine: str | None) -> Settings:
     settings = load_settings(file, engine=engine)
     # Workers have another current folder.
-    weights = settings.weights.resolve() if settings.weights else None
+    weights = settings.weights.absolute() if settings.weights else None
     return settings.model_copy(update={"weights": weights})
 
 
-def _process(left: list[ExaminationPath], task: Task, workers: int | None, scheduler: str) -> None:
+def _process(
+    left: list[ExaminationPath], task: Task, workers: int | None, scheduler: str, timeout_s: float
+) -> None:
     from inline.cohort.cluster import connected, process_all
     from inline.cohort.worker import PipelinePlugin
     from inline.engine_selection import build_pipeline
@@ -113,7 +120,7 @@ def _process(left: list[ExaminationPath], task: Task, workers: int | None, sched
                 failures += bool(outcome.failure)
                 progress.update(bar, advance=1, bad=f"{failures} failed" if failures else "")
 
-            plugin = PipelinePlugin(task, partial(build_pipeline, task.settings, threads=1))
+            plugin = PipelinePlugin(task, partial(build_pipeline, task.settings, threads=1), timeout_s)
             process_all(client, left, plugin, done)
 
 

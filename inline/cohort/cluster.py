@@ -22,7 +22,10 @@ from model.processes import import_nothing_from_current_folder
 _DASHBOARD: Final = "127.0.0.1:8787"
 """Address of the dashboard of local workers; another port where this one is taken."""
 _CONNECT_S: Final = 30
+_ENDED: Final = "its worker ended each time: out of memory, killed, or longer at work than the limit of time"
 _LOCAL: Final = {
+    # An examination whose worker ended is run once more alone, in any case.
+    "distributed.scheduler.allowed-failures": 0,
     # A worker's memory is its engine and one examination; none of it can be spilled, and a worker that pauses
     # would never go on. Beyond its share of the host's memory a worker is restarted.
     "distributed.worker.memory.target": False,
@@ -74,8 +77,8 @@ def process_all(
 ) -> None:
     """Process examinations on a cluster; failures are outcomes like others.
 
-    A task whose worker ends is run again. One whose workers have ended several times is run once more with no
-    other beside it, so that it alone is to blame, and then given up.
+    A task whose worker ends is run again, as often as the scheduler allows. Then it is run once more with no
+    other beside it, so that it alone is to blame, and given up where its worker ends again.
 
     Args:
         client: of the cluster.
@@ -96,22 +99,19 @@ def process_all(
                 done(outcome)
         for examination in killed:
             for _, outcome in _outcomes(client, [examination], plugin, "alone"):
-                done(
-                    outcome
-                    or _failure(examination, plugin, "its worker ended each time that it was processed")
-                )
+                done(outcome or _failure(examination, plugin, _ENDED))
 
 
 @contextmanager
 def _registered(client: Client, plugin: PipelinePlugin) -> Iterator[None]:
     """Make the pipelines of all workers, now and when further ones join; release them at the end."""
     try:
-        client.register_plugin(plugin)
-    except ModuleNotFoundError as error:  # raised by a worker
-        raise CohortError(
-            f"a worker has no module {error.name}; install the same version of myostream for the workers"
-        ) from error
-    try:
+        try:
+            client.register_plugin(plugin)
+        except ModuleNotFoundError as error:  # raised by a worker
+            raise CohortError(
+                f"a worker has no module {error.name}; install the same version of myostream for the workers"
+            ) from error
         yield
     finally:
         with suppress(OSError):  # the scheduler has gone

@@ -121,11 +121,14 @@ def study_uid(file: Path) -> str:
         OSError: the file cannot be read.
         ImportError: pydicom is not installed.
     """
-    from pydicom.filereader import read_partial
+    from pydicom.filereader import read_file_meta_info, read_partial
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
 
     try:
         with warnings.catch_warnings(), file.open("rb") as opened:
             warnings.simplefilter("ignore")  # values that break a rule of the standard are read as they are
+            if read_file_meta_info(file).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+                return ""  # nothing bounds the size of its header; its reader refuses it
             # Tags ascend: what follows the study UID is not read.
             header = read_partial(opened, lambda tag, *_: tag > _STUDY_UID)
             return str(header.get("StudyInstanceUID") or "")

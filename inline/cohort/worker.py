@@ -20,6 +20,7 @@ from inline.cohort.errors import CohortError
 from inline.cohort.provenance import Provenance
 from inline.cohort.task import Outcome, Task
 from inline.pipeline import Pipeline
+from model.processes import ended_after
 
 
 class PipelinePlugin(WorkerPlugin):  # type: ignore[misc]  # distributed is not type-checked
@@ -28,12 +29,21 @@ class PipelinePlugin(WorkerPlugin):  # type: ignore[misc]  # distributed is not 
     Attributes:
         name: of this run alone: runs on one scheduler do not disturb each other.
         task: what the tasks of the run have in common.
+        timeout_s: longest time of an examination.
     """
 
-    def __init__(self, task: Task, build: Callable[[], Pipeline]) -> None:
-        """Take the function that a worker makes its pipeline with."""
+    def __init__(self, task: Task, build: Callable[[], Pipeline], timeout_s: float) -> None:
+        """Take what all workers need.
+
+        Args:
+            task: what the tasks of the run have in common.
+            build: makes the pipeline of a worker.
+            timeout_s: longest time of an examination. Then its worker ends, which also stops C code that
+                never returns, as that of HDF5 on some damaged files.
+        """
         self.name = f"myostream-{secrets.token_hex(8)}"
         self.task = task
+        self.timeout_s = timeout_s
         self._build = build
         self._pipeline: Pipeline | None = None
 
@@ -78,4 +88,5 @@ class PipelinePlugin(WorkerPlugin):  # type: ignore[misc]  # distributed is not 
 def process_examination(examination: ExaminationPath, plugin: str) -> Outcome:
     """Process one examination with the pipeline of this worker."""
     own: PipelinePlugin = get_worker().plugins[plugin]
-    return own.task.run(examination, own.pipeline)
+    with ended_after(own.timeout_s):
+        return own.task.run(examination, own.pipeline)

@@ -143,27 +143,35 @@ def started(kind, *arguments, ready):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_scheduler_and_two_workers_as_processes_of_their_own(root, tmp_path):
-    """The engine of the product, twice, on a cluster that the command did not start."""
+    """The engine of the product on a cluster that the command did not start, and does not end."""
+    from distributed import Client
+
     loopback = ["--host", "127.0.0.1", "--no-dashboard"]
-
-    def cohort(out):
-        command = [sys.executable, "-m", "inline", "cohort", str(root), "-o", str(tmp_path / out)]
-        command += ["--scheduler", scheduler[1]]
-        return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
-
+    command = [
+        sys.executable,
+        "-m",
+        "inline",
+        "cohort",
+        str(root),
+        "-o",
+        str(tmp_path / "out"),
+        "--scheduler",
+    ]
     with started("scheduler", *loopback, "--port", "0", ready=r"Scheduler at:\s+(tcp://\S+)") as scheduler:
         worker = [scheduler[1], "--nthreads", "1", *loopback]
         with started("worker", *worker, ready="Registered"), started("worker", *worker, ready="Registered"):
-            first, second = cohort("first"), cohort("second")  # the first one leaves the cluster as it was
-    for done in (first, second):
-        assert done.returncode == 0, done.stderr
-        assert "2 workers" in done.stdout
-    files = sorted((tmp_path / "first" / "examinations").iterdir())
-    assert len(files) == 2
-    for file in files:
-        assert file.read_bytes() == (tmp_path / "second" / "examinations" / file.name).read_bytes()
-        assert [bool(each["regions"]) for each in json.loads(file.read_text())["slices"]] == [True, True]
+            done = subprocess.run([*command, scheduler[1]], capture_output=True, text=True, check=False)
+            with Client(scheduler[1]) as client:
+                plugins = client.run(lambda dask_worker: list(dask_worker.plugins)).values()
+    assert done.returncode == 0, done.stderr
+    assert "2 workers" in done.stdout
+    assert len(plugins) == 2
+    assert not any(name.startswith("myostream") for names in plugins for name in names)
+    files = list((tmp_path / "out" / "examinations").iterdir())
+    slices = [each for file in files for each in json.loads(file.read_text())["slices"]]
+    assert (len(files), [bool(each["regions"]) for each in slices]) == (2, [True] * 4)
 
 
 @pytest.mark.slow

@@ -3,14 +3,12 @@
 import os
 import signal
 from collections import Counter
-from contextlib import contextmanager
 
 import pytest
 
 pytest.importorskip("distributed")
 
 import cv2
-import dask
 import torch
 from distributed import Client, LocalCluster
 
@@ -56,7 +54,7 @@ def process_into(out, client, task, root, build, done=lambda _: None):
         outcomes.append(outcome)
         done(outcome)
 
-    process_all(client, found.examinations, PipelinePlugin(own, build), add)
+    process_all(client, found.examinations, PipelinePlugin(own, build, 600.0), add)
     return outcomes
 
 
@@ -89,7 +87,7 @@ def test_a_worker_without_an_engine_ends_the_run_with_its_reason(client, task, r
 def test_a_worker_with_other_weights_is_refused(client, task, root, ring):
     other = Task(task.settings.model_copy(update={"review_below": 0.1}), task.provenance, task.out)
     with pytest.raises(CohortError, match="other weights or another version"):
-        process_all(client, discover(root).examinations, PipelinePlugin(other, ring), print)
+        process_all(client, discover(root).examinations, PipelinePlugin(other, ring, 600.0), print)
 
 
 def test_an_error_outside_of_the_task_is_stored_as_its_reason(client, task, root, ring, monkeypatch):
@@ -110,18 +108,12 @@ def test_a_scheduler_that_is_not_there(address, monkeypatch):
         pass
 
 
-@contextmanager
-def local(workers, **config):
-    with dask.config.set(config), connected(workers) as client:
-        yield client
-
-
 @pytest.mark.slow
 def test_a_killed_worker_loses_and_doubles_nothing(task, root, ring, tmp_path):
     """Two processes, one of them killed in the middle of a task, against one process."""
-    with local(1) as client:
+    with connected(1) as client:
         alone = process_into(tmp_path / "alone", client, task, root, ring)
-    with local(2) as client:
+    with connected(2) as client:
         pids = list(client.run(os.getpid).values())
 
         def kill(_):
@@ -152,7 +144,7 @@ def test_an_examination_that_ends_its_worker_is_given_up_alone(task, root, ring)
     first = read_mrd(bad.file)[0]
     frame = Frame(first.geometry.shape, first.geometry.spacing)
     poison = float(network_input(make_map(first.series), Quantity.T1, frame).sum())
-    with local(2, **{"distributed.scheduler.allowed-failures": 0}) as client:
+    with connected(2) as client:
         outcomes = process_into(task.out, client, task, root, lambda: ring(0.0, poison))
     assert len(outcomes) == 6
     assert [each.key for each in outcomes if each.failure] == [bad.key]
