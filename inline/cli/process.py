@@ -12,7 +12,7 @@ from typer import Argument, Option
 
 from inline.cli.options import EngineOption, SettingsFile, output_folder
 from inline.data.errors import MyostreamError
-from inline.replay.table import counted, notes, printable, results_table
+from inline.replay.table import counted, notes, printable, results_table, slice_names
 
 if TYPE_CHECKING:
     from inline.offline.arrays import ArrayOptions
@@ -122,6 +122,10 @@ def show(processed: Processed) -> None:
         _console.print(printable(text), markup=False, highlight=False)
     if records:
         _console.print(results_table(records))
+    for record, name in zip(records, slice_names(records), strict=True):
+        if record["error"]:
+            text = printable(f"{name}: {record['error']}")
+            _console.print(f"Error: {text}", markup=False, highlight=False)
     for note in notes(records):
         _console.print(f"Note: {printable(note)}", markup=False, highlight=False)
     errors = sum(bool(record["error"]) for record in records)

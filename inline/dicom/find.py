@@ -25,6 +25,9 @@ _IMAGES: Final = {
 }
 """SOP classes that are read."""
 _DIRECTORY: Final = "1.2.840.10008.1.3.10"
+_DEFLATED: Final = "1.2.840.10008.1.2.1.99"
+_LARGE: Final = 1 << 20
+"""Bytes from which an element is read only where it is used: no header that is read has such."""
 _MOST_REASON: Final = 200
 
 
@@ -83,9 +86,14 @@ def read_header(file: Path) -> Dataset:
 
     try:
         with _quiet():
-            return pydicom.dcmread(file, stop_before_pixels=True)
+            syntax = pydicom.filereader.read_file_meta_info(file).get("TransferSyntaxUID")
+            if syntax != _DEFLATED:
+                return pydicom.dcmread(file, stop_before_pixels=True, defer_size=_LARGE)
     except Exception as error:  # of a damaged file pydicom raises many kinds
         raise DicomError(f"{file} cannot be read as DICOM: {reason(error)}") from error
+    raise DicomError(
+        f"{file} is deflated as a whole, which is not read: nothing bounds its size; convert it (dcmconv +te)"
+    )
 
 
 def read_pixels(frame: Frame) -> Any:

@@ -9,6 +9,8 @@ from inline.dicom.header import FrameHeader, as_number
 
 _UNITS_MS: Final = {"ms": 1.0, "s": 1000.0, "us": 0.001}
 """Size of UCUM units of time, ms."""
+_RESCALE_MS: Final = {"s": 1000.0, "sec": 1000.0}
+"""Size of a unit of RescaleType, ms. US means unspecified (PS3.3, C.11.1.1.2), and is no microsecond."""
 
 
 def weighted_scale(header: FrameHeader) -> Scale | None:
@@ -39,7 +41,7 @@ def map_scale(header: FrameHeader) -> Scale | None:
         if size is not None and slope:
             return Scale(slope * size, (as_number(item.get("RealWorldValueIntercept")) or 0.0) * size)
     rescale = _rescale(header)
-    size = _UNITS_MS.get(header.text("RescaleType").lower(), 1.0)
+    size = _RESCALE_MS.get(header.text("RescaleType"), 1.0)
     return Scale(rescale.slope * size, rescale.intercept * size) if rescale else None
 
 

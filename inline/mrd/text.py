@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import codecs
 import re
-from typing import Final
+from typing import Final, NoReturn
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from inline.data.errors import ProtocolError
+from model.xml import guarded_parser
 
 CHARACTERS: Final = 4 * 2**20
 ELEMENTS: Final = 65_536
@@ -153,15 +154,12 @@ def _parse(text: str, what: str) -> Element:
             raise ProtocolError(f"{what} has more than {ELEMENTS} elements")
         builder.start(name.rpartition(":")[2], attributes)
 
-    def refuse(*_: object) -> None:
+    def refuse() -> NoReturn:
         raise ProtocolError(f"{what} declares a document type; send it without")
 
-    parser = expat.ParserCreate("utf-8")
-    parser.buffer_text = True
+    parser = guarded_parser(refuse, "utf-8")
     parser.StartElementHandler = start
     parser.EndElementHandler = lambda name: builder.end(name.rpartition(":")[2])
     parser.CharacterDataHandler = builder.data
-    parser.StartDoctypeDeclHandler = refuse
-    parser.EntityDeclHandler = refuse
     parser.Parse(text.encode("utf-8", "replace"), True)
     return builder.close()

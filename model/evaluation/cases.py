@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.errors import MyostreamError
-from model.polygons import ring_labels
-
-Labels = NDArray[np.uint8]
+from model.evaluation.contours_in.dicom_objects import plane_of
+from model.evaluation.contours_in.outlines import MapImage
+from model.evaluation.contours_in.study import StudySlice, study_slices
+from model.evaluation.errors import CaseError as CaseError
+from model.evaluation.images import READERS, dicom_header, opened, read_image
+from model.evaluation.labels import CONTOURS, WORKSPACE, Labels, checked_mask, read_labels
 
 _MAP_KEYS: Final = {"t1": ("t1_ms", "t1_window"), "t2": ("t2_ms",)}
 _LEVELS: Final = {"basal": r"bas(al|e)", "mid": r"mid\w*", "apical": r"(apical|apex)"}
-_FURTHEST: Final = 1e6
-"""Pixels from the corner of an image that no point of a contour exceeds."""
-
-
-class CaseError(MyostreamError):
-    """A folder of labelled cases cannot be used; the message names the file and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +68,8 @@ def read_slices(folder: Path, kind: str) -> list[LabelledSlice]:
     """Return all labelled slices of one kind of map below a folder, by name.
 
     Args:
-        folder: either npz files side by side, or a folder per case (``docs/data.md``).
+        folder: npz files side by side, a folder per case, or the published study's folders
+            (``docs/data.md``).
         kind: ``t1`` or ``t2``.
 
     Raises:
@@ -88,6 +83,8 @@ def read_slices(folder: Path, kind: str) -> list[LabelledSlice]:
     if side_by_side:
         found = [_read_npz(file, kind) for file in side_by_side]
         slices = [each for each in found if each is not None]
+    elif studied := list(study_slices(folder, kind)):
+        slices = [_read_study(each, kind) for each in studied]
     else:
         slices = [
             each
@@ -119,7 +116,7 @@ def read_kinds(folder: Path, kinds: Iterable[str]) -> list[LabelledSlice]:
 
 
 def _read_npz(file: Path, kind: str) -> LabelledSlice | None:
-    with _opened(file) as data:
+    with opened(file) as data:
         key = next((name for name in _MAP_KEYS[kind] if name in data), None)
         if key is None:
             return None
@@ -127,7 +124,7 @@ def _read_npz(file: Path, kind: str) -> LabelledSlice | None:
             if needed not in data:
                 raise CaseError(f"{file} has no {needed}")
         image = data[key].astype(np.float32)
-        labels = _checked(data["label"], image.shape, file)
+        labels = checked_mask(data["label"], image.shape, file)
         spacing = float(data["pixel_spacing_mm"])
     case = re.sub(r"[-_]?slice[-_]?\d+$", "", file.stem)
     return LabelledSlice(
@@ -144,26 +141,27 @@ def _read_npz(file: Path, kind: str) -> LabelledSlice | None:
 
 
 def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
-    maps = [path for path in folder.iterdir() if _stem(path) == kind and path.suffix != ".json"]
+    maps = [path for path in folder.iterdir() if _stem(path) == kind and path.suffix not in CONTOURS]
     if not maps:
         return None
-    image, spacing = _read_image(maps[0])
+    image, spacing = read_image(maps[0])
     if image.shape[0] != 1:
         raise CaseError(f"{maps[0]} holds {image.shape[0]} images; a map is one")
+    weighted_files: list[Path] = []
+    if (weighted_images := folder / f"{kind}_images").is_dir():
+        weighted_files = sorted(weighted_images.iterdir())
+    map_image = _map_image(maps[0], image.shape[1:], weighted_files)
     readers: dict[str, Labels] = {}
     for path in sorted(folder.iterdir()):
         match = re.fullmatch(rf"{kind}\.([\w-]+)", _stem(path))
-        if match:
-            readers[match[1]] = _read_labels(path, image.shape[1:])
+        if match and (labels := read_labels(path, map_image)) is not None:
+            readers[match[1]] = labels
+    for path in sorted(case.glob(f"*{WORKSPACE}")):
+        if (labels := read_labels(path, map_image)) is not None:
+            readers.setdefault(path.name.removesuffix(WORKSPACE), labels)
     if not readers:
         raise CaseError(f"{maps[0]} has no contours beside it, such as {kind}.reader.json")
-    weighted = np.empty((0, *image.shape[1:]), np.float32)
-    weighted_images = folder / f"{kind}_images"
-    if weighted_images.is_dir():
-        parts = [_read_image(path)[0] for path in sorted(weighted_images.iterdir())]
-        if any(part.shape[1:] != image.shape[1:] for part in parts):
-            raise CaseError(f"an image in {weighted_images} has another size than the map")
-        weighted = np.concatenate([weighted, *parts])
+    weighted = _weighted(weighted_files, image.shape[1:])
     return LabelledSlice(
         name=f"{case.name}/{folder.name}",
         case=case.name,
@@ -176,115 +174,45 @@ def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
     )
 
 
-def _read_image(path: Path) -> tuple[NDArray[np.float32], tuple[float, float]]:
-    """Return images ``(n, rows, columns)`` and pixel size (x, y) in mm of a file, by its suffix."""
-    reader = next((reader for suffix, reader in _READERS.items() if path.name.endswith(suffix)), None)
-    if reader is None:
-        raise CaseError(f"{path} is none of {', '.join(_READERS)}")
-    try:
-        image, spacing = reader(path)
-    except (CaseError, ImportError):
-        raise
-    except Exception as error:
-        raise CaseError(f"{path} cannot be read: {error}") from error
-    image = image.astype(np.float32)
-    if image.ndim == 2:
-        image = image[None]
-    if image.ndim != 3:
-        raise CaseError(f"{path} has {image.ndim} dimensions; it must be one image or a stack of them")
-    return image, spacing
-
-
-def _image_from_npz(path: Path) -> tuple[NDArray[Any], tuple[float, float]]:
-    with _opened(path) as data:
-        for needed in ("image", "pixel_spacing_mm"):
-            if needed not in data:
-                raise CaseError(f"{path} has no {needed}")
-        spacing = np.broadcast_to(data["pixel_spacing_mm"].astype(float), (2,))
-        return data["image"], (float(spacing[0]), float(spacing[1]))
-
-
-def _image_from_nifti(path: Path) -> tuple[NDArray[Any], tuple[float, float]]:
-    import nibabel
-
-    stored = nibabel.load(path)
-    # NIfTI counts x first; rows are y.
-    values = np.asarray(stored.dataobj, dtype=np.float32)
-    values = values.reshape(values.shape[0], values.shape[1], -1).transpose(2, 1, 0)
-    zooms = stored.header.get_zooms()
-    return values, (float(zooms[0]), float(zooms[1]))
-
-
-def _image_from_dicom(path: Path) -> tuple[NDArray[Any], tuple[float, float]]:
-    import pydicom
-
-    data = pydicom.dcmread(path)
-    values = data.pixel_array * float(getattr(data, "RescaleSlope", 1)) + float(
-        getattr(data, "RescaleIntercept", 0)
+def _read_study(slice_: StudySlice, kind: str) -> LabelledSlice:
+    """Return a slice of the published study's folders."""
+    image, spacing = read_image(slice_.map)
+    if image.shape[0] != 1:
+        raise CaseError(f"{slice_.map} holds {image.shape[0]} images; a map is one")
+    labels = read_labels(slice_.contours, _map_image(slice_.map, image.shape[1:], ()))
+    assert labels is not None
+    return LabelledSlice(
+        name=f"{slice_.case}/{slice_.level}",
+        case=slice_.case,
+        kind=kind,
+        image=image[0],
+        weighted=_weighted(slice_.weighted, image.shape[1:]),
+        spacing=spacing,
+        readers={"reader": labels},
+        level=_level(slice_.level),
     )
-    between_rows, between_columns = data.PixelSpacing
-    return values, (float(between_columns), float(between_rows))
 
 
-_READERS: Final[dict[str, Callable[[Path], tuple[NDArray[Any], tuple[float, float]]]]] = {
-    ".npz": _image_from_npz,
-    ".nii.gz": _image_from_nifti,
-    ".nii": _image_from_nifti,
-    ".dcm": _image_from_dicom,
-}
+def _weighted(files: Iterable[Path], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return the weighted images of a map, ``(n, rows, columns)``."""
+    parts = [read_image(path)[0] for path in files]
+    for path, part in zip(files, parts, strict=True):
+        if part.shape[1:] != shape:
+            raise CaseError(f"an image in {path.parent} has another size than the map")
+    return np.concatenate([np.empty((0, *shape), np.float32), *parts])
 
 
-def _read_labels(path: Path, shape: tuple[int, int]) -> Labels:
-    if path.suffix == ".json":
-        endo, epi = _read_contours(path)
-        labels = ring_labels(endo, epi, shape)
-        for value, name in ((1, "inside the endocardial contour"), (2, "between the two contours")):
-            if not (labels == value).any():
-                raise CaseError(
-                    f"{path}: no pixel of the map, {shape[0]} rows of {shape[1]}, lies {name}; "
-                    "points are [x, y] in pixels of the map"
-                )
-        return labels
-    if path.suffix == ".png":
-        mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if mask is None:
-            raise CaseError(f"{path} is not an image")
-        return _checked(mask, shape, path)
-    return _checked(_read_image(path)[0][0], shape, path)
-
-
-def _read_contours(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return endocardial and epicardial contour of a reader, each ``(n, 2)``."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        endo, epi = (np.asarray(content[name], dtype=np.float64) for name in ("endo", "epi"))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CaseError(f"{path} is not {{'endo': [[x, y], ...], 'epi': ...}}: {error}") from error
-    for points in (endo, epi):
-        if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
-            raise CaseError(f"{path}: a contour is a list of three or more points [x, y]")
-        if not (np.abs(points) < _FURTHEST).all():  # NaN included
-            raise CaseError(f"{path}: a contour has a point that is no position in an image")
-    return endo, epi
-
-
-def _checked(labels: NDArray[Any], shape: tuple[int, ...], path: Path) -> Labels:
-    if labels.shape != shape:
-        raise CaseError(f"the mask of {path} is {labels.shape}, its image {shape}")
-    if not set(np.unique(labels)) <= {0, 1, 2}:
-        raise CaseError(f"the mask of {path} has other values than 0 background, 1 cavity, 2 myocardium")
-    return labels.astype(np.uint8)
-
-
-def _opened(path: Path) -> Any:
-    try:
-        return np.load(path)
-    except (OSError, ValueError) as error:
-        raise CaseError(f"{path} cannot be read: {error}") from error
+def _map_image(file: Path, shape: tuple[int, ...], weighted: Iterable[Path]) -> MapImage:
+    """Return what readers of other programs' contours need to know of a map."""
+    headers = [header for path in (file, *weighted) if (header := dicom_header(path)) is not None]
+    instances = {str(header.get("SOPInstanceUID", "")) for header in headers} - {""}
+    own = dicom_header(file)
+    plane = plane_of(own) if own is not None else None
+    return MapImage(file, (shape[0], shape[1]), frozenset(instances), plane)
 
 
 def _stem(path: Path) -> str:
-    for suffix in (*_READERS, ".json", ".png"):
+    for suffix in (*READERS, *CONTOURS, ".png"):
         if path.name.endswith(suffix):
             return path.name.removesuffix(suffix)
     return path.name

@@ -217,16 +217,21 @@ def test_a_map_and_the_units_of_its_real_world_values(tmp_path, images):
     np.testing.assert_allclose(found.series.values_ms, image.pixels[0, 0] * 1.25 + 10.0, rtol=1e-5)
 
 
-def test_rescale_of_a_map(tmp_path, images):
+@pytest.mark.parametrize(("unit", "size"), [("", 1.0), ("US", 1.0), ("ms", 1.0), ("s", 1000.0)])
+def test_rescale_of_a_map(unit, size, tmp_path, images):
+    """US is no microsecond: it means that the unit is not specified."""
     image = of_slice(images)[-1]
 
     def changes(data, image):
         as_map(data, image)
-        data.RescaleSlope, data.RescaleIntercept = "2", "-3"
+        data.RescaleSlope, data.RescaleIntercept = str(1.5 / size), str(-3.0 / size)
+        if unit:
+            data.RescaleType = unit
 
     writer.classic(tmp_path, [image], "siemens", changes=changes)
     (found,) = only(tmp_path).series
-    np.testing.assert_allclose(found.series.values_ms, image.pixels[0, 0] * 2.0 - 3.0)
+    assert found.flags == ()
+    np.testing.assert_allclose(found.series.values_ms, image.pixels[0, 0] * 1.5 - 3.0, rtol=1e-5)
 
 
 def test_motion_corrected_images_in_a_series_of_their_own_win(tmp_path, images):

@@ -1,0 +1,7 @@
+"""Errors of labelled cases."""
+
+from model.errors import MyostreamError
+
+
+class CaseError(MyostreamError):
+    """A folder of labelled cases cannot be used; the message names the file and the reason."""

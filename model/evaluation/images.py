@@ -1,0 +1,104 @@
+"""Reader of one image, or a stack of them, by the suffix of its file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.evaluation.errors import CaseError
+
+
+def read_image(path: Path) -> tuple[NDArray[np.float32], tuple[float, float]]:
+    """Return images ``(n, rows, columns)`` and pixel size (x, y), mm.
+
+    Raises:
+        CaseError: the suffix is not known, or the file cannot be read.
+        ImportError: the package that reads it is not installed.
+    """
+    reader = next((reader for suffix, reader in READERS.items() if path.name.endswith(suffix)), None)
+    if reader is None:
+        raise CaseError(f"{path} is none of {', '.join(READERS)}")
+    try:
+        image, spacing = reader(path)
+    except (CaseError, ImportError):
+        raise
+    except Exception as error:
+        raise CaseError(f"{path} cannot be read: {error}") from error
+    image = image.astype(np.float32)
+    if image.ndim == 2:
+        image = image[None]
+    if image.ndim != 3:
+        raise CaseError(f"{path} has {image.ndim} dimensions; it must be one image or a stack of them")
+    return image, spacing
+
+
+def dicom_header(path: Path) -> Any:
+    """Return the header of a file that is named as DICOM; None for any other file.
+
+    Raises:
+        CaseError: it cannot be read.
+    """
+    if not path.name.endswith(".dcm"):
+        return None
+    import pydicom
+
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=True)
+    except Exception as error:
+        raise CaseError(f"{path} cannot be read: {error}") from error
+
+
+def _image_from_npz(path: Path) -> tuple[NDArray[Any], tuple[float, float]]:
+    with opened(path) as data:
+        for needed in ("image", "pixel_spacing_mm"):
+            if needed not in data:
+                raise CaseError(f"{path} has no {needed}")
+        spacing = np.broadcast_to(data["pixel_spacing_mm"].astype(float), (2,))
+        return data["image"], (float(spacing[0]), float(spacing[1]))
+
+
+def _image_from_nifti(path: Path) -> tuple[NDArray[Any], tuple[float, float]]:
+    import nibabel
+
+    stored = nibabel.load(path)
+    # NIfTI counts x first; rows are y.
+    values = np.asarray(stored.dataobj, dtype=np.float32)
+    values = values.reshape(values.shape[0], values.shape[1], -1).transpose(2, 1, 0)
+    zooms = stored.header.get_zooms()
+    return values, (float(zooms[0]), float(zooms[1]))
+
+
+def _image_from_dicom(path: Path) -> tuple[NDArray[Any], tuple[float, float]]:
+    import pydicom
+
+    data = pydicom.dcmread(path)
+    values = data.pixel_array * float(getattr(data, "RescaleSlope", 1)) + float(
+        getattr(data, "RescaleIntercept", 0)
+    )
+    between_rows, between_columns = data.PixelSpacing
+    return values, (float(between_columns), float(between_rows))
+
+
+def opened(path: Path) -> Any:
+    """Return an npz file.
+
+    Raises:
+        CaseError: it cannot be read.
+    """
+    try:
+        return np.load(path)
+    except (OSError, ValueError) as error:
+        raise CaseError(f"{path} cannot be read: {error}") from error
+
+
+READERS: Final[dict[str, Callable[[Path], tuple[NDArray[Any], tuple[float, float]]]]] = {
+    ".npz": _image_from_npz,
+    ".nii.gz": _image_from_nifti,
+    ".nii": _image_from_nifti,
+    ".dcm": _image_from_dicom,
+}
+"""Reader of each suffix: values and pixel size (x, y), mm."""

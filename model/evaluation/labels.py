@@ -1,0 +1,111 @@
+"""Labels of a reader: from contours or masks, in any form that is read (``docs/data.md``)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model.evaluation.contours_in.cvi42 import cvi42_outlines
+from model.evaluation.contours_in.dicom_objects import SEGMENTATION, STRUCTURES, rt_outlines, seg_labels
+from model.evaluation.contours_in.medis import medis_outlines
+from model.evaluation.contours_in.outlines import MapImage, Outlines, checked
+from model.evaluation.contours_in.study import is_study_layout, study_outlines
+from model.evaluation.errors import CaseError
+from model.evaluation.images import dicom_header, read_image
+from model.polygons import ring_labels
+
+Labels = NDArray[np.uint8]
+
+WORKSPACE: Final = ".cvi42wsx"
+CONTOURS: Final = (".json", ".con", WORKSPACE)
+"""Suffixes of files with contours, beside those of images and masks."""
+
+
+def read_labels(path: Path, image: MapImage) -> Labels | None:
+    """Return the labels of a file of contours or of a mask: 0 background, 1 LV cavity, 2 myocardium.
+
+    Returns:
+        None where a workspace has no contours of the map.
+
+    Raises:
+        CaseError: it cannot be read, or does not belong to the map.
+        ImportError: the package that reads it is not installed.
+    """
+    if path.suffix == ".json":
+        return _ring(_read_contours(path), image.shape, path)
+    if path.suffix == ".con":
+        return _ring(medis_outlines(path, image), image.shape, path)
+    if path.suffix == WORKSPACE:
+        outlines = cvi42_outlines(path, image)
+        return None if outlines is None else _ring(outlines, image.shape, path)
+    if path.suffix == ".png":
+        mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if mask is None:
+            raise CaseError(f"{path} is not an image")
+        return checked_mask(mask, image.shape, path)
+    header = dicom_header(path)
+    kind = "" if header is None else str(header.get("SOPClassUID", ""))
+    if kind in (SEGMENTATION, STRUCTURES):
+        return _read_object(path, image)
+    return checked_mask(read_image(path)[0][0], image.shape, path)
+
+
+def checked_mask(labels: NDArray[Any], shape: tuple[int, ...], path: Path) -> Labels:
+    """Return a mask as labels.
+
+    Raises:
+        CaseError: it has another shape than its image, or other values than 0, 1 and 2.
+    """
+    if labels.shape != shape:
+        raise CaseError(f"the mask of {path} is {labels.shape}, its image {shape}")
+    if not set(np.unique(labels)) <= {0, 1, 2}:
+        raise CaseError(f"the mask of {path} has other values than 0 background, 1 cavity, 2 myocardium")
+    return labels.astype(np.uint8)
+
+
+def _read_object(path: Path, image: MapImage) -> Labels:
+    """Return the labels of a DICOM Segmentation or RT Structure Set."""
+    import pydicom
+
+    try:
+        data = pydicom.dcmread(path)
+        if data.SOPClassUID == STRUCTURES:
+            return _ring(rt_outlines(data, path, image), image.shape, path)
+        labels = seg_labels(data, path, image)
+    except (CaseError, ImportError):
+        raise
+    except Exception as error:  # pydicom raises many kinds for a file that is damaged
+        raise CaseError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    return _with_both(labels, image.shape, path)
+
+
+def _ring(outlines: Outlines, shape: tuple[int, ...], path: Path) -> Labels:
+    """Return the labels that contours enclose."""
+    return _with_both(ring_labels(*outlines, (shape[0], shape[1])), shape, path)
+
+
+def _with_both(labels: Labels, shape: tuple[int, ...], path: Path) -> Labels:
+    for value, name in ((1, "inside the endocardial contour"), (2, "between the two contours")):
+        if not (labels == value).any():
+            raise CaseError(
+                f"{path}: no pixel of the map, {shape[0]} rows of {shape[1]}, lies {name}; "
+                "points are [x, y] in pixels of the map"
+            )
+    return labels
+
+
+def _read_contours(path: Path) -> Outlines:
+    """Return the contours of a JSON file, of myostream's layout or of the published study's."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if is_study_layout(content):
+            return study_outlines(content, path)
+        endo, epi = (np.asarray(content[name], dtype=np.float64) for name in ("endo", "epi"))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CaseError(f"{path} is not {{'endo': [[x, y], ...], 'epi': ...}}: {error}") from error
+    return checked(path, endo, epi)

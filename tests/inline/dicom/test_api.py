@@ -1,0 +1,21 @@
+"""``read_dicom`` of the Python API."""
+
+import pytest
+
+import inline
+from inline.dicom.errors import DicomError
+
+from . import writer
+
+
+def test_read_dicom_gives_examinations_for_process(tmp_path, images):
+    writer.classic(tmp_path, images, "canon")
+    (examination,) = inline.read_dicom(tmp_path)
+    assert [str(each.quantity) for each in examination.series] == ["T1", "T1", "T2", "T2"]
+    assert examination.problems == ()
+
+
+def test_a_folder_without_images_is_an_error(tmp_path):
+    (tmp_path / "note.txt").write_text("a note")
+    with pytest.raises(DicomError, match="holds no DICOM image that is read: 1 not DICOM"):
+        inline.read_dicom(tmp_path)

@@ -1,0 +1,135 @@
+"""Damaged and hostile DICOM files are reported by name; whatever is read is finite and bounded."""
+
+import io
+
+import pydicom
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from inline.assembly.assembled import Assembled
+from inline.dicom.find import find
+from inline.dicom.header import FrameHeader, as_number
+from inline.dicom.read import open_dicom
+from inline.dicom.vendors import PLACES, choose, times
+
+from . import writer
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, images):
+    """The bytes of a classic and of an enhanced file."""
+    folder = tmp_path_factory.mktemp("written")
+    members = [each for each in images if each.header.slice == 0 and writer.time_of(each)[0] == "T2"]
+    one = writer.classic(folder, members, "siemens")[0].read_bytes()
+    return one, writer.enhanced(folder, members, "philips")[0].read_bytes()
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_files_are_read_or_reported(data, written, tmp_path):
+    content = bytearray(data.draw(st.sampled_from(written)))
+    # The headers: a changed pixel is another pixel.
+    end = min(len(content), 4000)
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(132, end - 1))
+        content[at] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        del content[data.draw(st.integers(132, len(content))) :]
+    file = tmp_path / "damaged"
+    file.write_bytes(bytes(content))
+    opened = open_dicom([tmp_path])
+    examinations = list(opened.examinations())
+    for problem in (*opened.problems, *(text for each in examinations for text in each.problems)):
+        assert "damaged" in problem
+    for examination in examinations:
+        assert examination.images <= 3
+        assert all(isinstance(each, Assembled) for each in examination.series)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"NumberOfFrames": 10**6}, "states 1000000 frames"),
+        ({"NumberOfFrames": 40}, "40 frames and 3 functional groups"),
+        ({"Rows": 0}, "which is no image"),
+    ],
+)
+def test_numbers_that_no_image_has(changes, message, written, tmp_path):
+    data = pydicom.dcmread(io.BytesIO(written[1]))
+    for name, value in changes.items():
+        setattr(data, name, value)
+    data.save_as(tmp_path / "damaged")
+    (problem,) = find([tmp_path]).problems
+    assert message in problem
+
+
+def test_a_deflated_file_is_refused(written, tmp_path):
+    data = pydicom.dcmread(io.BytesIO(written[0]))
+    data.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    data.save_as(tmp_path / "deflated")
+    (problem,) = find([tmp_path]).problems
+    assert "deflated as a whole" in problem
+
+
+def test_a_dicomdir_cannot_name_files_outside_its_folder(tmp_path, written):
+    (tmp_path / "secret").write_bytes(written[0])
+    media = tmp_path / "media"
+    media.mkdir()
+    data = Dataset()
+    record = Dataset()
+    record.ReferencedFileID = ["..", "secret"]
+    data.DirectoryRecordSequence = Sequence([record])
+    data.file_meta = pydicom.dataset.FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    data.file_meta.MediaStorageSOPInstanceUID = "2.25.1"
+    data.save_as(media / "DICOMDIR", enforce_file_format=True)
+    found = find([media / "DICOMDIR"])
+    assert found.frames == []
+    assert "no file below its folder" in found.problems[0]
+
+
+@given(st.one_of(st.none(), st.binary(max_size=12), st.text(max_size=8), st.floats(), st.integers()))
+def test_a_private_number_of_any_type_is_finite_or_none(value):
+    number = as_number(value)
+    assert number is None or abs(number) < 1e300
+
+
+def test_a_private_number_that_lost_its_type():
+    """Implicit VR, or an archive that does not know the element: bytes."""
+    data = Dataset()
+    block = data.private_block(0x2005, "Philips MR Imaging DD 006", create=True)
+    block.add_new(0x72, "UN", b"\x00\x00\x82\x43")
+    assert FrameHeader.of(data).private(0x2005, "Philips MR Imaging DD 006", 0x72) == b"\x00\x00\x82\x43"
+    assert 260.0 in times(FrameHeader.of(data))
+
+
+def test_every_place_has_a_public_source():
+    assert all(place.source and place.name for place in PLACES)
+
+
+@given(
+    st.lists(
+        st.lists(st.one_of(st.none(), st.floats(0, 5000)), min_size=len(PLACES), max_size=len(PLACES)),
+        min_size=1,
+        max_size=6,
+    ),
+    st.sampled_from(sorted({place.quantity for place in PLACES})),
+    st.booleans(),
+)
+def test_the_chosen_place_has_times_and_differs_where_any_does(stated, quantity, named):
+    rows = [tuple(each) for each in stated]
+    place = choose(rows, quantity, named=named)
+    open_to = [
+        n for n, each in enumerate(PLACES) if each.quantity is quantity and (named or not each.named_only)
+    ]
+    values = {n: {row[n] for row in rows} - {None} for n in open_to}
+    if place is None:
+        assert all(len(found) <= 1 for found in values.values())
+    else:
+        assert place in open_to
+        assert values[place]
+        assert len(values[place]) > 1 or all(len(found) <= 1 for found in values.values())

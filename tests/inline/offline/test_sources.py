@@ -1,0 +1,203 @@
+"""The same series from MRD, NIfTI and arrays; files that cannot be read do not stop the others."""
+
+import json
+import re
+
+import nibabel
+import numpy as np
+import pytest
+
+from inline.assembly.assembled import Failed
+from inline.data.flags import Flag
+from inline.data.series import MapSeries, Quantity
+from inline.offline.arrays import ArrayOptions
+from inline.offline.errors import SourceError
+from inline.offline.sources import Sources
+from inline.replay.simulate import simulate_examination, write_examination
+from inline.settings import AssemblySettings
+
+TIMES = (100.0, 180.0, 1000.0, 1080.0, 1900.0, 1980.0, 2800.0, 3700.0)
+TI = ArrayOptions(((Quantity.T1, TIMES),), (1.5, 1.25))
+
+
+def stack(size=40, slices=1):
+    """Images (n, slices, rows, columns) of a recovery whose T1 differs in every column and slice."""
+    t1 = (
+        600.0
+        + 10.0 * np.arange(size)[None, :]
+        + 100.0 * np.arange(slices)[:, None, None]
+        + np.zeros((size + 8, 1))
+    )
+    return np.stack([np.abs(500.0 - 950.0 * np.exp(-time / t1)) for time in TIMES]).astype(np.float32)
+
+
+def read(*paths, options=None):
+    sources = Sources(AssemblySettings(), options or ArrayOptions())
+    return list(sources.examinations(paths)), sources
+
+
+def series_of(*paths, options=None):
+    (examination,), sources = read(*paths, options=options)
+    assert sources.problems == []
+    return examination.series
+
+
+def write_bart(base, images):
+    """(n, slices, rows, columns) as BART stores them."""
+    n, slices, rows, columns = images.shape
+    shape = [columns, rows, 1, 1, 1, n, 1, 1, 1, 1, 1, 1, 1, slices, 1, 1]
+    values = np.transpose(images, (3, 2, 0, 1)).reshape(shape, order="F")
+    base.with_suffix(".hdr").write_text(
+        "# Dimensions\n" + " ".join(map(str, shape)) + "\n# Command\nphantom\n"
+    )
+    base.with_suffix(".cfl").write_bytes(values.astype("<c8").tobytes(order="F"))
+    return base.with_suffix(".cfl")
+
+
+def write_irt1(folder, images, *, name="sub-01", order=tuple(range(8))):
+    """(n, slices, rows, columns) as BIDS stores them; the plane is tilted."""
+    rotation = np.array([[0.8, 0.0, 0.6], [0.6, 0.0, -0.8], [0.0, -1.0, 0.0]])
+    affine = np.eye(4)
+    affine[:3, :3] = rotation * (1.5, 1.25, 8.0)
+    affine[:3, 3] = 10.0, -20.0, 30.0
+    for place in order:
+        file = folder / f"{name}_inv-{place + 1}_IRT1.nii.gz"
+        header = nibabel.Nifti1Image(images[place].transpose(2, 1, 0), affine)
+        header.header.set_xyzt_units("mm", "sec")
+        nibabel.save(header, file)
+        sidecar = file.with_name(file.name.replace(".nii.gz", ".json"))
+        sidecar.write_text(json.dumps({"InversionTime": TIMES[place] / 1000.0}))
+    return affine
+
+
+@pytest.mark.parametrize("form", ["npz", "npz with times", "npy", "bart"])
+def test_arrays_with_times(form, tmp_path):
+    images, options = stack(slices=2), TI
+    if form == "bart":
+        file = write_bart(tmp_path / "images", images)
+    elif form == "npy":
+        file = tmp_path / "images.npy"
+        np.save(file, images)
+    else:
+        file = tmp_path / "images.npz"
+        stated = {"inversion_times_ms": TIMES, "pixel_spacing_mm": (1.5, 1.25)} if "times" in form else {}
+        np.savez(file, images=images, **stated)
+        options = None if stated else TI
+    first, second = series_of(file, options=options)
+    for slice_, found in enumerate((first, second)):
+        assert found.identity.slice_index == slice_
+        assert found.geometry.spacing == pytest.approx((1.5, 1.25))
+        assert Flag.NO_ORIENTATION in found.flags
+        np.testing.assert_allclose(found.series.times_ms, TIMES)
+        np.testing.assert_allclose(found.series.images, images[:, slice_], rtol=1e-6)
+
+
+def test_preparation_times_of_an_array(tmp_path):
+    images = np.stack([np.full((40, 40), 1000.0 * np.exp(-time / 45.0)) for time in (0.0, 25.0, 55.0)])
+    np.save(tmp_path / "t2.npy", images)
+    options = ArrayOptions(((Quantity.T2, (0.0, 25.0, 55.0)),), (1.5, 1.5))
+    (found,) = series_of(tmp_path / "t2.npy", options=options)
+    assert found.quantity is Quantity.T2
+    np.testing.assert_allclose(found.series.times_ms, (0.0, 25.0, 55.0))
+
+
+def test_inversion_recovery_of_bids(tmp_path):
+    images = stack(slices=2)
+    # Later inversions are written first: their numbers count.
+    affine = write_irt1(tmp_path, images, order=reversed(range(len(TIMES))))
+    first, second = series_of(tmp_path)
+    for slice_, found in enumerate((first, second)):
+        np.testing.assert_allclose(found.series.times_ms, TIMES)
+        np.testing.assert_allclose(found.series.images, images[:, slice_], rtol=1e-6)
+        pixels = np.array([[0.0, 0.0], [39.0, 0.0], [0.0, 47.0]])
+        voxels = np.column_stack([pixels, np.full(3, slice_)])
+        expected = nibabel.affines.apply_affine(affine, voxels) * (-1, -1, 1)
+        np.testing.assert_allclose(found.geometry.to_patient(pixels), expected, atol=1e-4)
+        assert found.flags == ()
+    # One file finds the others of its series, and none of another subject.
+    write_irt1(tmp_path, images, name="sub-02")
+    (examination,), _ = read(tmp_path / "sub-01_inv-3_IRT1.nii.gz")
+    assert examination.images == 16
+    assert len(read(tmp_path)[0]) == 2
+
+
+@pytest.mark.parametrize(("suffix", "value"), [("T1map", 1.05), ("T2map", 0.045)])
+def test_maps_of_bids_are_in_seconds(suffix, value, tmp_path):
+    values = np.full((40, 48, 1), value, np.float32)
+    nibabel.save(
+        nibabel.Nifti1Image(values, np.diag([1.5, 1.5, 8.0, 1.0])), tmp_path / f"sub-01_{suffix}.nii"
+    )
+    (found,) = series_of(tmp_path / f"sub-01_{suffix}.nii")
+    assert isinstance(found.series, MapSeries)
+    assert found.flags == ()
+    np.testing.assert_allclose(found.series.values_ms, 1000.0 * value, rtol=1e-6)
+
+
+def test_a_map_of_milliseconds_is_said(tmp_path):
+    values = np.full((40, 48, 1), 1050.0, np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "sub-01_T1map.nii.gz")
+    (found,) = series_of(tmp_path)
+    assert Flag.CONVERTED_UNIT in found.flags
+    np.testing.assert_allclose(found.series.values_ms, 1050.0, rtol=1e-6)
+
+
+def test_an_mrd_file(tmp_path):
+    write_examination(tmp_path / "one.h5", simulate_examination(1, size=96))
+    one, two = series_of(tmp_path / "one.h5")
+    assert {one.quantity, two.quantity} == {Quantity.T1, Quantity.T2}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.npz", {"other": np.ones(3)}, "has no array 'images'"),
+        ("a.npz", {"images": stack()[:, 0]}, "the times of the images in .* are not known; give --ti"),
+        ("a.npz", {"images": stack()[:, 0], "inversion_times_ms": TIMES}, "states no pixel size"),
+        ("a.npz", {"images": stack()[:3, 0], "inversion_times_ms": TIMES, "pixel_spacing_mm": 1}, "8 times"),
+        ("a.npz", {"images": np.array(["x"])}, "not numbers"),
+        ("a.npz", b"PK no zip", "cannot be read"),
+        ("a.npy", b"\x93NUMPY broken", "cannot be read"),
+        ("a.cfl", b"", "cannot be read as a header of BART"),
+        ("sub_T1map.nii", b"nothing", "cannot be read as NIfTI"),
+        ("sub_inv-1_IRT1.nii", None, "has no sidecar sub_inv-1_IRT1.json"),
+        ("a.h5", b"\x89HDF\r\n\x1a\n", "is not a readable HDF5 file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_does_not_stop_the_others(name, content, message, tmp_path):
+    file = tmp_path / name
+    if isinstance(content, dict):
+        np.savez(file, **content)
+    elif content is None:
+        nibabel.save(nibabel.Nifti1Image(np.ones((40, 40, 1), np.float32), np.eye(4)), file)
+    else:
+        file.write_bytes(content)
+    good = tmp_path / "good.npz"
+    np.savez(good, images=stack(), inversion_times_ms=TIMES, pixel_spacing_mm=1.5)
+    found, sources = read(file, good)
+    assert [each.name for each in found] == [str(good)]
+    (problem,) = sources.problems
+    assert str(tmp_path) in problem
+    assert re.search(message, problem)
+
+
+def test_bart_shorter_than_its_header(tmp_path):
+    file = write_bart(tmp_path / "images", stack())
+    file.write_bytes(file.read_bytes()[:1000])
+    assert "shorter than its header states" in read(file, options=TI)[1].problems[0]
+
+
+def test_paths_without_anything_to_read(tmp_path):
+    with pytest.raises(SourceError, match="there is no file"):
+        read(tmp_path / "nowhere")
+    with pytest.raises(SourceError, match="neither DICOM files nor NIfTI"):
+        read(tmp_path)
+    (tmp_path / "sub_T1w.nii").write_bytes(b"")
+    with pytest.raises(SourceError, match="no suffix that is read"):
+        read(tmp_path / "sub_T1w.nii")
+
+
+def test_a_series_with_too_few_images_has_its_reason(tmp_path):
+    np.savez(tmp_path / "a.npz", images=stack()[:3, 0], inversion_times_ms=TIMES[:3], pixel_spacing_mm=1.5)
+    (found,) = series_of(tmp_path / "a.npz")
+    assert isinstance(found, Failed)
+    assert "too few for a T1 map" in found.error

@@ -1,0 +1,360 @@
+"""Contours of other programs: what is written in their way is read, and what is damaged is reported."""
+
+import json
+import os
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+
+from model.evaluation.cases import read_slices
+from model.evaluation.contours_in.cvi42 import ENDO, EPI, read_cvi42
+from model.evaluation.contours_in.dicom_objects import SEGMENTATION, STRUCTURES
+from model.evaluation.contours_in.medis import read_medis
+from model.evaluation.errors import CaseError
+from model.polygons import ring_labels
+
+ROWS, COLUMNS = 30, 24
+CENTRE = np.array([11.3, 14.6])
+ANGLES = np.linspace(0.0, 2.0 * np.pi, 40, endpoint=False)
+CIRCLE = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
+OUTLINES = {"endo": CENTRE + 4.2 * CIRCLE, "epi": CENTRE + 7.4 * CIRCLE}
+LABELS = ring_labels(OUTLINES["endo"], OUTLINES["epi"], (ROWS, COLUMNS))
+FIRST = np.array([-100.0, 40.0, 20.0])
+ROW, COLUMN = np.array([0.8, 0.6, 0.0]), np.array([0.0, 0.0, -1.0])
+SPACING = (1.5, 1.25)
+"""Pixel size (x, y)."""
+MAP, WEIGHTED = "2.25.10", "2.25.11"
+
+
+def to_mm(points):
+    return FIRST + (points * SPACING) @ np.array([ROW, COLUMN])
+
+
+def dataset(kind, uid):
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = kind, uid
+    data = Dataset()
+    data.file_meta = meta
+    data.SOPClassUID, data.SOPInstanceUID = kind, uid
+    data.PatientName = data.PatientID = "x"
+    return data
+
+
+def write_image(file, uid):
+    data = dataset(MRImageStorage, uid)
+    data.Rows, data.Columns = ROWS, COLUMNS
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated = data.BitsStored = 16
+    data.HighBit, data.PixelRepresentation = 15, 0
+    data.PixelSpacing = [str(SPACING[1]), str(SPACING[0])]
+    data.ImagePositionPatient = list(map(str, FIRST))
+    data.ImageOrientationPatient = list(map(str, (*ROW, *COLUMN)))
+    data.PixelData = np.full((ROWS, COLUMNS), 1000, "<u2").tobytes()
+    data.save_as(file, enforce_file_format=True)
+
+
+@pytest.fixture
+def case(tmp_path):
+    """Folder of one slice of one case, with its map and a weighted image, without contours."""
+    folder = tmp_path / "case-1" / "2-mid"
+    (folder / "t1_images").mkdir(parents=True)
+    write_image(folder / "t1.dcm", MAP)
+    write_image(folder / "t1_images" / "1.dcm", WEIGHTED)
+    return folder
+
+
+def read(case):
+    (found,) = read_slices(case.parent.parent, "t1")
+    return found
+
+
+def medis(outlines, *, places=((3, 0),), resolution=f"{COLUMNS}x{ROWS}"):
+    text = f"[FILE]\nVersion=2.0\n[IMAGES]\nField_of_view=36x37.5 mm\nImage_resolution={resolution}\n"
+    for slice_, frame in places:
+        for mode, points in ((0, outlines["endo"]), (1, outlines["epi"]), (5, outlines["endo"] + 1)):
+            text += f"[XYCONTOUR]\n{slice_} {frame} {mode}  1.0\n{len(points)}\n"
+            text += "".join(f"{x:.4f} {y:.4f}\n" for x, y in points)
+    return text + "[POINT]\n1 2\n"
+
+
+def cvi42(outlines, uid=MAP, resolution=4, before=""):
+    def contour(name, points):
+        listed = "".join(
+            f"<List:item><Point:x>{x * resolution:.4f}</Point:x><Point:y>{y * resolution:.4f}</Point:y>"
+            "</List:item>"
+            for x, y in points
+        )
+        return (
+            f'<Hash:item Hash:key="{name}"><Hash:item Hash:key="Points">{listed}</Hash:item>'
+            f'<Hash:item Hash:key="SubpixelResolution">{resolution}</Hash:item></Hash:item>'
+        )
+
+    drawn = contour(ENDO, outlines["endo"]) + contour(EPI, outlines["epi"])
+    drawn += contour("sarvendocardialContour", outlines["endo"])
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>{before}<Workspace><Hash:item Hash:key="Studies">'
+        f'<Hash:item Hash:key="ImageStates"><Hash:item Hash:key="{uid}">'
+        f'<Hash:item Hash:key="Contours">{drawn}</Hash:item>'
+        f'<Hash:item Hash:key="Window"><Size:x>7</Size:x></Hash:item></Hash:item></Hash:item>'
+        "</Hash:item></Workspace>"
+    )
+
+
+def study_json(outlines):
+    return json.dumps(
+        {
+            f"{border}cardial_contours_{axis}": points[:, place].tolist()
+            for border, points in outlines.items()
+            for place, axis in enumerate("xy")
+        }
+    )
+
+
+def structures(outlines, *, refer=True, shift=0.0):
+    data = dataset(STRUCTURES, "2.25.20")
+    rois, contours = [], []
+    for number, (name, points) in enumerate(
+        (("LV Endo", outlines["endo"]), ("LV Epi", outlines["epi"]), ("RV endo", outlines["endo"])), 1
+    ):
+        roi, contour, drawn, image = Dataset(), Dataset(), Dataset(), Dataset()
+        roi.ROINumber, roi.ROIName = number, name
+        drawn.ContourGeometricType = "CLOSED_PLANAR"
+        moved = to_mm(points) + shift * np.cross(ROW, COLUMN)
+        drawn.ContourData = [f"{value:.6f}" for value in moved.ravel()]
+        drawn.NumberOfContourPoints = len(points)
+        if refer:
+            image.ReferencedSOPInstanceUID, image.ReferencedSOPClassUID = WEIGHTED, MRImageStorage
+            drawn.ContourImageSequence = Sequence([image])
+        contour.ReferencedROINumber, contour.ContourSequence = number, Sequence([drawn])
+        rois.append(roi)
+        contours.append(contour)
+    data.StructureSetROISequence, data.ROIContourSequence = Sequence(rois), Sequence(contours)
+    return data
+
+
+def segmentation(labels, *, fractional=False, move=0.0, names=("LV cavity", "Myocardium")):
+    data = dataset(SEGMENTATION, "2.25.30")
+    data.SegmentationType = "FRACTIONAL" if fractional else "BINARY"
+    frames = np.stack([labels == 1, labels == 2, labels == 0]).astype(np.uint8)
+    data.Rows, data.Columns, data.NumberOfFrames = *labels.shape, len(frames)
+    data.SamplesPerPixel, data.PhotometricInterpretation, data.PixelRepresentation = 1, "MONOCHROME2", 0
+    if fractional:
+        data.BitsAllocated = data.BitsStored = 8
+        data.HighBit, data.MaximumFractionalValue = 7, 200
+        data.PixelData = np.where(frames > 0, 150, 40).astype(np.uint8).tobytes()
+    else:
+        data.BitsAllocated = data.BitsStored = 1
+        data.HighBit = 0
+        data.PixelData = np.packbits(frames.ravel(), bitorder="little").tobytes()
+    segments, groups = [], []
+    for number, name in enumerate((*names, "right ventricle blood pool"), 1):
+        segment, kind, group, used, derived, source = (Dataset() for _ in range(6))
+        position, orientation, measures = (Dataset() for _ in range(3))
+        segment.SegmentNumber, segment.SegmentLabel = number, name
+        kind.CodeMeaning = "Tissue"
+        segment.SegmentedPropertyTypeCodeSequence = Sequence([kind])
+        used.ReferencedSegmentNumber = number
+        source.ReferencedSOPInstanceUID = MAP
+        derived.SourceImageSequence = Sequence([source])
+        position.ImagePositionPatient = [f"{value:.6f}" for value in FIRST + move * ROW]
+        orientation.ImageOrientationPatient = list(map(str, (*ROW, *COLUMN)))
+        measures.PixelSpacing = [str(SPACING[1]), str(SPACING[0])]
+        group.SegmentIdentificationSequence = Sequence([used])
+        group.DerivationImageSequence = Sequence([derived])
+        group.PlanePositionSequence = Sequence([position])
+        group.PlaneOrientationSequence = Sequence([orientation])
+        group.PixelMeasuresSequence = Sequence([measures])
+        segments.append(segment)
+        groups.append(group)
+    data.SegmentSequence = Sequence(segments)
+    data.PerFrameFunctionalGroupsSequence = Sequence(groups)
+    return data
+
+
+def save(data, file):
+    data.save_as(file, enforce_file_format=True)
+
+
+@pytest.mark.parametrize("form", ["con", "cvi42wsx", "json", "rtstruct", "seg", "fractional"])
+def test_what_a_program_writes_is_read(form, case):
+    if form == "con":
+        (case / "t1.anna.con").write_text(medis(OUTLINES))
+    elif form == "cvi42wsx":
+        (case / "t1.anna.cvi42wsx").write_text(cvi42(OUTLINES))
+    elif form == "json":
+        (case / "t1.anna.json").write_text(study_json(OUTLINES))
+    elif form == "rtstruct":
+        save(structures(OUTLINES), case / "t1.anna.dcm")
+    else:
+        save(segmentation(LABELS, fractional=form == "fractional"), case / "t1.anna.dcm")
+    found = read(case)
+    assert list(found.readers) == ["anna"]
+    np.testing.assert_array_equal(found.labels, LABELS)
+
+
+def test_a_workspace_of_a_case_gives_its_slices(case):
+    (case.parent / "ben.cvi42wsx").write_text(cvi42(OUTLINES, uid=WEIGHTED))
+    (case / "t1.anna.con").write_text(medis(OUTLINES))
+    found = read(case)
+    assert list(found.readers) == ["anna", "ben"]
+    np.testing.assert_array_equal(found.readers["ben"], LABELS)
+    # One of other images gives nothing.
+    (case.parent / "ben.cvi42wsx").write_text(cvi42(OUTLINES, uid="2.25.99"))
+    assert list(read(case).readers) == ["anna"]
+
+
+def test_the_folders_of_the_published_study(tmp_path):
+    patient = tmp_path / "2023_07_09" / "Patient (7)"
+    own, maps = patient / "T1_map_mid_", patient / "T1_Mapping_"
+    own.mkdir(parents=True)
+    maps.mkdir()
+    write_image(maps / "Mid.dcm", MAP)
+    write_image(own / "1.dcm", WEIGHTED)
+    write_image(own / "2.dcm", "2.25.12")
+    (own / "Contours.json").write_text(study_json(OUTLINES))
+    (found,) = read_slices(tmp_path, "t1")
+    assert (found.case, found.level, found.weighted.shape) == ("Patient (7)", "mid", (2, ROWS, COLUMNS))
+    np.testing.assert_array_equal(found.labels, LABELS)
+    with pytest.raises(CaseError, match="no labelled t2 maps"):
+        read_slices(tmp_path, "t2")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (medis(OUTLINES, places=((3, 0), (4, 0))), "slice 3 frame 0, slice 4 frame 0"),
+        (medis(OUTLINES, resolution="99x30"), "the map has 24 columns"),
+        (medis(OUTLINES)[:400], "is damaged, or ends too soon"),
+        (medis(OUTLINES).replace("3 0 0", "3 0 2"), "no slice with an endocardial"),
+        (medis({"endo": np.full((4, 2), np.nan), "epi": OUTLINES["epi"]}), "no position in an image"),
+        ("", "no slice with an endocardial"),
+    ],
+)
+def test_medis_files_that_cannot_be_used(case, content, message):
+    (case / "t1.anna.con").write_text(content)
+    with pytest.raises(CaseError, match=message):
+        read(case)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (cvi42(OUTLINES, before='<!DOCTYPE x [<!ENTITY a "b">]>'), "declares a document type"),
+        (cvi42(OUTLINES, before='<!DOCTYPE x SYSTEM "file:///etc/hostname">'), "declares a document type"),
+        (cvi42(OUTLINES)[:300], "is no cvi42 workspace in XML"),
+        ("\x00\x01binary", "is no cvi42 workspace in XML"),
+        (cvi42(OUTLINES).replace(">4<", ">0<"), "a SubpixelResolution is 0"),
+        (cvi42(OUTLINES).replace("<Point:x>", "<Point:x>oops "), "is no coordinate"),
+        (f"{'<a>' * 300}{'</a>' * 300}", "nested deeper"),
+    ],
+)
+def test_workspaces_that_cannot_be_used(case, content, message):
+    (case / "t1.anna.cvi42wsx").write_text(content)
+    with pytest.raises(CaseError, match=message):
+        read(case)
+
+
+def test_a_workspace_needs_dicom_images(tmp_path):
+    folder = tmp_path / "case" / "mid"
+    folder.mkdir(parents=True)
+    np.savez(folder / "t1.npz", image=np.ones((ROWS, COLUMNS)), pixel_spacing_mm=1.5)
+    (folder / "t1.anna.cvi42wsx").write_text(cvi42(OUTLINES))
+    with pytest.raises(CaseError, match="no DICOM file"):
+        read_slices(tmp_path, "t1")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (json.dumps(json.loads(study_json(OUTLINES)) | {"epicardial_contours_y": [1.0]}), "equal length"),
+        (json.dumps(json.loads(study_json(OUTLINES)) | {"epicardial_contours_y": "text"}), "equal length"),
+        (study_json({"endo": np.zeros((0, 2)), "epi": OUTLINES["epi"]}), "three or more points"),
+        (study_json({name: points + 500.0 for name, points in OUTLINES.items()}), "no pixel of the map"),
+    ],
+)
+def test_contours_of_the_study_that_cannot_be_used(case, content, message):
+    (case / "t1.anna.json").write_text(content)
+    with pytest.raises(CaseError, match=message):
+        read(case)
+
+
+def test_structures_belong_to_a_map_by_reference_or_by_place(case):
+    file = case / "t1.anna.dcm"
+    save(structures(OUTLINES, refer=False, shift=1.0), file)
+    np.testing.assert_array_equal(read(case).labels, LABELS)
+    save(structures(OUTLINES, refer=False, shift=8.0), file)
+    with pytest.raises(CaseError, match=r"0 endocardial and 0 epicardial contours lie on t1.dcm.*LV Endo"):
+        read(case)
+
+
+def test_segmentations_that_cannot_be_used(case):
+    file = case / "t1.anna.dcm"
+    save(segmentation(LABELS, move=3.0), file)
+    with pytest.raises(CaseError, match=r"on another grid of pixels.*3.0 mm apart"):
+        read(case)
+    save(segmentation(LABELS, names=("liver", "spleen")), file)
+    with pytest.raises(CaseError, match=r"no segments of LV cavity and myocardium.*liver, spleen"):
+        read(case)
+    save(segmentation(LABELS[:20]), file)
+    with pytest.raises(CaseError, match="20 x 24 pixels"):
+        read(case)
+    data = segmentation(LABELS)
+    data.PixelData = data.PixelData[:20]
+    save(data, file)
+    with pytest.raises(CaseError, match="cannot be read"):
+        read(case)
+
+
+def error_of(read_it):
+    """Message for the user where a file cannot be read; any other exception fails the test."""
+    try:
+        read_it()
+    except CaseError as error:
+        return str(error)
+    return ""
+
+
+def mutated(draw, content):
+    """Bytes with some of them changed, cut or repeated."""
+    data = bytearray(content)
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(data) - 1))
+        how = draw(st.sampled_from(["set", "cut", "repeat"]))
+        if how == "set":
+            data[at] = draw(st.integers(0, 255))
+        elif how == "cut":
+            del data[at : at + draw(st.integers(1, 200))]
+        else:
+            data[at:at] = data[at : at + draw(st.integers(1, 200))]
+        if not data:
+            return b""
+    return bytes(data)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), reader=st.sampled_from([(read_medis, medis), (read_cvi42, cvi42)]))
+def test_damaged_files_are_read_or_reported(tmp_path, data, reader):
+    read_file, write = reader
+    file = tmp_path / f"damaged-{os.getpid()}"
+    file.write_bytes(mutated(data.draw, write(OUTLINES).encode()))
+    error = error_of(lambda: read_file(file))
+    assert not error or str(file) in error
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), make=st.sampled_from([lambda: structures(OUTLINES), lambda: segmentation(LABELS)]))
+def test_damaged_dicom_objects_are_read_or_reported(case, data, make):
+    file = case / "t1.anna.dcm"
+    save(make(), file)
+    content = file.read_bytes()
+    file.write_bytes(content[:400] + mutated(data.draw, content[400:]))
+    with pydicom.config.disable_value_validation():
+        error = error_of(lambda: read(case))
+    assert not error or "t1." in error
