@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -66,7 +67,12 @@ def _started(workers: int) -> LocalCluster:
     import_nothing_from_current_folder()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*Port .* is already in use")
-        return LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=_DASHBOARD)
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            dashboard_address=_DASHBOARD,
+            preload="inline.cohort.local_worker",
+        )
 
 
 def process_all(
@@ -129,23 +135,23 @@ def _outcomes(
     # The keys show in dashboards and logs: they hold no path.
     by_key = {f"{prefix}-{each.key}-{plugin.name}": each for each in examinations}
     futures = client.map(process_examination, list(by_key.values()), plugin=plugin.name, key=list(by_key))
-    finished = as_completed(futures, with_results=True, raise_errors=False)
-    # Without this reference, each future goes once it is yielded: what a worker has finished is then not
-    # lost, and not computed again, when the worker ends.
+    finished = as_completed(futures)
     del futures
-    for future, result in finished:
+    for future in finished:
         examination = by_key[future.key]
-        if future.status == "finished":
-            yield examination, result
-        elif future.status != "error":
+        try:
+            outcome = future.result()
+        except KilledWorker:
+            outcome = None
+        except (CancelledError, OSError) as error:  # no task raises these: it returns all errors
             raise CohortError(
                 "the scheduler has gone; what was processed is stored, and the same command goes on there"
-            )
-        elif isinstance(result[1], KilledWorker):
-            yield examination, None
-        else:
-            reason = f"{type(result[1]).__name__}: {result[1]}"
-            yield examination, _failure(examination, plugin, reason)
+            ) from error
+        except Exception as error:  # of Dask or of Python, outside of the task
+            outcome = _failure(examination, plugin, f"{type(error).__name__}: {error}")
+        # A result that stays with its worker would be lost, and computed again, when the worker ends.
+        future.release()
+        yield examination, outcome
 
 
 def _failure(examination: ExaminationPath, plugin: PipelinePlugin, reason: str) -> Outcome:

@@ -4,9 +4,7 @@ import json
 import re
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -149,16 +147,8 @@ def test_a_scheduler_and_two_workers_as_processes_of_their_own(root, tmp_path):
     from distributed import Client
 
     loopback = ["--host", "127.0.0.1", "--no-dashboard"]
-    command = [
-        sys.executable,
-        "-m",
-        "inline",
-        "cohort",
-        str(root),
-        "-o",
-        str(tmp_path / "out"),
-        "--scheduler",
-    ]
+    command = [sys.executable, "-m", "inline", "cohort", str(root), "-o", str(tmp_path / "out")]
+    command += ["--engine", "torch", "--scheduler"]  # without compilation
     with started("scheduler", *loopback, "--port", "0", ready=r"Scheduler at:\s+(tcp://\S+)") as scheduler:
         worker = [scheduler[1], "--nthreads", "1", *loopback]
         with started("worker", *worker, ready="Registered"), started("worker", *worker, ready="Registered"):
@@ -172,39 +162,3 @@ def test_a_scheduler_and_two_workers_as_processes_of_their_own(root, tmp_path):
     files = list((tmp_path / "out" / "examinations").iterdir())
     slices = [each for file in files for each in json.loads(file.read_text())["slices"]]
     assert (len(files), [bool(each["regions"]) for each in slices]) == (2, [True] * 4)
-
-
-@pytest.mark.slow
-def test_workers_end_with_a_command_that_is_killed(root, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "inline",
-        "cohort",
-        str(root),
-        "-o",
-        str(tmp_path / "out"),
-        "--workers",
-        "1",
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        next(line for line in process.stdout if line.startswith("1 worker"))
-        children = _children(process.pid)
-        assert children
-        process.kill()
-    deadline = time.monotonic() + 60
-    while any(map(_runs, children)):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
-def _children(pid):
-    own = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return own + [each for child in own for each in _children(child)]
-
-
-def _runs(pid):
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False

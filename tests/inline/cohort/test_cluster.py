@@ -109,19 +109,18 @@ def test_a_scheduler_that_is_not_there(address, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_killed_worker_loses_and_doubles_nothing(task, root, ring, tmp_path):
-    """Two processes, one of them killed in the middle of a task, against one process."""
-    with connected(1) as client:
-        alone = process_into(tmp_path / "alone", client, task, root, ring)
-    with connected(2) as client:
-        pids = list(client.run(os.getpid).values())
+def test_a_killed_worker_loses_and_doubles_nothing(client, task, root, ring, tmp_path):
+    """Two processes, one of them killed in the middle of a task, against threads of this process."""
+    alone = process_into(tmp_path / "alone", client, task, root, ring)
+    with connected(2) as processes:
+        pids = list(processes.run(os.getpid).values())
 
         def kill(_):
             if pids:
                 os.kill(pids.pop(), signal.SIGKILL)
                 pids.clear()
 
-        both = process_into(tmp_path / "both", client, task, root, lambda: ring(0.3), kill)
+        both = process_into(tmp_path / "both", processes, task, root, lambda: ring(0.3), kill)
     assert Counter(each.key for each in both) == Counter(each.key for each in alone)
     assert not any(each.failure for each in both)
     assert contents(tmp_path / "both") == contents(tmp_path / "alone")
@@ -144,7 +143,7 @@ def test_an_examination_that_ends_its_worker_is_given_up_alone(task, root, ring)
     first = read_mrd(bad.file)[0]
     frame = Frame(first.geometry.shape, first.geometry.spacing)
     poison = float(network_input(make_map(first.series), Quantity.T1, frame).sum())
-    with connected(2) as client:
+    with connected(1) as client:
         outcomes = process_into(task.out, client, task, root, lambda: ring(0.0, poison))
     assert len(outcomes) == 6
     assert [each.key for each in outcomes if each.failure] == [bad.key]
