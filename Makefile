@@ -22,7 +22,7 @@ lint: $(DEV)
 # A million inputs, coverage-guided; atheris has wheels for CPython 3.11 to 3.14 on Linux x86_64.
 fuzz: $(DEV)
 	$(BIN)/python -m pip install --quiet --editable ".[fuzz]"
-	for target in decoder header attributes mini_head dicom parameters settings_file hdf5 t1_fit t2_fit; do \
+	for target in decoder header attributes mini_head dicom parameters settings_file hdf5 dicom_file contour_file t1_fit t2_fit; do \
 		$(BIN)/python -m tests.fuzz.run $$target -runs=98000 -max_len=8192 || exit 1; \
 	done
 	for target in contours assembler; do \

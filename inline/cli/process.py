@@ -49,8 +49,8 @@ def process(
     settings = load_settings(settings_file, engine=engine)
     sources = Sources(settings.assembly, options, group)
     outputs: list[Output] = [json_output(output)] if output is not None else []
-    given, problems = 0, []
     examinations = sources.examinations(paths)
+    given, problems = 0, []
     for processed in process_examinations(examinations, build_pipeline(settings)):
         # Files before the terminal, which may be a pipe that nobody reads any more.
         written, unwritten = write(processed, outputs)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,6 +57,7 @@ def find(paths: Iterable[Path]) -> Found:
         ImportError: pydicom is not installed.
         DicomError: there is no file at a path.
     """
+    import_module("pydicom")  # once, so that its absence is not taken for a damaged file
     found, known = Found(), set[str]()
     for path in paths:
         if not path.exists():
@@ -203,6 +205,8 @@ def _listed(directory: Path, found: Found) -> Iterator[Path]:
             continue
         steps = [parts] if isinstance(parts, str) else [str(part) for part in parts]
         file = directory.parent.joinpath(*steps)
+        if not file.exists():  # the names of a CD, as Linux shows them
+            file = directory.parent.joinpath(*map(str.lower, steps))
         inside = file.resolve().is_relative_to(directory.parent.resolve())
         if inside and file.is_file():
             yield file

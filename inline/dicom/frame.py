@@ -26,7 +26,7 @@ from inline.data.series import Quantity
 from inline.dicom.errors import DicomError
 from inline.dicom.header import FrameHeader
 from inline.dicom.scale import map_scale, weighted_scale
-from inline.dicom.vendors import comments, timed, times
+from inline.dicom.vendors import Time, comments, timed, times
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
 from inline.mrd.meta import MetaValue, format_meta
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _TICKS: Final = 400.0
 """MRD time stamps per second."""
 _MOST_FRAMES: Final = 65_536
+_FURTHEST_MM: Final = 1e5
 _TIME: Final = re.compile(r"(\d\d)(\d\d)(?:(\d\d(?:\.\d+)?))?")
 _COMPONENTS: Final = {
     "M": ImageType.MAGNITUDE,
@@ -100,12 +101,12 @@ class Frame:
         """Quantity that its names state; None for any other image."""
         return None if isinstance(self.recognised, str) else self.recognised.quantity
 
-    def image(self, header: ImageHeader, time: tuple[Quantity, float] | None, pixels: Any = None) -> Image:
+    def image(self, header: ImageHeader, time: Time | None, pixels: Any = None) -> Image:
         """Return the frame as an MRD image.
 
         Args:
             header: :attr:`place` with its counters.
-            time: that it was acquired at, ms, and of what.
+            time: that it was acquired at.
             pixels: ``(rows, columns)``; None leaves the pixels out.
 
         Raises:
@@ -113,7 +114,7 @@ class Frame:
         """
         meta: dict[str, MetaValue] = {"DicomJson": json.dumps(self.elements)}
         if time is not None:
-            meta[_TIME_NAMES[time[0]]] = f"{time[1]:.10g}"
+            meta[_TIME_NAMES[time.place.quantity]] = f"{time.ms:.10g}"
         if self.scale is not None:
             meta["RescaleSlope"] = repr(self.scale.slope)
             meta["RescaleIntercept"] = repr(self.scale.intercept)
@@ -187,9 +188,9 @@ def _elements(header: FrameHeader) -> dict[str, dict[str, list[Any]]]:
         dicom_json.IMAGE_TYPE: [
             part for name in ("ImageType", "FrameType") for part in header.text(name).split("\\")
         ],
-        dicom_json.PIXEL_SPACING: list(header.numbers("PixelSpacing", 2) or ()),
-        dicom_json.ORIENTATION: list(header.numbers("ImageOrientationPatient", 6) or ()),
-        dicom_json.POSITION: list(header.numbers("ImagePositionPatient", 3) or ()),
+        dicom_json.PIXEL_SPACING: list(_lengths(header, "PixelSpacing", 2) or ()),
+        dicom_json.ORIENTATION: list(_lengths(header, "ImageOrientationPatient", 6) or ()),
+        dicom_json.POSITION: list(_lengths(header, "ImagePositionPatient", 3) or ()),
     }
     return {tag: {"Value": kept} for tag, values in found.items() if (kept := [v for v in values if v != ""])}
 
@@ -197,12 +198,12 @@ def _elements(header: FrameHeader) -> dict[str, dict[str, list[Any]]]:
 def _place(header: FrameHeader, size: tuple[int, int]) -> ImageHeader:
     """Return the MRD header of a frame, whose position is that of pixel N/2."""
     columns, rows = size
-    spacing = header.numbers("PixelSpacing", 2) or (0.0, 0.0)
-    cosines = header.numbers("ImageOrientationPatient", 6) or (0.0,) * 6
-    first = header.numbers("ImagePositionPatient", 3) or (math.nan,) * 3
+    spacing = _lengths(header, "PixelSpacing", 2) or (0.0, 0.0)
+    cosines = _lengths(header, "ImageOrientationPatient", 6) or (0.0,) * 6
+    first = _lengths(header, "ImagePositionPatient", 3) or (math.nan,) * 3
     row, column = np.array(cosines[:3]), np.array(cosines[3:])
     middle = np.array(first) + row * columns / 2 * spacing[1] + column * rows / 2 * spacing[0]
-    thickness = header.number("SliceThickness") or 0.0
+    (thickness,) = _lengths(header, "SliceThickness", 1) or (0.0,)
     return ImageHeader(
         matrix_size=(columns, rows, 1),
         field_of_view=(columns * spacing[1], rows * spacing[0], thickness),
@@ -213,6 +214,12 @@ def _place(header: FrameHeader, size: tuple[int, int]) -> ImageHeader:
         image_type=_component(header),
         acquisition_time_stamp=round(max(_or_zero(_moment(header)), 0.0) * _TICKS),
     )
+
+
+def _lengths(header: FrameHeader, name: str, count: int) -> tuple[float, ...] | None:
+    """Return lengths in mm, or cosines; None where one is larger than any in a scanner."""
+    found = header.numbers(name, count)
+    return found if found is not None and max(map(abs, found)) <= _FURTHEST_MM else None
 
 
 def _component(header: FrameHeader) -> ImageType:

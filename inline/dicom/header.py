@@ -52,9 +52,13 @@ class FrameHeader:
 
     def value(self, name: str) -> Any:
         """Return the first value of an attribute that is not empty; None where there is none."""
+        from pydicom.datadict import tag_for_keyword
+
+        tag = tag_for_keyword(name)
+        assert tag is not None, name
         for layer in self.layers:
-            found = layer.get(name)
-            if found is not None and found != "":
+            # By tag: an enhanced image asks its layers a hundred thousand times, mostly in vain.
+            if tag in layer and (found := layer[tag].value) is not None and found != "":
                 return found
         return None
 
@@ -80,10 +84,11 @@ class FrameHeader:
     def private(self, group: int, creator: str, element: int) -> Any:
         """Return a private element of a block, found by its creator; None where there is none."""
         for layer in self.layers:
-            try:
-                return layer.private_block(group, creator)[element].value
-            except KeyError:
-                continue
+            for tag in layer.keys():  # noqa: SIM118 - a data set yields its elements
+                if tag.group == group and 0x10 <= tag.element <= 0xFF and str(layer[tag].value) == creator:
+                    found = layer.get((group, (tag.element << 8) | element))
+                    if found is not None:
+                        return found.value
         return None
 
     def items(self, name: str) -> list[Dataset]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from inline.data.series import Quantity
 from inline.dicom.header import FrameHeader, as_number
@@ -45,6 +45,13 @@ class Place:
     source: str
     read: Read
     named_only: bool = False
+
+
+class Time(NamedTuple):
+    """Time of a frame, ms, and the place that states it."""
+
+    ms: float
+    place: Place
 
 
 def _standard(name: str) -> Read:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from inline.assembly.examination import Examination
@@ -37,25 +38,33 @@ class Sources:
     skipped: dict[str, int] = field(default_factory=dict)
 
     def examinations(self, paths: Iterable[Path]) -> Iterator[Examination]:
-        """Yield the examinations of some paths, one at a time.
+        """Return an iterator of the examinations of some paths, which are read one at a time.
 
-        All DICOM images are read together: a study may lie in several folders. A file that cannot be read is
-        among :attr:`problems`.
+        All DICOM images are read together: a study may lie in several folders. Their headers are read at
+        once. A file that cannot be read is among :attr:`problems`.
 
         Raises:
             SourceError: there is nothing at a path that is read.
             ImportError: a package that reads a kind of file is not installed.
         """
         dicom, niftis, files = self._sorted(paths)
-        if dicom:
-            opened: DicomFiles = open_dicom(dicom, self.settings)
+        series = nifti.find(niftis)
+        if series:
+            import_module("nibabel")
+        opened = open_dicom(dicom, self.settings) if dicom else None
+        if opened is not None:
             self.problems += opened.problems
             self.skipped.update(opened.skipped)
-            for examination in opened.examinations():
-                self.problems += examination.problems
-                yield examination
-        for series in nifti.find(niftis):
-            yield from self._tried(partial(nifti.read_nifti, series, self.settings))
+        return self._examinations(opened, series, files)
+
+    def _examinations(
+        self, opened: DicomFiles | None, series: Iterable[tuple[Path, ...]], files: Iterable[Path]
+    ) -> Iterator[Examination]:
+        for examination in opened.examinations() if opened is not None else ():
+            self.problems += examination.problems
+            yield examination
+        for each in series:
+            yield from self._tried(partial(nifti.read_nifti, each, self.settings))
         for file in files:
             yield from self._tried(partial(self._read, file))
 

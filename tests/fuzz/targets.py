@@ -27,6 +27,7 @@ from inline.assembly.image_metadata import read_metadata
 from inline.contouring.segment import contour_slice
 from inline.data.errors import ConfigurationError, ProtocolError
 from inline.data.series import MappingSeries
+from inline.dicom.read import open_dicom
 from inline.mrd.files import FileError, ImageFile
 from inline.mrd.header import MeasurementHeader, parse_header
 from inline.mrd.image_header import DATA_TYPES, ImageHeader
@@ -35,12 +36,21 @@ from inline.mrd.meta import format_meta, parse_meta
 from inline.mrd.protocol import Decoder, Limits, encode
 from inline.serving.parameters import PARAMETERS, read_parameters, with_parameters
 from inline.settings import AssemblySettings, Settings, load_settings
+from model.evaluation.contours_in.outlines import MapImage, Plane
+from model.evaluation.errors import CaseError
+from model.evaluation.labels import read_labels
 from model.frame import FRAME_PIXELS, Frame
 from model.relaxometry import molli, t2prep
 
 LIMITS = Limits(text_bytes=1 << 14, attribute_bytes=1 << 13, pixel_bytes=1 << 16, raw_bytes=1 << 14)
 _SETTINGS = Settings()
 _LIBRARY_S = 2
+_MAP = MapImage(
+    Path("map.dcm"),
+    (30, 24),
+    frozenset(["2.25.10", "2.25.11"]),
+    Plane((-100.0, 40.0, 20.0), (0.8, 0.6, 0.0), (0.0, 0.0, -1.0), (1.5, 1.25)),
+)
 _SCRATCH = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path(tempfile.gettempdir())
 
 
@@ -242,6 +252,34 @@ def _read_images(file: Path) -> None:
                 assert len(image.data) == size
     except FileError as error:
         _short(error)
+
+
+def dicom_file(data: bytes) -> None:
+    """A DICOM file: an examination within its bounds, or a problem that names the file."""
+    with _File(data, ".dcm") as file:
+        opened = open_dicom([file])
+        for examination in opened.examinations():
+            assert examination.images <= 1 << 16
+            for each in examination.series:
+                if isinstance(each, Failed):
+                    assert 0 < len(each.error) < 2000
+                elif isinstance(each.series, MappingSeries):
+                    assert np.isfinite(each.series.times_ms).all()
+        for problem in opened.problems:
+            assert str(file) in problem
+            assert len(problem) < 1000
+
+
+def contour_file(data: bytes) -> None:
+    """A reader's file of any kind, beside a map of 30 x 24 pixels: labels, or a message."""
+    for suffix in (".con", ".cvi42wsx", ".json", ".dcm"):
+        with _File(data, suffix) as file:
+            try:
+                labels = read_labels(file, _MAP)
+            except CaseError as error:
+                _short(error, 2000)
+            else:
+                assert labels is None or (labels.shape == _MAP.shape and set(np.unique(labels)) <= {0, 1, 2})
 
 
 class _File:
@@ -449,7 +487,9 @@ def assembler(data: bytes) -> None:
             assert np.isfinite(values).all()
 
 
-_READERS = (decoder, header, attributes, mini_head, dicom, parameters, settings_file, hdf5)
+_READERS = (
+    decoder, header, attributes, mini_head, dicom, parameters, settings_file, hdf5, dicom_file, contour_file,
+)  # fmt: skip
 _COMPUTATIONS = (contours, t1_fit, t2_fit, assembler)
 TARGETS: dict[str, Callable[[bytes], None]] = {each.__name__: each for each in (*_READERS, *_COMPUTATIONS)}
 

@@ -15,6 +15,8 @@ INPUTS = {
     "parameters": 900,
     "settings_file": 900,
     "hdf5": 500,
+    "dicom_file": 300,
+    "contour_file": 200,
     "contours": 400,
     "t1_fit": 600,
     "t2_fit": 600,

@@ -119,7 +119,10 @@ json.dump(found, open("found.json", "w"))
 
 HELP = [
     [],
-    *([name] for name in ("serve", "replay", "synth", "listen", "demo", "evaluate", "engines", "train")),
+    *(
+        [name]
+        for name in ("serve", "process", "replay", "synth", "listen", "demo", "evaluate", "engines", "train")
+    ),
     *(["bench", name] for name in ("", "throughput", "latency", "peers", "tables", "scaling")),
     *(["calibrate", name] for name in ("", "precision", "confidence", "contours", "budget")),
 ]
@@ -134,6 +137,8 @@ NEEDS = {
     ("calibrate", "precision"): ("nncf", "calibrate"),
     ("calibrate", "confidence"): ("sklearn", "calibrate"),
     ("calibrate", "contours", "--data", "."): ("monai", "bench"),
+    ("process", "image.dcm"): ("pydicom", "dicom"),
+    ("process", "sub-01_T1map.nii"): ("nibabel", "nifti"),
 }
 
 
@@ -157,7 +162,9 @@ def core(tmp_path, hiding):
     return run
 
 
-def test_a_core_install_has_every_help_and_names_the_extra_that_a_command_needs(core):
+def test_a_core_install_has_every_help_and_names_the_extra_that_a_command_needs(core, tmp_path):
+    for name in ("image.dcm", "sub-01_T1map.nii"):
+        (tmp_path / name).touch()
     helps = [[*filter(None, each), "--help"] for each in HELP]
     for arguments, code, _, stderr, exception in core(*helps):
         assert (code, stderr) == (0, ""), (arguments, exception)

@@ -1,6 +1,9 @@
 """Damaged and hostile DICOM files are reported by name; whatever is read is finite and bounded."""
 
 import io
+import math
+import shutil
+from pathlib import Path
 
 import pydicom
 import pytest
@@ -66,6 +69,18 @@ def test_numbers_that_no_image_has(changes, message, written, tmp_path):
     assert message in problem
 
 
+def test_lengths_that_no_scanner_has_are_not_stated(written, tmp_path):
+    data = pydicom.dcmread(io.BytesIO(written[0]))
+    data.PixelSpacing = ["1e200", "1e200"]
+    data.ImagePositionPatient = ["1e250", "0", "0"]
+    data.InversionTime = "1e299"
+    data.save_as(tmp_path / "damaged")
+    (frame,) = find([tmp_path]).frames
+    assert frame.place.field_of_view[:2] == (0.0, 0.0)
+    assert not any(map(math.isfinite, frame.place.position))
+    list(open_dicom([tmp_path]).examinations())
+
+
 def test_a_deflated_file_is_refused(written, tmp_path):
     data = pydicom.dcmread(io.BytesIO(written[0]))
     data.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
@@ -105,6 +120,27 @@ def test_a_private_number_that_lost_its_type():
     block.add_new(0x72, "UN", b"\x00\x00\x82\x43")
     assert FrameHeader.of(data).private(0x2005, "Philips MR Imaging DD 006", 0x72) == b"\x00\x00\x82\x43"
     assert 260.0 in times(FrameHeader.of(data))
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_genuine_files_are_all_accounted_for(lower, tmp_path):
+    """Those that pydicom ships: CT, MR, ultrasound, SR, RT, damaged ones, and a DICOMDIR with its files."""
+    shipped = Path(pydicom.__file__).parent / "data" / "test_files"
+    found = find([shipped])
+    read = {frame.file for frame in found.frames}
+    assert len(read) > 10
+    every = [each for each in shipped.rglob("*") if each.is_file()]
+    hidden = [each for each in every if any(part.startswith(".") for part in each.relative_to(shipped).parts)]
+    assert len(read) + len(found.problems) + found.skipped.total() == len(every) - len(hidden)
+    media = tmp_path / "media"
+    shutil.copytree(shipped / "dicomdirtests", media)
+    if lower:  # as Linux may show the names of a CD
+        for each in sorted(media.rglob("*"), reverse=True):
+            if each.name != "DICOMDIR":
+                each.rename(each.with_name(each.name.lower()))
+    listed = find([media / "DICOMDIR"])
+    assert listed.problems == []
+    assert len(listed.frames) == 17
 
 
 def test_every_place_has_a_public_source():
