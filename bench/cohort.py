@@ -62,7 +62,7 @@ def write_cohort(folder: Path, examinations: int) -> None:
 
 
 def _noisy(image: Image, random: np.random.Generator) -> Image:
-    pixels = image.pixels + random.normal(0.0, _NOISE, image.pixels.shape)
+    pixels = image.pixels.astype(np.float64) + random.normal(0.0, _NOISE, image.pixels.shape)
     return Image.from_pixels(pixels.clip(0, 4095).astype(np.uint16), image.header, image.meta())
 
 
