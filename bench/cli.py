@@ -154,6 +154,24 @@ def tables(
     )
 
 
+@app.command()
+def cohort(
+    examinations: Annotated[int, typer.Option(min=6, help="Of one slice of 96 x 96 pixels each.")] = 1000,
+    engine: Engine = "auto",
+    json_file: JsonFile = None,
+    plot: PlotFile = None,
+) -> None:
+    """Process a cohort with one worker, with two, and with two of which one is killed.
+
+    Exit code 1 where anything is missing or processed twice, results differ, or a worker's memory grows.
+    """
+    require("distributed", "pyarrow")
+    from bench.cohort import measure, show
+
+    if not show(measure(examinations, engine), json_file, plot):
+        raise typer.Exit(1)
+
+
 def evaluate(
     data: DataFolder = None,
     kind: Annotated[str, typer.Option("--map", help="t1 or t2.")] = "t2",

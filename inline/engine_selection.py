@@ -24,14 +24,18 @@ ON_GPU: Final[tuple[EngineName, ...]] = ("tensorrt", "cuda")
 _ON_CPU: Final[tuple[EngineName, ...]] = ("openvino-int8", "openvino-f32", "torch")
 
 
-def build_pipeline(settings: Settings) -> Pipeline:
+def build_pipeline(settings: Settings, *, threads: int | None = None) -> Pipeline:
     """Return the pipeline of the settings: the only place where its engine and its reviewer are chosen.
+
+    Args:
+        settings: of the program.
+        threads: of one inference on the CPU; None leaves their number to the engine.
 
     Raises:
         ConfigurationError: the weights cannot be used, or no engine loads.
     """
     return Pipeline(
-        make_engine(settings),
+        make_engine(settings, threads=threads),
         settings.regions,
         reviewer=Reviewer.of(settings),
         t1_scale=settings.mapping.t1_scale,
@@ -47,8 +51,12 @@ def preferred() -> tuple[EngineName, ...]:
     return (*ON_GPU, *_ON_CPU) if gpu_present() else _ON_CPU
 
 
-def make_engine(settings: Settings) -> FallbackEngine:
+def make_engine(settings: Settings, *, threads: int | None = None) -> FallbackEngine:
     """Return the engine of the settings with those that replace it.
+
+    Args:
+        settings: of the program.
+        threads: as for :func:`build_pipeline`.
 
     Raises:
         ConfigurationError: the weights cannot be used, or no engine loads.
@@ -56,7 +64,7 @@ def make_engine(settings: Settings) -> FallbackEngine:
     network, weights = load_weights(settings)
     reference = reference_of(network, weights)
     names = preferred() if settings.engine == "auto" else (settings.engine, *preferred())
-    makers = [(name, partial(load_engine, name, network, weights)) for name in dict.fromkeys(names)]
+    makers = [(name, partial(load_engine, name, network, weights, threads)) for name in dict.fromkeys(names)]
     try:
         return FallbackEngine(makers, reference)
     except NoEngineError as error:
@@ -92,8 +100,14 @@ def reference_of(network: UNet, weights: Path) -> Reference:
         ) from error
 
 
-def load_engine(name: EngineName, network: UNet, weights: Path) -> Engine:
+def load_engine(name: EngineName, network: UNet, weights: Path, threads: int | None = None) -> Engine:
     """Load one engine, whose output :func:`model.engines.self_test.run_self_test` then checks.
+
+    Args:
+        name: of the engine.
+        network: in float32.
+        weights: folder that it was read from.
+        threads: of OpenVINO; torch takes those of its process.
 
     Raises:
         Exception: of any kind; its message says why the engine does not run here.
@@ -107,8 +121,8 @@ def load_engine(name: EngineName, network: UNet, weights: Path) -> Engine:
     precision = Precision(name.removeprefix("openvino-"))
     if precision is Precision.INT8:
         model = find_int8(weights)
-        return int8_engine(model.graph, model.constants, network)
-    return OpenVinoEngine(network, precision)
+        return int8_engine(model.graph, model.constants, network, threads)
+    return OpenVinoEngine(network, precision, threads)
 
 
 def gate_report(name: EngineName, weights: Path) -> dict[str, Any] | None:

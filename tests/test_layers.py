@@ -25,6 +25,7 @@ LAYERS = (
     ("inline.replay",),
     ("inline.offline",),
     ("inline",),  # the Python API
+    ("inline.cohort",),
     ("inline.cli",),
     ("calibration",),
     ("bench",),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import typer
 
+from inline.cli.cohort import cohort
 from inline.cli.dicom import dicom_node, dicom_queue
 from inline.cli.errors import ReportingGroup
 from inline.cli.host import doctor, service_unit
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS: tuple[Callable[..., None], ...] = (
-    *(serve, stream, process, replay, dicom_node, dicom_queue),
+    *(serve, stream, process, replay, cohort, dicom_node, dicom_queue),
     *(synth, demo, train, keys, listen, doctor, service_unit),
 )
 for command in COMMANDS:

@@ -17,6 +17,7 @@ _BROUGHT: Final = {
     "ahead-of-time": ("onnx", "onnxscript", "tensorrt_rtx"),
     "bench": ("matplotlib", "monai", "pandas", "pingouin", "qmri", "scikit_posthocs"),
     "calibrate": ("nncf", "sklearn"),
+    "cohort": ("bokeh", "distributed", "pyarrow"),
     "dicom": ("highdicom", "pydicom", "pynetdicom"),
     "gadgetron": ("gadgetron", "multimethod", "pyfftw"),
     "report": ("cmcrameri",),

@@ -121,20 +121,21 @@ def serialise(model: Any) -> tuple[bytes, bytes]:
         return file.read_bytes(), file.with_suffix(".bin").read_bytes()
 
 
-def int8_engine(graph: bytes, constants: bytes, network: UNet) -> Engine:
+def int8_engine(graph: bytes, constants: bytes, network: UNet, threads: int | None = None) -> Engine:
     """Return the engine of an int8 model, with a second pass in float32 where the model has a threshold.
 
     Args:
         graph: of :func:`serialise`.
         constants: likewise.
         network: that the model was made from.
+        threads: as for :class:`OpenVinoEngine`.
 
     Raises:
         RuntimeError: as :class:`OpenVinoEngine`.
     """
     model = openvino.Core().read_model(graph, constants)
-    fast = OpenVinoEngine(model, Precision.INT8)
+    fast = OpenVinoEngine(model, Precision.INT8, threads)
     if not model.has_rt_info(_THRESHOLD):
         return fast
     threshold = float(model.get_rt_info(_THRESHOLD).astype(str))
-    return ReevaluatingEngine(fast, OpenVinoEngine(network, Precision.F32), threshold)
+    return ReevaluatingEngine(fast, OpenVinoEngine(network, Precision.F32, threads), threshold)

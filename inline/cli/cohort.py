@@ -1,0 +1,160 @@
+"""Command cohort: all examinations below a folder, by many workers."""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+from typer import Argument, Option
+
+from inline.cli.errors import require
+from inline.cli.options import EngineOption, SettingsFile, output_folder
+from inline.replay.table import counted, printable
+from inline.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from inline.cohort.discover import Discovered, ExaminationPath
+    from inline.cohort.store import Store, Summary
+    from inline.cohort.task import Outcome, Task
+
+_console = Console()
+_INCOMPLETE: Final = 3
+"""Exit code of a run in which an examination gave no complete result."""
+_INTERRUPTED: Final = 130
+_MOST_SHOWN: Final = 20
+
+
+def cohort(
+    root: Annotated[Path, Argument(help="Folder below which the examinations lie.", file_okay=False)],
+    output: Annotated[Path, Option("--output", "-o", callback=output_folder, help="Folder for all results.")],
+    workers: Annotated[
+        int | None, Option(min=1, help="Processes on this host; one a core by default.", show_default=False)
+    ] = None,
+    scheduler: Annotated[
+        str, Option(help="Address of an existing Dask scheduler, such as tcp://HOST:8786.")
+    ] = "",
+    timeout_s: Annotated[
+        float, Option(min=1, help="Longest time of an examination; then it is given up.")
+    ] = 900.0,
+    engine: EngineOption = None,
+    settings_file: SettingsFile = None,
+) -> None:
+    """Process every examination below a folder; a second run goes on where the first one ended."""
+    if scheduler and workers:
+        raise typer.BadParameter(
+            "--workers starts processes on this host; with --scheduler its own do the work"
+        )
+    require("distributed", "pyarrow")
+    from inline.cohort.discover import MRD_SUFFIXES, discover
+    from inline.cohort.errors import CohortError
+    from inline.cohort.provenance import Provenance
+    from inline.cohort.store import Store
+    from inline.cohort.task import Task
+
+    settings = _settings(settings_file, engine)
+    # Links are kept: other hosts may reach the same folder by another one.
+    root, output = (Path(os.path.abspath(each)) for each in (root, output))  # noqa: PTH100
+    store = Store(output)
+    with _console.status("Looking for examinations"):
+        found = discover(root, without=output)
+    if not found.examinations and not found.problems:
+        raise CohortError(
+            f"{root} holds no examinations: neither MRD files ({', '.join(MRD_SUFFIXES)}) nor DICOM images"
+        )
+    provenance = Provenance.of(settings)
+    store.begin(root, provenance, settings)
+    left = [each for each in found.examinations if not store.done(each, provenance)]
+    _show_found(found, len(left))
+    start = time.monotonic()
+    if left:
+        try:
+            _process(left, Task(settings, provenance, output), workers, scheduler, timeout_s)
+        except KeyboardInterrupt:
+            _console.print("Interrupted. The same command goes on where this run ended.")
+            raise typer.Exit(_INTERRUPTED) from None
+    summary = store.finish(found.examinations, provenance, found.problems)
+    _show_summary(summary, store, len(left), time.monotonic() - start)
+    if summary.failures:
+        raise typer.Exit(_INCOMPLETE)
+
+
+def _settings(file: Path | None, engine: str | None) -> Settings:
+    settings = load_settings(file, engine=engine)
+    # Workers have another current folder.
+    weights = settings.weights.absolute() if settings.weights else None
+    return settings.model_copy(update={"weights": weights})
+
+
+def _process(
+    left: list[ExaminationPath], task: Task, workers: int | None, scheduler: str, timeout_s: float
+) -> None:
+    from inline.cohort.cluster import connected, process_all
+    from inline.cohort.worker import PipelinePlugin
+    from inline.engine_selection import build_pipeline
+
+    with connected(workers, scheduler) as client:
+        _console.print(f"Dashboard: {client.dashboard_link}", highlight=False)
+        count = len(client.nthreads())
+        _console.print(counted(count, "worker") if count else "No worker yet; waiting for workers to join.")
+        columns = (
+            TextColumn("examinations"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[bad]}"),
+        )
+        shown = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+        with shown as progress:
+            bar, failures = progress.add_task("", total=len(left), bad=""), 0
+
+            def done(outcome: Outcome) -> None:
+                nonlocal failures
+                failures += bool(outcome.failure)
+                progress.update(bar, advance=1, bad=f"{failures} failed" if failures else "")
+
+            plugin = PipelinePlugin(task, partial(build_pipeline, task.settings, threads=1), timeout_s)
+            process_all(client, left, plugin, done)
+
+
+def _show_found(found: Discovered, left: int) -> None:
+    studies = sum(each.file is None for each in found.examinations)
+    parts = [f"{len(found.examinations) - studies} MRD files", f"{studies} DICOM studies"]
+    if found.others:
+        parts.append(f"{counted(found.others, 'other file')} passed over")
+    _console.print(f"{counted(len(found.examinations), 'examination')}: {', '.join(parts)}", highlight=False)
+    if done := len(found.examinations) - left:
+        _console.print(f"{done} are complete, of the same files, settings and weights", highlight=False)
+
+
+def _show_summary(summary: Summary, store: Store, processed: int, seconds: float) -> None:
+    if summary.failures:
+        # No more than a screen; all of them are in the file.
+        table = Table(title="Not complete", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("examination", overflow="fold")
+        table.add_column("reason", overflow="fold")
+        for each in summary.failures[:_MOST_SHOWN]:
+            name = " ".join(filter(None, (each.examination, each.study)))
+            table.add_row(*(Text(printable(text)) for text in (name, each.reason)))
+        _console.print(table)
+    counts = [
+        counted(summary.examinations, "examination"),
+        f"{len(summary.failures)} not complete",
+        f"{summary.without_series} without mapping series",
+        f"{counted(summary.slices, 'slice')}, {summary.without_values} of them without values",
+    ]
+    _console.print("; ".join(counts), highlight=False)
+    if processed:
+        _console.print(f"{processed} processed in {seconds:.0f} s", highlight=False)
+    if len(summary.engines) > 1:
+        made = ", ".join(f"{counted(number, 'slice')} by {name}" for name, number in summary.engines.items())
+        _console.print(f"The engines differ: {made}. Name one with --engine for values that compare.")
+    for name, file in (("Values", store.table), ("Not complete", store.failures)):
+        _console.print(f"{name}: {file}", highlight=False, markup=False)

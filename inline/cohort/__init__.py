@@ -1,0 +1,1 @@
+"""Cohorts: the examinations below a folder, processed by many workers on Dask distributed."""

@@ -1,0 +1,198 @@
+"""Discovery of the examinations below a folder: MRD files, and DICOM images by study.
+
+The rule (``docs/cohort.md``): every HDF5 file is an examination of its own, readable or not, so that a
+damaged one is reported. Every file that begins as DICOM does belongs to the examination of its study; without
+a study UID, to that of its folder. Names that begin with a dot and linked folders are passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from inline.cohort.errors import CohortError
+
+MRD_SUFFIXES: Final = (".h5", ".hdf5", ".mrd")
+_PREAMBLE_BYTES: Final = 128
+_DICOM_MARK: Final = b"DICM"
+_STUDY_UID: Final = 0x0020000D
+
+
+@dataclass(frozen=True, slots=True)
+class ExaminationPath:
+    """AcquiredExamination by its place: what a task receives.
+
+    Attributes:
+        name: path below the root, of the file or of the folder that holds all files; text in any encoding.
+        file: MRD file; None for DICOM.
+        folders: folders that hold the DICOM files of the study, sorted.
+        study: study UID; empty for MRD files and for DICOM files without one.
+        source: SHA-256 of the names, sizes and modification times of its files.
+    """
+
+    name: str
+    file: Path | None
+    folders: tuple[Path, ...]
+    study: str
+    source: str
+
+    @property
+    def key(self) -> str:
+        """Identity within a cohort, 16 hexadecimal digits: of the study, else of the place."""
+        place = f"study:{self.study}" if self.study else f"path:{self.name}"
+        return hashlib.sha256(place.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """Examinations below a root, in the order of their names.
+
+    Attributes:
+        problems: a sentence for each folder or file that cannot be read.
+        others: number of files that are neither MRD nor DICOM.
+    """
+
+    examinations: tuple[ExaminationPath, ...]
+    problems: tuple[str, ...]
+    others: int
+
+
+@dataclass(slots=True)
+class _Walk:
+    """State of a search: MRD files, DICOM files by study and folder."""
+
+    files: list[Path] = field(default_factory=list)
+    studies: dict[tuple[str, Path | None], list[Path]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    others: int = 0
+
+
+def discover(root: Path, *, without: Path | None = None) -> Discovered:
+    """Return the examinations below a folder.
+
+    Args:
+        root: folder to search.
+        without: folder that is passed over: that of the results.
+
+    Raises:
+        CohortError: the root is no folder.
+        ImportError: there are DICOM files, and pydicom is not installed.
+    """
+    if not root.is_dir():
+        raise CohortError(f"{root} is no folder; give the folder that holds the examinations")
+    found = _Walk()
+    for file in _files(root, found, without.resolve() if without else None):
+        try:
+            _add(file, found)
+        except OSError as error:
+            found.problems.append(f"{_text(file)} cannot be read: {error.strerror or error}")
+    made = [_of_file(file, root) for file in found.files]
+    made += [_of_study(study, files, root) for (study, _), files in found.studies.items()]
+    made.sort(key=lambda each: (each.name, each.study))
+    return Discovered(tuple(made), tuple(found.problems), found.others)
+
+
+def study_files(examination: ExaminationPath) -> list[Path]:
+    """Return the DICOM files of an examination, sorted.
+
+    Raises:
+        OSError: a folder or file cannot be read.
+    """
+    return [
+        file
+        for folder in examination.folders
+        for file in sorted(folder.iterdir())
+        if not file.name.startswith(".")
+        and file.is_file()
+        and _is_dicom(file)
+        and study_uid(file) == examination.study
+    ]
+
+
+def study_uid(file: Path) -> str:
+    """Return the study UID of a DICOM file; empty without one, and where its header is damaged.
+
+    Raises:
+        OSError: the file cannot be read.
+        ImportError: pydicom is not installed.
+    """
+    from pydicom.filereader import read_file_meta_info, read_partial
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    try:
+        with warnings.catch_warnings(), file.open("rb") as opened:
+            warnings.simplefilter("ignore")  # values that break a rule of the standard are read as they are
+            if read_file_meta_info(file).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+                return ""  # nothing bounds the size of its header; its reader refuses it
+            # Tags ascend: what follows the study UID is not read.
+            header = read_partial(opened, lambda tag, *_: tag > _STUDY_UID)
+            return str(header.get("StudyInstanceUID") or "")
+    except OSError:
+        raise
+    except Exception:  # of a damaged file pydicom raises many kinds; its reader reports it
+        return ""
+
+
+def _files(root: Path, found: _Walk, without: Path | None) -> Iterator[Path]:
+    def report(error: OSError) -> None:
+        found.problems.append(f"{_text(Path(error.filename))} cannot be read: {error.strerror}")
+
+    for folder, names, files in os.walk(root, onerror=report):
+        here = Path(folder)
+        kept = (name for name in names if not name.startswith("."))
+        names[:] = sorted(name for name in kept if without is None or (here / name).resolve() != without)
+        yield from (here / name for name in sorted(files) if not name.startswith("."))
+
+
+def _add(file: Path, found: _Walk) -> None:
+    if file.exists() and not file.is_file():  # a pipe, a socket
+        found.others += 1
+    elif file.suffix.lower() in MRD_SUFFIXES:
+        found.files.append(file)
+    elif _is_dicom(file):
+        study = study_uid(file)
+        found.studies.setdefault((study, None if study else file.parent), []).append(file)
+    else:
+        found.others += 1
+
+
+def _is_dicom(file: Path) -> bool:
+    with file.open("rb") as opened:
+        opened.seek(_PREAMBLE_BYTES)
+        return opened.read(len(_DICOM_MARK)) == _DICOM_MARK
+
+
+def _of_file(file: Path, root: Path) -> ExaminationPath:
+    return ExaminationPath(_below(file, root), file, (), "", _digest([file], root))
+
+
+def _of_study(study: str, files: list[Path], root: Path) -> ExaminationPath:
+    folders = tuple(sorted({file.parent for file in files}))
+    common = Path(os.path.commonpath(folders))
+    return ExaminationPath(_below(common, root), None, folders, study, _digest(files, root))
+
+
+def _below(path: Path, root: Path) -> str:
+    return _text(path.relative_to(root))
+
+
+def _text(path: Path) -> str:
+    """Return a path as text that every encoding holds: bytes of a name that are no UTF-8 become escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _digest(files: list[Path], root: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        try:
+            status = file.stat()
+            state = (status.st_size, status.st_mtime_ns)
+        except OSError:  # a broken link: its reader reports it
+            state = (-1, -1)
+        digest.update(repr((_below(file, root), *state)).encode())
+    return digest.hexdigest()

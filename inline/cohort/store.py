@@ -1,0 +1,222 @@
+"""Store of a cohort: one JSON file an examination, one Parquet table, one list of failures.
+
+All files have mode 0600 and are written beside their place and renamed. The name of an examination's file
+depends on the examination alone: a second run of a task replaces the file of the first with the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from inline.cohort.discover import ExaminationPath
+from inline.cohort.errors import CohortError
+from inline.cohort.provenance import Provenance
+from inline.cohort.table import open_table
+from inline.data.flags import Flag
+from inline.settings import Settings
+from model.output import check_folder, write_json
+
+SCHEMA: Final = "myostream.examination/1.0"
+"""Version of an examination's file; the minor version counts additions of fields."""
+Document = dict[str, Any]
+"""Content of an examination's file."""
+_FIELDS: Final = {"engine", "error", "problems", "slices"}
+"""Fields of a document that follow its heading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """AcquiredExamination that is not complete, or a folder or file that discovery could not read.
+
+    Attributes:
+        examination: its name; empty for a folder or file, which the reason names.
+        study: study UID of DICOM images, or empty.
+        file: its file in the folder ``examinations``, with what there is of its results; or empty.
+        reason: one or more sentences.
+    """
+
+    examination: str
+    study: str
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Counts of a cohort.
+
+    Attributes:
+        examinations: in all.
+        without_series: of these, complete ones that hold no mapping series.
+        slices: results.
+        without_values: of these, those without values.
+        engines: number of results by the engine that made them.
+        failures: what is not complete.
+    """
+
+    examinations: int
+    without_series: int
+    slices: int
+    without_values: int
+    engines: dict[str, int]
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Folder of results. Holds no state: every worker makes its own.
+
+    Attributes:
+        folder: of all files.
+    """
+
+    folder: Path
+
+    @property
+    def table(self) -> Path:
+        """Parquet table: one row a region of each slice."""
+        return self.folder / "values.parquet"
+
+    @property
+    def failures(self) -> Path:
+        """JSON list of what is not complete (:class:`Failure`)."""
+        return self.folder / "failures.json"
+
+    @property
+    def _run(self) -> Path:
+        """JSON object: root, program, settings and weights of the last run."""
+        return self.folder / "run.json"
+
+    def begin(self, root: Path, provenance: Provenance, settings: Settings) -> None:
+        """Make the folders, check that they can be written, and state what the run depends on.
+
+        Raises:
+            OutputError: they cannot be written.
+            CohortError: they hold the results of another root.
+        """
+        check_folder(self.folder)
+        check_folder(self.folder / "examinations")
+        stated = _read_json(self._run)
+        earlier = stated.get("root") if isinstance(stated, dict) else None
+        if earlier not in (None, str(root)):
+            raise CohortError(
+                f"{self.folder} holds the results of {earlier}; give another folder for those of {root}, or "
+                f"delete {self._run} where the examinations have only moved"
+            )
+        content = {"root": str(root), **asdict(provenance), "values": settings.model_dump(mode="json")}
+        write_json(self._run, content, private=True)
+
+    def file(self, examination: ExaminationPath) -> Path:
+        """Return the file of an examination."""
+        return self.folder / "examinations" / f"{examination.key}.json"
+
+    def write(self, examination: ExaminationPath, document: Document) -> None:
+        """Write the file of an examination.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        write_json(self.file(examination), document, private=True)
+
+    def read(self, examination: ExaminationPath) -> Document | None:
+        """Return the content of an examination's file; None without one that can be read."""
+        content = _read_json(self.file(examination))
+        whole = isinstance(content, dict) and content.get("schema") == SCHEMA and content.keys() >= _FIELDS
+        return content if whole else None
+
+    def done(self, examination: ExaminationPath, provenance: Provenance) -> bool:
+        """Return whether an examination is complete: of the same files, program, settings and weights."""
+        stored = self.read(examination)
+        if stored is None:
+            return False
+        # What is not complete is tried again: memory, disk or a file may be better now.
+        return _origin(stored) == heading(examination, provenance) and not failure_of(stored)
+
+    def finish(
+        self, examinations: Sequence[ExaminationPath], provenance: Provenance, problems: Sequence[str] = ()
+    ) -> Summary:
+        """Write the table and the list of failures from the examinations' files.
+
+        Args:
+            examinations: of the cohort, in the order of the table.
+            provenance: of this run; the file of an examination with another one counts as missing.
+            problems: a sentence for each folder or file that discovery could not read.
+
+        Raises:
+            OutputError: a file cannot be written.
+            ImportError: pyarrow is not installed.
+        """
+        failures = [Failure("", "", "", each) for each in problems]
+        engines = Counter[str]()
+        slices = without_values = without_series = 0
+        with open_table(self.table) as table:
+            for examination in examinations:
+                document = self.read(examination)
+                if document is None or _origin(document) != heading(examination, provenance):
+                    document = failed(examination, provenance, "no result was stored")
+                file, found = self.file(examination).name, document["slices"]
+                if reason := failure_of(document):
+                    failures.append(Failure(examination.name, examination.study, file, reason))
+                engines[document["engine"]] += len(found)
+                slices += len(found)
+                without_values += sum(not each["regions"] for each in found)
+                without_series += not found and not document["error"]
+                table.add(document, file)
+        write_json(self.failures, [asdict(each) for each in failures], private=True)
+        made_by = {name: number for name, number in sorted(engines.items()) if number}
+        return Summary(len(examinations), without_series, slices, without_values, made_by, tuple(failures))
+
+
+def heading(examination: ExaminationPath, provenance: Provenance) -> Document:
+    """Return the first fields of a document: which examination, and what its results depend on."""
+    return {
+        "schema": SCHEMA,
+        "examination": examination.name,
+        "study": examination.study,
+        "source": examination.source,
+        **asdict(provenance),
+    }
+
+
+def failed(examination: ExaminationPath, provenance: Provenance, reason: str) -> Document:
+    """Return the document of an examination that gave no result."""
+    return {
+        **heading(examination, provenance),
+        "engine": "",
+        "error": reason,
+        "problems": [],
+        "notes": [],
+        "images": 0,
+        "unused": {},
+        "slices": [],
+    }
+
+
+def failure_of(document: Document) -> str:
+    """Return why an examination is not complete; empty for a complete one.
+
+    A slice without contours, or of a series that cannot be fitted, is complete: its flags and its error are
+    findings about its images. A slice whose processing raised an error is not.
+    """
+    if document["error"]:
+        return str(document["error"])
+    raised = [each["error"] for each in document["slices"] if Flag.PROCESSING_ERROR in each["flags"]]
+    return "; ".join(map(str, (*document["problems"], *raised)))
+
+
+def _origin(document: Document) -> Document:
+    names = ("schema", "examination", "study", "source", "version", "settings", "weights")
+    return {name: document.get(name) for name in names}
+
+
+def _read_json(file: Path) -> Any:
+    """Return the content of a JSON file; None without one that can be read."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None

@@ -1,0 +1,104 @@
+"""Task of a cohort: one examination from its path to its file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from inline.assembly.examination import AcquiredExamination
+from inline.cohort.discover import ExaminationPath, study_files
+from inline.cohort.provenance import Provenance
+from inline.cohort.store import Document, Store, failed, failure_of, heading
+from inline.data.errors import MyostreamError
+from inline.dicom.read import open_dicom
+from inline.offline.mrd import read_mrd
+from inline.offline.process import process_examinations
+from inline.pipeline import Pipeline
+from inline.replay.results import Record
+from inline.settings import AssemblySettings, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Outcome of a task, small enough for any number of them.
+
+    Attributes:
+        key: of the examination.
+        slices: number of results.
+        failure: why the examination is not complete; empty for a complete one.
+    """
+
+    key: str
+    slices: int
+    failure: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What every task of a run has in common.
+
+    Attributes:
+        settings: of the program.
+        provenance: of the results.
+        out: folder of results.
+    """
+
+    settings: Settings
+    provenance: Provenance
+    out: Path
+
+    def run(self, examination: ExaminationPath, pipeline: Pipeline) -> Outcome:
+        """Process an examination, write its file and return the outcome. Raises no ``Exception``.
+
+        The file depends on the images, the settings, the weights and the engine alone: it holds no times.
+        """
+        try:
+            document = self._process(examination, pipeline)
+        except MyostreamError as error:
+            document = failed(examination, self.provenance, str(error))
+        except Exception as error:  # one examination must not end the run
+            document = failed(examination, self.provenance, f"{type(error).__name__}: {error}")
+        failure = failure_of(document)
+        try:
+            Store(self.out).write(examination, document)
+        except MyostreamError as error:
+            failure = str(error)
+        return Outcome(examination.key, len(document["slices"]), failure)
+
+    def _process(self, examination: ExaminationPath, pipeline: Pipeline) -> Document:
+        parts, problems, unused = _read(examination, self.settings.assembly)
+        slices, notes, images = list[Record](), list[str](), 0
+        for processed in process_examinations(parts, pipeline):
+            part = processed.examination
+            slices += map(_without_times, processed.records)
+            problems += part.problems
+            notes += part.notes
+            images += part.images
+            unused.update(part.unused)
+        return {
+            **heading(examination, self.provenance),
+            "engine": pipeline.engine.name,
+            "error": "",
+            "problems": problems,
+            "notes": notes,
+            "images": images,
+            "unused": dict(unused),
+            "slices": slices,
+        }
+
+
+def _read(
+    examination: ExaminationPath, settings: AssemblySettings
+) -> tuple[Iterator[AcquiredExamination], list[str], Counter[str]]:
+    """Return the series by frame of reference, what cannot be read, and the number of other DICOM objects."""
+    if examination.file is not None:
+        return iter([read_mrd(examination.file, settings)]), [], Counter()
+    opened = open_dicom(study_files(examination), settings)
+    return opened.examinations(), list(opened.problems), Counter(opened.skipped)
+
+
+def _without_times(record: Record) -> Record:
+    """Return the record of a slice without its times, which differ from run to run."""
+    return {name: value for name, value in record.items() if name != "times_ms"}

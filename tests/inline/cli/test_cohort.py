@@ -1,0 +1,164 @@
+"""``myostream cohort``, as a user types it."""
+
+import json
+import re
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+from typer.testing import CliRunner
+
+from inline.cli.commands import app
+from inline.replay.simulate import simulate_examination, write_examination
+
+pytest.importorskip("distributed")
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "root"
+    folder.mkdir()
+    for number in range(2):
+        write_examination(folder / f"{number}.h5", simulate_examination(1, seed=number + 1, size=96))
+    return folder
+
+
+@pytest.fixture
+def here(ring_engine, monkeypatch):
+    """Workers are threads of this process, with an engine that returns at once; counts the clusters."""
+    import cv2
+    import torch
+    from distributed import Client, LocalCluster
+
+    from inline import engine_selection
+    from inline.cohort import cluster
+    from inline.pipeline import Pipeline
+
+    before, made = (torch.get_num_threads(), cv2.getNumThreads()), []
+
+    @contextmanager
+    def connected(workers, scheduler):
+        made.append((workers, scheduler))
+        with (
+            LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as local,
+            Client(local) as client,
+        ):
+            yield client
+
+    monkeypatch.setattr(cluster, "connected", connected)
+    monkeypatch.setattr(
+        engine_selection, "build_pipeline", lambda settings, threads: Pipeline(ring_engine, settings.regions)
+    )
+    yield made
+    torch.set_num_threads(before[0])
+    cv2.setNumThreads(before[1])
+
+
+def run(*arguments):
+    result = runner.invoke(app, ["cohort", *map(str, arguments)])
+    return result.exit_code, " ".join(result.output.split())
+
+
+def test_a_second_run_has_nothing_left_to_do(root, here, tmp_path):
+    code, output = run(root, "-o", tmp_path / "out", "--workers", 2)
+    assert code == 0, output
+    assert "2 examinations: 2 MRD files, 0 DICOM studies, 2 other files passed over" in output
+    assert "2 examinations; 0 not complete; 0 without mapping series; 4 slices, 0 of them without" in output
+    assert json.loads((tmp_path / "out" / "failures.json").read_text()) == []
+    table = (tmp_path / "out" / "values.parquet").read_bytes()
+    code, output = run(root, "-o", tmp_path / "out")
+    assert code == 0, output
+    assert "2 are complete, of the same files, settings and weights" in output
+    assert here == [(2, "")]
+    assert (tmp_path / "out" / "values.parquet").read_bytes() == table
+    settings = tmp_path / "other.toml"
+    settings.write_text("[regions]\ninset = 0.3\n")
+    assert run(root, "-o", tmp_path / "out", "--settings", settings)[0] == 0
+    assert here == [(2, ""), (None, "")]
+    assert (tmp_path / "out" / "values.parquet").read_bytes() != table
+
+
+def test_a_damaged_file_is_listed_and_the_exit_code_says_so(root, here, tmp_path):
+    (root / "0.h5").write_bytes(b"[red]damaged")
+    code, output = run(root, "-o", root / "out")
+    assert code == 3
+    assert "2 examinations; 1 not complete" in output
+    assert "0.h5" in output
+    (failure,) = json.loads((root / "out" / "failures.json").read_text())
+    assert failure["examination"] == "0.h5"
+    # The other one is not processed again.
+    assert "1 are complete" in run(root, "-o", root / "out")[1]
+
+
+def test_a_folder_without_examinations(here, tmp_path):
+    (tmp_path / "root").mkdir()
+    code, output = run(tmp_path / "root", "-o", tmp_path / "out")
+    assert (code, here) == (1, [])
+    assert "holds no examinations" in output
+
+
+def test_an_interrupt_keeps_what_is_done(root, here, tmp_path, monkeypatch):
+    from inline.cohort import cluster
+
+    def interrupted(client, left, plugin, done):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cluster, "process_all", interrupted)
+    code, output = run(root, "-o", tmp_path / "out")
+    assert code == 130
+    assert "The same command goes on" in output
+
+
+def test_wrong_usage(root, tmp_path):
+    assert run(root, "-o", tmp_path / "out", "--workers", 2, "--scheduler", "tcp://x:1")[0] == 2
+    assert run(root, "-o", tmp_path / "out", "--workers", 0)[0] == 2
+    assert run(root)[0] == 2
+    assert run(tmp_path / "missing", "-o", tmp_path / "out")[0] in (1, 2)
+
+
+def test_without_the_extra_one_line_says_what_brings_it(root, hiding, tmp_path):
+    command = [sys.executable, "-m", "inline", "cohort", str(root), "-o", str(tmp_path / "out")]
+    done = subprocess.run(
+        command, env=hiding("distributed"), capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "distributed is not installed; it comes with myostream[cohort]" in done.stderr
+
+
+@contextmanager
+def started(kind, *arguments, ready):
+    """A Dask process, ``scheduler`` or ``worker``; what its log says once it is ready."""
+    command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield next(filter(None, (re.search(ready, line) for line in process.stderr)))
+        finally:
+            process.terminate()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_scheduler_and_two_workers_as_processes_of_their_own(root, tmp_path):
+    """The engine of the product on a cluster that the command did not start, and does not end."""
+    from distributed import Client
+
+    loopback = ["--host", "127.0.0.1", "--no-dashboard"]
+    command = [sys.executable, "-m", "inline", "cohort", str(root), "-o", str(tmp_path / "out")]
+    command += ["--engine", "torch", "--scheduler"]  # without compilation
+    with started("scheduler", *loopback, "--port", "0", ready=r"Scheduler at:\s+(tcp://\S+)") as scheduler:
+        worker = [scheduler[1], "--nthreads", "1", *loopback]
+        with started("worker", *worker, ready="Registered"), started("worker", *worker, ready="Registered"):
+            done = subprocess.run([*command, scheduler[1]], capture_output=True, text=True, check=False)
+            with Client(scheduler[1]) as client:
+                plugins = client.run(lambda dask_worker: list(dask_worker.plugins)).values()
+    assert done.returncode == 0, done.stderr
+    assert "2 workers" in done.stdout
+    assert len(plugins) == 2
+    assert not any(name.startswith("myostream") for names in plugins for name in names)
+    files = list((tmp_path / "out" / "examinations").iterdir())
+    slices = [each for file in files for each in json.loads(file.read_text())["slices"]]
+    assert (len(files), [bool(each["regions"]) for each in slices]) == (2, [True] * 4)

@@ -1,0 +1,124 @@
+import os
+
+import pytest
+
+from inline.cohort.discover import discover, study_files
+from inline.cohort.errors import CohortError
+
+pydicom = pytest.importorskip("pydicom")
+
+
+def write_dicom(file, study, instance):
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = MRImageStorage
+    meta.MediaStorageSOPInstanceUID = instance
+    image = FileDataset(str(file), {}, file_meta=meta, preamble=bytes(128))
+    image.SOPClassUID, image.SOPInstanceUID = MRImageStorage, instance
+    image.PatientName = "Planted^Name"
+    if study:
+        image.StudyInstanceUID = study
+    file.parent.mkdir(parents=True, exist_ok=True)
+    image.save_as(file)
+
+
+def names(found):
+    return [(each.name, each.study) for each in found.examinations]
+
+
+def test_files_are_found_in_the_order_of_their_names_by_suffix(tmp_path):
+    for name in ("b.h5", "a/c.HDF5", "a/b.mrd", "notes.txt", ".hidden.h5", ".cache/x.h5"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"anything")
+    found = discover(tmp_path)
+    assert names(found) == [("a/b.mrd", ""), ("a/c.HDF5", ""), ("b.h5", "")]
+    assert found.others == 1
+    assert found.problems == ()
+    assert len({each.key for each in found.examinations}) == 3
+
+
+def test_the_folder_of_the_results_is_passed_over(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.h5").touch()
+    (tmp_path / "b.h5").touch()
+    assert names(discover(tmp_path, without=tmp_path / "out")) == [("b.h5", "")]
+
+
+def test_dicom_files_are_grouped_by_study_wherever_they_lie(tmp_path):
+    write_dicom(tmp_path / "p1" / "s1" / "IM1", "1.2.3", "1.2.3.1")
+    write_dicom(tmp_path / "p1" / "s2" / "IM1", "1.2.3", "1.2.3.2")
+    write_dicom(tmp_path / "p1" / "s2" / "IM2", "1.2.4", "1.2.4.1")
+    (tmp_path / "p1" / "s2" / "notes.txt").write_text("x" * 200)
+    found = discover(tmp_path)
+    assert names(found) == [("p1", "1.2.3"), ("p1/s2", "1.2.4")]
+    first, second = (study_files(each) for each in found.examinations)
+    assert [str(file.relative_to(tmp_path)) for file in first] == ["p1/s1/IM1", "p1/s2/IM1"]
+    assert [file.name for file in second] == ["IM2"]
+    assert found.others == 1
+
+
+def test_files_without_a_study_uid_belong_to_their_folder(tmp_path):
+    write_dicom(tmp_path / "a" / "IM1", "", "1.1")
+    write_dicom(tmp_path / "b" / "IM1", "", "1.2")
+    (tmp_path / "b" / "IM2").write_bytes(bytes(128) + b"DICM" + b"\xff" * 40)
+    found = discover(tmp_path)
+    assert names(found) == [("a", ""), ("b", "")]
+    assert [file.name for file in study_files(found.examinations[1])] == ["IM1", "IM2"]
+
+
+def test_a_study_keeps_its_key_when_files_are_added_and_changes_its_source(tmp_path):
+    write_dicom(tmp_path / "s1" / "IM1", "1.2.3", "1.2.3.1")
+    before = discover(tmp_path).examinations[0]
+    write_dicom(tmp_path / "s2" / "IM1", "1.2.3", "1.2.3.2")
+    after = discover(tmp_path).examinations[0]
+    assert before.key == after.key
+    assert before.source != after.source
+
+
+def test_a_file_that_changes_changes_its_source_alone(tmp_path):
+    file = tmp_path / "a.h5"
+    file.write_bytes(b"one")
+    before = discover(tmp_path).examinations[0]
+    assert discover(tmp_path).examinations[0] == before
+    os.utime(file, ns=(1, 1))
+    after = discover(tmp_path).examinations[0]
+    assert after.source != before.source
+    assert after.key == before.key
+
+
+def test_links_pipes_and_names_in_no_encoding(tmp_path):
+    os.mkfifo(tmp_path / "pipe.h5")
+    (tmp_path / "broken.h5").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    name = os.fsdecode(b"M\xfcller.h5")
+    (tmp_path / name).write_bytes(b"x")
+    found = discover(tmp_path)
+    assert names(found) == [("M\\xfcller.h5", ""), ("broken.h5", "")]
+    assert found.examinations[0].file == tmp_path / name
+    assert found.others == 1
+
+
+def test_a_folder_that_cannot_be_read_is_reported(tmp_path, monkeypatch):
+    (tmp_path / "a.h5").touch()
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fspath(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = discover(tmp_path)
+    assert names(found) == [("a.h5", "")]
+    assert found.problems == (f"{tmp_path / 'closed'} cannot be read: Permission denied",)
+
+
+@pytest.mark.parametrize("name", ["missing", "file.h5"])
+def test_a_root_that_is_no_folder(tmp_path, name):
+    (tmp_path / "file.h5").touch()
+    with pytest.raises(CohortError, match="is no folder"):
+        discover(tmp_path / name)

@@ -1,0 +1,202 @@
+import dataclasses
+import json
+
+import pytest
+
+from inline.cohort.discover import discover
+from inline.cohort.errors import CohortError
+from inline.cohort.provenance import Provenance
+from inline.cohort.store import Store, failed
+from inline.cohort.task import Task
+from inline.settings import load_settings
+from model.output import OutputError
+
+parquet = pytest.importorskip("pyarrow.parquet")
+
+
+@pytest.fixture
+def store(task):
+    made = Store(task.out)
+    made.begin(task.out, task.provenance, task.settings)
+    return made
+
+
+@pytest.fixture
+def found(root):
+    return discover(root).examinations[:2]
+
+
+def test_what_is_done_is_skipped_until_file_settings_weights_or_program_change(
+    store, task, found, root, ring
+):
+    first, second = found
+    assert not store.done(first, task.provenance)
+    task.run(first, ring())
+    assert store.done(first, task.provenance)
+    assert not store.done(second, task.provenance)
+    for name in ("version", "settings", "weights"):
+        other = dataclasses.replace(task.provenance, **{name: "other"})
+        assert not store.done(first, other)
+    first.file.write_bytes(b"changed")
+    assert not store.done(discover(root).examinations[0], task.provenance)
+
+
+def test_settings_count_that_a_result_depends_on():
+    same, usual = Provenance.of(load_settings(workers=1, server={"port": 1})), Provenance.of(load_settings())
+    assert same == usual
+    for changed in (
+        {"engine": "torch"},
+        {"mapping": {"t1_scale": 1.1}},
+        {"regions": {"inset": 0.2}},
+        {"review_below": 0.5},
+        {"contours": {"endo_offset_mm": 0.0}},
+        {"assembly": {"motion": "both"}},
+    ):
+        assert Provenance.of(load_settings(**changed)) != usual
+
+
+def test_weights_and_their_confidence_count_by_content(tmp_path):
+    def of(network, confidence):
+        folder = tmp_path / f"{network}-{confidence}"
+        folder.mkdir()
+        (folder / "unet-01-of-01.safetensors").write_text(network)
+        if confidence:
+            (folder / "confidence.json").write_text(confidence)
+        return Provenance.of(load_settings(weights=folder)).weights
+
+    assert len({of("a", ""), of("b", ""), of("a", "x"), of("a", "y")}) == 4
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"schema": "myostream.examination/1.0"}', '{"schema": 3}', "[" * 100_000]
+)
+def test_a_file_that_is_none_of_ours_is_not_done(store, task, found, text):
+    store.file(found[0]).write_text(text)
+    assert store.read(found[0]) is None
+    assert not store.done(found[0], task.provenance)
+
+
+def test_an_unfinished_file_of_a_killed_worker_is_no_result(store, task, found, ring):
+    task.run(found[0], ring())
+    (store.folder / "examinations" / ".myostream-0123456789abcdef.json").write_text("{")
+    summary = store.finish(found[:1], task.provenance)
+    assert (summary.examinations, summary.failures) == (1, ())
+
+
+def test_what_failed_is_tried_again(store, task, found):
+    store.write(found[0], failed(found[0], task.provenance, "no memory"))
+    assert not store.done(found[0], task.provenance)
+
+
+def test_table_and_failures_hold_every_examination(store, task, root, ring):
+    (root / "exam-3.h5").write_bytes(b"damaged")
+    found = discover(root).examinations
+    for examination in found[:-1]:  # the last one was never processed
+        task.run(examination, ring())
+    summary = store.finish(found, task.provenance, ["closed cannot be read"])
+    rows = parquet.read_table(store.table).to_pylist()
+    assert list(dict.fromkeys(row["examination"] for row in rows)) == [each.name for each in found]
+    for examination in found:
+        document = store.read(examination)
+        slices = document["slices"] if document else []
+        regions = [(one["quantity"], region) for one in slices for region in one["regions"]]
+        own = [row for row in rows if row["examination"] == examination.name]
+        assert [(row["quantity"], row["region"], row["median_ms"], row["pixels"]) for row in own] == [
+            (quantity, region["name"], region["median"], region["pixels"]) for quantity, region in regions
+        ] or [(None, None, None, None)]
+    (damaged,) = (row for row in rows if row["examination"] == "exam-3.h5")
+    assert "exam-3.h5" in damaged["error"]
+    failures = json.loads(store.failures.read_text())
+    assert [each["examination"] for each in failures] == ["", "exam-3.h5", "site/exam-1.h5"]
+    assert failures == [dataclasses.asdict(each) for each in summary.failures]
+    assert failures[2]["reason"] == "no result was stored"
+    assert (summary.examinations, summary.slices, summary.engines) == (6, 8, {"ring": 8})
+    assert all(file.stat().st_mode & 0o777 == 0o600 for file in (store.table, store.failures))
+
+
+def test_results_of_other_settings_are_in_no_table(store, task, found, ring):
+    task.run(found[0], ring())
+    other = dataclasses.replace(task.provenance, settings="other")
+    summary = store.finish(found[:1], other)
+    assert summary.slices == 0
+    assert [each.reason for each in summary.failures] == ["no result was stored"]
+    assert [row["region"] for row in parquet.read_table(store.table).to_pylist()] == [None]
+
+
+def test_slices_without_contours_and_files_without_series_are_complete_and_counted(
+    store, task, root, found, ring
+):
+    import h5py
+    import numpy as np
+
+    from inline.pipeline import Pipeline
+
+    class Nothing:
+        name = "nothing"
+
+        def infer(self, images):
+            output = np.zeros((len(images), 3, 224, 224), np.float32)
+            output[:, 0] = 1.0
+            return output
+
+    with h5py.File(found[1].file, "r+") as file:  # its images become phase images, which make no map
+        for series in file["dataset"].values():
+            if isinstance(series, h5py.Group):
+                headers = series["header"][...]
+                headers["image_type"] = 2
+                series["header"][...] = headers
+    for examination in discover(root).examinations[:2]:
+        task.run(examination, Pipeline(Nothing()))
+    summary = store.finish(discover(root).examinations[:2], task.provenance)
+    assert (summary.failures, summary.without_series) == ((), 1)
+    assert (summary.slices, summary.without_values) == (2, 2)
+    rows = parquet.read_table(store.table).to_pylist()
+    assert [(row["quantity"], row["region"]) for row in rows] == [("T1", None), ("T2", None), (None, None)]
+    assert all("no-cavity" in row["flags"] for row in rows[:2])
+
+
+def test_the_table_is_the_same_whatever_the_size_of_its_groups(store, task, found, ring, monkeypatch):
+    for examination in found:
+        task.run(examination, ring())
+    store.finish(found, task.provenance)
+    whole = store.table.read_bytes()
+    store.finish(found, task.provenance)
+    assert store.table.read_bytes() == whole
+    rows = parquet.read_table(store.table)
+    monkeypatch.setattr("inline.cohort.table._ROWS", 1)
+    store.finish(found, task.provenance)
+    assert parquet.ParquetFile(store.table).num_row_groups > 1
+    assert parquet.read_table(store.table) == rows
+
+
+def test_a_folder_of_another_root_is_refused(store, task, tmp_path):
+    with pytest.raises(CohortError, match="holds the results of"):
+        store.begin(tmp_path / "elsewhere", task.provenance, task.settings)
+    assert json.loads((store.folder / "run.json").read_text())["root"] == str(task.out)
+
+
+def test_a_folder_that_is_a_file(tmp_path, task):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="is no folder"):
+        Store(tmp_path / "file").begin(tmp_path, task.provenance, task.settings)
+
+
+def test_a_table_that_cannot_be_written_leaves_the_earlier_one(store, task, found, ring, monkeypatch):
+    task.run(found[0], ring())
+    store.finish(found[:1], task.provenance)
+    before = store.table.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pyarrow.parquet.ParquetWriter.write_table", full)
+    with pytest.raises(OutputError, match="No space left"):
+        store.finish(found, task.provenance)
+    assert store.table.read_bytes() == before
+
+
+def test_a_task_is_small(task):
+    """It travels to every worker, with paths and settings alone."""
+    import pickle
+
+    assert len(pickle.dumps(Task(task.settings, task.provenance, task.out))) < 10_000

@@ -1,0 +1,143 @@
+import json
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+
+import pytest
+
+from inline import process, read_mrd
+from inline.cohort.discover import discover
+from inline.cohort.store import Store, failure_of
+from inline.emit.record import record
+from inline.replay.results import read_record
+from inline.replay.simulate import simulate_examination, to_images, write_examination
+
+
+class Raising:
+    name = "raising"
+
+    def infer(self, images):
+        raise RuntimeError("no memory")
+
+
+@pytest.fixture
+def run(task):
+    Store(task.out).begin(task.out, task.provenance, task.settings)
+
+    def run(examination, pipeline):
+        outcome = task.run(examination, pipeline)
+        return outcome, Store(task.out).read(examination)
+
+    return run
+
+
+def test_the_file_holds_the_records_of_the_stream_without_times(examinations, run, ring):
+    examination = discover(examinations).examinations[0]
+    outcome, document = run(examination, ring())
+    assert (outcome.key, outcome.slices, outcome.failure) == (examination.key, 2, "")
+    assert document["examination"] == "exam-2.h5"
+    assert document["engine"] == "ring"
+    study = read_mrd(examination.file)
+    expected = [read_record(record(process(series, study=study, pipeline=ring()))) for series in study]
+    for each in expected:
+        assert each.pop("times_ms")
+    assert document["slices"] == json.loads(json.dumps(expected))
+    assert (document["images"], document["unused"], document["notes"]) == (11, {}, [])
+    assert [each["quantity"] for each in document["slices"]] == ["T1", "T2"]
+    assert all(read_record(each)["regions"] for each in document["slices"])
+
+
+def test_a_second_run_replaces_the_file_by_the_same_bytes(examinations, task, run, ring):
+    examination, file = discover(examinations).examinations[0], None
+    contents = []
+    for _ in range(2):
+        run(examination, ring())
+        (file,) = (task.out / "examinations").iterdir()
+        contents.append(file.read_bytes())
+    assert contents[0] == contents[1]
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n", b"no HDF5"])
+def test_a_damaged_file_is_an_outcome(root, run, ring, content):
+    (root / "exam-2.h5").write_bytes(content)
+    outcome, document = run(discover(root).examinations[0], ring())
+    assert "exam-2.h5" in outcome.failure
+    assert failure_of(document) == outcome.failure
+    assert document["slices"] == []
+
+
+def test_a_file_that_has_gone_since_it_was_found(root, run, ring):
+    examination = discover(root).examinations[0]
+    examination.file.unlink()
+    outcome, _ = run(examination, ring())
+    assert outcome.failure.startswith("there is no file")
+
+
+def test_a_truncated_file_is_a_failure(root, run, ring):
+    file = root / "exam-2.h5"
+    file.write_bytes(file.read_bytes()[:-1000])
+    outcome, document = run(discover(root).examinations[0], ring())
+    assert "truncated" in outcome.failure
+    assert document["error"] == outcome.failure
+
+
+def test_a_network_that_fails_is_a_failure_and_keeps_the_rest(examinations, run):
+    from inline.pipeline import Pipeline
+
+    outcome, document = run(discover(examinations).examinations[0], Pipeline(Raising()))
+    assert outcome.failure == "RuntimeError: no memory; RuntimeError: no memory"
+    assert [each["flags"] for each in document["slices"]] == [["processing-error"]] * 2
+
+
+def test_a_folder_that_cannot_be_written_is_an_outcome(examinations, task, ring):
+    outcome = task.run(discover(examinations).examinations[0], ring())
+    assert "could not be written" in outcome.failure
+
+
+def dicom_writer():
+    """Module that writes DICOM images, of the tests of their reader."""
+    loader = SourceFileLoader("dicom_writer", str(Path(__file__).parent.parent / "dicom" / "writer.py"))
+    module = module_from_spec(spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
+    return module
+
+
+def medians(document):
+    """Of the ring: septum and segments depend on the slice count, which MRD headers state and DICOM not."""
+    return {(one["quantity"], one["slice_index"]): one["regions"][0]["median"] for one in document["slices"]}
+
+
+def test_a_dicom_study_gives_the_values_of_the_same_images_in_mrd(tmp_path, task, run, ring):
+    pytest.importorskip("pydicom")
+    writer, slices = dicom_writer(), simulate_examination(2, seed=9, size=96)
+    (tmp_path / "mrd").mkdir()
+    write_examination(tmp_path / "mrd" / "a.h5", slices)
+    for study, seed in (("1.2.826.0.1", 9), ("1.2.826.0.2", 10)):
+        images = to_images(simulate_examination(2, seed=seed, size=96))
+        (tmp_path / "dicom" / study).mkdir(parents=True)
+        writer.classic(tmp_path / "dicom" / study, images, "ge", study=study)
+    _, expected = run(discover(tmp_path / "mrd").examinations[0], ring())  # beside run.json
+    found = discover(tmp_path / "dicom").examinations
+    assert len(found) == 2
+    outcome, document = run(found[0], ring())
+    assert outcome.failure == ""
+    assert document["images"] == 22
+    assert len(medians(document)) == 4
+    assert medians(document) == pytest.approx(medians(expected), abs=0.1)
+    written = [file.read_bytes() for file in task.out.rglob("*") if file.is_file()]
+    assert len(written) == 3
+    assert not any(b"Planted" in content or b"planted" in content for content in written)
+
+
+def test_a_damaged_dicom_image_is_a_problem_of_its_study_alone(tmp_path, run, ring):
+    pytest.importorskip("pydicom")
+    images = to_images(simulate_examination(1, seed=9, size=96))
+    dicom_writer().classic(tmp_path, images, "ge", study="1.2.826.0.1")
+    damaged = sorted(each for each in tmp_path.rglob("*") if each.is_file())[3]
+    damaged.write_bytes(damaged.read_bytes()[:-5000])
+    (examination,) = discover(tmp_path).examinations
+    outcome, document = run(examination, ring())
+    assert damaged.name in outcome.failure
+    assert [each["quantity"] for each in document["slices"]] == ["T1", "T2"]
+    assert "missing-images" in [flag for each in document["slices"] for flag in each["flags"]]
