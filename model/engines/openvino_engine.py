@@ -68,13 +68,14 @@ def runs_natively(precision: Precision) -> bool:
 class OpenVinoEngine:
     """Runs a compiled network on the CPU."""
 
-    def __init__(self, source: UNet | Any, precision: Precision) -> None:
+    def __init__(self, source: UNet | Any, precision: Precision, threads: int | None = None) -> None:
         """Compile the network.
 
         Args:
             source: the network, or a model of OpenVINO.
             precision: ``f32``; ``bf16``; or ``int8`` for a quantised model, whose other layers are then
                 computed in bf16 where the CPU has it.
+            threads: None for as many as there are cores, at most two.
 
         Raises:
             RuntimeError: the model cannot be compiled here.
@@ -86,7 +87,7 @@ class OpenVinoEngine:
         # Slices come one at a time: latency counts, not throughput.
         options = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": min(THREADS, len(os.sched_getaffinity(0))),
+            "INFERENCE_NUM_THREADS": threads or min(THREADS, len(os.sched_getaffinity(0))),
             "INFERENCE_PRECISION_HINT": "f32" if precision is Precision.F32 else "bf16",
         }
         if precision is not Precision.F32 and not runs_natively(Precision.BF16):
