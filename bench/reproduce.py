@@ -58,6 +58,12 @@ DETAILS: Final = (
     ("scaling", "batch", "value, network .1f"),
     ("scaling", "connections", "value, whole .1f, images_lost, peak_memory_mib .0f"),
     ("fits", "", "map_ms .1f, ratio .0f, qmri_ratio .0f, within_0.5_ms .4f, largest_ms .3f"),
+    (
+        "motion",
+        "motion",
+        "residual_before_px .2f, residual_after_px .2f, worst_after_px .2f, r2_before .3f, r2_after .3f, "
+        "bias_before_ms .1f, bias_after_ms .1f, worst_bias_ms .1f",
+    ),
     ("peers", "stages", "reference_ms .2f, myostream_ms .2f, ratio .1f"),
     ("engines", "engines", "p50 .1f, mean .1f, p99 .1f, dice_with_f32 .4f, memory_mib .0f"),
     ("real-t2", "summaries", _SUMMARY),

@@ -50,7 +50,9 @@ def serving():
     def run(engine=None, publisher=None, **settings):
         # A busy machine must not make slices late where lateness is not what is tested.
         made = load_settings(**{"server": {"port": 0}, **settings}).model_copy(update={"budget_ms": 60_000.0})
-        scheduler = Scheduler(Pipeline(engine or RingEngine(), made.regions), made.workers, made.budget_ms)
+        correct = made.mapping.motion_correction == "auto"
+        pipeline = Pipeline(engine or RingEngine(), made.regions, motion_correction=correct)
+        scheduler = Scheduler(pipeline, made.workers, made.budget_ms)
         server = Server(scheduler, made, publisher)
         thread = threading.Thread(target=server.serve, daemon=True)
         thread.start()

@@ -55,7 +55,7 @@ def test_images_at_rest_keep_their_map(seed, quantity):
 @pytest.mark.parametrize(("motion_mm", "kind"), [(6.0, "rigid"), (10.0, "elastic"), (15.0, "rigid")])
 def test_known_breathing_is_corrected(quantity, motion_mm, kind):
     left, bias, before = [], [], []
-    for seed in (41, 42, 43):
+    for seed in (41, 42):
         series, still = simulated(seed, quantity, motion_mm, kind), simulated(seed, quantity).fit()
         found = series.correct(series.fit())
         assert found.state is MotionState.CORRECTED
