@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from bench.values import print_lines, print_values, write_results
 from model.evaluation.figures import figure
-from model.motion.correction import MotionCorrection, MotionState, correct_motion
+from model.motion.correction import MotionCorrection, correct_motion
 from model.motion.signal_models import MolliModel, SignalModel, T2PrepModel
+from model.motion.state import MotionState
 from model.relaxometry.parametric_map import ParametricMap
 from model.synthesis.examination import SimulatedSlice, simulate_slice
 from model.synthesis.motion import MotionKind

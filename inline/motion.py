@@ -8,8 +8,9 @@ from inline.assembly.assembled import Ready
 from inline.data.flags import Flag
 from inline.data.results import SliceMotion
 from inline.data.series import MapSeries, Quantity, Series
-from model.motion.correction import MotionCorrection, MotionState, correct_motion
+from model.motion.correction import MotionCorrection, correct_motion
 from model.motion.signal_models import MolliModel, T2PrepModel
+from model.motion.state import MotionState
 from model.relaxometry.parametric_map import ParametricMap
 
 Finding = tuple[Flag, str]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.series import Enhancement, Quantity, SeriesIdentity
-from model.motion.correction import MotionState
+from model.motion.state import MotionState
 from model.relaxometry.parametric_map import ParametricMap
 
 RESULT_ATTRIBUTE: Final = "MYOSTREAM_RESULT"

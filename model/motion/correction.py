@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from enum import StrEnum
 from typing import Final
 
 import cv2
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from model.motion.groupwise import ROUNDS, Registration, Round, sample
 from model.motion.lattice import CELL, PIXEL_MM, Lattice
 from model.motion.signal_models import SignalModel
+from model.motion.state import MotionState
 from model.relaxometry.parametric_map import ParametricMap
 
 Floats = NDArray[np.float32]
@@ -38,14 +38,6 @@ _STEEPEST: Final = 0.75
 """Largest change of a displacement, per distance, that tissue is taken to make."""
 _SMALLEST_AREA: Final = 0.2
 """Smallest determinant of the Jacobian: the area that a pixel keeps; at 0 tissue is folded."""
-
-
-class MotionState(StrEnum):
-    """Outcome of a motion correction."""
-
-    STILL = "still"
-    CORRECTED = "corrected"
-    LEFT = "left"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def test_a_user_error_is_one_line(arguments, message, monkeypatch):
             return np.zeros((len(images), 3, 224, 224), np.float32)
 
     if "steam" not in arguments:
-        monkeypatch.setattr("inline.engine_selection.make_engine", lambda _: Idle())
+        monkeypatch.setattr("inline.engine_selection.make_engine", lambda _, **_kwargs: Idle())
     found = CliRunner().invoke(app, arguments)
     assert found.exit_code == 1
     assert message in found.stderr

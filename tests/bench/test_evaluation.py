@@ -53,7 +53,7 @@ def evaluate(*arguments):
 
 def test_labelled_slices_as_a_command(folder, slices, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "inline.engine_selection.make_engine", lambda _: Oracle([each.labels for each in slices])
+        "inline.engine_selection.make_engine", lambda _, **_kwargs: Oracle([each.labels for each in slices])
     )
     text = evaluate("--data", folder, "--map", "t2", "--json", tmp_path / "t2.json", "--plots", tmp_path)
     content = json.loads((tmp_path / "t2.json").read_text())
@@ -68,7 +68,8 @@ def test_labelled_slices_as_a_command(folder, slices, tmp_path, monkeypatch):
 
 def test_contours_that_lie_beside_the_readers_on_all_slices(folder, slices, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "inline.engine_selection.make_engine", lambda _: Oracle([each.labels for each in slices], right=3)
+        "inline.engine_selection.make_engine",
+        lambda _, **_kwargs: Oracle([each.labels for each in slices], right=3),
     )
     text = evaluate("--data", folder, "--map", "t2", "--json", tmp_path / "t2.json")
     summaries = json.loads((tmp_path / "t2.json").read_text())["summaries"]
@@ -81,7 +82,7 @@ def test_contours_that_lie_beside_the_readers_on_all_slices(folder, slices, tmp_
 
 def test_the_truth_of_synthetic_slices_scores_nearly_one_in_every_group(tmp_path, monkeypatch):
     truth = [slice_.labels for slice_, _ in make_slices(4, "t2")]
-    monkeypatch.setattr("inline.engine_selection.make_engine", lambda _: Oracle(truth))
+    monkeypatch.setattr("inline.engine_selection.make_engine", lambda _, **_kwargs: Oracle(truth))
     evaluate("--synthetic", 4, "--map", "t2", "--json", tmp_path / "t2.json")
     summaries = json.loads((tmp_path / "t2.json").read_text())["summaries"]
     assert summaries["all"]["slices"] == 4
@@ -93,7 +94,7 @@ def test_other_weights_are_tried_on_the_same_slices(tmp_path, monkeypatch):
     truth = [slice_.labels for slice_, _ in make_slices(2, "t2")]
     moved = [np.roll(labels, 20, axis=1) for labels in truth]
 
-    def engine(settings):
+    def engine(settings, **_kwargs):
         return Oracle(moved if settings.weights else truth)
 
     monkeypatch.setattr("inline.engine_selection.make_engine", engine)

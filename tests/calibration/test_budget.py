@@ -72,7 +72,7 @@ def test_a_slice_that_fails_is_no_measurement(slices):
 
 
 def test_the_command_writes_settings_that_are_accepted(monkeypatch, tmp_path, slices):
-    monkeypatch.setattr("inline.engine_selection.make_engine", lambda settings: Ring())
+    monkeypatch.setattr("inline.engine_selection.make_engine", lambda settings, **_kwargs: Ring())
     monkeypatch.setattr(budget, "simulated_slices", lambda: slices)
     file, figures = tmp_path / "s.toml", tmp_path / "b.json"
     command = ["calibrate", "budget", "--slices", "4", "--connections", "2", "-o", str(file)]

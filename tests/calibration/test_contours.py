@@ -139,7 +139,7 @@ class Borders:
 @pytest.fixture
 def site(tmp_path, monkeypatch):
     """Writes a site: labelled slices by case and reader."""
-    monkeypatch.setattr("inline.engine_selection.make_engine", lambda settings: Borders())
+    monkeypatch.setattr("inline.engine_selection.make_engine", lambda settings, **_kwargs: Borders())
     random = np.random.default_rng(3)
 
     def write(habits, readers=("anna",), slices=2, apart=0.0):

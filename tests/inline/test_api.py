@@ -46,7 +46,7 @@ def test_the_pages_run_from_top_to_bottom(file, ring_engine, monkeypatch, capsys
     monkeypatch.chdir(file.parent)
     inline._pipeline.cache_clear()
     if network == "ring":
-        monkeypatch.setattr("inline.engine_selection.make_engine", lambda _: ring_engine)
+        monkeypatch.setattr("inline.engine_selection.make_engine", lambda _, **_kwargs: ring_engine)
     if not (file.parent / "demo-output").exists():
         (file.parent / "demo-output").symlink_to(file.parent)
     run_page("README.md")

@@ -17,7 +17,7 @@ from inline.pipeline import Pipeline, SliceContext, SliceProgress
 from inline.replay.results import read_record
 from inline.replay.simulate import header_xml, simulate_examination, to_images
 from inline.settings import AssemblySettings, load_settings
-from model.motion.correction import MotionState
+from model.motion.state import MotionState
 
 MOTION = {Flag.MOVED, Flag.CORRECTED, Flag.MOTION_LEFT}
 
@@ -130,7 +130,7 @@ def test_a_late_slice_states_the_motion_of_its_map(moving, ring_engine):
 
 
 def test_the_setting_switches_the_correction_off(monkeypatch, moving, ring_engine):
-    monkeypatch.setattr("inline.engine_selection.make_engine", lambda _: ring_engine)
+    monkeypatch.setattr("inline.engine_selection.make_engine", lambda _, **_kwargs: ring_engine)
     for value, examined in (("auto", True), ("off", False)):
         pipeline = build_pipeline(load_settings(mapping={"motion_correction": value}))
         assert (pipeline.process(moving[1]).motion is not None) == examined

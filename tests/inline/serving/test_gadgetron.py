@@ -88,7 +88,7 @@ def test_the_module_on_its_own(examination):
 @pytest.fixture
 def ring(ring_engine, monkeypatch):
     """An engine that needs no time."""
-    monkeypatch.setattr(engine_selection, "make_engine", lambda settings: ring_engine)
+    monkeypatch.setattr(engine_selection, "make_engine", lambda settings, **_kwargs: ring_engine)
 
 
 def test_through_the_package(ring, examination):

@@ -96,7 +96,7 @@ def check(data, sent):
 @pytest.fixture
 def stream_command(ring_engine, monkeypatch):
     """Runs the command in this process, with an engine that needs no time."""
-    monkeypatch.setattr(engine_selection, "make_engine", lambda settings: ring_engine)
+    monkeypatch.setattr(engine_selection, "make_engine", lambda settings, **_kwargs: ring_engine)
     return lambda *arguments: runner.invoke(app, ["stream", *map(str, arguments)])
 
 

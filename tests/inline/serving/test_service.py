@@ -20,7 +20,7 @@ from model.engines.fallback import FallbackEngine
 @pytest.fixture
 def engine(ring_engine, monkeypatch):
     chain = FallbackEngine([("ring", lambda: ring_engine)])
-    monkeypatch.setattr(engine_selection, "make_engine", lambda settings: chain)
+    monkeypatch.setattr(engine_selection, "make_engine", lambda settings, **_kwargs: chain)
     return chain
 
 
@@ -62,7 +62,7 @@ def test_an_engine_that_answers_nothing_is_an_error_of_the_configuration(monkeyp
             raise RuntimeError("no such kernel")
 
     monkeypatch.setattr(
-        engine_selection, "make_engine", lambda settings: FallbackEngine([("broken", Broken)])
+        engine_selection, "make_engine", lambda settings, **_kwargs: FallbackEngine([("broken", Broken)])
     )
     before = set(threading.enumerate())
     with pytest.raises(ConfigurationError, match="no such kernel"), service(load_settings()):

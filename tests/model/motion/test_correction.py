@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from bench.motion import MovingSeries, wall_median
-from model.motion.correction import MotionState, correct_motion
+from model.motion.correction import correct_motion
 from model.motion.signal_models import MolliModel, T2PrepModel
+from model.motion.state import MotionState
 from model.synthesis.examination import simulate_slice
 
 from .phantom import T1_TIMES, T2_TIMES, molli, t2prep
