@@ -189,7 +189,7 @@ class Stub:
             time.sleep(0.1)
         return np.full((len(images), 3, 224, 224), 1 / 3, np.float32)
 
-def stub_engine(settings):
+def stub_engine(settings, **_kwargs):
     images = self_test_images()
     return FallbackEngine([("stub", Stub)], Reference(images, Stub().infer(images)))
 
