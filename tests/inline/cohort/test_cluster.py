@@ -113,6 +113,8 @@ def test_a_killed_worker_loses_and_doubles_nothing(client, task, root, ring, tmp
     """Two processes, one of them killed in the middle of a task, against threads of this process."""
     alone = process_into(tmp_path / "alone", client, task, root, ring)
     with connected(2) as processes:
+        # Ctrl-C in a terminal is for the command alone.
+        assert set(processes.run(signal.getsignal, signal.SIGINT).values()) == {signal.SIG_IGN}
         pids = list(processes.run(os.getpid).values())
 
         def kill(_):
