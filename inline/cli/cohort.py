@@ -102,7 +102,8 @@ def _process(
     from inline.engine_selection import build_pipeline
 
     with connected(workers, scheduler) as client:
-        _console.print(f"Dashboard: {client.dashboard_link}", highlight=False)
+        if "dashboard" in client.scheduler_info()["services"]:
+            _console.print(f"Dashboard: {client.dashboard_link}", highlight=False)
         count = len(client.nthreads())
         _console.print(counted(count, "worker") if count else "No worker yet; waiting for workers to join.")
         columns = (

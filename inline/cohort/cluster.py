@@ -145,7 +145,7 @@ def _outcomes(
             outcome = None
         except (CancelledError, OSError) as error:  # no task raises these: it returns all errors
             raise CohortError(
-                "the scheduler has gone; what was processed is stored, and the same command goes on there"
+                "the scheduler has gone; what was processed is stored, and the same command goes on from it"
             ) from error
         except Exception as error:  # of Dask or of Python, outside of the task
             outcome = _failure(examination, plugin, f"{type(error).__name__}: {error}")

@@ -162,6 +162,13 @@ def _add(file: Path, found: _Walk) -> None:
 
 
 def _is_dicom(file: Path) -> bool:
+    """Return whether a file is a DICOM object; a DICOMDIR is none, but a list of others.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if file.name.upper() == "DICOMDIR":
+        return False
     with file.open("rb") as opened:
         opened.seek(_PREAMBLE_BYTES)
         return opened.read(len(_DICOM_MARK)) == _DICOM_MARK

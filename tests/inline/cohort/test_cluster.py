@@ -109,10 +109,13 @@ def test_a_scheduler_that_is_not_there(address, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_killed_worker_loses_and_doubles_nothing(client, task, root, ring, tmp_path):
     """Two processes, one of them killed in the middle of a task, against threads of this process."""
     alone = process_into(tmp_path / "alone", client, task, root, ring)
     with connected(2) as processes:
+        # Ctrl-C in a terminal is for the command alone.
+        assert set(processes.run(signal.getsignal, signal.SIGINT).values()) == {signal.SIG_IGN}
         pids = list(processes.run(os.getpid).values())
 
         def kill(_):
@@ -132,6 +135,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(client, task, root, ring, tmp
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_an_examination_that_ends_its_worker_is_given_up_alone(task, root, ring):
     from inline import read_mrd
     from inline.contouring.segment import network_input

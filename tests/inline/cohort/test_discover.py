@@ -69,6 +69,14 @@ def test_files_without_a_study_uid_belong_to_their_folder(tmp_path):
     assert [file.name for file in study_files(found.examinations[1])] == ["IM1", "IM2"]
 
 
+def test_a_dicomdir_is_no_examination_beside_those_that_it_lists(tmp_path):
+    write_dicom(tmp_path / "DICOM" / "IM1", "1.2.3", "1.2.3.1")
+    (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    found = discover(tmp_path)
+    assert names(found) == [("DICOM", "1.2.3")]
+    assert found.others == 1
+
+
 def test_a_study_keeps_its_key_when_files_are_added_and_changes_its_source(tmp_path):
     write_dicom(tmp_path / "s1" / "IM1", "1.2.3", "1.2.3.1")
     before = discover(tmp_path).examinations[0]
