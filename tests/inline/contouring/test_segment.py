@@ -103,7 +103,8 @@ def test_the_engine_receives_the_normalised_image_and_its_ring_lies_in_the_image
             return ring_engine.infer(images)
 
     image = np.random.default_rng(1).uniform(0.0, 100.0, (128, 192)).astype(np.float32)
-    labels, contours, flags, insertions = segment(image, (3.0, 1.5), Watched())
+    found = segment(image, (3.0, 1.5), Watched())
+    labels, contours, flags, insertions = found.labels, found.contours, found.flags, found.insertions
     assert np.array_equal(seen[0][0], Frame((128, 192), (3.0, 1.5)).network_input(image))
     assert flags == ()
     assert insertions == Insertions()
