@@ -1,6 +1,7 @@
 """ECV through the server: native and post-contrast on one connection, on two, and within the memory limit."""
 
 import json
+import socket
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,8 @@ from inline.data.flags import Flag
 from inline.emit.record import ECV_ATTRIBUTE
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
-from inline.mrd.messages import Image
+from inline.mrd.messages import Close, ConfigFile, Header, Image, Text
+from inline.mrd.protocol import Decoder, encode
 from inline.replay.client import exchange
 from inline.replay.run import compare, ecv_records, records
 from inline.serving.kept import KeptSlices
@@ -104,6 +106,25 @@ def test_a_haematocrit_in_percent_is_reported_and_not_used(serving):
     assert record["flags"] == ["no-haematocrit"]
     assert record["regions"][0]["partition_coefficient"] == pytest.approx(PARTITION, abs=0.005)
     assert any("give 0.42 for 42 %" in text for text in texts)
+
+
+def test_a_haematocrit_is_of_one_patient_on_a_connection_for_several(serving):
+    """Each measurement ends with the header of the next one, after the parameters of that."""
+    messages = [
+        ConfigFile("mapping"),
+        *(Header(XML.format(study=1)), Text('{"haematocrit": 0.42}'), *NATIVE, *POST),
+        *(Text('{"haematocrit": 0.30}'), Header(XML.format(study=2)), *NATIVE, *POST),
+        *(Header(XML.format(study=3)), *NATIVE, *POST),
+        Close(),
+    ]
+    found, decoder = [], Decoder()
+    with serving() as server, socket.create_connection(server.address, timeout=60) as connection:
+        connection.sendall(b"".join(map(encode, messages)))
+        while data := connection.recv(1 << 20):
+            found += [each for each in decoder.receive(data) if isinstance(each, Image)]
+    images = [each for each in found if ECV_ATTRIBUTE.encode() in each.attributes]
+    stated = [json.loads(each.meta()[ECV_ATTRIBUTE][0])["haematocrit"] for each in images]
+    assert stated == [0.42, 0.30, None]
 
 
 def test_slices_at_other_positions_are_an_error_in_words(serving):
