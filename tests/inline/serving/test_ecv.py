@@ -182,6 +182,30 @@ def test_studies_do_not_mix_and_go_with_their_last_connection():
     assert len(kept._kept) == 2  # the study without UID went with its connection
 
 
+@pytest.mark.parametrize(
+    ("native", "post", "expected"),
+    [
+        (0.42, 0.45, 0.42),
+        (0.45, 0.42, 0.42),
+        (0.42, 0.42, 0.42),
+        (None, 0.42, 0.42),
+        (0.45, 0.45, 0.45),
+        (0.45, None, None),
+        (None, 0.45, None),
+        (0.42, 0.38, None),
+    ],
+)
+def test_the_haematocrit_of_the_patient_goes_before_that_of_the_settings(native, post, expected):
+    """0.45 is that of the settings; None was refused."""
+    kept, study = KeptSlices(1 << 30, haematocrit=0.45), Study()
+    for result, value in ((SLICE, native), (PARTNER, post)):
+        found = kept.add(study, result, "a", load_settings(ecv={"haematocrit": value, "synthetic": True}))
+    contradictory = native == 0.42 and post == 0.38
+    assert (found.haematocrit and found.haematocrit.value) == expected
+    assert any("0.38 and 0.42" in note for note in found.notes) == contradictory
+    assert (found.regions[0].median is None) == (expected is None)
+
+
 def test_every_pair_is_found_whichever_of_two_threads_is_first():
     from threading import Barrier, Thread
 
