@@ -42,6 +42,7 @@ _UNUSABLE: Final = frozenset(
         Flag.THIN_WALL,
         Flag.IMPLAUSIBLE_BLOOD,
         Flag.NOT_REGISTERED,
+        Flag.SLICES_DO_NOT_MATCH,
         Flag.SYNTHETIC_HAEMATOCRIT,
     )
 )
