@@ -271,9 +271,8 @@ class Slices:
         try:
             images = mrd.images(result, assembled.template, settings.emit, self._numbers)
             if ecv is not None:
-                series = result.identity.series_index
                 images += ecv_images(
-                    ecv, assembled.template, settings.emit, self._numbers, series_index=series
+                    ecv, assembled.template, settings.emit, self._numbers, completed_by=result.identity
                 )
             data = b"".join(encode(image) for image in images)
             self._memory.take(len(data))  # it may wait for results of slices before it
