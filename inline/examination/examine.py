@@ -17,6 +17,7 @@ from inline.examination.pairing import (
     contradiction,
     distance_mm,
     find_pair,
+    placed,
     usable,
 )
 from inline.reference import ReferenceRanges
@@ -65,7 +66,7 @@ def without_partner(single: Iterable[SliceResult], others: Iterable[SliceResult]
     return [each for each in found if each is not None]
 
 
-def _alone(result: SliceResult, others: Iterable[SliceResult]) -> EcvResult | None:
+def _alone(result: SliceResult, others: tuple[SliceResult, ...]) -> EcvResult | None:
     """Return the result of a slice without a partner: what is missing, and the nearest candidate.
 
     None where its position has a partner, which is paired with another slice of that position.
@@ -86,7 +87,7 @@ def _alone(result: SliceResult, others: Iterable[SliceResult]) -> EcvResult | No
             error = (
                 f"the {wanted} slice of this position does not match: {contradiction(partners[0], result)}"
             )
-        elif ambiguous(result, allowed):
+        elif ambiguous(allowed, others):
             error = (
                 f"several {wanted} slices have its index and none states its position: send "
                 "positions, or a slice index for each"
@@ -98,9 +99,12 @@ def _alone(result: SliceResult, others: Iterable[SliceResult]) -> EcvResult | No
     elif candidates:
         flag = Flag.SLICES_DO_NOT_MATCH
         nearest = min(distances)
-        where = (
-            f"the nearest lies {nearest:.1f} mm away" if np.isfinite(nearest) else "none is parallel to it"
-        )
+        if np.isfinite(nearest):
+            where = f"the nearest lies {nearest:.1f} mm away"
+        else:
+            where = (
+                "none is parallel to it" if placed(result) else "no position is stated, nor its slice index"
+            )
         error = f"no {wanted} slice lies within {SAME_MM:g} mm of this one: {where}"
     else:
         error = f"there is no {wanted} T1 map"

@@ -55,7 +55,7 @@ def distance_mm(one: SliceResult, other: SliceResult) -> float:
     axes = ((a.normal, b.normal), (np.asarray(a.row_direction), np.asarray(b.row_direction)))
     if any(float(first @ second) < _PARALLEL for first, second in axes):
         return float("inf")
-    if not (_placed(one) or _placed(other)):
+    if not (placed(one) or placed(other)):
         same = one.identity.slice_index == other.identity.slice_index
         alike = all(oriented) or (a.shape, a.spacing) == (b.shape, b.spacing)
         return 0.0 if same and alike else float("inf")
@@ -84,15 +84,17 @@ def contradiction(one: SliceResult, other: SliceResult) -> str:
     return ""
 
 
-def ambiguous(result: SliceResult, candidates: Sequence[SliceResult]) -> bool:
-    """Return whether several partners of a slice cannot be told apart, because none states its place.
+def ambiguous(candidates: Sequence[SliceResult], study: Iterable[SliceResult]) -> bool:
+    """Return whether several partners at one place cannot be told apart, because slices do not state theirs.
 
-    Slices that are series of their own all have index 0.
+    Slices that are series of their own all have index 0. A study with positions may have one at zero.
     """
-    return len(candidates) > 1 and not _placed(result)
+    if len(candidates) < 2:
+        return False
+    return Flag.NO_ORIENTATION in candidates[0].flags or not any(map(placed, study))
 
 
-def _placed(result: SliceResult) -> bool:
+def placed(result: SliceResult) -> bool:
     """Return whether the header states where a slice lies; senders that do not know it write zeros."""
     return Flag.NO_ORIENTATION not in result.flags and any(result.geometry.position)
 
@@ -151,8 +153,9 @@ def find_pair(result: SliceResult, earlier: Iterable[SliceResult]) -> Pair | Non
     """
     if not usable(result):
         return None
+    study = tuple(earlier)
     found: list[tuple[tuple[bool, bool], tuple[float, bool, int, int], SliceResult, Pair]] = []
-    for number, each in enumerate(earlier):
+    for number, each in enumerate(study):
         if not usable(each) or (distance := distance_mm(each, result)) > SAME_MM:
             continue
         if contradiction(each, result) or (pair := tell_apart(*_by_time(each, result))) is None:
@@ -164,7 +167,7 @@ def find_pair(result: SliceResult, earlier: Iterable[SliceResult]) -> Pair | Non
     if not found:
         return None
     best = min(found, key=lambda each: each[:2])
-    if ambiguous(result, [each for mixed, _, each, _ in found if mixed == best[0]]):
+    if ambiguous([each for mixed, _, each, _ in found if mixed == best[0]], (*study, result)):
         return None
     return best[3]
 

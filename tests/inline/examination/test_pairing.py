@@ -130,6 +130,14 @@ def test_without_positions_the_slice_index_decides():
     for index in range(3):
         assert find_pair(nowhere(POST, series=2, index=index), natives).native is natives[index]
     assert find_pair(nowhere(POST, series=2, index=3), natives) is None
+    errors = [each.error for each in examine([*natives, nowhere(POST, series=2, index=3)]).ecv]
+    assert "no position is stated, nor its slice index" in errors[-1]
+
+
+def test_a_slice_in_the_middle_of_the_magnet_is_none_without_position():
+    repeated = [nowhere(NATIVE, series=1, stamp=1), nowhere(NATIVE, series=2, stamp=2)]
+    pair = find_pair(nowhere(POST, series=4), [nth(moved(NATIVE, 20.0), series=3), *repeated])
+    assert pair.native.identity.series_index == 2
 
 
 @pytest.mark.parametrize("flags", [(), (Flag.NO_ORIENTATION,)])
