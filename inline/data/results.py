@@ -136,6 +136,7 @@ class SliceResult:
         contours: as drawn by the contour convention; None where no acceptable contour was found, and
             ``flags`` states the reason.
         offsets: distances of the contours from the borders of the wall, as applied; None without contours.
+        convention: distances that the contour convention states, of which thin walls have smaller ones.
         insertions: insertion points of the right ventricle, found with or without contours.
         regions: ``global`` first, then ``septum`` and the AHA segments; empty without contours.
         level: slice level as far as it was known when the result went out.
@@ -188,3 +189,4 @@ class SliceResult:
     blood: BloodT1 | None = None
     reference: str = ""
     boundary_uncertainty: NDArray[np.float32] | None = None
+    convention: ContourOffsets | None = None
