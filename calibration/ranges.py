@@ -104,6 +104,8 @@ def read_person(file: Path, sequence: str = "") -> Person:
     for each in slices:
         if sequence.lower() not in str(each.get("description", "")).lower():
             continue
+        if each.get("enhancement") == Enhancement.POST_CONTRAST:
+            continue
         if each["quantity"] == "T1":
             if each.get("enhancement") != Enhancement.NATIVE:
                 continue

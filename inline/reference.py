@@ -110,12 +110,11 @@ class ReferenceRanges:
         wanted = [each for each in self.ranges if each.quantity == quantity]
         if not wanted:
             return {}, ""
-        if quantity != "T2" and result.enhancement is not Enhancement.NATIVE:
-            post = result.enhancement is Enhancement.POST_CONTRAST
-            return (
-                {},
-                "" if post else f"No z-scores of {quantity}: it is not known whether the map is native.",
-            )
+        if result.enhancement is Enhancement.POST_CONTRAST:
+            # Contrast agent shortens T2 as well; nobody expects normal values of post-contrast T1.
+            return {}, "No z-scores of T2: the map is post-contrast." if quantity == "T2" else ""
+        if quantity != "T2" and result.enhancement is None:
+            return {}, f"No z-scores of {quantity}: it is not known whether the map is native."
         if result.field_strength is None:
             return {}, f"No z-scores of {quantity}: the header states no field strength."
         name = result.identity.description.lower()

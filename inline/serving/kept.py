@@ -144,5 +144,5 @@ class KeptSlices:
                 return
             held -= each.nbytes
             self._kept[study].remove(each)
-            if not each.paired:
-                self._dropped[study] = self._dropped.get(study, 0) + 1
+            # One that had a partner would be the partner of later slices too.
+            self._dropped[study] = self._dropped.get(study, 0) + 1

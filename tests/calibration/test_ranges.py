@@ -155,6 +155,13 @@ def test_any_text_is_valid_toml(site):
     assert {each["sex"] for each in read} == {"F"}
 
 
+def test_t2_after_contrast_agent_takes_no_part(tmp_path):
+    t2 = [slice_record(47.0, quantity="T2", enhancement=each) for each in (None, "post-contrast")]
+    t2[1]["regions"] = [region("global", 43.0)]
+    write(tmp_path, "person0", t2)
+    assert read_person(tmp_path / "person0.json").values["T2", "global"] == 47.0
+
+
 @pytest.mark.parametrize("values", [(950.0,), (950.0, 950.0), (950.0, 950.0001)])
 def test_persons_that_give_no_sd_are_an_error_and_no_empty_file(tmp_path, values):
     for number, value in enumerate(values):

@@ -95,6 +95,12 @@ def test_t2_needs_no_enhancement(ranges):
     assert ranges(table(quantity="T2", mean=47, sd=2)).of("T2", t2)[0]["global"].mean == 47
 
 
+def test_t2_after_contrast_agent_has_no_z_score(ranges):
+    t2 = replace(SLICE, quantity=Quantity.T2, enhancement=Enhancement.POST_CONTRAST)
+    found, note = ranges(table(quantity="T2", mean=47, sd=2)).of("T2", t2)
+    assert (found, note) == ({}, "No z-scores of T2: the map is post-contrast.")
+
+
 def test_the_most_specific_range_holds(ranges):
     several = ranges(
         table(mean=1),

@@ -165,6 +165,16 @@ def test_beyond_the_memory_limit_the_oldest_slice_goes_and_a_note_says_so():
     assert kept.add(other, PARTNER, "b", SETTINGS).error == ""
 
 
+def test_a_dropped_slice_that_had_a_partner_is_counted_too():
+    kept, study = KeptSlices(2 * held(SLICE)), Study()
+    assert kept.add(study, SLICE, "a", SETTINGS) is None
+    for session in ("b", "c"):
+        assert kept.add(study, PARTNER, session, SETTINGS).error == ""
+    assert kept.add(study, PARTNER, "d", SETTINGS) is None
+    (lonely,) = kept.unpaired(study, "d")
+    assert "2 T1 slices of this examination were dropped" in lonely.notes[-1]
+
+
 def test_a_slice_larger_than_the_limit_is_not_kept():
     kept, study = KeptSlices(1000), Study()
     assert kept.add(study, SLICE, "a", SETTINGS) is None
