@@ -42,6 +42,7 @@ _UNUSABLE: Final = frozenset(
         Flag.THIN_WALL,
         Flag.IMPLAUSIBLE_BLOOD,
         Flag.NOT_REGISTERED,
+        Flag.SLICES_DO_NOT_MATCH,
         Flag.SYNTHETIC_HAEMATOCRIT,
     )
 )
@@ -103,6 +104,8 @@ def read_person(file: Path, sequence: str = "") -> Person:
     for each in slices:
         if sequence.lower() not in str(each.get("description", "")).lower():
             continue
+        if each.get("enhancement") == Enhancement.POST_CONTRAST:
+            continue
         if each["quantity"] == "T1":
             if each.get("enhancement") != Enhancement.NATIVE:
                 continue
@@ -157,7 +160,7 @@ def make_ranges(
             (each.name, each.values[quantity, region]) for each in known if (quantity, region) in each.values
         ]
         values = np.array([value for _, value in named])
-        sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+        sd = round(float(values.std(ddof=1)), 3) if len(values) > 1 else 0.0
         if sd <= 0.0:
             continue
         ranges.append(
@@ -167,7 +170,7 @@ def make_ranges(
                     "region": region,
                     "field_strength": fields[0],
                     "mean": round(float(values.mean()), 3),
-                    "sd": round(sd, 3),
+                    "sd": sd,
                     "n": len(values),
                     "source": source,
                     "sequence": sequence,
@@ -178,6 +181,10 @@ def make_ranges(
             )
         )
         outliers += _outliers(quantity, region, named)
+    if not ranges:
+        raise MyostreamError(
+            f"{len(known)} files give no range: two persons with different values are needed at least"
+        )
     return ranges, outliers
 
 
@@ -268,13 +275,17 @@ def _usable(record: Record) -> bool:
 
 def _evaluation(record: Record, file: Path) -> tuple[float, tuple[float, float]]:
     """Return field strength and contour offsets of a slice."""
-    field, offsets = record.get("field_strength_T"), record.get("contour_offsets_mm")
-    if not isinstance(field, int | float) or not isinstance(offsets, dict):
+    offsets = record.get("contour_offsets_mm")
+    stated = offsets if isinstance(offsets, dict) else {}
+    found = (record.get("field_strength_T"), stated.get("endo"), stated.get("epi"))
+    numbers = [float(each) for each in found if isinstance(each, int | float)]
+    if len(numbers) < len(found):
         raise MyostreamError(
             f"{file}: a slice states no field strength or no contour offsets; its header must have "
             "systemFieldStrength_T, and the results be of this version"
         )
-    return round(float(field), 1), (float(offsets["endo"]), float(offsets["epi"]))
+    field, endo, epi = numbers
+    return round(field, 1), (endo, epi)
 
 
 def _convention(offsets: list[tuple[float, float]]) -> tuple[float, float] | None:

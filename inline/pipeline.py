@@ -344,6 +344,7 @@ class Pipeline:
             labels=labels,
             contours=contours,
             offsets=offsets,
+            convention=self.offsets,
             insertions=borders.insertions,
             regions=regions,
             level=level,

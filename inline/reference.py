@@ -110,12 +110,11 @@ class ReferenceRanges:
         wanted = [each for each in self.ranges if each.quantity == quantity]
         if not wanted:
             return {}, ""
-        if quantity != "T2" and result.enhancement is not Enhancement.NATIVE:
-            post = result.enhancement is Enhancement.POST_CONTRAST
-            return (
-                {},
-                "" if post else f"No z-scores of {quantity}: it is not known whether the map is native.",
-            )
+        if result.enhancement is Enhancement.POST_CONTRAST:
+            # Contrast agent shortens T2 as well; nobody expects normal values of post-contrast T1.
+            return {}, "No z-scores of T2: the map is post-contrast." if quantity == "T2" else ""
+        if quantity != "T2" and result.enhancement is None:
+            return {}, f"No z-scores of {quantity}: it is not known whether the map is native."
         if result.field_strength is None:
             return {}, f"No z-scores of {quantity}: the header states no field strength."
         name = result.identity.description.lower()
@@ -163,10 +162,10 @@ def quantity_of(result: SliceResult) -> Measured:
 def _same_evaluation(each: ReferenceRange, result: SliceResult) -> bool:
     if each.t1_scale is not None and abs(each.t1_scale - result.t1_scale) > _SAME_SCALE:
         return False
-    if each.contour_offsets_mm is None or result.offsets is None:
+    if each.contour_offsets_mm is None:
         return True
-    # Thin walls have smaller offsets than the convention; they are no other convention.
-    return all(
-        abs(made) <= abs(stated) + _SAME_MM and made * stated >= 0.0
-        for made, stated in zip(result.offsets, each.contour_offsets_mm, strict=True)
+    # Not the offsets as applied: those of a thin wall are smaller, as are those of another convention.
+    return result.convention is not None and all(
+        abs(made - stated) <= _SAME_MM
+        for made, stated in zip(result.convention, each.contour_offsets_mm, strict=True)
     )

@@ -103,7 +103,8 @@ def within_wall(borders: Contours, offsets: ContourOffsets) -> ContourOffsets:
     """Return the offsets, scaled down together by one factor where wall or cavity is too small for them.
 
     At the thinnest place of the wall at least the share :data:`KEPT` of it remains: the sum of the offsets is
-    at most the rest. Where borders touch or cross, nothing is taken off. A cavity shrinks by at most half its
+    at most the rest, and so is each of them, so that a ring that moves as a whole still holds that share of
+    the wall. Where borders touch or cross, nothing is taken off. A cavity shrinks by at most half its
     area over its perimeter, a quarter of the radius of a disc. The largest circle within it has more than
     twice that as its radius (Osserman 1979, Am Math Mon 86:1), so that something is left.
 
@@ -112,8 +113,9 @@ def within_wall(borders: Contours, offsets: ContourOffsets) -> ContourOffsets:
         offsets: positive into the wall.
     """
     factor = 1.0
-    if offsets.endo_mm + offsets.epi_mm > 0.0:
-        factor = (1.0 - KEPT) * thinnest(borders) / (offsets.endo_mm + offsets.epi_mm)
+    into_wall = max(offsets.endo_mm + offsets.epi_mm, *offsets)
+    if into_wall > 0.0:
+        factor = (1.0 - KEPT) * thinnest(borders) / into_wall
     if offsets.endo_mm < 0.0:
         factor = min(factor, 0.5 * area(borders.endo) / perimeter(borders.endo) / -offsets.endo_mm)
     return offsets if factor >= 1.0 else ContourOffsets(offsets.endo_mm * factor, offsets.epi_mm * factor)

@@ -155,6 +155,7 @@ class SliceResult:
         contours: as drawn by the contour convention; None where no acceptable contour was found, and
             ``flags`` states the reason.
         offsets: distances of the contours from the borders of the wall, as applied; None without contours.
+        convention: distances that the contour convention states, of which thin walls have smaller ones.
         insertions: insertion points of the right ventricle, found with or without contours.
         regions: ``global`` first, then ``septum`` and the AHA segments; empty without contours.
         level: slice level as far as it was known when the result went out.
@@ -215,3 +216,4 @@ class SliceResult:
     boundary_uncertainty: NDArray[np.float32] | None = None
     motion: SliceMotion | None = None
     uncorrected: ParametricMap | None = None
+    convention: ContourOffsets | None = None

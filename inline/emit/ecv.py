@@ -7,6 +7,7 @@ from typing import Final
 
 from inline.data.examination import EcvResult
 from inline.data.geometry import SliceGeometry
+from inline.data.series import SeriesIdentity
 from inline.emit.mrd import common_attributes, json_text, quantitative, result_image, roi_attributes
 from inline.emit.numbers import SeriesNumbers
 from inline.emit.record import ECV_ATTRIBUTE, ecv_record
@@ -29,7 +30,7 @@ def ecv_images(
     settings: EmitSettings | None = None,
     numbers: SeriesNumbers | None = None,
     *,
-    series_index: int | None = None,
+    completed_by: SeriesIdentity | None = None,
 ) -> list[Image]:
     """Return the images of an ECV result: the map in the place of the native slice; none with an error.
 
@@ -41,7 +42,9 @@ def ecv_images(
         template: header of an image of the examination; its place is replaced where the native slice has one.
         settings: choice of the images; the defaults if None.
         numbers: series numbers of the connection's results; those of an empty connection if None.
-        series_index: series of the connection that completed the pair; None for the native one.
+        completed_by: slice of the connection that completed the pair, whose numbers the images take: those of
+            the partner may be of another connection, or of several series that all count from 0. None for the
+            native one.
     """
     settings = settings or EmitSettings()
     known = result.haematocrit is not None
@@ -49,8 +52,8 @@ def ecv_images(
     if values is None:
         return []
     name, scale, window = ("ECV", 10.0, ECV_WINDOW) if known else ("LAMBDA", 1000.0, PARTITION_WINDOW)
-    series = result.native.series_index if series_index is None else series_index
-    first = (numbers or SeriesNumbers(settings.series_offset)).first(series)
+    slot = completed_by or result.native
+    first = (numbers or SeriesNumbers(settings.series_offset)).first(slot.series_index)
     meta = common_attributes(result.geometry, name, _comment(result))
     place = _placed(template, result.geometry, oriented=result.oriented)
     maps = [(values, _MAP, name, window)]
@@ -64,7 +67,7 @@ def ecv_images(
             extra["MYOSTREAM_FLAGS"] = [flag.value for flag in result.flags]
             extra["MYOSTREAM_NOTES"] = list(result.notes)
             extra |= _values(result)
-        sent.append(result_image(stack, place, first + kind, result.native.slice_index, named, meta, extra))
+        sent.append(result_image(stack, place, first + kind, slot.slice_index, named, meta, extra))
     return sent
 
 

@@ -100,7 +100,7 @@ def _blood_change(native: SliceResult, post: SliceResult) -> BloodChange:
         raise _NotMeasuredError(
             f"native and post-contrast slice do not match: {why}", Flag.SLICES_DO_NOT_MATCH
         )
-    if native.t1_scale != post.t1_scale:
+    if native.scanner_made == post.scanner_made and native.t1_scale != post.t1_scale:
         raise _NotMeasuredError(
             f"native T1 was multiplied by {native.t1_scale:g} and post-contrast T1 by {post.t1_scale:g}; use "
             "one factor for both (setting mapping.t1_scale)",
@@ -132,7 +132,18 @@ def _with_flags(empty: EcvResult, native: SliceResult, post: SliceResult) -> Ecv
         for name, each in (("native", native), ("post-contrast", post))
         if each.flags
     )
-    return replace(empty, flags=tuple(dict.fromkeys((*native.flags, *post.flags))), notes=notes)
+    flags = dict.fromkeys((*native.flags, *post.flags))
+    if native.scanner_made != post.scanner_made:
+        flags[Flag.SLICES_DO_NOT_MATCH] = None
+        made, fitted = ("native", "post-contrast") if native.scanner_made else ("post-contrast", "native")
+        notes += (
+            f"The {made} map was made by the scanner, the {fitted} one fitted here: their T1 may differ by a "
+            "factor, and so may ECV. Send two of one kind.",
+        )
+    if native.motion_corrected != post.motion_corrected:
+        moved = "native" if native.motion_corrected else "post-contrast"
+        notes += (f"Only the {moved} images were corrected for motion.",)
+    return replace(empty, flags=tuple(flags), notes=notes)
 
 
 def _with_haematocrit(found: EcvResult, native: SliceResult, settings: EcvSettings) -> EcvResult:

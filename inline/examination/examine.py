@@ -11,7 +11,15 @@ from inline.data.flags import Flag
 from inline.data.results import SliceResult
 from inline.data.series import Enhancement, Quantity
 from inline.examination.ecv import ecv_of_pair
-from inline.examination.pairing import SAME_MM, distance_mm, find_pair, usable
+from inline.examination.pairing import (
+    SAME_MM,
+    ambiguous,
+    contradiction,
+    distance_mm,
+    find_pair,
+    placed,
+    usable,
+)
 from inline.reference import ReferenceRanges
 from inline.settings import EcvSettings, RegionSettings
 
@@ -54,11 +62,15 @@ def without_partner(single: Iterable[SliceResult], others: Iterable[SliceResult]
     known = tuple(others)
     if not any(each.enhancement is Enhancement.POST_CONTRAST for each in known):
         return []
-    return [_alone(each, known) for each in single if each.enhancement is not None]
+    found = (_alone(each, known) for each in single if each.enhancement is not None)
+    return [each for each in found if each is not None]
 
 
-def _alone(result: SliceResult, others: Iterable[SliceResult]) -> EcvResult:
-    """Return the result of a slice without a partner: what is missing, and the nearest candidate."""
+def _alone(result: SliceResult, others: tuple[SliceResult, ...]) -> EcvResult | None:
+    """Return the result of a slice without a partner: what is missing, and the nearest candidate.
+
+    None where its position has a partner, which is paired with another slice of that position.
+    """
     is_native = result.enhancement is Enhancement.NATIVE
     wanted = "post-contrast" if is_native else "native"
     candidates = [each for each in others if each.quantity is Quantity.T1 and each.enhancement == wanted]
@@ -68,14 +80,31 @@ def _alone(result: SliceResult, others: Iterable[SliceResult]) -> EcvResult:
     if not usable(result):
         error = f"the {result.enhancement} slice has no contours or no map"
         flag = Flag.NO_VALUES
+    elif partners := [each for each in near if usable(each)]:
+        allowed = [each for each in partners if not contradiction(each, result)]
+        flag = Flag.SLICES_DO_NOT_MATCH
+        if not allowed:
+            error = (
+                f"the {wanted} slice of this position does not match: {contradiction(partners[0], result)}"
+            )
+        elif ambiguous(allowed, others):
+            error = (
+                f"several {wanted} slices have its index and none states its position: send "
+                "positions, or a slice index for each"
+            )
+        else:
+            return None
     elif near:
         error = f"the {wanted} slice of this position has no contours or no map"
     elif candidates:
         flag = Flag.SLICES_DO_NOT_MATCH
         nearest = min(distances)
-        where = (
-            f"the nearest lies {nearest:.1f} mm away" if np.isfinite(nearest) else "none is parallel to it"
-        )
+        if np.isfinite(nearest):
+            where = f"the nearest lies {nearest:.1f} mm away"
+        else:
+            where = (
+                "none is parallel to it" if placed(result) else "no position is stated, nor its slice index"
+            )
         error = f"no {wanted} slice lies within {SAME_MM:g} mm of this one: {where}"
     else:
         error = f"there is no {wanted} T1 map"

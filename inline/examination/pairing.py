@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +11,7 @@ import numpy as np
 from inline.data.flags import Flag
 from inline.data.results import BloodT1, SliceResult
 from inline.data.series import Enhancement, Quantity
+from model.relaxometry.ecv import SAME_FIELD
 
 SAME_MM: Final = 3.0
 """Largest distance of the slices along their normal, mm: three eighths of the usual thickness of 8 mm."""
@@ -44,29 +45,58 @@ def usable(result: SliceResult) -> bool:
 def distance_mm(one: SliceResult, other: SliceResult) -> float:
     """Return the distance of two slices along their normal, mm; infinite where they are not parallel.
 
-    Where neither states its orientation, slices of the same index, size and pixels count as one position.
+    Where neither states its place, slices of the same index count as one position; without orientation they
+    must have the same size and pixels too.
     """
     a, b = one.geometry, other.geometry
-    placed = [Flag.NO_ORIENTATION not in each.flags for each in (one, other)]
-    if not any(placed):
-        same = one.identity.slice_index == other.identity.slice_index
-        return 0.0 if same and (a.shape, a.spacing) == (b.shape, b.spacing) else float("inf")
-    if not all(placed):
+    oriented = [Flag.NO_ORIENTATION not in each.flags for each in (one, other)]
+    if any(oriented) and not all(oriented):
         return float("inf")
     axes = ((a.normal, b.normal), (np.asarray(a.row_direction), np.asarray(b.row_direction)))
     if any(float(first @ second) < _PARALLEL for first, second in axes):
         return float("inf")
+    if not (placed(one) or placed(other)):
+        same = one.identity.slice_index == other.identity.slice_index
+        alike = all(oriented) or (a.shape, a.spacing) == (b.shape, b.spacing)
+        return 0.0 if same and alike else float("inf")
     return abs(float((np.asarray(a.position) - b.position) @ a.normal))
 
 
 def mismatch(native: SliceResult, post: SliceResult) -> str:
-    """Return why two slices are no pair of one position; empty where they are."""
+    """Return why two slices are no pair of one person and position; empty where they are."""
+    if why := contradiction(native, post):
+        return why
     distance = distance_mm(native, post)
     if distance <= SAME_MM:
         return ""
     if np.isfinite(distance):
         return f"they lie {distance:.1f} mm apart; at most {SAME_MM:g} mm are one position"
     return "their orientations differ, or only one of them states its own"
+
+
+def contradiction(one: SliceResult, other: SliceResult) -> str:
+    """Return why two slices cannot be of one person in one scanner; empty where their headers allow it."""
+    if one.sex and other.sex and one.sex != other.sex:
+        return "their headers state different sexes"
+    fields = (one.field_strength, other.field_strength)
+    if fields[0] is not None and fields[1] is not None and abs(fields[0] - fields[1]) > SAME_FIELD:
+        return f"their field strengths are {fields[0]:g} and {fields[1]:g} T"
+    return ""
+
+
+def ambiguous(candidates: Sequence[SliceResult], study: Iterable[SliceResult]) -> bool:
+    """Return whether several partners at one place cannot be told apart, because slices do not state theirs.
+
+    Slices that are series of their own all have index 0. A study with positions may have one at zero.
+    """
+    if len(candidates) < 2:
+        return False
+    return Flag.NO_ORIENTATION in candidates[0].flags or not any(map(placed, study))
+
+
+def placed(result: SliceResult) -> bool:
+    """Return whether the header states where a slice lies; senders that do not know it write zeros."""
+    return Flag.NO_ORIENTATION not in result.flags and any(result.geometry.position)
 
 
 def tell_apart(one: SliceResult, other: SliceResult) -> Pair | None:
@@ -113,8 +143,9 @@ def shortened(native: BloodT1, post: BloodT1) -> bool:
 def find_pair(result: SliceResult, earlier: Iterable[SliceResult]) -> Pair | None:
     """Return the pair of a slice and the best of the earlier ones; None where none fits.
 
-    Slices that were both corrected for motion, or both not, go first; then the nearest slice; of several at
-    one position, the last.
+    Maps that were both fitted, or both made by the scanner, go first; then those that were both corrected for
+    motion, or both not; then the nearest slice; of several at one position, that of the same slice index,
+    then the last acquired.
 
     Args:
         result: T1 slice.
@@ -122,14 +153,23 @@ def find_pair(result: SliceResult, earlier: Iterable[SliceResult]) -> Pair | Non
     """
     if not usable(result):
         return None
-    found: list[tuple[tuple[bool, float, int], Pair]] = []
-    for number, each in enumerate(earlier):
+    study = tuple(earlier)
+    found: list[tuple[tuple[bool, bool], tuple[float, bool, int, int], SliceResult, Pair]] = []
+    for number, each in enumerate(study):
         if not usable(each) or (distance := distance_mm(each, result)) > SAME_MM:
             continue
-        if (pair := tell_apart(*_by_time(each, result))) is not None:
-            mixed = each.motion_corrected != result.motion_corrected
-            found.append(((mixed, round(distance), -number), pair))
-    return min(found, key=lambda each: each[0])[1] if found else None
+        if contradiction(each, result) or (pair := tell_apart(*_by_time(each, result))) is None:
+            continue
+        mixed = each.scanner_made != result.scanner_made, each.motion_corrected != result.motion_corrected
+        elsewhere = each.identity.slice_index != result.identity.slice_index
+        place = round(distance), elsewhere, -each.identity.time_stamp, -number
+        found.append((mixed, place, each, pair))
+    if not found:
+        return None
+    best = min(found, key=lambda each: each[:2])
+    if ambiguous([each for mixed, _, each, _ in found if mixed == best[0]], (*study, result)):
+        return None
+    return best[3]
 
 
 def _by_time(one: SliceResult, other: SliceResult) -> tuple[SliceResult, SliceResult]:

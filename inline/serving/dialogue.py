@@ -24,7 +24,8 @@ from inline.mrd.messages import (
 from inline.mrd.text import parse_xml
 from inline.serving.configuration import Configuration
 from inline.serving.dialect import CHAIN, CLIENT, UNKNOWN, Dialect, Severity, text_message
-from inline.serving.parameters import PARAMETERS, read_parameters, with_parameters
+from inline.serving.parameters import PARAMETERS, read_parameters, with_haematocrit, with_parameters
+from inline.serving.studies import same_patient
 from inline.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -105,6 +106,8 @@ class Dialogue:
         self._configuration_fixed = configuration is not None
         self._assembling = False
         self._raw_data_reported = False
+        self._haematocrit = settings.ecv.haematocrit
+        self._haematocrit_used = False
 
     def receive(self, message: Message) -> Iterator[Decision]:
         """Decide on a message of the peer."""
@@ -163,7 +166,7 @@ class Dialogue:
             _log.exception("%s: the attributes of an image were not changed", self._name)
         yield Withhold() if back is None else Forward(back)
         if self._configuration is Configuration.MAPPING:
-            self._assembling = True
+            self._assembling = self._haematocrit_used = True
             yield Assemble(image)
 
     def _header(self, xml: str) -> Iterator[Decision]:
@@ -178,6 +181,9 @@ class Dialogue:
             measurement = MeasurementHeader()
         if measurement != self.measurement:
             yield Begin(measurement)
+            if self._haematocrit_used and not same_patient(measurement, self.measurement or measurement):
+                # It was sent for the patient of the images before.
+                self.settings = with_haematocrit(self.settings, self._haematocrit)
             self.measurement, self._assembling = measurement, False
 
     def _raw(self, message: Acquisition | Waveform) -> Iterator[Decision]:
@@ -243,6 +249,8 @@ class Dialogue:
             problems.append("parameter motion came after the first image; send it before")
         for problem in problems:
             yield from self.warn(problem)
+        if "haematocrit" in rest:
+            self._haematocrit_used = False
         if settings != self.settings:
             _log.info("%s sets %s", self._name, ", ".join(name for name in rest if name in PARAMETERS))
         self.settings = settings

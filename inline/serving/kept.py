@@ -23,6 +23,12 @@ _DROPPED: Final = (
 )
 
 
+_CONTRADICTORY: Final = (
+    "The connections of both slices state different haematocrits, {:g} and {:g}, so none is used: send both "
+    "series again with the right one."
+)
+
+
 @dataclass(slots=True, eq=False)
 class _Kept:
     """A slice with the connection that it came on, and the haematocrit stated there."""
@@ -47,9 +53,14 @@ class KeptSlices:
     with the study.
     """
 
-    def __init__(self, limit: int) -> None:
-        """Begin without slices; ``limit`` in bytes."""
-        self._limit = limit
+    def __init__(self, limit: int, haematocrit: float | None = None) -> None:
+        """Begin without slices.
+
+        Args:
+            limit: bytes.
+            haematocrit: of the program's settings, which is that of no patient.
+        """
+        self._limit, self._haematocrit = limit, haematocrit
         self._kept: WeakKeyDictionary[Study, list[_Kept]] = WeakKeyDictionary()
         self._dropped: WeakKeyDictionary[Study, int] = WeakKeyDictionary()
         self._numbers = count()
@@ -65,7 +76,8 @@ class KeptSlices:
     ) -> EcvResult | None:
         """Keep a slice; return the ECV of the pair that it completes, None where it completes none.
 
-        The haematocrit is that of the slice's connection or else that of its partner's.
+        The haematocrit is that which the connection of either slice states for its patient, or else that of
+        the settings. Where one connection refused its own and the other states none, there is none.
 
         Args:
             study: of the slice.
@@ -92,10 +104,20 @@ class KeptSlices:
             return None
         partner = next(each for each in earlier if each.result is pair.native or each.result is pair.post)
         kept.paired = partner.paired = True
-        ecv = settings.ecv
-        if ecv.haematocrit is None:
-            ecv = ecv.model_copy(update={"haematocrit": partner.haematocrit})
-        return ecv_of_pair(pair, ecv, settings.regions, ranges)
+        given = (kept.haematocrit, partner.haematocrit)
+        of_patient = sorted({each for each in given if each not in (None, self._haematocrit)})
+        contradictory = len(of_patient) > 1
+        if contradictory:
+            haematocrit = None
+        elif of_patient:
+            (haematocrit,) = of_patient
+        else:
+            haematocrit = given[0] if given[0] == given[1] else None
+        update = {"haematocrit": haematocrit, "synthetic": settings.ecv.synthetic and not contradictory}
+        found = ecv_of_pair(pair, settings.ecv.model_copy(update=update), settings.regions, ranges)
+        if contradictory and not found.error:
+            return replace(found, notes=(*found.notes, _CONTRADICTORY.format(*of_patient)))
+        return found
 
     def unpaired(self, study: Study, session: str) -> list[EcvResult]:
         """Return results with an error for the slices of a connection that found no partner.
@@ -122,5 +144,5 @@ class KeptSlices:
                 return
             held -= each.nbytes
             self._kept[study].remove(each)
-            if not each.paired:
-                self._dropped[study] = self._dropped.get(study, 0) + 1
+            # One that had a partner would be the partner of later slices too.
+            self._dropped[study] = self._dropped.get(study, 0) + 1

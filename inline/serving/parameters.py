@@ -24,6 +24,8 @@ PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
     "uncertainty": ("emit", "uncertainty"),
 }
 """Path of each parameter in the settings. A client can set nothing else."""
+_OF_PATIENT: Final = "haematocrit"
+"""Parameter of one patient: where it cannot be used, that of the settings, of anybody, must not stand in."""
 _CHARACTERS: Final = 1 << 16
 _SHOWN: Final = 40
 _LISTED: Final = 8
@@ -73,6 +75,7 @@ def with_parameters(settings: Settings, given: Mapping[str, object]) -> tuple[Se
             section = section[each]
         if isinstance(value, bool) and not isinstance(section[key], bool):
             problems.append(message("parameter {} cannot be {}: it is no switch", name, _shown(value)))
+            settings = _refused(settings, name)
             continue
         section[key] = value.strip().lower() if isinstance(value, str) else value
         try:
@@ -80,7 +83,17 @@ def with_parameters(settings: Settings, given: Mapping[str, object]) -> tuple[Se
         except ValidationError as error:
             why = error.errors()[0]["msg"]
             problems.append(message("parameter {} cannot be {}: {}", name, _shown(value), why))
+            settings = _refused(settings, name)
     return settings, problems
+
+
+def with_haematocrit(settings: Settings, haematocrit: float | None) -> Settings:
+    """Return the settings with a haematocrit."""
+    return settings.model_copy(update={"ecv": settings.ecv.model_copy(update={"haematocrit": haematocrit})})
+
+
+def _refused(settings: Settings, name: str) -> Settings:
+    return with_haematocrit(settings, None) if name == _OF_PATIENT else settings
 
 
 def _shown(value: object) -> Message:

@@ -108,6 +108,7 @@ class Slices:
         self._slices: list[_Slice] = []
         self._memory_reported = False
         self._report = Report(owner.memory)
+        self._settings = dialogue.settings
 
     @property
     def waiting(self) -> int:
@@ -120,12 +121,16 @@ class Slices:
         self._numbers.saw(image.header.image_series_index)
 
     def begin(self, header: MeasurementHeader) -> None:
-        """Begin a measurement, after the series of the one before."""
-        self.finish()
+        """Begin a measurement, after the series of the one before.
+
+        Parameters that came since the last image are those of the new measurement.
+        """
+        self._finish(early=False)
         self._study = self._service.studies.of(header)
 
     def add(self, image: Image) -> None:
         """Add an image to its series, and work on what it completes."""
+        self._settings = self._dialogue.settings
         if self._assembler is None:
             header = self._dialogue.measurement or MeasurementHeader()
             self._assembler = SeriesAssembler(header, self._dialogue.settings.assembly, self._memory)
@@ -138,6 +143,10 @@ class Slices:
 
     def finish(self, *, early: bool = False) -> None:
         """Work on the rest of a measurement, and keep its account; ``early``: no close message came."""
+        self._settings = self._dialogue.settings
+        self._finish(early=early)
+
+    def _finish(self, *, early: bool) -> None:
         if self._assembler is not None:
             self._assemble(partial(self._assembler.finish, early=early))
             self._accounts.append(self._assembler.account())
@@ -219,7 +228,7 @@ class Slices:
     def _submit(self, assembled: Assembled) -> None:
         self._free.acquire()
         self._tally.slices += 1
-        settings, program = self._dialogue.settings, self._service.settings
+        settings, program = self._settings, self._service.settings
         number, submitted = len(self._slices), _Slice(self._study, assembled.slice_place(self._name))
         self._slices.append(submitted)
 
@@ -233,7 +242,7 @@ class Slices:
             try:
                 if self._service.publisher is not None:
                     self._service.publisher.publish(result, session=self._name)
-                ecv = self._ecv(submitted.study, result)
+                ecv = self._ecv(submitted.study, result, settings)
             finally:
                 if not latecomer:
                     if settings.emit.report:
@@ -256,12 +265,12 @@ class Slices:
         except Exception:  # the result of the slice must still go out
             _log.exception("%s: a result could not be kept for the report", self._name)
 
-    def _ecv(self, study: Study, result: SliceResult) -> EcvResult | None:
+    def _ecv(self, study: Study, result: SliceResult, settings: Settings) -> EcvResult | None:
         """Return the ECV that a slice completes, as published; None without."""
         if Flag.LATE in result.flags and result.contours is None:
             return None  # the slice itself follows
         try:
-            settings, ranges = self._dialogue.settings, self._service.scheduler.pipeline.ranges
+            ranges = self._service.scheduler.pipeline.ranges
             found = self._service.kept.add(study, result, self._name, settings, ranges)
             if found is not None and self._service.publisher is not None:
                 self._service.publisher.publish_ecv(found, session=self._name)
@@ -288,9 +297,8 @@ class Slices:
         try:
             images = mrd.images(result, assembled.template, settings.emit, self._numbers)
             if ecv is not None:
-                series = result.identity.series_index
                 images += ecv_images(
-                    ecv, assembled.template, settings.emit, self._numbers, series_index=series
+                    ecv, assembled.template, settings.emit, self._numbers, completed_by=result.identity
                 )
             data = b"".join(encode(image) for image in images)
             self._memory.take(len(data))  # it may wait for results of slices before it

@@ -22,6 +22,12 @@ _UID: Final = re.compile(r"(?=.*\.)(?=.*[1-9])[0-9.]{1,128}")
 """A stated UID; placeholders (XXXX, 0.0) would mix up anonymised patients."""
 
 
+def same_patient(one: MeasurementHeader, other: MeasurementHeader) -> bool:
+    """Return whether two headers state one study or, without studies, one frame of reference."""
+    (study, frame), (other_study, other_frame) = map(_uids, (one, other))
+    return study == other_study if study or other_study else frame == other_frame != ""
+
+
 class Study:
     """Slices of one study received so far; safe between threads.
 
@@ -58,8 +64,7 @@ class Studies:
         The study and the frame of reference identify it: positions can be compared within one frame of
         reference alone. A header without either gets a study of its own.
         """
-        named = (header.study_uid, header.frame_of_reference_uid)
-        uids = [uid if _UID.fullmatch(uid) else "" for uid in named]
+        uids = _uids(header)
         if not any(uids):
             return Study()
         key = hashlib.blake2b("|".join(uids).encode(), key=self._key, digest_size=16).digest()
@@ -71,3 +76,9 @@ class Studies:
             while len(self._kept) > _MOST:
                 del self._kept[next(iter(self._kept))]
             return study
+
+
+def _uids(header: MeasurementHeader) -> tuple[str, str]:
+    """Return the UIDs of study and frame of reference; empty where not stated."""
+    study, frame = header.study_uid, header.frame_of_reference_uid
+    return (study if _UID.fullmatch(study) else ""), (frame if _UID.fullmatch(frame) else "")

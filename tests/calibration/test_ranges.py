@@ -153,3 +153,26 @@ def test_any_text_is_valid_toml(site):
     read = tomllib.loads(as_toml(ranges))["range"]
     assert {each["source"] for each in read} == {text}
     assert {each["sex"] for each in read} == {"F"}
+
+
+def test_t2_after_contrast_agent_takes_no_part(tmp_path):
+    t2 = [slice_record(47.0, quantity="T2", enhancement=each) for each in (None, "post-contrast")]
+    t2[1]["regions"] = [region("global", 43.0)]
+    write(tmp_path, "person0", t2)
+    assert read_person(tmp_path / "person0.json").values["T2", "global"] == 47.0
+
+
+@pytest.mark.parametrize("values", [(950.0,), (950.0, 950.0), (950.0, 950.0001)])
+def test_persons_that_give_no_sd_are_an_error_and_no_empty_file(tmp_path, values):
+    for number, value in enumerate(values):
+        write(tmp_path, f"person{number}", [slice_record(value)])
+    with pytest.raises(MyostreamError, match="two persons with different values"):
+        calibrate(tmp_path, output=tmp_path / "ranges.toml")
+    assert not (tmp_path / "ranges.toml").exists()
+
+
+@pytest.mark.parametrize("offsets", [{}, {"endo": None, "epi": 1.5}, {"endo": "1.5", "epi": 1.5}, [1.5, 1.5]])
+def test_offsets_that_are_none_are_an_error_that_names_the_file(tmp_path, offsets):
+    write(tmp_path, "person0", [slice_record(950.0, contour_offsets_mm=offsets)])
+    with pytest.raises(MyostreamError, match=r"person0\.json: a slice states no"):
+        read_person(tmp_path / "person0.json")

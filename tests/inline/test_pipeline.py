@@ -435,6 +435,17 @@ def test_z_scores_follow_the_ranges_of_the_site(slices, ring_engine):
     assert any(note.startswith("No z-scores") for note in elsewhere.notes)
 
 
+def test_ranges_hold_for_the_convention_and_not_for_the_offsets_that_a_thin_wall_leaves(slices, ring_engine):
+    common = {"quantity": "T2", "field_strength": 1.5, "mean": 47.0, "sd": 2.0, "n": 25, "source": "site"}
+    t2 = next(each for each in slices if each.quantity == "T2")
+    for stated, compared in ((5.0, True), (4.0, False)):
+        made = ReferenceRange(region="global", contour_offsets_mm=(stated, stated), **common)
+        pipeline = Pipeline(ring_engine, offsets=ContourOffsets(5.0, 5.0), ranges=ReferenceRanges((made,)))
+        result = pipeline.process(t2)
+        assert result.offsets == pytest.approx((4.0, 4.0), abs=0.2)
+        assert (result.regions[0].z_score is not None) == compared
+
+
 def test_the_uncertainty_of_the_boundaries_is_there_on_request_alone(slices, ring_engine):
     class Unsure:
         name = "unsure"

@@ -12,6 +12,7 @@ SLICE = t1_slice(
     identity=SeriesIdentity(1, 0, "T1map_MOLLI native"),
     field_strength=1.494,
     offsets=ContourOffsets(1.5, 1.5),
+    convention=ContourOffsets(1.5, 1.5),
 )
 COMMON = {"quantity": "T1", "region": "global", "field_strength": 1.5, "mean": 950, "sd": 25, "n": 40}
 
@@ -94,6 +95,12 @@ def test_t2_needs_no_enhancement(ranges):
     assert ranges(table(quantity="T2", mean=47, sd=2)).of("T2", t2)[0]["global"].mean == 47
 
 
+def test_t2_after_contrast_agent_has_no_z_score(ranges):
+    t2 = replace(SLICE, quantity=Quantity.T2, enhancement=Enhancement.POST_CONTRAST)
+    found, note = ranges(table(quantity="T2", mean=47, sd=2)).of("T2", t2)
+    assert (found, note) == ({}, "No z-scores of T2: the map is post-contrast.")
+
+
 def test_the_most_specific_range_holds(ranges):
     several = ranges(
         table(mean=1),
@@ -111,8 +118,12 @@ def test_the_most_specific_range_holds(ranges):
 def test_a_thin_wall_is_no_other_convention(ranges):
     made = ranges(table(contour_offsets_mm=[1.5, 1.5]))
     assert made.of("T1", replace(SLICE, offsets=ContourOffsets(0.9, 0.9)))[0]
-    assert not made.of("T1", replace(SLICE, offsets=ContourOffsets(2.0, 2.0)))[0]
-    assert not made.of("T1", replace(SLICE, offsets=ContourOffsets(-1.5, 1.5)))[0]
+    for other in ((2.0, 2.0), (-1.5, 1.5), (0.5, 0.5), (0.0, 0.0)):
+        offsets = ContourOffsets(*other)
+        found, note = made.of("T1", replace(SLICE, offsets=offsets, convention=offsets))
+        assert not found
+        assert "another contour convention" in note
+    assert not made.of("T1", replace(SLICE, convention=None))[0]
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,15 @@ def test_borders_that_cross_and_would_move_in_one_direction_stay_too():
     assert "0.00 and 0.00 mm" in drawn.note
 
 
+@pytest.mark.parametrize("offsets", [(-5.0, 5.0), (5.0, -5.0), (-3.0, 5.0), (4.0, -1.0)])
+def test_a_ring_that_moves_as_a_whole_keeps_its_share_of_the_wall(offsets):
+    """Offsets of opposite sign left the ring its thickness, but put it into blood or fat alone."""
+    moved, applied = move(ring(20.0, 23.0), (1.0, 1.0), ContourOffsets(*offsets))
+    inner, outer = max(radii(moved.endo).max(), 20.0), min(radii(moved.epi).min(), 23.0)
+    assert outer - inner == pytest.approx(KEPT * 3.0, abs=0.1)
+    assert applied.endo_mm / applied.epi_mm == pytest.approx(offsets[0] / offsets[1])
+
+
 def test_a_small_cavity_keeps_three_quarters_of_its_radius():
     drawn = draw(found(ring(4.0, 14.0)), (1.0, 1.0), ContourOffsets(-5.0, 1.0))
     assert area(drawn.contours.endo) == pytest.approx(np.pi * 3.0**2, rel=0.02)

@@ -8,6 +8,7 @@ import pytest
 
 from inline.data.flags import Flag
 from inline.data.results import RegionValues
+from inline.data.series import SeriesIdentity
 from inline.emit.ecv import ecv_images
 from inline.emit.mrd import images
 from inline.emit.overlay import draw_uncertainty
@@ -97,8 +98,10 @@ def test_the_map_lies_where_the_native_slice_lies():
 def test_series_numbers_are_those_of_the_series_that_completed_the_pair():
     (image,) = ecv_images(FOUND, TEMPLATE)
     assert image.header.image_series_index == 5000 + 10 * 1 + 5
-    (image,) = ecv_images(FOUND, TEMPLATE, series_index=2)
+    (image,) = ecv_images(FOUND, TEMPLATE, completed_by=SeriesIdentity(2, 7))
     assert image.header.image_series_index == 5000 + 10 * 2 + 5
+    # Native slices that are series of their own all have index 0: the images of a series had one number.
+    assert image.header.image_index == 7 + 1
 
 
 def test_uncertainty_maps_are_sent_on_request_alone():

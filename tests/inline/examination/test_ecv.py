@@ -94,7 +94,8 @@ def test_a_synthetic_haematocrit_is_used_on_request_and_marked():
 
 
 def test_no_formula_no_synthetic_haematocrit():
-    found = of(replace(NATIVE, field_strength=0.55), POST, EcvSettings(synthetic=True))
+    pair = (replace(each, field_strength=0.55) for each in (NATIVE, POST))
+    found = of(*pair, EcvSettings(synthetic=True))
     assert found.flags == (Flag.NO_HAEMATOCRIT,)
     assert "0.55 T" in found.notes[0]
     assert found.regions[0].median is None
@@ -108,6 +109,8 @@ def test_no_formula_no_synthetic_haematocrit():
         (replace(NATIVE, quantity=Quantity.T2), POST, Flag.NO_VALUES, "no T1 map"),
         (NATIVE, replace(POST, blood=None), Flag.NO_BLOOD, "post-contrast slice holds too few"),
         (NATIVE, replace(POST, t1_scale=1.0365), Flag.SLICES_DO_NOT_MATCH, "one factor for both"),
+        (NATIVE, replace(POST, field_strength=3.0), Flag.SLICES_DO_NOT_MATCH, r"1\.5 and 3 T"),
+        (replace(NATIVE, sex="F"), replace(POST, sex="M"), Flag.SLICES_DO_NOT_MATCH, "different sexes"),
         (NATIVE, NATIVE, Flag.IMPLAUSIBLE_BLOOD, "1600 ms.*which slice is which"),
         (POST, NATIVE, Flag.IMPLAUSIBLE_BLOOD, "320 ms in the native"),
         (
@@ -155,6 +158,19 @@ def test_a_scanners_map_has_no_error_of_its_values():
     assert found.partition_sd is None
     assert found.regions[0].standard_error is None
     assert any("no SD" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.0365])
+def test_a_fitted_and_a_scanners_map_are_flagged(scale):
+    """T1 maps of one vendor are larger than the fit by 1.0365: ECV of one of each is wrong by 2 %."""
+    found = of(replace(NATIVE, scanner_made=True), replace(POST, t1_scale=scale))
+    assert found.flags == (Flag.SLICES_DO_NOT_MATCH,)
+    assert "native map was made by the scanner, the post-contrast one fitted" in found.notes[0]
+
+
+def test_a_note_states_that_only_one_was_corrected_for_motion():
+    found = of(replace(NATIVE, motion_corrected=True), POST)
+    assert found.notes == ("Only the native images were corrected for motion.",)
 
 
 def test_flags_of_both_slices_are_those_of_their_ecv():

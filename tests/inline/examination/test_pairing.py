@@ -5,6 +5,7 @@ import pytest
 from inline.data.flags import Flag
 from inline.data.results import BloodT1
 from inline.data.series import Enhancement, Quantity, SeriesIdentity
+from inline.examination.examine import examine
 from inline.examination.pairing import distance_mm, find_pair, mismatch, tell_apart
 from tests.inline.examination.phantom import t1_slice
 
@@ -94,3 +95,72 @@ def test_blood_that_contradicts_a_statement_makes_no_pair():
     assert tell_apart(stated, unknown(POST, 700.0)) is None
     assert tell_apart(unknown(NATIVE, 1000.0), unknown(POST, 900.0)) is None
     assert tell_apart(replace(unknown(NATIVE), blood=None), unknown(POST)) is None
+
+
+def nth(result, *, series, index=0, stamp=0, **more):
+    return replace(result, identity=SeriesIdentity(series, index, "", stamp), **more)
+
+
+def nowhere(result, **more):
+    """A slice whose sender states directions, but no position."""
+    return nth(replace(result, geometry=replace(result.geometry, position=(0.0, 0.0, 0.0))), **more)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_fitted_map_goes_with_a_fitted_one_and_a_scanners_with_a_scanners(reverse):
+    natives = [nth(NATIVE, series=1), nth(NATIVE, series=2, scanner_made=True, motion_corrected=True)]
+    for post, series in (
+        (nth(POST, series=3), 1),
+        (nth(POST, series=4, scanner_made=True), 2),
+        (nth(POST, series=5, motion_corrected=True), 1),
+    ):
+        pair = find_pair(post, natives[::-1] if reverse else natives)
+        assert pair.native.identity.series_index == series
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_of_several_at_one_position_the_last_acquired_counts_whichever_was_ready_first(reverse):
+    natives = [nth(NATIVE, series=1, stamp=100), nth(NATIVE, series=2, stamp=200)]
+    pair = find_pair(nth(POST, series=3, stamp=300), natives[::-1] if reverse else natives)
+    assert pair.native.identity.series_index == 2
+
+
+def test_without_positions_the_slice_index_decides():
+    natives = [nowhere(NATIVE, series=1, index=index) for index in range(3)]
+    for index in range(3):
+        assert find_pair(nowhere(POST, series=2, index=index), natives).native is natives[index]
+    assert find_pair(nowhere(POST, series=2, index=3), natives) is None
+    errors = [each.error for each in examine([*natives, nowhere(POST, series=2, index=3)]).ecv]
+    assert "no position is stated, nor its slice index" in errors[-1]
+
+
+def test_a_slice_in_the_middle_of_the_magnet_is_none_without_position():
+    repeated = [nowhere(NATIVE, series=1, stamp=1), nowhere(NATIVE, series=2, stamp=2)]
+    pair = find_pair(nowhere(POST, series=4), [nth(moved(NATIVE, 20.0), series=3), *repeated])
+    assert pair.native.identity.series_index == 2
+
+
+@pytest.mark.parametrize("flags", [(), (Flag.NO_ORIENTATION,)])
+def test_slices_that_are_series_of_their_own_without_positions_are_no_pairs(flags):
+    """Base, middle and apex all have index 0; the last native slice was the partner of each."""
+    natives = [nowhere(NATIVE, series=series, flags=flags) for series in (1, 2, 3)]
+    posts = [nowhere(POST, series=series, flags=flags) for series in (11, 12, 13)]
+    assert all(find_pair(post, natives) is None for post in posts)
+    found = examine([*natives, *posts]).ecv
+    assert [each.flags for each in found] == [(Flag.SLICES_DO_NOT_MATCH,)] * 6
+    assert "several native slices have its index and none states its position" in found[-1].error
+    assert find_pair(posts[0], natives[:1]).native is natives[0]
+
+
+def test_slices_of_two_persons_are_no_pair():
+    woman, man = (nth(NATIVE, series=1, sex="F"), nth(POST, series=2, sex="M"))
+    assert find_pair(man, [woman]) is None
+    errors = [each.error for each in examine([woman, man]).ecv]
+    assert [error.rpartition(": ")[2] for error in errors] == ["their headers state different sexes"] * 2
+
+
+def test_a_repeated_slice_of_a_position_with_ecv_is_no_error():
+    """It said that the partner has no contours."""
+    repeated = [nth(NATIVE, series=1, stamp=1), nth(NATIVE, series=2, stamp=2)]
+    (found,) = examine([*repeated, nth(POST, series=3, stamp=3)]).ecv
+    assert (found.error, found.native.series_index) == ("", 2)

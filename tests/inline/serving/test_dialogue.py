@@ -178,6 +178,24 @@ def test_a_line_in_place_of_the_header_is_no_obstacle(xml, warned):
     assert of(Assemble, found) == [Assemble(IMAGE)]
 
 
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (XML.format("1.2.3").replace("</studyI", "<studyTime>10:00</studyTime></studyI"), 0.42),
+        (XML.format("1.2.4"), 0.35),
+        (XML.format(""), 0.35),
+    ],
+    ids=["same study", "other study", "no study"],
+)
+def test_a_haematocrit_goes_with_the_study_it_was_sent_for(header, expected):
+    sent = (HEADER, parameters(haematocrit=0.42, t1_scale=1.1), IMAGE, Header(header))
+    made, _ = dialogue(*sent, ecv={"haematocrit": 0.35})
+    assert made.settings.ecv.haematocrit == expected
+    assert made.settings.mapping.t1_scale == 1.1
+    made, _ = dialogue(*sent[:3], parameters(haematocrit=0.5), Header(header), ecv={"haematocrit": 0.35})
+    assert made.settings.ecv.haematocrit == 0.5
+
+
 def test_the_same_header_again_begins_no_measurement():
     other = Header(XML.format("1.2.4"))
     found = decisions(ConfigFile("mapping"), HEADER, IMAGE, HEADER, IMAGE, other, IMAGE)

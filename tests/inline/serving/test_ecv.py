@@ -1,6 +1,7 @@
 """ECV through the server: native and post-contrast on one connection, on two, and within the memory limit."""
 
 import json
+import socket
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,8 @@ from inline.data.flags import Flag
 from inline.emit.record import ECV_ATTRIBUTE
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
-from inline.mrd.messages import Image
+from inline.mrd.messages import Close, ConfigFile, Header, Image, Text
+from inline.mrd.protocol import Decoder, encode
 from inline.replay.client import exchange
 from inline.replay.run import compare, ecv_records, records
 from inline.serving.kept import KeptSlices
@@ -107,6 +109,25 @@ def test_a_haematocrit_in_percent_is_reported_and_not_used(serving):
     assert any("give 0.42 for 42 %" in text for text in texts)
 
 
+def test_a_haematocrit_is_of_one_patient_on_a_connection_for_several(serving):
+    """Each measurement ends with the header of the next one, after the parameters of that."""
+    messages = [
+        ConfigFile("mapping"),
+        *(Header(XML.format(study=1)), Text('{"haematocrit": 0.42}'), *NATIVE, *POST),
+        *(Text('{"haematocrit": 0.30}'), Header(XML.format(study=2)), *NATIVE, *POST),
+        *(Header(XML.format(study=3)), *NATIVE, *POST),
+        Close(),
+    ]
+    found, decoder = [], Decoder()
+    with serving() as server, socket.create_connection(server.address, timeout=60) as connection:
+        connection.sendall(b"".join(map(encode, messages)))
+        while data := connection.recv(1 << 20):
+            found += [each for each in decoder.receive(data) if isinstance(each, Image)]
+    images = [each for each in found if ECV_ATTRIBUTE.encode() in each.attributes]
+    stated = [json.loads(each.meta()[ECV_ATTRIBUTE][0])["haematocrit"] for each in images]
+    assert stated == [0.42, 0.30, None]
+
+
 def test_slices_at_other_positions_are_an_error_in_words(serving):
     elsewhere = list(molli("T1 MOLLI post", post=True, series=2, along=8.0))
     with serving(**QUICK) as server:
@@ -145,6 +166,16 @@ def test_beyond_the_memory_limit_the_oldest_slice_goes_and_a_note_says_so():
     assert kept.add(other, PARTNER, "b", SETTINGS).error == ""
 
 
+def test_a_dropped_slice_that_had_a_partner_is_counted_too():
+    kept, study = KeptSlices(2 * held(SLICE)), Study()
+    assert kept.add(study, SLICE, "a", SETTINGS) is None
+    for session in ("b", "c"):
+        assert kept.add(study, PARTNER, session, SETTINGS).error == ""
+    assert kept.add(study, PARTNER, "d", SETTINGS) is None
+    (lonely,) = kept.unpaired(study, "d")
+    assert "2 T1 slices of this examination were dropped" in lonely.notes[-1]
+
+
 def test_a_slice_larger_than_the_limit_is_not_kept():
     kept, study = KeptSlices(1000), Study()
     assert kept.add(study, SLICE, "a", SETTINGS) is None
@@ -160,6 +191,30 @@ def test_studies_do_not_mix_and_go_with_their_last_connection():
     assert kept.add(studies.of(MeasurementHeader()), PARTNER, "c", SETTINGS) is None
     assert kept.add(studies.of(header), PARTNER, "d", SETTINGS).regions[0].median == pytest.approx(26.68)
     assert len(kept._kept) == 2  # the study without UID went with its connection
+
+
+@pytest.mark.parametrize(
+    ("native", "post", "expected"),
+    [
+        (0.42, 0.45, 0.42),
+        (0.45, 0.42, 0.42),
+        (0.42, 0.42, 0.42),
+        (None, 0.42, 0.42),
+        (0.45, 0.45, 0.45),
+        (0.45, None, None),
+        (None, 0.45, None),
+        (0.42, 0.38, None),
+    ],
+)
+def test_the_haematocrit_of_the_patient_goes_before_that_of_the_settings(native, post, expected):
+    """0.45 is that of the settings; None was refused."""
+    kept, study = KeptSlices(1 << 30, haematocrit=0.45), Study()
+    for result, value in ((SLICE, native), (PARTNER, post)):
+        found = kept.add(study, result, "a", load_settings(ecv={"haematocrit": value, "synthetic": True}))
+    contradictory = native == 0.42 and post == 0.38
+    assert (found.haematocrit and found.haematocrit.value) == expected
+    assert any("0.38 and 0.42" in note for note in found.notes) == contradictory
+    assert (found.regions[0].median is None) == (expected is None)
 
 
 def test_every_pair_is_found_whichever_of_two_threads_is_first():

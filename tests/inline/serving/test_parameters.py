@@ -93,3 +93,11 @@ def test_nothing_that_a_client_sends_raises_or_reaches_another_setting(given_):
     assert settings.model_dump(exclude=own) == Settings().model_dump(exclude=own)
     assert settings.emit.zmq == ""
     assert all(problem.isprintable() for problem in problems)
+
+
+@pytest.mark.parametrize("value", [42, 0, True, "0,42", [0.42], float("nan"), "42 %"])
+def test_a_refused_haematocrit_leaves_none(value):
+    """That of the settings would be another patient's than the one who was meant."""
+    settings, problems = with_parameters(Settings(ecv={"haematocrit": 0.45}), {"haematocrit": value})
+    assert len(problems) == 1
+    assert settings.ecv.haematocrit is None
