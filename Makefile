@@ -11,8 +11,9 @@ DEV := $(VENV)/.dev
 demo: $(CORE)
 	$(BIN)/myostream demo --output demo-output
 
+# Two processes, each with whole files: fixtures of a file are made once.
 test: $(DEV)
-	$(BIN)/python -m pytest $(if $(SLOW),-m "")
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(if $(SLOW),-m "")
 
 lint: $(DEV)
 	$(BIN)/ruff check .
