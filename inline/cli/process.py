@@ -51,6 +51,8 @@ def process(
     from inline.settings import load_settings
 
     options = array_options(ti, te, spacing)
+    if dicom is not None:
+        require("pydicom", "highdicom")
     settings = load_settings(settings_file, engine=engine)
     sources = Sources(settings.assembly, options, group)
     outputs: list[Output] = [json_output(output)] if output is not None else []
@@ -58,7 +60,6 @@ def process(
     given, problems = 0, []
     pipeline = build_pipeline(settings)
     if dicom is not None:
-        require("pydicom", "highdicom")
         from inline.offline.dicom_output import dicom_output
 
         outputs.append(dicom_output(dicom, settings, pipeline.engine.name))

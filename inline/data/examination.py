@@ -26,7 +26,7 @@ class HaematocritSource(StrEnum):
     """Source of a haematocrit."""
 
     GIVEN = "given"
-    """From a blood sample, by the user."""
+    """Stated by the user or a client; whether of a blood sample is not known here."""
     SYNTHETIC = "synthetic"
     """Computed from native blood T1."""
 
@@ -37,7 +37,7 @@ class Haematocrit:
 
     Attributes:
         value: 0 to 1.
-        source: blood sample or native blood T1.
+        source: given, or native blood T1.
     """
 
     value: float

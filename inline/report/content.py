@@ -454,7 +454,7 @@ def _provenance(maps: Sequence[ReportMap], info: ExaminationInfo) -> tuple[tuple
     ]
     if haematocrits:
         stated = (
-            f"{each.value:.2f} ({'blood sample' if each.source == 'given' else 'synthetic, from blood T1'})"
+            f"{each.value:.2f} ({'as given' if each.source == 'given' else 'synthetic, from blood T1'})"
             for each in haematocrits
         )
         rows.append(("Haematocrit", "; ".join(stated)))

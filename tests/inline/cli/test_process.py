@@ -99,6 +99,14 @@ def test_no_result(tmp_path):
     assert "too few for a T1 map" in made.output.replace("\n", "")
 
 
+def test_a_missing_extra_is_named_before_the_work(files, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "highdicom", None)  # its import fails as that of a missing package
+    monkeypatch.setattr("inline.engine_selection.build_pipeline", lambda settings: pytest.fail("work began"))
+    made = run(files / "dicom", "--dicom", tmp_path / "out")
+    assert made.exit_code == 1
+    assert "highdicom is not installed; it comes with myostream[dicom]" in made.output
+
+
 def test_nothing_at_a_path(tmp_path):
     made = run(tmp_path / "nowhere")
     assert made.exit_code == 1

@@ -182,7 +182,7 @@ def test_a_position_without_post_contrast_has_its_error_and_no_value():
 
 
 @pytest.mark.parametrize(
-    ("source", "words"), [("given", "0.40 (blood sample)"), ("synthetic", "0.40 (synthetic, from blood T1)")]
+    ("source", "words"), [("given", "0.40 (as given)"), ("synthetic", "0.40 (synthetic, from blood T1)")]
 )
 def test_the_source_of_the_haematocrit_is_stated(source, words):
     native = make_slice()
