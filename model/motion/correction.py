@@ -35,7 +35,7 @@ _MOST_IMAGES: Final = 32
 _FALL: Final = 0.3
 """Share of the misfit 1 - R2 that a correction must remove; images at rest lose up to 0.2 of it."""
 _DESCRIBED: Final = 0.995
-"""R2 from which images as acquired that a correction does not improve count as still: borders of tissue
+"""R2 from which images as acquired count as still where a correction does not improve it: borders of tissue
 without texture can look like a shift of 2 mm. Breathing of 3 mm gives at most 0.993 and changes T1 by 3 ms."""
 _STEEPEST: Final = 0.75
 """Largest change of a displacement, per distance, that tissue is taken to make."""
