@@ -21,7 +21,7 @@ from inline.contouring.plausibility import check_values, poor_fit
 from inline.contouring.segment import contour_slice, network_input
 from inline.contouring.slice_level import slice_level
 from inline.data.errors import SeriesError
-from inline.data.flags import Flag
+from inline.data.flags import Finding, Flag
 from inline.data.results import ContourOffsets, RegionValues, SliceMotion, SliceResult
 from inline.data.series import MappingSeries, MapSeries, Quantity, Series, SlicePlace
 from inline.motion import examine_motion, may_be_corrected
@@ -41,8 +41,6 @@ _NO_DIRECTIONS: Final = (
     "The image headers give no directions (read_dir, phase_dir, slice_dir): no septum and no segments."
 )
 
-Finding = tuple[Flag, str]
-"""Reason code and the sentence that explains it."""
 Stages = Generator[NDArray[np.float32] | SliceResult, NDArray[np.float32], None]
 """Stages of one slice: yields its network input, receives the network output, yields its result."""
 
@@ -95,7 +93,7 @@ class Prepared:
 
 @dataclass(slots=True, eq=False)
 class SliceProgress:
-    """One slice in work, and what its stages have given so far.
+    """One slice in work, and the results of its stages so far.
 
     Attributes:
         assembled: its series, or why there is none.
@@ -302,17 +300,17 @@ class Pipeline:
         level, level_source = slice_level(own, study, stated=self._regions.levels)
         with progress.timed("contours"):
             borders = contour_slice(output, prepared.frame, self._steps)
-            labels, contours, offsets, reduced, thin = draw(borders, empty.geometry.spacing, self.offsets)
-            flags = [*empty.flags, *borders.flags, *thin]
+            drawn = draw(borders, empty.geometry.spacing, self.offsets)
+            flags = [*empty.flags, *borders.flags, *drawn.flags]
         with progress.timed("regions"):
             stated = self._regions.septum_degrees
             reference, points_note = slice_reference(
                 empty.geometry, borders.insertions, borders.contours, stated, oriented=assembled.oriented
             )
             regions: tuple[RegionValues, ...] = ()
-            if contours is not None:
-                regions = measure(parametric, contours, level, reference, inset=self._regions.inset)
-                if not empty.scanner_made and poor_fit(parametric, labels):
+            if drawn.contours is not None:
+                regions = measure(parametric, drawn.contours, level, reference, inset=self._regions.inset)
+                if not empty.scanner_made and poor_fit(parametric, drawn.labels):
                     flags.append(Flag.POOR_FIT)
             findings = [
                 *prepared.findings,
@@ -321,7 +319,7 @@ class Pipeline:
             flags += [code for code, _ in findings]
             notes = [
                 *empty.notes,
-                *([reduced] if reduced else []),
+                *([drawn.note] if drawn.note else []),
                 *(sentence for _, sentence in findings if sentence),
             ]
             if not assembled.oriented and reference is None:
@@ -341,9 +339,9 @@ class Pipeline:
                 notes.append(assessed.reason)
         result = replace(
             empty,
-            labels=labels,
-            contours=contours,
-            offsets=offsets,
+            labels=drawn.labels,
+            contours=drawn.contours,
+            offsets=drawn.offsets,
             insertions=borders.insertions,
             regions=regions,
             level=level,
@@ -368,7 +366,7 @@ class Pipeline:
 
 
 def check_images(series: Series) -> tuple[Finding, ...]:
-    """Return what is wrong with the images of a series.
+    """Return the findings on the images of a series.
 
     Raises:
         NotFittedError: they show saturation recovery.
