@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from operator import attrgetter
 from typing import Final, Self
@@ -18,6 +17,7 @@ from inline.contouring.slice_level import SAME_MM
 from inline.data.examination import HaematocritSource
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
+from inline.data.version import software_version
 from inline.mrd.header import MeasurementHeader
 from inline.report.maps import Kind, RegionValue, ReportMap
 from inline.report.wording import clean, importance, sentence
@@ -492,11 +492,3 @@ def _corrections(maps: Iterable[ReportMap]) -> Iterable[str]:
     ):
         if number:
             yield f"{words}: {number} of {len(fitted)}"
-
-
-def software_version() -> str:
-    """Return the version of myostream; ``unknown`` where it runs without being installed."""
-    try:
-        return version("myostream")
-    except PackageNotFoundError:
-        return "unknown"

@@ -33,7 +33,7 @@ from inline.report.output import ReportError
 from inline.serving.dialect import Severity
 from inline.serving.dialogue import Dialogue
 from inline.serving.observers import Delivery
-from inline.serving.reports import Report
+from inline.serving.report import Report
 from inline.serving.scheduler import Owner
 from inline.serving.send_queue import SendQueue
 from inline.serving.service import Service
