@@ -272,6 +272,7 @@ class Slices:
 
     def _report_ecv(self, result: EcvResult) -> None:
         """Log an ECV result, and send its error to the peer."""
+        # A replay reads it (inline/replay/report.py).
         name = f"ECV of series {result.native.series_index} slice {result.native.slice_index}"
         loggable = self._dialogue.loggable
         for note in result.notes:
