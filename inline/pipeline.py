@@ -300,17 +300,17 @@ class Pipeline:
         level, level_source = slice_level(own, study, stated=self._regions.levels)
         with progress.timed("contours"):
             borders = contour_slice(output, prepared.frame, self._steps)
-            drawn = draw(borders, empty.geometry.spacing, self.offsets)
-            flags = [*empty.flags, *borders.flags, *drawn.flags]
+            labels, contours, offsets, note, thin = draw(borders, empty.geometry.spacing, self.offsets)
+            flags = [*empty.flags, *borders.flags, *thin]
         with progress.timed("regions"):
             stated = self._regions.septum_degrees
             reference, points_note = slice_reference(
                 empty.geometry, borders.insertions, borders.contours, stated, oriented=assembled.oriented
             )
             regions: tuple[RegionValues, ...] = ()
-            if drawn.contours is not None:
-                regions = measure(parametric, drawn.contours, level, reference, inset=self._regions.inset)
-                if not empty.scanner_made and poor_fit(parametric, drawn.labels):
+            if contours is not None:
+                regions = measure(parametric, contours, level, reference, inset=self._regions.inset)
+                if not empty.scanner_made and poor_fit(parametric, labels):
                     flags.append(Flag.POOR_FIT)
             findings = [
                 *prepared.findings,
@@ -319,7 +319,7 @@ class Pipeline:
             flags += [code for code, _ in findings]
             notes = [
                 *empty.notes,
-                *([drawn.note] if drawn.note else []),
+                *([note] if note else []),
                 *(sentence for _, sentence in findings if sentence),
             ]
             if not assembled.oriented and reference is None:
@@ -339,9 +339,9 @@ class Pipeline:
                 notes.append(assessed.reason)
         result = replace(
             empty,
-            labels=drawn.labels,
-            contours=drawn.contours,
-            offsets=drawn.offsets,
+            labels=labels,
+            contours=contours,
+            offsets=offsets,
             insertions=borders.insertions,
             regions=regions,
             level=level,

@@ -14,7 +14,6 @@ import numpy as np
 
 from inline.contouring.aha import MID_SEPTUM
 from inline.contouring.slice_level import SAME_MM
-from inline.data.examination import HaematocritSource
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
 from inline.data.version import software_version
@@ -35,10 +34,6 @@ _SEGMENT: Final = re.compile(r"AHA (\d{1,2}) (.*)")
 _BULLS_EYES: Final = (Kind.T1_NATIVE, Kind.T1, Kind.ECV, Kind.PARTITION, Kind.T2)
 NOTHING: Final = "–"
 """Cell of a table without a value."""
-_SOURCES: Final = {
-    HaematocritSource.GIVEN: "blood sample",
-    HaematocritSource.SYNTHETIC: "synthetic, from blood T1",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -462,7 +457,10 @@ def _provenance(maps: Sequence[ReportMap], info: ExaminationInfo) -> tuple[tuple
         ("Reference", "; ".join(references) or "none: no z-scores"),
     ]
     if haematocrits:
-        stated = (f"{each.value:.2f} ({_SOURCES[each.source]})" for each in haematocrits)
+        stated = (
+            f"{each.value:.2f} ({'blood sample' if each.source == 'given' else 'synthetic, from blood T1'})"
+            for each in haematocrits
+        )
         rows.append(("Haematocrit", "; ".join(stated)))
     elif any(each.kind is Kind.PARTITION for each in maps):
         rows.append(("Haematocrit", "not given"))
