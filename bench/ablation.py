@@ -1,4 +1,4 @@
-"""Worth of labels, insertion points and start: ``python -m bench.ablation --data FOLDER --start FOLDER``.
+"""Effect of labels, points and start weights: ``python -m bench.ablation --data FOLDER --start FOLDER``.
 
 Short trainings on the same synthetic slices. Each differs from the default in one thing. Each is scored on
 real maps, by the default contour convention and with contours at the borders of the wall. The start weights

@@ -27,7 +27,7 @@ SIZES_MM: Final = (0.0, 3.0, 6.0, 10.0, 15.0)
 KINDS: Final[tuple[MotionKind, ...]] = ("rigid", "elastic")
 QUANTITIES: Final = ("T1", "T2")
 _SEED: Final = 910_000
-"""Far from the seeds that the correction was tuned on."""
+"""First seed of the hearts: none of them was used to choose the correction."""
 _REGISTRATION: Final = (
     "corrected .0f, left .0f, identical .0f, residual_before_px .2f, residual_after_px .2f, "
     "worst_after_px .2f"
@@ -91,7 +91,7 @@ class MovingSeries:
         return correct_motion(self.images, self.times_ms, spacing, self.model, parametric)
 
     def remaining(self, displaced: Floats | None) -> tuple[Floats, NDArray[np.uint8]]:
-        """Return the motion that is left, and the labels at the common position of all images.
+        """Return the residual motion, and the labels at the common position of all images.
 
         A shift of all images together is no motion: the mean over the images is removed.
 

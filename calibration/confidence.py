@@ -57,8 +57,6 @@ READERS: Final = 4
 """Simulated readers of each slice; their mean Dice is the target."""
 SPREAD: Final = Spread(bias_mm=0.3, random_mm=0.4)
 """Differences between readers: two of them reach a mean Dice of 0.904 on synthetic slices."""
-
-
 _THRESHOLDS: Final = "flagged .0%, dice_flagged .3f, dice_others .3f, poor_flagged .0%, good_flagged .0%"
 
 

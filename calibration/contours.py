@@ -38,9 +38,9 @@ BETWEEN_SITES_MM: Final = 1.0
 
 Of seven core laboratories "readers were very consistent (small variability across cases within each reader),
 but bias varied between readers due to differences in contouring protocols at each center" (Suinesiaputra et
-al. 2015, JCMR 17:63). Two experienced operators differed on 42 T1 maps by 1.2 +- 0.7 pixels of wall thickness
-(Carapella et al. 2020, Int J Cardiol 298:128): for four independent contours this
-is a standard deviation of 0.75 pixels each, or 1.1 mm at 1.5 mm a pixel.
+al. 2015, J Cardiovasc Magn Reson 17:63). Two experienced operators differed on 42 T1 maps by 1.2 +- 0.7
+pixels of wall thickness (Carapella et al. 2020, Int J Cardiol 298:128): for four independent contours this is
+a standard deviation of 0.75 pixels each, or 1.1 mm at 1.5 mm a pixel.
 """
 WITHIN_SITE_MM: Final = 1.0
 """Standard deviation of the convention from case to case of one centre, from the same two operators."""
@@ -53,9 +53,11 @@ ENOUGH_MM: Final = 0.3
 APART_MM: Final = 1.0
 """Spread between readers or cases from which a warning is given: more than the model expects."""
 _STEP_MM: Final = 0.05
+"""Step of the offsets that are tried."""
 _SAME_HEART: Final = 0.5
 """IoU below which network and reader are taken to show different hearts."""
 _ITERATIONS: Final = 50
+"""Rounds of reweighting of Huber's mean."""
 _CASE_COLUMNS: Final = (
     "slices, offsets/endo_mm +.2f, offsets/epi_mm +.2f, left_out/endo_mm +.2f, left_out/epi_mm +.2f"
 )

@@ -30,6 +30,7 @@ FEWEST: Final = 20
 _OUTLIER: Final = 3.0
 """Distance from the median, in robust SDs, from which a person is named."""
 _TO_SD: Final = 1.4826
+"""SD over the median absolute deviation, of normally distributed values."""
 _LEAST_SHARE: Final = 0.49
 """Least share of the contour convention in slices without a flag, less rounding."""
 _UNUSABLE: Final = frozenset(
@@ -89,7 +90,7 @@ def read_person(file: Path, sequence: str = "") -> Person:
         sequence: text that the series description must contain.
 
     Raises:
-        MyostreamError: the file is none, or its slices state no field strength or contours.
+        MyostreamError: it is no file of results, or its slices state no field strength or contours.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -239,7 +240,7 @@ def calibrate(
 
 
 def _remarks(persons: list[Person], ranges: list[ReferenceRange], outliers: list[Outlier]) -> Iterator[str]:
-    """Yield what the user should know of the ranges."""
+    """Yield remarks on the ranges: slices left out, too few persons, outliers."""
     left_out = sum(each.left_out for each in persons)
     if left_out:
         yield f"{left_out} slices were left out for an error or a flag."
@@ -258,6 +259,7 @@ def _remarks(persons: list[Person], ranges: list[ReferenceRange], outliers: list
 
 
 def _outliers(quantity: str, region: str, named: list[tuple[str, float]]) -> Iterator[Outlier]:
+    """Yield the persons whose value of a region is an outlier; ``named`` holds their names and values."""
     values = np.array([value for _, value in named])
     median = float(np.median(values))
     robust = _TO_SD * float(np.median(np.abs(values - median)))
@@ -270,6 +272,7 @@ def _outliers(quantity: str, region: str, named: list[tuple[str, float]]) -> Ite
 
 
 def _usable(record: Record) -> bool:
+    """Return whether the values of a record are used: no error, and no flag of :data:`_UNUSABLE`."""
     return not record["error"] and _UNUSABLE.isdisjoint(record["flags"])
 
 
@@ -306,6 +309,7 @@ def _listed(numbers: Iterable[float]) -> str:
 def _collect(
     found: defaultdict[tuple[str, str], list[float]], quantity: str, record: Mapping[str, Any]
 ) -> None:
+    """Add the medians of a record to those of their quantity and region."""
     for region in record["regions"]:
         if region["median"] is not None:
             found[quantity, region["name"]].append(float(region["median"]))

@@ -1,20 +1,17 @@
-"""Motion correction of a slice: which series are examined, and what a result says about it."""
+"""Motion correction of a slice: choice of the series, and the findings that a result states."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from inline.assembly.assembled import Ready
-from inline.data.flags import Flag
+from inline.data.flags import Finding, Flag
 from inline.data.results import SliceMotion
 from inline.data.series import MapSeries, Quantity, Series
 from model.motion.correction import MotionCorrection, correct_motion
 from model.motion.signal_models import MolliModel, T2PrepModel
 from model.motion.state import MotionState
 from model.relaxometry.parametric_map import ParametricMap
-
-Finding = tuple[Flag, str]
-"""Reason code and the sentence that explains it, empty where that of another code does."""
 
 
 class ExaminedMotion(NamedTuple):
@@ -24,7 +21,7 @@ class ExaminedMotion(NamedTuple):
         parametric: the map; of corrected images where they move and could be corrected.
         motion: of the images.
         uncorrected: map of the images as acquired, where ``parametric`` is another one.
-        findings: what is unusual.
+        findings: reason codes of the motion, with their sentences.
     """
 
     parametric: ParametricMap
@@ -36,8 +33,8 @@ class ExaminedMotion(NamedTuple):
 def may_be_corrected(assembled: Ready, findings: tuple[Finding, ...]) -> bool:
     """Return whether a slice is examined for motion: images as acquired, with one scale for all.
 
-    Images that were scaled one by one follow no signal model; what the scanner has corrected or computed
-    stays as it is.
+    Images that were scaled one by one follow no signal model. Images that the scanner has corrected, and its
+    maps, are not changed.
     """
     scaled = Flag.SCALED_IMAGES in (*assembled.flags, *(flag for flag, _ in findings))
     return not (scaled or assembled.motion_corrected or isinstance(assembled.series, MapSeries))
@@ -64,6 +61,7 @@ def examine_motion(series: Series, parametric: ParametricMap) -> ExaminedMotion 
 
 
 def _findings(found: MotionCorrection, motion: SliceMotion) -> tuple[Finding, ...]:
+    """Return the findings of a motion correction; none where the images are still."""
     if found.state is MotionState.STILL:
         return ()
     moved = f"The images move by up to {motion.largest_shift_mm:.1f} mm"

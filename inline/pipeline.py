@@ -21,7 +21,7 @@ from inline.contouring.plausibility import check_values, poor_fit
 from inline.contouring.segment import contour_slice, network_input
 from inline.contouring.slice_level import slice_level
 from inline.data.errors import SeriesError
-from inline.data.flags import Flag
+from inline.data.flags import Finding, Flag
 from inline.data.results import ContourOffsets, RegionValues, SliceMotion, SliceResult
 from inline.data.series import MappingSeries, MapSeries, Quantity, Series, SlicePlace
 from inline.motion import examine_motion, may_be_corrected
@@ -41,8 +41,6 @@ _NO_DIRECTIONS: Final = (
     "The image headers give no directions (read_dir, phase_dir, slice_dir): no septum and no segments."
 )
 
-Finding = tuple[Flag, str]
-"""Reason code and the sentence that explains it."""
 Stages = Generator[NDArray[np.float32] | SliceResult, NDArray[np.float32], None]
 """Stages of one slice: yields its network input, receives the network output, yields its result."""
 
@@ -95,7 +93,7 @@ class Prepared:
 
 @dataclass(slots=True, eq=False)
 class SliceProgress:
-    """One slice in work, and what its stages have given so far.
+    """One slice in work, and the results of its stages so far.
 
     Attributes:
         assembled: its series, or why there is none.
@@ -302,7 +300,7 @@ class Pipeline:
         level, level_source = slice_level(own, study, stated=self._regions.levels)
         with progress.timed("contours"):
             borders = contour_slice(output, prepared.frame, self._steps)
-            labels, contours, offsets, reduced, thin = draw(borders, empty.geometry.spacing, self.offsets)
+            labels, contours, offsets, note, thin = draw(borders, empty.geometry.spacing, self.offsets)
             flags = [*empty.flags, *borders.flags, *thin]
         with progress.timed("regions"):
             stated = self._regions.septum_degrees
@@ -321,7 +319,7 @@ class Pipeline:
             flags += [code for code, _ in findings]
             notes = [
                 *empty.notes,
-                *([reduced] if reduced else []),
+                *([note] if note else []),
                 *(sentence for _, sentence in findings if sentence),
             ]
             if not assembled.oriented and reference is None:
@@ -369,7 +367,7 @@ class Pipeline:
 
 
 def check_images(series: Series) -> tuple[Finding, ...]:
-    """Return what is wrong with the images of a series.
+    """Return the findings on the images of a series.
 
     Raises:
         NotFittedError: they show saturation recovery.

@@ -24,7 +24,9 @@ Measured = Literal["T1", "T2", "ECV"]
 Region = TypeVar("Region", RegionValues, EcvRegion)
 
 _SAME_MM: Final = 0.01
+"""Rounding of offsets that count as equal."""
 _SAME_SCALE: Final = 1e-4
+"""Rounding of factors that count as equal."""
 
 
 class ReferenceRange(BaseModel):
@@ -99,7 +101,7 @@ class ReferenceRanges:
         return cls(found)
 
     def of(self, quantity: Measured, result: SliceResult) -> tuple[dict[str, ReferenceRange], str]:
-        """Return the range of each region for a slice, and why there are none where others exist.
+        """Return the range of each region for a slice, and a note where the site has ranges but none fits.
 
         The most specific range holds: with the person's sex before without, then with the longest sequence.
 
@@ -128,13 +130,13 @@ class ReferenceRanges:
         if not fitting:
             at = f"{result.field_strength:g} T, this sequence and this person"
             return {}, f"No z-scores of {quantity}: no reference range is for {at}."
-        made = [each for each in fitting if _same_evaluation(each, result)]
-        if not made:
+        comparable = [each for each in fitting if _same_evaluation(each, result)]
+        if not comparable:
             return {}, (
                 f"No z-scores of {quantity}: the reference ranges were made with another t1_scale or another "
                 "contour convention."
             )
-        ordered = sorted(made, key=lambda each: (each.sex is not None, len(each.sequence)))
+        ordered = sorted(comparable, key=lambda each: (each.sex is not None, len(each.sequence)))
         return {each.region: each for each in ordered}, ""
 
 
@@ -160,6 +162,7 @@ def quantity_of(result: SliceResult) -> Measured:
 
 
 def _same_evaluation(each: ReferenceRange, result: SliceResult) -> bool:
+    """Return whether a range was made with the ``t1_scale`` and the contour convention of a slice."""
     if each.t1_scale is not None and abs(each.t1_scale - result.t1_scale) > _SAME_SCALE:
         return False
     if each.contour_offsets_mm is None:

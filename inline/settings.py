@@ -27,14 +27,13 @@ from model.relaxometry.ecv import check_haematocrit
 
 EngineName = Literal["auto", "tensorrt", "cuda", "openvino-int8", "openvino-bf16", "openvino-f32", "torch"]
 DicomOutput = Literal["map", "segmentation", "report", "capture"]
+"""Kind of a DICOM object: Parametric Map, Segmentation, Structured Report, Secondary Capture."""
 
 _DAY_S: Final = 86400.0
 """Longest time of any setting: timers of the operating system overflow beyond some limit."""
 
 FURTHEST_MM: Final = 5.0
 """Largest distance of a contour from the border of the wall: half a normal wall."""
-
-
 _AE_TITLE: Final = r"^[ -\[\]-~]{0,16}$"
 """Form of an AE title (PS3.5 6.2): printable, without a backslash."""
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from inline.assembly import pixels
 from inline.assembly.geometry import Placed, read_geometry
 from inline.assembly.group import Group
-from inline.assembly.timing import Finding, timing
+from inline.assembly.timing import timing
 from inline.data.client_text import foreign, message
 from inline.data.errors import SeriesError
-from inline.data.flags import Flag
+from inline.data.flags import Finding, Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.series import (
     Enhancement,

@@ -10,12 +10,9 @@ from inline.assembly.group import NUMBERING, Group
 from inline.assembly.times import Milliseconds, Stated, Times, in_ms
 from inline.data.client_text import Message, foreign, joined, message
 from inline.data.errors import SeriesError
-from inline.data.flags import Flag
+from inline.data.flags import Finding, Flag
 from inline.data.series import Quantity
 from inline.mrd.header import MeasurementHeader
-
-Finding = tuple[Flag, str]
-"""Reason code and its sentence for the user, which may be empty."""
 
 _USER_TIME: Final = 7
 """``user_int`` in which Gadgetron's parametric mapping keeps the preparation time, microseconds."""

@@ -34,12 +34,12 @@ def doctor(
     """Examine this host: what works, what does not, what to do. Ends with code 1 where there is a problem."""
     import logging
 
-    from inline.doctor.examination import examine, passed
+    from inline.doctor.checks import check_host, passed
 
     settings = load_settings(settings_file, engine=engine)
     logging.disable(logging.CRITICAL)  # the findings state what engines log
     try:
-        findings = _shown(examine(settings), quiet=json_output)
+        findings = _shown(check_host(settings), quiet=json_output)
     finally:
         logging.disable(logging.NOTSET)
     good = passed(findings)

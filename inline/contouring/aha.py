@@ -61,6 +61,16 @@ class RegionShares(NamedTuple):
     shares: FloatArray
 
 
+class WeightedStatistics(NamedTuple):
+    """Median, quartiles, mean and standard deviation of the pixels of a region, in their unit."""
+
+    median: float
+    q1: float
+    q3: float
+    mean: float
+    sd: float
+
+
 @dataclass(frozen=True, slots=True)
 class AngularReference:
     """Direction of the septum around the ventricle, in the image.
@@ -349,11 +359,17 @@ def weighted_quantiles(values: FloatArray, weights: FloatArray, at: Sequence[flo
     return quantiles
 
 
+def weighted_statistics(values: FloatArray, weights: FloatArray) -> WeightedStatistics:
+    """Return the statistics of values ``(n,)`` by weights ``(n,)`` whose sum is above 0."""
+    q1, median, q3 = weighted_quantiles(values, weights, (0.25, 0.5, 0.75)).tolist()
+    mean = float(np.average(values, weights=weights))
+    sd = math.sqrt(np.average((values - mean) ** 2, weights=weights))
+    return WeightedStatistics(median, q1, q3, mean, sd)
+
+
 def _values(name: str, values: FloatArray, shares: FloatArray) -> RegionValues:
+    """Return the values of a region from those of its pixels ``(n,)`` and the share of each, ``(n,)``."""
     area = float(shares.sum())
     if not area:
         return RegionValues(name, None, None, None, None, None, 0)
-    q1, median, q3 = weighted_quantiles(values, shares, (0.25, 0.5, 0.75)).tolist()
-    mean = float(np.average(values, weights=shares))
-    sd = math.sqrt(np.average((values - mean) ** 2, weights=shares))
-    return RegionValues(name, median, q1, q3, mean, sd, max(round(area), 1))
+    return RegionValues(name, *weighted_statistics(values, shares), max(round(area), 1))

@@ -30,6 +30,7 @@ _LEAST_SD: Final = 0.01
 """Least robust SD in units of the median: a map without noise has steps of rounding alone."""
 _ROUNDS: Final = 20
 _TO_SD: Final = 1.4826
+"""SD over the median absolute deviation, of normally distributed values."""
 _OF_MEDIAN: Final = math.sqrt(math.pi / 2.0)
 """Standard error of the median over that of the mean, of normally distributed values."""
 
@@ -62,7 +63,7 @@ def blood_t1(
         return None
     scale = np.asarray(spacing)
     depth = distances(places[:, ::-1] * scale, contours.endo * scale)
-    # The contour may lie within the wall, as the convention says.
+    # By the contour convention the contour may lie within the wall.
     depth = depth - (offsets.endo_mm if offsets is not None else 0.0)
     core = places[depth >= min(BORDER_MM, _CORE * float(depth.max()))]
     row, column = core.T

@@ -143,7 +143,7 @@ class Calibration:
             raise ValueError("its numbers cannot be used")
 
     def contributions(self, found: FloatArray) -> FloatArray:
-        """Return the part of each signal in the score, as the signals; 0 at the centre."""
+        """Return the part of each signal in the score, ``(..., len(SIGNALS))``; 0 at the centre."""
         relative = (found - np.array(self.centre)) / np.array(self.scale)
         # Signals beyond the range of the calibration are taken as those at its edge.
         parts: FloatArray = np.clip(relative, -LARGEST, LARGEST) * np.array(self.factors)
@@ -193,7 +193,7 @@ class Assessment:
     Attributes:
         confidence: expected Dice, 0 to 1; None without a calibration.
         review: a person should check the contours.
-        reason: sentence that names what made the confidence low; empty without ``review``.
+        reason: sentence that names the signals that lowered the confidence; empty without ``review``.
     """
 
     confidence: float | None = None

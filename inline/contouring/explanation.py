@@ -62,7 +62,7 @@ _WORDS: Final = {
 
 
 def explain(parts: Sequence[Part], confidence: float, threshold: float) -> str:
-    """Return one sentence that names the one or two signals that lowered the confidence most.
+    """Return one sentence that names at most two signals that lowered the confidence most.
 
     Args:
         parts: of all signals of the slice.

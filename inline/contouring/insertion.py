@@ -32,7 +32,7 @@ error are not found, and no point that does not exist is found.
 _FARTHEST_MM: Final = 6.0
 """Largest distance of a point from the epicardial contour; for true points it was below 2.5 mm in 95 %."""
 _SEPTUM_DEGREES: Final = (60.0, 175.0)
-"""Smallest and largest angle of a septum. It was 79 to 176 degrees; at 180 its side would be undefined."""
+"""Smallest and largest angle of a septum. Measured: 79 to 176 degrees; at 180 its side would be undefined."""
 
 
 def find_insertions(heat: NDArray[np.float32], contours: Contours | None, frame: Frame) -> Insertions:

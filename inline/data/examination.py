@@ -111,7 +111,7 @@ class EcvResult:
         registration: movement of the post-contrast map; None with ``error``.
         flags: reason codes.
         notes: one sentence for each assumption and flag.
-        pairing: how native and post-contrast were told apart.
+        pairing: source of the distinction between native and post-contrast.
         reference: source of the z-scores, or empty.
         error: message of the error that kept the slice from having a partition coefficient, or empty.
     """

@@ -1,4 +1,4 @@
-"""Reason codes for everything unusual about a slice."""
+"""Reason codes of a slice."""
 
 from enum import StrEnum
 
@@ -42,3 +42,7 @@ class Flag(StrEnum):
     IMPLAUSIBLE_BLOOD = "implausible-blood"
     MASKED_VALUES = "masked-values"
     NOT_REGISTERED = "not-registered"
+
+
+Finding = tuple[Flag, str]
+"""Reason code and its sentence for the user; empty where the sentence of another code explains it too."""

@@ -1,1 +1,1 @@
-"""``myostream doctor``: examination of this host, in plain words."""
+"""``myostream doctor``: checks of this host, in plain words."""

@@ -1,4 +1,4 @@
-"""Finding of an examination."""
+"""Finding of a check of the host."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Check = Callable[[], Iterable[Finding]]
 
 
 def guarded(part: str, check: Check) -> Iterator[Finding]:
-    """Yield the findings of a check; one that fails itself is a problem of its part."""
+    """Yield the findings of a check; an error of the check is a problem of its part."""
     try:
         yield from check()
     except Exception as error:

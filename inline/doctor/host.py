@@ -21,7 +21,7 @@ _CACHE_BYTES: Final = 500_000_000
 _UNSYNCHRONISED: Final = 5
 """TIME_ERROR of ntp_gettime(3)."""
 _RELEASED: Final = 1_764_000_000
-"""Some time before this version, s since 1970: no clock that is right shows less."""
+"""Time before this version was made, s since 1970: a clock that shows less is wrong."""
 _MEMINFO: Final = Path("/proc/meminfo")
 _CGROUP: Final = Path("/sys/fs/cgroup")
 
@@ -81,8 +81,8 @@ def clock(now: float | None = None, *, synchronised: bool | None = None) -> Iter
 
 def _synchronised() -> bool:
     """Return whether the kernel takes its clock for synchronised (ntp_gettime(3))."""
-    answer = ctypes.create_string_buffer(256)  # struct ntptimeval
-    return int(ctypes.CDLL(None).ntp_gettime(answer)) not in (-1, _UNSYNCHRONISED)
+    times = ctypes.create_string_buffer(256)  # struct ntptimeval
+    return int(ctypes.CDLL(None).ntp_gettime(times)) not in (-1, _UNSYNCHRONISED)
 
 
 def cache() -> Iterator[Finding]:

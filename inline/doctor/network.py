@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import urlsplit
 
 from inline.data.errors import MyostreamError
@@ -16,27 +16,17 @@ from inline.doctor.finding import Finding, good, problem, warning
 from inline.emit.access import is_loopback
 from inline.mrd.messages import Close
 from inline.mrd.protocol import Decoder, encode
-from inline.settings import Settings
+from inline.settings import DicomDestination, Settings
 
 _PATIENCE_S: Final = 5.0
-
-
-class Destination(Protocol):
-    """Destination of DICOM results, as the settings state it."""
-
-    name: str
-    ae_title: str
-    host: str
-    port: int
-    tls: bool
-    url: str
+"""Longest wait for a connection or a reply."""
 
 
 def ports(settings: Settings) -> Iterator[Finding]:
     """Yield whether the ports of the settings are free, or taken by a server that runs already."""
     host, port = settings.server.host, settings.server.port
-    reason = objection(host, port)
-    running = reason == os.strerror(errno.EADDRINUSE) and answers_mrd(host, port)
+    reason = bind_error(host, port)
+    running = reason == os.strerror(errno.EADDRINUSE) and is_mrd_server(host, port)
     if running:
         yield good("port of MRD", f"{host}:{port} is taken by an MRD server that answers")
     elif reason:
@@ -48,7 +38,7 @@ def ports(settings: Settings) -> Iterator[Finding]:
         advice = "list the scanner's hosts in server.peers"
         yield warning("access", f"{host} is reached by other hosts, all of which may connect", advice)
     for name, (host, port) in _other_ports(settings):
-        reason = objection(host, port)
+        reason = bind_error(host, port)
         if not reason:
             yield good(name, f"{host}:{port} is free")
         elif running:
@@ -66,7 +56,7 @@ def _other_ports(settings: Settings) -> Iterator[tuple[str, tuple[str, int]]]:
         yield "port of ZeroMQ", ("" if host == "*" else host.strip("[]"), int(port))
 
 
-def objection(host: str, port: int) -> str:
+def bind_error(host: str, port: int) -> str:
     """Return why an address cannot be bound; empty if it can."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -78,7 +68,7 @@ def objection(host: str, port: int) -> str:
     return ""
 
 
-def answers_mrd(host: str, port: int) -> bool:
+def is_mrd_server(host: str, port: int) -> bool:
     """Return whether a server replies to a close message with a close message."""
     try:
         with socket.create_connection((host or "127.0.0.1", port), timeout=_PATIENCE_S) as connection:
@@ -102,7 +92,7 @@ def gadgetron() -> Iterator[Finding]:
     )
 
 
-def destinations(targets: Iterable[Destination], calling: str) -> Iterator[Finding]:
+def destinations(targets: Iterable[DicomDestination], calling: str) -> Iterator[Finding]:
     """Yield whether DICOM destinations are reached, by C-ECHO where that is possible.
 
     Args:
@@ -131,7 +121,7 @@ def destinations(targets: Iterable[Destination], calling: str) -> Iterator[Findi
             yield good(part, f"{target.ae_title} at {host}:{port} returns C-ECHO")
 
 
-def _echo(target: Destination, calling: str) -> str:
+def _echo(target: DicomDestination, calling: str) -> str:
     """Return why a C-ECHO failed; empty if it succeeded.
 
     Raises:

@@ -32,8 +32,8 @@ _SD_SCALE: Final = 10.0
 """Pixels of an SD map per ms."""
 _SD_MAP, _BOUNDARY = 3, 4
 """Places in the block of ten series numbers, after map, labels and overlay and before those of ECV."""
-_UNCHANGED: Final[dict[str, MetaValue]] = {"InternalSend": 1}
-"""Colours must not be corrected or windowed on their way to the console."""
+UNCHANGED: Final[dict[str, MetaValue]] = {"InternalSend": 1}
+"""Attribute of RGB images: their colours are neither corrected nor windowed on the way to the console."""
 _STYLE: Final = ("1.000000", "0", "1")
 """Line of a contour: thickness, solid, visible."""
 
@@ -80,7 +80,7 @@ def images(
         crosses = [(point.x, point.y) for point in found if point is not None]
         overlay = draw(result.map.values_ms, result.quantity, result.contours, crosses=crosses, review=review)
         colours = overlay.astype(np.uint16).transpose(2, 0, 1)[:, None]
-        sent.append(made(colours, 2, f"{result.quantity}_CONTOURS", _UNCHANGED))
+        sent.append(made(colours, 2, f"{result.quantity}_CONTOURS", UNCHANGED))
     if settings.uncertainty:
         sent += [made(*each) for each in _uncertainty(result, settings)]
     return sent
@@ -100,7 +100,7 @@ def _uncertainty(
     if result.boundary_uncertainty is not None:
         shown = draw_uncertainty(result.map.values_ms, quantity, result.boundary_uncertainty)
         colours = shown.astype(np.uint16).transpose(2, 0, 1)[:, None]
-        yield colours, _BOUNDARY, f"{quantity}_UNCERTAINTY", _UNCHANGED
+        yield colours, _BOUNDARY, f"{quantity}_UNCERTAINTY", UNCHANGED
 
 
 def result_image(
@@ -112,7 +112,17 @@ def result_image(
     meta: dict[str, MetaValue],
     extra: dict[str, MetaValue],
 ) -> Image:
-    """Return an image of a series of results, with the place and counters of the template."""
+    """Return an image of a series of results, at the place of the template.
+
+    Args:
+        pixels: ``(channels, slices, rows, columns)``; three channels are RGB.
+        template: header of an image of the examination.
+        series: series number.
+        slice_index: of the slice; the image number follows from it.
+        name: suffix of the series description.
+        meta: attributes of all images of the result.
+        extra: attributes of this image, which replace those of the same name.
+    """
     number = slice_index % 65535 + 1  # 16 bits hold it for any slice counter
     header = replace(
         template,
@@ -140,7 +150,7 @@ def quantitative(
 
     Args:
         values: ``(rows, columns)``.
-        role: of the data.
+        role: quantity, for the attributes ``DataRole`` and ``ImageType``.
         scale: pixels per unit of the values.
         window: darkest and brightest value of the display.
         max_pixel: largest pixel; larger ones are clipped to it.
@@ -246,7 +256,7 @@ def json_text(content: dict[str, Any]) -> str:
 
 
 def _motion(result: SliceResult) -> dict[str, MetaValue]:
-    """Return the state of the motion correction, the largest shift, and R2 before and after; none unseen."""
+    """Return state of the motion correction, largest shift, R2 before and after; empty where not examined."""
     motion = result.motion
     if motion is None:
         return {}

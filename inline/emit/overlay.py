@@ -91,7 +91,7 @@ def _line(
     *,
     closed: bool = False,
 ) -> None:
-    """Draw a line through points (x, y) in pixels of the map."""
+    """Draw a line through points ``(n, 2)``, (x, y) in pixels of the map, on the enlarged image."""
     # Pixel centres move when pixels become blocks of scale x scale.
     at = ((points + 0.5) * scale - 0.5) * 2**_FRACTION_BITS
     cv2.polylines(

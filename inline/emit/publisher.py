@@ -98,14 +98,14 @@ class Publisher:
         """
         try:
             self._put(TOPIC, {**record(result), **more})
-        except Exception as error:  # of one connection; the publisher is everybody's
+        except Exception as error:  # of one result; the publisher serves all connections
             self._fail(TOPIC, error)
 
     def publish_ecv(self, result: EcvResult, **more: Any) -> None:
-        """Queue an ECV result; likewise."""
+        """Queue an ECV result; never waits and never raises. ``more`` as in :meth:`publish`."""
         try:
             self._put(ECV_TOPIC, {**ecv_record(result), **more})
-        except Exception as error:  # of one connection; the publisher is everybody's
+        except Exception as error:  # of one result; the publisher serves all connections
             self._fail(ECV_TOPIC, error)
 
     def summarise(self, summary: dict[str, Any], **more: Any) -> None:

@@ -14,10 +14,8 @@ from inline.data.series import SeriesIdentity
 
 SCHEMA: Final = "myostream.slice/1.4"
 """Version of the topic; the minor version counts additions of fields."""
-
-
 ECV_SCHEMA: Final = "myostream.ecv/1.0"
-"""Version of the topic of ECV results."""
+"""Likewise of ECV results."""
 ECV_ATTRIBUTE: Final = "MYOSTREAM_ECV"
 """MRD attribute of an ECV map: the whole record as JSON."""
 

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.emit.mrd import result_image
+from inline.emit.mrd import UNCHANGED, result_image
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.mrd.meta import MetaValue
@@ -35,8 +35,7 @@ def report_image(pixels: NDArray[np.uint8], template: ImageHeader, series: int) 
         "ImageProcessingHistory": ["PYTHON", "MYOSTREAM", "REPORT"],
         "Keep_image_geometry": 1,
         **dict.fromkeys(("ImageComment", "ImageComments", "GADGETRON_ImageComment"), _COMMENT),
-        # Colours must not be corrected or windowed on their way to the console.
-        "InternalSend": 1,
+        **UNCHANGED,
     }
     place = replace(template, field_of_view=size, slice=0)
     colours = pixels.astype(np.uint16).transpose(2, 0, 1)[:, None]

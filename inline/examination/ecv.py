@@ -8,17 +8,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.contouring.aha import RegionShares, region_shares, slice_reference, weighted_quantiles
+from inline.contouring.aha import RegionShares, region_shares, slice_reference, weighted_statistics
 from inline.data.errors import MyostreamError
 from inline.data.examination import EcvRegion, EcvResult, Haematocrit, HaematocritSource
 from inline.data.flags import Flag
 from inline.data.results import BloodT1, SliceResult
-from inline.examination.pairing import (
-    Pair,
-    mismatch,
-    shortened,
-    usable,
-)
+from inline.examination.pairing import Pair, mismatch, shortened, usable
 from inline.examination.registration import Registered, register, sample
 from inline.reference import ReferenceRanges, with_z_scores
 from inline.settings import EcvSettings, RegionSettings
@@ -122,6 +117,7 @@ def _blood_change(native: SliceResult, post: SliceResult) -> BloodChange:
 
 
 def _error(blood: BloodT1) -> float:
+    """Return the standard error of the blood's T1, ms; 0 of a scanner's map, whose result states no error."""
     return blood.standard_error_ms or 0.0
 
 
@@ -268,26 +264,24 @@ def _region(
     if not area:
         return EcvRegion(region.name, None, None, None, None, None, None, None, None, 0)
     values = coefficient[region.rows, region.columns]
-    q1, median, q3 = weighted_quantiles(values, weights, (0.25, 0.5, 0.75)).tolist()
-    mean = float(np.average(values, weights=weights))
-    sd = float(np.sqrt(np.average((values - mean) ** 2, weights=weights)))
+    found = weighted_statistics(values, weights)
     error = None
     if tissue is not None:
         own = float(np.linalg.norm(weights * tissue[region.rows, region.columns])) / area
-        error = float(np.hypot(own, mean * blood.relative_error))
+        error = float(np.hypot(own, found.mean * blood.relative_error))
 
     def percent(value: float | None) -> float | None:
         return None if value is None or factor is None else value * factor
 
     return EcvRegion(
         region.name,
-        median=percent(median),
-        q1=percent(q1),
-        q3=percent(q3),
-        mean=percent(mean),
-        sd=percent(sd),
+        median=percent(found.median),
+        q1=percent(found.q1),
+        q3=percent(found.q3),
+        mean=percent(found.mean),
+        sd=percent(found.sd),
         standard_error=percent(error),
-        partition_coefficient=median,
+        partition_coefficient=found.median,
         partition_standard_error=error,
         pixels=max(round(area), 1),
     )

@@ -24,7 +24,7 @@ from model.polygons import centroid, ring_labels
 FloatArray = NDArray[np.float64]
 
 _MOST_DEGREES: Final = 20.0
-"""Largest rotation between two breath-holds that is believed."""
+"""Largest rotation between two breath-holds that is used."""
 _AGREE_DEGREES: Final = 15.0
 """Largest difference of the rotations that both insertion points show."""
 _MOST_REFINED_MM: Final = 3.0
@@ -32,8 +32,9 @@ _MOST_REFINED_MM: Final = 3.0
 _LEAST_GAIN: Final = 0.02
 """Rise of the correlation from which the shift of the images is used."""
 _MARGIN_MM: Final = 8.0
-"""Surroundings of the heart whose edges count."""
+"""Width of the surroundings of the heart whose edges count."""
 _SMOOTH_MM: Final = 1.5
+"""Standard deviation of the smoothing before edges are taken."""
 _FEWEST: Final = 8
 """Least rows and columns of that surrounding within the image."""
 _LONGEST_MS: Final = 2000.0
@@ -108,7 +109,7 @@ def register(native: SliceResult, post: SliceResult) -> Registered:
     rows, columns = native.map.values_ms.shape
     walls = [ring_labels(each.endo, each.epi, (rows, columns)) == 2 for each in (native.contours, contours)]
     overlap = 2.0 * float((walls[0] & walls[1]).sum()) / max(float(walls[0].sum() + walls[1].sum()), 1.0)
-    # The result states the movement of the post-contrast heart onto the native one.
+    # The result states the movement of the post-contrast heart onto the native one; no movement is 0, not -0.
     x, y = (0.0 - shift).tolist()
     return Registered(to_post, contours, overlap, Registration(x, y, 0.0 - degrees, source))
 
@@ -148,11 +149,13 @@ def _by_geometry(native: SliceResult, post: SliceResult) -> Affine:
 
 
 def _middle(geometry: SliceGeometry) -> FloatArray:
+    """Return the pixel (x, y) at the position that a header states: the centre of the image."""
     rows, columns = geometry.shape
     return np.array([columns / 2, rows / 2])
 
 
 def _rigid(angle: float, about: FloatArray, shift: FloatArray) -> Affine:
+    """Return the rotation by an angle, radians from +x to +y, about a point ``(2,)``, and then the shift."""
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     return Affine(turn, about - turn @ about + shift)
 

@@ -26,7 +26,7 @@ NAME: Final = "report"
 _STYLE: Final = 6
 """Values of a ROI attribute before its points: colour, thickness, style, visibility."""
 _NO_ECV: Final = re.compile(r"(?s)WRN myostream: ECV of series (\d{1,5}) slice (\d{1,5}): (.*)")
-"""Text of a server on a slice without ECV."""
+"""Text of a server on a slice without ECV (inline/serving/slices.py)."""
 
 
 def report_files(given: Iterable[Path]) -> list[Path]:
@@ -134,10 +134,12 @@ def ecv_map(record: Record, image: Image) -> ReportMap:
 
 
 def _number(shown: ReportMap) -> tuple[int, int]:
+    """Return the series and the slice index of a map."""
     return shown.identity.series_index, shown.identity.slice_index
 
 
 def _level(record: Record) -> SliceLevel:
+    """Return the level of a record; unknown for one of a later version."""
     level = record["level"]
     return SliceLevel(level) if level in set(SliceLevel) else SliceLevel.UNKNOWN
 
@@ -175,6 +177,7 @@ def _rois(image: Image) -> Contours | None:
 
 
 def _contours(record: Record) -> Contours | None:
+    """Return the contours of a record, in pixels of the map."""
     found = record["contours"]
     if not found:
         return None
@@ -182,6 +185,7 @@ def _contours(record: Record) -> Contours | None:
 
 
 def _points(record: Record) -> Iterable[tuple[float, float]]:
+    """Yield the insertion points (x, y) of a record, in pixels of the map."""
     for point in (record["insertions"] or {}).values():
         if isinstance(point, dict):
             x, y = point["pixels"]
@@ -189,5 +193,6 @@ def _points(record: Record) -> Iterable[tuple[float, float]]:
 
 
 def _region(region: dict[str, Any], value: str) -> RegionValue:
+    """Return a region of a record; ``value`` is the key of its value."""
     spread = region["sd"] if value == "median" else None
     return RegionValue(region["name"], region[value], spread, region["pixels"], region["z_score"])

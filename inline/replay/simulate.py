@@ -31,7 +31,7 @@ _BREATH_MS: Final = 5000.0
 _EQUILIBRIUM_MS: Final = 15 * 60_000.0
 """Pause between contrast agent and post-contrast images."""
 _TRUTHS: Final = {"T1": "t1_ms", "T2": "t2_ms", "T1 post-contrast": "t1_post_ms", "ECV": "ecv_percent"}
-"""Name of a truth, and of its array in the file."""
+"""Name of each true map, and of its array in the file."""
 _GAIN: Final = 6.0
 """Pixel value per unit of the simulation, of all images: 12 bits full, with steps of 1/30 of the noise."""
 
@@ -209,8 +209,8 @@ def write_examination(
     Args:
         file: to write.
         slices: native.
-        post: the same slices after contrast agent.
-        agent: that contrast agent.
+        post: the same slices after contrast agent; empty without.
+        agent: contrast agent of ``post``.
 
     Raises:
         OutputError: one of the files cannot be written.

@@ -106,7 +106,7 @@ def slice_names(records: list[Record]) -> list[str]:
 
 
 def _quantity(record: Record) -> str:
-    """Return the quantity of a record, with the word post-contrast where it is."""
+    """Return the quantity of a record; of a post-contrast map with this word after it."""
     post = record.get("enhancement") == Enhancement.POST_CONTRAST
     return f"{record['quantity']} {Enhancement.POST_CONTRAST}" if post else str(record["quantity"])
 

@@ -1,4 +1,4 @@
-"""Drawing of a report in a process of its own: it holds up no thread here, and can be ended."""
+"""Drawing of a report in a process of its own, which blocks no thread here and can be ended."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def drawn_apart(
     Args:
         page: content of the report.
         timeout_s: time after which the process is ended.
-        cancelled: return whether it is to be ended before.
+        cancelled: returns True when the process is to be ended before its time.
 
     Raises:
         ReportError: it was not drawn; the message states the reason.

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from inline.data.series import Quantity
+from inline.emit.ecv import ECV_WINDOW
 from inline.emit.overlay import WINDOW_MS
 from inline.report.maps import Kind
 
@@ -34,7 +35,7 @@ MAP_WINDOWS: Final = {
     Kind.T1: Window(*WINDOW_MS[Quantity.T1]),
     Kind.T1_POST: Window(0.0, 1000.0),
     Kind.T2: Window(*WINDOW_MS[Quantity.T2]),
-    Kind.ECV: Window(0.0, 80.0),
+    Kind.ECV: Window(*ECV_WINDOW),
     Kind.PARTITION: Window(0.0, 1.25),
 }
 """Range of a map: fat to blood."""

@@ -1,4 +1,4 @@
-"""Content of the page: which map stands where, and every word and number of it. Nothing is drawn here."""
+"""Content of the page: places of the maps, every word and every number. Nothing is drawn here."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
+from operator import attrgetter
 from typing import Final, Self
 
 import numpy as np
 
+from inline.contouring.aha import MID_SEPTUM
 from inline.contouring.slice_level import SAME_MM
+from inline.data.flags import Flag
 from inline.data.results import SliceLevel
+from inline.data.version import software_version
 from inline.mrd.header import MeasurementHeader
 from inline.report.maps import Kind, RegionValue, ReportMap
 from inline.report.wording import clean, importance, sentence
@@ -30,6 +33,7 @@ _WEIGHTS: Final = re.compile(r"\bweights ([0-9a-f]{12})\b")
 _SEGMENT: Final = re.compile(r"AHA (\d{1,2}) (.*)")
 _BULLS_EYES: Final = (Kind.T1_NATIVE, Kind.T1, Kind.ECV, Kind.PARTITION, Kind.T2)
 NOTHING: Final = "–"
+"""Cell of a table without a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class ExaminationInfo:
         system: vendor and model of the scanner.
         field_strength: tesla.
         weights: SHA-256 of the network's weights; empty takes that of the confidence's calibration.
-        engine: that runs the network.
+        engine: name of the engine that runs the network.
     """
 
     protocol: str = ""
@@ -149,7 +153,7 @@ def page(maps: Sequence[ReportMap], info: ExaminationInfo | None = None) -> Page
 
     Args:
         maps: of :func:`inline.report.maps.report_maps`, in the order of their results.
-        info: what else is known.
+        info: facts that the results do not hold.
     """
     info = info or ExaminationInfo()
     found, replaced = positions(maps)
@@ -263,7 +267,7 @@ def _by_position(maps: list[ReportMap]) -> list[list[ReportMap]]:
         groups[-1].append(each)
     if _falls(groups):
         groups.reverse()
-    key = lambda each: each.identity.slice_index  # noqa: E731
+    key = attrgetter("identity.slice_index")
     rest = sorted((each for each in maps if offset(each) is None), key=key)
     groups += [list(same) for _, same in groupby(rest, key)]
     # Stable: within a level the order along the stack remains.
@@ -337,8 +341,8 @@ def _slice_rows(found: Iterable[Position], kinds: Sequence[Kind]) -> Iterable[Ro
             kind: {region.name: region for region in chosen.regions} for kind, chosen in each.maps.items()
         }
         place = each.name
-        middle = any(own.get("mid-septum") for own in regions.values())
-        for name in ("global", "mid-septum" if middle else "septum"):
+        middle = any(own.get(MID_SEPTUM) for own in regions.values())
+        for name in ("global", MID_SEPTUM if middle else "septum"):
             cells = tuple(_cell(regions.get(kind, {}).get(name), kind) for kind in kinds)
             # A position without any value has a row all the same: nothing that was measured is left out.
             if name == "global" or any(cell.text != NOTHING for cell in cells):
@@ -475,22 +479,14 @@ def _convention(maps: Iterable[ReportMap]) -> str:
 
 
 def _corrections(maps: Iterable[ReportMap]) -> Iterable[str]:
-    """Yield what was done to the maps."""
+    """Yield scaling and motion correction of the maps, each with the number of maps."""
     fitted = [each for each in maps if each.kind not in (Kind.ECV, Kind.PARTITION)]
     scales = dict.fromkeys(each.t1_scale for each in fitted if each.t1_scale != 1.0)
     yield from (f"T1 x {scale:g}" for scale in scales)
     for words, number in (
         ("maps by the scanner", sum(each.scanner_made for each in fitted)),
         ("motion corrected by the scanner", sum(each.motion_corrected for each in fitted)),
-        ("motion corrected by myostream", sum("corrected" in each.flags for each in fitted)),
+        ("motion corrected by myostream", sum(Flag.CORRECTED in each.flags for each in fitted)),
     ):
         if number:
             yield f"{words}: {number} of {len(fitted)}"
-
-
-def software_version() -> str:
-    """Return the version of myostream; ``unknown`` where it runs without being installed."""
-    try:
-        return version("myostream")
-    except PackageNotFoundError:
-        return "unknown"

@@ -34,8 +34,8 @@ _LINE: Final = 1.32
 """Distance of lines over the size of the text."""
 _TILE_MOST: Final = 2.3
 """Largest side of a map, inches."""
-_MAPS: Final = 5.4
-"""Furthest right end of the maps, inches."""
+_MAPS_RIGHT: Final = 5.4
+"""Furthest right edge of the maps, inches."""
 _EYE_MOST, _EYE_LEAST, _MANY_ROWS = 1.95, 1.35, 14
 """Diameter of a bull's-eye, inches; the smaller one above a table of more rows than that."""
 _LOWER: Final = 6.55
@@ -48,13 +48,15 @@ _FURTHER_FONTS: Final = (
 _HINTING: Final = 1.02
 """Width of a text at any resolution over that at the resolution of its measurement, at most."""
 _MISSING: Final = "\u25a1"
-"""Sign for a character that no font has."""
+"""Replacement of a character that no font has."""
 _NOT_MEASURED: Final = (0.93, 0.93, 0.93, 1.0)
 _RINGS: Final = ((1.0, 0.7), (0.7, 0.4), (0.4, 0.06))
 """Outer and inner radius of the basal, mid-ventricular and apical segments."""
 
 
 class _Fonts(NamedTuple):
+    """Names of the installed fonts in the order of use, and the code points that they have."""
+
     names: tuple[str, ...]
     characters: frozenset[int]
 
@@ -239,7 +241,7 @@ def _maps(sheet: _Sheet, page: Page, top: float) -> float:
     if not page.kinds:
         sheet.write(_MARGIN, top + 0.3, "No map.", _BODY + 1, colour=_FAINT)
         return _MARGIN + 2.0
-    room_x = (_MAPS - bar - left) / len(page.columns) - gap
+    room_x = (_MAPS_RIGHT - bar - left) / len(page.columns) - gap
     room_y = (_LOWER - (0.37 if page.legend else 0.25) - top - head) / len(page.kinds) - gap
     side = min(room_x, room_y, _TILE_MOST)
     scale_mm = _side_mm(page)
@@ -272,19 +274,18 @@ def _maps(sheet: _Sheet, page: Page, top: float) -> float:
 
 def _side_mm(page: Page) -> float:
     """Return the side of the square that every map shows, mm."""
-    sides = [
-        HEART_MM if section.contours is not None else CHEST_MM
+    sections = [
+        each.section
         for position in page.columns
         for each in position.maps.values()
-        if (section := each.section) is not None
+        if each.section is not None
     ]
-    larger = [
-        max(np.array(each.section.values.shape[::-1]) * each.section.spacing)
-        for position in page.columns
-        for each in position.maps.values()
-        if each.section is not None and each.section.contours is not None
+    hearts = [
+        float(max(np.array(section.values.shape[::-1]) * section.spacing))
+        for section in sections
+        if section.contours is not None
     ]
-    return float(max([*larger, HEART_MM])) if larger else float(max([*sides, HEART_MM]))
+    return CHEST_MM if sections and not hearts else max([HEART_MM, *hearts])
 
 
 def _map(sheet: _Sheet, axes: Axes, shown: ReportMap | None, side_mm: float) -> None:
@@ -515,7 +516,7 @@ def _listed(
 
 
 def _ticks(window: Window) -> tuple[float, ...]:
-    """Return a few round values within a window, its ends included."""
+    """Return a few round values within a window, with its ends where they are round."""
     step = (window.high - window.low) / 4
     nice = next(
         (each for each in (0.25, 0.5, 5, 10, 15, 20, 25, 50, 100, 200, 250, 500) if each >= step), step

@@ -1,4 +1,4 @@
-"""Health of the service: whether it works, and whether it takes connections."""
+"""Health of the service: liveness, readiness, and the state that they follow from."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from inline.serving.server import Server
 from model.engines.fallback import IDLE_S, FallbackEngine
 
 SPARED_S: Final = 600.0
-"""Time for which open connections keep a service with a hanging engine from being restarted: their images
-still pass, and a restart would break them off."""
+"""Time for which a service with a hanging engine is not restarted while connections are open: their images
+still pass, and a restart would end them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class State:
         draining: it finishes what is in flight and accepts nothing more.
         engine: name of the engine in use; empty before there is one.
         failed: that engine has failed or hangs, and no other is left.
-        unproven_s: time since it last returned output or was verified, s.
+        unproven_s: time since the engine last returned output or was verified, s.
         connections: number of open connections.
     """
 
@@ -55,10 +55,10 @@ class Health:
     """Health of a service.
 
     Attributes:
-        live: it works, or will without a restart.
+        live: it needs no restart.
         ready: it takes connections, and their slices get contours.
         summary: one line for a person.
-        state: that the others follow from.
+        state: of the service, from which the others follow.
     """
 
     live: bool
@@ -72,7 +72,7 @@ class Health:
 
 
 class Checkup:
-    """Examination of one service, from its start on.
+    """Health check of one service, from its start on.
 
     Attributes:
         server: the server, as soon as it listens.

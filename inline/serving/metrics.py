@@ -1,7 +1,7 @@
 """Metrics of the service for Prometheus (``docs/monitoring.md`` lists them).
 
-Results are counted as they come. Everything else is read when it is asked for, from counts that the service
-keeps anyway: it costs nothing in between.
+Results are counted as they come. Everything else is read at a scrape, from counts that the service keeps
+anyway: it costs nothing in between.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
@@ -18,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from inline.data.flags import Flag
 from inline.data.series import Quantity
+from inline.data.version import software_version
 from inline.serving.health import Checkup, Health
 from inline.serving.observers import Delivery
 from inline.serving.server import Server
@@ -71,7 +71,7 @@ class Metrics:
     """
 
     def __init__(self, checkup: Checkup) -> None:
-        """Begin with everything at 0; ``checkup`` leads to the server."""
+        """Begin with everything at 0; ``checkup`` has the server."""
         self.registry = CollectorRegistry()
         self._checkup = checkup
         self._lock = threading.Lock()
@@ -161,7 +161,7 @@ class Metrics:
 
 
 class _AtScrape(Collector):
-    """Metrics that a function returns when they are asked for."""
+    """Metrics that a function returns at each scrape."""
 
     def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
         self._read = read
@@ -211,7 +211,7 @@ def _of_health(health: Health) -> Iterator[Metric]:
         state.unproven_s,
     )
     info = GaugeMetricFamily("myostream_build_info", "Version of myostream.", labels=["version"])
-    info.add_metric([_version()], 1.0)
+    info.add_metric([software_version()], 1.0)
     yield info
 
 
@@ -239,10 +239,3 @@ def _of_server(server: Server) -> Iterator[Metric]:
         "ZeroMQ messages that were dropped or could not be sent.",
         publisher.dropped + publisher.failed if publisher else 0,
     )
-
-
-def _version() -> str:
-    try:
-        return version("myostream")
-    except PackageNotFoundError:
-        return "unknown"

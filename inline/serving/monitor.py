@@ -134,7 +134,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             return True
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection; called for each, whatever became of it."""
+        """Close a connection; called for each, after an error too."""
         with self._lock:
             self._open.pop(request, None)
         super().shutdown_request(request)
@@ -157,7 +157,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
                     request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log an error of a connection; most are those of a client that left."""
+        """Log an error of a connection; most come from a client that left."""
         _log.debug("a request for metrics or health failed", exc_info=True)
 
 

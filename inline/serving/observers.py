@@ -1,4 +1,4 @@
-"""Observers of the service: receivers of what connections and slices do, such as metrics and pages."""
+"""Observers of the service: receivers of the events of connections and slices, such as metrics."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Delivery:
 
 
 class Observer(Protocol):
-    """Receiver of events. The threads of the chain call it; it must return at once."""
+    """Receiver of events. Threads that serve connections call it; it must return at once."""
 
     def opened(self, session: str, tally: Tally) -> None:
         """Note a new connection; its counts change until it is closed."""
@@ -44,7 +44,7 @@ class Observer(Protocol):
 
 
 class Observers:
-    """Several observers. An error of one is logged and reaches neither the others nor the chain."""
+    """Several observers. An error of one is logged; the others and the caller go on."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers

@@ -42,7 +42,7 @@ class Service:
         memory: budget of all connections.
         kept: T1 slices that wait for their native or post-contrast partner.
         studies: that the slices belong to.
-        observers: receive what connections and slices do.
+        observers: receive the events of connections and slices.
     """
 
     def __init__(

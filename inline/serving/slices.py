@@ -33,7 +33,7 @@ from inline.report.output import ReportError
 from inline.serving.dialect import Severity
 from inline.serving.dialogue import Dialogue
 from inline.serving.observers import Delivery
-from inline.serving.reports import Report
+from inline.serving.report import Report
 from inline.serving.scheduler import Owner
 from inline.serving.send_queue import SendQueue
 from inline.serving.service import Service
@@ -281,6 +281,7 @@ class Slices:
 
     def _report_ecv(self, result: EcvResult) -> None:
         """Log an ECV result, and send its error to the peer."""
+        # A replay reads it (inline/replay/report.py).
         name = f"ECV of series {result.native.series_index} slice {result.native.slice_index}"
         loggable = self._dialogue.loggable
         for note in result.notes:

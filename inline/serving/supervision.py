@@ -47,7 +47,7 @@ class ServiceManager:
         self.watchdog_s = int(limit) / 1e6 if ours else None
 
     def notify(self, *assignments: str) -> None:
-        """Send assignments such as ``READY=1``; a manager that takes none is passed over."""
+        """Send assignments such as ``READY=1``; an error of the socket is logged."""
         if not self.present:
             return
         try:
@@ -59,7 +59,7 @@ class ServiceManager:
 
 
 class Supervision:
-    """Health of one service, and those who follow it.
+    """Health of one service, its observers, and reports to the service manager.
 
     Attributes:
         checkup: returns the health.

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.motion.groupwise import ROUNDS, Registration, Round, sample
+from model.motion.groupwise import BRIGHT_PERCENTILE, STAGES, Registration, Stage, sample
 from model.motion.lattice import CELL, PIXEL_MM, Lattice
 from model.motion.signal_models import SignalModel
 from model.motion.state import MotionState
@@ -17,28 +17,30 @@ from model.relaxometry.parametric_map import ParametricMap
 
 Floats = NDArray[np.float32]
 
-DETECTION: Final = Round(16.0, 0.0)
-"""Step that motion is detected by. Blur would bring model errors of borders in; on simulated slices at rest
-this step gives at most 0.3 mm, on those that move by 3 mm at least 0.7 mm."""
+DETECTION: Final = Stage(16.0, 0.0)
+"""Stage that detects motion. It has no blur, which mixes tissues at borders: the model then fits them worse.
+On simulated slices at rest its step is at most 0.3 mm, on those that move by 3 mm at least 0.7 mm."""
 STILL_MM: Final = 0.5
-"""Shift in one such step up to which images count as still."""
+"""Shift in that step up to which images count as still."""
 HEART_MM: Final = 75.0
-"""Radius around the middle of the image that R2 and shifts are taken from. There are no contours yet, and
-motion spoils a first contour before all else; images are planned with the heart in the middle."""
+"""Radius around the middle of the image within which R2 and shifts are taken. Contours come after the
+correction, and images are planned with the heart in the middle."""
 _BRIGHT: Final = 0.2
-"""Share of the bright signal from which on a pixel counts as tissue."""
+"""Share of the bright signal above which a pixel counts as tissue."""
 _SMALLEST_SIGNAL: Final = 1e-30
 _LARGEST_SIGNAL: Final = 1e30
+"""Larger values count as missing, like NaN."""
 _FEWEST_NODES: Final = 6
+"""Nodes along each axis: a smaller field of view is not examined."""
 _MOST_IMAGES: Final = 32
 """Larger series are left as they are: the time of a step grows with the square of their number."""
 _FALL: Final = 0.3
 """Share of the misfit 1 - R2 that a correction must remove; images at rest lose up to 0.2 of it."""
 _DESCRIBED: Final = 0.995
 """R2 from which images as acquired count as still where a correction does not improve it: borders of tissue
-without texture can look like a shift of 2 mm. Breathing of 3 mm gives at most 0.993 and changes T1 by 3 ms."""
+without texture can look like a shift of 2 mm. Breathing of 3 mm gives at most 0.993 and 3 ms in T1."""
 _STEEPEST: Final = 0.75
-"""Largest change of a displacement, per distance, that tissue is taken to make."""
+"""Largest change of a displacement per distance that counts as motion of tissue."""
 _SMALLEST_AREA: Final = 0.2
 """Smallest determinant of the Jacobian: the area that a pixel keeps; at 0 tissue is folded."""
 
@@ -55,7 +57,7 @@ class MotionCorrection:
             region, ``(n,)``: of the images as acquired.
         r_squared_before: mean R2 of the given map over tissue in the heart's region; 0 where its fit failed.
         r_squared_after: likewise of the map of the corrected images; None where there is none.
-        residual_mm: largest shift that the last step of the registration still made; None where still.
+        residual_mm: largest shift in the last step of the registration; None where still.
         registration: search that gave the displacements; None where still.
         reason: why the images were left, or empty.
     """
@@ -101,8 +103,8 @@ def correct_motion(
 ) -> MotionCorrection | None:
     """Return the map of a series after motion correction.
 
-    The images as acquired are sampled once and fitted again, within 120 mm of the middle. Images
-    that do not move cost one step of the registration, and their map is the given one.
+    The images as acquired are sampled once and fitted again, within 120 mm of the middle. Images at
+    rest take one step of the registration and keep the given map.
 
     Args:
         images: ``(n, rows, columns)``.
@@ -117,7 +119,7 @@ def correct_motion(
     lattice = Lattice.of((images.shape[1], images.shape[2]), spacing)
     if not model.fewest <= len(images) <= _MOST_IMAGES or min(lattice.nodes) < _FEWEST_NODES:
         return None
-    # Neither NaN nor what overflows when it is squared is a signal.
+    # A NaN would spread by the smoothing, an infinite value by the division by the largest.
     reduced = lattice.reduced(np.where(np.abs(images) < _LARGEST_SIGNAL, images, np.float32(0.0)))
     reduced /= max(float(np.abs(reduced).max()), _SMALLEST_SIGNAL)
     tissue = _tissue(reduced) & lattice.middle(HEART_MM)
@@ -130,7 +132,7 @@ def correct_motion(
     still = MotionCorrection(MotionState.STILL, parametric, shift_mm, before)
     if shift_mm.max() <= STILL_MM:
         return still
-    for stage in ROUNDS:
+    for stage in STAGES:
         step = registration.step(stage)
         registration.displacements = registration.displacements + step
     shift_mm = _shifts_mm(registration.displacements, heart)
@@ -145,7 +147,7 @@ def correct_motion(
     if not _smooth(registration.displacements):
         return replace(left, reason="the estimated motion is not that of tissue")
     unimproved = replace(left, reason="the signal model does not describe the corrected images better")
-    if not _rises(registration, tissue):
+    if not _misfit_falls(registration, tissue):
         return still if before >= _DESCRIBED else unimproved
     inside = model.map(_corrected(images, registration), times_ms)
     corrected = _with_window(parametric, lattice.window, inside)
@@ -172,8 +174,7 @@ def _corrected(images: Floats, registration: Registration) -> Floats:
 
 
 def _with_window(parametric: ParametricMap, window: tuple[slice, slice], new: ParametricMap) -> ParametricMap:
-    """Return a map with the pixels of a window from another one."""
-
+    """Return a map with the pixels of a window taken from another map."""
     joined = replace(
         parametric, **{each.name: getattr(parametric, each.name).copy() for each in fields(parametric)}
     )
@@ -185,34 +186,40 @@ def _with_window(parametric: ParametricMap, window: tuple[slice, slice], new: Pa
 def _tissue(images: Floats) -> NDArray[np.bool_]:
     """Return the pixels ``(rows, columns)`` with the signal of tissue in images ``(n, rows, columns)``."""
     bright = np.abs(images).mean(axis=0)
-    return np.asarray(bright > max(_BRIGHT * float(np.percentile(bright, 95.0)), _SMALLEST_SIGNAL))
+    threshold = _BRIGHT * float(np.percentile(bright, BRIGHT_PERCENTILE))
+    return np.asarray(bright > max(threshold, _SMALLEST_SIGNAL))
 
 
 def _mean_r_squared(parametric: ParametricMap, lattice: Lattice, tissue: NDArray[np.bool_]) -> float:
-    """Return the mean R2 of a map over working pixels."""
+    """Return the mean R2 of a map over the working pixels of tissue, ``(rows, columns)``."""
     return float(lattice.reduced(parametric.r_squared[None])[0][tissue].mean())
 
 
 def _shifts_mm(displacements: Floats, heart: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the shift of each image from the mean of all, mm ``(n,)``: upper quartile over some nodes."""
+    """Return the shift of each image from the mean of all, mm ``(n,)``: upper quartile over ``heart``.
+
+    Args:
+        displacements: at the nodes, working pixels ``(n, rows, columns, 2)``.
+        heart: nodes that count, ``(rows, columns)``.
+    """
     inside = displacements[:, heart]
     apart = np.linalg.norm(inside - inside.mean(axis=0), axis=-1) * PIXEL_MM
     return np.asarray(np.quantile(apart, 0.75, axis=1), np.float64)
 
 
 def _smooth(displacements: Floats) -> bool:
-    """Return whether every displacement ``(n, rows, columns, 2)`` is smooth and folds nothing."""
+    """Return whether every displacement ``(n, rows, columns, 2)`` is smooth and does not fold."""
     by_row, by_column = (np.gradient(displacements, CELL, axis=axis) for axis in (1, 2))
     area = (1.0 + by_column[..., 0]) * (1.0 + by_row[..., 1]) - by_column[..., 1] * by_row[..., 0]
     steepest = max(float(np.abs(each).max()) for each in (by_row, by_column))
     return bool(steepest <= _STEEPEST and area.min() >= _SMALLEST_AREA)
 
 
-def _rises(registration: Registration, tissue: NDArray[np.bool_]) -> bool:
-    """Return whether the misfit of the images on the working grid falls over tissue, beyond interpolation.
+def _misfit_falls(registration: Registration, tissue: NDArray[np.bool_]) -> bool:
+    """Return whether the displacements lower the misfit 1 - R2 over tissue by the share :data:`_FALL`.
 
-    Interpolation lowers noise. R2 before is therefore that of images shifted together by half a pixel, where
-    it lowers noise most.
+    Interpolation lowers noise, and so the misfit. The misfit before is therefore that of images shifted
+    together by half a pixel, where interpolation lowers noise most.
     """
     half = np.full((1, *registration.lattice.nodes, 2), 0.5, np.float32)
     together = Registration(

@@ -24,8 +24,8 @@ from model.motion.signal_models import Linearised, SignalModel
 Floats = NDArray[np.float32]
 
 
-class Round(NamedTuple):
-    """One step of the search.
+class Stage(NamedTuple):
+    """Stage of the search: one step with its window and blur.
 
     Attributes:
         window_mm: standard deviation of the window around a node.
@@ -37,27 +37,28 @@ class Round(NamedTuple):
 
     @property
     def coarsening(self) -> int:
-        """Working pixels along each axis that blurred images need only one of."""
+        """Working pixels along each axis that are merged into one: 2 for blurred images, else 1."""
         return 2 if self.blur_mm > PIXEL_MM else 1
 
 
-ROUNDS: Final = (
-    Round(36.0, 9.0),
-    Round(30.0, 6.0),
-    Round(24.0, 4.5),
-    Round(20.0, 3.0),
-    Round(16.0, 0.0),
-    Round(14.0, 0.0),
-    Round(12.0, 0.0),
+STAGES: Final = (
+    Stage(36.0, 9.0),
+    Stage(30.0, 6.0),
+    Stage(24.0, 4.5),
+    Stage(20.0, 3.0),
+    Stage(16.0, 0.0),
+    Stage(14.0, 0.0),
+    Stage(12.0, 0.0),
 )
-"""From wide windows on blurred images, which see far, to narrow ones. Chosen on simulated slices."""
+"""From wide windows on blurred images, for large displacements, to narrow ones. Chosen by simulation."""
 _RIDGE: Final = 0.02
-"""Weight of a small step beside the mean of the diagonal: where there is no texture nothing moves."""
+"""Weight of a small step beside the mean of the diagonal: without texture the step is 0."""
 _FLOOR: Final = 0.25
-"""Share of the bright signal that is added to a pixel's own in the unit of its residuals."""
+"""Share of the bright signal (:data:`BRIGHT_PERCENTILE`) in the unit of residuals, beside the pixel's own."""
 _LONGEST: Final = 3.0
-"""Longest step, working pixels: the gradient describes the image no further."""
-_BRIGHT: Final = 95.0
+"""Longest step, working pixels: beyond it the gradient does not describe the image."""
+BRIGHT_PERCENTILE: Final = 95.0
+"""Percentile of the magnitudes that is taken for the bright signal."""
 
 
 @dataclass(slots=True, eq=False)
@@ -86,7 +87,7 @@ class Registration:
         """Return a search that begins without displacement, of images on the working grid."""
         return cls(lattice, model, images, times_ms, np.zeros((len(images), *lattice.nodes, 2), np.float32))
 
-    def step(self, stage: Round) -> Floats:
+    def step(self, stage: Stage) -> Floats:
         """Return the step of all displacements towards the least residuals, as ``displacements``."""
         images, coarsening = self.images, stage.coarsening
         if stage.blur_mm:
@@ -114,9 +115,10 @@ class Registration:
         blur_rows, blur_columns = (_window(count, stage.window_mm) for count in self.lattice.nodes)
         sums = (blur_rows @ sums.reshape(down, -1)).reshape(sums.shape)
         sums = np.matmul(blur_columns, sums.reshape(down, across, -1)).reshape(sums.shape)
-        normal, along = sums[..., :-1], sums[..., -1]
+        normal, right_side = sums[..., :-1], sums[..., -1]
         ridge = np.float32(_RIDGE * np.trace(normal.mean(axis=(0, 1))) / (2 * n) + 1e-12)
-        solved = -np.linalg.solve(normal + ridge * np.eye(2 * n, dtype=np.float32), along[..., None])[..., 0]
+        damped = normal + ridge * np.eye(2 * n, dtype=np.float32)
+        solved = -np.linalg.solve(damped, right_side[..., None])[..., 0]
         step = coarsening * solved.reshape(down, across, 2, n).transpose(3, 0, 1, 2)
         length = np.linalg.norm(step, axis=-1, keepdims=True)
         step = step * np.minimum(1.0, _LONGEST / np.maximum(length, 1e-6))
@@ -155,7 +157,7 @@ def _pixels(shape: tuple[int, int]) -> Floats:
 def _weights(images: Floats, found: Linearised, misfit: float) -> Floats:
     """Return the weight of each pixel: residuals relative to its brightness, less where the model fails."""
     brightest = np.abs(images).max(axis=0)
-    unit = brightest + np.float32(_FLOOR * np.percentile(brightest, _BRIGHT)) + np.float32(1e-12)
+    unit = brightest + np.float32(_FLOOR * np.percentile(brightest, BRIGHT_PERCENTILE)) + np.float32(1e-12)
     squares = np.square(found.residuals[:-1]).mean(axis=0) / np.square(unit)
     weights = 1.0 / (np.square(unit) * (1.0 + squares / np.float32(misfit**2)))
     return np.where(found.failed, np.float32(0.0), weights).astype(np.float32)

@@ -16,7 +16,7 @@ PIXEL_MM: Final = 3.0
 CELL: Final = 4
 """Working pixels between two nodes of the lattice: 12 mm."""
 FIELD_MM: Final = 240.0
-"""Size of the working grid: a heart off the middle by its own diameter lies in it."""
+"""Size of the working grid: a heart whose centre is one diameter off the middle still lies in it."""
 _EDGE: Final = np.array([0.15, 0.5, 0.85], np.float32)
 """Share of the displacement that the outermost nodes keep, so that it ends smoothly."""
 
@@ -59,7 +59,7 @@ class Lattice:
         return (np.flip(self.shape) - 1) / 2
 
     def reduced(self, images: Floats) -> Floats:
-        """Return images ``(n, rows, columns)`` on the working grid; smoothed, so that no pixel is skipped."""
+        """Return images ``(n, rows, columns)`` on the working grid, smoothed before against aliasing."""
         to_image = self._matrix(self.working_shape, self._scale)
         sigma_x, sigma_y = 0.5 * np.sqrt(np.maximum(self._scale**2 - 1.0, 1e-4))
         height, width = self.working_shape
@@ -75,7 +75,8 @@ class Lattice:
 
         Args:
             displacement: in working pixels.
-            coarsening: so many working pixels along each axis are one, in the grid and in the result's unit.
+            coarsening: number of working pixels along each axis that are merged into one; the result is in
+                these merged pixels.
         """
         height, width = self.working_shape
         size = (width // coarsening, height // coarsening)
@@ -117,6 +118,7 @@ class Lattice:
 
 
 def _edge(count: int) -> Floats:
+    """Return the share of the displacement that each of the nodes along one axis keeps, ``(count,)``."""
     share = np.ones(count, np.float32)
     for i, kept in enumerate(_EDGE[: count // 2]):
         share[i] = share[-1 - i] = kept

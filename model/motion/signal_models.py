@@ -16,10 +16,11 @@ from model.relaxometry.t2prep import fit_t2prep, t2_map
 Floats = NDArray[np.float32]
 
 _PRIOR: Final = np.float32(0.7)
-"""Weight of the prior on B / A beside one image."""
+"""Weight of the prior on B / A relative to one image."""
 _GOOD_FIT: Final = 0.9
 """Smallest R2 of a pixel that the series' B / A is taken from."""
 _USUAL_RATIO: Final = 2.0
+"""B / A where no pixel fits well: that of a perfect inversion."""
 
 
 class Linearised(NamedTuple):
@@ -31,7 +32,7 @@ class Linearised(NamedTuple):
             ``(n + 1, rows, columns)``.
         columns: derivatives by each parameter, in the same rows, ``(parameters, n + 1, rows, columns)``.
         r_squared: share of the signal's variance that the model explains, ``(rows, columns)``.
-        failed: pixels without a fit; their residuals and derivatives mean nothing.
+        failed: pixels without a fit; their residuals and derivatives are not valid.
     """
 
     polarity: Floats
@@ -52,20 +53,9 @@ class SignalModel(Protocol):
         fewest: images from which the model leaves a residual that shows motion.
     """
 
-    @property
-    def damping(self) -> float:
-        """As above."""
-        ...
-
-    @property
-    def misfit(self) -> float:
-        """As above."""
-        ...
-
-    @property
-    def fewest(self) -> int:
-        """As above."""
-        ...
+    damping: ClassVar[float]
+    misfit: ClassVar[float]
+    fewest: ClassVar[int]
 
     def map(self, images: Floats, times_ms: NDArray[np.float64]) -> ParametricMap:
         """Return the parametric map of images ``(n, rows, columns)``."""
@@ -80,7 +70,7 @@ class SignalModel(Protocol):
 class MolliModel:
     """``A - B exp(-t / T1*)``.
 
-    Three free parameters follow much of what motion does to the images after the inversions. A prior
+    Three free parameters fit much of the change by motion in the images after the inversions. A prior
     restrains them: B / A is nearly the same in all tissues of a series, since it depends on the inversion and
     the readout.
 

@@ -20,8 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[np.float64]
 
 HAEMATOCRIT: Final = (0.2, 0.65)
-"""Smallest and largest haematocrit: from severe anaemia to severe polycythaemia. Of a person in a scanner it
-lies between; other numbers are typing errors or percents."""
+"""Smallest and largest haematocrit: from severe anaemia to severe polycythaemia. Other numbers are typing
+errors or percentages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,10 @@ class BloodChange:
     """T1 of blood before and after contrast agent, ms, with standard errors.
 
     Attributes:
-        native_ms: T1.
-        post_ms: T1, shorter than ``native_ms``.
-        native_error_ms: standard error of it.
-        post_error_ms: likewise.
+        native_ms: T1 of native blood.
+        post_ms: T1 of post-contrast blood, shorter than ``native_ms``.
+        native_error_ms: standard error of ``native_ms``.
+        post_error_ms: standard error of ``post_ms``.
     """
 
     native_ms: float
@@ -73,13 +73,13 @@ class BloodChange:
 
     @property
     def relative_error(self) -> float:
-        """Standard error of ``rate`` over it."""
+        """Standard error of ``rate``, as a share of it."""
         errors = np.array([self.native_error_ms / self.native_ms**2, self.post_error_ms / self.post_ms**2])
         return float(np.linalg.norm(errors)) / self.rate
 
 
 def check_haematocrit(value: float) -> float:
-    """Return a haematocrit.
+    """Return a haematocrit that lies within :data:`HAEMATOCRIT`.
 
     Raises:
         ValueError: it is no fraction between the limits; the message says what to give.
@@ -93,7 +93,7 @@ def check_haematocrit(value: float) -> float:
 
 
 def partition_coefficient(native_ms: ArrayLike, post_ms: ArrayLike, blood: BloodChange) -> FloatArray:
-    """Return the partition coefficient of T1 values; 0 where a T1 is not above 0.
+    """Return the partition coefficient of T1 values, of their shape; 0 where a T1 is not above 0.
 
     Args:
         native_ms: native T1, ms.

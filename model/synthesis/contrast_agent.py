@@ -1,4 +1,4 @@
-"""Contrast agent in equilibrium between blood and myocardium: T1 of a simulated heart after it."""
+"""Contrast agent in equilibrium between blood and myocardium, and the T1 of a simulated heart with it."""
 
 from __future__ import annotations
 

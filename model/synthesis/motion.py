@@ -1,9 +1,9 @@
 """Breathing in a simulated series: a known displacement field for each image.
 
 Position over time after Lujan et al. 1999, Med Phys 26:715: most of a cycle near the end of expiration. The
-heart moves along the patient's axis (towards the diaphragm) with some obliquity, what surrounds it less with
-the distance, the outline of the body hardly (McLeish et al. 2002, IEEE Trans Med Imaging 21:1142). Extents
-without a source are chosen to cover.
+heart moves along the patient's axis (towards the diaphragm) with some obliquity. Its surroundings move less
+with the distance, the outline of the body hardly (McLeish et al. 2002, IEEE Trans Med Imaging 21:1142).
+Extents without a source are assumptions, wide enough to cover patients.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from torch.nn import functional
 from model.synthesis.randomness import Draw
 
 MotionKind = Literal["rigid", "elastic"]
-"""``rigid``: the heart is shifted as a whole; ``elastic``: each part of it by another distance."""
+"""``rigid``: one displacement of the whole heart; ``elastic``: each part has its own."""
 
 _INNER_MM: Final = 55.0
-"""Distance from the centre of the ventricle up to which all moves alike: both ventricles."""
+"""Distance from the centre of the ventricle within which all tissue moves alike: both ventricles."""
 _OUTER_MM: Final = 130.0
-"""Distance from which on nothing moves."""
+"""Distance beyond which nothing moves."""
 _DWELL: Final = 4
 """Power of the cosine in Lujan's model (2 n)."""
 
@@ -50,8 +50,8 @@ def breathing(
     times = torch.tensor(times_ms, dtype=torch.float32)
     position = torch.cos(math.pi * times / period + phase) ** _DWELL
     position = (position - position.min()) / (position.max() - position.min()).clamp(min=1e-6)
-    way = math.pi / 2 + draw.normal(0.0, 0.35)[0, 0, 0]
-    field = torch.stack([torch.cos(way), torch.sin(way)])[:, None, None].expand(2, rows, columns)
+    direction = math.pi / 2 + draw.normal(0.0, 0.35)[0, 0, 0]
+    field = torch.stack([torch.cos(direction), torch.sin(direction)])[:, None, None].expand(2, rows, columns)
     if kind == "elastic":
         bent = torch.cat([draw.smooth(rows, columns, 4) for _ in range(2)])
         field = field * (1.0 + 0.3 * draw.smooth(rows, columns, 4)) + 0.3 * bent

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from inline.cli.commands import app
 from inline.data.errors import ConfigurationError
-from inline.doctor import computing, examination
+from inline.doctor import checks, computing
 from inline.doctor.finding import Verdict, good, guarded, problem
 from inline.settings import load_settings
 from model.engines.self_test import Reference, self_test_images
@@ -94,7 +94,7 @@ def test_a_check_that_fails_is_a_problem_of_its_part():
 @pytest.mark.parametrize("bad", [False, True])
 def test_the_command_ends_with_the_verdict(bad, monkeypatch):
     findings = [good("cache", "fine"), *([problem("weights", "[none] here", "copy them")] if bad else [])]
-    monkeypatch.setattr(examination, "examine", lambda settings: iter(findings))
+    monkeypatch.setattr(checks, "check_host", lambda settings: iter(findings))
     shown = CliRunner().invoke(app, ["doctor"])
     assert shown.exit_code == bad
     assert "good     cache: fine" in shown.output
@@ -109,5 +109,5 @@ def test_the_command_ends_with_the_verdict(bad, monkeypatch):
 def test_all_parts_are_examined(monkeypatch):
     settings = load_settings()
     monkeypatch.setattr(computing, "engines", lambda _: [good("weights", "stub")])
-    parts = {each.part for each in examination.examine(settings)}
+    parts = {each.part for each in checks.check_host(settings)}
     assert {"processor", "GPU", "memory", "clock", "cache", "port of MRD", "Gadgetron", "weights"} <= parts

@@ -4,7 +4,6 @@ import pytest
 
 from inline.data.flags import Flag
 from inline.data.results import BloodT1, SliceLevel
-from inline.data.series import Enhancement
 from inline.examination.examine import examine
 from inline.settings import EcvSettings
 from tests.inline.examination.phantom import t1_slice
@@ -67,4 +66,3 @@ def test_blood_without_statement_tells_which_is_which():
     (found,) = examine([post, native], KNOWN).ecv
     assert found.native == native.identity
     assert "acquired first" in found.pairing
-    assert native.enhancement is not Enhancement.NATIVE

@@ -55,7 +55,7 @@ def test_the_process_is_ended_when_the_server_stops(content, started):
     assert [each.poll() is not None for each in started] == [True]
 
 
-def test_an_error_of_the_process_is_stated_but_not_logged(monkeypatch):
+def test_an_error_of_the_process_is_stated_but_not_logged():
     class Broken:
         def __reduce__(self):
             return apart.ReportError, ("Mustermann",)

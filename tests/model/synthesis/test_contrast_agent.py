@@ -49,8 +49,3 @@ def test_the_heart_is_the_same_but_its_noise_is_not():
     assert (1.0 - 0.4) * rise[0] / rise[1] == pytest.approx(0.3, abs=0.002)
     # Long preparation leaves air and its noise alone, which contrast agent does not change.
     assert not np.array_equal(native.t2prep[0], post.t2prep[0])
-
-
-def test_without_an_agent_a_slice_is_what_it_was():
-    one, other = simulate_slice(3, size=96), simulate_slice(3, size=96, agent=None)
-    assert np.array_equal(one.molli, other.molli)

@@ -10,9 +10,9 @@ from inline.mrd.image_header import ImageHeader, ImageType
 from inline.replay.client import exchange
 from inline.report.content import ExaminationInfo
 from inline.report.output import ReportError
-from inline.serving import reports
+from inline.serving import report as module
 from inline.serving.parameters import with_parameters
-from inline.serving.reports import Report
+from inline.serving.report import Report
 from inline.settings import load_settings
 
 from ..report.examinations import make_ecv, make_slice
@@ -31,7 +31,7 @@ def drawing(monkeypatch):
         drawn.append(page)
         return np.full((4, 6, 3), 200, np.uint8)
 
-    monkeypatch.setattr(reports, "drawn_apart", noted)
+    monkeypatch.setattr(module, "drawn_apart", noted)
     return drawn
 
 
@@ -69,7 +69,7 @@ def test_a_failed_page_is_a_text_and_loses_nothing(serving, examination, monkeyp
     def fail(*_, **__):
         raise ReportError("the report was not drawn: no reason")
 
-    monkeypatch.setattr(reports, "drawn_apart", fail)
+    monkeypatch.setattr(module, "drawn_apart", fail)
     _, header, images = examination
     with serving(emit={"report": True}) as server:
         replies = exchange(server.address, header, images)
@@ -81,7 +81,7 @@ def test_a_failed_page_is_a_text_and_loses_nothing(serving, examination, monkeyp
 
 
 def test_an_unexpected_error_does_not_keep_the_summary_back(serving, examination, monkeypatch, caplog):
-    monkeypatch.setattr(reports, "drawn_apart", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(module, "drawn_apart", lambda *_, **__: 1 / 0)
     _, header, images = examination
     with serving(emit={"report": True}) as server:
         replies = exchange(server.address, header, images[:8])
@@ -100,7 +100,7 @@ def test_a_result_that_cannot_be_kept_goes_out(serving, examination, monkeypatch
 
 @pytest.mark.slow
 def test_another_process_draws_the_page_of_a_connection(serving, examination, monkeypatch):
-    monkeypatch.setattr(reports, "TIMEOUT_S", 300.0)
+    monkeypatch.setattr(module, "TIMEOUT_S", 300.0)
     _, header, images = examination
     with serving(emit={"report": True}) as server:
         replies = exchange(server.address, header, images[:8])
@@ -125,7 +125,7 @@ def test_results_are_counted_as_memory_and_dropped_beyond_it(drawing):
 
 
 def test_memory_is_given_back_where_the_drawing_fails(monkeypatch):
-    monkeypatch.setattr(reports, "drawn_apart", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(module, "drawn_apart", lambda *_, **__: 1 / 0)
     share = MemoryBudget(1 << 30, 1 << 30, 1).connection()
     report = Report(share)
     report.add(make_slice(), ImageHeader())

@@ -21,7 +21,7 @@ TIMEOUT_S: Final = 30.0
 
 
 class Report:
-    """Collects results, and draws their page. Results may come from any thread.
+    """Maps of the results of one connection, and their page. Results may come from any thread.
 
     Attributes:
         dropped: number of results for which the connection had no memory.
@@ -47,7 +47,7 @@ class Report:
     def image(
         self, info: ExaminationInfo, number: int, *, cancelled: Callable[[], bool] = lambda: False
     ) -> Image | None:
-        """Return the page as an image with a series number; None without results. The results are let go.
+        """Return the page as an image with a series number; None without results. The maps are released.
 
         Raises:
             ReportError: it was not drawn; the message states the reason.

@@ -1,19 +1,18 @@
-"""All checks of a host, in the order in which they are shown."""
+"""All checks of a host, in the order in which their findings are shown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 from inline.doctor import computing, host, network
 from inline.doctor.finding import Check, Finding, Verdict, guarded
 from inline.settings import Settings
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def check_host(settings: Settings) -> Iterator[Finding]:
     """Yield the findings about this host with these settings, the quick ones first."""
-    dicom: Any = getattr(settings, "dicom", None)
+    dicom = settings.dicom
     checks: list[tuple[str, Check]] = [
         ("processor", host.processor),
         ("GPU", computing.gpu),
@@ -22,14 +21,13 @@ def examine(settings: Settings) -> Iterator[Finding]:
         ("cache", host.cache),
         ("ports", partial(network.ports, settings)),
         ("Gadgetron", network.gadgetron),
+        ("DICOM", partial(network.destinations, dicom.destinations, dicom.ae_title)),
+        ("engines", partial(computing.engines, settings)),
     ]
-    if dicom is not None:
-        checks.append(("DICOM", partial(network.destinations, dicom.destinations, dicom.ae_title)))
-    checks.append(("engines", partial(computing.engines, settings)))
     for part, check in checks:
         yield from guarded(part, check)
 
 
 def passed(findings: list[Finding]) -> bool:
-    """Return whether nothing keeps myostream from its work."""
+    """Return whether no finding is a problem."""
     return all(each.verdict is not Verdict.PROBLEM for each in findings)
