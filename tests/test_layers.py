@@ -13,6 +13,7 @@ LAYERS = (
     ("inline.reference",),
     ("inline.examination",),
     ("inline.emit",),
+    ("inline.report",),
     ("inline.pipeline",),
     ("inline.engine_selection",),
     ("inline.serving",),

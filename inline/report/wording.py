@@ -1,0 +1,61 @@
+"""Sentences of the report for flags, and texts of a sender made fit for print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+SENTENCES: Final[Mapping[str, str]] = {
+    "implausible-values": "Values lie outside what tissue can have.",
+    "implausible-blood": "The T1 of the blood is implausible: check which series is post-contrast.",
+    "scaled-images": "The images were scaled one by one: the values may be wrong.",
+    "poor-fit": "The fit describes the images poorly: check them for motion and artefacts.",
+    "motion-left": "Motion is left in the images of the map: check its contours and values.",
+    "review": "The contours are uncertain: a person should check them.",
+    "not-registered": "The post-contrast map could not be moved onto the native one: check the ECV map.",
+    "slices-do-not-match": "No ECV: native and post-contrast slices do not lie at the same position.",
+    "processing-error": "The processing of the slice failed.",
+    "saturation-recovery": "The images show saturation recovery, which is not fitted.",
+    "no-values": "No pixel within the contours has a value.",
+    "empty-map": "The map has no values.",
+    "no-cavity": "No contour: no left-ventricular cavity was found.",
+    "no-myocardium": "No contour: no myocardium was found around the cavity.",
+    "elongated": "No contour: the shape that was found is too elongated for a short-axis slice.",
+    "not-nested": "No contour: the borders that were found cross each other.",
+    "too-small": "No contour: the shape that was found is too small.",
+    "late": "The result missed its time limit.",
+    "no-post-contrast": "No ECV: there is no post-contrast T1 map of this position.",
+    "no-native": "No ECV: there is no native T1 map of this position.",
+    "no-blood": "No ECV: the T1 of the blood could not be measured.",
+    "no-haematocrit": "No ECV: no haematocrit was given. The partition coefficient is stated.",
+    "synthetic-haematocrit": "The haematocrit is an estimate from native blood T1, not a blood sample.",
+    "masked-values": "Pixels outside the possible range of ECV were left out.",
+    "thin-wall": "The wall is thin: blood or fat may reach the values.",
+    "missing-images": "Images of the series are missing; the map is fitted from the rest.",
+    "contradictory-geometry": "The headers contradict each other about the geometry of the images.",
+    "unreadable-times": "Times of some images could not be read.",
+    "converted-unit": "Times or values were converted to milliseconds.",
+    "non-finite-pixels": "Some pixels are not numbers; they have no value.",
+    "no-orientation": "The image headers state no directions: level and segments may be missing.",
+    "unreadable-attributes": "Attributes of the images could not be read; only the headers were used.",
+    "early-close": "The connection ended early; images may be missing.",
+    "duplicate-images": "Images came twice; the first of each was used.",
+    "moved": "The heart moved between the images of the series.",
+    "corrected": "The map is of motion-corrected images.",
+}
+"""One sentence for each flag of :class:`~inline.data.flags.Flag`, those that question the values first."""
+
+
+def sentence(flag: str) -> str:
+    """Return the sentence of a flag; the flag itself where a later version of myostream set it."""
+    return SENTENCES.get(flag, f"Flag {flag}.")
+
+
+def importance(flag: str) -> int:
+    """Return the place of a flag among others on the page; unknown ones come first."""
+    return list(SENTENCES).index(flag) if flag in SENTENCES else -1
+
+
+def clean(text: str) -> str:
+    """Return a text as one line of printable characters."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
