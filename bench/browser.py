@@ -53,7 +53,11 @@ class Browser:
     def open(self, url: str, width: int = 1600, height: int = 1000) -> None:
         """Open an address in a window of a size, pixels."""
         self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
         )
         self.call("Page.navigate", url=url)
 
