@@ -20,6 +20,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import msgpack
@@ -81,6 +82,7 @@ class PageFeed:
         self._ended: OrderedDict[str, int] = OrderedDict()
         self._late: OrderedDict[tuple[object, ...], int] = OrderedDict()
         self._queue: queue.Queue[Delivery | _Closed | None] = queue.Queue(_WAITING)
+        self._over = threading.Event()
         self._process: _Process | None = None
         self._started = -math.inf
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
@@ -109,6 +111,7 @@ class PageFeed:
         with suppress(queue.Full):
             self._queue.put(None, timeout=_CLOSING_S)
         self._thread.join(_CLOSING_S)
+        self._over.set()
         if (process := self._process) is not None:
             process.end()
         self._listening.close()
@@ -126,7 +129,7 @@ class PageFeed:
 
     def _run(self) -> None:
         due = 0.0
-        while True:
+        while not self._over.is_set():
             self._ensure_process()
             try:
                 event = self._queue.get(timeout=max(due - time.monotonic(), 0.0))
@@ -137,10 +140,10 @@ class PageFeed:
             if event is None:
                 return
             if isinstance(event, _Closed):
-                self._send(lambda event=event: closed_message(event.number, event.tally))
+                self._send(partial(closed_message, event.number, event.tally))
                 due = 0.0
             else:
-                self._send(lambda event=event: self._slice(event))
+                self._send(partial(self._slice, event))
             del event  # nor are its maps held while it waits
 
     def _ensure_process(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import queue
+import re
 import socket
 import socketserver
 import threading
@@ -42,6 +43,7 @@ _FILES: Final = {
     "/maps.js": ("maps.js", "text/javascript; charset=utf-8"),
     "/bullseye.js": ("bullseye.js", "text/javascript; charset=utf-8"),
 }
+_IMAGE: Final = re.compile(r"/results/([0-9]{1,12})/([a-z]+)")
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
@@ -96,7 +98,8 @@ class Streams:
                     stream.put_nowait(event)
                 except queue.Full:
                     self._open.discard(stream)
-                    stream.get_nowait()
+                    with suppress(queue.Empty):
+                        stream.get_nowait()
                     stream.put_nowait(None)
 
     def open(self) -> tuple[queue.Queue[bytes | None], list[bytes]] | None:
@@ -216,10 +219,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _reply(self, path: str) -> Reply:
         if path in self.server.files:
             return self.server.files[path]
-        _, _, rest = path.partition("/results/")
-        number, _, name = rest.partition("/")
-        if number.isascii() and number.isdigit() and len(number) < 12:
-            body = self.server.streams.image(int(number), name)
+        if match := _IMAGE.fullmatch(path):
+            body = self.server.streams.image(int(match[1]), match[2])
             if body is not None:
                 return Reply(body, "application/octet-stream")
         return Reply(b"there is no such page\n", status=HTTPStatus.NOT_FOUND)

@@ -107,7 +107,7 @@
 
   function loadImage(slice, name, make) {
     if (slice.images.indexOf(name) < 0) { return; }
-    fetch("results/" + slice.number + "/" + name).then(function (reply) {
+    fetch("results/" + slice.number + "/" + name, { credentials: "same-origin" }).then(function (reply) {
       if (!reply.ok) { throw new Error("status " + reply.status); }
       return reply.arrayBuffer();
     }).then(function (buffer) {
