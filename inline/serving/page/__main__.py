@@ -6,7 +6,6 @@ It ends with its input, and so with the process that started it, however that en
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import sys
 import threading
@@ -26,8 +25,6 @@ _NICENESS: Final = 10
 
 def main() -> None:
     """Serve until the input ends; the first message states the socket and who is admitted."""
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, signal.SIG_IGN)  # sent to the whole group; the input ends when it is time
     with suppress(OSError):
         os.nice(_NICENESS)
     unpacker = msgpack.Unpacker(max_buffer_size=_MOST_MESSAGE)

@@ -212,6 +212,7 @@ class _Process:
                 stdin=theirs,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[listening.fileno()],
+                start_new_session=True,  # Ctrl-C is for the server, which then ends it
             )
         self._ours.settimeout(_STALLED_S)
         token = settings.token.get_secret_value() if settings.token else ""

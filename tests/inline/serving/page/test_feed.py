@@ -16,6 +16,7 @@ from inline.serving.health import Checkup
 from inline.serving.observers import Delivery
 from inline.serving.page import feed as module
 from inline.serving.page.feed import PageFeed
+from inline.serving.supervision import supervision
 from inline.serving.tally import Tally
 from inline.settings import MonitorSettings
 from tests.inline.serving.page.test_messages import NAME, result
@@ -41,8 +42,8 @@ def delivery(latecomer=False, **values):
 class Reader:
     """Reader of the events, by the content of their lines."""
 
-    def __init__(self, feed):
-        self.connection = http.client.HTTPConnection(*feed.address, timeout=20)
+    def __init__(self, address):
+        self.connection = http.client.HTTPConnection(*address, timeout=60)
         self.connection.request("GET", "/events")
         self.reply = self.connection.getresponse()
 
@@ -60,7 +61,7 @@ class Reader:
 
 def test_results_state_and_connections_reach_a_browser(started):
     feed = started()
-    with closing(Reader(feed)) as reader:
+    with closing(Reader(feed.address)) as reader:
         feed.opened("a", Tally(images=11))
         feed.delivered(delivery())
         event = reader.next("slice")
@@ -76,7 +77,7 @@ def test_results_state_and_connections_reach_a_browser(started):
 
 def test_a_latecomer_replaces_its_unfinished_result_after_the_connection_too(started):
     feed = started()
-    with closing(Reader(feed)) as reader:
+    with closing(Reader(feed.address)) as reader:
         feed.opened("a", Tally())
         feed.delivered(delivery(flags=(Flag.LATE,), contours=None))
         feed.closed("a", Tally())
@@ -88,14 +89,14 @@ def test_a_latecomer_replaces_its_unfinished_result_after_the_connection_too(sta
 
 def test_texts_of_a_sender_need_a_setting(started):
     feed = started(page_texts=True)
-    with closing(Reader(feed)) as reader:
+    with closing(Reader(feed.address)) as reader:
         feed.delivered(delivery())
         assert NAME in reader.next("slice")["description"]
 
 
 def test_a_result_that_makes_no_message_is_missing_alone(started, caplog):
     feed = started()
-    with closing(Reader(feed)) as reader:
+    with closing(Reader(feed.address)) as reader:
         feed.delivered(Delivery("a", "no result", 0.1, False, 1, 500.0))
         feed.delivered(delivery())
         assert reader.next("slice")
@@ -106,9 +107,9 @@ def test_a_process_that_ends_is_started_anew_on_the_same_address(started, monkey
     monkeypatch.setattr(module, "_RESTART_S", 0.1)
     monkeypatch.setattr(module, "_STATUS_S", 0.1)
     feed = started()
-    with closing(Reader(feed)):
+    with closing(Reader(feed.address)):
         os.kill(feed._process._process.pid, signal.SIGKILL)
-    with closing(Reader(feed)) as reader:  # waits in the backlog meanwhile
+    with closing(Reader(feed.address)) as reader:  # waits in the backlog meanwhile
         reader.next("status")
         feed.delivered(delivery())
         assert reader.next("slice")
@@ -120,7 +121,7 @@ def test_a_process_that_hangs_holds_up_nobody_and_is_replaced(started, monkeypat
     monkeypatch.setattr(module, "_RESTART_S", 0.1)
     monkeypatch.setattr(module, "_CLOSING_S", 0.2)
     feed = started()
-    with closing(Reader(feed)) as reader:
+    with closing(Reader(feed.address)) as reader:
         reader.next("status")
         hanging = feed._process._process
         os.kill(hanging.pid, signal.SIGSTOP)
@@ -128,14 +129,14 @@ def test_a_process_that_hangs_holds_up_nobody_and_is_replaced(started, monkeypat
         for _ in range(300):  # would wait for ever, if one of them did
             feed.delivered(delivery(notes=(texts,)))
         assert feed.dropped > 0
-        assert hanging.wait(20) == -signal.SIGKILL
-    with closing(Reader(feed)) as reader:
+        assert hanging.wait(60) == -signal.SIGKILL
+    with closing(Reader(feed.address)) as reader:
         assert reader.next("status")
 
 
 def test_the_process_ends_with_the_feed(started):
     feed = started()
-    with closing(Reader(feed)) as reader:
+    with closing(Reader(feed.address)) as reader:
         reader.next("status")
     process = feed._process._process
     began = time.monotonic()
@@ -153,3 +154,14 @@ def test_other_hosts_need_a_token_and_a_port_is_taken_once(started):
     taken = started().address[1]
     with pytest.raises(ConfigurationError, match=r"choose another monitor\.page_port"):
         PageFeed(MonitorSettings(page_port=taken), Checkup())
+
+
+def test_the_page_is_beside_metrics_and_each_may_be_alone():
+    with supervision(MonitorSettings(page_port=0), {}) as supervised:
+        assert supervised.address is None
+        with closing(Reader(supervised.page_address)) as reader:
+            supervised.observers.delivered(delivery())
+            assert reader.next("slice")
+    with supervision(MonitorSettings(port=0, page_port=0), {}) as supervised:
+        assert None not in (supervised.address, supervised.page_address)
+        assert supervised.address != supervised.page_address
