@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import time
 from contextlib import closing
 
 import pytest
@@ -134,15 +133,14 @@ def test_a_process_that_hangs_holds_up_nobody_and_is_replaced(started, monkeypat
         assert reader.next("status")
 
 
-def test_the_process_ends_with_the_feed(started):
+def test_the_process_ends_with_the_feed(started, monkeypatch):
+    monkeypatch.setattr(module, "_CLOSING_S", 60.0)
     feed = started()
     with closing(Reader(feed.address)) as reader:
         reader.next("status")
     process = feed._process._process
-    began = time.monotonic()
     feed.close()
-    assert process.poll() == 0
-    assert time.monotonic() - began < module._CLOSING_S, "by the end of its input, not by force"
+    assert process.poll() == 0, "by the end of its input, not by force"
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(feed.address, timeout=5)
 
