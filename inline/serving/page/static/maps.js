@@ -125,6 +125,14 @@ var maps = (function () {
         context.beginPath();
         slice.contours[each[0]].forEach(function (point) { context.lineTo.apply(context, toCanvas(point)); });
         context.closePath();
+        /* A dark rim: red and green are close to some colours of a map. */
+        const colour = context.strokeStyle;
+        const width = context.lineWidth;
+        context.strokeStyle = "rgba(0, 0, 0, 0.6)";
+        context.lineWidth = 2 * width;
+        context.stroke();
+        context.strokeStyle = colour;
+        context.lineWidth = width;
         context.stroke();
       });
       context.strokeStyle = INSERTION;
