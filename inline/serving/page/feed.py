@@ -209,7 +209,7 @@ class _Process:
             # -P: a file in the current folder may have the name of a module.
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "inline.serving.page"],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 pass_fds=[listening.fileno()],
                 start_new_session=True,  # Ctrl-C is for the server, which then ends it
