@@ -94,6 +94,22 @@ def scaling(
 
 
 @app.command()
+def page(
+    slices: Annotated[
+        int, typer.Option(min=4, help="In each of two blocks with pages and two without.")
+    ] = 100,
+    interval_ms: Annotated[float, typer.Option(min=1, help="Between two slices.")] = 500.0,
+    clients: Annotated[int, typer.Option(min=5, max=30, help="Open pages; every fifth reads nothing.")] = 20,
+    engine: Engine = "auto",
+    json_file: JsonFile = None,
+) -> None:
+    """Time results until their map is on the live page, and slices while many pages are open."""
+    from bench.page import measure, show
+
+    show(measure(slices, interval_ms, clients, engine), json_file)
+
+
+@app.command()
 def peers(engine: Engine = "auto", json_file: JsonFile = None) -> None:
     """Time each stage beside a reference implementation."""
     from bench.peers import measure, show

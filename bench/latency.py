@@ -59,7 +59,7 @@ def measure(slices: int, interval_ms: float, engine: str = "auto") -> dict[str, 
     paces = []
     with started_server(["--engine", engine]) as server:
         for pace in (interval_ms, interval_ms / _FASTER):
-            slices_ = _session(server.address, header, stream, pace / 1000.0)
+            slices_ = run_session(server.address, header, stream, pace / 1000.0)
             paces.append({"interval_ms": pace, **summary(slices_)})
     return {"engine": engine, "slices": slices, "paces": paces}
 
@@ -107,7 +107,7 @@ def slowest(slices: Sequence[Slice]) -> dict[str, Any]:
     return {"slice": asdict(worst), "part": max(excess, key=lambda name: excess[name]), "excess_ms": excess}
 
 
-def _session(address: Address, header: str, stream: list[list[Image]], interval: float) -> list[Slice]:
+def run_session(address: Address, header: str, stream: list[list[Image]], interval: float) -> list[Slice]:
     """Send the slices and return them; a slice is complete with the last of its result images.
 
     Args:

@@ -203,11 +203,16 @@ class MonitorSettings(_Frozen):
         port: None for no such server, 0 for any free port.
         host: address to listen on; others than the loopback address need a token.
         token: that requests must bear (``Authorization: Bearer``); None for none.
+        page_port: of the live page (``docs/page.md``), likewise.
+        page_texts: the live page shows texts of a sender, which may hold the name of a patient; else only
+            their length.
     """
 
     port: int | None = Field(None, ge=0, le=65535)
     host: str = "127.0.0.1"
     token: SecretStr | None = Field(None, min_length=16)
+    page_port: int | None = Field(None, ge=0, le=65535)
+    page_texts: bool = False
 
 
 class EmitSettings(_Frozen):

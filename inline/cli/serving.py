@@ -35,6 +35,9 @@ def serve(
     monitor_port: Annotated[
         int | None, Option(help="Port of metrics and health, on 127.0.0.1; without it, there are none.")
     ] = None,
+    page_port: Annotated[
+        int | None, Option(help="Port of the live page, on 127.0.0.1; without it, there is none.")
+    ] = None,
     settings_file: SettingsFile = None,
     until_stdin_ends: Annotated[bool, Option("--until-stdin-ends", hidden=True)] = False,
     verbose: Verbose = False,
@@ -56,7 +59,7 @@ def serve(
             budget_ms=budget_ms,
             server={"host": host, "port": port},
             emit={"zmq": zmq, "zmq_keys": zmq_keys, "zmq_insecure": insecure or None},
-            monitor={"port": monitor_port},
+            monitor={"port": monitor_port, "page_port": page_port},
         )
         check_address(settings.server)
         with log_to_stderr(settings.log, verbose=verbose):
@@ -75,6 +78,8 @@ def serve(
                     print(f"myostream publishing on {made.publisher.address}", flush=True)
                 if supervised.address is not None:
                     print("myostream metrics on http://{}:{}/metrics".format(*supervised.address), flush=True)
+                if supervised.page_address is not None:
+                    print("myostream live page on http://{}:{}/".format(*supervised.page_address), flush=True)
                 server.serve()
                 made.scheduler.close(max(server.left_s, 1.0))
             leave_hanging_threads()

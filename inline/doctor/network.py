@@ -50,6 +50,8 @@ def ports(settings: Settings) -> Iterator[Finding]:
 def _other_ports(settings: Settings) -> Iterator[tuple[str, tuple[str, int]]]:
     if settings.monitor.port is not None:
         yield "port of metrics", (settings.monitor.host, settings.monitor.port)
+    if settings.monitor.page_port is not None:
+        yield "port of the live page", (settings.monitor.host, settings.monitor.page_port)
     transport, _, place = settings.emit.zmq.partition("://")
     host, _, port = place.rpartition(":")
     if transport == "tcp" and port.isdigit():

@@ -22,12 +22,16 @@ class Delivery:
         result: of the slice.
         latency_s: time from the last image of the slice to its result, s.
         latecomer: a result without contours was delivered before, at the end of the budget.
+        study: number of its study in this process.
+        budget_ms: time that the slice had, from its last image to its result.
     """
 
     session: str
     result: SliceResult
     latency_s: float
     latecomer: bool
+    study: int
+    budget_ms: float
 
 
 class Observer(Protocol):

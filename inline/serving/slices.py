@@ -238,7 +238,10 @@ class Slices:
                 submitted.mapped = False
             ecv: EcvResult | None = None
             latency_s = time.monotonic() - assembled.arrived
-            self._service.observers.delivered(Delivery(self._name, result, latency_s, latecomer))
+            number_of_study = submitted.study.number
+            self._service.observers.delivered(
+                Delivery(self._name, result, latency_s, latecomer, number_of_study, settings.budget_ms)
+            )
             try:
                 if self._service.publisher is not None:
                     self._service.publisher.publish(result, session=self._name)

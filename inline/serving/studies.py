@@ -6,6 +6,7 @@ A scanner opens a connection for each measurement. The UIDs of the header identi
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import secrets
 import threading
@@ -20,6 +21,7 @@ _SLICES: Final = 1024
 _KEPT_S: Final = 12.0 * 3600.0
 _UID: Final = re.compile(r"(?=.*\.)(?=.*[1-9])[0-9.]{1,128}")
 """A stated UID; placeholders (XXXX, 0.0) would mix up anonymised patients."""
+_NUMBERS: Final = itertools.count(1)
 
 
 def same_patient(one: MeasurementHeader, other: MeasurementHeader) -> bool:
@@ -33,15 +35,18 @@ class Study:
 
     Attributes:
         slices: in the order of their arrival, at most the last 1024.
+        number: of the study among those with slices in this process; 0 before its first slice.
     """
 
     def __init__(self) -> None:
+        self.number = 0
         self.slices: tuple[SlicePlace, ...] = ()
         self._lock = threading.Lock()
 
     def add(self, place: SlicePlace) -> tuple[SlicePlace, ...]:
         """Add a slice; return all slices, this one last."""
         with self._lock:
+            self.number = self.number or next(_NUMBERS)
             self.slices = (*self.slices, place)[-_SLICES:]
             return self.slices
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from inline.serving.health import Checkup, Health
 from inline.serving.monitor import Kept, Monitor, Page, json_page
-from inline.serving.observers import Observers
+from inline.serving.observers import Observer, Observers
 from inline.serving.server import Server
 from inline.settings import MonitorSettings
 from model.engines.fallback import IDLE_S
@@ -65,6 +65,7 @@ class Supervision:
         checkup: returns the health.
         observers: to be given to the server.
         address: host and port of the metrics; None without.
+        page_address: likewise of the live page.
     """
 
     def __init__(self, manager: ServiceManager) -> None:
@@ -72,6 +73,7 @@ class Supervision:
         self.checkup = Checkup(verify_s)
         self.observers = Observers()
         self.address: tuple[str, int] | None = None
+        self.page_address: tuple[str, int] | None = None
         self._manager = manager
         self._over = threading.Event()
 
@@ -116,7 +118,7 @@ def reports(last: Health, health: Health) -> list[str]:
 def supervision(
     settings: MonitorSettings, environment: Mapping[str, str] = os.environ
 ) -> Iterator[Supervision]:
-    """Start metrics and health where a port is set, and report to the service manager where there is one.
+    """Start metrics, health and live page where a port is set; report to the service manager if there is one.
 
     Begins before the network is loaded, so that the time until then is reported too.
 
@@ -126,13 +128,13 @@ def supervision(
     manager = ServiceManager(environment)
     made = Supervision(manager)
     manager.notify("STATUS=starting: the network is loaded")
+    followers: list[Observer] = []
     with ExitStack() as stack:
         stack.callback(made.end)
         if settings.port is not None:
             from inline.serving.metrics import Metrics
 
             metrics = Metrics(made.checkup)
-            made.observers = Observers(metrics)
             pages: dict[str, Callable[[], Page]] = {
                 "/metrics": Kept(lambda: Page(metrics.text()), _METRICS_EVERY_S),
                 "/healthz": partial(_health, made.checkup, "live"),
@@ -141,6 +143,15 @@ def supervision(
             monitor = Monitor(settings, pages)
             stack.callback(monitor.close)
             made.address = monitor.address
+            followers.append(metrics)
+        if settings.page_port is not None:
+            from inline.serving.page.feed import PageFeed
+
+            page = PageFeed(settings, made.checkup)
+            stack.callback(page.close)
+            made.page_address = page.address
+            followers.append(page)
+        made.observers = Observers(*followers)
         yield made
 
 

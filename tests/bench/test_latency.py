@@ -3,7 +3,7 @@ import threading
 import numpy as np
 import pytest
 
-from bench.latency import OUTSIDE, Slice, _session, show, slowest, summary
+from bench.latency import OUTSIDE, Slice, run_session, show, slowest, summary
 from bench.watched import make_stream
 from inline.pipeline import Pipeline
 from inline.serving.scheduler import Scheduler
@@ -59,7 +59,7 @@ def test_slices_over_a_socket(tmp_path):
     thread.start()
     try:
         header, stream = make_stream(6, size=96)
-        found = _session(server.address, header, stream, 0.01)
+        found = run_session(server.address, header, stream, 0.01)
     finally:
         server.stop()
         thread.join(timeout=30)

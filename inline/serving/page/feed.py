@@ -1,0 +1,266 @@
+"""Feed of the live page: observer that passes results on to the process of the page.
+
+The threads of the chain put results into a bounded queue and go on. One thread of low cost makes messages of
+them and writes them to the process; where that takes nothing or has ended, it is started anew, and what came
+meanwhile is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import queue
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final
+
+import msgpack
+
+from inline.data.errors import ConfigurationError
+from inline.data.flags import Flag
+from inline.data.results import SliceResult
+from inline.emit.access import is_loopback
+from inline.serving.health import Checkup
+from inline.serving.observers import Delivery
+from inline.serving.page.messages import closed_message, slice_message, status_message
+from inline.serving.tally import Tally
+from inline.settings import MonitorSettings
+
+_log = logging.getLogger(__name__)
+
+_WAITING: Final = 64
+"""Results and connections that wait for the process; each result holds its maps, some 2 MB."""
+_BACKLOG: Final = 64
+_STATUS_S: Final = 2.0
+"""Time between two messages of the state; a page that gets none for longer reports it."""
+_STALLED_S: Final = 10.0
+_RESTART_S: Final = 5.0
+_CLOSING_S: Final = 3.0
+_MOST_LATE: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    number: int
+    tally: Tally
+
+
+class PageFeed:
+    """Observer that feeds a live page; its address listens from the construction on until :meth:`close`.
+
+    Attributes:
+        address: host and port of the page.
+        dropped: results and ends of connections that did not reach the page.
+    """
+
+    def __init__(self, settings: MonitorSettings, checkup: Checkup) -> None:
+        """Bind the address and start the process.
+
+        Args:
+            settings: with a port of the page.
+            checkup: returns the health.
+
+        Raises:
+            ConfigurationError: the address cannot be bound, or is reached by other hosts without a token.
+        """
+        self._settings, self._checkup = settings, checkup
+        self._listening = _listen(settings)
+        self.address: tuple[str, int] = self._listening.getsockname()[:2]
+        self.dropped = 0
+        self._numbers, self._connections = itertools.count(1), itertools.count(1)
+        self._lock = threading.Lock()
+        self._open: dict[str, tuple[int, Tally]] = {}
+        self._ended: OrderedDict[str, int] = OrderedDict()
+        self._late: OrderedDict[tuple[object, ...], int] = OrderedDict()
+        self._queue: queue.Queue[Delivery | _Closed | None] = queue.Queue(_WAITING)
+        self._over = threading.Event()
+        self._process: _Process | None = None
+        self._started = -math.inf
+        self._thread = threading.Thread(target=self._run, name="page", daemon=True)
+        self._thread.start()
+
+    def opened(self, session: str, tally: Tally) -> None:
+        """See :class:`inline.serving.observers.Observer`."""
+        with self._lock:
+            self._open[session] = (next(self._connections), tally)
+
+    def closed(self, session: str, tally: Tally) -> None:
+        """See :class:`inline.serving.observers.Observer`."""
+        with self._lock:
+            number, _ = self._open.pop(session)
+            self._ended[session] = number  # a latecomer may follow
+            if len(self._ended) > _MOST_LATE:
+                self._ended.popitem(last=False)
+        self._put(_Closed(number, replace(tally)))
+
+    def delivered(self, delivery: Delivery) -> None:
+        """See :class:`inline.serving.observers.Observer`."""
+        self._put(delivery)
+
+    def close(self) -> None:
+        """Pass on what is queued, and end the process; at most some seconds."""
+        with suppress(queue.Full):
+            self._queue.put(None, timeout=_CLOSING_S)
+        self._thread.join(_CLOSING_S)
+        self._over.set()
+        if (process := self._process) is not None:
+            process.end()
+        self._listening.close()
+
+    def _put(self, event: Delivery | _Closed) -> None:
+        try:
+            self._queue.put_nowait(event)
+        except queue.Full:
+            self._drop()
+
+    def _drop(self) -> None:
+        self.dropped += 1
+        if self.dropped == 1:
+            _log.warning("the live page takes results too slowly; some are missing there")
+
+    def _run(self) -> None:
+        due = 0.0
+        while not self._over.is_set():
+            self._ensure_process()
+            try:
+                event = self._queue.get(timeout=max(due - time.monotonic(), 0.0))
+            except queue.Empty:
+                due = time.monotonic() + _STATUS_S
+                self._send(self._status)
+                continue
+            if event is None:
+                return
+            if isinstance(event, _Closed):
+                self._send(partial(closed_message, event.number, event.tally))
+                due = 0.0
+            else:
+                self._send(partial(self._slice, event))
+            del event  # nor are its maps held while it waits
+
+    def _ensure_process(self) -> None:
+        if self._process is not None or time.monotonic() - self._started < _RESTART_S:
+            return
+        self._started = time.monotonic()
+        try:
+            self._process = _Process(self._listening, self._settings)
+        except OSError as error:
+            _log.warning("the process of the live page does not start: %s", error)
+
+    def _send(self, make: Callable[[], dict[str, Any]]) -> None:
+        """Make a message and write it; an error of one result must not end the page."""
+        try:
+            # A lone surrogate, which UTF-8 cannot express, becomes a question mark.
+            packed = msgpack.packb(make(), unicode_errors="replace")
+        except Exception:
+            _log.exception("a result is missing on the live page")
+            return
+        if self._process is None:
+            self._drop()
+            return
+        try:
+            self._process.write(packed)
+        except OSError as error:
+            _log.warning("the process of the live page has ended or hangs (%s); it is started anew", error)
+            self._process.end()
+            self._process = None
+
+    def _status(self) -> dict[str, Any]:
+        with self._lock:
+            open_ = dict(self._open.values())
+        return status_message(self._checkup.health(), open_)
+
+    def _slice(self, delivery: Delivery) -> dict[str, Any]:
+        result = delivery.result
+        with self._lock:
+            connection = self._open.get(delivery.session, (self._ended.get(delivery.session, 0),))[0]
+        number, key = next(self._numbers), (delivery.session, result.quantity, result.identity)
+        replaces = self._late.pop(key, None) if delivery.latecomer else None
+        if _follows(result):
+            self._late[key] = number
+            if len(self._late) > _MOST_LATE:
+                self._late.popitem(last=False)
+        return slice_message(
+            result,
+            number=number,
+            study=delivery.study,
+            connection=connection,
+            latency_ms=delivery.latency_s * 1000.0,
+            budget_ms=delivery.budget_ms,
+            replaces=replaces,
+            texts=self._settings.page_texts,
+        )
+
+
+class _Process:
+    """Process of the page, on the other end of a socket."""
+
+    def __init__(self, listening: socket.socket, settings: MonitorSettings) -> None:
+        self._ours, theirs = socket.socketpair()
+        with theirs:
+            # -P: a file in the current folder may have the name of a module.
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "inline.serving.page"],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                pass_fds=[listening.fileno()],
+                start_new_session=True,  # Ctrl-C is for the server, which then ends it
+            )
+        self._ours.settimeout(_STALLED_S)
+        token = settings.token.get_secret_value() if settings.token else ""
+        hosts = [] if token else ["127.0.0.1", "localhost", "::1", settings.host.strip("[]")]
+        self.write(msgpack.packb({"socket": listening.fileno(), "token": token, "hosts": hosts}))
+
+    def write(self, data: bytes) -> None:
+        """Write a message.
+
+        Raises:
+            OSError: the process has ended, or takes nothing.
+        """
+        self._ours.sendall(data)
+
+    def end(self) -> None:
+        """End the process: by the end of its input, else by force."""
+        self._ours.close()
+        try:
+            self._process.wait(_CLOSING_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _follows(result: SliceResult) -> bool:
+    """Return whether the complete result of a slice that missed its budget may follow."""
+    return Flag.LATE in result.flags and result.contours is None
+
+
+def _listen(settings: MonitorSettings) -> socket.socket:
+    """Return the listening socket of the page.
+
+    Raises:
+        ConfigurationError: see :class:`PageFeed`.
+    """
+    host, port = settings.host, settings.page_port or 0
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the live page cannot listen on {host}:{port} ({error.strerror or error}); choose another "
+            "monitor.page_port"
+        ) from error
+    if not (settings.token or is_loopback(listening.getsockname()[0])):
+        listening.close()
+        raise ConfigurationError(
+            f"the live page on {host}:{port} could be read by every host that reaches it: give "
+            'monitor.token, or monitor.host = "127.0.0.1"'
+        )
+    return listening

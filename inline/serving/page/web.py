@@ -1,0 +1,276 @@
+"""HTTP server of the live page: files, images of results, and their stream as server-sent events.
+
+Read-only. Bounded in connections, in the time of each request and in what waits for a browser: one that reads
+slowly or not at all is disconnected, and none holds up the others.
+"""
+
+from __future__ import annotations
+
+import hmac
+import queue
+import re
+import socket
+import socketserver
+import threading
+import time
+from contextlib import suppress
+from http import HTTPStatus
+from http.cookies import CookieError, SimpleCookie
+from http.server import BaseHTTPRequestHandler
+from importlib import resources
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from inline.serving.page.board import Board
+
+_MOST_OPEN: Final = 96
+"""Connections at a time; further ones are closed."""
+MOST_STREAMS: Final = 32
+"""Of these, streams of events: one for each open page."""
+_REQUEST_S: Final = 10.0
+"""Longest time of a request other than a stream."""
+_SEND_S: Final = 5.0
+"""Time after which a browser that does not take what is sent is disconnected."""
+_WAITING: Final = 64
+"""Events that wait for a browser, beyond which it is disconnected; it connects again and gets a snapshot."""
+_HEARTBEAT_S: Final = 5.0
+_CHECK_S: Final = 0.5
+_COOKIE: Final = "myostream"
+_FILES: Final = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/maps.js": ("maps.js", "text/javascript; charset=utf-8"),
+    "/bullseye.js": ("bullseye.js", "text/javascript; charset=utf-8"),
+}
+_IMAGE: Final = re.compile(r"/results/([0-9]{1,12})/([a-z]+)")
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS: Final = {
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Connection": "close",
+}
+
+
+class Access(NamedTuple):
+    """Condition of access.
+
+    Attributes:
+        token: that a request must bear; empty for none.
+        hosts: names of this host in a request; others are those of a foreign site that leads a browser here.
+            Empty admits any.
+    """
+
+    token: str = ""
+    hosts: tuple[str, ...] = ()
+
+
+class Reply(NamedTuple):
+    """Reply to a request."""
+
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+    status: HTTPStatus = HTTPStatus.OK
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Streams:
+    """Open streams of events; safe between threads."""
+
+    def __init__(self, board: Board) -> None:
+        """Begin without streams; ``board`` is written and read under the lock of this alone."""
+        self._board = board
+        self._lock = threading.Lock()
+        self._open: set[queue.Queue[bytes | None]] = set()
+
+    def add(self, message: dict[str, Any]) -> None:
+        """Put a message on the board and into every stream; a stream that is full ends."""
+        with self._lock:
+            event = self._board.add(message)
+            for stream in tuple(self._open):
+                try:
+                    stream.put_nowait(event)
+                except queue.Full:
+                    self._open.discard(stream)
+                    with suppress(queue.Empty):
+                        stream.get_nowait()
+                    stream.put_nowait(None)
+
+    def open(self) -> tuple[queue.Queue[bytes | None], list[bytes]] | None:
+        """Return a new stream (None is its end) and the events before it; None where there are too many."""
+        with self._lock:
+            if len(self._open) >= MOST_STREAMS:
+                return None
+            stream: queue.Queue[bytes | None] = queue.Queue(_WAITING)
+            self._open.add(stream)
+            return stream, self._board.snapshot()
+
+    def close(self, stream: queue.Queue[bytes | None]) -> None:
+        """Forget a stream."""
+        with self._lock:
+            self._open.discard(stream)
+
+    def image(self, number: int, name: str) -> bytes | None:
+        """Return an image of a result; None where it is not kept."""
+        with self._lock:
+            return self._board.image(number, name)
+
+
+class PageServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """Server on a socket that listens already; serves in the thread of ``serve_forever``."""
+
+    daemon_threads = True
+
+    def __init__(self, listening: socket.socket, streams: Streams, access: Access) -> None:
+        super().__init__(listening.getsockname()[:2], _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listening
+        self.streams, self.access = streams, access
+        self.files = {path: _file(*each) for path, each in _FILES.items()}
+        self._open: dict[socket.socket, float] = {}
+        self._lock = threading.Lock()
+        self._checked = 0.0
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Take a connection unless there are too many."""
+        with self._lock:
+            if len(self._open) >= _MOST_OPEN:
+                return False
+            self._open[request] = time.monotonic()
+            return True
+
+    def lasts(self, request: Any) -> None:
+        """Take the limit of time from a connection: it is a stream."""
+        with self._lock:
+            self._open[request] = float("inf")
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection; called for each, whatever became of it."""
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Break off requests that take too long; called between two of them."""
+        now = time.monotonic()
+        if now - self._checked < _CHECK_S:
+            return
+        self._checked = now
+        with self._lock:
+            for request in [each for each, start in self._open.items() if now - start > _REQUEST_S]:
+                with suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Pass over an error of a connection: nearly all are those of a browser that left."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request; the connection ends with it."""
+
+    timeout = _SEND_S
+    server: PageServer
+
+    def do_GET(self) -> None:
+        """Reply with a file, an image, or a stream."""
+        path = urlsplit(self.path).path
+        refusal = self._refusal()
+        if refusal is None and path == "/events":
+            self._stream()
+            return
+        reply = refusal or self._reply(path)
+        self._begin(reply.status, reply.content_type, len(reply.body), reply.headers)
+        self.wfile.write(reply.body)
+
+    def _refusal(self) -> Reply | None:
+        """Return the reply to a request that is not admitted, or that brings the token in its address."""
+        access = self.server.access
+        host = urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""
+        if access.hosts and host not in access.hosts:
+            return Reply(b"this page has another address\n", status=HTTPStatus.FORBIDDEN)
+        if not access.token or self._same(self._borne()):
+            return None
+        given = parse_qs(urlsplit(self.path).query).get("token", [""])[0]
+        if self._same(given):
+            cookie = f"{_COOKIE}={given}; HttpOnly; SameSite=Strict; Path=/"
+            return Reply(
+                b"", status=HTTPStatus.SEE_OTHER, headers=(("Location", "/"), ("Set-Cookie", cookie))
+            )
+        return Reply(b"a token is needed: open /?token=TOKEN\n", status=HTTPStatus.UNAUTHORIZED)
+
+    def _borne(self) -> str:
+        """Return the token of the header or the cookie."""
+        if bearer := self.headers.get("Authorization", ""):
+            return bearer.removeprefix("Bearer ")
+        with suppress(CookieError):
+            cookie = SimpleCookie(self.headers.get("Cookie", "")).get(_COOKIE)
+            return cookie.value if cookie is not None else ""
+        return ""
+
+    def _same(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode("utf-8", "replace"), self.server.access.token.encode())
+
+    def _reply(self, path: str) -> Reply:
+        if path in self.server.files:
+            return self.server.files[path]
+        if match := _IMAGE.fullmatch(path):
+            body = self.server.streams.image(int(match[1]), match[2])
+            if body is not None:
+                return Reply(body, "application/octet-stream")
+        return Reply(b"there is no such page\n", status=HTTPStatus.NOT_FOUND)
+
+    def _stream(self) -> None:
+        """Send events until the browser leaves or does not keep up."""
+        opened = self.server.streams.open()
+        if opened is None:
+            self._begin(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", 0)
+            return
+        stream, before = opened
+        try:
+            self.server.lasts(self.connection)
+            self._begin(HTTPStatus.OK, "text/event-stream", None)
+            self.wfile.write(b"retry: 1000\n\nevent: reset\ndata: {}\n\n")
+            for event in before:
+                self.wfile.write(b"data: " + event + b"\n\n")
+            while True:
+                try:
+                    following = stream.get(timeout=_HEARTBEAT_S)
+                except queue.Empty:
+                    self.wfile.write(b": \n\n")
+                    continue
+                if following is None:
+                    return
+                self.wfile.write(b"data: " + following + b"\n\n")
+        finally:
+            self.server.streams.close(stream)
+
+    def _begin(
+        self,
+        status: HTTPStatus,
+        content_type: str,
+        length: int | None,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        self.send_response(status)
+        for name, value in (("Content-Type", content_type), *_HEADERS.items(), *headers):
+            self.send_header(name, value)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+
+    def version_string(self) -> str:
+        """Return the name of the server, without versions."""
+        return "myostream"
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing: requests hold texts of a client."""
+
+
+def _file(name: str, content_type: str) -> Reply:
+    return Reply(resources.files("inline.serving.page").joinpath("static", name).read_bytes(), content_type)

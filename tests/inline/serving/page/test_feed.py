@@ -1,0 +1,165 @@
+"""Feed: results reach the process of the page, and whatever becomes of that reaches nobody."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+from contextlib import closing
+
+import pytest
+
+from inline.data.errors import ConfigurationError
+from inline.data.flags import Flag
+from inline.serving.health import Checkup
+from inline.serving.observers import Delivery
+from inline.serving.page import feed as module
+from inline.serving.page.feed import PageFeed
+from inline.serving.supervision import supervision
+from inline.serving.tally import Tally
+from inline.settings import MonitorSettings
+from tests.inline.serving.page.test_messages import NAME, result
+
+
+@pytest.fixture
+def started():
+    made = []
+
+    def start(**values):
+        made.append(PageFeed(MonitorSettings(page_port=0, **values), Checkup()))
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.close()
+
+
+def delivery(latecomer=False, **values):
+    return Delivery("a", result(**values), 0.1, latecomer, study=1, budget_ms=500.0)
+
+
+class Reader:
+    """Reader of the events, by the content of their lines."""
+
+    def __init__(self, address):
+        self.connection = http.client.HTTPConnection(*address, timeout=60)
+        self.connection.request("GET", "/events")
+        self.reply = self.connection.getresponse()
+
+    def next(self, kind, **fields):
+        """Return the next event of a kind with these fields."""
+        while line := self.reply.readline():
+            event = json.loads(line[6:]) if line.startswith(b"data: {") else {}
+            if event.get("kind") == kind and fields.items() <= event.items():
+                return event
+        raise AssertionError("the stream has ended")
+
+    def close(self):
+        self.connection.close()
+
+
+def test_results_state_and_connections_reach_a_browser(started):
+    feed = started()
+    with closing(Reader(feed.address)) as reader:
+        feed.opened("a", Tally(images=11))
+        feed.delivered(delivery())
+        event = reader.next("slice")
+        assert (event["connection"], event["latency_ms"]) == (1, 100.0)
+        assert NAME not in json.dumps(event)
+        status = reader.next("status")
+        assert (status["ready"], status["connections"][0]["images"]) == (False, 11)
+        feed.closed("a", Tally(images=11, returned=10))
+        assert reader.next("closed", connection=1)["lost"] == 1
+        assert reader.next("status")["connections"] == []
+    assert feed.dropped == 0
+
+
+def test_a_latecomer_replaces_its_unfinished_result_after_the_connection_too(started):
+    feed = started()
+    with closing(Reader(feed.address)) as reader:
+        feed.opened("a", Tally())
+        feed.delivered(delivery(flags=(Flag.LATE,), contours=None))
+        feed.closed("a", Tally())
+        feed.delivered(delivery(latecomer=True))
+        first, second = reader.next("slice"), reader.next("slice")
+        assert second["replaces"] == first["number"]
+        assert second["connection"] == first["connection"] == 1
+
+
+def test_texts_of_a_sender_need_a_setting(started):
+    feed = started(page_texts=True)
+    with closing(Reader(feed.address)) as reader:
+        feed.delivered(delivery())
+        assert NAME in reader.next("slice")["description"]
+
+
+def test_a_result_that_makes_no_message_is_missing_alone(started, caplog):
+    feed = started()
+    with closing(Reader(feed.address)) as reader:
+        feed.delivered(Delivery("a", "no result", 0.1, False, 1, 500.0))
+        feed.delivered(delivery())
+        assert reader.next("slice")
+    assert "missing on the live page" in caplog.text
+
+
+def test_a_process_that_ends_is_started_anew_on_the_same_address(started, monkeypatch, caplog):
+    monkeypatch.setattr(module, "_RESTART_S", 0.1)
+    monkeypatch.setattr(module, "_STATUS_S", 0.1)
+    feed = started()
+    with closing(Reader(feed.address)):
+        os.kill(feed._process._process.pid, signal.SIGKILL)
+    with closing(Reader(feed.address)) as reader:  # waits in the backlog meanwhile
+        reader.next("status")
+        feed.delivered(delivery())
+        assert reader.next("slice")
+    assert "started anew" in caplog.text
+
+
+def test_a_process_that_hangs_holds_up_nobody_and_is_replaced(started, monkeypatch):
+    monkeypatch.setattr(module, "_STALLED_S", 0.5)
+    monkeypatch.setattr(module, "_RESTART_S", 0.1)
+    monkeypatch.setattr(module, "_CLOSING_S", 0.2)
+    feed = started()
+    with closing(Reader(feed.address)) as reader:
+        reader.next("status")
+        hanging = feed._process._process
+        os.kill(hanging.pid, signal.SIGSTOP)
+        texts = "x" * 20_000
+        for _ in range(300):  # would wait for ever, if one of them did
+            feed.delivered(delivery(notes=(texts,)))
+        assert feed.dropped > 0
+        assert hanging.wait(60) == -signal.SIGKILL
+    with closing(Reader(feed.address)) as reader:
+        assert reader.next("status")
+
+
+def test_the_process_ends_with_the_feed(started, monkeypatch):
+    monkeypatch.setattr(module, "_CLOSING_S", 60.0)
+    feed = started()
+    with closing(Reader(feed.address)) as reader:
+        reader.next("status")
+    process = feed._process._process
+    feed.close()
+    assert process.poll() == 0, "by the end of its input, not by force"
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(feed.address, timeout=5)
+
+
+def test_other_hosts_need_a_token_and_a_port_is_taken_once(started):
+    with pytest.raises(ConfigurationError, match=r"give\s+monitor\.token"):
+        started(host="0.0.0.0")
+    assert started(host="0.0.0.0", token="0123456789abcdef").address[1]
+    taken = started().address[1]
+    with pytest.raises(ConfigurationError, match=r"choose another monitor\.page_port"):
+        PageFeed(MonitorSettings(page_port=taken), Checkup())
+
+
+def test_the_page_is_beside_metrics_and_each_may_be_alone():
+    with supervision(MonitorSettings(page_port=0), {}) as supervised:
+        assert supervised.address is None
+        with closing(Reader(supervised.page_address)) as reader:
+            supervised.observers.delivered(delivery())
+            assert reader.next("slice")
+    with supervision(MonitorSettings(port=0, page_port=0), {}) as supervised:
+        assert None not in (supervised.address, supervised.page_address)
+        assert supervised.address != supervised.page_address
