@@ -60,6 +60,7 @@ class Browser:
             mobile=False,
         )
         self.call("Page.navigate", url=url)
+        self.wait("document.readyState === 'complete'", 60.0)
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of an expression of JavaScript, as JSON can hold it."""
