@@ -109,8 +109,7 @@ def closed_message(number: int, tally: Tally) -> dict[str, Any]:
 def map_pixels(values_ms: NDArray[np.float32], failed: NDArray[np.bool_]) -> bytes:
     """Return a map ``(rows, columns)`` as little-endian 16-bit numbers in steps of 0.1 ms; 0: no value."""
     steps = np.clip(np.rint(values_ms / STEP_MS), 1, _LARGEST)
-    pixels: NDArray[np.uint16] = np.where(failed | (values_ms <= 0.0), 0, steps).astype("<u2")
-    return pixels.tobytes()
+    return bytes(np.where(failed | (values_ms <= 0.0), 0, steps).astype("<u2").data)
 
 
 def share_pixels(shares: NDArray[np.float32]) -> bytes:
