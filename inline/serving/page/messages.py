@@ -109,12 +109,13 @@ def closed_message(number: int, tally: Tally) -> dict[str, Any]:
 def map_pixels(values_ms: NDArray[np.float32], failed: NDArray[np.bool_]) -> bytes:
     """Return a map ``(rows, columns)`` as little-endian 16-bit numbers in steps of 0.1 ms; 0: no value."""
     steps = np.clip(np.rint(values_ms / STEP_MS), 1, _LARGEST)
-    return bytes(np.where(failed | (values_ms <= 0.0), 0, steps).astype("<u2").data)
+    return np.where(failed | (values_ms <= 0.0), 0, steps).astype("<u2").tobytes()
 
 
 def share_pixels(shares: NDArray[np.float32]) -> bytes:
     """Return numbers from 0 to 1 ``(rows, columns)`` as bytes from 0 to 255."""
-    return np.rint(np.clip(shares, 0.0, 1.0) * 255.0).astype(np.uint8).tobytes()
+    pixels: NDArray[np.uint8] = np.rint(np.clip(shares, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return pixels.tobytes()
 
 
 def _contours(result: SliceResult) -> dict[str, list[list[float]]] | None:
