@@ -142,7 +142,7 @@ def show(processed: Processed) -> None:
         _console.print(f"Note: {printable(note)}", markup=False, highlight=False)
     errors = sum(bool(record["error"]) for record in records)
     rest = "".join(f"; {number} {reason}" for reason, number in examination.unused.items())
-    numbers_ = counted(len(records), "result") + (f", {counted(errors, 'error')}" if errors else "")
+    results = counted(len(records), "result") + (f", {counted(errors, 'error')}" if errors else "")
     _console.print(
-        f"{counted(examination.images, 'image')}; {numbers_}{printable(rest)}", markup=False, highlight=False
+        f"{counted(examination.images, 'image')}; {results}{printable(rest)}", markup=False, highlight=False
     )

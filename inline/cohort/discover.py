@@ -25,7 +25,7 @@ _STUDY_UID: Final = 0x0020000D
 
 @dataclass(frozen=True, slots=True)
 class ExaminationPath:
-    """AcquiredExamination by its place: what a task receives.
+    """Place of an examination: the input of a task.
 
     Attributes:
         name: path below the root, of the file or of the folder that holds all files; text in any encoding.

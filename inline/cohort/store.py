@@ -31,7 +31,7 @@ _FIELDS: Final = {"engine", "error", "problems", "slices"}
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """AcquiredExamination that is not complete, or a folder or file that discovery could not read.
+    """Examination that is not complete, or a folder or file that discovery could not read.
 
     Attributes:
         examination: its name; empty for a folder or file, which the reason names.

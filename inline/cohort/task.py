@@ -37,7 +37,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What every task of a run has in common.
+    """Common part of all tasks of a run.
 
     Attributes:
         settings: of the program.

@@ -24,7 +24,7 @@ from model.processes import ended_after
 
 
 class PipelinePlugin(WorkerPlugin):  # type: ignore[misc]  # distributed is not type-checked
-    """Makes the pipeline of a worker before its first task, and that of each worker that joins later.
+    """Pipeline of each worker, made before its first task, also where a worker joins later.
 
     Attributes:
         name: of this run alone: runs on one scheduler do not disturb each other.
@@ -59,7 +59,7 @@ class PipelinePlugin(WorkerPlugin):  # type: ignore[misc]  # distributed is not 
         return self._pipeline
 
     async def setup(self, worker: Any) -> None:
-        """Make the pipeline. The worker goes on answering its scheduler meanwhile.
+        """Make the pipeline. The worker still replies to its scheduler meanwhile.
 
         Raises:
             CohortError: the worker has other weights, or another version of the program, than the client.

@@ -57,7 +57,7 @@ class FrameHeader:
         tag = tag_for_keyword(name)
         assert tag is not None, name
         for layer in self.layers:
-            # By tag: an enhanced image asks its layers a hundred thousand times, mostly in vain.
+            # By tag, for speed: an enhanced image takes a hundred thousand look-ups, most without result.
             if tag in layer and (found := layer[tag].value) is not None and found != "":
                 return found
         return None

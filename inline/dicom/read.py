@@ -121,7 +121,7 @@ class _Slice:
 
 @dataclass(slots=True)
 class _Read:
-    """What was read of an examination beside its images.
+    """Files, problems and assumptions of an examination, by slice.
 
     Attributes:
         slices: by number of the series and of the slice.

@@ -28,7 +28,7 @@ _OPTIONS: Final = {Quantity.T1: "--ti", Quantity.T2: "--te"}
 
 @dataclass(frozen=True, slots=True)
 class ArrayOptions:
-    """What an array does not state itself.
+    """Times and pixel size of arrays that do not state them.
 
     Attributes:
         times_ms: inversion (T1) or preparation times (T2) in the order of the images; empty where not given.

@@ -1,7 +1,7 @@
 """Examinations through the pipeline: the one composition for files without a server.
 
-:func:`process_examinations` yields the results of each examination as soon as they are there. Everything
-that is written of them is an :class:`Output`, which sees one examination at a time.
+:func:`process_examinations` yields the results of each examination as soon as they are there.
+An :class:`Output` writes them, one examination at a time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from model.output import check_folder, write_json
 
 @dataclass(frozen=True, slots=True)
 class Processed:
-    """AcquiredExamination with the result of each of its series.
+    """Examination with the result of each of its series.
 
     Attributes:
         examination: with the sources of each series.
@@ -41,7 +41,7 @@ class Processed:
 
 
 class Output(Protocol):
-    """What is made of the results of an examination: files, DICOM objects, a report."""
+    """Writer of the results of an examination: records or DICOM objects."""
 
     def __call__(self, processed: Processed) -> str:
         """Write it; return a line that says where it is."""

@@ -84,7 +84,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """Handler that follows no redirect: a redirected POST becomes a GET, which stores nothing."""
 
     def redirect_request(self, *_: Any) -> None:
-        """Return that there is no further request."""
+        """Refuse the redirect."""
 
 
 class WebTransport:

@@ -59,7 +59,7 @@ _VERSION: Final = 1
 _DATABASE: Final = "spool.sqlite"
 _SUFFIX: Final = ".dcm"
 ATTEMPTS: Final = 3
-"""Times that a series is processed before it is given up until somebody asks for it."""
+"""Times that a series is processed before it is given up, until ``dicom-queue --retry``."""
 
 
 class SpoolError(MyostreamError):
@@ -422,7 +422,7 @@ class Spool:
 
 
 def inspect(folder: Path, *, retry: bool = False) -> Backlog:
-    """Return what a spool holds, whether a node has it open or not.
+    """Return the content of a spool, whether a node has it open or not.
 
     Args:
         folder: of the spool.

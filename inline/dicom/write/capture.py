@@ -38,6 +38,6 @@ def capture(rgb: NDArray[np.uint8], *sources: DicomSource, title: str = "Report 
         **common("capture", *sources),
     )
     made.copy_patient_and_study_information(reference)
-    # highdicom asks for an orientation; a figure has none, which the standard states by an empty value.
+    # highdicom requires an orientation; a figure has none, which the standard states by an empty value.
     made.PatientOrientation = []
     return finished(made)

@@ -77,7 +77,7 @@ def common(kind: str, *sources: DicomSource) -> dict[str, Any]:
 
 def finished(dataset: Dataset) -> Dataset:
     """Return an image output with its body part, and with deterministic UIDs of its dimensions."""
-    # The heart is not paired: the standard then asks for no laterality.
+    # The heart is not paired: the standard then requires no laterality.
     dataset.BodyPartExamined = "HEART"
     if "DimensionOrganizationSequence" in dataset:
         uid = derived_uid("dimensions", str(dataset.SOPInstanceUID))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 from xml.parsers import expat
 
-from model.evaluation.contours_in.outlines import MapImage, Outlines, checked, shown
+from model.evaluation.contours_in.outlines import MapImage, Outlines, checked
 from model.evaluation.errors import CaseError
 from model.xml import guarded_parser
 
@@ -153,9 +153,7 @@ def cvi42_outlines(path: Path, image: MapImage) -> Outlines | None:
         )
     different = {(each.endo.tobytes(), each.epi.tobytes()) for each in found}
     if len(different) > 1:
-        raise CaseError(
-            f"{path} has different contours on {shown([len(found)])} images of {image.file.parent}"
-        )
+        raise CaseError(f"{path} has different contours on {len(found)} images of {image.file.parent}")
     return found[0] if found else None
 
 
