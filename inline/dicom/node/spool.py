@@ -162,6 +162,7 @@ class Spool:
         """
         self._folder, self._most, self._free, self._clock = folder, most_bytes, free_bytes, clock
         self._lock = threading.RLock()
+        self._longest_wait_s = 0.0
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._held = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
@@ -224,15 +225,16 @@ class Spool:
         series that could not be processed is taken alone the next time: it must not hold up others.
         """
         now = self._clock()
-        # A last object far ahead is that of a clock that was put back.
+        # A last object far ahead, or a time to try again, is that of a clock that was put back.
         ready = (
-            "SELECT uid, study, attempts FROM series WHERE NOT done AND attempts < ? AND due <= ?"
+            "SELECT uid, study, attempts FROM series WHERE NOT done AND attempts < ? AND (due <= ? OR due > ?)"
             " AND (last <= ? OR last > ?"
             " OR stated <= (SELECT count(*) FROM object WHERE in_series = series.uid))"
             " ORDER BY attempts, last"
         )
         with self._lock, self._transaction() as database:
-            rows = _rows(database, ready, ATTEMPTS, now, now - idle_s, now + idle_s)
+            latest = now + self._longest_wait_s
+            rows = _rows(database, ready, ATTEMPTS, now, latest, now - idle_s, now + idle_s)
             if not rows:
                 return None
             _, study, attempts = rows[0]
@@ -286,12 +288,15 @@ class Spool:
 
     def purge(self, keep_s: float) -> None:
         """Remove the objects of series that are processed and got none for ``keep_s``."""
-        old = "(SELECT uid FROM series WHERE done AND last <= ?)"
-        before = self._clock() - keep_s
+        # As in take(): a last object far ahead is that of a clock that was put back.
+        old = "done AND (last <= ? OR last > ?)"
+        objects = f"FROM object WHERE in_series IN (SELECT uid FROM series WHERE {old})"
+        now = self._clock()
+        times = (now - keep_s, now + keep_s)
         with self._lock, self._transaction() as database:
-            gone = _rows(database, f"SELECT file, bytes FROM object WHERE in_series IN {old}", before)
-            database.execute(f"DELETE FROM object WHERE in_series IN {old}", (before,))
-            database.execute("DELETE FROM series WHERE done AND last <= ?", (before,))
+            gone = _rows(database, f"SELECT file, bytes {objects}", *times)
+            database.execute(f"DELETE {objects}", times)
+            database.execute(f"DELETE FROM series WHERE {old}", times)
         self._remove(gone)
 
     def fail(self, batch: Batch, error: str, wait_s: float, *, counted: bool = True) -> None:
@@ -304,6 +309,7 @@ class Spool:
             counted: the attempt counts; else it was no fault of the objects.
         """
         with self._lock, self._transaction() as database:
+            self._longest_wait_s = max(self._longest_wait_s, wait_s)
             database.executemany(
                 "UPDATE series SET due = ?, error = ?, attempts = max(attempts - ?, 0) WHERE uid = ?",
                 [(self._clock() + wait_s, error, 0 if counted else 1, uid) for uid in batch.series],
@@ -313,10 +319,11 @@ class Spool:
         """Return results whose time to be sent to a destination has come, the longest waiting first."""
         waiting = (
             "SELECT uid, file, attempts FROM delivery JOIN result ON of_result = uid"
-            " WHERE destination = ? AND due <= ? ORDER BY due LIMIT ?"
+            " WHERE destination = ? AND (due <= ? OR due > ?) ORDER BY due LIMIT ?"
         )
         with self._lock:
-            rows = _rows(self._database, waiting, destination, self._clock(), most)
+            now = self._clock()
+            rows = _rows(self._database, waiting, destination, now, now + self._longest_wait_s, most)
         return [Delivery(uid, self._folder / file, attempts) for uid, file, attempts in rows]
 
     def delivered(self, delivery: Delivery, destination: str) -> None:
@@ -341,10 +348,13 @@ class Spool:
     def postpone(self, delivery: Delivery, destination: str, error: str, wait_s: float) -> None:
         """Count a failed attempt; the next one is ``wait_s`` from now."""
         with self._lock, self._transaction() as database:
+            self._longest_wait_s = max(self._longest_wait_s, wait_s)
+            # A rerun may have replaced the result, which is then due at once.
             database.execute(
                 "UPDATE delivery SET attempts = attempts + 1, due = ?, error = ?"
-                " WHERE of_result = ? AND destination = ?",
-                (self._clock() + wait_s, error, delivery.uid, destination),
+                " WHERE of_result = ? AND destination = ?"
+                " AND EXISTS (SELECT 1 FROM result WHERE uid = of_result AND file = ?)",
+                (self._clock() + wait_s, error, delivery.uid, destination, delivery.file.name),
             )
 
     def _recover(self) -> None:
