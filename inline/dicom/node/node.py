@@ -6,7 +6,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
@@ -176,7 +176,7 @@ class DicomNode:
             if delivery not in due:
                 problems[_GONE] = problems.get(_GONE, 0) + 1
                 self._spool.postpone(delivery, name, _GONE, self._settings.retry_most_s)
-        answers = transport.send([each.file for each in due]) if due else ()
+        answers: Iterable[str] = transport.send([each.file for each in due]) if due else ()
         for delivery, problem in zip(due, answers, strict=True):
             if problem:
                 problems[problem] = problems.get(problem, 0) + 1

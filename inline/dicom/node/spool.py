@@ -7,6 +7,7 @@ without a row, which the next start removes. Tables hold UIDs and no other data 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -173,6 +174,7 @@ class Spool:
         try:
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._database = _open(folder / _DATABASE)
+            self._opened = (folder / _DATABASE).stat()
             self._bytes = _sum_bytes(self._database)
             self._recover()
         except BlockingIOError as error:
@@ -197,6 +199,7 @@ class Spool:
             SpoolFullError: there is no room.
             OSError, sqlite3.Error: it cannot be stored.
         """
+        self._check_database()
         self._check_room(len(data))
         file = self._write(data)
         try:
@@ -227,8 +230,8 @@ class Spool:
         now = self._clock()
         # A last object far ahead, or a time to try again, is that of a clock that was put back.
         ready = (
-            "SELECT uid, study, attempts FROM series WHERE NOT done AND attempts < ? AND (due <= ? OR due > ?)"
-            " AND (last <= ? OR last > ?"
+            "SELECT uid, study, attempts FROM series WHERE NOT done AND attempts < ?"
+            " AND (due <= ? OR due > ?) AND (last <= ? OR last > ?"
             " OR stated <= (SELECT count(*) FROM object WHERE in_series = series.uid))"
             " ORDER BY attempts, last"
         )
@@ -377,6 +380,15 @@ class Spool:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             raise
+
+    def _check_database(self) -> None:
+        """Check that rows reach the disk: SQLite goes on writing to a file that was removed.
+
+        Raises:
+            OSError: the file was removed or replaced.
+        """
+        if not os.path.samestat((self._folder / _DATABASE).stat(), self._opened):
+            raise FileNotFoundError(errno.ENOENT, "the spool was replaced; start the node again", _DATABASE)
 
     def _check_room(self, size: int) -> None:
         """Make room for an object at the cost of those that are processed.

@@ -102,13 +102,13 @@ def test_a_clock_that_was_put_back_keeps_no_processed_object(opened, clock, tmp_
 
 
 def test_a_result_that_was_replaced_while_it_was_sent_is_due_at_once(opened, clock):
-    spool = opened()
+    spool, under_way = opened(), []
     for content in (b"first", b"second"):
         receive(spool)
         clock.now += IDLE_S
         spool.finish(spool.take(IDLE_S), [("r", content)], ["pacs"])
-        under_way = spool.due("pacs", 1)[0] if content == b"first" else under_way
-    spool.postpone(under_way, "pacs", "refused", 30.0)
+        under_way += spool.due("pacs", 1)
+    spool.postpone(under_way[0], "pacs", "refused", 30.0)
     assert [each.file.read_bytes() for each in spool.due("pacs", 1)] == [b"second"]
 
 
@@ -259,6 +259,19 @@ def test_an_object_that_cannot_be_recorded_leaves_no_file(opened, tmp_path):
     assert files(tmp_path / "spool") == []
     receive(spool)
     assert inspect(tmp_path / "spool").objects == 2
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_nothing_is_received_into_a_spool_that_was_removed(replaced, opened, tmp_path):
+    spool, folder = opened(), tmp_path / "spool"
+    receive(spool)
+    for each in folder.iterdir():
+        each.unlink()
+    if replaced:
+        (folder / "spool.sqlite").touch()
+    with pytest.raises(FileNotFoundError):
+        receive(spool, uids="c")
+    assert files(folder) == []
 
 
 def test_a_second_node_is_refused(opened, tmp_path):
