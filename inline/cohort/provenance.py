@@ -12,7 +12,7 @@ from inline.contouring.confidence import FILE as CONFIDENCE
 from inline.settings import Settings
 from model.weights import DEFAULT, weights_digest
 
-_WITHOUT_EFFECT: Final = {"server", "emit", "log", "workers", "budget_ms", "weights"}
+_WITHOUT_EFFECT: Final = {"server", "emit", "log", "monitor", "dicom", "workers", "budget_ms", "weights"}
 """Settings that no result of a cohort depends on; the weights count by their content."""
 
 

@@ -195,26 +195,38 @@ def _walk(folder: Path) -> Iterator[Path]:
 def _listed(directory: Path, found: Found) -> Iterator[Path]:
     """Yield the files that a DICOMDIR refers to (DICOM PS3.3, F.3), which lie below its own folder."""
     try:
-        records = read_header(directory).get("DirectoryRecordSequence") or []
-        named = [record.get("ReferencedFileID") for record in records]
+        with _quiet():
+            records = read_header(directory).get("DirectoryRecordSequence") or []
+            named = [record.get("ReferencedFileID") for record in records]
     except DicomError as error:
         found.problems.append(str(error))
+        return
+    except Exception as error:  # of any kind, as in _add
+        found.problems.append(f"{directory} cannot be read as DICOM: {reason(error)}")
         return
     for parts in named:
         if not parts:
             continue
         steps = [parts] if isinstance(parts, str) else [str(part) for part in parts]
-        file = directory.parent.joinpath(*steps)
-        if not file.exists():  # the names of a CD, as Linux shows them
-            file = directory.parent.joinpath(*map(str.lower, steps))
-        inside = file.resolve().is_relative_to(directory.parent.resolve())
-        if inside and file.is_file():
+        # The names of a CD, or those that Linux shows.
+        tried = (_below(directory.parent, names) for names in (steps, [each.lower() for each in steps]))
+        file = next(filter(None, tried), None)
+        if file is not None:
             yield file
         else:
             listed = foreign("\\".join(steps))
             found.problems.append(
                 message("{} lists {}, which is no file below its folder", directory, listed)
             )
+
+
+def _below(folder: Path, names: list[str]) -> Path | None:
+    """Return the file of these names below a folder; None where there is none."""
+    file = folder.joinpath(*names)
+    try:
+        return file if file.is_file() and file.resolve().is_relative_to(folder.resolve()) else None
+    except (OSError, RuntimeError, ValueError):  # a name that is too long, links in a circle, a null byte
+        return None
 
 
 def _name(kind: str) -> str:

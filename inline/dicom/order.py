@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
 
+from inline.assembly.assembled import FEWEST
 from inline.assembly.geometry import Planes
 from inline.assembly.recognition import Kind
 from inline.data.series import Quantity
@@ -18,6 +19,8 @@ from inline.dicom.vendors import PLACES, Time, choose
 from inline.mrd.image_header import ImageHeader, ImageType, Triple
 
 _LARGEST_COUNTER: Final = 65_535
+_SAME_MS: Final = 1.0
+"""Largest difference of equal times: some senders write whole milliseconds."""
 _PARALLEL: Final = 0.98
 """Cosine of the largest angle between slices of a stack, about 11 degrees."""
 
@@ -96,7 +99,7 @@ def number_slices(series: Iterable[Sequence[Frame]]) -> dict[int, SliceNumber]:
 def count(frames: Sequence[Frame], series: int, slices: Mapping[int, SliceNumber]) -> Iterator[Counted]:
     """Yield the frames of a series with their counters and times, in the order of acquisition.
 
-    Within a slice, ``set`` counts the images.
+    Within a slice, ``set`` counts the images of an acquisition.
 
     Args:
         frames: of the series.
@@ -106,7 +109,8 @@ def count(frames: Sequence[Frame], series: int, slices: Mapping[int, SliceNumber
     ordered = sorted(frames, key=lambda frame: (slices[id(frame)].number, _order(frame)))
     for place, group in groupby(ordered, key=lambda frame: slices[id(frame)].number):
         members = list(group)
-        for number, (frame, time) in enumerate(zip(members, _times(members), strict=True)):
+        times = _times(members)
+        for number, frame, time in zip(_numbers(times), members, times, strict=True):
             backwards = slices[id(frame)].backwards
             header = replace(
                 frame.place,
@@ -117,6 +121,26 @@ def count(frames: Sequence[Frame], series: int, slices: Mapping[int, SliceNumber
                 slice_dir=_reversed(frame.place.slice_dir) if backwards else frame.place.slice_dir,
             )
             yield Counted(frame, header, time)
+
+
+def _numbers(times: Sequence[Time | None]) -> Iterator[int]:
+    """Yield the number of each image within its acquisition, from 0.
+
+    The inversion times of a MOLLI acquisition differ. Where they did so far, and the first one comes again, a
+    repetition begins; fitted together, both would give one value, native with post-contrast as well.
+    """
+    began, run = 0, list[float]()
+    for place, time in enumerate(times):
+        if time is not None and time.place.quantity is Quantity.T1:
+            if len(run) >= FEWEST[Quantity.T1] and abs(time.ms - run[0]) <= _SAME_MS and _differ(run):
+                began, run = place, []
+            run.append(time.ms)
+        yield place - began
+
+
+def _differ(times_ms: Sequence[float]) -> bool:
+    ordered = sorted(times_ms)
+    return all(later - earlier > _SAME_MS for earlier, later in pairwise(ordered))
 
 
 def _reversed(direction: Triple) -> Triple:

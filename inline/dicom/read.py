@@ -7,10 +7,13 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Final
+from zlib import crc32
 
 from inline.assembly.assembled import Assembled, Ready
 from inline.assembly.assembler import SeriesAssembler
 from inline.assembly.examination import AcquiredExamination
+from inline.assembly.pixels import Scale
+from inline.assembly.recognition import Recognised
 from inline.data.errors import MyostreamError
 from inline.data.flags import Flag
 from inline.data.memory import MemoryBudget
@@ -112,11 +115,20 @@ class _Slice:
         files: with images that may be mapping images, in order.
         lacks: what it lacks.
         assumed: notes on its times, by quantity.
+        counters: ``set`` of each image by its type, time and pixels.
+        scales: of the weighted images, by quantity and whether they are motion-corrected.
     """
 
     files: dict[Path, None] = field(default_factory=dict)
     lacks: list[str] = field(default_factory=list)
     assumed: dict[Quantity, str] = field(default_factory=dict)
+    counters: dict[tuple[object, ...], int] = field(default_factory=dict)
+    scales: dict[tuple[Quantity, bool], set[Scale | None]] = field(default_factory=dict)
+
+    def scaled_unlike(self, series: Ready) -> bool:
+        """Return whether some images state a scale, and others none."""
+        found = self.scales.get((series.quantity, series.motion_corrected), set())
+        return None in found and not found <= {None, Scale()}
 
 
 @dataclass(slots=True)
@@ -151,7 +163,15 @@ class _Read:
             own.assumed[time.place.quantity] = (
                 f"Preparation times were taken from {time.place.name}: no image states them elsewhere."
             )
-        image = frame.image(header, time, read_pixels(frame))
+        pixels = read_pixels(frame)
+        if time is not None and isinstance(frame.recognised, Recognised):
+            kind = time.place.quantity, frame.recognised.corrected
+            own.scales.setdefault(kind, set()).add(frame.scale)
+        # A copy under another UID has the counters of the first: the assembly leaves it out.
+        stated = None if time is None else time.ms
+        content = (header.image_type, stated, pixels.shape, crc32(pixels.tobytes()))
+        header = replace(header, set=own.counters.setdefault(content, header.set))
+        image = frame.image(header, time, pixels)
         own.files[frame.file] = None
         return image
 
@@ -163,6 +183,12 @@ class _Read:
         notes = [own.assumed[series.quantity]] if series.quantity in own.assumed else []
         notes += [f"Images are missing: {lack}." for lack in dict.fromkeys(own.lacks)]
         flags = (*series.flags, *([Flag.MISSING_IMAGES] if own.lacks else []))
+        if isinstance(series, Ready) and own.scaled_unlike(series):
+            flags = (*flags, Flag.SCALED_IMAGES)
+            notes.append(
+                "Some images state the scale of their pixels (RescaleSlope) and others none: these were "
+                "taken as they are stored. Export the series again."
+            )
         return replace(series, flags=tuple(dict.fromkeys(flags)), notes=(*series.notes, *notes))
 
 

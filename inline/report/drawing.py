@@ -47,6 +47,9 @@ _FURTHER_FONTS: Final = (
 """Fonts for scripts that DejaVu Sans, which comes with matplotlib, does not have."""
 _HINTING: Final = 1.02
 """Width of a text at any resolution over that at the resolution of its measurement, at most."""
+_LONGEST: Final = 4000
+"""Characters of a text that are measured: more than have room on a page, so that a longer one is shortened or
+counted all the same."""
 _MISSING: Final = "\u25a1"
 """Replacement of a character that no font has."""
 _NOT_MEASURED: Final = (0.93, 0.93, 0.93, 1.0)
@@ -118,8 +121,8 @@ class _Sheet:
                 line = longer
                 continue
             lines += [line] if line else []
-            while self.width(word, size) > width:
-                cut = len(word)
+            while (wide := self.width(word, size)) > width:
+                cut = max(1, int(len(word) * width / wide))
                 while cut > 1 and self.width(word[:cut], size) > width:
                     cut = max(1, int(cut * 0.9))
                 lines.append(word[:cut])
@@ -529,4 +532,5 @@ def _printable(text: str) -> str:
     """Return a text in the characters of the fonts; spaces at its beginning are kept."""
     characters = _fonts().characters
     indent = len(text) - len(text.lstrip(" "))
-    return " " * indent + "".join(each if ord(each) in characters else _MISSING for each in clean(text))
+    shown = clean(text[: indent + _LONGEST])
+    return " " * indent + "".join(each if ord(each) in characters else _MISSING for each in shown)

@@ -6,7 +6,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
@@ -27,6 +27,7 @@ KEEP_S: Final = 600.0
 _TICK_S: Final = 0.25
 _MOST_SENT: Final = 50
 _CLOSE_S: Final = 30.0
+_GONE: Final = "its file is missing from the spool; send its series to the node again"
 
 
 class UnreadableError(MyostreamError):
@@ -167,11 +168,15 @@ class DicomNode:
 
     def _deliver(self, name: str, transport: Transport) -> int:
         """Send what is due; return the number of delivered objects."""
-        due = [each for each in self._spool.due(name, _MOST_SENT) if each.file.exists()]
-        if not due:
-            return 0
+        waiting = self._spool.due(name, _MOST_SENT)
+        due = [each for each in waiting if each.file.exists()]
         problems: dict[str, int] = {}
-        answers = transport.send([each.file for each in due])
+        # Those without a file would hold up the others; a rerun may also have replaced it just now.
+        for delivery in waiting:
+            if delivery not in due:
+                problems[_GONE] = problems.get(_GONE, 0) + 1
+                self._spool.postpone(delivery, name, _GONE, self._settings.retry_most_s)
+        answers: Iterable[str] = transport.send([each.file for each in due]) if due else ()
         for delivery, problem in zip(due, answers, strict=True):
             if problem:
                 problems[problem] = problems.get(problem, 0) + 1
@@ -180,7 +185,7 @@ class DicomNode:
                 self._spool.delivered(delivery, name)
         for problem, number in problems.items():
             _log.warning("%s: %d objects were not delivered and stay in the queue: %s", name, number, problem)
-        delivered = len(due) - sum(problems.values())
+        delivered = len(waiting) - sum(problems.values())
         if delivered:
             _log.info("%s: delivered objects=%d", name, delivered)
         return delivered

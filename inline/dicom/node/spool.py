@@ -7,6 +7,7 @@ without a row, which the next start removes. Tables hold UIDs and no other data 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -162,6 +163,7 @@ class Spool:
         """
         self._folder, self._most, self._free, self._clock = folder, most_bytes, free_bytes, clock
         self._lock = threading.RLock()
+        self._longest_wait_s = 0.0
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._held = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
@@ -172,6 +174,7 @@ class Spool:
         try:
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._database = _open(folder / _DATABASE)
+            self._opened = (folder / _DATABASE).stat()
             self._bytes = _sum_bytes(self._database)
             self._recover()
         except BlockingIOError as error:
@@ -196,6 +199,7 @@ class Spool:
             SpoolFullError: there is no room.
             OSError, sqlite3.Error: it cannot be stored.
         """
+        self._check_database()
         self._check_room(len(data))
         file = self._write(data)
         try:
@@ -224,15 +228,16 @@ class Spool:
         series that could not be processed is taken alone the next time: it must not hold up others.
         """
         now = self._clock()
-        # A last object far ahead is that of a clock that was put back.
+        # A last object far ahead, or a time to try again, is that of a clock that was put back.
         ready = (
-            "SELECT uid, study, attempts FROM series WHERE NOT done AND attempts < ? AND due <= ?"
-            " AND (last <= ? OR last > ?"
+            "SELECT uid, study, attempts FROM series WHERE NOT done AND attempts < ?"
+            " AND (due <= ? OR due > ?) AND (last <= ? OR last > ?"
             " OR stated <= (SELECT count(*) FROM object WHERE in_series = series.uid))"
             " ORDER BY attempts, last"
         )
         with self._lock, self._transaction() as database:
-            rows = _rows(database, ready, ATTEMPTS, now, now - idle_s, now + idle_s)
+            latest = now + self._longest_wait_s
+            rows = _rows(database, ready, ATTEMPTS, now, latest, now - idle_s, now + idle_s)
             if not rows:
                 return None
             _, study, attempts = rows[0]
@@ -286,12 +291,15 @@ class Spool:
 
     def purge(self, keep_s: float) -> None:
         """Remove the objects of series that are processed and got none for ``keep_s``."""
-        old = "(SELECT uid FROM series WHERE done AND last <= ?)"
-        before = self._clock() - keep_s
+        # As in take(): a last object far ahead is that of a clock that was put back.
+        old = "done AND (last <= ? OR last > ?)"
+        objects = f"FROM object WHERE in_series IN (SELECT uid FROM series WHERE {old})"
+        now = self._clock()
+        times = (now - keep_s, now + keep_s)
         with self._lock, self._transaction() as database:
-            gone = _rows(database, f"SELECT file, bytes FROM object WHERE in_series IN {old}", before)
-            database.execute(f"DELETE FROM object WHERE in_series IN {old}", (before,))
-            database.execute("DELETE FROM series WHERE done AND last <= ?", (before,))
+            gone = _rows(database, f"SELECT file, bytes {objects}", *times)
+            database.execute(f"DELETE {objects}", times)
+            database.execute(f"DELETE FROM series WHERE {old}", times)
         self._remove(gone)
 
     def fail(self, batch: Batch, error: str, wait_s: float, *, counted: bool = True) -> None:
@@ -304,6 +312,7 @@ class Spool:
             counted: the attempt counts; else it was no fault of the objects.
         """
         with self._lock, self._transaction() as database:
+            self._longest_wait_s = max(self._longest_wait_s, wait_s)
             database.executemany(
                 "UPDATE series SET due = ?, error = ?, attempts = max(attempts - ?, 0) WHERE uid = ?",
                 [(self._clock() + wait_s, error, 0 if counted else 1, uid) for uid in batch.series],
@@ -313,10 +322,11 @@ class Spool:
         """Return results whose time to be sent to a destination has come, the longest waiting first."""
         waiting = (
             "SELECT uid, file, attempts FROM delivery JOIN result ON of_result = uid"
-            " WHERE destination = ? AND due <= ? ORDER BY due LIMIT ?"
+            " WHERE destination = ? AND (due <= ? OR due > ?) ORDER BY due LIMIT ?"
         )
         with self._lock:
-            rows = _rows(self._database, waiting, destination, self._clock(), most)
+            now = self._clock()
+            rows = _rows(self._database, waiting, destination, now, now + self._longest_wait_s, most)
         return [Delivery(uid, self._folder / file, attempts) for uid, file, attempts in rows]
 
     def delivered(self, delivery: Delivery, destination: str) -> None:
@@ -341,10 +351,13 @@ class Spool:
     def postpone(self, delivery: Delivery, destination: str, error: str, wait_s: float) -> None:
         """Count a failed attempt; the next one is ``wait_s`` from now."""
         with self._lock, self._transaction() as database:
+            self._longest_wait_s = max(self._longest_wait_s, wait_s)
+            # A rerun may have replaced the result, which is then due at once.
             database.execute(
                 "UPDATE delivery SET attempts = attempts + 1, due = ?, error = ?"
-                " WHERE of_result = ? AND destination = ?",
-                (self._clock() + wait_s, error, delivery.uid, destination),
+                " WHERE of_result = ? AND destination = ?"
+                " AND EXISTS (SELECT 1 FROM result WHERE uid = of_result AND file = ?)",
+                (self._clock() + wait_s, error, delivery.uid, destination, delivery.file.name),
             )
 
     def _recover(self) -> None:
@@ -367,6 +380,15 @@ class Spool:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             raise
+
+    def _check_database(self) -> None:
+        """Check that rows reach the disk: SQLite goes on writing to a file that was removed.
+
+        Raises:
+            OSError: the file was removed or replaced.
+        """
+        if not os.path.samestat((self._folder / _DATABASE).stat(), self._opened):
+            raise FileNotFoundError(errno.ENOENT, "the spool was replaced; start the node again", _DATABASE)
 
     def _check_room(self, size: int) -> None:
         """Make room for an object at the cost of those that are processed.

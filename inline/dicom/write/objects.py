@@ -95,12 +95,15 @@ def write_examination(
         datasets = [dcmread(file, stop_before_pixels=True) for file in files]
         try:
             source = DicomSource(result, SourceImages.of(datasets, result.geometry), provenance)
+            own = sources.setdefault(str(source.images.first.SeriesInstanceUID), [])
+            if source.key in {each.key for each in own}:
+                raise DicomWriteError("another result of the same images and time would be replaced by it")
         except DicomWriteError as error:
             identity = series.identity
             name = f"series {identity.series_index} slice {identity.slice_index} {series.quantity}"
             problems.append(f"{name} is not written: {error}")
         else:
-            sources.setdefault(str(source.images.first.SeriesInstanceUID), []).append(source)
+            own.append(source)
     objects: list[Dataset] = []
     for members in sources.values():
         written = write_objects(members, outputs)

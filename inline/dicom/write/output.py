@@ -39,8 +39,14 @@ class DicomSource:
 
     @property
     def key(self) -> str:
-        """Text that identifies source images and quantity: an object may hold images for T1 and for T2."""
-        return f"{self.result.quantity} {self.images.key}"
+        """Text that identifies a result within its study.
+
+        Source images alone do not: an object may hold images for T1 and for T2, and a series the scanner's
+        map beside the images, or a slice twice.
+        """
+        result = self.result
+        origin = "map" if result.scanner_made else "images"
+        return f"{result.quantity} {origin} {result.identity.time_stamp} {self.images.key}"
 
     @property
     def place(self) -> str:

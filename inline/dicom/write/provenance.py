@@ -18,7 +18,7 @@ from model.weights import DEFAULT, weights_digest
 MANUFACTURER: Final = "myostream"
 MODEL: Final = "myostream"
 _NAMESPACE: Final = uuid.UUID("5c8f3f2a-8b0e-4f0c-9f3d-0a6f5d2e7b41")
-_NO_VALUES: Final = {"server", "emit", "log", "dicom", "workers", "budget_ms", "weights", "engine"}
+_NO_VALUES: Final = {"server", "emit", "log", "monitor", "dicom", "workers", "budget_ms", "weights", "engine"}
 """Settings that change no value of a result; weights and engine are stated apart."""
 _DIGITS: Final = 16
 

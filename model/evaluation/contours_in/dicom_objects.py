@@ -85,7 +85,7 @@ def seg_labels(data: Dataset, path: Path, image: MapImage) -> Labels:
     """Return the labels of a Segmentation on a map: 0 background, 1 LV cavity, 2 myocardium.
 
     A frame belongs to the map if it refers to it or to a weighted image, or, where it refers to no image, if
-    it lies on its plane. A fraction counts from one half on.
+    it lies on its plane. A fraction counts from one half on; a pixel of both segments is cavity.
 
     Raises:
         CaseError: there is no cavity or no myocardium on the map, or they lie on another grid of pixels.
@@ -111,7 +111,9 @@ def seg_labels(data: Dataset, path: Path, image: MapImage) -> Labels:
         if frame.shape != image.shape:
             raise CaseError(f"{path} has {frame.shape[0]} x {frame.shape[1]} pixels, the map {image.shape}")
         _same_grid(layers, path, image)
-        labels_[frame >= half] = kind
+        inside = frame >= half
+        # Whatever the order of the frames: a wall may be drawn with the cavity, as an epicardial disc.
+        labels_[inside if kind == 1 else inside & (labels_ != 1)] = kind
     return labels_
 
 

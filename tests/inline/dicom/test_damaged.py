@@ -89,13 +89,17 @@ def test_a_deflated_file_is_refused(written, tmp_path):
     assert "deflated as a whole" in problem
 
 
-def test_a_dicomdir_cannot_name_files_outside_its_folder(tmp_path, written):
+@pytest.mark.parametrize(
+    "names", [["..", "secret"], ["X" * 300], ["LOOP"], ["GONE"]], ids=["outside", "too long", "loop", "gone"]
+)
+def test_a_dicomdir_names_files_below_its_folder_alone(names, tmp_path, written):
     (tmp_path / "secret").write_bytes(written[0])
     media = tmp_path / "media"
     media.mkdir()
+    (media / "LOOP").symlink_to(media / "LOOP")
     data = Dataset()
     record = Dataset()
-    record.ReferencedFileID = ["..", "secret"]
+    record.ReferencedFileID = names
     data.DirectoryRecordSequence = Sequence([record])
     data.file_meta = pydicom.dataset.FileMetaDataset()
     data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian

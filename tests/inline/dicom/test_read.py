@@ -234,6 +234,51 @@ def test_rescale_of_each_frame(tmp_path, images):
     np.testing.assert_allclose(series.series.images, np.array(expected)[by_time], rtol=1e-6)
 
 
+@pytest.mark.parametrize(("scale", "flagged"), [("2", True), ("1", False)])
+def test_an_image_without_the_scale_that_the_others_state_is_flagged(scale, flagged, tmp_path, images):
+    def changes(data, image):
+        if data.InstanceNumber != 2:
+            data.RescaleSlope, data.RescaleIntercept = scale, "0"
+
+    writer.classic(tmp_path, of_slice(images, "T2"), "siemens", changes=changes)
+    (series,) = only(tmp_path).series
+    assert (Flag.SCALED_IMAGES in series.flags) == flagged
+    assert any("state the scale" in note for note in series.notes) == flagged
+
+
+def twice(folder, members, changes=None):
+    """The images of one series, and again under other instance UIDs."""
+    for name, change in (("a", None), ("b", changes)):
+        (folder / name).mkdir()
+        for file in writer.classic(folder / name, members, "siemens", study="2.25.1", changes=change):
+            data = pydicom.dcmread(file)
+            writer.save(data, file, f"{data.SOPInstanceUID}.{len(name)}{ord(name)}")
+
+
+def test_copies_under_other_uids_are_left_out(tmp_path, images):
+    twice(tmp_path, of_slice(images))
+    examination = only(tmp_path)
+    (series,) = examination.series
+    assert len(series.series.times_ms) == 8
+    assert Flag.DUPLICATE_IMAGES in series.flags
+    assert examination.unused == {"sent twice": 8}
+
+
+def test_two_acquisitions_in_one_series_are_not_fitted_together(tmp_path, images):
+    """As native and post-contrast images under one name."""
+
+    def later(data, image):
+        data.AcquisitionTime = data.ContentTime = f"09{data.AcquisitionTime[2:]}"
+        data.InstanceNumber += 8
+        data.PixelData = (image.pixels[0, 0] // 2).astype("<u2").tobytes()
+
+    twice(tmp_path, of_slice(images), later)
+    first, second = only(tmp_path).series
+    assert first.series.images.shape == second.series.images.shape
+    assert np.array_equal(first.series.images // 2, second.series.images)
+    assert first.identity.time_stamp < second.identity.time_stamp
+
+
 def test_only_the_slice_of_an_unreadable_image_is_flagged(tmp_path, images):
     members = [each for each in images if writer.time_of(each)[0] == "T1"]
     files = writer.classic(tmp_path, members, "ge")

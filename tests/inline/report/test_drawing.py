@@ -97,6 +97,15 @@ def test_what_has_no_room_is_counted():
     assert "further findings: see the records of the results." in words
 
 
+def test_a_text_of_any_length_is_drawn_as_its_beginning():
+    """One word of a million characters, as a name and as a note: the time does not grow with it."""
+    endless = "x" * 1_000_000
+    made = make_slice(notes=(endless,), identity=SeriesIdentity(1, 0, endless, 0))
+    words = [each.get_text() for each in texts(draw(page(report_maps(Examination((made,))))))]
+    assert any(each.startswith("xxx") and each.endswith("…") for each in words)
+    assert any("further findings" in each for each in words)
+
+
 def test_the_segments_lie_where_the_consensus_draws_them():
     """Cerqueira et al. 2002: anterior above, septum to the left, inferior below, lateral to the right."""
     middle = {}

@@ -3,10 +3,12 @@ import json
 import logging
 import shutil
 import socket
+import sqlite3
 import ssl
 import struct
 import subprocess
 import threading
+from contextlib import closing
 from email import message_from_bytes
 from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +32,12 @@ ALL = ("map", "segmentation", "capture", "report")
 
 def uids(datasets):
     return sorted(str(each.SOPInstanceUID) for each in datasets)
+
+
+def result_files(folder):
+    """Files of the results in a spool, in the order in which they are sent."""
+    with closing(sqlite3.connect(folder / "spool.sqlite")) as database:
+        return [folder / file for (file,) in database.execute("SELECT file FROM result ORDER BY rowid")]
 
 
 def test_series_come_back_as_results_in_their_study(running, archive, scanned):
@@ -75,6 +83,20 @@ def test_an_archive_that_is_down_loses_nothing(running, archive, scanned, tmp_pa
         archive.start()
         wait_for(lambda: len(archive.stored) >= OBJECTS)
         wait_for(lambda: not inspect(tmp_path / "spool").deliveries)
+
+
+def test_results_whose_files_are_gone_hold_up_no_others(running, archive, scanned, tmp_path, monkeypatch):
+    monkeypatch.setattr(node_module, "_MOST_SENT", 1)
+    archive.stop()
+    with running([archive.destination()]) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: inspect(tmp_path / "spool").deliveries)
+    result_files(tmp_path / "spool")[0].unlink()
+    with running([archive.destination()], retry_most_s=60.0):
+        archive.start()
+        wait_for(lambda: len(archive.stored) >= OBJECTS - 1)
+    assert inspect(tmp_path / "spool").deliveries == {"archive": 1}
+    assert "missing from the spool" in inspect(tmp_path / "spool").errors["archive"]
 
 
 def test_an_archive_that_refuses_is_asked_again(running, archive, scanned, tmp_path):

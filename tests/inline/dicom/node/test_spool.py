@@ -77,6 +77,41 @@ def test_a_clock_that_was_put_back_does_not_hold_up_a_series(opened, clock):
     assert spool.take(IDLE_S) is not None
 
 
+def test_a_clock_that_was_put_back_holds_up_no_further_attempt(opened, clock):
+    spool = opened()
+    receive(spool, "1.1", "a")
+    receive(spool, "1.2", "b", study="2")
+    clock.now += IDLE_S
+    spool.finish(spool.take(IDLE_S), [("r", b"one")], ["pacs"])
+    spool.fail(spool.take(IDLE_S), "ValueError", 30.0)
+    spool.postpone(spool.due("pacs", 1)[0], "pacs", "refused", 30.0)
+    clock.now -= 3600.0
+    assert [each.uid for each in spool.due("pacs", 1)] == ["r"]
+    assert spool.take(IDLE_S).series == ("1.2",)
+
+
+def test_a_clock_that_was_put_back_keeps_no_processed_object(opened, clock, tmp_path):
+    spool = opened(most=20)
+    receive(spool)
+    clock.now += IDLE_S
+    spool.finish(spool.take(IDLE_S), [], ["pacs"])
+    clock.now -= 3600.0
+    receive(spool, "1.2", "c")
+    spool.purge(600.0)
+    assert len(files(tmp_path / "spool")) == 1
+
+
+def test_a_result_that_was_replaced_while_it_was_sent_is_due_at_once(opened, clock):
+    spool, under_way = opened(), []
+    for content in (b"first", b"second"):
+        receive(spool)
+        clock.now += IDLE_S
+        spool.finish(spool.take(IDLE_S), [("r", content)], ["pacs"])
+        under_way += spool.due("pacs", 1)
+    spool.postpone(under_way[0], "pacs", "refused", 30.0)
+    assert [each.file.read_bytes() for each in spool.due("pacs", 1)] == [b"second"]
+
+
 def test_complete_series_of_one_study_are_taken_together(opened, clock):
     spool = opened()
     receive(spool, "1.1", "a")
@@ -224,6 +259,19 @@ def test_an_object_that_cannot_be_recorded_leaves_no_file(opened, tmp_path):
     assert files(tmp_path / "spool") == []
     receive(spool)
     assert inspect(tmp_path / "spool").objects == 2
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_nothing_is_received_into_a_spool_that_was_removed(replaced, opened, tmp_path):
+    spool, folder = opened(), tmp_path / "spool"
+    receive(spool)
+    for each in folder.iterdir():
+        each.unlink()
+    if replaced:
+        (folder / "spool.sqlite").touch()
+    with pytest.raises(FileNotFoundError):
+        receive(spool, uids="c")
+    assert files(folder) == []
 
 
 def test_a_second_node_is_refused(opened, tmp_path):

@@ -13,8 +13,9 @@ from scipy.ndimage import map_coordinates
 
 from inline.data.flags import Flag
 from inline.data.series import Quantity
+from inline.dicom.read import open_dicom
 from inline.dicom.write.capture import capture
-from inline.dicom.write.objects import write_objects
+from inline.dicom.write.objects import write_examination, write_objects
 from inline.dicom.write.output import common
 from inline.dicom.write.parametric_map import parametric_map
 from inline.dicom.write.provenance import Provenance, derived_uid
@@ -22,9 +23,11 @@ from inline.dicom.write.report import report
 from inline.dicom.write.segmentation import segmentation
 from inline.dicom.write.source import DicomWriteError, Plane
 from inline.emit.record import record
+from inline.pipeline import Pipeline
 from inline.settings import Settings
 
 from .. import scanner
+from .conftest import read_sources, save
 
 ALL = ("map", "segmentation", "report", "capture")
 KNOWN = ("Segmentation", "ParametricMap", "SCImage", "ComprehensiveSR")
@@ -230,6 +233,29 @@ def test_a_rerun_has_the_same_uids_and_other_settings_have_others(source):
     assert set(uids(t2)).isdisjoint(first)
     fewer = replace(source.images, datasets=source.images.datasets[:-1])
     assert set(uids(replace(source, images=fewer))[::2]).isdisjoint(first)
+
+
+def test_a_map_in_the_series_of_its_images_has_objects_of_its_own(tmp_path, ring_engine, provenance):
+    simulated, images = scanner.examination(1, size=96)
+    molli, (own,) = scanner.series_of(scanner.classic(images), 1), scanner.map_series(simulated, number=1)
+    own.SOPInstanceUID = own.file_meta.MediaStorageSOPInstanceUID = derived_uid("map of the scanner")
+    sources = read_sources(save([*molli, own], tmp_path), ring_engine, provenance)
+    assert {each.result.scanner_made for each in sources} == {True, False}
+    objects = write_objects(sources, ALL).objects
+    assert len(objects) == 7
+    assert len({each.SOPInstanceUID for each in objects}) == 7
+
+
+def test_a_result_that_would_replace_another_one_is_reported(tmp_path, ring_engine, provenance):
+    _, images = scanner.examination(1, size=96)
+    files = save(scanner.series_of(scanner.classic(images), 1), tmp_path)
+    (examination,) = open_dicom(files).examinations()
+    (series,) = examination.series
+    twice = replace(examination, series=(series, series))
+    result = Pipeline(ring_engine).process(series)
+    written = write_examination(twice, [result, result], provenance, ALL)
+    assert len(written.objects) == 4
+    assert "would be replaced" in written.problems[0]
 
 
 def test_no_uid_of_an_output_is_random(classic_sources):

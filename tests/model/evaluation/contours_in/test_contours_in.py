@@ -312,6 +312,14 @@ def test_segmentations_that_cannot_be_used(case):
         read(case)
 
 
+def test_a_wall_that_is_drawn_with_its_cavity_is_a_ring(case):
+    data = segmentation(LABELS)
+    frames = np.stack([LABELS == 1, LABELS > 0, LABELS == 0]).astype(np.uint8)
+    data.PixelData = np.packbits(frames.ravel(), bitorder="little").tobytes()
+    save(data, case / "t1.anna.dcm")
+    np.testing.assert_array_equal(read(case).labels, LABELS)
+
+
 def error_of(read_it):
     """Message for the user where a file cannot be read; any other exception fails the test."""
     try:
