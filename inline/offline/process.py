@@ -22,7 +22,7 @@ from model.output import check_folder, write_json
 
 @dataclass(frozen=True, slots=True)
 class Processed:
-    """AcquiredExamination with the result of each of its series.
+    """Examination with the result of each of its series.
 
     Attributes:
         examination: with the sources of each series.
