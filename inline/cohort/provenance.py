@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from inline.contouring.confidence import FILE as CONFIDENCE
+from inline.data.version import software_version
 from inline.settings import Settings
 from model.weights import DEFAULT, weights_digest
 
@@ -39,7 +39,7 @@ class Provenance:
         """
         counted = settings.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
         return cls(
-            version=_version(),
+            version=software_version(),
             settings=_sha256(json.dumps(counted, sort_keys=True).encode()),
             weights=_weights(settings),
         )
@@ -54,10 +54,3 @@ def _weights(settings: Settings) -> str:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _version() -> str:
-    try:
-        return version("myostream")
-    except PackageNotFoundError:  # a clone without an installation
-        return ""

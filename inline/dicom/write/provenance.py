@@ -7,11 +7,11 @@ import json
 import uuid
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
 from inline.contouring.confidence import FILE
+from inline.data.version import software_version
 from inline.settings import Settings
 from model.weights import DEFAULT, weights_digest
 
@@ -54,7 +54,7 @@ class Provenance:
         stated = settings.model_dump(mode="json", exclude=_NO_VALUES)
         text = json.dumps(stated, sort_keys=True) + _confidence(folder)
         return cls(
-            _version(),
+            software_version(),
             engine,
             _weights_digest(folder),
             hashlib.sha256(text.encode()).hexdigest()[:_DIGITS],
@@ -81,13 +81,6 @@ def derived_uid(kind: str, *parts: str) -> str:
         parts: on which it depends.
     """
     return f"2.25.{uuid.uuid5(_NAMESPACE, '|'.join((kind, *parts))).int}"
-
-
-def _version() -> str:
-    try:
-        return version("myostream")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 @cache

@@ -42,7 +42,10 @@ def test_what_is_done_is_skipped_until_file_settings_weights_or_program_change(
 
 
 def test_settings_count_that_a_result_depends_on():
-    same, usual = Provenance.of(load_settings(workers=1, server={"port": 1}, monitor={"port": 2})), Provenance.of(load_settings())
+    same, usual = (
+        Provenance.of(load_settings(workers=1, server={"port": 1}, monitor={"port": 2})),
+        Provenance.of(load_settings()),
+    )
     assert same == usual
     for changed in (
         {"engine": "torch"},
