@@ -153,3 +153,21 @@ def test_any_text_is_valid_toml(site):
     read = tomllib.loads(as_toml(ranges))["range"]
     assert {each["source"] for each in read} == {text}
     assert {each["sex"] for each in read} == {"F"}
+
+
+def test_results_of_process_give_the_ranges_of_the_same_results_of_replay(site, tmp_path):
+    """Folders as ``process -o`` writes them: one for each person, the examinations below."""
+    folders = tmp_path / "folders"
+    for file in site.glob("*.json"):
+        content = json.loads(file.read_text())
+        own = folders / file.stem / "001"
+        own.mkdir(parents=True)
+        (own / "examination.json").write_text("{}")
+        for number, each in enumerate(content["results"]):
+            (own / f"slice-{number:02d}-T1-series-1.json").write_text(json.dumps(each))
+        for number, each in enumerate(content["ecv"]):
+            (own / f"slice-{number:02d}-ECV-series-1.json").write_text(json.dumps(each))
+    assert calibrate(folders) == calibrate(site)
+    (folders / "person0" / "001" / "slice-00-T1-series-1.json").write_text("{")
+    with pytest.raises(MyostreamError, match="person0 is no file of results"):
+        calibrate(folders)
