@@ -1,8 +1,8 @@
 """``myostream calibrate ranges``: reference ranges from a site's own normal persons.
 
 Each JSON file of ``myostream replay --json`` is one person, and each folder with results of ``myostream
-process -o``. The value of a person in a region is the mean of the region's medians over the slices. Mean and SD
-are those between persons.
+process -o``. The value of a person in a region is the mean of the region's medians over the slices. Mean
+and SD are those between persons.
 """
 
 from __future__ import annotations

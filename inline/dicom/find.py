@@ -106,8 +106,9 @@ def read_measurement(frame: Frame) -> MeasurementHeader:
     """Return what an image states of its whole examination; names of protocols are left to each series."""
     field: float | None = None
     sex = system = date = time = ""
-    # Without it, nothing of this is known: the error is reported where the pixels are read.
-    with suppress(DicomError), _quiet():
+    # Of a damaged element pydicom raises many kinds, and what follows stays unknown. Errors of the file are
+    # reported where its pixels are read.
+    with suppress(Exception), _quiet():
         header = FrameHeader.of(read_header(frame.file))
         field, sex = header.number("MagneticFieldStrength"), header.text("PatientSex")
         system = " ".join(filter(None, map(header.text, ("Manufacturer", "ManufacturerModelName"))))
