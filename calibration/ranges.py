@@ -1,7 +1,8 @@
 """``myostream calibrate ranges``: reference ranges from a site's own normal persons.
 
-Each JSON file of ``myostream replay --json`` is one person. The value of a person in a region is the mean of
-the region's medians over the slices. Mean and SD are those between persons.
+Each JSON file of ``myostream replay --json`` is one person, and each folder with results of ``myostream
+process -o``. The value of a person in a region is the mean of the region's medians over the slices. Mean
+and SD are those between persons.
 """
 
 from __future__ import annotations
@@ -83,21 +84,24 @@ class Outlier:
 
 
 def read_person(file: Path, sequence: str = "") -> Person:
-    """Return the values of one file of results.
+    """Return the values of the results of one person.
 
     Args:
-        file: of ``myostream replay --json``.
+        file: of ``myostream replay --json``, or a folder with results of ``myostream process -o``.
         sequence: text that the series description must contain.
 
     Raises:
         MyostreamError: it is no file of results, or its slices state no field strength or contours.
     """
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = _read_folder(file) if file.is_dir() else json.loads(file.read_text(encoding="utf-8"))
         slices = [read_record(each) for each in content["results"]]
         ecv = [read_record(each, Ecv) for each in content.get("ecv", [])]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MyostreamError(f"{file} is no file of results (myostream replay --json): {error}") from error
+        raise MyostreamError(
+            f"{file} is no file of results (myostream replay --json, or a folder of myostream process -o): "
+            f"{error}"
+        ) from error
     found: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     fields, scales, offsets = set[float](), set[float](), set[tuple[float, float]]()
     left_out = 0
@@ -130,6 +134,21 @@ def read_person(file: Path, sequence: str = "") -> Person:
         _collect(found, "ECV", each)
     values = {key: float(np.mean(medians)) for key, medians in found.items()}
     return Person(file.stem, values, frozenset(fields), frozenset(scales), frozenset(offsets), left_out)
+
+
+def _read_folder(folder: Path) -> dict[str, list[Record]]:
+    """Return the records of a folder of ``process -o``, as a file of ``replay --json`` holds them."""
+    found: dict[str, list[Record]] = {"results": [], "ecv": []}
+    for file in sorted(folder.rglob("slice-*.json")):
+        content = json.loads(file.read_text(encoding="utf-8"))
+        found["ecv" if "post_contrast" in content else "results"].append(content)
+    return found
+
+
+def _persons(data: Path) -> list[Path]:
+    """Return the files and folders of results in a folder."""
+    folders = {data / each.relative_to(data).parts[0] for each in data.glob("*/**/examination.json")}
+    return sorted([*data.glob("*.json"), *folders])
 
 
 def make_ranges(
@@ -217,9 +236,12 @@ def calibrate(
     """
     if sex not in (None, "M", "F"):
         raise MyostreamError(f"--sex is M or F, not {sex}")
-    files = sorted(data.glob("*.json"))
+    files = _persons(data)
     if not files:
-        raise MyostreamError(f"{data} holds no JSON files; make them with myostream replay FILE --json")
+        raise MyostreamError(
+            f"{data} holds no JSON files and no results; make them with myostream replay FILE --json or "
+            "myostream process FILES -o FOLDER"
+        )
     persons = [read_person(file, sequence) for file in files]
     ranges, outliers = make_ranges(persons, sequence=sequence, sex=sex, source=source)
     console = Console()

@@ -26,6 +26,7 @@ class AcquiredExamination:
         notes: a sentence for each thing that was converted or left out.
         problems: a sentence for each image that could not be read.
         files: that the images of a slice were read from; empty where the source has one file alone.
+        header: of the measurement, as far as the source states it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class AcquiredExamination:
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     files: Mapping[SeriesIdentity, tuple[Path, ...]] = field(default_factory=dict)
+    header: MeasurementHeader = field(default_factory=MeasurementHeader)
 
 
 def of_images(
@@ -57,4 +59,6 @@ def of_images(
     found = [each for image in images for each in assembler.add(image, 0.0)]
     found += assembler.finish()
     account = assembler.account()
-    return AcquiredExamination(name, tuple(found), account.images, account.unused, tuple(notes))
+    return AcquiredExamination(
+        name, tuple(found), account.images, account.unused, tuple(notes), header=header
+    )

@@ -90,8 +90,9 @@ def cohort(
 def _settings(file: Path | None, engine: str | None) -> Settings:
     settings = load_settings(file, engine=engine)
     # Workers have another current folder.
-    weights = settings.weights.absolute() if settings.weights else None
-    return settings.model_copy(update={"weights": weights})
+    weights, ranges = (each and each.absolute() for each in (settings.weights, settings.reference.file))
+    reference = settings.reference.model_copy(update={"file": ranges})
+    return settings.model_copy(update={"weights": weights, "reference": reference})
 
 
 def _process(
@@ -150,6 +151,7 @@ def _show_summary(summary: Summary, store: Store, processed: int, seconds: float
         f"{len(summary.failures)} not complete",
         f"{summary.without_series} without mapping series",
         f"{counted(summary.slices, 'slice')}, {summary.without_values} of them without values",
+        f"ECV of {counted(summary.ecv, 'slice position')}",
     ]
     _console.print("; ".join(counts), highlight=False)
     if processed:

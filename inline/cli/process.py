@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -11,11 +12,21 @@ from rich.console import Console
 from typer import Argument, Option
 
 from inline.cli.errors import require
-from inline.cli.options import EngineOption, SettingsFile, output_folder
+from inline.cli.options import EngineOption, HaematocritOption, SettingsFile, output_folder
 from inline.data.errors import MyostreamError
-from inline.replay.table import counted, notes, printable, results_table, slice_names
+from inline.replay.table import (
+    counted,
+    ecv_notes,
+    ecv_table,
+    notes,
+    printable,
+    results_table,
+    slice_names,
+)
+from model.output import check_outputs
 
 if TYPE_CHECKING:
+    from inline.assembly.examination import AcquiredExamination
     from inline.offline.arrays import ArrayOptions
     from inline.offline.process import Output, Processed
 
@@ -31,12 +42,19 @@ def process(
     ],
     output: Annotated[
         Path | None,
-        Option("--output", "-o", callback=output_folder, help="Folder for one JSON record per slice."),
+        Option(
+            "--output", "-o", callback=output_folder, help="Folder for one JSON record per slice and ECV."
+        ),
     ] = None,
     dicom: Annotated[
         Path | None,
         Option("--dicom", callback=output_folder, help="Folder for the results of DICOM images as DICOM."),
     ] = None,
+    report: Annotated[
+        list[Path] | None,
+        Option("--report", help="Write a report, .png or .pdf, or both into a folder; may be repeated."),
+    ] = None,
+    haematocrit: HaematocritOption = None,
     ti: Annotated[str, Option(help="Inversion times of an array, ms: 100,180,...")] = "",
     te: Annotated[str, Option(help="T2 preparation times of an array, ms: 0,25,55.")] = "",
     spacing: Annotated[str, Option(help="Pixel size of an array, mm: 1.5 or X,Y.")] = "",
@@ -44,7 +62,7 @@ def process(
     engine: EngineOption = None,
     settings_file: SettingsFile = None,
 ) -> None:
-    """Fit maps, find contours and print values of files: DICOM, MRD, NIfTI, arrays."""
+    """Fit maps, find contours, print values and ECV of files: DICOM, MRD, NIfTI, arrays."""
     from inline.engine_selection import build_pipeline
     from inline.offline.process import json_output, process_examinations
     from inline.offline.sources import Sources
@@ -53,17 +71,27 @@ def process(
     options = array_options(ti, te, spacing)
     if dicom is not None:
         require("pydicom", "highdicom")
-    settings = load_settings(settings_file, engine=engine)
+    settings = load_settings(settings_file, engine=engine, ecv={"haematocrit": haematocrit})
     sources = Sources(settings.assembly, options, group)
     outputs: list[Output] = [json_output(output)] if output is not None else []
+    reports = tuple(report or ())
+    if reports:
+        require("cmcrameri")
+        check_outputs(*checked(reports), inputs=[*paths, settings_file])
     examinations = sources.examinations(paths)
+    if haematocrit is not None:
+        examinations = of_one_patient(examinations)
     given, problems = 0, []
     pipeline = build_pipeline(settings)
     if dicom is not None:
         from inline.offline.dicom_output import dicom_output
 
         outputs.append(dicom_output(dicom, settings, pipeline.engine.name))
-    for processed in process_examinations(examinations, pipeline):
+    if reports:
+        from inline.offline.report_output import report_output
+
+        outputs.append(report_output(reports, settings, pipeline.engine.name))
+    for processed in process_examinations(examinations, pipeline, settings):
         # Files before the terminal, which may be a pipe that nobody reads any more.
         written, unwritten = write(processed, outputs)
         problems += unwritten
@@ -81,6 +109,35 @@ def process(
         raise MyostreamError("; ".join(problems))
     if not given:
         raise typer.Exit(_NOTHING_FOUND)
+
+
+def checked(reports: Iterable[Path]) -> list[Path]:
+    """Return the files among the places of reports; a folder is checked when it is written to.
+
+    Raises:
+        ReportError: a name is neither that of a folder nor ends in .png or .pdf.
+    """
+    from inline.report.output import check_suffix
+
+    files = [each for each in reports if not each.is_dir()]
+    for each in files:
+        check_suffix(each)
+    return files
+
+
+def of_one_patient(examinations: Iterator[AcquiredExamination]) -> Iterator[AcquiredExamination]:
+    """Return the one examination that ``--haematocrit`` is meant for.
+
+    Raises:
+        MyostreamError: there are several, and nothing says whose haematocrit it is.
+    """
+    first = list(islice(examinations, 2))
+    if len(first) > 1:
+        raise MyostreamError(
+            f"--haematocrit is of one patient, and there are several examinations ({first[0].name}, "
+            f"{first[1].name}); give one of them, or set ecv.haematocrit, which holds for all"
+        )
+    return iter(first)
 
 
 def array_options(ti: str, te: str, spacing: str) -> ArrayOptions:
@@ -132,13 +189,16 @@ def show(processed: Processed) -> None:
     _console.print(f"{processed.number}: {printable(examination.name)}", markup=False, highlight=False)
     for text in examination.notes:
         _console.print(printable(text), markup=False, highlight=False)
+    ecv = processed.ecv_records
     if records:
         _console.print(results_table(records))
+    if ecv:
+        _console.print(ecv_table(ecv))
     for record, name in zip(records, slice_names(records), strict=True):
         if record["error"]:
             text = printable(f"{name}: {record['error']}")
             _console.print(f"Error: {text}", markup=False, highlight=False)
-    for note in notes(records):
+    for note in [*notes(records), *ecv_notes(ecv)]:
         _console.print(f"Note: {printable(note)}", markup=False, highlight=False)
     errors = sum(bool(record["error"]) for record in records)
     rest = "".join(f"; {number} {reason}" for reason, number in examination.unused.items())

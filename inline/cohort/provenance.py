@@ -35,9 +35,12 @@ class Provenance:
         """Return that of the results made here with some settings.
 
         Raises:
-            OSError: the weights cannot be read.
+            OSError: the weights or the reference ranges cannot be read.
         """
         counted = settings.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
+        if settings.reference.file is not None:
+            # By content, as weights: ranges that changed give other z-scores.
+            counted["reference"] = _sha256(settings.reference.file.read_bytes())
         return cls(
             version=software_version(),
             settings=_sha256(json.dumps(counted, sort_keys=True).encode()),

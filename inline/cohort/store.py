@@ -21,11 +21,11 @@ from inline.data.flags import Flag
 from inline.settings import Settings
 from model.output import check_folder, write_json
 
-SCHEMA: Final = "myostream.examination/1.0"
+SCHEMA: Final = "myostream.examination/1.1"
 """Version of an examination's file; the minor version counts additions of fields."""
 Document = dict[str, Any]
 """Content of an examination's file."""
-_FIELDS: Final = {"engine", "error", "problems", "slices"}
+_FIELDS: Final = {"engine", "error", "problems", "slices", "ecv"}
 """Fields of a document that follow its heading."""
 
 
@@ -55,6 +55,7 @@ class Summary:
         without_series: of these, complete ones that hold no mapping series.
         slices: results.
         without_values: of these, those without values.
+        ecv: slice positions with ECV or a partition coefficient.
         engines: number of results by the engine that made them.
         failures: what is not complete.
     """
@@ -63,6 +64,7 @@ class Summary:
     without_series: int
     slices: int
     without_values: int
+    ecv: int
     engines: dict[str, int]
     failures: tuple[Failure, ...]
 
@@ -79,7 +81,7 @@ class Store:
 
     @property
     def table(self) -> Path:
-        """Parquet table: one row a region of each slice."""
+        """Parquet table: one row a region of each slice, and of each ECV."""
         return self.folder / "values.parquet"
 
     @property
@@ -153,7 +155,7 @@ class Store:
         """
         failures = [Failure("", "", "", each) for each in problems]
         engines = Counter[str]()
-        slices = without_values = without_series = 0
+        slices = without_values = without_series = ecv = 0
         with open_table(self.table) as table:
             for examination in examinations:
                 document = self.read(examination)
@@ -166,10 +168,13 @@ class Store:
                 slices += len(found)
                 without_values += sum(not each["regions"] for each in found)
                 without_series += not found and not document["error"]
+                ecv += sum(bool(each["regions"]) for each in document["ecv"])
                 table.add(document, file)
         write_json(self.failures, [asdict(each) for each in failures], private=True)
         made_by = {name: number for name, number in sorted(engines.items()) if number}
-        return Summary(len(examinations), without_series, slices, without_values, made_by, tuple(failures))
+        return Summary(
+            len(examinations), without_series, slices, without_values, ecv, made_by, tuple(failures)
+        )
 
 
 def heading(examination: ExaminationPath, provenance: Provenance) -> Document:
@@ -194,6 +199,7 @@ def failed(examination: ExaminationPath, provenance: Provenance, reason: str) ->
         "images": 0,
         "unused": {},
         "slices": [],
+        "ecv": [],
     }
 
 
@@ -205,7 +211,8 @@ def failure_of(document: Document) -> str:
     """
     if document["error"]:
         return str(document["error"])
-    raised = [each["error"] for each in document["slices"] if Flag.PROCESSING_ERROR in each["flags"]]
+    results = (*document["slices"], *document["ecv"])
+    raised = [each["error"] for each in results if Flag.PROCESSING_ERROR in each["flags"]]
     return "; ".join(map(str, (*document["problems"], *raised)))
 
 

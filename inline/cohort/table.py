@@ -1,4 +1,4 @@
-"""Parquet table of a cohort: one row a region of each slice."""
+"""Parquet table of a cohort: one row a region of each slice, and of each ECV."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ _OF_SLICE: Final = (
     "slice_index",
     "description",
     "quantity",
+    "unit",
+    "enhancement",
     "level",
     "motion_corrected",
     "scanner_made_map",
@@ -23,7 +25,18 @@ _OF_SLICE: Final = (
     "confidence",
     "flags",
 )
-_OF_REGION: Final = ("median", "q1", "q3", "mean", "sd")
+_OF_ECV: Final = ("level", "unit", "haematocrit", "haematocrit_source", "flags")
+_OF_REGION: Final = (
+    "median",
+    "q1",
+    "q3",
+    "mean",
+    "sd",
+    "pixels",
+    "z_score",
+    "standard_error",
+    "partition_coefficient",
+)
 
 
 @contextmanager
@@ -46,13 +59,17 @@ def open_table(file: Path) -> Iterator[ValueTable]:
         "slice_index": whole,
         "description": text,
         "quantity": text,
+        "unit": text,
+        "enhancement": text,
         "level": text,
         "motion_corrected": pyarrow.bool_(),
         "scanner_made_map": pyarrow.bool_(),
         "t1_scale": real,
         "region": text,
-        **{f"{name}_ms": real for name in _OF_REGION},
-        "pixels": whole,
+        **{name: whole if name == "pixels" else real for name in _OF_REGION},
+        "post_series_index": whole,
+        "haematocrit": real,
+        "haematocrit_source": text,
         "confidence": real,
         "flags": pyarrow.list_(text),
         "error": text,
@@ -85,8 +102,9 @@ class ValueTable:
             "file": file,
             "engine": document["engine"] or None,
         }
-        slices = [*map(_rows, document["slices"])] or [iter([{"error": document["error"]}])]
-        self._rows += [{**of_examination, **row} for rows in slices for row in rows]
+        found = [*map(_rows, document["slices"]), *map(_ecv_rows, document["ecv"])]
+        rows = found or [iter([{"error": document["error"]}])]
+        self._rows += [{**of_examination, **row} for each in rows for row in each]
         if len(self._rows) >= _ROWS:
             self.flush()
 
@@ -97,8 +115,20 @@ class ValueTable:
 
 
 def _rows(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield a row for each region of a slice; one without values where it has none."""
-    shared = {**{name: record[name] for name in _OF_SLICE}, "error": record["error"] or None}
+    """Return a row for each region of a slice; one without values where it has none."""
+    return _of_regions(record, {name: record[name] for name in _OF_SLICE})
+
+
+def _ecv_rows(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Return likewise those of ECV; series and slice are those of the native map."""
+    native, post = record["native"], record["post_contrast"]
+    shared = {name: record[name] for name in _OF_ECV}
+    shared |= {name: native[name] for name in ("series_index", "slice_index", "description")}
+    shared |= {"quantity": "ECV", "post_series_index": post["series_index"] if post else None}
+    return _of_regions(record, shared)
+
+
+def _of_regions(record: dict[str, Any], shared: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for region in record["regions"] or [{}]:
-        values = {f"{name}_ms": region.get(name) for name in _OF_REGION}
-        yield {**shared, "region": region.get("name"), "pixels": region.get("pixels"), **values}
+        values = {name: region.get(name) for name in _OF_REGION}
+        yield {**shared, "error": record["error"] or None, "region": region.get("name"), **values}

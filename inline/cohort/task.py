@@ -69,10 +69,11 @@ class Task:
 
     def _process(self, examination: ExaminationPath, pipeline: Pipeline) -> Document:
         parts, problems, unused = _read(examination, self.settings.assembly)
-        slices, notes, images = list[Record](), list[str](), 0
-        for processed in process_examinations(parts, pipeline):
+        slices, ecv, notes, images = list[Record](), list[Record](), list[str](), 0
+        for processed in process_examinations(parts, pipeline, self.settings):
             part = processed.examination
             slices += map(_without_times, processed.records)
+            ecv += processed.ecv_records
             problems += part.problems
             notes += part.notes
             images += part.images
@@ -86,6 +87,7 @@ class Task:
             "images": images,
             "unused": dict(unused),
             "slices": slices,
+            "ecv": ecv,
         }
 
 

@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from inline.data.client_text import foreign, message
 from inline.dicom.errors import DicomError
 from inline.dicom.frame import Frame, frames
+from inline.dicom.header import FrameHeader
+from inline.mrd.header import MeasurementHeader
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -27,6 +29,8 @@ _IMAGES: Final = {
 """SOP classes that are read."""
 _DIRECTORY: Final = "1.2.840.10008.1.3.10"
 _DEFLATED: Final = "1.2.840.10008.1.2.1.99"
+_MOST_TESLA: Final = 20.0
+"""Field strength above which it is stated in another unit, as gauss, and is not used."""
 _LARGE: Final = 1 << 20
 """Bytes from which an element is read only where it is used: no header that is read has such."""
 _MOST_REASON: Final = 200
@@ -95,6 +99,28 @@ def read_header(file: Path) -> Dataset:
         raise DicomError(f"{file} cannot be read as DICOM: {reason(error)}") from error
     raise DicomError(
         f"{file} is deflated as a whole, which is not read: nothing bounds its size; convert it (dcmconv +te)"
+    )
+
+
+def read_measurement(frame: Frame) -> MeasurementHeader:
+    """Return what an image states of its whole examination; names of protocols are left to each series."""
+    field: float | None = None
+    sex = system = date = time = ""
+    # Of a damaged element pydicom raises many kinds, and what follows stays unknown. Errors of the file are
+    # reported where its pixels are read.
+    with suppress(Exception), _quiet():
+        header = FrameHeader.of(read_header(frame.file))
+        field, sex = header.number("MagneticFieldStrength"), header.text("PatientSex")
+        system = " ".join(filter(None, map(header.text, ("Manufacturer", "ManufacturerModelName"))))
+        date, time = header.text("StudyDate"), header.text("StudyTime")
+    return MeasurementHeader(
+        study_uid=frame.study,
+        frame_of_reference_uid=frame.reference,
+        field_strength=field if field is not None and 0.0 < field <= _MOST_TESLA else 0.0,
+        sex=sex if sex in ("M", "F") else "",
+        system=system,
+        study_date=date,
+        study_time=time,
     )
 
 

@@ -185,6 +185,7 @@ def _elements(header: FrameHeader) -> dict[str, dict[str, list[Any]]]:
         dicom_json.SERIES_DESCRIPTION: [header.text("SeriesDescription")],
         dicom_json.PROTOCOL_NAME: [header.text("ProtocolName")],
         dicom_json.IMAGE_COMMENTS: [comments(header)],
+        dicom_json.CONTRAST_AGENT: [header.text("ContrastBolusAgent")],
         dicom_json.IMAGE_TYPE: [
             part for name in ("ImageType", "FrameType") for part in header.text(name).split("\\")
         ],

@@ -18,10 +18,9 @@ from inline.data.errors import MyostreamError
 from inline.data.flags import Flag
 from inline.data.memory import MemoryBudget
 from inline.data.series import Quantity, SeriesIdentity
-from inline.dicom.find import Found, find, read_pixels
+from inline.dicom.find import Found, find, read_measurement, read_pixels
 from inline.dicom.frame import Frame
 from inline.dicom.order import Counted, count, number_series, number_slices
-from inline.mrd.header import MeasurementHeader
 from inline.mrd.messages import Image
 from inline.settings import AssemblySettings
 
@@ -76,7 +75,7 @@ def _examination(frame: Frame) -> tuple[str, str]:
 
 def _assemble(frames: list[Frame], settings: AssemblySettings) -> AcquiredExamination:
     """Return the series of one examination."""
-    header = MeasurementHeader(study_uid=frames[0].study, frame_of_reference_uid=frames[0].reference)
+    header = read_measurement(frames[0])
     memory = MemoryBudget(MEMORY_BYTES, MEMORY_BYTES, 1).connection()
     assembler = SeriesAssembler(header, settings, memory)
     found: list[Assembled] = []
@@ -104,6 +103,7 @@ def _assemble(frames: list[Frame], settings: AssemblySettings) -> AcquiredExamin
         unused=account.unused,
         problems=tuple(read.problems),
         files={each.identity: tuple(read.at(each.identity).files) for each in series},
+        header=header,
     )
 
 

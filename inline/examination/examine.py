@@ -13,6 +13,7 @@ from inline.data.series import Enhancement, Quantity
 from inline.examination.ecv import ecv_of_pair
 from inline.examination.pairing import (
     SAME_MM,
+    Pair,
     ambiguous,
     contradiction,
     distance_mm,
@@ -33,7 +34,7 @@ def examine(
     """Return an examination with the ECV of every slice position that has native and post-contrast T1.
 
     In an examination with contrast agent, native and post-contrast slices without a partner have a result
-    with an error.
+    with an error. So has a pair whose processing raises one: the slices are there all the same.
 
     Args:
         results: slices of one examination, in the order of acquisition.
@@ -47,9 +48,27 @@ def examine(
     for number, result in enumerate(slices):
         if (pair := find_pair(result, slices[:number])) is not None:
             paired |= {id(pair.native), id(pair.post)}
-            found.append(ecv_of_pair(pair, settings, regions, ranges))
+            found.append(_ecv(pair, settings, regions, ranges))
     single = [each for each in slices if each.quantity is Quantity.T1 and id(each) not in paired]
     return Examination(slices, (*found, *without_partner(single, slices)))
+
+
+def _ecv(
+    pair: Pair, settings: EcvSettings | None, regions: RegionSettings | None, ranges: ReferenceRanges | None
+) -> EcvResult:
+    try:
+        return ecv_of_pair(pair, settings, regions, ranges)
+    except Exception as error:  # as of a slice
+        native, post = pair.native, pair.post
+        return EcvResult(
+            native=native.identity,
+            post=post.identity,
+            geometry=native.geometry,
+            level=native.level,
+            flags=(Flag.PROCESSING_ERROR,),
+            pairing=pair.how,
+            error=f"{type(error).__name__}: {error}",
+        )
 
 
 def without_partner(single: Iterable[SliceResult], others: Iterable[SliceResult]) -> list[EcvResult]:

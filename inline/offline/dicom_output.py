@@ -28,7 +28,9 @@ def dicom_output(folder: Path, settings: Settings, engine: str) -> Output:
         own = folder / f"{processed.number:03d}"
         check_folder(own)
         outputs = settings.dicom.outputs
-        written = write_examination(processed.examination, processed.results, provenance, outputs)
+        written = write_examination(
+            processed.examination, processed.results, provenance, outputs, processed.ecv
+        )
         for each in written.objects:
             with atomic_output(own / f"{each.SOPInstanceUID}.dcm", private=True) as beside:
                 beside.write_bytes(encoded(each))

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Protocol
 
 from inline.assembly.examination import AcquiredExamination
+from inline.data.examination import EcvResult
 from inline.data.results import SliceResult
-from inline.emit.record import record
+from inline.emit.record import ecv_record, record
+from inline.examination.examine import examine
 from inline.pipeline import Pipeline, SliceContext
-from inline.replay.results import Record, read_record
+from inline.replay.results import Ecv, Record, read_record
 from inline.replay.run import in_order, overlay_names
+from inline.settings import Settings
 from model.output import check_folder, write_json
 
 
@@ -28,16 +31,24 @@ class Processed:
         examination: with the sources of each series.
         results: one for each series, in its order.
         number: of the examination, from 1.
+        ecv: of each slice position with contrast agent, in their order.
     """
 
     examination: AcquiredExamination
     results: tuple[SliceResult, ...]
     number: int
+    ecv: tuple[EcvResult, ...] = ()
 
     @property
     def records(self) -> list[Record]:
         """Records of the results, by slice, quantity and series."""
         return sorted((read_record(record(each)) for each in self.results), key=in_order)
+
+    @property
+    def ecv_records(self) -> list[Record]:
+        """Records of ECV, by slice and series of the native map."""
+        found = (read_record(ecv_record(each), Ecv) for each in self.ecv)
+        return sorted(found, key=lambda each: (each["native"]["slice_index"], each["native"]["series_index"]))
 
 
 class Output(Protocol):
@@ -49,11 +60,16 @@ class Output(Protocol):
 
 
 def process_examinations(
-    examinations: Iterable[AcquiredExamination], pipeline: Pipeline
+    examinations: Iterable[AcquiredExamination], pipeline: Pipeline, settings: Settings
 ) -> Iterator[Processed]:
     """Yield the results of each examination.
 
     The slice level comes from the positions of all its slices. Errors of a slice are stated in its result.
+
+    Args:
+        examinations: read from files.
+        pipeline: of these settings.
+        settings: of ECV and regions.
     """
     for number, examination in enumerate(examinations, 1):
         places = [each.slice_place() for each in examination.series]
@@ -63,11 +79,12 @@ def process_examinations(
             )
             for place, series in enumerate(examination.series)
         )
-        yield Processed(examination, results, number)
+        examined = examine(results, settings.ecv, settings.regions, pipeline.ranges)
+        yield Processed(examination, results, number, examined.ecv)
 
 
 def json_output(folder: Path) -> Output:
-    """Return the output of one JSON record for each slice, in a folder for each examination, mode 0600.
+    """Return the output of a JSON record of each slice and ECV, in a folder for each examination, mode 0600.
 
     ``examination.json`` beside them states the source of the images and what was left out.
     """
@@ -76,7 +93,9 @@ def json_output(folder: Path) -> Output:
         own = folder / f"{processed.number:03d}"
         check_folder(own)
         records, examination = processed.records, processed.examination
-        for content, name in zip(records, overlay_names(records), strict=True):
+        ecv = processed.ecv_records
+        names = overlay_names([*records, *({**each["native"], "quantity": "ECV"} for each in ecv)])
+        for content, name in zip([*records, *ecv], names, strict=True):
             write_json(own / Path(name).with_suffix(".json"), content, private=True)
         about = {
             "source": examination.name,
@@ -86,6 +105,6 @@ def json_output(folder: Path) -> Output:
             "problems": list(examination.problems),
         }
         write_json(own / "examination.json", about, private=True)
-        return f"Results: {len(records)} in {own}"
+        return f"Results: {len(records) + len(ecv)} in {own}"
 
     return write

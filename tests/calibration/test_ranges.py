@@ -176,3 +176,21 @@ def test_offsets_that_are_none_are_an_error_that_names_the_file(tmp_path, offset
     write(tmp_path, "person0", [slice_record(950.0, contour_offsets_mm=offsets)])
     with pytest.raises(MyostreamError, match=r"person0\.json.*contour.offsets"):
         read_person(tmp_path / "person0.json")
+
+
+def test_results_of_process_give_the_ranges_of_the_same_results_of_replay(site, tmp_path):
+    """Folders as ``process -o`` writes them: one for each person, the examinations below."""
+    folders = tmp_path / "folders"
+    for file in site.glob("*.json"):
+        content = json.loads(file.read_text())
+        own = folders / file.stem / "001"
+        own.mkdir(parents=True)
+        (own / "examination.json").write_text("{}")
+        for number, each in enumerate(content["results"]):
+            (own / f"slice-{number:02d}-T1-series-1.json").write_text(json.dumps(each))
+        for number, each in enumerate(content["ecv"]):
+            (own / f"slice-{number:02d}-ECV-series-1.json").write_text(json.dumps(each))
+    assert calibrate(folders) == calibrate(site)
+    (folders / "person0" / "001" / "slice-00-T1-series-1.json").write_text("{")
+    with pytest.raises(MyostreamError, match="person0 is no file of results"):
+        calibrate(folders)

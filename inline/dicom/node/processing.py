@@ -10,10 +10,12 @@ from pathlib import Path
 from pydicom import Dataset, dcmread
 
 from inline.assembly.examination import AcquiredExamination
+from inline.data.examination import EcvResult
 from inline.data.results import SliceResult
 from inline.dicom.read import open_dicom
 from inline.dicom.write.objects import encoded, write_examination
 from inline.dicom.write.provenance import Provenance
+from inline.examination.examine import examine
 from inline.mrd.header import MeasurementHeader
 from inline.pipeline import Pipeline, SliceContext
 from inline.serving.studies import Studies
@@ -67,7 +69,9 @@ class Processor:
         problems = len(opened.problems)
         for examination in opened.examinations():
             results = self._results(examination)
-            written = write_examination(examination, results, provenance, self._settings.dicom.outputs)
+            # A partner may still come: only pairs are written.
+            ecv = [each for each in self._ecv(results) if each.post is not None]
+            written = write_examination(examination, results, provenance, self._settings.dicom.outputs, ecv)
             objects += [(str(each.SOPInstanceUID), encoded(each)) for each in written.objects]
             slices += len(results)
             unused += sum(examination.unused.values())
@@ -75,6 +79,10 @@ class Processor:
             for problem in written.problems:
                 _log.error("%s", problem)
         return Outcome(tuple(objects), slices, unused + sum(opened.skipped.values()), problems)
+
+    def _ecv(self, results: Sequence[SliceResult]) -> tuple[EcvResult, ...]:
+        settings = self._settings
+        return examine(results, settings.ecv, settings.regions, self._pipeline.ranges).ecv
 
     def _results(self, examination: AcquiredExamination) -> list[SliceResult]:
         """Return the result of each series of an examination, in their order.

@@ -16,7 +16,7 @@ from inline.data.series import Quantity
 
 _SCHEME: Final = "99MYOSTREAM"
 
-UNITS: Final = {"ms": Code("ms", "UCUM", "millisecond")}
+UNITS: Final = {"ms": Code("ms", "UCUM", "millisecond"), "%": Code("%", "UCUM", "percent")}
 QUANTITIES: Final = {Quantity.T1: codes.DCM.T1, Quantity.T2: codes.DCM.T2}
 STATISTICS: Final = {
     "median": codes.SCT.Median,
@@ -33,6 +33,17 @@ NO_UNIT: Final = Code("1", "UCUM", "no units")
 FLAG: Final = Code("quality-flag", _SCHEME, "Quality flag")
 LEVEL: Final = Code("slice-level", _SCHEME, "Level of the short-axis slice")
 ERROR: Final = Code("processing-error", _SCHEME, "Reason why the slice was not processed")
+
+ECV: Final = Code("ecv", _SCHEME, "Extracellular volume fraction")
+"""Not ve (126314, DCM), which is extravascular: ECV counts the plasma within vessels of the tissue too."""
+PARTITION: Final = Code("partition-coefficient", _SCHEME, "Partition coefficient of contrast agent")
+STANDARD_ERROR: Final = Code("standard-error", _SCHEME, "Standard error of the mean")
+HAEMATOCRITS: Final = {
+    "given": Code("20570-8", "LN", "Hematocrit"),
+    "synthetic": Code("synthetic-haematocrit", _SCHEME, "Haematocrit computed from native blood T1"),
+}
+"""Haematocrit by its source. A computed one has no code of a laboratory."""
+HAEMATOCRIT_SOURCE: Final = Code("haematocrit-source", _SCHEME, "Source of the haematocrit")
 
 BODY_SUBSTANCE: Final = codes.SCT.BodySubstance
 BLOOD: Final = codes.SCT.Blood

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread, dcmwrite
 
 from inline.assembly.examination import AcquiredExamination
+from inline.data.examination import EcvResult
 from inline.data.flags import Flag
 from inline.data.results import SliceResult
+from inline.data.series import Quantity, SeriesIdentity
 from inline.dicom.write.capture import capture
+from inline.dicom.write.ecv import EcvSource, ecv_map, ecv_report
 from inline.dicom.write.output import DicomSource
 from inline.dicom.write.parametric_map import parametric_map
 from inline.dicom.write.provenance import Provenance
@@ -76,39 +79,102 @@ def write_examination(
     results: Sequence[SliceResult],
     provenance: Provenance,
     outputs: Collection[DicomOutput],
+    ecv: Sequence[EcvResult] = (),
 ) -> Written:
-    """Return the objects of an examination, in the order of its source series.
+    """Return the objects of an examination, in the order of its source series, and then those of ECV.
 
     Args:
         examination: read from DICOM files.
         results: of its series, in their order.
         provenance: of the results.
         outputs: kinds to write.
+        ecv: of its slice positions.
 
     Raises:
         OSError: a file of the examination cannot be read.
     """
-    sources: dict[str, list[DicomSource]] = {}
+    sources, problems = dicom_sources(examination, results, provenance)
+    by_series: dict[str, list[DicomSource]] = {}
+    for source in sources:
+        by_series.setdefault(str(source.images.first.SeriesInstanceUID), []).append(source)
+    objects: list[Dataset] = []
+    for members in by_series.values():
+        written = write_objects(members, outputs)
+        objects += written.objects
+        problems += written.problems
+    written = write_ecv(ecv, sources, outputs)
+    return Written([*objects, *written.objects], [*problems, *written.problems])
+
+
+def dicom_sources(
+    examination: AcquiredExamination, results: Sequence[SliceResult], provenance: Provenance
+) -> tuple[list[DicomSource], list[str]]:
+    """Return the results of an examination with their source images, and a sentence for each without.
+
+    Args:
+        examination: read from DICOM files.
+        results: of its series, in their order.
+        provenance: of the results.
+
+    Raises:
+        OSError: a file of the examination cannot be read.
+    """
+    sources: list[DicomSource] = []
+    keys: set[tuple[str, str]] = set()
     problems: list[str] = []
     for series, result in zip(examination.series, results, strict=True):
         files = examination.files.get(series.identity, ())
         datasets = [dcmread(file, stop_before_pixels=True) for file in files]
         try:
             source = DicomSource(result, SourceImages.of(datasets, result.geometry), provenance)
-            own = sources.setdefault(str(source.images.first.SeriesInstanceUID), [])
-            if source.key in {each.key for each in own}:
+            key = (str(source.images.first.SeriesInstanceUID), source.key)
+            if key in keys:
                 raise DicomWriteError("another result of the same images and time would be replaced by it")
         except DicomWriteError as error:
             identity = series.identity
             name = f"series {identity.series_index} slice {identity.slice_index} {series.quantity}"
             problems.append(f"{name} is not written: {error}")
         else:
-            own.append(source)
+            keys.add(key)
+            sources.append(source)
+    return sources, problems
+
+
+def write_ecv(
+    results: Sequence[EcvResult], sources: Sequence[DicomSource], outputs: Collection[DicomOutput]
+) -> Written:
+    """Return a map of each ECV, and a report of those of each native series.
+
+    What has no map (no partner, no blood) is in the report with its reason.
+
+    Args:
+        results: of slice positions.
+        sources: T1 slices of the study, and any others.
+        outputs: kinds to write.
+    """
+    known: dict[SeriesIdentity | None, DicomSource] = {
+        each.result.identity: each for each in sources if each.result.quantity is Quantity.T1
+    }
     objects: list[Dataset] = []
-    for members in sources.values():
-        written = write_objects(members, outputs)
-        objects += written.objects
-        problems += written.problems
+    problems: list[str] = []
+    placed: dict[str, list[EcvSource]] = {}
+    for result in results:
+        native, post = known.get(result.native), known.get(result.post)
+        name = f"ECV of series {result.native.series_index} slice {result.native.slice_index}"
+        if native is None or (post is None and result.post is not None):
+            problems.append(f"{name} is not written: its source images are not known")
+            continue
+        try:
+            native.images.check_place(result.geometry)
+        except DicomWriteError as error:
+            problems.append(f"{name} is not written: {error}")
+            continue
+        source = EcvSource(result, native, post)
+        placed.setdefault(str(native.images.first.SeriesInstanceUID), []).append(source)
+        if "map" in outputs and result.partition is not None:
+            objects.append(ecv_map(source))
+    if "report" in outputs:
+        objects += map(ecv_report, placed.values())
     return Written(objects, problems)
 
 

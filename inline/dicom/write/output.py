@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pydicom import Dataset
 
@@ -13,8 +13,37 @@ from inline.dicom.write.source import UTF8, SourceImages
 
 _FIRST_NUMBER: Final = 5000
 """Outputs of series n have the numbers from ``5000 + 10 n`` on, as results of a stream have by default."""
-KINDS: Final = {"map": 1, "segmentation": 2, "report": 3, "capture": 4}
+KINDS: Final = {"map": 1, "segmentation": 2, "report": 3, "capture": 4, "ECV map": 5, "ECV report": 6}
 """Kinds of outputs, and what each adds to the number of its series."""
+
+
+class OutputSource(Protocol):
+    """Slice with what the shared attributes of its outputs follow from."""
+
+    @property
+    def images(self) -> SourceImages:
+        """Images in whose place the outputs lie."""
+        ...
+
+    @property
+    def provenance(self) -> Provenance:
+        """Program, weights and settings."""
+        ...
+
+    @property
+    def quantity(self) -> str:
+        """Name of the quantity."""
+        ...
+
+    @property
+    def slice_index(self) -> int:
+        """Number of the slice, from 0."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """Text that identifies source images and quantity."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +59,16 @@ class DicomSource:
     result: SliceResult
     images: SourceImages
     provenance: Provenance
+
+    @property
+    def quantity(self) -> str:
+        """Name of the quantity."""
+        return self.result.quantity.value
+
+    @property
+    def slice_index(self) -> int:
+        """Number of the slice, from 0."""
+        return self.result.identity.slice_index
 
     @property
     def name(self) -> str:
@@ -55,7 +94,7 @@ class DicomSource:
         return f"{self.images.first.SeriesInstanceUID}|{position}|{self.result.quantity}"
 
 
-def common(kind: str, *sources: DicomSource) -> dict[str, Any]:
+def common(kind: str, *sources: OutputSource) -> dict[str, Any]:
     """Return the arguments of highdicom's constructors that all outputs share.
 
     The UIDs follow from the source images, the kind, and what the values depend on: a rerun replaces its
@@ -69,10 +108,10 @@ def common(kind: str, *sources: DicomSource) -> dict[str, Any]:
     settings_key = first.provenance.key
     series = str(first.images.first.SeriesInstanceUID)
     return {
-        "series_instance_uid": derived_uid(f"{kind} series", first.result.quantity, series, settings_key),
+        "series_instance_uid": derived_uid(f"{kind} series", first.quantity, series, settings_key),
         "series_number": _FIRST_NUMBER + 10 * _number(first.images.first) + KINDS[kind],
         "sop_instance_uid": derived_uid(kind, *sorted(each.key for each in sources), settings_key),
-        "instance_number": first.result.identity.slice_index + 1,
+        "instance_number": first.slice_index + 1,
         "manufacturer": MANUFACTURER,
         "manufacturer_model_name": MODEL,
         "software_versions": first.provenance.version,

@@ -1,14 +1,16 @@
-"""Map of a slice as Parametric Map: 32-bit floats in ms (PS3.3 A.75)."""
+"""Map of a slice as Parametric Map: 32-bit floats in its unit (PS3.3 A.75)."""
 
 from __future__ import annotations
 
 import numpy as np
 from highdicom import VOILUTTransformation
 from highdicom.pm import ParametricMap, RealWorldValueMapping
+from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.sr.coding import Code
 
-from inline.dicom.write.codes import QUANTITIES, UNITS
-from inline.dicom.write.output import DicomSource, common, finished
+from inline.dicom.write.codes import NO_UNIT, QUANTITIES, UNITS
+from inline.dicom.write.output import DicomSource, OutputSource, common, finished
 from inline.dicom.write.source import DicomWriteError
 from inline.emit.overlay import WINDOW_MS
 
@@ -25,21 +27,54 @@ def parametric_map(source: DicomSource) -> Dataset:
     if result.map is None:
         raise DicomWriteError(f"{source.name} has no map: {result.error or 'it was not fitted'}")
     images.check_place(result.geometry)
-    plane, quantity = images.plane(), result.quantity
-    values = np.ascontiguousarray(result.map.values_ms, np.float32)
-    low, high = WINDOW_MS[quantity]
-    mapping = RealWorldValueMapping(
-        lut_label=quantity.value,
-        lut_explanation=f"{quantity} in ms, 0 without a value",
+    return placed_map(
+        "map",
+        source,
+        result.map.values_ms,
+        code=QUANTITIES[result.quantity],
         unit=UNITS["ms"],
+        window=WINDOW_MS[result.quantity],
+        others=images.others(),
+    )
+
+
+def placed_map(
+    kind: str,
+    source: OutputSource,
+    values: NDArray[np.float32],
+    *,
+    code: Code,
+    unit: Code,
+    window: tuple[float, float],
+    others: list[Dataset],
+) -> Dataset:
+    """Return values as Parametric Map in the place of their source images.
+
+    Args:
+        kind: of :data:`~inline.dicom.write.output.KINDS`.
+        source: slice.
+        values: float32 ``(rows, columns)``, 0 without a value.
+        code: of the quantity.
+        unit: of the values.
+        window: darkest and brightest value.
+        others: further source images.
+    """
+    images, quantity = source.images, source.quantity
+    plane, values = images.plane(), np.ascontiguousarray(values, np.float32)
+    low, high = window
+    described = f"{quantity} in {unit.value}" if unit.value != NO_UNIT.value else quantity
+    mapping = RealWorldValueMapping(
+        lut_label=quantity[:16],
+        lut_explanation=f"{described}, 0 without a value",
+        unit=unit,
         value_range=(float(values.min()), float(values.max())),
         slope=1.0,
         intercept=0.0,
-        quantity_definition=QUANTITIES[quantity],
+        quantity_definition=code,
     )
     made = ParametricMap(
         source_images=[images.reference()],
-        further_source_images=images.others() or None,
+        further_source_images=others or None,
         pixel_array=values[None],
         plane_positions=[plane.position_sequence],
         plane_orientation=plane.orientation_sequence,
@@ -47,9 +82,9 @@ def parametric_map(source: DicomSource) -> Dataset:
         real_world_value_mappings=[mapping],
         voi_lut_transformations=[VOILUTTransformation((low + high) / 2, high - low)],
         contains_recognizable_visual_features=False,
-        content_label=f"{quantity}_MAP",
-        content_description=f"{quantity} map in ms",
+        content_label=f"{quantity.upper()}_MAP".replace(" ", "_")[:16],
+        content_description=f"{quantity} map" if described == quantity else f"{quantity} map in {unit.value}",
         series_description=f"{quantity} map (myostream)",
-        **common("map", source),
+        **common(kind, source),
     )
     return finished(made)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from highdicom.sr import (
@@ -28,7 +28,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from inline.dicom.write import codes as concepts
-from inline.dicom.write.output import DicomSource, common
+from inline.dicom.write.output import DicomSource, OutputSource, common
 from inline.dicom.write.provenance import MANUFACTURER, MODEL, derived_uid
 from inline.dicom.write.segmentation import MYOCARDIUM_SEGMENT
 from inline.dicom.write.source import DicomWriteError, SourceImages
@@ -54,6 +54,24 @@ def report(sources: Sequence[DicomSource], segmentations: Mapping[str, Dataset] 
     """
     if not sources:
         raise DicomWriteError("a report needs at least one slice")
+    stored = segmentations or {}
+    evidence = [each.images.reference() for each in sources]
+    evidence += [other for each in sources for other in each.images.others()]
+    groups = [group for each in sources for group in _groups(each, stored.get(each.key))]
+    return document("report", sources, groups, [*evidence, *stored.values()])
+
+
+def document(
+    kind: str, sources: Sequence[OutputSource], groups: Sequence[_Group], evidence: Sequence[Dataset]
+) -> Dataset:
+    """Return measurement groups as structured report.
+
+    Args:
+        kind: of :data:`~inline.dicom.write.output.KINDS`.
+        sources: slices, at least one.
+        groups: of all slices.
+        evidence: objects that the groups refer to, each once or more often.
+    """
     provenance = sources[0].provenance
     device = DeviceObserverIdentifyingAttributes(
         uid=derived_uid("device", provenance.version, provenance.weights),
@@ -62,25 +80,22 @@ def report(sources: Sequence[DicomSource], segmentations: Mapping[str, Dataset] 
         model_name=MODEL,
         serial_number=provenance.weights,
     )
-    stored = segmentations or {}
     content = MeasurementReport(
         observation_context=ObservationContext(
             observer_device_context=ObserverContext(codes.DCM.Device, device)
         ),
         procedure_reported=concepts.CARDIAC_MRI,
-        imaging_measurements=[group for each in sources for group in _groups(each, stored.get(each.key))],
+        imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
     )
-    evidence = [each.images.reference() for each in sources]
-    others = [other for each in sources for other in each.images.others()]
     return ComprehensiveSR(
-        evidence=_distinct([*evidence, *others, *stored.values()]),
+        evidence=distinct(evidence),
         content=content[0],
         is_complete=True,
         is_verified=False,
         coding_schemes=[concepts.private_scheme()],
-        series_description=f"{sources[0].result.quantity} values (myostream)",
-        **common("report", *sources),
+        series_description=f"{sources[0].quantity} values (myostream)",
+        **common(kind, *sources),
     )
 
 
@@ -93,10 +108,7 @@ def _groups(source: DicomSource, segmentation: Dataset | None) -> Iterator[_Grou
         if not place and values["confidence"] is not None:
             measurements.append(Measurement(concepts.CONFIDENCE, values["confidence"], concepts.NO_UNIT))
         group = _group(source, region["name"], measurements, segmentation)
-        for concept, text in _texts(values) if not place else ():
-            item = TextContentItem(concept, text, RelationshipTypeValues.CONTAINS)
-            group[0].ContentSequence.append(item)
-        yield group
+        yield with_texts(group, texts(values)) if not place else group
 
 
 def _group(
@@ -106,7 +118,7 @@ def _group(
         "tracking_identifier": TrackingIdentifier(
             uid=derived_uid("tracking", source.place, region), identifier=f"{source.name} {region}"
         ),
-        "algorithm_id": _algorithm(source),
+        "algorithm_id": algorithm(source),
         "finding_sites": [FindingSite(concepts.finding_site(region))],
         "measurements": measurements or None,
     }
@@ -116,12 +128,24 @@ def _group(
             referenced_segment=_referenced_segment(segmentation, images), **common_parts
         )
     return MeasurementsAndQualitativeEvaluations(
-        source_images=[
-            SourceImageForMeasurementGroup(each.SOPClassUID, each.SOPInstanceUID, images.frames_of(each))
-            for each in images.datasets
-        ],
+        source_images=source_images(images),
         **common_parts,
     )
+
+
+def source_images(images: SourceImages) -> list[SourceImageForMeasurementGroup]:
+    """Return the references of a measurement group to the images of a slice."""
+    return [
+        SourceImageForMeasurementGroup(each.SOPClassUID, each.SOPInstanceUID, images.frames_of(each))
+        for each in images.datasets
+    ]
+
+
+def with_texts(group: _Group, items: Iterable[tuple[Code, str]]) -> _Group:
+    """Return a measurement group after these texts are added to it."""
+    for concept, text in items:
+        group[0].ContentSequence.append(TextContentItem(concept, text, RelationshipTypeValues.CONTAINS))
+    return group
 
 
 def _referenced_segment(segmentation: Dataset, images: SourceImages) -> ReferencedSegmentationFrame:
@@ -155,7 +179,8 @@ def _measurements(region: Mapping[str, Any], source: DicomSource) -> Iterator[Me
         yield Measurement(concepts.PIXELS, region["pixels"], concepts.PIXEL_UNIT)
 
 
-def _algorithm(source: DicomSource) -> AlgorithmIdentification:
+def algorithm(source: DicomSource) -> AlgorithmIdentification:
+    """Return program, engine, weights, settings and contour convention of a slice."""
     parameters = [f"{name}={value}" for name, value in source.provenance.parameters.items()]
     if (offsets := source.result.offsets) is not None:
         parameters += [f"endo_offset_mm={offsets.endo_mm:g}", f"epi_offset_mm={offsets.epi_mm:g}"]
@@ -168,7 +193,7 @@ def _algorithm(source: DicomSource) -> AlgorithmIdentification:
     )
 
 
-def _texts(values: Mapping[str, Any]) -> Iterator[tuple[Code, str]]:
+def texts(values: Mapping[str, Any]) -> Iterator[tuple[Code, str]]:
     """Yield level, error, flags and notes of a slice as texts with their concepts."""
     if values["level"]:
         yield concepts.LEVEL, values["level"]
@@ -178,6 +203,6 @@ def _texts(values: Mapping[str, Any]) -> Iterator[tuple[Code, str]]:
     yield from ((codes.DCM.Comment, note) for note in values["notes"])
 
 
-def _distinct(datasets: Sequence[Dataset]) -> list[Dataset]:
+def distinct(datasets: Sequence[Dataset]) -> list[Dataset]:
     """Return each object once: slices of one enhanced object share it."""
     return list({str(each.SOPInstanceUID): each for each in datasets}.values())

@@ -11,8 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from inline.cli.commands import app
+from inline.mrd.files import write_images
 from inline.pipeline import Pipeline
-from inline.replay.simulate import simulate_examination, to_images, write_examination
+from inline.reference import ReferenceRanges
+from inline.replay.simulate import header_xml, simulate_examination, to_images, write_examination
+from tests.inline import contrast_phantom as phantom
+from tests.inline.conftest import RingEngine
 
 sys.path.append(str(Path(__file__).parents[1] / "dicom"))
 writer = importlib.import_module("writer")
@@ -111,3 +115,80 @@ def test_nothing_at_a_path(tmp_path):
     made = run(tmp_path / "nowhere")
     assert made.exit_code == 1
     assert "there is no file or folder" in made.stderr
+
+
+@pytest.fixture(scope="module")
+def enhanced(tmp_path_factory):
+    """An MRD file of two native slices, of which the first also has post-contrast T1 of known ECV."""
+    file = tmp_path_factory.mktemp("enhanced") / "both.h5"
+    images = phantom.native_and_post(2, 1)
+    write_images(file, header_xml(simulate_examination(1, seed=5, size=96)), images)
+    return file
+
+
+def ecv_files(folder):
+    return {file.name: json.loads(file.read_text()) for file in sorted(folder.glob("*-ECV-*.json"))}
+
+
+def test_ecv_is_printed_and_written_as_published(enhanced, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "inline.engine_selection.build_pipeline",
+        lambda settings: Pipeline(RingEngine(), ranges=ReferenceRanges.load(settings.reference.file)),
+    )
+    (tmp_path / "ranges.toml").write_text(
+        '[[range]]\nquantity = "ECV"\nregion = "global"\nfield_strength = 1.5\nmean = 26.0\nsd = 2.0\n'
+        'n = 30\nsource = "site"\n'
+    )
+    (tmp_path / "s.toml").write_text(f'[reference]\nfile = "{tmp_path / "ranges.toml"}"\n')
+    made = run(enhanced, "-o", tmp_path / "out", "--haematocrit", "0.42", "--settings", tmp_path / "s.toml")
+    assert made.exit_code == 0, made.output
+    assert made.output.count("Extracellular volume") == 1
+    assert f"{phantom.ECV:.1f} [" in made.output
+    assert "ECV: no post-contrast slice lies within 3 mm" in made.output
+    found = ecv_files(tmp_path / "out" / "001")
+    assert list(found) == ["slice-00-ECV-series-1.json", "slice-01-ECV-series-1.json"]
+    first, second = found.values()
+    ring = first["regions"][0]
+    assert ring["median"] == pytest.approx(phantom.ECV, abs=0.01)
+    assert ring["partition_coefficient"] == pytest.approx(phantom.PARTITION, abs=1e-4)
+    assert ring["z_score"] == pytest.approx((phantom.ECV - 26.0) / 2.0, abs=0.02)
+    assert (first["schema"], first["haematocrit"], first["haematocrit_source"]) == (
+        "myostream.ecv/1.0",
+        0.42,
+        "given",
+    )
+    assert (second["regions"], second["flags"]) == ([], ["slices-do-not-match"])
+
+
+def test_a_haematocrit_is_of_one_examination(enhanced, files, tmp_path):
+    made = run(enhanced, files / "one.h5", "--haematocrit", "0.42", "-o", tmp_path / "out")
+    assert made.exit_code == 1
+    assert "is of one patient" in " ".join(made.stderr.split())
+    assert not list((tmp_path / "out").rglob("*.json"))
+    wrong = run(enhanced, "--haematocrit", "42")
+    assert wrong.exit_code == 1
+    assert "give 0.42 for 42 %" in " ".join(wrong.stderr.split())
+
+
+def test_without_haematocrit_there_is_the_partition_coefficient_alone(enhanced, tmp_path):
+    made = run(enhanced, "-o", tmp_path / "out")
+    assert made.exit_code == 0, made.output
+    first = ecv_files(tmp_path / "out" / "001")["slice-00-ECV-series-1.json"]
+    assert first["regions"][0]["median"] is None
+    assert first["regions"][0]["partition_coefficient"] == pytest.approx(phantom.PARTITION, abs=1e-4)
+    assert "no-haematocrit" in first["flags"]
+
+
+def test_reports_are_of_one_examination_each(enhanced, files, tmp_path):
+    pytest.importorskip("cmcrameri")
+    (tmp_path / "folder").mkdir()
+    file = tmp_path / "page.png"
+    made = run(enhanced, files / "one.h5", "--report", file, "--report", tmp_path / "folder")
+    assert made.exit_code == 0, made.output
+    names = ["folder/001/report.pdf", "folder/001/report.png", "folder/002/report.pdf"]
+    names += ["folder/002/report.png", "page-002.png", "page.png"]
+    written = [each for each in sorted(tmp_path.rglob("*")) if each.is_file()]
+    assert [str(each.relative_to(tmp_path)) for each in written] == names
+    assert {stat.S_IMODE(each.stat().st_mode) for each in written} == {0o600}
+    assert file.read_bytes() == (tmp_path / "folder" / "001" / "report.png").read_bytes()
+    assert run(enhanced, "--report", tmp_path / "page.txt").exit_code == 1

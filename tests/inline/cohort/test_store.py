@@ -54,8 +54,19 @@ def test_settings_count_that_a_result_depends_on():
         {"review_below": 0.5},
         {"contours": {"endo_offset_mm": 0.0}},
         {"assembly": {"motion": "both"}},
+        {"ecv": {"haematocrit": 0.42}},
+        {"ecv": {"synthetic": True}},
     ):
         assert Provenance.of(load_settings(**changed)) != usual
+
+
+def test_reference_ranges_count_by_content(tmp_path):
+    def of(folder, text):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "ranges.toml").write_text(text)
+        return Provenance.of(load_settings(reference={"file": tmp_path / folder / "ranges.toml"}))
+
+    assert of("a", "one") == of("b", "one") != of("c", "other")
 
 
 def test_weights_and_their_confidence_count_by_content(tmp_path):
@@ -104,7 +115,7 @@ def test_table_and_failures_hold_every_examination(store, task, root, ring):
         slices = document["slices"] if document else []
         regions = [(one["quantity"], region) for one in slices for region in one["regions"]]
         own = [row for row in rows if row["examination"] == examination.name]
-        assert [(row["quantity"], row["region"], row["median_ms"], row["pixels"]) for row in own] == [
+        assert [(row["quantity"], row["region"], row["median"], row["pixels"]) for row in own] == [
             (quantity, region["name"], region["median"], region["pixels"]) for quantity, region in regions
         ] or [(None, None, None, None)]
     (damaged,) = (row for row in rows if row["examination"] == "exam-3.h5")

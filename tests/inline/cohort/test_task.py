@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -7,10 +8,15 @@ import pytest
 
 from inline import process, read_mrd
 from inline.cohort.discover import discover
+from inline.cohort.provenance import Provenance
 from inline.cohort.store import Store, failure_of
 from inline.emit.record import record
+from inline.mrd.files import write_images
+from inline.pipeline import Pipeline
 from inline.replay.results import read_record
-from inline.replay.simulate import simulate_examination, to_images, write_examination
+from inline.replay.simulate import header_xml, simulate_examination, to_images, write_examination
+from tests.inline import contrast_phantom as phantom
+from tests.inline.conftest import RingEngine
 
 
 class Raising:
@@ -83,8 +89,6 @@ def test_a_truncated_file_is_a_failure(root, run, ring):
 
 
 def test_a_network_that_fails_is_a_failure_and_keeps_the_rest(examinations, run):
-    from inline.pipeline import Pipeline
-
     outcome, document = run(discover(examinations).examinations[0], Pipeline(Raising()))
     assert outcome.failure == "RuntimeError: no memory; RuntimeError: no memory"
     assert [each["flags"] for each in document["slices"]] == [["processing-error"]] * 2
@@ -141,3 +145,57 @@ def test_a_damaged_dicom_image_is_a_problem_of_its_study_alone(tmp_path, run, ri
     assert damaged.name in outcome.failure
     assert [each["quantity"] for each in document["slices"]] == ["T1", "T2"]
     assert "missing-images" in [flag for each in document["slices"] for flag in each["flags"]]
+
+
+def test_ecv_is_in_file_and_table_and_the_same_in_every_run(tmp_path, task):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    root = tmp_path / "root"
+    root.mkdir()
+    header = header_xml(simulate_examination(1, seed=5, size=96))
+    write_images(root / "both.h5", header, phantom.native_and_post(2, 1))
+    settings = task.settings.model_copy(
+        update={"ecv": task.settings.ecv.model_copy(update={"haematocrit": phantom.HAEMATOCRIT})}
+    )
+    task = dataclasses.replace(task, settings=settings, provenance=Provenance.of(settings))
+    store = Store(task.out)
+    store.begin(root, task.provenance, settings)
+    contents = []
+    for _ in range(2):
+        assert task.run(discover(root).examinations[0], Pipeline(RingEngine())).failure == ""
+        summary = store.finish(discover(root).examinations, task.provenance)
+        contents.append([file.read_bytes() for file in sorted(task.out.rglob("*")) if file.is_file()])
+    assert contents[0] == contents[1]
+    assert (summary.slices, summary.ecv) == (3, 1)
+    whole, alone = store.read(discover(root).examinations[0])["ecv"]
+    rows = [row for row in parquet.read_table(store.table).to_pylist() if row["quantity"] == "ECV"]
+    assert [row["region"] for row in rows] == [*(each["name"] for each in whole["regions"]), None]
+    ring = rows[0]
+    assert (ring["unit"], ring["series_index"], ring["post_series_index"], ring["slice_index"]) == (
+        "%",
+        1,
+        3,
+        0,
+    )
+    assert ring["median"] == pytest.approx(phantom.ECV, abs=0.01)
+    assert ring["partition_coefficient"] == pytest.approx(phantom.PARTITION, abs=1e-4)
+    assert (ring["haematocrit"], ring["haematocrit_source"]) == (0.42, "given")
+    assert rows[-1]["error"] == alone["error"] != ""
+    ms = {row["unit"] for row in parquet.read_table(store.table).to_pylist() if row["quantity"] != "ECV"}
+    assert ms == {"ms"}
+    natives = {
+        row["enhancement"] for row in parquet.read_table(store.table).to_pylist() if row["quantity"] == "T1"
+    }
+    assert natives == {"native", "post-contrast"}
+
+
+def test_ecv_that_fails_is_a_failure_and_keeps_the_slices(tmp_path, run, monkeypatch):
+    def failing(*_):
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr("inline.examination.examine.ecv_of_pair", failing)
+    (tmp_path / "root").mkdir()
+    header = header_xml(simulate_examination(1, seed=5, size=96))
+    write_images(tmp_path / "root" / "both.h5", header, phantom.native_and_post())
+    outcome, document = run(discover(tmp_path / "root").examinations[0], Pipeline(RingEngine()))
+    assert outcome.failure == "RuntimeError: a fault"
+    assert len(document["slices"]) == 2

@@ -456,3 +456,28 @@ def test_paths_that_cannot_be_read(tmp_path):
 def test_no_name_of_the_patient_goes_on(tmp_path, images):
     writer.classic(tmp_path, of_slice(images), "siemens")
     assert writer.PATIENT not in repr(only(tmp_path))
+
+
+def test_field_strength_sex_and_contrast_agent_of_the_images(tmp_path):
+    """They decide reference ranges, the synthetic haematocrit, and which series is native."""
+    from inline.data.series import Enhancement
+    from inline.dicom.read import open_dicom
+
+    from . import scanner
+
+    objects = scanner.classic(scanner.examination(1, size=96)[1])
+    for number, each in enumerate(objects):
+        each.MagneticFieldStrength = 3.0
+        if each.SeriesNumber == 1:
+            each.ContrastBolusAgent = "Gadobutrol"
+        each.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
+    (examination,) = open_dicom([tmp_path]).examinations()
+    first = examination.series[0]
+    assert (first.field_strength, first.sex) == (3.0, "F")
+    assert first.enhancement is Enhancement.POST_CONTRAST
+    assert (examination.header.system, examination.header.study_date) == ("Simulated", "20240102")
+    objects[0].MagneticFieldStrength = 30000.0
+    objects[0].PatientSex = "O"
+    objects[0].save_as(tmp_path / "0.dcm", enforce_file_format=True)
+    (examination,) = open_dicom([tmp_path]).examinations()
+    assert (examination.series[0].field_strength, examination.series[0].sex) == (None, "")

@@ -14,13 +14,17 @@ from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 
+import numpy as np
 import pytest
 from pydicom import dcmread
 
 from inline.data.errors import ConfigurationError
 from inline.dicom.node import node as node_module
+from inline.dicom.node.processing import Processor
 from inline.dicom.node.spool import inspect
-from inline.settings import load_settings
+from inline.pipeline import Pipeline
+from inline.settings import Settings, load_settings
+from tests.inline import contrast_phantom as phantom
 
 from .. import scanner
 from .conftest import OUTPUTS, PLANTED, Archive, associated, everywhere, send, wait_for
@@ -418,3 +422,22 @@ def test_tls_files_that_cannot_be_used_are_an_error_message(running, archive, tm
         running([archive.destination()], tls_certificate=file, tls_key=file),
     ):
         pass
+
+
+def test_native_and_post_contrast_series_that_come_together_have_ecv(tmp_path, ring_engine):
+    files = []
+    for number, each in enumerate(scanner.classic(phantom.native_and_post(2, 1))):
+        files.append(tmp_path / f"{number}.dcm")
+        each.save_as(files[-1], enforce_file_format=True)
+    settings = Settings(ecv={"haematocrit": phantom.HAEMATOCRIT}, dicom={"outputs": OUTPUTS})
+    processor = Processor(Pipeline(ring_engine), settings)
+    made = [dcmread(BytesIO(data)) for _, data in processor.process(files).objects]
+    (ecv,) = (each for each in made if each.SeriesDescription == "ECV map (myostream)")
+    row = ecv.Rows // 2 * ecv.Columns
+    stored = np.frombuffer(ecv.FloatPixelData, np.float32)[row : row + ecv.Columns]
+    assert stored[ecv.Columns // 2 + 23] == pytest.approx(phantom.ECV, abs=0.02)
+    # The other native slice may still get its partner: it has no report of a missing one.
+    assert [each.SeriesDescription for each in made].count("ECV values (myostream)") == 1
+    alone = processor.process(files[: 2 * len(phantom.TIMES_MS)])
+    descriptions = [dcmread(BytesIO(data)).SeriesDescription for _, data in alone.objects]
+    assert not any("ECV" in each for each in descriptions)

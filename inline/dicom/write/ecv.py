@@ -1,0 +1,173 @@
+"""ECV of a slice position as Parametric Map, and as structured report (TID 1500)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from highdicom.sr import (
+    FindingSite,
+    Measurement,
+    MeasurementsAndQualitativeEvaluations,
+    TrackingIdentifier,
+)
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from inline.data.examination import EcvResult
+from inline.dicom.write import codes as concepts
+from inline.dicom.write.output import DicomSource
+from inline.dicom.write.parametric_map import placed_map
+from inline.dicom.write.provenance import Provenance, derived_uid
+from inline.dicom.write.report import algorithm, distinct, document, source_images, texts, with_texts
+from inline.dicom.write.source import DicomWriteError, SourceImages
+from inline.emit.ecv import ECV_WINDOW, PARTITION_WINDOW
+from inline.emit.record import ecv_record
+
+
+@dataclass(frozen=True, slots=True)
+class EcvSource:
+    """ECV of a slice position with the images of both slices.
+
+    Attributes:
+        result: ECV or partition coefficient, or the error that prevents them.
+        native: slice of ``result.native``, in whose place the outputs lie.
+        post: slice of ``result.post``; None where that is.
+    """
+
+    result: EcvResult
+    native: DicomSource
+    post: DicomSource | None
+
+    @property
+    def images(self) -> SourceImages:
+        """Images of the native slice."""
+        return self.native.images
+
+    @property
+    def provenance(self) -> Provenance:
+        """Program, weights and settings."""
+        return self.native.provenance
+
+    @property
+    def quantity(self) -> str:
+        """Name of the quantity."""
+        return "ECV"
+
+    @property
+    def slice_index(self) -> int:
+        """Number of the native slice, from 0."""
+        return self.result.native.slice_index
+
+    @property
+    def name(self) -> str:
+        """Name of the slice position; nothing of the patient is in it."""
+        post = f" and {self.result.post.series_index}" if self.result.post else ""
+        return f"series {self.result.native.series_index}{post} slice {self.slice_index} ECV"
+
+    @property
+    def key(self) -> str:
+        """Text that identifies the source images of both slices."""
+        return " ".join(["ECV", *(each.images.key for each in self.slices)])
+
+    @property
+    def slices(self) -> tuple[DicomSource, ...]:
+        """Native and post-contrast slice, as far as there are."""
+        return (self.native,) if self.post is None else (self.native, self.post)
+
+    @property
+    def others(self) -> list[Dataset]:
+        """Source images after the first one, each once."""
+        first = self.images.first.SOPInstanceUID
+        found = [other for each in self.slices for other in (each.images.reference(), *each.images.others())]
+        return [each for each in distinct(found) if each.SOPInstanceUID != first]
+
+
+def ecv_map(source: EcvSource) -> Dataset:
+    """Return the ECV of a slice position in percent as Parametric Map, in the place of the native images.
+
+    Without haematocrit it holds the partition coefficient. 0 is no value.
+
+    Raises:
+        DicomWriteError: there is neither, or the native slice does not lie on its source images.
+    """
+    result, known = source.result, source.result.haematocrit is not None
+    values = result.ecv if known else result.partition
+    if values is None:
+        raise DicomWriteError(f"{source.name} has no map: {result.error}")
+    source.images.check_place(result.geometry)
+    made = placed_map(
+        "ECV map",
+        source,
+        values,
+        code=concepts.ECV if known else concepts.PARTITION,
+        unit=concepts.UNITS["%"] if known else concepts.NO_UNIT,
+        window=ECV_WINDOW if known else PARTITION_WINDOW,
+        others=source.others,
+    )
+    made.CodingSchemeIdentificationSequence = [concepts.private_scheme()]
+    if not known:
+        made.SeriesDescription = "Partition coefficient map (myostream)"
+        made.ContentDescription = "Partition coefficient map"
+    return made
+
+
+def ecv_report(sources: Sequence[EcvSource]) -> Dataset:
+    """Return ECV by region as structured report; its numbers are those of the records.
+
+    Each region is a measurement group with the source images of both slices. The first group of a position
+    also has haematocrit, level, error, flags and notes. A value that the record does not have is left out.
+
+    Raises:
+        DicomWriteError: no slice position.
+    """
+    if not sources:
+        raise DicomWriteError("a report needs at least one slice position")
+    groups = [group for each in sources for group in _groups(each)]
+    evidence = [each for source in sources for each in (source.images.reference(), *source.others)]
+    return document("ECV report", sources, groups, evidence)
+
+
+def _groups(source: EcvSource) -> Iterator[MeasurementsAndQualitativeEvaluations]:
+    values = ecv_record(source.result)
+    regions: list[dict[str, Any]] = values["regions"] or [{"name": "slice"}]
+    origin = values["haematocrit_source"]
+    for place, region in enumerate(regions):
+        measurements = list(_measurements(region))
+        if not place and values["haematocrit"] is not None:
+            measurements.append(
+                Measurement(concepts.HAEMATOCRITS[origin], values["haematocrit"], concepts.NO_UNIT)
+            )
+        group = MeasurementsAndQualitativeEvaluations(
+            source_images=[each for slice_ in source.slices for each in source_images(slice_.images)],
+            tracking_identifier=TrackingIdentifier(
+                uid=derived_uid("tracking", *(each.place for each in source.slices), "ECV", region["name"]),
+                identifier=f"{source.name} {region['name']}",
+            ),
+            algorithm_id=algorithm(source.native),
+            finding_sites=[FindingSite(concepts.finding_site(region["name"]))],
+            measurements=measurements or None,
+        )
+        if not place:
+            with_texts(group, [*([(concepts.HAEMATOCRIT_SOURCE, origin)] if origin else []), *texts(values)])
+        yield group
+
+
+def _measurements(region: Mapping[str, Any]) -> Iterator[Measurement]:
+    """Yield ECV, partition coefficient, z-score and size of a region; none where the record has no value."""
+    percent, statistics = (
+        concepts.UNITS["%"],
+        {**concepts.STATISTICS, "standard_error": concepts.STANDARD_ERROR},
+    )
+    values: list[tuple[str, Code, Code, Code | None]] = [
+        *((name, concepts.ECV, percent, modifier) for name, modifier in statistics.items()),
+        ("partition_coefficient", concepts.PARTITION, concepts.NO_UNIT, concepts.STATISTICS["median"]),
+        ("partition_standard_error", concepts.PARTITION, concepts.NO_UNIT, concepts.STANDARD_ERROR),
+        ("z_score", codes.DCM.ZScoreOfMeasurement, concepts.NO_UNIT, None),
+        ("pixels", concepts.PIXELS, concepts.PIXEL_UNIT, None),
+    ]
+    for name, concept, unit, modifier in values:
+        if region.get(name) is not None:
+            yield Measurement(concept, region[name], unit, derivation=modifier)

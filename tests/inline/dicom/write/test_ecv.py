@@ -1,0 +1,175 @@
+"""ECV of a heart of known T1 as Parametric Map and structured report."""
+
+import shutil
+import subprocess
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inline.data.examination import Haematocrit, HaematocritSource
+from inline.dicom.write.ecv import EcvSource, ecv_map, ecv_report
+from inline.dicom.write.objects import write_ecv
+from inline.dicom.write.source import DicomWriteError
+from inline.emit.record import ecv_record
+from inline.examination.examine import examine
+from inline.settings import EcvSettings
+from tests.inline import contrast_phantom as phantom
+
+from .. import scanner
+from .conftest import read_sources, save
+from .test_objects import ALL, again, values_by_region
+
+KNOWN = EcvSettings(haematocrit=phantom.HAEMATOCRIT)
+
+
+@pytest.fixture(scope="module")
+def scanned():
+    return scanner.classic(phantom.native_and_post(2, 1))
+
+
+@pytest.fixture(scope="module", params=["classic", "enhanced"])
+def slices(request, scanned, tmp_path_factory, ring_engine, provenance):
+    """Sources of two native slices and of one post-contrast slice."""
+    objects = scanned
+    if request.param == "enhanced":
+        objects = [scanner.enhanced(scanner.series_of(scanned, number)) for number in (1, 3)]
+    return read_sources(save(objects, tmp_path_factory.mktemp("ecv")), ring_engine, provenance)
+
+
+def examined(slices, settings=KNOWN):
+    return examine([each.result for each in slices], settings).ecv
+
+
+def test_a_map_holds_ecv_in_percent_in_the_place_of_the_native_slice(slices):
+    written = write_ecv(examined(slices), slices, ("map",))
+    assert written.problems == []
+    (made,) = map(again, written.objects)
+    stored = np.frombuffer(made.FloatPixelData, np.float32).reshape(made.Rows, made.Columns)
+    y, x = np.mgrid[:96, :96] - 47.5
+    wall = np.abs(np.hypot(x, y) - 24.0) < 3.0
+    np.testing.assert_allclose(stored[wall], phantom.ECV, atol=0.02)
+    mapping = made.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
+    assert mapping.MeasurementUnitsCodeSequence[0].CodeValue == "%"
+    assert mapping.QuantityDefinitionSequence[0].ConceptCodeSequence[0].CodeMeaning == (
+        "Extracellular volume fraction"
+    )
+    position = made.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0].ImagePositionPatient
+    assert [float(each) for each in position] == [float(each) for each in slices[0].images.plane().position]
+    expected = {
+        str(image.SOPInstanceUID)
+        for each in slices
+        if each.slice_index == 0
+        for image in each.images.datasets
+    }
+    assert {item.ReferencedSOPInstanceUID for item in made.SourceImageSequence} == expected
+    assert made.StudyInstanceUID == scanner.STUDY
+    assert (made.SeriesNumber, made.SeriesDescription) == (5015, "ECV map (myostream)")
+
+
+def test_the_numbers_of_a_report_are_those_of_the_record(slices):
+    results = examined(slices)
+    (made,) = map(again, write_ecv(results, slices, ("report",)).objects)
+    found = values_by_region(made)
+    names = {
+        "median": "Median",
+        "mean": "Mean",
+        "sd": "Standard Deviation",
+        "standard_error": "Standard error of the mean",
+    }
+    whole, alone = map(ecv_record, results)
+    for region in whole["regions"]:
+        numbers, _ = found[f"series 1 and 3 slice 0 ECV {region['name']}"]
+        for key, modifier in names.items():
+            assert numbers["Extracellular volume fraction", modifier] == region[key]
+        partition = numbers["Partition coefficient of contrast agent", "Median"]
+        assert partition == region["partition_coefficient"] == pytest.approx(phantom.PARTITION, abs=1e-4)
+    numbers, texts = found["series 1 and 3 slice 0 ECV global"]
+    assert numbers["Extracellular volume fraction", "Median"] == pytest.approx(phantom.ECV, abs=0.01)
+    assert numbers["Hematocrit", ""] == phantom.HAEMATOCRIT
+    assert ("Source of the haematocrit", "given") in texts
+    numbers, texts = found["series 1 slice 1 ECV slice"]
+    assert numbers == {}
+    assert ("Quality flag", "slices-do-not-match") in texts
+    assert ("Reason why the slice was not processed", alone["error"]) in texts
+    assert len(found) == len(whole["regions"]) + 1
+
+
+def test_a_z_score_is_in_the_report(slices):
+    result = examined(slices)[0]
+    scored = replace(result, regions=(replace(result.regions[0], z_score=1.25), *result.regions[1:]))
+    made = ecv_report([source_of(scored, slices)])
+    first, *others = values_by_region(made).values()
+    assert first[0]["Z-Score of measurement", ""] == 1.25
+    assert not any("Z-Score of measurement" in name for numbers, _ in others for name, _ in numbers)
+
+
+def source_of(result, slices):
+    native, post = (
+        next(each for each in slices if each.result.identity == one) for one in (result.native, result.post)
+    )
+    return EcvSource(result, native, post)
+
+
+def test_without_haematocrit_map_and_report_state_the_partition_coefficient(slices):
+    result = examined(slices, EcvSettings())[0]
+    source = source_of(result, slices)
+    made = again(ecv_map(source))
+    stored = np.frombuffer(made.FloatPixelData, np.float32).reshape(made.Rows, made.Columns)
+    assert stored[48, 48 + 23] == pytest.approx(phantom.PARTITION, abs=1e-3)
+    mapping = made.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
+    assert mapping.MeasurementUnitsCodeSequence[0].CodeValue == "1"
+    assert made.SeriesDescription == "Partition coefficient map (myostream)"
+    numbers, texts = values_by_region(ecv_report([source]))["series 1 and 3 slice 0 ECV global"]
+    assert not any(name in ("Extracellular volume fraction", "Hematocrit") for name, _ in numbers)
+    assert ("Quality flag", "no-haematocrit") in texts
+
+
+def test_a_computed_haematocrit_has_no_code_of_a_laboratory(slices):
+    result = replace(examined(slices)[0], haematocrit=Haematocrit(0.4, HaematocritSource.SYNTHETIC))
+    numbers, texts = values_by_region(ecv_report([source_of(result, slices)]))[
+        "series 1 and 3 slice 0 ECV global"
+    ]
+    assert numbers["Haematocrit computed from native blood T1", ""] == 0.4
+    assert ("Hematocrit", "") not in numbers
+    assert ("Source of the haematocrit", "synthetic") in texts
+
+
+def test_uids_are_the_same_in_a_rerun_and_follow_the_source_images(slices):
+    def uids(members):
+        written = write_ecv(examined(slices), members, ALL).objects
+        return [str(each.value) for made in written for each in made.iterall() if each.VR == "UI"]
+
+    assert uids(slices) == uids(slices)
+    other = [replace(each, provenance=replace(each.provenance, settings="0" * 16)) for each in slices]
+    first, second = (write_ecv(examined(slices), each, ALL).objects for each in (slices, other))
+    assert {each.SOPInstanceUID for each in first}.isdisjoint(each.SOPInstanceUID for each in second)
+
+
+def test_what_cannot_be_placed_is_a_problem(slices):
+    results = examined(slices)
+    natives = [each for each in slices if each.result.identity != results[0].post]
+    written = write_ecv(results[:1], natives, ALL)
+    assert written.objects == []
+    assert "source images are not known" in written.problems[0]
+    moved = replace(results[0], geometry=replace(results[0].geometry, position=(0.0, 0.0, 9.0)))
+    assert "beside its source images" in write_ecv([moved], slices, ALL).problems[0]
+    with pytest.raises(DicomWriteError, match="has no map"):
+        ecv_map(EcvSource(results[1], slices[0], None))
+    with pytest.raises(DicomWriteError, match="at least one"):
+        ecv_report([])
+
+
+@pytest.mark.skipif(
+    shutil.which("dciodvfy") is None, reason="dciodvfy (Debian: dicom3tools) is not installed"
+)
+@pytest.mark.parametrize("settings", [KNOWN, EcvSettings()])
+def test_outputs_conform_to_the_standard(slices, settings, tmp_path):
+    for number, each in enumerate(write_ecv(examined(slices, settings), slices, ALL).objects):
+        file = tmp_path / f"{number}.dcm"
+        each.save_as(file, enforce_file_format=True)
+        run = subprocess.run(["dciodvfy", "-new", str(file)], capture_output=True, text=True, check=False)
+        lines = run.stderr.splitlines()
+        assert lines[0] in ("ParametricMap", "ComprehensiveSR")
+        warnings = [line for line in lines[1:] if "99MYOSTREAM" not in line and "<QUANTITY>" not in line]
+        assert warnings == []
