@@ -31,7 +31,7 @@ fuzz: $(DEV)
 	done
 
 $(CORE): pyproject.toml
-	@echo "Installing into $(VENV): 1.7 GB, a few minutes"
+	@echo "Installing into $(VENV): 1.8 GB, a few minutes"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable ".[report]"
 	touch $@
