@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from inline.data.series import Enhancement as Enhancement
 from inline.data.series import SeriesIdentity
 
 FloatMap = NDArray[np.float32]
+
+SLICE_FLAGS: Final = "Flags of the"
+"""Beginning of the notes of an ECV result that repeat the flags of its slices."""
 
 
 class HaematocritSource(StrEnum):

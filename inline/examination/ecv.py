@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from inline.contouring.aha import RegionShares, region_shares, slice_reference, weighted_statistics
 from inline.data.errors import MyostreamError
-from inline.data.examination import EcvRegion, EcvResult, Haematocrit, HaematocritSource
+from inline.data.examination import SLICE_FLAGS, EcvRegion, EcvResult, Haematocrit, HaematocritSource
 from inline.data.flags import Flag
 from inline.data.results import BloodT1, SliceResult
 from inline.examination.pairing import Pair, mismatch, shortened, usable
@@ -124,7 +124,7 @@ def _error(blood: BloodT1) -> float:
 def _with_flags(empty: EcvResult, native: SliceResult, post: SliceResult) -> EcvResult:
     """Return the result with the flags of both slices, whose values are those of ECV, and notes on them."""
     notes = tuple(
-        f"Flags of the {name} slice: {', '.join(each.flags)}."
+        f"{SLICE_FLAGS} {name} slice: {', '.join(each.flags)}."
         for name, each in (("native", native), ("post-contrast", post))
         if each.flags
     )

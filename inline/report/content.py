@@ -14,6 +14,7 @@ import numpy as np
 
 from inline.contouring.aha import MID_SEPTUM
 from inline.contouring.slice_level import SAME_MM
+from inline.data.examination import SLICE_FLAGS
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
 from inline.data.version import software_version
@@ -407,20 +408,36 @@ def _no_segments(maps: Sequence[ReportMap]) -> str:
 
 
 def _findings(found: Sequence[Position]) -> Iterable[str]:
-    """Yield errors, then flags in words, then notes, each once with the maps that it concerns."""
-    maps = [(kind, each.name, chosen) for each in found for kind, chosen in each.maps.items()]
+    """Yield errors, then flags in words, then notes, each once with the maps that it concerns.
+
+    What ECV only takes over from its slices is stated of these alone.
+    """
+    maps = [(each, kind, chosen) for each in found for kind, chosen in each.maps.items()]
     errors, flags, notes = [], [], []
-    for kind, name, chosen in maps:
-        errors += [(clean(chosen.error), (kind, name))] if chosen.error else []
-        flags += [(flag, (kind, name)) for flag in dict.fromkeys(chosen.flags)]
-        notes += [(clean(note), (kind, name)) for note in dict.fromkeys(chosen.notes)]
-    number = Counter(kind for kind, _, _ in maps)
+    for position, kind, chosen in maps:
+        where = (kind, position.name)
+        taken = _of_slices(position) if kind in (Kind.ECV, Kind.PARTITION) else frozenset()
+        errors += [(clean(chosen.error), where)] if chosen.error else []
+        flags += [(flag, where) for flag in dict.fromkeys(chosen.flags) if flag not in taken]
+        own = (each for each in dict.fromkeys(chosen.notes) if not (taken and each.startswith(SLICE_FLAGS)))
+        notes += [(clean(note), where) for note in own]
+    number = Counter(kind for _, kind, _ in maps)
     for text, bearers in _gathered(errors).items():
         yield f"{_where(bearers, number)}: error: {text}"
     for flag, bearers in sorted(_gathered(flags).items(), key=lambda pair: importance(pair[0])):
         yield f"{_where(bearers, number)}: {sentence(flag)}"
     for text, bearers in _gathered(notes).items():
         yield f"{_where(bearers, number)}: note: {text}"
+
+
+def _of_slices(position: Position) -> frozenset[str]:
+    """Return the flags of the T1 slices of a position."""
+    return frozenset(
+        flag
+        for kind in (Kind.T1_NATIVE, Kind.T1, Kind.T1_POST)
+        if kind in position.maps
+        for flag in position.maps[kind].flags
+    )
 
 
 def _where(bearers: Sequence[tuple[Kind, str]], number: Counter[Kind]) -> str:

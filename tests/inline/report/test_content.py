@@ -164,6 +164,17 @@ def test_findings_are_errors_flags_by_importance_and_notes_each_once():
     )
 
 
+def test_flags_that_ecv_takes_over_are_stated_of_its_slices_alone():
+    native = make_slice(flags=(Flag.MOVED,))
+    taken = make_ecv(
+        native, None, flags=(Flag.MOVED, Flag.NO_HAEMATOCRIT), notes=("Flags of the native slice: moved.",)
+    )
+    assert content(native, ecv=[taken]).findings == (
+        f"Partition mid: {SENTENCES['no-haematocrit']}",
+        f"T1 native mid: {SENTENCES['moved']}",
+    )
+
+
 def test_flags_of_ecv_are_stated_too():
     native = make_slice()
     made = content(native, ecv=[make_ecv(native, None, flags=(Flag.NO_HAEMATOCRIT,))])
