@@ -316,7 +316,7 @@ def contours(data: bytes) -> None:
             probabilities = np.stack([(classes == k).astype(np.float32) for k in range(3)])
     output = np.concatenate([probabilities, probabilities[1:].swapaxes(1, 2)]) if mode else probabilities
     before = output.tobytes()
-    labels, found, flags, insertions = contour_slice(output, frame)
+    labels, found, flags, insertions, *_ = contour_slice(output, frame)
     assert output.tobytes() == before
     for point in (insertions.anterior, insertions.inferior):
         assert point is None or np.isfinite([point.x, point.y, point.confidence]).all()
