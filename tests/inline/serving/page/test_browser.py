@@ -112,7 +112,7 @@ def test_an_examination_in_the_browser(serving, examination):
         # The scanner's next measurement, without a study of its own.
         exchange(server.address, header, images[:11])
         window.wait("document.querySelectorAll('#studies button').length === 2")
-        window.wait("document.querySelectorAll('.card.drawn').length === 1")
+        window.wait("document.querySelectorAll('.card.drawn').length === 2")
         assert not window.evaluate("document.getElementById('detail').hidden")
 
         feed.close()
