@@ -157,7 +157,7 @@ def _parameters() -> list[Parameter]:
         IntParameter(
             id="budgetMs",
             label=Words(en="Time per slice"),
-            information=Words(en="From the last image of a slice to its result; after it goes what is ready."),
+            information=Words(en="From the last image of a slice on; then the result goes out unfinished."),
             minimum=1,
             maximum=3_600_000,
             default=round(settings.budget_ms),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -152,17 +153,26 @@ def _paged(blocks: list[Block]) -> Iterator[list[tuple[float, float, str, float,
 
 def _wrapped(text: str, width: float, size: float, *, bold: bool) -> list[str]:
     """Return the lines of a text that are no wider than that, inches; a long word stays whole."""
-    from matplotlib.textpath import text_to_path
-
     lines: list[str] = []
+    left = 0.0
     for word in text.split():
-        longer = f"{lines[-1]} {word}" if lines else word
-        wide, _, _ = text_to_path.get_text_width_height_descent(longer, _font(size, bold=bold), ismath=False)
-        if lines and wide / 72.0 <= width:
-            lines[-1] = longer
+        wide = _width(f" {word}", size, bold)
+        if lines and wide <= left:
+            lines[-1] += f" {word}"
+            left -= wide
         else:
             lines.append(word)
+            left = width - _width(word, size, bold)
     return lines or [""]
+
+
+@cache
+def _width(text: str, size: float, bold: bool) -> float:
+    """Return the width of a text, inches."""
+    from matplotlib.textpath import text_to_path
+
+    points, _, _ = text_to_path.get_text_width_height_descent(text, _font(size, bold=bold), ismath=False)
+    return float(points) / 72.0
 
 
 def _font(size: float, *, bold: bool = False) -> FontProperties:

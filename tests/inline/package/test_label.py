@@ -3,12 +3,13 @@
 import base64
 import json
 from collections import Counter
+from functools import partial
 from importlib.resources import files
 
 import pytest
 
 import inline.package.label as module
-from inline.mrd.messages import Close, ConfigFile, Header, Text
+from inline.mrd.messages import Close, ConfigFile, ConfigText, Header, Text
 from inline.mrd.protocol import encode
 from inline.package.label import check_ids, decoded, encoded, make_label, package_name
 from inline.package.schema import ChoiceParameter, DoubleParameter, IntParameter, PackageError
@@ -147,16 +148,27 @@ def test_a_setting_that_is_given_twice_is_not_used(sent):
     assert problems == ["parameter t1_scale is not used: its setting is given more than once"]
 
 
-def session(server, header, images, parameters):
+def as_text(header, parameters):
+    """As python-ismrmrd-server reads them: the name of a configuration, the header, a text."""
+    return ConfigFile("openrecon"), Header(header), Text(parameters)
+
+
+def as_configuration(header, parameters):
+    """As the tutorial of OpenRecon has them: in the place of the configuration."""
+    return ConfigText(parameters), Header(header)
+
+
+def session(server, opening, images, parameters):
     """Everything that a server sends to a host of OpenRecon."""
-    text = json.dumps({"parameters": parameters})
-    messages = (ConfigFile("openrecon"), Header(header), Text(text), *images, Close())
+    messages = (*opening(json.dumps({"parameters": parameters})), *images, Close())
     return talk(server.address, b"".join(map(encode, messages)), shut=False)
 
 
-def test_a_server_applies_the_defaults_that_a_host_sends(serving, examination):
+@pytest.mark.parametrize("opening", [as_text, as_configuration])
+def test_a_server_applies_the_defaults_that_a_host_sends(serving, examination, opening):
     """Its own settings are others, so that each default is seen."""
     _, header, images = examination
+    opening = partial(opening, header)
     images = [each for each in images if each.header.image_series_index == 1 and each.header.slice == 0]
     own = {
         "emit": {"overlay": False, "originals": "none", "uncertainty": True},
@@ -164,10 +176,10 @@ def test_a_server_applies_the_defaults_that_a_host_sends(serving, examination):
         "contours": {"endo_offset_mm": 0.0, "epi_offset_mm": 0.5},
     }
     with serving(**own) as server:
-        by_server = session(server, header, images, {})
-        by_host = session(server, header, images, LABEL.defaults())
+        by_server = session(server, opening, images, {})
+        by_host = session(server, opening, images, LABEL.defaults())
         changed = {"endoOffsetMm": "0.5", "epiOffsetMm": 1.0, "t1Scale": "1.0365", "overlay": "false"}
-        by_user = session(server, header, images, {**LABEL.defaults(), **changed})
+        by_user = session(server, opening, images, {**LABEL.defaults(), **changed})
     for messages in (by_server, by_host, by_user):
         assert not [
             each.text for each in messages if isinstance(each, Text) and not each.text.startswith("DBG")
