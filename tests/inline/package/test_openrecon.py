@@ -3,9 +3,13 @@
 import base64
 import hashlib
 import json
+import os
 import re
 import shlex
+import shutil
+import subprocess
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -90,6 +94,30 @@ def test_the_build_file_adds_label_root_and_command(label):
         "ENTRYPOINT []",
         'CMD ["myostream", "serve", "-H", "0.0.0.0", "-p", "9002"]',
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("buildah") or os.geteuid() != 0, reason="needs buildah and root")
+def test_a_builder_makes_an_image_that_passes_from_a_base_with_another_user_and_command(label, tmp_path):
+    def buildah(*words):
+        storage = ("--root", tmp_path / "root", "--runroot", tmp_path / "run", "--storage-driver", "vfs")
+        done = subprocess.run(["buildah", *storage, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    base = buildah("from", "scratch")
+    buildah("config", "--user", "1000", "--entrypoint", '["myostream"]', "--cmd", "serve", base)
+    buildah("commit", "--format", "docker", base, "localhost/myostream")
+    out = tmp_path / "out"
+    out.mkdir()
+    write_package(out, label, "localhost/myostream")
+    build, save, _ = map(shlex.split, next_commands(out, label, "localhost/myostream"))
+    buildah(*build[1:])
+    file, tag = save[-2:]
+    buildah("push", tag, f"docker-archive:{file}:{tag}")  # as podman save does
+    archive = write_package(out, label, "localhost/myostream", Path(file))
+    with zipfile.ZipFile(archive) as read:
+        assert read.read(f"{NAME}.tar") == Path(file).read_bytes()
 
 
 def test_the_next_commands_name_one_image_and_make_this_package_again(label, tmp_path):
