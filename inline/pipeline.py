@@ -61,11 +61,13 @@ class SliceContext:
         t1_scale: factor on every fitted T1; None for that of the pipeline.
         study: slices of the study received so far, this one last; empty where the study is not known.
         uncertainty: the result holds the uncertainty of the class boundaries; None for that of the pipeline.
+        offsets: contour convention; None for that of the pipeline.
     """
 
     t1_scale: float | None = None
     study: tuple[SlicePlace, ...] = ()
     uncertainty: bool | None = None
+    offsets: ContourOffsets | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +202,7 @@ class Pipeline:
             steps: of the contour search.
             reviewer: returns the confidence.
             t1_scale: factor on every fitted T1, where the context of a slice states none.
-            offsets: contour convention.
+            offsets: contour convention, where the context of a slice states none.
             ranges: normal values of the site, for z-scores.
             uncertainty: results hold the uncertainty of the class boundaries.
             motion_correction: correct the images of a series that move.
@@ -300,7 +302,8 @@ class Pipeline:
         level, level_source = slice_level(own, study, stated=self._regions.levels)
         with progress.timed("contours"):
             borders = contour_slice(output, prepared.frame, self._steps)
-            labels, contours, offsets, note, thin = draw(borders, empty.geometry.spacing, self.offsets)
+            convention = self.offsets if progress.context.offsets is None else progress.context.offsets
+            labels, contours, offsets, note, thin = draw(borders, empty.geometry.spacing, convention)
             flags = [*empty.flags, *borders.flags, *thin]
         with progress.timed("regions"):
             stated = self._regions.septum_degrees
@@ -342,7 +345,7 @@ class Pipeline:
             labels=labels,
             contours=contours,
             offsets=offsets,
-            convention=self.offsets,
+            convention=convention,
             insertions=borders.insertions,
             regions=regions,
             level=level,

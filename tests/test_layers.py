@@ -22,6 +22,7 @@ LAYERS = (
     ("inline.serving",),
     ("inline.dicom.node",),
     ("inline.doctor",),
+    ("inline.package",),
     ("inline.replay",),
     ("inline.offline",),
     ("inline",),  # the Python API

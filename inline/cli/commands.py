@@ -10,6 +10,7 @@ from inline.cli.cohort import cohort
 from inline.cli.dicom import dicom_node, dicom_queue
 from inline.cli.errors import ReportingGroup
 from inline.cli.host import doctor, service_unit
+from inline.cli.package import app as package
 from inline.cli.process import process
 from inline.cli.replay import demo, replay, synth
 from inline.cli.serving import keys, listen, serve, stream
@@ -28,3 +29,4 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 )
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(package, name="package")

@@ -21,8 +21,12 @@ _log = logging.getLogger(__name__)
 
 
 def serve(
-    host: Annotated[str | None, Option(help="Address to listen on; 127.0.0.1 by default.")] = None,
-    port: Annotated[int | None, Option(help="Port; 9002 by default, 0 for any free one.")] = None,
+    host: Annotated[
+        str | None, Option("--host", "-H", help="Address to listen on; 127.0.0.1 by default.")
+    ] = None,
+    port: Annotated[
+        int | None, Option("--port", "-p", help="Port; 9002 by default, 0 for any free one.")
+    ] = None,
     zmq: Annotated[str | None, Option(help="Publish results here, such as tcp://127.0.0.1:5560.")] = None,
     zmq_keys: Annotated[
         Path | None, Option(help="Publish only to the clients with a key in this folder.")

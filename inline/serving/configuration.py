@@ -1,6 +1,10 @@
 """Configurations that a client can ask for by name."""
 
 from enum import StrEnum
+from typing import Final
+
+OPENRECON: Final = "openrecon"
+"""Name that the host of OpenRecon sends whatever program it starts; it stands for ``mapping``."""
 
 
 class Configuration(StrEnum):

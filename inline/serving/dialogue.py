@@ -22,9 +22,15 @@ from inline.mrd.messages import (
     Waveform,
 )
 from inline.mrd.text import parse_xml
-from inline.serving.configuration import Configuration
+from inline.serving.configuration import OPENRECON, Configuration
 from inline.serving.dialect import CHAIN, CLIENT, UNKNOWN, Dialect, Severity, text_message
-from inline.serving.parameters import PARAMETERS, read_parameters, with_haematocrit, with_parameters
+from inline.serving.parameters import (
+    OF_PATIENT,
+    parameter_name,
+    read_parameters,
+    with_haematocrit,
+    with_parameters,
+)
 from inline.serving.studies import same_patient
 from inline.settings import Settings
 
@@ -202,7 +208,7 @@ class Dialogue:
             return
         wanted = name.strip().removesuffix(".xml")
         try:
-            self._configuration = Configuration(wanted)
+            self._configuration = Configuration(Configuration.MAPPING if wanted == OPENRECON else wanted)
         except ValueError:
             self._configuration = Configuration.MAPPING
             known = ", ".join(Configuration)
@@ -249,10 +255,11 @@ class Dialogue:
             problems.append("parameter motion came after the first image; send it before")
         for problem in problems:
             yield from self.warn(problem)
-        if "haematocrit" in rest:
+        names = list(filter(None, map(parameter_name, rest)))
+        if not OF_PATIENT.isdisjoint(names):
             self._haematocrit_used = False
         if settings != self.settings:
-            _log.info("%s sets %s", self._name, ", ".join(name for name in rest if name in PARAMETERS))
+            _log.info("%s sets %s", self._name, ", ".join(names))
         self.settings = settings
 
 

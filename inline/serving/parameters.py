@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -11,21 +12,31 @@ from pydantic import ValidationError
 from inline.data.client_text import Message, foreign, joined, message
 from inline.data.errors import ProtocolError
 from inline.settings import Settings
+from model.relaxometry.ecv import HAEMATOCRIT
 
 PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
     "budget_ms": ("budget_ms",),
     "overlay": ("emit", "overlay"),
     "originals": ("emit", "originals"),
     "report": ("emit", "report"),
+    "endo_offset_mm": ("contours", "endo_offset_mm"),
+    "epi_offset_mm": ("contours", "epi_offset_mm"),
     "t1_scale": ("mapping", "t1_scale"),
     "motion": ("assembly", "motion"),
     "haematocrit": ("ecv", "haematocrit"),
+    "haematocrit_percent": ("ecv", "haematocrit"),
     "synthetic_haematocrit": ("ecv", "synthetic"),
     "uncertainty": ("emit", "uncertainty"),
 }
 """Path of each parameter in the settings. A client can set nothing else."""
-_OF_PATIENT: Final = "haematocrit"
-"""Parameter of one patient: where it cannot be used, that of the settings, of anybody, must not stand in."""
+OF_PATIENT: Final = frozenset({"haematocrit", "haematocrit_percent"})
+"""Parameters of one patient: where one cannot be used, that of the settings, for all, must not stand in."""
+_PERCENT: Final = "haematocrit_percent"
+"""OpenRecon has numbers in steps of 0.1 and none that is empty: percent, and 0 for not known."""
+_NAMES: Final = {name.replace("_", ""): name for name in PARAMETERS}
+_PERCENT_RANGE: Final = "give {:g} to {:g} percent, or 0 where it is not known".format(
+    *(100.0 * each for each in HAEMATOCRIT)
+)
 _CHARACTERS: Final = 1 << 16
 _SHOWN: Final = 40
 _LISTED: Final = 8
@@ -51,25 +62,44 @@ def read_parameters(text: str) -> dict[str, object]:
     return {name: value for name, value in parameters.items() if name != "version"}
 
 
+def parameter_name(spelling: str) -> str | None:
+    """Return the name of a parameter in :data:`PARAMETERS`; None where there is none.
+
+    Underscores and capitals make no difference: names on an OpenRecon console have letters and digits alone.
+    """
+    return _NAMES.get(spelling.replace("_", "").lower())
+
+
 def with_parameters(settings: Settings, given: Mapping[str, object]) -> tuple[Settings, list[str]]:
     """Return the settings with a client's parameters, and one sentence for each that cannot be used.
 
     Args:
         settings: of the connection so far; not changed.
-        given: values by name, from JSON or XML attributes; texts are read as values (``"true"``,
-            ``"1.0365"``).
+        given: values by name (:func:`parameter_name`), from JSON or XML attributes; texts are read as values
+            (``"true"``, ``"1.0365"``).
     """
     problems: list[str] = []
-    unknown = [name for name in given if name not in PARAMETERS]
+    spellings: dict[str, list[object]] = {}
+    unknown = []
+    for spelling, value in given.items():
+        if known_name := parameter_name(spelling):
+            spellings.setdefault(known_name, []).append(value)
+        else:
+            unknown.append(spelling)
     if unknown:
         listed = joined(", ", (_shown(name) for name in unknown[:_LISTED]))
         more = f" and {len(unknown) - _LISTED} more" if len(unknown) > _LISTED else ""
         known = ", ".join(PARAMETERS)
         problems.append(message("no parameter is named {}{}; there are {}", listed, more, known))
+    of_setting = Counter(PARAMETERS[name] for name, values in spellings.items() for _ in values)
     for name, (*sections, key) in PARAMETERS.items():
-        if name not in given:
+        if name not in spellings:
             continue
-        value = given[name]
+        if of_setting[PARAMETERS[name]] > 1:
+            problems.append(f"parameter {name} is not used: its setting is given more than once")
+            settings = _refused(settings, name)
+            continue
+        (value,) = spellings[name]
         section = content = settings.model_dump()
         for each in sections:
             section = section[each]
@@ -78,10 +108,12 @@ def with_parameters(settings: Settings, given: Mapping[str, object]) -> tuple[Se
             settings = _refused(settings, name)
             continue
         section[key] = value.strip().lower() if isinstance(value, str) else value
+        if name == _PERCENT:
+            section[key] = _fraction(value)
         try:
             settings = Settings.model_validate(content)
         except ValidationError as error:
-            why = error.errors()[0]["msg"]
+            why = _PERCENT_RANGE if name == _PERCENT else error.errors()[0]["msg"]
             problems.append(message("parameter {} cannot be {}: {}", name, _shown(value), why))
             settings = _refused(settings, name)
     return settings, problems
@@ -93,7 +125,18 @@ def with_haematocrit(settings: Settings, haematocrit: float | None) -> Settings:
 
 
 def _refused(settings: Settings, name: str) -> Settings:
-    return with_haematocrit(settings, None) if name == _OF_PATIENT else settings
+    return with_haematocrit(settings, None) if name in OF_PATIENT else settings
+
+
+def _fraction(percent: object) -> object:
+    """Return a haematocrit in percent as a fraction, None for 0; no number stays as it is and is refused."""
+    if not isinstance(percent, str | int | float):
+        return percent
+    try:
+        number = float(percent)
+    except (ValueError, OverflowError):
+        return percent
+    return round(number / 100.0, 6) if number else None
 
 
 def _shown(value: object) -> Message:

@@ -254,7 +254,10 @@ class Slices:
                     self._results.add(number, partial(self._send, result, ecv, data, problem))
 
         context = SliceContext(
-            settings.mapping.t1_scale, self._study.add(submitted.place), settings.emit.uncertainty
+            settings.mapping.t1_scale,
+            self._study.add(submitted.place),
+            settings.emit.uncertainty,
+            settings.contours.offsets,
         )
         own_budget = settings.budget_ms if settings.budget_ms != program.budget_ms else None
         self._service.scheduler.submit(assembled, deliver, context, budget_ms=own_budget, owner=self._owner)

@@ -1,0 +1,261 @@
+"""OpenRecon label of myostream: its parameters with range and default of the settings, and its needs."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from importlib.resources import files
+from typing import Final
+
+from inline.package.schema import (
+    BooleanParameter,
+    Choice,
+    ChoiceParameter,
+    DoubleParameter,
+    General,
+    IntParameter,
+    Label,
+    PackageError,
+    Parameter,
+    Protocol,
+    Reconstruction,
+    Regulatory,
+    Unit,
+    Words,
+    check_label,
+    reported_problems,
+)
+from inline.report.content import DISCLAIMER
+from inline.settings import FURTHEST_MM, Settings
+from model.relaxometry.ecv import HAEMATOCRIT
+
+LABEL_NAME: Final = "com.siemens-healthineers.magneticresonance.openrecon.metadata:1.1.0"
+"""Name of the label of the image (``build.py`` of neurodesk/openrecon, benoitberanger/openrecon-template)."""
+PORT: Final = 9002
+NAME: Final = "myostream"
+IDS_FILE: Final = "parameter_ids.json"
+_MEMORY_MB: Final = 4096
+"""With default settings docs/protocol.md adds up to 2.7 GB at most."""
+
+
+def make_label(vendor: str, version: str) -> Label:
+    """Return the label.
+
+    Args:
+        vendor: who makes the package; letters, digits, dots and hyphens, since file names hold it.
+        version: of myostream, ``MAJOR.MINOR.PATCH``.
+
+    Raises:
+        PackageError: vendor or version cannot be used, or the parameters lack an id of earlier versions.
+    """
+    if not vendor or not all(each.isascii() and (each.isalnum() or each in ".-") for each in vendor):
+        raise PackageError(f"vendor {vendor!r} cannot be used; give letters, digits, dots and hyphens")
+    with reported_problems():
+        label = Label(
+            general=_general(vendor, version), reconstruction=_reconstruction(), parameters=_parameters()
+        )
+    check_ids(label)
+    return label
+
+
+def package_name(label: Label) -> str:
+    """Return the name that archive, image and manual of a package have, less their suffixes."""
+    general = label.general
+    return f"OpenRecon_{general.vendor}_{general.name.en}_V{general.version}"
+
+
+def encoded(label: Label) -> str:
+    """Return the value of the image's label: JSON in base64, one line."""
+    return base64.b64encode(json.dumps(label.content()).encode()).decode()
+
+
+def decoded(value: str) -> Label:
+    """Return the label of an image from its value.
+
+    Raises:
+        PackageError: it is no JSON in base64, or does not follow the schema.
+    """
+    try:
+        content = json.loads(base64.b64decode(value, validate=True))
+    except (binascii.Error, ValueError, RecursionError) as error:
+        raise PackageError(f"the OpenRecon label of the image is no JSON in base64: {error}") from error
+    return check_label(content)
+
+
+def check_ids(label: Label) -> None:
+    """Check that a label has every parameter, type and choice that any version has had.
+
+    Protocols that were saved on a scanner hold the values of parameters by their ids.
+
+    Raises:
+        PackageError: one is missing or has another type.
+    """
+    ids = json.loads(files(__package__).joinpath(IDS_FILE).read_text(encoding="utf-8"))
+    now = {each.id: each for each in label.parameters}
+    for name, kept in ids.items():
+        parameter = now.get(name)
+        if parameter is None or parameter.type != kept["type"]:
+            raise PackageError(f"the parameter {name} of type {kept['type']} is gone; ids are kept for ever")
+        choices = [each.id for each in parameter.values] if isinstance(parameter, ChoiceParameter) else []
+        if gone := set(kept.get("values", ())) - set(choices):
+            raise PackageError(f"the choices {sorted(gone)} of {name} are gone; ids are kept for ever")
+
+
+def _general(vendor: str, version: str) -> General:
+    return General(
+        name=Words(en=NAME),
+        version=version,
+        vendor=vendor,
+        information=Words(en=f"T1, T2 and ECV of the myocardium from MOLLI and T2-prep images. {DISCLAIMER}"),
+        id=NAME,
+        # No device: without address, article number (GTIN) and device identifier (UDI).
+        regulatory_information=Regulatory(
+            device_trade_name=NAME,
+            production_identifier=version,
+            manufacturer_address="",
+            made_in="",
+            manufacture_date="",
+            material_number=f"{NAME}_{version}",
+            gtin="",
+            udi="",
+            safety_advices=f"{DISCLAIMER} Not for diagnosis.",
+            special_operating_instructions="See the manual.",
+            additional_relevant_information="",
+        ),
+    )
+
+
+def _reconstruction() -> Reconstruction:
+    return Reconstruction(
+        transfer_protocol=Protocol(),
+        port=PORT,
+        emitter="image",
+        injector="image",
+        can_process_adjustment_data=False,
+        can_use_gpu=False,  # torch of this version needs a later CUDA than a host has
+        min_count_required_gpus=0,
+        min_required_gpu_memory=0,
+        min_required_memory=_MEMORY_MB,
+        min_count_required_cpu_cores=Settings().workers,
+        content_qualification_type="RESEARCH",
+    )
+
+
+def _parameters() -> list[Parameter]:
+    settings = Settings()
+    millimetres, percent = Unit(en="mm"), Unit(en="%")
+    offset = "Contour convention: distance of the contour from the {} border of the wall, positive into it."
+    return [
+        ChoiceParameter(
+            id="config",
+            label=Words(en="Processing"),
+            information=Words(en="Maps and contours, or images as they come."),
+            default="mapping",
+            values=_choices(mapping="Maps and contours", passthrough="None: images pass"),
+        ),
+        IntParameter(
+            id="budgetMs",
+            label=Words(en="Time per slice"),
+            information=Words(en="From the last image of a slice on; then the result goes out unfinished."),
+            minimum=1,
+            maximum=3_600_000,
+            default=round(settings.budget_ms),
+            unit=Unit(en="ms"),
+        ),
+        ChoiceParameter(
+            id="originals",
+            label=Words(en="Original images"),
+            information=Words(en="Without them the host keeps results alone."),
+            default=settings.emit.originals,
+            values=_choices(
+                **{
+                    "as-is": "Send back bit-exact",
+                    "keep-geometry": "Send back, keep geometry",
+                    "none": "Do not send back",
+                }
+            ),
+        ),
+        BooleanParameter(
+            id="overlay",
+            label=Words(en="Contour overlay"),
+            information=Words(en="Colour image of map and contours."),
+            default=settings.emit.overlay,
+        ),
+        BooleanParameter(
+            id="report",
+            label=Words(en="Report"),
+            information=Words(en="Colour image of all results of the measurement, at its end."),
+            default=settings.emit.report,
+        ),
+        BooleanParameter(
+            id="uncertainty",
+            label=Words(en="Uncertainty maps"),
+            information=Words(en="Standard deviation of each pixel, and of the contours."),
+            default=settings.emit.uncertainty,
+        ),
+        ChoiceParameter(
+            id="motion",
+            label=Words(en="Images to fit"),
+            information=Words(en="Where the scanner sends a series as acquired and motion-corrected."),
+            default=settings.assembly.motion,
+            values=_choices(
+                **{
+                    "prefer-corrected": "Corrected where there are any",
+                    "corrected": "Corrected only",
+                    "uncorrected": "As acquired only",
+                    "both": "Both, separately",
+                }
+            ),
+        ),
+        ChoiceParameter(
+            id="t1Scale",
+            label=Words(en="Factor on T1"),
+            information=Words(
+                en="On every fitted T1. Use one factor for all examinations that are compared."
+            ),
+            default=f"{settings.mapping.t1_scale:g}",
+            values=_choices(**{"1": "1: as fitted", "1.0365": "1.0365: as maps of Siemens"}),
+        ),
+        DoubleParameter(
+            id="endoOffsetMm",
+            label=Words(en="Endocardial offset"),
+            information=Words(en=offset.format("inner")),
+            minimum=-FURTHEST_MM,
+            maximum=FURTHEST_MM,
+            default=settings.contours.endo_offset_mm,
+            unit=millimetres,
+        ),
+        DoubleParameter(
+            id="epiOffsetMm",
+            label=Words(en="Epicardial offset"),
+            information=Words(en=offset.format("outer")),
+            minimum=-FURTHEST_MM,
+            maximum=FURTHEST_MM,
+            default=settings.contours.epi_offset_mm,
+            unit=millimetres,
+        ),
+        DoubleParameter(
+            id="haematocritPercent",
+            label=Words(en="Haematocrit"),
+            information=Words(
+                en="Of this patient, for ECV: {:g} to {:g} %, 0 where it is not known.".format(
+                    *(100.0 * each for each in HAEMATOCRIT)
+                )
+            ),
+            minimum=0.0,
+            maximum=100.0 * HAEMATOCRIT[1],
+            default=0.0,
+            unit=percent,
+        ),
+        BooleanParameter(
+            id="syntheticHaematocrit",
+            label=Words(en="Synthetic haematocrit"),
+            information=Words(en="Estimate from native blood T1 where none is given; results are flagged."),
+            default=settings.ecv.synthetic,
+        ),
+    ]
+
+
+def _choices(**names: str) -> list[Choice]:
+    return [Choice(id=each, name=Words(en=name)) for each, name in names.items()]
