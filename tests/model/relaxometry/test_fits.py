@@ -32,7 +32,7 @@ def means(request):
 @cache
 def optima(images: int) -> tuple[Pixels, np.ndarray]:
     """Noisy pixels of a series of so many images (T2: 3) and scipy's optimum of each, ms."""
-    pixels = t2_pixels(400, seed=5) if images == 3 else molli_pixels(40, images, seed=images)
+    pixels = t2_pixels(400, seed=5) if images == 3 else molli_pixels(16, images, seed=images)
     optimum = scipy_t2 if images == 3 else scipy_t1
     return pixels, np.array([optimum(signal, pixels.times_ms) for signal in pixels.signal.T])
 
