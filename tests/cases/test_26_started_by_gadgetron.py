@@ -96,7 +96,7 @@ def run():
 
 
 def test_whole_stream(run):
-    only_map(passed(run(CONFIGURATION, HEADER, *IMAGES, engine="auto")))
+    only_map(passed(run(CONFIGURATION, HEADER, *IMAGES)))
 
 
 @pytest.mark.slow

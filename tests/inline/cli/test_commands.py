@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 
 import inline
 from inline.cli.commands import app
+from inline.cli.options import PREPARING
 from inline.data.errors import MyostreamError
 from inline.emit.publisher import SUMMARY_TOPIC, TOPIC
 from inline.mrd.files import write_images
@@ -72,6 +73,7 @@ def test_replay_starts_a_server_and_writes_everything(file, serving, tmp_path, m
     command = ["replay", str(file), "-o", str(tmp_path / "out.h5"), "--json", str(tmp_path / "out.json")]
     result = runner.invoke(app, [*command, "--overlays", str(tmp_path / "overlays")])
     assert result.exit_code == 0, result.output
+    assert result.stderr.startswith(PREPARING)
     assert "12 images sent, 0 lost" in result.output.replace("\n", " ")
     assert "\n12 images came. " in result.output  # the summary of the server, without its prefix
     content = json.loads((tmp_path / "out.json").read_text())
