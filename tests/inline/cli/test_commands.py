@@ -178,6 +178,7 @@ def test_replay_in_real_time_to_a_running_server(file, serving):
     assert seconds > 0.35
 
 
+@pytest.mark.slow  # by default: emit/test_access, serving/test_logs, serving/test_server
 def test_a_server_publishes_to_clients_with_keys_logs_a_line_per_event_and_ends_with_code_0(file, tmp_path):
     made = runner.invoke(app, ["keys", str(tmp_path / "keys"), "--client", "reader"])
     assert made.exit_code == 0, made.output
