@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
+# pip shows its progress in a terminal, and nothing but errors in a log.
+PIP = $(BIN)/python -m pip install $$(test -t 2 || echo --quiet) --editable
 
 .PHONY: demo test lint fuzz clean
 
@@ -22,7 +24,7 @@ lint: $(DEV)
 
 # A million inputs, coverage-guided; atheris has wheels for CPython 3.11 to 3.14 on Linux x86_64.
 fuzz: $(DEV)
-	$(BIN)/python -m pip install --quiet --editable ".[fuzz]"
+	$(PIP) ".[fuzz]"
 	for target in decoder header attributes mini_head dicom parameters settings_file hdf5 dicom_file contour_file t1_fit t2_fit; do \
 		$(BIN)/python -m tests.fuzz.run $$target -runs=98000 -max_len=8192 || exit 1; \
 	done
@@ -31,13 +33,14 @@ fuzz: $(DEV)
 	done
 
 $(CORE): pyproject.toml
-	@echo "Installing into $(VENV): 1.8 GB, a few minutes"
+	@echo "Installing what the demo needs into $(VENV): 1.8 GB, of which torch takes 0.75; a few minutes"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable ".[report]"
+	$(PIP) ".[report]"
 	touch $@
 
 $(DEV): $(CORE)
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@echo "Installing what the tests need into $(VENV): 1 GB more, a few minutes"
+	$(PIP) ".[dev]"
 	touch $@
 
 clean:

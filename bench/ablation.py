@@ -18,9 +18,10 @@ import typer
 from scipy import ndimage
 from torch import Tensor
 
-from bench.values import print_values, write_results
+from bench.values import write_results
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
+from inline.cli.tables import print_values
 from inline.contouring.convention import draw
 from inline.contouring.segment import segment
 from inline.data.results import ContourOffsets

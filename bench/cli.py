@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from inline.cli.errors import ReportingGroup, report_errors, require
+from inline.cli.errors import ReportingGroup, require
 from inline.cli.options import EngineOption, JsonFile, SettingsFile, output_file, output_folder
 from inline.data.errors import MyostreamError
 from inline.settings import load_settings
@@ -20,9 +20,8 @@ app = typer.Typer(
 
 
 def _plot_file(file: Path | None) -> Path | None:
-    with report_errors():
-        if file is not None:
-            require("matplotlib")
+    if file is not None:
+        require("matplotlib", extra="bench")
     return output_file(file)
 
 
@@ -139,7 +138,7 @@ def tables(
     json_file: JsonFile = None,
 ) -> None:
     """Make the tables and figures of the study for labelled slices with one or more readers."""
-    require("matplotlib", "monai", "pandas", "pingouin", "scikit_posthocs")
+    require("matplotlib", "monai", "pandas", "pingouin", "scikit_posthocs", extra="bench")
     from bench.tables.agreement import AT_BORDERS
     from bench.tables.run import read_both, run, synthetic_slices
     from bench.tables.trainings import ShortTraining
@@ -210,7 +209,7 @@ def evaluate(
         raise MyostreamError("give either --data FOLDER or --synthetic N, and --map t1 or t2")
     if beside and data is not None:
         raise MyostreamError("--beside goes with --synthetic N")
-    require("monai", *(["matplotlib"] if plots is not None else []))
+    require("monai", *(["matplotlib"] if plots is not None else []), extra="bench")
     from bench.evaluation import against_readers, against_truth
     from inline.engine_selection import build_pipeline, make_engine
 

@@ -15,8 +15,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from bench.values import draw_curves, print_columns, print_lines, write_results
+from bench.values import draw_curves, write_results
 from bench.watched import usage
+from inline.cli.tables import print_columns, print_lines
 from inline.cohort.cluster import connected, process_all
 from inline.cohort.discover import discover
 from inline.cohort.provenance import Provenance

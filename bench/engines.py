@@ -11,8 +11,9 @@ from typing import Any, Final, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.values import percentiles, print_lines, print_values, write_results
+from bench.values import percentiles, write_results
 from bench.watched import usage
+from inline.cli.tables import print_lines, print_values
 from inline.contouring.segment import contour_slice
 from inline.engine_selection import gate_report, load_engine, load_weights, preferred, reference_of
 from inline.settings import EngineName, Settings

@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.values import print_columns, print_lines, print_values, write_results
+from bench.values import write_results
+from inline.cli.tables import print_columns, print_lines, print_values
 from inline.contouring.contours import find_contours, rasterise
 from inline.contouring.convention import draw
 from inline.contouring.segment import segment

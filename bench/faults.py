@@ -23,10 +23,11 @@ import typer
 
 from bench import attacks
 from bench.attacks import Observation, Target
-from bench.values import percentiles, print_lines, print_values, write_results
+from bench.values import percentiles, write_results
 from bench.watched import Address, Measurement, Tally, usage
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
+from inline.cli.tables import print_lines, print_values
 from inline.replay.local_server import started_server
 from model.processes import fresh_processes
 

@@ -16,9 +16,10 @@ from scipy.optimize import curve_fit
 from bench.reference import qmri_fits
 from bench.reference.published import molli_model, t2_model
 from bench.simulated_pixels import Pixels, molli_pixels, scipy_t1, scipy_t2, t2_pixels
-from bench.values import median_ms, print_values, write_results
+from bench.values import median_ms, write_results
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
+from inline.cli.tables import print_values
 from model.processes import fresh_processes
 from model.relaxometry.molli import molli_map
 from model.relaxometry.parametric_map import ParametricMap

@@ -17,11 +17,12 @@ import typer
 from numpy.typing import NDArray
 
 from bench.engines import in_turns
-from bench.values import percentiles, print_lines, print_values, write_results
+from bench.values import percentiles, write_results
 from calibration.gate import run_gate
 from calibration.slices import map_slices
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
+from inline.cli.tables import print_lines, print_values
 from inline.engine_selection import ON_GPU, load_engine, load_weights, preferred
 from inline.settings import Settings
 from model.engines.base import Engine

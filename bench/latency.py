@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench.values import PERCENTILES, draw_curves, percentiles, print_lines, print_values, write_results
+from bench.values import PERCENTILES, draw_curves, percentiles, write_results
 from bench.watched import Address, make_stream, receive
+from inline.cli.tables import print_lines, print_values
 from inline.data.results import RESULT_ATTRIBUTE
 from inline.mrd.messages import Close, ConfigFile, Header, Image, Message
 from inline.mrd.protocol import encode

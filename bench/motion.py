@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.values import print_lines, print_values, write_results
+from bench.values import write_results
+from inline.cli.tables import print_lines, print_values
 from model.evaluation.figures import figure
 from model.motion.correction import MotionCorrection, correct_motion
 from model.motion.signal_models import MolliModel, SignalModel, T2PrepModel

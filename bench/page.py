@@ -17,8 +17,9 @@ from typing import Any, Final
 
 from bench.browser import browser
 from bench.latency import run_session
-from bench.values import PERCENTILES, percentiles, print_lines, print_values, write_results
+from bench.values import PERCENTILES, percentiles, write_results
 from bench.watched import Address, make_stream
+from inline.cli.tables import print_lines, print_values
 from inline.data.errors import MyostreamError
 from inline.emit.publisher import decode, subscribe
 from inline.replay.local_server import StartedServer, started_server

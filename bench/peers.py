@@ -12,7 +12,8 @@ import numpy as np
 
 from bench import fits
 from bench.reference import published
-from bench.values import median_ms, print_values, write_results
+from bench.values import median_ms, write_results
+from inline.cli.tables import print_values
 from inline.contouring.segment import contour_slice, network_input
 from inline.data.series import Quantity
 from inline.engine_selection import build_pipeline

@@ -15,9 +15,10 @@ import typer
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bench.values import print_lines, print_values, write_results
+from bench.values import write_results
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
+from inline.cli.tables import print_lines, print_values
 from model.relaxometry.molli import molli_map
 
 _WINDOW: Final = 5

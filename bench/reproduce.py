@@ -15,7 +15,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from bench.values import cell, cells, columns, markdown, value_at
+from bench.values import markdown
+from inline.cli.tables import cell, cells, columns, value_at
 
 RESULTS: Final = Path(__file__).parent / "results"
 _VALUE: Final = re.compile(r"\{(.+?)\|(.+?)\}")

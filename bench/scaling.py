@@ -10,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 
 from bench import throughput
-from bench.values import draw_curves, median_ms, print_values, write_results
+from bench.values import draw_curves, median_ms, write_results
+from inline.cli.tables import print_values
 from inline.contouring.segment import contour_slice, network_input
 from inline.data.series import Quantity
 from inline.engine_selection import build_pipeline

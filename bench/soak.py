@@ -20,10 +20,11 @@ import typer
 
 from bench.attacks import break_off
 from bench.cli import Engine, PlotFile
-from bench.values import draw_curves, percentiles, print_columns, print_lines, print_values, write_results
+from bench.values import draw_curves, percentiles, write_results
 from bench.watched import Measurement, Tally, usage
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
+from inline.cli.tables import print_columns, print_lines, print_values
 from inline.data.errors import MyostreamError
 from inline.replay.local_server import StartedServer, started_server
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from bench.values import PERCENTILES, percentiles, print_columns, print_lines, print_values, write_results
+from bench.values import PERCENTILES, percentiles, write_results
 from bench.watched import Tally, make_stream, usage
+from inline.cli.tables import print_columns, print_lines, print_values
 from inline.mrd.messages import Image, Message
 from inline.replay.client import Exchange, exchange
 from inline.replay.local_server import started_server

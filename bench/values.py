@@ -1,4 +1,4 @@
-"""Values of measurements: times and percentiles, curves, JSON; tables are those of the command line."""
+"""Values of measurements: times and percentiles, curves, Markdown, JSON."""
 
 from __future__ import annotations
 
@@ -10,24 +10,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from inline.cli.tables import (
-    cell,
-    cells,
-    columns,
-    print_columns,
-    print_lines,
-    print_table,
-    print_values,
-    value_at,
-)
+from inline.cli.tables import print_lines
 from model.evaluation.figures import figure
 from model.machine import describe_machine
 from model.output import write_json
-
-__all__ = [
-    "PERCENTILES", "Panel", "cell", "cells", "columns", "draw_curves", "markdown", "median_ms", "percentiles",
-    "print_columns", "print_lines", "print_table", "print_values", "value_at", "write_results",
-]  # fmt: skip
 
 Panel = tuple[str, str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]
 """Label of x, label of y, and curves (x, y) by name."""

@@ -82,7 +82,7 @@ def confidence(
     """Fit the confidence of the weights in use on synthetic slices, and report its accuracy."""
     from calibration.confidence import calibrate
 
-    require("sklearn", *(["matplotlib"] if plot is not None else []))
+    require("sklearn", *(["matplotlib"] if plot is not None else []), extra="calibrate")
     settings = load_settings(settings_file, engine=engine)
     calibrate(settings, slices, output=output, json_file=json_file, plot=plot, data=data)
 

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
+from inline.cli.tables import print_table
 from inline.data.errors import MyostreamError
 from inline.data.flags import Flag
 from inline.data.series import Enhancement
@@ -61,6 +60,7 @@ class Person:
         field_strengths: of the slices, tesla.
         t1_scales: factors on T1 of the slices.
         offsets: of the contours from the borders of the wall, as applied in each slice, mm.
+        insets: shares of the wall that the regions of the slices leave out at each contour.
         left_out: number of slices that were not used.
     """
 
@@ -69,6 +69,7 @@ class Person:
     field_strengths: frozenset[float]
     t1_scales: frozenset[float]
     offsets: frozenset[tuple[float, float]]
+    insets: frozenset[float]
     left_out: int = 0
 
 
@@ -103,7 +104,7 @@ def read_person(file: Path, sequence: str = "") -> Person:
             f"{error}"
         ) from error
     found: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
-    fields, scales, offsets = set[float](), set[float](), set[tuple[float, float]]()
+    fields, scales, insets, offsets = set[float](), set[float](), set[float](), set[tuple[float, float]]()
     left_out = 0
     natives = set[tuple[int, int]]()
     for each in slices:
@@ -118,9 +119,10 @@ def read_person(file: Path, sequence: str = "") -> Person:
         if not _usable(each):
             left_out += 1
             continue
-        field, applied = _evaluation(each, file)
+        field, applied, inset = _evaluation(each, file)
         fields.add(field)
         offsets.add(applied)
+        insets.add(inset)
         if each["quantity"] == "T1":
             scales.add(float(each["t1_scale"]))
         _collect(found, each["quantity"], each)
@@ -133,7 +135,8 @@ def read_person(file: Path, sequence: str = "") -> Person:
             continue
         _collect(found, "ECV", each)
     values = {key: float(np.mean(medians)) for key, medians in found.items()}
-    return Person(file.stem, values, frozenset(fields), frozenset(scales), frozenset(offsets), left_out)
+    evaluation = frozenset(fields), frozenset(scales), frozenset(offsets), frozenset(insets)
+    return Person(file.stem, values, *evaluation, left_out)
 
 
 def _read_folder(folder: Path) -> dict[str, list[Record]]:
@@ -164,14 +167,16 @@ def make_ranges(
     known = list(persons)
     fields = sorted(set[float]().union(*(each.field_strengths for each in known)))
     scales = sorted(set[float]().union(*(each.t1_scales for each in known)))
+    insets = sorted(set[float]().union(*(each.insets for each in known)))
     offsets = sorted(set[tuple[float, float]]().union(*(each.offsets for each in known)))
     if not fields:
         raise MyostreamError("no person has a usable native T1 or T2 slice; check --sequence and the flags")
     convention = _convention(offsets)
-    if len(fields) > 1 or len(scales) > 1 or convention is None:
+    if max(map(len, (fields, scales, insets))) > 1 or convention is None:
         raise MyostreamError(
             f"the persons were not examined and evaluated in one way: {_listed(fields)} T, t1_scale "
-            f"{_listed(scales)}, contour offsets (endo, epi) {'; '.join(map(_listed, offsets))} mm"
+            f"{_listed(scales)}, contour offsets (endo, epi) {'; '.join(map(_listed, offsets))} mm, "
+            f"regions.inset {_listed(insets)}"
         )
     ranges: list[ReferenceRange] = []
     outliers: list[Outlier] = []
@@ -197,6 +202,7 @@ def make_ranges(
                     "sex": sex,
                     "t1_scale": None if quantity == "T2" else scales[0],
                     "contour_offsets_mm": convention,
+                    "region_inset": insets[0],
                 }
             )
         )
@@ -245,12 +251,10 @@ def calibrate(
     persons = [read_person(file, sequence) for file in files]
     ranges, outliers = make_ranges(persons, sequence=sequence, sex=sex, source=source)
     console = Console()
-    table = Table(title="Normal values", box=SIMPLE_HEAD)
-    for column in ("quantity", "region", "mean", "SD", "n"):
-        table.add_column(column, justify="left" if column in ("quantity", "region") else "right")
-    for each in ranges:
-        table.add_row(each.quantity, each.region, f"{each.mean:.1f}", f"{each.sd:.1f}", str(each.n))
-    console.print(table)
+    rows = [
+        (each.quantity, each.region, f"{each.mean:.1f}", f"{each.sd:.1f}", str(each.n)) for each in ranges
+    ]
+    print_table("Normal values", ("quantity", "region", "mean", "SD", "n"), rows, texts=("region",))
     for text in _remarks(persons, ranges, outliers):
         console.print(text, highlight=False, markup=False)
     if json_file is not None:
@@ -298,19 +302,19 @@ def _usable(record: Record) -> bool:
     return not record["error"] and _UNUSABLE.isdisjoint(record["flags"])
 
 
-def _evaluation(record: Record, file: Path) -> tuple[float, tuple[float, float]]:
-    """Return field strength and contour offsets of a slice."""
+def _evaluation(record: Record, file: Path) -> tuple[float, tuple[float, float], float]:
+    """Return field strength, contour offsets and inset of a slice."""
     offsets = record.get("contour_offsets_mm")
     stated = offsets if isinstance(offsets, dict) else {}
-    found = (record.get("field_strength_T"), stated.get("endo"), stated.get("epi"))
+    found = record.get("field_strength_T"), stated.get("endo"), stated.get("epi"), record.get("region_inset")
     numbers = [float(each) for each in found if isinstance(each, int | float)]
     if len(numbers) < len(found):
         raise MyostreamError(
-            f"{file}: a slice states no field strength or no contour offsets; its header must have "
+            f"{file}: a slice states no field strength, contour offsets or inset; its header must have "
             "systemFieldStrength_T, and the results be of this version"
         )
-    field, endo, epi = numbers
-    return round(field, 1), (endo, epi)
+    field, endo, epi, inset = numbers
+    return round(field, 1), (endo, epi), inset
 
 
 def _convention(offsets: list[tuple[float, float]]) -> tuple[float, float] | None:

@@ -346,6 +346,7 @@ class Pipeline:
             contours=contours,
             offsets=offsets,
             convention=convention,
+            inset=self._regions.inset,
             insertions=borders.insertions,
             regions=regions,
             level=level,

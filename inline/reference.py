@@ -15,18 +15,17 @@ from typing import Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inline.data.errors import ConfigurationError
-from inline.data.examination import EcvRegion
 from inline.data.results import RegionValues, SliceResult
 from inline.data.series import Enhancement, Quantity
 from model.relaxometry.ecv import SAME_FIELD
 
 Measured = Literal["T1", "T2", "ECV"]
-Region = TypeVar("Region", RegionValues, EcvRegion)
+Region = TypeVar("Region", bound=RegionValues)
 
 _SAME_MM: Final = 0.01
 """Rounding of offsets that count as equal."""
 _SAME_SCALE: Final = 1e-4
-"""Rounding of factors that count as equal."""
+"""Rounding of factors and shares that count as equal."""
 
 
 class ReferenceRange(BaseModel):
@@ -44,6 +43,7 @@ class ReferenceRange(BaseModel):
         sex: M or F; None for both.
         t1_scale: factor on T1 with which the values were made; None where it does not matter.
         contour_offsets_mm: contour convention, likewise.
+        region_inset: setting ``regions.inset``, likewise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -59,6 +59,7 @@ class ReferenceRange(BaseModel):
     sex: Literal["M", "F"] | None = None
     t1_scale: float | None = None
     contour_offsets_mm: tuple[float, float] | None = None
+    region_inset: float | None = None
 
 
 class _File(BaseModel):
@@ -133,8 +134,8 @@ class ReferenceRanges:
         comparable = [each for each in fitting if _same_evaluation(each, result)]
         if not comparable:
             return {}, (
-                f"No z-scores of {quantity}: the reference ranges were made with another t1_scale or another "
-                "contour convention."
+                f"No z-scores of {quantity}: the reference ranges were made with another t1_scale, another "
+                "contour convention or another regions.inset."
             )
         ordered = sorted(comparable, key=lambda each: (each.sex is not None, len(each.sequence)))
         return {each.region: each for each in ordered}, ""
@@ -162,8 +163,12 @@ def quantity_of(result: SliceResult) -> Measured:
 
 
 def _same_evaluation(each: ReferenceRange, result: SliceResult) -> bool:
-    """Return whether a range was made with the ``t1_scale`` and the contour convention of a slice."""
+    """Return whether a range was made with the settings of a slice: scale, contour convention, inset."""
     if each.t1_scale is not None and abs(each.t1_scale - result.t1_scale) > _SAME_SCALE:
+        return False
+    if each.region_inset is not None and (
+        result.inset is None or abs(each.region_inset - result.inset) > _SAME_SCALE
+    ):
         return False
     if each.contour_offsets_mm is None:
         return True

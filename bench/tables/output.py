@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.values import cells, columns, markdown, print_lines, print_table
+from bench.values import markdown
+from inline.cli.tables import cells, columns, print_lines, print_table
 from model.output import write_text
 
 
@@ -39,7 +40,7 @@ class Table:
         return f"Table {self.number}: {self.title}"
 
     def filled(self, first: str, rows: Mapping[str, Any], keys: str) -> Table:
-        """Return the table with the values of each row, as of :func:`bench.values.columns`.
+        """Return the table with the values of each row, as of :func:`inline.cli.tables.columns`.
 
         Args:
             first: heading of the rows' names.

@@ -16,7 +16,8 @@ from bench.tables.outlines import lower_bounds, smooth_outline
 from bench.tables.output import write
 from bench.tables.postprocessing import table_8
 from bench.tables.trainings import ShortTraining, table_6, table_7, table_a1
-from bench.values import print_lines, write_results
+from bench.values import write_results
+from inline.cli.tables import print_lines
 from inline.data.results import ContourOffsets
 from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice, read_kinds

@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 from typer import Argument, Option
 
 from inline.cli.errors import require
 from inline.cli.options import EngineOption, SettingsFile, output_folder
-from inline.replay.table import counted, printable
+from inline.replay.table import counted, make_table
 from inline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -139,13 +136,10 @@ def _show_found(found: Discovered, left: int) -> None:
 def _show_summary(summary: Summary, store: Store, processed: int, seconds: float) -> None:
     if summary.failures:
         # No more than a screen; all of them are in the file.
-        table = Table(title="Not complete", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        table.add_column("examination", overflow="fold")
-        table.add_column("reason", overflow="fold")
-        for each in summary.failures[:_MOST_SHOWN]:
-            name = " ".join(filter(None, (each.examination, each.study)))
-            table.add_row(*(Text(printable(text)) for text in (name, each.reason)))
-        _console.print(table)
+        shown = summary.failures[:_MOST_SHOWN]
+        rows = [(" ".join(filter(None, (each.examination, each.study))), each.reason) for each in shown]
+        columns = ("examination", "reason")
+        _console.print(make_table("Not complete", columns, rows, texts=columns))
     counts = [
         counted(summary.examinations, "examination"),
         f"{len(summary.failures)} not complete",

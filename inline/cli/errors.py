@@ -15,18 +15,18 @@ from inline.data.errors import MyostreamError
 
 _BROUGHT: Final = {
     "ahead-of-time": ("onnx", "onnxscript", "tensorrt_rtx"),
-    "bench": ("matplotlib", "monai", "pandas", "pingouin", "qmri", "scikit_posthocs"),
+    "bench": ("monai", "pandas", "pingouin", "qmri", "scikit_posthocs"),
     "calibrate": ("nncf", "sklearn"),
     "cohort": ("bokeh", "distributed", "pyarrow"),
     "dicom": ("highdicom", "pydicom", "pynetdicom"),
     "gadgetron": ("gadgetron", "multimethod", "pyfftw"),
-    "report": ("cmcrameri",),
+    "report": ("cmcrameri", "matplotlib"),
     "tensorrt": ("torch_tensorrt",),
     "train": ("lightning", "nibabel", "torchmetrics"),
     "nifti": ("nibabel",),
 }
 EXTRAS: Final = {module: extra for extra, modules in _BROUGHT.items() for module in modules}
-"""Modules that a core install does not bring, and the extra that brings each."""
+"""Modules that a core install does not bring, and the extra of each where the command states none."""
 _OURS: Final = ("bench", "calibration", "inline", "model")
 
 
@@ -66,14 +66,16 @@ def report_errors(*others: type[Exception], extra: str = "") -> Iterator[None]:
         _end(f"{error.filename}: {error.strerror}" if error.filename else str(error), error)
 
 
-def require(*modules: str) -> None:
-    """Import modules of extras before the work, which would be lost without them.
+def require(*modules: str, extra: str = "") -> None:
+    """Import modules of extras before the work, which would be lost without them; end where one is missing.
 
-    Raises:
-        ImportError: one is not installed.
+    Args:
+        modules: to import.
+        extra: of the command, as of :func:`report_errors`.
     """
-    for module in modules:
-        import_module(module)
+    with report_errors(extra=extra):
+        for module in modules:
+            import_module(module)
 
 
 def _missing(module: str, error: ImportError, extra: str) -> str:

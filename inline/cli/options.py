@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from typer import Option
 
@@ -31,6 +31,8 @@ def output_folder(folder: Path | None) -> Path | None:
     return folder
 
 
+PREPARING: Final = "Preparing the network for this computer; the first run takes longer ..."
+"""Line of a command that loads the network, before it does."""
 EngineOption = Annotated[
     str | None, Option("--engine", help="auto, or a name from myostream engines.", show_default=False)
 ]

@@ -12,7 +12,8 @@ from rich.console import Console
 from typer import Argument, Option
 
 from inline.cli.errors import require
-from inline.cli.options import EngineOption, HaematocritOption, SettingsFile, output_folder
+from inline.cli.options import PREPARING, EngineOption, HaematocritOption, SettingsFile, output_folder
+from inline.cli.tables import print_progress
 from inline.data.errors import MyostreamError
 from inline.replay.table import (
     counted,
@@ -63,8 +64,6 @@ def process(
     settings_file: SettingsFile = None,
 ) -> None:
     """Fit maps, find contours, print values and ECV of files: DICOM, MRD, NIfTI, arrays."""
-    from inline.engine_selection import build_pipeline
-    from inline.offline.process import json_output, process_examinations
     from inline.offline.sources import Sources
     from inline.settings import load_settings
 
@@ -73,15 +72,19 @@ def process(
         require("pydicom", "highdicom")
     settings = load_settings(settings_file, engine=engine, ecv={"haematocrit": haematocrit})
     sources = Sources(settings.assembly, options, group)
-    outputs: list[Output] = [json_output(output)] if output is not None else []
     reports = tuple(report or ())
     if reports:
-        require("cmcrameri")
+        require("cmcrameri", "matplotlib")
         check_outputs(*checked(reports), inputs=[*paths, settings_file])
     examinations = sources.examinations(paths)
     if haematocrit is not None:
         examinations = of_one_patient(examinations)
+    print_progress(PREPARING)
+    from inline.engine_selection import build_pipeline
+    from inline.offline.process import json_output, process_examinations
+
     given, problems = 0, []
+    outputs: list[Output] = [json_output(output)] if output is not None else []
     pipeline = build_pipeline(settings)
     if dicom is not None:
         from inline.offline.dicom_output import dicom_output

@@ -14,7 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from typer import Argument, Option
 
 from inline.cli.errors import require
-from inline.cli.options import HaematocritOption, SettingsFile
+from inline.cli.options import PREPARING, HaematocritOption, SettingsFile
+from inline.cli.tables import print_progress
 from inline.data.errors import MyostreamError
 from inline.replay.table import counted, ecv_notes, ecv_table, notes, printable, results_table
 from inline.serving.configuration import Configuration
@@ -66,12 +67,12 @@ def replay(
     from inline.replay.simulate import true_medians, truth_file
 
     address = _address(server) if server else None
+    reports = report_files(report or ())
+    if reports:
+        require("cmcrameri", "matplotlib")
     with ImageFile(file, group) as opened:
         header, images, about = opened.header_bytes, list(opened.images()), opened.notes
         facts = opened.header
-    reports = report_files(report or ())
-    if reports:
-        require("cmcrameri")
     check_outputs(output, json_file, *reports, inputs=[file, truth_file(file), settings_file])
     check_folder(overlays)
     truth, untrue = true_medians(file)
@@ -80,6 +81,7 @@ def replay(
     if address is None:
         arguments = [] if realtime else ["--budget-ms", str(_UNHURRIED_MS)]
         arguments += ["--settings", str(settings_file)] if settings_file else []
+        print_progress(PREPARING)
         with started_server(arguments) as started:
             result = exchanged(started.address)
     else:

@@ -1,4 +1,4 @@
-"""Tables in the terminal, from values by row and column."""
+"""Tables and lines in the terminal, from values by row and column."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import reduce
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+
+from inline.replay.table import make_table
 
 Columns = Sequence[tuple[str, str, str]]
 """Heading, path of the value in a row (such as ``latency_ms/p50``), and format (such as ``{:.1f} ms``)."""
@@ -66,13 +66,12 @@ def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], texts: Sequence[str] = ()
 ) -> None:
     """Print a table; the first column is that of the rows' names, ``texts`` are columns without numbers."""
-    table = Table(title=Text(title, style="table.title") if title else None)
-    for number, column in enumerate(columns):
-        left = not number or column in texts
-        table.add_column(column, justify="left" if left else "right", no_wrap=not number, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))  # a name may look like markup
-    Console().print(table)
+    Console().print(make_table(title, columns, rows, texts))
+
+
+def print_progress(line: str) -> None:
+    """Print a line on standard error at once: about the work, not about its results."""
+    Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_lines(*lines: str) -> None:

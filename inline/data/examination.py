@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import BloodT1 as BloodT1
-from inline.data.results import Contours, SliceLevel, SliceResult
+from inline.data.results import Contours, RegionValues, SliceLevel, SliceResult
 from inline.data.series import Enhancement as Enhancement
 from inline.data.series import SeriesIdentity
 
@@ -63,32 +63,20 @@ class Registration(NamedTuple):
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class EcvRegion:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EcvRegion(RegionValues):
     """ECV over one region of the myocardium, percent; None without haematocrit or valid pixels.
 
     Attributes:
-        name: as in :class:`~inline.data.results.RegionValues`.
-        median, q1, q3, mean, sd: of the pixels, each counted by the share of it in the region.
         standard_error: of ``mean``, as the SD of both T1 maps and the standard errors of both blood values
             imply it, percentage points; None for a scanner's map. The haematocrit counts as exact.
         partition_coefficient: median of the partition coefficient.
         partition_standard_error: of its mean, likewise.
-        pixels: area in pixels, shares added up.
-        z_score: distance of ``median`` from the site's normal mean, in its SD; None without a range.
     """
 
-    name: str
-    median: float | None
-    q1: float | None
-    q3: float | None
-    mean: float | None
-    sd: float | None
-    standard_error: float | None
-    partition_coefficient: float | None
-    partition_standard_error: float | None
-    pixels: int
-    z_score: float | None = None
+    standard_error: float | None = None
+    partition_coefficient: float | None = None
+    partition_standard_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,8 +95,12 @@ class Insertions:
 class RegionValues:
     """T1 or T2 over one region of the myocardium, ms; None where the region has no fitted pixel.
 
-    ``pixels`` is its area in pixels, shares added up. ``z_score`` is the distance of ``median`` from the mean
-    of the site's normal values, in their SD; None without a reference range of this region.
+    Attributes:
+        name: of the region.
+        median, q1, q3, mean, sd: of the pixels, each counted by its share in the region.
+        pixels: area in pixels, shares added up.
+        z_score: distance of ``median`` from the mean of the site's normal values, in their SD; None without a
+            reference range of this region.
     """
 
     name: str
@@ -156,6 +160,8 @@ class SliceResult:
             ``flags`` states the reason.
         offsets: distances of the contours from the borders of the wall, as applied; None without contours.
         convention: distances that the contour convention states, of which thin walls have smaller ones.
+        inset: share of the thickness between the contours that ``regions`` leave out at each of them; None
+            where not known.
         insertions: insertion points of the right ventricle, found with or without contours.
         regions: ``global`` first, then ``septum`` and the AHA segments; empty without contours.
         level: slice level as far as it was known when the result went out.
@@ -217,3 +223,4 @@ class SliceResult:
     motion: SliceMotion | None = None
     uncorrected: ParametricMap | None = None
     convention: ContourOffsets | None = None
+    inset: float | None = None

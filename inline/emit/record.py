@@ -54,6 +54,7 @@ def record(result: SliceResult) -> dict[str, Any]:
             name: _insertion(getattr(result.insertions, name), geometry) for name in ("anterior", "inferior")
         },
         "regions": [_region(region) for region in result.regions],
+        "region_inset": _number(result.inset, 4),
         "level": result.level.value if result.level else None,
         "level_source": result.level_source,
         "angular_reference": result.angular_reference,
@@ -162,14 +163,11 @@ def _acquisition(identity: SeriesIdentity | None) -> dict[str, Any] | None:
 
 
 def _ecv_region(region: EcvRegion) -> dict[str, Any]:
-    percents = ("median", "q1", "q3", "mean", "sd", "standard_error")
     fractions = ("partition_coefficient", "partition_standard_error")
     return {
-        "name": region.name,
-        **{name: _number(getattr(region, name), 3) for name in percents},
+        **_region(region),
+        "standard_error": _number(region.standard_error, 3),
         **{name: _number(getattr(region, name), 5) for name in fractions},
-        "pixels": region.pixels,
-        "z_score": _number(region.z_score, 2),
     }
 
 

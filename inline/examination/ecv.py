@@ -74,9 +74,10 @@ def ecv_of_pair(
         registered = register(native, post)
     except _NotMeasuredError as error:
         return replace(empty, error=error.message, flags=(error.flag,))
-    found = _with_haematocrit(_with_flags(empty, native, post), native, settings or EcvSettings())
-    measured = _measured(found, native, post, blood, registered, regions or RegionSettings())
-    return _compared(measured, native, ranges or ReferenceRanges())
+    found = _with_haematocrit(_with_flags(empty, pair), native, settings or EcvSettings())
+    areas = regions or RegionSettings()
+    measured = _measured(found, native, post, blood, registered, areas)
+    return _compared(measured, replace(native, inset=areas.inset), ranges or ReferenceRanges())
 
 
 def _blood_change(native: SliceResult, post: SliceResult) -> BloodChange:
@@ -121,14 +122,18 @@ def _error(blood: BloodT1) -> float:
     return blood.standard_error_ms or 0.0
 
 
-def _with_flags(empty: EcvResult, native: SliceResult, post: SliceResult) -> EcvResult:
+def _with_flags(empty: EcvResult, pair: Pair) -> EcvResult:
     """Return the result with the flags of both slices, whose values are those of ECV, and notes on them."""
+    native, post = pair.native, pair.post
     notes = tuple(
         f"{SLICE_FLAGS} {name} slice: {', '.join(each.flags)}."
         for name, each in (("native", native), ("post-contrast", post))
         if each.flags
     )
     flags = dict.fromkeys((*native.flags, *post.flags))
+    if pair.doubt:
+        flags[Flag.SLICES_DO_NOT_MATCH] = None
+        notes += (pair.doubt,)
     if native.scanner_made != post.scanner_made:
         flags[Flag.SLICES_DO_NOT_MATCH] = None
         made, fitted = ("native", "post-contrast") if native.scanner_made else ("post-contrast", "native")
@@ -262,7 +267,7 @@ def _region(
     weights = region.shares
     area = float(weights.sum())
     if not area:
-        return EcvRegion(region.name, None, None, None, None, None, None, None, None, 0)
+        return EcvRegion(region.name, None, None, None, None, None, 0)
     values = coefficient[region.rows, region.columns]
     found = weighted_statistics(values, weights)
     error = None

@@ -19,6 +19,7 @@ from inline.examination.pairing import (
     distance_mm,
     find_pair,
     placed,
+    proved,
     usable,
 )
 from inline.reference import ReferenceRanges
@@ -46,7 +47,7 @@ def examine(
     found: list[EcvResult] = []
     paired: set[int] = set()
     for number, result in enumerate(slices):
-        if (pair := find_pair(result, slices[:number])) is not None:
+        if (pair := find_pair(result, slices[:number], slices[number + 1 :])) is not None:
             paired |= {id(pair.native), id(pair.post)}
             found.append(_ecv(pair, settings, regions, ranges))
     single = [each for each in slices if each.quantity is Quantity.T1 and id(each) not in paired]
@@ -110,6 +111,12 @@ def _alone(result: SliceResult, others: tuple[SliceResult, ...]) -> EcvResult | 
             error = (
                 f"several {wanted} slices have its index and none states its position: send "
                 "positions, or a slice index for each"
+            )
+        elif not any(proved(each, result, others) for each in allowed):
+            error = (
+                f"neither this slice nor the {wanted} one states its position, and index "
+                f"{result.identity.slice_index} of a single slice may be any: send positions, or each series "
+                "with all its slices"
             )
         else:
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -20,6 +20,11 @@ _PARALLEL: Final = float(np.cos(np.radians(10.0)))
 SHORTENED: Final = 0.8
 """Largest T1 of post-contrast blood over that of native blood. Nearer to 1, an error of 1 % in one of them is
 an error above 4 % in ECV."""
+_DOUBT: Final = (
+    "Neither slice states its position, and the {} series has shown no other slice so far: check that both "
+    "lie at one position, or send positions."
+)
+"""Doubt about a pair of slices by their index alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +35,13 @@ class Pair:
         native: its slice.
         post: likewise.
         how: source of the distinction between both.
+        doubt: reason why both may lie at different positions, as a sentence; empty for none.
     """
 
     native: SliceResult
     post: SliceResult
     how: str
+    doubt: str = ""
 
 
 def usable(result: SliceResult) -> bool:
@@ -89,9 +96,36 @@ def ambiguous(candidates: Sequence[SliceResult], study: Iterable[SliceResult]) -
 
     Slices that are series of their own all have index 0. A study with positions may have one at zero.
     """
-    if len(candidates) < 2:
-        return False
-    return Flag.NO_ORIENTATION in candidates[0].flags or not any(map(placed, study))
+    return len(candidates) > 1 and not _located(candidates[0], study)
+
+
+def counted(result: SliceResult, study: Iterable[SliceResult]) -> bool:
+    """Return whether the slice index of a slice counts positions: its series has slices of other indices.
+
+    A slice that is a series of its own has index 0, wherever it lies.
+    """
+    own = result.identity
+    return any(
+        each.identity.series_index == own.series_index
+        and each.identity.slice_index != own.slice_index
+        # Two connections may both have a series of this number.
+        and each.enhancement is result.enhancement
+        for each in study
+    )
+
+
+def proved(one: SliceResult, other: SliceResult, study: Iterable[SliceResult]) -> bool:
+    """Return whether the study shows that two slices of :func:`distance_mm` 0 lie at one place.
+
+    It does where it states positions, or where the slice index of one of both counts them.
+    """
+    known = tuple(study)
+    return _located(one, known) or counted(one, known) or counted(other, known)
+
+
+def _located(result: SliceResult, study: Iterable[SliceResult]) -> bool:
+    """Return whether the position of a slice is known, zero in a study with positions included."""
+    return Flag.NO_ORIENTATION not in result.flags and any(map(placed, study))
 
 
 def placed(result: SliceResult) -> bool:
@@ -140,25 +174,32 @@ def shortened(native: BloodT1, post: BloodT1) -> bool:
     return post.median_ms <= SHORTENED * native.median_ms
 
 
-def find_pair(result: SliceResult, earlier: Iterable[SliceResult]) -> Pair | None:
+def find_pair(
+    result: SliceResult, earlier: Iterable[SliceResult], later: Iterable[SliceResult] = ()
+) -> Pair | None:
     """Return the pair of a slice and the best of the earlier ones; None where none fits.
 
     Maps that were both fitted, or both made by the scanner, go first; then those that were both corrected for
     motion, or both not; then the nearest slice; of several at one position, that of the same slice index,
-    then the last acquired.
+    then the last acquired. Slices without positions need a series whose slice index counts them; where only
+    one of both has such a series so far, the pair has a doubt.
 
     Args:
         result: T1 slice.
         earlier: slices of the same study, in the order of their results.
+        later: those after it, where they are known; none of them is the partner.
     """
     if not usable(result):
         return None
     study = tuple(earlier)
+    known = (*study, result, *later)
     found: list[tuple[tuple[bool, bool], tuple[float, bool, int, int], SliceResult, Pair]] = []
     for number, each in enumerate(study):
         if not usable(each) or (distance := distance_mm(each, result)) > SAME_MM:
             continue
-        if contradiction(each, result) or (pair := tell_apart(*_by_time(each, result))) is None:
+        if contradiction(each, result) or not proved(each, result, known):
+            continue
+        if (pair := tell_apart(*_by_time(each, result))) is None:
             continue
         mixed = each.scanner_made != result.scanner_made, each.motion_corrected != result.motion_corrected
         elsewhere = each.identity.slice_index != result.identity.slice_index
@@ -167,9 +208,12 @@ def find_pair(result: SliceResult, earlier: Iterable[SliceResult]) -> Pair | Non
     if not found:
         return None
     best = min(found, key=lambda each: each[:2])
-    if ambiguous([each for mixed, _, each, _ in found if mixed == best[0]], (*study, result)):
+    if ambiguous([each for mixed, _, each, _ in found if mixed == best[0]], known):
         return None
-    return best[3]
+    pair = best[3]
+    if _located(pair.native, known) or (counted(pair.native, known) and counted(pair.post, known)):
+        return pair
+    return replace(pair, doubt=_DOUBT.format("post-contrast" if counted(pair.native, known) else "native"))
 
 
 def _by_time(one: SliceResult, other: SliceResult) -> tuple[SliceResult, SliceResult]:

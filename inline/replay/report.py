@@ -13,12 +13,13 @@ from inline.assembly.geometry import read_geometry
 from inline.data.errors import ProtocolError, SeriesError
 from inline.data.examination import Haematocrit, HaematocritSource
 from inline.data.flags import Flag
+from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, Contours, SliceLevel
 from inline.data.series import Enhancement, Quantity, SeriesIdentity
 from inline.mrd.messages import Image
 from inline.replay.results import Record
 from inline.replay.run import map_values
-from inline.report.maps import Kind, Plane, RegionValue, ReportMap, Section, cut, plane, slice_kind
+from inline.report.maps import Kind, RegionValue, ReportMap, Section, cut, slice_kind
 from inline.report.output import SUFFIXES, check_suffix
 
 NAME: Final = "report"
@@ -65,7 +66,7 @@ def report_maps(
         number = (int(match[1]), int(match[2]))
         native = next((each for each in maps if _number(each) == number and each.kind is not Kind.T2), None)
         if native is not None:
-            error = ReportMap(Kind.ECV, native.identity, native.level, native.plane, None, error=match[3])
+            error = ReportMap(Kind.ECV, native.identity, native.level, native.geometry, None, error=match[3])
             errors.append(error)
     return [
         *maps,
@@ -94,7 +95,7 @@ def report_map(record: Record, image: Image | None) -> ReportMap:
             record["series_index"], record["slice_index"], record["description"], record["time_stamp"]
         ),
         level=_level(record),
-        plane=placed if Flag.NO_ORIENTATION not in flags else None,
+        geometry=placed if Flag.NO_ORIENTATION not in flags else None,
         section=section,
         regions=tuple(_region(each, "median") for each in record["regions"]),
         flags=tuple(flags),
@@ -122,7 +123,7 @@ def ecv_map(record: Record, image: Image) -> ReportMap:
             native["series_index"], native["slice_index"], native["description"], native["time_stamp"]
         ),
         level=_level(record),
-        plane=placed,
+        geometry=placed,
         section=section,
         regions=tuple(_region(each, named) for each in record["regions"]),
         flags=tuple(record["flags"]),
@@ -146,15 +147,15 @@ def _level(record: Record) -> SliceLevel:
 
 def _shown(
     image: Image | None, contours: Contours | None, points: tuple[tuple[float, float], ...] = ()
-) -> tuple[Plane | None, Section | None]:
-    """Return the plane of an image and the part of it that is shown; None as far as it cannot be read."""
+) -> tuple[SliceGeometry | None, Section | None]:
+    """Return the geometry of an image and the part of it that is shown; None as far as it cannot be read."""
     if image is None:
         return None, None
     try:
         placed = read_geometry(image.header)
     except SeriesError:
         return None, None
-    where = plane(placed.geometry, oriented=placed.oriented)
+    where = placed.geometry if placed.oriented else None
     try:
         values = map_values(image)
     except ProtocolError:

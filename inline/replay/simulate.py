@@ -23,6 +23,8 @@ MOLLI_SERIES: Final = 1
 T2PREP_SERIES: Final = 2
 POST_CONTRAST_SERIES: Final = 3
 _SLICE_DISTANCE_MM: Final = 20.0
+_HEART_MM: Final = np.array([30.0, -20.0, 10.0])
+"""Middle of the slices (LPS): left of the middle of the magnet, as senders write zeros for no position."""
 _THICKNESS_MM: Final = 8.0
 _TICK_MS: Final = 2.5
 _HEARTBEAT_MS: Final = 900.0
@@ -144,7 +146,7 @@ def _place(each: SimulatedSlice, index: int, number: int) -> ImageHeader:
     rows, columns = each.labels.shape
     return ImageHeader(
         field_of_view=(columns * each.pixel_mm, rows * each.pixel_mm, _THICKNESS_MM),
-        position=tuple(((index - (number - 1) / 2) * _SLICE_DISTANCE_MM * _TO_APEX).tolist()),
+        position=tuple((_HEART_MM + (index - (number - 1) / 2) * _SLICE_DISTANCE_MM * _TO_APEX).tolist()),
         read_dir=tuple(_FROM_SEPTUM.tolist()),
         phase_dir=tuple(_TO_INFERIOR.tolist()),
         slice_dir=tuple(_TO_APEX.tolist()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
+from collections.abc import Container, Iterable, Sequence
 from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
@@ -21,6 +22,39 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
+def make_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    texts: Container[str] = (),
+    *,
+    whole: bool = False,
+) -> Table:
+    """Return a table of texts as they are: no markup, control characters as escapes.
+
+    Args:
+        title: above it; empty for none.
+        columns: headings; the first is that of the rows' names, which do not wrap.
+        rows: cells.
+        texts: columns without numbers, which may wrap, the first one included.
+        whole: numbers do not wrap either: the texts give way.
+    """
+    # Little between the columns: texts must have room in a terminal of 80 characters.
+    shown = Text(title, style="table.title") if title else None
+    table = Table(title=shown, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for number, column in enumerate(columns):
+        text = column in texts
+        table.add_column(
+            column,
+            justify="left" if text or not number else "right",
+            no_wrap=not text and (whole or not number),
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    return table
+
+
 def results_table(records: list[Record], truth: dict[tuple[str, int], float] | None = None) -> Table:
     """Return one row per slice; ``time ms`` is the time of all stages, the wait for the network included.
 
@@ -28,14 +62,10 @@ def results_table(records: list[Record], truth: dict[tuple[str, int], float] | N
         records: as :func:`inline.replay.results.read_record` returns them.
         truth: of :func:`inline.replay.simulate.true_medians`, where known.
     """
-    # Little between the columns: the flags must have room in a terminal of 80 characters.
-    table = Table(title="Myocardium by slice (research only)", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("slice", no_wrap=True)
     compared = any((_region(record, "global") or {}).get("z_score") is not None for record in records)
     further = [*(["z"] if compared else []), *(["true"] if truth else [])]
-    for column in ("median [IQR] ms", "septum", *further, "conf.", "time\nms"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("flags", overflow="fold")
+    columns = ("slice", "median [IQR] ms", "septum", *further, "conf.", "time\nms", "flags")
+    rows = []
     for record, name in zip(records, slice_names(records), strict=True):
         septum, confidence = _region(record, "septum"), record.get("confidence")
         z_score = (_region(record, "global") or {}).get("z_score")
@@ -51,9 +81,8 @@ def results_table(records: list[Record], truth: dict[tuple[str, int], float] | N
             _number(sum(each or 0.0 for each in times) if times else None, 0),
             ", ".join(record["flags"]) or error or "-",
         ]
-        # As Text: what a peer wrote is no markup.
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    return table
+        rows.append(row)
+    return make_table("Myocardium by slice (research only)", columns, rows, {"flags"}, whole=True)
 
 
 def ecv_table(records: list[Record], truth: dict[tuple[str, int], float] | None = None) -> Table:
@@ -64,11 +93,9 @@ def ecv_table(records: list[Record], truth: dict[tuple[str, int], float] | None 
         truth: of :func:`inline.replay.simulate.true_medians`, where it holds ECV.
     """
     known = any(name == "ECV" for name, _ in truth or ())
-    table = Table(title="Extracellular volume (research only)", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("slice", no_wrap=True)
-    for column in ("ECV [IQR] %", "+/-", "septum", *(["true"] if known else []), "lambda", "Hct"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("flags", overflow="fold")
+    further = ["true"] if known else []
+    columns = ("slice", "ECV [IQR] %", "+/-", "septum", *further, "lambda", "Hct", "flags")
+    rows = []
     for record in records:
         ring, septum = _region(record, "global"), _region(record, "mid-septum") or _region(record, "septum")
         native, post = record["native"], record["post_contrast"]
@@ -84,8 +111,8 @@ def ecv_table(records: list[Record], truth: dict[tuple[str, int], float] | None 
             _number(record["haematocrit"], 3) + synthetic,
             ", ".join(record["flags"]) or record["error"] or "-",
         ]
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    return table
+        rows.append(row)
+    return make_table("Extracellular volume (research only)", columns, rows, {"flags"}, whole=True)
 
 
 def ecv_notes(records: list[Record]) -> list[str]:

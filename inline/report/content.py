@@ -248,12 +248,13 @@ def _pool(regions: Sequence[RegionValue]) -> RegionValue:
 
 def _by_position(maps: list[ReportMap]) -> list[list[ReportMap]]:
     """Return the maps of each position, from base to apex as far as the levels state it."""
-    first = next((each.plane for each in maps if each.plane is not None), None)
+    first = next((each.geometry for each in maps if each.geometry is not None), None)
 
     def offset(each: ReportMap) -> float | None:
-        if first is None or each.plane is None or abs(float(each.plane.normal @ first.normal)) < _PARALLEL:
+        own = each.geometry
+        if first is None or own is None or abs(float(own.normal @ first.normal)) < _PARALLEL:
             return None
-        return float((each.plane.position - first.position) @ first.normal)
+        return float(np.subtract(own.position, first.position) @ first.normal)
 
     placed = sorted(
         ((at, each) for each in maps if (at := offset(each)) is not None), key=lambda pair: pair[0]

@@ -50,19 +50,6 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Plane:
-    """Plane of a slice in the patient (LPS).
-
-    Attributes:
-        position: of the centre of the image, mm.
-        normal: unit vector.
-    """
-
-    position: NDArray[np.float64]
-    normal: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
 class RegionValue:
     """Value of a region, in the unit of its map; None where it has none.
 
@@ -106,7 +93,7 @@ class ReportMap:
         kind: quantity.
         identity: acquisition; of ECV, the native one.
         level: as far as known.
-        plane: None where the headers state no directions.
+        geometry: of the slice; None where the headers state no directions.
         section: None without a map.
         regions: ``global`` first; empty without contours.
         flags, notes, error: of the result.
@@ -123,7 +110,7 @@ class ReportMap:
     kind: Kind
     identity: SeriesIdentity
     level: SliceLevel
-    plane: Plane | None
+    geometry: SliceGeometry | None
     section: Section | None
     regions: tuple[RegionValue, ...] = ()
     flags: tuple[str, ...] = ()
@@ -151,7 +138,7 @@ class ReportMap:
             kind=slice_kind(result.quantity, result.enhancement),
             identity=result.identity,
             level=result.level or SliceLevel.UNKNOWN,
-            plane=plane(result.geometry, oriented=Flag.NO_ORIENTATION not in result.flags),
+            geometry=None if Flag.NO_ORIENTATION in result.flags else result.geometry,
             section=section,
             regions=tuple(
                 RegionValue(each.name, each.median, each.sd, each.pixels, each.z_score)
@@ -187,7 +174,7 @@ class ReportMap:
             kind=Kind.ECV if known else Kind.PARTITION,
             identity=result.native,
             level=result.level or SliceLevel.UNKNOWN,
-            plane=plane(result.geometry, oriented=result.oriented),
+            geometry=result.geometry if result.oriented else None,
             section=section,
             regions=regions,
             flags=tuple(result.flags),
@@ -216,11 +203,6 @@ def slice_kind(quantity: Quantity, enhancement: Enhancement | None) -> Kind:
     if enhancement is None:
         return Kind.T1
     return Kind.T1_NATIVE if enhancement is Enhancement.NATIVE else Kind.T1_POST
-
-
-def plane(geometry: SliceGeometry, *, oriented: bool) -> Plane | None:
-    """Return the plane of a slice whose directions are the sender's."""
-    return Plane(np.asarray(geometry.position), geometry.normal) if oriented else None
 
 
 def cut(

@@ -42,7 +42,7 @@ def figure(
         sharex: whether the rows share the x axis.
 
     Raises:
-        ImportError: matplotlib is not installed (extra ``bench``).
+        ImportError: matplotlib is not installed.
         OutputError: the file cannot be written.
     """
     import matplotlib as mpl

@@ -35,7 +35,7 @@ def heart_map():
     return np.where(labels == 1, 1500.0, np.where(labels == 2, 1000.0, body)).astype(np.float32), labels
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(kind=st.sampled_from(list(Degradation)), severity=st.floats(0, 1), seed=st.integers(0, 2**32 - 1))
 def test_a_degraded_map_is_still_a_map(kind, severity, seed):
     image, labels = heart_map()

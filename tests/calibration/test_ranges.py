@@ -22,6 +22,7 @@ def slice_record(median, *, slice_index=0, **more):
         "enhancement": "native",
         "field_strength_T": 1.494,
         "contour_offsets_mm": {"endo": 1.5, "epi": 1.5},
+        "region_inset": 0.1,
         "t1_scale": 1.0,
         "regions": [region("global", median), region("septum", median + 10)],
         "flags": [],
@@ -69,6 +70,7 @@ def test_mean_and_sd_are_those_between_persons(site, tmp_path, capsys):
     assert (ring.mean, ring.n, ring.field_strength, ring.sequence) == (950.0, 5, 1.5, "molli")
     assert ring.sd == pytest.approx(np.std([940, 950, 960, 970, 930], ddof=1), abs=1e-3)
     assert made["T1", "septum"].mean == 960.0
+    assert {each.region_inset for each in made.values()} == {0.1}
     assert made["ECV", "global"].mean == 27.0
     assert ReferenceRanges.load(file).ranges == tuple(made.values())
     printed = " ".join(capsys.readouterr().out.split())
@@ -113,7 +115,12 @@ def test_synthetic_and_unknown_haematocrit_make_no_range_of_ecv(site):
 
 @pytest.mark.parametrize(
     "more",
-    [{"field_strength_T": 3.0}, {"t1_scale": 1.0365}, {"contour_offsets_mm": {"endo": 0.0, "epi": 1.5}}],
+    [
+        {"field_strength_T": 3.0},
+        {"t1_scale": 1.0365},
+        {"contour_offsets_mm": {"endo": 0.0, "epi": 1.5}},
+        {"region_inset": 0.3},
+    ],
 )
 def test_persons_evaluated_differently_are_an_error(site, more):
     write(site, "other", [slice_record(950.0, **more)])
@@ -140,8 +147,9 @@ def test_no_files_and_a_wrong_sex_say_so(site, tmp_path):
         calibrate(site, sex="x")
 
 
-def test_a_slice_without_field_strength_says_so(tmp_path):
-    write(tmp_path, "p", [slice_record(950.0, field_strength_T=None)])
+@pytest.mark.parametrize("missing", ["field_strength_T", "region_inset"])
+def test_a_slice_without_field_strength_or_inset_says_so(tmp_path, missing):
+    write(tmp_path, "p", [slice_record(950.0, **{missing: None})])
     with pytest.raises(MyostreamError, match="systemFieldStrength_T"):
         calibrate(tmp_path)
 

@@ -25,12 +25,12 @@ _READY = re.compile(r"listening on \S+:(\d+)")
 
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is slow
 def pytest_collection_modifyitems(items):
-    """Mark two of three conditions of each test as slow: the first, fourth, seventh ... run by default."""
+    """Mark four of five conditions of each test as slow: the first, sixth, eleventh ... run by default."""
     seen = Counter()
     for item in items:
         if item.path.parent == ROOT / "tests" / "cases" and hasattr(item, "callspec"):
             test = (item.path, item.originalname)
-            if seen[test] % 3:
+            if seen[test] % 5:
                 item.add_marker(pytest.mark.slow)
             seen[test] += 1
 

@@ -43,7 +43,6 @@ def test_mutations(name, share):
     @seed(20260601)
     @settings(
         max_examples=round(share * INPUTS[name]),
-        deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
     )

@@ -31,7 +31,7 @@ def molli(t1, series, *, slice_=0, name, series_clock=0):
         signal = np.abs(1.0 - 1.9 * np.exp(-time / (values / 0.9)))
         header = ImageHeader(
             field_of_view=(SIZE * PIXEL_MM, SIZE * PIXEL_MM, 8.0),
-            position=(0.0, 0.0, 20.0 * slice_),
+            position=(0.0, 0.0, 30.0 + 20.0 * slice_),
             read_dir=(1.0, 0.0, 0.0),
             phase_dir=(0.0, 1.0, 0.0),
             slice_dir=(0.0, 0.0, 1.0),

@@ -13,6 +13,7 @@ SLICE = t1_slice(
     field_strength=1.494,
     offsets=ContourOffsets(1.5, 1.5),
     convention=ContourOffsets(1.5, 1.5),
+    inset=0.1,
 )
 COMMON = {"quantity": "T1", "region": "global", "field_strength": 1.5, "mean": 950, "sd": 25, "n": 40}
 
@@ -66,6 +67,7 @@ def test_a_region_without_values_has_no_z_score(ranges):
         ({"sex": "F"}, "no expected reference"),
         ({"t1_scale": 1.0365}, "another t1_scale"),
         ({"contour_offsets_mm": [0.0, 0.0]}, "contour convention"),
+        ({"region_inset": 0.3}, "another regions.inset"),
     ],
 )
 def test_a_range_for_something_else_is_not_used_and_a_note_says_so(ranges, more, reason):
@@ -124,6 +126,13 @@ def test_a_thin_wall_is_no_other_convention(ranges):
         assert not found
         assert "another contour convention" in note
     assert not made.of("T1", replace(SLICE, convention=None))[0]
+
+
+def test_a_range_holds_for_slices_of_its_own_inset(ranges):
+    made = ranges(table(region_inset=0.1))
+    assert made.of("T1", SLICE)[0]
+    for inset in (0.2, None):
+        assert not made.of("T1", replace(SLICE, inset=inset))[0]
 
 
 @pytest.mark.parametrize(

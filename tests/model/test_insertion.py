@@ -9,7 +9,7 @@ from model.insertion import heat_maps, locate
 PLACE = st.floats(5.0, 55.0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(PLACE, PLACE)
 def test_a_point_is_found_again_between_pixels(x: float, y: float) -> None:
     points = torch.tensor([[[x, y], [y, x]]])

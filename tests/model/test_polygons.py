@@ -44,7 +44,7 @@ def clear_of(outline, shape):
     return (distances(centres(shape), outline) > 1e-6).reshape(shape)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CORNERS)
 @example([(0.0, 0.0), (0.0, 1.0), (1.0, 2.2250738585e-313)])  # an edge that is all but level
 def test_inside_agrees_with_opencv_pixel_by_pixel(points):
@@ -57,7 +57,7 @@ def test_inside_agrees_with_opencv_pixel_by_pixel(points):
             assert mask[row, column] == (distance > 0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CORNERS)
 def test_inside_agrees_with_matplotlib(points):
     outline, shape = np.array(points), (30, 25)
@@ -66,7 +66,7 @@ def test_inside_agrees_with_matplotlib(points):
     assert np.array_equal(inside(outline, shape)[sure], expected[sure])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.floats(30, 50), st.floats(30, 50), st.floats(6, 25), st.floats(6, 25))
 def test_an_ellipse_holds_the_pixels_whose_centres_it_encloses(x, y, a, b):
     mask = inside(ellipse(x, y, a, b), (80, 80))
@@ -85,7 +85,7 @@ def test_areas_are_right_on_average_and_not_half_a_pixel_too_large():
     assert max(np.abs(np.array(ratios) - 1.0)) < 0.07
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.integers(0, 20), min_size=2, max_size=4, unique=True),
     st.lists(st.integers(0, 20), min_size=2, max_size=4, unique=True),
@@ -104,7 +104,7 @@ def test_rectangles_side_by_side_share_no_pixel_and_miss_none(xs, ys):
     assert np.array_equal(count, expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CORNERS, st.integers(0, 11), st.integers(-4, 4), st.integers(-4, 4))
 def test_first_corner_direction_and_whole_pixels_make_no_difference(points, first, right, down):
     outline, shape = np.array(points), (40, 40)
@@ -245,7 +245,7 @@ def test_naive_normals_would_cross_where_the_parallel_curve_does_not():
     assert crossings(parallel(shape, 5.0)) == 0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(8.0, 40.0), WAVES, DISTANCES)
 def test_a_parallel_curve_encloses_what_lies_within_the_distance(size, waves, distance):
     shape = wavy(size, waves, points=200)
@@ -274,7 +274,7 @@ def test_a_parallel_curve_encloses_what_lies_within_the_distance(size, waves, di
     assert distances(made, shape).min() > abs(distance) - 0.1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(CORNERS)
 def test_points_and_pixels_lie_inside_by_one_rule(points):
     outline, shape = np.array(points), (30, 25)

@@ -107,7 +107,7 @@ def test_without_a_stated_number_a_series_waits_for_a_pause_or_the_end():
     assert assembler.finish() == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.randoms(use_true_random=False))
 def test_slices_and_series_may_come_in_any_order(random):
     images = [
@@ -629,7 +629,7 @@ def test_every_image_is_accounted_for():
     assert account.images == account.used + sum(account.unused.values())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(range(33)), max_size=80), st.booleans())
 def test_the_account_always_adds_up(chosen, early):
     pool = [

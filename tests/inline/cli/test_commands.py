@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 
 import inline
 from inline.cli.commands import app
+from inline.cli.options import PREPARING
 from inline.data.errors import MyostreamError
 from inline.emit.publisher import SUMMARY_TOPIC, TOPIC
 from inline.mrd.files import write_images
@@ -67,10 +68,12 @@ def test_a_report_of_another_kind_is_refused_before_the_replay(file, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_replay_starts_a_server_and_writes_everything(file, serving, tmp_path):
+def test_replay_starts_a_server_and_writes_everything(file, serving, tmp_path, monkeypatch):
+    monkeypatch.setenv("MYOSTREAM_ENGINE", "torch")  # it compiles nothing
     command = ["replay", str(file), "-o", str(tmp_path / "out.h5"), "--json", str(tmp_path / "out.json")]
     result = runner.invoke(app, [*command, "--overlays", str(tmp_path / "overlays")])
     assert result.exit_code == 0, result.output
+    assert result.stderr.startswith(PREPARING)
     assert "12 images sent, 0 lost" in result.output.replace("\n", " ")
     assert "\n12 images came. " in result.output  # the summary of the server, without its prefix
     content = json.loads((tmp_path / "out.json").read_text())
@@ -175,13 +178,15 @@ def test_replay_in_real_time_to_a_running_server(file, serving):
     assert seconds > 0.35
 
 
+@pytest.mark.slow  # by default: emit/test_access, serving/test_logs, serving/test_server
 def test_a_server_publishes_to_clients_with_keys_logs_a_line_per_event_and_ends_with_code_0(file, tmp_path):
     made = runner.invoke(app, ["keys", str(tmp_path / "keys"), "--client", "reader"])
     assert made.exit_code == 0, made.output
     known = ["--server-key", made.output.split("--server-key ")[1].split()[0]]
     known += ["--keys", made.output.split(" --keys ")[1].split()[0]]
     command = [sys.executable, "-m", "inline", "serve", "--port", "0", "--zmq", "tcp://127.0.0.1:*"]
-    command += ["--zmq-keys", str(tmp_path / "keys"), "--budget-ms", "60000"]
+    # torch is there soonest: it compiles nothing.
+    command += ["--zmq-keys", str(tmp_path / "keys"), "--budget-ms", "60000", "--engine", "torch"]
     log = tmp_path / "log"
     with log.open("w") as errors:
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)

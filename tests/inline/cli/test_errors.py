@@ -175,6 +175,26 @@ def test_a_core_install_has_every_help_and_names_the_extra_that_a_command_needs(
         assert (code, stderr) == (1, line), (arguments, exception)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        (["bench", "latency", "--plot", "plot.png"], "bench"),
+        (["bench", "tables", "--synthetic", "1"], "bench"),
+        (["evaluate", "--synthetic", "1", "--plots", "plots"], "bench"),
+        (["calibrate", "confidence", "--plot", "plot.png"], "calibrate"),
+        (["process", "image.dcm", "--report", "report.pdf"], "report"),
+        (["replay", "one.h5", "--report", "report.pdf"], "report"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else each,
+)
+def test_a_missing_matplotlib_is_named_with_the_extra_of_the_command(arguments, extra, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    found = CliRunner().invoke(app, arguments)
+    assert found.exit_code == 1
+    assert f'it comes with myostream[{extra}]: pip install -e ".[{extra}]" in the clone' in found.stderr
+
+
 @pytest.mark.slow
 def test_a_core_install_times_its_engines(core, tmp_path):
     ((_, code, stdout, stderr, exception),) = core(["engines", "--repeats", "3", "--json", "engines.json"])

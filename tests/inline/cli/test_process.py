@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from inline.cli.commands import app
+from inline.cli.options import PREPARING
 from inline.mrd.files import write_images
 from inline.pipeline import Pipeline
 from inline.reference import ReferenceRanges
@@ -50,6 +51,7 @@ def records(folder):
 def test_dicom_and_mrd_give_the_same_values(files, tmp_path):
     made = run(files / "dicom", files / "one.h5", "-o", tmp_path / "out")
     assert made.exit_code == 0, made.output
+    assert made.stderr.splitlines() == [PREPARING]
     assert made.output.count("Myocardium by slice") == 2
     assert made.output.count("11 images; 2 results") == 2
     by_dicom, by_mrd = (records(tmp_path / "out" / name) for name in ("001", "002"))

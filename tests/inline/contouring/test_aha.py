@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inline.contouring.aha import (
@@ -166,7 +166,6 @@ def test_failed_pixels_do_not_count_and_an_empty_region_has_no_value():
     assert regions["global"].median == 50.0
 
 
-@settings(deadline=None)
 @given(
     st.floats(-40, 160),
     st.floats(-40, 160),

@@ -39,7 +39,7 @@ def cavity(blood, muscle, endo=16.0, lumps=((5.0, 6.0), (5.0, -6.0)), size=3.5):
 
 
 @pytest.mark.parametrize(("blood", "muscle"), [(1600.0, 1000.0), (320.0, 460.0)])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**31), st.floats(0.0, 0.06))
 def test_papillary_muscles_are_left_out(blood, muscle, seed, noise):
     values = cavity(blood, muscle)

@@ -109,7 +109,7 @@ def test_wide_boundaries_raise_the_entropy_and_lower_the_soft_dice():
     assert wide["soft_dice_myocardium"] < clear["soft_dice_myocardium"]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(x=st.integers(-60, 60), y=st.integers(-60, 60))
 def test_signals_do_not_depend_on_the_position(x, y):
     probabilities = ring_output(centre=(111.5 + x, 111.5 + y), blur=1.0)
@@ -119,7 +119,7 @@ def test_signals_do_not_depend_on_the_position(x, y):
     assert np.allclose(here, signals(middle, ring_image(), find_contours(middle).contours), atol=0.02)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), scale=st.floats(0.1, 8.0))
 def test_signals_are_finite_wherever_there_are_contours(seed, scale):
     random = np.random.default_rng(seed)

@@ -151,7 +151,7 @@ def test_every_step_can_be_left_out():
         assert abs(np.sqrt(area(found.contours.epi) / np.pi) - 22.4) < 0.2, name
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.floats(40, 180), st.floats(40, 180), st.floats(5, 20), st.floats(3, 15), st.floats(0.7, 1.4))
 def test_rasterised_contours_are_the_labels_again(x, y, inner, wall, stretch):
     grid = np.arange(SIZE)

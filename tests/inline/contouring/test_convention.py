@@ -141,7 +141,7 @@ SWINGS = st.lists(
 OFFSET = st.floats(-5.0, 5.0)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.floats(5.0, 35.0), SWINGS, st.floats(0.5, 25.0), SWINGS, OFFSET, OFFSET, st.floats(0.9, 2.1))
 def test_the_ring_is_never_empty_crossed_or_thinner_than_its_share(
     size, swings, thickness, thicker, endo_mm, epi_mm, across

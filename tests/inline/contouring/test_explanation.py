@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inline.contouring.confidence import SIGNALS, Calibration, load_calibration, signals
@@ -48,7 +48,6 @@ def test_agreement_is_stated_as_a_dice_coefficient():
     assert "probability of myocardium is low (0.750, mean of the calibration 0.950)" in text
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-9.0, 9.0), min_size=len(SIGNALS), max_size=len(SIGNALS)))
 def test_contributions_add_up_to_the_score(found):
     n = len(SIGNALS)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inline.contouring.insertion import LEAST_CONFIDENCE, find_insertions
@@ -40,7 +40,6 @@ def found(insertions):
     return np.array([[point.x, point.y] for point in (insertions.anterior, insertions.inferior)])
 
 
-@settings(deadline=None)
 @given(st.floats(-180.0, 180.0), st.floats(65.0, 165.0), st.sampled_from([-1, 1]))
 def test_points_are_found_where_they_are(mid, width, turn):
     truth = places(mid, width, turn)

@@ -25,7 +25,7 @@ def fitted(values, sd):
 @pytest.fixture(scope="module")
 def synthetic():
     """Output of torch and of OpenVINO in float32 for fresh slices, and their true insertion points."""
-    batch, network = make_batch(16, 224, torch.Generator().manual_seed(8101), MAPS), load_network()
+    batch, network = make_batch(8, 224, torch.Generator().manual_seed(8101), MAPS), load_network()
     engines = (TorchEngine(network), OpenVinoEngine(network, Precision.F32))
     return [engine.infer(batch.images.numpy()) for engine in engines], batch.insertions.numpy()
 

@@ -30,7 +30,7 @@ def written(tmp_path_factory, images):
     return one, writer.enhanced(folder, members, "philips")[0].read_bytes()
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files_are_read_or_reported(data, written, tmp_path):
     content = bytearray(data.draw(st.sampled_from(written)))

@@ -41,7 +41,7 @@ def test_a_block_that_the_sender_takes_later_is_given_up():
     assert numbers.first(1) == moved
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     offset=st.integers(0, 60000),
     steps=st.lists(st.tuples(st.booleans(), SERIES | st.integers(4990, 5100)), max_size=60),

@@ -55,9 +55,14 @@ def test_another_orientation_is_no_match():
 
 
 def test_without_any_orientation_index_and_pixels_decide():
-    native, post = (replace(each, flags=(Flag.NO_ORIENTATION,)) for each in (NATIVE, POST))
-    assert find_pair(post, [native]) is not None
-    assert find_pair(replace(post, identity=SeriesIdentity(2, 1)), [native]) is None
+    native, other, post = (
+        nth(each, series=series, index=index, flags=(Flag.NO_ORIENTATION,))
+        for each, series, index in ((NATIVE, 1, 0), (NATIVE, 1, 1), (POST, 2, 0))
+    )
+    assert find_pair(post, [native, other]).native is native
+    assert find_pair(replace(post, identity=SeriesIdentity(2, 2)), [native, other]) is None
+    smaller = replace(native, geometry=replace(native.geometry, spacing=(1.0, 1.0)))
+    assert find_pair(post, [smaller, other]) is None
     assert find_pair(post, [NATIVE]) is None  # one of them has an orientation
 
 
@@ -149,7 +154,38 @@ def test_slices_that_are_series_of_their_own_without_positions_are_no_pairs(flag
     found = examine([*natives, *posts]).ecv
     assert [each.flags for each in found] == [(Flag.SLICES_DO_NOT_MATCH,)] * 6
     assert "several native slices have its index and none states its position" in found[-1].error
-    assert find_pair(posts[0], natives[:1]).native is natives[0]
+
+
+@pytest.mark.parametrize("flags", [(), (Flag.NO_ORIENTATION,)])
+@pytest.mark.parametrize("index", [0, 1])
+def test_two_single_slices_without_positions_are_no_pair(flags, index):
+    """Each series has one slice, so its index says nothing: one may be basal and the other apical."""
+    native = nowhere(NATIVE, series=1, index=index, flags=flags)
+    post = nowhere(POST, series=2, index=index, flags=flags)
+    assert find_pair(post, [native]) is None
+    for each in examine([native, post]).ecv:
+        assert each.flags == (Flag.SLICES_DO_NOT_MATCH,)
+        assert f"index {index} of a single slice may be any: send positions" in each.error
+
+
+@pytest.mark.parametrize("single", ["native", "post-contrast"])
+def test_a_stack_and_a_single_slice_without_positions_are_a_pair_in_doubt(single):
+    kinds = {"native": (NATIVE, 1), "post-contrast": (POST, 2)}
+    alone, number = kinds.pop(single)
+    ((stack, other),) = kinds.values()
+    slices = [nowhere(stack, series=other, index=index) for index in range(3)]
+    found = next(each for each in examine([*slices, nowhere(alone, series=number)]).ecv if not each.error)
+    assert Flag.SLICES_DO_NOT_MATCH in found.flags
+    assert any(f"the {single} series has shown no other slice" in note for note in found.notes)
+
+
+def test_two_stacks_without_positions_are_pairs_without_doubt():
+    natives = [nowhere(NATIVE, series=1, index=index) for index in range(3)]
+    posts = [nowhere(POST, series=2, index=index) for index in range(3)]
+    pairs = [find_pair(post, [*natives, *posts[:number]]) for number, post in enumerate(posts)]
+    assert [pair.native for pair in pairs] == natives
+    assert [bool(pair.doubt) for pair in pairs] == [True, False, False]  # its series had one slice by then
+    assert not any(Flag.SLICES_DO_NOT_MATCH in each.flags for each in examine([*natives, *posts]).ecv)
 
 
 def test_slices_of_two_persons_are_no_pair():

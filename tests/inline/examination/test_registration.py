@@ -14,7 +14,7 @@ NATIVE = t1_slice(noise=0.03)
 SHIFT = st.floats(-6.0, 6.0)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(SHIFT, SHIFT, st.floats(-15.0, 15.0))
 def test_shift_and_rotation_of_the_heart_are_found(x, y, turn):
     found = register(NATIVE, t1_slice(post=True, noise=0.03, shift=(x, y), turn=turn))

@@ -74,7 +74,7 @@ def test_a_series_of_several_sizes_becomes_several_groups(tmp_path):
         assert set(opened.images()) == set(images)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(stamps=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=6))
 def test_images_come_in_the_order_of_their_time_stamps(stamps, tmp_path_factory):
     file = tmp_path_factory.mktemp("order") / "a.h5"

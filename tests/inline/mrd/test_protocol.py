@@ -104,7 +104,7 @@ MESSAGES = st.one_of(
 
 
 @given(st.lists(MESSAGES, max_size=6), st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_any_split_gives_the_same_messages(messages: list[Message], data: st.DataObject) -> None:
     stream = b"".join(encode(message) for message in messages) + encode(Close())
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=12)))
@@ -215,7 +215,7 @@ def test_texts_of_any_encoding(codec):
 
 
 @given(st.binary(min_size=1, max_size=80))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_header_passes_bit_for_bit(body: bytes) -> None:
     data = struct.pack("<HI", 3, len(body)) + body
     (header,) = decode(data)
@@ -223,14 +223,14 @@ def test_a_header_passes_bit_for_bit(body: bytes) -> None:
 
 
 @given(st.text(max_size=40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_text_can_be_sent(text: str) -> None:
     (back,) = decode(encode(Text(text)))
     assert isinstance(back, Text)
 
 
 @given(st.binary(min_size=198, max_size=198))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_an_image_header_passes_bit_for_bit(packed: bytes) -> None:
     # Any bit pattern in any field, signalling NaN among them; only pixel type and size must be such.
     head = packed[:2] + struct.pack("<H", 5) + packed[4:16] + struct.pack("<3H", 2, 1, 1) + packed[22:34]
@@ -250,7 +250,7 @@ def test_a_signalling_nan_stays_one() -> None:
 
 
 @given(st.binary(max_size=600))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_garbage_raises_nothing_but_protocol_errors(data: bytes) -> None:
     try:
         for message in decode(data):
@@ -261,7 +261,7 @@ def test_garbage_raises_nothing_but_protocol_errors(data: bytes) -> None:
 
 
 @given(st.binary(min_size=198, max_size=198))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_image_header_is_refused_or_waits(head: bytes) -> None:
     with contextlib.suppress(ProtocolError):
         assert decode(struct.pack("<H", 1022) + head + b"\0" * 8) in (

@@ -69,7 +69,7 @@ def test_no_module_is_imported_for_a_declared_encoding():
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_bytes_are_an_error(data):
     text = decode(data)
     text.encode()
@@ -170,7 +170,7 @@ def test_an_attribute_that_comes_twice_has_both_values():
         max_size=4,
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_is_written_is_read_and_has_values(meta):
     written = format_meta(meta)
     root = ElementTree.fromstring(written)  # a strict parser

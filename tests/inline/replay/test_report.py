@@ -46,7 +46,7 @@ def returned(result):
 def test_the_map_of_a_record_is_that_of_its_result(result):
     expected, found = ReportMap.of_slice(result), report_map(*returned(result))
     for name in ReportMap.__slots__:
-        if name not in ("section", "plane", "regions", "field_strength"):
+        if name not in ("section", "geometry", "regions", "field_strength"):
             assert getattr(found, name) == getattr(expected, name), name
     for one, other in zip(found.regions, expected.regions, strict=True):
         assert one.name == other.name
@@ -55,7 +55,7 @@ def test_the_map_of_a_record_is_that_of_its_result(result):
     if expected.section is None:
         assert found.section is None
         return
-    assert (found.plane is None) == (expected.plane is None)
+    assert (found.geometry is None) == (expected.geometry is None)
     assert np.allclose(found.section.values, expected.section.values, atol=0.51, equal_nan=True)
     assert found.section.spacing == pytest.approx(expected.section.spacing)
     if expected.section.contours is not None:
@@ -70,10 +70,10 @@ def test_the_map_of_an_ecv_record_is_that_of_its_result(haematocrit):
     ((content, image),) = ecv_records(ecv_images(result, ImageHeader()))
     expected, found = ReportMap.of_ecv(result), ecv_map(content, image)
     for name in ReportMap.__slots__:
-        if name not in ("section", "plane", "regions"):
+        if name not in ("section", "geometry", "regions"):
             assert getattr(found, name) == getattr(expected, name), name
     assert found.regions == expected.regions
-    assert np.allclose(found.plane.position, expected.plane.position, atol=1e-4)
+    assert np.allclose(found.geometry.position, expected.geometry.position, atol=1e-4)
     assert np.allclose(found.section.values, expected.section.values, atol=0.051, equal_nan=True)
     assert np.allclose(found.section.contours.endo, expected.section.contours.endo, atol=1e-3)
 
@@ -88,13 +88,13 @@ def test_a_slice_without_ecv_has_its_reason_on_the_page():
     assert [(each.kind, each.error) for each in maps[1:]] == [
         (Kind.ECV, "there is no post-contrast T1 of this position")
     ]
-    assert maps[1].plane == maps[0].plane
+    assert maps[1].geometry == maps[0].geometry
 
 
 def test_a_record_of_a_peer_that_states_little_is_a_row_all_the_same():
     content = {"series_index": 1, "slice_index": 2, "quantity": "T2", "regions": [], "flags": ["of-later"]}
     found = report_map(read_record({**content, "level": "middle", "enhancement": "early"}), None)
-    assert (found.section, found.plane, found.level.value, found.flags) == (
+    assert (found.section, found.geometry, found.level.value, found.flags) == (
         None,
         None,
         "unknown",

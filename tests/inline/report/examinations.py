@@ -60,7 +60,15 @@ def make_ecv(native, haematocrit=0.4, source="given", **changes):
     known = None if haematocrit is None else Haematocrit(haematocrit, HaematocritSource(source))
     percent = None if known is None else 45.0 * (1.0 - known.value)
     regions = tuple(
-        EcvRegion(each.name, percent, percent, percent, percent, 2.0, 0.8, 0.45, 0.01, each.pixels)
+        EcvRegion(
+            each.name,
+            *[percent] * 4,
+            sd=2.0,
+            pixels=each.pixels,
+            standard_error=0.8,
+            partition_coefficient=0.45,
+            partition_standard_error=0.01,
+        )
         for each in native.regions
     )
     shape = native.geometry.shape

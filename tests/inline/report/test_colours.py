@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inline.report.colours import (
@@ -43,7 +43,6 @@ def test_the_linear_part_goes_on_with_the_slope_of_the_logarithm():
     assert processed(0.5 * knee, window) == pytest.approx(0.5 * at)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(WINDOWS), st.floats(0.0, 1.0))
 def test_the_inverse_gives_the_share_back(window, share):
     assert processed(unprocessed(share, window), window) == pytest.approx(share, abs=1e-9)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inline.data.flags import Flag
@@ -39,8 +39,8 @@ def test_ecv_is_a_percentage_and_without_haematocrit_the_partition_coefficient()
 
 
 def test_a_slice_without_directions_has_no_plane():
-    assert ReportMap.of_slice(make_slice()).plane is not None
-    assert ReportMap.of_slice(make_slice(flags=(Flag.NO_ORIENTATION,))).plane is None
+    assert ReportMap.of_slice(make_slice()).geometry is not None
+    assert ReportMap.of_slice(make_slice(flags=(Flag.NO_ORIENTATION,))).geometry is None
 
 
 def test_a_result_without_a_map_keeps_its_error():
@@ -50,7 +50,6 @@ def test_a_result_without_a_map_keeps_its_error():
     assert shown.nbytes == 0
 
 
-@settings(deadline=None)
 @given(
     st.tuples(st.integers(40, 160), st.integers(40, 160)),
     st.tuples(st.floats(0.0, 1.0), st.floats(0.0, 1.0)),

@@ -1,7 +1,7 @@
 """Flags in words, and texts of senders."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inline.data.flags import Flag
@@ -29,7 +29,6 @@ def test_doubtful_values_come_before_what_was_done():
     assert importance("implausible-values") < importance("review") < importance("duplicate-images")
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_a_clean_text_is_one_line_of_printable_characters(text):
     made = clean(text)

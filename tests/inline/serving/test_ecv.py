@@ -28,7 +28,7 @@ XML = """<ismrmrdHeader><studyInformation><studyInstanceUID>1.2.{study}</studyIn
 </ismrmrdHeader>"""
 
 
-def molli(name, *, post, series, moved=0.0, along=0.0):
+def molli(name, *, post, series, moved=0.0, along=30.0):
     """Images of inversion recovery in the ring of the engine: 20 pixels of cavity, 8 of wall."""
     y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
     radius = np.hypot(x - moved, y)
@@ -129,7 +129,7 @@ def test_a_haematocrit_is_of_one_patient_on_a_connection_for_several(serving):
 
 
 def test_slices_at_other_positions_are_an_error_in_words(serving):
-    elsewhere = list(molli("T1 MOLLI post", post=True, series=2, along=8.0))
+    elsewhere = list(molli("T1 MOLLI post", post=True, series=2, along=38.0))
     with serving(**QUICK) as server:
         added, texts = sent(server, [*NATIVE, *elsewhere], parameters={"haematocrit": 0.42})
     assert ecv_records(added) == []

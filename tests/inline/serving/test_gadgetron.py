@@ -114,6 +114,7 @@ def test_through_the_package(ring, examination):
     check(received, images)
 
 
+@pytest.mark.slow  # by default test_through_the_package does as the package does
 def test_with_the_real_package(examination):
     pytest.importorskip("gadgetron", reason="the gadgetron package, pyFFTW and multimethod are not installed")
     _, header, images = examination

@@ -283,20 +283,44 @@ def test_a_flood_of_texts_is_a_small_log(capfd):
     assert len([line for line in lines if "19880 more lines like '%s says: %s'" in line]) == 1
 
 
-def test_a_log_that_nobody_reads_blocks_nothing():
+@pytest.fixture
+def unread():
+    """A pipe that nobody reads and that is full, as it is after hours."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     with suppress(BlockingIOError):
-        while True:  # full, as it is after hours
+        while True:
             os.write(writing, b"x" * 4096)
     os.set_blocking(writing, True)
-    try:
-        with served(writing) as address:
-            for _ in range(3):
-                assert say(address, "hello", 200).endswith(encode(Close()))
-    finally:
-        os.close(reading)
-        os.close(writing)
+    yield writing
+    os.close(reading)
+    os.close(writing)
+
+
+MANY_LINES = """
+import logging
+from inline.serving.logs import log_to_stderr
+from inline.serving.signals import leave_hanging_threads
+from inline.settings import LogSettings
+with log_to_stderr(LogSettings()):
+    for number in range(5000):
+        logging.getLogger(f"inline.serving.part{number}").warning("line")
+    print("done", flush=True)
+leave_hanging_threads()
+"""
+
+
+def test_a_log_that_nobody_reads_blocks_nothing(unread):
+    command = [sys.executable, "-c", MANY_LINES]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=unread, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "done\n")
+
+
+@pytest.mark.slow  # by default the log alone is tested, above
+def test_a_log_that_nobody_reads_blocks_no_client(unread):
+    with served(unread) as address:
+        for _ in range(3):
+            assert say(address, "hello", 200).endswith(encode(Close()))
 
 
 LEAVES_A_THREAD = """

@@ -154,7 +154,7 @@ def test_a_client_that_reads_nothing_holds_up_no_other(started):
     greedy.close()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=300) | st.text(max_size=300).map(lambda text: f"GET {text}\r\n\r\n".encode()))
 def test_no_request_ends_the_server(data, started, capfd):
     monitor = started()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import ismrmrd
 import numpy as np
@@ -20,6 +21,7 @@ from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.replay.run import records
 
+ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-m", "inline", "stream", "--engine", "torch"]
 runner = CliRunner()
 
@@ -205,8 +207,11 @@ def test_originals_are_bit_exact_maps_come_back_and_nothing_else_is_printed(stre
         "    os.write(1, b'so does C\\n')\n"
         "    send(self, *result)\n"
         "Slices._send = noisy\n"
+        "from inline import engine_selection\n"
+        "from tests.inline.conftest import RingEngine\n"
+        "engine_selection.make_engine = lambda *_, **__: RingEngine()\n"
         "from inline.cli.commands import app\n"
-        "app(['stream', '--engine', 'torch'])\n"
+        "app(['stream'])\n"
     )
     ended = subprocess.run(
         [sys.executable, tmp_path / "noisy.py"],
@@ -214,7 +219,7 @@ def test_originals_are_bit_exact_maps_come_back_and_nothing_else_is_printed(stre
         capture_output=True,
         timeout=200,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
     )
     assert ended.returncode == 0, ended.stderr.decode()
     check(ended.stdout, sent)

@@ -734,7 +734,7 @@ def test_every_data_type_comes_back_bit_exact(number, shape, any_server):
     assert exchange(any_server.address, "", [image] * 3).images == [image] * 3
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_image_comes_back_bit_exact(data, any_server):
     """Every data type, channels, partitions, attributes that are no XML, whatever the bits of the pixels."""

@@ -13,13 +13,13 @@ def images():
 
 
 @pytest.fixture(scope="module")
-def converted(network):
-    return convert(network)
+def converted(network_with_insertions):
+    return convert(network_with_insertions)
 
 
 @pytest.fixture(scope="module")
-def reference(network, images):
-    return TorchEngine(network).infer(images)
+def reference(network_with_insertions, images):
+    return TorchEngine(network_with_insertions).infer(images)
 
 
 @pytest.fixture(scope="module")
@@ -29,21 +29,16 @@ def engine(converted):
 
 def test_float32_agrees_with_torch_slice_by_slice(engine, images, reference):
     output = engine.infer(images)
-    assert output.shape == (3, 3, 224, 224)
+    assert output.shape == reference.shape == (3, 5, 224, 224)
     assert output.dtype == np.float32
     assert np.abs(output - reference).max() < 1e-3
-    assert np.allclose(output.sum(axis=1), 1.0, atol=1e-4)
+    assert np.allclose(output[:, :3].sum(axis=1), 1.0, atol=1e-4)
+    assert reference[:, 3:].std() > 0.01  # heat maps
     assert np.abs(engine.infer(images[2:])[0] - output[2]).max() < 1e-4
 
 
-def test_float32_agrees_with_torch_on_heat_maps(network_with_insertions, images, reference):
-    """Class probabilities are those of the network without them."""
-    exact = TorchEngine(network_with_insertions).infer(images)
-    output = OpenVinoEngine(network_with_insertions, Precision.F32).infer(images)
-    assert output.shape == exact.shape == (3, 5, 224, 224)
-    assert np.abs(exact[:, :3] - reference).max() < 1e-6
-    assert np.abs(output - exact).max() < 1e-3
-    assert exact[:, 3:].std() > 0.01
+def test_class_probabilities_are_those_of_the_network_without_heat_maps(network, images, reference):
+    assert np.abs(TorchEngine(network).infer(images[:1]) - reference[:1, :3]).max() < 1e-6
 
 
 def test_bfloat16_is_close(converted, images, reference):

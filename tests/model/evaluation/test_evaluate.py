@@ -97,7 +97,7 @@ def test_an_offset_that_all_slices_share_is_found_and_removed():
 
 
 @given(x=st.floats(-4, 4), y=st.floats(-4, 4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_labels_move_by_parts_of_a_pixel(x, y):
     rows, columns = np.indices((64, 64))
 

@@ -212,7 +212,7 @@ def test_series_that_show_no_motion_are_not_examined(images, times, model):
     st.sampled_from([0.0, 1.0, 1e3, 1e36]),
     st.booleans(),
 )
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_no_image_raises(few, seed, size, signed):
     """Few values of any kind, over noise of any size."""
     with np.errstate(over="ignore", invalid="ignore"):

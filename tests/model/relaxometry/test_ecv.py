@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from model.relaxometry.ecv import (
@@ -38,7 +38,6 @@ def test_blood_that_does_not_become_shorter_is_an_error(post):
         partition_coefficient([1000.0], [500.0], BloodChange(1600.0, post))
 
 
-@settings(deadline=None)
 @given(st.floats(0.0, 1.2), st.floats(700.0, 1400.0), st.floats(150.0, 900.0))
 def test_the_partition_coefficient_that_made_post_contrast_t1_is_found(partition, native, post_blood):
     blood = BloodChange(1600.0, post_blood)
@@ -46,7 +45,6 @@ def test_the_partition_coefficient_that_made_post_contrast_t1_is_found(partition
     assert partition_coefficient(native, post, blood) == pytest.approx(partition, abs=1e-9)
 
 
-@settings(deadline=None)
 @given(st.floats(0.9, 1.1))
 def test_a_scale_of_all_t1_changes_nothing(scale):
     scaled = BloodChange(1600.0 * scale, 320.0 * scale)

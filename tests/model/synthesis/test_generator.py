@@ -15,7 +15,7 @@ from model.synthesis.tissues import RELAXATION, Tissue
 
 
 @given(seed=st.integers(0, 2**31))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_tissue_shares_fill_every_pixel(seed: int) -> None:
     anatomy = make_anatomy(Draw(2, torch.Generator().manual_seed(seed)), 96, 96, 1.5)
     assert torch.allclose(anatomy.fractions.sum(dim=1), torch.ones(2, 96, 96), atol=1e-4)
@@ -23,7 +23,7 @@ def test_tissue_shares_fill_every_pixel(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 2**31))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_labels_lie_on_their_tissue(seed: int) -> None:
     anatomy = make_anatomy(Draw(4, torch.Generator().manual_seed(seed)), 128, 128, 1.5)
     muscle = anatomy.fractions[:, Tissue.MYOCARDIUM][anatomy.labels == 2]
@@ -123,7 +123,7 @@ def test_what_surrounds_the_heart_is_bent_and_the_heart_is_not() -> None:
 
 
 @given(seed=st.integers(0, 2**31))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_batches_are_finite_and_normalised(seed: int) -> None:
     batch = make_batch(4, 96, torch.Generator().manual_seed(seed))
     assert torch.isfinite(batch.images).all()

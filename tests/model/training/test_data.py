@@ -39,7 +39,7 @@ def test_weighted_images_join_the_map_when_wanted():
     assert labels.dtype == torch.int64
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6))
 def test_augmentation_moves_image_and_labels_together(seed):
     labels = labels_in_frame(disc(), Frame((120, 120), (1.5, 1.5)))

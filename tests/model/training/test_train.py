@@ -39,16 +39,27 @@ def labelled_folder(tmp_path):
     return folder
 
 
-def test_the_published_recipe_runs_end_to_end(labelled_folder, tmp_path, monkeypatch):
+@pytest.fixture
+def small(monkeypatch):
+    """The original U-Net with two channels at each depth."""
+    monkeypatch.setattr(module, "OriginalUNet", lambda: OriginalUNet((2, 2, 2, 2, 2)))
+    return {"kinds": ("t1",), "architecture": "original", "accelerator": "cpu"}
+
+
+@pytest.mark.parametrize("architecture", ["original", pytest.param("resnet50", marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("small")
+def test_the_published_recipe_runs_end_to_end(labelled_folder, tmp_path, monkeypatch, architecture):
     """All of its phases in two epochs: maps and weighted images, then maps alone, with a restart."""
     monkeypatch.setitem(RECIPES, "published", replace(PUBLISHED, batch=2))
     command = ["train", "--recipe", "published", "--data", str(labelled_folder), "--maps", "t1"]
-    result = CliRunner().invoke(app, [*command, "-o", str(tmp_path), "--epochs", "2", "--accelerator", "cpu"])
+    command += ["--architecture", architecture, "-o", str(tmp_path), "--epochs", "2", "--accelerator", "cpu"]
+    result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
     assert "validation_cavity" in result.output
     parts = json.loads((tmp_path / "split.json").read_text())
     assert parts == {"train": ["case-002", "case-003"], "validation": ["case-014"], "test": ["case-001"]}
-    assert isinstance(load_network(tmp_path / "weights"), UNet)
+    if architecture == "resnet50":
+        assert isinstance(load_network(tmp_path / "weights"), UNet)
     assert (tmp_path / "log-1" / "metrics.csv").read_text().count("\n") > 2
     steps = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=False)["global_step"]
     # An epoch of six images, three batches of two; then one of two maps, one batch.
@@ -60,13 +71,6 @@ def test_the_published_recipe_is_the_published_one():
     assert PUBLISHED.cross_entropy == 0
     assert PUBLISHED.weight_decay == 0
     assert shortened(PUBLISHED, 15).weighted_until == 7
-
-
-@pytest.fixture
-def small(monkeypatch):
-    """The original U-Net with two channels at each depth."""
-    monkeypatch.setattr(module, "OriginalUNet", lambda: OriginalUNet((2, 2, 2, 2, 2)))
-    return {"kinds": ("t1",), "architecture": "original", "accelerator": "cpu"}
 
 
 def checkpoint(run):

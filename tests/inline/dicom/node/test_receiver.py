@@ -63,7 +63,7 @@ def test_uncompressed_objects_are_accepted_and_deflated_ones_are_not():
     assert not any(each.is_encapsulated and not get_decoder(each).is_available for each in syntaxes)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_damaged_objects_have_an_identity_or_are_none(data):
     content = bytearray(encoded(IMAGE))

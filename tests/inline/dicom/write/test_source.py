@@ -105,7 +105,7 @@ def test_the_reference_has_what_the_standard_requires_and_nothing_invented(image
     assert "PixelData" in image
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=7))
 def test_a_plane_of_any_numbers_is_read_or_refused(numbers):
     dataset = Dataset()

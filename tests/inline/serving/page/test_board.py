@@ -17,7 +17,7 @@ def numbers(board):
     return [event["number"] for event in map(json.loads, board.snapshot()) if event["kind"] == "slice"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 400)), min_size=8, max_size=20))
 def test_the_newest_results_within_the_limits_are_kept(slices):
     board = Board(results=10, studies=3, size=1500)

@@ -202,7 +202,7 @@ def test_connections_that_say_nothing_are_closed_and_make_room(page, monkeypatch
         each.close()
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(st.binary(max_size=300), st.binary(max_size=60).map(lambda text: b"GET /" + text + b"\r\n\r\n"))
 )

@@ -346,7 +346,7 @@ def mutated(draw, content):
     return bytes(data)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), reader=st.sampled_from([(read_medis, medis), (read_cvi42, cvi42)]))
 def test_damaged_files_are_read_or_reported(tmp_path, data, reader):
     read_file, write = reader
@@ -356,7 +356,7 @@ def test_damaged_files_are_read_or_reported(tmp_path, data, reader):
     assert not error or str(file) in error
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), make=st.sampled_from([lambda: structures(OUTLINES), lambda: segmentation(LABELS)]))
 def test_damaged_dicom_objects_are_read_or_reported(case, data, make):
     file = case / "t1.anna.dcm"
