@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.motion import kernels
+from model.motion.equations import normal_equations, solve
 from model.motion.lattice import CELL, PIXEL_MM, Lattice
 from model.motion.signal_models import Linearised, SignalModel
 
@@ -51,8 +51,6 @@ STAGES: Final = (
     Stage(12.0, 0.0),
 )
 """From wide windows on blurred images, for large displacements, to narrow ones. Chosen by simulation."""
-_RIDGE: Final = 0.02
-"""Weight of a small step beside the mean of the diagonal: without texture the step is 0."""
 _FLOOR: Final = 0.25
 """Share of the bright signal (:data:`BRIGHT_PERCENTILE`) in the unit of residuals, beside the pixel's own."""
 _LONGEST: Final = 3.0
@@ -101,25 +99,12 @@ class Registration:
         images = self.warped(images, coarsening)
         found = self.model.linearise(images, self.times_ms)
         n, (down, across) = len(images), self.lattice.nodes
-        sums = np.empty((down, across, 2 * n, 2 * n + 1), np.float32)
-        kernels.normal_equations(
-            images,
-            found.polarity,
-            found.columns,
-            found.residuals,
-            _weights(images, found, self.model.misfit),
-            self.model.damping,
-            CELL // coarsening,
-            sums,
-        )
+        weights = _weights(images, found, self.model.misfit)
+        sums = normal_equations(images, found, weights, self.model.damping, CELL // coarsening)
         blur_rows, blur_columns = (_window(count, stage.window_mm) for count in self.lattice.nodes)
         sums = (blur_rows @ sums.reshape(down, -1)).reshape(sums.shape)
         sums = np.matmul(blur_columns, sums.reshape(down, across, -1)).reshape(sums.shape)
-        normal, right_side = sums[..., :-1], sums[..., -1]
-        ridge = np.float32(_RIDGE * np.trace(normal.mean(axis=(0, 1))) / (2 * n) + 1e-12)
-        damped = normal + ridge * np.eye(2 * n, dtype=np.float32)
-        solved = -np.linalg.solve(damped, right_side[..., None])[..., 0]
-        step = coarsening * solved.reshape(down, across, 2, n).transpose(3, 0, 1, 2)
+        step = coarsening * solve(sums).reshape(down, across, 2, n).transpose(3, 0, 1, 2)
         length = np.linalg.norm(step, axis=-1, keepdims=True)
         step = step * np.minimum(1.0, _LONGEST / np.maximum(length, 1e-6))
         return np.asarray(step * self.lattice.edges()[..., None], np.float32)
