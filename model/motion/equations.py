@@ -1,4 +1,10 @@
-"""Normal equations of a joint registration: sums over the cells of a lattice, and their solution."""
+"""Normal equations of a series with the parameters of its signal model eliminated, and their solutions.
+
+With the rows of G the change of the signals of a pixel by the unknowns, and P the projector that removes what
+the model can follow, a small change u of the unknowns changes the residuals to r + P G u. The equations are
+G' P G u = -G' P r. With the derivatives of the model made orthonormal, Q, their matrix is
+G' G - (Q' G)' (Q' G), and G' G couples an image with itself alone.
+"""
 
 from __future__ import annotations
 
@@ -16,45 +22,46 @@ _RIDGE: Final = 0.02
 """Weight of a small step beside the mean of the diagonal: without texture the step is 0."""
 
 
-def normal_equations(images: Floats, found: Linearised, weights: Floats, damping: float, cell: int) -> Floats:
-    """Return the normal equations of the displacements of all images, summed over square cells.
-
-    With the rows of G the gradients of the n signals of a pixel, and P the projector that removes what the
-    model can follow, a small displacement u changes the residuals to r + P G u; the sums are those of
-    G' (P + damping) G and of G' P r.
+def normal_equations(
+    directions: Floats, found: Linearised, weights: Floats, cell: int, damping: float = 0.0
+) -> Floats:
+    """Return the normal equations of the unknowns of all images, summed over square cells.
 
     Args:
-        images: ``(n, rows, columns)``; both sizes are multiples of ``cell``, at least 2.
+        directions: change of each signal by each of its unknowns, ``(kinds, n, rows, columns)``; both sizes
+            are multiples of ``cell``.
         found: fit of the images.
         weights: of the pixels, ``(rows, columns)``; 0 leaves one out.
-        damping: share of an image's own gradients that resists its displacement.
         cell: pixels of a cell along each axis.
+        damping: share of G' G that is added.
 
     Returns:
-        ``(rows / cell, columns / cell, 2 n, 2 n + 1)``: first the x of all images, then the y; the last
-        column is that of the residuals.
+        ``(rows / cell, columns / cell, kinds * n, kinds * n + 1)``: first the first unknown of all images;
+        the last column is G' P r.
     """
-    n, height, width = images.shape
-    cells, unknowns = (height // cell, width // cell), 2 * n
+    kinds, n, height, width = directions.shape
+    cells, unknowns = (height // cell, width // cell), kinds * n
+    pairs = [(first, second) for first in range(kinds) for second in range(first, kinds)]
     followed = np.empty((*cells, cell * cell * len(found.columns), unknowns), np.float32)
-    own = np.empty((*cells, 5, n), np.float32)
-    kernels.factors(images, found.polarity, found.columns, found.residuals, weights, cell, followed, own)
-    own[..., :3, :] *= np.float32(1.0 + damping)
+    own = np.empty((*cells, len(pairs) + kinds, n), np.float32)
+    kernels.factors(directions, found.columns, found.residuals, weights, cell, followed, own)
     sums = np.empty((*cells, unknowns, unknowns + 1), np.float32)
     np.negative(followed.swapaxes(-1, -2) @ followed, out=sums[..., :-1])
-    x, y = np.arange(n), np.arange(n, unknowns)
-    for part, (row, column) in enumerate(((x, x), (x, y), (y, y))):
+    own[..., : len(pairs), :] *= np.float32(1.0 + damping)
+    for part, (first, second) in enumerate(pairs):
+        row, column = (kind * n + np.arange(n) for kind in (first, second))
         sums[..., row, column] += own[..., part, :]
-    sums[..., y, x] += own[..., 1, :]
-    sums[..., -1] = own[..., 3:, :].reshape(*cells, unknowns)
+        if first != second:
+            sums[..., column, row] += own[..., part, :]
+    sums[..., -1] = own[..., len(pairs) :, :].reshape(*cells, unknowns)
     return sums
 
 
 def solve(sums: Floats) -> Floats:
-    """Return the step ``(rows, columns, 2 n)`` towards the least residuals of each node.
+    """Return the step ``(rows, columns, unknowns)`` towards the least residuals of each node.
 
     Args:
-        sums: normal equations, ``(rows, columns, 2 n, 2 n + 1)``.
+        sums: normal equations, ``(rows, columns, unknowns, unknowns + 1)``.
     """
     unknowns = sums.shape[2]
     diagonal = np.einsum("rcii->", sums[..., :-1]) / sums[..., 0].size

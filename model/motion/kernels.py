@@ -17,7 +17,6 @@ Floats = NDArray[np.float32]
 LANES: Final = 16
 """Nodes whose equations are solved side by side."""
 _NONE: Final = np.float32(0.0)
-_HALF: Final = np.float32(0.5)
 _ONE: Final = np.float32(1.0)
 _SMALLEST: Final = np.float32(1e-12)
 _kernel = kept({"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz", "arcp"}})
@@ -25,8 +24,7 @@ _kernel = kept({"nogil": True, "error_model": "numpy", "fastmath": {"contract", 
 
 @_kernel
 def factors(
-    images: Floats,
-    polarity: Floats,
+    directions: Floats,
     columns: Floats,
     residuals: Floats,
     weights: Floats,
@@ -34,46 +32,34 @@ def factors(
     followed: Floats,
     own: Floats,
 ) -> None:
-    """Write the parts of the normal equations of the displacements of all images, for square cells.
-
-    With the rows of G the gradients of the n signals of a pixel, and P the projector that removes what the
-    model can follow (the span of ``columns``), a small displacement u changes the residuals to r + P G u.
-    With the columns Q made orthonormal, G' P G is G' G - (Q' G)' (Q' G), and G' G couples an image with
-    itself alone.
+    """Write the parts of normal equations from which the model's parameters are eliminated, by square cells.
 
     Args:
-        images: ``(n, rows, columns)``; both sizes are multiples of ``cell``, at least 2.
-        polarity: 1, or -1 where the signal has the opposite sign of the image, ``(n, rows, columns)``.
+        directions: change of each signal by each of its unknowns, ``(kinds, n, rows, columns)``; both sizes
+            are multiples of ``cell``.
         columns: derivatives of the model by its parameters, ``(parameters, n + 1, rows, columns)``; the
             last of the n + 1 rows is that of a prior.
         residuals: signal less model, ``(n + 1, rows, columns)``.
         weights: of the pixels, ``(rows, columns)``; 0 leaves one out.
         cell: pixels of a cell along each axis.
-        followed: written, the root of the weight times Q' G of each pixel and parameter,
-            ``(rows / cell, columns / cell, cell * cell * parameters, 2 n)``: first the x of all images,
-            then the y.
-        own: written, weighted sums over the cell of the products of x with x, x with y, y with y, x with
-            P r, y with P r for each image, ``(rows / cell, columns / cell, 5, n)``.
+        followed: written, the part of the directions, times the root of the weight, along each of the
+            columns made orthonormal, ``(rows / cell, columns / cell, cell * cell * parameters, kinds * n)``.
+        own: written, weighted sums over the cell for each image: products of each pair of its directions,
+            then of each direction with the residuals less what the model can follow,
+            ``(rows / cell, columns / cell, pairs + kinds, n)``.
     """
-    n, height, width = images.shape
-    parameters = len(columns)
+    kinds, n, height, width = directions.shape
+    parameters, pairs = len(columns), kinds * (kinds + 1) // 2
     root, along = np.empty(width, np.float32), np.empty(width, np.float32)
     r, q = np.empty((n + 1, width), np.float32), np.empty((parameters, n + 1, width), np.float32)
-    g, products = np.empty((2, n, width), np.float32), np.empty((5, n, width), np.float32)
+    g, products = np.empty((kinds, n, width), np.float32), np.empty((pairs + kinds, n, width), np.float32)
     for y in range(height):
-        above, below = max(y - 1, 0), min(y + 1, height - 1)
-        apart = _ONE / np.float32(below - above)
         for x in range(width):
             root[x] = np.sqrt(max(weights[y, x], _NONE))
-        for i in range(n):
-            for x in range(1, width - 1):
-                g[0, i, x] = _HALF * (images[i, y, x + 1] - images[i, y, x - 1])
-            g[0, i, 0] = images[i, y, 1] - images[i, y, 0]
-            g[0, i, width - 1] = images[i, y, width - 1] - images[i, y, width - 2]
-            for x in range(width):
-                signed = root[x] * polarity[i, y, x]
-                g[0, i, x] *= signed
-                g[1, i, x] = signed * apart * (images[i, below, x] - images[i, above, x])
+        for kind in range(kinds):
+            for i in range(n):
+                for x in range(width):
+                    g[kind, i, x] = root[x] * directions[kind, i, y, x]
         for i in range(n + 1):
             for x in range(width):
                 r[i, x] = residuals[i, y, x]
@@ -112,22 +98,24 @@ def factors(
         if y % cell == 0:
             products[:] = _NONE
         for i in range(n):
-            for x in range(width):
-                across, down, left = g[0, i, x], g[1, i, x], root[x] * r[i, x]
-                products[0, i, x] += across * across
-                products[1, i, x] += across * down
-                products[2, i, x] += down * down
-                products[3, i, x] += across * left
-                products[4, i, x] += down * left
+            pair = 0
+            for first in range(kinds):
+                for second in range(first, kinds):
+                    for x in range(width):
+                        products[pair, i, x] += g[first, i, x] * g[second, i, x]
+                    pair += 1
+            for kind in range(kinds):
+                for x in range(width):
+                    products[pairs + kind, i, x] += g[kind, i, x] * root[x] * r[i, x]
         for x in range(width):
-            first = (y % cell * cell + x % cell) * parameters
+            place = (y % cell * cell + x % cell) * parameters
             to = followed[y // cell, x // cell]
             for k in range(parameters):
-                for i in range(n):
-                    to[first + k, i] = q[k, i, x] * g[0, i, x]
-                    to[first + k, n + i] = q[k, i, x] * g[1, i, x]
+                for kind in range(kinds):
+                    for i in range(n):
+                        to[place + k, kind * n + i] = q[k, i, x] * g[kind, i, x]
         if y % cell == cell - 1:
-            for part in range(5):
+            for part in range(pairs + kinds):
                 for i in range(n):
                     for column in range(width // cell):
                         total = _NONE

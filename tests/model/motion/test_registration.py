@@ -22,9 +22,9 @@ def test_the_normal_equations_are_those_of_a_projected_least_squares_problem(par
     weights = rng.uniform(0.0, 1.0, (size, size)) * (rng.uniform(size=(size, size)) > 0.2)
     given = (each.astype(np.float32) for each in (polarity, residuals, columns))
     found = Linearised(*given, np.ones((size, size), np.float32), weights == 0.0)
-    sums = normal_equations(images.astype(np.float32), found, weights.astype(np.float32), damping, 4)
-    expected = np.zeros(sums.shape)
     gradients = np.stack([polarity * np.gradient(images, axis=axis) for axis in (2, 1)])
+    sums = normal_equations(gradients.astype(np.float32), found, weights.astype(np.float32), 4, damping)
+    expected = np.zeros(sums.shape)
     for y in range(size):
         for x in range(size):
             basis, _ = np.linalg.qr(columns[:, :, y, x].T)
