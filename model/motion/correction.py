@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.motion.gains import image_gains
+from model.motion.gains import OddGain, image_gains, odd_gain
 from model.motion.groupwise import STAGES, Registration, Stage, sample
 from model.motion.lattice import CELL, PIXEL_MM, Lattice
 from model.motion.signal_models import SignalModel
@@ -62,6 +62,8 @@ class MotionCorrection:
         residual_mm: largest shift in the last step of the registration; None where still.
         registration: search that gave the displacements; None where still.
         reason: why the images were left, or empty.
+        odd_gain: image with another gain than the others; None without one. The map is that of images with
+            their gains as acquired.
     """
 
     state: MotionState
@@ -72,6 +74,7 @@ class MotionCorrection:
     residual_mm: float | None = None
     registration: Registration | None = None
     reason: str = ""
+    odd_gain: OddGain | None = None
 
     def displaced(self) -> Floats | None:
         """Return the displacement that corrects each image, (x, y) in pixels, ``(n, rows, columns, 2)``.
@@ -127,23 +130,24 @@ def correct_motion(
     if not tissue.any():
         return None
     registration = Registration.at_rest(lattice, model, reduced, times_ms)
+    # Another gain of one image would look like motion.
     gains = image_gains(model, registration.merged, times_ms)
     registration.images = reduced / gains.astype(np.float32)[:, None, None]
     heart = lattice.middle(HEART_MM, nodes=True)
     before = _mean_r_squared(parametric, lattice, tissue)
     shift_mm = _shifts_mm(registration.step(DETECTION), heart)
-    still = MotionCorrection(MotionState.STILL, parametric, shift_mm, before)
+    odd = odd_gain(model, gains, times_ms)
+    still = MotionCorrection(MotionState.STILL, parametric, shift_mm, before, odd_gain=odd)
     if shift_mm.max() <= STILL_MM:
         return still
     for stage in STAGES:
         step = registration.step(stage)
         registration.displacements = registration.displacements + step
     shift_mm = _shifts_mm(registration.displacements, heart)
-    left = MotionCorrection(
-        MotionState.LEFT,
-        parametric,
-        shift_mm,
-        before,
+    left = replace(
+        still,
+        state=MotionState.LEFT,
+        shift_mm=shift_mm,
         residual_mm=float(_shifts_mm(step, heart).max()),
         registration=registration,
     )

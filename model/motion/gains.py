@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,20 @@ follow a common factor (0.005 at most in simulation) and, in three T2-prep image
 times (0.012); all other combinations have at least 0.06."""
 _LONGEST: Final = 0.3
 """Longest step of the logarithm of a gain."""
+_TREND_MS: Final = 1500.0
+"""Time constant of the decay in which the gains that a model leaves are smooth, near the T1 of tissue."""
+
+
+class OddGain(NamedTuple):
+    """Image whose gain differs from the trend of all others.
+
+    Attributes:
+        image: its number.
+        gain: its gain over that of the trend.
+    """
+
+    image: int
+    gain: float
 
 
 def image_gains(model: SignalModel, images: Floats, times_ms: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -47,3 +61,31 @@ def image_gains(model: SignalModel, images: Floats, times_ms: NDArray[np.float64
         step = vectors[:, known] @ (vectors[:, known].T @ total[:, -1] / values[known])
         logarithm += np.clip(step, -_LONGEST, _LONGEST)
     return np.asarray(np.exp(logarithm - np.median(logarithm)), np.float64)
+
+
+def odd_gain(model: SignalModel, gains: NDArray[np.float64], times_ms: NDArray[np.float64]) -> OddGain | None:
+    """Return the image whose gain differs from the trend of the others; None within the model's limit.
+
+    A signal model that is not exact leaves gains as well, smooth in time but for the earliest images. The
+    trend is a polynomial in the decay, of the order that the model states, through the gains of all other
+    images. The image is the one without which the others follow it best.
+
+    Args:
+        model: of the signal.
+        gains: of the images, ``(n,)``.
+        times_ms: of each.
+    """
+    count = model.gain_trend
+    if len(gains) <= count + 1:
+        return None
+    logarithm = np.log(gains)
+    terms = np.exp(-times_ms / _TREND_MS)[:, None] ** np.arange(count)
+    best, found = np.inf, OddGain(0, 1.0)
+    for image in range(len(gains)):
+        others = np.arange(len(gains)) != image
+        trend = terms @ np.linalg.lstsq(terms[others], logarithm[others], rcond=None)[0]
+        apart = logarithm - trend
+        if (rest := float(np.square(apart[others]).sum())) < best:
+            best, found = rest, OddGain(image, float(np.exp(apart[image])))
+    odd = times_ms[found.image] >= model.gain_from_ms and abs(np.log(found.gain)) > model.gain_limit
+    return found if odd else None

@@ -47,7 +47,6 @@ class Stage(NamedTuple):
 
 STAGES: Final = (
     Stage(36.0, 9.0),
-    Stage(30.0, 6.0),
     Stage(24.0, 4.5),
     Stage(20.0, 3.0),
     Stage(16.0, 0.0),

@@ -132,7 +132,7 @@ def _spread(displacements: Floats, down: Floats, across: Floats) -> Floats:
 
     In memory each component is a plane of its own, as :func:`cv2.remap` reads it fastest.
     """
-    planes = down @ np.moveaxis(displacements, -1, -3) @ across.T
+    planes = np.asarray(down @ np.moveaxis(displacements, -1, -3) @ across.T, np.float32)
     return np.moveaxis(planes, -3, -1)
 
 
