@@ -34,10 +34,13 @@ class Stage(NamedTuple):
     Attributes:
         window_mm: standard deviation of the window around a node.
         blur_mm: standard deviation of the blur of the images; 0 for none.
+        restored: images have their polarity restored before they are blurred. Magnitudes on both sides of
+            0 would mix to a signal that no tissue has, and that draws early images away.
     """
 
     window_mm: float
     blur_mm: float
+    restored: bool = False
 
     @property
     def coarsening(self) -> int:
@@ -46,7 +49,7 @@ class Stage(NamedTuple):
 
 
 STAGES: Final = (
-    Stage(36.0, 9.0),
+    Stage(36.0, 9.0, restored=True),
     Stage(24.0, 4.5),
     Stage(20.0, 3.0),
     Stage(16.0, 0.0),
@@ -94,17 +97,20 @@ class Registration:
 
     def step(self, stage: Stage) -> Floats:
         """Return the step of all displacements towards the least residuals, as ``displacements``."""
-        coarsening = stage.coarsening
+        coarsening, model = stage.coarsening, self.model
         images = self.images if coarsening == 1 else self.merged
+        if stage.restored:
+            images = model.linearise(images, self.times_ms).polarity * images
+            model = model.restored()
         if stage.blur_mm:
             sigma = stage.blur_mm / (PIXEL_MM * coarsening)
             images = np.stack([cv2.GaussianBlur(each, (0, 0), sigma) for each in images])
         images = self.warped(images, coarsening)
-        found = self.model.linearise(images, self.times_ms)
+        found = model.linearise(images, self.times_ms)
         n, (down, across) = len(images), self.lattice.nodes
-        weights = pixel_weights(images, found, self.model.misfit)
+        weights = pixel_weights(images, found, model.misfit)
         sums = normal_equations(
-            found.polarity * _gradients(images), found, weights, CELL // coarsening, self.model.damping
+            found.polarity * _gradients(images), found, weights, CELL // coarsening, model.damping
         )
         blur_rows, blur_columns = (_window(count, stage.window_mm) for count in self.lattice.nodes)
         sums = (blur_rows @ sums.reshape(down, -1)).reshape(sums.shape)

@@ -63,6 +63,10 @@ class SignalModel(Protocol):
     gain_limit: ClassVar[float]
     gain_from_ms: ClassVar[float]
 
+    def restored(self) -> SignalModel:
+        """Return the model of images whose polarity is restored."""
+        ...
+
     def map(self, images: Floats, times_ms: NDArray[np.float64]) -> ParametricMap:
         """Return the parametric map of images ``(n, rows, columns)``."""
         ...
@@ -91,6 +95,10 @@ class MolliModel:
     gain_trend: ClassVar[int] = 3
     gain_limit: ClassVar[float] = 0.08
     gain_from_ms: ClassVar[float] = 500.0
+
+    def restored(self) -> MolliModel:
+        """Return the model of signed images."""
+        return MolliModel(signed=True)
 
     def map(self, images: Floats, times_ms: NDArray[np.float64]) -> ParametricMap:
         """Return the T1 map."""
@@ -129,6 +137,10 @@ class T2PrepModel:
     gain_trend: ClassVar[int] = 0
     gain_limit: ClassVar[float] = 0.03
     gain_from_ms: ClassVar[float] = 0.0
+
+    def restored(self) -> T2PrepModel:
+        """Return the model itself: its signal is positive."""
+        return self
 
     def map(self, images: Floats, times_ms: NDArray[np.float64]) -> ParametricMap:
         """Return the T2 map."""
