@@ -7,7 +7,7 @@ from typing import NamedTuple
 from inline.assembly.assembled import Ready
 from inline.data.flags import Finding, Flag
 from inline.data.results import SliceMotion
-from inline.data.series import MapSeries, Quantity, Series
+from inline.data.series import MappingSeries, MapSeries, Quantity, Series
 from model.motion.correction import MotionCorrection, correct_motion
 from model.motion.signal_models import MolliModel, T2PrepModel
 from model.motion.state import MotionState
@@ -57,7 +57,25 @@ def examine_motion(series: Series, parametric: ParametricMap) -> ExaminedMotion 
         found.state, found.r_squared_before, found.r_squared_after, float(found.shift_mm.max())
     )
     uncorrected = parametric if found.state is MotionState.CORRECTED else None
-    return ExaminedMotion(found.parametric, motion, uncorrected, _findings(found, motion))
+    findings = (*_gain_findings(found, series), *_findings(found, motion))
+    return ExaminedMotion(found.parametric, motion, uncorrected, findings)
+
+
+def _gain_findings(found: MotionCorrection, series: MappingSeries) -> tuple[Finding, ...]:
+    """Return the finding of an image with another gain than the others; none without one."""
+    if found.odd_gain is None:
+        return ()
+    image, gain = found.odd_gain
+    # Three T2-prep images show that one differs, and not which.
+    which = (
+        "One of the images"
+        if series.quantity is Quantity.T2
+        else f"The image of {series.times_ms[image]:g} ms"
+    )
+    sentence = (
+        f"{which} appears to be scaled by {gain:.2f} beside the others; the map is fitted to it as it is."
+    )
+    return ((Flag.SCALED_IMAGES, sentence),)
 
 
 def _findings(found: MotionCorrection, motion: SliceMotion) -> tuple[Finding, ...]:

@@ -9,10 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.motion.groupwise import BRIGHT_PERCENTILE, STAGES, Registration, Stage, sample
+from model.motion.gains import OddGain, image_gains, odd_gain
+from model.motion.groupwise import STAGES, Registration, Stage, sample
 from model.motion.lattice import CELL, PIXEL_MM, Lattice
 from model.motion.signal_models import SignalModel
 from model.motion.state import MotionState
+from model.motion.weights import bright
 from model.relaxometry.parametric_map import ParametricMap
 
 Floats = NDArray[np.float32]
@@ -60,6 +62,8 @@ class MotionCorrection:
         residual_mm: largest shift in the last step of the registration; None where still.
         registration: search that gave the displacements; None where still.
         reason: why the images were left, or empty.
+        odd_gain: image with another gain than the others; None without one. The map is that of images with
+            their gains as acquired.
     """
 
     state: MotionState
@@ -70,6 +74,7 @@ class MotionCorrection:
     residual_mm: float | None = None
     registration: Registration | None = None
     reason: str = ""
+    odd_gain: OddGain | None = None
 
     def displaced(self) -> Floats | None:
         """Return the displacement that corrects each image, (x, y) in pixels, ``(n, rows, columns, 2)``.
@@ -84,8 +89,7 @@ class MotionCorrection:
             return None
         lattice = self.registration.lattice
         displaced = np.zeros((len(self.shift_mm), *lattice.shape, 2), np.float32)
-        for field, displacement in zip(displaced, self.registration.displacements, strict=True):
-            field[lattice.window] = lattice.on_window(displacement)
+        displaced[:, *lattice.window] = lattice.on_window(self.registration.displacements)
         return displaced
 
     @property
@@ -126,21 +130,24 @@ def correct_motion(
     if not tissue.any():
         return None
     registration = Registration.at_rest(lattice, model, reduced, times_ms)
+    # Another gain of one image would look like motion.
+    gains = image_gains(model, registration.merged, times_ms)
+    registration.images = reduced / gains.astype(np.float32)[:, None, None]
     heart = lattice.middle(HEART_MM, nodes=True)
     before = _mean_r_squared(parametric, lattice, tissue)
     shift_mm = _shifts_mm(registration.step(DETECTION), heart)
-    still = MotionCorrection(MotionState.STILL, parametric, shift_mm, before)
+    odd = odd_gain(model, gains, times_ms)
+    still = MotionCorrection(MotionState.STILL, parametric, shift_mm, before, odd_gain=odd)
     if shift_mm.max() <= STILL_MM:
         return still
     for stage in STAGES:
         step = registration.step(stage)
         registration.displacements = registration.displacements + step
     shift_mm = _shifts_mm(registration.displacements, heart)
-    left = MotionCorrection(
-        MotionState.LEFT,
-        parametric,
-        shift_mm,
-        before,
+    left = replace(
+        still,
+        state=MotionState.LEFT,
+        shift_mm=shift_mm,
         residual_mm=float(_shifts_mm(step, heart).max()),
         registration=registration,
     )
@@ -165,11 +172,9 @@ def _corrected(images: Floats, registration: Registration) -> Floats:
     lattice = registration.lattice
     rows, columns = lattice.window
     offset = np.array([columns.start, rows.start], np.float32)
+    fields = lattice.on_window(registration.displacements) + offset
     return np.stack(
-        [
-            sample(image, lattice.on_window(displacement) + offset, cv2.INTER_CUBIC)
-            for image, displacement in zip(images, registration.displacements, strict=True)
-        ]
+        [sample(image, field, cv2.INTER_CUBIC) for image, field in zip(images, fields, strict=True)]
     )
 
 
@@ -185,9 +190,8 @@ def _with_window(parametric: ParametricMap, window: tuple[slice, slice], new: Pa
 
 def _tissue(images: Floats) -> NDArray[np.bool_]:
     """Return the pixels ``(rows, columns)`` with the signal of tissue in images ``(n, rows, columns)``."""
-    bright = np.abs(images).mean(axis=0)
-    threshold = _BRIGHT * float(np.percentile(bright, BRIGHT_PERCENTILE))
-    return np.asarray(bright > max(threshold, _SMALLEST_SIGNAL))
+    mean = np.abs(images).mean(axis=0)
+    return np.asarray(mean > max(_BRIGHT * bright(mean), _SMALLEST_SIGNAL))
 
 
 def _mean_r_squared(parametric: ParametricMap, lattice: Lattice, tissue: NDArray[np.bool_]) -> float:
@@ -221,16 +225,11 @@ def _misfit_falls(registration: Registration, tissue: NDArray[np.bool_]) -> bool
     Interpolation lowers noise, and so the misfit. The misfit before is therefore that of images shifted
     together by half a pixel, where interpolation lowers noise most.
     """
-    half = np.full((1, *registration.lattice.nodes, 2), 0.5, np.float32)
-    together = Registration(
-        registration.lattice,
-        registration.model,
-        registration.images,
-        registration.times_ms,
-        np.repeat(half, len(registration.images), axis=0),
-    )
+    half = np.full_like(registration.displacements, 0.5)
     before, after = (
-        each.model.linearise(each.warped(each.images), each.times_ms).r_squared[tissue].mean()
-        for each in (together, registration)
+        registration.model.linearise(
+            each.warped(each.images)[:, None, tissue], each.times_ms
+        ).r_squared.mean()
+        for each in (replace(registration, displacements=half), registration)
     )
     return bool(1.0 - after < (1.0 - _FALL) * (1.0 - before))

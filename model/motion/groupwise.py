@@ -10,18 +10,22 @@ lattice the displacement is constant (Lucas and Kanade 1981).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.motion import kernels
+from model.motion.equations import normal_equations, solve
 from model.motion.lattice import CELL, PIXEL_MM, Lattice
-from model.motion.signal_models import Linearised, SignalModel
+from model.motion.signal_models import SignalModel
+from model.motion.weights import pixel_weights
 
 Floats = NDArray[np.float32]
+
+
+_MERGED: Final = 2
+"""Working pixels along each axis that are merged into one for blurred images."""
 
 
 class Stage(NamedTuple):
@@ -30,20 +34,22 @@ class Stage(NamedTuple):
     Attributes:
         window_mm: standard deviation of the window around a node.
         blur_mm: standard deviation of the blur of the images; 0 for none.
+        restored: images have their polarity restored before they are blurred. Magnitudes on both sides of
+            0 would mix to a signal that no tissue has, and that draws early images away.
     """
 
     window_mm: float
     blur_mm: float
+    restored: bool = False
 
     @property
     def coarsening(self) -> int:
-        """Working pixels along each axis that are merged into one: 2 for blurred images, else 1."""
-        return 2 if self.blur_mm > PIXEL_MM else 1
+        """Working pixels along each axis that are merged into one: more than 1 for blurred images."""
+        return _MERGED if self.blur_mm > PIXEL_MM else 1
 
 
 STAGES: Final = (
-    Stage(36.0, 9.0),
-    Stage(30.0, 6.0),
+    Stage(36.0, 9.0, restored=True),
     Stage(24.0, 4.5),
     Stage(20.0, 3.0),
     Stage(16.0, 0.0),
@@ -51,14 +57,8 @@ STAGES: Final = (
     Stage(12.0, 0.0),
 )
 """From wide windows on blurred images, for large displacements, to narrow ones. Chosen by simulation."""
-_RIDGE: Final = 0.02
-"""Weight of a small step beside the mean of the diagonal: without texture the step is 0."""
-_FLOOR: Final = 0.25
-"""Share of the bright signal (:data:`BRIGHT_PERCENTILE`) in the unit of residuals, beside the pixel's own."""
 _LONGEST: Final = 3.0
 """Longest step, working pixels: beyond it the gradient does not describe the image."""
-BRIGHT_PERCENTILE: Final = 95.0
-"""Percentile of the magnitudes that is taken for the bright signal."""
 
 
 @dataclass(slots=True, eq=False)
@@ -87,39 +87,35 @@ class Registration:
         """Return a search that begins without displacement, of images on the working grid."""
         return cls(lattice, model, images, times_ms, np.zeros((len(images), *lattice.nodes, 2), np.float32))
 
+    @property
+    def merged(self) -> Floats:
+        """Images of merged working pixels, ``(n, rows / 2, columns / 2)``."""
+        height, width = (size // _MERGED for size in self.lattice.working_shape)
+        return np.stack(
+            [cv2.resize(each, (width, height), interpolation=cv2.INTER_AREA) for each in self.images]
+        )
+
     def step(self, stage: Stage) -> Floats:
         """Return the step of all displacements towards the least residuals, as ``displacements``."""
-        images, coarsening = self.images, stage.coarsening
+        coarsening, model = stage.coarsening, self.model
+        images = self.images if coarsening == 1 else self.merged
+        if stage.restored:
+            images = model.linearise(images, self.times_ms).polarity * images
+            model = model.restored()
         if stage.blur_mm:
-            sigma = stage.blur_mm / PIXEL_MM
+            sigma = stage.blur_mm / (PIXEL_MM * coarsening)
             images = np.stack([cv2.GaussianBlur(each, (0, 0), sigma) for each in images])
-        if coarsening > 1:
-            height, width = (size // coarsening for size in self.lattice.working_shape)
-            images = np.stack(
-                [cv2.resize(each, (width, height), interpolation=cv2.INTER_AREA) for each in images]
-            )
         images = self.warped(images, coarsening)
-        found = self.model.linearise(images, self.times_ms)
+        found = model.linearise(images, self.times_ms)
         n, (down, across) = len(images), self.lattice.nodes
-        sums = np.empty((down, across, 2 * n, 2 * n + 1), np.float32)
-        kernels.normal_equations(
-            images,
-            found.polarity,
-            found.columns,
-            found.residuals,
-            _weights(images, found, self.model.misfit),
-            self.model.damping,
-            CELL // coarsening,
-            sums,
+        weights = pixel_weights(images, found, model.misfit)
+        sums = normal_equations(
+            found.polarity * _gradients(images), found, weights, CELL // coarsening, model.damping
         )
         blur_rows, blur_columns = (_window(count, stage.window_mm) for count in self.lattice.nodes)
         sums = (blur_rows @ sums.reshape(down, -1)).reshape(sums.shape)
         sums = np.matmul(blur_columns, sums.reshape(down, across, -1)).reshape(sums.shape)
-        normal, right_side = sums[..., :-1], sums[..., -1]
-        ridge = np.float32(_RIDGE * np.trace(normal.mean(axis=(0, 1))) / (2 * n) + 1e-12)
-        damped = normal + ridge * np.eye(2 * n, dtype=np.float32)
-        solved = -np.linalg.solve(damped, right_side[..., None])[..., 0]
-        step = coarsening * solved.reshape(down, across, 2, n).transpose(3, 0, 1, 2)
+        step = coarsening * solve(sums).reshape(down, across, 2, n).transpose(3, 0, 1, 2)
         length = np.linalg.norm(step, axis=-1, keepdims=True)
         step = step * np.minimum(1.0, _LONGEST / np.maximum(length, 1e-6))
         return np.asarray(step * self.lattice.edges()[..., None], np.float32)
@@ -128,11 +124,9 @@ class Registration:
         """Return images on the working grid, or on a coarser one, with the displacements applied."""
         if not self.displacements.any():
             return images
+        fields = self.lattice.on_working_grid(self.displacements, coarsening)
         return np.stack(
-            [
-                sample(image, self.lattice.on_working_grid(field, coarsening), cv2.INTER_LINEAR)
-                for image, field in zip(images, self.displacements, strict=True)
-            ]
+            [sample(image, field, cv2.INTER_LINEAR) for image, field in zip(images, fields, strict=True)]
         )
 
 
@@ -141,26 +135,21 @@ def sample(image: Floats, field: Floats, interpolation: int) -> Floats:
 
     Edges are repeated.
     """
-    at_x, at_y = cv2.split(field + _pixels((field.shape[0], field.shape[1])))
+    rows, columns = (np.arange(count, dtype=np.float32) for count in field.shape[:2])
+    at_x, at_y = field[..., 0] + columns, field[..., 1] + rows[:, None]
     return np.asarray(
         cv2.remap(image, at_x, at_y, interpolation, borderMode=cv2.BORDER_REPLICATE), np.float32
     )
 
 
-@lru_cache(maxsize=4)
-def _pixels(shape: tuple[int, int]) -> Floats:
-    """Return the coordinates (x, y) of every pixel, ``(rows, columns, 2)``."""
-    y, x = np.indices(shape)
-    return np.stack([x, y], axis=-1).astype(np.float32)
-
-
-def _weights(images: Floats, found: Linearised, misfit: float) -> Floats:
-    """Return the weight of each pixel: residuals relative to its brightness, less where the model fails."""
-    brightest = np.abs(images).max(axis=0)
-    unit = brightest + np.float32(_FLOOR * np.percentile(brightest, BRIGHT_PERCENTILE)) + np.float32(1e-12)
-    squares = np.square(found.residuals[:-1]).mean(axis=0) / np.square(unit)
-    weights = 1.0 / (np.square(unit) * (1.0 + squares / np.float32(misfit**2)))
-    return np.where(found.failed, np.float32(0.0), weights).astype(np.float32)
+def _gradients(images: Floats) -> Floats:
+    """Return the derivatives of images by x and by y, ``(2, n, rows, columns)``."""
+    gradients = np.empty((2, *images.shape), np.float32)
+    for to, of in ((gradients[0].swapaxes(1, 2), images.swapaxes(1, 2)), (gradients[1], images)):
+        np.subtract(of[:, 2:], of[:, :-2], out=to[:, 1:-1])
+        to[:, 1:-1] *= np.float32(0.5)
+        to[:, 0], to[:, -1] = of[:, 1] - of[:, 0], of[:, -1] - of[:, -2]
+    return gradients
 
 
 def _window(count: int, sigma_mm: float) -> Floats:

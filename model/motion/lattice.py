@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import cv2
@@ -70,18 +71,17 @@ class Lattice:
             cv2.warpAffine(smooth, to_image, (width, height), out, flags, cv2.BORDER_REPLICATE)
         return reduced
 
-    def on_working_grid(self, displacement: Floats, coarsening: int = 1) -> Floats:
-        """Return a displacement at the nodes ``(rows, columns, 2)`` at the working pixels.
+    def on_working_grid(self, displacements: Floats, coarsening: int = 1) -> Floats:
+        """Return displacements at the nodes ``(..., rows, columns, 2)`` at the working pixels.
 
         Args:
-            displacement: in working pixels.
+            displacements: in working pixels.
             coarsening: number of working pixels along each axis that are merged into one; the result is in
                 these merged pixels.
         """
-        height, width = self.working_shape
-        size = (width // coarsening, height // coarsening)
-        field = cv2.resize(displacement, size, interpolation=cv2.INTER_CUBIC)
-        return np.asarray(field, np.float32) / np.float32(coarsening)
+        height, width = (size // coarsening for size in self.working_shape)
+        down, across = _cubic(self.nodes[0], height), _cubic(self.nodes[1], width)
+        return _spread(displacements / np.float32(coarsening), down, across)
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -90,15 +90,17 @@ class Lattice:
         first, last = np.ceil(middle - reach).astype(int), np.floor(middle + reach).astype(int)
         return slice(first[1], last[1] + 1), slice(first[0], last[0] + 1)
 
-    def on_window(self, displacement: Floats) -> Floats:
-        """Return a displacement at the nodes at the pixels of the window, in pixels of the image."""
-        rows, columns = self.window
-        working = self.on_working_grid(displacement) * self._scale.astype(np.float32)
-        # Linear between the working pixels: the field is smooth.
-        to_window = self._matrix(self.working_shape, self._scale)
-        to_window[:, 2] -= columns.start, rows.start
-        size = (columns.stop - columns.start, rows.stop - rows.start)
-        return np.asarray(cv2.warpAffine(working, to_window, size, flags=cv2.INTER_LINEAR), np.float32)
+    def on_window(self, displacements: Floats) -> Floats:
+        """Return displacements at the nodes at the pixels of the window, in pixels of the image."""
+        scale, middle = np.flip(self._scale), np.flip(self._middle)
+        along = []
+        for axis, part in enumerate(self.window):
+            count, size = self.nodes[axis], self.working_shape[axis]
+            at = (np.arange(part.start, part.stop) - middle[axis]) / scale[axis] + (size - 1) / 2
+            # Linear between the working pixels: the field is smooth.
+            linear = np.maximum(1.0 - np.abs(at[:, None] - np.arange(size)), 0.0)
+            along.append(linear.astype(np.float32) @ _cubic(count, size))
+        return _spread(displacements * self._scale.astype(np.float32), *along)
 
     def middle(self, radius_mm: float, *, nodes: bool = False) -> NDArray[np.bool_]:
         """Return the working pixels, or the nodes, within a radius of the middle of the image."""
@@ -115,6 +117,23 @@ class Lattice:
         """Return the affine map of a centred grid of this shape to pixels of the image."""
         own = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
         return np.column_stack([np.diag(scale), self._middle - own * scale])
+
+
+@lru_cache(maxsize=16)
+def _cubic(count: int, size: int) -> Floats:
+    """Return the weights of the nodes in each pixel of an axis, by cubic convolution, ``(size, count)``."""
+    return np.asarray(
+        cv2.resize(np.eye(count, dtype=np.float32), (count, size), interpolation=cv2.INTER_CUBIC), np.float32
+    )
+
+
+def _spread(displacements: Floats, down: Floats, across: Floats) -> Floats:
+    """Return displacements at the nodes ``(..., rows, columns, 2)`` at pixels, by weights along each axis.
+
+    In memory each component is a plane of its own, as :func:`cv2.remap` reads it fastest.
+    """
+    planes = np.asarray(down @ np.moveaxis(displacements, -1, -3) @ across.T, np.float32)
+    return np.moveaxis(planes, -3, -1)
 
 
 def _edge(count: int) -> Floats:

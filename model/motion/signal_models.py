@@ -51,11 +51,21 @@ class SignalModel(Protocol):
         misfit: root mean square residual, in units of a pixel's brightness, at which the pixel counts half:
             no displacement explains it.
         fewest: images from which the model leaves a residual that shows motion.
+        gain_trend: terms of the trend in time of the gains that the model leaves in images of one gain.
+        gain_limit: logarithm of the gain of one image, less the trend, above which it is reported.
+        gain_from_ms: time from which images have gains on the trend.
     """
 
     damping: ClassVar[float]
     misfit: ClassVar[float]
     fewest: ClassVar[int]
+    gain_trend: ClassVar[int]
+    gain_limit: ClassVar[float]
+    gain_from_ms: ClassVar[float]
+
+    def restored(self) -> SignalModel:
+        """Return the model of images whose polarity is restored."""
+        ...
 
     def map(self, images: Floats, times_ms: NDArray[np.float64]) -> ParametricMap:
         """Return the parametric map of images ``(n, rows, columns)``."""
@@ -82,6 +92,13 @@ class MolliModel:
     damping: ClassVar[float] = 0.1
     misfit: ClassVar[float] = 0.04
     fewest: ClassVar[int] = 4
+    gain_trend: ClassVar[int] = 3
+    gain_limit: ClassVar[float] = 0.08
+    gain_from_ms: ClassVar[float] = 500.0
+
+    def restored(self) -> MolliModel:
+        """Return the model of signed images."""
+        return MolliModel(signed=True)
 
     def map(self, images: Floats, times_ms: NDArray[np.float64]) -> ParametricMap:
         """Return the T1 map."""
@@ -117,6 +134,13 @@ class T2PrepModel:
     damping: ClassVar[float] = 0.0
     misfit: ClassVar[float] = 0.1
     fewest: ClassVar[int] = 3
+    gain_trend: ClassVar[int] = 0
+    gain_limit: ClassVar[float] = 0.03
+    gain_from_ms: ClassVar[float] = 0.0
+
+    def restored(self) -> T2PrepModel:
+        """Return the model itself: its signal is positive."""
+        return self
 
     def map(self, images: Floats, times_ms: NDArray[np.float64]) -> ParametricMap:
         """Return the T2 map."""

@@ -69,6 +69,22 @@ def test_a_slice_at_rest_keeps_its_map(still, ring_engine, place):
     assert result.notes == off.notes
 
 
+@pytest.mark.parametrize("place", [0, 1], ids=["T1", "T2"])
+def test_a_still_slice_with_a_scaled_image_is_flagged_as_that(still, ring_engine, place):
+    series = still[place].series
+    image = len(series.images) // 2
+    images = series.images.copy()
+    images[image] *= np.float32(0.9)
+    result = Pipeline(ring_engine).process(replace(still[place], series=replace(series, images=images)))
+    assert result.motion.state is MotionState.STILL
+    assert Flag.SCALED_IMAGES in result.flags
+    assert not MOTION & set(result.flags)
+    (note,) = (note for note in result.notes if "scaled by" in note)
+    if place == 0:
+        assert f"The image of {series.times_ms[image]:g} ms" in note
+        assert 0.87 < float(re.search(r"scaled by (\d\.\d+)", note)[1]) < 0.93
+
+
 def test_what_a_scanner_corrected_or_computed_is_left_alone(moving, ring_engine):
     series = moving[0].series
     values = np.full(series.geometry.shape, 950.0, np.float32)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from model.motion import kernels
+from model.motion.equations import normal_equations, solve
 from model.motion.lattice import CELL, PIXEL_MM, Lattice
-from model.motion.signal_models import MolliModel, T2PrepModel
+from model.motion.signal_models import Linearised, MolliModel, T2PrepModel
 
 from .phantom import T1_TIMES, T2_TIMES, molli, t2prep
 
@@ -20,11 +20,11 @@ def test_the_normal_equations_are_those_of_a_projected_least_squares_problem(par
         rng.normal(size=(n + 1, size, size)),
     )
     weights = rng.uniform(0.0, 1.0, (size, size)) * (rng.uniform(size=(size, size)) > 0.2)
-    sums = np.empty((2, 2, 2 * n, 2 * n + 1), np.float32)
-    given = (each.astype(np.float32) for each in (images, polarity, columns, residuals, weights))
-    kernels.normal_equations(*given, damping, 4, sums)
-    expected = np.zeros(sums.shape)
+    given = (each.astype(np.float32) for each in (polarity, residuals, columns))
+    found = Linearised(*given, np.ones((size, size), np.float32), weights == 0.0)
     gradients = np.stack([polarity * np.gradient(images, axis=axis) for axis in (2, 1)])
+    sums = normal_equations(gradients.astype(np.float32), found, weights.astype(np.float32), 4, damping)
+    expected = np.zeros(sums.shape)
     for y in range(size):
         for x in range(size):
             basis, _ = np.linalg.qr(columns[:, :, y, x].T)
@@ -35,6 +35,21 @@ def test_the_normal_equations_are_those_of_a_projected_least_squares_problem(par
             along = g.T @ projector @ residuals[:, y, x]
             expected[y // 4, x // 4] += weights[y, x] * np.column_stack([normal, along])
     assert np.allclose(sums, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("nodes", [(1, 1), (5, 7)])
+def test_a_step_solves_its_normal_equations(nodes):
+    rng = np.random.default_rng(4)
+    root = rng.normal(size=(*nodes, 12, 6)) * 10.0 ** rng.uniform(-3.0, 0.0, (*nodes, 1, 1))
+    normal, right = root.swapaxes(2, 3) @ root, rng.normal(size=(*nodes, 6))
+    found = solve(np.concatenate([normal, right[..., None]], axis=-1).astype(np.float32))
+    ridge = 0.02 * np.trace(normal.mean(axis=(0, 1))) / 6
+    expected = -np.linalg.solve(normal + ridge * np.eye(6), right[..., None])[..., 0]
+    assert np.allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_without_texture_there_is_no_step():
+    assert not solve(np.zeros((2, 3, 6, 7), np.float32)).any()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,41 @@
+"""Weights of the pixels of a series in a fit of all its images."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.motion.signal_models import Linearised
+
+Floats = NDArray[np.float32]
+
+_FLOOR: Final = 0.25
+"""Share of the bright signal in the unit of residuals, beside the pixel's own."""
+_BRIGHT_SHARE: Final = 0.95
+"""Share of the magnitudes that lie below the bright signal."""
+
+
+def bright(magnitudes: Floats) -> float:
+    """Return the signal of bright tissue in magnitudes of any shape: their 95th percentile."""
+    at = int(_BRIGHT_SHARE * (magnitudes.size - 1))
+    return float(np.partition(magnitudes, at, axis=None)[at])
+
+
+def pixel_weights(images: Floats, found: Linearised, misfit: float) -> Floats:
+    """Return the weight of each pixel: residuals relative to its brightness, less where the model fails.
+
+    Args:
+        images: ``(n, rows, columns)``.
+        found: their fit.
+        misfit: relative residual at which a pixel counts half.
+
+    Returns:
+        ``(rows, columns)``; 0 where the fit failed.
+    """
+    brightest = np.abs(images).max(axis=0)
+    unit = brightest + np.float32(_FLOOR * bright(brightest) + 1e-12)
+    squares = np.square(found.residuals[:-1]).mean(axis=0) / np.square(unit)
+    weights = 1.0 / (np.square(unit) * (1.0 + squares / np.float32(misfit**2)))
+    return np.where(found.failed, np.float32(0.0), weights).astype(np.float32)
