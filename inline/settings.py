@@ -289,6 +289,8 @@ class DicomSettings(_Frozen):
         spool_bytes: most bytes in it; beyond it objects are refused ("out of resources").
         free_bytes: space that the node leaves free on its disk; likewise.
         idle_s: time without objects after which a series is complete, where they state no number.
+        kept_s: time after its last object that a processed series with maps stays in the spool: for the ECV
+            of later series of its study, and for images that come late.
         destinations: of the results; each receives all of them.
         outputs: kinds of objects that are made.
         retry_s: time until the first new attempt to deliver; it doubles with each further one.
@@ -308,6 +310,7 @@ class DicomSettings(_Frozen):
     spool_bytes: int = Field(20 << 30, ge=1 << 20)
     free_bytes: int = Field(1 << 30, ge=0)
     idle_s: float = Field(5.0, gt=0, le=_DAY_S)
+    kept_s: float = Field(14_400.0, ge=0, le=_DAY_S)
     destinations: tuple[DicomDestination, ...] = ()
     outputs: tuple[DicomOutput, ...] = ("map", "segmentation", "report", "capture")
     retry_s: float = Field(5.0, gt=0, le=_DAY_S)

@@ -13,8 +13,9 @@ from typing import Final
 from inline.data.errors import ConfigurationError, MyostreamError
 from inline.dicom.node.delivery import Transport, transport_of
 from inline.dicom.node.processing import Processor
+from inline.dicom.node.received import ATTEMPTS, Batch
 from inline.dicom.node.receiver import Receiver
-from inline.dicom.node.spool import ATTEMPTS, Batch, Spool, spool_folder
+from inline.dicom.node.spool import Spool
 from inline.dicom.node.tls import client_context, server_context
 from inline.emit.access import is_loopback
 from inline.pipeline import Pipeline
@@ -22,8 +23,6 @@ from inline.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-KEEP_S: Final = 600.0
-"""Time after its last object that a processed series is kept: a late object is then processed with all."""
 _TICK_S: Final = 0.25
 _MOST_SENT: Final = 50
 _CLOSE_S: Final = 30.0
@@ -62,10 +61,10 @@ class DicomNode:
         client, server = client_context(dicom), server_context(dicom)
         self._settings = dicom
         self._stopping = threading.Event()
-        self._spool = Spool(spool_folder(dicom), dicom.spool_bytes, dicom.free_bytes)
+        self._spool = Spool.of(dicom)
         try:
-            self._receiver = Receiver(dicom, self._spool, server)
-            self._processor = Processor(pipeline(), settings)
+            self._receiver = Receiver(dicom, self._spool.received, server)
+            self._processor = Processor(pipeline(), settings, lambda: None)
         except BaseException:
             self._spool.close()
             raise
@@ -112,8 +111,8 @@ class DicomNode:
         """Process complete series until the node stops."""
         while not self._stopping.is_set():
             try:
-                self._spool.purge(KEEP_S)
-                batch = self._spool.take(self._settings.idle_s)
+                self._spool.received.purge()
+                batch = self._spool.received.take(self._settings.idle_s)
             except Exception:  # the node goes on receiving, and tries again
                 _log.exception("the spool cannot be read")
                 batch = None
@@ -125,10 +124,11 @@ class DicomNode:
     def _process(self, batch: Batch) -> None:
         wait_s = self._wait_s(batch.attempts - 1)
         try:
-            outcome = self._processor.process(list(batch.files.values()))
+            outcome = self._processor.process(batch)
             if outcome.problems and not outcome.objects:
                 raise UnreadableError(f"{outcome.problems} images or slices could not be read or written")
-            self._spool.finish(batch, outcome.objects, [each.name for each in self._settings.destinations])
+            destinations = [each.name for each in self._settings.destinations]
+            self._spool.finish(batch, outcome.objects, destinations, outcome.mapped)
         except UnreadableError as error:
             _log.error(
                 "series could not be processed (attempt %d of %d): %s", batch.attempts, ATTEMPTS, error
@@ -143,14 +143,14 @@ class DicomNode:
         else:
             _log.log(
                 logging.WARNING if outcome.problems else logging.INFO,
-                "processed series=%d images=%d slices=%d objects=%d unused=%d problems=%d",
-                len(batch.series), len(batch.files), outcome.slices, len(outcome.objects), outcome.unused,
-                outcome.problems,
+                "processed series=%d images=%d slices=%d ecv=%d objects=%d unused=%d problems=%d",
+                len(batch.series), len(batch.files), outcome.slices, outcome.ecv, len(outcome.objects),
+                outcome.unused, outcome.problems,
             )  # fmt: skip
 
     def _keep(self, batch: Batch, error: str, wait_s: float, *, counted: bool) -> None:
         try:
-            self._spool.fail(batch, error, wait_s, counted=counted)
+            self._spool.received.fail(batch, error, wait_s, counted=counted)
         except sqlite3.Error:
             _log.exception("the spool cannot be written")
             self._stopping.wait(wait_s)
@@ -168,21 +168,21 @@ class DicomNode:
 
     def _deliver(self, name: str, transport: Transport) -> int:
         """Send what is due; return the number of delivered objects."""
-        waiting = self._spool.due(name, _MOST_SENT)
+        waiting = self._spool.results.due(name, _MOST_SENT)
         due = [each for each in waiting if each.file.exists()]
         problems: dict[str, int] = {}
         # Those without a file would hold up the others; a rerun may also have replaced it just now.
         for delivery in waiting:
             if delivery not in due:
                 problems[_GONE] = problems.get(_GONE, 0) + 1
-                self._spool.postpone(delivery, name, _GONE, self._settings.retry_most_s)
+                self._spool.results.postpone(delivery, name, _GONE, self._settings.retry_most_s)
         answers: Iterable[str] = transport.send([each.file for each in due]) if due else ()
         for delivery, problem in zip(due, answers, strict=True):
             if problem:
                 problems[problem] = problems.get(problem, 0) + 1
-                self._spool.postpone(delivery, name, problem, self._wait_s(delivery.attempts))
+                self._spool.results.postpone(delivery, name, problem, self._wait_s(delivery.attempts))
             else:
-                self._spool.delivered(delivery, name)
+                self._spool.results.delivered(delivery, name)
         for problem, number in problems.items():
             _log.warning("%s: %d objects were not delivered and stay in the queue: %s", name, number, problem)
         delivered = len(waiting) - sum(problems.values())

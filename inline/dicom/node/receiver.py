@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 import logging
 import socket
+import sqlite3
 import ssl
 import weakref
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from io import BytesIO
 from ipaddress import IPv4Network, IPv6Network
@@ -31,7 +32,7 @@ from pynetdicom.events import Event
 from pynetdicom.transport import ThreadedAssociationServer
 
 from inline.data.errors import ConfigurationError
-from inline.dicom.node.spool import Received, Spool, SpoolFullError
+from inline.dicom.node.received import Received, ReceivedObjects, SpoolFullError
 from inline.settings import DicomSettings
 
 _log = logging.getLogger(__name__)
@@ -59,19 +60,22 @@ class Receiver:
         address: host and port that it listens on.
     """
 
-    def __init__(self, settings: DicomSettings, spool: Spool, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, settings: DicomSettings, received: ReceivedObjects, context: ssl.SSLContext | None = None
+    ) -> None:
         """Bind and listen; :meth:`serve` accepts.
 
         Args:
             settings: of the node.
-            spool: that objects are stored in.
+            received: that objects are stored in.
             context: of TLS; None for none.
 
         Raises:
             ConfigurationError: the address cannot be bound.
         """
-        self._settings, self._spool = settings, spool
+        self._settings, self._objects = settings, received
         self._sent: weakref.WeakKeyDictionary[Association, int] = weakref.WeakKeyDictionary()
+        self._carried: weakref.WeakKeyDictionary[Association, dict[str, bool]] = weakref.WeakKeyDictionary()
         self._ae = AE(settings.ae_title)
         syntaxes = readable_syntaxes()
         for storage in _ACCEPTED:
@@ -88,6 +92,9 @@ class Receiver:
             (evt.EVT_C_ECHO, self._echo),
             (evt.EVT_REJECTED, self._rejected),
             (evt.EVT_DATA_RECV, self._received),
+            (evt.EVT_RELEASED, self._released),
+            (evt.EVT_ABORTED, self._broken_off),
+            (evt.EVT_CONN_CLOSE, self._broken_off),
         ]
         try:
             self._server = self._ae.make_server(
@@ -131,7 +138,7 @@ class Receiver:
                     "%s: an object was refused: its UIDs are missing or not those of the request", peer
                 )
                 return MISMATCH
-            self._spool.receive(received, data)
+            broken = self._objects.receive(received, data)
         except SpoolFullError as error:
             _log.error("%s: an object was refused: the spool is full: %s", peer, error)
             return OUT_OF_RESOURCES
@@ -141,7 +148,38 @@ class Receiver:
         except Exception:  # no object may be acknowledged that is not on disk, and no association may hang
             _log.exception("%s: an object could not be stored", peer)
             return OUT_OF_RESOURCES
+        carried = self._carried.setdefault(event.assoc, {})
+        # The series of the last object comes last.
+        carried[received.series] = carried.pop(received.series, broken)
         return SUCCESS
+
+    def _released(self, event: Event) -> None:
+        """Record that an association has ended as it should, with all objects of its series."""
+        carried = self._carried.pop(event.assoc, {})
+        self._recorded(
+            event, lambda: self._objects.released(carried, [each for each in carried if carried[each]])
+        )
+
+    def _broken_off(self, event: Event) -> None:
+        """Record that an association ended without a release: objects of its series may be missing."""
+        carried = self._carried.pop(event.assoc, {})
+        if not carried:
+            return
+        _log.warning(
+            "%s: an association was broken off; a series that states no number of objects, or more than "
+            "came, is flagged until it is sent again",
+            _peer(event),
+        )
+        self._recorded(event, lambda: self._objects.broken_off(carried, list(carried)[-1]))
+
+    def _recorded(self, event: Event, record: Callable[[], None]) -> None:
+        try:
+            record()
+        except (OSError, sqlite3.Error) as error:
+            # After the end of the spool, too: its next start counts the association as broken off.
+            _log.warning(
+                "%s: the end of an association was not recorded: %s", _peer(event), type(error).__name__
+            )
 
     def _echo(self, event: Event) -> int:
         _log.info("%s: C-ECHO", _peer(event))
