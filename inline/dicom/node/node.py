@@ -12,20 +12,23 @@ from typing import Final
 
 from inline.data.errors import ConfigurationError, MyostreamError
 from inline.dicom.node.delivery import Transport, transport_of
+from inline.dicom.node.health import Pulse
 from inline.dicom.node.processing import Processor
 from inline.dicom.node.received import ATTEMPTS, Batch
 from inline.dicom.node.receiver import Receiver
-from inline.dicom.node.spool import Spool
+from inline.dicom.node.spool import Backlog, Spool, inspect, spool_folder
 from inline.dicom.node.tls import client_context, server_context
 from inline.emit.access import is_loopback
 from inline.pipeline import Pipeline
 from inline.settings import Settings
+from model.engines.fallback import FallbackEngine
 
 _log = logging.getLogger(__name__)
 
 _TICK_S: Final = 0.25
 _MOST_SENT: Final = 50
-_CLOSE_S: Final = 30.0
+CLOSE_S: Final = 30.0
+"""Time for what is in work when the node stops."""
 _GONE: Final = "its file is missing from the spool; send its series to the node again"
 
 
@@ -38,6 +41,7 @@ class DicomNode:
 
     Attributes:
         address: host and port that it listens on.
+        pulse: signs of life of its threads.
     """
 
     def __init__(self, settings: Settings, pipeline: Callable[[], Pipeline]) -> None:
@@ -61,10 +65,15 @@ class DicomNode:
         client, server = client_context(dicom), server_context(dicom)
         self._settings = dicom
         self._stopping = threading.Event()
+        self.pulse = Pulse()
         self._spool = Spool.of(dicom)
         try:
-            self._receiver = Receiver(dicom, self._spool.received, server)
-            self._processor = Processor(pipeline(), settings, lambda: None)
+            self._receiver = Receiver(
+                dicom, self._spool.received, server, partial(self.pulse.beat, "receiver")
+            )
+            made = pipeline()
+            self._engine = made.engine
+            self._processor = Processor(made, settings, self._alive)
         except BaseException:
             self._spool.close()
             raise
@@ -97,11 +106,25 @@ class DicomNode:
         finally:
             self._stopping.set()
             self._receiver.close()
-            end = time.monotonic() + _CLOSE_S
+            end = time.monotonic() + CLOSE_S
             for thread in self._threads:
                 thread.join(max(end - time.monotonic(), 0.0))
             if not any(thread.is_alive() for thread in self._threads):
                 self._spool.close()
+
+    @property
+    def stopping(self) -> bool:
+        """True from :meth:`stop` on."""
+        return self._requested
+
+    def backlog(self) -> Backlog:
+        """Check the spool and return its content.
+
+        Raises:
+            OSError, sqlite3.Error, SpoolError: it cannot be used.
+        """
+        self._spool.check()
+        return inspect(spool_folder(self._settings))
 
     def stop(self) -> None:
         """End :meth:`serve`. It takes no lock: a signal handler may call it."""
@@ -110,16 +133,23 @@ class DicomNode:
     def _work(self) -> None:
         """Process complete series until the node stops."""
         while not self._stopping.is_set():
+            self._alive()
             try:
                 self._spool.received.purge()
                 batch = self._spool.received.take(self._settings.idle_s)
             except Exception:  # the node goes on receiving, and tries again
                 _log.exception("the spool cannot be read")
                 batch = None
-            if batch is None:
-                self._stopping.wait(_TICK_S)
-            else:
+            if batch is not None:
                 self._process(batch)
+            elif not self._stopping.wait(_TICK_S) and isinstance(self._engine, FallbackEngine):
+                self._engine.verify_if_idle()
+
+    def _alive(self) -> None:
+        """Give the signs of life of the worker, and of an engine that has not failed without another."""
+        self.pulse.beat("worker")
+        if not (isinstance(self._engine, FallbackEngine) and self._engine.failed):
+            self.pulse.beat("engine")
 
     def _process(self, batch: Batch) -> None:
         wait_s = self._wait_s(batch.attempts - 1)
@@ -158,6 +188,7 @@ class DicomNode:
     def _send(self, name: str, transport: Transport) -> None:
         """Deliver results to a destination until the node stops."""
         while not self._stopping.is_set():
+            self.pulse.beat(f"sender {name}")
             try:
                 sent = self._deliver(name, transport)
             except Exception:  # the destination stays in service
@@ -178,6 +209,7 @@ class DicomNode:
                 self._spool.results.postpone(delivery, name, _GONE, self._settings.retry_most_s)
         answers: Iterable[str] = transport.send([each.file for each in due]) if due else ()
         for delivery, problem in zip(due, answers, strict=True):
+            self.pulse.beat(f"sender {name}")
             if problem:
                 problems[problem] = problems.get(problem, 0) + 1
                 self._spool.results.postpone(delivery, name, problem, self._wait_s(delivery.attempts))

@@ -75,7 +75,12 @@ class ReceivedObjects:
         self._store, self._kept_s = store, kept_s
         self._longest_wait_s = 0.0
         with store.transaction() as database:
-            make_series_due(database)
+            database.execute("UPDATE series SET due = 0")
+            # Attempts stay counted: a series that ends the node each time must not hold up others for ever.
+            database.execute(
+                "UPDATE series SET error = ? WHERE NOT done AND attempts >= ? AND error = ''",
+                ("the node ended each time while it was processed", ATTEMPTS),
+            )
             # Their association ended with the process that received them.
             database.execute("UPDATE series SET broken = 1 WHERE NOT released AND NOT done")
 

@@ -61,7 +61,11 @@ class Receiver:
     """
 
     def __init__(
-        self, settings: DicomSettings, received: ReceivedObjects, context: ssl.SSLContext | None = None
+        self,
+        settings: DicomSettings,
+        received: ReceivedObjects,
+        context: ssl.SSLContext | None = None,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         """Bind and listen; :meth:`serve` accepts.
 
@@ -69,6 +73,7 @@ class Receiver:
             settings: of the node.
             received: that objects are stored in.
             context: of TLS; None for none.
+            alive: is called some times a second while connections are accepted.
 
         Raises:
             ConfigurationError: the address cannot be bound.
@@ -101,7 +106,7 @@ class Receiver:
                 (settings.host, settings.port),
                 ssl_context=context,
                 evt_handlers=handlers,
-                server_class=_server_class(settings),
+                server_class=_server_class(settings, alive),
             )
         except OSError as error:
             raise ConfigurationError(
@@ -252,7 +257,7 @@ def _count(dataset: Dataset) -> int | None:
     return number if 0 < number <= _MOST_STATED else None
 
 
-def _server_class(settings: DicomSettings) -> type[ThreadedAssociationServer]:
+def _server_class(settings: DicomSettings, alive: Callable[[], None]) -> type[ThreadedAssociationServer]:
     """Return the class of a server whose connections cannot hold up each other."""
     most = max(settings.associations // 2, 1)
 
@@ -282,6 +287,11 @@ def _server_class(settings: DicomSettings) -> type[ThreadedAssociationServer]:
                 )
                 return False
             return True
+
+        def service_actions(self) -> None:
+            """Give a sign of life between two connections."""
+            super().service_actions()
+            alive()
 
         def handle_error(self, request: Any, client_address: Any) -> None:
             """Log an error of one connection, in place of printing it."""

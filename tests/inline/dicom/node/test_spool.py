@@ -455,3 +455,20 @@ def test_a_disk_that_is_full_leaves_no_half_of_an_object(opened, clock, tmp_path
     receive(spool, uids="c")
     clock.now += IDLE_S
     assert set(spool.received.take(IDLE_S).files) == {"a", "b", "c"}
+
+
+def test_a_series_that_ends_the_node_each_time_is_given_up_and_holds_up_no_other(opened, clock, tmp_path):
+    spool = opened()
+    receive(spool, "1.1", "a")
+    spool.received.released(["1.1"])
+    clock.now += IDLE_S
+    for _ in range(ATTEMPTS):
+        assert spool.received.take(IDLE_S).series == ("1.1",)
+        spool = opened()  # the process has ended while it worked
+    assert spool.received.take(IDLE_S) is None
+    assert inspect(tmp_path / "spool").failed == ("the node ended each time while it was processed",)
+    receive(spool, "2.1", "b", study="2")
+    clock.now += IDLE_S
+    assert spool.received.take(IDLE_S).series == ("2.1",)
+    inspect(tmp_path / "spool", retry=True)
+    assert spool.received.take(IDLE_S).series == ("1.1",)
