@@ -134,8 +134,7 @@ def folders_left_over(folder: Path, examinations: int) -> str:
         folder: of all examinations.
         examinations: number of them in this run.
     """
-    there = folder.iterdir() if folder.is_dir() else ()
-    numbers = [each.name for each in there if each.is_dir() and each.name.isdecimal()]
+    numbers = [each.name for each in folder.iterdir() if each.is_dir() and each.name.isdecimal()]
     others = [name for name in numbers if int(name) > examinations]
     return f"{folder}: {_listed(others, 'folder')}" if others else ""
 
