@@ -8,11 +8,12 @@ import ssl
 import struct
 import subprocess
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from email import message_from_bytes
 from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from pydicom import dcmread
 
 from inline.data.errors import ConfigurationError
 from inline.dicom.node import node as node_module
+from inline.dicom.node import store as store_module
 from inline.dicom.node.processing import Processor
 from inline.dicom.node.received import Batch
 from inline.dicom.node.spool import inspect
@@ -586,3 +588,38 @@ def test_two_associations_may_send_the_same_series(running, archive, scanned):
         wait_for(lambda: archive.stored)
     assert "missing-images" not in flags_of(archive.stored[0])
     assert len(archive.stored) == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 4 MB for the spool of the test."""
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True)
+    if made.returncode:
+        pytest.skip("no disk can be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_is_full_loses_nothing_and_works_again(
+    running, archive, scanned, small_disk, monkeypatch
+):
+    # The check before each object is passed over: the write itself fails, as where others fill the disk.
+    monkeypatch.setattr(store_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 40))
+    molli = copy.deepcopy(scanner.series_of(scanned, 1))
+    ballast = small_disk / "ballast"
+    with running([archive.destination()], outputs=["report"], idle_s=60.0) as node:
+        assert send(node.address, molli[:3]) == [0] * 3
+        with suppress(OSError), ballast.open("wb", buffering=0) as filling:
+            while filling.write(bytes(4096)):
+                pass
+        assert send(node.address, molli[3:]) == [0xA700] * (len(molli) - 3)
+        assert len(list(small_disk.glob("*.dcm*"))) == 3
+        assert inspect(small_disk).objects == 3
+        ballast.unlink()
+        for each in molli:
+            each.NumberOfSeriesRelatedInstances = len(molli)
+        assert send(node.address, molli[3:]) == [0] * (len(molli) - 3)
+        wait_for(lambda: archive.stored)
+    assert "missing-images" not in flags_of(archive.stored[0])
