@@ -32,6 +32,7 @@ from pynetdicom.events import Event
 from pynetdicom.transport import ThreadedAssociationServer
 
 from inline.data.errors import ConfigurationError
+from inline.dicom.node.commitment import PUSH_MODEL, Report, report_handler
 from inline.dicom.node.received import Received, ReceivedObjects, SpoolFullError
 from inline.settings import DicomSettings
 
@@ -66,6 +67,7 @@ class Receiver:
         received: ReceivedObjects,
         context: ssl.SSLContext | None = None,
         alive: Callable[[], None] = lambda: None,
+        reported: Callable[[Report], None] = lambda _: None,
     ) -> None:
         """Bind and listen; :meth:`serve` accepts.
 
@@ -74,6 +76,7 @@ class Receiver:
             received: that objects are stored in.
             context: of TLS; None for none.
             alive: is called some times a second while connections are accepted.
+            reported: receives reports on storage commitment.
 
         Raises:
             ConfigurationError: the address cannot be bound.
@@ -87,7 +90,12 @@ class Receiver:
             self._ae.add_supported_context(storage, syntaxes)
         self._ae.add_supported_context(_VERIFICATION)
         self._ae.require_called_aet = True
-        self._ae.require_calling_aet = list(settings.calling_ae_titles)
+        committing = [each.ae_title for each in settings.destinations if each.commitment]
+        if committing:
+            self._ae.add_supported_context(PUSH_MODEL, scu_role=True, scp_role=True)
+        # Destinations call the node to report on storage commitment.
+        callers = settings.calling_ae_titles
+        self._ae.require_calling_aet = [*callers, *committing] if callers else []
         self._ae.maximum_associations = settings.associations
         self._ae.maximum_pdu_size = _PDU_BYTES
         self._ae.acse_timeout = _REQUEST_S
@@ -95,6 +103,7 @@ class Receiver:
         handlers: list[Any] = [
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_C_ECHO, self._echo),
+            (evt.EVT_N_EVENT_REPORT, report_handler(reported)),
             (evt.EVT_REJECTED, self._rejected),
             (evt.EVT_DATA_RECV, self._received),
             (evt.EVT_RELEASED, self._released),

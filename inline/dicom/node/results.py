@@ -6,9 +6,16 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from inline.dicom.node.store import Store, rows
+
+WAITING: Final = "it has not reported on storage commitment yet"
+_THIS: Final = (
+    "WHERE of_result = ? AND destination = ?"
+    " AND EXISTS (SELECT 1 FROM result WHERE uid = of_result AND file = ?)"
+)
+"""A rerun may have replaced a result while it was sent; the new one is due at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +26,13 @@ class Delivery:
         uid: SOP Instance UID.
         file: of the object.
         attempts: failed ones so far.
+        asked: UID of the request for storage commitment that it waits for, or empty.
     """
 
     uid: str
     file: Path
     attempts: int
+    asked: str = ""
 
 
 class ResultQueue:
@@ -63,19 +72,39 @@ class ResultQueue:
         """Return results whose time to be sent to a destination has come, the longest waiting first."""
         now = self._store.clock()
         waiting = (
-            "SELECT uid, file, attempts FROM delivery JOIN result ON of_result = uid"
+            "SELECT uid, file, attempts, asked FROM delivery JOIN result ON of_result = uid"
             " WHERE destination = ? AND (due <= ? OR due > ?) ORDER BY due LIMIT ?"
         )
         found = self._store.read(waiting, destination, now, now + self._longest_wait_s, most)
-        return [Delivery(uid, self._store.folder / file, attempts) for uid, file, attempts in found]
+        return [Delivery(uid, self._store.folder / file, *others) for uid, file, *others in found]
+
+    def ask(self, deliveries: Iterable[Delivery], destination: str, transaction: str, wait_s: float) -> None:
+        """Record a request for storage commitment; without a report, results are due in ``wait_s``."""
+        with self._store.transaction() as database:
+            self._longest_wait_s = max(self._longest_wait_s, wait_s)
+            due = self._store.clock() + wait_s
+            database.executemany(
+                f"UPDATE delivery SET asked = ?, due = ?, error = ? {_THIS}",
+                [(transaction, due, WAITING, each.uid, destination, each.file.name) for each in deliveries],
+            )
+
+    def asked(self, transaction: str) -> list[tuple[Delivery, str]]:
+        """Return the results of a request for storage commitment that still wait, with their destination."""
+        found = self._store.read(
+            "SELECT uid, file, attempts, asked, destination FROM delivery JOIN result ON of_result = uid"
+            " WHERE asked != '' AND asked = ?",
+            transaction,
+        )
+        return [
+            (Delivery(uid, self._store.folder / file, attempts, asked), destination)
+            for uid, file, attempts, asked, destination in found
+        ]
 
     def delivered(self, delivery: Delivery, destination: str) -> None:
         """Forget a delivery, and remove its result when it was the last one."""
         with self._store.transaction() as database:
-            # A rerun may have replaced the result while it was sent.
             database.execute(
-                "DELETE FROM delivery WHERE of_result = ? AND destination = ?"
-                " AND EXISTS (SELECT 1 FROM result WHERE uid = of_result AND file = ?)",
+                f"DELETE FROM delivery {_THIS}",
                 (delivery.uid, destination, delivery.file.name),
             )
             gone = rows(
@@ -92,11 +121,8 @@ class ResultQueue:
         """Count a failed attempt; the next one is ``wait_s`` from now."""
         with self._store.transaction() as database:
             self._longest_wait_s = max(self._longest_wait_s, wait_s)
-            # A rerun may have replaced the result, which is then due at once.
             database.execute(
-                "UPDATE delivery SET attempts = attempts + 1, due = ?, error = ?"
-                " WHERE of_result = ? AND destination = ?"
-                " AND EXISTS (SELECT 1 FROM result WHERE uid = of_result AND file = ?)",
+                f"UPDATE delivery SET attempts = attempts + 1, asked = '', due = ?, error = ? {_THIS}",
                 (self._store.clock() + wait_s, error, delivery.uid, destination, delivery.file.name),
             )
 

@@ -50,15 +50,19 @@ CREATE TABLE IF NOT EXISTS delivery (
     attempts INTEGER NOT NULL DEFAULT 0,
     due REAL NOT NULL DEFAULT 0,
     error TEXT NOT NULL DEFAULT '',
+    asked TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (of_result, destination)
 );
 CREATE INDEX IF NOT EXISTS due_of_destination ON delivery(destination, due);
 """
 _VERSION: Final = 2
-_FROM_1: Final = "".join(
-    f"ALTER TABLE series ADD COLUMN {name} INTEGER NOT NULL DEFAULT {value};"
-    # Of a series of version 1 nothing is known of its association: it is not called broken off.
-    for name, value in (("mapped", 0), ("released", 1), ("broken", 0))
+_FROM_1: Final = (
+    "".join(
+        f"ALTER TABLE series ADD COLUMN {name} INTEGER NOT NULL DEFAULT {value};"
+        # Of a series of version 1 nothing is known of its association: it is not called broken off.
+        for name, value in (("mapped", 0), ("released", 1), ("broken", 0))
+    )
+    + "ALTER TABLE delivery ADD COLUMN asked TEXT NOT NULL DEFAULT '';"
 )
 DATABASE: Final = "spool.sqlite"
 _SUFFIX: Final = ".dcm"

@@ -476,6 +476,7 @@ def test_a_post_contrast_series_that_comes_later_has_ecv_across_a_restart(
     assert named == {each.SOPInstanceUID for each in [*native, *scanner.series_of(contrasted, 3)]}
 
 
+@pytest.mark.slow
 def test_a_native_series_that_is_kept_no_longer_gives_no_ecv(running, archive, contrasted, tmp_path):
     with running([archive.destination()], kept_s=0.0) as node:
         for number, objects in ((1, 3), (3, 5)):
@@ -527,7 +528,7 @@ def broken_after(address, datasets, end):
     return statuses
 
 
-@pytest.mark.parametrize("end", ["abort", "connection"])
+@pytest.mark.parametrize("end", ["abort", pytest.param("connection", marks=pytest.mark.slow)])
 def test_a_series_whose_tail_is_missing_is_flagged_and_made_anew_when_it_comes(
     running, archive, scanned, end
 ):
