@@ -76,6 +76,7 @@ def dicom_queue(
     typer.echo(f"{counted(backlog.objects, 'object')} of {backlog.series} series to process")
     for error in backlog.failed:
         typer.echo(f"a series could not be processed: {error}; --retry processes it again")
+    typer.echo(f"{backlog.kept} processed series kept for later ones")
     for name, number in sorted(backlog.deliveries.items()):
         problem = f" ({backlog.errors[name]})" if name in backlog.errors else ""
         typer.echo(f"{name}: {counted(number, 'object')} to deliver{problem}")

@@ -88,6 +88,8 @@ class DicomNode:
                 "setting dicom.peers admit the scanner's hosts alone",
                 *self.address,
             )
+        if settings.ecv.haematocrit is not None:
+            _log.warning("ecv.haematocrit = %g holds for every patient", settings.ecv.haematocrit)
         self._requested = False
         tasks: list[tuple[str, Callable[[], None]]] = [
             ("receiver", self._receiver.serve),
