@@ -179,9 +179,9 @@ class DicomNode:
         else:
             _log.log(
                 logging.WARNING if outcome.problems else logging.INFO,
-                "processed series=%d images=%d slices=%d ecv=%d objects=%d unused=%d problems=%d",
-                len(batch.series), len(batch.files), outcome.slices, outcome.ecv, len(outcome.objects),
-                outcome.unused, outcome.problems,
+                "processed series=%d images=%d slices=%d objects=%d unused=%d problems=%d ecv=%d",
+                len(batch.series), len(batch.files), outcome.slices, len(outcome.objects), outcome.unused,
+                outcome.problems, outcome.ecv,
             )  # fmt: skip
 
     def _keep(self, batch: Batch, error: str, wait_s: float, *, counted: bool) -> None:

@@ -426,6 +426,7 @@ def test_a_spool_of_the_version_before_goes_on(clock, tmp_path):
     with closing(sqlite3.connect(tmp_path / "spool" / "spool.sqlite")) as database:
         for name in ("mapped", "released", "broken"):
             database.execute(f"ALTER TABLE series DROP COLUMN {name}")
+        database.execute("ALTER TABLE delivery DROP COLUMN asked")
         database.execute("PRAGMA user_version = 1")
         database.commit()
     with closing(Spool(tmp_path / "spool", 1 << 20, 0, KEPT_S, clock=clock)) as spool:
