@@ -39,7 +39,7 @@ def lacking(frames: Sequence[Frame], *, broken: bool) -> list[str]:
         broken: sending it was broken off.
     """
     found = [*_gaps(frames), *_fewer_than_stated(frames)]
-    return [*found, "sending the series was broken off"] if broken else found
+    return [*found, "sending the series was broken off, or an image of it was refused"] if broken else found
 
 
 def shorter(acquired: Mapping[Acquisition, Sequence[float]]) -> dict[Acquisition, str]:

@@ -179,6 +179,7 @@ class ReceivedObjects:
                 )
                 for (each,) in rows(database, of_study, study, _MOST_KEPT):
                     kept |= self._files(database, each)
+            database.execute(f"UPDATE series SET broken = 0 WHERE stated <= {_COUNT}")
             broken = rows(database, "SELECT uid FROM series WHERE study = ? AND broken", study)
         return Batch(
             tuple(own), files, attempts + 1, tuple(kept.values()), frozenset(uid for (uid,) in broken)

@@ -10,6 +10,7 @@ import ssl
 import weakref
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import dataclass, field
 from io import BytesIO
 from ipaddress import IPv4Network, IPv6Network
 from socketserver import BaseServer
@@ -54,6 +55,20 @@ _MOST_STATED: Final = 100_000
 _UID_CHARACTERS: Final = 64
 
 
+@dataclass(slots=True)
+class _Carried:
+    """Objects of one association.
+
+    Attributes:
+        series: Series Instance UIDs of what was stored, the last one last; True where sending the series was
+            broken off before.
+        refused: Series Instance UID by SOP Instance UID of what could not be stored.
+    """
+
+    series: dict[str, bool] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
 class Receiver:
     """Provider of the services C-STORE and C-ECHO; every association has a thread of its own.
 
@@ -83,7 +98,7 @@ class Receiver:
         """
         self._settings, self._objects = settings, received
         self._sent: weakref.WeakKeyDictionary[Association, int] = weakref.WeakKeyDictionary()
-        self._carried: weakref.WeakKeyDictionary[Association, dict[str, bool]] = weakref.WeakKeyDictionary()
+        self._carried: weakref.WeakKeyDictionary[Association, _Carried] = weakref.WeakKeyDictionary()
         self._ae = AE(settings.ae_title)
         syntaxes = readable_syntaxes()
         for storage in _ACCEPTED:
@@ -144,6 +159,7 @@ class Receiver:
         """Store an object and return the status for its sender; success means that it is on disk."""
         peer = _peer(event)
         self._sent[event.assoc] = 0
+        carried = self._carried.setdefault(event.assoc, _Carried())
         try:
             data = event.encoded_dataset()
             received = read_identity(data)
@@ -152,6 +168,7 @@ class Receiver:
                     "%s: an object was refused: its UIDs are missing or not those of the request", peer
                 )
                 return MISMATCH
+            carried.refused[received.uid] = received.series
             broken = self._objects.receive(received, data)
         except SpoolFullError as error:
             _log.error("%s: an object was refused: the spool is full: %s", peer, error)
@@ -162,21 +179,27 @@ class Receiver:
         except Exception:  # no object may be acknowledged that is not on disk, and no association may hang
             _log.exception("%s: an object could not be stored", peer)
             return OUT_OF_RESOURCES
-        carried = self._carried.setdefault(event.assoc, {})
+        del carried.refused[received.uid]
         # The series of the last object comes last.
-        carried[received.series] = carried.pop(received.series, broken)
+        carried.series[received.series] = carried.series.pop(received.series, broken)
         return SUCCESS
 
     def _released(self, event: Event) -> None:
-        """Record that an association has ended as it should, with all objects of its series."""
-        carried = self._carried.pop(event.assoc, {})
-        self._recorded(
-            event, lambda: self._objects.released(carried, [each for each in carried if carried[each]])
-        )
+        """Record that an association has ended as it should; a series lacks the objects that were refused."""
+        carried = self._carried.pop(event.assoc, _Carried())
+        lacking = set(carried.refused.values())
+        whole = [each for each in carried.series if each not in lacking]
+
+        def record() -> None:
+            self._objects.released(carried.series, [each for each in whole if carried.series[each]])
+            for each in lacking:
+                self._objects.broken_off([each], each)
+
+        self._recorded(event, record)
 
     def _broken_off(self, event: Event) -> None:
         """Record that an association ended without a release: objects of its series may be missing."""
-        carried = self._carried.pop(event.assoc, {})
+        carried = list(self._carried.pop(event.assoc, _Carried()).series)
         if not carried:
             return
         _log.warning(
@@ -184,7 +207,7 @@ class Receiver:
             "came, is flagged until it is sent again",
             _peer(event),
         )
-        self._recorded(event, lambda: self._objects.broken_off(carried, list(carried)[-1]))
+        self._recorded(event, lambda: self._objects.broken_off(carried, carried[-1]))
 
     def _recorded(self, event: Event, record: Callable[[], None]) -> None:
         try:

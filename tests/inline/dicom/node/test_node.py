@@ -23,7 +23,7 @@ from inline.data.errors import ConfigurationError
 from inline.dicom.node import node as node_module
 from inline.dicom.node import store as store_module
 from inline.dicom.node.processing import Processor
-from inline.dicom.node.received import Batch
+from inline.dicom.node.received import Batch, ReceivedObjects, SpoolFullError
 from inline.dicom.node.spool import inspect
 from inline.pipeline import Pipeline
 from inline.settings import Settings, load_settings
@@ -624,3 +624,26 @@ def test_a_disk_that_is_full_loses_nothing_and_works_again(
         assert send(node.address, molli[3:]) == [0] * (len(molli) - 3)
         wait_for(lambda: archive.stored)
     assert "missing-images" not in flags_of(archive.stored[0])
+
+
+def test_a_series_of_which_an_object_was_refused_is_flagged_until_it_comes(
+    running, archive, scanned, monkeypatch
+):
+    molli = scanner.series_of(scanned, 1)
+    receive = ReceivedObjects.receive
+    refused = {str(each.SOPInstanceUID) for each in molli[-3:]}
+
+    def full(self, received, data):
+        if received.uid in refused:
+            raise SpoolFullError("its disk is full")
+        return receive(self, received, data)
+
+    monkeypatch.setattr(ReceivedObjects, "receive", full)
+    with running([archive.destination()], outputs=["report"]) as node:
+        assert send(node.address, molli)[-3:] == [0xA700] * 3
+        wait_for(lambda: archive.stored)
+        assert "missing-images" in flags_of(archive.stored[0])
+        refused.clear()
+        send(node.address, molli[-3:])
+        wait_for(lambda: len(archive.stored) >= 2)
+    assert "missing-images" not in flags_of(archive.stored[1])

@@ -473,3 +473,15 @@ def test_a_series_that_ends_the_node_each_time_is_given_up_and_holds_up_no_other
     assert spool.received.take(IDLE_S).series == ("2.1",)
     inspect(tmp_path / "spool", retry=True)
     assert spool.received.take(IDLE_S).series == ("1.1",)
+
+
+def test_a_series_that_was_broken_off_is_whole_with_as_many_objects_as_it_states(opened, clock):
+    spool = opened()
+    receive(spool, uids="a", stated=2)
+    spool.received.broken_off(["1.1"], "1.1")
+    assert spool.received.receive(Received("b", "1.1", "1", 2), b"object b") is True
+    batch = spool.received.take(IDLE_S)  # before its association is released
+    assert (len(batch.files), batch.broken) == (2, set())
+    spool.finish(batch, [], ["pacs"])
+    spool.received.released(["1.1"], ["1.1"])
+    assert spool.received.take(IDLE_S) is None
