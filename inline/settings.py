@@ -256,6 +256,7 @@ class DicomDestination(_Frozen):
         tls: connect to it by TLS.
         url: of a DICOMweb service, in place of these three (``https://pacs.example/dicom-web``).
         user, password: of the service (HTTP basic), where it asks for them.
+        commitment: ask a C-STORE provider for storage commitment; a result stays queued until it commits.
     """
 
     name: str = Field(min_length=1, max_length=64)
@@ -266,11 +267,14 @@ class DicomDestination(_Frozen):
     url: str = Field("", pattern=r"^(https?://[^\s]+)?$")
     user: str = ""
     password: SecretStr = SecretStr("")
+    commitment: bool = False
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if bool(self.url) == bool(self.host and self.ae_title):
             raise ValueError("a destination has either ae_title, host and port, or url")
+        if self.url and self.commitment:
+            raise ValueError("a destination with a url has no storage commitment; leave commitment out")
         return self
 
 
@@ -289,10 +293,13 @@ class DicomSettings(_Frozen):
         spool_bytes: most bytes in it; beyond it objects are refused ("out of resources").
         free_bytes: space that the node leaves free on its disk; likewise.
         idle_s: time without objects after which a series is complete, where they state no number.
+        kept_s: time after its last object that a processed series with maps stays in the spool: for the ECV
+            of later series of its study, and for images that come late.
         destinations: of the results; each receives all of them.
         outputs: kinds of objects that are made.
         retry_s: time until the first new attempt to deliver; it doubles with each further one.
         retry_most_s: longest time between two attempts.
+        commitment_s: time for a report on storage commitment, after which a result is sent again.
         tls_certificate, tls_key: files (PEM) of the certificate of the node, which then listens by TLS alone.
         tls_ca: file (PEM) of the authorities that certificates of senders and destinations must come from.
     """
@@ -308,10 +315,12 @@ class DicomSettings(_Frozen):
     spool_bytes: int = Field(20 << 30, ge=1 << 20)
     free_bytes: int = Field(1 << 30, ge=0)
     idle_s: float = Field(5.0, gt=0, le=_DAY_S)
+    kept_s: float = Field(14_400.0, ge=0, le=_DAY_S)
     destinations: tuple[DicomDestination, ...] = ()
     outputs: tuple[DicomOutput, ...] = ("map", "segmentation", "report", "capture")
     retry_s: float = Field(5.0, gt=0, le=_DAY_S)
     retry_most_s: float = Field(300.0, gt=0, le=_DAY_S)
+    commitment_s: float = Field(3600.0, gt=0, le=_DAY_S)
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_ca: Path | None = None

@@ -10,7 +10,7 @@ LAYERS = (
     ("inline.settings",),
     ("inline.mrd",),
     ("inline.assembly", "inline.contouring"),
-    ("inline.reference",),
+    ("inline.reference", "inline.settings_digest"),
     ("inline.examination",),
     ("inline.dicom",),
     ("inline.motion",),

@@ -30,10 +30,18 @@ def dicom_node(
 
     with ended_by_signals() as signals:
         require("pydicom", "highdicom", "pynetdicom")
+        from inline.dicom.node.health import reported
         from inline.dicom.node.node import DicomNode
         from inline.dicom.node.quiet import silence_libraries
         from inline.engine_selection import build_pipeline
+        from inline.pipeline import Pipeline
         from inline.serving.logs import log_to_stderr
+        from inline.serving.supervision import ServiceManager
+
+        def pipeline() -> Pipeline:
+            made = build_pipeline(settings)
+            made.warm_up()
+            return made
 
         settings = load_settings(
             settings_file,
@@ -42,12 +50,15 @@ def dicom_node(
         )
         silence_libraries()
         with log_to_stderr(settings.log, verbose=verbose):
-            node = DicomNode(settings, lambda: build_pipeline(settings))
+            manager = ServiceManager()
+            manager.notify("STATUS=starting: the network is loaded")
+            node = DicomNode(settings, pipeline)
             signals.call(node.stop)
             host, port = node.address
             title = settings.dicom.ae_title
             print(f"myostream listening for DICOM on {host}:{port} as {title}", flush=True)
-            node.serve()
+            with reported(node, manager):
+                node.serve()
             leave_hanging_threads()
 
 
@@ -65,6 +76,7 @@ def dicom_queue(
     typer.echo(f"{counted(backlog.objects, 'object')} of {backlog.series} series to process")
     for error in backlog.failed:
         typer.echo(f"a series could not be processed: {error}; --retry processes it again")
+    typer.echo(f"{backlog.kept} processed series kept for later ones")
     for name, number in sorted(backlog.deliveries.items()):
         problem = f" ({backlog.errors[name]})" if name in backlog.errors else ""
         typer.echo(f"{name}: {counted(number, 'object')} to deliver{problem}")

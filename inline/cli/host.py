@@ -14,6 +14,7 @@ from rich.text import Text
 from typer import Option
 
 from inline.cli.options import EngineOption, SettingsFile, output_file
+from inline.serving.unit import Program, installed_command, unit_text
 from inline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -63,15 +64,17 @@ def _shown(findings: Iterable[Finding], *, quiet: bool) -> list[Finding]:
 
 
 def service_unit(
+    program: Annotated[
+        Program, Option("--for", help="Command that the service runs: serve or dicom-node.")
+    ] = "serve",
     output: Annotated[
         Path | None, Option("--output", "-o", callback=output_file, help="File; else standard output.")
     ] = None,
 ) -> None:
     """Print the systemd unit that runs this installation as a service (docs/service.md)."""
-    from inline.serving.unit import installed_command, unit_text
     from model.output import write_text
 
-    text = unit_text(installed_command())
+    text = unit_text(installed_command(), program)
     if output is None:
         typer.echo(text, nl=False)
     else:

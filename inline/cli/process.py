@@ -81,10 +81,11 @@ def process(
         examinations = of_one_patient(examinations)
     print_progress(PREPARING)
     from inline.engine_selection import build_pipeline
-    from inline.offline.process import json_output, process_examinations
+    from inline.offline.process import folders_left_over, json_output, process_examinations
 
     given, problems = 0, []
     outputs: list[Output] = [json_output(output)] if output is not None else []
+    processed: Processed | None = None
     pipeline = build_pipeline(settings)
     if dicom is not None:
         from inline.offline.dicom_output import dicom_output
@@ -102,6 +103,9 @@ def process(
         for line in written:
             _console.print(line, markup=False, highlight=False)
         given += sum(not result.error for result in processed.results)
+    for folder in filter(None, (output, dicom)):
+        if line := folders_left_over(folder, processed.number if processed else 0):
+            _console.print(line, markup=False, highlight=False)
     for name, number in sources.skipped.items():
         _console.print(f"Skipped: {counted(number, 'file')}: {name}", markup=False, highlight=False)
     for problem in sources.problems:

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from inline.cohort.errors import CohortError
+from inline.dicom.find import begins_as_dicom
 
 MRD_SUFFIXES: Final = (".h5", ".hdf5", ".mrd")
-_PREAMBLE_BYTES: Final = 128
-_DICOM_MARK: Final = b"DICM"
 _STUDY_UID: Final = 0x0020000D
 
 
@@ -109,7 +108,7 @@ def study_files(examination: ExaminationPath) -> list[Path]:
         for file in sorted(folder.iterdir())
         if not file.name.startswith(".")
         and file.is_file()
-        and _is_dicom(file)
+        and _is_object(file)
         and study_uid(file) == examination.study
     ]
 
@@ -154,24 +153,20 @@ def _add(file: Path, found: _Walk) -> None:
         found.others += 1
     elif file.suffix.lower() in MRD_SUFFIXES:
         found.files.append(file)
-    elif _is_dicom(file):
+    elif _is_object(file):
         study = study_uid(file)
         found.studies.setdefault((study, None if study else file.parent), []).append(file)
     else:
         found.others += 1
 
 
-def _is_dicom(file: Path) -> bool:
+def _is_object(file: Path) -> bool:
     """Return whether a file is a DICOM object; a DICOMDIR is none, but a list of others.
 
     Raises:
         OSError: it cannot be read.
     """
-    if file.name.upper() == "DICOMDIR":
-        return False
-    with file.open("rb") as opened:
-        opened.seek(_PREAMBLE_BYTES)
-        return opened.read(len(_DICOM_MARK)) == _DICOM_MARK
+    return file.name.upper() != "DICOMDIR" and begins_as_dicom(file)
 
 
 def _of_file(file: Path, root: Path) -> ExaminationPath:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
-from typing import Final
 
-from inline.contouring.confidence import FILE as CONFIDENCE
 from inline.data.version import software_version
 from inline.settings import Settings
+from inline.settings_digest import settings_digest
 from model.weights import DEFAULT, weights_digest
-
-_WITHOUT_EFFECT: Final = {"server", "emit", "log", "monitor", "dicom", "workers", "budget_ms", "weights"}
-"""Settings that no result of a cohort depends on; the weights count by their content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +16,8 @@ class Provenance:
 
     Attributes:
         version: of the program.
-        settings: SHA-256 of all settings that a result depends on.
-        weights: SHA-256 of the weights of the network and of its confidence.
+        settings: SHA-256 of all settings that a result depends on, and of the confidence of the network.
+        weights: SHA-256 of the weights of the network.
     """
 
     version: str
@@ -37,23 +31,8 @@ class Provenance:
         Raises:
             OSError: the weights or the reference ranges cannot be read.
         """
-        counted = settings.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
-        if settings.reference.file is not None:
-            # By content, as weights: ranges that changed give other z-scores.
-            counted["reference"] = _sha256(settings.reference.file.read_bytes())
         return cls(
             version=software_version(),
-            settings=_sha256(json.dumps(counted, sort_keys=True).encode()),
-            weights=_weights(settings),
+            settings=settings_digest(settings),
+            weights=weights_digest(settings.weights or DEFAULT),
         )
-
-
-def _weights(settings: Settings) -> str:
-    folder = settings.weights or DEFAULT
-    confidence = folder / CONFIDENCE
-    fitted = confidence.read_bytes() if confidence.exists() else b""
-    return _sha256(f"{weights_digest(folder)} {_sha256(fitted)}".encode())
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

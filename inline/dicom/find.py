@@ -76,10 +76,19 @@ def is_dicom(path: Path) -> bool:
     if path.is_dir():
         return any(is_dicom(each) for each in _walk(path))
     try:
-        with path.open("rb") as opened:
-            return opened.read(132)[128:] == b"DICM"
+        return begins_as_dicom(path)
     except OSError:
         return False
+
+
+def begins_as_dicom(file: Path) -> bool:
+    """Return whether a file begins as a DICOM file does (PS3.10, 7.1).
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with file.open("rb") as opened:
+        return opened.read(132)[128:] == b"DICM"
 
 
 def read_header(file: Path) -> Dataset:

@@ -71,6 +71,7 @@ class Frame:
         series: series instance UID, or empty.
         series_number: or None.
         number: instance number of a file with one frame; None where not stated, or with several.
+        stated: number of objects of the series (0020,1209), or None.
         moment: time of acquisition, seconds of the day; NaN where not stated.
         place: MRD header with size, directions, position, field of view and image type.
         location: SliceLocation, mm; NaN where not stated.
@@ -88,6 +89,7 @@ class Frame:
     series: str
     series_number: int | None
     number: int | None
+    stated: int | None
     moment: float
     place: ImageHeader
     location: float
@@ -100,6 +102,12 @@ class Frame:
     def quantity(self) -> Quantity | None:
         """Quantity that its names state; None for any other image."""
         return None if isinstance(self.recognised, str) else self.recognised.quantity
+
+    @property
+    def name(self) -> str:
+        """Series description, else protocol name."""
+        names = (dicom_json.SERIES_DESCRIPTION, dicom_json.PROTOCOL_NAME)
+        return next((str(each) for name in names for each in dicom_json.values(self.elements, name)), "")
 
     def image(self, header: ImageHeader, time: Time | None, pixels: Any = None) -> Image:
         """Return the frame as an MRD image.
@@ -169,6 +177,7 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         series=header.text("SeriesInstanceUID"),
         series_number=_integer(header.value("SeriesNumber")),
         number=_integer(header.value("InstanceNumber")) if alone else None,
+        stated=_integer(header.value("NumberOfSeriesRelatedInstances")),
         moment=_moment(header),
         place=_place(header, size),
         location=_or_nan(header.number("SliceLocation")),

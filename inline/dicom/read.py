@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Final
 from zlib import crc32
@@ -20,6 +20,7 @@ from inline.data.memory import MemoryBudget
 from inline.data.series import Quantity, SeriesIdentity
 from inline.dicom.find import Found, find, read_measurement, read_pixels
 from inline.dicom.frame import Frame
+from inline.dicom.missing import Acquisition, lacking, shorter
 from inline.dicom.order import Counted, count, number_series, number_slices
 from inline.mrd.messages import Image
 from inline.settings import AssemblySettings
@@ -41,6 +42,7 @@ class DicomFiles:
     skipped: Mapping[str, int]
     _frames: tuple[Frame, ...] = field(repr=False)
     _settings: AssemblySettings
+    _broken: Collection[str]
 
     def examinations(self) -> Iterator[AcquiredExamination]:
         """Yield the examinations, one at a time: the images of one study in one frame of reference.
@@ -49,15 +51,18 @@ class DicomFiles:
         """
         ordered = sorted(self._frames, key=_examination)
         for _, members in groupby(ordered, key=_examination):
-            yield _assemble(list(members), self._settings)
+            yield _assemble(list(members), self._settings, self._broken)
 
 
-def open_dicom(paths: Iterable[Path], settings: AssemblySettings | None = None) -> DicomFiles:
+def open_dicom(
+    paths: Iterable[Path], settings: AssemblySettings | None = None, broken: Collection[str] = ()
+) -> DicomFiles:
     """Read the headers of all DICOM images at some paths: files, folders, DICOMDIR.
 
     Args:
         paths: where to look.
         settings: how images become series; None for the defaults.
+        broken: Series Instance UIDs whose sending was broken off.
 
     Raises:
         DicomError: there is no file at a path.
@@ -65,7 +70,11 @@ def open_dicom(paths: Iterable[Path], settings: AssemblySettings | None = None) 
     """
     found: Found = find(paths)
     return DicomFiles(
-        tuple(found.problems), dict(found.skipped), tuple(found.frames), settings or AssemblySettings()
+        tuple(found.problems),
+        dict(found.skipped),
+        tuple(found.frames),
+        settings or AssemblySettings(),
+        broken,
     )
 
 
@@ -73,7 +82,9 @@ def _examination(frame: Frame) -> tuple[str, str]:
     return frame.study or str(frame.file.parent), frame.reference
 
 
-def _assemble(frames: list[Frame], settings: AssemblySettings) -> AcquiredExamination:
+def _assemble(
+    frames: list[Frame], settings: AssemblySettings, broken: Collection[str]
+) -> AcquiredExamination:
     """Return the series of one examination."""
     header = read_measurement(frames[0])
     memory = MemoryBudget(MEMORY_BYTES, MEMORY_BYTES, 1).connection()
@@ -91,9 +102,12 @@ def _assemble(frames: list[Frame], settings: AssemblySettings) -> AcquiredExamin
                 read.of(number, counted.header.slice).lacks.append("an image could not be read")
         for place, slice_ in read.slices.items():
             if place[0] == number:
-                slice_.lacks += _gaps(members)
+                slice_.lacks += lacking(members, broken=members[0].series in broken)
         found += assembler.complete()
     found += assembler.finish()
+    shortened = shorter(read.acquired())
+    for each, lack in shortened.items():
+        read.of(each.series, each.slice_).shorter[each.quantity, each.corrected] = lack
     series = tuple(read.noted(each) for each in found)
     account = assembler.account()
     return AcquiredExamination(
@@ -117,6 +131,7 @@ class _Slice:
         assumed: notes on its times, by quantity.
         counters: ``set`` of each image by its type, time and pixels.
         scales: of the weighted images, by quantity and whether they are motion-corrected.
+        shorter: likewise, what they lack beside others of their name.
     """
 
     files: dict[Path, None] = field(default_factory=dict)
@@ -124,6 +139,7 @@ class _Slice:
     assumed: dict[Quantity, str] = field(default_factory=dict)
     counters: dict[tuple[object, ...], int] = field(default_factory=dict)
     scales: dict[tuple[Quantity, bool], set[Scale | None]] = field(default_factory=dict)
+    shorter: dict[tuple[Quantity, bool], str] = field(default_factory=dict)
 
     def scaled_unlike(self, series: Ready) -> bool:
         """Return whether some images state a scale, and others none."""
@@ -138,16 +154,26 @@ class _Read:
     Attributes:
         slices: by number of the series and of the slice.
         problems: a sentence for each image that could not be read.
+        times: ``set`` and time, ms, of the weighted images in the order of acquisition.
     """
 
     slices: dict[tuple[int, int], _Slice] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    times: dict[Acquisition, list[tuple[int, float]]] = field(default_factory=dict)
 
     def of(self, series: int, slice_: int) -> _Slice:
         return self.slices.setdefault((series, slice_), _Slice())
 
     def at(self, identity: SeriesIdentity) -> _Slice:
         return self.of(identity.series_index, identity.slice_index)
+
+    def acquired(self) -> dict[Acquisition, list[float]]:
+        """Return the times of each slice, ms; several acquisitions of one are left out."""
+        return {
+            each: [ms for _, ms in counted]
+            for each, counted in self.times.items()
+            if all(before < after for (before, _), (after, _) in pairwise(counted))
+        }
 
     def image(self, counted: Counted) -> Image:
         """Return the image of a frame, with its pixels where the assembly may use them.
@@ -170,6 +196,10 @@ class _Read:
         # A copy under another UID has the counters of the first: the assembly leaves it out.
         stated = None if time is None else time.ms
         content = (header.image_type, stated, pixels.shape, crc32(pixels.tobytes()))
+        if content not in own.counters and time is not None and isinstance(frame.recognised, Recognised):
+            kind = time.place.quantity, frame.recognised.corrected
+            acquired = Acquisition(header.image_series_index, header.slice, *kind, frame.name)
+            self.times.setdefault(acquired, []).append((header.set, time.ms))
         header = replace(header, set=own.counters.setdefault(content, header.set))
         image = frame.image(header, time, pixels)
         own.files[frame.file] = None
@@ -180,9 +210,10 @@ class _Read:
         if isinstance(series, Ready) and series.images == 1:
             return series
         own = self.at(series.identity)
+        lacks = [*own.lacks, *filter(None, [own.shorter.get((series.quantity, series.motion_corrected))])]
         notes = [own.assumed[series.quantity]] if series.quantity in own.assumed else []
-        notes += [f"Images are missing: {lack}." for lack in dict.fromkeys(own.lacks)]
-        flags = (*series.flags, *([Flag.MISSING_IMAGES] if own.lacks else []))
+        notes += [f"Images are missing: {lack}." for lack in dict.fromkeys(lacks)]
+        flags = (*series.flags, *([Flag.MISSING_IMAGES] if lacks else []))
         if isinstance(series, Ready) and own.scaled_unlike(series):
             flags = (*flags, Flag.SCALED_IMAGES)
             notes.append(
@@ -190,17 +221,6 @@ class _Read:
                 "taken as they are stored. Export the series again."
             )
         return replace(series, flags=tuple(dict.fromkeys(flags)), notes=(*series.notes, *notes))
-
-
-def _gaps(frames: Sequence[Frame]) -> list[str]:
-    """Return a sentence where the instance numbers of a series have gaps: images were not sent or copied."""
-    numbers = [frame.number for frame in frames if frame.number is not None]
-    if len(numbers) != len(frames) or len(set(numbers)) != len(numbers) or not numbers:
-        return []
-    gone = max(numbers) - min(numbers) + 1 - len(numbers)
-    if not 0 < gone <= len(numbers):
-        return []
-    return [f"the instance numbers {min(numbers)} to {max(numbers)} of the series lack {gone}"]
 
 
 def _common(files: Iterable[Path]) -> Path:

@@ -26,28 +26,29 @@ _ARMS: Final = np.array([[[-2.0, 0.0], [2.0, 0.0]], [[0.0, -2.0], [0.0, 2.0]]])
 _FRACTION_BITS: Final = 4
 
 
-def window(values_ms: NDArray[np.float32], quantity: Quantity) -> NDArray[np.uint8]:
-    """Return a map ``(rows, columns)`` as grey levels of its display window."""
-    low, high = WINDOW_MS[quantity]
-    grey = (np.clip(values_ms, low, high) - low) * (255.0 / (high - low))
+def window(values: NDArray[np.float32], shown: Quantity | tuple[float, float]) -> NDArray[np.uint8]:
+    """Return a map ``(rows, columns)`` as grey levels of a display window, or of that of its quantity."""
+    low, high = WINDOW_MS[shown] if isinstance(shown, Quantity) else shown
+    grey = (np.clip(values, low, high) - low) * (255.0 / (high - low))
     return grey.astype(np.uint8)
 
 
 def draw(
-    values_ms: NDArray[np.float32],
-    quantity: Quantity,
+    values: NDArray[np.float32],
+    shown: Quantity | tuple[float, float],
     contours: Contours | None,
     scale: int = 1,
     *,
     crosses: Iterable[Sequence[float]] = (),
     review: bool = False,
 ) -> NDArray[np.uint8]:
-    """Return a map ``(rows, columns)`` in its window with contours, RGB, ``scale`` times as large.
+    """Return a map ``(rows, columns)`` in a window with contours, RGB, ``scale`` times as large.
 
-    Small ``crosses`` mark insertion points (x, y) in pixels, a frame of two pixels contours for ``review``.
+    ``shown`` is the display window, or the quantity of the map. Small ``crosses`` mark insertion points
+    (x, y) in pixels, a frame of two pixels contours for ``review``.
     """
-    rows, columns = values_ms.shape
-    grey = window(values_ms, quantity)
+    rows, columns = values.shape
+    grey = window(values, shown)
     large = cv2.resize(grey, (columns * scale, rows * scale), interpolation=cv2.INTER_CUBIC)
     image = np.ascontiguousarray(np.repeat(large[..., None], 3, axis=2), dtype=np.uint8)
     if contours is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from inline.dicom.errors import DicomError
 from inline.dicom.write.objects import encoded, write_examination
 from inline.dicom.write.provenance import Provenance
-from inline.offline.process import Output, Processed
+from inline.offline.process import Output, Processed, left_over
 from inline.settings import Settings
 from model.output import atomic_output, check_folder
 
@@ -31,11 +31,12 @@ def dicom_output(folder: Path, settings: Settings, engine: str) -> Output:
         written = write_examination(
             processed.examination, processed.results, provenance, outputs, processed.ecv
         )
-        for each in written.objects:
-            with atomic_output(own / f"{each.SOPInstanceUID}.dcm", private=True) as beside:
+        objects = {f"{each.SOPInstanceUID}.dcm": each for each in written.objects}
+        for name, each in objects.items():
+            with atomic_output(own / name, private=True) as beside:
                 beside.write_bytes(encoded(each))
         if written.problems:
             raise DicomError("; ".join(written.problems))
-        return f"DICOM objects: {len(written.objects)} in {own}"
+        return f"DICOM objects: {len(objects)} in {own}{left_over(own, objects)}"
 
     return write

@@ -1,4 +1,4 @@
-"""Unit of systemd for ``myostream serve``, with the command of this installation."""
+"""Units of systemd for ``serve`` and ``dicom-node``, with the command of this installation."""
 
 from __future__ import annotations
 
@@ -6,9 +6,32 @@ import sys
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from inline.data.errors import ConfigurationError
+
+Program = Literal["serve", "dicom-node"]
+"""Command that a unit runs."""
+
+_VALUES: Final[dict[Program, dict[str, str]]] = {
+    "serve": {
+        "NAME": "myostream",
+        "DESCRIPTION": "Inline T1 and T2 mapping of the heart",
+        "STOP": "# server.drain_s and some seconds.\nTimeoutStopSec=40",
+        "WATCHDOG": "# Fed while the engine proves within 90 s that it works: by output, or by a reference "
+        "slice.\nWatchdogSec=180",
+    },
+    "dicom-node": {
+        "NAME": "myostream-dicom",
+        "DESCRIPTION": "DICOM node for T1 and T2 mapping of the heart",
+        "STOP": "# The series in work is finished within 30 s; what is not stays in the queue.\n"
+        "TimeoutStopSec=60",
+        "WATCHDOG": "# Fed while each thread and the queue have worked in the last 180 s.\nWatchdogSec=60\n"
+        "# The queue outlasts restarts; it holds images of patients.\n"
+        "StateDirectory=myostream-dicom\nStateDirectoryMode=0700\n"
+        "Environment=MYOSTREAM_DICOM__SPOOL=%S/myostream-dicom",
+    },
+}
 
 _HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 """Folders that the unit hides from the service (ProtectHome=, PrivateTmp=)."""
@@ -35,10 +58,13 @@ def installed_command(executable: Path | None = None) -> tuple[str, ...]:
     return command
 
 
-def unit_text(command: Sequence[str]) -> str:
-    """Return the unit file that starts a command, whose subcommand ``serve`` it adds."""
-    template = (files("inline.serving") / "systemd" / "myostream.service").read_text(encoding="utf-8")
-    return template.replace("@COMMAND@", " ".join(map(_quoted, command)))
+def unit_text(command: Sequence[str], program: Program = "serve") -> str:
+    """Return the unit file that starts a command, whose subcommand ``program`` it adds."""
+    text = (files("inline.serving") / "systemd" / "myostream.service").read_text(encoding="utf-8")
+    values = {**_VALUES[program], "PROGRAM": program, "COMMAND": " ".join(map(_quoted, command))}
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", value)
+    return text
 
 
 def _quoted(word: str) -> str:

@@ -5,20 +5,27 @@ from __future__ import annotations
 import base64
 import secrets
 import ssl
+import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from pydicom.filereader import read_file_meta_info
-from pynetdicom import AE
+from pydicom.uid import ImplicitVRLittleEndian
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
 
+from inline.dicom.node.commitment import PUSH_MODEL, Report, report_handler, request_commitment
 from inline.settings import DicomDestination
 
 _CONNECT_S: Final = 10.0
 _TIMEOUT_S: Final = 60.0
+_REPORT_S: Final = 1.0
+"""Time for a report on storage commitment on the association of its request; most open one of their own."""
 _MOST_ANSWER: Final = 1 << 20
 _WARNINGS: Final = (0xB000, 0xB006, 0xB007)
 """Statuses of an object that is stored with a remark (PS3.4 B.2.3)."""
@@ -41,25 +48,12 @@ class StoreTransport:
 
     def send(self, files: Sequence[Path]) -> Iterator[str]:
         """Send files over one association; see :class:`Transport`."""
-        entity, wanted = AE(self._calling), self._destination
-        entity.connection_timeout = _CONNECT_S
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _TIMEOUT_S
         metas = [read_file_meta_info(file) for file in files]
-        for kind, syntax in dict.fromkeys(
-            (each.MediaStorageSOPClassUID, each.TransferSyntaxUID) for each in metas
-        ):
-            entity.add_requested_context(kind, syntax)
-        association = entity.associate(
-            wanted.host,
-            wanted.port,
-            ae_title=wanted.ae_title,
-            tls_args=None if self._context is None else (self._context, wanted.host),
-        )
-        if not association.is_established:
-            answer = "rejected the association" if association.is_rejected else "does not answer"
-            yield from [f"it {answer}"] * len(files)
-            return
-        try:
+        kinds = dict.fromkeys((each.MediaStorageSOPClassUID, each.TransferSyntaxUID) for each in metas)
+        with self._associated(kinds) as association:
+            if isinstance(association, str):
+                yield from [association] * len(files)
+                return
             for file in files:
                 try:
                     status = association.send_c_store(file).get("Status")
@@ -75,6 +69,55 @@ class StoreTransport:
                         if status == 0 or status in _WARNINGS
                         else f"it answered with status 0x{status:04X}"
                     )
+
+    def commit(self, files: Sequence[Path], transaction: str, reported: Callable[[Report], None]) -> str:
+        """Request storage commitment of stored files; return why it was refused, or empty.
+
+        Args:
+            files: that were sent.
+            transaction: UID of the request.
+            reported: receives the report, if it comes on this association.
+        """
+        there = threading.Event()
+
+        def passed(report: Report) -> None:
+            reported(report)
+            there.set()
+
+        with self._associated([(PUSH_MODEL, ImplicitVRLittleEndian)], passed) as association:
+            if isinstance(association, str):
+                return association
+            problem = request_commitment(association, files, transaction)
+            if not problem:
+                there.wait(_REPORT_S)
+            return problem
+
+    @contextmanager
+    def _associated(
+        self, kinds: Iterable[tuple[str, str]], reported: Callable[[Report], None] | None = None
+    ) -> Iterator[Association | str]:
+        """Open an association for kinds of objects; yield why there is none instead, where there is none."""
+        entity, wanted = AE(self._calling), self._destination
+        entity.connection_timeout = _CONNECT_S
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _TIMEOUT_S
+        for kind, syntax in kinds:
+            entity.add_requested_context(kind, syntax)
+        handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, report_handler(reported))] if reported else []
+        association = entity.associate(
+            wanted.host,
+            wanted.port,
+            ae_title=wanted.ae_title,
+            tls_args=None if self._context is None else (self._context, wanted.host),
+            evt_handlers=handlers,
+        )
+        if not association.is_established:
+            if association.rejected_contexts:
+                yield "it accepts no such kind of object or service"
+            else:
+                yield "it rejected the association" if association.is_rejected else "it does not answer"
+            return
+        try:
+            yield association
         finally:
             if association.is_established:
                 association.release()

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydicom import Dataset, dcmread
-
+from inline.assembly.assembled import Assembled
 from inline.assembly.examination import AcquiredExamination
 from inline.data.examination import EcvResult
 from inline.data.results import SliceResult
+from inline.data.series import Quantity, SeriesIdentity
+from inline.dicom.node.received import Batch
 from inline.dicom.read import open_dicom
 from inline.dicom.write.objects import encoded, write_examination
 from inline.dicom.write.provenance import Provenance
 from inline.examination.examine import examine
-from inline.mrd.header import MeasurementHeader
 from inline.pipeline import Pipeline, SliceContext
-from inline.serving.studies import Studies
 from inline.serving.summary import slice_name
 from inline.settings import Settings
 
@@ -32,80 +31,106 @@ class Outcome:
     Attributes:
         objects: SOP Instance UID and file of each.
         slices: number of slices with a result.
+        ecv: number of pairs of native and post-contrast slices.
         unused: number of images that are part of no series.
         problems: number of images and slices that could not be read or written.
+        mapped: files with images of the slices.
     """
 
     objects: tuple[tuple[str, bytes], ...]
     slices: int
+    ecv: int
     unused: int
     problems: int
+    mapped: frozenset[Path]
 
 
 class Processor:
-    """Pipeline of the node with the studies that it has seen; used by one thread."""
+    """Pipeline of the node; used by one thread."""
 
-    def __init__(self, pipeline: Pipeline, settings: Settings) -> None:
+    def __init__(self, pipeline: Pipeline, settings: Settings, alive: Callable[[], None]) -> None:
         """Take the pipeline of these settings.
 
-        Raises:
-            OSError: the weights cannot be read.
-        """
-        self._pipeline, self._settings = pipeline, settings
-        self._provenance = Provenance.of(settings, pipeline.engine.name)
-        self._studies = Studies()
+        Args:
+            pipeline: of the settings.
+            settings: of the program.
+            alive: is called before each step that takes long.
 
-    def process(self, files: Sequence[Path]) -> Outcome:
-        """Return the objects of the series that these files hold. A file that cannot be read is counted.
+        Raises:
+            OSError: the weights or the reference ranges cannot be read.
+        """
+        self._pipeline, self._settings, self._alive = pipeline, settings, alive
+        self._provenance = Provenance.of(settings, pipeline.engine.name)
+
+    def process(self, batch: Batch) -> Outcome:
+        """Return the objects of the series of a batch. A file that cannot be read is counted.
+
+        Kept series give no objects of their own. They are assembled with the new ones: levels come from the
+        positions of all, and T1 slices of both are paired for ECV.
 
         Raises:
             OSError: files of the spool cannot be read.
         """
-        opened = open_dicom(files, self._settings.assembly)
+        new = frozenset(batch.files.values())
+        opened = open_dicom([*new, *batch.kept], self._settings.assembly, batch.broken)
         # Another engine follows one that fails.
         provenance = replace(self._provenance, engine=self._pipeline.engine.name)
         objects: list[tuple[str, bytes]] = []
-        slices = unused = 0
+        mapped: set[Path] = set()
+        slices = pairs = unused = 0
         problems = len(opened.problems)
         for examination in opened.examinations():
-            results = self._results(examination)
-            # A partner may still come: only pairs are written.
-            ecv = [each for each in self._ecv(results) if each.post is not None]
-            written = write_examination(examination, results, provenance, self._settings.dicom.outputs, ecv)
+            self._alive()
+            fresh = {each for each, files in examination.files.items() if not new.isdisjoint(files)}
+            chosen = _chosen(examination, fresh)
+            results = self._results(examination, chosen)
+            ecv = self._ecv(results, fresh)
+            written = write_examination(
+                replace(examination, series=chosen),
+                results,
+                provenance,
+                self._settings.dicom.outputs,
+                ecv,
+                known=[each.identity for each in chosen if each.identity not in fresh],
+            )
             objects += [(str(each.SOPInstanceUID), encoded(each)) for each in written.objects]
-            slices += len(results)
+            mapped.update(*(examination.files[each] for each in fresh))
+            slices += len(fresh)
+            pairs += len(ecv)
             unused += sum(examination.unused.values())
             problems += len(examination.problems) + len(written.problems)
             for problem in written.problems:
                 _log.error("%s", problem)
-        return Outcome(tuple(objects), slices, unused + sum(opened.skipped.values()), problems)
+        unused += sum(opened.skipped.values())
+        return Outcome(tuple(objects), slices, pairs, unused, problems, frozenset(mapped))
 
-    def _ecv(self, results: Sequence[SliceResult]) -> tuple[EcvResult, ...]:
+    def _ecv(self, results: Sequence[SliceResult], fresh: set[SeriesIdentity]) -> list[EcvResult]:
+        """Return the pairs that a new slice is part of. A slice without a partner may still get one."""
         settings = self._settings
-        return examine(results, settings.ecv, settings.regions, self._pipeline.ranges).ecv
+        found = examine(results, settings.ecv, settings.regions, self._pipeline.ranges).ecv
+        return [
+            each for each in found if each.post is not None and not fresh.isdisjoint((each.native, each.post))
+        ]
 
-    def _results(self, examination: AcquiredExamination) -> list[SliceResult]:
-        """Return the result of each series of an examination, in their order.
-
-        Levels come from the positions of all slices of the study, those of earlier batches included.
-        """
-        study = self._studies.of(_measurement(examination))
-        places = [each.slice_place(examination.name) for each in examination.series]
-        for place in places:
-            study.add(place)
+    def _results(self, examination: AcquiredExamination, chosen: Sequence[Assembled]) -> list[SliceResult]:
+        """Return the results of some series. Levels come from the positions of all slices of the study."""
+        places = {each.identity: each.slice_place(examination.name) for each in examination.series}
         results = []
-        for each, place in zip(examination.series, places, strict=True):
-            others = tuple(other for other in study.slices if other is not place)
-            result = self._pipeline.process(each, SliceContext(study=(*others, place)))
+        for each in chosen:
+            self._alive()
+            others = tuple(place for identity, place in places.items() if identity != each.identity)
+            context = SliceContext(study=(*others, places[each.identity]))
+            result = self._pipeline.process(each, context)
             _log.info("%s: flags=%s", slice_name(each.identity, each.quantity), ",".join(result.flags) or "-")
             results.append(result)
         return results
 
 
-def _measurement(examination: AcquiredExamination) -> MeasurementHeader:
-    """Return the UIDs of study and frame of reference, from the first file that made a series."""
-    file = next((file for files in examination.files.values() for file in files), None)
-    names = ["StudyInstanceUID", "FrameOfReferenceUID"]
-    dataset = Dataset() if file is None else dcmread(file, stop_before_pixels=True, specific_tags=[*names])
-    study, reference = (str(dataset.get(name) or "") for name in names)
-    return MeasurementHeader(study_uid=study, frame_of_reference_uid=reference)
+def _chosen(examination: AcquiredExamination, fresh: set[SeriesIdentity]) -> tuple[Assembled, ...]:
+    """Return the new series and, if T1 is among them, the T1 of kept ones, whose partners they may be."""
+    partners = any(each.identity in fresh and each.quantity is Quantity.T1 for each in examination.series)
+    return tuple(
+        each
+        for each in examination.series
+        if each.identity in fresh or (partners and each.quantity is Quantity.T1)
+    )

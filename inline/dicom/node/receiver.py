@@ -5,10 +5,12 @@ from __future__ import annotations
 import ipaddress
 import logging
 import socket
+import sqlite3
 import ssl
 import weakref
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import dataclass, field
 from io import BytesIO
 from ipaddress import IPv4Network, IPv6Network
 from socketserver import BaseServer
@@ -31,7 +33,8 @@ from pynetdicom.events import Event
 from pynetdicom.transport import ThreadedAssociationServer
 
 from inline.data.errors import ConfigurationError
-from inline.dicom.node.spool import Received, Spool, SpoolFullError
+from inline.dicom.node.commitment import PUSH_MODEL, Report, report_handler
+from inline.dicom.node.received import Received, ReceivedObjects, SpoolFullError
 from inline.settings import DicomSettings
 
 _log = logging.getLogger(__name__)
@@ -52,6 +55,20 @@ _MOST_STATED: Final = 100_000
 _UID_CHARACTERS: Final = 64
 
 
+@dataclass(slots=True)
+class _Carried:
+    """Objects of one association.
+
+    Attributes:
+        series: Series Instance UIDs of what was stored, the last one last; True where sending the series was
+            broken off before.
+        refused: Series Instance UID by SOP Instance UID of what could not be stored.
+    """
+
+    series: dict[str, bool] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
 class Receiver:
     """Provider of the services C-STORE and C-ECHO; every association has a thread of its own.
 
@@ -59,26 +76,41 @@ class Receiver:
         address: host and port that it listens on.
     """
 
-    def __init__(self, settings: DicomSettings, spool: Spool, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        settings: DicomSettings,
+        received: ReceivedObjects,
+        context: ssl.SSLContext | None = None,
+        alive: Callable[[], None] = lambda: None,
+        reported: Callable[[Report], None] = lambda _: None,
+    ) -> None:
         """Bind and listen; :meth:`serve` accepts.
 
         Args:
             settings: of the node.
-            spool: that objects are stored in.
+            received: that objects are stored in.
             context: of TLS; None for none.
+            alive: is called some times a second while connections are accepted.
+            reported: receives reports on storage commitment.
 
         Raises:
             ConfigurationError: the address cannot be bound.
         """
-        self._settings, self._spool = settings, spool
+        self._settings, self._objects = settings, received
         self._sent: weakref.WeakKeyDictionary[Association, int] = weakref.WeakKeyDictionary()
+        self._carried: weakref.WeakKeyDictionary[Association, _Carried] = weakref.WeakKeyDictionary()
         self._ae = AE(settings.ae_title)
         syntaxes = readable_syntaxes()
         for storage in _ACCEPTED:
             self._ae.add_supported_context(storage, syntaxes)
         self._ae.add_supported_context(_VERIFICATION)
         self._ae.require_called_aet = True
-        self._ae.require_calling_aet = list(settings.calling_ae_titles)
+        committing = [each.ae_title for each in settings.destinations if each.commitment]
+        if committing:
+            self._ae.add_supported_context(PUSH_MODEL, scu_role=True, scp_role=True)
+        # Destinations call the node to report on storage commitment.
+        callers = settings.calling_ae_titles
+        self._ae.require_calling_aet = [*callers, *committing] if callers else []
         self._ae.maximum_associations = settings.associations
         self._ae.maximum_pdu_size = _PDU_BYTES
         self._ae.acse_timeout = _REQUEST_S
@@ -86,15 +118,19 @@ class Receiver:
         handlers: list[Any] = [
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_C_ECHO, self._echo),
+            (evt.EVT_N_EVENT_REPORT, report_handler(reported)),
             (evt.EVT_REJECTED, self._rejected),
             (evt.EVT_DATA_RECV, self._received),
+            (evt.EVT_RELEASED, self._released),
+            (evt.EVT_ABORTED, self._broken_off),
+            (evt.EVT_CONN_CLOSE, self._broken_off),
         ]
         try:
             self._server = self._ae.make_server(
                 (settings.host, settings.port),
                 ssl_context=context,
                 evt_handlers=handlers,
-                server_class=_server_class(settings),
+                server_class=_server_class(settings, alive),
             )
         except OSError as error:
             raise ConfigurationError(
@@ -123,6 +159,7 @@ class Receiver:
         """Store an object and return the status for its sender; success means that it is on disk."""
         peer = _peer(event)
         self._sent[event.assoc] = 0
+        carried = self._carried.setdefault(event.assoc, _Carried())
         try:
             data = event.encoded_dataset()
             received = read_identity(data)
@@ -131,7 +168,8 @@ class Receiver:
                     "%s: an object was refused: its UIDs are missing or not those of the request", peer
                 )
                 return MISMATCH
-            self._spool.receive(received, data)
+            carried.refused[received.uid] = received.series
+            broken = self._objects.receive(received, data)
         except SpoolFullError as error:
             _log.error("%s: an object was refused: the spool is full: %s", peer, error)
             return OUT_OF_RESOURCES
@@ -141,7 +179,44 @@ class Receiver:
         except Exception:  # no object may be acknowledged that is not on disk, and no association may hang
             _log.exception("%s: an object could not be stored", peer)
             return OUT_OF_RESOURCES
+        del carried.refused[received.uid]
+        # The series of the last object comes last.
+        carried.series[received.series] = carried.series.pop(received.series, broken)
         return SUCCESS
+
+    def _released(self, event: Event) -> None:
+        """Record that an association has ended as it should; a series lacks the objects that were refused."""
+        carried = self._carried.pop(event.assoc, _Carried())
+        lacking = set(carried.refused.values())
+        whole = [each for each in carried.series if each not in lacking]
+
+        def record() -> None:
+            self._objects.released(carried.series, [each for each in whole if carried.series[each]])
+            for each in lacking:
+                self._objects.broken_off([each], each)
+
+        self._recorded(event, record)
+
+    def _broken_off(self, event: Event) -> None:
+        """Record that an association ended without a release: objects of its series may be missing."""
+        carried = list(self._carried.pop(event.assoc, _Carried()).series)
+        if not carried:
+            return
+        _log.warning(
+            "%s: an association was broken off; a series that states no number of objects, or more than "
+            "came, is flagged until it is sent again",
+            _peer(event),
+        )
+        self._recorded(event, lambda: self._objects.broken_off(carried, carried[-1]))
+
+    def _recorded(self, event: Event, record: Callable[[], None]) -> None:
+        try:
+            record()
+        except (OSError, sqlite3.Error) as error:
+            # After the end of the spool, too: its next start counts the association as broken off.
+            _log.warning(
+                "%s: the end of an association was not recorded: %s", _peer(event), type(error).__name__
+            )
 
     def _echo(self, event: Event) -> int:
         _log.info("%s: C-ECHO", _peer(event))
@@ -214,7 +289,7 @@ def _count(dataset: Dataset) -> int | None:
     return number if 0 < number <= _MOST_STATED else None
 
 
-def _server_class(settings: DicomSettings) -> type[ThreadedAssociationServer]:
+def _server_class(settings: DicomSettings, alive: Callable[[], None]) -> type[ThreadedAssociationServer]:
     """Return the class of a server whose connections cannot hold up each other."""
     most = max(settings.associations // 2, 1)
 
@@ -244,6 +319,11 @@ def _server_class(settings: DicomSettings) -> type[ThreadedAssociationServer]:
                 )
                 return False
             return True
+
+        def service_actions(self) -> None:
+            """Give a sign of life between two connections."""
+            super().service_actions()
+            alive()
 
         def handle_error(self, request: Any, client_address: Any) -> None:
             """Log an error of one connection, in place of printing it."""

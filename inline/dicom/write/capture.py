@@ -7,17 +7,23 @@ from highdicom.sc import SCImage
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from inline.dicom.write.output import DicomSource, common, finished
+from inline.dicom.write.output import OutputSource, common, finished
 from inline.dicom.write.source import DicomWriteError
 
 
-def capture(rgb: NDArray[np.uint8], *sources: DicomSource, title: str = "Report (myostream)") -> Dataset:
+def capture(
+    rgb: NDArray[np.uint8],
+    *sources: OutputSource,
+    title: str = "Report (myostream)",
+    kind: str = "capture",
+) -> Dataset:
     """Return a figure as Secondary Capture in the study of its slices.
 
     Args:
         rgb: uint8 ``(rows, columns, 3)``.
         sources: slices that the figure shows.
         title: series description, at most 64 characters.
+        kind: of :data:`~inline.dicom.write.output.KINDS`.
 
     Raises:
         DicomWriteError: no slice, or the array is no RGB figure.
@@ -35,7 +41,7 @@ def capture(rgb: NDArray[np.uint8], *sources: DicomSource, title: str = "Report 
         coordinate_system="PATIENT",
         patient_orientation=("L", "F"),
         series_description=title,
-        **common("capture", *sources),
+        **common(kind, *sources),
     )
     made.copy_patient_and_study_information(reference)
     # highdicom requires an orientation; a figure has none, which the standard states by an empty value.

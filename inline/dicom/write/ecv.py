@@ -1,4 +1,4 @@
-"""ECV of a slice position as Parametric Map, and as structured report (TID 1500)."""
+"""ECV of a slice position as Parametric Map, as Secondary Capture, and as structured report (TID 1500)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from inline.data.examination import EcvResult
+from inline.data.flags import Flag
 from inline.dicom.write import codes as concepts
+from inline.dicom.write.capture import capture
 from inline.dicom.write.output import DicomSource
 from inline.dicom.write.parametric_map import placed_map
 from inline.dicom.write.provenance import Provenance, derived_uid
 from inline.dicom.write.report import algorithm, distinct, document, source_images, texts, with_texts
 from inline.dicom.write.source import DicomWriteError, SourceImages
 from inline.emit.ecv import ECV_WINDOW, PARTITION_WINDOW
+from inline.emit.overlay import draw
 from inline.emit.record import ecv_record
 
 
@@ -112,6 +115,29 @@ def ecv_map(source: EcvSource) -> Dataset:
         made.SeriesDescription = "Partition coefficient map (myostream)"
         made.ContentDescription = "Partition coefficient map"
     return made
+
+
+def ecv_capture(source: EcvSource, scale: int) -> Dataset:
+    """Return the ECV of a slice position with the contours of the native slice as Secondary Capture.
+
+    Without haematocrit it shows the partition coefficient. The frame of a slice that needs review is drawn
+    where one of both does.
+
+    Args:
+        source: with a partition coefficient.
+        scale: enlargement.
+
+    Raises:
+        DicomWriteError: there is none.
+    """
+    result, known = source.result, source.result.haematocrit is not None
+    values = result.ecv if known else result.partition
+    if values is None:
+        raise DicomWriteError(f"{source.name} has no map: {result.error}")
+    shown = ECV_WINDOW if known else PARTITION_WINDOW
+    figure = draw(values, shown, result.contours, scale, review=Flag.REVIEW in result.flags)
+    name = "ECV" if known else "Partition coefficient"
+    return capture(figure, source, title=f"{name} contours (myostream)", kind="ECV capture")
 
 
 def ecv_report(sources: Sequence[EcvSource]) -> Dataset:

@@ -6,8 +6,6 @@ from collections.abc import Collection, Sequence
 from io import BytesIO
 from typing import Final, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from pydicom import Dataset, dcmread, dcmwrite
 
 from inline.assembly.examination import AcquiredExamination
@@ -16,7 +14,7 @@ from inline.data.flags import Flag
 from inline.data.results import SliceResult
 from inline.data.series import Quantity, SeriesIdentity
 from inline.dicom.write.capture import capture
-from inline.dicom.write.ecv import EcvSource, ecv_map, ecv_report
+from inline.dicom.write.ecv import EcvSource, ecv_capture, ecv_map, ecv_report
 from inline.dicom.write.output import DicomSource
 from inline.dicom.write.parametric_map import parametric_map
 from inline.dicom.write.provenance import Provenance
@@ -25,7 +23,6 @@ from inline.dicom.write.segmentation import segmentation
 from inline.dicom.write.source import DicomWriteError, SourceImages
 from inline.emit.overlay import draw
 from inline.settings import DicomOutput
-from model.relaxometry.parametric_map import ParametricMap
 
 _SCALE: Final = 3
 """Enlargement of the overlay in a capture."""
@@ -66,7 +63,8 @@ def write_objects(sources: Sequence[DicomSource], outputs: Collection[DicomOutpu
         if "segmentation" in outputs and result.contours is not None:
             segmentations[source.key] = segmentation(source)
         if "capture" in outputs:
-            figure = _overlay(result, result.map)
+            review = Flag.REVIEW in result.flags
+            figure = draw(result.map.values_ms, result.quantity, result.contours, _SCALE, review=review)
             objects.append(capture(figure, source, title=f"{result.quantity} contours (myostream)"))
     objects += segmentations.values()
     if placed and "report" in outputs:
@@ -80,6 +78,8 @@ def write_examination(
     provenance: Provenance,
     outputs: Collection[DicomOutput],
     ecv: Sequence[EcvResult] = (),
+    *,
+    known: Collection[SeriesIdentity] = (),
 ) -> Written:
     """Return the objects of an examination, in the order of its source series, and then those of ECV.
 
@@ -89,6 +89,7 @@ def write_examination(
         provenance: of the results.
         outputs: kinds to write.
         ecv: of its slice positions.
+        known: slices whose objects were written before: they are sources of ECV alone.
 
     Raises:
         OSError: a file of the examination cannot be read.
@@ -96,6 +97,8 @@ def write_examination(
     sources, problems = dicom_sources(examination, results, provenance)
     by_series: dict[str, list[DicomSource]] = {}
     for source in sources:
+        if source.result.identity in known:
+            continue
         by_series.setdefault(str(source.images.first.SeriesInstanceUID), []).append(source)
     objects: list[Dataset] = []
     for members in by_series.values():
@@ -143,7 +146,7 @@ def dicom_sources(
 def write_ecv(
     results: Sequence[EcvResult], sources: Sequence[DicomSource], outputs: Collection[DicomOutput]
 ) -> Written:
-    """Return a map of each ECV, and a report of those of each native series.
+    """Return map and capture of each ECV, and a report of those of each native series.
 
     What has no map (no partner, no blood) is in the report with its reason.
 
@@ -171,8 +174,12 @@ def write_ecv(
             continue
         source = EcvSource(result, native, post)
         placed.setdefault(str(native.images.first.SeriesInstanceUID), []).append(source)
-        if "map" in outputs and result.partition is not None:
+        if result.partition is None:
+            continue
+        if "map" in outputs:
             objects.append(ecv_map(source))
+        if "capture" in outputs:
+            objects.append(ecv_capture(source, _SCALE))
     if "report" in outputs:
         objects += map(ecv_report, placed.values())
     return Written(objects, problems)
@@ -183,10 +190,3 @@ def encoded(dataset: Dataset) -> bytes:
     buffer = BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
     return buffer.getvalue()
-
-
-def _overlay(result: SliceResult, parametric: ParametricMap) -> NDArray[np.uint8]:
-    """Return the map of a slice with its contours, RGB."""
-    return draw(
-        parametric.values_ms, result.quantity, result.contours, _SCALE, review=Flag.REVIEW in result.flags
-    )

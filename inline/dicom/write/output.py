@@ -13,7 +13,15 @@ from inline.dicom.write.source import UTF8, SourceImages
 
 _FIRST_NUMBER: Final = 5000
 """Outputs of series n have the numbers from ``5000 + 10 n`` on, as results of a stream have by default."""
-KINDS: Final = {"map": 1, "segmentation": 2, "report": 3, "capture": 4, "ECV map": 5, "ECV report": 6}
+KINDS: Final = {
+    "map": 1,
+    "segmentation": 2,
+    "report": 3,
+    "capture": 4,
+    "ECV map": 5,
+    "ECV report": 6,
+    "ECV capture": 7,
+}
 """Kinds of outputs, and what each adds to the number of its series."""
 
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import uuid
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-from inline.contouring.confidence import FILE
 from inline.data.version import software_version
 from inline.settings import Settings
+from inline.settings_digest import settings_digest
 from model.weights import DEFAULT, weights_digest
 
 MANUFACTURER: Final = "myostream"
 MODEL: Final = "myostream"
 _NAMESPACE: Final = uuid.UUID("5c8f3f2a-8b0e-4f0c-9f3d-0a6f5d2e7b41")
-_NO_VALUES: Final = {"server", "emit", "log", "monitor", "dicom", "workers", "budget_ms", "weights", "engine"}
-"""Settings that change no value of a result; weights and engine are stated apart."""
 _DIGITS: Final = 16
 
 
@@ -48,16 +44,13 @@ class Provenance:
             engine: name of the engine that runs.
 
         Raises:
-            OSError: the weights cannot be read.
+            OSError: the weights or the reference ranges cannot be read.
         """
-        folder = settings.weights or DEFAULT
-        stated = settings.model_dump(mode="json", exclude=_NO_VALUES)
-        text = json.dumps(stated, sort_keys=True) + _confidence(folder)
         return cls(
             software_version(),
             engine,
-            _weights_digest(folder),
-            hashlib.sha256(text.encode()).hexdigest()[:_DIGITS],
+            _weights_digest(settings.weights or DEFAULT),
+            settings_digest(settings, without=["engine"])[:_DIGITS],
         )
 
     @property
@@ -87,9 +80,3 @@ def derived_uid(kind: str, *parts: str) -> str:
 def _weights_digest(folder: Path) -> str:
     """Return the digest of a folder of weights, which do not change after a process has loaded them."""
     return weights_digest(folder)[:_DIGITS]
-
-
-def _confidence(folder: Path) -> str:
-    """Return the calibration of the confidence beside the weights; empty without one."""
-    file = folder / FILE
-    return file.read_text(encoding="utf-8") if file.exists() else ""

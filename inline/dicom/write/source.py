@@ -13,6 +13,7 @@ import numpy as np
 from highdicom import PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
 from pydicom import Dataset
 from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, MRImageStorage
+from pydicom.valuerep import PersonName
 
 from inline.data.geometry import FloatArray, SliceGeometry
 from model.errors import MyostreamError
@@ -37,6 +38,9 @@ _EMPTY_ALLOWED: Final = {
     "ReferringPhysicianName": "",
 }
 """Attributes of type 2 and the form of those that highdicom refuses in another one."""
+_TEXTS: Final = ("PN", "LO", "SH", "LT", "ST", "UT")
+_ESCAPE: Final = re.compile(r"\x1b[ -/]+[0-~]")
+"""Escape sequence of ISO 2022. pydicom 3.0 decodes ISO 2022 IR 58 and leaves its escapes in the text."""
 _CLOSE_MM: Final = 0.1
 """Distance within which the slice and its source lie at the same place: MRD headers hold float32."""
 
@@ -170,6 +174,9 @@ class SourceImages:
         made = self._with_plane(self.first)
         made.decode()
         made.SpecificCharacterSet = UTF8
+        for each in made:
+            if each.VR in _TEXTS and isinstance(each.value, str | PersonName):
+                each.value = _ESCAPE.sub("", str(each.value))
         for name, form in _EMPTY_ALLOWED.items():
             value = str(made.get(name) or "")
             if not value or (form and not re.fullmatch(form, value)):

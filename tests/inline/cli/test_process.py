@@ -71,6 +71,19 @@ def test_dicom_and_mrd_give_the_same_values(files, tmp_path):
     assert writer.PATIENT not in made.output
 
 
+def test_what_an_earlier_run_left_is_stated(files, tmp_path):
+    out, objects = tmp_path / "out", tmp_path / "objects"
+    first = run(files / "dicom", files / "one.h5", "-o", out, "--dicom", objects)
+    assert "earlier run" not in first.output
+    (out / "001" / "slice-07-T1-series-9.json").write_text("{}")
+    (objects / "001" / "2.25.1.dcm").write_text("")
+    second = " ".join(run(files / "dicom", "-o", out, "--dicom", objects).output.split())
+    assert "1 file of an earlier run left there: slice-07-T1-series-9.json" in second
+    assert "1 file of an earlier run left there: 2.25.1.dcm" in second
+    assert "1 folder of an earlier run left there: 002" in second
+    assert len(records(out / "001")) == 3
+
+
 def test_a_damaged_file_is_named_and_the_rest_is_written(files, tmp_path):
     broken = tmp_path / "broken.dcm"
     broken.write_bytes(b"\0" * 128 + b"DICM" + b"\x02\x00\x00\x00UL\x04\x00zzzz")

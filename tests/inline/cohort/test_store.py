@@ -76,7 +76,8 @@ def test_weights_and_their_confidence_count_by_content(tmp_path):
         (folder / "unet-01-of-01.safetensors").write_text(network)
         if confidence:
             (folder / "confidence.json").write_text(confidence)
-        return Provenance.of(load_settings(weights=folder)).weights
+        made = Provenance.of(load_settings(weights=folder))
+        return made.weights, made.settings
 
     assert len({of("a", ""), of("b", ""), of("a", "x"), of("a", "y")}) == 4
 

@@ -14,8 +14,9 @@ from pydicom.uid import JPEGLosslessSV1, RLELossless, SecondaryCaptureImageStora
 
 from inline.assembly.assembled import Failed, Ready
 from inline.data.flags import Flag
-from inline.data.series import MappingSeries, MapSeries
+from inline.data.series import MappingSeries, MapSeries, Quantity
 from inline.dicom.errors import DicomError
+from inline.dicom.missing import Acquisition, shorter
 from inline.dicom.read import open_dicom
 from inline.pipeline import Pipeline
 from inline.settings import AssemblySettings
@@ -481,3 +482,57 @@ def test_field_strength_sex_and_contrast_agent_of_the_images(tmp_path):
     objects[0].save_as(tmp_path / "0.dcm", enforce_file_format=True)
     (examination,) = open_dicom([tmp_path]).examinations()
     assert (examination.series[0].field_strength, examination.series[0].sex) == (None, "")
+
+
+def shortened(folder, images, slice_, left):
+    """Write the images without the last ones of the T1 of a slice; instance numbers have no gap."""
+    kept = of_slice(images, "T1", slice_)[:left]
+    writer.classic(
+        folder, [each for each in images if each not in of_slice(images, "T1", slice_)[left:]], "siemens"
+    )
+    return len(kept)
+
+
+def test_a_slice_whose_tail_is_missing_is_flagged_by_its_siblings(tmp_path, images):
+    whole = len(of_slice(images))
+    left = shortened(tmp_path, images, 1, whole - 2)
+    flagged = {
+        each.identity.slice_index for each in only(tmp_path).series if Flag.MISSING_IMAGES in each.flags
+    }
+    (lacking,) = (each for each in only(tmp_path).series if Flag.MISSING_IMAGES in each.flags)
+    assert (flagged, lacking.quantity, lacking.images) == ({1}, "T1", left)
+    assert (
+        f"Images are missing: another slice of this name has {whole} of them, this one {left}."
+        in lacking.notes
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "expected"),
+    [
+        ((100, 1100, 2100, 180, 1180), (100, 1100, 2100, 180, 1180, 2180, 260), True),
+        # 4(1)3(1)2 beside 5(3)3: another protocol, whatever its length.
+        (
+            (100, 1100, 2100, 3100, 4100, 180, 1180, 2180),
+            (100, 1100, 2100, 3100, 180, 1180, 2180, 260, 1260),
+            False,
+        ),
+        ((120, 900, 1700, 200), (100, 1100, 2100, 180, 1180), True),
+        ((100, 1100, 2100, 180), (110, 1110, 2110, 190), False),
+    ],
+)
+def test_a_shorter_acquisition_of_the_same_protocol(own, other, expected):
+    here, there = (Acquisition(1, slice_, Quantity.T1, False, "MOLLI") for slice_ in (0, 1))
+    found = shorter({here: own, there: other})
+    assert set(found) == ({here} if expected else set())
+    assert shorter({here: own, there._replace(name="MOLLI post"): other}) == {}
+
+
+def test_a_series_with_fewer_objects_than_it_states_is_flagged(tmp_path, images):
+    def state(data, _):
+        data.NumberOfSeriesRelatedInstances = 50
+
+    writer.classic(tmp_path, images, "ge", changes=state)
+    for each in only(tmp_path).series:
+        assert Flag.MISSING_IMAGES in each.flags
+        assert any("the series states 50 objects" in note for note in each.notes)

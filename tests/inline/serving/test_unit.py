@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from inline.cli.commands import app
 from inline.data.errors import ConfigurationError
+from inline.dicom.node.node import CLOSE_S
 from inline.replay.client import exchange
 from inline.replay.run import records
 from inline.serving.unit import installed_command, unit_text
@@ -22,25 +23,30 @@ ANALYZE = shutil.which("systemd-analyze")
 needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
 
 
+PROGRAMS = pytest.mark.parametrize("program", ["serve", "dicom-node"])
+
+
 def value(name, text=None):
     return re.search(rf"^{name}=(.*)$", text or unit_text(["/opt/myostream/bin/myostream"]), re.MULTILINE)[1]
 
 
-def analyzed(tmp_path, *arguments):
+def analyzed(tmp_path, program, *arguments):
     file = tmp_path / "myostream.service"
-    file.write_text(unit_text(["/bin/true"]))
+    file.write_text(unit_text(["/bin/true"], program))
     return subprocess.run([ANALYZE, *arguments, str(file)], capture_output=True, text=True, timeout=60)
 
 
+@PROGRAMS
 @needs_systemd
-def test_systemd_has_nothing_against_the_unit(tmp_path):
-    done = analyzed(tmp_path, "verify")
+def test_systemd_has_nothing_against_the_unit(tmp_path, program):
+    done = analyzed(tmp_path, program, "verify")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@PROGRAMS
 @needs_systemd
-def test_its_exposure_is_the_one_that_the_docs_state(tmp_path):
-    done = analyzed(tmp_path, "security", "--offline=true", "--no-pager")
+def test_its_exposure_is_the_one_that_the_docs_state(tmp_path, program):
+    done = analyzed(tmp_path, program, "security", "--offline=true", "--no-pager")
     score = re.search(r"exposure level for myostream.service: ([\d.]+)", done.stdout)[1]
     page = Path(__file__).parents[3] / "docs" / "service.md"
     stated = re.search(r"exposure level ([\d.]+)", page.read_text(encoding="utf-8"))[1]
@@ -50,7 +56,22 @@ def test_its_exposure_is_the_one_that_the_docs_state(tmp_path):
 
 def test_the_command_is_that_of_the_installation():
     assert value("ExecStart").startswith("/opt/myostream/bin/myostream serve --settings ${")
-    assert "@COMMAND@" not in unit_text(["/x"])
+
+
+@PROGRAMS
+def test_nothing_is_left_open(program):
+    assert not re.search(r"@[A-Z]+@", unit_text(["/x"], program))
+    assert f"/x {program} --settings" in unit_text(["/x"], program)
+
+
+def test_the_queue_of_a_node_outlasts_restarts_and_is_its_own():
+    text = unit_text(["/x"], "dicom-node")
+    assert value("StateDirectory", text) == value("CacheDirectory", text) == "myostream-dicom"
+    assert value("StateDirectoryMode", text) == "0700"
+    assert "Environment=MYOSTREAM_DICOM__SPOOL=%S/myostream-dicom\n" in text
+    assert int(value("TimeoutStopSec", text)) > CLOSE_S + 10
+    # Two users of one folder of a DynamicUser would take it from each other.
+    assert value("CacheDirectory") == "myostream"
 
 
 @pytest.mark.parametrize(
@@ -87,6 +108,8 @@ def test_the_command_prints_or_writes_the_unit(tmp_path, monkeypatch):
     file = tmp_path / "myostream.service"
     assert CliRunner().invoke(app, ["service-unit", "-o", str(file)]).exit_code == 0
     assert file.read_text() == shown.output
+    node = CliRunner().invoke(app, ["service-unit", "--for", "dicom-node"])
+    assert (node.exit_code, node.output) == (0, unit_text(installed_command(), "dicom-node"))
 
 
 FILTERED = """

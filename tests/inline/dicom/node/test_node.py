@@ -8,11 +8,12 @@ import ssl
 import struct
 import subprocess
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from email import message_from_bytes
 from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,9 @@ from pydicom import dcmread
 
 from inline.data.errors import ConfigurationError
 from inline.dicom.node import node as node_module
+from inline.dicom.node import store as store_module
 from inline.dicom.node.processing import Processor
+from inline.dicom.node.received import Batch, ReceivedObjects, SpoolFullError
 from inline.dicom.node.spool import inspect
 from inline.pipeline import Pipeline
 from inline.settings import Settings, load_settings
@@ -424,20 +427,223 @@ def test_tls_files_that_cannot_be_used_are_an_error_message(running, archive, tm
         pass
 
 
-def test_native_and_post_contrast_series_that_come_together_have_ecv(tmp_path, ring_engine):
-    files = []
-    for number, each in enumerate(scanner.classic(phantom.native_and_post(2, 1))):
-        files.append(tmp_path / f"{number}.dcm")
-        each.save_as(files[-1], enforce_file_format=True)
-    settings = Settings(ecv={"haematocrit": phantom.HAEMATOCRIT}, dicom={"outputs": OUTPUTS})
-    processor = Processor(Pipeline(ring_engine), settings)
-    made = [dcmread(BytesIO(data)) for _, data in processor.process(files).objects]
-    (ecv,) = (each for each in made if each.SeriesDescription == "ECV map (myostream)")
+@pytest.fixture(scope="session")
+def contrasted():
+    """Objects of two native slices, series 1, and of one post-contrast slice, series 3."""
+    return scanner.classic(phantom.native_and_post(2, 1))
+
+
+def described(archive):
+    return sorted(each.SeriesDescription.removesuffix(" (myostream)") for each in archive.stored)
+
+
+def flags_of(report):
+    """Quality flags and notes in a report."""
+    return [each.value for each in report.iterall() if each.keyword == "TextValue"]
+
+
+NATIVE = sorted(["T1 map", "T1 map", "T1 contours", "T1 contours", "T1 values"])
+POST = sorted(["T1 map", "T1 contours", "T1 values", "ECV map", "ECV contours", "ECV values"])
+
+
+def test_a_post_contrast_series_that_comes_later_has_ecv_across_a_restart(
+    running, archive, contrasted, tmp_path
+):
+    settings = {
+        "outputs": ("map", "report", "capture"),
+        "ecv": {"haematocrit": phantom.HAEMATOCRIT},
+    }
+    with running([archive.destination()], **settings) as node:
+        send(node.address, scanner.series_of(contrasted, 1))
+        wait_for(lambda: len(archive.stored) >= len(NATIVE))
+        wait_for(lambda: not inspect(tmp_path / "spool").deliveries)
+    # A slice that may still get its partner has no report of a missing one.
+    assert described(archive) == NATIVE
+    archive.stored.clear()
+    with running([archive.destination()], **settings) as node:
+        send(node.address, scanner.series_of(contrasted, 3))
+        wait_for(lambda: len(archive.stored) >= len(POST))
+        wait_for(lambda: not inspect(tmp_path / "spool").deliveries)
+    # The native objects are not sent again.
+    assert described(archive) == POST
+    assert inspect(tmp_path / "spool").kept == 2
+    (ecv,) = (each for each in archive.stored if each.SeriesDescription == "ECV map (myostream)")
     row = ecv.Rows // 2 * ecv.Columns
     stored = np.frombuffer(ecv.FloatPixelData, np.float32)[row : row + ecv.Columns]
     assert stored[ecv.Columns // 2 + 23] == pytest.approx(phantom.ECV, abs=0.02)
-    # The other native slice may still get its partner: it has no report of a missing one.
-    assert [each.SeriesDescription for each in made].count("ECV values (myostream)") == 1
-    alone = processor.process(files[: 2 * len(phantom.TIMES_MS)])
-    descriptions = [dcmread(BytesIO(data)).SeriesDescription for _, data in alone.objects]
-    assert not any("ECV" in each for each in descriptions)
+    named = {item.ReferencedSOPInstanceUID for item in ecv.SourceImageSequence}
+    native = scanner.series_of(contrasted, 1)[: len(phantom.TIMES_MS)]
+    assert named == {each.SOPInstanceUID for each in [*native, *scanner.series_of(contrasted, 3)]}
+
+
+@pytest.mark.slow
+def test_a_native_series_that_is_kept_no_longer_gives_no_ecv(running, archive, contrasted, tmp_path):
+    with running([archive.destination()], kept_s=0.0) as node:
+        for number, objects in ((1, 3), (3, 5)):
+            send(node.address, scanner.series_of(contrasted, number))
+            wait_for(lambda most=objects: len(archive.stored) >= most)
+            wait_for(lambda: not inspect(tmp_path / "spool").kept)
+    assert described(archive) == sorted(["T1 map"] * 3 + ["T1 values"] * 2)
+    assert inspect(tmp_path / "spool").bytes == 0
+
+
+def batch(files, kept=(), broken=()):
+    return Batch(("1",), {file.name: file for file in files}, 1, tuple(kept), frozenset(broken))
+
+
+def test_kept_series_give_levels_and_partners_and_no_objects(tmp_path, ring_engine, contrasted):
+    files = []
+    for number, each in enumerate(contrasted):
+        files.append(tmp_path / f"{number}.dcm")
+        each.save_as(files[-1], enforce_file_format=True)
+    settings = Settings(ecv={"haematocrit": phantom.HAEMATOCRIT}, dicom={"outputs": OUTPUTS})
+    processor = Processor(Pipeline(ring_engine), settings, lambda: None)
+
+    def made(*arguments):
+        outcome = processor.process(batch(*arguments))
+        objects = [dcmread(BytesIO(data)) for _, data in outcome.objects]
+        return outcome, sorted(each.SeriesDescription for each in objects)
+
+    size = 2 * len(phantom.TIMES_MS)
+    together, descriptions = made(files)
+    assert (together.slices, together.ecv, together.mapped) == (3, 1, frozenset(files))
+    assert descriptions.count("ECV map (myostream)") == 1
+    native, without = made(files[:size])
+    post, later = made(files[size:], files[:size])
+    assert (native.ecv, post.ecv, post.slices) == (0, 1, 1)
+    assert post.mapped == frozenset(files[size:])
+    assert sorted([*without, *later]) == descriptions
+    # The same objects, whether the series come together or apart.
+    assert {uid for uid, _ in (*native.objects, *post.objects)} == {uid for uid, _ in together.objects}
+
+
+def broken_after(address, datasets, end):
+    """Store objects at a node and break the association off."""
+    with associated(address) as association:
+        statuses = [association.send_c_store(each).Status for each in datasets]
+        if end == "abort":
+            association.abort()
+        else:
+            association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+    return statuses
+
+
+@pytest.mark.parametrize("end", ["abort", pytest.param("connection", marks=pytest.mark.slow)])
+def test_a_series_whose_tail_is_missing_is_flagged_and_made_anew_when_it_comes(
+    running, archive, scanned, end
+):
+    molli = scanner.series_of(scanned, 1)
+    with running([archive.destination()], outputs=["report"]) as node:
+        assert broken_after(node.address, molli[:-2], end) == [0] * (len(molli) - 2)
+        wait_for(lambda: archive.stored)
+        texts = flags_of(archive.stored[0])
+        assert "missing-images" in texts
+        assert any("sending the series was broken off" in text for text in texts)
+        send(node.address, molli[-2:])
+        wait_for(lambda: len(archive.stored) >= 2)
+        whole = archive.stored[1]
+        assert "missing-images" not in flags_of(whole)
+        evidence = whole.CurrentRequestedProcedureEvidenceSequence
+        named = [
+            item.ReferencedSOPInstanceUID
+            for study in evidence
+            for series in study.ReferencedSeriesSequence
+            for item in series.ReferencedSOPSequence
+        ]
+        assert {each.SOPInstanceUID for each in molli} <= set(named)
+
+
+def test_an_association_that_breaks_off_after_processing_has_the_series_made_anew(running, archive, scanned):
+    molli = scanner.series_of(scanned, 1)
+    with running([archive.destination()], outputs=["report"]) as node:
+        with associated(node.address) as association:
+            for each in molli[:-2]:
+                association.send_c_store(each)
+            wait_for(lambda: archive.stored)  # the sender waits for longer than idle_s
+            association.abort()
+        wait_for(lambda: len(archive.stored) >= 2)
+    assert ["missing-images" in flags_of(each) for each in archive.stored] == [False, True]
+
+
+def test_a_series_with_as_many_objects_as_it_states_lacks_none(running, archive, scanned):
+    molli = copy.deepcopy(scanner.series_of(scanned, 1))
+    for each in molli:
+        each.NumberOfSeriesRelatedInstances = len(molli)
+    with running([archive.destination()], outputs=["report"]) as node:
+        broken_after(node.address, molli, "abort")
+        wait_for(lambda: archive.stored)
+    assert "missing-images" not in flags_of(archive.stored[0])
+
+
+def test_two_associations_may_send_the_same_series(running, archive, scanned):
+    molli = scanner.series_of(scanned, 1)
+    with (
+        running([archive.destination()], outputs=["report"]) as node,
+        associated(node.address) as one,
+        associated(node.address) as other,
+    ):
+        for number, each in enumerate(molli):
+            assert (one, other)[number % 2].send_c_store(each).Status == 0
+        one.release()
+        other.release()
+        wait_for(lambda: archive.stored)
+    assert "missing-images" not in flags_of(archive.stored[0])
+    assert len(archive.stored) == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 4 MB for the spool of the test."""
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True)
+    if made.returncode:
+        pytest.skip("no disk can be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_is_full_loses_nothing_and_works_again(
+    running, archive, scanned, small_disk, monkeypatch
+):
+    # The check before each object is passed over: the write itself fails, as where others fill the disk.
+    monkeypatch.setattr(store_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 40))
+    molli = copy.deepcopy(scanner.series_of(scanned, 1))
+    ballast = small_disk / "ballast"
+    with running([archive.destination()], outputs=["report"], idle_s=60.0) as node:
+        assert send(node.address, molli[:3]) == [0] * 3
+        with suppress(OSError), ballast.open("wb", buffering=0) as filling:
+            while filling.write(bytes(4096)):
+                pass
+        assert send(node.address, molli[3:]) == [0xA700] * (len(molli) - 3)
+        assert len(list(small_disk.glob("*.dcm*"))) == 3
+        assert inspect(small_disk).objects == 3
+        ballast.unlink()
+        for each in molli:
+            each.NumberOfSeriesRelatedInstances = len(molli)
+        assert send(node.address, molli[3:]) == [0] * (len(molli) - 3)
+        wait_for(lambda: archive.stored)
+    assert "missing-images" not in flags_of(archive.stored[0])
+
+
+def test_a_series_of_which_an_object_was_refused_is_flagged_until_it_comes(
+    running, archive, scanned, monkeypatch
+):
+    molli = scanner.series_of(scanned, 1)
+    receive = ReceivedObjects.receive
+    refused = {str(each.SOPInstanceUID) for each in molli[-3:]}
+
+    def full(self, received, data):
+        if received.uid in refused:
+            raise SpoolFullError("its disk is full")
+        return receive(self, received, data)
+
+    monkeypatch.setattr(ReceivedObjects, "receive", full)
+    with running([archive.destination()], outputs=["report"]) as node:
+        assert send(node.address, molli)[-3:] == [0xA700] * 3
+        wait_for(lambda: archive.stored)
+        assert "missing-images" in flags_of(archive.stored[0])
+        refused.clear()
+        send(node.address, molli[-3:])
+        wait_for(lambda: len(archive.stored) >= 2)
+    assert "missing-images" not in flags_of(archive.stored[1])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from inline.dicom.node.spool import inspect
+from tests.inline.serving.test_supervision import Manager
 
 from .. import scanner
 from .conftest import PLANTED, associated, everywhere, send, wait_for
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 
 @contextmanager
-def started(tmp_path, archive):
+def started(tmp_path, archive, **variables):
     """The program with a log file; yields its process and address."""
     settings = tmp_path / "settings.toml"
     spool = tmp_path / "spool"
@@ -31,7 +32,7 @@ def started(tmp_path, archive):
         f"port = {archive.port}\n",
         encoding="utf-8",
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **variables}
     with (tmp_path / "log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "inline", "dicom-node", "--settings", str(settings), "--verbose"],
@@ -92,3 +93,14 @@ def test_a_killed_program_loses_nothing_and_its_log_holds_no_text_of_a_sender(tm
         file.name for file in tmp_path.rglob("*") if file.is_file() and b"Planted" in file.read_bytes()
     }
     assert holders == {file.name for file in spool.glob("*.dcm")}
+
+
+def test_the_program_reports_to_its_service_manager(tmp_path, archive):
+    manager = Manager(tmp_path / "notify", 4.0)
+    with started(tmp_path, archive, **manager.environment) as (process, _):
+        manager.wait("STATUS=starting")
+        manager.wait("READY=1")
+        manager.wait("STATUS=ready: 0 series to process, 0 results to deliver")
+        manager.wait("WATCHDOG=1", 3)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0

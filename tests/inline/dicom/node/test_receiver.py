@@ -14,8 +14,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from inline.dicom.node.received import Received
 from inline.dicom.node.receiver import admitted, read_identity, readable_syntaxes
-from inline.dicom.node.spool import Received
 from inline.dicom.write.objects import encoded
 
 from .. import scanner

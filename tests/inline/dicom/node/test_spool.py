@@ -1,10 +1,16 @@
+import errno
+import os
 import sqlite3
+from contextlib import closing
 
 import pytest
 
-from inline.dicom.node.spool import ATTEMPTS, Received, Spool, SpoolError, SpoolFullError, inspect
+from inline.dicom.node.received import ATTEMPTS, Received, SpoolFullError
+from inline.dicom.node.spool import Spool, inspect
+from inline.dicom.node.store import SpoolError
 
 IDLE_S = 5.0
+KEPT_S = 3600.0
 
 
 class Clock:
@@ -25,10 +31,10 @@ def opened(tmp_path, clock):
     """Opens the spool; what was open before is closed, as by the end of a process."""
     held = []
 
-    def again(most=1 << 20, free=0):
+    def again(most=1 << 20, free=0, kept_s=KEPT_S):
         for each in held:
             each.close()
-        held[:] = [Spool(tmp_path / "spool", most, free, clock=clock)]
+        held[:] = [Spool(tmp_path / "spool", most, free, kept_s, clock=clock)]
         return held[0]
 
     yield again
@@ -38,7 +44,7 @@ def opened(tmp_path, clock):
 
 def receive(spool, series="1.1", uids=("a", "b"), study="1", stated=None):
     for uid in uids:
-        spool.receive(Received(uid, series, study, stated), f"object {uid}".encode())
+        spool.received.receive(Received(uid, series, study, stated), f"object {uid}".encode())
 
 
 def files(spool_folder):
@@ -48,9 +54,9 @@ def files(spool_folder):
 def test_a_series_is_complete_after_its_idle_time(opened, clock):
     spool = opened()
     receive(spool)
-    assert spool.take(IDLE_S) is None
+    assert spool.received.take(IDLE_S) is None
     clock.now += IDLE_S
-    batch = spool.take(IDLE_S)
+    batch = spool.received.take(IDLE_S)
     assert (batch.series, batch.attempts) == (("1.1",), 1)
     assert {uid: file.read_text() for uid, file in batch.files.items()} == {"a": "object a", "b": "object b"}
 
@@ -58,23 +64,23 @@ def test_a_series_is_complete_after_its_idle_time(opened, clock):
 def test_a_series_is_complete_with_the_number_of_objects_that_it_states(opened):
     spool = opened()
     receive(spool, uids="a", stated=2)
-    assert spool.take(IDLE_S) is None
+    assert spool.received.take(IDLE_S) is None
     receive(spool, uids="b", stated=2)
-    assert len(spool.take(IDLE_S).files) == 2
+    assert len(spool.received.take(IDLE_S).files) == 2
 
 
 def test_a_series_that_states_more_than_came_is_complete_after_its_idle_time(opened, clock):
     spool = opened()
     receive(spool, stated=9)
     clock.now += IDLE_S
-    assert len(spool.take(IDLE_S).files) == 2
+    assert len(spool.received.take(IDLE_S).files) == 2
 
 
 def test_a_clock_that_was_put_back_does_not_hold_up_a_series(opened, clock):
     spool = opened()
     receive(spool)
     clock.now -= 3600.0
-    assert spool.take(IDLE_S) is not None
+    assert spool.received.take(IDLE_S) is not None
 
 
 def test_a_clock_that_was_put_back_holds_up_no_further_attempt(opened, clock):
@@ -82,22 +88,22 @@ def test_a_clock_that_was_put_back_holds_up_no_further_attempt(opened, clock):
     receive(spool, "1.1", "a")
     receive(spool, "1.2", "b", study="2")
     clock.now += IDLE_S
-    spool.finish(spool.take(IDLE_S), [("r", b"one")], ["pacs"])
-    spool.fail(spool.take(IDLE_S), "ValueError", 30.0)
-    spool.postpone(spool.due("pacs", 1)[0], "pacs", "refused", 30.0)
+    spool.finish(spool.received.take(IDLE_S), [("r", b"one")], ["pacs"])
+    spool.received.fail(spool.received.take(IDLE_S), "ValueError", 30.0)
+    spool.results.postpone(spool.results.due("pacs", 1)[0], "pacs", "refused", 30.0)
     clock.now -= 3600.0
-    assert [each.uid for each in spool.due("pacs", 1)] == ["r"]
-    assert spool.take(IDLE_S).series == ("1.2",)
+    assert [each.uid for each in spool.results.due("pacs", 1)] == ["r"]
+    assert spool.received.take(IDLE_S).series == ("1.2",)
 
 
 def test_a_clock_that_was_put_back_keeps_no_processed_object(opened, clock, tmp_path):
     spool = opened(most=20)
     receive(spool)
     clock.now += IDLE_S
-    spool.finish(spool.take(IDLE_S), [], ["pacs"])
+    spool.finish(spool.received.take(IDLE_S), [], ["pacs"])
     clock.now -= 3600.0
     receive(spool, "1.2", "c")
-    spool.purge(600.0)
+    spool.received.purge()
     assert len(files(tmp_path / "spool")) == 1
 
 
@@ -106,10 +112,10 @@ def test_a_result_that_was_replaced_while_it_was_sent_is_due_at_once(opened, clo
     for content in (b"first", b"second"):
         receive(spool)
         clock.now += IDLE_S
-        spool.finish(spool.take(IDLE_S), [("r", content)], ["pacs"])
-        under_way += spool.due("pacs", 1)
-    spool.postpone(under_way[0], "pacs", "refused", 30.0)
-    assert [each.file.read_bytes() for each in spool.due("pacs", 1)] == [b"second"]
+        spool.finish(spool.received.take(IDLE_S), [("r", content)], ["pacs"])
+        under_way += spool.results.due("pacs", 1)
+    spool.results.postpone(under_way[0], "pacs", "refused", 30.0)
+    assert [each.file.read_bytes() for each in spool.results.due("pacs", 1)] == [b"second"]
 
 
 def test_complete_series_of_one_study_are_taken_together(opened, clock):
@@ -118,27 +124,28 @@ def test_complete_series_of_one_study_are_taken_together(opened, clock):
     receive(spool, "2.1", "x", study="2")
     receive(spool, "1.2", "b")
     clock.now += IDLE_S
-    batch = spool.take(IDLE_S)
+    batch = spool.received.take(IDLE_S)
     assert set(batch.series) == {"1.1", "1.2"}
     spool.finish(batch, [], ["pacs"])
-    assert spool.take(IDLE_S).series == ("2.1",)
+    assert spool.received.take(IDLE_S).series == ("2.1",)
 
 
 def test_results_are_due_for_every_destination_until_each_has_them(opened, clock, tmp_path):
     spool = opened()
     receive(spool)
     clock.now += IDLE_S
-    spool.finish(spool.take(IDLE_S), [("r1", b"one"), ("r2", b"two")], ["pacs", "store"])
-    assert spool.take(IDLE_S) is None
-    spool.purge(0.0)
+    spool.finish(spool.received.take(IDLE_S), [("r1", b"one"), ("r2", b"two")], ["pacs", "store"])
+    assert spool.received.take(IDLE_S) is None
+    clock.now += 601.0
+    spool.received.purge()
     assert len(files(tmp_path / "spool")) == 2
     for destination in ("pacs", "store"):
-        due = spool.due(destination, 10)
+        due = spool.results.due(destination, 10)
         assert [each.uid for each in due] == ["r1", "r2"]
         assert due[0].file.read_bytes() == b"one"
         for each in due:
-            spool.delivered(each, destination)
-        assert spool.due(destination, 10) == []
+            spool.results.delivered(each, destination)
+        assert spool.results.due(destination, 10) == []
     assert files(tmp_path / "spool") == []
     assert inspect(tmp_path / "spool").bytes == 0
 
@@ -147,26 +154,26 @@ def test_a_failed_delivery_waits_and_keeps_its_error(opened, clock, tmp_path):
     spool = opened()
     receive(spool)
     clock.now += IDLE_S
-    spool.finish(spool.take(IDLE_S), [("r", b"one")], ["pacs"])
-    spool.postpone(spool.due("pacs", 1)[0], "pacs", "refused", 30.0)
-    assert spool.due("pacs", 1) == []
+    spool.finish(spool.received.take(IDLE_S), [("r", b"one")], ["pacs"])
+    spool.results.postpone(spool.results.due("pacs", 1)[0], "pacs", "refused", 30.0)
+    assert spool.results.due("pacs", 1) == []
     assert inspect(tmp_path / "spool").errors == {"pacs": "refused"}
     clock.now += 30.0
-    assert spool.due("pacs", 1)[0].attempts == 1
+    assert spool.results.due("pacs", 1)[0].attempts == 1
 
 
 def test_nothing_is_lost_by_a_restart_at_any_point(opened, clock, tmp_path):
     receive(opened())
     clock.now += IDLE_S
-    assert opened().take(IDLE_S) is not None  # and the process ends while it works
+    assert opened().received.take(IDLE_S) is not None  # and the process ends while it works
     spool = opened()
-    batch = spool.take(IDLE_S)
+    batch = spool.received.take(IDLE_S)
     assert len(batch.files) == 2
     spool.finish(batch, [("r", b"one")], ["pacs"])
-    spool.postpone(spool.due("pacs", 1)[0], "pacs", "down", 1e6)
+    spool.results.postpone(spool.results.due("pacs", 1)[0], "pacs", "down", 1e6)
     (tmp_path / "spool" / "0123.dcm.part").write_bytes(b"never acknowledged")
     spool = opened()
-    assert [each.file.read_bytes() for each in spool.due("pacs", 10)] == [b"one"]
+    assert [each.file.read_bytes() for each in spool.results.due("pacs", 10)] == [b"one"]
     assert not (tmp_path / "spool" / "0123.dcm.part").exists()
 
 
@@ -174,18 +181,18 @@ def test_an_object_after_processing_makes_its_whole_series_be_processed_again(op
     spool = opened()
     receive(spool)
     clock.now += IDLE_S
-    batch = spool.take(IDLE_S)
+    batch = spool.received.take(IDLE_S)
     receive(spool, uids="c")  # while it is processed
     spool.finish(batch, [], ["pacs"])
     clock.now += IDLE_S
-    assert set(spool.take(IDLE_S).files) == {"a", "b", "c"}
+    assert set(spool.received.take(IDLE_S).files) == {"a", "b", "c"}
 
 
 def test_an_object_that_comes_again_replaces_the_earlier_one(opened, clock, tmp_path):
     spool = opened()
     receive(spool, uids=("a", "a"))
     clock.now += IDLE_S
-    assert list(spool.take(IDLE_S).files) == ["a"]
+    assert list(spool.received.take(IDLE_S).files) == ["a"]
     assert len(files(tmp_path / "spool")) == 1
     assert inspect(tmp_path / "spool").bytes == len("object a")
 
@@ -195,14 +202,14 @@ def test_a_rerun_replaces_a_result_that_still_waits(opened, clock, tmp_path):
     for content in (b"first", b"second"):
         receive(spool)
         clock.now += IDLE_S
-        spool.finish(spool.take(IDLE_S), [("r", content)], ["pacs"])
-    earlier = spool.due("pacs", 10)
+        spool.finish(spool.received.take(IDLE_S), [("r", content)], ["pacs"])
+    earlier = spool.results.due("pacs", 10)
     assert [each.file.read_bytes() for each in earlier] == [b"second"]
     receive(spool)
     clock.now += IDLE_S
-    spool.finish(spool.take(IDLE_S), [("r", b"third")], ["pacs"])
-    spool.delivered(earlier[0], "pacs")  # which was under way when the third came
-    assert [each.file.read_bytes() for each in spool.due("pacs", 10)] == [b"third"]
+    spool.finish(spool.received.take(IDLE_S), [("r", b"third")], ["pacs"])
+    spool.results.delivered(earlier[0], "pacs")  # which was under way when the third came
+    assert [each.file.read_bytes() for each in spool.results.due("pacs", 10)] == [b"third"]
 
 
 def test_a_series_that_fails_waits_and_is_given_up_but_kept(opened, clock, tmp_path):
@@ -210,18 +217,18 @@ def test_a_series_that_fails_waits_and_is_given_up_but_kept(opened, clock, tmp_p
     receive(spool, "1.1", "a")
     receive(spool, "1.2", "b")
     clock.now += IDLE_S
-    spool.fail(spool.take(IDLE_S), "ValueError", 10.0)
-    assert spool.take(IDLE_S) is None
+    spool.received.fail(spool.received.take(IDLE_S), "ValueError", 10.0)
+    assert spool.received.take(IDLE_S) is None
     for _ in range(2 * (ATTEMPTS - 1)):
         clock.now += 10.0
-        batch = spool.take(IDLE_S)
+        batch = spool.received.take(IDLE_S)
         assert len(batch.series) == 1
-        spool.fail(batch, "ValueError", 10.0)
+        spool.received.fail(batch, "ValueError", 10.0)
     clock.now += 1e6
-    assert spool.take(IDLE_S) is None
+    assert spool.received.take(IDLE_S) is None
     assert inspect(tmp_path / "spool").failed == ("ValueError", "ValueError")
     inspect(tmp_path / "spool", retry=True)
-    assert len(spool.take(IDLE_S).files) == 2
+    assert len(spool.received.take(IDLE_S).files) == 2
 
 
 def test_an_attempt_that_failed_for_want_of_room_does_not_count(opened, clock):
@@ -229,9 +236,9 @@ def test_an_attempt_that_failed_for_want_of_room_does_not_count(opened, clock):
     receive(spool)
     clock.now += IDLE_S
     for _ in range(2 * ATTEMPTS):
-        batch = spool.take(IDLE_S)
+        batch = spool.received.take(IDLE_S)
         assert batch.attempts == 1
-        spool.fail(batch, "no space", 1.0, counted=False)
+        spool.received.fail(batch, "no space", 1.0, counted=False)
         clock.now += 1.0
 
 
@@ -242,7 +249,7 @@ def test_a_full_spool_refuses_objects_and_keeps_what_it_has(opened, clock, tmp_p
         receive(spool, uids="c")
     assert len(files(tmp_path / "spool")) == 2
     clock.now += IDLE_S
-    spool.finish(spool.take(IDLE_S), [], ["pacs"])
+    spool.finish(spool.received.take(IDLE_S), [], ["pacs"])
     receive(spool, "1.2", "c")  # processed objects make room
     assert len(files(tmp_path / "spool")) == 1
 
@@ -255,7 +262,7 @@ def test_a_disk_without_room_refuses_objects(opened):
 def test_an_object_that_cannot_be_recorded_leaves_no_file(opened, tmp_path):
     spool = opened()
     with pytest.raises(sqlite3.Error):
-        spool.receive(Received("a", None, "1"), b"object")
+        spool.received.receive(Received("a", None, "1"), b"object")
     assert files(tmp_path / "spool") == []
     receive(spool)
     assert inspect(tmp_path / "spool").objects == 2
@@ -277,7 +284,7 @@ def test_nothing_is_received_into_a_spool_that_was_removed(replaced, opened, tmp
 def test_a_second_node_is_refused(opened, tmp_path):
     opened()
     with pytest.raises(SpoolError, match="another node uses the spool"):
-        Spool(tmp_path / "spool", 1, 0)
+        Spool(tmp_path / "spool", 1, 0, 0.0)
 
 
 def test_files_are_for_their_owner_alone(opened, tmp_path):
@@ -294,13 +301,187 @@ def test_files_are_for_their_owner_alone(opened, tmp_path):
 def test_a_folder_that_cannot_be_used_is_an_error_message(tmp_path, content):
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(SpoolError, match=r"set dicom\.spool"):
-        Spool(tmp_path / "file", 1, 0)
+        Spool(tmp_path / "file", 1, 0, 0.0)
     (tmp_path / "spool").mkdir()
     (tmp_path / "spool" / "spool.sqlite").write_bytes(content or b"x" * 4096)
     with pytest.raises(SpoolError, match=r"set dicom\.spool"):
-        Spool(tmp_path / "spool", 1, 0)
+        Spool(tmp_path / "spool", 1, 0, 0.0)
 
 
 def test_a_folder_without_a_spool_cannot_be_inspected(tmp_path):
     with pytest.raises(SpoolError, match="there is no spool"):
         inspect(tmp_path)
+
+
+def processed(spool, clock, *mapped):
+    """Process what is complete; the series of these SOP Instance UIDs have maps."""
+    clock.now += IDLE_S
+    batch = spool.received.take(IDLE_S)
+    spool.finish(batch, [], ["pacs"], [batch.files[each] for each in mapped])
+    return batch
+
+
+def test_processed_series_with_maps_are_kept_for_later_series_of_their_study(opened, clock, tmp_path):
+    spool = opened()
+    receive(spool, "1.1", "a")
+    receive(spool, "1.2", "b")
+    processed(spool, clock, "a")
+    receive(spool, "2.1", "x", study="2")
+    assert processed(spool, clock).kept == ()
+    spool = opened()  # a restart
+    clock.now += KEPT_S / 2.0
+    spool.received.purge()
+    receive(spool, "1.3", "c")
+    clock.now += IDLE_S
+    batch = spool.received.take(IDLE_S)
+    assert [file.read_text() for file in batch.kept] == ["object a"]
+    assert set(batch.files) == {"c"}
+    spool.finish(batch, [], ["pacs"])
+    clock.now += KEPT_S / 2.0
+    spool.received.purge()
+    assert files(tmp_path / "spool") == []
+
+
+def test_the_last_attempt_at_a_series_is_made_without_kept_ones(opened, clock):
+    spool = opened()
+    receive(spool, "1.1", "a")
+    processed(spool, clock, "a")
+    receive(spool, "1.2", "b")
+    clock.now += IDLE_S
+    kept = []
+    for _ in range(ATTEMPTS):
+        batch = spool.received.take(IDLE_S)
+        kept.append(len(batch.kept))
+        spool.received.fail(batch, "ValueError", 0.0)
+    assert kept == [1] * (ATTEMPTS - 1) + [0]
+
+
+def test_room_is_made_of_series_without_maps_and_then_of_the_oldest(opened, clock, tmp_path, caplog):
+    spool = opened(most=3 * len(b"object a"))
+    for series, uid in (("1.1", "a"), ("1.2", "b"), ("1.3", "c")):
+        receive(spool, series, uid)
+        processed(spool, clock, *uid.strip("b"))
+    left = []
+    for uid in "def":
+        receive(spool, f"2.{uid}", uid)
+        left.append({each.read_text()[-1] for each in (tmp_path / "spool").glob("*.dcm")})
+    assert left == [set("acd"), set("cde"), set("def")]
+    assert "later series have no ECV with them" in caplog.text
+    with pytest.raises(SpoolFullError):
+        receive(spool, "2.g", "g")
+
+
+def test_series_of_an_association_that_was_broken_off_are_marked_until_they_are_sent_again(opened, clock):
+    spool = opened()
+    receive(spool, "1.1", "a")
+    receive(spool, "1.2", "b", stated=1)
+    receive(spool, "1.3", "c", stated=2)
+    spool.received.broken_off(["1.1", "1.2", "1.3"], "1.3")
+    batch = processed(spool, clock)
+    assert batch.broken == {"1.1", "1.3"}
+    # An association that was open before does not repair it, one that begins later does.
+    assert spool.received.receive(Received("d", "1.1", "1"), b"more") is True
+    spool.received.released(["1.1"])
+    assert "1.1" in processed(spool, clock).broken
+    spool.received.released(["1.1"], ["1.1"])
+    again = spool.received.take(IDLE_S)
+    assert (again.series, "1.1" in again.broken) == (("1.1",), False)
+
+
+def test_a_series_that_is_broken_off_while_it_is_processed_is_processed_again(opened, clock):
+    spool = opened()
+    receive(spool)
+    clock.now += IDLE_S
+    batch = spool.received.take(IDLE_S)
+    spool.received.broken_off(["1.1"], "1.1")
+    spool.finish(batch, [], ["pacs"])
+    assert spool.received.take(IDLE_S).broken == {"1.1"}
+
+
+def test_what_was_sent_and_processed_before_the_break_is_complete(opened, clock):
+    spool = opened()
+    receive(spool, "1.1", "a")
+    processed(spool, clock)
+    receive(spool, "1.2", "b")
+    processed(spool, clock)
+    spool.received.broken_off(["1.1", "1.2"], "1.2")
+    batch = spool.received.take(IDLE_S)
+    assert (batch.series, batch.broken) == (("1.2",), {"1.2"})
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_an_association_that_ended_with_the_process_was_broken_off(opened, clock, released):
+    spool = opened()
+    receive(spool)
+    if released:
+        spool.received.released(["1.1"])
+    spool = opened()
+    clock.now += IDLE_S
+    assert spool.received.take(IDLE_S).broken == (set() if released else {"1.1"})
+
+
+def test_a_spool_of_the_version_before_goes_on(clock, tmp_path):
+    with closing(Spool(tmp_path / "spool", 1 << 20, 0, KEPT_S, clock=clock)) as spool:
+        receive(spool)
+    with closing(sqlite3.connect(tmp_path / "spool" / "spool.sqlite")) as database:
+        for name in ("mapped", "released", "broken"):
+            database.execute(f"ALTER TABLE series DROP COLUMN {name}")
+        database.execute("ALTER TABLE delivery DROP COLUMN asked")
+        database.execute("PRAGMA user_version = 1")
+        database.commit()
+    with closing(Spool(tmp_path / "spool", 1 << 20, 0, KEPT_S, clock=clock)) as spool:
+        clock.now += IDLE_S
+        batch = spool.received.take(IDLE_S)
+    assert (set(batch.files), batch.broken) == ({"a", "b"}, set())
+
+
+def test_a_spool_of_a_later_version_is_refused(opened, tmp_path):
+    opened()
+    with closing(sqlite3.connect(tmp_path / "spool" / "spool.sqlite")) as database:
+        database.execute("PRAGMA user_version = 99")
+    with pytest.raises(SpoolError, match="later version"):
+        inspect(tmp_path / "spool")
+
+
+def test_a_disk_that_is_full_leaves_no_half_of_an_object(opened, clock, tmp_path, monkeypatch):
+    spool, folder = opened(), tmp_path / "spool"
+    receive(spool)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+        for _ in range(3):
+            with pytest.raises(OSError, match="No space left"):
+                receive(spool, uids="c")
+    assert len(files(folder)) == 2
+    assert inspect(folder).bytes == 2 * len("object a")
+    receive(spool, uids="c")
+    clock.now += IDLE_S
+    assert set(spool.received.take(IDLE_S).files) == {"a", "b", "c"}
+
+
+def test_a_series_that_ends_the_node_each_time_is_given_up_and_holds_up_no_other(opened, clock, tmp_path):
+    spool = opened()
+    receive(spool, "1.1", "a")
+    spool.received.released(["1.1"])
+    clock.now += IDLE_S
+    for _ in range(ATTEMPTS):
+        assert spool.received.take(IDLE_S).series == ("1.1",)
+        spool = opened()  # the process has ended while it worked
+    assert spool.received.take(IDLE_S) is None
+    assert inspect(tmp_path / "spool").failed == ("the node ended each time while it was processed",)
+    receive(spool, "2.1", "b", study="2")
+    clock.now += IDLE_S
+    assert spool.received.take(IDLE_S).series == ("2.1",)
+    inspect(tmp_path / "spool", retry=True)
+    assert spool.received.take(IDLE_S).series == ("1.1",)
+
+
+def test_a_series_that_was_broken_off_is_whole_with_as_many_objects_as_it_states(opened, clock):
+    spool = opened()
+    receive(spool, uids="a", stated=2)
+    spool.received.broken_off(["1.1"], "1.1")
+    assert spool.received.receive(Received("b", "1.1", "1", 2), b"object b") is True
+    batch = spool.received.take(IDLE_S)  # before its association is released
+    assert (len(batch.files), batch.broken) == (2, set())
+    spool.finish(batch, [], ["pacs"])
+    spool.received.released(["1.1"], ["1.1"])
+    assert spool.received.take(IDLE_S) is None

@@ -170,6 +170,6 @@ def test_outputs_conform_to_the_standard(slices, settings, tmp_path):
         each.save_as(file, enforce_file_format=True)
         run = subprocess.run(["dciodvfy", "-new", str(file)], capture_output=True, text=True, check=False)
         lines = run.stderr.splitlines()
-        assert lines[0] in ("ParametricMap", "ComprehensiveSR")
+        assert lines[0] in ("ParametricMap", "ComprehensiveSR", "SCImage")
         warnings = [line for line in lines[1:] if "99MYOSTREAM" not in line and "<QUANTITY>" not in line]
         assert warnings == []

@@ -271,6 +271,15 @@ def test_settings_without_an_effect_on_values_change_no_uid():
     assert Provenance.of(other, "x") == Provenance.of(Settings(), "x")
 
 
+def test_reference_ranges_count_by_content_not_by_their_path(tmp_path):
+    def of(folder, text):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "ranges.toml").write_text(text)
+        return Provenance.of(Settings(reference={"file": tmp_path / folder / "ranges.toml"}), "x")
+
+    assert of("a", "one") == of("b", "one") != of("c", "other")
+
+
 def test_derived_uids_are_uuids_under_2_25():
     uid = derived_uid("map", "1.2.3")
     assert uid.startswith("2.25.")

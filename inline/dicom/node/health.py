@@ -1,0 +1,121 @@
+"""Health of a node: when each of its threads and its spool last worked; reports to the service manager."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+from inline.data.errors import MyostreamError
+from inline.dicom.node.spool import Backlog
+from inline.serving.supervision import ServiceManager
+
+_log = logging.getLogger(__name__)
+
+SILENT_S: Final = 180.0
+"""Time without a sign of life after which a thread hangs: longer than every timeout of a connection."""
+_PERIOD_S: Final = 5.0
+
+
+class Pulse:
+    """Times at which the parts of a node last worked; safe between threads.
+
+    Parts are known from their first beat on.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin without parts; ``clock``: seconds."""
+        self._clock = clock
+        self._last: dict[str, float] = {}
+
+    def beat(self, part: str) -> None:
+        """Record that a part works."""
+        self._last[part] = self._clock()
+
+    def silent(self, limit_s: float) -> list[str]:
+        """Return the parts that have not worked for longer than a limit."""
+        now = self._clock()
+        return [part for part, last in list(self._last.items()) if now - last > limit_s]
+
+
+class Supervised(Protocol):
+    """Node as its supervision uses it."""
+
+    @property
+    def stopping(self) -> bool:
+        """True from the request to stop on."""
+        ...
+
+    @property
+    def pulse(self) -> Pulse:
+        """Signs of life of its threads."""
+        ...
+
+    def backlog(self) -> Backlog:
+        """Check the spool and return its content.
+
+        Raises:
+            OSError, sqlite3.Error, MyostreamError: it cannot be used.
+        """
+        ...
+
+
+def hanging(node: Supervised, silent_s: float = SILENT_S) -> str:
+    """Return why a node is to be restarted; empty where it works, and while it stops."""
+    parts = node.pulse.silent(silent_s)
+    if not parts or node.stopping:
+        return ""
+    return f"{', '.join(parts)}: no sign of life for {silent_s:.0f} s"
+
+
+@contextmanager
+def reported(node: Supervised, manager: ServiceManager, silent_s: float = SILENT_S) -> Iterator[None]:
+    """Report readiness, status and signs of life of a node to the service manager, if there is one.
+
+    Args:
+        node: that listens.
+        manager: of the process.
+        silent_s: time without a sign of life after which a part hangs.
+    """
+    over = threading.Event()
+    if manager.present:
+        manager.notify("READY=1", f"STATUS={_summary(node)}")
+        arguments = (node, manager, silent_s, over)
+        threading.Thread(target=_report, args=arguments, name="watchdog", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _report(node: Supervised, manager: ServiceManager, silent_s: float, over: threading.Event) -> None:
+    period_s = min(_PERIOD_S, (manager.watchdog_s or 4.0 * _PERIOD_S) / 4.0)
+    stopping, hung = False, ""
+    while not over.wait(period_s):
+        summary, now_stopping = _summary(node), node.stopping
+        found = hanging(node, silent_s)
+        if found and not hung:
+            _log.error("%s; the watchdog is fed no more: the node is to be restarted", found)
+        manager.notify(
+            *([] if found else ["WATCHDOG=1"]),
+            *(["STOPPING=1"] if now_stopping and not stopping else []),
+            f"STATUS={found or summary}",
+        )
+        stopping, hung = now_stopping, found
+
+
+def _summary(node: Supervised) -> str:
+    """Return one line on the work of a node. The spool is used for it, which is its sign of life."""
+    try:
+        backlog = node.backlog()
+    except (OSError, sqlite3.Error, MyostreamError) as error:
+        _log.error("the spool cannot be used: %s", type(error).__name__)
+        return f"the spool cannot be used: {type(error).__name__}"
+    node.pulse.beat("spool")
+    results = sum(backlog.deliveries.values())
+    state = "stopping" if node.stopping else "ready"
+    return f"{state}: {backlog.series} series to process, {results} results to deliver"

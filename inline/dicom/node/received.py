@@ -1,0 +1,271 @@
+"""Received objects: on disk until their series is processed, and those of maps for some time longer."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from inline.dicom.node.store import Store, rows
+
+_log = logging.getLogger(__name__)
+
+ATTEMPTS: Final = 3
+"""Times that a series is processed before it is given up, until ``dicom-queue --retry``."""
+_MOST_KEPT: Final = 64
+"""Processed series of a study that are read again with new ones, the latest: they bound time and memory."""
+_LATE_S: Final = 600.0
+"""Time after its last object that a processed series without maps is kept, for further objects."""
+_COUNT: Final = "(SELECT count(*) FROM object WHERE in_series = series.uid)"
+
+
+class SpoolFullError(Exception):
+    """The spool has no room for an object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Object that was received.
+
+    Attributes:
+        uid: SOP Instance UID.
+        series: Series Instance UID.
+        study: Study Instance UID.
+        stated: number of objects of the series, where this one states it.
+    """
+
+    uid: str
+    series: str
+    study: str
+    stated: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Complete series of one study.
+
+    Attributes:
+        series: Series Instance UIDs.
+        files: of their objects, by SOP Instance UID.
+        attempts: number of times that processing them began, this one included.
+        kept: files of processed series of the study with maps.
+        broken: Series Instance UIDs whose sending was broken off.
+    """
+
+    series: tuple[str, ...]
+    files: dict[str, Path]
+    attempts: int
+    kept: tuple[Path, ...] = ()
+    broken: frozenset[str] = frozenset()
+
+
+class ReceivedObjects:
+    """Received objects of a spool by series; safe between threads."""
+
+    def __init__(self, store: Store, kept_s: float) -> None:
+        """Go on with what an earlier process received.
+
+        Args:
+            store: of the spool.
+            kept_s: time after its last object that a processed series with maps is kept, s.
+        """
+        self._store, self._kept_s = store, kept_s
+        self._longest_wait_s = 0.0
+        with store.transaction() as database:
+            database.execute("UPDATE series SET due = 0")
+            # Attempts stay counted: a series that ends the node each time must not hold up others for ever.
+            database.execute(
+                "UPDATE series SET error = ? WHERE NOT done AND attempts >= ? AND error = ''",
+                ("the node ended each time while it was processed", ATTEMPTS),
+            )
+            # Their association ended with the process that received them.
+            database.execute("UPDATE series SET broken = 1 WHERE NOT released AND NOT done")
+
+    def receive(self, received: Received, data: bytes) -> bool:
+        """Store an object; it is on disk when this returns. An earlier one with its UID is replaced.
+
+        Returns:
+            Whether sending its series was broken off before.
+
+        Raises:
+            SpoolFullError: there is no room.
+            OSError, sqlite3.Error: it cannot be stored.
+        """
+        store = self._store
+        store.check()
+        self._make_room(len(data))
+        with store.written([data]) as (file,), store.transaction() as database:
+            earlier = rows(database, "SELECT file, bytes FROM object WHERE uid = ?", received.uid)
+            database.execute(
+                "INSERT INTO series (uid, study, last, stated) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (uid) DO UPDATE SET last = excluded.last, done = 0, attempts = 0, due = 0,"
+                " released = 0, stated = coalesce(excluded.stated, stated), error = ''",
+                (received.series, received.study, store.clock(), received.stated),
+            )
+            database.execute(
+                "INSERT OR REPLACE INTO object (uid, in_series, file, bytes) VALUES (?, ?, ?, ?)",
+                (received.uid, received.series, file.name, len(data)),
+            )
+            ((broken,),) = rows(database, "SELECT broken FROM series WHERE uid = ?", received.series)
+        store.remove(earlier)
+        return bool(broken)
+
+    def released(self, series: Iterable[str], repaired: Iterable[str] = ()) -> None:
+        """Record that the association that sent some series has ended as it should.
+
+        Args:
+            series: that it sent.
+            repaired: those that were broken off before its first object of them: it sent them again, or the
+                rest. A series that was processed meanwhile is processed anew.
+        """
+        with self._store.transaction() as database:
+            database.executemany("UPDATE series SET released = 1 WHERE uid = ?", [(each,) for each in series])
+            database.executemany(
+                "UPDATE series SET broken = 0, done = 0, attempts = 0, due = 0 WHERE uid = ? AND broken",
+                [(each,) for each in repaired],
+            )
+
+    def broken_off(self, series: Iterable[str], last: str) -> None:
+        """Record that the association that sent some series was broken off.
+
+        What it sent before is complete where it was processed already; the series of its last object is
+        processed anew. A series with as many objects as it states lacks none.
+
+        Args:
+            series: that it sent.
+            last: series of its last object.
+        """
+        with self._store.transaction() as database:
+            database.executemany(
+                "UPDATE series SET broken = 1, done = 0, attempts = 0, due = 0 WHERE uid = ?"
+                f" AND (NOT done OR uid = ?) AND (stated IS NULL OR stated > {_COUNT})",
+                [(each, last) for each in series],
+            )
+
+    def take(self, idle_s: float) -> Batch | None:
+        """Return the complete series of the study that waits longest, and count the attempt.
+
+        A series is complete when it has as many objects as it states, or for ``idle_s`` none has come. A
+        series that could not be processed is taken alone the next time: it must not hold up others. At its
+        last attempt it is taken without kept ones, in case that these prevent it.
+        """
+        now = self._store.clock()
+        # A last object far ahead, or a time to try again, is that of a clock that was put back.
+        ready = (
+            "SELECT uid, study, attempts FROM series WHERE NOT done AND attempts < ?"
+            f" AND (due <= ? OR due > ?) AND (last <= ? OR last > ? OR stated <= {_COUNT})"
+            " ORDER BY attempts, last"
+        )
+        with self._store.transaction() as database:
+            latest = now + self._longest_wait_s
+            found = rows(database, ready, ATTEMPTS, now, latest, now - idle_s, now + idle_s)
+            if not found:
+                return None
+            _, study, attempts = found[0]
+            own = (
+                [row[0] for row in found if row[1] == study and not row[2]] if not attempts else [found[0][0]]
+            )
+            files: dict[str, Path] = {}
+            for each in own:
+                database.execute("UPDATE series SET attempts = attempts + 1 WHERE uid = ?", (each,))
+                files |= self._files(database, each)
+            kept: dict[str, Path] = {}
+            if attempts < ATTEMPTS - 1:
+                of_study = (
+                    "SELECT uid FROM series WHERE study = ? AND done AND mapped ORDER BY last DESC LIMIT ?"
+                )
+                for (each,) in rows(database, of_study, study, _MOST_KEPT):
+                    kept |= self._files(database, each)
+            database.execute(f"UPDATE series SET broken = 0 WHERE stated <= {_COUNT}")
+            broken = rows(database, "SELECT uid FROM series WHERE study = ? AND broken", study)
+        return Batch(
+            tuple(own), files, attempts + 1, tuple(kept.values()), frozenset(uid for (uid,) in broken)
+        )
+
+    def done(self, database: sqlite3.Connection, batch: Batch, mapped: Collection[Path]) -> None:
+        """Record within a transaction that a batch is processed; its objects stay for :meth:`purge`.
+
+        A series that got another object meanwhile, or whose sending was broken off, is processed again.
+
+        Args:
+            database: of the transaction.
+            batch: that was processed.
+            mapped: files with images of its maps.
+        """
+        names, known = {file.name for file in mapped}, {file.name for file in batch.files.values()}
+        for each in batch.series:
+            there = {file for (file,) in rows(database, "SELECT file FROM object WHERE in_series = ?", each)}
+            if there <= known:
+                database.execute(
+                    "UPDATE series SET done = 1, error = '', mapped = ? WHERE uid = ? AND broken = ?",
+                    (not there.isdisjoint(names), each, each in batch.broken),
+                )
+
+    def fail(self, batch: Batch, error: str, wait_s: float, *, counted: bool = True) -> None:
+        """Keep a batch that could not be processed until ``wait_s`` from now.
+
+        Args:
+            batch: that was taken.
+            error: why, without data of a patient.
+            wait_s: until it may be taken again.
+            counted: the attempt counts; else it was no fault of the objects.
+        """
+        with self._store.transaction() as database:
+            self._longest_wait_s = max(self._longest_wait_s, wait_s)
+            due = self._store.clock() + wait_s
+            database.executemany(
+                "UPDATE series SET due = ?, error = ?, attempts = max(attempts - ?, 0) WHERE uid = ?",
+                [(due, error, 0 if counted else 1, uid) for uid in batch.series],
+            )
+
+    def purge(self) -> None:
+        """Remove processed series whose time is over."""
+        now = self._store.clock()
+        # As in take(): a last object far ahead is that of a clock that was put back.
+        late_s = min(_LATE_S, self._kept_s)
+        self._forget(
+            "done AND NOT (last BETWEEN ? - iif(mapped, ?, ?) AND ? + iif(mapped, ?, ?))",
+            *(now, self._kept_s, late_s, now, self._kept_s, late_s),
+        )
+
+    def _make_room(self, size: int) -> None:
+        """Make room for an object at the cost of series that are processed, first of those without maps.
+
+        Raises:
+            SpoolFullError: that does not suffice.
+        """
+        oldest = "uid = (SELECT uid FROM series WHERE done ORDER BY mapped, last LIMIT 1)"
+        removed = 0
+        while lacking := self._store.lacking(size):
+            gone = self._forget(oldest)
+            if not gone:
+                raise SpoolFullError(lacking)
+            removed += gone
+        if removed:
+            _log.warning(
+                "%d processed series were removed before their time to make room: later series have no ECV "
+                "with them", removed,
+            )  # fmt: skip
+
+    def _forget(self, which: str, *values: Any) -> int:
+        """Remove series and their objects; return the number of series."""
+        with self._store.transaction() as database:
+            objects = f"FROM object WHERE in_series IN (SELECT uid FROM series WHERE {which})"
+            uids = rows(database, f"SELECT uid FROM series WHERE {which}", *values)
+            gone = rows(database, f"SELECT file, bytes {objects}", *values)
+            database.execute(f"DELETE {objects}", values)
+            database.executemany("DELETE FROM series WHERE uid = ?", uids)
+        self._store.remove(gone)
+        return len(uids)
+
+    def _files(self, database: sqlite3.Connection, series: str) -> dict[str, Path]:
+        found = rows(database, "SELECT uid, file FROM object WHERE in_series = ? ORDER BY uid", series)
+        return {uid: self._store.folder / file for uid, file in found}
+
+
+def make_series_due(database: sqlite3.Connection) -> None:
+    """Let every series be processed now, those that were given up too."""
+    database.execute("UPDATE series SET attempts = 0, due = 0")

@@ -1,0 +1,252 @@
+"""Folder of the spool: lock, files and database.
+
+Objects are files with names of their own; SQLite (write-ahead log, synchronous) holds what they belong to. A
+file is on disk before its row, and a row goes before its file, so that an interruption leaves at most files
+without a row, which the next start removes. Tables hold UIDs and no other data of a patient.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from inline.data.errors import MyostreamError
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS series (
+    uid TEXT PRIMARY KEY,
+    study TEXT NOT NULL,
+    last REAL NOT NULL,
+    stated INTEGER,
+    done INTEGER NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    due REAL NOT NULL DEFAULT 0,
+    error TEXT NOT NULL DEFAULT '',
+    mapped INTEGER NOT NULL DEFAULT 0,
+    released INTEGER NOT NULL DEFAULT 0,
+    broken INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS object (
+    uid TEXT PRIMARY KEY,
+    in_series TEXT NOT NULL REFERENCES series(uid),
+    file TEXT NOT NULL,
+    bytes INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS objects_of_series ON object(in_series);
+CREATE TABLE IF NOT EXISTS result (uid TEXT PRIMARY KEY, file TEXT NOT NULL, bytes INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS delivery (
+    of_result TEXT NOT NULL REFERENCES result(uid),
+    destination TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    due REAL NOT NULL DEFAULT 0,
+    error TEXT NOT NULL DEFAULT '',
+    asked TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (of_result, destination)
+);
+CREATE INDEX IF NOT EXISTS due_of_destination ON delivery(destination, due);
+"""
+_VERSION: Final = 2
+_FROM_1: Final = (
+    "".join(
+        f"ALTER TABLE series ADD COLUMN {name} INTEGER NOT NULL DEFAULT {value};"
+        # Of a series of version 1 nothing is known of its association: it is not called broken off.
+        for name, value in (("mapped", 0), ("released", 1), ("broken", 0))
+    )
+    + "ALTER TABLE delivery ADD COLUMN asked TEXT NOT NULL DEFAULT '';"
+)
+DATABASE: Final = "spool.sqlite"
+_SUFFIX: Final = ".dcm"
+
+
+class SpoolError(MyostreamError):
+    """The folder of the spool cannot be used."""
+
+
+class Store:
+    """Files and database of one spool; safe between threads. One process at a time has it open.
+
+    Attributes:
+        folder: of the spool.
+        lock: held by each transaction; may be held around several.
+        clock: seconds since the epoch, as they outlast a restart.
+    """
+
+    def __init__(
+        self, folder: Path, most_bytes: int, free_bytes: int, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Open the folder, and make it where there is none.
+
+        Args:
+            folder: of the spool, mode 0700.
+            most_bytes: of all files.
+            free_bytes: that receiving leaves free on the disk.
+            clock: see :attr:`clock`.
+
+        Raises:
+            SpoolError: the folder cannot be used, or another node uses it.
+        """
+        self.folder, self.clock = folder, clock
+        self._most, self._free = most_bytes, free_bytes
+        self.lock = threading.RLock()
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._held = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        except OSError as error:
+            raise SpoolError(
+                f"the spool {folder} cannot be used: {error.strerror}; set dicom.spool"
+            ) from error
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._database = open_database(folder / DATABASE)
+            self._opened = (folder / DATABASE).stat()
+            self._bytes = sum_bytes(self._database)
+            self._remove_unnamed()
+        except BlockingIOError as error:
+            os.close(self._held)
+            raise SpoolError(
+                f"another node uses the spool {folder}; set dicom.spool to a folder of its own"
+            ) from error
+        except (OSError, sqlite3.Error) as error:
+            os.close(self._held)
+            raise SpoolError(f"the spool {folder} cannot be used: {error}; set dicom.spool") from error
+
+    def close(self) -> None:
+        """Close database and folder."""
+        with self.lock:
+            self._database.close()
+            os.close(self._held)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Hold the database for one step, which happens as a whole or not at all."""
+        with self.lock:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+    def read(self, query: str, *values: Any) -> list[Any]:
+        """Return the rows of a query."""
+        with self.lock:
+            return rows(self._database, query, *values)
+
+    def check(self) -> None:
+        """Check that rows reach the disk: SQLite goes on writing to a file that was removed.
+
+        Raises:
+            OSError: the file was removed or replaced.
+        """
+        if not os.path.samestat((self.folder / DATABASE).stat(), self._opened):
+            raise FileNotFoundError(errno.ENOENT, "the spool was replaced; start the node again", DATABASE)
+
+    def lacking(self, size: int) -> str:
+        """Return the limit that a file of so many bytes would exceed; empty where there is none."""
+        if self._bytes + size > self._most:
+            return "the limit dicom.spool_bytes is reached"
+        if shutil.disk_usage(self.folder).free < size + self._free:
+            return "its disk has no more than dicom.free_bytes left"
+        return ""
+
+    @contextmanager
+    def written(self, contents: Iterable[bytes]) -> Iterator[list[Path]]:
+        """Write files with names of their own to disk, mode 0600, and keep them if the block succeeds.
+
+        Raises:
+            OSError: there is no room, or the disk fails; no file is left.
+        """
+        files: list[Path] = []
+        size = 0
+        try:
+            for each in contents:
+                files.append(self._write(each))
+                size += len(each)
+            yield files
+        except BaseException:
+            for file in files:
+                file.unlink(missing_ok=True)
+            raise
+        self._count(size)
+
+    def remove(self, gone: Iterable[Sequence[Any]]) -> None:
+        """Remove files, by name and bytes, whose rows are gone."""
+        for name, size in gone:
+            with suppress(OSError):  # the next start removes it
+                (self.folder / name).unlink(missing_ok=True)
+            self._count(-size)
+
+    def _write(self, data: bytes) -> Path:
+        file = self.folder / f"{secrets.token_hex(16)}{_SUFFIX}"
+        part = file.with_suffix(f"{_SUFFIX}.part")
+        try:
+            with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as opened:
+                opened.write(data)
+                opened.flush()
+                os.fsync(opened.fileno())
+            part.replace(file)
+            folder = os.open(self.folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
+            raise
+        return file
+
+    def _remove_unnamed(self) -> None:
+        """Remove files that no row names: they were never acknowledged."""
+        named: set[str] = set()
+        for table in ("object", "result"):
+            named |= {file for (file,) in rows(self._database, f"SELECT file FROM {table}")}
+        for file in self.folder.glob(f"*{_SUFFIX}*"):
+            if file.name not in named:
+                file.unlink(missing_ok=True)
+
+    def _count(self, size: int) -> None:
+        with self.lock:
+            self._bytes += size
+
+
+def open_database(file: Path) -> sqlite3.Connection:
+    """Open the database of a spool, and make its tables where there are none.
+
+    Raises:
+        OSError, sqlite3.Error: it cannot be used, or is of a later version.
+    """
+    database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+    file.chmod(0o600)
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version > _VERSION:
+        raise sqlite3.DatabaseError(f"its format {version} is of a later version of myostream")
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    if version < _VERSION:
+        change = _FROM_1 if version == 1 else _SCHEMA
+        database.executescript(f"BEGIN IMMEDIATE; {change} PRAGMA user_version = {_VERSION}; COMMIT;")
+    return database
+
+
+def sum_bytes(database: sqlite3.Connection) -> int:
+    """Return the bytes of all files that rows name."""
+    tables = ("object", "result")
+    return sum(rows(database, f"SELECT coalesce(sum(bytes), 0) FROM {table}")[0][0] for table in tables)
+
+
+def rows(database: sqlite3.Connection, query: str, *values: Any) -> list[Any]:
+    """Return the rows of a query."""
+    return database.execute(query, values).fetchall()

@@ -1,0 +1,106 @@
+"""Health of a node, and what the service manager receives of it."""
+
+import sqlite3
+import threading
+
+import pytest
+
+from inline.dicom.node.health import Pulse, hanging, reported
+from inline.dicom.node.spool import Backlog
+from inline.serving.supervision import ServiceManager
+from tests.inline.serving.test_supervision import Manager
+
+from .conftest import wait_for
+
+
+class Node:
+    """A node whose parts a test stops."""
+
+    def __init__(self):
+        self.stopping, self.now, self.error = False, 0.0, None
+        self.pulse = Pulse(lambda: self.now)
+
+    def backlog(self):
+        if self.error is not None:
+            raise self.error
+        return Backlog(1, 11, (), 0, {"pacs": 2, "store": 3}, {}, 0)
+
+
+@pytest.fixture
+def supervised(tmp_path):
+    manager = Manager(tmp_path / "notify", 0.4)
+    return manager, ServiceManager(manager.environment)
+
+
+def test_a_part_without_a_sign_of_life_hangs():
+    node = Node()
+    assert hanging(node, 180.0) == ""
+    for part in ("receiver", "worker"):
+        node.pulse.beat(part)
+    node.now = 181.0
+    node.pulse.beat("receiver")
+    assert hanging(node, 180.0) == "worker: no sign of life for 180 s"
+    node.stopping = True
+    assert hanging(node, 180.0) == ""
+
+
+def test_readiness_status_and_signs_of_life_are_reported(supervised):
+    manager, service = supervised
+    node = Node()
+    with reported(node, service):
+        manager.wait("READY=1")
+        manager.wait("STATUS=ready: 1 series to process, 5 results to deliver")
+        manager.wait("WATCHDOG=1", 2)
+        node.stopping = True
+        manager.wait("STOPPING=1")
+        manager.wait("STATUS=stopping")
+        manager.wait("WATCHDOG=1", 4)
+    assert manager.texts().count("STOPPING=1") == 1
+
+
+@pytest.mark.parametrize("part", ["worker", "spool"])
+def test_the_watchdog_is_fed_no_more_where_a_part_hangs(supervised, part, caplog):
+    manager, service = supervised
+    node = Node()
+    node.pulse.beat("worker")
+    with reported(node, service, silent_s=10.0):
+        manager.wait("WATCHDOG=1", 2)
+        node.error = sqlite3.OperationalError("disk I/O error") if part == "spool" else None
+        node.now = 11.0
+        if part == "spool":
+            node.pulse.beat("worker")
+        manager.wait(f"STATUS={part}: no sign of life")
+        manager.wait_for_silence()
+        # It comes back before it is restarted.
+        node.error = None
+        node.pulse.beat("worker")
+        fed = manager.texts().count("WATCHDOG=1")
+        manager.wait("WATCHDOG=1", fed + 1)
+    assert caplog.text.count("the watchdog is fed no more") == 1
+
+
+def test_without_a_manager_nothing_runs():
+    before = threading.active_count()
+    with reported(Node(), ServiceManager({})):
+        assert threading.active_count() == before
+
+
+def test_every_part_of_a_node_gives_signs_of_life(running, archive):
+    with running([archive.destination()]) as node:
+        wait_for(lambda: len(node.pulse._last) == 4)
+        assert set(node.pulse._last) == {"receiver", "worker", "engine", "sender archive"}
+        first = dict(node.pulse._last)
+        wait_for(lambda: all(node.pulse._last[part] > at for part, at in first.items()))
+        assert node.backlog().series == 0
+        assert not node.stopping
+    assert node.stopping
+
+
+def test_a_worker_that_hangs_gives_no_sign_of_life(running, archive, monkeypatch):
+    release = threading.Event()
+    with running([archive.destination()]) as node:
+        wait_for(lambda: "worker" in node.pulse._last)
+        monkeypatch.setattr(node._spool.received, "take", lambda _: release.wait() and None)
+        wait_for(lambda: node.pulse.silent(0.6) == ["worker", "engine"] or None)
+        release.set()
+        wait_for(lambda: node.pulse.silent(0.6) == [])
