@@ -23,7 +23,7 @@ from inline.contouring.segment import contour_slice, network_input
 from inline.contouring.slice_level import slice_level
 from inline.data.errors import SeriesError
 from inline.data.flags import Finding, Flag
-from inline.data.results import ContourOffsets, RegionValues, SliceMotion, SliceResult
+from inline.data.results import ContourOffsets, RegionValues, SliceLevel, SliceMotion, SliceResult
 from inline.data.series import MappingSeries, MapSeries, Quantity, Series, SlicePlace
 from inline.motion import examine_motion, may_be_corrected
 from inline.reference import ReferenceRanges, quantity_of, with_z_scores
@@ -370,6 +370,7 @@ class Pipeline:
             level=level,
             level_source=level_source,
             angular_reference=reference.source if reference else "none",
+            septum=reference,
             confidence=assessed.confidence,
             confidence_source=self._reviewer.source,
             confidence_reason=assessed.reason,
@@ -379,6 +380,29 @@ class Pipeline:
             boundary_uncertainty=uncertainty,
         )
         return self._compared(_with_blood(result))
+
+    def at_level(self, result: SliceResult, level: SliceLevel, source: str) -> SliceResult:
+        """Return a result with another slice level and the regions that follow from it.
+
+        Args:
+            result: ``map`` and ``contours`` may be those of a part of the image, alike.
+            level, source: see :func:`slice_level`.
+        """
+        found = replace(result, level=level, level_source=source)
+        parametric, contours = result.map, result.contours
+        if parametric is None or contours is None:
+            return found
+        regions = measure(parametric, contours, level, result.septum, inset=self._regions.inset)
+        more = dict(check_values(parametric, result.quantity, regions, scanner_made=result.scanner_made))
+        ranges, _ = self.ranges.of(quantity_of(result), result)
+        regions, reference = with_z_scores(regions, ranges)
+        return replace(
+            found,
+            regions=regions,
+            reference=reference,
+            flags=tuple(dict.fromkeys((*result.flags, *more))),
+            notes=tuple(dict.fromkeys((*result.notes, *more.values()))),
+        )
 
     def _compared(self, result: SliceResult) -> SliceResult:
         """Return the result with z-scores where the site has ranges for it."""
