@@ -20,7 +20,7 @@ from inline.data.series import Quantity
 from inline.data.version import software_version
 from inline.pipeline import Stage
 from inline.serving.health import Checkup, Health
-from inline.serving.observers import Delivery
+from inline.serving.observers import Delivery, Observer
 from inline.serving.server import Server
 from inline.serving.tally import Tally
 from model.engines.fallback import FallbackEngine
@@ -62,7 +62,7 @@ class Totals:
             self.untaken += tally.in_transit - tally.lost
 
 
-class Metrics:
+class Metrics(Observer):
     """Observer that counts results and connections.
 
     Attributes:
