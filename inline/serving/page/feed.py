@@ -57,7 +57,8 @@ _WAITING: Final = 64
 _BACKLOG: Final = 64
 _STATUS_S: Final = 2.0
 """Time between two messages of the state; a page that gets none for longer reports it."""
-_STALLED_S: Final = 10.0
+_STALLED_S: Final = 30.0
+"""Longest time of a message on its way; a process of low priority starts slowly on a busy host."""
 _RESTART_S: Final = 5.0
 _CLOSING_S: Final = 3.0
 _NOTHING: Final = np.zeros((0, 0), np.uint8)

@@ -230,6 +230,7 @@ def test_a_process_that_hangs_holds_up_nobody_and_is_replaced(started, monkeypat
     feed = started()
     with closing(Reader(feed.address)) as reader:
         reader.next("status")
+        monkeypatch.setattr(module, "_STALLED_S", 30.0)  # of the next process, which may start slowly
         hanging = feed._process._process
         os.kill(hanging.pid, signal.SIGSTOP)
         texts = "x" * 20_000
