@@ -18,7 +18,7 @@ from PIL import Image as Picture
 
 from bench.browser import Browser, browser
 from bench.page import page_address
-from bench.values import print_lines
+from inline.cli.tables import print_lines
 from inline.mrd.messages import Image
 from inline.replay.client import exchange
 from inline.replay.local_server import started_server

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.data.client_text import for_log
-from inline.data.examination import EcvRegion, EcvResult, HaematocritSource
+from inline.data.examination import EcvResult, HaematocritSource
 from inline.data.geometry import SliceGeometry
 from inline.data.results import Contours, RegionValues, SliceLevel, SliceResult
 from inline.report.colours import MAP_WINDOWS, SEGMENT_WINDOWS
@@ -233,7 +233,7 @@ def _findings(result: SliceResult | EcvResult, *, texts: bool) -> dict[str, Any]
 
 
 def _region(
-    region: RegionValues | EcvRegion,
+    region: RegionValues,
     median: float | None,
     q1: float | None,
     q3: float | None,

@@ -128,8 +128,15 @@ def ecv(haematocrit=0.42, source=HaematocritSource.GIVEN, **values):
         "valid": np.arange(12).reshape(3, 4) > 0,
         "contours": result().contours,
         "regions": (
-            EcvRegion("global", 29.0, 28.0, 30.0, 29.1, 1.5, 0.12345, 0.5, 0.0021, 90, 1.25),
-            EcvRegion("septum", None, None, None, None, None, None, None, None, 0),
+            EcvRegion(
+                **{"name": "global", "median": 29.0, "q1": 28.0, "q3": 30.0, "mean": 29.1, "sd": 1.5},
+                pixels=90,
+                z_score=1.25,
+                standard_error=0.12345,
+                partition_coefficient=0.5,
+                partition_standard_error=0.0021,
+            ),
+            EcvRegion(**dict.fromkeys(("median", "q1", "q3", "mean", "sd")), name="septum", pixels=0),
         ),
         "registration": Registration(1.0, -2.0, 3.0, "contours"),
         "flags": (Flag.REVIEW,),
