@@ -30,6 +30,11 @@ _ARGUMENTS: Final = (
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 )
+_ACTIONS: Final[dict[str, dict[str, Any]]] = {
+    "Enter": {"text": "\r", "windowsVirtualKeyCode": 13},
+    "Tab": {"windowsVirtualKeyCode": 9},
+}
+"""Further parameters of keys with which the browser itself does something."""
 _PIECE: Final = 1 << 16
 _END: Final = b"\0"
 
@@ -86,7 +91,7 @@ class Browser:
 
     def press(self, key: str) -> None:
         """Press and release a key: a character, or a name such as ``ArrowRight``."""
-        text = {"text": key} if len(key) == 1 else {}
+        text = {"text": key} if len(key) == 1 else _ACTIONS.get(key, {})
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 

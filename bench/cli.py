@@ -94,11 +94,11 @@ def scaling(
 
 @app.command()
 def page(
-    slices: Annotated[
-        int, typer.Option(min=4, help="In each of two blocks with pages and two without.")
-    ] = 100,
-    interval_ms: Annotated[float, typer.Option(min=1, help="Between two slices.")] = 500.0,
-    clients: Annotated[int, typer.Option(min=5, max=30, help="Open pages; every fifth reads nothing.")] = 20,
+    slices: Annotated[int, typer.Option(min=4, help="With pages, and as many without.")] = 300,
+    interval_ms: Annotated[float, typer.Option(min=1, help="Between two slices.")] = 150.0,
+    clients: Annotated[
+        int, typer.Option(min=10, max=30, help="Open pages: some read slowly or nothing, some are hostile.")
+    ] = 20,
     engine: Engine = "auto",
     json_file: JsonFile = None,
 ) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
-import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,16 +27,22 @@ from inline.replay.local_server import StartedServer, started_server
 
 _ADDRESS: Final = re.compile(r"live page on http://(\S+):(\d+)/")
 _PUBLISHING: Final = re.compile(r"publishing on (\S+)")
-_BLOCKS: Final = 4
-"""Blocks of slices with pages and without, in turn: the load of a machine changes with time."""
+_BLOCKS: Final = 8
+"""Blocks of slices without pages and with them, in turn: the load of a machine changes with time."""
+_HEARTS: Final = 4
+_NAMES: Final = ("without pages", "with pages")
 _OBSERVE: Final = """
 window.drawn = {};
 new MutationObserver(function (changes) {
   changes.forEach(function (change) {
     const card = change.target;
-    if (card.classList.contains("drawn") && !card.noted) {
-      card.noted = true;
-      window.drawn[Object.keys(window.drawn).length] = Date.now();
+    const result = card.dataset.result;
+    if (card.classList.contains("drawn") && result && !window.drawn[result]) {
+      window.drawn[result] = -1;
+      /* The frame after the one that paints it. */
+      requestAnimationFrame(function () {
+        requestAnimationFrame(function () { window.drawn[result] = Date.now(); });
+      });
     }
   });
 }).observe(document.documentElement, { attributes: true, attributeFilter: ["class"], subtree: true });
@@ -43,15 +50,28 @@ new MutationObserver(function (changes) {
 
 
 def measure(slices: int, interval_ms: float, clients: int, engine: str = "auto") -> dict[str, Any]:
-    """Measure both: an examination at a scanner's pace in Chromium, and latencies with and without pages."""
-    return {"engine": engine, "shown_ms": shown(engine), **disturbed(slices, interval_ms, clients, engine)}
+    """Measure both: an examination at a scanner's pace in Chromium, and latencies with and without pages.
+
+    Args:
+        slices: with pages, and as many without.
+        interval_ms: between two slices.
+        clients: number of pages.
+        engine: runs the network.
+    """
+    load = os.getloadavg()[0]
+    return {
+        "engine": engine,
+        "load_before": load,
+        "shown_ms": {"result to map": shown(engine)},
+        **disturbed(slices, interval_ms, clients, engine),
+    }
 
 
 def shown(engine: str) -> dict[str, float]:
-    """Return percentiles of the time from a result to its map on the page, ms.
+    """Return percentiles of the time from a result to its map on the page, ms, and the number of ``results``.
 
-    The time of a result is that of its ZeroMQ message. The examination is a simulated one of six slices,
-    replayed in real time.
+    The time of a result is that at which its ZeroMQ message arrives here; that of its map, the frame after
+    the one that paints it. The examination is a simulated one, replayed in real time.
 
     Raises:
         MyostreamError: there is no browser, or a slice does not appear.
@@ -59,46 +79,49 @@ def shown(engine: str) -> dict[str, float]:
     arguments = ["--page-port", "0", "--zmq", "tcp://127.0.0.1:*", "--engine", engine]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        _command("synth", "-o", str(folder / "in.h5"), "--slices", "3")
+        _command("synth", "-o", str(folder / "in.h5"), "--slices", str(_HEARTS))
         server = stack.enter_context(started_server(arguments))
         window = stack.enter_context(browser())
         window.open("http://{}:{}/".format(*page_address(server)))
         window.wait("document.getElementById('state').textContent.startsWith('ready')")
         window.evaluate(_OBSERVE)
-        published = _match(_PUBLISHING, server)[1]
-        results = stack.enter_context(_results(published))
+        published = stack.enter_context(_results(_match(_PUBLISHING, server)[1]))
         place = "{}:{}".format(*server.address)
         _command(
             "replay", str(folder / "in.h5"), "-o", str(folder / "out.h5"), "--server", place, "--realtime"
         )
-        window.wait("document.querySelectorAll('.card.drawn').length >= 6")
-        drawn = sorted(window.evaluate("Object.values(window.drawn)"))
-    return percentiles([at - result * 1000.0 for at, result in zip(drawn, sorted(results), strict=True)])
+        window.wait(f"Object.values(window.drawn).filter(each => each > 0).length >= {2 * _HEARTS}")
+        drawn: dict[str, float] = window.evaluate("window.drawn")
+    took = [at - 1000.0 * published[name.partition("/")[2]] for name, at in drawn.items()]
+    return {**percentiles(took), "results": len(took)}
 
 
 def disturbed(slices: int, interval_ms: float, clients: int, engine: str) -> dict[str, Any]:
-    """Return percentiles of the latency without pages and with ``clients`` of them, ms, and their ratio.
+    """Return percentiles of the latency without pages and with them, ms, and their ratios.
 
-    A client reads the events, and fetches every map; every fifth opens the stream and reads nothing.
+    Blocks without and with :mod:`bench.page_clients` take turns. ``pairs``: ratio of the medians of each
+    block and the one before it.
     """
-    took: dict[str, list[float]] = {"without": [], "with": []}
-    header, stream = make_stream(_BLOCKS * slices)
-    arguments = ["--page-port", "0", "--engine", engine]
-    with started_server(arguments) as server:
+    each = max(slices // (_BLOCKS // 2), 1)
+    header, stream = make_stream(_BLOCKS * each)
+    blocks: list[list[float]] = []
+    with started_server(["--page-port", "0", "--engine", engine]) as server:
         run_session(server.address, header, make_stream(4)[1], interval_ms / 1000.0)  # cold caches
         for block in range(_BLOCKS):
-            part = stream[block * slices : (block + 1) * slices]
-            name = "with" if block % 2 else "without"
+            part = stream[block * each : (block + 1) * each]
             with _clients(page_address(server), clients if block % 2 else 0):
                 session = run_session(server.address, header, part, interval_ms / 1000.0)
-            took[name] += [each.latency_ms for each in session]
-    stated = {name: percentiles(values) for name, values in took.items()}
+            blocks.append([slice_.latency_ms for slice_ in session])
+    rows = {name: percentiles(list(chain(*blocks[at::2]))) for at, name in enumerate(_NAMES)}
+    without, with_ = (rows[name] for name in _NAMES)
+    medians = [statistics.median(block) for block in blocks]
     return {
-        "slices": len(took["with"]),
+        "slices": each * _BLOCKS // 2,
+        "interval_ms": interval_ms,
         "clients": clients,
-        "latency_ms": stated,
-        "p50_ratio": stated["with"]["p50"] / stated["without"]["p50"],
-        "p99_ratio": stated["with"]["p99"] / stated["without"]["p99"],
+        "latency_ms": rows,
+        "ratio": {"with / without": {name: with_[name] / without[name] for name in ("p50", "p95", "p99")}},
+        "pairs": [after / before for before, after in zip(medians[::2], medians[1::2], strict=True)],
     }
 
 
@@ -110,10 +133,20 @@ def page_address(server: StartedServer) -> Address:
 
 def show(results: dict[str, Any], json_file: Path | None) -> None:
     """Print the tables and write the values."""
-    print_values("From a result to its map on the page, ms", "", {"shown": results["shown_ms"]}, PERCENTILES)
-    title = f"{results['slices']} slices each, ms to the result, {results['clients']} pages"
-    print_values(title, "pages", results["latency_ms"], PERCENTILES)
-    print_lines(f"with pages / without: p50 {results['p50_ratio']:.3f}, p99 {results['p99_ratio']:.3f}")
+    print_values(
+        "From a result to its map on the page, ms", "", results["shown_ms"], f"results, {PERCENTILES}"
+    )
+    title = (
+        f"{results['slices']} slices each, one every {results['interval_ms']:.0f} ms: ms to the result, "
+        f"without and with {results['clients']} pages"
+    )
+    print_values(title, "", results["latency_ms"], PERCENTILES)
+    (ratio,), pairs = results["ratio"].values(), results["pairs"]
+    print_lines(
+        f"with pages / without: p50 {ratio['p50']:.3f}, p95 {ratio['p95']:.3f}, p99 {ratio['p99']:.3f}; "
+        f"medians of neighbouring blocks {min(pairs):.3f} to {max(pairs):.3f}",
+        f"load before: {results['load_before']:.1f}",
+    )
     write_results(json_file, results)
 
 
@@ -134,9 +167,9 @@ def _command(*arguments: str) -> None:
 
 
 @contextmanager
-def _results(address: str) -> Iterator[list[float]]:
-    """Collect the time at which each result is published, s since 1970."""
-    times: list[float] = []
+def _results(address: str) -> Iterator[dict[str, float]]:
+    """Collect the time at which each result arrives, s since 1970, by ``series/slice``."""
+    times: dict[str, float] = {}
     ended = threading.Event()
     socket_ = subscribe(address)
 
@@ -145,7 +178,7 @@ def _results(address: str) -> Iterator[list[float]]:
             if socket_.poll(100):
                 content = decode(socket_.recv_multipart())
                 if "regions" in content and "quantity" in content:
-                    times.append(time.time())
+                    times.setdefault(f"{content['series_index']}/{content['slice_index']}", time.time())
         socket_.close(linger=0)
 
     thread = threading.Thread(target=receive, daemon=True)
@@ -164,40 +197,12 @@ def _clients(address: Address, number: int) -> Iterator[None]:
     if not number:
         yield
         return
-    command = [sys.executable, "-P", "-m", "bench.page", address[0], str(address[1]), str(number)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
-        time.sleep(1.0)
+    command = [sys.executable, "-P", "-m", "bench.page_clients", address[0], str(address[1]), str(number)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
         try:
+            if not process.stdout.readline():
+                raise MyostreamError("the clients of the page did not start")
             yield
         finally:
             process.kill()
-
-
-def _watch(address: Address) -> None:
-    """Do what an open page does, without drawing."""
-    with _get(address, "/events") as events:
-        for line in events.makefile("rb"):
-            if line.startswith(b"data: {") and b'"map"' in line:
-                number = json.loads(line[6:])["number"]
-                with _get(address, f"/results/{number}/map") as reply:
-                    while reply.recv(1 << 16):
-                        pass
-
-
-def _get(address: Address, path: str) -> socket.socket:
-    connection = socket.create_connection(address)
-    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-    return connection
-
-
-def _be_clients(address: Address, number: int) -> None:
-    """Be several pages, every fifth of which reads nothing, until the input ends."""
-    idle = [_get(address, "/events") for _ in range(number // 5)]
-    for _ in range(number - len(idle)):
-        threading.Thread(target=_watch, args=(address,), daemon=True).start()
-    sys.stdin.buffer.read()
-    del idle
-
-
-if __name__ == "__main__":
-    _be_clients((sys.argv[1], int(sys.argv[2])), int(sys.argv[3]))

@@ -1,8 +1,8 @@
-"""Measured results as Markdown tables: ``python -m bench.reproduce [--details]``.
+"""Measured results as Markdown tables: ``python -m bench.reproduce [--details | --page]``.
 
-The table of the README or, with ``--details``, those of ``docs/benchmarks.md``, from
-``bench/results/*.json``. The command beside a file writes it with ``--json``. Tests compare both
-pages with the output of this module.
+The table of the README or, with ``--details``, those of ``docs/benchmarks.md``, with ``--page`` those of
+``docs/page.md``, from ``bench/results/*.json``. The command beside a file writes it with ``--json``. Tests
+compare the pages with the output of this module.
 """
 
 from __future__ import annotations
@@ -85,6 +85,13 @@ DETAILS: Final = (
     ),
 )
 """docs/benchmarks.md: result file, path of the rows, keys of the columns with their formats."""
+LIVE_PAGE: Final = (
+    ("page", "shown_ms", "results, p50 .0f, p95 .0f, max .0f"),
+    ("page", "latency_ms", "p50 .1f, p95 .1f, p99 .1f, max .1f"),
+    ("page", "ratio", "p50 .3f, p95 .3f, p99 .3f"),
+)
+"""docs/page.md, likewise."""
+_NOT_MEASURED: Final = "No figures are stated here yet: they need a machine without other load."
 
 
 def summary(results: Path = RESULTS) -> str:
@@ -106,10 +113,15 @@ def _row(
     return quantity, text, published, f"`{command}`"
 
 
-def details(results: Path = RESULTS) -> str:
-    """Return the tables of docs/benchmarks.md; raises as :func:`summary`."""
+def live_page(results: Path = RESULTS) -> str:
+    """Return the tables of docs/page.md, or the sentence that stands there until they are measured."""
+    return details(results, LIVE_PAGE) if (results / "page.json").exists() else _NOT_MEASURED
+
+
+def details(results: Path = RESULTS, chosen: Sequence[tuple[str, str, str]] | None = None) -> str:
+    """Return the tables of docs/benchmarks.md, or others that are chosen; raises as :func:`summary`."""
     tables = []
-    for file, path, keys in DETAILS:
+    for file, path, keys in chosen or DETAILS:
         shown = columns(keys)
         content = _read(results, file)
         found = value_at(content, path)
@@ -131,9 +143,10 @@ def main(
     tables: Annotated[
         bool, typer.Option("--details", help="Print the tables of docs/benchmarks.md.")
     ] = False,
+    page: Annotated[bool, typer.Option("--page", help="Print the tables of docs/page.md.")] = False,
 ) -> None:
-    """Print the README's table, or those of docs/benchmarks.md."""
-    print(details() if tables else summary())
+    """Print the README's table, or those of docs/benchmarks.md or docs/page.md."""
+    print(live_page() if page else details() if tables else summary())
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Final
 
 import numpy as np
@@ -22,7 +23,7 @@ from inline.contouring.segment import contour_slice, network_input
 from inline.contouring.slice_level import slice_level
 from inline.data.errors import SeriesError
 from inline.data.flags import Finding, Flag
-from inline.data.results import ContourOffsets, RegionValues, SliceMotion, SliceResult
+from inline.data.results import ContourOffsets, RegionValues, SliceLevel, SliceMotion, SliceResult
 from inline.data.series import MappingSeries, MapSeries, Quantity, Series, SlicePlace
 from inline.motion import examine_motion, may_be_corrected
 from inline.reference import ReferenceRanges, quantity_of, with_z_scores
@@ -40,6 +41,22 @@ from model.unet import CLASSES
 _NO_DIRECTIONS: Final = (
     "The image headers give no directions (read_dir, phase_dir, slice_dir): no septum and no segments."
 )
+
+
+class Stage(StrEnum):
+    """Stage of a slice whose wall time its result states, in their order."""
+
+    FIT = "fit"
+    MOTION = "motion"
+    PREPARE = "prepare"
+    WAIT = "wait"
+    """For the network; in a server alone."""
+    NETWORK = "network"
+    """Of the batch that the slice was in."""
+    CONTOURS = "contours"
+    REGIONS = "regions"
+    CONFIDENCE = "confidence"
+
 
 Stages = Generator[NDArray[np.float32] | SliceResult, NDArray[np.float32], None]
 """Stages of one slice: yields its network input, receives the network output, yields its result."""
@@ -117,13 +134,14 @@ class SliceProgress:
         return time.monotonic() >= self.deadline
 
     @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
+    def timed(self, stage: Stage) -> Iterator[None]:
         """Add the wall time of the block to a stage."""
         start = time.perf_counter()
         try:
             yield
         finally:
-            self.times_ms[stage] = self.times_ms.get(stage, 0.0) + (time.perf_counter() - start) * 1000.0
+            took = (time.perf_counter() - start) * 1000.0
+            self.times_ms[stage.value] = self.times_ms.get(stage.value, 0.0) + took
 
     def failure(self, error: BaseException) -> SliceResult:
         """Return the result of a slice whose stages or network raised an error."""
@@ -239,7 +257,7 @@ class Pipeline:
             stages = self.stages(progress)
             output = next(stages)
             while not isinstance(output, SliceResult):
-                with progress.timed("network"):
+                with progress.timed(Stage.NETWORK):
                     returned = self.engine.infer(output[None])[0]
                 output = stages.send(returned)
             return output
@@ -270,17 +288,17 @@ class Pipeline:
             ValueError: too few images for the fit.
             NotFittedError: the images show saturation recovery.
         """
-        with progress.timed("fit"):
+        with progress.timed(Stage.FIT):
             findings = check_images(assembled.series)
             parametric = make_map(assembled.series)
         motion, uncorrected = None, None
         if self._motion_correction and may_be_corrected(assembled, findings):
-            with progress.timed("motion"):
+            with progress.timed(Stage.MOTION):
                 examined = examine_motion(assembled.series, parametric)
             if examined is not None:
                 motion, uncorrected, parametric = examined.motion, examined.uncorrected, examined.parametric
                 findings = (*findings, *examined.findings)
-        with progress.timed("prepare"):
+        with progress.timed(Stage.PREPARE):
             frame = Frame(assembled.geometry.shape, assembled.geometry.spacing)
             image = network_input(parametric, assembled.quantity, frame)
         t1_scale = 1.0
@@ -300,12 +318,12 @@ class Pipeline:
         study = progress.context.study
         own = study[-1] if study else assembled.slice_place()
         level, level_source = slice_level(own, study, stated=self._regions.levels)
-        with progress.timed("contours"):
+        with progress.timed(Stage.CONTOURS):
             borders = contour_slice(output, prepared.frame, self._steps)
             convention = self.offsets if progress.context.offsets is None else progress.context.offsets
             labels, contours, offsets, note, thin = draw(borders, empty.geometry.spacing, convention)
             flags = [*empty.flags, *borders.flags, *thin]
-        with progress.timed("regions"):
+        with progress.timed(Stage.REGIONS):
             stated = self._regions.septum_degrees
             reference, points_note = slice_reference(
                 empty.geometry, borders.insertions, borders.contours, stated, oriented=assembled.oriented
@@ -333,7 +351,7 @@ class Pipeline:
         wanted = progress.context.uncertainty
         if self._uncertainty if wanted is None else wanted:
             uncertainty = prepared.frame.to_image(np.nan_to_num(class_entropy(output[:CLASSES])))
-        with progress.timed("confidence"):
+        with progress.timed(Stage.CONFIDENCE):
             # The probabilities are those of the borders, not of a convention.
             in_network = in_frame(borders.contours, prepared.frame)
             assessed = self._reviewer.assess(output[:CLASSES], prepared.network_input, in_network)
@@ -352,6 +370,7 @@ class Pipeline:
             level=level,
             level_source=level_source,
             angular_reference=reference.source if reference else "none",
+            septum=reference,
             confidence=assessed.confidence,
             confidence_source=self._reviewer.source,
             confidence_reason=assessed.reason,
@@ -361,6 +380,29 @@ class Pipeline:
             boundary_uncertainty=uncertainty,
         )
         return self._compared(_with_blood(result))
+
+    def at_level(self, result: SliceResult, level: SliceLevel, source: str) -> SliceResult:
+        """Return a result with another slice level and the regions that follow from it.
+
+        Args:
+            result: ``map`` and ``contours`` may be those of a part of the image, alike.
+            level, source: see :func:`slice_level`.
+        """
+        found = replace(result, level=level, level_source=source)
+        parametric, contours = result.map, result.contours
+        if parametric is None or contours is None:
+            return found
+        regions = measure(parametric, contours, level, result.septum, inset=self._regions.inset)
+        more = dict(check_values(parametric, result.quantity, regions, scanner_made=result.scanner_made))
+        ranges, _ = self.ranges.of(quantity_of(result), result)
+        regions, reference = with_z_scores(regions, ranges)
+        return replace(
+            found,
+            regions=regions,
+            reference=reference,
+            flags=tuple(dict.fromkeys((*result.flags, *more))),
+            notes=tuple(dict.fromkeys((*result.notes, *more.values()))),
+        )
 
     def _compared(self, result: SliceResult) -> SliceResult:
         """Return the result with z-scores where the site has ranges for it."""

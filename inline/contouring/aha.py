@@ -9,8 +9,8 @@ changes sides moves the median T1 of a small apical slice by 3 ms.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import cv2
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.data.geometry import SliceGeometry
-from inline.data.results import Contours, Insertions, RegionValues, SliceLevel
+from inline.data.results import AngularReference, Contours, Insertions, RegionValues, SliceLevel
 from model.polygons import distances, inside
 from model.relaxometry.parametric_map import ParametricMap
 
@@ -44,6 +44,7 @@ _MID_INSET: Final = 0.25
 consensus asks for a region in the septum that keeps clear of blood (Messroghli et al. 2017, J Cardiovasc Magn
 Reson 19:75)."""
 _FIRST: Final = {SliceLevel.BASAL: 1, SliceLevel.MID: 7, SliceLevel.APICAL: 13}
+_SEGMENT: Final = re.compile(r"AHA (\d{1,2}) ([a-z]+) ([a-z]+)")
 
 
 class RegionShares(NamedTuple):
@@ -69,30 +70,6 @@ class WeightedStatistics(NamedTuple):
     q3: float
     mean: float
     sd: float
-
-
-@dataclass(frozen=True, slots=True)
-class AngularReference:
-    """Direction of the septum around the ventricle, in the image.
-
-    Attributes:
-        septum: direction from the centre of the cavity to the middle of the septum, radians from +x to +y.
-        turn: +1 where going from the septum to the anterior wall turns x towards y (clockwise on screen),
-            else -1.
-        source: of the direction, for the result.
-        width: angle of the septum, degrees; None where it is not known and the septum is the septal segments.
-        aspect: height of a pixel over its width; angles are those in the patient.
-    """
-
-    septum: float
-    turn: int
-    source: str
-    width: float | None = None
-    aspect: float = 1.0
-
-    def agrees(self, other: AngularReference) -> bool:
-        """Return whether both have the anterior wall on the same side and septa at most 90 degrees apart."""
-        return self.turn == other.turn and math.cos(self.septum - other.septum) >= 0.0
 
 
 def angular_reference(
@@ -284,6 +261,20 @@ def region_shares(
     if level in _FIRST:
         for i, name in enumerate(names):
             yield part(f"AHA {_FIRST[level] + i} {level.value} {name}", ring, segment == i)
+
+
+def segment_at_level(name: str, level: SliceLevel) -> str | None:
+    """Return the name of the same part of the wall at another level; None where its segments are others.
+
+    Basal and mid-ventricular slices have the same six segments. Regions that are no segments keep their name.
+    """
+    match = _SEGMENT.fullmatch(name)
+    if match is None or match[2] == level.value:
+        return name
+    if {match[2], level.value} != {SliceLevel.BASAL.value, SliceLevel.MID.value}:
+        return None
+    number = int(match[1]) - _FIRST[SliceLevel(match[2])] + _FIRST[level]
+    return f"AHA {number} {level.value} {match[3]}"
 
 
 def wall_shares(

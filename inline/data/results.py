@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -92,6 +93,30 @@ class Insertions:
 
 
 @dataclass(frozen=True, slots=True)
+class AngularReference:
+    """Direction of the septum around the ventricle, in the image.
+
+    Attributes:
+        septum: direction from the centre of the cavity to the middle of the septum, radians from +x to +y.
+        turn: +1 where going from the septum to the anterior wall turns x towards y (clockwise on screen),
+            else -1.
+        source: of the direction, for the result.
+        width: angle of the septum, degrees; None where it is not known and the septum is the septal segments.
+        aspect: height of a pixel over its width; angles are those in the patient.
+    """
+
+    septum: float
+    turn: int
+    source: str
+    width: float | None = None
+    aspect: float = 1.0
+
+    def agrees(self, other: AngularReference) -> bool:
+        """Return whether both have the anterior wall on the same side and septa at most 90 degrees apart."""
+        return self.turn == other.turn and math.cos(self.septum - other.septum) >= 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class RegionValues:
     """T1 or T2 over one region of the myocardium, ms; None where the region has no fitted pixel.
 
@@ -167,6 +192,7 @@ class SliceResult:
         level: slice level as far as it was known when the result went out.
         level_source: source of the level.
         angular_reference: source of the AHA segments' angle.
+        septum: that angle; None where it is not known.
         confidence: expected Dice coefficient of the labels, 0 to 1; 0 without contours, None without a
             calibration.
         confidence_source: source of the confidence, or why there is none.
@@ -224,3 +250,4 @@ class SliceResult:
     uncorrected: ParametricMap | None = None
     convention: ContourOffsets | None = None
     inset: float | None = None
+    septum: AngularReference | None = None

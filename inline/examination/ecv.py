@@ -8,11 +8,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.contouring.aha import RegionShares, region_shares, slice_reference, weighted_statistics
+from inline.contouring.aha import (
+    RegionShares,
+    region_shares,
+    segment_at_level,
+    slice_reference,
+    weighted_statistics,
+)
 from inline.data.errors import MyostreamError
 from inline.data.examination import SLICE_FLAGS, EcvRegion, EcvResult, Haematocrit, HaematocritSource
 from inline.data.flags import Flag
-from inline.data.results import BloodT1, SliceResult
+from inline.data.results import BloodT1, SliceLevel, SliceResult
 from inline.examination.pairing import Pair, mismatch, shortened, usable
 from inline.examination.registration import Registered, register, sample
 from inline.reference import ReferenceRanges, with_z_scores
@@ -33,6 +39,9 @@ FloatArray = NDArray[np.float64]
 _LEAST_OVERLAP: Final = 0.6
 """Dice coefficient of both walls, after the movement, below which the registration is flagged. A wall of 9 mm
 that is shifted by 3 mm has about 0.7."""
+_NO_SEGMENTS: Final = (
+    "No segments of ECV: the level of the slice was not known when its ECV was computed, or was another one."
+)
 
 
 class _NotMeasuredError(MyostreamError):
@@ -78,6 +87,25 @@ def ecv_of_pair(
     areas = regions or RegionSettings()
     measured = _measured(found, native, post, blood, registered, areas)
     return _compared(measured, replace(native, inset=areas.inset), ranges or ReferenceRanges())
+
+
+def at_level(result: EcvResult, level: SliceLevel) -> EcvResult:
+    """Return a result whose slice was found to lie at another level.
+
+    Its pixels are not measured anew: segments get their new names, without z-scores, or are left out where
+    the level has others. A note states it where segments are missing.
+    """
+    if level is result.level:
+        return result
+    regions = []
+    for each in result.regions:
+        name = segment_at_level(each.name, level)
+        if name is not None:
+            regions.append(each if name == each.name else replace(each, name=name, z_score=None))
+    notes = result.notes
+    if regions and level is not SliceLevel.UNKNOWN and not any("AHA" in each.name for each in regions):
+        notes = (*notes, _NO_SEGMENTS)
+    return replace(result, level=level, regions=tuple(regions), notes=notes)
 
 
 def _blood_change(native: SliceResult, post: SliceResult) -> BloodChange:

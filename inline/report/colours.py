@@ -42,6 +42,7 @@ MAP_WINDOWS: Final = {
 SEGMENT_WINDOWS: Final = {
     Kind.T1_NATIVE: Window(800.0, 1500.0),
     Kind.T1: Window(300.0, 1500.0),
+    Kind.T1_POST: Window(200.0, 800.0),
     Kind.T2: Window(35.0, 85.0),
     Kind.ECV: Window(15.0, 60.0),
     Kind.PARTITION: Window(0.2, 1.0),

@@ -18,14 +18,13 @@ from prometheus_client.registry import Collector
 from inline.data.flags import Flag
 from inline.data.series import Quantity
 from inline.data.version import software_version
+from inline.pipeline import Stage
 from inline.serving.health import Checkup, Health
-from inline.serving.observers import Delivery
+from inline.serving.observers import Delivery, Observer
 from inline.serving.server import Server
 from inline.serving.tally import Tally
 from model.engines.fallback import FallbackEngine
 
-_STAGES: Final = ("fit", "prepare", "wait", "network", "contours", "regions", "confidence")
-"""Stages whose histograms exist before the first slice."""
 _STAGE_BUCKETS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _SLICE_BUCKETS: Final = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 _CONFIDENCE_BUCKETS: Final = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -63,7 +62,7 @@ class Totals:
             self.untaken += tally.in_transit - tally.lost
 
 
-class Metrics:
+class Metrics(Observer):
     """Observer that counts results and connections.
 
     Attributes:
@@ -107,8 +106,8 @@ class Metrics:
             self._latency.labels(quantity.value)
         for flag in Flag:
             self._flags.labels(flag.value)
-        for stage in _STAGES:
-            self._stages.labels(stage)
+        for stage in Stage:
+            self._stages.labels(stage.value)
         self.registry.register(_AtScrape(self._read))
         ProcessCollector(registry=made)
 

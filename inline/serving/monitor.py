@@ -9,26 +9,24 @@ from __future__ import annotations
 import hmac
 import json
 import logging
+import math
 import socket
-import socketserver
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Final, NamedTuple
 
 from inline.data.errors import ConfigurationError
 from inline.emit.access import is_loopback
+from inline.serving.bounded import BoundedServer
 from inline.settings import MonitorSettings
 
 _log = logging.getLogger(__name__)
 
 _MOST_OPEN: Final = 8
-"""Connections at a time; further ones are closed."""
 _LONGEST_S: Final = 10.0
-"""Time after which a connection is closed, whatever it does."""
 _SILENT_S: Final = 5.0
 _PAUSE_S: Final = 0.05
 """Pause after each accepted connection: at most twenty a second."""
@@ -111,50 +109,28 @@ class Monitor:
         self._thread.join(_JOIN_S)
 
 
-class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """Server with a bounded number of connections, each of a bounded time."""
+class _Server(BoundedServer):
+    """Server of the pages."""
 
-    daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 2 * _MOST_OPEN
+    most_open = _MOST_OPEN
+    longest_s = _LONGEST_S
 
     def __init__(self, host: str, port: int, pages: dict[str, Callable[[], Page]], token: str) -> None:
         self.pages, self.token = pages, token.encode()
-        self._open: dict[socket.socket, float] = {}
-        self._lock = threading.Lock()
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), _Handler)
-
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Take a connection unless there are too many."""
-        with self._lock:
-            if len(self._open) >= _MOST_OPEN:
-                return False
-            self._open[request] = time.monotonic()
-            return True
-
-    def shutdown_request(self, request: Any) -> None:
-        """Close a connection; called for each, after an error too."""
-        with self._lock:
-            self._open.pop(request, None)
-        super().shutdown_request(request)
 
     def service_actions(self) -> None:
         """Break off connections that are too old; called between two of them."""
         time.sleep(_PAUSE_S)
-        now = time.monotonic()
-        with self._lock:
-            for request in [each for each, start in self._open.items() if now - start > _LONGEST_S]:
-                with suppress(OSError):
-                    request.shutdown(socket.SHUT_RDWR)
+        self.break_off(self.longest_s)
 
     def server_close(self) -> None:
         """Close the listening socket and all connections."""
         super().server_close()
-        with self._lock:
-            for request in self._open:
-                with suppress(OSError):
-                    request.shutdown(socket.SHUT_RDWR)
+        self.break_off(-math.inf)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log an error of a connection; most come from a client that left."""

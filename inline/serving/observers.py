@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
-from inline.data.results import SliceResult
+from inline.data.examination import EcvResult
+from inline.data.results import SliceLevel, SliceResult
+from inline.serving.summary import FinalLevel
 from inline.serving.tally import Tally
 
 _log = logging.getLogger(__name__)
@@ -34,8 +35,41 @@ class Delivery:
     budget_ms: float
 
 
-class Observer(Protocol):
-    """Receiver of events. Threads that serve connections call it; it must return at once."""
+@dataclass(frozen=True, slots=True)
+class EcvDelivery:
+    """Delivery of the ECV of one slice position, or of the error that a slice found no partner.
+
+    Attributes:
+        session: name of the connection that completed the pair.
+        result: of the slice position.
+        study: number of its study in this process.
+    """
+
+    session: str
+    result: EcvResult
+    study: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinalLevels:
+    """Final levels of the slices of one study, as known at the close of a connection.
+
+    Attributes:
+        study: number of the study in this process.
+        levels: of the slices of this connection and of earlier ones.
+        measure: returns a result with another level, whose source is the text, and its regions.
+    """
+
+    study: int
+    levels: tuple[FinalLevel, ...]
+    measure: Callable[[SliceResult, SliceLevel, str], SliceResult]
+
+
+class Observer:
+    """Receiver of events. Threads that serve connections call it; it must return at once.
+
+    Every method does nothing here: an observer has those of the events that it needs.
+    """
 
     def opened(self, session: str, tally: Tally) -> None:
         """Note a new connection; its counts change until it is closed."""
@@ -43,11 +77,17 @@ class Observer(Protocol):
     def delivered(self, delivery: Delivery) -> None:
         """Note a result."""
 
+    def ecv_delivered(self, delivery: EcvDelivery) -> None:
+        """Note an ECV result; that of its later slice came before it."""
+
+    def levelled(self, levels: FinalLevels) -> None:
+        """Note the final levels of a study, before the end of the connection that ends with them."""
+
     def closed(self, session: str, tally: Tally) -> None:
         """Note the end of a connection, with its final counts."""
 
 
-class Observers:
+class Observers(Observer):
     """Several observers. An error of one is logged; the others and the caller go on."""
 
     def __init__(self, *observers: Observer) -> None:
@@ -60,6 +100,14 @@ class Observers:
     def delivered(self, delivery: Delivery) -> None:
         """See :class:`Observer`."""
         self._each(lambda observer: observer.delivered(delivery))
+
+    def ecv_delivered(self, delivery: EcvDelivery) -> None:
+        """See :class:`Observer`."""
+        self._each(lambda observer: observer.ecv_delivered(delivery))
+
+    def levelled(self, levels: FinalLevels) -> None:
+        """See :class:`Observer`."""
+        self._each(lambda observer: observer.levelled(levels))
 
     def closed(self, session: str, tally: Tally) -> None:
         """See :class:`Observer`."""

@@ -24,7 +24,7 @@ from inline.assembly.assembled import Assembled, Failed
 from inline.data.flags import Flag
 from inline.data.memory import Share, unlimited
 from inline.data.results import SliceResult
-from inline.pipeline import Pipeline, SliceContext, SliceProgress, Stages
+from inline.pipeline import Pipeline, SliceContext, SliceProgress, Stage, Stages
 from inline.serving.workers import Task, Turns, Workers
 from model.engines.fallback import IDLE_S, FallbackEngine, NoEngineError
 
@@ -340,7 +340,8 @@ class Scheduler:
         with self._changed:
             for job in jobs:
                 self._turns.end(job.owner, took / 1000.0 / len(jobs))
-                job.progress.times_ms |= {"wait": (start - job.queued) * 1000.0, "network": took}
+                waited = (start - job.queued) * 1000.0
+                job.progress.times_ms |= {Stage.WAIT.value: waited, Stage.NETWORK.value: took}
         if isinstance(output, BaseException):
             self._all_failed(jobs, output)
             return True

@@ -32,7 +32,7 @@ from inline.report.content import ExaminationInfo
 from inline.report.output import ReportError
 from inline.serving.dialect import Severity
 from inline.serving.dialogue import Dialogue
-from inline.serving.observers import Delivery
+from inline.serving.observers import Delivery, EcvDelivery, FinalLevels
 from inline.serving.report import Report
 from inline.serving.scheduler import Owner
 from inline.serving.send_queue import SendQueue
@@ -197,11 +197,13 @@ class Slices:
             own = [each for each in self._slices if each.study is study]
             mapped = [each.place for each in own if each.mapped]
             others = [place for place in known if place.session != self._name]
-            slices += final_levels(mapped, (*known, *(each.place for each in own)), stated)
-            earlier += final_levels(others, known, stated)
+            levels = final_levels(mapped, (*known, *(each.place for each in own)), stated)
+            of_others = final_levels(others, known, stated)
+            slices, earlier = slices + levels, earlier + of_others
+            measure = self._service.scheduler.pipeline.at_level
+            self._service.observers.levelled(FinalLevels(study.number, (*levels, *of_others), measure))
             for unpaired in self._service.kept.unpaired(study, self._name):
-                if self._service.publisher is not None:
-                    self._service.publisher.publish_ecv(unpaired, session=self._name)
+                self._deliver_ecv(study, unpaired)
                 self._report_ecv(unpaired)
         tally = self._tally
         summary = Summary.of(self._accounts, tally.images, tally.results, tally.errors, slices, earlier)
@@ -278,12 +280,18 @@ class Slices:
         try:
             ranges = self._service.scheduler.pipeline.ranges
             found = self._service.kept.add(study, result, self._name, settings, ranges)
-            if found is not None and self._service.publisher is not None:
-                self._service.publisher.publish_ecv(found, session=self._name)
+            if found is not None:
+                self._deliver_ecv(study, found)
             return found
         except Exception:  # the result of the slice must still go out
             _log.exception("%s: ECV could not be computed", self._name)
             return None
+
+    def _deliver_ecv(self, study: Study, result: EcvResult) -> None:
+        """Pass an ECV result on to observers and subscribers."""
+        self._service.observers.ecv_delivered(EcvDelivery(self._name, result, study.number))
+        if self._service.publisher is not None:
+            self._service.publisher.publish_ecv(result, session=self._name)
 
     def _report_ecv(self, result: EcvResult) -> None:
         """Log an ECV result, and send its error to the peer."""

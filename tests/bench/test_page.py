@@ -4,7 +4,8 @@ import json
 import socket
 import threading
 
-from bench.page import _watch, show
+from bench.page import show
+from bench.page_clients import attack, ignore, kinds, sip, watch
 
 PERCENTILES = {"p50": 10.0, "p95": 20.0, "p99": 30.0, "max": 40.0}
 
@@ -12,11 +13,13 @@ PERCENTILES = {"p50": 10.0, "p95": 20.0, "p99": 30.0, "max": 40.0}
 def test_the_ratios_are_printed_and_written(capsys, tmp_path):
     results = {
         "slices": 8,
+        "interval_ms": 150.0,
         "clients": 20,
-        "shown_ms": PERCENTILES,
-        "latency_ms": {"without": PERCENTILES, "with": PERCENTILES},
-        "p50_ratio": 1.0,
-        "p99_ratio": 1.0625,
+        "load_before": 0.5,
+        "shown_ms": {"result to map": {**PERCENTILES, "results": 8}},
+        "latency_ms": {"without pages": PERCENTILES, "with pages": PERCENTILES},
+        "ratio": {"with / without": {"p50": 1.0, "p95": 1.0, "p99": 1.0625}},
+        "pairs": [0.98, 1.02],
     }
     show(results, tmp_path / "page.json")
     assert "p99 1.062" in capsys.readouterr().out
@@ -35,6 +38,7 @@ def test_a_client_fetches_the_map_of_every_result():
             {"number": 5, "images": ["map"]},
             {"number": 6, "images": []},
             {"number": 7, "images": ["map"]},
+            {"kind": "levels", "slices": [{"map": 1}]},
         ):
             connection.sendall(b"data: " + json.dumps(event).encode() + b"\n\n")
         for _ in range(2):
@@ -46,7 +50,12 @@ def test_a_client_fetches_the_map_of_every_result():
 
     server = threading.Thread(target=serve, daemon=True)
     server.start()
-    _watch(listening.getsockname())
+    watch(listening.getsockname())
     server.join(10)
     listening.close()
     assert asked == [b"/events", b"/results/5/map", b"/results/7/map"]
+
+
+def test_three_in_five_clients_read_and_the_others_are_slow_dead_or_hostile():
+    assert [kinds(20).count(kind) for kind in (watch, sip, ignore, attack)] == [12, 2, 2, 4]
+    assert len(kinds(13)) == 13

@@ -17,6 +17,27 @@ def test_the_page_on_benchmarks_holds_the_measured_tables():
     assert reproduce.details() in page, "replace the tables: python -m bench.reproduce --details"
 
 
+def test_the_page_on_the_live_page_holds_what_was_measured():
+    page = (ROOT / "docs" / "page.md").read_text(encoding="utf-8")
+    assert reproduce.live_page() in page, "replace the tables: python -m bench.reproduce --page"
+
+
+def test_the_tables_of_the_live_page_follow_its_result_file(tmp_path):
+    assert reproduce.live_page(tmp_path).startswith("No figures")
+    row = {"p50": 50.04, "p95": 61.0, "p99": 70.55, "max": 80.0}
+    results = {
+        "machine": {"commit": "0123456789ab"},
+        "shown_ms": {"result to map": {"results": 8, **row}},
+        "latency_ms": {"without pages": row, "with pages": {**row, "p99": 77.6}},
+        "ratio": {"with / without": {"p50": 1.0, "p95": 1.0, "p99": 1.0999}},
+    }
+    (tmp_path / "page.json").write_text(json.dumps(results))
+    tables = reproduce.live_page(tmp_path)
+    assert "| result to map | 8 | 50 | 61 | 80 |" in tables
+    assert "| with pages | 50.0 | 61.0 | 77.6 | 80.0 |" in tables
+    assert "| with / without | 1.000 | 1.000 | 1.100 |" in tables
+
+
 def test_rows_follow_the_result_files(tmp_path):
     for file in reproduce.RESULTS.glob("*.json"):
         (tmp_path / file.name).write_bytes(file.read_bytes())

@@ -435,6 +435,42 @@ def test_z_scores_follow_the_ranges_of_the_site(slices, ring_engine):
     assert any(note.startswith("No z-scores") for note in elsewhere.notes)
 
 
+@pytest.mark.parametrize("level", SliceLevel)
+def test_a_result_at_another_level_is_that_of_a_slice_known_to_lie_there(slices, ring_engine, level):
+    common = {"quantity": "T1", "field_strength": 1.5, "sd": 20.0, "n": 30, "source": "site"}
+    names = ("global", "AHA 1 basal anterior", "AHA 13 apical anterior")
+    ranges = ReferenceRanges(tuple(ReferenceRange(region=name, mean=860.0, **common) for name in names))
+    ready = replace(slices[0], enhancement=Enhancement.NATIVE)
+    index = ready.identity.slice_index
+    expected, other = (
+        Pipeline(ring_engine, RegionSettings(levels={index: each}), ranges=ranges).process(ready)
+        for each in (level, SliceLevel.MID)
+    )
+    found = Pipeline(ring_engine, ranges=ranges).at_level(other, level, "user")
+    assert found.regions == expected.regions
+    assert record(found) == record(expected) | {"times_ms": record(found)["times_ms"]}
+    assert any(each.z_score is not None for each in found.regions)
+
+
+def test_a_segment_of_another_level_that_is_implausible_is_flagged(slices, ring_engine):
+    result = Pipeline(ring_engine).process(slices[0])
+    values = result.map.values_ms.copy()
+    values[:, : values.shape[1] // 2] = 5.0  # less than half of the wall
+    values[result.labels == 0] = 5.0
+    rows = np.flatnonzero((result.labels == 2).any(axis=1))
+    values[: rows[0] + 10] = 4000.0
+    unknown = replace(result, map=replace(result.map, values_ms=values), level=SliceLevel.UNKNOWN)
+    found = Pipeline(ring_engine).at_level(unknown, SliceLevel.BASAL, "position")
+    assert Flag.IMPLAUSIBLE_VALUES in found.flags
+    assert "AHA" in found.notes[-1]
+
+
+def test_without_contours_a_result_has_its_level_alone(slices, ring_engine):
+    result = replace(Pipeline(ring_engine).process(slices[0]), contours=None, regions=())
+    found = Pipeline(ring_engine).at_level(result, SliceLevel.APICAL, "position")
+    assert found == replace(result, level=SliceLevel.APICAL, level_source="position")
+
+
 def test_ranges_hold_for_the_convention_and_not_for_the_offsets_that_a_thin_wall_leaves(slices, ring_engine):
     common = {"quantity": "T2", "field_strength": 1.5, "mean": 47.0, "sd": 2.0, "n": 25, "source": "site"}
     t2 = next(each for each in slices if each.quantity == "T2")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 MOST_STUDIES: Final = 8
@@ -50,6 +50,10 @@ class Board:
         if event["kind"] == "closed":
             self._closed = [*self._closed, _encoded(event)][-MOST_CLOSED:]
             return self._closed[-1]
+        if event["kind"] == "levels":
+            for change in event["slices"]:
+                self._change(change)
+            return _encoded(event)
         if event["replaces"] is not None:
             self._forget(event["replaces"])
         kept = _Kept(event["study"], _encoded(event), message["images"])
@@ -69,6 +73,14 @@ class Board:
         """Return an image of a result; None where it is not kept."""
         kept = self._kept.get(number)
         return None if kept is None else kept.images.get(name)
+
+    def _change(self, change: Mapping[str, Any]) -> None:
+        """Put the new fields of a result into its event, where it is kept."""
+        kept = self._kept.get(change["number"])
+        if kept is not None:
+            changed = replace(kept, event=_encoded({**json.loads(kept.event), **change}))
+            self._kept[change["number"]] = changed
+            self._bytes += changed.size - kept.size
 
     def _too_much(self) -> bool:
         """Return whether a limit is exceeded; the last result stays in any case."""

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,16 +24,31 @@ from functools import partial
 from typing import Any, Final
 
 import msgpack
+import numpy as np
 
 from inline.data.errors import ConfigurationError
+from inline.data.examination import EcvResult
 from inline.data.flags import Flag
 from inline.data.results import SliceResult
+from inline.data.series import Quantity, SeriesIdentity, SlicePlace
 from inline.emit.access import is_loopback
+from inline.examination.ecv import at_level
+from inline.report.maps import cut
 from inline.serving.health import Checkup
-from inline.serving.observers import Delivery
-from inline.serving.page.messages import closed_message, slice_message, status_message
+from inline.serving.observers import Delivery, EcvDelivery, FinalLevels, Observer
+from inline.serving.page.board import MOST_RESULTS, MOST_STUDIES
+from inline.serving.page.messages import (
+    closed_message,
+    ecv_changes,
+    ecv_message,
+    levels_message,
+    slice_changes,
+    slice_message,
+    status_message,
+)
 from inline.serving.tally import Tally
 from inline.settings import MonitorSettings
+from model.relaxometry.parametric_map import ParametricMap
 
 _log = logging.getLogger(__name__)
 
@@ -42,10 +57,11 @@ _WAITING: Final = 64
 _BACKLOG: Final = 64
 _STATUS_S: Final = 2.0
 """Time between two messages of the state; a page that gets none for longer reports it."""
-_STALLED_S: Final = 10.0
+_STALLED_S: Final = 30.0
+"""Longest time of a message on its way; a process of low priority starts slowly on a busy host."""
 _RESTART_S: Final = 5.0
 _CLOSING_S: Final = 3.0
-_MOST_LATE: Final = 256
+_NOTHING: Final = np.zeros((0, 0), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +70,36 @@ class _Closed:
     tally: Tally
 
 
-class PageFeed:
+_Key = tuple[int, str, Quantity, SeriesIdentity]
+"""Study, connection, quantity and acquisition of a slice."""
+_Event = Delivery | EcvDelivery | FinalLevels | _Closed
+
+
+@dataclass(slots=True)
+class _Shown:
+    """A slice on the page.
+
+    Attributes:
+        number: of its result.
+        result: as of :func:`_small`.
+        unfinished: its complete result may follow.
+    """
+
+    number: int
+    result: SliceResult
+    unfinished: bool
+
+
+@dataclass(slots=True)
+class _ShownEcv:
+    """An ECV result on the page, without its maps."""
+
+    number: int
+    study: int
+    result: EcvResult
+
+
+class PageFeed(Observer):
     """Observer that feeds a live page; its address listens from the construction on until :meth:`close`.
 
     Attributes:
@@ -80,8 +125,10 @@ class PageFeed:
         self._lock = threading.Lock()
         self._open: dict[str, tuple[int, Tally]] = {}
         self._ended: OrderedDict[str, int] = OrderedDict()
-        self._late: OrderedDict[tuple[object, ...], int] = OrderedDict()
-        self._queue: queue.Queue[Delivery | _Closed | None] = queue.Queue(_WAITING)
+        self._shown: OrderedDict[_Key, _Shown] = OrderedDict()
+        self._ecv: deque[_ShownEcv] = deque(maxlen=MOST_RESULTS)
+        self._final: OrderedDict[int, FinalLevels] = OrderedDict()
+        self._queue: queue.Queue[_Event | None] = queue.Queue(_WAITING)
         self._over = threading.Event()
         self._process: _Process | None = None
         self._started = -math.inf
@@ -98,13 +145,20 @@ class PageFeed:
         with self._lock:
             number, _ = self._open.pop(session)
             self._ended[session] = number  # a latecomer may follow
-            if len(self._ended) > _MOST_LATE:
-                self._ended.popitem(last=False)
+            _shorten(self._ended, MOST_RESULTS)
         self._put(_Closed(number, replace(tally)))
 
     def delivered(self, delivery: Delivery) -> None:
         """See :class:`inline.serving.observers.Observer`."""
         self._put(delivery)
+
+    def ecv_delivered(self, delivery: EcvDelivery) -> None:
+        """See :class:`inline.serving.observers.Observer`."""
+        self._put(delivery)
+
+    def levelled(self, levels: FinalLevels) -> None:
+        """See :class:`inline.serving.observers.Observer`."""
+        self._put(levels)
 
     def close(self) -> None:
         """Pass on what is queued, and end the process; at most some seconds."""
@@ -116,7 +170,7 @@ class PageFeed:
             process.end()
         self._listening.close()
 
-    def _put(self, event: Delivery | _Closed) -> None:
+    def _put(self, event: _Event) -> None:
         try:
             self._queue.put_nowait(event)
         except queue.Full:
@@ -139,11 +193,16 @@ class PageFeed:
                 continue
             if event is None:
                 return
-            if isinstance(event, _Closed):
-                self._send(partial(closed_message, event.number, event.tally))
-                due = 0.0
-            else:
-                self._send(partial(self._slice, event))
+            match event:
+                case _Closed(number, tally):
+                    self._send(partial(closed_message, number, tally))
+                    due = 0.0
+                case Delivery():
+                    self._send(partial(self._slice, event))
+                case EcvDelivery():
+                    self._send(partial(self._ecv_result, event))
+                case FinalLevels():
+                    self._send(partial(self._levels, event))
             del event  # nor are its maps held while it waits
 
     def _ensure_process(self) -> None:
@@ -179,25 +238,73 @@ class PageFeed:
         return status_message(self._checkup.health(), open_)
 
     def _slice(self, delivery: Delivery) -> dict[str, Any]:
-        result = delivery.result
-        with self._lock:
-            connection = self._open.get(delivery.session, (self._ended.get(delivery.session, 0),))[0]
-        number, key = next(self._numbers), (delivery.session, result.quantity, result.identity)
-        replaces = self._late.pop(key, None) if delivery.latecomer else None
-        if _follows(result):
-            self._late[key] = number
-            if len(self._late) > _MOST_LATE:
-                self._late.popitem(last=False)
+        result, number = delivery.result, next(self._numbers)
+        key: _Key = (delivery.study, delivery.session, result.quantity, result.identity)
+        before = self._shown.get(key) if delivery.latecomer else None
+        if before is not None and (final := self._final.get(delivery.study)) is not None:
+            # The level of the study's slices is known by now, that of the result is older.
+            for each in final.levels:
+                if _key(delivery.study, each.place) == key:
+                    result = final.measure(result, each.level, each.level_source)
+        self._shown[key] = _Shown(number, _small(result), _follows(result))
+        _shorten(self._shown, MOST_RESULTS)
         return slice_message(
             result,
             number=number,
             study=delivery.study,
-            connection=connection,
+            connection=self._connection(delivery.session),
             latency_ms=delivery.latency_s * 1000.0,
             budget_ms=delivery.budget_ms,
-            replaces=replaces,
+            replaces=before.number if before is not None and before.unfinished else None,
             texts=self._settings.page_texts,
         )
+
+    def _ecv_result(self, delivery: EcvDelivery) -> dict[str, Any]:
+        result, number = delivery.result, next(self._numbers)
+        pair = (result.native, result.post)
+        single = [
+            each
+            for each in self._ecv
+            if each.study == delivery.study and each.result.post is None and each.result.native in pair
+        ]
+        for each in single:  # it stated that there was no partner
+            self._ecv.remove(each)
+        small = replace(result, partition=None, partition_sd=None, valid=None, contours=None)
+        self._ecv.append(_ShownEcv(number, delivery.study, small))
+        return ecv_message(
+            result,
+            number=number,
+            study=delivery.study,
+            connection=self._connection(delivery.session),
+            replaces=single[0].number if single else None,
+            texts=self._settings.page_texts,
+        )
+
+    def _levels(self, final: FinalLevels) -> dict[str, Any]:
+        """Return the message of the results of a study whose level is another one than they have."""
+        texts = self._settings.page_texts
+        self._final[final.study] = final
+        _shorten(self._final, MOST_STUDIES)
+        changes: dict[int, dict[str, Any]] = {}
+        for each in final.levels:
+            place = each.place
+            shown = self._shown.get(_key(final.study, place))
+            if shown is not None and shown.result.level is not each.level:
+                shown.result = final.measure(shown.result, each.level, each.level_source)
+                changes[shown.number] = slice_changes(shown.result, texts=texts)
+            if place.quantity is not Quantity.T1:
+                continue
+            for ecv in self._ecv:
+                own = ecv.study == final.study and ecv.result.native == place.identity
+                if own and ecv.result.level is not each.level:
+                    ecv.result = at_level(ecv.result, each.level)
+                    changes[ecv.number] = ecv_changes(ecv.result, texts=texts)
+        return levels_message(changes)
+
+    def _connection(self, session: str) -> int:
+        """Return the number of a connection, which may have ended; 0 where it is not known."""
+        with self._lock:
+            return self._open.get(session, (self._ended.get(session, 0),))[0]
 
 
 class _Process:
@@ -235,6 +342,26 @@ class _Process:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _key(study: int, place: SlicePlace) -> _Key:
+    return study, place.session, place.quantity, place.identity
+
+
+def _shorten(entries: OrderedDict[Any, Any], most: int) -> None:
+    """Drop the oldest entry where there are too many."""
+    if len(entries) > most:
+        entries.popitem(last=False)
+
+
+def _small(result: SliceResult) -> SliceResult:
+    """Return a result of whose arrays only the map about its contours is left, for other levels."""
+    bare = replace(result, map=None, labels=_NOTHING, boundary_uncertainty=None, uncorrected=None)
+    if result.map is None or result.contours is None:
+        return bare
+    values = np.where(result.map.failed, np.float32(np.nan), result.map.values_ms)
+    part = cut(values, result.geometry.spacing, result.contours)
+    return replace(bare, map=ParametricMap.of_values(part.values), contours=part.contours)
 
 
 def _follows(result: SliceResult) -> bool:

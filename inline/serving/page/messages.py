@@ -1,4 +1,4 @@
-"""Messages to the process of the live page: a result with its images, and the status of the service.
+"""Messages to the process of the live page: results with their images, and the status of the service.
 
 They are dicts of plain values that msgpack can hold. ``event`` goes to browsers as it is; ``images`` stay in
 the process of the page until a browser asks for one.
@@ -6,32 +6,26 @@ the process of the page until a browser asks for one.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inline.data.client_text import for_log
-from inline.data.results import SliceResult
-from inline.emit.record import record
+from inline.data.examination import EcvResult, HaematocritSource
+from inline.data.geometry import SliceGeometry
+from inline.data.results import Contours, RegionValues, SliceLevel, SliceResult
+from inline.report.colours import MAP_WINDOWS, SEGMENT_WINDOWS
+from inline.report.maps import Kind, slice_kind
 from inline.report.wording import importance, sentence
 from inline.serving.health import Health
 from inline.serving.tally import Tally
 
-STEP_MS: Final = 0.1
-"""Unit of the pixels of a map; 16 bits then reach 6.5 s, longer than any relaxation time of tissue."""
+STEPS: Final[Mapping[str, float]] = {"ms": 0.1, "%": 0.01, "": 0.0001}
+"""Step of the pixels of a map by its unit; 16 bits reach 6.5 s, 655 % and a partition coefficient of 6.5."""
 _LARGEST: Final = 65535
-_LEFT_OUT: Final = (
-    "schema",
-    "description",
-    "contours",
-    "insertions",
-    "notes",
-    "error",
-    "flags",
-    "level_source",
-)
-"""Fields of a record that the page does not show, or has in another form."""
 
 
 def slice_message(
@@ -57,35 +51,108 @@ def slice_message(
         replaces: number of an earlier result of the same slice, that missed its budget.
         texts: show texts of the sender, which may hold the name of a patient; else only their length.
     """
-    event = {name: value for name, value in record(result).items() if name not in _LEFT_OUT}
     images: dict[str, bytes] = {}
+    kind = slice_kind(result.quantity, result.enhancement)
     if result.map is not None:
-        images["map"] = map_pixels(result.map.values_ms, result.map.failed)
+        images["map"] = map_pixels(result.map.values_ms, ~result.map.failed, STEPS[kind.unit])
     if result.boundary_uncertainty is not None:
         images["uncertainty"] = share_pixels(result.boundary_uncertainty)
-    flags = sorted({flag.value for flag in result.flags}, key=importance)
-    event |= {
+    identity = result.identity
+    event = {
         "kind": "slice",
         "number": number,
         "study": study,
         "connection": connection,
+        "replaces": replaces,
         "latency_ms": round(latency_ms, 1),
         "budget_ms": budget_ms,
-        "replaces": replaces,
-        "description": result.identity.description if texts else "",
-        "contours": _contours(result),
+        "series_index": identity.series_index,
+        "slice_index": identity.slice_index,
+        "description": identity.description if texts else "",
+        "confidence": _number(result.confidence),
+        "confidence_reason": result.confidence_reason,
+        "reference": result.reference,
+        "times_ms": {name: _number(value) for name, value in result.times_ms.items()},
         "insertions": [
             [round(point.x, 2), round(point.y, 2)]
             for point in (result.insertions.anterior, result.insertions.inferior)
             if point is not None
         ],
-        "findings": [{"flag": flag, "text": sentence(flag)} for flag in flags],
-        "notes": [for_log(note, foreign_text=texts) for note in result.notes],
-        "error": for_log(result.error, foreign_text=texts),
-        "step_ms": STEP_MS,
         "images": sorted(images),
+        **_place(kind, result.geometry, result.contours),
+        **slice_changes(result, texts=texts),
     }
     return {"event": event, "images": images}
+
+
+def ecv_message(
+    result: EcvResult,
+    *,
+    number: int,
+    study: int,
+    connection: int,
+    replaces: int | None = None,
+    texts: bool = False,
+) -> dict[str, Any]:
+    """Return the message of an ECV result; arguments as of :func:`slice_message`.
+
+    Without haematocrit, map and values are those of the partition coefficient.
+    """
+    kind = Kind.PARTITION if result.haematocrit is None else Kind.ECV
+    values = result.partition if result.haematocrit is None else result.ecv
+    images: dict[str, bytes] = {}
+    if values is not None and result.valid is not None:
+        images["map"] = map_pixels(values, result.valid, STEPS[kind.unit])
+    event = {
+        "kind": "ecv",
+        "number": number,
+        "study": study,
+        "connection": connection,
+        "replaces": replaces,
+        "latency_ms": None,
+        "series_index": result.native.series_index,
+        "slice_index": result.native.slice_index,
+        "description": result.native.description if texts else "",
+        "haematocrit": haematocrit_words(result),
+        "insertions": [],
+        "images": sorted(images),
+        "reference": result.reference,
+        **_place(kind, result.geometry, result.contours),
+        **ecv_changes(result, texts=texts),
+    }
+    return {"event": event, "images": images}
+
+
+def levels_message(changes: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the message of results whose level changed: by number, of the functions below."""
+    return {
+        "event": {"kind": "levels", "slices": [{"number": number, **new} for number, new in changes.items()]}
+    }
+
+
+def slice_changes(result: SliceResult, *, texts: bool = False) -> dict[str, Any]:
+    """Return the part of a slice's event that depends on its level; ``texts`` as of :func:`slice_message`."""
+    return {
+        "level": _level(result),
+        "regions": [_region(each, each.median, each.q1, each.q3, None) for each in result.regions],
+        **_findings(result, texts=texts),
+    }
+
+
+def ecv_changes(result: EcvResult, *, texts: bool = False) -> dict[str, Any]:
+    """Return the part of an ECV result's event that depends on its level; likewise."""
+    found = _findings(result, texts=texts)
+    return {
+        "level": _level(result),
+        "regions": [
+            _region(each, each.partition_coefficient, None, None, each.partition_standard_error)
+            if result.haematocrit is None
+            else _region(each, each.median, each.q1, each.q3, each.standard_error)
+            for each in result.regions
+        ],
+        **found,
+        "notes": [*found["notes"], *_provenance(result)],
+    }
 
 
 def status_message(health: Health, open_: dict[int, Tally]) -> dict[str, Any]:
@@ -106,10 +173,10 @@ def closed_message(number: int, tally: Tally) -> dict[str, Any]:
     return {"event": {"kind": "closed", **_connection(number, tally), "lost": tally.lost}}
 
 
-def map_pixels(values_ms: NDArray[np.float32], failed: NDArray[np.bool_]) -> bytes:
-    """Return a map ``(rows, columns)`` as little-endian 16-bit numbers in steps of 0.1 ms; 0: no value."""
-    steps = np.clip(np.rint(values_ms / STEP_MS), 1, _LARGEST)
-    return np.where(failed | (values_ms <= 0.0), 0, steps).astype("<u2").tobytes()
+def map_pixels(values: NDArray[np.float32], valid: NDArray[np.bool_], step: float) -> bytes:
+    """Return a map ``(rows, columns)`` as little-endian 16-bit numbers in steps; 0: no value."""
+    steps = np.clip(np.rint(values / step), 1, _LARGEST)
+    return np.where(valid, steps, 0).astype("<u2").tobytes()
 
 
 def share_pixels(shares: NDArray[np.float32]) -> bytes:
@@ -118,11 +185,83 @@ def share_pixels(shares: NDArray[np.float32]) -> bytes:
     return pixels.tobytes()
 
 
-def _contours(result: SliceResult) -> dict[str, list[list[float]]] | None:
-    if result.contours is None:
-        return None
-    named = (("endo", result.contours.endo), ("epi", result.contours.epi))
-    return {name: np.round(points, 2).tolist() for name, points in named}
+def haematocrit_words(result: EcvResult) -> str:
+    """Return the haematocrit of an ECV result and its source in a sentence."""
+    if result.haematocrit is None:
+        return "" if result.error else "No haematocrit: partition coefficient instead of ECV."
+    value = f"Haematocrit {result.haematocrit.value:.2f}"
+    if result.haematocrit.source is HaematocritSource.GIVEN:
+        return f"{value}, as given."
+    return f"{value}, synthetic: computed from native blood T1, not measured."
+
+
+def _place(kind: Kind, geometry: SliceGeometry, contours: Contours | None) -> dict[str, Any]:
+    """Return what the page draws with: kind of the map, its unit and windows, size and contours."""
+    return {
+        "map": {
+            "name": kind.value,
+            "order": list(Kind).index(kind),
+            "unit": kind.unit,
+            "digits": kind.digits,
+            "step": STEPS[kind.unit],
+            "window": list(MAP_WINDOWS[kind]),
+            "segments": list(SEGMENT_WINDOWS[kind]),
+        },
+        "shape": list(geometry.shape),
+        "pixel_spacing_mm": [round(size, 6) for size in geometry.spacing],
+        "contours": None
+        if contours is None
+        else {
+            name: np.round(points, 2).tolist()
+            for name, points in (("endo", contours.endo), ("epi", contours.epi))
+        },
+    }
+
+
+def _level(result: SliceResult | EcvResult) -> str:
+    return "" if result.level in (None, SliceLevel.UNKNOWN) else str(result.level)
+
+
+def _findings(result: SliceResult | EcvResult, *, texts: bool) -> dict[str, Any]:
+    """Return flags in words, the gravest first, notes and error."""
+    flags = sorted({flag.value for flag in result.flags}, key=importance)
+    return {
+        "findings": [{"flag": flag, "text": sentence(flag)} for flag in flags],
+        "notes": [for_log(note, foreign_text=texts) for note in result.notes],
+        "error": for_log(result.error, foreign_text=texts),
+    }
+
+
+def _region(
+    region: RegionValues,
+    median: float | None,
+    q1: float | None,
+    q3: float | None,
+    error: float | None,
+) -> dict[str, Any]:
+    """Return a region; ``error`` is the standard error of its mean, None where it is not known."""
+    values = {"median": median, "q1": q1, "q3": q3, "error": error, "z_score": region.z_score}
+    numbers = {name: _number(value) for name, value in values.items()}
+    return {"name": region.name, "pixels": region.pixels, **numbers}
+
+
+def _number(value: float | None) -> float | None:
+    """Return a rounded number; None where it is missing or not finite, which JSON cannot express."""
+    return None if value is None or not math.isfinite(value) else round(value, 4)
+
+
+def _provenance(result: EcvResult) -> list[str]:
+    """Return sentences on what an ECV result was made of."""
+    sentences = []
+    if result.native_blood is not None and result.post_blood is not None:
+        native, post = result.native_blood.median_ms, result.post_blood.median_ms
+        sentences.append(f"Blood T1 {native:.0f} ms native, {post:.0f} ms post-contrast.")
+    if (moved := result.registration) is not None:
+        sentences.append(
+            f"Post-contrast map moved by {moved.x_mm:.1f} mm to the right, {moved.y_mm:.1f} mm down and "
+            f"{moved.rotation_degrees:.0f} degrees ({moved.source})."
+        )
+    return sentences
 
 
 def _connection(number: int, tally: Tally) -> dict[str, Any]:

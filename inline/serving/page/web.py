@@ -7,10 +7,11 @@ slowly or not at all is disconnected, and none holds up the others.
 from __future__ import annotations
 
 import hmac
+import json
 import queue
 import re
+import secrets
 import socket
-import socketserver
 import threading
 import time
 from contextlib import suppress
@@ -21,10 +22,11 @@ from importlib import resources
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
+from inline.serving.bounded import BoundedServer
 from inline.serving.page.board import Board
 
 _MOST_OPEN: Final = 96
-"""Connections at a time; further ones are closed."""
+"""Connections at a time."""
 MOST_STREAMS: Final = 32
 """Of these, streams of events: one for each open page."""
 _REQUEST_S: Final = 10.0
@@ -81,10 +83,15 @@ class Reply(NamedTuple):
 
 
 class Streams:
-    """Open streams of events; safe between threads."""
+    """Open streams of events; safe between threads.
+
+    Attributes:
+        name: of this process, by which a page knows that it was started anew.
+    """
 
     def __init__(self, board: Board) -> None:
         """Begin without streams; ``board`` is written and read under the lock of this alone."""
+        self.name = secrets.token_hex(8)
         self._board = board
         self._lock = threading.Lock()
         self._open: set[queue.Queue[bytes | None]] = set()
@@ -122,10 +129,11 @@ class Streams:
             return self._board.image(number, name)
 
 
-class PageServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
+class PageServer(BoundedServer):
     """Server on a socket that listens already; serves in the thread of ``serve_forever``."""
 
-    daemon_threads = True
+    most_open = _MOST_OPEN
+    longest_s = _REQUEST_S
 
     def __init__(self, listening: socket.socket, streams: Streams, access: Access) -> None:
         super().__init__(listening.getsockname()[:2], _Handler, bind_and_activate=False)
@@ -133,39 +141,14 @@ class PageServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.socket = listening
         self.streams, self.access = streams, access
         self.files = {path: _file(*each) for path, each in _FILES.items()}
-        self._open: dict[socket.socket, float] = {}
-        self._lock = threading.Lock()
         self._checked = 0.0
-
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Take a connection unless there are too many."""
-        with self._lock:
-            if len(self._open) >= _MOST_OPEN:
-                return False
-            self._open[request] = time.monotonic()
-            return True
-
-    def lasts(self, request: Any) -> None:
-        """Take the limit of time from a connection: it is a stream."""
-        with self._lock:
-            self._open[request] = float("inf")
-
-    def shutdown_request(self, request: Any) -> None:
-        """Close a connection; called for each, whatever became of it."""
-        with self._lock:
-            self._open.pop(request, None)
-        super().shutdown_request(request)
 
     def service_actions(self) -> None:
         """Break off requests that take too long; called between two of them."""
         now = time.monotonic()
-        if now - self._checked < _CHECK_S:
-            return
-        self._checked = now
-        with self._lock:
-            for request in [each for each, start in self._open.items() if now - start > _REQUEST_S]:
-                with suppress(OSError):
-                    request.shutdown(socket.SHUT_RDWR)
+        if now - self._checked >= _CHECK_S:
+            self._checked = now
+            self.break_off(self.longest_s)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Pass over an error of a connection: nearly all are those of a browser that left."""
@@ -235,7 +218,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self.server.lasts(self.connection)
             self._begin(HTTPStatus.OK, "text/event-stream", None)
-            self.wfile.write(b"retry: 1000\n\nevent: reset\ndata: {}\n\n")
+            name = json.dumps({"server": self.server.streams.name}).encode()
+            self.wfile.write(b"retry: 1000\n\nevent: reset\ndata: " + name + b"\n\n")
             for event in before:
                 self.wfile.write(b"data: " + event + b"\n\n")
             while True:

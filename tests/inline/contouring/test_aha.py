@@ -10,6 +10,7 @@ from inline.contouring.aha import (
     distances,
     insertion_reference,
     measure,
+    segment_at_level,
     segments,
     wall_shares,
     weighted_quantiles,
@@ -385,3 +386,28 @@ def test_without_trusted_insertion_points_there_is_no_mid_septum():
     reference, note = insertion_reference(points, RING, usual)
     assert "There is no mid-septal value." in note
     assert "mid-septum" not in by_name(measure(ring_map(COLUMNS), RING, SliceLevel.MID, reference))
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "expected"),
+    [
+        ("AHA 8 mid anteroseptal", "basal", "AHA 2 basal anteroseptal"),
+        ("AHA 6 basal anterolateral", "mid", "AHA 12 mid anterolateral"),
+        ("AHA 6 basal anterolateral", "basal", "AHA 6 basal anterolateral"),
+        ("AHA 6 basal anterolateral", "apical", None),
+        ("AHA 14 apical septal", "mid", None),
+        ("AHA 14 apical septal", "unknown", None),
+        ("mid-septum", "apical", "mid-septum"),
+        ("global", "unknown", "global"),
+    ],
+)
+def test_segments_of_basal_and_mid_slices_are_the_same_parts_of_the_wall(name, level, expected):
+    assert segment_at_level(name, SliceLevel(level)) == expected
+
+
+def test_the_names_at_another_level_are_those_that_are_measured_there():
+    reference = angular_reference(usual_short_axis())
+    measured = {level: measure(ring_map(COLUMNS), RING, level, reference) for level in SliceLevel}
+    for one, other in ((SliceLevel.BASAL, SliceLevel.MID), (SliceLevel.MID, SliceLevel.BASAL)):
+        names = [segment_at_level(each.name, other) for each in measured[one]]
+        assert names == [each.name for each in measured[other]]

@@ -7,8 +7,9 @@ import pytest
 from inline.contouring.aha import MID_SEPTUM
 from inline.data.examination import HaematocritSource
 from inline.data.flags import Flag
+from inline.data.results import SliceLevel
 from inline.data.series import Quantity
-from inline.examination.ecv import ecv_of_pair
+from inline.examination.ecv import at_level, ecv_of_pair
 from inline.examination.pairing import Pair
 from inline.reference import ReferenceRange, ReferenceRanges
 from inline.settings import EcvSettings
@@ -198,3 +199,23 @@ def test_z_scores_are_those_of_the_ranges_of_a_measured_haematocrit():
     assert regions["septum"].z_score is None
     synthetic = of(NATIVE, POST, EcvSettings(synthetic=True), ranges=ranges)
     assert synthetic.regions[0].z_score is None
+
+
+def test_another_level_renames_segments_or_leaves_them_out():
+    common = {"quantity": "ECV", "field_strength": 1.5, "mean": 26.0, "sd": 2.0, "n": 30, "source": "site"}
+    names = ("global", "AHA 7 mid anterior")
+    ranges = ReferenceRanges(tuple(ReferenceRange(region=name, **common) for name in names))
+    mid = of(NATIVE, POST, ranges=ranges)
+    basal = at_level(mid, SliceLevel.BASAL)
+    measured = of(replace(NATIVE, level=SliceLevel.BASAL), POST)
+    assert [each.name for each in basal.regions] == [each.name for each in measured.regions]
+    assert [each.median for each in basal.regions] == [each.median for each in measured.regions]
+    # The range of a segment holds for that one alone.
+    assert by_name(mid)["AHA 7 mid anterior"].z_score is not None
+    assert by_name(basal)["AHA 1 basal anterior"].z_score is None
+    assert by_name(basal)["global"].z_score == by_name(mid)["global"].z_score
+    apical = at_level(mid, SliceLevel.APICAL)
+    assert list(by_name(apical)) == ["global", "septum", MID_SEPTUM]
+    assert apical.notes[-1].startswith("No segments of ECV")
+    assert at_level(mid, SliceLevel.MID) is mid
+    assert at_level(mid, SliceLevel.UNKNOWN).notes == mid.notes

@@ -16,6 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from inline.contouring.confidence import SIGNALS, Calibration, Reviewer
+from inline.pipeline import Stage
 from inline.replay.client import exchange
 from inline.serving.health import Checkup
 from inline.serving.metrics import Metrics
@@ -57,6 +58,11 @@ def test_the_page_lists_every_metric(names):
         if family.name.startswith("myostream_") and not family.name.endswith("_created")
     }
     assert listed == offered
+
+
+def test_every_stage_is_explained():
+    row = re.search(r"^\| `times_ms` .*$", (DOCS / "stream.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(Stage) == set(re.findall(r"`(\w+)`", row[0])) - {"times_ms"}
 
 
 def ask(address, path, **parameters):

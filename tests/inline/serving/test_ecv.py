@@ -16,6 +16,7 @@ from inline.mrd.protocol import Decoder, encode
 from inline.replay.client import exchange
 from inline.replay.run import compare, ecv_records, records
 from inline.serving.kept import KeptSlices
+from inline.serving.observers import EcvDelivery, Observer, Observers
 from inline.serving.studies import Studies, Study
 from inline.settings import Settings, load_settings
 from tests.inline.examination.phantom import t1_slice
@@ -76,6 +77,32 @@ def test_ecv_of_one_connection_with_the_haematocrit_of_its_parameter(serving, im
     (image,) = [each for each in added if ECV_ATTRIBUTE.encode() in each.attributes]
     assert np.median(image.pixels[0, 0][image.pixels[0, 0] > 0]) > 100  # tenths of a percent
     assert not [text for text in texts if "ECV" in text]
+
+
+class Watching(Observer):
+    """Keeps the events of ECV and levels, in their order."""
+
+    def __init__(self):
+        self.events = []
+
+    def delivered(self, delivery):
+        self.events.append(delivery)
+
+    ecv_delivered = levelled = delivered
+
+
+def test_an_observer_gets_ecv_after_its_slices_and_what_found_no_partner_at_the_close(serving):
+    watching = Watching()
+    with serving(observers=Observers(watching), **QUICK) as server:
+        added, _ = sent(server, [*NATIVE, *POST], parameters={"haematocrit": 0.42})
+        sent(server, POST, study=8)
+    kinds = [type(each).__name__ for each in watching.events]
+    first, second = ["Delivery", "Delivery", "EcvDelivery", "FinalLevels"], ["Delivery", "FinalLevels"]
+    assert kinds == [*first, *second, "EcvDelivery"]
+    ecv, lonely = [each for each in watching.events if isinstance(each, EcvDelivery)]
+    assert ecv.result.regions[0].median == pytest.approx(value(added)[0], abs=1e-3)
+    assert lonely.result.flags == (Flag.NO_NATIVE,)
+    assert ecv.study == watching.events[0].study != lonely.study == watching.events[4].study
 
 
 def test_ecv_of_two_connections_of_one_study(serving):

@@ -122,7 +122,7 @@ def got_in_the_end(monitor):
 
 
 def test_silent_clients_are_bounded_and_closed(started, monkeypatch):
-    monkeypatch.setattr(module, "_LONGEST_S", 1.0)
+    monkeypatch.setattr(module._Server, "longest_s", 1.0)
     monitor = started()
     silent = opened(monitor, 30)
     before = threading.active_count()
@@ -134,7 +134,7 @@ def test_silent_clients_are_bounded_and_closed(started, monkeypatch):
 
 
 def test_a_client_that_sends_a_byte_at_a_time_is_closed_in_the_end(started, monkeypatch):
-    monkeypatch.setattr(module, "_LONGEST_S", 1.0)
+    monkeypatch.setattr(module._Server, "longest_s", 1.0)
     monitor = started()
     (slow,) = opened(monitor, 1)
     start = time.monotonic()

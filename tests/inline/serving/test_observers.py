@@ -1,6 +1,6 @@
 """Observers: each receives everything, and the error of one reaches nobody else."""
 
-from inline.serving.observers import Observers
+from inline.serving.observers import Observer, Observers
 from inline.serving.tally import Tally
 
 
@@ -14,6 +14,12 @@ class Kept:
     def delivered(self, delivery):
         self.events.append(("delivered", delivery))
 
+    def ecv_delivered(self, delivery):
+        self.events.append(("ECV", delivery))
+
+    def levelled(self, levels):
+        self.events.append(("levels", levels))
+
     def closed(self, session, tally):
         self.events.append(("closed", session, tally.images))
 
@@ -22,19 +28,25 @@ class Broken:
     def opened(self, session, tally):
         raise RuntimeError("no")
 
-    delivered = closed = opened
+    delivered = ecv_delivered = levelled = closed = opened
 
 
 def test_an_observer_that_raises_is_logged_and_the_others_go_on(caplog):
     kept = Kept()
-    observers = Observers(Broken(), kept)
+    observers = Observers(Broken(), Observer(), kept)
     observers.opened("a", Tally(images=1))
     observers.delivered("a delivery")
+    observers.ecv_delivered("an ECV")
+    observers.levelled("levels")
     observers.closed("a", Tally(images=2))
-    assert kept.events[0] == ("opened", "a", 1)
-    assert kept.events[2] == ("closed", "a", 2)
-    assert len(kept.events) == 3
-    assert caplog.text.count("an observer failed") == 3
+    assert kept.events == [
+        ("opened", "a", 1),
+        ("delivered", "a delivery"),
+        ("ECV", "an ECV"),
+        ("levels", "levels"),
+        ("closed", "a", 2),
+    ]
+    assert caplog.text.count("an observer failed") == 5
 
 
 def test_images_are_lost_only_where_the_server_failed():

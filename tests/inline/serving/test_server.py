@@ -32,6 +32,7 @@ from inline.replay.local_server import started_server
 from inline.replay.run import records
 from inline.serving import server as module
 from inline.serving import signals
+from inline.serving.observers import Observer, Observers
 from inline.serving.scheduler import Scheduler
 from inline.serving.server import Server, check_address
 from inline.settings import load_settings
@@ -524,6 +525,14 @@ def stated(header, study):
     return bare.replace("<acquisitionSystemInformation>", information + "<acquisitionSystemInformation>")
 
 
+class Levels(Observer):
+    def __init__(self):
+        self.events = []
+
+    def levelled(self, levels):
+        self.events.append(levels)
+
+
 @pytest.fixture
 def published():
     """A publisher, and a subscriber that it knows of."""
@@ -582,7 +591,8 @@ def test_a_connection_closes_with_the_final_level_of_every_slice(serving, examin
         sent += moved(own_series(images, 2 * number + 1, 0, 1), offset)
         sent += moved(own_series(images, 2 * number + 2, 0, 2), offset)
     publisher, subscriber = published
-    with serving(publisher=publisher) as server:
+    watching = Levels()
+    with serving(publisher=publisher, observers=Observers(watching)) as server:
         result = exchange(server.address, stated(header, ""), sent)
         messages = received(subscriber, 9)
     so_far = {record["series_index"]: record["level"] for record, _ in records(result.images)}
@@ -593,6 +603,8 @@ def test_a_connection_closes_with_the_final_level_of_every_slice(serving, examin
     expected = ["basal", "basal", "mid", "mid", "mid", "mid", "apical", "apical"]
     assert [final[number] for number in range(1, 9)] == expected
     assert summary["earlier_slices"] == []
+    (levels,) = watching.events
+    assert [each.record() for each in levels.levels] == summary["slices"]
     assert "basal: series 1 slice 0 (T1), series 2 slice 0 (T2)" in result.texts[-1]
     assert summary["text"] in result.texts[-1]
     assert summary["session"] == messages[0]["session"]

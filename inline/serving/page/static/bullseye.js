@@ -53,8 +53,8 @@ var bullseye = (function () {
     return found;
   }
 
-  /* Draw the segments; return whether there is one. signed: text of a z-score. */
-  function draw(place, slices, colours, window, signed) {
+  /* Draw the segments; return whether there is one. digits: of the values; signed: text of a z-score. */
+  function draw(place, slices, colours, window, digits, signed) {
     const found = segments(slices);
     place.textContent = "";
     const svg = make("svg", { viewBox: "-200 -200 400 400", role: "img", "aria-label": "AHA segments" });
@@ -72,19 +72,19 @@ var bullseye = (function () {
             "L" + point(ring.inner, to) + "A" + ring.inner + " " + ring.inner + " 0 0 1 " + point(ring.inner, from) + "Z",
           fill: "rgb(" + rgb.join(",") + ")", stroke: "#101214", "stroke-width": 2
         }));
-        if (value) { label(svg, value, (ring.inner + ring.outer) / 2, middle, rgb, signed); }
+        if (value) { label(svg, value, (ring.inner + ring.outer) / 2, middle, rgb, digits, signed); }
       }
     });
     place.appendChild(svg);
     return Object.keys(found).length > 0;
   }
 
-  function label(svg, value, radius, degrees, rgb, signed) {
+  function label(svg, value, radius, degrees, rgb, digits, signed) {
     const bright = 0.3 * rgb[0] + 0.59 * rgb[1] + 0.11 * rgb[2] > 125;
     const at = point(radius, degrees).split(" ");
     const y = Number(at[1]);
     const text = make("text", { x: at[0], y: y + (value.z === null ? 6 : 1), fill: bright ? "#000" : "#fff" });
-    text.textContent = value.median.toFixed(value.median < 200 ? 1 : 0);
+    text.textContent = value.median.toFixed(digits);
     const title = make("title", {});
     title.textContent = value.name;
     text.appendChild(title);

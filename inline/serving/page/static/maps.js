@@ -3,12 +3,14 @@
 
 var maps = (function () {
   /* 17 equidistant colours of each map. Lipari and Navia by F. Crameri (Fuderer et al. 2025 recommend them for T1
-     and T2), viridis and inferno of matplotlib. */
+     and T2), cividis, viridis and inferno of matplotlib. */
   const STOPS = {
     Lipari: "031326 092844 183e61 365176 525b7a 655e77 785f72 8d616d a56267 bf6561 da6f5e e98466 e99b74 e5af84 e7c49a " +
       "f1ddb9 fdf5da",
     Navia: "031327 052546 073966 0e4d81 1b608f 266f90 2f798b 378186 418a80 4c9579 5aa171 6db169 89c36a b1d67f d3e3a1 " +
       "ebedc1 fcf4d9",
+    Cividis: "00224e 002e6a 1a386f 32436d 434e6c 535a6d 61656f 6f7073 7d7c78 8c8878 9b9476 aba072 bcae6c cdbb63 dec958 " +
+      "f0d846 fee838",
     Grey: "000000 ffffff",
     Viridis: "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c 1fa088 28ae80 3fbc73 5ec962 84d44b addc30 " +
       "d8e219 fde725",
@@ -87,7 +89,7 @@ var maps = (function () {
       image.data[out + 3] = 255;
       /* 0: no value; it stays black. */
       if (pixels[at] !== 0) {
-        const from = 3 * level(pixels[at] * slice.step_ms, options.window);
+        const from = 3 * level(pixels[at] * slice.map.step, options.window);
         for (let channel = 0; channel < 3; channel++) { image.data[out + channel] = rgb[from + channel]; }
       }
       if (shares) {
@@ -147,14 +149,14 @@ var maps = (function () {
     }
   }
 
-  /* Value under a point of the canvas, ms; null where there is none. */
+  /* Value under a point of the canvas, in the unit of the map; null where there is none. */
   function valueAt(canvas, slice, heartOnly, x, y) {
     const shown = view(slice, heartOnly);
     const column = Math.round(shown.x + x / canvas.clientWidth * shown.width);
     const row = Math.round(shown.y + y / canvas.clientHeight * shown.height);
     const within = row >= 0 && column >= 0 && row < slice.shape[0] && column < slice.shape[1];
     const steps = within && slice.pixels ? slice.pixels[row * slice.shape[1] + column] : 0;
-    return steps ? steps * slice.step_ms : null;
+    return steps ? steps * slice.map.step : null;
   }
 
   function drawBar(canvas, name) {

@@ -2,13 +2,8 @@
 "use strict";
 
 (function () {
-  /* Windows, ms: of a map from fat to blood, of the bull's-eye over the myocardium. */
-  const KINDS = {
-    "T1 native": { low: 0, high: 2000, segments: { low: 800, high: 1500 }, colours: "Lipari" },
-    "T1": { low: 0, high: 2000, segments: { low: 300, high: 1500 }, colours: "Lipari" },
-    "T1 post-contrast": { low: 0, high: 1000, segments: { low: 200, high: 800 }, colours: "Lipari" },
-    "T2": { low: 0, high: 120, segments: { low: 35, high: 85 }, colours: "Navia" }
-  };
+  /* Colours of each kind of map; those of all others are Lipari. */
+  const COLOURS = { "T2": "Navia", "ECV": "Cividis", "Partition coefficient": "Cividis" };
   const STALE_MS = 7000;
   const UNUSUAL = 2;
   const NOTHING = "–";
@@ -22,6 +17,7 @@
   let lastSign = 0;
   let broken = true;
   let status = null;
+  let server = null;              /* name of the process that serves the page */
 
   function by(id) { return document.getElementById(id); }
 
@@ -32,11 +28,18 @@
     return made;
   }
 
-  function number(value, digits) {
-    return value === null || value === undefined ? NOTHING : value.toFixed(digits);
+  /* Value in the unit of its map. */
+  function value(slice, given) {
+    return given === null ? NOTHING : given.toFixed(slice.map.digits) + (slice.map.unit ? " " + slice.map.unit : "");
   }
 
-  function milliseconds(value, quantity) { return number(value, quantity === "T2" ? 1 : 0); }
+  function range(slice, region) {
+    return region.q1 === null ? "" :
+      " [" + region.q1.toFixed(slice.map.digits) + "–" + region.q3.toFixed(slice.map.digits) + "]";
+  }
+
+  /* Standard error of a mean: one digit more than its value. */
+  function errorOf(slice, region) { return region.error === null ? "" : "± " + region.error.toFixed(slice.map.digits + 1); }
 
   function signed(value) {
     if (value === null) { return NOTHING; }
@@ -44,28 +47,23 @@
     return (text === "0.0" ? "" : value > 0 ? "+" : "−") + text;
   }
 
-  function kindOf(slice) {
-    return slice.quantity === "T1" && slice.enhancement ? "T1 " + slice.enhancement : slice.quantity;
-  }
+  function kindOf(slice) { return slice.map.name; }
 
-  function known(kind) { return KINDS[kind] || KINDS.T1; }
-
-  function windowOf(kind) {
-    if (!windows[kind]) { windows[kind] = { low: known(kind).low, high: known(kind).high }; }
+  function windowOf(slice) {
+    const kind = kindOf(slice);
+    if (!windows[kind]) { windows[kind] = { low: slice.map.window[0], high: slice.map.window[1] }; }
     return windows[kind];
   }
 
-  function coloursOf(kind) { return chosenColours[kind] || known(kind).colours; }
+  function coloursOf(kind) { return chosenColours[kind] || COLOURS[kind] || "Lipari"; }
 
   function nameOf(slice) {
-    const level = slice.level && slice.level !== "unknown" ? slice.level + ", " : "";
-    return level + "slice " + slice.slice_index + " · " + kindOf(slice);
+    return (slice.level ? slice.level + ", " : "") + "slice " + slice.slice_index + " · " + kindOf(slice);
   }
 
   function optionsOf(slice) {
-    const kind = kindOf(slice);
     return {
-      window: windowOf(kind), colours: coloursOf(kind), contours: by("contours").checked,
+      window: windowOf(slice), colours: coloursOf(kindOf(slice)), contours: by("contours").checked,
       uncertainty: by("uncertainty").checked, heart: by("heart").checked
     };
   }
@@ -79,30 +77,43 @@
   function makeCard(slice) {
     const card = element("button", undefined, "card");
     card.type = "button";
-    const canvas = element("canvas");
-    canvas.width = canvas.height = 240;
-    card.appendChild(canvas);
-    const ring = ringOf(slice);
-    card.appendChild(element("span", nameOf(slice)));
-    card.appendChild(element("strong", ring ? milliseconds(ring.median, slice.quantity) + " ms" : "no value"));
-    if (ring && ring.z_score !== null) {
-      card.appendChild(element("span", "z " + signed(ring.z_score), Math.abs(ring.z_score) >= UNUSUAL ? "unusual" : ""));
-    }
-    if (slice.error) {
-      card.appendChild(element("span", "error", "failed"));
-    } else if (slice.findings.length) {
-      card.appendChild(element("span", "⚑ " + slice.findings[0].text, "flagged"));
-    }
-    card.appendChild(element("span", "latency " + Math.round(slice.latency_ms) + " ms", "faint"));
+    card.setAttribute("data-result", [slice.map.name, slice.series_index, slice.slice_index].join("/"));
     card.addEventListener("click", function () { follow(false); select(slice.number); });
     slice.card = card;
-    slice.canvas = canvas;
-    paint(slice);
+    slice.canvas = element("canvas");
+    slice.canvas.width = slice.canvas.height = 240;
+    fillCard(slice);
+    slice.stale = true;
   }
 
+  function fillCard(slice) {
+    const ring = ringOf(slice);
+    const texts = [
+      element("span", nameOf(slice)),
+      element("strong", ring && ring.median !== null ? value(slice, ring.median) : "no value")
+    ];
+    if (ring && ring.z_score !== null) {
+      texts.push(element("span", "z " + signed(ring.z_score), Math.abs(ring.z_score) >= UNUSUAL ? "unusual" : ""));
+    }
+    if (slice.error) {
+      texts.push(element("span", slice.findings.length ? slice.findings[0].text : "error", "failed"));
+    } else if (slice.findings.length) {
+      texts.push(element("span", "⚑ " + slice.findings[0].text, "flagged"));
+    }
+    if (slice.haematocrit) { texts.push(element("span", slice.haematocrit, "faint")); }
+    if (slice.latency_ms !== null) {
+      texts.push(element("span", "latency " + Math.round(slice.latency_ms) + " ms", "faint"));
+    }
+    fill(slice.card, [slice.canvas].concat(texts));
+  }
+
+  /* Cards of other examinations are painted once they are shown. */
   function paint(slice) {
-    maps.draw(slice.canvas, slice, optionsOf(slice));
-    slice.card.classList.toggle("drawn", Boolean(slice.pixels));
+    slice.stale = slice.study !== study;
+    if (!slice.stale) {
+      maps.draw(slice.canvas, slice, optionsOf(slice));
+      slice.card.classList.toggle("drawn", Boolean(slice.pixels));
+    }
   }
 
   function loadImage(slice, name, make) {
@@ -139,6 +150,16 @@
     showSoon();
   }
 
+  /* Levels that became known later, with the regions that follow from them. */
+  function relevel(change) {
+    const slice = slices.get(change.number);
+    if (slice) {
+      Object.assign(slice, change);
+      fillCard(slice);
+      showSoon();
+    }
+  }
+
   function forget(which) {
     const gone = slices.get(which);
     if (gone && gone.card.parentNode) { gone.card.parentNode.removeChild(gone.card); }
@@ -147,10 +168,19 @@
 
   function follow(on) { by("follow").checked = on; }
 
+  /* Scroll the cards alone: the selected slice beside them stays where it is. */
+  function bringIntoSight(card) {
+    const cards = by("cards");
+    const top = card.offsetTop - cards.offsetTop;
+    const lowest = top + card.offsetHeight - cards.clientHeight;
+    cards.scrollTop = Math.min(Math.max(cards.scrollTop, lowest), top);
+  }
+
   function select(which) {
     selected = which;
     study = slices.get(which).study;
     show();
+    bringIntoSight(slices.get(which).card);
   }
 
   /* What is shown; at most once a frame. */
@@ -164,7 +194,7 @@
   }
 
   function order(a, b) {
-    return a.slice_index - b.slice_index || kindOf(a).localeCompare(kindOf(b)) || a.number - b.number;
+    return a.slice_index - b.slice_index || a.map.order - b.map.order || a.number - b.number;
   }
 
   function show() {
@@ -175,6 +205,7 @@
     shown.forEach(function (slice, at) {
       if (cards.children[at] !== slice.card) { cards.insertBefore(slice.card, cards.children[at] || null); }
       slice.card.setAttribute("aria-pressed", String(slice.number === selected));
+      if (slice.stale) { paint(slice); }
     });
     while (cards.children.length > shown.length) { cards.removeChild(cards.lastChild); }
     showStudies();
@@ -188,7 +219,7 @@
     slices.forEach(function (slice) { counts.set(slice.study, (counts.get(slice.study) || 0) + 1); });
     nav.textContent = "";
     counts.forEach(function (count, which) {
-      const text = "Examination " + which + " · " + count + (count === 1 ? " slice" : " slices");
+      const text = "Examination " + which + " · " + count + (count === 1 ? " map" : " maps");
       const button = element("button", text);
       button.type = "button";
       button.setAttribute("aria-pressed", String(which === study));
@@ -210,45 +241,56 @@
     const kind = kindOf(slice);
     const ring = ringOf(slice);
     by("name").textContent = nameOf(slice) + (slice.description ? " · " + slice.description : "");
-    by("median").textContent = ring ?
-      milliseconds(ring.median, slice.quantity) + " ms [" + milliseconds(ring.q1, slice.quantity) + "–" +
-        milliseconds(ring.q3, slice.quantity) + "]" + (ring.z_score === null ? "" : ", z " + signed(ring.z_score)) :
+    by("median").textContent = ring && ring.median !== null ?
+      value(slice, ring.median) + range(slice, ring) + (ring.z_score === null ? "" : ", z " + signed(ring.z_score)) :
       "no value";
-    by("confidence").textContent = "Expected Dice of the contours: " +
-      (slice.confidence === null ? "not known" : slice.confidence.toFixed(2)) +
-      (slice.confidence_reason ? ". " + slice.confidence_reason : "");
+    by("haematocrit").textContent = slice.haematocrit || "";
+    const isEcv = slice.kind === "ecv";
+    ["confidence", "latency-text", "latency"].forEach(function (id) { by(id).hidden = isEcv; });
+    if (!isEcv) { showQuality(slice); }
     fill(by("findings"), slice.findings.map(function (each) { return element("li", each.text); })
       .concat(slice.error ? [element("li", slice.error, "failed")] : [])
       .concat(slice.missing ? [element("li", "The map is not kept any more.", "failed")] : []));
     fill(by("notes"), slice.notes.map(function (each) { return element("li", each); })
       .concat(slice.reference ? [element("li", "z-scores: " + slice.reference)] : [])
-      .concat([element("li", "Stages, ms: " + Object.keys(slice.times_ms).map(function (stage) {
-        return stage + " " + number(slice.times_ms[stage], 0);
-      }).join(", "))]));
+      .concat(slice.times_ms ? [element("li", "Stages, ms: " + Object.keys(slice.times_ms).map(function (stage) {
+        return stage + " " + Math.round(slice.times_ms[stage]);
+      }).join(", "))] : []));
+    const errors = slice.regions.some(function (region) { return region.error !== null; });
+    const scores = slice.regions.some(function (region) { return region.z_score !== null; });
+    by("values").className = (errors ? "" : "no-errors ") + (scores ? "" : "no-scores");
+    fill(by("values").tBodies[0], slice.regions.map(function (region) { return regionRow(slice, region); }));
+    by("values").hidden = slice.regions.length === 0;
+    showTools(slice);
+    showMap(slice);
+    const alike = inStudy().filter(function (each) { return kindOf(each) === kind; });
+    const colours = { low: slice.map.segments[0], high: slice.map.segments[1] };
+    const drawn = bullseye.draw(by("bullseye"), alike, coloursOf(kind), colours, slice.map.digits, signed);
+    by("bullseye-part").hidden = !drawn;
+    by("bullseye-caption").textContent = kind + " by AHA segment" + (slice.map.unit ? ", median in " + slice.map.unit : "") +
+      ", of all slices of the examination; several slices of a segment: mean by area. Colours " + colours.low + "–" +
+      colours.high + (slice.map.unit ? " " + slice.map.unit : "") + ".";
+  }
+
+  function showQuality(slice) {
+    by("confidence").textContent = "Expected Dice of the contours: " +
+      (slice.confidence === null ? "not known" : slice.confidence.toFixed(2)) +
+      (slice.confidence_reason ? ". " + slice.confidence_reason : "");
     by("latency-text").textContent = "Result " + Math.round(slice.latency_ms) + " ms after the last image; budget " +
       Math.round(slice.budget_ms) + " ms";
     by("latency").max = slice.budget_ms;
     by("latency").value = Math.min(slice.latency_ms, slice.budget_ms);
     by("latency").className = slice.latency_ms > slice.budget_ms ? "late" : "";
-    fill(by("values").tBodies[0], slice.regions.map(function (region) { return regionRow(region, slice.quantity); }));
-    by("values").hidden = slice.regions.length === 0;
-    showTools(kind);
-    showMap(slice);
-    const alike = inStudy().filter(function (each) { return kindOf(each) === kind; });
-    const drawn = bullseye.draw(by("bullseye"), alike, coloursOf(kind), known(kind).segments, signed);
-    by("bullseye-figure").hidden = !drawn;
-    by("bullseye-caption").textContent = kind + " by AHA segment, median in ms, of all slices of the examination; " +
-      "several slices of a segment: mean by area. Colours " + known(kind).segments.low + "–" +
-      known(kind).segments.high + " ms.";
   }
 
-  function regionRow(region, quantity) {
+  function regionRow(slice, region) {
     const row = element("tr");
-    row.appendChild(element("td", region.name.replace(/^AHA /, "")));
-    row.appendChild(element("td", region.median === null ? NOTHING : milliseconds(region.median, quantity) + " [" +
-      milliseconds(region.q1, quantity) + "–" + milliseconds(region.q3, quantity) + "]"));
     const unusual = region.z_score !== null && Math.abs(region.z_score) >= UNUSUAL;
-    row.appendChild(element("td", signed(region.z_score), unusual ? "unusual" : ""));
+    row.appendChild(element("td", region.name.replace(/^AHA /, "")));
+    row.appendChild(element("td", region.median === null ? NOTHING :
+      region.median.toFixed(slice.map.digits) + range(slice, region)));
+    row.appendChild(element("td", errorOf(slice, region), "error"));
+    row.appendChild(element("td", signed(region.z_score), unusual ? "score unusual" : "score"));
     row.appendChild(element("td", String(region.pixels)));
     return row;
   }
@@ -260,17 +302,19 @@
 
   function showMap(slice) {
     const options = optionsOf(slice);
+    const unit = slice.map.unit ? " " + slice.map.unit : "";
     maps.draw(by("map"), slice, options);
     maps.drawBar(by("bar"), options.colours);
-    by("bar-low").textContent = options.window.low + " ms";
-    by("bar-high").textContent = options.window.high + " ms";
+    by("bar-low").textContent = options.window.low + unit;
+    by("bar-high").textContent = options.window.high + unit;
   }
 
-  function showTools(kind) {
-    const own = windowOf(kind);
+  function showTools(slice) {
+    const kind = kindOf(slice);
+    const own = windowOf(slice);
     if (document.activeElement !== by("low")) { by("low").value = own.low; }
     if (document.activeElement !== by("high")) { by("high").value = own.high; }
-    by("unit").textContent = "ms (" + kind + ")";
+    by("unit").textContent = slice.map.unit + " (" + kind + ")";
     by("colours").value = coloursOf(kind);
     const any = inStudy().some(function (each) { return each.images.indexOf("uncertainty") >= 0; });
     by("uncertainty").disabled = !any;
@@ -324,8 +368,10 @@
     lastSign = Date.now();
     broken = false;
     const content = JSON.parse(event.data);
-    if (content.kind === "slice") {
+    if (content.kind === "slice" || content.kind === "ecv") {
       addSlice(content);
+    } else if (content.kind === "levels") {
+      content.slices.forEach(relevel);
     } else if (content.kind === "closed") {
       closed.set(content.connection, content);
       if (closed.size > 8) { closed.delete(closed.keys().next().value); }
@@ -337,12 +383,21 @@
 
   function connect() {
     const source = new EventSource("events");
-    source.addEventListener("reset", function () {
+    source.addEventListener("reset", function (event) {
       /* A snapshot follows: of this server process or of a later one. */
       Array.from(slices.keys()).forEach(forget);
       closed.clear();
+      const name = JSON.parse(event.data).server;
+      if (server !== null && server !== name) {
+        notify("Connected again at " + new Date().toLocaleTimeString() +
+          ". The page was started anew: earlier results are no longer shown here.");
+      } else if (server !== null) {
+        notify("Connected again at " + new Date().toLocaleTimeString() + ".");
+      }
+      server = name;
       lastSign = Date.now();
       broken = false;
+      showState();
       showSoon();
     });
     source.onmessage = take;
@@ -351,8 +406,15 @@
       showState();
       if (source.readyState === 2) { window.setTimeout(connect, 2000); }
     };
-    window.setInterval(showState, 1000);
   }
+
+  /* Words that stay until they are closed, so that nobody misses them. */
+  function notify(text) {
+    by("notice-text").textContent = text;
+    by("notice").hidden = false;
+  }
+
+  function closeNotice() { by("notice").hidden = true; }
 
   /* Controls */
 
@@ -372,12 +434,13 @@
   }
 
   function scaleWindow(factor) {
-    const kind = selectedKind();
-    if (kind !== null) {
-      const own = windowOf(kind);
+    const slice = slices.get(selected);
+    if (slice) {
+      const own = windowOf(slice);
       const middle = (own.low + own.high) / 2;
       const half = (own.high - own.low) / 2 * factor;
-      setWindow(Math.round(middle - half), Math.round(middle + half));
+      const digits = slice.map.unit === "ms" ? 0 : 2;
+      setWindow(Number((middle - half).toFixed(digits)), Number((middle + half).toFixed(digits)));
     }
   }
 
@@ -404,7 +467,7 @@
     p: function () { moveStudy(-1); }, n: function () { moveStudy(1); },
     c: function () { toggle("contours"); }, u: function () { toggle("uncertainty"); },
     z: function () { toggle("heart"); }, f: function () { toggle("follow"); }, m: nextColours,
-    "+": function () { scaleWindow(0.8); }, "-": function () { scaleWindow(1.25); }
+    Escape: closeNotice, "+": function () { scaleWindow(0.8); }, "-": function () { scaleWindow(1.25); }
   };
 
   document.addEventListener("keydown", function (event) {
@@ -422,8 +485,8 @@
     by(id).addEventListener("change", function () { setWindow(parseFloat(by("low").value), parseFloat(by("high").value)); });
   });
   by("reset").addEventListener("click", function () {
-    const kind = selectedKind();
-    if (kind !== null) { setWindow(known(kind).low, known(kind).high); }
+    const slice = slices.get(selected);
+    if (slice) { setWindow(slice.map.window[0], slice.map.window[1]); }
   });
   maps.names.forEach(function (name) { by("colours").appendChild(element("option", name)); });
   by("colours").addEventListener("change", function () {
@@ -431,11 +494,13 @@
   });
   by("map").addEventListener("mousemove", function (event) {
     const slice = slices.get(selected);
-    const value = slice ? maps.valueAt(by("map"), slice, by("heart").checked, event.offsetX, event.offsetY) : null;
-    by("cursor").textContent = value === null ? "" : milliseconds(value, slice.quantity) + " ms";
+    const found = slice ? maps.valueAt(by("map"), slice, by("heart").checked, event.offsetX, event.offsetY) : null;
+    by("cursor").textContent = found === null ? "" : value(slice, found);
   });
   by("map").addEventListener("mouseleave", function () { by("cursor").textContent = ""; });
 
+  by("notice-close").addEventListener("click", closeNotice);
   by("links").hidden = true;
+  window.setInterval(showState, 1000);
   connect();
 })();

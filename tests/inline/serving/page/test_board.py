@@ -56,6 +56,16 @@ def test_a_late_result_takes_the_place_of_the_unfinished_one():
     assert numbers(board) == [2, 3, 4]
 
 
+def test_a_changed_level_is_in_the_snapshot_too():
+    board = Board()
+    board.add(message(1))
+    event = {"kind": "levels", "slices": [{"number": 1, "level": "mid"}, {"number": 9, "level": "basal"}]}
+    assert json.loads(board.add({"event": event})) == event
+    (kept,) = map(json.loads, board.snapshot())
+    assert (kept["number"], kept["level"], kept["study"]) == (1, "mid", 1)
+    assert board._bytes == board._kept[1].size
+
+
 def test_a_snapshot_has_the_last_state_and_the_last_connections():
     board = Board()
     for number in range(40):

@@ -1,21 +1,27 @@
 """The page in a real browser: slice by slice, colours, contours, keys, and a server that goes."""
 
+import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bench.browser import browser, executable
+from inline.data.results import SliceLevel
+from inline.examination.ecv import ecv_of_pair
+from inline.examination.pairing import Pair
 from inline.replay.client import exchange
 from inline.serving.health import Checkup
-from inline.serving.observers import Observers
+from inline.serving.observers import Delivery, EcvDelivery, Observer, Observers
 from inline.serving.page.feed import PageFeed
-from inline.settings import MonitorSettings
+from inline.settings import EcvSettings, MonitorSettings
+from tests.inline.serving.page.test_feed import final, measured
 
 pytestmark = pytest.mark.skipif(executable() is None, reason="there is no chromium")
 
 
-class Results:
+class Results(Observer):
     """Observer that keeps the results of T1 by slice."""
 
     def __init__(self):
@@ -25,10 +31,21 @@ class Results:
         if delivery.result.quantity == "T1":
             self.t1[delivery.result.identity.slice_index] = delivery.result
 
-    def opened(self, session, tally):
-        pass
 
-    closed = opened
+@pytest.fixture(scope="module")
+def window():
+    with browser() as made:
+        yield made
+
+
+@contextmanager
+def feeding(port=0, **settings):
+    """A page without a server, fed by the test."""
+    feed = PageFeed(MonitorSettings(page_port=port, **settings), Checkup())
+    try:
+        yield feed
+    finally:
+        feed.close()
 
 
 @contextmanager
@@ -66,9 +83,9 @@ def flat_pixel(values):
     return column + 2, row + 2
 
 
-def test_an_examination_in_the_browser(serving, examination):
+def test_an_examination_in_the_browser(serving, examination, window):
     _, header, images = examination
-    with live_page(serving, emit={"uncertainty": True}) as (server, feed, t1), browser() as window:
+    with live_page(serving, emit={"uncertainty": True}) as (server, feed, t1):
         window.open("http://{}:{}/".format(*feed.address))
         window.wait("document.getElementById('state').textContent.startsWith('ready')")
         exchange(server.address, header, images)
@@ -118,3 +135,120 @@ def test_an_examination_in_the_browser(serving, examination):
         feed.close()
         window.wait("!document.getElementById('alarm').hidden")
         assert text(window, "state") == "not connected"
+
+
+def shown(window, expression):
+    return window.evaluate(f"window.getComputedStyle({expression}).display !== 'none'")
+
+
+def card(window, at):
+    return window.evaluate(f"document.querySelectorAll('.card')[{at}].textContent")
+
+
+def test_ecv_in_words_and_numbers_and_the_final_level(window):
+    (pipeline, native), (_, post) = measured(noise=0.02), measured(post=True, noise=0.02)
+    ecv = ecv_of_pair(Pair(native, post, "blood T1"), EcvSettings(haematocrit=0.42))
+    with feeding() as feed:
+        window.open("http://{}:{}/".format(*feed.address))
+        for each in (native, post):
+            feed.delivered(Delivery("a", each, 0.1, False, 1, 500.0))
+        window.wait("document.querySelectorAll('.card.drawn').length === 2")
+        assert not shown(window, "document.querySelector('#values th.error')")
+        feed.ecv_delivered(EcvDelivery("a", ecv, 1))
+        window.wait("document.querySelectorAll('.card.drawn').length === 3")
+        ring = ecv.regions[0]
+        assert card(window, 2).startswith(f"mid, slice 0 · ECV{ring.median:.1f} %")
+        assert "Haematocrit 0.42, as given." in card(window, 2)
+        assert "latency" not in card(window, 2)
+        assert text(window, "median") == f"{ring.median:.1f} % [{ring.q1:.1f}–{ring.q3:.1f}]"
+        assert shown(window, "document.querySelector('#values th.error')")
+        assert not shown(window, "document.getElementById('latency')")
+        assert f"± {ring.standard_error:.2f}" in text(window, "values")
+        assert "ECV by AHA segment, median in %" in text(window, "bullseye-caption")
+        # The value under the pointer is that of the map, in percent.
+        window.evaluate(
+            "(function (map) { const box = map.getBoundingClientRect();"
+            "map.dispatchEvent(new MouseEvent('mousemove', { clientX: box.left + 0.5 * box.width,"
+            "clientY: box.top + 0.5 * box.height, bubbles: true })); })(document.getElementById('map'))"
+        )
+        assert float(text(window, "cursor").removesuffix(" %")) == pytest.approx(58.0, abs=6.0)  # plasma
+
+        feed.levelled(final(pipeline, native, SliceLevel.BASAL))
+        window.wait("document.querySelectorAll('.card')[2].textContent.startsWith('basal, slice 0 · ECV')")
+        window.wait("/1 basal anterior/.test(document.getElementById('values').textContent)")
+        assert card(window, 0).startswith("basal, slice 0 · T1 native")
+        assert card(window, 1).startswith("mid, slice 0 · T1 post-contrast"), "its level is not stated"
+
+
+def test_a_name_with_markup_is_text(window):
+    _, native = measured()
+    name = "<img src=x onerror='document.title=1'><b>Mustermann</b>"
+    native = replace(native, identity=replace(native.identity, description=name), notes=(name,), error=name)
+    with feeding(page_texts=True) as feed:
+        window.open("http://{}:{}/".format(*feed.address))
+        feed.delivered(Delivery("a", native, 0.1, False, 1, 500.0))
+        window.wait("document.querySelectorAll('.card.drawn').length === 1")
+        assert text(window, "name").endswith(f"T1 native · {name}")
+        assert name in text(window, "notes")
+        assert window.evaluate("document.querySelectorAll('img, b').length") == 0
+        assert window.evaluate("document.title") == "myostream"
+
+
+def test_the_page_connects_again_and_says_that_earlier_results_are_gone(window):
+    _, native = measured()
+    with feeding() as feed:
+        address = feed.address
+        window.open("http://{}:{}/".format(*address))
+        feed.delivered(Delivery("a", native, 0.1, False, 1, 500.0))
+        window.wait("document.querySelectorAll('.card.drawn').length === 1")
+        assert window.evaluate("document.getElementById('notice').hidden")
+    window.wait("!document.getElementById('alarm').hidden")
+    with feeding(port=address[1]) as feed:
+        window.wait("!document.getElementById('notice').hidden", 60.0)
+        assert "started anew: earlier results are no longer shown" in text(window, "notice-text")
+        assert window.evaluate("document.getElementById('alarm').hidden")
+        window.wait("document.querySelectorAll('.card').length === 0")
+        feed.delivered(Delivery("a", native, 0.1, False, 1, 500.0))
+        window.wait("document.querySelectorAll('.card.drawn').length === 1")
+        assert not window.evaluate("document.getElementById('notice').hidden"), "until somebody has read it"
+        window.press("Escape")
+        assert window.evaluate("document.getElementById('notice').hidden")
+
+
+def test_200_slices_by_keyboard(window):
+    _, native = measured()
+    with feeding() as feed:
+        window.open("http://{}:{}/".format(*feed.address))
+        for number in range(200):
+            while feed._queue.qsize() > 30:
+                time.sleep(0.01)
+            each = replace(native, identity=replace(native.identity, slice_index=number))
+            feed.delivered(Delivery("a", each, 0.1, False, 1, 500.0))
+        window.wait("document.querySelectorAll('.card.drawn').length === 200", 60.0)
+        assert feed.dropped == 0
+        assert "slice 199" in text(window, "name")
+        window.evaluate("document.querySelectorAll('.card')[120].focus()")
+        window.press("Enter")
+        assert "slice 120" in text(window, "name")
+        window.press("ArrowRight")
+        window.press("ArrowRight")
+        window.press("ArrowLeft")
+        assert "slice 121" in text(window, "name")
+        within = window.evaluate(
+            "(function (card, cards) { return card.top >= cards.top - 1 && card.bottom <= cards.bottom + 1; }"
+            ")(document.querySelector('.card[aria-pressed=true]').getBoundingClientRect(),"
+            "document.getElementById('cards').getBoundingClientRect())"
+        )
+        assert within, "the selected card is in sight"
+        assert not window.evaluate("document.getElementById('follow').checked")
+
+        # A key that is typed into a field is no command.
+        window.evaluate("document.getElementById('low').focus()")
+        before = window.evaluate("document.getElementById('colours').value")
+        window.press("m")
+        assert window.evaluate("document.getElementById('colours').value") == before
+        window.press("Tab")
+        assert window.evaluate("document.activeElement.id") == "high"
+        window.evaluate("document.activeElement.blur()")
+        window.press("m")
+        assert window.evaluate("document.getElementById('colours').value") != before

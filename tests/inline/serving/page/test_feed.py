@@ -6,18 +6,28 @@ import os
 import signal
 import socket
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
+from inline.contouring.aha import slice_reference
 from inline.data.errors import ConfigurationError
 from inline.data.flags import Flag
+from inline.data.results import SliceLevel
+from inline.data.series import SeriesIdentity, SlicePlace
+from inline.examination.ecv import ecv_of_pair
+from inline.examination.examine import without_partner
+from inline.examination.pairing import Pair
+from inline.pipeline import Pipeline
 from inline.serving.health import Checkup
-from inline.serving.observers import Delivery
+from inline.serving.observers import Delivery, EcvDelivery, FinalLevels
 from inline.serving.page import feed as module
 from inline.serving.page.feed import PageFeed
+from inline.serving.summary import FinalLevel
 from inline.serving.supervision import supervision
 from inline.serving.tally import Tally
-from inline.settings import MonitorSettings
+from inline.settings import EcvSettings, MonitorSettings
+from tests.inline.examination.phantom import t1_slice
 from tests.inline.serving.page.test_messages import NAME, result
 
 
@@ -86,6 +96,104 @@ def test_a_latecomer_replaces_its_unfinished_result_after_the_connection_too(sta
         assert second["connection"] == first["connection"] == 1
 
 
+def measured(post=False, **values):
+    """A slice with segments, and the pipeline that measures it at other levels."""
+    pipeline = Pipeline(None)
+    made = t1_slice(post=post, field_strength=1.5, **values)
+    septum, _ = slice_reference(made.geometry, made.insertions, made.contours)
+    made = replace(made, septum=septum)
+    return pipeline, pipeline.at_level(made, SliceLevel.MID, "position")
+
+
+def final(pipeline, result, level, session="a", study=1):
+    place = SlicePlace(result.identity, result.quantity, None, result.geometry, session)
+    return FinalLevels(study, (FinalLevel(place, level, "position 1 of 3"),), pipeline.at_level)
+
+
+def named(regions):
+    return {each["name"]: each["median"] for each in regions}
+
+
+def test_final_levels_change_the_segments_of_results_that_are_shown(started):
+    pipeline, mid = measured()
+    expected = pipeline.at_level(mid, SliceLevel.APICAL, "position 1 of 3")
+    feed = started()
+    with closing(Reader(feed.address)) as reader:
+        feed.delivered(Delivery("a", mid, 0.1, False, 1, 500.0))
+        first = reader.next("slice")
+        feed.levelled(final(pipeline, mid, SliceLevel.MID))
+        assert reader.next("levels")["slices"] == [], "nothing has changed"
+        feed.levelled(final(pipeline, mid, SliceLevel.APICAL, session="another"))
+        assert reader.next("levels")["slices"] == []
+        feed.levelled(final(pipeline, mid, SliceLevel.APICAL))
+        (change,) = reader.next("levels")["slices"]
+        assert (change["number"], change["level"]) == (first["number"], "apical")
+        # Kept is the part of the map about the heart; values are those of the whole one.
+        assert named(change["regions"]) == pytest.approx(
+            {each.name: each.median for each in expected.regions}
+        )
+        assert "AHA 14 apical septal" in named(change["regions"])
+    with closing(Reader(feed.address)) as reader:
+        assert reader.next("slice")["level"] == "apical", "a page that opens later"
+
+
+def test_a_latecomer_has_the_final_level(started):
+    pipeline, mid = measured()
+    feed = started()
+    with closing(Reader(feed.address)) as reader:
+        late = replace(mid, contours=None, regions=(), flags=(Flag.LATE,), level=None)
+        feed.delivered(Delivery("a", late, 0.1, False, 1, 500.0))
+        feed.levelled(final(pipeline, mid, SliceLevel.BASAL))
+        assert reader.next("levels")["slices"][0]["level"] == "basal"
+        feed.delivered(Delivery("a", mid, 0.9, True, 1, 500.0))
+        whole = reader.next("slice", level="basal")
+        assert whole["replaces"] is not None
+        assert "AHA 1 basal anterior" in named(whole["regions"])
+
+
+def test_ecv_has_the_final_level_of_its_native_slice(started):
+    (pipeline, native), (_, post) = measured(), measured(post=True)
+    ecv = ecv_of_pair(Pair(native, post, "blood T1"), EcvSettings(haematocrit=0.42))
+    feed = started()
+    with closing(Reader(feed.address)) as reader:
+        feed.ecv_delivered(EcvDelivery("a", ecv, 1))
+        shown = reader.next("ecv", level="mid")
+        feed.levelled(final(pipeline, native, SliceLevel.BASAL, study=2))
+        assert reader.next("levels")["slices"] == [], "another study"
+        feed.levelled(final(pipeline, native, SliceLevel.BASAL))
+        (change,) = reader.next("levels")["slices"]
+        assert (change["number"], change["level"]) == (shown["number"], "basal")
+        assert list(named(change["regions"]).values()) == list(named(shown["regions"]).values())
+        assert "AHA 1 basal anterior" in named(change["regions"])
+
+
+def test_ecv_replaces_the_error_of_a_slice_that_had_no_partner_yet(started):
+    (_, native), (_, post) = measured(), measured(post=True)
+    (lonely,) = without_partner([post], [post])
+    ecv = ecv_of_pair(Pair(native, post, "blood T1"), EcvSettings(haematocrit=0.42))
+    feed = started()
+    with closing(Reader(feed.address)) as reader:
+        for study in (1, 2):
+            feed.ecv_delivered(EcvDelivery("a", lonely, study))
+        error, other = reader.next("ecv"), reader.next("ecv")
+        assert (error["images"], error["findings"][0]["flag"]) == ([], "no-native")
+        feed.ecv_delivered(EcvDelivery("b", ecv, 1))
+        assert reader.next("ecv", images=["map"])["replaces"] == error["number"] != other["number"]
+        feed.ecv_delivered(EcvDelivery("b", ecv, 1))
+        assert reader.next("ecv")["replaces"] is None
+
+
+def test_what_is_kept_for_levels_is_bounded(started, monkeypatch):
+    monkeypatch.setattr(module, "MOST_RESULTS", 3)
+    feed = started()
+    with closing(Reader(feed.address)) as reader:
+        for number in range(6):
+            feed.delivered(delivery(identity=SeriesIdentity(number, 0)))
+        for _ in range(6):
+            reader.next("slice")
+        assert [key[3].series_index for key in feed._shown] == [3, 4, 5]
+
+
 def test_texts_of_a_sender_need_a_setting(started):
     feed = started(page_texts=True)
     with closing(Reader(feed.address)) as reader:
@@ -122,6 +230,7 @@ def test_a_process_that_hangs_holds_up_nobody_and_is_replaced(started, monkeypat
     feed = started()
     with closing(Reader(feed.address)) as reader:
         reader.next("status")
+        monkeypatch.setattr(module, "_STALLED_S", 30.0)  # of the next process, which may start slowly
         hanging = feed._process._process
         os.kill(hanging.pid, signal.SIGSTOP)
         texts = "x" * 20_000

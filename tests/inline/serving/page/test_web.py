@@ -183,8 +183,8 @@ def test_a_browser_that_reads_nothing_is_disconnected_and_the_others_get_everyth
 
 
 def test_connections_that_say_nothing_are_closed_and_make_room(page, monkeypatch):
-    monkeypatch.setattr(web, "_MOST_OPEN", 3)
-    monkeypatch.setattr(web, "_REQUEST_S", 0.5)
+    monkeypatch.setattr(PageServer, "most_open", 3)
+    monkeypatch.setattr(PageServer, "longest_s", 0.5)
     monkeypatch.setattr(web, "_CHECK_S", 0.05)
     server, _ = page
     silent = [socket.create_connection(server.server_address) for _ in range(3)]

@@ -1,0 +1,57 @@
+"""Bounds of an HTTP server: number of its connections, and the time of each."""
+
+from __future__ import annotations
+
+import math
+import socket
+import socketserver
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+
+class BoundedServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """Server with a bounded number of connections, each in a thread and of a bounded time.
+
+    Attributes:
+        most_open: connections at a time; further ones are closed.
+        longest_s: age at which a connection is broken off, by ``service_actions`` of the server.
+    """
+
+    daemon_threads = True
+    most_open: int
+    longest_s: float
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        """Begin without connections; arguments of :class:`socketserver.TCPServer`."""
+        self._open: dict[socket.socket, float] = {}
+        self._lock = threading.Lock()
+        super().__init__(*arguments, **named)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Take a connection unless there are too many."""
+        with self._lock:
+            if len(self._open) >= self.most_open:
+                return False
+            self._open[request] = time.monotonic()
+            return True
+
+    def lasts(self, request: Any) -> None:
+        """Take the limit of time from a connection."""
+        with self._lock:
+            self._open[request] = math.inf
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection; called for each, whatever became of it."""
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def break_off(self, older_than_s: float) -> None:
+        """Break off the connections that are older than that."""
+        now = time.monotonic()
+        with self._lock:
+            for request in [each for each, start in self._open.items() if now - start > older_than_s]:
+                with suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
