@@ -313,7 +313,7 @@ class Pipeline:
             regions: tuple[RegionValues, ...] = ()
             if contours is not None:
                 regions = measure(parametric, contours, level, reference, inset=self._regions.inset)
-                if not empty.scanner_made and poor_fit(parametric, labels):
+                if poor_fit(parametric, labels, scanner_made=empty.scanner_made):
                     flags.append(Flag.POOR_FIT)
             findings = [
                 *prepared.findings,

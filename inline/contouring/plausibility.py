@@ -128,10 +128,13 @@ def check_wall(
     ]
 
 
-def poor_fit(parametric: ParametricMap, labels: NDArray[np.uint8]) -> bool:
-    """Return whether the signal model describes the myocardium badly (label 2 of ``(rows, columns)``)."""
+def poor_fit(parametric: ParametricMap, labels: NDArray[np.uint8], *, scanner_made: bool = False) -> bool:
+    """Return whether the signal model describes the myocardium badly (label 2 of ``(rows, columns)``).
+
+    A scanner's map has no R2; pixels without a value count as failed.
+    """
     wall = labels == 2
-    return bool(
-        wall.any()
-        and (np.median(parametric.r_squared[wall]) < _POOR_FIT or parametric.failed[wall].mean() > _FAILED)
-    )
+    if not wall.any():
+        return False
+    failed = parametric.failed[wall].mean() > _FAILED
+    return bool(failed or (not scanner_made and np.median(parametric.r_squared[wall]) < _POOR_FIT))

@@ -114,6 +114,8 @@ def test_a_fit_that_failed_in_a_fifth_of_the_myocardium_is_poor(share, poor):
     failed.flat[: round(share * failed.size)] = True
     ones = np.ones((10, 100), np.float32)
     assert poor_fit(ParametricMap(950.0 * ones, 0.0 * ones, ones, failed), labels) is poor
+    scanner = ParametricMap.of_values(np.where(failed, np.float32(0.0), 950.0 * ones))
+    assert poor_fit(scanner, labels, scanner_made=True) is poor
 
 
 @pytest.mark.parametrize(
