@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 
 from bench.tables.outlines import smooth_outline
-from bench.values import print_values, write_results
+from bench.values import write_results
 from inline.assembly.assembled import Ready
+from inline.cli.tables import print_values
 from inline.contouring.aha import measure
 from inline.contouring.contours import rasterise
 from inline.contouring.convention import move
