@@ -197,6 +197,9 @@ def evaluate(
         list[Path] | None,
         typer.Option(help="Folder of other weights, evaluated on the same synthetic slices."),
     ] = None,
+    apices: Annotated[
+        bool, typer.Option("--apices", help="Synthetic slices of 10 to 25 mm across alone, with their flags.")
+    ] = False,
     json_file: JsonFile = None,
     plots: Annotated[
         Path | None, typer.Option(callback=output_folder, help="Write figures into this folder.")
@@ -209,6 +212,8 @@ def evaluate(
         raise MyostreamError("give either --data FOLDER or --synthetic N, and --map t1 or t2")
     if beside and data is not None:
         raise MyostreamError("--beside goes with --synthetic N")
+    if apices and (beside or synthetic is None):
+        raise MyostreamError("--apices goes with --synthetic N, without --beside")
     require("monai", *(["matplotlib"] if plots is not None else []), extra="bench")
     from bench.evaluation import against_readers, against_truth
     from inline.engine_selection import build_pipeline, make_engine
@@ -216,6 +221,10 @@ def evaluate(
     running = build_pipeline(load_settings(settings_file, engine=engine))
     if data is not None:
         against_readers(data, kind, running, json_file=json_file, plots=plots)
+    elif synthetic is not None and apices:
+        from bench.apices import evaluate_apices
+
+        evaluate_apices(synthetic, kind, running, json_file)
     elif synthetic is not None:
         others = {
             folder.name: make_engine(load_settings(settings_file, engine=engine, weights=folder))

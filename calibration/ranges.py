@@ -26,7 +26,7 @@ from inline.replay.results import Ecv, Record, read_record
 from model.output import write_json, write_text
 
 FEWEST: Final = 20
-"""Persons below which a warning is printed: the SD of 20 is known to 16 %, that of 50 to 10 %."""
+"""Persons below which a warning is printed. Chosen: the SD of 20 is known to 16 %, that of 50 to 10 %."""
 _OUTLIER: Final = 3.0
 """Distance from the median, in robust SDs, from which a person is named."""
 _TO_SD: Final = 1.4826
@@ -274,8 +274,8 @@ def _remarks(persons: list[Person], ranges: list[ReferenceRange], outliers: list
     if smallest < FEWEST:
         error = 100.0 / np.sqrt(2.0 * max(smallest - 1, 1))
         yield (
-            f"Warning: some ranges are of {smallest} persons, below {FEWEST}; their SD is uncertain by "
-            f"{error:.0f} %."
+            f"Warning: some ranges are of {smallest} persons, below {FEWEST} (chosen); their SD is "
+            f"uncertain by {error:.0f} %."
         )
     for each in outliers:
         yield (

@@ -18,7 +18,7 @@ from inline.contouring.blood import blood_t1, enhancement_by_blood
 from inline.contouring.confidence import Reviewer, class_entropy, in_frame
 from inline.contouring.contours import ContourSteps
 from inline.contouring.convention import draw
-from inline.contouring.plausibility import check_values, poor_fit
+from inline.contouring.plausibility import check_values, check_wall, poor_fit
 from inline.contouring.segment import contour_slice, network_input
 from inline.contouring.slice_level import slice_level
 from inline.data.errors import SeriesError
@@ -331,11 +331,12 @@ class Pipeline:
             regions: tuple[RegionValues, ...] = ()
             if contours is not None:
                 regions = measure(parametric, contours, level, reference, inset=self._regions.inset)
-                if not empty.scanner_made and poor_fit(parametric, labels):
+                if poor_fit(parametric, labels, scanner_made=empty.scanner_made):
                     flags.append(Flag.POOR_FIT)
             findings = [
                 *prepared.findings,
                 *check_values(parametric, empty.quantity, regions, scanner_made=empty.scanner_made),
+                *check_wall(parametric, empty.quantity, labels, regions),
             ]
             flags += [code for code, _ in findings]
             notes = [

@@ -1,4 +1,4 @@
-"""Confidence of one slice: the Dice coefficient to be expected of its contours, 0 to 1.
+"""Confidence of one slice: the Dice coefficient to be expected of its contours, its median, 0 to 1.
 
 Six signals are computed from the class probabilities, the contours and the network input. Their weights were
 fitted on synthetic slices, intact and degraded (:mod:`calibration.confidence`), and lie beside the weights of
@@ -116,7 +116,7 @@ class Calibration:
         factors: of each signal after ``(signal - centre) / scale``, clipped at :data:`LARGEST`.
         offset: added to the sum.
         scores: of the knots, increasing.
-        dice: of the knots, not decreasing, 0 to 1.
+        dice: median Dice coefficient at the knots, not decreasing, 0 to 1.
 
     Raises:
         ValueError: the numbers are none of these.

@@ -45,7 +45,7 @@ _NATIVE_T1: Final = replace(MIXES["t1"], t1_map=1.0, t1_map_post=0.0)
 
 
 def make_slices(
-    count: int, kind: str, seed: int = SEED, *, maps: bool = False
+    count: int, kind: str, seed: int = SEED, *, maps: bool = False, tips: float = 0.0
 ) -> Iterator[tuple[LabelledSlice, str]]:
     """Yield synthetic slices of one kind of map and the pathology of each; the same for a seed.
 
@@ -54,12 +54,13 @@ def make_slices(
         kind: ``t1`` or ``t2``.
         seed: of the generator.
         maps: native maps in ms; else network input, a third of T1 post-contrast.
+        tips: share of small apices (:mod:`model.synthesis.apex`).
     """
     mix = _NATIVE_T1 if maps and kind == "t1" else MIXES[kind]
     generator = torch.Generator().manual_seed(seed + (kind == "t2"))
     made = 0
     while made < count:
-        batch = make_batch(_BATCH, FRAME_PIXELS, generator, mix)
+        batch = make_batch(_BATCH, FRAME_PIXELS, generator, mix, tips=tips)
         for i in range(min(_BATCH, count - made)):
             level = _LEVELS[min(int(batch.level[i] * 3), 2)]
             labels = batch.labels[i].numpy().astype(np.uint8)
@@ -160,6 +161,11 @@ def summarise_trials(trials: Sequence[Trial], count: int) -> dict[str, float]:
     return summary
 
 
+def diameter_mm(labels: Labels) -> float:
+    """Return the diameter of the disc that has the area of the heart in labels of the frame."""
+    return FRAME_MM * math.sqrt(4.0 / math.pi * np.count_nonzero(labels))
+
+
 def _try(slice_: LabelledSlice, pathology: str, output: NDArray[np.float32], contour: Contour) -> Trial:
     """Evaluate the network output of a slice, ``(3 + k, rows, columns)``."""
     heat = torch.from_numpy(output[CLASSES:])
@@ -170,7 +176,7 @@ def _try(slice_: LabelledSlice, pathology: str, output: NDArray[np.float32], con
     return Trial(
         outcome=compare(slice_, contour(output[:CLASSES])),
         pathology=pathology,
-        diameter_mm=FRAME_MM * math.sqrt(4.0 / math.pi * np.count_nonzero(slice_.labels)),
+        diameter_mm=diameter_mm(slice_.labels),
         apart_mm=apart,
         heat=peak,
     )

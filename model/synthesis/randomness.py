@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,12 @@ class Draw:
     def device(self) -> torch.device:
         """Where the numbers are made."""
         return self.generator.device
+
+    def aside(self) -> Draw:
+        """Return draws of their own that depend on the state of these and leave it as it is."""
+        state = self.generator.get_state().numpy().tobytes()
+        seed = int.from_bytes(hashlib.blake2b(state, digest_size=7).digest())
+        return Draw(self.n, torch.Generator(self.device).manual_seed(seed))
 
     def uniform(self, low: float, high: float) -> Tensor:
         """Uniform between ``low`` and ``high``, ``(n, 1, 1)``."""

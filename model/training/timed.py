@@ -25,6 +25,7 @@ from model.host import computes_bfloat16
 from model.insertion import heat_maps
 from model.loss import jaccard_loss, jaccard_loss_by_slice
 from model.output import check_folder, write_json
+from model.synthesis.apex import SHARE
 from model.synthesis.contrast import MOSTLY_MAPS
 from model.synthesis.generator import make_batch
 from model.training.ring import Ring, Slices
@@ -171,7 +172,7 @@ class Learner:
         for _ in range(self._plan.settling):
             if seen and time.monotonic() > until:
                 break
-            images = make_batch(self._plan.frames, FRAME_PIXELS, generator, MOSTLY_MAPS).images
+            images = make_batch(self._plan.frames, FRAME_PIXELS, generator, MOSTLY_MAPS, tips=SHARE).images
             with torch.no_grad():
                 scores_of(self.kept, images[:, None])
             seen += len(images)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linprog
 
 from calibration import confidence
 from calibration.confidence import Sample, calibrate, fit, score_folder, score_samples
@@ -95,6 +96,33 @@ def test_the_fit_finds_the_dice_that_made_up_signals_stand_for():
     assert np.abs(expected - truth[400:]).mean() < 0.03
     assert abs(made.factors[1]) < 0.1 * made.factors[0]
     assert made.weights == "w"
+
+
+def least_error(scores):
+    """Least sum of absolute errors of a rising sequence, as a linear programme."""
+    n = len(scores)
+    one, rise = np.eye(n), np.eye(n - 1, n) - np.eye(n - 1, n, 1)
+    limits = np.block([[one, -one], [-one, -one], [rise, np.zeros((n - 1, n))]])
+    bounds = np.concatenate([scores, -scores, np.zeros(n - 1)])
+    cost = np.repeat([0.0, 1.0], n)
+    return linprog(cost, limits, bounds, bounds=[(None, None)] * n + [(0, None)] * n).fun
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_curve_has_the_least_absolute_error_of_all_that_rise(seed):
+    random = np.random.default_rng(seed)
+    sums = np.sort(random.normal(size=25))
+    scores = np.clip(0.5 + 0.2 * sums + 0.3 * random.standard_normal(25), 0.0, 1.0)
+    steps = confidence._medians(sums, scores)
+    assert all(np.diff([*steps.values()]) > 0)
+    # Each step is that of the next slices whose mean sum it has.
+    error, done = 0.0, 0
+    for at, dice_ in steps.items():
+        ends = range(done + 1, len(sums) + 1)
+        end = next(end for end in ends if sums[done:end].mean() == pytest.approx(at, abs=1e-12))
+        error, done = error + np.abs(scores[done:end] - dice_).sum(), end
+    assert done == len(sums)
+    assert error == pytest.approx(least_error(scores))
 
 
 def test_signals_that_say_nothing_give_the_mean():

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inline.contouring.plausibility import TISSUE_MS, check_values, poor_fit
+from inline.contouring.plausibility import TISSUE_MS, check_values, check_wall, poor_fit
 from inline.data.flags import Flag
 from inline.data.results import RegionValues
 from inline.data.series import Quantity
@@ -114,3 +114,36 @@ def test_a_fit_that_failed_in_a_fifth_of_the_myocardium_is_poor(share, poor):
     failed.flat[: round(share * failed.size)] = True
     ones = np.ones((10, 100), np.float32)
     assert poor_fit(ParametricMap(950.0 * ones, 0.0 * ones, ones, failed), labels) is poor
+    scanner = ParametricMap.of_values(np.where(failed, np.float32(0.0), 950.0 * ones))
+    assert poor_fit(scanner, labels, scanner_made=True) is poor
+
+
+@pytest.mark.parametrize(
+    ("quantity", "wall", "cavity", "wrong"),
+    [
+        (Quantity.T1, 320.0, 1050.0, True),  # fat around an apex that is taken for the cavity
+        (Quantity.T1, 510.0, 1500.0, False),  # iron
+        (Quantity.T1, 400.0, 330.0, False),  # after contrast agent
+        (Quantity.T1, 120.0, 1500.0, False),  # flagged by check_values
+        (Quantity.T2, 95.0, 150.0, True),
+        (Quantity.T2, 60.0, 55.0, True),
+        (Quantity.T2, 50.0, 55.0, False),
+        (Quantity.T2, 70.0, 180.0, False),  # oedema
+    ],
+)
+def test_a_wall_of_fat_is_implausible(quantity, wall, cavity, wrong):
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[8:24, 8:24], labels[12:20, 12:20] = 2, 1
+    parametric = made(np.where(labels == 1, cavity, wall))
+    found = check_wall(parametric, quantity, labels, [region(wall)])
+    assert [flag for flag, _ in found] == [Flag.IMPLAUSIBLE_VALUES] * wrong
+    for _, sentence in found:
+        assert f"{wall:.0f} ms" in sentence
+        assert f"{cavity:.0f} ms" in sentence
+
+
+def test_no_wall_or_no_certain_cavity_is_no_fat():
+    labels = np.ones(SHAPE, np.uint8)
+    assert check_wall(made(95.0), Quantity.T2, labels, ()) == []
+    assert check_wall(made(95.0), Quantity.T2, labels, [region(None)]) == []
+    assert check_wall(made(95.0, sd=90.0), Quantity.T2, labels, [region(95.0)]) == []

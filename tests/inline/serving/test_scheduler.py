@@ -145,7 +145,8 @@ def test_a_missed_budget_hands_over_the_map_in_time_and_the_result_later(maps, r
     assert scheduler.misses == 1
     scheduler.submit(now(maps[1]), collector)
     collector.wait(results=2)
-    assert collector.results[1].flags == ()
+    # The ring of the engine lies on fat in these T2 maps.
+    assert set(collector.results[1].flags) <= {Flag.IMPLAUSIBLE_VALUES}
     scheduler.close()
 
 
@@ -416,7 +417,8 @@ def test_an_engine_that_fails_in_a_pause_is_replaced_before_the_next_slice(
     collector.wait(results=2)
     scheduler.close()
     assert scheduler.misses == 0
-    assert all(result.contours is not None and result.flags == () for result in collector.results)
+    assert all(result.contours is not None for result in collector.results)
+    assert {flag for result in collector.results for flag in result.flags} <= {Flag.IMPLAUSIBLE_VALUES}
 
 
 def test_slices_of_a_wrong_last_engine_come_back_with_their_map_an_error_and_no_values(

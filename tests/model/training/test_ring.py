@@ -25,7 +25,7 @@ def test_a_slice_moves_with_its_labels_and_points(monkeypatch) -> None:
         made.pathology,
         middle[:, None].expand(4, 2, 2),
     )
-    monkeypatch.setattr(module, "make_batch", lambda *_: labelled)
+    monkeypatch.setattr(module, "make_batch", lambda *_, **__: labelled)
     ring = Ring(8, 96, torch.Generator().manual_seed(3))
     ring.make(4)
     slices = ring.draw(32)
