@@ -18,6 +18,7 @@ from inline.contouring.segment import contour_slice
 from inline.engine_selection import gate_report, load_engine, load_weights, preferred, reference_of
 from inline.settings import EngineName, Settings
 from model.engines.base import Engine
+from model.engines.numpy_engine import NumpyEngine
 from model.engines.self_test import run_self_test
 from model.evaluation.metrics import dice
 from model.evaluation.synthetic import make_slices
@@ -35,22 +36,24 @@ _COLUMNS: Final = (
 
 
 def measure(settings: Settings, repeats: int) -> dict[str, Any]:
-    """Time each engine slice by slice, in turns, and compare its labels with those of torch in float32.
+    """Time each engine slice by slice, in turns, and compare its labels with those in float32.
+
+    Float32 is that of torch, or of numpy where torch is not installed.
 
     Returns:
         ``engines``: figures of those that run here; ``missing``: error of each other one; ``order``: fallback
         order; ``chosen``: the first engine of it that runs; ``bf16``: whether the processor has it.
     """
     order = preferred() if settings.engine == "auto" else (settings.engine, *preferred())
-    network, weights = load_weights(settings)
-    reference = reference_of(network, weights)
+    tensors, weights = load_weights(settings)
+    reference = reference_of(tensors, weights)
     engines: dict[EngineName, Engine] = {}
     missing: dict[str, str] = {}
     names = dict.fromkeys((*order, *get_args(EngineName)))
     del names["auto"]
     for name in names:
         try:
-            engine = load_engine(name, network, weights)
+            engine = load_engine(name, tensors, weights)
             run_self_test(engine, reference)
             engines[name] = engine
         except Exception as error:  # of any kind: the reason why this engine does not run here
@@ -58,7 +61,8 @@ def measure(settings: Settings, repeats: int) -> dict[str, Any]:
     images = [slice_.image for kind in ("t1", "t2") for slice_, _ in make_slices(_SLICES, kind)]
     singles = [image[None] for image in images]
     times = in_turns(engines, singles, repeats)
-    in_float32 = [engines["torch"].infer(image)[0] for image in singles]
+    exact = engines.get("torch") or NumpyEngine(tensors)
+    in_float32 = [exact.infer(image)[0] for image in singles]
     rows: dict[str, dict[str, Any]] = {
         name: {
             **percentiles(times[name]),
@@ -139,9 +143,10 @@ def _resident_mib() -> float:
 
 def show(figures: dict[str, Any], json_file: Path | None) -> None:
     """Print the table and the choice, write the figures."""
-    rows, torch = figures["engines"], figures["engines"]["torch"]
+    rows = figures["engines"]
+    torch = rows.get("torch")
     against = {
-        name: {f"torch_over_{key}": torch[key] / row[key] for key in ("p50", "mean")}
+        name: {f"torch_over_{key}": torch[key] / row[key] for key in ("p50", "mean")} if torch else {}
         for name, row in rows.items()
     }
     title = f"Network alone, ms, one slice at a time, {figures['repeats']} times"
