@@ -18,7 +18,6 @@ from inline.contouring.segment import contour_slice
 from inline.engine_selection import gate_report, load_engine, load_weights, preferred, reference_of
 from inline.settings import EngineName, Settings
 from model.engines.base import Engine
-from model.engines.numpy_engine import NumpyEngine
 from model.engines.self_test import run_self_test
 from model.evaluation.metrics import dice
 from model.evaluation.synthetic import make_slices
@@ -36,9 +35,7 @@ _COLUMNS: Final = (
 
 
 def measure(settings: Settings, repeats: int) -> dict[str, Any]:
-    """Time each engine slice by slice, in turns, and compare its labels with those in float32.
-
-    Float32 is that of torch, or of numpy where torch is not installed.
+    """Time each engine slice by slice, in turns, and compare its labels with those of torch in float32.
 
     Returns:
         ``engines``: figures of those that run here; ``missing``: error of each other one; ``order``: fallback
@@ -61,8 +58,7 @@ def measure(settings: Settings, repeats: int) -> dict[str, Any]:
     images = [slice_.image for kind in ("t1", "t2") for slice_, _ in make_slices(_SLICES, kind)]
     singles = [image[None] for image in images]
     times = in_turns(engines, singles, repeats)
-    exact = engines.get("torch") or NumpyEngine(tensors)
-    in_float32 = [exact.infer(image)[0] for image in singles]
+    in_float32 = [engines["torch"].infer(image)[0] for image in singles]
     rows: dict[str, dict[str, Any]] = {
         name: {
             **percentiles(times[name]),
@@ -143,10 +139,9 @@ def _resident_mib() -> float:
 
 def show(figures: dict[str, Any], json_file: Path | None) -> None:
     """Print the table and the choice, write the figures."""
-    rows = figures["engines"]
-    torch = rows.get("torch")
+    rows, torch = figures["engines"], figures["engines"]["torch"]
     against = {
-        name: {f"torch_over_{key}": torch[key] / row[key] for key in ("p50", "mean")} if torch else {}
+        name: {f"torch_over_{key}": torch[key] / row[key] for key in ("p50", "mean")}
         for name, row in rows.items()
     }
     title = f"Network alone, ms, one slice at a time, {figures['repeats']} times"

@@ -155,5 +155,5 @@ def _folded(tensors: Tensors, name: str, norm: str) -> tuple[NDArray[np.float32]
         for part in ("weight", "bias", "running_mean", "running_var")
     )
     scale = weight / np.sqrt(variance + _NORM_EPSILON)
-    kernel = tensors[f"{name}.weight"] * scale[:, None, None, None]
-    return kernel.astype(np.float32), (bias - mean * scale).astype(np.float32)
+    kernel = tensors[f"{name}.weight"] * scale[:, None, None, None].astype(np.float32)
+    return kernel, (bias - mean * scale).astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 from pathlib import Path
@@ -34,6 +35,13 @@ def cache_folder() -> Path:
 def gpu_present() -> bool:
     """Return whether the driver of an NVIDIA GPU is loaded, even one that no torch here can use."""
     return any(Path(file).exists() for file in _GPU_FILES)
+
+
+def release_freed_memory() -> None:
+    """Return memory that this process has freed to the system, where the C library can (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def describe_host() -> dict[str, str | int]:

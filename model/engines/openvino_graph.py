@@ -27,8 +27,9 @@ class _OpenVinoLayers:
 
     def convolution(self, x: Any, kernel: NDArray[np.float32], bias: NDArray[np.float32], stride: int) -> Any:
         pad = [kernel.shape[-1] // 2] * 2
-        made = ops.convolution(x, kernel, [stride] * 2, pad, pad, [1, 1])
-        return ops.add(made, bias[None, :, None, None])
+        # As constants: of an array, OpenVINO would first make a list of numbers.
+        made = ops.convolution(x, ops.constant(kernel), [stride] * 2, pad, pad, [1, 1])
+        return ops.add(made, ops.constant(bias[None, :, None, None]))
 
     def relu(self, x: Any) -> Any:
         return ops.relu(x)
