@@ -14,10 +14,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from bench.values import print_columns, print_values, write_results
+from bench.values import write_results
 from bench.watched import Measurement, Tally, usage
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
+from inline.cli.tables import print_columns, print_values
 from inline.data.errors import MyostreamError
 from inline.mrd.files import ImageFile
 from inline.replay.local_server import started_server
@@ -88,7 +89,7 @@ def main(
     """Measure disk and memory."""
     with report_errors():
         with ImageFile(file) as opened:
-            measurement = Measurement(opened.header_bytes, list(opened.images()), 0)
+            measurement = Measurement(opened.header_bytes.decode(), list(opened.images()), 0)
         used = memory(measurement, slices, ("--engine", engine))
         by_package = disk()
         shown = [*list(by_package)[:_SHOWN], "others", "total"]

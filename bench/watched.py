@@ -104,7 +104,7 @@ def make_stream(slices: int, size: int = 256, moving: float = 0.0) -> tuple[str,
 class Measurement:
     """Header and images that a good client sends, and the number of maps that they give."""
 
-    header: str | bytes
+    header: str
     images: list[Image]
     slices: int
 
