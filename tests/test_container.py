@@ -103,6 +103,7 @@ def test_kernels_are_compiled_for_the_cpu_that_the_image_states() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # 0.9 GB are installed
 def test_the_steps_install_what_inference_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The steps themselves, in folders of their own, with pip."""
     shutil.copytree(
@@ -112,7 +113,7 @@ def test_the_steps_install_what_inference_needs(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("REQUIREMENTS", "inference")
     monkeypatch.delenv("PYTHONPATH", raising=False)
     steps = [line for stage in ("wheel", "install") for line in STAGES[stage] if line.startswith("RUN")]
-    for step in (each for each in steps if "pip" in each):
+    for step in (each for each in steps if "/bin/pip " in each):
         command = step.removeprefix("RUN ").replace("/requirements/", f"{ROOT}/requirements/")
         for place, name in places.items():
             command = command.replace(place, str(tmp_path / name))
