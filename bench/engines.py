@@ -42,15 +42,15 @@ def measure(settings: Settings, repeats: int) -> dict[str, Any]:
         order; ``chosen``: the first engine of it that runs; ``bf16``: whether the processor has it.
     """
     order = preferred() if settings.engine == "auto" else (settings.engine, *preferred())
-    network, weights = load_weights(settings)
-    reference = reference_of(network, weights)
+    tensors, weights = load_weights(settings)
+    reference = reference_of(tensors, weights)
     engines: dict[EngineName, Engine] = {}
     missing: dict[str, str] = {}
     names = dict.fromkeys((*order, *get_args(EngineName)))
     del names["auto"]
     for name in names:
         try:
-            engine = load_engine(name, network, weights)
+            engine = load_engine(name, tensors, weights)
             run_self_test(engine, reference)
             engines[name] = engine
         except Exception as error:  # of any kind: the reason why this engine does not run here

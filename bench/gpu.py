@@ -6,7 +6,6 @@ measures the engines of the CPU.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Final
@@ -32,6 +31,7 @@ from model.engines.self_test import Reference, run_self_test, self_test_images
 from model.engines.torch_engine import TorchEngine
 from model.frame import FRAME_PIXELS
 from model.unet import UNet
+from model.weights import network_of
 
 EAGER: Final = "torch eager, float32"
 GOAL_MS: Final = 1.0
@@ -61,12 +61,12 @@ class CompiledTorch:
 
 def contenders(device: torch.device) -> Iterator[tuple[str, Callable[[], Engine]]]:
     """Yield name and maker of each engine, the reference first."""
-    network, weights = load_weights(Settings())
-    yield EAGER, lambda: TorchEngine(copy.deepcopy(network).to(device))
-    yield CompiledTorch.name, lambda: CompiledTorch(network, device)
+    tensors, weights = load_weights(Settings())
+    yield EAGER, lambda: TorchEngine(network_of(tensors).to(device))
+    yield CompiledTorch.name, lambda: CompiledTorch(network_of(tensors), device)
     for name in preferred():
         if name in ON_GPU:
-            yield name, lambda name=name: load_engine(name, network, weights)  # type: ignore[misc]
+            yield name, lambda name=name: load_engine(name, tensors, weights)  # type: ignore[misc]
 
 
 def measure(

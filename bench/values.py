@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 
 from inline.cli.tables import print_lines
-from model.evaluation.figures import figure
 from model.machine import describe_machine
 from model.output import write_json
 
@@ -56,6 +55,8 @@ def draw_curves(file: Path | None, panels: Sequence[Panel], columns: int = 1) ->
     """Draw curves from 0 on and print the file's name; nothing without a file."""
     if file is None:
         return
+    from model.evaluation.figures import figure  # with torch, which a measurement may do without
+
     rows = len(panels) // columns
     with figure(file, rows, columns, (2.0 + 4.5 * columns, 2.7 * rows)) as grid:
         for axes, (x_label, y_label, curves) in zip(grid.flat, panels, strict=True):

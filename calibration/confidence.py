@@ -32,6 +32,7 @@ from inline.data.errors import MyostreamError
 from inline.data.results import ContourOffsets
 from inline.engine_selection import build_pipeline
 from inline.settings import Settings
+from model.architecture import CLASSES
 from model.engines.base import Engine
 from model.evaluation.cases import CaseError, read_kinds
 from model.evaluation.metrics import dice
@@ -41,7 +42,6 @@ from model.frame import FRAME_MM, FRAME_PIXELS, Frame, normalise
 from model.host import describe_host
 from model.output import check_outputs, write_json, write_text
 from model.synthesis.generator import make_batch
-from model.unet import CLASSES
 from model.weights import DEFAULT, weights_digest
 
 SLICES: Final = 1800

@@ -18,12 +18,12 @@ from inline.contouring.insertion import find_insertions
 from inline.data.results import Contours
 from inline.data.series import Quantity
 from inline.settings import ContourSettings
+from model.architecture import CLASSES
 from model.engines.base import Engine
 from model.evaluation.metrics import dice
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
 from model.polygons import hausdorff
 from model.relaxometry.parametric_map import ParametricMap
-from model.unet import CLASSES
 
 SLICES: Final = 500
 _FRAME: Final = Frame((FRAME_PIXELS, FRAME_PIXELS), (FRAME_MM, FRAME_MM))

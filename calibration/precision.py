@@ -19,7 +19,7 @@ from model.engines.int8_model import FOLDER, write_int8
 from model.engines.openvino_engine import OpenVinoEngine, Precision, int8_engine, serialise, set_threshold
 from model.engines.reevaluation import uncertainty
 from model.engines.torch_engine import TorchEngine
-from model.weights import load_network
+from model.weights import load_weights, network_of
 
 CALIBRATION_SLICES: Final = 300
 _THRESHOLD_SLICES: Final = 200
@@ -54,14 +54,15 @@ def build_int8(
         RuntimeError: NNCF's quantisers cannot be compiled here, which training needs.
         WeightsError: the weights cannot be used.
     """
-    network = load_network(weights)
+    tensors = load_weights(weights)
+    network = network_of(tensors)
     if distil_steps:
         model = distil(network, distil_steps, calibration_slices, progress)
     else:
         model = quantise(network, calibration_slices)
     set_threshold(model, threshold_of(OpenVinoEngine(model, Precision.INT8)))
     graph, constants = serialise(model)
-    report = run_gate(int8_engine(graph, constants, network), TorchEngine(network), map_slices(slices))
+    report = run_gate(int8_engine(graph, constants, tensors), TorchEngine(network), map_slices(slices))
 
     def write(folder: Path) -> None:
         write_int8(folder, weights, graph, constants, asdict(report))

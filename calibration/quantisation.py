@@ -12,22 +12,27 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
+import openvino
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from calibration.slices import calibration_batches
-from model.engines.openvino_engine import convert, convert_module
+from model.architecture import CLASSES
+from model.engines.openvino_graph import build_model
 from model.engines.probabilities import Probabilities
 from model.frame import FRAME_PIXELS
 from model.insertion import SPREAD_PIXELS
 from model.synthesis.contrast import MOSTLY_MAPS
 from model.synthesis.generator import make_batch
-from model.unet import CLASSES, UNet
+from model.unet import UNet
+from model.weights import tensors_of
 
 _SEED: Final = 7003
 _BATCHES: Final = ((12, 128), (4, FRAME_PIXELS))
 """Slices and pixels of the two kinds of batches, in turn: many hearts, and whole frames."""
+_TRACED_PIXELS: Final = 32
+"""Side of the image that a module is traced with; the graph is the same for any size."""
 _RATE: Final = 3e-5
 _WARM_UP_STEPS: Final = 20
 _LARGEST_GRADIENT: Final = 1.0
@@ -45,7 +50,7 @@ def quantise(network: UNet, slices: int) -> Any:
     Raises:
         ImportError: NNCF is not installed (extra ``calibrate``).
     """
-    return _with_quantisers(convert(network), list(calibration_batches(slices)))
+    return _with_quantisers(build_model(tensors_of(network)), list(calibration_batches(slices)))
 
 
 def distil(
@@ -85,9 +90,19 @@ def distil(
         optimizer.step()
         if progress is not None:
             progress(step, float(loss.detach()))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tracing: the levels of a quantiser are constants, as intended
-        return convert_module(student)
+    return _converted(student)
+
+
+def _converted(module: nn.Module) -> Any:
+    """Convert a module from images to network output to a model for images ``(n, 1, 224, 224)``, any n."""
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tracing: a quantiser's levels are constants, as intended
+        # By default the network is traced twice for a comparison, which takes ten seconds.
+        example = torch.zeros(1, 1, _TRACED_PIXELS, _TRACED_PIXELS)
+        traced = torch.jit.trace(module.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
+    model = openvino.convert_model(traced)
+    model.reshape([-1, 1, FRAME_PIXELS, FRAME_PIXELS])
+    return model
 
 
 def divergence(output: Tensor, target: Tensor) -> Tensor:

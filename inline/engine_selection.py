@@ -11,16 +11,17 @@ from inline.data.errors import ConfigurationError
 from inline.pipeline import Pipeline
 from inline.reference import ReferenceRanges
 from inline.settings import EngineName, Settings
+from model.architecture import Tensors
 from model.engines.base import Engine
 from model.engines.fallback import FallbackEngine, NoEngineError
-from model.engines.gpu import gpu_present
 from model.engines.int8_model import find_int8
 from model.engines.self_test import Reference
-from model.engines.torch_engine import TorchEngine
-from model.unet import UNet
-from model.weights import DEFAULT, WeightsError, load_network
+from model.host import gpu_present
+from model.weights import DEFAULT, WeightsError, network_of
+from model.weights import load_weights as read_weights
 
 ON_GPU: Final[tuple[EngineName, ...]] = ("tensorrt", "cuda")
+_IN_TORCH: Final = (*ON_GPU, "torch")
 _ON_CPU: Final[tuple[EngineName, ...]] = ("openvino-int8", "openvino-f32", "torch")
 
 
@@ -61,68 +62,72 @@ def make_engine(settings: Settings, *, threads: int | None = None) -> FallbackEn
     Raises:
         ConfigurationError: the weights cannot be used, or no engine loads.
     """
-    network, weights = load_weights(settings)
-    reference = reference_of(network, weights)
+    tensors, weights = load_weights(settings)
+    reference = reference_of(tensors, weights)
     names = preferred() if settings.engine == "auto" else (settings.engine, *preferred())
-    makers = [(name, partial(load_engine, name, network, weights, threads)) for name in dict.fromkeys(names)]
+    makers = [(name, partial(load_engine, name, tensors, weights, threads)) for name in dict.fromkeys(names)]
     try:
         return FallbackEngine(makers, reference)
     except NoEngineError as error:
         raise ConfigurationError(str(error)) from error
 
 
-def load_weights(settings: Settings) -> tuple[UNet, Path]:
-    """Return the network in float32 and the folder that it was read from.
+def load_weights(settings: Settings) -> tuple[Tensors, Path]:
+    """Return the tensors of the network and the folder that they were read from.
 
     Raises:
         ConfigurationError: the weights cannot be used.
     """
     weights = settings.weights or DEFAULT
     try:
-        return load_network(weights), weights
+        return read_weights(weights), weights
     except WeightsError as error:
         raise ConfigurationError(str(error)) from error
 
 
-def reference_of(network: UNet, weights: Path) -> Reference:
+def reference_of(tensors: Tensors, weights: Path) -> Reference:
     """Return the output that engines of a network are compared with.
 
-    It is computed by torch at each start (0.2 s) and not stored, so it belongs to the weights in use.
+    It is computed by numpy at each start (0.4 s) and not stored, so it belongs to the weights in use.
 
     Raises:
         ConfigurationError: the weights cannot be used.
     """
     try:
-        return Reference.of(network)
+        return Reference.of(tensors)
     except RuntimeError as error:
         raise ConfigurationError(
             f"the weights in {weights} cannot be used: in float32 they give {error}"
         ) from error
 
 
-def load_engine(name: EngineName, network: UNet, weights: Path, threads: int | None = None) -> Engine:
+def load_engine(name: EngineName, tensors: Tensors, weights: Path, threads: int | None = None) -> Engine:
     """Load one engine, whose output :func:`model.engines.self_test.run_self_test` then checks.
 
     Args:
         name: of the engine.
-        network: in float32.
-        weights: folder that it was read from.
-        threads: of OpenVINO; torch takes those of its process.
+        tensors: of the network.
+        weights: folder that they were read from.
+        threads: of one inference on the CPU; for torch, those of this process.
 
     Raises:
         Exception: of any kind; its message says why the engine does not run here.
     """
-    if name == "torch":
-        return TorchEngine(network)
-    if name in ON_GPU:
-        return _load_on_gpu(name, network, weights)
+    if name in _IN_TORCH:
+        try:
+            return _load_in_torch(name, tensors, weights, threads)
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise RuntimeError('torch is not installed: pip install -e "." in the clone') from error
     from model.engines.openvino_engine import OpenVinoEngine, Precision, int8_engine
+    from model.engines.openvino_graph import build_model
 
     precision = Precision(name.removeprefix("openvino-"))
     if precision is Precision.INT8:
         model = find_int8(weights)
-        return int8_engine(model.graph, model.constants, network, threads)
-    return OpenVinoEngine(network, precision, threads)
+        return int8_engine(model.graph, model.constants, tensors, threads)
+    return OpenVinoEngine(build_model(tensors), precision, threads)
 
 
 def gate_report(name: EngineName, weights: Path) -> dict[str, Any] | None:
@@ -130,7 +135,16 @@ def gate_report(name: EngineName, weights: Path) -> dict[str, Any] | None:
     return find_int8(weights).report if name == "openvino-int8" else None
 
 
-def _load_on_gpu(name: EngineName, network: UNet, weights: Path) -> Engine:
+def _load_in_torch(name: EngineName, tensors: Tensors, weights: Path, threads: int | None) -> Engine:
+    import torch
+
+    network = network_of(tensors)
+    if name == "torch":
+        from model.engines.torch_engine import TorchEngine
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        return TorchEngine(network)
     from model.engines.cuda_engine import CudaEngine
     from model.engines.tensorrt_engine import TensorRtEngine
 

@@ -28,6 +28,7 @@ from inline.data.series import MappingSeries, MapSeries, Quantity, Series, Slice
 from inline.motion import examine_motion, may_be_corrected
 from inline.reference import ReferenceRanges, quantity_of, with_z_scores
 from inline.settings import ContourSettings, RegionSettings
+from model.architecture import CLASSES
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS, Frame
 from model.motion.correction import correct_motion
@@ -36,7 +37,6 @@ from model.relaxometry.molli import molli_map
 from model.relaxometry.parametric_map import ParametricMap
 from model.relaxometry.recovery import check_recovery
 from model.relaxometry.t2prep import t2_map
-from model.unet import CLASSES
 
 _NO_DIRECTIONS: Final = (
     "The image headers give no directions (read_dir, phase_dir, slice_dir): no septum and no segments."

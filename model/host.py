@@ -1,7 +1,8 @@
-"""This host: CPU, cores, cache folder."""
+"""This host: CPU, GPU, cores, cache folder."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Final
 
 from platformdirs import user_cache_path
 
+_GPU_FILES: Final = ("/proc/driver/nvidia/version", "/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg")
+"""Files of NVIDIA's driver; the last one is that of a virtual machine of Windows (WSL)."""
 VNNI: Final = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 """CPU flags that imply 32-bit int8 accumulation: sums are exact, so all such CPUs return the same output.
 Elsewhere sums of 16 bits may overflow."""
@@ -27,6 +30,18 @@ def cache_folder() -> Path:
     if not folder.is_absolute():
         raise RuntimeError("this user has no home folder; name a folder as MYOSTREAM_CACHE")
     return folder
+
+
+def gpu_present() -> bool:
+    """Return whether the driver of an NVIDIA GPU is loaded, even one that no torch here can use."""
+    return any(Path(file).exists() for file in _GPU_FILES)
+
+
+def release_freed_memory() -> None:
+    """Return memory that this process has freed to the system, where the C library can (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def describe_host() -> dict[str, str | int]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SPREAD_PIXELS: Final = 2.0
 """Standard deviation of a point's heat, 3 mm."""
@@ -16,34 +19,37 @@ _REACH: Final = 4
 def heat_maps(points: Tensor, rows: int, columns: int) -> Tensor:
     """Return heat ``(n, k, rows, columns)`` from 0 to 1 of points (x, y) in pixels, ``(n, k, 2)``.
 
-    A point that is NaN gives no heat.
+    A point that is NaN gives no heat. For the training, in torch.
     """
+    import torch
+
     x = torch.arange(columns, device=points.device) - points[..., 0, None]
     y = torch.arange(rows, device=points.device) - points[..., 1, None]
     across, down = (torch.exp(-0.5 * (each / SPREAD_PIXELS) ** 2).nan_to_num(0.0) for each in (x, y))
     return down[..., :, None] * across[..., None, :]
 
 
-def locate(heat: Tensor) -> tuple[Tensor, Tensor]:
+def locate(heat: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the points (x, y) in pixels of heat maps, and their confidence.
 
     A point is the centre of the heat within four pixels of the hottest one; its confidence is the heat there.
 
     Args:
-        heat: from 0 to 1, ``(n, k, rows, columns)``.
+        heat: from 0 to 1, ``(k, rows, columns)``.
 
     Returns:
-        Points ``(n, k, 2)`` and confidence ``(n, k)``.
+        Points ``(k, 2)`` and confidence ``(k,)``.
     """
-    rows, columns = heat.shape[-2:]
-    peak, place = heat.flatten(2).max(dim=2)
-    x, y = place % columns, place // columns
-    offset = torch.arange(-_REACH, _REACH + 1, device=heat.device)
-    xs, ys = x[..., None] + offset, y[..., None] + offset
-    inside = ((ys >= 0) & (ys < rows))[..., :, None] & ((xs >= 0) & (xs < columns))[..., None, :]
-    index = ys.clamp(0, rows - 1)[..., :, None] * columns + xs.clamp(0, columns - 1)[..., None, :]
-    near = heat.flatten(2).gather(2, index.flatten(2)).view(index.shape) * inside
-    total = near.sum(dim=(2, 3)).clamp(min=1e-9)
-    point_x = (near.sum(dim=2) * xs).sum(dim=2) / total
-    point_y = (near.sum(dim=3) * ys).sum(dim=2) / total
-    return torch.stack([point_x, point_y], dim=2), peak
+    points, peaks = np.empty((len(heat), 2)), np.empty(len(heat))
+    for number, each in enumerate(heat):
+        y, x = np.unravel_index(each.argmax(), each.shape)
+        top, left = max(y - _REACH, 0), max(x - _REACH, 0)
+        near = each[top : y + _REACH + 1, left : x + _REACH + 1].astype(np.float64)
+        total = max(float(near.sum()), 1e-9)
+        across, down = near.sum(axis=0), near.sum(axis=1)
+        points[number] = (
+            across @ np.arange(left, left + len(across)) / total,
+            down @ np.arange(top, top + len(down)) / total,
+        )
+        peaks[number] = each[y, x]
+    return points, peaks

@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from model.unet import CLASSES
+from model.architecture import CLASSES
 
 CHANNELS: Final = (64, 128, 256, 512, 1024)
 

@@ -14,10 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-CLASSES: Final = 3
-"""Background, LV cavity, myocardium."""
-INSERTIONS: Final = 2
-"""Anterior and inferior insertion point of the right ventricle."""
+from model.architecture import CLASSES, DECODER, INSERTIONS, STAGES, STEM
 
 
 class Bottleneck(nn.Module):
@@ -55,18 +52,17 @@ def _stage(channels: int, planes: int, blocks: int, stride: int) -> nn.Sequentia
 class ResNet50Encoder(nn.Module):
     """ResNet-50 without its classifier, for images of one channel."""
 
-    channels: Final = (64, 256, 512, 1024, 2048)
+    channels: Final = (STEM, *(4 * planes for planes, _, _ in STAGES))
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 64, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.conv1 = nn.Conv2d(1, STEM, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(STEM)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        self.layer1 = _stage(64, 64, 3, 1)
-        self.layer2 = _stage(256, 128, 4, 2)
-        self.layer3 = _stage(512, 256, 6, 2)
-        self.layer4 = _stage(1024, 512, 3, 2)
+        self.layer1, self.layer2, self.layer3, self.layer4 = (
+            _stage(before, *stage) for before, stage in zip(self.channels, STAGES, strict=False)
+        )
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Features at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size of images ``(n, 1, h, w)``."""
@@ -122,18 +118,16 @@ class UNet(nn.Module):
         insertions: heat of both insertion points beside the classes, by a head of its own.
     """
 
-    decoder_channels: Final = (256, 128, 64, 32)
-
     def __init__(self, *, insertions: bool = False) -> None:
         super().__init__()
         self.encoder = ResNet50Encoder()
         skips = self.encoder.channels[-2::-1]
-        below = (self.encoder.channels[-1], *self.decoder_channels[:-1])
+        below = (self.encoder.channels[-1], *DECODER[:-1])
         self.decoder = nn.ModuleList(
-            DecoderBlock(b, s, out) for b, s, out in zip(below, skips, self.decoder_channels, strict=True)
+            DecoderBlock(b, s, out) for b, s, out in zip(below, skips, DECODER, strict=True)
         )
-        self.head = nn.Conv2d(self.decoder_channels[-1], 4 * CLASSES, 1)
-        self.insertion_head = nn.Conv2d(self.decoder_channels[-1], 4 * INSERTIONS, 1) if insertions else None
+        self.head = nn.Conv2d(DECODER[-1], 4 * CLASSES, 1)
+        self.insertion_head = nn.Conv2d(DECODER[-1], 4 * INSERTIONS, 1) if insertions else None
         self.shuffle = nn.PixelShuffle(2)
         if self.head.weight.is_meta:
             return  # weights are about to be loaded; to draw them there costs seconds of imports

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from inline.contouring.convention import draw
 from inline.contouring.segment import contour_slice
 from inline.data.results import ContourOffsets
+from model.architecture import CLASSES
 from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice
 from model.evaluation.metrics import agreement
 from model.frame import Frame
-from model.unet import CLASSES
 
 Labels = NDArray[np.uint8]
 

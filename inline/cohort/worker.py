@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import cv2
-import torch
 from distributed import WorkerPlugin, get_worker
 
 from inline.cohort.discover import ExaminationPath
@@ -78,7 +77,6 @@ class PipelinePlugin(WorkerPlugin):  # type: ignore[misc]  # distributed is not 
                 "host; install the same there, and give weights a path that all hosts share"
             )
         # A process a core: threads of their own would wait for each other.
-        torch.set_num_threads(1)
         cv2.setNumThreads(1)
         pipeline = self._build()
         pipeline.warm_up()

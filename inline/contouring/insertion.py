@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inline.contouring.aha import angle_between
@@ -45,11 +44,10 @@ def find_insertions(heat: NDArray[np.float32], contours: Contours | None, frame:
     """
     if not len(heat):
         return Insertions()
-    located, heats = locate(torch.from_numpy(np.ascontiguousarray(heat[None])))
-    places = located[0].numpy().astype(np.float64)
+    places, heats = locate(heat)
     anterior, inferior = (
         InsertionPoint(x, y, value) if LEAST_CONFIDENCE <= value <= 1.0 and _within(x, y, frame) else None
-        for (x, y), value in zip(frame.to_image_points(places).tolist(), heats[0].tolist(), strict=True)
+        for (x, y), value in zip(frame.to_image_points(places).tolist(), heats.tolist(), strict=True)
     )
     objection = "not found" if anterior is None or inferior is None else _objection(places, contours)
     return Insertions(anterior, inferior, objection)

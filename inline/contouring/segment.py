@@ -13,10 +13,10 @@ from inline.contouring.plausibility import unsure
 from inline.data.flags import Flag
 from inline.data.results import ContourOffsets, Contours, Insertions
 from inline.data.series import TISSUE_MS, Quantity
+from model.architecture import CLASSES
 from model.engines.base import Engine
 from model.frame import Frame
 from model.relaxometry.parametric_map import ParametricMap
-from model.unet import CLASSES
 
 
 class Segmentation(NamedTuple):

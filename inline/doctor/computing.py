@@ -14,8 +14,8 @@ from inline.doctor.finding import Finding, good, problem, warning
 from inline.engine_selection import load_engine, load_weights, preferred, reference_of
 from inline.settings import Settings
 from model.engines.base import Engine
-from model.engines.gpu import describe_gpu, gpu_present, require_gpu
 from model.engines.self_test import Reference, run_self_test
+from model.host import gpu_present
 from model.weights import weights_digest
 
 _REPEATS: Final = 3
@@ -28,8 +28,10 @@ def gpu() -> Iterator[Finding]:
         yield good("GPU", "none; the network runs on the CPU")
         return
     try:
+        from model.engines.gpu import describe_gpu, require_gpu
+
         yield good("GPU", describe_gpu(require_gpu()))
-    except RuntimeError as error:
+    except (ImportError, RuntimeError) as error:
         advice = "install a torch with CUDA, or a newer driver; the network runs on the CPU meanwhile"
         yield warning("GPU", str(error), advice)
 
@@ -37,8 +39,8 @@ def gpu() -> Iterator[Finding]:
 def engines(settings: Settings) -> Iterator[Finding]:
     """Yield the state of the weights, of the calibration, and of each engine in the fallback order."""
     try:
-        network, weights = load_weights(settings)
-        reference = reference_of(network, weights)
+        tensors, weights = load_weights(settings)
+        reference = reference_of(tensors, weights)
     except ConfigurationError as error:
         yield problem("weights", str(error), "install myostream again, or name other weights in the settings")
         return
@@ -55,7 +57,7 @@ def engines(settings: Settings) -> Iterator[Finding]:
     for name in names:
         part = f"engine {name}"
         try:
-            engine = load_engine(name, network, weights)
+            engine = load_engine(name, tensors, weights)
             took_ms = _time(engine, reference)
         except Exception as error:  # of any kind: the reason why this engine does not run here
             if stated and name == settings.engine:

@@ -15,8 +15,8 @@ from inline.settings import ServerSettings
 from model.host import VNNI, cache_folder, cpu_flags, describe_host
 from model.ownership import objection
 
-IDLE_BYTES: Final = 1_150_000_000
-"""Resident memory of a server that waits, with torch."""
+IDLE_BYTES: Final = 800_000_000
+"""Resident memory of a server that waits (``python -m bench.footprint``)."""
 _CACHE_BYTES: Final = 500_000_000
 _UNSYNCHRONISED: Final = 5
 """TIME_ERROR of ntp_gettime(3)."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import ismrmrd.xsd as xsd
 import numpy as np
@@ -16,8 +16,10 @@ from inline.mrd.files import write_images
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from model.output import atomic_output
-from model.synthesis.contrast_agent import ContrastAgent
-from model.synthesis.examination import SimulatedSlice, simulate_slice
+
+if TYPE_CHECKING:
+    from model.synthesis.contrast_agent import ContrastAgent
+    from model.synthesis.examination import SimulatedSlice
 
 MOLLI_SERIES: Final = 1
 T2PREP_SERIES: Final = 2
@@ -72,7 +74,10 @@ def simulate_examination(
 
     Raises:
         ValueError: fewer than one slice, or a scheme that cannot be read.
+        ImportError: torch is not installed; the other functions need none.
     """
+    from model.synthesis.examination import simulate_slice
+
     if slices < 1:
         raise ValueError("an examination needs at least one slice")
     levels = [(index + 0.5) / slices * 0.95 for index in range(slices)]

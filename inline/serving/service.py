@@ -23,6 +23,7 @@ from inline.serving.studies import Studies
 from inline.settings import Settings
 from model.engines.base import Engine
 from model.engines.fallback import IDLE_S, NoEngineError
+from model.host import release_freed_memory
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +108,7 @@ def service(
         # Garbage collections during a slice need not traverse what is loaded now.
         gc.collect()
         gc.freeze()
+        release_freed_memory()
         stack.callback(gc.unfreeze)
         stack.callback(scheduler.close)
         # By default a thread that runs Python code holds up the threads of other connections for 5 ms.

@@ -26,7 +26,7 @@ from model.weights import weights_digest
 
 _log = logging.getLogger(__name__)
 
-_REVISION: Final = 3
+_REVISION: Final = 4
 """Raised whenever conversion, quantisation or compile options change: earlier entries are then not used."""
 _KEY: Final = "key.json"
 
@@ -45,7 +45,7 @@ class EngineKey:
         weights: digest of the weights.
         precision: ``int8``, ``tensorrt-f16``.
         device: the CPU or GPU that it is compiled for.
-        versions: of the packages that made it.
+        versions: of the packages that load it.
         revision: of our own conversion.
     """
 
@@ -62,7 +62,7 @@ class EngineKey:
         precision: str,
         *,
         device: str | None = None,
-        packages: Sequence[str] = ("torch", "openvino", "nncf"),
+        packages: Sequence[str] = ("openvino",),
     ) -> EngineKey:
         """Return the key of a folder of weights on this machine, with the versions installed.
 
@@ -70,7 +70,8 @@ class EngineKey:
             weights: folder of weights.
             precision: see above.
             device: None for the CPU.
-            packages: whose versions matter; those that are not installed are left out.
+            packages: that load the engine; their versions are part of the key. Those that are not installed
+                are left out.
         """
         installed = ((package, _version(package)) for package in packages)
         return cls(

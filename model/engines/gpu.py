@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -13,15 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.frame import FRAME_PIXELS
+from model.host import gpu_present
 
 LARGEST_BATCH: Final = 32
 """Slices transferred at a time; larger batches are split."""
-_DRIVER: Final = Path("/proc/driver/nvidia/version")
-
-
-def gpu_present() -> bool:
-    """Return whether there is an NVIDIA GPU, even one that this torch cannot use."""
-    return _DRIVER.exists() or torch.cuda.is_available()
 
 
 def require_gpu() -> torch.device:

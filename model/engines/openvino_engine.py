@@ -1,6 +1,7 @@
 """OpenVINO on the CPU: the network compiled for the CPU that it runs on.
 
-This is the only module that imports ``openvino``; callers import it late and catch the failure.
+This module and :mod:`model.engines.openvino_graph` alone import ``openvino``; callers import them late and
+catch the failure.
 """
 
 from __future__ import annotations
@@ -8,27 +9,21 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import openvino
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
+from model.architecture import Tensors
 from model.engines.base import Engine
-from model.engines.probabilities import Probabilities
+from model.engines.openvino_graph import build_model
 from model.engines.reevaluation import ReevaluatingEngine
-from model.frame import FRAME_PIXELS
-from model.unet import UNet
 
 THREADS: Final = 2
 """Cores of one inference; the fits and the sockets need the others."""
-_TRACED_PIXELS: Final = 32
-"""Side of the image that the network is traced with; the graph is the same for any size."""
 
 
 class Precision(StrEnum):
@@ -37,25 +32,6 @@ class Precision(StrEnum):
     F32 = "f32"
     BF16 = "bf16"
     INT8 = "int8"
-
-
-def convert(network: UNet) -> Any:
-    """Return the network with its softmax as an OpenVINO model for images ``(n, 1, 224, 224)``, any n."""
-    return convert_module(Probabilities(network))
-
-
-def convert_module(module: nn.Module) -> Any:
-    """Convert a module from images to network output, quantised or not, as :func:`convert` does."""
-    with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of tracing, which OpenVINO needs
-        # The number of channels is a constant, as intended.
-        warnings.filterwarnings("ignore", "Converting a tensor to a Python boolean")
-        # By default the network is traced twice for a comparison, which takes ten seconds.
-        example = torch.zeros(1, 1, _TRACED_PIXELS, _TRACED_PIXELS)
-        traced = torch.jit.trace(module.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
-    model = openvino.convert_model(traced)
-    model.reshape([-1, 1, FRAME_PIXELS, FRAME_PIXELS])
-    return model
 
 
 def runs_natively(precision: Precision) -> bool:
@@ -68,11 +44,11 @@ def runs_natively(precision: Precision) -> bool:
 class OpenVinoEngine:
     """Runs a compiled network on the CPU."""
 
-    def __init__(self, source: UNet | Any, precision: Precision, threads: int | None = None) -> None:
+    def __init__(self, model: Any, precision: Precision, threads: int | None = None) -> None:
         """Compile the network.
 
         Args:
-            source: the network, or a model of OpenVINO.
+            model: of OpenVINO, as of :func:`model.engines.openvino_graph.build_model`.
             precision: ``f32``; ``bf16``; or ``int8`` for a quantised model, whose other layers are then
                 computed in bf16 where the CPU has it.
             threads: None for as many as there are cores, at most two.
@@ -83,7 +59,6 @@ class OpenVinoEngine:
         self.precision = precision
         self.name = f"openvino-{precision}"
         core = openvino.Core()
-        model = convert(source) if isinstance(source, UNet) else source
         # Slices come one at a time: latency counts, not throughput.
         options = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -122,13 +97,13 @@ def serialise(model: Any) -> tuple[bytes, bytes]:
         return file.read_bytes(), file.with_suffix(".bin").read_bytes()
 
 
-def int8_engine(graph: bytes, constants: bytes, network: UNet, threads: int | None = None) -> Engine:
+def int8_engine(graph: bytes, constants: bytes, tensors: Tensors, threads: int | None = None) -> Engine:
     """Return the engine of an int8 model, with a second pass in float32 where the model has a threshold.
 
     Args:
         graph: of :func:`serialise`.
         constants: likewise.
-        network: that the model was made from.
+        tensors: of the network that the model was made from.
         threads: as for :class:`OpenVinoEngine`.
 
     Raises:
@@ -139,4 +114,4 @@ def int8_engine(graph: bytes, constants: bytes, network: UNet, threads: int | No
     if not model.has_rt_info(_THRESHOLD):
         return fast
     threshold = float(model.get_rt_info(_THRESHOLD).astype(str))
-    return ReevaluatingEngine(fast, OpenVinoEngine(network, Precision.F32, threads), threshold)
+    return ReevaluatingEngine(fast, OpenVinoEngine(build_model(tensors), Precision.F32, threads), threshold)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from model.unet import CLASSES, UNet
+from model.architecture import CLASSES
+from model.unet import UNet
 
 
 def network_output(scores: Tensor) -> Tensor:

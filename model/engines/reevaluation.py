@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from model.architecture import CLASSES
 from model.engines.base import Engine
-from model.unet import CLASSES
 
 
 class ReevaluatingEngine:

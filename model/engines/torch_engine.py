@@ -1,4 +1,4 @@
-"""Torch in float32: the reference that every other engine is compared with."""
+"""Torch in float32, on the device of the weights."""
 
 from __future__ import annotations
 

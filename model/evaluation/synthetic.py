@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.architecture import CLASSES
 from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice
 from model.evaluation.evaluate import Outcome, compare, summarise
@@ -22,7 +23,6 @@ from model.insertion import locate
 from model.synthesis.contrast import Mix
 from model.synthesis.generator import make_batch
 from model.synthesis.pathology import Pathology
-from model.unet import CLASSES
 
 Contour = Callable[[NDArray[np.float32]], Labels]
 """From class probabilities ``(3, 224, 224)`` to labels ``(224, 224)``; all 0 without a contour."""
@@ -168,11 +168,11 @@ def diameter_mm(labels: Labels) -> float:
 
 def _try(slice_: LabelledSlice, pathology: str, output: NDArray[np.float32], contour: Contour) -> Trial:
     """Evaluate the network output of a slice, ``(3 + k, rows, columns)``."""
-    heat = torch.from_numpy(output[CLASSES:])
+    heat = output[CLASSES:]
     apart, peak = np.empty(0), np.empty(0)
     if slice_.insertions is not None and len(heat):
-        points, peaks = (each[0].numpy().astype(np.float64) for each in locate(heat[None]))
-        apart, peak = FRAME_MM * np.linalg.norm(points - slice_.insertions, axis=1), peaks
+        points, peak = locate(heat)
+        apart = FRAME_MM * np.linalg.norm(points - slice_.insertions, axis=1)
     return Trial(
         outcome=compare(slice_, contour(output[:CLASSES])),
         pathology=pathology,

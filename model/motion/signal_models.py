@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, NamedTuple, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from model.relaxometry.molli import fit_molli, molli_map
@@ -107,13 +106,11 @@ class MolliModel:
     def linearise(self, images: Floats, times_ms: NDArray[np.float64]) -> Linearised:
         """Return the fit and its derivatives by A, B and the logarithm of T1*."""
         n = len(images)
-        with torch.inference_mode():
-            fit = fit_molli(torch.from_numpy(images), torch.from_numpy(times_ms), signed=self.signed)
-            a, b, apparent, failed = (each.numpy() for each in (fit.a, fit.b, fit.apparent, fit.failed))
-            negative, r_squared = fit.negative.numpy(), fit.r_squared.numpy()
-        decay, late = _exponential(times_ms, np.where(failed, np.float32(1.0), apparent))
+        fit = fit_molli(images, times_ms, signed=self.signed)
+        a, b, failed, r_squared = fit.a, fit.b, fit.failed, fit.r_squared
+        decay, late = _exponential(times_ms, np.where(failed, np.float32(1.0), fit.apparent))
         # Signed images have one sign for all: an inverted series is the mirrored one.
-        turned = (negative == n) if self.signed else (np.arange(n)[:, None, None] < negative)
+        turned = (fit.negative == n) if self.signed else (np.arange(n)[:, None, None] < fit.negative)
         polarity = np.where(np.broadcast_to(turned, images.shape), np.float32(-1.0), np.float32(1.0))
         good = ~failed & (r_squared > _GOOD_FIT)
         ratio = np.float32(np.median(b[good] / a[good]) if good.any() else _USUAL_RATIO)
@@ -149,15 +146,14 @@ class T2PrepModel:
     def linearise(self, images: Floats, times_ms: NDArray[np.float64]) -> Linearised:
         """Return the fit and its derivatives by C and the logarithm of T2."""
         n = len(images)
-        with torch.inference_mode():
-            fit = fit_t2prep(torch.from_numpy(images), torch.from_numpy(times_ms))
-            t2, c, failed, r_squared = (each.numpy() for each in (fit.t2, fit.c, fit.failed, fit.r_squared))
-        decay, late = _exponential(times_ms, np.where(failed, np.float32(1.0), t2))
+        fit = fit_t2prep(images, times_ms)
+        c, failed = fit.c, fit.failed
+        decay, late = _exponential(times_ms, np.where(failed, np.float32(1.0), fit.t2))
         columns = np.zeros((2, n + 1, *c.shape), np.float32)
         columns[0, :n], columns[1, :n] = decay, late
         residuals = np.zeros((n + 1, *c.shape), np.float32)
         np.subtract(images, c * decay, out=residuals[:n])
-        return Linearised(np.ones_like(images), residuals, columns, r_squared, failed)
+        return Linearised(np.ones_like(images), residuals, columns, fit.r_squared, failed)
 
 
 def _exponential(times_ms: NDArray[np.float64], constant_ms: Floats) -> tuple[Floats, Floats]:

@@ -12,8 +12,6 @@ torch, for whole images on any device; :mod:`model.relaxometry.kernels` does the
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -23,28 +21,8 @@ _STEPS: Final = 24
 _SMALL_STEP: Final = 1e-3
 
 
-@dataclass(frozen=True, slots=True)
-class RateGrid:
-    """Grid of rates for the search, 1/ms, ascending and even in the logarithm, ``(rates,)``."""
-
-    rates: Tensor
-
-    @classmethod
-    def between(cls, longest_ms: float, shortest_ms: float, count: int, device: torch.device) -> RateGrid:
-        """Return the rates of decay times from ``longest_ms`` down to ``shortest_ms``."""
-        return cls(torch.logspace(-math.log10(longest_ms), -math.log10(shortest_ms), count, device=device))
-
-    def directions(self, times: Tensor, offset: bool) -> Tensor:
-        """Return unit vectors along the exponentials of the grid, ``(rates, times)``."""
-        decay = torch.exp(-self.rates[:, None].double() * times.double())
-        if offset:
-            decay = decay - decay.mean(dim=1, keepdim=True)
-        unit: Tensor = decay / decay.norm(dim=1, keepdim=True)
-        return unit.float()
-
-
 def climb(
-    signal: Tensor, times: Tensor, start: Tensor, grid: RateGrid, offset: bool
+    signal: Tensor, times: Tensor, start: Tensor, log_rates: Tensor, offset: bool
 ) -> tuple[Tensor, Tensor]:
     """Return the rate at the top of the peak of F whose highest grid point is given.
 
@@ -52,13 +30,12 @@ def climb(
         signal: ``(times, pixels)``; less its mean over the times where there is an offset.
         times: ms, ``(times,)``.
         start: index of the highest grid point, ``(pixels,)``.
-        grid: the grid.
+        log_rates: of the grid, ``(rates,)``.
         offset: the model has an offset.
 
     Returns:
         Rate in 1/ms ``(pixels,)``, and whether the top lies inside the grid ``(pixels,)``.
     """
-    log_rates = grid.rates.log()
     width = log_rates[1] - log_rates[0]
     x = log_rates[start]
     low, high = x - width, x + width

@@ -7,24 +7,25 @@ residuals as for T1 (Kellman et al. 2013, J Cardiovasc Magn Reson 15:56).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from model.relaxometry import kernels
-from model.relaxometry.exponential import RateGrid, climb
 from model.relaxometry.parametric_map import ParametricMap
+from model.relaxometry.rate_grid import RateGrid
 
 SHORTEST_MS: Final = 1.0
 LONGEST_MS: Final = 4000.0
-_GRID: Final = 32
+GRID: Final = RateGrid.between(LONGEST_MS, SHORTEST_MS, 32)
+
+A = TypeVar("A")
+"""Array of numpy, or tensor of torch."""
 
 
 @dataclass(frozen=True, slots=True)
-class T2Fit:
+class T2Fit(Generic[A]):
     """Fit of ``C exp(-t / T2)``, every field of the shape of one image.
 
     Attributes:
@@ -35,14 +36,16 @@ class T2Fit:
         failed: no optimum with a T2 between 1 and 4000 ms, or one that nothing decides.
     """
 
-    t2: Tensor
-    sd: Tensor
-    c: Tensor
-    r_squared: Tensor
-    failed: Tensor
+    t2: A
+    sd: A
+    c: A
+    r_squared: A
+    failed: A
 
 
-def fit_t2prep(magnitude: Tensor, times_ms: Tensor) -> T2Fit:
+def fit_t2prep(
+    magnitude: NDArray[np.floating[Any]], times_ms: NDArray[np.floating[Any]]
+) -> T2Fit[NDArray[Any]]:
     """Fit every pixel to its least-squares optimum over C and T2, as :func:`molli.fit_molli` does.
 
     Args:
@@ -52,59 +55,25 @@ def fit_t2prep(magnitude: Tensor, times_ms: Tensor) -> T2Fit:
     Raises:
         ValueError: fewer than two images, or times that do not match them.
     """
-    n = magnitude.shape[0]
-    if n < 2 or times_ms.shape != (n,):
-        raise ValueError(f"a T2 fit needs at least 2 images with a time each, not {n} and {len(times_ms)}")
-    times = times_ms.to(magnitude.device, torch.float32)
-    flat = magnitude.reshape(n, -1).float()
-    grid = RateGrid.between(LONGEST_MS, SHORTEST_MS, _GRID, flat.device)
-    fit = _compiled if flat.device.type == "cpu" else in_torch
-    return T2Fit(*(field.view(magnitude.shape[1:]) for field in fit(flat, times, grid)))
+    check_t2prep(magnitude.shape, times_ms.shape)
+    n, shape = len(magnitude), magnitude.shape[1:]
+    times = times_ms.astype(np.float32)
+    signal = np.ascontiguousarray(magnitude.reshape(n, -1), dtype=np.float32)
+    fields, failed = np.empty((4, signal.shape[1]), np.float32), np.empty(signal.shape[1], np.bool_)
+    directions = GRID.directions(times, offset=False)
+    kernels.fit_t2prep(signal, times, GRID.log_rates, directions, fields, failed)
+    t2, sd, c, r_squared = (field.reshape(shape) for field in fields)
+    return T2Fit(t2, sd, c, r_squared, failed.reshape(shape))
 
 
-def _compiled(magnitude: Tensor, times: Tensor, grid: RateGrid) -> tuple[Tensor, ...]:
-    pixels = magnitude.shape[1]
-    fields, failed = np.empty((4, pixels), np.float32), np.empty(pixels, np.bool_)
-    kernels.fit_t2prep(
-        magnitude.contiguous().numpy(),
-        times.numpy(),
-        grid.rates.log().numpy(),
-        grid.directions(times, offset=False).numpy(),
-        fields,
-        failed,
-    )
-    return *torch.from_numpy(fields), torch.from_numpy(failed)
+def check_t2prep(images: tuple[int, ...], times: tuple[int, ...]) -> None:
+    """Check the shapes of images ``(n, ...)`` and times ``(n,)``.
 
-
-def in_torch(magnitude: Tensor, times: Tensor, grid: RateGrid) -> tuple[Tensor, ...]:
-    """Return the fields of :class:`T2Fit` of pixels ``(times, pixels)``, on any device."""
-    n = len(times)
-    usable = magnitude.isfinite().all(0)
-    scale = torch.where(usable, magnitude.abs().amax(0), 0.0)
-    usable &= scale > 0
-    y = torch.where(usable, magnitude.abs() / scale, 0.0)
-
-    start = (grid.directions(times, offset=False) @ y).argmax(dim=0)
-    rate, inside = climb(y, times, start, grid, offset=False)
-    decay = torch.exp(-rate * times[:, None])
-    norm = decay.square().sum(0).sqrt()
-    c = (decay * y).sum(0) / norm.square()
-    squares = (y - c * decay).square().sum(0)
-    t2 = 1.0 / rate
-
-    # The column of T2 in the Jacobian, less its part along the exponential, as in the T1 fit.
-    second = decay * times[:, None] / t2
-    across = second - (decay * second).sum(0) / norm.square() * decay
-    sigma = (squares / max(n - 2, 1)).sqrt()
-    sd = sigma * t2 / (c * across.square().sum(0).sqrt())
-    failed = ~(usable & inside & (c > 0) & c.isfinite() & sd.isfinite())
-    variance = (y - y.mean(0)).square().sum(0)
-    r_squared = (1.0 - squares / variance.clamp(min=1e-12)).clamp(0.0, 1.0)
-
-    def kept(values: Tensor) -> Tensor:
-        return torch.where(failed, 0.0, values)
-
-    return kept(t2), kept(sd), kept(c * scale), kept(r_squared), failed
+    Raises:
+        ValueError: as :func:`fit_t2prep`.
+    """
+    if images[0] < 2 or times != images[:1]:
+        raise ValueError(f"a T2 fit needs at least 2 images with a time each, not {images[0]} and {times[0]}")
 
 
 def t2_map(images: NDArray[np.float32], times_ms: NDArray[np.float64]) -> ParametricMap:
@@ -113,6 +82,5 @@ def t2_map(images: NDArray[np.float32], times_ms: NDArray[np.float64]) -> Parame
     Raises:
         ValueError: as :func:`fit_t2prep`.
     """
-    with torch.inference_mode():
-        fit = fit_t2prep(torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(np.array(times_ms)))
-    return ParametricMap(fit.t2.numpy(), fit.sd.numpy(), fit.r_squared.numpy(), fit.failed.numpy())
+    fit = fit_t2prep(images, times_ms)
+    return ParametricMap(fit.t2, fit.sd, fit.r_squared, fit.failed)

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model.relaxometry.molli import fit_molli
-from model.relaxometry.t2prep import fit_t2prep
+from model.relaxometry.in_torch import fit_molli, fit_t2prep
 from model.synthesis.acquisition import resolved
 from model.synthesis.anatomy import Anatomy
 from model.synthesis.randomness import Draw

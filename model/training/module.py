@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics.functional.classification import multiclass_f1_score
 
+from model.architecture import CLASSES
 from model.loss import jaccard_loss
 from model.training.data import Sample
 from model.training.recipe import Recipe
-from model.unet import CLASSES
 
 
 class SegmentationModule(lightning.LightningModule):

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.architecture import CLASSES
 from model.frame import FRAME_PIXELS
 from model.host import computes_bfloat16
 from model.insertion import heat_maps
@@ -29,7 +30,7 @@ from model.synthesis.apex import SHARE
 from model.synthesis.contrast import MOSTLY_MAPS
 from model.synthesis.generator import make_batch
 from model.training.ring import Ring, Slices
-from model.unet import CLASSES, UNet
+from model.unet import UNet
 from model.weights import load_network, save_weights
 
 _HEAT: Final = 0.01

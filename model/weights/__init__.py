@@ -1,21 +1,26 @@
-"""Trained weights of the network: fp16 safetensors in parts that any git host takes."""
+"""Trained weights of the network: fp16 safetensors in parts that any git host takes.
+
+They are read without torch, which only :func:`network_of` and its callers import.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-import torch
-from safetensors.torch import load, save_file
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load, save_file
 
+from model.architecture import Tensors, tensor_shapes
 from model.errors import MyostreamError
 from model.output import atomic_output
-from model.unet import UNet
+
+if TYPE_CHECKING:
+    from model.unet import UNet
 
 DEFAULT: Final = Path(__file__).parent
 PART_BYTES: Final = 15 * 1024 * 1024
@@ -37,15 +42,13 @@ def save_weights(network: UNet, folder: Path) -> list[Path]:
         ValueError: a kernel has values outside the range of fp16.
         OutputError: a file cannot be written; earlier weights in the folder stay.
     """
-    parts: list[dict[str, Tensor]] = [{}]
+    parts: list[dict[str, NDArray[np.floating[Any]]]] = [{}]
     room = PART_BYTES
-    for name, value in network.state_dict().items():
-        if name.endswith("num_batches_tracked"):  # used in training alone
-            continue
+    for name, exact in tensors_of(network).items():
         # Running variances may exceed the range of fp16; vectors take little space.
-        exact = value.detach().cpu().contiguous()
-        half = exact.half() if exact.ndim > 1 else exact
-        if not half.isfinite().all():
+        with np.errstate(over="ignore"):
+            half = exact.astype(np.float16) if exact.ndim > 1 else exact
+        if not np.isfinite(half).all():
             raise ValueError(f"{name} has values that fp16 does not hold")
         if half.nbytes > room and parts[-1]:
             parts.append({})
@@ -68,13 +71,14 @@ def save_weights(network: UNet, folder: Path) -> list[Path]:
     return files
 
 
-def load_weights(folder: Path = DEFAULT) -> Mapping[str, Tensor]:
-    """Return all tensors of a folder of parts as float32.
+def load_weights(folder: Path = DEFAULT) -> Tensors:
+    """Return all tensors of a folder of parts as they are stored: kernels in fp16, vectors in float32.
 
     Raises:
-        WeightsError: no parts, some of them missing, or one is damaged or cannot be read.
+        WeightsError: no parts, some of them missing, one is damaged or cannot be read, or they are those of
+            another network.
     """
-    state: dict[str, Tensor] = {}
+    found: dict[str, NDArray[np.floating[Any]]] = {}
     try:
         sums = _sums(folder)
         for file in _parts(folder):
@@ -83,10 +87,21 @@ def load_weights(folder: Path = DEFAULT) -> Mapping[str, Tensor]:
                 raise WeightsError(
                     f"{file} is not the file that {folder / _SUMS} names; copy all files again"
                 )
-            state.update(_tensors(file, content))
+            found.update(_tensors(file, content))
     except (OSError, ValueError) as error:
         raise WeightsError(f"the weights in {folder} cannot be read: {error}") from error
-    return state
+    expected = tensor_shapes(insertions="insertion_head.weight" in found)
+    others = [
+        name
+        for name in (*expected, *(name for name in found if name not in expected))
+        if name not in found or name not in expected or found[name].shape != expected[name]
+    ]
+    if others:
+        raise WeightsError(
+            f"the weights in {folder} are those of another network: {len(others)} tensors differ, "
+            f"{others[0]} first"
+        )
+    return found
 
 
 def weights_digest(folder: Path) -> str:
@@ -133,13 +148,13 @@ def _sums(folder: Path) -> dict[str, str]:
     return {words[1]: words[0] for words in lines if len(words) == 2}
 
 
-def _tensors(file: Path, content: bytes) -> dict[str, Tensor]:
+def _tensors(file: Path, content: bytes) -> dict[str, NDArray[np.floating[Any]]]:
     try:
-        tensors = {name: value.float() for name, value in load(content).items()}
+        tensors: dict[str, NDArray[np.floating[Any]]] = load(content)
     except Exception as error:  # of any kind, from a damaged header
         raise WeightsError(f"{file} is damaged ({error}); copy it again") from error
     for name, value in tensors.items():
-        if not value.isfinite().all():
+        if not np.isfinite(value).all():
             raise WeightsError(f"{file} is damaged: {name} holds values that are not finite; copy it again")
     return tensors
 
@@ -148,24 +163,40 @@ def load_network(folder: Path = DEFAULT) -> UNet:
     """Return the network with its weights, for inference on the CPU in float32.
 
     Raises:
-        WeightsError: as :func:`load_weights`, or the weights are those of another network.
+        WeightsError: as :func:`load_weights`.
+        ImportError: torch is not installed.
     """
-    state = dict(load_weights(folder))
+    return network_of(load_weights(folder))
+
+
+def network_of(tensors: Tensors) -> UNet:
+    """Return the network in torch, for inference on the CPU in float32.
+
+    Args:
+        tensors: of :func:`load_weights`.
+
+    Raises:
+        ImportError: torch is not installed.
+    """
+    import torch
+
+    from model.unet import UNet
+
     with torch.device("meta"):
-        network = UNet(insertions="insertion_head.weight" in state)
-    expected = network.state_dict()
-    for name, value in expected.items():
+        network = UNet(insertions="insertion_head.weight" in tensors)
+    # Copied: the caller may train the network.
+    state = {name: torch.from_numpy(value.astype(np.float32)) for name, value in tensors.items()}
+    for name, value in network.state_dict().items():
         if name.endswith("num_batches_tracked"):
             state[name] = torch.zeros((), dtype=value.dtype)
-    others = [
-        name
-        for name in (*expected, *(name for name in state if name not in expected))
-        if name not in state or name not in expected or state[name].shape != expected[name].shape
-    ]
-    if others:
-        raise WeightsError(
-            f"the weights in {folder} are those of another network: {len(others)} tensors differ, "
-            f"{others[0]} first"
-        )
     network.load_state_dict(state, assign=True)
     return network.eval().requires_grad_(False)
+
+
+def tensors_of(network: UNet) -> dict[str, NDArray[np.float32]]:
+    """Return the tensors of a network in torch that inference needs."""
+    return {
+        name: value.detach().cpu().float().contiguous().numpy()
+        for name, value in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")  # used in training alone
+    }

@@ -13,7 +13,7 @@ from model.engines.openvino_engine import int8_engine
 from model.engines.torch_engine import TorchEngine
 from model.host import VNNI, cpu_flags
 from model.insertion import heat_maps
-from model.weights import DEFAULT, load_network
+from model.weights import DEFAULT, load_network, load_weights
 
 SIZE = 224
 
@@ -139,9 +139,9 @@ def test_the_shipped_network_with_ruined_weights_does_not_pass():
 @pytest.mark.slow
 @pytest.mark.skipif(not VNNI & cpu_flags(), reason="the CPU has no VNNI, where int8 sums are exact")
 def test_the_int8_model_beside_the_weights_agrees_with_float32_on_slices_that_its_gate_did_not_see():
-    model, network = read_int8(DEFAULT / FOLDER, DEFAULT), load_network()
-    engine = int8_engine(model.graph, model.constants, network)
-    report = run_gate(engine, TorchEngine(network), map_slices(24, seed=7105))
+    model = read_int8(DEFAULT / FOLDER, DEFAULT)
+    engine = int8_engine(model.graph, model.constants, load_weights())
+    report = run_gate(engine, TorchEngine(load_network()), map_slices(24, seed=7105))
     assert report.disagreed == 0
     assert report.dice >= report.limits.dice
     assert report.hausdorff_p50_px < 0.3

@@ -16,7 +16,7 @@ from model.engines.openvino_engine import OpenVinoEngine, Precision, int8_engine
 from model.engines.reevaluation import ReevaluatingEngine
 from model.engines.torch_engine import TorchEngine
 from model.insertion import heat_maps
-from model.weights import DEFAULT, load_network
+from model.weights import DEFAULT, load_network, load_weights
 
 
 def test_the_divergence_is_in_units_of_the_boundary():
@@ -74,5 +74,5 @@ def test_a_model_is_quantised_gated_and_found_again(monkeypatch, tmp_path):
     if report.passed:
         found = find_int8(weights, cache)
         assert found.report["dice"] == report.dice
-        assert isinstance(int8_engine(found.graph, found.constants, load_network()), ReevaluatingEngine)
+        assert isinstance(int8_engine(found.graph, found.constants, load_weights()), ReevaluatingEngine)
     assert (weights / "int8" / "gate.json").exists() == report.passed

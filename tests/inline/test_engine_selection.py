@@ -20,10 +20,11 @@ from inline.settings import AssemblySettings, load_settings
 from model.engines.engine_cache import EngineCache, EngineKey
 from model.engines.fallback import FallbackEngine
 from model.engines.int8_model import write_int8
-from model.engines.openvino_engine import convert, serialise
+from model.engines.openvino_engine import serialise
+from model.engines.openvino_graph import build_model
 from model.relaxometry.compiled import kernel_folder
 from model.unet import UNet
-from model.weights import save_weights
+from model.weights import save_weights, tensors_of
 
 KERNELS = kernel_folder()
 
@@ -43,9 +44,9 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def loaded(weights):
-    """Network of the weights, their folder, and the network's output in float32."""
-    network, folder = load_weights(load_settings(weights))
-    return network, folder, engines.reference_of(network, folder)
+    """Tensors of the weights, their folder, and the network's output in float32."""
+    tensors, folder = load_weights(load_settings(weights))
+    return tensors, folder, engines.reference_of(tensors, folder)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def machine(monkeypatch, tmp_path, request):
     if "weights" in request.fixturenames:
         *read, reference = request.getfixturevalue("loaded")
         monkeypatch.setattr(engines, "load_weights", lambda settings: read)
-        monkeypatch.setattr(engines, "reference_of", lambda network, folder: reference)
+        monkeypatch.setattr(engines, "reference_of", lambda tensors, folder: reference)
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def compiled(monkeypatch, openvino_f32):
 @pytest.fixture(scope="module")
 def converted(loaded):
     """The network in float32, converted; it stands for an int8 model and takes less time to make."""
-    return serialise(convert(loaded[0]))
+    return serialise(build_model(loaded[0]))
 
 
 def store_int8(folder, graph, constants):
@@ -168,7 +169,7 @@ def test_an_engine_that_is_wrong_from_the_start_is_not_used(weights, compiled, m
 def test_a_model_of_another_network_in_the_cache_is_not_used(weights, compiled):
     """Another network with a gate's report beside it, which anyone who can write the folder can put there."""
     torch.manual_seed(2)
-    store_int8(weights.parent, *serialise(convert(UNet().eval())))
+    store_int8(weights.parent, *serialise(build_model(tensors_of(UNet()))))
     engine = make_engine(load_settings(weights))
     assert engine.name == "openvino-f32"
     assert "openvino-int8: output differs from float32" in engine.failures[0]

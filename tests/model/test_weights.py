@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import numpy as numpy_files
 from safetensors.torch import load_file, save_file
 
 from model import weights
@@ -69,11 +70,11 @@ def test_weights_that_cannot_be_written_whole_leave_the_earlier_ones(
     before = {file.name: file.read_bytes() for file in kept.iterdir()}
     written: list[Path] = []
 
-    def full_disk(tensors: dict[str, torch.Tensor], file: Path) -> None:
+    def full_disk(tensors: dict[str, np.ndarray], file: Path) -> None:
         if written:
             raise OSError(errno.ENOSPC, "No space left on device")
         written.append(file)
-        save_file(tensors, file)
+        numpy_files.save_file(tensors, file)
 
     monkeypatch.setattr(weights, "save_file", full_disk)
     with pytest.raises(OutputError, match="No space left on device; the earlier file of that name is kept"):

@@ -9,11 +9,12 @@ from inline.contouring.segment import contour_slice, network_input, segment
 from inline.data.results import Insertions
 from inline.data.series import Quantity
 from model.engines.openvino_engine import OpenVinoEngine, Precision
+from model.engines.openvino_graph import build_model
 from model.engines.torch_engine import TorchEngine
 from model.frame import Frame
 from model.relaxometry.parametric_map import ParametricMap
 from model.synthesis.generator import make_batch
-from model.weights import load_network
+from model.weights import load_network, tensors_of
 
 FRAME = Frame((224, 224), (1.5, 1.5))
 
@@ -26,7 +27,7 @@ def fitted(values, sd):
 def synthetic():
     """Output of torch and of OpenVINO in float32 for fresh slices, and their true insertion points."""
     batch, network = make_batch(8, 224, torch.Generator().manual_seed(8101), MAPS), load_network()
-    engines = (TorchEngine(network), OpenVinoEngine(network, Precision.F32))
+    engines = (TorchEngine(network), OpenVinoEngine(build_model(tensors_of(network)), Precision.F32))
     return [engine.infer(batch.images.numpy()) for engine in engines], batch.insertions.numpy()
 
 

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from model import host
 from model.engines import cuda_engine, gpu
 from model.engines.cuda_engine import CudaEngine, batch_size
 from model.engines.probabilities import network_output
 from model.engines.self_test import Reference, run_self_test
 from model.engines.torch_engine import TorchEngine
+from model.weights import tensors_of
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU that torch can use")
 
@@ -55,12 +57,12 @@ def test_a_batch_goes_into_the_next_recorded_size():
 
 def test_the_error_says_why_there_is_no_gpu(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(gpu, "_DRIVER", tmp_path / "none")
+    monkeypatch.setattr(host, "_GPU_FILES", (str(tmp_path / "none"),))
     with pytest.raises(RuntimeError, match="no NVIDIA GPU here"):
         gpu.require_gpu()
-    assert not gpu.gpu_present()
-    monkeypatch.setattr(gpu, "_DRIVER", tmp_path)
-    assert gpu.gpu_present()
+    assert not host.gpu_present()
+    monkeypatch.setattr(host, "_GPU_FILES", (str(tmp_path / "none"), str(tmp_path)))
+    assert host.gpu_present()
     monkeypatch.setattr(torch.version, "cuda", None)
     with pytest.raises(RuntimeError, match="build without CUDA"):
         gpu.require_gpu()
@@ -135,7 +137,7 @@ def test_the_cuda_engine_keeps_all_that_its_graphs_read(graphs_on_cpu, channels)
 @needs_gpu
 def test_cuda_agrees_with_float32(network):
     engine = CudaEngine(network)
-    self_test = run_self_test(engine, Reference.of(network))
+    self_test = run_self_test(engine, Reference.of(tensors_of(network)))
     # Other memory is used meanwhile: all that the engine does not keep would be overwritten.
     gc.collect()
     torch.cuda.empty_cache()

@@ -3,8 +3,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from model.engines.openvino_engine import OpenVinoEngine, Precision, convert
+from model.engines.openvino_engine import OpenVinoEngine, Precision
+from model.engines.openvino_graph import build_model
 from model.engines.torch_engine import TorchEngine
+from model.weights import tensors_of
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +16,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def converted(network_with_insertions):
-    return convert(network_with_insertions)
+    return build_model(tensors_of(network_with_insertions))
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,7 @@ def test_nan_is_returned_to_the_caller():
 
 
 def test_the_threshold_is_stored_in_the_model(monkeypatch):
-    monkeypatch.setattr(openvino_engine, "convert", lambda network: network)
+    monkeypatch.setattr(openvino_engine, "build_model", lambda tensors: tensors)
     image = ops.parameter([1, 4], np.float32)
     model = openvino.Model(ops.add(image, np.ones((1, 4), np.float32)), [image])
     assert isinstance(int8_engine(*serialise(model), model), openvino_engine.OpenVinoEngine)
