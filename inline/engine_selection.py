@@ -24,7 +24,7 @@ from model.weights import load_weights as read_weights
 ON_GPU: Final[tuple[EngineName, ...]] = ("tensorrt", "cuda")
 _IN_TORCH: Final = (*ON_GPU, "torch")
 _IN_BF16: Final[tuple[EngineName, ...]] = ("openvino-bf16",)
-"""Where the CPU has it: the mean is less than that of int8, a third of whose slices take float32 as well."""
+"""Where the CPU has it: the mean is less than that of int8, half of whose slices take float32 as well."""
 _ON_CPU: Final[tuple[EngineName, ...]] = ("openvino-int8", "openvino-f32", "torch")
 
 
