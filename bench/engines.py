@@ -39,7 +39,7 @@ def measure(settings: Settings, repeats: int) -> dict[str, Any]:
 
     Returns:
         ``engines``: figures of those that run here; ``missing``: error of each other one; ``order``: fallback
-        order; ``chosen``: the first engine of it that runs; ``bf16``: whether the processor has it.
+        order; ``chosen``: the first engine of it that runs.
     """
     order = preferred() if settings.engine == "auto" else (settings.engine, *preferred())
     tensors, weights = load_weights(settings)
@@ -78,16 +78,7 @@ def measure(settings: Settings, repeats: int) -> dict[str, Any]:
         "missing": missing,
         "order": list(dict.fromkeys(order)),
         "chosen": next(name for name in order if name in engines),
-        "bf16": _has_bf16(),
     }
-
-
-def _has_bf16() -> bool:
-    try:
-        from model.engines.openvino_engine import Precision, runs_natively
-    except ImportError:
-        return False
-    return runs_natively(Precision.BF16)
 
 
 def in_turns(
@@ -160,8 +151,6 @@ def _availability(figures: dict[str, Any], name: str) -> str:
     gate = figures["engines"][name].get("gate")
     if gate is not None:
         text += f"; passed its gate on {gate['slices']} slices (mean Dice with f32 {gate['dice']:.4f})"
-    if name == "openvino-bf16" and not figures["bf16"]:
-        text += "; the processor has no bf16, so it computes in float32"
     if name not in figures["order"]:
         text += "; only on request"
     return text

@@ -34,27 +34,34 @@ def precision(
     ] = False,
     settings_file: SettingsFile = None,
 ) -> None:
-    """Quantise the network to int8 for this host and compare it with float32."""
-    from calibration.precision import build_int8
+    """Compare int8, and bfloat16 where the CPU has it, with float32 for this host."""
+    from calibration.precision import build_int8, gate_bf16
+    from model.host import computes_bfloat16
     from model.weights import DEFAULT
 
     console = Console()
     weights = load_settings(settings_file).weights or DEFAULT
     require("nncf")
+    reports = []
+    if computes_bfloat16():
+        reports.append(gate_bf16(weights, slices, beside_weights=beside_weights))
     with Progress(
         *Progress.get_default_columns(), "loss {task.fields[loss]:.4f}", console=console, disable=not distil
     ) as progress:
         task = progress.add_task("training in int8", total=distil, loss=0.0)
-        report = build_int8(
+        int8 = build_int8(
             weights,
             slices,
             distil_steps=distil,
             progress=lambda step, loss: progress.update(task, completed=step + 1, loss=loss),
             beside_weights=beside_weights,
         )
-    console.print_json(data=asdict(report))
-    console.print("passed: it is used from now on" if report.passed else "not passed: it is not used")
-    if not report.passed:
+    reports.append(int8)
+    console.print_json(data=[asdict(report) for report in reports])
+    for report in reports:
+        verdict = "passed: it is used from now on" if report.passed else "not passed: it is not used"
+        console.print(f"{report.engine}: {verdict}")
+    if not any(report.passed for report in reports):
         raise typer.Exit(1)
 
 

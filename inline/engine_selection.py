@@ -14,14 +14,17 @@ from inline.settings import EngineName, Settings
 from model.architecture import Tensors
 from model.engines.base import Engine
 from model.engines.fallback import FallbackEngine, NoEngineError
+from model.engines.gate_report import bf16_report
 from model.engines.int8_model import find_int8
 from model.engines.self_test import Reference
-from model.host import gpu_present
+from model.host import computes_bfloat16, gpu_present
 from model.weights import DEFAULT, WeightsError, network_of
 from model.weights import load_weights as read_weights
 
 ON_GPU: Final[tuple[EngineName, ...]] = ("tensorrt", "cuda")
 _IN_TORCH: Final = (*ON_GPU, "torch")
+_IN_BF16: Final[tuple[EngineName, ...]] = ("openvino-bf16",)
+"""Where the CPU has it: the mean is less than that of int8, half of whose slices take float32 as well."""
 _ON_CPU: Final[tuple[EngineName, ...]] = ("openvino-int8", "openvino-f32", "torch")
 
 
@@ -49,7 +52,8 @@ def build_pipeline(settings: Settings, *, threads: int | None = None) -> Pipelin
 
 def preferred() -> tuple[EngineName, ...]:
     """Return the fallback order: the engines of ``auto``, and those that follow an engine that fails."""
-    return (*ON_GPU, *_ON_CPU) if gpu_present() else _ON_CPU
+    on_gpu = ON_GPU if gpu_present() else ()
+    return (*on_gpu, *_IN_BF16, *_ON_CPU) if computes_bfloat16() else (*on_gpu, *_ON_CPU)
 
 
 def make_engine(settings: Settings, *, threads: int | None = None) -> FallbackEngine:
@@ -124,6 +128,8 @@ def load_engine(name: EngineName, tensors: Tensors, weights: Path, threads: int 
     from model.engines.openvino_graph import build_model
 
     precision = Precision(name.removeprefix("openvino-"))
+    if precision is Precision.BF16:
+        bf16_report(weights)
     if precision is Precision.INT8:
         model = find_int8(weights)
         return int8_engine(model.graph, model.constants, tensors, threads)
@@ -131,7 +137,9 @@ def load_engine(name: EngineName, tensors: Tensors, weights: Path, threads: int 
 
 
 def gate_report(name: EngineName, weights: Path) -> dict[str, Any] | None:
-    """Return the gate's report on the int8 engine that loads here; None for engines that need no gate."""
+    """Return the gate's report on an engine that loads here; None for engines that need no gate."""
+    if name == "openvino-bf16":
+        return bf16_report(weights)
     return find_int8(weights).report if name == "openvino-int8" else None
 
 

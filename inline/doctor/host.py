@@ -12,7 +12,7 @@ from typing import Final
 
 from inline.doctor.finding import Finding, good, problem, warning
 from inline.settings import ServerSettings
-from model.host import VNNI, cache_folder, cpu_flags, describe_host
+from model.host import VNNI, cache_folder, computes_bfloat16, cpu_flags, describe_host
 from model.ownership import objection
 
 IDLE_BYTES: Final = 800_000_000
@@ -27,10 +27,13 @@ _CGROUP: Final = Path("/sys/fs/cgroup")
 
 
 def processor() -> Iterator[Finding]:
-    """Yield the processor; int8 of the distributed model needs VNNI."""
+    """Yield the processor; bfloat16 and the distributed int8 model need one that has them."""
     host = describe_host()
+    bf16 = "with" if computes_bfloat16() else "without"
     vnni = "with" if VNNI & cpu_flags() else "without"
-    yield good("processor", f"{host['processor']}, {host['cores']} cores, {vnni} VNNI (int8)")
+    yield good(
+        "processor", f"{host['processor']}, {host['cores']} cores, {bf16} bfloat16, {vnni} VNNI (int8)"
+    )
 
 
 def memory(settings: ServerSettings) -> Iterator[Finding]:

@@ -7,19 +7,18 @@ has passed its gate.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from model.engines.engine_cache import EngineCache, EngineKey, UnusableModelError
+from model.engines.engine_cache import EngineCache, UnusableModelError
+from model.engines.gate_report import of_host_or_weights, read_report, write_report
 from model.host import VNNI, cpu_flags
-from model.weights import PART_BYTES, weights_digest
+from model.weights import PART_BYTES
 
 FOLDER: Final = "int8"
 """Folder beside the weights."""
 _GRAPH: Final = "model.xml"
-_REPORT: Final = "gate.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +46,8 @@ def find_int8(weights: Path, cache: EngineCache | None = None) -> Int8Model:
     Raises:
         UnusableModelError: neither can be used.
     """
-    try:
-        return read_int8((cache or EngineCache()).find(EngineKey.of(weights, "int8")), weights)
-    except UnusableModelError as error:
-        reason = str(error)
-    try:
-        if (weights / FOLDER).exists() and not VNNI & cpu_flags():
-            raise UnusableModelError("the one beside the weights needs a CPU with VNNI, where sums are exact")
-        return read_int8(weights / FOLDER, weights)
-    except UnusableModelError as error:
-        raise UnusableModelError(f"{reason}; {error} (run: myostream calibrate precision)") from error
+    lacking = "" if VNNI & cpu_flags() else "a CPU with VNNI, where sums are exact"
+    return of_host_or_weights(weights, FOLDER, read_int8, cache, lacking)
 
 
 def write_int8(folder: Path, weights: Path, graph: bytes, constants: bytes, report: dict[str, Any]) -> None:
@@ -66,8 +57,7 @@ def write_int8(folder: Path, weights: Path, graph: bytes, constants: bytes, repo
     for number, start in enumerate(starts, 1):
         part = folder / f"model-{number:02d}-of-{len(starts):02d}.bin"
         part.write_bytes(constants[start : start + PART_BYTES])
-    content = {"weights": weights_digest(weights), "model": _digest(graph, constants), "report": report}
-    (folder / _REPORT).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_report(folder, weights, report, model=_digest(graph, constants))
 
 
 def read_int8(folder: Path, weights: Path) -> Int8Model:
@@ -76,23 +66,15 @@ def read_int8(folder: Path, weights: Path) -> Int8Model:
     Raises:
         UnusableModelError: there is none, or it is not usable with these weights.
     """
+    content = read_report(folder, weights, "model")
     try:
-        content = json.loads((folder / _REPORT).read_text(encoding="utf-8"))
-        made_from, digest, report = content["weights"], content["model"], content["report"]
         graph = (folder / _GRAPH).read_bytes()
         constants = b"".join(part.read_bytes() for part in sorted(folder.glob("model-*.bin")))
-        reasons = "; ".join(report["reasons"])
-    except FileNotFoundError as error:
-        raise UnusableModelError(f"none lies in {folder}") from error
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except OSError as error:
         raise UnusableModelError(f"the one in {folder} cannot be read ({error})") from error
-    if report.get("passed") is not True:
-        raise UnusableModelError(f"the one in {folder} missed its gate: {reasons}")
-    if made_from != weights_digest(weights):
-        raise UnusableModelError(f"the one in {folder} belongs to other weights")
-    if digest != _digest(graph, constants):
+    if content["model"] != _digest(graph, constants):
         raise UnusableModelError(f"the one in {folder} is damaged; copy or make it again")
-    return Int8Model(graph, constants, report)
+    return Int8Model(graph, constants, content["report"])
 
 
 def _digest(graph: bytes, constants: bytes) -> str:

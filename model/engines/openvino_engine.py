@@ -34,13 +34,6 @@ class Precision(StrEnum):
     INT8 = "int8"
 
 
-def runs_natively(precision: Precision) -> bool:
-    """Return whether the CPU computes in this precision natively; elsewhere OpenVINO takes float32."""
-    if precision is Precision.F32:
-        return True
-    return precision.upper() in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
 class OpenVinoEngine:
     """Runs a compiled network on the CPU."""
 
@@ -49,8 +42,8 @@ class OpenVinoEngine:
 
         Args:
             model: of OpenVINO, as of :func:`model.engines.openvino_graph.build_model`.
-            precision: ``f32``; ``bf16``; or ``int8`` for a quantised model, whose other layers are then
-                computed in bf16 where the CPU has it.
+            precision: ``f32``; ``bf16``; or ``int8`` for a quantised model, whose other layers are computed
+                in float32.
             threads: None for as many as there are cores, at most two.
 
         Raises:
@@ -63,10 +56,8 @@ class OpenVinoEngine:
         options = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads or min(THREADS, len(os.sched_getaffinity(0))),
-            "INFERENCE_PRECISION_HINT": "f32" if precision is Precision.F32 else "bf16",
+            "INFERENCE_PRECISION_HINT": "bf16" if precision is Precision.BF16 else "f32",
         }
-        if precision is not Precision.F32 and not runs_natively(Precision.BF16):
-            options["INFERENCE_PRECISION_HINT"] = "f32"
         self._compiled = core.compile_model(model, "CPU", options)
         self._requests = threading.local()
 

@@ -5,15 +5,17 @@ import pytest
 import torch
 from scipy.special import expit
 
-from calibration.gate import run_gate
+from calibration.gate import SLICES, run_gate
 from calibration.slices import MapSlice, calibration_batches, map_slices
 from inline.data.series import Quantity
+from model.engines.gate_report import bf16_report
 from model.engines.int8_model import FOLDER, read_int8
-from model.engines.openvino_engine import int8_engine
+from model.engines.openvino_engine import OpenVinoEngine, Precision, int8_engine
+from model.engines.openvino_graph import build_model
 from model.engines.torch_engine import TorchEngine
-from model.host import VNNI, cpu_flags
+from model.host import VNNI, computes_bfloat16, cpu_flags
 from model.insertion import heat_maps
-from model.weights import DEFAULT, load_network, load_weights
+from model.weights import DEFAULT, load_network, load_weights, network_of
 
 SIZE = 224
 
@@ -134,6 +136,18 @@ def test_the_shipped_network_with_ruined_weights_does_not_pass():
     assert report.compared >= 2
     assert not report.passed
     assert any("mean Dice" in reason for reason in report.reasons)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not computes_bfloat16(), reason="the CPU does not compute in bfloat16")
+def test_bfloat16_agrees_with_float32_on_slices_that_its_gate_did_not_see():
+    tensors = load_weights()
+    assert bf16_report(DEFAULT)["slices"] == SLICES
+    engine = OpenVinoEngine(build_model(tensors), Precision.BF16)
+    report = run_gate(engine, TorchEngine(network_of(tensors)), map_slices(24, seed=7105))
+    assert report.disagreed == 0
+    assert report.dice >= report.limits.dice
+    assert report.hausdorff_p50_px < 0.3
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline
 from inline.serving.scheduler import Scheduler
 from inline.settings import AssemblySettings, load_settings
+from model.engines import gate_report
 from model.engines.engine_cache import EngineCache, EngineKey
 from model.engines.fallback import FallbackEngine
 from model.engines.int8_model import write_int8
@@ -56,15 +57,21 @@ def openvino_f32(loaded):
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch, tmp_path, request):
-    """Without a GPU, nothing compiled before; weights are read, and a reference computed, once for all."""
+    """Without GPU and bfloat16, nothing compiled before; weights are read and computed with once for all."""
     monkeypatch.setenv("MYOSTREAM_CACHE", str(tmp_path / "cache"))
     # Fits are not what is tested here: they need not be compiled again.
     monkeypatch.setattr("model.relaxometry.compiled.kernel_folder", lambda: KERNELS)
     monkeypatch.setattr(engines, "gpu_present", lambda: False)
+    bfloat16(monkeypatch, False)
     if "weights" in request.fixturenames:
         *read, reference = request.getfixturevalue("loaded")
         monkeypatch.setattr(engines, "load_weights", lambda settings: read)
         monkeypatch.setattr(engines, "reference_of", lambda tensors, folder: reference)
+
+
+def bfloat16(monkeypatch, there):
+    for module in (engines, gate_report):
+        monkeypatch.setattr(module, "computes_bfloat16", lambda: there)
 
 
 @pytest.fixture
@@ -190,7 +197,36 @@ def test_weights_that_give_no_numbers_are_an_error(tmp_path):
         make_engine(load_settings(file))
 
 
-@pytest.mark.parametrize("name", ["torch", pytest.param("openvino-bf16", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("there", "passed", "name", "reason"),
+    [
+        (True, True, "openvino-bf16", None),
+        (True, False, "openvino-int8", "missed its gate: mean Dice 0.5"),
+        (True, None, "openvino-int8", "none was made on this host"),
+        (False, True, "openvino-int8", None),
+    ],
+)
+def test_bfloat16_comes_first_where_the_cpu_has_it_and_it_has_passed(
+    weights, int8, monkeypatch, there, passed, name, reason
+):
+    bfloat16(monkeypatch, there)
+    report = {"passed": passed, "reasons": [] if passed else ["mean Dice 0.5"]}
+    if passed is not None:
+        EngineCache().build(
+            EngineKey.of(weights.parent, "bf16"),
+            lambda entry: gate_report.write_report(entry, weights.parent, report),
+        )
+    engine = make_engine(load_settings(weights))
+    assert engine.name == name
+    assert [reason in failure for failure in engine.failures] == ([True] if reason else [])
+    assert engines.gate_report(name, weights.parent)["passed"] is True
+    asked = make_engine(load_settings(weights, engine="openvino-bf16"))
+    assert asked.name == name
+    assert there or asked.failures == ("openvino-bf16: this CPU does not compute in bfloat16",)
+
+
+@pytest.mark.parametrize("name", ["torch"])
 def test_the_one_that_was_asked_for_comes_first(weights, name):
     images = np.zeros((1, 224, 224), np.float32)
     engine = make_engine(load_settings(weights, engine=name))

@@ -19,7 +19,7 @@ def only(findings):
 
 @pytest.mark.parametrize(
     ("available", "verdict"),
-    [(4 * GB, Verdict.GOOD), (int(1.5 * GB), Verdict.WARNING), (GB, Verdict.PROBLEM)],
+    [(4 * GB, Verdict.GOOD), (int(1.5 * GB), Verdict.WARNING), (GB // 2, Verdict.PROBLEM)],
 )
 def test_memory(available, verdict, monkeypatch):
     monkeypatch.setattr(host, "available_bytes", lambda: available)

@@ -89,7 +89,7 @@ values = st.recursive(
 @given(st.dictionaries(st.sampled_from([*PARAMETERS, "port", "__class__"]) | st.text(max_size=20), values))
 def test_nothing_that_a_client_sends_raises_or_reaches_another_setting(given_):
     settings, problems = with_parameters(Settings(), given_)
-    own = {"budget_ms", "emit", "mapping", "assembly", "ecv"}
+    own = {"budget_ms", "emit", "mapping", "assembly", "ecv", "contours"}
     assert settings.model_dump(exclude=own) == Settings().model_dump(exclude=own)
     assert settings.emit.zmq == ""
     assert all(problem.isprintable() for problem in problems)

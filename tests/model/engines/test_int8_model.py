@@ -74,7 +74,7 @@ def _not_passed(weights):
         (_change("int8/model-02-of-03.bin", b"!"), "damaged"),
         (_change("int8/model.xml", b"<xml/>"), "damaged"),
         (lambda weights: (weights / "int8" / "model-02-of-03.bin").unlink(), "damaged"),
-        (lambda weights: (weights / "int8" / "model.xml").unlink(), "none lies"),
+        (lambda weights: (weights / "int8" / "model.xml").unlink(), "cannot be read"),
         (_change("unet-01-of-01.safetensors", b"others"), "belongs to other weights"),
         (_not_passed, "missed its gate"),
         (_change("int8/gate.json", b"{}"), "cannot be read"),
