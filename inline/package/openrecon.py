@@ -59,6 +59,7 @@ def dockerfile_text(label: Label, base: str) -> str:
         f'LABEL "{LABEL_NAME}"="{encoded(label)}"\n'
         "USER root\n"
         "ENTRYPOINT []\n"
+        "HEALTHCHECK NONE\n"
         f"CMD {json.dumps(START)}\n"
     )
 

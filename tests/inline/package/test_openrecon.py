@@ -92,6 +92,7 @@ def test_the_build_file_adds_label_root_and_command(label):
     assert lines[2:] == [
         "USER root",
         "ENTRYPOINT []",
+        "HEALTHCHECK NONE",
         'CMD ["myostream", "serve", "-H", "0.0.0.0", "-p", "9002"]',
     ]
 
