@@ -25,7 +25,7 @@ _FIT: Final = "{T1, 8 images/map_ms|.1f} ms, {T1, 8 images/ratio|.0f} times as f
 _T1: Final = "summaries/window not saturated"
 _T2: Final = "summaries/all slices"
 _SLICE: Final = "{paces/0/latency_ms/p50|.0f} / {paces/0/latency_ms/p99|.0f} ms (p50 / p99)"
-_NETWORK: Final = "{engines/openvino-int8/p50|.1f} / {engines/torch/p50|.1f} ms"
+_NETWORK: Final = "{engines/openvino-bf16/p50|.1f} / {engines/torch/p50|.1f} ms"
 _V100: Final = "12.3 s (V100, network and contours alone)"
 
 ROWS: Final = (
@@ -37,7 +37,7 @@ ROWS: Final = (
     ("one slice, last byte in to last byte out", "latency", _SLICE, "-", "myostream bench latency"),
     ("100 slices, first byte in to last byte out", "throughput", "{warm/seconds|.2f} s", _V100,
      "myostream bench throughput"),
-    ("network, int8 / torch in float32, p50", "engines", _NETWORK, "-", "myostream engines"),
+    ("network, bfloat16 / torch in float32, p50", "engines", _NETWORK, "-", "myostream engines"),
 )  # fmt: skip
 """README: quantity, result file, measured value as ``{path|format}``, published value (Kalapos et al. 2023),
 command."""
