@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from bench.tables.outlines import smooth_outline
 from bench.values import write_results
+from calibration.reliability import POOR
 from inline.assembly.assembled import Ready
 from inline.cli.tables import print_values
 from inline.contouring.aha import measure
@@ -37,14 +38,12 @@ from model.evaluation.metrics import Labels, dice_by_class
 from model.evaluation.synthetic import SEED, diameter_mm, make_slices
 from model.frame import FRAME_MM
 from model.synthesis.anatomy import make_anatomy
-from model.synthesis.apex import draw_tips
+from model.synthesis.apex import draw_small_apices
 from model.synthesis.randomness import Draw
 from model.synthesis.tissues import RELAXATION, Tissue
 
 _BANDS_MM: Final = (15.0, 20.0)
 _NAMES: Final = ("below 15 mm", "15 to 20 mm", "from 20 mm on")
-_POOR: Final = 0.7
-"""Dice coefficient below which contours are of little use."""
 _BATCH: Final = 8
 _SIZE: Final = 128
 """Slices made at once, and their rows and columns, for the table of true contours."""
@@ -98,7 +97,7 @@ def evaluate_apices(
         running: whose contours, values and flags are evaluated.
         json_file: for the summaries and every slice.
     """
-    slices = make_slices(count, kind, maps=True, tips=1.0)
+    slices = make_slices(count, kind, maps=True, apices=1.0)
     outcomes = [_process(slice_, running) for slice_, _ in slices if (slice_.labels == 1).any()]
     groups = {name: [each for each in outcomes if _band(each.diameter_mm) == name] for name in _NAMES}
     summaries = {name: _summary(group) for name, group in {**groups, "all": outcomes}.items() if group}
@@ -168,7 +167,7 @@ def partial_volume(count: int, kind: str, offsets: ContourOffsets) -> dict[str, 
     errors: dict[str, list[tuple[float, bool]]] = {name: [] for name in _NAMES}
     for _ in range(0, count, _BATCH):
         draw = Draw(_BATCH, generator)
-        anatomy = make_anatomy(draw, _SIZE, _SIZE, FRAME_MM, tips=draw_tips(draw.aside(), 1.0))
+        anatomy = make_anatomy(draw, _SIZE, _SIZE, FRAME_MM, apices=draw_small_apices(draw.aside(), 1.0))
         maps = torch.einsum("t,nthw->nhw", tissue, anatomy.fractions).numpy()
         for image, labels in zip(maps, anatomy.labels.numpy().astype(np.uint8), strict=True):
             heart = labels > 0
@@ -215,15 +214,15 @@ def _median(regions: Sequence[RegionValues]) -> float:
 
 def _summary(apices: Sequence[Apex]) -> dict[str, float]:
     """Return the figures of a group; a slice counts as flagged with any flag, those without contours too."""
-    open_ = [each for each in apices if not each.flags]
-    errors = [abs(each.error_ms) for each in open_ if math.isfinite(each.error_ms)]
+    unflagged = [each for each in apices if not each.flags]
+    errors = [abs(each.error_ms) for each in unflagged if math.isfinite(each.error_ms)]
     summary: dict[str, float] = {
         "slices": len(apices),
         "found": sum(each.found for each in apices),
         "too_small": sum(Flag.TOO_SMALL.value in each.flags for each in apices),
         "flagged": sum(bool(each.flags) for each in apices),
-        "poor": sum(each.dice < _POOR for each in apices),
-        "poor_not_flagged": sum(each.dice < _POOR for each in open_),
+        "poor": sum(each.dice < POOR for each in apices),
+        "poor_not_flagged": sum(each.dice < POOR for each in unflagged),
         "points": sum(each.there for each in apices),
         "points_found": sum(min(each.points, each.there) for each in apices),
         "points_false": sum(max(each.points - each.there, 0) for each in apices),

@@ -96,7 +96,7 @@ def _again(work: Callable[[Address], None], address: Address) -> None:
 
 
 def main(host: str, port: int, number: int) -> None:
-    """Be so many clients until the input ends."""
+    """Run so many clients until the input ends."""
     os.nice(_NICENESS)
     for work in kinds(number):
         threading.Thread(target=_again, args=(work, (host, port)), daemon=True).start()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from PIL import Image as Picture
+from PIL import Image as Pillow
 
 from bench.browser import Browser, browser
 from bench.page import page_address
@@ -86,9 +86,9 @@ def _select(window: Browser, kind: str) -> None:
 
 def _shot(window: Browser, file: Path) -> Path:
     window.screenshot(file)
-    with Picture.open(file) as picture:
-        reduced = picture.convert("RGB").quantize(
-            _COLOURS, method=Picture.Quantize.MEDIANCUT, kmeans=2, dither=Picture.Dither.NONE
+    with Pillow.open(file) as opened:
+        reduced = opened.convert("RGB").quantize(
+            _COLOURS, method=Pillow.Quantize.MEDIANCUT, kmeans=2, dither=Pillow.Dither.NONE
         )
     reduced.save(file, optimize=True)
     return file

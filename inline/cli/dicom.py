@@ -30,7 +30,7 @@ def dicom_node(
 
     with ended_by_signals() as signals:
         require("pydicom", "highdicom", "pynetdicom")
-        from inline.dicom.node.health import reported
+        from inline.dicom.node.health import supervision
         from inline.dicom.node.node import DicomNode
         from inline.dicom.node.quiet import silence_libraries
         from inline.engine_selection import build_pipeline
@@ -57,7 +57,7 @@ def dicom_node(
             host, port = node.address
             title = settings.dicom.ae_title
             print(f"myostream listening for DICOM on {host}:{port} as {title}", flush=True)
-            with reported(node, manager):
+            with supervision(node, manager):
                 node.serve()
             leave_hanging_threads()
 

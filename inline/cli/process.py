@@ -81,7 +81,8 @@ def process(
         examinations = of_one_patient(examinations)
     print_progress(PREPARING)
     from inline.engine_selection import build_pipeline
-    from inline.offline.process import folders_left_over, json_output, process_examinations
+    from inline.offline.left_over import folders_left_over
+    from inline.offline.process import json_output, process_examinations
 
     given, problems = 0, []
     outputs: list[Output] = [json_output(output)] if output is not None else []

@@ -1,4 +1,4 @@
-"""Confidence of one slice: the Dice coefficient to be expected of its contours, its median, 0 to 1.
+"""Confidence of one slice: the median Dice coefficient to be expected of its contours, 0 to 1.
 
 Six signals are computed from the class probabilities, the contours and the network input. Their weights were
 fitted on synthetic slices, intact and degraded (:mod:`calibration.confidence`), and lie beside the weights of

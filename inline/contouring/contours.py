@@ -41,8 +41,8 @@ _SMALLEST_CAVITY: Final = 12.0
 _SMALLEST_HEART: Final = 79.0
 """Areas in pixels of the frame (1.5 mm): discs of 6 and 15 mm; a normal apical slice has some 100 and 400.
 
-Below 15 mm blood and fat share the pixels of the wall: even with true contours, T2 of thin walls is 9.5 ms
-too long in the median (``myostream evaluate --synthetic 200 --map t2 --apices``).
+Below 15 mm blood and fat share the pixels of the wall: even with true contours, T2 of thin walls is 10 ms too
+long in the median (``myostream evaluate --synthetic 100 --map t2 --apices``).
 """
 _THINNEST_WALL: Final = 0.04
 """Area of the myocardium in units of the area inside the epicardial contour."""

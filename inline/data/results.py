@@ -192,7 +192,7 @@ class SliceResult:
         level: slice level as far as it was known when the result went out.
         level_source: source of the level.
         angular_reference: source of the AHA segments' angle.
-        septum: that angle; None where it is not known.
+        septum: direction of the septum from which segments are counted; None where it is not known.
         confidence: expected Dice coefficient of the labels, 0 to 1; 0 without contours, None without a
             calibration.
         confidence_source: source of the confidence, or why there is none.

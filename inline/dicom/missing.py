@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 from inline.data.series import Quantity
 from inline.dicom.frame import Frame
 
-_MOST_STATED: Final = 100_000
-"""Number of objects beyond which it is no number of a series."""
+MOST_STATED: Final = 100_000
+"""Number of objects of a series (0020,1209) above which the statement is not believed."""
 
 
 class Acquisition(NamedTuple):
@@ -83,6 +83,6 @@ def _fewer_than_stated(frames: Sequence[Frame]) -> list[str]:
     there = len({frame.instance or str(frame.file) for frame in frames})
     return (
         [f"the series states {stated} objects, and {there} are there"]
-        if there < stated <= _MOST_STATED
+        if there < stated <= MOST_STATED
         else []
     )

@@ -54,32 +54,32 @@ def record(result: SliceResult) -> dict[str, Any]:
             name: _insertion(getattr(result.insertions, name), geometry) for name in ("anterior", "inferior")
         },
         "regions": [_region(region) for region in result.regions],
-        "region_inset": _number(result.inset, 4),
+        "region_inset": json_number(result.inset, 4),
         "level": result.level.value if result.level else None,
         "level_source": result.level_source,
         "angular_reference": result.angular_reference,
-        "confidence": _number(result.confidence, 4),
+        "confidence": json_number(result.confidence, 4),
         "confidence_source": result.confidence_source,
         "confidence_reason": result.confidence_reason,
         "flags": [flag.value for flag in result.flags],
         "notes": list(result.notes),
         "enhancement": result.enhancement.value if result.enhancement else None,
         "enhancement_source": result.enhancement_source,
-        "field_strength_T": _number(result.field_strength, 4),
+        "field_strength_T": json_number(result.field_strength, 4),
         "blood_t1": _blood(result.blood),
         "reference": result.reference,
         "motion_corrected": result.motion_corrected,
         "motion": _motion(result),
         "t1_scale": result.t1_scale,
         "error": result.error,
-        "times_ms": {name: _number(value, 3) for name, value in result.times_ms.items()},
+        "times_ms": {name: json_number(value, 3) for name, value in result.times_ms.items()},
     }
 
 
 def _offsets(result: SliceResult) -> dict[str, float | None] | None:
     if result.offsets is None:
         return None
-    return {"endo": _number(result.offsets.endo_mm, 3), "epi": _number(result.offsets.epi_mm, 3)}
+    return {"endo": json_number(result.offsets.endo_mm, 3), "epi": json_number(result.offsets.epi_mm, 3)}
 
 
 def _motion(result: SliceResult) -> dict[str, Any] | None:
@@ -88,9 +88,9 @@ def _motion(result: SliceResult) -> dict[str, Any] | None:
         return None
     return {
         "state": motion.state.value,
-        "r_squared_before": _number(motion.r_squared_before, 4),
-        "r_squared_after": _number(motion.r_squared_after, 4),
-        "largest_shift_mm": _number(motion.largest_shift_mm, 2),
+        "r_squared_before": json_number(motion.r_squared_before, 4),
+        "r_squared_after": json_number(motion.r_squared_after, 4),
+        "largest_shift_mm": json_number(motion.largest_shift_mm, 2),
     }
 
 
@@ -101,22 +101,22 @@ def _insertion(point: InsertionPoint | None, geometry: SliceGeometry) -> dict[st
     return {
         "pixels": np.round(pixels, 3)[0].tolist(),
         "patient_mm": np.round(geometry.to_patient(pixels), 2)[0].tolist(),
-        "confidence": _number(point.confidence, 4),
+        "confidence": json_number(point.confidence, 4),
     }
 
 
 def _region(region: RegionValues) -> dict[str, Any]:
-    values = {name: _number(getattr(region, name), 3) for name in ("median", "q1", "q3", "mean", "sd")}
-    return {"name": region.name, **values, "pixels": region.pixels, "z_score": _number(region.z_score, 2)}
+    values = {name: json_number(getattr(region, name), 3) for name in ("median", "q1", "q3", "mean", "sd")}
+    return {"name": region.name, **values, "pixels": region.pixels, "z_score": json_number(region.z_score, 2)}
 
 
 def _blood(blood: BloodT1 | None) -> dict[str, Any] | None:
     if blood is None:
         return None
     return {
-        "median": _number(blood.median_ms, 3),
-        "sd": _number(blood.sd_ms, 3),
-        "standard_error": _number(blood.standard_error_ms, 3),
+        "median": json_number(blood.median_ms, 3),
+        "sd": json_number(blood.sd_ms, 3),
+        "standard_error": json_number(blood.standard_error_ms, 3),
         "pixels": blood.pixels,
     }
 
@@ -133,16 +133,16 @@ def ecv_record(result: EcvResult) -> dict[str, Any]:
         "post_contrast": _acquisition(result.post),
         "unit": "%",
         "level": result.level.value if result.level else None,
-        "haematocrit": _number(haematocrit.value, 4) if haematocrit else None,
+        "haematocrit": json_number(haematocrit.value, 4) if haematocrit else None,
         "haematocrit_source": haematocrit.source.value if haematocrit else None,
         "native_blood_t1": _blood(result.native_blood),
         "post_contrast_blood_t1": _blood(result.post_blood),
         "regions": [_ecv_region(region) for region in result.regions],
         "masked_pixels": result.masked,
         "registration": {
-            "x_mm": _number(registration.x_mm, 2),
-            "y_mm": _number(registration.y_mm, 2),
-            "rotation_degrees": _number(registration.rotation_degrees, 1),
+            "x_mm": json_number(registration.x_mm, 2),
+            "y_mm": json_number(registration.y_mm, 2),
+            "rotation_degrees": json_number(registration.rotation_degrees, 1),
             "source": registration.source,
         }
         if registration
@@ -166,11 +166,11 @@ def _ecv_region(region: EcvRegion) -> dict[str, Any]:
     fractions = ("partition_coefficient", "partition_standard_error")
     return {
         **_region(region),
-        "standard_error": _number(region.standard_error, 3),
-        **{name: _number(getattr(region, name), 5) for name in fractions},
+        "standard_error": json_number(region.standard_error, 3),
+        **{name: json_number(getattr(region, name), 5) for name in fractions},
     }
 
 
-def _number(value: float | None, digits: int) -> float | None:
+def json_number(value: float | None, digits: int) -> float | None:
     """Return a rounded number; None where it is missing or not finite, which JSON cannot express."""
     return None if value is None or not math.isfinite(value) else round(value, digits)

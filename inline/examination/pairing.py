@@ -99,7 +99,7 @@ def ambiguous(candidates: Sequence[SliceResult], study: Iterable[SliceResult]) -
     return len(candidates) > 1 and not _located(candidates[0], study)
 
 
-def counted(result: SliceResult, study: Iterable[SliceResult]) -> bool:
+def indexed(result: SliceResult, study: Iterable[SliceResult]) -> bool:
     """Return whether the slice index of a slice counts positions: its series has slices of other indices.
 
     A slice that is a series of its own has index 0, wherever it lies.
@@ -120,7 +120,7 @@ def proved(one: SliceResult, other: SliceResult, study: Iterable[SliceResult]) -
     It does where it states positions, or where the slice index of one of both counts them.
     """
     known = tuple(study)
-    return _located(one, known) or counted(one, known) or counted(other, known)
+    return _located(one, known) or indexed(one, known) or indexed(other, known)
 
 
 def _located(result: SliceResult, study: Iterable[SliceResult]) -> bool:
@@ -211,9 +211,9 @@ def find_pair(
     if ambiguous([each for mixed, _, each, _ in found if mixed == best[0]], known):
         return None
     pair = best[3]
-    if _located(pair.native, known) or (counted(pair.native, known) and counted(pair.post, known)):
+    if _located(pair.native, known) or (indexed(pair.native, known) and indexed(pair.post, known)):
         return pair
-    return replace(pair, doubt=_DOUBT.format("post-contrast" if counted(pair.native, known) else "native"))
+    return replace(pair, doubt=_DOUBT.format("post-contrast" if indexed(pair.native, known) else "native"))
 
 
 def _by_time(one: SliceResult, other: SliceResult) -> tuple[SliceResult, SliceResult]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from inline.dicom.errors import DicomError
 from inline.dicom.write.objects import encoded, write_examination
 from inline.dicom.write.provenance import Provenance
-from inline.offline.process import Output, Processed, left_over
+from inline.offline.left_over import files_left_over
+from inline.offline.process import Output, Processed
 from inline.settings import Settings
 from model.output import atomic_output, check_folder
 
@@ -37,6 +38,6 @@ def dicom_output(folder: Path, settings: Settings, engine: str) -> Output:
                 beside.write_bytes(encoded(each))
         if written.problems:
             raise DicomError("; ".join(written.problems))
-        return f"DICOM objects: {len(objects)} in {own}{left_over(own, objects)}"
+        return f"DICOM objects: {len(objects)} in {own}{files_left_over(own, objects)}"
 
     return write

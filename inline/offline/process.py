@@ -6,25 +6,22 @@ An :class:`Output` writes them, one examination at a time.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from inline.assembly.examination import AcquiredExamination
 from inline.data.examination import EcvResult
 from inline.data.results import SliceResult
 from inline.emit.record import ecv_record, record
 from inline.examination.examine import examine
+from inline.offline.left_over import files_left_over
 from inline.pipeline import Pipeline, SliceContext
 from inline.replay.results import Ecv, Record, read_record
 from inline.replay.run import in_order, overlay_names
-from inline.replay.table import counted
 from inline.settings import Settings
 from model.output import check_folder, write_json
-
-_SHOWN: Final = 3
-"""Names of files of an earlier run that are stated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,36 +107,6 @@ def json_output(folder: Path) -> Output:
         }
         write_json(own / "examination.json", about, private=True)
         names = [*(Path(name).with_suffix(".json").name for name in names), "examination.json"]
-        return f"Results: {len(records) + len(ecv)} in {own}{left_over(own, names)}"
+        return f"Results: {len(records) + len(ecv)} in {own}{files_left_over(own, names)}"
 
     return write
-
-
-def left_over(folder: Path, written: Collection[str]) -> str:
-    """Return the end of a line that states which files of an earlier run a folder holds; empty without any.
-
-    Args:
-        folder: of one examination.
-        written: names of the files of this run, which replaced those of the same names.
-    """
-    suffixes = {Path(name).suffix for name in written}
-    others = [each.name for each in folder.iterdir() if each.suffix in suffixes and each.name not in written]
-    return f"; {_listed(others, 'file')}" if others else ""
-
-
-def folders_left_over(folder: Path, examinations: int) -> str:
-    """Return a sentence on the folders of further examinations of an earlier run; empty without any.
-
-    Args:
-        folder: of all examinations.
-        examinations: number of them in this run.
-    """
-    numbers = [each.name for each in folder.iterdir() if each.is_dir() and each.name.isdecimal()]
-    others = [name for name in numbers if int(name) > examinations]
-    return f"{folder}: {_listed(others, 'folder')}" if others else ""
-
-
-def _listed(names: Collection[str], kind: str) -> str:
-    first = sorted(names)[:_SHOWN]
-    shown = ", ".join([*first, *(["..."] if len(names) > _SHOWN else [])])
-    return f"{counted(len(names), kind)} of an earlier run left there: {shown}"

@@ -36,7 +36,7 @@ PORT: Final = 9002
 NAME: Final = "myostream"
 IDS_FILE: Final = "parameter_ids.json"
 _MEMORY_MB: Final = 4096
-"""With default settings docs/protocol.md adds up to 2.7 GB at most."""
+"""With default settings docs/protocol.md adds up to 2.4 GB at most."""
 
 
 def make_label(vendor: str, version: str) -> Label:

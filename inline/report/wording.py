@@ -13,7 +13,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "motion-left": "Motion is left in the images of the map: check its contours and values.",
     "review": "The contours are uncertain: a person should check them.",
     "not-registered": "The post-contrast map could not be moved onto the native one: check the ECV map.",
-    "slices-do-not-match": "Native and post-contrast slices do not match for certain: check the ECV, if any.",
+    "slices-do-not-match": "Native and post-contrast slices may not match: check the ECV, if there is one.",
     "processing-error": "The processing of the slice failed.",
     "saturation-recovery": "The images show saturation recovery, which is not fitted.",
     "no-values": "No pixel within the contours has a value.",

@@ -16,7 +16,7 @@ class BoundedServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     Attributes:
         most_open: connections at a time; further ones are closed.
-        longest_s: age at which a connection is broken off, by ``service_actions`` of the server.
+        longest_s: age at which a connection is broken off.
     """
 
     daemon_threads = True
@@ -37,19 +37,23 @@ class BoundedServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self._open[request] = time.monotonic()
             return True
 
+    def service_actions(self) -> None:
+        """Break off connections that are too old; called between two of them."""
+        self.break_off(self.longest_s)
+
     def lasts(self, request: Any) -> None:
-        """Take the limit of time from a connection."""
+        """Exempt a connection from the limit of time."""
         with self._lock:
             self._open[request] = math.inf
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection; called for each, whatever became of it."""
+        """Close a connection; called for each, after an error too."""
         with self._lock:
             self._open.pop(request, None)
         super().shutdown_request(request)
 
     def break_off(self, older_than_s: float) -> None:
-        """Break off the connections that are older than that."""
+        """Break off the connections that are older than ``older_than_s``, seconds."""
         now = time.monotonic()
         with self._lock:
             for request in [each for each, start in self._open.items() if now - start > older_than_s]:

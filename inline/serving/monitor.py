@@ -123,9 +123,9 @@ class _Server(BoundedServer):
         super().__init__((host, port), _Handler)
 
     def service_actions(self) -> None:
-        """Break off connections that are too old; called between two of them."""
+        """See :class:`BoundedServer`; the pause bounds the rate of connections."""
         time.sleep(_PAUSE_S)
-        self.break_off(self.longest_s)
+        super().service_actions()
 
     def server_close(self) -> None:
         """Close the listening socket and all connections."""

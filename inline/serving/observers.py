@@ -80,7 +80,7 @@ class Observer:
     def ecv_delivered(self, delivery: EcvDelivery) -> None:
         """Note an ECV result; that of its later slice came before it."""
 
-    def levelled(self, levels: FinalLevels) -> None:
+    def levels_known(self, levels: FinalLevels) -> None:
         """Note the final levels of a study, before the end of the connection that ends with them."""
 
     def closed(self, session: str, tally: Tally) -> None:
@@ -105,9 +105,9 @@ class Observers(Observer):
         """See :class:`Observer`."""
         self._each(lambda observer: observer.ecv_delivered(delivery))
 
-    def levelled(self, levels: FinalLevels) -> None:
+    def levels_known(self, levels: FinalLevels) -> None:
         """See :class:`Observer`."""
-        self._each(lambda observer: observer.levelled(levels))
+        self._each(lambda observer: observer.levels_known(levels))
 
     def closed(self, session: str, tally: Tally) -> None:
         """See :class:`Observer`."""

@@ -201,7 +201,7 @@ class Slices:
             of_others = final_levels(others, known, stated)
             slices, earlier = slices + levels, earlier + of_others
             measure = self._service.scheduler.pipeline.at_level
-            self._service.observers.levelled(FinalLevels(study.number, (*levels, *of_others), measure))
+            self._service.observers.levels_known(FinalLevels(study.number, (*levels, *of_others), measure))
             for unpaired in self._service.kept.unpaired(study, self._name):
                 self._deliver_ecv(study, unpaired)
                 self._report_ecv(unpaired)

@@ -26,11 +26,11 @@ def write_report(folder: Path, weights: Path, report: dict[str, Any], **others: 
 
 
 def read_report(folder: Path, weights: Path, *others: str) -> dict[str, Any]:
-    """Return the content of a file of :func:`write_report` for these weights, whose ``report`` says passed.
+    """Return the content of a file of :func:`write_report` for these weights, whose engine passed its gate.
 
     Raises:
-        UnusableModelError: there is none, it lacks one of the ``others``, belongs to other weights or says
-            that the gate was missed.
+        UnusableModelError: there is none, it lacks one of the ``others``, it belongs to other weights, or the
+            engine missed its gate.
     """
     try:
         content: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
@@ -57,7 +57,7 @@ def of_host_or_weights(
         precision: ``int8``, ``bf16``: of the key in the cache, and name of the folder beside the weights.
         read: returns the content of such a folder for these weights.
         cache: of this host; None for the user's.
-        lacking: what the one beside the weights needs that this CPU has not; empty where it has all.
+        lacking: what the one beside the weights needs and this CPU lacks; empty for nothing.
 
     Raises:
         UnusableModelError: neither can be used.

@@ -16,7 +16,7 @@ Floats = NDArray[np.float32]
 
 LANES: Final = 16
 """Nodes whose equations are solved side by side."""
-_NONE: Final = np.float32(0.0)
+_ZERO: Final = np.float32(0.0)
 _ONE: Final = np.float32(1.0)
 _SMALLEST: Final = np.float32(1e-12)
 _kernel = kept({"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz", "arcp"}})
@@ -55,7 +55,7 @@ def factors(
     g, products = np.empty((kinds, n, width), np.float32), np.empty((pairs + kinds, n, width), np.float32)
     for y in range(height):
         for x in range(width):
-            root[x] = np.sqrt(max(weights[y, x], _NONE))
+            root[x] = np.sqrt(max(weights[y, x], _ZERO))
         for kind in range(kinds):
             for i in range(n):
                 for x in range(width):
@@ -70,7 +70,7 @@ def factors(
                     q[k, i, x] = columns[k, i, y, x]
             for earlier in range(k):
                 for x in range(width):
-                    along[x] = _NONE
+                    along[x] = _ZERO
                 for i in range(n + 1):
                     for x in range(width):
                         along[x] += q[earlier, i, x] * q[k, i, x]
@@ -88,7 +88,7 @@ def factors(
                 for x in range(width):
                     q[k, i, x] *= along[x]
             for x in range(width):
-                along[x] = _NONE
+                along[x] = _ZERO
             for i in range(n + 1):
                 for x in range(width):
                     along[x] += q[k, i, x] * r[i, x]
@@ -96,7 +96,7 @@ def factors(
                 for x in range(width):
                     r[i, x] -= along[x] * q[k, i, x]
         if y % cell == 0:
-            products[:] = _NONE
+            products[:] = _ZERO
         for i in range(n):
             pair = 0
             for first in range(kinds):
@@ -118,7 +118,7 @@ def factors(
             for part in range(pairs + kinds):
                 for i in range(n):
                     for column in range(width // cell):
-                        total = _NONE
+                        total = _ZERO
                         for x in range(column * cell, (column + 1) * cell):
                             total += products[part, i, x]
                         own[y // cell, column, part, i] = total

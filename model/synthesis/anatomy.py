@@ -17,7 +17,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from model.synthesis.apex import Tips
+from model.synthesis.apex import SmallApices
 from model.synthesis.body import paint_body
 from model.synthesis.canvas import Canvas, ellipse
 from model.synthesis.heart import LeftVentricle, RightVentricle, left_ventricle, right_ventricle, sector
@@ -104,24 +104,25 @@ def make_anatomy(
     *,
     pathology: Tensor | None = None,
     usual: bool = False,
-    tips: Tips | None = None,
+    apices: SmallApices | None = None,
 ) -> Anatomy:
     """Make a batch of random slices of ``rows`` x ``columns`` pixels of ``pixel_mm``.
 
     Every slice has its own level between base (0) and apex (1), or all have ``fixed_level``. ``usual`` ones
     show a heart of usual size and wall in the middle, the septum on the left and the diaphragm below; in
     others all of that is random. ``pathology``, int64 ``(n,)``, thickens or thins the wall and puts lesions
-    into it; None is health. ``tips`` makes slices small apices at level 1; it costs no draw of the others.
+    into it; None is health. ``apices`` makes slices small apices at level 1; the draws of
+    the other slices stay as they are.
     """
     u, v = _heart_coordinates(draw, rows, columns, pixel_mm, usual_view=usual)
     level = draw.uniform(0.0, 1.0) if fixed_level is None else draw.uniform(fixed_level, fixed_level)
-    if tips is not None:
-        level = tips.level(level)
+    if apices is not None:
+        level = apices.level(level)
     state = torch.zeros(draw.n, dtype=torch.int64, device=draw.device) if pathology is None else pathology
     # A right ventricle under pressure or volume flattens the septum.
     overload = draw.chance(0.0 if usual else 0.15) * draw.uniform(0.05, 0.4)
-    left = left_ventricle(draw, u, v, level, state, usual=usual, overload=overload, tips=tips)
-    right = right_ventricle(draw, left, level, pixel_mm, usual=usual, overload=overload, tips=tips)
+    left = left_ventricle(draw, u, v, level, state, usual=usual, overload=overload, apices=apices)
+    right = right_ventricle(draw, left, level, pixel_mm, usual=usual, overload=overload, apices=apices)
 
     canvas = Canvas(draw.n, rows, columns, pixel_mm, draw.device)
     front = -(left.size + right.width * right.there + right.wall)

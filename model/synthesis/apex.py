@@ -31,7 +31,7 @@ _LONGEST_WIDTH: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Tips:
+class SmallApices:
     """Small apices of a batch.
 
     Attributes:
@@ -65,9 +65,9 @@ class Tips:
         return torch.where(self.there, beside, width)
 
 
-def draw_tips(draw: Draw, share: float) -> Tips:
+def draw_small_apices(draw: Draw, share: float) -> SmallApices:
     """Return the small apices of a batch, ``share`` of its slices."""
     radius = draw.uniform(*_DIAMETERS_MM) / 2.0
     cavity = radius * draw.uniform(*_CAVITIES)
     cavity = torch.minimum(cavity.clamp(min=_SMALLEST_CAVITY_MM), radius - _THINNEST_WALL_MM)
-    return Tips(draw.chance(share) > 0, radius, cavity, draw.chance(_WITH_RIGHT) > 0)
+    return SmallApices(draw.chance(share) > 0, radius, cavity, draw.chance(_WITH_RIGHT) > 0)

@@ -10,7 +10,7 @@ from torch import Tensor
 from model.frame import FRAME_MM
 from model.synthesis.acquisition import degrade, present
 from model.synthesis.anatomy import make_anatomy
-from model.synthesis.apex import draw_tips
+from model.synthesis.apex import draw_small_apices
 from model.synthesis.contrast import ImageKind, Mix, make_images
 from model.synthesis.pathology import diseased, draw_pathology
 from model.synthesis.physics import t1_maps, t2_maps
@@ -58,7 +58,7 @@ def make_batch(
     mix: Mix | None = None,
     *,
     simulated: float = 0.5,
-    tips: float = 0.0,
+    apices: float = 0.0,
 ) -> Batch:
     """Return ``n`` labelled images of ``size`` x ``size`` pixels of 1.5 mm on the generator's device.
 
@@ -69,12 +69,12 @@ def make_batch(
         mix: kinds of images.
         simulated: share of the batches whose maps come from simulated images and a fit; else from tissue
             values with noise.
-        tips: share of small apices (:mod:`model.synthesis.apex`). The other slices are the same without them.
+        apices: share of small apices (:mod:`model.synthesis.apex`); the other slices are the same without.
     """
     draw = Draw(n, generator)
     pathology = draw_pathology(draw)
-    small = draw_tips(draw.aside(), tips) if tips else None
-    anatomy = make_anatomy(draw, size, size, FRAME_MM, pathology=pathology, tips=small)
+    small = draw_small_apices(draw.aside(), apices) if apices else None
+    anatomy = make_anatomy(draw, size, size, FRAME_MM, pathology=pathology, apices=small)
     kinds = (mix or Mix()).draw(draw)
     post_contrast = kinds == ImageKind.T1_MAP_POST
     values = diseased(draw, draw_tissue_values(draw, post_contrast), pathology, post_contrast)

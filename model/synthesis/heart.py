@@ -16,7 +16,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from model.synthesis.apex import Tips
+from model.synthesis.apex import SmallApices
 from model.synthesis.pathology import Pathology, wall_ratio
 from model.synthesis.randomness import Draw
 
@@ -114,7 +114,7 @@ def left_ventricle(
     *,
     usual: bool,
     overload: Tensor,
-    tips: Tips | None = None,
+    apices: SmallApices | None = None,
 ) -> LeftVentricle:
     """Return the left ventricle.
 
@@ -132,7 +132,7 @@ def left_ventricle(
         pathology: of each slice, ``(n,)``.
         usual: healthy sizes with little spread.
         overload: share of its radius that the septum loses, flattened by the right ventricle, ``(n, 1, 1)``.
-        tips: small apices; None for none.
+        apices: small apices; None for none.
     """
 
     def has(which: Pathology) -> Tensor:
@@ -178,8 +178,8 @@ def left_ventricle(
     wall = wall * (1.0 - draw.uniform(0.3, 0.6) * bulge)
 
     endo, wall = endo.clamp(min=_SMALLEST_CAVITY_MM), wall.clamp(2.5, 32.0)
-    if tips is not None:
-        endo, wall = tips.shaped(endo, wall)
+    if apices is not None:
+        endo, wall = apices.shaped(endo, wall)
     epi = endo + wall
     radius, angle = torch.sqrt(u**2 + v**2 + 1e-6), torch.atan2(v, u)
     to_epi, thickness = _at(epi, angle) - radius, _at(wall, angle)
@@ -206,7 +206,7 @@ def right_ventricle(
     *,
     usual: bool,
     overload: Tensor,
-    tips: Tips | None = None,
+    apices: SmallApices | None = None,
 ) -> RightVentricle:
     """Return the right ventricle.
 
@@ -222,8 +222,8 @@ def right_ventricle(
     width = draw.normal(27.0, 3.0 if usual else 6.0).clamp(12.0, 44.0)
     width = torch.where(overload > 0, draw.uniform(36.0, 62.0), width)
     width = width * torch.sqrt((1.0 - (level / end) ** 2).clamp(min=0.0)) * (left.size / 32.0).clamp(0.5, 1.1)
-    if tips is not None:
-        width = tips.right_width(width)
+    if apices is not None:
+        width = apices.right_width(width)
     there = (width > 4.0).float()
 
     # The free wall leaves the left ventricle nearly along its border and may reach around it.

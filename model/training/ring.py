@@ -58,7 +58,7 @@ class Ring:
 
     def make(self, count: int, mix: Mix | None = None) -> None:
         """Make ``count`` new slices in the place of the oldest."""
-        made = make_batch(count, self._size, self._generator, mix, tips=SHARE)
+        made = make_batch(count, self._size, self._generator, mix, apices=SHARE)
         index = (torch.arange(count, device=self._images.device) + self.made) % len(self._images)
         # Maps in ms and images of any scale become comparable; float16 keeps three digits of them.
         top = made.unscaled.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-6)

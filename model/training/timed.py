@@ -173,7 +173,7 @@ class Learner:
         for _ in range(self._plan.settling):
             if seen and time.monotonic() > until:
                 break
-            images = make_batch(self._plan.frames, FRAME_PIXELS, generator, MOSTLY_MAPS, tips=SHARE).images
+            images = make_batch(self._plan.frames, FRAME_PIXELS, generator, MOSTLY_MAPS, apices=SHARE).images
             with torch.no_grad():
                 scores_of(self.kept, images[:, None])
             seen += len(images)

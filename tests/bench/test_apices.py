@@ -32,7 +32,7 @@ class Oracle:
 def truth():
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(synthetic, "_BATCH", 2)
-        yield [slice_.labels for slice_, _ in make_slices(COUNT, "t2", maps=True, tips=1.0)]
+        yield [slice_.labels for slice_, _ in make_slices(COUNT, "t2", maps=True, apices=1.0)]
 
 
 @pytest.fixture

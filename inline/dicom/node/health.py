@@ -73,7 +73,7 @@ def hanging(node: Supervised, silent_s: float = SILENT_S) -> str:
 
 
 @contextmanager
-def reported(node: Supervised, manager: ServiceManager, silent_s: float = SILENT_S) -> Iterator[None]:
+def supervision(node: Supervised, manager: ServiceManager, silent_s: float = SILENT_S) -> Iterator[None]:
     """Report readiness, status and signs of life of a node to the service manager, if there is one.
 
     Args:

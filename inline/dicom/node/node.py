@@ -6,34 +6,29 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from pydicom.uid import generate_uid
-
 from inline.data.errors import ConfigurationError, MyostreamError
-from inline.dicom.node.commitment import Report
-from inline.dicom.node.delivery import StoreTransport, Transport, transport_of
+from inline.dicom.node.delivery import transport_of
 from inline.dicom.node.health import Pulse
 from inline.dicom.node.processing import Processor
 from inline.dicom.node.received import ATTEMPTS, Batch
 from inline.dicom.node.receiver import Receiver
-from inline.dicom.node.results import Delivery
+from inline.dicom.node.sender import Sender, record_report, time_to_retry_s
 from inline.dicom.node.spool import Backlog, Spool, inspect, spool_folder
 from inline.dicom.node.tls import client_context, server_context
 from inline.emit.access import is_loopback
 from inline.pipeline import Pipeline
-from inline.settings import DicomDestination, Settings
+from inline.settings import Settings
 from model.engines.fallback import FallbackEngine
 
 _log = logging.getLogger(__name__)
 
 _TICK_S: Final = 0.25
-_MOST_SENT: Final = 50
 CLOSE_S: Final = 30.0
 """Time for what is in work when the node stops."""
-_GONE: Final = "its file is missing from the spool; send its series to the node again"
 
 
 class UnreadableError(MyostreamError):
@@ -72,9 +67,9 @@ class DicomNode:
         self.pulse = Pulse()
         self._spool = Spool.of(dicom)
         try:
-            self._receiver = Receiver(
-                dicom, self._spool.received, server, partial(self.pulse.beat, "receiver"), self._reported
-            )
+            reported = partial(record_report, results=self._spool.results, settings=dicom)
+            alive = partial(self.pulse.beat, "receiver")
+            self._receiver = Receiver(dicom, self._spool.received, server, alive, reported)
             made = pipeline()
             self._engine = made.engine
             self._processor = Processor(made, settings, self._alive)
@@ -96,8 +91,11 @@ class DicomNode:
             ("worker", self._work),
         ]
         for destination in dicom.destinations:
+            part = f"sender {destination.name}"
             transport = transport_of(destination, dicom.ae_title, client)
-            tasks.append((f"sender {destination.name}", partial(self._send, destination, transport)))
+            alive = partial(self.pulse.beat, part)
+            sender = Sender(destination, transport, self._spool.results, dicom, alive)
+            tasks.append((part, partial(self._send, destination.name, sender)))
         self._threads = [
             threading.Thread(target=task, name=f"dicom {name}", daemon=True) for name, task in tasks
         ]
@@ -158,7 +156,7 @@ class DicomNode:
             self.pulse.beat("engine")
 
     def _process(self, batch: Batch) -> None:
-        wait_s = self._wait_s(batch.attempts - 1)
+        wait_s = time_to_retry_s(self._settings, batch.attempts - 1)
         try:
             outcome = self._processor.process(batch)
             if outcome.problems and not outcome.objects:
@@ -191,86 +189,14 @@ class DicomNode:
             _log.exception("the spool cannot be written")
             self._stopping.wait(wait_s)
 
-    def _send(self, destination: DicomDestination, transport: Transport) -> None:
+    def _send(self, name: str, sender: Sender) -> None:
         """Deliver results to a destination until the node stops."""
-        name = destination.name
         while not self._stopping.is_set():
             self.pulse.beat(f"sender {name}")
             try:
-                sent = self._deliver(destination, transport)
+                sent = sender.deliver()
             except Exception:  # the destination stays in service
                 _log.exception("delivery to %s failed", name)
                 sent = 0
             if not sent:
                 self._stopping.wait(_TICK_S)
-
-    def _deliver(self, destination: DicomDestination, transport: Transport) -> int:
-        """Send what is due; return the number of objects that were stored."""
-        name = destination.name
-        waiting = self._spool.results.due(name, _MOST_SENT)
-        due = [each for each in waiting if each.file.exists()]
-        problems: dict[str, int] = {}
-        # Those without a file would hold up the others; a rerun may also have replaced it just now.
-        for delivery in waiting:
-            if delivery not in due:
-                problems[_GONE] = problems.get(_GONE, 0) + 1
-                self._spool.results.postpone(delivery, name, _GONE, self._settings.retry_most_s)
-        if unreported := sum(bool(each.asked) for each in due):
-            _log.warning(
-                "%s: no report on the storage commitment of %d objects came in time; they are sent again",
-                name, unreported,
-            )  # fmt: skip
-        stored: list[Delivery] = []
-        answers: Iterable[str] = transport.send([each.file for each in due]) if due else ()
-        for delivery, problem in zip(due, answers, strict=True):
-            self.pulse.beat(f"sender {name}")
-            if problem:
-                problems[problem] = problems.get(problem, 0) + 1
-                self._spool.results.postpone(delivery, name, problem, self._wait_s(delivery.attempts))
-                continue
-            stored.append(delivery)
-            if not destination.commitment:
-                self._spool.results.delivered(delivery, name)
-        if (
-            stored
-            and destination.commitment
-            and isinstance(transport, StoreTransport)
-            and (problem := self._commit(name, transport, stored))
-        ):
-            problems[problem] = problems.get(problem, 0) + len(stored)
-        for problem, number in problems.items():
-            _log.warning("%s: %d objects were not delivered and stay in the queue: %s", name, number, problem)
-        delivered = len(waiting) - sum(problems.values())
-        if delivered:
-            _log.info("%s: delivered objects=%d", name, delivered)
-        return delivered
-
-    def _commit(self, name: str, transport: StoreTransport, stored: list[Delivery]) -> str:
-        """Request storage commitment of results; return why it was refused, or empty."""
-        transaction = generate_uid(prefix=None)
-        # Recorded first: the report may come before the answer to the request.
-        self._spool.results.ask(stored, name, transaction, self._settings.commitment_s)
-        problem = transport.commit([each.file for each in stored], transaction, self._reported)
-        if problem:
-            for each in stored:
-                self._spool.results.postpone(each, name, problem, self._wait_s(each.attempts))
-        return problem
-
-    def _reported(self, report: Report) -> None:
-        """Record a report on storage commitment: what is committed is delivered, the rest is sent again."""
-        waiting = self._spool.results.asked(report.transaction)
-        for delivery, name in waiting:
-            if delivery.uid in report.committed:
-                self._spool.results.delivered(delivery, name)
-            elif (reason := report.failed.get(delivery.uid)) is not None:
-                problem = f"it does not keep the object (failure reason 0x{reason:04X})"
-                self._spool.results.postpone(delivery, name, problem, self._wait_s(delivery.attempts))
-        _log.log(
-            logging.WARNING if report.failed or not waiting else logging.INFO,
-            "storage commitment: %d objects reported as kept, %d as failed, %d were waited for",
-            len(report.committed), len(report.failed), len(waiting),
-        )  # fmt: skip
-
-    def _wait_s(self, attempts: int) -> float:
-        """Return the time until the next attempt after so many failed ones, s."""
-        return min(self._settings.retry_s * 2.0 ** min(attempts, 30), self._settings.retry_most_s)

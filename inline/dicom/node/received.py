@@ -164,10 +164,9 @@ class ReceivedObjects:
             found = rows(database, ready, ATTEMPTS, now, latest, now - idle_s, now + idle_s)
             if not found:
                 return None
-            _, study, attempts = found[0]
-            own = (
-                [row[0] for row in found if row[1] == study and not row[2]] if not attempts else [found[0][0]]
-            )
+            first, study, attempts = found[0]
+            untried = [uid for uid, of_study, tried in found if of_study == study and not tried]
+            own = [first] if attempts else untried
             files: dict[str, Path] = {}
             for each in own:
                 database.execute("UPDATE series SET attempts = attempts + 1 WHERE uid = ?", (each,))

@@ -33,6 +33,7 @@ from pynetdicom.events import Event
 from pynetdicom.transport import ThreadedAssociationServer
 
 from inline.data.errors import ConfigurationError
+from inline.dicom.missing import MOST_STATED
 from inline.dicom.node.commitment import PUSH_MODEL, Report, report_handler
 from inline.dicom.node.received import Received, ReceivedObjects, SpoolFullError
 from inline.settings import DicomSettings
@@ -51,7 +52,6 @@ _VERIFICATION: Final = "1.2.840.10008.1.1"
 _TIMEOUT_S: Final = 60.0
 _REQUEST_S: Final = 15.0
 """Time for a connection to request its association."""
-_MOST_STATED: Final = 100_000
 _UID_CHARACTERS: Final = 64
 
 
@@ -286,7 +286,7 @@ def _count(dataset: Dataset) -> int | None:
         number = int(dataset.get("NumberOfSeriesRelatedInstances") or 0)
     except (TypeError, ValueError):
         return None
-    return number if 0 < number <= _MOST_STATED else None
+    return number if 0 < number <= MOST_STATED else None
 
 
 def _server_class(settings: DicomSettings, alive: Callable[[], None]) -> type[ThreadedAssociationServer]:

@@ -77,7 +77,6 @@ class Store:
 
     Attributes:
         folder: of the spool.
-        lock: held by each transaction; may be held around several.
         clock: seconds since the epoch, as they outlast a restart.
     """
 
@@ -97,7 +96,7 @@ class Store:
         """
         self.folder, self.clock = folder, clock
         self._most, self._free = most_bytes, free_bytes
-        self.lock = threading.RLock()
+        self._lock = threading.RLock()
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._held = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
@@ -122,14 +121,14 @@ class Store:
 
     def close(self) -> None:
         """Close database and folder."""
-        with self.lock:
+        with self._lock:
             self._database.close()
             os.close(self._held)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold the database for one step, which happens as a whole or not at all."""
-        with self.lock:
+        with self._lock:
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
@@ -141,7 +140,7 @@ class Store:
 
     def read(self, query: str, *values: Any) -> list[Any]:
         """Return the rows of a query."""
-        with self.lock:
+        with self._lock:
             return rows(self._database, query, *values)
 
     def check(self) -> None:
@@ -218,7 +217,7 @@ class Store:
                 file.unlink(missing_ok=True)
 
     def _count(self, size: int) -> None:
-        with self.lock:
+        with self._lock:
             self._bytes += size
 
 

@@ -156,7 +156,7 @@ class PageFeed(Observer):
         """See :class:`inline.serving.observers.Observer`."""
         self._put(delivery)
 
-    def levelled(self, levels: FinalLevels) -> None:
+    def levels_known(self, levels: FinalLevels) -> None:
         """See :class:`inline.serving.observers.Observer`."""
         self._put(levels)
 
@@ -242,7 +242,7 @@ class PageFeed(Observer):
         key: _Key = (delivery.study, delivery.session, result.quantity, result.identity)
         before = self._shown.get(key) if delivery.latecomer else None
         if before is not None and (final := self._final.get(delivery.study)) is not None:
-            # The level of the study's slices is known by now, that of the result is older.
+            # The result was made before the final levels were known.
             for each in final.levels:
                 if _key(delivery.study, each.place) == key:
                     result = final.measure(result, each.level, each.level_source)
@@ -355,7 +355,7 @@ def _shorten(entries: OrderedDict[Any, Any], most: int) -> None:
 
 
 def _small(result: SliceResult) -> SliceResult:
-    """Return a result of whose arrays only the map about its contours is left, for other levels."""
+    """Return a result without arrays but the map around its contours, which another level is measured on."""
     bare = replace(result, map=None, labels=_NOTHING, boundary_uncertainty=None, uncorrected=None)
     if result.map is None or result.contours is None:
         return bare

@@ -6,7 +6,6 @@ the process of the page until a browser asks for one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from inline.data.client_text import for_log
 from inline.data.examination import EcvResult, HaematocritSource
 from inline.data.geometry import SliceGeometry
 from inline.data.results import Contours, RegionValues, SliceLevel, SliceResult
+from inline.emit.record import json_number
 from inline.report.colours import MAP_WINDOWS, SEGMENT_WINDOWS
 from inline.report.maps import Kind, slice_kind
 from inline.report.wording import importance, sentence
@@ -26,6 +26,8 @@ from inline.serving.tally import Tally
 STEPS: Final[Mapping[str, float]] = {"ms": 0.1, "%": 0.01, "": 0.0001}
 """Step of the pixels of a map by its unit; 16 bits reach 6.5 s, 655 % and a partition coefficient of 6.5."""
 _LARGEST: Final = 65535
+_DIGITS: Final = 4
+"""Digits of values after the point."""
 
 
 def slice_message(
@@ -69,10 +71,10 @@ def slice_message(
         "series_index": identity.series_index,
         "slice_index": identity.slice_index,
         "description": identity.description if texts else "",
-        "confidence": _number(result.confidence),
+        "confidence": json_number(result.confidence, _DIGITS),
         "confidence_reason": result.confidence_reason,
         "reference": result.reference,
-        "times_ms": {name: _number(value) for name, value in result.times_ms.items()},
+        "times_ms": {name: json_number(value, _DIGITS) for name, value in result.times_ms.items()},
         "insertions": [
             [round(point.x, 2), round(point.y, 2)]
             for point in (result.insertions.anterior, result.insertions.inferior)
@@ -241,13 +243,8 @@ def _region(
 ) -> dict[str, Any]:
     """Return a region; ``error`` is the standard error of its mean, None where it is not known."""
     values = {"median": median, "q1": q1, "q3": q3, "error": error, "z_score": region.z_score}
-    numbers = {name: _number(value) for name, value in values.items()}
+    numbers = {name: json_number(value, _DIGITS) for name, value in values.items()}
     return {"name": region.name, "pixels": region.pixels, **numbers}
-
-
-def _number(value: float | None) -> float | None:
-    """Return a rounded number; None where it is missing or not finite, which JSON cannot express."""
-    return None if value is None or not math.isfinite(value) else round(value, 4)
 
 
 def _provenance(result: EcvResult) -> list[str]:

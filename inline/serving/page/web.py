@@ -144,11 +144,11 @@ class PageServer(BoundedServer):
         self._checked = 0.0
 
     def service_actions(self) -> None:
-        """Break off requests that take too long; called between two of them."""
+        """See :class:`BoundedServer`; not after each of many requests."""
         now = time.monotonic()
         if now - self._checked >= _CHECK_S:
             self._checked = now
-            self.break_off(self.longest_s)
+            super().service_actions()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Pass over an error of a connection: nearly all are those of a browser that left."""

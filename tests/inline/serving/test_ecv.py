@@ -88,7 +88,7 @@ class Watching(Observer):
     def delivered(self, delivery):
         self.events.append(delivery)
 
-    ecv_delivered = levelled = delivered
+    ecv_delivered = levels_known = delivered
 
 
 def test_an_observer_gets_ecv_after_its_slices_and_what_found_no_partner_at_the_close(serving):

@@ -17,7 +17,7 @@ class Kept:
     def ecv_delivered(self, delivery):
         self.events.append(("ECV", delivery))
 
-    def levelled(self, levels):
+    def levels_known(self, levels):
         self.events.append(("levels", levels))
 
     def closed(self, session, tally):
@@ -28,7 +28,7 @@ class Broken:
     def opened(self, session, tally):
         raise RuntimeError("no")
 
-    delivered = ecv_delivered = levelled = closed = opened
+    delivered = ecv_delivered = levels_known = closed = opened
 
 
 def test_an_observer_that_raises_is_logged_and_the_others_go_on(caplog):
@@ -37,7 +37,7 @@ def test_an_observer_that_raises_is_logged_and_the_others_go_on(caplog):
     observers.opened("a", Tally(images=1))
     observers.delivered("a delivery")
     observers.ecv_delivered("an ECV")
-    observers.levelled("levels")
+    observers.levels_known("levels")
     observers.closed("a", Tally(images=2))
     assert kept.events == [
         ("opened", "a", 1),

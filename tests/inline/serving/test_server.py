@@ -529,7 +529,7 @@ class Levels(Observer):
     def __init__(self):
         self.events = []
 
-    def levelled(self, levels):
+    def levels_known(self, levels):
         self.events.append(levels)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model.synthesis.anatomy import make_anatomy
-from model.synthesis.apex import draw_tips
+from model.synthesis.apex import draw_small_apices
 from model.synthesis.generator import make_batch
 from model.synthesis.pathology import Pathology
 from model.synthesis.randomness import Draw
@@ -18,29 +18,29 @@ PIXEL_MM = 0.75
 def apices(pathology=Pathology.NONE):
     """Small apices on a fine grid, and what was drawn of them."""
     draw = Draw(24, torch.Generator().manual_seed(21))
-    tips = draw_tips(Draw(24, torch.Generator().manual_seed(22)), 1.0)
+    small = draw_small_apices(Draw(24, torch.Generator().manual_seed(22)), 1.0)
     state = torch.full((24,), int(pathology))
-    return make_anatomy(draw, 192, 192, PIXEL_MM, pathology=state, tips=tips), tips
+    return make_anatomy(draw, 192, 192, PIXEL_MM, pathology=state, apices=small), small
 
 
 @pytest.mark.parametrize("pathology", [Pathology.NONE, Pathology.APICAL_HCM, Pathology.DILATED])
 def test_small_apices_are_as_large_as_drawn_in_any_disease(pathology):
-    anatomy, tips = apices(pathology)
+    anatomy, small = apices(pathology)
     inner = anatomy.labels[:, 20:-20, 20:-20]
     whole = (inner > 0).sum((1, 2)) == (anatomy.labels > 0).sum((1, 2))
     assert whole.sum() > 12
-    for value, radius in ((0, tips.radius), (1, tips.cavity)):
+    for value, radius in ((0, small.radius), (1, small.cavity)):
         area = ((anatomy.labels > 0) if value == 0 else (anatomy.labels == 1)).sum((1, 2))[whole]
         across = 2.0 * PIXEL_MM * torch.sqrt(area / math.pi)
         assert torch.allclose(across, 2.0 * radius[whole, 0, 0], rtol=0.2, atol=1.0)
-    assert 9.0 < 2.0 * tips.radius.min() < 13.0
-    assert 22.0 < 2.0 * tips.radius.max() < 26.0
+    assert 9.0 < 2.0 * small.radius.min() < 13.0
+    assert 22.0 < 2.0 * small.radius.max() < 26.0
     assert (anatomy.level == 1.0).all()
 
 
 def test_insertion_points_are_where_the_right_ventricle_reaches_the_apex():
-    anatomy, tips = apices()
-    there = tips.right[:, 0, 0]
+    anatomy, small = apices()
+    there = small.right[:, 0, 0]
     assert there.any()
     assert not there.all()
     right = anatomy.fractions[:, Tissue.RV_BLOOD].amax((1, 2))
@@ -63,7 +63,7 @@ def test_insertion_points_are_where_the_right_ventricle_reaches_the_apex():
 def test_the_other_slices_are_the_same_without_small_apices():
     generators = [torch.Generator().manual_seed(3) for _ in "ab"]
     without, some = (
-        make_batch(12, 96, each, tips=share) for each, share in zip(generators, (0.0, 0.4), strict=True)
+        make_batch(12, 96, each, apices=share) for each, share in zip(generators, (0.0, 0.4), strict=True)
     )
     same = torch.tensor([torch.equal(*pair) for pair in zip(without.labels, some.labels, strict=True)])
     assert same.any()

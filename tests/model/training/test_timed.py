@@ -87,7 +87,7 @@ def test_normalisation_knows_the_whole_frames_that_the_network_is_for() -> None:
     learner = Learner(start_network(None), TINY)
     assert learner.settle(torch.Generator().manual_seed(5)) == TINY.frames == 1
     generator = torch.Generator().manual_seed(5)
-    images = timed.make_batch(1, 224, generator, timed.MOSTLY_MAPS, tips=timed.SHARE).images
+    images = timed.make_batch(1, 224, generator, timed.MOSTLY_MAPS, apices=timed.SHARE).images
     with torch.inference_mode():
         mean = learner.kept.encoder.conv1(images[:, None]).mean((0, 2, 3))
     # Scores are computed in bfloat16 where the processor does so.

@@ -150,8 +150,8 @@
     showSoon();
   }
 
-  /* Levels that became known later, with the regions that follow from them. */
-  function relevel(change) {
+  /* Level that became known later, with the regions that follow from it. */
+  function changeLevel(change) {
     const slice = slices.get(change.number);
     if (slice) {
       Object.assign(slice, change);
@@ -371,7 +371,7 @@
     if (content.kind === "slice" || content.kind === "ecv") {
       addSlice(content);
     } else if (content.kind === "levels") {
-      content.slices.forEach(relevel);
+      content.slices.forEach(changeLevel);
     } else if (content.kind === "closed") {
       closed.set(content.connection, content);
       if (closed.size > 8) { closed.delete(closed.keys().next().value); }
@@ -408,7 +408,7 @@
     };
   }
 
-  /* Words that stay until they are closed, so that nobody misses them. */
+  /* Notice that stays until it is closed: nobody may be looking when it comes. */
   function notify(text) {
     by("notice-text").textContent = text;
     by("notice").hidden = false;

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from inline.dicom.node.health import Pulse, hanging, reported
+from inline.dicom.node.health import Pulse, hanging, supervision
 from inline.dicom.node.spool import Backlog
 from inline.serving.supervision import ServiceManager
 from tests.inline.serving.test_supervision import Manager
@@ -47,7 +47,7 @@ def test_a_part_without_a_sign_of_life_hangs():
 def test_readiness_status_and_signs_of_life_are_reported(supervised):
     manager, service = supervised
     node = Node()
-    with reported(node, service):
+    with supervision(node, service):
         manager.wait("READY=1")
         manager.wait("STATUS=ready: 1 series to process, 5 results to deliver")
         manager.wait("WATCHDOG=1", 2)
@@ -63,7 +63,7 @@ def test_the_watchdog_is_fed_no_more_where_a_part_hangs(supervised, part, caplog
     manager, service = supervised
     node = Node()
     node.pulse.beat("worker")
-    with reported(node, service, silent_s=10.0):
+    with supervision(node, service, silent_s=10.0):
         manager.wait("WATCHDOG=1", 2)
         node.error = sqlite3.OperationalError("disk I/O error") if part == "spool" else None
         node.now = 11.0
@@ -81,7 +81,7 @@ def test_the_watchdog_is_fed_no_more_where_a_part_hangs(supervised, part, caplog
 
 def test_without_a_manager_nothing_runs():
     before = threading.active_count()
-    with reported(Node(), ServiceManager({})):
+    with supervision(Node(), ServiceManager({})):
         assert threading.active_count() == before
 
 

@@ -93,7 +93,7 @@ def test_an_archive_that_is_down_loses_nothing(running, archive, scanned, tmp_pa
 
 
 def test_results_whose_files_are_gone_hold_up_no_others(running, archive, scanned, tmp_path, monkeypatch):
-    monkeypatch.setattr(node_module, "_MOST_SENT", 1)
+    monkeypatch.setattr("inline.dicom.node.sender._MOST_SENT", 1)
     archive.stop()
     with running([archive.destination()]) as node:
         send(node.address, scanner.series_of(scanned, 1))

@@ -173,7 +173,7 @@ def test_ecv_in_words_and_numbers_and_the_final_level(window):
         )
         assert float(text(window, "cursor").removesuffix(" %")) == pytest.approx(58.0, abs=6.0)  # plasma
 
-        feed.levelled(final(pipeline, native, SliceLevel.BASAL))
+        feed.levels_known(final(pipeline, native, SliceLevel.BASAL))
         window.wait("document.querySelectorAll('.card')[2].textContent.startsWith('basal, slice 0 · ECV')")
         window.wait("/1 basal anterior/.test(document.getElementById('values').textContent)")
         assert card(window, 0).startswith("basal, slice 0 · T1 native")

@@ -121,11 +121,11 @@ def test_final_levels_change_the_segments_of_results_that_are_shown(started):
     with closing(Reader(feed.address)) as reader:
         feed.delivered(Delivery("a", mid, 0.1, False, 1, 500.0))
         first = reader.next("slice")
-        feed.levelled(final(pipeline, mid, SliceLevel.MID))
+        feed.levels_known(final(pipeline, mid, SliceLevel.MID))
         assert reader.next("levels")["slices"] == [], "nothing has changed"
-        feed.levelled(final(pipeline, mid, SliceLevel.APICAL, session="another"))
+        feed.levels_known(final(pipeline, mid, SliceLevel.APICAL, session="another"))
         assert reader.next("levels")["slices"] == []
-        feed.levelled(final(pipeline, mid, SliceLevel.APICAL))
+        feed.levels_known(final(pipeline, mid, SliceLevel.APICAL))
         (change,) = reader.next("levels")["slices"]
         assert (change["number"], change["level"]) == (first["number"], "apical")
         # Kept is the part of the map about the heart; values are those of the whole one.
@@ -143,7 +143,7 @@ def test_a_latecomer_has_the_final_level(started):
     with closing(Reader(feed.address)) as reader:
         late = replace(mid, contours=None, regions=(), flags=(Flag.LATE,), level=None)
         feed.delivered(Delivery("a", late, 0.1, False, 1, 500.0))
-        feed.levelled(final(pipeline, mid, SliceLevel.BASAL))
+        feed.levels_known(final(pipeline, mid, SliceLevel.BASAL))
         assert reader.next("levels")["slices"][0]["level"] == "basal"
         feed.delivered(Delivery("a", mid, 0.9, True, 1, 500.0))
         whole = reader.next("slice", level="basal")
@@ -158,9 +158,9 @@ def test_ecv_has_the_final_level_of_its_native_slice(started):
     with closing(Reader(feed.address)) as reader:
         feed.ecv_delivered(EcvDelivery("a", ecv, 1))
         shown = reader.next("ecv", level="mid")
-        feed.levelled(final(pipeline, native, SliceLevel.BASAL, study=2))
+        feed.levels_known(final(pipeline, native, SliceLevel.BASAL, study=2))
         assert reader.next("levels")["slices"] == [], "another study"
-        feed.levelled(final(pipeline, native, SliceLevel.BASAL))
+        feed.levels_known(final(pipeline, native, SliceLevel.BASAL))
         (change,) = reader.next("levels")["slices"]
         assert (change["number"], change["level"]) == (shown["number"], "basal")
         assert list(named(change["regions"]).values()) == list(named(shown["regions"]).values())
