@@ -40,6 +40,8 @@ _UNUSABLE: Final = frozenset(
         Flag.POOR_FIT,
         Flag.IMPLAUSIBLE_VALUES,
         Flag.SCALED_IMAGES,
+        Flag.CLIPPED_IMAGES,
+        Flag.MOTION_LEFT,
         Flag.THIN_WALL,
         Flag.IMPLAUSIBLE_BLOOD,
         Flag.NOT_REGISTERED,

@@ -18,7 +18,7 @@ from inline.contouring.blood import blood_t1, enhancement_by_blood
 from inline.contouring.confidence import Reviewer, class_entropy, in_frame
 from inline.contouring.contours import ContourSteps
 from inline.contouring.convention import draw
-from inline.contouring.plausibility import check_values, check_wall, poor_fit
+from inline.contouring.plausibility import check_values, check_wall, clipped, poor_fit
 from inline.contouring.segment import contour_slice, network_input
 from inline.contouring.slice_level import slice_level
 from inline.data.errors import SeriesError
@@ -338,6 +338,8 @@ class Pipeline:
                 *check_values(parametric, empty.quantity, regions, scanner_made=empty.scanner_made),
                 *check_wall(parametric, empty.quantity, labels, regions),
             ]
+            if isinstance(assembled, Ready) and isinstance(assembled.series, MappingSeries):
+                findings += clipped(assembled.series, labels)
             flags += [code for code, _ in findings]
             notes = [
                 *empty.notes,

@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.data.flags import Flag
+from inline.data.flags import Finding, Flag
 from inline.data.results import RegionValues
-from inline.data.series import TISSUE_MS, Quantity
+from inline.data.series import TISSUE_MS, MappingSeries, Quantity
 from model.relaxometry.parametric_map import ParametricMap
 
 UNSURE: Final = 0.3
@@ -29,6 +29,10 @@ _NATIVE_CAVITY_MS: Final = 700.0
 """T1 of the cavity from which a map counts as native here; after contrast agent blood has 300 to 600 ms."""
 _LONGEST_T2_MS: Final = 80.0
 """T2 of a wall above which it counts as fat or fluid. Chosen: 0.1 % of the same hearts have a longer one."""
+_CLIPPED: Final = 0.05
+"""Share of myocardium or blood that is clipped from which values may be wrong: half of a segment is 8 %."""
+_EQUAL: Final = 1e-3
+"""Difference of equal pixels, as a share of the largest value: rounding."""
 _TIMES: Final = {Quantity.T1: "inversion times", Quantity.T2: "preparation times"}
 _SCALE: Final = {Quantity.T1: "assembly.t1_map_scale", Quantity.T2: "assembly.t2_map_scale"}
 
@@ -138,3 +142,41 @@ def poor_fit(parametric: ParametricMap, labels: NDArray[np.uint8], *, scanner_ma
         return False
     failed = parametric.failed[wall].mean() > _FAILED
     return bool(failed or (not scanner_made and np.median(parametric.r_squared[wall]) < _POOR_FIT))
+
+
+def clipped(series: MappingSeries, labels: NDArray[np.uint8]) -> tuple[Finding, ...]:
+    """Return the finding of images whose pixels are clipped at a largest value; none without such.
+
+    A largest value that many pixels share is a limit of the sender's, such as 4095 of 12 bits. Bright images
+    are clipped first, which makes T2 too large. ECV needs the T1 of the blood too, brighter than the wall.
+
+    Args:
+        series: the images as acquired.
+        labels: 0 background, 1 cavity, 2 myocardium, ``(rows, columns)``.
+    """
+    parts = {"myocardium": labels == 2} | ({"blood": labels == 1} if series.quantity is Quantity.T1 else {})
+    largest = series.images.max(axis=(1, 2))[:, None]
+    shares: dict[str, tuple[float, int]] = {}
+    for name, part in parts.items():
+        if not part.any():
+            continue
+        pixels = series.images[:, part]
+        at_limit = (pixels == largest) & (largest > 0.0)
+        image = int(at_limit.sum(axis=1).argmax())
+        share = float(at_limit[image].mean())
+        # Equal tissue without noise is equally bright in every image; clipped pixels differ in the others.
+        if share >= _CLIPPED and np.ptp(pixels[:, at_limit[image]], axis=1).max() > _EQUAL * largest[image]:
+            shares[name] = share, image
+    if not shares:
+        return ()
+    said = " and ".join(
+        f"{100.0 * share:.0f} % of the {name} in the image of {series.times_ms[image]:g} ms"
+        for name, (share, image) in shares.items()
+    )
+    return (
+        (
+            Flag.CLIPPED_IMAGES,
+            f"Pixels are clipped at the largest value of the image: {said}. The values may be wrong: "
+            "reconstruct with a lower scale.",
+        ),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -34,6 +35,8 @@ _MOST_TESLA: Final = 20.0
 _LARGE: Final = 1 << 20
 """Bytes from which an element is read only where it is used: no header that is read has such."""
 _MOST_REASON: Final = 200
+_DATE: Final = re.compile(r"^([0-9]{4})([0-9]{2})([0-9]{2})$")
+_TIME: Final = re.compile(r"^([0-9]{2})([0-9]{2})([0-9]{2})(?=\.|$)")
 
 
 @dataclass(slots=True)
@@ -128,8 +131,9 @@ def read_measurement(frame: Frame) -> MeasurementHeader:
         field_strength=field if field is not None and 0.0 < field <= _MOST_TESLA else 0.0,
         sex=sex if sex in ("M", "F") else "",
         system=system,
-        study_date=date,
-        study_time=time,
+        # As the header of MRD states them: 2026-01-31, 10:00:00.
+        study_date=_DATE.sub(r"\1-\2-\3", date),
+        study_time=_TIME.sub(r"\1:\2:\3", time),
     )
 
 

@@ -97,6 +97,8 @@ def test_enough_persons_give_no_warning_and_an_outlier_is_named_but_kept(tmp_pat
         {"enhancement": None},
         {"description": "SASHA"},
         {"flags": ["review"]},
+        {"flags": ["clipped-images"]},
+        {"flags": ["motion-left"]},
         {"error": "it failed"},
     ],
 )

@@ -80,3 +80,14 @@ def test_images_that_state_their_own_scale(server, quantity, names):
 @pytest.mark.parametrize("phantom", PHANTOMS.values(), ids=PHANTOMS)
 def test_images_as_acquired_bear_no_flag(server, phantom):
     only_map(server.exchange(*t1(whole(phantom.molli()))), wall=phantom.wall_t1, phantom=phantom)
+
+
+@pytest.mark.parametrize(("gain", "clipped"), [(0.9, False), (1.03, True)])
+def test_t2_of_a_wall_that_is_clipped_at_12_bits(server, gain, clipped):
+    """Signal of the wall without preparation above the limit: T2 is too large, though the fit is good."""
+    stack = PHANTOM.t2prep() * (gain * 4095.0 / np.median(PHANTOM.t2prep()[0][PHANTOM.wall]))
+    noisy = np.abs(stack + np.random.default_rng(1).normal(0.0, 15.0, stack.shape))
+    reply = server.exchange(*t2(whole(np.minimum(noisy, 4095.0))))
+    expect(len(reply.results) == 1, "one result is right", reply)
+    expect((Flag.CLIPPED_IMAGES.value in reply.results[0].flags) is clipped, "wrong about clipping", reply)
+    expect(reply.says("clipped at the largest value") is clipped, "wrong sentence", reply)

@@ -3,10 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inline.contouring.plausibility import TISSUE_MS, check_values, check_wall, poor_fit
+from inline.contouring.plausibility import TISSUE_MS, check_values, check_wall, clipped, poor_fit
 from inline.data.flags import Flag
+from inline.data.geometry import SliceGeometry
 from inline.data.results import RegionValues
-from inline.data.series import Quantity
+from inline.data.series import MappingSeries, Quantity, SeriesIdentity
 from model.relaxometry.parametric_map import ParametricMap
 
 SHAPE = (32, 32)
@@ -147,3 +148,53 @@ def test_no_wall_or_no_certain_cavity_is_no_fat():
     assert check_wall(made(95.0), Quantity.T2, labels, ()) == []
     assert check_wall(made(95.0), Quantity.T2, labels, [region(None)]) == []
     assert check_wall(made(95.0, sd=90.0), Quantity.T2, labels, [region(95.0)]) == []
+
+
+def heart(quantity, times_ms, relaxation_ms, gain, *, noise=10.0):
+    """Wall and cavity of one relaxation time each, in 12 bits: what is brighter than 4095 is clipped."""
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[8:24, 8:24], labels[12:20, 12:20] = 2, 1
+    wall, blood = (relaxation_ms[place] for place in (0, 1))
+    relaxation = np.select([labels == 2, labels == 1], [wall, blood], default=40.0)
+    times = np.asarray(times_ms, np.float64)
+    if quantity is Quantity.T2:
+        signal = np.exp(-times[:, None, None] / relaxation)
+    else:
+        signal = 1.0 - 1.85 * np.exp(-times[:, None, None] * 0.85 / relaxation)
+    density = np.select([labels == 2, labels == 1], [1.0, 1.05], default=0.3)
+    images = gain * density * signal
+    images += np.random.default_rng(1).normal(0.0, noise, images.shape) if noise else 0.0
+    stored = np.clip(np.rint(np.abs(images)), 0, 4095).astype(np.float32)
+    geometry = SliceGeometry((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.5, 1.5), SHAPE)
+    return MappingSeries(quantity, stored, times, geometry, SeriesIdentity(1, 0)), labels
+
+
+T2_TIMES, T1_TIMES = (0.0, 25.0, 55.0), (100.0, 180.0, 1000.0, 1080.0, 1900.0, 1980.0, 2800.0, 3700.0)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "gain", "parts"),
+    [
+        (Quantity.T2, 3000.0, ()),
+        (Quantity.T2, 4050.0, ()),  # the blood alone, whose T2 is no value
+        (Quantity.T2, 4300.0, ("myocardium",)),
+        (Quantity.T1, 3000.0, ()),
+        (Quantity.T1, 4050.0, ("blood",)),
+        (Quantity.T1, 4600.0, ("myocardium", "blood")),
+    ],
+)
+def test_clipped_pixels_of_myocardium_and_of_blood_whose_t1_counts(quantity, gain, parts):
+    times, relaxation = (T2_TIMES, (46.0, 160.0)) if quantity is Quantity.T2 else (T1_TIMES, (480.0, 330.0))
+    found = clipped(*heart(quantity, times, relaxation, gain))
+    assert [flag for flag, _ in found] == [Flag.CLIPPED_IMAGES] * bool(parts)
+    for part in ("myocardium", "blood"):
+        assert any(f"of the {part} in" in sentence for _, sentence in found) is (part in parts)
+
+
+def test_equal_pixels_without_noise_and_black_images_are_not_clipped():
+    series, labels = heart(Quantity.T2, T2_TIMES, (46.0, 46.0), 3000.0, noise=0.0)
+    assert (series.images[0][labels == 1] == series.images[0].max()).all()
+    assert clipped(series, np.where(labels == 1, 2, 0).astype(np.uint8)) == ()
+    series, labels = heart(Quantity.T2, T2_TIMES, (46.0, 160.0), 3000.0)
+    series.images[1] = 0.0
+    assert clipped(series, labels) == ()

@@ -476,7 +476,7 @@ def test_field_strength_sex_and_contrast_agent_of_the_images(tmp_path):
     first = examination.series[0]
     assert (first.field_strength, first.sex) == (3.0, "F")
     assert first.enhancement is Enhancement.POST_CONTRAST
-    assert (examination.header.system, examination.header.study_date) == ("Simulated", "20240102")
+    assert (examination.header.system, examination.header.study_date) == ("Simulated", "2024-01-02")
     objects[0].MagneticFieldStrength = 30000.0
     objects[0].PatientSex = "O"
     objects[0].save_as(tmp_path / "0.dcm", enforce_file_format=True)
