@@ -35,9 +35,11 @@ class RateGrid:
             times_ms: ``(times,)``.
             offset: the model has an offset: each vector is less its mean.
         """
-        decay = np.exp(-self.rates[:, None].astype(np.float64) * times_ms.astype(np.float64))
+        times = times_ms.astype(np.float64)
+        # From the first time on: a factor is no matter for a direction, and late times alone leave nothing.
+        decay = np.exp(-self.rates[:, None].astype(np.float64) * (times - times.min()))
         if offset:
             decay -= decay.mean(axis=1, keepdims=True)
-        decay /= np.linalg.norm(decay, axis=1, keepdims=True)
+        decay /= np.maximum(np.linalg.norm(decay, axis=1, keepdims=True), np.finfo(np.float32).tiny)
         unit: NDArray[np.float32] = decay.astype(np.float32)
         return unit
