@@ -245,7 +245,7 @@ def read_dicom(path: str | Path, *, settings: Settings | None = None) -> list[Ac
         settings: how images become series; None for those of the program.
 
     Returns:
-        One for each study and frame of reference, with its ``series`` and its ``problems``.
+        One for each study, patient and frame of reference, with its ``series`` and its ``problems``.
 
     Raises:
         MyostreamError: there is nothing at the path, or none of its files is a DICOM image that can be read.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,9 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-VendorOption = Annotated[str, Option(help="Who makes the package: letters, digits, dots and hyphens.")]
+VendorOption = Annotated[
+    str, Option(help="Who makes the package: letters and digits, dots and hyphens between them.")
+]
 OutputFolder = Annotated[
     Path, Option("--output", "-o", callback=output_folder, help="Folder for the package; made where missing.")
 ]
@@ -69,4 +72,4 @@ def fire(
 
     label = make_label(vendor, software_version())
     package = write_fire(output, label, read_root_filesystem(rootfs))
-    typer.echo(f"next, as root: {package / MAKE_IMAGE} {rootfs}")
+    typer.echo(f"next, as root: {shlex.join((str(package / MAKE_IMAGE), str(rootfs)))}")

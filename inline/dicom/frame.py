@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -68,6 +68,7 @@ class Frame:
         instance: SOP instance UID of the file.
         study: study instance UID, or empty.
         reference: frame of reference UID, or empty.
+        patient: patient ID, or empty.
         series: series instance UID, or empty.
         series_number: or None.
         number: instance number of a file with one frame; None where not stated, or with several.
@@ -86,6 +87,7 @@ class Frame:
     instance: str
     study: str
     reference: str
+    patient: str = field(repr=False)
     series: str
     series_number: int | None
     number: int | None
@@ -174,6 +176,7 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         instance=header.text("SOPInstanceUID"),
         study=header.text("StudyInstanceUID"),
         reference=header.text("FrameOfReferenceUID"),
+        patient=header.text("PatientID"),
         series=header.text("SeriesInstanceUID"),
         series_number=_integer(header.value("SeriesNumber")),
         number=_integer(header.value("InstanceNumber")) if alone else None,

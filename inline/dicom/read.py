@@ -45,7 +45,8 @@ class DicomFiles:
     _broken: Collection[str]
 
     def examinations(self) -> Iterator[AcquiredExamination]:
-        """Yield the examinations, one at a time: the images of one study in one frame of reference.
+        """Yield the examinations, one at a time: the images of one study and patient in one frame of
+        reference.
 
         Images without a study UID are taken together by their folder.
         """
@@ -78,8 +79,9 @@ def open_dicom(
     )
 
 
-def _examination(frame: Frame) -> tuple[str, str]:
-    return frame.study or str(frame.file.parent), frame.reference
+def _examination(frame: Frame) -> tuple[str, str, str]:
+    # Two patients may have one study UID by mistake: their slices are no pair for ECV.
+    return frame.study or str(frame.file.parent), frame.reference, frame.patient
 
 
 def _assemble(

@@ -6,8 +6,11 @@ kspaceKelvin/python-ismrmrd-server.
 
 from __future__ import annotations
 
+import lzma
 import math
+import shlex
 import tarfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -72,7 +75,7 @@ def read_root_filesystem(file: Path) -> RootFilesystem:
                 shell = shell or path in _SHELLS
                 if each.isreg() and PurePosixPath(path).parts[-2:] == ("bin", NAME):
                     executables.append(f"/{path}")
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise PackageError(f"{file} cannot be read as a tar file: {error}") from error
     if len(executables) != 1:
         found = ", ".join(executables) or "none"
@@ -131,7 +134,7 @@ def _start_script(root: RootFilesystem) -> str:
 # Temporary files go to the folder that is shared with the host: the disk image has little room.
 export TMPDIR=/tmp/share
 mkdir -p "$TMPDIR" "$(dirname "${{1:-/dev/null}}")"
-nohup {root.executable} serve -H 0.0.0.0 -p {PORT} >> "${{1:-/dev/null}}" 2>&1 < /dev/null &
+nohup {shlex.quote(root.executable)} serve -H 0.0.0.0 -p {PORT} >> "${{1:-/dev/null}}" 2>&1 < /dev/null &
 """
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,9 +36,13 @@ def check_image(file: Path, label: Label, dockerfile: str) -> None:
                 )
             manifest = _json(archive, members, "manifest.json")
             image = manifest[0] if isinstance(manifest, list) and len(manifest) == 1 else None
-            if not isinstance(image, dict) or not isinstance(image.get("Config"), str):
-                raise PackageError(f"{file} does not hold one image; save a single one")
-            layers = image.get("Layers") or ()
+            layers = image.get("Layers") if isinstance(image, dict) else None
+            if (
+                not isinstance(image, dict)
+                or not isinstance(image.get("Config"), str)
+                or not (isinstance(layers, list) and layers and all(isinstance(each, str) for each in layers))
+            ):
+                raise PackageError(f"{file} does not hold one image with its layers; save a single one")
             if missing := [each for each in layers if each not in members]:
                 raise PackageError(f"{file} lacks layers of its image ({missing[0]}); save it again")
             content = _json(archive, members, image["Config"])
@@ -69,7 +72,8 @@ def _check_configuration(file: Path, content: dict[str, Any], label: Label, dock
     configuration = content.get("config")
     if not isinstance(configuration, dict):
         raise PackageError(f"the image in {file} has no configuration; build it with {dockerfile}")
-    value = (configuration.get("Labels") or {}).get(LABEL_NAME)
+    labels = configuration.get("Labels")
+    value = labels.get(LABEL_NAME) if isinstance(labels, dict) else None
     if not isinstance(value, str):
         raise PackageError(f"the image in {file} has no OpenRecon label; build it with {dockerfile}")
     if decoded(value).content() != label.content():
@@ -88,5 +92,7 @@ def _check_configuration(file: Path, content: dict[str, Any], label: Label, dock
         )
 
 
-def _words(command: Sequence[str] | None) -> tuple[str, ...]:
-    return tuple(map(str, command or ()))
+def _words(command: object) -> tuple[str, ...]:
+    """Return the words of a command; a text is one word."""
+    words = command if isinstance(command, list) else [] if command is None else [command]
+    return tuple(map(str, words))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from importlib.resources import files
 from typing import Final
 
@@ -35,6 +36,9 @@ LABEL_NAME: Final = "com.siemens-healthineers.magneticresonance.openrecon.metada
 PORT: Final = 9002
 NAME: Final = "myostream"
 IDS_FILE: Final = "parameter_ids.json"
+_VENDOR: Final = re.compile(r"[A-Za-z0-9]+([.-][A-Za-z0-9]+)*")
+"""Names of images, in lower case, take no other (distribution/reference)."""
+_LONGEST: Final = 64
 _MEMORY_MB: Final = 4096
 """With default settings docs/protocol.md adds up to 2.4 GB at most."""
 
@@ -43,14 +47,18 @@ def make_label(vendor: str, version: str) -> Label:
     """Return the label.
 
     Args:
-        vendor: who makes the package; letters, digits, dots and hyphens, since file names hold it.
+        vendor: who makes the package; letters and digits, with single dots and hyphens between them, since
+            file names and the name of the image hold it.
         version: of myostream, ``MAJOR.MINOR.PATCH``.
 
     Raises:
         PackageError: vendor or version cannot be used, or the parameters lack an id of earlier versions.
     """
-    if not vendor or not all(each.isascii() and (each.isalnum() or each in ".-") for each in vendor):
-        raise PackageError(f"vendor {vendor!r} cannot be used; give letters, digits, dots and hyphens")
+    if len(vendor) > _LONGEST or not _VENDOR.fullmatch(vendor):
+        raise PackageError(
+            f"vendor {vendor[:_LONGEST]!r} cannot be used; give up to {_LONGEST} letters and digits, "
+            "with single dots and hyphens between them"
+        )
     with reported_problems():
         label = Label(
             general=_general(vendor, version), reconstruction=_reconstruction(), parameters=_parameters()

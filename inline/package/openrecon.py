@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -70,12 +71,15 @@ def next_commands(folder: Path, label: Label, base: str) -> tuple[str, ...]:
     # Tags have no capitals and no plus sign.
     tag = f"openrecon_{label.general.vendor}_{label.general.name.en}:V{label.general.version}"
     tag = tag.lower().replace("+", "-")
-    return (
-        f"podman build --format docker --platform linux/amd64 -f {folder / DOCKERFILE} -t {tag} {folder}",
-        f"podman save --format docker-archive -o {folder / name}.tar {tag}",
-        f"myostream package openrecon --vendor {label.general.vendor} --base {base} "
-        f"--image {folder / name}.tar -o {folder}",
+    saved = str(folder / f"{name}.tar")
+    build = ("podman", "build", "--format", "docker", "--platform", "linux/amd64")
+    package = ("myostream", "package", "openrecon", "--vendor", label.general.vendor, "--base", base)
+    commands = (
+        (*build, "-f", str(folder / DOCKERFILE), "-t", tag, str(folder)),
+        ("podman", "save", "--format", "docker-archive", "-o", saved, tag),
+        (*package, "--image", saved, "-o", str(folder)),
     )
+    return tuple(map(shlex.join, commands))
 
 
 def write_archive(file: Path, members: Mapping[str, Path]) -> None:

@@ -138,8 +138,10 @@ class DoubleParameter(_Parameter):
     @model_validator(mode="after")
     def _in_range_and_steps(self) -> Self:
         for name in ("minimum", "maximum", "default"):
-            if Decimal(repr(getattr(self, name))) % STEP:
-                raise ValueError(f"{name} {getattr(self, name)!r} is no multiple of {STEP}")
+            number = Decimal(repr(getattr(self, name)))
+            # Beyond some 27 digits the remainder is not defined.
+            if abs(number) > _INT or number % STEP:
+                raise ValueError(f"{name} {getattr(self, name)!r} is no multiple of {STEP} up to {_INT}")
         _check_range(self.minimum, self.default, self.maximum)
         return self
 

@@ -45,13 +45,15 @@ _LISTED: Final = 8
 def read_parameters(text: str) -> dict[str, object]:
     """Return the values by name of ``{"parameters": {NAME: VALUE}}``, or of the inner object by itself.
 
+    A name that is there twice has a list of its values, which no parameter takes.
+
     Raises:
         ProtocolError: it is no JSON, too long, nested too deeply, or holds no object of parameters.
     """
     if len(text) > _CHARACTERS:
         raise ProtocolError(f"JSON of {len(text)} characters is not read; send at most {_CHARACTERS}")
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_object)
     except RecursionError as error:
         raise ProtocolError("the JSON text is nested too deeply; nothing was set") from error
     except ValueError as error:
@@ -66,8 +68,9 @@ def parameter_name(spelling: str) -> str | None:
     """Return the name of a parameter in :data:`PARAMETERS`; None where there is none.
 
     Underscores and capitals make no difference: names on an OpenRecon console have letters and digits alone.
+    "Hematocrit" is known too: not read, it would leave that of the settings in place of the patient's.
     """
-    return _NAMES.get(spelling.replace("_", "").lower())
+    return _NAMES.get(spelling.replace("_", "").lower().replace("hematocrit", "haematocrit"))
 
 
 def with_parameters(settings: Settings, given: Mapping[str, object]) -> tuple[Settings, list[str]]:
@@ -122,6 +125,14 @@ def with_parameters(settings: Settings, given: Mapping[str, object]) -> tuple[Se
 def with_haematocrit(settings: Settings, haematocrit: float | None) -> Settings:
     """Return the settings with a haematocrit."""
     return settings.model_copy(update={"ecv": settings.ecv.model_copy(update={"haematocrit": haematocrit})})
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return an object of JSON; of a name that is there twice, all its values."""
+    values: dict[str, list[object]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return {name: found[0] if len(found) == 1 else found for name, found in values.items()}
 
 
 def _refused(settings: Settings, name: str) -> Settings:

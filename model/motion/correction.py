@@ -41,6 +41,10 @@ _FALL: Final = 0.3
 _DESCRIBED: Final = 0.995
 """R2 from which images as acquired count as still where a correction does not improve it: borders of tissue
 without texture can look like a shift of 2 mm. Breathing of 3 mm gives at most 0.993 and 3 ms in T1."""
+_FITTED: Final = 0.95
+"""R2 below which the search goes on where its first step sees no motion, unless an image has another gain,
+which is flagged: one image of a small heart that moves by more than the wall is beyond the reach of that
+step. Simulated slices at rest have at least 0.96."""
 _STEEPEST: Final = 0.75
 """Largest change of a displacement per distance that counts as motion of tissue."""
 _SMALLEST_AREA: Final = 0.2
@@ -138,7 +142,8 @@ def correct_motion(
     shift_mm = _shifts_mm(registration.step(DETECTION), heart)
     odd = odd_gain(model, gains, times_ms)
     still = MotionCorrection(MotionState.STILL, parametric, shift_mm, before, odd_gain=odd)
-    if shift_mm.max() <= STILL_MM:
+    seen = bool(shift_mm.max() > STILL_MM)
+    if not seen and (before >= _FITTED or odd is not None):
         return still
     for stage in STAGES:
         step = registration.step(stage)
@@ -152,15 +157,15 @@ def correct_motion(
         registration=registration,
     )
     if not _smooth(registration.displacements):
-        return replace(left, reason="the estimated motion is not that of tissue")
+        return replace(left, reason="the estimated motion is not that of tissue") if seen else still
     unimproved = replace(left, reason="the signal model does not describe the corrected images better")
     if not _misfit_falls(registration, tissue):
-        return still if before >= _DESCRIBED else unimproved
+        return still if before >= _DESCRIBED or not seen else unimproved
     inside = model.map(_corrected(images, registration), times_ms)
     corrected = _with_window(parametric, lattice.window, inside)
     after = _mean_r_squared(corrected, lattice, tissue)
     if not after > before:
-        return still if before >= _DESCRIBED else replace(unimproved, r_squared_after=after)
+        return still if before >= _DESCRIBED or not seen else replace(unimproved, r_squared_after=after)
     return replace(left, r_squared_after=after, state=MotionState.CORRECTED, parametric=corrected)
 
 

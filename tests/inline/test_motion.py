@@ -22,8 +22,8 @@ from model.motion.state import MotionState
 MOTION = {Flag.MOVED, Flag.CORRECTED, Flag.MOTION_LEFT}
 
 
-def assembled(motion_mm):
-    slices = simulate_examination(1, seed=5, size=160, motion_mm=motion_mm)
+def assembled(motion_mm, seed=5, size=160):
+    slices = simulate_examination(1, seed=seed, size=size, motion_mm=motion_mm)
     assembler = SeriesAssembler(parse_header(header_xml(slices)), AssemblySettings(motion="both"))
     images = to_images(slices)
     return [ready for number, image in enumerate(images) for ready in assembler.add(image, float(number))]
@@ -67,6 +67,18 @@ def test_a_slice_at_rest_keeps_its_map(still, ring_engine, place):
         assert np.array_equal(getattr(result.map, name), getattr(off.map, name))
     assert result.regions == off.regions
     assert result.notes == off.notes
+
+
+@pytest.mark.parametrize("image", [2, 4, 7])
+def test_one_image_of_a_small_heart_that_moves_beyond_the_first_step_is_corrected(ring_engine, image):
+    """By 12 mm, more than the wall: it stayed in the map, with T1 up to 100 ms longer and no flag."""
+    still = assembled(0.0, seed=26, size=128)[0]
+    images = still.series.images.copy()
+    images[image] = np.roll(images[image], (6, 5), axis=(0, 1))
+    moved = replace(still, series=replace(still.series, images=images))
+    result = Pipeline(ring_engine).process(moved)
+    assert result.motion.state is MotionState.CORRECTED
+    assert 9.0 < result.motion.largest_shift_mm < 12.5
 
 
 @pytest.mark.parametrize("place", [0, 1], ids=["T1", "T2"])

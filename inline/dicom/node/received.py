@@ -26,6 +26,10 @@ class SpoolFullError(Exception):
     """The spool has no room for an object."""
 
 
+class OtherSeriesError(Exception):
+    """An object has the SOP Instance UID of one of another series, which it would replace."""
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """Object that was received.
@@ -92,13 +96,16 @@ class ReceivedObjects:
 
         Raises:
             SpoolFullError: there is no room.
+            OtherSeriesError: an object of another series has its UID.
             OSError, sqlite3.Error: it cannot be stored.
         """
         store = self._store
         store.check()
-        self._make_room(len(data))
+        self._make_room(len(data), received.series)
         with store.written([data]) as (file,), store.transaction() as database:
-            earlier = rows(database, "SELECT file, bytes FROM object WHERE uid = ?", received.uid)
+            earlier = rows(database, "SELECT file, bytes, in_series FROM object WHERE uid = ?", received.uid)
+            if any(series != received.series for *_, series in earlier):
+                raise OtherSeriesError
             database.execute(
                 "INSERT INTO series (uid, study, last, stated) VALUES (?, ?, ?, ?)"
                 " ON CONFLICT (uid) DO UPDATE SET last = excluded.last, done = 0, attempts = 0, due = 0,"
@@ -110,7 +117,7 @@ class ReceivedObjects:
                 (received.uid, received.series, file.name, len(data)),
             )
             ((broken,),) = rows(database, "SELECT broken FROM series WHERE uid = ?", received.series)
-        store.remove(earlier)
+        store.remove((file_, size) for file_, size, _ in earlier)
         return bool(broken)
 
     def released(self, series: Iterable[str], repaired: Iterable[str] = ()) -> None:
@@ -230,16 +237,16 @@ class ReceivedObjects:
             *(now, self._kept_s, late_s, now, self._kept_s, late_s),
         )
 
-    def _make_room(self, size: int) -> None:
-        """Make room for an object at the cost of series that are processed, first of those without maps.
+    def _make_room(self, size: int, series: str) -> None:
+        """Make room for an object at the cost of other processed series, first of those without maps.
 
         Raises:
             SpoolFullError: that does not suffice.
         """
-        oldest = "uid = (SELECT uid FROM series WHERE done ORDER BY mapped, last LIMIT 1)"
+        oldest = "uid = (SELECT uid FROM series WHERE done AND uid != ? ORDER BY mapped, last LIMIT 1)"
         removed = 0
         while lacking := self._store.lacking(size):
-            gone = self._forget(oldest)
+            gone = self._forget(oldest, series)
             if not gone:
                 raise SpoolFullError(lacking)
             removed += gone

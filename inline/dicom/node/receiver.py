@@ -35,13 +35,14 @@ from pynetdicom.transport import ThreadedAssociationServer
 from inline.data.errors import ConfigurationError
 from inline.dicom.missing import MOST_STATED
 from inline.dicom.node.commitment import PUSH_MODEL, Report, report_handler
-from inline.dicom.node.received import Received, ReceivedObjects, SpoolFullError
+from inline.dicom.node.received import OtherSeriesError, Received, ReceivedObjects, SpoolFullError
 from inline.settings import DicomSettings
 
 _log = logging.getLogger(__name__)
 
 _ACCEPTED: Final = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
 SUCCESS: Final = 0x0000
+DUPLICATE: Final = 0x0111
 OUT_OF_RESOURCES: Final = 0xA700
 MISMATCH: Final = 0xA900
 NOT_UNDERSTOOD: Final = 0xC000
@@ -173,6 +174,9 @@ class Receiver:
         except SpoolFullError as error:
             _log.error("%s: an object was refused: the spool is full: %s", peer, error)
             return OUT_OF_RESOURCES
+        except OtherSeriesError:
+            _log.error("%s: an object was refused: one of another series has its SOP Instance UID", peer)
+            return DUPLICATE
         except InvalidDicomError:
             _log.warning("%s: an object was refused: it is not readable as DICOM", peer)
             return NOT_UNDERSTOOD

@@ -9,6 +9,7 @@ from typing import Final
 
 from pydicom.uid import generate_uid
 
+from inline.dicom.find import is_dicom
 from inline.dicom.node.commitment import Report
 from inline.dicom.node.delivery import StoreTransport, Transport
 from inline.dicom.node.results import Delivery, ResultQueue
@@ -17,7 +18,7 @@ from inline.settings import DicomDestination, DicomSettings
 _log = logging.getLogger(__name__)
 
 _MOST_SENT: Final = 50
-_GONE: Final = "its file is missing from the spool; send its series to the node again"
+_GONE: Final = "its file is missing from the spool or damaged; send its series to the node again"
 
 
 class Sender:
@@ -47,9 +48,9 @@ class Sender:
         """Send what is due; return the number of objects that were stored."""
         name = self._destination.name
         waiting = self._results.due(name, _MOST_SENT)
-        due = [each for each in waiting if each.file.exists()]
+        due = [each for each in waiting if is_dicom(each.file)]
         problems: Counter[str] = Counter()
-        # Those without a file would hold up the others; a rerun may also have replaced it just now.
+        # Those without a readable file would hold up the others; a rerun may also have replaced it just now.
         for delivery in waiting:
             if delivery not in due:
                 problems[_GONE] += 1
@@ -114,11 +115,12 @@ def record_report(report: Report, results: ResultQueue, settings: DicomSettings)
     """
     waiting = results.asked(report.transaction)
     for delivery, name in waiting:
-        if delivery.uid in report.committed:
-            results.delivered(delivery, name)
-        elif (reason := report.failed.get(delivery.uid)) is not None:
+        # Of an object that a report states as both, nothing is lost by taking it for failed.
+        if (reason := report.failed.get(delivery.uid)) is not None:
             problem = f"it does not keep the object (failure reason 0x{reason:04X})"
             results.postpone(delivery, name, problem, time_to_retry_s(settings, delivery.attempts))
+        elif delivery.uid in report.committed:
+            results.delivered(delivery, name)
     _log.log(
         logging.WARNING if report.failed or not waiting else logging.INFO,
         "storage commitment: %d objects reported as kept, %d as failed, %d were waited for",

@@ -410,6 +410,16 @@ def test_studies_are_examinations_of_their_own(tmp_path, images):
     assert all(len(each.series) == 1 for each in examinations)
 
 
+def test_two_patients_of_one_study_uid_are_examinations_of_their_own(tmp_path, images):
+    files = writer.classic(tmp_path, [*of_slice(images), *of_slice(images, "T2")], "siemens")
+    for file in files[8:]:
+        data = pydicom.dcmread(file)
+        data.PatientID = "another"
+        data.save_as(file)
+    examinations = list(open_dicom([tmp_path]).examinations())
+    assert [[each.quantity for each in one.series] for one in examinations] == [[Quantity.T2], [Quantity.T1]]
+
+
 def test_a_dicomdir_gives_the_files_that_it_lists(tmp_path, images):
     from pydicom.fileset import FileSet
 

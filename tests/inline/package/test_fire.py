@@ -1,10 +1,13 @@
 """Package for FIRE: the folder, and the disk image that its script makes of a small root file system."""
 
 import configparser
+import lzma
 import os
+import shlex
 import shutil
 import subprocess
 import tarfile
+from random import Random
 
 import pytest
 
@@ -53,9 +56,21 @@ def test_another_root_file_system_is_refused(tmp_path, members, problem):
 def test_a_file_that_is_no_tar_file_is_refused(tmp_path, rootfs):
     (tmp_path / "text").write_text("no tar file")
     (tmp_path / "cut").write_bytes(rootfs.read_bytes()[:9000])
-    for name in ("text", "cut"):
+    large = write_tar(tmp_path / "large.tar", {**ROOT, "large": Random(1).randbytes(100_000)})
+    packed = bytearray(lzma.compress(large.read_bytes()))
+    packed[40_000:41_000] = bytes(1000)
+    (tmp_path / "damaged").write_bytes(packed)
+    for name in ("text", "cut", "damaged"):
         with pytest.raises(PackageError, match="cannot be read as a tar file"):
             read_root_filesystem(tmp_path / name)
+
+
+def test_the_start_script_runs_a_command_whatever_its_path(label, tmp_path):
+    path = "opt/my env $(touch x);'/bin/myostream"
+    root = read_root_filesystem(write_tar(tmp_path / "rootfs.tar", {"bin/sh": "", path: MYOSTREAM}))
+    lines = (write_fire(tmp_path, label, root) / "start-myostream.sh").read_text().splitlines()
+    (start,) = (line for line in lines if line.startswith("nohup"))
+    assert shlex.split(start)[:3] == ["nohup", f"/{path}", "serve"]
 
 
 def test_the_folder_has_configuration_defaults_and_script(label, rootfs, tmp_path):

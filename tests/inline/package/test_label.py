@@ -212,7 +212,7 @@ def test_the_label_in_the_image_is_json_in_base64_on_one_line():
 
 def test_vendor_and_version_make_the_name():
     assert package_name(LABEL) == "OpenRecon_site_myostream_V1.2.3"
-    for vendor in ("", "two words", "a_b", "../x", "é"):
+    for vendor in ("", "two words", "a_b", "../x", "é", ".", "-x", "Site.", "a..b", "a.-b", "x" * 65, "a\n"):
         with pytest.raises(PackageError, match="vendor"):
             make_label(vendor, "1.2.3")
     for version in ("unknown", "1.2", "1.2.3.dev4"):

@@ -129,3 +129,12 @@ def test_the_next_commands_name_one_image_and_make_this_package_again(label, tmp
     assert save[save.index("-o") + 1] == pack[pack.index("--image") + 1]
     assert pack[:3] == ["myostream", "package", "openrecon"]
     assert (pack[pack.index("--vendor") + 1], pack[pack.index("--base") + 1]) == ("Site.A-1", "base:1")
+
+
+def test_the_next_commands_are_read_back_whatever_the_names(label, tmp_path):
+    folder = tmp_path / "a folder's"
+    build, save, pack = map(shlex.split, next_commands(folder, label, "base;x"))
+    assert build[-1] == pack[-1] == str(folder)
+    saved = str(folder / f"{NAME}.tar")
+    assert save[save.index("-o") + 1] == pack[pack.index("--image") + 1] == saved
+    assert pack[pack.index("--base") + 1] == "base;x"

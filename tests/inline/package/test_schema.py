@@ -102,6 +102,7 @@ def test_a_missing_field_is_refused_and_named(path):
         (("parameters", place("epiOffsetMm"), "default"), 5.1),
         (("parameters", place("epiOffsetMm"), "default"), "1.5"),
         (("parameters", place("epiOffsetMm"), "maximum"), float("inf")),
+        (("parameters", place("epiOffsetMm"), "maximum"), 1e300),
         (("parameters", place("overlay"), "default"), 1),
         (("parameters", place("overlay"), "default"), "true"),
         (("parameters", place("overlay"), "information"), None),

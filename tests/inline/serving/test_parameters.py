@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inline.serving.parameters import PARAMETERS, with_parameters
+from inline.serving.parameters import PARAMETERS, read_parameters, with_parameters
 from inline.settings import Settings
 
 
@@ -20,6 +20,8 @@ from inline.settings import Settings
         ({"t1_scale": "1.0365"}, lambda s: s.mapping.t1_scale, 1.0365),
         ({"motion": "uncorrected"}, lambda s: s.assembly.motion, "uncorrected"),
         ({"haematocrit": "0.42"}, lambda s: s.ecv.haematocrit, 0.42),
+        ({"Hematocrit": 0.42}, lambda s: s.ecv.haematocrit, 0.42),
+        ({"hematocritPercent": 42}, lambda s: s.ecv.haematocrit, 0.42),
         ({"synthetic_haematocrit": "true"}, lambda s: s.ecv.synthetic, True),
         ({"uncertainty": True}, lambda s: s.emit.uncertainty, True),
     ],
@@ -101,3 +103,10 @@ def test_a_refused_haematocrit_leaves_none(value):
     settings, problems = with_parameters(Settings(ecv={"haematocrit": 0.45}), {"haematocrit": value})
     assert len(problems) == 1
     assert settings.ecv.haematocrit is None
+
+
+def test_a_name_that_is_there_twice_in_json_is_not_used():
+    given_ = read_parameters('{"parameters": {"haematocrit": 0.3, "overlay": false, "haematocrit": 0.5}}')
+    settings, (problem,) = with_parameters(Settings(ecv={"haematocrit": 0.45}), given_)
+    assert "haematocrit cannot be a list" in problem
+    assert (settings.ecv.haematocrit, settings.emit.overlay) == (None, False)

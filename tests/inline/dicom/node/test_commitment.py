@@ -78,6 +78,14 @@ def report_on(wanted, *, kept):
     return made
 
 
+def reference(stored):
+    """The item of a report on an object, with a reason."""
+    made = Dataset()
+    made.ReferencedSOPClassUID, made.ReferencedSOPInstanceUID = stored.SOPClassUID, stored.SOPInstanceUID
+    made.FailureReason = DUPLICATE
+    return made
+
+
 def called(address, title="ARCHIVE"):
     """An association of an archive with the node, for reports."""
     entity = AE(title)
@@ -193,6 +201,23 @@ def test_a_report_that_nobody_waits_for_or_that_is_damaged_changes_nothing(
         association.release()
         assert inspect(tmp_path / "spool").deliveries == {"archive": OBJECTS}
     assert "0 were waited for" in caplog.text
+
+
+def test_a_result_that_a_report_states_as_kept_and_as_failed_stays(running, committing, scanned, tmp_path):
+    committing.answers = [(0, None)]
+    with running([destination(committing)], retry_s=60.0, retry_most_s=60.0) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: committing.transactions)
+        report = Dataset()
+        report.TransactionUID = committing.transactions[0]
+        for name in ("ReferencedSOPSequence", "FailedSOPSequence"):
+            setattr(report, name, [reference(each) for each in committing.stored])
+        association = called(node.address)
+        association.send_n_event_report(report, 2, PUSH, StorageCommitmentPushModelInstance)
+        association.release()
+        found = inspect(tmp_path / "spool")
+    assert found.deliveries == {"archive": OBJECTS}
+    assert "failure reason 0x0112" in found.errors["archive"]
 
 
 def test_a_node_without_such_a_destination_offers_no_storage_commitment(running, archive):

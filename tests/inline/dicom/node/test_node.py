@@ -13,6 +13,7 @@ from email import message_from_bytes
 from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -92,13 +93,16 @@ def test_an_archive_that_is_down_loses_nothing(running, archive, scanned, tmp_pa
         wait_for(lambda: not inspect(tmp_path / "spool").deliveries)
 
 
-def test_results_whose_files_are_gone_hold_up_no_others(running, archive, scanned, tmp_path, monkeypatch):
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(b"")], ids=["gone", "empty"])
+def test_results_whose_files_are_gone_hold_up_no_others(
+    running, archive, scanned, tmp_path, monkeypatch, damage
+):
     monkeypatch.setattr("inline.dicom.node.sender._MOST_SENT", 1)
     archive.stop()
     with running([archive.destination()]) as node:
         send(node.address, scanner.series_of(scanned, 1))
         wait_for(lambda: inspect(tmp_path / "spool").deliveries)
-    result_files(tmp_path / "spool")[0].unlink()
+    damage(result_files(tmp_path / "spool")[0])
     with running([archive.destination()], retry_most_s=60.0):
         archive.start()
         wait_for(lambda: len(archive.stored) >= OBJECTS - 1)
@@ -133,6 +137,14 @@ def test_a_full_spool_answers_out_of_resources_and_serves_on(running, archive, s
         molli = scanner.series_of(scanned, 1)
         assert send(node.address, [large, *molli]) == [0xA700, *[0] * len(molli)]
         wait_for(lambda: len(archive.stored) >= OBJECTS)
+
+
+def test_an_object_with_the_uid_of_another_series_is_refused(running, archive, scanned):
+    first, second = copy.deepcopy(scanner.series_of(scanned, 1)[:2])
+    second.SOPInstanceUID = second.file_meta.MediaStorageSOPInstanceUID = first.SOPInstanceUID
+    second.SeriesInstanceUID = "1.2.3"
+    with running([archive.destination()], idle_s=60.0) as node:
+        assert send(node.address, [first, second, first]) == [0, 0x0111, 0]
 
 
 def test_a_disk_without_room_answers_out_of_resources(running, archive, scanned):
@@ -515,6 +527,19 @@ def test_kept_series_give_levels_and_partners_and_no_objects(tmp_path, ring_engi
     assert sorted([*without, *later]) == descriptions
     # The same objects, whether the series come together or apart.
     assert {uid for uid, _ in (*native.objects, *post.objects)} == {uid for uid, _ in together.objects}
+
+
+def test_slices_of_two_patients_with_one_study_uid_are_no_pair(tmp_path, ring_engine, contrasted):
+    files = []
+    for number, each in enumerate(copy.deepcopy(contrasted)):
+        each.PatientID = f"patient {each.SeriesNumber}"
+        files.append(tmp_path / f"{number}.dcm")
+        each.save_as(files[-1], enforce_file_format=True)
+    settings = Settings(ecv={"haematocrit": phantom.HAEMATOCRIT}, dicom={"outputs": OUTPUTS})
+    outcome = Processor(Pipeline(ring_engine), settings, lambda: None).process(batch(files))
+    assert (outcome.slices, outcome.ecv) == (3, 0)
+    made = [dcmread(BytesIO(data)) for _, data in outcome.objects]
+    assert {each.PatientID for each in made} == {"patient 1", "patient 3"}
 
 
 def broken_after(address, datasets, end):

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from inline.dicom.node.received import ATTEMPTS, Received, SpoolFullError
+from inline.dicom.node.received import ATTEMPTS, OtherSeriesError, Received, SpoolFullError
 from inline.dicom.node.spool import Spool, inspect
 from inline.dicom.node.store import SpoolError
 
@@ -369,6 +369,27 @@ def test_room_is_made_of_series_without_maps_and_then_of_the_oldest(opened, cloc
     assert "later series have no ECV with them" in caplog.text
     with pytest.raises(SpoolFullError):
         receive(spool, "2.g", "g")
+
+
+def test_no_room_is_made_of_the_series_that_an_object_belongs_to(opened, clock, tmp_path):
+    """Of the whole series the late object would be left alone, without a flag."""
+    spool = opened(most=2 * len(b"object a"))
+    receive(spool, "1.1", "ab")
+    processed(spool, clock, "a")
+    with pytest.raises(SpoolFullError):
+        receive(spool, "1.1", "c")
+    assert len(files(tmp_path / "spool")) == 2
+
+
+def test_an_object_replaces_none_of_another_series(opened, clock, tmp_path):
+    spool = opened()
+    receive(spool, "1.1", "ab")
+    with pytest.raises(OtherSeriesError):
+        receive(spool, "1.2", "a", study="2")
+    clock.now += IDLE_S
+    batch = spool.received.take(IDLE_S)
+    assert (batch.series, set(batch.files)) == (("1.1",), {"a", "b"})
+    assert len(files(tmp_path / "spool")) == 2
 
 
 def test_series_of_an_association_that_was_broken_off_are_marked_until_they_are_sent_again(opened, clock):
