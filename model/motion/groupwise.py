@@ -115,9 +115,9 @@ class Registration:
         blur_rows, blur_columns = (_window(count, stage.window_mm) for count in self.lattice.nodes)
         sums = (blur_rows @ sums.reshape(down, -1)).reshape(sums.shape)
         sums = np.matmul(blur_columns, sums.reshape(down, across, -1)).reshape(sums.shape)
-        step = coarsening * solve(sums).reshape(down, across, 2, n).transpose(3, 0, 1, 2)
+        step = solve(sums).reshape(down, across, 2, n).transpose(3, 0, 1, 2).astype(np.float64)
         # Squares of pixels near the limits of float32 are no numbers: such a node stays where it is.
-        step = np.where(np.isfinite(step), step, 0.0).astype(np.float64)
+        step = coarsening * np.where(np.isfinite(step), step, 0.0)
         length = np.linalg.norm(step, axis=-1, keepdims=True)
         step = step * np.minimum(1.0, _LONGEST / np.maximum(length, 1e-6))
         return np.asarray(step * self.lattice.edges()[..., None], np.float32)
