@@ -30,7 +30,7 @@ _SLICES: Final = 6
 """Synthetic slices of each kind of map that the outputs are compared on."""
 _COLUMNS: Final = (
     "p50 .1f, mean .1f, p99 .1f, torch_over_p50 .1f, torch_over_mean .1f, dice_with_f32 .4f, "
-    "largest_difference .1e, memory_mib .0f"
+    "largest_difference .1g, memory_mib .0f"
 )
 
 

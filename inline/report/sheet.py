@@ -5,6 +5,7 @@ Without the global state of matplotlib: safe in any thread, needs no display.
 
 from __future__ import annotations
 
+import logging
 import math
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -50,10 +51,17 @@ def _fonts() -> _Fonts:
     """Return the fonts that are there, and the characters that they have."""
     from matplotlib.font_manager import fontManager, get_font
 
+    # Few of the further fonts have a bold face. matplotlib warns of each, which is of no use to a user.
+    logging.getLogger("matplotlib.font_manager").addFilter(_of_use)
     there = {each.name: each.fname for each in fontManager.ttflist}
     names = ("DejaVu Sans", *(name for name in _FURTHER_FONTS if name in there))
     files = [there[name] for name in names if name in there]
     return _Fonts(names, frozenset().union(*(get_font(file).get_charmap() for file in files)))
+
+
+def _of_use(record: logging.LogRecord) -> bool:
+    """Return False for matplotlib's warning that a font has no face of a weight."""
+    return not str(record.msg).startswith("findfont: Failed to find font weight")
 
 
 class Sheet:

@@ -1,5 +1,6 @@
 """Drawn page: everything lies within it, whatever an examination holds."""
 
+import logging
 import math
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from inline.report.content import ExaminationInfo, page
 from inline.report.drawing import draw, segment_angles
 from inline.report.maps import report_maps
 from inline.report.output import pixels
+from inline.report.sheet import Sheet
 
 from .examinations import make_ecv, make_examination, make_slice
 
@@ -149,3 +151,12 @@ def test_a_missing_extra_is_named(hiding, tmp_path):
     )
     assert "ModuleNotFoundError: No module named 'cmcrameri'" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_bold_face_is_no_warning_for_the_user(caplog):
+    Sheet().width("text", 8.5, bold=True)
+    logger = logging.getLogger("matplotlib.font_manager")
+    logger.warning("findfont: Failed to find font weight %s for %s, now using %s.", "bold", "Some Font", 400)
+    assert not caplog.records
+    logger.warning("findfont: Font family %r not found.", "Some Font")
+    assert len(caplog.records) == 1
