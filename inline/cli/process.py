@@ -23,6 +23,7 @@ from inline.replay.table import (
     printable,
     results_table,
     slice_names,
+    unknown_levels,
 )
 from model.output import check_outputs
 
@@ -206,6 +207,8 @@ def show(processed: Processed) -> None:
         if record["error"]:
             text = printable(f"{name}: {record['error']}")
             _console.print(f"Error: {text}", markup=False, highlight=False)
+    for reason in unknown_levels(records):
+        _console.print(f"Level unknown: {printable(reason)}", markup=False, highlight=False)
     for note in [*notes(records), *ecv_notes(ecv)]:
         _console.print(f"Note: {printable(note)}", markup=False, highlight=False)
     errors = sum(bool(record["error"]) for record in records)

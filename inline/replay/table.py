@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
@@ -15,6 +15,8 @@ from inline.data.series import Enhancement
 from inline.replay.results import Record
 
 _LONGEST_REASON: Final = 120
+_UNKNOWN: Final = "unknown: "
+"""Beginning of ``level_source`` where it states why a level is unknown."""
 
 
 def counted(number: int, noun: str) -> str:
@@ -147,13 +149,30 @@ def _name(record: Record) -> str:
 
 def notes(records: list[Record]) -> list[str]:
     """Return every distinct note of the records once, with the names of its slices."""
+    return _with_bearers(records, lambda record: record.get("notes", ()))
+
+
+def unknown_levels(records: list[Record]) -> list[str]:
+    """Return every distinct reason why a level is unknown once, with the names of its slices."""
+    return _with_bearers(
+        records,
+        lambda record: [
+            source.removeprefix(_UNKNOWN)
+            for source in (record.get("level_source", ""),)
+            if source.startswith(_UNKNOWN)
+        ],
+    )
+
+
+def _with_bearers(records: list[Record], texts: Callable[[Record], Iterable[str]]) -> list[str]:
+    """Return every distinct text of the records once, with the names of its slices unless it is of all."""
     bearers: dict[str, list[str]] = {}
     for record, name in zip(records, slice_names(records), strict=True):
-        for note in record.get("notes", ()):
-            bearers.setdefault(note, []).append(name)
+        for text in texts(record):
+            bearers.setdefault(text, []).append(name)
     return [
-        note if len(names) == len(records) > 1 else f"{', '.join(dict.fromkeys(names))}: {note}"
-        for note, names in bearers.items()
+        text if len(names) == len(records) > 1 else f"{', '.join(dict.fromkeys(names))}: {text}"
+        for text, names in bearers.items()
     ]
 
 

@@ -54,6 +54,7 @@ def test_dicom_and_mrd_give_the_same_values(files, tmp_path):
     assert made.stderr.splitlines() == [PREPARING]
     assert made.output.count("Myocardium by slice") == 2
     assert made.output.count("11 images; 2 results") == 2
+    assert made.output.count("Level unknown: ") == 2
     by_dicom, by_mrd = (records(tmp_path / "out" / name) for name in ("001", "002"))
     assert len(by_dicom) == len(by_mrd) == 2
     for ours, theirs in zip(by_dicom, by_mrd, strict=True):

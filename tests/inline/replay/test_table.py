@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from inline.replay.results import read_message
-from inline.replay.table import line, notes, printable, results_table, slice_names
+from inline.replay.table import line, notes, printable, results_table, slice_names, unknown_levels
 
 
 def made(**more):
@@ -78,6 +78,14 @@ def test_a_note_stands_once_with_the_slices_that_bear_it():
     assert notes(records) == ["Both.", "0 mid T1: First."]
     assert notes([made(notes=["Alone."])]) == ["0 mid T1: Alone."]
     assert notes([made()]) == []
+
+
+def test_the_reason_of_an_unknown_level_stands_once_with_its_slices():
+    alone = made(level="unknown", level_source="unknown: the only position")
+    known = made(slice_index=1, level_source="position")
+    assert unknown_levels([alone, known]) == ["0 unknown T1: the only position"]
+    assert unknown_levels([alone, {**alone, "slice_index": 1}]) == ["the only position"]
+    assert unknown_levels([known, made()]) == []
 
 
 def test_a_line_of_a_slice():
