@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -135,18 +134,24 @@ def checked(reports: Iterable[Path]) -> list[Path]:
 
 
 def of_one_patient(examinations: Iterator[AcquiredExamination]) -> Iterator[AcquiredExamination]:
-    """Return the one examination that ``--haematocrit`` is meant for.
+    """Return the examination that ``--haematocrit`` is meant for, or the files of one study.
 
     Raises:
         MyostreamError: there are several, and nothing says whose haematocrit it is.
     """
-    first = list(islice(examinations, 2))
-    if len(first) > 1:
-        raise MyostreamError(
-            f"--haematocrit is of one patient, and there are several examinations ({first[0].name}, "
-            f"{first[1].name}); give one of them, or set ecv.haematocrit, which holds for all"
-        )
-    return iter(first)
+    from inline.offline.process import file_study
+
+    found: list[AcquiredExamination] = []
+    for each in examinations:
+        found.append(each)
+        study = file_study(found[0])
+        if len(found) > 1 and (study is None or file_study(each) != study):
+            raise MyostreamError(
+                f"--haematocrit is of one patient, and there are several examinations ({found[0].name}, "
+                f"{each.name}) that do not state the same UIDs of study and frame of reference; give one of "
+                "them, or set ecv.haematocrit, which holds for all"
+            )
+    return iter(found)
 
 
 def array_options(ti: str, te: str, spacing: str) -> ArrayOptions:

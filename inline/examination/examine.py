@@ -31,6 +31,8 @@ def examine(
     settings: EcvSettings | None = None,
     regions: RegionSettings | None = None,
     ranges: ReferenceRanges | None = None,
+    *,
+    earlier: Iterable[SliceResult] = (),
 ) -> Examination:
     """Return an examination with the ECV of every slice position that has native and post-contrast T1.
 
@@ -42,16 +44,18 @@ def examine(
         settings: with the haematocrit.
         regions: settings of the regions.
         ranges: normal values of the site, for z-scores.
+        earlier: slices of the same study that were examined before, such as those of another file: partners
+            of these ones, without a result of their own.
     """
-    slices = tuple(results)
+    slices, before = tuple(results), tuple(earlier)
     found: list[EcvResult] = []
     paired: set[int] = set()
     for number, result in enumerate(slices):
-        if (pair := find_pair(result, slices[:number], slices[number + 1 :])) is not None:
+        if (pair := find_pair(result, (*before, *slices[:number]), slices[number + 1 :])) is not None:
             paired |= {id(pair.native), id(pair.post)}
             found.append(_ecv(pair, settings, regions, ranges))
     single = [each for each in slices if each.quantity is Quantity.T1 and id(each) not in paired]
-    return Examination(slices, (*found, *without_partner(single, slices)))
+    return Examination(slices, (*found, *without_partner(single, (*before, *slices))))
 
 
 def _ecv(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -9,6 +10,8 @@ from inline.mrd.text import number, parse_xml
 
 COUNTERS: Final = ("slice", "contrast", "set", "repetition", "phase", "average")
 """Counters of an image header that the header's encoding limits bound."""
+_UID: Final = re.compile(r"(?=.*\.)(?=.*[1-9])[0-9.]{1,128}")
+"""A stated UID; placeholders (XXXX, 0.0) would mix up anonymised patients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,16 @@ class MeasurementHeader:
     study_uid: str = ""
     frame_of_reference_uid: str = ""
     sex: str = ""
+
+    @property
+    def uids(self) -> tuple[str, str]:
+        """UIDs of study and frame of reference, each empty where it is not stated.
+
+        Together they identify a study: positions can be compared within one frame of reference alone.
+        """
+        stated = (self.study_uid, self.frame_of_reference_uid)
+        study, frame = (uid if _UID.fullmatch(uid) else "" for uid in stated)
+        return study, frame
 
 
 def parse_header(xml: str) -> MeasurementHeader:

@@ -14,6 +14,7 @@ from typing import Protocol
 from inline.assembly.examination import AcquiredExamination
 from inline.data.examination import EcvResult
 from inline.data.results import SliceResult
+from inline.data.series import Quantity
 from inline.emit.record import ecv_record, record
 from inline.examination.examine import examine
 from inline.offline.left_over import files_left_over
@@ -66,12 +67,16 @@ def process_examinations(
     """Yield the results of each examination.
 
     The slice level comes from the positions of all its slices. Errors of a slice are stated in its result.
+    Successive files of one study, such as native and post-contrast, are examined together: the later one has
+    the ECV.
 
     Args:
         examinations: read from files.
         pipeline: of these settings.
         settings: of ECV and regions.
     """
+    study: tuple[str, str] | None = None
+    earlier: list[SliceResult] = []
     for number, examination in enumerate(examinations, 1):
         places = [each.slice_place() for each in examination.series]
         results = tuple(
@@ -80,8 +85,16 @@ def process_examinations(
             )
             for place, series in enumerate(examination.series)
         )
-        examined = examine(results, settings.ecv, settings.regions, pipeline.ranges)
+        if study != (study := file_study(examination)) or study is None:
+            earlier = []
+        examined = examine(results, settings.ecv, settings.regions, pipeline.ranges, earlier=earlier)
+        earlier += [each for each in results if each.quantity is Quantity.T1]
         yield Processed(examination, results, number, examined.ecv)
+
+
+def file_study(examination: AcquiredExamination) -> tuple[str, str] | None:
+    """Return the UIDs of the study that a file is a part of; None where it states none, or has all of it."""
+    return None if examination.files or not any(examination.header.uids) else examination.header.uids
 
 
 def json_output(folder: Path) -> Output:

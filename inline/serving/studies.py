@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import re
 import secrets
 import threading
 import time
@@ -19,14 +18,12 @@ from inline.mrd.header import MeasurementHeader
 _MOST: Final = 64
 _SLICES: Final = 1024
 _KEPT_S: Final = 12.0 * 3600.0
-_UID: Final = re.compile(r"(?=.*\.)(?=.*[1-9])[0-9.]{1,128}")
-"""A stated UID; placeholders (XXXX, 0.0) would mix up anonymised patients."""
 _NUMBERS: Final = itertools.count(1)
 
 
 def same_patient(one: MeasurementHeader, other: MeasurementHeader) -> bool:
     """Return whether two headers state one study or, without studies, one frame of reference."""
-    (study, frame), (other_study, other_frame) = map(_uids, (one, other))
+    (study, frame), (other_study, other_frame) = one.uids, other.uids
     return study == other_study if study or other_study else frame == other_frame != ""
 
 
@@ -66,10 +63,9 @@ class Studies:
     def of(self, header: MeasurementHeader) -> Study:
         """Return the study that a measurement with this header belongs to.
 
-        The study and the frame of reference identify it: positions can be compared within one frame of
-        reference alone. A header without either gets a study of its own.
+        A header without either UID gets a study of its own.
         """
-        uids = _uids(header)
+        uids = header.uids
         if not any(uids):
             return Study()
         key = hashlib.blake2b("|".join(uids).encode(), key=self._key, digest_size=16).digest()
@@ -81,9 +77,3 @@ class Studies:
             while len(self._kept) > _MOST:
                 del self._kept[next(iter(self._kept))]
             return study
-
-
-def _uids(header: MeasurementHeader) -> tuple[str, str]:
-    """Return the UIDs of study and frame of reference; empty where not stated."""
-    study, frame = header.study_uid, header.frame_of_reference_uid
-    return (study if _UID.fullmatch(study) else ""), (frame if _UID.fullmatch(frame) else "")

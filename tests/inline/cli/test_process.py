@@ -186,6 +186,26 @@ def test_a_haematocrit_is_of_one_examination(enhanced, files, tmp_path):
     assert "give 0.42 for 42 %" in " ".join(wrong.stderr.split())
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["native first", "post-contrast first"])
+def test_two_files_of_one_study_are_one_examination(tmp_path, order):
+    header = header_xml(simulate_examination(1, seed=5, size=96)).replace(
+        "</studyInformation>", "<studyInstanceUID>1.2.3.4</studyInstanceUID></studyInformation>"
+    )
+    images = phantom.native_and_post(1, 1)
+    files = [tmp_path / name for name in ("native.h5", "post.h5")]
+    for file, index in zip(files, (1, 3), strict=True):
+        series = [image for image in images if image.header.image_series_index == index]
+        write_images(file, header, series)
+    made = run(*(files[each] for each in order), "--haematocrit", "0.42", "-o", tmp_path / "out")
+    assert made.exit_code == 0, made.output
+    (found,) = ecv_files(tmp_path / "out" / "002").values()
+    assert found["regions"][0]["median"] == pytest.approx(phantom.ECV, abs=0.01)
+    assert made.output.count(f"{phantom.ECV:.1f} [") == 1
+    other = tmp_path / "other.h5"
+    write_images(other, header.replace("1.2.3.4", "1.2.3.5"), images)
+    assert run(files[0], other, "--haematocrit", "0.42").exit_code == 1
+
+
 def test_without_haematocrit_there_is_the_partition_coefficient_alone(enhanced, tmp_path):
     made = run(enhanced, "-o", tmp_path / "out")
     assert made.exit_code == 0, made.output
