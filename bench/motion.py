@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bench.values import write_results
 from inline.cli.tables import print_lines, print_values
 from model.evaluation.figures import figure
+from model.host import use_one_blas_thread
 from model.motion.correction import MotionCorrection, correct_motion
 from model.motion.signal_models import MolliModel, SignalModel, T2PrepModel
 from model.motion.state import MotionState
@@ -131,6 +132,7 @@ def simulated_series(seed: int, motion_mm: float, kind: MotionKind) -> Iterator[
 
 def measure(slices: int) -> dict[str, Any]:
     """Return the values of each quantity, kind and size of motion, over ``slices`` hearts."""
+    use_one_blas_thread()  # as in the pipeline
     rows: dict[str, list[dict[str, float]]] = {}
     for number in range(slices):
         still = {quantity: each.fit() for quantity, each in simulated_series(_SEED + number, 0.0, "rigid")}

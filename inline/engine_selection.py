@@ -17,7 +17,7 @@ from model.engines.fallback import FallbackEngine, NoEngineError
 from model.engines.gate_report import bf16_report
 from model.engines.int8_model import find_int8
 from model.engines.self_test import Reference
-from model.host import computes_bfloat16, gpu_present
+from model.host import computes_bfloat16, gpu_present, use_one_blas_thread
 from model.weights import DEFAULT, WeightsError, network_of
 from model.weights import load_weights as read_weights
 
@@ -31,6 +31,8 @@ _ON_CPU: Final[tuple[EngineName, ...]] = ("openvino-int8", "openvino-f32", "torc
 def build_pipeline(settings: Settings, *, threads: int | None = None) -> Pipeline:
     """Return the pipeline of the settings: the only place where its engine and its reviewer are chosen.
 
+    Linear algebra of this process has one thread from then on (:func:`model.host.use_one_blas_thread`).
+
     Args:
         settings: of the program.
         threads: of one inference on the CPU; None leaves their number to the engine.
@@ -38,6 +40,7 @@ def build_pipeline(settings: Settings, *, threads: int | None = None) -> Pipelin
     Raises:
         ConfigurationError: the weights cannot be used, or no engine loads.
     """
+    use_one_blas_thread()
     return Pipeline(
         make_engine(settings, threads=threads),
         settings.regions,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from platformdirs import user_cache_path
+from threadpoolctl import threadpool_limits
 
 _GPU_FILES: Final = ("/proc/driver/nvidia/version", "/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg")
 """Files of NVIDIA's driver; the last one is that of a virtual machine of Windows (WSL)."""
@@ -42,6 +43,15 @@ def release_freed_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def use_one_blas_thread() -> None:
+    """Limit the linear algebra of numpy and scipy in this process to one thread.
+
+    The others of OpenBLAS wait actively for some 30 ms after each product, on the cores that the network
+    needs next.
+    """
+    threadpool_limits(1, user_api="blas")
 
 
 def describe_host() -> dict[str, str | int]:
