@@ -4,7 +4,10 @@ import json
 import socket
 import threading
 
-from bench.page import show
+import pytest
+
+from bench.browser import browser, executable
+from bench.page import OBSERVE, show
 from bench.page_clients import attack, ignore, kinds, sip, watch
 
 PERCENTILES = {"p50": 10.0, "p95": 20.0, "p99": 30.0, "max": 40.0}
@@ -24,6 +27,21 @@ def test_the_ratios_are_printed_and_written(capsys, tmp_path):
     show(results, tmp_path / "page.json")
     assert "p99 1.062" in capsys.readouterr().out
     assert json.loads((tmp_path / "page.json").read_text())["clients"] == 20
+
+
+@pytest.mark.skipif(executable() is None, reason="there is no chromium")
+def test_a_map_is_seen_whether_it_is_drawn_before_or_after_its_card_is_on_the_page():
+    """A card made and drawn within one frame was missed, and the measurement waited for it in vain."""
+    with browser() as window:
+        window.evaluate(OBSERVE)
+        window.evaluate("""["early", "late"].forEach(function (name) {
+            const card = document.createElement("button");
+            card.setAttribute("data-result", name);
+            if (name === "early") { card.classList.add("drawn"); }
+            document.body.appendChild(card);
+            if (name === "late") { card.classList.add("drawn"); }
+        })""")
+        window.wait("window.drawn.early > 0 && window.drawn.late > 0", 5.0)
 
 
 def test_a_client_fetches_the_map_of_every_result():
