@@ -35,6 +35,19 @@ def train(
             show_default="the shipped weights; random for published",
         ),
     ] = None,
+    apices: Annotated[
+        float | None,
+        Option(min=0.0, max=1.0, help="Share of small apices among synthetic slices.", show_default="0.06"),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        Option(
+            min=1e-6,
+            max=0.1,
+            help="Of the synthetic recipe, at the top of its cosine.",
+            show_default="0.001, on a CPU 0.0001",
+        ),
+    ] = None,
     seed: Annotated[int, Option(min=0, max=2**32 - 1)] = 1,
     resume: Annotated[bool, Option("--resume", help="Go on from the last checkpoint.")] = False,
     accelerator: Annotated[str, Option(help="auto, cpu or gpu.")] = "auto",
@@ -55,9 +68,18 @@ def train(
                 "--architecture, --encoder, --epochs, --resume and --precision go with another --recipe"
             )
         with report_errors(ValueError, extra="train"):
+            from model.synthesis.apex import SHARE
             from model.training.timed import TimedTraining, train_within
 
-            timed = TimedTraining(output, minutes or 10.0, weights, accelerator, seed)
+            timed = TimedTraining(
+                output,
+                minutes or 10.0,
+                weights,
+                accelerator,
+                seed,
+                SHARE if apices is None else apices,
+                learning_rate,
+            )
             result = train_within(timed, typer.echo, time.monotonic() - _seconds_running())
         typer.echo(
             f"{result['steps']} steps on {result['slices']} slices in {result['seconds']} s; weights in "
@@ -70,8 +92,10 @@ def train(
 
     if recipe not in RECIPES:
         raise MyostreamError(f"there is no recipe {recipe!r}; there are synthetic, {', '.join(RECIPES)}")
-    if minutes is not None:
-        raise MyostreamError("--minutes goes with the recipe synthetic; give --epochs")
+    if minutes is not None or apices is not None or learning_rate is not None:
+        raise MyostreamError(
+            "--minutes, --apices and --learning-rate go with the recipe synthetic; give --epochs"
+        )
     if data is None:
         raise MyostreamError(f"the recipe {recipe} needs labelled cases; give --data")
     training = Training(

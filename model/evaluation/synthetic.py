@@ -20,6 +20,7 @@ from model.evaluation.evaluate import Outcome, compare, summarise
 from model.evaluation.metrics import Labels
 from model.frame import FRAME_MM, FRAME_PIXELS
 from model.insertion import locate
+from model.synthesis.apex import SHARE
 from model.synthesis.contrast import Mix
 from model.synthesis.generator import make_batch
 from model.synthesis.pathology import Pathology
@@ -31,6 +32,9 @@ SEED: Final = 2_000_000_000
 """Far from the seeds of any training."""
 _BATCH: Final = 8
 _LEVELS: Final = ("basal", "mid", "apical")
+SMALL: Final = "below_25_mm"
+_SMALL_MM: Final = 25.0
+"""Group of the smallest hearts, and the diameter below which they are."""
 _SHOWN: Final = 0.3
 """Heat from which an insertion point counts as found."""
 MIXES: Final = {
@@ -104,7 +108,8 @@ def evaluate_networks(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Return the summaries of several networks on the same fresh slices, by name and by group.
 
-    Groups are all slices, each level and each pathology. The next slices are made while the networks run.
+    Groups are all slices, each level, each pathology, and the smallest hearts. Small apices have the share of
+    a training. The next slices are made while the networks run.
 
     Args:
         count: slices.
@@ -113,7 +118,7 @@ def evaluate_networks(
         contour: of the class probabilities.
     """
     trials: dict[str, list[Trial]] = {name: [] for name in engines}
-    slices = make_slices(count, kind)
+    slices = make_slices(count, kind, apices=SHARE)
     with ThreadPoolExecutor() as pool:
         following = pool.submit(next, slices, None)
         while (made := following.result()) is not None:
@@ -124,16 +129,19 @@ def evaluate_networks(
             outputs = pool.map(lambda engine, image: engine.infer(image), engines.values(), images)
             for name, output in zip(engines, outputs, strict=True):
                 trials[name].append(_try(slice_, pathology, output[0], contour))
-    groups = ("all", *_LEVELS, *(each.name.lower() for each in Pathology))
+    groups = ("all", *_LEVELS, *(each.name.lower() for each in Pathology), SMALL)
     return {
         name: {
-            group: summarise_trials(
-                [each for each in tried if group in ("all", each.outcome.level, each.pathology)], count
-            )
+            group: summarise_trials([each for each in tried if group in _groups_of(each)], count)
             for group in groups
         }
         for name, tried in trials.items()
     }
+
+
+def _groups_of(trial: Trial) -> tuple[str | None, ...]:
+    small = SMALL if trial.diameter_mm < _SMALL_MM else None
+    return "all", trial.outcome.level, trial.pathology, small
 
 
 def summarise_trials(trials: Sequence[Trial], count: int) -> dict[str, float]:

@@ -41,14 +41,15 @@ class Ring:
         capacity: slices.
         size: rows and columns, pixels of 1.5 mm.
         generator: source of randomness; its device is where the slices are.
+        apices: share of small apices (:mod:`model.synthesis.apex`).
     """
 
-    def __init__(self, capacity: int, size: int, generator: torch.Generator) -> None:
+    def __init__(self, capacity: int, size: int, generator: torch.Generator, apices: float = SHARE) -> None:
         device = generator.device
         self._images = torch.zeros(capacity, size, size, dtype=torch.float16, device=device)
         self._labels = torch.zeros(capacity, size, size, dtype=torch.uint8, device=device)
         self._insertions = torch.zeros(capacity, 2, 2, device=device)
-        self._generator, self._size = generator, size
+        self._generator, self._size, self._apices = generator, size, apices
         self.made = 0
 
     @property
@@ -58,7 +59,7 @@ class Ring:
 
     def make(self, count: int, mix: Mix | None = None) -> None:
         """Make ``count`` new slices in the place of the oldest."""
-        made = make_batch(count, self._size, self._generator, mix, apices=SHARE)
+        made = make_batch(count, self._size, self._generator, mix, apices=self._apices)
         index = (torch.arange(count, device=self._images.device) + self.made) % len(self._images)
         # Maps in ms and images of any scale become comparable; float16 keeps three digits of them.
         top = made.unscaled.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-6)

@@ -12,7 +12,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,9 +47,10 @@ class Plan:
 
     Attributes:
         size: rows and columns of a slice, pixels of 1.5 mm.
+        whole: one of so many steps takes whole frames instead, of a ring of their own; 0 for none.
         chunk: slices made at once.
         batch: slices per step.
-        capacity: slices that the ring holds.
+        capacity: slices that a ring holds.
         first: slices made before the first step.
         steps: per chunk.
         learning_rate: at the top of the cosine.
@@ -59,6 +60,7 @@ class Plan:
     """
 
     size: int
+    whole: int
     chunk: int
     batch: int
     capacity: int
@@ -76,6 +78,7 @@ class Plan:
 
 GPU: Final = Plan(
     size=FRAME_PIXELS,
+    whole=0,
     chunk=256,
     batch=96,
     capacity=16384,
@@ -87,9 +90,19 @@ GPU: Final = Plan(
 )
 """An H200 makes a chunk in 0.18 s and a step in 0.04 s."""
 CPU: Final = Plan(
-    size=128, chunk=12, batch=12, capacity=512, first=24, steps=2, learning_rate=1e-4, mean=0.98, settling=0
+    size=128,
+    whole=2,
+    chunk=16,
+    batch=16,
+    capacity=512,
+    first=32,
+    steps=2,
+    learning_rate=1e-4,
+    mean=0.98,
+    settling=0,
 )
-"""Two cores learn from 12 to 18 slices a second: enough to adapt weights, too slow for random ones."""
+"""Two cores learn from 12 to 18 slices a second: enough to adapt weights, too slow for random ones. What lies
+far from the heart is in the whole frames alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +115,8 @@ class TimedTraining:
         start: folder of weights to start from; None for random ones.
         accelerator: ``cpu``, ``gpu`` or ``auto``.
         seed: fixes the slices; their number depends on the time.
+        apices: share of small apices (:mod:`model.synthesis.apex`).
+        learning_rate: at the top of the cosine; None for that of the plan.
         plan: sizes; None for those of the device.
     """
 
@@ -110,6 +125,8 @@ class TimedTraining:
     start: Path | None = None
     accelerator: str = "auto"
     seed: int = 1
+    apices: float = SHARE
+    learning_rate: float | None = None
     plan: Plan | None = None
 
 
@@ -127,9 +144,8 @@ class Learner:
             for norm in _norms(network):
                 norm.eval()
         self.kept = copy.deepcopy(network)
-        on_gpu = next(network.parameters()).is_cuda
         self._optimizer = torch.optim.AdamW(
-            network.parameters(), plan.learning_rate, weight_decay=1e-4, fused=on_gpu
+            network.parameters(), plan.learning_rate, weight_decay=1e-4, fused=True
         )
         self.steps = 0
 
@@ -198,6 +214,7 @@ def train_within(
     began = time.monotonic() if began is None else began
     device = _device(training.accelerator)
     plan = training.plan or (GPU if device.type == "cuda" else CPU)
+    plan = replace(plan, learning_rate=training.learning_rate or plan.learning_rate)
     if training.start is None and not plan.settling:
         raise ValueError("a training on a CPU goes on from weights: give --start FOLDER, or train on a GPU")
     check_folder(training.output / "weights")
@@ -207,7 +224,9 @@ def train_within(
     torch.manual_seed(training.seed)
     network = start_network(training.start).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     learner = Learner(network, plan)
-    ring = Ring(plan.capacity, plan.size, torch.Generator(device).manual_seed(training.seed))
+    source = torch.Generator(device).manual_seed(training.seed)
+    ring = Ring(plan.capacity, plan.size, source, training.apices)
+    frames = Ring(plan.capacity, FRAME_PIXELS, source, training.apices) if plan.whole else None
     learned_from = time.monotonic()
     last_log, log = learned_from, []
     recent: deque[float] = deque(maxlen=4)
@@ -225,7 +244,11 @@ def train_within(
         clock["make"] += made_at - round_began
         for _ in range(plan.steps):
             share = (time.monotonic() - learned_from) / max(until - learned_from, 1e-6)
-            figures = learner.learn(ring.draw(plan.batch), share)
+            whole = frames is not None and learner.steps % plan.whole == plan.whole - 1
+            if frames is not None and whole:
+                frames.make(plan.frames, MOSTLY_MAPS)
+            drawn = frames.draw(plan.frames) if frames is not None and whole else ring.draw(plan.batch)
+            figures = learner.learn(drawn, share)
         _finish(device)
         now = time.monotonic()
         clock["learn"] += now - made_at

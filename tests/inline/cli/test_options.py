@@ -54,9 +54,28 @@ def test_settings_are_not_written_over(tmp_path, monkeypatch):
     assert (tmp_path / "settings.toml").read_text() == "budget_ms = 500\n"
 
 
+def test_options_reach_a_timed_training(tmp_path, monkeypatch):
+    seen = []
+
+    def train_within(training, *_):
+        seen.append(training)
+        return {"steps": 1, "slices": 2, "seconds": 3.0}
+
+    monkeypatch.setattr("model.training.timed.train_within", train_within)
+    command = ["train", "-o", str(tmp_path / "run"), "--apices", "0", "--learning-rate", "2e-4"]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert (seen[0].apices, seen[0].learning_rate) == (0.0, 2e-4)
+
+
 @pytest.mark.parametrize(
     ("option", "value", "code"),
-    [("--maps", "t3", 1), ("--minutes", "inf", 2), ("--seed", "-1", 2), ("--seed", str(2**64), 2)],
+    [
+        ("--maps", "t3", 1),
+        ("--minutes", "inf", 2),
+        ("--apices", "1.5", 2),
+        ("--seed", "-1", 2),
+        ("--seed", str(2**64), 2),
+    ],
 )
 def test_a_timed_training_refuses_what_it_would_ignore_or_never_end(
     option, value, code, tmp_path, monkeypatch

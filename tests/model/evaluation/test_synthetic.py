@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from model.evaluation import synthetic
 from model.evaluation.synthetic import evaluate_networks, make_slices
 from model.insertion import heat_maps
+from model.synthesis.apex import SHARE
 from model.synthesis.pathology import Pathology
 
 SLICES = 6
@@ -35,7 +37,7 @@ class Knowing:
 
 @pytest.fixture(scope="module")
 def found():
-    slices = [slice_ for slice_, _ in make_slices(SLICES, "t2")]
+    slices = [slice_ for slice_, _ in make_slices(SLICES, "t2", apices=SHARE)]
     engines = {"both": Knowing(slices, heat=True), "labels": Knowing(slices, heat=False)}
 
     def contour(probabilities):
@@ -62,6 +64,16 @@ def test_no_slice_is_left_out(found):
             assert sum(each.get("share", 0.0) for each in parts) == pytest.approx(1.0)
         smallest = min((each.labels > 0).sum() for each in slices)
         assert groups["all"]["smallest_mm"] == pytest.approx(1.5 * np.sqrt(4 / np.pi * smallest))
+
+
+def test_small_apices_are_a_group_of_their_own(monkeypatch):
+    monkeypatch.setattr(synthetic, "SHARE", 1.0)
+    slices = [slice_ for slice_, _ in make_slices(SLICES, "t2", apices=1.0)]
+    engines = {"labels": Knowing(slices, heat=False)}
+    groups = evaluate_networks(SLICES, "t2", engines, lambda labels: labels.argmax(axis=0).astype(np.uint8))
+    small = groups["labels"][synthetic.SMALL]
+    assert small["slices"] == sum(synthetic.diameter_mm(each.labels) < 25.0 for each in slices) >= SLICES - 1
+    assert small["slices"] <= groups["labels"]["apical"]["slices"] == SLICES
 
 
 def test_insertion_points_are_found_where_the_network_has_them(found):

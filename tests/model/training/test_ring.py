@@ -2,6 +2,7 @@
 
 import torch
 
+from model.synthesis.contrast import MOSTLY_MAPS
 from model.synthesis.generator import Batch
 from model.training import ring as module
 from model.training.ring import Ring
@@ -38,6 +39,16 @@ def test_a_slice_moves_with_its_labels_and_points(monkeypatch) -> None:
         assert image[inside].mean() > image[~inside].mean() + 1.0
         y, x = torch.nonzero(inside, as_tuple=True)
         assert torch.hypot(x.float().mean() - points[0, 0], y.float().mean() - points[0, 1]) < 1.0
+
+
+def test_the_share_of_small_apices_is_that_of_the_training() -> None:
+    """A heart of 25 mm has the area of 218 pixels of 1.5 mm."""
+    largest = []
+    for share in (0.0, 1.0):
+        ring = Ring(16, 96, torch.Generator().manual_seed(3), share)
+        ring.make(16, MOSTLY_MAPS)
+        largest.append(int((ring.draw(64).labels > 0).sum((1, 2)).max()))
+    assert largest[1] < 400 < largest[0]
 
 
 def test_the_oldest_slices_go() -> None:

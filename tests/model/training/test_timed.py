@@ -14,7 +14,9 @@ from model.training.timed import Learner, Plan, TimedTraining, rate_at, start_ne
 from model.unet import UNet
 from model.weights import load_network, save_weights
 
-TINY = Plan(size=64, chunk=2, batch=2, capacity=8, first=2, steps=1, learning_rate=1e-4, mean=0.9, settling=1)
+TINY = Plan(
+    size=64, whole=0, chunk=2, batch=2, capacity=8, first=2, steps=1, learning_rate=1e-4, mean=0.9, settling=1
+)
 
 
 class Clock:
@@ -48,6 +50,30 @@ def test_ends_in_time_with_weights_that_load(tmp_path, monkeypatch) -> None:
         (first[name] - value).abs().max() for name, value in network.state_dict().items() if name in first
     ]
     assert max(moved) > 0
+
+
+def test_some_steps_of_small_slices_take_whole_frames(tmp_path, monkeypatch) -> None:
+    """What lies far from the heart is in whole frames alone."""
+    monkeypatch.setattr(timed, "time", Clock())
+    sizes, rates = [], []
+
+    class Seeing(Learner):
+        def __init__(self, network, plan) -> None:
+            super().__init__(network, plan)
+            rates.append(plan.learning_rate)
+
+        def learn(self, slices, share):
+            sizes.append(slices.images.shape[-1])
+            return super().learn(slices, share)
+
+    monkeypatch.setattr(timed, "Learner", Seeing)
+    torch.manual_seed(1)
+    save_weights(UNet(), tmp_path / "start")
+    plan = replace(TINY, whole=2, steps=4, settling=0)
+    training = TimedTraining(tmp_path / "run", 1.0, tmp_path / "start", "cpu", learning_rate=3e-5, plan=plan)
+    content = train_within(training, lambda _: None)
+    assert sizes[:4] == [64, 224, 64, 224]
+    assert rates == [3e-5] == [content["training"]["plan"]["learning_rate"]]
 
 
 def test_too_little_time_is_reported(tmp_path, monkeypatch) -> None:
