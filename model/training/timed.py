@@ -267,6 +267,7 @@ def train_within(
             "minutes": training.minutes,
             "start": str(training.start or "random"),
             "seed": training.seed,
+            "apices": training.apices,
             "plan": asdict(plan),
         },
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",

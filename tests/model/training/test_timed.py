@@ -43,7 +43,7 @@ def test_ends_in_time_with_weights_that_load(tmp_path, monkeypatch) -> None:
     with torch.inference_mode():
         assert network(torch.zeros(1, 1, 64, 64)).shape == (1, 5, 64, 64)
     kept = json.loads((tmp_path / "run" / "training.json").read_text())
-    assert kept["training"]["plan"]["size"] == 64
+    assert (kept["training"]["plan"]["size"], kept["training"]["apices"]) == (64, timed.SHARE)
     assert kept["log"][0]["steps"] == 1
     first = load_network(tmp_path / "start").state_dict()
     moved = [
