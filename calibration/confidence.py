@@ -41,7 +41,6 @@ from model.evaluation.readers import draw as draw_labels
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame, normalise
 from model.host import describe_host
 from model.output import check_outputs, write_json, write_text
-from model.synthesis.apex import SHARE
 from model.synthesis.generator import make_batch
 from model.weights import DEFAULT, weights_digest
 
@@ -100,11 +99,11 @@ class Scores:
 def make_samples(hearts: int, seed: int) -> Iterator[list[Sample]]:
     """Yield the slices of each heart, :data:`VARIANTS` of them, the first one intact.
 
-    Mild degradation is more frequent than severe; small apices have the share of a training.
+    Mild degradation is more frequent than severe.
     """
     generator, random = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     for done in range(0, hearts, BATCH):
-        batch = make_batch(BATCH, FRAME_PIXELS, generator, MAPS, apices=SHARE)
+        batch = make_batch(BATCH, FRAME_PIXELS, generator, MAPS)
         for i in range(min(BATCH, hearts - done)):
             intact, labels = batch.unscaled[i].numpy(), batch.labels[i].numpy().astype(np.uint8)
             if not labels.any():

@@ -32,9 +32,9 @@ SEED: Final = 2_000_000_000
 """Far from the seeds of any training."""
 _BATCH: Final = 8
 _LEVELS: Final = ("basal", "mid", "apical")
-SMALL: Final = "below_25_mm"
 _SMALL_MM: Final = 25.0
-"""Group of the smallest hearts, and the diameter below which they are."""
+SIZES: Final = ("from_25_mm", "below_25_mm")
+"""Groups by the diameter of the heart."""
 _SHOWN: Final = 0.3
 """Heat from which an insertion point counts as found."""
 MIXES: Final = {
@@ -108,8 +108,8 @@ def evaluate_networks(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Return the summaries of several networks on the same fresh slices, by name and by group.
 
-    Groups are all slices, each level, each pathology, and the smallest hearts. Small apices have the share of
-    a training. The next slices are made while the networks run.
+    Groups are all slices, two sizes of the heart, each level and each pathology. Small apices have the share
+    of a training. The next slices are made while the networks run.
 
     Args:
         count: slices.
@@ -129,7 +129,7 @@ def evaluate_networks(
             outputs = pool.map(lambda engine, image: engine.infer(image), engines.values(), images)
             for name, output in zip(engines, outputs, strict=True):
                 trials[name].append(_try(slice_, pathology, output[0], contour))
-    groups = ("all", *_LEVELS, *(each.name.lower() for each in Pathology), SMALL)
+    groups = ("all", *SIZES, *_LEVELS, *(each.name.lower() for each in Pathology))
     return {
         name: {
             group: summarise_trials([each for each in tried if group in _groups_of(each)], count)
@@ -140,8 +140,8 @@ def evaluate_networks(
 
 
 def _groups_of(trial: Trial) -> tuple[str | None, ...]:
-    small = SMALL if trial.diameter_mm < _SMALL_MM else None
-    return "all", trial.outcome.level, trial.pathology, small
+    size = SIZES[int(trial.diameter_mm < _SMALL_MM)]
+    return "all", size, trial.outcome.level, trial.pathology
 
 
 def summarise_trials(trials: Sequence[Trial], count: int) -> dict[str, float]:

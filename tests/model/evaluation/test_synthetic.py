@@ -71,9 +71,9 @@ def test_small_apices_are_a_group_of_their_own(monkeypatch):
     slices = [slice_ for slice_, _ in make_slices(SLICES, "t2", apices=1.0)]
     engines = {"labels": Knowing(slices, heat=False)}
     groups = evaluate_networks(SLICES, "t2", engines, lambda labels: labels.argmax(axis=0).astype(np.uint8))
-    small = groups["labels"][synthetic.SMALL]
-    assert small["slices"] == sum(synthetic.diameter_mm(each.labels) < 25.0 for each in slices) >= SLICES - 1
-    assert small["slices"] <= groups["labels"]["apical"]["slices"] == SLICES
+    large, small = (groups["labels"][name]["slices"] for name in synthetic.SIZES)
+    assert small == sum(synthetic.diameter_mm(each.labels) < 25.0 for each in slices) >= SLICES - 1
+    assert small + large == groups["labels"]["apical"]["slices"] == SLICES
 
 
 def test_insertion_points_are_found_where_the_network_has_them(found):
