@@ -31,7 +31,6 @@ from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, Contours, RegionValues, SliceResult
 from inline.data.series import MapSeries, Quantity, SeriesIdentity
-from inline.mrd.image_header import ImageHeader
 from inline.pipeline import Pipeline, SliceProgress, make_map
 from model.evaluation.cases import LabelledSlice
 from model.evaluation.metrics import Labels, dice_by_class
@@ -115,18 +114,7 @@ def evaluate_apices(
 def _process(slice_: LabelledSlice, running: Pipeline) -> Apex:
     rows, columns = slice_.image.shape
     series = _series(slice_.image, Quantity[slice_.kind.upper()])
-    ready = Ready(
-        quantity=series.quantity,
-        identity=series.identity,
-        geometry=series.geometry,
-        template=ImageHeader(),
-        slice_count=None,
-        oriented=False,
-        flags=(),
-        arrived=0.0,
-        series=series,
-    )
-    progress = SliceProgress(ready)
+    progress = SliceProgress(Ready.of(series, oriented=False))
     stages = running.stages(progress)
     output = running.engine.infer(np.asarray(next(stages))[None])[0]
     result = stages.send(output)

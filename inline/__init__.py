@@ -284,21 +284,10 @@ def process(
         ConfigurationError: the weights cannot be used, or no engine loads.
     """
     from inline.assembly.assembled import Failed, Ready
-    from inline.mrd.image_header import ImageHeader
     from inline.pipeline import SliceContext
 
     if not isinstance(series, Ready | Failed):
-        series = Ready(
-            quantity=series.quantity,
-            identity=series.identity,
-            geometry=series.geometry,
-            template=ImageHeader(),
-            slice_count=None,
-            oriented=True,
-            flags=series.flags,
-            arrived=0.0,
-            series=series,
-        )
+        series = Ready.of(series)
     places = tuple(each.slice_place() for each in (*(each for each in study if each is not series), series))
     return (pipeline or _pipeline()).process(series, SliceContext(study=places))
 

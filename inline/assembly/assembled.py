@@ -88,6 +88,26 @@ class Ready(_Slice):
 
     series: Series
 
+    @classmethod
+    def of(cls, series: Series, *, oriented: bool = True) -> Ready:
+        """Return the slice of a series made of arrays: no header states more than the series does.
+
+        Args:
+            series: to make a map from.
+            oriented: the directions of its geometry are those in the patient.
+        """
+        return cls(
+            quantity=series.quantity,
+            identity=series.identity,
+            geometry=series.geometry,
+            template=ImageHeader(),
+            slice_count=None,
+            oriented=oriented,
+            flags=series.flags,
+            arrived=0.0,
+            series=series,
+        )
+
     @property
     def nbytes(self) -> int:
         """Bytes of the pixels."""

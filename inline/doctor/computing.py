@@ -64,6 +64,8 @@ def engines(settings: Settings) -> Iterator[Finding]:
                 yield problem(
                     part, f"is set and cannot be used: {error}", 'choose another, or engine = "auto"'
                 )
+            elif isinstance(error.__cause__, ModuleNotFoundError) and error.__cause__.name == "torch":
+                yield good(part, "torch is not installed: no training, no GPU")
             else:
                 yield warning(part, f"cannot be used: {error}")
             continue

@@ -44,11 +44,17 @@ def installed_command(executable: Path | None = None) -> tuple[str, ...]:
         executable: Python; None for the one that runs.
 
     Raises:
-        ConfigurationError: it lies in a folder that the service cannot see.
+        ConfigurationError: it lies in a folder that the service cannot see, or systemd rejects its path.
     """
     python = executable or Path(sys.executable)
     program = python.parent / "myostream"
     command = (str(program),) if program.exists() else (str(python), "-P", "-m", "inline")
+    # systemd accepts no quotes and backslashes in the name of a program, and expands no $$ there.
+    if not command[0].isprintable() or any(each in command[0] for each in "\"'\\$"):
+        raise ConfigurationError(
+            f"systemd starts no program at {command[0]!r}: its path has a quote, a backslash, a dollar "
+            "sign or a control character; install myostream elsewhere, such as in /opt/myostream"
+        )
     for folder in (python.parent, Path(__file__).parent):
         if any(folder.is_relative_to(hidden) for hidden in _HIDDEN):
             raise ConfigurationError(

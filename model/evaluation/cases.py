@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.evaluation.contours_in.dicom_objects import plane_of
+from model.evaluation.contours_in.dicom_objects import grid_of
 from model.evaluation.contours_in.outlines import MapImage
 from model.evaluation.contours_in.study import StudySlice, study_slices
 from model.evaluation.errors import CaseError as CaseError
@@ -207,8 +207,8 @@ def _map_image(file: Path, shape: tuple[int, ...], weighted: Iterable[Path]) -> 
     headers = [header for path in (file, *weighted) if (header := dicom_header(path)) is not None]
     instances = {str(header.get("SOPInstanceUID", "")) for header in headers} - {""}
     own = dicom_header(file)
-    plane = plane_of(own) if own is not None else None
-    return MapImage(file, (shape[0], shape[1]), frozenset(instances), plane)
+    grid = grid_of(own) if own is not None else None
+    return MapImage(file, (shape[0], shape[1]), frozenset(instances), grid)
 
 
 def _stem(path: Path) -> str:

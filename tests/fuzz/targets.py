@@ -36,7 +36,7 @@ from inline.mrd.meta import format_meta, parse_meta
 from inline.mrd.protocol import Decoder, Limits, encode
 from inline.serving.parameters import PARAMETERS, read_parameters, with_parameters
 from inline.settings import AssemblySettings, Settings, load_settings
-from model.evaluation.contours_in.outlines import MapImage, Plane
+from model.evaluation.contours_in.outlines import MapImage, PixelGrid
 from model.evaluation.errors import CaseError
 from model.evaluation.labels import read_labels
 from model.frame import FRAME_PIXELS, Frame
@@ -49,7 +49,7 @@ _MAP = MapImage(
     Path("map.dcm"),
     (30, 24),
     frozenset(["2.25.10", "2.25.11"]),
-    Plane((-100.0, 40.0, 20.0), (0.8, 0.6, 0.0), (0.0, 0.0, -1.0), (1.5, 1.25)),
+    PixelGrid((-100.0, 40.0, 20.0), (0.8, 0.6, 0.0), (0.0, 0.0, -1.0), (1.5, 1.25)),
 )
 _SCRATCH = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path(tempfile.gettempdir())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from inline.assembly.assembled import Assembled
 from inline.assembly.examination import AcquiredExamination
-from inline.data.examination import EcvResult
+from inline.data.examination import EcvResult, HaematocritSource
 from inline.data.results import SliceResult
 from inline.data.series import Quantity, SeriesIdentity
 from inline.dicom.node.received import Batch
@@ -109,7 +109,9 @@ class Processor:
         settings = self._settings
         found = examine(results, settings.ecv, settings.regions, self._pipeline.ranges).ecv
         return [
-            each for each in found if each.post is not None and not fresh.isdisjoint((each.native, each.post))
+            _with_origin(each)
+            for each in found
+            if each.post is not None and not fresh.isdisjoint((each.native, each.post))
         ]
 
     def _results(self, examination: AcquiredExamination, chosen: Sequence[Assembled]) -> list[SliceResult]:
@@ -124,6 +126,17 @@ class Processor:
             _log.info("%s: flags=%s", slice_name(each.identity, each.quantity), ",".join(result.flags) or "-")
             results.append(result)
         return results
+
+
+def _with_origin(found: EcvResult) -> EcvResult:
+    """Return the result with a note where its haematocrit is that of the node, not of the patient."""
+    if found.haematocrit is None or found.haematocrit.source is not HaematocritSource.GIVEN:
+        return found
+    note = (
+        f"The haematocrit {found.haematocrit.value:g} is the setting ecv.haematocrit of this node, which "
+        "holds for every patient. Without a value of this patient, ECV may be wrong."
+    )
+    return replace(found, notes=(*found.notes, note))
 
 
 def _chosen(examination: AcquiredExamination, fresh: set[SeriesIdentity]) -> tuple[Assembled, ...]:

@@ -1,4 +1,4 @@
-"""Receiver of the node: C-STORE and C-ECHO provider that stores objects in the spool before it answers."""
+"""C-STORE and C-ECHO provider of the node: objects are in the spool before the status is returned."""
 
 from __future__ import annotations
 

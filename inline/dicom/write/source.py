@@ -130,7 +130,7 @@ class SourceImages:
         numbers = self.frames.get(str(dataset.SOPInstanceUID))
         return list(numbers) if numbers else None
 
-    def plane(self) -> Plane:
+    def plane(self) -> SourcePlane:
         """Return the plane of the first image.
 
         Raises:
@@ -138,7 +138,7 @@ class SourceImages:
         """
         frames = self.frames_of(self.first)
         try:
-            return Plane.of(self.first, frames[0] if frames else None)
+            return SourcePlane.of(self.first, frames[0] if frames else None)
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             raise DicomWriteError(
                 "the first source image has no usable position, orientation or pixel spacing; segmentations "
@@ -200,8 +200,8 @@ class SourceImages:
 
 
 @dataclass(frozen=True, slots=True)
-class Plane:
-    """Plane of an image, as its DICOM attributes state it.
+class SourcePlane:
+    """Plane of a source image, as its DICOM attributes state it.
 
     Attributes:
         position: patient coordinates of the centre of the first pixel, mm.
@@ -218,7 +218,7 @@ class Plane:
     shape: tuple[int, int]
 
     @classmethod
-    def of(cls, dataset: Dataset, frame: int | None) -> Plane:
+    def of(cls, dataset: Dataset, frame: int | None) -> SourcePlane:
         """Return the plane of an image, or of one frame (from 1) of an enhanced one.
 
         Raises:
@@ -266,7 +266,7 @@ class Plane:
 def _apart_mm(dataset: Dataset, frame: int | None, geometry: SliceGeometry) -> float:
     """Return the distance of an image or frame from a slice, mm; infinite where it states no plane."""
     try:
-        return Plane.of(dataset, frame).apart_mm(geometry)
+        return SourcePlane.of(dataset, frame).apart_mm(geometry)
     except (AttributeError, IndexError, TypeError, ValueError):
         return math.inf
 

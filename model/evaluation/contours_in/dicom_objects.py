@@ -18,7 +18,7 @@ from model.evaluation.contours_in.outlines import (
     SAME_PLANE_MM,
     MapImage,
     Outlines,
-    Plane,
+    PixelGrid,
     checked,
     shown,
 )
@@ -39,16 +39,12 @@ _SAME_PLACE_MM: Final = 0.1
 Labels = NDArray[np.uint8]
 
 
-def plane_of(image: Dataset) -> Plane | None:
-    """Return the plane of a classic DICOM image, or None where it states none."""
+def grid_of(image: Dataset) -> PixelGrid | None:
+    """Return the grid of a classic DICOM image, or None where it states none."""
+    names = "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"
     try:
-        first, cosines, spacing = (
-            [float(each) for each in image[name].value]
-            for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
-        )
-        x, y, z = first
-        return Plane((x, y, z), _unit(cosines[:3]), _unit(cosines[3:]), (spacing[1], spacing[0]))
-    except (KeyError, TypeError, ValueError, IndexError):
+        return PixelGrid.of(*(image[name].value for name in names))
+    except (KeyError, TypeError, ValueError):
         return None
 
 
@@ -61,7 +57,7 @@ def rt_outlines(data: Dataset, path: Path, image: MapImage) -> Outlines:
     Raises:
         CaseError: the map has no plane, or not one endocardial and one epicardial contour belong to it.
     """
-    if image.plane is None:
+    if image.grid is None:
         raise CaseError(f"{path} is in patient coordinates; {image.file} states no plane (it must be DICOM)")
     names = {
         int(each.ROINumber): str(each.get("ROIName", ""))
@@ -71,7 +67,7 @@ def rt_outlines(data: Dataset, path: Path, image: MapImage) -> Outlines:
     for structure in data.get("ROIContourSequence") or []:
         border = _border(names.get(int(structure.ReferencedROINumber), ""))
         if border:
-            found[border] += _on_plane(structure, path, image, image.plane)
+            found[border] += _on_plane(structure, path, image, image.grid)
     counts = {border: len(contours) for border, contours in found.items()}
     if set(counts.values()) != {1}:
         raise CaseError(
@@ -123,10 +119,10 @@ def _frame_on(layers: list[Dataset], image: MapImage) -> bool:
     if sources and image.instances:
         return any(str(each.ReferencedSOPInstanceUID) in image.instances for each in sources)
     position = _item(layers, "PlanePositionSequence")
-    if position is None or image.plane is None:
+    if position is None or image.grid is None:
         return False
     first = np.array([[float(each) for each in position.ImagePositionPatient]])
-    return image.plane.to_pixels(first)[1] <= SAME_PLANE_MM
+    return image.grid.to_pixels(first)[1] <= SAME_PLANE_MM
 
 
 def _same_grid(layers: list[Dataset], path: Path, image: MapImage) -> None:
@@ -135,30 +131,26 @@ def _same_grid(layers: list[Dataset], path: Path, image: MapImage) -> None:
         _item(layers, name)
         for name in ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
     )
-    if image.plane is None or position is None or orientation is None or measures is None:
+    if image.grid is None or position is None or orientation is None or measures is None:
         return
-    x, y, z = (float(each) for each in position.ImagePositionPatient)
-    cosines = [float(each) for each in orientation.ImageOrientationPatient]
+    theirs = PixelGrid.of(
+        position.ImagePositionPatient, orientation.ImageOrientationPatient, measures.PixelSpacing
+    )
     rows, columns = image.shape
     corners = np.array([[0.0, 0.0], [columns - 1.0, 0.0], [0.0, rows - 1.0]])
-    between = [float(each) for each in measures.PixelSpacing]
-    theirs = Plane((x, y, z), _unit(cosines[:3]), _unit(cosines[3:]), (between[1], between[0]))
-    places = [
-        np.array(each.first) + (corners * each.spacing) @ np.array([each.row, each.column])
-        for each in (image.plane, theirs)
-    ]
+    moved = image.grid.to_patient(corners) - theirs.to_patient(corners)
     # Along the normal, the slice of a moved heart may differ a little.
-    apart = np.abs((places[0] - places[1]) @ np.array([image.plane.row, image.plane.column]).T).max()
+    apart = np.abs(moved @ np.array([image.grid.row, image.grid.column]).T).max()
     if apart > _SAME_PLACE_MM:
         raise CaseError(f"{path} is on another grid of pixels than {image.file}: {apart:.1f} mm apart")
 
 
-def _on_plane(structure: Dataset, path: Path, image: MapImage, plane: Plane) -> Iterator[Any]:
+def _on_plane(structure: Dataset, path: Path, image: MapImage, grid: PixelGrid) -> Iterator[Any]:
     for contour in structure.get("ContourSequence") or []:
         numbers = [float(each) for each in contour.get("ContourData") or []]
         if len(numbers) % 3 or len(numbers) < 9:
             raise CaseError(f"{path}: a contour has {len(numbers)} coordinates, not three for each point")
-        pixels, distance = plane.to_pixels(np.array(numbers).reshape(-1, 3))
+        pixels, distance = grid.to_pixels(np.array(numbers).reshape(-1, 3))
         referred = [str(each.ReferencedSOPInstanceUID) for each in contour.get("ContourImageSequence") or []]
         if referred and image.instances:
             belongs = not image.instances.isdisjoint(referred)
@@ -192,8 +184,3 @@ def _border(name: str) -> str:
 
 def _item(layers: list[Dataset], name: str) -> Any:
     return next((items[0] for each in layers if (items := each.get(name))), None)
-
-
-def _unit(vector: list[float]) -> tuple[float, float, float]:
-    x, y, z = np.array(vector) / np.linalg.norm(vector)
-    return float(x), float(y), float(z)

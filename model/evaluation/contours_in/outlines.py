@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -28,8 +28,8 @@ class Outlines(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Plane:
-    """Plane of a DICOM image in patient coordinates (LPS, mm).
+class PixelGrid:
+    """Grid of a DICOM image's pixels in patient coordinates (LPS, mm).
 
     Attributes:
         first: centre of the first pixel.
@@ -42,6 +42,23 @@ class Plane:
     row: tuple[float, float, float]
     column: tuple[float, float, float]
     spacing: tuple[float, float]
+
+    @classmethod
+    def of(cls, position: Sequence[Any], cosines: Sequence[Any], between: Sequence[Any]) -> PixelGrid:
+        """Return the grid of the values of (0020,0032), (0020,0037) and (0028,0030).
+
+        Raises:
+            TypeError, ValueError: they are not three, six and two numbers.
+        """
+        x, y, z = map(float, position)
+        row, column = np.reshape(np.array(cosines, np.float64), (2, 3))
+        spacing_y, spacing_x = map(float, between)
+        return cls((x, y, z), _unit(row), _unit(column), (spacing_x, spacing_y))
+
+    def to_patient(self, pixels: FloatArray) -> FloatArray:
+        """Return points ``(n, 3)`` in mm of pixel coordinates ``(n, 2)``."""
+        patient: FloatArray = np.array(self.first) + pixels * self.spacing @ np.array([self.row, self.column])
+        return patient
 
     def to_pixels(self, points: FloatArray) -> tuple[FloatArray, float]:
         """Return pixel coordinates ``(n, 2)`` of points ``(n, 3)``, and their largest distance, mm."""
@@ -59,13 +76,13 @@ class MapImage:
         file: of the map.
         shape: ``(rows, columns)``.
         instances: SOP instance UIDs of the map and of its weighted images; empty where these are not DICOM.
-        plane: of a DICOM map that states it, or None.
+        grid: of a DICOM map that states it, or None.
     """
 
     file: Path
     shape: tuple[int, int]
     instances: frozenset[str] = frozenset()
-    plane: Plane | None = None
+    grid: PixelGrid | None = None
 
 
 def checked(path: Path, endo: Any, epi: Any) -> Outlines:
@@ -92,3 +109,8 @@ def shown(names: Iterable[object]) -> str:
     """Return the first names of a list for a message."""
     listed = [str(name)[:64] for name in names]
     return ", ".join(listed[:8]) + (", ..." if len(listed) > 8 else "") if listed else "none"
+
+
+def _unit(vector: FloatArray) -> tuple[float, float, float]:
+    x, y, z = vector / np.linalg.norm(vector)
+    return float(x), float(y), float(z)

@@ -68,6 +68,13 @@ def test_an_engine_that_is_set_and_cannot_be_used_is_a_problem(loading):
     assert "replaces openvino-int8" in engines["engine torch"].text
 
 
+def test_an_installation_without_torch_is_no_warning(loading):
+    missing = RuntimeError("torch is not installed")
+    missing.__cause__ = ModuleNotFoundError("No module named 'torch'", name="torch")
+    loading(openvino_int8=Constant("a"), openvino_f32=Constant("b"), torch=missing)
+    assert found()["engine torch"] == good("engine torch", "torch is not installed: no training, no GPU")
+
+
 def test_no_engine_at_all_is_a_problem(loading):
     loading(openvino_int8=OSError(), openvino_f32=OSError(), torch=OSError())
     assert found()["engines"].verdict is Verdict.PROBLEM

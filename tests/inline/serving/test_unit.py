@@ -87,6 +87,27 @@ def test_an_installation_that_the_service_cannot_see_is_refused():
         installed_command(Path("/home/someone/.venv/bin/python"))
 
 
+@pytest.mark.parametrize("folder", ["a'b", 'a"b', "a\\b", "a$b", "a\nb"])
+def test_a_path_that_systemd_rejects_is_refused(monkeypatch, folder):
+    monkeypatch.setattr("inline.serving.unit._HIDDEN", ())
+    with pytest.raises(
+        ConfigurationError, match=r"systemd starts no program at .* install myostream elsewhere"
+    ):
+        installed_command(Path("/opt") / folder / "python")
+
+
+@needs_systemd
+@pytest.mark.parametrize("folder", ["a b", "a%b", "a;b"])
+def test_systemd_finds_the_program_of_an_odd_path(tmp_path, folder):
+    program = tmp_path / folder / "myostream"
+    program.parent.mkdir()
+    program.symlink_to("/bin/true")
+    file = tmp_path / "myostream.service"
+    file.write_text(unit_text([str(program)]))
+    done = subprocess.run([ANALYZE, "verify", str(file)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_without_the_script_python_starts_the_module(tmp_path, monkeypatch):
     monkeypatch.setattr("inline.serving.unit._HIDDEN", ())
     assert installed_command(tmp_path / "python") == (str(tmp_path / "python"), "-P", "-m", "inline")

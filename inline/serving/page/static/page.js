@@ -6,6 +6,8 @@
   const COLOURS = { "T2": "Navia", "ECV": "Cividis", "Partition coefficient": "Cividis" };
   const STALE_MS = 7000;
   const UNUSUAL = 2;
+  const RETRIES = 3;
+  const RETRY_MS = 1000;
   const NOTHING = "–";
 
   const slices = new Map();       /* by number, in the order of arrival */
@@ -116,9 +118,12 @@
     }
   }
 
-  function loadImage(slice, name, make) {
-    if (slice.images.indexOf(name) < 0) { return; }
+  /* A map that the server no longer keeps (404) is final; another failure may pass. */
+  function loadImage(slice, name, make, failures) {
+    if (slice.images.indexOf(name) < 0 || slices.get(slice.number) !== slice) { return; }
+    let kept = true;
     fetch("results/" + slice.number + "/" + name, { credentials: "same-origin" }).then(function (reply) {
+      kept = reply.status !== 404;
       if (!reply.ok) { throw new Error("status " + reply.status); }
       return reply.arrayBuffer();
     }).then(function (buffer) {
@@ -126,7 +131,11 @@
       paint(slice);
       if (selected === slice.number) { showMap(slice); }
     }).catch(function () {
-      slice.missing = true;
+      if (kept && failures < RETRIES) {
+        window.setTimeout(function () { loadImage(slice, name, make, failures + 1); }, RETRY_MS);
+        return;
+      }
+      slice.missing = kept ? "The map could not be loaded." : "The map is not kept any more.";
       if (selected === slice.number) { showDetail(); }
     });
   }
@@ -138,8 +147,8 @@
     }
     slices.set(slice.number, slice);
     makeCard(slice);
-    loadImage(slice, "map", function (buffer) { slice.pixels = new Uint16Array(buffer); });
-    loadImage(slice, "uncertainty", function (buffer) { slice.shares = new Uint8Array(buffer); });
+    loadImage(slice, "map", function (buffer) { slice.pixels = new Uint16Array(buffer); }, 0);
+    loadImage(slice, "uncertainty", function (buffer) { slice.shares = new Uint8Array(buffer); }, 0);
     if (slice.oldest !== undefined) {
       Array.from(slices.keys()).forEach(function (each) { if (each < slice.oldest) { forget(each); } });
     }
@@ -250,7 +259,7 @@
     if (!isEcv) { showQuality(slice); }
     fill(by("findings"), slice.findings.map(function (each) { return element("li", each.text); })
       .concat(slice.error ? [element("li", slice.error, "failed")] : [])
-      .concat(slice.missing ? [element("li", "The map is not kept any more.", "failed")] : []));
+      .concat(slice.missing ? [element("li", slice.missing, "failed")] : []));
     fill(by("notes"), slice.notes.map(function (each) { return element("li", each); })
       .concat(slice.reference ? [element("li", "z-scores: " + slice.reference)] : [])
       .concat(slice.times_ms ? [element("li", "Stages, ms: " + Object.keys(slice.times_ms).map(function (stage) {

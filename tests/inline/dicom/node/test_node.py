@@ -520,6 +520,8 @@ def test_kept_series_give_levels_and_partners_and_no_objects(tmp_path, ring_engi
     together, descriptions = made(files)
     assert (together.slices, together.ecv, together.mapped) == (3, 1, frozenset(files))
     assert descriptions.count("ECV map (myostream)") == 1
+    # The haematocrit is that of the node: the report must not pass it off as the patient's.
+    assert sum(b"which holds for every patient" in data for _, data in together.objects) == 1
     native, without = made(files[:size])
     post, later = made(files[size:], files[:size])
     assert (native.ecv, post.ecv, post.slices) == (0, 1, 1)

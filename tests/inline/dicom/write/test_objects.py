@@ -21,7 +21,7 @@ from inline.dicom.write.parametric_map import parametric_map
 from inline.dicom.write.provenance import Provenance, derived_uid
 from inline.dicom.write.report import report
 from inline.dicom.write.segmentation import segmentation
-from inline.dicom.write.source import DicomWriteError, Plane
+from inline.dicom.write.source import DicomWriteError, SourcePlane
 from inline.emit.record import record
 from inline.pipeline import Pipeline
 from inline.settings import Settings
@@ -42,7 +42,7 @@ def again(dataset):
 
 
 def frame_plane(dataset, number):
-    return Plane.of(dataset, number)
+    return SourcePlane.of(dataset, number)
 
 
 def values_by_region(dataset):

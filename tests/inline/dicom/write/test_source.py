@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
 
-from inline.dicom.write.source import DicomWriteError, Plane, SourceImages
+from inline.dicom.write.source import DicomWriteError, SourceImages, SourcePlane
 
 from .. import scanner
 
@@ -114,7 +114,7 @@ def test_a_plane_of_any_numbers_is_read_or_refused(numbers):
     dataset.PixelSpacing = [1.0, 1.0]
     dataset.add_new("ImageOrientationPatient", "FD", numbers)
     try:
-        plane = Plane.of(dataset, None)
+        plane = SourcePlane.of(dataset, None)
     except (TypeError, ValueError):
         return
     assert len(plane.orientation) == 6

@@ -194,6 +194,31 @@ def test_a_name_with_markup_is_text(window):
         assert window.evaluate("document.title") == "myostream"
 
 
+@pytest.mark.parametrize(
+    ("failing", "ends"),
+    [
+        ("tries < 3 ? Promise.reject(new TypeError('refused')) : own(path, options)", "drawn"),
+        ("Promise.reject(new TypeError('refused'))", "The map could not be loaded."),
+        ("Promise.resolve(new Response('', { status: 404 }))", "The map is not kept any more."),
+    ],
+)
+def test_a_map_whose_request_fails_is_requested_again(window, failing, ends):
+    _, native = measured()
+    with feeding() as feed:
+        window.open("http://{}:{}/".format(*feed.address))
+        window.evaluate(
+            "(function () { const own = window.fetch; let tries = 0;"
+            f"window.fetch = function (path, options) {{ tries += 1; return {failing}; }}; }})()"
+        )
+        feed.delivered(Delivery("a", native, 0.1, False, 1, 500.0))
+        if ends == "drawn":
+            window.wait("document.querySelectorAll('.card.drawn').length === 1")
+        window.wait(
+            f"document.getElementById('findings').textContent.includes('{ends}') || '{ends}' === 'drawn'"
+        )
+        assert ("The map" in text(window, "findings")) == (ends != "drawn")
+
+
 def test_the_page_connects_again_and_says_that_earlier_results_are_gone(window):
     _, native = measured()
     with feeding() as feed:
