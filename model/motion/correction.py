@@ -68,6 +68,7 @@ class MotionCorrection:
         reason: why the images were left, or empty.
         odd_gain: image with another gain than the others; None without one. The map is that of images with
             their gains as acquired.
+        images: corrected images of the map, ``(n, rows, columns)``; None unless corrected.
     """
 
     state: MotionState
@@ -79,6 +80,7 @@ class MotionCorrection:
     registration: Registration | None = None
     reason: str = ""
     odd_gain: OddGain | None = None
+    images: Floats | None = None
 
     def displaced(self) -> Floats | None:
         """Return the displacement that corrects each image, (x, y) in pixels, ``(n, rows, columns, 2)``.
@@ -161,12 +163,17 @@ def correct_motion(
     unimproved = replace(left, reason="the signal model does not describe the corrected images better")
     if not _misfit_falls(registration, tissue):
         return still if before >= _DESCRIBED or not seen else unimproved
-    inside = model.map(_corrected(images, registration), times_ms)
+    window = _corrected(images, registration)
+    inside = model.map(window, times_ms)
     corrected = _with_window(parametric, lattice.window, inside)
     after = _mean_r_squared(corrected, lattice, tissue)
     if not after > before:
         return still if before >= _DESCRIBED or not seen else replace(unimproved, r_squared_after=after)
-    return replace(left, r_squared_after=after, state=MotionState.CORRECTED, parametric=corrected)
+    sampled = images.copy()
+    sampled[:, *lattice.window] = window
+    return replace(
+        left, r_squared_after=after, state=MotionState.CORRECTED, parametric=corrected, images=sampled
+    )
 
 
 def _corrected(images: Floats, registration: Registration) -> Floats:
