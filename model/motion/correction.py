@@ -32,6 +32,8 @@ _BRIGHT: Final = 0.2
 _SMALLEST_SIGNAL: Final = 1e-30
 _LARGEST_SIGNAL: Final = 1e30
 """Larger values count as missing, like NaN."""
+_MOST_GAPS: Final = 0.25
+"""Share of tissue without a value in an image from which a series is not examined."""
 _FEWEST_NODES: Final = 6
 """Nodes along each axis: a smaller field of view is not examined."""
 _MOST_IMAGES: Final = 32
@@ -124,16 +126,19 @@ def correct_motion(
         parametric: map of the images as acquired.
 
     Returns:
-        None where motion cannot be seen: too few or too many images, too small a field of view, no tissue.
+        None where motion cannot be seen: too few or too many images, too small a field of view, no tissue, an
+        image without values in a quarter of it.
     """
     lattice = Lattice.of((images.shape[1], images.shape[2]), spacing)
     if not model.fewest <= len(images) <= _MOST_IMAGES or min(lattice.nodes) < _FEWEST_NODES:
         return None
     # A NaN would spread by the smoothing, an infinite value by the division by the largest.
-    reduced = lattice.reduced(np.where(np.abs(images) < _LARGEST_SIGNAL, images, np.float32(0.0)))
+    finite = np.abs(images) < _LARGEST_SIGNAL
+    reduced = lattice.reduced(np.where(finite, images, np.float32(0.0)))
     reduced /= max(float(np.abs(reduced).max()), _SMALLEST_SIGNAL)
     tissue = _tissue(reduced) & lattice.middle(HEART_MM)
-    if not tissue.any():
+    # An image without values would look like one that moved.
+    if not tissue.any() or _gaps(lattice, finite)[tissue].mean() > _MOST_GAPS:
         return None
     registration = Registration.at_rest(lattice, model, reduced, times_ms)
     # Another gain of one image would look like motion.
@@ -198,6 +203,17 @@ def _with_window(parametric: ParametricMap, window: tuple[slice, slice], new: Pa
     for each in fields(parametric):
         getattr(joined, each.name)[window] = getattr(new, each.name)
     return joined
+
+
+def _gaps(lattice: Lattice, finite: NDArray[np.bool_]) -> Floats:
+    """Return the share of each working pixel in which an image has no value, ``(rows, columns)``.
+
+    Args:
+        finite: pixels with a value, ``(n, rows, columns)``.
+    """
+    gaps = 1.0 - finite.min(axis=0, keepdims=True).astype(np.float32)
+    reduced: Floats = lattice.reduced(gaps)[0]
+    return reduced
 
 
 def _tissue(images: Floats) -> NDArray[np.bool_]:
