@@ -346,7 +346,7 @@ class Pipeline:
                 # Motion that is left looks like noise.
                 if not any(code is Flag.MOTION_LEFT for code, _ in prepared.findings):
                     findings += noisy(assembled.series, labels, prepared.corrected)
-            flags += [code for code, _ in findings]
+            flags += [code for code, _ in findings if code is not Flag.POOR_FIT or code not in flags]
             notes = [
                 *empty.notes,
                 *([note] if note else []),

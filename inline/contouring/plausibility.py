@@ -194,6 +194,8 @@ def noisy(
 ) -> tuple[Finding, ...]:
     """Return the finding of magnitude images whose noise changes the median of the myocardium; none without.
 
+    One T1 image that shows other tissue there than the others is no noise; it is reported as a poor fit.
+
     Args:
         series: images as acquired; the noise of signed ones has mean 0, and there is no finding.
         labels: 0 background, 1 cavity, 2 myocardium, ``(rows, columns)``.
@@ -205,6 +207,17 @@ def noisy(
         return ()
     measured = t2prep_noise if series.quantity is Quantity.T2 else molli_noise
     noise = measured(images[:, wall], series.times_ms)
+    if noise is not None and noise.odd_image is not None:
+        # Interpolation of corrected images lowers the noise of some more than of others.
+        if corrected is not None:
+            return ()
+        return (
+            (
+                Flag.POOR_FIT,
+                f"The image of {series.times_ms[noise.odd_image]:g} ms differs from the fit of the others "
+                "over the myocardium: check whether the heart moved in it.",
+            ),
+        )
     if noise is None or (abs(noise.bias) < _BIASED and noise.snr >= _FEWEST_SNR):
         return ()
     wrong = "long" if noise.bias > 0.0 else "short"

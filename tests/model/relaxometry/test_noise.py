@@ -61,3 +61,12 @@ def test_too_few_images_and_pixels_without_a_fit_have_no_estimate():
 
 def test_images_without_noise_have_no_bias():
     assert molli_noise(magnitudes(recovery(1000.0), 1e9)[:, :600], TI).bias == 0.0
+
+
+@pytest.mark.parametrize("image", [1, 2, 4])
+def test_an_image_that_shows_other_tissue_is_odd(image):
+    """A heart that moved by more than its wall: half of the ring shows blood, whose T1 is longer."""
+    images = magnitudes(recovery(1000.0), 50.0)[:, :600]
+    assert molli_noise(images, TI).odd_image is None
+    images[image, ::2] = magnitudes(1.3 * recovery(1600.0), 50.0)[image, :300]
+    assert molli_noise(images, TI).odd_image == image
