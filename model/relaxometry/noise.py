@@ -23,8 +23,8 @@ _DRAWS: Final = 512
 _MOST_PIXELS: Final = 512
 _UNEVEN: Final = 2.2
 """Spread of the residuals of one image, beside the median of the others, from which it is odd. At rest it is
-at most 1.9 in 96 simulated rings of four MOLLI schemes; where one image of a small heart moves by 25 mm, 2.4 and
-more."""
+at most 1.9 in 96 simulated rings of four MOLLI schemes; where one image of a small heart moves by 25 mm, 2.4
+and more."""
 _FEWEST: Final = 7
 """Images from which one can be odd: with fewer the fit follows single images."""
 _SMALLEST: Final = 1e-6
