@@ -41,6 +41,7 @@ _UNUSABLE: Final = frozenset(
         Flag.IMPLAUSIBLE_VALUES,
         Flag.SCALED_IMAGES,
         Flag.CLIPPED_IMAGES,
+        Flag.NOISY_IMAGES,
         Flag.MOTION_LEFT,
         Flag.THIN_WALL,
         Flag.IMPLAUSIBLE_BLOOD,

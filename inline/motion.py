@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from inline.assembly.assembled import Ready
 from inline.data.flags import Finding, Flag
 from inline.data.results import SliceMotion
@@ -22,12 +25,14 @@ class ExaminedMotion(NamedTuple):
         motion: of the images.
         uncorrected: map of the images as acquired, where ``parametric`` is another one.
         findings: reason codes of the motion, with their sentences.
+        images: corrected images, where ``parametric`` is their map.
     """
 
     parametric: ParametricMap
     motion: SliceMotion
     uncorrected: ParametricMap | None
     findings: tuple[Finding, ...]
+    images: NDArray[np.float32] | None = None
 
 
 def may_be_corrected(assembled: Ready, findings: tuple[Finding, ...]) -> bool:
@@ -58,7 +63,7 @@ def examine_motion(series: Series, parametric: ParametricMap) -> ExaminedMotion 
     )
     uncorrected = parametric if found.state is MotionState.CORRECTED else None
     findings = (*_gain_findings(found, series), *_findings(found, motion))
-    return ExaminedMotion(found.parametric, motion, uncorrected, findings)
+    return ExaminedMotion(found.parametric, motion, uncorrected, findings, found.images)
 
 
 def _gain_findings(found: MotionCorrection, series: MappingSeries) -> tuple[Finding, ...]:

@@ -18,7 +18,7 @@ from inline.contouring.blood import blood_t1, enhancement_by_blood
 from inline.contouring.confidence import Reviewer, class_entropy, in_frame
 from inline.contouring.contours import ContourSteps
 from inline.contouring.convention import draw
-from inline.contouring.plausibility import check_values, check_wall, clipped, poor_fit
+from inline.contouring.plausibility import check_values, check_wall, clipped, noisy, poor_fit
 from inline.contouring.segment import contour_slice, network_input
 from inline.contouring.slice_level import slice_level
 from inline.data.errors import SeriesError
@@ -99,6 +99,7 @@ class Prepared:
         findings: of the images.
         motion: of the images; None where they were not examined for it.
         uncorrected: map of the images as acquired, where ``parametric`` is that of corrected ones.
+        corrected: corrected images, where ``parametric`` is their map.
     """
 
     parametric: ParametricMap
@@ -108,6 +109,7 @@ class Prepared:
     findings: tuple[Finding, ...] = ()
     motion: SliceMotion | None = None
     uncorrected: ParametricMap | None = None
+    corrected: NDArray[np.float32] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -291,13 +293,13 @@ class Pipeline:
         with progress.timed(Stage.FIT):
             findings = check_images(assembled.series)
             parametric = make_map(assembled.series)
-        motion, uncorrected = None, None
+        motion, uncorrected, corrected = None, None, None
         if self._motion_correction and may_be_corrected(assembled, findings):
             with progress.timed(Stage.MOTION):
                 examined = examine_motion(assembled.series, parametric)
             if examined is not None:
                 motion, uncorrected, parametric = examined.motion, examined.uncorrected, examined.parametric
-                findings = (*findings, *examined.findings)
+                corrected, findings = examined.images, (*findings, *examined.findings)
         with progress.timed(Stage.PREPARE):
             frame = Frame(assembled.geometry.shape, assembled.geometry.spacing)
             image = network_input(parametric, assembled.quantity, frame)
@@ -308,7 +310,8 @@ class Pipeline:
         # Scaled after the network input is made: the network was trained on maps as the fit returns them.
         if uncorrected is not None:
             uncorrected = scaled(uncorrected, t1_scale)
-        return Prepared(scaled(parametric, t1_scale), frame, image, t1_scale, findings, motion, uncorrected)
+        map_ms = scaled(parametric, t1_scale)
+        return Prepared(map_ms, frame, image, t1_scale, findings, motion, uncorrected, corrected)
 
     def _conclude(
         self, progress: SliceProgress, prepared: Prepared, output: NDArray[np.float32]
@@ -340,7 +343,10 @@ class Pipeline:
             ]
             if isinstance(assembled, Ready) and isinstance(assembled.series, MappingSeries):
                 findings += clipped(assembled.series, labels)
-            flags += [code for code, _ in findings]
+                # Motion that is left looks like noise.
+                if not any(code is Flag.MOTION_LEFT for code, _ in prepared.findings):
+                    findings += noisy(assembled.series, labels, prepared.corrected)
+            flags += [code for code, _ in findings if code is not Flag.POOR_FIT or code not in flags]
             notes = [
                 *empty.notes,
                 *([note] if note else []),

@@ -35,6 +35,14 @@ _MOST_SLICES: Final = 256
 """Larger limits of the slice counter do not state a number of slices."""
 _TOO_LARGE: Final = {Quantity.T1: "6 to 10 %", Quantity.T2: "32 to 49 %"}
 """Error of the value behind Gadgetron's AutoScaleGadget."""
+_LATEST_FIRST_MS: Final = 400.0
+"""Latest first inversion time of a whole series. Groups of a MOLLI series begin at 100 to 350 ms
+(Messroghli et al. 2004, Magn Reson Med 52:141: 100, 200, 350; Piechnik et al. 2010,
+J Cardiovasc Magn Reson 12:69: 100, 180, 260)."""
+_FEWEST_OF_MOLLI: Final = 6
+"""Images of a whole series. ShMOLLI has seven; its last five make T1 10 to 30 % too short."""
+_MOST_MISSING: Final = 0.5
+"""Share of an image that is not finite from which a note names the image; scanners mask air by NaN."""
 _UNREADABLE: Final = "Attributes of the images are unreadable; only what the headers say was used."
 
 
@@ -243,10 +251,13 @@ def _weighted_images(
             f"{len(order)} images{usable} are too few for a {quantity} map; "
             f"at least {FEWEST[quantity]} are needed"
         )
+    if quantity is Quantity.T1 and (note := _incomplete(len(order), order[0][0], settings)):
+        findings.append((Flag.MISSING_IMAGES, note))
     signed = quantity is Quantity.T1 and all(each.signed for each in metadata)
     stack = np.stack([pixels.values(images[i], metadata[i].scale, signed=signed) for _, i in order])
-    if not np.isfinite(stack).all():
-        findings.append((Flag.NON_FINITE_PIXELS, ""))
+    missing = 1.0 - np.isfinite(stack).mean(axis=(1, 2))
+    if missing.any():
+        findings.append((Flag.NON_FINITE_PIXELS, _without_numbers(missing, [time for time, _ in order])))
     elif pixels.scaled_one_by_one(stack):
         note = (
             f"All {len(stack)} images are equally bright (99th percentile, mean, standard deviation or "
@@ -257,6 +268,39 @@ def _weighted_images(
         findings.append((Flag.SCALED_IMAGES, note))
     # Some senders call magnitudes REAL. Fitted as magnitudes, all-positive signed images are right too.
     return stack, np.array([time for time, _ in order]), signed and bool((stack < 0.0).any())
+
+
+def _without_numbers(missing: NDArray[np.floating[Any]], times: list[float]) -> str:
+    """Return a sentence on images of which much is not finite; empty if it is little.
+
+    Args:
+        missing: share of each image that is not finite.
+        times: of the images, ms.
+    """
+    named = [f"{time:g} ms" for time, share in zip(times, missing, strict=True) if share >= _MOST_MISSING]
+    if not named:
+        return ""
+    which = "the pixels of all images" if len(named) == len(times) else f"the pixels at {', '.join(named)}"
+    most = 100.0 * float(missing.max())
+    return f"{most:.0f} % of {which} are not finite numbers and have no fit: check the reconstruction."
+
+
+def _incomplete(images: int, first_ms: float, settings: AssemblySettings) -> str:
+    """Return why a T1 series seems to lack images although none is known to be missing; empty if it does not.
+
+    A sender that sends a part of a series may state no number of images, or that of the part.
+    """
+    if first_ms > _LATEST_FIRST_MS:
+        return (
+            f"The shortest inversion time is {first_ms:g} ms, that of a whole MOLLI series 100 to 350 ms: "
+            "images seem to be missing, without which T1 may be wrong by a tenth and more."
+        )
+    if images < min(settings.images or _FEWEST_OF_MOLLI, _FEWEST_OF_MOLLI):
+        return (
+            f"A T1 series of {images} images seems to lack some, without which T1 may be wrong by a tenth "
+            "and more: MOLLI has 7 to 11. State the number (setting assembly.images) if it is whole."
+        )
+    return ""
 
 
 def _map_values(group: Group, settings: AssemblySettings, findings: list[Finding]) -> NDArray[np.float32]:
@@ -281,4 +325,4 @@ def _map_values(group: Group, settings: AssemblySettings, findings: list[Finding
 
 
 def _flags(findings: list[Finding]) -> tuple[Flag, ...]:
-    return tuple(flag for flag, _ in findings)
+    return tuple(dict.fromkeys(flag for flag, _ in findings))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from inline.data.flags import Finding, Flag
 from inline.data.results import RegionValues
 from inline.data.series import TISSUE_MS, MappingSeries, Quantity
+from model.relaxometry.noise import molli_noise, t2prep_noise
 from model.relaxometry.parametric_map import ParametricMap
 
 UNSURE: Final = 0.3
@@ -33,6 +34,12 @@ _CLIPPED: Final = 0.05
 """Share of myocardium or blood that is clipped from which values may be wrong: half of a segment is 8 %."""
 _EQUAL: Final = 1e-3
 """Difference of equal pixels, as a share of the largest value: rounding."""
+_BIASED: Final = 0.012
+"""Estimated error of the median by noise, as a share, from which it is reported. The aim is 2 %: 20 ms of a
+native T1 of 1000 ms, about one standard deviation among healthy persons. The estimate is 0.4 to 1 times the
+error, mostly 0.6 (:mod:`bench.noise`)."""
+_FEWEST_SNR: Final = 8.0
+"""SNR below which noise is reported in any case: there the estimate is least certain."""
 _TIMES: Final = {Quantity.T1: "inversion times", Quantity.T2: "preparation times"}
 _SCALE: Final = {Quantity.T1: "assembly.t1_map_scale", Quantity.T2: "assembly.t2_map_scale"}
 
@@ -178,5 +185,47 @@ def clipped(series: MappingSeries, labels: NDArray[np.uint8]) -> tuple[Finding, 
             Flag.CLIPPED_IMAGES,
             f"Pixels are clipped at the largest value of the image: {said}. The values may be wrong: "
             "reconstruct with a lower scale.",
+        ),
+    )
+
+
+def noisy(
+    series: MappingSeries, labels: NDArray[np.uint8], corrected: NDArray[np.float32] | None = None
+) -> tuple[Finding, ...]:
+    """Return the finding of magnitude images whose noise changes the median of the myocardium; none without.
+
+    One T1 image that shows other tissue there than the others is no noise; it is reported as a poor fit.
+
+    Args:
+        series: images as acquired; the noise of signed ones has mean 0, and there is no finding.
+        labels: 0 background, 1 cavity, 2 myocardium, ``(rows, columns)``.
+        corrected: the images of the map, where it is not that of the images as acquired.
+    """
+    wall = labels == 2
+    images = series.images if corrected is None else corrected
+    if series.signed or not wall.any():
+        return ()
+    measured = t2prep_noise if series.quantity is Quantity.T2 else molli_noise
+    noise = measured(images[:, wall], series.times_ms)
+    if noise is not None and noise.odd_image is not None:
+        # Interpolation of corrected images lowers the noise of some more than of others.
+        if corrected is not None:
+            return ()
+        return (
+            (
+                Flag.POOR_FIT,
+                f"The image of {series.times_ms[noise.odd_image]:g} ms differs from the fit of the others "
+                "over the myocardium: check whether the heart moved in it.",
+            ),
+        )
+    if noise is None or (abs(noise.bias) < _BIASED and noise.snr >= _FEWEST_SNR):
+        return ()
+    wrong = "long" if noise.bias > 0.0 else "short"
+    return (
+        (
+            Flag.NOISY_IMAGES,
+            f"The signal of the myocardium is only {noise.snr:.0f} times the noise, which makes "
+            f"{series.quantity} of magnitudes some {100.0 * abs(noise.bias):.0f} % too {wrong} or more: "
+            "check the coil, or acquire thicker slices or larger pixels.",
         ),
     )

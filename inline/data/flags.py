@@ -16,6 +16,7 @@ class Flag(StrEnum):
     UNREADABLE_ATTRIBUTES = "unreadable-attributes"
     CONVERTED_UNIT = "converted-unit"
     SCALED_IMAGES = "scaled-images"
+    NOISY_IMAGES = "noisy-images"
     CLIPPED_IMAGES = "clipped-images"
     SATURATION_RECOVERY = "saturation-recovery"
     MOVED = "moved"

@@ -32,6 +32,8 @@ _BRIGHT: Final = 0.2
 _SMALLEST_SIGNAL: Final = 1e-30
 _LARGEST_SIGNAL: Final = 1e30
 """Larger values count as missing, like NaN."""
+_MOST_GAPS: Final = 0.25
+"""Share of tissue without a value in an image from which a series is not examined."""
 _FEWEST_NODES: Final = 6
 """Nodes along each axis: a smaller field of view is not examined."""
 _MOST_IMAGES: Final = 32
@@ -68,6 +70,7 @@ class MotionCorrection:
         reason: why the images were left, or empty.
         odd_gain: image with another gain than the others; None without one. The map is that of images with
             their gains as acquired.
+        images: corrected images of the map, ``(n, rows, columns)``; None unless corrected.
     """
 
     state: MotionState
@@ -79,6 +82,7 @@ class MotionCorrection:
     registration: Registration | None = None
     reason: str = ""
     odd_gain: OddGain | None = None
+    images: Floats | None = None
 
     def displaced(self) -> Floats | None:
         """Return the displacement that corrects each image, (x, y) in pixels, ``(n, rows, columns, 2)``.
@@ -122,16 +126,19 @@ def correct_motion(
         parametric: map of the images as acquired.
 
     Returns:
-        None where motion cannot be seen: too few or too many images, too small a field of view, no tissue.
+        None where motion cannot be seen: too few or too many images, too small a field of view, no tissue, an
+        image without values in a quarter of it.
     """
     lattice = Lattice.of((images.shape[1], images.shape[2]), spacing)
     if not model.fewest <= len(images) <= _MOST_IMAGES or min(lattice.nodes) < _FEWEST_NODES:
         return None
     # A NaN would spread by the smoothing, an infinite value by the division by the largest.
-    reduced = lattice.reduced(np.where(np.abs(images) < _LARGEST_SIGNAL, images, np.float32(0.0)))
+    finite = np.abs(images) < _LARGEST_SIGNAL
+    reduced = lattice.reduced(np.where(finite, images, np.float32(0.0)))
     reduced /= max(float(np.abs(reduced).max()), _SMALLEST_SIGNAL)
     tissue = _tissue(reduced) & lattice.middle(HEART_MM)
-    if not tissue.any():
+    # An image without values would look like one that moved.
+    if not tissue.any() or _gaps(lattice, finite)[tissue].mean() > _MOST_GAPS:
         return None
     registration = Registration.at_rest(lattice, model, reduced, times_ms)
     # Another gain of one image would look like motion.
@@ -161,12 +168,17 @@ def correct_motion(
     unimproved = replace(left, reason="the signal model does not describe the corrected images better")
     if not _misfit_falls(registration, tissue):
         return still if before >= _DESCRIBED or not seen else unimproved
-    inside = model.map(_corrected(images, registration), times_ms)
+    window = _corrected(images, registration)
+    inside = model.map(window, times_ms)
     corrected = _with_window(parametric, lattice.window, inside)
     after = _mean_r_squared(corrected, lattice, tissue)
     if not after > before:
         return still if before >= _DESCRIBED or not seen else replace(unimproved, r_squared_after=after)
-    return replace(left, r_squared_after=after, state=MotionState.CORRECTED, parametric=corrected)
+    sampled = images.copy()
+    sampled[:, *lattice.window] = window
+    return replace(
+        left, r_squared_after=after, state=MotionState.CORRECTED, parametric=corrected, images=sampled
+    )
 
 
 def _corrected(images: Floats, registration: Registration) -> Floats:
@@ -191,6 +203,17 @@ def _with_window(parametric: ParametricMap, window: tuple[slice, slice], new: Pa
     for each in fields(parametric):
         getattr(joined, each.name)[window] = getattr(new, each.name)
     return joined
+
+
+def _gaps(lattice: Lattice, finite: NDArray[np.bool_]) -> Floats:
+    """Return the share of each working pixel in which an image has no value, ``(rows, columns)``.
+
+    Args:
+        finite: pixels with a value, ``(n, rows, columns)``.
+    """
+    gaps = 1.0 - finite.min(axis=0, keepdims=True).astype(np.float32)
+    reduced: Floats = lattice.reduced(gaps)[0]
+    return reduced
 
 
 def _tissue(images: Floats) -> NDArray[np.bool_]:

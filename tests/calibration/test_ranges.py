@@ -98,6 +98,7 @@ def test_enough_persons_give_no_warning_and_an_outlier_is_named_but_kept(tmp_pat
         {"description": "SASHA"},
         {"flags": ["review"]},
         {"flags": ["clipped-images"]},
+        {"flags": ["noisy-images"]},
         {"flags": ["motion-left"]},
         {"error": "it failed"},
     ],

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from inline.assembly.assembler import SeriesAssembler
+from inline.contouring.plausibility import noisy
 from inline.data.flags import Flag
 from inline.data.series import MapSeries
 from inline.emit import mrd
@@ -18,6 +19,7 @@ from inline.replay.results import read_record
 from inline.replay.simulate import header_xml, simulate_examination, to_images
 from inline.settings import AssemblySettings, load_settings
 from model.motion.state import MotionState
+from model.synthesis.examination import simulate_slice
 
 MOTION = {Flag.MOVED, Flag.CORRECTED, Flag.MOTION_LEFT}
 
@@ -79,6 +81,21 @@ def test_one_image_of_a_small_heart_that_moves_beyond_the_first_step_is_correcte
     result = Pipeline(ring_engine).process(moved)
     assert result.motion.state is MotionState.CORRECTED
     assert 9.0 < result.motion.largest_shift_mm < 12.5
+
+
+@pytest.mark.parametrize("shift", [(17, 0), (12, -14)])
+def test_one_image_of_a_small_heart_that_moves_beyond_the_search_is_flagged(shift):
+    """By 26 mm: the correction does not see it, and T1 was up to 80 ms longer without a flag."""
+    simulated = simulate_slice(28, size=128, usual=True, level=0.75)
+    order = np.argsort(simulated.inversion_times_ms)
+    images, times = simulated.molli[order], simulated.inversion_times_ms[order]
+    still = replace(assembled(0.0, seed=28, size=128)[0].series, images=images, times_ms=times)
+    assert noisy(still, simulated.labels) == ()
+    images = images.copy()
+    images[2] = np.roll(images[2], shift, axis=(0, 1))
+    ((flag, note),) = noisy(replace(still, images=images), simulated.labels)
+    assert flag is Flag.POOR_FIT
+    assert f"image of {times[2]:g} ms" in note
 
 
 @pytest.mark.parametrize("place", [0, 1], ids=["T1", "T2"])

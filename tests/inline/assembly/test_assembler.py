@@ -346,6 +346,22 @@ def test_values_that_are_no_numbers_are_flagged():
     assert Flag.NON_FINITE_PIXELS in ready[0].flags
 
 
+@pytest.mark.parametrize(
+    ("bad", "said"), [((2,), "the pixels at 1000 ms"), (range(8), "of all images"), ((), "")]
+)
+def test_images_without_numbers_are_named(bad, said):
+    images = molli()
+    nothing = np.full((1, 1, 16, 16), np.nan, np.float32)
+    nan_at = {sorted(TIMES["5(3)3"])[number] for number in bad}
+    images = [
+        replace(each, data=nothing.tobytes()) if time in nan_at else each
+        for each, time in zip(images, TIMES["5(3)3"], strict=True)
+    ]
+    (only,), _ = feed(images, counted(8))
+    assert (Flag.NON_FINITE_PIXELS in only.flags) is bool(said)
+    assert [said in note for note in only.notes] == [True] * bool(said)
+
+
 def test_signed_and_complex_pixels_become_magnitudes():
     for dtype, value, expected in ((np.int16, -32768, 32768.0), (np.complex64, 3 + 4j, 5.0)):
         images = [
@@ -917,3 +933,27 @@ def test_complete_series_still_wait_for_their_corrected_twin():
     assert ready.motion_corrected
     assert assembler.finish() == []
     assert sum(assembler.account().unused.values()) == 8
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        (sorted(TIMES["5(3)3"])[2:], "shortest inversion time is 1000 ms"),
+        ([180, 260, 1900, 2800, 3700], "series of 5 images"),  # the end of ShMOLLI
+        (TIMES["5(3)3"], ""),
+        ([100, 180, 260, 1000, 1900, 2800, 3700], ""),  # ShMOLLI
+        ([350, 1250, 2150, 3050, 100, 1000, 200, 1100], ""),
+    ],
+)
+def test_a_part_of_a_t1_series_whose_number_is_not_stated_is_flagged(times, said):
+    """T1 of the end of ShMOLLI is 10 to 30 % too short."""
+    _, (only,) = feed(molli(times))
+    assert (Flag.MISSING_IMAGES in only.flags) is bool(said)
+    assert only.flags.count(Flag.MISSING_IMAGES) <= 1
+    assert any(said in note for note in only.notes) is bool(said)
+
+
+def test_a_stated_number_of_few_images_is_whole():
+    few = [100, 1000, 1900, 180, 1080]
+    _, (only,) = feed(molli(few), settings=AssemblySettings(corrected_wait_s=0.0, images=5))
+    assert only.flags == ()

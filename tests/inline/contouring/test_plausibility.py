@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inline.contouring.plausibility import TISSUE_MS, check_values, check_wall, clipped, poor_fit
+from inline.contouring.plausibility import TISSUE_MS, check_values, check_wall, clipped, noisy, poor_fit
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import RegionValues
@@ -198,3 +198,28 @@ def test_equal_pixels_without_noise_and_black_images_are_not_clipped():
     series, labels = heart(Quantity.T2, T2_TIMES, (46.0, 160.0), 3000.0)
     series.images[1] = 0.0
     assert clipped(series, labels) == ()
+
+
+@pytest.mark.parametrize(
+    ("quantity", "snr", "flagged"),
+    [
+        (Quantity.T1, 25.0, False),
+        (Quantity.T1, 8.5, True),
+        (Quantity.T1, 5.0, True),
+        (Quantity.T2, 25.0, False),
+        (Quantity.T2, 9.0, True),
+    ],
+)
+def test_noise_that_changes_the_median_is_flagged(quantity, snr, flagged):
+    times, relaxation = (T2_TIMES, (40.0, 160.0)) if quantity is Quantity.T2 else (T1_TIMES, (1400.0, 1700.0))
+    series, labels = heart(quantity, times, relaxation, 1000.0, noise=0.0)
+    along, across = np.random.default_rng(4).normal(0.0, 1000.0 / snr, (2, *series.images.shape))
+    noise = replace(series, images=np.hypot(series.images + along, across).astype(np.float32))
+    found = noisy(noise, labels)
+    assert [flag for flag, _ in found] == [Flag.NOISY_IMAGES] * flagged
+    for _, sentence in found:
+        assert f"{quantity} of magnitudes" in sentence
+        assert f"too {'short' if quantity is Quantity.T1 else 'long'}" in sentence
+    assert noisy(replace(noise, signed=True), labels) == ()
+    assert noisy(noise, np.zeros_like(labels)) == ()
+    assert noisy(noise, labels, series.images) == ()  # the map is that of other images

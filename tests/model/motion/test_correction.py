@@ -191,6 +191,14 @@ def test_pixels_without_numbers_do_not_spoil_the_others():
     assert found.parametric.failed[60:64, 60:64].any()
 
 
+@pytest.mark.parametrize("image", [2, 7])
+def test_an_image_without_numbers_is_no_motion(image):
+    """It was reported as moved by 20 mm."""
+    images = np.abs(molli([(0.0, 0.0)] * 8))
+    images[image] = np.nan
+    assert corrected(images, T1_TIMES) is None
+
+
 @pytest.mark.parametrize(
     ("images", "times", "model"),
     [

@@ -1,0 +1,72 @@
+"""Estimate of noise and of its bias beside simulated pixels of known truth."""
+
+import numpy as np
+import pytest
+
+from model.relaxometry.molli import fit_molli
+from model.relaxometry.noise import molli_noise, t2prep_noise
+from model.relaxometry.t2prep import fit_t2prep
+
+TI = np.array([100.0, 180.0, 1000.0, 1080.0, 1900.0, 1980.0, 2800.0, 3700.0])
+TE = np.array([0.0, 25.0, 55.0])
+RATIO = 2.0
+
+
+def recovery(t1):
+    return 1.0 - RATIO * np.exp(-TI * (RATIO - 1.0) / t1)
+
+
+def magnitudes(clean, snr, pixels=6000, seed=3):
+    along, across = np.random.default_rng(seed).normal(size=(2, len(clean), pixels)) / snr
+    return np.float32(700.0) * np.hypot(clean[:, None] + along, across).astype(np.float32)
+
+
+@pytest.mark.parametrize("snr", [8.0, 12.0, 25.0, 60.0])
+def test_the_snr_is_that_of_the_simulation(snr):
+    assert molli_noise(magnitudes(recovery(1000.0), snr)[:, :600], TI).snr == pytest.approx(snr, rel=0.12)
+    assert t2prep_noise(magnitudes(np.exp(-TE / 45.0), snr)[:, :600], TE).snr == pytest.approx(snr, rel=0.12)
+
+
+@pytest.mark.parametrize(("t1", "snr"), [(450.0, 10.0), (1000.0, 25.0), (1200.0, 10.0), (1400.0, 12.0)])
+def test_the_bias_of_t1_is_that_of_the_fit(t1, snr):
+    images = magnitudes(recovery(t1), snr)
+    fit = fit_molli(images, TI)
+    error = float(np.median(fit.t1[~fit.failed])) / t1 - 1.0
+    found = molli_noise(images[:, :600], TI).bias
+    assert found == pytest.approx(error, abs=max(0.005, 0.5 * abs(error)))
+    assert abs(error) < 0.01 or np.sign(found) == np.sign(error)
+
+
+@pytest.mark.parametrize("snr", [7.0, 12.0, 20.0])
+def test_the_bias_of_t2_is_that_of_the_fit(snr):
+    images = magnitudes(np.exp(-TE / 45.0), snr)
+    fit = fit_t2prep(images, TE)
+    error = float(np.median(fit.t2[~fit.failed])) / 45.0 - 1.0
+    assert t2prep_noise(images[:, :600], TE).bias == pytest.approx(error, abs=0.02)
+
+
+def test_what_the_model_does_not_describe_in_all_pixels_is_not_noise():
+    images = magnitudes(recovery(1000.0), 60.0)[:, :600]
+    images[3] *= np.float32(1.15)
+    assert molli_noise(images, TI).snr > 40.0
+
+
+def test_too_few_images_and_pixels_without_a_fit_have_no_estimate():
+    images = magnitudes(recovery(1000.0), 20.0)[:, :600]
+    assert molli_noise(images[:4], TI[:4]) is None
+    assert molli_noise(np.zeros_like(images), TI) is None
+    assert t2prep_noise(images[:2], TE[:2]) is None
+    assert t2prep_noise(np.full_like(images[:3], np.nan), TE) is None
+
+
+def test_images_without_noise_have_no_bias():
+    assert molli_noise(magnitudes(recovery(1000.0), 1e9)[:, :600], TI).bias == 0.0
+
+
+@pytest.mark.parametrize("image", [1, 2, 4])
+def test_an_image_that_shows_other_tissue_is_odd(image):
+    """A heart that moved by more than its wall: half of the ring shows blood, whose T1 is longer."""
+    images = magnitudes(recovery(1000.0), 50.0)[:, :600]
+    assert molli_noise(images, TI).odd_image is None
+    images[image, ::2] = magnitudes(1.3 * recovery(1600.0), 50.0)[image, :300]
+    assert molli_noise(images, TI).odd_image == image
