@@ -159,7 +159,8 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815, the name is the library's
 
     def _page(self) -> Page:
-        given = self.headers.get("Authorization", "").removeprefix("Bearer ").encode("utf-8", "replace")
+        # http.server decodes headers as Latin-1: these are the bytes as they came.
+        given = self.headers.get("Authorization", "").removeprefix("Bearer ").encode("latin-1", "replace")
         if self.server.token and not hmac.compare_digest(given, self.server.token):
             return Page(b"a token is needed\n", status=HTTPStatus.UNAUTHORIZED)
         make = self.server.pages.get(self.path.partition("?")[0])

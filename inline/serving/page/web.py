@@ -20,7 +20,7 @@ from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler
 from importlib import resources
 from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from inline.serving.bounded import BoundedServer
 from inline.serving.page.board import Board
@@ -162,8 +162,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Reply with a file, an image, or a stream."""
-        path = urlsplit(self.path).path
-        refusal = self._refusal()
+        path, _, query = self.path.partition("?")
+        refusal = self._refusal(query)
         if refusal is None and path == "/events":
             self._stream()
             return
@@ -171,33 +171,39 @@ class _Handler(BaseHTTPRequestHandler):
         self._begin(reply.status, reply.content_type, len(reply.body), reply.headers)
         self.wfile.write(reply.body)
 
-    def _refusal(self) -> Reply | None:
+    def _refusal(self, query: str) -> Reply | None:
         """Return the reply to a request that is not admitted, or that brings the token in its address."""
         access = self.server.access
-        host = urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""
-        if access.hosts and host not in access.hosts:
+        if access.hosts and self._host() not in access.hosts:
             return Reply(b"this page has another address\n", status=HTTPStatus.FORBIDDEN)
         if not access.token or self._same(self._borne()):
             return None
-        given = parse_qs(urlsplit(self.path).query).get("token", [""])[0]
-        if self._same(given):
-            cookie = f"{_COOKIE}={given}; HttpOnly; SameSite=Strict; Path=/"
+        # As typed into an address a plus sign is itself; tokens in base64 hold it.
+        given = parse_qs(query.replace("+", "%2B")).get("token", [""])[0]
+        if self._same(given.encode("utf-8", "replace")):
+            cookie = f"{_COOKIE}={quote(given, safe='')}; HttpOnly; SameSite=Strict; Path=/"
             return Reply(
                 b"", status=HTTPStatus.SEE_OTHER, headers=(("Location", "/"), ("Set-Cookie", cookie))
             )
         return Reply(b"a token is needed: open /?token=TOKEN\n", status=HTTPStatus.UNAUTHORIZED)
 
-    def _borne(self) -> str:
-        """Return the token of the header or the cookie."""
-        if bearer := self.headers.get("Authorization", ""):
-            return bearer.removeprefix("Bearer ")
-        with suppress(CookieError):
-            cookie = SimpleCookie(self.headers.get("Cookie", "")).get(_COOKIE)
-            return cookie.value if cookie is not None else ""
+    def _host(self) -> str:
+        """Return the name of this host in the request; empty where there is none or a malformed one."""
+        with suppress(ValueError):
+            return urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""
         return ""
 
-    def _same(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode("utf-8", "replace"), self.server.access.token.encode())
+    def _borne(self) -> bytes:
+        """Return the token of the header or the cookie."""
+        if bearer := self.headers.get("Authorization", ""):
+            return bearer.removeprefix("Bearer ").encode("latin-1", "replace")  # as its bytes came
+        with suppress(CookieError):
+            cookie = SimpleCookie(self.headers.get("Cookie", "")).get(_COOKIE)
+            return unquote(cookie.value).encode("utf-8", "replace") if cookie is not None else b""
+        return b""
+
+    def _same(self, given: bytes) -> bool:
+        return hmac.compare_digest(given, self.server.access.token.encode())
 
     def _reply(self, path: str) -> Reply:
         if path in self.server.files:

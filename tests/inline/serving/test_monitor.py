@@ -65,6 +65,11 @@ def test_a_token_is_needed_where_one_is_set(started):
     assert get(monitor, Authorization=f"Bearer {TOKEN}")[0] == 200
 
 
+def test_a_token_may_have_any_characters(started):
+    monitor = started(token="Schl\u00fcssel-der-\u4ee4\u724c")
+    assert get(monitor, Authorization="Bearer Schl\u00fcssel-der-\u4ee4\u724c".encode())[0] == 200
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", ""])
 def test_other_hosts_need_a_token(host, started):
     with pytest.raises(ConfigurationError, match=r"give monitor\.token"):

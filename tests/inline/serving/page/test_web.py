@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from contextlib import closing, contextmanager
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -129,6 +130,32 @@ def test_a_token_opens_the_page_and_a_cookie_keeps_it_open():
         assert get(server, Cookie=cookie.partition(";")[0])[0] == 200
         assert get(server, Cookie="myostream=wrong")[0] == 401
         assert get(server, Cookie="=;=\x7f")[0] == 401
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "8f+/Zk3q+Xw1mPz0Rb7c+A==",
+        'semicolon;and "quotes" %41',
+        "Schl\u00fcssel-der-Seite",
+        "\u4ee4\u724c" * 8,
+    ],
+    ids=["base64", "punctuation", "latin-1", "other"],
+)
+def test_any_token_opens_the_page_in_every_way(token):
+    typed = quote(token, safe="+/=")  # a browser leaves these as they are typed
+    with serving(Access(token)) as (server, _):
+        for address in (typed, quote(token, safe="")):
+            status, _, headers = get(server, f"/?token={address}")
+            assert status == 303
+            assert get(server, Cookie=headers["Set-Cookie"].partition(";")[0])[0] == 200
+        assert get(server, Authorization=f"Bearer {token}".encode())[0] == 200
+
+
+def test_a_malformed_host_or_path_has_a_reply(page):
+    server, _ = page
+    assert get(server, Host="[::1")[0] == 403
+    assert get(server, "//[x")[0] == 404
 
 
 def test_a_stream_begins_with_what_is_there_and_goes_on(page):
