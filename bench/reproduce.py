@@ -49,7 +49,10 @@ _TRUTH: Final = (
 )
 _OTHERS: Final = ", ".join(
     f"{key} .3f"
-    for key in ("all/dice", "all/dice_cavity", "all/dice_myocardium", "basal/dice", "mid/dice", "apical/dice")
+    for key in (
+        *("all/dice", "from_25_mm/dice", "from_25_mm/dice_cavity", "from_25_mm/dice_myocardium"),
+        *("below_25_mm/dice", "below_25_mm/dice_cavity", "below_25_mm/dice_myocardium"),
+    )
 )
 _PAIR: Final = "slices, dice .3f, iou .3f, hausdorff .2f, surface .2f"
 DETAILS: Final = (
