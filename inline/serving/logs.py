@@ -16,11 +16,12 @@ import re
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final, TextIO, cast
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -28,6 +29,8 @@ from rich.logging import RichHandler
 from inline.data.client_text import for_log, foreign
 from inline.data.errors import MyostreamError
 from inline.settings import LogSettings
+
+_log = logging.getLogger(__name__)
 
 _STDERR: Final = 2
 _WAITING: Final = 1024
@@ -277,13 +280,43 @@ def log_to_stderr(
         logger.propagate = False
         logger.addHandler(handler)
     try:
-        yield
+        with _hooks(settings):
+            yield
     finally:
         for logger, level, propagate in before:
             logger.removeHandler(handler)
             logger.setLevel(level)
             logger.propagate = propagate
         handler.close()
+
+
+@contextmanager
+def _hooks(settings: LogSettings) -> Iterator[None]:
+    """Log warnings of libraries, which may quote what a client sent, and what ends a thread."""
+
+    def warned(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        text = for_log(foreign(str(message)), foreign_text=settings.foreign_text)
+        _log.warning("%s in line %d of %s: %s", category.__name__, lineno, filename, text)
+
+    def raised(ended: threading.ExceptHookArgs) -> None:
+        if ended.exc_value is not None and ended.exc_type is not SystemExit:
+            name = ended.thread.name if ended.thread else "unknown"
+            error = (ended.exc_type, ended.exc_value, ended.exc_traceback)
+            _log.error("the thread %s has ended by an error", name, exc_info=error)
+
+    before = warnings.showwarning, threading.excepthook
+    warnings.showwarning, threading.excepthook = warned, raised
+    try:
+        yield
+    finally:
+        warnings.showwarning, threading.excepthook = before
 
 
 def _kind(record: logging.LogRecord) -> tuple[int, str, str]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -230,6 +231,30 @@ def test_notes_of_the_log_are_json_too(logged):
     lines = [json.loads(line) for line in target.lines]
     assert [line["message"] for line in lines[:1]] == ["again"]
     assert "2 more lines like 'again'" in lines[1]["message"]
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_warnings_and_errors_of_threads_are_records_without_text_of_a_client(capfd):
+    """They went to standard error as they were: no JSON, without a limit, and with what a library quotes."""
+
+    def fail():
+        raise ValueError(PATIENT)
+
+    before = warnings.showwarning, threading.excepthook
+    with log_to_stderr(load_settings(log={"format": "json"}).log):
+        warnings.warn(f"value {PATIENT}", UserWarning, stacklevel=1)
+        thread = threading.Thread(target=fail, name="worker")
+        thread.start()
+        thread.join()
+    assert (warnings.showwarning, threading.excepthook) == before
+    written = capfd.readouterr().err
+    warned, raised = map(json.loads, written.splitlines())
+    assert PATIENT not in written
+    assert (warned["level"], raised["level"]) == ("warning", "error")
+    assert warned["message"].startswith("UserWarning in line ")
+    assert raised["message"] == "the thread worker has ended by an error"
+    assert "ValueError" in raised["traceback"]
 
 
 def test_lines_for_the_journal_begin_with_their_level(monkeypatch, capfd):
