@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import zipfile
@@ -13,11 +14,12 @@ from typing import Final
 from inline.package.image import START, check_image
 from inline.package.label import LABEL_NAME, encoded, package_name
 from inline.package.manual import write_manual
-from inline.package.schema import Label
+from inline.package.schema import Label, PackageError
 from model.output import atomic_output, check_outputs, write_json, write_text
 
 LABEL_FILE: Final = "OpenReconLabel.json"
 DOCKERFILE: Final = "OpenRecon.dockerfile"
+_REFERENCE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}")
 _CHUNK: Final = 1 << 20
 
 
@@ -34,10 +36,14 @@ def write_package(folder: Path, label: Label, base: str, image: Path | None = No
         The archive; None without an image.
 
     Raises:
-        PackageError: the image cannot be used; then nothing is written.
+        PackageError: the image or the name of the base cannot be used; then nothing is written.
         OutputError: a file cannot be written.
         ImportError: matplotlib is not installed (extra ``report``).
     """
+    if not _REFERENCE.fullmatch(base):
+        raise PackageError(
+            f"{base!r} cannot be the name of an image: give one such as myostream:1 or host/myostream:1"
+        )
     name = package_name(label)
     label_file, dockerfile, manual = folder / LABEL_FILE, folder / DOCKERFILE, folder / f"{name}.pdf"
     archive = folder / f"{name}.zip" if image is not None else None

@@ -37,6 +37,7 @@ def test_what_cannot_be_packed_is_one_line(tmp_path):
     for arguments, problem in (
         (["openrecon", "--vendor", "a b"], "vendor 'a b' cannot be used"),
         (["openrecon", "--image", str(image)], "runs as nobody"),
+        (["openrecon", "--base", "myostream\nRUN false"], "cannot be the name of an image"),
         (["fire", str(write_tar(tmp_path / "empty.tar", {"etc": ""}))], "found: none"),
     ):
         made = runner.invoke(app, ["package", *arguments, "-o", str(tmp_path / "out")])
