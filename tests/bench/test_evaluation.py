@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from inline.__main__ import app
 from model.evaluation import synthetic
 from model.evaluation.synthetic import make_slices
+from model.synthesis.apex import SHARE
 
 
 class Oracle:
@@ -81,12 +82,13 @@ def test_contours_that_lie_beside_the_readers_on_all_slices(folder, slices, tmp_
 
 
 def test_the_truth_of_synthetic_slices_scores_nearly_one_in_every_group(tmp_path, monkeypatch):
-    truth = [slice_.labels for slice_, _ in make_slices(4, "t2")]
+    truth = [slice_.labels for slice_, _ in make_slices(4, "t2", apices=SHARE)]
     monkeypatch.setattr("inline.engine_selection.make_engine", lambda _, **_kwargs: Oracle(truth))
     evaluate("--synthetic", 4, "--map", "t2", "--json", tmp_path / "t2.json")
     summaries = json.loads((tmp_path / "t2.json").read_text())["summaries"]
     assert summaries["all"]["slices"] == 4
-    assert summaries["all"]["dice_cavity"] > 0.9
+    # Even a perfect network has no contours on hearts below 15 mm: the search refuses them.
+    assert summaries["from_25_mm"]["dice_cavity"] > 0.9
     assert sum(summaries[level]["slices"] for level in ("basal", "mid", "apical")) == 4
 
 

@@ -130,7 +130,8 @@ def test_recipes_have_their_names():
     [
         (["--recipe", "secret"], "synthetic, published, fine-tune"),
         (["--recipe", "published"], "needs labelled cases"),
-        (["--recipe", "published", "--data", "cases", "--minutes", "2"], "--minutes goes with"),
+        (["--recipe", "published", "--data", "cases", "--minutes", "2"], "go with the recipe synthetic"),
+        (["--recipe", "published", "--data", "cases", "--apices", "0.1"], "go with the recipe synthetic"),
         (["--minutes", "2", "--epochs", "3"], "go with another --recipe"),
     ],
 )
