@@ -207,6 +207,7 @@ def test_equal_pixels_without_noise_and_black_images_are_not_clipped():
         (Quantity.T1, 8.5, True),
         (Quantity.T1, 5.0, True),
         (Quantity.T2, 25.0, False),
+        (Quantity.T2, 16.0, False),  # 1.5 %
         (Quantity.T2, 9.0, True),
     ],
 )
