@@ -194,6 +194,25 @@ def test_a_name_with_markup_is_text(window):
         assert window.evaluate("document.title") == "myostream"
 
 
+@pytest.mark.parametrize("width", [420, 800, 1280, 1600])
+def test_the_limits_of_a_window_are_legible(window, width):
+    _, native = measured()
+    with feeding() as feed:
+        window.open("http://{}:{}/".format(*feed.address), width, 800)
+        feed.delivered(Delivery("a", native, 0.1, False, 1, 500.0))
+        window.wait("document.querySelectorAll('.card.drawn').length === 1")
+        assert window.evaluate("document.getElementById('high').value") == "2000"
+        # 20 px are those of the arrows that change the number.
+        assert window.evaluate(
+            "(function (field) { const style = getComputedStyle(field);"
+            "const text = document.createElement('span');"
+            "text.style.font = style.font; text.textContent = field.value; document.body.appendChild(text);"
+            "return field.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - 20"
+            " >= text.offsetWidth; })(document.getElementById('high'))"
+        )
+        assert window.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 @pytest.mark.parametrize(
     ("failing", "ends"),
     [
