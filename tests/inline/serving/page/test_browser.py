@@ -180,6 +180,19 @@ def test_ecv_in_words_and_numbers_and_the_final_level(window):
         assert card(window, 1).startswith("mid, slice 0 · T1 post-contrast"), "its level is not stated"
 
 
+def test_the_reason_of_a_low_confidence_is_shown_once(window):
+    _, native = measured()
+    reason = "The expected Dice of 0.829 is below 0.83: the entropy is high."
+    low = replace(native, confidence=0.8296, confidence_reason=reason, notes=("Another.", reason))
+    with feeding() as feed:
+        window.open("http://{}:{}/".format(*feed.address))
+        feed.delivered(Delivery("a", low, 0.1, False, 1, 500.0))
+        window.wait("document.querySelectorAll('.card.drawn').length === 1")
+        assert text(window, "confidence") == reason
+        assert "Another." in text(window, "notes")
+        assert reason not in text(window, "notes")
+
+
 def test_a_name_with_markup_is_text(window):
     _, native = measured()
     name = "<img src=x onerror='document.title=1'><b>Mustermann</b>"
