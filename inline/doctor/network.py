@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from inline.doctor.finding import Finding, good, problem, warning
 from inline.emit.access import is_loopback
 from inline.mrd.messages import Close
 from inline.mrd.protocol import Decoder, encode
-from inline.settings import DicomDestination, Settings
+from inline.settings import DicomDestination, ServerSettings, Settings
 
 _PATIENCE_S: Final = 5.0
 """Longest wait for a connection or a reply."""
@@ -26,9 +27,15 @@ def ports(settings: Settings) -> Iterator[Finding]:
     """Yield whether the ports of the settings are free, or taken by a server that runs already."""
     host, port = settings.server.host, settings.server.port
     reason = bind_error(host, port)
-    running = reason == os.strerror(errno.EADDRINUSE) and is_mrd_server(host, port)
+    taken = reason == os.strerror(errno.EADDRINUSE)
+    running = taken and is_mrd_server(host, port)
+    hidden = taken and not running and not _admits_this_host(settings.server)
     if running:
         yield good("port of MRD", f"{host}:{port} is taken by an MRD server that answers")
+    elif hidden:
+        # Not a problem: to end that program might end the server of the scanner.
+        text = f"{host}:{port} is taken, perhaps by a server: it would refuse this host (server.peers)"
+        yield warning("port of MRD", text, "add 127.0.0.1/32 to server.peers")
     elif reason:
         advice = "end the program that has it, or choose another with server.port"
         yield problem("port of MRD", f"{host}:{port} cannot be used: {reason}", advice)
@@ -37,12 +44,19 @@ def ports(settings: Settings) -> Iterator[Finding]:
     if not is_loopback(host) and host != "localhost" and not settings.server.peers:
         advice = "list the scanner's hosts in server.peers"
         yield warning("access", f"{host} is reached by other hosts, all of which may connect", advice)
+    named = {port: "port of MRD"} if port else {}
     for name, (host, port) in _other_ports(settings):
         reason = bind_error(host, port)
+        if port in named:
+            yield problem(name, f"{host}:{port} is also the {named[port]}", "choose another in the settings")
+            continue
+        named |= {port: name} if port else {}
         if not reason:
             yield good(name, f"{host}:{port} is free")
         elif running:
             yield good(name, f"{host}:{port} is taken while the server runs")
+        elif hidden:
+            yield warning(name, f"{host}:{port} cannot be used: {reason}", "none, if the server runs")
         else:
             yield problem(name, f"{host}:{port} cannot be used: {reason}", "choose another in the settings")
 
@@ -56,6 +70,16 @@ def _other_ports(settings: Settings) -> Iterator[tuple[str, tuple[str, int]]]:
     host, _, port = place.rpartition(":")
     if transport == "tcp" and port.isdigit():
         yield "port of ZeroMQ", ("" if host == "*" else host.strip("[]"), int(port))
+
+
+def _admits_this_host(server: ServerSettings) -> bool:
+    """Return whether a server at the address of the settings takes connections of this host."""
+    try:
+        with socket.create_connection((server.host or "127.0.0.1", server.port), _PATIENCE_S) as connection:
+            own = ip_address(connection.getsockname()[0])
+    except OSError:
+        return True
+    return not server.peers or any(own in network for network in server.peers)
 
 
 def bind_error(host: str, port: int) -> str:

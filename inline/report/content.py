@@ -411,23 +411,27 @@ def _no_segments(maps: Sequence[ReportMap]) -> str:
 def _findings(found: Sequence[Position]) -> Iterable[str]:
     """Yield errors, then flags in words, then notes, each once with the maps that it concerns.
 
+    Of the notes, those that state why a confidence is low come first: others may have no room on the page.
     What ECV only takes over from its slices is stated of these alone.
     """
     maps = [(each, kind, chosen) for each in found for kind, chosen in each.maps.items()]
-    errors, flags, notes = [], [], []
+    errors, flags = [], []
+    reasons: list[tuple[str, tuple[Kind, str]]] = []
+    notes: list[tuple[str, tuple[Kind, str]]] = []
     for position, kind, chosen in maps:
         where = (kind, position.name)
         taken = _of_slices(position) if kind in (Kind.ECV, Kind.PARTITION) else frozenset()
         errors += [(clean(chosen.error), where)] if chosen.error else []
         flags += [(flag, where) for flag in dict.fromkeys(chosen.flags) if flag not in taken]
         own = (each for each in dict.fromkeys(chosen.notes) if not (taken and each.startswith(SLICE_FLAGS)))
-        notes += [(clean(note), where) for note in own]
+        for note in own:
+            (reasons if note == chosen.confidence_reason else notes).append((clean(note), where))
     number = Counter(kind for _, kind, _ in maps)
     for text, bearers in _gathered(errors).items():
         yield f"{_where(bearers, number)}: error: {text}"
     for flag, bearers in sorted(_gathered(flags).items(), key=lambda pair: importance(pair[0])):
         yield f"{_where(bearers, number)}: {sentence(flag)}"
-    for text, bearers in _gathered(notes).items():
+    for text, bearers in _gathered((*reasons, *notes)).items():
         yield f"{_where(bearers, number)}: note: {text}"
 
 

@@ -105,6 +105,7 @@ class ReportMap:
         field_strength: tesla, where stated.
         reference: source of the z-scores, or empty.
         confidence_source: names the weights where the confidence is calibrated.
+        confidence_reason: note that states what made the confidence low, or empty.
     """
 
     kind: Kind
@@ -124,6 +125,7 @@ class ReportMap:
     field_strength: float | None = None
     reference: str = ""
     confidence_source: str = ""
+    confidence_reason: str = ""
 
     @classmethod
     def of_slice(cls, result: SliceResult) -> Self:
@@ -154,6 +156,7 @@ class ReportMap:
             field_strength=result.field_strength,
             reference=result.reference,
             confidence_source=result.confidence_source,
+            confidence_reason=result.confidence_reason,
         )
 
     @classmethod

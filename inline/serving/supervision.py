@@ -102,6 +102,8 @@ class Supervision:
                 self._manager.notify(*messages)
             if last.live and not health.live:
                 _log.error("%s; the watchdog is fed no more: the service is to be restarted", health.summary)
+            elif health.live and not last.live:
+                _log.warning("%s; the watchdog is fed again", health.summary)
             last = health
 
 

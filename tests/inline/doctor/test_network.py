@@ -33,7 +33,7 @@ def test_a_port_of_another_program_is_a_problem_and_one_of_a_server_is_none(serv
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         threading.Thread(target=lambda: other.accept()[0].close(), daemon=True).start()
-        found = verdicts(network.ports(load_settings(server={"port": port}, monitor={"port": port})))
+        found = verdicts(network.ports(load_settings(server={"port": port})))
     assert {verdict for verdict, _ in found.values()} == {Verdict.PROBLEM}
     assert "Address already in use" in found["port of MRD"][1]
     with serving() as server, socket.create_server(("127.0.0.1", 0)) as other:
@@ -41,6 +41,29 @@ def test_a_port_of_another_program_is_a_problem_and_one_of_a_server_is_none(serv
         found = verdicts(network.ports(settings))
     assert "taken by an MRD server that answers" in found["port of MRD"][1]
     assert found["port of metrics"][0] is Verdict.GOOD
+
+
+def test_a_port_for_two_services_is_a_problem():
+    port, other = free_port(), free_port()
+    settings = load_settings(server={"port": port}, monitor={"port": port, "page_port": other})
+    found = verdicts(network.ports(settings))
+    assert found["port of metrics"] == (Verdict.PROBLEM, f"127.0.0.1:{port} is also the port of MRD")
+    assert found["port of the live page"][0] is Verdict.GOOD
+    settings = load_settings(server={"port": 0}, monitor={"port": 0, "page_port": 0})
+    assert {verdict for verdict, _ in verdicts(network.ports(settings)).values()} == {Verdict.GOOD}
+
+
+def test_a_running_server_that_refuses_this_host_is_no_problem(serving):
+    peers = ["192.0.2.0/24"]
+    with serving(server={"peers": peers}) as server, socket.create_server(("127.0.0.1", 0)) as other:
+        other_port = other.getsockname()[1]
+        settings = load_settings(
+            server={"port": server.address[1], "peers": peers}, monitor={"port": other_port}
+        )
+        found = verdicts(network.ports(settings))
+    assert found["port of MRD"][0] is Verdict.WARNING
+    assert "server.peers" in found["port of MRD"][1]
+    assert found["port of metrics"][0] is Verdict.WARNING
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.77"])

@@ -164,6 +164,25 @@ def test_findings_are_errors_flags_by_importance_and_notes_each_once():
     )
 
 
+def test_the_reasons_of_a_low_confidence_come_before_other_notes():
+    slices = [
+        make_slice(
+            n,
+            level=level,
+            flags=(Flag.REVIEW,),
+            notes=("Septum.", f"Reason {n}."),
+            confidence_reason=f"Reason {n}.",
+        )
+        for n, level in enumerate(("basal", "mid"))
+    ]
+    assert content(*slices).findings == (
+        f"All maps: {SENTENCES['review']}",
+        "T1 native basal: note: Reason 0.",
+        "T1 native mid: note: Reason 1.",
+        "All maps: note: Septum.",
+    )
+
+
 def test_flags_that_ecv_takes_over_are_stated_of_its_slices_alone():
     native = make_slice(flags=(Flag.MOVED,))
     taken = make_ecv(

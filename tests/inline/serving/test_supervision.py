@@ -132,6 +132,19 @@ def test_a_health_that_cannot_be_determined_once_stops_nothing(manager, monkeypa
         made.wait("WATCHDOG=1", number=5)
 
 
+def test_a_recovery_is_logged_as_the_silence_was(manager, monkeypatch, caplog):
+    made = manager(0.4)
+    working, silent = (judge(State(True, engine="e", unproven_s=each), 60.0) for each in (1.0, 61.0))
+    # As after a stop of the whole process (SIGSTOP, a paused container).
+    answers = iter([working, working, silent, silent, *[working] * 1000])
+    monkeypatch.setattr(Checkup, "health", lambda self: next(answers))
+    with supervision(MonitorSettings(), made.environment) as supervised:
+        supervised.begin(None)
+        made.wait("WATCHDOG=1", number=3)
+    found = [each.message for each in caplog.records if "watchdog" in each.message]
+    assert [("fed no more" in each, "fed again" in each) for each in found] == [(True, False), (False, True)]
+
+
 def status(address, page):
     try:
         with urllib.request.urlopen("http://{}:{}".format(*address) + page, timeout=20) as reply:

@@ -260,7 +260,8 @@
     fill(by("findings"), slice.findings.map(function (each) { return element("li", each.text); })
       .concat(slice.error ? [element("li", slice.error, "failed")] : [])
       .concat(slice.missing ? [element("li", slice.missing, "failed")] : []));
-    fill(by("notes"), slice.notes.map(function (each) { return element("li", each); })
+    const notes = slice.notes.filter(function (each) { return each !== slice.confidence_reason; });
+    fill(by("notes"), notes.map(function (each) { return element("li", each); })
       .concat(slice.reference ? [element("li", "z-scores: " + slice.reference)] : [])
       .concat(slice.times_ms ? [element("li", "Stages, ms: " + Object.keys(slice.times_ms).map(function (stage) {
         return stage + " " + Math.round(slice.times_ms[stage]);
@@ -282,9 +283,9 @@
   }
 
   function showQuality(slice) {
-    by("confidence").textContent = "Expected Dice of the contours: " +
-      (slice.confidence === null ? "not known" : slice.confidence.toFixed(2)) +
-      (slice.confidence_reason ? ". " + slice.confidence_reason : "");
+    /* The reason states the number too: 0.829 beside "below 0.83", which two digits would contradict. */
+    by("confidence").textContent = slice.confidence_reason || "Expected Dice of the contours: " +
+      (slice.confidence === null ? "not known" : slice.confidence.toFixed(2));
     by("latency-text").textContent = "Result " + Math.round(slice.latency_ms) + " ms after the last image; budget " +
       Math.round(slice.budget_ms) + " ms";
     by("latency").max = slice.budget_ms;

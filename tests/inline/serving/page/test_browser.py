@@ -180,6 +180,19 @@ def test_ecv_in_words_and_numbers_and_the_final_level(window):
         assert card(window, 1).startswith("mid, slice 0 · T1 post-contrast"), "its level is not stated"
 
 
+def test_the_reason_of_a_low_confidence_is_shown_once(window):
+    _, native = measured()
+    reason = "The expected Dice of 0.829 is below 0.83: the entropy is high."
+    low = replace(native, confidence=0.8296, confidence_reason=reason, notes=("Another.", reason))
+    with feeding() as feed:
+        window.open("http://{}:{}/".format(*feed.address))
+        feed.delivered(Delivery("a", low, 0.1, False, 1, 500.0))
+        window.wait("document.querySelectorAll('.card.drawn').length === 1")
+        assert text(window, "confidence") == reason
+        assert "Another." in text(window, "notes")
+        assert reason not in text(window, "notes")
+
+
 def test_a_name_with_markup_is_text(window):
     _, native = measured()
     name = "<img src=x onerror='document.title=1'><b>Mustermann</b>"
@@ -192,6 +205,25 @@ def test_a_name_with_markup_is_text(window):
         assert name in text(window, "notes")
         assert window.evaluate("document.querySelectorAll('img, b').length") == 0
         assert window.evaluate("document.title") == "myostream"
+
+
+@pytest.mark.parametrize("width", [420, 800, 1280, 1600])
+def test_the_limits_of_a_window_are_legible(window, width):
+    _, native = measured()
+    with feeding() as feed:
+        window.open("http://{}:{}/".format(*feed.address), width, 800)
+        feed.delivered(Delivery("a", native, 0.1, False, 1, 500.0))
+        window.wait("document.querySelectorAll('.card.drawn').length === 1")
+        assert window.evaluate("document.getElementById('high').value") == "2000"
+        # 20 px are those of the arrows that change the number.
+        assert window.evaluate(
+            "(function (field) { const style = getComputedStyle(field);"
+            "const text = document.createElement('span');"
+            "text.style.font = style.font; text.textContent = field.value; document.body.appendChild(text);"
+            "return field.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - 20"
+            " >= text.offsetWidth; })(document.getElementById('high'))"
+        )
+        assert window.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 @pytest.mark.parametrize(
