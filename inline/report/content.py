@@ -110,10 +110,12 @@ class BullsEye:
 
     Attributes:
         segments: value by number, 1 to 16.
+        doubtful: numbers of those to which a slice whose contours want review contributes.
     """
 
     kind: Kind
     segments: Mapping[int, RegionValue]
+    doubtful: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,9 @@ def page(maps: Sequence[ReportMap], info: ExaminationInfo | None = None) -> Page
     kinds = tuple(kind for kind in Kind if any(kind in each.maps for each in found))
     columns = choose(found)
     eyes = tuple(
-        BullsEye(kind, segments) for kind in _BULLS_EYES if (segments := pooled(found, kind)) is not None
+        BullsEye(kind, segments, doubtful(found, kind))
+        for kind in _BULLS_EYES
+        if (segments := pooled(found, kind)) is not None
     )
     legend = ""
     if len(columns) < len(found):
@@ -234,6 +238,13 @@ def pooled(found: Iterable[Position], kind: Kind) -> dict[int, RegionValue] | No
             if match and region.value is not None:
                 by_number.setdefault(int(match[1]), []).append(region)
     return {number: _pool(regions) for number, regions in sorted(by_number.items())} or None
+
+
+def doubtful(found: Iterable[Position], kind: Kind) -> frozenset[int]:
+    """Return the numbers of the AHA segments to which a slice whose contours want review contributes."""
+    maps = (each.maps[kind] for each in found if kind in each.maps)
+    names = (region.name for each in maps if Flag.REVIEW in each.flags for region in each.regions)
+    return frozenset(int(match[1]) for name in names if (match := _SEGMENT.fullmatch(name)))
 
 
 def _pool(regions: Sequence[RegionValue]) -> RegionValue:
@@ -397,6 +408,8 @@ def _caption(found: Sequence[Position], kinds: Sequence[Kind]) -> str:
     )
     if any(count > 1 for count in numbers.values()):
         parts.append("segments of several slices: mean of their medians by area")
+    if any(doubtful(found, kind) for kind in _BULLS_EYES):
+        parts.append("?: from a slice whose contours want review")
     return "; ".join(parts) + "."
 
 

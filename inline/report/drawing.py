@@ -245,7 +245,7 @@ def _bulls_eye(sheet: Sheet, axes: Axes, eye: BullsEye, side: float) -> None:
         axes.text(
             radius * math.cos(middle),
             radius * math.sin(middle),
-            f"{value:.{eye.kind.digits}f}" + ("*" if marked else ""),
+            f"{value:.{eye.kind.digits}f}" + "*" * marked + "?" * (number in eye.doubtful),
             fontproperties=sheet.font(SMALL * side / _EYE_MOST, bold=marked),
             color="black" if light else "white",
             ha="center",

@@ -51,6 +51,16 @@ def test_the_table_states_median_sd_and_z_score():
     assert [cell.text for cell in rows[1].cells] == ["1040 ± 3 (+0.5)", NOTHING]
 
 
+def test_segments_of_a_slice_whose_contours_want_review_are_marked():
+    anterior, lateral = "AHA 7 mid anterior", "AHA 12 mid anterolateral"
+    doubtful = make_slice(0, regions=(region(anterior, 1000.0, 30),), flags=(Flag.REVIEW,))
+    other = make_slice(1, regions=(region(anterior, 1100.0, 10), region(lateral, 1100.0, 10)))
+    (eye,) = content(doubtful, other).bulls_eyes
+    assert eye.doubtful == {7}
+    assert content(doubtful, other).caption.endswith("?: from a slice whose contours want review.")
+    assert "?" not in content(other).caption
+
+
 def test_without_a_mid_septum_the_septum_is_stated():
     rows = content(make_slice()).slices
     assert [row.region for row in rows] == ["global", "septum"]

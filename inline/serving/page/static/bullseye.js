@@ -39,7 +39,8 @@ var bullseye = (function () {
       slice.regions.forEach(function (region) {
         const match = SEGMENT.exec(region.name);
         if (match && region.median !== null) {
-          (parts[match[1]] = parts[match[1]] || []).push(region);
+          const doubtful = slice.findings.some(function (each) { return each.flag === "review"; });
+          (parts[match[1]] = parts[match[1]] || []).push(Object.assign({ doubtful: doubtful }, region));
         }
       });
     });
@@ -47,7 +48,8 @@ var bullseye = (function () {
     Object.keys(parts).forEach(function (number) {
       const own = parts[number];
       found[number] = {
-        name: own[0].name, median: mean(own, "median"), z: mean(own, "z_score"), slices: own.length
+        name: own[0].name, median: mean(own, "median"), z: mean(own, "z_score"), slices: own.length,
+        doubtful: own.some(function (part) { return part.doubtful; })
       };
     });
     return found;
@@ -84,9 +86,9 @@ var bullseye = (function () {
     const at = point(radius, degrees).split(" ");
     const y = Number(at[1]);
     const text = make("text", { x: at[0], y: y + (value.z === null ? 6 : 1), fill: bright ? "#000" : "#fff" });
-    text.textContent = value.median.toFixed(digits);
+    text.textContent = value.median.toFixed(digits) + (value.doubtful ? "?" : "");
     const title = make("title", {});
-    title.textContent = value.name;
+    title.textContent = value.name + (value.doubtful ? ": from a slice whose contours want review" : "");
     text.appendChild(title);
     svg.appendChild(text);
     if (value.z !== null) {

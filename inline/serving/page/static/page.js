@@ -278,7 +278,8 @@
     const drawn = bullseye.draw(by("bullseye"), alike, coloursOf(kind), colours, slice.map.digits, signed);
     by("bullseye-part").hidden = !drawn;
     by("bullseye-caption").textContent = kind + " by AHA segment" + (slice.map.unit ? ", median in " + slice.map.unit : "") +
-      ", of all slices of the examination; several slices of a segment: mean by area. Colours " + colours.low + "–" +
+      ", of all slices of the examination; several slices of a segment: mean by area; " +
+      "?: from a slice whose contours want review. Colours " + colours.low + "–" +
       colours.high + (slice.map.unit ? " " + slice.map.unit : "") + ".";
   }
 

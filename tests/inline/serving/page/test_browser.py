@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench.browser import browser, executable
+from inline.data.flags import Flag
 from inline.data.results import SliceLevel
 from inline.examination.ecv import ecv_of_pair
 from inline.examination.pairing import Pair
@@ -191,6 +192,19 @@ def test_the_reason_of_a_low_confidence_is_shown_once(window):
         assert text(window, "confidence") == reason
         assert "Another." in text(window, "notes")
         assert reason not in text(window, "notes")
+
+
+def test_segments_of_a_slice_whose_contours_want_review_are_marked(window):
+    _, native = measured()
+    low = replace(native, flags=(Flag.REVIEW,), identity=replace(native.identity, slice_index=1))
+    with feeding() as feed:
+        window.open("http://{}:{}/".format(*feed.address))
+        feed.delivered(Delivery("a", native, 0.1, False, 1, 500.0))
+        window.wait("document.querySelectorAll('#bullseye text').length > 0")
+        assert "?" not in text(window, "bullseye")
+        feed.delivered(Delivery("a", low, 0.1, False, 1, 500.0))
+        window.wait("document.getElementById('bullseye').textContent.includes('?')")
+        assert "contours want review" in text(window, "bullseye")
 
 
 def test_a_name_with_markup_is_text(window):
