@@ -957,3 +957,13 @@ def test_a_stated_number_of_few_images_is_whole():
     few = [100, 1000, 1900, 180, 1080]
     _, (only,) = feed(molli(few), settings=AssemblySettings(corrected_wait_s=0.0, images=5))
     assert only.flags == ()
+
+
+@pytest.mark.parametrize(
+    ("times", "stated", "said"), [((0, 55), 0, True), ((0, 55), 2, False), ((0, 25, 55), 0, False)]
+)
+def test_two_images_of_t2_show_no_error_and_are_flagged(times, stated, said):
+    settings = AssemblySettings(corrected_wait_s=0.0, images=stated or None)
+    _, (only,) = feed(t2prep(times), settings=settings)
+    assert (Flag.MISSING_IMAGES in only.flags) is said
+    assert any("two images" in note for note in only.notes) is said
