@@ -10,7 +10,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "implausible-blood": "The T1 of the blood is implausible: check which series is post-contrast.",
     "scaled-images": "The images were scaled one by one: the values may be wrong.",
     "clipped-images": "Pixels of the heart are clipped in an image: the values may be wrong.",
-    "noisy-images": "The noise of the images is high: the values may be wrong by some percent.",
+    "noisy-images": "The noise or rounding of the images is large: the values may be wrong by some percent.",
     "poor-fit": "The fit describes the images poorly: check them for motion and artefacts.",
     "motion-left": "Motion is left in the images of the map: check its contours and values.",
     "review": "The contours are uncertain: a person should check them.",
