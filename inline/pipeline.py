@@ -342,10 +342,10 @@ class Pipeline:
                 *check_wall(parametric, empty.quantity, labels, regions),
             ]
             if isinstance(assembled, Ready) and isinstance(assembled.series, MappingSeries):
-                findings += clipped(assembled.series, labels)
+                # Rounding makes pixels equal, as clipping does.
                 rounded = coarse(assembled.series, labels)
-                findings += rounded
-                # Motion that is left looks like noise, and so does rounding.
+                findings += rounded or clipped(assembled.series, labels)
+                # Motion that is left looks like noise.
                 if not rounded and all(code is not Flag.MOTION_LEFT for code, _ in prepared.findings):
                     findings += noisy(assembled.series, labels, prepared.corrected)
             flags += [code for code, _ in findings if code is not Flag.POOR_FIT or code not in flags]
