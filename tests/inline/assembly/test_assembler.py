@@ -940,6 +940,7 @@ def test_complete_series_still_wait_for_their_corrected_twin():
     [
         (sorted(TIMES["5(3)3"])[2:], "shortest inversion time is 1000 ms"),
         ([180, 260, 1900, 2800, 3700], "series of 5 images"),  # the end of ShMOLLI
+        ([100, 180, 1000, 1900, 2800, 3700], "series of 6 images"),  # its beginning
         (TIMES["5(3)3"], ""),
         ([100, 180, 260, 1000, 1900, 2800, 3700], ""),  # ShMOLLI
         ([350, 1250, 2150, 3050, 100, 1000, 200, 1100], ""),
