@@ -18,7 +18,7 @@ from inline.contouring.blood import blood_t1, enhancement_by_blood
 from inline.contouring.confidence import Reviewer, class_entropy, in_frame
 from inline.contouring.contours import ContourSteps
 from inline.contouring.convention import draw
-from inline.contouring.plausibility import check_values, check_wall, clipped, noisy, poor_fit
+from inline.contouring.plausibility import check_values, check_wall, clipped, coarse, noisy, poor_fit
 from inline.contouring.segment import contour_slice, network_input
 from inline.contouring.slice_level import slice_level
 from inline.data.errors import SeriesError
@@ -342,9 +342,11 @@ class Pipeline:
                 *check_wall(parametric, empty.quantity, labels, regions),
             ]
             if isinstance(assembled, Ready) and isinstance(assembled.series, MappingSeries):
-                findings += clipped(assembled.series, labels)
+                # Rounding makes pixels equal, as clipping does.
+                rounded = coarse(assembled.series, labels)
+                findings += rounded or clipped(assembled.series, labels)
                 # Motion that is left looks like noise.
-                if not any(code is Flag.MOTION_LEFT for code, _ in prepared.findings):
+                if not rounded and all(code is not Flag.MOTION_LEFT for code, _ in prepared.findings):
                     findings += noisy(assembled.series, labels, prepared.corrected)
             flags += [code for code, _ in findings if code is not Flag.POOR_FIT or code not in flags]
             notes = [

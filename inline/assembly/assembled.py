@@ -39,8 +39,18 @@ _LATEST_FIRST_MS: Final = 400.0
 """Latest first inversion time of a whole series. Groups of a MOLLI series begin at 100 to 350 ms
 (Messroghli et al. 2004, Magn Reson Med 52:141: 100, 200, 350; Piechnik et al. 2010,
 J Cardiovasc Magn Reson 12:69: 100, 180, 260)."""
-_FEWEST_OF_MOLLI: Final = 6
-"""Images of a whole series. ShMOLLI has seven; its last five make T1 10 to 30 % too short."""
+_FEWEST_WHOLE: Final = {Quantity.T1: 7, Quantity.T2: 3}
+"""Images of a whole series. ShMOLLI has seven; its first six make native T1 6 to 15 % too long, its last five
+10 to 30 % too short; the six shortest times of 4(1)3(1)2 make it up to 40 % too long. Two T2-prep images fit
+without residuals: noise of an SNR of 10 makes T2 5 to 10 % too long, and nothing shows it."""
+_TWO_IMAGES: Final = (
+    "A T2 series of two images seems to lack some: they show neither noise nor motion, which may make T2 "
+    "wrong by a tenth and more. State the number (setting assembly.images) if it is whole."
+)
+_ALL_IMAGES: Final = (
+    "The inversion times are those of ShMOLLI. All images are fitted, without its conditional choice of images "
+    "(Piechnik et al. 2010), which makes native T1 some 10 % too short. Use the scanner's map."
+)
 _MOST_MISSING: Final = 0.5
 """Share of an image that is not finite from which a note names the image; scanners mask air by NaN."""
 _UNREADABLE: Final = "Attributes of the images are unreadable; only what the headers say was used."
@@ -251,7 +261,9 @@ def _weighted_images(
             f"{len(order)} images{usable} are too few for a {quantity} map; "
             f"at least {FEWEST[quantity]} are needed"
         )
-    if quantity is Quantity.T1 and (note := _incomplete(len(order), order[0][0], settings)):
+    if quantity is Quantity.T1 and _is_shmolli([time for time, _ in order]):
+        findings.append((Flag.SHMOLLI, _ALL_IMAGES))
+    if note := _incomplete(quantity, len(order), order[0][0], settings):
         findings.append((Flag.MISSING_IMAGES, note))
     signed = quantity is Quantity.T1 and all(each.signed for each in metadata)
     stack = np.stack([pixels.values(images[i], metadata[i].scale, signed=signed) for _, i in order])
@@ -285,17 +297,30 @@ def _without_numbers(missing: NDArray[np.floating[Any]], times: list[float]) -> 
     return f"{most:.0f} % of {which} are not finite numbers and have no fit: check the reconstruction."
 
 
-def _incomplete(images: int, first_ms: float, settings: AssemblySettings) -> str:
-    """Return why a T1 series seems to lack images although none is known to be missing; empty if it does not.
+def _is_shmolli(times: list[float]) -> bool:
+    """Return whether ascending inversion times, ms, are of three inversions with 5, 1 and 1 image.
+
+    The first images of the three inversions have short times; those of the first follow a heartbeat apart. In
+    other schemes a second inversion gives a time beside each of these.
+    """
+    short = sum(time <= _LATEST_FIRST_MS for time in times)
+    return len(times) == 7 and short == 3 and bool((np.diff(times[3:]) > _LATEST_FIRST_MS / 2).all())
+
+
+def _incomplete(quantity: Quantity, images: int, first_ms: float, settings: AssemblySettings) -> str:
+    """Return why a series seems to lack images although none is known to be missing; empty if it does not.
 
     A sender that sends a part of a series may state no number of images, or that of the part.
     """
+    few = images < min(settings.images or _FEWEST_WHOLE[quantity], _FEWEST_WHOLE[quantity])
+    if quantity is Quantity.T2:
+        return _TWO_IMAGES if few else ""
     if first_ms > _LATEST_FIRST_MS:
         return (
             f"The shortest inversion time is {first_ms:g} ms, that of a whole MOLLI series 100 to 350 ms: "
             "images seem to be missing, without which T1 may be wrong by a tenth and more."
         )
-    if images < min(settings.images or _FEWEST_OF_MOLLI, _FEWEST_OF_MOLLI):
+    if few:
         return (
             f"A T1 series of {images} images seems to lack some, without which T1 may be wrong by a tenth "
             "and more: MOLLI has 7 to 11. State the number (setting assembly.images) if it is whole."

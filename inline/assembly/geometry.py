@@ -78,8 +78,9 @@ def read_geometry(header: ImageHeader, dicom: DicomPlane | None = None) -> Place
     oriented = _perpendicular(row, column)
     if not oriented:
         row, column = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
-    along = np.array(header.slice_dir)
-    rising = oriented and abs(abs(float(along @ np.cross(row, column))) - 1.0) < 0.02
+    along, across = np.array(header.slice_dir), np.cross(row, column)
+    lengths = float(np.linalg.norm(along) * np.linalg.norm(across))
+    rising = oriented and lengths > 0.5 and abs(float(along @ across)) > 0.98 * lengths
     geometry = SliceGeometry(
         position=position,
         row_direction=row,

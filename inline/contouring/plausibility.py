@@ -34,6 +34,14 @@ _CLIPPED: Final = 0.05
 """Share of myocardium or blood that is clipped from which values may be wrong: half of a segment is 8 %."""
 _EQUAL: Final = 1e-3
 """Difference of equal pixels, as a share of the largest value: rounding."""
+_FEWEST_LEVELS: Final = 24
+"""Grey levels of the myocardium up to which rounding is reported. With 24 over all images of a series its
+median T1 is wrong by up to 2 %, T2 by up to 4 %; with 8 by 6 % and 10 % (90th percentiles of simulated
+tissue without noise, which would even rounding out)."""
+_WHOLE: Final = 0.01
+"""Difference from a whole number of steps, in steps: rounding of float32."""
+_MOST_PIXELS: Final = 1000
+"""Pixels among which steps are sought."""
 _BIASED: Final = {Quantity.T1: 0.012, Quantity.T2: 0.02}
 """Estimated error of the median by noise, as a share, from which it is reported. The aim is 2 %: 20 ms of a
 native T1 of 1000 ms, about one standard deviation among healthy persons. The estimate of T1 is 0.4 to 1 times
@@ -185,6 +193,35 @@ def clipped(series: MappingSeries, labels: NDArray[np.uint8]) -> tuple[Finding, 
             Flag.CLIPPED_IMAGES,
             f"Pixels are clipped at the largest value of the image: {said}. The values may be wrong: "
             "reconstruct with a lower scale.",
+        ),
+    )
+
+
+def coarse(series: MappingSeries, labels: NDArray[np.uint8]) -> tuple[Finding, ...]:
+    """Return the finding of images with too few grey levels in the myocardium; none without such.
+
+    A sender that makes whole numbers of small values leaves few. Residuals do not show it, since all pixels
+    of a tissue are wrong alike.
+
+    Args:
+        series: the images as acquired.
+        labels: 0 background, 1 cavity, 2 myocardium, ``(rows, columns)``.
+    """
+    wall = series.images[:, labels == 2]
+    values = np.unique(wall[:, :: max(wall.shape[1] // _MOST_PIXELS, 1)])
+    values = values[np.isfinite(values)].astype(np.float64)
+    if not 1 < len(values) <= _FEWEST_LEVELS:
+        return ()
+    above = values - values[0]
+    steps = above / np.diff(values).min()
+    # Equal tissue without noise has few values too, but no steps.
+    if steps[-1] >= _FEWEST_LEVELS or np.abs(steps - np.round(steps)).max() > _WHOLE:
+        return ()
+    return (
+        (
+            Flag.NOISY_IMAGES,
+            f"The myocardium has only {steps[-1] + 1.0:.0f} grey levels in all images, and rounding makes "
+            f"{series.quantity} wrong by some percent: send the images in a larger scale.",
         ),
     )
 

@@ -18,6 +18,7 @@ class Flag(StrEnum):
     SCALED_IMAGES = "scaled-images"
     NOISY_IMAGES = "noisy-images"
     CLIPPED_IMAGES = "clipped-images"
+    SHMOLLI = "shmolli"
     SATURATION_RECOVERY = "saturation-recovery"
     MOVED = "moved"
     CORRECTED = "corrected"

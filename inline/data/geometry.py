@@ -35,7 +35,10 @@ class SliceGeometry:
     @property
     def normal(self) -> FloatArray:
         """Unit vector perpendicular to the slice, ``row_direction x column_direction``."""
-        return np.cross(self.row_direction, self.column_direction)
+        across = np.cross(self.row_direction, self.column_direction)
+        # Some senders round cosines to one or two digits.
+        unit: FloatArray = across / np.linalg.norm(across)
+        return unit
 
     def to_patient(self, points: FloatArray) -> FloatArray:
         """Return patient coordinates ``(n, 3)`` in mm of pixel coordinates ``(n, 2)``."""

@@ -9,6 +9,7 @@ from itertools import groupby, pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inline.assembly.assembled import FEWEST
 from inline.assembly.geometry import Planes
@@ -161,7 +162,7 @@ def _slices(frames: Sequence[Frame]) -> dict[int, SliceNumber]:
     ordered = sorted(frames, key=_order)
     if not ordered:
         return {}
-    planes, normal = Planes(), np.array(ordered[0].place.slice_dir)
+    planes, normal = Planes(), _normal(ordered[0])
     keys: list[tuple[int, float]] = []
     along: dict[tuple[int, float], float] = {}
     apart: dict[tuple[int, float], bool] = {}
@@ -172,7 +173,7 @@ def _slices(frames: Sequence[Frame]) -> dict[int, SliceNumber]:
         key = (number, location)
         keys.append(key)
         along.setdefault(key, float(np.array(frame.place.position) @ normal) if number >= 0 else location)
-        own = np.array(frame.place.slice_dir)
+        own = _normal(frame)
         apart.setdefault(key, bool(normal.any() and own.any() and abs(float(own @ normal)) < _PARALLEL))
     # Dicts keep the order of acquisition.
     stack = [key for key in along if not apart[key]]
@@ -182,6 +183,16 @@ def _slices(frames: Sequence[Frame]) -> dict[int, SliceNumber]:
     places = sorted(along, key=lambda key: (apart[key], sign * along[key], key))
     index = {key: number for number, key in enumerate(places)}
     return {id(frame): SliceNumber(index[key], backwards) for frame, key in zip(ordered, keys, strict=True)}
+
+
+def _normal(frame: Frame) -> NDArray[np.float64]:
+    """Return the unit normal of a frame's plane; zeros where its directions span none.
+
+    Some senders round cosines to two digits, so that their vectors are not of unit length.
+    """
+    across = np.array(frame.place.slice_dir)
+    length = float(np.linalg.norm(across))
+    return across / length if length > 0.5 else np.zeros(3)
 
 
 def _times(frames: Sequence[Frame]) -> list[Time | None]:

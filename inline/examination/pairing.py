@@ -60,7 +60,10 @@ def distance_mm(one: SliceResult, other: SliceResult) -> float:
     if any(oriented) and not all(oriented):
         return float("inf")
     axes = ((a.normal, b.normal), (np.asarray(a.row_direction), np.asarray(b.row_direction)))
-    if any(float(first @ second) < _PARALLEL for first, second in axes):
+    if any(
+        float(first @ second) < _PARALLEL * np.linalg.norm(first) * np.linalg.norm(second)
+        for first, second in axes
+    ):
         return float("inf")
     if not (placed(one) or placed(other)):
         same = one.identity.slice_index == other.identity.slice_index

@@ -58,6 +58,16 @@ def test_values_are_those_of_the_fit_inside_the_contours(slices, examination, ri
     }
 
 
+def test_few_grey_levels_are_reported_as_such_alone(slices, ring_engine):
+    """Rounding makes pixels equal, which is no clipping, and a lower scale would make it worse."""
+    ready = slices[0]
+    images = np.rint(ready.series.images * (7.0 / ready.series.images.max()))
+    result = Pipeline(ring_engine).process(replace(ready, series=replace(ready.series, images=images)))
+    assert Flag.CLIPPED_IMAGES not in result.flags
+    assert result.flags.count(Flag.NOISY_IMAGES) == 1
+    assert any("grey levels" in note for note in result.notes)
+
+
 def test_the_ring_lands_where_the_engine_saw_it(slices, ring_engine):
     """The frame is 224 pixels of 1.5 mm around the image's centre; the image has 128 of 1.5 mm."""
     result = Pipeline(ring_engine, offsets=BORDERS).process(slices[0])

@@ -55,3 +55,11 @@ def test_pixel_spacing_stands_in_for_a_useless_field_of_view(size):
     assert placed.contradiction
     with pytest.raises(SeriesError, match="field_of_view"):
         read_geometry(header(field_of_view=size))
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_rounded_directions_keep_the_direction_of_the_slice_counter(sign):
+    rounded = header(read_dir=(0.7, 0.7, 0.0), slice_dir=(-0.7 * sign, 0.7 * sign, 0.0))
+    assert read_geometry(rounded).geometry.slice_direction == rounded.slice_dir
+    across = header(read_dir=(0.7, 0.7, 0.0), slice_dir=(0.7, 0.7, 0.0))
+    assert read_geometry(across).geometry.slice_direction is None

@@ -3,7 +3,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inline.contouring.plausibility import TISSUE_MS, check_values, check_wall, clipped, noisy, poor_fit
+from inline.contouring.plausibility import (
+    TISSUE_MS,
+    check_values,
+    check_wall,
+    clipped,
+    coarse,
+    noisy,
+    poor_fit,
+)
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import RegionValues
@@ -224,3 +232,24 @@ def test_noise_that_changes_the_median_is_flagged(quantity, snr, flagged):
     assert noisy(replace(noise, signed=True), labels) == ()
     assert noisy(noise, np.zeros_like(labels)) == ()
     assert noisy(noise, labels, series.images) == ()  # the map is that of other images
+
+
+@pytest.mark.parametrize("quantity", [Quantity.T1, Quantity.T2])
+@pytest.mark.parametrize(("levels", "flagged"), [(6, True), (15, True), (60, False), (1000, False)])
+def test_few_grey_levels_in_the_myocardium_are_flagged(quantity, levels, flagged):
+    times, relaxation = (T2_TIMES, (46.0, 160.0)) if quantity is Quantity.T2 else (T1_TIMES, (1050.0, 1600.0))
+    series, labels = heart(quantity, times, relaxation, levels, noise=levels / 40.0)
+    found = coarse(series, labels)
+    assert [flag for flag, _ in found] == [Flag.NOISY_IMAGES] * flagged
+    assert all(f"{quantity} wrong" in sentence for _, sentence in found)
+    # As whole numbers read with a scale and an offset.
+    scaled = replace(series, images=(series.images * np.float32(0.37) + np.float32(8.1)))
+    assert len(coarse(scaled, labels)) == flagged
+    assert coarse(series, np.zeros_like(labels)) == ()
+
+
+def test_equal_tissue_without_noise_has_no_few_levels():
+    for quantity, times in ((Quantity.T1, T1_TIMES), (Quantity.T2, T2_TIMES)):
+        series, labels = heart(quantity, times, (480.0, 330.0), 3000.0, noise=0.0)
+        assert coarse(series, labels) == ()
+        assert coarse(replace(series, images=np.full_like(series.images, np.nan)), labels) == ()

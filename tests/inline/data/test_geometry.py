@@ -30,3 +30,8 @@ def test_points_lie_in_the_plane_as_far_apart_as_their_pixels(turned, points):
     apart = np.linalg.norm((np.array(points) - points[0]) * plane.spacing, axis=1)
     assert np.linalg.norm(there - there[0], axis=1) == pytest.approx(apart, abs=1e-9)
     assert (there - plane.position) @ plane.normal == pytest.approx(np.zeros(len(points)), abs=1e-9)
+
+
+def test_the_normal_is_of_unit_length_where_the_directions_are_rounded():
+    rounded = SliceGeometry((0.0, 0.0, 0.0), (0.7, 0.7, 0.0), (0.0, 0.0, -1.0), (1.5, 1.5), (8, 8))
+    assert rounded.normal == pytest.approx([-(0.5**0.5), 0.5**0.5, 0.0])

@@ -377,6 +377,20 @@ def test_slices_at_another_angle_are_counted_behind_the_stack(tmp_path, images):
     assert by_slice[1].identity.series_index == 100
 
 
+@pytest.mark.parametrize("length", [0.99, 0.6, 0.0])
+def test_directions_that_are_not_of_unit_length_are_read(tmp_path, images, length):
+    """Cosines rounded to one or two digits, such as 0.7 / 0.7 / 0."""
+
+    def changes(data, _):
+        data.ImageOrientationPatient = [round(length * float(x), 6) for x in data.ImageOrientationPatient]
+
+    members = [each for each in images if writer.time_of(each)[0] == "T1"]
+    writer.classic(tmp_path, members, "siemens", changes=changes)
+    series = only(tmp_path).series
+    assert [each.oriented for each in series] == [length > 0.98] * 2
+    assert {each.identity.slice_index for each in series} == {0, 1}
+
+
 def test_phase_images_and_other_objects_are_counted(tmp_path, images):
     members = of_slice(images)
     files = writer.classic(tmp_path, members, "ge")

@@ -47,6 +47,16 @@ def test_a_shift_within_the_plane_is_the_same_position():
     assert mismatch(NATIVE, replace(POST, geometry=replace(POST.geometry, position=place))) == ""
 
 
+def test_directions_rounded_to_one_digit_are_parallel():
+    rounded = [
+        replace(
+            each, geometry=replace(each.geometry, row_direction=(0.7, 0.7, 0.0), column_direction=(0, 0, -1))
+        )
+        for each in (NATIVE, POST)
+    ]
+    assert distance_mm(*rounded) == pytest.approx(distance_mm(NATIVE, POST))
+
+
 def test_another_orientation_is_no_match():
     turned = replace(POST.geometry, row_direction=(0.0, 0.0, -1.0), column_direction=(0.6, 0.8, 0.0))
     other = replace(POST, geometry=turned)

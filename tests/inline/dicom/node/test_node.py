@@ -584,7 +584,7 @@ def test_an_association_that_breaks_off_after_processing_has_the_series_made_ane
     molli = scanner.series_of(scanned, 1)
     with running([archive.destination()], outputs=["report"]) as node:
         with associated(node.address) as association:
-            for each in molli[:-2]:
+            for each in molli[:-1]:
                 association.send_c_store(each)
             wait_for(lambda: archive.stored)  # the sender waits for longer than idle_s
             association.abort()
