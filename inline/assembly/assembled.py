@@ -48,8 +48,8 @@ _TWO_IMAGES: Final = (
     "wrong by a tenth and more. State the number (setting assembly.images) if it is whole."
 )
 _ALL_IMAGES: Final = (
-    "The inversion times are those of ShMOLLI. All images are fitted, without its conditional choice of images "
-    "(Piechnik et al. 2010), which makes native T1 some 10 % too short. Use the scanner's map."
+    "The inversion times are those of ShMOLLI. All images are fitted, without its conditional choice of "
+    "images (Piechnik et al. 2010), which makes native T1 some 10 % too short. Use the scanner's map."
 )
 _MOST_MISSING: Final = 0.5
 """Share of an image that is not finite from which a note names the image; scanners mask air by NaN."""
