@@ -180,7 +180,7 @@ def page(maps: Sequence[ReportMap], info: ExaminationInfo | None = None) -> Page
         no_segments="" if eyes else _no_segments(maps),
         slices=tuple(_slice_rows(found, kinds)),
         segments=tuple(_segment_rows(found, kinds)),
-        caption=_caption(found, kinds),
+        caption=_caption(found, kinds, eyes),
         findings=(*replaced, *_findings(found)),
         provenance=_provenance(maps, info),
     )
@@ -398,7 +398,7 @@ def unusual(region: RegionValue) -> bool:
     return region.z_score is not None and abs(region.z_score) >= UNUSUAL
 
 
-def _caption(found: Sequence[Position], kinds: Sequence[Kind]) -> str:
+def _caption(found: Sequence[Position], kinds: Sequence[Kind], eyes: Sequence[BullsEye]) -> str:
     parts = ["Median ± SD over the pixels"]
     every = [each.maps[kind] for each in found for kind in kinds if kind in each.maps]
     if any(region.z_score is not None for each in every for region in each.regions):
@@ -408,7 +408,7 @@ def _caption(found: Sequence[Position], kinds: Sequence[Kind]) -> str:
     )
     if any(count > 1 for count in numbers.values()):
         parts.append("segments of several slices: mean of their medians by area")
-    if any(doubtful(found, kind) for kind in _BULLS_EYES):
+    if any(eye.doubtful for eye in eyes):
         parts.append("?: from a slice whose contours want review")
     return "; ".join(parts) + "."
 

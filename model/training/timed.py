@@ -230,7 +230,7 @@ def train_within(
     learned_from = time.monotonic()
     last_log, log = learned_from, []
     recent: deque[float] = deque(maxlen=4)
-    clock = {"make": 0.0, "learn": 0.0}
+    clock, learned = {"make": 0.0, "learn": 0.0}, 0
     while ring.made < plan.first and time.monotonic() < until:
         ring.make(min(plan.chunk, plan.first - ring.made), MOSTLY_MAPS)
     while True:
@@ -244,11 +244,13 @@ def train_within(
         clock["make"] += made_at - round_began
         for _ in range(plan.steps):
             share = (time.monotonic() - learned_from) / max(until - learned_from, 1e-6)
-            whole = frames is not None and learner.steps % plan.whole == plan.whole - 1
-            if frames is not None and whole:
+            if frames is not None and learner.steps % plan.whole == plan.whole - 1:
                 frames.make(plan.frames, MOSTLY_MAPS)
-            drawn = frames.draw(plan.frames) if frames is not None and whole else ring.draw(plan.batch)
+                drawn = frames.draw(plan.frames)
+            else:
+                drawn = ring.draw(plan.batch)
             figures = learner.learn(drawn, share)
+            learned += len(drawn.images)
         _finish(device)
         now = time.monotonic()
         clock["learn"] += now - made_at
@@ -273,9 +275,9 @@ def train_within(
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         "torch": torch.__version__,
         "steps": learner.steps,
-        "slices": ring.made,
+        "slices": ring.made + (frames.made if frames is not None else 0),
         "slices_per_second_made": round((ring.made - plan.first) / max(clock["make"], 1e-6), 1),
-        "slices_per_second_learned": round(learner.steps * plan.batch / max(clock["learn"], 1e-6), 1),
+        "slices_per_second_learned": round(learned / max(clock["learn"], 1e-6), 1),
         "settled_on": settled,
         "log": log,
         "seconds": round(time.monotonic() - began, 1),

@@ -118,10 +118,10 @@ def test_reports_follow_the_health():
 
 def test_a_health_that_cannot_be_determined_once_stops_nothing(manager, monkeypatch):
     made, working = manager(0.4), judge(State(True, engine="e"), 60.0)
-    answers = iter([working, working, RuntimeError("no"), *[working] * 1000])
+    states = iter([working, working, RuntimeError("no"), *[working] * 1000])
 
     def health(self):
-        answer = next(answers)
+        answer = next(states)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -136,8 +136,8 @@ def test_a_recovery_is_logged_as_the_silence_was(manager, monkeypatch, caplog):
     made = manager(0.4)
     working, silent = (judge(State(True, engine="e", unproven_s=each), 60.0) for each in (1.0, 61.0))
     # As after a stop of the whole process (SIGSTOP, a paused container).
-    answers = iter([working, working, silent, silent, *[working] * 1000])
-    monkeypatch.setattr(Checkup, "health", lambda self: next(answers))
+    states = iter([working, working, silent, silent, *[working] * 1000])
+    monkeypatch.setattr(Checkup, "health", lambda self: next(states))
     with supervision(MonitorSettings(), made.environment) as supervised:
         supervised.begin(None)
         made.wait("WATCHDOG=1", number=3)

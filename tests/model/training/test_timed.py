@@ -73,6 +73,8 @@ def test_some_steps_of_small_slices_take_whole_frames(tmp_path, monkeypatch) -> 
     training = TimedTraining(tmp_path / "run", 1.0, tmp_path / "start", "cpu", learning_rate=3e-5, plan=plan)
     content = train_within(training, lambda _: None)
     assert sizes[:4] == [64, 224, 64, 224]
+    crops = TINY.first + TINY.chunk * (content["steps"] // 4 - 1)
+    assert content["slices"] == crops + sizes.count(224)
     assert rates == [3e-5] == [content["training"]["plan"]["learning_rate"]]
 
 
