@@ -14,6 +14,7 @@ from inline.settings import EngineName, Settings
 from model.architecture import Tensors
 from model.engines.base import Engine
 from model.engines.fallback import FallbackEngine, NoEngineError
+from model.engines.magnifying import MagnifyingEngine
 from model.engines.gate_report import bf16_report
 from model.engines.int8_model import find_int8
 from model.engines.self_test import Reference
@@ -72,7 +73,7 @@ def make_engine(settings: Settings, *, threads: int | None = None) -> FallbackEn
     tensors, weights = load_weights(settings)
     reference = reference_of(tensors, weights)
     names = preferred() if settings.engine == "auto" else (settings.engine, *preferred())
-    makers = [(name, partial(load_engine, name, tensors, weights, threads)) for name in dict.fromkeys(names)]
+    makers = [(name, partial(_load_magnifying, name, tensors, weights, threads)) for name in dict.fromkeys(names)]
     try:
         return FallbackEngine(makers, reference)
     except NoEngineError as error:
@@ -106,6 +107,10 @@ def reference_of(tensors: Tensors, weights: Path) -> Reference:
         raise ConfigurationError(
             f"the weights in {weights} cannot be used: in float32 they give {error}"
         ) from error
+
+
+def _load_magnifying(*arguments: Any) -> MagnifyingEngine:
+    return MagnifyingEngine(load_engine(*arguments))
 
 
 def load_engine(name: EngineName, tensors: Tensors, weights: Path, threads: int | None = None) -> Engine:

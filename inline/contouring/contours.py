@@ -37,13 +37,16 @@ KNOT_SPACING: Final = 2.0
 """Length of the outline between two knots of the spline, pixels: about what the network itself resolves."""
 _FEWEST_KNOTS: Final = 6
 _SAMPLES_PER_KNOT: Final = 4
-_SMALLEST_CAVITY: Final = 12.0
-_SMALLEST_HEART: Final = 79.0
+_SMALL_CAVITY: Final = 12.0
+_SMALL_HEART: Final = 79.0
 """Areas in pixels of the frame (1.5 mm): discs of 6 and 15 mm; a normal apical slice has some 100 and 400.
 
-Below 15 mm blood and fat share the pixels of the wall: even with true contours, T2 of thin walls is 10 ms too
-long in the median (``myostream evaluate --synthetic 100 --map t2 --apices``).
+Below, contours are flagged: blood and fat share the pixels of the wall, so that even with true contours T2 of
+thin walls is 10 ms too long in the median (``myostream evaluate --synthetic 100 --map t2 --apices``).
 """
+_SMALLEST_CAVITY: Final = 2.2
+_SMALLEST_HEART: Final = 22.0
+"""Areas in pixels of the frame below which there are no contours: discs of 2.5 and 8 mm."""
 _THINNEST_WALL: Final = 0.04
 """Area of the myocardium in units of the area inside the epicardial contour."""
 _NESTED: Final = 0.97
@@ -62,7 +65,7 @@ class ContourSteps:
 
 @dataclass(frozen=True, slots=True)
 class ContourSearch:
-    """Contours, or None with the reasons."""
+    """Contours, or None with the reasons; with contours, ``too-small`` of a small cavity or heart."""
 
     contours: Contours | None
     flags: tuple[Flag, ...] = ()
@@ -89,8 +92,10 @@ def find_contours(probabilities: NDArray[np.float32], steps: ContourSteps | None
             return ContourSearch(None, (Flag.ELONGATED if traced else none,))
         found.append(outlines[0])
     contours = Contours(endo=found[0], epi=found[1])
-    flags = _unacceptable(contours)
-    return ContourSearch(None if flags else contours, flags)
+    if flags := _unacceptable(contours):
+        return ContourSearch(None, flags)
+    small = area(contours.endo) < _SMALL_CAVITY or area(contours.epi) < _SMALL_HEART
+    return ContourSearch(contours, (Flag.TOO_SMALL,) if small else ())
 
 
 def outlines_left(mask: Mask, corner: FloatArray, steps: ContourSteps) -> list[FloatArray]:

@@ -25,7 +25,7 @@ class Segmentation(NamedTuple):
     Attributes:
         labels: uint8 ``(rows, columns)``: 0 background, 1 LV cavity, 2 myocardium; all 0 without contours.
         contours: in pixels of the image; None where no acceptable ones were found.
-        flags: the reasons, where ``contours`` is None; else those of the convention, such as ``thin-wall``.
+        flags: the reasons, where ``contours`` is None; else ``too-small`` or ``thin-wall``.
         insertions: insertion points of the right ventricle, in pixels of the image.
         offsets: distances of the contours from the borders of the wall, as applied; None at the borders.
     """

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from model.architecture import CLASSES, INSERTIONS, Tensors
 from model.engines.base import Engine
 from model.engines.numpy_engine import NumpyEngine
+from model.engines.magnifying import MagnifyingEngine
 from model.engines.reevaluation import ReevaluatingEngine
 from model.frame import FRAME_PIXELS
 
@@ -82,9 +83,15 @@ def run_self_test(engine: Engine, reference: Reference) -> SelfTest:
         RuntimeError: it differs, has the wrong shape or is not finite; and whatever the engine raises.
     """
     images, stored = reference.images, reference.output
-    parts = engine.parts if isinstance(engine, ReevaluatingEngine) else (engine,)
-    outputs = [(part, _compare(part, images, stored, LARGEST_DIFFERENCE, "float32")) for part in parts]
-    return SelfTest(images, outputs)
+    compared = [(part, _compare(part, images, stored, LARGEST_DIFFERENCE, "float32")) for part in _parts(engine)]
+    return SelfTest(images, compared)
+
+
+def _parts(engine: Engine) -> tuple[Engine, ...]:
+    """Return the engines that compute one pass each."""
+    if isinstance(engine, MagnifyingEngine | ReevaluatingEngine):
+        return tuple(part for each in engine.parts for part in _parts(each))
+    return (engine,)
 
 
 def checked(output: Output, images: NDArray[np.float32]) -> Output:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from model.architecture import CLASSES
+from model.frame import FRAME_MM
+from model.magnification import APPARENT_MM, FACTORS, SMALL_MM
 from model.synthesis.apex import SHARE
 from model.synthesis.contrast import Mix
 from model.synthesis.generator import make_batch, normalise
@@ -17,6 +21,10 @@ _TURN: Final = 0.25
 """Standard deviation of the rotation, radians."""
 _SHIFT: Final = 0.05
 """Largest shift, in units of the image."""
+_MAGNIFIED: Final = 0.5
+"""Share of the small hearts that a step sees magnified."""
+_ELSEWHERE: Final = 0.05
+"""Share of all slices of which a step sees another part magnified, mostly without a heart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +84,9 @@ class Ring:
             return torch.randn(*shape, generator=generator, device=device)
 
         index = torch.randint(self.held, (count,), generator=generator, device=device)
-        turn, scale = _TURN * normal(count), torch.exp(0.1 * normal(count).clamp(-2.0, 2.0))
-        shift = (2.0 * torch.rand(count, 2, generator=generator, device=device) - 1.0) * _SHIFT * 2.0
+        factor, centre = self._magnification(index)
+        turn, scale = _TURN * normal(count), torch.exp(0.1 * normal(count).clamp(-2.0, 2.0)) / factor
+        shift = centre + (2.0 * torch.rand(count, 2, generator=generator, device=device) - 1.0) * _SHIFT * 2.0
         cos, sin = scale * torch.cos(turn), scale * torch.sin(turn)
         # From places in the new image to places in the slice, both from -1 to 1.
         matrix = torch.stack(
@@ -85,9 +94,9 @@ class Ring:
         )
         grid = functional.affine_grid(matrix, [count, 1, self._size, self._size], align_corners=False)
         images = functional.grid_sample(self._images[index][:, None].float(), grid, align_corners=False)
-        labels = functional.grid_sample(
-            self._labels[index][:, None].float(), grid, mode="nearest", align_corners=False
-        )
+        classes = functional.one_hot(self._labels[index].long(), CLASSES).movedim(-1, 1).float()
+        # Between pixels the class with the largest share: magnified labels keep no steps.
+        labels = functional.grid_sample(classes, grid, align_corners=False).argmax(dim=1)
         half = self._size / 2
         places = (self._insertions[index] + 0.5) / half - 1.0 - shift[:, None]
         back = (
@@ -101,4 +110,20 @@ class Ring:
         prepared = normalise(bent)
         noise = 0.1 * torch.rand(count, 1, 1, generator=generator, device=device) ** 3
         prepared = prepared + noise * normal(*prepared.shape)
-        return Slices(prepared[:, None], labels[:, 0].long(), torch.where(inside, points, torch.nan))
+        return Slices(prepared[:, None], labels, torch.where(inside, points, torch.nan))
+
+    def _magnification(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return factor ``(n,)`` and centre (x, y) from -1 to 1, ``(n, 2)``, of slices to be drawn."""
+        device, generator = self._images.device, self._generator
+        heart = self._labels[index] > 0
+        pixels = heart.sum(dim=(1, 2)).clamp(min=1)
+        at = (2.0 * torch.arange(self._size, device=device) + 1.0) / self._size - 1.0
+        centre = torch.stack([(heart.sum(dim=axis) * at).sum(dim=1) / pixels for axis in (1, 2)], dim=1)
+        diameter = FRAME_MM * (4.0 / math.pi * pixels).sqrt()
+        chance, place, size = torch.rand(3, len(index), 2, generator=generator, device=device)
+        there = (diameter < SMALL_MM) & (chance[:, 0] < _MAGNIFIED)
+        elsewhere = chance[:, 1] < _ELSEWHERE
+        factor = torch.where(there, (APPARENT_MM / diameter).clamp(*FACTORS), 1.0)
+        factor = torch.where(elsewhere, torch.lerp(*torch.tensor(FACTORS, device=device), size[:, 0]), factor)
+        centre = torch.where(elsewhere[:, None], 1.6 * place - 0.8, centre * there[:, None])
+        return factor, centre

@@ -79,7 +79,7 @@ def test_a_c_shape_is_closed_by_its_hull_and_only_then():
         (lambda p: np.stack([np.ones_like(p[0]), 0 * p[1], 0 * p[2]]), Flag.NO_CAVITY),
         (lambda p: np.stack([p[0] + p[1], 0 * p[1], p[2]]), Flag.NO_CAVITY),
         (lambda p: np.stack([p[0] + p[2], p[1], 0 * p[2]]), Flag.NO_MYOCARDIUM),
-        (lambda p: ring(inner=1.2, outer=3.0), Flag.TOO_SMALL),
+        (lambda p: ring(inner=1.2, outer=2.4), Flag.TOO_SMALL),
     ],
 )
 def test_what_is_no_ventricle_has_a_reason_and_no_contour(ruin, flag):
@@ -89,12 +89,15 @@ def test_what_is_no_ventricle_has_a_reason_and_no_contour(ruin, flag):
 
 
 @pytest.mark.parametrize(("inner", "outer"), [(2.0, 5.5), (2.4, 4.85)])
-def test_a_cavity_or_a_heart_below_its_smallest_area_is_too_small(inner, outer):
+def test_contours_of_a_small_cavity_or_heart_are_flagged(inner, outer):
     """12 and 79 pixels of the frame, 27 and 178 mm2."""
-    assert find_contours(ring(inner=inner, outer=outer)).flags == (Flag.TOO_SMALL,)
+    found = find_contours(ring(inner=inner, outer=outer))
+    assert found.flags == (Flag.TOO_SMALL,)
+    assert found.contours is not None
+    assert area(found.contours.epi) == pytest.approx(np.pi * outer**2, rel=0.1)
 
 
-def test_a_small_heart_above_both_areas_is_taken():
+def test_a_small_heart_above_both_areas_is_not_flagged():
     found = find_contours(ring(inner=2.3, outer=5.15))
     assert found.flags == ()
     assert area(found.contours.endo) < 18.0
