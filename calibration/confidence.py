@@ -41,6 +41,7 @@ from model.evaluation.readers import draw as draw_labels
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame, normalise
 from model.host import describe_host
 from model.output import check_outputs, write_json, write_text
+from model.synthesis.apex import SHARE
 from model.synthesis.generator import make_batch
 from model.weights import DEFAULT, weights_digest
 
@@ -103,7 +104,7 @@ def make_samples(hearts: int, seed: int) -> Iterator[list[Sample]]:
     """
     generator, random = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     for done in range(0, hearts, BATCH):
-        batch = make_batch(BATCH, FRAME_PIXELS, generator, MAPS)
+        batch = make_batch(BATCH, FRAME_PIXELS, generator, MAPS, apices=SHARE)
         for i in range(min(BATCH, hearts - done)):
             intact, labels = batch.unscaled[i].numpy(), batch.labels[i].numpy().astype(np.uint8)
             if not labels.any():

@@ -20,6 +20,7 @@ from inline.data.series import Quantity
 from inline.settings import ContourSettings
 from model.architecture import CLASSES
 from model.engines.base import Engine
+from model.engines.magnifying import MagnifyingEngine
 from model.evaluation.metrics import dice
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
 from model.polygons import hausdorff
@@ -107,13 +108,14 @@ class GateReport:
 
 
 def run_gate(engine: Engine, reference: Engine, slices: Iterable[MapSlice]) -> GateReport:
-    """Compare an engine with the reference, one slice at a time as in the stream.
+    """Compare an engine with the reference, one slice at a time as in the stream, both with a second pass.
 
     Args:
         engine: to be compared; whatever it raises goes on to the caller.
         reference: the network in float32.
         slices: maps that the engine was not calibrated with.
     """
+    engine, reference = MagnifyingEngine(engine), MagnifyingEngine(reference)
     count = found = disagreed = 0
     probability = 0.0
     scores: list[float] = []

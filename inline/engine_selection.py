@@ -14,9 +14,9 @@ from inline.settings import EngineName, Settings
 from model.architecture import Tensors
 from model.engines.base import Engine
 from model.engines.fallback import FallbackEngine, NoEngineError
-from model.engines.magnifying import MagnifyingEngine
 from model.engines.gate_report import bf16_report
 from model.engines.int8_model import find_int8
+from model.engines.magnifying import MagnifyingEngine
 from model.engines.self_test import Reference
 from model.host import computes_bfloat16, gpu_present, use_one_blas_thread
 from model.weights import DEFAULT, WeightsError, network_of
@@ -73,7 +73,9 @@ def make_engine(settings: Settings, *, threads: int | None = None) -> FallbackEn
     tensors, weights = load_weights(settings)
     reference = reference_of(tensors, weights)
     names = preferred() if settings.engine == "auto" else (settings.engine, *preferred())
-    makers = [(name, partial(_load_magnifying, name, tensors, weights, threads)) for name in dict.fromkeys(names)]
+    makers = [
+        (name, partial(_load_magnifying, name, tensors, weights, threads)) for name in dict.fromkeys(names)
+    ]
     try:
         return FallbackEngine(makers, reference)
     except NoEngineError as error:

@@ -1,12 +1,14 @@
 """Engine with a second pass over small hearts, magnified.
 
-The network loses walls of one or two pixels, and small apices beside larger round structures. Of a heart that
-is small in the output, or missing, the surroundings are magnified and computed again
-(:mod:`model.magnification`); the classes of the second pass replace those of the first if it finds a heart.
+The network loses walls of one or two pixels, and takes other round structures for small apices. Where the
+heart is small in the output, or missing, the likeliest places are magnified and computed again
+(:mod:`model.magnification`). The classes of the place with the clearest heart replace those of the first
+pass.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,12 +21,16 @@ from model.engines.base import Engine
 from model.frame import FRAME_MM, normalise
 from model.magnification import APPARENT_MM, FACTORS, SMALL_MM
 
+_PLACES: Final = 2
+"""Places of a slice that are magnified: with one, Dice of small synthetic apices is 0.02 to 0.06 lower."""
 _GUESSED: Final = 2.0
-"""Factor where the first pass shows no heart, only where one is likely."""
+"""Factor at a place without a heart in the first pass, where one is only likely."""
 _LIKELY: Final = 1e-3
 """Mean probability of a heart within :data:`_REACH` from which a place is likely."""
 _REACH: Final = 4.0
 """Standard deviation of that mean, pixels."""
+_APART: Final = 3.0 * _REACH
+"""Distance from a heart or a place, pixels, beyond which nothing of it is left in that mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,32 +60,59 @@ class MagnifyingEngine:
     def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See :meth:`model.engines.base.Engine.infer`. Heat maps are those of the first pass."""
         output = self._engine.infer(images)
-        windows = {number: window for number, each in enumerate(output) if (window := _window_of(each))}
-        if windows:
-            magnified = np.stack([_magnified(images[number], each) for number, each in windows.items()])
-            found = self._engine.infer(magnified)[:, :CLASSES]
-            for (number, window), classes in zip(windows.items(), found, strict=True):
-                if (classes[0] < 0.5).any():
-                    output[number, :CLASSES] = _reduced(classes, window)
+        windows = [(number, each) for number, slice_ in enumerate(output) for each in _windows_of(slice_)]
+        if not windows:
+            return output
+        magnified = np.stack([_magnified(images[number], window) for number, window in windows])
+        found = self._engine.infer(magnified)[:, :CLASSES]
+        clearest = dict.fromkeys((number for number, _ in windows), 0.0)
+        for (number, window), classes in zip(windows, found, strict=True):
+            if (clear := _clarity(classes)) > clearest[number]:
+                clearest[number] = clear
+                output[number, :CLASSES] = _reduced(classes, window)
         return output
 
 
-def _window_of(output: NDArray[np.float32]) -> _Window | None:
-    """Return the window of a slice that wants a second pass; else None."""
+def _windows_of(output: NDArray[np.float32]) -> list[_Window]:
+    """Return the windows of a slice that wants a second pass; none where its heart is large enough."""
     background = output[0]
-    # A heart of another size or none: NaN is neither, and is to be replaced by another engine.
+    # NaN is not below: an engine that returns NaN is to be replaced, not supported.
     heart = (background < 0.5).astype(np.uint8)
-    count, _, statistics, centres = cv2.connectedComponentsWithStats(heart, connectivity=4)
-    if count > 1:
-        largest = 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax())
-        diameter = FRAME_MM * np.sqrt(4.0 / np.pi * statistics[largest, cv2.CC_STAT_AREA])
-        if diameter >= SMALL_MM:
-            return None
-        x, y = centres[largest]
-        return _Window((float(x), float(y)), float(np.clip(APPARENT_MM / diameter, *FACTORS)))
+    _, _, statistics, centres = cv2.connectedComponentsWithStats(heart, connectivity=4)
+    diameters = FRAME_MM * np.sqrt(4.0 / np.pi * statistics[1:, cv2.CC_STAT_AREA])
+    if (diameters >= SMALL_MM).any():
+        return []
+    windows = []
     likely = cv2.GaussianBlur(1.0 - background, (0, 0), _REACH)
-    y, x = np.unravel_index(int(likely.argmax()), likely.shape)
-    return _Window((float(x), float(y)), _GUESSED) if likely[y, x] > _LIKELY else None
+    for each in np.argsort(-diameters)[:_PLACES]:
+        diameter, (x, y) = float(diameters[each]), centres[1 + each].tolist()
+        windows.append(_Window((x, y), min(max(APPARENT_MM / diameter, FACTORS[0]), FACTORS[1])))
+        _clear(likely, x, y, diameter / FRAME_MM / 2.0 + _APART)
+    while len(windows) < _PLACES:
+        y, x = map(float, np.unravel_index(int(likely.argmax()), likely.shape))
+        if not likely[int(y), int(x)] > _LIKELY:
+            break
+        windows.append(_Window((x, y), _GUESSED))
+        _clear(likely, x, y, _APART)
+    return windows
+
+
+def _clear(likely: NDArray[np.float32], x: float, y: float, radius: float) -> None:
+    cv2.circle(likely, (round(x), round(y)), math.ceil(radius) + 1, 0.0, -1)
+
+
+def _clarity(classes: NDArray[np.float32]) -> float:
+    """Return the mean Dice coefficient of cavity and wall with their own probabilities; 0 without a heart."""
+    winner = classes.argmax(axis=0)
+    if not (winner == 1).any():
+        return 0.0
+    shares = []
+    for value in (1, 2):
+        mask = winner == value
+        shares.append(
+            2.0 * float(classes[value][mask].sum()) / float(classes[value].sum() + mask.sum() + 1e-6)
+        )
+    return sum(shares) / 2.0
 
 
 def _magnified(image: NDArray[np.float32], window: _Window) -> NDArray[np.float32]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from model.architecture import CLASSES, INSERTIONS, Tensors
 from model.engines.base import Engine
-from model.engines.numpy_engine import NumpyEngine
 from model.engines.magnifying import MagnifyingEngine
+from model.engines.numpy_engine import NumpyEngine
 from model.engines.reevaluation import ReevaluatingEngine
 from model.frame import FRAME_PIXELS
 
@@ -83,7 +83,9 @@ def run_self_test(engine: Engine, reference: Reference) -> SelfTest:
         RuntimeError: it differs, has the wrong shape or is not finite; and whatever the engine raises.
     """
     images, stored = reference.images, reference.output
-    compared = [(part, _compare(part, images, stored, LARGEST_DIFFERENCE, "float32")) for part in _parts(engine)]
+    compared = [
+        (part, _compare(part, images, stored, LARGEST_DIFFERENCE, "float32")) for part in _parts(engine)
+    ]
     return SelfTest(images, compared)
 
 

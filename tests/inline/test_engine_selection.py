@@ -238,7 +238,8 @@ def test_the_one_that_was_asked_for_comes_first(weights, name):
 def test_an_inference_takes_the_threads_that_it_is_given(weights, int8, name):
     engine = make_engine(load_settings(weights, engine=name), threads=1)
     assert engine.name == name
-    assert engine.current._compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    (network,) = engine.current.parts
+    assert network._compiled.get_property("INFERENCE_NUM_THREADS") == 1
 
 
 def test_weights_that_are_not_there_are_an_error(tmp_path):
