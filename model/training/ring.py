@@ -124,6 +124,6 @@ class Ring:
         there = (diameter < SMALL_MM) & (chance[:, 0] < _MAGNIFIED)
         elsewhere = chance[:, 1] < _ELSEWHERE
         factor = torch.where(there, (APPARENT_MM / diameter).clamp(*FACTORS), 1.0)
-        factor = torch.where(elsewhere, torch.lerp(*torch.tensor(FACTORS, device=device), size[:, 0]), factor)
+        factor = torch.where(elsewhere, FACTORS[0] + (FACTORS[1] - FACTORS[0]) * size[:, 0], factor)
         centre = torch.where(elsewhere[:, None], 1.6 * place - 0.8, centre * there[:, None])
         return factor, centre
