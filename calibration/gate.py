@@ -108,7 +108,7 @@ class GateReport:
 
 
 def run_gate(engine: Engine, reference: Engine, slices: Iterable[MapSlice]) -> GateReport:
-    """Compare an engine with the reference, one slice at a time as in the stream, both with a second pass.
+    """Compare an engine with the reference, one slice at a time as in the stream, both with magnified passes.
 
     Args:
         engine: to be compared; whatever it raises goes on to the caller.

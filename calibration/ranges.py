@@ -44,6 +44,7 @@ _UNUSABLE: Final = frozenset(
         Flag.NOISY_IMAGES,
         Flag.MOTION_LEFT,
         Flag.THIN_WALL,
+        Flag.TOO_SMALL,
         Flag.IMPLAUSIBLE_BLOOD,
         Flag.NOT_REGISTERED,
         Flag.SLICES_DO_NOT_MATCH,

@@ -111,8 +111,11 @@ def reference_of(tensors: Tensors, weights: Path) -> Reference:
         ) from error
 
 
-def _load_magnifying(*arguments: Any) -> MagnifyingEngine:
-    return MagnifyingEngine(load_engine(*arguments))
+def _load_magnifying(
+    name: EngineName, tensors: Tensors, weights: Path, threads: int | None
+) -> MagnifyingEngine:
+    """Load one engine, with magnified passes."""
+    return MagnifyingEngine(load_engine(name, tensors, weights, threads))
 
 
 def load_engine(name: EngineName, tensors: Tensors, weights: Path, threads: int | None = None) -> Engine:

@@ -25,7 +25,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "no-myocardium": "No contour: no myocardium was found around the cavity.",
     "elongated": "No contour: the shape that was found is too elongated for a short-axis slice.",
     "not-nested": "No contour: the borders that were found cross each other.",
-    "too-small": "The heart is small: blood and fat share the pixels of its wall, or no contour fits.",
+    "too-small": "The heart is very small: its values may be wrong, or there is no contour.",
     "late": "The result missed its time limit.",
     "no-post-contrast": "No ECV: there is no post-contrast T1 map of this position.",
     "no-native": "No ECV: there is no native T1 map of this position.",

@@ -1,4 +1,4 @@
-"""Engine with a second pass over small hearts, magnified.
+"""Engine with a magnified pass over small hearts.
 
 The network loses walls of one or two pixels, and takes other round structures for small apices. Where the
 heart is small in the output, or missing, the likeliest places are magnified and computed again
@@ -30,7 +30,7 @@ _LIKELY: Final = 1e-3
 _REACH: Final = 4.0
 """Standard deviation of that mean, pixels."""
 _APART: Final = 3.0 * _REACH
-"""Distance from a heart or a place, pixels, beyond which nothing of it is left in that mean."""
+"""Distance around the disc of a heart, or a place, pixels, in which no further place is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,13 @@ class MagnifyingEngine:
         """See :meth:`model.engines.base.Engine.infer`. Heat maps are those of the first pass."""
         output = self._engine.infer(images)
         windows = [(number, each) for number, slice_ in enumerate(output) for each in _windows_of(slice_)]
-        if not windows:
+        # Values that are not finite are the caller's to see: it replaces the engine.
+        if not windows or not np.isfinite(output).all():
             return output
         magnified = np.stack([_magnified(images[number], window) for number, window in windows])
         found = self._engine.infer(magnified)[:, :CLASSES]
+        if not np.isfinite(found).all():
+            raise RuntimeError("output of a magnified pass with values that are not finite")
         clearest = dict.fromkeys((number for number, _ in windows), 0.0)
         for (number, window), classes in zip(windows, found, strict=True):
             if (clear := _clarity(classes)) > clearest[number]:
@@ -74,9 +77,8 @@ class MagnifyingEngine:
 
 
 def _windows_of(output: NDArray[np.float32]) -> list[_Window]:
-    """Return the windows of a slice that wants a second pass; none where its heart is large enough."""
+    """Return the windows of a slice; none where a heart is large enough."""
     background = output[0]
-    # NaN is not below: an engine that returns NaN is to be replaced, not supported.
     heart = (background < 0.5).astype(np.uint8)
     _, _, statistics, centres = cv2.connectedComponentsWithStats(heart, connectivity=4)
     diameters = FRAME_MM * np.sqrt(4.0 / np.pi * statistics[1:, cv2.CC_STAT_AREA])

@@ -22,9 +22,9 @@ _TURN: Final = 0.25
 _SHIFT: Final = 0.05
 """Largest shift, in units of the image."""
 _MAGNIFIED: Final = 0.5
-"""Share of the small hearts that a step sees magnified."""
+"""Share of the small hearts that are magnified."""
 _ELSEWHERE: Final = 0.05
-"""Share of all slices of which a step sees another part magnified, mostly without a heart."""
+"""Share of all slices of which another part is magnified, mostly without a heart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Ring:
         centre = torch.stack([(heart.sum(dim=axis) * at).sum(dim=1) / pixels for axis in (1, 2)], dim=1)
         diameter = FRAME_MM * (4.0 / math.pi * pixels).sqrt()
         chance, place, size = torch.rand(3, len(index), 2, generator=generator, device=device)
-        there = (diameter < SMALL_MM) & (chance[:, 0] < _MAGNIFIED)
+        there = heart.flatten(1).any(dim=1) & (diameter < SMALL_MM) & (chance[:, 0] < _MAGNIFIED)
         elsewhere = chance[:, 1] < _ELSEWHERE
         factor = torch.where(there, (APPARENT_MM / diameter).clamp(*FACTORS), 1.0)
         factor = torch.where(elsewhere, FACTORS[0] + (FACTORS[1] - FACTORS[0]) * size[:, 0], factor)

@@ -160,6 +160,23 @@ def test_the_clearer_of_two_places_is_taken():
     assert centre_and_area(output[0] < 0.5)[0] == pytest.approx([150, 120], abs=0.6)
 
 
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_part_that_is_not_finite_is_not_hidden(at):
+    class Broken(RingEngine):
+        def _one(self, image):
+            output = super()._one(image)
+            if len(self.batches) == at:
+                output[:, 5, 5] = np.nan
+            return output
+
+    engine, image = MagnifyingEngine(Broken()), ring(110, 110, 6.0)[None]
+    if at == 1:
+        assert np.isnan(engine.infer(image)).any()
+    else:
+        with pytest.raises(RuntimeError, match="not finite"):
+            engine.infer(image)
+
+
 def test_the_name_and_the_part_are_those_of_the_engine():
     network = RingEngine()
     engine = MagnifyingEngine(network)
