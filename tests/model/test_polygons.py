@@ -269,7 +269,7 @@ def test_a_parallel_curve_encloses_what_lies_within_the_distance(size, waves, di
     wrong = (inside(made / step + offset, (grid, grid)) != expected).ravel()
     # Only beside its kinks, where a chord between two of its points cuts them short, is it further off.
     further = np.abs(beyond - distance)[wrong]
-    assert (further > 0.1).sum() * step**2 <= 6.0  # of up to 12 kinks
+    assert (further > 0.1).sum() * step**2 <= 8.0  # of up to 12 kinks
     assert further.max(initial=0.0) < 1.0
     assert distances(made, shape).min() > abs(distance) - 0.1
 
