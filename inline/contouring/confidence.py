@@ -23,6 +23,7 @@ from inline.data.results import Contours
 from inline.settings import Settings
 from model.frame import Frame
 from model.polygons import area
+from model.soft_dice import soft_dice
 from model.weights import DEFAULT, weights_digest
 
 FloatArray = NDArray[np.float64]
@@ -73,8 +74,8 @@ def signals(probabilities: NDArray[np.float32], image: NDArray[np.float32], cont
     offset = float(np.linalg.norm(contours.endo.mean(axis=0) - contours.epi.mean(axis=0)))
     return np.array(
         [
-            _soft_dice(p[1], labels == 1),
-            _soft_dice(p[2], labels == 2),
+            _logit(soft_dice(p[1], labels == 1)),
+            _logit(soft_dice(p[2], labels == 2)),
             entropy[around].mean() if around.any() else 0.0,
             abs(area(contours.endo) / heart_area - 0.5),
             offset / math.sqrt(heart_area / math.pi),
@@ -98,10 +99,8 @@ def in_frame(contours: Contours | None, frame: Frame) -> Contours | None:
     return Contours(endo=frame.to_frame_points(contours.endo), epi=frame.to_frame_points(contours.epi))
 
 
-def _soft_dice(probability: FloatArray, mask: NDArray[np.bool_]) -> float:
-    """Return the logit of the Dice coefficient of a class probability and a mask."""
-    dice = 2.0 * float(probability[mask].sum()) / max(float(probability.sum() + mask.sum()), 1e-9)
-    bounded = min(max(dice, 0.01), 0.99)
+def _logit(share: float) -> float:
+    bounded = min(max(share, 0.01), 0.99)
     return math.log(bounded / (1.0 - bounded))
 
 

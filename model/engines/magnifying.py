@@ -20,6 +20,7 @@ from model.architecture import CLASSES
 from model.engines.base import Engine
 from model.frame import FRAME_MM, normalise
 from model.magnification import APPARENT_MM, FACTORS, SMALL_MM
+from model.soft_dice import soft_dice
 
 _PLACES: Final = 2
 """Places of a slice that are magnified: with one, Dice of small synthetic apices is 0.02 to 0.06 lower."""
@@ -89,17 +90,17 @@ def _windows_of(output: NDArray[np.float32]) -> list[_Window]:
     for each in np.argsort(-diameters)[:_PLACES]:
         diameter, (x, y) = float(diameters[each]), centres[1 + each].tolist()
         windows.append(_Window((x, y), min(max(APPARENT_MM / diameter, FACTORS[0]), FACTORS[1])))
-        _clear(likely, x, y, diameter / FRAME_MM / 2.0 + _APART)
+        _erase(likely, x, y, diameter / FRAME_MM / 2.0 + _APART)
     while len(windows) < _PLACES:
         y, x = map(float, np.unravel_index(int(likely.argmax()), likely.shape))
         if not likely[int(y), int(x)] > _LIKELY:
             break
         windows.append(_Window((x, y), _GUESSED))
-        _clear(likely, x, y, _APART)
+        _erase(likely, x, y, _APART)
     return windows
 
 
-def _clear(likely: NDArray[np.float32], x: float, y: float, radius: float) -> None:
+def _erase(likely: NDArray[np.float32], x: float, y: float, radius: float) -> None:
     cv2.circle(likely, (round(x), round(y)), math.ceil(radius) + 1, 0.0, -1)
 
 
@@ -108,13 +109,7 @@ def _clarity(classes: NDArray[np.float32]) -> float:
     winner = classes.argmax(axis=0)
     if not (winner == 1).any():
         return 0.0
-    shares = []
-    for value in (1, 2):
-        mask = winner == value
-        shares.append(
-            2.0 * float(classes[value][mask].sum()) / float(classes[value].sum() + mask.sum() + 1e-6)
-        )
-    return sum(shares) / 2.0
+    return (soft_dice(classes[1], winner == 1) + soft_dice(classes[2], winner == 2)) / 2.0
 
 
 def _magnified(image: NDArray[np.float32], window: _Window) -> NDArray[np.float32]:

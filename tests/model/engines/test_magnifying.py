@@ -65,7 +65,7 @@ def test_a_small_heart_comes_back_to_its_place_and_size(x, y, radius):
     assert output[:3].sum(axis=0) == pytest.approx(1.0, abs=1e-5)
 
 
-def test_the_heart_of_the_second_pass_is_larger():
+def test_the_heart_of_the_magnified_pass_is_larger():
     seen = []
 
     class Recorder(RingEngine):
@@ -88,7 +88,7 @@ def test_other_slices_take_one_pass_and_keep_their_output():
     np.testing.assert_array_equal(output[[0, 2]], alone[[0, 2]])
 
 
-def test_a_heart_that_the_second_pass_does_not_find_stays():
+def test_a_heart_that_the_magnified_pass_does_not_find_stays():
     class Once(RingEngine):
         def infer(self, images):
             output = super().infer(images)
@@ -100,7 +100,7 @@ def test_a_heart_that_the_second_pass_does_not_find_stays():
     np.testing.assert_array_equal(MagnifyingEngine(Once()).infer(image), RingEngine().infer(image))
 
 
-def test_parts_beside_the_window_are_background_after_a_second_pass():
+def test_parts_beside_the_window_are_background_after_a_magnified_pass():
     """Else the contour search would take the larger one of two hearts, of which one lies far away."""
     network = RingEngine()
     image = ring(60, 60, 8.0) + ring(200, 200, 5.0)

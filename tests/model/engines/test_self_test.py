@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from model.engines.magnifying import MagnifyingEngine
 from model.engines.reevaluation import ReevaluatingEngine
 from model.engines.self_test import (
     LARGEST_DIFFERENCE,
@@ -99,11 +100,12 @@ def test_an_engine_that_rounds_is_compared_with_itself_and_more_strictly(referen
         self_test.repeat()
 
 
+@pytest.mark.parametrize("outer", [lambda engine: engine, MagnifyingEngine])
 @pytest.mark.parametrize("wrong", ["fast", "exact"])
-def test_both_engines_of_a_second_pass_are_verified(reference, wrong):
+def test_both_engines_of_a_reevaluation_are_verified(reference, wrong, outer):
     """No image here is uncertain, so the fast engine alone would be verified otherwise."""
     engines = {"fast": Altered(reference), "exact": Altered(reference)}
-    both = ReevaluatingEngine(engines["fast"], engines["exact"], threshold=1e9)
+    both = outer(ReevaluatingEngine(engines["fast"], engines["exact"], threshold=1e9))
     self_test = run_self_test(both, reference)
     engines[wrong].change = WRONG["no heart"]
     with pytest.raises(RuntimeError, match="differs"):
