@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SMALL_MM: Final = 36.0
+SMALL_MM: Final = 45.0
 """Diameter below which a heart is magnified."""
 APPARENT_MM: Final = 38.0
 """Diameter that it is magnified to, within :data:`FACTORS`."""

@@ -3,7 +3,7 @@
 The network loses walls of one or two pixels, and takes other round structures for small apices. Where the
 heart is small in the output, or missing, the likeliest places are magnified and computed again
 (:mod:`model.magnification`). The classes of the place with the clearest heart replace those of the first
-pass.
+pass; where a heart is nearly large enough, in part.
 """
 
 from __future__ import annotations
@@ -30,16 +30,28 @@ _LIKELY: Final = 1e-3
 """Mean probability of a heart within :data:`_REACH` from which a place is likely."""
 _REACH: Final = 4.0
 """Standard deviation of that mean, pixels."""
+_RAMP_MM: Final = 5.0
+"""Width of the diameters over which the magnified pass replaces the first one more and more.
+
+At a border without width the output would depend on the last digits of the first pass.
+"""
 _APART: Final = 3.0 * _REACH
 """Distance around the disc of a heart, or a place, pixels, in which no further place is taken."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """Part of the frame that is magnified: its centre (x, y) in pixels of the frame, and the factor."""
+    """Part of the frame that is magnified.
+
+    Attributes:
+        centre: (x, y) in pixels of the frame.
+        factor: of the magnification.
+        weight: of its classes beside those of the first pass, up to 1.
+    """
 
     centre: tuple[float, float]
     factor: float
+    weight: float
 
 
 class MagnifyingEngine:
@@ -69,11 +81,14 @@ class MagnifyingEngine:
         found = self._engine.infer(magnified)[:, :CLASSES]
         if not np.isfinite(found).all():
             raise RuntimeError("output of a magnified pass with values that are not finite")
-        clearest = dict.fromkeys((number for number, _ in windows), 0.0)
+        clearest: dict[int, tuple[float, _Window, NDArray[np.float32]]] = {}
         for (number, window), classes in zip(windows, found, strict=True):
-            if (clear := _clarity(classes)) > clearest[number]:
-                clearest[number] = clear
-                output[number, :CLASSES] = _reduced(classes, window)
+            clear = _clarity(classes)
+            if clear > (clearest[number][0] if number in clearest else 0.0):
+                clearest[number] = clear, window, classes
+        for number, (_, window, classes) in clearest.items():
+            first = output[number, :CLASSES]
+            output[number, :CLASSES] = first + window.weight * (_reduced(classes, window) - first)
         return output
 
 
@@ -83,19 +98,21 @@ def _windows_of(output: NDArray[np.float32]) -> list[_Window]:
     heart = (background < 0.5).astype(np.uint8)
     _, _, statistics, centres = cv2.connectedComponentsWithStats(heart, connectivity=4)
     diameters = FRAME_MM * np.sqrt(4.0 / np.pi * statistics[1:, cv2.CC_STAT_AREA])
-    if (diameters >= SMALL_MM).any():
+    largest = float(diameters.max(initial=0.0))
+    if largest >= SMALL_MM:
         return []
+    weight = min((SMALL_MM - largest) / _RAMP_MM, 1.0)
     windows = []
     likely = cv2.GaussianBlur(1.0 - background, (0, 0), _REACH)
     for each in np.argsort(-diameters)[:_PLACES]:
         diameter, (x, y) = float(diameters[each]), centres[1 + each].tolist()
-        windows.append(_Window((x, y), min(max(APPARENT_MM / diameter, FACTORS[0]), FACTORS[1])))
+        windows.append(_Window((x, y), min(max(APPARENT_MM / diameter, FACTORS[0]), FACTORS[1]), weight))
         _erase(likely, x, y, diameter / FRAME_MM / 2.0 + _APART)
     while len(windows) < _PLACES:
         y, x = map(float, np.unravel_index(int(likely.argmax()), likely.shape))
         if not likely[int(y), int(x)] > _LIKELY:
             break
-        windows.append(_Window((x, y), _GUESSED))
+        windows.append(_Window((x, y), _GUESSED, weight))
         _erase(likely, x, y, _APART)
     return windows
 
