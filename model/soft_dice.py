@@ -1,4 +1,4 @@
-"""Agreement of a class probability with a mask."""
+"""Soft Dice coefficient."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from numpy.typing import NDArray
 
 
 def soft_dice(probability: NDArray[np.floating[Any]], mask: NDArray[np.bool_]) -> float:
-    """Return the Dice coefficient of a class probability and a mask of the same shape, 0 to 1."""
+    """Return the Dice coefficient of a class probability and a mask of one shape; 0 where both are empty."""
     return 2.0 * float(probability[mask].sum()) / max(float(probability.sum() + mask.sum()), 1e-9)

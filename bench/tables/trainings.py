@@ -144,25 +144,28 @@ def _trained(training: ShortTraining, make: Callable[[], nn.Module], mix: Mix | 
 def table_6(slices: Sequence[LabelledSlice], training: ShortTraining, shipped: Engine, repeats: int) -> Table:
     """Return parameters, times and metrics of the architectures; the product is last."""
     values: dict[str, Any] = {}
-    # The largest heart, since the product takes further passes over small ones.
+    # The product computes small hearts several times.
     largest = max(slices, key=lambda each: int((each.labels > 0).sum()))
     frame = Frame((largest.image.shape[0], largest.image.shape[1]), largest.spacing)
-    usual = frame.network_input(largest.image)[None]
+    largest_input = frame.network_input(largest.image)[None]
     for name, make in ARCHITECTURES.items():
         network = make()
         values[name] = found = {
             "parameters_millions": sum(each.numel() for each in network.parameters()) / 1e6,
-            "inference_ms": inference_ms(TorchEngine(network), usual, repeats),
+            "inference_ms": inference_ms(TorchEngine(network), largest_input, repeats),
         }
         if training.steps:
             engine, found["training_s"] = training.run(make)
             found |= metrics(slices, engine)
-    values["product"] = {"inference_ms": inference_ms(shipped, usual, repeats), **metrics(slices, shipped)}
+    values["product"] = {
+        "inference_ms": inference_ms(shipped, largest_input, repeats),
+        **metrics(slices, shipped),
+    }
     keys = f"parameters_millions .1f, inference_ms .1f, {_COLUMNS}"
     notes = (
         str(training),
         _UNIT,
-        "Inference: median, one slice of 224 x 224 pixels at a time, by torch.",
+        "Inference: median, the slice with the largest heart, 224 x 224 pixels, by torch.",
         f"Product: the shipped weights of the first architecture with {shipped.name} and magnified passes "
         "over small hearts; training: model card.",
     )

@@ -99,8 +99,9 @@ def in_frame(contours: Contours | None, frame: Frame) -> Contours | None:
     return Contours(endo=frame.to_frame_points(contours.endo), epi=frame.to_frame_points(contours.epi))
 
 
-def _logit(share: float) -> float:
-    bounded = min(max(share, 0.01), 0.99)
+def _logit(dice: float) -> float:
+    """Return the logit of a Dice coefficient, bounded to 0.01 and 0.99."""
+    bounded = min(max(dice, 0.01), 0.99)
     return math.log(bounded / (1.0 - bounded))
 
 

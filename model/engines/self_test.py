@@ -77,7 +77,7 @@ class SelfTest:
 def run_self_test(engine: Engine, reference: Reference) -> SelfTest:
     """Compare an engine with float32, and store its output.
 
-    The engines inside others are tested separately: no image here is uncertain enough for a re-evaluation.
+    Inner engines are tested separately: the images here need no re-evaluation and no magnified pass.
 
     Raises:
         RuntimeError: it differs, has the wrong shape or is not finite; and whatever the engine raises.
