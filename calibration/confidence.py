@@ -54,6 +54,8 @@ _SPACING: Final = (FRAME_MM, FRAME_MM)
 _FIT_SEED: Final = 7101
 _REPORT_SEED: Final = 7102
 _FOLDS: Final = 5
+_GOOD_FLAGGED: Final = 0.2
+"""Largest share of good slices that a threshold may flag."""
 READERS: Final = 4
 """Simulated readers of each slice; their mean Dice is the target."""
 SPREAD: Final = Spread(bias_mm=0.3, random_mm=0.4)
@@ -205,6 +207,29 @@ def fit(found: FloatArray, scores: FloatArray, groups: NDArray[np.intp], weights
     )
 
 
+def review_threshold(scores: Scores) -> float | None:
+    """Return the highest hundredth below which at most a fifth of the good slices are flagged.
+
+    Good slices need no review. The expected Dice of each is that of a fit on other hearts.
+
+    Returns:
+        None for too few hearts or no good slice.
+
+    Raises:
+        ImportError: scikit-learn is not installed (extra ``calibrate``).
+    """
+    from sklearn.model_selection import GroupKFold
+
+    good = scores.dice >= GOOD
+    if len(set(scores.heart.tolist())) < 2 * _FOLDS or not good.any():
+        return None
+    expected = np.zeros(len(scores.dice))
+    for fitted, others in GroupKFold(_FOLDS).split(scores.signals, scores.dice, scores.heart):
+        made = fit(scores.signals[fitted], scores.dice[fitted], scores.heart[fitted], "")
+        expected[others] = made.expected_dice(scores.signals[others])
+    return max(each / 100 for each in range(101) if (expected[good] < each / 100).mean() <= _GOOD_FLAGGED)
+
+
 def _medians(sums: FloatArray, scores: FloatArray) -> dict[float, float]:
     """Return the median Dice coefficient of each block of an isotonic regression by its mean sum.
 
@@ -296,6 +321,7 @@ def calibrate(
         "weights": made.weights,
         "fitted_on": len(fitted.dice),
         "without_contours": others.without_contours,
+        "review_below": review_threshold(fitted),
         "held_out": accuracy(expected, others.dice),
         "by_degradation": {
             kind.value: {
@@ -342,6 +368,11 @@ def _show(content: dict[str, Any]) -> None:
                 f"{found['mean_absolute_error_of_the_mean']:.3f}), calibration error "
                 f"{found['calibration_error']:.3f}{auc}"
             )
+    if content["review_below"] is not None:
+        print_lines(
+            f"review_below = {content['review_below']:.2f} flags at most {_GOOD_FLAGGED:.0%} of slices of a "
+            f"Dice >= {GOOD:g} (those of the fit, cross-validated)"
+        )
     print_values("", "degradation", content["by_degradation"], "slices, dice .3f, expected .3f")
     title = f"Effect of a threshold; poor: Dice < {POOR:g}, good: Dice >= {GOOD:g}"
     thresholds = {f"{each['threshold']:.2f}": each for each in held_out["thresholds"]}

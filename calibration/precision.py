@@ -27,7 +27,7 @@ CALIBRATION_SLICES: Final = 300
 _THRESHOLD_SLICES: Final = 200
 _THRESHOLD_SEED: Final = 7004
 _REEVALUATED: Final = 0.5
-"""Share of slices that get a second pass. The median T1 keeps its limit on 98.3 % of slices with 0.2 and on
+"""Share of slices that are re-evaluated. The median T1 keeps its limit on 98.3 % of slices with 0.2 and on
 98.97 % with 0.4; 99 % are needed."""
 
 

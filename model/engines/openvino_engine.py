@@ -89,7 +89,7 @@ def serialise(model: Any) -> tuple[bytes, bytes]:
 
 
 def int8_engine(graph: bytes, constants: bytes, tensors: Tensors, threads: int | None = None) -> Engine:
-    """Return the engine of an int8 model, with a second pass in float32 where the model has a threshold.
+    """Return the engine of an int8 model, with re-evaluation in float32 where the model has a threshold.
 
     Args:
         graph: of :func:`serialise`.

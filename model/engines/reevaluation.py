@@ -1,4 +1,4 @@
-"""Fast engine with a second pass in float32 for slices of which its output is uncertain.
+"""Fast engine with a re-evaluation in float32 of slices of which its output is uncertain.
 
 Int8 rounding moves a contour by a tenth of a pixel where the class boundary is sharp, and by many pixels
 where it is wide. Uncertainty of the class boundary shows in the output itself.

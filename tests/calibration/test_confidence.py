@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from calibration import confidence
-from calibration.confidence import Sample, calibrate, fit, score_folder, score_samples
+from calibration.confidence import (
+    Sample,
+    Scores,
+    calibrate,
+    fit,
+    review_threshold,
+    score_folder,
+    score_samples,
+)
 from calibration.degradation import Degradation, degrade
 from inline.contouring.confidence import FILE, SIGNALS, Calibration, load_calibration
 from inline.data.errors import MyostreamError
@@ -140,6 +148,23 @@ def test_a_fitted_calibration_survives_its_file():
     scores = np.clip(0.5 + 0.3 * found[:, 0], 0.0, 1.0)
     made = fit(found, scores, np.arange(100) // 4, "w")
     assert Calibration.from_json(made.to_json()) == made
+
+
+def made_up_scores(hearts):
+    """Dice that follows from the first signal, evenly distributed from 0.5 to 1."""
+    dice_of = np.linspace(0.5, 1.0, 4 * hearts)
+    found = np.stack([np.log(dice_of / (1.001 - dice_of)), np.zeros(len(dice_of))], axis=1)
+    heart = np.random.default_rng(2).permutation(len(dice_of)) // 4
+    return Scores(found, dice_of, (Degradation.NONE,) * len(dice_of), heart, 0)
+
+
+def test_the_threshold_flags_a_fifth_of_the_good_slices():
+    """Good ones lie between 0.8 and 1; a fifth of them lie below 0.84."""
+    assert review_threshold(made_up_scores(100)) == pytest.approx(0.84, abs=0.015)
+
+
+def test_there_is_no_threshold_for_too_few_hearts():
+    assert review_threshold(made_up_scores(9)) is None
 
 
 def test_too_few_hearts_are_an_error():
