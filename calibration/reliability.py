@@ -13,7 +13,7 @@ from model.evaluation.figures import figure
 FloatArray = NDArray[np.float64]
 
 BINS: Final = 10
-THRESHOLDS: Final = (0.5, 0.6, 0.7, 0.75, 0.8, 0.83, 0.85, 0.9)
+THRESHOLDS: Final = (0.5, 0.6, 0.7, 0.75, 0.8, 0.81, 0.85, 0.9)
 POOR: Final = 0.7
 """Dice coefficient below which contours are of little use."""
 GOOD: Final = 0.8
