@@ -8,12 +8,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from inline.settings import Settings
 from model.evaluation.figures import figure
 
 FloatArray = NDArray[np.float64]
 
 BINS: Final = 10
-THRESHOLDS: Final = (0.5, 0.6, 0.7, 0.75, 0.8, 0.81, 0.85, 0.9)
+THRESHOLDS: Final = tuple(sorted({0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, Settings().review_below}))
 POOR: Final = 0.7
 """Dice coefficient below which contours are of little use."""
 GOOD: Final = 0.8
