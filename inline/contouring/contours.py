@@ -30,8 +30,12 @@ C_SHAPE: Final = 0.85
 """Share of its convex hull's area below which an outline counts as a C."""
 POINTS: Final = 96
 _FINER: Final = 8
-_SMOOTH: Final = 0.8
-"""Standard deviation of the smoothing before the finer grid, pixels: takes the steps out of a hard mask."""
+_SMOOTH: Final = 0.6
+"""Standard deviation of the smoothing before the finer grid, pixels: takes the steps out of a hard mask.
+
+With 0.8 the wall of the smallest hearts is lost: contours of the true labels below 15 mm then have a Dice
+coefficient of 0.93 with them, with 0.6 of 0.99.
+"""
 _MARGIN: Final = 2
 KNOT_SPACING: Final = 2.0
 """Length of the outline between two knots of the spline, pixels: about what the network itself resolves."""

@@ -147,8 +147,9 @@ def _groups_of(trial: Trial) -> tuple[str | None, ...]:
 def summarise_trials(trials: Sequence[Trial], count: int) -> dict[str, float]:
     """Return :func:`~model.evaluation.evaluate.summarise` of a group, with more figures of synthetic slices.
 
-    These are ``share`` of all ``count`` slices, ``smallest_mm`` (diameter of the smallest heart) and, where
-    the network finds insertion points, the number ``insertions`` of true points, the share
+    These are ``share`` of all ``count`` slices, ``smallest_mm`` (diameter of the smallest heart),
+    ``dice_error`` (standard error of the mean Dice: other slices give another mean) and, where the network
+    finds insertion points, the number ``insertions`` of true points, the share
     ``insertions_found`` of them, the median distance ``insertions_mm`` of those found, and the share
     ``insertions_false`` of absent points that are found.
     """
@@ -157,6 +158,9 @@ def summarise_trials(trials: Sequence[Trial], count: int) -> dict[str, float]:
         return summary
     summary["share"] = len(trials) / count
     summary["smallest_mm"] = min(each.diameter_mm for each in trials)
+    if len(trials) > 1:
+        dice = [each.outcome.agreement.dice for each in trials]
+        summary["dice_error"] = float(np.std(dice, ddof=1)) / math.sqrt(len(dice))
     apart, heat = (np.concatenate([getattr(each, name) for each in trials]) for name in ("apart_mm", "heat"))
     there, shown = np.isfinite(apart), heat >= _SHOWN
     if len(heat):

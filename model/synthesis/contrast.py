@@ -43,7 +43,7 @@ class Mix:
 
 
 MOSTLY_MAPS: Final = Mix(
-    t1_map=0.32, t1_map_post=0.14, t2_map=0.36, molli_image=0.04, t2prep_image=0.04, random_contrast=0.10
+    t1_map=0.36, t1_map_post=0.20, t2_map=0.30, molli_image=0.03, t2prep_image=0.03, random_contrast=0.08
 )
 """Kinds that a network for maps learns from."""
 
