@@ -81,13 +81,14 @@ class MagnifyingEngine:
         found = self._engine.infer(magnified)[:, :CLASSES]
         if not np.isfinite(found).all():
             raise RuntimeError("output of a magnified pass with values that are not finite")
-        first = output[:, :CLASSES].copy()
-        clearest = dict.fromkeys((number for number, _ in windows), 0.0)
+        clearest: dict[int, tuple[float, _Window, NDArray[np.float32]]] = {}
         for (number, window), classes in zip(windows, found, strict=True):
-            if (clear := _clarity(classes)) > clearest[number]:
-                clearest[number] = clear
-                reduced = _reduced(classes, window)
-                output[number, :CLASSES] = window.weight * reduced + (1.0 - window.weight) * first[number]
+            clarity = _clarity(classes)
+            if clarity > (clearest[number][0] if number in clearest else 0.0):
+                clearest[number] = clarity, window, classes
+        for number, (_, window, classes) in clearest.items():
+            first, reduced = output[number, :CLASSES], _reduced(classes, window)
+            output[number, :CLASSES] = window.weight * reduced + (1.0 - window.weight) * first
         return output
 
 

@@ -164,12 +164,15 @@ class _Handler(BaseHTTPRequestHandler):
         """Reply with a file, an image, or a stream."""
         path, _, query = self.path.partition("?")
         refusal = self._refusal(query)
-        if refusal is None and path == "/events":
+        if refusal is None and path == "/events" and self.command == "GET":
             self._stream()
             return
         reply = refusal or self._reply(path)
         self._begin(reply.status, reply.content_type, len(reply.body), reply.headers)
-        self.wfile.write(reply.body)
+        if self.command == "GET":
+            self.wfile.write(reply.body)
+
+    do_HEAD = do_GET  # noqa: N815, the name is the library's; a stream has no such reply
 
     def _refusal(self, query: str) -> Reply | None:
         """Return the reply to a request that is not admitted, or that brings the token in its address."""

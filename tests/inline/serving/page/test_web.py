@@ -103,6 +103,14 @@ def test_the_page_is_read_only(page, method):
     assert get(page[0], method=method)[0] == 501
 
 
+def test_head_has_the_reply_of_get_without_its_body(page):
+    server, _ = page
+    for path in ("/", "/page.js", "/x"):
+        (status, body, headers), whole = get(server, path, "HEAD"), get(server, path)
+        assert (status, body, headers["Content-Length"]) == (whole[0], b"", str(len(whole[1])))
+    assert get(server, "/events", "HEAD")[0] == 404
+
+
 def test_images_are_kept_as_they_came(page):
     server, streams = page
     streams.add({**result(7), "images": {"map": b"\x01\x02"}})
