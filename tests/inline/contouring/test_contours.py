@@ -147,6 +147,19 @@ def test_at_most_three_hundredths_of_the_cavity_may_lie_outside_the_heart(wall, 
     assert found.flags == flags
 
 
+@pytest.mark.parametrize(("inner", "outer"), [(1.4, 3.3), (2.4, 3.8), (3.0, 4.2)])
+def test_the_smoothing_leaves_the_wall_of_a_small_heart(inner, outer):
+    grid = np.arange(SIZE)
+    rho = np.hypot(grid[None] - 100.3, grid[:, None] - 120.7)
+    truth = np.where(rho < inner, 1, np.where(rho < outer, 2, 0))
+    found = find_contours(np.eye(3, dtype=np.float32)[truth].transpose(2, 0, 1))
+    assert found.contours is not None
+    labels = rasterise(found.contours, (SIZE, SIZE))
+    for value in (1, 2):
+        ours, true = labels == value, truth == value
+        assert 2 * (ours & true).sum() / (ours.sum() + true.sum()) > 0.98
+
+
 def test_every_step_can_be_left_out():
     for name in ("dominant_points", "not_elongated", "largest", "close_c_shape", "spline"):
         found = find_contours(ring(), replace(ContourSteps(), **{name: False}))
