@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 SMALL_MM: Final = 45.0
-"""Diameter below which a heart is magnified. The shipped weights were trained with 36 mm."""
+"""Diameter below which a heart is magnified."""
 APPARENT_MM: Final = 38.0
 """Diameter that it is magnified to, within :data:`FACTORS`."""
 FACTORS: Final = (1.25, 3.0)
