@@ -42,8 +42,8 @@ _SLICE_COLUMNS: Final = (
     "median .1f, reader_median .1f"
 )
 _TRUTH_COLUMNS: Final = (
-    "slices, dice .3f, dice_error .3f, dice_cavity .3f, dice_myocardium .3f, hausdorff .2f, surface .2f, "
-    "without_contour"
+    "slices, dice .3f, dice_standard_error .3f, dice_cavity .3f, dice_myocardium .3f, hausdorff .2f, "
+    "surface .2f, without_contour"
 )
 _GROUP_COLUMNS: Final = "share .1%, smallest_mm .0f, insertions_found .1%, insertions_mm .2f"
 """Second table; the Dice of other weights follows."""

@@ -44,8 +44,8 @@ command."""
 
 _SUMMARY: Final = "slices, dice .3f, dice_cavity .3f, dice_myocardium .3f, hausdorff .2f, surface .2f"
 _TRUTH: Final = (
-    "slices, share .1%, smallest_mm .0f, dice .3f, dice_error .3f, dice_cavity .3f, dice_myocardium .3f, "
-    "hausdorff .2f, surface .2f, insertions_found .1%, insertions_mm .2f"
+    "slices, share .1%, smallest_mm .0f, dice .3f, dice_standard_error .3f, dice_cavity .3f, "
+    "dice_myocardium .3f, hausdorff .2f, surface .2f, insertions_found .1%, insertions_mm .2f"
 )
 _OTHERS: Final = ", ".join(
     f"{key} .3f"

@@ -69,7 +69,7 @@ def precision(
 def confidence(
     slices: Annotated[
         int, typer.Option(min=15, help="Synthetic ones: two thirds for the fit, one third for the report.")
-    ] = 1800,
+    ] = 3600,
     json_file: JsonFile = None,
     plot: Annotated[
         Path | None, typer.Option(callback=output_file, help="Write the reliability diagram here.")

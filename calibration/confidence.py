@@ -45,7 +45,7 @@ from model.synthesis.apex import SHARE
 from model.synthesis.generator import make_batch
 from model.weights import DEFAULT, weights_digest
 
-SLICES: Final = 1800
+SLICES: Final = 3600
 VARIANTS: Final = 4
 """Slices of each heart: one intact, the others degraded. Simulation takes longer than inference."""
 _HELD_OUT: Final = 3

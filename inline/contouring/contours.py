@@ -32,12 +32,12 @@ C_SHAPE: Final = 0.85
 POINTS: Final = 96
 _FINER: Final = 8
 _SMOOTH: Final = 0.8
-"""Standard deviation of the smoothing before the finer grid, pixels: takes the steps out of a hard mask."""
+"""Standard deviation of the smoothing before the finer grid, pixels: removes the steps of a hard mask."""
 _SMOOTH_OF_HEART: Final = 0.05
-"""Upper limit of the smoothing in units of the heart's diameter, which holds below 24 mm.
+"""Upper limit of the smoothing, in diameters of the disc with the area of all parts; applies below 24 mm.
 
-Without it the wall of the smallest hearts is lost: contours of the true labels below 15 mm have a Dice
-coefficient of 0.93 with them, with it of 0.999.
+Without it contours of the true labels of hearts below 15 mm have a Dice coefficient of 0.93 with these
+labels, with it 0.999.
 """
 _MARGIN: Final = 2
 KNOT_SPACING: Final = 2.0

@@ -83,8 +83,8 @@ class MagnifyingEngine:
             raise RuntimeError("output of a magnified pass with values that are not finite")
         clearest: dict[int, tuple[float, _Window, NDArray[np.float32]]] = {}
         for (number, window), classes in zip(windows, found, strict=True):
-            clarity = _clarity(classes)
-            if clarity > (clearest[number][0] if number in clearest else 0.0):
+            clarity, best = _clarity(classes), clearest.get(number)
+            if clarity > (best[0] if best is not None else 0.0):
                 clearest[number] = clarity, window, classes
         for number, (_, window, classes) in clearest.items():
             first, reduced = output[number, :CLASSES], _reduced(classes, window)

@@ -148,7 +148,7 @@ def summarise_trials(trials: Sequence[Trial], count: int) -> dict[str, float]:
     """Return :func:`~model.evaluation.evaluate.summarise` of a group, with more figures of synthetic slices.
 
     These are ``share`` of all ``count`` slices, ``smallest_mm`` (diameter of the smallest heart),
-    ``dice_error`` (standard error of the mean Dice: other slices give another mean) and, where the network
+    ``dice_standard_error`` (of the mean Dice over slices, from two slices on) and, where the network
     finds insertion points, the number ``insertions`` of true points, the share
     ``insertions_found`` of them, the median distance ``insertions_mm`` of those found, and the share
     ``insertions_false`` of absent points that are found.
@@ -160,7 +160,7 @@ def summarise_trials(trials: Sequence[Trial], count: int) -> dict[str, float]:
     summary["smallest_mm"] = min(each.diameter_mm for each in trials)
     if len(trials) > 1:
         dice = [each.outcome.agreement.dice for each in trials]
-        summary["dice_error"] = float(np.std(dice, ddof=1)) / math.sqrt(len(dice))
+        summary["dice_standard_error"] = float(np.std(dice, ddof=1)) / math.sqrt(len(dice))
     apart, heat = (np.concatenate([getattr(each, name) for each in trials]) for name in ("apart_mm", "heat"))
     there, shown = np.isfinite(apart), heat >= _SHOWN
     if len(heat):

@@ -161,18 +161,21 @@ class _Handler(BaseHTTPRequestHandler):
     server: PageServer
 
     def do_GET(self) -> None:
-        """Reply with a file, an image, or a stream."""
+        """Reply with a file, an image, or a stream; to HEAD without the body."""
         path, _, query = self.path.partition("?")
         refusal = self._refusal(query)
-        if refusal is None and path == "/events" and self.command == "GET":
-            self._stream()
+        if refusal is None and path == "/events":
+            if self.command == "HEAD":
+                self._begin(HTTPStatus.OK, "text/event-stream", None)
+            else:
+                self._stream()
             return
         reply = refusal or self._reply(path)
         self._begin(reply.status, reply.content_type, len(reply.body), reply.headers)
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(reply.body)
 
-    do_HEAD = do_GET  # noqa: N815, the name is the library's; a stream has no such reply
+    do_HEAD = do_GET  # noqa: N815, the name is the library's
 
     def _refusal(self, query: str) -> Reply | None:
         """Return the reply to a request that is not admitted, or that brings the token in its address."""

@@ -149,6 +149,7 @@ def test_at_most_three_hundredths_of_the_cavity_may_lie_outside_the_heart(wall, 
 
 @pytest.mark.parametrize(("inner", "outer"), [(1.4, 3.3), (2.4, 3.8), (3.0, 4.2)])
 def test_the_smoothing_leaves_the_wall_of_a_small_heart(inner, outer):
+    """Radii of cavity and heart in pixels of 1.5 mm."""
     grid = np.arange(SIZE)
     rho = np.hypot(grid[None] - 100.3, grid[:, None] - 120.7)
     truth = np.where(rho < inner, 1, np.where(rho < outer, 2, 0))

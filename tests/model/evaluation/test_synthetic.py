@@ -52,6 +52,8 @@ def test_a_slice_without_a_contour_counts_as_nothing(found):
     _, summaries = found
     assert summaries["both"]["all"]["dice"] == pytest.approx((SLICES - 1) / SLICES)
     assert summaries["both"]["all"]["without_contour"] == 1
+    # One 0 among n - 1 times 1: a variance of 1 / n.
+    assert summaries["both"]["all"]["dice_standard_error"] == pytest.approx(1 / SLICES)
 
 
 def test_no_slice_is_left_out(found):

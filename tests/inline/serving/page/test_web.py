@@ -108,7 +108,10 @@ def test_head_has_the_reply_of_get_without_its_body(page):
     for path in ("/", "/page.js", "/x"):
         (status, body, headers), whole = get(server, path, "HEAD"), get(server, path)
         assert (status, body, headers["Content-Length"]) == (whole[0], b"", str(len(whole[1])))
-    assert get(server, "/events", "HEAD")[0] == 404
+        for name in ("Content-Type", "Content-Security-Policy"):
+            assert headers[name] == whole[2][name]
+    status, body, headers = get(server, "/events", "HEAD")
+    assert (status, body, headers["Content-Type"]) == (200, b"", "text/event-stream")
 
 
 def test_images_are_kept_as_they_came(page):
