@@ -37,7 +37,6 @@ _WAITING: Final = 64
 """Events that wait for a browser, beyond which it is disconnected; it connects again and gets a snapshot."""
 _HEARTBEAT_S: Final = 5.0
 _CHECK_S: Final = 0.5
-_COOKIE: Final = "myostream"
 _FILES: Final = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
@@ -187,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
         # As typed into an address a plus sign is itself; tokens in base64 hold it.
         given = parse_qs(query.replace("+", "%2B")).get("token", [""])[0]
         if self._same(given.encode("utf-8", "replace")):
-            cookie = f"{_COOKIE}={quote(given, safe='')}; HttpOnly; SameSite=Strict; Path=/"
+            cookie = f"{self._cookie}={quote(given, safe='')}; HttpOnly; SameSite=Strict; Path=/"
             return Reply(
                 b"", status=HTTPStatus.SEE_OTHER, headers=(("Location", "/"), ("Set-Cookie", cookie))
             )
@@ -199,12 +198,17 @@ class _Handler(BaseHTTPRequestHandler):
             return urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""
         return ""
 
+    @property
+    def _cookie(self) -> str:
+        """Name of the cookie: browsers send those of all ports of a host, so that it names this one."""
+        return f"myostream-{self.server.server_address[1]}"
+
     def _borne(self) -> bytes:
         """Return the token of the header or the cookie."""
         if bearer := self.headers.get("Authorization", ""):
             return bearer.removeprefix("Bearer ").encode("latin-1", "replace")  # as its bytes came
         with suppress(CookieError):
-            cookie = SimpleCookie(self.headers.get("Cookie", "")).get(_COOKIE)
+            cookie = SimpleCookie(self.headers.get("Cookie", "")).get(self._cookie)
             return unquote(cookie.value).encode("utf-8", "replace") if cookie is not None else b""
         return b""
 

@@ -139,8 +139,19 @@ def test_a_token_opens_the_page_and_a_cookie_keeps_it_open():
         assert "HttpOnly" in cookie
         assert "SameSite=Strict" in cookie
         assert get(server, Cookie=cookie.partition(";")[0])[0] == 200
-        assert get(server, Cookie="myostream=wrong")[0] == 401
+        assert get(server, Cookie=f"{cookie.partition('=')[0]}=wrong")[0] == 401
         assert get(server, Cookie="=;=\x7f")[0] == 401
+
+
+def test_pages_on_two_ports_of_a_host_stay_open_beside_each_other():
+    with serving(Access(TOKEN)) as (one, _), serving(Access(f"{TOKEN}-other")) as (other, _):
+        # A browser sends the cookies of a host to all of its ports, and keeps one of each name.
+        given = [
+            get(server, f"/?token={token}")[2]["Set-Cookie"].partition(";")[0]
+            for server, token in ((one, TOKEN), (other, f"{TOKEN}-other"))
+        ]
+        kept = "; ".join({each.partition("=")[0]: each for each in given}.values())
+        assert get(one, Cookie=kept)[0] == get(other, Cookie=kept)[0] == 200
 
 
 @pytest.mark.parametrize(
