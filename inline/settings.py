@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,6 +32,11 @@ DicomOutput = Literal["map", "segmentation", "report", "capture"]
 
 _DAY_S: Final = 86400.0
 """Longest time of any setting: timers of the operating system overflow beyond some limit."""
+
+_MISSPELT: Final = 0.85
+"""Similarity of two names (``difflib``) from which one is the other misspelt."""
+_KUBERNETES: Final = re.compile(r"_SERVICE_(HOST|PORT)|(?<!_)_PORT($|_[0-9]+_)")
+"""In the variables that Kubernetes derives from the names of services."""
 
 FURTHEST_MM: Final = 5.0
 """Largest distance of a contour from the border of the wall: half a normal wall."""
@@ -367,8 +373,8 @@ class Settings(_Frozen):
 class _Environment(Settings, BaseSettings):
     """Names of the settings in the environment: ``MYOSTREAM_SERVER__PORT`` is ``server.port``.
 
-    Names without a setting are passed over: Kubernetes gives each container variables such as
-    ``MYOSTREAM_SERVICE_HOST`` for a service of the name myostream.
+    Names without a setting are passed over, unless they are misspelt: Kubernetes gives each container
+    variables such as ``MYOSTREAM_SERVICE_HOST`` for a service of the name myostream.
     """
 
     model_config = SettingsConfigDict(
@@ -387,6 +393,8 @@ def load_settings(file: Path | None = None, **command_line: Any) -> Settings:
     Raises:
         ConfigurationError: the file cannot be read, or a setting is unknown or out of range; it names each.
     """
+    if misspelt := _misspelt_variables():
+        raise ConfigurationError("; ".join(misspelt))
     if file is None and os.environ.get("MYOSTREAM_SETTINGS"):
         file = Path(os.environ["MYOSTREAM_SETTINGS"])
     try:
@@ -402,6 +410,22 @@ def load_settings(file: Path | None = None, **command_line: Any) -> Settings:
         )
         where = f" in {file}" if file else ""
         raise ConfigurationError(f"settings{where} cannot be used: {wrong}") from error
+
+
+def _misspelt_variables() -> list[str]:
+    """Return an error on each variable of the environment whose name is nearly that of a setting."""
+    known = [f"MYOSTREAM_{name.replace('.', '__').upper()}" for name in _names(Settings)]
+    known += ["MYOSTREAM_SETTINGS", "MYOSTREAM_CACHE"]
+    errors = []
+    for variable in os.environ:
+        name = variable.upper()
+        # Unknown names within a section are found with the settings of files.
+        stated = any(name == each or name.startswith(f"{each}__") for each in known)
+        if not name.startswith("MYOSTREAM_") or stated or _KUBERNETES.search(name):
+            continue
+        if close := difflib.get_close_matches(name, known, 1, _MISSPELT):
+            errors.append(f"the variable {variable} is no setting; did you mean {close[0]}?")
+    return errors
 
 
 def _read(file: Path) -> dict[str, Any]:

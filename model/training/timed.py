@@ -101,7 +101,7 @@ CPU: Final = Plan(
     mean=0.98,
     settling=0,
 )
-"""Two cores learn from 12 to 18 slices a second: enough to adapt weights, too slow for random ones. What lies
+"""Two cores learn from some 10 slices a second: enough to adapt weights, too slow for random ones. What lies
 far from the heart is in the whole frames alone."""
 
 

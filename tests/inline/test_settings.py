@@ -76,6 +76,9 @@ def test_the_environment_over_the_file_and_the_command_line_over_both(tmp_path, 
             "1",
             r"no setting 'server\.prot' \(MYOSTREAM_SERVER__PROT\); did you mean 'server\.port'\?",
         ),
+        ("MYOSTREAM_BUDGT_MS", "2000", r"MYOSTREAM_BUDGT_MS is no .* did you mean MYOSTREAM_BUDGET_MS\?$"),
+        ("MYOSTREAM_SEVER__PORT", "1", r"SEVER__PORT is no .* did you mean MYOSTREAM_SERVER__PORT\?$"),
+        ("myostream_emit_overlay", "1", r"emit_overlay is no .* did you mean MYOSTREAM_EMIT__OVERLAY\?$"),
         ("MYOSTREAM_REGIONS__LEVELS", "basal", "not valid JSON: .*regions"),
         ("MYOSTREAM_SETTINGS", "/nowhere.toml", "the settings file /nowhere.toml cannot be read"),
     ],
@@ -89,7 +92,13 @@ def test_mistakes_in_the_environment_are_named_in_a_line(name, value, message, e
 
 def test_variables_that_are_no_settings_are_passed_over(environment):
     environment(
-        MYOSTREAM_SERVICE_HOST="192.0.2.1", MYOSTREAM_PORT="tcp://192.0.2.1:9002", MYOSTREAM_CACHE="/c"
+        MYOSTREAM_SERVICE_HOST="192.0.2.1",
+        MYOSTREAM_SERVICE_PORT="9002",
+        MYOSTREAM_SERVICE_PORT_MRD="9002",
+        MYOSTREAM_PORT="tcp://192.0.2.1:9002",
+        MYOSTREAM_PORT_9002_TCP_PORT="9002",
+        MYOSTREAM_CACHE="/c",
+        MYOSTREAM_OPERATOR="site",
     )
     assert load_settings() == Settings()
 
