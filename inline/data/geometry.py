@@ -40,6 +40,11 @@ class SliceGeometry:
         unit: FloatArray = across / np.linalg.norm(across)
         return unit
 
+    @property
+    def placed(self) -> bool:
+        """Whether the position is stated; senders that do not know it write zeros."""
+        return any(self.position)
+
     def to_patient(self, points: FloatArray) -> FloatArray:
         """Return patient coordinates ``(n, 3)`` in mm of pixel coordinates ``(n, 2)``."""
         rows, columns = self.shape

@@ -15,7 +15,7 @@ from model.relaxometry.ecv import SAME_FIELD
 
 SAME_MM: Final = 3.0
 """Largest distance of the slices along their normal, mm: three eighths of the usual thickness of 8 mm."""
-_PARALLEL: Final = float(np.cos(np.radians(10.0)))
+PARALLEL: Final = float(np.cos(np.radians(10.0)))
 """Smallest cosine between the directions of both slices."""
 SHORTENED: Final = 0.8
 """Largest T1 of post-contrast blood over that of native blood. Nearer to 1, an error of 1 % in one of them is
@@ -61,7 +61,7 @@ def distance_mm(one: SliceResult, other: SliceResult) -> float:
         return float("inf")
     axes = ((a.normal, b.normal), (np.asarray(a.row_direction), np.asarray(b.row_direction)))
     if any(
-        float(first @ second) < _PARALLEL * np.linalg.norm(first) * np.linalg.norm(second)
+        float(first @ second) < PARALLEL * np.linalg.norm(first) * np.linalg.norm(second)
         for first, second in axes
     ):
         return float("inf")
@@ -132,8 +132,8 @@ def _located(result: SliceResult, study: Iterable[SliceResult]) -> bool:
 
 
 def placed(result: SliceResult) -> bool:
-    """Return whether the header states where a slice lies; senders that do not know it write zeros."""
-    return Flag.NO_ORIENTATION not in result.flags and any(result.geometry.position)
+    """Return whether the header states where a slice lies."""
+    return Flag.NO_ORIENTATION not in result.flags and result.geometry.placed
 
 
 def tell_apart(one: SliceResult, other: SliceResult) -> Pair | None:

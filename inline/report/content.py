@@ -6,20 +6,18 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
 from typing import Final, Self
 
 import numpy as np
 
 from inline.contouring.aha import MID_SEPTUM
-from inline.contouring.slice_level import SAME_MM
 from inline.data.examination import SLICE_FLAGS
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
 from inline.data.version import software_version
 from inline.mrd.header import MeasurementHeader
 from inline.report.maps import Kind, RegionValue, ReportMap
+from inline.report.positions import latest, stacks
 from inline.report.wording import clean, importance, sentence
 
 DISCLAIMER: Final = "For research only. Not a medical device."
@@ -27,8 +25,6 @@ SHOWN: Final = 3
 """Most slice positions whose maps are shown."""
 UNUSUAL: Final = 2.0
 """z-score from which a value is marked."""
-_PARALLEL: Final = 0.98
-"""Smallest cosine between the normals of slices of one stack."""
 _LEVELS: Final = (SliceLevel.BASAL, SliceLevel.MID, SliceLevel.APICAL, SliceLevel.UNKNOWN)
 _WEIGHTS: Final = re.compile(r"\bweights ([0-9a-f]{12})\b")
 _SEGMENT: Final = re.compile(r"AHA (\d{1,2}) (.*)")
@@ -189,9 +185,8 @@ def page(maps: Sequence[ReportMap], info: ExaminationInfo | None = None) -> Page
 def positions(maps: Iterable[ReportMap]) -> tuple[tuple[Position, ...], tuple[str, ...]]:
     """Return the slice positions from base to apex, and a sentence for each result that another replaced.
 
-    Maps of parallel planes within :data:`SAME_MM` are of one position; those without directions are of one
-    position where their slice index is the same. Of several results of one kind the latest with contours is
-    taken, else the latest with a map.
+    :func:`inline.report.positions.stacks` states which maps are of one position, and
+    :func:`~inline.report.positions.latest` which of several results of one kind is taken.
     """
     ordered = _by_position(list(maps))
     names = _names(ordered)
@@ -202,10 +197,7 @@ def positions(maps: Iterable[ReportMap]) -> tuple[tuple[Position, ...], tuple[st
             same = [each for each in group if each.kind is kind]
             if not same:
                 continue
-            chosen[kind] = max(
-                same,
-                key=lambda each: (bool(each.regions), each.section is not None, each.identity.time_stamp),
-            )
+            chosen[kind] = latest(same)
             if len(same) > 1:
                 replaced.append(
                     f"{name} {kind}: {len(same)} results; the page states series "
@@ -257,32 +249,9 @@ def _pool(regions: Sequence[RegionValue]) -> RegionValue:
     return RegionValue(regions[0].name, float(np.average(values, weights=areas)), None, sum(areas), score)
 
 
-def _by_position(maps: list[ReportMap]) -> list[list[ReportMap]]:
+def _by_position(maps: Sequence[ReportMap]) -> list[list[ReportMap]]:
     """Return the maps of each position, from base to apex as far as the levels state it."""
-    first = next((each.geometry for each in maps if each.geometry is not None), None)
-
-    def offset(each: ReportMap) -> float | None:
-        own = each.geometry
-        if first is None or own is None or abs(float(own.normal @ first.normal)) < _PARALLEL:
-            return None
-        return float(np.subtract(own.position, first.position) @ first.normal)
-
-    placed = sorted(
-        ((at, each) for each in maps if (at := offset(each)) is not None), key=lambda pair: pair[0]
-    )
-    groups: list[list[ReportMap]] = []
-    last = -np.inf
-    for at, each in placed:
-        # The distance to the first of the group: neighbours alone would join a dense stack.
-        if at - last > SAME_MM:
-            groups.append([])
-            last = at
-        groups[-1].append(each)
-    if _falls(groups):
-        groups.reverse()
-    key = attrgetter("identity.slice_index")
-    rest = sorted((each for each in maps if offset(each) is None), key=key)
-    groups += [list(same) for _, same in groupby(rest, key)]
+    groups = [group for each in stacks(maps) for group in (reversed(each) if _falls(each) else each)]
     # Stable: within a level the order along the stack remains.
     return sorted(groups, key=lambda group: _LEVELS.index(_level(group)))
 

@@ -119,6 +119,74 @@ def test_slices_without_directions_are_told_apart_by_their_index():
     assert [set(each.maps) for each in made.columns] == [{Kind.T1, Kind.T2}] * 2
 
 
+UNPLACED = (0.0, 0.0, 0.0)
+
+
+def unplaced(number, *kind, **changes):
+    """A slice of a sender that states directions and a slice counter, but zeros for every position."""
+    return make_slice(number, *kind, at_mm=0.0, **changes)
+
+
+def test_slices_without_positions_are_told_apart_by_their_index():
+    levels = ("basal", "mid", "apical")
+    kinds = (("T1", "native"), ("T2", None))
+    slices = [unplaced(n, *kind, level=level) for n, level in enumerate(levels) for kind in kinds]
+    assert all(each.geometry.position == UNPLACED for each in slices)
+    made = content(*slices, ecv=[make_ecv(each) for each in slices[::2]])
+    assert names(made) == ["Basal", "Mid", "Apical"]
+    assert [set(each.maps) for each in made.columns] == [{Kind.T1_NATIVE, Kind.T2, Kind.ECV}] * 3
+    assert [set(each.segments) for each in made.bulls_eyes] == [set(range(1, 17))] * 3
+    assert made.findings == ()
+
+
+def test_a_slice_at_zero_is_placed_where_another_one_states_its_position():
+    """A stack that was planned about the magnet's centre has a slice there."""
+    moved = replace(unplaced(0), identity=SeriesIdentity(4, 7, "T1map", 200))
+    made = content(unplaced(0), make_slice(1, at_mm=10.0, level="basal"), moved)
+    assert names(made) == ["Basal", "Mid"]
+    assert made.findings == ("Mid T1 native: 2 results; the page states series 4, the latest with values.",)
+
+
+def test_without_positions_one_index_is_as_many_slices_as_its_levels():
+    """Slices that are series of their own all have index 0; their descriptions name the level."""
+    slices = [
+        unplaced(0, level=level, identity=SeriesIdentity(n, 0, f"T1 {level}", n))
+        for n, level in enumerate(("apical", "mid", "basal"))
+    ]
+    assert names(content(*slices)) == ["Basal", "Mid", "Apical"]
+    late = unplaced(0, "T2", None, level="unknown")
+    assert names(content(slices[0], late)) == ["Apical"]
+    places = [row.place for row in content(*slices, late).slices if row.region == "global"]
+    assert places == ["Basal", "Mid", "Apical", "Slice 3"]
+
+
+def test_slices_of_several_directions_are_told_apart_by_their_planes():
+    """Long-axis slices are series of their own: the index of each is 0."""
+    axes = (((1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), ((0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+    long_axis = [
+        make_slice(
+            level="unknown",
+            geometry=replace(make_slice().geometry, row_direction=row, column_direction=column),
+            identity=SeriesIdentity(20 + n, 0, "T1map", n),
+        )
+        for n, (row, column) in enumerate(axes)
+    ]
+    made = content(make_slice(1, level="unknown"), *long_axis)
+    assert names(made) == ["Slice 0", "Slice 1", "Slice 2"]
+    assert made.findings == ()
+
+
+def test_of_results_without_time_stamps_the_last_one_is_the_latest():
+    early, late = (
+        make_slice(at_mm=mm, identity=SeriesIdentity(series, 0), regions=(region("global", value, 9),))
+        for mm, series, value in ((2.0, 1, 900.0), (0.0, 2, 999.0))
+    )
+    assert content(early, late).slices[0].cells[0].text == "999 ± 3"
+    assert content(late, early).slices[0].cells[0].text == "900 ± 3"
+    ecv = [make_ecv(early, haematocrit) for haematocrit in (0.4, 0.5)]
+    assert content(early, ecv=ecv).slices[0].cells[1].text == "22.5 ± 2.0"
+
+
 def test_slices_that_are_series_of_their_own_are_counted():
     slices = [
         make_slice(0, level="unknown", at_mm=12.0 * n, identity=SeriesIdentity(20 + n, 0, "T1map", n))

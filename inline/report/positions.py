@@ -1,0 +1,94 @@
+"""Slice positions of an examination: the maps of each, and the map of a kind that counts there."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from inline.data.geometry import FloatArray
+from inline.data.results import SliceLevel
+from inline.examination.pairing import PARALLEL, SAME_MM
+from inline.report.maps import ReportMap
+
+Stack = list[list[ReportMap]]
+"""Maps of each slice position of one direction, in the order of the positions."""
+
+
+def stacks(maps: Sequence[ReportMap]) -> list[Stack]:
+    """Return the slice positions of each direction, along its normal.
+
+    Maps in planes within 10 degrees and :data:`SAME_MM` are of one position. Without directions, and where no
+    map of the examination states its position, those of one slice index are, as far as their levels agree.
+    The maps of a position keep their order.
+
+    Args:
+        maps: of one examination.
+    """
+    # As inline.examination.pairing.placed: a study with positions may have a slice at zero.
+    placed = any(each.geometry is not None and each.geometry.placed for each in maps)
+    return [
+        _by_index(same) if not placed or same[0].geometry is None else _by_plane(same)
+        for same in _by_direction(maps)
+    ]
+
+
+def latest(maps: Sequence[ReportMap]) -> ReportMap:
+    """Return the latest map with contours, else the latest with a map; of equal time stamps, the last one.
+
+    Args:
+        maps: of one kind and position, in the order of their results.
+    """
+
+    def rank(number: int) -> tuple[bool, bool, int, int]:
+        each = maps[number]
+        return bool(each.regions), each.section is not None, each.identity.time_stamp, number
+
+    return maps[max(range(len(maps)), key=rank)]
+
+
+def _by_direction(maps: Sequence[ReportMap]) -> list[list[ReportMap]]:
+    """Return the maps of parallel planes, then those without directions."""
+    groups: list[tuple[FloatArray, list[ReportMap]]] = []
+    rest = []
+    for each in maps:
+        if each.geometry is None:
+            rest.append(each)
+            continue
+        normal = each.geometry.normal
+        own = next((same for first, same in groups if abs(float(first @ normal)) >= PARALLEL), None)
+        if own is None:
+            groups.append((normal, [each]))
+        else:
+            own.append(each)
+    return [*(same for _, same in groups), *([rest] if rest else [])]
+
+
+def _by_plane(maps: Sequence[ReportMap]) -> Stack:
+    """Return the maps of each position of parallel planes."""
+    placed = [each.geometry for each in maps if each.geometry is not None]
+    along = np.array([each.position for each in placed]) @ placed[0].normal
+    groups: list[list[int]] = []
+    for number in np.argsort(along, kind="stable"):
+        # The distance to the first of the group: neighbours alone would join a dense stack.
+        if not groups or along[number] - along[groups[-1][0]] > SAME_MM:
+            groups.append([])
+        groups[-1].append(int(number))
+    return [[maps[number] for number in sorted(group)] for group in groups]
+
+
+def _by_index(maps: Sequence[ReportMap]) -> Stack:
+    """Return the maps of each slice index, of each level where the maps of one index have several.
+
+    Slices that are series of their own all have index 0.
+    """
+    levels = defaultdict(set)
+    for each in maps:
+        if each.level is not SliceLevel.UNKNOWN:
+            levels[each.identity.slice_index].add(each.level)
+    groups = defaultdict(list)
+    for each in maps:
+        index = each.identity.slice_index
+        groups[index, each.level if len(levels[index]) > 1 else None].append(each)
+    return [groups[key] for key in sorted(groups, key=lambda key: key[0])]
