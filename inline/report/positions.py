@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -46,6 +46,21 @@ def latest(maps: Sequence[ReportMap]) -> ReportMap:
         return bool(each.regions), each.section is not None, each.identity.time_stamp, number
 
     return maps[max(range(len(maps)), key=rank)]
+
+
+def superseded(maps: Mapping[int, ReportMap]) -> list[int]:
+    """Return the numbers of the maps of which :func:`latest` takes another of their kind and position.
+
+    Args:
+        maps: by number, in the order of their results.
+    """
+    groups = [group for stack in stacks(list(maps.values())) for group in stack]
+    counted = {
+        id(latest([each for each in group if each.kind is kind]))
+        for group in groups
+        for kind in {each.kind for each in group}
+    }
+    return [number for number, each in maps.items() if id(each) not in counted]
 
 
 def _by_direction(maps: Sequence[ReportMap]) -> list[list[ReportMap]]:

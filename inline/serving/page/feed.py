@@ -33,7 +33,8 @@ from inline.data.results import SliceResult
 from inline.data.series import Quantity, SeriesIdentity, SlicePlace
 from inline.emit.access import is_loopback
 from inline.examination.ecv import at_level
-from inline.report.maps import cut
+from inline.report.maps import ReportMap, cut
+from inline.report.positions import superseded
 from inline.serving.health import Checkup
 from inline.serving.observers import Delivery, EcvDelivery, FinalLevels, Observer
 from inline.serving.page.board import MOST_RESULTS, MOST_STUDIES
@@ -127,6 +128,7 @@ class PageFeed(Observer):
         self._ended: OrderedDict[str, int] = OrderedDict()
         self._shown: OrderedDict[_Key, _Shown] = OrderedDict()
         self._ecv: deque[_ShownEcv] = deque(maxlen=MOST_RESULTS)
+        self._maps: OrderedDict[int, tuple[int, ReportMap]] = OrderedDict()
         self._final: OrderedDict[int, FinalLevels] = OrderedDict()
         self._queue: queue.Queue[_Event | None] = queue.Queue(_WAITING)
         self._over = threading.Event()
@@ -248,6 +250,8 @@ class PageFeed(Observer):
                     result = final.measure(result, each.level, each.level_source)
         self._shown[key] = _Shown(number, _small(result), _follows(result))
         _shorten(self._shown, MOST_RESULTS)
+        replaces = before.number if before is not None and before.unfinished else None
+        shown = ReportMap.of_slice(replace(result, map=None))
         return slice_message(
             result,
             number=number,
@@ -255,7 +259,8 @@ class PageFeed(Observer):
             connection=self._connection(delivery.session),
             latency_ms=delivery.latency_s * 1000.0,
             budget_ms=delivery.budget_ms,
-            replaces=before.number if before is not None and before.unfinished else None,
+            replaces=replaces,
+            superseded=self._superseded(number, delivery.study, shown, replaces),
             texts=self._settings.page_texts,
         )
 
@@ -271,14 +276,25 @@ class PageFeed(Observer):
             self._ecv.remove(each)
         small = replace(result, partition=None, partition_sd=None, valid=None, contours=None)
         self._ecv.append(_ShownEcv(number, delivery.study, small))
+        replaces = single[0].number if single else None
+        shown = ReportMap.of_ecv(small)
         return ecv_message(
             result,
             number=number,
             study=delivery.study,
             connection=self._connection(delivery.session),
-            replaces=single[0].number if single else None,
+            replaces=replaces,
+            superseded=self._superseded(number, delivery.study, shown, replaces),
             texts=self._settings.page_texts,
         )
+
+    def _superseded(self, number: int, study: int, shown: ReportMap, replaces: int | None) -> list[int]:
+        """Keep a result without its pixels; return the results of its study that a report would not state."""
+        if replaces is not None:
+            self._maps.pop(replaces, None)
+        self._maps[number] = study, shown
+        _shorten(self._maps, MOST_RESULTS)
+        return superseded({each: kept for each, (own, kept) in self._maps.items() if own == study})
 
     def _levels(self, final: FinalLevels) -> dict[str, Any]:
         """Return the message of the results of a study whose level is another one than they have."""

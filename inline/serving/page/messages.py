@@ -6,7 +6,7 @@ the process of the page until a browser asks for one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -39,6 +39,7 @@ def slice_message(
     latency_ms: float,
     budget_ms: float,
     replaces: int | None = None,
+    superseded: Sequence[int] = (),
     texts: bool = False,
 ) -> dict[str, Any]:
     """Return the message of one result.
@@ -51,6 +52,8 @@ def slice_message(
         latency_ms: from the last image of the slice to its result.
         budget_ms: that the slice had.
         replaces: number of an earlier result of the same slice, that missed its budget.
+        superseded: numbers of the results of the examination that do not count in its bull's-eyes, since a
+            later one of their kind and slice position does.
         texts: show texts of the sender, which may hold the name of a patient; else only their length.
     """
     images: dict[str, bytes] = {}
@@ -66,6 +69,7 @@ def slice_message(
         "study": study,
         "connection": connection,
         "replaces": replaces,
+        "superseded": list(superseded),
         "latency_ms": round(latency_ms, 1),
         "budget_ms": budget_ms,
         "series_index": identity.series_index,
@@ -94,6 +98,7 @@ def ecv_message(
     study: int,
     connection: int,
     replaces: int | None = None,
+    superseded: Sequence[int] = (),
     texts: bool = False,
 ) -> dict[str, Any]:
     """Return the message of an ECV result; arguments as of :func:`slice_message`.
@@ -111,6 +116,7 @@ def ecv_message(
         "study": study,
         "connection": connection,
         "replaces": replaces,
+        "superseded": list(superseded),
         "latency_ms": None,
         "series_index": result.native.series_index,
         "slice_index": result.native.slice_index,

@@ -12,6 +12,7 @@
 
   const slices = new Map();       /* by number, in the order of arrival */
   const closed = new Map();       /* connections that have ended, by number */
+  const superseded = new Map();   /* by examination, numbers of the results that do not count in its bull's-eyes */
   const windows = {};
   const chosenColours = {};
   let study = null;
@@ -146,6 +147,7 @@
       if (selected === slice.replaces) { selected = slice.number; }
     }
     slices.set(slice.number, slice);
+    superseded.set(slice.study, slice.superseded);
     makeCard(slice);
     loadImage(slice, "map", function (buffer) { slice.pixels = new Uint16Array(buffer); }, 0);
     loadImage(slice, "uncertainty", function (buffer) { slice.shares = new Uint8Array(buffer); }, 0);
@@ -273,12 +275,14 @@
     by("values").hidden = slice.regions.length === 0;
     showTools(slice);
     showMap(slice);
-    const alike = inStudy().filter(function (each) { return kindOf(each) === kind; });
+    const alike = inStudy().filter(function (each) {
+      return kindOf(each) === kind && superseded.get(study).indexOf(each.number) < 0;
+    });
     const colours = { low: slice.map.segments[0], high: slice.map.segments[1] };
     const drawn = bullseye.draw(by("bullseye"), alike, coloursOf(kind), colours, slice.map.digits, signed);
     by("bullseye-part").hidden = !drawn;
     by("bullseye-caption").textContent = kind + " by AHA segment" + (slice.map.unit ? ", median in " + slice.map.unit : "") +
-      ", of all slices of the examination; several slices of a segment: mean by area; " +
+      ", of all slices of the examination, the latest result of each; several slices of a segment: mean by area; " +
       "?: from a slice whose contours want review. Colours " + colours.low + "–" +
       colours.high + (slice.map.unit ? " " + slice.map.unit : "") + ".";
   }

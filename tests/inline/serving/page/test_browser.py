@@ -17,7 +17,7 @@ from inline.serving.health import Checkup
 from inline.serving.observers import Delivery, EcvDelivery, Observer, Observers
 from inline.serving.page.feed import PageFeed
 from inline.settings import EcvSettings, MonitorSettings
-from tests.inline.serving.page.test_feed import final, measured
+from tests.inline.serving.page.test_feed import final, measured, repeated
 
 pytestmark = pytest.mark.skipif(executable() is None, reason="there is no chromium")
 
@@ -205,6 +205,32 @@ def test_segments_of_a_slice_whose_contours_want_review_are_marked(window):
         feed.delivered(Delivery("a", low, 0.1, False, 1, 500.0))
         window.wait("document.getElementById('bullseye').textContent.includes('?')")
         assert "contours want review" in text(window, "bullseye")
+
+
+def test_a_repeated_slice_counts_once_in_the_bulls_eye(window):
+    """Of a slice that was acquired again, the page states what a report states: the latest result."""
+    _, native = measured()
+
+    def scaled(result, factor):
+        regions = tuple(replace(each, median=each.median * factor) for each in result.regions)
+        return replace(result, regions=regions)
+
+    again = scaled(repeated(native, 5, along=1.0), 1.5)
+    other = scaled(repeated(native, 6, along=20.0), 0.7)
+    (segment,) = [each.median for each in native.regions if each.name.startswith("AHA 7 ")]
+    numbers = (
+        "Array.from(document.querySelectorAll('#bullseye text')).map(each => parseInt(each.textContent))"
+    )
+    with feeding() as feed:
+        address = "http://{}:{}/".format(*feed.address)
+        window.open(address)
+        for each, expected in ((native, 1.0), (again, 1.5), (other, 1.1)):
+            feed.delivered(Delivery("a", each, 0.1, False, 1, 500.0))
+            window.wait(f"{numbers}[0] === {round(expected * segment)}")
+        assert window.evaluate("document.querySelectorAll('.card').length") == 3
+        window.open(address)
+        window.wait(f"{numbers}[0] === {round(1.1 * segment)}")
+        assert "the latest result of each" in text(window, "bullseye-caption")
 
 
 def test_a_name_with_markup_is_text(window):

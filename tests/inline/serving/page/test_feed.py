@@ -8,6 +8,7 @@ import socket
 from contextlib import closing
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from inline.contouring.aha import slice_reference
@@ -183,6 +184,89 @@ def test_ecv_replaces_the_error_of_a_slice_that_had_no_partner_yet(started):
         assert reader.next("ecv")["replaces"] is None
 
 
+def repeated(result, series, *, along=0.0, **values):
+    """The same slice acquired again, some mm along its normal."""
+    moved = np.asarray(result.geometry.position) + along * result.geometry.normal
+    geometry = replace(result.geometry, position=tuple(moved))
+    identity = SeriesIdentity(series, result.identity.slice_index, "", 1000 * series)
+    return replace(result, geometry=geometry, identity=identity, **values)
+
+
+def test_a_newer_result_of_a_kind_and_position_supersedes_the_others(started):
+    _, native = measured()
+    _, post = measured(post=True)
+    ecv = ecv_of_pair(Pair(native, post, "blood T1"), EcvSettings(haematocrit=0.42))
+    again = repeated(native, 5, along=2.0)
+    feed = started()
+
+    def event(made, study=1):
+        if made is ecv:
+            feed.ecv_delivered(EcvDelivery("a", made, study))
+        else:
+            feed.delivered(Delivery("a", made, 0.1, False, study, 500.0))
+        return reader.next("ecv" if made is ecv else "slice")
+
+    with closing(Reader(feed.address)) as reader:
+        first = event(native)
+        assert first["superseded"] == []
+        assert event(post)["superseded"] == [], "another kind"
+        assert event(repeated(native, 4, along=8.0))["superseded"] == [], "another position"
+        assert event(native, study=2)["superseded"] == [], "another examination"
+        second = event(again)
+        assert second["superseded"] == [first["number"]]
+        # A failed repeat has no values.
+        failed = event(repeated(native, 6, contours=None, regions=()))
+        gone = {first["number"], failed["number"]}
+        assert set(failed["superseded"]) == gone
+        # One that was acquired before, and finished later.
+        earlier = event(repeated(native, 3, along=1.0))
+        gone.add(earlier["number"])
+        assert set(earlier["superseded"]) == gone
+        # Two post-contrast series of one native slice.
+        gone.add(event(ecv)["number"])
+        last = event(ecv)
+        assert set(last["superseded"]) == gone
+    with closing(Reader(feed.address)) as reader:
+        events = [reader.next("slice", study=1) for _ in range(6)] + [reader.next("ecv") for _ in range(2)]
+        assert set(events[-1]["superseded"]) == gone, "a page that opens later"
+
+
+def test_the_complete_result_of_a_late_slice_supersedes_as_its_own(started):
+    _, native = measured()
+    feed = started()
+    with closing(Reader(feed.address)) as reader:
+        feed.delivered(Delivery("a", native, 0.1, False, 1, 500.0))
+        first = reader.next("slice")["number"]
+        again = repeated(native, 5)
+        late = replace(again, contours=None, regions=(), flags=(Flag.LATE,), level=None)
+        feed.delivered(Delivery("a", late, 0.1, False, 1, 500.0))
+        unfinished = reader.next("slice")
+        assert unfinished["superseded"] == [unfinished["number"]]
+        feed.delivered(Delivery("a", again, 0.9, True, 1, 500.0))
+        assert reader.next("slice", replaces=unfinished["number"])["superseded"] == [first]
+
+
+def test_results_without_positions_are_superseded_by_slice_index(started):
+    _, native = measured()
+    slices = [
+        replace(
+            native,
+            geometry=replace(native.geometry, position=(0.0, 0.0, 0.0)),
+            identity=SeriesIdentity(series, number),
+        )
+        for series in (1, 2)
+        for number in range(3)
+    ]
+    feed = started()
+    with closing(Reader(feed.address)) as reader:
+        found = []
+        for each in slices:
+            feed.delivered(Delivery("a", each, 0.1, False, 1, 500.0))
+            found.append(reader.next("slice"))
+    numbers = [each["number"] for each in found]
+    assert [each["superseded"] for each in found] == [[], [], [], numbers[:1], numbers[:2], numbers[:3]]
+
+
 def test_what_is_kept_for_levels_is_bounded(started, monkeypatch):
     monkeypatch.setattr(module, "MOST_RESULTS", 3)
     feed = started()
@@ -192,6 +276,7 @@ def test_what_is_kept_for_levels_is_bounded(started, monkeypatch):
         for _ in range(6):
             reader.next("slice")
         assert [key[3].series_index for key in feed._shown] == [3, 4, 5]
+        assert len(feed._maps) == 3
 
 
 def test_texts_of_a_sender_need_a_setting(started):
