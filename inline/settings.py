@@ -232,7 +232,7 @@ class EmitSettings(_Frozen):
             ``Keep_image_geometry`` added (``keep-geometry``), or not at all (``none``).
         overlay: send an RGB overlay; to a Gadgetron chain only where its own configuration asks for it.
         segmentation: send the labels.
-        report: send the report of all results of a connection as an RGB image at its end (extra ``report``).
+        report: send a report of each study of a connection as an RGB image at its end (extra ``report``).
         uncertainty: send the standard deviation of each pixel of a map, and the uncertainty of the network's
             class boundaries over the map.
         zmq: ZeroMQ address of the results (``tcp://127.0.0.1:5560``); empty for none.

@@ -20,13 +20,14 @@ _PIXEL_MM: Final = 25.4 / 150
 _COMMENT: Final = "myostream report research only"
 
 
-def report_image(pixels: NDArray[np.uint8], template: ImageHeader, series: int) -> Image:
+def report_image(pixels: NDArray[np.uint8], template: ImageHeader, series: int, number: int = 0) -> Image:
     """Return the page of a report as an RGB image.
 
     Args:
         pixels: uint8 ``(rows, columns, 3)``.
         template: header of an image of the examination.
         series: number of the series.
+        number: of the page in its series, from 0.
     """
     rows, columns, _ = pixels.shape
     size = (columns * _PIXEL_MM, rows * _PIXEL_MM, template.field_of_view[2])
@@ -39,4 +40,4 @@ def report_image(pixels: NDArray[np.uint8], template: ImageHeader, series: int) 
     }
     place = replace(template, field_of_view=size, slice=0)
     colours = pixels.astype(np.uint16).transpose(2, 0, 1)[:, None]
-    return result_image(colours, place, series, 0, "REPORT", meta, {})
+    return result_image(colours, place, series, number, "REPORT", meta, {})

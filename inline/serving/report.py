@@ -1,4 +1,4 @@
-"""Report of a connection: the maps of its results, and the page that goes back at its end."""
+"""Report of one study of a connection: the maps of its results, and the page that goes back at the end."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from inline.data.examination import EcvResult
 from inline.data.memory import Share
 from inline.data.results import SliceResult
 from inline.emit.report import report_image
+from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.report.apart import drawn_apart
@@ -21,9 +22,10 @@ TIMEOUT_S: Final = 30.0
 
 
 class Report:
-    """Maps of the results of one connection, and their page. Results may come from any thread.
+    """Maps of the results of one study on one connection, and their page. Results may come from any thread.
 
     Attributes:
+        header: of the last measurement of the study.
         dropped: number of results for which the connection had no memory.
     """
 
@@ -32,6 +34,7 @@ class Report:
         self._memory, self._lock = memory, threading.Lock()
         self._maps: list[ReportMap] = []
         self._template: ImageHeader | None = None
+        self.header = MeasurementHeader()
         self.dropped = 0
 
     def add(self, result: SliceResult | EcvResult, template: ImageHeader | None = None) -> None:
@@ -45,19 +48,33 @@ class Report:
                 self.dropped += 1
 
     def image(
-        self, info: ExaminationInfo, number: int, *, cancelled: Callable[[], bool] = lambda: False
+        self,
+        info: ExaminationInfo,
+        series: int,
+        number: int = 0,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> Image | None:
-        """Return the page as an image with a series number; None without results. The maps are released.
+        """Return the page as an image; None without results.
+
+        Args:
+            info: facts that the results do not hold.
+            series: series number.
+            number: of the page among those of the connection, from 0.
+            cancelled: returns True when the page is not wanted any more.
 
         Raises:
             ReportError: it was not drawn; the message states the reason.
         """
         with self._lock:
-            maps, template, self._maps = self._maps, self._template, []
-        try:
-            if template is None:
-                return None
-            drawn = drawn_apart(page(maps, info), timeout_s=TIMEOUT_S, cancelled=cancelled)
-        finally:
-            self._memory.release(sum(each.nbytes for each in maps))
-        return report_image(drawn, template, number)
+            maps, template = tuple(self._maps), self._template
+        if template is None:
+            return None
+        drawn = drawn_apart(page(maps, info), timeout_s=TIMEOUT_S, cancelled=cancelled)
+        return report_image(drawn, template, series, number)
+
+    def release(self) -> None:
+        """Drop the maps, and give back their memory."""
+        with self._lock:
+            maps, self._maps = self._maps, []
+        self._memory.release(sum(each.nbytes for each in maps))

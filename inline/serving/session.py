@@ -228,11 +228,7 @@ class Session:
         self._slices.wait()
         # A peer that sent neither header nor image asked only whether there is a server.
         if self._dialogue.measurement is not None or self.tally.images:
-            try:
-                self._slices.report()
-            except Exception:  # the summary and the close must follow whatever becomes of the report
-                _log.exception("%s: the report could not be made", self._name)
-                self._say("the report could not be made; the log of the server has the reason")
+            self._slices.report()
             try:
                 self._slices.summarise()
             except Exception:  # the close must follow whatever becomes of the summary

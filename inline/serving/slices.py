@@ -107,7 +107,8 @@ class Slices:
         self._study = Study()
         self._slices: list[_Slice] = []
         self._memory_reported = False
-        self._report = Report(owner.memory)
+        self._header = MeasurementHeader()
+        self._reports: dict[Study, Report] = {}
         self._settings = dialogue.settings
 
     @property
@@ -126,7 +127,7 @@ class Slices:
         Parameters that came since the last image are those of the new measurement.
         """
         self._finish(early=False)
-        self._study = self._service.studies.of(header)
+        self._study, self._header = self._service.studies.of(header), header
 
     def add(self, image: Image) -> None:
         """Add an image to its series, and work on what it completes."""
@@ -164,27 +165,36 @@ class Slices:
                     return
 
     def report(self) -> None:
-        """Send the report of all results, where the settings ask for it; a failure is a text."""
+        """Send a report of each study, where the settings ask for it; a failure is a text."""
+        shutdown = self._service.shutdown
+        for number, (study, report) in enumerate(self._reports.items()):
+            try:
+                if self._dialogue.settings.emit.report and not (self._tally.refused or shutdown.requested):
+                    self._send_report(number, study, report)
+            except Exception:  # other reports, the summary and the close must follow
+                _log.exception("%s: a report could not be made", self._name)
+                problem = "the report could not be made; the log of the server has the reason"
+                self._reply(self._dialogue.say(problem, Severity.ERROR))
+            finally:
+                report.release()
+
+    def _send_report(self, number: int, study: Study, report: Report) -> None:
         dialogue, service = self._dialogue, self._service
-        if not dialogue.settings.emit.report or self._tally.refused or service.shutdown.requested:
-            return
-        for study in dict.fromkeys(each.study for each in self._slices):
-            for unpaired in service.kept.unpaired(study, self._name):
-                self._report.add(unpaired)
+        for unpaired in service.kept.unpaired(study, self._name):
+            report.add(unpaired)
         weights = weights_digest(service.settings.weights or DEFAULT)
-        header = dialogue.measurement or MeasurementHeader()
-        info = ExaminationInfo.of_header(header, weights=weights, engine=service.engine.name)
-        series = min((each.place.identity.series_index for each in self._slices), default=0)
-        number = self._numbers.first(series) + PLACE
+        info = ExaminationInfo.of_header(report.header, weights=weights, engine=service.engine.name)
+        first = min(each.place.identity.series_index for each in self._slices if each.study is study)
+        series = self._numbers.first(first) + PLACE
         try:
-            image = self._report.image(info, number, cancelled=lambda: service.shutdown.requested)
+            image = report.image(info, series, number, cancelled=lambda: service.shutdown.requested)
         except ReportError as error:
             self._reply(dialogue.warn(error.message))
             return
         if image is not None:
             self._queue.put_now(encode(image))
-        if self._report.dropped:
-            problem = f"the report lacks {self._report.dropped} results: the memory limit was reached"
+        if report.dropped:
+            problem = f"the report lacks {report.dropped} results: the memory limit was reached"
             self._reply(dialogue.warn(problem))
 
     def summarise(self) -> None:
@@ -233,6 +243,10 @@ class Slices:
         settings, program = self._settings, self._service.settings
         number, submitted = len(self._slices), _Slice(self._study, assembled.slice_place(self._name))
         self._slices.append(submitted)
+        if self._study not in self._reports:
+            self._reports[self._study] = Report(self._memory)
+        report = self._reports[self._study]
+        report.header = self._header
 
         def deliver(result: SliceResult, *, latecomer: bool) -> None:
             """Take a result of the scheduler. A latecomer goes to subscribers alone."""
@@ -251,7 +265,7 @@ class Slices:
             finally:
                 if not latecomer:
                     if settings.emit.report:
-                        self._keep(assembled.template, result, ecv)
+                        self._keep(report, assembled.template, result, ecv)
                     data, problem = self._encoded(result, ecv, assembled, settings)
                     self._results.add(number, partial(self._send, result, ecv, data, problem))
 
@@ -264,12 +278,12 @@ class Slices:
         own_budget = settings.budget_ms if settings.budget_ms != program.budget_ms else None
         self._service.scheduler.submit(assembled, deliver, context, budget_ms=own_budget, owner=self._owner)
 
-    def _keep(self, template: ImageHeader, *results: SliceResult | EcvResult | None) -> None:
-        """Keep results for the report."""
+    def _keep(self, report: Report, template: ImageHeader, *results: SliceResult | EcvResult | None) -> None:
+        """Keep results for the report of their study."""
         try:
             for each in results:
                 if each is not None:
-                    self._report.add(each, template)
+                    report.add(each, template)
         except Exception:  # the result of the slice must still go out
             _log.exception("%s: a result could not be kept for the report", self._name)
 

@@ -1,5 +1,6 @@
 """Report that goes back at the end of a connection, on request."""
 
+import socket
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 
 from inline.data.memory import MemoryBudget
 from inline.mrd.image_header import ImageHeader, ImageType
+from inline.mrd.messages import Close, ConfigFile, Header, Image, Text
+from inline.mrd.protocol import Decoder, encode
 from inline.replay.client import exchange
 from inline.report.content import ExaminationInfo
 from inline.report.output import ReportError
@@ -52,6 +55,89 @@ def test_the_page_comes_after_the_results_of_all_slices(serving, examination, dr
     assert len({image.header.image_series_index for image in replies.images}) == 2 + 2 * 3 + 1
 
 
+XML = """<ismrmrdHeader><studyInformation><studyInstanceUID>1.2.{study}</studyInstanceUID></studyInformation>
+<measurementInformation><protocolName>{protocol}</protocolName></measurementInformation></ismrmrdHeader>"""
+
+
+def received(server, *messages):
+    """Send the messages on one connection; return what came back."""
+    found, decoder = [], Decoder()
+    with socket.create_connection(server.address, timeout=60) as connection:
+        connection.sendall(b"".join(map(encode, (ConfigFile("mapping"), *messages, Close()))))
+        while data := connection.recv(1 << 20):
+            found += decoder.receive(data)
+    return found
+
+
+def test_each_study_of_a_connection_has_a_page_of_its_own(serving, examination, drawing):
+    """Both patients' slices lie at one place; the first study goes on after the second one."""
+    first, second = ([each for each in examination[2] if each.header.slice == n] for n in (0, 1))
+    with serving(emit={"report": True}) as server:
+        replies = received(
+            server,
+            *(Header(XML.format(study=1, protocol="one")), *first),
+            *(Header(XML.format(study=2, protocol="two")), *first, *second),
+            *(Header(XML.format(study=1, protocol="again")), *second),
+            Header(XML.format(study=3, protocol="none")),
+        )
+    assert [dict(page.facts)["Examination"] for page in drawing] == ["again", "two"]
+    assert [len(page.columns) for page in drawing] == [2, 2]
+    assert not [finding for page in drawing for finding in page.findings if "results" in finding]
+    images = [each for each in replies if isinstance(each, Image)]
+    found = pages(images)
+    assert found == images[-2:]
+    # The series of both have the same numbers.
+    assert [(each.header.image_series_index, each.header.image_index) for each in found] == [
+        (5019, 1),
+        (5019, 2),
+    ]
+
+
+def test_a_page_that_fails_keeps_no_other_one_back(serving, examination, monkeypatch):
+    drawn = []
+
+    def draw(page, **_):
+        drawn.append(page)
+        if len(drawn) == 1:
+            raise ReportError("the report was not drawn: no reason")
+        return np.full((4, 6, 3), 200, np.uint8)
+
+    monkeypatch.setattr(module, "drawn_apart", draw)
+    images = examination[2][:8]
+    with serving(emit={"report": True}) as server:
+        replies = received(
+            server,
+            *(Header(XML.format(study=1, protocol="one")), *images),
+            *(Header(XML.format(study=2, protocol="two")), *images),
+        )
+    assert len(pages([each for each in replies if isinstance(each, Image)])) == 1
+    assert sum(isinstance(each, Text) and "not drawn" in each.text for each in replies) == 1
+
+
+@pytest.fixture
+def shares(monkeypatch):
+    """Memory of the connections."""
+    made, connection = [], MemoryBudget.connection
+    monkeypatch.setattr(
+        MemoryBudget, "connection", lambda budget: made.append(connection(budget)) or made[-1]
+    )
+    return made
+
+
+def test_the_memory_of_a_page_that_is_not_drawn_is_given_back(
+    serving, examination, drawing, monkeypatch, shares
+):
+    kept, add = [], Report.add
+    monkeypatch.setattr(Report, "add", lambda *given: kept.append(given) or add(*given))
+    on, off = (Text(f'{{"report": {value}}}') for value in ("true", "false"))
+    with serving() as server:
+        other = Header(XML.format(study=2, protocol="two"))
+        received(server, Header(examination[1]), on, *examination[2], other, off)
+    assert kept
+    assert drawing == []
+    assert [share.held for share in shares] == [0]
+
+
 def test_it_is_off_by_default(serving, examination, drawing):
     _, header, images = examination
     with serving() as server:
@@ -80,13 +166,16 @@ def test_a_failed_page_is_a_text_and_loses_nothing(serving, examination, monkeyp
     assert "results" in replies.texts[-1]  # the summary
 
 
-def test_an_unexpected_error_does_not_keep_the_summary_back(serving, examination, monkeypatch, caplog):
+def test_an_unexpected_error_does_not_keep_the_summary_back(
+    serving, examination, monkeypatch, caplog, shares
+):
     monkeypatch.setattr(module, "drawn_apart", lambda *_, **__: 1 / 0)
     _, header, images = examination
     with serving(emit={"report": True}) as server:
         replies = exchange(server.address, header, images[:8])
     assert "the log of the server has the reason" in replies.texts[-2]
     assert "ZeroDivisionError" in caplog.text
+    assert [share.held for share in shares] == [0]
 
 
 def test_a_result_that_cannot_be_kept_goes_out(serving, examination, monkeypatch, caplog):
@@ -120,17 +209,10 @@ def test_results_are_counted_as_memory_and_dropped_beyond_it(drawing):
     assert 0 < report.dropped < 6
     assert share.held > 0
     report.image(ExaminationInfo(), 1)
-    assert share.held == 0
     assert len(drawing[0].slices) > 0
-
-
-def test_memory_is_given_back_where_the_drawing_fails(monkeypatch):
-    monkeypatch.setattr(module, "drawn_apart", lambda *_, **__: 1 / 0)
-    share = MemoryBudget(1 << 30, 1 << 30, 1).connection()
-    report = Report(share)
-    report.add(make_slice(), ImageHeader())
-    with pytest.raises(ZeroDivisionError):
-        report.image(ExaminationInfo(), 1)
+    report.release()
+    assert share.held == 0
+    report.release()
     assert share.held == 0
 
 
