@@ -2,7 +2,8 @@
 
 Each JSON file of ``myostream replay --json`` is one person, and each folder with results of ``myostream
 process -o``. The value of a person in a region is the mean of the region's medians over the slices. Mean
-and SD are those between persons.
+and SD are those between persons. Maps that were fitted and maps that the scanner made are never mixed: their
+T1 differs by more than the SD.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class Person:
         offsets: of the contours from the borders of the wall, as applied in each slice, mm.
         insets: shares of the wall that the regions of the slices leave out at each contour.
         left_out: number of slices that were not used.
+        other_maps: number of maps of the other kind, fitted or the scanner's, which were not used.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Person:
     offsets: frozenset[tuple[float, float]]
     insets: frozenset[float]
     left_out: int = 0
+    other_maps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +91,13 @@ class Outlier:
     robust_sds: float
 
 
-def read_person(file: Path, sequence: str = "") -> Person:
+def read_person(file: Path, sequence: str = "", *, scanner_made: bool = False) -> Person:
     """Return the values of the results of one person.
 
     Args:
         file: of ``myostream replay --json``, or a folder with results of ``myostream process -o``.
         sequence: text that the series description must contain.
+        scanner_made: use the maps that the scanner made, not the fitted ones.
 
     Raises:
         MyostreamError: it is no file of results, or its slices state no field strength or contours.
@@ -109,8 +113,8 @@ def read_person(file: Path, sequence: str = "") -> Person:
         ) from error
     found: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     fields, scales, insets, offsets = set[float](), set[float](), set[float](), set[tuple[float, float]]()
-    left_out = 0
-    natives = set[tuple[int, int]]()
+    left_out = other_maps = 0
+    natives = defaultdict[tuple[int, ...], set[bool]](set)
     for each in slices:
         if sequence.lower() not in str(each.get("description", "")).lower():
             continue
@@ -119,7 +123,10 @@ def read_person(file: Path, sequence: str = "") -> Person:
         if each["quantity"] == "T1":
             if each.get("enhancement") != Enhancement.NATIVE:
                 continue
-            natives.add((each["series_index"], each["slice_index"]))
+            natives[_place(each)].add(each["scanner_made_map"])
+        if each["scanner_made_map"] != scanner_made:
+            other_maps += 1
+            continue
         if not _usable(each):
             left_out += 1
             continue
@@ -131,8 +138,7 @@ def read_person(file: Path, sequence: str = "") -> Person:
             scales.add(float(each["t1_scale"]))
         _collect(found, each["quantity"], each)
     for each in ecv:
-        native = each["native"]
-        if (native["series_index"], native["slice_index"]) not in natives or each["haematocrit"] is None:
+        if natives[_place(each["native"])] != {scanner_made} or each["haematocrit"] is None:
             continue
         if not _usable(each):
             left_out += 1
@@ -140,7 +146,12 @@ def read_person(file: Path, sequence: str = "") -> Person:
         _collect(found, "ECV", each)
     values = {key: float(np.mean(medians)) for key, medians in found.items()}
     evaluation = frozenset(fields), frozenset(scales), frozenset(offsets), frozenset(insets)
-    return Person(file.stem, values, *evaluation, left_out)
+    return Person(file.stem, values, *evaluation, left_out, other_maps)
+
+
+def _place(record: Record) -> tuple[int, ...]:
+    """Return what identifies a slice among the records of a person."""
+    return record["series_index"], record["slice_index"], record["time_stamp"]
 
 
 def _read_folder(folder: Path) -> dict[str, list[Record]]:
@@ -159,7 +170,12 @@ def _persons(data: Path) -> list[Path]:
 
 
 def make_ranges(
-    persons: Iterable[Person], *, sequence: str = "", sex: str | None = None, source: str = "site"
+    persons: Iterable[Person],
+    *,
+    sequence: str = "",
+    sex: str | None = None,
+    source: str = "site",
+    scanner_made: bool = False,
 ) -> tuple[list[ReferenceRange], list[Outlier]]:
     """Return the ranges of every quantity and region that at least two persons have, and the outliers.
 
@@ -174,7 +190,10 @@ def make_ranges(
     insets = sorted(set[float]().union(*(each.insets for each in known)))
     offsets = sorted(set[tuple[float, float]]().union(*(each.offsets for each in known)))
     if not fields:
-        raise MyostreamError("no person has a usable native T1 or T2 slice; check --sequence and the flags")
+        kind, option = ("scanner-made", "leave out") if scanner_made else ("fitted", "give")
+        others = any(each.other_maps for each in known)
+        hint = f"there are others, {option} --scanner-maps" if others else "check --sequence and the flags"
+        raise MyostreamError(f"no person has a usable {kind} native T1 or T2 map; {hint}")
     convention = _convention(offsets)
     if max(map(len, (fields, scales, insets))) > 1 or convention is None:
         raise MyostreamError(
@@ -207,6 +226,7 @@ def make_ranges(
                     "t1_scale": None if quantity == "T2" else scales[0],
                     "contour_offsets_mm": convention,
                     "region_inset": insets[0],
+                    "scanner_made": scanner_made,
                 }
             )
         )
@@ -236,6 +256,7 @@ def calibrate(
     sequence: str = "",
     sex: str | None = None,
     source: str = "site",
+    scanner_made: bool = False,
     output: Path | None = None,
     json_file: Path | None = None,
 ) -> list[ReferenceRange]:
@@ -252,8 +273,10 @@ def calibrate(
             f"{data} holds no JSON files and no results; make them with myostream replay FILE --json or "
             "myostream process FILES -o FOLDER"
         )
-    persons = [read_person(file, sequence) for file in files]
-    ranges, outliers = make_ranges(persons, sequence=sequence, sex=sex, source=source)
+    persons = [read_person(file, sequence, scanner_made=scanner_made) for file in files]
+    ranges, outliers = make_ranges(
+        persons, sequence=sequence, sex=sex, source=source, scanner_made=scanner_made
+    )
     console = Console()
     rows = [
         (each.quantity, each.region, f"{each.mean:.1f}", f"{each.sd:.1f}", str(each.n)) for each in ranges
@@ -274,6 +297,9 @@ def _remarks(persons: list[Person], ranges: list[ReferenceRange], outliers: list
     left_out = sum(each.left_out for each in persons)
     if left_out:
         yield f"{left_out} slices were left out for an error or a flag."
+    if other := sum(each.other_maps for each in persons):
+        kind, option = ("fitted", "without") if ranges[0].scanner_made else ("made by the scanner", "with")
+        yield f"{other} maps were {kind} and left out; their ranges are made {option} --scanner-maps."
     smallest = min(each.n for each in ranges) if ranges else 0
     if smallest < FEWEST:
         error = 100.0 / np.sqrt(2.0 * max(smallest - 1, 1))

@@ -44,6 +44,7 @@ class ReferenceRange(BaseModel):
         t1_scale: factor on T1 with which the values were made; None where it does not matter.
         contour_offsets_mm: contour convention, likewise.
         region_inset: setting ``regions.inset``, likewise.
+        scanner_made: the maps came from the scanner; else they were fitted here, as in files that state none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -60,6 +61,7 @@ class ReferenceRange(BaseModel):
     t1_scale: float | None = None
     contour_offsets_mm: tuple[float, float] | None = None
     region_inset: float | None = None
+    scanner_made: bool = False
 
 
 class _File(BaseModel):
@@ -96,9 +98,9 @@ class ReferenceRanges:
         seen = set[tuple[object, ...]]()
         for each in found:
             key = (each.quantity, each.region, round(each.field_strength, 1), each.sequence.lower(), each.sex)
-            if key in seen:
+            if (*key, each.scanner_made) in seen:
                 raise ConfigurationError(f"{file} has two ranges for {', '.join(map(str, key))}; keep one")
-            seen.add(key)
+            seen.add((*key, each.scanner_made))
         return cls(found)
 
     def of(self, quantity: Measured, result: SliceResult) -> tuple[dict[str, ReferenceRange], str]:
@@ -131,6 +133,11 @@ class ReferenceRanges:
         if not fitting:
             at = f"{result.field_strength:g} T, this sequence and this person"
             return {}, f"No z-scores of {quantity}: no reference range is for {at}."
+        # The scanner's T1 of the same images differs from the fitted one by some percent: more than an SD.
+        fitting = [each for each in fitting if each.scanner_made == result.scanner_made]
+        if not fitting:
+            own, others = ("the scanner's", "fitted") if result.scanner_made else ("fitted", "the scanner's")
+            return {}, f"No z-scores of {quantity}: the map is {own}, the ranges are of {others} maps."
         comparable = [each for each in fitting if _same_evaluation(each, result)]
         if not comparable:
             return {}, (

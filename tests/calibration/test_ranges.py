@@ -110,6 +110,44 @@ def test_slices_that_are_not_comparable_are_left_out(site, more):
     assert person.left_out == ("flags" in more or "error" in more)
 
 
+def both_kinds(value):
+    """One slice of a usual Siemens study: the fitted map, and the scanner's with 1.0365 times its T1."""
+    made = slice_record(1.0365 * value, series_index=3, scanner_made_map=True)
+    return [slice_record(value, scanner_made_map=False), made]
+
+
+def test_maps_of_the_scanner_and_fitted_ones_are_not_mixed(tmp_path, capsys):
+    for number, value in enumerate((940.0, 950.0, 960.0)):
+        of_scanner = ecv_record(40.0 + number)
+        of_scanner["native"]["series_index"] = 3
+        write(tmp_path, f"person{number}", both_kinds(value), [ecv_record(25.0 + number), of_scanner])
+    for scanner_made, t1, ecv in ((False, 950.0, 26.0), (True, round(1.0365 * 950.0, 3), 41.0)):
+        file = tmp_path / "ranges.toml"
+        made = by_key(calibrate(tmp_path, scanner_made=scanner_made, output=file))
+        assert (made["T1", "global"].mean, made["ECV", "global"].mean) == (t1, ecv)
+        assert {each.scanner_made for each in ReferenceRanges.load(file).ranges} == {scanner_made}
+        printed = " ".join(capsys.readouterr().out.split())
+        assert f"3 maps were {'fitted' if scanner_made else 'made by the scanner'} and left out" in printed
+
+
+def test_a_site_with_maps_of_the_scanner_alone_is_told_how_to_make_ranges(tmp_path):
+    for number, value in enumerate((940.0, 960.0)):
+        write(tmp_path, f"person{number}", both_kinds(value)[1:])
+    with pytest.raises(MyostreamError, match=r"no person has a usable fitted .* give --scanner-maps"):
+        calibrate(tmp_path)
+    assert by_key(calibrate(tmp_path, scanner_made=True))["T1", "global"].mean == round(1.0365 * 950.0, 3)
+
+
+def test_ecv_of_a_place_that_holds_both_kinds_of_maps_takes_no_part(tmp_path):
+    """Both in one series: the record of ECV does not state which native map it is of."""
+    records = [{**each, "series_index": 1} for each in both_kinds(950.0)]
+    write(tmp_path, "person0", records, [ecv_record(25.0)])
+    assert read_person(tmp_path / "person0.json").values.keys() == {("T1", "global"), ("T1", "septum")}
+    records[1]["time_stamp"] = 5
+    write(tmp_path, "person0", records, [ecv_record(25.0)])
+    assert read_person(tmp_path / "person0.json").values["ECV", "global"] == 25.0
+
+
 def test_synthetic_and_unknown_haematocrit_make_no_range_of_ecv(site):
     for more in ({"haematocrit": None}, {"flags": ["synthetic-haematocrit"]}):
         write(site, "person0", [slice_record(940.0)], [ecv_record(30.0, **more)])
