@@ -9,7 +9,7 @@ T1 differs by more than the SD.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,11 @@ _UNUSABLE: Final = frozenset(
         Flag.REVIEW,
         Flag.POOR_FIT,
         Flag.IMPLAUSIBLE_VALUES,
+        Flag.MISSING_IMAGES,
+        Flag.DUPLICATE_IMAGES,
+        Flag.EARLY_CLOSE,
+        Flag.UNREADABLE_TIMES,
+        Flag.UNREADABLE_ATTRIBUTES,
         Flag.SCALED_IMAGES,
         Flag.CLIPPED_IMAGES,
         Flag.NOISY_IMAGES,
@@ -52,7 +57,11 @@ _UNUSABLE: Final = frozenset(
         Flag.SYNTHETIC_HAEMATOCRIT,
     )
 )
-"""Flags of slices whose values are not used."""
+"""Flags of slices whose values are not used: they may be wrong.
+
+The others leave the values right (a time in another unit), leave them out, or mark a way of evaluation
+(``shmolli``). Of a contradictory geometry, DICOM's pixel size is used, the right one by experience.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,8 @@ class Person:
         t1_scales: factors on T1 of the slices.
         offsets: of the contours from the borders of the wall, as applied in each slice, mm.
         insets: shares of the wall that the regions of the slices leave out at each contour.
-        left_out: number of slices that were not used.
+        schemes: of each T1 slice and ECV, whether its images are of ShMOLLI.
+        left_out: the error or the flags of each slice that was not used.
         other_maps: number of maps of the other kind, fitted or the scanner's, which were not used.
     """
 
@@ -76,7 +86,8 @@ class Person:
     t1_scales: frozenset[float]
     offsets: frozenset[tuple[float, float]]
     insets: frozenset[float]
-    left_out: int = 0
+    schemes: frozenset[bool]
+    left_out: tuple[str, ...] = ()
     other_maps: int = 0
 
 
@@ -113,7 +124,7 @@ def read_person(file: Path, sequence: str = "", *, scanner_made: bool = False) -
         ) from error
     found: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     fields, scales, insets, offsets = set[float](), set[float](), set[float](), set[tuple[float, float]]()
-    left_out = other_maps = 0
+    left_out, other_maps, schemes = list[str](), 0, set[bool]()
     natives = defaultdict[tuple[int, ...], set[bool]](set)
     for each in slices:
         if sequence.lower() not in str(each.get("description", "")).lower():
@@ -127,8 +138,8 @@ def read_person(file: Path, sequence: str = "", *, scanner_made: bool = False) -
         if each["scanner_made_map"] != scanner_made:
             other_maps += 1
             continue
-        if not _usable(each):
-            left_out += 1
+        if reason := _unusable(each):
+            left_out.append(reason)
             continue
         field, applied, inset = _evaluation(each, file)
         fields.add(field)
@@ -136,17 +147,19 @@ def read_person(file: Path, sequence: str = "", *, scanner_made: bool = False) -
         insets.add(inset)
         if each["quantity"] == "T1":
             scales.add(float(each["t1_scale"]))
+            schemes.add(Flag.SHMOLLI in each["flags"])
         _collect(found, each["quantity"], each)
     for each in ecv:
         if natives[_place(each["native"])] != {scanner_made} or each["haematocrit"] is None:
             continue
-        if not _usable(each):
-            left_out += 1
+        if reason := _unusable(each):
+            left_out.append(reason)
             continue
+        schemes.add(Flag.SHMOLLI in each["flags"])
         _collect(found, "ECV", each)
     values = {key: float(np.mean(medians)) for key, medians in found.items()}
     evaluation = frozenset(fields), frozenset(scales), frozenset(offsets), frozenset(insets)
-    return Person(file.stem, values, *evaluation, left_out, other_maps)
+    return Person(file.stem, values, *evaluation, frozenset(schemes), tuple(left_out), other_maps)
 
 
 def _place(record: Record) -> tuple[int, ...]:
@@ -189,17 +202,25 @@ def make_ranges(
     scales = sorted(set[float]().union(*(each.t1_scales for each in known)))
     insets = sorted(set[float]().union(*(each.insets for each in known)))
     offsets = sorted(set[tuple[float, float]]().union(*(each.offsets for each in known)))
+    schemes = set[bool]().union(*(each.schemes for each in known))
     if not fields:
         kind, option = ("scanner-made", "leave out") if scanner_made else ("fitted", "give")
         others = any(each.other_maps for each in known)
         hint = f"there are others, {option} --scanner-maps" if others else "check --sequence and the flags"
-        raise MyostreamError(f"no person has a usable {kind} native T1 or T2 map; {hint}")
+        raise MyostreamError(
+            f"no person has a usable {kind} native T1 or T2 map; {hint}. {_left_out(known)}".rstrip()
+        )
     convention = _convention(offsets)
     if max(map(len, (fields, scales, insets))) > 1 or convention is None:
         raise MyostreamError(
             f"the persons were not examined and evaluated in one way: {_listed(fields)} T, t1_scale "
             f"{_listed(scales)}, contour offsets (endo, epi) {'; '.join(map(_listed, offsets))} mm, "
             f"regions.inset {_listed(insets)}"
+        )
+    if len(schemes) > 1:
+        raise MyostreamError(
+            "the persons were not examined and evaluated in one way: some T1 slices are of ShMOLLI (flag "
+            "shmolli) and others are not; separate them by --sequence or by persons"
         )
     ranges: list[ReferenceRange] = []
     outliers: list[Outlier] = []
@@ -227,6 +248,7 @@ def make_ranges(
                     "contour_offsets_mm": convention,
                     "region_inset": insets[0],
                     "scanner_made": scanner_made,
+                    "shmolli": quantity != "T2" and True in schemes,
                 }
             )
         )
@@ -294,9 +316,8 @@ def calibrate(
 
 def _remarks(persons: list[Person], ranges: list[ReferenceRange], outliers: list[Outlier]) -> Iterator[str]:
     """Yield remarks on the ranges: slices left out, too few persons, outliers."""
-    left_out = sum(each.left_out for each in persons)
-    if left_out:
-        yield f"{left_out} slices were left out for an error or a flag."
+    if left_out := _left_out(persons):
+        yield left_out
     if other := sum(each.other_maps for each in persons):
         kind, option = ("fitted", "without") if ranges[0].scanner_made else ("made by the scanner", "with")
         yield f"{other} maps were {kind} and left out; their ranges are made {option} --scanner-maps."
@@ -327,9 +348,16 @@ def _outliers(quantity: str, region: str, named: list[tuple[str, float]]) -> Ite
             yield Outlier(name, quantity, region, value, distance)
 
 
-def _usable(record: Record) -> bool:
-    """Return whether the values of a record are used: no error, and no flag of :data:`_UNUSABLE`."""
-    return not record["error"] and _UNUSABLE.isdisjoint(record["flags"])
+def _unusable(record: Record) -> str:
+    """Return why the values of a record are not used, an error or flags of :data:`_UNUSABLE`, or nothing."""
+    return "error" if record["error"] else ", ".join(sorted(_UNUSABLE.intersection(record["flags"])))
+
+
+def _left_out(persons: Iterable[Person]) -> str:
+    """Return a sentence on the slices that were left out; empty for none."""
+    reasons = Counter(reason for each in persons for reason in each.left_out)
+    named = "; ".join(f"{count} for {reason}" for reason, count in reasons.most_common())
+    return f"{reasons.total()} slices were left out for an error or a flag: {named}." if named else ""
 
 
 def _evaluation(record: Record, file: Path) -> tuple[float, tuple[float, float], float]:

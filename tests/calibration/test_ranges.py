@@ -100,6 +100,11 @@ def test_enough_persons_give_no_warning_and_an_outlier_is_named_but_kept(tmp_pat
         {"flags": ["clipped-images"]},
         {"flags": ["noisy-images"]},
         {"flags": ["motion-left"]},
+        {"flags": ["missing-images"]},
+        {"flags": ["duplicate-images"]},
+        {"flags": ["early-close"]},
+        {"flags": ["unreadable-times"]},
+        {"flags": ["unreadable-attributes"]},
         {"error": "it failed"},
     ],
 )
@@ -107,7 +112,26 @@ def test_slices_that_are_not_comparable_are_left_out(site, more):
     write(site, "person0", [slice_record(940.0), slice_record(2000.0, slice_index=1, **more)])
     person = read_person(site / "person0.json", "molli")
     assert person.values["T1", "global"] == 940.0
-    assert person.left_out == ("flags" in more or "error" in more)
+    assert len(person.left_out) == ("flags" in more or "error" in more)
+
+
+@pytest.mark.parametrize("flag", ["converted-unit", "contradictory-geometry", "corrected", "no-orientation"])
+def test_flags_that_leave_the_values_right_keep_the_slice(site, flag):
+    write(site, "person0", [slice_record(940.0), slice_record(960.0, slice_index=1, flags=[flag])])
+    person = read_person(site / "person0.json")
+    assert (person.values["T1", "global"], person.left_out) == (950.0, ())
+
+
+def test_the_reasons_of_slices_that_are_left_out_are_counted(site, tmp_path, capsys):
+    lost = [slice_record(900.0, slice_index=2 + number, flags=["missing-images"]) for number in range(3)]
+    write(site, "person0", [slice_record(940.0), *lost, slice_record(0.0, slice_index=7, error="it failed")])
+    calibrate(site)
+    assert "4 slices were left out for an error or a flag: 3 for missing-images; 1 for error." in " ".join(
+        capsys.readouterr().out.split()
+    )
+    write(tmp_path, "person0", lost)
+    with pytest.raises(MyostreamError, match=r"check --sequence and the flags\. 3 slices .* missing-images"):
+        calibrate(tmp_path)
 
 
 def both_kinds(value):
@@ -146,6 +170,23 @@ def test_ecv_of_a_place_that_holds_both_kinds_of_maps_takes_no_part(tmp_path):
     records[1]["time_stamp"] = 5
     write(tmp_path, "person0", records, [ecv_record(25.0)])
     assert read_person(tmp_path / "person0.json").values["ECV", "global"] == 25.0
+
+
+def test_shmolli_makes_ranges_of_its_own(tmp_path):
+    for number, value in enumerate((870.0, 890.0)):
+        t2 = slice_record(46.0 + number, quantity="T2", series_index=2)
+        ecv = ecv_record(25.0 + number, flags=["shmolli"])
+        write(tmp_path, f"person{number}", [slice_record(value, flags=["shmolli"]), t2], [ecv])
+    made = by_key(calibrate(tmp_path))
+    assert made["T1", "global"].mean == 880.0
+    assert {quantity: each.shmolli for (quantity, _), each in made.items()} == {
+        "T1": True,
+        "T2": False,
+        "ECV": True,
+    }
+    write(tmp_path, "other", [slice_record(950.0)])
+    with pytest.raises(MyostreamError, match="some T1 slices are of ShMOLLI"):
+        calibrate(tmp_path)
 
 
 def test_synthetic_and_unknown_haematocrit_make_no_range_of_ecv(site):

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from inline.data.errors import ConfigurationError
+from inline.data.flags import Flag
 from inline.data.results import ContourOffsets, RegionValues
 from inline.data.series import Enhancement, Quantity, SeriesIdentity
 from inline.reference import ReferenceRanges, with_z_scores
@@ -70,6 +71,7 @@ def test_a_region_without_values_has_no_z_score(ranges):
         ({"contour_offsets_mm": [0.0, 0.0]}, "contour convention"),
         ({"region_inset": 0.3}, "another regions.inset"),
         ({"scanner_made": True}, "the map is fitted, the ranges are of the scanner's maps"),
+        ({"shmolli": True}, "either the map or the reference ranges are of ShMOLLI"),
     ],
 )
 def test_a_range_for_something_else_is_not_used_and_a_note_says_so(ranges, more, reason):
@@ -137,16 +139,16 @@ def test_a_range_holds_for_slices_of_its_own_inset(ranges):
         assert not made.of("T1", replace(SLICE, inset=inset))[0]
 
 
-def test_ranges_of_fitted_maps_judge_no_map_of_the_scanner(ranges):
-    """A file that states neither is of fitted maps."""
-    of_scanner = replace(SLICE, scanner_made=True)
+def test_ranges_of_fitted_maps_judge_no_map_of_the_scanner_and_no_shmolli(ranges):
+    """A file that states neither is of fitted maps and of other schemes."""
+    of_scanner, shmolli = replace(SLICE, scanner_made=True), replace(SLICE, flags=(Flag.SHMOLLI,))
     plain = ranges(table())
     assert plain.of("T1", SLICE)[0]
-    assert plain.of("T1", of_scanner)[0] == {}
+    assert plain.of("T1", of_scanner)[0] == plain.of("T1", shmolli)[0] == {}
     assert "the map is the scanner's, the ranges are of fitted maps" in plain.of("T1", of_scanner)[1]
-    both = ranges(table(mean=1), table(mean=2, scanner_made=True))
-    for result, mean in ((SLICE, 1), (of_scanner, 2)):
-        assert both.of("T1", result)[0]["global"].mean == mean
+    three = ranges(table(mean=1), table(mean=2, scanner_made=True), table(mean=3, shmolli=True))
+    for result, mean in ((SLICE, 1), (of_scanner, 2), (shmolli, 3)):
+        assert three.of("T1", result)[0]["global"].mean == mean
 
 
 @pytest.mark.parametrize(
