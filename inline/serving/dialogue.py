@@ -113,7 +113,7 @@ class Dialogue:
         self._assembling = False
         self._raw_data_reported = False
         self._haematocrit = settings.ecv.haematocrit
-        self._haematocrit_used = False
+        self._haematocrit_due = False
 
     def receive(self, message: Message) -> Iterator[Decision]:
         """Decide on a message of the peer."""
@@ -172,7 +172,7 @@ class Dialogue:
             _log.exception("%s: the attributes of an image were not changed", self._name)
         yield Withhold() if back is None else Forward(back)
         if self._configuration is Configuration.MAPPING:
-            self._assembling = self._haematocrit_used = True
+            self._assembling, self._haematocrit_due = True, False
             yield Assemble(image)
 
     def _header(self, xml: str) -> Iterator[Decision]:
@@ -187,10 +187,12 @@ class Dialogue:
             measurement = MeasurementHeader()
         if measurement != self.measurement:
             yield Begin(measurement)
-            if self._haematocrit_used and not same_patient(measurement, self.measurement or measurement):
-                # It was sent for the patient of the images before.
+            known = self.measurement or MeasurementHeader()
+            if not (self._haematocrit_due or same_patient(measurement, known)):
+                # It was sent for the patient of the header before.
                 self.settings = with_haematocrit(self.settings, self._haematocrit)
             self.measurement, self._assembling = measurement, False
+        self._haematocrit_due = False
 
     def _raw(self, message: Acquisition | Waveform) -> Iterator[Decision]:
         if self._dialect.raw:
@@ -257,7 +259,8 @@ class Dialogue:
             yield from self.warn(problem)
         names = list(filter(None, map(parameter_name, rest)))
         if not OF_PATIENT.isdisjoint(names):
-            self._haematocrit_used = False
+            # Before the first header, or after images, it is sent for the header that comes next.
+            self._haematocrit_due = self.measurement is None or self._assembling
         if settings != self.settings:
             _log.info("%s sets %s", self._name, ", ".join(names))
         self.settings = settings

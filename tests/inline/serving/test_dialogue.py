@@ -20,7 +20,8 @@ IMAGE = Image(ImageHeader(matrix_size=(4, 4, 1), data_type=1), b"<ismrmrdMeta/>"
 RAW = Acquisition(bytes(340))
 WAVE = Waveform(bytes(28) + struct.pack("<HH", 2, 1) + bytes(8 + 8))
 XML = "<ismrmrdHeader xmlns='http://www.ismrm.org/ISMRMRD'><studyInformation><studyInstanceUID>{}</studyInstanceUID></studyInformation></ismrmrdHeader>"
-HEADER = Header(XML.format("1.2.3"))
+HEADER, OTHER, THIRD = (Header(XML.format(uid)) for uid in ("1.2.3", "1.2.4", "1.2.5"))
+SAME_STUDY = Header(HEADER.xml.replace("</studyI", "<studyTime>10:00</studyTime></studyI"))
 PREFIXED = re.compile(r"(DBG|WRN|ERR) myostream: \S")
 
 
@@ -194,6 +195,37 @@ def test_a_haematocrit_goes_with_the_study_it_was_sent_for(header, expected):
     assert made.settings.mapping.t1_scale == 1.1
     made, _ = dialogue(*sent[:3], parameters(haematocrit=0.5), Header(header), ecv={"haematocrit": 0.35})
     assert made.settings.ecv.haematocrit == 0.5
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        (HEADER, parameters(haematocrit=0.42), OTHER),
+        (parameters(haematocrit=0.42), HEADER, OTHER),
+        (HEADER, IMAGE, parameters(haematocrit=0.42), HEADER, OTHER),
+        (HEADER, IMAGE, parameters(haematocrit=0.42), IMAGE, OTHER),
+        (HEADER, IMAGE, parameters(haematocrit=0.42), OTHER, THIRD),
+        (HEADER, parameters(haematocrit=0.42), SAME_STUDY, OTHER),
+        (HEADER, IMAGE, parameters(haematocrit=0.42), SAME_STUDY, OTHER),
+        (HEADER, parameters(haematocrit_percent=0), OTHER),
+    ],
+    ids=[
+        "after",
+        "before any",
+        "same header",
+        "more images",
+        "between",
+        "two of a study",
+        "between two of a study",
+        "not known",
+    ],
+)
+def test_a_haematocrit_goes_with_its_study_although_no_image_came(sent):
+    """Scanners send parameters after the header, other clients before the first one."""
+    made, _ = dialogue(*sent, IMAGE, ecv={"haematocrit": 0.35})
+    assert made.settings.ecv.haematocrit == 0.35
+    made, _ = dialogue(*sent[:-1], IMAGE, ecv={"haematocrit": 0.35})
+    assert made.settings.ecv.haematocrit != 0.35
 
 
 def test_the_same_header_again_begins_no_measurement():
