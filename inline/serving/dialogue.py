@@ -84,6 +84,7 @@ class Dialogue:
     Attributes:
         settings: of the connection: those of the program with the parameters of the client.
         measurement: header of the images that follow; None before the first header.
+        haematocrit_stated: the haematocrit of the settings, or that there is none, comes from the client.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class Dialogue:
         self._assembling = False
         self._raw_data_reported = False
         self._haematocrit = settings.ecv.haematocrit
+        self.haematocrit_stated = False
         self._haematocrit_due = False
 
     def receive(self, message: Message) -> Iterator[Decision]:
@@ -191,6 +193,7 @@ class Dialogue:
             if not (self._haematocrit_due or same_patient(measurement, known)):
                 # It was sent for the patient of the header before.
                 self.settings = with_haematocrit(self.settings, self._haematocrit)
+                self.haematocrit_stated = False
             self.measurement, self._assembling = measurement, False
         self._haematocrit_due = False
 
@@ -259,6 +262,7 @@ class Dialogue:
             yield from self.warn(problem)
         names = list(filter(None, map(parameter_name, rest)))
         if not OF_PATIENT.isdisjoint(names):
+            self.haematocrit_stated = True
             # Before the first header, or after images, it is sent for the header that comes next.
             self._haematocrit_due = self.measurement is None or self._assembling
         if settings != self.settings:

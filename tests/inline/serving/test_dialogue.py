@@ -223,9 +223,10 @@ def test_a_haematocrit_goes_with_the_study_it_was_sent_for(header, expected):
 def test_a_haematocrit_goes_with_its_study_although_no_image_came(sent):
     """Scanners send parameters after the header, other clients before the first one."""
     made, _ = dialogue(*sent, IMAGE, ecv={"haematocrit": 0.35})
-    assert made.settings.ecv.haematocrit == 0.35
+    assert (made.settings.ecv.haematocrit, made.haematocrit_stated) == (0.35, False)
     made, _ = dialogue(*sent[:-1], IMAGE, ecv={"haematocrit": 0.35})
     assert made.settings.ecv.haematocrit != 0.35
+    assert made.haematocrit_stated
 
 
 def test_the_same_header_again_begins_no_measurement():

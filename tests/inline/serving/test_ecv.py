@@ -235,13 +235,24 @@ def test_studies_do_not_mix_and_go_with_their_last_connection():
 )
 def test_the_haematocrit_of_the_patient_goes_before_that_of_the_settings(native, post, expected):
     """0.45 is that of the settings; None was refused."""
-    kept, study = KeptSlices(1 << 30, haematocrit=0.45), Study()
+    kept, study = KeptSlices(1 << 30), Study()
     for result, value in ((SLICE, native), (PARTNER, post)):
-        found = kept.add(study, result, "a", load_settings(ecv={"haematocrit": value, "synthetic": True}))
+        settings = load_settings(ecv={"haematocrit": value, "synthetic": True})
+        found = kept.add(study, result, "a", settings, haematocrit_stated=value != 0.45)
     contradictory = native == 0.42 and post == 0.38
     assert (found.haematocrit and found.haematocrit.value) == expected
     assert any("0.38 and 0.42" in note for note in found.notes) == contradictory
     assert (found.regions[0].median is None) == (expected is None)
+
+
+def test_haematocrits_that_differ_leave_none_although_one_is_that_of_the_settings(serving):
+    with serving(ecv={"haematocrit": 0.42}, **QUICK) as server:
+        sent(server, NATIVE, parameters={"haematocrit": 0.42})
+        median, record = value(sent(server, POST, parameters={"haematocrit": 0.38})[0])
+        assert (median, record["haematocrit"]) == (None, None)
+        sent(server, NATIVE, study=8)
+        median, _ = value(sent(server, POST, study=8, parameters={"haematocrit": 0.38})[0])
+    assert median == pytest.approx(100.0 * 0.62 * PARTITION, abs=0.3)
 
 
 def test_every_pair_is_found_whichever_of_two_threads_is_first():
