@@ -10,7 +10,7 @@ from typing import Final
 from inline.data.client_text import for_log, foreign, message
 from inline.data.errors import ProtocolError
 from inline.emit.originals import returned
-from inline.mrd.header import MeasurementHeader, parse_header
+from inline.mrd.header import MeasurementHeader, digest, parse_header
 from inline.mrd.messages import (
     Acquisition,
     ConfigFile,
@@ -186,8 +186,8 @@ class Dialogue:
             _log.info("%s: no MRD header (%s); going on without one", self._name, why)
             if xml.lstrip().startswith("<"):
                 yield from self.say(f"{error}; the images are taken without a header", Severity.WARNING)
-            measurement = MeasurementHeader()
-        if measurement != self.measurement:
+            measurement = MeasurementHeader(content=digest([xml.strip()]))
+        if self.measurement is None or measurement.content != self.measurement.content:
             yield Begin(measurement)
             known = self.measurement or MeasurementHeader()
             if not (self._haematocrit_due or same_patient(measurement, known)):

@@ -241,6 +241,54 @@ def test_the_same_header_again_begins_no_measurement():
     ]
 
 
+ANONYMISED = """<ismrmrdHeader><subjectInformation><patientName>{}</patientName><patientID>{}</patientID>
+</subjectInformation><measurementInformation><measurementID>{}</measurementID><protocolName>MOLLI</protocolName>
+</measurementInformation></ismrmrdHeader>"""
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Header(ANONYMISED.format("Mustermann", "2", "3")),
+        Header(ANONYMISED.format("Mustermann", "1", "4")),
+        Header(ANONYMISED.format("B", "1", "3")),
+        Header(ANONYMISED.format("", "Mustermann1", "3")),
+        Header(ANONYMISED.format("Mustermann", "1", "3").replace("</ismrmrdHeader>", "")),
+    ],
+    ids=["patientID", "measurementID", "patientName", "moved text", "broken off"],
+)
+def test_headers_of_two_patients_are_two_although_no_uid_and_nothing_else_differs(other, caplog):
+    one = Header(ANONYMISED.format("Mustermann", "1", "3"))
+    sent = (one, parameters(haematocrit=0.42), IMAGE, other, IMAGE)
+    made, found = dialogue(*sent, ecv={"haematocrit": 0.35})
+    assert len(of(Begin, found)) == 2
+    assert made.settings.ecv.haematocrit == 0.35
+    assert "Mustermann" not in repr(vars(made)) + str(made.measurement.content) + caplog.text
+    assert len(of(Begin, decisions(one, IMAGE, other, IMAGE, other, IMAGE, one))) == 3
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        ANONYMISED.format("A", "1", "3").replace("<", " <").replace(">", ">\n"),
+        '<?xml version="1.0"?>' + ANONYMISED.format("A", "1", "3") + "\n",
+        ANONYMISED.format("A", "1", "3").replace(
+            "Header>", "Header xmlns='http://www.ismrm.org/ISMRMRD'>", 1
+        ),
+    ],
+    ids=["white space", "declaration", "name space"],
+)
+def test_the_same_header_in_another_layout_begins_no_measurement(again):
+    found = decisions(Header(ANONYMISED.format("A", "1", "3")), IMAGE, Header(again), IMAGE)
+    assert len(of(Begin, found)) == 1
+
+
+@pytest.mark.parametrize("broken", ["<broken>{}", "Dummy XML header {}"])
+def test_texts_in_place_of_headers_are_compared_too(broken):
+    sent = [Header(broken.format(number)) for number in (1, 1, 2)]
+    assert len(of(Begin, decisions(*sent))) == 2
+
+
 def test_a_pipe_gets_the_first_header_before_all_else_and_no_texts():
     sent = [ConfigFile("nonsense"), HEADER, HEADER, Text("hello"), parameters(x=1), WAVE, RAW, IMAGE, HEADER]
     found = decisions(*sent, dialect=PIPE)
