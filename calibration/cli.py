@@ -132,12 +132,23 @@ def ranges(
     ] = "",
     sex: Annotated[str | None, typer.Option(help="M or F, where all persons are of one sex.")] = None,
     source: Annotated[str, typer.Option(help="Source of the values, for the results.")] = "site",
+    scanner_maps: Annotated[
+        bool, typer.Option("--scanner-maps", help="Use the maps that the scanner made, not the fitted ones.")
+    ] = False,
     json_file: JsonFile = None,
 ) -> None:
     """Make reference ranges of T1, T2 and ECV from a site's own normal persons."""
     from calibration.ranges import calibrate
 
-    calibrate(data, sequence=sequence, sex=sex, source=source, output=output, json_file=json_file)
+    calibrate(
+        data,
+        sequence=sequence,
+        sex=sex,
+        source=source,
+        scanner_made=scanner_maps,
+        output=output,
+        json_file=json_file,
+    )
 
 
 @app.command()

@@ -2,13 +2,14 @@
 
 Each JSON file of ``myostream replay --json`` is one person, and each folder with results of ``myostream
 process -o``. The value of a person in a region is the mean of the region's medians over the slices. Mean
-and SD are those between persons.
+and SD are those between persons. Maps that were fitted and maps that the scanner made are never mixed: their
+T1 differs by more than the SD.
 """
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,11 @@ _UNUSABLE: Final = frozenset(
         Flag.REVIEW,
         Flag.POOR_FIT,
         Flag.IMPLAUSIBLE_VALUES,
+        Flag.MISSING_IMAGES,
+        Flag.DUPLICATE_IMAGES,
+        Flag.EARLY_CLOSE,
+        Flag.UNREADABLE_TIMES,
+        Flag.UNREADABLE_ATTRIBUTES,
         Flag.SCALED_IMAGES,
         Flag.CLIPPED_IMAGES,
         Flag.NOISY_IMAGES,
@@ -51,7 +57,11 @@ _UNUSABLE: Final = frozenset(
         Flag.SYNTHETIC_HAEMATOCRIT,
     )
 )
-"""Flags of slices whose values are not used."""
+"""Flags of slices whose values are not used: they may be wrong.
+
+The others leave the values right (a time in another unit), leave them out, or mark a way of evaluation
+(``shmolli``). Of a contradictory geometry, DICOM's pixel size is used, the right one by experience.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +75,9 @@ class Person:
         t1_scales: factors on T1 of the slices.
         offsets: of the contours from the borders of the wall, as applied in each slice, mm.
         insets: shares of the wall that the regions of the slices leave out at each contour.
-        left_out: number of slices that were not used.
+        schemes: of each T1 slice and ECV, whether its images are of ShMOLLI.
+        left_out: the error or the flags of each slice that was not used.
+        other_maps: number of maps of the other kind, fitted or the scanner's, which were not used.
     """
 
     name: str
@@ -74,7 +86,9 @@ class Person:
     t1_scales: frozenset[float]
     offsets: frozenset[tuple[float, float]]
     insets: frozenset[float]
-    left_out: int = 0
+    schemes: frozenset[bool]
+    left_out: tuple[str, ...] = ()
+    other_maps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +102,13 @@ class Outlier:
     robust_sds: float
 
 
-def read_person(file: Path, sequence: str = "") -> Person:
+def read_person(file: Path, sequence: str = "", *, scanner_made: bool = False) -> Person:
     """Return the values of the results of one person.
 
     Args:
         file: of ``myostream replay --json``, or a folder with results of ``myostream process -o``.
         sequence: text that the series description must contain.
+        scanner_made: use the maps that the scanner made, not the fitted ones.
 
     Raises:
         MyostreamError: it is no file of results, or its slices state no field strength or contours.
@@ -109,8 +124,8 @@ def read_person(file: Path, sequence: str = "") -> Person:
         ) from error
     found: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     fields, scales, insets, offsets = set[float](), set[float](), set[float](), set[tuple[float, float]]()
-    left_out = 0
-    natives = set[tuple[int, int]]()
+    left_out, other_maps, schemes = list[str](), 0, set[bool]()
+    natives = defaultdict[tuple[int, ...], set[bool]](set)
     for each in slices:
         if sequence.lower() not in str(each.get("description", "")).lower():
             continue
@@ -119,9 +134,12 @@ def read_person(file: Path, sequence: str = "") -> Person:
         if each["quantity"] == "T1":
             if each.get("enhancement") != Enhancement.NATIVE:
                 continue
-            natives.add((each["series_index"], each["slice_index"]))
-        if not _usable(each):
-            left_out += 1
+            natives[_place(each)].add(each["scanner_made_map"])
+        if each["scanner_made_map"] != scanner_made:
+            other_maps += 1
+            continue
+        if reason := _unusable(each):
+            left_out.append(reason)
             continue
         field, applied, inset = _evaluation(each, file)
         fields.add(field)
@@ -129,18 +147,24 @@ def read_person(file: Path, sequence: str = "") -> Person:
         insets.add(inset)
         if each["quantity"] == "T1":
             scales.add(float(each["t1_scale"]))
+            schemes.add(Flag.SHMOLLI in each["flags"])
         _collect(found, each["quantity"], each)
     for each in ecv:
-        native = each["native"]
-        if (native["series_index"], native["slice_index"]) not in natives or each["haematocrit"] is None:
+        if natives[_place(each["native"])] != {scanner_made} or each["haematocrit"] is None:
             continue
-        if not _usable(each):
-            left_out += 1
+        if reason := _unusable(each):
+            left_out.append(reason)
             continue
+        schemes.add(Flag.SHMOLLI in each["flags"])
         _collect(found, "ECV", each)
     values = {key: float(np.mean(medians)) for key, medians in found.items()}
     evaluation = frozenset(fields), frozenset(scales), frozenset(offsets), frozenset(insets)
-    return Person(file.stem, values, *evaluation, left_out)
+    return Person(file.stem, values, *evaluation, frozenset(schemes), tuple(left_out), other_maps)
+
+
+def _place(record: Record) -> tuple[int, ...]:
+    """Return what identifies a slice among the records of a person."""
+    return record["series_index"], record["slice_index"], record["time_stamp"]
 
 
 def _read_folder(folder: Path) -> dict[str, list[Record]]:
@@ -159,7 +183,12 @@ def _persons(data: Path) -> list[Path]:
 
 
 def make_ranges(
-    persons: Iterable[Person], *, sequence: str = "", sex: str | None = None, source: str = "site"
+    persons: Iterable[Person],
+    *,
+    sequence: str = "",
+    sex: str | None = None,
+    source: str = "site",
+    scanner_made: bool = False,
 ) -> tuple[list[ReferenceRange], list[Outlier]]:
     """Return the ranges of every quantity and region that at least two persons have, and the outliers.
 
@@ -173,14 +202,25 @@ def make_ranges(
     scales = sorted(set[float]().union(*(each.t1_scales for each in known)))
     insets = sorted(set[float]().union(*(each.insets for each in known)))
     offsets = sorted(set[tuple[float, float]]().union(*(each.offsets for each in known)))
+    schemes = set[bool]().union(*(each.schemes for each in known))
     if not fields:
-        raise MyostreamError("no person has a usable native T1 or T2 slice; check --sequence and the flags")
+        kind, option = ("scanner-made", "leave out") if scanner_made else ("fitted", "give")
+        others = any(each.other_maps for each in known)
+        hint = f"there are others, {option} --scanner-maps" if others else "check --sequence and the flags"
+        raise MyostreamError(
+            f"no person has a usable {kind} native T1 or T2 map; {hint}. {_left_out(known)}".rstrip()
+        )
     convention = _convention(offsets)
     if max(map(len, (fields, scales, insets))) > 1 or convention is None:
         raise MyostreamError(
             f"the persons were not examined and evaluated in one way: {_listed(fields)} T, t1_scale "
             f"{_listed(scales)}, contour offsets (endo, epi) {'; '.join(map(_listed, offsets))} mm, "
             f"regions.inset {_listed(insets)}"
+        )
+    if len(schemes) > 1:
+        raise MyostreamError(
+            "the persons were not examined and evaluated in one way: some T1 slices are of ShMOLLI (flag "
+            "shmolli) and others are not; separate them by --sequence or by persons"
         )
     ranges: list[ReferenceRange] = []
     outliers: list[Outlier] = []
@@ -207,6 +247,8 @@ def make_ranges(
                     "t1_scale": None if quantity == "T2" else scales[0],
                     "contour_offsets_mm": convention,
                     "region_inset": insets[0],
+                    "scanner_made": scanner_made,
+                    "shmolli": quantity != "T2" and True in schemes,
                 }
             )
         )
@@ -236,6 +278,7 @@ def calibrate(
     sequence: str = "",
     sex: str | None = None,
     source: str = "site",
+    scanner_made: bool = False,
     output: Path | None = None,
     json_file: Path | None = None,
 ) -> list[ReferenceRange]:
@@ -252,8 +295,10 @@ def calibrate(
             f"{data} holds no JSON files and no results; make them with myostream replay FILE --json or "
             "myostream process FILES -o FOLDER"
         )
-    persons = [read_person(file, sequence) for file in files]
-    ranges, outliers = make_ranges(persons, sequence=sequence, sex=sex, source=source)
+    persons = [read_person(file, sequence, scanner_made=scanner_made) for file in files]
+    ranges, outliers = make_ranges(
+        persons, sequence=sequence, sex=sex, source=source, scanner_made=scanner_made
+    )
     console = Console()
     rows = [
         (each.quantity, each.region, f"{each.mean:.1f}", f"{each.sd:.1f}", str(each.n)) for each in ranges
@@ -271,9 +316,11 @@ def calibrate(
 
 def _remarks(persons: list[Person], ranges: list[ReferenceRange], outliers: list[Outlier]) -> Iterator[str]:
     """Yield remarks on the ranges: slices left out, too few persons, outliers."""
-    left_out = sum(each.left_out for each in persons)
-    if left_out:
-        yield f"{left_out} slices were left out for an error or a flag."
+    if left_out := _left_out(persons):
+        yield left_out
+    if other := sum(each.other_maps for each in persons):
+        kind, option = ("fitted", "without") if ranges[0].scanner_made else ("made by the scanner", "with")
+        yield f"{other} maps were {kind} and left out; their ranges are made {option} --scanner-maps."
     smallest = min(each.n for each in ranges) if ranges else 0
     if smallest < FEWEST:
         error = 100.0 / np.sqrt(2.0 * max(smallest - 1, 1))
@@ -301,9 +348,16 @@ def _outliers(quantity: str, region: str, named: list[tuple[str, float]]) -> Ite
             yield Outlier(name, quantity, region, value, distance)
 
 
-def _usable(record: Record) -> bool:
-    """Return whether the values of a record are used: no error, and no flag of :data:`_UNUSABLE`."""
-    return not record["error"] and _UNUSABLE.isdisjoint(record["flags"])
+def _unusable(record: Record) -> str:
+    """Return why the values of a record are not used, an error or flags of :data:`_UNUSABLE`, or nothing."""
+    return "error" if record["error"] else ", ".join(sorted(_UNUSABLE.intersection(record["flags"])))
+
+
+def _left_out(persons: Iterable[Person]) -> str:
+    """Return a sentence on the slices that were left out; empty for none."""
+    reasons = Counter(reason for each in persons for reason in each.left_out)
+    named = "; ".join(f"{count} for {reason}" for reason, count in reasons.most_common())
+    return f"{reasons.total()} slices were left out for an error or a flag: {named}." if named else ""
 
 
 def _evaluation(record: Record, file: Path) -> tuple[float, tuple[float, float], float]:

@@ -15,6 +15,7 @@ from typing import Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inline.data.errors import ConfigurationError
+from inline.data.flags import Flag
 from inline.data.results import RegionValues, SliceResult
 from inline.data.series import Enhancement, Quantity
 from model.relaxometry.ecv import SAME_FIELD
@@ -44,6 +45,8 @@ class ReferenceRange(BaseModel):
         t1_scale: factor on T1 with which the values were made; None where it does not matter.
         contour_offsets_mm: contour convention, likewise.
         region_inset: setting ``regions.inset``, likewise.
+        scanner_made: the maps came from the scanner; else they were fitted here, as in files that state none.
+        shmolli: the T1 maps were fitted from images of ShMOLLI; likewise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -60,6 +63,8 @@ class ReferenceRange(BaseModel):
     t1_scale: float | None = None
     contour_offsets_mm: tuple[float, float] | None = None
     region_inset: float | None = None
+    scanner_made: bool = False
+    shmolli: bool = False
 
 
 class _File(BaseModel):
@@ -96,9 +101,9 @@ class ReferenceRanges:
         seen = set[tuple[object, ...]]()
         for each in found:
             key = (each.quantity, each.region, round(each.field_strength, 1), each.sequence.lower(), each.sex)
-            if key in seen:
+            if (*key, each.scanner_made, each.shmolli) in seen:
                 raise ConfigurationError(f"{file} has two ranges for {', '.join(map(str, key))}; keep one")
-            seen.add(key)
+            seen.add((*key, each.scanner_made, each.shmolli))
         return cls(found)
 
     def of(self, quantity: Measured, result: SliceResult) -> tuple[dict[str, ReferenceRange], str]:
@@ -131,6 +136,14 @@ class ReferenceRanges:
         if not fitting:
             at = f"{result.field_strength:g} T, this sequence and this person"
             return {}, f"No z-scores of {quantity}: no reference range is for {at}."
+        # The scanner's T1 of the same images differs from the fitted one by some percent: more than an SD.
+        fitting = [each for each in fitting if each.scanner_made == result.scanner_made]
+        if not fitting:
+            own, others = ("the scanner's", "fitted") if result.scanner_made else ("fitted", "the scanner's")
+            return {}, f"No z-scores of {quantity}: the map is {own}, the ranges are of {others} maps."
+        fitting = [each for each in fitting if each.shmolli == (Flag.SHMOLLI in result.flags)]
+        if not fitting:
+            return {}, f"No z-scores of {quantity}: either the map or the reference ranges are of ShMOLLI."
         comparable = [each for each in fitting if _same_evaluation(each, result)]
         if not comparable:
             return {}, (

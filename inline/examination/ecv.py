@@ -86,7 +86,8 @@ def ecv_of_pair(
     found = _with_haematocrit(_with_flags(empty, pair), native, settings or EcvSettings())
     areas = regions or RegionSettings()
     measured = _measured(found, native, post, blood, registered, areas)
-    return _compared(measured, replace(native, inset=areas.inset), ranges or ReferenceRanges())
+    compared = replace(native, inset=areas.inset, flags=measured.flags)
+    return _compared(measured, compared, ranges or ReferenceRanges())
 
 
 def at_level(result: EcvResult, level: SliceLevel) -> EcvResult:

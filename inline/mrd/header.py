@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,6 +15,8 @@ COUNTERS: Final = ("slice", "contrast", "set", "repetition", "phase", "average")
 """Counters of an image header that the header's encoding limits bound."""
 _UID: Final = re.compile(r"(?=.*\.)(?=.*[1-9])[0-9.]{1,128}")
 """A stated UID; placeholders (XXXX, 0.0) would mix up anonymised patients."""
+_KEY: Final = secrets.token_bytes(16)
+"""Of the digests of this process: without it, names could be found by trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,8 @@ class MeasurementHeader:
         study_uid: ``studyInformation/studyInstanceUID``, or empty.
         frame_of_reference_uid: ``measurementInformation/frameOfReferenceUID``, or empty.
         sex: ``subjectInformation/patientGender``, M or F, or empty.
+        content: digest of all texts, those that are not read among them; empty without a header. Headers of
+            two patients may differ in nothing else.
     """
 
     protocol_name: str = ""
@@ -47,6 +54,7 @@ class MeasurementHeader:
     study_uid: str = ""
     frame_of_reference_uid: str = ""
     sex: str = ""
+    content: bytes = field(default=b"", compare=False, repr=False)
 
     @property
     def uids(self) -> tuple[str, str]:
@@ -57,6 +65,14 @@ class MeasurementHeader:
         stated = (self.study_uid, self.frame_of_reference_uid)
         study, frame = (uid if _UID.fullmatch(uid) else "" for uid in stated)
         return study, frame
+
+
+def digest(texts: Iterable[str]) -> bytes:
+    """Return a keyed digest of texts: equal for the same ones, in this process alone."""
+    made = hashlib.blake2b(key=_KEY, digest_size=16)
+    for text in texts:
+        made.update(text.encode("utf-8", "replace") + b"\0")
+    return made.digest()
 
 
 def parse_header(xml: str) -> MeasurementHeader:
@@ -99,5 +115,11 @@ def parse_header(xml: str) -> MeasurementHeader:
         parameters=parameters,
         study_uid=text("studyInformation/studyInstanceUID"),
         frame_of_reference_uid=text("measurementInformation/frameOfReferenceUID"),
+        content=digest(
+            # With the number of children these state the whole tree, whatever its white space.
+            part
+            for each in root.iter()
+            for part in (each.tag, str(len(each)), (each.text or "").strip())
+        ),
         sex=gender if (gender := text("subjectInformation/patientGender").upper()) in ("M", "F") else "",
     )

@@ -10,7 +10,7 @@ from typing import Final
 from inline.data.client_text import for_log, foreign, message
 from inline.data.errors import ProtocolError
 from inline.emit.originals import returned
-from inline.mrd.header import MeasurementHeader, parse_header
+from inline.mrd.header import MeasurementHeader, digest, parse_header
 from inline.mrd.messages import (
     Acquisition,
     ConfigFile,
@@ -84,6 +84,7 @@ class Dialogue:
     Attributes:
         settings: of the connection: those of the program with the parameters of the client.
         measurement: header of the images that follow; None before the first header.
+        haematocrit_stated: the haematocrit of the settings, or that there is none, comes from the client.
     """
 
     def __init__(
@@ -113,7 +114,8 @@ class Dialogue:
         self._assembling = False
         self._raw_data_reported = False
         self._haematocrit = settings.ecv.haematocrit
-        self._haematocrit_used = False
+        self.haematocrit_stated = False
+        self._haematocrit_due = False
 
     def receive(self, message: Message) -> Iterator[Decision]:
         """Decide on a message of the peer."""
@@ -172,7 +174,7 @@ class Dialogue:
             _log.exception("%s: the attributes of an image were not changed", self._name)
         yield Withhold() if back is None else Forward(back)
         if self._configuration is Configuration.MAPPING:
-            self._assembling = self._haematocrit_used = True
+            self._assembling, self._haematocrit_due = True, False
             yield Assemble(image)
 
     def _header(self, xml: str) -> Iterator[Decision]:
@@ -184,13 +186,16 @@ class Dialogue:
             _log.info("%s: no MRD header (%s); going on without one", self._name, why)
             if xml.lstrip().startswith("<"):
                 yield from self.say(f"{error}; the images are taken without a header", Severity.WARNING)
-            measurement = MeasurementHeader()
-        if measurement != self.measurement:
+            measurement = MeasurementHeader(content=digest([xml.strip()]))
+        if self.measurement is None or measurement.content != self.measurement.content:
             yield Begin(measurement)
-            if self._haematocrit_used and not same_patient(measurement, self.measurement or measurement):
-                # It was sent for the patient of the images before.
+            known = self.measurement or MeasurementHeader()
+            if not (self._haematocrit_due or same_patient(measurement, known)):
+                # It was sent for the patient of the header before.
                 self.settings = with_haematocrit(self.settings, self._haematocrit)
+                self.haematocrit_stated = False
             self.measurement, self._assembling = measurement, False
+        self._haematocrit_due = False
 
     def _raw(self, message: Acquisition | Waveform) -> Iterator[Decision]:
         if self._dialect.raw:
@@ -257,7 +262,9 @@ class Dialogue:
             yield from self.warn(problem)
         names = list(filter(None, map(parameter_name, rest)))
         if not OF_PATIENT.isdisjoint(names):
-            self._haematocrit_used = False
+            self.haematocrit_stated = True
+            # Before the first header, or after images, it is sent for the header that comes next.
+            self._haematocrit_due = self.measurement is None or self._assembling
         if settings != self.settings:
             _log.info("%s sets %s", self._name, ", ".join(names))
         self.settings = settings

@@ -31,12 +31,13 @@ _CONTRADICTORY: Final = (
 
 @dataclass(slots=True, eq=False)
 class _Kept:
-    """A slice with the connection that it came on, and the haematocrit stated there."""
+    """A slice with the connection that it came on, and the haematocrit there; ``stated``: by the client."""
 
     number: int
     result: SliceResult
     session: str
     haematocrit: float | None
+    stated: bool
     paired: bool = False
 
     @property
@@ -53,14 +54,9 @@ class KeptSlices:
     with the study.
     """
 
-    def __init__(self, limit: int, haematocrit: float | None = None) -> None:
-        """Begin without slices.
-
-        Args:
-            limit: bytes.
-            haematocrit: of the program's settings, which is that of no patient.
-        """
-        self._limit, self._haematocrit = limit, haematocrit
+    def __init__(self, limit: int) -> None:
+        """Begin without slices; ``limit`` is in bytes."""
+        self._limit = limit
         self._kept: WeakKeyDictionary[Study, list[_Kept]] = WeakKeyDictionary()
         self._dropped: WeakKeyDictionary[Study, int] = WeakKeyDictionary()
         self._numbers = count()
@@ -73,6 +69,8 @@ class KeptSlices:
         session: str,
         settings: Settings,
         ranges: ReferenceRanges | None = None,
+        *,
+        haematocrit_stated: bool = False,
     ) -> EcvResult | None:
         """Keep a slice; return the ECV of the pair that it completes, None where it completes none.
 
@@ -85,6 +83,7 @@ class KeptSlices:
             session: name of the connection.
             settings: of the connection.
             ranges: normal values of the site.
+            haematocrit_stated: that of ``settings`` was stated on the connection, for its patient.
         """
         if result.quantity is not Quantity.T1:
             return None
@@ -93,6 +92,7 @@ class KeptSlices:
             replace(result, boundary_uncertainty=None),
             session,
             settings.ecv.haematocrit,
+            haematocrit_stated,
         )
         with self._lock:
             # Of two slices on two threads, the later one to be kept finds the other.
@@ -105,7 +105,9 @@ class KeptSlices:
         partner = next(each for each in earlier if each.result is pair.native or each.result is pair.post)
         kept.paired = partner.paired = True
         given = (kept.haematocrit, partner.haematocrit)
-        of_patient = sorted({each for each in given if each not in (None, self._haematocrit)})
+        of_patient = sorted(
+            {each.haematocrit for each in (kept, partner) if each.stated and each.haematocrit is not None}
+        )
         contradictory = len(of_patient) > 1
         if contradictory:
             haematocrit = None

@@ -61,7 +61,7 @@ class Service:
         kept_bytes = server.memory_bytes // _KEPT_PART
         budget = server.memory_bytes - kept_bytes
         self.memory = MemoryBudget(budget, server.connection_bytes, server.connections)
-        self.kept = KeptSlices(kept_bytes, settings.ecv.haematocrit)
+        self.kept = KeptSlices(kept_bytes)
         self.studies = Studies()
         self.observers = observers or Observers()
 

@@ -109,7 +109,7 @@ class Slices:
         self._memory_reported = False
         self._header = MeasurementHeader()
         self._reports: dict[Study, Report] = {}
-        self._settings = dialogue.settings
+        self._take_settings()
 
     @property
     def waiting(self) -> int:
@@ -131,7 +131,7 @@ class Slices:
 
     def add(self, image: Image) -> None:
         """Add an image to its series, and work on what it completes."""
-        self._settings = self._dialogue.settings
+        self._take_settings()
         if self._assembler is None:
             header = self._dialogue.measurement or MeasurementHeader()
             self._assembler = SeriesAssembler(header, self._dialogue.settings.assembly, self._memory)
@@ -144,8 +144,12 @@ class Slices:
 
     def finish(self, *, early: bool = False) -> None:
         """Work on the rest of a measurement, and keep its account; ``early``: no close message came."""
-        self._settings = self._dialogue.settings
+        self._take_settings()
         self._finish(early=early)
+
+    def _take_settings(self) -> None:
+        """Take those of the connection for the series that are complete from now on."""
+        self._settings, self._stated = self._dialogue.settings, self._dialogue.haematocrit_stated
 
     def _finish(self, *, early: bool) -> None:
         if self._assembler is not None:
@@ -240,7 +244,7 @@ class Slices:
     def _submit(self, assembled: Assembled) -> None:
         self._free.acquire()
         self._tally.slices += 1
-        settings, program = self._settings, self._service.settings
+        settings, stated, program = self._settings, self._stated, self._service.settings
         number, submitted = len(self._slices), _Slice(self._study, assembled.slice_place(self._name))
         self._slices.append(submitted)
         if self._study not in self._reports:
@@ -261,7 +265,7 @@ class Slices:
             try:
                 if self._service.publisher is not None:
                     self._service.publisher.publish(result, session=self._name)
-                ecv = self._ecv(submitted.study, result, settings)
+                ecv = self._ecv(submitted.study, result, settings, stated=stated)
             finally:
                 if not latecomer:
                     if settings.emit.report:
@@ -287,13 +291,20 @@ class Slices:
         except Exception:  # the result of the slice must still go out
             _log.exception("%s: a result could not be kept for the report", self._name)
 
-    def _ecv(self, study: Study, result: SliceResult, settings: Settings) -> EcvResult | None:
-        """Return the ECV that a slice completes, as published; None without."""
+    def _ecv(
+        self, study: Study, result: SliceResult, settings: Settings, *, stated: bool
+    ) -> EcvResult | None:
+        """Return the ECV that a slice completes, as published; None without.
+
+        ``stated``: the client stated the haematocrit of the settings.
+        """
         if Flag.LATE in result.flags and result.contours is None:
             return None  # the slice itself follows
         try:
             ranges = self._service.scheduler.pipeline.ranges
-            found = self._service.kept.add(study, result, self._name, settings, ranges)
+            found = self._service.kept.add(
+                study, result, self._name, settings, ranges, haematocrit_stated=stated
+            )
             if found is not None:
                 self._deliver_ecv(study, found)
             return found

@@ -100,6 +100,11 @@ def test_enough_persons_give_no_warning_and_an_outlier_is_named_but_kept(tmp_pat
         {"flags": ["clipped-images"]},
         {"flags": ["noisy-images"]},
         {"flags": ["motion-left"]},
+        {"flags": ["missing-images"]},
+        {"flags": ["duplicate-images"]},
+        {"flags": ["early-close"]},
+        {"flags": ["unreadable-times"]},
+        {"flags": ["unreadable-attributes"]},
         {"error": "it failed"},
     ],
 )
@@ -107,7 +112,81 @@ def test_slices_that_are_not_comparable_are_left_out(site, more):
     write(site, "person0", [slice_record(940.0), slice_record(2000.0, slice_index=1, **more)])
     person = read_person(site / "person0.json", "molli")
     assert person.values["T1", "global"] == 940.0
-    assert person.left_out == ("flags" in more or "error" in more)
+    assert len(person.left_out) == ("flags" in more or "error" in more)
+
+
+@pytest.mark.parametrize("flag", ["converted-unit", "contradictory-geometry", "corrected", "no-orientation"])
+def test_flags_that_leave_the_values_right_keep_the_slice(site, flag):
+    write(site, "person0", [slice_record(940.0), slice_record(960.0, slice_index=1, flags=[flag])])
+    person = read_person(site / "person0.json")
+    assert (person.values["T1", "global"], person.left_out) == (950.0, ())
+
+
+def test_the_reasons_of_slices_that_are_left_out_are_counted(site, tmp_path, capsys):
+    lost = [slice_record(900.0, slice_index=2 + number, flags=["missing-images"]) for number in range(3)]
+    write(site, "person0", [slice_record(940.0), *lost, slice_record(0.0, slice_index=7, error="it failed")])
+    calibrate(site)
+    assert "4 slices were left out for an error or a flag: 3 for missing-images; 1 for error." in " ".join(
+        capsys.readouterr().out.split()
+    )
+    write(tmp_path, "person0", lost)
+    with pytest.raises(MyostreamError, match=r"check --sequence and the flags\. 3 slices .* missing-images"):
+        calibrate(tmp_path)
+
+
+def both_kinds(value):
+    """One slice of a usual Siemens study: the fitted map, and the scanner's with 1.0365 times its T1."""
+    made = slice_record(1.0365 * value, series_index=3, scanner_made_map=True)
+    return [slice_record(value, scanner_made_map=False), made]
+
+
+def test_maps_of_the_scanner_and_fitted_ones_are_not_mixed(tmp_path, capsys):
+    for number, value in enumerate((940.0, 950.0, 960.0)):
+        of_scanner = ecv_record(40.0 + number)
+        of_scanner["native"]["series_index"] = 3
+        write(tmp_path, f"person{number}", both_kinds(value), [ecv_record(25.0 + number), of_scanner])
+    for scanner_made, t1, ecv in ((False, 950.0, 26.0), (True, round(1.0365 * 950.0, 3), 41.0)):
+        file = tmp_path / "ranges.toml"
+        made = by_key(calibrate(tmp_path, scanner_made=scanner_made, output=file))
+        assert (made["T1", "global"].mean, made["ECV", "global"].mean) == (t1, ecv)
+        assert {each.scanner_made for each in ReferenceRanges.load(file).ranges} == {scanner_made}
+        printed = " ".join(capsys.readouterr().out.split())
+        assert f"3 maps were {'fitted' if scanner_made else 'made by the scanner'} and left out" in printed
+
+
+def test_a_site_with_maps_of_the_scanner_alone_is_told_how_to_make_ranges(tmp_path):
+    for number, value in enumerate((940.0, 960.0)):
+        write(tmp_path, f"person{number}", both_kinds(value)[1:])
+    with pytest.raises(MyostreamError, match=r"no person has a usable fitted .* give --scanner-maps"):
+        calibrate(tmp_path)
+    assert by_key(calibrate(tmp_path, scanner_made=True))["T1", "global"].mean == round(1.0365 * 950.0, 3)
+
+
+def test_ecv_of_a_place_that_holds_both_kinds_of_maps_takes_no_part(tmp_path):
+    """Both in one series: the record of ECV does not state which native map it is of."""
+    records = [{**each, "series_index": 1} for each in both_kinds(950.0)]
+    write(tmp_path, "person0", records, [ecv_record(25.0)])
+    assert read_person(tmp_path / "person0.json").values.keys() == {("T1", "global"), ("T1", "septum")}
+    records[1]["time_stamp"] = 5
+    write(tmp_path, "person0", records, [ecv_record(25.0)])
+    assert read_person(tmp_path / "person0.json").values["ECV", "global"] == 25.0
+
+
+def test_shmolli_makes_ranges_of_its_own(tmp_path):
+    for number, value in enumerate((870.0, 890.0)):
+        t2 = slice_record(46.0 + number, quantity="T2", series_index=2)
+        ecv = ecv_record(25.0 + number, flags=["shmolli"])
+        write(tmp_path, f"person{number}", [slice_record(value, flags=["shmolli"]), t2], [ecv])
+    made = by_key(calibrate(tmp_path))
+    assert made["T1", "global"].mean == 880.0
+    assert {quantity: each.shmolli for (quantity, _), each in made.items()} == {
+        "T1": True,
+        "T2": False,
+        "ECV": True,
+    }
+    write(tmp_path, "other", [slice_record(950.0)])
+    with pytest.raises(MyostreamError, match="some T1 slices are of ShMOLLI"):
+        calibrate(tmp_path)
 
 
 def test_synthetic_and_unknown_haematocrit_make_no_range_of_ecv(site):

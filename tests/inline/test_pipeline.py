@@ -435,7 +435,8 @@ def test_t2_and_slices_without_contours_have_no_blood_t1(slices, ring_engine):
 
 def test_z_scores_follow_the_ranges_of_the_site(slices, ring_engine):
     common = {"quantity": "T1", "field_strength": 1.5, "sd": 20.0, "n": 25, "source": "site"}
-    ranges = ReferenceRanges((ReferenceRange(region="global", mean=860.0, **common),))
+    # The ring is a map of the scanner.
+    ranges = ReferenceRanges((ReferenceRange(region="global", mean=860.0, scanner_made=True, **common),))
     ready = ring_of(slices[0], 1600.0, 900.0)
     result = Pipeline(ring_engine, ranges=ranges).process(ready)
     assert (result.field_strength, result.reference) == (1.5, "site (n = 25)")

@@ -1,8 +1,10 @@
+import json
 from dataclasses import replace
 
 import pytest
 
 from inline.data.errors import ConfigurationError
+from inline.data.flags import Flag
 from inline.data.results import ContourOffsets, RegionValues
 from inline.data.series import Enhancement, Quantity, SeriesIdentity
 from inline.reference import ReferenceRanges, with_z_scores
@@ -20,7 +22,7 @@ COMMON = {"quantity": "T1", "region": "global", "field_strength": 1.5, "mean": 9
 
 def table(**more):
     content = {**COMMON, "source": "site A", **more}
-    lines = (f"{name} = {value!r}".replace("'", '"') for name, value in content.items())
+    lines = (f"{name} = {json.dumps(value)}" for name, value in content.items())
     return "[[range]]\n" + "\n".join(lines) + "\n"
 
 
@@ -68,6 +70,8 @@ def test_a_region_without_values_has_no_z_score(ranges):
         ({"t1_scale": 1.0365}, "another t1_scale"),
         ({"contour_offsets_mm": [0.0, 0.0]}, "contour convention"),
         ({"region_inset": 0.3}, "another regions.inset"),
+        ({"scanner_made": True}, "the map is fitted, the ranges are of the scanner's maps"),
+        ({"shmolli": True}, "either the map or the reference ranges are of ShMOLLI"),
     ],
 )
 def test_a_range_for_something_else_is_not_used_and_a_note_says_so(ranges, more, reason):
@@ -133,6 +137,18 @@ def test_a_range_holds_for_slices_of_its_own_inset(ranges):
     assert made.of("T1", SLICE)[0]
     for inset in (0.2, None):
         assert not made.of("T1", replace(SLICE, inset=inset))[0]
+
+
+def test_ranges_of_fitted_maps_judge_no_map_of_the_scanner_and_no_shmolli(ranges):
+    """A file that states neither is of fitted maps and of other schemes."""
+    of_scanner, shmolli = replace(SLICE, scanner_made=True), replace(SLICE, flags=(Flag.SHMOLLI,))
+    plain = ranges(table())
+    assert plain.of("T1", SLICE)[0]
+    assert plain.of("T1", of_scanner)[0] == plain.of("T1", shmolli)[0] == {}
+    assert "the map is the scanner's, the ranges are of fitted maps" in plain.of("T1", of_scanner)[1]
+    three = ranges(table(mean=1), table(mean=2, scanner_made=True), table(mean=3, shmolli=True))
+    for result, mean in ((SLICE, 1), (of_scanner, 2), (shmolli, 3)):
+        assert three.of("T1", result)[0]["global"].mean == mean
 
 
 @pytest.mark.parametrize(

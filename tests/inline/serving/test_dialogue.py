@@ -20,7 +20,8 @@ IMAGE = Image(ImageHeader(matrix_size=(4, 4, 1), data_type=1), b"<ismrmrdMeta/>"
 RAW = Acquisition(bytes(340))
 WAVE = Waveform(bytes(28) + struct.pack("<HH", 2, 1) + bytes(8 + 8))
 XML = "<ismrmrdHeader xmlns='http://www.ismrm.org/ISMRMRD'><studyInformation><studyInstanceUID>{}</studyInstanceUID></studyInformation></ismrmrdHeader>"
-HEADER = Header(XML.format("1.2.3"))
+HEADER, OTHER, THIRD = (Header(XML.format(uid)) for uid in ("1.2.3", "1.2.4", "1.2.5"))
+SAME_STUDY = Header(HEADER.xml.replace("</studyI", "<studyTime>10:00</studyTime></studyI"))
 PREFIXED = re.compile(r"(DBG|WRN|ERR) myostream: \S")
 
 
@@ -196,6 +197,38 @@ def test_a_haematocrit_goes_with_the_study_it_was_sent_for(header, expected):
     assert made.settings.ecv.haematocrit == 0.5
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        (HEADER, parameters(haematocrit=0.42), OTHER),
+        (parameters(haematocrit=0.42), HEADER, OTHER),
+        (HEADER, IMAGE, parameters(haematocrit=0.42), HEADER, OTHER),
+        (HEADER, IMAGE, parameters(haematocrit=0.42), IMAGE, OTHER),
+        (HEADER, IMAGE, parameters(haematocrit=0.42), OTHER, THIRD),
+        (HEADER, parameters(haematocrit=0.42), SAME_STUDY, OTHER),
+        (HEADER, IMAGE, parameters(haematocrit=0.42), SAME_STUDY, OTHER),
+        (HEADER, parameters(haematocrit_percent=0), OTHER),
+    ],
+    ids=[
+        "after",
+        "before any",
+        "same header",
+        "more images",
+        "between",
+        "two of a study",
+        "between two of a study",
+        "not known",
+    ],
+)
+def test_a_haematocrit_goes_with_its_study_although_no_image_came(sent):
+    """Scanners send parameters after the header, other clients before the first one."""
+    made, _ = dialogue(*sent, IMAGE, ecv={"haematocrit": 0.35})
+    assert (made.settings.ecv.haematocrit, made.haematocrit_stated) == (0.35, False)
+    made, _ = dialogue(*sent[:-1], IMAGE, ecv={"haematocrit": 0.35})
+    assert made.settings.ecv.haematocrit != 0.35
+    assert made.haematocrit_stated
+
+
 def test_the_same_header_again_begins_no_measurement():
     other = Header(XML.format("1.2.4"))
     found = decisions(ConfigFile("mapping"), HEADER, IMAGE, HEADER, IMAGE, other, IMAGE)
@@ -206,6 +239,54 @@ def test_the_same_header_again_begins_no_measurement():
         Begin(parse_header(other.xml)),
         Assemble(IMAGE),
     ]
+
+
+ANONYMISED = """<ismrmrdHeader><subjectInformation><patientName>{}</patientName><patientID>{}</patientID>
+</subjectInformation><measurementInformation><measurementID>{}</measurementID><protocolName>MOLLI</protocolName>
+</measurementInformation></ismrmrdHeader>"""
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Header(ANONYMISED.format("Mustermann", "2", "3")),
+        Header(ANONYMISED.format("Mustermann", "1", "4")),
+        Header(ANONYMISED.format("B", "1", "3")),
+        Header(ANONYMISED.format("", "Mustermann1", "3")),
+        Header(ANONYMISED.format("Mustermann", "1", "3").replace("</ismrmrdHeader>", "")),
+    ],
+    ids=["patientID", "measurementID", "patientName", "moved text", "broken off"],
+)
+def test_headers_of_two_patients_are_two_although_no_uid_and_nothing_else_differs(other, caplog):
+    one = Header(ANONYMISED.format("Mustermann", "1", "3"))
+    sent = (one, parameters(haematocrit=0.42), IMAGE, other, IMAGE)
+    made, found = dialogue(*sent, ecv={"haematocrit": 0.35})
+    assert len(of(Begin, found)) == 2
+    assert made.settings.ecv.haematocrit == 0.35
+    assert "Mustermann" not in repr(vars(made)) + str(made.measurement.content) + caplog.text
+    assert len(of(Begin, decisions(one, IMAGE, other, IMAGE, other, IMAGE, one))) == 3
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        ANONYMISED.format("A", "1", "3").replace("<", " <").replace(">", ">\n"),
+        '<?xml version="1.0"?>' + ANONYMISED.format("A", "1", "3") + "\n",
+        ANONYMISED.format("A", "1", "3").replace(
+            "Header>", "Header xmlns='http://www.ismrm.org/ISMRMRD'>", 1
+        ),
+    ],
+    ids=["white space", "declaration", "name space"],
+)
+def test_the_same_header_in_another_layout_begins_no_measurement(again):
+    found = decisions(Header(ANONYMISED.format("A", "1", "3")), IMAGE, Header(again), IMAGE)
+    assert len(of(Begin, found)) == 1
+
+
+@pytest.mark.parametrize("broken", ["<broken>{}", "Dummy XML header {}"])
+def test_texts_in_place_of_headers_are_compared_too(broken):
+    sent = [Header(broken.format(number)) for number in (1, 1, 2)]
+    assert len(of(Begin, decisions(*sent))) == 2
 
 
 def test_a_pipe_gets_the_first_header_before_all_else_and_no_texts():

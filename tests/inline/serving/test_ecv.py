@@ -136,23 +136,35 @@ def test_a_haematocrit_in_percent_is_reported_and_not_used(serving):
     assert any("give 0.42 for 42 %" in text for text in texts)
 
 
-def test_a_haematocrit_is_of_one_patient_on_a_connection_for_several(serving):
-    """Each measurement ends with the header of the next one, after the parameters of that."""
-    messages = [
-        ConfigFile("mapping"),
-        *(Header(XML.format(study=1)), Text('{"haematocrit": 0.42}'), *NATIVE, *POST),
-        *(Text('{"haematocrit": 0.30}'), Header(XML.format(study=2)), *NATIVE, *POST),
-        *(Header(XML.format(study=3)), *NATIVE, *POST),
-        Close(),
-    ]
+def streamed(server, *messages):
+    """Records of ECV that come back on one connection."""
     found, decoder = [], Decoder()
-    with serving() as server, socket.create_connection(server.address, timeout=60) as connection:
-        connection.sendall(b"".join(map(encode, messages)))
+    with socket.create_connection(server.address, timeout=60) as connection:
+        connection.sendall(b"".join(map(encode, (ConfigFile("mapping"), *messages, Close()))))
         while data := connection.recv(1 << 20):
             found += [each for each in decoder.receive(data) if isinstance(each, Image)]
     images = [each for each in found if ECV_ATTRIBUTE.encode() in each.attributes]
-    stated = [json.loads(each.meta()[ECV_ATTRIBUTE][0])["haematocrit"] for each in images]
-    assert stated == [0.42, 0.30, None]
+    return [json.loads(each.meta()[ECV_ATTRIBUTE][0]) for each in images]
+
+
+def test_a_haematocrit_is_of_one_patient_on_a_connection_for_several(serving):
+    """Each measurement ends with the header of the next one, after the parameters of that."""
+    messages = [
+        *(Header(XML.format(study=1)), Text('{"haematocrit": 0.42}'), *NATIVE, *POST),
+        *(Text('{"haematocrit": 0.30}'), Header(XML.format(study=2)), *NATIVE, *POST),
+        *(Header(XML.format(study=3)), *NATIVE, *POST),
+    ]
+    with serving() as server:
+        assert [each["haematocrit"] for each in streamed(server, *messages)] == [0.42, 0.30, None]
+
+
+def test_native_and_post_contrast_of_two_anonymised_patients_make_no_ecv(serving):
+    """Headers without UIDs that differ in the patient alone; the second pair is of one patient."""
+    xml = "<ismrmrdHeader><subjectInformation><patientID>{}</patientID></subjectInformation></ismrmrdHeader>"
+    one, other = (Header(xml.format(patient)) for patient in "12")
+    with serving(**QUICK) as server:
+        assert streamed(server, one, Text('{"haematocrit": 0.42}'), *NATIVE, other, *POST) == []
+        assert len(streamed(server, one, *NATIVE, one, *POST)) == 1
 
 
 def test_slices_at_other_positions_are_an_error_in_words(serving):
@@ -235,13 +247,24 @@ def test_studies_do_not_mix_and_go_with_their_last_connection():
 )
 def test_the_haematocrit_of_the_patient_goes_before_that_of_the_settings(native, post, expected):
     """0.45 is that of the settings; None was refused."""
-    kept, study = KeptSlices(1 << 30, haematocrit=0.45), Study()
+    kept, study = KeptSlices(1 << 30), Study()
     for result, value in ((SLICE, native), (PARTNER, post)):
-        found = kept.add(study, result, "a", load_settings(ecv={"haematocrit": value, "synthetic": True}))
+        settings = load_settings(ecv={"haematocrit": value, "synthetic": True})
+        found = kept.add(study, result, "a", settings, haematocrit_stated=value != 0.45)
     contradictory = native == 0.42 and post == 0.38
     assert (found.haematocrit and found.haematocrit.value) == expected
     assert any("0.38 and 0.42" in note for note in found.notes) == contradictory
     assert (found.regions[0].median is None) == (expected is None)
+
+
+def test_haematocrits_that_differ_leave_none_although_one_is_that_of_the_settings(serving):
+    with serving(ecv={"haematocrit": 0.42}, **QUICK) as server:
+        sent(server, NATIVE, parameters={"haematocrit": 0.42})
+        median, record = value(sent(server, POST, parameters={"haematocrit": 0.38})[0])
+        assert (median, record["haematocrit"]) == (None, None)
+        sent(server, NATIVE, study=8)
+        median, _ = value(sent(server, POST, study=8, parameters={"haematocrit": 0.38})[0])
+    assert median == pytest.approx(100.0 * 0.62 * PARTITION, abs=0.3)
 
 
 def test_every_pair_is_found_whichever_of_two_threads_is_first():
