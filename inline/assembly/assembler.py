@@ -43,11 +43,12 @@ MEMORY: Final = "memory limit of the connection reached"
 """Reason why images made no map."""
 _AMBIGUOUS: Final = "with the counters of another image of its series"
 _REMEMBERED: Final = 4096
-"""Number of complete or dropped series whose images are still recognised."""
+"""Number of complete or dropped series, and of maps, that are still recognised."""
 
 _OVERHEAD: Final = 4096
 """Bytes of an image beside its pixels and attributes: header, metadata, digests."""
 
+_Same = tuple[int, int, int, tuple[int, ...], Quantity, bool, bool]
 _Key = tuple[int, int, int, tuple[int, ...], Quantity, bool, bool, str]
 
 
@@ -130,6 +131,7 @@ class SeriesAssembler:
         self._planes = Planes()
         self._groups: dict[_Key, _OpenGroup] = {}
         self._done: dict[_Key, set[tuple[object, ...]]] = {}
+        self._maps: dict[tuple[object, ...], None] = {}
         self._longest: dict[Quantity, int] = {}
         self._timed: set[Quantity] = set()
         self._fitted: set[tuple[int, int, Quantity]] = set()
@@ -166,6 +168,13 @@ class SeriesAssembler:
             return []
         if metadata.recognised.kind is Kind.MAP:
             assert metadata.recognised.quantity is not None
+            place = self._same(image.header, metadata, metadata.recognised.quantity)
+            made = (*place, _name(metadata), _content(image))
+            if made in self._maps:
+                self._unused["sent twice"] += 1
+                return []
+            self._maps[made] = None
+            _forget(self._maps)
             alone = Group(quantity=metadata.recognised.quantity, arrived=now)
             alone.add(image, metadata)
             return self._counted([assemble(alone, self._header, self._settings, as_map=True)])
@@ -270,9 +279,10 @@ class SeriesAssembler:
                 return quantity
         return None
 
-    def _key(self, header: ImageHeader, metadata: ImageMetadata, quantity: Quantity) -> _Key:
+    def _same(self, header: ImageHeader, metadata: ImageMetadata, quantity: Quantity) -> _Same:
+        """Return what all images of a series have in common, beside their name."""
         # Some senders leave the slice counter at zero; the plane then separates slices.
-        place = (
+        return (
             header.image_series_index,
             header.slice,
             self._planes.number(header),
@@ -281,8 +291,9 @@ class SeriesAssembler:
             metadata.recognised.corrected,
             metadata.signed,
         )
-        # Native and post-contrast may differ in nothing but the name; numbers in it may be the image's own.
-        name = re.sub(r"[\d.,\s]++", "", metadata.name.lower())
+
+    def _key(self, header: ImageHeader, metadata: ImageMetadata, quantity: Quantity) -> _Key:
+        place, name = self._same(header, metadata, quantity), _name(metadata)
         alike = [known for known in self._groups if known[:-1] == place and (not name or not known[-1])]
         return (*place, name) if (*place, name) in self._groups or not alike else alike[-1]
 
@@ -437,10 +448,16 @@ def _bytes(image: Image) -> int:
     return len(image.data) + len(image.attributes) + _OVERHEAD
 
 
-def _forget(remembered: dict[_Key, Any]) -> None:
+def _forget(remembered: dict[Any, Any]) -> None:
     """Forget the series that were remembered first."""
     while len(remembered) > _REMEMBERED:
         del remembered[next(iter(remembered))]
+
+
+def _name(metadata: ImageMetadata) -> str:
+    """Return the name by which series are distinguished."""
+    # Native and post-contrast may differ in nothing but the name; numbers in it may be the image's own.
+    return re.sub(r"[\d.,\s]++", "", metadata.name.lower())
 
 
 def _member(image: Image, metadata: ImageMetadata) -> tuple[object, ...]:

@@ -239,6 +239,42 @@ def test_scanner_made_maps_are_recognised(meta, quantity):
     assert ready[0].series.values_ms[0, 0] == value
 
 
+@pytest.mark.parametrize("meta", [{"DataRole": "T1"}, {"SequenceDescription": "MOLLI_MOCO_T1"}])
+def test_a_scanner_made_map_that_comes_twice_is_one_result(meta):
+    made = image(950.0, meta)
+    again = replace(made, header=replace(made.header, image_index=2))  # a copy under another instance UID
+    assembler = SeriesAssembler(MeasurementHeader(), AT_ONCE)
+    assert [len(assembler.add(each, 0.0)) for each in (made, made, again)] == [1, 0, 0]
+    assert assembler.finish() == []
+    account = assembler.account()
+    assert (account.images, account.used, account.unused) == (3, 1, {"sent twice": 2})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"value": 951.0},  # repeated with the same counters
+        {"repetition": 1},
+        {"slice": 1},
+        {"image_series_index": 4},
+        {"position": (0.0, 0.0, 20.0)},
+        {"meta": {"DataRole": "T2"}},
+    ],
+)
+def test_another_scanner_made_map_is_a_result_of_its_own(fields):
+    values = {"value": 950.0, "meta": {"DataRole": "T1"}}
+    ready, _ = feed([image(**values), image(**values | fields), image(**values)])
+    assert len(ready) == 2
+
+
+def test_the_number_of_maps_that_are_recognised_again_is_bounded():
+    assembler = SeriesAssembler(MeasurementHeader(), AT_ONCE)
+    for number in range(4096 + 8):
+        assert len(assembler.add(image(950.0 + number, {"DataRole": "T1"}, shape=(8, 8)), 0.0)) == 1
+    assert assembler.add(image(950.0 + number, {"DataRole": "T1"}, shape=(8, 8)), 0.0) == []
+    assert len(assembler.add(image(950.0, {"DataRole": "T1"}, shape=(8, 8)), 0.0)) == 1
+
+
 @pytest.mark.parametrize(
     ("meta", "expected"),
     [
