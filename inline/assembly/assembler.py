@@ -14,9 +14,10 @@ import numpy as np
 
 from inline.assembly.assembled import FEWEST, Assembled, Ready, assemble, too_large
 from inline.assembly.geometry import Planes
-from inline.assembly.group import COUNTERS, NUMBERING, Group
+from inline.assembly.group import COUNTERS, NUMBERING, SHORTEST, Group
 from inline.assembly.image_metadata import ImageMetadata, read_metadata
 from inline.assembly.recognition import Kind
+from inline.assembly.repetition import are_interleaved, may_be_interleaved
 from inline.assembly.times import in_ms, listed
 from inline.assembly.twins import Acquisition, Twins
 from inline.data.flags import Flag
@@ -27,9 +28,6 @@ from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.settings import AssemblySettings
 
-_TRUSTED: Final = {Quantity.T1: 7, Quantity.T2: 3}
-"""Images of the shortest series in use (ShMOLLI; three preparations). A smaller limit in the header is
-ignored: it would cut longer series short."""
 _SUPERSEDED: Final = "not motion-corrected; the motion-corrected images of the slice were used"
 _PREFERRED: Final = (
     "Fitted from the motion-corrected images; the uncorrected ones of this slice were left out."
@@ -49,7 +47,7 @@ _OVERHEAD: Final = 4096
 """Bytes of an image beside its pixels and attributes: header, metadata, digests."""
 
 _Same = tuple[int, int, int, tuple[int, ...], Quantity, bool, bool]
-_Key = tuple[int, int, int, tuple[int, ...], Quantity, bool, bool, str]
+_Key = tuple[int, int, int, tuple[int, ...], Quantity, bool, bool, int | None, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,7 @@ class _OpenGroup(Group):
         broken off, the time must be the first one's too.
         """
         same_time = _member(image, metadata) == _member(self.images[0], self.metadata[0])
-        fewest = (FEWEST if same_time else _TRUSTED)[self.quantity]
+        fewest = (FEWEST if same_time else SHORTEST)[self.quantity]
         if len(self.images) < fewest or _content(image) in self.members:
             return False
         # The repetition counter separates series only where the number of images is not stated.
@@ -131,6 +129,7 @@ class SeriesAssembler:
         self._planes = Planes()
         self._groups: dict[_Key, _OpenGroup] = {}
         self._done: dict[_Key, set[tuple[object, ...]]] = {}
+        self._apart: dict[_Same, None] = {}
         self._maps: dict[tuple[object, ...], None] = {}
         self._longest: dict[Quantity, int] = {}
         self._timed: set[Quantity] = set()
@@ -217,6 +216,10 @@ class SeriesAssembler:
         ready += self._count(key, now)
         if key not in self._groups:
             return ready
+        if are_interleaved(group, self._header):
+            self._separate(key)
+            key = self._key(image.header, metadata, quantity)
+            group = self._groups[key]
         self._longest[quantity] = max(self._longest.get(quantity, 0), len(group.images))
         if len(group.images) == self._expected(group):
             return [*ready, *self._complete(key, (), now)]
@@ -293,9 +296,22 @@ class SeriesAssembler:
         )
 
     def _key(self, header: ImageHeader, metadata: ImageMetadata, quantity: Quantity) -> _Key:
-        place, name = self._same(header, metadata, quantity), _name(metadata)
+        same, name = self._same(header, metadata, quantity), _name(metadata)
+        place = (*same, header.repetition if same in self._apart else None)
         alike = [known for known in self._groups if known[:-1] == place and (not name or not known[-1])]
         return (*place, name) if (*place, name) in self._groups or not alike else alike[-1]
+
+    def _separate(self, key: _Key) -> None:
+        """Make a group of each repetition of a group, and from now on of each of its series."""
+        group = self._groups.pop(key)
+        self._apart[key[:-2]] = None
+        _forget(self._apart)
+        for image, metadata in zip(group.images, group.metadata, strict=True):
+            # Counters distinguish repetitions, so that each may remember the images of all.
+            empty = replace(group, images=[], metadata=[], members=set(group.members), held=0)
+            own = self._groups.setdefault(self._key(image.header, metadata, group.quantity), empty)
+            own.add(image, metadata)
+            own.held += _bytes(image)
 
     def _perhaps_map(self, group: _OpenGroup) -> bool:
         """Return whether a group may be an unnamed map: the only image of its slice, without a time.
@@ -316,12 +332,14 @@ class SeriesAssembler:
         """Return the number of images of a complete series; None where it is not stated."""
         if self._settings.images is not None:
             return self._settings.images
+        if may_be_interleaved(group, self._header):
+            return None
         limit = self._limit(group)
-        if limit < _TRUSTED[group.quantity]:
+        if limit < SHORTEST[group.quantity]:
             limit = 0
         times = self._listed_count(group)
         # Images that bear times of their own may be more than the header lists.
-        if group.own_times.known and (limit or times < _TRUSTED[group.quantity]):
+        if group.own_times.known and (limit or times < SHORTEST[group.quantity]):
             times = 0
         return max(times, limit) or None
 
@@ -347,7 +365,7 @@ class SeriesAssembler:
         (other,) = set(Quantity) - {group.quantity}
         own = len(listed(self._header, group.quantity, named=True))
         theirs = (self._longest.get(other, 0), len(listed(self._header, other, named=True)))
-        few = own if own else _TRUSTED[group.quantity]
+        few = own if own else SHORTEST[group.quantity]
         return limit in theirs and limit != own and few <= len(group.images) < limit
 
     def _complete(self, key: _Key, flags: tuple[Flag, ...], now: float) -> list[Assembled]:

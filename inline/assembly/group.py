@@ -16,6 +16,10 @@ COUNTERS: Final = ("set", "contrast", "phase", "repetition")
 NUMBERING: Final = (*COUNTERS, "average", "image_index")
 """Counters that may give the position of an image in a list of times."""
 
+SHORTEST: Final = {Quantity.T1: 7, Quantity.T2: 3}
+"""Images of the shortest series in use (ShMOLLI; three preparations). A smaller limit in the header is
+ignored: it would cut longer series short."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Group:

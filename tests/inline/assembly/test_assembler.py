@@ -1021,3 +1021,122 @@ def test_two_images_of_t2_show_no_error_and_are_flagged(times, stated, said):
     _, (only,) = feed(t2prep(times), settings=settings)
     assert (Flag.MISSING_IMAGES in only.flags) is said
     assert any("two images" in note for note in only.notes) is said
+
+
+# Repetitions that come interleaved, and senders that count the images of one series by repetition.
+
+BY_SET = {"set": 7, "repetition": 1}
+
+
+def interleaved(times, repetitions=2, key="InversionTime", counter="set", drift=0.0):
+    """Image k of repetition r has the value 10 r + k + 1; images of one number come one after another."""
+    return [
+        image(
+            10.0 * r + k + 1.0,
+            {"SequenceDescription": "T2map" if key == "T2PrepDuration" else "T1map_MOLLI"}
+            | ({key: time + drift * r * (k > 0)} if key else {}),
+            repetition=r,
+            image_index=repetitions * k + r + 1,
+            **{counter: k},
+        )
+        for k, time in enumerate(times)
+        for r in range(repetitions)
+    ]
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize(
+    ("limits", "repetitions"),
+    [(BY_SET, 2), ({"set": 7}, 3), ({"set": 7, "repetition": 3}, 2), ({"set": 7, "repetition": 7}, 8)],
+)
+def test_interleaved_repetitions_are_series_of_their_own(limits, listed, repetitions):
+    times = TIMES["5(3)3"]
+    header = MeasurementHeader(maxima=limits, inversion_times=tuple(map(str, times)) if listed else ())
+    images = interleaved(times, repetitions, "" if listed else "InversionTime", drift=70.0)
+    ready, everything = feed(images, header)
+    assert len(ready) == len(everything) == repetitions
+    order = np.argsort(times)
+    for number, each in enumerate(ready):
+        drift = 0.0 if listed else 70.0 * number
+        expected = np.array(times) + drift * (np.arange(8) > 0)
+        order = np.argsort(expected)
+        assert each.series.times_ms.tolist() == expected[order].tolist()
+        assert each.series.images[:, 0, 0].tolist() == (10.0 * number + order + 1).tolist()
+        assert each.flags == ()
+
+
+@pytest.mark.parametrize("repetitions", [2, 3, 4])
+def test_interleaved_repetitions_of_t2(repetitions):
+    times = (0, 25, 55)
+    header = MeasurementHeader(maxima={"set": 2, "repetition": repetitions - 1})
+    ready, _ = feed(interleaved(times, repetitions, "T2PrepDuration"), header)
+    assert [each.series.times_ms.tolist() for each in ready] == [[0, 25, 55]] * repetitions
+    assert pixels_of(ready) == [[10.0 * r + k + 1 for k in range(3)] for r in range(repetitions)]
+
+
+def test_interleaved_repetitions_of_a_short_list():
+    times = [100, 1000, 1900, 180, 1080]
+    header = MeasurementHeader(maxima={"set": 4, "repetition": 1}, inversion_times=tuple(map(str, times)))
+    ready, _ = feed(interleaved(times, key=""), header)
+    assert pixels_of(ready) == [[1.0, 4.0, 2.0, 5.0, 3.0], [11.0, 14.0, 12.0, 15.0, 13.0]]
+
+
+def test_interleaved_repetitions_that_are_broken_off_are_flagged():
+    _, everything = feed(interleaved(TIMES["5(3)3"])[:11], MeasurementHeader(maxima=BY_SET))
+    assert [len(each.series.images) for each in everything] == [6, 5]
+    assert all(each.flags == (Flag.MISSING_IMAGES,) for each in everything)
+
+
+def test_images_of_interleaved_repetitions_that_come_twice_are_recognised():
+    images = interleaved(TIMES["5(3)3"])
+    share = MemoryBudget(1 << 20, 1 << 20, connections=1).connection()
+    assembler = SeriesAssembler(MeasurementHeader(maxima=BY_SET), AT_ONCE, share)
+    ready = [each for one in (*images[:5], *images, images[3]) for each in assembler.add(one, 0.0)]
+    assert [len(each.series.images) for each in ready] == [8, 8]
+    assert all(each.flags == (Flag.DUPLICATE_IMAGES,) for each in ready)
+    assert assembler.finish() == []
+    assert assembler.account().unused == {"sent twice": 6}
+    assert share.held == 0
+
+
+BY_INVERSION = [(k, 0) for k in range(5)] + [(k, 1) for k in range(3)]
+"""Number within the inversion, and number of the inversion, of 5(3)3."""
+BY_IMAGE = [(k, int(k > 4)) for k in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("counters", "limits", "listed"),
+    [
+        *((BY_INVERSION, limits, False) for limits in ({}, {"set": 7}, BY_SET, {"set": 4, "repetition": 1})),
+        *((BY_INVERSION, limits, True) for limits in ({}, {"set": 4, "repetition": 1})),
+        *((BY_IMAGE, limits, listed) for limits in ({}, BY_SET) for listed in (False, True)),
+        *(
+            ([(0, k) for k in range(8)], limits, listed)
+            for limits in ({}, {"set": 7}, {"repetition": 7}, {"set": 7, "repetition": 7})
+            for listed in (False, True)
+        ),
+        *(([(k, k) for k in range(8)], {"set": 7, "repetition": 7}, listed) for listed in (False, True)),
+    ],
+)
+def test_images_of_one_series_that_are_counted_by_repetition_are_one(counters, limits, listed):
+    times = TIMES["5(3)3"]
+    own = [{} if listed else {"InversionTime": time} for time in times]
+    images = [
+        image(k + 1.0, {"SequenceDescription": "MOLLI", **meta}, set=s, repetition=r, image_index=k + 1)
+        for k, (meta, (s, r)) in enumerate(zip(own, counters, strict=True))
+    ]
+    header = MeasurementHeader(maxima=limits, inversion_times=tuple(map(str, times)) if listed else ())
+    _, (only,) = feed(images, header)
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert only.series.images[:, 0, 0].tolist() == [1.0, 6.0, 2.0, 7.0, 3.0, 8.0, 4.0, 5.0]
+    assert only.flags == ()
+
+
+def test_a_list_is_not_assigned_by_the_index_where_its_counter_has_equal_values():
+    """Two images of each of the first four sets."""
+    images = [
+        image(k + 1.0, {"SequenceDescription": "MOLLI"}, set=k // 2, image_index=k + 1) for k in range(8)
+    ]
+    _, (only,) = feed(images, replace(LISTED, maxima={"set": 7}))
+    assert isinstance(only, Failed)
+    assert "several images have the same set" in only.error
