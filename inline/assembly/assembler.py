@@ -18,7 +18,7 @@ from inline.assembly.group import COUNTERS, NUMBERING, SHORTEST, Group
 from inline.assembly.image_metadata import ImageMetadata, read_metadata
 from inline.assembly.recognition import Kind
 from inline.assembly.repetition import are_interleaved, may_be_interleaved
-from inline.assembly.times import in_ms, listed
+from inline.assembly.times import in_ms, listed, within_a_heartbeat
 from inline.assembly.twins import Acquisition, Twins
 from inline.data.flags import Flag
 from inline.data.memory import Share, unlimited
@@ -39,6 +39,8 @@ _REPLACES: Final = (
 
 MEMORY: Final = "memory limit of the connection reached"
 """Reason why images made no map."""
+SCOUT: Final = "inversion times of a TI scout: none is a heartbeat after the one before"
+"""Likewise."""
 _AMBIGUOUS: Final = "with the counters of another image of its series"
 _REMEMBERED: Final = 4096
 """Number of complete or dropped series, and of maps, that are still recognised."""
@@ -325,6 +327,14 @@ class SeriesAssembler:
         lists = bool(listed(self._header, group.quantity, named=True))
         return slice_fitted or group.quantity in self._timed or not lists
 
+    def _is_scout(self, group: _OpenGroup) -> bool:
+        """Return whether a group is a TI scout by its inversion times, and no name says otherwise."""
+        if group.quantity is not Quantity.T1 or group.named_for_certain:
+            return False
+        own = group.own_times.known
+        times = own if len(set(own)) > 1 else in_ms(group.listed(self._header), group.quantity).known
+        return len(set(times)) >= FEWEST[group.quantity] and within_a_heartbeat(times)
+
     def _place(self, header: ImageHeader, quantity: Quantity) -> tuple[int, int, Quantity]:
         return header.slice, self._planes.number(header), quantity
 
@@ -372,6 +382,9 @@ class SeriesAssembler:
         group = self._take_out(key)
         self._done[key] = group.members
         _forget(self._done)
+        if self._is_scout(group):
+            self._unused[SCOUT] += len(group.images)
+            return []
         as_map = self._perhaps_map(group)
         if group.duplicates and not as_map:
             flags = (*flags, Flag.DUPLICATE_IMAGES)
@@ -405,8 +418,8 @@ class SeriesAssembler:
         fewest = FEWEST[group.quantity]
         different = len(set(group.own_times.known))
         lists = bool(group.listed(self._header))
-        # One image with an inversion time is late enhancement or a scout; images of a mapping protocol that
-        # bear no time may be anything that the scanner derived. Neither is a series that lost its images.
+        # One image with an inversion time is late enhancement; images of a mapping protocol that bear no time
+        # may be anything that the scanner derived. Neither is a series that lost its images.
         if group.named:
             mapping = self._perhaps_map(group) or bool(different or lists) or came >= fewest
         else:

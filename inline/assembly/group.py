@@ -61,6 +61,13 @@ class Group:
         """True where a description names the quantity."""
         return any(each.recognised.quantity is self.quantity for each in self.metadata)
 
+    @property
+    def named_for_certain(self) -> bool:
+        """True where a description names the quantity, other than by a name that TI scouts have as well."""
+        return any(
+            each.recognised.quantity is self.quantity and each.recognised.certain for each in self.metadata
+        )
+
     def counter(self, name: str) -> list[int]:
         """Return a counter of each image."""
         return [getattr(image.header, name) for image in self.images]

@@ -1140,3 +1140,69 @@ def test_a_list_is_not_assigned_by_the_index_where_its_counter_has_equal_values(
     _, (only,) = feed(images, replace(LISTED, maxima={"set": 7}))
     assert isinstance(only, Failed)
     assert "several images have the same set" in only.error
+
+
+# TI scouts: frames of one or two heartbeats after one inversion, each with its own inversion time.
+
+SCOUTS = [
+    [90 + 25 * k for k in range(count)] for count in (8, 20, 32, 40)
+] + [[15 + 60 * k for k in range(16)]]  # fmt: skip
+
+
+def scout(times, name="", **meta):
+    named = {"SequenceDescription": name} if name else {}
+    return [
+        image(k + 1.0, {**named, "InversionTime": time, **meta}, phase=k, image_index=k + 1)
+        for k, time in enumerate(times)
+    ]
+
+
+@pytest.mark.parametrize("times", SCOUTS, ids=len)
+@pytest.mark.parametrize(
+    "name",
+    ["", "FB_PSIR_4CH", "CINE_IR", "TI_scout", "CV_SCOUT-TI", "Look-Locker", "LookLocker_sax", "LL_sax"],
+)
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_ti_scout_makes_no_map(times, name, stated):
+    header = MeasurementHeader(maxima={"phase": len(times) - 1} if stated else {})
+    assembler = SeriesAssembler(header, AT_ONCE)
+    assert [each for one in scout(times, name) for each in assembler.add(one, 0.0)] == []
+    assert assembler.expire(60.0) == assembler.finish() == []
+    ((reason, number),) = assembler.account().unused.items()
+    assert number == len(times)
+    assert "scout" in reason
+
+
+def test_a_ti_scout_whose_times_the_header_lists_makes_no_map():
+    times = SCOUTS[1]
+    header = MeasurementHeader(inversion_times=tuple(map(str, times)), maxima={"phase": len(times) - 1})
+    _, everything = feed([image(k + 1.0, phase=k) for k in range(len(times))], header)
+    assert everything == []
+
+
+@pytest.mark.parametrize("scheme", TIMES)
+@pytest.mark.parametrize("beat", [330, 500, 900, 1500])
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("name", ["", "Look-Locker", "unknown"])
+def test_a_series_with_the_times_of_molli_needs_no_name(scheme, beat, unit, name):
+    """At 182 to 40 heartbeats a minute."""
+    times = [(time % 900 + time // 900 * beat) * unit for time in TIMES[scheme]]
+    _, (only,) = feed(scout(times, name))
+    assert len(only.series.times_ms) == len(times)
+    assert Flag.MISSING_IMAGES not in only.flags
+
+
+@pytest.mark.parametrize("name", ["MOLLI", "T1 map", "MOLLI TI scout", "Modified Look-Locker"])
+def test_a_series_that_is_named_as_molli_and_has_the_times_of_a_scout_is_flagged(name):
+    _, everything = feed(scout(SCOUTS[1], name))
+    if "scout" in name:
+        assert everything == []
+    else:
+        (only,) = everything
+        assert only.flags == (Flag.MISSING_IMAGES,)
+        assert "TI scout" in only.notes[0]
+
+
+def test_a_molli_that_is_named_scout_too_is_fitted():
+    _, (only,) = feed(molli(description="MOLLI_scout"))
+    assert only.series.times_ms.tolist() == sorted(TIMES["5(3)3"])

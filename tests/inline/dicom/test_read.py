@@ -273,6 +273,19 @@ def test_a_copy_of_a_map_under_another_uid_is_left_out(tmp_path, images):
     assert examination.unused == {"sent twice": 1}
 
 
+@pytest.mark.parametrize("name", ["TI_scout", "PSIR_4CH", "Look-Locker"])
+def test_a_ti_scout_makes_no_map(name, tmp_path, images):
+    def changes(data, image):
+        data.SeriesDescription = data.ProtocolName = name
+        data.InversionTime = str(90 + 25 * data.InstanceNumber)
+
+    writer.classic(tmp_path, of_slice(images), "siemens", changes=changes)
+    examination = only(tmp_path)
+    assert examination.series == ()
+    ((reason, number),) = examination.unused.items()
+    assert (number, "scout" in reason) == (8, True)
+
+
 def test_two_acquisitions_in_one_series_are_not_fitted_together(tmp_path, images):
     """As native and post-contrast images under one name."""
 
