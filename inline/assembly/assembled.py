@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from inline.assembly import pixels
 from inline.assembly.geometry import Placed, read_geometry
 from inline.assembly.group import Group
+from inline.assembly.times import within_a_heartbeat
 from inline.assembly.timing import timing
 from inline.data.client_text import foreign, message
 from inline.data.errors import SeriesError
@@ -263,7 +264,7 @@ def _weighted_images(
         )
     if quantity is Quantity.T1 and _is_shmolli([time for time, _ in order]):
         findings.append((Flag.SHMOLLI, _ALL_IMAGES))
-    if note := _incomplete(quantity, len(order), order[0][0], settings):
+    if note := _incomplete(quantity, [time for time, _ in order], settings):
         findings.append((Flag.MISSING_IMAGES, note))
     signed = quantity is Quantity.T1 and all(each.signed for each in metadata)
     stack = np.stack([pixels.values(images[i], metadata[i].scale, signed=signed) for _, i in order])
@@ -307,17 +308,28 @@ def _is_shmolli(times: list[float]) -> bool:
     return len(times) == 7 and short == 3 and bool((np.diff(times[3:]) > _LATEST_FIRST_MS / 2).all())
 
 
-def _incomplete(quantity: Quantity, images: int, first_ms: float, settings: AssemblySettings) -> str:
+def _incomplete(quantity: Quantity, times_ms: list[float], settings: AssemblySettings) -> str:
     """Return why a series seems to lack images although none is known to be missing; empty if it does not.
 
     A sender that sends a part of a series may state no number of images, or that of the part.
+
+    Args:
+        quantity: T1 or T2.
+        times_ms: of the images, ascending.
+        settings: with the number of images.
     """
+    images, first_ms = len(times_ms), times_ms[0]
     few = images < min(settings.images or _FEWEST_WHOLE[quantity], _FEWEST_WHOLE[quantity])
     if quantity is Quantity.T2:
         return _TWO_IMAGES if few else ""
     if first_ms > _LATEST_FIRST_MS:
         return (
             f"The shortest inversion time is {first_ms:g} ms, that of a whole MOLLI series 100 to 350 ms: "
+            "images seem to be missing, without which T1 may be wrong by a tenth and more."
+        )
+    if within_a_heartbeat(times_ms):
+        return (
+            "No inversion time is a heartbeat after the one before, as in a TI scout. If this is MOLLI, "
             "images seem to be missing, without which T1 may be wrong by a tenth and more."
         )
     if few:

@@ -14,10 +14,11 @@ import numpy as np
 
 from inline.assembly.assembled import FEWEST, Assembled, Ready, assemble, too_large
 from inline.assembly.geometry import Planes
-from inline.assembly.group import COUNTERS, NUMBERING, Group
+from inline.assembly.group import COUNTERS, NUMBERING, SHORTEST, Group
 from inline.assembly.image_metadata import ImageMetadata, read_metadata
 from inline.assembly.recognition import Kind
-from inline.assembly.times import in_ms, listed
+from inline.assembly.repetition import are_interleaved, may_be_interleaved
+from inline.assembly.times import in_ms, listed, within_a_heartbeat
 from inline.assembly.twins import Acquisition, Twins
 from inline.data.flags import Flag
 from inline.data.memory import Share, unlimited
@@ -27,9 +28,6 @@ from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.settings import AssemblySettings
 
-_TRUSTED: Final = {Quantity.T1: 7, Quantity.T2: 3}
-"""Images of the shortest series in use (ShMOLLI; three preparations). A smaller limit in the header is
-ignored: it would cut longer series short."""
 _SUPERSEDED: Final = "not motion-corrected; the motion-corrected images of the slice were used"
 _PREFERRED: Final = (
     "Fitted from the motion-corrected images; the uncorrected ones of this slice were left out."
@@ -41,14 +39,17 @@ _REPLACES: Final = (
 
 MEMORY: Final = "memory limit of the connection reached"
 """Reason why images made no map."""
+SCOUT: Final = "inversion times of a TI scout: none is a heartbeat after the one before"
+"""Likewise."""
 _AMBIGUOUS: Final = "with the counters of another image of its series"
 _REMEMBERED: Final = 4096
-"""Number of complete or dropped series whose images are still recognised."""
+"""Number of complete or dropped series, and of maps, that are still recognised."""
 
 _OVERHEAD: Final = 4096
 """Bytes of an image beside its pixels and attributes: header, metadata, digests."""
 
-_Key = tuple[int, int, int, tuple[int, ...], Quantity, bool, bool, str]
+_Same = tuple[int, int, int, tuple[int, ...], Quantity, bool, bool]
+_Key = tuple[int, int, int, tuple[int, ...], Quantity, bool, bool, int | None, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class _OpenGroup(Group):
         broken off, the time must be the first one's too.
         """
         same_time = _member(image, metadata) == _member(self.images[0], self.metadata[0])
-        fewest = (FEWEST if same_time else _TRUSTED)[self.quantity]
+        fewest = (FEWEST if same_time else SHORTEST)[self.quantity]
         if len(self.images) < fewest or _content(image) in self.members:
             return False
         # The repetition counter separates series only where the number of images is not stated.
@@ -130,6 +131,8 @@ class SeriesAssembler:
         self._planes = Planes()
         self._groups: dict[_Key, _OpenGroup] = {}
         self._done: dict[_Key, set[tuple[object, ...]]] = {}
+        self._apart: dict[_Same, None] = {}
+        self._maps: dict[tuple[object, ...], None] = {}
         self._longest: dict[Quantity, int] = {}
         self._timed: set[Quantity] = set()
         self._fitted: set[tuple[int, int, Quantity]] = set()
@@ -166,6 +169,13 @@ class SeriesAssembler:
             return []
         if metadata.recognised.kind is Kind.MAP:
             assert metadata.recognised.quantity is not None
+            place = self._same(image.header, metadata, metadata.recognised.quantity)
+            made = (*place, _name(metadata), _content(image))
+            if made in self._maps:
+                self._unused["sent twice"] += 1
+                return []
+            self._maps[made] = None
+            _forget(self._maps)
             alone = Group(quantity=metadata.recognised.quantity, arrived=now)
             alone.add(image, metadata)
             return self._counted([assemble(alone, self._header, self._settings, as_map=True)])
@@ -208,6 +218,10 @@ class SeriesAssembler:
         ready += self._count(key, now)
         if key not in self._groups:
             return ready
+        if are_interleaved(group, self._header):
+            self._separate(key)
+            key = self._key(image.header, metadata, quantity)
+            group = self._groups[key]
         self._longest[quantity] = max(self._longest.get(quantity, 0), len(group.images))
         if len(group.images) == self._expected(group):
             return [*ready, *self._complete(key, (), now)]
@@ -270,9 +284,10 @@ class SeriesAssembler:
                 return quantity
         return None
 
-    def _key(self, header: ImageHeader, metadata: ImageMetadata, quantity: Quantity) -> _Key:
+    def _same(self, header: ImageHeader, metadata: ImageMetadata, quantity: Quantity) -> _Same:
+        """Return what all images of a series have in common, beside their name."""
         # Some senders leave the slice counter at zero; the plane then separates slices.
-        place = (
+        return (
             header.image_series_index,
             header.slice,
             self._planes.number(header),
@@ -281,10 +296,24 @@ class SeriesAssembler:
             metadata.recognised.corrected,
             metadata.signed,
         )
-        # Native and post-contrast may differ in nothing but the name; numbers in it may be the image's own.
-        name = re.sub(r"[\d.,\s]++", "", metadata.name.lower())
+
+    def _key(self, header: ImageHeader, metadata: ImageMetadata, quantity: Quantity) -> _Key:
+        same, name = self._same(header, metadata, quantity), _name(metadata)
+        place = (*same, header.repetition if same in self._apart else None)
         alike = [known for known in self._groups if known[:-1] == place and (not name or not known[-1])]
         return (*place, name) if (*place, name) in self._groups or not alike else alike[-1]
+
+    def _separate(self, key: _Key) -> None:
+        """Make a group of each repetition of a group, and from now on of each of its series."""
+        group = self._groups.pop(key)
+        self._apart[key[:-2]] = None
+        _forget(self._apart)
+        for image, metadata in zip(group.images, group.metadata, strict=True):
+            # Counters distinguish repetitions, so that each may remember the images of all.
+            empty = replace(group, images=[], metadata=[], members=set(group.members), held=0)
+            own = self._groups.setdefault(self._key(image.header, metadata, group.quantity), empty)
+            own.add(image, metadata)
+            own.held += _bytes(image)
 
     def _perhaps_map(self, group: _OpenGroup) -> bool:
         """Return whether a group may be an unnamed map: the only image of its slice, without a time.
@@ -298,6 +327,14 @@ class SeriesAssembler:
         lists = bool(listed(self._header, group.quantity, named=True))
         return slice_fitted or group.quantity in self._timed or not lists
 
+    def _is_scout(self, group: _OpenGroup) -> bool:
+        """Return whether a group is a TI scout by its inversion times, and no name says otherwise."""
+        if group.quantity is not Quantity.T1 or group.named_for_certain:
+            return False
+        own = group.own_times.known
+        times = own if len(set(own)) > 1 else in_ms(group.listed(self._header), group.quantity).known
+        return len(set(times)) >= FEWEST[group.quantity] and within_a_heartbeat(times)
+
     def _place(self, header: ImageHeader, quantity: Quantity) -> tuple[int, int, Quantity]:
         return header.slice, self._planes.number(header), quantity
 
@@ -305,12 +342,14 @@ class SeriesAssembler:
         """Return the number of images of a complete series; None where it is not stated."""
         if self._settings.images is not None:
             return self._settings.images
+        if may_be_interleaved(group, self._header):
+            return None
         limit = self._limit(group)
-        if limit < _TRUSTED[group.quantity]:
+        if limit < SHORTEST[group.quantity]:
             limit = 0
         times = self._listed_count(group)
         # Images that bear times of their own may be more than the header lists.
-        if group.own_times.known and (limit or times < _TRUSTED[group.quantity]):
+        if group.own_times.known and (limit or times < SHORTEST[group.quantity]):
             times = 0
         return max(times, limit) or None
 
@@ -336,13 +375,16 @@ class SeriesAssembler:
         (other,) = set(Quantity) - {group.quantity}
         own = len(listed(self._header, group.quantity, named=True))
         theirs = (self._longest.get(other, 0), len(listed(self._header, other, named=True)))
-        few = own if own else _TRUSTED[group.quantity]
+        few = own if own else SHORTEST[group.quantity]
         return limit in theirs and limit != own and few <= len(group.images) < limit
 
     def _complete(self, key: _Key, flags: tuple[Flag, ...], now: float) -> list[Assembled]:
         group = self._take_out(key)
         self._done[key] = group.members
         _forget(self._done)
+        if self._is_scout(group):
+            self._unused[SCOUT] += len(group.images)
+            return []
         as_map = self._perhaps_map(group)
         if group.duplicates and not as_map:
             flags = (*flags, Flag.DUPLICATE_IMAGES)
@@ -376,8 +418,8 @@ class SeriesAssembler:
         fewest = FEWEST[group.quantity]
         different = len(set(group.own_times.known))
         lists = bool(group.listed(self._header))
-        # One image with an inversion time is late enhancement or a scout; images of a mapping protocol that
-        # bear no time may be anything that the scanner derived. Neither is a series that lost its images.
+        # One image with an inversion time is late enhancement; images of a mapping protocol that bear no time
+        # may be anything that the scanner derived. Neither is a series that lost its images.
         if group.named:
             mapping = self._perhaps_map(group) or bool(different or lists) or came >= fewest
         else:
@@ -437,10 +479,16 @@ def _bytes(image: Image) -> int:
     return len(image.data) + len(image.attributes) + _OVERHEAD
 
 
-def _forget(remembered: dict[_Key, Any]) -> None:
+def _forget(remembered: dict[Any, Any]) -> None:
     """Forget the series that were remembered first."""
     while len(remembered) > _REMEMBERED:
         del remembered[next(iter(remembered))]
+
+
+def _name(metadata: ImageMetadata) -> str:
+    """Return the name by which series are distinguished."""
+    # Native and post-contrast may differ in nothing but the name; numbers in it may be the image's own.
+    return re.sub(r"[\d.,\s]++", "", metadata.name.lower())
 
 
 def _member(image: Image, metadata: ImageMetadata) -> tuple[object, ...]:

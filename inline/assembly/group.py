@@ -16,6 +16,10 @@ COUNTERS: Final = ("set", "contrast", "phase", "repetition")
 NUMBERING: Final = (*COUNTERS, "average", "image_index")
 """Counters that may give the position of an image in a list of times."""
 
+SHORTEST: Final = {Quantity.T1: 7, Quantity.T2: 3}
+"""Images of the shortest series in use (ShMOLLI; three preparations). A smaller limit in the header is
+ignored: it would cut longer series short."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Group:
@@ -56,6 +60,13 @@ class Group:
     def named(self) -> bool:
         """True where a description names the quantity."""
         return any(each.recognised.quantity is self.quantity for each in self.metadata)
+
+    @property
+    def named_for_certain(self) -> bool:
+        """True where a description names the quantity, other than by a name that TI scouts have as well."""
+        return any(
+            each.recognised.quantity is self.quantity and each.recognised.certain for each in self.metadata
+        )
 
     def counter(self, name: str) -> list[int]:
         """Return a counter of each image."""

@@ -15,13 +15,16 @@ _LONGEST: Final = 1024
 """Characters of a description that are read."""
 _NAMED: Final = {
     Quantity.T1: re.compile(
-        r"molli|look[\s_.-]?locker|t1[\s_-]*+(?:map|kart)|(?:mapping|mapa|mappa|carte)[\s_-]*+t1"
+        r"molli|modified[\s_.-]*+look|t1[\s_-]*+(?:map|kart)|(?:mapping|mapa|mappa|carte)[\s_-]*+t1"
         r"|myomaps?[\s_-]*+t1|sasha|sapphire|smart-?1"
     ),
     Quantity.T2: re.compile(
         r"t2[\s_-]*+(?:prep|map|kart)|(?:mapping|mapa|mappa|carte)[\s_-]*+t2|myomaps?[\s_-]*+t2"
     ),
 }
+_LOOK_LOCKER: Final = re.compile(r"look[\s_.-]?locker")
+"""T1 mapping or, as often, a TI scout."""
+_SCOUT: Final = re.compile(r"scout|lo[ck]ali[sz]")
 _T2_STAR: Final = re.compile(r"t2[\s_-]*+(?:star|\*)")
 _SATURATION: Final = re.compile(r"sasha|sapphire|smart-?1|saturation[\s_-]?rec|sat[\s_-]?recovery")
 """T1 by saturation recovery: SASHA, SAPPHIRE (saturation and inversion), SMART1Map."""
@@ -64,12 +67,14 @@ class Recognised:
         quantity: of a map; of a weighted image by its descriptions, None where they name none.
         corrected: the scanner has corrected it for motion.
         saturation: a description names a saturation-recovery sequence.
+        certain: the description that names the quantity is none that TI scouts have as well.
     """
 
     kind: Kind
     quantity: Quantity | None = None
     corrected: bool = False
     saturation: bool = False
+    certain: bool = True
 
 
 def recognise(
@@ -103,7 +108,9 @@ def recognise(
     type_tokens = {_token(part) for text in types for part in re.split(r"[\\/,]", text[:_LONGEST])}
     named_own, added = _lower(own), _lower(additions)
     texts = [*named_own, *_lower(measurement), *added]
-    named = next((quantity for text in texts for quantity in Quantity if _names(quantity, text)), None)
+    deciding = next((text for text in texts if _SCOUT.search(text) or _named(text)), "")
+    named, scout = _named(deciding), bool(_SCOUT.search(deciding))
+    sure = named is not None and _names(named, deciding)
     marks = (*named_own, *added, *_lower(history), *_lower((*role_tokens, *type_tokens)))
     corrected = any(map(_CORRECTED.search, marks))
     if others := role_tokens - _IMAGE_ROLES - _MAP_TOKENS.keys():
@@ -118,6 +125,8 @@ def recognise(
     confirming = (token for token in type_tokens if not acquired or (len(token) > 2 and certain))
     if by_type := _map_by_tokens(confirming, "image type"):
         return by_type
+    if scout and not sure:
+        return "named as a scout or localizer"
     # The measurement's name does not describe an image that may be one of a listed series.
     name = texts[0] if texts and (own or not listed) else ""
     if not acquired and (_T2_STAR.search(name) or not _OTHER_MAPS.isdisjoint(_WORD.findall(name))):
@@ -125,7 +134,7 @@ def recognise(
     if not acquired and (made := _map_by_name(name, derived="DERIVED" in type_tokens, listed=listed)):
         return made
     saturation = any(_SATURATION.search(text) for text in texts)
-    return Recognised(Kind.WEIGHTED, named, corrected, saturation)
+    return Recognised(Kind.WEIGHTED, named, corrected, saturation, certain=sure and not scout)
 
 
 def _map_by_tokens(tokens: Iterable[str], place: str) -> Recognised | str | None:
@@ -138,12 +147,18 @@ def _map_by_tokens(tokens: Iterable[str], place: str) -> Recognised | str | None
 
 def _map_by_name(name: str, *, derived: bool, listed: bool) -> Recognised | None:
     end = _AT_END.search(name)
-    if end and (end[2] or _CORRECTED.search(name) or any(_names(quantity, name) for quantity in Quantity)):
+    if end and (end[2] or _CORRECTED.search(name) or _named(name)):
         certain = derived or (not end[2] and not listed and bool(_CORRECTED.search(name)))
         return Recognised(Kind.MAP if certain else Kind.PERHAPS_MAP, Quantity(f"T{end[1]}"))
     if found := _MAP.search(name):
         return Recognised(Kind.PERHAPS_MAP, Quantity(f"T{found[1]}"))
     return None
+
+
+def _named(text: str) -> Quantity | None:
+    """Return the quantity that a description names, certain or not."""
+    certain = next((quantity for quantity in Quantity if _names(quantity, text)), None)
+    return certain or (Quantity.T1 if _LOOK_LOCKER.search(text) else None)
 
 
 def _names(quantity: Quantity, text: str) -> bool:

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 from inline.data.series import Quantity
@@ -23,6 +24,9 @@ _LAST_PARAMETER: Final = 64
 """Numbered user parameters that are read."""
 
 
+_HEARTBEAT_MS: Final = 200.0
+"""Shortest step of inversion times to the next heartbeat: 80 ms less than a heartbeat, at 214 a minute. The
+frames of a TI scout are 15 to 60 ms apart."""
 _RANGES: Final = {
     # An inversion pulse and the readout's preparation take tens of ms; no recovery lasts a minute.
     Quantity.T1: (20.0, 60_000.0),
@@ -96,6 +100,16 @@ def in_ms(stated: Sequence[Stated | None], quantity: Quantity) -> Times:
         return time if none or shortest <= time <= longest else None
 
     return Times(tuple(usable(each) for each in stated), unit)
+
+
+def within_a_heartbeat(times_ms: Sequence[float]) -> bool:
+    """Return whether inversion times, ms, are those of a TI scout: none is a heartbeat after the one before.
+
+    The images of MOLLI after one inversion are a heartbeat apart, and those of the next one 80 ms later:
+    in the schemes in use, one step of the ascending times is at least a heartbeat less 80 ms.
+    """
+    ordered = sorted(times_ms)
+    return all(later - earlier < _HEARTBEAT_MS for earlier, later in pairwise(ordered))
 
 
 def listed(header: MeasurementHeader, quantity: Quantity, *, named: bool) -> tuple[Stated, ...]:

@@ -51,7 +51,8 @@ def timing(group: Group, header: MeasurementHeader) -> tuple[Milliseconds, list[
     elif user := _by_user_field(group):
         ms, findings = user, []
     else:
-        raise SeriesError(_without_times(group, entries, name))
+        counter = _with_equal_values(group, len(entries), header) if entries else ""
+        raise SeriesError(_without_times(group, entries, name, counter))
     different = _different(ms)
     usable = sum(time is not None for time in ms)
     if different < fewest <= usable:
@@ -74,7 +75,8 @@ def _places(group: Group, count: int, header: MeasurementHeader) -> list[int]:
 
     The counter that the header's limits give ``count`` values goes first. A counter, or the image index, that
     numbers a complete series in equal steps may begin anywhere: slices may be interleaved. Where no counter
-    numbers the images, there are no positions.
+    numbers the images, there are no positions. The image index is not used where that counter has equal
+    values: the images are then those of several series.
     """
     if not count or len(group.images) > count:
         return []
@@ -84,11 +86,22 @@ def _places(group: Group, count: int, header: MeasurementHeader) -> list[int]:
         found = indices[name]
         if len(set(found)) == len(found) and max(found) < count and (len(found) > 1 or name in stated):
             return found
+    if _with_equal_values(group, count, header):
+        del indices["image_index"]
     for found in indices.values():
         first, step = min(found), max((max(found) - min(found)) // max(count - 1, 1), 1)
         if len(found) == count and sorted(found) == list(range(first, first + step * count, step)):
             return [(number - first) // step for number in found]
     return []
+
+
+def _with_equal_values(group: Group, count: int, header: MeasurementHeader) -> str:
+    """Return the counter that the limits give ``count`` values and that has equal ones; empty if none."""
+    for name in NUMBERING:
+        values = group.counter(name)
+        if header.maxima.get(name, -1) + 1 == count and 1 < len(set(values)) < len(values):
+            return name
+    return ""
 
 
 def _own(group: Group, own: Times, from_list: Times, name: str) -> tuple[Milliseconds, list[Finding]]:
@@ -140,13 +153,27 @@ def _by_user_field(group: Group) -> Milliseconds | None:
     return times.ms if complete and times.unit == "µs" else None
 
 
-def _without_times(group: Group, entries: Sequence[Stated], name: str) -> Message:
-    """Return the error message of a series without usable times."""
+def _without_times(group: Group, entries: Sequence[Stated], name: str, counter: str) -> Message:
+    """Return the error message of a series without usable times.
+
+    Args:
+        group: the images.
+        entries: of the header's list.
+        name: of the times.
+        counter: that should assign the list, and has equal values; or empty.
+    """
     stated = [time for time in group.stated if time is not None]
     why = ""
     if stated:
         said = joined(", ", dict.fromkeys(_said(each) for each in stated[:4]))
         why = message(" (they say {})", said)
+    elif counter:
+        why = message(
+            " (the header lists {}, one for each {}, and several images have the same {})",
+            len(entries),
+            counter,
+            counter,
+        )
     elif entries:
         why = message(" (the header lists {}: {})", len(entries), _some(_said(entry) for entry in entries))
     return message(

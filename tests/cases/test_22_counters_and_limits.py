@@ -7,7 +7,7 @@ from inline.data.flags import Flag
 
 from .outcomes import ALARMS, PHANTOM, expect, never_silently_wrong, only_map, right
 from .phantom import MOLLI_TIMES, T2_TIMES, whole
-from .wire import TO_APEX, described, header_xml, series
+from .wire import TO_APEX, described, header_xml, image, series
 
 TIMED = described("T1map_MOLLI", "InversionTime", MOLLI_TIMES)
 MORE_TIMES = (*MOLLI_TIMES, 260.0, 1160.0, 2060.0)
@@ -119,6 +119,28 @@ def test_the_measurement_is_repeated(server):
     expect(1 <= len(reply.results) <= 2, "one result or one for each repetition is right", reply)
     for result in reply.results:
         right(result, reply, may={Flag.DUPLICATE_IMAGES})
+
+
+@pytest.mark.parametrize("limits", [{"set": 7, "repetition": 1}, {"set": 7}], ids=["both limits", "sets"])
+@pytest.mark.parametrize("listed", [False, True], ids=["own times", "list"])
+def test_repetitions_come_interleaved(server, listed, limits):
+    """By set first: half of the times of each repetition would make a wrong T1."""
+    repetitions = [molli(None if listed else TIMED, repetition=repetition) for repetition in range(2)]
+    images = [
+        image(
+            one.pixels[0, 0] + np.uint16(k % 2),
+            one.attributes,
+            set=k // 2,
+            repetition=k % 2,
+            image_index=k + 1,
+        )
+        for k, one in enumerate(each for pair in zip(*repetitions, strict=True) for each in pair)
+    ]
+    header = header_xml("MOLLI", ti=MOLLI_TIMES if listed else (), limits=limits)
+    reply = server.exchange(images, header)
+    expect(len(reply.results) == 2, "a result for each repetition is right", reply)
+    for result in reply.results:
+        right(result, reply)
 
 
 @pytest.mark.parametrize("counted", [True, False], ids=["slice counter", "position alone"])

@@ -183,6 +183,16 @@ def test_one_weighted_image_is_neither_a_map_nor_a_series(server, name):
     no_map(server.exchange(weighted(name)[:1]))
 
 
+@pytest.mark.parametrize(
+    "name", ["TI_scout", "TI-Scout", "TI scout PSIR", "LL_scout", "Look-Locker", "", "CINE_IR"]
+)
+def test_a_ti_scout_is_left_alone(server, name):
+    """A cine after one inversion, each frame with a time of its own."""
+    times = [90.0 + 25.0 * frame for frame in range(24)]
+    own = [{"SequenceDescription": name, "InversionTime": time} for time in times]
+    no_map(server.exchange(series(whole(PHANTOM.molli(times)), own, counter="phase")))
+
+
 @pytest.mark.parametrize("name", NEITHER)
 def test_other_derived_images_are_no_t1_or_t2_map(server, name):
     no_map(server.exchange(finished(name)))

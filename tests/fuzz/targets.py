@@ -440,10 +440,11 @@ def _model(draw: Draw) -> Callable[[int], Image]:
         1, 1, rows, columns
     )
     runs = draw.choose(("InversionTime", "InversionTime", "T2PrepDuration", ""))
+    step = draw.choose((80, 400))
 
     def image(number: int) -> Image:
         counted = replace(header, set=(header.set + number) % 65536)
-        return Image.from_pixels(pixels, counted, {**meta, runs: 100 + 80 * number} if runs else meta)
+        return Image.from_pixels(pixels, counted, {**meta, runs: 100 + step * number} if runs else meta)
 
     return image
 

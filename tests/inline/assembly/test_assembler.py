@@ -239,6 +239,42 @@ def test_scanner_made_maps_are_recognised(meta, quantity):
     assert ready[0].series.values_ms[0, 0] == value
 
 
+@pytest.mark.parametrize("meta", [{"DataRole": "T1"}, {"SequenceDescription": "MOLLI_MOCO_T1"}])
+def test_a_scanner_made_map_that_comes_twice_is_one_result(meta):
+    made = image(950.0, meta)
+    again = replace(made, header=replace(made.header, image_index=2))  # a copy under another instance UID
+    assembler = SeriesAssembler(MeasurementHeader(), AT_ONCE)
+    assert [len(assembler.add(each, 0.0)) for each in (made, made, again)] == [1, 0, 0]
+    assert assembler.finish() == []
+    account = assembler.account()
+    assert (account.images, account.used, account.unused) == (3, 1, {"sent twice": 2})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"value": 951.0},  # repeated with the same counters
+        {"repetition": 1},
+        {"slice": 1},
+        {"image_series_index": 4},
+        {"position": (0.0, 0.0, 20.0)},
+        {"meta": {"DataRole": "T2"}},
+    ],
+)
+def test_another_scanner_made_map_is_a_result_of_its_own(fields):
+    values = {"value": 950.0, "meta": {"DataRole": "T1"}}
+    ready, _ = feed([image(**values), image(**values | fields), image(**values)])
+    assert len(ready) == 2
+
+
+def test_the_number_of_maps_that_are_recognised_again_is_bounded():
+    assembler = SeriesAssembler(MeasurementHeader(), AT_ONCE)
+    for number in range(4096 + 8):
+        assert len(assembler.add(image(950.0 + number, {"DataRole": "T1"}, shape=(8, 8)), 0.0)) == 1
+    assert assembler.add(image(950.0 + number, {"DataRole": "T1"}, shape=(8, 8)), 0.0) == []
+    assert len(assembler.add(image(950.0, {"DataRole": "T1"}, shape=(8, 8)), 0.0)) == 1
+
+
 @pytest.mark.parametrize(
     ("meta", "expected"),
     [
@@ -985,3 +1021,188 @@ def test_two_images_of_t2_show_no_error_and_are_flagged(times, stated, said):
     _, (only,) = feed(t2prep(times), settings=settings)
     assert (Flag.MISSING_IMAGES in only.flags) is said
     assert any("two images" in note for note in only.notes) is said
+
+
+# Repetitions that come interleaved, and senders that count the images of one series by repetition.
+
+BY_SET = {"set": 7, "repetition": 1}
+
+
+def interleaved(times, repetitions=2, key="InversionTime", counter="set", drift=0.0):
+    """Image k of repetition r has the value 10 r + k + 1; images of one number come one after another."""
+    return [
+        image(
+            10.0 * r + k + 1.0,
+            {"SequenceDescription": "T2map" if key == "T2PrepDuration" else "T1map_MOLLI"}
+            | ({key: time + drift * r * (k > 0)} if key else {}),
+            repetition=r,
+            image_index=repetitions * k + r + 1,
+            **{counter: k},
+        )
+        for k, time in enumerate(times)
+        for r in range(repetitions)
+    ]
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize(
+    ("limits", "repetitions"),
+    [(BY_SET, 2), ({"set": 7}, 3), ({"set": 7, "repetition": 3}, 2), ({"set": 7, "repetition": 7}, 8)],
+)
+def test_interleaved_repetitions_are_series_of_their_own(limits, listed, repetitions):
+    times = TIMES["5(3)3"]
+    header = MeasurementHeader(maxima=limits, inversion_times=tuple(map(str, times)) if listed else ())
+    images = interleaved(times, repetitions, "" if listed else "InversionTime", drift=70.0)
+    ready, everything = feed(images, header)
+    assert len(ready) == len(everything) == repetitions
+    order = np.argsort(times)
+    for number, each in enumerate(ready):
+        drift = 0.0 if listed else 70.0 * number
+        expected = np.array(times) + drift * (np.arange(8) > 0)
+        order = np.argsort(expected)
+        assert each.series.times_ms.tolist() == expected[order].tolist()
+        assert each.series.images[:, 0, 0].tolist() == (10.0 * number + order + 1).tolist()
+        assert each.flags == ()
+
+
+@pytest.mark.parametrize("repetitions", [2, 3, 4])
+def test_interleaved_repetitions_of_t2(repetitions):
+    times = (0, 25, 55)
+    header = MeasurementHeader(maxima={"set": 2, "repetition": repetitions - 1})
+    ready, _ = feed(interleaved(times, repetitions, "T2PrepDuration"), header)
+    assert [each.series.times_ms.tolist() for each in ready] == [[0, 25, 55]] * repetitions
+    assert pixels_of(ready) == [[10.0 * r + k + 1 for k in range(3)] for r in range(repetitions)]
+
+
+def test_interleaved_repetitions_of_a_short_list():
+    times = [100, 1000, 1900, 180, 1080]
+    header = MeasurementHeader(maxima={"set": 4, "repetition": 1}, inversion_times=tuple(map(str, times)))
+    ready, _ = feed(interleaved(times, key=""), header)
+    assert pixels_of(ready) == [[1.0, 4.0, 2.0, 5.0, 3.0], [11.0, 14.0, 12.0, 15.0, 13.0]]
+
+
+def test_interleaved_repetitions_that_are_broken_off_are_flagged():
+    _, everything = feed(interleaved(TIMES["5(3)3"])[:11], MeasurementHeader(maxima=BY_SET))
+    assert [len(each.series.images) for each in everything] == [6, 5]
+    assert all(each.flags == (Flag.MISSING_IMAGES,) for each in everything)
+
+
+def test_images_of_interleaved_repetitions_that_come_twice_are_recognised():
+    images = interleaved(TIMES["5(3)3"])
+    share = MemoryBudget(1 << 20, 1 << 20, connections=1).connection()
+    assembler = SeriesAssembler(MeasurementHeader(maxima=BY_SET), AT_ONCE, share)
+    ready = [each for one in (*images[:5], *images, images[3]) for each in assembler.add(one, 0.0)]
+    assert [len(each.series.images) for each in ready] == [8, 8]
+    assert all(each.flags == (Flag.DUPLICATE_IMAGES,) for each in ready)
+    assert assembler.finish() == []
+    assert assembler.account().unused == {"sent twice": 6}
+    assert share.held == 0
+
+
+BY_INVERSION = [(k, 0) for k in range(5)] + [(k, 1) for k in range(3)]
+"""Number within the inversion, and number of the inversion, of 5(3)3."""
+BY_IMAGE = [(k, int(k > 4)) for k in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("counters", "limits", "listed"),
+    [
+        *((BY_INVERSION, limits, False) for limits in ({}, {"set": 7}, BY_SET, {"set": 4, "repetition": 1})),
+        *((BY_INVERSION, limits, True) for limits in ({}, {"set": 4, "repetition": 1})),
+        *((BY_IMAGE, limits, listed) for limits in ({}, BY_SET) for listed in (False, True)),
+        *(
+            ([(0, k) for k in range(8)], limits, listed)
+            for limits in ({}, {"set": 7}, {"repetition": 7}, {"set": 7, "repetition": 7})
+            for listed in (False, True)
+        ),
+        *(([(k, k) for k in range(8)], {"set": 7, "repetition": 7}, listed) for listed in (False, True)),
+    ],
+)
+def test_images_of_one_series_that_are_counted_by_repetition_are_one(counters, limits, listed):
+    times = TIMES["5(3)3"]
+    own = [{} if listed else {"InversionTime": time} for time in times]
+    images = [
+        image(k + 1.0, {"SequenceDescription": "MOLLI", **meta}, set=s, repetition=r, image_index=k + 1)
+        for k, (meta, (s, r)) in enumerate(zip(own, counters, strict=True))
+    ]
+    header = MeasurementHeader(maxima=limits, inversion_times=tuple(map(str, times)) if listed else ())
+    _, (only,) = feed(images, header)
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert only.series.images[:, 0, 0].tolist() == [1.0, 6.0, 2.0, 7.0, 3.0, 8.0, 4.0, 5.0]
+    assert only.flags == ()
+
+
+def test_a_list_is_not_assigned_by_the_index_where_its_counter_has_equal_values():
+    """Two images of each of the first four sets."""
+    images = [
+        image(k + 1.0, {"SequenceDescription": "MOLLI"}, set=k // 2, image_index=k + 1) for k in range(8)
+    ]
+    _, (only,) = feed(images, replace(LISTED, maxima={"set": 7}))
+    assert isinstance(only, Failed)
+    assert "several images have the same set" in only.error
+
+
+# TI scouts: frames of one or two heartbeats after one inversion, each with its own inversion time.
+
+SCOUTS = [
+    [90 + 25 * k for k in range(count)] for count in (8, 20, 32, 40)
+] + [[15 + 60 * k for k in range(16)]]  # fmt: skip
+
+
+def scout(times, name="", **meta):
+    named = {"SequenceDescription": name} if name else {}
+    return [
+        image(k + 1.0, {**named, "InversionTime": time, **meta}, phase=k, image_index=k + 1)
+        for k, time in enumerate(times)
+    ]
+
+
+@pytest.mark.parametrize("times", SCOUTS, ids=len)
+@pytest.mark.parametrize(
+    "name",
+    ["", "FB_PSIR_4CH", "CINE_IR", "TI_scout", "CV_SCOUT-TI", "Look-Locker", "LookLocker_sax", "LL_sax"],
+)
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_ti_scout_makes_no_map(times, name, stated):
+    header = MeasurementHeader(maxima={"phase": len(times) - 1} if stated else {})
+    assembler = SeriesAssembler(header, AT_ONCE)
+    assert [each for one in scout(times, name) for each in assembler.add(one, 0.0)] == []
+    assert assembler.expire(60.0) == assembler.finish() == []
+    ((reason, number),) = assembler.account().unused.items()
+    assert number == len(times)
+    assert "scout" in reason
+
+
+def test_a_ti_scout_whose_times_the_header_lists_makes_no_map():
+    times = SCOUTS[1]
+    header = MeasurementHeader(inversion_times=tuple(map(str, times)), maxima={"phase": len(times) - 1})
+    _, everything = feed([image(k + 1.0, phase=k) for k in range(len(times))], header)
+    assert everything == []
+
+
+@pytest.mark.parametrize("scheme", TIMES)
+@pytest.mark.parametrize("beat", [330, 500, 900, 1500])
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("name", ["", "Look-Locker", "unknown"])
+def test_a_series_with_the_times_of_molli_needs_no_name(scheme, beat, unit, name):
+    """At 182 to 40 heartbeats a minute."""
+    times = [(time % 900 + time // 900 * beat) * unit for time in TIMES[scheme]]
+    _, (only,) = feed(scout(times, name))
+    assert len(only.series.times_ms) == len(times)
+    assert Flag.MISSING_IMAGES not in only.flags
+
+
+@pytest.mark.parametrize("name", ["MOLLI", "T1 map", "MOLLI TI scout", "Modified Look-Locker"])
+def test_a_series_that_is_named_as_molli_and_has_the_times_of_a_scout_is_flagged(name):
+    _, everything = feed(scout(SCOUTS[1], name))
+    if "scout" in name:
+        assert everything == []
+    else:
+        (only,) = everything
+        assert only.flags == (Flag.MISSING_IMAGES,)
+        assert "TI scout" in only.notes[0]
+
+
+def test_a_molli_that_is_named_scout_too_is_fitted():
+    _, (only,) = feed(molli(description="MOLLI_scout"))
+    assert only.series.times_ms.tolist() == sorted(TIMES["5(3)3"])

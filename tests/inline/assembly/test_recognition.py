@@ -95,7 +95,7 @@ def test_maps_of_other_parameters_are_none(name, types):
     assert kind(name, types) == "its name is that of another parameter than T1 or T2"
 
 
-@pytest.mark.parametrize("name", ["tse_sax_T2", "haste_loc_T1", "cine_sax", "localizer T1"])
+@pytest.mark.parametrize("name", ["tse_sax_T2", "haste_loc_T1", "cine_sax"])
 @pytest.mark.parametrize("types", [ORIGINAL, DERIVED, ()])
 def test_anatomy_named_t1_or_t2_names_no_mapping(name, types):
     found = kind(name, types)
@@ -146,3 +146,42 @@ def test_names_of_maps_in_other_languages(name):
 def test_a_name_of_a_map_is_not_enough_where_the_header_lists_times():
     assert kind("MOLLI_MOCO_T1").kind is Kind.MAP
     assert recognise(own=("MOLLI_MOCO_T1",), timed=False, listed=True).kind is Kind.PERHAPS_MAP
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TI_scout",
+        "TI-Scout",
+        "TISCOUT",
+        "TI scout PSIR",
+        "CV_SCOUT-TI",
+        "LL_scout",
+        "Look Locker TI scout",
+        "localizer T1",
+        "Localiser",
+        "3-plane_scout",
+    ],
+)
+@pytest.mark.parametrize("timed", [True, False])
+def test_scouts_and_localizers_by_name(name, timed):
+    assert kind(name, ORIGINAL, timed=timed) == "named as a scout or localizer"
+    # The image's own name goes before that of its measurement.
+    assert kind(name, measurement=("MOLLI",), timed=timed) == "named as a scout or localizer"
+    assert kind("MOLLI", measurement=(name,), timed=timed).quantity is Quantity.T1
+
+
+@pytest.mark.parametrize(
+    ("name", "certain"),
+    [
+        ("MOLLI", True),
+        ("SAX T1 map", True),
+        ("Modified Look-Locker", True),
+        ("Look-Locker", False),
+        ("LookLocker_T1", False),
+        ("MOLLI_scout", False),
+    ],
+)
+def test_names_that_a_ti_scout_may_bear_are_not_certain(name, certain):
+    found = kind(name, timed=True)
+    assert (found.quantity, found.certain) == (Quantity.T1, certain)

@@ -247,9 +247,9 @@ def test_an_image_without_the_scale_that_the_others_state_is_flagged(scale, flag
     assert any("state the scale" in note for note in series.notes) == flagged
 
 
-def twice(folder, members, changes=None):
+def twice(folder, members, changes=None, of_first=None):
     """The images of one series, and again under other instance UIDs."""
-    for name, change in (("a", None), ("b", changes)):
+    for name, change in (("a", of_first), ("b", changes)):
         (folder / name).mkdir()
         for file in writer.classic(folder / name, members, "siemens", study="2.25.1", changes=change):
             data = pydicom.dcmread(file)
@@ -263,6 +263,27 @@ def test_copies_under_other_uids_are_left_out(tmp_path, images):
     assert len(series.series.times_ms) == 8
     assert Flag.DUPLICATE_IMAGES in series.flags
     assert examination.unused == {"sent twice": 8}
+
+
+def test_a_copy_of_a_map_under_another_uid_is_left_out(tmp_path, images):
+    twice(tmp_path, of_slice(images)[-1:], as_map, as_map)
+    examination = only(tmp_path)
+    (series,) = examination.series
+    assert isinstance(series.series, MapSeries)
+    assert examination.unused == {"sent twice": 1}
+
+
+@pytest.mark.parametrize("name", ["TI_scout", "PSIR_4CH", "Look-Locker"])
+def test_a_ti_scout_makes_no_map(name, tmp_path, images):
+    def changes(data, image):
+        data.SeriesDescription = data.ProtocolName = name
+        data.InversionTime = str(90 + 25 * data.InstanceNumber)
+
+    writer.classic(tmp_path, of_slice(images), "siemens", changes=changes)
+    examination = only(tmp_path)
+    assert examination.series == ()
+    ((reason, number),) = examination.unused.items()
+    assert (number, "scout" in reason) == (8, True)
 
 
 def test_two_acquisitions_in_one_series_are_not_fitted_together(tmp_path, images):

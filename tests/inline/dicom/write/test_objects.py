@@ -258,6 +258,17 @@ def test_a_result_that_would_replace_another_one_is_reported(tmp_path, ring_engi
     assert "would be replaced" in written.problems[0]
 
 
+def test_a_map_and_its_copy_under_another_uid_are_written_once(tmp_path, ring_engine, provenance):
+    simulated, _ = scanner.examination(1, size=96)
+    (made,) = scanner.map_series(simulated)
+    copy = deepcopy(made)
+    copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = f"{made.SOPInstanceUID}.1"
+    (examination,) = open_dicom(save([made, copy], tmp_path)).examinations()
+    results = [Pipeline(ring_engine).process(each) for each in examination.series]
+    written = write_examination(examination, results, provenance, ("capture",))
+    assert (len(written.objects), written.problems) == (1, [])
+
+
 def test_no_uid_of_an_output_is_random(classic_sources):
     def uids():
         objects = write_objects(classic_sources[:1], ALL).objects

@@ -1,0 +1,70 @@
+"""Repetitions of a series whose images come interleaved, by the counters and times of the images.
+
+Some senders count the images of one series by repetition, alone or beside another counter: the counters of
+the header alone do not distinguish them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Final
+
+from inline.assembly.group import COUNTERS, SHORTEST, Group
+from inline.data.series import Quantity
+from inline.mrd.header import MeasurementHeader
+
+_SAME_MS: Final = {Quantity.T1: 40.0, Quantity.T2: 2.0}
+"""Largest difference of the times of the first image in two repetitions, which do not follow the heart rate.
+Those of the first images after two inversions of MOLLI differ by 80 ms and more."""
+
+
+def are_interleaved(group: Group, header: MeasurementHeader) -> bool:
+    """Return whether a group holds images of several repetitions, each of which is a series of its own.
+
+    It does where a counter that numbers the images of a series, by its limit in the header, has the same
+    value in several repetitions, and these images have the same time where they state one. The lowest such
+    value decides: it is that of the first image after an inversion.
+    """
+    repetitions = group.counter("repetition")
+    if len(set(repetitions)) == 1:
+        return False
+    for name in _numbering(group, header):
+        numbers = group.counter(name)
+        if len(set(numbers)) == 1 or max(numbers) > header.maxima[name]:
+            continue
+        found: dict[int, set[int]] = defaultdict(set)
+        for number, repetition in zip(numbers, repetitions, strict=True):
+            found[number].add(repetition)
+        shared = [number for number, several in found.items() if len(several) > 1]
+        if shared:
+            own = zip(group.own_times.ms, numbers, strict=True)
+            times = [time for time, number in own if number == min(shared) and time is not None]
+            return not times or max(times) - min(times) <= _SAME_MS[group.quantity]
+    return False
+
+
+def may_be_interleaved(group: Group, header: MeasurementHeader) -> bool:
+    """Return whether only a further image shows if a group is one series or holds the first image of several.
+
+    Only the repetition runs so far, and another counter numbers the images by its limit. The images state the
+    same time, or none where the header states the number of repetitions.
+    """
+    running = [name for name in COUNTERS if len(set(group.counter(name))) > 1]
+    if running != ["repetition"] or not _numbering(group, header):
+        return False
+    stated = {time.number for time in group.stated if time is not None}
+    if stated:
+        return len(stated) == 1
+    return max(group.counter("repetition")) <= header.maxima.get("repetition", 0)
+
+
+def _numbering(group: Group, header: MeasurementHeader) -> list[str]:
+    """Return the counters other than the repetition whose limits are those of a whole series."""
+    listed = len(group.listed(header))
+    return [
+        name
+        for name in COUNTERS
+        if name != "repetition"
+        and (limit := header.maxima.get(name, -1) + 1)
+        and (limit >= SHORTEST[group.quantity] or limit == listed)
+    ]
