@@ -15,7 +15,7 @@ from model.evaluation.contours_in.dicom_objects import grid_of
 from model.evaluation.contours_in.outlines import MapImage
 from model.evaluation.contours_in.study import StudySlice, study_slices
 from model.evaluation.errors import CaseError as CaseError
-from model.evaluation.images import READERS, dicom_header, opened, read_image
+from model.evaluation.images import READERS, dicom_header, npz_spacing, opened, read_image
 from model.evaluation.labels import CONTOURS, WORKSPACE, Labels, checked_mask, read_labels
 
 _MAP_KEYS: Final = {"t1": ("t1_ms", "t1_window"), "t2": ("t2_ms",)}
@@ -125,7 +125,7 @@ def _read_npz(file: Path, kind: str) -> LabelledSlice | None:
                 raise CaseError(f"{file} has no {needed}")
         image = data[key].astype(np.float32)
         labels = checked_mask(data["label"], image.shape, file)
-        spacing = float(data["pixel_spacing_mm"])
+        spacing = npz_spacing(data)
     case = re.sub(r"[-_]?slice[-_]?\d+$", "", file.stem)
     return LabelledSlice(
         name=file.stem,
@@ -133,7 +133,7 @@ def _read_npz(file: Path, kind: str) -> LabelledSlice | None:
         kind=kind,
         image=image,
         weighted=np.empty((0, *image.shape), np.float32),
-        spacing=(spacing, spacing),
+        spacing=spacing,
         readers={"reader": labels},
         level=_level(file.stem),
         in_ms=key.endswith("_ms"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,8 +58,7 @@ def _image_from_npz(path: Path) -> tuple[NDArray[Any], tuple[float, float]]:
         for needed in ("image", "pixel_spacing_mm"):
             if needed not in data:
                 raise CaseError(f"{path} has no {needed}")
-        spacing = np.broadcast_to(data["pixel_spacing_mm"].astype(float), (2,))
-        return data["image"], (float(spacing[0]), float(spacing[1]))
+        return data["image"], npz_spacing(data)
 
 
 def _image_from_nifti(path: Path) -> tuple[NDArray[Any], tuple[float, float]]:
@@ -83,15 +83,25 @@ def _image_from_dicom(path: Path) -> tuple[NDArray[Any], tuple[float, float]]:
     return values, (float(between_columns), float(between_rows))
 
 
-def opened(path: Path) -> Any:
-    """Return an npz file.
+def npz_spacing(data: Mapping[str, NDArray[Any]]) -> tuple[float, float]:
+    """Return the pixel size (x, y), mm, of an npz file, which states one number or both."""
+    x, y = np.broadcast_to(data["pixel_spacing_mm"], (2,))
+    return float(x), float(y)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Give the arrays of an npz file, each of which is read when it is taken.
 
     Raises:
-        CaseError: it cannot be read.
+        CaseError: the file, or in the block one of its arrays, cannot be read.
     """
     try:
-        return np.load(path)
-    except (OSError, ValueError) as error:
+        with np.load(path) as data:
+            yield data
+    except CaseError:
+        raise
+    except Exception as error:  # numpy and zipfile raise many kinds for a file that is damaged
         raise CaseError(f"{path} cannot be read: {error}") from error
 
 

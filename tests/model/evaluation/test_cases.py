@@ -1,3 +1,4 @@
+import io
 import json
 import sys
 
@@ -62,12 +63,43 @@ def test_npz_files_side_by_side(tmp_path):
         ({"pixel_spacing_mm": None}, "no pixel_spacing_mm"),
         ({"label": np.zeros((4, 4))}, r"mask of .* is \(4, 4\)"),
         ({"label": np.full((30, 20), 7)}, "other values"),
+        ({"pixel_spacing_mm": [1.0, 1.0, 8.0]}, "cannot be read"),
     ],
 )
 def test_what_is_wrong_with_an_npz_is_said(tmp_path, changes, message):
     side_by_side(tmp_path, **changes)
     with pytest.raises(CaseError, match=message):
         read_slices(tmp_path, "t2")
+
+
+def test_the_pixel_size_of_an_npz_is_one_number_or_x_and_y(tmp_path):
+    side_by_side(tmp_path, pixel_spacing_mm=[1.25, 1.75])
+    (read,) = read_slices(tmp_path, "t2")
+    assert read.spacing == (1.25, 1.75)
+
+
+def damaged(content):
+    """An npz file with other bytes in the middle of an array, one cut short, and others that are none."""
+    middle = len(content) // 3
+    yield content[:middle] + b"\xff" * 8 + content[middle + 8 :]
+    yield from (content[:-30], content[:40], b"", b"no")
+    array = io.BytesIO()
+    np.save(array, IMAGE)
+    yield array.getvalue()
+
+
+@pytest.mark.parametrize("place", ["", "case-1/mid", "case-1/mid/t2_images"])
+def test_a_damaged_npz_is_named(tmp_path, place):
+    if place:
+        (tmp_path / "case-1" / "mid" / "t2_images").mkdir(parents=True)
+        np.savez(tmp_path / "case-1" / "mid" / "t2.npz", image=IMAGE, pixel_spacing_mm=1.5)
+        cv2.imwrite(str(tmp_path / "case-1" / "mid" / "t2.anna.png"), mask())
+    file = tmp_path / place / "t2.npz"
+    np.savez(file, **{"image" if place else "t2_ms": IMAGE}, label=mask(), pixel_spacing_mm=1.5)
+    for content in damaged(file.read_bytes()):
+        file.write_bytes(content)
+        with pytest.raises(CaseError, match=r"t2\.npz"):
+            read_slices(tmp_path, "t2")
 
 
 def write_dicom(file):
