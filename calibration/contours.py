@@ -252,7 +252,7 @@ def calibrate(
     Args:
         settings: in use; the report compares with their convention.
         data: folder of labelled slices (``docs/data.md``).
-        kinds: ``t1``, ``t2`` or both.
+        kinds: ``t1``, ``t2`` or both; one of both may be missing.
         json_file: for all figures.
         output: a new settings file with the convention.
 
@@ -279,7 +279,7 @@ def calibrate(
         "host": describe_host(),
         "engine": engine,
         "data": data.name,
-        "maps": list(kinds),
+        "maps": [kind for kind in kinds if any(each.kind == kind for each in slices)],
         "slices": len(slices),
         "saturated": len(read) - len(slices),
         "without_offsets": sum(not each.offsets for each in measured),

@@ -15,6 +15,7 @@ from model.evaluation.contours_in.dicom_objects import grid_of
 from model.evaluation.contours_in.outlines import MapImage
 from model.evaluation.contours_in.study import StudySlice, study_slices
 from model.evaluation.errors import CaseError as CaseError
+from model.evaluation.errors import NothingFoundError
 from model.evaluation.images import READERS, dicom_header, npz_spacing, opened, read_image
 from model.evaluation.labels import CONTOURS, WORKSPACE, Labels, checked_mask, read_labels
 
@@ -73,7 +74,8 @@ def read_slices(folder: Path, kind: str) -> list[LabelledSlice]:
         kind: ``t1`` or ``t2``.
 
     Raises:
-        CaseError: there is nothing to read, or a file cannot be read.
+        NothingFoundError: there are none.
+        CaseError: a map has no contours, or a file cannot be read.
     """
     if kind not in _MAP_KEYS:
         raise CaseError(f"there is no map {kind!r}; give t1 or t2")
@@ -93,7 +95,7 @@ def read_slices(folder: Path, kind: str) -> list[LabelledSlice]:
             if (each := _read_slice(case, slice_folder, kind)) is not None
         ]
     if not slices:
-        raise CaseError(f"{folder} holds no labelled {kind} maps; docs/data.md describes the folders")
+        raise NothingFoundError(f"{folder} holds no labelled {kind} maps; docs/data.md describes the folders")
     return slices
 
 
@@ -101,17 +103,18 @@ def read_kinds(folder: Path, kinds: Iterable[str]) -> list[LabelledSlice]:
     """Return all labelled slices of several kinds of map; a kind may be missing.
 
     Raises:
-        CaseError: there are none of any kind; the message gives the reason for each.
+        NothingFoundError: there are none of any kind.
+        CaseError: a map has no contours, or a file cannot be read.
     """
     slices: list[LabelledSlice] = []
     problems = []
     for kind in kinds:
         try:
             slices += read_slices(folder, kind)
-        except CaseError as error:
+        except NothingFoundError as error:
             problems.append(str(error))
     if not slices:
-        raise CaseError("; ".join(problems))
+        raise NothingFoundError("; ".join(problems))
     return slices
 
 

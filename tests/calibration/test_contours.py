@@ -183,6 +183,14 @@ def test_the_command_finds_the_habit_of_a_site_and_writes_it(site, tmp_path):
     assert "is there already" in again.output.replace("\n", " ")
 
 
+def test_the_kinds_of_maps_that_were_read_are_stated(site, tmp_path, capsys):
+    file = tmp_path / "site.toml"
+    figures = contours.calibrate(Settings(), site([HABIT]), ["t1", "t2"], output=file)
+    assert figures["maps"] == ["t2"]
+    assert "t1" not in capsys.readouterr().out
+    assert "t1" not in file.read_text()
+
+
 def test_a_case_has_no_part_in_the_convention_it_is_scored_by(site):
     folder = site([HABIT, HABIT, (3.0, 0.0)])
     figures = contours.calibrate(Settings(), folder, ["t2"])
