@@ -143,6 +143,7 @@ def tables(
     from bench.tables.run import read_both, run, synthetic_slices
     from bench.tables.trainings import ShortTraining
     from inline.engine_selection import build_pipeline
+    from model.evaluation.cases import first_readers, first_readers_note
     from model.evaluation.readers import Spread
 
     running, offsets = build_pipeline(load_settings(engine=engine)), AT_BORDERS
@@ -150,6 +151,7 @@ def tables(
         slices, offsets = read_both(data), running.offsets
         names = sorted({name for each in slices for name in each.readers})
         about = f"{len(slices)} labelled slices of {data.name}; readers: {', '.join(names)}."
+        about = " ".join([about, *first_readers_note(first_readers(slices))])
     elif data is None and synthetic is not None:
         spread = Spread(bias_mm, random_mm)
         slices = synthetic_slices(synthetic, readers, spread)

@@ -18,7 +18,7 @@ from inline.contouring.segment import segment
 from inline.pipeline import Pipeline
 from model.engines.base import Engine
 from model.evaluation import evaluate as evaluation
-from model.evaluation.cases import read_slices
+from model.evaluation.cases import first_readers, first_readers_note, read_slices
 from model.evaluation.evaluate import Outcome
 from model.evaluation.figures import best_median_worst, bland_altman
 from model.evaluation.synthetic import SEED, evaluate_networks
@@ -100,8 +100,9 @@ def against_readers(
     print_values("By slice", "slice", by_slice, _SLICE_COLUMNS)
     headed = {f"{name} ({summary['slices']})": summary for name, summary in summaries.items()}
     print_columns(f"{folder.name}, {kind} ({unit}); distances in mm", headed, _ROWS)
-    print_lines(*notes)
-    about = {"engine": engine.name, "map": kind}
+    references = first_readers(slices)
+    print_lines(*first_readers_note(references), *notes)
+    about = {"engine": engine.name, "map": kind, "first_readers": references}
     write_results(json_file, {**about, "summaries": summaries, "slices": evaluation.to_json(outcomes)})
     if plots is not None:
         bland_altman(plots / f"bland-altman-{kind}.png", outcomes, unit)

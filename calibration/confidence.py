@@ -34,7 +34,7 @@ from inline.engine_selection import build_pipeline
 from inline.settings import Settings
 from model.architecture import CLASSES
 from model.engines.base import Engine
-from model.evaluation.cases import CaseError, read_kinds
+from model.evaluation.cases import CaseError, first_readers, first_readers_note, read_kinds
 from model.evaluation.metrics import dice
 from model.evaluation.readers import Spread, make_readers
 from model.evaluation.readers import draw as draw_labels
@@ -258,13 +258,15 @@ def _regress(relative: FloatArray, scores: FloatArray) -> tuple[FloatArray, floa
 
 def score_folder(
     engine: Engine, calibration: Calibration, folder: Path, offsets: ContourOffsets
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[FloatArray, FloatArray, dict[str, int]]:
     """Return expected and true Dice of the labelled maps of a folder (``docs/data.md``) with contours.
+
+    The third value is the number of these maps by first reader.
 
     Raises:
         CaseError: the folder cannot be used, or no map of it has contours.
     """
-    pairs = []
+    pairs, scored = [], []
     for each in read_kinds(folder, ("t1", "t2")):
         frame = Frame((each.image.shape[0], each.image.shape[1]), each.spacing)
         image = frame.network_input(each.image)
@@ -274,10 +276,11 @@ def score_folder(
         if seen is not None:
             expected = float(calibration.expected_dice(signals(output[:CLASSES], image, seen)))
             pairs.append((expected, dice(draw(borders, each.spacing, offsets).labels, each.labels)))
+            scored.append(each)
     if not pairs:
         raise CaseError(f"no contours are found on the maps in {folder}")
     expected_dice, true_dice = np.array(pairs).T
-    return expected_dice, true_dice
+    return expected_dice, true_dice, first_readers(scored)
 
 
 def calibrate(
@@ -334,7 +337,8 @@ def calibrate(
         },
     }
     if data is not None:
-        content["real"] = accuracy(*score_folder(engine, made, data, offsets))
+        expected_real, true_real, references = score_folder(engine, made, data, offsets)
+        content["real"] = {**accuracy(expected_real, true_real), "first_readers": references}
     write_text(file, made.to_json(engine=engine.name, held_out=content["held_out"]) + "\n")
     if json_file is not None:
         write_json(json_file, content)
@@ -368,6 +372,8 @@ def _show(content: dict[str, Any]) -> None:
                 f"{found['mean_absolute_error_of_the_mean']:.3f}), calibration error "
                 f"{found['calibration_error']:.3f}{auc}"
             )
+    if "real" in content:
+        print_lines(*first_readers_note(content["real"]["first_readers"]))
     if content["review_below"] is not None:
         print_lines(
             f"review_below = {content['review_below']:.2f} flags at most {_GOOD_FLAGGED:.0%} of slices of a "

@@ -24,7 +24,7 @@ from inline.data.errors import MyostreamError
 from inline.data.results import ContourOffsets, Contours
 from inline.engine_selection import build_pipeline
 from inline.settings import FURTHEST_MM, ContourSettings, Settings
-from model.evaluation.cases import LabelledSlice, read_kinds
+from model.evaluation.cases import LabelledSlice, first_readers, first_readers_note, read_kinds
 from model.evaluation.evaluate import SATURATED, Outcome, compare, summarise
 from model.host import describe_host
 from model.output import write_json, write_text
@@ -281,6 +281,7 @@ def calibrate(
         "data": data.name,
         "maps": [kind for kind in kinds if any(each.kind == kind for each in slices)],
         "slices": len(slices),
+        "first_readers": first_readers(slices),
         "saturated": len(read) - len(slices),
         "without_offsets": sum(not each.offsets for each in measured),
         "as_set": settings.contours.offsets._asdict(),
@@ -363,4 +364,5 @@ def show(figures: dict[str, Any], problems: Sequence[str]) -> None:
         print_lines(f"{figures['saturated']} slices left out: their display window saturates.")
     if figures["without_offsets"]:
         print_lines(f"{figures['without_offsets']} slices without offsets: no contour, or another heart.")
+    print_lines(*first_readers_note(figures["first_readers"]))
     print_lines(*(f"warning: {problem}" for problem in problems), settings_text(figures))

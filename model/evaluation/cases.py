@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -34,7 +35,8 @@ class LabelledSlice:
         image: map in ms, or grey levels of its display window, float32 ``(rows, columns)``.
         weighted: weighted images of the map, float32 ``(n, rows, columns)``; may be none.
         spacing: pixel size (x, y), mm.
-        readers: labels by reader, uint8 ``(rows, columns)``: 0 background, 1 LV cavity, 2 myocardium.
+        readers: labels by reader, uint8 ``(rows, columns)``: 0 background, 1 LV cavity, 2 myocardium. Of
+            cases that are read, in the order of the readers' names.
         level: ``basal``, ``mid``, ``apical``, or empty.
         in_ms: whether the image holds milliseconds.
         insertions: anterior and inferior insertion point of the right ventricle, (x, y) in pixels,
@@ -118,6 +120,19 @@ def read_kinds(folder: Path, kinds: Iterable[str]) -> list[LabelledSlice]:
     return slices
 
 
+def first_readers(slices: Iterable[LabelledSlice]) -> dict[str, int]:
+    """Return the number of slices by their first reader, with whom they are compared."""
+    return dict(sorted(Counter(next(iter(each.readers)) for each in slices).items()))
+
+
+def first_readers_note(counts: Mapping[str, int]) -> list[str]:
+    """Return a sentence where the first reader is not the same on all slices, of :func:`first_readers`."""
+    if len(counts) < 2:
+        return []
+    stated = ", ".join(f"{name} on {count}" for name, count in counts.items())
+    return [f"The first reader by name is not the same on all slices: {stated}."]
+
+
 def _read_npz(file: Path, kind: str) -> LabelledSlice | None:
     with opened(file) as data:
         key = next((name for name in _MAP_KEYS[kind] if name in data), None)
@@ -162,6 +177,7 @@ def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
     for path in sorted(case.glob(f"*{WORKSPACE}")):
         if (labels := read_labels(path, map_image)) is not None:
             readers.setdefault(path.name.removesuffix(WORKSPACE), labels)
+    readers = dict(sorted(readers.items()))
     if not readers:
         raise CaseError(f"{maps[0]} has no contours beside it, such as {kind}.reader.json")
     weighted = _weighted(weighted_files, image.shape[1:])

@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -65,6 +66,21 @@ def test_labelled_slices_as_a_command(folder, slices, tmp_path, monkeypatch):
     assert f"{summary['dice']:.3f}" in text
     for name in ("bland-altman-t2.png", "overlays-t2.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_number_of_slices_of_each_first_reader_is_stated(slices, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "inline.engine_selection.make_engine", lambda _, **_kwargs: Oracle([each.labels for each in slices])
+    )
+    for number, (each, readers) in enumerate(zip(slices, (["ben"], ["anna", "ben"], ["ben"]), strict=False)):
+        place = tmp_path / "data" / "case-1" / f"{number}-mid"
+        place.mkdir(parents=True)
+        np.savez(place / "t2.npz", image=each.image, pixel_spacing_mm=1.5)
+        for reader in readers:
+            cv2.imwrite(str(place / f"t2.{reader}.png"), each.labels)
+    text = evaluate("--data", tmp_path / "data", "--map", "t2", "--json", tmp_path / "t2.json")
+    assert "is not the same on all slices: anna on 1, ben on 2." in " ".join(text.split())
+    assert json.loads((tmp_path / "t2.json").read_text())["first_readers"] == {"anna": 1, "ben": 2}
 
 
 def test_contours_that_lie_beside_the_readers_on_all_slices(folder, slices, tmp_path, monkeypatch):

@@ -264,5 +264,6 @@ def test_real_maps_are_reported_and_not_fitted(weights, tmp_path):
     content = calibrate(Settings(weights=weights), 28, data=data)
     assert (weights / FILE).read_bytes() == before
     assert content["real"]["slices"] == 4
+    assert content["real"]["first_readers"] == {"reader": 4}
     with pytest.raises(CaseError):
         score_folder(Reader(), load_calibration(weights)[0], weights, ContourOffsets(1.5, 1.5))

@@ -219,6 +219,16 @@ def test_readers_that_differ_are_a_warning_and_their_mean_is_the_habit(site, cap
     assert "at the epicardial border" not in printed
 
 
+def test_a_first_reader_who_drew_some_slices_alone_is_stated(site, capsys):
+    folder = site([HABIT], ("anna", "ben"))
+    assert contours.calibrate(Settings(), folder, ["t2"])["first_readers"] == {"anna": 2}
+    assert "first reader" not in capsys.readouterr().out
+    (folder / "case-0" / "1-mid" / "t2.anna.json").unlink()
+    assert contours.calibrate(Settings(), folder, ["t2"])["first_readers"] == {"anna": 1, "ben": 1}
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "The first reader by name is not the same on all slices: anna on 1, ben on 1." in printed
+
+
 def test_one_reader_cannot_differ(site):
     measured, engine = contours.measure(contours.read_kinds(site([HABIT]), ["t2"]), Settings())
     assert readers_apart(measured) is None

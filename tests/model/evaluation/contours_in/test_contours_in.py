@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
-from model.evaluation.cases import read_slices
+from model.evaluation.cases import first_readers, read_slices
 from model.evaluation.contours_in.cvi42 import ENDO, EPI, read_cvi42
 from model.evaluation.contours_in.dicom_objects import SEGMENTATION, STRUCTURES
 from model.evaluation.contours_in.medis import read_medis
@@ -208,6 +208,23 @@ def test_a_workspace_of_a_case_gives_its_slices(case):
     # One of other images gives nothing.
     (case.parent / "ben.cvi42wsx").write_text(cvi42(OUTLINES, uid="2.25.99"))
     assert list(read(case).readers) == ["anna"]
+
+
+def test_readers_are_in_the_order_of_their_names_wherever_their_contours_lie(case):
+    """Anna's workspace has contours on two slices, on one of which ben has a file of his own."""
+    other = case.parent / "3-apical"
+    other.mkdir()
+    write_image(other / "t1.dcm", "2.25.12")
+    smaller = {name: CENTRE + 0.9 * (points - CENTRE) for name, points in OUTLINES.items()}
+    for uid, name in ((MAP, "anna"), ("2.25.12", "anna-b")):
+        (case.parent / f"{name}.cvi42wsx").write_text(cvi42(OUTLINES, uid=uid))
+    (case / "t1.ben.json").write_text(study_json(smaller))
+    (other / "t1.anna.json").write_text(study_json(OUTLINES))
+    mid, apical = read_slices(case.parent.parent, "t1")
+    assert list(mid.readers) == ["anna", "ben"]
+    assert list(apical.readers) == ["anna", "anna-b"]
+    np.testing.assert_array_equal(mid.labels, LABELS)
+    assert first_readers([mid, apical]) == {"anna": 2}
 
 
 def test_the_folders_of_the_published_study(tmp_path):
