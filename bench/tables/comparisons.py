@@ -66,6 +66,7 @@ def table_5(medians: pd.DataFrame) -> Table:
         groups = {str(name): found.tolist() for name, found in members.groupby("by", sort=False)["median_ms"]}
         test = kruskal(groups)
         tests.append(f"{kind}: p {_p(test.p)}")
+        by_slice = members.pivot(index="slice", columns="by", values="median_ms")
         quartiles: dict[str, list[float]] = {}
         correlations: dict[str, list[float]] = {}
         for name, found in groups.items():
@@ -78,7 +79,7 @@ def table_5(medians: pd.DataFrame) -> Table:
             rows.append((f"{kind}, {name}", str(len(finite)), text, "-"))
             quartiles[name] = [middle, low, high]
         for label, chosen in _raters(list(groups)):
-            icc = intraclass(np.array([groups[name] for name in chosen]).T)
+            icc = intraclass(by_slice[chosen].to_numpy())
             if icc is not None:
                 text = f"{icc.icc:.3f} ({icc.low:.2f} to {icc.high:.2f})"
                 rows.append((f"{kind}, ICC: {label}", str(icc.targets), "-", text))
@@ -88,7 +89,8 @@ def table_5(medians: pd.DataFrame) -> Table:
     notes = (
         "Median of the slices' medians (quartiles); without a shared letter, different at 5 % "
         f"(Kruskal-Wallis, Dwass-Steel-Critchlow-Fligner; {'; '.join(tests)}).",
-        "ICC(A,1): two-way, single ratings, absolute agreement, 95 % interval; five slices at least.",
+        "ICC(A,1): two-way, single ratings, absolute agreement, 95 % interval; of the slices that "
+        "all raters drew, five at least.",
     )
     return Table("5", title, ("map and reader", "slices", "median", "ICC"), rows, notes, values)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.tables.agreement import METHOD, METRICS, Segmented
+from bench.tables.agreement import METRICS, Segmented
 from model.evaluation.figures import best_median_worst, figure
 
 _OUTLINES: Final = {
@@ -44,10 +44,11 @@ def draw(
         for axes, (metric, heading) in zip(grid.flat, METRICS.items(), strict=True):
             _violins(axes, pairs, "pair", metric)
             axes.set_ylabel(heading)
+    # Of the pairs of a slice, the first is that of the method and the first reader, whose contours are drawn.
+    first = pairs.drop_duplicates(["kind", "slice"])
     for kind in sorted({each.kind for each in slices}):
         chosen = [each for each in slices if each.kind == kind]
-        reader = next(iter(chosen[0].slice.readers))
-        scores = pairs[(pairs["kind"] == kind) & (pairs["pair"] == f"{METHOD} - {reader}")]["dice"].tolist()
+        scores = first[first["kind"] == kind]["dice"].tolist()
         files.append(folder / f"figure-6-{chosen[0].slice.kind}.png")
         best_median_worst(files[-1], [each.slice for each in chosen], [each.found for each in chosen], scores)
     if not medians.empty:

@@ -1,10 +1,11 @@
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from bench.tables import trainings
+from bench.tables import figures, trainings
 from bench.tables.output import Table
 from bench.tables.run import read_both, run, synthetic_slices
 from model.evaluation.cases import CaseError, LabelledSlice
@@ -108,6 +109,27 @@ def test_one_reader_says_what_is_missing(tmp_path, monkeypatch):
     content = run(slices, Oracle(slices * 2), tmp_path, about="", repeats=1)
     assert any("One reader only" in note for note in content["tables"]["2"]["notes"])
     assert content["tables"]["5"]["values"]["T2"]["icc"] == {}
+
+
+def test_readers_who_did_not_draw_every_slice(tmp_path, monkeypatch):
+    """Anna, of another convention than the engine, drew the last five slices of seven; ben drew all."""
+    monkeypatch.setattr(trainings, "ARCHITECTURES", {})
+    shown = []
+    monkeypatch.setattr(figures, "best_median_worst", lambda *arguments: shown.append(arguments))
+    slices = rings({"anna": -2.0, "ben": 0.0}, count=7, kinds=("t2",))
+    for each in slices[:2]:
+        del each.readers["anna"]
+    engine = Oracle([replace(each, readers={"ben": each.readers["ben"]}) for each in slices * 2])
+    content = run(slices, engine, tmp_path, about="", repeats=1)
+    with (tmp_path / "table-5.csv").open() as opened:
+        counts = {row[0].removeprefix("T2, "): row[1] for row in csv.reader(opened)}
+    assert (counts["anna"], counts["ben"]) == ("5", "7")
+    assert counts["ICC: myostream and ben"] == "7"
+    assert {counts[f"ICC: {name}"] for name in ("myostream and anna", "readers")} == {"5"}
+    assert min(icc for icc, _, _ in content["tables"]["5"]["values"]["T2"]["icc"].values()) > 0.99
+    ((_, drawn, found, scores),) = shown
+    assert len(drawn) == len(found) == len(scores) == 7
+    assert min(scores[:2]) > 0.97 > max(scores[2:])
 
 
 def test_simulated_readers_draw_on_maps_of_both_kinds():
