@@ -90,11 +90,13 @@ def table_8(slices: Sequence[Segmented], seed: int = 8) -> Table:
             }
             for step, (apart, without_contour) in results.items()
         }
+    # A space in a key would begin its format.
+    named = {name.replace(" ", "_"): found for name, found in values.items()}
     rows = {
-        step if not number else f"+ {step}": {name: found[step] for name, found in values.items()}
+        step if not number else f"+ {step}": {name: found[step] for name, found in named.items()}
         for number, step in enumerate(stages())
     }
-    keys = ", ".join(f"{name}/hausdorff .2f, {name}/without_contour" for name in values)
+    keys = ", ".join(f"{name}/hausdorff .2f, {name}/without_contour" for name in named)
     notes = (
         "Hausdorff distance of both contours from the first reader's, smoothed, mean, mm; every part that a "
         f"step leaves counts; slices with an outline after every step ({', '.join(counted)}).",

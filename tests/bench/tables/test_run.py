@@ -83,6 +83,16 @@ def test_everything_is_written(made):
         assert len(list(csv.reader(opened))) == 1 + 10 * 6
 
 
+def test_the_steps_of_the_contour_search_have_values(made):
+    with (made[0] / "table-8.csv").open() as opened:
+        heading, *rows = csv.reader(opened)
+    values = made[1]["tables"]["8"]["values"]
+    assert heading[1:] == [f"{name}, {key}" for name in values for key in ("hausdorff", "without contour")]
+    found = values["the network's masks"]["outlines of the masks"]
+    assert rows[0][-2:] == [f"{found['hausdorff']:.2f}", "0"]
+    assert all("-" not in row for row in rows)
+
+
 def test_who_agrees_best_has_the_best_figures(made):
     """The engine returns anna's labels; ben draws a pixel more than she, cleo two less."""
     values = made[1]["tables"]["2"]["values"]
