@@ -201,7 +201,7 @@ def _read_study(slice_: StudySlice, kind: str) -> LabelledSlice:
     labels = read_labels(slice_.contours, _map_image(slice_.map, image.shape[1:], ()))
     assert labels is not None
     return LabelledSlice(
-        name=f"{slice_.case}/{slice_.level}",
+        name=slice_.name,
         case=slice_.case,
         kind=kind,
         image=image[0],

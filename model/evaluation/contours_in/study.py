@@ -32,6 +32,7 @@ class StudySlice:
 
     Attributes:
         case: patient.
+        name: of the slice, with the folder of the date where it lies below the folder that is read.
         level: ``Apex``, ``Mid`` or ``Base``.
         map: DICOM file of the map.
         contours: ``Contours.json`` of the slice.
@@ -39,6 +40,7 @@ class StudySlice:
     """
 
     case: str
+    name: str
     level: str
     map: Path
     contours: Path
@@ -78,4 +80,6 @@ def study_slices(folder: Path, kind: str) -> Iterator[StudySlice]:
             own = patient / f"{kind.upper()}_map_{ending}"
             file, contours = maps / f"{level}.dcm", own / CONTOURS
             if file.is_file() and contours.is_file():
-                yield StudySlice(patient.name, level, file, contours, tuple(sorted(own.glob("*.dcm"))))
+                name = f"{patient.relative_to(folder).as_posix()}/{level}"
+                weighted = tuple(sorted(own.glob("*.dcm")))
+                yield StudySlice(patient.name, name, level, file, contours, weighted)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pydicom
@@ -241,6 +242,11 @@ def test_the_folders_of_the_published_study(tmp_path):
     np.testing.assert_array_equal(found.labels, LABELS)
     with pytest.raises(CaseError, match="no labelled t2 maps"):
         read_slices(tmp_path, "t2")
+    # Another day may have a patient of that number too.
+    shutil.copytree(patient, tmp_path / "2023_07_10" / "Patient (7)")
+    names = [each.name for each in read_slices(tmp_path, "t1")]
+    assert names == ["2023_07_09/Patient (7)/Mid", "2023_07_10/Patient (7)/Mid"]
+    assert [each.name for each in read_slices(patient.parent, "t1")] == ["Patient (7)/Mid"]
 
 
 @pytest.mark.parametrize(
