@@ -59,7 +59,7 @@ def test_the_same_series_and_values_as_by_mrd(write, vendor, tmp_path, images, s
         slice_ = ours.identity.slice_index
         theirs = streamed[ours.quantity, slice_]
         assert isinstance(ours, Ready)
-        assert (ours.flags, ours.oriented) == ((), True)
+        assert (ours.flags, ours.geometry.oriented) == ((), True)
         # Only Siemens states preparation times as such.
         by_echo = ours.quantity == "T2" and vendor != "siemens"
         assert ours.notes == theirs.notes or (by_echo and "EchoTime" in ours.notes[0])
@@ -408,7 +408,7 @@ def test_directions_that_are_not_of_unit_length_are_read(tmp_path, images, lengt
     members = [each for each in images if writer.time_of(each)[0] == "T1"]
     writer.classic(tmp_path, members, "siemens", changes=changes)
     series = only(tmp_path).series
-    assert [each.oriented for each in series] == [length > 0.98] * 2
+    assert [each.geometry.oriented for each in series] == [length > 0.98] * 2
     assert {each.identity.slice_index for each in series} == {0, 1}
 
 
