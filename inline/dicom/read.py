@@ -34,7 +34,7 @@ class DicomFiles:
     """DICOM files whose headers are read. Their pixels are read examination by examination.
 
     Attributes:
-        problems: a sentence for each file that cannot be read.
+        problems: a sentence for each file and folder that cannot be read.
         skipped: number of files that are no MR images by what they are.
     """
 
