@@ -240,11 +240,13 @@ def read_dicom(path: str | Path, *, settings: Settings | None = None) -> list[Ac
         settings: how images become series; None for those of the program.
 
     Returns:
-        One for each study, patient and frame of reference, with its ``series`` and its ``problems``.
+        One for each study, patient and frame of reference, with its ``series`` and its ``problems``. Files
+        and folders that cannot be read are among those of the first one: no header states where they belong.
 
     Raises:
         MyostreamError: there is nothing at the path, or none of its files is a DICOM image that can be read.
     """
+    from dataclasses import replace
     from pathlib import Path
 
     from inline.dicom.errors import DicomError
@@ -256,7 +258,7 @@ def read_dicom(path: str | Path, *, settings: Settings | None = None) -> list[Ac
     if not found:
         reasons = (*opened.problems, *(f"{number} {name}" for name, number in opened.skipped.items()))
         raise DicomError(f"{path} holds no DICOM image that is read: {'; '.join(reasons) or 'it is empty'}")
-    return found
+    return [replace(found[0], problems=(*opened.problems, *found[0].problems)), *found[1:]]
 
 
 def process(
