@@ -63,7 +63,7 @@ class Apex:
         dice_cavity: at the borders of the wall; 0 without contours.
         dice_myocardium: likewise.
         error_ms: median of the ring less that with true contours; NaN without one of them.
-        flags: of the result.
+        flags: of the result; no slice of this benchmark has an orientation, which is not counted.
         confidence: of the result; None without a calibration.
         there: number of insertion points of the right ventricle in the slice.
         points: number of those found.
@@ -114,7 +114,7 @@ def evaluate_apices(
 def _process(slice_: LabelledSlice, running: Pipeline) -> Apex:
     rows, columns = slice_.image.shape
     series = _series(slice_.image, Quantity[slice_.kind.upper()])
-    progress = SliceProgress(Ready.of(series, oriented=False))
+    progress = SliceProgress(Ready.of(series))
     stages = running.stages(progress)
     output = running.engine.infer(np.asarray(next(stages))[None])[0]
     result = stages.send(output)
@@ -132,7 +132,7 @@ def _process(slice_: LabelledSlice, running: Pipeline) -> Apex:
         dice_cavity=cavity,
         dice_myocardium=wall,
         error_ms=_median(result.regions) - median,
-        flags=tuple(flag.value for flag in result.flags),
+        flags=tuple(flag.value for flag in result.flags if flag is not Flag.NO_ORIENTATION),
         confidence=result.confidence,
         there=0 if slice_.insertions is None else int(np.isfinite(slice_.insertions).all(axis=1).sum()),
         points=sum(point is not None for point in points),
@@ -181,8 +181,7 @@ def partial_volume(count: int, kind: str, offsets: ContourOffsets) -> dict[str, 
 def _series(values_ms: NDArray[np.float32], quantity: Quantity) -> MapSeries:
     """Return a map of the frame as a scanner's own."""
     rows, columns = values_ms.shape
-    directions = ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
-    geometry = SliceGeometry(*directions, (FRAME_MM, FRAME_MM), (rows, columns))
+    geometry = SliceGeometry.unoriented((FRAME_MM, FRAME_MM), (rows, columns))
     return MapSeries(quantity, values_ms, geometry, SeriesIdentity(0, 0))
 
 

@@ -184,7 +184,8 @@ def measure(
         contours: in pixels of the map; None, as of a map without contours, is an error.
         inset: share of the wall's thickness left out at either border, 0 to below 0.5.
         level: ``"basal"``, ``"mid"``, ``"apical"`` or ``"unknown"``.
-        geometry: orientation of the slice in the patient, and its pixel size; without it pixels are square.
+        geometry: orientation of the slice in the patient, where it is known, and its pixel size; without a
+            geometry pixels are square.
         septum_degrees: direction of the middle of the septum in the image, degrees anticlockwise from the
             right.
         insertions: of the segmentation, whose contours these are.
@@ -194,7 +195,7 @@ def measure(
     """
     from inline.contouring import aha
     from inline.data.geometry import SliceGeometry
-    from inline.data.results import SliceLevel
+    from inline.data.results import Insertions, SliceLevel
 
     # None is what a segmentation without contours has.
     if contours is None:
@@ -202,15 +203,9 @@ def measure(
     if level and level not in set(SliceLevel):
         raise ValueError(f'level is "basal", "mid", "apical" or "unknown", not {level!r}')
     parametric = _map(values)
-    reference = None
-    if geometry is not None or septum_degrees is not None:
-        rows, columns = parametric.values_ms.shape
-        axes = (0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
-        upright = SliceGeometry(*axes, spacing=(1.0, 1.0), shape=(rows, columns))
-        reference = aha.angular_reference(geometry or upright, septum_degrees)
-    if insertions is not None and septum_degrees is None:
-        aspect = reference.aspect if reference else 1.0
-        reference, _ = aha.insertion_reference(insertions, contours, reference, aspect)
+    rows, columns = parametric.values_ms.shape
+    plane = geometry or SliceGeometry.unoriented((1.0, 1.0), (rows, columns))
+    reference, _ = aha.slice_reference(plane, insertions or Insertions(), contours, septum_degrees)
     return aha.measure(parametric, contours, SliceLevel(level) if level else None, reference, inset=inset)
 
 
@@ -245,11 +240,13 @@ def read_dicom(path: str | Path, *, settings: Settings | None = None) -> list[Ac
         settings: how images become series; None for those of the program.
 
     Returns:
-        One for each study, patient and frame of reference, with its ``series`` and its ``problems``.
+        One for each study, patient and frame of reference, with its ``series`` and its ``problems``. Files
+        and folders that cannot be read are among those of the first one: no header states where they belong.
 
     Raises:
         MyostreamError: there is nothing at the path, or none of its files is a DICOM image that can be read.
     """
+    from dataclasses import replace
     from pathlib import Path
 
     from inline.dicom.errors import DicomError
@@ -261,7 +258,7 @@ def read_dicom(path: str | Path, *, settings: Settings | None = None) -> list[Ac
     if not found:
         reasons = (*opened.problems, *(f"{number} {name}" for name, number in opened.skipped.items()))
         raise DicomError(f"{path} holds no DICOM image that is read: {'; '.join(reasons) or 'it is empty'}")
-    return found
+    return [replace(found[0], problems=(*opened.problems, *found[0].problems)), *found[1:]]
 
 
 def process(

@@ -329,7 +329,7 @@ class Pipeline:
         with progress.timed(Stage.REGIONS):
             stated = self._regions.septum_degrees
             reference, points_note = slice_reference(
-                empty.geometry, borders.insertions, borders.contours, stated, oriented=assembled.oriented
+                empty.geometry, borders.insertions, borders.contours, stated
             )
             regions: tuple[RegionValues, ...] = ()
             if contours is not None:
@@ -354,7 +354,7 @@ class Pipeline:
                 *([note] if note else []),
                 *(sentence for _, sentence in findings if sentence),
             ]
-            if not assembled.oriented and reference is None:
+            if not assembled.geometry.oriented and reference is None:
                 notes.append(_NO_DIRECTIONS)
             if points_note:
                 notes.append(points_note)

@@ -68,7 +68,6 @@ class _Slice:
         template: header of the slice's last image, for the images that go back.
         images: number of its images.
         slice_count: slices of the measurement, or None.
-        oriented: the geometry's directions are the sender's.
         flags: reason codes.
         arrived: time of the slice's last image, seconds of the caller's clock.
         notes: sentences for the result, beside ``flags``.
@@ -85,7 +84,6 @@ class _Slice:
     template: ImageHeader
     images: int = 1
     slice_count: int | None
-    oriented: bool
     flags: tuple[Flag, ...]
     arrived: float
     notes: tuple[str, ...] = ()
@@ -97,7 +95,7 @@ class _Slice:
 
     def slice_place(self, session: str = "") -> SlicePlace:
         """Return the place of the slice in the heart, as far as its headers state it."""
-        geometry = self.geometry if self.oriented else None
+        geometry = self.geometry if self.geometry.oriented else None
         return SlicePlace(self.identity, self.quantity, self.slice_count, geometry, session)
 
 
@@ -108,21 +106,16 @@ class Ready(_Slice):
     series: Series
 
     @classmethod
-    def of(cls, series: Series, *, oriented: bool = True) -> Ready:
-        """Return the slice of a series made of arrays: no header states more than the series does.
-
-        Args:
-            series: to make a map from.
-            oriented: the directions of its geometry are those in the patient.
-        """
+    def of(cls, series: Series) -> Ready:
+        """Return the slice of a series made of arrays: no header states more than the series does."""
+        undirected = () if series.geometry.oriented else (Flag.NO_ORIENTATION,)
         return cls(
             quantity=series.quantity,
             identity=series.identity,
             geometry=series.geometry,
             template=ImageHeader(),
             slice_count=None,
-            oriented=oriented,
-            flags=series.flags,
+            flags=tuple(dict.fromkeys((*series.flags, *undirected))),
             arrived=0.0,
             series=series,
         )
@@ -173,13 +166,12 @@ def assemble(
     if not all(each.readable for each in group.metadata):
         findings.append((Flag.UNREADABLE_ATTRIBUTES, _UNREADABLE))
     columns, rows, _ = last.matrix_size
-    nowhere = SliceGeometry((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 1.0), (rows, columns))
-    placed = Placed(nowhere, last, oriented=False)
+    placed = Placed(SliceGeometry.unoriented((1.0, 1.0), (rows, columns)), last)
     series: Series | None = None
     error = ""
     try:
         placed = read_geometry(last, metadata.plane)
-        if not placed.oriented:
+        if not placed.geometry.oriented:
             findings.append((Flag.NO_ORIENTATION, ""))
         if placed.contradiction:
             findings.append((Flag.CONTRADICTORY_GEOMETRY, placed.contradiction))
@@ -201,7 +193,6 @@ def assemble(
         "template": placed.header,
         "images": len(group.images),
         "slice_count": slices if 0 < slices <= _MOST_SLICES else None,
-        "oriented": placed.oriented,
         "flags": _flags(findings),
         "arrived": group.arrived,
         "notes": tuple(note for _, note in findings if note),

@@ -32,13 +32,11 @@ class Placed:
     Attributes:
         geometry: its plane.
         header: the image's header with that field of view and position.
-        oriented: the directions are the sender's; else the image's own axes stand in for the patient's.
         contradiction: difference between header and DICOM, as a sentence; empty where they agree.
     """
 
     geometry: SliceGeometry
     header: ImageHeader
-    oriented: bool
     contradiction: str = ""
 
 
@@ -88,11 +86,12 @@ def read_geometry(header: ImageHeader, dicom: DicomPlane | None = None) -> Place
         spacing=spacing,
         shape=(rows, columns),
         slice_direction=header.slice_dir if rising else None,
+        oriented=oriented,
     )
     if dicom is not None:
         size = (columns * spacing[0], rows * spacing[1], header.field_of_view[2])
         header = replace(header, field_of_view=size, position=position)
-    return Placed(geometry, header, oriented, contradiction)
+    return Placed(geometry, header, contradiction)
 
 
 @dataclass(slots=True)

@@ -83,7 +83,8 @@ def angular_reference(
             the right of the image; None to take it from the geometry.
 
     Returns:
-        None where neither is available (the slice faces right-anterior: no usual short axis).
+        None where neither is available: the slice faces right-anterior, which is no usual short axis, or its
+            directions are not known.
     """
     row, column = np.asarray(geometry.row_direction), np.asarray(geometry.column_direction)
     normal = geometry.normal
@@ -93,7 +94,7 @@ def angular_reference(
 
     septum = in_plane(_RIGHT_ANTERIOR)
     if septum_degrees is None:
-        if float(np.linalg.norm(septum)) < _SHORTEST:
+        if not geometry.oriented or float(np.linalg.norm(septum)) < _SHORTEST:
             return None
         source = "usual heart (image geometry, right-anterior of the patient taken for the septum)"
     else:
@@ -156,8 +157,6 @@ def slice_reference(
     insertions: Insertions,
     contours: Contours | None,
     stated: float | None = None,
-    *,
-    oriented: bool = True,
 ) -> tuple[AngularReference | None, str]:
     """Return the reference of a slice from the best source, and a note on it.
 
@@ -168,9 +167,8 @@ def slice_reference(
         insertions: in pixels of the map.
         contours: likewise; None where there are none.
         stated: direction of the middle of the septum, as of :func:`angular_reference`.
-        oriented: the directions of ``geometry`` are the sender's.
     """
-    reference = angular_reference(geometry, stated) if oriented or stated is not None else None
+    reference = angular_reference(geometry, stated)
     if stated is not None or contours is None:
         return reference, ""
     width, height = geometry.spacing

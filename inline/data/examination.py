@@ -98,7 +98,6 @@ class EcvResult:
         masked: pixels of the myocardium with a value outside the physical range.
         contours: of the native slice.
         regions: ``global`` first, then the other regions of the native slice.
-        oriented: the directions of ``geometry`` are the sender's.
         registration: movement of the post-contrast map; None with ``error``.
         flags: reason codes.
         notes: one sentence for each assumption and flag.
@@ -120,7 +119,6 @@ class EcvResult:
     masked: int = 0
     contours: Contours | None = None
     regions: tuple[EcvRegion, ...] = ()
-    oriented: bool = True
     registration: Registration | None = None
     flags: tuple[Flag, ...] = ()
     notes: tuple[str, ...] = ()

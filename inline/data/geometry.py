@@ -23,6 +23,8 @@ class SliceGeometry:
         spacing: pixel size ``(x, y)``, mm.
         shape: ``(rows, columns)``.
         slice_direction: unit vector along rising slice indices (MRD ``slice_dir``); None where not stated.
+        oriented: the directions are those in the patient; else the image's own axes stand in for them, and
+            nothing is known of where the septum lies.
     """
 
     position: tuple[float, float, float]
@@ -31,6 +33,12 @@ class SliceGeometry:
     spacing: tuple[float, float]
     shape: tuple[int, int]
     slice_direction: tuple[float, float, float] | None = None
+    oriented: bool = True
+
+    @classmethod
+    def unoriented(cls, spacing: tuple[float, float], shape: tuple[int, int]) -> SliceGeometry:
+        """Return the geometry of an image whose place in the patient is not known."""
+        return cls((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), spacing, shape, oriented=False)
 
     @property
     def normal(self) -> FloatArray:

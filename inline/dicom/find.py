@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -45,7 +46,7 @@ class Found:
 
     Attributes:
         frames: of the images.
-        problems: a sentence for each file that cannot be read.
+        problems: a sentence for each file and folder that cannot be read.
         skipped: number of other files by what they are.
     """
 
@@ -57,8 +58,8 @@ class Found:
 def find(paths: Iterable[Path]) -> Found:
     """Return the frames of all DICOM images at some paths, without pixels.
 
-    A file that cannot be read is reported, and the others are read. In a folder, files that are not DICOM are
-    counted; a path to such a file is a problem.
+    A file or folder that cannot be read is reported, and the others are read. In a folder, files that are not
+    DICOM are counted; a path to such a file is a problem.
 
     Raises:
         ImportError: pydicom is not installed.
@@ -75,13 +76,20 @@ def find(paths: Iterable[Path]) -> Found:
 
 
 def is_dicom(path: Path) -> bool:
-    """Return whether a file begins as a DICOM file does, or a folder is one of DICOM files."""
-    if path.is_dir():
-        return any(is_dicom(each) for each in _walk(path))
+    """Return whether a file can be read and begins as a DICOM file does."""
     try:
         return begins_as_dicom(path)
     except OSError:
         return False
+
+
+def may_hold_dicom(folder: Path) -> bool:
+    """Return whether a folder holds DICOM files, or what cannot be read and :func:`find` reports."""
+    unread = list[OSError]()
+    try:
+        return any(map(begins_as_dicom, _walk(folder, unread.append))) or bool(unread)
+    except OSError:
+        return True
 
 
 def begins_as_dicom(file: Path) -> bool:
@@ -186,7 +194,12 @@ def reason(error: Exception) -> str:
 
 def _add(file: Path, found: Found, known: set[str], *, alone: bool) -> None:
     """Add the frames of a file, or what kept them from being read."""
-    if not is_dicom(file):
+    try:
+        begins = begins_as_dicom(file)
+    except OSError as error:
+        found.problems.append(_unread(file, error))
+        return
+    if not begins:
         if alone:
             found.problems.append(f"{file} is no DICOM file (DICM is missing at byte 128)")
         else:
@@ -218,17 +231,25 @@ def _add(file: Path, found: Found, known: set[str], *, alone: bool) -> None:
 def _files(path: Path, found: Found) -> Iterator[Path]:
     """Yield the files of a path: itself, those below a folder, or those that a DICOMDIR lists."""
     if path.is_dir():
-        yield from _walk(path)
+        yield from _walk(path, lambda error: found.problems.append(_unread(error.filename, error)))
     elif path.name.upper() == "DICOMDIR":
         yield from _listed(path, found)
     else:
         yield path
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for each in sorted(folder.rglob("*")):
-        if each.is_file() and not any(part.startswith(".") for part in each.relative_to(folder).parts):
-            yield each
+def _walk(folder: Path, report: Callable[[OSError], None]) -> Iterator[Path]:
+    """Yield the files below a folder that are not hidden, pipes and the like left out."""
+    for place, names, files in os.walk(folder, onerror=report):
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        for file in (Path(place, name) for name in sorted(files) if not name.startswith(".")):
+            # A link to what is missing or may not be read is left to its reader, which reports it.
+            if os.path.isfile(file) or not os.path.exists(file):  # noqa: PTH110, PTH113 - neither raises
+                yield file
+
+
+def _unread(path: Path | str, error: OSError) -> str:
+    return f"{path} cannot be read: {error.strerror or error}"
 
 
 def _listed(directory: Path, found: Found) -> Iterator[Path]:

@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,10 +35,15 @@ from inline.mrd.meta import MetaValue, format_meta
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-_TICKS: Final = 400.0
-"""MRD time stamps per second."""
 _MOST_FRAMES: Final = 65_536
 _FURTHEST_MM: Final = 1e5
+_ACQUIRED: Final = (
+    ("", "FrameAcquisitionDateTime"),
+    ("AcquisitionDate", "AcquisitionTime"),
+    ("", "AcquisitionDateTime"),
+    ("ContentDate", "ContentTime"),
+)
+"""Attributes of date and time of acquisition, in the order of precedence; a DateTime holds both."""
 _TIME: Final = re.compile(r"(\d\d)(\d\d)(?:(\d\d(?:\.\d+)?))?")
 _COMPONENTS: Final = {
     "M": ImageType.MAGNITUDE,
@@ -73,7 +79,9 @@ class Frame:
         series_number: or None.
         number: instance number of a file with one frame; None where not stated, or with several.
         stated: number of objects of the series (0020,1209), or None.
-        moment: time of acquisition, seconds of the day; NaN where not stated.
+        moment: time of acquisition, seconds of the day, or of the first day of an examination
+            (:func:`inline.dicom.order.past_midnight`); NaN where not stated.
+        day: number of that day, by its date; None where not stated.
         place: MRD header with size, directions, position, field of view and image type.
         location: SliceLocation, mm; NaN where not stated.
         elements: names, image type, comments and plane as ``DicomJson`` holds them.
@@ -93,6 +101,7 @@ class Frame:
     number: int | None
     stated: int | None
     moment: float
+    day: int | None
     place: ImageHeader
     location: float
     elements: dicom_json.Elements
@@ -161,6 +170,7 @@ def frames(image: Dataset, file: Path) -> Iterator[Frame]:
 
 def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *, alone: bool) -> Frame:
     stated = times(header)
+    moment, day = _acquired(header)
     elements = _elements(header)
     described = [header.text(name) for name in ("SeriesDescription", "ProtocolName")]
     recognised = recognise(
@@ -181,7 +191,8 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         series_number=_integer(header.value("SeriesNumber")),
         number=_integer(header.value("InstanceNumber")) if alone else None,
         stated=_integer(header.value("NumberOfSeriesRelatedInstances")),
-        moment=_moment(header),
+        moment=moment,
+        day=day,
         place=_place(header, size),
         location=_or_nan(header.number("SliceLocation")),
         elements=elements,
@@ -225,7 +236,6 @@ def _place(header: FrameHeader, size: tuple[int, int]) -> ImageHeader:
         phase_dir=_triple(column),
         slice_dir=_triple(np.cross(row, column)),
         image_type=_component(header),
-        acquisition_time_stamp=round(max(_or_zero(_moment(header)), 0.0) * _TICKS),
     )
 
 
@@ -249,14 +259,22 @@ def _component(header: FrameHeader) -> ImageType:
     return _GE_COMPONENTS[ge] if ge is not None and 0 <= ge < len(_GE_COMPONENTS) else ImageType.MAGNITUDE
 
 
-def _moment(header: FrameHeader) -> float:
-    """Return the time of acquisition in seconds of the day; NaN where none is stated."""
-    stated = header.text("FrameAcquisitionDateTime")[8:] or header.text("AcquisitionTime")
-    stated = stated or header.text("AcquisitionDateTime")[8:] or header.text("ContentTime")
-    found = _TIME.match(stated)
+def _acquired(header: FrameHeader) -> tuple[float, int | None]:
+    """Return the time of acquisition, seconds of the day or NaN, and the number of that day or None."""
+    day, clock = "", ""
+    for of_day, of_time in _ACQUIRED:
+        stated = header.text(of_time)
+        day, clock = (header.text(of_day), stated) if of_day else (stated[:8], stated[8:])
+        if clock:
+            break
+    found = _TIME.match(clock)
     if found is None:
-        return math.nan
-    return int(found[1]) * 3600.0 + int(found[2]) * 60.0 + float(found[3] or 0.0)
+        return math.nan, None
+    moment = int(found[1]) * 3600.0 + int(found[2]) * 60.0 + float(found[3] or 0.0)
+    try:
+        return moment, date.fromisoformat(day).toordinal()
+    except ValueError:
+        return moment, None
 
 
 def _integer(value: Any) -> int | None:
@@ -273,7 +291,3 @@ def _triple(vector: NDArray[np.float64]) -> tuple[float, float, float]:
 
 def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
-
-
-def _or_zero(value: float) -> float:
-    return 0.0 if math.isnan(value) else value

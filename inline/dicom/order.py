@@ -19,6 +19,11 @@ from inline.dicom.frame import Frame
 from inline.dicom.vendors import PLACES, Time, choose
 from inline.mrd.image_header import ImageHeader, ImageType, Triple
 
+TICKS: Final = 400
+"""MRD time stamps per second."""
+DAY_S: Final = 86_400
+_LONGEST_S: Final = 43_200.0
+"""Half a day: an examination takes less."""
 _LARGEST_COUNTER: Final = 65_535
 _SAME_MS: Final = 1.0
 """Largest difference of equal times: some senders write whole milliseconds."""
@@ -60,6 +65,27 @@ class Counted:
         if isinstance(self.frame.recognised, str):
             return False
         return self.frame.quantity is not None or self.time is not None
+
+
+def past_midnight(frames: Sequence[Frame]) -> list[Frame]:
+    """Return the frames of a study, all with moments of its first day where it went on past midnight.
+
+    Dates alone do not show that: anonymisation blanks or shifts them, series by series too. They are used
+    where there are two, one after the other, and the study then takes less than half a day.
+    """
+    dated = [frame for frame in frames if frame.day is not None]
+    first, *others = sorted({frame.day for frame in dated if frame.day is not None}) or [0]
+    if others != [first + 1]:
+        return list(frames)
+    began = min(frame.moment for frame in dated if frame.day == first)
+    ended = max(frame.moment for frame in dated if frame.day != first) + DAY_S
+    if ended - began >= _LONGEST_S:
+        return list(frames)
+    # The first day began after noon, and the second one ended before; frames without a date are among them.
+    return [
+        replace(frame, moment=frame.moment + DAY_S) if frame.moment < _LONGEST_S else frame
+        for frame in frames
+    ]
 
 
 def number_series(frames: Sequence[Frame]) -> dict[int, list[Frame]]:
@@ -117,6 +143,7 @@ def count(frames: Sequence[Frame], series: int, slices: Mapping[int, SliceNumber
                 frame.place,
                 slice=min(place, _LARGEST_COUNTER),
                 set=min(number, _LARGEST_COUNTER),
+                acquisition_time_stamp=round(_or_zero(frame.moment) * TICKS),
                 image_index=min(number + 1, _LARGEST_COUNTER),
                 image_series_index=series,
                 slice_dir=_reversed(frame.place.slice_dir) if backwards else frame.place.slice_dir,
@@ -150,8 +177,11 @@ def _reversed(direction: Triple) -> Triple:
 
 
 def _order(frame: Frame) -> tuple[float, int, int, str]:
-    moment = 0.0 if math.isnan(frame.moment) else frame.moment
-    return moment, frame.number or 0, frame.index, str(frame.file)
+    return _or_zero(frame.moment), frame.number or 0, frame.index, str(frame.file)
+
+
+def _or_zero(moment: float) -> float:
+    return 0.0 if math.isnan(moment) else moment
 
 
 def _slices(frames: Sequence[Frame]) -> dict[int, SliceNumber]:

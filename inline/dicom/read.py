@@ -21,7 +21,7 @@ from inline.data.series import Quantity, SeriesIdentity
 from inline.dicom.find import Found, find, read_measurement, read_pixels
 from inline.dicom.frame import Frame
 from inline.dicom.missing import Acquisition, lacking, shorter
-from inline.dicom.order import Counted, count, number_series, number_slices
+from inline.dicom.order import Counted, count, number_series, number_slices, past_midnight
 from inline.mrd.messages import Image
 from inline.settings import AssemblySettings
 
@@ -34,7 +34,7 @@ class DicomFiles:
     """DICOM files whose headers are read. Their pixels are read examination by examination.
 
     Attributes:
-        problems: a sentence for each file that cannot be read.
+        problems: a sentence for each file and folder that cannot be read.
         skipped: number of files that are no MR images by what they are.
     """
 
@@ -50,7 +50,9 @@ class DicomFiles:
 
         Images without a study UID are taken together by their folder.
         """
-        ordered = sorted(self._frames, key=_examination)
+        by_study = groupby(sorted(self._frames, key=_study), key=_study)
+        dated = [frame for _, members in by_study for frame in past_midnight(list(members))]
+        ordered = sorted(dated, key=_examination)
         for _, members in groupby(ordered, key=_examination):
             yield _assemble(list(members), self._settings, self._broken)
 
@@ -79,9 +81,14 @@ def open_dicom(
     )
 
 
-def _examination(frame: Frame) -> tuple[str, str, str]:
+def _study(frame: Frame) -> tuple[str, str]:
     # Two patients may have one study UID by mistake: their slices are no pair for ECV.
-    return frame.study or str(frame.file.parent), frame.reference, frame.patient
+    return frame.study or str(frame.file.parent), frame.patient
+
+
+def _examination(frame: Frame) -> tuple[str, str, str]:
+    study, patient = _study(frame)
+    return study, frame.reference, patient
 
 
 def _assemble(

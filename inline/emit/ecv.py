@@ -55,7 +55,7 @@ def ecv_images(
     slot = completed_by or result.native
     first = (numbers or SeriesNumbers(settings.series_offset)).first(slot.series_index)
     meta = common_attributes(result.geometry, name, _comment(result))
-    place = _placed(template, result.geometry, oriented=result.oriented)
+    place = _placed(template, result.geometry)
     maps = [(values, _MAP, name, window)]
     if settings.uncertainty and sd is not None:
         maps.append((sd, _SD, f"{name}_SD", (0.0, window[1] / 8.0)))
@@ -88,9 +88,9 @@ def _values(result: EcvResult) -> dict[str, MetaValue]:
     return values
 
 
-def _placed(template: ImageHeader, geometry: SliceGeometry, *, oriented: bool) -> ImageHeader:
+def _placed(template: ImageHeader, geometry: SliceGeometry) -> ImageHeader:
     """Return the template in the place of a slice; as it is where the slice has no orientation."""
-    if not oriented:
+    if not geometry.oriented:
         return template
     rows, columns = geometry.shape
     width, height = geometry.spacing

@@ -75,7 +75,6 @@ def ecv_of_pair(
         native_blood=native.blood,
         post_blood=post.blood,
         contours=native.contours,
-        oriented=Flag.NO_ORIENTATION not in native.flags,
         pairing=pair.how,
     )
     try:
@@ -239,11 +238,7 @@ def _measured(
         )
     kept = np.where(valid, coefficient, 0.0)
     reference, _ = slice_reference(
-        native.geometry,
-        native.insertions,
-        native.contours,
-        settings.septum_degrees,
-        oriented=found.oriented,
+        native.geometry, native.insertions, native.contours, settings.septum_degrees
     )
     shares = region_shares(
         native.contours, shape, native.level, reference, usable=valid & walls[1], inset=settings.inset

@@ -146,7 +146,6 @@ def _alone(result: SliceResult, others: tuple[SliceResult, ...]) -> EcvResult | 
         native_blood=result.blood if is_native else None,
         post_blood=None if is_native else result.blood,
         contours=result.contours,
-        oriented=Flag.NO_ORIENTATION not in result.flags,
         flags=(flag,),
         error=error,
     )

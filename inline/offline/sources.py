@@ -10,7 +10,7 @@ from pathlib import Path
 
 from inline.assembly.examination import AcquiredExamination
 from inline.data.errors import MyostreamError
-from inline.dicom.find import is_dicom
+from inline.dicom.find import may_hold_dicom
 from inline.dicom.read import DicomFiles, open_dicom
 from inline.offline import nifti
 from inline.offline.arrays import ArrayOptions, is_array, read_array
@@ -27,7 +27,7 @@ class Sources:
         settings: how images become series.
         options: of arrays.
         group: HDF5 group of MRD files; empty for the only one.
-        problems: a sentence for each file that cannot be read; complete once all examinations were read.
+        problems: a sentence for each file or folder that cannot be read; complete with the last examination.
         skipped: number of DICOM files that are no MR images by what they are.
     """
 
@@ -90,7 +90,7 @@ class Sources:
                 raise SourceError(f"there is no file or folder {path}")
             if path.is_dir():
                 has_nifti = any(nifti.is_nifti(each) for each in path.rglob("*"))
-                has_dicom = is_dicom(path)
+                has_dicom = may_hold_dicom(path)
                 if not has_nifti and not has_dicom:
                     raise SourceError(f"{path} holds neither DICOM files nor NIfTI images")
                 dicom += [path] if has_dicom else []

@@ -155,7 +155,7 @@ def _shown(
         placed = read_geometry(image.header)
     except SeriesError:
         return None, None
-    where = placed.geometry if placed.oriented else None
+    where = placed.geometry if placed.geometry.oriented else None
     try:
         values = map_values(image)
     except ProtocolError:

@@ -177,7 +177,7 @@ class ReportMap:
             kind=Kind.ECV if known else Kind.PARTITION,
             identity=result.native,
             level=result.level or SliceLevel.UNKNOWN,
-            geometry=result.geometry if result.oriented else None,
+            geometry=result.geometry if result.geometry.oriented else None,
             section=section,
             regions=regions,
             flags=tuple(result.flags),

@@ -125,6 +125,73 @@ def test_an_array_is_measured_within_contours_in_pixels_and_in_mm(ring_engine):
     assert len(named) == 6
 
 
+def ring_of_pixels(septum, width_mm, height_mm, shape=(120, 120)):
+    """A map, a ring of 20 to 30 mm around its middle, and insertion points 60 degrees from a septum.
+
+    The septum is in degrees anticlockwise from the right, in mm.
+    """
+    size, middle = np.array([width_mm, height_mm]), np.array([shape[1], shape[0]]) / 2
+
+    def place(degrees, radius):
+        angle = np.radians(-np.atleast_1d(degrees))
+        return middle + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1) / size
+
+    contours = inline.Contours(*(place(np.arange(0.0, 360.0, 3.0), radius) for radius in (20.0, 30.0)))
+    points = (place(septum + side, 30.0)[0] for side in (-60.0, 60.0))  # the anterior one first
+    found = inline.Insertions(*(inline.InsertionPoint(*map(float, each), 0.9) for each in points))
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    angle = np.degrees(np.arctan2(-(rows - middle[1]) * height_mm, (columns - middle[0]) * width_mm))
+    return (angle - septum + 180.0) % 360.0 + 820.0, contours, found  # 1000 at the middle of the septum
+
+
+def undirected_series(folder):
+    """The series of images whose headers state no directions."""
+    nowhere = {"read_dir": (0.0,) * 3, "phase_dir": (0.0,) * 3, "slice_dir": (0.0,) * 3}
+    header = ImageHeader(field_of_view=(120.0, 120.0, 8.0), image_series_index=1, **nowhere)
+    images = [
+        Image.from_pixels(
+            np.full((1, 1, 120, 120), 100 + number, np.uint16),
+            replace(header, set=number),
+            {"SequenceDescription": "T1map_MOLLI", "InversionTime": str(100.0 + 300.0 * number)},
+        )
+        for number in range(8)
+    ]
+    write_images(folder / "undirected.h5", "", images)
+    return inline.read_mrd(folder / "undirected.h5")
+
+
+def test_no_segment_is_measured_where_the_headers_state_no_directions(tmp_path, ring_engine):
+    (found,) = undirected_series(tmp_path)
+    values, contours, _ = ring_of_pixels(180.0, 1.0, 1.0)
+    regions = inline.measure(values, contours, level="mid", geometry=found.series.geometry)
+    assert [each.name for each in regions] == ["global"]
+    for series in (found, found.series):
+        result = inline.process(series, pipeline=Pipeline(ring_engine))
+        assert [each.name for each in result.regions] == ["global"]
+        assert result.flags.count("no-orientation") == 1
+    # A usual heart on the image's own axes would contradict these points.
+    values, contours, points = ring_of_pixels(0.0, 1.0, 1.0)
+    given = {"geometry": found.series.geometry, "insertions": points, "level": "mid"}
+    septum, mid_septum = inline.measure(values, contours, **given)[1:3]
+    assert (septum.name, mid_septum.name) == ("septum", "mid-septum")
+    assert mid_septum.median == pytest.approx(1000.0, abs=1.0)
+
+
+@pytest.mark.parametrize("septum", [80.0, 150.0])
+@pytest.mark.parametrize("oriented", [True, False])
+def test_the_septum_of_pixels_that_are_not_square_is_that_in_the_patient(septum, oriented):
+    """Where the slice faces right-anterior, or its directions are not known, the points alone state it."""
+    values, contours, points = ring_of_pixels(septum, 1.0, 2.0, (80, 120))
+    geometry = inline.SliceGeometry(
+        (0.0, 0.0, 0.0), (0.7071, -0.7071, 0.0), (0.0, 0.0, -1.0), (1.0, 2.0), (80, 120), oriented=oriented
+    )
+    regions = inline.measure(values, contours, level="mid", geometry=geometry, insertions=points)
+    named = {each.name: each.median for each in regions}
+    assert named["mid-septum"] == pytest.approx(1000.0, abs=2.0)
+    assert named["septum"] == pytest.approx(1000.0, abs=2.0)
+    assert named["AHA 8 mid anteroseptal"] == pytest.approx(970.0, abs=2.0)
+
+
 def test_a_file_gives_what_the_stream_assembles(file, study):
     assert [(each.identity.slice_index, each.quantity) for each in study] == [
         (0, "T1"),

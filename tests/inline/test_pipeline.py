@@ -35,6 +35,11 @@ class NanEngine:
         return np.full((len(images), 3, 224, 224), np.nan, np.float32)
 
 
+def undirected(series):
+    """A slice whose headers state no directions."""
+    return replace(series, geometry=replace(series.geometry, oriented=False))
+
+
 def test_values_are_those_of_the_fit_inside_the_contours(slices, examination, ring_engine):
     simulated, _, _ = examination
     result = Pipeline(ring_engine).process(slices[0])
@@ -141,7 +146,7 @@ def test_level_and_reference_come_from_the_geometry(slices, ring_engine):
 
 
 def test_images_without_directions_have_a_note_unless_the_user_states_the_septum(slices, ring_engine):
-    aimless = replace(slices[0], oriented=False)
+    aimless = undirected(slices[0])
     result = Pipeline(ring_engine).process(aimless)
     assert result.notes == (
         "The image headers give no directions (read_dir, phase_dir, slice_dir): no septum and no segments.",
@@ -190,7 +195,7 @@ def test_septum_and_segments_follow_the_insertion_points(slices, ring_engine):
 
 
 def test_segments_follow_the_insertion_points_without_image_directions(slices, ring_engine):
-    aimless, basal = replace(slices[0], oriented=False), RegionSettings(levels={0: SliceLevel.BASAL})
+    aimless, basal = undirected(slices[0]), RegionSettings(levels={0: SliceLevel.BASAL})
     result = Pipeline(HeatEngine(ring_engine, ANTERIOR, INFERIOR), basal).process(aimless)
     assert len(result.regions) == 9
     assert result.notes == ()
@@ -207,7 +212,7 @@ def test_insertion_points_that_are_not_used_have_a_note(slices, ring_engine):
     assert exchanged.angular_reference == usual.angular_reference
     assert len(exchanged.notes) == 1
     assert "contradict the image directions" in exchanged.notes[0]
-    aimless = replace(slices[0], oriented=False)
+    aimless = undirected(slices[0])
     aside = Pipeline(HeatEngine(ring_engine, (60.0, 60.0), INFERIOR)).process(aimless)
     assert [each.name for each in aside.regions] == ["global"]
     assert "no directions" in aside.notes[0]

@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from pydicom import Dataset
 
 from inline.data.results import SliceResult
+from inline.dicom.order import DAY_S, TICKS
 from inline.dicom.write.provenance import MANUFACTURER, MODEL, Provenance, derived_uid
 from inline.dicom.write.source import UTF8, SourceImages
 
@@ -93,7 +94,9 @@ class DicomSource:
         """
         result = self.result
         origin = "map" if result.scanner_made else "images"
-        return f"{result.quantity} {origin} {result.identity.time_stamp} {self.images.key}"
+        # After midnight the stamp depends on whether images of the evening were read with these.
+        time_of_day = result.identity.time_stamp % (DAY_S * TICKS)
+        return f"{result.quantity} {origin} {time_of_day} {self.images.key}"
 
     @property
     def place(self) -> str:

@@ -363,7 +363,7 @@ def test_geometry_that_gives_no_pixel_size_is_an_error():
 def test_missing_directions_are_flagged():
     ready, _ = feed(molli(read_dir=(0.0, 0.0, 0.0)), counted(8))
     assert isinstance(ready[0], Ready)
-    assert not ready[0].oriented
+    assert not ready[0].geometry.oriented
     assert ready[0].flags == (Flag.NO_ORIENTATION,)
 
 

@@ -2,7 +2,9 @@
 
 import io
 import math
+import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pydicom
@@ -17,6 +19,8 @@ from inline.dicom.find import find
 from inline.dicom.header import FrameHeader, as_number
 from inline.dicom.read import open_dicom
 from inline.dicom.vendors import PLACES, choose, times
+from inline.offline.sources import Sources
+from inline.settings import AssemblySettings
 
 from . import writer
 
@@ -145,6 +149,45 @@ def test_genuine_files_are_all_accounted_for(lower, tmp_path):
     listed = find([media / "DICOMDIR"])
     assert listed.problems == []
     assert len(listed.frames) == 17
+
+
+@pytest.fixture
+def locked(monkeypatch):
+    """Files and folders that the user may not read, by path; to root every mode is readable."""
+    paths, open_file, scan = set(), Path.open, os.scandir
+
+    def guarded(call, path, *args, **kwargs):
+        if Path(path) in paths:
+            raise PermissionError(13, "Permission denied", str(path))
+        return call(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", lambda *args, **kwargs: guarded(open_file, *args, **kwargs))
+    monkeypatch.setattr(os, "scandir", partial(guarded, scan))
+    return paths
+
+
+@pytest.mark.parametrize("name", ["closed", "folder", "folder/below", "."])
+def test_what_cannot_be_opened_is_a_problem_by_name(name, tmp_path, written, locked):
+    (tmp_path / "folder" / "below").mkdir(parents=True)
+    for place in ("open", "closed", "folder/closed", "folder/below/closed"):
+        (tmp_path / place).write_bytes(written[0])
+    locked.add(tmp_path / name)
+    for path in (tmp_path, tmp_path / name):
+        found = find([path])
+        assert found.problems == [f"{tmp_path / name} cannot be read: Permission denied"]
+        assert "not DICOM" not in found.skipped
+    # The other sources of a folder neither pass it over nor take it for empty.
+    sources = Sources(AssemblySettings())
+    list(sources.examinations([tmp_path / name]))
+    assert len(sources.problems) == 1
+
+
+def test_links_to_nothing_are_problems_and_pipes_are_not_opened(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "link").symlink_to(tmp_path / "gone")
+    assert find([tmp_path]).problems == [f"{tmp_path / 'link'} cannot be read: No such file or directory"]
 
 
 def test_every_place_has_a_public_source():

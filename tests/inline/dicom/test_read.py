@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from datetime import datetime, timedelta
 
 import nibabel
 import numpy as np
@@ -59,7 +60,7 @@ def test_the_same_series_and_values_as_by_mrd(write, vendor, tmp_path, images, s
         slice_ = ours.identity.slice_index
         theirs = streamed[ours.quantity, slice_]
         assert isinstance(ours, Ready)
-        assert (ours.flags, ours.oriented) == ((), True)
+        assert (ours.flags, ours.geometry.oriented) == ((), True)
         # Only Siemens states preparation times as such.
         by_echo = ours.quantity == "T2" and vendor != "siemens"
         assert ours.notes == theirs.notes or (by_echo and "EchoTime" in ours.notes[0])
@@ -301,6 +302,92 @@ def test_two_acquisitions_in_one_series_are_not_fitted_together(tmp_path, images
     assert first.identity.time_stamp < second.identity.time_stamp
 
 
+def at(start, change=None):
+    """Changes that give every image the date and time of its stamp after a start; ``change`` goes last."""
+
+    def stated(image):
+        return start + timedelta(seconds=image.header.acquisition_time_stamp / 400)
+
+    def changes(data, images):
+        if "PerFrameFunctionalGroupsSequence" in data:
+            for group, image in zip(data.PerFrameFunctionalGroupsSequence, images, strict=True):
+                group.FrameContentSequence[0].FrameAcquisitionDateTime = f"{stated(image):%Y%m%d%H%M%S.%f}"
+        else:
+            data.AcquisitionDate = data.ContentDate = f"{stated(images):%Y%m%d}"
+            data.AcquisitionTime = data.ContentTime = f"{stated(images):%H%M%S.%f}"
+        if change:
+            change(data)
+
+    return changes
+
+
+def described(examination):
+    """The series of an examination as far as the order of acquisition determines them."""
+    started = min(each.identity.time_stamp for each in examination.series)
+    return [
+        (
+            *(each.identity.series_index, each.identity.slice_index, each.identity.time_stamp - started),
+            *(each.series.times_ms.tolist(), each.flags, each.notes),
+        )
+        for each in examination.series
+    ]
+
+
+@BOTH
+@pytest.mark.parametrize("before", [0.15, 0.5, 0.85])
+def test_an_examination_goes_on_after_midnight(write, before, tmp_path, images):
+    stamps = [each.header.acquisition_time_stamp for each in images]
+    assert max(stamps) - min(stamps) < 400 * 3600
+    midnight = datetime(2027, 1, 1) - timedelta(seconds=float(np.quantile(stamps, before)) / 400)
+    for name, start in (("day", datetime(2026, 12, 31, 9)), ("night", midnight)):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, images, "ge", changes=at(start))
+    by_day, by_night = only(tmp_path / "day"), only(tmp_path / "night")
+    assert described(by_night) == described(by_day)
+    latest = max(each.identity.time_stamp for each in by_night.series)
+    assert 400 * 86_400 < latest < 400 * (86_400 + 3600)
+
+
+def test_midnight_is_that_of_the_study_and_of_images_without_a_date(tmp_path, images):
+    """The second slice comes after midnight, in another frame of reference; some images have no date."""
+
+    def change(data):
+        if data.AcquisitionDate == "20270101":
+            data.FrameOfReferenceUID += ".1"
+        if data.InstanceNumber % 4 == 0:
+            del data.AcquisitionDate
+
+    began = min(each.header.acquisition_time_stamp for each in images if each.header.slice == 1)
+    midnight = datetime(2027, 1, 1) - timedelta(seconds=began / 400 - 1)
+    writer.classic(tmp_path, images, "ge", changes=at(midnight, change))
+    before, after = (
+        [each.identity.time_stamp / 400 for each in examination.series]
+        for examination in open_dicom([tmp_path]).examinations()
+    )
+    assert len(before) == len(after) == 2
+    assert 86_400 - 60 < min(before) <= max(before) < 86_400 < min(after) <= max(after) < 86_400 + 60
+
+
+def lacking_dates(data):
+    del data.AcquisitionDate, data.ContentDate
+
+
+def shifted_by_series(data):
+    """As anonymisation that draws an offset for each series."""
+    moved = datetime.strptime(data.AcquisitionDate, "%Y%m%d") + timedelta(days=data.SeriesNumber % 2)
+    data.AcquisitionDate = f"{moved:%Y%m%d}"
+
+
+@pytest.mark.parametrize("change", [lacking_dates, shifted_by_series])
+def test_dates_that_do_not_fit_the_times_are_not_used(change, tmp_path, images):
+    for name, made in (("own", None), ("anonymised", change)):
+        (tmp_path / name).mkdir()
+        writer.classic(tmp_path / name, images, "ge", changes=at(datetime(2026, 12, 31, 9), made))
+    own, anonymised = only(tmp_path / "own"), only(tmp_path / "anonymised")
+    assert [each.identity for each in anonymised.series] == [each.identity for each in own.series]
+    assert described(anonymised) == described(own)
+
+
 def test_only_the_slice_of_an_unreadable_image_is_flagged(tmp_path, images):
     members = [each for each in images if writer.time_of(each)[0] == "T1"]
     files = writer.classic(tmp_path, members, "ge")
@@ -408,7 +495,7 @@ def test_directions_that_are_not_of_unit_length_are_read(tmp_path, images, lengt
     members = [each for each in images if writer.time_of(each)[0] == "T1"]
     writer.classic(tmp_path, members, "siemens", changes=changes)
     series = only(tmp_path).series
-    assert [each.oriented for each in series] == [length > 0.98] * 2
+    assert [each.geometry.oriented for each in series] == [length > 0.98] * 2
     assert {each.identity.slice_index for each in series} == {0, 1}
 
 

@@ -221,6 +221,9 @@ def test_a_rerun_has_the_same_uids_and_other_settings_have_others(source):
     assert uids(source) == first
     shuffled = replace(source.images, datasets=(source.images.datasets[0], *source.images.datasets[:0:-1]))
     assert uids(replace(source, images=shuffled)) == first
+    identity = source.result.identity
+    after_midnight = replace(identity, time_stamp=identity.time_stamp + 24 * 3600 * 400)
+    assert uids(replace(source, result=replace(source.result, identity=after_midnight))) == first
     others = [
         Provenance.of(Settings(mapping={"t1_scale": 1.1}), "ring"),
         Provenance.of(Settings(), "torch"),
