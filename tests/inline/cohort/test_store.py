@@ -8,8 +8,13 @@ from inline.cohort.errors import CohortError
 from inline.cohort.provenance import Provenance
 from inline.cohort.store import Store, failed
 from inline.cohort.task import Task
+from inline.mrd.files import write_images
+from inline.pipeline import Pipeline
+from inline.replay.simulate import header_xml, simulate_examination
 from inline.settings import load_settings
 from model.output import OutputError
+from tests.inline import contrast_phantom as phantom
+from tests.inline.conftest import RingEngine
 
 parquet = pytest.importorskip("pyarrow.parquet")
 
@@ -144,8 +149,6 @@ def test_slices_without_contours_and_files_without_series_are_complete_and_count
     import h5py
     import numpy as np
 
-    from inline.pipeline import Pipeline
-
     class Nothing:
         name = "nothing"
 
@@ -168,6 +171,23 @@ def test_slices_without_contours_and_files_without_series_are_complete_and_count
     rows = parquet.read_table(store.table).to_pylist()
     assert [(row["quantity"], row["region"]) for row in rows] == [("T1", None), ("T2", None), (None, None)]
     assert all("no-cavity" in row["flags"] for row in rows[:2])
+
+
+def test_slices_and_ecv_without_a_value_in_their_contours_are_without_values(store, task, root):
+    """One wall has no signal; the T1 of the other is longer with contrast agent than without."""
+    native = phantom.molli(phantom.NATIVE, 1, name="T1map_MOLLI_native")
+    dark = phantom.molli({**phantom.NATIVE, "wall": 0.01}, 1, slice_=1, name="T1map_MOLLI_native")
+    longer = {**phantom.POST, "wall": 1200.0}
+    post = phantom.molli(longer, 3, name="T1map_MOLLI_post-contrast", series_clock=1)
+    header = header_xml(simulate_examination(1, seed=5, size=96))
+    write_images(root / "empty.h5", header, native + dark + post)
+    found = [each for each in discover(root).examinations if each.name == "empty.h5"]
+    task.run(found[0], Pipeline(RingEngine()))
+    summary = store.finish(found, task.provenance)
+    rows = parquet.read_table(store.table).to_pylist()
+    rings = {(row["quantity"], row["slice_index"]): row for row in rows if row["region"] == "global"}
+    assert rings["T1", 1]["median"] is rings["ECV", 0]["partition_coefficient"] is None
+    assert (summary.slices, summary.without_values, summary.ecv) == (3, 1, 0)
 
 
 def test_the_table_is_the_same_whatever_the_size_of_its_groups(store, task, found, ring, monkeypatch):
