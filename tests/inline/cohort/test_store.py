@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import os
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +11,7 @@ from inline.cohort.provenance import Provenance
 from inline.cohort.store import Store, failed
 from inline.cohort.task import Task
 from inline.mrd.files import write_images
+from inline.mrd.meta import format_meta, parse_meta
 from inline.pipeline import Pipeline
 from inline.replay.simulate import header_xml, simulate_examination
 from inline.settings import load_settings
@@ -188,6 +191,26 @@ def test_slices_and_ecv_without_a_value_in_their_contours_are_without_values(sto
     rings = {(row["quantity"], row["slice_index"]): row for row in rows if row["region"] == "global"}
     assert rings["T1", 1]["median"] is rings["ECV", 0]["partition_coefficient"] is None
     assert (summary.slices, summary.without_values, summary.ecv) == (3, 1, 0)
+
+
+def test_names_and_descriptions_that_are_no_utf8_are_in_table_and_list(store, task, root):
+    (root / os.fsdecode(b"M\xfcller.h5")).write_bytes(b"damaged")
+    half = json.dumps({"0008103E": {"Value": ["T1map_MOLLI \ud800"]}})
+    images = [
+        replace(each, attributes=format_meta({**parse_meta(each.attributes), "DicomJson": half}))
+        for each in phantom.molli(phantom.NATIVE, 1, name="")
+    ]
+    header = header_xml(simulate_examination(1, seed=5, size=96))
+    write_images(root / "half.h5", header, images)
+    found = [each for each in discover(root).examinations if each.name in ("M\\xfcller.h5", "half.h5")]
+    for each in found:
+        task.run(each, Pipeline(RingEngine()))
+    summary = store.finish(found, task.provenance)
+    damaged, *described = parquet.read_table(store.table).to_pylist()
+    assert damaged["examination"] == "M\\xfcller.h5"
+    assert "M\\udcfcller.h5 " in damaged["error"]
+    assert {row["description"] for row in described} == {"T1map_MOLLI \\ud800"}
+    assert json.loads(store.failures.read_text()) == [dataclasses.asdict(each) for each in summary.failures]
 
 
 def test_the_table_is_the_same_whatever_the_size_of_its_groups(store, task, found, ring, monkeypatch):
