@@ -91,11 +91,11 @@ def process(
     if dicom is not None:
         from inline.offline.dicom_output import dicom_output
 
-        outputs.append(dicom_output(dicom, settings, pipeline.engine.name))
+        outputs.append(dicom_output(dicom, settings, pipeline.engine))
     if reports:
         from inline.offline.report_output import report_output
 
-        outputs.append(report_output(reports, settings, pipeline.engine.name))
+        outputs.append(report_output(reports, settings, pipeline.engine))
     for processed in process_examinations(examinations, pipeline, settings):
         # Files before the terminal, which may be a pipe that nobody reads any more.
         written, unwritten = write(processed, outputs)
