@@ -85,6 +85,15 @@ class DicomNode:
             )
         if settings.ecv.haematocrit is not None:
             _log.warning("ecv.haematocrit = %g holds for every patient", settings.ecv.haematocrit)
+        names = {each.name for each in dicom.destinations}
+        for name, number in self._spool.results.waiting().items():
+            if name not in names:
+                _log.warning(
+                    "%d results wait for the destination %s, which dicom.destinations no longer has: they "
+                    "are sent to none and stay in the spool until dicom-queue moves them to another (--move) "
+                    "or drops them (--drop)",
+                    number, name,
+                )  # fmt: skip
         self._requested = False
         tasks: list[tuple[str, Callable[[], None]]] = [
             ("receiver", self._receiver.serve),

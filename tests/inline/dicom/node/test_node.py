@@ -25,7 +25,7 @@ from inline.dicom.node import node as node_module
 from inline.dicom.node import store as store_module
 from inline.dicom.node.processing import Processor
 from inline.dicom.node.received import Batch, ReceivedObjects, SpoolFullError
-from inline.dicom.node.spool import inspect
+from inline.dicom.node.spool import inspect, move_results
 from inline.pipeline import Pipeline
 from inline.settings import Settings, load_settings
 from tests.inline import contrast_phantom as phantom
@@ -91,6 +91,22 @@ def test_an_archive_that_is_down_loses_nothing(running, archive, scanned, tmp_pa
         archive.start()
         wait_for(lambda: len(archive.stored) >= OBJECTS)
         wait_for(lambda: not inspect(tmp_path / "spool").deliveries)
+
+
+def test_results_of_a_destination_that_was_renamed_are_named_at_the_start(
+    running, archive, scanned, tmp_path, caplog
+):
+    archive.stop()
+    with running([archive.destination(name="pacs")]) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: inspect(tmp_path / "spool").errors)
+    assert "no longer has" not in caplog.text
+    archive.start()
+    with running([archive.destination()]):
+        assert f"{OBJECTS} results wait for the destination pacs, which dicom.destinations no" in caplog.text
+        assert move_results(tmp_path / "spool", "pacs", "archive") == OBJECTS
+        wait_for(lambda: not inspect(tmp_path / "spool").deliveries)
+    assert len(archive.stored) == OBJECTS
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(b"")], ids=["gone", "empty"])
