@@ -76,7 +76,11 @@ def open_table(file: Path) -> Iterator[ValueTable]:
         "engine": text,
     }
     schema = pyarrow.schema(list(columns.items()))
-    with atomic_output(file, private=True) as beside, ParquetWriter(beside, schema) as writer:
+    with (
+        atomic_output(file, private=True) as beside,
+        beside.open("wb") as opened,  # pyarrow opens no path that is no UTF-8
+        ParquetWriter(opened, schema) as writer,
+    ):
         table = ValueTable(lambda rows: writer.write_table(pyarrow.Table.from_pylist(rows, schema)))
         yield table
         table.flush()

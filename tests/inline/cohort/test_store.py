@@ -227,6 +227,16 @@ def test_the_table_is_the_same_whatever_the_size_of_its_groups(store, task, foun
     assert parquet.read_table(store.table) == rows
 
 
+def test_a_folder_whose_name_is_no_utf8_holds_the_same_table(store, task, found, ring, tmp_path):
+    task.run(found[0], ring())
+    store.finish(found, task.provenance)
+    moved = Store(store.folder.rename(tmp_path / os.fsdecode(b"M\xfcller")))
+    table = moved.table.read_bytes()
+    moved.table.unlink()
+    moved.finish(found, task.provenance)
+    assert moved.table.read_bytes() == table
+
+
 def test_a_folder_of_another_root_is_refused(store, task, tmp_path):
     with pytest.raises(CohortError, match="holds the results of"):
         store.begin(tmp_path / "elsewhere", task.provenance, task.settings)
