@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import stat
 import sys
 from pathlib import Path
@@ -93,6 +94,14 @@ def test_a_damaged_file_is_named_and_the_rest_is_written(files, tmp_path):
     assert f"{broken} is damaged" in made.output.replace("\n", "")
     assert "1 file or image could not be read" in made.stderr
     assert len(records(tmp_path / "out" / "001")) == 2
+
+
+def test_an_output_folder_whose_name_is_no_utf8_is_named_with_escapes(files, tmp_path):
+    folder = tmp_path / os.fsdecode(b"M\xfcller")
+    made = run(files / "dicom", "-o", folder, "--report", tmp_path / os.fsdecode(b"\xfc.png"))
+    assert made.exit_code == 0, made.output
+    assert f"Results: 2 in {tmp_path}/M\\udcfcller/001" in made.output.replace("\n", "")
+    assert len(records(folder / "001")) == 2
 
 
 def test_times_of_an_array_on_the_command_line(tmp_path):
