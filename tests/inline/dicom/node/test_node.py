@@ -24,7 +24,7 @@ from inline.data.errors import ConfigurationError
 from inline.dicom.node import node as node_module
 from inline.dicom.node import store as store_module
 from inline.dicom.node.processing import Processor
-from inline.dicom.node.received import Batch, ReceivedObjects, SpoolFullError
+from inline.dicom.node.received import ATTEMPTS, Batch, ReceivedObjects, SpoolFullError
 from inline.dicom.node.spool import inspect, move_results
 from inline.pipeline import Pipeline
 from inline.settings import Settings, load_settings
@@ -252,7 +252,7 @@ def test_images_of_no_mapping_series_give_no_results_and_no_error(
     assert archive.stored == []
 
 
-def test_series_that_cannot_be_read_are_kept(running, archive, scanned, tmp_path):
+def test_series_that_cannot_be_read_are_kept(running, archive, scanned, tmp_path, caplog):
     damaged = [copy.deepcopy(each) for each in scanner.series_of(scanned, 1)]
     for each in damaged:
         each.PixelData = each.PixelData[:1000]
@@ -260,8 +260,11 @@ def test_series_that_cannot_be_read_are_kept(running, archive, scanned, tmp_path
         send(node.address, damaged)
         wait_for(lambda: inspect(tmp_path / "spool").failed)
         assert "could not be read" in inspect(tmp_path / "spool").failed[0]
+        wait_for(lambda: f"attempt {ATTEMPTS} of {ATTEMPTS}" in caplog.text)
+        assert "stay in the spool" not in caplog.text
     assert inspect(tmp_path / "spool").objects == len(damaged)
     with running([archive.destination()]) as node:
+        assert "1 series could not be processed and stay in the spool" in caplog.text
         send(node.address, scanner.series_of(scanned, 1))  # the same objects, whole
         wait_for(lambda: len(archive.stored) >= OBJECTS)
 
