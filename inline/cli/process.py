@@ -102,7 +102,7 @@ def process(
         problems += unwritten
         show(processed)
         for line in written:
-            _console.print(line, markup=False, highlight=False)
+            _console.print(printable(line), markup=False, highlight=False)
         given += sum(not result.error for result in processed.results)
     for folder in filter(None, (output, dicom)):
         if line := folders_left_over(folder, processed.number if processed else 0):

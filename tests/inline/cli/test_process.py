@@ -78,12 +78,14 @@ def test_what_an_earlier_run_left_is_stated(files, tmp_path):
     first = run(files / "dicom", files / "one.h5", "-o", out, "--dicom", objects)
     assert "earlier run" not in first.output
     (out / "001" / "slice-07-T1-series-9.json").write_text("{}")
+    (out / "001" / "slice-08\nforged\x1b[31m.json").write_text("{}")
     (objects / "001" / "2.25.1.dcm").write_text("")
     second = " ".join(run(files / "dicom", "-o", out, "--dicom", objects).output.split())
-    assert "1 file of an earlier run left there: slice-07-T1-series-9.json" in second
+    left = "2 files of an earlier run left there: slice-07-T1-series-9.json, slice-08\\nforged\\x1b[31m.json"
+    assert left in second
     assert "1 file of an earlier run left there: 2.25.1.dcm" in second
     assert "1 folder of an earlier run left there: 002" in second
-    assert len(records(out / "001")) == 3
+    assert len(records(out / "001")) == 4
 
 
 def test_a_damaged_file_is_named_and_the_rest_is_written(files, tmp_path):
