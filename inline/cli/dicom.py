@@ -10,6 +10,7 @@ from typer import Option
 
 from inline.cli.errors import require
 from inline.cli.options import EngineOption, SettingsFile, Verbose
+from inline.data.errors import ConfigurationError
 from inline.settings import load_settings
 
 
@@ -64,15 +65,31 @@ def dicom_node(
 
 def dicom_queue(
     retry: Annotated[bool, Option("--retry", help="Try everything again now.")] = False,
+    move: Annotated[
+        tuple[str, str] | None,
+        Option("--move", metavar="NAME OTHER", help="Send what waits for a destination to another one."),
+    ] = None,
+    drop: Annotated[
+        str, Option("--drop", metavar="NAME", help="Remove what waits for a destination, while no node runs.")
+    ] = "",
     spool: Annotated[Path | None, Option(help="Folder of the queue.")] = None,
     settings_file: SettingsFile = None,
 ) -> None:
     """Show what the queue of a DICOM node holds, whether it runs or not."""
-    from inline.dicom.node.spool import inspect, spool_folder
+    from inline.dicom.node.spool import drop_results, inspect, move_results, spool_folder
     from inline.replay.table import counted
 
     settings = load_settings(settings_file, dicom={"spool": spool})
-    backlog = inspect(spool_folder(settings.dicom), retry=retry)
+    folder, known = spool_folder(settings.dicom), {each.name for each in settings.dicom.destinations}
+    if move is not None:
+        if move[1] not in known:
+            named = f"has {', '.join(sorted(known))}" if known else "is empty; give the settings of the node"
+            raise ConfigurationError(f"--move: {move[1]} is no destination; dicom.destinations {named}")
+        moved = move_results(folder, *move)
+        typer.echo(f"{counted(moved, 'object')} moved from {move[0]} to {move[1]}")
+    if drop:
+        typer.echo(f"{counted(drop_results(folder, drop), 'object')} for {drop} dropped")
+    backlog = inspect(folder, retry=retry)
     typer.echo(f"{counted(backlog.objects, 'object')} of {backlog.series} series to process")
     for error in backlog.failed:
         typer.echo(f"a series could not be processed: {error}; --retry processes it again")
@@ -80,4 +97,6 @@ def dicom_queue(
     for name, number in sorted(backlog.deliveries.items()):
         problem = f" ({backlog.errors[name]})" if name in backlog.errors else ""
         typer.echo(f"{name}: {counted(number, 'object')} to deliver{problem}")
+        if known and name not in known:
+            typer.echo(f"{name} is none of dicom.destinations: --move {name} OTHER, or --drop {name}")
     typer.echo(f"{backlog.bytes / 1e6:.1f} MB in the spool")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any, Final, NoReturn
 
 from rich.console import Console
@@ -34,7 +36,10 @@ class ReportingGroup(TyperGroup):
     """Group of commands, each of which runs within :func:`report_errors`."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
+        """Run the command. A character that standard output cannot express becomes an escape."""
+        # As of standard error: the path of an output must not end the command that wrote it.
+        if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+            sys.stdout.reconfigure(errors="backslashreplace")
         with report_errors():
             return super().invoke(ctx)
 

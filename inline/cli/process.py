@@ -91,18 +91,18 @@ def process(
     if dicom is not None:
         from inline.offline.dicom_output import dicom_output
 
-        outputs.append(dicom_output(dicom, settings, pipeline.engine.name))
+        outputs.append(dicom_output(dicom, settings, pipeline.engine))
     if reports:
         from inline.offline.report_output import report_output
 
-        outputs.append(report_output(reports, settings, pipeline.engine.name))
+        outputs.append(report_output(reports, settings, pipeline.engine))
     for processed in process_examinations(examinations, pipeline, settings):
         # Files before the terminal, which may be a pipe that nobody reads any more.
         written, unwritten = write(processed, outputs)
         problems += unwritten
         show(processed)
         for line in written:
-            _console.print(line, markup=False, highlight=False)
+            _console.print(printable(line), markup=False, highlight=False)
         given += sum(not result.error for result in processed.results)
     for folder in filter(None, (output, dicom)):
         if line := folders_left_over(folder, processed.number if processed else 0):

@@ -18,6 +18,7 @@ from inline.cohort.errors import CohortError
 from inline.cohort.provenance import Provenance
 from inline.cohort.table import open_table
 from inline.data.flags import Flag
+from inline.replay.results import Record
 from inline.settings import Settings
 from model.output import check_folder, write_json
 
@@ -166,9 +167,9 @@ class Store:
                     failures.append(Failure(examination.name, examination.study, file, reason))
                 engines[document["engine"]] += len(found)
                 slices += len(found)
-                without_values += sum(not each["regions"] for each in found)
+                without_values += sum(not _has(each, "median") for each in found)
                 without_series += not found and not document["error"]
-                ecv += sum(bool(each["regions"]) for each in document["ecv"])
+                ecv += sum(_has(each, "partition_coefficient") for each in document["ecv"])
                 table.add(document, file)
         write_json(self.failures, [asdict(each) for each in failures], private=True)
         made_by = {name: number for name, number in sorted(engines.items()) if number}
@@ -219,6 +220,11 @@ def failure_of(document: Document) -> str:
 def _origin(document: Document) -> Document:
     names = ("schema", "examination", "study", "source", "version", "settings", "weights")
     return {name: document.get(name) for name in names}
+
+
+def _has(record: Record, value: str) -> bool:
+    """Return whether a region has a value: contours may hold no pixel with one."""
+    return any(each[value] is not None for each in record["regions"])
 
 
 def _read_json(file: Path) -> Any:

@@ -76,7 +76,11 @@ def open_table(file: Path) -> Iterator[ValueTable]:
         "engine": text,
     }
     schema = pyarrow.schema(list(columns.items()))
-    with atomic_output(file, private=True) as beside, ParquetWriter(beside, schema) as writer:
+    with (
+        atomic_output(file, private=True) as beside,
+        beside.open("wb") as opened,  # pyarrow opens no path that is no UTF-8
+        ParquetWriter(opened, schema) as writer,
+    ):
         table = ValueTable(lambda rows: writer.write_table(pyarrow.Table.from_pylist(rows, schema)))
         yield table
         table.flush()
@@ -104,7 +108,8 @@ class ValueTable:
         }
         found = [*map(_rows, document["slices"]), *map(_ecv_rows, document["ecv"])]
         rows = found or [iter([{"error": document["error"]}])]
-        self._rows += [{**of_examination, **row} for each in rows for row in each]
+        for row in (row for each in rows for row in each):
+            self._rows.append({name: _utf8(value) for name, value in (of_examination | row).items()})
         if len(self._rows) >= _ROWS:
             self.flush()
 
@@ -112,6 +117,16 @@ class ValueTable:
         """Write the rows that are held."""
         self._write(self._rows)
         self._rows.clear()
+
+
+def _utf8(value: Any) -> Any:
+    """Return a value of a row with its texts as UTF-8: names of files and texts of senders may be none.
+
+    Halves of surrogate pairs, also those of bytes in a name that are no UTF-8, become escapes, as in the log.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return [_utf8(each) for each in value] if isinstance(value, list) else value
 
 
 def _rows(record: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from inline.dicom.errors import DicomError
@@ -10,10 +11,11 @@ from inline.dicom.write.provenance import Provenance
 from inline.offline.left_over import files_left_over
 from inline.offline.process import Output, Processed
 from inline.settings import Settings
+from model.engines.base import Engine
 from model.output import atomic_output, check_folder
 
 
-def dicom_output(folder: Path, settings: Settings, engine: str) -> Output:
+def dicom_output(folder: Path, settings: Settings, engine: Engine) -> Output:
     """Return the output of DICOM objects (``docs/dicom-node.md``), in a folder for each examination.
 
     Files have mode 0600 and are named by their UIDs, so that a rerun replaces them.
@@ -21,14 +23,16 @@ def dicom_output(folder: Path, settings: Settings, engine: str) -> Output:
     Args:
         folder: of all examinations.
         settings: of the program, with the kinds of objects (``dicom.outputs``).
-        engine: name of the engine that runs.
+        engine: that runs; each object states the one in use after its examination.
     """
-    provenance = Provenance.of(settings, engine)
+    started = Provenance.of(settings, engine.name)
 
     def write(processed: Processed) -> str:
         own = folder / f"{processed.number:03d}"
         check_folder(own)
         outputs = settings.dicom.outputs
+        # Another engine follows one that fails.
+        provenance = replace(started, engine=engine.name)
         written = write_examination(
             processed.examination, processed.results, provenance, outputs, processed.ecv
         )

@@ -12,11 +12,12 @@ from inline.report.content import ExaminationInfo, page
 from inline.report.maps import report_maps
 from inline.report.output import write_report
 from inline.settings import Settings
+from model.engines.base import Engine
 from model.output import check_folder
 from model.weights import DEFAULT, weights_digest
 
 
-def report_output(places: Iterable[Path], settings: Settings, engine: str) -> Output:
+def report_output(places: Iterable[Path], settings: Settings, engine: Engine) -> Output:
     """Return the output of a report (``docs/report.md``), mode 0600.
 
     In a folder, each examination has a folder with a PNG and a PDF. A file is that of the first examination;
@@ -25,7 +26,7 @@ def report_output(places: Iterable[Path], settings: Settings, engine: str) -> Ou
     Args:
         places: folders, and files that end in .png or .pdf.
         settings: of the program.
-        engine: name of the engine that runs.
+        engine: that runs; each report states the one in use after its examination.
 
     Raises:
         OSError: the weights cannot be read.
@@ -34,7 +35,8 @@ def report_output(places: Iterable[Path], settings: Settings, engine: str) -> Ou
     weights = weights_digest(settings.weights or DEFAULT)
 
     def write(processed: Processed) -> str:
-        info = ExaminationInfo.of_header(processed.examination.header, weights=weights, engine=engine)
+        header = processed.examination.header
+        info = ExaminationInfo.of_header(header, weights=weights, engine=engine.name)
         content = page(report_maps(Examination(processed.results, processed.ecv)), info)
         files = list(_files(places, processed.number))
         for each in files:

@@ -85,6 +85,7 @@ class DicomNode:
             )
         if settings.ecv.haematocrit is not None:
             _log.warning("ecv.haematocrit = %g holds for every patient", settings.ecv.haematocrit)
+        self._warn_of_what_stays()
         self._requested = False
         tasks: list[tuple[str, Callable[[], None]]] = [
             ("receiver", self._receiver.serve),
@@ -133,6 +134,24 @@ class DicomNode:
     def stop(self) -> None:
         """End :meth:`serve`. It takes no lock: a signal handler may call it."""
         self._requested = True
+
+    def _warn_of_what_stays(self) -> None:
+        """Log what takes room in the spool until the operator decides on it."""
+        names = {each.name for each in self._settings.destinations}
+        for name, number in self._spool.results.waiting().items():
+            if name not in names:
+                _log.warning(
+                    "%d results wait for the destination %s, which dicom.destinations no longer has: they "
+                    "are sent to none and stay in the spool until dicom-queue moves them to another (--move) "
+                    "or drops them (--drop)",
+                    number, name,
+                )  # fmt: skip
+        if number := self._spool.received.given_up():
+            _log.warning(
+                "%d series could not be processed and stay in the spool: dicom-queue states the reasons, and "
+                "with --retry has them processed again",
+                number,
+            )
 
     def _work(self) -> None:
         """Process complete series until the node stops."""

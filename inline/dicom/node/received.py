@@ -227,6 +227,11 @@ class ReceivedObjects:
                 [(due, error, 0 if counted else 1, uid) for uid in batch.series],
             )
 
+    def given_up(self) -> int:
+        """Return the number of series that are processed no more, until ``dicom-queue --retry``."""
+        found = self._store.read("SELECT count(*) FROM series WHERE NOT done AND attempts >= ?", ATTEMPTS)
+        return int(found[0][0])
+
     def purge(self) -> None:
         """Remove processed series whose time is over."""
         now = self._store.clock()

@@ -68,6 +68,24 @@ class ResultQueue:
             )
         return gone
 
+    def waiting(self) -> dict[str, int]:
+        """Return the number of results by the destination that they wait for, also of earlier settings."""
+        return dict(self._store.read("SELECT destination, count(*) FROM delivery GROUP BY 1 ORDER BY 1"))
+
+    def drop(self, destination: str) -> int:
+        """Forget the deliveries to a destination, and remove results that no other one waits for.
+
+        Returns:
+            Number of deliveries.
+        """
+        alone = "FROM result WHERE NOT EXISTS (SELECT 1 FROM delivery WHERE of_result = uid)"
+        with self._store.transaction() as database:
+            number = database.execute("DELETE FROM delivery WHERE destination = ?", (destination,)).rowcount
+            gone = rows(database, f"SELECT file, bytes {alone}")
+            database.execute(f"DELETE {alone}")
+        self._store.remove(gone)
+        return number
+
     def due(self, destination: str, most: int) -> list[Delivery]:
         """Return results whose time to be sent to a destination has come, the longest waiting first."""
         now = self._store.clock()
@@ -130,3 +148,16 @@ class ResultQueue:
 def make_deliveries_due(database: sqlite3.Connection) -> None:
     """Let every result be sent now."""
     database.execute("UPDATE delivery SET due = 0")
+
+
+def move_deliveries(database: sqlite3.Connection, destination: str, other: str) -> int:
+    """Let the results that wait for a destination be sent to another one now; return their number.
+
+    To be called within a transaction.
+    """
+    database.execute(
+        "INSERT OR IGNORE INTO delivery (of_result, destination)"
+        " SELECT of_result, ? FROM delivery WHERE destination = ?",
+        (other, destination),
+    )
+    return database.execute("DELETE FROM delivery WHERE destination = ?", (destination,)).rowcount

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
 from inline.dicom.node.received import Batch, ReceivedObjects, make_series_due
-from inline.dicom.node.results import ResultQueue, make_deliveries_due
-from inline.dicom.node.store import DATABASE, SpoolError, Store, open_database, rows, sum_bytes
+from inline.dicom.node.results import ResultQueue, make_deliveries_due, move_deliveries
+from inline.dicom.node.store import (
+    DATABASE,
+    SpoolError,
+    SpoolInUseError,
+    Store,
+    open_database,
+    rows,
+    sum_bytes,
+)
 from inline.settings import DicomSettings
 
 
@@ -130,15 +138,82 @@ def inspect(folder: Path, *, retry: bool = False) -> Backlog:
     Raises:
         SpoolError: there is none, or it cannot be read.
     """
+    with _database(folder) as database:
+        if retry:
+            make_series_due(database)
+            make_deliveries_due(database)
+        return _backlog(database)
+
+
+def move_results(folder: Path, destination: str, other: str) -> int:
+    """Let the results that wait for a destination be sent to another one, whether a node runs or not.
+
+    Args:
+        folder: of the spool.
+        destination: that they wait for.
+        other: that receives them; where a result waits for it already, it is sent once.
+
+    Returns:
+        Number of results.
+
+    Raises:
+        SpoolError: none waits for the destination, or the spool cannot be used.
+    """
+    if destination == other:
+        raise SpoolError(f"the results of {destination} wait for it already; name another destination")
+    with _database(folder) as database:
+        _check_waiting(folder, destination, _backlog(database).deliveries)
+        database.execute("BEGIN IMMEDIATE")
+        number = move_deliveries(database, destination, other)
+        database.execute("COMMIT")
+        return number
+
+
+def drop_results(folder: Path, destination: str) -> int:
+    """Remove the results that wait for a destination, except those that another one still waits for.
+
+    Args:
+        folder: of the spool, which no node has open.
+        destination: that they wait for.
+
+    Returns:
+        Number of results that no longer wait for it.
+
+    Raises:
+        SpoolError: none waits for the destination, a node runs, or the spool cannot be used.
+    """
+    with _database(folder) as database:
+        _check_waiting(folder, destination, _backlog(database).deliveries)
+        try:
+            store = Store(folder, 0, 0)
+        except SpoolInUseError as error:
+            # It counts the bytes of its files itself, and may be sending one.
+            raise SpoolError(f"a node uses the spool {folder}; stop it before results are dropped") from error
+        try:
+            return ResultQueue(store).drop(destination)
+        finally:
+            store.close()
+
+
+def _check_waiting(folder: Path, destination: str, waiting: Collection[str]) -> None:
+    if destination not in waiting:
+        others = ", ".join(waiting) or "none at all"
+        raise SpoolError(f"no result in {folder} waits for {destination}; results wait for: {others}")
+
+
+@contextmanager
+def _database(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Yield the database of a spool.
+
+    Raises:
+        SpoolError: there is none, or it cannot be used.
+    """
     file = folder / DATABASE
     if not file.exists():
         raise SpoolError(f"there is no spool in {folder}; name that of the node by --spool or dicom.spool")
     try:
         with closing(open_database(file)) as database:
-            if retry:
-                make_series_due(database)
-                make_deliveries_due(database)
-            return _backlog(database)
+            yield database
     except (OSError, sqlite3.Error) as error:
         raise SpoolError(f"the spool {folder} cannot be read: {error}") from error
 

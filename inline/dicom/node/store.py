@@ -72,6 +72,10 @@ class SpoolError(MyostreamError):
     """The folder of the spool cannot be used."""
 
 
+class SpoolInUseError(SpoolError):
+    """Another process has the spool open."""
+
+
 class Store:
     """Files and database of one spool; safe between threads. One process at a time has it open.
 
@@ -112,7 +116,7 @@ class Store:
             self._remove_unnamed()
         except BlockingIOError as error:
             os.close(self._held)
-            raise SpoolError(
+            raise SpoolInUseError(
                 f"another node uses the spool {folder}; set dicom.spool to a folder of its own"
             ) from error
         except (OSError, sqlite3.Error) as error:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import stat
 import sys
 from pathlib import Path
@@ -77,12 +78,14 @@ def test_what_an_earlier_run_left_is_stated(files, tmp_path):
     first = run(files / "dicom", files / "one.h5", "-o", out, "--dicom", objects)
     assert "earlier run" not in first.output
     (out / "001" / "slice-07-T1-series-9.json").write_text("{}")
+    (out / "001" / "slice-08\nforged\x1b[31m.json").write_text("{}")
     (objects / "001" / "2.25.1.dcm").write_text("")
     second = " ".join(run(files / "dicom", "-o", out, "--dicom", objects).output.split())
-    assert "1 file of an earlier run left there: slice-07-T1-series-9.json" in second
+    left = "2 files of an earlier run left there: slice-07-T1-series-9.json, slice-08\\nforged\\x1b[31m.json"
+    assert left in second
     assert "1 file of an earlier run left there: 2.25.1.dcm" in second
     assert "1 folder of an earlier run left there: 002" in second
-    assert len(records(out / "001")) == 3
+    assert len(records(out / "001")) == 4
 
 
 def test_a_damaged_file_is_named_and_the_rest_is_written(files, tmp_path):
@@ -93,6 +96,14 @@ def test_a_damaged_file_is_named_and_the_rest_is_written(files, tmp_path):
     assert f"{broken} is damaged" in made.output.replace("\n", "")
     assert "1 file or image could not be read" in made.stderr
     assert len(records(tmp_path / "out" / "001")) == 2
+
+
+def test_an_output_folder_whose_name_is_no_utf8_is_named_with_escapes(files, tmp_path):
+    folder = tmp_path / os.fsdecode(b"M\xfcller")
+    made = run(files / "dicom", "-o", folder, "--report", tmp_path / os.fsdecode(b"\xfc.png"))
+    assert made.exit_code == 0, made.output
+    assert f"Results: 2 in {tmp_path}/M\\udcfcller/001" in made.output.replace("\n", "")
+    assert len(records(folder / "001")) == 2
 
 
 def test_times_of_an_array_on_the_command_line(tmp_path):

@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import os
+from dataclasses import replace
 
 import pytest
 
@@ -8,8 +10,14 @@ from inline.cohort.errors import CohortError
 from inline.cohort.provenance import Provenance
 from inline.cohort.store import Store, failed
 from inline.cohort.task import Task
+from inline.mrd.files import write_images
+from inline.mrd.meta import format_meta, parse_meta
+from inline.pipeline import Pipeline
+from inline.replay.simulate import header_xml, simulate_examination
 from inline.settings import load_settings
 from model.output import OutputError
+from tests.inline import contrast_phantom as phantom
+from tests.inline.conftest import RingEngine
 
 parquet = pytest.importorskip("pyarrow.parquet")
 
@@ -144,8 +152,6 @@ def test_slices_without_contours_and_files_without_series_are_complete_and_count
     import h5py
     import numpy as np
 
-    from inline.pipeline import Pipeline
-
     class Nothing:
         name = "nothing"
 
@@ -170,6 +176,43 @@ def test_slices_without_contours_and_files_without_series_are_complete_and_count
     assert all("no-cavity" in row["flags"] for row in rows[:2])
 
 
+def test_slices_and_ecv_without_a_value_in_their_contours_are_without_values(store, task, root):
+    """One wall has no signal; the T1 of the other is longer with contrast agent than without."""
+    native = phantom.molli(phantom.NATIVE, 1, name="T1map_MOLLI_native")
+    dark = phantom.molli({**phantom.NATIVE, "wall": 0.01}, 1, slice_=1, name="T1map_MOLLI_native")
+    longer = {**phantom.POST, "wall": 1200.0}
+    post = phantom.molli(longer, 3, name="T1map_MOLLI_post-contrast", series_clock=1)
+    header = header_xml(simulate_examination(1, seed=5, size=96))
+    write_images(root / "empty.h5", header, native + dark + post)
+    found = [each for each in discover(root).examinations if each.name == "empty.h5"]
+    task.run(found[0], Pipeline(RingEngine()))
+    summary = store.finish(found, task.provenance)
+    rows = parquet.read_table(store.table).to_pylist()
+    rings = {(row["quantity"], row["slice_index"]): row for row in rows if row["region"] == "global"}
+    assert rings["T1", 1]["median"] is rings["ECV", 0]["partition_coefficient"] is None
+    assert (summary.slices, summary.without_values, summary.ecv) == (3, 1, 0)
+
+
+def test_names_and_descriptions_that_are_no_utf8_are_in_table_and_list(store, task, root):
+    (root / os.fsdecode(b"M\xfcller.h5")).write_bytes(b"damaged")
+    half = json.dumps({"0008103E": {"Value": ["T1map_MOLLI \ud800"]}})
+    images = [
+        replace(each, attributes=format_meta({**parse_meta(each.attributes), "DicomJson": half}))
+        for each in phantom.molli(phantom.NATIVE, 1, name="")
+    ]
+    header = header_xml(simulate_examination(1, seed=5, size=96))
+    write_images(root / "half.h5", header, images)
+    found = [each for each in discover(root).examinations if each.name in ("M\\xfcller.h5", "half.h5")]
+    for each in found:
+        task.run(each, Pipeline(RingEngine()))
+    summary = store.finish(found, task.provenance)
+    damaged, *described = parquet.read_table(store.table).to_pylist()
+    assert damaged["examination"] == "M\\xfcller.h5"
+    assert "M\\udcfcller.h5 " in damaged["error"]
+    assert {row["description"] for row in described} == {"T1map_MOLLI \\ud800"}
+    assert json.loads(store.failures.read_text()) == [dataclasses.asdict(each) for each in summary.failures]
+
+
 def test_the_table_is_the_same_whatever_the_size_of_its_groups(store, task, found, ring, monkeypatch):
     for examination in found:
         task.run(examination, ring())
@@ -182,6 +225,16 @@ def test_the_table_is_the_same_whatever_the_size_of_its_groups(store, task, foun
     store.finish(found, task.provenance)
     assert parquet.ParquetFile(store.table).num_row_groups > 1
     assert parquet.read_table(store.table) == rows
+
+
+def test_a_folder_whose_name_is_no_utf8_holds_the_same_table(store, task, found, ring, tmp_path):
+    task.run(found[0], ring())
+    store.finish(found, task.provenance)
+    moved = Store(store.folder.rename(tmp_path / os.fsdecode(b"M\xfcller")))
+    table = moved.table.read_bytes()
+    moved.table.unlink()
+    moved.finish(found, task.provenance)
+    assert moved.table.read_bytes() == table
 
 
 def test_a_folder_of_another_root_is_refused(store, task, tmp_path):

@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 from inline.cli.commands import app
 from inline.pipeline import Pipeline
 from inline.replay.simulate import simulate_examination, write_examination
+from model.engines.fallback import FallbackEngine
 
+from ..conftest import RingEngine
 from ..dicom import scanner
 
 
@@ -44,3 +46,48 @@ def test_images_of_a_stream_give_an_error_message_and_their_other_outputs(tmp_pa
     assert made.exit_code == 1
     assert "did not come as DICOM" in " ".join(made.output.split())
     assert len(list((tmp_path / "json" / "001").glob("slice-*.json"))) == 2
+
+
+class Named(RingEngine):
+    """Engine of a name that fails after some slices."""
+
+    def __init__(self, name, slices=100):
+        super().__init__()
+        self.name, self._left = name, slices
+
+    def infer(self, images):
+        self._left -= 1
+        if self._left < 0:
+            raise RuntimeError("no memory")
+        return super().infer(images)
+
+
+def test_objects_and_reports_state_the_engine_that_follows_one_that_fails(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    for study in ("1.2.3.1", "1.2.3.2"):
+        for number, each in enumerate(scanner.classic(scanner.examination(1, size=96)[1], study)):
+            each.FrameOfReferenceUID = f"{study}.1"
+            each.save_as(tmp_path / "in" / f"{study}-{number}.dcm", enforce_file_format=True)
+    stated = []
+    monkeypatch.setattr(
+        "inline.offline.report_output.write_report",
+        lambda file, content: stated.append(dict(content.provenance)["Network"].rpartition(", ")[2]),
+    )
+
+    def objects(engine, out):
+        monkeypatch.setattr("inline.engine_selection.build_pipeline", lambda settings: Pipeline(engine))
+        made = run(tmp_path / "in", "--dicom", tmp_path / out, "--report", tmp_path / "page.png")
+        assert made.exit_code == 0, made.output
+        return [
+            {file.name: file.read_bytes() for file in (tmp_path / out / number).iterdir()}
+            for number in ("001", "002")
+        ]
+
+    # Each examination has two slices.
+    fallback = FallbackEngine([("first", lambda: Named("first", 2)), ("second", lambda: Named("second"))])
+    before, after = objects(fallback, "both")
+    assert stated == ["first", "second"]
+    assert [b"engine=first" in each for each in before.values()].count(True) == 4
+    assert not any(b"engine=first" in each for each in after.values())
+    # The objects are those of a run with the second engine alone.
+    assert after.keys() == objects(Named("second"), "alone")[1].keys()

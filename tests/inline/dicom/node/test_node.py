@@ -24,8 +24,8 @@ from inline.data.errors import ConfigurationError
 from inline.dicom.node import node as node_module
 from inline.dicom.node import store as store_module
 from inline.dicom.node.processing import Processor
-from inline.dicom.node.received import Batch, ReceivedObjects, SpoolFullError
-from inline.dicom.node.spool import inspect
+from inline.dicom.node.received import ATTEMPTS, Batch, ReceivedObjects, SpoolFullError
+from inline.dicom.node.spool import inspect, move_results
 from inline.pipeline import Pipeline
 from inline.settings import Settings, load_settings
 from tests.inline import contrast_phantom as phantom
@@ -91,6 +91,22 @@ def test_an_archive_that_is_down_loses_nothing(running, archive, scanned, tmp_pa
         archive.start()
         wait_for(lambda: len(archive.stored) >= OBJECTS)
         wait_for(lambda: not inspect(tmp_path / "spool").deliveries)
+
+
+def test_results_of_a_destination_that_was_renamed_are_named_at_the_start(
+    running, archive, scanned, tmp_path, caplog
+):
+    archive.stop()
+    with running([archive.destination(name="pacs")]) as node:
+        send(node.address, scanner.series_of(scanned, 1))
+        wait_for(lambda: inspect(tmp_path / "spool").errors)
+    assert "no longer has" not in caplog.text
+    archive.start()
+    with running([archive.destination()]):
+        assert f"{OBJECTS} results wait for the destination pacs, which dicom.destinations no" in caplog.text
+        assert move_results(tmp_path / "spool", "pacs", "archive") == OBJECTS
+        wait_for(lambda: not inspect(tmp_path / "spool").deliveries)
+    assert len(archive.stored) == OBJECTS
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(b"")], ids=["gone", "empty"])
@@ -236,7 +252,7 @@ def test_images_of_no_mapping_series_give_no_results_and_no_error(
     assert archive.stored == []
 
 
-def test_series_that_cannot_be_read_are_kept(running, archive, scanned, tmp_path):
+def test_series_that_cannot_be_read_are_kept(running, archive, scanned, tmp_path, caplog):
     damaged = [copy.deepcopy(each) for each in scanner.series_of(scanned, 1)]
     for each in damaged:
         each.PixelData = each.PixelData[:1000]
@@ -244,8 +260,11 @@ def test_series_that_cannot_be_read_are_kept(running, archive, scanned, tmp_path
         send(node.address, damaged)
         wait_for(lambda: inspect(tmp_path / "spool").failed)
         assert "could not be read" in inspect(tmp_path / "spool").failed[0]
+        wait_for(lambda: f"attempt {ATTEMPTS} of {ATTEMPTS}" in caplog.text)
+        assert "stay in the spool" not in caplog.text
     assert inspect(tmp_path / "spool").objects == len(damaged)
     with running([archive.destination()]) as node:
+        assert "1 series could not be processed and stay in the spool" in caplog.text
         send(node.address, scanner.series_of(scanned, 1))  # the same objects, whole
         wait_for(lambda: len(archive.stored) >= OBJECTS)
 

@@ -4,7 +4,9 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from typer.testing import CliRunner
 
+from inline.cli.commands import app
 from inline.dicom.node.received import ATTEMPTS, OtherSeriesError, Received, SpoolFullError
 from inline.dicom.node.spool import Spool, inspect
 from inline.dicom.node.store import SpoolError
@@ -506,3 +508,83 @@ def test_a_series_that_was_broken_off_is_whole_with_as_many_objects_as_it_states
     spool.finish(batch, [], ["pacs"])
     spool.received.released(["1.1"], ["1.1"])
     assert spool.received.take(IDLE_S) is None
+
+
+@pytest.fixture
+def queue(tmp_path):
+    """``dicom-queue`` with the settings of a node that has the destination archive alone."""
+    (tmp_path / "node.toml").write_text(
+        f'[dicom]\nspool = "{tmp_path / "spool"}"\n[[dicom.destinations]]\nname = "archive"\n'
+        'ae_title = "ARCHIVE"\nhost = "127.0.0.1"\n'
+    )
+
+    def run(*arguments, settings=("--settings", str(tmp_path / "node.toml"))):
+        made = CliRunner().invoke(app, ["dicom-queue", *arguments, *settings], env={"COLUMNS": "200"})
+        return made.exit_code, made.output
+
+    return run
+
+
+def left_over(spool, clock):
+    """Results for pacs alone, for pacs and archive, and for archive alone."""
+    for place, names in enumerate((["pacs"], ["pacs", "archive"], ["archive"])):
+        receive(spool, f"1.{place}", (f"o{place}",), study=f"{place}")
+        clock.now += IDLE_S
+        spool.finish(spool.received.take(IDLE_S), [(f"r{place}", b"content")], names)
+    clock.now += 601.0
+    spool.received.purge()
+
+
+def test_results_of_a_destination_that_is_no_more_are_moved_to_another(opened, clock, tmp_path, queue):
+    spool = opened()
+    left_over(spool, clock)
+    spool.results.postpone(spool.results.due("pacs", 1)[0], "pacs", "refused", 30.0)
+    spool.results.ask(spool.results.due("pacs", 1), "pacs", "1.2", 30.0)
+    assert "pacs is none of dicom.destinations: --move pacs OTHER, or --drop pacs" in queue()[1]
+    # The node may run meanwhile.
+    code, shown = queue("--move", "pacs", "archive")
+    assert code == 0, shown
+    assert "2 objects moved from pacs to archive" in shown
+    assert "archive: 3 objects to deliver\n" in shown
+    assert "none of dicom.destinations" not in shown
+    assert spool.results.due("pacs", 10) == []
+    due = spool.results.due("archive", 10)
+    assert {(each.uid, each.attempts, each.asked) for each in due} == {
+        (f"r{place}", 0, "") for place in range(3)
+    }
+    for each in due:
+        spool.results.delivered(each, "archive")
+    assert files(tmp_path / "spool") == []
+
+
+def test_results_of_a_destination_that_is_no_more_are_dropped_on_demand_alone(clock, tmp_path, queue):
+    spool = Spool(tmp_path / "spool", 1 << 20, 0, KEPT_S, clock=clock)
+    left_over(spool, clock)
+    code, shown = queue("--drop", "pacs")
+    assert code == 1
+    assert "stop it before results are dropped" in shown
+    assert len(spool.results.due("pacs", 10)) == 2
+    spool.close()
+    code, shown = queue("--drop", "pacs")
+    assert code == 0, shown
+    assert "2 objects for pacs dropped" in shown
+    assert inspect(tmp_path / "spool").deliveries == {"archive": 2}
+    assert len(files(tmp_path / "spool")) == 2
+    assert inspect(tmp_path / "spool").bytes == 2 * len(b"content")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--move", "pacs", "archiv"], "archiv is no destination; dicom.destinations has archive"),
+        (["--move", "archive", "archive"], "name another destination"),
+        (["--move", "old", "archive"], "waits for old; results wait for: archive, pacs"),
+        (["--drop", "old"], "waits for old; results wait for: archive, pacs"),
+    ],
+)
+def test_names_that_cannot_be_meant_change_nothing(opened, clock, tmp_path, queue, arguments, message):
+    left_over(opened(), clock)
+    code, shown = queue(*arguments)
+    assert code == 1
+    assert message in shown
+    assert inspect(tmp_path / "spool").deliveries == {"archive": 2, "pacs": 2}
