@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Final
 
@@ -18,6 +19,7 @@ from inline.dicom.node.received import ATTEMPTS, Batch
 from inline.dicom.node.receiver import Receiver
 from inline.dicom.node.sender import Sender, record_report, time_to_retry_s
 from inline.dicom.node.spool import Backlog, Spool, inspect, spool_folder
+from inline.dicom.node.store import SpoolError
 from inline.dicom.node.tls import client_context, server_context
 from inline.emit.access import is_loopback
 from inline.pipeline import Pipeline
@@ -65,17 +67,18 @@ class DicomNode:
         self._settings = dicom
         self._stopping = threading.Event()
         self.pulse = Pulse()
-        self._spool = Spool.of(dicom)
-        try:
+        with ExitStack() as opened:  # a node that is not made holds neither lock nor port
+            self._spool = Spool.of(dicom)
+            opened.callback(self._spool.close)
             reported = partial(record_report, results=self._spool.results, settings=dicom)
             alive = partial(self.pulse.beat, "receiver")
             self._receiver = Receiver(dicom, self._spool.received, server, alive, reported)
+            opened.callback(self._receiver.unbind)
             made = pipeline()
             self._engine = made.engine
             self._processor = Processor(made, settings, self._alive)
-        except BaseException:
-            self._spool.close()
-            raise
+            self._warn_of_what_stays()
+            opened.pop_all()
         self.address = self._receiver.address
         if not (is_loopback(self.address[0]) or dicom.peers):
             _log.warning(
@@ -85,7 +88,6 @@ class DicomNode:
             )
         if settings.ecv.haematocrit is not None:
             _log.warning("ecv.haematocrit = %g holds for every patient", settings.ecv.haematocrit)
-        self._warn_of_what_stays()
         self._requested = False
         tasks: list[tuple[str, Callable[[], None]]] = [
             ("receiver", self._receiver.serve),
@@ -136,9 +138,17 @@ class DicomNode:
         self._requested = True
 
     def _warn_of_what_stays(self) -> None:
-        """Log what takes room in the spool until the operator decides on it."""
+        """Log what takes room in the spool until the operator decides on it.
+
+        Raises:
+            SpoolError: the spool cannot be read.
+        """
         names = {each.name for each in self._settings.destinations}
-        for name, number in self._spool.results.waiting().items():
+        try:
+            waiting, given_up = self._spool.results.waiting(), self._spool.received.given_up()
+        except sqlite3.Error as error:
+            raise SpoolError(f"the spool cannot be read: {error}; set dicom.spool") from error
+        for name, number in waiting.items():
             if name not in names:
                 _log.warning(
                     "%d results wait for the destination %s, which dicom.destinations no longer has: they "
@@ -146,11 +156,11 @@ class DicomNode:
                     "or drops them (--drop)",
                     number, name,
                 )  # fmt: skip
-        if number := self._spool.received.given_up():
+        if given_up:
             _log.warning(
                 "%d series could not be processed and stay in the spool: dicom-queue states the reasons, and "
                 "with --retry has them processed again",
-                number,
+                given_up,
             )
 
     def _work(self) -> None:

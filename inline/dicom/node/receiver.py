@@ -144,6 +144,10 @@ class Receiver:
         """Accept associations until :meth:`close`, which another thread calls."""
         self._server.serve_forever(_POLL_S)
 
+    def unbind(self) -> None:
+        """Give the address back before :meth:`serve`, for the end of which :meth:`close` would wait."""
+        self._server.server_close()
+
     def close(self) -> None:
         """Accept no more associations, and abort the open ones: their senders send again."""
         # pynetdicom's own shutdown expects a server that its AE has started.

@@ -26,6 +26,7 @@ from inline.dicom.node import store as store_module
 from inline.dicom.node.processing import Processor
 from inline.dicom.node.received import ATTEMPTS, Batch, ReceivedObjects, SpoolFullError
 from inline.dicom.node.spool import inspect, move_results
+from inline.dicom.node.store import SpoolError
 from inline.pipeline import Pipeline
 from inline.settings import Settings, load_settings
 from tests.inline import contrast_phantom as phantom
@@ -307,6 +308,28 @@ def test_a_port_that_is_taken_is_an_error_message(running, archive):
         running([archive.destination()], port=archive.port),
     ):
         pass
+
+
+@pytest.mark.parametrize("fault", ["spool", "pipeline"])
+def test_a_node_that_is_not_made_holds_neither_spool_nor_port(running, archive, monkeypatch, fault):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    def damaged(*_):
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    with monkeypatch.context() as patched:
+        place, name, expected = {
+            "spool": (ReceivedObjects, "given_up", SpoolError),
+            "pipeline": (node_module, "Processor", sqlite3.DatabaseError),
+        }[fault]
+        patched.setattr(place, name, damaged)
+        # The error is held, and with it its frames and the node in them.
+        with pytest.raises(expected, match="malformed") as held, running([archive.destination()], port=port):
+            pass
+    with running([archive.destination()], port=port) as node:
+        assert node.address[1] == port
+    del held
 
 
 class Stow(BaseHTTPRequestHandler):
