@@ -9,6 +9,7 @@ T1 differs by more than the SD.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -263,13 +264,16 @@ def make_ranges(
 def as_toml(ranges: Iterable[ReferenceRange]) -> str:
     """Return the ranges as the file of the setting ``reference.file``."""
     tables = (
-        "\n".join(
-            f"{name} = {json.dumps(value, ensure_ascii=False)}"
-            for name, value in each.model_dump(exclude_none=True).items()
-        )
+        "\n".join(f"{name} = {_toml(value)}" for name, value in each.model_dump(exclude_none=True).items())
         for each in ranges
     )
     return "".join(f"[[range]]\n{table}\n\n" for table in tables)
+
+
+def _toml(value: object) -> str:
+    """Return a value as TOML: as JSON, but for U+007F, and for what is no UTF-8, which becomes escapes."""
+    text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return re.sub("[\ud800-\udfff]", lambda found: f"\\\\u{ord(found[0]):04x}", text)
 
 
 def calibrate(

@@ -1,4 +1,5 @@
 import json
+import os
 import tomllib
 
 import numpy as np
@@ -238,11 +239,18 @@ def test_a_slice_without_field_strength_or_inset_says_so(tmp_path, missing):
 
 def test_any_text_is_valid_toml(site):
     persons = [read_person(file) for file in sorted(site.glob("*.json"))]
-    text = 'quote " backslash \\ newline \n tab \t umlaut \u00e4'
+    text = 'quote " backslash \\ newline \n tab \t umlaut \u00e4 delete \x7f'
     ranges, _ = make_ranges(persons, source=text, sex="F")
     read = tomllib.loads(as_toml(ranges))["range"]
     assert {each["source"] for each in read} == {text}
     assert {each["sex"] for each in read} == {"F"}
+
+
+def test_an_argument_that_is_no_utf_8_is_written_as_escapes(site, tmp_path):
+    calibrate(site, source=os.fsdecode(b"M\xfcller"), output=tmp_path / "ranges.toml")
+    read = tomllib.loads((tmp_path / "ranges.toml").read_text(encoding="utf-8"))["range"]
+    assert {each["source"] for each in read} == {r"M\udcfcller"}
+    assert ReferenceRanges.load(tmp_path / "ranges.toml").ranges
 
 
 def test_t2_after_contrast_agent_takes_no_part(tmp_path):
