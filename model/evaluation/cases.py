@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,8 @@ from model.evaluation.errors import CaseError as CaseError
 from model.evaluation.errors import NothingFoundError
 from model.evaluation.images import READERS, dicom_header, npz_spacing, opened, read_image
 from model.evaluation.labels import CONTOURS, WORKSPACE, Labels, checked_mask, read_labels
+
+_log = logging.getLogger(__name__)
 
 _MAP_KEYS: Final = {"t1": ("t1_ms", "t1_window"), "t2": ("t2_ms",)}
 _LEVELS: Final = {"basal": r"bas(al|e)", "mid": r"mid\w*", "apical": r"(apical|apex)"}
@@ -76,8 +79,8 @@ def read_slices(folder: Path, kind: str) -> list[LabelledSlice]:
         kind: ``t1`` or ``t2``.
 
     Raises:
-        NothingFoundError: there are none.
-        CaseError: a map has no contours, or a file cannot be read.
+        NothingFoundError: there are none, or no map has contours.
+        CaseError: some maps have no contours and others have, or a file cannot be read.
     """
     if kind not in _MAP_KEYS:
         raise CaseError(f"there is no map {kind!r}; give t1 or t2")
@@ -96,17 +99,24 @@ def read_slices(folder: Path, kind: str) -> list[LabelledSlice]:
             for slice_folder in sorted(path for path in case.iterdir() if path.is_dir())
             if (each := _read_slice(case, slice_folder, kind)) is not None
         ]
-    if not slices:
-        raise NothingFoundError(f"{folder} holds no labelled {kind} maps; docs/data.md describes the folders")
+    bare = [each for each in slices if not each.readers]
+    if not slices or len(bare) == len(slices):
+        without = f", but {len(bare)} without contours such as {kind}.reader.json" if bare else ""
+        raise NothingFoundError(
+            f"{folder} holds no labelled {kind} maps{without}; docs/data.md describes the folders"
+        )
+    if bare:
+        place, example = folder / bare[0].name, f"{kind}.reader.json"
+        raise CaseError(f"{place}: {kind} has no contours beside it, such as {example}")
     return slices
 
 
 def read_kinds(folder: Path, kinds: Iterable[str]) -> list[LabelledSlice]:
-    """Return all labelled slices of several kinds of map; a kind may be missing.
+    """Return all labelled slices of several kinds of map; a kind may be missing, which is logged.
 
     Raises:
         NothingFoundError: there are none of any kind.
-        CaseError: a map has no contours, or a file cannot be read.
+        CaseError: as of :func:`read_slices`.
     """
     slices: list[LabelledSlice] = []
     problems = []
@@ -117,6 +127,8 @@ def read_kinds(folder: Path, kinds: Iterable[str]) -> list[LabelledSlice]:
             problems.append(str(error))
     if not slices:
         raise NothingFoundError("; ".join(problems))
+    for problem in problems:
+        _log.warning("%s", problem)
     return slices
 
 
@@ -178,8 +190,6 @@ def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
         if (labels := read_labels(path, map_image)) is not None:
             readers.setdefault(path.name.removesuffix(WORKSPACE), labels)
     readers = dict(sorted(readers.items()))
-    if not readers:
-        raise CaseError(f"{maps[0]} has no contours beside it, such as {kind}.reader.json")
     weighted = _weighted(weighted_files, image.shape[1:])
     return LabelledSlice(
         name=f"{case.name}/{folder.name}",

@@ -13,6 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from inline.contouring.contours import rasterise
 from inline.data.results import Contours
 from model.evaluation.cases import CaseError, read_kinds, read_slices
+from model.evaluation.errors import NothingFoundError
 from model.evaluation.metrics import agreement
 
 IMAGE = np.arange(30 * 20, dtype=np.float32).reshape(30, 20)
@@ -172,14 +173,26 @@ def test_what_is_wrong_with_a_folder_is_said(site):
         read_slices(site, "t1")
 
 
-def test_a_kind_of_map_may_be_missing_but_not_be_at_fault(site):
+def test_a_kind_of_which_no_map_has_contours_is_missing_and_is_named(site, caplog):
+    for folder in (site / "case-1" / "1-basal", site / "case-2" / "apical"):
+        np.savez(folder / "t2.npz", image=IMAGE, pixel_spacing_mm=1.5)
+    with pytest.raises(NothingFoundError, match="no labelled t2 maps, but 2 without contours"):
+        read_slices(site, "t2")
+    assert [each.kind for each in read_kinds(site, ("t1", "t2"))] == ["t1"] * 3
+    (line,) = caplog.messages
+    assert "no labelled t2 maps, but 2 without contours" in line
+
+
+def test_a_kind_of_map_may_be_missing_but_not_be_at_fault(site, caplog):
     assert {each.kind for each in read_kinds(site, ("t1", "t2"))} == {"t1"}
+    (line,) = caplog.messages
+    assert "no labelled t2 maps;" in line
     for folder in (site / "case-1" / "1-basal", site / "case-2" / "apical"):
         np.savez(folder / "t2.npz", image=IMAGE, pixel_spacing_mm=1.5)
         cv2.imwrite(str(folder / "t2.anna.png"), mask())
     assert [each.kind for each in read_kinds(site, ("t1", "t2"))] == ["t1"] * 3 + ["t2"] * 2
     (site / "case-2" / "apical" / "t2.anna.png").unlink()
-    with pytest.raises(CaseError, match=r"apical.t2\.npz has no contours beside it"):
+    with pytest.raises(CaseError, match="apical: t2 has no contours beside it"):
         read_kinds(site, ("t1", "t2"))
     with pytest.raises(CaseError, match="not a folder"):
         read_kinds(site / "nowhere", ("t1", "t2"))
