@@ -59,7 +59,7 @@ def find(paths: Iterable[Path]) -> Found:
     """Return the frames of all DICOM images at some paths, without pixels.
 
     A file or folder that cannot be read is reported, and the others are read. In a folder, files that are not
-    DICOM are counted; a path to such a file is a problem.
+    DICOM, and those named as NIfTI, are counted; a path to such a file is a problem.
 
     Raises:
         ImportError: pydicom is not installed.
@@ -83,13 +83,22 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
-def may_hold_dicom(folder: Path) -> bool:
-    """Return whether a folder holds DICOM files, or what cannot be read and :func:`find` reports."""
-    unread = list[OSError]()
-    try:
-        return any(map(begins_as_dicom, _walk(folder, unread.append))) or bool(unread)
-    except OSError:
-        return True
+def holds_dicom(folder: Path) -> tuple[bool, list[OSError]]:
+    """Return whether a folder holds DICOM files; where none is found, also what of it cannot be read."""
+    errors = list[OSError]()
+    for file in _walk(folder, errors.append):
+        try:
+            if not _is_nifti(file) and begins_as_dicom(file):
+                return True, []
+        except OSError as error:
+            error.filename = str(file)  # an error of reading states none
+            errors.append(error)
+    return False, errors
+
+
+def _is_nifti(file: Path) -> bool:
+    """Return whether a file has a name of NIfTI: in a folder it is left to another reader, unread."""
+    return file.name.endswith((".nii", ".nii.gz"))
 
 
 def begins_as_dicom(file: Path) -> bool:
@@ -195,9 +204,9 @@ def reason(error: Exception) -> str:
 def _add(file: Path, found: Found, known: set[str], *, alone: bool) -> None:
     """Add the frames of a file, or what kept them from being read."""
     try:
-        begins = begins_as_dicom(file)
+        begins = (alone or not _is_nifti(file)) and begins_as_dicom(file)
     except OSError as error:
-        found.problems.append(_unread(file, error))
+        found.problems.append(unread(error, file))
         return
     if not begins:
         if alone:
@@ -231,7 +240,7 @@ def _add(file: Path, found: Found, known: set[str], *, alone: bool) -> None:
 def _files(path: Path, found: Found) -> Iterator[Path]:
     """Yield the files of a path: itself, those below a folder, or those that a DICOMDIR lists."""
     if path.is_dir():
-        yield from _walk(path, lambda error: found.problems.append(_unread(error.filename, error)))
+        yield from _walk(path, lambda error: found.problems.append(unread(error)))
     elif path.name.upper() == "DICOMDIR":
         yield from _listed(path, found)
     else:
@@ -248,8 +257,9 @@ def _walk(folder: Path, report: Callable[[OSError], None]) -> Iterator[Path]:
                 yield file
 
 
-def _unread(path: Path | str, error: OSError) -> str:
-    return f"{path} cannot be read: {error.strerror or error}"
+def unread(error: OSError, path: Path | str = "") -> str:
+    """Return the sentence on a file or folder that cannot be read; by default, that of the error."""
+    return f"{path or error.filename} cannot be read: {error.strerror or error}"
 
 
 def _listed(directory: Path, found: Found) -> Iterator[Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from inline.assembly.examination import AcquiredExamination
 from inline.data.errors import MyostreamError
-from inline.dicom.find import may_hold_dicom
+from inline.dicom.find import holds_dicom, unread
 from inline.dicom.read import DicomFiles, open_dicom
 from inline.offline import nifti
 from inline.offline.arrays import ArrayOptions, is_array, read_array
@@ -81,8 +81,7 @@ class Sources:
         else:
             yield examination
 
-    @staticmethod
-    def _sorted(paths: Iterable[Path]) -> tuple[list[Path], list[Path], list[Path]]:
+    def _sorted(self, paths: Iterable[Path]) -> tuple[list[Path], list[Path], list[Path]]:
         """Return the paths of DICOM, of NIfTI, and of other files."""
         dicom, niftis, files = list[Path](), list[Path](), list[Path]()
         for path in paths:
@@ -90,8 +89,14 @@ class Sources:
                 raise SourceError(f"there is no file or folder {path}")
             if path.is_dir():
                 has_nifti = any(nifti.is_nifti(each) for each in path.rglob("*"))
-                has_dicom = may_hold_dicom(path)
-                if not has_nifti and not has_dicom:
+                has_dicom, errors = holds_dicom(path)
+                if has_nifti:
+                    # Links to missing files are usual in BIDS data: DataLad fetches what is needed.
+                    missing = FileNotFoundError
+                    self.problems += [unread(each) for each in errors if not isinstance(each, missing)]
+                elif errors:
+                    has_dicom = True  # its reader reports them
+                elif not has_dicom:
                     raise SourceError(f"{path} holds neither DICOM files nor NIfTI images")
                 dicom += [path] if has_dicom else []
                 niftis += [path] if has_nifti else []

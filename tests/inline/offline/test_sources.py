@@ -1,10 +1,15 @@
 """The same series from MRD, NIfTI and arrays; files that cannot be read do not stop the others."""
 
 import json
+import os
 import re
+import shutil
+import sys
+from pathlib import Path
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 
 from inline.assembly.assembled import Failed
@@ -201,3 +206,43 @@ def test_a_series_with_too_few_images_has_its_reason(tmp_path):
     (found,) = series_of(tmp_path / "a.npz")
     assert isinstance(found, Failed)
     assert "too few for a T1 map" in found.error
+
+
+@pytest.fixture
+def annexed(tmp_path):
+    """BIDS data of DataLad of which one series alone was fetched."""
+    folder = tmp_path / "bids"
+    folder.mkdir()
+    write_irt1(folder, stack())
+    for name in ("sub-02_T1w.nii.gz", "sub-02_report.pdf", "sub-03_T1map.nii.gz"):
+        (folder / name).symlink_to(f".git/annex/objects/{name}")
+    return folder
+
+
+def test_what_datalad_has_not_fetched_beside_nifti_is_no_dicom(annexed, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    (examination,), sources = read(annexed)
+    assert examination.images == len(TIMES)
+    # A series that would be read is reported, once.
+    (problem,) = sources.problems
+    assert re.search("sub-03_T1map.*cannot be read as NIfTI", problem)
+
+
+def test_nifti_that_is_not_fetched_beside_dicom_is_reported_once(annexed):
+    shutil.copy(pydicom.data.get_testdata_file("MR_small.dcm"), annexed / "one.dcm")
+    _, sources = read(annexed)
+    assert [each for each in sources.problems if "sub-02_T1w" in each] == []
+    assert len([each for each in sources.problems if "sub-03_T1map" in each]) == 1
+
+
+def test_a_folder_that_cannot_be_listed_beside_nifti_is_reported(annexed, monkeypatch):
+    (annexed / "locked").mkdir()
+    scan = os.scandir
+
+    def guarded(path):
+        if Path(path) == annexed / "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert f"{annexed / 'locked'} cannot be read: Permission denied" in read(annexed)[1].problems
