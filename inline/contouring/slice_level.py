@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.data.geometry import SliceGeometry
+from inline.data.geometry import PARALLEL, SAME_MM, SliceGeometry
 from inline.data.results import SliceLevel
 from inline.data.series import SlicePlace
 
@@ -20,9 +20,6 @@ _TO_APEX: Final = np.array([0.62, -0.60, -0.50]) / np.linalg.norm([0.62, -0.60, 
 _SHORT_AXIS: Final = 0.45
 """Smallest cosine between a short-axis slice's normal and the axis of a usual heart. The axes of hearts
 differ by some 25 degrees, so the normal of a long-axis slice, perpendicular to the axis, stays below it."""
-_PARALLEL: Final = float(np.cos(np.radians(10.0)))
-SAME_MM: Final = 3.0
-"""Slices nearer than this along their normal are the same slice: planned anew, or another breath-hold."""
 _THREE_MM: Final = 23.0
 """Smallest extent of three or more positions that show base and apex: the middle third of the shortest usual
 left ventricle (70 mm) lies between the two."""
@@ -84,7 +81,7 @@ def level_by_position(geometry: SliceGeometry, shown: Sequence[SliceGeometry]) -
     """
     normals, positions = _planes([geometry, *shown])
     normal = normals[0] if normals[0] @ _TO_APEX >= 0.0 else -normals[0]
-    parallel = np.abs(normals @ normal) >= _PARALLEL
+    parallel = np.abs(normals @ normal) >= PARALLEL
     offsets = (positions[parallel] - positions[0]) @ normal
     ordered = np.sort(offsets)
     # Middle of both ends, not the mean: repeated measurements of a position must not move it.
@@ -132,7 +129,7 @@ def _contradicted(place: SlicePlace, others: Sequence[SlicePlace]) -> bool:
     if not same:
         return False
     normals, positions = _planes([each.geometry for each in same if each.geometry is not None])
-    parallel = np.abs(normals @ place.geometry.normal) >= _PARALLEL
+    parallel = np.abs(normals @ place.geometry.normal) >= PARALLEL
     indices = np.array([each.identity.slice_index for each in same]) - place.identity.slice_index
     along = (positions - np.asarray(place.geometry.position)) @ _rising(place.geometry)
     apart = np.abs(along) > SAME_MM

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+
+SAME_MM: Final = 3.0
+"""Largest distance along the normal of slices of one position, planned anew or of another breath-hold, mm:
+three eighths of the usual thickness of 8 mm."""
+PARALLEL: Final = float(np.cos(np.radians(10.0)))
+"""Smallest cosine between the directions of slices that count as parallel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ import numpy as np
 
 from inline.data.examination import EcvResult, Examination
 from inline.data.flags import Flag
+from inline.data.geometry import SAME_MM
 from inline.data.results import SliceResult
 from inline.data.series import Enhancement, Quantity
 from inline.examination.ecv import ecv_of_pair
 from inline.examination.pairing import (
-    SAME_MM,
     Pair,
     ambiguous,
     contradiction,

@@ -8,15 +8,11 @@ from typing import Final
 
 import numpy as np
 
-from inline.data.flags import Flag
+from inline.data.geometry import PARALLEL, SAME_MM
 from inline.data.results import BloodT1, SliceResult
 from inline.data.series import Enhancement, Quantity
 from model.relaxometry.ecv import SAME_FIELD
 
-SAME_MM: Final = 3.0
-"""Largest distance of the slices along their normal, mm: three eighths of the usual thickness of 8 mm."""
-PARALLEL: Final = float(np.cos(np.radians(10.0)))
-"""Smallest cosine between the directions of both slices."""
 SHORTENED: Final = 0.8
 """Largest T1 of post-contrast blood over that of native blood. Nearer to 1, an error of 1 % in one of them is
 an error above 4 % in ECV."""
@@ -56,7 +52,7 @@ def distance_mm(one: SliceResult, other: SliceResult) -> float:
     must have the same size and pixels too.
     """
     a, b = one.geometry, other.geometry
-    oriented = [Flag.NO_ORIENTATION not in each.flags for each in (one, other)]
+    oriented = (a.oriented, b.oriented)
     if any(oriented) and not all(oriented):
         return float("inf")
     axes = ((a.normal, b.normal), (np.asarray(a.row_direction), np.asarray(b.row_direction)))
@@ -128,12 +124,12 @@ def proved(one: SliceResult, other: SliceResult, study: Iterable[SliceResult]) -
 
 def _located(result: SliceResult, study: Iterable[SliceResult]) -> bool:
     """Return whether the position of a slice is known, zero in a study with positions included."""
-    return Flag.NO_ORIENTATION not in result.flags and any(map(placed, study))
+    return result.geometry.oriented and any(map(placed, study))
 
 
 def placed(result: SliceResult) -> bool:
     """Return whether the header states where a slice lies."""
-    return Flag.NO_ORIENTATION not in result.flags and result.geometry.placed
+    return result.geometry.oriented and result.geometry.placed
 
 
 def tell_apart(one: SliceResult, other: SliceResult) -> Pair | None:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from inline.data.examination import Registration
-from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import Contours, Insertions, SliceResult
 from model.polygons import centroid, ring_labels
@@ -139,7 +138,7 @@ def sample(
 
 def _by_geometry(native: SliceResult, post: SliceResult) -> Affine:
     """Return the map from pixels of the native image to those of the post-contrast image at one place."""
-    if Flag.NO_ORIENTATION in native.flags:  # then so has the other, and both have the same pixels
+    if not native.geometry.oriented:  # nor is the other, and both have the same pixels
         return Affine(np.eye(2), np.zeros(2))
     a, b = native.geometry, post.geometry
     basis, other = (np.array([each.row_direction, each.column_direction]) for each in (a, b))

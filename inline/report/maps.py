@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.data.examination import EcvResult, Examination, Haematocrit
-from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, Contours, SliceLevel, SliceResult
 from inline.data.series import Enhancement, Quantity, SeriesIdentity
@@ -140,7 +139,7 @@ class ReportMap:
             kind=slice_kind(result.quantity, result.enhancement),
             identity=result.identity,
             level=result.level or SliceLevel.UNKNOWN,
-            geometry=None if Flag.NO_ORIENTATION in result.flags else result.geometry,
+            geometry=result.geometry if result.geometry.oriented else None,
             section=section,
             regions=tuple(
                 RegionValue(each.name, each.median, each.sd, each.pixels, each.z_score)

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from inline.data.geometry import FloatArray
+from inline.data.geometry import PARALLEL, SAME_MM, FloatArray
 from inline.data.results import SliceLevel
-from inline.examination.pairing import PARALLEL, SAME_MM
 from inline.report.maps import ReportMap
 
 Stack = list[list[ReportMap]]

@@ -18,6 +18,11 @@ def moved(result, along=0.0, across=0.0):
     return replace(result, geometry=replace(geometry, position=tuple(place.tolist())))
 
 
+def undirected(result):
+    """A slice whose header states no directions: the axes of the image stand in for them."""
+    return replace(result, geometry=replace(result.geometry, oriented=False))
+
+
 def unknown(result, blood=None, stamp=None):
     identity = result.identity if stamp is None else replace(result.identity, time_stamp=stamp)
     known = result.blood if blood is None else BloodT1(blood, 20.0, 1.0, 200)
@@ -66,7 +71,7 @@ def test_another_orientation_is_no_match():
 
 def test_without_any_orientation_index_and_pixels_decide():
     native, other, post = (
-        nth(each, series=series, index=index, flags=(Flag.NO_ORIENTATION,))
+        nth(undirected(each), series=series, index=index)
         for each, series, index in ((NATIVE, 1, 0), (NATIVE, 1, 1), (POST, 2, 0))
     )
     assert find_pair(post, [native, other]).native is native
@@ -116,9 +121,10 @@ def nth(result, *, series, index=0, stamp=0, **more):
     return replace(result, identity=SeriesIdentity(series, index, "", stamp), **more)
 
 
-def nowhere(result, **more):
-    """A slice whose sender states directions, but no position."""
-    return nth(replace(result, geometry=replace(result.geometry, position=(0.0, 0.0, 0.0))), **more)
+def nowhere(result, *, oriented=True, **more):
+    """A slice whose sender states no position, and directions alone."""
+    place = replace(result.geometry, position=(0.0, 0.0, 0.0), oriented=oriented)
+    return nth(replace(result, geometry=place), **more)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -155,23 +161,23 @@ def test_a_slice_in_the_middle_of_the_magnet_is_none_without_position():
     assert pair.native.identity.series_index == 2
 
 
-@pytest.mark.parametrize("flags", [(), (Flag.NO_ORIENTATION,)])
-def test_slices_that_are_series_of_their_own_without_positions_are_no_pairs(flags):
+@pytest.mark.parametrize("oriented", [True, False])
+def test_slices_that_are_series_of_their_own_without_positions_are_no_pairs(oriented):
     """Base, middle and apex all have index 0; the last native slice was the partner of each."""
-    natives = [nowhere(NATIVE, series=series, flags=flags) for series in (1, 2, 3)]
-    posts = [nowhere(POST, series=series, flags=flags) for series in (11, 12, 13)]
+    natives = [nowhere(NATIVE, series=series, oriented=oriented) for series in (1, 2, 3)]
+    posts = [nowhere(POST, series=series, oriented=oriented) for series in (11, 12, 13)]
     assert all(find_pair(post, natives) is None for post in posts)
     found = examine([*natives, *posts]).ecv
     assert [each.flags for each in found] == [(Flag.SLICES_DO_NOT_MATCH,)] * 6
     assert "several native slices have its index and none states its position" in found[-1].error
 
 
-@pytest.mark.parametrize("flags", [(), (Flag.NO_ORIENTATION,)])
+@pytest.mark.parametrize("oriented", [True, False])
 @pytest.mark.parametrize("index", [0, 1])
-def test_two_single_slices_without_positions_are_no_pair(flags, index):
+def test_two_single_slices_without_positions_are_no_pair(oriented, index):
     """Each series has one slice, so its index says nothing: one may be basal and the other apical."""
-    native = nowhere(NATIVE, series=1, index=index, flags=flags)
-    post = nowhere(POST, series=2, index=index, flags=flags)
+    native = nowhere(NATIVE, series=1, index=index, oriented=oriented)
+    post = nowhere(POST, series=2, index=index, oriented=oriented)
     assert find_pair(post, [native]) is None
     for each in examine([native, post]).ecv:
         assert each.flags == (Flag.SLICES_DO_NOT_MATCH,)

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inline.data.flags import Flag
 from inline.data.results import Contours, Insertions
 from inline.examination.registration import Affine, register, sample
 from tests.inline.examination.phantom import CENTRE, SPACING, t1_slice
@@ -78,10 +77,10 @@ def test_the_geometry_of_both_images_is_used():
 
 
 def test_images_without_orientation_are_taken_pixel_by_pixel():
-    flags = (Flag.NO_ORIENTATION,)
     post = t1_slice(post=True, shift=(3.0, 1.0))
-    elsewhere = replace(post, flags=flags, geometry=replace(post.geometry, position=(99.0, 0.0, 0.0)))
-    found = register(replace(NATIVE, flags=flags), elsewhere)
+    elsewhere = replace(post, geometry=replace(post.geometry, position=(99.0, 0.0, 0.0), oriented=False))
+    native = replace(NATIVE, geometry=replace(NATIVE.geometry, oriented=False))
+    found = register(native, elsewhere)
     assert (found.movement.x_mm, found.movement.y_mm) == pytest.approx((-4.5, -1.5), abs=0.3)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from inline.contouring.aha import angular_reference, measure
 from inline.data.examination import EcvRegion, EcvResult, Examination, Haematocrit, HaematocritSource
+from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, Contours, InsertionPoint, Insertions, SliceLevel, SliceResult
 from inline.data.series import Enhancement, Quantity, SeriesIdentity
@@ -31,7 +32,10 @@ def make_slice(number=0, quantity="T1", enhancement="native", level="mid", z=Non
     values[away > 60.0] = 0.0
     contours = Contours(circle(18.0, (64.0, 60.0)), circle(25.0, (64.0, 60.0)))
     position = (0.0, 0.0, 20.0 * number if at_mm is None else at_mm)
-    geometry = SliceGeometry(position, (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.5, 1.5), (SIZE, SIZE))
+    oriented = Flag.NO_ORIENTATION not in changes.get("flags", ())
+    geometry = SliceGeometry(
+        position, (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.5, 1.5), (SIZE, SIZE), oriented=oriented
+    )
     parametric = ParametricMap.of_values(values)
     regions = measure(parametric, contours, SliceLevel(level), angular_reference(geometry, 160.0))
     if z is not None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inline.data.flags import Flag
+from inline.data.geometry import SliceGeometry
 from inline.data.results import Contours
 from inline.report.maps import CHEST_MM, HEART_MM, Kind, ReportMap, cut, report_maps
 
@@ -40,7 +40,10 @@ def test_ecv_is_a_percentage_and_without_haematocrit_the_partition_coefficient()
 
 def test_a_slice_without_directions_has_no_plane():
     assert ReportMap.of_slice(make_slice()).geometry is not None
-    assert ReportMap.of_slice(make_slice(flags=(Flag.NO_ORIENTATION,))).geometry is None
+    # A slice without a usable field of view has an error and no flag.
+    nowhere = SliceGeometry.unoriented((1.0, 1.0), (128, 128))
+    failed = make_slice(geometry=nowhere, map=None, contours=None, regions=(), error="no pixel size")
+    assert ReportMap.of_slice(failed).geometry is None
 
 
 def test_a_result_without_a_map_keeps_its_error():
