@@ -19,7 +19,8 @@ def stacks(maps: Sequence[ReportMap]) -> list[Stack]:
     """Return the slice positions of each direction, along its normal.
 
     Maps in planes within 10 degrees and :data:`SAME_MM` are of one position. Without directions, and where no
-    map of the examination states its position, those of one slice index are, as far as their levels agree.
+    map of the examination states its position, those of one slice index are, as far as their levels agree; of
+    one kind, a known level and an unknown one do not.
     The maps of a position keep their order.
 
     Args:
@@ -95,14 +96,19 @@ def _by_plane(maps: Sequence[ReportMap]) -> Stack:
 def _by_index(maps: Sequence[ReportMap]) -> Stack:
     """Return the maps of each slice index, of each level where the maps of one index have several.
 
-    Slices that are series of their own all have index 0.
+    Slices that are series of their own all have index 0. Of one kind, a map of unknown level is of another
+    slice than one of a known level; of another kind it may be of the same.
     """
-    levels = defaultdict(set)
+    levels, of_kind = defaultdict(set), defaultdict(set)
     for each in maps:
+        index = each.identity.slice_index
+        of_kind[index, each.kind].add(each.level)
         if each.level is not SliceLevel.UNKNOWN:
-            levels[each.identity.slice_index].add(each.level)
+            levels[index].add(each.level)
+    several = {index for index, found in levels.items() if len(found) > 1}
+    several |= {index for (index, _), found in of_kind.items() if len(found) > 1}
     groups = defaultdict(list)
     for each in maps:
         index = each.identity.slice_index
-        groups[index, each.level if len(levels[index]) > 1 else None].append(each)
+        groups[index, each.level if index in several else None].append(each)
     return [groups[key] for key in sorted(groups, key=lambda key: key[0])]

@@ -160,6 +160,28 @@ def test_without_positions_one_index_is_as_many_slices_as_its_levels():
     assert places == ["Basal", "Mid", "Apical", "Slice 3"]
 
 
+@pytest.mark.parametrize("basal_first", [True, False])
+def test_a_slice_of_unknown_level_does_not_take_the_place_of_a_named_one(basal_first):
+    """Three series of one slice each without positions, of which one description alone names a level."""
+    stamps = (1, 2, 3) if basal_first else (3, 1, 2)
+    basal, *others = (
+        unplaced(0, level=level, identity=SeriesIdentity(stamp, 0, name, stamp))
+        for stamp, (level, name) in zip(
+            stamps, (("basal", "T1 basal"), ("unknown", "T1 a"), ("unknown", "T1 b")), strict=True
+        )
+    )
+    made = content(
+        *sorted((basal, *others), key=lambda each: each.identity.time_stamp), ecv=[make_ecv(basal)]
+    )
+    assert names(made)[0] == "Basal"
+    assert set(made.columns[0].maps) == {Kind.T1_NATIVE, Kind.ECV}
+    assert made.columns[0].maps[Kind.T1_NATIVE].identity == basal.identity
+    segments = {number for eye in made.bulls_eyes for number in eye.segments}
+    assert segments == set(range(1, 7))  # the basal ones of AHA
+    # T2 of the basal slice, whose series does not name it.
+    assert names(content(basal, unplaced(0, "T2", None, level="unknown"))) == ["Basal"]
+
+
 def test_slices_of_several_directions_are_told_apart_by_their_planes():
     """Long-axis slices are series of their own: the index of each is 0."""
     axes = (((1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), ((0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))

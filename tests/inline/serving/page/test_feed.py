@@ -267,6 +267,17 @@ def test_results_without_positions_are_superseded_by_slice_index(started):
     assert [each["superseded"] for each in found] == [[], [], [], numbers[:1], numbers[:2], numbers[:3]]
 
 
+def test_a_slice_of_unknown_level_without_a_position_supersedes_no_named_one(started):
+    _, basal = measured()
+    basal = replace(basal, geometry=replace(basal.geometry, position=(0.0, 0.0, 0.0)))
+    other = replace(basal, identity=SeriesIdentity(2, 0), level=SliceLevel.UNKNOWN)
+    feed = started()
+    with closing(Reader(feed.address)) as reader:
+        for each in (basal, other):
+            feed.delivered(Delivery("a", each, 0.1, False, 1, 500.0))
+            assert reader.next("slice")["superseded"] == []
+
+
 def test_what_is_kept_for_levels_is_bounded(started, monkeypatch):
     monkeypatch.setattr(module, "MOST_RESULTS", 3)
     feed = started()
