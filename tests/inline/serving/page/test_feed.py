@@ -23,6 +23,7 @@ from inline.pipeline import Pipeline
 from inline.serving.health import Checkup
 from inline.serving.observers import Delivery, EcvDelivery, FinalLevels
 from inline.serving.page import feed as module
+from inline.serving.page.board import MOST_RESULTS
 from inline.serving.page.feed import PageFeed
 from inline.serving.summary import FinalLevel
 from inline.serving.supervision import supervision
@@ -278,16 +279,23 @@ def test_a_slice_of_unknown_level_without_a_position_supersedes_no_named_one(sta
             assert reader.next("slice")["superseded"] == []
 
 
-def test_what_is_kept_for_levels_is_bounded(started, monkeypatch):
-    monkeypatch.setattr(module, "MOST_RESULTS", 3)
-    feed = started()
+def test_of_very_many_results_the_latest_alone_change_their_levels_and_are_superseded(started):
+    """What the feed of a server of many days keeps is bounded: a page shows no more results than that."""
+    pipeline, native = measured()
+    feed, many = started(), MOST_RESULTS + 4
+    slices = [replace(native, identity=SeriesIdentity(number, 0)) for number in range(many)]
+    numbers = []
     with closing(Reader(feed.address)) as reader:
-        for number in range(6):
-            feed.delivered(delivery(identity=SeriesIdentity(number, 0)))
-        for _ in range(6):
-            reader.next("slice")
-        assert [key[3].series_index for key in feed._shown] == [3, 4, 5]
-        assert len(feed._maps) == 3
+        for each in slices:
+            feed.delivered(Delivery("a", each, 0.1, False, 1, 500.0))
+            event = reader.next("slice")
+            numbers.append(event["number"])
+        assert event["superseded"] == numbers[-MOST_RESULTS:-1]
+        changed = []
+        for each in slices[:5] + slices[-1:]:
+            feed.levels_known(final(pipeline, each, SliceLevel.APICAL))
+            changed += [each["number"] for each in reader.next("levels")["slices"]]
+        assert changed == [numbers[4], numbers[-1]]
 
 
 def test_texts_of_a_sender_need_a_setting(started):
