@@ -1132,6 +1132,46 @@ def test_images_of_one_series_that_are_counted_by_repetition_are_one(counters, l
     assert only.flags == ()
 
 
+@pytest.mark.parametrize("last", [7, 10])
+@pytest.mark.parametrize("lost", range(16))
+def test_an_image_of_interleaved_repetitions_that_is_lost_leaves_them_apart(lost, last):
+    times = TIMES["5(3)3"]
+    images = interleaved(times, key="")
+    del images[lost]
+    header = MeasurementHeader(maxima={"set": last, "repetition": 1}, inversion_times=tuple(map(str, times)))
+    _, everything = feed(images, header)
+    expected = [[10.0 * r + k + 1 for k in np.argsort(times) if 2 * k + r != lost] for r in range(2)]
+    assert sorted(pixels_of(everything)) == expected
+
+
+@pytest.mark.parametrize("own", [{}, {"InversionTime": "100"}], ids=["no times", "time of the protocol"])
+@pytest.mark.parametrize("repetition", [True, False], ids=["repetition", "no repetition"])
+@pytest.mark.parametrize("limits", [{"set": 8}, {"set": 8, "repetition": 2}, {}], ids=str)
+@pytest.mark.parametrize("counter", ["set", "contrast", "phase"])
+def test_a_counter_that_begins_again_at_each_inversion_numbers_images_of_one_series(
+    own, repetition, limits, counter
+):
+    """The index assigns the list of 4(1)3(1)2, where the sender counts within each inversion."""
+    times = TIMES["4(1)3(1)2"]
+    counters = [(k, inversion) for inversion, count in enumerate((4, 3, 2)) for k in range(count)]
+    images = [
+        image(
+            k + 1.0,
+            {"SequenceDescription": "MOLLI", **own},
+            repetition=inversion if repetition else 0,
+            image_index=k + 1,
+            **{counter: number},
+        )
+        for k, (number, inversion) in enumerate(counters)
+    ]
+    limits = {counter if name == "set" else name: last for name, last in limits.items()}
+    ready, (only,) = feed(images, MeasurementHeader(maxima=limits, inversion_times=tuple(map(str, times))))
+    assert len(ready) == 1
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert only.series.images[:, 0, 0].tolist() == [times.index(time) + 1 for time in sorted(times)]
+    assert only.flags == ((Flag.UNREADABLE_TIMES,) if own else ())
+
+
 def test_a_list_is_not_assigned_by_the_index_where_its_counter_has_equal_values():
     """Two images of each of the first four sets."""
     images = [
