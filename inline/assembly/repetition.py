@@ -58,11 +58,14 @@ def ascending(numbers: Sequence[int]) -> int:
 def may_be_interleaved(group: Group, header: MeasurementHeader) -> bool:
     """Return whether only a further image shows if a group is one series or holds the first image of several.
 
-    Only the repetition runs so far, and another counter numbers the images by its limit. The images state the
-    same time, or none where the header states the number of repetitions.
+    Only the repetition runs so far, and another counter numbers the images by its limit, which is the length
+    of the header's list, if there is one. The images state the same time, or none where
+    the header states the number of repetitions.
     """
     running = [name for name in COUNTERS if len(set(group.counter(name))) > 1]
-    if running != ["repetition"] or not _numbering(group, header):
+    lengths = {header.maxima[name] + 1 for name in _numbering(group, header)}
+    listed = len(group.listed(header))
+    if running != ["repetition"] or not (listed in lengths if listed else lengths):
         return False
     stated = {time.number for time in group.stated if time is not None}
     if stated:

@@ -1172,6 +1172,27 @@ def test_a_counter_that_begins_again_at_each_inversion_numbers_images_of_one_ser
     assert only.flags == ((Flag.UNREADABLE_TIMES,) if own else ())
 
 
+@pytest.mark.parametrize("own", [{}, {"InversionTime": "100"}], ids=["no times", "time of the protocol"])
+@pytest.mark.parametrize("other", [{"set": 7}, {"set": 10}, {"contrast": 10}, {"phase": 24}], ids=str)
+def test_a_series_counted_by_repetition_is_complete_with_its_last_image(own, other):
+    """The images may be those of several series where the other counter has as many values as the list."""
+    times = TIMES["5(3)3"]
+    header = MeasurementHeader(maxima={"repetition": 7, **other}, inversion_times=tuple(map(str, times)))
+    images = [
+        image(k + 1.0, {"SequenceDescription": "MOLLI", **own}, repetition=k, image_index=k + 1)
+        for k in range(8)
+    ]
+    ready, everything = feed(images, header)
+    assert (len(ready), len(everything)) == (0 if other == {"set": 7} else 1, 1)
+    assert everything[0].series.times_ms.tolist() == sorted(times)
+    # A pause within the series is none at its end.
+    settings = AssemblySettings(idle_s=6.0, patience_s=30.0, corrected_wait_s=0.0)
+    assembler = SeriesAssembler(header, settings)
+    for each in images[:5]:
+        assembler.add(each, 0.0)
+    assert len(assembler.expire(10.0)) == (1 if other == {"set": 7} else 0)
+
+
 def test_a_list_is_not_assigned_by_the_index_where_its_counter_has_equal_values():
     """Two images of each of the first four sets."""
     images = [
