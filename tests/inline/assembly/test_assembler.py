@@ -1,5 +1,7 @@
 import base64
 import json
+import time
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -1097,6 +1099,30 @@ def test_images_of_interleaved_repetitions_that_come_twice_are_recognised():
     assert assembler.finish() == []
     assert assembler.account().unused == {"sent twice": 6}
     assert share.held == 0
+
+
+def test_many_repetitions_are_separated_in_the_memory_and_time_of_their_images():
+    """The image that shows them comes after 600 others; the account counts 4096 bytes for each."""
+    count, times = 600, TIMES["5(3)3"]
+    images = interleaved(times, count, key="")[: count + 1]
+    header = MeasurementHeader(maxima={"set": 7, "repetition": count}, inversion_times=tuple(map(str, times)))
+    assembler = SeriesAssembler(header, AT_ONCE)
+    before = []
+    for each in images[:-1]:
+        began = time.process_time()
+        assert assembler.add(each, 0.0) == []
+        before.append(time.process_time() - began)
+    tracemalloc.start()
+    try:
+        began = time.process_time()
+        assert assembler.add(images[-1], 0.0) == []
+        took, (_, most) = time.process_time() - began, tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(assembler._groups) == count
+    assert most < 4096 * count
+    # Each image takes the longer the more of them are open.
+    assert took < 50 * np.mean(before[-100:])
 
 
 BY_INVERSION = [(k, 0) for k in range(5)] + [(k, 1) for k in range(3)]
