@@ -35,8 +35,10 @@ _DAY_S: Final = 86400.0
 
 _MISSPELT: Final = 0.85
 """Similarity of two names (``difflib``) from which one is the other misspelt."""
-_KUBERNETES: Final = re.compile(r"_SERVICE_(HOST|PORT)|(?<!_)_PORT($|_[0-9]+_)")
-"""In the variables that Kubernetes derives from the names of services."""
+_KUBERNETES: Final = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_|$)|_PORT_[0-9]+_(TCP|UDP|SCTP)(_|$)")
+"""In the variables that Kubernetes derives from the names of services; one more ends in ``_PORT``."""
+_SERVICE: Final = re.compile(r"(tcp|udp|sctp)://")
+"""Beginning of the value of that one."""
 
 FURTHEST_MM: Final = 5.0
 """Largest distance of a contour from the border of the wall: half a normal wall."""
@@ -413,18 +415,24 @@ def load_settings(file: Path | None = None, **command_line: Any) -> Settings:
 
 
 def _misspelt_variables() -> list[str]:
-    """Return an error on each variable of the environment whose name is nearly that of a setting."""
-    known = [f"MYOSTREAM_{name.replace('.', '__').upper()}" for name in _names(Settings)]
-    known += ["MYOSTREAM_SETTINGS", "MYOSTREAM_CACHE"]
+    """Return an error on each variable of the environment whose name is nearly that of a setting.
+
+    Sections are not compared: variables such as ``MYOSTREAM_USER`` or ``MYOSTREAM_REGION`` may be of others.
+    """
+    names = [name.replace(".", "__").upper() for name in _names(Settings)] + ["SETTINGS", "CACHE"]
+    sections = {name.partition("__")[0] for name in names if "__" in name}
+    single = [name for name in names if name not in sections]
     errors = []
-    for variable in os.environ:
-        name = variable.upper()
+    for variable, value in os.environ.items():
+        prefix, _, name = variable.upper().partition("MYOSTREAM_")
         # Unknown names within a section are found with the settings of files.
-        stated = any(name == each or name.startswith(f"{each}__") for each in known)
-        if not name.startswith("MYOSTREAM_") or stated or _KUBERNETES.search(name):
+        if prefix or not name or any(name == each or name.startswith(f"{each}__") for each in names):
             continue
-        if close := difflib.get_close_matches(name, known, 1, _MISSPELT):
-            errors.append(f"the variable {variable} is no setting; did you mean {close[0]}?")
+        if _KUBERNETES.search(variable.upper()) or (name.endswith("_PORT") and _SERVICE.match(value)):
+            continue
+        # Without the prefix, which would make any two names similar.
+        if close := difflib.get_close_matches(name, single, 1, _MISSPELT):
+            errors.append(f"the variable {variable} is no setting; did you mean MYOSTREAM_{close[0]}?")
     return errors
 
 

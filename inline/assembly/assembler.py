@@ -309,9 +309,10 @@ class SeriesAssembler:
         self._apart[key[:-2]] = None
         _forget(self._apart)
         for image, metadata in zip(group.images, group.metadata, strict=True):
-            # Counters distinguish repetitions, so that each may remember the images of all.
-            empty = replace(group, images=[], metadata=[], members=set(group.members), held=0)
-            own = self._groups.setdefault(self._key(image.header, metadata, group.quantity), empty)
+            place = (*key[:-2], image.header.repetition, key[-1])
+            if (own := self._groups.get(place)) is None:
+                # Counters distinguish repetitions, so that all may share the set of what is known.
+                own = self._groups[place] = replace(group, images=[], metadata=[], held=0)
             own.add(image, metadata)
             own.held += _bytes(image)
 

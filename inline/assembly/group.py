@@ -47,6 +47,11 @@ class Group:
         """These times in ms."""
         return in_ms(self.stated, self.quantity)
 
+    @property
+    def own_times_differ(self) -> bool:
+        """True where not all of these times are one, which may be that of the protocol."""
+        return len(set(self.own_times.known)) > 1
+
     def add(self, image: Image, metadata: ImageMetadata) -> None:
         """Add an image with its metadata."""
         self.images.append(image)

@@ -108,8 +108,11 @@ def recognise(
     type_tokens = {_token(part) for text in types for part in re.split(r"[\\/,]", text[:_LONGEST])}
     named_own, added = _lower(own), _lower(additions)
     texts = [*named_own, *_lower(measurement), *added]
-    deciding = next((text for text in texts if _SCOUT.search(text) or _named(text)), "")
-    named, scout = _named(deciding), bool(_SCOUT.search(deciding))
+    # A header may have its names from the first series of a study, a localizer.
+    of_image = [*named_own, *added] if named_own else texts
+    scouts = {text for text in of_image if _SCOUT.search(text)}
+    deciding = next((text for text in texts if text in scouts or _named(text)), "")
+    named, scout = _named(deciding), deciding in scouts
     sure = named is not None and _names(named, deciding)
     marks = (*named_own, *added, *_lower(history), *_lower((*role_tokens, *type_tokens)))
     corrected = any(map(_CORRECTED.search, marks))

@@ -7,6 +7,8 @@ the header alone do not distinguish them.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from inline.assembly.group import COUNTERS, SHORTEST, Group
@@ -22,8 +24,9 @@ def are_interleaved(group: Group, header: MeasurementHeader) -> bool:
     """Return whether a group holds images of several repetitions, each of which is a series of its own.
 
     It does where a counter that numbers the images of a series, by its limit in the header, has the same
-    value in several repetitions, and these images have the same time where they state one. The lowest such
-    value decides: it is that of the first image after an inversion.
+    value in several repetitions, and these images have the same time. The lowest such value decides: it is
+    that of the first image after an inversion. Without times that differ the order decides: where the counter
+    falls before a value comes again, it may count the images after each inversion, and the repetition those.
     """
     repetitions = group.counter("repetition")
     if len(set(repetitions)) == 1:
@@ -39,18 +42,30 @@ def are_interleaved(group: Group, header: MeasurementHeader) -> bool:
         if shared:
             own = zip(group.own_times.ms, numbers, strict=True)
             times = [time for time, number in own if number == min(shared) and time is not None]
-            return not times or max(times) - min(times) <= _SAME_MS[group.quantity]
+            if times and group.own_times_differ:
+                return max(times) - min(times) <= _SAME_MS[group.quantity]
+            first = list(zip(numbers, repetitions, strict=True))[: ascending(numbers)]
+            return len({number for number, _ in first}) < len(set(first))
     return False
+
+
+def ascending(numbers: Sequence[int]) -> int:
+    """Return how many images come before the first one with a lower number than the one before it."""
+    falls = (place for place, (one, other) in enumerate(pairwise(numbers), start=1) if other < one)
+    return next(falls, len(numbers))
 
 
 def may_be_interleaved(group: Group, header: MeasurementHeader) -> bool:
     """Return whether only a further image shows if a group is one series or holds the first image of several.
 
-    Only the repetition runs so far, and another counter numbers the images by its limit. The images state the
-    same time, or none where the header states the number of repetitions.
+    Only the repetition runs so far, and another counter numbers the images by its limit, which is the length
+    of the header's list, if there is one. The images state the same time, or none where
+    the header states the number of repetitions.
     """
     running = [name for name in COUNTERS if len(set(group.counter(name))) > 1]
-    if running != ["repetition"] or not _numbering(group, header):
+    lengths = {header.maxima[name] + 1 for name in _numbering(group, header)}
+    listed = len(group.listed(header))
+    if running != ["repetition"] or not (listed in lengths if listed else lengths):
         return False
     stated = {time.number for time in group.stated if time is not None}
     if stated:

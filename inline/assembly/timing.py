@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Final
 
 from inline.assembly.group import NUMBERING, Group
+from inline.assembly.repetition import ascending
 from inline.assembly.times import Milliseconds, Stated, Times, in_ms
 from inline.data.client_text import Message, foreign, joined, message
 from inline.data.errors import SeriesError
@@ -51,7 +52,7 @@ def timing(group: Group, header: MeasurementHeader) -> tuple[Milliseconds, list[
     elif user := _by_user_field(group):
         ms, findings = user, []
     else:
-        counter = _with_equal_values(group, len(entries), header) if entries else ""
+        counter = _interleaved_by(group, len(entries), header) if entries else ""
         raise SeriesError(_without_times(group, entries, name, counter))
     different = _different(ms)
     usable = sum(time is not None for time in ms)
@@ -75,8 +76,8 @@ def _places(group: Group, count: int, header: MeasurementHeader) -> list[int]:
 
     The counter that the header's limits give ``count`` values goes first. A counter, or the image index, that
     numbers a complete series in equal steps may begin anywhere: slices may be interleaved. Where no counter
-    numbers the images, there are no positions. The image index is not used where that counter has equal
-    values: the images are then those of several series.
+    numbers the images, there are no positions. The image index is not used where the images are those of
+    several series, number by number.
     """
     if not count or len(group.images) > count:
         return []
@@ -86,7 +87,7 @@ def _places(group: Group, count: int, header: MeasurementHeader) -> list[int]:
         found = indices[name]
         if len(set(found)) == len(found) and max(found) < count and (len(found) > 1 or name in stated):
             return found
-    if _with_equal_values(group, count, header):
+    if _interleaved_by(group, count, header):
         del indices["image_index"]
     for found in indices.values():
         first, step = min(found), max((max(found) - min(found)) // max(count - 1, 1), 1)
@@ -95,11 +96,17 @@ def _places(group: Group, count: int, header: MeasurementHeader) -> list[int]:
     return []
 
 
-def _with_equal_values(group: Group, count: int, header: MeasurementHeader) -> str:
-    """Return the counter that the limits give ``count`` values and that has equal ones; empty if none."""
+def _interleaved_by(group: Group, count: int, header: MeasurementHeader) -> str:
+    """Return the counter with ``count`` values, by its limit, by which several series come interleaved.
+
+    Empty if there is none: in the order of the image index, a value comes again before the counter falls. One
+    that falls before may begin again at each inversion.
+    """
+    in_order = sorted(range(len(group.images)), key=group.counter("image_index").__getitem__)
     for name in NUMBERING:
-        values = group.counter(name)
-        if header.maxima.get(name, -1) + 1 == count and 1 < len(set(values)) < len(values):
+        values = [group.counter(name)[place] for place in in_order]
+        first = set(values[: ascending(values)])
+        if header.maxima.get(name, -1) + 1 == count and 1 < len(first) < ascending(values):
             return name
     return ""
 

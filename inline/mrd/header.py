@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
+from xml.etree.ElementTree import Element
 
 from inline.mrd.text import number, parse_xml
 
@@ -37,8 +38,9 @@ class MeasurementHeader:
         study_uid: ``studyInformation/studyInstanceUID``, or empty.
         frame_of_reference_uid: ``measurementInformation/frameOfReferenceUID``, or empty.
         sex: ``subjectInformation/patientGender``, M or F, or empty.
-        content: digest of all texts, those that are not read among them; empty without a header. Headers of
-            two patients may differ in nothing else.
+        patient: digest of all texts of ``subjectInformation`` and ``studyInformation``, also of those not
+            read; empty without a header. Headers of two patients may differ in nothing else.
+        content: digest of all texts; likewise.
     """
 
     protocol_name: str = ""
@@ -54,6 +56,7 @@ class MeasurementHeader:
     study_uid: str = ""
     frame_of_reference_uid: str = ""
     sex: str = ""
+    patient: bytes = field(default=b"", compare=False, repr=False)
     content: bytes = field(default=b"", compare=False, repr=False)
 
     @property
@@ -73,6 +76,12 @@ def digest(texts: Iterable[str]) -> bytes:
     for text in texts:
         made.update(text.encode("utf-8", "replace") + b"\0")
     return made.digest()
+
+
+def _parts(element: Element) -> Iterator[str]:
+    """Yield texts that state all of an element, whatever its white space."""
+    for each in element.iter():
+        yield from (each.tag, str(len(each)), (each.text or "").strip())
 
 
 def parse_header(xml: str) -> MeasurementHeader:
@@ -115,11 +124,12 @@ def parse_header(xml: str) -> MeasurementHeader:
         parameters=parameters,
         study_uid=text("studyInformation/studyInstanceUID"),
         frame_of_reference_uid=text("measurementInformation/frameOfReferenceUID"),
-        content=digest(
-            # With the number of children these state the whole tree, whatever its white space.
+        patient=digest(
             part
-            for each in root.iter()
-            for part in (each.tag, str(len(each)), (each.text or "").strip())
+            for name in ("subjectInformation", "studyInformation")
+            for element in root.findall(name)
+            for part in _parts(element)
         ),
+        content=digest(_parts(root)),
         sex=gender if (gender := text("subjectInformation/patientGender").upper()) in ("M", "F") else "",
     )

@@ -37,6 +37,10 @@ from inline.settings import Settings
 _log = logging.getLogger(__name__)
 
 _CONFIGURATION_KEYS: Final = ("customconfig", "config")
+_ANOTHER: Final = (
+    "a header without UIDs that differs from the one before is taken for another examination; "
+    "state studyInstanceUID, for ECV and levels from the series of both"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,7 @@ class Dialogue:
         self._haematocrit = settings.ecv.haematocrit
         self.haematocrit_stated = False
         self._haematocrit_due = False
+        self._another_reported = False
 
     def receive(self, message: Message) -> Iterator[Decision]:
         """Decide on a message of the peer."""
@@ -186,11 +191,15 @@ class Dialogue:
             _log.info("%s: no MRD header (%s); going on without one", self._name, why)
             if xml.lstrip().startswith("<"):
                 yield from self.say(f"{error}; the images are taken without a header", Severity.WARNING)
-            measurement = MeasurementHeader(content=digest([xml.strip()]))
+            unread = digest([xml.strip()])
+            measurement = MeasurementHeader(patient=unread, content=unread)
         if self.measurement is None or measurement.content != self.measurement.content:
             yield Begin(measurement)
-            known = self.measurement or MeasurementHeader()
-            if not (self._haematocrit_due or same_patient(measurement, known)):
+            same = same_patient(measurement, self.measurement or MeasurementHeader())
+            if self._assembling and not same and not any(measurement.uids) and not self._another_reported:
+                self._another_reported = True
+                yield from self.warn(_ANOTHER)
+            if not (self._haematocrit_due or same):
                 # It was sent for the patient of the header before.
                 self.settings = with_haematocrit(self.settings, self._haematocrit)
                 self.haematocrit_stated = False

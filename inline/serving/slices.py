@@ -37,7 +37,7 @@ from inline.serving.report import Report
 from inline.serving.scheduler import Owner
 from inline.serving.send_queue import SendQueue
 from inline.serving.service import Service
-from inline.serving.studies import Study
+from inline.serving.studies import Study, same_patient
 from inline.serving.summary import FinalLevel, Summary, final_levels, slice_name
 from inline.serving.tally import Tally
 from inline.settings import Settings
@@ -127,7 +127,9 @@ class Slices:
         Parameters that came since the last image are those of the new measurement.
         """
         self._finish(early=False)
-        self._study, self._header = self._service.studies.of(header), header
+        if any(header.uids) or not same_patient(header, self._header):
+            self._study = self._service.studies.of(header)
+        self._header = header
 
     def add(self, image: Image) -> None:
         """Add an image to its series, and work on what it completes."""

@@ -79,6 +79,10 @@ def test_the_environment_over_the_file_and_the_command_line_over_both(tmp_path, 
         ("MYOSTREAM_BUDGT_MS", "2000", r"MYOSTREAM_BUDGT_MS is no .* did you mean MYOSTREAM_BUDGET_MS\?$"),
         ("MYOSTREAM_SEVER__PORT", "1", r"SEVER__PORT is no .* did you mean MYOSTREAM_SERVER__PORT\?$"),
         ("myostream_emit_overlay", "1", r"emit_overlay is no .* did you mean MYOSTREAM_EMIT__OVERLAY\?$"),
+        ("MYOSTREAM_SERVER_PORT", "9100", r"SERVER_PORT is no .* did you mean MYOSTREAM_SERVER__PORT\?$"),
+        ("MYOSTREAM_SERVER_HOST", "::1", r"SERVER_HOST is no .* did you mean MYOSTREAM_SERVER__HOST\?$"),
+        ("MYOSTREAM_DICOM_PORT", "104", r"DICOM_PORT is no .* did you mean MYOSTREAM_DICOM__PORT\?$"),
+        ("MYOSTREAM_ENGIN", "torch", r"ENGIN is no .* did you mean MYOSTREAM_ENGINE\?$"),
         ("MYOSTREAM_REGIONS__LEVELS", "basal", "not valid JSON: .*regions"),
         ("MYOSTREAM_SETTINGS", "/nowhere.toml", "the settings file /nowhere.toml cannot be read"),
     ],
@@ -90,16 +94,33 @@ def test_mistakes_in_the_environment_are_named_in_a_line(name, value, message, e
     assert "\n" not in str(error.value)
 
 
-def test_variables_that_are_no_settings_are_passed_over(environment):
-    environment(
-        MYOSTREAM_SERVICE_HOST="192.0.2.1",
-        MYOSTREAM_SERVICE_PORT="9002",
-        MYOSTREAM_SERVICE_PORT_MRD="9002",
-        MYOSTREAM_PORT="tcp://192.0.2.1:9002",
-        MYOSTREAM_PORT_9002_TCP_PORT="9002",
-        MYOSTREAM_CACHE="/c",
-        MYOSTREAM_OPERATOR="site",
-    )
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("USER", "ENV", "CACHE_DIR", "DIR", "COMMIT", "SLOT", "REVISION", "SERVICE", "WEIGHTS_DIR", "HOME"),
+        *("SETTINGS_DIR", "BUDGET", "REGION", "LOGS", "OPERATOR", "VERSION", "IMAGE", "NAME"),
+    ],
+)
+def test_variables_that_are_no_settings_are_passed_over(name, environment):
+    environment(MYOSTREAM_CACHE="/c", **{f"MYOSTREAM_{name}": "site"})
+    assert load_settings() == Settings()
+
+
+@pytest.mark.parametrize("service", ["", "_SERVER", "_DICOM", "_MONITOR"])
+def test_variables_that_kubernetes_makes_of_services_are_passed_over(service, environment):
+    """Those that the kubelet sets for a service of one port named mrd."""
+    link = "tcp://192.0.2.1:9002"
+    values = {
+        "SERVICE_HOST": "192.0.2.1",
+        "SERVICE_PORT": "9002",
+        "SERVICE_PORT_MRD": "9002",
+        "PORT": link,
+        "PORT_9002_TCP": link,
+        "PORT_9002_TCP_PROTO": "tcp",
+        "PORT_9002_TCP_PORT": "9002",
+        "PORT_9002_TCP_ADDR": "192.0.2.1",
+    }
+    environment(**{f"MYOSTREAM{service}_{name}": value for name, value in values.items()})
     assert load_settings() == Settings()
 
 

@@ -1,5 +1,7 @@
 import base64
 import json
+import time
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -1103,6 +1105,30 @@ def test_images_of_interleaved_repetitions_that_come_twice_are_recognised():
     assert share.held == 0
 
 
+def test_many_repetitions_are_separated_in_the_memory_and_time_of_their_images():
+    """The image that shows them comes after 600 others; the account counts 4096 bytes for each."""
+    count, times = 600, TIMES["5(3)3"]
+    images = interleaved(times, count, key="")[: count + 1]
+    header = MeasurementHeader(maxima={"set": 7, "repetition": count}, inversion_times=tuple(map(str, times)))
+    assembler = SeriesAssembler(header, AT_ONCE)
+    before = []
+    for each in images[:-1]:
+        began = time.process_time()
+        assert assembler.add(each, 0.0) == []
+        before.append(time.process_time() - began)
+    tracemalloc.start()
+    try:
+        began = time.process_time()
+        assert assembler.add(images[-1], 0.0) == []
+        took, (_, most) = time.process_time() - began, tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(assembler._groups) == count
+    assert most < 4096 * count
+    # Each image takes the longer the more of them are open.
+    assert took < 50 * np.mean(before[-100:])
+
+
 BY_INVERSION = [(k, 0) for k in range(5)] + [(k, 1) for k in range(3)]
 """Number within the inversion, and number of the inversion, of 5(3)3."""
 BY_IMAGE = [(k, int(k > 4)) for k in range(8)]
@@ -1134,6 +1160,67 @@ def test_images_of_one_series_that_are_counted_by_repetition_are_one(counters, l
     assert only.series.times_ms.tolist() == sorted(times)
     assert only.series.images[:, 0, 0].tolist() == [1.0, 6.0, 2.0, 7.0, 3.0, 8.0, 4.0, 5.0]
     assert only.flags == ()
+
+
+@pytest.mark.parametrize("last", [7, 10])
+@pytest.mark.parametrize("lost", range(16))
+def test_an_image_of_interleaved_repetitions_that_is_lost_leaves_them_apart(lost, last):
+    times = TIMES["5(3)3"]
+    images = interleaved(times, key="")
+    del images[lost]
+    header = MeasurementHeader(maxima={"set": last, "repetition": 1}, inversion_times=tuple(map(str, times)))
+    _, everything = feed(images, header)
+    expected = [[10.0 * r + k + 1 for k in np.argsort(times) if 2 * k + r != lost] for r in range(2)]
+    assert sorted(pixels_of(everything)) == expected
+
+
+@pytest.mark.parametrize("own", [{}, {"InversionTime": "100"}], ids=["no times", "time of the protocol"])
+@pytest.mark.parametrize("repetition", [True, False], ids=["repetition", "no repetition"])
+@pytest.mark.parametrize("limits", [{"set": 8}, {"set": 8, "repetition": 2}, {}], ids=str)
+@pytest.mark.parametrize("counter", ["set", "contrast", "phase"])
+def test_a_counter_that_begins_again_at_each_inversion_numbers_images_of_one_series(
+    own, repetition, limits, counter
+):
+    """The index assigns the list of 4(1)3(1)2, where the sender counts within each inversion."""
+    times = TIMES["4(1)3(1)2"]
+    counters = [(k, inversion) for inversion, count in enumerate((4, 3, 2)) for k in range(count)]
+    images = [
+        image(
+            k + 1.0,
+            {"SequenceDescription": "MOLLI", **own},
+            repetition=inversion if repetition else 0,
+            image_index=k + 1,
+            **{counter: number},
+        )
+        for k, (number, inversion) in enumerate(counters)
+    ]
+    limits = {counter if name == "set" else name: last for name, last in limits.items()}
+    ready, (only,) = feed(images, MeasurementHeader(maxima=limits, inversion_times=tuple(map(str, times))))
+    assert len(ready) == 1
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert only.series.images[:, 0, 0].tolist() == [times.index(time) + 1 for time in sorted(times)]
+    assert only.flags == ((Flag.UNREADABLE_TIMES,) if own else ())
+
+
+@pytest.mark.parametrize("own", [{}, {"InversionTime": "100"}], ids=["no times", "time of the protocol"])
+@pytest.mark.parametrize("other", [{"set": 7}, {"set": 10}, {"contrast": 10}, {"phase": 24}], ids=str)
+def test_a_series_counted_by_repetition_is_complete_with_its_last_image(own, other):
+    """The images may be those of several series where the other counter has as many values as the list."""
+    times = TIMES["5(3)3"]
+    header = MeasurementHeader(maxima={"repetition": 7, **other}, inversion_times=tuple(map(str, times)))
+    images = [
+        image(k + 1.0, {"SequenceDescription": "MOLLI", **own}, repetition=k, image_index=k + 1)
+        for k in range(8)
+    ]
+    ready, everything = feed(images, header)
+    assert (len(ready), len(everything)) == (0 if other == {"set": 7} else 1, 1)
+    assert everything[0].series.times_ms.tolist() == sorted(times)
+    # A pause within the series is none at its end.
+    settings = AssemblySettings(idle_s=6.0, patience_s=30.0, corrected_wait_s=0.0)
+    assembler = SeriesAssembler(header, settings)
+    for each in images[:5]:
+        assembler.add(each, 0.0)
+    assert len(assembler.expire(10.0)) == (1 if other == {"set": 7} else 0)
 
 
 def test_a_list_is_not_assigned_by_the_index_where_its_counter_has_equal_values():

@@ -171,6 +171,18 @@ def test_scouts_and_localizers_by_name(name, timed):
     assert kind("MOLLI", measurement=(name,), timed=timed).quantity is Quantity.T1
 
 
+@pytest.mark.parametrize("header", ["localizer", "TI_scout", "Look-Locker scout"])
+def test_a_header_that_names_a_scout_is_not_that_of_images_with_names_of_their_own(header):
+    """Converters may take one header for a study from its first file."""
+    weighted = kind("SAX_5s3s3s_HR_b", ORIGINAL, measurement=(header,), timed=True)
+    assert weighted.kind is Kind.WEIGHTED
+    found = kind("sax_base_MOCO_T1", DERIVED, measurement=(header,))
+    assert (found.kind, found.quantity) == (Kind.MAP, Quantity.T1)
+    for timed in (True, False):
+        nameless = recognise(types=ORIGINAL, measurement=(header, "MOLLI"), timed=timed, listed=False)
+        assert nameless == "named as a scout or localizer"
+
+
 @pytest.mark.parametrize(
     ("name", "certain"),
     [

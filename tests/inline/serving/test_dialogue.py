@@ -242,7 +242,8 @@ def test_the_same_header_again_begins_no_measurement():
 
 
 ANONYMISED = """<ismrmrdHeader><subjectInformation><patientName>{}</patientName><patientID>{}</patientID>
-</subjectInformation><measurementInformation><measurementID>{}</measurementID><protocolName>MOLLI</protocolName>
+<patientBirthdate>1960-01-01</patientBirthdate></subjectInformation><studyInformation><studyDescription>CMR
+</studyDescription></studyInformation><measurementInformation><measurementID>{}</measurementID><protocolName>MOLLI</protocolName>
 </measurementInformation></ismrmrdHeader>"""
 
 
@@ -250,12 +251,13 @@ ANONYMISED = """<ismrmrdHeader><subjectInformation><patientName>{}</patientName>
     "other",
     [
         Header(ANONYMISED.format("Mustermann", "2", "3")),
-        Header(ANONYMISED.format("Mustermann", "1", "4")),
         Header(ANONYMISED.format("B", "1", "3")),
+        Header(ANONYMISED.format("Mustermann", "1", "3").replace("1960", "1961")),
+        Header(ANONYMISED.format("Mustermann", "1", "3").replace("CMR", "CMR 2")),
         Header(ANONYMISED.format("", "Mustermann1", "3")),
         Header(ANONYMISED.format("Mustermann", "1", "3").replace("</ismrmrdHeader>", "")),
     ],
-    ids=["patientID", "measurementID", "patientName", "moved text", "broken off"],
+    ids=["patientID", "patientName", "birth date", "study description", "moved text", "broken off"],
 )
 def test_headers_of_two_patients_are_two_although_no_uid_and_nothing_else_differs(other, caplog):
     one = Header(ANONYMISED.format("Mustermann", "1", "3"))
@@ -265,6 +267,31 @@ def test_headers_of_two_patients_are_two_although_no_uid_and_nothing_else_differ
     assert made.settings.ecv.haematocrit == 0.35
     assert "Mustermann" not in repr(vars(made)) + str(made.measurement.content) + caplog.text
     assert len(of(Begin, decisions(one, IMAGE, other, IMAGE, other, IMAGE, one))) == 3
+    texts = [each.text for each in of(Text, found) if "another examination" in each.text]
+    assert len(texts) == 1
+    assert "state studyInstanceUID" in texts[0]
+
+
+@pytest.mark.parametrize(
+    ("element", "other"),
+    [
+        ("<measurementID>3</measurementID>", "<measurementID>4</measurementID>"),
+        ("<protocolName>", "<seriesTime>10:00:00</seriesTime><protocolName>"),
+        ("</ismrmrdHeader>", "<sequenceParameters><TR>2.7</TR></sequenceParameters></ismrmrdHeader>"),
+    ],
+    ids=["measurementID", "seriesTime", "TR"],
+)
+@pytest.mark.parametrize("stated", [True, False])
+def test_headers_that_differ_in_the_measurement_alone_are_of_one_patient(element, other, stated):
+    """Clients without UIDs may send a header for each series."""
+    xml = ANONYMISED.format("Mustermann", "1", "3")
+    if not stated:
+        xml = "<ismrmrdHeader>" + xml[xml.index("<measurementInformation>") :]
+    again = Header(xml.replace(element, other))
+    made, found = dialogue(Header(xml), parameters(haematocrit=0.42), IMAGE, again, IMAGE)
+    assert len(of(Begin, found)) == 2
+    assert (made.settings.ecv.haematocrit, made.haematocrit_stated) == (0.42, True)
+    assert not [each for each in of(Text, found) if "another examination" in each.text]
 
 
 @pytest.mark.parametrize(

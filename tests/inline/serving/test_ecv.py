@@ -167,6 +167,19 @@ def test_native_and_post_contrast_of_two_anonymised_patients_make_no_ecv(serving
         assert len(streamed(server, one, *NATIVE, one, *POST)) == 1
 
 
+@pytest.mark.parametrize("patient", ["", "<subjectInformation><patientID>7</patientID></subjectInformation>"])
+def test_a_header_without_uids_for_each_series_leaves_them_in_one_study(serving, patient):
+    xml = (
+        f"<ismrmrdHeader>{patient}<measurementInformation><measurementID>{{}}</measurementID><seriesTime>{{}}"
+    )
+    xml += "</seriesTime></measurementInformation></ismrmrdHeader>"
+    native, post = Header(xml.format(1, "10:00:00")), Header(xml.format(2, "10:20:00"))
+    with serving(**QUICK) as server:
+        (ecv,) = streamed(server, native, Text('{"haematocrit": 0.42}'), *NATIVE, post, *POST)
+    assert ecv["haematocrit"] == 0.42
+    assert ecv["regions"][0]["median"] == pytest.approx(100.0 * 0.58 * PARTITION, abs=0.3)
+
+
 def test_slices_at_other_positions_are_an_error_in_words(serving):
     elsewhere = list(molli("T1 MOLLI post", post=True, series=2, along=38.0))
     with serving(**QUICK) as server:
