@@ -19,7 +19,7 @@ from model.evaluation.cases import CaseError, LabelledSlice, read_kinds
 from model.original_unet import OriginalUNet
 from model.output import write_json, write_text
 from model.training.data import LabelledImages
-from model.training.module import SegmentationModule
+from model.training.module import FIGURES, SegmentationModule
 from model.training.recipe import Recipe
 from model.training.split import Part, part_of, split
 from model.unet import UNet
@@ -88,7 +88,7 @@ class _Images(lightning.LightningDataModule):
 
 
 def train(training: Training) -> dict[str, float]:
-    """Run a training; returns the last figures of its log.
+    """Run a training; returns the figures of the epoch whose weights are kept.
 
     Raises:
         CaseError: the labelled cases cannot be used, or are too few for a split.
@@ -137,10 +137,12 @@ def train(training: Training) -> dict[str, float]:
     images = _Images(recipe, _slices(training), training.seed)
     trainer.fit(module, datamodule=images, **options)
     # Few cases are soon overfitted: the weights with the lowest validation loss are kept.
-    module.load_state_dict(torch.load(best.best_model_path, weights_only=False)["state_dict"])
+    kept = torch.load(best.best_model_path, weights_only=False)
+    module.load_state_dict(kept["state_dict"])
     if isinstance(network, UNet):
         save_weights(network, training.output / "weights")
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+    figures: dict[str, float] = kept[FIGURES]
+    return figures
 
 
 def make_network(training: Training) -> nn.Module:
