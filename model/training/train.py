@@ -21,7 +21,7 @@ from model.output import write_json, write_text
 from model.training.data import LabelledImages
 from model.training.module import FIGURES, SegmentationModule
 from model.training.recipe import Recipe
-from model.training.split import Part, part_of, split
+from model.training.split import FILE, Part, part_of, read_split, split
 from model.unet import UNet
 from model.weights import load_network, save_weights
 
@@ -186,9 +186,13 @@ def shortened(recipe: Recipe, epochs: int | None) -> Recipe:
 def _slices(training: Training) -> list[LabelledSlice]:
     slices = read_kinds(training.data, training.kinds)
     parts = split(each.case for each in slices)
-    write_json(training.output / "split.json", parts)
     for part in (Part.TRAIN, Part.VALIDATION):
         if not parts[part]:
             number = len({each.case for each in slices})
             raise CaseError(f"of {number} cases none falls to {part}; the split needs more cases")
+    # The weights of this folder may have learned from other cases before.
+    own = training.start is not None and training.start.resolve().parent == training.output.resolve()
+    earlier = read_split(training.output) if training.resume or own else None
+    known = [name for each in (parts, earlier or {}) for names in each.values() for name in names]
+    write_json(training.output / FILE, split(known))
     return slices

@@ -97,6 +97,13 @@ def test_the_figures_are_those_of_the_weights_that_are_kept(labelled_folder, tmp
     assert figures["validation_loss"] == pytest.approx(min(losses), abs=1e-5)
 
 
+def test_the_split_of_a_resumed_training_keeps_its_earlier_cases(labelled_folder, tmp_path, small):
+    train(Training(TINY, tmp_path, labelled_folder, **small))
+    (labelled_folder / "case-003").rename(labelled_folder / "case-019")
+    train(Training(replace(TINY, epochs=2), tmp_path, labelled_folder, **small, resume=True))
+    assert json.loads((tmp_path / "split.json").read_text())["train"] == ["case-002", "case-003", "case-019"]
+
+
 def test_the_same_seed_gives_the_same_network(labelled_folder, tmp_path, small):
     for name in ("a", "b"):
         train(Training(TINY, tmp_path / name, labelled_folder, **small))
