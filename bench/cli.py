@@ -241,9 +241,13 @@ def evaluate(
 
         evaluate_apices(synthetic, kind, running, json_file)
     elif synthetic is not None:
+        folders = beside or []
+        names = [folder.name for folder in folders]
+        if len(set(names)) < len(names):
+            names = [str(folder) for folder in folders]
         others = {
-            folder.name: make_engine(load_settings(settings_file, engine=engine, weights=folder))
-            for folder in beside or ()
+            name: make_engine(load_settings(settings_file, engine=engine, weights=folder))
+            for name, folder in zip(names, folders, strict=True)
         }
         against_truth(synthetic, kind, {running.engine.name: running.engine, **others}, json_file)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.values import write_results
-from inline.cli.tables import print_columns, print_lines, print_values
+from inline.cli.tables import columns, print_columns, print_lines, print_values
 from inline.contouring.contours import find_contours, rasterise
 from inline.contouring.convention import draw
 from inline.contouring.segment import segment
@@ -153,14 +153,17 @@ def against_truth(
     rows = {
         "healthy" if group == "none" else group: {
             **summary,
-            "beside": {o: found[group] for o, found in others},
+            "beside": [found[group] for _, found in others],
         }
         for group, summary in summaries.items()
     }
     title = f"{count} synthetic {kind} maps, seed {SEED}; distances in mm"
     print_values(title, "", rows, _TRUTH_COLUMNS)
-    dice_beside = (f"beside/{other}/dice .3f" for other, _ in others)
-    print_values(title, "", rows, ", ".join([_GROUP_COLUMNS, *dice_beside]))
+    dice_beside = (
+        (f"beside, {other}, dice", f"beside/{number}/dice", "{:.3f}")
+        for number, (other, _) in enumerate(others)
+    )
+    print_values(title, "", rows, [*columns(_GROUP_COLUMNS), *dice_beside])
     about = {"engine": engines[name].name, "map": kind}
     write_results(json_file, {**about, "summaries": summaries, "beside": dict(others)})
     return summaries

@@ -151,6 +151,22 @@ def test_other_weights_are_tried_on_the_same_slices(tmp_path, monkeypatch):
     assert content["summaries"]["all"]["dice"] > content["beside"]["other"]["all"]["dice"]
 
 
+@pytest.mark.parametrize("folders", [("my run, new", "two words"), ("a/weights", "b/weights")])
+def test_each_of_the_other_weights_has_its_column(folders, tmp_path, monkeypatch):
+    truth = [slice_.labels for slice_, _ in make_slices(2, "t2")]
+    monkeypatch.setattr("inline.engine_selection.make_engine", lambda _, **_kwargs: Oracle(truth))
+    monkeypatch.setenv("COLUMNS", "300")
+    beside = [option for folder in folders for option in ("--beside", folder)]
+    text = evaluate("--synthetic", 2, "--map", "t2", *beside, "--json", tmp_path / "t2.json")
+    content = json.loads((tmp_path / "t2.json").read_text())
+    assert list(content["beside"]) == list(folders)
+    scores = [f"{content['beside'][name]['all']['dice']:.3f}" for name in folders]
+    heading = next(line for line in text.splitlines() if "insertions found" in line)
+    assert all(f"beside, {name}, dice" in heading for name in folders)
+    row = [line.split() for line in text.splitlines() if line.split()[:1] == ["all"]][1]
+    assert row[-2:] == scores
+
+
 def test_other_weights_go_with_synthetic_slices(folder, tmp_path):
     result = CliRunner().invoke(app, ["evaluate", "--data", str(folder), "--beside", str(tmp_path)])
     assert result.exit_code == 1
