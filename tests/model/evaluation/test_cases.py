@@ -172,6 +172,12 @@ def test_what_is_wrong_with_a_folder_is_said(site):
         read_slices(site, "t1")
 
 
+def test_two_files_of_one_reader_are_an_error_that_names_both(site):
+    cv2.imwrite(str(site / "case-1" / "1-basal" / "t1.anna.png"), mask())
+    with pytest.raises(CaseError, match=r"t1\.anna\.json and .*t1\.anna\.png are both of reader anna"):
+        read_slices(site, "t1")
+
+
 def test_a_kind_of_map_may_be_missing_but_not_be_at_fault(site):
     assert {each.kind for each in read_kinds(site, ("t1", "t2"))} == {"t1"}
     for folder in (site / "case-1" / "1-basal", site / "case-2" / "apical"):
