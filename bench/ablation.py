@@ -21,7 +21,7 @@ from torch import Tensor
 from bench.values import write_results
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
-from inline.cli.tables import print_values
+from inline.cli.tables import print_lines, print_values
 from inline.contouring.convention import draw
 from inline.contouring.segment import segment
 from inline.data.results import ContourOffsets
@@ -34,6 +34,7 @@ from model.frame import FRAME_MM
 from model.host import computes_bfloat16
 from model.synthesis.contrast import MOSTLY_MAPS
 from model.training.ring import Ring, Slices
+from model.training.split import seen_in_training, seen_note
 from model.training.timed import CPU, Learner, start_network
 from model.unet import UNet
 
@@ -135,6 +136,8 @@ def main(
         typer.echo(f"{name}: T2 {variants[name]['t2']:.3f}, T1 {variants[name]['t1']:.3f}")
     title = f"{steps} steps of {_PLAN.batch} slices each: mean Dice on real maps"
     print_values(title, "training", variants, _COLUMNS)
+    seen = seen_in_training((each.case for slices in real.values() for each in slices), start)
+    print_lines(*seen_note(seen))
     settings = {"steps": steps, "made": made, "bfloat16": computes_bfloat16()}
     write_results(json_file, {**settings, "variants": variants})
 

@@ -11,6 +11,7 @@ from inline.cli.errors import ReportingGroup, require
 from inline.cli.options import EngineOption, JsonFile, SettingsFile, output_file, output_folder
 from inline.data.errors import MyostreamError
 from inline.settings import load_settings
+from model.training.split import Part, seen_in_training, seen_note
 
 app = typer.Typer(
     cls=ReportingGroup,
@@ -145,13 +146,16 @@ def tables(
     from inline.engine_selection import build_pipeline
     from model.evaluation.cases import first_readers, first_readers_note
     from model.evaluation.readers import Spread
+    from model.weights import DEFAULT
 
-    running, offsets = build_pipeline(load_settings(engine=engine)), AT_BORDERS
+    settings = load_settings(engine=engine)
+    running, offsets = build_pipeline(settings), AT_BORDERS
     if data is not None and synthetic is None:
         slices, offsets = read_both(data), running.offsets
         names = sorted({name for each in slices for name in each.readers})
         about = f"{len(slices)} labelled slices of {data.name}; readers: {', '.join(names)}."
-        about = " ".join([about, *first_readers_note(first_readers(slices))])
+        seen = seen_in_training((each.case for each in slices), settings.weights or DEFAULT)
+        about = " ".join([about, *seen_note(seen), *first_readers_note(first_readers(slices))])
     elif data is None and synthetic is not None:
         spread = Spread(bias_mm, random_mm)
         slices = synthetic_slices(synthetic, readers, spread)
@@ -192,6 +196,10 @@ def cohort(
 def evaluate(
     data: DataFolder = None,
     kind: Annotated[str, typer.Option("--map", help="t1 or t2.")] = "t2",
+    part: Annotated[
+        Part | None,
+        typer.Option("--part", help="Part of the labelled cases, as train splits them; all by default."),
+    ] = None,
     synthetic: Annotated[
         int | None, typer.Option(min=1, help="Number of fresh synthetic slices, in place of labelled ones.")
     ] = None,
@@ -212,6 +220,8 @@ def evaluate(
     """Compare contours and values with those of readers, or with the truth of synthetic slices."""
     if (data is None) == (synthetic is None) or kind not in ("t1", "t2"):
         raise MyostreamError("give either --data FOLDER or --synthetic N, and --map t1 or t2")
+    if part is not None and data is None:
+        raise MyostreamError("--part goes with --data FOLDER")
     if beside and data is not None:
         raise MyostreamError("--beside goes with --synthetic N")
     if apices and (beside or synthetic is None):
@@ -219,18 +229,25 @@ def evaluate(
     require("monai", *(["matplotlib"] if plots is not None else []), extra="bench")
     from bench.evaluation import against_readers, against_truth
     from inline.engine_selection import build_pipeline, make_engine
+    from model.weights import DEFAULT
 
-    running = build_pipeline(load_settings(settings_file, engine=engine))
+    settings = load_settings(settings_file, engine=engine)
+    running = build_pipeline(settings)
     if data is not None:
-        against_readers(data, kind, running, json_file=json_file, plots=plots)
+        weights = settings.weights or DEFAULT
+        against_readers(data, kind, running, weights, part=part, json_file=json_file, plots=plots)
     elif synthetic is not None and apices:
         from bench.apices import evaluate_apices
 
         evaluate_apices(synthetic, kind, running, json_file)
     elif synthetic is not None:
+        folders = beside or []
+        names = [folder.name for folder in folders]
+        if len(set(names)) < len(names):
+            names = [str(folder) for folder in folders]
         others = {
-            folder.name: make_engine(load_settings(settings_file, engine=engine, weights=folder))
-            for folder in beside or ()
+            name: make_engine(load_settings(settings_file, engine=engine, weights=folder))
+            for name, folder in zip(names, folders, strict=True)
         }
         against_truth(synthetic, kind, {running.engine.name: running.engine, **others}, json_file)
 

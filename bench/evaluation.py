@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.values import write_results
-from inline.cli.tables import print_columns, print_lines, print_values
+from inline.cli.tables import columns, print_columns, print_lines, print_values
 from inline.contouring.contours import find_contours, rasterise
 from inline.contouring.convention import draw
 from inline.contouring.segment import segment
@@ -23,6 +23,7 @@ from model.evaluation.evaluate import Outcome
 from model.evaluation.figures import best_median_worst, bland_altman
 from model.evaluation.synthetic import SEED, evaluate_networks
 from model.frame import FRAME_PIXELS
+from model.training.split import Part, in_part, seen_in_training, seen_note
 
 OFFSET_CORRECTED: Final = "offset-corrected"
 """Suffix of a group's second summary: the leave-one-out mean offset is removed."""
@@ -50,7 +51,14 @@ _GROUP_COLUMNS: Final = "share .1%, smallest_mm .0f, insertions_found .1%, inser
 
 
 def against_readers(
-    folder: Path, kind: str, running: Pipeline, *, json_file: Path | None = None, plots: Path | None = None
+    folder: Path,
+    kind: str,
+    running: Pipeline,
+    weights: Path,
+    *,
+    part: Part | None = None,
+    json_file: Path | None = None,
+    plots: Path | None = None,
 ) -> dict[str, dict[str, float]]:
     """Evaluate a folder of labelled slices and print the tables; returns the summaries by group.
 
@@ -58,14 +66,17 @@ def against_readers(
         folder: of labelled slices.
         kind: ``t1`` or ``t2``.
         running: whose engine runs the network and whose contour convention holds.
+        weights: folder of the weights in use; the split of their training is looked for beside it.
+        part: of the cases, as ``myostream train`` splits them; None for all.
         json_file: for all figures.
         plots: folder for Bland-Altman plot and overlays.
 
     Raises:
-        CaseError: the folder cannot be used.
+        CaseError: the folder cannot be used, or has no case of the part.
     """
 
-    slices, engine = read_slices(folder, kind), running.engine
+    slices, engine = in_part(read_slices(folder, kind), part), running.engine
+    seen = seen_in_training((each.case for each in slices), weights)
     outcomes, labels = evaluation.evaluate(
         slices, lambda image, size: draw(segment(image, size, engine), size, running.offsets).labels
     )
@@ -99,10 +110,17 @@ def against_readers(
     }
     print_values("By slice", "slice", by_slice, _SLICE_COLUMNS)
     headed = {f"{name} ({summary['slices']})": summary for name, summary in summaries.items()}
-    print_columns(f"{folder.name}, {kind} ({unit}); distances in mm", headed, _ROWS)
+    of_part = f", part {part} of the cases" if part else ""
+    print_columns(f"{folder.name}{of_part}, {kind} ({unit}); distances in mm", headed, _ROWS)
     references = first_readers(slices)
-    print_lines(*first_readers_note(references), *notes)
-    about = {"engine": engine.name, "map": kind, "first_readers": references}
+    print_lines(*seen_note(seen), *first_readers_note(references), *notes)
+    about = {
+        "engine": engine.name,
+        "map": kind,
+        "part": part,
+        "seen_in_training": seen,
+        "first_readers": references,
+    }
     write_results(json_file, {**about, "summaries": summaries, "slices": evaluation.to_json(outcomes)})
     if plots is not None:
         bland_altman(plots / f"bland-altman-{kind}.png", outcomes, unit)
@@ -135,14 +153,17 @@ def against_truth(
     rows = {
         "healthy" if group == "none" else group: {
             **summary,
-            "beside": {o: found[group] for o, found in others},
+            "beside": [found[group] for _, found in others],
         }
         for group, summary in summaries.items()
     }
     title = f"{count} synthetic {kind} maps, seed {SEED}; distances in mm"
     print_values(title, "", rows, _TRUTH_COLUMNS)
-    dice_beside = (f"beside/{other}/dice .3f" for other, _ in others)
-    print_values(title, "", rows, ", ".join([_GROUP_COLUMNS, *dice_beside]))
+    dice_beside = (
+        (f"beside, {other}, dice", f"beside/{number}/dice", "{:.3f}")
+        for number, (other, _) in enumerate(others)
+    )
+    print_values(title, "", rows, [*columns(_GROUP_COLUMNS), *dice_beside])
     about = {"engine": engines[name].name, "map": kind}
     write_results(json_file, {**about, "summaries": summaries, "beside": dict(others)})
     return summaries

@@ -109,7 +109,7 @@ def contours(
     settings_file: SettingsFile = None,
 ) -> None:
     """Fit the contour convention to a site's own labelled slices, and report it case by case."""
-    require("monai")
+    require("monai", extra="calibrate")
     from calibration.contours import calibrate
 
     check_outputs(json_file, output, inputs=[settings_file])

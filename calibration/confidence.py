@@ -34,7 +34,7 @@ from inline.engine_selection import build_pipeline
 from inline.settings import Settings
 from model.architecture import CLASSES
 from model.engines.base import Engine
-from model.evaluation.cases import CaseError, first_readers, first_readers_note, read_kinds
+from model.evaluation.cases import CaseError, LabelledSlice, first_readers, first_readers_note, read_kinds
 from model.evaluation.metrics import dice
 from model.evaluation.readers import Spread, make_readers
 from model.evaluation.readers import draw as draw_labels
@@ -43,6 +43,7 @@ from model.host import describe_host
 from model.output import check_outputs, write_json, write_text
 from model.synthesis.apex import SHARE
 from model.synthesis.generator import make_batch
+from model.training.split import seen_in_training, seen_note
 from model.weights import DEFAULT, weights_digest
 
 SLICES: Final = 3600
@@ -258,10 +259,8 @@ def _regress(relative: FloatArray, scores: FloatArray) -> tuple[FloatArray, floa
 
 def score_folder(
     engine: Engine, calibration: Calibration, folder: Path, offsets: ContourOffsets
-) -> tuple[FloatArray, FloatArray, dict[str, int]]:
-    """Return expected and true Dice of the labelled maps of a folder (``docs/data.md``) with contours.
-
-    The third value is the number of these maps by first reader.
+) -> tuple[FloatArray, FloatArray, list[LabelledSlice]]:
+    """Return the labelled maps of a folder (``docs/data.md``) with contours: expected Dice, true Dice, maps.
 
     Raises:
         CaseError: the folder cannot be used, or no map of it has contours.
@@ -280,7 +279,7 @@ def score_folder(
     if not pairs:
         raise CaseError(f"no contours are found on the maps in {folder}")
     expected_dice, true_dice = np.array(pairs).T
-    return expected_dice, true_dice, first_readers(scored)
+    return expected_dice, true_dice, scored
 
 
 def calibrate(
@@ -337,8 +336,12 @@ def calibrate(
         },
     }
     if data is not None:
-        expected_real, true_real, references = score_folder(engine, made, data, offsets)
-        content["real"] = {**accuracy(expected_real, true_real), "first_readers": references}
+        expected_real, true_real, maps = score_folder(engine, made, data, offsets)
+        content["real"] = {
+            **accuracy(expected_real, true_real),
+            "seen_in_training": seen_in_training((each.case for each in maps), weights),
+            "first_readers": first_readers(maps),
+        }
     write_text(file, made.to_json(engine=engine.name, held_out=content["held_out"]) + "\n")
     if json_file is not None:
         write_json(json_file, content)
@@ -373,7 +376,8 @@ def _show(content: dict[str, Any]) -> None:
                 f"{found['calibration_error']:.3f}{auc}"
             )
     if "real" in content:
-        print_lines(*first_readers_note(content["real"]["first_readers"]))
+        real = content["real"]
+        print_lines(*seen_note(real["seen_in_training"]), *first_readers_note(real["first_readers"]))
     if content["review_below"] is not None:
         print_lines(
             f"review_below = {content['review_below']:.2f} flags at most {_GOOD_FLAGGED:.0%} of slices of a "

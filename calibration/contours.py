@@ -29,6 +29,8 @@ from model.evaluation.evaluate import SATURATED, Outcome, compare, summarise
 from model.host import describe_host
 from model.output import write_json, write_text
 from model.polygons import distances, inside
+from model.training.split import seen_in_training, seen_note
+from model.weights import DEFAULT
 
 FloatArray = NDArray[np.float64]
 Labels = NDArray[np.uint8]
@@ -263,6 +265,7 @@ def calibrate(
     """
     read = read_kinds(data, kinds)
     slices = [each for each in read if each.saturated_share() < SATURATED]
+    seen = seen_in_training((each.case for each in slices), settings.weights or DEFAULT)
     measured, engine = measure(slices, settings)
     cases = case_offsets(measured)
     if not cases:
@@ -281,6 +284,7 @@ def calibrate(
         "data": data.name,
         "maps": [kind for kind in kinds if any(each.kind == kind for each in slices)],
         "slices": len(slices),
+        "seen_in_training": seen,
         "first_readers": first_readers(slices),
         "saturated": len(read) - len(slices),
         "without_offsets": sum(not each.offsets for each in measured),
@@ -364,5 +368,5 @@ def show(figures: dict[str, Any], problems: Sequence[str]) -> None:
         print_lines(f"{figures['saturated']} slices left out: their display window saturates.")
     if figures["without_offsets"]:
         print_lines(f"{figures['without_offsets']} slices without offsets: no contour, or another heart.")
-    print_lines(*first_readers_note(figures["first_readers"]))
+    print_lines(*seen_note(figures["seen_in_training"]), *first_readers_note(figures["first_readers"]))
     print_lines(*(f"warning: {problem}" for problem in problems), settings_text(figures))

@@ -116,14 +116,24 @@ class ShortTraining:
             f"{'bfloat16' if computes_bfloat16() else 'float32'}; they reach less than a whole training."
         )
 
-    def run(self, make: Callable[[], nn.Module], mix: Mix | None = None) -> tuple[Engine, float]:
-        """Return a trained engine and the duration of its training, s; the same training runs once."""
-        return _trained(self, make, mix)
+    def run(
+        self, make: Callable[[], nn.Module], mix: Mix | None = None, start: str = ""
+    ) -> tuple[Engine, float]:
+        """Return a trained engine and the duration of its training, s; the same training runs once.
+
+        Args:
+            make: returns the untrained network; its name is in that of the stored file.
+            mix: kinds of images; None for the generator's own.
+            start: digest of the weights that ``make`` loads; empty where they are random.
+        """
+        return _trained(self, make, mix, start)
 
 
 @functools.cache
-def _trained(training: ShortTraining, make: Callable[[], nn.Module], mix: Mix | None) -> tuple[Engine, float]:
-    parameters = f"{training.steps} {training.batch} {training.size} {mix} {computes_bfloat16()}"
+def _trained(
+    training: ShortTraining, make: Callable[[], nn.Module], mix: Mix | None, start: str
+) -> tuple[Engine, float]:
+    parameters = f"{training.steps} {training.batch} {training.size} {mix} {computes_bfloat16()}{start}"
     digest = hashlib.sha256(parameters.encode()).hexdigest()[:12]
     file = training.keep and training.keep / f"{make.__name__.lower()}-{digest}.safetensors"
     if file and file.exists():
@@ -131,9 +141,9 @@ def _trained(training: ShortTraining, make: Callable[[], nn.Module], mix: Mix | 
         network.load_state_dict(load_file(file))
         with safe_open(file, "pt") as opened:
             return TorchEngine(network), float(opened.metadata()["seconds"])
-    start = time.perf_counter()
+    began = time.perf_counter()
     network = train_briefly(make, training.steps, mix=mix, batch=training.batch, size=training.size)
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - began
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
         state = {name: value.contiguous() for name, value in network.state_dict().items()}
@@ -192,8 +202,11 @@ def table_7(slices: Sequence[LabelledSlice], training: ShortTraining, encoder: P
         network.encoder.load_imagenet(torch.load(str(encoder), weights_only=True))
         return network
 
-    for name, make in {"random": UNet, **({"ImageNet": pretrained} if encoder else {})}.items():
-        engine, seconds = training.run(make)
+    makes: dict[str, tuple[Callable[[], nn.Module], str]] = {"random": (UNet, "")}
+    if encoder:
+        makes["ImageNet"] = pretrained, hashlib.sha256(encoder.read_bytes()).hexdigest()
+    for name, (make, start) in makes.items():
+        engine, seconds = training.run(make, start=start)
         values[name] = {"training_s": seconds, **metrics(slices, engine)}
     return table.filled("encoder", {**values, **({} if encoder else {"ImageNet: not run": {}})}, _COLUMNS)
 

@@ -46,9 +46,12 @@ def cells(rows: Mapping[str, Any], columns: Columns) -> list[tuple[str, ...]]:
     return [(name, *(cell(row, path, form) for _, path, form in columns)) for name, row in rows.items()]
 
 
-def print_values(title: str, first: str, rows: Mapping[str, Any], keys: str) -> None:
-    """Print the values of each row, as of :func:`columns`; ``first`` is the heading of the rows' names."""
-    shown = columns(keys)
+def print_values(title: str, first: str, rows: Mapping[str, Any], keys: str | Columns) -> None:
+    """Print the values of each row; ``first`` is the heading of the rows' names.
+
+    Keys are as of :func:`columns`, or columns where a heading comes from elsewhere, such as a folder's name.
+    """
+    shown = columns(keys) if isinstance(keys, str) else keys
     texts = [heading for heading, _, form in shown if form == "{:s}"]
     print_table(title, (first, *(heading for heading, _, _ in shown)), cells(rows, shown), texts)
 

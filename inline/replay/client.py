@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 import threading
 import time
@@ -54,7 +55,8 @@ def exchange(
         config: name of the configuration.
         parameters: of the connection (``docs/protocol.md``), sent as JSON after the header.
         received: called with each message of the server.
-        timeout_s: longest silence of the server.
+        timeout_s: longest silence of the server once everything is sent, and longest time in which it takes
+            nothing of what is sent. Between two images there may be any pause, on both sides.
 
     Raises:
         ConnectionFailedError: no server listens there, it stays silent, or the connection ends too early.
@@ -70,8 +72,10 @@ def exchange(
     opening = Header(header) if isinstance(header, str) else Header.from_bytes(header + b"\0")
     result = Exchange()
     problems: list[Exception] = []
+    all_sent = math.inf
 
     def send() -> None:
+        nonlocal all_sent
         try:
             result.first_sent = time.perf_counter()
             connection.sendall(encode(ConfigFile(config)) + encode(opening))
@@ -80,6 +84,7 @@ def exchange(
             for image in images:
                 connection.sendall(encode(image))
             connection.sendall(encode(Close()))
+            all_sent = time.perf_counter()
         except Exception as error:
             problems.append(error)
             connection.close()
@@ -90,7 +95,13 @@ def exchange(
         decoder = Decoder()
         try:
             while not decoder.closed:
-                data = connection.recv(1 << 20)
+                try:
+                    data = connection.recv(1 << 20)
+                except TimeoutError:
+                    # A server has nothing to send while the next image is not due yet.
+                    if problems or time.perf_counter() - all_sent >= timeout_s:
+                        raise
+                    continue
                 if not data:
                     break
                 for message in decoder.receive(data):

@@ -159,11 +159,14 @@ def _record(
 def paced(images: Sequence[Image], speed: float = 1.0) -> Iterator[Image]:
     """Yield each image at its acquisition time stamp; the earliest is due at once.
 
+    A stamp of 0 states no time: such an image is due with the one before it.
+
     Args:
         images: all of the replay, in the order of sending.
         speed: factor on the pace of the time stamps.
     """
-    earliest = min((image.header.acquisition_time_stamp for image in images), default=0)
+    stamps = (image.header.acquisition_time_stamp for image in images)
+    earliest = min((stamp for stamp in stamps if stamp), default=0)
     start = time.perf_counter()
     for image in images:
         due = start + (image.header.acquisition_time_stamp - earliest) * _TICK_S / speed

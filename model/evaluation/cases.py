@@ -182,9 +182,12 @@ def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
         weighted_files = sorted(weighted_images.iterdir())
     map_image = _map_image(maps[0], image.shape[1:], weighted_files)
     readers: dict[str, Labels] = {}
+    files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         match = re.fullmatch(rf"{kind}\.([\w-]+)", _stem(path))
         if match and (labels := read_labels(path, map_image)) is not None:
+            if (other := files.setdefault(match[1], path)) != path:
+                raise CaseError(f"{other} and {path} are both of reader {match[1]}; remove one of them")
             readers[match[1]] = labels
     for path in sorted(case.glob(f"*{WORKSPACE}")):
         if (labels := read_labels(path, map_image)) is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import lightning
 import torch
@@ -14,6 +14,9 @@ from model.architecture import CLASSES
 from model.loss import jaccard_loss
 from model.training.data import Sample
 from model.training.recipe import Recipe
+
+FIGURES: Final = "figures"
+"""Key of a checkpoint: the figures of its epoch by name."""
 
 
 class SegmentationModule(lightning.LightningModule):
@@ -49,6 +52,10 @@ class SegmentationModule(lightning.LightningModule):
         named = {f"{part}_{name}": value for name, value in figures.items()}
         self.log_dict(named, prog_bar=True, batch_size=len(images), on_epoch=True, on_step=False)
         return loss
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the figures of the epoch to a checkpoint."""
+        checkpoint[FIGURES] = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
 
     def configure_optimizers(self) -> Any:
         """Adam or AdamW, with cosines."""

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from model.evaluation.errors import CaseError
+
+if TYPE_CHECKING:
+    from model.evaluation.cases import LabelledSlice
 
 
 class Part(StrEnum):
@@ -19,6 +26,9 @@ class Part(StrEnum):
 _TRAIN: Final = 0.65
 _VALIDATION: Final = 0.20
 """Shares after Kalapos et al. 2023; the rest, 15 %, is for test."""
+
+FILE: Final = "split.json"
+"""File in the folder of a run, which holds its ``weights/`` too: names of the cases of each part."""
 
 
 def part_of(case: str) -> Part:
@@ -36,3 +46,91 @@ def split(cases: Iterable[str]) -> dict[Part, list[str]]:
     for case in sorted(set(cases)):
         parts[part_of(case)].append(case)
     return parts
+
+
+def in_part(slices: Sequence[LabelledSlice], part: Part | None) -> list[LabelledSlice]:
+    """Return the slices whose case is in a part; all for None.
+
+    Raises:
+        CaseError: there are none.
+    """
+    chosen = [each for each in slices if part is None or part_of(each.case) is part]
+    if not chosen:
+        raise CaseError(f"of {len({each.case for each in slices})} cases none falls to {part}")
+    return chosen
+
+
+def read_split(run: Path) -> dict[Part, list[str]] | None:
+    """Return the cases of each part in the folder of a run; None where it has no split.
+
+    Raises:
+        CaseError: its ``split.json`` is not that of a run.
+    """
+    content = _json(run / FILE)
+    if content is None:
+        return None
+    if not isinstance(content, dict) or not all(isinstance(content.get(part), list) for part in Part):
+        raise CaseError(f"{run / FILE} is not the split of a training; move it elsewhere")
+    return {part: content[part] for part in Part}
+
+
+def seen_in_training(cases: Iterable[str], weights: Path) -> dict[str, int] | None:
+    """Return the number of cases, and of those in the parts of the runs that made the weights, by name.
+
+    The runs are that of the weights and, where it started from the weights of another run, that one too.
+
+    Args:
+        cases: of slices that the weights are evaluated on.
+        weights: ``weights/`` in the folder of a run.
+
+    Returns:
+        ``cases``, ``train`` and ``validation``; None where no run has a split.
+
+    Raises:
+        CaseError: as :func:`read_split`.
+    """
+    named = set(cases)
+    splits = [parts for run in _runs(weights) if (parts := read_split(run)) is not None]
+    if not splits:
+        return None
+    return {
+        "cases": len(named),
+        **{
+            part.value: sum(any(name in each[part] for each in splits) for name in named)
+            for part in (Part.TRAIN, Part.VALIDATION)
+        },
+    }
+
+
+def seen_note(counts: Mapping[str, int] | None) -> list[str]:
+    """Return the sentence on :func:`seen_in_training`; none where there is no split."""
+    if counts is None:
+        return []
+    return [
+        f"{counts['train']} of {counts['cases']} cases were trained on, and {counts['validation']} chose the "
+        "epoch of the weights."
+    ]
+
+
+def _runs(weights: Path) -> Iterator[Path]:
+    """Yield the folder of the run that made the weights, and of those that it started from."""
+    passed: set[Path] = set()
+    while (run := weights.resolve().parent) not in passed:
+        passed.add(run)
+        yield run
+        content = _json(run / "training.json")
+        stated = content.get("training", content) if isinstance(content, dict) else {}
+        start = stated.get("start") if isinstance(stated, dict) else None
+        if not isinstance(start, str) or not Path(start).is_dir():
+            return
+        weights = Path(start)
+
+
+def _json(file: Path) -> Any:
+    """Return the content of a JSON file; None where there is none."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise CaseError(f"{file} cannot be read: {error}") from error

@@ -19,9 +19,9 @@ from model.evaluation.cases import CaseError, LabelledSlice, read_kinds
 from model.original_unet import OriginalUNet
 from model.output import write_json, write_text
 from model.training.data import LabelledImages
-from model.training.module import SegmentationModule
+from model.training.module import FIGURES, SegmentationModule
 from model.training.recipe import Recipe
-from model.training.split import Part, part_of, split
+from model.training.split import FILE, Part, part_of, read_split, split
 from model.unet import UNet
 from model.weights import load_network, save_weights
 
@@ -88,7 +88,7 @@ class _Images(lightning.LightningDataModule):
 
 
 def train(training: Training) -> dict[str, float]:
-    """Run a training; returns the last figures of its log.
+    """Run a training; returns the figures of the epoch whose weights are kept.
 
     Raises:
         CaseError: the labelled cases cannot be used, or are too few for a split.
@@ -137,10 +137,12 @@ def train(training: Training) -> dict[str, float]:
     images = _Images(recipe, _slices(training), training.seed)
     trainer.fit(module, datamodule=images, **options)
     # Few cases are soon overfitted: the weights with the lowest validation loss are kept.
-    module.load_state_dict(torch.load(best.best_model_path, weights_only=False)["state_dict"])
+    kept = torch.load(best.best_model_path, weights_only=False)
+    module.load_state_dict(kept["state_dict"])
     if isinstance(network, UNet):
         save_weights(network, training.output / "weights")
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+    figures: dict[str, float] = kept[FIGURES]
+    return figures
 
 
 def make_network(training: Training) -> nn.Module:
@@ -184,9 +186,13 @@ def shortened(recipe: Recipe, epochs: int | None) -> Recipe:
 def _slices(training: Training) -> list[LabelledSlice]:
     slices = read_kinds(training.data, training.kinds)
     parts = split(each.case for each in slices)
-    write_json(training.output / "split.json", parts)
     for part in (Part.TRAIN, Part.VALIDATION):
         if not parts[part]:
             number = len({each.case for each in slices})
             raise CaseError(f"of {number} cases none falls to {part}; the split needs more cases")
+    # The weights of this folder may have learned from other cases before.
+    own = training.start is not None and training.start.resolve().parent == training.output.resolve()
+    earlier = read_split(training.output) if training.resume or own else None
+    known = [name for each in (parts, earlier or {}) for names in each.values() for name in names]
+    write_json(training.output / FILE, split(known))
     return slices

@@ -83,6 +83,34 @@ def test_the_number_of_slices_of_each_first_reader_is_stated(slices, tmp_path, m
     assert json.loads((tmp_path / "t2.json").read_text())["first_readers"] == {"anna": 1, "ben": 2}
 
 
+def test_the_test_part_of_the_cases_is_evaluated_alone(slices, tmp_path, monkeypatch):
+    """Of these names two are for test, two for training, one for validation."""
+    names = ("case-001", "case-002", "case-003", "case-014", "case-015")
+    data, weights, file = tmp_path / "data", tmp_path / "run" / "weights", tmp_path / "t2.json"
+    for folder in (data, weights):
+        folder.mkdir(parents=True)
+    for name, each in zip(names, slices, strict=False):
+        np.savez(data / f"{name}-slice-1.npz", t2_ms=each.image, label=each.labels, pixel_spacing_mm=1.5)
+    parts = {"train": ["case-002", "case-003"], "validation": ["case-014"], "test": ["case-001", "case-015"]}
+    (tmp_path / "run" / "split.json").write_text(json.dumps(parts))
+    monkeypatch.setattr(
+        "inline.engine_selection.make_engine", lambda _, **_kwargs: Oracle([each.labels for each in slices])
+    )
+    monkeypatch.setenv("MYOSTREAM_WEIGHTS", str(weights))
+    text = evaluate("--data", data, "--map", "t2", "--json", file)
+    assert "2 of 5 cases were trained on, and 1 chose the epoch" in " ".join(text.split())
+    text = evaluate("--data", data, "--map", "t2", "--part", "test", "--json", file)
+    assert "0 of 2 cases were trained on" in " ".join(text.split())
+    content = json.loads(file.read_text())
+    assert [each["name"] for each in content["slices"]] == ["case-001-slice-1", "case-015-slice-1"]
+    assert content["part"] == "test"
+    for name in ("case-001", "case-015"):
+        (data / f"{name}-slice-1.npz").unlink()
+    result = CliRunner().invoke(app, ["evaluate", "--data", str(data), "--part", "test"])
+    assert result.exit_code == 1
+    assert "of 3 cases none falls to test" in " ".join(result.output.split())
+
+
 def test_contours_that_lie_beside_the_readers_on_all_slices(folder, slices, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "inline.engine_selection.make_engine",
@@ -123,7 +151,29 @@ def test_other_weights_are_tried_on_the_same_slices(tmp_path, monkeypatch):
     assert content["summaries"]["all"]["dice"] > content["beside"]["other"]["all"]["dice"]
 
 
+@pytest.mark.parametrize("folders", [("my run, new", "two words"), ("a/weights", "b/weights")])
+def test_each_of_the_other_weights_has_its_column(folders, tmp_path, monkeypatch):
+    truth = [slice_.labels for slice_, _ in make_slices(2, "t2")]
+    monkeypatch.setattr("inline.engine_selection.make_engine", lambda _, **_kwargs: Oracle(truth))
+    monkeypatch.setenv("COLUMNS", "300")
+    beside = [option for folder in folders for option in ("--beside", folder)]
+    text = evaluate("--synthetic", 2, "--map", "t2", *beside, "--json", tmp_path / "t2.json")
+    content = json.loads((tmp_path / "t2.json").read_text())
+    assert list(content["beside"]) == list(folders)
+    scores = [f"{content['beside'][name]['all']['dice']:.3f}" for name in folders]
+    heading = next(line for line in text.splitlines() if "insertions found" in line)
+    assert all(f"beside, {name}, dice" in heading for name in folders)
+    row = [line.split() for line in text.splitlines() if line.split()[:1] == ["all"]][1]
+    assert row[-2:] == scores
+
+
 def test_other_weights_go_with_synthetic_slices(folder, tmp_path):
     result = CliRunner().invoke(app, ["evaluate", "--data", str(folder), "--beside", str(tmp_path)])
     assert result.exit_code == 1
     assert "--beside goes with" in result.output
+
+
+def test_a_part_goes_with_labelled_slices():
+    result = CliRunner().invoke(app, ["evaluate", "--synthetic", "2", "--part", "test"])
+    assert result.exit_code == 1
+    assert "--part goes with" in result.output

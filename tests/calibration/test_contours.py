@@ -229,6 +229,14 @@ def test_a_first_reader_who_drew_some_slices_alone_is_stated(site, capsys):
     assert "The first reader by name is not the same on all slices: anna on 1, ben on 1." in printed
 
 
+def test_cases_that_the_weights_were_trained_on_are_counted(site, tmp_path, capsys):
+    (tmp_path / "weights").mkdir()
+    parts = {"train": ["case-0", "case-7"], "validation": ["case-1"], "test": []}
+    (tmp_path / "split.json").write_text(json.dumps(parts))
+    contours.calibrate(Settings(weights=tmp_path / "weights"), site([HABIT] * 3), ["t2"])
+    assert "1 of 3 cases were trained on, and 1 chose" in " ".join(capsys.readouterr().out.split())
+
+
 def test_one_reader_cannot_differ(site):
     measured, engine = contours.measure(contours.read_kinds(site([HABIT]), ["t2"]), Settings())
     assert readers_apart(measured) is None

@@ -42,7 +42,7 @@ def trained(monkeypatch):
     """Trainings that take no time; what they were asked for."""
     asked = []
 
-    def run(self, make, mix=None):
+    def run(self, make, mix=None, start=""):
         asked.append((make, mix))
         return Same(ring()), 12.0
 
@@ -82,9 +82,36 @@ def test_dedicated_models_see_one_kind_of_map(trained):
 def test_a_pretrained_encoder_starts_from_its_checkpoint(trained, tmp_path):
     found = table_7(SLICES, ShortTraining(3), None)
     assert [row[0] for row in found.rows] == ["random", "ImageNet: not run"]
+    (tmp_path / "resnet50.pth").write_bytes(b"encoder")
     found = table_7(SLICES, ShortTraining(3), tmp_path / "resnet50.pth")
     assert found.rows[1][1] == "12"
     assert len(trained) == 3
+
+
+def test_a_kept_network_of_another_encoder_is_not_taken(monkeypatch, tmp_path):
+    class Small(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = torch.nn.Conv2d(1, 1, 1)
+            self.encoder.load_imagenet = self.encoder.load_state_dict
+
+    started = []
+
+    def briefly(make, steps, **_):
+        network = make()
+        started.append(network.encoder.weight.item())
+        return network
+
+    monkeypatch.setattr(trainings, "train_briefly", briefly)
+    monkeypatch.setattr(trainings, "UNet", Small)
+    monkeypatch.setattr(trainings, "metrics", lambda *_: {})
+    for number in (3.0, 4.0, 4.0):
+        file = tmp_path / "encoder.pth"
+        torch.save({"weight": torch.full((1, 1, 1, 1), number), "bias": torch.zeros(1)}, file)
+        trainings._trained.cache_clear()
+        table_7(SLICES, ShortTraining(8, keep=tmp_path / "kept"), file)
+    # Random ones first, once; then each encoder once.
+    assert started[1:] == [3.0, 4.0]
 
 
 def test_slices_without_a_contour_have_no_distance():

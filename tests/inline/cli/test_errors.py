@@ -136,7 +136,7 @@ NEEDS = {
     ("bench", "scaling", "--plot", "plot.png"): ("matplotlib", "bench"),
     ("calibrate", "precision"): ("nncf", "calibrate"),
     ("calibrate", "confidence"): ("sklearn", "calibrate"),
-    ("calibrate", "contours", "--data", "."): ("monai", "bench"),
+    ("calibrate", "contours", "--data", "."): ("monai", "calibrate"),
     ("process", "image.dcm"): ("pydicom", "dicom"),
     ("process", "sub-01_T1map.nii"): ("nibabel", "nifti"),
 }

@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import replace
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -257,6 +258,15 @@ def test_images_wait_for_their_time_stamps():
     assert waited[0] < 0.05
     assert waited[1] >= 0.05
     assert waited[2] >= 0.15
+
+
+def test_a_stamp_of_zero_beside_others_delays_nothing():
+    # Since midnight: 20 h later than the stamp 0.
+    images = [image(stamp) for stamp in (0, 28_800_000, 0, 28_800_020)]
+    start = time.perf_counter()
+    waited = [time.perf_counter() - start for _ in islice(paced(images), 4)]
+    assert waited[2] < 0.04
+    assert 0.05 <= waited[3] < 1.0
 
 
 def test_images_without_results_have_no_records():

@@ -183,6 +183,12 @@ def test_a_kind_of_which_no_map_has_contours_is_missing_and_is_named(site, caplo
     assert "no labelled t2 maps, but 2 without contours" in line
 
 
+def test_two_files_of_one_reader_are_an_error_that_names_both(site):
+    cv2.imwrite(str(site / "case-1" / "1-basal" / "t1.anna.png"), mask())
+    with pytest.raises(CaseError, match=r"t1\.anna\.json and .*t1\.anna\.png are both of reader anna"):
+        read_slices(site, "t1")
+
+
 def test_a_kind_of_map_may_be_missing_but_not_be_at_fault(site, caplog):
     assert {each.kind for each in read_kinds(site, ("t1", "t2"))} == {"t1"}
     (line,) = caplog.messages

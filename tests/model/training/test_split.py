@@ -1,7 +1,11 @@
+import json
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.training.split import Part, part_of, split
+from model.evaluation.cases import CaseError
+from model.training.split import Part, part_of, seen_in_training, seen_note, split
 
 
 @given(st.sets(st.text(min_size=1), max_size=30), st.sets(st.text(min_size=1), max_size=30))
@@ -22,3 +26,41 @@ def test_the_split_is_fixed():
     """These names have always fallen so; a change would mix test cases into training."""
     names = ("case-001", "case-002", "case-003", "case-014", "case-015")
     assert [part_of(name).value for name in names] == ["test", "train", "train", "validation", "test"]
+
+
+def run(folder, start=None, **parts):
+    """Folder of a run as training leaves it; returns its weights."""
+    (folder / "weights").mkdir(parents=True)
+    if parts:
+        (folder / "split.json").write_text(json.dumps({"train": [], "validation": [], "test": [], **parts}))
+    (folder / "training.json").write_text(json.dumps({"start": start and str(start)}))
+    return folder / "weights"
+
+
+def test_cases_of_the_training_of_weights_are_counted(tmp_path):
+    weights = run(tmp_path / "site", train=["a", "b", "c"], validation=["d"], test=["e"])
+    counts = seen_in_training(["a", "a", "b", "d", "e", "new"], weights)
+    assert counts == {"cases": 5, "train": 2, "validation": 1}
+    assert seen_note(counts)[0].startswith("2 of 5 cases were trained on, and 1 ")
+    assert seen_in_training(["a"], run(tmp_path / "other")) is None
+    assert seen_note(None) == []
+
+
+def test_cases_of_the_run_that_a_training_started_from_count(tmp_path):
+    first = run(tmp_path / "first", train=["a"], validation=["b"])
+    second = run(tmp_path / "second", first, train=["c"])
+    assert seen_in_training("abcd", second) == {"cases": 4, "train": 2, "validation": 1}
+    synthetic = tmp_path / "synthetic"
+    (synthetic / "weights").mkdir(parents=True)
+    (synthetic / "training.json").write_text(json.dumps({"training": {"start": str(second)}}))
+    assert seen_in_training("abcd", synthetic / "weights") == {"cases": 4, "train": 2, "validation": 1}
+    (tmp_path / "first" / "training.json").write_text(json.dumps({"start": str(second)}))
+    assert seen_in_training("abcd", second) == {"cases": 4, "train": 2, "validation": 1}
+
+
+@pytest.mark.parametrize("content", ["[1]", "{", '{"train": ["a"], "test": []}'])
+def test_a_file_that_is_no_split_is_named(tmp_path, content):
+    weights = run(tmp_path)
+    (tmp_path / "split.json").write_text(content)
+    with pytest.raises(CaseError, match=r"split\.json"):
+        seen_in_training("a", weights)

@@ -1,5 +1,6 @@
 """Trainings end to end, on little."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -84,6 +85,23 @@ def test_a_training_can_be_resumed(labelled_folder, tmp_path, small):
     assert (first["global_step"], checkpoint(tmp_path)["global_step"]) == (1, 2)
     assert len(list(tmp_path.glob("log-*"))) == 2
     assert 0 < figures["train_loss"] < 3
+
+
+def test_the_figures_are_those_of_the_weights_that_are_kept(labelled_folder, tmp_path, small):
+    recipe = replace(TINY, epochs=4, learning_rate=0.3, restart_epochs=0)
+    figures = train(Training(recipe, tmp_path, labelled_folder, **small))
+    with (tmp_path / "log-1" / "metrics.csv").open() as file:
+        losses = [float(row["validation_loss"]) for row in csv.DictReader(file) if row["validation_loss"]]
+    assert len(losses) == 4
+    assert min(losses) < losses[-1]
+    assert figures["validation_loss"] == pytest.approx(min(losses), abs=1e-5)
+
+
+def test_the_split_of_a_resumed_training_keeps_its_earlier_cases(labelled_folder, tmp_path, small):
+    train(Training(TINY, tmp_path, labelled_folder, **small))
+    (labelled_folder / "case-003").rename(labelled_folder / "case-019")
+    train(Training(replace(TINY, epochs=2), tmp_path, labelled_folder, **small, resume=True))
+    assert json.loads((tmp_path / "split.json").read_text())["train"] == ["case-002", "case-003", "case-019"]
 
 
 def test_the_same_seed_gives_the_same_network(labelled_folder, tmp_path, small):
