@@ -262,7 +262,7 @@ def _weighted_images(
     missing = 1.0 - np.isfinite(stack).mean(axis=(1, 2))
     if missing.any():
         findings.append((Flag.NON_FINITE_PIXELS, _without_numbers(missing, [time for time, _ in order])))
-    elif pixels.scaled_one_by_one(stack):
+    if pixels.scaled_one_by_one(stack):
         note = (
             f"All {len(stack)} images are equally bright (99th percentile, mean, standard deviation or "
             "maximum): something before myostream scales each image for itself, which makes "

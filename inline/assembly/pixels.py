@@ -16,6 +16,9 @@ _ALIKE: Final = 0.05
 """Spread of the 99th percentiles of images that were each scaled by its own: bins of a histogram."""
 _EQUAL: Final = 0.005
 """Spread of means, standard deviations or maxima that images were each scaled by: rounding."""
+_FEWEST: Final = 0.1
+"""Share of pixels that are finite in all images below which these are not compared: a corner of air, whose
+noise is equally bright in each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,16 @@ def scaled_one_by_one(images: NDArray[np.float32]) -> bool:
     scales each image by its own histogram removes that: Gadgetron's AutoScaleGadget (99 % of the pixels
     below a fixed value), or scripts that divide by the largest value, the mean or the standard deviation.
     """
-    if len(images) < 3 or not np.isfinite(images).all():
+    finite = np.isfinite(images).all(axis=0)
+    if len(images) < 3 or finite.mean() < _FEWEST:
         return False
-    few = np.abs(images[:, ::2, ::2]).reshape(len(images), -1)
+    every, few = (each.reshape(len(images), -1) for each in (images, images[:, ::2, ::2]))
+    if not finite.all():  # Scanners mask air by NaN.
+        every = few = every[:, finite.ravel()]
+    few = np.abs(few)
     place = int(0.99 * (few.shape[1] - 1))
     bright = np.partition(few, place, axis=1)[:, place]
-    every = np.abs(images, dtype=np.float64).reshape(len(images), -1)
+    every = np.abs(every, dtype=np.float64)
     largest = every.max(axis=1)
     # Pixels of all images that are clipped have one value too; scaled to its largest, an image has one such.
     one_each = bool(((every >= largest[:, None] * (1.0 - _EQUAL)).sum(axis=1) <= 2).all())

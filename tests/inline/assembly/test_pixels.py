@@ -45,6 +45,43 @@ def test_images_divided_by_a_measure_of_each_are_told_from_others(kind, measure)
     assert scaled_one_by_one(np.round(images * (3000.0 if measure is np.max else 500.0) / each))
 
 
+def automatic(images):
+    """Gadgetron's AutoScaleGadget, without its rounding."""
+    each = np.nanpercentile(images, 99, axis=(1, 2), keepdims=True)
+    return np.clip(images * (2048.0 / each), 0, 4095).astype(np.float32)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", ["molli", "t2prep"])
+def test_a_pixel_that_is_not_finite_hides_no_scale(kind, value):
+    images = getattr(simulate_slice(1, size=128), kind)
+    scaled = automatic(images)
+    for made in (images, scaled):
+        made[0, 5, 5] = value
+    assert not scaled_one_by_one(images)
+    assert scaled_one_by_one(scaled)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind", ["molli", "t2prep"])
+def test_images_with_air_masked_by_nan(seed, kind):
+    made = simulate_slice(seed, size=128)
+    images = getattr(made, kind)
+    masked = np.where(made.t1_ms > np.median(made.t1_ms), images, np.float32(np.nan))
+    assert np.isnan(masked).mean() > 0.4
+    assert not scaled_one_by_one(masked)
+    assert scaled_one_by_one(automatic(masked))
+
+
+def test_few_finite_pixels_are_not_compared():
+    """A corner of air, whose noise is equally bright in all images."""
+    noise = np.abs(np.random.default_rng(1).standard_normal((2, 8, 128, 128))).max(axis=0)
+    air = np.full((8, 128, 128), np.nan, np.float32)
+    air[:, :32, :32] = noise[:, :32, :32]
+    assert not scaled_one_by_one(air)
+    assert not scaled_one_by_one(np.full((8, 128, 128), np.nan, np.float32))
+
+
 def test_clipped_images_are_not_called_scaled():
     images = simulate_slice(1, size=128).molli.copy()
     images[:, 60:63, 60:63] = 4095.0
