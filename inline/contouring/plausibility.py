@@ -170,12 +170,14 @@ def clipped(series: MappingSeries, labels: NDArray[np.uint8]) -> tuple[Finding, 
         labels: 0 background, 1 cavity, 2 myocardium, ``(rows, columns)``.
     """
     parts = {"myocardium": labels == 2} | ({"blood": labels == 1} if series.quantity is Quantity.T1 else {})
-    largest = series.images.max(axis=(1, 2))[:, None]
+    finite = np.isfinite(series.images)
+    largest = series.images.max(axis=(1, 2), initial=0.0, where=finite)[:, None]
     shares: dict[str, tuple[float, int]] = {}
     for name, part in parts.items():
-        if not part.any():
+        # Other pixels have no fit.
+        pixels = series.images[:, part & finite.all(axis=0)]
+        if not pixels.size:
             continue
-        pixels = series.images[:, part]
         at_limit = (pixels == largest) & (largest > 0.0)
         image = int(at_limit.sum(axis=1).argmax())
         share = float(at_limit[image].mean())
