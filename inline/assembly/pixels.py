@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,10 @@ _EQUAL: Final = 0.005
 _FEWEST: Final = 0.1
 """Share of pixels that are finite in all images below which these are not compared: a corner of air, whose
 noise is equally bright in each."""
+_FAR: Final = 4.0
+"""Largest value over the 99th percentile that counts: single pixels may be spikes of any size."""
+_LIKE_ITS_NEIGHBOURS: Final = 0.5
+"""Median around the brightest pixel, as a share of it, from which it is tissue and no spike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +67,23 @@ def scaled_one_by_one(images: NDArray[np.float32]) -> bool:
     largest = every.max(axis=1)
     # Pixels of all images that are clipped have one value too; scaled to its largest, an image has one such.
     one_each = bool(((every >= largest[:, None] * (1.0 - _EQUAL)).sum(axis=1) <= 2).all())
+    every = np.minimum(every, _FAR * bright[:, None])
     measures = [(bright, _ALIKE), (every.mean(axis=1), _EQUAL), (every.std(axis=1), _EQUAL)]
-    measures += [(largest, _EQUAL)] if one_each else []
-    return any(bool(each.min() > 0 and np.ptp(each) < share * each.mean()) for each, share in measures)
+    if any(_alike(*each) for each in measures):
+        return True
+    return one_each and _alike(largest, _EQUAL) and not any(map(_is_spike, np.where(finite, images, 0.0)))
+
+
+def _alike(measure: NDArray[np.floating[Any]], share: float) -> bool:
+    """Return whether a measure of each image spreads by less than a share of its mean."""
+    return bool(measure.min() > 0 and np.ptp(measure) < share * measure.mean())
+
+
+def _is_spike(image: NDArray[np.floating[Any]]) -> bool:
+    """Return whether the brightest pixel ``(rows, columns)`` is a spike or a marker, and no tissue."""
+    row, column = np.unravel_index(np.abs(image).argmax(), image.shape)
+    around = np.abs(image[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2])
+    return bool(np.median(around) < _LIKE_ITS_NEIGHBOURS * around.max())
 
 
 def map_unit(values: NDArray[np.float32], quantity: Quantity) -> tuple[str, float]:

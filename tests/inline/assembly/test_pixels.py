@@ -82,6 +82,15 @@ def test_few_finite_pixels_are_not_compared():
     assert not scaled_one_by_one(np.full((8, 128, 128), np.nan, np.float32))
 
 
+@pytest.mark.parametrize("kind", ["molli", "t2prep"])
+@pytest.mark.parametrize("share", [1.05, 3.0, 1e6])
+def test_one_constant_pixel_is_no_scale(kind, share):
+    """A marker in the corner, or the spike of an offset in the middle."""
+    images = getattr(simulate_slice(1, size=128), kind).copy()
+    images[:, 0, 0] = share * images.max()
+    assert not scaled_one_by_one(images)
+
+
 def test_clipped_images_are_not_called_scaled():
     images = simulate_slice(1, size=128).molli.copy()
     images[:, 60:63, 60:63] = 4095.0
