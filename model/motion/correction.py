@@ -14,7 +14,7 @@ from model.motion.groupwise import STAGES, Registration, Stage, sample
 from model.motion.lattice import CELL, PIXEL_MM, Lattice
 from model.motion.signal_models import SignalModel
 from model.motion.state import MotionState
-from model.motion.weights import bright
+from model.relaxometry.brightness import bright
 from model.relaxometry.parametric_map import ParametricMap
 
 Floats = NDArray[np.float32]
