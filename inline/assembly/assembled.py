@@ -270,8 +270,9 @@ def _weighted_images(
             "of the chain."
         )
         findings.append((Flag.SCALED_IMAGES, note))
-    # Some senders call magnitudes REAL. Fitted as magnitudes, all-positive signed images are right too.
-    return stack, np.array([time for time, _ in order]), signed and bool((stack < 0.0).any())
+    if signed and not pixels.has_sign(stack):
+        stack, signed = np.abs(stack), False
+    return stack, np.array([time for time, _ in order]), signed
 
 
 def _without_numbers(missing: NDArray[np.floating[Any]], times: list[float]) -> str:

@@ -1,10 +1,12 @@
+import cv2
 import numpy as np
 import pytest
 
-from inline.assembly.pixels import Scale, map_unit, scaled_one_by_one, values
+from inline.assembly.pixels import Scale, has_sign, map_unit, scaled_one_by_one, values
 from inline.data.series import Quantity
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
+from model.synthesis.contrast_agent import ContrastAgent
 from model.synthesis.examination import simulate_slice
 
 
@@ -100,6 +102,23 @@ def test_clipped_images_are_not_called_scaled():
 def test_empty_and_infinite_images_are_not_called_scaled():
     assert not scaled_one_by_one(np.zeros((8, 16, 16), np.float32))
     assert not scaled_one_by_one(np.full((8, 16, 16), np.inf, np.float32))
+
+
+@pytest.mark.parametrize("agent", [None, ContrastAgent(blood_t1_ms=350.0, haematocrit=0.42, ecv=0.27)])
+def test_signed_images_are_told_from_magnitudes(agent):
+    made = simulate_slice(2, size=128, agent=agent)
+    magnitudes = made.molli
+    for value in (-1.0, -4095.0, -np.inf, np.nan):
+        magnitudes[3, 5, 5] = value
+        assert not has_sign(magnitudes)
+    blurred = np.stack([cv2.resize(each, (192, 192), interpolation=cv2.INTER_CUBIC) for each in made.molli])
+    assert (blurred < 0.0).any()
+    assert not has_sign(blurred)
+    # A perfect inversion, and the same inverted as a whole.
+    recovered = 1.0 - 2.0 * np.exp(-made.inversion_times_ms[:, None, None] / made.t1_ms)
+    assert has_sign((1000.0 * recovered).astype(np.float32))
+    assert has_sign((-1000.0 * recovered).astype(np.float32))
+    assert not has_sign(np.zeros((8, 16, 16), np.float32))
 
 
 @pytest.mark.parametrize(
