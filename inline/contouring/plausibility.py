@@ -32,6 +32,8 @@ _LONGEST_T2_MS: Final = 80.0
 """T2 of a wall above which it counts as fat or fluid. Chosen: 0.1 % of the same hearts have a longer one."""
 _CLIPPED: Final = 0.05
 """Share of myocardium or blood that is clipped from which values may be wrong: half of a segment is 8 %."""
+_SPIKES: Final = 4
+"""Pixels that may be brighter than the clipped ones, such as a marker that was drawn later."""
 _EQUAL: Final = 1e-3
 """Difference of equal pixels, as a share of the largest value: rounding."""
 _FEWEST_LEVELS: Final = 24
@@ -171,18 +173,20 @@ def clipped(series: MappingSeries, labels: NDArray[np.uint8]) -> tuple[Finding, 
     """
     parts = {"myocardium": labels == 2} | ({"blood": labels == 1} if series.quantity is Quantity.T1 else {})
     finite = np.isfinite(series.images)
-    largest = series.images.max(axis=(1, 2), initial=0.0, where=finite)[:, None]
     shares: dict[str, tuple[float, int]] = {}
     for name, part in parts.items():
         # Other pixels have no fit.
         pixels = series.images[:, part & finite.all(axis=0)]
         if not pixels.size:
             continue
-        at_limit = (pixels == largest) & (largest > 0.0)
+        count = max(int(_CLIPPED * pixels.shape[1]), 1)
+        limit = np.partition(pixels, -count, axis=1)[:, -count, None]
+        beyond = (finite & (series.images > limit[:, :, None])).sum(axis=(1, 2))[:, None]
+        at_limit = (pixels == limit) & (limit > 0.0) & (beyond <= _SPIKES)
         image = int(at_limit.sum(axis=1).argmax())
         share = float(at_limit[image].mean())
         # Equal tissue without noise is equally bright in every image; clipped pixels differ in the others.
-        if share >= _CLIPPED and np.ptp(pixels[:, at_limit[image]], axis=1).max() > _EQUAL * largest[image]:
+        if share >= _CLIPPED and np.ptp(pixels[:, at_limit[image]], axis=1).max() > _EQUAL * limit[image]:
             shares[name] = share, image
     if not shares:
         return ()
