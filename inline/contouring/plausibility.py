@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from inline.data.flags import Finding, Flag
 from inline.data.results import RegionValues
 from inline.data.series import TISSUE_MS, MappingSeries, Quantity
+from model.relaxometry.brightness import bright
 from model.relaxometry.noise import molli_noise, t2prep_noise
 from model.relaxometry.parametric_map import ParametricMap
 
@@ -42,6 +43,8 @@ median T1 is wrong by up to 2 %, T2 by up to 4 %; with 8 by 6 % and 10 % (90th p
 tissue without noise, which would even rounding out)."""
 _WHOLE: Final = 0.01
 """Difference from a whole number of steps, in steps: rounding of float32."""
+_FAR: Final = 4.0
+"""Largest value of the myocardium over its 95th percentile: more is a spike."""
 _MOST_PIXELS: Final = 1000
 """Pixels among which steps are sought."""
 _BIASED: Final = {Quantity.T1: 0.012, Quantity.T2: 0.02}
@@ -214,8 +217,12 @@ def coarse(series: MappingSeries, labels: NDArray[np.uint8]) -> tuple[Finding, .
         labels: 0 background, 1 cavity, 2 myocardium, ``(rows, columns)``.
     """
     wall = series.images[:, labels == 2]
-    values = np.unique(wall[:, :: max(wall.shape[1] // _MOST_PIXELS, 1)])
-    values = values[np.isfinite(values)].astype(np.float64)
+    some = wall[:, :: max(wall.shape[1] // _MOST_PIXELS, 1)]
+    some = some[np.isfinite(some)]
+    if not some.size:
+        return ()
+    # A spike has a level of its own, and all steps below it would count.
+    values = np.unique(some[np.abs(some) <= _FAR * bright(np.abs(some))]).astype(np.float64)
     if not 1 < len(values) <= _FEWEST_LEVELS:
         return ()
     above = values - values[0]

@@ -272,6 +272,8 @@ def test_few_grey_levels_in_the_myocardium_are_flagged(quantity, levels, flagged
     # As whole numbers read with a scale and an offset.
     scaled = replace(series, images=(series.images * np.float32(0.37) + np.float32(8.1)))
     assert len(coarse(scaled, labels)) == flagged
+    series.images[0, 9, 9] = 60_000.0
+    assert len(coarse(series, labels)) == flagged
     assert coarse(series, np.zeros_like(labels)) == ()
 
 
