@@ -80,7 +80,7 @@ def scaled_one_by_one(images: NDArray[np.float32]) -> bool:
         every = few = every[:, finite.ravel()]
     few = np.abs(few)
     place = int(0.99 * (few.shape[1] - 1))
-    brightest = np.partition(few, place, axis=1)[:, place]
+    brightest = np.partition(few, place, axis=1)[:, place].astype(np.float64)
     every = np.abs(every, dtype=np.float64)
     largest = every.max(axis=1)
     # Pixels of all images that are clipped have one value too; scaled to its largest, an image has one such.

@@ -222,7 +222,7 @@ def coarse(series: MappingSeries, labels: NDArray[np.uint8]) -> tuple[Finding, .
     if not some.size:
         return ()
     # A spike has a level of its own, and all steps below it would count.
-    values = np.unique(some[np.abs(some) <= _FAR * bright(np.abs(some))]).astype(np.float64)
+    values = np.unique(some[np.abs(some) / np.float32(_FAR) <= bright(np.abs(some))]).astype(np.float64)
     if not 1 < len(values) <= _FEWEST_LEVELS:
         return ()
     above = values - values[0]

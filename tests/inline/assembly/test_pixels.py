@@ -102,6 +102,8 @@ def test_clipped_images_are_not_called_scaled():
 def test_empty_and_infinite_images_are_not_called_scaled():
     assert not scaled_one_by_one(np.zeros((8, 16, 16), np.float32))
     assert not scaled_one_by_one(np.full((8, 16, 16), np.inf, np.float32))
+    largest = np.float32(3e38) * np.linspace(0.1, 1.0, 8, dtype=np.float32)
+    assert not scaled_one_by_one(np.broadcast_to(largest[:, None, None], (8, 16, 16)))
 
 
 @pytest.mark.parametrize("agent", [None, ContrastAgent(blood_t1_ms=350.0, haematocrit=0.42, ecv=0.27)])
