@@ -262,7 +262,7 @@ def _weighted_images(
     missing = 1.0 - np.isfinite(stack).mean(axis=(1, 2))
     if missing.any():
         findings.append((Flag.NON_FINITE_PIXELS, _without_numbers(missing, [time for time, _ in order])))
-    elif pixels.scaled_one_by_one(stack):
+    if pixels.scaled_one_by_one(stack):
         note = (
             f"All {len(stack)} images are equally bright (99th percentile, mean, standard deviation or "
             "maximum): something before myostream scales each image for itself, which makes "
@@ -270,8 +270,9 @@ def _weighted_images(
             "of the chain."
         )
         findings.append((Flag.SCALED_IMAGES, note))
-    # Some senders call magnitudes REAL. Fitted as magnitudes, all-positive signed images are right too.
-    return stack, np.array([time for time, _ in order]), signed and bool((stack < 0.0).any())
+    if signed and not pixels.has_sign(stack):
+        stack, signed = np.abs(stack), False
+    return stack, np.array([time for time, _ in order]), signed
 
 
 def _without_numbers(missing: NDArray[np.floating[Any]], times: list[float]) -> str:

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inline.data.series import TISSUE_MS, Quantity
 from inline.mrd.messages import Image
+from model.relaxometry.brightness import bright
 
 _UNITS: Final = {"s": 1000.0, "0.1 ms": 0.1, "µs": 0.001}
 _ALIKE: Final = 0.05
 """Spread of the 99th percentiles of images that were each scaled by its own: bins of a histogram."""
 _EQUAL: Final = 0.005
 """Spread of means, standard deviations or maxima that images were each scaled by: rounding."""
+_FEWEST: Final = 0.1
+"""Share of pixels that are finite in all images below which these are not compared: a corner of air, whose
+noise is equally bright in each."""
+_FAR: Final = 4.0
+"""Largest value over the 99th percentile that counts: single pixels may be spikes of any size."""
+_LIKE_ITS_NEIGHBOURS: Final = 0.5
+"""Median around the brightest pixel, as a share of it, from which it is tissue and no spike."""
+
+_NEGATIVE: Final = 0.1
+"""Size of a negative value, as a share of bright tissue, above which it shows a sign: interpolation of
+magnitudes leaves smaller ones at borders."""
+_SIGNED: Final = 0.01
+"""Share of the pixels of an image, without those of 0, that show a sign in signed images. At the shortest
+inversion times all muscle does; where fewer do, a fit that restores the polarity is right too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +55,16 @@ def values(image: Image, scale: Scale | None, *, signed: bool) -> NDArray[np.flo
         return real if signed else np.absolute(real)
 
 
+def has_sign(images: NDArray[np.float32]) -> bool:
+    """Return whether images ``(n, rows, columns)`` have a sign: some senders call magnitudes REAL."""
+    finite = np.where(np.isfinite(images), images, np.float32(0.0))
+    magnitudes = np.abs(finite[finite != 0.0])
+    if not magnitudes.size:
+        return False
+    negative = (finite < -_NEGATIVE * bright(magnitudes)).sum(axis=(1, 2))
+    return bool((negative > _SIGNED * (finite != 0.0).sum(axis=(1, 2))).any())
+
+
 def scaled_one_by_one(images: NDArray[np.float32]) -> bool:
     """Return whether each image ``(n, rows, columns)`` seems to have been scaled for itself.
 
@@ -47,18 +72,36 @@ def scaled_one_by_one(images: NDArray[np.float32]) -> bool:
     scales each image by its own histogram removes that: Gadgetron's AutoScaleGadget (99 % of the pixels
     below a fixed value), or scripts that divide by the largest value, the mean or the standard deviation.
     """
-    if len(images) < 3 or not np.isfinite(images).all():
+    finite = np.isfinite(images).all(axis=0)
+    if len(images) < 3 or finite.mean() < _FEWEST:
         return False
-    few = np.abs(images[:, ::2, ::2]).reshape(len(images), -1)
+    every, few = (each.reshape(len(images), -1) for each in (images, images[:, ::2, ::2]))
+    if not finite.all():  # Scanners mask air by NaN.
+        every = few = every[:, finite.ravel()]
+    few = np.abs(few)
     place = int(0.99 * (few.shape[1] - 1))
-    bright = np.partition(few, place, axis=1)[:, place]
-    every = np.abs(images, dtype=np.float64).reshape(len(images), -1)
+    brightest = np.partition(few, place, axis=1)[:, place].astype(np.float64)
+    every = np.abs(every, dtype=np.float64)
     largest = every.max(axis=1)
     # Pixels of all images that are clipped have one value too; scaled to its largest, an image has one such.
     one_each = bool(((every >= largest[:, None] * (1.0 - _EQUAL)).sum(axis=1) <= 2).all())
-    measures = [(bright, _ALIKE), (every.mean(axis=1), _EQUAL), (every.std(axis=1), _EQUAL)]
-    measures += [(largest, _EQUAL)] if one_each else []
-    return any(bool(each.min() > 0 and np.ptp(each) < share * each.mean()) for each, share in measures)
+    every = np.minimum(every, _FAR * brightest[:, None])
+    measures = [(brightest, _ALIKE), (every.mean(axis=1), _EQUAL), (every.std(axis=1), _EQUAL)]
+    if any(_alike(*each) for each in measures):
+        return True
+    return one_each and _alike(largest, _EQUAL) and not any(map(_is_spike, np.where(finite, images, 0.0)))
+
+
+def _alike(measure: NDArray[np.floating[Any]], share: float) -> bool:
+    """Return whether a measure of each image spreads by less than a share of its mean."""
+    return bool(measure.min() > 0 and np.ptp(measure) < share * measure.mean())
+
+
+def _is_spike(image: NDArray[np.floating[Any]]) -> bool:
+    """Return whether the brightest pixel ``(rows, columns)`` is a spike or a marker, and no tissue."""
+    row, column = np.unravel_index(np.abs(image).argmax(), image.shape)
+    around = np.abs(image[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2])
+    return bool(np.median(around) < _LIKE_ITS_NEIGHBOURS * around.max())
 
 
 def map_unit(values: NDArray[np.float32], quantity: Quantity) -> tuple[str, float]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from inline.data.flags import Finding, Flag
 from inline.data.results import RegionValues
 from inline.data.series import TISSUE_MS, MappingSeries, Quantity
+from model.relaxometry.brightness import bright
 from model.relaxometry.noise import molli_noise, t2prep_noise
 from model.relaxometry.parametric_map import ParametricMap
 
@@ -32,6 +33,8 @@ _LONGEST_T2_MS: Final = 80.0
 """T2 of a wall above which it counts as fat or fluid. Chosen: 0.1 % of the same hearts have a longer one."""
 _CLIPPED: Final = 0.05
 """Share of myocardium or blood that is clipped from which values may be wrong: half of a segment is 8 %."""
+_SPIKES: Final = 4
+"""Pixels that may be brighter than the clipped ones, such as a marker that was drawn later."""
 _EQUAL: Final = 1e-3
 """Difference of equal pixels, as a share of the largest value: rounding."""
 _FEWEST_LEVELS: Final = 24
@@ -40,6 +43,8 @@ median T1 is wrong by up to 2 %, T2 by up to 4 %; with 8 by 6 % and 10 % (90th p
 tissue without noise, which would even rounding out)."""
 _WHOLE: Final = 0.01
 """Difference from a whole number of steps, in steps: rounding of float32."""
+_FAR: Final = 4.0
+"""Largest value of the myocardium over its 95th percentile: more is a spike."""
 _MOST_PIXELS: Final = 1000
 """Pixels among which steps are sought."""
 _BIASED: Final = {Quantity.T1: 0.012, Quantity.T2: 0.02}
@@ -170,17 +175,21 @@ def clipped(series: MappingSeries, labels: NDArray[np.uint8]) -> tuple[Finding, 
         labels: 0 background, 1 cavity, 2 myocardium, ``(rows, columns)``.
     """
     parts = {"myocardium": labels == 2} | ({"blood": labels == 1} if series.quantity is Quantity.T1 else {})
-    largest = series.images.max(axis=(1, 2))[:, None]
+    finite = np.isfinite(series.images)
     shares: dict[str, tuple[float, int]] = {}
     for name, part in parts.items():
-        if not part.any():
+        # Other pixels have no fit.
+        pixels = series.images[:, part & finite.all(axis=0)]
+        if not pixels.size:
             continue
-        pixels = series.images[:, part]
-        at_limit = (pixels == largest) & (largest > 0.0)
+        count = max(int(_CLIPPED * pixels.shape[1]), 1)
+        limit = np.partition(pixels, -count, axis=1)[:, -count, None]
+        beyond = (finite & (series.images > limit[:, :, None])).sum(axis=(1, 2))[:, None]
+        at_limit = (pixels == limit) & (limit > 0.0) & (beyond <= _SPIKES)
         image = int(at_limit.sum(axis=1).argmax())
         share = float(at_limit[image].mean())
         # Equal tissue without noise is equally bright in every image; clipped pixels differ in the others.
-        if share >= _CLIPPED and np.ptp(pixels[:, at_limit[image]], axis=1).max() > _EQUAL * largest[image]:
+        if share >= _CLIPPED and np.ptp(pixels[:, at_limit[image]], axis=1).max() > _EQUAL * limit[image]:
             shares[name] = share, image
     if not shares:
         return ()
@@ -208,8 +217,12 @@ def coarse(series: MappingSeries, labels: NDArray[np.uint8]) -> tuple[Finding, .
         labels: 0 background, 1 cavity, 2 myocardium, ``(rows, columns)``.
     """
     wall = series.images[:, labels == 2]
-    values = np.unique(wall[:, :: max(wall.shape[1] // _MOST_PIXELS, 1)])
-    values = values[np.isfinite(values)].astype(np.float64)
+    some = wall[:, :: max(wall.shape[1] // _MOST_PIXELS, 1)]
+    some = some[np.isfinite(some)]
+    if not some.size:
+        return ()
+    # A spike has a level of its own, and all steps below it would count.
+    values = np.unique(some[np.abs(some) / np.float32(_FAR) <= bright(np.abs(some))]).astype(np.float64)
     if not 1 < len(values) <= _FEWEST_LEVELS:
         return ()
     above = values - values[0]

@@ -27,7 +27,7 @@ COMPLEX: Final = {
 """Types of complex pixels in a file, by ``data_type``."""
 _NEEDED: Final = {"data_type", "matrix_size", "channels"}
 _DAMAGE: Final = 0.01
-"""Largest change of a pixel that a conversion may cause, as a share of the image's largest pixel."""
+"""Largest change of a pixel that a conversion may cause, as a share of the image's bright pixels."""
 _MOST_IMAGES: Final = 1 << 20
 _MOST_BYTES: Final = 512 * 2**20
 """Of the pixels of an image, and of all texts of a set.
@@ -193,10 +193,10 @@ def _converted(data: Any, place: Any, data_type: int) -> NDArray[np.generic] | N
         converted = np.asarray(data.astype(DATA_TYPES[data_type])[place])
     with np.errstate(invalid="ignore", over="ignore"):
         change = np.abs(stored - converted.astype(stored.dtype))
-        largest = np.abs(stored[np.isfinite(stored)]).max(initial=0)
-        kept = (
-            (stored == converted) | (change <= _DAMAGE * largest) | (np.isnan(stored) & np.isnan(converted))
-        )
+        # Of pixels without signal and of a spike, neither shows the size of the others.
+        shown = np.abs(stored[np.isfinite(stored) & (stored != 0)])
+        level = np.percentile(shown, 99.0) if shown.size else 0.0
+        kept = (stored == converted) | (change <= _DAMAGE * level) | (np.isnan(stored) & np.isnan(converted))
     return converted if kept.all() else None
 
 

@@ -14,7 +14,7 @@ from model.motion.groupwise import STAGES, Registration, Stage, sample
 from model.motion.lattice import CELL, PIXEL_MM, Lattice
 from model.motion.signal_models import SignalModel
 from model.motion.state import MotionState
-from model.motion.weights import bright
+from model.relaxometry.brightness import bright
 from model.relaxometry.parametric_map import ParametricMap
 
 Floats = NDArray[np.float32]
@@ -32,6 +32,8 @@ _BRIGHT: Final = 0.2
 _SMALLEST_SIGNAL: Final = 1e-30
 _LARGEST_SIGNAL: Final = 1e30
 """Larger values count as missing, like NaN."""
+_FAR: Final = 4.0
+"""Largest value over the 99th percentile that counts: single pixels may be spikes or markers of any size."""
 _MOST_GAPS: Final = 0.25
 """Share of tissue without a value in an image from which a series is not examined."""
 _FEWEST_NODES: Final = 6
@@ -134,7 +136,7 @@ def correct_motion(
         return None
     # A NaN would spread by the smoothing, an infinite value by the division by the largest.
     finite = np.abs(images) < _LARGEST_SIGNAL
-    reduced = lattice.reduced(np.where(finite, images, np.float32(0.0)))
+    reduced = lattice.reduced(_without_spikes(np.where(finite, images, np.float32(0.0))))
     reduced /= max(float(np.abs(reduced).max()), _SMALLEST_SIGNAL)
     tissue = _tissue(reduced) & lattice.middle(HEART_MM)
     # An image without values would look like one that moved.
@@ -179,6 +181,15 @@ def correct_motion(
     return replace(
         left, r_squared_after=after, state=MotionState.CORRECTED, parametric=corrected, images=sampled
     )
+
+
+def _without_spikes(images: Floats) -> Floats:
+    """Return images ``(n, rows, columns)`` with values clipped that no tissue has beside the others."""
+    some = np.abs(images[:, ::4, ::4])
+    if not (some := some[some > 0.0]).size:
+        return images
+    limit = np.float32(_FAR * bright(some, 0.99))
+    return np.clip(images, -limit, limit)
 
 
 def _corrected(images: Floats, registration: Registration) -> Floats:

@@ -8,19 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.motion.signal_models import Linearised
+from model.relaxometry.brightness import bright
 
 Floats = NDArray[np.float32]
 
 _FLOOR: Final = 0.25
 """Share of the bright signal in the unit of residuals, beside the pixel's own."""
-_BRIGHT_SHARE: Final = 0.95
-"""Share of the magnitudes that lie below the bright signal."""
-
-
-def bright(magnitudes: Floats) -> float:
-    """Return the signal of bright tissue in magnitudes of any shape: their 95th percentile."""
-    at = int(_BRIGHT_SHARE * (magnitudes.size - 1))
-    return float(np.partition(magnitudes, at, axis=None)[at])
 
 
 def pixel_weights(images: Floats, found: Linearised, misfit: float) -> Floats:

@@ -13,6 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from model.relaxometry.brightness import bright
+
 _RATES: Final = 1.0 / np.geomspace(100.0, 4000.0, 24)
 _SATURATION: Final = (0.6, 1.35)
 """B / A of a saturation, with pulses of 65 to 110 degrees. MOLLI has 1.5 and more."""
@@ -22,7 +24,7 @@ _OFF: Final = 0.1
 """Median relative deviation of one image from the recovery above which it is reported."""
 _MOST_PIXELS: Final = 150
 _BRIGHT: Final = 0.3
-"""Share of the brightest signal above which a pixel counts as bright."""
+"""Share of the signal of bright tissue above which a pixel counts as bright."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +92,11 @@ def check_recovery(
 
 def _bright(images: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the signals ``(n, pixels)`` of some bright pixels, each in units of its largest."""
-    last = np.abs(images[-1])
-    bright = np.flatnonzero(np.isfinite(images).all(axis=0) & (last > _BRIGHT * np.nanmax(last, initial=0.0)))
-    few = bright[:: max(len(bright) // _MOST_PIXELS, 1)]
+    finite, last = np.isfinite(images).all(axis=0), np.abs(images[-1])
+    if not finite.any():
+        return np.zeros((len(images), 0))
+    chosen = np.flatnonzero(finite & (last > _BRIGHT * bright(last[finite])))
+    few = chosen[:: max(len(chosen) // _MOST_PIXELS, 1)]
     signals: NDArray[np.float64] = images.reshape(len(images), -1)[:, few].astype(np.float64)
     signals /= np.abs(signals).max(axis=0)
     return signals

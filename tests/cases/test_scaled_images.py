@@ -58,6 +58,15 @@ def test_in_floating_point(server):
     flagged(server.exchange(*t1(np.float32(scaled(PHANTOM.molli(), brightest=1.0)))))
 
 
+@pytest.mark.parametrize("made", [t1, t2])
+def test_with_one_pixel_that_is_no_number(server, made):
+    stack = np.float32(scaled(PHANTOM.molli() if made is t1 else PHANTOM.t2prep()))
+    stack[0, 0, 0] = np.nan
+    reply = server.exchange(*made(stack))
+    flagged(reply)
+    expect(Flag.NON_FINITE_PIXELS.value in reply.results[0].flags, "the pixel is not reported", reply)
+
+
 @pytest.mark.parametrize("quantity", ["T1", "T2"])
 @pytest.mark.parametrize(
     "names", [("GADGETRON_ScaleRatio", 1), ("RescaleSlope", -1)], ids=lambda names: names[0]

@@ -923,6 +923,16 @@ def test_real_images_without_a_negative_pixel_are_magnitudes():
     assert not ready[0].series.signed
 
 
+def test_real_images_with_one_negative_pixel_are_magnitudes():
+    images = molli(image_type=ImageType.REAL)
+    pixels = np.ones((1, 1, 16, 16), np.float32)
+    pixels[0, 0, 3, 4] = -1.0
+    images[2] = replace(images[2], data=pixels.tobytes())
+    _, (only,) = feed(images)
+    assert not only.series.signed
+    assert (only.series.images > 0.0).all()
+
+
 @pytest.mark.parametrize("counter", ["average", "image_index"])
 def test_listed_times_by_average_and_by_the_index_over_interleaved_slices(counter):
     images = [

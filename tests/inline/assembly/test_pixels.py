@@ -1,10 +1,12 @@
+import cv2
 import numpy as np
 import pytest
 
-from inline.assembly.pixels import Scale, map_unit, scaled_one_by_one, values
+from inline.assembly.pixels import Scale, has_sign, map_unit, scaled_one_by_one, values
 from inline.data.series import Quantity
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
+from model.synthesis.contrast_agent import ContrastAgent
 from model.synthesis.examination import simulate_slice
 
 
@@ -45,6 +47,52 @@ def test_images_divided_by_a_measure_of_each_are_told_from_others(kind, measure)
     assert scaled_one_by_one(np.round(images * (3000.0 if measure is np.max else 500.0) / each))
 
 
+def automatic(images):
+    """Gadgetron's AutoScaleGadget, without its rounding."""
+    each = np.nanpercentile(images, 99, axis=(1, 2), keepdims=True)
+    return np.clip(images * (2048.0 / each), 0, 4095).astype(np.float32)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", ["molli", "t2prep"])
+def test_a_pixel_that_is_not_finite_hides_no_scale(kind, value):
+    images = getattr(simulate_slice(1, size=128), kind)
+    scaled = automatic(images)
+    for made in (images, scaled):
+        made[0, 5, 5] = value
+    assert not scaled_one_by_one(images)
+    assert scaled_one_by_one(scaled)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind", ["molli", "t2prep"])
+def test_images_with_air_masked_by_nan(seed, kind):
+    made = simulate_slice(seed, size=128)
+    images = getattr(made, kind)
+    masked = np.where(made.t1_ms > np.median(made.t1_ms), images, np.float32(np.nan))
+    assert np.isnan(masked).mean() > 0.4
+    assert not scaled_one_by_one(masked)
+    assert scaled_one_by_one(automatic(masked))
+
+
+def test_few_finite_pixels_are_not_compared():
+    """A corner of air, whose noise is equally bright in all images."""
+    noise = np.abs(np.random.default_rng(1).standard_normal((2, 8, 128, 128))).max(axis=0)
+    air = np.full((8, 128, 128), np.nan, np.float32)
+    air[:, :32, :32] = noise[:, :32, :32]
+    assert not scaled_one_by_one(air)
+    assert not scaled_one_by_one(np.full((8, 128, 128), np.nan, np.float32))
+
+
+@pytest.mark.parametrize("kind", ["molli", "t2prep"])
+@pytest.mark.parametrize("share", [1.05, 3.0, 1e6])
+def test_one_constant_pixel_is_no_scale(kind, share):
+    """A marker in the corner, or the spike of an offset in the middle."""
+    images = getattr(simulate_slice(1, size=128), kind).copy()
+    images[:, 0, 0] = share * images.max()
+    assert not scaled_one_by_one(images)
+
+
 def test_clipped_images_are_not_called_scaled():
     images = simulate_slice(1, size=128).molli.copy()
     images[:, 60:63, 60:63] = 4095.0
@@ -54,6 +102,25 @@ def test_clipped_images_are_not_called_scaled():
 def test_empty_and_infinite_images_are_not_called_scaled():
     assert not scaled_one_by_one(np.zeros((8, 16, 16), np.float32))
     assert not scaled_one_by_one(np.full((8, 16, 16), np.inf, np.float32))
+    largest = np.float32(3e38) * np.linspace(0.1, 1.0, 8, dtype=np.float32)
+    assert not scaled_one_by_one(np.broadcast_to(largest[:, None, None], (8, 16, 16)))
+
+
+@pytest.mark.parametrize("agent", [None, ContrastAgent(blood_t1_ms=350.0, haematocrit=0.42, ecv=0.27)])
+def test_signed_images_are_told_from_magnitudes(agent):
+    made = simulate_slice(2, size=128, agent=agent)
+    magnitudes = made.molli
+    for value in (-1.0, -4095.0, -np.inf, np.nan):
+        magnitudes[3, 5, 5] = value
+        assert not has_sign(magnitudes)
+    blurred = np.stack([cv2.resize(each, (192, 192), interpolation=cv2.INTER_CUBIC) for each in made.molli])
+    assert (blurred < 0.0).any()
+    assert not has_sign(blurred)
+    # A perfect inversion, and the same inverted as a whole.
+    recovered = 1.0 - 2.0 * np.exp(-made.inversion_times_ms[:, None, None] / made.t1_ms)
+    assert has_sign((1000.0 * recovered).astype(np.float32))
+    assert has_sign((-1000.0 * recovered).astype(np.float32))
+    assert not has_sign(np.zeros((8, 16, 16), np.float32))
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,33 @@ def test_clipped_pixels_of_myocardium_and_of_blood_whose_t1_counts(quantity, gai
         assert any(f"of the {part} in" in sentence for _, sentence in found) is (part in parts)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 60_000.0])
+@pytest.mark.parametrize("place", [(0, 0), (9, 9)], ids=["air", "wall"])
+@pytest.mark.parametrize("image", [0, -1])
+def test_single_pixels_hide_no_clipped_images(value, place, image):
+    series, labels = heart(Quantity.T2, T2_TIMES, (46.0, 160.0), 4600.0)
+    ((_, expected),) = clipped(series, labels)
+    series.images[image, *place] = value
+    ((flag, sentence),) = clipped(series, labels)
+    assert flag is Flag.CLIPPED_IMAGES
+    assert sentence.split(":")[0] == expected.split(":")[0]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_equal_pixels_are_not_clipped_beside_one_that_is_not_finite(value):
+    series, labels = heart(Quantity.T2, T2_TIMES, (46.0, 46.0), 3000.0, noise=0.0)
+    series.images[-1, 14, 14] = value
+    assert clipped(series, np.where(labels == 1, 2, 0).astype(np.uint8)) == ()
+
+
+def test_images_without_finite_pixels_are_not_clipped():
+    series, labels = heart(Quantity.T2, T2_TIMES, (46.0, 160.0), 3000.0)
+    series.images[1] = np.nan
+    assert clipped(series, labels) == ()
+    series.images[:] = np.inf
+    assert clipped(series, labels) == ()
+
+
 def test_equal_pixels_without_noise_and_black_images_are_not_clipped():
     series, labels = heart(Quantity.T2, T2_TIMES, (46.0, 46.0), 3000.0, noise=0.0)
     assert (series.images[0][labels == 1] == series.images[0].max()).all()
@@ -245,6 +272,8 @@ def test_few_grey_levels_in_the_myocardium_are_flagged(quantity, levels, flagged
     # As whole numbers read with a scale and an offset.
     scaled = replace(series, images=(series.images * np.float32(0.37) + np.float32(8.1)))
     assert len(coarse(scaled, labels)) == flagged
+    series.images[0, 9, 9] = 60_000.0
+    assert len(coarse(series, labels)) == flagged
     assert coarse(series, np.zeros_like(labels)) == ()
 
 

@@ -268,6 +268,18 @@ def test_what_cannot_be_read_is_one_line_that_names_it(layout, message, three, t
     assert "\n" not in str(caught.value)
 
 
+def test_a_spike_does_not_allow_other_pixels_to_be_damaged(tmp_path):
+    large = image(np.uint16, shape=(1, 1, 32, 32))
+    data = np.random.default_rng(1).random((1, 1, 1, 32, 32), np.float32)  # 0 to 1, which whole numbers lose
+    data[..., 0, 0] = 60_000.0
+    with pytest.raises(FileError, match="without damage"):
+        opened(stored(tmp_path / "a.h5", [large], data=data))
+    data = np.rint(1000.0 * data) + np.float32(0.25)
+    data[..., 0, 0] = 60_000.0
+    (only,), _ = opened(stored(tmp_path / "b.h5", [large], data=data))
+    assert np.array_equal(only.pixels, np.floor(data[0]))
+
+
 def test_an_unknown_pixel_type_is_named(three, tmp_path):
     def unknown(heads):
         changed = heads.copy()

@@ -191,6 +191,19 @@ def test_pixels_without_numbers_do_not_spoil_the_others():
     assert found.parametric.failed[60:64, 60:64].any()
 
 
+@pytest.mark.parametrize("value", [60_000.0, 1e9, 9e29])
+@pytest.mark.parametrize("image", [-1, slice(None)], ids=["spike", "marker"])
+def test_a_bright_pixel_does_not_spoil_the_displacements(value, image):
+    """Between the heart and the edge of the working grid, 60 mm from the middle."""
+    series, still = simulated(41, "T1", 8.0, "rigid"), simulated(41, "T1").fit()
+    series.images[image, 135, 96] = value
+    found = series.correct(series.fit())
+    assert found.state is MotionState.CORRECTED
+    remaining, labels = series.remaining(found.displaced())
+    assert np.median(remaining[:, labels > 0]) <= 0.5
+    assert abs(wall_median(found.parametric, labels) - wall_median(still, series.labels)) <= 5.0
+
+
 @pytest.mark.parametrize("image", [2, 7])
 def test_an_image_without_numbers_is_no_motion(image):
     """It was reported as moved by 20 mm."""

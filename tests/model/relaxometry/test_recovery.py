@@ -49,6 +49,52 @@ def test_simulated_examinations_pass(seed):
     assert found.off is None
 
 
+def spike(made):
+    made[-1, 5, 5] = 60_000.0
+
+
+def burned_in(made):
+    made[:, 0, :3] = 4095.0
+
+
+def infinite(made):
+    made[-1, 5, 5] = np.inf
+
+
+def not_a_number(made):
+    made[0, 5, 5] = np.nan
+
+
+SINGLE = [spike, burned_in, infinite, not_a_number]
+
+
+@pytest.mark.parametrize("change", SINGLE)
+def test_single_pixels_hide_no_saturation(change):
+    made = np.abs(images(SATURATION, 1.0, noise=10.0))
+    change(made)
+    assert check_recovery(made, SATURATION).saturation
+
+
+@pytest.mark.parametrize("change", SINGLE)
+@pytest.mark.parametrize("motion_mm", [0.0, 8.0])
+def test_single_pixels_are_no_other_scale(change, motion_mm):
+    made = simulate_slice(3, size=128, motion_mm=motion_mm)
+    order = np.argsort(made.inversion_times_ms)
+    stack = made.molli[order]
+    change(stack)
+    found = check_recovery(stack, made.inversion_times_ms[order])
+    assert found.off is None
+    assert not found.saturation
+
+
+@pytest.mark.parametrize("change", SINGLE)
+def test_single_pixels_hide_no_other_scale(change):
+    made = np.abs(images(TIMES, 1.9))
+    made[4] *= 0.75
+    change(made)
+    assert check_recovery(made, TIMES).off == 4
+
+
 @pytest.mark.parametrize("number", [4, 6, 7])
 @pytest.mark.parametrize("factor", [0.5, 0.75])
 def test_an_image_of_another_scale_is_named(number, factor):
