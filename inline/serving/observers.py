@@ -71,6 +71,10 @@ class Observer:
     Every method does nothing here: an observer has those of the events that it needs.
     """
 
+    def takes_latecomers(self) -> bool:
+        """Return whether late slices are to be worked on for it, although nobody else takes them."""
+        return False
+
     def opened(self, session: str, tally: Tally) -> None:
         """Note a new connection; its counts change until it is closed."""
 
@@ -92,6 +96,10 @@ class Observers(Observer):
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
+
+    def takes_latecomers(self) -> bool:
+        """Return whether one of them takes latecomers."""
+        return any(observer.takes_latecomers() for observer in self._observers)
 
     def opened(self, session: str, tally: Tally) -> None:
         """See :class:`Observer`."""

@@ -18,7 +18,7 @@ from inline.data.client_text import foreign, message
 from inline.data.examination import EcvResult
 from inline.data.flags import Flag
 from inline.data.results import SliceResult
-from inline.data.series import SlicePlace
+from inline.data.series import Quantity, SlicePlace
 from inline.emit import mrd
 from inline.emit.ecv import ecv_images
 from inline.emit.numbers import SeriesNumbers
@@ -253,7 +253,7 @@ class Slices:
         report.header = self._header
 
         def deliver(result: SliceResult, *, latecomer: bool) -> None:
-            """Take a result of the scheduler. A latecomer goes to subscribers alone."""
+            """Take a result of the scheduler. A latecomer goes to observers and subscribers alone."""
             if result.map is None and Flag.LATE not in result.flags:
                 submitted.mapped = False
             ecv: EcvResult | None = None
@@ -280,7 +280,14 @@ class Slices:
             settings.contours.offsets,
         )
         own_budget = settings.budget_ms if settings.budget_ms != program.budget_ms else None
-        self._service.scheduler.submit(assembled, deliver, context, budget_ms=own_budget, owner=self._owner)
+        self._service.scheduler.submit(
+            assembled,
+            deliver,
+            context,
+            budget_ms=own_budget,
+            owner=self._owner,
+            may_pair=assembled.quantity is Quantity.T1,
+        )
 
     def _keep(self, report: Report, template: ImageHeader, *results: SliceResult | EcvResult | None) -> None:
         """Keep results for the report of their study."""
@@ -298,8 +305,6 @@ class Slices:
 
         ``stated``: the client stated the haematocrit of the settings.
         """
-        if Flag.LATE in result.flags and result.contours is None:
-            return None  # the slice itself follows
         try:
             ranges = self._service.scheduler.pipeline.ranges
             found = self._service.kept.add(
