@@ -25,6 +25,7 @@ class Delivery:
         latecomer: a result without contours was delivered before, at the end of the budget.
         study: number of its study in this process.
         budget_ms: time that the slice had, from its last image to its result.
+        stated: stages whose times that earlier delivery stated.
     """
 
     session: str
@@ -33,6 +34,7 @@ class Delivery:
     latecomer: bool
     study: int
     budget_ms: float
+    stated: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

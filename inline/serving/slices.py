@@ -74,11 +74,18 @@ class InOrder:
 
 @dataclass(slots=True)
 class _Slice:
-    """A slice with its study and place; ``mapped`` unless its result has no map."""
+    """Slice of a connection.
+
+    Attributes:
+        study, place: of the slice.
+        mapped: its result has a map, as far as it is known.
+        stated: stages whose times were delivered.
+    """
 
     study: Study
     place: SlicePlace
     mapped: bool = True
+    stated: frozenset[str] = frozenset()
 
 
 class Slices:
@@ -258,9 +265,18 @@ class Slices:
                 submitted.mapped = False
             ecv: EcvResult | None = None
             latency_s = time.monotonic() - assembled.arrived
-            number_of_study = submitted.study.number
+            number_of_study, stated_stages = submitted.study.number, submitted.stated
+            submitted.stated |= result.times_ms.keys()
             self._service.observers.delivered(
-                Delivery(self._name, result, latency_s, latecomer, number_of_study, settings.budget_ms)
+                Delivery(
+                    self._name,
+                    result,
+                    latency_s,
+                    latecomer,
+                    number_of_study,
+                    settings.budget_ms,
+                    stated_stages,
+                )
             )
             try:
                 if self._service.publisher is not None:
