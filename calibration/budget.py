@@ -29,7 +29,8 @@ from model.output import write_json, write_text
 
 SLICES: Final = 100
 CONNECTIONS: Final = 4
-MARGIN: Final = 0.5
+MARGIN: Final = 1.0
+"""Half of the budget, which a series that was held back has at least, is then the 99th percentile."""
 _UNLIMITED_MS: Final = 600_000.0
 _STEP_MS: Final = 50.0
 _HEARTS: Final = 4

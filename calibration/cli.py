@@ -155,7 +155,7 @@ def ranges(
 def budget(
     slices: Annotated[int, typer.Option(min=2, help="Number alone, and number under load.")] = 100,
     connections: Annotated[int, typer.Option(min=1, max=64, help="Number of slices in work at once.")] = 4,
-    margin: Annotated[float, typer.Option(min=0, help="Above the 99th percentile, as a share of it.")] = 0.5,
+    margin: Annotated[float, typer.Option(min=0, help="Above the 99th percentile, as a share of it.")] = 1.0,
     json_file: JsonFile = None,
     output: Annotated[
         Path | None,

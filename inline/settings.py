@@ -349,7 +349,8 @@ class Settings(_Frozen):
     Attributes:
         engine: runs the network; ``auto`` takes the first of the fallback order that loads.
         workers: threads for fits and contours.
-        budget_ms: time from the last image of a slice to its result, which then goes out unfinished.
+        budget_ms: time from the last image of a slice to its result, which then goes out unfinished. A series
+            that was held back has half of it at least from then on.
         review_below: expected Dice below which a slice is flagged for review (``docs/calibration.md``).
         weights: folder of weights; None for those of the package.
     """

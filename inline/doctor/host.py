@@ -50,12 +50,17 @@ def memory(settings: ServerSettings) -> Iterator[Finding]:
 
 
 def available_bytes(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int:
-    """Return the memory that is available to this process: that of the host, or less by its control group."""
+    """Return the memory that is available to this process: that of the host, or less by its control group.
+
+    Inactive files in the page cache, which the kernel gives up when memory is needed, count as available.
+    """
     line = next(each for each in meminfo.read_text().splitlines() if each.startswith("MemAvailable:"))
     available = int(line.split()[1]) * 1024
     try:
         limit = (cgroup / "memory.max").read_text().strip()
         used = int((cgroup / "memory.current").read_text())
+        figures = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+        used -= int(figures.get("inactive_file", 0))
     except (OSError, ValueError):
         return available
     return min(available, max(int(limit) - used, 0)) if limit.isdigit() else available

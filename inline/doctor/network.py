@@ -28,14 +28,18 @@ def ports(settings: Settings) -> Iterator[Finding]:
     host, port = settings.server.host, settings.server.port
     reason = bind_error(host, port)
     taken = reason == os.strerror(errno.EADDRINUSE)
-    running = taken and is_mrd_server(host, port)
-    hidden = taken and not running and not _admits_this_host(settings.server)
+    running = answers(host, port) if taken else False
+    refused = taken and not running and not _admits_this_host(settings.server)
+    hidden = refused or running is None
     if running:
         yield good("port of MRD", f"{host}:{port} is taken by an MRD server that answers")
-    elif hidden:
-        # Not a problem: to end that program might end the server of the scanner.
+    # Neither is a problem: to end that program might end the server of the scanner.
+    elif refused:
         text = f"{host}:{port} is taken, perhaps by a server: it would refuse this host (server.peers)"
         yield warning("port of MRD", text, "add 127.0.0.1/32 to server.peers")
+    elif hidden:
+        text = f"{host}:{port} is taken, perhaps by a busy server: nothing answers in {_PATIENCE_S:g} s"
+        yield warning("port of MRD", text, "try again when no measurement runs")
     elif reason:
         advice = "end the program that has it, or choose another with server.port"
         yield problem("port of MRD", f"{host}:{port} cannot be used: {reason}", advice)
@@ -94,8 +98,11 @@ def bind_error(host: str, port: int) -> str:
     return ""
 
 
-def is_mrd_server(host: str, port: int) -> bool:
-    """Return whether a server replies to a close message with a close message."""
+def answers(host: str, port: int) -> bool | None:
+    """Return whether a server replies to a close message with a close message; None without a reply in time.
+
+    A server whose connections are all taken replies when one of them ends.
+    """
     try:
         with socket.create_connection((host or "127.0.0.1", port), timeout=_PATIENCE_S) as connection:
             connection.sendall(encode(Close()))
@@ -103,6 +110,8 @@ def is_mrd_server(host: str, port: int) -> bool:
             while not decoder.closed and (data := connection.recv(1 << 16)):
                 list(decoder.receive(data))
             return decoder.closed
+    except TimeoutError:
+        return None
     except (OSError, MyostreamError):
         return False
 

@@ -21,6 +21,7 @@ from inline.emit.record import ecv_record, record
 TOPIC: Final = b"myostream.slice/1"
 ECV_TOPIC: Final = b"myostream.ecv/1"
 SUMMARY_TOPIC: Final = b"myostream.summary/1"
+_RESULTS: Final = (TOPIC, ECV_TOPIC)
 _WAITING: Final = 256
 _CLOSING_S: Final = 5.0
 _MOST_RECEIVED: Final = 256
@@ -81,7 +82,7 @@ class Publisher:
 
     @property
     def subscribed(self) -> bool:
-        """True if there is a subscriber to results, as checked about a quarter of a second ago."""
+        """True if there is a subscriber to slices or ECV, as checked about a quarter of a second ago."""
         return bool(self._subscriptions)
 
     @property
@@ -159,7 +160,7 @@ class Publisher:
         with suppress(zmq.ZMQError):  # nothing is there, or a subscriber is at fault
             while change := self._socket.recv(zmq.NOBLOCK):
                 # Other topics are not stored: a subscriber may invent any number of them.
-                if TOPIC.startswith(change[1:]):
+                if any(topic.startswith(change[1:]) for topic in _RESULTS):
                     (self._subscriptions.add if change[0] else self._subscriptions.discard)(change[1:])
 
     def _fail(self, topic: bytes, error: Exception) -> None:

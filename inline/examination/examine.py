@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from inline.examination.pairing import (
 )
 from inline.reference import ReferenceRanges
 from inline.settings import EcvSettings, RegionSettings
+
+_LATE: Final = "missed its budget and has no contours"
 
 
 def examine(
@@ -76,6 +79,11 @@ def _ecv(
         )
 
 
+def missed_budget(result: SliceResult) -> bool:
+    """Return whether a T1 slice of a stream missed its budget and has no contours, at least so far."""
+    return result.quantity is Quantity.T1 and Flag.LATE in result.flags and result.contours is None
+
+
 def without_partner(single: Iterable[SliceResult], others: Iterable[SliceResult]) -> list[EcvResult]:
     """Return the results of T1 slices that have no partner; none where no contrast agent was given.
 
@@ -101,7 +109,15 @@ def _alone(result: SliceResult, others: tuple[SliceResult, ...]) -> EcvResult | 
     distances = [distance_mm(each, result) for each in candidates]
     near = [each for each, distance in zip(candidates, distances, strict=True) if distance <= SAME_MM]
     flag = Flag.NO_POST_CONTRAST if is_native else Flag.NO_NATIVE
-    if not usable(result):
+    late = [
+        each
+        for each in others
+        if missed_budget(each) and each.enhancement in (None, wanted) and distance_mm(each, result) <= SAME_MM
+    ]
+    if missed_budget(result):
+        error = f"the {result.enhancement} slice {_LATE}"
+        flag = Flag.NO_VALUES
+    elif not usable(result):
         error = f"the {result.enhancement} slice has no contours or no map"
         flag = Flag.NO_VALUES
     elif partners := [each for each in near if usable(each)]:
@@ -124,6 +140,9 @@ def _alone(result: SliceResult, others: tuple[SliceResult, ...]) -> EcvResult | 
             )
         else:
             return None
+    elif late:
+        which = f"the {wanted}" if late[-1].enhancement else "a T1"
+        error = f"{which} slice of this position {_LATE}"
     elif near:
         error = f"the {wanted} slice of this position has no contours or no map"
     elif candidates:

@@ -9,10 +9,11 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from inline.data.examination import EcvResult
+from inline.data.flags import Flag
 from inline.data.results import SliceResult
 from inline.data.series import Quantity
 from inline.examination.ecv import ecv_of_pair
-from inline.examination.examine import without_partner
+from inline.examination.examine import missed_budget, without_partner
 from inline.examination.pairing import find_pair
 from inline.reference import ReferenceRanges
 from inline.serving.studies import Study
@@ -39,6 +40,11 @@ class _Kept:
     haematocrit: float | None
     stated: bool
     paired: bool = False
+
+    def completes(self, other: _Kept) -> bool:
+        """Return whether this is the result of a slice that missed its budget."""
+        same = (self.session, self.result.identity) == (other.session, other.result.identity)
+        return same and Flag.LATE in self.result.flags and missed_budget(other.result)
 
     @property
     def nbytes(self) -> int:
@@ -77,6 +83,8 @@ class KeptSlices:
         The haematocrit is that which the connection of either slice states for its patient, or else that of
         the settings. Where one connection refused its own and the other states none, there is none.
 
+        A slice that missed its budget is kept unfinished, for the error of a partner. Its result replaces it.
+
         Args:
             study: of the slice.
             result: of any quantity; only T1 is kept.
@@ -96,8 +104,8 @@ class KeptSlices:
         )
         with self._lock:
             # Of two slices on two threads, the later one to be kept finds the other.
-            earlier = list(self._kept.get(study, ()))
-            self._kept.setdefault(study, []).append(kept)
+            earlier = [each for each in self._kept.get(study, ()) if not kept.completes(each)]
+            self._kept[study] = [*earlier, kept]
             self._shrink()
         pair = find_pair(kept.result, [each.result for each in earlier])
         if pair is None:

@@ -126,6 +126,8 @@ class Metrics(Observer):
         """See :class:`inline.serving.observers.Observer`."""
         result, quantity = delivery.result, delivery.result.quantity.value
         for stage, milliseconds in result.times_ms.items():
+            if stage in delivery.stated:
+                continue
             self._stages.labels(stage).observe(milliseconds / 1000.0)
         if delivery.latecomer:
             self._latecomers.inc()

@@ -25,6 +25,7 @@ class Delivery:
         latecomer: a result without contours was delivered before, at the end of the budget.
         study: number of its study in this process.
         budget_ms: time that the slice had, from its last image to its result.
+        stated: stages whose times that earlier delivery stated.
     """
 
     session: str
@@ -33,6 +34,7 @@ class Delivery:
     latecomer: bool
     study: int
     budget_ms: float
+    stated: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,10 @@ class Observer:
     Every method does nothing here: an observer has those of the events that it needs.
     """
 
+    def takes_latecomers(self) -> bool:
+        """Return whether late slices are to be worked on for it, although nobody else takes them."""
+        return False
+
     def opened(self, session: str, tally: Tally) -> None:
         """Note a new connection; its counts change until it is closed."""
 
@@ -92,6 +98,10 @@ class Observers(Observer):
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
+
+    def takes_latecomers(self) -> bool:
+        """Return whether one of them takes latecomers."""
+        return any(observer.takes_latecomers() for observer in self._observers)
 
     def opened(self, session: str, tally: Tally) -> None:
         """See :class:`Observer`."""

@@ -2,8 +2,9 @@
 
 Fits and contours run in a pool of threads. The network runs in one thread and takes all slices that wait at a
 time: a batch costs less than its slices. At the end of its budget a slice is delivered without contours; its
-later result is delivered as a latecomer where anybody takes those. Connections get equal shares of fits and
-network. A fit or an engine that hangs is logged, and its thread is replaced.
+later result is delivered as a latecomer where anybody takes those. Late slices go after all others.
+Connections get equal shares of fits and network. A fit or an engine that hangs is logged, and its thread is
+replaced.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ _JOIN_S: Final = 5.0
 _ROOM_S: Final = 2.0
 """Time that a slice waits for memory that its connection holds elsewhere, such as in unread replies."""
 _POLL_S: Final = 0.1
+_ENDED_BYTES: Final = 128 << 20
+"""Most bytes of the late slices of ended connections, whose limits no longer hold: some 25 slices."""
 _TRIES: Final = 2
 """Threads that may hang in the only engine; then slices come back without contours until one returns."""
 _RESULT_BYTES: Final = 32
@@ -67,12 +70,14 @@ class Owner:
         memory: where its slices are counted while they are worked on.
         subscribed: whether anybody but the connection takes results.
         gone: the connection takes no more results.
+        ended: the connection is closed; only late slices of it are in work.
     """
 
     name: str = "a client"
     memory: Share = field(default_factory=unlimited)
     subscribed: Callable[[], bool] = lambda: True
     gone: bool = False
+    ended: bool = False
 
 
 _NOBODY: Final = Owner()
@@ -99,6 +104,7 @@ class _Job:
     deliver: Deliver
     budget_s: float
     owner: Owner
+    may_pair: bool = False  # the ECV of a later slice may need it, even if it is late
     size: int = 0  # bytes that are counted in the memory of its connection
     timed: bool = False  # its budget runs
     queued: float = 0.0  # when it began to wait for the network, s of time.perf_counter
@@ -117,8 +123,9 @@ class _Job:
 
     @property
     def in_vain(self) -> bool:
-        """True when nobody takes the result: it was delivered late, or its client has left."""
-        return (self.delivered or self.owner.gone) and not self.owner.subscribed()
+        """True when nobody takes the result: its client left, or it was delivered late and is no partner."""
+        untaken = self.owner.gone or (self.delivered and not self.may_pair)
+        return untaken and not self.owner.subscribed()
 
 
 class Scheduler:
@@ -188,6 +195,7 @@ class Scheduler:
         *,
         budget_ms: float | None = None,
         owner: Owner = _NOBODY,
+        may_pair: bool = False,
     ) -> None:
         """Work on a slice when the turn of its connection comes.
 
@@ -198,12 +206,14 @@ class Scheduler:
             assembled, context, owner: the slice, and the connection that it is of.
             deliver: takes the result, in another thread.
             budget_ms: of this slice, in place of the scheduler's.
+            may_pair: the ECV of a later slice may need it, even if it is late.
         """
         budget_s = self._budget if budget_ms is None else budget_ms / 1000.0
-        # The budget runs from the last image; a series that ended by patience has spent it waiting for more.
+        # The budget runs from the last image. A series that was held back, for more images or its corrected
+        # twin, has half of it at least.
         start = max(assembled.arrived, time.monotonic() - 0.5 * budget_s)
         progress = SliceProgress(assembled, context or SliceContext(), start + budget_s)
-        job = _Job(progress, self.pipeline.stages(progress), deliver, budget_s, owner)
+        job = _Job(progress, self.pipeline.stages(progress), deliver, budget_s, owner, may_pair)
         room = self._make_room(job)
         with self._changed:
             self._jobs[job] = None
@@ -262,6 +272,12 @@ class Scheduler:
         with self._changed:
             if self._closed:
                 return
+            jobs = list(self._jobs)
+        for job in jobs:
+            job.may_pair = False  # no later slice comes
+            if job.delivered and job.in_vain:
+                self._drop(job)
+        with self._changed:
             self._changed.wait_for(lambda: not self._jobs, timeout=timeout_s)
             self._closed = True
             self._changed.notify_all()
@@ -362,10 +378,16 @@ class Scheduler:
             return False
 
     def _next_batch(self) -> list[_Job]:
-        """Take the slices that run next, one of each connection in turn; the lock is held."""
+        """Take the slices that run next, one of each connection in turn; the lock is held.
+
+        A late slice runs alone: in a batch it would hold up those in time, or one that comes meanwhile.
+        """
         jobs: list[_Job] = []
-        while self._waiting and len(jobs) < _LARGEST_BATCH:
-            jobs.append(self._turns.begin(self._waiting, lambda job: job.owner, lambda job: job.rank(0)))
+        in_time = [job for job in self._waiting if not job.progress.late]
+        waiting, most = (in_time, _LARGEST_BATCH) if in_time else (list(self._waiting), 1)
+        while waiting and len(jobs) < most:
+            jobs.append(self._turns.begin(waiting, lambda job: job.owner, lambda job: job.rank(0)))
+            self._waiting.remove(jobs[-1])
         return jobs
 
     def _all_failed(self, jobs: list[_Job], error: BaseException) -> None:
@@ -434,8 +456,20 @@ class Scheduler:
                 self._deliver_late(job)
             except BaseException:  # one slice must not keep the others
                 _log.exception("slice %d was not delivered at the end of its budget", job.slice_index)
+        self._bound_ended()
         self._workers.replace_hung(self._hanging)
         return True
+
+    def _bound_ended(self) -> None:
+        """Drop the oldest late slices of ended connections, beyond the bytes that these may hold."""
+        with self._changed:
+            ended = [job for job in self._jobs if job.delivered and job.owner.ended]
+        held = sum(job.size for job in ended)
+        for job in ended:
+            if held <= _ENDED_BYTES:
+                return
+            if self._drop(job):
+                held -= job.size
 
     def _deliver_late(self, job: _Job) -> None:
         """Deliver a slice at the end of its budget; in the timer's thread, since the pool may be busy."""

@@ -60,8 +60,7 @@ class Session:
         """
         self._transport, self._service, self._name = transport, service, name
         self._memory = service.memory.connection()
-        publisher = service.publisher
-        self._owner = Owner(name, self._memory, lambda: publisher is not None and publisher.subscribed)
+        self._owner = Owner(name, self._memory, service.takes_latecomers)
         self._queue = SendQueue(service.settings.server.queue_bytes, self._memory)
         self._dialogue = Dialogue(service.settings, name=name, dialect=dialect, configuration=configuration)
         self.tally = Tally()
@@ -240,6 +239,7 @@ class Session:
         if dropped := self._queue.texts_dropped:
             _log.warning("%s: %d texts were not sent, since it reads too slowly", self._name, dropped)
         self._queue.close(discard=True)
+        self._owner.ended = True
         self._memory.release(self._received)
         give_back()
 

@@ -18,7 +18,7 @@ from inline.data.client_text import foreign, message
 from inline.data.examination import EcvResult
 from inline.data.flags import Flag
 from inline.data.results import SliceResult
-from inline.data.series import SlicePlace
+from inline.data.series import Quantity, SlicePlace
 from inline.emit import mrd
 from inline.emit.ecv import ecv_images
 from inline.emit.numbers import SeriesNumbers
@@ -74,11 +74,18 @@ class InOrder:
 
 @dataclass(slots=True)
 class _Slice:
-    """A slice with its study and place; ``mapped`` unless its result has no map."""
+    """Slice of a connection.
+
+    Attributes:
+        study, place: of the slice.
+        mapped: its result has a map, as far as it is known.
+        stated: stages whose times were delivered.
+    """
 
     study: Study
     place: SlicePlace
     mapped: bool = True
+    stated: frozenset[str] = frozenset()
 
 
 class Slices:
@@ -255,14 +262,23 @@ class Slices:
         report.header = self._header
 
         def deliver(result: SliceResult, *, latecomer: bool) -> None:
-            """Take a result of the scheduler. A latecomer goes to subscribers alone."""
+            """Take a result of the scheduler. A latecomer goes to observers and subscribers alone."""
             if result.map is None and Flag.LATE not in result.flags:
                 submitted.mapped = False
             ecv: EcvResult | None = None
             latency_s = time.monotonic() - assembled.arrived
-            number_of_study = submitted.study.number
+            number_of_study, stated_stages = submitted.study.number, submitted.stated
+            submitted.stated |= result.times_ms.keys()
             self._service.observers.delivered(
-                Delivery(self._name, result, latency_s, latecomer, number_of_study, settings.budget_ms)
+                Delivery(
+                    self._name,
+                    result,
+                    latency_s,
+                    latecomer,
+                    number_of_study,
+                    settings.budget_ms,
+                    stated_stages,
+                )
             )
             try:
                 if self._service.publisher is not None:
@@ -282,7 +298,14 @@ class Slices:
             settings.contours.offsets,
         )
         own_budget = settings.budget_ms if settings.budget_ms != program.budget_ms else None
-        self._service.scheduler.submit(assembled, deliver, context, budget_ms=own_budget, owner=self._owner)
+        self._service.scheduler.submit(
+            assembled,
+            deliver,
+            context,
+            budget_ms=own_budget,
+            owner=self._owner,
+            may_pair=assembled.quantity is Quantity.T1,
+        )
 
     def _keep(self, report: Report, template: ImageHeader, *results: SliceResult | EcvResult | None) -> None:
         """Keep results for the report of their study."""
@@ -300,8 +323,6 @@ class Slices:
 
         ``stated``: the client stated the haematocrit of the settings.
         """
-        if Flag.LATE in result.flags and result.contours is None:
-            return None  # the slice itself follows
         try:
             ranges = self._service.scheduler.pipeline.ranges
             found = self._service.kept.add(

@@ -58,6 +58,14 @@ def test_the_proposal_is_the_99th_percentile_and_a_margin():
     assert budget.proposed_ms([10.0], 0.5) == 50.0
 
 
+def test_half_of_the_default_proposal_is_enough_for_a_slice(monkeypatch, slices):
+    """So much is left for a series that waited for its motion-corrected twin."""
+    monkeypatch.setattr("inline.engine_selection.make_engine", lambda settings, **_kwargs: Ring())
+    monkeypatch.setattr(budget, "simulated_slices", lambda: slices)
+    figures = budget.measure(Settings(), count=4, connections=2)
+    assert figures["proposed_ms"] / 2 >= figures["loaded_ms"]["total"]["p99"]
+
+
 def test_a_slice_that_fails_is_no_measurement(slices):
     class Broken:
         name = "broken"

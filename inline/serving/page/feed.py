@@ -137,6 +137,10 @@ class PageFeed(Observer):
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
         self._thread.start()
 
+    def takes_latecomers(self) -> bool:
+        """See :class:`inline.serving.observers.Observer`: a late result replaces the unfinished one."""
+        return True
+
     def opened(self, session: str, tally: Tally) -> None:
         """See :class:`inline.serving.observers.Observer`."""
         with self._lock:

@@ -43,7 +43,19 @@ def test_the_control_group_limits_the_memory(limit, used, expected, tmp_path):
     if limit:
         (tmp_path / "memory.max").write_text(f"{limit}\n")
         (tmp_path / "memory.current").write_text(f"{used}\n")
+        (tmp_path / "memory.stat").write_text("anon 300000\ninactive_file 0\n")
     assert host.available_bytes(tmp_path / "meminfo", tmp_path) == expected
+
+
+def test_files_in_the_page_cache_of_a_control_group_are_available_memory(tmp_path):
+    """memory.current counts them; the kernel gives up inactive ones when memory is needed."""
+    (tmp_path / "meminfo").write_text("MemAvailable:    2048 kB\n")
+    (tmp_path / "memory.max").write_text("1000000\n")
+    (tmp_path / "memory.current").write_text("900000\n")
+    (tmp_path / "memory.stat").write_text(
+        "anon 200000\nfile 700000\ninactive_file 600000\nactive_file 100000\n"
+    )
+    assert host.available_bytes(tmp_path / "meminfo", tmp_path) == 700_000
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,22 @@ def test_a_running_server_that_refuses_this_host_is_no_problem(serving):
     assert found["port of metrics"][0] is Verdict.WARNING
 
 
+def test_a_server_with_all_connections_taken_and_a_silent_program_are_no_problem(serving, monkeypatch):
+    """Neither answers a new connection. To end the program would end the server of the scanner."""
+    monkeypatch.setattr(network, "_PATIENCE_S", 0.5)
+    with serving(server={"connections": 1}) as server, socket.create_connection(server.address) as only:
+        only.sendall(b"\x01\x00")  # a message that goes on
+        settings = load_settings(server={"port": server.address[1]})
+        found = [verdicts(network.ports(settings))]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = load_settings(server={"port": silent.getsockname()[1]})
+        found.append(verdicts(network.ports(settings)))
+    for each in found:
+        verdict, text = each["port of MRD"]
+        assert verdict is Verdict.WARNING
+        assert "is taken, perhaps by a busy server" in text
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.77"])
 def test_other_addresses(host):
     settings = load_settings(server={"host": host, "port": free_port()})

@@ -62,6 +62,10 @@ def test_it_knows_whether_anyone_subscribes_to_results():
     other.connect(publisher.address)
     time.sleep(0.6)
     assert not publisher.subscribed
+    other.setsockopt(zmq.SUBSCRIBE, b"myostream.ecv/1")
+    assert becomes(publisher, subscribed=True)
+    other.setsockopt(zmq.UNSUBSCRIBE, b"myostream.ecv/1")
+    assert becomes(publisher, subscribed=False)
     readers = [subscribe(publisher.address) for _ in range(2)]
     assert becomes(publisher, subscribed=True)
     readers[0].close(linger=0)

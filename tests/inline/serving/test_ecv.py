@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -119,6 +120,41 @@ def test_ecv_of_two_connections_of_one_study(serving):
     assert record["haematocrit_source"] == "given"
 
 
+class Gated:
+    """As the ring engine, once it is allowed to; it has ``met`` every slice that it was given."""
+
+    name = "gated"
+
+    def __init__(self, engine):
+        self._engine, self.open, self.met = engine, threading.Event(), 0
+
+    def infer(self, images):
+        self.met += len(images)
+        self.open.wait(60)
+        return self._engine.infer(images)
+
+
+def test_a_late_slice_is_a_partner_although_nobody_subscribes(serving, ring_engine):
+    gate = Gated(ring_engine)
+    with serving(gate, **QUICK) as server:
+        late, _ = sent(server, NATIVE, parameters={"budget_ms": 3000})
+        assert [(each["flags"], each["contours"]) for each, _ in records(late)] == [(["late"], None)]
+        gate.open.set()
+        added, texts = sent(server, POST, parameters={"haematocrit": 0.42})
+    assert value(added)[0] == pytest.approx(100.0 * 0.58 * PARTITION, abs=0.3)
+    assert not [text for text in texts if "ECV" in text]
+
+
+def test_a_partner_that_was_late_and_never_came_is_named(serving, ring_engine):
+    gate, watching = Gated(ring_engine), Watching()
+    with serving(gate, observers=Observers(watching), **QUICK) as server:
+        _, texts = sent(server, [*NATIVE, *POST], parameters={"budget_ms": 3000})
+        gate.open.set()
+    (native, post) = [text for text in texts if "ECV of series" in text]
+    assert "ECV of series 1 slice 0: the native slice missed its budget and has no contours" in native
+    assert "ECV of series 2 slice 0: the post-contrast slice missed its budget and has no" in post
+
+
 def test_the_haematocrit_of_the_native_connection_holds_too(serving):
     with serving(**QUICK) as server:
         sent(server, NATIVE, parameters={"haematocrit": 0.42})
@@ -204,6 +240,24 @@ def held(result):
     made = result.map
     arrays = (made.values_ms, made.sd_ms, made.r_squared, made.failed, result.labels)
     return sum(each.nbytes for each in arrays)
+
+
+def late(result):
+    return replace(result, map=None, contours=None, blood=None, flags=(Flag.LATE,))
+
+
+@pytest.mark.parametrize("enhancement", [SLICE.enhancement, None], ids=["stated", "known by the blood"])
+def test_a_late_partner_is_named_until_its_result_comes(enhancement):
+    kept, study = KeptSlices(1 << 30), Study()
+    native = replace(SLICE, enhancement=enhancement)
+    assert kept.add(study, late(native), "a", SETTINGS) is None
+    assert kept.add(study, PARTNER, "b", SETTINGS) is None
+    (lonely,) = kept.unpaired(study, "b")
+    assert lonely.flags == (Flag.NO_NATIVE,)
+    assert lonely.error.endswith("slice of this position missed its budget and has no contours")
+    found = kept.add(study, replace(SLICE, flags=(Flag.LATE,)), "a", SETTINGS)
+    assert found.regions[0].median == pytest.approx(26.68)
+    assert kept.unpaired(study, "a") == kept.unpaired(study, "b") == []
 
 
 def test_beyond_the_memory_limit_the_oldest_slice_goes_and_a_note_says_so():

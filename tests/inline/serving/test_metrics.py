@@ -17,7 +17,7 @@ from inline.replay.client import exchange
 from inline.replay.run import records
 from inline.serving.health import Checkup
 from inline.serving.metrics import Metrics
-from inline.serving.observers import Observers
+from inline.serving.observers import Observer, Observers
 from inline.serving.tally import Tally
 from model.engines.fallback import FallbackEngine
 
@@ -160,6 +160,38 @@ class Failing:
 
     def infer(self, images):
         raise RuntimeError("out of memory")
+
+
+class Gated:
+    """As the ring engine, once it is allowed to."""
+
+    name = "gated"
+
+    def __init__(self, engine):
+        self._engine, self.open = engine, threading.Event()
+
+    def infer(self, images):
+        self.open.wait(60)
+        return self._engine.infer(images)
+
+
+class Taking(Observer):
+    """Takes late results."""
+
+    def takes_latecomers(self):
+        return True
+
+
+def test_each_stage_of_a_late_slice_is_counted_once(metrics, serving, examination, ring_engine):
+    _, header, images = examination
+    gate = Gated(ring_engine)
+    with serving(gate, observers=Observers(metrics, Taking())) as server:
+        exchange(server.address, header, images, parameters={"budget_ms": 3000})
+        gate.open.set()
+        found = until(metrics, "myostream_latecomers_total", 4)
+    assert found["myostream_results_total", "T1"] == found["myostream_results_total", "T2"] == 2
+    counts = {stage: found["myostream_stage_seconds_count", stage] for stage in Stage}
+    assert counts == dict.fromkeys(Stage, 4)
 
 
 def test_an_engine_that_is_replaced_is_counted_and_the_next_is_in_use(

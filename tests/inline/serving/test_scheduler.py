@@ -290,12 +290,11 @@ def test_slices_in_time_go_before_those_that_are_late_already(maps, ring_engine)
     scheduler.submit(now(maps[2]), collector, budget_ms=60_000.0)
     wait_until(lambda: len(scheduler._waiting) == 11)
     with scheduler._changed:
-        batch = scheduler._next_batch()
-        scheduler._waiting += batch
-    assert len(batch) == 8
-    on_time = [job for job in batch if not job.progress.late]
-    assert batch[: len(on_time)] == on_time
-    assert batch[0].progress.assembled.identity == maps[2].identity
+        # A batch takes longer with each slice: a late one is never in that of a slice in time.
+        first, second = scheduler._next_batch(), scheduler._next_batch()
+        scheduler._waiting += first + second
+    assert [job.progress.assembled.identity for job in first] == [maps[2].identity]
+    assert [job.progress.late for job in second] == [True]
     gate.open.set()
     scheduler.close()
     assert scheduler.misses >= 11
@@ -553,6 +552,61 @@ def test_late_slices_that_somebody_takes_are_worked_on(maps, ring_engine):
     gate.open.set()
     collector.wait(latecomers=4)
     scheduler.close()
+
+
+def test_late_slices_that_may_be_partners_are_worked_on_until_their_client_has_left(maps, ring_engine):
+    """Nobody subscribes. The first of each client is in the engine when it misses its budget."""
+    gate = Gated(ring_engine)
+    scheduler, staying, leaving = (
+        Scheduler(Pipeline(gate), 2, 300.0, patience_s=60.0),
+        Collector(),
+        Collector(),
+    )
+    clients = owner("staying"), owner("leaving")
+    for client, collector in zip(clients, (staying, leaving), strict=True):
+        for _ in range(4):
+            scheduler.submit(now(maps[0]), collector, owner=client, may_pair=True)
+        scheduler.submit(now(maps[1]), collector, owner=client)
+        collector.wait(results=5)
+    clients[1].gone = True
+    gate.open.set()
+    staying.wait(latecomers=4)
+    scheduler.close()
+    assert all(each.contours is not None for each in staying.latecomers)
+    assert len(leaving.latecomers) == 0
+    assert [client.memory.held for client in clients] == [0, 0]
+
+
+def test_late_slices_of_connections_that_have_ended_do_not_pile_up(maps, ring_engine, monkeypatch):
+    """Their memory is no longer limited by that of a connection: any number of them may follow."""
+    monkeypatch.setattr(module, "_ENDED_BYTES", 6 * job_bytes(maps[0]))
+    gate, clients = Gated(ring_engine), []
+    scheduler, collector = Scheduler(Pipeline(gate), 2, 200.0, patience_s=60.0), Collector()
+    scheduler.submit(now(maps[0]), collector)  # holds the network
+    assert gate.entered.wait(20)
+    for number in range(1, 6):
+        clients.append(owner(str(number), subscribed=True))
+        for _ in range(4):
+            scheduler.submit(now(maps[0]), collector, owner=clients[-1])
+        collector.wait(results=1 + 4 * number)
+        clients[-1].ended = number < 5
+    held = [0, 0, 2, 4, 4]  # the oldest go first; those of the last one, which is there, are its own affair
+    wait_until(lambda: [each.memory.held / job_bytes(maps[0]) for each in clients] == held)
+    gate.open.set()
+    collector.wait(latecomers=11)
+    scheduler.close()
+    assert len(collector.latecomers) == 11
+
+
+def test_what_only_a_later_slice_would_need_does_not_delay_the_end(maps, ring_engine):
+    slow = Slow(ring_engine, 0.5)
+    scheduler, collector = Scheduler(Pipeline(slow), 2, 100.0, patience_s=60.0), Collector()
+    for _ in range(40):
+        scheduler.submit(now(maps[0]), collector, owner=owner(), may_pair=True)
+    collector.wait(results=40)
+    start = time.monotonic()
+    scheduler.close()
+    assert time.monotonic() - start < 10.0
 
 
 def job_bytes(assembled):

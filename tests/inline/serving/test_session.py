@@ -190,7 +190,7 @@ class Backwards:
     def __init__(self, engine, number):
         self._pipeline, self._number, self._waiting = Pipeline(engine), number, []
 
-    def submit(self, assembled, deliver, context=None, *, budget_ms=None, owner=None):
+    def submit(self, assembled, deliver, context=None, **_):
         self._waiting.append((assembled, deliver, context))
         if len(self._waiting) == self._number:
             threading.Thread(target=self._work).start()

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import threading
 from contextlib import closing
 from dataclasses import replace
 
@@ -20,8 +21,10 @@ from inline.examination.ecv import ecv_of_pair
 from inline.examination.examine import without_partner
 from inline.examination.pairing import Pair
 from inline.pipeline import Pipeline
+from inline.replay.client import exchange
+from inline.replay.run import records
 from inline.serving.health import Checkup
-from inline.serving.observers import Delivery, EcvDelivery, FinalLevels
+from inline.serving.observers import Delivery, EcvDelivery, FinalLevels, Observers
 from inline.serving.page import feed as module
 from inline.serving.page.board import MOST_RESULTS
 from inline.serving.page.feed import PageFeed
@@ -96,6 +99,30 @@ def test_a_latecomer_replaces_its_unfinished_result_after_the_connection_too(sta
         first, second = reader.next("slice"), reader.next("slice")
         assert second["replaces"] == first["number"]
         assert second["connection"] == first["connection"] == 1
+
+
+class Gated:
+    """As the ring engine, once it is allowed to."""
+
+    name = "gated"
+
+    def __init__(self, engine):
+        self._engine, self.open = engine, threading.Event()
+
+    def infer(self, images):
+        self.open.wait(60)
+        return self._engine.infer(images)
+
+
+def test_a_late_slice_reaches_the_page_although_nobody_subscribes(started, serving, examination, ring_engine):
+    _, header, images = examination
+    feed, gate = started(), Gated(ring_engine)
+    with serving(gate, observers=Observers(feed)) as server, closing(Reader(feed.address)) as reader:
+        found = records(exchange(server.address, header, images, parameters={"budget_ms": 3000}).images)
+        assert [record["contours"] for record, _ in found] == [None] * 4
+        late = {reader.next("slice")["number"] for _ in found}
+        gate.open.set()
+        assert {reader.next("slice")["replaces"] for _ in found} == late
 
 
 def measured(post=False, **values):
