@@ -59,7 +59,7 @@ def train(
     from model.weights import DEFAULT
 
     shipped = None if recipe == "published" else DEFAULT
-    weights = None if start == "random" else Path(start) if start else shipped
+    weights = None if start == "random" else Path(start).resolve() if start else shipped
     if recipe == "synthetic":
         others = kinds != "t1,t2" or architecture != "resnet50"
         if data or others or encoder or epochs or resume or precision:

@@ -16,6 +16,10 @@ COUNTERS: Final = ("slice", "contrast", "set", "repetition", "phase", "average")
 """Counters of an image header that the header's encoding limits bound."""
 _UID: Final = re.compile(r"(?=.*\.)(?=.*[1-9])[0-9.]{1,128}")
 """A stated UID; placeholders (XXXX, 0.0) would mix up anonymised patients."""
+_IDENTIFIERS: Final = ("patientName", "patientID", "accessionNumber")
+"""Elements that are another's in another patient."""
+_PLACEHOLDER: Final = re.compile(r"[x0?.-]*+|anon.*+|unknown.*+|none|n/?a|patient", re.IGNORECASE)
+"""What stands there for anonymised patients."""
 _KEY: Final = secrets.token_bytes(16)
 """Of the digests of this process: without it, names could be found by trial."""
 
@@ -39,7 +43,7 @@ class MeasurementHeader:
         frame_of_reference_uid: ``measurementInformation/frameOfReferenceUID``, or empty.
         sex: ``subjectInformation/patientGender``, M or F, or empty.
         patient: digest of all texts of ``subjectInformation`` and ``studyInformation``, also of those not
-            read; empty without a header. Headers of two patients may differ in nothing else.
+            read; empty where none states anything. Headers of two patients may differ in nothing else.
         content: digest of all texts; likewise.
     """
 
@@ -84,6 +88,15 @@ def _parts(element: Element) -> Iterator[str]:
         yield from (each.tag, str(len(each)), (each.text or "").strip())
 
 
+def _patient(root: Element) -> bytes:
+    """Return :attr:`MeasurementHeader.patient`; identifiers of anonymised patients state nothing."""
+    elements = [each for name in ("subjectInformation", "studyInformation") for each in root.findall(name)]
+    stated = ((element.findtext(name) or "").strip() for element in elements for name in _IDENTIFIERS)
+    if not any(text and not _PLACEHOLDER.fullmatch(text) for text in stated):
+        return b""
+    return digest(part for element in elements for part in _parts(element))
+
+
 def parse_header(xml: str) -> MeasurementHeader:
     """Read a header, of any namespace or none, however incomplete.
 
@@ -124,12 +137,7 @@ def parse_header(xml: str) -> MeasurementHeader:
         parameters=parameters,
         study_uid=text("studyInformation/studyInstanceUID"),
         frame_of_reference_uid=text("measurementInformation/frameOfReferenceUID"),
-        patient=digest(
-            part
-            for name in ("subjectInformation", "studyInformation")
-            for element in root.findall(name)
-            for part in _parts(element)
-        ),
+        patient=_patient(root),
         content=digest(_parts(root)),
         sex=gender if (gender := text("subjectInformation/patientGender").upper()) in ("M", "F") else "",
     )

@@ -24,13 +24,13 @@ _NUMBERS: Final = itertools.count(1)
 def same_patient(one: MeasurementHeader, other: MeasurementHeader) -> bool:
     """Return whether two headers state one study, or without studies one frame of reference.
 
-    Without either, they are those of one patient where they state the same of patient and study, and differ
-    in nothing else that is read.
+    Without either, they are those of one patient where they state the same patient and study, and differ in
+    nothing else that is read.
     """
     (study, frame), (other_study, other_frame) = one.uids, other.uids
     if study or other_study:
         return study == other_study
-    return frame == other_frame != "" or (one == other and one.patient == other.patient)
+    return frame == other_frame != "" or (one == other and one.patient == other.patient != b"")
 
 
 class Study:

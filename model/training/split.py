@@ -84,17 +84,20 @@ def seen_in_training(cases: Iterable[str], weights: Path) -> dict[str, int] | No
         weights: ``weights/`` in the folder of a run.
 
     Returns:
-        ``cases``, ``train`` and ``validation``; None where no run has a split.
+        ``cases``, ``train`` and ``validation``, and ``missing``, the number of earlier runs that are not there
+        any more; None where no run has a split.
 
     Raises:
         CaseError: as :func:`read_split`.
     """
     named = set(cases)
-    splits = [parts for run in _runs(weights) if (parts := read_split(run)) is not None]
+    runs = list(_runs(weights))
+    splits = [parts for run in runs if run is not None and (parts := read_split(run)) is not None]
     if not splits:
         return None
     return {
         "cases": len(named),
+        "missing": runs.count(None),
         **{
             part.value: sum(any(name in each[part] for each in splits) for name in named)
             for part in (Part.TRAIN, Part.VALIDATION)
@@ -106,14 +109,16 @@ def seen_note(counts: Mapping[str, int] | None) -> list[str]:
     """Return the sentence on :func:`seen_in_training`; none where there is no split."""
     if counts is None:
         return []
+    missing = "The weights that the training started from are not there; their cases are not counted."
     return [
         f"{counts['train']} of {counts['cases']} cases were trained on, and {counts['validation']} chose the "
-        "epoch of the weights."
+        "epoch of the weights.",
+        *([missing] if counts["missing"] else []),
     ]
 
 
-def _runs(weights: Path) -> Iterator[Path]:
-    """Yield the folder of the run that made the weights, and of those that it started from."""
+def _runs(weights: Path) -> Iterator[Path | None]:
+    """Yield the folder of the run that made the weights, and of those before it; None for one that is lost."""
     passed: set[Path] = set()
     while (run := weights.resolve().parent) not in passed:
         passed.add(run)
@@ -121,7 +126,10 @@ def _runs(weights: Path) -> Iterator[Path]:
         content = _json(run / "training.json")
         stated = content.get("training", content) if isinstance(content, dict) else {}
         start = stated.get("start") if isinstance(stated, dict) else None
-        if not isinstance(start, str) or not Path(start).is_dir():
+        if not isinstance(start, str) or start in ("None", "random"):
+            return
+        if not Path(start).is_dir():
+            yield None
             return
         weights = Path(start)
 

@@ -141,7 +141,10 @@ def train(training: Training) -> dict[str, float]:
     module.load_state_dict(kept["state_dict"])
     if isinstance(network, UNet):
         save_weights(network, training.output / "weights")
-    figures: dict[str, float] = kept[FIGURES]
+    # A checkpoint of a run that an earlier version began may have none.
+    figures: dict[str, float] = kept.get(FIGURES) or {
+        name: float(value) for name, value in trainer.callback_metrics.items()
+    }
     return figures
 
 

@@ -281,17 +281,35 @@ def test_headers_of_two_patients_are_two_although_no_uid_and_nothing_else_differ
     ],
     ids=["measurementID", "seriesTime", "TR"],
 )
-@pytest.mark.parametrize("stated", [True, False])
-def test_headers_that_differ_in_the_measurement_alone_are_of_one_patient(element, other, stated):
-    """Clients without UIDs may send a header for each series."""
-    xml = ANONYMISED.format("Mustermann", "1", "3")
-    if not stated:
-        xml = "<ismrmrdHeader>" + xml[xml.index("<measurementInformation>") :]
+@pytest.mark.parametrize(
+    ("name", "number", "stated"),
+    [
+        ("Mustermann", "1", True),
+        ("XXXX", "1", True),
+        ("", "", False),
+        ("XXXX", "0000", False),
+        ("Anonymous", "anon-id", False),
+        ("unknown", "n/a", False),
+    ],
+)
+def test_headers_that_differ_in_the_measurement_alone_are_of_one_patient_that_they_state(
+    element, other, name, number, stated
+):
+    """Clients without UIDs may send a header for each series; anonymised patients may all have one name."""
+    xml = ANONYMISED.format(name, number, "3")
     again = Header(xml.replace(element, other))
     made, found = dialogue(Header(xml), parameters(haematocrit=0.42), IMAGE, again, IMAGE)
     assert len(of(Begin, found)) == 2
-    assert (made.settings.ecv.haematocrit, made.haematocrit_stated) == (0.42, True)
-    assert not [each for each in of(Text, found) if "another examination" in each.text]
+    assert made.haematocrit_stated is stated
+    assert (made.settings.ecv.haematocrit == 0.42) is stated
+    assert bool([each for each in of(Text, found) if "another examination" in each.text]) is not stated
+
+
+def test_headers_without_a_patient_that_differ_in_the_measurement_are_of_two():
+    xml = ANONYMISED[ANONYMISED.index("<measurementInformation>") :]
+    xml = "<ismrmrdHeader>" + xml
+    sent = (Header(xml.format(1)), parameters(haematocrit=0.42), IMAGE, Header(xml.format(2)), IMAGE)
+    assert dialogue(*sent)[0].settings.ecv.haematocrit is None
 
 
 @pytest.mark.parametrize(

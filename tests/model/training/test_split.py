@@ -40,7 +40,7 @@ def run(folder, start=None, **parts):
 def test_cases_of_the_training_of_weights_are_counted(tmp_path):
     weights = run(tmp_path / "site", train=["a", "b", "c"], validation=["d"], test=["e"])
     counts = seen_in_training(["a", "a", "b", "d", "e", "new"], weights)
-    assert counts == {"cases": 5, "train": 2, "validation": 1}
+    assert counts == {"cases": 5, "missing": 0, "train": 2, "validation": 1}
     assert seen_note(counts)[0].startswith("2 of 5 cases were trained on, and 1 ")
     assert seen_in_training(["a"], run(tmp_path / "other")) is None
     assert seen_note(None) == []
@@ -49,13 +49,24 @@ def test_cases_of_the_training_of_weights_are_counted(tmp_path):
 def test_cases_of_the_run_that_a_training_started_from_count(tmp_path):
     first = run(tmp_path / "first", train=["a"], validation=["b"])
     second = run(tmp_path / "second", first, train=["c"])
-    assert seen_in_training("abcd", second) == {"cases": 4, "train": 2, "validation": 1}
+    assert seen_in_training("abcd", second) == {"cases": 4, "missing": 0, "train": 2, "validation": 1}
     synthetic = tmp_path / "synthetic"
     (synthetic / "weights").mkdir(parents=True)
     (synthetic / "training.json").write_text(json.dumps({"training": {"start": str(second)}}))
-    assert seen_in_training("abcd", synthetic / "weights") == {"cases": 4, "train": 2, "validation": 1}
+    assert seen_in_training("abcd", synthetic / "weights") == {
+        "cases": 4,
+        "missing": 0,
+        "train": 2,
+        "validation": 1,
+    }
+    (tmp_path / "second" / "training.json").write_text(json.dumps({"start": str(tmp_path / "moved")}))
+    counts = seen_in_training("abcd", second)
+    assert counts == {"cases": 4, "missing": 1, "train": 1, "validation": 0}
+    assert seen_note(counts)[1].startswith("The weights that the training started from are not there")
+    run_again = json.dumps({"start": str(first)})
+    (tmp_path / "second" / "training.json").write_text(run_again)
     (tmp_path / "first" / "training.json").write_text(json.dumps({"start": str(second)}))
-    assert seen_in_training("abcd", second) == {"cases": 4, "train": 2, "validation": 1}
+    assert seen_in_training("abcd", second) == {"cases": 4, "missing": 0, "train": 2, "validation": 1}
 
 
 @pytest.mark.parametrize("content", ["[1]", "{", '{"train": ["a"], "test": []}'])
