@@ -45,6 +45,8 @@ _ROOM_S: Final = 2.0
 _POLL_S: Final = 0.1
 _ENDED_BYTES: Final = 128 << 20
 """Most bytes of the late slices of ended connections, whose limits no longer hold: some 25 slices."""
+_LATE_PART: Final = 8
+"""Part of the memory of a connection that its late slices may hold where nobody subscribes."""
 _TRIES: Final = 2
 """Threads that may hang in the only engine; then slices come back without contours until one returns."""
 _RESULT_BYTES: Final = 32
@@ -104,7 +106,7 @@ class _Job:
     deliver: Deliver
     budget_s: float
     owner: Owner
-    may_pair: bool = False  # the ECV of a later slice may need it, even if it is late
+    late_too: bool = False  # its result is taken even if it is late
     size: int = 0  # bytes that are counted in the memory of its connection
     timed: bool = False  # its budget runs
     queued: float = 0.0  # when it began to wait for the network, s of time.perf_counter
@@ -123,8 +125,8 @@ class _Job:
 
     @property
     def in_vain(self) -> bool:
-        """True when nobody takes the result: its client left, or it was delivered late and is no partner."""
-        untaken = self.owner.gone or (self.delivered and not self.may_pair)
+        """True when nobody takes the result: its client has left, or it was delivered late."""
+        untaken = self.owner.gone or (self.delivered and not self.late_too)
         return untaken and not self.owner.subscribed()
 
 
@@ -195,7 +197,7 @@ class Scheduler:
         *,
         budget_ms: float | None = None,
         owner: Owner = _NOBODY,
-        may_pair: bool = False,
+        late_too: bool = False,
     ) -> None:
         """Work on a slice when the turn of its connection comes.
 
@@ -206,14 +208,15 @@ class Scheduler:
             assembled, context, owner: the slice, and the connection that it is of.
             deliver: takes the result, in another thread.
             budget_ms: of this slice, in place of the scheduler's.
-            may_pair: the ECV of a later slice may need it, even if it is late.
+            late_too: an observer, or the ECV of a later slice, takes its result even if it is late. Such
+                slices hold an eighth of the limit of their connection at most, and do not delay the end.
         """
         budget_s = self._budget if budget_ms is None else budget_ms / 1000.0
         # The budget runs from the last image. A series that was held back, for more images or its corrected
         # twin, has half of it at least.
         start = max(assembled.arrived, time.monotonic() - 0.5 * budget_s)
         progress = SliceProgress(assembled, context or SliceContext(), start + budget_s)
-        job = _Job(progress, self.pipeline.stages(progress), deliver, budget_s, owner, may_pair)
+        job = _Job(progress, self.pipeline.stages(progress), deliver, budget_s, owner, late_too)
         room = self._make_room(job)
         with self._changed:
             self._jobs[job] = None
@@ -274,7 +277,7 @@ class Scheduler:
                 return
             jobs = list(self._jobs)
         for job in jobs:
-            job.may_pair = False  # no later slice comes
+            job.late_too = False
             if job.delivered and job.in_vain:
                 self._drop(job)
         with self._changed:
@@ -456,20 +459,24 @@ class Scheduler:
                 self._deliver_late(job)
             except BaseException:  # one slice must not keep the others
                 _log.exception("slice %d was not delivered at the end of its budget", job.slice_index)
-        self._bound_ended()
+        self._bound_late()
         self._workers.replace_hung(self._hanging)
         return True
 
-    def _bound_ended(self) -> None:
-        """Drop the oldest late slices of ended connections, beyond the bytes that these may hold."""
+    def _bound_late(self) -> None:
+        """Drop the oldest late slices beyond the bytes that these may hold, which images need."""
         with self._changed:
-            ended = [job for job in self._jobs if job.delivered and job.owner.ended]
-        held = sum(job.size for job in ended)
-        for job in ended:
-            if held <= _ENDED_BYTES:
-                return
-            if self._drop(job):
-                held -= job.size
+            late = [job for job in self._jobs if job.delivered]
+        held: dict[Owner | None, list[_Job]] = {}
+        for job in late:
+            if job.owner.ended or not job.owner.subscribed():
+                held.setdefault(None if job.owner.ended else job.owner, []).append(job)
+        for owner, jobs in held.items():
+            beyond = sum(job.size for job in jobs)
+            beyond -= _ENDED_BYTES if owner is None else owner.memory.limit // _LATE_PART
+            for job in jobs:
+                if beyond > 0 and self._drop(job):
+                    beyond -= job.size
 
     def _deliver_late(self, job: _Job) -> None:
         """Deliver a slice at the end of its budget; in the timer's thread, since the pool may be busy."""

@@ -70,11 +70,6 @@ class Service:
         """Engine that runs the network."""
         return self.scheduler.pipeline.engine
 
-    def takes_latecomers(self) -> bool:
-        """Return whether a subscriber or an observer takes the results of late slices."""
-        subscribed = self.publisher is not None and self.publisher.subscribed
-        return subscribed or self.observers.takes_latecomers()
-
 
 @contextmanager
 def service(

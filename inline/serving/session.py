@@ -60,7 +60,8 @@ class Session:
         """
         self._transport, self._service, self._name = transport, service, name
         self._memory = service.memory.connection()
-        self._owner = Owner(name, self._memory, service.takes_latecomers)
+        publisher = service.publisher
+        self._owner = Owner(name, self._memory, lambda: publisher is not None and publisher.subscribed)
         self._queue = SendQueue(service.settings.server.queue_bytes, self._memory)
         self._dialogue = Dialogue(service.settings, name=name, dialect=dialect, configuration=configuration)
         self.tally = Tally()

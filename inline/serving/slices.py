@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
 from typing import Any, Final
@@ -49,6 +49,10 @@ _TICK_S: Final = 0.25
 _MEMORY: Final = (
     "the memory limit of the connection is reached; the oldest series are given up, their images pass on "
     "without a map (the summary counts them)"
+)
+
+_LATE_ECV: Final = (
+    "a slice of this pair missed its budget; its ECV is on ZeroMQ and the live page, not among the images"
 )
 
 
@@ -285,7 +289,10 @@ class Slices:
                     self._service.publisher.publish(result, session=self._name)
                 ecv = self._ecv(submitted.study, result, settings, stated=stated)
             finally:
-                if not latecomer:
+                if latecomer:
+                    if ecv is not None and not self._owner.ended:
+                        self._report_ecv(ecv if ecv.error else replace(ecv, error=_LATE_ECV))
+                else:
                     if settings.emit.report:
                         self._keep(report, assembled.template, result, ecv)
                     data, problem = self._encoded(result, ecv, assembled, settings)
@@ -304,7 +311,7 @@ class Slices:
             context,
             budget_ms=own_budget,
             owner=self._owner,
-            may_pair=assembled.quantity is Quantity.T1,
+            late_too=assembled.quantity is Quantity.T1 or self._service.observers.takes_latecomers(),
         )
 
     def _keep(self, report: Report, template: ImageHeader, *results: SliceResult | EcvResult | None) -> None:

@@ -84,8 +84,8 @@ def seen_in_training(cases: Iterable[str], weights: Path) -> dict[str, int] | No
         weights: ``weights/`` in the folder of a run.
 
     Returns:
-        ``cases``, ``train`` and ``validation``, and ``missing``, the number of earlier runs that are not there
-        any more; None where no run has a split.
+        ``cases``, ``train`` and ``validation``, and ``missing``, the number of earlier runs that are
+        gone; None where no run has a split.
 
     Raises:
         CaseError: as :func:`read_split`.
@@ -118,7 +118,7 @@ def seen_note(counts: Mapping[str, int] | None) -> list[str]:
 
 
 def _runs(weights: Path) -> Iterator[Path | None]:
-    """Yield the folder of the run that made the weights, and of those before it; None for one that is lost."""
+    """Yield the folder of the run that made the weights, and of those before it; None for a lost one."""
     passed: set[Path] = set()
     while (run := weights.resolve().parent) not in passed:
         passed.add(run)

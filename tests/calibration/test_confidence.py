@@ -264,7 +264,7 @@ def test_real_maps_are_reported_and_not_fitted(weights, tmp_path):
     parts = {"train": ["patient-t1"], "validation": [], "test": []}
     (weights.parent / "split.json").write_text(json.dumps(parts))
     content = calibrate(Settings(weights=weights), 28, data=data)
-    assert content["real"]["seen_in_training"] == {"cases": 2, "train": 1, "validation": 0}
+    assert content["real"]["seen_in_training"] == {"cases": 2, "missing": 0, "train": 1, "validation": 0}
     assert (weights / FILE).read_bytes() == before
     assert content["real"]["slices"] == 4
     assert content["real"]["first_readers"] == {"reader": 4}

@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 from dataclasses import replace
+from time import monotonic, sleep
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from inline.mrd.protocol import Decoder, encode
 from inline.replay.client import exchange
 from inline.replay.run import compare, ecv_records, records
 from inline.serving.kept import KeptSlices
-from inline.serving.observers import EcvDelivery, Observer, Observers
+from inline.serving.observers import Delivery, EcvDelivery, Observer, Observers
 from inline.serving.studies import Studies, Study
 from inline.settings import Settings, load_settings
 from tests.inline.examination.phantom import t1_slice
@@ -143,6 +144,29 @@ def test_a_late_slice_is_a_partner_although_nobody_subscribes(serving, ring_engi
         added, texts = sent(server, POST, parameters={"haematocrit": 0.42})
     assert value(added)[0] == pytest.approx(100.0 * 0.58 * PARTITION, abs=0.3)
     assert not [text for text in texts if "ECV" in text]
+
+
+def test_a_client_is_told_of_the_ecv_that_its_late_slice_completes(serving, ring_engine):
+    gate, watching = Gated(ring_engine), Watching()
+    gate.open.set()
+
+    def wait_for(condition):
+        end = monotonic() + 30
+        while not any(map(condition, list(watching.events))) and monotonic() < end:
+            sleep(0.02)
+
+    def native():
+        yield from NATIVE
+        wait_for(lambda event: isinstance(event, Delivery) and Flag.LATE in event.result.flags)
+        gate.open.set()
+        wait_for(lambda event: isinstance(event, EcvDelivery) and not event.result.error)
+
+    with serving(gate, observers=Observers(watching), **QUICK) as server:
+        sent(server, POST, parameters={"haematocrit": 0.42})
+        gate.open.clear()
+        texts = exchange(server.address, XML.format(study=7), native(), parameters={"budget_ms": 3000}).texts
+    (text,) = [text for text in texts if "ECV of series" in text]
+    assert "ECV of series 1 slice 0: a slice of this pair missed its budget; its ECV is on ZeroMQ" in text
 
 
 def test_a_partner_that_was_late_and_never_came_is_named(serving, ring_engine):

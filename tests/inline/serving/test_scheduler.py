@@ -565,7 +565,7 @@ def test_late_slices_that_may_be_partners_are_worked_on_until_their_client_has_l
     clients = owner("staying"), owner("leaving")
     for client, collector in zip(clients, (staying, leaving), strict=True):
         for _ in range(4):
-            scheduler.submit(now(maps[0]), collector, owner=client, may_pair=True)
+            scheduler.submit(now(maps[0]), collector, owner=client, late_too=True)
         scheduler.submit(now(maps[1]), collector, owner=client)
         collector.wait(results=5)
     clients[1].gone = True
@@ -598,11 +598,29 @@ def test_late_slices_of_connections_that_have_ended_do_not_pile_up(maps, ring_en
     assert len(collector.latecomers) == 11
 
 
+@pytest.mark.parametrize("subscribed", [False, True])
+def test_late_slices_leave_room_for_images_where_nobody_subscribes(subscribed, maps, ring_engine):
+    size = job_bytes(maps[0])
+    client = owner(limit=24 * size, subscribed=subscribed)
+    gate = Gated(ring_engine)
+    scheduler, collector = Scheduler(Pipeline(gate), 2, 200.0, patience_s=60.0), Collector()
+    scheduler.submit(now(maps[0]), collector)  # holds the network
+    assert gate.entered.wait(20)
+    for _ in range(20):
+        scheduler.submit(now(maps[0]), collector, owner=client, late_too=True)
+    collector.wait(results=21)
+    held = 20 * size if subscribed else 3 * size
+    wait_until(lambda: client.memory.held == held)
+    gate.open.set()
+    scheduler.close()
+    assert client.memory.held == 0
+
+
 def test_what_only_a_later_slice_would_need_does_not_delay_the_end(maps, ring_engine):
     slow = Slow(ring_engine, 0.5)
     scheduler, collector = Scheduler(Pipeline(slow), 2, 100.0, patience_s=60.0), Collector()
     for _ in range(40):
-        scheduler.submit(now(maps[0]), collector, owner=owner(), may_pair=True)
+        scheduler.submit(now(maps[0]), collector, owner=owner(), late_too=True)
     collector.wait(results=40)
     start = time.monotonic()
     scheduler.close()
