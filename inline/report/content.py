@@ -106,7 +106,7 @@ class BullsEye:
 
     Attributes:
         segments: value by number, 1 to 16.
-        doubtful: numbers of those to which a slice whose contours want review contributes.
+        doubtful: numbers of those to which a slice whose contours need review contributes.
     """
 
     kind: Kind
@@ -233,7 +233,7 @@ def pooled(found: Iterable[Position], kind: Kind) -> dict[int, RegionValue] | No
 
 
 def doubtful(found: Iterable[Position], kind: Kind) -> frozenset[int]:
-    """Return the numbers of the AHA segments to which a slice whose contours want review contributes."""
+    """Return the numbers of the AHA segments to which a slice whose contours need review contributes."""
     maps = (each.maps[kind] for each in found if kind in each.maps)
     names = (region.name for each in maps if Flag.REVIEW in each.flags for region in each.regions)
     return frozenset(int(match[1]) for name in names if (match := _SEGMENT.fullmatch(name)))
@@ -378,7 +378,7 @@ def _caption(found: Sequence[Position], kinds: Sequence[Kind], eyes: Sequence[Bu
     if any(count > 1 for count in numbers.values()):
         parts.append("segments of several slices: mean of their medians by area")
     if any(eye.doubtful for eye in eyes):
-        parts.append("?: from a slice whose contours want review")
+        parts.append("?: from a slice whose contours need review")
     return "; ".join(parts) + "."
 
 

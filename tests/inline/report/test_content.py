@@ -57,7 +57,7 @@ def test_segments_of_a_slice_whose_contours_want_review_are_marked():
     other = make_slice(1, regions=(region(anterior, 1100.0, 10), region(lateral, 1100.0, 10)))
     (eye,) = content(doubtful, other).bulls_eyes
     assert eye.doubtful == {7}
-    assert content(doubtful, other).caption.endswith("?: from a slice whose contours want review.")
+    assert content(doubtful, other).caption.endswith("?: from a slice whose contours need review.")
     assert "?" not in content(other).caption
 
 

@@ -88,7 +88,7 @@ var bullseye = (function () {
     const text = make("text", { x: at[0], y: y + (value.z === null ? 6 : 1), fill: bright ? "#000" : "#fff" });
     text.textContent = value.median.toFixed(digits) + (value.doubtful ? "?" : "");
     const title = make("title", {});
-    title.textContent = value.name + (value.doubtful ? ": from a slice whose contours want review" : "");
+    title.textContent = value.name + (value.doubtful ? ": from a slice whose contours need review" : "");
     text.appendChild(title);
     svg.appendChild(text);
     if (value.z !== null) {

@@ -283,7 +283,7 @@
     by("bullseye-part").hidden = !drawn;
     by("bullseye-caption").textContent = kind + " by AHA segment" + (slice.map.unit ? ", median in " + slice.map.unit : "") +
       ", of all slices of the examination, the latest result of each; several slices of a segment: mean by area; " +
-      "?: from a slice whose contours want review. Colours " + colours.low + "–" +
+      "?: from a slice whose contours need review. Colours " + colours.low + "–" +
       colours.high + (slice.map.unit ? " " + slice.map.unit : "") + ".";
   }
 

@@ -204,7 +204,7 @@ def test_segments_of_a_slice_whose_contours_want_review_are_marked(window):
         assert "?" not in text(window, "bullseye")
         feed.delivered(Delivery("a", low, 0.1, False, 1, 500.0))
         window.wait("document.getElementById('bullseye').textContent.includes('?')")
-        assert "contours want review" in text(window, "bullseye")
+        assert "contours need review" in text(window, "bullseye")
 
 
 def test_a_repeated_slice_counts_once_in_the_bulls_eye(window):
