@@ -2,7 +2,6 @@
 
 import json
 import socket
-import threading
 from dataclasses import replace
 from time import monotonic, sleep
 
@@ -22,6 +21,7 @@ from inline.serving.observers import Delivery, EcvDelivery, Observer, Observers
 from inline.serving.studies import Studies, Study
 from inline.settings import Settings, load_settings
 from tests.inline.examination.phantom import t1_slice
+from tests.inline.serving.gated import Gated
 
 SIZE = 96
 TIMES = (120.0, 200.0, 350.0, 600.0, 1000.0, 1700.0, 2800.0, 4200.0)
@@ -119,20 +119,6 @@ def test_ecv_of_two_connections_of_one_study(serving):
     median, record = value(added)
     assert median == pytest.approx(100.0 * 0.60 * PARTITION, abs=0.3)
     assert record["haematocrit_source"] == "given"
-
-
-class Gated:
-    """As the ring engine, once it is allowed to; it has ``met`` every slice that it was given."""
-
-    name = "gated"
-
-    def __init__(self, engine):
-        self._engine, self.open, self.met = engine, threading.Event(), 0
-
-    def infer(self, images):
-        self.met += len(images)
-        self.open.wait(60)
-        return self._engine.infer(images)
 
 
 def test_a_late_slice_is_a_partner_although_nobody_subscribes(serving, ring_engine):

@@ -20,6 +20,7 @@ from inline.serving.metrics import Metrics
 from inline.serving.observers import Observer, Observers
 from inline.serving.tally import Tally
 from model.engines.fallback import FallbackEngine
+from tests.inline.serving.gated import Gated
 
 
 def read(metrics):
@@ -160,19 +161,6 @@ class Failing:
 
     def infer(self, images):
         raise RuntimeError("out of memory")
-
-
-class Gated:
-    """As the ring engine, once it is allowed to."""
-
-    name = "gated"
-
-    def __init__(self, engine):
-        self._engine, self.open = engine, threading.Event()
-
-    def infer(self, images):
-        self.open.wait(60)
-        return self._engine.infer(images)
 
 
 class Taking(Observer):

@@ -24,6 +24,7 @@ from inline.serving.server import Server
 from inline.settings import AssemblySettings, load_settings
 from model.engines.fallback import FallbackEngine
 from model.engines.self_test import Reference
+from tests.inline.serving.gated import Gated
 
 
 @pytest.fixture
@@ -83,21 +84,6 @@ class Slow:
 def now(assembled):
     """The slice as if its last image had come at this moment."""
     return replace(assembled, arrived=time.monotonic())
-
-
-class Gated:
-    """As the ring engine, once it is allowed to."""
-
-    name = "gated"
-
-    def __init__(self, engine):
-        self._engine = engine
-        self.entered, self.open = threading.Event(), threading.Event()
-
-    def infer(self, images):
-        self.entered.set()
-        self.open.wait(60)
-        return self._engine.infer(images)
 
 
 def run(engine, slices, budget_ms=20000.0, latecomers=0, **more):

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import threading
 from contextlib import closing
 from dataclasses import replace
 
@@ -33,6 +32,7 @@ from inline.serving.supervision import supervision
 from inline.serving.tally import Tally
 from inline.settings import EcvSettings, MonitorSettings
 from tests.inline.examination.phantom import t1_slice
+from tests.inline.serving.gated import Gated
 from tests.inline.serving.page.test_messages import NAME, result
 
 
@@ -99,19 +99,6 @@ def test_a_latecomer_replaces_its_unfinished_result_after_the_connection_too(sta
         first, second = reader.next("slice"), reader.next("slice")
         assert second["replaces"] == first["number"]
         assert second["connection"] == first["connection"] == 1
-
-
-class Gated:
-    """As the ring engine, once it is allowed to."""
-
-    name = "gated"
-
-    def __init__(self, engine):
-        self._engine, self.open = engine, threading.Event()
-
-    def infer(self, images):
-        self.open.wait(60)
-        return self._engine.infer(images)
 
 
 def test_a_late_slice_reaches_the_page_although_nobody_subscribes(started, serving, examination, ring_engine):
@@ -307,7 +294,7 @@ def test_a_slice_of_unknown_level_without_a_position_supersedes_no_named_one(sta
 
 
 def test_of_very_many_results_the_latest_alone_change_their_levels_and_are_superseded(started):
-    """What the feed of a server of many days keeps is bounded: a page shows no more results than that."""
+    """The results that the feed of a server of many days keeps are bounded: a page shows no more."""
     pipeline, native = measured()
     feed, many = started(), MOST_RESULTS + 4
     slices = [replace(native, identity=SeriesIdentity(number, 0)) for number in range(many)]
