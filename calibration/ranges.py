@@ -9,7 +9,6 @@ T1 differs by more than the SD.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 from rich.console import Console
 
 from inline.cli.tables import print_table
+from inline.data.client_text import as_utf8
 from inline.data.errors import MyostreamError
 from inline.data.flags import Flag
 from inline.data.series import Enhancement
@@ -271,9 +271,9 @@ def as_toml(ranges: Iterable[ReferenceRange]) -> str:
 
 
 def _toml(value: object) -> str:
-    """Return a value as TOML: as JSON, but for U+007F, and for what is no UTF-8, which becomes escapes."""
-    text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return re.sub("[\ud800-\udfff]", lambda found: f"\\\\u{ord(found[0]):04x}", text)
+    """Return a value as TOML: as JSON, but for U+007F."""
+    text = json.dumps(as_utf8(value) if isinstance(value, str) else value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")
 
 
 def calibrate(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from inline.assembly import pixels
 from inline.assembly.geometry import Placed, read_geometry
-from inline.assembly.group import Group
+from inline.assembly.group import SHORTEST, Group
 from inline.assembly.times import within_a_heartbeat
 from inline.assembly.timing import timing
 from inline.data.client_text import foreign, message
@@ -40,10 +40,6 @@ _LATEST_FIRST_MS: Final = 400.0
 """Latest first inversion time of a whole series. Groups of a MOLLI series begin at 100 to 350 ms
 (Messroghli et al. 2004, Magn Reson Med 52:141: 100, 200, 350; Piechnik et al. 2010,
 J Cardiovasc Magn Reson 12:69: 100, 180, 260)."""
-_FEWEST_WHOLE: Final = {Quantity.T1: 7, Quantity.T2: 3}
-"""Images of a whole series. ShMOLLI has seven; its first six make native T1 6 to 15 % too long, its last five
-10 to 30 % too short; the six shortest times of 4(1)3(1)2 make it up to 40 % too long. Two T2-prep images fit
-without residuals: noise of an SNR of 10 makes T2 5 to 10 % too long, and nothing shows it."""
 _TWO_IMAGES: Final = (
     "A T2 series of two images seems to lack some: they show neither noise nor motion, which may make T2 "
     "wrong by a tenth and more. State the number (setting assembly.images) if it is whole."
@@ -311,7 +307,7 @@ def _incomplete(quantity: Quantity, times_ms: list[float], settings: AssemblySet
         settings: with the number of images.
     """
     images, first_ms = len(times_ms), times_ms[0]
-    few = images < min(settings.images or _FEWEST_WHOLE[quantity], _FEWEST_WHOLE[quantity])
+    few = images < min(settings.images or SHORTEST[quantity], SHORTEST[quantity])
     if quantity is Quantity.T2:
         return _TWO_IMAGES if few else ""
     if first_ms > _LATEST_FIRST_MS:

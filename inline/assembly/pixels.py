@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from inline.data.series import TISSUE_MS, Quantity
 from inline.mrd.messages import Image
-from model.relaxometry.brightness import bright
+from model.relaxometry.brightness import FAR, bright
 
 _UNITS: Final = {"s": 1000.0, "0.1 ms": 0.1, "µs": 0.001}
 _ALIKE: Final = 0.05
@@ -20,8 +20,6 @@ _EQUAL: Final = 0.005
 _FEWEST: Final = 0.1
 """Share of pixels that are finite in all images below which these are not compared: a corner of air, whose
 noise is equally bright in each."""
-_FAR: Final = 4.0
-"""Largest value over the 99th percentile that counts: single pixels may be spikes of any size."""
 _LIKE_ITS_NEIGHBOURS: Final = 0.5
 """Median around the brightest pixel, as a share of it, from which it is tissue and no spike."""
 
@@ -78,14 +76,12 @@ def scaled_one_by_one(images: NDArray[np.float32]) -> bool:
     every, few = (each.reshape(len(images), -1) for each in (images, images[:, ::2, ::2]))
     if not finite.all():  # Scanners mask air by NaN.
         every = few = every[:, finite.ravel()]
-    few = np.abs(few)
-    place = int(0.99 * (few.shape[1] - 1))
-    brightest = np.partition(few, place, axis=1)[:, place].astype(np.float64)
+    brightest = np.array([bright(each, 0.99) for each in np.abs(few)])
     every = np.abs(every, dtype=np.float64)
     largest = every.max(axis=1)
     # Pixels of all images that are clipped have one value too; scaled to its largest, an image has one such.
     one_each = bool(((every >= largest[:, None] * (1.0 - _EQUAL)).sum(axis=1) <= 2).all())
-    every = np.minimum(every, _FAR * brightest[:, None])
+    every = np.minimum(every, FAR * brightest[:, None])
     measures = [(brightest, _ALIKE), (every.mean(axis=1), _EQUAL), (every.std(axis=1), _EQUAL)]
     if any(_alike(*each) for each in measures):
         return True

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from inline.data.client_text import as_utf8
 from model.output import atomic_output
 
 _ROWS: Final = 50_000
@@ -120,12 +121,9 @@ class ValueTable:
 
 
 def _utf8(value: Any) -> Any:
-    """Return a value of a row with its texts as UTF-8: names of files and texts of senders may be none.
-
-    Halves of surrogate pairs, also those of bytes in a name that are no UTF-8, become escapes, as in the log.
-    """
+    """Return a value of a row with its texts as UTF-8: names of files and texts of senders may be none."""
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+        return as_utf8(value)
     return [_utf8(each) for each in value] if isinstance(value, list) else value
 
 

@@ -36,6 +36,11 @@ def foreign(text: str, shown: str | None = None) -> Message:
     return made
 
 
+def as_utf8(text: str) -> str:
+    """Return a text that UTF-8 expresses: halves of surrogate pairs, as of names in bytes, become escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def message(template: str, *parts: object) -> Message:
     """Return the template with its parts, as ``str.format`` does; foreign parts stay known as such."""
     made = Message(template.format(*parts))

@@ -14,7 +14,7 @@ from model.motion.groupwise import STAGES, Registration, Stage, sample
 from model.motion.lattice import CELL, PIXEL_MM, Lattice
 from model.motion.signal_models import SignalModel
 from model.motion.state import MotionState
-from model.relaxometry.brightness import bright
+from model.relaxometry.brightness import FAR, bright
 from model.relaxometry.parametric_map import ParametricMap
 
 Floats = NDArray[np.float32]
@@ -32,8 +32,6 @@ _BRIGHT: Final = 0.2
 _SMALLEST_SIGNAL: Final = 1e-30
 _LARGEST_SIGNAL: Final = 1e30
 """Larger values count as missing, like NaN."""
-_FAR: Final = 4.0
-"""Largest value over the 99th percentile that counts: single pixels may be spikes or markers of any size."""
 _MOST_GAPS: Final = 0.25
 """Share of tissue without a value in an image from which a series is not examined."""
 _FEWEST_NODES: Final = 6
@@ -188,7 +186,7 @@ def _without_spikes(images: Floats) -> Floats:
     some = np.abs(images[:, ::4, ::4])
     if not (some := some[some > 0.0]).size:
         return images
-    limit = np.float32(_FAR * bright(some, 0.99))
+    limit = np.float32(FAR * bright(some, 0.99))
     return np.clip(images, -limit, limit)
 
 
