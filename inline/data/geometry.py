@@ -57,7 +57,7 @@ class SliceGeometry:
 
     @property
     def placed(self) -> bool:
-        """Whether the position is stated; senders that do not know it write zeros."""
+        """True where the position is stated; senders that do not know it write zeros."""
         return any(self.position)
 
     def to_patient(self, points: FloatArray) -> FloatArray:

@@ -28,7 +28,7 @@ def ports(settings: Settings) -> Iterator[Finding]:
     host, port = settings.server.host, settings.server.port
     reason = bind_error(host, port)
     taken = reason == os.strerror(errno.EADDRINUSE)
-    running = answers(host, port) if taken else False
+    running = replies(host, port) if taken else False
     refused = taken and not running and not _admits_this_host(settings.server)
     hidden = refused or running is None
     if running:
@@ -38,7 +38,7 @@ def ports(settings: Settings) -> Iterator[Finding]:
         text = f"{host}:{port} is taken, perhaps by a server: it would refuse this host (server.peers)"
         yield warning("port of MRD", text, "add 127.0.0.1/32 to server.peers")
     elif hidden:
-        text = f"{host}:{port} is taken, perhaps by a busy server: nothing answers in {_PATIENCE_S:g} s"
+        text = f"{host}:{port} is taken, perhaps by a busy server: no reply within {_PATIENCE_S:g} s"
         yield warning("port of MRD", text, "try again when no measurement runs")
     elif reason:
         advice = "end the program that has it, or choose another with server.port"
@@ -98,7 +98,7 @@ def bind_error(host: str, port: int) -> str:
     return ""
 
 
-def answers(host: str, port: int) -> bool | None:
+def replies(host: str, port: int) -> bool | None:
     """Return whether a server replies to a close message with a close message; None without a reply in time.
 
     A server whose connections are all taken replies when one of them ends.

@@ -19,7 +19,7 @@ _UID: Final = re.compile(r"(?=.*\.)(?=.*[1-9])[0-9.]{1,128}")
 _IDENTIFIERS: Final = ("patientName", "patientID", "accessionNumber")
 """Elements that are another's in another patient."""
 _PLACEHOLDER: Final = re.compile(r"[x0?.-]*+|anon.*+|unknown.*+|none|n/?a|patient", re.IGNORECASE)
-"""What stands there for anonymised patients."""
+"""Form of these elements in headers of anonymised patients."""
 _KEY: Final = secrets.token_bytes(16)
 """Of the digests of this process: without it, names could be found by trial."""
 

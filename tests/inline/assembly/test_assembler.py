@@ -270,7 +270,7 @@ def test_another_scanner_made_map_is_a_result_of_its_own(fields):
 
 
 def test_of_very_many_maps_the_latest_are_recognised_again_and_the_first_are_forgotten():
-    """What a connection of many hours remembers is bounded."""
+    """The memory of a connection of many hours is bounded."""
     assembler = SeriesAssembler(MeasurementHeader(), AT_ONCE)
 
     def results(number):

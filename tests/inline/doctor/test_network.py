@@ -67,7 +67,7 @@ def test_a_running_server_that_refuses_this_host_is_no_problem(serving):
 
 
 def test_a_server_with_all_connections_taken_and_a_silent_program_are_no_problem(serving, monkeypatch):
-    """Neither answers a new connection. To end the program would end the server of the scanner."""
+    """Neither replies to a new connection. To end the program would end the server of the scanner."""
     monkeypatch.setattr(network, "_PATIENCE_S", 0.5)
     with serving(server={"connections": 1}) as server, socket.create_connection(server.address) as only:
         only.sendall(b"\x01\x00")  # a message that goes on
