@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.tables.outlines import smooth_outline
 from bench.values import write_results
 from calibration.reliability import POOR
 from inline.assembly.assembled import Ready
@@ -34,6 +33,7 @@ from inline.data.series import MapSeries, Quantity, SeriesIdentity
 from inline.pipeline import Pipeline, SliceProgress, make_map
 from model.evaluation.cases import LabelledSlice
 from model.evaluation.metrics import Labels, dice_by_class
+from model.evaluation.outlines import smooth_outline
 from model.evaluation.synthetic import SEED, diameter_mm, make_slices
 from model.frame import FRAME_MM
 from model.synthesis.anatomy import make_anatomy

@@ -1,4 +1,4 @@
-"""Outlines of masks: smoothing, distances, and the lower bound that a mask's resolution sets (figure 9).
+"""Outlines of masks: distances, and the lower bound that a mask's resolution sets (figure 9).
 
 Points are ``(x, y)`` in pixels; whole numbers are pixel centres.
 """
@@ -17,34 +17,9 @@ from model.polygons import inside, outward, perimeter, resample
 
 Outline = NDArray[np.float64]
 
-HARMONICS: Final = 8
 PIXELS_MM: Final = (0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
-_FINER: Final = 8
-_POINTS: Final = 256
 _STEP: Final = 0.2
 """Distance between the points whose distances are taken, pixels."""
-
-
-def smooth_outline(mask: NDArray[np.bool_]) -> Outline:
-    """Return the largest part of a mask ``(rows, columns)`` as a smooth closed curve, at most ``(256, 2)``.
-
-    The outline's Fourier descriptors up to :data:`HARMONICS` (Zahn and Roskies 1972, IEEE Trans Comput
-    21:269). It has no steps of pixels, and it is independent of the product's contours.
-
-    Raises:
-        ValueError: the mask is empty.
-    """
-    # On a finer grid the outermost pixels' centres, which OpenCV follows, lie on the border.
-    finer = np.pad(np.repeat(np.repeat(mask.astype(np.uint8), _FINER, 0), _FINER, 1), 1)
-    found = cv2.findContours(finer, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
-    if not found:
-        raise ValueError("an empty mask has no outline")
-    points = max(found, key=cv2.contourArea).reshape(-1, 2).astype(np.float64) - 1.0
-    x, y = (resample(points, _POINTS) if len(points) > _POINTS else points).T
-    spectrum = np.fft.fft(x + 1j * y)
-    number = np.fft.fftfreq(len(spectrum), 1.0 / len(spectrum))
-    curve = np.fft.ifft(np.where(np.abs(number) <= HARMONICS, spectrum, 0.0))
-    return (np.stack([curve.real, curve.imag], axis=1) + 0.5) / _FINER - 0.5
 
 
 def hausdorff(found: Sequence[Outline], reference: Outline, spacing: tuple[float, float]) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bench.tables.agreement import Segmented
 from bench.tables.defects import with_defects
-from bench.tables.outlines import hausdorff, smooth_outline
+from bench.tables.outlines import hausdorff
 from bench.tables.output import Table
 from inline.contouring.contours import (
     ContourSteps,
@@ -21,6 +21,7 @@ from inline.contouring.contours import (
     rasterise,
 )
 from inline.data.results import Contours
+from model.evaluation.outlines import smooth_outline
 from model.frame import FRAME_MM
 from model.training.data import labels_in_frame
 

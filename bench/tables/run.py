@@ -12,7 +12,7 @@ import numpy as np
 from bench.tables import figures
 from bench.tables.agreement import AT_BORDERS, METRICS, medians, pairs, segment_all
 from bench.tables.comparisons import table_2, table_3, table_4, table_5
-from bench.tables.outlines import lower_bounds, smooth_outline
+from bench.tables.outlines import lower_bounds
 from bench.tables.output import write
 from bench.tables.postprocessing import table_8
 from bench.tables.trainings import ShortTraining, table_6, table_7, table_a1
@@ -21,6 +21,7 @@ from inline.cli.tables import print_lines
 from inline.data.results import ContourOffsets
 from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice, read_kinds
+from model.evaluation.outlines import smooth_outline
 from model.evaluation.readers import Spread, make_readers, read
 from model.evaluation.synthetic import SEED, make_slices
 from model.output import write_text

@@ -6,13 +6,15 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from model.evaluation.cases import LabelledSlice
+from model.evaluation.outlines import smooth_outline
+from model.polygons import distances, inside
 
 Labels = NDArray[np.uint8]
+FloatArray = NDArray[np.float64]
 
 _HARMONICS: Final = 4
 _THINNEST: Final = 1.0
@@ -57,32 +59,44 @@ def read(
     slice_: LabelledSlice, readers: dict[str, Reader], spread: Spread, random: np.random.Generator
 ) -> LabelledSlice:
     """Return a slice with the labels of simulated readers in place of its truth."""
-    drawn = {
-        name: draw(slice_.labels, slice_.spacing, reader, spread.random_mm, random)
-        for name, reader in readers.items()
-    }
+    borders = find_borders(slice_.labels, slice_.spacing)
+    drawn = {name: draw(borders, reader, spread.random_mm, random) for name, reader in readers.items()}
     return replace(slice_, readers=drawn)
 
 
-def draw(
-    truth: Labels,
-    spacing: tuple[float, float],
-    reader: Reader,
-    random_mm: float,
-    random: np.random.Generator,
-) -> Labels:
-    """Return the labels ``(rows, columns)`` of a reader.
+@dataclass(frozen=True, slots=True)
+class Borders:
+    """True borders of a slice, by the distance of each pixel from them.
+
+    Attributes:
+        shape: rows and columns of the slice.
+        part: in which readers draw.
+        angle: of each pixel of the part about the centre of the heart, rad.
+        from_endo: distance of each pixel centre of the part from the border of the cavity, pixels, negative
+            inside (:func:`signed_distance`).
+        from_epi: likewise from the outer border of the wall.
+        pixel_mm: size of a pixel.
+    """
+
+    shape: tuple[int, ...]
+    part: tuple[slice, slice]
+    angle: FloatArray
+    from_endo: FloatArray
+    from_epi: FloatArray
+    pixel_mm: float
+
+
+def find_borders(truth: Labels, spacing: tuple[float, float]) -> Borders:
+    """Return the borders of true labels; without a heart readers draw nothing.
 
     Args:
-        truth: true labels; 0 background, 1 LV cavity, 2 myocardium.
+        truth: 0 background, 1 LV cavity, 2 myocardium, ``(rows, columns)``.
         spacing: pixel size (x, y), mm.
-        reader: its bias.
-        random_mm: standard deviation of the random offset along a contour, mm.
-        random: source of randomness.
     """
-    if not truth.any():
-        return truth
     size = float(np.mean(spacing))
+    if not truth.any():
+        nothing = np.empty((0, 0))
+        return Borders(truth.shape, np.s_[:0, :0], nothing, nothing, nothing, size)
     ys, xs = np.nonzero(truth)
     margin = math.ceil(_FURTHEST_MM / size)
     part = np.s_[
@@ -90,31 +104,51 @@ def draw(
     ]
     y, x = np.indices(truth.shape)[:, *part]
     angle = np.arctan2(y - ys.mean(), x - xs.mean())
-    endo, epi = ((bias + random_mm * smooth_offset(angle, random)) / size for bias in reader)
-    from_epi = signed_distance(truth[part] > 0) - epi
-    heart = from_epi < 0.0
-    cavity = (signed_distance(truth[part] == 1) < endo) & (from_epi < -_THINNEST)
-    drawn = np.zeros(truth.shape, np.uint8)
-    drawn[part] = np.where(cavity, 1, np.where(heart, 2, 0))
+    endo, epi = signed_distance(truth[part] == 1), signed_distance(truth[part] > 0)
+    return Borders(truth.shape, part, angle, endo, epi, size)
+
+
+def draw(borders: Borders, reader: Reader, random_mm: float, random: np.random.Generator) -> Labels:
+    """Return the labels ``(rows, columns)`` of a reader.
+
+    Args:
+        borders: the true ones.
+        reader: its bias.
+        random_mm: standard deviation of the random offset along a contour, mm.
+        random: source of randomness.
+    """
+    endo, epi = (
+        (bias + random_mm * smooth_offset(borders.angle, random)) / borders.pixel_mm for bias in reader
+    )
+    from_epi = borders.from_epi - epi
+    cavity = (borders.from_endo < endo) & (from_epi < -_THINNEST)
+    drawn = np.zeros(borders.shape, np.uint8)
+    drawn[borders.part] = np.where(cavity, 1, np.where(from_epi < 0.0, 2, 0))
     return drawn
 
 
-def smooth_offset(angle: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
+def smooth_offset(angle: FloatArray, random: np.random.Generator) -> FloatArray:
     """Return a smooth periodic random function of the angle (rad), mean 0 and variance 1 over its draws."""
     constant = random.standard_normal()
     waves = random.standard_normal((_HARMONICS, 2))
     number = np.arange(1, _HARMONICS + 1)[:, None]
     at = number * angle.reshape(1, -1)
     total = constant + (waves[:, :1] * np.cos(at) + waves[:, 1:] * np.sin(at)).sum(axis=0)
-    offset: NDArray[np.float64] = (total / np.sqrt(1.0 + _HARMONICS)).reshape(angle.shape)
+    offset: FloatArray = (total / np.sqrt(1.0 + _HARMONICS)).reshape(angle.shape)
     return offset
 
 
-def signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the distance of each pixel centre from the border of a mask, pixels, negative inside."""
-    inside = mask.astype(np.uint8)
-    # Distances to the nearest pixel of the other kind; the border lies half a pixel before it.
-    within = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    without = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    distance: NDArray[np.float64] = np.where(mask, 0.5 - within, without - 0.5).astype(np.float64)
-    return distance
+def signed_distance(mask: NDArray[np.bool_]) -> FloatArray:
+    """Return the distance of each pixel centre from the smooth outline of a mask, pixels, negative inside.
+
+    The outline runs between pixel centres. The nearest pixel of the other side is never nearer than half a
+    pixel, so that with distances from pixels an offset of less would move nothing. Infinite without a pixel
+    inside.
+    """
+    if not mask.any():
+        return np.full(mask.shape, np.inf)
+    outline = smooth_outline(mask)
+    y, x = np.indices(mask.shape)
+    points = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64)
+    distance = distances(points, outline).reshape(mask.shape)
+    return np.where(inside(outline, (mask.shape[0], mask.shape[1])), -distance, distance)

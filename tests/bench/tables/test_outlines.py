@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bench.tables.outlines import hausdorff, lower_bounds, smooth_outline, through_mask
+from bench.tables.outlines import hausdorff, lower_bounds, through_mask
 
 
 def circle(x, y, radius, points=400):
@@ -9,25 +9,11 @@ def circle(x, y, radius, points=400):
     return np.stack([x + radius * np.cos(angle), y + radius * np.sin(angle)], axis=1)
 
 
-def disc(x, y, radius, size=64):
-    rows, columns = np.indices((size, size))
-    return np.hypot(columns - x, rows - y) < radius
-
-
 def test_distance_of_two_circles():
     assert hausdorff([circle(0, 0, 10)], circle(0, 0, 12), (1.5, 1.5)) == pytest.approx(3.0, abs=0.02)
     assert hausdorff([circle(0, 0, 10)], circle(3, 0, 10), (1.0, 1.0)) == pytest.approx(3.0, abs=0.02)
     far = [circle(0, 0, 10), circle(40, 0, 1)]
     assert hausdorff(far, circle(0, 0, 10), (1.0, 1.0)) == pytest.approx(31.0, abs=0.02)
-
-
-def test_a_smooth_outline_lies_on_the_discs_border():
-    outline = smooth_outline(disc(31.3, 30.6, 17.4))
-    off = np.hypot(*(outline - (31.3, 30.6)).T) - 17.4
-    assert np.abs(off).max() < 0.5
-    assert abs(off.mean()) < 0.15
-    with pytest.raises(ValueError, match="empty"):
-        smooth_outline(np.zeros((8, 8), bool))
 
 
 @pytest.mark.parametrize("pixel", [0.5, 1.0, 2.0, 3.0])
