@@ -58,6 +58,47 @@ def test_npz_files_side_by_side(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "case", "level"),
+    [
+        ("patient-A-slice-12", "patient-A", ""),
+        ("p1-slice-1-basal", "p1", "basal"),
+        ("p1-basal-slice-1", "p1", "basal"),
+        ("p1_basal", "p1", "basal"),
+        ("p1 midventricular", "p1", "mid"),
+        ("p1-mid-ventricular", "p1", "mid"),
+        ("p1-SLICE-4", "p1", ""),
+        ("p1slice4", "p1", ""),
+        ("p2 slice 3", "p2", ""),
+        ("p1-slice-3-rep2", "p1", ""),
+        ("mid-p4-slice-2", "p4", "mid"),
+        ("p1_basal_2", "p1", "basal"),
+        ("Anna (2)-slice-1", "Anna (2)", ""),
+        ("slice-2-p3-apex", "p3", "apical"),
+        ("slice-1", "anna", ""),
+        ("slice-2_mid", "anna", "mid"),
+        ("basal", "anna", "basal"),
+        ("p7", "p7", ""),
+        ("database", "database", ""),
+    ],
+)
+def test_the_case_of_an_npz_is_its_name_without_slice_and_level(tmp_path, name, case, level):
+    folder = tmp_path / "anna"
+    folder.mkdir()
+    side_by_side(folder, name)
+    (read,) = read_slices(folder, "t2")
+    assert (read.name, read.case, read.level) == (name, case, level)
+
+
+def test_npz_files_whose_names_state_no_slice_are_cases_of_their_own_and_are_named(tmp_path, caplog):
+    for name in ("p1-slice-1", "p1-slice-2", "p1_basal", "p1-a", "p1-b"):
+        side_by_side(tmp_path, name)
+    assert [each.case for each in read_slices(tmp_path, "t2")] == ["p1-a", "p1-b", "p1", "p1", "p1"]
+    (line,) = caplog.messages
+    assert "2 of 5 files state neither slice nor level" in line
+    assert "p1-a, p1-b" in line
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"label": None}, "no label"),
