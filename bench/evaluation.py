@@ -96,8 +96,8 @@ def against_readers(
             notes.append(
                 f"{name}: the contours lie {_direction(*offset)} the reader's on all slices; images and "
                 "labels may be displaced against each other. By the intensities, the reader's labels lie "
-                f"{_direction(*estimated)} their place; so shifted, their mean Dice with the labels as drawn "
-                f"is {shifted['dice']:.3f}."
+                f"{_direction(-estimated[0], -estimated[1])} their place; shifted to it, their mean Dice "
+                f"with the labels as drawn is {shifted['dice']:.3f}."
             )
     unit = _UNIT[slices[0].in_ms]
     by_slice = {

@@ -95,7 +95,7 @@ def systematic_offset(outcomes: Sequence[Outcome]) -> tuple[float, float] | None
 
 
 def label_shift(slices: Sequence[LabelledSlice]) -> tuple[float, float]:
-    """Return the shift (x, y), mm, of the reader's labels estimated from intensities, the mean over slices.
+    """Return the shift (x, y), mm, that the reader's labels need by the intensities, the mean over slices.
 
     NaN where no slice has both classes.
     """

@@ -1,6 +1,7 @@
 """``myostream evaluate`` on labelled and on synthetic slices."""
 
 import json
+import re
 
 import cv2
 import numpy as np
@@ -123,6 +124,23 @@ def test_contours_that_lie_beside_the_readers_on_all_slices(folder, slices, tmp_
     assert "4.5 mm to the right of" in " ".join(text.split())
     assert summaries["all slices, offset-corrected"]["dice"] > summaries["all slices"]["dice"] + 0.1
     assert "all slices, shifted reader" in summaries
+
+
+def test_labels_drawn_left_of_the_heart_are_said_to_lie_left(slices, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "inline.engine_selection.make_engine", lambda _, **_kwargs: Oracle([each.labels for each in slices])
+    )
+    for number, each in enumerate(slices):
+        drawn = np.roll(each.labels, -3, axis=1)
+        np.savez(tmp_path / f"case-slice-{number}.npz", t2_ms=each.image, label=drawn, pixel_spacing_mm=1.5)
+    text = " ".join(evaluate("--data", tmp_path, "--map", "t2", "--json", tmp_path / "t2.json").split())
+    assert "contours lie 4.5 mm to the right of" in text
+    stated = re.search(r"reader's labels lie ([\d.]+) mm to the (\w+) of", text)
+    assert stated[2] == "left"
+    assert float(stated[1]) == pytest.approx(4.5, abs=0.5)
+    # The label shift is the one that the labels need.
+    summaries = json.loads((tmp_path / "t2.json").read_text())["summaries"]
+    assert summaries["all slices"]["label_shift_x"] == pytest.approx(float(stated[1]), abs=0.06)
 
 
 def test_the_truth_of_synthetic_slices_scores_nearly_one_in_every_group(tmp_path, monkeypatch):
