@@ -87,6 +87,7 @@ def against_readers(
         estimated = evaluation.label_shift(group)
         shift = dict(zip(("label_shift_x", "label_shift_y"), estimated, strict=True))
         summaries[name] = evaluation.summarise(members) | shift
+        notes += [f"{name}: {line}" for line in evaluation.left_out_note(summaries[name])]
         offset = evaluation.systematic_offset(members)
         if offset is not None:
             corrected = evaluation.offset_corrected(group, [labels[index] for index in chosen], members)
@@ -121,7 +122,8 @@ def against_readers(
         "seen_in_training": seen,
         "first_readers": references,
     }
-    write_results(json_file, {**about, "summaries": summaries, "slices": evaluation.to_json(outcomes)})
+    figures = {"summaries": evaluation.finite(summaries), "slices": evaluation.to_json(outcomes)}
+    write_results(json_file, {**about, **figures})
     if plots is not None:
         bland_altman(plots / f"bland-altman-{kind}.png", outcomes, unit)
         scores = [each.agreement.dice for each in outcomes]

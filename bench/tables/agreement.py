@@ -17,6 +17,7 @@ from inline.data.results import ContourOffsets
 from model.architecture import CLASSES
 from model.engines.base import Engine
 from model.evaluation.cases import LabelledSlice
+from model.evaluation.evaluate import median_of
 from model.evaluation.metrics import agreement
 from model.frame import Frame
 
@@ -105,17 +106,16 @@ def pairs(slices: Sequence[Segmented]) -> pd.DataFrame:
 
 
 def medians(slices: Sequence[Segmented]) -> pd.DataFrame:
-    """Return the median of each map in ms over the myocardium of method and readers.
+    """Return the median of each map's finite values, ms, in the myocardium of method and readers.
 
     Returns:
         One row for each slice and reader: ``slice``, ``kind``, ``by``, ``median_ms`` (NaN without
-        myocardium). Images in grey levels of a display window are left out.
+        any). Images in grey levels of a display window are left out.
     """
     rows = [
-        (each.slice.name, each.kind, name, np.median(wall) if len(wall) else np.nan)
+        (each.slice.name, each.kind, name, median_of(each.slice.image[labels == 2]))
         for each in slices
         if each.slice.in_ms
         for name, labels in each.by.items()
-        for wall in [each.slice.image[labels == 2]]
     ]
     return pd.DataFrame(rows, columns=["slice", "kind", "by", "median_ms"])

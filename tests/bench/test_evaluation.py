@@ -126,6 +126,35 @@ def test_contours_that_lie_beside_the_readers_on_all_slices(folder, slices, tmp_
     assert "all slices, shifted reader" in summaries
 
 
+def test_slices_without_readers_contours_are_counted_and_the_rest_is_evaluated(slices, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "inline.engine_selection.make_engine",
+        lambda _, **_kwargs: Oracle([each.labels for each in slices], right=3),
+    )
+    for number, each in enumerate(slices):
+        label = each.labels * (number != 2)
+        np.savez(tmp_path / f"case-slice-{number}.npz", t2_ms=each.image, label=label, pixel_spacing_mm=1.5)
+    file = tmp_path / "t2.json"
+    text = " ".join(evaluate("--data", tmp_path, "--map", "t2", "--json", file, "--plots", tmp_path).split())
+    content = json.loads(file.read_text(), parse_constant=pytest.fail)
+    summary = content["summaries"]["all slices"]
+    assert (summary["slices"], summary["without_distances"], summary["without_medians"]) == (6, 1, 1)
+    assert summary["offset_x"] == pytest.approx(4.5, abs=0.2)
+    assert "4.5 mm to the right of" in text
+    assert "all slices: 1 without distances" in text
+
+
+def test_json_of_slices_without_any_contour_has_no_nan(slices, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "inline.engine_selection.make_engine", lambda _, **_kwargs: Oracle([each.labels for each in slices])
+    )
+    image, nothing = slices[0].image, slices[0].labels * 0
+    np.savez(tmp_path / "case-slice-1.npz", t2_ms=image, label=nothing, pixel_spacing_mm=1.5)
+    evaluate("--data", tmp_path, "--map", "t2", "--json", tmp_path / "t2.json")
+    content = json.loads((tmp_path / "t2.json").read_text(), parse_constant=pytest.fail)
+    assert content["summaries"]["all slices"]["label_shift_x"] is None
+
+
 def test_labels_drawn_left_of_the_heart_are_said_to_lie_left(slices, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "inline.engine_selection.make_engine", lambda _, **_kwargs: Oracle([each.labels for each in slices])
