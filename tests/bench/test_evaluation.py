@@ -155,6 +155,33 @@ def test_json_of_slices_without_any_contour_has_no_nan(slices, tmp_path, monkeyp
     assert content["summaries"]["all slices"]["label_shift_x"] is None
 
 
+def test_maps_in_ms_and_in_grey_levels_are_not_averaged(slices, tmp_path, monkeypatch):
+    """The last window saturates in the wall of the reader."""
+    monkeypatch.setattr(
+        "inline.engine_selection.make_engine",
+        lambda _, **_kwargs: Oracle([each.labels for each in slices], right=1),
+    )
+    for number, each in enumerate(slices):
+        window = np.where(each.labels == 2, 255, 90) if number == 5 else np.clip(each.image / 4, 0, 254)
+        stored = {"t1_ms": each.image} if number < 3 else {"t1_window": window}
+        np.savez(tmp_path / f"case-slice-{number}.npz", **stored, label=each.labels, pixel_spacing_mm=1.5)
+    monkeypatch.setenv("COLUMNS", "200")
+    text = evaluate("--data", tmp_path, "--map", "t1", "--json", tmp_path / "t1.json", "--plots", tmp_path)
+    assert "t1 (ms and grey levels)" in text
+    content = json.loads((tmp_path / "t1.json").read_text())
+    apart = [each["median"] - each["reader_median"] for each in content["slices"]]
+    summaries = content["summaries"]
+    assert {name: each["slices"] for name, each in summaries.items()} == {
+        "maps in ms": 3,
+        "window not saturated": 2,
+        "window saturated": 1,
+    }
+    for name, members in (("maps in ms", apart[:3]), ("window not saturated", apart[3:5])):
+        assert summaries[name]["bias"] == pytest.approx(np.mean(members))
+    for name in ("ms", "grey-levels"):
+        assert (tmp_path / f"bland-altman-t1-{name}.png").is_file()
+
+
 def test_labels_drawn_left_of_the_heart_are_said_to_lie_left(slices, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "inline.engine_selection.make_engine", lambda _, **_kwargs: Oracle([each.labels for each in slices])
