@@ -205,8 +205,12 @@ def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
     readers: dict[str, Labels] = {}
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        match = re.fullmatch(rf"{kind}\.([\w-]+)", _stem(path))
-        if match and (labels := read_labels(path, map_image)) is not None:
+        match = re.fullmatch(rf"{kind}\.(.+)", _stem(path))
+        if match and "." in match[1] and _stem(path) == path.name:
+            _log.warning(
+                "%s is left out: contours and masks are %s", path, ", ".join((*CONTOURS, ".png", *READERS))
+            )
+        elif match and (labels := read_labels(path, map_image)) is not None:
             if (other := files.setdefault(match[1], path)) != path:
                 raise CaseError(f"{other} and {path} are both of reader {match[1]}; remove one of them")
             readers[match[1]] = labels

@@ -224,6 +224,20 @@ def test_a_kind_of_which_no_map_has_contours_is_missing_and_is_named(site, caplo
     assert "no labelled t2 maps, but 2 without contours" in line
 
 
+def test_the_name_of_a_reader_may_have_any_characters(tmp_path, caplog):
+    place = tmp_path / "case-1" / "mid"
+    place.mkdir(parents=True)
+    np.savez(place / "t1.npz", image=IMAGE, pixel_spacing_mm=1.5)
+    for name in ("Dr. Anna", "j.doe", "anna (2)", "Zoë"):
+        (place / f"t1.{name}.json").write_text(json.dumps(BORDERS))
+    cv2.imwrite(str(place / "t1.R+D [b].png"), mask())
+    (place / "t1.report.pdf").write_text("a report")
+    (read,) = read_slices(tmp_path, "t1")
+    assert list(read.readers) == ["Dr. Anna", "R+D [b]", "Zoë", "anna (2)", "j.doe"]
+    (line,) = caplog.messages
+    assert "t1.report.pdf is left out" in line
+
+
 def test_two_files_of_one_reader_are_an_error_that_names_both(site):
     cv2.imwrite(str(site / "case-1" / "1-basal" / "t1.anna.png"), mask())
     with pytest.raises(CaseError, match=r"t1\.anna\.json and .*t1\.anna\.png are both of reader anna"):
