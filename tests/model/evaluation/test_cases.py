@@ -238,6 +238,23 @@ def test_the_name_of_a_reader_may_have_any_characters(tmp_path, caplog):
     assert "t1.report.pdf is left out" in line
 
 
+@pytest.mark.parametrize("suffix", ["npz", "nii.gz", "png"])
+def test_a_mask_of_several_layers_is_refused(tmp_path, suffix):
+    place = tmp_path / "case-1" / "mid"
+    place.mkdir(parents=True)
+    np.savez(place / "t1.npz", image=IMAGE, pixel_spacing_mm=1.5)
+    layers = np.stack([mask() == 1, mask() == 2, mask() == 0]).astype(np.uint8)
+    file = place / f"t1.anna.{suffix}"
+    if suffix == "npz":
+        np.savez(file, image=layers, pixel_spacing_mm=1.5)
+    elif suffix == "nii.gz":
+        nibabel.save(nibabel.Nifti1Image(layers.transpose(2, 1, 0), np.eye(4)), file)
+    else:
+        cv2.imwrite(str(file), layers.transpose(1, 2, 0))
+    with pytest.raises(CaseError, match=r"t1\.anna\..*(holds 3 images; a mask is one|\(30, 20, 3\))"):
+        read_slices(tmp_path, "t1")
+
+
 def test_two_files_of_one_reader_are_an_error_that_names_both(site):
     cv2.imwrite(str(site / "case-1" / "1-basal" / "t1.anna.png"), mask())
     with pytest.raises(CaseError, match=r"t1\.anna\.json and .*t1\.anna\.png are both of reader anna"):
