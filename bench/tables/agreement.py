@@ -16,7 +16,8 @@ from inline.contouring.segment import contour_slice
 from inline.data.results import ContourOffsets
 from model.architecture import CLASSES
 from model.engines.base import Engine
-from model.evaluation.cases import LabelledSlice
+from model.evaluation.cases import CaseError, LabelledSlice
+from model.evaluation.contours_in.outlines import shown
 from model.evaluation.evaluate import median_of
 from model.evaluation.metrics import agreement
 from model.frame import Frame
@@ -68,8 +69,16 @@ class Segmented:
 def segment_all(
     slices: Iterable[LabelledSlice], engine: Engine, offsets: ContourOffsets = AT_BORDERS
 ) -> list[Segmented]:
-    """Segment each slice and draw its contours by a convention."""
-    found = []
+    """Segment each slice and draw its contours by a convention.
+
+    Raises:
+        CaseError: a reader has the name of the method.
+    """
+    slices, found = list(slices), []
+    if named := [each.name for each in slices if METHOD in each.readers]:
+        raise CaseError(
+            f"a reader is named {METHOD}, as the product in the tables; rename the files: {shown(named)}"
+        )
     for each in slices:
         frame = Frame((each.image.shape[0], each.image.shape[1]), each.spacing)
         probabilities = engine.infer(frame.network_input(each.image)[None])[0, :CLASSES]
