@@ -18,7 +18,7 @@ from inline.contouring.segment import segment
 from inline.pipeline import Pipeline
 from model.engines.base import Engine
 from model.evaluation import evaluate as evaluation
-from model.evaluation.cases import first_readers, first_readers_note, read_slices
+from model.evaluation.cases import LabelledSlice, first_readers, first_readers_note, read_slices
 from model.evaluation.evaluate import Outcome
 from model.evaluation.figures import best_median_worst, bland_altman
 from model.evaluation.synthetic import SEED, evaluate_networks
@@ -82,11 +82,12 @@ def against_readers(
     )
     summaries: dict[str, dict[str, float]] = {}
     notes = []
-    for name, chosen in _groups(outcomes).items():
+    for name, chosen in _groups(slices, outcomes).items():
         group, members = [slices[index] for index in chosen], [outcomes[index] for index in chosen]
         estimated = evaluation.label_shift(group)
         shift = dict(zip(("label_shift_x", "label_shift_y"), estimated, strict=True))
         summaries[name] = evaluation.summarise(members) | shift
+        notes += [f"{name}: {line}" for line in evaluation.left_out_note(summaries[name])]
         offset = evaluation.systematic_offset(members)
         if offset is not None:
             corrected = evaluation.offset_corrected(group, [labels[index] for index in chosen], members)
@@ -96,10 +97,10 @@ def against_readers(
             notes.append(
                 f"{name}: the contours lie {_direction(*offset)} the reader's on all slices; images and "
                 "labels may be displaced against each other. By the intensities, the reader's labels lie "
-                f"{_direction(*estimated)} their place; so shifted, their mean Dice with the labels as drawn "
-                f"is {shifted['dice']:.3f}."
+                f"{_direction(-estimated[0], -estimated[1])} their place; shifted to it, their mean Dice "
+                f"with the labels as drawn is {shifted['dice']:.3f}."
             )
-    unit = _UNIT[slices[0].in_ms]
+    units = [unit for in_ms, unit in _UNIT.items() if any(each.in_ms is in_ms for each in slices)]
     by_slice = {
         each.name + (" (saturated)" if each.saturated else ""): {
             **asdict(each),
@@ -111,7 +112,7 @@ def against_readers(
     print_values("By slice", "slice", by_slice, _SLICE_COLUMNS)
     headed = {f"{name} ({summary['slices']})": summary for name, summary in summaries.items()}
     of_part = f", part {part} of the cases" if part else ""
-    print_columns(f"{folder.name}{of_part}, {kind} ({unit}); distances in mm", headed, _ROWS)
+    print_columns(f"{folder.name}{of_part}, {kind} ({' and '.join(units)}); distances in mm", headed, _ROWS)
     references = first_readers(slices)
     print_lines(*seen_note(seen), *first_readers_note(references), *notes)
     about = {
@@ -121,9 +122,15 @@ def against_readers(
         "seen_in_training": seen,
         "first_readers": references,
     }
-    write_results(json_file, {**about, "summaries": summaries, "slices": evaluation.to_json(outcomes)})
+    figures = {"summaries": evaluation.finite(summaries), "slices": evaluation.to_json(outcomes)}
+    write_results(json_file, {**about, **figures})
     if plots is not None:
-        bland_altman(plots / f"bland-altman-{kind}.png", outcomes, unit)
+        for unit in units:
+            shown = [
+                each for each, slice_ in zip(outcomes, slices, strict=True) if _UNIT[slice_.in_ms] == unit
+            ]
+            ending = f"-{unit.replace(' ', '-')}" if len(units) > 1 else ""
+            bland_altman(plots / f"bland-altman-{kind}{ending}.png", shown, unit)
         scores = [each.agreement.dice for each in outcomes]
         best_median_worst(plots / f"overlays-{kind}.png", slices, labels, scores)
         print_lines(f"figures: {plots}")
@@ -169,13 +176,14 @@ def against_truth(
     return summaries
 
 
-def _groups(outcomes: Sequence[Outcome]) -> dict[str, list[int]]:
-    """Return the numbers of all slices, or of those whose window saturates and of the others."""
-    saturated = [number for number, outcome in enumerate(outcomes) if outcome.saturated]
-    others = [number for number, outcome in enumerate(outcomes) if not outcome.saturated]
-    if not saturated:
-        return {"all slices": others}
-    return {"window not saturated": others, "window saturated": saturated}
+def _groups(slices: Sequence[LabelledSlice], outcomes: Sequence[Outcome]) -> dict[str, list[int]]:
+    """Return the numbers of the slices whose values may be averaged, by unit and saturation of the window."""
+    groups: dict[str, list[int]] = {"maps in ms": [], "window not saturated": [], "window saturated": []}
+    for number, (slice_, outcome) in enumerate(zip(slices, outcomes, strict=True)):
+        window = "window saturated" if outcome.saturated else "window not saturated"
+        groups["maps in ms" if slice_.in_ms else window].append(number)
+    there = {name: members for name, members in groups.items() if members}
+    return there if len(there) > 1 or groups["window saturated"] else {"all slices": list(range(len(slices)))}
 
 
 def _direction(x: float, y: float) -> str:

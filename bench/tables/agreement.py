@@ -16,7 +16,9 @@ from inline.contouring.segment import contour_slice
 from inline.data.results import ContourOffsets
 from model.architecture import CLASSES
 from model.engines.base import Engine
-from model.evaluation.cases import LabelledSlice
+from model.evaluation.cases import CaseError, LabelledSlice
+from model.evaluation.contours_in.outlines import shown
+from model.evaluation.evaluate import median_of
 from model.evaluation.metrics import agreement
 from model.frame import Frame
 
@@ -67,8 +69,16 @@ class Segmented:
 def segment_all(
     slices: Iterable[LabelledSlice], engine: Engine, offsets: ContourOffsets = AT_BORDERS
 ) -> list[Segmented]:
-    """Segment each slice and draw its contours by a convention."""
-    found = []
+    """Segment each slice and draw its contours by a convention.
+
+    Raises:
+        CaseError: a reader has the name of the method.
+    """
+    slices, found = list(slices), []
+    if named := [each.name for each in slices if METHOD in each.readers]:
+        raise CaseError(
+            f"a reader is named {METHOD}, as the product in the tables; rename the files: {shown(named)}"
+        )
     for each in slices:
         frame = Frame((each.image.shape[0], each.image.shape[1]), each.spacing)
         probabilities = engine.infer(frame.network_input(each.image)[None])[0, :CLASSES]
@@ -105,17 +115,16 @@ def pairs(slices: Sequence[Segmented]) -> pd.DataFrame:
 
 
 def medians(slices: Sequence[Segmented]) -> pd.DataFrame:
-    """Return the median of each map in ms over the myocardium of method and readers.
+    """Return the median of each map's finite values, ms, in the myocardium of method and readers.
 
     Returns:
         One row for each slice and reader: ``slice``, ``kind``, ``by``, ``median_ms`` (NaN without
-        myocardium). Images in grey levels of a display window are left out.
+        any). Images in grey levels of a display window are left out.
     """
     rows = [
-        (each.slice.name, each.kind, name, np.median(wall) if len(wall) else np.nan)
+        (each.slice.name, each.kind, name, median_of(each.slice.image[labels == 2]))
         for each in slices
         if each.slice.in_ms
         for name, labels in each.by.items()
-        for wall in [each.slice.image[labels == 2]]
     ]
     return pd.DataFrame(rows, columns=["slice", "kind", "by", "median_ms"])

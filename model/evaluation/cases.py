@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.evaluation.contours_in.dicom_objects import grid_of
-from model.evaluation.contours_in.outlines import MapImage
+from model.evaluation.contours_in.outlines import MapImage, shown
 from model.evaluation.contours_in.study import StudySlice, study_slices
 from model.evaluation.errors import CaseError as CaseError
 from model.evaluation.errors import NothingFoundError
@@ -25,6 +25,10 @@ _log = logging.getLogger(__name__)
 
 _MAP_KEYS: Final = {"t1": ("t1_ms", "t1_window"), "t2": ("t2_ms",)}
 _LEVELS: Final = {"basal": r"bas(al|e)", "mid": r"mid\w*", "apical": r"(apical|apex)"}
+_LEVEL: Final = r"(?<![a-z])(?:bas(?:al|e)|mid(?:[\W_]*ventric[a-z]*)?|apical|apex)(?![a-z])"
+_SLICE: Final = r"slice[\W_]*\d+"
+_ENDS: Final = re.compile(rf"^(?:[-_\s]|{_LEVEL})+|(?:[-_\s]|{_LEVEL})+$", re.IGNORECASE)
+"""Separators and levels at the ends of a case's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,13 @@ def read_slices(folder: Path, kind: str) -> list[LabelledSlice]:
     if side_by_side:
         found = [_read_npz(file, kind) for file in side_by_side]
         slices = [each for each in found if each is not None]
+        alone = [each.name for each in slices if _stated_case(each.name) is None]
+        if alone and len(slices) > 1:
+            _log.warning(
+                "%s: the names of %d of %d files state neither slice nor level (CASE-slice-N.npz); "
+                "each of them counts as a case of its own: %s",
+                *(folder, len(alone), len(slices), shown(alone)),
+            )
     elif studied := list(study_slices(folder, kind)):
         slices = [_read_study(each, kind) for each in studied]
     else:
@@ -156,10 +167,10 @@ def _read_npz(file: Path, kind: str) -> LabelledSlice | None:
         image = data[key].astype(np.float32)
         labels = checked_mask(data["label"], image.shape, file)
         spacing = npz_spacing(data)
-    case = re.sub(r"[-_]?slice[-_]?\d+$", "", file.stem)
+    case = _stated_case(file.stem)
     return LabelledSlice(
         name=file.stem,
-        case=case,
+        case=file.stem if case is None else case or file.parent.resolve().name,
         kind=kind,
         image=image,
         weighted=np.empty((0, *image.shape), np.float32),
@@ -168,6 +179,16 @@ def _read_npz(file: Path, kind: str) -> LabelledSlice | None:
         level=_level(file.stem),
         in_ms=key.endswith("_ms"),
     )
+
+
+def _stated_case(name: str) -> str | None:
+    """Return the part of a file's name before its slice or level, else that after it; None where it has
+    neither."""
+    for mark in (_SLICE, _LEVEL):
+        if places := list(re.finditer(mark, name, re.IGNORECASE)):
+            parts = name[: places[-1].start()], name[places[-1].end() :]
+            return next((case for part in parts if (case := _ENDS.sub("", part))), "")
+    return None
 
 
 def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
@@ -184,8 +205,12 @@ def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
     readers: dict[str, Labels] = {}
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        match = re.fullmatch(rf"{kind}\.([\w-]+)", _stem(path))
-        if match and (labels := read_labels(path, map_image)) is not None:
+        match = re.fullmatch(rf"{kind}\.(.+)", _stem(path))
+        if match and "." in match[1] and _stem(path) == path.name:
+            _log.warning(
+                "%s is left out: contours and masks are %s", path, ", ".join((*CONTOURS, ".png", *READERS))
+            )
+        elif match and (labels := read_labels(path, map_image)) is not None:
             if (other := files.setdefault(match[1], path)) != path:
                 raise CaseError(f"{other} and {path} are both of reader {match[1]}; remove one of them")
             readers[match[1]] = labels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -36,13 +36,12 @@ class Outcome:
         contour: whether a ventricle was found.
         saturated: whether the image's display window saturates in the myocardium.
         agreement: with the first reader.
-        median: median of the image in the myocardium found; NaN without one.
+        median: median of the finite values of the image in the myocardium found; NaN without any.
         reader_median: the same in the reader's.
-        spread: half the width of the middle 68 % of the image in the myocardium found; NaN without one. Blood
-            or fat in it widens the spread.
+        spread: half the width of the middle 68 % of these values. Blood or fat in the myocardium widens it.
         reader_spread: the same in the reader's.
         offset: from the centre of the reader's heart, cavity and myocardium, to the one found, (x, y), mm;
-            NaN without one.
+            NaN where either is empty.
     """
 
     name: str
@@ -73,8 +72,8 @@ def compare(slice_: LabelledSlice, labels: Labels) -> Outcome:
         contour=len(ours) > 0,
         saturated=slice_.saturated_share() >= SATURATED,
         agreement=agreement(labels, slice_.labels, slice_.spacing),
-        median=_median(ours),
-        reader_median=_median(readers),
+        median=median_of(ours),
+        reader_median=median_of(readers),
         spread=_spread(ours),
         reader_spread=_spread(readers),
         offset=(float(apart[0]), float(apart[1])),
@@ -85,9 +84,10 @@ def systematic_offset(outcomes: Sequence[Outcome]) -> tuple[float, float] | None
     """Return the mean offset (x, y), mm, if it exceeds three standard errors in x or y; else None.
 
     An offset that all slices share is not an error of the network: the contours were drawn on other images,
-    or images and contours were resampled by different conventions.
+    or images and contours were resampled by different conventions. Slices without contours, found or
+    the reader's, have no part in it.
     """
-    offsets = np.array([each.offset for each in outcomes if each.contour]).reshape(-1, 2)
+    offsets = np.array([each.offset for each in outcomes if _has_offset(each)]).reshape(-1, 2)
     if len(offsets) < _FEWEST:
         return None
     mean, error = offsets.mean(axis=0), offsets.std(axis=0, ddof=1) / np.sqrt(len(offsets))
@@ -95,7 +95,7 @@ def systematic_offset(outcomes: Sequence[Outcome]) -> tuple[float, float] | None
 
 
 def label_shift(slices: Sequence[LabelledSlice]) -> tuple[float, float]:
-    """Return the shift (x, y), mm, of the reader's labels estimated from intensities, the mean over slices.
+    """Return the shift (x, y), mm, that the reader's labels need by the intensities, the mean over slices.
 
     NaN where no slice has both classes.
     """
@@ -111,7 +111,7 @@ def offset_corrected(
     slices: Sequence[LabelledSlice], labelled: Sequence[Labels], outcomes: Sequence[Outcome]
 ) -> list[Outcome]:
     """Return the outcomes with the leave-one-out mean offset removed from each slice's labels."""
-    found = np.array([each.contour for each in outcomes])
+    found = np.array([_has_offset(each) for each in outcomes])
     offsets = np.array([each.offset for each in outcomes])
     corrected = []
     for number, (slice_, labels) in enumerate(zip(slices, labelled, strict=True)):
@@ -148,39 +148,53 @@ def _centre(labels: Labels) -> NDArray[np.float64]:
     return np.array([columns.mean(), rows.mean()]) if len(rows) else np.full(2, np.nan)
 
 
-def _median(values: NDArray[np.float32]) -> float:
-    return float(np.median(values)) if len(values) else float("nan")
+def _has_offset(outcome: Outcome) -> bool:
+    return outcome.contour and bool(np.isfinite(outcome.offset).all())
+
+
+def median_of(values: NDArray[np.float32]) -> float:
+    """Return the median of the finite values; NaN without any."""
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if len(finite) else float("nan")
 
 
 def _spread(values: NDArray[np.float32]) -> float:
-    return float(np.diff(np.quantile(values, (0.16, 0.84)))[0] / 2) if len(values) else float("nan")
+    finite = values[np.isfinite(values)]
+    return float(np.diff(np.quantile(finite, (0.16, 0.84)))[0] / 2) if len(finite) else float("nan")
 
 
 def summarise(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Return means over slices; distances and medians over those with a contour.
+    """Return means over slices; distances, offsets and medians over those with a contour that have them.
 
-    ``bias`` and ``limits_low``, ``limits_high`` are the mean difference of the medians and the limits of
-    agreement around it (Bland and Altman 1986, Lancet 327:307).
+    ``without_distances`` counts the slices with a contour where cavity or myocardium is missing in the
+    reader's labels or in those found, ``without_medians`` those where the map has no finite value in one
+    myocardium. ``bias`` and ``limits_low``, ``limits_high`` are the mean difference of the medians and the
+    limits of agreement around it (Bland and Altman 1986, Lancet 327:307).
     """
     if not outcomes:
         return {"slices": 0}
     with_contour = [each for each in outcomes if each.contour]
+    measured = [each for each in with_contour if np.isfinite(each.agreement.hausdorff)]
+    valued = [each for each in with_contour if np.isfinite(each.median - each.reader_median)]
     summary: dict[str, float] = {
         "slices": len(outcomes),
         "without_contour": len(outcomes) - len(with_contour),
+        "without_distances": len(with_contour) - len(measured),
+        "without_medians": len(with_contour) - len(valued),
     }
     summary |= {
         name: float(np.mean([getattr(each.agreement, name) for each in outcomes])) for name in _OVERLAP
     }
-    if not with_contour:
+    if measured:
+        for name in _DISTANCES:
+            summary[name] = float(np.mean([getattr(each.agreement, name) for each in measured]))
+    if offsets := [each.offset for each in with_contour if _has_offset(each)]:
+        summary["offset_x"], summary["offset_y"] = (float(mean) for mean in np.mean(offsets, axis=0))
+    if not valued:
         return summary
-    for name in _DISTANCES:
-        summary[name] = float(np.mean([getattr(each.agreement, name) for each in with_contour]))
     for name in ("spread", "reader_spread"):
-        summary[name] = float(np.mean([getattr(each, name) for each in with_contour]))
-    offsets = np.array([each.offset for each in with_contour])
-    summary["offset_x"], summary["offset_y"] = (float(mean) for mean in offsets.mean(axis=0))
-    apart = np.array([each.median - each.reader_median for each in with_contour])
+        summary[name] = float(np.mean([getattr(each, name) for each in valued]))
+    apart = np.array([each.median - each.reader_median for each in valued])
     bias, spread = float(apart.mean()), float(apart.std(ddof=1)) if len(apart) > 1 else 0.0
     return summary | {
         "bias": bias,
@@ -190,14 +204,26 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, float]:
     }
 
 
+def left_out_note(summary: Mapping[str, float]) -> list[str]:
+    """Return the sentence on slices that :func:`summarise` leaves out of some means; none without such."""
+    if not summary.get("without_distances") and not summary.get("without_medians"):
+        return []
+    return [
+        f"{summary['without_distances']} without distances, as cavity or myocardium is missing in the "
+        f"reader's labels or in the contours; {summary['without_medians']} without medians, as the map has "
+        "no finite value in one myocardium. The means leave these slices out."
+    ]
+
+
 def to_json(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     """Return outcomes as values of JSON; None for numbers that are not finite."""
-
-    def finite(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return [finite(each) for each in value]
-        if isinstance(value, dict):
-            return {name: finite(each) for name, each in value.items()}
-        return None if isinstance(value, float) and not np.isfinite(value) else value
-
     return [finite(asdict(each)) for each in outcomes]
+
+
+def finite(value: Any) -> Any:
+    """Return a value of JSON with None for numbers in it that are not finite."""
+    if isinstance(value, (tuple, list)):
+        return [finite(each) for each in value]
+    if isinstance(value, dict):
+        return {name: finite(each) for name, each in value.items()}
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -87,11 +87,15 @@ def best_median_worst(
     with figure(file, 1, 3, (12, 4.4)) as row:
         for axes, (name, i) in zip(row.flat, chosen.items(), strict=True):
             image = slices[i].image
-            axes.imshow(image, cmap="gray", vmin=0, vmax=np.percentile(image, 98))
+            bright = np.percentile(values, 98) if len(values := image[np.isfinite(image)]) else 1.0
+            axes.imshow(image, cmap="gray", vmin=0, vmax=bright)
             draw_outlines(axes, slices[i].labels, style="dashed")
             draw_outlines(axes, labels[i])
-            ys, xs = np.nonzero(slices[i].labels)
-            reach = 1.1 * max(np.ptp(ys), np.ptp(xs)) if len(ys) else 60
+            drawn = next(
+                (each for each in (slices[i].labels, labels[i]) if each.any()), np.ones_like(labels[i])
+            )
+            ys, xs = np.nonzero(drawn)
+            reach = 1.1 * max(np.ptp(ys), np.ptp(xs))
             axes.set_xlim(xs.mean() - reach, xs.mean() + reach)
             axes.set_ylim(ys.mean() + reach, ys.mean() - reach)
             axes.set_title(f"{name}: {slices[i].name}, Dice {scores[i]:.3f}", fontsize=9)
@@ -99,19 +103,19 @@ def best_median_worst(
 
 
 def bland_altman(file: Path, outcomes: Sequence[Outcome], unit: str) -> None:
-    """Draw the differences of the myocardial medians over their means; nothing without contours.
+    """Draw the differences of the myocardial medians over their means; nothing where no slice has both.
 
     Args:
         file: PNG to write.
         outcomes: of the slices.
         unit: of the medians.
     """
-    with_contour = [each for each in outcomes if each.contour]
-    if not with_contour:
+    valued = [each for each in outcomes if np.isfinite(each.median - each.reader_median)]
+    if not valued:
         return
-    ours = np.array([each.median for each in with_contour])
-    readers = np.array([each.reader_median for each in with_contour])
-    summary = summarise(with_contour)
+    ours = np.array([each.median for each in valued])
+    readers = np.array([each.reader_median for each in valued])
+    summary = summarise(valued)
     with figure(file, size=(6, 4)) as grid:
         axes = grid[0, 0]
         axes.scatter((ours + readers) / 2, ours - readers, s=18)

@@ -26,13 +26,15 @@ def estimate_shift(image: NDArray[np.float32], labels: Labels) -> tuple[float, f
         labels: 1 cavity, 2 myocardium, likewise.
 
     Returns:
-        NaN where either class is missing.
+        NaN where either class is missing, or has no finite value.
     """
     masks = [np.argwhere(labels == value) for value in (1, 2)]
     if not all(len(mask) for mask in masks):
         return float("nan"), float("nan")
     steps = range(-_REACH, _REACH + 1)
     scatter = np.array([[_scatter(image, masks, x, y) for x in steps] for y in steps])
+    if not np.isfinite(scatter).any():
+        return float("nan"), float("nan")
     row, column = np.unravel_index(scatter.argmin(), scatter.shape)
     return _minimum(scatter[row], int(column)), _minimum(scatter[:, column], int(row))
 
@@ -40,11 +42,20 @@ def estimate_shift(image: NDArray[np.float32], labels: Labels) -> tuple[float, f
 def _scatter(image: NDArray[np.float32], masks: list[NDArray[np.intp]], x: int, y: int) -> float:
     """Return the sum of squares of the values within each class from its mean, after a shift by whole pixels.
 
-    Pixels shifted out of the image stay at its border.
+    Pixels shifted out of the image stay at its border. Those that are not finite count as the average of the
+    others; infinite where a class has no finite value.
     """
     last = np.array(image.shape) - 1
     values = [image[tuple(np.clip(mask + np.array([y, x]), 0, last).T)] for mask in masks]
-    return float(sum(np.square(each - each.mean()).sum() for each in values))
+    finite = [each[np.isfinite(each)] for each in values]
+    if not all(len(each) for each in finite):
+        return float("inf")
+    return float(
+        sum(
+            np.square(known - known.mean()).sum() * (len(each) / len(known))
+            for each, known in zip(values, finite, strict=True)
+        )
+    )
 
 
 def _minimum(values: NDArray[np.float64], at: int) -> float:
@@ -53,4 +64,4 @@ def _minimum(values: NDArray[np.float64], at: int) -> float:
         return float(at - _REACH)
     before, here, after = values[at - 1 : at + 2]
     bend = before - 2.0 * here + after
-    return float(at - _REACH + (0.5 * (before - after) / bend if bend > 0 else 0.0))
+    return float(at - _REACH + (0.5 * (before - after) / bend if 0 < bend < np.inf else 0.0))

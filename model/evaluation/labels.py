@@ -52,7 +52,12 @@ def read_labels(path: Path, image: MapImage) -> Labels | None:
     kind = "" if header is None else str(header.get("SOPClassUID", ""))
     if kind in (SEGMENTATION, STRUCTURES):
         return _read_object(path, image)
-    return checked_mask(read_image(path)[0][0], image.shape, path)
+    layers = read_image(path)[0]
+    if len(layers) != 1:
+        raise CaseError(
+            f"{path} holds {len(layers)} images; a mask is one, with 1 for cavity and 2 for myocardium"
+        )
+    return checked_mask(layers[0], image.shape, path)
 
 
 def checked_mask(labels: NDArray[Any], shape: tuple[int, ...], path: Path) -> Labels:

@@ -165,8 +165,9 @@ def summarise_trials(trials: Sequence[Trial], count: int) -> dict[str, float]:
     there, shown = np.isfinite(apart), heat >= _SHOWN
     if len(heat):
         summary["insertions"] = int(there.sum())
-    if (there & shown).any():
+    if there.any():
         summary["insertions_found"] = float(shown[there].mean())
+    if (there & shown).any():
         summary["insertions_mm"] = float(np.median(apart[there & shown]))
     if len(heat) and not there.all():
         summary["insertions_false"] = float(shown[~there].mean())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -31,9 +32,15 @@ FILE: Final = "split.json"
 """File in the folder of a run, which holds its ``weights/`` too: names of the cases of each part."""
 
 
+def one_spelling(case: str) -> str:
+    """Return the name of a case with composed letters; file systems and archivers decompose them."""
+    return unicodedata.normalize("NFC", case)
+
+
 def part_of(case: str) -> Part:
     """The part of a case, from a hash of its name alone, so that no other case moves it."""
-    digest = hashlib.sha256(case.encode()).digest()
+    # File systems keep names as bytes; those that are no UTF-8 reach Python as surrogates.
+    digest = hashlib.sha256(one_spelling(case).encode(errors="surrogateescape")).digest()
     place = int.from_bytes(digest[:8], "big") / 2**64
     if place < _TRAIN:
         return Part.TRAIN
@@ -41,9 +48,9 @@ def part_of(case: str) -> Part:
 
 
 def split(cases: Iterable[str]) -> dict[Part, list[str]]:
-    """The cases of each part, in order."""
+    """The cases of each part, in order and in one spelling."""
     parts: dict[Part, list[str]] = {part: [] for part in Part}
-    for case in sorted(set(cases)):
+    for case in sorted(set(map(one_spelling, cases))):
         parts[part_of(case)].append(case)
     return parts
 
@@ -71,7 +78,7 @@ def read_split(run: Path) -> dict[Part, list[str]] | None:
         return None
     if not isinstance(content, dict) or not all(isinstance(content.get(part), list) for part in Part):
         raise CaseError(f"{run / FILE} is not the split of a training; move it elsewhere")
-    return {part: content[part] for part in Part}
+    return {part: [one_spelling(str(name)) for name in content[part]] for part in Part}
 
 
 def seen_in_training(cases: Iterable[str], weights: Path) -> dict[str, int] | None:
@@ -90,7 +97,7 @@ def seen_in_training(cases: Iterable[str], weights: Path) -> dict[str, int] | No
     Raises:
         CaseError: as :func:`read_split`.
     """
-    named = set(cases)
+    named = set(map(one_spelling, cases))
     runs = list(_runs(weights))
     splits = [parts for run in runs if run is not None and (parts := read_split(run)) is not None]
     if not splits:

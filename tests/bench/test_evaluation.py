@@ -1,6 +1,7 @@
 """``myostream evaluate`` on labelled and on synthetic slices."""
 
 import json
+import re
 
 import cv2
 import numpy as np
@@ -123,6 +124,79 @@ def test_contours_that_lie_beside_the_readers_on_all_slices(folder, slices, tmp_
     assert "4.5 mm to the right of" in " ".join(text.split())
     assert summaries["all slices, offset-corrected"]["dice"] > summaries["all slices"]["dice"] + 0.1
     assert "all slices, shifted reader" in summaries
+
+
+def test_slices_without_readers_contours_are_counted_and_the_rest_is_evaluated(slices, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "inline.engine_selection.make_engine",
+        lambda _, **_kwargs: Oracle([each.labels for each in slices], right=3),
+    )
+    for number, each in enumerate(slices):
+        label = each.labels * (number != 2)
+        np.savez(tmp_path / f"case-slice-{number}.npz", t2_ms=each.image, label=label, pixel_spacing_mm=1.5)
+    file = tmp_path / "t2.json"
+    text = " ".join(evaluate("--data", tmp_path, "--map", "t2", "--json", file, "--plots", tmp_path).split())
+    content = json.loads(file.read_text(), parse_constant=pytest.fail)
+    summary = content["summaries"]["all slices"]
+    assert (summary["slices"], summary["without_distances"], summary["without_medians"]) == (6, 1, 1)
+    assert summary["offset_x"] == pytest.approx(4.5, abs=0.2)
+    assert "4.5 mm to the right of" in text
+    assert "all slices: 1 without distances" in text
+
+
+def test_json_of_slices_without_any_contour_has_no_nan(slices, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "inline.engine_selection.make_engine", lambda _, **_kwargs: Oracle([each.labels for each in slices])
+    )
+    image, nothing = slices[0].image, slices[0].labels * 0
+    np.savez(tmp_path / "case-slice-1.npz", t2_ms=image, label=nothing, pixel_spacing_mm=1.5)
+    evaluate("--data", tmp_path, "--map", "t2", "--json", tmp_path / "t2.json")
+    content = json.loads((tmp_path / "t2.json").read_text(), parse_constant=pytest.fail)
+    assert content["summaries"]["all slices"]["label_shift_x"] is None
+
+
+def test_maps_in_ms_and_in_grey_levels_are_not_averaged(slices, tmp_path, monkeypatch):
+    """The last window saturates in the wall of the reader."""
+    monkeypatch.setattr(
+        "inline.engine_selection.make_engine",
+        lambda _, **_kwargs: Oracle([each.labels for each in slices], right=1),
+    )
+    for number, each in enumerate(slices):
+        window = np.where(each.labels == 2, 255, 90) if number == 5 else np.clip(each.image / 4, 0, 254)
+        stored = {"t1_ms": each.image} if number < 3 else {"t1_window": window}
+        np.savez(tmp_path / f"case-slice-{number}.npz", **stored, label=each.labels, pixel_spacing_mm=1.5)
+    monkeypatch.setenv("COLUMNS", "200")
+    text = evaluate("--data", tmp_path, "--map", "t1", "--json", tmp_path / "t1.json", "--plots", tmp_path)
+    assert "t1 (ms and grey levels)" in text
+    content = json.loads((tmp_path / "t1.json").read_text())
+    apart = [each["median"] - each["reader_median"] for each in content["slices"]]
+    summaries = content["summaries"]
+    assert {name: each["slices"] for name, each in summaries.items()} == {
+        "maps in ms": 3,
+        "window not saturated": 2,
+        "window saturated": 1,
+    }
+    for name, members in (("maps in ms", apart[:3]), ("window not saturated", apart[3:5])):
+        assert summaries[name]["bias"] == pytest.approx(np.mean(members))
+    for name in ("ms", "grey-levels"):
+        assert (tmp_path / f"bland-altman-t1-{name}.png").is_file()
+
+
+def test_labels_drawn_left_of_the_heart_are_said_to_lie_left(slices, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "inline.engine_selection.make_engine", lambda _, **_kwargs: Oracle([each.labels for each in slices])
+    )
+    for number, each in enumerate(slices):
+        drawn = np.roll(each.labels, -3, axis=1)
+        np.savez(tmp_path / f"case-slice-{number}.npz", t2_ms=each.image, label=drawn, pixel_spacing_mm=1.5)
+    text = " ".join(evaluate("--data", tmp_path, "--map", "t2", "--json", tmp_path / "t2.json").split())
+    assert "contours lie 4.5 mm to the right of" in text
+    stated = re.search(r"reader's labels lie ([\d.]+) mm to the (\w+) of", text)
+    assert stated[2] == "left"
+    assert float(stated[1]) == pytest.approx(4.5, abs=0.5)
+    # The label shift is the one that the labels need.
+    summaries = json.loads((tmp_path / "t2.json").read_text())["summaries"]
+    assert summaries["all slices"]["label_shift_x"] == pytest.approx(float(stated[1]), abs=0.06)
 
 
 def test_the_truth_of_synthetic_slices_scores_nearly_one_in_every_group(tmp_path, monkeypatch):

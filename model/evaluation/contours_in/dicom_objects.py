@@ -1,7 +1,8 @@
 """Contours as DICOM objects: Segmentation (PS3.3, A.51) and RT Structure Set (A.19).
 
 Structures are recognised by their names: labels of segments with the meanings of their codes, names of
-regions of interest. ``right`` and ``RV`` exclude a structure.
+regions of interest. ``right`` and ``RV`` at the beginning of a word exclude a structure;
+anything but a letter separates words.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from model.evaluation.contours_in.outlines import (
     SAME_PLANE_MM,
@@ -29,9 +31,10 @@ if TYPE_CHECKING:
 
 SEGMENTATION: Final = "1.2.840.10008.5.1.4.1.1.66.4"
 STRUCTURES: Final = "1.2.840.10008.5.1.4.1.1.481.3"
-_OTHER: Final = re.compile(r"\bright\b|\brv\b|ventriculus dexter", re.IGNORECASE)
+# ``RV_endo``, ``RVendo``, ``endoRV``; not ``Bright blood``.
+_OTHER: Final = re.compile(r"(?<![a-zA-Z])(?i:right|rv)|[a-z](?:RV|Right)(?![a-z])|(?i:ventriculus dexter)")
 _CAVITY: Final = re.compile(r"cavity|blood|lumen|endo", re.IGNORECASE)
-_WALL: Final = re.compile(r"myocard|\bwall\b", re.IGNORECASE)
+_WALL: Final = re.compile(r"myocard|(?<![^\W_])wall(?![^\W_])", re.IGNORECASE)
 _HEART: Final = re.compile(r"epi", re.IGNORECASE)
 _SAME_SIZE: Final = 0.01
 _SAME_PLACE_MM: Final = 0.1
@@ -98,10 +101,12 @@ def seg_labels(data: Dataset, path: Path, image: MapImage) -> Labels:
         float(data.get("MaximumFractionalValue", 1)) / 2.0 if data.SegmentationType == "FRACTIONAL" else 0.5
     )
     labels_ = np.zeros(image.shape, np.uint8)
+    cavities: dict[int, NDArray[np.bool_]] = {}
     shared = (data.get("SharedFunctionalGroupsSequence") or [None])[0]
     for frame, groups in zip(pixels, data.PerFrameFunctionalGroupsSequence, strict=True):
         layers = [each for each in (groups, shared) if each is not None]
-        kind = kinds.get(int(_item(layers, "SegmentIdentificationSequence").ReferencedSegmentNumber), 0)
+        number = int(_item(layers, "SegmentIdentificationSequence").ReferencedSegmentNumber)
+        kind = kinds.get(number, 0)
         if not kind or not _frame_on(layers, image):
             continue
         if frame.shape != image.shape:
@@ -110,7 +115,24 @@ def seg_labels(data: Dataset, path: Path, image: MapImage) -> Labels:
         inside = frame >= half
         # Whatever the order of the frames: a wall may be drawn with the cavity, as an epicardial disc.
         labels_[inside if kind == 1 else inside & (labels_ != 1)] = kind
+        if kind == 1 and inside.any():
+            cavities[number] = inside | cavities.get(number, False)
+    if _apart(list(cavities.values())):
+        claimed = (each for each in data.SegmentSequence if int(each.SegmentNumber) in cavities)
+        names = shown(each.get("SegmentLabel", "") for each in claimed)
+        raise CaseError(
+            f"{path}: the segments {names} count as LV cavity and lie apart on {image.file.name}; "
+            "name those of the right ventricle RV and remove other chambers and vessels"
+        )
     return labels_
+
+
+def _apart(regions: list[NDArray[np.bool_]]) -> bool:
+    """Return whether one of several regions neither overlaps nor touches any other."""
+    return len(regions) > 1 and not all(
+        any((ndimage.binary_dilation(region) & other).any() for other in regions if other is not region)
+        for region in regions
+    )
 
 
 def _frame_on(layers: list[Dataset], image: MapImage) -> bool:

@@ -58,6 +58,47 @@ def test_npz_files_side_by_side(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "case", "level"),
+    [
+        ("patient-A-slice-12", "patient-A", ""),
+        ("p1-slice-1-basal", "p1", "basal"),
+        ("p1-basal-slice-1", "p1", "basal"),
+        ("p1_basal", "p1", "basal"),
+        ("p1 midventricular", "p1", "mid"),
+        ("p1-mid-ventricular", "p1", "mid"),
+        ("p1-SLICE-4", "p1", ""),
+        ("p1slice4", "p1", ""),
+        ("p2 slice 3", "p2", ""),
+        ("p1-slice-3-rep2", "p1", ""),
+        ("mid-p4-slice-2", "p4", "mid"),
+        ("p1_basal_2", "p1", "basal"),
+        ("Anna (2)-slice-1", "Anna (2)", ""),
+        ("slice-2-p3-apex", "p3", "apical"),
+        ("slice-1", "anna", ""),
+        ("slice-2_mid", "anna", "mid"),
+        ("basal", "anna", "basal"),
+        ("p7", "p7", ""),
+        ("database", "database", ""),
+    ],
+)
+def test_the_case_of_an_npz_is_its_name_without_slice_and_level(tmp_path, name, case, level):
+    folder = tmp_path / "anna"
+    folder.mkdir()
+    side_by_side(folder, name)
+    (read,) = read_slices(folder, "t2")
+    assert (read.name, read.case, read.level) == (name, case, level)
+
+
+def test_npz_files_whose_names_state_no_slice_are_cases_of_their_own_and_are_named(tmp_path, caplog):
+    for name in ("p1-slice-1", "p1-slice-2", "p1_basal", "p1-a", "p1-b"):
+        side_by_side(tmp_path, name)
+    assert [each.case for each in read_slices(tmp_path, "t2")] == ["p1-a", "p1-b", "p1", "p1", "p1"]
+    (line,) = caplog.messages
+    assert "2 of 5 files state neither slice nor level" in line
+    assert "p1-a, p1-b" in line
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"label": None}, "no label"),
@@ -181,6 +222,37 @@ def test_a_kind_of_which_no_map_has_contours_is_missing_and_is_named(site, caplo
     assert [each.kind for each in read_kinds(site, ("t1", "t2"))] == ["t1"] * 3
     (line,) = caplog.messages
     assert "no labelled t2 maps, but 2 without contours" in line
+
+
+def test_the_name_of_a_reader_may_have_any_characters(tmp_path, caplog):
+    place = tmp_path / "case-1" / "mid"
+    place.mkdir(parents=True)
+    np.savez(place / "t1.npz", image=IMAGE, pixel_spacing_mm=1.5)
+    for name in ("Dr. Anna", "j.doe", "anna (2)", "Zoë"):
+        (place / f"t1.{name}.json").write_text(json.dumps(BORDERS))
+    cv2.imwrite(str(place / "t1.R+D [b].png"), mask())
+    (place / "t1.report.pdf").write_text("a report")
+    (read,) = read_slices(tmp_path, "t1")
+    assert list(read.readers) == ["Dr. Anna", "R+D [b]", "Zoë", "anna (2)", "j.doe"]
+    (line,) = caplog.messages
+    assert "t1.report.pdf is left out" in line
+
+
+@pytest.mark.parametrize("suffix", ["npz", "nii.gz", "png"])
+def test_a_mask_of_several_layers_is_refused(tmp_path, suffix):
+    place = tmp_path / "case-1" / "mid"
+    place.mkdir(parents=True)
+    np.savez(place / "t1.npz", image=IMAGE, pixel_spacing_mm=1.5)
+    layers = np.stack([mask() == 1, mask() == 2, mask() == 0]).astype(np.uint8)
+    file = place / f"t1.anna.{suffix}"
+    if suffix == "npz":
+        np.savez(file, image=layers, pixel_spacing_mm=1.5)
+    elif suffix == "nii.gz":
+        nibabel.save(nibabel.Nifti1Image(layers.transpose(2, 1, 0), np.eye(4)), file)
+    else:
+        cv2.imwrite(str(file), layers.transpose(1, 2, 0))
+    with pytest.raises(CaseError, match=r"t1\.anna\..*(holds 3 images; a mask is one|\(30, 20, 3\))"):
+        read_slices(tmp_path, "t1")
 
 
 def test_two_files_of_one_reader_are_an_error_that_names_both(site):

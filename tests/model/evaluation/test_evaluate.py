@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from model.evaluation.cases import LabelledSlice
 from model.evaluation.evaluate import (
+    compare,
     evaluate,
     label_shift,
     offset_corrected,
@@ -16,6 +17,7 @@ from model.evaluation.evaluate import (
     systematic_offset,
     to_json,
 )
+from model.evaluation.figures import best_median_worst, bland_altman
 
 
 def labelled(name, value):
@@ -184,3 +186,76 @@ def test_what_is_not_myocardium_widens_the_spread():
     outcomes, _ = evaluate(SLICES[:1], lambda image, spacing: shifted(3, 0))
     assert outcomes[0].reader_spread == 0.0
     assert outcomes[0].spread > 50.0
+
+
+EMPTY = np.zeros((40, 40), np.uint8)
+
+
+def with_nan(slice_):
+    image = slice_.image.copy()
+    image[12, 12] = np.nan
+    return replace(slice_, image=image)
+
+
+def test_a_slice_without_readers_contours_has_no_part_in_distances_and_medians():
+    """Eight slices whose contours lie 3 mm to the right, and one whose mask is empty."""
+    outcomes, labels = evaluate(MANY, lambda image, spacing: shifted(2, 0))
+    alone, corrected = summarise(outcomes), summarise(offset_corrected(MANY, labels, outcomes))
+    slices = [*MANY, replace(MANY[0], readers={"a": EMPTY})]
+    more, labels = evaluate(slices, lambda image, spacing: shifted(2, 0))
+    summary = summarise(more)
+    assert (alone["without_distances"], alone["without_medians"]) == (0, 0)
+    assert (summary["without_distances"], summary["without_medians"]) == (1, 1)
+    # A contour where the reader drew none has no overlap.
+    assert summary["dice"] == pytest.approx(alone["dice"] * 8 / 9)
+    for name in ("hausdorff", "surface_endo", "bias", "limits_high", "spread", "reader_spread", "offset_x"):
+        assert summary[name] == alone[name]
+    assert systematic_offset(more) == systematic_offset(outcomes) == (3.0, 0.0)
+    assert summarise(offset_corrected(slices, labels, more))["surface"] == corrected["surface"]
+    assert corrected["surface"] < 0.2 < alone["surface"]
+
+
+def test_a_mask_without_a_cavity_gives_no_distance_and_an_offset():
+    wall = np.where(SLICES[0].labels == 2, 2, 0).astype(np.uint8)
+    slices = [*SLICES, replace(SLICES[0], readers={"a": wall})]
+    summary = summarise(evaluate(slices, lambda image, spacing: SLICES[0].labels)[0])
+    assert (summary["without_distances"], summary["without_medians"]) == (1, 0)
+    assert (summary["hausdorff"], summary["hausdorff_epi"], summary["offset_x"]) == (0.0, 0.0, 0.0)
+
+
+def test_values_that_are_not_finite_have_no_part_in_median_and_spread():
+    slices = [with_nan(each) for each in SLICES]
+    outcomes, _ = evaluate(slices, lambda image, spacing: SLICES[0].labels)
+    assert [(each.median, each.reader_median) for each in outcomes] == [(50, 50), (40, 40), (45, 45)]
+    summary = summarise(outcomes)
+    assert (summary["bias"], summary["spread"], summary["without_medians"]) == (0.0, 0.0, 0)
+
+
+def test_a_map_without_values_in_the_wall_has_no_part_in_the_medians():
+    nothing = replace(SLICES[0], image=np.full((40, 40), np.nan, np.float32))
+    summary = summarise(evaluate([*SLICES, nothing], lambda image, spacing: SLICES[0].labels)[0])
+    assert (summary["bias"], summary["without_medians"], summary["hausdorff"]) == (0.0, 1, 0.0)
+    alone = summarise(evaluate([nothing], lambda image, spacing: SLICES[0].labels)[0])
+    assert "bias" not in alone
+    assert alone["hausdorff"] == 0.0
+    assert np.isnan(label_shift([nothing])).all()
+
+
+def test_pixels_that_are_not_finite_do_not_decide_the_label_shift():
+    image = np.where(shifted(2, -1) == 2, np.float32(50), np.float32(200))
+    image[12, 12] = np.nan
+    assert label_shift([replace(SLICES[0], image=image)]) == pytest.approx((3.0, -1.5), abs=0.2)
+
+
+def test_figures_of_slices_without_contours_or_values(tmp_path):
+    slices = [
+        replace(SLICES[0], readers={"a": EMPTY}),
+        with_nan(SLICES[1]),
+        replace(SLICES[2], readers={"a": EMPTY}),
+    ]
+    for labels in ([SLICES[0].labels] * 3, [EMPTY] * 3):
+        best_median_worst(tmp_path / "overlays.png", slices, labels, [0.9, 0.5, 0.0])
+        outcomes = [compare(slice_, found) for slice_, found in zip(slices, labels, strict=True)]
+        bland_altman(tmp_path / "bland-altman.png", outcomes, "ms")
+    for name in ("overlays.png", "bland-altman.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")

@@ -86,3 +86,14 @@ def test_insertion_points_are_found_where_the_network_has_them(found):
     assert summaries["both"]["all"]["insertions_mm"] < 0.5
     assert summaries["both"]["all"].get("insertions_false", 0.0) == 0.0
     assert not any(name.startswith("insertions") for name in summaries["labels"]["all"])
+
+
+def test_insertion_points_of_which_none_is_found_have_the_share_0(found):
+    slices, _ = found
+    engines = {"both": Knowing(slices, heat=True)}
+    cold = Knowing(slices, heat=True)
+    engines["both"].infer = lambda images: cold.infer(images) * np.array([1, 1, 1, 0, 0])[:, None, None]
+    groups = evaluate_networks(SLICES, "t2", engines, lambda labels: labels.argmax(axis=0).astype(np.uint8))
+    assert groups["both"]["all"]["insertions"] > 0
+    assert groups["both"]["all"]["insertions_found"] == 0.0
+    assert "insertions_mm" not in groups["both"]["all"]

@@ -1,4 +1,8 @@
+import hashlib
 import json
+import os
+import unicodedata
+from itertools import chain
 
 import pytest
 from hypothesis import given
@@ -13,7 +17,9 @@ def test_adding_cases_moves_none(some, more):
     before, after = split(some), split(some | more)
     for part in Part:
         assert set(before[part]) <= set(after[part])
-    assert sum(len(cases) for cases in after.values()) == len(some | more)
+    assert sum(len(cases) for cases in after.values()) == len(
+        {unicodedata.normalize("NFC", each) for each in some | more}
+    )
 
 
 def test_the_shares_are_those_of_the_study():
@@ -26,6 +32,35 @@ def test_the_split_is_fixed():
     """These names have always fallen so; a change would mix test cases into training."""
     names = ("case-001", "case-002", "case-003", "case-014", "case-015")
     assert [part_of(name).value for name in names] == ["test", "train", "train", "validation", "test"]
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=127), min_size=1))
+def test_ascii_names_keep_their_part(name):
+    place = int.from_bytes(hashlib.sha256(name.encode("ascii")).digest()[:8], "big") / 2**64
+    assert part_of(name) == ("train" if place < 0.65 else "validation" if place < 0.85 else "test")
+
+
+@pytest.mark.parametrize("name", ["Müller", "Jörg", "Zoë", "José", "Ångström", "Čapek", "Núñez", "Léa"])
+def test_composed_and_decomposed_letters_are_one_name(name, tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    assert composed != decomposed
+    assert part_of(composed) == part_of(decomposed)
+    weights = run(tmp_path, train=[decomposed])
+    assert seen_in_training([composed, decomposed], weights) == {
+        "cases": 1,
+        "missing": 0,
+        "train": 1,
+        "validation": 0,
+    }
+    assert list(chain(*split([composed, decomposed]).values())) == [composed]
+
+
+def test_names_that_are_no_utf_8_have_a_part():
+    """As Python reads the bytes of a file's name in Latin-1: Müller."""
+    name = os.fsdecode(b"M\xfcller")
+    assert part_of(name) in Part
+    assert part_of(name) == part_of(os.fsdecode(b"M\xfcller"))
+    assert split([name, "a"])[part_of(name)]
 
 
 def run(folder, start=None, **parts):

@@ -118,11 +118,11 @@ def study_json(outlines):
     )
 
 
-def structures(outlines, *, refer=True, shift=0.0):
+def structures(outlines, *, refer=True, shift=0.0, names=("LV Endo", "LV Epi", "RV endo")):
     data = dataset(STRUCTURES, "2.25.20")
     rois, contours = [], []
     for number, (name, points) in enumerate(
-        (("LV Endo", outlines["endo"]), ("LV Epi", outlines["epi"]), ("RV endo", outlines["endo"])), 1
+        zip(names, (outlines[border] for border in ("endo", "epi", "endo")), strict=True), 1
     ):
         roi, contour, drawn, image = Dataset(), Dataset(), Dataset(), Dataset()
         roi.ROINumber, roi.ROIName = number, name
@@ -140,7 +140,14 @@ def structures(outlines, *, refer=True, shift=0.0):
     return data
 
 
-def segmentation(labels, *, fractional=False, move=0.0, names=("LV cavity", "Myocardium")):
+def segmentation(
+    labels,
+    *,
+    fractional=False,
+    move=0.0,
+    names=("LV cavity", "Myocardium"),
+    other="right ventricle blood pool",
+):
     data = dataset(SEGMENTATION, "2.25.30")
     data.SegmentationType = "FRACTIONAL" if fractional else "BINARY"
     frames = np.stack([labels == 1, labels == 2, labels == 0]).astype(np.uint8)
@@ -155,7 +162,7 @@ def segmentation(labels, *, fractional=False, move=0.0, names=("LV cavity", "Myo
         data.HighBit = 0
         data.PixelData = np.packbits(frames.ravel(), bitorder="little").tobytes()
     segments, groups = [], []
-    for number, name in enumerate((*names, "right ventricle blood pool"), 1):
+    for number, name in enumerate((*names, other), 1):
         segment, kind, group, used, derived, source = (Dataset() for _ in range(6))
         position, orientation, measures = (Dataset() for _ in range(3))
         segment.SegmentNumber, segment.SegmentLabel = number, name
@@ -341,6 +348,49 @@ def test_a_wall_that_is_drawn_with_its_cavity_is_a_ring(case):
     data.PixelData = np.packbits(frames.ravel(), bitorder="little").tobytes()
     save(data, case / "t1.anna.dcm")
     np.testing.assert_array_equal(read(case).labels, LABELS)
+
+
+RIGHT = ("RV cavity", "RV_cavity", "RV_blood", "rv-cavity", "RVbloodpool", "Right_Ventricle_Blood", "bloodRV")
+LEFT = (
+    ("LV_cavity", "myocardium"),
+    ("Bright_blood", "LV_wall"),
+    ("LVbloodpool", "LV_Myocardium"),
+    ("Endo", "wall"),
+    ("lumen", "Myocard"),
+)
+
+
+@pytest.mark.parametrize("other", RIGHT)
+def test_segments_of_the_right_ventricle_are_left_out_however_words_are_separated(case, other):
+    save(segmentation(LABELS, other=other), case / "t1.anna.dcm")
+    np.testing.assert_array_equal(read(case).labels, LABELS)
+
+
+@pytest.mark.parametrize("names", LEFT)
+def test_segments_of_the_left_ventricle_are_read_however_words_are_separated(case, names):
+    save(segmentation(LABELS, names=names), case / "t1.anna.dcm")
+    np.testing.assert_array_equal(read(case).labels, LABELS)
+
+
+@pytest.mark.parametrize("other", ["RV_endo", "RVendo", "endoRV", "RightVentricleEndo"])
+def test_structures_of_the_right_ventricle_are_left_out_however_words_are_separated(case, other):
+    save(structures(OUTLINES, names=("LV_endo", "LVepi", other)), case / "t1.anna.dcm")
+    np.testing.assert_array_equal(read(case).labels, LABELS)
+
+
+def test_a_cavity_of_several_segments_is_of_one_ventricle(case):
+    """The third segment lies beside the heart, then touches the cavity from within the wall."""
+    data = segmentation(LABELS, other="LA_blood")
+    rows, columns = np.indices(LABELS.shape)
+    beside, touching = columns < 2, (LABELS == 2) & (rows == 14)
+    for third in (beside, touching):
+        frames = np.stack([LABELS == 1, LABELS == 2, third]).astype(np.uint8)
+        data.PixelData = np.packbits(frames.ravel(), bitorder="little").tobytes()
+        save(data, case / "t1.anna.dcm")
+        if third is beside:
+            with pytest.raises(CaseError, match=r"LV cavity, LA_blood count as LV cavity and lie apart"):
+                read(case)
+    np.testing.assert_array_equal(read(case).labels, np.where(touching, 1, LABELS))
 
 
 def error_of(read_it):
