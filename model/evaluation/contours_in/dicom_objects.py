@@ -1,8 +1,8 @@
 """Contours as DICOM objects: Segmentation (PS3.3, A.51) and RT Structure Set (A.19).
 
 Structures are recognised by their names: labels of segments with the meanings of their codes, names of
-regions of interest. ``right`` and ``RV`` at the beginning of a word exclude a structure;
-anything but a letter separates words.
+regions of interest. ``right`` and ``RV`` at the beginning of a word exclude a structure,
+atria and aorta too; anything but a letter separates words.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 
 SEGMENTATION: Final = "1.2.840.10008.5.1.4.1.1.66.4"
 STRUCTURES: Final = "1.2.840.10008.5.1.4.1.1.481.3"
-# ``RV_endo``, ``RVendo``, ``endoRV``; not ``Bright blood``.
-_OTHER: Final = re.compile(r"(?<![a-zA-Z])(?i:right|rv)|[a-z](?:RV|Right)(?![a-z])|(?i:ventriculus dexter)")
+# ``RV_endo``, ``RVendo``, ``endoRV``, ``LA_cavity``; not ``Bright blood``.
+_OTHER: Final = re.compile(
+    r"(?<![a-zA-Z])(?i:right|rv)|[a-z](?:RV|Right)(?![a-z])|(?i:ventriculus dexter|atri|aort)"
+    r"|(?<![a-zA-Z])(?:LA|RA)(?![a-zA-Z])"
+)
 _CAVITY: Final = re.compile(r"cavity|blood|lumen|endo", re.IGNORECASE)
 _WALL: Final = re.compile(r"myocard|(?<![^\W_])wall(?![^\W_])", re.IGNORECASE)
 _HEART: Final = re.compile(r"epi", re.IGNORECASE)
