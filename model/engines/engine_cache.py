@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from model.errors import MyostreamError
-from model.host import cache_folder, cpu_model
+from model.host import cache_folder, cpu_arithmetic
 from model.output import abandoned
 from model.ownership import make_private, objection, objection_to
 from model.weights import weights_digest
@@ -69,7 +69,7 @@ class EngineKey:
         Args:
             weights: folder of weights.
             precision: see above.
-            device: None for the CPU.
+            device: None for the CPU, with its flags: the gate's report holds for sums of their kind.
             packages: that load the engine; their versions are part of the key. Those that are not installed
                 are left out.
         """
@@ -77,7 +77,7 @@ class EngineKey:
         return cls(
             weights=weights_digest(weights),
             precision=precision,
-            device=cpu_model() if device is None else device,
+            device=cpu_arithmetic() if device is None else device,
             versions=", ".join(f"{package} {found}" for package, found in installed if found),
         )
 
