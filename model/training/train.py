@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from model.evaluation.cases import CaseError, LabelledSlice, read_kinds
 from model.original_unet import OriginalUNet
-from model.output import write_json, write_text
+from model.output import check_folder, write_json, write_text
 from model.training.data import LabelledImages
 from model.training.module import FIGURES, SegmentationModule
 from model.training.recipe import Recipe
@@ -96,15 +96,14 @@ def train(training: Training) -> dict[str, float]:
     """
     recipe = training.recipe
     lightning.seed_everything(training.seed, verbose=False)
-    training.output.mkdir(parents=True, exist_ok=True)
     # Convolutions on a CPU take a quarter less time in this order of memory, and no more on a GPU.
     network = make_network(training).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    described = {**asdict(training), "recipe": asdict(recipe)}
-    write_text(training.output / "training.json", json.dumps(described, indent=1, default=str))
     folder = training.output / "checkpoints"
     last = folder / "last.ckpt"
     if training.resume and not last.exists():
         raise ValueError(f"{last} is not there; nothing to resume")
+    slices = _slices(training)
+    parts = _all_parts(training, slices)
     # A resumed run logs into a folder of its own: the logger would empty the first one.
     number = len(list(training.output.glob("log-*"))) + 1
     best = ModelCheckpoint(
@@ -134,7 +133,12 @@ def train(training: Training) -> dict[str, float]:
     checkpoint = str(last) if training.resume else None
     # The run's own checkpoint holds an optimiser beside the weights.
     options: dict[str, Any] = {"ckpt_path": checkpoint, "weights_only": False} if checkpoint else {}
-    images = _Images(recipe, _slices(training), training.seed)
+    images = _Images(recipe, slices, training.seed)
+    # Written after all checks: a mistaken command leaves what an earlier run wrote into the folder.
+    check_folder(training.output)
+    described = {**asdict(training), "recipe": asdict(recipe)}
+    write_text(training.output / "training.json", json.dumps(described, indent=1, default=str))
+    write_json(training.output / FILE, parts)
     trainer.fit(module, datamodule=images, **options)
     # Few cases are soon overfitted: the weights with the lowest validation loss are kept.
     kept = torch.load(best.best_model_path, weights_only=False)
@@ -193,9 +197,11 @@ def _slices(training: Training) -> list[LabelledSlice]:
         if not parts[part]:
             number = len({each.case for each in slices})
             raise CaseError(f"of {number} cases none falls to {part}; the split needs more cases")
-    # The weights of this folder may have learned from other cases before.
-    own = training.start is not None and training.start.resolve().parent == training.output.resolve()
-    earlier = read_split(training.output) if training.resume or own else None
-    known = [name for each in (parts, earlier or {}) for names in each.values() for name in names]
-    write_json(training.output / FILE, split(known))
     return slices
+
+
+def _all_parts(training: Training, slices: list[LabelledSlice]) -> dict[Part, list[str]]:
+    """The cases of each part, with those that the weights of this folder may have learned from before."""
+    own = training.start is not None and training.start.resolve().parent == training.output.resolve()
+    earlier = (read_split(training.output) if training.resume or own else None) or {}
+    return split([*(each.case for each in slices), *(name for names in earlier.values() for name in names)])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,6 +138,27 @@ def test_an_imagenet_encoder_is_taken_from_a_file(tmp_path):
 def test_mistakes_are_named(training, message, tmp_path):
     with pytest.raises((CaseError, ValueError), match=message):
         train(training(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"resume": True},
+        {"data": Path("none")},
+        {"kinds": ("t2",)},
+        {"accelerator": "none"},
+        {"precision": "none"},
+    ],
+)
+def test_a_mistaken_command_leaves_what_an_earlier_run_wrote(labelled_folder, tmp_path, small, mistake):
+    run = tmp_path / "run"
+    run.mkdir()
+    earlier = {"training.json": '{"log": [1, 2, 3]}', "split.json": '{"train": ["a"]}'}
+    for name, text in earlier.items():
+        (run / name).write_text(text)
+    with pytest.raises((CaseError, ValueError)):
+        train(replace(Training(TINY, run, labelled_folder, **small), **mistake))
+    assert {file.name: file.read_text() for file in run.iterdir()} == earlier
 
 
 def test_recipes_have_their_names():
