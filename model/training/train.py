@@ -41,7 +41,7 @@ class Training:
         encoder: torchvision checkpoint of an ImageNet ResNet-50, or None.
         start: folder of weights to start from, or None.
         seed: fixes everything random.
-        resume: go on from the run's last checkpoint.
+        resume: go on from the run's last checkpoint, with the settings that the run began with.
         accelerator: of Lightning: ``auto``, ``cpu``, ``gpu``.
         precision: of Lightning: ``32-true``, ``bf16-mixed``.
     """
@@ -57,6 +57,54 @@ class Training:
     resume: bool = False
     accelerator: str = "auto"
     precision: str = "32-true"
+
+
+_SETTINGS: Final = "training.json"
+_KEPT: Final = ("recipe", "kinds", "architecture", "encoder", "start", "seed", "precision")
+"""Settings that a resumed run has from its beginning, but for the number of epochs."""
+
+
+def begun(run: Path) -> Training:
+    """Return the training that began in the folder of a run, to be resumed.
+
+    Raises:
+        ValueError: the folder has no checkpoint, or does not state its settings.
+    """
+    last, file = _last(run), run / _SETTINGS
+    if not last.exists():
+        raise ValueError(f"{last} is not there; nothing to resume")
+    try:
+        stated = json.loads(file.read_text(encoding="utf-8"))
+        kept = {name: stated[name] for name in _KEPT} | {
+            "recipe": Recipe(**stated["recipe"]),
+            "kinds": tuple(stated["kinds"]),
+            **{name: Path(stated[name]) for name in ("encoder", "start") if stated[name] is not None},
+        }
+        return Training(**kept, output=run, data=Path(stated["data"]), resume=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{file} does not state the settings of the run to resume ({error})") from error
+
+
+def _check_resumed(training: Training) -> None:
+    earlier = begun(training.output)
+    epochs = training.recipe.epochs
+    for name in _KEPT:
+        was, now = getattr(earlier, name), getattr(training, name)
+        if name == "recipe":
+            was = replace(was, epochs=epochs)
+        if was != now:
+            raise ValueError(
+                f"the run in {training.output} began with {'maps' if name == 'kinds' else name} "
+                f"{_named(was)}, not {_named(now)}; leave that option out, or begin another run"
+            )
+
+
+def _named(value: Any) -> str:
+    if isinstance(value, Recipe):
+        return value.name
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return "none" if value is None else str(value)
 
 
 class _Images(lightning.LightningDataModule):
@@ -92,16 +140,17 @@ def train(training: Training) -> dict[str, float]:
 
     Raises:
         CaseError: the labelled cases cannot be used, or are too few for a split.
-        ValueError: an architecture or a combination of options that does not exist.
+        ValueError: an architecture or a combination of options that does not exist, a run that cannot be
+            resumed, or settings that are not those that it began with.
     """
     recipe = training.recipe
+    if training.resume:
+        _check_resumed(training)
     lightning.seed_everything(training.seed, verbose=False)
     # Convolutions on a CPU take a quarter less time in this order of memory, and no more on a GPU.
     network = make_network(training).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    folder = training.output / "checkpoints"
-    last = folder / "last.ckpt"
-    if training.resume and not last.exists():
-        raise ValueError(f"{last} is not there; nothing to resume")
+    last = _last(training.output)
+    folder = last.parent
     slices = _slices(training)
     parts = _all_parts(training, slices)
     # A resumed run logs into a folder of its own: the logger would empty the first one.
@@ -137,7 +186,7 @@ def train(training: Training) -> dict[str, float]:
     # Written after all checks: a mistaken command leaves what an earlier run wrote into the folder.
     check_folder(training.output)
     described = {**asdict(training), "recipe": asdict(recipe)}
-    write_text(training.output / "training.json", json.dumps(described, indent=1, default=str))
+    write_text(training.output / _SETTINGS, json.dumps(described, indent=1, default=str))
     write_json(training.output / FILE, parts)
     trainer.fit(module, datamodule=images, **options)
     # Few cases are soon overfitted: the weights with the lowest validation loss are kept.
@@ -153,7 +202,7 @@ def train(training: Training) -> dict[str, float]:
 
 
 def make_network(training: Training) -> nn.Module:
-    """The network that a training starts from.
+    """The network that a training starts from; that of a resumed one gets its weights from the checkpoint.
 
     Raises:
         ValueError: no such architecture, or weights that do not fit it.
@@ -166,6 +215,9 @@ def make_network(training: Training) -> nn.Module:
         if training.encoder or training.start:
             raise ValueError("the original U-Net takes neither an ImageNet encoder nor shipped weights")
         return OriginalUNet()
+    if training.resume:
+        state = torch.load(_last(training.output), map_location="cpu", weights_only=False)["state_dict"]
+        return UNet(insertions="network.insertion_head.weight" in state).train()
     network = load_network(training.start).requires_grad_(True) if training.start else UNet()
     if training.encoder:
         try:
@@ -175,6 +227,10 @@ def make_network(training: Training) -> nn.Module:
                 f"{training.encoder} is no checkpoint of torchvision's resnet50 ({type(error).__name__})"
             ) from error
     return network.train()
+
+
+def _last(run: Path) -> Path:
+    return run / "checkpoints" / "last.ckpt"
 
 
 def shortened(recipe: Recipe, epochs: int | None) -> Recipe:

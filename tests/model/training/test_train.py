@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from model.original_unet import OriginalUNet
 from model.synthesis.generator import make_batch
 from model.training import train as module
 from model.training.recipe import PUBLISHED, RECIPES
-from model.training.train import Training, make_network, shortened, train
+from model.training.train import Training, begun, make_network, shortened, train
 from model.unet import UNet
 from model.weights import load_network
 
@@ -159,6 +159,92 @@ def test_a_mistaken_command_leaves_what_an_earlier_run_wrote(labelled_folder, tm
     with pytest.raises((CaseError, ValueError)):
         train(replace(Training(TINY, run, labelled_folder, **small), **mistake))
     assert {file.name: file.read_text() for file in run.iterdir()} == earlier
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """A run that began with options of its own and was stopped."""
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints" / "last.ckpt").write_bytes(b"")
+    settings = {
+        "recipe": asdict(replace(PUBLISHED, epochs=90, learning_rate=0.01)),
+        "output": "an earlier place",
+        "data": "site",
+        "kinds": ["t2"],
+        "architecture": "resnet50",
+        "encoder": None,
+        "start": str(tmp_path / "first" / "weights"),
+        "seed": 5,
+        "resume": False,
+        "accelerator": "gpu",
+        "precision": "bf16-mixed",
+    }
+    (run / "training.json").write_text(json.dumps(settings))
+    return run
+
+
+def resume(run, *options):
+    command = ["train", "-o", str(run), "--recipe", "published", "--data", "site", "--resume", *options]
+    return CliRunner().invoke(app, command)
+
+
+def test_a_resumed_training_keeps_the_settings_that_it_began_with(stopped, monkeypatch):
+    """But for the number of epochs and the device."""
+    asked = []
+    monkeypatch.setattr(module, "train", lambda training: asked.append(training) or {})
+    for options in ([], ["--epochs", "120", "--accelerator", "cpu", "--seed", "5", "--maps", "t2"]):
+        result = resume(stopped, *options)
+        assert result.exit_code == 0, result.output
+    first, longer = asked
+    assert first == Training(
+        replace(PUBLISHED, epochs=90, learning_rate=0.01),
+        stopped,
+        Path("site"),
+        kinds=("t2",),
+        start=stopped.parent / "first" / "weights",
+        seed=5,
+        resume=True,
+        precision="bf16-mixed",
+    )
+    assert longer == replace(first, recipe=replace(first.recipe, epochs=120), accelerator="cpu")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--recipe", "fine-tune"], "began with recipe published, not fine-tune"),
+        (["--maps", "t1,t2"], "began with maps t2, not t1,t2"),
+        (["--architecture", "original"], "began with architecture resnet50, not original"),
+        (["--start", "random"], "weights, not none"),
+        (["--start", "/others"], "weights, not /others"),
+        (["--seed", "1"], "began with seed 5, not 1"),
+        (["--precision", "32-true"], "began with precision bf16-mixed, not 32-true"),
+    ],
+)
+def test_options_that_contradict_the_resumed_run_are_refused(stopped, options, message):
+    before = (stopped / "training.json").read_text()
+    result = resume(stopped, *options)
+    assert result.exit_code == 1
+    assert message in " ".join(result.output.split())
+    assert (stopped / "training.json").read_text() == before
+
+
+@pytest.mark.parametrize("insertions", [True, False])
+def test_the_network_of_a_resumed_run_is_that_of_its_checkpoint(stopped, insertions):
+    """The weights that it started from may be gone."""
+    state = {f"network.{name}": value for name, value in UNet(insertions=insertions).state_dict().items()}
+    torch.save({"state_dict": state}, stopped / "checkpoints" / "last.ckpt")
+    network = make_network(begun(stopped))
+    assert {f"network.{name}" for name in network.state_dict()} == set(state)
+    assert all(value.requires_grad for value in network.parameters())
+
+
+def test_a_run_without_its_settings_is_not_resumed(stopped):
+    (stopped / "training.json").write_text('{"training": {"minutes": 10}}')
+    result = resume(stopped)
+    assert result.exit_code == 1
+    assert "does not state the settings of the run to resume" in " ".join(result.output.split())
 
 
 def test_recipes_have_their_names():
