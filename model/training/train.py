@@ -107,6 +107,32 @@ def _named(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
+class _Checkpoint(ModelCheckpoint):
+    """Checkpoint of a run whose folder may be moved: it remembers its files by their names in the folder."""
+
+    @property
+    def state_key(self) -> str:
+        """As Lightning's own: a run that an earlier version began can be resumed."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the best epoch of the run; from none where its file is gone."""
+        folder = Path(str(self.dirpath))
+
+        def here(path: str) -> str:
+            return str(folder / Path(path).name) if path else path
+
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        if not Path(here(state_dict["best_model_path"])).is_file():
+            return
+        moved = {
+            "dirpath": self.dirpath,
+            "best_k_models": {here(path): score for path, score in state_dict["best_k_models"].items()},
+            **{name: here(state_dict[name]) for name in paths},
+        }
+        super().load_state_dict({**state_dict, **moved})
+
+
 class _Images(lightning.LightningDataModule):
     """Images of a training; reloaded each epoch, since weighted images are left out after their last one."""
 
@@ -155,7 +181,7 @@ def train(training: Training) -> dict[str, float]:
     parts = _all_parts(training, slices)
     # A resumed run logs into a folder of its own: the logger would empty the first one.
     number = len(list(training.output.glob("log-*"))) + 1
-    best = ModelCheckpoint(
+    best = _Checkpoint(
         folder, filename="best", monitor="validation_loss", save_top_k=1, enable_version_counter=False
     )
     try:
@@ -169,7 +195,7 @@ def train(training: Training) -> dict[str, float]:
             logger=CSVLogger(training.output, name="", version=f"log-{number}"),
             callbacks=[
                 best,
-                ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False),
+                _Checkpoint(folder, filename="last", save_top_k=1, enable_version_counter=False),
             ],
             # Weighted images are left out after their last epoch, so the loader is made anew each epoch.
             reload_dataloaders_every_n_epochs=1,

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from typer.testing import CliRunner
 
 from inline.cli.commands import app
@@ -96,6 +97,41 @@ def test_the_figures_are_those_of_the_weights_that_are_kept(labelled_folder, tmp
     assert len(losses) == 4
     assert min(losses) < losses[-1]
     assert figures["validation_loss"] == pytest.approx(min(losses), abs=1e-5)
+
+
+class Worsening(module.SegmentationModule):
+    """Its validation loss is the number of the epoch, so the first epoch is the best."""
+
+    def validation_step(self, *_):
+        self.log("validation_loss", float(self.current_epoch))
+
+
+@pytest.mark.parametrize("change", ["none", "moved", "best gone"])
+def test_a_resumed_run_keeps_its_best_epoch(labelled_folder, tmp_path, small, monkeypatch, change):
+    monkeypatch.setattr(module, "SegmentationModule", Worsening)
+    run = tmp_path / "run"
+    train(Training(replace(TINY, epochs=2), run, labelled_folder, **small))
+    if change == "moved":
+        run = run.rename(tmp_path / "elsewhere")
+    if change == "best gone":
+        (run / "checkpoints" / "best.ckpt").unlink()
+    figures = train(Training(replace(TINY, epochs=4), run, labelled_folder, **small, resume=True))
+    assert figures["validation_loss"] == (2.0 if change == "best gone" else 0.0)
+    kept = torch.load(run / "checkpoints" / "best.ckpt", weights_only=False)
+    assert kept["epoch"] == figures["validation_loss"]
+    assert sorted(file.name for file in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert checkpoint(run)["epoch"] == 3
+
+
+def test_a_run_that_lightnings_own_checkpoints_began_keeps_its_best_epoch(
+    labelled_folder, tmp_path, small, monkeypatch
+):
+    monkeypatch.setattr(module, "SegmentationModule", Worsening)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(module, "_Checkpoint", ModelCheckpoint)
+        train(Training(replace(TINY, epochs=2), tmp_path, labelled_folder, **small))
+    figures = train(Training(replace(TINY, epochs=3), tmp_path, labelled_folder, **small, resume=True))
+    assert figures["validation_loss"] == 0.0
 
 
 def test_the_split_of_a_resumed_training_keeps_its_earlier_cases(labelled_folder, tmp_path, small):
