@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -111,6 +112,16 @@ class EngineCache:
         if problem:
             raise UnusableModelError(f"{entry} {problem}")
         return entry
+
+    def check(self) -> None:
+        """Check before the work that an entry can be made.
+
+        Raises:
+            OSError: as :meth:`build`.
+        """
+        make_private(self.folder)
+        with tempfile.TemporaryFile(dir=self.folder):
+            pass
 
     def build(self, key: EngineKey, write: Callable[[Path], None]) -> Path:
         """Make an entry and return its folder; an earlier one is replaced once this one is complete.
