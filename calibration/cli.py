@@ -68,7 +68,8 @@ def precision(
 @app.command()
 def confidence(
     slices: Annotated[
-        int, typer.Option(min=15, help="Synthetic ones: two thirds for the fit, one third for the report.")
+        # Seven hearts of four slices: five for the folds of the fit, two for the report.
+        int, typer.Option(min=28, help="Synthetic ones: two thirds for the fit, one third for the report.")
     ] = 3600,
     json_file: JsonFile = None,
     plot: Annotated[
