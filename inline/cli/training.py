@@ -12,6 +12,7 @@ import typer
 from typer import Option
 
 from inline.cli.errors import report_errors
+from inline.cli.options import finite
 from inline.data.errors import MyostreamError
 
 
@@ -26,7 +27,11 @@ def train(
     minutes: Annotated[
         float | None,
         Option(
-            min=1.0, max=10_080.0, help="Time of the synthetic recipe, files included.", show_default="10"
+            callback=finite,
+            min=1.0,
+            max=10_080.0,
+            help="Time of the synthetic recipe, files included.",
+            show_default="10",
         ),
     ] = None,
     start: Annotated[
@@ -38,11 +43,18 @@ def train(
     ] = None,
     apices: Annotated[
         float | None,
-        Option(min=0.0, max=1.0, help="Share of small apices among synthetic slices.", show_default="0.06"),
+        Option(
+            callback=finite,
+            min=0.0,
+            max=1.0,
+            help="Share of small apices among synthetic slices.",
+            show_default="0.06",
+        ),
     ] = None,
     learning_rate: Annotated[
         float | None,
         Option(
+            callback=finite,
             min=1e-6,
             max=0.1,
             help="Of the synthetic recipe, at the top of its cosine.",
