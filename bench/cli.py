@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from inline.cli.errors import ReportingGroup, require
-from inline.cli.options import EngineOption, JsonFile, SettingsFile, output_file, output_folder
+from inline.cli.options import EngineOption, JsonFile, SettingsFile, finite, output_file, output_folder
 from inline.data.errors import MyostreamError
 from inline.settings import load_settings
 from model.training.split import Part, seen_in_training, seen_note
@@ -38,7 +38,12 @@ def throughput(
     config: Annotated[str, typer.Option(help="mapping or passthrough.")] = "mapping",
     moving: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Share of hearts that move; compares with a server that ignores it."),
+        typer.Option(
+            callback=finite,
+            min=0,
+            max=1,
+            help="Share of hearts that move; compares with a server that ignores it.",
+        ),
     ] = None,
     engine: Engine = "auto",
     json_file: JsonFile = None,
@@ -66,7 +71,9 @@ def motion(
 @app.command()
 def latency(
     slices: Annotated[int, typer.Option(min=4, help="At each of the two paces.")] = 1000,
-    interval_ms: Annotated[float, typer.Option(min=1, help="Between two slices: a scanner's pace.")] = 2000.0,
+    interval_ms: Annotated[
+        float, typer.Option(callback=finite, min=1, help="Between two slices: a scanner's pace.")
+    ] = 2000.0,
     engine: Engine = "auto",
     json_file: JsonFile = None,
     plot: PlotFile = None,
@@ -96,7 +103,7 @@ def scaling(
 @app.command()
 def page(
     slices: Annotated[int, typer.Option(min=4, help="With pages, and as many without.")] = 300,
-    interval_ms: Annotated[float, typer.Option(min=1, help="Between two slices.")] = 150.0,
+    interval_ms: Annotated[float, typer.Option(callback=finite, min=1, help="Between two slices.")] = 150.0,
     clients: Annotated[
         int, typer.Option(min=10, max=30, help="Open pages: some read slowly or nothing, some are hostile.")
     ] = 20,
@@ -128,8 +135,12 @@ def tables(
         Path, typer.Option("--output", "-o", callback=output_folder, help="Folder for tables and figures.")
     ] = Path("runs/tables"),
     readers: Annotated[int, typer.Option(min=1, help="Simulated readers.")] = 3,
-    bias_mm: Annotated[float, typer.Option(min=0, help="SD of simulated readers' own offsets.")] = 0.4,
-    random_mm: Annotated[float, typer.Option(min=0, help="SD of the offset along a contour.")] = 0.6,
+    bias_mm: Annotated[
+        float, typer.Option(callback=finite, min=0, help="SD of simulated readers' own offsets.")
+    ] = 0.4,
+    random_mm: Annotated[
+        float, typer.Option(callback=finite, min=0, help="SD of the offset along a contour.")
+    ] = 0.6,
     train_steps: Annotated[int, typer.Option(min=0, help="Steps of each training of tables 6, 7, A1.")] = 0,
     keep: Annotated[Path | None, typer.Option(help="Folder of trained networks, stored and loaded.")] = None,
     encoder: Annotated[

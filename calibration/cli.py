@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from inline.cli.errors import ReportingGroup, require
-from inline.cli.options import EngineOption, JsonFile, SettingsFile, new_file, output_file
+from inline.cli.options import EngineOption, JsonFile, SettingsFile, finite, new_file, output_file
 from inline.settings import load_settings
 from model.output import check_outputs
 
@@ -68,7 +68,8 @@ def precision(
 @app.command()
 def confidence(
     slices: Annotated[
-        int, typer.Option(min=15, help="Synthetic ones: two thirds for the fit, one third for the report.")
+        # Seven hearts of four slices: five for the folds of the fit, two for the report.
+        int, typer.Option(min=28, help="Synthetic ones: two thirds for the fit, one third for the report.")
     ] = 3600,
     json_file: JsonFile = None,
     plot: Annotated[
@@ -155,7 +156,9 @@ def ranges(
 def budget(
     slices: Annotated[int, typer.Option(min=2, help="Number alone, and number under load.")] = 100,
     connections: Annotated[int, typer.Option(min=1, max=64, help="Number of slices in work at once.")] = 4,
-    margin: Annotated[float, typer.Option(min=0, help="Above the 99th percentile, as a share of it.")] = 1.0,
+    margin: Annotated[
+        float, typer.Option(callback=finite, min=0, help="Above the 99th percentile, as a share of it.")
+    ] = 1.0,
     json_file: JsonFile = None,
     output: Annotated[
         Path | None,

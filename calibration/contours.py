@@ -265,12 +265,14 @@ def calibrate(
     """
     read = read_kinds(data, kinds)
     slices = [each for each in read if each.saturated_share() < SATURATED]
+    saturated = len(read) - len(slices)
     seen = seen_in_training((each.case for each in slices), settings.weights or DEFAULT)
     measured, engine = measure(slices, settings)
     cases = case_offsets(measured)
     if not cases:
         raise MyostreamError(
-            f"{data}: on none of {len(slices)} slices do contours and labels show the same heart"
+            f"{data}: on none of {len(slices)} slices do contours and labels show the same heart; "
+            f"{saturated} more were left out: their display window saturates"
         )
     fitted = fit(cases.values())
     names = dict.fromkeys(each.slice_.case for each in measured)
@@ -286,7 +288,7 @@ def calibrate(
         "slices": len(slices),
         "seen_in_training": seen,
         "first_readers": first_readers(slices),
-        "saturated": len(read) - len(slices),
+        "saturated": saturated,
         "without_offsets": sum(not each.offsets for each in measured),
         "as_set": settings.contours.offsets._asdict(),
         "fitted": {name: asdict(each) for name, each in zip(("endo", "epi"), fitted, strict=True)},
@@ -340,9 +342,12 @@ def warnings(
 def settings_text(figures: dict[str, Any]) -> str:
     """Return the text of a settings file with the fitted convention and its origin."""
     endo, epi = figures["fitted"]["endo"], figures["fitted"]["epi"]
+    cases, slices = figures["cases"], figures["slices"]
+    used = sum(each["offsets"] is not None for each in cases.values())
     return (
-        f"# myostream calibrate contours: {len(figures['cases'])} cases, {figures['slices']} slices, "
-        f"{' and '.join(figures['maps'])}, engine {figures['engine']}.\n"
+        f"# myostream calibrate contours: {used} of {len(cases)} cases, "
+        f"{slices - figures['without_offsets']} of {slices} slices, {' and '.join(figures['maps'])}, "
+        f"engine {figures['engine']}.\n"
         f"# Standard errors {endo['error']:.2f} and {epi['error']:.2f} mm; cases needed for "
         f"{ENOUGH_MM:g} mm: {max(endo['wanted'], epi['wanted'])}.\n"
         f"# Dice, each case left out of its fit: {figures['after']['dice']:.3f}; "

@@ -21,6 +21,7 @@ from model.engines.openvino_engine import OpenVinoEngine, Precision, int8_engine
 from model.engines.openvino_graph import build_model
 from model.engines.reevaluation import uncertainty
 from model.engines.torch_engine import TorchEngine
+from model.output import check_folder
 from model.weights import load_weights, network_of
 
 CALIBRATION_SLICES: Final = 300
@@ -56,8 +57,11 @@ def build_int8(
         ImportError: NNCF is not installed.
         RuntimeError: NNCF's quantisers cannot be compiled here, which training needs.
         WeightsError: the weights cannot be used.
+        OSError: the cache cannot be written.
+        OutputError: the folder of the weights cannot be written.
     """
     tensors = load_weights(weights)
+    _check_places(weights, FOLDER, beside_weights, cache)
     network = network_of(tensors)
     if distil_steps:
         model = distil(network, distil_steps, calibration_slices, progress)
@@ -91,8 +95,11 @@ def gate_bf16(
 
     Raises:
         WeightsError: the weights cannot be used.
+        OSError: the cache cannot be written.
+        OutputError: the folder of the weights cannot be written.
     """
     tensors = load_weights(weights)
+    _check_places(weights, Precision.BF16, beside_weights, cache)
     engine = OpenVinoEngine(build_model(tensors), Precision.BF16)
     report = run_gate(engine, TorchEngine(network_of(tensors)), map_slices(slices))
 
@@ -101,6 +108,15 @@ def gate_bf16(
 
     _keep(report, write, weights, Precision.BF16, beside_weights, cache)
     return report
+
+
+def _check_places(weights: Path, precision: str, beside_weights: bool, cache: EngineCache | None) -> None:
+    """Check before the gate, which takes minutes, that its report can be kept."""
+    (cache or EngineCache()).check()
+    if beside_weights:
+        check_folder(weights)
+        if (weights / precision).exists():
+            check_folder(weights / precision)
 
 
 def _keep(

@@ -33,8 +33,6 @@ _OUTLIER: Final = 3.0
 """Distance from the median, in robust SDs, from which a person is named."""
 _TO_SD: Final = 1.4826
 """SD over the median absolute deviation, of normally distributed values."""
-_LEAST_SHARE: Final = 0.49
-"""Least share of the contour convention in slices without a flag, less rounding."""
 _UNUSABLE: Final = frozenset(
     each.value
     for each in (
@@ -74,7 +72,7 @@ class Person:
         values: median by quantity and region, mean over the slices; ms, of ECV percent.
         field_strengths: of the slices, tesla.
         t1_scales: factors on T1 of the slices.
-        offsets: of the contours from the borders of the wall, as applied in each slice, mm.
+        conventions: distances of the contours from the borders of the wall as set, (endo, epi), mm.
         insets: shares of the wall that the regions of the slices leave out at each contour.
         schemes: of each T1 slice and ECV, whether its images are of ShMOLLI.
         left_out: the error or the flags of each slice that was not used.
@@ -85,7 +83,7 @@ class Person:
     values: Mapping[tuple[str, str], float]
     field_strengths: frozenset[float]
     t1_scales: frozenset[float]
-    offsets: frozenset[tuple[float, float]]
+    conventions: frozenset[tuple[float, float]]
     insets: frozenset[float]
     schemes: frozenset[bool]
     left_out: tuple[str, ...] = ()
@@ -112,7 +110,7 @@ def read_person(file: Path, sequence: str = "", *, scanner_made: bool = False) -
         scanner_made: use the maps that the scanner made, not the fitted ones.
 
     Raises:
-        MyostreamError: it is no file of results, or its slices state no field strength or contours.
+        MyostreamError: it is no file of results, or its slices state no field strength or convention.
     """
     try:
         content = _read_folder(file) if file.is_dir() else json.loads(file.read_text(encoding="utf-8"))
@@ -124,7 +122,7 @@ def read_person(file: Path, sequence: str = "", *, scanner_made: bool = False) -
             f"{error}"
         ) from error
     found: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
-    fields, scales, insets, offsets = set[float](), set[float](), set[float](), set[tuple[float, float]]()
+    fields, scales, insets, conventions = set[float](), set[float](), set[float](), set[tuple[float, float]]()
     left_out, other_maps, schemes = list[str](), 0, set[bool]()
     natives = defaultdict[tuple[int, ...], set[bool]](set)
     for each in slices:
@@ -142,9 +140,9 @@ def read_person(file: Path, sequence: str = "", *, scanner_made: bool = False) -
         if reason := _unusable(each):
             left_out.append(reason)
             continue
-        field, applied, inset = _evaluation(each, file)
+        field, convention, inset = _evaluation(each, file)
         fields.add(field)
-        offsets.add(applied)
+        conventions.add(convention)
         insets.add(inset)
         if each["quantity"] == "T1":
             scales.add(float(each["t1_scale"]))
@@ -159,7 +157,7 @@ def read_person(file: Path, sequence: str = "", *, scanner_made: bool = False) -
         schemes.add(Flag.SHMOLLI in each["flags"])
         _collect(found, "ECV", each)
     values = {key: float(np.mean(medians)) for key, medians in found.items()}
-    evaluation = frozenset(fields), frozenset(scales), frozenset(offsets), frozenset(insets)
+    evaluation = frozenset(fields), frozenset(scales), frozenset(conventions), frozenset(insets)
     return Person(file.stem, values, *evaluation, frozenset(schemes), tuple(left_out), other_maps)
 
 
@@ -202,7 +200,7 @@ def make_ranges(
     fields = sorted(set[float]().union(*(each.field_strengths for each in known)))
     scales = sorted(set[float]().union(*(each.t1_scales for each in known)))
     insets = sorted(set[float]().union(*(each.insets for each in known)))
-    offsets = sorted(set[tuple[float, float]]().union(*(each.offsets for each in known)))
+    conventions = sorted(set[tuple[float, float]]().union(*(each.conventions for each in known)))
     schemes = set[bool]().union(*(each.schemes for each in known))
     if not fields:
         kind, option = ("scanner-made", "leave out") if scanner_made else ("fitted", "give")
@@ -211,11 +209,10 @@ def make_ranges(
         raise MyostreamError(
             f"no person has a usable {kind} native T1 or T2 map; {hint}. {_left_out(known)}".rstrip()
         )
-    convention = _convention(offsets)
-    if max(map(len, (fields, scales, insets))) > 1 or convention is None:
+    if max(len(fields), len(scales), len(insets), len(conventions)) > 1:
         raise MyostreamError(
             f"the persons were not examined and evaluated in one way: {_listed(fields)} T, t1_scale "
-            f"{_listed(scales)}, contour offsets (endo, epi) {'; '.join(map(_listed, offsets))} mm, "
+            f"{_listed(scales)}, contour convention (endo, epi) {'; '.join(map(_listed, conventions))} mm, "
             f"regions.inset {_listed(insets)}"
         )
     if len(schemes) > 1:
@@ -246,7 +243,7 @@ def make_ranges(
                     "sequence": sequence,
                     "sex": sex,
                     "t1_scale": None if quantity == "T2" else scales[0],
-                    "contour_offsets_mm": convention,
+                    "contour_offsets_mm": conventions[0],
                     "region_inset": insets[0],
                     "scanner_made": scanner_made,
                     "shmolli": quantity != "T2" and True in schemes,
@@ -365,29 +362,21 @@ def _left_out(persons: Iterable[Person]) -> str:
 
 
 def _evaluation(record: Record, file: Path) -> tuple[float, tuple[float, float], float]:
-    """Return field strength, contour offsets and inset of a slice."""
-    offsets = record.get("contour_offsets_mm")
-    stated = offsets if isinstance(offsets, dict) else {}
+    """Return field strength, contour convention and inset of a slice.
+
+    The convention is that as set: the offsets as applied to a thin wall may be those of another convention.
+    """
+    convention = record.get("contour_convention_mm")
+    stated = convention if isinstance(convention, dict) else {}
     found = record.get("field_strength_T"), stated.get("endo"), stated.get("epi"), record.get("region_inset")
     numbers = [float(each) for each in found if isinstance(each, int | float)]
     if len(numbers) < len(found):
         raise MyostreamError(
-            f"{file}: a slice states no field strength, contour offsets or inset; its header must have "
+            f"{file}: a slice states no field strength, contour convention or inset; its header must have "
             "systemFieldStrength_T, and the results be of this version"
         )
     field, endo, epi, inset = numbers
     return round(field, 1), (endo, epi), inset
-
-
-def _convention(offsets: list[tuple[float, float]]) -> tuple[float, float] | None:
-    """Return the contour convention that offsets as applied come from; None where there are several.
-
-    Thin walls have smaller offsets, but not less than half of them: such slices have a flag and are not used.
-    """
-    applied = np.array(offsets)
-    largest = applied[np.abs(applied).argmax(axis=0), (0, 1)]
-    shares = np.divide(applied, largest, out=np.ones_like(applied), where=largest != 0.0)
-    return (float(largest[0]), float(largest[1])) if (shares >= _LEAST_SHARE).all() else None
 
 
 def _listed(numbers: Iterable[float]) -> str:

@@ -16,6 +16,8 @@ _GPU_FILES: Final = ("/proc/driver/nvidia/version", "/dev/nvidia0", "/dev/nvidia
 VNNI: Final = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 """CPU flags that imply 32-bit int8 accumulation: sums are exact, so all such CPUs return the same output.
 Elsewhere sums of 16 bits may overflow."""
+BF16: Final = frozenset({"avx512_bf16", "amx_bf16"})
+"""CPU flags of arithmetic in bfloat16."""
 
 
 def cache_folder() -> Path:
@@ -64,6 +66,11 @@ def cpu_model() -> str:
     return _cpuinfo("model name") or platform.machine()
 
 
+def cpu_arithmetic() -> str:
+    """Return the model name of the CPU, and its int8 and bfloat16 flags, which virtual machines may mask."""
+    return " ".join([cpu_model(), *sorted((VNNI | BF16) & cpu_flags())])
+
+
 def cpu_flags() -> frozenset[str]:
     """Return the instruction set extensions of the CPU; empty where ``/proc/cpuinfo`` does not list them."""
     return frozenset(_cpuinfo("flags").split())
@@ -71,7 +78,7 @@ def cpu_flags() -> frozenset[str]:
 
 def computes_bfloat16() -> bool:
     """Return whether the CPU computes in bfloat16 itself."""
-    return bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
+    return bool(BF16 & cpu_flags())
 
 
 def _cpuinfo(name: str) -> str:

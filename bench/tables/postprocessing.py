@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.tables.agreement import Segmented
+from bench.tables.agreement import AT_BORDERS, Segmented
 from bench.tables.defects import with_defects
 from bench.tables.outlines import hausdorff
 from bench.tables.output import Table
@@ -20,7 +20,7 @@ from inline.contouring.contours import (
     outlines_left,
     rasterise,
 )
-from inline.data.results import Contours
+from inline.data.results import ContourOffsets, Contours
 from model.evaluation.outlines import smooth_outline
 from model.frame import FRAME_MM
 from model.training.data import labels_in_frame
@@ -68,8 +68,12 @@ def by_step(slices: Sequence[Masked]) -> dict[str, StepResult]:
     }
 
 
-def table_8(slices: Sequence[Segmented], seed: int = 8) -> Table:
-    """Return the effect of each step on masks with added defects, and on the network's own."""
+def table_8(slices: Sequence[Segmented], offsets: ContourOffsets = AT_BORDERS, seed: int = 8) -> Table:
+    """Return the effect of each step on masks with added defects, and on the network's own.
+
+    The outlines of the network's masks lie at the borders of the wall by every step: a convention is applied
+    to two contours, which only the last steps leave.
+    """
     random = np.random.default_rng(seed)
     defective, own = list[Masked](), list[Masked]()
     for each in slices:
@@ -98,13 +102,18 @@ def table_8(slices: Sequence[Segmented], seed: int = 8) -> Table:
         for number, step in enumerate(stages())
     }
     keys = ", ".join(f"{name}/hausdorff .2f, {name}/without_contour" for name in named)
-    notes = (
+    notes: tuple[str, ...] = (
         "Hausdorff distance of both contours from the first reader's, smoothed, mean, mm; every part that a "
         f"step leaves counts; slices with an outline after every step ({', '.join(counted)}).",
         "Without contour: slices on which the product's acceptance rules leave none with these steps.",
         "Defects: specks, streaks and spurs added, gaps of the wall and sectors (C shapes) removed, each "
         "with probability one half, at least one.",
     )
+    if offsets != AT_BORDERS:
+        notes += (
+            "The network's masks end at the borders of the wall. The convention of the readers, "
+            f"{offsets.endo_mm:g} and {offsets.epi_mm:g} mm (endo, epi) into it, is part of the distance.",
+        )
     table = Table("8", "post-processing, step by step", notes=notes, values=values)
     return table.filled("step", rows, keys)
 

@@ -88,10 +88,10 @@ def run(
         table_3(agreed),
         table_4(agreed),
         table_5(by_reader),
-        table_6(slices, training, engine, repeats),
-        table_7(slices, training, encoder),
-        table_8(segmented),
-        table_a1(slices, training),
+        table_6(slices, training, engine, repeats, offsets),
+        table_7(slices, training, encoder, offsets),
+        table_8(segmented, offsets),
+        table_a1(slices, training, offsets),
     ]
     print_lines(about)
     for table in tables:

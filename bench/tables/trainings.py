@@ -19,9 +19,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
-from bench.tables.agreement import segment_all
+from bench.tables.agreement import AT_BORDERS, segment_all
 from bench.tables.output import Table
 from bench.values import median_ms
+from inline.data.results import ContourOffsets
 from model.engines.base import Engine
 from model.engines.torch_engine import TorchEngine
 from model.evaluation.cases import LabelledSlice
@@ -151,7 +152,13 @@ def _trained(
     return TorchEngine(network), seconds
 
 
-def table_6(slices: Sequence[LabelledSlice], training: ShortTraining, shipped: Engine, repeats: int) -> Table:
+def table_6(
+    slices: Sequence[LabelledSlice],
+    training: ShortTraining,
+    shipped: Engine,
+    repeats: int,
+    offsets: ContourOffsets = AT_BORDERS,
+) -> Table:
     """Return parameters, times and metrics of the architectures; the product is last."""
     values: dict[str, Any] = {}
     # The product computes small hearts several times.
@@ -166,10 +173,10 @@ def table_6(slices: Sequence[LabelledSlice], training: ShortTraining, shipped: E
         }
         if training.steps:
             engine, found["training_s"] = training.run(make)
-            found |= metrics(slices, engine)
+            found |= metrics(slices, engine, offsets)
     values["product"] = {
         "inference_ms": inference_ms(shipped, largest_input, repeats),
-        **metrics(slices, shipped),
+        **metrics(slices, shipped, offsets),
     }
     keys = f"parameters_millions .1f, inference_ms .1f, {_COLUMNS}"
     notes = (
@@ -182,13 +189,19 @@ def table_6(slices: Sequence[LabelledSlice], training: ShortTraining, shipped: E
     return Table("6", "architectures", notes=notes, values=values).filled("architecture", values, keys)
 
 
-def table_7(slices: Sequence[LabelledSlice], training: ShortTraining, encoder: Path | None) -> Table:
+def table_7(
+    slices: Sequence[LabelledSlice],
+    training: ShortTraining,
+    encoder: Path | None,
+    offsets: ContourOffsets = AT_BORDERS,
+) -> Table:
     """Return the metrics with and without an encoder pretrained on ImageNet.
 
     Args:
         slices: to evaluate on.
         training: length of the trainings.
         encoder: torchvision's checkpoint of a ResNet-50; without it the table states that it is missing.
+        offsets: contour convention of the readers.
     """
     missing = "ImageNet weights are missing; give --encoder FILE (torchvision's resnet50)."
     notes = [str(training), *([] if encoder else [missing]), _UNIT]
@@ -207,11 +220,13 @@ def table_7(slices: Sequence[LabelledSlice], training: ShortTraining, encoder: P
         makes["ImageNet"] = pretrained, hashlib.sha256(encoder.read_bytes()).hexdigest()
     for name, (make, start) in makes.items():
         engine, seconds = training.run(make, start=start)
-        values[name] = {"training_s": seconds, **metrics(slices, engine)}
+        values[name] = {"training_s": seconds, **metrics(slices, engine, offsets)}
     return table.filled("encoder", {**values, **({} if encoder else {"ImageNet: not run": {}})}, _COLUMNS)
 
 
-def table_a1(slices: Sequence[LabelledSlice], training: ShortTraining) -> Table:
+def table_a1(
+    slices: Sequence[LabelledSlice], training: ShortTraining, offsets: ContourOffsets = AT_BORDERS
+) -> Table:
     """Return the metrics of models for one kind of map and of one for both, by kind of map."""
     values: dict[str, Any] = {}
     table = Table("A1", "dedicated and combined models", notes=(str(training), _UNIT), values=values)
@@ -222,7 +237,7 @@ def table_a1(slices: Sequence[LabelledSlice], training: ShortTraining) -> Table:
     for name, mix in mixes.items():
         engine, _ = training.run(UNet, mix)
         values[name] = {
-            kind: metrics([each for each in slices if each.kind == kind], engine) for kind in kinds
+            kind: metrics([each for each in slices if each.kind == kind], engine, offsets) for kind in kinds
         }
     keys = ", ".join(f"{kind}/dice .3f, {kind}/hausdorff .2f" for kind in kinds)
     return table.filled("trained on", values, keys)
@@ -233,11 +248,16 @@ def inference_ms(engine: Engine, image: NDArray[np.float32], repeats: int) -> fl
     return median_ms(lambda: engine.infer(image), repeats)
 
 
-def metrics(slices: Sequence[LabelledSlice], engine: Engine) -> dict[str, float]:
-    """Return mean Dice and Hausdorff distance, mm, from the first reader; distances where there is a
-    contour."""
+def metrics(
+    slices: Sequence[LabelledSlice], engine: Engine, offsets: ContourOffsets = AT_BORDERS
+) -> dict[str, float]:
+    """Return mean Dice and Hausdorff distance, mm, from the first reader; distances where there is a contour.
+
+    Contours are drawn by the convention of the readers, ``offsets``.
+    """
     found = [
-        agreement(each.found, each.slice.labels, each.slice.spacing) for each in segment_all(slices, engine)
+        agreement(each.found, each.slice.labels, each.slice.spacing)
+        for each in segment_all(slices, engine, offsets)
     ]
     apart = [each.hausdorff for each in found if np.isfinite(each.hausdorff)]
     figures: dict[str, float] = {

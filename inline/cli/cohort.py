@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from typer import Argument, Option
 
 from inline.cli.errors import require
-from inline.cli.options import EngineOption, SettingsFile, output_folder
+from inline.cli.options import EngineOption, SettingsFile, finite, output_folder
 from inline.replay.table import counted, make_table
 from inline.settings import Settings, load_settings
 
@@ -40,7 +40,7 @@ def cohort(
         str, Option(help="Address of an existing Dask scheduler, such as tcp://HOST:8786.")
     ] = "",
     timeout_s: Annotated[
-        float, Option(min=1, help="Longest time of an examination; then it is given up.")
+        float, Option(callback=finite, min=1, help="Longest time of an examination; then it is given up.")
     ] = 900.0,
     engine: EngineOption = None,
     settings_file: SettingsFile = None,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Final
 
-from typer import Option
+from typer import BadParameter, Option
 
 from inline.data.errors import MyostreamError
 from model.output import check_folder, check_outputs
@@ -29,6 +30,13 @@ def output_folder(folder: Path | None) -> Path | None:
     """Likewise, of a folder, which is made."""
     check_folder(folder)
     return folder
+
+
+def finite(value: float | None) -> float | None:
+    """Return a number; raise BadParameter for NaN and infinity, which limits may let through."""
+    if value is not None and not math.isfinite(value):
+        raise BadParameter(f"{value} is not a finite number.")
+    return value
 
 
 PREPARING: Final = "Preparing the network for this computer; the first run takes longer ..."

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from typer import Argument, Option
 
 from inline.cli.errors import require
-from inline.cli.options import PREPARING, HaematocritOption, SettingsFile
+from inline.cli.options import PREPARING, HaematocritOption, SettingsFile, finite
 from inline.cli.tables import print_progress
 from inline.data.errors import MyostreamError
 from inline.replay.table import counted, ecv_notes, ecv_table, notes, printable, results_table
@@ -48,7 +48,7 @@ def replay(
     server: Annotated[str, Option(help="HOST:PORT of a running server; else one is started.")] = "",
     config: Annotated[str, Option(help="Configuration of the connection.")] = "mapping",
     realtime: Annotated[bool, Option("--realtime", help="Send by the images' time stamps.")] = False,
-    speed: Annotated[float, Option(min=0.01, help="With --realtime: times faster.")] = 1.0,
+    speed: Annotated[float, Option(callback=finite, min=0.01, help="With --realtime: times faster.")] = 1.0,
     json_file: Annotated[Path | None, Option("--json", help="Write all results here.")] = None,
     overlays: Annotated[Path | None, Option(help="Write overlays into this folder.")] = None,
     report: Annotated[

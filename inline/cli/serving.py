@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from inline.cli.options import EngineOption, HaematocritOption, SettingsFile, Verbose
+from inline.cli.options import EngineOption, HaematocritOption, SettingsFile, Verbose, finite
 from inline.data.errors import MyostreamError
 from inline.replay.results import read_message
 from inline.replay.table import line, printable
@@ -33,7 +33,8 @@ def serve(
     ] = None,
     insecure: Annotated[bool, Option("--insecure", help="Publish to other hosts without keys.")] = False,
     budget_ms: Annotated[
-        float | None, Option(min=1, help="Time for a slice, from its last image to its result.")
+        float | None,
+        Option(callback=finite, min=1, help="Time for a slice, from its last image to its result."),
     ] = None,
     engine: EngineOption = None,
     monitor_port: Annotated[

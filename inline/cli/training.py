@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import Option
 
 from inline.cli.errors import report_errors
+from inline.cli.options import finite
 from inline.data.errors import MyostreamError
 
 
@@ -18,14 +20,18 @@ def train(
     output: Annotated[Path, Option("--output", "-o", help="Folder of the run.")],
     recipe: Annotated[str, Option(help="synthetic, published or fine-tune.")] = "synthetic",
     data: Annotated[Path | None, Option("--data", help="Labelled cases (docs/data.md).")] = None,
-    kinds: Annotated[str, Option("--maps", help="t1, t2 or t1,t2.")] = "t1,t2",
-    architecture: Annotated[str, Option(help="resnet50 or original.")] = "resnet50",
+    kinds: Annotated[str | None, Option("--maps", help="t1, t2 or t1,t2.", show_default="t1,t2")] = None,
+    architecture: Annotated[str | None, Option(help="resnet50 or original.", show_default="resnet50")] = None,
     encoder: Annotated[Path | None, Option(help="torchvision's resnet50 checkpoint (ImageNet).")] = None,
     epochs: Annotated[int | None, Option(min=1, help="Epochs, in place of the recipe's.")] = None,
     minutes: Annotated[
         float | None,
         Option(
-            min=1.0, max=10_080.0, help="Time of the synthetic recipe, files included.", show_default="10"
+            callback=finite,
+            min=1.0,
+            max=10_080.0,
+            help="Time of the synthetic recipe, files included.",
+            show_default="10",
         ),
     ] = None,
     start: Annotated[
@@ -37,19 +43,28 @@ def train(
     ] = None,
     apices: Annotated[
         float | None,
-        Option(min=0.0, max=1.0, help="Share of small apices among synthetic slices.", show_default="0.06"),
+        Option(
+            callback=finite,
+            min=0.0,
+            max=1.0,
+            help="Share of small apices among synthetic slices.",
+            show_default="0.06",
+        ),
     ] = None,
     learning_rate: Annotated[
         float | None,
         Option(
+            callback=finite,
             min=1e-6,
             max=0.1,
             help="Of the synthetic recipe, at the top of its cosine.",
             show_default="0.001, on a CPU 0.0001",
         ),
     ] = None,
-    seed: Annotated[int, Option(min=0, max=2**32 - 1)] = 1,
-    resume: Annotated[bool, Option("--resume", help="Go on from the last checkpoint.")] = False,
+    seed: Annotated[int | None, Option(min=0, max=2**32 - 1, show_default="1")] = None,
+    resume: Annotated[
+        bool, Option("--resume", help="Go on from the last checkpoint, with the settings of the run.")
+    ] = False,
     accelerator: Annotated[str, Option(help="auto, cpu or gpu.")] = "auto",
     precision: Annotated[
         str | None, Option(help="32-true or bf16-mixed; for labelled cases only.", show_default="32-true")
@@ -61,8 +76,7 @@ def train(
     shipped = None if recipe == "published" else DEFAULT
     weights = None if start == "random" else Path(start).resolve() if start else shipped
     if recipe == "synthetic":
-        others = kinds != "t1,t2" or architecture != "resnet50"
-        if data or others or encoder or epochs or resume or precision:
+        if data or kinds or architecture or encoder or epochs or resume or precision:
             raise MyostreamError(
                 "the recipe synthetic trains the default network within --minutes; --data, --maps, "
                 "--architecture, --encoder, --epochs, --resume and --precision go with another --recipe"
@@ -76,7 +90,7 @@ def train(
                 minutes or 10.0,
                 weights,
                 accelerator,
-                seed,
+                1 if seed is None else seed,
                 SHARE if apices is None else apices,
                 learning_rate,
             )
@@ -87,7 +101,7 @@ def train(
         )
         return
     from model.training.recipe import RECIPES
-    from model.training.train import Training, shortened
+    from model.training.train import Training, begun, shortened
     from model.training.train import train as run
 
     if recipe not in RECIPES:
@@ -98,21 +112,24 @@ def train(
         )
     if data is None:
         raise MyostreamError(f"the recipe {recipe} needs labelled cases; give --data")
-    training = Training(
-        recipe=shortened(RECIPES[recipe], epochs),
-        output=output,
-        data=data,
-        kinds=tuple(kinds.split(",")),
-        architecture=architecture,
-        encoder=encoder,
-        start=weights,
-        seed=seed,
-        resume=resume,
-        accelerator=accelerator,
-        precision=precision or "32-true",
-    )
+    stated: dict[str, Any] = {
+        "kinds": None if kinds is None else tuple(kinds.split(",")),
+        "architecture": architecture,
+        "encoder": encoder and encoder.resolve(),
+        "seed": seed,
+        "precision": precision,
+    }
+    options = {name: value for name, value in stated.items() if value is not None}
+    if start is not None:
+        options["start"] = weights
     with report_errors(ValueError):
-        figures = run(training)
+        if resume:
+            training = begun(output)
+            kept = training.recipe if training.recipe.name == recipe else RECIPES[recipe]
+            options["recipe"] = replace(kept, epochs=epochs or kept.epochs)
+        else:
+            training = Training(shortened(RECIPES[recipe], epochs), output, data, start=weights)
+        figures = run(replace(training, data=data, accelerator=accelerator, **options))
     for name, value in sorted(figures.items()):
         typer.echo(f"{name}: {value:.4f}")
 

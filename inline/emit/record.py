@@ -9,7 +9,7 @@ import numpy as np
 
 from inline.data.examination import EcvRegion, EcvResult
 from inline.data.geometry import SliceGeometry
-from inline.data.results import BloodT1, InsertionPoint, RegionValues, SliceResult
+from inline.data.results import BloodT1, ContourOffsets, InsertionPoint, RegionValues, SliceResult
 from inline.data.series import SeriesIdentity
 
 SCHEMA: Final = "myostream.slice/1.4"
@@ -49,7 +49,8 @@ def record(result: SliceResult) -> dict[str, Any]:
         "shape": list(geometry.shape),
         "pixel_spacing_mm": [round(size, 6) for size in geometry.spacing],
         "contours": contours,
-        "contour_offsets_mm": _offsets(result),
+        "contour_offsets_mm": _offsets(result.offsets),
+        "contour_convention_mm": _offsets(result.convention),
         "insertions": {
             name: _insertion(getattr(result.insertions, name), geometry) for name in ("anterior", "inferior")
         },
@@ -76,10 +77,10 @@ def record(result: SliceResult) -> dict[str, Any]:
     }
 
 
-def _offsets(result: SliceResult) -> dict[str, float | None] | None:
-    if result.offsets is None:
+def _offsets(offsets: ContourOffsets | None) -> dict[str, float | None] | None:
+    if offsets is None:
         return None
-    return {"endo": json_number(result.offsets.endo_mm, 3), "epi": json_number(result.offsets.epi_mm, 3)}
+    return {"endo": json_number(offsets.endo_mm, 3), "epi": json_number(offsets.epi_mm, 3)}
 
 
 def _motion(result: SliceResult) -> dict[str, Any] | None:

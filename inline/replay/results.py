@@ -78,6 +78,7 @@ class Slice(_Checked):
     time_stamp: int = 0
     scanner_made_map: bool = False
     contour_offsets_mm: _Offsets | None = None
+    contour_convention_mm: _Offsets | None = None
     region_inset: _Number | None = None
     confidence: _Number | None = None
     confidence_source: str = ""

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from model.errors import MyostreamError
-from model.host import cache_folder, cpu_model
+from model.host import cache_folder, cpu_arithmetic
 from model.output import abandoned
 from model.ownership import make_private, objection, objection_to
 from model.weights import weights_digest
@@ -69,7 +70,7 @@ class EngineKey:
         Args:
             weights: folder of weights.
             precision: see above.
-            device: None for the CPU.
+            device: None for the CPU, with its flags: the gate's report holds for sums of their kind.
             packages: that load the engine; their versions are part of the key. Those that are not installed
                 are left out.
         """
@@ -77,7 +78,7 @@ class EngineKey:
         return cls(
             weights=weights_digest(weights),
             precision=precision,
-            device=cpu_model() if device is None else device,
+            device=cpu_arithmetic() if device is None else device,
             versions=", ".join(f"{package} {found}" for package, found in installed if found),
         )
 
@@ -111,6 +112,16 @@ class EngineCache:
         if problem:
             raise UnusableModelError(f"{entry} {problem}")
         return entry
+
+    def check(self) -> None:
+        """Check before the work that an entry can be made.
+
+        Raises:
+            OSError: as :meth:`build`.
+        """
+        make_private(self.folder)
+        with tempfile.TemporaryFile(dir=self.folder):
+            pass
 
     def build(self, key: EngineKey, write: Callable[[Path], None]) -> Path:
         """Make an entry and return its folder; an earlier one is replaced once this one is complete.

@@ -19,6 +19,10 @@ FILE: Final = "gate.json"
 T = TypeVar("T")
 
 
+class MissedGateError(UnusableModelError):
+    """The engine was compared with float32 for these weights, and missed its gate."""
+
+
 def write_report(folder: Path, weights: Path, report: dict[str, Any], **others: str) -> None:
     """Write the report of an engine of ``weights`` into a folder, with other texts by name."""
     content = {"weights": weights_digest(weights), **others, "report": report}
@@ -29,8 +33,8 @@ def read_report(folder: Path, weights: Path, *others: str) -> dict[str, Any]:
     """Return the content of a file of :func:`write_report` for these weights, whose engine passed its gate.
 
     Raises:
-        UnusableModelError: there is none, it lacks one of the ``others``, it belongs to other weights, or the
-            engine missed its gate.
+        MissedGateError: the engine missed its gate.
+        UnusableModelError: there is none, it lacks one of the ``others``, or it belongs to other weights.
     """
     try:
         content: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
@@ -40,10 +44,10 @@ def read_report(folder: Path, weights: Path, *others: str) -> dict[str, Any]:
         raise UnusableModelError(f"none lies in {folder}") from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UnusableModelError(f"the one in {folder} cannot be read ({error})") from error
-    if report.get("passed") is not True:
-        raise UnusableModelError(f"the one in {folder} missed its gate: {reasons}")
     if made_from != weights_digest(weights):
         raise UnusableModelError(f"the one in {folder} belongs to other weights")
+    if report.get("passed") is not True:
+        raise MissedGateError(f"the one in {folder} missed its gate: {reasons}")
     return content
 
 
@@ -51,6 +55,8 @@ def of_host_or_weights(
     weights: Path, precision: str, read: Callable[[Path, Path], T], cache: EngineCache | None, lacking: str
 ) -> T:
     """Return what was made on this host, or else what lies beside the weights.
+
+    A gate that was missed on this host decides: what passed elsewhere is then not used.
 
     Args:
         weights: folder of weights.
@@ -64,6 +70,8 @@ def of_host_or_weights(
     """
     try:
         return read((cache or EngineCache()).find(EngineKey.of(weights, precision)), weights)
+    except MissedGateError as error:
+        raise MissedGateError(f"{error} (to repeat it: myostream calibrate precision)") from error
     except UnusableModelError as error:
         reason = str(error)
     try:

@@ -39,6 +39,8 @@ class Int8Model:
 def find_int8(weights: Path, cache: EngineCache | None = None) -> Int8Model:
     """Return the model that was made on this host, or else the one beside the weights.
 
+    Where the model of this host missed its gate, none is used.
+
     Args:
         weights: folder of weights.
         cache: of this host; None for the user's.

@@ -1,4 +1,4 @@
-"""Ring of synthetic slices on the device: each is made once and used a few times with random changes."""
+"""Ring of synthetic slices on the device: each is made once and drawn at random, with random changes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Training on synthetic slices within a given time, all of it on one device.
 
-Slices are made in chunks, kept in a ring, and used a few times each. The learning rate falls along a
-cosine that ends when the time does; the weights kept are an exponential mean. At the end, batch normalisation
-takes its statistics from whole frames, and the rest of the time goes to files.
+Slices are made in chunks, kept in a ring, and used 2.6 times each on a GPU and once on a CPU, on average.
+The learning rate falls along a cosine that ends when the time does; the weights kept are an exponential mean.
+At the end, batch normalisation takes its statistics from whole frames; the rest of the time goes to files.
 """
 
 from __future__ import annotations

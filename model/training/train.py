@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from model.evaluation.cases import CaseError, LabelledSlice, read_kinds
 from model.original_unet import OriginalUNet
-from model.output import write_json, write_text
+from model.output import check_folder, write_json, write_text
 from model.training.data import LabelledImages
 from model.training.module import FIGURES, SegmentationModule
 from model.training.recipe import Recipe
@@ -41,7 +41,7 @@ class Training:
         encoder: torchvision checkpoint of an ImageNet ResNet-50, or None.
         start: folder of weights to start from, or None.
         seed: fixes everything random.
-        resume: go on from the run's last checkpoint.
+        resume: go on from the run's last checkpoint, with the settings that the run began with.
         accelerator: of Lightning: ``auto``, ``cpu``, ``gpu``.
         precision: of Lightning: ``32-true``, ``bf16-mixed``.
     """
@@ -57,6 +57,80 @@ class Training:
     resume: bool = False
     accelerator: str = "auto"
     precision: str = "32-true"
+
+
+_SETTINGS: Final = "training.json"
+_KEPT: Final = ("recipe", "kinds", "architecture", "encoder", "start", "seed", "precision")
+"""Settings that a resumed run has from its beginning, but for the number of epochs."""
+
+
+def begun(run: Path) -> Training:
+    """Return the training that began in the folder of a run, to be resumed.
+
+    Raises:
+        ValueError: the folder has no checkpoint, or does not state its settings.
+    """
+    last, file = _last(run), run / _SETTINGS
+    if not last.exists():
+        raise ValueError(f"{last} is not there; nothing to resume")
+    try:
+        stated = json.loads(file.read_text(encoding="utf-8"))
+        kept = {name: stated[name] for name in _KEPT} | {
+            "recipe": Recipe(**stated["recipe"]),
+            "kinds": tuple(stated["kinds"]),
+            **{name: Path(stated[name]) for name in ("encoder", "start") if stated[name] is not None},
+        }
+        return Training(**kept, output=run, data=Path(stated["data"]), resume=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{file} does not state the settings of the run to resume ({error})") from error
+
+
+def _check_resumed(training: Training) -> None:
+    earlier = begun(training.output)
+    epochs = training.recipe.epochs
+    for name in _KEPT:
+        was, now = getattr(earlier, name), getattr(training, name)
+        if name == "recipe":
+            was = replace(was, epochs=epochs)
+        if was != now:
+            raise ValueError(
+                f"the run in {training.output} began with {'maps' if name == 'kinds' else name} "
+                f"{_named(was)}, not {_named(now)}; leave that option out, or begin another run"
+            )
+
+
+def _named(value: Any) -> str:
+    if isinstance(value, Recipe):
+        return value.name
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return "none" if value is None else str(value)
+
+
+class _Checkpoint(ModelCheckpoint):
+    """Checkpoint of a run whose folder may be moved: it remembers its files by their names in the folder."""
+
+    @property
+    def state_key(self) -> str:
+        """As Lightning's own: a run that an earlier version began can be resumed."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the best epoch of the run; from none where its file is gone."""
+        folder = Path(str(self.dirpath))
+
+        def here(path: str) -> str:
+            return str(folder / Path(path).name) if path else path
+
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        if not Path(here(state_dict["best_model_path"])).is_file():
+            return
+        moved = {
+            "dirpath": self.dirpath,
+            "best_k_models": {here(path): score for path, score in state_dict["best_k_models"].items()},
+            **{name: here(state_dict[name]) for name in paths},
+        }
+        super().load_state_dict({**state_dict, **moved})
 
 
 class _Images(lightning.LightningDataModule):
@@ -92,22 +166,22 @@ def train(training: Training) -> dict[str, float]:
 
     Raises:
         CaseError: the labelled cases cannot be used, or are too few for a split.
-        ValueError: an architecture or a combination of options that does not exist.
+        ValueError: an architecture or a combination of options that does not exist, a run that cannot be
+            resumed, or settings that are not those that it began with.
     """
     recipe = training.recipe
+    if training.resume:
+        _check_resumed(training)
     lightning.seed_everything(training.seed, verbose=False)
-    training.output.mkdir(parents=True, exist_ok=True)
     # Convolutions on a CPU take a quarter less time in this order of memory, and no more on a GPU.
     network = make_network(training).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    described = {**asdict(training), "recipe": asdict(recipe)}
-    write_text(training.output / "training.json", json.dumps(described, indent=1, default=str))
-    folder = training.output / "checkpoints"
-    last = folder / "last.ckpt"
-    if training.resume and not last.exists():
-        raise ValueError(f"{last} is not there; nothing to resume")
+    last = _last(training.output)
+    folder = last.parent
+    slices = _slices(training)
+    parts = _all_parts(training, slices)
     # A resumed run logs into a folder of its own: the logger would empty the first one.
     number = len(list(training.output.glob("log-*"))) + 1
-    best = ModelCheckpoint(
+    best = _Checkpoint(
         folder, filename="best", monitor="validation_loss", save_top_k=1, enable_version_counter=False
     )
     try:
@@ -121,7 +195,7 @@ def train(training: Training) -> dict[str, float]:
             logger=CSVLogger(training.output, name="", version=f"log-{number}"),
             callbacks=[
                 best,
-                ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False),
+                _Checkpoint(folder, filename="last", save_top_k=1, enable_version_counter=False),
             ],
             # Weighted images are left out after their last epoch, so the loader is made anew each epoch.
             reload_dataloaders_every_n_epochs=1,
@@ -134,7 +208,12 @@ def train(training: Training) -> dict[str, float]:
     checkpoint = str(last) if training.resume else None
     # The run's own checkpoint holds an optimiser beside the weights.
     options: dict[str, Any] = {"ckpt_path": checkpoint, "weights_only": False} if checkpoint else {}
-    images = _Images(recipe, _slices(training), training.seed)
+    images = _Images(recipe, slices, training.seed)
+    # Written after all checks: a mistaken command leaves what an earlier run wrote into the folder.
+    check_folder(training.output)
+    described = {**asdict(training), "recipe": asdict(recipe)}
+    write_text(training.output / _SETTINGS, json.dumps(described, indent=1, default=str))
+    write_json(training.output / FILE, parts)
     trainer.fit(module, datamodule=images, **options)
     # Few cases are soon overfitted: the weights with the lowest validation loss are kept.
     kept = torch.load(best.best_model_path, weights_only=False)
@@ -149,7 +228,7 @@ def train(training: Training) -> dict[str, float]:
 
 
 def make_network(training: Training) -> nn.Module:
-    """The network that a training starts from.
+    """The network that a training starts from; that of a resumed one gets its weights from the checkpoint.
 
     Raises:
         ValueError: no such architecture, or weights that do not fit it.
@@ -162,6 +241,9 @@ def make_network(training: Training) -> nn.Module:
         if training.encoder or training.start:
             raise ValueError("the original U-Net takes neither an ImageNet encoder nor shipped weights")
         return OriginalUNet()
+    if training.resume:
+        state = torch.load(_last(training.output), map_location="cpu", weights_only=False)["state_dict"]
+        return UNet(insertions="network.insertion_head.weight" in state).train()
     network = load_network(training.start).requires_grad_(True) if training.start else UNet()
     if training.encoder:
         try:
@@ -171,6 +253,10 @@ def make_network(training: Training) -> nn.Module:
                 f"{training.encoder} is no checkpoint of torchvision's resnet50 ({type(error).__name__})"
             ) from error
     return network.train()
+
+
+def _last(run: Path) -> Path:
+    return run / "checkpoints" / "last.ckpt"
 
 
 def shortened(recipe: Recipe, epochs: int | None) -> Recipe:
@@ -193,9 +279,11 @@ def _slices(training: Training) -> list[LabelledSlice]:
         if not parts[part]:
             number = len({each.case for each in slices})
             raise CaseError(f"of {number} cases none falls to {part}; the split needs more cases")
-    # The weights of this folder may have learned from other cases before.
-    own = training.start is not None and training.start.resolve().parent == training.output.resolve()
-    earlier = read_split(training.output) if training.resume or own else None
-    known = [name for each in (parts, earlier or {}) for names in each.values() for name in names]
-    write_json(training.output / FILE, split(known))
     return slices
+
+
+def _all_parts(training: Training, slices: list[LabelledSlice]) -> dict[Part, list[str]]:
+    """The cases of each part, with those that the weights of this folder may have learned from before."""
+    own = training.start is not None and training.start.resolve().parent == training.output.resolve()
+    earlier = (read_split(training.output) if training.resume or own else None) or {}
+    return split([*(each.case for each in slices), *(name for names in earlier.values() for name in names)])

@@ -1,6 +1,7 @@
 """The fit recovers a known relation of signals and Dice; degradation does what its name says."""
 
 import json
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from calibration import confidence
+from calibration import cli, confidence
 from calibration.confidence import (
     Sample,
     Scores,
@@ -270,3 +271,12 @@ def test_real_maps_are_reported_and_not_fitted(weights, tmp_path):
     assert content["real"]["first_readers"] == {"reader": 4}
     with pytest.raises(CaseError):
         score_folder(Reader(), load_calibration(weights)[0], weights, ContourOffsets(1.5, 1.5))
+
+
+def test_the_least_number_of_slices_leaves_enough_hearts_for_the_fit():
+    def for_the_fit(slices):
+        hearts = slices // confidence.VARIANTS
+        return hearts - hearts // confidence._HELD_OUT
+
+    least = get_type_hints(cli.confidence, include_extras=True)["slices"].__metadata__[0].min
+    assert for_the_fit(least) == confidence._FOLDS > for_the_fit(least - 1)

@@ -246,8 +246,30 @@ def test_one_reader_cannot_differ(site):
 def test_labels_of_another_heart_alone_are_an_error(site, monkeypatch):
     folder = site([HABIT])
     monkeypatch.setattr(contours, "reader_offsets", lambda *_: None)
-    with pytest.raises(MyostreamError, match="on none of 2 slices"):
+    with pytest.raises(MyostreamError, match=r"on none of 2 slices .*; 0 more"):
         contours.calibrate(Settings(), folder, ["t2"])
+
+
+@pytest.mark.usefixtures("site")
+def test_slices_that_are_left_out_as_saturated_are_counted_where_none_remains(tmp_path):
+    labels = labels_at(HABIT, (MM, MM))
+    for case in (1, 2):
+        image = np.full(SHAPE, 255.0, np.float32)
+        np.savez(tmp_path / f"p{case}-slice-1.npz", t1_window=image, label=labels, pixel_spacing_mm=MM)
+    with pytest.raises(MyostreamError, match=r"on none of 0 slices .*; 2 more were left out: .* saturates"):
+        contours.calibrate(Settings(), tmp_path, ["t1"])
+
+
+def test_the_settings_file_counts_what_the_convention_was_fitted_on(site, tmp_path):
+    folder = site([HABIT] * 3)
+    for case in ("case-0", "case-2"):
+        for file in folder.glob(f"{case}/*/t2.anna.json"):
+            drawn = json.loads(file.read_text())
+            far = {name: (np.array(border) + 40.0).tolist() for name, border in drawn.items()}
+            file.write_text(json.dumps(far))
+    figures = contours.calibrate(Settings(), folder, ["t2"], output=tmp_path / "site.toml")
+    assert (len(figures["cases"]), figures["slices"], figures["without_offsets"]) == (3, 6, 4)
+    assert "contours: 1 of 3 cases, 2 of 6 slices, t2" in (tmp_path / "site.toml").read_text()
 
 
 def test_one_file_for_figures_and_settings_is_an_error(site, tmp_path):

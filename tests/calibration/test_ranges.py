@@ -23,6 +23,7 @@ def slice_record(median, *, slice_index=0, **more):
         "enhancement": "native",
         "field_strength_T": 1.494,
         "contour_offsets_mm": {"endo": 1.5, "epi": 1.5},
+        "contour_convention_mm": {"endo": 1.5, "epi": 1.5},
         "region_inset": 0.1,
         "t1_scale": 1.0,
         "regions": [region("global", median), region("septum", median + 10)],
@@ -201,7 +202,13 @@ def test_synthetic_and_unknown_haematocrit_make_no_range_of_ecv(site):
     [
         {"field_strength_T": 3.0},
         {"t1_scale": 1.0365},
-        {"contour_offsets_mm": {"endo": 0.0, "epi": 1.5}},
+        {"contour_convention_mm": {"endo": 0.0, "epi": 1.5}},
+        # Which a thin wall may have of 1.5 and 1.5 as well.
+        {
+            "contour_convention_mm": {"endo": 1.0, "epi": 1.0},
+            "contour_offsets_mm": {"endo": 1.0, "epi": 1.0},
+        },
+        {"contour_convention_mm": {"endo": 0.75, "epi": 1.5}},
         {"region_inset": 0.3},
     ],
 )
@@ -271,8 +278,8 @@ def test_persons_that_give_no_sd_are_an_error_and_no_empty_file(tmp_path, values
 
 @pytest.mark.parametrize("offsets", [{}, {"endo": None, "epi": 1.5}, {"endo": "1.5", "epi": 1.5}, [1.5, 1.5]])
 def test_offsets_that_are_none_are_an_error_that_names_the_file(tmp_path, offsets):
-    write(tmp_path, "person0", [slice_record(950.0, contour_offsets_mm=offsets)])
-    with pytest.raises(MyostreamError, match=r"person0\.json.*contour.offsets"):
+    write(tmp_path, "person0", [slice_record(950.0, contour_convention_mm=offsets)])
+    with pytest.raises(MyostreamError, match=r"person0\.json.*contour.convention"):
         read_person(tmp_path / "person0.json")
 
 

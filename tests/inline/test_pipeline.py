@@ -99,6 +99,7 @@ def test_contours_labels_and_values_are_those_of_the_convention_and_state_it(sli
     assert drawn.regions[0].pixels < borders.regions[0].pixels
     assert borders.notes == drawn.notes == ()
     assert record(drawn)["contour_offsets_mm"] == {"endo": 3.0, "epi": -1.5}
+    assert record(drawn)["contour_convention_mm"] == {"endo": 3.0, "epi": -1.5}
     meta = mrd.images(drawn, slices[0].template)[0].meta()
     assert meta["MYOSTREAM_CONTOUR_OFFSETS_MM"] == ("3.000", "-1.500")
     assert Pipeline(ring_engine).process(slices[0]).offsets == (1.5, 1.5)

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from bench.tables import trainings
 from bench.tables.trainings import ShortTraining, metrics, table_6, table_7, table_a1, train_briefly
+from inline.data.results import ContourOffsets
 from model.evaluation.cases import LabelledSlice
 
 SIZE = 224
@@ -169,3 +172,21 @@ def test_kept_networks_are_taken_from_their_folder(monkeypatch, tmp_path):
     np.testing.assert_array_equal(first.infer(image), second.infer(image))
     ShortTraining(7, keep=tmp_path).run(make)
     assert len(made) == 2
+
+
+def test_contours_are_drawn_by_the_convention_of_the_readers(trained):
+    """The reader draws 3 mm, two pixels, into the wall of 20 to 28 pixels."""
+    rows, columns = np.indices((SIZE, SIZE))
+    rho = np.hypot(columns - 111.5, rows - 111.5)
+    inside = np.where(rho < 22, 1, np.where(rho < 26, 2, 0)).astype(np.uint8)
+    slices = [replace(each, readers={"r": inside}) for each in SLICES]
+    offsets = ContourOffsets(3.0, 3.0)
+    shipped = Same(ring())
+    tables = (
+        table_6(slices, ShortTraining(3), shipped, 1, offsets),
+        table_7(slices, ShortTraining(3), None, offsets),
+        table_a1(slices, ShortTraining(3), offsets),
+    )
+    found = [tables[0].values["product"], tables[1].values["random"], tables[2].values["combined"]["t1"]]
+    assert [each["dice"] > 0.97 for each in found] == [True] * 3
+    assert metrics(slices, shipped)["dice"] < 0.85

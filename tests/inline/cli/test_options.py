@@ -1,7 +1,13 @@
+import math
+from types import UnionType
+from typing import get_args, get_type_hints
+
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from inline.__main__ import app
+from model.errors import MyostreamError
 
 COMMANDS = [
     ("bench", "throughput", "--json"),
@@ -84,3 +90,36 @@ def test_a_timed_training_refuses_what_it_would_ignore_or_never_end(
     result = CliRunner().invoke(app, ["train", "-o", str(tmp_path / "run"), option, value])
     assert result.exit_code == code
     assert option in result.output
+
+
+def functions_of(commands):
+    """The function of every command, of groups too."""
+    yield from (each.callback for each in commands.registered_commands)
+    for group in commands.registered_groups:
+        yield from functions_of(group.typer_instance)
+
+
+def floats_of(function):
+    """The float options of a command, by name."""
+    for name, hint in get_type_hints(function, include_extras=True).items():
+        kind, *described = get_args(hint) or (hint,)
+        kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+        if float in kinds and described:
+            yield name, described[0]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_every_option_that_is_a_number_refuses_one_that_is_not_finite(value):
+    """A lower limit lets infinity through, and NaN by the oldest typer."""
+    options = [each for function in functions_of(app) for each in floats_of(function)]
+    assert {"margin", "speed", "minutes", "budget_ms", "bias_mm"} <= dict(options).keys()
+    for name, option in options:
+        with pytest.raises((typer.BadParameter, MyostreamError)):
+            print(name, option.callback(value))
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_margin_that_is_not_finite_is_an_error_before_anything_is_timed(monkeypatch, value):
+    monkeypatch.setattr("calibration.budget.measure", lambda *_: pytest.fail("timed"))
+    result = CliRunner().invoke(app, ["calibrate", "budget", "--margin", value])
+    assert result.exit_code == 2

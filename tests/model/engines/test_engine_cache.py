@@ -8,8 +8,8 @@ from importlib.metadata import version
 
 import pytest
 
+from model import host
 from model.engines.engine_cache import EngineCache, EngineKey, UnusableModelError
-from model.host import cpu_model
 
 KEY = EngineKey("abc", "int8", "a CPU", "torch 2.13, openvino 2026.4")
 
@@ -93,7 +93,17 @@ def test_the_key_lists_the_packages_that_are_installed(tmp_path):
     key = EngineKey.of(tmp_path, "f16", device="a GPU", packages=("torch", "no-such-package"))
     assert key.versions == f"torch {version('torch')}"
     assert key.device == "a GPU"
-    assert EngineKey.of(tmp_path, "int8").device == cpu_model()
+
+
+def test_the_key_of_a_cpu_holds_the_flags_of_int8_and_bfloat16(tmp_path, monkeypatch):
+    """A virtual machine may mask flags that the CPU of the same name has elsewhere."""
+
+    def device(flags):
+        monkeypatch.setattr(host, "_cpuinfo", {"model name": "a CPU", "flags": flags}.get)
+        return EngineKey.of(tmp_path, "int8").device
+
+    assert device("fpu sse2 avx512_vnni avx512_bf16 amx_int8") == "a CPU amx_int8 avx512_bf16 avx512_vnni"
+    assert device("fpu sse2 avx2") == "a CPU"
 
 
 def test_a_failed_build_keeps_the_earlier_entry(cache):

@@ -7,7 +7,7 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
-from model.engines import int8_model
+from model.engines import gate_report, int8_model
 from model.engines.engine_cache import EngineCache, EngineKey, UnusableModelError
 from model.engines.int8_model import find_int8, read_int8, write_int8
 from model.engines.openvino_engine import serialise
@@ -44,19 +44,51 @@ def test_a_model_in_parts_computes_the_same(weights, cache):
     assert found.report == PASSED
 
 
-@pytest.mark.parametrize("passed", [True, False])
-def test_a_model_of_this_host_is_preferred_if_it_passed(weights, cache, monkeypatch, passed):
-    own = {"passed": passed, "reasons": [] if passed else ["mean Dice 0.5"], "dice": 0.5}
-    cache.build(
-        EngineKey.of(weights, "int8"), lambda folder: write_int8(folder, weights, b"<xml/>", b"own", own)
+@pytest.mark.parametrize("flags", [{"avx512_vnni"}, {"avx2"}])
+def test_the_gate_on_this_host_decides(weights, cache, monkeypatch, flags):
+    monkeypatch.setattr(int8_model, "cpu_flags", lambda: frozenset(flags))
+
+    def make(report):
+        cache.build(
+            EngineKey.of(weights, "int8"),
+            lambda folder: write_int8(folder, weights, b"<xml/>", b"own", report),
+        )
+
+    make(PASSED | {"dice": 0.993})
+    assert find_int8(weights, cache).constants == b"own"
+    make({"passed": False, "reasons": ["mean Dice 0.5"], "dice": 0.5})
+    with pytest.raises(UnusableModelError, match=r"missed its gate: mean Dice 0\.5"):
+        find_int8(weights, cache)
+
+
+@pytest.mark.parametrize(("flags", "used"), [({"avx512_vnni"}, True), ({"avx2"}, False)])
+def test_a_damaged_model_of_this_host_leaves_the_one_beside_the_weights(
+    weights, cache, monkeypatch, flags, used
+):
+    monkeypatch.setattr(int8_model, "cpu_flags", lambda: frozenset(flags))
+    missed = {"passed": False, "reasons": ["mean Dice 0.5"]}
+    entry = cache.build(
+        EngineKey.of(weights, "int8"), lambda folder: write_int8(folder, weights, b"<xml/>", b"own", missed)
     )
-    assert find_int8(weights, cache).report == (own if passed else PASSED)
-    monkeypatch.setattr(int8_model, "cpu_flags", lambda: frozenset({"avx2"}))
-    if passed:
-        assert find_int8(weights, cache).constants == b"own"
+    (entry / "gate.json").write_text("{}")
+    if used:
+        assert find_int8(weights, cache).report == PASSED
     else:
-        with pytest.raises(UnusableModelError, match=r"missed its gate: mean Dice 0\.5; .*VNNI"):
+        with pytest.raises(UnusableModelError, match=r"is damaged; .* needs a CPU with VNNI"):
             find_int8(weights, cache)
+
+
+def test_bfloat16_that_missed_its_gate_on_this_host_is_not_used(weights, cache, monkeypatch):
+    monkeypatch.setattr(gate_report, "computes_bfloat16", lambda: True)
+    (weights / "bf16").mkdir()
+    gate_report.write_report(weights / "bf16", weights, PASSED)
+    assert gate_report.bf16_report(weights, cache) == PASSED
+    missed = {"passed": False, "reasons": ["median T2 within 0.3 ms on 98.1 % of slices"]}
+    cache.build(
+        EngineKey.of(weights, "bf16"), lambda folder: gate_report.write_report(folder, weights, missed)
+    )
+    with pytest.raises(UnusableModelError, match="missed its gate: median T2"):
+        gate_report.bf16_report(weights, cache)
 
 
 def _change(name, content):

@@ -5,11 +5,13 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from typer.testing import CliRunner
 
 from inline.cli.commands import app
@@ -18,7 +20,7 @@ from model.original_unet import OriginalUNet
 from model.synthesis.generator import make_batch
 from model.training import train as module
 from model.training.recipe import PUBLISHED, RECIPES
-from model.training.train import Training, make_network, shortened, train
+from model.training.train import Training, begun, make_network, shortened, train
 from model.unet import UNet
 from model.weights import load_network
 
@@ -97,6 +99,41 @@ def test_the_figures_are_those_of_the_weights_that_are_kept(labelled_folder, tmp
     assert figures["validation_loss"] == pytest.approx(min(losses), abs=1e-5)
 
 
+class Worsening(module.SegmentationModule):
+    """Its validation loss is the number of the epoch, so the first epoch is the best."""
+
+    def validation_step(self, *_):
+        self.log("validation_loss", float(self.current_epoch))
+
+
+@pytest.mark.parametrize("change", ["none", "moved", "best gone"])
+def test_a_resumed_run_keeps_its_best_epoch(labelled_folder, tmp_path, small, monkeypatch, change):
+    monkeypatch.setattr(module, "SegmentationModule", Worsening)
+    run = tmp_path / "run"
+    train(Training(replace(TINY, epochs=2), run, labelled_folder, **small))
+    if change == "moved":
+        run = run.rename(tmp_path / "elsewhere")
+    if change == "best gone":
+        (run / "checkpoints" / "best.ckpt").unlink()
+    figures = train(Training(replace(TINY, epochs=4), run, labelled_folder, **small, resume=True))
+    assert figures["validation_loss"] == (2.0 if change == "best gone" else 0.0)
+    kept = torch.load(run / "checkpoints" / "best.ckpt", weights_only=False)
+    assert kept["epoch"] == figures["validation_loss"]
+    assert sorted(file.name for file in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert checkpoint(run)["epoch"] == 3
+
+
+def test_a_run_that_lightnings_own_checkpoints_began_keeps_its_best_epoch(
+    labelled_folder, tmp_path, small, monkeypatch
+):
+    monkeypatch.setattr(module, "SegmentationModule", Worsening)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(module, "_Checkpoint", ModelCheckpoint)
+        train(Training(replace(TINY, epochs=2), tmp_path, labelled_folder, **small))
+    figures = train(Training(replace(TINY, epochs=3), tmp_path, labelled_folder, **small, resume=True))
+    assert figures["validation_loss"] == 0.0
+
+
 def test_the_split_of_a_resumed_training_keeps_its_earlier_cases(labelled_folder, tmp_path, small):
     train(Training(TINY, tmp_path, labelled_folder, **small))
     (labelled_folder / "case-003").rename(labelled_folder / "case-019")
@@ -137,6 +174,113 @@ def test_an_imagenet_encoder_is_taken_from_a_file(tmp_path):
 def test_mistakes_are_named(training, message, tmp_path):
     with pytest.raises((CaseError, ValueError), match=message):
         train(training(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"resume": True},
+        {"data": Path("none")},
+        {"kinds": ("t2",)},
+        {"accelerator": "none"},
+        {"precision": "none"},
+    ],
+)
+def test_a_mistaken_command_leaves_what_an_earlier_run_wrote(labelled_folder, tmp_path, small, mistake):
+    run = tmp_path / "run"
+    run.mkdir()
+    earlier = {"training.json": '{"log": [1, 2, 3]}', "split.json": '{"train": ["a"]}'}
+    for name, text in earlier.items():
+        (run / name).write_text(text)
+    with pytest.raises((CaseError, ValueError)):
+        train(replace(Training(TINY, run, labelled_folder, **small), **mistake))
+    assert {file.name: file.read_text() for file in run.iterdir()} == earlier
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """A run that began with options of its own and was stopped."""
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints" / "last.ckpt").write_bytes(b"")
+    settings = {
+        "recipe": asdict(replace(PUBLISHED, epochs=90, learning_rate=0.01)),
+        "output": "an earlier place",
+        "data": "site",
+        "kinds": ["t2"],
+        "architecture": "resnet50",
+        "encoder": None,
+        "start": str(tmp_path / "first" / "weights"),
+        "seed": 5,
+        "resume": False,
+        "accelerator": "gpu",
+        "precision": "bf16-mixed",
+    }
+    (run / "training.json").write_text(json.dumps(settings))
+    return run
+
+
+def resume(run, *options):
+    command = ["train", "-o", str(run), "--recipe", "published", "--data", "site", "--resume", *options]
+    return CliRunner().invoke(app, command)
+
+
+def test_a_resumed_training_keeps_the_settings_that_it_began_with(stopped, monkeypatch):
+    """But for the number of epochs and the device."""
+    asked = []
+    monkeypatch.setattr(module, "train", lambda training: asked.append(training) or {})
+    for options in ([], ["--epochs", "120", "--accelerator", "cpu", "--seed", "5", "--maps", "t2"]):
+        result = resume(stopped, *options)
+        assert result.exit_code == 0, result.output
+    first, longer = asked
+    assert first == Training(
+        replace(PUBLISHED, epochs=90, learning_rate=0.01),
+        stopped,
+        Path("site"),
+        kinds=("t2",),
+        start=stopped.parent / "first" / "weights",
+        seed=5,
+        resume=True,
+        precision="bf16-mixed",
+    )
+    assert longer == replace(first, recipe=replace(first.recipe, epochs=120), accelerator="cpu")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--recipe", "fine-tune"], "began with recipe published, not fine-tune"),
+        (["--maps", "t1,t2"], "began with maps t2, not t1,t2"),
+        (["--architecture", "original"], "began with architecture resnet50, not original"),
+        (["--start", "random"], "weights, not none"),
+        (["--start", "/others"], "weights, not /others"),
+        (["--seed", "1"], "began with seed 5, not 1"),
+        (["--precision", "32-true"], "began with precision bf16-mixed, not 32-true"),
+    ],
+)
+def test_options_that_contradict_the_resumed_run_are_refused(stopped, options, message):
+    before = (stopped / "training.json").read_text()
+    result = resume(stopped, *options)
+    assert result.exit_code == 1
+    assert message in " ".join(result.output.split())
+    assert (stopped / "training.json").read_text() == before
+
+
+@pytest.mark.parametrize("insertions", [True, False])
+def test_the_network_of_a_resumed_run_is_that_of_its_checkpoint(stopped, insertions):
+    """The weights that it started from may be gone."""
+    state = {f"network.{name}": value for name, value in UNet(insertions=insertions).state_dict().items()}
+    torch.save({"state_dict": state}, stopped / "checkpoints" / "last.ckpt")
+    network = make_network(begun(stopped))
+    assert {f"network.{name}" for name in network.state_dict()} == set(state)
+    assert all(value.requires_grad for value in network.parameters())
+
+
+def test_a_run_without_its_settings_is_not_resumed(stopped):
+    (stopped / "training.json").write_text('{"training": {"minutes": 10}}')
+    result = resume(stopped)
+    assert result.exit_code == 1
+    assert "does not state the settings of the run to resume" in " ".join(result.output.split())
 
 
 def test_recipes_have_their_names():
