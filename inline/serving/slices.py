@@ -287,7 +287,7 @@ class Slices:
             try:
                 if self._service.publisher is not None:
                     self._service.publisher.publish(result, session=self._name)
-                ecv = self._ecv(submitted.study, result, settings, stated=stated)
+                ecv = self._ecv(submitted, result, settings, stated=stated)
             finally:
                 if latecomer:
                     if ecv is not None and not self._owner.ended:
@@ -324,19 +324,26 @@ class Slices:
             _log.exception("%s: a result could not be kept for the report", self._name)
 
     def _ecv(
-        self, study: Study, result: SliceResult, settings: Settings, *, stated: bool
+        self, submitted: _Slice, result: SliceResult, settings: Settings, *, stated: bool
     ) -> EcvResult | None:
         """Return the ECV that a slice completes, as published; None without.
 
         ``stated``: the client stated the haematocrit of the settings.
         """
         try:
-            ranges = self._service.scheduler.pipeline.ranges
+            pipeline = self._service.scheduler.pipeline
             found = self._service.kept.add(
-                study, result, self._name, settings, ranges, haematocrit_stated=stated
+                submitted.study,
+                result,
+                self._name,
+                settings,
+                pipeline.ranges,
+                haematocrit_stated=stated,
+                place=submitted.place,
+                measure=pipeline.at_level,
             )
             if found is not None:
-                self._deliver_ecv(study, found)
+                self._deliver_ecv(submitted.study, found)
             return found
         except Exception:  # the result of the slice must still go out
             _log.exception("%s: ECV could not be computed", self._name)

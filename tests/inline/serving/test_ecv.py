@@ -121,6 +121,47 @@ def test_ecv_of_two_connections_of_one_study(serving):
     assert record["haematocrit_source"] == "given"
 
 
+AXES = {"read_dir": (0.6, 0.8, 0.0), "phase_dir": (0.0, 0.0, -1.0)}
+"""Directions of a short axis whose normal (0.8, -0.6, 0) points to the apex."""
+
+
+def at_places(images, series, along):
+    """The images as a series of its own at each place, mm towards the apex."""
+    for number, place in enumerate(along):
+        for image in images:
+            position = (0.8 * place + 1.0, -0.6 * place + 1.0, 1.0)
+            stamp = image.header.acquisition_time_stamp + 9000 * number
+            moved = {"position": position, "image_series_index": series + number}
+            header = replace(image.header, acquisition_time_stamp=stamp, **moved, **AXES)
+            yield Image(header, image.attributes, image.data)
+
+
+@pytest.mark.parametrize("along", [(0.0, 40.0, 80.0), (0.0, 20.0, 40.0)])
+@pytest.mark.parametrize("first", ["native", "post"])
+def test_ecv_has_the_level_known_when_it_is_made(serving, along, first):
+    """Each slice is a series: as the results of the first two went out, their levels were others."""
+    native, post = list(at_places(NATIVE, 1, along)), list(at_places(POST, 11, along))
+    both = [native, post] if first == "native" else [post, native]
+    with serving(**QUICK) as server:
+        sent(server, both[0])
+        added, _ = sent(server, both[1], parameters={"haematocrit": 0.42})
+    found = {record["native"]["series_index"]: record for record, _ in ecv_records(added)}
+    assert {series: record["level"] for series, record in found.items()} == {
+        1: "basal",
+        2: "mid",
+        3: "apical",
+    }
+    segments = [
+        [each["name"] for each in found[number]["regions"] if "AHA" in each["name"]] for number in (1, 2, 3)
+    ]
+    assert [len(names) for names in segments] == [6, 6, 4]
+    assert [names[0] for names in segments] == [
+        "AHA 1 basal anterior",
+        "AHA 7 mid anterior",
+        "AHA 13 apical anterior",
+    ]
+
+
 def test_a_late_slice_is_a_partner_although_nobody_subscribes(serving, ring_engine):
     gate = Gated(ring_engine)
     with serving(gate, **QUICK) as server:
