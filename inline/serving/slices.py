@@ -248,17 +248,21 @@ class Slices:
             problem = "an image could not be sorted into a series; it has passed on"
             self._reply(self._dialogue.say(problem, Severity.ERROR))
             return
-        for assembled in sorted(complete, key=attrgetter("identity.series_index", "identity.slice_index")):
-            self._submit(assembled)
+        complete.sort(key=attrgetter("identity.series_index", "identity.slice_index"))
+        places = [each.slice_place(self._name) for each in complete]
+        for place in places:  # all before the first slice is worked on: its level depends on them
+            self._study.add(place)
+        for assembled, place in zip(complete, places, strict=True):
+            self._submit(assembled, place)
         if self._assembler is not None and self._assembler.refused and not self._memory_reported:
             self._memory_reported = True
             self._reply(self._dialogue.warn(_MEMORY))
 
-    def _submit(self, assembled: Assembled) -> None:
+    def _submit(self, assembled: Assembled, place: SlicePlace) -> None:
         self._free.acquire()
         self._tally.slices += 1
         settings, stated, program = self._settings, self._stated, self._service.settings
-        number, submitted = len(self._slices), _Slice(self._study, assembled.slice_place(self._name))
+        number, submitted = len(self._slices), _Slice(self._study, place)
         self._slices.append(submitted)
         if self._study not in self._reports:
             self._reports[self._study] = Report(self._memory)
@@ -300,7 +304,7 @@ class Slices:
 
         context = SliceContext(
             settings.mapping.t1_scale,
-            self._study.add(submitted.place),
+            (*self._study.slices, place),
             settings.emit.uncertainty,
             settings.contours.offsets,
         )
