@@ -199,6 +199,7 @@ class Slices:
         dialogue, service = self._dialogue, self._service
         for unpaired in service.kept.unpaired(study, self._name):
             report.add(unpaired)
+        report.at_levels(self._final_levels(study), self._name)
         weights = weights_digest(service.settings.weights or DEFAULT)
         info = ExaminationInfo.of_header(report.header, weights=weights, engine=service.engine.name)
         first = min(each.place.identity.series_index for each in self._slices if each.study is study)
@@ -216,28 +217,35 @@ class Slices:
 
     def summarise(self) -> None:
         """Send, log and publish the account of every image and the final level of every slice."""
-        slices: tuple[FinalLevel, ...] = ()
-        earlier: tuple[FinalLevel, ...] = ()
-        stated = self._dialogue.settings.regions.levels
+        slices: list[FinalLevel] = []
+        earlier: list[FinalLevel] = []
         for study in dict.fromkeys(each.study for each in self._slices):
-            known = study.slices
-            own = [each for each in self._slices if each.study is study]
-            mapped = [each.place for each in own if each.mapped]
-            others = [place for place in known if place.session != self._name]
-            levels = final_levels(mapped, (*known, *(each.place for each in own)), stated)
-            of_others = final_levels(others, known, stated)
-            slices, earlier = slices + levels, earlier + of_others
-            measure = self._service.scheduler.pipeline.at_level
-            self._service.observers.levels_known(FinalLevels(study.number, (*levels, *of_others), measure))
+            final = self._final_levels(study)
+            for each in final.levels:
+                (slices if each.place.session == self._name else earlier).append(each)
+            self._service.observers.levels_known(final)
             for unpaired in self._service.kept.unpaired(study, self._name):
-                self._deliver_ecv(study, unpaired)
+                self._deliver_ecv(study, final.of_ecv(unpaired))
                 self._report_ecv(unpaired)
         tally = self._tally
-        summary = Summary.of(self._accounts, tally.images, tally.results, tally.errors, slices, earlier)
+        summary = Summary.of(
+            self._accounts, tally.images, tally.results, tally.errors, tuple(slices), tuple(earlier)
+        )
         _log.info("%s summary: %s", self._name, summary.text(self._dialogue.loggable))
         self._reply(self._dialogue.say(summary.text()))
         if self._service.publisher is not None:
             self._service.publisher.summarise(summary.record(), session=self._name)
+
+    def _final_levels(self, study: Study) -> FinalLevels:
+        """Return the final levels of a study, those of this connection first."""
+        stated, known = self._dialogue.settings.regions.levels, study.slices
+        own = [each for each in self._slices if each.study is study]
+        mapped = [each.place for each in own if each.mapped]
+        others = [place for place in known if place.session != self._name]
+        levels = final_levels(mapped, (*known, *(each.place for each in own)), stated)
+        of_others = final_levels(others, known, stated)
+        measure = self._service.scheduler.pipeline.at_level
+        return FinalLevels(study.number, (*levels, *of_others), measure)
 
     def _assemble(self, step: Callable[[], list[Assembled]]) -> None:
         """Submit every series that a step of the assembly completes, in the order of series and slices."""
