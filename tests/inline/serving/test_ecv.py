@@ -175,6 +175,27 @@ def test_a_late_slice_is_a_partner_although_nobody_subscribes(serving, ring_engi
     assert not [text for text in texts if "ECV" in text]
 
 
+def test_the_ecv_of_a_late_slice_has_the_level_known_when_it_is_made(serving, ring_engine):
+    """It comes after the close; as its slice was complete, no other position was known."""
+    gate, watching = Gated(ring_engine), Watching()
+    gate.open.set()
+    with serving(gate, observers=Observers(watching), **QUICK) as server:
+        sent(server, list(at_places(POST, 11, [0.0])), parameters={"haematocrit": 0.42})
+        gate.open.clear()
+        for series, along in ((1, [0.0]), (12, [40.0, 80.0])):
+            images = at_places(NATIVE if series == 1 else POST, series, along)
+            sent(server, list(images), parameters={"budget_ms": 1500, "haematocrit": 0.42})
+        gate.open.set()
+        found, end = [], monotonic() + 30
+        while not found and monotonic() < end:
+            sleep(0.02)
+            found = [e for e in watching.events if isinstance(e, EcvDelivery) and not e.result.error]
+    late = [e.result for e in watching.events if isinstance(e, Delivery) and e.latecomer]
+    assert [each.level for each in late if each.identity.series_index == 1] == ["unknown"]
+    assert found[0].result.level == "basal"
+    assert "AHA 1 basal anterior" in [each.name for each in found[0].result.regions]
+
+
 def test_a_client_is_told_of_the_ecv_that_its_late_slice_completes(serving, ring_engine):
     gate, watching = Gated(ring_engine), Watching()
     gate.open.set()
