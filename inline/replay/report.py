@@ -108,6 +108,7 @@ def report_map(record: Record, image: Image | None) -> ReportMap:
         field_strength=record["field_strength_T"],
         reference=record["reference"],
         confidence_source=record["confidence_source"],
+        confidence_reason=record["confidence_reason"],
     )
 
 

@@ -38,7 +38,9 @@ def returned(result):
     "result",
     [
         make_slice(2, "T1", None, "basal", t1_scale=1.0365, motion_corrected=True, notes=("A note.",)),
-        make_slice(1, "T2", None, "unknown", flags=(Flag.REVIEW,), scanner_made=True),
+        make_slice(
+            1, "T2", None, "unknown", flags=(Flag.REVIEW,), scanner_made=True, confidence_reason="Low."
+        ),
         make_slice(0, "T2", None, contours=None, regions=(), offsets=None, flags=(Flag.NO_ORIENTATION,)),
         make_slice(0, "T1", None, map=None, contours=None, regions=(), offsets=None, error="no times"),
     ],
