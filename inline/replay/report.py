@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from inline.assembly.geometry import read_geometry
+from inline.contouring.aha import segment_at_level
 from inline.data.errors import ProtocolError, SeriesError
 from inline.data.examination import Haematocrit, HaematocritSource
 from inline.data.flags import Flag
@@ -28,6 +30,14 @@ _STYLE: Final = 6
 """Values of a ROI attribute before its points: colour, thickness, style, visibility."""
 _NO_ECV: Final = re.compile(r"(?s)WRN myostream: ECV of series (\d{1,5}) slice (\d{1,5}): (.*)")
 """Text of a server on a slice without ECV (inline/serving/slices.py)."""
+_LEVELS: Final = re.compile(r"(?s)DBG myostream: \d+ images? came\..* Levels: (.*)")
+"""Summary of a server (inline/serving/summary.py)."""
+_LEVEL_OR_SLICE: Final = re.compile(
+    rf"({'|'.join(SliceLevel)})(?: \([^()]*\))?: |series (\d{{1,5}}) slice (\d{{1,5}}) \((\w+)\)"
+)
+_NO_SEGMENTS: Final = (
+    "No segments: the level of the slice was not known when its values were computed, or was another one."
+)
 
 
 def report_files(given: Iterable[Path]) -> list[Path]:
@@ -52,14 +62,18 @@ def report_maps(
     missing: Iterable[Record],
     texts: Iterable[str],
 ) -> list[ReportMap]:
-    """Return the maps of a replay.
+    """Return the maps of a replay at the final levels of the summary.
+
+    Their pixels are not measured anew: segments get their new names, without z-scores, or are left out where
+    the level has others, which a note states.
 
     Args:
         slices: record and map of each slice.
         ecv: record and map of each ECV result.
         missing: records of slices of which only an error message came.
-        texts: of the server, which state the slices without ECV.
+        texts: of the server, which state the slices without ECV and the final levels.
     """
+    texts = list(texts)
     maps = [report_map(record, image) for record, image in slices]
     errors = []
     for match in filter(None, map(_NO_ECV.match, texts)):
@@ -68,12 +82,14 @@ def report_maps(
         if native is not None:
             error = ReportMap(Kind.ECV, native.identity, native.level, native.geometry, None, error=match[3])
             errors.append(error)
-    return [
+    found = [
         *maps,
         *(report_map(record, None) for record in missing),
         *(ecv_map(record, image) for record, image in ecv),
         *errors,
     ]
+    final = _final_levels(texts)
+    return [_at_level(each, final.get((*_number(each), each.kind is Kind.T2), each.level)) for each in found]
 
 
 def report_map(record: Record, image: Image | None) -> ReportMap:
@@ -108,6 +124,7 @@ def report_map(record: Record, image: Image | None) -> ReportMap:
         field_strength=record["field_strength_T"],
         reference=record["reference"],
         confidence_source=record["confidence_source"],
+        confidence_reason=record["confidence_reason"],
     )
 
 
@@ -137,6 +154,41 @@ def ecv_map(record: Record, image: Image) -> ReportMap:
 def _number(shown: ReportMap) -> tuple[int, int]:
     """Return the series and the slice index of a map."""
     return shown.identity.series_index, shown.identity.slice_index
+
+
+def _final_levels(texts: Iterable[str]) -> dict[tuple[int, int, bool], SliceLevel]:
+    """Return the levels of the summary by series index, slice index and whether the quantity is T2.
+
+    Slices of different levels that share these are left out.
+    """
+    found: dict[tuple[int, int, bool], set[SliceLevel]] = {}
+    for summary in filter(None, map(_LEVELS.match, texts)):
+        level = SliceLevel.UNKNOWN
+        for match in _LEVEL_OR_SLICE.finditer(summary[1]):
+            if match[1]:
+                level = SliceLevel(match[1])
+            else:
+                key = (int(match[2]), int(match[3]), match[4] == Quantity.T2)
+                found.setdefault(key, set()).add(level)
+    return {key: levels.pop() for key, levels in found.items() if len(levels) == 1}
+
+
+def _at_level(shown: ReportMap, level: SliceLevel) -> ReportMap:
+    """Return a map whose slice was found to lie at another level; see :func:`report_maps`."""
+    if level is shown.level:
+        return shown
+    named = [(each, segment_at_level(each.name, level)) for each in shown.regions]
+    regions = tuple(
+        each if each.name == name else replace(each, name=name, z_score=None)
+        for each, name in named
+        if name is not None
+    )
+    notes = shown.notes
+    # Without a direction of the septum there are no segments at any level.
+    directed = any(each.name == "septum" for each in regions)
+    if directed and level is not SliceLevel.UNKNOWN and not any("AHA" in each.name for each in regions):
+        notes = (*notes, _NO_SEGMENTS)
+    return replace(shown, level=level, regions=regions, notes=notes)
 
 
 def _level(record: Record) -> SliceLevel:

@@ -82,6 +82,7 @@ class Slice(_Checked):
     region_inset: _Number | None = None
     confidence: _Number | None = None
     confidence_source: str = ""
+    confidence_reason: str = ""
     enhancement: str | None = None
     field_strength_T: _Number | None = None  # noqa: N815
     reference: str = ""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
 from weakref import WeakKeyDictionary
 
+from inline.contouring.slice_level import slice_level
 from inline.data.examination import EcvResult
 from inline.data.flags import Flag
-from inline.data.results import SliceResult
-from inline.data.series import Quantity
+from inline.data.results import SliceLevel, SliceResult
+from inline.data.series import Quantity, SlicePlace
 from inline.examination.ecv import ecv_of_pair
 from inline.examination.examine import missed_budget, without_partner
 from inline.examination.pairing import find_pair
@@ -32,13 +34,17 @@ _CONTRADICTORY: Final = (
 
 @dataclass(slots=True, eq=False)
 class _Kept:
-    """A slice with the connection that it came on, and the haematocrit there; ``stated``: by the client."""
+    """A slice with the connection that it came on, and the haematocrit there; ``stated``: by the client.
+
+    ``place`` gives its level among all slices of the study; without, that of the result remains.
+    """
 
     number: int
     result: SliceResult
     session: str
     haematocrit: float | None
     stated: bool
+    place: SlicePlace | None
     paired: bool = False
 
     def completes(self, other: _Kept) -> bool:
@@ -77,6 +83,8 @@ class KeptSlices:
         ranges: ReferenceRanges | None = None,
         *,
         haematocrit_stated: bool = False,
+        place: SlicePlace | None = None,
+        measure: Callable[[SliceResult, SliceLevel, str], SliceResult] | None = None,
     ) -> EcvResult | None:
         """Keep a slice; return the ECV of the pair that it completes, None where it completes none.
 
@@ -92,6 +100,9 @@ class KeptSlices:
             settings: of the connection.
             ranges: normal values of the site.
             haematocrit_stated: that of ``settings`` was stated on the connection, for its patient.
+            place: of the slice.
+            measure: returns a slice at another level, as :meth:`inline.pipeline.Pipeline.at_level`. With it,
+                both slices of the pair have the level that is known now: more slices may have come since.
         """
         if result.quantity is not Quantity.T1:
             return None
@@ -101,6 +112,7 @@ class KeptSlices:
             session,
             settings.ecv.haematocrit,
             haematocrit_stated,
+            place,
         )
         with self._lock:
             # Of two slices on two threads, the later one to be kept finds the other.
@@ -112,6 +124,11 @@ class KeptSlices:
             return None
         partner = next(each for each in earlier if each.result is pair.native or each.result is pair.post)
         kept.paired = partner.paired = True
+        if measure is not None:
+            now = {
+                id(each.result): _at_level_known(each, study, settings, measure) for each in (kept, partner)
+            }
+            pair = replace(pair, native=now[id(pair.native)], post=now[id(pair.post)])
         given = (kept.haematocrit, partner.haematocrit)
         of_patient = sorted(
             {each.haematocrit for each in (kept, partner) if each.stated and each.haematocrit is not None}
@@ -156,3 +173,16 @@ class KeptSlices:
             self._kept[study].remove(each)
             # One that had a partner would be the partner of later slices too.
             self._dropped[study] = self._dropped.get(study, 0) + 1
+
+
+def _at_level_known(
+    kept: _Kept,
+    study: Study,
+    settings: Settings,
+    measure: Callable[[SliceResult, SliceLevel, str], SliceResult],
+) -> SliceResult:
+    """Return the result of a slice with its level among all slices of the study received so far."""
+    if kept.place is None:
+        return kept.result
+    level, source = slice_level(kept.place, study.slices, stated=settings.regions.levels)
+    return kept.result if level is kept.result.level else measure(kept.result, level, source)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from inline.data.examination import EcvResult
 from inline.data.results import SliceLevel, SliceResult
+from inline.data.series import Quantity
+from inline.examination.ecv import at_level
 from inline.serving.summary import FinalLevel
 from inline.serving.tally import Tally
 
@@ -65,6 +67,26 @@ class FinalLevels:
     study: int
     levels: tuple[FinalLevel, ...]
     measure: Callable[[SliceResult, SliceLevel, str], SliceResult]
+
+    def of_slice(self, result: SliceResult, session: str) -> SliceResult:
+        """Return a result of a connection at its final level; itself where it has that, or none is known."""
+        geometry = result.geometry if result.geometry.oriented else None
+        own = (result.identity, result.quantity, geometry, session)
+        for each in self.levels:
+            place = each.place
+            if (place.identity, place.quantity, place.geometry, place.session) == own:
+                same = each.level is result.level
+                return result if same else self.measure(result, each.level, each.level_source)
+        return result
+
+    def of_ecv(self, result: EcvResult) -> EcvResult:
+        """Return an ECV result at the final level of its native slice, likewise (:func:`at_level`)."""
+        geometry = result.geometry if result.geometry.oriented else None
+        own = (result.native, Quantity.T1, geometry)
+        for each in self.levels:
+            if (each.place.identity, each.place.quantity, each.place.geometry) == own:
+                return at_level(result, each.level)
+        return result
 
 
 class Observer:

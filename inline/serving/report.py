@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
+
+import numpy as np
 
 from inline.data.examination import EcvResult
 from inline.data.memory import Share
@@ -15,10 +18,13 @@ from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
 from inline.report.apart import drawn_apart
 from inline.report.content import ExaminationInfo, page
-from inline.report.maps import ReportMap
+from inline.report.maps import ReportMap, Section
+from inline.serving.observers import FinalLevels
+from model.relaxometry.parametric_map import ParametricMap
 
 TIMEOUT_S: Final = 30.0
 """Longest time for the drawing of a page; the close of the connection waits for it."""
+_NOTHING: Final = np.zeros((0, 0), np.uint8)
 
 
 class Report:
@@ -32,20 +38,25 @@ class Report:
     def __init__(self, memory: Share) -> None:
         """Begin without results; ``memory`` counts their maps."""
         self._memory, self._lock = memory, threading.Lock()
-        self._maps: list[ReportMap] = []
+        self._maps: list[tuple[ReportMap, SliceResult | EcvResult]] = []
         self._template: ImageHeader | None = None
         self.header = MeasurementHeader()
         self.dropped = 0
 
     def add(self, result: SliceResult | EcvResult, template: ImageHeader | None = None) -> None:
         """Keep the part of a result that a page shows; ``template`` is the header of one of its images."""
-        made = ReportMap.of_slice(result) if isinstance(result, SliceResult) else ReportMap.of_ecv(result)
+        made = _map(result)
         with self._lock:
             if self._memory.reserve(made.nbytes):
-                self._maps.append(made)
+                self._maps.append((made, _without_pixels(result)))
                 self._template = template or self._template
             else:
                 self.dropped += 1
+
+    def at_levels(self, final: FinalLevels, session: str) -> None:
+        """Give the results of a connection their final levels, and the regions that follow from them."""
+        with self._lock:
+            self._maps = [_at_level(*each, final, session) for each in self._maps]
 
     def image(
         self,
@@ -67,7 +78,7 @@ class Report:
             ReportError: it was not drawn; the message states the reason.
         """
         with self._lock:
-            maps, template = tuple(self._maps), self._template
+            maps, template = tuple(made for made, _ in self._maps), self._template
         if template is None:
             return None
         drawn = drawn_apart(page(maps, info), timeout_s=TIMEOUT_S, cancelled=cancelled)
@@ -77,4 +88,37 @@ class Report:
         """Drop the maps, and give back their memory."""
         with self._lock:
             maps, self._maps = self._maps, []
-        self._memory.release(sum(each.nbytes for each in maps))
+        self._memory.release(sum(made.nbytes for made, _ in maps))
+
+
+def _map(result: SliceResult | EcvResult) -> ReportMap:
+    return ReportMap.of_slice(result) if isinstance(result, SliceResult) else ReportMap.of_ecv(result)
+
+
+def _without_pixels(result: SliceResult | EcvResult) -> SliceResult | EcvResult:
+    """Return a result without its images and contours."""
+    if isinstance(result, EcvResult):
+        return replace(result, partition=None, partition_sd=None, valid=None, contours=None)
+    return replace(
+        result, map=None, labels=_NOTHING, contours=None, boundary_uncertainty=None, uncorrected=None
+    )
+
+
+def _at_level(
+    shown: ReportMap, result: SliceResult | EcvResult, final: FinalLevels, session: str
+) -> tuple[ReportMap, SliceResult | EcvResult]:
+    """Return map and result at the final level of their slice, measured on the part that the page shows."""
+    if isinstance(result, EcvResult):
+        changed: SliceResult | EcvResult = final.of_ecv(result)
+    else:
+        changed = final.of_slice(_with_pixels(result, shown.section), session)
+    if changed.level is result.level:
+        return shown, result
+    bare = _without_pixels(changed)
+    return replace(_map(bare), section=shown.section), bare
+
+
+def _with_pixels(result: SliceResult, section: Section | None) -> SliceResult:
+    if section is None:
+        return result
+    return replace(result, map=ParametricMap.of_values(section.values), contours=section.contours)

@@ -199,6 +199,7 @@ class Slices:
         dialogue, service = self._dialogue, self._service
         for unpaired in service.kept.unpaired(study, self._name):
             report.add(unpaired)
+        report.at_levels(self._final_levels(study), self._name)
         weights = weights_digest(service.settings.weights or DEFAULT)
         info = ExaminationInfo.of_header(report.header, weights=weights, engine=service.engine.name)
         first = min(each.place.identity.series_index for each in self._slices if each.study is study)
@@ -216,28 +217,35 @@ class Slices:
 
     def summarise(self) -> None:
         """Send, log and publish the account of every image and the final level of every slice."""
-        slices: tuple[FinalLevel, ...] = ()
-        earlier: tuple[FinalLevel, ...] = ()
-        stated = self._dialogue.settings.regions.levels
+        slices: list[FinalLevel] = []
+        earlier: list[FinalLevel] = []
         for study in dict.fromkeys(each.study for each in self._slices):
-            known = study.slices
-            own = [each for each in self._slices if each.study is study]
-            mapped = [each.place for each in own if each.mapped]
-            others = [place for place in known if place.session != self._name]
-            levels = final_levels(mapped, (*known, *(each.place for each in own)), stated)
-            of_others = final_levels(others, known, stated)
-            slices, earlier = slices + levels, earlier + of_others
-            measure = self._service.scheduler.pipeline.at_level
-            self._service.observers.levels_known(FinalLevels(study.number, (*levels, *of_others), measure))
+            final = self._final_levels(study)
+            for each in final.levels:
+                (slices if each.place.session == self._name else earlier).append(each)
+            self._service.observers.levels_known(final)
             for unpaired in self._service.kept.unpaired(study, self._name):
-                self._deliver_ecv(study, unpaired)
+                self._deliver_ecv(study, final.of_ecv(unpaired))
                 self._report_ecv(unpaired)
         tally = self._tally
-        summary = Summary.of(self._accounts, tally.images, tally.results, tally.errors, slices, earlier)
+        summary = Summary.of(
+            self._accounts, tally.images, tally.results, tally.errors, tuple(slices), tuple(earlier)
+        )
         _log.info("%s summary: %s", self._name, summary.text(self._dialogue.loggable))
         self._reply(self._dialogue.say(summary.text()))
         if self._service.publisher is not None:
             self._service.publisher.summarise(summary.record(), session=self._name)
+
+    def _final_levels(self, study: Study) -> FinalLevels:
+        """Return the final levels of a study, those of this connection first."""
+        stated, known = self._dialogue.settings.regions.levels, study.slices
+        own = [each for each in self._slices if each.study is study]
+        mapped = [each.place for each in own if each.mapped]
+        others = [place for place in known if place.session != self._name]
+        levels = final_levels(mapped, (*known, *(each.place for each in own)), stated)
+        of_others = final_levels(others, known, stated)
+        measure = self._service.scheduler.pipeline.at_level
+        return FinalLevels(study.number, (*levels, *of_others), measure)
 
     def _assemble(self, step: Callable[[], list[Assembled]]) -> None:
         """Submit every series that a step of the assembly completes, in the order of series and slices."""
@@ -248,17 +256,21 @@ class Slices:
             problem = "an image could not be sorted into a series; it has passed on"
             self._reply(self._dialogue.say(problem, Severity.ERROR))
             return
-        for assembled in sorted(complete, key=attrgetter("identity.series_index", "identity.slice_index")):
-            self._submit(assembled)
+        complete.sort(key=attrgetter("identity.series_index", "identity.slice_index"))
+        places = [each.slice_place(self._name) for each in complete]
+        for place in places:  # all before the first slice is worked on: its level depends on them
+            self._study.add(place)
+        for assembled, place in zip(complete, places, strict=True):
+            self._submit(assembled, place)
         if self._assembler is not None and self._assembler.refused and not self._memory_reported:
             self._memory_reported = True
             self._reply(self._dialogue.warn(_MEMORY))
 
-    def _submit(self, assembled: Assembled) -> None:
+    def _submit(self, assembled: Assembled, place: SlicePlace) -> None:
         self._free.acquire()
         self._tally.slices += 1
         settings, stated, program = self._settings, self._stated, self._service.settings
-        number, submitted = len(self._slices), _Slice(self._study, assembled.slice_place(self._name))
+        number, submitted = len(self._slices), _Slice(self._study, place)
         self._slices.append(submitted)
         if self._study not in self._reports:
             self._reports[self._study] = Report(self._memory)
@@ -287,7 +299,7 @@ class Slices:
             try:
                 if self._service.publisher is not None:
                     self._service.publisher.publish(result, session=self._name)
-                ecv = self._ecv(submitted.study, result, settings, stated=stated)
+                ecv = self._ecv(submitted, result, settings, stated=stated)
             finally:
                 if latecomer:
                     if ecv is not None and not self._owner.ended:
@@ -300,7 +312,7 @@ class Slices:
 
         context = SliceContext(
             settings.mapping.t1_scale,
-            self._study.add(submitted.place),
+            (*self._study.slices, place),
             settings.emit.uncertainty,
             settings.contours.offsets,
         )
@@ -324,19 +336,26 @@ class Slices:
             _log.exception("%s: a result could not be kept for the report", self._name)
 
     def _ecv(
-        self, study: Study, result: SliceResult, settings: Settings, *, stated: bool
+        self, submitted: _Slice, result: SliceResult, settings: Settings, *, stated: bool
     ) -> EcvResult | None:
         """Return the ECV that a slice completes, as published; None without.
 
         ``stated``: the client stated the haematocrit of the settings.
         """
         try:
-            ranges = self._service.scheduler.pipeline.ranges
+            pipeline = self._service.scheduler.pipeline
             found = self._service.kept.add(
-                study, result, self._name, settings, ranges, haematocrit_stated=stated
+                submitted.study,
+                result,
+                self._name,
+                settings,
+                pipeline.ranges,
+                haematocrit_stated=stated,
+                place=submitted.place,
+                measure=pipeline.at_level,
             )
             if found is not None:
-                self._deliver_ecv(study, found)
+                self._deliver_ecv(submitted.study, found)
             return found
         except Exception:  # the result of the slice must still go out
             _log.exception("%s: ECV could not be computed", self._name)

@@ -30,9 +30,7 @@ from inline.data.errors import ConfigurationError
 from inline.data.examination import EcvResult
 from inline.data.flags import Flag
 from inline.data.results import SliceResult
-from inline.data.series import Quantity, SeriesIdentity, SlicePlace
 from inline.emit.access import is_loopback
-from inline.examination.ecv import at_level
 from inline.report.maps import ReportMap, cut
 from inline.report.positions import superseded
 from inline.serving.health import Checkup
@@ -71,24 +69,33 @@ class _Closed:
     tally: Tally
 
 
-_Key = tuple[int, str, Quantity, SeriesIdentity]
-"""Study, connection, quantity and acquisition of a slice."""
 _Event = Delivery | EcvDelivery | FinalLevels | _Closed
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Shown:
     """A slice on the page.
 
     Attributes:
         number: of its result.
+        study: its number.
+        session: name of its connection.
         result: as of :func:`_small`.
         unfinished: its complete result may follow.
     """
 
     number: int
+    study: int
+    session: str
     result: SliceResult
     unfinished: bool
+
+    def precedes(self, delivery: Delivery) -> bool:
+        """Return whether this is the unfinished result of a slice whose complete one is delivered."""
+        here, given = self.result, delivery.result
+        own = (self.study, self.session, here.quantity, here.identity, here.geometry)
+        other = (delivery.study, delivery.session, given.quantity, given.identity, given.geometry)
+        return delivery.latecomer and self.unfinished and own == other
 
 
 @dataclass(slots=True)
@@ -126,7 +133,7 @@ class PageFeed(Observer):
         self._lock = threading.Lock()
         self._open: dict[str, tuple[int, Tally]] = {}
         self._ended: OrderedDict[str, int] = OrderedDict()
-        self._shown: OrderedDict[_Key, _Shown] = OrderedDict()
+        self._shown: deque[_Shown] = deque(maxlen=MOST_RESULTS)
         self._ecv: deque[_ShownEcv] = deque(maxlen=MOST_RESULTS)
         self._maps: OrderedDict[int, tuple[int, ReportMap]] = OrderedDict()
         self._final: OrderedDict[int, FinalLevels] = OrderedDict()
@@ -245,16 +252,14 @@ class PageFeed(Observer):
 
     def _slice(self, delivery: Delivery) -> dict[str, Any]:
         result, number = delivery.result, next(self._numbers)
-        key: _Key = (delivery.study, delivery.session, result.quantity, result.identity)
-        before = self._shown.get(key) if delivery.latecomer else None
-        if before is not None and (final := self._final.get(delivery.study)) is not None:
+        if delivery.latecomer and (final := self._final.get(delivery.study)) is not None:
             # The result was made before the final levels were known.
-            for each in final.levels:
-                if _key(delivery.study, each.place) == key:
-                    result = final.measure(result, each.level, each.level_source)
-        self._shown[key] = _Shown(number, _small(result), _follows(result))
-        _shorten(self._shown, MOST_RESULTS)
-        replaces = before.number if before is not None and before.unfinished else None
+            result = final.of_slice(result, delivery.session)
+        before = next((each for each in self._shown if each.precedes(delivery)), None)
+        if before is not None:
+            self._shown.remove(before)
+        self._shown.append(_Shown(number, delivery.study, delivery.session, _small(result), _follows(result)))
+        replaces = None if before is None else before.number
         shown = ReportMap.of_slice(replace(result, map=None))
         return slice_message(
             result,
@@ -306,19 +311,16 @@ class PageFeed(Observer):
         self._final[final.study] = final
         _shorten(self._final, MOST_STUDIES)
         changes: dict[int, dict[str, Any]] = {}
-        for each in final.levels:
-            place = each.place
-            shown = self._shown.get(_key(final.study, place))
-            if shown is not None and shown.result.level is not each.level:
-                shown.result = final.measure(shown.result, each.level, each.level_source)
-                changes[shown.number] = slice_changes(shown.result, texts=texts)
-            if place.quantity is not Quantity.T1:
-                continue
-            for ecv in self._ecv:
-                own = ecv.study == final.study and ecv.result.native == place.identity
-                if own and ecv.result.level is not each.level:
-                    ecv.result = at_level(ecv.result, each.level)
-                    changes[ecv.number] = ecv_changes(ecv.result, texts=texts)
+        for shown in self._shown:
+            before, own = shown.result, shown.study == final.study
+            if own and (result := final.of_slice(before, shown.session)) is not before:
+                shown.result = result
+                changes[shown.number] = slice_changes(result, texts=texts)
+        for ecv in self._ecv:
+            earlier, own = ecv.result, ecv.study == final.study
+            if own and (measured := final.of_ecv(earlier)) is not earlier:
+                ecv.result = measured
+                changes[ecv.number] = ecv_changes(measured, texts=texts)
         return levels_message(changes)
 
     def _connection(self, session: str) -> int:
@@ -362,10 +364,6 @@ class _Process:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-
-def _key(study: int, place: SlicePlace) -> _Key:
-    return study, place.session, place.quantity, place.identity
 
 
 def _shorten(entries: OrderedDict[Any, Any], most: int) -> None:

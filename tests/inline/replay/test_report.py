@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from inline.data.flags import Flag
+from inline.data.results import SliceLevel
+from inline.data.series import SlicePlace
 from inline.emit import mrd
 from inline.emit.ecv import ecv_images
 from inline.emit.record import record
@@ -16,6 +18,7 @@ from inline.replay.results import read_record
 from inline.replay.run import ecv_records
 from inline.report.maps import Kind, ReportMap
 from inline.report.output import ReportError
+from inline.serving.summary import FinalLevel, Summary
 
 from ..report.examinations import SIZE, make_ecv, make_slice
 
@@ -38,7 +41,9 @@ def returned(result):
     "result",
     [
         make_slice(2, "T1", None, "basal", t1_scale=1.0365, motion_corrected=True, notes=("A note.",)),
-        make_slice(1, "T2", None, "unknown", flags=(Flag.REVIEW,), scanner_made=True),
+        make_slice(
+            1, "T2", None, "unknown", flags=(Flag.REVIEW,), scanner_made=True, confidence_reason="Low."
+        ),
         make_slice(0, "T2", None, contours=None, regions=(), offsets=None, flags=(Flag.NO_ORIENTATION,)),
         make_slice(0, "T1", None, map=None, contours=None, regions=(), offsets=None, error="no times"),
     ],
@@ -89,6 +94,42 @@ def test_a_slice_without_ecv_has_its_reason_on_the_page():
         (Kind.ECV, "there is no post-contrast T1 of this position")
     ]
     assert maps[1].geometry == maps[0].geometry
+
+
+def test_the_final_levels_of_the_summary_name_the_segments():
+    """Between basal and mid segments are renamed; others are left out, which a note states."""
+    slices = [
+        make_slice(n, level=level, z=1.0) for n, level in enumerate(("mid", "apical", "unknown", "mid"))
+    ]
+    levels = ("basal", "mid", "apical", "unknown")
+    places = [SlicePlace(each.identity, each.quantity, None, each.geometry) for each in slices]
+    reason = "unknown: the 2 slice positions shown so far lie within 12 mm, too near to be base and apex"
+    final = tuple(
+        FinalLevel(place, SliceLevel(level), reason) for place, level in zip(places, levels, strict=True)
+    )
+    summary = Summary(4, 4, 4, 4, 0, {"a b. Levels: mid: series 1 slice 0 (T1)": 1}, final)
+    texts = [
+        f"DBG myostream: {summary.text()}",
+        "WRN myostream: ECV of series 1 slice 1: there is no post-contrast T1 of this position",
+    ]
+    ((ecv, image),) = ecv_records(ecv_images(make_ecv(slices[0]), ImageHeader()))
+    maps = report_maps(map(returned, slices), [(ecv, image)], [], texts)
+    assert [each.level for each in maps] == [*levels, "basal", "mid"]
+    segments = [[each for each in made.regions if "AHA" in each.name] for made in maps]
+    assert [len(each) for each in segments] == [6, 0, 0, 0, 6, 0]
+    for old, new in zip(slices[0].regions, maps[0].regions, strict=True):
+        assert new.value == pytest.approx(old.median)
+        assert new.z_score == (None if "AHA" in old.name else 1.0)
+    assert segments[0][0].name == segments[4][0].name == "AHA 1 basal anterior"
+    assert [sum("No segments" in note for note in made.notes) for made in maps] == [0, 1, 1, 0, 0, 0]
+
+
+def test_numbers_that_two_slices_share_leave_their_levels():
+    native = returned(make_slice(0, level="mid"))
+    texts = [
+        "DBG myostream: 16 images came. Levels: basal: series 1 slice 0 (T1); apical: series 1 slice 0 (T1)."
+    ]
+    assert report_maps([native], [], [], texts)[0].level == "mid"
 
 
 def test_a_record_of_a_peer_that_states_little_is_a_row_all_the_same():

@@ -31,11 +31,11 @@ XML = """<ismrmrdHeader><studyInformation><studyInstanceUID>1.2.{study}</studyIn
 </ismrmrdHeader>"""
 
 
-def molli(name, *, post, series, moved=0.0, along=30.0):
+def molli(name, *, post, series, moved=0.0, along=30.0, muscle=1000.0):
     """Images of inversion recovery in the ring of the engine: 20 pixels of cavity, 8 of wall."""
     y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
     radius = np.hypot(x - moved, y)
-    muscle = 1.0 / (1.0 / 1000.0 + PARTITION * (1.0 / 320.0 - 1.0 / 1600.0)) if post else 1000.0
+    muscle = 1.0 / (1.0 / muscle + (PARTITION * (1.0 / 320.0 - 1.0 / 1600.0) if post else 0.0))
     t1 = np.where(radius < 18.0, 320.0 if post else 1600.0, np.where(radius < 30.0, muscle, 800.0))
     for number, time in enumerate(TIMES):
         signal = np.abs(1.0 - 2.0 * np.exp(-time / t1)) * 4000.0
@@ -54,6 +54,8 @@ NATIVE = list(molli("T1 MOLLI native", post=False, series=1))
 POST = list(molli("T1 MOLLI post", post=True, series=2))
 # The rings have neither texture nor noise, which the search for motion is not made for.
 QUICK = {"assembly": {"images": len(TIMES)}, "mapping": {"motion_correction": "off"}}
+ONE_BY_ONE = {**QUICK, "assembly": {"images": len(TIMES), "corrected_wait_s": 0}}
+"""Each series is complete with its last image, whatever follows."""
 
 
 def sent(server, images, study=7, **more):
@@ -121,6 +123,47 @@ def test_ecv_of_two_connections_of_one_study(serving):
     assert record["haematocrit_source"] == "given"
 
 
+AXES = {"read_dir": (0.6, 0.8, 0.0), "phase_dir": (0.0, 0.0, -1.0)}
+"""Directions of a short axis whose normal (0.8, -0.6, 0) points to the apex."""
+
+
+def at_places(images, series, along):
+    """The images as a series of its own at each place, mm towards the apex."""
+    for number, place in enumerate(along):
+        for image in images:
+            position = (0.8 * place + 1.0, -0.6 * place + 1.0, 1.0)
+            stamp = image.header.acquisition_time_stamp + 9000 * number
+            moved = {"position": position, "image_series_index": series + number}
+            header = replace(image.header, acquisition_time_stamp=stamp, **moved, **AXES)
+            yield Image(header, image.attributes, image.data)
+
+
+@pytest.mark.parametrize("along", [(0.0, 40.0, 80.0), (0.0, 20.0, 40.0)])
+@pytest.mark.parametrize("first", ["native", "post"])
+def test_ecv_has_the_level_known_when_it_is_made(serving, along, first):
+    """Each slice is a series: as the results of the first two went out, their levels were others."""
+    native, post = list(at_places(NATIVE, 1, along)), list(at_places(POST, 11, along))
+    both = [native, post] if first == "native" else [post, native]
+    with serving(**ONE_BY_ONE) as server:
+        sent(server, both[0])
+        added, _ = sent(server, both[1], parameters={"haematocrit": 0.42})
+    found = {record["native"]["series_index"]: record for record, _ in ecv_records(added)}
+    assert {series: record["level"] for series, record in found.items()} == {
+        1: "basal",
+        2: "mid",
+        3: "apical",
+    }
+    segments = [
+        [each["name"] for each in found[number]["regions"] if "AHA" in each["name"]] for number in (1, 2, 3)
+    ]
+    assert [len(names) for names in segments] == [6, 6, 4]
+    assert [names[0] for names in segments] == [
+        "AHA 1 basal anterior",
+        "AHA 7 mid anterior",
+        "AHA 13 apical anterior",
+    ]
+
+
 def test_a_late_slice_is_a_partner_although_nobody_subscribes(serving, ring_engine):
     gate = Gated(ring_engine)
     with serving(gate, **QUICK) as server:
@@ -130,6 +173,27 @@ def test_a_late_slice_is_a_partner_although_nobody_subscribes(serving, ring_engi
         added, texts = sent(server, POST, parameters={"haematocrit": 0.42})
     assert value(added)[0] == pytest.approx(100.0 * 0.58 * PARTITION, abs=0.3)
     assert not [text for text in texts if "ECV" in text]
+
+
+def test_the_ecv_of_a_late_slice_has_the_level_known_when_it_is_made(serving, ring_engine):
+    """It comes after the close; as its slice was complete, no other position was known."""
+    gate, watching = Gated(ring_engine), Watching()
+    gate.open.set()
+    with serving(gate, observers=Observers(watching), **QUICK) as server:
+        sent(server, list(at_places(POST, 11, [0.0])), parameters={"haematocrit": 0.42})
+        gate.open.clear()
+        for series, along in ((1, [0.0]), (12, [40.0, 80.0])):
+            images = at_places(NATIVE if series == 1 else POST, series, along)
+            sent(server, list(images), parameters={"budget_ms": 1500, "haematocrit": 0.42})
+        gate.open.set()
+        found, end = [], monotonic() + 30
+        while not found and monotonic() < end:
+            sleep(0.02)
+            found = [e for e in watching.events if isinstance(e, EcvDelivery) and not e.result.error]
+    late = [e.result for e in watching.events if isinstance(e, Delivery) and e.latecomer]
+    assert [each.level for each in late if each.identity.series_index == 1] == ["unknown"]
+    assert found[0].result.level == "basal"
+    assert "AHA 1 basal anterior" in [each.name for each in found[0].result.regions]
 
 
 def test_a_client_is_told_of_the_ecv_that_its_late_slice_completes(serving, ring_engine):

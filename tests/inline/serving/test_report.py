@@ -7,16 +7,23 @@ import numpy as np
 import pytest
 
 from inline.data.memory import MemoryBudget
+from inline.data.results import SliceLevel
+from inline.data.series import SlicePlace
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Close, ConfigFile, Header, Image, Text
 from inline.mrd.protocol import Decoder, encode
+from inline.pipeline import Pipeline
 from inline.replay.client import exchange
+from inline.replay.run import records
 from inline.report.content import ExaminationInfo
 from inline.report.output import ReportError
 from inline.serving import report as module
+from inline.serving.observers import FinalLevels
 from inline.serving.parameters import with_parameters
 from inline.serving.report import Report
+from inline.serving.summary import FinalLevel
 from inline.settings import load_settings
+from tests.inline.serving.test_ecv import ONE_BY_ONE, at_places, molli
 
 from ..report.examinations import make_ecv, make_slice
 
@@ -185,6 +192,46 @@ def test_a_result_that_cannot_be_kept_goes_out(serving, examination, monkeypatch
         replies = exchange(server.address, header, images[:8])
     assert len(replies.images) == 8 + 3
     assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("along", [(0.0, 20.0, 40.0), (0.0, 40.0, 80.0)])
+def test_values_are_those_of_the_final_levels(serving, drawing, along):
+    """Each slice is a series: as the results of the first two went out, their levels were others."""
+    images = []
+    for number, place in enumerate(along):
+        ring = molli("T1 MOLLI native", post=False, series=1, muscle=1000.0 + 100.0 * number)
+        images += at_places(list(ring), number + 1, [place])
+    with serving(**ONE_BY_ONE, emit={"report": True}) as server:
+        replies = exchange(server.address, XML.format(study=1, protocol="one"), images)
+    sent = {record["series_index"]: record["level"] for record, _ in records(replies.images)}
+    assert sent[1] == "unknown"
+    assert "Levels: basal: series 1 slice 0 (T1); mid: series 2 slice 0" in replies.texts[-1]
+    (page,) = drawing
+    assert [each.name for each in page.columns] == ["Basal", "Mid", "Apical"]
+    (eye,) = page.bulls_eyes
+    rings = {1000.0: range(1, 7), 1100.0: range(7, 13), 1200.0: range(13, 17)}
+    expected = {number: value for value, numbers in rings.items() for number in numbers}
+    assert {number: each.value for number, each in eye.segments.items()} == pytest.approx(expected, rel=0.005)
+
+
+def final(results, levels, session="a"):
+    places = [SlicePlace(each.identity, each.quantity, None, each.geometry, session) for each in results]
+    known = (FinalLevel(*each, "position") for each in zip(places, map(SliceLevel, levels), strict=True))
+    return FinalLevels(1, tuple(known), Pipeline(None).at_level)
+
+
+@pytest.mark.parametrize(("level", "names"), [("basal", ["AHA 1 basal anterior"]), ("apical", [])])
+def test_ecv_has_the_final_level_of_its_native_slice(drawing, level, names):
+    """Between basal and mid its segments are renamed; others are left out, which a note states."""
+    report, native = Report(MemoryBudget(1 << 30, 1 << 30, 1).connection()), make_slice(1, level="mid")
+    report.add(make_ecv(native), ImageHeader())
+    report.at_levels(final([make_slice(0), native], ["mid", level]), "b")
+    report.image(ExaminationInfo(), 1)
+    ((ecv,),) = [each.maps.values() for each in drawing[0].columns]
+    assert ecv.section is not None
+    assert ecv.level == level
+    assert [each.name for each in ecv.regions if each.name.startswith("AHA")][:1] == names
+    assert any("No segments of ECV" in each for each in drawing[0].findings) == (not names)
 
 
 @pytest.mark.slow

@@ -167,6 +167,29 @@ def test_a_latecomer_has_the_final_level(started):
         assert "AHA 1 basal anterior" in named(whole["regions"])
 
 
+def test_slices_of_one_identity_all_have_their_final_level(started):
+    """Without time stamps native and post-contrast slices have one; a late one replaces its own alone."""
+    pipeline, native = measured(identity=SeriesIdentity(1, 0))
+    _, post = measured(post=True, identity=SeriesIdentity(1, 0))
+    _, other = measured(identity=SeriesIdentity(1, 0))
+    elsewhere = replace(other, geometry=replace(other.geometry, position=(0.0, 0.0, 300.0)))
+    late = replace(post, contours=None, regions=(), flags=(Flag.LATE,), level=None)
+    feed = started()
+    with closing(Reader(feed.address)) as reader:
+        for each in (native, late, elsewhere):
+            feed.delivered(Delivery("a", each, 0.1, False, 1, 500.0))
+        numbers = [reader.next("slice")["number"] for _ in range(3)]
+        feed.levels_known(final(pipeline, native, SliceLevel.BASAL))
+        changes = {each["number"]: each["level"] for each in reader.next("levels")["slices"]}
+        assert changes == dict.fromkeys(numbers[:2], "basal"), "the third lies at another position"
+        feed.delivered(Delivery("a", post, 0.9, True, 1, 500.0))
+        whole = reader.next("slice", level="basal")
+        assert whole["replaces"] == numbers[1]
+        feed.levels_known(final(pipeline, native, SliceLevel.APICAL))
+        changes = [each["number"] for each in reader.next("levels")["slices"]]
+        assert changes == [numbers[0], whole["number"]]
+
+
 def test_ecv_has_the_final_level_of_its_native_slice(started):
     (pipeline, native), (_, post) = measured(), measured(post=True)
     ecv = ecv_of_pair(Pair(native, post, "blood T1"), EcvSettings(haematocrit=0.42))
