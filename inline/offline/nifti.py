@@ -105,8 +105,12 @@ def _slices(file: Path, meta: Sequence[dict[str, str]], description: str, before
             )
         affine = np.asarray(stored.affine, dtype=np.float64)
         affine[:3] *= _MM.get(stored.header.get_xyzt_units()[0], 1.0)
+        # Without either code a file states pixel sizes alone (nifti1.h, method 1): the affine of nibabel has
+        # these, and invents the rest.
+        oriented = any(int(stored.header[code]) > 0 for code in ("qform_code", "sform_code"))
         for slice_ in range(shape[2]):
             place = _place(affine, shape[0], shape[1], slice_, file)
+            place = place if oriented else _unoriented(place)
             for number, each in enumerate(meta):
                 index = (slice(None), slice(None), *(slice_, number)[: len(stored.shape) - 2])
                 # NIfTI counts x first; rows are y.
@@ -147,6 +151,11 @@ def _place(affine: NDArray[np.float64], columns: int, rows: int, slice_: int, fi
         phase_dir=(float(column[0]), float(column[1]), float(column[2])),
         slice_dir=(float(along[0]), float(along[1]), float(along[2])),
     )
+
+
+def _unoriented(place: ImageHeader) -> ImageHeader:
+    none = (0.0, 0.0, 0.0)
+    return replace(place, position=(float("nan"),) * 3, read_dir=none, phase_dir=none, slice_dir=none)
 
 
 def _inversion_times(file: Path) -> list[float]:
