@@ -201,7 +201,7 @@ class _Read:
         pixels = read_pixels(frame)
         if time is not None and isinstance(frame.recognised, Recognised):
             kind = time.place.quantity, frame.recognised.corrected
-            own.scales.setdefault(kind, set()).add(frame.scale)
+            own.scales.setdefault(kind, set()).add(frame.weighted_scale)
         # A copy under another UID has the counters of the first: the assembly leaves it out.
         stated = None if time is None else time.ms
         content = (header.image_type, stated, pixels.shape, crc32(pixels.tobytes()))

@@ -222,6 +222,68 @@ def test_a_map_and_the_units_of_its_real_world_values(tmp_path, images):
     np.testing.assert_allclose(found.series.values_ms, image.pixels[0, 0] * 1.25 + 10.0, rtol=1e-5)
 
 
+def weighting(*types, name):
+    """Enhanced images of this image type and frame type, of this name."""
+
+    def changes(data, members):
+        data.ImageType, data.SeriesDescription, data.ProtocolName = [*types], name, name
+        for group in data.PerFrameFunctionalGroupsSequence:
+            group.MRImageFrameTypeSequence[0].FrameType = [*types]
+
+    return changes
+
+
+@pytest.mark.parametrize("contrast", ["NONE", "FILTERED"])
+def test_the_weighting_of_an_enhanced_image_is_no_map(contrast, tmp_path, images):
+    named = weighting("DERIVED", "PRIMARY", "T2", contrast, name="tse_dark_blood_sax")
+    writer.enhanced(tmp_path, of_slice(images, "T2")[-1:], "ge", changes=named)
+    examination = only(tmp_path)
+    assert examination.series == ()
+    assert examination.unused == {"neither named as T1 or T2 mapping nor with a time": 1}
+
+
+@FOUR
+@pytest.mark.parametrize("contrast", ["NONE", "FILTERED"])
+def test_corrected_enhanced_images_are_fitted_though_their_weighting_is_t2(
+    contrast, vendor, tmp_path, images
+):
+    named = weighting("DERIVED", "PRIMARY", "T2", contrast, name="T2map_SAX_MOCO")
+    writer.enhanced(tmp_path, of_slice(images, "T2"), vendor, changes=named)
+    (series,) = only(tmp_path).series
+    assert isinstance(series.series, MappingSeries)
+    expected = {float(writer.time_of(each)[1]): each.pixels[0, 0] for each in of_slice(images, "T2")}
+    np.testing.assert_allclose(series.series.times_ms, sorted(expected))
+    # Up to one factor for all.
+    stored = np.array([expected[time] for time in sorted(expected)])
+    np.testing.assert_allclose(
+        series.series.images / series.series.images.max(), stored / stored.max(), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("types", [("DERIVED", "PRIMARY", "M"), ("DERIVED", "PRIMARY", "M", "T2", "NORM")])
+def test_a_map_beside_its_images_has_no_echo_time(types, tmp_path, images):
+    """A classic series of T2 mapping with its map, which states an echo time as well."""
+    members = of_slice(images, "T2")
+
+    def changes(data, image):
+        data.SeriesDescription = data.ProtocolName = "T2map_SAX_MOCO"
+        data.SeriesInstanceUID, data.InstanceNumber = "2.25.3", len(list(tmp_path.iterdir())) + 1
+
+    def derived(data, image):
+        changes(data, image)
+        data.ImageType, data.EchoTime = [*types], "1.12"
+
+    for each, change in ((members, changes), (members[:1], derived)):
+        for file in writer.classic(tmp_path, each, "ge", study="2.25.1", changes=change):
+            data = pydicom.dcmread(file)
+            file.unlink()
+            writer.save(
+                data, tmp_path / f"{data.InstanceNumber}-{change.__name__}", f"2.25.1.{data.InstanceNumber}"
+            )
+    fitted = [each for each in only(tmp_path).series if isinstance(each.series, MappingSeries)]
+    assert [len(each.series.times_ms) for each in fitted] == [3]
+
+
 def test_rescale_of_each_frame(tmp_path, images):
     def changes(data, members):
         for number, group in enumerate(data.PerFrameFunctionalGroupsSequence):
