@@ -11,12 +11,16 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+_ITEM: Final = b"\xfe\xff\x00\xe0"
+"""Tag of an item of a sequence, (FFFE,E000)."""
 _FLOATS: Final = {4: "<f", 8: "<d"}
 """Layout of a private number that came without its type, by its number of bytes."""
 _NO_NUMBER: Final = 1e300
@@ -116,8 +120,29 @@ def _items(group: Dataset, *, private: bool) -> Iterator[Dataset]:
     if not private:
         yield group
     for element in group:
-        if element.VR == "SQ" and element.tag.is_private is private and element.value:
-            yield element.value[0]
+        if element.tag.is_private is private:
+            items = element.value if element.VR == "SQ" else _untyped_items(element.value)
+            if items:
+                yield items[0]
+
+
+def _untyped_items(value: Any) -> tuple[Dataset, ...]:
+    """Return the items of a private sequence that lost its type; none where a value holds no sequence."""
+    return _parsed(value) if isinstance(value, bytes) and value.startswith(_ITEM) else ()
+
+
+@lru_cache(maxsize=8)  # those of the image are the same for each of its frames
+def _parsed(value: bytes) -> tuple[Dataset, ...]:
+    """Return the items of a sequence in implicit VR, little endian.
+
+    Private sequences of stated length have no type in implicit VR. Where they are stored in explicit VR
+    without it (UN), their items stay in implicit VR (DICOM PS3.5, 6.2.2).
+    """
+    from pydicom.values import convert_SQ
+
+    with suppress(Exception):  # of damaged items pydicom raises many kinds
+        return tuple(convert_SQ(value, is_implicit_VR=True, is_little_endian=True))
+    return ()
 
 
 def _listed(value: Any) -> list[Any]:

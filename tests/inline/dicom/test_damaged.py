@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -128,6 +128,31 @@ def test_a_private_number_that_lost_its_type():
     block.add_new(0x72, "UN", b"\x00\x00\x82\x43")
     assert FrameHeader.of(data).private(0x2005, "Philips MR Imaging DD 006", 0x72) == b"\x00\x00\x82\x43"
     assert 260.0 in times(FrameHeader.of(data))
+
+
+def nested(content, depth):
+    """Bytes of a sequence within sequences, in implicit VR with stated lengths."""
+    for _ in range(depth):
+        item = (
+            (0x0021).to_bytes(2, "little")
+            + (0x11FE).to_bytes(2, "little")
+            + len(content).to_bytes(4, "little")
+        )
+        length = (len(item) + len(content)).to_bytes(4, "little")
+        content = b"\xfe\xff\x00\xe0" + length + item + content
+    return content
+
+
+@given(st.binary(max_size=64))
+@example(b"")
+@example(nested(b"", 20_000)[8:])
+@example((b"\xff\xff\xff\xff" + b"\x21\x00\xfe\x11\xff\xff\xff\xff\xfe\xff\x00\xe0") * 5_000)
+def test_any_content_after_an_item_tag_is_read_or_left_out(content):
+    data = Dataset()
+    data.private_block(0x0021, "SIEMENS MR SDI 02", create=True).add_new(
+        0xFE, "UN", b"\xfe\xff\x00\xe0" + content
+    )
+    times(FrameHeader.of(data))
 
 
 @pytest.mark.parametrize("lower", [False, True])

@@ -11,7 +11,13 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.uid import JPEGLosslessSV1, RLELossless, SecondaryCaptureImageStorage
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLosslessSV1,
+    RLELossless,
+    SecondaryCaptureImageStorage,
+)
 
 from inline.assembly.assembled import Failed, Ready
 from inline.data.flags import Flag
@@ -149,6 +155,27 @@ def test_an_image_states_its_own_time_beside_the_protocols(tmp_path, images):
     writer.classic(tmp_path, of_slice(images), "philips", changes=changes)
     (series,) = only(tmp_path).series
     assert list(series.series.times_ms) == sorted(float(writer.time_of(each)[1]) for each in of_slice(images))
+
+
+@pytest.mark.parametrize("kept", ["implicit", "explicit"])
+@BOTH
+@FOUR
+def test_private_elements_that_lost_their_types_in_implicit_vr(write, vendor, kept, tmp_path, images):
+    """A node may send implicit VR, and an archive that does not know the elements store them as UN."""
+    members = of_slice(images)
+    write(tmp_path, members, vendor)
+    for file in tmp_path.iterdir():
+        data = pydicom.dcmread(file)
+        data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        data.save_as(file, implicit_vr=True, little_endian=True)
+        if kept == "explicit":
+            data = pydicom.dcmread(file)
+            data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            data.save_as(file, implicit_vr=False, little_endian=True)
+    (series,) = only(tmp_path).series
+    np.testing.assert_allclose(
+        series.series.times_ms, sorted(float(writer.time_of(each)[1]) for each in members)
+    )
 
 
 def test_a_private_element_of_another_creator_is_no_time(tmp_path, images):
