@@ -9,6 +9,7 @@ the standard attributes (Philips (2005,140F) differs by half a pixel: dcm2niix, 
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,6 +24,10 @@ _ITEM: Final = b"\xfe\xff\x00\xe0"
 """Tag of an item of a sequence, (FFFE,E000)."""
 _FLOATS: Final = {4: "<f", 8: "<d"}
 """Layout of a private number that came without its type, by its number of bytes."""
+_TEXT: Final = re.compile(rb"[ \0]*+([+-]?+(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)(?:[eE][+-]?+[0-9]++)?+)[ \0]*+")
+"""Number as text, padded. The same bytes as a float are below 0.0003 (four) or 1e-31 (eight), since the last
+one, with the exponent, is at most that of "9": no time is so small, and of scales that small hardly one in
+thousands consists of such bytes."""
 _NO_NUMBER: Final = 1e300
 """Philips writes the largest double for a value that is not stated."""
 
@@ -103,10 +108,9 @@ class FrameHeader:
 def as_number(value: Any) -> float | None:
     """Return a value as a number: of any type, or of bytes whose type was lost; None where it is none."""
     if isinstance(value, bytes):
-        layout = _FLOATS.get(len(value))
-        if layout is None:
-            value = value.decode("latin-1").strip("\0 ")
-        else:
+        if text := _TEXT.fullmatch(value):
+            value = text[1]
+        elif not value.isspace() and (layout := _FLOATS.get(len(value))):
             (value,) = struct.unpack(layout, value)
     try:
         number = float(value)

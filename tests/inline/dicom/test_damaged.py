@@ -4,6 +4,7 @@ import io
 import math
 import os
 import shutil
+import struct
 from functools import partial
 from pathlib import Path
 
@@ -119,6 +120,33 @@ def test_a_dicomdir_names_files_below_its_folder_alone(names, tmp_path, written)
 def test_a_private_number_of_any_type_is_finite_or_none(value):
     number = as_number(value)
     assert number is None or abs(number) < 1e300
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (b"260 ", 260.0),
+        (b"2600", 2600.0),
+        (b"100.5\0\0\0", 100.5),
+        (b"1234.500", 1234.5),
+        (b"-1.5e+02", -150.0),
+        (b"  18", 18.0),
+        (b"260", 260.0),
+        (b"\0\0\0\0", 0.0),
+        (b"        ", None),
+        (b"nan", None),
+        (struct.pack("<f", 2048.0), 2048.0),
+        (struct.pack("<d", 260.0), 260.0),
+    ],
+)
+def test_numbers_as_text_or_floats_that_lost_their_type(value, number):
+    assert as_number(value) == number
+
+
+@given(st.floats(1e-3, 1e7), st.sampled_from(["<f", "<d"]))
+def test_floats_that_lost_their_type_are_never_taken_for_text(value, layout):
+    stored = struct.pack(layout, value)
+    assert as_number(stored) == struct.unpack(layout, stored)[0]
 
 
 def test_a_private_number_that_lost_its_type():
