@@ -9,7 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -66,12 +66,13 @@ def find(paths: Iterable[Path]) -> Found:
         DicomError: there is no file at a path.
     """
     import_module("pydicom")  # once, so that its absence is not taken for a damaged file
-    found, known = Found(), set[str]()
+    found, copies = Found(), dict[str, list[Path]]()
     for path in paths:
         if not path.exists():
             raise DicomError(f"there is no file or folder {path}")
         for file in _files(path, found):
-            _add(file, found, known, alone=not path.is_dir())
+            _add(file, found, copies, alone=not path.is_dir())
+    found.frames = [replace(each, copies=tuple(copies.get(each.instance, ()))) for each in found.frames]
     return found
 
 
@@ -201,8 +202,15 @@ def reason(error: Exception) -> str:
     return (" ".join(str(error).split()) or type(error).__name__)[:_MOST_REASON]
 
 
-def _add(file: Path, found: Found, known: set[str], *, alone: bool) -> None:
-    """Add the frames of a file, or what kept them from being read."""
+def _add(file: Path, found: Found, copies: dict[str, list[Path]], *, alone: bool) -> None:
+    """Add the frames of a file, or what kept them from being read.
+
+    Args:
+        file: to read.
+        found: so far.
+        copies: further files of each instance so far.
+        alone: the file was named itself.
+    """
     try:
         begins = (alone or not _is_nifti(file)) and begins_as_dicom(file)
     except OSError as error:
@@ -230,10 +238,12 @@ def _add(file: Path, found: Found, known: set[str], *, alone: bool) -> None:
     except Exception as error:  # of any kind, as by dcmread
         found.problems.append(f"{file} cannot be read as DICOM: {reason(error)}")
         return
-    if (instance := made[0].instance) and instance in known:
+    if (instance := made[0].instance) in copies:
         found.skipped["copies of an image that was read"] += 1
+        copies[instance].append(file)
         return
-    known.add(instance)
+    if instance:
+        copies[instance] = []
     found.frames += made
 
 

@@ -91,6 +91,7 @@ class Frame:
         times: as :func:`inline.dicom.vendors.times` returns them.
         scale: of the pixels, or None; without a time, of a map where the names may be those of one.
         weighted_scale: of the pixels with a time, or None.
+        copies: further files with this instance UID.
     """
 
     file: Path
@@ -112,6 +113,7 @@ class Frame:
     times: tuple[float | None, ...]
     scale: Scale | None
     weighted_scale: Scale | None
+    copies: tuple[Path, ...] = ()
 
     @property
     def quantity(self) -> Quantity | None:

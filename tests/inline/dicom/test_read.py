@@ -337,6 +337,26 @@ def test_an_image_without_the_scale_that_the_others_state_is_flagged(scale, flag
     assert any("state the scale" in note for note in series.notes) == flagged
 
 
+@BOTH
+def test_a_damaged_file_is_replaced_by_its_copy(write, tmp_path, images):
+    """First one copy is cut in its pixels, then both."""
+    members = sorted(of_slice(images), key=lambda image: float(writer.time_of(image)[1]))
+    files = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        files.append(write(tmp_path / name, members, "siemens", study="2.25.1")[-1])
+    whole = files[0].read_bytes()
+    files[0].write_bytes(whole[:-200])
+    examination = only(tmp_path)
+    (series,) = examination.series
+    assert (examination.images, series.flags) == (8, ())
+    np.testing.assert_allclose(series.series.images, [each.pixels[0, 0] for each in members])
+    files[1].write_bytes(whole[:-200])
+    (examination,) = open_dicom([tmp_path]).examinations()
+    (problem,) = examination.problems
+    assert str(files[0]) in problem
+
+
 def twice(folder, members, changes=None, of_first=None):
     """The images of one series, and again under other instance UIDs."""
     for name, change in (("a", of_first), ("b", changes)):
