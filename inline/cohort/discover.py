@@ -2,7 +2,8 @@
 
 The rule (``docs/cohort.md``): every HDF5 file is an examination of its own, readable or not, so that a
 damaged one is reported. Every file that begins as DICOM does belongs to the examination of its study; without
-a study UID, to that of its folder. Names that begin with a dot and linked folders are passed over.
+a study UID, to that of its folder. Linked folders are followed, each folder once; names that begin with a dot
+are passed over.
 """
 
 from __future__ import annotations
@@ -10,13 +11,12 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from inline.cohort.errors import CohortError
-from inline.dicom.find import begins_as_dicom
+from inline.dicom.find import begins_as_dicom, files_below, unread
 
 MRD_SUFFIXES: Final = (".h5", ".hdf5", ".mrd")
 _STUDY_UID: Final = 0x0020000D
@@ -85,11 +85,15 @@ def discover(root: Path, *, without: Path | None = None) -> Discovered:
     if not root.is_dir():
         raise CohortError(f"{root} is no folder; give the folder that holds the examinations")
     found = _Walk()
-    for file in _files(root, found, without.resolve() if without else None):
+
+    def report(error: OSError) -> None:
+        found.problems.append(unread(error, _text(Path(error.filename))))
+
+    for file in files_below(root, report, without):
         try:
             _add(file, found)
         except OSError as error:
-            found.problems.append(f"{_text(file)} cannot be read: {error.strerror or error}")
+            found.problems.append(unread(error, _text(file)))
     made = [_of_file(file, root) for file in found.files]
     made += [_of_study(study, files, root) for (study, _), files in found.studies.items()]
     made.sort(key=lambda each: (each.name, each.study))
@@ -135,17 +139,6 @@ def study_uid(file: Path) -> str:
         raise
     except Exception:  # of a damaged file pydicom raises many kinds; its reader reports it
         return ""
-
-
-def _files(root: Path, found: _Walk, without: Path | None) -> Iterator[Path]:
-    def report(error: OSError) -> None:
-        found.problems.append(f"{_text(Path(error.filename))} cannot be read: {error.strerror}")
-
-    for folder, names, files in os.walk(root, onerror=report):
-        here = Path(folder)
-        kept = (name for name in names if not name.startswith("."))
-        names[:] = sorted(name for name in kept if without is None or (here / name).resolve() != without)
-        yield from (here / name for name in sorted(files) if not name.startswith("."))
 
 
 def _add(file: Path, found: _Walk) -> None:

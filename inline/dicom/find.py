@@ -97,6 +97,34 @@ def holds_dicom(folder: Path) -> tuple[bool, list[OSError]]:
     return False, errors
 
 
+def files_below(
+    folder: Path, report: Callable[[OSError], None], without: Path | None = None
+) -> Iterator[Path]:
+    """Yield what lies below a folder and is no folder; names that begin with a dot are passed over.
+
+    Linked folders are followed after all others, and each folder is read once: links may form circles.
+
+    Args:
+        folder: to search.
+        report: of folders that cannot be listed.
+        without: folder below it that is passed over.
+    """
+    left_out = None if without is None else os.path.realpath(without)
+    seen, starts = set[str](), [folder]
+    for start in starts:
+        for place, names, files in os.walk(start, onerror=report):
+            real = os.path.realpath(place)
+            if real in seen:
+                names.clear()
+                continue
+            seen.add(real)
+            names[:] = sorted(name for name in names if not name.startswith("."))
+            below = {name: Path(place, name) for name in names}
+            names[:] = [name for name in names if os.path.realpath(below[name]) != left_out]
+            starts += [below[name] for name in names if os.path.islink(below[name])]  # noqa: PTH114 - never raises
+            yield from (Path(place, name) for name in sorted(files) if not name.startswith("."))
+
+
 def _is_nifti(file: Path) -> bool:
     """Return whether a file has a name of NIfTI: in a folder it is left to another reader, unread."""
     return file.name.endswith((".nii", ".nii.gz"))
@@ -258,13 +286,11 @@ def _files(path: Path, found: Found) -> Iterator[Path]:
 
 
 def _walk(folder: Path, report: Callable[[OSError], None]) -> Iterator[Path]:
-    """Yield the files below a folder that are not hidden, pipes and the like left out."""
-    for place, names, files in os.walk(folder, onerror=report):
-        names[:] = sorted(name for name in names if not name.startswith("."))
-        for file in (Path(place, name) for name in sorted(files) if not name.startswith(".")):
-            # A link to what is missing or may not be read is left to its reader, which reports it.
-            if os.path.isfile(file) or not os.path.exists(file):  # noqa: PTH110, PTH113 - neither raises
-                yield file
+    """Yield the files below a folder, pipes and the like left out."""
+    for file in files_below(folder, report):
+        # A link to what is missing or may not be read is left to its reader, which reports it.
+        if os.path.isfile(file) or not os.path.exists(file):  # noqa: PTH110, PTH113 - neither raises
+            yield file
 
 
 def unread(error: OSError, path: Path | str = "") -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly.examination import AcquiredExamination, of_images
+from inline.dicom.find import files_below
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
@@ -42,6 +43,11 @@ def is_nifti(path: Path) -> bool:
     return path.name.endswith((".nii", ".nii.gz"))
 
 
+def images_below(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder that have a name of NIfTI; what cannot be listed is left out."""
+    return filter(is_nifti, files_below(folder, lambda error: None))
+
+
 def find(paths: Sequence[Path]) -> list[tuple[Path, ...]]:
     """Return the files of each series: a map, or the images of an inversion recovery.
 
@@ -52,9 +58,7 @@ def find(paths: Sequence[Path]) -> list[tuple[Path, ...]]:
     """
     series: dict[tuple[Path, str, str], set[Path]] = {}
     for path in paths:
-        for file in (
-            sorted(each for each in path.rglob("*.nii*") if is_nifti(each)) if path.is_dir() else [path]
-        ):
+        for file in images_below(path) if path.is_dir() else [path]:
             name = _NAME.fullmatch(file.name)
             if name is None:
                 if path.is_dir():

@@ -109,6 +109,25 @@ def test_links_pipes_and_names_in_no_encoding(tmp_path):
     assert found.others == 1
 
 
+def test_linked_folders_are_followed_and_each_folder_is_read_once(tmp_path):
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    write_dicom(elsewhere / "series" / "IM1", "1.2.3", "1.2.3.1")
+    write_dicom(root / "z" / "IM2", "1.2.4", "1.2.4.1")
+    (elsewhere / "b.h5").touch()
+    (elsewhere / "back").symlink_to(root)
+    (root / "linked").symlink_to(elsewhere)
+    (root / "again").symlink_to(elsewhere / "series")
+    # A folder in its own place, before a link to it whose name comes first.
+    (root / "a").symlink_to(root / "z")
+    (root / "out").mkdir()
+    (root / "out" / "c.h5").touch()
+    (root / "to-out").symlink_to(root / "out")
+    found = discover(root, without=root / "out")
+    assert names(found) == [("again", "1.2.3"), ("linked/b.h5", ""), ("z", "1.2.4")]
+    assert found.problems == ()
+    assert [file.name for file in study_files(found.examinations[0])] == ["IM1"]
+
+
 def test_a_folder_that_cannot_be_read_is_reported(tmp_path, monkeypatch):
     (tmp_path / "a.h5").touch()
     (tmp_path / "closed").mkdir()

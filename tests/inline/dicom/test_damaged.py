@@ -243,6 +243,22 @@ def test_links_to_nothing_are_problems_and_pipes_are_not_opened(tmp_path):
     assert find([tmp_path]).problems == [f"{tmp_path / 'link'} cannot be read: No such file or directory"]
 
 
+def test_linked_folders_are_read_once_and_circles_end(written, tmp_path):
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    (elsewhere / "series").mkdir(parents=True)
+    root.mkdir()
+    (elsewhere / "series" / "image").write_bytes(written[0])
+    (elsewhere / "series" / "up").symlink_to(root)
+    (root / "linked").symlink_to(elsewhere)
+    (root / "self").symlink_to(root)
+    (root / "too").symlink_to(elsewhere / "series")
+    found = find([root])
+    assert [frame.file.name for frame in found.frames] == ["image"]
+    assert (found.problems, found.skipped) == ([], {})
+    sources = Sources(AssemblySettings())
+    assert len(list(sources.examinations([root]))) == 1
+
+
 def test_every_place_has_a_public_source():
     assert all(place.source and place.name for place in PLACES)
 

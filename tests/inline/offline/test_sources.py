@@ -171,6 +171,15 @@ def test_nifti_without_a_form_code_states_a_pixel_size_and_no_orientation(suffix
     assert [each.identity.slice_index for each in found] == [0, 1, 2]
 
 
+def test_nifti_in_a_linked_folder(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    write_irt1(tmp_path / "elsewhere", stack())
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "anat").symlink_to(tmp_path / "elsewhere")
+    (found,) = series_of(tmp_path / "study")
+    np.testing.assert_allclose(found.series.times_ms, TIMES)
+
+
 def test_an_mrd_file(tmp_path):
     write_examination(tmp_path / "one.h5", simulate_examination(1, size=96))
     one, two = series_of(tmp_path / "one.h5")
