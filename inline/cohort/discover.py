@@ -32,6 +32,7 @@ class ExaminationPath:
         folders: folders that hold the DICOM files of the study, sorted.
         study: study UID; empty for MRD files and for DICOM files without one.
         source: SHA-256 of the names, sizes and modification times of its files.
+        files: number of them.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ExaminationPath:
     folders: tuple[Path, ...]
     study: str
     source: str
+    files: int
 
     @property
     def key(self) -> str:
@@ -103,18 +105,28 @@ def discover(root: Path, *, without: Path | None = None) -> Discovered:
 def study_files(examination: ExaminationPath) -> list[Path]:
     """Return the DICOM files of an examination, sorted.
 
+    A file of its folders that cannot be read is left out where all files that were found are there: it was
+    reported then, and may be of another study.
+
     Raises:
-        OSError: a folder or file cannot be read.
+        OSError: a folder, or a file that was found, cannot be read.
     """
-    return [
-        file
-        for folder in examination.folders
-        for file in sorted(folder.iterdir())
-        if not file.name.startswith(".")
-        and file.is_file()
-        and _is_object(file)
-        and study_uid(file) == examination.study
-    ]
+    found, errors = list[Path](), list[OSError]()
+    for folder in examination.folders:
+        for file in sorted(folder.iterdir()):
+            try:
+                if (
+                    not file.name.startswith(".")
+                    and file.is_file()
+                    and _is_object(file)
+                    and study_uid(file) == examination.study
+                ):
+                    found.append(file)
+            except OSError as error:
+                errors.append(error)
+    if errors and len(found) < examination.files:
+        raise errors[0]
+    return found
 
 
 def study_uid(file: Path) -> str:
@@ -163,13 +175,13 @@ def _is_object(file: Path) -> bool:
 
 
 def _of_file(file: Path, root: Path) -> ExaminationPath:
-    return ExaminationPath(_below(file, root), file, (), "", _digest([file], root))
+    return ExaminationPath(_below(file, root), file, (), "", _digest([file], root), 1)
 
 
 def _of_study(study: str, files: list[Path], root: Path) -> ExaminationPath:
     folders = tuple(sorted({file.parent for file in files}))
     common = Path(os.path.commonpath(folders))
-    return ExaminationPath(_below(common, root), None, folders, study, _digest(files, root))
+    return ExaminationPath(_below(common, root), None, folders, study, _digest(files, root), len(files))
 
 
 def _below(path: Path, root: Path) -> str:
