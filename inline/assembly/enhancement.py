@@ -23,6 +23,9 @@ _POST: Final = re.compile(
         r"|(?:after|with|nach|mit)[\s_.-]*+(?:contrast|gd|gad\w*+|km|kontrastmittel|gbca|ce))"
     )
 )
+_NO_AGENT: Final = re.compile(
+    r"[\W_]*+(?:no|none|non|not|nil|n|n/?a|without|w/o|kein\w*+|nein|ohne|sans|aucun|sin|senza)(?![^\W_])"
+)
 
 
 def stated_enhancement(descriptions: Iterable[str], agents: Iterable[str]) -> tuple[Enhancement | None, str]:
@@ -42,6 +45,11 @@ def stated_enhancement(descriptions: Iterable[str], agents: Iterable[str]) -> tu
             return Enhancement.NATIVE, "series description"
         if post and not native:
             return Enhancement.POST_CONTRAST, "series description"
-    if any(agent.strip(" \0").lower() not in ("", "none", "no", "n/a") for agent in agents):
+    if any(map(_names_agent, agents)):
         return Enhancement.POST_CONTRAST, "contrast agent in the header"
     return None, ""
+
+
+def _names_agent(text: str) -> bool:
+    low = text[:_LONGEST].lower()
+    return any(map(str.isalpha, low)) and not _NO_AGENT.match(low)

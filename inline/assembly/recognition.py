@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import zip_longest
 from typing import Final
 
 from inline.data.client_text import foreign, message
@@ -46,6 +47,10 @@ _MAP_TOKENS: Final = {
     for number in "12"
     for before, after in (("", ""), ("", "MAP"), ("MYOMAPS", ""), ("MYOMAPS", "MAP"))
 }
+WEIGHTINGS: Final = frozenset(map(str, Quantity))
+"""Tokens of image types that name a map; as value 3 of the image type of enhanced MR, the weighting."""
+_NOT_DERIVED: Final = frozenset(("NONE", "MIXED"))
+"""Value 4 of the image type of enhanced MR (DICOM PS3.3, C.8.16.1.4); classic images have none such."""
 _IMAGE_ROLES: Final = frozenset(("IMAGE", "MOCO", "QUANTITATIVE", "PSIR"))
 
 
@@ -105,7 +110,7 @@ def recognise(
         listed: the measurement's header lists times.
     """
     role_tokens = {_token(role) for role in roles} - {""}
-    type_tokens = {_token(part) for text in types for part in re.split(r"[\\/,]", text[:_LONGEST])}
+    type_tokens = _type_tokens(types)
     named_own, added = _lower(own), _lower(additions)
     texts = [*named_own, *_lower(measurement), *added]
     # A header may have its names from the first series of a study, a localizer.
@@ -138,6 +143,16 @@ def recognise(
         return made
     saturation = any(_SATURATION.search(text) for text in texts)
     return Recognised(Kind.WEIGHTED, named, corrected, saturation, certain=sure and not scout)
+
+
+def _type_tokens(types: Iterable[str]) -> set[str]:
+    """Return the tokens of image types without those that name the weighting of an enhanced image."""
+    found = [_token(part) for text in types for part in re.split(r"[\\/,]", text[:_LONGEST])]
+    return {
+        token
+        for token, following in zip_longest(found, found[1:])
+        if token not in WEIGHTINGS or following not in _NOT_DERIVED
+    }
 
 
 def _map_by_tokens(tokens: Iterable[str], place: str) -> Recognised | str | None:

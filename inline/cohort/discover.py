@@ -2,7 +2,8 @@
 
 The rule (``docs/cohort.md``): every HDF5 file is an examination of its own, readable or not, so that a
 damaged one is reported. Every file that begins as DICOM does belongs to the examination of its study; without
-a study UID, to that of its folder. Names that begin with a dot and linked folders are passed over.
+a study UID, to that of its folder. Linked folders are followed, each folder once; names that begin with a dot
+are passed over.
 """
 
 from __future__ import annotations
@@ -10,13 +11,12 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from inline.cohort.errors import CohortError
-from inline.dicom.find import begins_as_dicom
+from inline.dicom.find import begins_as_dicom, files_below, unread
 
 MRD_SUFFIXES: Final = (".h5", ".hdf5", ".mrd")
 _STUDY_UID: Final = 0x0020000D
@@ -32,6 +32,7 @@ class ExaminationPath:
         folders: folders that hold the DICOM files of the study, sorted.
         study: study UID; empty for MRD files and for DICOM files without one.
         source: SHA-256 of the names, sizes and modification times of its files.
+        files: number of them.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ExaminationPath:
     folders: tuple[Path, ...]
     study: str
     source: str
+    files: int
 
     @property
     def key(self) -> str:
@@ -85,11 +87,15 @@ def discover(root: Path, *, without: Path | None = None) -> Discovered:
     if not root.is_dir():
         raise CohortError(f"{root} is no folder; give the folder that holds the examinations")
     found = _Walk()
-    for file in _files(root, found, without.resolve() if without else None):
+
+    def report(error: OSError) -> None:
+        found.problems.append(unread(error, _text(Path(error.filename))))
+
+    for file in files_below(root, report, without):
         try:
             _add(file, found)
         except OSError as error:
-            found.problems.append(f"{_text(file)} cannot be read: {error.strerror or error}")
+            found.problems.append(unread(error, _text(file)))
     made = [_of_file(file, root) for file in found.files]
     made += [_of_study(study, files, root) for (study, _), files in found.studies.items()]
     made.sort(key=lambda each: (each.name, each.study))
@@ -99,18 +105,28 @@ def discover(root: Path, *, without: Path | None = None) -> Discovered:
 def study_files(examination: ExaminationPath) -> list[Path]:
     """Return the DICOM files of an examination, sorted.
 
+    A file of its folders that cannot be read is left out where all files that were found are there: it was
+    reported then, and may be of another study.
+
     Raises:
-        OSError: a folder or file cannot be read.
+        OSError: a folder, or a file that was found, cannot be read.
     """
-    return [
-        file
-        for folder in examination.folders
-        for file in sorted(folder.iterdir())
-        if not file.name.startswith(".")
-        and file.is_file()
-        and _is_object(file)
-        and study_uid(file) == examination.study
-    ]
+    found, errors = list[Path](), list[OSError]()
+    for folder in examination.folders:
+        for file in sorted(folder.iterdir()):
+            try:
+                if (
+                    not file.name.startswith(".")
+                    and file.is_file()
+                    and _is_object(file)
+                    and study_uid(file) == examination.study
+                ):
+                    found.append(file)
+            except OSError as error:
+                errors.append(error)
+    if errors and len(found) < examination.files:
+        raise errors[0]
+    return found
 
 
 def study_uid(file: Path) -> str:
@@ -137,17 +153,6 @@ def study_uid(file: Path) -> str:
         return ""
 
 
-def _files(root: Path, found: _Walk, without: Path | None) -> Iterator[Path]:
-    def report(error: OSError) -> None:
-        found.problems.append(f"{_text(Path(error.filename))} cannot be read: {error.strerror}")
-
-    for folder, names, files in os.walk(root, onerror=report):
-        here = Path(folder)
-        kept = (name for name in names if not name.startswith("."))
-        names[:] = sorted(name for name in kept if without is None or (here / name).resolve() != without)
-        yield from (here / name for name in sorted(files) if not name.startswith("."))
-
-
 def _add(file: Path, found: _Walk) -> None:
     if file.exists() and not file.is_file():  # a pipe, a socket
         found.others += 1
@@ -170,13 +175,13 @@ def _is_object(file: Path) -> bool:
 
 
 def _of_file(file: Path, root: Path) -> ExaminationPath:
-    return ExaminationPath(_below(file, root), file, (), "", _digest([file], root))
+    return ExaminationPath(_below(file, root), file, (), "", _digest([file], root), 1)
 
 
 def _of_study(study: str, files: list[Path], root: Path) -> ExaminationPath:
     folders = tuple(sorted({file.parent for file in files}))
     common = Path(os.path.commonpath(folders))
-    return ExaminationPath(_below(common, root), None, folders, study, _digest(files, root))
+    return ExaminationPath(_below(common, root), None, folders, study, _digest(files, root), len(files))
 
 
 def _below(path: Path, root: Path) -> str:

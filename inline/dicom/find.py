@@ -9,7 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -66,12 +66,13 @@ def find(paths: Iterable[Path]) -> Found:
         DicomError: there is no file at a path.
     """
     import_module("pydicom")  # once, so that its absence is not taken for a damaged file
-    found, known = Found(), set[str]()
+    found, copies = Found(), dict[str, list[Path]]()
     for path in paths:
         if not path.exists():
             raise DicomError(f"there is no file or folder {path}")
         for file in _files(path, found):
-            _add(file, found, known, alone=not path.is_dir())
+            _add(file, found, copies, alone=not path.is_dir())
+    found.frames = [replace(each, copies=tuple(copies.get(each.instance, ()))) for each in found.frames]
     return found
 
 
@@ -94,6 +95,34 @@ def holds_dicom(folder: Path) -> tuple[bool, list[OSError]]:
             error.filename = str(file)  # an error of reading states none
             errors.append(error)
     return False, errors
+
+
+def files_below(
+    folder: Path, report: Callable[[OSError], None], without: Path | None = None
+) -> Iterator[Path]:
+    """Yield what lies below a folder and is no folder; names that begin with a dot are passed over.
+
+    Linked folders are followed after all others, and each folder is read once: links may form circles.
+
+    Args:
+        folder: to search.
+        report: of folders that cannot be listed.
+        without: folder below it that is passed over.
+    """
+    left_out = None if without is None else os.path.realpath(without)
+    seen, starts = set[str](), [folder]
+    for start in starts:
+        for place, names, files in os.walk(start, onerror=report):
+            real = os.path.realpath(place)
+            if real in seen:
+                names.clear()
+                continue
+            seen.add(real)
+            names[:] = sorted(name for name in names if not name.startswith("."))
+            below = {name: Path(place, name) for name in names}
+            names[:] = [name for name in names if os.path.realpath(below[name]) != left_out]
+            starts += [below[name] for name in names if os.path.islink(below[name])]  # noqa: PTH114 - never raises
+            yield from (Path(place, name) for name in sorted(files) if not name.startswith("."))
 
 
 def _is_nifti(file: Path) -> bool:
@@ -201,8 +230,15 @@ def reason(error: Exception) -> str:
     return (" ".join(str(error).split()) or type(error).__name__)[:_MOST_REASON]
 
 
-def _add(file: Path, found: Found, known: set[str], *, alone: bool) -> None:
-    """Add the frames of a file, or what kept them from being read."""
+def _add(file: Path, found: Found, copies: dict[str, list[Path]], *, alone: bool) -> None:
+    """Add the frames of a file, or what kept them from being read.
+
+    Args:
+        file: to read.
+        found: so far.
+        copies: further files of each instance so far.
+        alone: the file was named itself.
+    """
     try:
         begins = (alone or not _is_nifti(file)) and begins_as_dicom(file)
     except OSError as error:
@@ -230,10 +266,12 @@ def _add(file: Path, found: Found, known: set[str], *, alone: bool) -> None:
     except Exception as error:  # of any kind, as by dcmread
         found.problems.append(f"{file} cannot be read as DICOM: {reason(error)}")
         return
-    if (instance := made[0].instance) and instance in known:
+    if (instance := made[0].instance) in copies:
         found.skipped["copies of an image that was read"] += 1
+        copies[instance].append(file)
         return
-    known.add(instance)
+    if instance:
+        copies[instance] = []
     found.frames += made
 
 
@@ -248,13 +286,11 @@ def _files(path: Path, found: Found) -> Iterator[Path]:
 
 
 def _walk(folder: Path, report: Callable[[OSError], None]) -> Iterator[Path]:
-    """Yield the files below a folder that are not hidden, pipes and the like left out."""
-    for place, names, files in os.walk(folder, onerror=report):
-        names[:] = sorted(name for name in names if not name.startswith("."))
-        for file in (Path(place, name) for name in sorted(files) if not name.startswith(".")):
-            # A link to what is missing or may not be read is left to its reader, which reports it.
-            if os.path.isfile(file) or not os.path.exists(file):  # noqa: PTH110, PTH113 - neither raises
-                yield file
+    """Yield the files below a folder, pipes and the like left out."""
+    for file in files_below(folder, report):
+        # A link to what is missing or may not be read is left to its reader, which reports it.
+        if os.path.isfile(file) or not os.path.exists(file):  # noqa: PTH110, PTH113 - neither raises
+            yield file
 
 
 def unread(error: OSError, path: Path | str = "") -> str:

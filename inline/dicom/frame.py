@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from inline.assembly import dicom_json
 from inline.assembly.pixels import Scale
-from inline.assembly.recognition import Kind, Recognised, recognise
+from inline.assembly.recognition import WEIGHTINGS, Kind, Recognised, recognise
 from inline.data.series import Quantity
 from inline.dicom.errors import DicomError
 from inline.dicom.header import FrameHeader
@@ -35,6 +35,8 @@ from inline.mrd.meta import MetaValue, format_meta
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+_ENHANCED: Final = "1.2.840.10008.5.1.4.1.1.4.1"
+"""SOP class of enhanced MR images."""
 _MOST_FRAMES: Final = 65_536
 _FURTHEST_MM: Final = 1e5
 _ACQUIRED: Final = (
@@ -87,7 +89,9 @@ class Frame:
         elements: names, image type, comments and plane as ``DicomJson`` holds them.
         recognised: kind by names and image type; else the reason why it makes no map.
         times: as :func:`inline.dicom.vendors.times` returns them.
-        scale: of the pixels, or None.
+        scale: of the pixels, or None; without a time, of a map where the names may be those of one.
+        weighted_scale: of the pixels with a time, or None.
+        copies: further files with this instance UID.
     """
 
     file: Path
@@ -108,6 +112,8 @@ class Frame:
     recognised: Recognised | str
     times: tuple[float | None, ...]
     scale: Scale | None
+    weighted_scale: Scale | None
+    copies: tuple[Path, ...] = ()
 
     @property
     def quantity(self) -> Quantity | None:
@@ -134,9 +140,10 @@ class Frame:
         meta: dict[str, MetaValue] = {"DicomJson": json.dumps(self.elements)}
         if time is not None:
             meta[_TIME_NAMES[time.place.quantity]] = f"{time.ms:.10g}"
-        if self.scale is not None:
-            meta["RescaleSlope"] = repr(self.scale.slope)
-            meta["RescaleIntercept"] = repr(self.scale.intercept)
+        scale = self.scale if time is None else self.weighted_scale
+        if scale is not None:
+            meta["RescaleSlope"] = repr(scale.slope)
+            meta["RescaleIntercept"] = repr(scale.intercept)
         if pixels is None:
             attributes = format_meta(meta)
             return Image(replace(header, attribute_string_len=len(attributes)), attributes, b"")
@@ -199,6 +206,7 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         recognised=recognised,
         times=stated,
         scale=map_scale(header) if is_map else weighted_scale(header),
+        weighted_scale=weighted_scale(header),
     )
 
 
@@ -210,13 +218,20 @@ def _elements(header: FrameHeader) -> dict[str, dict[str, list[Any]]]:
         dicom_json.IMAGE_COMMENTS: [comments(header)],
         dicom_json.CONTRAST_AGENT: [header.text("ContrastBolusAgent")],
         dicom_json.IMAGE_TYPE: [
-            part for name in ("ImageType", "FrameType") for part in header.text(name).split("\\")
+            part for name in ("ImageType", "FrameType") for part in _image_type(header, name)
         ],
         dicom_json.PIXEL_SPACING: list(_lengths(header, "PixelSpacing", 2) or ()),
         dicom_json.ORIENTATION: list(_lengths(header, "ImageOrientationPatient", 6) or ()),
         dicom_json.POSITION: list(_lengths(header, "ImagePositionPatient", 3) or ()),
     }
     return {tag: {"Value": kept} for tag, values in found.items() if (kept := [v for v in values if v != ""])}
+
+
+def _image_type(header: FrameHeader, name: str) -> list[str]:
+    """Return the values of an image type; of enhanced MR without a value 3 that is the weighting (T1, T2)."""
+    parts = header.text(name).split("\\")
+    weighting = header.text("SOPClassUID") == _ENHANCED and {*map(str.strip, parts[2:3])} <= WEIGHTINGS
+    return parts[:2] + parts[3:] if weighting else parts
 
 
 def _place(header: FrameHeader, size: tuple[int, int]) -> ImageHeader:

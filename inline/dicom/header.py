@@ -9,16 +9,25 @@ the standard attributes (Philips (2005,140F) differs by half a pixel: dcm2niix, 
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+_ITEM: Final = b"\xfe\xff\x00\xe0"
+"""Tag of an item of a sequence, (FFFE,E000)."""
 _FLOATS: Final = {4: "<f", 8: "<d"}
 """Layout of a private number that came without its type, by its number of bytes."""
+_TEXT: Final = re.compile(rb"[ \0]*+([+-]?+(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)(?:[eE][+-]?+[0-9]++)?+)[ \0]*+")
+"""Number as text, padded. The same bytes as a float are below 0.0003 (four) or 1e-31 (eight), since the last
+one, with the exponent, is at most that of "9": no time is so small, and of scales that small hardly one in
+thousands consists of such bytes."""
 _NO_NUMBER: Final = 1e300
 """Philips writes the largest double for a value that is not stated."""
 
@@ -99,10 +108,9 @@ class FrameHeader:
 def as_number(value: Any) -> float | None:
     """Return a value as a number: of any type, or of bytes whose type was lost; None where it is none."""
     if isinstance(value, bytes):
-        layout = _FLOATS.get(len(value))
-        if layout is None:
-            value = value.decode("latin-1").strip("\0 ")
-        else:
+        if text := _TEXT.fullmatch(value):
+            value = text[1]
+        elif not value.isspace() and (layout := _FLOATS.get(len(value))):
             (value,) = struct.unpack(layout, value)
     try:
         number = float(value)
@@ -116,8 +124,29 @@ def _items(group: Dataset, *, private: bool) -> Iterator[Dataset]:
     if not private:
         yield group
     for element in group:
-        if element.VR == "SQ" and element.tag.is_private is private and element.value:
-            yield element.value[0]
+        if element.tag.is_private is private:
+            items = element.value if element.VR == "SQ" else _untyped_items(element.value)
+            if items:
+                yield items[0]
+
+
+def _untyped_items(value: Any) -> tuple[Dataset, ...]:
+    """Return the items of a private sequence that lost its type; none where a value holds no sequence."""
+    return _parsed(value) if isinstance(value, bytes) and value.startswith(_ITEM) else ()
+
+
+@lru_cache(maxsize=8)  # those of the image are the same for each of its frames
+def _parsed(value: bytes) -> tuple[Dataset, ...]:
+    """Return the items of a sequence in implicit VR, little endian.
+
+    Private sequences of stated length have no type in implicit VR. Where they are stored in explicit VR
+    without it (UN), their items stay in implicit VR (DICOM PS3.5, 6.2.2).
+    """
+    from pydicom.values import convert_SQ
+
+    with suppress(Exception):  # of damaged items pydicom raises many kinds
+        return tuple(convert_SQ(value, is_implicit_VR=True, is_little_endian=True))
+    return ()
 
 
 def _listed(value: Any) -> list[Any]:

@@ -235,17 +235,24 @@ def _times(frames: Sequence[Frame]) -> list[Time | None]:
         place = choose(own, quantity, named=quantity in named)
         if place is not None:
             chosen[quantity] = place
+    # Echo times that differ show weighted images, though their names may be those of maps. Beside images that
+    # are weighted by their names, such an image may be the map: its echo time is no preparation time.
+    sure = {frame.quantity for frame in weighted if _kind(frame) is Kind.WEIGHTED}
     found: list[Time | None] = []
     for frame in frames:
-        kind = None if isinstance(frame.recognised, str) else frame.recognised.kind
+        kind = _kind(frame)
         wanted = [frame.quantity] if frame.quantity is not None else [Quantity.T2, Quantity.T1]
         stated = [
             Time(time, PLACES[chosen[quantity]])
             for quantity in wanted
             if quantity in chosen and (time := frame.times[chosen[quantity]]) is not None
             if kind is not Kind.MAP
-            if (frame.quantity is quantity and kind is Kind.WEIGHTED)
+            if (frame.quantity is quantity and (kind is Kind.WEIGHTED or quantity not in sure))
             or not PLACES[chosen[quantity]].named_only
         ]
         found.append(next(iter(stated), None))
     return found
+
+
+def _kind(frame: Frame) -> Kind | None:
+    return None if isinstance(frame.recognised, str) else frame.recognised.kind

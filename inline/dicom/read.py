@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
 from inline.assembly.assembled import Assembled, Ready
@@ -18,6 +19,7 @@ from inline.data.errors import MyostreamError
 from inline.data.flags import Flag
 from inline.data.memory import MemoryBudget
 from inline.data.series import Quantity, SeriesIdentity
+from inline.dicom.errors import DicomError
 from inline.dicom.find import Found, find, read_measurement, read_pixels
 from inline.dicom.frame import Frame
 from inline.dicom.missing import Acquisition, lacking, shorter
@@ -198,10 +200,10 @@ class _Read:
             own.assumed[time.place.quantity] = (
                 f"Preparation times were taken from {time.place.name}: no image states them elsewhere."
             )
-        pixels = read_pixels(frame)
+        pixels = _pixels(frame)
         if time is not None and isinstance(frame.recognised, Recognised):
             kind = time.place.quantity, frame.recognised.corrected
-            own.scales.setdefault(kind, set()).add(frame.scale)
+            own.scales.setdefault(kind, set()).add(frame.weighted_scale)
         # A copy under another UID has the counters of the first: the assembly leaves it out.
         stated = None if time is None else time.ms
         content = (header.image_type, stated, pixels.shape, crc32(pixels.tobytes()))
@@ -230,6 +232,21 @@ class _Read:
                 "taken as they are stored. Export the series again."
             )
         return replace(series, flags=tuple(dict.fromkeys(flags)), notes=(*series.notes, *notes))
+
+
+def _pixels(frame: Frame) -> Any:
+    """Return the stored pixels of a frame, of a copy where its own file is damaged.
+
+    Raises:
+        DicomError: they can be read in none of the files.
+    """
+    try:
+        return read_pixels(frame)
+    except DicomError:
+        for copy in frame.copies:
+            with suppress(DicomError):
+                return read_pixels(replace(frame, file=copy))
+        raise
 
 
 def _common(files: Iterable[Path]) -> Path:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly.examination import AcquiredExamination, of_images
+from inline.dicom.find import files_below
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
@@ -42,6 +43,11 @@ def is_nifti(path: Path) -> bool:
     return path.name.endswith((".nii", ".nii.gz"))
 
 
+def images_below(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder that have a name of NIfTI; what cannot be listed is left out."""
+    return filter(is_nifti, files_below(folder, lambda error: None))
+
+
 def find(paths: Sequence[Path]) -> list[tuple[Path, ...]]:
     """Return the files of each series: a map, or the images of an inversion recovery.
 
@@ -52,9 +58,7 @@ def find(paths: Sequence[Path]) -> list[tuple[Path, ...]]:
     """
     series: dict[tuple[Path, str, str], set[Path]] = {}
     for path in paths:
-        for file in (
-            sorted(each for each in path.rglob("*.nii*") if is_nifti(each)) if path.is_dir() else [path]
-        ):
+        for file in images_below(path) if path.is_dir() else [path]:
             name = _NAME.fullmatch(file.name)
             if name is None:
                 if path.is_dir():
@@ -105,8 +109,12 @@ def _slices(file: Path, meta: Sequence[dict[str, str]], description: str, before
             )
         affine = np.asarray(stored.affine, dtype=np.float64)
         affine[:3] *= _MM.get(stored.header.get_xyzt_units()[0], 1.0)
+        # Without either code a file states pixel sizes alone (nifti1.h, method 1): the affine of nibabel has
+        # these, and invents the rest.
+        oriented = any(int(stored.header[code]) > 0 for code in ("qform_code", "sform_code"))
         for slice_ in range(shape[2]):
             place = _place(affine, shape[0], shape[1], slice_, file)
+            place = place if oriented else _unoriented(place)
             for number, each in enumerate(meta):
                 index = (slice(None), slice(None), *(slice_, number)[: len(stored.shape) - 2])
                 # NIfTI counts x first; rows are y.
@@ -147,6 +155,11 @@ def _place(affine: NDArray[np.float64], columns: int, rows: int, slice_: int, fi
         phase_dir=(float(column[0]), float(column[1]), float(column[2])),
         slice_dir=(float(along[0]), float(along[1]), float(along[2])),
     )
+
+
+def _unoriented(place: ImageHeader) -> ImageHeader:
+    none = (0.0, 0.0, 0.0)
+    return replace(place, position=(float("nan"),) * 3, read_dir=none, phase_dir=none, slice_dir=none)
 
 
 def _inversion_times(file: Path) -> list[float]:

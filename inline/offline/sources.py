@@ -88,7 +88,7 @@ class Sources:
             if not path.exists():
                 raise SourceError(f"there is no file or folder {path}")
             if path.is_dir():
-                has_nifti = any(nifti.is_nifti(each) for each in path.rglob("*"))
+                has_nifti = any(True for _ in nifti.images_below(path))
                 has_dicom, errors = holds_dicom(path)
                 if has_nifti:
                     # Links to missing files are usual in BIDS data: DataLad fetches what is needed.

@@ -44,7 +44,21 @@ def test_the_first_description_with_a_word_is_used():
 
 
 @pytest.mark.parametrize(
-    ("agent", "expected"), [("Gadovist", POST), ("none", None), ("", None), (" \0", None)]
+    ("agent", "expected"),
+    [
+        *(
+            (name, POST)
+            for name in ("Gadovist", "0.1 mmol/kg Gd-DOTA", "NOVAgad", "Nanoparticles", "10 ml", "Y")
+        ),
+        *(
+            (none, None)
+            for none in ("", " \0", "-", "0", "none", "No", "N", "n/a", "NONE GIVEN", "NO CONTRAST")
+        ),
+        *(
+            (none, None)
+            for none in ("NO_CONTRAST", "without", "w/o", "not given", "keine", "kein KM", "Nein.")
+        ),
+    ],
 )
 def test_a_named_agent_shows_contrast_and_no_agent_shows_nothing(agent, expected):
     assert stated_enhancement(["MOLLI"], [agent])[0] is expected

@@ -65,6 +65,18 @@ def test_image_types_of_maps(token):
     assert kind("anything", (f"DERIVED\\PRIMARY\\{token}\\ND",)).quantity is Quantity.T1
 
 
+@pytest.mark.parametrize("last", ["NONE", "MIXED"])
+def test_value_3_of_enhanced_images_is_the_weighting(last):
+    """DICOM PS3.3, C.8.13.3.1: value 3 is T1, T2, ...; value 4 NONE where nothing was derived."""
+    for types in (("DERIVED", "PRIMARY", "T1", last), (f"DERIVED\\PRIMARY\\T2\\{last}",)):
+        assert (kind("tse_dark_blood_sax", types).kind, kind("tse", types).quantity) == (Kind.WEIGHTED, None)
+        assert kind("T1map_SAX_MOCO", types).kind is Kind.PERHAPS_MAP
+        assert kind("MOLLI_MOCO_T1", types).kind is Kind.MAP
+    # Siemens' map, and one of classic images with the bare token.
+    assert kind("x", ("DERIVED\\PRIMARY\\T1 MAP\\MOCO\\T1\\DIS2D",)).quantity is Quantity.T1
+    assert kind("x", ("DERIVED", "PRIMARY", "T2")).kind is Kind.MAP
+
+
 def test_an_image_type_or_role_of_both_maps_is_a_reason_and_no_guess():
     both = "names both a T1 and a T2 map"
     assert kind("anything", ("DERIVED", "T1 MAP", "T2 MAP")) == f"its image type {both}"

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -109,6 +110,25 @@ def test_links_pipes_and_names_in_no_encoding(tmp_path):
     assert found.others == 1
 
 
+def test_linked_folders_are_followed_and_each_folder_is_read_once(tmp_path):
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    write_dicom(elsewhere / "series" / "IM1", "1.2.3", "1.2.3.1")
+    write_dicom(root / "z" / "IM2", "1.2.4", "1.2.4.1")
+    (elsewhere / "b.h5").touch()
+    (elsewhere / "back").symlink_to(root)
+    (root / "linked").symlink_to(elsewhere)
+    (root / "again").symlink_to(elsewhere / "series")
+    # A folder in its own place, before a link to it whose name comes first.
+    (root / "a").symlink_to(root / "z")
+    (root / "out").mkdir()
+    (root / "out" / "c.h5").touch()
+    (root / "to-out").symlink_to(root / "out")
+    found = discover(root, without=root / "out")
+    assert names(found) == [("again", "1.2.3"), ("linked/b.h5", ""), ("z", "1.2.4")]
+    assert found.problems == ()
+    assert [file.name for file in study_files(found.examinations[0])] == ["IM1"]
+
+
 def test_a_folder_that_cannot_be_read_is_reported(tmp_path, monkeypatch):
     (tmp_path / "a.h5").touch()
     (tmp_path / "closed").mkdir()
@@ -123,6 +143,30 @@ def test_a_folder_that_cannot_be_read_is_reported(tmp_path, monkeypatch):
     found = discover(tmp_path)
     assert names(found) == [("a.h5", "")]
     assert found.problems == (f"{tmp_path / 'closed'} cannot be read: Permission denied",)
+
+
+def test_a_file_that_cannot_be_read_fails_its_own_study_alone(tmp_path, monkeypatch):
+    for number in (1, 2):
+        write_dicom(tmp_path / f"IM{number}", "1.2.3", f"1.2.3.{number}")
+        write_dicom(tmp_path / f"XX{number}", "1.2.4", f"1.2.4.{number}")
+    closed, open_file = {"XX2"}, Path.open
+
+    def guarded(path, *args, **kwargs):
+        if path.name in closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return open_file(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", guarded)
+    found = discover(tmp_path)
+    assert found.problems == (f"{tmp_path / 'XX2'} cannot be read: Permission denied",)
+    assert [[file.name for file in study_files(each)] for each in found.examinations] == [
+        ["IM1", "IM2"],
+        ["XX1"],
+    ]
+    # Readable when it was found, and no longer: what is left must not count as the study.
+    closed.add("IM2")
+    with pytest.raises(PermissionError):
+        study_files(found.examinations[0])
 
 
 @pytest.mark.parametrize("name", ["missing", "file.h5"])

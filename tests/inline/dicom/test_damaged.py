@@ -4,12 +4,13 @@ import io
 import math
 import os
 import shutil
+import struct
 from functools import partial
 from pathlib import Path
 
 import pydicom
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -121,6 +122,33 @@ def test_a_private_number_of_any_type_is_finite_or_none(value):
     assert number is None or abs(number) < 1e300
 
 
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (b"260 ", 260.0),
+        (b"2600", 2600.0),
+        (b"100.5\0\0\0", 100.5),
+        (b"1234.500", 1234.5),
+        (b"-1.5e+02", -150.0),
+        (b"  18", 18.0),
+        (b"260", 260.0),
+        (b"\0\0\0\0", 0.0),
+        (b"        ", None),
+        (b"nan", None),
+        (struct.pack("<f", 2048.0), 2048.0),
+        (struct.pack("<d", 260.0), 260.0),
+    ],
+)
+def test_numbers_as_text_or_floats_that_lost_their_type(value, number):
+    assert as_number(value) == number
+
+
+@given(st.floats(1e-3, 1e7), st.sampled_from(["<f", "<d"]))
+def test_floats_that_lost_their_type_are_never_taken_for_text(value, layout):
+    stored = struct.pack(layout, value)
+    assert as_number(stored) == struct.unpack(layout, stored)[0]
+
+
 def test_a_private_number_that_lost_its_type():
     """Implicit VR, or an archive that does not know the element: bytes."""
     data = Dataset()
@@ -128,6 +156,31 @@ def test_a_private_number_that_lost_its_type():
     block.add_new(0x72, "UN", b"\x00\x00\x82\x43")
     assert FrameHeader.of(data).private(0x2005, "Philips MR Imaging DD 006", 0x72) == b"\x00\x00\x82\x43"
     assert 260.0 in times(FrameHeader.of(data))
+
+
+def nested(content, depth):
+    """Bytes of a sequence within sequences, in implicit VR with stated lengths."""
+    for _ in range(depth):
+        item = (
+            (0x0021).to_bytes(2, "little")
+            + (0x11FE).to_bytes(2, "little")
+            + len(content).to_bytes(4, "little")
+        )
+        length = (len(item) + len(content)).to_bytes(4, "little")
+        content = b"\xfe\xff\x00\xe0" + length + item + content
+    return content
+
+
+@given(st.binary(max_size=64))
+@example(b"")
+@example(nested(b"", 20_000)[8:])
+@example((b"\xff\xff\xff\xff" + b"\x21\x00\xfe\x11\xff\xff\xff\xff\xfe\xff\x00\xe0") * 5_000)
+def test_any_content_after_an_item_tag_is_read_or_left_out(content):
+    data = Dataset()
+    data.private_block(0x0021, "SIEMENS MR SDI 02", create=True).add_new(
+        0xFE, "UN", b"\xfe\xff\x00\xe0" + content
+    )
+    times(FrameHeader.of(data))
 
 
 @pytest.mark.parametrize("lower", [False, True])
@@ -188,6 +241,22 @@ def test_links_to_nothing_are_problems_and_pipes_are_not_opened(tmp_path):
     (tmp_path / ".hidden").mkdir()
     (tmp_path / ".hidden" / "link").symlink_to(tmp_path / "gone")
     assert find([tmp_path]).problems == [f"{tmp_path / 'link'} cannot be read: No such file or directory"]
+
+
+def test_linked_folders_are_read_once_and_circles_end(written, tmp_path):
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    (elsewhere / "series").mkdir(parents=True)
+    root.mkdir()
+    (elsewhere / "series" / "image").write_bytes(written[0])
+    (elsewhere / "series" / "up").symlink_to(root)
+    (root / "linked").symlink_to(elsewhere)
+    (root / "self").symlink_to(root)
+    (root / "too").symlink_to(elsewhere / "series")
+    found = find([root])
+    assert [frame.file.name for frame in found.frames] == ["image"]
+    assert (found.problems, found.skipped) == ([], {})
+    sources = Sources(AssemblySettings())
+    assert len(list(sources.examinations([root]))) == 1
 
 
 def test_every_place_has_a_public_source():

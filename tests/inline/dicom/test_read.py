@@ -11,7 +11,13 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.uid import JPEGLosslessSV1, RLELossless, SecondaryCaptureImageStorage
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLosslessSV1,
+    RLELossless,
+    SecondaryCaptureImageStorage,
+)
 
 from inline.assembly.assembled import Failed, Ready
 from inline.data.flags import Flag
@@ -151,6 +157,27 @@ def test_an_image_states_its_own_time_beside_the_protocols(tmp_path, images):
     assert list(series.series.times_ms) == sorted(float(writer.time_of(each)[1]) for each in of_slice(images))
 
 
+@pytest.mark.parametrize("kept", ["implicit", "explicit"])
+@BOTH
+@FOUR
+def test_private_elements_that_lost_their_types_in_implicit_vr(write, vendor, kept, tmp_path, images):
+    """A node may send implicit VR, and an archive that does not know the elements store them as UN."""
+    members = of_slice(images)
+    write(tmp_path, members, vendor)
+    for file in tmp_path.iterdir():
+        data = pydicom.dcmread(file)
+        data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        data.save_as(file, implicit_vr=True, little_endian=True)
+        if kept == "explicit":
+            data = pydicom.dcmread(file)
+            data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            data.save_as(file, implicit_vr=False, little_endian=True)
+    (series,) = only(tmp_path).series
+    np.testing.assert_allclose(
+        series.series.times_ms, sorted(float(writer.time_of(each)[1]) for each in members)
+    )
+
+
 def test_a_private_element_of_another_creator_is_no_time(tmp_path, images):
     def changes(data, image):
         data[0x2005, 0x0010].value = "Philips MR Imaging DD 001"
@@ -222,6 +249,68 @@ def test_a_map_and_the_units_of_its_real_world_values(tmp_path, images):
     np.testing.assert_allclose(found.series.values_ms, image.pixels[0, 0] * 1.25 + 10.0, rtol=1e-5)
 
 
+def weighting(*types, name):
+    """Enhanced images of this image type and frame type, of this name."""
+
+    def changes(data, members):
+        data.ImageType, data.SeriesDescription, data.ProtocolName = [*types], name, name
+        for group in data.PerFrameFunctionalGroupsSequence:
+            group.MRImageFrameTypeSequence[0].FrameType = [*types]
+
+    return changes
+
+
+@pytest.mark.parametrize("contrast", ["NONE", "FILTERED"])
+def test_the_weighting_of_an_enhanced_image_is_no_map(contrast, tmp_path, images):
+    named = weighting("DERIVED", "PRIMARY", "T2", contrast, name="tse_dark_blood_sax")
+    writer.enhanced(tmp_path, of_slice(images, "T2")[-1:], "ge", changes=named)
+    examination = only(tmp_path)
+    assert examination.series == ()
+    assert examination.unused == {"neither named as T1 or T2 mapping nor with a time": 1}
+
+
+@FOUR
+@pytest.mark.parametrize("contrast", ["NONE", "FILTERED"])
+def test_corrected_enhanced_images_are_fitted_though_their_weighting_is_t2(
+    contrast, vendor, tmp_path, images
+):
+    named = weighting("DERIVED", "PRIMARY", "T2", contrast, name="T2map_SAX_MOCO")
+    writer.enhanced(tmp_path, of_slice(images, "T2"), vendor, changes=named)
+    (series,) = only(tmp_path).series
+    assert isinstance(series.series, MappingSeries)
+    expected = {float(writer.time_of(each)[1]): each.pixels[0, 0] for each in of_slice(images, "T2")}
+    np.testing.assert_allclose(series.series.times_ms, sorted(expected))
+    # Up to one factor for all.
+    stored = np.array([expected[time] for time in sorted(expected)])
+    np.testing.assert_allclose(
+        series.series.images / series.series.images.max(), stored / stored.max(), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("types", [("DERIVED", "PRIMARY", "M"), ("DERIVED", "PRIMARY", "M", "T2", "NORM")])
+def test_a_map_beside_its_images_has_no_echo_time(types, tmp_path, images):
+    """A classic series of T2 mapping with its map, which states an echo time as well."""
+    members = of_slice(images, "T2")
+
+    def changes(data, image):
+        data.SeriesDescription = data.ProtocolName = "T2map_SAX_MOCO"
+        data.SeriesInstanceUID, data.InstanceNumber = "2.25.3", len(list(tmp_path.iterdir())) + 1
+
+    def derived(data, image):
+        changes(data, image)
+        data.ImageType, data.EchoTime = [*types], "1.12"
+
+    for each, change in ((members, changes), (members[:1], derived)):
+        for file in writer.classic(tmp_path, each, "ge", study="2.25.1", changes=change):
+            data = pydicom.dcmread(file)
+            file.unlink()
+            writer.save(
+                data, tmp_path / f"{data.InstanceNumber}-{change.__name__}", f"2.25.1.{data.InstanceNumber}"
+            )
+    fitted = [each for each in only(tmp_path).series if isinstance(each.series, MappingSeries)]
+    assert [len(each.series.times_ms) for each in fitted] == [3]
+
+
 def test_rescale_of_each_frame(tmp_path, images):
     def changes(data, members):
         for number, group in enumerate(data.PerFrameFunctionalGroupsSequence):
@@ -246,6 +335,26 @@ def test_an_image_without_the_scale_that_the_others_state_is_flagged(scale, flag
     (series,) = only(tmp_path).series
     assert (Flag.SCALED_IMAGES in series.flags) == flagged
     assert any("state the scale" in note for note in series.notes) == flagged
+
+
+@BOTH
+def test_a_damaged_file_is_replaced_by_its_copy(write, tmp_path, images):
+    """First one copy is cut in its pixels, then both."""
+    members = sorted(of_slice(images), key=lambda image: float(writer.time_of(image)[1]))
+    files = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        files.append(write(tmp_path / name, members, "siemens", study="2.25.1")[-1])
+    whole = files[0].read_bytes()
+    files[0].write_bytes(whole[:-200])
+    examination = only(tmp_path)
+    (series,) = examination.series
+    assert (examination.images, series.flags) == (8, ())
+    np.testing.assert_allclose(series.series.images, [each.pixels[0, 0] for each in members])
+    files[1].write_bytes(whole[:-200])
+    (examination,) = open_dicom([tmp_path]).examinations()
+    (problem,) = examination.problems
+    assert str(files[0]) in problem
 
 
 def twice(folder, members, changes=None, of_first=None):

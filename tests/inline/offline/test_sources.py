@@ -146,6 +146,40 @@ def test_a_map_of_milliseconds_is_said(tmp_path):
     np.testing.assert_allclose(found.series.values_ms, 1050.0, rtol=1e-6)
 
 
+@pytest.mark.parametrize("suffix", ["IRT1", "T1map"])
+def test_nifti_without_a_form_code_states_a_pixel_size_and_no_orientation(suffix, tmp_path):
+    """With qform_code = sform_code = 0 coordinates are i, j, k times the pixel sizes (nifti1.h, method 1)."""
+    images = stack(slices=3)
+    write_irt1(tmp_path, images)
+    if suffix == "T1map":
+        for file in tmp_path.iterdir():
+            file.unlink()
+        values = np.full((40, 48, 3), 1.05, np.float32)
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "sub-01_T1map.nii.gz")
+    for file in tmp_path.glob("*.nii.gz"):
+        image = nibabel.load(file)
+        bare = nibabel.Nifti1Image(np.asarray(image.dataobj), None)
+        bare.header.set_zooms((1.5, 1.25, 20.0))
+        bare.header.set_xyzt_units("mm")
+        nibabel.save(bare, file)
+    found = series_of(tmp_path)
+    assert len(found) == 3
+    for each in found:
+        assert Flag.NO_ORIENTATION in each.flags
+        assert not each.geometry.oriented
+        assert each.geometry.spacing == pytest.approx((1.5, 1.25))
+    assert [each.identity.slice_index for each in found] == [0, 1, 2]
+
+
+def test_nifti_in_a_linked_folder(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    write_irt1(tmp_path / "elsewhere", stack())
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "anat").symlink_to(tmp_path / "elsewhere")
+    (found,) = series_of(tmp_path / "study")
+    np.testing.assert_allclose(found.series.times_ms, TIMES)
+
+
 def test_an_mrd_file(tmp_path):
     write_examination(tmp_path / "one.h5", simulate_examination(1, size=96))
     one, two = series_of(tmp_path / "one.h5")
