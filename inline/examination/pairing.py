@@ -11,6 +11,7 @@ import numpy as np
 from inline.data.geometry import PARALLEL, SAME_MM
 from inline.data.results import BloodT1, SliceResult
 from inline.data.series import Enhancement, Quantity
+from inline.data.time_stamps import unwrapped
 from model.relaxometry.ecv import SAME_FIELD
 
 SHORTENED: Final = 0.8
@@ -192,29 +193,36 @@ def find_pair(
         return None
     study = tuple(earlier)
     known = (*study, result, *later)
-    found: list[tuple[tuple[bool, bool], tuple[float, bool, int, int], SliceResult, Pair]] = []
-    for number, each in enumerate(study):
-        if not usable(each) or (distance := distance_mm(each, result)) > SAME_MM:
+    found: list[tuple[SliceResult, Pair]] = []
+    for each in study:
+        if not usable(each) or distance_mm(each, result) > SAME_MM:
             continue
         if contradiction(each, result) or not proved(each, result, known):
             continue
-        if (pair := tell_apart(*_by_time(each, result))) is None:
-            continue
-        mixed = each.scanner_made != result.scanner_made, each.motion_corrected != result.motion_corrected
-        elsewhere = each.identity.slice_index != result.identity.slice_index
-        place = round(distance), elsewhere, -each.identity.time_stamp, -number
-        found.append((mixed, place, each, pair))
+        if (pair := tell_apart(*_by_time(each, result))) is not None:
+            found.append((each, pair))
     if not found:
         return None
-    best = min(found, key=lambda each: each[:2])
-    if ambiguous([each for mixed, _, each, _ in found if mixed == best[0]], known):
+
+    def mixed(each: SliceResult) -> tuple[bool, bool]:
+        return each.scanner_made != result.scanner_made, each.motion_corrected != result.motion_corrected
+
+    moments = unwrapped([each.identity.time_stamp for each, _ in found])
+
+    def rank(number: int) -> tuple[tuple[bool, bool], int, bool, int, int]:
+        each = found[number][0]
+        elsewhere = each.identity.slice_index != result.identity.slice_index
+        return mixed(each), round(distance_mm(each, result)), elsewhere, -moments[number], -number
+
+    best, pair = found[min(range(len(found)), key=rank)]
+    if ambiguous([each for each, _ in found if mixed(each) == mixed(best)], known):
         return None
-    pair = best[3]
     if _located(pair.native, known) or (indexed(pair.native, known) and indexed(pair.post, known)):
         return pair
     return replace(pair, doubt=_DOUBT.format("post-contrast" if indexed(pair.native, known) else "native"))
 
 
 def _by_time(one: SliceResult, other: SliceResult) -> tuple[SliceResult, SliceResult]:
-    """Return two slices in the order of acquisition; equal time stamps leave the order of their results."""
-    return (other, one) if other.identity.time_stamp < one.identity.time_stamp else (one, other)
+    """Return two slices in the order of acquisition; without time stamps in that of their results."""
+    moments = unwrapped([one.identity.time_stamp, other.identity.time_stamp])
+    return (other, one) if moments[1] < moments[0] else (one, other)

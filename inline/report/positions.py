@@ -9,6 +9,7 @@ import numpy as np
 
 from inline.data.geometry import PARALLEL, SAME_MM, FloatArray
 from inline.data.results import SliceLevel
+from inline.data.time_stamps import unwrapped
 from inline.report.maps import ReportMap
 
 Stack = list[list[ReportMap]]
@@ -35,15 +36,18 @@ def stacks(maps: Sequence[ReportMap]) -> list[Stack]:
 
 
 def latest(maps: Sequence[ReportMap]) -> ReportMap:
-    """Return the latest map with contours, else the latest with a map; of equal time stamps, the last one.
+    """Return the latest map with contours, else the latest with a map.
+
+    Of maps without time stamps, or with equal ones, the last one is the latest.
 
     Args:
         maps: of one kind and position, in the order of their results.
     """
+    moments = unwrapped([each.identity.time_stamp for each in maps])
 
     def rank(number: int) -> tuple[bool, bool, int, int]:
         each = maps[number]
-        return bool(each.regions), each.section is not None, each.identity.time_stamp, number
+        return bool(each.regions), each.section is not None, moments[number], number
 
     return maps[max(range(len(maps)), key=rank)]
 

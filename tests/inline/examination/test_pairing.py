@@ -146,6 +146,26 @@ def test_of_several_at_one_position_the_last_acquired_counts_whichever_was_ready
     assert pair.native.identity.series_index == 2
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_last_acquired_counts_past_midnight_too(reverse):
+    """Time stamps begin at 0 at midnight: 23:59:58, 0:00:05 and 0:12:30."""
+    natives = [nth(NATIVE, series=1, stamp=34_559_000), nth(NATIVE, series=2, stamp=2_000)]
+    pair = find_pair(nth(POST, series=3, stamp=300_000), natives[::-1] if reverse else natives)
+    assert pair.native.identity.series_index == 2
+
+
+def test_of_slices_without_time_stamps_the_last_result_counts():
+    natives = [nth(NATIVE, series=1, stamp=1000), nth(NATIVE, series=2)]
+    assert find_pair(nth(POST, series=3, stamp=3000), natives).native.identity.series_index == 2
+    assert find_pair(nth(POST, series=3, stamp=3000), natives[::-1]).native.identity.series_index == 1
+
+
+def test_blood_tells_the_order_past_midnight():
+    before, after = unknown(NATIVE, 1100.0, 34_559_000), unknown(POST, 700.0, 2_000)
+    for one, other in ((before, after), (after, before)):
+        assert "the native slice was acquired first" in find_pair(other, [one]).how
+
+
 def test_without_positions_the_slice_index_decides():
     natives = [nowhere(NATIVE, series=1, index=index) for index in range(3)]
     for index in range(3):
