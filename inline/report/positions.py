@@ -38,16 +38,18 @@ def stacks(maps: Sequence[ReportMap]) -> list[Stack]:
 def latest(maps: Sequence[ReportMap]) -> ReportMap:
     """Return the latest map with contours, else the latest with a map.
 
+    ECV is as late as the later one of its acquisitions; of several ECV of one of them, the other one decides.
     Of maps without time stamps, or with equal ones, the last one is the latest.
 
     Args:
         maps: of one kind and position, in the order of their results.
     """
-    moments = unwrapped([each.identity.time_stamp for each in maps])
+    moments = unwrapped([each.time_stamp for each in maps])
+    natives = unwrapped([each.identity.time_stamp for each in maps])
 
-    def rank(number: int) -> tuple[bool, bool, int, int]:
+    def rank(number: int) -> tuple[bool, bool, int, int, int]:
         each = maps[number]
-        return bool(each.regions), each.section is not None, moments[number], number
+        return bool(each.regions), each.section is not None, moments[number], natives[number], number
 
     return maps[max(range(len(maps)), key=rank)]
 

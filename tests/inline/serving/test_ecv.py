@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from inline.data.flags import Flag
+from inline.data.series import SeriesIdentity
 from inline.emit.record import ECV_ATTRIBUTE
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
@@ -290,6 +291,20 @@ def test_a_dropped_slice_that_had_a_partner_is_counted_too():
     assert kept.add(study, PARTNER, "d", SETTINGS) is None
     (lonely,) = kept.unpaired(study, "d")
     assert "2 T1 slices of this examination were dropped" in lonely.notes[-1]
+
+
+@pytest.mark.parametrize("stamp", [0, 1000])
+def test_a_late_native_slice_is_no_partner_before_its_repetition(stamp):
+    """The first native slice misses its budget, is repeated, and ends after the repetition."""
+    kept, study = KeptSlices(1 << 30), Study()
+    first, again = (
+        replace(SLICE, identity=SeriesIdentity(series, 0, "", stamp * series)) for series in (1, 2)
+    )
+    for each in (replace(first, flags=(Flag.LATE,), contours=None, map=None), again):
+        assert kept.add(study, each, "a", SETTINGS) is None
+    assert kept.add(study, replace(first, flags=(Flag.LATE,)), "a", SETTINGS) is None
+    post = replace(PARTNER, identity=SeriesIdentity(3, 0, "", stamp * 3))
+    assert kept.add(study, post, "a", SETTINGS).native.series_index == 2
 
 
 def test_a_slice_larger_than_the_limit_is_not_kept():
