@@ -214,6 +214,31 @@ def test_native_and_post_contrast_of_two_anonymised_patients_make_no_ecv(serving
         assert len(streamed(server, one, *NATIVE, one, *POST)) == 1
 
 
+@pytest.mark.parametrize("connections", [1, 2])
+def test_two_patients_with_one_study_uid_share_neither_ecv_nor_haematocrit(serving, connections):
+    xml = XML.format(study=7).replace(
+        "<studyInfo", "<subjectInformation><patientID>{}</patientID></subjectInformation><studyInfo", 1
+    )
+    one, other = (Header(xml.format(patient)) for patient in ("A17", "B22"))
+    first, second = (one, Text('{"haematocrit": 0.30}'), *NATIVE), (other, *POST)
+    with serving(**QUICK) as server:
+        parts = [(*first, *second)] if connections == 1 else [first, second]
+        assert [each for part in parts for each in streamed(server, *part)] == []
+        (ecv,) = streamed(server, other, *NATIVE)
+    assert ecv["haematocrit"] is None
+
+
+def test_a_frame_of_reference_that_the_native_measurement_alone_states_leaves_one_study(serving):
+    frame = (
+        "<measurementInformation><frameOfReferenceUID>1.2.3</frameOfReferenceUID></measurementInformation>"
+    )
+    native = XML.format(study=7).replace("</ismrmrdHeader>", f"{frame}</ismrmrdHeader>")
+    with serving(**QUICK) as server:
+        assert streamed(server, Header(native), *NATIVE) == []
+        (ecv,) = streamed(server, Header(XML.format(study=7)), Text('{"haematocrit": 0.42}'), *POST)
+    assert ecv["regions"][0]["median"] == pytest.approx(100.0 * 0.58 * PARTITION, abs=0.3)
+
+
 def test_a_header_without_uids_for_each_series_leaves_them_in_one_study(serving):
     patient = "<subjectInformation><patientID>7</patientID></subjectInformation>"
     xml = (
