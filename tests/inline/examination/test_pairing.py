@@ -181,6 +181,48 @@ def test_a_slice_in_the_middle_of_the_magnet_is_none_without_position():
     assert pair.native.identity.series_index == 2
 
 
+def at(result, along, **more):
+    """A slice so far along its normal from the middle of the magnet."""
+    return moved(nowhere(result, **more), along)
+
+
+def test_zeros_beside_positions_are_none_where_several_slices_have_them():
+    """Native slices state positions; three post-contrast series, or a stack of three slices, state zeros."""
+    for places, post in (
+        ((-19.0, 1.0, 21.0), [nowhere(POST, series=2 + number) for number in range(3)]),
+        ((-20.0, 0.0, 20.0), [nowhere(POST, series=2, index=number) for number in range(3)]),
+    ):
+        natives = [at(NATIVE, mm, series=1, index=number) for number, mm in enumerate(places)]
+        found = examine([*natives, *post]).ecv
+        assert [each.flags for each in found] == [(Flag.SLICES_DO_NOT_MATCH,)] * 6
+        errors = [each.error for each in found]
+        assert all("the post-contrast slices state the position 0, 0, 0" in each for each in errors[:3])
+        assert all("this one states the position 0, 0, 0" in each for each in errors[3:])
+
+
+def test_one_slice_at_zero_beside_positions_is_a_pair_in_doubt():
+    """The first of the three post-contrast series, when no other one has come."""
+    natives = [at(NATIVE, mm, series=1, index=number) for number, mm in enumerate((-19.0, 1.0, 21.0))]
+    pair = find_pair(nowhere(POST, series=2), natives)
+    assert pair.native is natives[1]
+    assert pair.doubt.startswith("The post-contrast slice states the position 0, 0, 0")
+    (found,) = (each for each in examine([*natives, nowhere(POST, series=2)]).ecv if not each.error)
+    assert Flag.SLICES_DO_NOT_MATCH in found.flags
+
+
+@pytest.mark.parametrize("stacks", [True, False])
+def test_a_slice_in_the_middle_of_the_magnet_is_a_pair_without_doubt(stacks):
+    slices = [
+        at(each, mm, series=first + (0 if stacks else number), index=number if stacks else 0)
+        for each, first in ((NATIVE, 1), (POST, 11))
+        for number, mm in enumerate((-20.0, 0.0, 20.0))
+    ]
+    found = examine(slices).ecv
+    assert [(each.native.series_index, each.error, each.flags) for each in found] == [
+        (each.identity.series_index, "", (Flag.NO_HAEMATOCRIT,)) for each in slices[:3]
+    ]
+
+
 @pytest.mark.parametrize("oriented", [True, False])
 def test_slices_that_are_series_of_their_own_without_positions_are_no_pairs(oriented):
     """Base, middle and apex all have index 0; the last native slice was the partner of each."""

@@ -147,6 +147,22 @@ def test_a_slice_at_zero_is_placed_where_another_one_states_its_position():
     assert made.findings == ("Mid T1 native: 2 results; the page states series 4, the latest with values.",)
 
 
+def test_zeros_that_stand_for_no_position_are_no_place_of_another_slice():
+    """Three post-contrast series without positions beside a native stack, whose middle lies near zero."""
+    native = [
+        make_slice(number, level=level, at_mm=mm, identity=SeriesIdentity(1, number, "", number + 1))
+        for number, (level, mm) in enumerate(zip(("basal", "mid", "apical"), (-19.0, 1.0, 21.0), strict=True))
+    ]
+    posts = [
+        unplaced(0, "T1", "post-contrast", level="unknown", identity=SeriesIdentity(2 + n, 0, "", 10 + n))
+        for n in range(3)
+    ]
+    found, _ = positions(report_maps(Examination((*native, *posts))))
+    assert [set(each.maps) for each in found] == [{Kind.T1_NATIVE}] * 3 + [{Kind.T1_POST}]
+    found, _ = positions(report_maps(Examination((*native, posts[0]))))
+    assert [len(each.maps) for each in found] == [1, 2, 1]
+
+
 def test_without_positions_one_index_is_as_many_slices_as_its_levels():
     """Slices that are series of their own all have index 0; their descriptions name the level."""
     slices = [
