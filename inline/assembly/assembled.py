@@ -92,7 +92,7 @@ class _Slice:
     def slice_place(self, session: str = "") -> SlicePlace:
         """Return the place of the slice in the heart, as far as its headers state it."""
         geometry = self.geometry if self.geometry.oriented else None
-        return SlicePlace(self.identity, self.quantity, self.slice_count, geometry, session)
+        return SlicePlace(self.identity, self.quantity, self.slice_count, geometry, session, self.enhancement)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

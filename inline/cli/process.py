@@ -139,17 +139,16 @@ def of_one_patient(examinations: Iterator[AcquiredExamination]) -> Iterator[Acqu
     Raises:
         MyostreamError: there are several, and nothing says whose haematocrit it is.
     """
-    from inline.offline.process import file_study
+    from inline.offline.process import file_study, of_one_study
 
     found: list[AcquiredExamination] = []
     for each in examinations:
         found.append(each)
-        study = file_study(found[0])
-        if len(found) > 1 and (study is None or file_study(each) != study):
+        if not of_one_study([file_study(one) for one in found]):
             raise MyostreamError(
                 f"--haematocrit is of one patient, and there are several examinations ({found[0].name}, "
-                f"{each.name}) that do not state the same UIDs of study and frame of reference; give one of "
-                "them, or set ecv.haematocrit, which holds for all"
+                f"{each.name}) that do not state the same UIDs of study and frame of reference, or "
+                "another patientID; give one of them, or set ecv.haematocrit, which holds for all"
             )
     return iter(found)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from inline.data.geometry import PARALLEL, SAME_MM, SliceGeometry
 from inline.data.results import SliceLevel
 from inline.data.series import SlicePlace
+from inline.data.stated_position import Shown, positions_stated
 
 FloatArray = NDArray[np.float64]
 
@@ -63,13 +64,35 @@ def slice_level(
         return SliceLevel.UNKNOWN, "unknown: the image headers state no directions"
     if abs(float(geometry.normal @ _TO_APEX)) < _SHORT_AXIS:
         return SliceLevel.UNKNOWN, "unknown: the slice does not lie in the short axis of a usual heart"
-    others = [each for each in shown if each.geometry is not None]
+    others, stated_position = _with_positions(place, [each for each in shown if each.geometry is not None])
+    contradicted = stated_position and _contradicted(place, others)
     count, index = place.slice_count, identity.slice_index
-    if count is not None and count >= 2 and 0 <= index < count and not _contradicted(place, others):
+    if count is not None and count >= 2 and 0 <= index < count and not contradicted:
         to_apex = float(_rising(geometry) @ _TO_APEX) >= 0.0
         share = (index + 0.5) / count
         return _third(share if to_apex else 1.0 - share), f"slice {index + 1} of {count} and its direction"
+    if not stated_position:
+        return SliceLevel.UNKNOWN, "unknown: the position 0, 0, 0 may stand for none"
     return level_by_position(geometry, [each.geometry for each in others if each.geometry is not None])
+
+
+def _with_positions(place: SlicePlace, others: Sequence[SlicePlace]) -> tuple[list[SlicePlace], bool]:
+    """Return the other slices that state their positions, and whether the slice does.
+
+    Zeros that may stand for none count where another slice certainly lies there. Where no slice states its
+    position, all are at zero, which shows neither levels nor contradictions.
+    """
+    if all(each.geometry is None or not each.geometry.placed for each in (place, *others)):
+        return list(others), True
+    *known, own = positions_stated([_shown(each) for each in (*others, place)])
+    placed = [each for each, stated in zip(others, known, strict=True) if stated]
+    at_zero = any(each.geometry is not None and not each.geometry.placed for each in placed)
+    return placed, own is True or (own is None and at_zero)
+
+
+def _shown(place: SlicePlace) -> Shown:
+    kind = (place.session, place.quantity, place.enhancement)
+    return Shown(kind, place.identity.series_index, place.identity.slice_index, place.geometry)
 
 
 def level_by_position(geometry: SliceGeometry, shown: Sequence[SliceGeometry]) -> tuple[SliceLevel, str]:

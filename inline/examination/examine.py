@@ -15,12 +15,11 @@ from inline.data.series import Enhancement, Quantity
 from inline.examination.ecv import ecv_of_pair
 from inline.examination.pairing import (
     Pair,
-    ambiguous,
+    Places,
     contradiction,
     distance_mm,
     find_pair,
     placed,
-    proved,
     usable,
 )
 from inline.reference import ReferenceRanges
@@ -94,11 +93,12 @@ def without_partner(single: Iterable[SliceResult], others: Iterable[SliceResult]
     known = tuple(others)
     if not any(each.enhancement is Enhancement.POST_CONTRAST for each in known):
         return []
-    found = (_alone(each, known) for each in single if each.enhancement is not None)
+    places = Places(known)
+    found = (_alone(each, known, places) for each in single if each.enhancement is not None)
     return [each for each in found if each is not None]
 
 
-def _alone(result: SliceResult, others: tuple[SliceResult, ...]) -> EcvResult | None:
+def _alone(result: SliceResult, others: tuple[SliceResult, ...], places: Places) -> EcvResult | None:
     """Return the result of a slice without a partner: what is missing, and the nearest candidate.
 
     None where its position has a partner, which is paired with another slice of that position.
@@ -106,13 +106,15 @@ def _alone(result: SliceResult, others: tuple[SliceResult, ...]) -> EcvResult | 
     is_native = result.enhancement is Enhancement.NATIVE
     wanted = "post-contrast" if is_native else "native"
     candidates = [each for each in others if each.quantity is Quantity.T1 and each.enhancement == wanted]
-    distances = [distance_mm(each, result) for each in candidates]
+    distances = [places.distance_mm(each, result) for each in candidates]
     near = [each for each, distance in zip(candidates, distances, strict=True) if distance <= SAME_MM]
     flag = Flag.NO_POST_CONTRAST if is_native else Flag.NO_NATIVE
     late = [
         each
         for each in others
-        if missed_budget(each) and each.enhancement in (None, wanted) and distance_mm(each, result) <= SAME_MM
+        if missed_budget(each)
+        and each.enhancement in (None, wanted)
+        and places.distance_mm(each, result) <= SAME_MM
     ]
     if missed_budget(result):
         error = f"the {result.enhancement} slice {_LATE}"
@@ -127,12 +129,12 @@ def _alone(result: SliceResult, others: tuple[SliceResult, ...]) -> EcvResult | 
             error = (
                 f"the {wanted} slice of this position does not match: {contradiction(partners[0], result)}"
             )
-        elif ambiguous(allowed, others):
+        elif places.ambiguous(allowed):
             error = (
                 f"several {wanted} slices have its index and none states its position: send "
                 "positions, or a slice index for each"
             )
-        elif not any(proved(each, result, others) for each in allowed):
+        elif not any(places.proved(each, result) for each in allowed):
             error = (
                 f"neither this slice nor the {wanted} one states its position, and index "
                 f"{result.identity.slice_index} of a single slice may be any: send positions, or each series "
@@ -150,6 +152,9 @@ def _alone(result: SliceResult, others: tuple[SliceResult, ...]) -> EcvResult | 
         nearest = min(distances)
         if np.isfinite(nearest):
             where = f"the nearest lies {nearest:.1f} mm away"
+        elif any(np.isfinite(distance_mm(each, result)) for each in candidates):
+            zeros = "this one states" if places.stated(result) is False else f"the {wanted} slices state"
+            where = f"{zeros} the position 0, 0, 0, which stands for none; send positions"
         else:
             where = (
                 "none is parallel to it" if placed(result) else "no position is stated, nor its slice index"

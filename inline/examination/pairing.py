@@ -11,6 +11,8 @@ import numpy as np
 from inline.data.geometry import PARALLEL, SAME_MM
 from inline.data.results import BloodT1, SliceResult
 from inline.data.series import Enhancement, Quantity
+from inline.data.stated_position import Shown, positions_stated
+from inline.data.time_stamps import unwrapped
 from model.relaxometry.ecv import SAME_FIELD
 
 SHORTENED: Final = 0.8
@@ -21,6 +23,11 @@ _DOUBT: Final = (
     "lie at one position, or send positions."
 )
 """Doubt about a pair of slices by their index alone."""
+_AT_ZERO: Final = (
+    "The {} slice states the position 0, 0, 0, which many senders write for none, and no slice of its kind "
+    "states another: check that both lie at one position, or send positions."
+)
+"""Doubt about a pair of which one slice may have no position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +97,54 @@ def contradiction(one: SliceResult, other: SliceResult) -> str:
     return ""
 
 
-def ambiguous(candidates: Sequence[SliceResult], study: Iterable[SliceResult]) -> bool:
-    """Return whether several partners at one place cannot be told apart, because slices do not state theirs.
+class Places:
+    """Places of the slices of a study, as far as headers state them."""
 
-    Slices that are series of their own all have index 0. A study with positions may have one at zero.
-    """
-    return len(candidates) > 1 and not _located(candidates[0], study)
+    def __init__(self, study: Iterable[SliceResult]) -> None:
+        """Take all slices that are known, in any order."""
+        self._study = tuple(study)
+        stated = positions_stated([_shown(each) for each in self._study])
+        self._stated = {id(each): known for each, known in zip(self._study, stated, strict=True)}
+
+    def stated(self, result: SliceResult) -> bool | None:
+        """Return whether the position of a slice of the study is stated; None where zeros may be one."""
+        return self._stated[id(result)]
+
+    def distance_mm(self, one: SliceResult, other: SliceResult) -> float:
+        """Return :func:`distance_mm`; infinite where one slice alone states its position."""
+        only_one = {self.stated(one), self.stated(other)} == {True, False}
+        return float("inf") if only_one else distance_mm(one, other)
+
+    def ambiguous(self, candidates: Sequence[SliceResult]) -> bool:
+        """Return whether several partners at one place cannot be distinguished: they do not state theirs.
+
+        Slices that are series of their own all have index 0.
+        """
+        return len(candidates) > 1 and self.stated(candidates[0]) is False
+
+    def proved(self, one: SliceResult, other: SliceResult) -> bool:
+        """Return whether the study shows that two slices of :meth:`distance_mm` 0 lie at one place.
+
+        It does where it states positions, or where the slice index of one of both counts them.
+        """
+        stated = self.stated(one) is not False and self.stated(other) is not False
+        return stated or indexed(one, self._study) or indexed(other, self._study)
+
+    def doubt(self, pair: Pair) -> str:
+        """Return why the slices of a pair may lie at different positions, as a sentence; empty for none."""
+        slices = {"native": pair.native, "post-contrast": pair.post}
+        stated = {name: self.stated(each) for name, each in slices.items()}
+        if False not in stated.values():
+            at_zero = next((name for name, known in stated.items() if known is None), "")
+            return at_zero and _AT_ZERO.format(at_zero)
+        single = next((name for name, each in slices.items() if not indexed(each, self._study)), "")
+        return single and _DOUBT.format(single)
+
+
+def _shown(result: SliceResult) -> Shown:
+    kind = (result.enhancement, result.scanner_made, result.motion_corrected)
+    geometry = result.geometry if result.geometry.oriented else None
+    return Shown(kind, result.identity.series_index, result.identity.slice_index, geometry)
 
 
 def indexed(result: SliceResult, study: Iterable[SliceResult]) -> bool:
@@ -111,20 +160,6 @@ def indexed(result: SliceResult, study: Iterable[SliceResult]) -> bool:
         and each.enhancement is result.enhancement
         for each in study
     )
-
-
-def proved(one: SliceResult, other: SliceResult, study: Iterable[SliceResult]) -> bool:
-    """Return whether the study shows that two slices of :func:`distance_mm` 0 lie at one place.
-
-    It does where it states positions, or where the slice index of one of both counts them.
-    """
-    known = tuple(study)
-    return _located(one, known) or indexed(one, known) or indexed(other, known)
-
-
-def _located(result: SliceResult, study: Iterable[SliceResult]) -> bool:
-    """Return whether the position of a slice is known, zero in a study with positions included."""
-    return result.geometry.oriented and any(map(placed, study))
 
 
 def placed(result: SliceResult) -> bool:
@@ -181,7 +216,7 @@ def find_pair(
     Maps that were both fitted, or both made by the scanner, go first; then those that were both corrected for
     motion, or both not; then the nearest slice; of several at one position, that of the same slice index,
     then the last acquired. Slices without positions need a series whose slice index counts them; where only
-    one of both has such a series so far, the pair has a doubt.
+    one of both has such a series so far, or zeros of one of both may stand for none, the pair has a doubt.
 
     Args:
         result: T1 slice.
@@ -191,30 +226,35 @@ def find_pair(
     if not usable(result):
         return None
     study = tuple(earlier)
-    known = (*study, result, *later)
-    found: list[tuple[tuple[bool, bool], tuple[float, bool, int, int], SliceResult, Pair]] = []
-    for number, each in enumerate(study):
-        if not usable(each) or (distance := distance_mm(each, result)) > SAME_MM:
+    places = Places((*study, result, *later))
+    found: list[tuple[SliceResult, Pair]] = []
+    for each in study:
+        if not usable(each) or places.distance_mm(each, result) > SAME_MM:
             continue
-        if contradiction(each, result) or not proved(each, result, known):
+        if contradiction(each, result) or not places.proved(each, result):
             continue
-        if (pair := tell_apart(*_by_time(each, result))) is None:
-            continue
-        mixed = each.scanner_made != result.scanner_made, each.motion_corrected != result.motion_corrected
-        elsewhere = each.identity.slice_index != result.identity.slice_index
-        place = round(distance), elsewhere, -each.identity.time_stamp, -number
-        found.append((mixed, place, each, pair))
+        if (pair := tell_apart(*_by_time(each, result))) is not None:
+            found.append((each, pair))
     if not found:
         return None
-    best = min(found, key=lambda each: each[:2])
-    if ambiguous([each for mixed, _, each, _ in found if mixed == best[0]], known):
+
+    def mixed(each: SliceResult) -> tuple[bool, bool]:
+        return each.scanner_made != result.scanner_made, each.motion_corrected != result.motion_corrected
+
+    moments = unwrapped([each.identity.time_stamp for each, _ in found])
+
+    def rank(number: int) -> tuple[tuple[bool, bool], int, bool, int, int]:
+        each = found[number][0]
+        elsewhere = each.identity.slice_index != result.identity.slice_index
+        return mixed(each), round(distance_mm(each, result)), elsewhere, -moments[number], -number
+
+    best, pair = found[min(range(len(found)), key=rank)]
+    if places.ambiguous([each for each, _ in found if mixed(each) == mixed(best)]):
         return None
-    pair = best[3]
-    if _located(pair.native, known) or (indexed(pair.native, known) and indexed(pair.post, known)):
-        return pair
-    return replace(pair, doubt=_DOUBT.format("post-contrast" if indexed(pair.native, known) else "native"))
+    return replace(pair, doubt=places.doubt(pair))
 
 
 def _by_time(one: SliceResult, other: SliceResult) -> tuple[SliceResult, SliceResult]:
-    """Return two slices in the order of acquisition; equal time stamps leave the order of their results."""
-    return (other, one) if other.identity.time_stamp < one.identity.time_stamp else (one, other)
+    """Return two slices in the order of acquisition; without time stamps in that of their results."""
+    moments = unwrapped([one.identity.time_stamp, other.identity.time_stamp])
+    return (other, one) if moments[1] < moments[0] else (one, other)

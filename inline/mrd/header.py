@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
 from inline.mrd.text import number, parse_xml
@@ -22,6 +22,34 @@ _PLACEHOLDER: Final = re.compile(r"[x0?.-]*+|anon.*+|unknown.*+|none|n/?a|patien
 """Form of these elements in headers of anonymised patients."""
 _KEY: Final = secrets.token_bytes(16)
 """Of the digests of this process: without it, names could be found by trial."""
+
+
+class StudyKey(NamedTuple):
+    """Statements of a header on its study, as digests; each is empty where the header does not state it.
+
+    Attributes:
+        study: study UID.
+        frame: UID of the frame of reference: positions can be compared within one alone.
+        patient: patientID.
+    """
+
+    study: bytes
+    frame: bytes
+    patient: bytes
+
+    def fits(self, other: StudyKey) -> bool:
+        """Return whether both may be of one study: one study UID, or without any one frame of reference.
+
+        Of one study UID, frame of reference and patientID must agree where both headers state them.
+        """
+        if self.study != other.study or not (self.study or self.frame == other.frame != b""):
+            return False
+        frames = not self.frame or not other.frame or self.frame == other.frame
+        return frames and not self.of_another_patient(other)
+
+    def of_another_patient(self, other: StudyKey) -> bool:
+        """Return whether both state a patientID, and not the same one."""
+        return b"" not in (self.patient, other.patient) and self.patient != other.patient
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +72,7 @@ class MeasurementHeader:
         sex: ``subjectInformation/patientGender``, M or F, or empty.
         patient: digest of all texts of ``subjectInformation`` and ``studyInformation``, also of those not
             read; empty where none states anything. Headers of two patients may differ in nothing else.
+        patient_id: digest of ``subjectInformation/patientID``; empty where that states none.
         content: digest of all texts; likewise.
     """
 
@@ -61,17 +90,21 @@ class MeasurementHeader:
     frame_of_reference_uid: str = ""
     sex: str = ""
     patient: bytes = field(default=b"", compare=False, repr=False)
+    patient_id: bytes = field(default=b"", compare=False, repr=False)
     content: bytes = field(default=b"", compare=False, repr=False)
 
     @property
     def uids(self) -> tuple[str, str]:
-        """UIDs of study and frame of reference, each empty where it is not stated.
-
-        Together they identify a study: positions can be compared within one frame of reference alone.
-        """
+        """UIDs of study and frame of reference, each empty where it is not stated."""
         stated = (self.study_uid, self.frame_of_reference_uid)
         study, frame = (uid if _UID.fullmatch(uid) else "" for uid in stated)
         return study, frame
+
+    @property
+    def study_key(self) -> StudyKey:
+        """Statements on the study."""
+        study, frame = (digest([uid]) if uid else b"" for uid in self.uids)
+        return StudyKey(study, frame, self.patient_id)
 
 
 def digest(texts: Iterable[str]) -> bytes:
@@ -122,6 +155,7 @@ def parse_header(xml: str) -> MeasurementHeader:
     for kind in ("Long", "Double", "String"):
         for element in root.findall(f"userParameters/userParameter{kind}"):
             parameters[(element.findtext("name") or "").strip()] = (element.findtext("value") or "").strip()
+    patient_id = text("subjectInformation/patientID")
     return MeasurementHeader(
         protocol_name=text("measurementInformation/protocolName"),
         series_description=text("measurementInformation/seriesDescription"),
@@ -138,6 +172,7 @@ def parse_header(xml: str) -> MeasurementHeader:
         study_uid=text("studyInformation/studyInstanceUID"),
         frame_of_reference_uid=text("measurementInformation/frameOfReferenceUID"),
         patient=_patient(root),
+        patient_id=b"" if _PLACEHOLDER.fullmatch(patient_id) else digest([patient_id]),
         content=digest(_parts(root)),
         sex=gender if (gender := text("subjectInformation/patientGender").upper()) in ("M", "F") else "",
     )

@@ -6,8 +6,9 @@ An :class:`Output` writes them, one examination at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from inline.data.results import SliceResult
 from inline.data.series import Quantity
 from inline.emit.record import ecv_record, record
 from inline.examination.examine import examine
+from inline.mrd.header import StudyKey
 from inline.offline.left_over import files_left_over
 from inline.pipeline import Pipeline, SliceContext
 from inline.replay.results import Ecv, Record, read_record
@@ -75,7 +77,7 @@ def process_examinations(
         pipeline: of these settings.
         settings: of ECV and regions.
     """
-    study: tuple[str, str] | None = None
+    studies: list[StudyKey | None] = []
     earlier: list[SliceResult] = []
     for number, examination in enumerate(examinations, 1):
         places = [each.slice_place() for each in examination.series]
@@ -85,16 +87,25 @@ def process_examinations(
             )
             for place, series in enumerate(examination.series)
         )
-        if study != (study := file_study(examination)) or study is None:
-            earlier = []
+        studies.append(file_study(examination))
+        if not of_one_study(studies):
+            studies, earlier = studies[-1:], []
         examined = examine(results, settings.ecv, settings.regions, pipeline.ranges, earlier=earlier)
         earlier += [each for each in results if each.quantity is Quantity.T1]
         yield Processed(examination, results, number, examined.ecv)
 
 
-def file_study(examination: AcquiredExamination) -> tuple[str, str] | None:
-    """Return the UIDs of the study that a file is a part of; None where it states none, or has all of it."""
-    return None if examination.files or not any(examination.header.uids) else examination.header.uids
+def file_study(examination: AcquiredExamination) -> StudyKey | None:
+    """Return the study that a file is a part of; None where it states none, or has all of it."""
+    stated = any(examination.header.uids) and not examination.files
+    return examination.header.study_key if stated else None
+
+
+def of_one_study(studies: Sequence[StudyKey | None]) -> bool:
+    """Return whether files are of one study, by :func:`file_study` of each."""
+    return all(
+        one is not None and other is not None and one.fits(other) for one, other in combinations(studies, 2)
+    )
 
 
 def json_output(folder: Path) -> Output:

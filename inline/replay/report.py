@@ -107,9 +107,7 @@ def report_map(record: Record, image: Image | None) -> ReportMap:
             # A later version may know others.
             Enhancement(enhancement) if enhancement in set(Enhancement) else None,
         ),
-        identity=SeriesIdentity(
-            record["series_index"], record["slice_index"], record["description"], record["time_stamp"]
-        ),
+        identity=_identity(record),
         level=_level(record),
         geometry=placed if Flag.NO_ORIENTATION not in flags else None,
         section=section,
@@ -130,15 +128,13 @@ def report_map(record: Record, image: Image | None) -> ReportMap:
 
 def ecv_map(record: Record, image: Image) -> ReportMap:
     """Return the map of an ECV result; arguments as those of :func:`report_map`."""
-    native, value, source = record["native"], record["haematocrit"], record["haematocrit_source"]
+    post, value, source = record["post_contrast"], record["haematocrit"], record["haematocrit_source"]
     named = "median" if value is not None else "partition_coefficient"
     known = value is not None and source in set(HaematocritSource)
     placed, section = _shown(image, _rois(image))
     return ReportMap(
         kind=Kind.PARTITION if value is None else Kind.ECV,
-        identity=SeriesIdentity(
-            native["series_index"], native["slice_index"], native["description"], native["time_stamp"]
-        ),
+        identity=_identity(record["native"]),
         level=_level(record),
         geometry=placed,
         section=section,
@@ -148,7 +144,14 @@ def ecv_map(record: Record, image: Image) -> ReportMap:
         error=record["error"],
         haematocrit=Haematocrit(value, HaematocritSource(source)) if known else None,
         reference=record["reference"],
+        post=_identity(post) if post else None,
     )
+
+
+def _identity(record: Record) -> SeriesIdentity:
+    """Return the acquisition that a record, or its part of a native or post-contrast slice, states."""
+    names = ("series_index", "slice_index", "description", "time_stamp")
+    return SeriesIdentity(*(record[name] for name in names))
 
 
 def _number(shown: ReportMap) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from inline.contouring.aha import MID_SEPTUM
 from inline.data.examination import SLICE_FLAGS
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
+from inline.data.time_stamps import unwrapped
 from inline.data.version import software_version
 from inline.mrd.header import MeasurementHeader
 from inline.report.maps import Kind, RegionValue, ReportMap
@@ -268,7 +269,10 @@ def _falls(groups: Sequence[Sequence[ReportMap]]) -> bool:
 def _level(maps: Iterable[ReportMap]) -> SliceLevel:
     """Return the level that the latest of the maps has: more slices were known by then."""
     known = [each for each in maps if each.level is not SliceLevel.UNKNOWN]
-    return max(known, key=lambda each: each.identity.time_stamp).level if known else SliceLevel.UNKNOWN
+    if not known:
+        return SliceLevel.UNKNOWN
+    moments = unwrapped([each.identity.time_stamp for each in known])
+    return known[max(range(len(known)), key=lambda number: (moments[number], number))].level
 
 
 def _names(groups: Sequence[Sequence[ReportMap]]) -> list[str]:

@@ -13,6 +13,7 @@ from inline.data.examination import EcvResult, Examination, Haematocrit
 from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, Contours, SliceLevel, SliceResult
 from inline.data.series import Enhancement, Quantity, SeriesIdentity
+from inline.data.time_stamps import unwrapped
 
 HEART_MM: Final = 110.0
 """Side of the square about the contours that a report shows."""
@@ -105,6 +106,7 @@ class ReportMap:
         reference: source of the z-scores, or empty.
         confidence_source: names the weights where the confidence is calibrated.
         confidence_reason: note that states what made the confidence low, or empty.
+        post: of ECV, the post-contrast acquisition.
     """
 
     kind: Kind
@@ -125,6 +127,7 @@ class ReportMap:
     reference: str = ""
     confidence_source: str = ""
     confidence_reason: str = ""
+    post: SeriesIdentity | None = None
 
     @classmethod
     def of_slice(cls, result: SliceResult) -> Self:
@@ -184,7 +187,15 @@ class ReportMap:
             error=result.error,
             haematocrit=result.haematocrit,
             reference=result.reference,
+            post=result.post,
         )
+
+    @property
+    def time_stamp(self) -> int:
+        """Time stamp of the acquisition; of ECV, of the later one, without stamps the post-contrast one."""
+        native, post = self.identity.time_stamp, (self.post or self.identity).time_stamp
+        before, after = unwrapped([native, post])
+        return native if post and before > after else post
 
     @property
     def nbytes(self) -> int:

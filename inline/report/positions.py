@@ -9,7 +9,9 @@ import numpy as np
 
 from inline.data.geometry import PARALLEL, SAME_MM, FloatArray
 from inline.data.results import SliceLevel
-from inline.report.maps import ReportMap
+from inline.data.stated_position import Shown, positions_stated
+from inline.data.time_stamps import unwrapped
+from inline.report.maps import Kind, ReportMap
 
 Stack = list[list[ReportMap]]
 """Maps of each slice position of one direction, in the order of the positions."""
@@ -18,32 +20,56 @@ Stack = list[list[ReportMap]]
 def stacks(maps: Sequence[ReportMap]) -> list[Stack]:
     """Return the slice positions of each direction, along its normal.
 
-    Maps in planes within 10 degrees and :data:`SAME_MM` are of one position. Without directions, and where no
-    map of the examination states its position, those of one slice index are, as far as their levels agree; of
-    one kind, a known level and an unknown one do not.
+    Maps in planes within 10 degrees and :data:`SAME_MM` are of one position. Of maps that state no directions
+    or no position, those of one slice index are, as far as their levels agree; of one kind, a known level and
+    an unknown one do not.
     The maps of a position keep their order.
 
     Args:
         maps: of one examination.
     """
-    # As inline.examination.pairing.placed: a study with positions may have a slice at zero.
-    placed = any(each.geometry is not None and each.geometry.placed for each in maps)
-    return [
-        _by_index(same) if not placed or same[0].geometry is None else _by_plane(same)
-        for same in _by_direction(maps)
-    ]
+    unplaced = _unplaced(maps)
+    found: list[Stack] = []
+    for same in _by_direction(maps):
+        known = [each for each in same if id(each) not in unplaced]
+        rest = [each for each in same if id(each) in unplaced]
+        found += [*([_by_plane(known)] if known else []), *([_by_index(rest)] if rest else [])]
+    return found
+
+
+def _unplaced(maps: Sequence[ReportMap]) -> set[int]:
+    """Return the ``id`` of each map that does not state its position; ECV has that of its native slice."""
+    stated = positions_stated(
+        [
+            Shown(
+                (each.kind, each.scanner_made, each.motion_corrected),
+                each.identity.series_index,
+                each.identity.slice_index,
+                each.geometry,
+            )
+            for each in maps
+        ]
+    )
+    found = list(zip(maps, stated, strict=True))
+    slices = {each.identity: known for each, known in found if each.kind not in (Kind.ECV, Kind.PARTITION)}
+    return {id(each) for each, known in found if slices.get(each.identity, known) is False}
 
 
 def latest(maps: Sequence[ReportMap]) -> ReportMap:
-    """Return the latest map with contours, else the latest with a map; of equal time stamps, the last one.
+    """Return the latest map with contours, else the latest with a map.
+
+    ECV is as late as the later one of its acquisitions; of several ECV of one of them, the other one decides.
+    Of maps without time stamps, or with equal ones, the last one is the latest.
 
     Args:
         maps: of one kind and position, in the order of their results.
     """
+    moments = unwrapped([each.time_stamp for each in maps])
+    natives = unwrapped([each.identity.time_stamp for each in maps])
 
-    def rank(number: int) -> tuple[bool, bool, int, int]:
+    def rank(number: int) -> tuple[bool, bool, int, int, int]:
         each = maps[number]
-        return bool(each.regions), each.section is not None, each.identity.time_stamp, number
+        return bool(each.regions), each.section is not None, moments[number], natives[number], number
 
     return maps[max(range(len(maps)), key=rank)]
 

@@ -91,7 +91,8 @@ class KeptSlices:
         The haematocrit is that which the connection of either slice states for its patient, or else that of
         the settings. Where one connection refused its own and the other states none, there is none.
 
-        A slice that missed its budget is kept unfinished, for the error of a partner. Its result replaces it.
+        A slice that missed its budget is kept unfinished, for the error of a partner. Its result takes
+        its place.
 
         Args:
             study: of the slice.
@@ -116,8 +117,11 @@ class KeptSlices:
         )
         with self._lock:
             # Of two slices on two threads, the later one to be kept finds the other.
-            earlier = [each for each in self._kept.get(study, ()) if not kept.completes(each)]
-            self._kept[study] = [*earlier, kept]
+            known = self._kept.get(study, [])
+            earlier = [each for each in known if not kept.completes(each)]
+            # In the place of its unfinished result: slices after that are newer.
+            place = next((number for number, each in enumerate(known) if kept.completes(each)), len(known))
+            self._kept[study] = [*earlier[:place], kept, *earlier[place:]]
             self._shrink()
         pair = find_pair(kept.result, [each.result for each in earlier])
         if pair is None:

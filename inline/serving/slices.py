@@ -139,7 +139,10 @@ class Slices:
         """
         self._finish(early=False)
         if any(header.uids) or not same_patient(header, self._header):
-            self._study = self._service.studies.of(header)
+            study = self._service.studies.of(header)
+            if study.notice and study is not self._study:
+                self._reply(self._dialogue.warn(study.notice))
+            self._study = study
         self._header = header
 
     def add(self, image: Image) -> None:

@@ -1,32 +1,42 @@
 """Slices of each study received so far, on any of its connections.
 
-A scanner opens a connection for each measurement. The UIDs of the header identify the study.
+A scanner opens a connection for each measurement. UIDs and patientID of the header identify the study.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import secrets
 import threading
 import time
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from inline.data.series import SlicePlace
-from inline.mrd.header import MeasurementHeader
+from inline.mrd.header import MeasurementHeader, StudyKey
 
 _MOST: Final = 64
 _SLICES: Final = 1024
 _KEPT_S: Final = 12.0 * 3600.0
 _NUMBERS: Final = itertools.count(1)
+_OTHER_PATIENT: Final = (
+    "the UIDs of this header came with another patientID before, so it is taken for another examination: ECV "
+    "and levels use no series of the other one"
+)
+_AMBIGUOUS: Final = (
+    "studyInstanceUID came with several {several}, of which this header states none, so it is taken for "
+    "another examination; state {stated}, for ECV and levels from the series of all"
+)
 
 
 def same_patient(one: MeasurementHeader, other: MeasurementHeader) -> bool:
     """Return whether two headers state one study, or without studies one frame of reference.
 
-    Without either, they are those of one patient where they state the same patient and study, and differ in
-    nothing else that is read.
+    They do not where both state a patientID, and not the same one. Without UIDs, they are those of one
+    patient where they state the same patient and study, and differ in nothing else that is read.
     """
+    if one.study_key.of_another_patient(other.study_key):
+        return False
     (study, frame), (other_study, other_frame) = one.uids, other.uids
     if study or other_study:
         return study == other_study
@@ -39,9 +49,13 @@ class Study:
     Attributes:
         slices: in the order of their arrival, at most the last 1024.
         number: of the study among those with slices in this process; 0 before its first slice.
+        notice: reason why it has not the slices of another one with its study UID, as a text for its
+            connections; empty for none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, notice: str = "") -> None:
+        """Begin without slices."""
+        self.notice = notice
         self.number = 0
         self.slices: tuple[SlicePlace, ...] = ()
         self._lock = threading.Lock()
@@ -54,32 +68,62 @@ class Study:
             return self.slices
 
 
-class Studies:
-    """Studies by the UIDs of their headers; safe between threads.
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Study since a time, s; ``joined``: headers that state less or more than its key may be of it."""
 
-    UIDs are kept as keyed hashes alone. At most 64 studies are kept, each for 12 hours after its last
+    study: Study
+    since: float
+    joined: bool = True
+
+
+class Studies:
+    """Studies by UIDs and patientID of their headers; safe between threads.
+
+    These are kept as keyed hashes alone. At most 64 studies are kept, each for 12 hours after its last
     connection began.
     """
 
     def __init__(self) -> None:
-        self._key = secrets.token_bytes(16)
-        self._kept: dict[bytes, tuple[float, Study]] = {}
+        self._kept: dict[StudyKey, _Kept] = {}
         self._lock = threading.Lock()
 
     def of(self, header: MeasurementHeader) -> Study:
         """Return the study that a measurement with this header belongs to.
 
-        A header without either UID gets a study of its own.
+        A frame of reference or patientID that one header alone states keeps no two measurements of one study
+        UID apart, where only one study fits. A header without either UID gets a study of its own.
         """
-        uids = header.uids
-        if not any(uids):
+        key = header.study_key
+        if not any(header.uids):
             return Study()
-        key = hashlib.blake2b("|".join(uids).encode(), key=self._key, digest_size=16).digest()
         now = time.monotonic()
         with self._lock:
-            self._kept = {each: kept for each, kept in self._kept.items() if now - kept[0] < _KEPT_S}
-            _, study = self._kept.pop(key, (now, Study()))
-            self._kept[key] = (now, study)
+            self._kept = {each: kept for each, kept in self._kept.items() if now - kept.since < _KEPT_S}
+            fitting = [each for each, kept in self._kept.items() if kept.joined and each.fits(key)]
+            if key in self._kept:
+                kept = self._kept.pop(key)
+            elif len(fitting) == 1:
+                kept = self._kept.pop(fitting[0])
+                key = StudyKey(*(own or new for own, new in zip(fitting[0], key, strict=True)))
+            else:
+                kept = _Kept(Study(_notice(key, fitting, self._kept)), now, joined=not fitting)
+            self._kept[key] = replace(kept, since=now)
             while len(self._kept) > _MOST:
                 del self._kept[next(iter(self._kept))]
-            return study
+            return kept.study
+
+
+def _notice(key: StudyKey, fitting: Collection[StudyKey], known: Iterable[StudyKey]) -> str:
+    """Return why a study begins although another one has its study UID, as a text; empty for no reason.
+
+    Args:
+        key: of the study.
+        fitting: several others that its header may be of, or none.
+        known: all others.
+    """
+    if not fitting:
+        return _OTHER_PATIENT if any(key.fits(each._replace(patient=b"")) for each in known) else ""
+    if not key.frame and len({each.frame for each in fitting}) > 1:
+        return _AMBIGUOUS.format(several="frames of reference", stated="frameOfReferenceUID")
+    return _AMBIGUOUS.format(several="patientIDs", stated="patientID")

@@ -299,9 +299,12 @@ class PageFeed(Observer):
 
     def _superseded(self, number: int, study: int, shown: ReportMap, replaces: int | None) -> list[int]:
         """Keep a result without its pixels; return the results of its study that a report would not state."""
-        if replaces is not None:
-            self._maps.pop(replaces, None)
-        self._maps[number] = study, shown
+        if replaces in self._maps:
+            # In the place of that result: those after it are newer.
+            own = {replaces: (number, (study, shown))}
+            self._maps = OrderedDict(own.get(each, (each, kept)) for each, kept in self._maps.items())
+        else:
+            self._maps[number] = study, shown
         _shorten(self._maps, MOST_RESULTS)
         return superseded({each: kept for each, (own, kept) in self._maps.items() if own == study})
 

@@ -217,6 +217,33 @@ def test_two_files_of_one_study_are_one_examination(tmp_path, order):
     assert run(files[0], other, "--haematocrit", "0.42").exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("patients", "frames", "one"),
+    [
+        (("A17", "B22"), ("1.2.3", "1.2.3"), False),
+        (("A17", ""), ("1.2.3", "1.2.3"), True),
+        (("A17", "A17"), ("1.2.3", ""), True),
+        (("A17", "A17"), ("1.2.3", "1.2.4"), False),
+    ],
+)
+def test_files_of_one_study_uid_are_of_one_patient_and_frame_of_reference(tmp_path, patients, frames, one):
+    """A frame of reference or patientID that one file alone states does not part them."""
+    images, files = phantom.native_and_post(1, 1), []
+    for index, patient, frame in zip((1, 3), patients, frames, strict=True):
+        files.append(tmp_path / f"{index}.h5")
+        header = (
+            f"<ismrmrdHeader><subjectInformation><patientID>{patient}</patientID></subjectInformation>"
+            "<studyInformation><studyInstanceUID>1.2.3.4</studyInstanceUID></studyInformation>"
+            f"<measurementInformation><frameOfReferenceUID>{frame}</frameOfReferenceUID>"
+            "</measurementInformation></ismrmrdHeader>"
+        )
+        write_images(files[-1], header, [each for each in images if each.header.image_series_index == index])
+    assert run(*files, "-o", tmp_path / "out").exit_code == 0
+    (found,) = ecv_files(tmp_path / "out" / "002").values()
+    assert bool(found["regions"]) == one
+    assert (run(*files, "--haematocrit", "0.42").exit_code == 0) == one
+
+
 def test_without_haematocrit_there_is_the_partition_coefficient_alone(enhanced, tmp_path):
     made = run(enhanced, "-o", tmp_path / "out")
     assert made.exit_code == 0, made.output

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from inline.contouring.slice_level import slice_level
 from inline.data.geometry import SliceGeometry
 from inline.data.results import SliceLevel
-from inline.data.series import Quantity, SeriesIdentity, SlicePlace
+from inline.data.series import Enhancement, Quantity, SeriesIdentity, SlicePlace
 
 BASAL, MID, APICAL, UNKNOWN = SliceLevel
 APEX = np.array([0.62, -0.6, -0.5]) / np.linalg.norm([0.62, -0.6, -0.5])
@@ -166,6 +166,47 @@ def test_counters_are_compared_within_one_connection_alone():
 def test_a_sender_without_positions_is_believed_its_counter():
     shown = [place(0, index, 3) for index in range(3)]
     assert [slice_level(each, shown)[0] for each in shown] == [BASAL, MID, APICAL]
+
+
+def test_zeros_that_stand_for_no_position_give_no_level():
+    """A sender of positions, and one of none: three series of one slice each, or one of three slices."""
+    native = [place(offset, number, series=1) for number, offset in enumerate((-19, 1, 21))]
+    kinds = {"session": "other"}, {"session": ""}
+    for kind in kinds:
+        single = [place(0, series=series, **kind) for series in (2, 3, 4)]
+        posts = [replace(each, enhancement=Enhancement.POST_CONTRAST) for each in single]
+        stack = [place(0, index, series=5, **kind) for index in range(3)]
+        for unplaced in (posts[:1], posts, stack):
+            shown = [*native, *unplaced]
+            assert [slice_level(each, shown)[0] for each in native] == [BASAL, MID, APICAL]
+            for each in unplaced:
+                level, source = slice_level(each, shown)
+                assert level is UNKNOWN
+                assert source == "unknown: the position 0, 0, 0 may stand for none"
+
+
+def test_zeros_that_stand_for_no_position_are_no_place_of_a_stack():
+    """At -40 and -20 mm with a third slice at 0 the stack would have shown base and apex."""
+    native = [place(offset, series=number, session="a") for number, offset in enumerate((-35, -20), 1)]
+    shown = [*native, *(place(0, series=series, session="b") for series in (3, 4))]
+    assert [slice_level(each, shown)[0] for each in native] == [UNKNOWN, UNKNOWN]
+
+
+def test_a_counter_holds_beside_positions_of_another_series():
+    placed = [place(offset, series=number) for number, offset in enumerate((-19, 1, 21), 1)]
+    counted = [place(0, index, 3, series=4) for index in range(3)]
+    assert [slice_level(each, [*placed, *counted])[0] for each in counted] == [BASAL, MID, APICAL]
+
+
+@pytest.mark.parametrize("series", [(1, 1, 1), (1, 2, 3)])
+def test_a_slice_in_the_middle_of_the_magnet_has_the_level_of_its_position(series):
+    stack = [
+        place(offset, number, series=one)
+        for number, (one, offset) in enumerate(zip(series, (-20, 0, 20), strict=True))
+    ]
+    t2 = replace(place(0, series=9, session="other"), quantity=Quantity.T2)
+    shown = [*stack, t2]
+    assert [slice_level(each, shown)[0] for each in shown] == [BASAL, MID, APICAL, MID]
 
 
 OFFSETS = st.lists(st.integers(-700, 700).map(lambda tenths: tenths / 10.0), min_size=1, max_size=8)

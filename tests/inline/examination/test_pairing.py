@@ -146,6 +146,26 @@ def test_of_several_at_one_position_the_last_acquired_counts_whichever_was_ready
     assert pair.native.identity.series_index == 2
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_last_acquired_counts_past_midnight_too(reverse):
+    """Time stamps begin at 0 at midnight: 23:59:58, 0:00:05 and 0:12:30."""
+    natives = [nth(NATIVE, series=1, stamp=34_559_000), nth(NATIVE, series=2, stamp=2_000)]
+    pair = find_pair(nth(POST, series=3, stamp=300_000), natives[::-1] if reverse else natives)
+    assert pair.native.identity.series_index == 2
+
+
+def test_of_slices_without_time_stamps_the_last_result_counts():
+    natives = [nth(NATIVE, series=1, stamp=1000), nth(NATIVE, series=2)]
+    assert find_pair(nth(POST, series=3, stamp=3000), natives).native.identity.series_index == 2
+    assert find_pair(nth(POST, series=3, stamp=3000), natives[::-1]).native.identity.series_index == 1
+
+
+def test_blood_tells_the_order_past_midnight():
+    before, after = unknown(NATIVE, 1100.0, 34_559_000), unknown(POST, 700.0, 2_000)
+    for one, other in ((before, after), (after, before)):
+        assert "the native slice was acquired first" in find_pair(other, [one]).how
+
+
 def test_without_positions_the_slice_index_decides():
     natives = [nowhere(NATIVE, series=1, index=index) for index in range(3)]
     for index in range(3):
@@ -159,6 +179,48 @@ def test_a_slice_in_the_middle_of_the_magnet_is_none_without_position():
     repeated = [nowhere(NATIVE, series=1, stamp=1), nowhere(NATIVE, series=2, stamp=2)]
     pair = find_pair(nowhere(POST, series=4), [nth(moved(NATIVE, 20.0), series=3), *repeated])
     assert pair.native.identity.series_index == 2
+
+
+def at(result, along, **more):
+    """A slice so far along its normal from the middle of the magnet."""
+    return moved(nowhere(result, **more), along)
+
+
+def test_zeros_beside_positions_are_none_where_several_slices_have_them():
+    """Native slices state positions; three post-contrast series, or a stack of three slices, state zeros."""
+    for places, post in (
+        ((-19.0, 1.0, 21.0), [nowhere(POST, series=2 + number) for number in range(3)]),
+        ((-20.0, 0.0, 20.0), [nowhere(POST, series=2, index=number) for number in range(3)]),
+    ):
+        natives = [at(NATIVE, mm, series=1, index=number) for number, mm in enumerate(places)]
+        found = examine([*natives, *post]).ecv
+        assert [each.flags for each in found] == [(Flag.SLICES_DO_NOT_MATCH,)] * 6
+        errors = [each.error for each in found]
+        assert all("the post-contrast slices state the position 0, 0, 0" in each for each in errors[:3])
+        assert all("this one states the position 0, 0, 0" in each for each in errors[3:])
+
+
+def test_one_slice_at_zero_beside_positions_is_a_pair_in_doubt():
+    """The first of the three post-contrast series, when no other one has come."""
+    natives = [at(NATIVE, mm, series=1, index=number) for number, mm in enumerate((-19.0, 1.0, 21.0))]
+    pair = find_pair(nowhere(POST, series=2), natives)
+    assert pair.native is natives[1]
+    assert pair.doubt.startswith("The post-contrast slice states the position 0, 0, 0")
+    (found,) = (each for each in examine([*natives, nowhere(POST, series=2)]).ecv if not each.error)
+    assert Flag.SLICES_DO_NOT_MATCH in found.flags
+
+
+@pytest.mark.parametrize("stacks", [True, False])
+def test_a_slice_in_the_middle_of_the_magnet_is_a_pair_without_doubt(stacks):
+    slices = [
+        at(each, mm, series=first + (0 if stacks else number), index=number if stacks else 0)
+        for each, first in ((NATIVE, 1), (POST, 11))
+        for number, mm in enumerate((-20.0, 0.0, 20.0))
+    ]
+    found = examine(slices).ecv
+    assert [(each.native.series_index, each.error, each.flags) for each in found] == [
+        (each.identity.series_index, "", (Flag.NO_HAEMATOCRIT,)) for each in slices[:3]
+    ]
 
 
 @pytest.mark.parametrize("oriented", [True, False])

@@ -7,7 +7,7 @@ import pytest
 
 from inline.data.examination import Examination
 from inline.data.flags import Flag
-from inline.data.results import RegionValues
+from inline.data.results import RegionValues, SliceLevel
 from inline.data.series import SeriesIdentity
 from inline.mrd.header import parse_header
 from inline.report.content import NOTHING, ExaminationInfo, page, pooled, positions
@@ -147,6 +147,22 @@ def test_a_slice_at_zero_is_placed_where_another_one_states_its_position():
     assert made.findings == ("Mid T1 native: 2 results; the page states series 4, the latest with values.",)
 
 
+def test_zeros_that_stand_for_no_position_are_no_place_of_another_slice():
+    """Three post-contrast series without positions beside a native stack, whose middle lies near zero."""
+    native = [
+        make_slice(number, level=level, at_mm=mm, identity=SeriesIdentity(1, number, "", number + 1))
+        for number, (level, mm) in enumerate(zip(("basal", "mid", "apical"), (-19.0, 1.0, 21.0), strict=True))
+    ]
+    posts = [
+        unplaced(0, "T1", "post-contrast", level="unknown", identity=SeriesIdentity(2 + n, 0, "", 10 + n))
+        for n in range(3)
+    ]
+    found, _ = positions(report_maps(Examination((*native, *posts))))
+    assert [set(each.maps) for each in found] == [{Kind.T1_NATIVE}] * 3 + [{Kind.T1_POST}]
+    found, _ = positions(report_maps(Examination((*native, posts[0]))))
+    assert [len(each.maps) for each in found] == [1, 2, 1]
+
+
 def test_without_positions_one_index_is_as_many_slices_as_its_levels():
     """Slices that are series of their own all have index 0; their descriptions name the level."""
     slices = [
@@ -207,6 +223,23 @@ def test_of_results_without_time_stamps_the_last_one_is_the_latest():
     assert content(late, early).slices[0].cells[0].text == "900 ± 3"
     ecv = [make_ecv(early, haematocrit) for haematocrit in (0.4, 0.5)]
     assert content(early, ecv=ecv).slices[0].cells[1].text == "22.5 ± 2.0"
+
+
+def test_the_latest_result_is_the_last_acquired_past_midnight_and_without_stamps():
+    """Time stamps begin at 0 at midnight; a motion-corrected series without one came after the raw one."""
+    for stamps in ((34_559_000, 2_000), (1000, 0)):
+        first, second = (
+            make_slice(
+                at_mm=10.0,
+                identity=SeriesIdentity(series, 0, "", stamp),
+                regions=(region("global", value, 9),),
+            )
+            for series, value, stamp in ((1, 900.0, stamps[0]), (2, 999.0, stamps[1]))
+        )
+        assert content(first, second).slices[0].cells[0].text == "999 ± 3"
+    early = replace(first, level=SliceLevel.BASAL, identity=SeriesIdentity(1, 0, "", 34_559_000))
+    late = replace(first, level=SliceLevel.MID, identity=SeriesIdentity(2, 0, "", 2_000))
+    assert names(content(early, late)) == names(content(late, early)) == ["Mid"]
 
 
 def test_slices_that_are_series_of_their_own_are_counted():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from inline.data.flags import Flag
+from inline.data.series import SeriesIdentity
 from inline.emit.record import ECV_ATTRIBUTE
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
@@ -277,6 +278,31 @@ def test_native_and_post_contrast_of_two_anonymised_patients_make_no_ecv(serving
         assert len(streamed(server, one, *NATIVE, one, *POST)) == 1
 
 
+@pytest.mark.parametrize("connections", [1, 2])
+def test_two_patients_with_one_study_uid_share_neither_ecv_nor_haematocrit(serving, connections):
+    xml = XML.format(study=7).replace(
+        "<studyInfo", "<subjectInformation><patientID>{}</patientID></subjectInformation><studyInfo", 1
+    )
+    one, other = (Header(xml.format(patient)) for patient in ("A17", "B22"))
+    first, second = (one, Text('{"haematocrit": 0.30}'), *NATIVE), (other, *POST)
+    with serving(**QUICK) as server:
+        parts = [(*first, *second)] if connections == 1 else [first, second]
+        assert [each for part in parts for each in streamed(server, *part)] == []
+        (ecv,) = streamed(server, other, *NATIVE)
+    assert ecv["haematocrit"] is None
+
+
+def test_a_frame_of_reference_that_the_native_measurement_alone_states_leaves_one_study(serving):
+    frame = (
+        "<measurementInformation><frameOfReferenceUID>1.2.3</frameOfReferenceUID></measurementInformation>"
+    )
+    native = XML.format(study=7).replace("</ismrmrdHeader>", f"{frame}</ismrmrdHeader>")
+    with serving(**QUICK) as server:
+        assert streamed(server, Header(native), *NATIVE) == []
+        (ecv,) = streamed(server, Header(XML.format(study=7)), Text('{"haematocrit": 0.42}'), *POST)
+    assert ecv["regions"][0]["median"] == pytest.approx(100.0 * 0.58 * PARTITION, abs=0.3)
+
+
 def test_a_header_without_uids_for_each_series_leaves_them_in_one_study(serving):
     patient = "<subjectInformation><patientID>7</patientID></subjectInformation>"
     xml = (
@@ -354,6 +380,20 @@ def test_a_dropped_slice_that_had_a_partner_is_counted_too():
     assert kept.add(study, PARTNER, "d", SETTINGS) is None
     (lonely,) = kept.unpaired(study, "d")
     assert "2 T1 slices of this examination were dropped" in lonely.notes[-1]
+
+
+@pytest.mark.parametrize("stamp", [0, 1000])
+def test_a_late_native_slice_is_no_partner_before_its_repetition(stamp):
+    """The first native slice misses its budget, is repeated, and ends after the repetition."""
+    kept, study = KeptSlices(1 << 30), Study()
+    first, again = (
+        replace(SLICE, identity=SeriesIdentity(series, 0, "", stamp * series)) for series in (1, 2)
+    )
+    for each in (replace(first, flags=(Flag.LATE,), contours=None, map=None), again):
+        assert kept.add(study, each, "a", SETTINGS) is None
+    assert kept.add(study, replace(first, flags=(Flag.LATE,)), "a", SETTINGS) is None
+    post = replace(PARTNER, identity=SeriesIdentity(3, 0, "", stamp * 3))
+    assert kept.add(study, post, "a", SETTINGS).native.series_index == 2
 
 
 def test_a_slice_larger_than_the_limit_is_not_kept():

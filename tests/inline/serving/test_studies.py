@@ -8,7 +8,7 @@ import pytest
 from inline.data.series import Quantity, SeriesIdentity, SlicePlace
 from inline.mrd.header import MeasurementHeader, parse_header
 from inline.serving import studies as module
-from inline.serving.studies import Studies, Study
+from inline.serving.studies import Studies, Study, same_patient
 
 STUDY, FRAME = "1.2.826.0.1.3680043.8.1", "1.2.826.0.1.3680043.8.2"
 
@@ -38,6 +38,57 @@ def test_positions_of_two_frames_of_reference_are_kept_apart():
         for frame in (FRAME, FRAME + ".1")
     )
     assert first is not second
+
+
+def header(frame="", patient="", study=STUDY):
+    return parse_header(
+        f"<h><subjectInformation><patientID>{patient}</patientID></subjectInformation><studyInformation>"
+        f"<studyInstanceUID>{study}</studyInstanceUID></studyInformation><measurementInformation>"
+        f"<frameOfReferenceUID>{frame}</frameOfReferenceUID></measurementInformation></h>"
+    )
+
+
+@pytest.mark.parametrize("study", [STUDY, ""])
+def test_two_patients_with_one_uid_are_two_studies(study):
+    studies = Studies()
+    one, other = header(FRAME, "A17", study), header(FRAME, "B22", study)
+    first, second = studies.of(one), studies.of(other)
+    assert first is not second
+    assert not same_patient(one, other)
+    assert (first.notice, "another patientID" in second.notice) == ("", True)
+    assert [studies.of(each) for each in (one, other)] == [first, second]
+    unnamed = studies.of(header(FRAME, "anonymous", study))
+    assert unnamed not in (first, second)
+    assert "state patientID" in unnamed.notice
+
+
+@pytest.mark.parametrize("patient", ["", "XXXX", "0000", "anonymous", "A17"])
+def test_a_placeholder_in_place_of_a_patient_id_keeps_nothing_apart(patient):
+    studies = Studies()
+    first = studies.of(header(FRAME, patient))
+    assert studies.of(header(FRAME, "A17")) is first
+    assert studies.of(header(FRAME, "XXXX")) is first
+    assert studies.of(header(FRAME, "B22")) is not first
+
+
+@pytest.mark.parametrize("frames", [(FRAME, ""), ("", FRAME)])
+def test_a_frame_of_reference_that_one_measurement_states_joins_the_other(frames):
+    studies = Studies()
+    first = studies.of(header(frames[0]))
+    assert studies.of(header(frames[1])) is first
+    assert studies.of(header(FRAME)) is first
+    assert studies.of(header(FRAME + ".1")) is not first
+
+
+def test_of_several_frames_of_reference_none_is_chosen_and_the_notice_states_it():
+    studies = Studies()
+    first, second = studies.of(header(FRAME)), studies.of(header(FRAME + ".1"))
+    assert (first.notice, second.notice) == ("", "")
+    bare = studies.of(header())
+    assert bare not in (first, second)
+    assert "state frameOfReferenceUID" in bare.notice
+    assert studies.of(header()) is bare
+    assert studies.of(header(FRAME + ".2")) not in (first, second, bare)
 
 
 @pytest.mark.parametrize(

@@ -284,6 +284,39 @@ def test_the_complete_result_of_a_late_slice_supersedes_as_its_own(started):
         assert reader.next("slice", replaces=unfinished["number"])["superseded"] == [first]
 
 
+def test_a_latecomer_without_time_stamps_supersedes_no_result_after_its_unfinished_one(started):
+    _, native = measured()
+    first, again = (replace(native, identity=SeriesIdentity(series, 0)) for series in (1, 2))
+    late = replace(first, contours=None, regions=(), flags=(Flag.LATE,), level=None)
+    feed = started()
+    with closing(Reader(feed.address)) as reader:
+        for each, latecomer in ((late, False), (again, False), (first, True)):
+            feed.delivered(Delivery("a", each, 0.1, latecomer, 1, 500.0))
+        unfinished, _, whole = (reader.next("slice") for _ in range(3))
+        assert whole["replaces"] == unfinished["number"]
+        assert whole["superseded"] == [whole["number"]]
+
+
+def test_ecv_of_an_earlier_acquisition_supersedes_none_of_a_later_one(started):
+    """Post-contrast T1 10 and 20 minutes after contrast agent, the first of them late; a late native one."""
+    natives = [measured(identity=SeriesIdentity(series, 0, "", 1000 * series))[1] for series in (1, 2)]
+    posts = [
+        measured(post=True, partition=value, identity=SeriesIdentity(series, 0, "", 1000 * series))[1]
+        for series, value in ((3, 0.4), (4, 0.5))
+    ]
+    pairs = [(natives[1], posts[1]), (natives[1], posts[0]), (natives[0], posts[1])]
+    feed = started()
+    with closing(Reader(feed.address)) as reader:
+        for native, post in pairs:
+            made = ecv_of_pair(Pair(native, post, "blood T1"), EcvSettings(haematocrit=0.42))
+            feed.ecv_delivered(EcvDelivery("a", made, 1))
+        numbers, gone = zip(
+            *((each["number"], each["superseded"]) for each in (reader.next("ecv") for _ in pairs)),
+            strict=True,
+        )
+    assert gone == ([], [numbers[1]], [numbers[1], numbers[2]])
+
+
 def test_results_without_positions_are_superseded_by_slice_index(started):
     _, native = measured()
     slices = [
