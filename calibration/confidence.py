@@ -137,14 +137,14 @@ def score_samples(
     kept: list[Sample] = []
     without = 0
     for samples in hearts:
-        output = engine.infer(np.stack([sample.image for sample in samples]))[:, :CLASSES]
-        for sample, probabilities in zip(samples, output, strict=True):
-            contours = find_contours(probabilities).contours
+        outputs = engine.infer(np.stack([sample.image for sample in samples]))
+        for sample, output in zip(samples, outputs, strict=True):
+            contours = find_contours(output[:CLASSES]).contours
             if contours is None:
                 without += 1
                 continue
             kept.append(sample)
-            found.append(signals(probabilities, sample.image, contours))
+            found.append(signals(output, sample.image, contours))
             labels = rasterise(move(contours, _SPACING, offsets)[0], sample.labels.shape)
             agreements = [dice(labels, drawn) for drawn in _readings(sample, offsets, random)]
             scores.append(float(np.mean(agreements)))
@@ -274,7 +274,7 @@ def score_folder(
         borders = contour_slice(output, frame)
         seen = in_frame(borders.contours, frame)
         if seen is not None:
-            expected = float(calibration.expected_dice(signals(output[:CLASSES], image, seen)))
+            expected = float(calibration.expected_dice(signals(output, image, seen)))
             pairs.append((expected, dice(draw(borders, each.spacing, offsets).labels, each.labels)))
             scored.append(each)
     if not pairs:

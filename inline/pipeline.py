@@ -363,9 +363,9 @@ class Pipeline:
         if self._uncertainty if wanted is None else wanted:
             uncertainty = prepared.frame.to_image(np.nan_to_num(class_entropy(output[:CLASSES])))
         with progress.timed(Stage.CONFIDENCE):
-            # The probabilities are those of the borders, not of a convention.
+            # The output is that of the borders, not of a convention.
             in_network = in_frame(borders.contours, prepared.frame)
-            assessed = self._reviewer.assess(output[:CLASSES], prepared.network_input, in_network)
+            assessed = self._reviewer.assess(output, prepared.network_input, in_network)
             if assessed.review:
                 flags.append(Flag.REVIEW)
                 notes.append(assessed.reason)

@@ -1,6 +1,6 @@
 """Confidence of one slice: the median Dice coefficient to be expected of its contours, 0 to 1.
 
-Six signals are computed from the class probabilities, the contours and the network input. Their weights were
+The signals are computed from the network output, the contours and the network input. Their weights were
 fitted on synthetic slices, intact and degraded (:mod:`calibration.confidence`), and lie beside the weights of
 the network.
 """
@@ -21,15 +21,17 @@ from inline.contouring.contours import rasterise
 from inline.contouring.explanation import NO_CONTOURS, NOT_FINITE, Part, explain
 from inline.data.results import Contours
 from inline.settings import Settings
-from model.frame import Frame
-from model.polygons import area
+from model.architecture import CLASSES
+from model.frame import FRAME_MM, Frame
+from model.insertion import locate
+from model.polygons import area, distances
 from model.soft_dice import soft_dice
 from model.weights import DEFAULT, weights_digest
 
 FloatArray = NDArray[np.float64]
 
 FILE: Final = "confidence.json"
-FORMAT: Final = 2
+FORMAT: Final = 3
 SIGNALS: Final = (
     "soft_dice_cavity",
     "soft_dice_myocardium",
@@ -37,33 +39,47 @@ SIGNALS: Final = (
     "cavity_share",
     "off_centre",
     "without_fit",
+    "insertion_distance",
+    "insertion_heat",
+    "border_contrast",
+    "diameter",
 )
 """Names of the signals, in the order of :func:`signals`."""
 _MARGIN: Final = 10
 """Pixels of the frame (1.5 mm) around the contours that are taken into account."""
+_FURTHEST: Final = 1.5
+"""Largest distance of an insertion point from the contour, radii of the heart; also where there are none."""
+_SMOOTH: Final = 1.0
+"""Standard deviation of the smoothing before the gradient of the image, pixels of the frame."""
+_LEAST_SPREAD: Final = 0.05
+"""Least spread of the image within the wall, standard deviations of the network input."""
 LARGEST: Final = 3.0
 """Standard deviations from the mean at which a signal is clipped."""
 _NO_CALIBRATION: Final = "none (not calibrated)"
 
 
-def signals(probabilities: NDArray[np.float32], image: NDArray[np.float32], contours: Contours) -> FloatArray:
+def signals(output: NDArray[np.float32], image: NDArray[np.float32], contours: Contours) -> FloatArray:
     """Return the signals of a slice, ``(len(SIGNALS),)``, all finite.
 
     In this order: Dice coefficient (logit) of the contours with the probability of LV cavity and with that of
     myocardium; mean entropy of the probabilities in and around the heart, 0 to 1; difference of the cavity's
     share of the heart's area from one half; distance of the centres of both contours in radii of the heart;
-    share of the heart's pixels without a certain fit.
+    share of the heart's pixels without a certain fit; distance of the insertion point of the right ventricle
+    that is further from the epicardial contour, in radii of the heart, and mean heat at both points; change
+    of the image per pixel just outside the endocardial contour, in units of its spread within the wall;
+    logarithm of the heart's diameter in mm.
 
     Args:
-        probabilities: background, LV cavity and myocardium, ``(3, rows, columns)``.
+        output: background, LV cavity and myocardium, then the heat of the insertion points where the network
+            has it, ``(3 + k, rows, columns)``.
         image: network input, ``(rows, columns)``, lowest where the fit is not certain.
-        contours: in pixels of the probabilities.
+        contours: in pixels of the output.
     """
     points, size = np.vstack([contours.endo, contours.epi])[:, ::-1], np.array(image.shape)
     low = np.clip(np.floor(points.min(axis=0)) - _MARGIN, 0, size - 1).astype(int)
     high = np.clip(np.ceil(points.max(axis=0)) + _MARGIN + 1, low + 1, size).astype(int)
     window = np.s_[low[0] : high[0], low[1] : high[1]]
-    p = probabilities[:, *window].astype(np.float64)
+    p = output[:CLASSES, *window].astype(np.float64)
     corner = low[::-1].astype(np.float64)
     inside = Contours(endo=contours.endo - corner, epi=contours.epi - corner)
     labels = rasterise(inside, (int(high[0] - low[0]), int(high[1] - low[1])))
@@ -71,6 +87,7 @@ def signals(probabilities: NDArray[np.float32], image: NDArray[np.float32], cont
     around = cv2.dilate(heart.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     entropy = class_entropy(p)
     heart_area = max(area(contours.epi), 1.0)
+    radius = math.sqrt(heart_area / math.pi)
     offset = float(np.linalg.norm(contours.endo.mean(axis=0) - contours.epi.mean(axis=0)))
     return np.array(
         [
@@ -78,11 +95,34 @@ def signals(probabilities: NDArray[np.float32], image: NDArray[np.float32], cont
             _logit(soft_dice(p[2], labels == 2)),
             entropy[around].mean() if around.any() else 0.0,
             abs(area(contours.endo) / heart_area - 0.5),
-            offset / math.sqrt(heart_area / math.pi),
+            offset / radius,
             (image[window][heart] <= image.min()).mean() if heart.any() else 1.0,
+            *_insertions(output[CLASSES:], contours.epi, radius),
+            _border_contrast(image[window], labels),
+            math.log(2.0 * radius * FRAME_MM),
         ],
         dtype=np.float64,
     )
+
+
+def _insertions(heat: NDArray[np.float32], epi: FloatArray, radius: float) -> tuple[float, float]:
+    """Return the larger distance of the insertion points from a contour in radii, and their mean heat."""
+    if not len(heat):
+        return _FURTHEST, 0.0
+    points, peaks = locate(heat)
+    return min(float(distances(points, epi).max()) / radius, _FURTHEST), float(peaks.mean())
+
+
+def _border_contrast(image: NDArray[np.float32], labels: NDArray[np.uint8]) -> float:
+    """Return the mean gradient just outside the cavity over the spread of the wall; 0 without either."""
+    cavity, wall = labels == 1, image[labels == 2]
+    beside = (cv2.dilate(cavity.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & ~cavity
+    if not (beside.any() and wall.size and min(image.shape) > 1):
+        return 0.0
+    down, across = np.gradient(cv2.GaussianBlur(image, (0, 0), _SMOOTH))
+    low, high = np.percentile(wall, (16.0, 84.0))
+    spread = max(float(high - low) / 2.0, _LEAST_SPREAD)
+    return float(np.hypot(down, across)[beside].mean()) / spread
 
 
 def class_entropy(probabilities: NDArray[np.floating]) -> FloatArray:
@@ -223,7 +263,7 @@ class Reviewer:
 
     def assess(
         self,
-        probabilities: NDArray[np.float32],
+        output: NDArray[np.float32],
         image: NDArray[np.float32],
         contours: Contours | None,
     ) -> Assessment:
@@ -236,7 +276,7 @@ class Reviewer:
             return Assessment()
         if contours is None:
             return self._assessed(0.0, NO_CONTOURS)
-        found = signals(probabilities, image, contours)
+        found = signals(output, image, contours)
         expected = float(made.expected_dice(found))
         if not math.isfinite(expected):
             return self._assessed(0.0, NOT_FINITE)

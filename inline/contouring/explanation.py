@@ -47,6 +47,10 @@ def _percent(share: float) -> str:
     return f"{share:.0%}"
 
 
+def _millimetres(logarithm: float) -> str:
+    return f"{math.exp(logarithm):.0f} mm"
+
+
 _WORDS: Final = {
     "soft_dice_cavity": _Words(
         "the Dice coefficient of the endocardial contour with the probability of LV cavity", _dice
@@ -58,6 +62,16 @@ _WORDS: Final = {
     "cavity_share": _Words("the difference of the cavity's share of the heart from one half", _number),
     "off_centre": _Words("the distance of the contours' centres in radii of the heart", _number),
     "without_fit": _Words("the share of the heart without a certain fit", _percent),
+    "insertion_distance": _Words(
+        "the distance of an insertion point of the right ventricle from the epicardial contour in radii of "
+        "the heart",
+        _number,
+    ),
+    "insertion_heat": _Words("the heat at the insertion points of the right ventricle", _number),
+    "border_contrast": _Words(
+        "the change of the image at the endocardial border in units of the spread within the wall", _number
+    ),
+    "diameter": _Words("the diameter of the heart", _millimetres),
 }
 
 

@@ -120,8 +120,8 @@ class KeptSlices:
             known = self._kept.get(study, [])
             earlier = [each for each in known if not kept.completes(each)]
             # In the place of its unfinished result: slices after that are newer.
-            place = next((number for number, each in enumerate(known) if kept.completes(each)), len(known))
-            self._kept[study] = [*earlier[:place], kept, *earlier[place:]]
+            at = next((number for number, each in enumerate(known) if kept.completes(each)), len(known))
+            self._kept[study] = [*earlier[:at], kept, *earlier[at:]]
             self._shrink()
         pair = find_pair(kept.result, [each.result for each in earlier])
         if pair is None:

@@ -103,6 +103,42 @@ def test_displacement_and_missing_fits_are_shares_of_the_heart():
     assert found["without_fit"] == pytest.approx(0.5, abs=0.03)
 
 
+def with_points(points, peak=1.0):
+    """Output of a ring with the heat of insertion points (x, y)."""
+    y, x = np.mgrid[:SIZE, :SIZE]
+    heat = [peak * np.exp(-((x - px) ** 2 + (y - py) ** 2) / 8.0) for px, py in points]
+    return np.concatenate([ring_output(), np.array(heat, np.float32)])
+
+
+def test_insertion_points_lie_on_the_epicardial_contour_or_away_from_it():
+    on = found_in(with_points([(111.5 - 28.0, 111.5), (111.5, 111.5 + 28.0)], 0.8), RING)
+    assert on["insertion_distance"] == pytest.approx(0.0, abs=0.02)
+    assert on["insertion_heat"] == pytest.approx(0.8, abs=0.05)
+    off = found_in(with_points([(111.5 - 28.0, 111.5), (111.5, 111.5 + 42.0)]), RING)
+    assert off["insertion_distance"] == pytest.approx(0.5, abs=0.02)
+    far = found_in(with_points([(111.5 - 28.0, 111.5), (10.0, 10.0)]), RING)
+    assert far["insertion_distance"] == found_in(ring_output(), RING)["insertion_distance"] == 1.5
+    assert found_in(ring_output(), RING)["insertion_heat"] == 0.0
+
+
+def test_the_border_contrast_is_the_slope_over_the_spread_of_the_wall():
+    """A slope of a tenth per pixel everywhere; in the wall noise of a known spread."""
+    random = np.random.default_rng(3)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    radius = np.hypot(x - 111.5, y - 111.5)
+    ramp = (-0.1 * radius).astype(np.float32)
+    plain = found_in(ring_output(), RING, ramp)["border_contrast"]
+    # Radii of a wall from 20 to 28 pixels: the middle 68 % of the area.
+    spread = 0.1 * (np.sqrt(400 + 0.84 * 384) - np.sqrt(400 + 0.16 * 384)) / 2.0
+    assert plain == pytest.approx(0.1 / spread, rel=0.05)
+    noisy = ramp + np.where((radius > 23) & (radius < 28), random.normal(0.0, 1.0, ramp.shape), 0.0)
+    assert found_in(ring_output(), RING, noisy.astype(np.float32))["border_contrast"] < 0.6 * plain
+
+
+def test_the_diameter_is_that_of_the_heart_in_millimetres():
+    assert math.exp(found_in(ring_output(), RING)["diameter"]) == pytest.approx(2 * 28 * 1.5, rel=1e-3)
+
+
 def test_wide_boundaries_raise_the_entropy_and_lower_the_soft_dice():
     clear, wide = (found_in(ring_output(blur=blur), RING) for blur in (0.5, 4.0))
     assert wide["entropy"] > 2 * clear["entropy"]

@@ -37,6 +37,13 @@ def test_a_second_one_is_named_from_half_of_the_first_on():
     assert "entropy" not in text
 
 
+def test_a_diameter_is_named_in_millimetres():
+    each = [Part("diameter", math.log(18.0), math.log(56.0), -1.0)]
+    assert "the diameter of the heart is low (18 mm, mean of the calibration 56 mm)." in explain(
+        each, 0.6, 0.8
+    )
+
+
 def test_small_contributions_are_not_named():
     assert NO_SIGNAL in explain(parts(entropy=-0.09, off_centre=-0.05), 0.78, 0.8)
     assert NO_SIGNAL in explain(parts(entropy=0.5), 0.78, 0.8)
