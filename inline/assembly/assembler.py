@@ -280,7 +280,7 @@ class SeriesAssembler:
                 return quantity
         for quantity in (Quantity.T2, Quantity.T1):
             times = listed(self._header, quantity, named=False)
-            if times and any(self._header.maxima.get(name, -1) + 1 == len(times) for name in COUNTERS):
+            if times and any(self._header.values(name) == len(times) for name in COUNTERS):
                 return quantity
         return None
 
@@ -362,9 +362,9 @@ class SeriesAssembler:
 
     def _limit(self, group: _OpenGroup) -> int:
         """Return the header's number of values of the counter that runs in a group; 0 where not stated."""
-        ranges = {name: self._header.maxima.get(name, 0) + 1 for name in COUNTERS}
+        ranges = {name: max(self._header.values(name), 1) for name in COUNTERS}
         running = [name for name in COUNTERS if len(set(group.counter(name))) > 1]
-        limited = [name for name in running if ranges[name] > max(group.counter(name))]
+        limited = [name for name in running if self._header.maxima.get(name, 0) >= max(group.counter(name))]
         limit = max(ranges[name] for name in limited or COUNTERS)
         # The limit of a counter that does not run counts only where exactly as many images have come.
         if running and not limited and limit != len(group.images):

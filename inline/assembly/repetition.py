@@ -63,7 +63,7 @@ def may_be_interleaved(group: Group, header: MeasurementHeader) -> bool:
     the header states the number of repetitions.
     """
     running = [name for name in COUNTERS if len(set(group.counter(name))) > 1]
-    lengths = {header.maxima[name] + 1 for name in _numbering(group, header)}
+    lengths = {header.values(name) for name in _numbering(group, header)}
     listed = len(group.listed(header))
     if running != ["repetition"] or not (listed in lengths if listed else lengths):
         return False
@@ -80,6 +80,6 @@ def _numbering(group: Group, header: MeasurementHeader) -> list[str]:
         name
         for name in COUNTERS
         if name != "repetition"
-        and (limit := header.maxima.get(name, -1) + 1)
+        and (limit := header.values(name))
         and (limit >= SHORTEST[group.quantity] or limit == listed)
     ]

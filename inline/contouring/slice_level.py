@@ -64,7 +64,7 @@ def slice_level(
     if abs(float(geometry.normal @ _TO_APEX)) < _SHORT_AXIS:
         return SliceLevel.UNKNOWN, "unknown: the slice does not lie in the short axis of a usual heart"
     others = [each for each in shown if each.geometry is not None]
-    count, index = place.slice_count, identity.slice_index
+    count, index = place.slice_count, identity.slice_index - place.first_slice
     if count is not None and count >= 2 and 0 <= index < count and not _contradicted(place, others):
         to_apex = float(_rising(geometry) @ _TO_APEX) >= 0.0
         share = (index + 0.5) / count

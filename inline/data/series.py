@@ -97,6 +97,7 @@ class SlicePlace:
         slice_count: slices of its measurement by the header, or None.
         geometry: None where the image headers state no usable directions.
         session: name of the connection that it came on; slice counters are compared within one alone.
+        first_slice: index that the slice counter of its measurement begins at.
     """
 
     identity: SeriesIdentity
@@ -104,3 +105,4 @@ class SlicePlace:
     slice_count: int | None
     geometry: SliceGeometry | None
     session: str = ""
+    first_slice: int = 0

@@ -98,6 +98,33 @@ def test_molli_schemes_are_complete_with_their_last_image(scheme):
     assert ready[0].flags == ()
 
 
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("lost", [None, 0, 7])
+@pytest.mark.parametrize("first", [0, 1])
+def test_counters_that_begin_at_one(first, lost, listed):
+    times = TIMES["5(3)3"]
+    header = MeasurementHeader(
+        maxima={"set": first + 7, "slice": first + 2},
+        minima={"set": first, "slice": first},
+        inversion_times=tuple(map(str, times)) if listed else (),
+    )
+    images = [
+        image(
+            k + 1.0,
+            {"SequenceDescription": "MOLLI"} | ({} if listed else {"InversionTime": time}),
+            set=first + k,
+            slice=first,
+        )
+        for k, time in enumerate(times)
+        if k != lost
+    ]
+    ready, (only,) = feed(images, header)
+    assert bool(ready) is (lost is None)
+    assert only.series.times_ms.tolist() == sorted(time for k, time in enumerate(times) if k != lost)
+    assert only.flags == (() if lost is None else (Flag.MISSING_IMAGES,))
+    assert (only.slice_count, only.slice_place().first_slice) == (3, first)
+
+
 def test_without_a_stated_number_a_series_waits_for_a_pause_or_the_end():
     assembler = SeriesAssembler(MeasurementHeader(), AssemblySettings(idle_s=2.0, corrected_wait_s=0.0))
     for number, each in enumerate(molli()):
