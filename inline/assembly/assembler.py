@@ -17,7 +17,7 @@ from inline.assembly.geometry import Planes
 from inline.assembly.group import COUNTERS, NUMBERING, SHORTEST, Group
 from inline.assembly.image_metadata import ImageMetadata, read_metadata
 from inline.assembly.recognition import Kind
-from inline.assembly.repetition import are_interleaved, may_be_interleaved
+from inline.assembly.repetition import after_a_pause, are_interleaved, first_time_again, may_be_interleaved
 from inline.assembly.times import in_ms, listed, within_a_heartbeat
 from inline.assembly.twins import Acquisition, Twins
 from inline.data.flags import Flag
@@ -88,17 +88,26 @@ class _OpenGroup(Group):
     held: int = 0
 
     def begins_again(self, image: Image, metadata: ImageMetadata, *, expected: int | None) -> bool:
-        """Return whether an image begins a repetition: it is another one with the counters of the first.
+        """Return whether an image begins a repetition.
 
-        Counters may begin again with each inversion. In a group shorter than any series, which may have been
-        broken off, the time must be the first one's too.
+        It does after a pause, and where it is another image with the counters of the first, or with its
+        inversion time; not so if the stated number of images is that of several acquisitions. Counters may
+        begin again with each inversion. In a group shorter than any series, which may have been broken off,
+        the time must be the first one's too.
         """
+        if len(self.images) < FEWEST[self.quantity] or _content(image) in self.members:
+            return False
+        if after_a_pause(self, image.header):
+            return True
+        if (expected or 0) < 2 * len(self.images) and first_time_again(self, metadata):
+            return True
         same_time = _member(image, metadata) == _member(self.images[0], self.metadata[0])
         fewest = (FEWEST if same_time else SHORTEST)[self.quantity]
-        if len(self.images) < fewest or _content(image) in self.members:
+        if len(self.images) < fewest:
             return False
         # The repetition counter separates series only where the number of images is not stated.
-        for names in (NUMBERING, ("set", "contrast", "phase", "average")):
+        others = ("set", "contrast", "phase", "average")
+        for names in (NUMBERING, others, (*others, "image_index")):
             counters = [_counters(each, names) for each in self.images]
             if len(set(counters)) == len(counters) and _counters(image, names) == counters[0]:
                 return True

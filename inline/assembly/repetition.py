@@ -1,4 +1,4 @@
-"""Repetitions of a series whose images come interleaved, by the counters and times of the images.
+"""Repetitions of a series, one after another or interleaved, by the counters and times of the images.
 
 Some senders count the images of one series by repetition, alone or beside another counter: the counters of
 the header alone do not distinguish them.
@@ -12,12 +12,48 @@ from itertools import pairwise
 from typing import Final
 
 from inline.assembly.group import COUNTERS, SHORTEST, Group
+from inline.assembly.image_metadata import ImageMetadata
+from inline.assembly.times import in_ms
 from inline.data.series import Quantity
 from inline.mrd.header import MeasurementHeader
+from inline.mrd.image_header import ImageHeader
+from inline.mrd.time_stamps import TICKS, apart
 
 _SAME_MS: Final = {Quantity.T1: 40.0, Quantity.T2: 2.0}
 """Largest difference of the times of the first image in two repetitions, which do not follow the heart rate.
 Those of the first images after two inversions of MOLLI differ by 80 ms and more."""
+_PAUSE_S: Final = 60.0
+"""Shortest pause between images of two acquisitions by their time stamps; one takes a breath-hold."""
+_PAUSE: Final = 4
+"""Likewise, times the duration of the images before: clocks may have another unit. The recoveries of MOLLI
+take up to five heartbeats, its first four images three and more."""
+
+
+def first_time_again(group: Group, metadata: ImageMetadata) -> bool:
+    """Return whether an image of another acquisition has the inversion time of a group's first one.
+
+    The shortest inversion time of a MOLLI acquisition is that of the protocol and comes once. Preparation
+    times may come again in one series, as averages.
+    """
+    stated = metadata.times.get(Quantity.T1)
+    if group.quantity is not Quantity.T1 or len(group.images) < SHORTEST[Quantity.T1] or stated is None:
+        return False
+    *own, time = in_ms([*group.stated, stated], Quantity.T1).ms
+    known = [each for each in own if each is not None]
+    if time is None or not known or own[0] != min(known):
+        return False
+    alike = [each for each in known if abs(each - known[0]) <= _SAME_MS[Quantity.T1]]
+    return len(alike) == 1 and abs(time - known[0]) <= _SAME_MS[Quantity.T1]
+
+
+def after_a_pause(group: Group, header: ImageHeader) -> bool:
+    """Return whether an image was acquired long before or after all of a group, by the time stamps."""
+    own = header.acquisition_time_stamp
+    stamps = [stamp for stamp in group.counter("acquisition_time_stamp") if stamp and own]
+    if not stamps:
+        return False
+    duration = max(apart(stamps[0], stamp) for stamp in stamps)
+    return min(apart(own, stamp) for stamp in stamps) >= max(_PAUSE_S * TICKS, _PAUSE * duration)
 
 
 def are_interleaved(group: Group, header: MeasurementHeader) -> bool:

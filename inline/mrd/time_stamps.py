@@ -11,6 +11,12 @@ TICKS: Final = 400
 DAY: Final = 86_400 * TICKS
 
 
+def apart(one: int, other: int) -> int:
+    """Return the ticks between two time stamps, across midnight where they are more than half a day apart."""
+    ticks = abs(one - other)
+    return abs(DAY - ticks) if DAY // 2 < ticks < DAY + DAY // 2 else ticks
+
+
 def past_midnight(stamps: Sequence[int]) -> list[int]:
     """Return the time stamps of one file, those after midnight a day later.
 

@@ -889,6 +889,141 @@ def test_a_repetition_is_a_series_of_its_own_also_where_nobody_states_the_number
     ]
 
 
+def acquired(times, *, quantity="T1", start=0, beat=400, value=1.0, counters=None, **fields):
+    """Images with time stamps, one a beat of ``beat`` ticks; ``counters`` states those of image k."""
+    name, key = {"T1": ("MOLLI", "InversionTime"), "T2": ("T2map", "T2PrepDuration")}[quantity]
+    return [
+        image(
+            value + k,
+            {"SequenceDescription": name, key: time},
+            acquisition_time_stamp=start and start + beat * k,
+            **(counters(k) if counters else {}),
+            **fields,
+        )
+        for k, time in enumerate(times)
+    ]
+
+
+def by_set(k):
+    return {"set": k, "image_index": k + 1}
+
+
+def by_index(k):
+    return {"image_index": k + 1}
+
+
+def running_on(k):
+    return {"image_index": k + 9}
+
+
+@pytest.mark.parametrize("start", [0, 1000], ids=["no time stamps", "time stamps"])
+@pytest.mark.parametrize("drift", [0.0, 7.0])
+@pytest.mark.parametrize(
+    ("first", "second", "fields", "limits"),
+    [
+        (by_index, by_index, {"repetition": 1}, {"repetition": 1}),
+        (by_set, by_set, {"average": 1}, {"average": 1}),
+        (by_index, by_index, {"average": 1}, {}),
+        (by_index, running_on, {}, {}),
+        (by_index, running_on, {"repetition": 1}, {"repetition": 1}),
+    ],
+)
+@pytest.mark.parametrize("scheme", TIMES)
+def test_a_repetition_of_t1_begins_with_the_first_inversion_time(
+    scheme, first, second, fields, limits, drift, start
+):
+    times = TIMES[scheme]
+    again = [time + drift for time in times]
+    images = [
+        *acquired(times, start=start, counters=first),
+        *acquired(again, start=start and start + 8000, value=50.0, counters=second, **fields),
+    ]
+    _, everything = feed(images, MeasurementHeader(maxima=limits))
+    assert [each.series.times_ms.tolist() for each in everything] == [sorted(times), sorted(again)]
+    assert [max(values) < 50.0 for values in pixels_of(everything)] == [True, False]
+    assert [each.flags for each in everything] == [(), ()]
+
+
+@pytest.mark.parametrize("scheme", TIMES)
+@pytest.mark.parametrize("beat", [150, 400, 100_000])
+@pytest.mark.parametrize("order", ["acquired", "ascending", "descending"])
+def test_no_scheme_is_taken_for_two_acquisitions(scheme, beat, order):
+    """At 160 to 60 heartbeats a minute; and with time stamps in another unit than 2.5 ms."""
+    interval = min(beat, 400) * 2.5
+    times = [time % 900 + time // 900 * interval for time in TIMES[scheme]]
+    inversions = np.cumsum([later < before for before, later in zip([0, *times], times, strict=False)])
+    stamps = [1000 + beat * (k + 5 * int(number)) for k, number in enumerate(inversions)]
+    images = [
+        replace(each, header=replace(each.header, acquisition_time_stamp=stamp))
+        for each, stamp in zip(acquired(times, counters=by_index), stamps, strict=True)
+    ]
+    if order != "acquired":
+        images = [images[k] for k in np.argsort(times)[:: 1 if order == "ascending" else -1]]
+    _, (only,) = feed(images)
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert only.flags == ()
+
+
+def test_an_acquisition_across_midnight_is_one_series():
+    day = 86_400 * 400
+    images = [
+        replace(
+            each,
+            header=replace(each.header, acquisition_time_stamp=each.header.acquisition_time_stamp % day),
+        )
+        for each in acquired(TIMES["5(3)3"], start=day - 1500, counters=by_set)
+    ]
+    _, (only,) = feed(images)
+    assert len(only.series.times_ms) == 8
+
+
+@pytest.mark.parametrize(
+    ("times", "counters"),
+    [
+        ((0, 0, 25, 25, 55, 55), lambda k: {"set": k // 2, "average": k % 2}),
+        ((0, 25, 55, 0, 25, 55), lambda k: {"set": k % 3, "average": k // 3}),
+        ((0, 0, 25, 25, 55, 55), by_index),
+        ((0, 25, 55, 0, 25, 55), by_index),
+        ((55, 25, 0), by_set),
+    ],
+)
+@pytest.mark.parametrize("beat", [400, 12_000, 36_000], ids=["one breath-hold", "30 s apart", "90 s apart"])
+def test_preparation_times_that_come_again_are_one_series(times, counters, beat):
+    _, (only,) = feed(acquired(times, quantity="T2", start=1000, beat=beat, counters=counters))
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert only.flags == ()
+
+
+@pytest.mark.parametrize("pause_s", [70, 900])
+def test_a_repetition_of_t2_begins_after_a_pause_or_with_its_counters(pause_s):
+    times = (0, 25, 55)
+    first = acquired(times, quantity="T2", start=1000, beat=1600, counters=by_index)
+    later = 1000 + 400 * pause_s
+    for fields in ({"start": later, "counters": running_on}, {"repetition": 1, "counters": by_index}):
+        again = acquired(times, quantity="T2", value=50.0, **fields)
+        _, everything = feed([*first, *again])
+        assert pixels_of(everything) == [[1.0, 2.0, 3.0], [50.0, 51.0, 52.0]]
+
+
+@pytest.mark.parametrize("lost", [0, 3])
+def test_a_repetition_does_not_take_the_place_of_a_lost_image(lost):
+    times = TIMES["5(3)3"]
+    first = acquired(times, start=1000, counters=by_set)
+    del first[lost]
+    again = acquired(times, start=1000 + 400 * 90, value=50.0, counters=by_set, repetition=1)
+    _, everything = feed([*first, *again], MeasurementHeader(maxima={"set": 7, "repetition": 1}))
+    assert [len(each.series.images) for each in everything] == [7, 8]
+    assert [max(values) < 50.0 for values in pixels_of(everything)] == [True, False]
+    assert [each.flags for each in everything] == [(Flag.MISSING_IMAGES,), ()]
+
+
+def test_the_stated_number_of_images_may_be_that_of_several_acquisitions():
+    times = TIMES["5(3)3"] * 2
+    images = acquired(times, start=1000, counters=lambda k: {"set": k})
+    _, (only,) = feed(images, MeasurementHeader(maxima={"set": 15}))
+    assert only.series.times_ms.tolist() == sorted(times)
+
+
 def test_names_that_number_the_images_are_one_series():
     images = [
         image(i + 1.0, {"SequenceDescription": f"MOLLI TI {time} ms", "InversionTime": time}, set=i)
