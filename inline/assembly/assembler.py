@@ -143,6 +143,7 @@ class SeriesAssembler:
         self._apart: dict[_Same, None] = {}
         self._maps: dict[tuple[object, ...], None] = {}
         self._longest: dict[Quantity, int] = {}
+        self._parts: dict[Quantity, set[int]] = {quantity: set() for quantity in Quantity}
         self._timed: set[Quantity] = set()
         self._fitted: set[tuple[int, int, Quantity]] = set()
         self._twins: Twins[Assembled] = Twins(self._settings.corrected_wait_s, self._settings.patience_s)
@@ -232,6 +233,7 @@ class SeriesAssembler:
             key = self._key(image.header, metadata, quantity)
             group = self._groups[key]
         self._longest[quantity] = max(self._longest.get(quantity, 0), len(group.images))
+        self._parts[quantity] |= self._parts_of(group)
         if len(group.images) == self._expected(group):
             return [*ready, *self._complete(key, (), now)]
         while self._in_groups > self._settings.open_images:
@@ -384,9 +386,18 @@ class SeriesAssembler:
         """Return whether a limit is that of the other quantity's series in the same measurement."""
         (other,) = set(Quantity) - {group.quantity}
         own = len(listed(self._header, group.quantity, named=True))
-        theirs = (self._longest.get(other, 0), len(listed(self._header, other, named=True)))
+        theirs = {self._longest.get(other, 0), len(listed(self._header, other, named=True))}
+        theirs |= self._parts[other]
         few = own if own else SHORTEST[group.quantity]
         return limit in theirs and limit != own and few <= len(group.images) < limit
+
+    def _parts_of(self, group: _OpenGroup) -> set[int]:
+        """Return the limits, reached in a group, of counters that run in it together: none is its length."""
+        counters = {name: group.counter(name) for name in COUNTERS}
+        running = [name for name in COUNTERS if len(set(counters[name])) > 1]
+        reached = {name for name in running if max(counters[name]) == self._header.maxima.get(name)}
+        parts = {self._header.values(name) for name in reached} if len(running) > 1 else set()
+        return {part for part in parts if part < len(group.images)}
 
     def _complete(self, key: _Key, flags: tuple[Flag, ...], now: float) -> list[Assembled]:
         group = self._take_out(key)

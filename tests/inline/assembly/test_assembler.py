@@ -533,6 +533,38 @@ def test_a_series_waits_for_no_image_of_the_other_quantity():
     assert only.flags == ()
 
 
+@pytest.mark.parametrize("t1_first", [True, False])
+@pytest.mark.parametrize("counter", ["contrast", "phase"])
+def test_a_series_waits_for_no_image_of_a_part_of_the_other_quantity(counter, t1_first):
+    """Images of 5(3)3 are counted from 0 to 4 and from 0 to 2 after its inversions, which ``set`` counts."""
+    t1 = [
+        image(
+            k + 1.0, {"SequenceDescription": "MOLLI", "InversionTime": time}, set=k // 5, **{counter: k % 5}
+        )
+        for k, time in enumerate(TIMES["5(3)3"])
+    ]
+    t2 = [
+        image(
+            k + 1.0,
+            {"SequenceDescription": "T2map", "T2PrepDuration": time},
+            image_series_index=2,
+            **{counter: k},
+        )
+        for k, time in enumerate((0, 25, 55))
+    ]
+    assembler = SeriesAssembler(MeasurementHeader(maxima={"set": 1, counter: 4}), AT_ONCE)
+    for each in (*t1, *t2) if t1_first else (*t2, *t1):
+        assert assembler.add(each, 0.0) == []
+    everything = assembler.expire(AT_ONCE.idle_s)
+    assert sorted((each.images, each.flags) for each in everything) == [(3, ()), (8, ())]
+
+
+def test_a_lost_image_is_missed_beside_a_short_series_by_the_same_counters():
+    t2 = [replace(each, header=replace(each.header, repetition=k)) for k, each in enumerate(t2prep())]
+    _, everything = feed([*t2, *molli(image_series_index=4)[:7]], MeasurementHeader(maxima={"set": 7}))
+    assert [each.flags for each in everything if each.quantity is Quantity.T1] == [(Flag.MISSING_IMAGES,)]
+
+
 @pytest.mark.parametrize(
     "count", [{"set": 1}, {"image_index": 1}, {"image_index": 300}], ids=["set from 1", "index", "index on"]
 )
