@@ -418,7 +418,9 @@ class SeriesAssembler:
             return self._counted([assembled])
         place = self._place(assembled.template, group.quantity)
         times = frozenset(np.round(series.times_ms, 1).tolist())
-        acquisition = Acquisition(place, times, assembled.motion_corrected)
+        acquisition = Acquisition(
+            place, times, assembled.motion_corrected, assembled.identity.time_stamp, assembled.enhancement
+        )
         ready, superseded, replaces = self._twins.offer(assembled, acquisition, now)
         for each in superseded:
             self._unused[_SUPERSEDED] += each.images

@@ -642,6 +642,28 @@ def test_the_setting_decides_which_images_are_fitted(motion, corrected):
     assert sum(assembler.account().unused.values()) == 16 - 8 * len(corrected)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1)])
+def test_corrected_images_of_a_repeated_t2_leave_the_first_acquisition(order):
+    """Preparation times are the same in both; only the second acquisition is corrected by the scanner."""
+
+    def series(index, start, value, **meta):
+        return [
+            image(
+                value + k,
+                {"SequenceDescription": "T2map", "T2PrepDuration": time, **meta},
+                set=k,
+                image_series_index=index,
+                acquisition_time_stamp=start + 1600 * k,
+            )
+            for k, time in enumerate((0, 25, 55))
+        ]
+
+    sent = [series(1, 1000, 1.0), series(2, 61_000, 11.0), series(3, 61_000, 21.0, DataRole="MOCO")]
+    settings = AssemblySettings(images=3)
+    _, everything = feed([each for number in order for each in sent[number]], settings=settings)
+    assert sorted(pixels_of(everything)) == [[1.0, 2.0, 3.0], [21.0, 22.0, 23.0]]
+
+
 def test_a_series_as_acquired_waits_only_while_a_corrected_one_may_come():
     assembler = SeriesAssembler(counted(8), AssemblySettings(corrected_wait_s=1.0))
     assert [each for one in molli() for each in assembler.add(one, 0.0)] == []
