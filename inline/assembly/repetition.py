@@ -6,6 +6,7 @@ the header alone do not distinguish them.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
@@ -19,7 +20,7 @@ from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.time_stamps import TICKS, apart
 
-_SAME_MS: Final = {Quantity.T1: 40.0, Quantity.T2: 2.0}
+SAME_MS: Final = {Quantity.T1: 40.0, Quantity.T2: 2.0}
 """Largest difference of the times of the first image in two repetitions, which do not follow the heart rate.
 Those of the first images after two inversions of MOLLI differ by 80 ms and more."""
 _PAUSE_S: Final = 60.0
@@ -39,11 +40,13 @@ def first_time_again(group: Group, metadata: ImageMetadata) -> bool:
     if group.quantity is not Quantity.T1 or len(group.images) < SHORTEST[Quantity.T1] or stated is None:
         return False
     *own, time = in_ms([*group.stated, stated], Quantity.T1).ms
-    known = [each for each in own if each is not None]
-    if time is None or not known or own[0] != min(known):
-        return False
-    alike = [each for each in known if abs(each - known[0]) <= _SAME_MS[Quantity.T1]]
-    return len(alike) == 1 and abs(time - known[0]) <= _SAME_MS[Quantity.T1]
+    return own[0] is not None and time is not None and first_again([each for each in own if each], time)
+
+
+def first_again(times_ms: Sequence[float], time_ms: float) -> bool:
+    """Return whether an inversion time is the first of some, ms, which is the shortest and came once."""
+    first, *others = times_ms
+    return abs(time_ms - first) <= SAME_MS[Quantity.T1] < min(others, default=math.inf) - first
 
 
 def after_a_pause(group: Group, header: ImageHeader) -> bool:
@@ -79,7 +82,7 @@ def are_interleaved(group: Group, header: MeasurementHeader) -> bool:
             own = zip(group.own_times.ms, numbers, strict=True)
             times = [time for time, number in own if number == min(shared) and time is not None]
             if times and group.own_times_differ:
-                return max(times) - min(times) <= _SAME_MS[group.quantity]
+                return max(times) - min(times) <= SAME_MS[group.quantity]
             first = list(zip(numbers, repetitions, strict=True))[: ascending(numbers)]
             return len({number for number, _ in first}) < len(set(first))
     return False

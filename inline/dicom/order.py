@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from inline.assembly.assembled import FEWEST
 from inline.assembly.geometry import Planes
 from inline.assembly.recognition import Kind
+from inline.assembly.repetition import SAME_MS, first_again
 from inline.data.series import Quantity
 from inline.dicom.frame import Frame
 from inline.dicom.vendors import PLACES, Time, choose
@@ -166,7 +167,7 @@ def _acquisitions(timed: Sequence[_Timed]) -> list[list[_Timed]]:
                 runs.setdefault(frame.repetition[place], []).append(time.ms)
         first = [min(run) for run in runs.values()]
         whole = all(len(run) >= FEWEST[Quantity.T1] and _differ(run) for run in runs.values())
-        if len(runs) > 1 and None not in runs and whole and max(first) - min(first) <= _SAME_MS:
+        if len(runs) > 1 and None not in runs and whole and max(first) - min(first) <= SAME_MS[Quantity.T1]:
             # In the order of their first images; those without such a number come last.
             numbers = dict.fromkeys([*runs, *(frame.repetition[place] for frame, _ in timed)])
             return [[each for each in timed if each[0].repetition[place] == number] for number in numbers]
@@ -186,7 +187,10 @@ def _numbers(timed: Sequence[_Timed]) -> Iterator[int]:
     began, run = 0, list[float]()
     for place, (_, time) in enumerate(timed):
         if time is not None and time.place.quantity is Quantity.T1:
-            if len(run) >= FEWEST[Quantity.T1] and abs(time.ms - run[0]) <= _SAME_MS and _differ(run):
+            same = bool(run) and (
+                (abs(time.ms - run[0]) <= _SAME_MS and _differ(run)) or first_again(run, time.ms)
+            )
+            if len(run) >= FEWEST[Quantity.T1] and same:
                 began, run = place, []
             run.append(time.ms)
         yield place - began

@@ -303,6 +303,23 @@ def test_two_acquisitions_in_one_series_are_not_fitted_together(tmp_path, images
     assert first.identity.time_stamp < second.identity.time_stamp
 
 
+def test_a_second_acquisition_makes_no_other_slice_seem_short(tmp_path, images):
+    """Its inversion times are 2.5 ms longer."""
+
+    def later(data, image):
+        data.AcquisitionTime = data.ContentTime = f"09{data.AcquisitionTime[2:]}"
+        data.InversionTime = str(float(data.InversionTime) + 2.5)
+        data.InstanceNumber += 8
+        data.PixelData = (image.pixels[0, 0] // 2).astype("<u2").tobytes()
+
+    twice(tmp_path, of_slice(images), later)
+    (tmp_path / "other").mkdir()
+    writer.classic(tmp_path / "other", of_slice(images, slice_=1), "siemens", study="2.25.1")
+    found = only(tmp_path).series
+    assert [len(each.series.times_ms) for each in found] == [8, 8, 8]
+    assert [each.flags for each in found] == [(), (), ()]
+
+
 def interleaved(folder, members, first, second):
     """Two acquisitions of one moment whose instance numbers alternate; the second has half the signal."""
     order = np.argsort([float(writer.time_of(each)[1]) for each in members]).tolist()
