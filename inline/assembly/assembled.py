@@ -64,6 +64,7 @@ class _Slice:
         template: header of the slice's last image, for the images that go back.
         images: number of its images.
         slice_count: slices of the measurement, or None.
+        first_slice: index that their counter begins at.
         flags: reason codes.
         arrived: time of the slice's last image, seconds of the caller's clock.
         notes: sentences for the result, beside ``flags``.
@@ -80,6 +81,7 @@ class _Slice:
     template: ImageHeader
     images: int = 1
     slice_count: int | None
+    first_slice: int = 0
     flags: tuple[Flag, ...]
     arrived: float
     notes: tuple[str, ...] = ()
@@ -92,7 +94,15 @@ class _Slice:
     def slice_place(self, session: str = "") -> SlicePlace:
         """Return the place of the slice in the heart, as far as its headers state it."""
         geometry = self.geometry if self.geometry.oriented else None
-        return SlicePlace(self.identity, self.quantity, self.slice_count, geometry, session, self.enhancement)
+        return SlicePlace(
+            self.identity,
+            self.quantity,
+            self.slice_count,
+            geometry,
+            session,
+            self.enhancement,
+            self.first_slice,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +191,7 @@ def assemble(
             )
     except SeriesError as problem:
         error = problem.message
-    slices = header.maxima.get("slice", -1) + 1
+    slices = header.values("slice")
     common: dict[str, Any] = {
         "quantity": quantity,
         "identity": identity,
@@ -189,6 +199,7 @@ def assemble(
         "template": placed.header,
         "images": len(group.images),
         "slice_count": slices if 0 < slices <= _MOST_SLICES else None,
+        "first_slice": header.first("slice"),
         "flags": _flags(findings),
         "arrived": group.arrived,
         "notes": tuple(note for _, note in findings if note),

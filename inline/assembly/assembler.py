@@ -17,7 +17,7 @@ from inline.assembly.geometry import Planes
 from inline.assembly.group import COUNTERS, NUMBERING, SHORTEST, Group
 from inline.assembly.image_metadata import ImageMetadata, read_metadata
 from inline.assembly.recognition import Kind
-from inline.assembly.repetition import are_interleaved, may_be_interleaved
+from inline.assembly.repetition import after_a_pause, are_interleaved, first_time_again, may_be_interleaved
 from inline.assembly.times import in_ms, listed, within_a_heartbeat
 from inline.assembly.twins import Acquisition, Twins
 from inline.data.flags import Flag
@@ -88,17 +88,26 @@ class _OpenGroup(Group):
     held: int = 0
 
     def begins_again(self, image: Image, metadata: ImageMetadata, *, expected: int | None) -> bool:
-        """Return whether an image begins a repetition: it is another one with the counters of the first.
+        """Return whether an image begins a repetition.
 
-        Counters may begin again with each inversion. In a group shorter than any series, which may have been
-        broken off, the time must be the first one's too.
+        It does after a pause, and where it is another image with the counters of the first, or with its
+        inversion time; not so if the stated number of images is that of several acquisitions. Counters may
+        begin again with each inversion. In a group shorter than any series, which may have been broken off,
+        the time must be the first one's too.
         """
+        if len(self.images) < FEWEST[self.quantity] or _content(image) in self.members:
+            return False
+        if after_a_pause(self, image.header):
+            return True
+        if (expected or 0) < 2 * len(self.images) and first_time_again(self, metadata):
+            return True
         same_time = _member(image, metadata) == _member(self.images[0], self.metadata[0])
         fewest = (FEWEST if same_time else SHORTEST)[self.quantity]
-        if len(self.images) < fewest or _content(image) in self.members:
+        if len(self.images) < fewest:
             return False
         # The repetition counter separates series only where the number of images is not stated.
-        for names in (NUMBERING, ("set", "contrast", "phase", "average")):
+        others = ("set", "contrast", "phase", "average")
+        for names in (NUMBERING, others, (*others, "image_index")):
             counters = [_counters(each, names) for each in self.images]
             if len(set(counters)) == len(counters) and _counters(image, names) == counters[0]:
                 return True
@@ -134,6 +143,7 @@ class SeriesAssembler:
         self._apart: dict[_Same, None] = {}
         self._maps: dict[tuple[object, ...], None] = {}
         self._longest: dict[Quantity, int] = {}
+        self._parts: dict[Quantity, set[int]] = {quantity: set() for quantity in Quantity}
         self._timed: set[Quantity] = set()
         self._fitted: set[tuple[int, int, Quantity]] = set()
         self._twins: Twins[Assembled] = Twins(self._settings.corrected_wait_s, self._settings.patience_s)
@@ -223,6 +233,7 @@ class SeriesAssembler:
             key = self._key(image.header, metadata, quantity)
             group = self._groups[key]
         self._longest[quantity] = max(self._longest.get(quantity, 0), len(group.images))
+        self._parts[quantity] |= self._parts_of(group)
         if len(group.images) == self._expected(group):
             return [*ready, *self._complete(key, (), now)]
         while self._in_groups > self._settings.open_images:
@@ -280,7 +291,7 @@ class SeriesAssembler:
                 return quantity
         for quantity in (Quantity.T2, Quantity.T1):
             times = listed(self._header, quantity, named=False)
-            if times and any(self._header.maxima.get(name, -1) + 1 == len(times) for name in COUNTERS):
+            if times and any(self._header.values(name) == len(times) for name in COUNTERS):
                 return quantity
         return None
 
@@ -362,9 +373,9 @@ class SeriesAssembler:
 
     def _limit(self, group: _OpenGroup) -> int:
         """Return the header's number of values of the counter that runs in a group; 0 where not stated."""
-        ranges = {name: self._header.maxima.get(name, 0) + 1 for name in COUNTERS}
+        ranges = {name: max(self._header.values(name), 1) for name in COUNTERS}
         running = [name for name in COUNTERS if len(set(group.counter(name))) > 1]
-        limited = [name for name in running if ranges[name] > max(group.counter(name))]
+        limited = [name for name in running if self._header.maxima.get(name, 0) >= max(group.counter(name))]
         limit = max(ranges[name] for name in limited or COUNTERS)
         # The limit of a counter that does not run counts only where exactly as many images have come.
         if running and not limited and limit != len(group.images):
@@ -375,9 +386,18 @@ class SeriesAssembler:
         """Return whether a limit is that of the other quantity's series in the same measurement."""
         (other,) = set(Quantity) - {group.quantity}
         own = len(listed(self._header, group.quantity, named=True))
-        theirs = (self._longest.get(other, 0), len(listed(self._header, other, named=True)))
+        theirs = {self._longest.get(other, 0), len(listed(self._header, other, named=True))}
+        theirs |= self._parts[other]
         few = own if own else SHORTEST[group.quantity]
         return limit in theirs and limit != own and few <= len(group.images) < limit
+
+    def _parts_of(self, group: _OpenGroup) -> set[int]:
+        """Return the limits, reached in a group, of counters that run in it together: none is its length."""
+        counters = {name: group.counter(name) for name in COUNTERS}
+        running = [name for name in COUNTERS if len(set(counters[name])) > 1]
+        reached = {name for name in running if max(counters[name]) == self._header.maxima.get(name)}
+        parts = {self._header.values(name) for name in reached} if len(running) > 1 else set()
+        return {part for part in parts if part < len(group.images)}
 
     def _complete(self, key: _Key, flags: tuple[Flag, ...], now: float) -> list[Assembled]:
         group = self._take_out(key)
@@ -398,7 +418,9 @@ class SeriesAssembler:
             return self._counted([assembled])
         place = self._place(assembled.template, group.quantity)
         times = frozenset(np.round(series.times_ms, 1).tolist())
-        acquisition = Acquisition(place, times, assembled.motion_corrected)
+        acquisition = Acquisition(
+            place, times, assembled.motion_corrected, assembled.identity.time_stamp, assembled.enhancement
+        )
         ready, superseded, replaces = self._twins.offer(assembled, acquisition, now)
         for each in superseded:
             self._unused[_SUPERSEDED] += each.images

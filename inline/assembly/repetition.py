@@ -1,4 +1,4 @@
-"""Repetitions of a series whose images come interleaved, by the counters and times of the images.
+"""Repetitions of a series, one after another or interleaved, by the counters and times of the images.
 
 Some senders count the images of one series by repetition, alone or beside another counter: the counters of
 the header alone do not distinguish them.
@@ -6,18 +6,57 @@ the header alone do not distinguish them.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
 from inline.assembly.group import COUNTERS, SHORTEST, Group
+from inline.assembly.image_metadata import ImageMetadata
+from inline.assembly.times import in_ms
 from inline.data.series import Quantity
 from inline.mrd.header import MeasurementHeader
+from inline.mrd.image_header import ImageHeader
+from inline.mrd.time_stamps import TICKS, apart
 
-_SAME_MS: Final = {Quantity.T1: 40.0, Quantity.T2: 2.0}
+SAME_MS: Final = {Quantity.T1: 40.0, Quantity.T2: 2.0}
 """Largest difference of the times of the first image in two repetitions, which do not follow the heart rate.
 Those of the first images after two inversions of MOLLI differ by 80 ms and more."""
+_PAUSE_S: Final = 60.0
+"""Shortest pause between images of two acquisitions by their time stamps; one takes a breath-hold."""
+_PAUSE: Final = 4
+"""Likewise, times the duration of the images before: clocks may have another unit. The recoveries of MOLLI
+take up to five heartbeats, its first four images three and more."""
+
+
+def first_time_again(group: Group, metadata: ImageMetadata) -> bool:
+    """Return whether an image of another acquisition has the inversion time of a group's first one.
+
+    The shortest inversion time of a MOLLI acquisition is that of the protocol and comes once. Preparation
+    times may come again in one series, as averages.
+    """
+    stated = metadata.times.get(Quantity.T1)
+    if group.quantity is not Quantity.T1 or len(group.images) < SHORTEST[Quantity.T1] or stated is None:
+        return False
+    *own, time = in_ms([*group.stated, stated], Quantity.T1).ms
+    return own[0] is not None and time is not None and first_again([each for each in own if each], time)
+
+
+def first_again(times_ms: Sequence[float], time_ms: float) -> bool:
+    """Return whether an inversion time is the first of some, ms, which is the shortest and came once."""
+    first, *others = times_ms
+    return abs(time_ms - first) <= SAME_MS[Quantity.T1] < min(others, default=math.inf) - first
+
+
+def after_a_pause(group: Group, header: ImageHeader) -> bool:
+    """Return whether an image was acquired long before or after all of a group, by the time stamps."""
+    own = header.acquisition_time_stamp
+    stamps = [stamp for stamp in group.counter("acquisition_time_stamp") if stamp and own]
+    if not stamps:
+        return False
+    duration = max(apart(stamps[0], stamp) for stamp in stamps)
+    return min(apart(own, stamp) for stamp in stamps) >= max(_PAUSE_S * TICKS, _PAUSE * duration)
 
 
 def are_interleaved(group: Group, header: MeasurementHeader) -> bool:
@@ -43,7 +82,7 @@ def are_interleaved(group: Group, header: MeasurementHeader) -> bool:
             own = zip(group.own_times.ms, numbers, strict=True)
             times = [time for time, number in own if number == min(shared) and time is not None]
             if times and group.own_times_differ:
-                return max(times) - min(times) <= _SAME_MS[group.quantity]
+                return max(times) - min(times) <= SAME_MS[group.quantity]
             first = list(zip(numbers, repetitions, strict=True))[: ascending(numbers)]
             return len({number for number, _ in first}) < len(set(first))
     return False
@@ -63,7 +102,7 @@ def may_be_interleaved(group: Group, header: MeasurementHeader) -> bool:
     the header states the number of repetitions.
     """
     running = [name for name in COUNTERS if len(set(group.counter(name))) > 1]
-    lengths = {header.maxima[name] + 1 for name in _numbering(group, header)}
+    lengths = {header.values(name) for name in _numbering(group, header)}
     listed = len(group.listed(header))
     if running != ["repetition"] or not (listed in lengths if listed else lengths):
         return False
@@ -80,6 +119,6 @@ def _numbering(group: Group, header: MeasurementHeader) -> list[str]:
         name
         for name in COUNTERS
         if name != "repetition"
-        and (limit := header.maxima.get(name, -1) + 1)
+        and (limit := header.values(name))
         and (limit >= SHORTEST[group.quantity] or limit == listed)
     ]

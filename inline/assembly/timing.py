@@ -81,11 +81,12 @@ def _places(group: Group, count: int, header: MeasurementHeader) -> list[int]:
     """
     if not count or len(group.images) > count:
         return []
-    stated = [name for name in NUMBERING if header.maxima.get(name, -1) + 1 == count]
+    stated = [name for name in NUMBERING if header.values(name) == count]
     indices = {name: group.counter(name) for name in NUMBERING}
     for name in (*stated, *NUMBERING[:-1]):
-        found = indices[name]
-        if len(set(found)) == len(found) and max(found) < count and (len(found) > 1 or name in stated):
+        found = [number - header.first(name) for number in indices[name]]
+        fits = len(set(found)) == len(found) and min(found) >= 0 and max(found) < count
+        if fits and (len(found) > 1 or name in stated):
             return found
     if _interleaved_by(group, count, header):
         del indices["image_index"]
@@ -106,7 +107,7 @@ def _interleaved_by(group: Group, count: int, header: MeasurementHeader) -> str:
     for name in NUMBERING:
         values = [group.counter(name)[place] for place in in_order]
         first = set(values[: ascending(values)])
-        if header.maxima.get(name, -1) + 1 == count and 1 < len(first) < ascending(values):
+        if header.values(name) == count and 1 < len(first) < ascending(values):
             return name
     return ""
 

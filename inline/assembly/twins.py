@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
+from inline.data.series import Enhancement
+from inline.mrd.time_stamps import TICKS, apart
+
 T = TypeVar("T")
 
 _ROUNDING_MS: Final = 1.0
 """Largest difference of equal times: some senders write whole milliseconds."""
+_SAME_S: Final = 60.0
+"""Largest difference of the time stamps of twins: corrected images may bear any of their acquisition."""
 _REMEMBERED: Final = 256
 """Series whose twin may still come."""
 
@@ -22,18 +28,31 @@ class Acquisition:
     Attributes:
         place: slice and quantity, equal for twins.
         times: of its images, ms, rounded. Those of twins are mostly the same, those of two MOLLI acquisitions
-            are not: they follow the heart beat.
+            mostly not: they follow the heart beat. Preparation times are the same in all.
         corrected: for motion.
+        time_stamp: of its last image; 0 where none states one.
+        enhancement: native or post-contrast, where the sender states it.
     """
 
     place: Hashable
     times: frozenset[float]
     corrected: bool
+    time_stamp: int = 0
+    enhancement: Enhancement | None = None
+
+    def seconds_from(self, other: Acquisition) -> float:
+        """Return the time between two acquisitions, seconds; infinite where it is not known."""
+        known = self.time_stamp and other.time_stamp
+        return apart(self.time_stamp, other.time_stamp) / TICKS if known else math.inf
 
     def is_twin(self, other: Acquisition) -> bool:
         """Return whether both series are of one acquisition, and one of the two is corrected."""
         shared = sum(any(abs(time - each) <= _ROUNDING_MS for each in other.times) for time in self.times)
         same = self.place == other.place and self.corrected is not other.corrected
+        if None not in (self.enhancement, other.enhancement) and self.enhancement is not other.enhancement:
+            return False
+        if _SAME_S < self.seconds_from(other) < math.inf:
+            return False
         return same and 2 * shared > max(len(self.times), len(other.times))
 
 
@@ -41,6 +60,7 @@ class Acquisition:
 class Twins(Generic[T]):
     """Holds a series as acquired while the corrected one may come, and lets only one of them go on.
 
+    Of several that may be the twin, it is the nearest in time, else the latest.
     The first slice shows whether a sender sends both. It waits for ``wait_s``; later slices do not wait, or
     wait for at most ``patience_s``.
     """
@@ -65,11 +85,13 @@ class Twins(Generic[T]):
         """
         if acquisition.corrected:
             self._expected = True
-            for place, (_, held, content) in enumerate(self._held):
-                if acquisition.is_twin(held):
-                    del self._held[place]
-                    return [series], [content], False
-        twin = next((known for known in self._gone if acquisition.is_twin(known)), None)
+        known = [*self._gone, *(held for _, held, _ in self._held)]
+        alike = [each for each in reversed(known) if acquisition.is_twin(each)]
+        twin = min(alike, key=acquisition.seconds_from, default=None)
+        for place, (_, held, content) in enumerate(self._held):
+            if held is twin:
+                del self._held[place]
+                return [series], [content], False
         if twin is not None:
             self._gone.remove(twin)
             return ([series], [], True) if acquisition.corrected else ([], [series], False)

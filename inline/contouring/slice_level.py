@@ -66,7 +66,7 @@ def slice_level(
         return SliceLevel.UNKNOWN, "unknown: the slice does not lie in the short axis of a usual heart"
     others, stated_position = _with_positions(place, [each for each in shown if each.geometry is not None])
     contradicted = stated_position and _contradicted(place, others)
-    count, index = place.slice_count, identity.slice_index
+    count, index = place.slice_count, identity.slice_index - place.first_slice
     if count is not None and count >= 2 and 0 <= index < count and not contradicted:
         to_apex = float(_rising(geometry) @ _TO_APEX) >= 0.0
         share = (index + 0.5) / count

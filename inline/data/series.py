@@ -98,6 +98,7 @@ class SlicePlace:
         geometry: None where the image headers state no usable directions.
         session: name of the connection that it came on; slice counters are compared within one alone.
         enhancement: as far as the sender states it.
+        first_slice: index that the slice counter of its measurement begins at.
     """
 
     identity: SeriesIdentity
@@ -106,3 +107,4 @@ class SlicePlace:
     geometry: SliceGeometry | None
     session: str = ""
     enhancement: Enhancement | None = None
+    first_slice: int = 0

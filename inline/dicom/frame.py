@@ -46,6 +46,10 @@ _ACQUIRED: Final = (
     ("ContentDate", "ContentTime"),
 )
 """Attributes of date and time of acquisition, in the order of precedence; a DateTime holds both."""
+_POSITIONS: Final = ("TemporalPositionIndex", "TemporalPositionIdentifier")
+"""Numbers of repetitions of enhanced and of classic images."""
+_ACQUISITIONS: Final = ("FrameAcquisitionNumber", "AcquisitionNumber")
+"""Likewise of acquisitions, whatever a vendor counts as one."""
 _TIME: Final = re.compile(r"(\d\d)(\d\d)(?:(\d\d(?:\.\d+)?))?")
 _COMPONENTS: Final = {
     "M": ImageType.MAGNITUDE,
@@ -80,6 +84,7 @@ class Frame:
         series: series instance UID, or empty.
         series_number: or None.
         number: instance number of a file with one frame; None where not stated, or with several.
+        repetition: temporal position and number of the acquisition, each None where not stated.
         stated: number of objects of the series (0020,1209), or None.
         moment: time of acquisition, seconds of the day, or of the first day of an examination
             (:func:`inline.dicom.order.past_midnight`); NaN where not stated.
@@ -103,6 +108,7 @@ class Frame:
     series: str
     series_number: int | None
     number: int | None
+    repetition: tuple[int | None, int | None]
     stated: int | None
     moment: float
     day: int | None
@@ -197,6 +203,7 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         series=header.text("SeriesInstanceUID"),
         series_number=_integer(header.value("SeriesNumber")),
         number=_integer(header.value("InstanceNumber")) if alone else None,
+        repetition=(_first(header, *_POSITIONS), _first(header, *_ACQUISITIONS)),
         stated=_integer(header.value("NumberOfSeriesRelatedInstances")),
         moment=moment,
         day=day,
@@ -290,6 +297,11 @@ def _acquired(header: FrameHeader) -> tuple[float, int | None]:
         return moment, date.fromisoformat(day).toordinal()
     except ValueError:
         return moment, None
+
+
+def _first(header: FrameHeader, *names: str) -> int | None:
+    """Return the first integer of some attributes."""
+    return next((found for name in names if (found := _integer(header.value(name))) is not None), None)
 
 
 def _integer(value: Any) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, pairwise
+from itertools import chain, groupby, pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from inline.assembly.assembled import FEWEST
 from inline.assembly.geometry import Planes
 from inline.assembly.recognition import Kind
+from inline.assembly.repetition import SAME_MS, first_again
 from inline.data.series import Quantity
 from inline.dicom.frame import Frame
 from inline.dicom.vendors import PLACES, Time, choose
@@ -60,11 +61,12 @@ class Counted:
     @property
     def may_be_mapping(self) -> bool:
         """False where the assembly uses no such image; its pixels are then not needed."""
-        if self.header.image_type in (ImageType.PHASE, ImageType.IMAGINARY, ImageType.RGB):
-            return False
-        if isinstance(self.frame.recognised, str):
+        if not _is_weighted(self.frame) or isinstance(self.frame.recognised, str):
             return False
         return self.frame.quantity is not None or self.time is not None
+
+
+_Timed = tuple[Frame, Time | None]
 
 
 def past_midnight(frames: Sequence[Frame]) -> list[Frame]:
@@ -136,8 +138,9 @@ def count(frames: Sequence[Frame], series: int, slices: Mapping[int, SliceNumber
     ordered = sorted(frames, key=lambda frame: (slices[id(frame)].number, _order(frame)))
     for place, group in groupby(ordered, key=lambda frame: slices[id(frame)].number):
         members = list(group)
-        times = _times(members)
-        for number, frame, time in zip(_numbers(times), members, times, strict=True):
+        apart = _acquisitions(list(zip(members, _times(members), strict=True)))
+        numbered = [zip(_numbers(timed), timed, strict=True) for timed in apart]
+        for number, (frame, time) in chain.from_iterable(numbered):
             backwards = slices[id(frame)].backwards
             header = replace(
                 frame.place,
@@ -151,16 +154,43 @@ def count(frames: Sequence[Frame], series: int, slices: Mapping[int, SliceNumber
             yield Counted(frame, header, time)
 
 
-def _numbers(times: Sequence[Time | None]) -> Iterator[int]:
+def _acquisitions(timed: Sequence[_Timed]) -> list[list[_Timed]]:
+    """Return the images of one slice by acquisition, where a number separates whole ones, interleaved or not.
+
+    Vendors count acquisitions by series, inversion or image. It separates T1 acquisitions where each of its
+    values has enough images for a map, their inversion times differ, and the shortest is that of all.
+    """
+    for place in range(2):
+        runs: dict[int | None, list[float]] = {}
+        for frame, time in timed:
+            if time is not None and time.place.quantity is Quantity.T1 and _is_weighted(frame):
+                runs.setdefault(frame.repetition[place], []).append(time.ms)
+        first = [min(run) for run in runs.values()]
+        whole = all(len(run) >= FEWEST[Quantity.T1] and _differ(run) for run in runs.values())
+        if len(runs) > 1 and None not in runs and whole and max(first) - min(first) <= SAME_MS[Quantity.T1]:
+            # In the order of their first images; those without such a number come last.
+            numbers = dict.fromkeys([*runs, *(frame.repetition[place] for frame, _ in timed)])
+            return [[each for each in timed if each[0].repetition[place] == number] for number in numbers]
+    return [list(timed)]
+
+
+def _is_weighted(frame: Frame) -> bool:
+    return frame.place.image_type not in (ImageType.PHASE, ImageType.IMAGINARY, ImageType.RGB)
+
+
+def _numbers(timed: Sequence[_Timed]) -> Iterator[int]:
     """Yield the number of each image within its acquisition, from 0.
 
     The inversion times of a MOLLI acquisition differ. Where they did so far, and the first one comes again, a
     repetition begins; fitted together, both would give one value, native with post-contrast as well.
     """
     began, run = 0, list[float]()
-    for place, time in enumerate(times):
+    for place, (_, time) in enumerate(timed):
         if time is not None and time.place.quantity is Quantity.T1:
-            if len(run) >= FEWEST[Quantity.T1] and abs(time.ms - run[0]) <= _SAME_MS and _differ(run):
+            same = bool(run) and (
+                (abs(time.ms - run[0]) <= _SAME_MS and _differ(run)) or first_again(run, time.ms)
+            )
+            if len(run) >= FEWEST[Quantity.T1] and same:
                 began, run = place, []
             run.append(time.ms)
         yield place - began

@@ -27,6 +27,7 @@ from inline.mrd.layouts import (
 )
 from inline.mrd.messages import Image
 from inline.mrd.text import as_utf8, decode
+from inline.mrd.time_stamps import past_midnight
 from model.output import atomic_output
 
 __all__ = ["FileError", "ImageFile", "write_images"]
@@ -96,13 +97,15 @@ class ImageFile:
     def images(self) -> Iterator[Image]:
         """Read all images in the order of their acquisition time stamps; equal ones as they lie in the file.
 
+        Those after midnight come last (:func:`inline.mrd.time_stamps.past_midnight`).
+
         Raises:
             FileError: pixels cannot be read or converted.
         """
         places = [(each, place) for each in self._sets for place in range(len(each.headers))]
-        for each, place in sorted(
-            places, key=lambda entry: entry[0].headers["acquisition_time_stamp"][entry[1]]
-        ):
+        stamps = past_midnight([int(each.headers["acquisition_time_stamp"][place]) for each, place in places])
+        for number in sorted(range(len(places)), key=stamps.__getitem__):
+            each, place = places[number]
             yield each.image(place)
 
     def _chosen(self, file: Path, group: str) -> str:

@@ -66,6 +66,7 @@ class MeasurementHeader:
         inversion_times: ``sequenceParameters/TI``, as text, in their order.
         echo_times: ``sequenceParameters/TE``, likewise.
         maxima: largest value of each counter of :data:`COUNTERS` that the limits of any encoding state.
+        minima: smallest value in these limits; 0 where it is not stated.
         parameters: user parameters (long, double and string) by name, as text.
         study_uid: ``studyInformation/studyInstanceUID``, or empty.
         frame_of_reference_uid: ``measurementInformation/frameOfReferenceUID``, or empty.
@@ -85,6 +86,7 @@ class MeasurementHeader:
     inversion_times: tuple[str, ...] = ()
     echo_times: tuple[str, ...] = ()
     maxima: dict[str, int] = field(default_factory=dict)
+    minima: dict[str, int] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
     study_uid: str = ""
     frame_of_reference_uid: str = ""
@@ -92,6 +94,14 @@ class MeasurementHeader:
     patient: bytes = field(default=b"", compare=False, repr=False)
     patient_id: bytes = field(default=b"", compare=False, repr=False)
     content: bytes = field(default=b"", compare=False, repr=False)
+
+    def first(self, counter: str) -> int:
+        """Return the number that a counter begins at."""
+        return self.minima.get(counter, 0)
+
+    def values(self, counter: str) -> int:
+        """Return the number of values of a counter by its limits; 0 where they are not stated."""
+        return self.maxima.get(counter, self.first(counter) - 1) - self.first(counter) + 1
 
     @property
     def uids(self) -> tuple[str, str]:
@@ -130,6 +140,13 @@ def _patient(root: Element) -> bytes:
     return digest(part for element in elements for part in _parts(element))
 
 
+def _limits(element: Element) -> tuple[int, int]:
+    """Return the smallest and largest value of a counter; the largest is -1 where it is none."""
+    first, last = (number((element.findtext(name) or "").strip(), 1e9) for name in ("minimum", "maximum"))
+    largest = -1 if last is None or last < 0 else int(last)
+    return (int(first) if first is not None and 0 <= first <= largest else 0), largest
+
+
 def parse_header(xml: str) -> MeasurementHeader:
     """Read a header, of any namespace or none, however incomplete.
 
@@ -145,12 +162,12 @@ def parse_header(xml: str) -> MeasurementHeader:
     def texts(path: str) -> tuple[str, ...]:
         return tuple((element.text or "").strip() for element in root.findall(path))
 
-    maxima = {}
+    maxima, minima = {}, {}
     for counter in COUNTERS:
         # A reference scan may have an encoding of its own, before that of the images.
-        stated = [number(each, 1e9) for each in texts(f"encoding/encodingLimits/{counter}/maximum")]
-        if usable := [int(value) for value in stated if value is not None and value >= 0]:
-            maxima[counter] = max(usable)
+        limits = map(_limits, root.findall(f"encoding/encodingLimits/{counter}"))
+        if usable := [each for each in limits if each[1] >= each[0]]:
+            minima[counter], maxima[counter] = max(usable, key=lambda each: each[1])
     parameters = {}
     for kind in ("Long", "Double", "String"):
         for element in root.findall(f"userParameters/userParameter{kind}"):
@@ -168,6 +185,7 @@ def parse_header(xml: str) -> MeasurementHeader:
         inversion_times=texts("sequenceParameters/TI"),
         echo_times=texts("sequenceParameters/TE"),
         maxima=maxima,
+        minima={counter: first for counter, first in minima.items() if first},
         parameters=parameters,
         study_uid=text("studyInformation/studyInstanceUID"),
         frame_of_reference_uid=text("measurementInformation/frameOfReferenceUID"),

@@ -21,11 +21,11 @@ from inline.data.series import Quantity
 from inline.emit.overlay import draw
 from inline.emit.record import ECV_ATTRIBUTE
 from inline.mrd.messages import Image
+from inline.mrd.time_stamps import TICKS, past_midnight
 from inline.replay.results import Ecv, Record, Slice, read_record
 from inline.replay.table import counted
 from model.output import atomic_output
 
-_TICK_S = 0.0025
 _PROBLEM: Final = re.compile(r"(?s)(?:ERR|WRN) myostream: series (\d{1,5}) slice (\d{1,5}) \((\w+)\): (.*)")
 """Text of a server on a slice that it could not work on."""
 
@@ -159,17 +159,18 @@ def _record(
 def paced(images: Sequence[Image], speed: float = 1.0) -> Iterator[Image]:
     """Yield each image at its acquisition time stamp; the earliest is due at once.
 
-    A stamp of 0 states no time: such an image is due with the one before it.
+    A stamp of 0 states no time: such an image is due with the one before it. Those after midnight go on from
+    those before (:func:`inline.mrd.time_stamps.past_midnight`).
 
     Args:
         images: all of the replay, in the order of sending.
         speed: factor on the pace of the time stamps.
     """
-    stamps = (image.header.acquisition_time_stamp for image in images)
+    stamps = past_midnight([image.header.acquisition_time_stamp for image in images])
     earliest = min((stamp for stamp in stamps if stamp), default=0)
     start = time.perf_counter()
-    for image in images:
-        due = start + (image.header.acquisition_time_stamp - earliest) * _TICK_S / speed
+    for image, stamp in zip(images, stamps, strict=True):
+        due = start + (stamp - earliest) / TICKS / speed
         time.sleep(max(due - time.perf_counter(), 0.0))
         yield image
 

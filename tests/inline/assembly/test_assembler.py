@@ -98,6 +98,33 @@ def test_molli_schemes_are_complete_with_their_last_image(scheme):
     assert ready[0].flags == ()
 
 
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("lost", [None, 0, 7])
+@pytest.mark.parametrize("first", [0, 1])
+def test_counters_that_begin_at_one(first, lost, listed):
+    times = TIMES["5(3)3"]
+    header = MeasurementHeader(
+        maxima={"set": first + 7, "slice": first + 2},
+        minima={"set": first, "slice": first},
+        inversion_times=tuple(map(str, times)) if listed else (),
+    )
+    images = [
+        image(
+            k + 1.0,
+            {"SequenceDescription": "MOLLI"} | ({} if listed else {"InversionTime": time}),
+            set=first + k,
+            slice=first,
+        )
+        for k, time in enumerate(times)
+        if k != lost
+    ]
+    ready, (only,) = feed(images, header)
+    assert bool(ready) is (lost is None)
+    assert only.series.times_ms.tolist() == sorted(time for k, time in enumerate(times) if k != lost)
+    assert only.flags == (() if lost is None else (Flag.MISSING_IMAGES,))
+    assert (only.slice_count, only.slice_place().first_slice) == (3, first)
+
+
 def test_without_a_stated_number_a_series_waits_for_a_pause_or_the_end():
     assembler = SeriesAssembler(MeasurementHeader(), AssemblySettings(idle_s=2.0, corrected_wait_s=0.0))
     for number, each in enumerate(molli()):
@@ -506,6 +533,38 @@ def test_a_series_waits_for_no_image_of_the_other_quantity():
     assert only.flags == ()
 
 
+@pytest.mark.parametrize("t1_first", [True, False])
+@pytest.mark.parametrize("counter", ["contrast", "phase"])
+def test_a_series_waits_for_no_image_of_a_part_of_the_other_quantity(counter, t1_first):
+    """Images of 5(3)3 are counted from 0 to 4 and from 0 to 2 after its inversions, which ``set`` counts."""
+    t1 = [
+        image(
+            k + 1.0, {"SequenceDescription": "MOLLI", "InversionTime": time}, set=k // 5, **{counter: k % 5}
+        )
+        for k, time in enumerate(TIMES["5(3)3"])
+    ]
+    t2 = [
+        image(
+            k + 1.0,
+            {"SequenceDescription": "T2map", "T2PrepDuration": time},
+            image_series_index=2,
+            **{counter: k},
+        )
+        for k, time in enumerate((0, 25, 55))
+    ]
+    assembler = SeriesAssembler(MeasurementHeader(maxima={"set": 1, counter: 4}), AT_ONCE)
+    for each in (*t1, *t2) if t1_first else (*t2, *t1):
+        assert assembler.add(each, 0.0) == []
+    everything = assembler.expire(AT_ONCE.idle_s)
+    assert sorted((each.images, each.flags) for each in everything) == [(3, ()), (8, ())]
+
+
+def test_a_lost_image_is_missed_beside_a_short_series_by_the_same_counters():
+    t2 = [replace(each, header=replace(each.header, repetition=k)) for k, each in enumerate(t2prep())]
+    _, everything = feed([*t2, *molli(image_series_index=4)[:7]], MeasurementHeader(maxima={"set": 7}))
+    assert [each.flags for each in everything if each.quantity is Quantity.T1] == [(Flag.MISSING_IMAGES,)]
+
+
 @pytest.mark.parametrize(
     "count", [{"set": 1}, {"image_index": 1}, {"image_index": 300}], ids=["set from 1", "index", "index on"]
 )
@@ -581,6 +640,28 @@ def test_the_setting_decides_which_images_are_fitted(motion, corrected):
     assert [each.motion_corrected for each in ready] == corrected
     assert assembler.finish() == []
     assert sum(assembler.account().unused.values()) == 16 - 8 * len(corrected)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1)])
+def test_corrected_images_of_a_repeated_t2_leave_the_first_acquisition(order):
+    """Preparation times are the same in both; only the second acquisition is corrected by the scanner."""
+
+    def series(index, start, value, **meta):
+        return [
+            image(
+                value + k,
+                {"SequenceDescription": "T2map", "T2PrepDuration": time, **meta},
+                set=k,
+                image_series_index=index,
+                acquisition_time_stamp=start + 1600 * k,
+            )
+            for k, time in enumerate((0, 25, 55))
+        ]
+
+    sent = [series(1, 1000, 1.0), series(2, 61_000, 11.0), series(3, 61_000, 21.0, DataRole="MOCO")]
+    settings = AssemblySettings(images=3)
+    _, everything = feed([each for number in order for each in sent[number]], settings=settings)
+    assert sorted(pixels_of(everything)) == [[1.0, 2.0, 3.0], [21.0, 22.0, 23.0]]
 
 
 def test_a_series_as_acquired_waits_only_while_a_corrected_one_may_come():
@@ -860,6 +941,141 @@ def test_a_repetition_is_a_series_of_its_own_also_where_nobody_states_the_number
         [1.0, 6.0, 2.0, 7.0, 3.0, 8.0, 4.0, 5.0],
         [50.0, 55.0, 51.0, 56.0, 52.0, 57.0, 53.0, 54.0],
     ]
+
+
+def acquired(times, *, quantity="T1", start=0, beat=400, value=1.0, counters=None, **fields):
+    """Images with time stamps, one a beat of ``beat`` ticks; ``counters`` states those of image k."""
+    name, key = {"T1": ("MOLLI", "InversionTime"), "T2": ("T2map", "T2PrepDuration")}[quantity]
+    return [
+        image(
+            value + k,
+            {"SequenceDescription": name, key: time},
+            acquisition_time_stamp=start and start + beat * k,
+            **(counters(k) if counters else {}),
+            **fields,
+        )
+        for k, time in enumerate(times)
+    ]
+
+
+def by_set(k):
+    return {"set": k, "image_index": k + 1}
+
+
+def by_index(k):
+    return {"image_index": k + 1}
+
+
+def running_on(k):
+    return {"image_index": k + 9}
+
+
+@pytest.mark.parametrize("start", [0, 1000], ids=["no time stamps", "time stamps"])
+@pytest.mark.parametrize("drift", [0.0, 7.0])
+@pytest.mark.parametrize(
+    ("first", "second", "fields", "limits"),
+    [
+        (by_index, by_index, {"repetition": 1}, {"repetition": 1}),
+        (by_set, by_set, {"average": 1}, {"average": 1}),
+        (by_index, by_index, {"average": 1}, {}),
+        (by_index, running_on, {}, {}),
+        (by_index, running_on, {"repetition": 1}, {"repetition": 1}),
+    ],
+)
+@pytest.mark.parametrize("scheme", TIMES)
+def test_a_repetition_of_t1_begins_with_the_first_inversion_time(
+    scheme, first, second, fields, limits, drift, start
+):
+    times = TIMES[scheme]
+    again = [time + drift for time in times]
+    images = [
+        *acquired(times, start=start, counters=first),
+        *acquired(again, start=start and start + 8000, value=50.0, counters=second, **fields),
+    ]
+    _, everything = feed(images, MeasurementHeader(maxima=limits))
+    assert [each.series.times_ms.tolist() for each in everything] == [sorted(times), sorted(again)]
+    assert [max(values) < 50.0 for values in pixels_of(everything)] == [True, False]
+    assert [each.flags for each in everything] == [(), ()]
+
+
+@pytest.mark.parametrize("scheme", TIMES)
+@pytest.mark.parametrize("beat", [150, 400, 100_000])
+@pytest.mark.parametrize("order", ["acquired", "ascending", "descending"])
+def test_no_scheme_is_taken_for_two_acquisitions(scheme, beat, order):
+    """At 160 to 60 heartbeats a minute; and with time stamps in another unit than 2.5 ms."""
+    interval = min(beat, 400) * 2.5
+    times = [time % 900 + time // 900 * interval for time in TIMES[scheme]]
+    inversions = np.cumsum([later < before for before, later in zip([0, *times], times, strict=False)])
+    stamps = [1000 + beat * (k + 5 * int(number)) for k, number in enumerate(inversions)]
+    images = [
+        replace(each, header=replace(each.header, acquisition_time_stamp=stamp))
+        for each, stamp in zip(acquired(times, counters=by_index), stamps, strict=True)
+    ]
+    if order != "acquired":
+        images = [images[k] for k in np.argsort(times)[:: 1 if order == "ascending" else -1]]
+    _, (only,) = feed(images)
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert only.flags == ()
+
+
+def test_an_acquisition_across_midnight_is_one_series():
+    day = 86_400 * 400
+    images = [
+        replace(
+            each,
+            header=replace(each.header, acquisition_time_stamp=each.header.acquisition_time_stamp % day),
+        )
+        for each in acquired(TIMES["5(3)3"], start=day - 1500, counters=by_set)
+    ]
+    _, (only,) = feed(images)
+    assert len(only.series.times_ms) == 8
+
+
+@pytest.mark.parametrize(
+    ("times", "counters"),
+    [
+        ((0, 0, 25, 25, 55, 55), lambda k: {"set": k // 2, "average": k % 2}),
+        ((0, 25, 55, 0, 25, 55), lambda k: {"set": k % 3, "average": k // 3}),
+        ((0, 0, 25, 25, 55, 55), by_index),
+        ((0, 25, 55, 0, 25, 55), by_index),
+        ((55, 25, 0), by_set),
+    ],
+)
+@pytest.mark.parametrize("beat", [400, 12_000, 36_000], ids=["one breath-hold", "30 s apart", "90 s apart"])
+def test_preparation_times_that_come_again_are_one_series(times, counters, beat):
+    _, (only,) = feed(acquired(times, quantity="T2", start=1000, beat=beat, counters=counters))
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert only.flags == ()
+
+
+@pytest.mark.parametrize("pause_s", [70, 900])
+def test_a_repetition_of_t2_begins_after_a_pause_or_with_its_counters(pause_s):
+    times = (0, 25, 55)
+    first = acquired(times, quantity="T2", start=1000, beat=1600, counters=by_index)
+    later = 1000 + 400 * pause_s
+    for fields in ({"start": later, "counters": running_on}, {"repetition": 1, "counters": by_index}):
+        again = acquired(times, quantity="T2", value=50.0, **fields)
+        _, everything = feed([*first, *again])
+        assert pixels_of(everything) == [[1.0, 2.0, 3.0], [50.0, 51.0, 52.0]]
+
+
+@pytest.mark.parametrize("lost", [0, 3])
+def test_a_repetition_does_not_take_the_place_of_a_lost_image(lost):
+    times = TIMES["5(3)3"]
+    first = acquired(times, start=1000, counters=by_set)
+    del first[lost]
+    again = acquired(times, start=1000 + 400 * 90, value=50.0, counters=by_set, repetition=1)
+    _, everything = feed([*first, *again], MeasurementHeader(maxima={"set": 7, "repetition": 1}))
+    assert [len(each.series.images) for each in everything] == [7, 8]
+    assert [max(values) < 50.0 for values in pixels_of(everything)] == [True, False]
+    assert [each.flags for each in everything] == [(Flag.MISSING_IMAGES,), ()]
+
+
+def test_the_stated_number_of_images_may_be_that_of_several_acquisitions():
+    times = TIMES["5(3)3"] * 2
+    images = acquired(times, start=1000, counters=lambda k: {"set": k})
+    _, (only,) = feed(images, MeasurementHeader(maxima={"set": 15}))
+    assert only.series.times_ms.tolist() == sorted(times)
 
 
 def test_names_that_number_the_images_are_one_series():

@@ -1,15 +1,18 @@
+import pytest
+
 from inline.assembly.twins import Acquisition, Twins
+from inline.data.series import Enhancement
 
 TIMES = frozenset((100.0, 180.0, 1000.0, 1080.0, 1900.0))
 OTHER = frozenset((100.0, 180.0, 950.0, 1030.0, 1800.0))
 
 
-def raw(place=0, times=TIMES):
-    return Acquisition(place, times, corrected=False)
+def raw(place=0, times=TIMES, **more):
+    return Acquisition(place, times, corrected=False, **more)
 
 
-def moco(place=0, times=TIMES):
-    return Acquisition(place, times, corrected=True)
+def moco(place=0, times=TIMES, **more):
+    return Acquisition(place, times, corrected=True, **more)
 
 
 def twins():
@@ -68,3 +71,61 @@ def test_times_rounded_to_whole_milliseconds_are_the_same():
     pairs = twins()
     pairs.offer("raw", raw(times=frozenset(time + 0.4 for time in TIMES)), 0.0)
     assert pairs.offer("moco", moco(), 0.5) == (["moco"], ["raw"], False)
+
+
+PREPARATIONS = frozenset((0.0, 25.0, 55.0))
+MINUTE = 60 * 400
+DAY = 86_400 * 400
+
+
+def of_t2(corrected, stamp, **more):
+    return Acquisition(0, PREPARATIONS, corrected, stamp, **more)
+
+
+@pytest.mark.parametrize("apart", [MINUTE // 2, 30 * MINUTE])
+def test_the_corrected_series_is_the_twin_of_the_nearest(apart):
+    """The first of two T2 acquisitions has no corrected series."""
+    pairs = twins()
+    pairs.offer("first", of_t2(False, 1000), 0.0)
+    pairs.offer("second", of_t2(False, 1000 + apart), 0.1)
+    assert pairs.offer("moco", of_t2(True, 1000 + apart), 0.2) == (["moco"], ["second"], False)
+    assert pairs.expire(100.0) == ["first"]
+
+
+def test_the_nearest_may_have_gone_on():
+    pairs = twins()
+    pairs.offer("first", of_t2(False, 1000), 0.0)
+    pairs.expire(10.0)
+    pairs.offer("second", of_t2(False, 1000 + 30 * MINUTE), 20.0)
+    assert pairs.offer("moco", of_t2(True, 1004), 20.1) == (["moco"], [], True)
+    assert pairs.offer("moco 2", of_t2(True, 1000 + 30 * MINUTE), 20.2)[0] == ["moco 2"]
+    assert pairs.expire(100.0) == []
+
+
+def test_a_corrected_series_of_a_later_acquisition_takes_no_place():
+    pairs = twins()
+    pairs.offer("first", of_t2(False, 1000), 0.0)
+    assert pairs.offer("moco of second", of_t2(True, 1000 + 30 * MINUTE), 0.1)[:2] == (["moco of second"], [])
+    assert pairs.offer("second", of_t2(False, 1000 + 30 * MINUTE), 0.2) == ([], ["second"], False)
+    assert pairs.waiting == ["first"]
+
+
+def test_without_time_stamps_the_latest_is_the_twin():
+    pairs = twins()
+    pairs.offer("first", of_t2(False, 0), 0.0)
+    pairs.offer("second", of_t2(False, 0), 0.1)
+    assert pairs.offer("moco", of_t2(True, 0), 0.2) == (["moco"], ["second"], False)
+
+
+def test_twins_across_midnight():
+    pairs = twins()
+    pairs.offer("raw", of_t2(False, DAY - 400), 0.0)
+    assert pairs.offer("moco", of_t2(True, 400), 0.1) == (["moco"], ["raw"], False)
+
+
+@pytest.mark.parametrize("stated", [Enhancement.POST_CONTRAST, None])
+def test_native_and_post_contrast_series_are_no_twins(stated):
+    pairs = twins()
+    pairs.offer("native", raw(enhancement=Enhancement.NATIVE), 0.0)
+    held = pairs.offer("post", moco(enhancement=stated), 0.1)[1]
+    assert held == ([] if stated else ["native"])

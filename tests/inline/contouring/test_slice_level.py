@@ -56,6 +56,13 @@ def test_words_inside_other_words_and_several_words_do_not_count(description):
     assert slice_level(place(description=description))[0] is UNKNOWN
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_counter_counts_from_its_minimum(first):
+    places = [replace(place(index=first + number, count=3), first_slice=first) for number in range(3)]
+    assert [slice_level(each)[0] for each in places] == [BASAL, MID, APICAL]
+    assert slice_level(places[1])[1] == "slice 2 of 3 and its direction"
+
+
 def test_the_user_comes_first():
     assert slice_level(place(0, 2, 3, "basal"), stated={2: APICAL}) == (APICAL, "user")
 

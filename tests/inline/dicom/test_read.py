@@ -25,6 +25,7 @@ from inline.data.series import MappingSeries, MapSeries, Quantity
 from inline.dicom.errors import DicomError
 from inline.dicom.missing import Acquisition, shorter
 from inline.dicom.read import open_dicom
+from inline.mrd.messages import Image
 from inline.pipeline import Pipeline
 from inline.settings import AssemblySettings
 
@@ -409,6 +410,91 @@ def test_two_acquisitions_in_one_series_are_not_fitted_together(tmp_path, images
     assert first.series.images.shape == second.series.images.shape
     assert np.array_equal(first.series.images // 2, second.series.images)
     assert first.identity.time_stamp < second.identity.time_stamp
+
+
+def test_a_second_acquisition_makes_no_other_slice_seem_short(tmp_path, images):
+    """Its inversion times are 2.5 ms longer."""
+
+    def later(data, image):
+        data.AcquisitionTime = data.ContentTime = f"09{data.AcquisitionTime[2:]}"
+        data.InversionTime = str(float(data.InversionTime) + 2.5)
+        data.InstanceNumber += 8
+        data.PixelData = (image.pixels[0, 0] // 2).astype("<u2").tobytes()
+
+    twice(tmp_path, of_slice(images), later)
+    (tmp_path / "other").mkdir()
+    writer.classic(tmp_path / "other", of_slice(images, slice_=1), "siemens", study="2.25.1")
+    found = only(tmp_path).series
+    assert [len(each.series.times_ms) for each in found] == [8, 8, 8]
+    assert [each.flags for each in found] == [(), (), ()]
+
+
+def interleaved(folder, members, first, second):
+    """Two acquisitions of one moment whose instance numbers alternate; the second has half the signal."""
+    order = np.argsort([float(writer.time_of(each)[1]) for each in members]).tolist()
+
+    def changes(repetition, state):
+        def change(data, image):
+            at = next(k for k, each in enumerate(members) if each is image)
+            data.AcquisitionTime = data.ContentTime = "080000"
+            data.InstanceNumber = 2 * order.index(at) + 1 + repetition
+            state(data, at)
+            if repetition:
+                data.PixelData = (image.pixels[0, 0] // 2).astype("<u2").tobytes()
+
+        return change
+
+    twice(folder, members, changes(1, second), changes(0, first))
+
+
+def stating(name, number):
+    return lambda data, at: setattr(data, name, number(at))
+
+
+@pytest.mark.parametrize("name", ["AcquisitionNumber", "TemporalPositionIdentifier"])
+def test_interleaved_acquisitions_of_one_series_are_separated_by_their_number(name, tmp_path, images):
+    members = of_slice(images)
+    interleaved(tmp_path, members, stating(name, lambda _: 1), stating(name, lambda _: 2))
+    first, second = only(tmp_path).series
+    assert first.series.images.shape == second.series.images.shape == (8, *members[0].pixels.shape[2:])
+    assert np.array_equal(first.series.images // 2, second.series.images)
+    assert first.flags == second.flags == ()
+
+
+def test_interleaved_frames_are_separated_by_their_temporal_position(tmp_path, images):
+    members = of_slice(images)
+    halved = [Image.from_pixels(each.pixels // 2, each.header, each.meta()) for each in members]
+    woven = [each for pair in zip(members, halved, strict=True) for each in pair]
+
+    def changes(data, frames):
+        for number, group in enumerate(data.PerFrameFunctionalGroupsSequence):
+            content = group.FrameContentSequence[0]
+            content.FrameAcquisitionDateTime = "20260102080000"
+            content.TemporalPositionIndex = number % 2 + 1
+
+    writer.enhanced(tmp_path, woven, "ge", changes=changes)
+    first, second = only(tmp_path).series
+    assert np.array_equal(first.series.images // 2, second.series.images)
+
+
+@pytest.mark.parametrize("name", ["AcquisitionNumber", "TemporalPositionIdentifier"])
+@pytest.mark.parametrize(
+    "number",
+    [lambda at: at + 1, lambda at: 1 + at // 5, lambda at: 1 + at // 4, lambda at: 1 + at % 2, lambda _: 1],
+    ids=["by image", "by inversion", "by four", "alternating", "by series"],
+)
+def test_numbers_that_separate_no_acquisitions_change_nothing(name, number, tmp_path, images):
+    members = of_slice(images)
+
+    def changes(data, image):
+        setattr(data, name, number(next(k for k, each in enumerate(members) if each is image)))
+
+    for folder, change in (("plain", None), ("numbered", changes)):
+        (tmp_path / folder).mkdir()
+        writer.classic(tmp_path / folder, members, "siemens", study="2.25.1", changes=change)
+    (plain,), (series,) = (only(tmp_path / folder).series for folder in ("plain", "numbered"))
+    assert np.array_equal(plain.series.images, series.series.images)
+    assert plain.flags == series.flags == ()
 
 
 def at(start, change=None):

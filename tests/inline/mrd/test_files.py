@@ -74,8 +74,30 @@ def test_a_series_of_several_sizes_becomes_several_groups(tmp_path):
         assert set(opened.images()) == set(images)
 
 
+DAY = 86_400 * 400
+
+
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        [DAY - 1500 + 400 * n for n in range(10)],
+        [0, DAY - 400, DAY + 400],
+        [DAY // 2 - 400, DAY // 2, DAY - 10],
+        [400, DAY // 2 + 300],
+        [400, DAY // 2 + 900, 3 * DAY],
+    ],
+    ids=["midnight", "one without a time", "one day", "a gap of less than half a day", "no times of one day"],
+)
+def test_images_after_midnight_come_last(stamps, tmp_path):
+    wrapped = [stamp % DAY if stamp < 2 * DAY else stamp for stamp in stamps]
+    images = [image(stamp=stamp, seed=n) for n, stamp in enumerate(wrapped)]
+    write_images(tmp_path / "a.h5", "", images[::-1])
+    with ImageFile(tmp_path / "a.h5") as opened:
+        assert list(opened.images()) == images
+
+
 @settings(max_examples=20)
-@given(stamps=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=6))
+@given(stamps=st.lists(st.integers(DAY, 2**32 - 1), min_size=1, max_size=6))
 def test_images_come_in_the_order_of_their_time_stamps(stamps, tmp_path_factory):
     file = tmp_path_factory.mktemp("order") / "a.h5"
     write_images(file, "", [image(series=1 + n % 2, stamp=stamp, seed=n) for n, stamp in enumerate(stamps)])

@@ -68,6 +68,24 @@ def test_limits_of_several_encodings_are_the_largest() -> None:
     assert parse_header(f"<h>{encoding(-4)}</h>").maxima == {}
 
 
+@pytest.mark.parametrize(
+    ("minimum", "maximum", "first", "values"),
+    [
+        ("0", "7", 0, 8),
+        ("1", "8", 1, 8),
+        ("", "7", 0, 8),
+        ("-2", "7", 0, 8),
+        ("9", "7", 0, 8),
+        ("3", "3", 3, 1),
+    ],
+)
+def test_limits_of_a_counter_from_its_minimum(minimum: str, maximum: str, first: int, values: int) -> None:
+    limits = f"<set><minimum>{minimum}</minimum><maximum>{maximum}</maximum></set>"
+    parsed = parse_header(f"<h><encoding><encodingLimits>{limits}</encodingLimits></encoding></h>")
+    assert (parsed.first("set"), parsed.values("set")) == (first, values)
+    assert (parsed.first("slice"), parsed.values("slice")) == (0, 0)
+
+
 @pytest.mark.parametrize("xml", ["Dummy XML header", "", "<a>", '<!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>'])
 def test_what_is_not_a_header(xml: str) -> None:
     with pytest.raises(ProtocolError):

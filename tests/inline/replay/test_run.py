@@ -269,6 +269,16 @@ def test_a_stamp_of_zero_beside_others_delays_nothing():
     assert 0.05 <= waited[3] < 1.0
 
 
+def test_a_replay_goes_on_past_midnight():
+    day = 86_400 * 400
+    images = [image(stamp) for stamp in (day - 20, day - 10, 0, 10, 20)]
+    start = time.perf_counter()
+    waited = [time.perf_counter() - start for _ in islice(paced(images, speed=0.5), 5)]
+    assert waited[0] < 0.05
+    assert 0.15 <= waited[3] <= waited[4] < 1.0
+    assert waited[4] >= 0.2
+
+
 def test_images_without_results_have_no_records():
     assert records([image(0)]) == []
 
