@@ -195,6 +195,8 @@ class SourceImages:
         for name in _PIXELS:
             if name in made:
                 del made[name]
+        if "SliceThickness" not in made:
+            made.SliceThickness = None  # of type 2: highdicom requires it, empty or not
         if "SharedFunctionalGroupsSequence" in made:
             shared, plane = made.SharedFunctionalGroupsSequence[0], self.plane()
             shared.PlaneOrientationSequence = plane.orientation_sequence
