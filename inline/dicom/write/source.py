@@ -187,9 +187,9 @@ class SourceImages:
         return made
 
     def _with_plane(self, dataset: Dataset) -> Dataset:
-        """Return a copy without pixel data; an enhanced one states the plane of the slice for all frames.
+        """Return a copy without pixel data; an enhanced one states its plane where highdicom reads it.
 
-        highdicom reads the orientation there alone.
+        That is: orientation and pixel size, those of the slice, for all frames; the position in each frame.
         """
         made = copy.deepcopy(dataset)
         for name in _PIXELS:
@@ -197,10 +197,14 @@ class SourceImages:
                 del made[name]
         if "SliceThickness" not in made:
             made.SliceThickness = None  # of type 2: highdicom requires it, empty or not
-        if "SharedFunctionalGroupsSequence" in made:
-            shared, plane = made.SharedFunctionalGroupsSequence[0], self.plane()
+        if "PerFrameFunctionalGroupsSequence" in made:
+            shared, plane = next(iter(_shared(made)), Dataset()), self.plane()
             shared.PlaneOrientationSequence = plane.orientation_sequence
             shared.PixelMeasuresSequence = plane.measures_sequence
+            made.SharedFunctionalGroupsSequence = [shared]
+            if "PlanePositionSequence" in shared:
+                for each in made.PerFrameFunctionalGroupsSequence:
+                    each.setdefault("PlanePositionSequence", shared.PlanePositionSequence)
         return made
 
 
@@ -280,7 +284,13 @@ def _groups(dataset: Dataset, frame: int | None) -> Sequence[Dataset]:
     """Return the places of an image's functional groups, the nearest one first."""
     if frame is None:
         return (dataset,)
-    return (dataset.PerFrameFunctionalGroupsSequence[frame - 1], dataset.SharedFunctionalGroupsSequence[0])
+    return (dataset.PerFrameFunctionalGroupsSequence[frame - 1], *_shared(dataset))
+
+
+def _shared(dataset: Dataset) -> Sequence[Dataset]:
+    """Return the item with the functional groups of all frames; none where each frame states its own."""
+    items: Sequence[Dataset] = dataset.get("SharedFunctionalGroupsSequence") or ()
+    return items[:1]
 
 
 def _exists(name: str, value: str) -> bool:

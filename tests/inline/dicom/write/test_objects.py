@@ -350,6 +350,46 @@ def test_a_capture_refuses_what_is_no_figure(source):
     np.testing.assert_array_equal(again(capture(figure, source)).pixel_array, figure)
 
 
+def position_shared(image):
+    frames, shared = image.PerFrameFunctionalGroupsSequence, image.SharedFunctionalGroupsSequence[0]
+    shared.PlanePositionSequence = frames[0].PlanePositionSequence
+    for each in frames:
+        del each.PlanePositionSequence
+
+
+def nothing_shared(image):
+    for each in image.PerFrameFunctionalGroupsSequence:
+        each.update(image.SharedFunctionalGroupsSequence[0])
+    del image.SharedFunctionalGroupsSequence
+
+
+def shared_empty(image):
+    nothing_shared(image)
+    image.SharedFunctionalGroupsSequence = []
+
+
+@pytest.mark.parametrize("change", [position_shared, nothing_shared, shared_empty])
+def test_an_enhanced_image_may_state_its_plane_for_all_frames_or_for_each(
+    change, tmp_path, ring_engine, provenance
+):
+    image = scanner.enhanced(scanner.series_of(scanner.classic(scanner.examination(1, size=96)[1]), 1))
+    before = SourcePlane.of(image, 1)
+    change(image)
+    (each,) = read_sources(save([image], tmp_path), ring_engine, provenance)
+    written = write_objects([each], ALL)
+    assert (len(written.objects), written.problems) == (4, [])
+    for made in map(again, written.objects[:2]):
+        if "FloatPixelData" in made:
+            assert frame_plane(made, 1) == before
+    (segments,) = of_kind(written.objects, "Segmentation")
+    assert frame_plane(segments, 1) == before
+    (derived,) = segments.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence
+    frames = [item.ReferencedFrameNumber for item in derived.SourceImageSequence]
+    assert frames == list(range(1, int(image.NumberOfFrames) + 1))
+    if shutil.which("dciodvfy") is not None:
+        check_conformance(written.objects, tmp_path)
+
+
 def test_source_images_need_no_slice_thickness(source, tmp_path):
     images = [deepcopy(each) for each in source.images.datasets]
     for each in images:
