@@ -9,6 +9,7 @@ from pathlib import Path
 
 from inline.assembly.assembled import Assembled
 from inline.assembly.examination import AcquiredExamination
+from inline.data.client_text import for_log
 from inline.data.examination import EcvResult, HaematocritSource
 from inline.data.results import SliceResult
 from inline.data.series import Quantity, SeriesIdentity
@@ -100,7 +101,7 @@ class Processor:
             unused += sum(examination.unused.values())
             problems += len(examination.problems) + len(written.problems)
             for problem in written.problems:
-                _log.error("%s", problem)
+                _log.error("%s", for_log(problem, foreign_text=self._settings.log.foreign_text))
         unused += sum(opened.skipped.values())
         return Outcome(tuple(objects), slices, pairs, unused, problems, frozenset(mapped))
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from io import BytesIO
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from pydicom import Dataset, dcmread, dcmwrite
 
 from inline.assembly.examination import AcquiredExamination
+from inline.data.client_text import foreign, message
 from inline.data.examination import EcvResult
 from inline.data.flags import Flag
 from inline.data.results import SliceResult
 from inline.data.series import Quantity, SeriesIdentity
+from inline.dicom.find import reason
 from inline.dicom.write.capture import capture
 from inline.dicom.write.ecv import EcvSource, ecv_capture, ecv_map, ecv_report
 from inline.dicom.write.output import DicomSource
@@ -23,6 +26,9 @@ from inline.dicom.write.segmentation import segmentation
 from inline.dicom.write.source import DicomWriteError, SourceImages
 from inline.emit.overlay import draw
 from inline.settings import DicomOutput
+
+_Source = TypeVar("_Source", DicomSource, EcvSource)
+_Made = TypeVar("_Made")
 
 _SCALE: Final = 3
 """Enlargement of the overlay in a capture."""
@@ -38,7 +44,8 @@ class Written(NamedTuple):
 def write_objects(sources: Sequence[DicomSource], outputs: Collection[DicomOutput]) -> Written:
     """Return the objects of the slices of one series: maps, segmentations, captures, one report.
 
-    What a slice has no content for (no map, no contours) is left out; the report states why.
+    What a slice has no content for (no map, no contours) is left out; the report states why. A slice that
+    highdicom refuses is a problem, and the others are written.
 
     Args:
         sources: slices of one series.
@@ -49,27 +56,79 @@ def write_objects(sources: Sequence[DicomSource], outputs: Collection[DicomOutpu
     segmentations: dict[str, Dataset] = {}
     placed: list[DicomSource] = []
     for source in sources:
-        try:
-            source.images.check_place(source.result.geometry)
-        except DicomWriteError as error:
-            problems.append(f"{source.name} is not written: {error}")
+        made = _attempt(source.name, partial(_slice_objects, source, outputs), problems)
+        if made is None:
             continue
         placed.append(source)
-        result = source.result
-        if result.map is None:
-            continue
-        if "map" in outputs:
-            objects.append(parametric_map(source))
-        if "segmentation" in outputs and result.contours is not None:
-            segmentations[source.key] = segmentation(source)
-        if "capture" in outputs:
-            review = Flag.REVIEW in result.flags
-            figure = draw(result.map.values_ms, result.quantity, result.contours, _SCALE, review=review)
-            objects.append(capture(figure, source, title=f"{result.quantity} contours (myostream)"))
+        objects += made.objects
+        if made.segmentation is not None:
+            segmentations[source.key] = made.segmentation
     objects += segmentations.values()
     if placed and "report" in outputs:
-        objects.append(report(placed, segmentations))
+        objects += _reports(partial(report, segmentations=segmentations), placed, problems)
     return Written(objects, problems)
+
+
+class _OfSlice(NamedTuple):
+    """Map and capture of a slice, and its segmentation."""
+
+    objects: list[Dataset]
+    segmentation: Dataset | None = None
+
+
+def _slice_objects(source: DicomSource, outputs: Collection[DicomOutput]) -> _OfSlice:
+    """Return the objects of a slice alone.
+
+    Raises:
+        DicomWriteError: the slice does not lie on its source images.
+        Exception: of highdicom and pydicom, of any kind: the source images break the standard.
+    """
+    result = source.result
+    source.images.check_place(result.geometry)
+    if result.map is None:
+        return _OfSlice([])
+    objects: list[Dataset] = []
+    if "map" in outputs:
+        objects.append(parametric_map(source))
+    has_segmentation = "segmentation" in outputs and result.contours is not None
+    made = segmentation(source) if has_segmentation else None
+    if "capture" in outputs:
+        review = Flag.REVIEW in result.flags
+        figure = draw(result.map.values_ms, result.quantity, result.contours, _SCALE, review=review)
+        objects.append(capture(figure, source, title=f"{result.quantity} contours (myostream)"))
+    return _OfSlice(objects, made)
+
+
+def _reports(
+    make: Callable[[Sequence[_Source]], Dataset], sources: Sequence[_Source], problems: list[str]
+) -> list[Dataset]:
+    """Return the report of slices; where one of them prevents it, that of each of the others."""
+    try:
+        return [make(sources)]
+    except Exception:  # of any kind, as in _attempt, which reports it
+        alone = [_attempt(f"the report of {each.name}", partial(make, [each]), problems) for each in sources]
+        return [each for each in alone if each is not None]
+
+
+def _attempt(name: str, make: Callable[[], _Made], problems: list[str]) -> _Made | None:
+    """Return what a function makes; where it raises an error, None, and a problem is added."""
+    try:
+        return make()
+    except Exception as error:  # of source images that break the standard highdicom raises many kinds
+        problems.append(_unwritten(name, error))
+        return None
+
+
+def _unwritten(name: str, error: Exception) -> str:
+    """Return the sentence on what could not be written; messages of highdicom may quote the images."""
+    if isinstance(error, DicomWriteError):
+        return f"{name} is not written: {error}"
+    return message(
+        "{} is not written: no DICOM object can be made with its source images ({}: {})",
+        name,
+        type(error).__name__,
+        foreign(reason(error)),
+    )
 
 
 def write_examination(
@@ -133,10 +192,10 @@ def dicom_sources(
             key = (str(source.images.first.SeriesInstanceUID), source.key)
             if key in keys:
                 raise DicomWriteError("another result of the same images and time would be replaced by it")
-        except DicomWriteError as error:
+        except Exception as error:  # of any kind, as in _attempt
             identity = series.identity
             name = f"series {identity.series_index} slice {identity.slice_index} {series.quantity}"
-            problems.append(f"{name} is not written: {error}")
+            problems.append(_unwritten(name, error))
         else:
             keys.add(key)
             sources.append(source)
@@ -148,7 +207,8 @@ def write_ecv(
 ) -> Written:
     """Return map and capture of each ECV, and a report of those of each native series.
 
-    What has no map (no partner, no blood) is in the report with its reason.
+    What has no map (no partner, no blood) is in the report with its reason. What highdicom refuses is a
+    problem, as in :func:`write_objects`.
 
     Args:
         results: of slice positions.
@@ -167,22 +227,28 @@ def write_ecv(
         if native is None or (post is None and result.post is not None):
             problems.append(f"{name} is not written: its source images are not known")
             continue
-        try:
-            native.images.check_place(result.geometry)
-        except DicomWriteError as error:
-            problems.append(f"{name} is not written: {error}")
-            continue
         source = EcvSource(result, native, post)
-        placed.setdefault(str(native.images.first.SeriesInstanceUID), []).append(source)
-        if result.partition is None:
-            continue
-        if "map" in outputs:
-            objects.append(ecv_map(source))
-        if "capture" in outputs:
-            objects.append(ecv_capture(source, _SCALE))
+        made = _attempt(name, partial(_ecv_objects, source, outputs), problems)
+        if made is not None:
+            placed.setdefault(str(native.images.first.SeriesInstanceUID), []).append(source)
+            objects += made
     if "report" in outputs:
-        objects += map(ecv_report, placed.values())
+        for members in placed.values():
+            objects += _reports(ecv_report, members, problems)
     return Written(objects, problems)
+
+
+def _ecv_objects(source: EcvSource, outputs: Collection[DicomOutput]) -> list[Dataset]:
+    """Return map and capture of an ECV; errors as of :func:`_slice_objects`."""
+    source.images.check_place(source.result.geometry)
+    if source.result.partition is None:
+        return []
+    objects: list[Dataset] = []
+    if "map" in outputs:
+        objects.append(ecv_map(source))
+    if "capture" in outputs:
+        objects.append(ecv_capture(source, _SCALE))
+    return objects
 
 
 def encoded(dataset: Dataset) -> bytes:

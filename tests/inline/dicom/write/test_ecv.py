@@ -160,6 +160,19 @@ def test_what_cannot_be_placed_is_a_problem(slices):
         ecv_report([])
 
 
+def test_a_position_that_highdicom_refuses_is_reported_and_the_others_are_written(slices, monkeypatch):
+    def refusing(source):
+        raise AttributeError("no attribute 'SliceThickness'")
+
+    monkeypatch.setattr("inline.dicom.write.objects.ecv_map", refusing)
+    results = examined(slices)
+    written = write_ecv(results, slices, ALL)
+    (problem,) = written.problems
+    assert problem.startswith("ECV of series 1 slice 0 is not written: no DICOM object can be made")
+    (made,) = map(again, written.objects)
+    assert list(values_by_region(made)) == ["series 1 slice 1 ECV slice"]
+
+
 @pytest.mark.skipif(
     shutil.which("dciodvfy") is None, reason="dciodvfy (Debian: dicom3tools) is not installed"
 )

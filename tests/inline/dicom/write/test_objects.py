@@ -11,6 +11,7 @@ from pydicom import dcmread, dcmwrite
 from pydicom.valuerep import PersonName
 from scipy.ndimage import map_coordinates
 
+from inline.data.client_text import for_log
 from inline.data.flags import Flag
 from inline.data.series import Quantity
 from inline.dicom.read import open_dicom
@@ -209,6 +210,45 @@ def test_a_slice_beside_its_source_is_reported_and_the_others_are_written(classi
     assert len(written.problems) == 1
     assert second.name in written.problems[0]
     assert {each.InstanceNumber for each in written.objects} == {first.result.identity.slice_index + 1}
+
+
+def without_directions(source):
+    """The source with a last image that states no orientation, which highdicom refuses."""
+    images = [*source.images.datasets[:-1], deepcopy(source.images.datasets[-1])]
+    images[-1].PatientName = "Planted^Name"
+    del images[-1].ImageOrientationPatient
+    return replace(source, images=replace(source.images, datasets=tuple(images)))
+
+
+def test_a_slice_that_highdicom_refuses_is_reported_and_the_others_are_written(classic_sources):
+    first, second = classic_sources[0], without_directions(classic_sources[1])
+    written = write_objects([first, second], ALL)
+    (problem,) = written.problems
+    assert problem.startswith(f"{second.name} is not written: no DICOM object can be made")
+    assert "ImageOrientationPatient" in problem
+    alone = write_objects([first], ALL).objects
+    assert [each.SOPInstanceUID for each in written.objects] == [each.SOPInstanceUID for each in alone]
+
+
+def test_a_slice_that_prevents_the_report_takes_it_from_no_other(classic_sources, monkeypatch):
+    first, second = classic_sources
+
+    def refusing(sources, segmentations):
+        if second in sources:
+            raise ValueError("Planted^Name is no name")
+        return report(sources, segmentations)
+
+    monkeypatch.setattr("inline.dicom.write.objects.report", refusing)
+    written = write_objects([first, second], ("map", "report"))
+    assert [each.Modality for each in written.objects] == ["OT", "OT", "SR"]
+    (problem,) = written.problems
+    assert problem.startswith(f"the report of {second.name} is not written")
+    # Messages of a library may quote a patient's data: the log does not.
+    assert "Planted" in problem
+    assert "Planted" not in for_log(problem)
+    found = values_by_region(written.objects[-1])
+    assert found
+    assert all(name.startswith(first.name) for name in found)
 
 
 def test_a_rerun_has_the_same_uids_and_other_settings_have_others(source):
