@@ -35,10 +35,19 @@ _SCALE: Final = 3
 
 
 class Written(NamedTuple):
-    """Objects of the slices of a series, and a sentence for each slice that none could be written of."""
+    """Objects of the slices of a series, and a sentence for each slice that none could be written of.
+
+    Attributes:
+        objects: of all slices.
+        problems: a sentence for each object or slice that could not be written.
+        given: slices that an object was written of.
+        failed: slices of ``problems``, except those of ECV.
+    """
 
     objects: list[Dataset]
     problems: list[str]
+    given: frozenset[SeriesIdentity] = frozenset()
+    failed: frozenset[SeriesIdentity] = frozenset()
 
 
 def write_objects(sources: Sequence[DicomSource], outputs: Collection[DicomOutput]) -> Written:
@@ -55,6 +64,7 @@ def write_objects(sources: Sequence[DicomSource], outputs: Collection[DicomOutpu
     problems: list[str] = []
     segmentations: dict[str, Dataset] = {}
     placed: list[DicomSource] = []
+    given: list[DicomSource] = []
     for source in sources:
         made = _attempt(source.name, partial(_slice_objects, source, outputs), problems)
         if made is None:
@@ -63,10 +73,16 @@ def write_objects(sources: Sequence[DicomSource], outputs: Collection[DicomOutpu
         objects += made.objects
         if made.segmentation is not None:
             segmentations[source.key] = made.segmentation
+        if made.objects or made.segmentation is not None:
+            given.append(source)
     objects += segmentations.values()
     if placed and "report" in outputs:
-        objects += _reports(partial(report, segmentations=segmentations), placed, problems)
-    return Written(objects, problems)
+        make = partial(report, segmentations=segmentations)
+        reports, placed = _reports(make, placed, problems)
+        objects += reports
+        given += placed
+    failed = {each.result.identity for each in sources} - {each.result.identity for each in placed}
+    return Written(objects, problems, frozenset(each.result.identity for each in given), frozenset(failed))
 
 
 class _OfSlice(NamedTuple):
@@ -101,13 +117,14 @@ def _slice_objects(source: DicomSource, outputs: Collection[DicomOutput]) -> _Of
 
 def _reports(
     make: Callable[[Sequence[_Source]], Dataset], sources: Sequence[_Source], problems: list[str]
-) -> list[Dataset]:
-    """Return the report of slices; where one of them prevents it, that of each of the others."""
+) -> tuple[list[Dataset], list[_Source]]:
+    """Return the report of slices, and these; where one of them prevents it, that of each of the others."""
     try:
-        return [make(sources)]
+        return [make(sources)], list(sources)
     except Exception:  # of any kind, as in _attempt, which reports it
         alone = [_attempt(f"the report of {each.name}", partial(make, [each]), problems) for each in sources]
-        return [each for each in alone if each is not None]
+        made = [(one, each) for one, each in zip(alone, sources, strict=True) if one is not None]
+        return [one for one, _ in made], [each for _, each in made]
 
 
 def _attempt(name: str, make: Callable[[], _Made], problems: list[str]) -> _Made | None:
@@ -153,25 +170,26 @@ def write_examination(
     Raises:
         OSError: a file of the examination cannot be read.
     """
-    sources, problems = dicom_sources(examination, results, provenance)
+    sources, refused = dicom_sources(examination, results, provenance)
     by_series: dict[str, list[DicomSource]] = {}
     for source in sources:
         if source.result.identity in known:
             continue
         by_series.setdefault(str(source.images.first.SeriesInstanceUID), []).append(source)
-    objects: list[Dataset] = []
-    for members in by_series.values():
-        written = write_objects(members, outputs)
-        objects += written.objects
-        problems += written.problems
-    written = write_ecv(ecv, sources, outputs)
-    return Written([*objects, *written.objects], [*problems, *written.problems])
+    parts = [write_objects(members, outputs) for members in by_series.values()]
+    parts.append(write_ecv(ecv, sources, outputs))
+    return Written(
+        [each for part in parts for each in part.objects],
+        [*refused.values(), *(each for part in parts for each in part.problems)],
+        frozenset().union(*(part.given for part in parts)),
+        frozenset(refused).union(*(part.failed for part in parts)),
+    )
 
 
 def dicom_sources(
     examination: AcquiredExamination, results: Sequence[SliceResult], provenance: Provenance
-) -> tuple[list[DicomSource], list[str]]:
-    """Return the results of an examination with their source images, and a sentence for each without.
+) -> tuple[list[DicomSource], dict[SeriesIdentity, str]]:
+    """Return the results of an examination with their source images, and a sentence for each slice without.
 
     Args:
         examination: read from DICOM files.
@@ -183,7 +201,7 @@ def dicom_sources(
     """
     sources: list[DicomSource] = []
     keys: set[tuple[str, str]] = set()
-    problems: list[str] = []
+    problems: dict[SeriesIdentity, str] = {}
     for series, result in zip(examination.series, results, strict=True):
         files = examination.files.get(series.identity, ())
         datasets = [dcmread(file, stop_before_pixels=True) for file in files]
@@ -195,7 +213,7 @@ def dicom_sources(
         except Exception as error:  # of any kind, as in _attempt
             identity = series.identity
             name = f"series {identity.series_index} slice {identity.slice_index} {series.quantity}"
-            problems.append(_unwritten(name, error))
+            problems[identity] = _unwritten(name, error)
         else:
             keys.add(key)
             sources.append(source)
@@ -234,7 +252,7 @@ def write_ecv(
             objects += made
     if "report" in outputs:
         for members in placed.values():
-            objects += _reports(ecv_report, members, problems)
+            objects += _reports(ecv_report, members, problems)[0]
     return Written(objects, problems)
 
 
