@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from inline.data.examination import Haematocrit, HaematocritSource
+from inline.data.flags import Flag
+from inline.data.results import SliceLevel
 from inline.dicom.write.ecv import EcvSource, ecv_map, ecv_report
 from inline.dicom.write.objects import write_ecv
+from inline.dicom.write.output import common
 from inline.dicom.write.source import DicomWriteError
 from inline.emit.record import ecv_record
 from inline.examination.examine import examine
@@ -144,6 +147,27 @@ def test_uids_are_the_same_in_a_rerun_and_follow_the_source_images(slices):
     other = [replace(each, provenance=replace(each.provenance, settings="0" * 16)) for each in slices]
     first, second = (write_ecv(examined(slices), each, ALL).objects for each in (slices, other))
     assert {each.SOPInstanceUID for each in first}.isdisjoint(each.SOPInstanceUID for each in second)
+
+
+def test_uids_follow_from_the_maps_that_were_paired_and_a_report_from_what_it_states(slices):
+    result = examined(slices)[0]
+    source = source_of(result, slices)
+
+    def uids(each):
+        return [common(kind, each)["sop_instance_uid"] for kind in ("ECV map", "ECV report")]
+
+    first, report_first = uids(source)
+    scanner_made = replace(source.native, result=replace(source.native.result, scanner_made=True))
+    assert first not in uids(replace(source, native=scanner_made))
+    for other in (
+        replace(result, level=SliceLevel.UNKNOWN),
+        replace(result, haematocrit=Haematocrit(0.4, HaematocritSource.SYNTHETIC)),
+        replace(result, flags=(*result.flags, Flag.MISSING_IMAGES)),
+        replace(result, notes=(*result.notes, "A note.")),
+    ):
+        same, report_other = uids(replace(source, result=other))
+        assert same == first
+        assert report_other != report_first
 
 
 def test_what_cannot_be_placed_is_a_problem(slices):

@@ -13,6 +13,7 @@ from scipy.ndimage import map_coordinates
 
 from inline.data.client_text import for_log
 from inline.data.flags import Flag
+from inline.data.results import SliceLevel
 from inline.data.series import Quantity
 from inline.dicom.read import open_dicom
 from inline.dicom.write.capture import capture
@@ -24,7 +25,7 @@ from inline.dicom.write.report import report
 from inline.dicom.write.segmentation import segmentation
 from inline.dicom.write.source import DicomWriteError, SourcePlane
 from inline.emit.record import record
-from inline.pipeline import Pipeline
+from inline.pipeline import Pipeline, SliceContext
 from inline.settings import Settings
 
 from .. import scanner
@@ -276,6 +277,58 @@ def test_a_rerun_has_the_same_uids_and_other_settings_have_others(source):
     assert set(uids(t2)).isdisjoint(first)
     fewer = replace(source.images, datasets=source.images.datasets[:-1])
     assert set(uids(replace(source, images=fewer))[::2]).isdisjoint(first)
+
+
+def test_a_slice_whose_level_follows_from_later_slices_has_a_report_of_its_own(
+    tmp_path, ring_engine, provenance
+):
+    molli = scanner.series_of(scanner.classic(scanner.examination(3, size=96)[1]), 1)
+    heights = sorted({float(each.ImagePositionPatient[2]) for each in molli})
+    for each in molli:  # each slice is a series, as at a Siemens scanner
+        each.SeriesNumber = 100 + heights.index(float(each.ImagePositionPatient[2]))
+        each.SeriesInstanceUID = f"1.2.3.{each.SeriesNumber}"
+    files = save(molli, tmp_path)
+
+    def objects(paths):
+        (examination,) = open_dicom(paths).examinations()
+        places = [each.slice_place() for each in examination.series]
+        results = [
+            Pipeline(ring_engine).process(each, SliceContext(study=(*places, place)))
+            for each, place in zip(examination.series, places, strict=True)
+        ]
+        return write_examination(examination, results, provenance, ALL).objects
+
+    count = len(molli) // 3
+    alone, again_alone, stack = objects(files[:count]), objects(files[:count]), objects(files)
+    assert [each.SOPInstanceUID for each in again_alone] == [each.SOPInstanceUID for each in alone]
+    known = {each.SOPInstanceUID for each in stack}
+    # Pixels follow from the images of the slice; level and segments in the report from all slices.
+    assert {each.Modality for each in alone if each.SOPInstanceUID in known} == {"OT", "SEG"}
+    (report_alone,) = (each for each in alone if each.Modality == "SR")
+    assert ("Level of the short-axis slice", "unknown") in next(
+        iter(values_by_region(report_alone).values())
+    )[1]
+    assert report_alone.SOPInstanceUID not in known
+
+
+def test_reports_have_one_uid_where_they_state_the_same(changed, source):
+    def uids(each):
+        return [common(kind, each)["sop_instance_uid"] for kind in ALL]
+
+    first = uids(source)
+    assert uids(changed(times_ms={"fit": 1.0})) == first
+    regions = source.result.regions
+    for other in (
+        changed(level=SliceLevel.MID),
+        changed(angular_reference="the setting regions.septum_degrees"),
+        changed(flags=(*source.result.flags, Flag.MISSING_IMAGES)),
+        changed(notes=(*source.result.notes, "Images are missing: 1 of 8.")),
+        changed(regions=regions[:-1]),
+        changed(error="3 images are too few"),
+    ):
+        assert [one == before for one, before in zip(uids(other), first, strict=True)] == [
+            kind != "report" for kind in ALL
+        ]
 
 
 def test_a_map_in_the_series_of_its_images_has_objects_of_its_own(tmp_path, ring_engine, provenance):
