@@ -25,6 +25,7 @@ class AcquiredExamination:
         unused: number of images that are part of no series by the reason.
         notes: a sentence for each thing that was converted or left out.
         problems: a sentence for each image that could not be read.
+        unread: files of these images; empty where the source has one file alone.
         files: that the images of a slice were read from; empty where the source has one file alone.
         header: of the measurement, as far as the source states it.
     """
@@ -35,6 +36,7 @@ class AcquiredExamination:
     unused: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    unread: frozenset[Path] = frozenset()
     files: Mapping[SeriesIdentity, tuple[Path, ...]] = field(default_factory=dict)
     header: MeasurementHeader = field(default_factory=MeasurementHeader)
 

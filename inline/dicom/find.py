@@ -47,11 +47,13 @@ class Found:
     Attributes:
         frames: of the images.
         problems: a sentence for each file and folder that cannot be read.
+        unread: the files among them.
         skipped: number of other files by what they are.
     """
 
     frames: list[Frame] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    unread: set[Path] = field(default_factory=set)
     skipped: Counter[str] = field(default_factory=Counter)
 
 
@@ -71,7 +73,10 @@ def find(paths: Iterable[Path]) -> Found:
         if not path.exists():
             raise DicomError(f"there is no file or folder {path}")
         for file in _files(path, found):
+            before = len(found.problems)
             _add(file, found, copies, alone=not path.is_dir())
+            if len(found.problems) > before:
+                found.unread.add(file)
     found.frames = [replace(each, copies=tuple(copies.get(each.instance, ()))) for each in found.frames]
     return found
 

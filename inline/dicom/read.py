@@ -37,10 +37,12 @@ class DicomFiles:
 
     Attributes:
         problems: a sentence for each file and folder that cannot be read.
+        unread: the files among them.
         skipped: number of files that are no MR images by what they are.
     """
 
     problems: tuple[str, ...]
+    unread: frozenset[Path]
     skipped: Mapping[str, int]
     _frames: tuple[Frame, ...] = field(repr=False)
     _settings: AssemblySettings
@@ -76,6 +78,7 @@ def open_dicom(
     found: Found = find(paths)
     return DicomFiles(
         tuple(found.problems),
+        frozenset(found.unread),
         dict(found.skipped),
         tuple(found.frames),
         settings or AssemblySettings(),
@@ -110,6 +113,7 @@ def _assemble(
                 found += assembler.add(read.image(counted), 0.0)
             except MyostreamError as error:
                 read.problems.append(str(error))
+                read.unread.add(counted.frame.file)
                 read.of(number, counted.header.slice).lacks.append("an image could not be read")
         for place, slice_ in read.slices.items():
             if place[0] == number:
@@ -127,6 +131,7 @@ def _assemble(
         images=account.images + len(read.problems),
         unused=account.unused,
         problems=tuple(read.problems),
+        unread=frozenset(read.unread),
         files={each.identity: tuple(read.at(each.identity).files) for each in series},
         header=header,
     )
@@ -165,11 +170,13 @@ class _Read:
     Attributes:
         slices: by number of the series and of the slice.
         problems: a sentence for each image that could not be read.
+        unread: files of these images.
         times: ``set`` and time, ms, of the weighted images in the order of acquisition.
     """
 
     slices: dict[tuple[int, int], _Slice] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    unread: set[Path] = field(default_factory=set)
     times: dict[Acquisition, list[tuple[int, float]]] = field(default_factory=dict)
 
     def of(self, series: int, slice_: int) -> _Slice:

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Final
 
-from inline.data.errors import ConfigurationError, MyostreamError
+from inline.data.errors import ConfigurationError
 from inline.dicom.node.delivery import transport_of
 from inline.dicom.node.health import Pulse
 from inline.dicom.node.processing import Processor
@@ -31,10 +31,6 @@ _log = logging.getLogger(__name__)
 _TICK_S: Final = 0.25
 CLOSE_S: Final = 30.0
 """Time for what is in work when the node stops."""
-
-
-class UnreadableError(MyostreamError):
-    """None of the images of some series could be read, or none of their results be written."""
 
 
 class DicomNode:
@@ -185,18 +181,13 @@ class DicomNode:
             self.pulse.beat("engine")
 
     def _process(self, batch: Batch) -> None:
+        """Process series; those of which no image can be read, or no result be written, are tried again."""
         wait_s = time_to_retry_s(self._settings, batch.attempts - 1)
         try:
             outcome = self._processor.process(batch)
-            if outcome.problems and not outcome.objects:
-                raise UnreadableError(f"{outcome.problems} images or slices could not be read or written")
+            done, failed = batch.split(outcome.mapped, outcome.given, outcome.lost)
             destinations = [each.name for each in self._settings.destinations]
-            self._spool.finish(batch, outcome.objects, destinations, outcome.mapped)
-        except UnreadableError as error:
-            _log.error(
-                "series could not be processed (attempt %d of %d): %s", batch.attempts, ATTEMPTS, error
-            )
-            self._keep(batch, str(error), wait_s, counted=True)
+            self._spool.finish(done, outcome.objects, destinations, outcome.mapped)
         except (OSError, sqlite3.Error) as error:
             _log.error("results could not be stored; again in %.0f s: %s", wait_s, type(error).__name__)
             self._keep(batch, type(error).__name__, wait_s, counted=False)
@@ -207,9 +198,16 @@ class DicomNode:
             _log.log(
                 logging.WARNING if outcome.problems else logging.INFO,
                 "processed series=%d images=%d slices=%d objects=%d unused=%d problems=%d ecv=%d",
-                len(batch.series), len(batch.files), outcome.slices, len(outcome.objects), outcome.unused,
+                len(done.series), len(batch.files), outcome.slices, len(outcome.objects), outcome.unused,
                 outcome.problems, outcome.ecv,
             )  # fmt: skip
+            if failed.series:
+                reason = "images could not be read, or results not be written"
+                _log.error(
+                    "%d series could not be processed (attempt %d of %d): %s",
+                    len(failed.series), batch.attempts, ATTEMPTS, reason,
+                )  # fmt: skip
+                self._keep(failed, reason, wait_s, counted=True)
 
     def _keep(self, batch: Batch, error: str, wait_s: float, *, counted: bool) -> None:
         try:

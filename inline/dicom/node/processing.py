@@ -9,6 +9,7 @@ from pathlib import Path
 
 from inline.assembly.assembled import Assembled
 from inline.assembly.examination import AcquiredExamination
+from inline.data.client_text import for_log
 from inline.data.examination import EcvResult, HaematocritSource
 from inline.data.results import SliceResult
 from inline.data.series import Quantity, SeriesIdentity
@@ -35,6 +36,8 @@ class Outcome:
         unused: number of images that are part of no series.
         problems: number of images and slices that could not be read or written.
         mapped: files with images of the slices.
+        given: those of slices that an object was written of.
+        lost: files that could not be read, or whose slice could not be written.
     """
 
     objects: tuple[tuple[str, bytes], ...]
@@ -43,6 +46,8 @@ class Outcome:
     unused: int
     problems: int
     mapped: frozenset[Path]
+    given: frozenset[Path]
+    lost: frozenset[Path]
 
 
 class Processor:
@@ -77,6 +82,8 @@ class Processor:
         provenance = replace(self._provenance, engine=self._pipeline.engine.name)
         objects: list[tuple[str, bytes]] = []
         mapped: set[Path] = set()
+        given: set[Path] = set()
+        lost = set(opened.unread)
         slices = pairs = unused = 0
         problems = len(opened.problems)
         for examination in opened.examinations():
@@ -95,14 +102,18 @@ class Processor:
             )
             objects += [(str(each.SOPInstanceUID), encoded(each)) for each in written.objects]
             mapped.update(*(examination.files[each] for each in fresh))
+            given.update(*(examination.files[each] for each in written.given))
+            lost.update(examination.unread, *(examination.files[each] for each in written.failed))
             slices += len(fresh)
             pairs += len(ecv)
             unused += sum(examination.unused.values())
             problems += len(examination.problems) + len(written.problems)
             for problem in written.problems:
-                _log.error("%s", problem)
+                _log.error("%s", for_log(problem, foreign_text=self._settings.log.foreign_text))
         unused += sum(opened.skipped.values())
-        return Outcome(tuple(objects), slices, pairs, unused, problems, frozenset(mapped))
+        return Outcome(
+            tuple(objects), slices, pairs, unused, problems, *map(frozenset, (mapped, given, lost))
+        )
 
     def _ecv(self, results: Sequence[SliceResult], fresh: set[SeriesIdentity]) -> list[EcvResult]:
         """Return the pairs that a new slice is part of. A slice without a partner may still get one."""

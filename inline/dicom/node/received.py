@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,18 +52,47 @@ class Batch:
     """Complete series of one study.
 
     Attributes:
-        series: Series Instance UIDs.
-        files: of their objects, by SOP Instance UID.
+        members: files of the objects of each series, by Series Instance UID and SOP Instance UID.
         attempts: number of times that processing them began, this one included.
         kept: files of processed series of the study with maps.
         broken: Series Instance UIDs whose sending was broken off.
     """
 
-    series: tuple[str, ...]
-    files: dict[str, Path]
+    members: Mapping[str, Mapping[str, Path]]
     attempts: int
     kept: tuple[Path, ...] = ()
     broken: frozenset[str] = frozenset()
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """Series Instance UIDs."""
+        return tuple(self.members)
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Files of all objects, by SOP Instance UID."""
+        return {uid: file for files in self.members.values() for uid, file in files.items()}
+
+    def split(
+        self, mapped: Collection[Path], given: Collection[Path], lost: Collection[Path]
+    ) -> tuple[Batch, Batch]:
+        """Return the part that is done, and the series that gave problems and no object.
+
+        A series of which some images were read and none became a slice is done: motion-corrected ones may
+        stand for it.
+
+        Args:
+            mapped: files with images of slices.
+            given: those of slices that an object was written of.
+            lost: files that could not be read, or whose slice could not be written.
+        """
+        done, failed = dict[str, Mapping[str, Path]](), dict[str, Mapping[str, Path]]()
+        for series, files in self.members.items():
+            own = set(files.values())
+            missed = own.intersection(lost)
+            nothing = own.isdisjoint(given) and (missed == own or not own.isdisjoint(mapped))
+            (failed if missed and nothing else done)[series] = files
+        return replace(self, members=done), replace(self, members=failed)
 
 
 class ReceivedObjects:
@@ -174,10 +203,10 @@ class ReceivedObjects:
             first, study, attempts = found[0]
             untried = [uid for uid, of_study, tried in found if of_study == study and not tried]
             own = [first] if attempts else untried
-            files: dict[str, Path] = {}
+            members: dict[str, dict[str, Path]] = {}
             for each in own:
                 database.execute("UPDATE series SET attempts = attempts + 1 WHERE uid = ?", (each,))
-                files |= self._files(database, each)
+                members[each] = self._files(database, each)
             kept: dict[str, Path] = {}
             if attempts < ATTEMPTS - 1:
                 of_study = (
@@ -187,9 +216,7 @@ class ReceivedObjects:
                     kept |= self._files(database, each)
             database.execute(f"UPDATE series SET broken = 0 WHERE stated <= {_COUNT}")
             broken = rows(database, "SELECT uid FROM series WHERE study = ? AND broken", study)
-        return Batch(
-            tuple(own), files, attempts + 1, tuple(kept.values()), frozenset(uid for (uid,) in broken)
-        )
+        return Batch(members, attempts + 1, tuple(kept.values()), frozenset(uid for (uid,) in broken))
 
     def done(self, database: sqlite3.Connection, batch: Batch, mapped: Collection[Path]) -> None:
         """Record within a transaction that a batch is processed; its objects stay for :meth:`purge`.

@@ -20,7 +20,7 @@ from inline.data.examination import EcvResult
 from inline.data.flags import Flag
 from inline.dicom.write import codes as concepts
 from inline.dicom.write.capture import capture
-from inline.dicom.write.output import DicomSource
+from inline.dicom.write.output import DicomSource, stated
 from inline.dicom.write.parametric_map import placed_map
 from inline.dicom.write.provenance import Provenance, derived_uid
 from inline.dicom.write.report import algorithm, distinct, document, source_images, texts, with_texts
@@ -72,8 +72,15 @@ class EcvSource:
 
     @property
     def key(self) -> str:
-        """Text that identifies the source images of both slices."""
-        return " ".join(["ECV", *(each.images.key for each in self.slices)])
+        """Text that identifies the source images of both slices, and which maps of them were paired."""
+        return " ".join(["ECV", *(each.key for each in self.slices)])
+
+    @property
+    def statements(self) -> str:
+        """Text of what a report states of the slice that its source images alone do not determine."""
+        result, known = self.result, self.result.haematocrit
+        haematocrit = f"{known.value:.4f} {known.source}" if known else ""
+        return stated(self.name, result.level, haematocrit, result.reference, result=result)
 
     @property
     def slices(self) -> tuple[DicomSource, ...]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from io import BytesIO
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from pydicom import Dataset, dcmread, dcmwrite
 
 from inline.assembly.examination import AcquiredExamination
+from inline.data.client_text import foreign, message
 from inline.data.examination import EcvResult
 from inline.data.flags import Flag
 from inline.data.results import SliceResult
 from inline.data.series import Quantity, SeriesIdentity
+from inline.dicom.find import reason
 from inline.dicom.write.capture import capture
 from inline.dicom.write.ecv import EcvSource, ecv_capture, ecv_map, ecv_report
 from inline.dicom.write.output import DicomSource
@@ -24,21 +27,34 @@ from inline.dicom.write.source import DicomWriteError, SourceImages
 from inline.emit.overlay import draw
 from inline.settings import DicomOutput
 
+_Source = TypeVar("_Source", DicomSource, EcvSource)
+_Made = TypeVar("_Made")
+
 _SCALE: Final = 3
 """Enlargement of the overlay in a capture."""
 
 
 class Written(NamedTuple):
-    """Objects of the slices of a series, and a sentence for each slice that none could be written of."""
+    """Objects of the slices of a series, and a sentence for each slice that none could be written of.
+
+    Attributes:
+        objects: of all slices.
+        problems: a sentence for each object or slice that could not be written.
+        given: slices that an object was written of.
+        failed: slices of ``problems``, except those of ECV.
+    """
 
     objects: list[Dataset]
     problems: list[str]
+    given: frozenset[SeriesIdentity] = frozenset()
+    failed: frozenset[SeriesIdentity] = frozenset()
 
 
 def write_objects(sources: Sequence[DicomSource], outputs: Collection[DicomOutput]) -> Written:
     """Return the objects of the slices of one series: maps, segmentations, captures, one report.
 
-    What a slice has no content for (no map, no contours) is left out; the report states why.
+    What a slice has no content for (no map, no contours) is left out; the report states why. A slice that
+    highdicom refuses is a problem, and the others are written.
 
     Args:
         sources: slices of one series.
@@ -48,28 +64,88 @@ def write_objects(sources: Sequence[DicomSource], outputs: Collection[DicomOutpu
     problems: list[str] = []
     segmentations: dict[str, Dataset] = {}
     placed: list[DicomSource] = []
+    given: list[DicomSource] = []
     for source in sources:
-        try:
-            source.images.check_place(source.result.geometry)
-        except DicomWriteError as error:
-            problems.append(f"{source.name} is not written: {error}")
+        made = _attempt(source.name, partial(_slice_objects, source, outputs), problems)
+        if made is None:
             continue
         placed.append(source)
-        result = source.result
-        if result.map is None:
-            continue
-        if "map" in outputs:
-            objects.append(parametric_map(source))
-        if "segmentation" in outputs and result.contours is not None:
-            segmentations[source.key] = segmentation(source)
-        if "capture" in outputs:
-            review = Flag.REVIEW in result.flags
-            figure = draw(result.map.values_ms, result.quantity, result.contours, _SCALE, review=review)
-            objects.append(capture(figure, source, title=f"{result.quantity} contours (myostream)"))
+        objects += made.objects
+        if made.segmentation is not None:
+            segmentations[source.key] = made.segmentation
+        if made.objects or made.segmentation is not None:
+            given.append(source)
     objects += segmentations.values()
     if placed and "report" in outputs:
-        objects.append(report(placed, segmentations))
-    return Written(objects, problems)
+        make = partial(report, segmentations=segmentations)
+        reports, placed = _reports(make, placed, problems)
+        objects += reports
+        given += placed
+    failed = {each.result.identity for each in sources} - {each.result.identity for each in placed}
+    return Written(objects, problems, frozenset(each.result.identity for each in given), frozenset(failed))
+
+
+class _OfSlice(NamedTuple):
+    """Map and capture of a slice, and its segmentation."""
+
+    objects: list[Dataset]
+    segmentation: Dataset | None = None
+
+
+def _slice_objects(source: DicomSource, outputs: Collection[DicomOutput]) -> _OfSlice:
+    """Return the objects of a slice alone.
+
+    Raises:
+        DicomWriteError: the slice does not lie on its source images.
+        Exception: of highdicom and pydicom, of any kind: the source images break the standard.
+    """
+    result = source.result
+    source.images.check_place(result.geometry)
+    if result.map is None:
+        return _OfSlice([])
+    objects: list[Dataset] = []
+    if "map" in outputs:
+        objects.append(parametric_map(source))
+    has_segmentation = "segmentation" in outputs and result.contours is not None
+    made = segmentation(source) if has_segmentation else None
+    if "capture" in outputs:
+        review = Flag.REVIEW in result.flags
+        figure = draw(result.map.values_ms, result.quantity, result.contours, _SCALE, review=review)
+        objects.append(capture(figure, source, title=f"{result.quantity} contours (myostream)"))
+    return _OfSlice(objects, made)
+
+
+def _reports(
+    make: Callable[[Sequence[_Source]], Dataset], sources: Sequence[_Source], problems: list[str]
+) -> tuple[list[Dataset], list[_Source]]:
+    """Return the report of slices, and these; where one of them prevents it, that of each of the others."""
+    try:
+        return [make(sources)], list(sources)
+    except Exception:  # of any kind, as in _attempt, which reports it
+        alone = [_attempt(f"the report of {each.name}", partial(make, [each]), problems) for each in sources]
+        made = [(one, each) for one, each in zip(alone, sources, strict=True) if one is not None]
+        return [one for one, _ in made], [each for _, each in made]
+
+
+def _attempt(name: str, make: Callable[[], _Made], problems: list[str]) -> _Made | None:
+    """Return what a function makes; where it raises an error, None, and a problem is added."""
+    try:
+        return make()
+    except Exception as error:  # of source images that break the standard highdicom raises many kinds
+        problems.append(_unwritten(name, error))
+        return None
+
+
+def _unwritten(name: str, error: Exception) -> str:
+    """Return the sentence on what could not be written; messages of highdicom may quote the images."""
+    if isinstance(error, DicomWriteError):
+        return f"{name} is not written: {error}"
+    return message(
+        "{} is not written: no DICOM object can be made with its source images ({}: {})",
+        name,
+        type(error).__name__,
+        foreign(reason(error)),
+    )
 
 
 def write_examination(
@@ -94,25 +170,26 @@ def write_examination(
     Raises:
         OSError: a file of the examination cannot be read.
     """
-    sources, problems = dicom_sources(examination, results, provenance)
+    sources, refused = dicom_sources(examination, results, provenance)
     by_series: dict[str, list[DicomSource]] = {}
     for source in sources:
         if source.result.identity in known:
             continue
         by_series.setdefault(str(source.images.first.SeriesInstanceUID), []).append(source)
-    objects: list[Dataset] = []
-    for members in by_series.values():
-        written = write_objects(members, outputs)
-        objects += written.objects
-        problems += written.problems
-    written = write_ecv(ecv, sources, outputs)
-    return Written([*objects, *written.objects], [*problems, *written.problems])
+    parts = [write_objects(members, outputs) for members in by_series.values()]
+    parts.append(write_ecv(ecv, sources, outputs))
+    return Written(
+        [each for part in parts for each in part.objects],
+        [*refused.values(), *(each for part in parts for each in part.problems)],
+        frozenset().union(*(part.given for part in parts)),
+        frozenset(refused).union(*(part.failed for part in parts)),
+    )
 
 
 def dicom_sources(
     examination: AcquiredExamination, results: Sequence[SliceResult], provenance: Provenance
-) -> tuple[list[DicomSource], list[str]]:
-    """Return the results of an examination with their source images, and a sentence for each without.
+) -> tuple[list[DicomSource], dict[SeriesIdentity, str]]:
+    """Return the results of an examination with their source images, and a sentence for each slice without.
 
     Args:
         examination: read from DICOM files.
@@ -124,7 +201,7 @@ def dicom_sources(
     """
     sources: list[DicomSource] = []
     keys: set[tuple[str, str]] = set()
-    problems: list[str] = []
+    problems: dict[SeriesIdentity, str] = {}
     for series, result in zip(examination.series, results, strict=True):
         files = examination.files.get(series.identity, ())
         datasets = [dcmread(file, stop_before_pixels=True) for file in files]
@@ -133,10 +210,10 @@ def dicom_sources(
             key = (str(source.images.first.SeriesInstanceUID), source.key)
             if key in keys:
                 raise DicomWriteError("another result of the same images and time would be replaced by it")
-        except DicomWriteError as error:
+        except Exception as error:  # of any kind, as in _attempt
             identity = series.identity
             name = f"series {identity.series_index} slice {identity.slice_index} {series.quantity}"
-            problems.append(f"{name} is not written: {error}")
+            problems[identity] = _unwritten(name, error)
         else:
             keys.add(key)
             sources.append(source)
@@ -148,7 +225,8 @@ def write_ecv(
 ) -> Written:
     """Return map and capture of each ECV, and a report of those of each native series.
 
-    What has no map (no partner, no blood) is in the report with its reason.
+    What has no map (no partner, no blood) is in the report with its reason. What highdicom refuses is a
+    problem, as in :func:`write_objects`.
 
     Args:
         results: of slice positions.
@@ -167,22 +245,28 @@ def write_ecv(
         if native is None or (post is None and result.post is not None):
             problems.append(f"{name} is not written: its source images are not known")
             continue
-        try:
-            native.images.check_place(result.geometry)
-        except DicomWriteError as error:
-            problems.append(f"{name} is not written: {error}")
-            continue
         source = EcvSource(result, native, post)
-        placed.setdefault(str(native.images.first.SeriesInstanceUID), []).append(source)
-        if result.partition is None:
-            continue
-        if "map" in outputs:
-            objects.append(ecv_map(source))
-        if "capture" in outputs:
-            objects.append(ecv_capture(source, _SCALE))
+        made = _attempt(name, partial(_ecv_objects, source, outputs), problems)
+        if made is not None:
+            placed.setdefault(str(native.images.first.SeriesInstanceUID), []).append(source)
+            objects += made
     if "report" in outputs:
-        objects += map(ecv_report, placed.values())
+        for members in placed.values():
+            objects += _reports(ecv_report, members, problems)[0]
     return Written(objects, problems)
+
+
+def _ecv_objects(source: EcvSource, outputs: Collection[DicomOutput]) -> list[Dataset]:
+    """Return map and capture of an ECV; errors as of :func:`_slice_objects`."""
+    source.images.check_place(source.result.geometry)
+    if source.result.partition is None:
+        return []
+    objects: list[Dataset] = []
+    if "map" in outputs:
+        objects.append(ecv_map(source))
+    if "capture" in outputs:
+        objects.append(ecv_capture(source, _SCALE))
+    return objects
 
 
 def encoded(dataset: Dataset) -> bytes:

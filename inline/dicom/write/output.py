@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 
 from pydicom import Dataset
 
+from inline.data.examination import EcvResult
 from inline.data.results import SliceResult
 from inline.dicom.order import DAY_S, TICKS
 from inline.dicom.write.provenance import MANUFACTURER, MODEL, Provenance, derived_uid
@@ -24,6 +25,7 @@ KINDS: Final = {
     "ECV capture": 7,
 }
 """Kinds of outputs, and what each adds to the number of its series."""
+_REPORTS: Final = ("report", "ECV report")
 
 
 class OutputSource(Protocol):
@@ -52,6 +54,11 @@ class OutputSource(Protocol):
     @property
     def key(self) -> str:
         """Text that identifies source images and quantity."""
+        ...
+
+    @property
+    def statements(self) -> str:
+        """Text of what a report states of the slice that its source images alone do not determine."""
         ...
 
 
@@ -99,6 +106,16 @@ class DicomSource:
         return f"{result.quantity} {origin} {time_of_day} {self.images.key}"
 
     @property
+    def statements(self) -> str:
+        """Text of what a report states of the slice that its source images alone do not determine.
+
+        Number, level and segments follow from the other slices of the study, flags and notes from images
+        that are missing beside others.
+        """
+        result = self.result
+        return stated(self.name, result.level, result.angular_reference, result.reference, result=result)
+
+    @property
     def place(self) -> str:
         """Text that identifies the place and quantity within the study, whatever the settings."""
         position = " ".join(f"{each:.1f}" for each in self.images.plane().position)
@@ -109,7 +126,7 @@ def common(kind: str, *sources: OutputSource) -> dict[str, Any]:
     """Return the arguments of highdicom's constructors that all outputs share.
 
     The UIDs follow from the source images, the kind, and what the values depend on: a rerun replaces its
-    objects.
+    objects. That of a report also follows from its statements.
 
     Args:
         kind: of :data:`KINDS`.
@@ -118,10 +135,11 @@ def common(kind: str, *sources: OutputSource) -> dict[str, Any]:
     first = sources[0]
     settings_key = first.provenance.key
     series = str(first.images.first.SeriesInstanceUID)
+    keys = [f"{each.key} {each.statements}" if kind in _REPORTS else each.key for each in sources]
     return {
         "series_instance_uid": derived_uid(f"{kind} series", first.quantity, series, settings_key),
         "series_number": _FIRST_NUMBER + 10 * _number(first.images.first) + KINDS[kind],
-        "sop_instance_uid": derived_uid(kind, *sorted(each.key for each in sources), settings_key),
+        "sop_instance_uid": derived_uid(kind, *sorted(keys), settings_key),
         "instance_number": first.slice_index + 1,
         "manufacturer": MANUFACTURER,
         "manufacturer_model_name": MODEL,
@@ -129,6 +147,12 @@ def common(kind: str, *sources: OutputSource) -> dict[str, Any]:
         "device_serial_number": first.provenance.weights,
         "specific_character_set": UTF8,
     }
+
+
+def stated(*parts: object, result: SliceResult | EcvResult) -> str:
+    """Return the text of what the report of a slice states: some parts; error, flags, notes and regions."""
+    regions = [each.name for each in result.regions]
+    return repr((*map(str, parts), result.error, [*map(str, result.flags)], list(result.notes), regions))
 
 
 def finished(dataset: Dataset) -> Dataset:

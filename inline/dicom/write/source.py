@@ -13,7 +13,7 @@ import numpy as np
 from highdicom import PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
 from pydicom import Dataset
 from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, MRImageStorage
-from pydicom.valuerep import PersonName
+from pydicom.valuerep import DA, TM, PersonName
 
 from inline.data.geometry import FloatArray, SliceGeometry
 from model.errors import MyostreamError
@@ -38,6 +38,8 @@ _EMPTY_ALLOWED: Final = {
     "ReferringPhysicianName": "",
 }
 """Attributes of type 2 and the form of those that highdicom refuses in another one."""
+_CALENDAR: Final = {"PatientBirthDate": DA, "StudyDate": DA, "StudyTime": TM}
+"""Those that highdicom refuses where the day or time does not exist: 00000000, 19500230, 256199."""
 _TEXTS: Final = ("PN", "LO", "SH", "LT", "ST", "UT")
 _ESCAPE: Final = re.compile(r"\x1b[ -/]+[0-~]")
 """Escape sequence of ISO 2022. pydicom 3.0 decodes ISO 2022 IR 58 and leaves its escapes in the text."""
@@ -169,7 +171,8 @@ class SourceImages:
     def reference(self) -> Dataset:
         """Return the first image as highdicom takes it: decoded, with every attribute of type 2.
 
-        A date, time or sex in a form that the standard does not know is left empty.
+        A date, time or sex in a form that the standard does not know, and a date or time that does not exist,
+        is left empty.
         """
         made = self._with_plane(self.first)
         made.decode()
@@ -179,23 +182,29 @@ class SourceImages:
                 each.value = _ESCAPE.sub("", str(each.value))
         for name, form in _EMPTY_ALLOWED.items():
             value = str(made.get(name) or "")
-            if not value or (form and not re.fullmatch(form, value)):
+            if not value or (form and not re.fullmatch(form, value)) or not _exists(name, value):
                 setattr(made, name, "")
         return made
 
     def _with_plane(self, dataset: Dataset) -> Dataset:
-        """Return a copy without pixel data; an enhanced one states the plane of the slice for all frames.
+        """Return a copy without pixel data; an enhanced one states its plane where highdicom reads it.
 
-        highdicom reads the orientation there alone.
+        That is: orientation and pixel size, those of the slice, for all frames; the position in each frame.
         """
         made = copy.deepcopy(dataset)
         for name in _PIXELS:
             if name in made:
                 del made[name]
-        if "SharedFunctionalGroupsSequence" in made:
-            shared, plane = made.SharedFunctionalGroupsSequence[0], self.plane()
+        if "SliceThickness" not in made:
+            made.SliceThickness = None  # of type 2: highdicom requires it, empty or not
+        if "PerFrameFunctionalGroupsSequence" in made:
+            shared, plane = next(iter(_shared(made)), Dataset()), self.plane()
             shared.PlaneOrientationSequence = plane.orientation_sequence
             shared.PixelMeasuresSequence = plane.measures_sequence
+            made.SharedFunctionalGroupsSequence = [shared]
+            if "PlanePositionSequence" in shared:
+                for each in made.PerFrameFunctionalGroupsSequence:
+                    each.setdefault("PlanePositionSequence", shared.PlanePositionSequence)
         return made
 
 
@@ -275,7 +284,24 @@ def _groups(dataset: Dataset, frame: int | None) -> Sequence[Dataset]:
     """Return the places of an image's functional groups, the nearest one first."""
     if frame is None:
         return (dataset,)
-    return (dataset.PerFrameFunctionalGroupsSequence[frame - 1], dataset.SharedFunctionalGroupsSequence[0])
+    return (dataset.PerFrameFunctionalGroupsSequence[frame - 1], *_shared(dataset))
+
+
+def _shared(dataset: Dataset) -> Sequence[Dataset]:
+    """Return the item with the functional groups of all frames; none where each frame states its own."""
+    items: Sequence[Dataset] = dataset.get("SharedFunctionalGroupsSequence") or ()
+    return items[:1]
+
+
+def _exists(name: str, value: str) -> bool:
+    """Return whether a date or time is one of the calendar or the clock; True for any other attribute."""
+    if name not in _CALENDAR:
+        return True
+    try:
+        _CALENDAR[name](value)
+    except ValueError:
+        return False
+    return True
 
 
 def _item(groups: Sequence[Dataset], name: str) -> Dataset:

@@ -7,6 +7,7 @@ from pydicom import dcmread
 from typer.testing import CliRunner
 
 from inline.cli.commands import app
+from inline.dicom.write.parametric_map import parametric_map
 from inline.pipeline import Pipeline
 from inline.replay.simulate import simulate_examination, write_examination
 from model.engines.fallback import FallbackEngine
@@ -38,6 +39,28 @@ def test_objects_are_written_and_replaced_by_a_rerun(tmp_path):
         assert sorted(each.Modality for each in objects) == ["OT"] * 4 + ["SEG"] * 2 + ["SR"] * 2
         assert {each.StudyInstanceUID for each in objects} == {scanner.STUDY}
         assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+def test_a_study_that_cannot_be_written_keeps_no_other_from_it(tmp_path, monkeypatch):
+    def refusing(source):
+        if source.images.first.StudyInstanceUID == "1.2.3.1":
+            raise ValueError("invalid attribute of an image")
+        return parametric_map(source)
+
+    monkeypatch.setattr("inline.dicom.write.objects.parametric_map", refusing)
+    (tmp_path / "in").mkdir()
+    images = scanner.examination(1, size=96)[1]
+    for study in ("1.2.3.1", "1.2.3.2"):
+        for number, each in enumerate(scanner.series_of(scanner.classic(images, study), 1)):
+            each.FrameOfReferenceUID = f"{study}.1"
+            each.save_as(tmp_path / "in" / f"{study}-{number}.dcm", enforce_file_format=True)
+    made = run(tmp_path / "in", "--dicom", tmp_path / "out")
+    assert made.exit_code == 1
+    assert "T1 is not written: no DICOM object can be made" in " ".join(made.output.split())
+    assert "Traceback" not in made.output
+    files = sorted((tmp_path / "out" / "002").iterdir())
+    assert {dcmread(file).StudyInstanceUID for file in files} == {"1.2.3.2"}
+    assert len(files) == 4
 
 
 def test_images_of_a_stream_give_an_error_message_and_their_other_outputs(tmp_path):

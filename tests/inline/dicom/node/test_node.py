@@ -27,6 +27,7 @@ from inline.dicom.node.processing import Processor
 from inline.dicom.node.received import ATTEMPTS, Batch, ReceivedObjects, SpoolFullError
 from inline.dicom.node.spool import inspect, move_results
 from inline.dicom.node.store import SpoolError
+from inline.dicom.write.parametric_map import parametric_map
 from inline.pipeline import Pipeline
 from inline.settings import Settings, load_settings
 from tests.inline import contrast_phantom as phantom
@@ -268,6 +269,65 @@ def test_series_that_cannot_be_read_are_kept(running, archive, scanned, tmp_path
         assert "1 series could not be processed and stay in the spool" in caplog.text
         send(node.address, scanner.series_of(scanned, 1))  # the same objects, whole
         wait_for(lambda: len(archive.stored) >= OBJECTS)
+
+
+def unreadable(datasets):
+    made = copy.deepcopy(datasets)
+    for each in made:
+        each.PixelData = each.PixelData[:1000]
+    return made
+
+
+def test_a_series_that_cannot_be_read_is_kept_although_another_of_its_study_is_done(
+    running, archive, scanned, tmp_path, caplog
+):
+    with running([archive.destination()]) as node:
+        send(node.address, [*scanner.series_of(scanned, 1), *unreadable(scanner.series_of(scanned, 2))])
+        wait_for(lambda: f"1 series could not be processed (attempt {ATTEMPTS} of {ATTEMPTS})" in caplog.text)
+        wait_for(lambda: len(archive.stored) >= OBJECTS)
+    assert len(archive.stored) == OBJECTS  # the series that was read is not sent again
+    assert {each.SeriesDescription for each in archive.stored} == {
+        "T1 map (myostream)",
+        "T1 values (myostream)",
+    }
+    backlog = inspect(tmp_path / "spool")
+    assert (backlog.series, backlog.kept, len(backlog.failed)) == (1, 1, 1)
+
+
+def test_a_series_that_cannot_be_written_is_kept_although_another_of_its_study_is_done(
+    running, archive, scanned, tmp_path, caplog, monkeypatch
+):
+    def refusing(source):
+        if source.quantity == "T2":
+            raise ValueError("Planted")
+        return parametric_map(source)
+
+    monkeypatch.setattr("inline.dicom.write.objects.parametric_map", refusing)
+    with running([archive.destination()]) as node:
+        send(node.address, scanned)
+        wait_for(lambda: f"1 series could not be processed (attempt {ATTEMPTS} of {ATTEMPTS})" in caplog.text)
+    assert "Planted" not in caplog.text
+    backlog = inspect(tmp_path / "spool")
+    assert (backlog.series, backlog.kept, len(backlog.failed)) == (1, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("mapped", "given", "lost", "failed"),
+    [
+        ("ab", "ab", "", ""),
+        ("a", "a", "b", "2"),
+        ("", "", "", ""),
+        ("ab", "a", "b", "2"),
+        ("ab", "ab", "ab", ""),  # files of several frames: some cannot be read
+        ("bc", "b", "d", "3"),  # too few images are left of series 3, and no report is wanted
+        ("b", "b", "d", ""),  # the corrected images of series 2 stand for series 3
+    ],
+)
+def test_series_that_gave_problems_alone_are_tried_again(mapped, given, lost, failed):
+    members = {"1": {"a": Path("a")}, "2": {"b": Path("b")}, "3": {"c": Path("c"), "d": Path("d")}}
+    parts = Batch(members, 1).split(*(set(map(Path, each)) for each in (mapped, given, lost)))
+    assert parts[1].series == tuple(failed)
+    assert {**parts[0].members, **parts[1].members} == members
 
 
 def test_too_few_images_give_a_report_that_says_so(running, archive, scanned):
@@ -542,7 +602,7 @@ def test_a_native_series_that_is_kept_no_longer_gives_no_ecv(running, archive, c
 
 
 def batch(files, kept=(), broken=()):
-    return Batch(("1",), {file.name: file for file in files}, 1, tuple(kept), frozenset(broken))
+    return Batch({"1": {file.name: file for file in files}}, 1, tuple(kept), frozenset(broken))
 
 
 def test_kept_series_give_levels_and_partners_and_no_objects(tmp_path, ring_engine, contrasted):

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from inline.data.examination import Haematocrit, HaematocritSource
+from inline.data.flags import Flag
+from inline.data.results import SliceLevel
 from inline.dicom.write.ecv import EcvSource, ecv_map, ecv_report
 from inline.dicom.write.objects import write_ecv
+from inline.dicom.write.output import common
 from inline.dicom.write.source import DicomWriteError
 from inline.emit.record import ecv_record
 from inline.examination.examine import examine
@@ -146,6 +149,27 @@ def test_uids_are_the_same_in_a_rerun_and_follow_the_source_images(slices):
     assert {each.SOPInstanceUID for each in first}.isdisjoint(each.SOPInstanceUID for each in second)
 
 
+def test_uids_follow_from_the_maps_that_were_paired_and_a_report_from_what_it_states(slices):
+    result = examined(slices)[0]
+    source = source_of(result, slices)
+
+    def uids(each):
+        return [common(kind, each)["sop_instance_uid"] for kind in ("ECV map", "ECV report")]
+
+    first, report_first = uids(source)
+    scanner_made = replace(source.native, result=replace(source.native.result, scanner_made=True))
+    assert first not in uids(replace(source, native=scanner_made))
+    for other in (
+        replace(result, level=SliceLevel.UNKNOWN),
+        replace(result, haematocrit=Haematocrit(0.4, HaematocritSource.SYNTHETIC)),
+        replace(result, flags=(*result.flags, Flag.MISSING_IMAGES)),
+        replace(result, notes=(*result.notes, "A note.")),
+    ):
+        same, report_other = uids(replace(source, result=other))
+        assert same == first
+        assert report_other != report_first
+
+
 def test_what_cannot_be_placed_is_a_problem(slices):
     results = examined(slices)
     natives = [each for each in slices if each.result.identity != results[0].post]
@@ -158,6 +182,19 @@ def test_what_cannot_be_placed_is_a_problem(slices):
         ecv_map(EcvSource(results[1], slices[0], None))
     with pytest.raises(DicomWriteError, match="at least one"):
         ecv_report([])
+
+
+def test_a_position_that_highdicom_refuses_is_reported_and_the_others_are_written(slices, monkeypatch):
+    def refusing(source):
+        raise AttributeError("no attribute 'SliceThickness'")
+
+    monkeypatch.setattr("inline.dicom.write.objects.ecv_map", refusing)
+    results = examined(slices)
+    written = write_ecv(results, slices, ALL)
+    (problem,) = written.problems
+    assert problem.startswith("ECV of series 1 slice 0 is not written: no DICOM object can be made")
+    (made,) = map(again, written.objects)
+    assert list(values_by_region(made)) == ["series 1 slice 1 ECV slice"]
 
 
 @pytest.mark.skipif(

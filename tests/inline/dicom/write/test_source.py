@@ -5,11 +5,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
 
+from inline.dicom.write.objects import write_objects
 from inline.dicom.write.source import DicomWriteError, SourceImages, SourcePlane
 
 from .. import scanner
+
+ALL = ("map", "segmentation", "report", "capture")
+STATED = {"PatientBirthDate": "19700101", "StudyDate": "20240102", "StudyTime": "101112"}
+"""Dates and times of the simulated images."""
 
 
 @pytest.fixture
@@ -103,6 +108,28 @@ def test_the_reference_has_what_the_standard_requires_and_nothing_invented(image
         assert made[name].value in ("", None)
     assert "PixelData" not in made
     assert "PixelData" in image
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PatientBirthDate", "00000000"),
+        ("PatientBirthDate", "19500230"),
+        ("StudyDate", "20241399"),
+        ("StudyTime", "256199"),
+    ],
+)
+def test_a_date_or_time_that_does_not_exist_is_left_empty(source, name, value):
+    images = [copy.deepcopy(each) for each in source.images.datasets]
+    for each in images:
+        each[name] = DataElement(name, each[name].VR, value, validation_mode=0)
+    named = replace(source, images=replace(source.images, datasets=tuple(images)))
+    written = write_objects([named], ALL)
+    assert (len(written.objects), written.problems) == (4, [])
+    for made in written.objects:
+        assert not made[name].value
+        for other, kept in STATED.items():
+            assert other == name or made[other].value == kept
 
 
 @settings(max_examples=30)
