@@ -34,6 +34,7 @@ class Report:
         self._memory, self._lock = memory, threading.Lock()
         self._maps: list[ReportMap] = []
         self._template: ImageHeader | None = None
+        self._released = False
         self.header = MeasurementHeader()
         self.dropped = 0
 
@@ -41,6 +42,8 @@ class Report:
         """Keep the part of a result that a page shows; ``template`` is the header of one of its images."""
         made = ReportMap.of_slice(result) if isinstance(result, SliceResult) else ReportMap.of_ecv(result)
         with self._lock:
+            if self._released:  # the ECV of a late slice
+                return
             if self._memory.reserve(made.nbytes):
                 self._maps.append(made)
                 self._template = template or self._template
@@ -74,7 +77,8 @@ class Report:
         return report_image(drawn, template, series, number)
 
     def release(self) -> None:
-        """Drop the maps, and give back their memory."""
+        """Drop the maps, and give back their memory; takes no more."""
         with self._lock:
+            self._released = True
             maps, self._maps = self._maps, []
         self._memory.release(sum(each.nbytes for each in maps))

@@ -233,7 +233,7 @@ class Session:
                 self._slices.summarise()
             except Exception:  # the close must follow whatever becomes of the summary
                 _log.exception("%s: the connection could not be summed up", self._name)
-        self._queue.put_now(encode(Close()))
+        self._queue.close(encode(Close()))  # the ECV of a late slice must not follow it
 
     def _release(self) -> None:
         """Give back the memory of the connection, except for slices that are still worked on."""

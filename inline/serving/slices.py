@@ -52,7 +52,8 @@ _MEMORY: Final = (
 )
 
 _LATE_ECV: Final = (
-    "a slice of this pair missed its budget; its ECV is on ZeroMQ and the live page, not among the images"
+    "{}; its images were not sent: a slice of the pair missed its budget, and the connection ended before "
+    "its result. Send the series again, with a longer budget_ms"
 )
 
 
@@ -266,7 +267,7 @@ class Slices:
         report.header = self._header
 
         def deliver(result: SliceResult, *, latecomer: bool) -> None:
-            """Take a result of the scheduler. A latecomer goes to observers and subscribers alone."""
+            """Take a result of the scheduler. Of a latecomer only its ECV goes back."""
             if result.map is None and Flag.LATE not in result.flags:
                 submitted.mapped = False
             ecv: EcvResult | None = None
@@ -289,14 +290,13 @@ class Slices:
                     self._service.publisher.publish(result, session=self._name)
                 ecv = self._ecv(submitted.study, result, settings, stated=stated)
             finally:
-                if latecomer:
-                    if ecv is not None and not self._owner.ended:
-                        self._report_ecv(ecv if ecv.error else replace(ecv, error=_LATE_ECV))
-                else:
-                    if settings.emit.report:
-                        self._keep(report, assembled.template, result, ecv)
+                if settings.emit.report:
+                    self._keep(report, assembled.template, None if latecomer else result, ecv)
+                if not latecomer:
                     data, problem = self._encoded(result, ecv, assembled, settings)
                     self._results.add(number, partial(self._send, result, ecv, data, problem))
+                elif ecv is not None:
+                    self._send_late(result, ecv, assembled, settings)
 
         context = SliceContext(
             settings.mapping.t1_scale,
@@ -403,6 +403,27 @@ class Slices:
         finally:
             self._memory.release(len(data))
             self._free.release()
+
+    def _send_late(
+        self, result: SliceResult, ecv: EcvResult, assembled: Assembled, settings: Settings
+    ) -> None:
+        """Queue the images of the ECV that a late slice completes; without a connection, log its value."""
+        images = ecv_images(
+            ecv, assembled.template, settings.emit, self._numbers, completed_by=result.identity
+        )
+        if images and not self._queue.put_now(b"".join(map(encode, images))):
+            ecv = replace(ecv, error=_LATE_ECV.format(_median(ecv)))
+        self._report_ecv(ecv)
+
+
+def _median(ecv: EcvResult) -> str:
+    """Return the median of the myocardium in words: ECV, or without haematocrit the partition coefficient."""
+    ring = ecv.regions[0] if ecv.regions else None
+    if ring is None or ring.partition_coefficient is None:
+        return "no values"
+    if ring.median is None:
+        return f"partition coefficient {ring.partition_coefficient:.3f}"
+    return f"median {ring.median:.1f} %"
 
 
 def _values(result: SliceResult) -> dict[str, Any]:
