@@ -240,8 +240,8 @@ class Session:
         if dropped := self._queue.texts_dropped:
             _log.warning("%s: %d texts were not sent, since it reads too slowly", self._name, dropped)
         self._queue.close(discard=True)
-        self._owner.ended = True
         self._memory.release(self._received)
+        self._owner.end()
         give_back()
 
     def _send(self) -> None:
