@@ -19,6 +19,8 @@ IDLE_BYTES: Final = 800_000_000
 """Resident memory of a server that waits (``python -m bench.footprint``)."""
 FIT_BYTES: Final = 150_000_000
 """Most memory that the fit of a series takes beside what ``server.memory_bytes`` counts."""
+PAGE_BYTES: Final = 160_000_000
+"""Most memory of the live page: 64 MiB in the server, 92 MB in its process."""
 _CACHE_BYTES: Final = 500_000_000
 _UNSYNCHRONISED: Final = 5
 """TIME_ERROR of ntp_gettime(3)."""
@@ -42,6 +44,7 @@ def memory(settings: Settings) -> Iterator[Finding]:
     """Yield whether the memory suffices for a server with all connections in use (``docs/protocol.md``)."""
     available = available_bytes()
     needed = IDLE_BYTES + settings.server.memory_bytes + settings.workers * FIT_BYTES
+    needed += PAGE_BYTES * (settings.monitor.page_port is not None)
     text = f"{_gigabytes(available)} available; the server takes {_gigabytes(IDLE_BYTES)} idle"
     if available < IDLE_BYTES:
         yield problem("memory", text, "free memory, or use a host with 4 GB")

@@ -31,8 +31,10 @@ def test_memory(available, verdict, monkeypatch):
 
 def test_the_memory_of_a_server_follows_its_settings(monkeypatch):
     monkeypatch.setattr(host, "available_bytes", lambda: 8 * GB)
-    settings = load_settings(server={"memory_bytes": 2 * GB}, workers=4)
-    assert only(host.memory(settings)).text.endswith("takes 0.8 GB idle and up to 3.4 GB")
+    values = {"server": {"memory_bytes": 2 * GB}, "workers": 4}
+    assert only(host.memory(load_settings(**values))).text.endswith("takes 0.8 GB idle and up to 3.4 GB")
+    found = only(host.memory(load_settings(**values, monitor={"page_port": 9101})))
+    assert found.text.endswith("takes 0.8 GB idle and up to 3.6 GB")
 
 
 @pytest.mark.parametrize(
