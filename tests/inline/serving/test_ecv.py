@@ -279,7 +279,7 @@ SETTINGS = load_settings(ecv={"haematocrit": 0.42})
 def held(result):
     made = result.map
     arrays = (made.values_ms, made.sd_ms, made.r_squared, made.failed, result.labels)
-    return sum(each.nbytes for each in arrays)
+    return (16 << 10) + sum(each.nbytes for each in arrays)
 
 
 def late(result):
