@@ -52,7 +52,8 @@ class _Kept:
     def nbytes(self) -> int:
         made = self.result.map
         arrays = () if made is None else (made.values_ms, made.sd_ms, made.r_squared, made.failed)
-        return sum((each.nbytes for each in (*arrays, self.result.labels)), start=_BESIDE)
+        pixels: int = sum(each.nbytes for each in (*arrays, self.result.labels))
+        return _BESIDE + pixels
 
 
 class KeptSlices:

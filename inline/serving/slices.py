@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -46,6 +47,8 @@ from model.weights import DEFAULT, weights_digest
 _log = logging.getLogger(__name__)
 
 _TICK_S: Final = 0.25
+_MOST_SLICES: Final = 4096
+"""Slices of a connection whose final level is stated; the last ones count."""
 _MEMORY: Final = (
     "the memory limit of the connection is reached; the oldest series are given up, their images pass on "
     "without a map (the summary counts them)"
@@ -115,9 +118,9 @@ class Slices:
         self._numbers = SeriesNumbers(service.settings.emit.series_offset)
         self._results = InOrder()
         self._assembler: SeriesAssembler | None = None
-        self._accounts: list[Account] = []
+        self._account = Account(0, 0, 0, {})
         self._study = Study()
-        self._slices: list[_Slice] = []
+        self._slices: deque[_Slice] = deque(maxlen=_MOST_SLICES)
         self._memory_reported = False
         self._header = MeasurementHeader()
         self._reports: dict[Study, Report] = {}
@@ -168,7 +171,7 @@ class Slices:
     def _finish(self, *, early: bool) -> None:
         if self._assembler is not None:
             self._assemble(partial(self._assembler.finish, early=early))
-            self._accounts.append(self._assembler.account())
+            self._account += self._assembler.account()
             self._assembler = None
 
     def wait(self) -> None:
@@ -202,7 +205,8 @@ class Slices:
             report.add(unpaired)
         weights = weights_digest(service.settings.weights or DEFAULT)
         info = ExaminationInfo.of_header(report.header, weights=weights, engine=service.engine.name)
-        first = min(each.place.identity.series_index for each in self._slices if each.study is study)
+        own = (each.place.identity.series_index for each in self._slices if each.study is study)
+        first = min(own, default=0)
         series = self._numbers.first(first) + PLACE
         try:
             image = report.image(info, series, number, cancelled=lambda: service.shutdown.requested)
@@ -234,7 +238,7 @@ class Slices:
                 self._deliver_ecv(study, unpaired)
                 self._report_ecv(unpaired)
         tally = self._tally
-        summary = Summary.of(self._accounts, tally.images, tally.results, tally.errors, slices, earlier)
+        summary = Summary.of([self._account], tally.images, tally.results, tally.errors, slices, earlier)
         _log.info("%s summary: %s", self._name, summary.text(self._dialogue.loggable))
         self._reply(self._dialogue.say(summary.text()))
         if self._service.publisher is not None:
@@ -259,12 +263,10 @@ class Slices:
         self._free.acquire()
         self._tally.slices += 1
         settings, stated, program = self._settings, self._stated, self._service.settings
-        number, submitted = len(self._slices), _Slice(self._study, assembled.slice_place(self._name))
+        number = self._tally.slices - 1
+        submitted = _Slice(self._study, assembled.slice_place(self._name))
         self._slices.append(submitted)
-        if self._study not in self._reports:
-            self._reports[self._study] = Report(self._memory)
-        report = self._reports[self._study]
-        report.header = self._header
+        report = self._report_of_study() if settings.emit.report else None
 
         def deliver(result: SliceResult, *, latecomer: bool) -> None:
             """Take a result of the scheduler. Of a latecomer only its ECV goes back."""
@@ -290,7 +292,7 @@ class Slices:
                     self._service.publisher.publish(result, session=self._name)
                 ecv = self._ecv(submitted.study, result, settings, stated=stated)
             finally:
-                if settings.emit.report:
+                if report is not None:
                     self._keep(report, assembled.template, None if latecomer else result, ecv)
                 if not latecomer:
                     data, problem = self._encoded(result, ecv, assembled, settings)
@@ -313,6 +315,14 @@ class Slices:
             owner=self._owner,
             late_too=assembled.quantity is Quantity.T1 or self._service.observers.takes_latecomers(),
         )
+
+    def _report_of_study(self) -> Report:
+        """Return the report of the study, with the texts of the header that it states."""
+        if self._study not in self._reports:
+            self._reports[self._study] = Report(self._memory)
+        report = self._reports[self._study]
+        report.header = replace(self._header, inversion_times=(), echo_times=(), parameters={})
+        return report
 
     def _keep(self, report: Report, template: ImageHeader, *results: SliceResult | EcvResult | None) -> None:
         """Keep results for the report of their study."""

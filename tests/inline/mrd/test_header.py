@@ -72,3 +72,12 @@ def test_limits_of_several_encodings_are_the_largest() -> None:
 def test_what_is_not_a_header(xml: str) -> None:
     with pytest.raises(ProtocolError):
         parse_header(xml)
+
+
+def test_texts_that_are_kept_are_cut() -> None:
+    name = "MOLLI" + "x" * 100_000
+    made = parse_header(
+        f"<ismrmrdHeader><measurementInformation><protocolName>{name}</protocolName></measurementInformation>"
+        "</ismrmrdHeader>"
+    )
+    assert made.protocol_name == name[:1024]
