@@ -169,7 +169,7 @@ class ServerSettings(_Frozen):
         queue_bytes: images in the send queue of one connection beyond which reading from it pauses.
         memory_bytes: images, slices and results held for all connections; beyond it images pass without a
             map (``docs/protocol.md``).
-        connection_bytes: likewise for one connection; None for a quarter of ``memory_bytes``.
+        connection_bytes: likewise for one connection; None for a quarter of seven eighths of it.
         slices_in_flight: slices of one connection in work beyond which reading from it pauses.
         stalled_s: time after which a peer that reads nothing, or stops within a message, is cut off, s.
         least_rate: bytes per second: a message of n bytes must pass within ``stalled_s + n / least_rate``.

@@ -42,6 +42,9 @@ MEMORY: Final = "memory limit of the connection reached"
 SCOUT: Final = "inversion times of a TI scout: none is a heartbeat after the one before"
 """Likewise."""
 _AMBIGUOUS: Final = "with the counters of another image of its series"
+_OTHER: Final = "for further reasons"
+_REASONS: Final = 64
+"""Number of reasons that are distinguished: some quote the sender."""
 _REMEMBERED: Final = 4096
 """Number of complete or dropped series, and of maps, that are still recognised."""
 
@@ -67,6 +70,19 @@ class Account:
     used: int
     series: int
     unused: Mapping[str, int]
+
+    def __add__(self, other: Account) -> Account:
+        """Return the account of the images of both."""
+        unused = Counter(self.unused)
+        for reason, images in other.unused.items():
+            _count(unused, reason, images)
+        sums = (self.images + other.images, self.used + other.used, self.series + other.series)
+        return Account(*sums, dict(unused))
+
+
+def _count(unused: Counter[str], reason: str, images: int = 1) -> None:
+    """Count images by the reason why they made no map."""
+    unused[reason if reason in unused or len(unused) < _REASONS else _OTHER] += images
 
 
 @dataclass(slots=True, kw_only=True)
@@ -175,7 +191,7 @@ class SeriesAssembler:
         """Take an image; return the series that it completes, for most images none."""
         metadata = read_metadata(image, self._header)
         if isinstance(metadata, str):
-            self._unused[metadata] += 1
+            _count(self._unused, metadata)
             return []
         if metadata.recognised.kind is Kind.MAP:
             assert metadata.recognised.quantity is not None

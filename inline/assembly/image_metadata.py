@@ -42,6 +42,8 @@ _RESCALE: Final = (
     ("RescaleIntercept", dicom_json.RESCALE_INTERCEPT),
 )
 _LARGEST: Final = 1e7
+_LONGEST_DESCRIPTION: Final = 1024
+"""Characters of a description that are kept: results bear it for hours."""
 _LONGEST_COMMENT: Final = 10_240
 """Characters of a comment that are read: as many as DICOM's LT has."""
 # Possessive, so that no text takes longer than its length.
@@ -138,7 +140,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     )
     enhancement, stated_by = stated_enhancement((*own, *measurement), agents)
     return ImageMetadata(
-        description=next(iter((*own, *measurement)), "") + "".join(additions),
+        description=(next(iter((*own, *measurement)), "") + "".join(additions))[:_LONGEST_DESCRIPTION],
         recognised=recognised,
         times=times,
         scale=_scale(meta, dicom),

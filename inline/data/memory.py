@@ -24,6 +24,7 @@ class MemoryBudget:
             connections: most at a time; each has an equal part of half of ``limit`` for itself.
         """
         self.lock = threading.Lock()
+        self.limit = limit
         self.each = limit // 4 if each is None else min(each, limit)
         self.sure = min(limit // 2 // connections, self.each)
         self.free = limit - self.sure * connections
@@ -41,7 +42,7 @@ class Share:
     """
 
     def __init__(self, budget: MemoryBudget) -> None:
-        self._budget = budget
+        self._budget, self._sure = budget, budget.sure
         self.held = 0
 
     @property
@@ -50,9 +51,19 @@ class Share:
         return self._budget.each
 
     @property
+    def limit_of_all(self) -> int:
+        """Most bytes that all connections may hold."""
+        return self._budget.limit
+
+    @property
+    def beyond_all(self) -> int:
+        """Bytes that all connections hold beyond what their limit leaves to the shared part."""
+        return max(-self._budget.free, 0)
+
+    @property
     def spare(self) -> int:
         """Bytes that open series leave for complete ones: half of the connection's own share."""
-        return self._budget.sure // 2
+        return self._sure // 2
 
     def reserve(self, size: int, leave: int = 0) -> bool:
         """Count these bytes, if the limits leave room for them and for ``leave``; return whether they did."""
@@ -72,6 +83,12 @@ class Share:
         with self._budget.lock:
             self._count(-size)
 
+    def end(self) -> None:
+        """Leave the connection's own part to the next one: what it still holds counts in the shared part."""
+        with self._budget.lock:
+            self._budget.free -= min(self.held, self._sure)
+            self._sure = 0
+
     def _reserve(self, size: int, wanted: int, most: float) -> bool:
         with self._budget.lock:
             fits = self.held + wanted <= most and self._beyond(wanted) <= max(self._budget.free, 0)
@@ -81,8 +98,7 @@ class Share:
 
     def _beyond(self, size: int) -> int:
         """Return the bytes that a change takes from the shared part."""
-        sure = self._budget.sure
-        return max(self.held + size - sure, 0) - max(self.held - sure, 0)
+        return max(self.held + size - self._sure, 0) - max(self.held - self._sure, 0)
 
     def _count(self, size: int) -> None:
         self._budget.free -= self._beyond(size)

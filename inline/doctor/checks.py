@@ -16,7 +16,7 @@ def check_host(settings: Settings) -> Iterator[Finding]:
     checks: list[tuple[str, Check]] = [
         ("processor", host.processor),
         ("GPU", computing.gpu),
-        ("memory", partial(host.memory, settings.server)),
+        ("memory", partial(host.memory, settings)),
         ("clock", host.clock),
         ("cache", host.cache),
         ("ports", partial(network.ports, settings)),

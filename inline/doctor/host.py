@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Final
 
 from inline.doctor.finding import Finding, good, problem, warning
-from inline.settings import ServerSettings
+from inline.settings import Settings
 from model.host import VNNI, cache_folder, computes_bfloat16, cpu_flags, describe_host
 from model.ownership import objection
 
 IDLE_BYTES: Final = 800_000_000
 """Resident memory of a server that waits (``python -m bench.footprint``)."""
+FIT_BYTES: Final = 150_000_000
+"""Most memory that the fit of a series takes beside what ``server.memory_bytes`` counts."""
+PAGE_BYTES: Final = 160_000_000
+"""Most memory of the live page: 64 MiB in the server, 92 MB in its process."""
 _CACHE_BYTES: Final = 500_000_000
 _UNSYNCHRONISED: Final = 5
 """TIME_ERROR of ntp_gettime(3)."""
@@ -36,10 +40,11 @@ def processor() -> Iterator[Finding]:
     )
 
 
-def memory(settings: ServerSettings) -> Iterator[Finding]:
-    """Yield whether the memory suffices for a server with all connections in use."""
+def memory(settings: Settings) -> Iterator[Finding]:
+    """Yield whether the memory suffices for a server with all connections in use (``docs/protocol.md``)."""
     available = available_bytes()
-    needed = IDLE_BYTES + settings.memory_bytes
+    needed = IDLE_BYTES + settings.server.memory_bytes + settings.workers * FIT_BYTES
+    needed += PAGE_BYTES * (settings.monitor.page_port is not None)
     text = f"{_gigabytes(available)} available; the server takes {_gigabytes(IDLE_BYTES)} idle"
     if available < IDLE_BYTES:
         yield problem("memory", text, "free memory, or use a host with 4 GB")

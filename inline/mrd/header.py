@@ -16,6 +16,8 @@ COUNTERS: Final = ("slice", "contrast", "set", "repetition", "phase", "average")
 """Counters of an image header that the header's encoding limits bound."""
 _UID: Final = re.compile(r"(?=.*\.)(?=.*[1-9])[0-9.]{1,128}")
 """A stated UID; placeholders (XXXX, 0.0) would mix up anonymised patients."""
+_LONGEST: Final = 1024
+"""Characters of a text that are kept, for as long as the connection lasts."""
 _IDENTIFIERS: Final = ("patientName", "patientID", "accessionNumber")
 """Elements that are another's in another patient."""
 _PLACEHOLDER: Final = re.compile(r"[x0?.-]*+|anon.*+|unknown.*+|none|n/?a|patient", re.IGNORECASE)
@@ -157,7 +159,7 @@ def parse_header(xml: str) -> MeasurementHeader:
     root = parse_xml(xml, "the MRD header")
 
     def text(path: str) -> str:
-        return (root.findtext(path) or "").strip()
+        return (root.findtext(path) or "").strip()[:_LONGEST]
 
     def texts(path: str) -> tuple[str, ...]:
         return tuple((element.text or "").strip() for element in root.findall(path))

@@ -21,6 +21,8 @@ from inline.reference import ReferenceRanges
 from inline.serving.studies import Study
 from inline.settings import Settings
 
+_BESIDE: Final = 16 << 10
+"""Bytes of a slice beside its pixels: contours, regions, texts."""
 _DROPPED: Final = (
     "{} T1 slices of this examination were dropped by the memory limit (setting server.memory_bytes)."
 )
@@ -56,7 +58,8 @@ class _Kept:
     def nbytes(self) -> int:
         made = self.result.map
         arrays = () if made is None else (made.values_ms, made.sd_ms, made.r_squared, made.failed)
-        return sum(each.nbytes for each in (*arrays, self.result.labels))
+        pixels: int = sum(each.nbytes for each in (*arrays, self.result.labels))
+        return _BESIDE + pixels
 
 
 class KeptSlices:
@@ -109,7 +112,7 @@ class KeptSlices:
             return None
         kept = _Kept(
             next(self._numbers),
-            replace(result, boundary_uncertainty=None),
+            replace(result, boundary_uncertainty=None, uncorrected=None),
             session,
             settings.ecv.haematocrit,
             haematocrit_stated,

@@ -40,6 +40,7 @@ class Report:
         self._memory, self._lock = memory, threading.Lock()
         self._maps: list[tuple[ReportMap, SliceResult | EcvResult]] = []
         self._template: ImageHeader | None = None
+        self._released = False
         self.header = MeasurementHeader()
         self.dropped = 0
 
@@ -47,6 +48,8 @@ class Report:
         """Keep the part of a result that a page shows; ``template`` is the header of one of its images."""
         made = _map(result)
         with self._lock:
+            if self._released:  # the ECV of a late slice
+                return
             if self._memory.reserve(made.nbytes):
                 self._maps.append((made, _without_pixels(result)))
                 self._template = template or self._template
@@ -85,8 +88,9 @@ class Report:
         return report_image(drawn, template, series, number)
 
     def release(self) -> None:
-        """Drop the maps, and give back their memory."""
+        """Drop the maps, and give back their memory; takes no more."""
         with self._lock:
+            self._released = True
             maps, self._maps = self._maps, []
         self._memory.release(sum(made.nbytes for made, _ in maps))
 

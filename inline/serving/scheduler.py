@@ -43,10 +43,9 @@ _JOIN_S: Final = 5.0
 _ROOM_S: Final = 2.0
 """Time that a slice waits for memory that its connection holds elsewhere, such as in unread replies."""
 _POLL_S: Final = 0.1
-_ENDED_BYTES: Final = 128 << 20
-"""Most bytes of the late slices of ended connections, whose limits no longer hold: some 25 slices."""
 _LATE_PART: Final = 8
-"""Part of the memory of a connection that its late slices may hold where nobody subscribes."""
+"""Part of the memory of a connection that its late slices may hold where nobody subscribes, and part of the
+memory of all connections that those of ended ones may hold together."""
 _TRIES: Final = 2
 """Threads that may hang in the only engine; then slices come back without contours until one returns."""
 _RESULT_BYTES: Final = 32
@@ -72,7 +71,7 @@ class Owner:
         memory: where its slices are counted while they are worked on.
         subscribed: whether anybody but the connection takes results.
         gone: the connection takes no more results.
-        ended: the connection is closed; only late slices of it are in work.
+        ended: the connection is closed (:meth:`end`); only late slices of it are in work.
     """
 
     name: str = "a client"
@@ -80,6 +79,11 @@ class Owner:
     subscribed: Callable[[], bool] = lambda: True
     gone: bool = False
     ended: bool = False
+
+    def end(self) -> None:
+        """Note that the connection is closed."""
+        self.ended = True
+        self.memory.end()
 
 
 _NOBODY: Final = Owner()
@@ -472,8 +476,12 @@ class Scheduler:
             if job.owner.ended or not job.owner.subscribed():
                 held.setdefault(None if job.owner.ended else job.owner, []).append(job)
         for owner, jobs in held.items():
+            memory = jobs[0].owner.memory
             beyond = sum(job.size for job in jobs)
-            beyond -= _ENDED_BYTES if owner is None else owner.memory.limit // _LATE_PART
+            if owner is None:
+                beyond = max(beyond - memory.limit_of_all // _LATE_PART, memory.beyond_all)
+            else:
+                beyond -= memory.limit // _LATE_PART
             for job in jobs:
                 if beyond > 0 and self._drop(job):
                     beyond -= job.size

@@ -85,9 +85,11 @@ class SendQueue:
             self._text_bytes -= text * self._going
             return data
 
-    def close(self, *, discard: bool = False) -> None:
-        """Take no more bytes; ``discard`` also drops those that wait, for a peer that is gone."""
+    def close(self, last: bytes = b"", *, discard: bool = False) -> None:
+        """Take no more bytes after ``last``; ``discard`` drops all that wait, for a peer that is gone."""
         with self._changed:
+            if last:
+                self._add(last)
             self._closed = True
             if discard:
                 self._count_out(self._bytes)

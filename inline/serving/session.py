@@ -233,15 +233,15 @@ class Session:
                 self._slices.summarise()
             except Exception:  # the close must follow whatever becomes of the summary
                 _log.exception("%s: the connection could not be summed up", self._name)
-        self._queue.put_now(encode(Close()))
+        self._queue.close(encode(Close()))  # the ECV of a late slice must not follow it
 
     def _release(self) -> None:
         """Give back the memory of the connection, except for slices that are still worked on."""
         if dropped := self._queue.texts_dropped:
             _log.warning("%s: %d texts were not sent, since it reads too slowly", self._name, dropped)
         self._queue.close(discard=True)
-        self._owner.ended = True
         self._memory.release(self._received)
+        self._owner.end()
         give_back()
 
     def _send(self) -> None:

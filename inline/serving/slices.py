@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -46,13 +47,16 @@ from model.weights import DEFAULT, weights_digest
 _log = logging.getLogger(__name__)
 
 _TICK_S: Final = 0.25
+_MOST_SLICES: Final = 4096
+"""Slices of a connection whose final level is stated; the last ones count."""
 _MEMORY: Final = (
     "the memory limit of the connection is reached; the oldest series are given up, their images pass on "
     "without a map (the summary counts them)"
 )
 
 _LATE_ECV: Final = (
-    "a slice of this pair missed its budget; its ECV is on ZeroMQ and the live page, not among the images"
+    "{}; its images were not sent: a slice of the pair missed its budget, and the connection ended before "
+    "its result. Send the series again, with a longer budget_ms"
 )
 
 
@@ -114,9 +118,9 @@ class Slices:
         self._numbers = SeriesNumbers(service.settings.emit.series_offset)
         self._results = InOrder()
         self._assembler: SeriesAssembler | None = None
-        self._accounts: list[Account] = []
+        self._account = Account(0, 0, 0, {})
         self._study = Study()
-        self._slices: list[_Slice] = []
+        self._slices: deque[_Slice] = deque(maxlen=_MOST_SLICES)
         self._memory_reported = False
         self._header = MeasurementHeader()
         self._reports: dict[Study, Report] = {}
@@ -170,7 +174,7 @@ class Slices:
     def _finish(self, *, early: bool) -> None:
         if self._assembler is not None:
             self._assemble(partial(self._assembler.finish, early=early))
-            self._accounts.append(self._assembler.account())
+            self._account += self._assembler.account()
             self._assembler = None
 
     def wait(self) -> None:
@@ -205,7 +209,8 @@ class Slices:
         report.at_levels(self._final_levels(study), self._name)
         weights = weights_digest(service.settings.weights or DEFAULT)
         info = ExaminationInfo.of_header(report.header, weights=weights, engine=service.engine.name)
-        first = min(each.place.identity.series_index for each in self._slices if each.study is study)
+        own = (each.place.identity.series_index for each in self._slices if each.study is study)
+        first = min(own, default=0)
         series = self._numbers.first(first) + PLACE
         try:
             image = report.image(info, series, number, cancelled=lambda: service.shutdown.requested)
@@ -232,7 +237,7 @@ class Slices:
                 self._report_ecv(unpaired)
         tally = self._tally
         summary = Summary.of(
-            self._accounts, tally.images, tally.results, tally.errors, tuple(slices), tuple(earlier)
+            [self._account], tally.images, tally.results, tally.errors, tuple(slices), tuple(earlier)
         )
         _log.info("%s summary: %s", self._name, summary.text(self._dialogue.loggable))
         self._reply(self._dialogue.say(summary.text()))
@@ -273,15 +278,12 @@ class Slices:
         self._free.acquire()
         self._tally.slices += 1
         settings, stated, program = self._settings, self._stated, self._service.settings
-        number, submitted = len(self._slices), _Slice(self._study, place)
+        number, submitted = self._tally.slices - 1, _Slice(self._study, place)
         self._slices.append(submitted)
-        if self._study not in self._reports:
-            self._reports[self._study] = Report(self._memory)
-        report = self._reports[self._study]
-        report.header = self._header
+        report = self._report_of_study() if settings.emit.report else None
 
         def deliver(result: SliceResult, *, latecomer: bool) -> None:
-            """Take a result of the scheduler. A latecomer goes to observers and subscribers alone."""
+            """Take a result of the scheduler. Of a latecomer only its ECV goes back."""
             if result.map is None and Flag.LATE not in result.flags:
                 submitted.mapped = False
             ecv: EcvResult | None = None
@@ -304,14 +306,13 @@ class Slices:
                     self._service.publisher.publish(result, session=self._name)
                 ecv = self._ecv(submitted, result, settings, stated=stated)
             finally:
-                if latecomer:
-                    if ecv is not None and not self._owner.ended:
-                        self._report_ecv(ecv if ecv.error else replace(ecv, error=_LATE_ECV))
-                else:
-                    if settings.emit.report:
-                        self._keep(report, assembled.template, result, ecv)
+                if report is not None:
+                    self._keep(report, assembled.template, None if latecomer else result, ecv)
+                if not latecomer:
                     data, problem = self._encoded(result, ecv, assembled, settings)
                     self._results.add(number, partial(self._send, result, ecv, data, problem))
+                elif ecv is not None:
+                    self._send_late(result, ecv, assembled, settings)
 
         context = SliceContext(
             settings.mapping.t1_scale,
@@ -328,6 +329,14 @@ class Slices:
             owner=self._owner,
             late_too=assembled.quantity is Quantity.T1 or self._service.observers.takes_latecomers(),
         )
+
+    def _report_of_study(self) -> Report:
+        """Return the report of the study, with the texts of the header that it states."""
+        if self._study not in self._reports:
+            self._reports[self._study] = Report(self._memory)
+        report = self._reports[self._study]
+        report.header = replace(self._header, inversion_times=(), echo_times=(), parameters={})
+        return report
 
     def _keep(self, report: Report, template: ImageHeader, *results: SliceResult | EcvResult | None) -> None:
         """Keep results for the report of their study."""
@@ -425,6 +434,27 @@ class Slices:
         finally:
             self._memory.release(len(data))
             self._free.release()
+
+    def _send_late(
+        self, result: SliceResult, ecv: EcvResult, assembled: Assembled, settings: Settings
+    ) -> None:
+        """Queue the images of the ECV that a late slice completes; without a connection, log its value."""
+        images = ecv_images(
+            ecv, assembled.template, settings.emit, self._numbers, completed_by=result.identity
+        )
+        if images and not self._queue.put_now(b"".join(map(encode, images))):
+            ecv = replace(ecv, error=_LATE_ECV.format(_median(ecv)))
+        self._report_ecv(ecv)
+
+
+def _median(ecv: EcvResult) -> str:
+    """Return the median of the myocardium in words: ECV, or without haematocrit the partition coefficient."""
+    ring = ecv.regions[0] if ecv.regions else None
+    if ring is None or ring.partition_coefficient is None:
+        return "no values"
+    if ring.median is None:
+        return f"partition coefficient {ring.partition_coefficient:.3f}"
+    return f"median {ring.median:.1f} %"
 
 
 def _values(result: SliceResult) -> dict[str, Any]:

@@ -108,4 +108,5 @@ def molli_map(
         ValueError: as :func:`fit_molli`.
     """
     fit = fit_molli(images, times_ms, signed=signed)
-    return ParametricMap(fit.t1, fit.sd, fit.r_squared, fit.failed)
+    # Copies: as a view of the fields of the fit, each map would hold the memory of all.
+    return ParametricMap(fit.t1.copy(), fit.sd.copy(), fit.r_squared.copy(), fit.failed)

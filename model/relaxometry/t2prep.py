@@ -83,4 +83,5 @@ def t2_map(images: NDArray[np.float32], times_ms: NDArray[np.float64]) -> Parame
         ValueError: as :func:`fit_t2prep`.
     """
     fit = fit_t2prep(images, times_ms)
-    return ParametricMap(fit.t2, fit.sd, fit.r_squared, fit.failed)
+    # Copies: as a view of the fields of the fit, each map would hold the memory of all.
+    return ParametricMap(fit.t2.copy(), fit.sd.copy(), fit.r_squared.copy(), fit.failed)

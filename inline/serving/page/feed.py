@@ -1,8 +1,8 @@
 """Feed of the live page: observer that passes results on to the process of the page.
 
 The threads of the chain put results into a bounded queue and go on. One thread of low cost makes messages of
-them and writes them to the process; where that takes nothing or has ended, it is started anew, and what came
-meanwhile is dropped and counted.
+them and writes them to the process; where that takes nothing or has ended, it is started anew, and the oldest
+of what came meanwhile are dropped and counted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import queue
 import socket
 import subprocess
 import sys
@@ -18,7 +17,6 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -45,6 +43,7 @@ from inline.serving.page.messages import (
     slice_message,
     status_message,
 )
+from inline.serving.page.waiting import Waiting
 from inline.serving.tally import Tally
 from inline.settings import MonitorSettings
 from model.relaxometry.parametric_map import ParametricMap
@@ -52,7 +51,11 @@ from model.relaxometry.parametric_map import ParametricMap
 _log = logging.getLogger(__name__)
 
 _WAITING: Final = 64
-"""Results and connections that wait for the process; each result holds its maps, some 2 MB."""
+"""Results and connections that wait for the process."""
+_WAITING_BYTES: Final = 32 << 20
+"""Likewise, bytes of the maps: those of 64 results of 256 x 256 pixels take 21 MB."""
+_SHOWN_BYTES: Final = 32 << 20
+"""Bytes of the maps that results of another level are measured on: 256 of 512 x 512 pixels of 0.7 mm."""
 _BACKLOG: Final = 64
 _STATUS_S: Final = 2.0
 """Time between two messages of the state; a page that gets none for longer reports it."""
@@ -137,7 +140,7 @@ class PageFeed(Observer):
         self._ecv: deque[_ShownEcv] = deque(maxlen=MOST_RESULTS)
         self._maps: OrderedDict[int, tuple[int, ReportMap]] = OrderedDict()
         self._final: OrderedDict[int, FinalLevels] = OrderedDict()
-        self._queue: queue.Queue[_Event | None] = queue.Queue(_WAITING)
+        self._waiting: Waiting[_Event | None] = Waiting(_WAITING, _WAITING_BYTES)
         self._over = threading.Event()
         self._process: _Process | None = None
         self._started = -math.inf
@@ -163,11 +166,16 @@ class PageFeed(Observer):
 
     def delivered(self, delivery: Delivery) -> None:
         """See :class:`inline.serving.observers.Observer`."""
-        self._put(delivery)
+        result = replace(delivery.result, labels=_NOTHING, uncorrected=None)
+        if result.map is not None:
+            result = replace(result, map=_values_alone(result.map))
+        self._put(replace(delivery, result=result), _map_bytes(result))
 
     def ecv_delivered(self, delivery: EcvDelivery) -> None:
         """See :class:`inline.serving.observers.Observer`."""
-        self._put(delivery)
+        result = replace(delivery.result, partition_sd=None)
+        size = sum(each.nbytes for each in (result.partition, result.valid) if each is not None)
+        self._put(replace(delivery, result=result), size)
 
     def levels_known(self, levels: FinalLevels) -> None:
         """See :class:`inline.serving.observers.Observer`."""
@@ -175,23 +183,20 @@ class PageFeed(Observer):
 
     def close(self) -> None:
         """Pass on what is queued, and end the process; at most some seconds."""
-        with suppress(queue.Full):
-            self._queue.put(None, timeout=_CLOSING_S)
+        self._waiting.put(None)
         self._thread.join(_CLOSING_S)
         self._over.set()
         if (process := self._process) is not None:
             process.end()
         self._listening.close()
 
-    def _put(self, event: _Event) -> None:
-        try:
-            self._queue.put_nowait(event)
-        except queue.Full:
-            self._drop()
+    def _put(self, event: _Event, size: int = 0) -> None:
+        if dropped := self._waiting.put(event, size):
+            self._drop(dropped)
 
-    def _drop(self) -> None:
-        self.dropped += 1
-        if self.dropped == 1:
+    def _drop(self, number: int = 1) -> None:
+        first, self.dropped = not self.dropped, self.dropped + number
+        if first:
             _log.warning("the live page takes results too slowly; some are missing there")
 
     def _run(self) -> None:
@@ -199,8 +204,8 @@ class PageFeed(Observer):
         while not self._over.is_set():
             self._ensure_process()
             try:
-                event = self._queue.get(timeout=max(due - time.monotonic(), 0.0))
-            except queue.Empty:
+                event = self._waiting.get(max(due - time.monotonic(), 0.0))
+            except TimeoutError:
                 due = time.monotonic() + _STATUS_S
                 self._send(self._status)
                 continue
@@ -259,6 +264,8 @@ class PageFeed(Observer):
         if before is not None:
             self._shown.remove(before)
         self._shown.append(_Shown(number, delivery.study, delivery.session, _small(result), _follows(result)))
+        while sum(_map_bytes(each.result) for each in self._shown) > _SHOWN_BYTES:
+            self._shown.popleft()
         replaces = None if before is None else before.number
         shown = ReportMap.of_slice(replace(result, map=None))
         return slice_message(
@@ -382,7 +389,21 @@ def _small(result: SliceResult) -> SliceResult:
         return bare
     values = np.where(result.map.failed, np.float32(np.nan), result.map.values_ms)
     part = cut(values, result.geometry.spacing, result.contours)
-    return replace(bare, map=ParametricMap.of_values(part.values), contours=part.contours)
+    made = _values_alone(ParametricMap.of_values(part.values))
+    return replace(bare, map=made, contours=part.contours)
+
+
+def _values_alone(made: ParametricMap) -> ParametricMap:
+    """Return a map without SD and R2, which the page does not show."""
+    nothing = np.broadcast_to(np.float32(0.0), made.values_ms.shape)
+    return replace(made, sd_ms=nothing, r_squared=nothing)
+
+
+def _map_bytes(result: SliceResult) -> int:
+    """Return the bytes of the maps of a result, as of :func:`_values_alone`."""
+    made, uncertainty = result.map, result.boundary_uncertainty
+    size = 0 if made is None else made.values_ms.nbytes + made.failed.nbytes
+    return size if uncertainty is None else size + uncertainty.nbytes
 
 
 def _follows(result: SliceResult) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inline.assembly.assembled import Failed, Ready
-from inline.assembly.assembler import MEMORY, SeriesAssembler
+from inline.assembly.assembler import MEMORY, Account, SeriesAssembler
 from inline.data.flags import Flag
 from inline.data.memory import MemoryBudget
 from inline.data.series import MappingSeries, MapSeries, Quantity
@@ -1523,3 +1523,15 @@ def test_a_series_that_is_named_as_molli_and_has_the_times_of_a_scout_is_flagged
 def test_a_molli_that_is_named_scout_too_is_fitted():
     _, (only,) = feed(molli(description="MOLLI_scout"))
     assert only.series.times_ms.tolist() == sorted(TIMES["5(3)3"])
+
+
+def test_reasons_that_quote_the_sender_are_bounded_in_number():
+    total = Account(0, 0, 0, {})
+    for each in range(3):
+        assembler = SeriesAssembler(MeasurementHeader(), AT_ONCE)
+        for number in range(200):
+            assembler.add(image(meta={"GADGETRON_DataRole": f"Role{each}-{number}"}), 0.0)
+        total += assembler.account()
+    assert total.images == sum(total.unused.values()) == 600
+    assert len(total.unused) == 65
+    assert total.unused["for further reasons"] == 600 - 64

@@ -61,3 +61,8 @@ def test_a_time_in_a_comment_has_all_of_its_digits(comment, quantity, ms):
 def test_contrast_agent_is_read_from_where_senders_state_it(attributes, enhancement, source):
     found = read(**attributes)
     assert (found.enhancement, found.enhancement_source) == (enhancement, source)
+
+
+def test_a_description_is_cut_to_what_results_may_keep():
+    found = read(SequenceDescription="MOLLI " + "x" * 1_000_000, SeriesDescriptionAdditional="y" * 1_000_000)
+    assert found.description == "MOLLI " + "x" * 1018

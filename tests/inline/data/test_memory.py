@@ -57,6 +57,22 @@ def test_the_limits_hold_in_any_order_and_everything_comes_back(steps):
     assert budget.free == free
 
 
+def test_what_an_ended_connection_holds_leaves_the_next_one_its_own_part():
+    budget = MemoryBudget(1600, 1600, connections=8)  # each is sure of 100
+    ended = budget.connection()
+    assert ended.reserve(60)
+    ended.end()
+    assert budget.free == 740
+    assert not ended.reserve(741)
+    assert all(budget.connection().reserve(100) for _ in range(8))
+    assert budget.free == 740
+    ended.release(60)
+    assert budget.free == 800
+    last = budget.connection()
+    last.take(950)
+    assert last.beyond_all == 50
+
+
 def test_the_default_for_one_is_a_quarter():
     assert MemoryBudget(4000).each == 1000
 

@@ -7,7 +7,7 @@ import pytest
 
 from inline.doctor import host
 from inline.doctor.finding import Verdict
-from inline.settings import ServerSettings
+from inline.settings import Settings, load_settings
 
 GB = 1_000_000_000
 
@@ -23,10 +23,18 @@ def only(findings):
 )
 def test_memory(available, verdict, monkeypatch):
     monkeypatch.setattr(host, "available_bytes", lambda: available)
-    found = only(host.memory(ServerSettings()))
+    found = only(host.memory(Settings()))
     assert found.verdict is verdict
     assert bool(found.advice) == (verdict is not Verdict.GOOD)
     assert found.text.startswith(f"{available / GB:.1f} GB available")
+
+
+def test_the_memory_of_a_server_follows_its_settings(monkeypatch):
+    monkeypatch.setattr(host, "available_bytes", lambda: 8 * GB)
+    values = {"server": {"memory_bytes": 2 * GB}, "workers": 4}
+    assert only(host.memory(load_settings(**values))).text.endswith("takes 0.8 GB idle and up to 3.4 GB")
+    found = only(host.memory(load_settings(**values, monitor={"page_port": 9101})))
+    assert found.text.endswith("takes 0.8 GB idle and up to 3.6 GB")
 
 
 @pytest.mark.parametrize(

@@ -90,3 +90,12 @@ def test_limits_of_a_counter_from_its_minimum(minimum: str, maximum: str, first:
 def test_what_is_not_a_header(xml: str) -> None:
     with pytest.raises(ProtocolError):
         parse_header(xml)
+
+
+def test_texts_that_are_kept_are_cut() -> None:
+    name = "MOLLI" + "x" * 100_000
+    made = parse_header(
+        f"<ismrmrdHeader><measurementInformation><protocolName>{name}</protocolName></measurementInformation>"
+        "</ismrmrdHeader>"
+    )
+    assert made.protocol_name == name[:1024]

@@ -1,6 +1,7 @@
 """ECV through the server: native and post-contrast on one connection, on two, and within the memory limit."""
 
 import json
+import re
 import socket
 from dataclasses import replace
 from time import monotonic, sleep
@@ -197,7 +198,7 @@ def test_the_ecv_of_a_late_slice_has_the_level_known_when_it_is_made(serving, ri
     assert "AHA 1 basal anterior" in [each.name for each in found[0].result.regions]
 
 
-def test_a_client_is_told_of_the_ecv_that_its_late_slice_completes(serving, ring_engine):
+def test_the_ecv_that_a_late_slice_completes_goes_back(serving, ring_engine):
     gate, watching = Gated(ring_engine), Watching()
     gate.open.set()
 
@@ -215,9 +216,38 @@ def test_a_client_is_told_of_the_ecv_that_its_late_slice_completes(serving, ring
     with serving(gate, observers=Observers(watching), **QUICK) as server:
         sent(server, POST, parameters={"haematocrit": 0.42})
         gate.open.clear()
-        texts = exchange(server.address, XML.format(study=7), native(), parameters={"budget_ms": 3000}).texts
-    (text,) = [text for text in texts if "ECV of series" in text]
-    assert "ECV of series 1 slice 0: a slice of this pair missed its budget; its ECV is on ZeroMQ" in text
+        found = exchange(server.address, XML.format(study=7), native(), parameters={"budget_ms": 3000})
+    added = compare(NATIVE, found.images).added
+    assert [(each["flags"], each["contours"]) for each, _ in records(added)] == [(["late"], None)]
+    median, record = value(added)
+    assert median == pytest.approx(100.0 * 0.58 * PARTITION, abs=0.3)
+    assert (record["native"]["series_index"], record["post_contrast"]["series_index"]) == (1, 2)
+    assert not [text for text in found.texts if "ECV of series" in text]
+
+
+@pytest.mark.parametrize(("haematocrit", "stated"), [({"haematocrit": 0.42}, 0.58 * PARTITION), ({}, None)])
+def test_the_ecv_of_a_late_slice_is_in_the_log_where_its_connection_has_ended(
+    haematocrit, stated, serving, ring_engine, caplog
+):
+    gate = Gated(ring_engine)
+    gate.open.set()
+    with serving(gate, **QUICK) as server:
+        sent(server, POST, parameters=haematocrit)
+        gate.open.clear()
+        added, _ = sent(server, NATIVE, parameters={"budget_ms": 3000})
+        gate.open.set()
+        end = monotonic() + 30
+        while not (lines := re.findall("ECV of series 1 .*not sent.*", caplog.text)) and monotonic() < end:
+            sleep(0.02)
+    assert ecv_records(added) == []
+    (line,) = lines
+    found = re.search(r"(median|partition coefficient) ([0-9.]+)", line)
+    if stated:
+        assert found[1] == "median"
+        assert float(found[2]) == pytest.approx(100.0 * stated, abs=0.3)
+    else:
+        assert found[1] == "partition coefficient"
+        assert float(found[2]) == pytest.approx(PARTITION, abs=0.005)
 
 
 def test_a_partner_that_was_late_and_never_came_is_named(serving, ring_engine):
@@ -339,7 +369,7 @@ SETTINGS = load_settings(ecv={"haematocrit": 0.42})
 def held(result):
     made = result.map
     arrays = (made.values_ms, made.sd_ms, made.r_squared, made.failed, result.labels)
-    return sum(each.nbytes for each in arrays)
+    return (16 << 10) + sum(each.nbytes for each in arrays)
 
 
 def late(result):

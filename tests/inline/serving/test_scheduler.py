@@ -563,25 +563,32 @@ def test_late_slices_that_may_be_partners_are_worked_on_until_their_client_has_l
     assert [client.memory.held for client in clients] == [0, 0]
 
 
-def test_late_slices_of_connections_that_have_ended_do_not_pile_up(maps, ring_engine, monkeypatch):
+def test_late_slices_of_connections_that_have_ended_do_not_pile_up(maps, ring_engine):
     """Their memory is no longer limited by that of a connection: any number of them may follow."""
-    monkeypatch.setattr(module, "_ENDED_BYTES", 6 * job_bytes(maps[0]))
+    size = job_bytes(maps[0])
+    budget = MemoryBudget(48 * size, 24 * size, connections=4)  # each is sure of 6, an eighth of all
     gate, clients = Gated(ring_engine), []
     scheduler, collector = Scheduler(Pipeline(gate), 2, 200.0, patience_s=60.0), Collector()
     scheduler.submit(now(maps[0]), collector)  # holds the network
     assert gate.entered.wait(20)
     for number in range(1, 6):
-        clients.append(owner(str(number), subscribed=True))
+        clients.append(Owner(str(number), budget.connection(), lambda: True))
         for _ in range(4):
             scheduler.submit(now(maps[0]), collector, owner=clients[-1])
         collector.wait(results=1 + 4 * number)
-        clients[-1].ended = number < 5
+        if number < 5:
+            clients[-1].end()
     held = [0, 0, 2, 4, 4]  # the oldest go first; those of the last one, which is there, are its own affair
-    wait_until(lambda: [each.memory.held / job_bytes(maps[0]) for each in clients] == held)
+    wait_until(lambda: [each.memory.held / size for each in clients] == held)
+    assert budget.free == 18 * size  # of 24: the next connections are sure of their own parts
+    # Others take all, and one holds what it must beyond it.
+    assert budget.connection().reserve(24 * size)
+    budget.connection().take(7 * size)
+    wait_until(lambda: [each.memory.held / size for each in clients] == [0, 0, 1, 4, 4])
     gate.open.set()
-    collector.wait(latecomers=11)
+    collector.wait(latecomers=10)
     scheduler.close()
-    assert len(collector.latecomers) == 11
+    assert len(collector.latecomers) == 10
 
 
 @pytest.mark.parametrize("subscribed", [False, True])

@@ -38,6 +38,17 @@ def test_bytes_go_out_in_their_order_and_count_until_they_have_gone(share):
     assert share.held == 0
 
 
+def test_nothing_follows_the_last_bytes(share):
+    queue = SendQueue(10_000, share)
+    queue.put_now(b"a")
+    queue.close(b"b")
+    assert not queue.put_now(b"c")
+    assert not queue.put_text(b"d")
+    queue.close(b"e")
+    assert [queue.get(), queue.get(), queue.get()] == [b"a", b"b", None]
+    assert share.held == 0
+
+
 @pytest.mark.parametrize("limits", [(200, 1000), (1000, 300)], ids=["of the queue", "of the memory"])
 def test_images_wait_for_room_and_results_do_not(limits):
     share = MemoryBudget(limits[1], limits[1], connections=1).connection()

@@ -306,6 +306,20 @@ def test_a_summary_that_fails_does_not_keep_the_close_back(client, monkeypatch):
     assert messages[-1] == Close()
 
 
+def test_an_endless_connection_states_the_levels_of_its_last_slices_and_accounts_for_all(
+    run, examination, monkeypatch
+):
+    monkeypatch.setattr("inline.serving.slices._MOST_SLICES", 3)
+    _, header, images = examination
+    other = header.replace("simulated mapping", "another one")
+    assert other != header
+    sent = [ConfigFile("mapping"), Header(header), *images, Header(other), *images, Close()]
+    messages, _ = run(sent)
+    (summary,) = [each.text for each in messages if isinstance(each, Text) and "came" in each.text]
+    assert f"{2 * len(images)} images came. {2 * len(images)} images made 8 series and 8 results" in summary
+    assert len(re.findall(r"series \d+ slice \d+", summary)) == 3
+
+
 def test_images_that_are_only_passed_on_are_accounted_for(client, examination):
     messages = client(config="passthrough")
     assert originals(messages) == examination[2]

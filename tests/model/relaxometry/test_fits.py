@@ -214,3 +214,11 @@ def test_tensors_on_the_cpu_are_fitted_by_the_compiled_loops(means: str) -> None
         expected = fit(pixels.signal, pixels.times_ms)
         for each in fields(ours):
             np.testing.assert_array_equal(getattr(ours, each.name).numpy(), getattr(expected, each.name))
+
+
+@pytest.mark.parametrize("fit", [molli_map, t2_map])
+def test_a_map_holds_no_other_memory_than_its_own(fit):
+    made = fit(np.ones((5, 8, 9), np.float32), np.array([0.0, 100.0, 300.0, 900.0, 2700.0]))
+    for name in ("values_ms", "sd_ms", "r_squared", "failed"):
+        array = getattr(made, name)
+        assert array.base is None or array.base.nbytes == array.nbytes, name

@@ -7,6 +7,7 @@ import signal
 import socket
 from contextlib import closing
 from dataclasses import replace
+from time import sleep
 
 import numpy as np
 import pytest
@@ -368,6 +369,50 @@ def test_of_very_many_results_the_latest_alone_change_their_levels_and_are_super
         assert changed == [numbers[4], numbers[-1]]
 
 
+def test_what_waits_for_a_process_that_hangs_is_bounded_in_bytes_and_the_latest_stay(started, monkeypatch):
+    """Per pixel 4 bytes of value and 1 of validity; SD, R2, labels and the uncorrected map do not wait."""
+    made = t1_slice()
+    monkeypatch.setattr(module, "_WAITING_BYTES", 10 * 5 * made.map.values_ms.size + 1)
+    feed = started()
+    with closing(Reader(feed.address)) as reader:
+        reader.next("status")
+        os.kill(feed._process._process.pid, signal.SIGSTOP)
+        feed.delivered(delivery(notes=("x" * 1_000_000,)))  # fills the socket, and holds the thread up
+        sleep(0.5)
+        for number in range(30):
+            feed.delivered(delivery(identity=SeriesIdentity(number, 0), map=made.map, uncorrected=made.map))
+        assert feed.dropped == 20
+        os.kill(feed._process._process.pid, signal.SIGCONT)
+        reader.next("slice")
+        assert [reader.next("slice")["series_index"] for _ in range(10)] == list(range(20, 30))
+
+
+def test_the_maps_that_another_level_is_measured_on_are_bounded_in_bytes(started, monkeypatch):
+    """Of each the 110 mm around the heart are kept, some 75 x 75 pixels."""
+    pipeline, native = measured()
+    most = 4 * 5 * 80 * 80
+    monkeypatch.setattr(module, "_SHOWN_BYTES", most)
+    feed = started()
+    slices = [replace(native, identity=SeriesIdentity(number, 0)) for number in range(8)]
+    with closing(Reader(feed.address)) as reader:
+        for each in slices:
+            feed.delivered(Delivery("a", each, 0.1, False, 1, 500.0))
+        numbers = [reader.next("slice")["number"] for _ in slices]
+        kept = [shown.result.map for shown in feed._shown.values()]
+        assert 4 <= len(kept) < 8
+        assert sum(each.values_ms.nbytes + each.failed.nbytes for each in kept) <= most
+        assert all(each.sd_ms.strides == each.r_squared.strides == (0, 0) for each in kept)  # no memory
+        for each in (slices[0], slices[-1]):
+            feed.levels_known(final(pipeline, each, SliceLevel.APICAL))
+        assert reader.next("levels")["slices"] == []
+        (change,) = reader.next("levels")["slices"]
+        assert change["number"] == numbers[-1]
+        expected = pipeline.at_level(native, SliceLevel.APICAL, "").regions
+        assert named(change["regions"]) == pytest.approx(
+            {each.name: each.median for each in expected}, abs=1e-3
+        )
+
+
 def test_texts_of_a_sender_need_a_setting(started):
     feed = started(page_texts=True)
     with closing(Reader(feed.address)) as reader:
@@ -378,7 +423,7 @@ def test_texts_of_a_sender_need_a_setting(started):
 def test_a_result_that_makes_no_message_is_missing_alone(started, caplog):
     feed = started()
     with closing(Reader(feed.address)) as reader:
-        feed.delivered(Delivery("a", "no result", 0.1, False, 1, 500.0))
+        feed.delivered(delivery(geometry=None))
         feed.delivered(delivery())
         assert reader.next("slice")
     assert "missing on the live page" in caplog.text
