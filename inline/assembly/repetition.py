@@ -16,9 +16,9 @@ from inline.assembly.group import COUNTERS, SHORTEST, Group
 from inline.assembly.image_metadata import ImageMetadata
 from inline.assembly.times import in_ms
 from inline.data.series import Quantity
+from inline.data.time_stamps import TICKS, apart
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
-from inline.mrd.time_stamps import TICKS, apart
 
 SAME_MS: Final = {Quantity.T1: 40.0, Quantity.T2: 2.0}
 """Largest difference of the times of the first image in two repetitions, which do not follow the heart rate.

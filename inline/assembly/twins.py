@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from inline.data.series import Enhancement
-from inline.mrd.time_stamps import TICKS, apart
+from inline.data.time_stamps import TICKS, apart
 
 T = TypeVar("T")
 

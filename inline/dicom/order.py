@@ -16,13 +16,12 @@ from inline.assembly.geometry import Planes
 from inline.assembly.recognition import Kind
 from inline.assembly.repetition import SAME_MS, first_again
 from inline.data.series import Quantity
+from inline.data.time_stamps import DAY, TICKS
 from inline.dicom.frame import Frame
 from inline.dicom.vendors import PLACES, Time, choose
 from inline.mrd.image_header import ImageHeader, ImageType, Triple
 
-TICKS: Final = 400
-"""MRD time stamps per second."""
-DAY_S: Final = 86_400
+_DAY_S: Final = DAY // TICKS
 _LONGEST_S: Final = 43_200.0
 """Half a day: an examination takes less."""
 _LARGEST_COUNTER: Final = 65_535
@@ -80,12 +79,12 @@ def past_midnight(frames: Sequence[Frame]) -> list[Frame]:
     if others != [first + 1]:
         return list(frames)
     began = min(frame.moment for frame in dated if frame.day == first)
-    ended = max(frame.moment for frame in dated if frame.day != first) + DAY_S
+    ended = max(frame.moment for frame in dated if frame.day != first) + _DAY_S
     if ended - began >= _LONGEST_S:
         return list(frames)
     # The first day began after noon, and the second one ended before; frames without a date are among them.
     return [
-        replace(frame, moment=frame.moment + DAY_S) if frame.moment < _LONGEST_S else frame
+        replace(frame, moment=frame.moment + _DAY_S) if frame.moment < _LONGEST_S else frame
         for frame in frames
     ]
 

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 from ismrmrd.hdf5 import image_header_dtype
 
+from inline.data.time_stamps import past_midnight
 from inline.mrd.image_header import DATA_TYPES
 from inline.mrd.layouts import (
     COMPLEX,
@@ -27,7 +28,6 @@ from inline.mrd.layouts import (
 )
 from inline.mrd.messages import Image
 from inline.mrd.text import as_utf8, decode
-from inline.mrd.time_stamps import past_midnight
 from model.output import atomic_output
 
 __all__ = ["FileError", "ImageFile", "write_images"]
@@ -97,7 +97,7 @@ class ImageFile:
     def images(self) -> Iterator[Image]:
         """Read all images in the order of their acquisition time stamps; equal ones as they lie in the file.
 
-        Those after midnight come last (:func:`inline.mrd.time_stamps.past_midnight`).
+        Those after midnight come last (:func:`inline.data.time_stamps.past_midnight`).
 
         Raises:
             FileError: pixels cannot be read or converted.

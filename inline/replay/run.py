@@ -18,10 +18,10 @@ from inline.data.errors import ProtocolError
 from inline.data.flags import Flag
 from inline.data.results import RESULT_ATTRIBUTE, Contours
 from inline.data.series import Quantity
+from inline.data.time_stamps import TICKS, past_midnight
 from inline.emit.overlay import draw
 from inline.emit.record import ECV_ATTRIBUTE
 from inline.mrd.messages import Image
-from inline.mrd.time_stamps import TICKS, past_midnight
 from inline.replay.results import Ecv, Record, Slice, read_record
 from inline.replay.table import counted
 from model.output import atomic_output
@@ -160,7 +160,7 @@ def paced(images: Sequence[Image], speed: float = 1.0) -> Iterator[Image]:
     """Yield each image at its acquisition time stamp; the earliest is due at once.
 
     A stamp of 0 states no time: such an image is due with the one before it. Those after midnight go on from
-    those before (:func:`inline.mrd.time_stamps.past_midnight`).
+    those before (:func:`inline.data.time_stamps.past_midnight`).
 
     Args:
         images: all of the replay, in the order of sending.

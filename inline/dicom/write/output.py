@@ -9,7 +9,7 @@ from pydicom import Dataset
 
 from inline.data.examination import EcvResult
 from inline.data.results import SliceResult
-from inline.dicom.order import DAY_S, TICKS
+from inline.data.time_stamps import DAY
 from inline.dicom.write.provenance import MANUFACTURER, MODEL, Provenance, derived_uid
 from inline.dicom.write.source import UTF8, SourceImages
 
@@ -102,7 +102,7 @@ class DicomSource:
         result = self.result
         origin = "map" if result.scanner_made else "images"
         # After midnight the stamp depends on whether images of the evening were read with these.
-        time_of_day = result.identity.time_stamp % (DAY_S * TICKS)
+        time_of_day = result.identity.time_stamp % DAY
         return f"{result.quantity} {origin} {time_of_day} {self.images.key}"
 
     @property

@@ -2,7 +2,7 @@
 
 import pytest
 
-from inline.data.time_stamps import unwrapped
+from inline.data.time_stamps import apart, past_midnight, unwrapped
 
 MIDNIGHT = 24 * 3600 * 400
 
@@ -35,3 +35,14 @@ def test_acquisitions_are_in_their_order_past_midnight_and_without_stamps(stamps
 def test_stamps_of_one_day_and_clocks_that_do_not_count_from_midnight_stay():
     for stamps in ([1, 1000, 500], [clock(1, 0), clock(12, 0)], [1000, 10**9]):
         assert unwrapped(stamps) == stamps
+
+
+def test_stamps_after_midnight_of_a_file_are_a_day_later_and_zeros_stay():
+    before, after = clock(23, 59), clock(0, 1)
+    assert past_midnight([before, after, 0]) == [before, MIDNIGHT + after, 0]
+    assert past_midnight([after, clock(11, 0)]) == [after, clock(11, 0)]
+
+
+def test_stamps_on_both_sides_of_midnight_are_minutes_apart():
+    assert apart(clock(23, 59), clock(0, 1)) == apart(clock(0, 1), clock(23, 59)) == 2 * 60 * 400
+    assert apart(clock(1, 0), clock(12, 0)) == 11 * 3600 * 400
