@@ -398,7 +398,7 @@ def test_the_maps_that_another_level_is_measured_on_are_bounded_in_bytes(started
         for each in slices:
             feed.delivered(Delivery("a", each, 0.1, False, 1, 500.0))
         numbers = [reader.next("slice")["number"] for _ in slices]
-        kept = [shown.result.map for shown in feed._shown.values()]
+        kept = [shown.result.map for shown in feed._shown]
         assert 4 <= len(kept) < 8
         assert sum(each.values_ms.nbytes + each.failed.nbytes for each in kept) <= most
         assert all(each.sd_ms.strides == each.r_squared.strides == (0, 0) for each in kept)  # no memory
