@@ -369,7 +369,7 @@ class Settings(_Frozen):
     engine: EngineName = "auto"
     workers: int = Field(2, ge=1, le=64)
     budget_ms: float = Field(3000.0, gt=0, le=3_600_000)
-    review_below: float = Field(0.81, ge=0, le=1)
+    review_below: float = Field(0.84, ge=0, le=1)
     weights: Path | None = None
 
 
