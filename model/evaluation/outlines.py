@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.polygons import outward, resample
+from model.polygons import area, outward, resample
 
 Outline = NDArray[np.float64]
 """Closed polygon, points (x, y) in pixels ``(n, 2)``; whole numbers are pixel centres."""
@@ -27,12 +27,25 @@ def smooth_outline(mask: NDArray[np.bool_]) -> Outline:
     Raises:
         ValueError: the mask is empty.
     """
+    return max(smooth_outlines(mask), key=area)
+
+
+def smooth_outlines(mask: NDArray[np.bool_]) -> list[Outline]:
+    """Return the outline of each part of a mask without its holes, as :func:`smooth_outline`.
+
+    Raises:
+        ValueError: the mask is empty.
+    """
     # OpenCV follows the outermost pixels' centres, half a pixel of the finer grid inside the border.
     finer = np.pad(np.repeat(np.repeat(mask.astype(np.uint8), _FINER, 0), _FINER, 1), 1)
     found = cv2.findContours(finer, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
     if not found:
         raise ValueError("an empty mask has no outline")
-    points = max(found, key=cv2.contourArea).reshape(-1, 2).astype(np.float64) - 1.0
+    return [_smooth(each.reshape(-1, 2).astype(np.float64) - 1.0) for each in found]
+
+
+def _smooth(points: Outline) -> Outline:
+    """Return an outline on the finer grid without its high harmonics, in pixels of the mask."""
     x, y = (resample(points, _POINTS) if len(points) > _POINTS else points).T
     spectrum = np.fft.fft(x + 1j * y)
     number = np.fft.fftfreq(len(spectrum), 1.0 / len(spectrum))

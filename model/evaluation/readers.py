@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.evaluation.cases import LabelledSlice
-from model.evaluation.outlines import smooth_outline
+from model.evaluation.outlines import smooth_outlines
 from model.polygons import distances, inside
 
 Labels = NDArray[np.uint8]
@@ -19,6 +19,8 @@ FloatArray = NDArray[np.float64]
 _HARMONICS: Final = 4
 _THINNEST: Final = 1.0
 """Least thickness of the drawn wall, pixels."""
+_BEYOND: Final = 16
+"""Pixels that a mask goes on beyond the edge of its image."""
 _FURTHEST_MM: Final = 15.0
 """Margin around the true heart within which a reader draws."""
 
@@ -142,13 +144,16 @@ def signed_distance(mask: NDArray[np.bool_]) -> FloatArray:
     """Return the distance of each pixel centre from the smooth outline of a mask, pixels, negative inside.
 
     The outline runs between pixel centres. The nearest pixel of the other side is never nearer than half a
-    pixel, so that with distances from pixels an offset of less would move nothing. Infinite without a pixel
-    inside.
+    pixel, so that with distances from pixels an offset of less would move nothing. A mask goes on beyond the
+    edge of the image. Infinite without a pixel inside.
     """
     if not mask.any():
         return np.full(mask.shape, np.inf)
-    outline = smooth_outline(mask)
+    beyond = _BEYOND
+    outlines = [each - beyond for each in smooth_outlines(np.pad(mask, beyond, mode="edge"))]
     y, x = np.indices(mask.shape)
     points = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64)
-    distance = distances(points, outline).reshape(mask.shape)
-    return np.where(inside(outline, (mask.shape[0], mask.shape[1])), -distance, distance)
+    shape = (mask.shape[0], mask.shape[1])
+    within = np.logical_or.reduce([inside(each, shape) for each in outlines])
+    to_border = np.min([distances(points, each) for each in outlines], axis=0).reshape(shape)
+    return np.where(within, -to_border, to_border)

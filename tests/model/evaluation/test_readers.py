@@ -45,6 +45,21 @@ def test_a_heart_without_a_cavity_stays_without_one():
     assert not (found == 1).any()
 
 
+@pytest.mark.parametrize("cut", [np.s_[:, 40:], np.s_[44:, 36:], np.s_[:, 60:]])
+def test_a_heart_that_the_image_cuts_is_drawn_up_to_its_edge(cut):
+    truth = ring()[cut]
+    found = drawn(truth, 0.0, 0.0)
+    assert np.count_nonzero(found != truth) <= 0.02 * np.count_nonzero(truth)
+    assert np.array_equal(found[:, 0] > 0, truth[:, 0] > 0)
+
+
+def test_every_part_of_a_heart_is_drawn():
+    truth = ring()
+    truth[:, 46:50][truth[:, 46:50] == 1] = 2
+    found = drawn(truth, 0.0, 0.0)
+    assert np.count_nonzero(found != truth) <= 0.02 * np.count_nonzero(truth)
+
+
 @pytest.mark.parametrize("offset", [-4.5, -1.5, -0.75, -0.4, -0.2, 0.2, 0.4, 0.75, 1.5, 3.0])
 def test_a_bias_moves_the_borders_by_its_millimetres(offset):
     """Also by less than half a pixel of 1.5 mm, on average over places of the heart between the pixels."""
