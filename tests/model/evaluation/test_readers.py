@@ -50,7 +50,7 @@ def test_a_heart_that_the_image_cuts_is_drawn_up_to_its_edge(cut):
     truth = ring()[cut]
     found = drawn(truth, 0.0, 0.0)
     assert np.count_nonzero(found != truth) <= 0.02 * np.count_nonzero(truth)
-    assert np.array_equal(found[:, 0] > 0, truth[:, 0] > 0)
+    assert np.count_nonzero(found[:, 0] != truth[:, 0]) <= 2
 
 
 def test_every_part_of_a_heart_is_drawn():
