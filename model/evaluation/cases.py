@@ -192,26 +192,26 @@ def _stated_case(name: str) -> str | None:
 
 
 def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
-    maps = [path for path in folder.iterdir() if _stem(path) == kind and path.suffix not in CONTOURS]
+    files = sorted(folder.iterdir())
+    maps = [path for path in files if _stem(path).lower() == kind and path.suffix not in CONTOURS]
     if not maps:
         return None
     image, spacing = read_image(maps[0])
     if image.shape[0] != 1:
         raise CaseError(f"{maps[0]} holds {image.shape[0]} images; a map is one")
-    weighted_files: list[Path] = []
-    if (weighted_images := folder / f"{kind}_images").is_dir():
-        weighted_files = sorted(weighted_images.iterdir())
+    weighted_folders = [path for path in files if path.name.lower() == f"{kind}_images" and path.is_dir()]
+    weighted_files = [file for each in weighted_folders for file in sorted(each.iterdir())]
     map_image = _map_image(maps[0], image.shape[1:], weighted_files)
     readers: dict[str, Labels] = {}
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        match = re.fullmatch(rf"{kind}\.(.+)", _stem(path))
+    read: dict[str, Path] = {}
+    for path in files:
+        match = re.fullmatch(rf"{kind}\.(.+)", _stem(path), re.IGNORECASE)
         if match and "." in match[1] and _stem(path) == path.name:
             _log.warning(
                 "%s is left out: contours and masks are %s", path, ", ".join((*CONTOURS, ".png", *READERS))
             )
         elif match and (labels := read_labels(path, map_image)) is not None:
-            if (other := files.setdefault(match[1], path)) != path:
+            if (other := read.setdefault(match[1], path)) != path:
                 raise CaseError(f"{other} and {path} are both of reader {match[1]}; remove one of them")
             readers[match[1]] = labels
     for path in sorted(case.glob(f"*{WORKSPACE}")):

@@ -280,6 +280,23 @@ def test_a_kind_of_map_may_be_missing_but_not_be_at_fault(site, caplog):
 
 
 def ring(x, y, inner, outer):
+def test_capitals_of_the_map_make_no_difference(site):
+    place = site / "case-1" / "2-mid"
+    for old, new in (
+        ("t1.nii.gz", "T1.nii.gz"),
+        ("t1.anna.nii.gz", "T1.anna.nii.gz"),
+        ("t1_images", "T1_images"),
+    ):
+        (place / old).rename(place / new)
+    cv2.imwrite(str(place / "T1.bert.png"), mask())
+    (read,) = (each for each in read_slices(site, "t1") if each.level == "mid")
+    assert list(read.readers) == ["anna", "bert"]
+    assert read.weighted.shape == (8, 30, 20)
+    cv2.imwrite(str(place / "t1.bert.png"), mask())
+    with pytest.raises(CaseError, match=r"T1\.bert\.png and .*t1\.bert\.png are both of reader bert"):
+        read_slices(site, "t1")
+
+
     angle = np.linspace(0, 2 * np.pi, 96, endpoint=False)
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     return Contours(endo=(x, y) + inner * circle, epi=(x, y) + outer * circle)
