@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,10 +25,12 @@ _log = logging.getLogger(__name__)
 
 _MAP_KEYS: Final = {"t1": ("t1_ms", "t1_window"), "t2": ("t2_ms",)}
 _LEVELS: Final = {"basal": r"bas(al|e)", "mid": r"mid\w*", "apical": r"(apical|apex)"}
-_LEVEL: Final = r"(?<![a-z])(?:bas(?:al|e)|mid(?:[\W_]*ventric[a-z]*)?|apical|apex)(?![a-z])"
-_SLICE: Final = r"slice[\W_]*\d+"
-_ENDS: Final = re.compile(rf"^(?:[-_\s]|{_LEVEL})+|(?:[-_\s]|{_LEVEL})+$", re.IGNORECASE)
-"""Separators and levels at the ends of a case's name."""
+_LEVEL: Final = r"(?<![^\W\d_])(?:bas(?:al|e)|mid(?:[\W_]*(?:ventric|cavit)[a-z]*)?|apical|apex)(?![^\W_])"
+_SLICE: Final = r"slice[\W_]*(?P<number>\d+)(?!.*slice[\W_]*\d)"
+_MARKS: Final = re.compile(
+    rf"(?P<separator>[-_\s]*)(?:(?:{_SLICE}|{_LEVEL})[-_\s]*)+", re.IGNORECASE | re.DOTALL
+)
+"""Slice, the last one of a file's name, and level, with the separators around them; ``apex01`` is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +96,7 @@ def read_slices(folder: Path, kind: str) -> list[LabelledSlice]:
     if side_by_side:
         found = [_read_npz(file, kind) for file in side_by_side]
         slices = [each for each in found if each is not None]
-        alone = [each.name for each in slices if _stated_case(each.name) is None]
-        if alone and len(slices) > 1:
-            _log.warning(
-                "%s: the names of %d of %d files state neither slice nor level (CASE-slice-N.npz); "
-                "each of them counts as a case of its own: %s",
-                *(folder, len(alone), len(slices), shown(alone)),
-            )
+        _warn_of_names(folder, slices)
     elif studied := list(study_slices(folder, kind)):
         slices = [_read_study(each, kind) for each in studied]
     else:
@@ -176,19 +172,46 @@ def _read_npz(file: Path, kind: str) -> LabelledSlice | None:
         weighted=np.empty((0, *image.shape), np.float32),
         spacing=spacing,
         readers={"reader": labels},
-        level=_level(file.stem),
+        level=_stated_place(file.stem)[1],
         in_ms=key.endswith("_ms"),
     )
 
 
 def _stated_case(name: str) -> str | None:
-    """Return the part of a file's name before its slice or level, else that after it; None where it has
-    neither."""
-    for mark in (_SLICE, _LEVEL):
-        if places := list(re.finditer(mark, name, re.IGNORECASE)):
-            parts = name[: places[-1].start()], name[places[-1].end() :]
-            return next((case for part in parts if (case := _ENDS.sub("", part))), "")
-    return None
+    """Return a file's name without slice and level, empty where that is all of it; None without either."""
+
+    def between(match: re.Match[str]) -> str:
+        inside = match.start() > 0 and match.end() < len(name)
+        return (match["separator"] or "-") if inside else ""
+
+    case, marks = _MARKS.subn(between, name)
+    return case if marks else None
+
+
+def _stated_place(name: str) -> tuple[int | None, str]:
+    """Return the number of the slice that a file's name states, or None, and its level, or empty."""
+    marks = list(_MARKS.finditer(name))
+    number = next((int(match["number"]) for match in marks if match["number"]), None)
+    return number, _level(" ".join(match[0] for match in marks) or name)
+
+
+def _warn_of_names(folder: Path, slices: Sequence[LabelledSlice]) -> None:
+    """Log the files whose names may not tell the cases apart, or not keep a case together."""
+    alone = [each.name for each in slices if _stated_case(each.name) is None]
+    if alone and len(slices) > 1:
+        _log.warning(
+            "%s: the names of %d of %d files state neither slice nor level (CASE-slice-N.npz); "
+            "each of them counts as a case of its own: %s",
+            *(folder, len(alone), len(slices), shown(alone)),
+        )
+    places = Counter((each.case, _stated_place(each.name)) for each in slices)
+    same = [each.name for each in slices if places[each.case, _stated_place(each.name)] > 1]
+    if same:
+        _log.warning(
+            "%s: %d files have the case, slice and level of another by their names: %s; where they are of "
+            "different patients, name them CASE-slice-N.npz",
+            *(folder, len(same), shown(same)),
+        )
 
 
 def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
