@@ -92,6 +92,15 @@ def _check_resumed(training: Training) -> None:
         was, now = getattr(earlier, name), getattr(training, name)
         if name == "recipe":
             was = replace(was, epochs=epochs)
+            if was != now and was.name == now.name:
+                differ = [each for each, value in asdict(was).items() if value != getattr(now, each)]
+                first, other = (
+                    ", ".join(f"{each} {getattr(of, each)}" for each in differ) for of in (was, now)
+                )
+                raise ValueError(
+                    f"the run in {training.output} began with {first}, not {other}; give the recipe of "
+                    "begun(), of which only epochs may be replaced"
+                )
         if was != now:
             raise ValueError(
                 f"the run in {training.output} began with {'maps' if name == 'kinds' else name} "
