@@ -92,14 +92,20 @@ def against_readers(
         if offset is not None:
             corrected = evaluation.offset_corrected(group, [labels[index] for index in chosen], members)
             summaries[f"{name}, {OFFSET_CORRECTED}"] = evaluation.summarise(corrected) | shift
-            shifted = evaluation.summarise(evaluation.shifted_readers(group, estimated))
-            summaries[f"{name}, {SHIFTED_READERS}"] = shifted
-            notes.append(
+            note = (
                 f"{name}: the contours lie {_direction(*offset)} the reader's on all slices; images and "
-                "labels may be displaced against each other. By the intensities, the reader's labels lie "
-                f"{_direction(-estimated[0], -estimated[1])} their place; shifted to it, their mean Dice "
-                f"with the labels as drawn is {shifted['dice']:.3f}."
+                "labels may be displaced against each other."
             )
+            # Labels without a myocardium on any slice have none.
+            if np.isfinite(estimated).all():
+                shifted = evaluation.summarise(evaluation.shifted_readers(group, estimated))
+                summaries[f"{name}, {SHIFTED_READERS}"] = shifted
+                note += (
+                    " By the intensities, the reader's labels lie "
+                    f"{_direction(-estimated[0], -estimated[1])} their place; shifted to it, their mean Dice "
+                    f"with the labels as drawn is {shifted['dice']:.3f}."
+                )
+            notes.append(note)
     units = [unit for in_ms, unit in _UNIT.items() if any(each.in_ms is in_ms for each in slices)]
     by_slice = {
         each.name + (" (saturated)" if each.saturated else ""): {

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from model.evaluation.outlines import Outline
 from model.polygons import inside, outward, perimeter, resample
-
-Outline = NDArray[np.float64]
 
 PIXELS_MM: Final = (0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
 _STEP: Final = 0.2

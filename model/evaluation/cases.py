@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,10 +25,12 @@ _log = logging.getLogger(__name__)
 
 _MAP_KEYS: Final = {"t1": ("t1_ms", "t1_window"), "t2": ("t2_ms",)}
 _LEVELS: Final = {"basal": r"bas(al|e)", "mid": r"mid\w*", "apical": r"(apical|apex)"}
-_LEVEL: Final = r"(?<![a-z])(?:bas(?:al|e)|mid(?:[\W_]*ventric[a-z]*)?|apical|apex)(?![a-z])"
-_SLICE: Final = r"slice[\W_]*\d+"
-_ENDS: Final = re.compile(rf"^(?:[-_\s]|{_LEVEL})+|(?:[-_\s]|{_LEVEL})+$", re.IGNORECASE)
-"""Separators and levels at the ends of a case's name."""
+_LEVEL: Final = r"(?<![^\W\d_])(?:bas(?:al|e)|mid(?:[\W_]*(?:ventric|cavit)[a-z]*)?|apical|apex)(?![^\W_])"
+_SLICE: Final = r"slice[\W_]*(?P<number>\d+)(?!.*slice[\W_]*\d)"
+_MARKS: Final = re.compile(
+    rf"(?P<separator>[-_\s]*)(?:(?:{_SLICE}|{_LEVEL})[-_\s]*)+", re.IGNORECASE | re.DOTALL
+)
+"""Slice, the last one of a file's name, and level, with the separators around them; ``apex01`` is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +96,7 @@ def read_slices(folder: Path, kind: str) -> list[LabelledSlice]:
     if side_by_side:
         found = [_read_npz(file, kind) for file in side_by_side]
         slices = [each for each in found if each is not None]
-        alone = [each.name for each in slices if _stated_case(each.name) is None]
-        if alone and len(slices) > 1:
-            _log.warning(
-                "%s: the names of %d of %d files state neither slice nor level (CASE-slice-N.npz); "
-                "each of them counts as a case of its own: %s",
-                *(folder, len(alone), len(slices), shown(alone)),
-            )
+        _warn_of_names(folder, slices)
     elif studied := list(study_slices(folder, kind)):
         slices = [_read_study(each, kind) for each in studied]
     else:
@@ -176,42 +172,69 @@ def _read_npz(file: Path, kind: str) -> LabelledSlice | None:
         weighted=np.empty((0, *image.shape), np.float32),
         spacing=spacing,
         readers={"reader": labels},
-        level=_level(file.stem),
+        level=_stated_place(file.stem)[1],
         in_ms=key.endswith("_ms"),
     )
 
 
 def _stated_case(name: str) -> str | None:
-    """Return the part of a file's name before its slice or level, else that after it; None where it has
-    neither."""
-    for mark in (_SLICE, _LEVEL):
-        if places := list(re.finditer(mark, name, re.IGNORECASE)):
-            parts = name[: places[-1].start()], name[places[-1].end() :]
-            return next((case for part in parts if (case := _ENDS.sub("", part))), "")
-    return None
+    """Return a file's name without slice and level, empty where that is all of it; None without either."""
+
+    def between(match: re.Match[str]) -> str:
+        inside = match.start() > 0 and match.end() < len(name)
+        return (match["separator"] or "-") if inside else ""
+
+    case, marks = _MARKS.subn(between, name)
+    return case if marks else None
+
+
+def _stated_place(name: str) -> tuple[int | None, str]:
+    """Return the number of the slice that a file's name states, or None, and its level, or empty."""
+    marks = list(_MARKS.finditer(name))
+    number = next((int(match["number"]) for match in marks if match["number"]), None)
+    return number, _level(" ".join(match[0] for match in marks) or name)
+
+
+def _warn_of_names(folder: Path, slices: Sequence[LabelledSlice]) -> None:
+    """Log the files whose names may not tell the cases apart, or not keep a case together."""
+    alone = [each.name for each in slices if _stated_case(each.name) is None]
+    if alone and len(slices) > 1:
+        _log.warning(
+            "%s: the names of %d of %d files state neither slice nor level (CASE-slice-N.npz); "
+            "each of them counts as a case of its own: %s",
+            *(folder, len(alone), len(slices), shown(alone)),
+        )
+    places = Counter((each.case, _stated_place(each.name)) for each in slices)
+    same = [each.name for each in slices if places[each.case, _stated_place(each.name)] > 1]
+    if same:
+        _log.warning(
+            "%s: %d files have the case, slice and level of another by their names: %s; where they are of "
+            "different patients, name them CASE-slice-N.npz",
+            *(folder, len(same), shown(same)),
+        )
 
 
 def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
-    maps = [path for path in folder.iterdir() if _stem(path) == kind and path.suffix not in CONTOURS]
+    files = sorted(folder.iterdir())
+    maps = [path for path in files if _stem(path).lower() == kind and path.suffix not in CONTOURS]
     if not maps:
         return None
     image, spacing = read_image(maps[0])
     if image.shape[0] != 1:
         raise CaseError(f"{maps[0]} holds {image.shape[0]} images; a map is one")
-    weighted_files: list[Path] = []
-    if (weighted_images := folder / f"{kind}_images").is_dir():
-        weighted_files = sorted(weighted_images.iterdir())
+    weighted_folders = [path for path in files if path.name.lower() == f"{kind}_images" and path.is_dir()]
+    weighted_files = [file for each in weighted_folders for file in sorted(each.iterdir())]
     map_image = _map_image(maps[0], image.shape[1:], weighted_files)
     readers: dict[str, Labels] = {}
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        match = re.fullmatch(rf"{kind}\.(.+)", _stem(path))
+    read: dict[str, Path] = {}
+    for path in files:
+        match = re.fullmatch(rf"{kind}\.(.+)", _stem(path), re.IGNORECASE)
         if match and "." in match[1] and _stem(path) == path.name:
             _log.warning(
                 "%s is left out: contours and masks are %s", path, ", ".join((*CONTOURS, ".png", *READERS))
             )
         elif match and (labels := read_labels(path, map_image)) is not None:
-            if (other := files.setdefault(match[1], path)) != path:
+            if (other := read.setdefault(match[1], path)) != path:
                 raise CaseError(f"{other} and {path} are both of reader {match[1]}; remove one of them")
             readers[match[1]] = labels
     for path in sorted(case.glob(f"*{WORKSPACE}")):

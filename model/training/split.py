@@ -38,7 +38,7 @@ def one_spelling(case: str) -> str:
 
 
 def part_of(case: str) -> Part:
-    """The part of a case, from a hash of its name alone, so that no other case moves it."""
+    """Return the part of a case, from a hash of its name alone, so that no other case moves it."""
     # File systems keep names as bytes; those that are no UTF-8 reach Python as surrogates.
     digest = hashlib.sha256(one_spelling(case).encode(errors="surrogateescape")).digest()
     place = int.from_bytes(digest[:8], "big") / 2**64
@@ -48,7 +48,7 @@ def part_of(case: str) -> Part:
 
 
 def split(cases: Iterable[str]) -> dict[Part, list[str]]:
-    """The cases of each part, in order and in one spelling."""
+    """Return the cases of each part, in order and in one spelling."""
     parts: dict[Part, list[str]] = {part: [] for part in Part}
     for case in sorted(set(map(one_spelling, cases))):
         parts[part_of(case)].append(case)

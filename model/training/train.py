@@ -92,6 +92,15 @@ def _check_resumed(training: Training) -> None:
         was, now = getattr(earlier, name), getattr(training, name)
         if name == "recipe":
             was = replace(was, epochs=epochs)
+            if was != now and was.name == now.name:
+                differ = [each for each, value in asdict(was).items() if value != getattr(now, each)]
+                first, other = (
+                    ", ".join(f"{each} {getattr(of, each)}" for each in differ) for of in (was, now)
+                )
+                raise ValueError(
+                    f"the run in {training.output} began with {first}, not {other}; give the recipe of "
+                    "begun(), of which only epochs may be replaced"
+                )
         if was != now:
             raise ValueError(
                 f"the run in {training.output} began with {'maps' if name == 'kinds' else name} "
@@ -108,15 +117,15 @@ def _named(value: Any) -> str:
 
 
 class _Checkpoint(ModelCheckpoint):
-    """Checkpoint of a run whose folder may be moved: it remembers its files by their names in the folder."""
+    """Checkpoint of a run whose folder may be moved: its files are found by their names in the folder."""
 
     @property
     def state_key(self) -> str:
-        """As Lightning's own: a run that an earlier version began can be resumed."""
+        """Key of Lightning's own class: a run that an earlier version began can be resumed."""
         return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the best epoch of the run; from none where its file is gone."""
+        """Restore the best epoch of the run, or none where its file is gone."""
         folder = Path(str(self.dirpath))
 
         def here(path: str) -> str:
@@ -145,7 +154,7 @@ class _Images(lightning.LightningDataModule):
         }
 
     def train_dataloader(self) -> Any:
-        """Maps and, in the first epochs, the images that made them; maps alone afterwards."""
+        """Return maps and, in the first epochs, the images that made them; maps alone afterwards."""
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
         weighted = epoch < self._recipe.weighted_until
         images = LabelledImages(
@@ -156,7 +165,7 @@ class _Images(lightning.LightningDataModule):
         )
 
     def val_dataloader(self) -> Any:
-        """Maps alone, as they are."""
+        """Return maps alone, as they are."""
         images = LabelledImages(self._of[Part.VALIDATION], weighted=False, augment=False)
         return DataLoader(images, self._recipe.batch)
 
@@ -228,7 +237,7 @@ def train(training: Training) -> dict[str, float]:
 
 
 def make_network(training: Training) -> nn.Module:
-    """The network that a training starts from; that of a resumed one gets its weights from the checkpoint.
+    """Return the network that a training starts from; the weights of a resumed one are in its checkpoint.
 
     Raises:
         ValueError: no such architecture, or weights that do not fit it.
@@ -260,7 +269,7 @@ def _last(run: Path) -> Path:
 
 
 def shortened(recipe: Recipe, epochs: int | None) -> Recipe:
-    """A recipe with another number of epochs, its phases in proportion."""
+    """Return a recipe with another number of epochs, its phases in proportion."""
     if epochs is None:
         return recipe
     share = epochs / recipe.epochs
@@ -283,7 +292,7 @@ def _slices(training: Training) -> list[LabelledSlice]:
 
 
 def _all_parts(training: Training, slices: list[LabelledSlice]) -> dict[Part, list[str]]:
-    """The cases of each part, with those that the weights of this folder may have learned from before."""
+    """Return the cases of each part, with those that the weights of this folder may have learned from."""
     own = training.start is not None and training.start.resolve().parent == training.output.resolve()
     earlier = (read_split(training.output) if training.resume or own else None) or {}
     return split([*(each.case for each in slices), *(name for names in earlier.values() for name in names)])

@@ -155,6 +155,21 @@ def test_json_of_slices_without_any_contour_has_no_nan(slices, tmp_path, monkeyp
     assert content["summaries"]["all slices"]["label_shift_x"] is None
 
 
+def test_an_offset_from_labels_without_a_myocardium_has_no_label_shift(slices, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "inline.engine_selection.make_engine",
+        lambda _, **_kwargs: Oracle([each.labels for each in slices], right=3),
+    )
+    for number, each in enumerate(slices):
+        disc = (each.labels > 0).astype(np.uint8)
+        np.savez(tmp_path / f"case-slice-{number}.npz", t2_ms=each.image, label=disc, pixel_spacing_mm=1.5)
+    text = " ".join(evaluate("--data", tmp_path, "--map", "t2", "--json", tmp_path / "t2.json").split())
+    assert "contours lie 4.5 mm to the right of" in text
+    assert "nan" not in text
+    summaries = json.loads((tmp_path / "t2.json").read_text(), parse_constant=pytest.fail)["summaries"]
+    assert set(summaries) == {"all slices", "all slices, offset-corrected"}
+
+
 def test_maps_in_ms_and_in_grey_levels_are_not_averaged(slices, tmp_path, monkeypatch):
     """The last window saturates in the wall of the reader."""
     monkeypatch.setattr(

@@ -2,7 +2,8 @@
 
 Structures are recognised by their names: labels of segments with the meanings of their codes, names of
 regions of interest. ``right`` and ``RV`` at the beginning of a word exclude a structure,
-atria and aorta too; anything but a letter separates words.
+atria and aorta too; anything but a letter separates words. ``LA`` and ``RA`` are initials of a reader in
+the name of a structure of the left ventricle, and after endo or epi.
 """
 
 from __future__ import annotations
@@ -31,10 +32,13 @@ if TYPE_CHECKING:
 
 SEGMENTATION: Final = "1.2.840.10008.5.1.4.1.1.66.4"
 STRUCTURES: Final = "1.2.840.10008.5.1.4.1.1.481.3"
-# ``RV_endo``, ``RVendo``, ``endoRV``, ``LA_cavity``; not ``Bright blood``.
+# ``RV_endo``, ``RVendo``, ``endoRV``, ``LeftAtrium``, ``LA_endo``; not ``Bright``, ``Patrick``, ``endo_LA``.
 _OTHER: Final = re.compile(
-    r"(?<![a-zA-Z])(?i:right|rv)|[a-z](?:RV|Right)(?![a-z])|(?i:ventriculus dexter|atri|aort)"
-    r"|(?<![a-zA-Z])(?:LA|RA)(?![a-zA-Z])"
+    r"(?<![a-zA-Z])(?i:right|rv)|[a-z](?:RV|Right)(?![a-z])|(?i:ventriculus dexter)"
+    r"|(?<![a-zA-Z])(?i:atri|aort)|(?i:atri(?:a|um|al)|aort(?:a|ic))(?![a-z])"
+    r"|^(?!.*(?:(?<![a-zA-Z])(?i:lv)|[a-z]LV|(?i:left.?ventric)))(?:(?!(?i:endo|epi)).)*?"
+    r"(?<![a-zA-Z])(?:LA|RA)(?![a-zA-Z])",
+    re.DOTALL,
 )
 _CAVITY: Final = re.compile(r"cavity|blood|lumen|endo", re.IGNORECASE)
 _WALL: Final = re.compile(r"myocard|(?<![^\W_])wall(?![^\W_])", re.IGNORECASE)

@@ -1,6 +1,7 @@
 import io
 import json
 import sys
+from collections import Counter
 
 import cv2
 import nibabel
@@ -69,11 +70,26 @@ def test_npz_files_side_by_side(tmp_path):
         ("p1-SLICE-4", "p1", ""),
         ("p1slice4", "p1", ""),
         ("p2 slice 3", "p2", ""),
-        ("p1-slice-3-rep2", "p1", ""),
+        ("p1-slice-3-rep2", "p1-rep2", ""),
         ("mid-p4-slice-2", "p4", "mid"),
-        ("p1_basal_2", "p1", "basal"),
+        ("p1_basal_2", "p1_2", "basal"),
+        ("T1_mid_P01", "T1_P01", "mid"),
+        ("MOLLI_slice1_patient07", "MOLLI_patient07", ""),
+        ("cohort-base-01", "cohort-01", "basal"),
+        ("site1_apical_0012", "site1_0012", "apical"),
+        ("p1_slice_2_followup", "p1_followup", ""),
+        ("p1_followup_slice_2", "p1_followup", ""),
+        ("p1_slice_2_baseline", "p1_baseline", ""),
+        ("p1slice2_mid_followup", "p1-followup", "mid"),
+        ("P01mid", "P01", "mid"),
+        ("p1_mid-cavity", "p1", "mid"),
+        ("p1_mid2", "p1_mid2", "mid"),
         ("Anna (2)-slice-1", "Anna (2)", ""),
         ("slice-2-p3-apex", "p3", "apical"),
+        ("apex01-slice-3", "apex01", ""),
+        ("multislice7 a_b--c-slice-3", "multislice7 a_b--c", ""),
+        ("baseline-slice-3", "baseline", ""),
+        ("MID00123-slice-3", "MID00123", ""),
         ("slice-1", "anna", ""),
         ("slice-2_mid", "anna", "mid"),
         ("basal", "anna", "basal"),
@@ -96,6 +112,32 @@ def test_npz_files_whose_names_state_no_slice_are_cases_of_their_own_and_are_nam
     (line,) = caplog.messages
     assert "2 of 5 files state neither slice nor level" in line
     assert "p1-a, p1-b" in line
+
+
+def test_names_with_the_patient_behind_the_level_are_of_as_many_cases_as_patients(tmp_path, caplog):
+    for level in ("base", "mid", "apex"):
+        for patient in ("P01", "P02", "P03"):
+            side_by_side(tmp_path, f"T2_{level}_{patient}")
+    counts = Counter(each.case for each in read_slices(tmp_path, "t2"))
+    assert counts == {"T2_P01": 3, "T2_P02": 3, "T2_P03": 3}
+    assert not caplog.messages
+
+
+def test_files_of_one_case_with_the_same_slice_and_level_are_named(tmp_path, caplog):
+    for name in (
+        "p1-slice-1",
+        "p1_slice_01",
+        "p1-slice-2",
+        "p1-slice-1-mid",
+        "p2_basal",
+        "p2-base",
+        "p3-mid",
+    ):
+        side_by_side(tmp_path, name)
+    read_slices(tmp_path, "t2")
+    (line,) = caplog.messages
+    assert "p1-slice-1, p1_slice_01, p2-base, p2_basal" in line
+    assert "p1-slice-1-mid" not in line
 
 
 @pytest.mark.parametrize(
@@ -236,6 +278,23 @@ def test_the_name_of_a_reader_may_have_any_characters(tmp_path, caplog):
     assert list(read.readers) == ["Dr. Anna", "R+D [b]", "Zoë", "anna (2)", "j.doe"]
     (line,) = caplog.messages
     assert "t1.report.pdf is left out" in line
+
+
+def test_capitals_of_the_map_make_no_difference(site):
+    place = site / "case-1" / "2-mid"
+    for old, new in (
+        ("t1.nii.gz", "T1.nii.gz"),
+        ("t1.anna.nii.gz", "T1.anna.nii.gz"),
+        ("t1_images", "T1_images"),
+    ):
+        (place / old).rename(place / new)
+    cv2.imwrite(str(place / "T1.bert.png"), mask())
+    (read,) = (each for each in read_slices(site, "t1") if each.level == "mid")
+    assert list(read.readers) == ["anna", "bert"]
+    assert read.weighted.shape == (8, 30, 20)
+    cv2.imwrite(str(place / "t1.bert.png"), mask())
+    with pytest.raises(CaseError, match=r"T1\.bert\.png and .*t1\.bert\.png are both of reader bert"):
+        read_slices(site, "t1")
 
 
 @pytest.mark.parametrize("suffix", ["npz", "nii.gz", "png"])

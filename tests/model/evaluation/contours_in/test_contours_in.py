@@ -122,7 +122,7 @@ def structures(outlines, *, refer=True, shift=0.0, names=("LV Endo", "LV Epi", "
     data = dataset(STRUCTURES, "2.25.20")
     rois, contours = [], []
     for number, (name, points) in enumerate(
-        zip(names, (outlines[border] for border in ("endo", "epi", "endo")), strict=True), 1
+        zip(names, (outlines[border] for border in ("endo", "epi", "endo")), strict=False), 1
     ):
         roi, contour, drawn, image = Dataset(), Dataset(), Dataset(), Dataset()
         roi.ROINumber, roi.ROIName = number, name
@@ -359,7 +359,12 @@ RIGHT = (
     "Right_Ventricle_Blood",
     "bloodRV",
     "LA_cavity",
+    "RA blood pool",
     "Left atrial blood",
+    "leftatrium_blood",
+    "LeftAtriumBlood",
+    "Aortic lumen",
+    "LA_endo",
 )
 LEFT = (
     ("LV_cavity", "myocardium"),
@@ -367,6 +372,11 @@ LEFT = (
     ("LVbloodpool", "LV_Myocardium"),
     ("Endo", "wall"),
     ("lumen", "Myocard"),
+    ("LV endo Patrick", "LV wall Patrick"),
+    ("Endo_Patricia", "wall_Patricia"),
+    ("LV endo (matrix 256)", "myocardium (matrix 256)"),
+    ("endo_RA", "LV_wall_RA"),
+    ("LA LV blood pool", "LV_myocardium_LA"),
 )
 
 
@@ -382,9 +392,29 @@ def test_segments_of_the_left_ventricle_are_read_however_words_are_separated(cas
     np.testing.assert_array_equal(read(case).labels, LABELS)
 
 
-@pytest.mark.parametrize("other", ["RV_endo", "RVendo", "endoRV", "RightVentricleEndo"])
+@pytest.mark.parametrize(
+    "other",
+    ["RV_endo", "RVendo", "endoRV", "RightVentricleEndo", "LA_endo", "RA epi", "LeftAtriumEndo"],
+)
 def test_structures_of_the_right_ventricle_are_left_out_however_words_are_separated(case, other):
     save(structures(OUTLINES, names=("LV_endo", "LVepi", other)), case / "t1.anna.dcm")
+    np.testing.assert_array_equal(read(case).labels, LABELS)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("LV endo Patrick", "LV epi Patrick"),
+        ("Endo_Patricia", "Epi_Patricia"),
+        ("LV endo (matrix 256)", "LV epi (matrix 256)"),
+        ("endo_RA", "epi_RA"),
+        ("LV_endo_LA", "LV_epi_LA"),
+        ("LA_LV_endo", "LA_LV_epi"),
+        ("Left ventricle LA endo", "LA epiLV"),
+    ],
+)
+def test_structures_of_the_left_ventricle_are_read_whoever_drew_them(case, names):
+    save(structures(OUTLINES, names=names), case / "t1.anna.dcm")
     np.testing.assert_array_equal(read(case).labels, LABELS)
 
 
