@@ -62,7 +62,8 @@ def distance_mm(one: SliceResult, other: SliceResult) -> float:
     oriented = (a.oriented, b.oriented)
     if any(oriented) and not all(oriented):
         return float("inf")
-    axes = ((a.normal, b.normal), (np.asarray(a.row_direction), np.asarray(b.row_direction)))
+    normal = a.normal
+    axes = ((normal, b.normal), (np.asarray(a.row_direction), np.asarray(b.row_direction)))
     if any(
         float(first @ second) < PARALLEL * np.linalg.norm(first) * np.linalg.norm(second)
         for first, second in axes
@@ -72,7 +73,7 @@ def distance_mm(one: SliceResult, other: SliceResult) -> float:
         same = one.identity.slice_index == other.identity.slice_index
         alike = all(oriented) or (a.shape, a.spacing) == (b.shape, b.spacing)
         return 0.0 if same and alike else float("inf")
-    return abs(float((np.asarray(a.position) - b.position) @ a.normal))
+    return abs(float((np.asarray(a.position) - b.position) @ normal))
 
 
 def mismatch(native: SliceResult, post: SliceResult) -> str:
@@ -229,7 +230,8 @@ def find_pair(
     places = Places((*study, result, *later))
     found: list[tuple[SliceResult, Pair]] = []
     for each in study:
-        if not usable(each) or places.distance_mm(each, result) > SAME_MM:
+        alike = each.enhancement is not None and each.enhancement is result.enhancement
+        if not usable(each) or alike or places.distance_mm(each, result) > SAME_MM:
             continue
         if contradiction(each, result) or not places.proved(each, result):
             continue

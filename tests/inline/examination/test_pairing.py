@@ -5,6 +5,7 @@ import pytest
 from inline.data.flags import Flag
 from inline.data.results import BloodT1
 from inline.data.series import Enhancement, Quantity, SeriesIdentity
+from inline.examination import pairing
 from inline.examination.examine import examine
 from inline.examination.pairing import distance_mm, find_pair, mismatch, tell_apart
 from tests.inline.examination.phantom import t1_slice
@@ -278,3 +279,13 @@ def test_a_repeated_slice_of_a_position_with_ecv_is_no_error():
     repeated = [nth(NATIVE, series=1, stamp=1), nth(NATIVE, series=2, stamp=2)]
     (found,) = examine([*repeated, nth(POST, series=3, stamp=3)]).ecv
     assert (found.error, found.native.series_index) == ("", 2)
+
+
+def test_slices_of_one_kind_are_not_compared(monkeypatch):
+    """Native slices of a large study are no partners of each other, wherever they lie."""
+    compared = []
+    monkeypatch.setattr(pairing, "distance_mm", lambda *each: compared.append(each) or 0.0)
+    natives = [nth(NATIVE, series=number) for number in range(3)]
+    assert find_pair(nth(NATIVE, series=3), natives) is None
+    assert compared == []
+    assert find_pair(nth(POST, series=3), natives) is not None
