@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inline.contouring.slice_level import slice_level
+from inline.contouring import slice_level as module
+from inline.contouring.slice_level import slice_level, slice_levels
 from inline.data.geometry import SliceGeometry
 from inline.data.results import SliceLevel
 from inline.data.series import Enhancement, Quantity, SeriesIdentity, SlicePlace
@@ -214,6 +215,19 @@ def test_a_slice_in_the_middle_of_the_magnet_has_the_level_of_its_position(serie
     t2 = replace(place(0, series=9, session="other"), quantity=Quantity.T2)
     shown = [*stack, t2]
     assert [slice_level(each, shown)[0] for each in shown] == [BASAL, MID, APICAL, MID]
+
+
+def test_the_positions_of_a_study_are_judged_once_for_all_its_levels(monkeypatch):
+    judged = []
+    monkeypatch.setattr(module, "positions_stated", lambda study: judged.append(study) or [True] * len(study))
+    places = [place(offset, series=offset) for offset in (0, 20, 40)]
+    assert [level for level, _ in slice_levels(places, places)] == [BASAL, MID, APICAL]
+    assert [len(study) for study in judged] == [3]
+
+
+def test_without_a_counter_no_position_is_compared_with_it(monkeypatch):
+    monkeypatch.setattr(module, "_contradicted", lambda *_: pytest.fail("compared"))
+    assert levels([0, 20, 40]) == [BASAL, MID, APICAL]
 
 
 OFFSETS = st.lists(st.integers(-700, 700).map(lambda tenths: tenths / 10.0), min_size=1, max_size=8)

@@ -18,6 +18,7 @@ from inline.replay.run import records
 from inline.report.content import ExaminationInfo
 from inline.report.output import ReportError
 from inline.serving import report as module
+from inline.serving import slices
 from inline.serving.observers import FinalLevels
 from inline.serving.parameters import with_parameters
 from inline.serving.report import Report
@@ -212,6 +213,15 @@ def test_values_are_those_of_the_final_levels(serving, drawing, along):
     rings = {1000.0: range(1, 7), 1100.0: range(7, 13), 1200.0: range(13, 17)}
     expected = {number: value for value, numbers in rings.items() for number in numbers}
     assert {number: each.value for number, each in eye.segments.items()} == pytest.approx(expected, rel=0.005)
+
+
+def test_page_and_summary_have_the_same_levels_computed_once(serving, examination, drawing, monkeypatch):
+    _, header, images = examination
+    found, levels = [], slices.final_levels
+    monkeypatch.setattr(slices, "final_levels", lambda *given: found.append(given) or levels(*given))
+    with serving(emit={"report": True}) as server:
+        exchange(server.address, header, images)
+    assert len(found) == len(drawing) == 1
 
 
 def final(results, levels, session="a"):
