@@ -114,8 +114,8 @@ def _level(place: SlicePlace, study: _Study, stated: Mapping[int, SliceLevel]) -
 
 
 def _shown(place: SlicePlace) -> Shown:
-    kind = (place.session, place.quantity, place.enhancement)
-    return Shown(kind, place.identity.series_index, place.identity.slice_index, place.geometry)
+    kind = (place.quantity, place.enhancement)
+    return Shown(kind, place.identity.series_index, place.identity.slice_index, place.geometry, place.session)
 
 
 def level_by_position(geometry: SliceGeometry, shown: Sequence[SliceGeometry]) -> tuple[SliceLevel, str]:

@@ -99,16 +99,17 @@ def contradiction(one: SliceResult, other: SliceResult) -> str:
 
 
 class Places:
-    """Places of the slices of a study, as far as headers state them."""
+    """Places of the T1 slices of a study, as far as headers state them."""
 
     def __init__(self, study: Iterable[SliceResult]) -> None:
         """Take all slices that are known, in any order."""
-        self._study = tuple(study)
+        # A server keeps T1 alone; with T2 files would have other pairs.
+        self._study = tuple(each for each in study if each.quantity is Quantity.T1)
         stated = positions_stated([_shown(each) for each in self._study])
         self._stated = {id(each): known for each, known in zip(self._study, stated, strict=True)}
 
     def stated(self, result: SliceResult) -> bool | None:
-        """Return whether the position of a slice of the study is stated; None where zeros may be one."""
+        """Return whether the position of a T1 slice of the study is stated; None where zeros may be one."""
         return self._stated[id(result)]
 
     def distance_mm(self, one: SliceResult, other: SliceResult) -> float:

@@ -200,6 +200,38 @@ def test_zeros_that_stand_for_no_position_are_no_place_of_a_stack():
     assert [slice_level(each, shown)[0] for each in native] == [UNKNOWN, UNKNOWN]
 
 
+@pytest.mark.parametrize("apart", [15, 25])
+def test_one_of_several_connections_has_the_slice_in_the_middle_of_the_magnet(apart):
+    """A scanner opens one for each measurement; native and post-contrast, which no header states, and T2."""
+    offsets = (-apart, 0, apart)
+    native = [place(offset, series=number, session=f"c{number}") for number, offset in enumerate(offsets)]
+    assert [slice_level(each, native)[0] for each in native] == [BASAL, MID, APICAL]
+    post = [replace(each, session=f"{each.session} post") for each in native]
+    t2 = [replace(each, session=f"{each.session} T2", quantity=Quantity.T2) for each in native]
+    shown = [*native, *post, *t2]
+    assert [slice_level(each, shown)[0] for each in shown] == [BASAL, MID, APICAL] * 3
+
+
+def test_zeros_on_connections_of_their_own_give_no_level():
+    """Three series of one slice beside a stack of another connection, which has a slice near zero."""
+    native = [place(offset, number, session="a") for number, offset in enumerate((-19, 1, 21))]
+    zeros = [place(0, series=series, session=f"c{series}") for series in (2, 3, 4)]
+    for enhancement in (None, Enhancement.POST_CONTRAST):
+        shown = [*native, *(replace(each, enhancement=enhancement) for each in zeros)]
+        assert [slice_level(each, shown)[0] for each in shown] == [BASAL, MID, APICAL, *[UNKNOWN] * 3]
+
+
+def test_several_zeros_are_a_position_where_another_slice_certainly_lies_there():
+    """The middle post-contrast slice is repeated after some minutes."""
+    native = [place(offset, number, session="a") for number, offset in enumerate((-20, 0, 20))]
+    post = [
+        replace(place(0, series=series, session="b"), enhancement=Enhancement.POST_CONTRAST)
+        for series in (2, 3)
+    ]
+    shown = [*native, *post]
+    assert [slice_level(each, shown)[0] for each in shown] == [BASAL, MID, APICAL, MID, MID]
+
+
 def test_a_counter_holds_beside_positions_of_another_series():
     placed = [place(offset, series=number) for number, offset in enumerate((-19, 1, 21), 1)]
     counted = [place(0, index, 3, series=4) for index in range(3)]
