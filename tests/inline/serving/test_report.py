@@ -244,6 +244,25 @@ def test_ecv_has_the_final_level_of_its_native_slice(drawing, level, names):
     assert any("No segments of ECV" in each for each in drawing[0].findings) == (not names)
 
 
+def test_a_map_that_fails_at_its_final_level_keeps_no_other_one_back(drawing, caplog):
+    names = ("apical", "mid", "mid")
+    results = [make_slice(number, level=name, at_mm=20.0 * number) for number, name in enumerate(names)]
+
+    def measure(result, level, source):
+        assert result.identity != results[1].identity, "no regions"
+        return replace(result, level=level, level_source=source)
+
+    report = Report(MemoryBudget(1 << 30, 1 << 30, 1).connection())
+    for each in results:
+        report.add(each, ImageHeader())
+    levels = replace(final(results, ["basal", "basal", "apical"]), measure=measure)
+    report.at_levels(levels, "a")
+    report.image(ExaminationInfo(), 1)
+    shown = [each.level for column in drawing[0].columns for each in column.maps.values()]
+    assert shown == ["basal", "mid", "apical"]
+    assert "a map of the report has not its final level" in caplog.text
+
+
 @pytest.mark.slow
 def test_another_process_draws_the_page_of_a_connection(serving, examination, monkeypatch):
     monkeypatch.setattr(module, "TIMEOUT_S", 300.0)
