@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -54,8 +55,45 @@ def slice_level(
         shown: slices of the same study so far, in any order; the slice itself may be among them.
         stated: level by slice index.
     """
+    return slice_levels((place,), shown, stated=stated)[0]
+
+
+def slice_levels(
+    places: Sequence[SlicePlace],
+    shown: Iterable[SlicePlace],
+    *,
+    stated: Mapping[int, SliceLevel] | None = None,
+) -> list[tuple[SliceLevel, str]]:
+    """Return level and source of several slices of one study, as :func:`slice_level` does."""
+    study = _Study((*shown, *places))
+    return [_level(each, study, stated or {}) for each in places]
+
+
+class _Study:
+    """Slices of one study whose headers state directions; each stands once, in any order."""
+
+    def __init__(self, places: Iterable[SlicePlace]) -> None:
+        self._places = [each for each in dict.fromkeys(places) if each.geometry is not None]
+
+    @cached_property
+    def placed(self) -> dict[SlicePlace, SliceGeometry]:
+        """Slices that state their positions, with their planes.
+
+        Zeros that may stand for none count where another slice certainly lies there. Where no slice states
+        its position, all are at zero, which shows neither levels nor contradictions.
+        """
+        found = [(each, each.geometry) for each in self._places if each.geometry is not None]
+        if not any(geometry.placed for _, geometry in found):
+            return dict(found)
+        known = positions_stated([_shown(each) for each, _ in found])
+        at_zero = any(sure and not plane.placed for (_, plane), sure in zip(found, known, strict=True))
+        counted = {True, None} if at_zero else {True}
+        return dict(each for each, sure in zip(found, known, strict=True) if sure in counted)
+
+
+def _level(place: SlicePlace, study: _Study, stated: Mapping[int, SliceLevel]) -> tuple[SliceLevel, str]:
     identity, geometry = place.identity, place.geometry
-    if stated and identity.slice_index in stated:
+    if identity.slice_index in stated:
         return stated[identity.slice_index], "user"
     named = [level for level, word in _WORDS.items() if word.search(identity.description)]
     if len(named) == 1:
@@ -64,35 +102,20 @@ def slice_level(
         return SliceLevel.UNKNOWN, "unknown: the image headers state no directions"
     if abs(float(geometry.normal @ _TO_APEX)) < _SHORT_AXIS:
         return SliceLevel.UNKNOWN, "unknown: the slice does not lie in the short axis of a usual heart"
-    others, stated_position = _with_positions(place, [each for each in shown if each.geometry is not None])
-    contradicted = stated_position and _contradicted(place, others)
     count, index = place.slice_count, identity.slice_index - place.first_slice
-    if count is not None and count >= 2 and 0 <= index < count and not contradicted:
+    counted = count is not None and count >= 2 and 0 <= index < count
+    if count is not None and counted and not (place in study.placed and _contradicted(place, study.placed)):
         to_apex = float(_rising(geometry) @ _TO_APEX) >= 0.0
         share = (index + 0.5) / count
         return _third(share if to_apex else 1.0 - share), f"slice {index + 1} of {count} and its direction"
-    if not stated_position:
+    if place not in study.placed:
         return SliceLevel.UNKNOWN, "unknown: the position 0, 0, 0 may stand for none"
-    return level_by_position(geometry, [each.geometry for each in others if each.geometry is not None])
-
-
-def _with_positions(place: SlicePlace, others: Sequence[SlicePlace]) -> tuple[list[SlicePlace], bool]:
-    """Return the other slices that state their positions, and whether the slice does.
-
-    Zeros that may stand for none count where another slice certainly lies there. Where no slice states its
-    position, all are at zero, which shows neither levels nor contradictions.
-    """
-    if all(each.geometry is None or not each.geometry.placed for each in (place, *others)):
-        return list(others), True
-    *known, own = positions_stated([_shown(each) for each in (*others, place)])
-    placed = [each for each, stated in zip(others, known, strict=True) if stated]
-    at_zero = any(each.geometry is not None and not each.geometry.placed for each in placed)
-    return placed, own is True or (own is None and at_zero)
+    return level_by_position(geometry, list(study.placed.values()))
 
 
 def _shown(place: SlicePlace) -> Shown:
-    kind = (place.session, place.quantity, place.enhancement)
-    return Shown(kind, place.identity.series_index, place.identity.slice_index, place.geometry)
+    kind = (place.quantity, place.enhancement)
+    return Shown(kind, place.identity.series_index, place.identity.slice_index, place.geometry, place.session)
 
 
 def level_by_position(geometry: SliceGeometry, shown: Sequence[SliceGeometry]) -> tuple[SliceLevel, str]:
@@ -141,17 +164,17 @@ def _rising(geometry: SliceGeometry) -> FloatArray:
     return geometry.normal if geometry.slice_direction is None else np.asarray(geometry.slice_direction)
 
 
-def _contradicted(place: SlicePlace, others: Sequence[SlicePlace]) -> bool:
+def _contradicted(place: SlicePlace, others: Mapping[SlicePlace, SliceGeometry]) -> bool:
     """Return whether positions contradict the slice counter of a place.
 
     Some senders leave the counter at zero but state the limits of the protocol; with others the counter rises
     against the slice direction.
     """
     assert place.geometry is not None
-    same = [each for each in others if each.session == place.session and each.geometry is not None]
+    same = {each: plane for each, plane in others.items() if each.session == place.session}
     if not same:
         return False
-    normals, positions = _planes([each.geometry for each in same if each.geometry is not None])
+    normals, positions = _planes(list(same.values()))
     parallel = np.abs(normals @ place.geometry.normal) >= PARALLEL
     indices = np.array([each.identity.slice_index for each in same]) - place.identity.slice_index
     along = (positions - np.asarray(place.geometry.position)) @ _rising(place.geometry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -49,11 +50,8 @@ class SliceGeometry:
 
     @property
     def normal(self) -> FloatArray:
-        """Unit vector perpendicular to the slice, ``row_direction x column_direction``."""
-        across = np.cross(self.row_direction, self.column_direction)
-        # Some senders round cosines to one or two digits.
-        unit: FloatArray = across / np.linalg.norm(across)
-        return unit
+        """Unit vector perpendicular to the slice, ``row_direction x column_direction``; read-only."""
+        return _normal(tuple(self.row_direction), tuple(self.column_direction))
 
     @property
     def placed(self) -> bool:
@@ -69,3 +67,14 @@ class SliceGeometry:
         basis = np.array([self.row_direction, self.column_direction])
         patient: FloatArray = np.asarray(self.position) + offset @ basis
         return patient
+
+
+@lru_cache(maxsize=4096)
+def _normal(row: tuple[float, float, float], column: tuple[float, float, float]) -> FloatArray:
+    # Each slice is compared with all others of its study.
+    (a, b, c), (x, y, z) = row, column
+    across = np.array([b * z - c * y, c * x - a * z, a * y - b * x])
+    # Some senders round cosines to one or two digits.
+    unit: FloatArray = across / np.linalg.norm(across)
+    unit.flags.writeable = False
+    return unit

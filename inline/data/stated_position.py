@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
+from functools import cache
 from typing import NamedTuple
 
-from inline.data.geometry import SliceGeometry
+import numpy as np
+
+from inline.data.geometry import PARALLEL, SAME_MM, SliceGeometry
 
 
 class Shown(NamedTuple):
@@ -17,37 +20,62 @@ class Shown(NamedTuple):
         series: index of its series.
         slice: index in that.
         geometry: None without directions.
+        session: name of the connection that it came on, where there are several.
     """
 
     kind: Hashable
     series: int
     slice: int
     geometry: SliceGeometry | None
+    session: str = ""
 
 
 def positions_stated(study: Sequence[Shown]) -> list[bool | None]:
     """Return for each slice whether its position is stated; None where zeros may be one or stand for none.
 
-    Zeros are a position where other slices of the kind state theirs. They are none where no slice of the
-    study states a position, where a series has several slices at zero, and where a kind has several series
-    there alone.
+    Zeros are none where no slice of the study states a position, and where a series has several slices at
+    zero. Else they are a position where slices of the kind state theirs on the same connection; and, for the
+    only such series of a connection, where those of other connections lie elsewhere. Several series of a kind
+    at zero alone are none, unless zero is certainly the position of another slice.
     """
-    placed = {each.kind for each in study if each.geometry is not None and each.geometry.placed}
+    placed = [each for each in study if each.geometry is not None and each.geometry.placed]
+    stating = {(each.kind, each.session) for each in placed}
     slices, series = defaultdict(set), defaultdict(set)
     for each in study:
         if each.geometry is not None and not each.geometry.placed:
-            slices[each.kind, each.series].add(each.slice)
-            series[each.kind].add(each.series)
+            slices[each.kind, each.session, each.series].add(each.slice)
+            series[each.kind, each.session].add(each.series)
+
+    @cache
+    def elsewhere(kind: Hashable, geometry: SliceGeometry) -> bool:
+        """Return whether slices of a kind state positions, and none of them is that of a slice at zero."""
+        planes = [each.geometry for each in placed if each.kind == kind and each.geometry is not None]
+        # A slice near zero that is measured again has its position, not zeros.
+        return bool(planes) and not any(_through_zero(geometry, plane) for plane in planes)
+
+    def at_zero(each: Shown) -> bool:
+        """Return whether a slice certainly lies at zero."""
+        own = each.kind, each.session
+        if each.geometry is None or each.geometry.placed or len(slices[*own, each.series]) > 1:
+            return False
+        return own in stating or (len(series[own]) == 1 and elsewhere(each.kind, each.geometry))
+
+    zero = [at_zero(each) for each in study]
+    possible = any(zero)
 
     def stated(each: Shown) -> bool | None:
-        if each.geometry is None:
+        own = each.kind, each.session
+        if each.geometry is None or each.geometry.placed:
+            return each.geometry is not None
+        if not placed or len(slices[*own, each.series]) > 1:
             return False
-        if each.geometry.placed:
-            return True
-        if not placed or len(slices[each.kind, each.series]) > 1:
-            return False
-        if each.kind in placed:
-            return True
-        return False if len(series[each.kind]) > 1 else None
+        return None if possible or len(series[own]) == 1 else False
 
-    return [stated(each) for each in study]
+    return [certain or stated(each) for each, certain in zip(study, zero, strict=True)]
+
+
+def _through_zero(geometry: SliceGeometry, plane: SliceGeometry) -> bool:
+    """Return whether a parallel plane is the slice position of a slice at zero."""
+    normal = geometry.normal
+    parallel = abs(float(plane.normal @ normal)) >= PARALLEL
+    return parallel and abs(float(np.asarray(plane.position) @ normal)) <= SAME_MM

@@ -66,16 +66,21 @@ def _ecv(
     try:
         return ecv_of_pair(pair, settings, regions, ranges)
     except Exception as error:  # as of a slice
-        native, post = pair.native, pair.post
-        return EcvResult(
-            native=native.identity,
-            post=post.identity,
-            geometry=native.geometry,
-            level=native.level,
-            flags=(Flag.PROCESSING_ERROR,),
-            pairing=pair.how,
-            error=f"{type(error).__name__}: {error}",
-        )
+        return failed(pair, error)
+
+
+def failed(pair: Pair, error: Exception) -> EcvResult:
+    """Return the result of a pair whose processing raised an error."""
+    native, post = pair.native, pair.post
+    return EcvResult(
+        native=native.identity,
+        post=post.identity,
+        geometry=native.geometry,
+        level=native.level,
+        flags=(Flag.PROCESSING_ERROR,),
+        pairing=pair.how,
+        error=f"{type(error).__name__}: {error}",
+    )
 
 
 def missed_budget(result: SliceResult) -> bool:

@@ -62,7 +62,8 @@ def distance_mm(one: SliceResult, other: SliceResult) -> float:
     oriented = (a.oriented, b.oriented)
     if any(oriented) and not all(oriented):
         return float("inf")
-    axes = ((a.normal, b.normal), (np.asarray(a.row_direction), np.asarray(b.row_direction)))
+    normal = a.normal
+    axes = ((normal, b.normal), (np.asarray(a.row_direction), np.asarray(b.row_direction)))
     if any(
         float(first @ second) < PARALLEL * np.linalg.norm(first) * np.linalg.norm(second)
         for first, second in axes
@@ -72,7 +73,7 @@ def distance_mm(one: SliceResult, other: SliceResult) -> float:
         same = one.identity.slice_index == other.identity.slice_index
         alike = all(oriented) or (a.shape, a.spacing) == (b.shape, b.spacing)
         return 0.0 if same and alike else float("inf")
-    return abs(float((np.asarray(a.position) - b.position) @ a.normal))
+    return abs(float((np.asarray(a.position) - b.position) @ normal))
 
 
 def mismatch(native: SliceResult, post: SliceResult) -> str:
@@ -98,16 +99,17 @@ def contradiction(one: SliceResult, other: SliceResult) -> str:
 
 
 class Places:
-    """Places of the slices of a study, as far as headers state them."""
+    """Places of the T1 slices of a study, as far as headers state them."""
 
     def __init__(self, study: Iterable[SliceResult]) -> None:
         """Take all slices that are known, in any order."""
-        self._study = tuple(study)
+        # A server keeps T1 alone; with T2 files would have other pairs.
+        self._study = tuple(each for each in study if each.quantity is Quantity.T1)
         stated = positions_stated([_shown(each) for each in self._study])
         self._stated = {id(each): known for each, known in zip(self._study, stated, strict=True)}
 
     def stated(self, result: SliceResult) -> bool | None:
-        """Return whether the position of a slice of the study is stated; None where zeros may be one."""
+        """Return whether the position of a T1 slice of the study is stated; None where zeros may be one."""
         return self._stated[id(result)]
 
     def distance_mm(self, one: SliceResult, other: SliceResult) -> float:
@@ -229,7 +231,8 @@ def find_pair(
     places = Places((*study, result, *later))
     found: list[tuple[SliceResult, Pair]] = []
     for each in study:
-        if not usable(each) or places.distance_mm(each, result) > SAME_MM:
+        alike = each.enhancement is not None and each.enhancement is result.enhancement
+        if not usable(each) or alike or places.distance_mm(each, result) > SAME_MM:
             continue
         if contradiction(each, result) or not places.proved(each, result):
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,11 +16,13 @@ from inline.data.flags import Flag
 from inline.data.results import SliceLevel, SliceResult
 from inline.data.series import Quantity, SlicePlace
 from inline.examination.ecv import ecv_of_pair
-from inline.examination.examine import missed_budget, without_partner
-from inline.examination.pairing import find_pair
+from inline.examination.examine import failed, missed_budget, without_partner
+from inline.examination.pairing import Pair, find_pair
 from inline.reference import ReferenceRanges
 from inline.serving.studies import Study
 from inline.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 _BESIDE: Final = 16 << 10
 """Bytes of a slice beside its pixels: contours, regions, texts."""
@@ -106,7 +109,8 @@ class KeptSlices:
             haematocrit_stated: that of ``settings`` was stated on the connection, for its patient.
             place: of the slice.
             measure: returns a slice at another level, as :meth:`inline.pipeline.Pipeline.at_level`. With it,
-                both slices of the pair have the level that is known now: more slices may have come since.
+                the native slice, whose regions ECV has, has the level that is known now: more slices may have
+                come since.
         """
         if result.quantity is not Quantity.T1:
             return None
@@ -130,27 +134,15 @@ class KeptSlices:
         if pair is None:
             return None
         partner = next(each for each in earlier if each.result is pair.native or each.result is pair.post)
+        try:
+            if measure is not None:
+                native = kept if kept.result is pair.native else partner
+                pair = replace(pair, native=_at_level_known(native, study, settings, measure))
+            found = _ecv(pair, (kept, partner), settings, ranges)
+        except Exception as error:
+            _log.exception("%s: ECV could not be computed", session)
+            found = failed(pair, error)
         kept.paired = partner.paired = True
-        if measure is not None:
-            now = {
-                id(each.result): _at_level_known(each, study, settings, measure) for each in (kept, partner)
-            }
-            pair = replace(pair, native=now[id(pair.native)], post=now[id(pair.post)])
-        given = (kept.haematocrit, partner.haematocrit)
-        of_patient = sorted(
-            {each.haematocrit for each in (kept, partner) if each.stated and each.haematocrit is not None}
-        )
-        contradictory = len(of_patient) > 1
-        if contradictory:
-            haematocrit = None
-        elif of_patient:
-            (haematocrit,) = of_patient
-        else:
-            haematocrit = given[0] if given[0] == given[1] else None
-        update = {"haematocrit": haematocrit, "synthetic": settings.ecv.synthetic and not contradictory}
-        found = ecv_of_pair(pair, settings.ecv.model_copy(update=update), settings.regions, ranges)
-        if contradictory and not found.error:
-            return replace(found, notes=(*found.notes, _CONTRADICTORY.format(*of_patient)))
         return found
 
     def unpaired(self, study: Study, session: str) -> list[EcvResult]:
@@ -182,13 +174,33 @@ class KeptSlices:
             self._dropped[study] = self._dropped.get(study, 0) + 1
 
 
+def _ecv(
+    pair: Pair, slices: tuple[_Kept, _Kept], settings: Settings, ranges: ReferenceRanges | None
+) -> EcvResult:
+    """Return the ECV of a pair of slices with the haematocrit of their connections."""
+    given = {each.haematocrit for each in slices}
+    of_patient = sorted({each.haematocrit for each in slices if each.stated and each.haematocrit is not None})
+    contradictory = len(of_patient) > 1
+    if contradictory:
+        haematocrit = None
+    elif of_patient:
+        (haematocrit,) = of_patient
+    else:
+        haematocrit = given.pop() if len(given) == 1 else None
+    update = {"haematocrit": haematocrit, "synthetic": settings.ecv.synthetic and not contradictory}
+    found = ecv_of_pair(pair, settings.ecv.model_copy(update=update), settings.regions, ranges)
+    if contradictory and not found.error:
+        return replace(found, notes=(*found.notes, _CONTRADICTORY.format(*of_patient)))
+    return found
+
+
 def _at_level_known(
     kept: _Kept,
     study: Study,
     settings: Settings,
     measure: Callable[[SliceResult, SliceLevel, str], SliceResult],
 ) -> SliceResult:
-    """Return the result of a slice with its level among all slices of the study received so far."""
+    """Return the result of a slice at its level among all slices of the study received so far."""
     if kept.place is None:
         return kept.result
     level, source = slice_level(kept.place, study.slices, stated=settings.regions.levels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +22,8 @@ from inline.report.content import ExaminationInfo, page
 from inline.report.maps import ReportMap, Section
 from inline.serving.observers import FinalLevels
 from model.relaxometry.parametric_map import ParametricMap
+
+_log = logging.getLogger(__name__)
 
 TIMEOUT_S: Final = 30.0
 """Longest time for the drawing of a page; the close of the connection waits for it."""
@@ -59,7 +62,11 @@ class Report:
     def at_levels(self, final: FinalLevels, session: str) -> None:
         """Give the results of a connection their final levels, and the regions that follow from them."""
         with self._lock:
-            self._maps = [_at_level(*each, final, session) for each in self._maps]
+            for number, each in enumerate(self._maps):
+                try:
+                    self._maps[number] = _at_level(*each, final, session)
+                except Exception:  # the page must follow, with the level of the result
+                    _log.exception("%s: a map of the report has not its final level", session)
 
     def image(
         self,

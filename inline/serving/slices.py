@@ -124,6 +124,7 @@ class Slices:
         self._memory_reported = False
         self._header = MeasurementHeader()
         self._reports: dict[Study, Report] = {}
+        self._final: dict[Study, FinalLevels] = {}
         self._take_settings()
 
     @property
@@ -245,15 +246,17 @@ class Slices:
             self._service.publisher.summarise(summary.record(), session=self._name)
 
     def _final_levels(self, study: Study) -> FinalLevels:
-        """Return the final levels of a study, those of this connection first."""
-        stated, known = self._dialogue.settings.regions.levels, study.slices
-        own = [each for each in self._slices if each.study is study]
-        mapped = [each.place for each in own if each.mapped]
-        others = [place for place in known if place.session != self._name]
-        levels = final_levels(mapped, (*known, *(each.place for each in own)), stated)
-        of_others = final_levels(others, known, stated)
-        measure = self._service.scheduler.pipeline.at_level
-        return FinalLevels(study.number, (*levels, *of_others), measure)
+        """Return the final levels of a study, those of this connection first; computed once."""
+        if study not in self._final:
+            own = [each for each in self._slices if each.study is study]
+            mapped = [each.place for each in own if each.mapped]
+            others = [place for place in study.slices if place.session != self._name]
+            # The study may have dropped some of this connection's.
+            shown = (*study.slices, *(each.place for each in own))
+            levels = final_levels((*mapped, *others), shown, self._dialogue.settings.regions.levels)
+            measure = self._service.scheduler.pipeline.at_level
+            self._final[study] = FinalLevels(study.number, levels, measure)
+        return self._final[study]
 
     def _assemble(self, step: Callable[[], list[Assembled]]) -> None:
         """Submit every series that a step of the assembly completes, in the order of series and slices."""

@@ -60,12 +60,11 @@ class Study:
         self.slices: tuple[SlicePlace, ...] = ()
         self._lock = threading.Lock()
 
-    def add(self, place: SlicePlace) -> tuple[SlicePlace, ...]:
-        """Add a slice; return all slices, this one last."""
+    def add(self, place: SlicePlace) -> None:
+        """Add a slice."""
         with self._lock:
             self.number = self.number or next(_NUMBERS)
             self.slices = (*self.slices, place)[-_SLICES:]
-            return self.slices
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from inline.assembly.assembler import Account
-from inline.contouring.slice_level import slice_level
+from inline.contouring.slice_level import slice_levels
 from inline.data.results import SliceLevel
 from inline.data.series import Quantity, SeriesIdentity, SlicePlace
 
@@ -129,11 +129,11 @@ class Summary:
 
 
 def final_levels(
-    places: Iterable[SlicePlace], shown: Iterable[SlicePlace], stated: Mapping[int, SliceLevel] | None = None
+    places: Sequence[SlicePlace], shown: Iterable[SlicePlace], stated: Mapping[int, SliceLevel] | None = None
 ) -> tuple[FinalLevel, ...]:
-    """Return the level of each slice among all slices of its study; arguments as of ``slice_level``."""
-    everything = tuple(shown)
-    return tuple(FinalLevel(each, *slice_level(each, everything, stated=stated)) for each in places)
+    """Return the level of each slice among all slices of its study; arguments as of ``slice_levels``."""
+    found = slice_levels(places, shown, stated=stated)
+    return tuple(FinalLevel(each, *level) for each, level in zip(places, found, strict=True))
 
 
 def slice_name(identity: SeriesIdentity, quantity: Quantity) -> str:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inline.contouring.slice_level import slice_level
+from inline.contouring import slice_level as module
+from inline.contouring.slice_level import slice_level, slice_levels
 from inline.data.geometry import SliceGeometry
 from inline.data.results import SliceLevel
 from inline.data.series import Enhancement, Quantity, SeriesIdentity, SlicePlace
@@ -199,6 +200,38 @@ def test_zeros_that_stand_for_no_position_are_no_place_of_a_stack():
     assert [slice_level(each, shown)[0] for each in native] == [UNKNOWN, UNKNOWN]
 
 
+@pytest.mark.parametrize("apart", [15, 25])
+def test_one_of_several_connections_has_the_slice_in_the_middle_of_the_magnet(apart):
+    """A scanner opens one for each measurement; native and post-contrast, which no header states, and T2."""
+    offsets = (-apart, 0, apart)
+    native = [place(offset, series=number, session=f"c{number}") for number, offset in enumerate(offsets)]
+    assert [slice_level(each, native)[0] for each in native] == [BASAL, MID, APICAL]
+    post = [replace(each, session=f"{each.session} post") for each in native]
+    t2 = [replace(each, session=f"{each.session} T2", quantity=Quantity.T2) for each in native]
+    shown = [*native, *post, *t2]
+    assert [slice_level(each, shown)[0] for each in shown] == [BASAL, MID, APICAL] * 3
+
+
+def test_zeros_on_connections_of_their_own_give_no_level():
+    """Three series of one slice beside a stack of another connection, which has a slice near zero."""
+    native = [place(offset, number, session="a") for number, offset in enumerate((-19, 1, 21))]
+    zeros = [place(0, series=series, session=f"c{series}") for series in (2, 3, 4)]
+    for enhancement in (None, Enhancement.POST_CONTRAST):
+        shown = [*native, *(replace(each, enhancement=enhancement) for each in zeros)]
+        assert [slice_level(each, shown)[0] for each in shown] == [BASAL, MID, APICAL, *[UNKNOWN] * 3]
+
+
+def test_several_zeros_are_a_position_where_another_slice_certainly_lies_there():
+    """The middle post-contrast slice is repeated after some minutes."""
+    native = [place(offset, number, session="a") for number, offset in enumerate((-20, 0, 20))]
+    post = [
+        replace(place(0, series=series, session="b"), enhancement=Enhancement.POST_CONTRAST)
+        for series in (2, 3)
+    ]
+    shown = [*native, *post]
+    assert [slice_level(each, shown)[0] for each in shown] == [BASAL, MID, APICAL, MID, MID]
+
+
 def test_a_counter_holds_beside_positions_of_another_series():
     placed = [place(offset, series=number) for number, offset in enumerate((-19, 1, 21), 1)]
     counted = [place(0, index, 3, series=4) for index in range(3)]
@@ -214,6 +247,19 @@ def test_a_slice_in_the_middle_of_the_magnet_has_the_level_of_its_position(serie
     t2 = replace(place(0, series=9, session="other"), quantity=Quantity.T2)
     shown = [*stack, t2]
     assert [slice_level(each, shown)[0] for each in shown] == [BASAL, MID, APICAL, MID]
+
+
+def test_the_positions_of_a_study_are_judged_once_for_all_its_levels(monkeypatch):
+    judged = []
+    monkeypatch.setattr(module, "positions_stated", lambda study: judged.append(study) or [True] * len(study))
+    places = [place(offset, series=offset) for offset in (0, 20, 40)]
+    assert [level for level, _ in slice_levels(places, places)] == [BASAL, MID, APICAL]
+    assert [len(study) for study in judged] == [3]
+
+
+def test_without_a_counter_no_position_is_compared_with_it(monkeypatch):
+    monkeypatch.setattr(module, "_contradicted", lambda *_: pytest.fail("compared"))
+    assert levels([0, 20, 40]) == [BASAL, MID, APICAL]
 
 
 OFFSETS = st.lists(st.integers(-700, 700).map(lambda tenths: tenths / 10.0), min_size=1, max_size=8)

@@ -35,3 +35,11 @@ def test_points_lie_in_the_plane_as_far_apart_as_their_pixels(turned, points):
 def test_the_normal_is_of_unit_length_where_the_directions_are_rounded():
     rounded = SliceGeometry((0.0, 0.0, 0.0), (0.7, 0.7, 0.0), (0.0, 0.0, -1.0), (1.5, 1.5), (8, 8))
     assert rounded.normal == pytest.approx([-(0.5**0.5), 0.5**0.5, 0.0])
+
+
+@given(st.tuples(*[st.floats(-3, 3)] * 3))
+def test_the_normal_is_the_third_axis_and_cannot_be_changed(turned):
+    normal = geometry(turned).normal
+    assert normal == pytest.approx(Rotation.from_euler("xyz", turned).as_matrix()[:, 2], abs=1e-12)
+    with pytest.raises(ValueError, match="read-only"):
+        normal += 1.0

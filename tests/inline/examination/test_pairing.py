@@ -5,6 +5,7 @@ import pytest
 from inline.data.flags import Flag
 from inline.data.results import BloodT1
 from inline.data.series import Enhancement, Quantity, SeriesIdentity
+from inline.examination import pairing
 from inline.examination.examine import examine
 from inline.examination.pairing import distance_mm, find_pair, mismatch, tell_apart
 from tests.inline.examination.phantom import t1_slice
@@ -210,6 +211,28 @@ def test_one_slice_at_zero_beside_positions_is_a_pair_in_doubt():
     assert Flag.SLICES_DO_NOT_MATCH in found.flags
 
 
+def test_repeated_slices_at_zero_are_pairs_in_doubt_where_a_partner_certainly_lies_there():
+    """The middle slice after contrast agent is repeated after some minutes."""
+    natives = [at(NATIVE, mm, series=1 + number) for number, mm in enumerate((-8.0, 0.0, 8.0))]
+    posts = [nowhere(POST, series=9, stamp=900), nowhere(POST, series=10, stamp=1000)]
+    pairs = [find_pair(posts[0], natives), find_pair(posts[1], [*natives, posts[0]])]
+    assert [pair.native for pair in pairs] == [natives[1]] * 2
+    assert all("post-contrast slice states the position 0, 0, 0" in pair.doubt for pair in pairs)
+    found = [each for each in examine([*natives, *posts]).ecv if not each.error]
+    assert [each.post.series_index for each in found] == [9, 10]
+    assert all(Flag.SLICES_DO_NOT_MATCH in each.flags for each in found)
+
+
+@pytest.mark.parametrize("native", [1, 2])
+def test_positions_of_t2_make_no_difference_to_pairs(native):
+    """A server keeps T1 alone; files of an examination hold both."""
+    t1 = [nowhere(NATIVE, series=1 + number, stamp=1 + number) for number in range(native)]
+    t1.append(nowhere(POST, series=9, stamp=9))
+    t2 = replace(at(NATIVE, 8.0, series=5), quantity=Quantity.T2, enhancement=None)
+    alone = [(each.post, each.error) for each in examine(t1).ecv]
+    assert [(each.post, each.error) for each in examine([t2, *t1]).ecv] == alone
+
+
 @pytest.mark.parametrize("stacks", [True, False])
 def test_a_slice_in_the_middle_of_the_magnet_is_a_pair_without_doubt(stacks):
     slices = [
@@ -278,3 +301,13 @@ def test_a_repeated_slice_of_a_position_with_ecv_is_no_error():
     repeated = [nth(NATIVE, series=1, stamp=1), nth(NATIVE, series=2, stamp=2)]
     (found,) = examine([*repeated, nth(POST, series=3, stamp=3)]).ecv
     assert (found.error, found.native.series_index) == ("", 2)
+
+
+def test_slices_of_one_kind_are_not_compared(monkeypatch):
+    """Native slices of a large study are no partners of each other, wherever they lie."""
+    compared = []
+    monkeypatch.setattr(pairing, "distance_mm", lambda *each: compared.append(each) or 0.0)
+    natives = [nth(NATIVE, series=number) for number in range(3)]
+    assert find_pair(nth(NATIVE, series=3), natives) is None
+    assert compared == []
+    assert find_pair(nth(POST, series=3), natives) is not None

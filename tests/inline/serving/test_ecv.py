@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from inline.data.flags import Flag
-from inline.data.series import SeriesIdentity
+from inline.data.series import SeriesIdentity, SlicePlace
 from inline.emit.record import ECV_ATTRIBUTE
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Close, ConfigFile, Header, Image, Text
 from inline.mrd.protocol import Decoder, encode
+from inline.pipeline import Pipeline
 from inline.replay.client import exchange
 from inline.replay.run import compare, ecv_records, records
 from inline.serving.kept import KeptSlices
@@ -410,6 +411,42 @@ def test_a_dropped_slice_that_had_a_partner_is_counted_too():
     assert kept.add(study, PARTNER, "d", SETTINGS) is None
     (lonely,) = kept.unpaired(study, "d")
     assert "2 T1 slices of this examination were dropped" in lonely.notes[-1]
+
+
+def test_a_pair_whose_ecv_fails_is_an_error_of_the_client(serving, monkeypatch, caplog):
+    """It was in the log of the server alone, and the close named neither slice."""
+    monkeypatch.setattr(Pipeline, "at_level", lambda *_: 1 / 0)
+    native, post = (list(at_places(each, first, (0.0, 40.0))) for each, first in ((NATIVE, 1), (POST, 11)))
+    watching = Watching()
+    with serving(observers=Observers(watching), **ONE_BY_ONE) as server:
+        sent(server, native)
+        added, texts = sent(server, post)
+    named = [text for text in texts if "ECV of series 1 slice 0: ZeroDivisionError" in text]
+    assert len(named) == 1
+    found = [each.result for each in watching.events if isinstance(each, EcvDelivery)]
+    assert [each.flags for each in found if each.native.series_index == 1] == [(Flag.PROCESSING_ERROR,)]
+    assert len(records(added)) == 2
+    assert "ECV could not be computed" in caplog.text
+
+
+def test_ecv_measures_its_native_slice_alone_at_another_level():
+    """The first slice of each connection had no level as its result went out."""
+    kept, study, measured = KeptSlices(1 << 30), Study(), []
+
+    def measure(result, level, source):
+        measured.append(result.identity.series_index)
+        return replace(result, level=level, level_source=source)
+
+    slices = [
+        replace(each, identity=SeriesIdentity(series, 0, name, series), level=None)
+        for series, (each, name) in enumerate([(SLICE, "T1 mid"), (PARTNER, "T1 post mid")], 1)
+    ]
+    for each in slices:
+        place = SlicePlace(each.identity, each.quantity, None, each.geometry, "a")
+        study.add(place)
+        found = kept.add(study, each, "a", SETTINGS, place=place, measure=measure)
+    assert found.level == "mid"
+    assert measured == [1]
 
 
 @pytest.mark.parametrize("stamp", [0, 1000])

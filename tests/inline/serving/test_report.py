@@ -18,6 +18,7 @@ from inline.replay.run import records
 from inline.report.content import ExaminationInfo
 from inline.report.output import ReportError
 from inline.serving import report as module
+from inline.serving import slices
 from inline.serving.observers import FinalLevels
 from inline.serving.parameters import with_parameters
 from inline.serving.report import Report
@@ -214,6 +215,15 @@ def test_values_are_those_of_the_final_levels(serving, drawing, along):
     assert {number: each.value for number, each in eye.segments.items()} == pytest.approx(expected, rel=0.005)
 
 
+def test_page_and_summary_have_the_same_levels_computed_once(serving, examination, drawing, monkeypatch):
+    _, header, images = examination
+    found, levels = [], slices.final_levels
+    monkeypatch.setattr(slices, "final_levels", lambda *given: found.append(given) or levels(*given))
+    with serving(emit={"report": True}) as server:
+        exchange(server.address, header, images)
+    assert len(found) == len(drawing) == 1
+
+
 def final(results, levels, session="a"):
     places = [SlicePlace(each.identity, each.quantity, None, each.geometry, session) for each in results]
     known = (FinalLevel(*each, "position") for each in zip(places, map(SliceLevel, levels), strict=True))
@@ -232,6 +242,25 @@ def test_ecv_has_the_final_level_of_its_native_slice(drawing, level, names):
     assert ecv.level == level
     assert [each.name for each in ecv.regions if each.name.startswith("AHA")][:1] == names
     assert any("No segments of ECV" in each for each in drawing[0].findings) == (not names)
+
+
+def test_a_map_that_fails_at_its_final_level_keeps_no_other_one_back(drawing, caplog):
+    names = ("apical", "mid", "mid")
+    results = [make_slice(number, level=name, at_mm=20.0 * number) for number, name in enumerate(names)]
+
+    def measure(result, level, source):
+        assert result.identity != results[1].identity, "no regions"
+        return replace(result, level=level, level_source=source)
+
+    report = Report(MemoryBudget(1 << 30, 1 << 30, 1).connection())
+    for each in results:
+        report.add(each, ImageHeader())
+    levels = replace(final(results, ["basal", "basal", "apical"]), measure=measure)
+    report.at_levels(levels, "a")
+    report.image(ExaminationInfo(), 1)
+    shown = [each.level for column in drawing[0].columns for each in column.maps.values()]
+    assert shown == ["basal", "mid", "apical"]
+    assert "a map of the report has not its final level" in caplog.text
 
 
 @pytest.mark.slow

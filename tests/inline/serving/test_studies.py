@@ -136,9 +136,9 @@ def test_a_study_ends_after_hours(monkeypatch):
 def test_slices_are_bounded_and_the_newest_is_last():
     study = Study()
     for index in range(3000):
-        slices = study.add(place(index))
-        assert slices[-1] == place(index)
-    assert len(study.slices) == len(slices) == 1024
+        study.add(place(index))
+        assert study.slices[-1] == place(index)
+    assert len(study.slices) == 1024
 
 
 def test_threads_add_at_once():
