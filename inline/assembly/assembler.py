@@ -51,6 +51,9 @@ _REMEMBERED: Final = 4096
 _OVERHEAD: Final = 4096
 """Bytes of an image beside its pixels and attributes: header, metadata, digests."""
 
+_WITHIN: Final = tuple(name for name in NUMBERING if name not in ("repetition", "image_index"))
+"""Counters that number images of one acquisition alone."""
+
 _Same = tuple[int, int, int, tuple[int, ...], Quantity, bool, bool]
 _Key = tuple[int, int, int, tuple[int, ...], Quantity, bool, bool, int | None, str]
 
@@ -107,13 +110,15 @@ class _OpenGroup(Group):
         """Return whether an image begins a repetition.
 
         It does after a pause, and where it is another image with the counters of the first, or with its
-        inversion time; not so if the stated number of images is that of several acquisitions. Counters may
-        begin again with each inversion. In a group shorter than any series, which may have been broken off,
-        the time must be the first one's too.
+        inversion time; not so if the stated number of images is that of several acquisitions. While images
+        are missing, a pause counts only where the counters do not go on. Counters may begin again with each
+        inversion. In a group shorter than any series, which may have been broken off, the time must be the
+        first one's too.
         """
         if len(self.images) < FEWEST[self.quantity] or _content(image) in self.members:
             return False
-        if after_a_pause(self, image.header):
+        whole = expected is None or len(self.images) >= expected
+        if (whole or self._count_again(image)) and after_a_pause(self, image.header, metadata):
             return True
         if (expected or 0) < 2 * len(self.images) and first_time_again(self, metadata):
             return True
@@ -122,14 +127,18 @@ class _OpenGroup(Group):
         if len(self.images) < fewest:
             return False
         # The repetition counter separates series only where the number of images is not stated.
-        others = ("set", "contrast", "phase", "average")
-        for names in (NUMBERING, others, (*others, "image_index")):
+        for names in (NUMBERING, _WITHIN, (*_WITHIN, "image_index")):
             counters = [_counters(each, names) for each in self.images]
             if len(set(counters)) == len(counters) and _counters(image, names) == counters[0]:
                 return True
             if expected is not None:
                 break
         return False
+
+    def _count_again(self, image: Image) -> bool:
+        """Return whether the counters of an image are those of another one, or lie before rising ones."""
+        own, counters = _counters(image, _WITHIN), [_counters(each, _WITHIN) for each in self.images]
+        return own in counters or own < counters[0] < counters[-1]
 
 
 class SeriesAssembler:

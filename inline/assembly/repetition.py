@@ -49,13 +49,22 @@ def first_again(times_ms: Sequence[float], time_ms: float) -> bool:
     return abs(time_ms - first) <= SAME_MS[Quantity.T1] < min(others, default=math.inf) - first
 
 
-def after_a_pause(group: Group, header: ImageHeader) -> bool:
-    """Return whether an image was acquired long before or after all of a group, by the time stamps."""
+def after_a_pause(group: Group, header: ImageHeader, metadata: ImageMetadata) -> bool:
+    """Return whether an image was acquired long before or after all of a group, by the time stamps.
+
+    A group shorter than any series may be one after whose first images the sender paused. Stamps that are all
+    equal may be those of an inversion, and show neither duration nor unit. In both cases the time of the
+    image must be that of one before.
+    """
     own = header.acquisition_time_stamp
     stamps = [stamp for stamp in group.counter("acquisition_time_stamp") if stamp and own]
     if not stamps:
         return False
     duration = max(apart(stamps[0], stamp) for stamp in stamps)
+    if len(group.images) < SHORTEST[group.quantity] or not duration:
+        stated = metadata.times.get(group.quantity)
+        if stated is None or stated not in group.stated:
+            return False
     return min(apart(own, stamp) for stamp in stamps) >= max(_PAUSE_S * TICKS, _PAUSE * duration)
 
 

@@ -958,6 +958,10 @@ def acquired(times, *, quantity="T1", start=0, beat=400, value=1.0, counters=Non
     ]
 
 
+def stamped(each, stamp):
+    return replace(each, header=replace(each.header, acquisition_time_stamp=stamp))
+
+
 def by_set(k):
     return {"set": k, "image_index": k + 1}
 
@@ -1057,6 +1061,60 @@ def test_a_repetition_of_t2_begins_after_a_pause_or_with_its_counters(pause_s):
         again = acquired(times, quantity="T2", value=50.0, **fields)
         _, everything = feed([*first, *again])
         assert pixels_of(everything) == [[1.0, 2.0, 3.0], [50.0, 51.0, 52.0]]
+
+
+@pytest.mark.parametrize(
+    ("limits", "pauses"),
+    [
+        ({"set": 2}, [0, 15, 80]),
+        ({"set": 8}, [3 * (k % 3) + 90 * (k // 3) for k in range(9)]),
+        ({}, [0, 15, 80]),
+    ],
+    ids=["a breath-hold for each image", "averages 90 s apart", "number not stated"],
+)
+def test_a_pause_ends_no_t2_series_that_lacks_images(limits, pauses):
+    times = [(0, 25, 55)[k % 3] for k in range(len(pauses))]
+    images = [
+        stamped(each, 1000 + 400 * pause)
+        for each, pause in zip(acquired(times, quantity="T2", counters=by_set), pauses, strict=True)
+    ]
+    _, (only,) = feed(images, MeasurementHeader(maxima=limits))
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert only.flags == ()
+
+
+@pytest.mark.parametrize("counters", [by_set, lambda k: {"contrast": k // 5, "set": k % 5}])
+def test_a_pause_between_the_inversions_of_interleaved_slices_ends_no_series(counters):
+    times = TIMES["5(3)3"]
+    images = [
+        stamped(each, 1000 + 400 * (k + 70 * (k // 5)))
+        for k, each in enumerate(acquired(times, counters=counters))
+    ]
+    _, (only,) = feed(images, settings=AssemblySettings(corrected_wait_s=0.0, images=8))
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert only.flags == ()
+
+
+@pytest.mark.parametrize("stated", [True, False])
+@pytest.mark.parametrize("first", [5, 7])
+def test_one_time_stamp_in_microseconds_for_each_inversion_shows_no_pause(first, stated):
+    times = [100 + 900 * k for k in range(first)] + [180, 1080, 1980]
+    images = [
+        stamped(each, 10**9 + 8_000_000 * (k >= first))
+        for k, each in enumerate(acquired(times, counters=by_set))
+    ]
+    _, (only,) = feed(images, MeasurementHeader(maxima={"set": len(times) - 1} if stated else {}))
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert only.flags == ()
+
+
+@pytest.mark.parametrize("came", [2, 3])
+def test_images_of_one_time_stamp_and_their_repetition_after_a_pause(came):
+    times = (0, 25, 55)
+    first = acquired(times[:came], quantity="T2", start=1000, beat=0, counters=by_index)
+    again = acquired(times, quantity="T2", start=401_000, beat=0, value=50.0, counters=running_on)
+    _, everything = feed([*first, *again])
+    assert pixels_of(everything) == [[1.0, 2.0, 3.0][:came], [50.0, 51.0, 52.0]]
 
 
 @pytest.mark.parametrize("lost", [0, 3])
