@@ -111,16 +111,16 @@ class _OpenGroup(Group):
 
         It does after a pause, and where it is another image with the counters of the first, or with its
         inversion time; not so if the stated number of images is that of several acquisitions. While images
-        are missing, a pause counts only where the counters do not go on. Counters may begin again with each
-        inversion. In a group shorter than any series, which may have been broken off, the time must be the
-        first one's too.
+        are missing, neither pause nor inversion time alone count where the counters go on: the image may have
+        been acquired anew. Counters may begin again with each inversion. In a group shorter than any series,
+        which may have been broken off, the time must be the first one's too.
         """
         if len(self.images) < FEWEST[self.quantity] or _content(image) in self.members:
             return False
+        paused = after_a_pause(self, image.header, metadata)
+        anew = (expected or 0) < 2 * len(self.images) and first_time_again(self, metadata)
         whole = expected is None or len(self.images) >= expected
-        if (whole or self._count_again(image)) and after_a_pause(self, image.header, metadata):
-            return True
-        if (expected or 0) < 2 * len(self.images) and first_time_again(self, metadata):
+        if (paused and anew) or ((paused or anew) and (whole or self._count_again(image))):
             return True
         same_time = _member(image, metadata) == _member(self.images[0], self.metadata[0])
         fewest = (FEWEST if same_time else SHORTEST)[self.quantity]

@@ -1117,6 +1117,14 @@ def test_images_of_one_time_stamp_and_their_repetition_after_a_pause(came):
     assert pixels_of(everything) == [[1.0, 2.0, 3.0][:came], [50.0, 51.0, 52.0]]
 
 
+def test_a_first_image_acquired_anew_ends_no_series_that_lacks_images():
+    """The last image of 3(3)5 comes after it; counters go on."""
+    first = molli(TIMES["3(3)5"])[:7]
+    again = image(9.0, {"SequenceDescription": "T1map_MOLLI", "InversionTime": 101}, set=8)
+    _, everything = feed([*first, again], counted(8))
+    assert [len(each.series.times_ms) for each in everything] == [8]
+
+
 @pytest.mark.parametrize("lost", [0, 3])
 def test_a_repetition_does_not_take_the_place_of_a_lost_image(lost):
     times = TIMES["5(3)3"]
