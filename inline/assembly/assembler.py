@@ -17,7 +17,13 @@ from inline.assembly.geometry import Planes
 from inline.assembly.group import COUNTERS, NUMBERING, SHORTEST, Group
 from inline.assembly.image_metadata import ImageMetadata, read_metadata
 from inline.assembly.recognition import Kind
-from inline.assembly.repetition import after_a_pause, are_interleaved, first_time_again, may_be_interleaved
+from inline.assembly.repetition import (
+    after_a_pause,
+    another_time,
+    are_interleaved,
+    first_time_again,
+    may_be_interleaved,
+)
 from inline.assembly.times import in_ms, listed, within_a_heartbeat
 from inline.assembly.twins import Acquisition, Twins
 from inline.data.flags import Flag
@@ -126,12 +132,13 @@ class _OpenGroup(Group):
         fewest = (FEWEST if same_time else SHORTEST)[self.quantity]
         if len(self.images) < fewest:
             return False
-        # The repetition counter separates series only where the number of images is not stated.
+        # The repetition counter separates series only where the number of images is not stated; it may count
+        # inversions.
         for names in (NUMBERING, _WITHIN, (*_WITHIN, "image_index")):
             counters = [_counters(each, names) for each in self.images]
             if len(set(counters)) == len(counters) and _counters(image, names) == counters[0]:
                 return True
-            if expected is not None:
+            if expected is not None or another_time(self, metadata):
                 break
         return False
 

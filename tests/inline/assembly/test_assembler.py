@@ -1154,6 +1154,15 @@ def test_names_that_number_the_images_are_one_series():
     assert [len(series.series.images) for series in ready] == [8]
 
 
+@pytest.mark.parametrize("counter", ["set", "image_index"])
+def test_seven_images_before_the_second_inversion_are_no_series(counter):
+    """7(3)3, whose inversions ``repetition`` counts."""
+    times = [100 + 900 * k for k in range(7)] + [180, 1080, 1980]
+    images = acquired(times, counters=lambda k: {"repetition": k // 7, counter: k % 7 + 1})
+    _, (only,) = feed(images)
+    assert only.series.times_ms.tolist() == sorted(times)
+
+
 def test_counters_that_begin_again_with_each_inversion_are_one_series():
     counters = [0, 1, 2, 3, 4, 0, 1, 2]
     images = [
