@@ -29,6 +29,7 @@ from inline.assembly.twins import Acquisition, Twins
 from inline.data.flags import Flag
 from inline.data.memory import Share, unlimited
 from inline.data.series import MappingSeries, Quantity
+from inline.data.time_stamps import past_midnight
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
@@ -450,8 +451,9 @@ class SeriesAssembler:
             return self._counted([assembled])
         place = self._place(assembled.template, group.quantity)
         times = frozenset(np.round(series.times_ms, 1).tolist())
+        stamps = [stamp for stamp in past_midnight(group.counter("acquisition_time_stamp")) if stamp] or [0]
         acquisition = Acquisition(
-            place, times, assembled.motion_corrected, assembled.identity.time_stamp, assembled.enhancement
+            place, times, assembled.motion_corrected, (min(stamps), max(stamps)), assembled.enhancement
         )
         ready, superseded, replaces = self._twins.offer(assembled, acquisition, now)
         for each in superseded:

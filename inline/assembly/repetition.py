@@ -47,7 +47,7 @@ def another_time(group: Group, metadata: ImageMetadata) -> bool:
 
 
 def _inversion_times(group: Group, metadata: ImageMetadata) -> tuple[list[float], float] | None:
-    """Return the times, ms, of a T1 group and of an image; None where the image or the group's first lacks one."""
+    """Return the times, ms, of a T1 group and an image; None where the first image or this one has none."""
     stated = metadata.times.get(Quantity.T1)
     if group.quantity is not Quantity.T1 or stated is None:
         return None
