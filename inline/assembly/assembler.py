@@ -44,6 +44,8 @@ _REPLACES: Final = (
     "is replaced by it."
 )
 
+_PERHAPS_WHOLE: Final = "{} of {} images by the header's limits, which may be those of the {} series alone."
+
 MEMORY: Final = "memory limit of the connection reached"
 """Reason why images made no map."""
 SCOUT: Final = "inversion times of a TI scout: none is a heartbeat after the one before"
@@ -417,12 +419,17 @@ class SeriesAssembler:
 
     def _is_others(self, limit: int, group: _OpenGroup) -> bool:
         """Return whether a limit is that of the other quantity's series in the same measurement."""
-        (other,) = set(Quantity) - {group.quantity}
+        other = _other(group.quantity)
         own = len(listed(self._header, group.quantity, named=True))
         theirs = {self._longest.get(other, 0), len(listed(self._header, other, named=True))}
-        theirs |= self._parts[other]
         few = own if own else SHORTEST[group.quantity]
         return limit in theirs and limit != own and few <= len(group.images) < limit
+
+    def _is_perhaps_others(self, expected: int, group: _OpenGroup) -> bool:
+        """Return whether the stated number of images may be that of a part of the other quantity's series."""
+        stated = self._settings.images or self._listed_count(group)
+        parts = self._parts[_other(group.quantity)]
+        return expected in parts and expected != stated and len(group.images) >= SHORTEST[group.quantity]
 
     def _parts_of(self, group: _OpenGroup) -> set[int]:
         """Return the limits, reached in a group, of counters that run in it together: none is its length."""
@@ -432,7 +439,9 @@ class SeriesAssembler:
         parts = {self._header.values(name) for name in reached} if len(running) > 1 else set()
         return {part for part in parts if part < len(group.images)}
 
-    def _complete(self, key: _Key, flags: tuple[Flag, ...], now: float) -> list[Assembled]:
+    def _complete(
+        self, key: _Key, flags: tuple[Flag, ...], now: float, notes: tuple[str, ...] = ()
+    ) -> list[Assembled]:
         group = self._take_out(key)
         self._done[key] = group.members
         _forget(self._done)
@@ -443,6 +452,7 @@ class SeriesAssembler:
         if group.duplicates and not as_map:
             flags = (*flags, Flag.DUPLICATE_IMAGES)
         assembled = assemble(group, self._header, self._settings, flags, as_map=as_map)
+        assembled = replace(assembled, notes=(*notes, *assembled.notes))
         series = assembled.series if isinstance(assembled, Ready) else None
         if not isinstance(series, MappingSeries):
             return self._counted([assembled])
@@ -485,9 +495,12 @@ class SeriesAssembler:
             self._take_out(key)
             self._unused["too few to be a mapping series"] += came
             return []
+        notes: tuple[str, ...] = ()
         if not self._perhaps_map(group) and came < (fewest if expected is None else expected):
             flags = (*flags, Flag.MISSING_IMAGES)
-        return self._complete(key, tuple(dict.fromkeys(flags)), now)
+            if expected is not None and self._is_perhaps_others(expected, group):
+                notes = (_PERHAPS_WHOLE.format(came, expected, _other(group.quantity)),)
+        return self._complete(key, tuple(dict.fromkeys(flags)), now, notes)
 
     def _take_out(self, key: _Key) -> _OpenGroup:
         group = self._groups.pop(key)
@@ -529,6 +542,11 @@ class SeriesAssembler:
         held = sum(each.nbytes for each in self._twins.waiting if isinstance(each, Ready))
         self._held_back = held if self._memory.reserve(held, self._memory.spare) else 0
         return [] if self._held_back == held else self._twins.expire(math.inf)
+
+
+def _other(quantity: Quantity) -> Quantity:
+    (other,) = set(Quantity) - {quantity}
+    return other
 
 
 def _bytes(image: Image) -> int:

@@ -534,9 +534,13 @@ def test_a_series_waits_for_no_image_of_the_other_quantity():
 
 
 @pytest.mark.parametrize("t1_first", [True, False])
+@pytest.mark.parametrize("came", [3, 4])
 @pytest.mark.parametrize("counter", ["contrast", "phase"])
-def test_a_series_waits_for_no_image_of_a_part_of_the_other_quantity(counter, t1_first):
-    """Images of 5(3)3 are counted from 0 to 4 and from 0 to 2 after its inversions, which ``set`` counts."""
+def test_fewer_images_than_a_limit_of_both_quantities_are_flagged(counter, came, t1_first):
+    """Images of 5(3)3 are counted from 0 to 4 and from 0 to 2 after its inversions, which ``set`` counts.
+
+    The limit may be that of T2 too, whose last images are then missing.
+    """
     t1 = [
         image(
             k + 1.0, {"SequenceDescription": "MOLLI", "InversionTime": time}, set=k // 5, **{counter: k % 5}
@@ -550,13 +554,18 @@ def test_a_series_waits_for_no_image_of_a_part_of_the_other_quantity(counter, t1
             image_series_index=2,
             **{counter: k},
         )
-        for k, time in enumerate((0, 25, 55))
+        for k, time in enumerate((0, 25, 35, 45)[:came])
     ]
     assembler = SeriesAssembler(MeasurementHeader(maxima={"set": 1, counter: 4}), AT_ONCE)
     for each in (*t1, *t2) if t1_first else (*t2, *t1):
         assert assembler.add(each, 0.0) == []
-    everything = assembler.expire(AT_ONCE.idle_s)
-    assert sorted((each.images, each.flags) for each in everything) == [(3, ()), (8, ())]
+    (of_t1,) = assembler.expire(AT_ONCE.idle_s)
+    assert (of_t1.images, of_t1.flags) == (8, ())
+    (of_t2,) = assembler.expire(AT_ONCE.patience_s)
+    assert (of_t2.images, of_t2.flags) == (came, (Flag.MISSING_IMAGES,))
+    assert of_t2.notes == (
+        f"{came} of 5 images by the header's limits, which may be those of the T1 series alone.",
+    )
 
 
 def test_a_lost_image_is_missed_beside_a_short_series_by_the_same_counters():
