@@ -125,6 +125,17 @@ def test_counters_that_begin_at_one(first, lost, listed):
     assert (only.slice_count, only.slice_place().first_slice) == (3, first)
 
 
+@pytest.mark.parametrize("lost", [None, 4, 7])
+def test_counters_below_their_limits_count_from_zero(lost):
+    """Limits from 1 to 8, images counted from 0 to 7."""
+    times = TIMES["5(3)3"]
+    header = MeasurementHeader(maxima={"set": 8}, minima={"set": 1}, inversion_times=tuple(map(str, times)))
+    images = [image(k + 1.0, {"SequenceDescription": "MOLLI"}, set=k) for k in range(8) if k != lost]
+    _, (only,) = feed(images, header)
+    assert only.series.times_ms.tolist() == sorted(time for k, time in enumerate(times) if k != lost)
+    assert only.flags == (() if lost is None else (Flag.MISSING_IMAGES,))
+
+
 def test_without_a_stated_number_a_series_waits_for_a_pause_or_the_end():
     assembler = SeriesAssembler(MeasurementHeader(), AssemblySettings(idle_s=2.0, corrected_wait_s=0.0))
     for number, each in enumerate(molli()):
