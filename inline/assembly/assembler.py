@@ -17,12 +17,19 @@ from inline.assembly.geometry import Planes
 from inline.assembly.group import COUNTERS, NUMBERING, SHORTEST, Group
 from inline.assembly.image_metadata import ImageMetadata, read_metadata
 from inline.assembly.recognition import Kind
-from inline.assembly.repetition import after_a_pause, are_interleaved, first_time_again, may_be_interleaved
+from inline.assembly.repetition import (
+    after_a_pause,
+    another_time,
+    are_interleaved,
+    first_time_again,
+    may_be_interleaved,
+)
 from inline.assembly.times import in_ms, listed, within_a_heartbeat
 from inline.assembly.twins import Acquisition, Twins
 from inline.data.flags import Flag
 from inline.data.memory import Share, unlimited
 from inline.data.series import MappingSeries, Quantity
+from inline.data.time_stamps import past_midnight
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
@@ -37,6 +44,8 @@ _REPLACES: Final = (
     "is replaced by it."
 )
 
+_PERHAPS_WHOLE: Final = "{} of {} images by the header's limits, which may be those of the {} series alone."
+
 MEMORY: Final = "memory limit of the connection reached"
 """Reason why images made no map."""
 SCOUT: Final = "inversion times of a TI scout: none is a heartbeat after the one before"
@@ -50,6 +59,9 @@ _REMEMBERED: Final = 4096
 
 _OVERHEAD: Final = 4096
 """Bytes of an image beside its pixels and attributes: header, metadata, digests."""
+
+_WITHIN: Final = tuple(name for name in NUMBERING if name not in ("repetition", "image_index"))
+"""Counters that number images of one acquisition alone."""
 
 _Same = tuple[int, int, int, tuple[int, ...], Quantity, bool, bool]
 _Key = tuple[int, int, int, tuple[int, ...], Quantity, bool, bool, int | None, str]
@@ -107,29 +119,36 @@ class _OpenGroup(Group):
         """Return whether an image begins a repetition.
 
         It does after a pause, and where it is another image with the counters of the first, or with its
-        inversion time; not so if the stated number of images is that of several acquisitions. Counters may
-        begin again with each inversion. In a group shorter than any series, which may have been broken off,
-        the time must be the first one's too.
+        inversion time; not so if the stated number of images is that of several acquisitions. While images
+        are missing, neither pause nor inversion time alone count where the counters go on: the image may have
+        been acquired anew. Counters may begin again with each inversion. In a group shorter than any series,
+        which may have been broken off, the time must be the first one's too.
         """
         if len(self.images) < FEWEST[self.quantity] or _content(image) in self.members:
             return False
-        if after_a_pause(self, image.header):
-            return True
-        if (expected or 0) < 2 * len(self.images) and first_time_again(self, metadata):
+        paused = after_a_pause(self, image.header, metadata)
+        anew = (expected or 0) < 2 * len(self.images) and first_time_again(self, metadata)
+        whole = expected is None or len(self.images) >= expected
+        if (paused and anew) or ((paused or anew) and (whole or self._count_again(image))):
             return True
         same_time = _member(image, metadata) == _member(self.images[0], self.metadata[0])
         fewest = (FEWEST if same_time else SHORTEST)[self.quantity]
         if len(self.images) < fewest:
             return False
-        # The repetition counter separates series only where the number of images is not stated.
-        others = ("set", "contrast", "phase", "average")
-        for names in (NUMBERING, others, (*others, "image_index")):
+        # The repetition counter separates series only where the number of images is not stated; it may count
+        # inversions.
+        for names in (NUMBERING, _WITHIN, (*_WITHIN, "image_index")):
             counters = [_counters(each, names) for each in self.images]
             if len(set(counters)) == len(counters) and _counters(image, names) == counters[0]:
                 return True
-            if expected is not None:
+            if expected is not None or another_time(self, metadata):
                 break
         return False
+
+    def _count_again(self, image: Image) -> bool:
+        """Return whether the counters of an image are those of another one, or lie before rising ones."""
+        own, counters = _counters(image, _WITHIN), [_counters(each, _WITHIN) for each in self.images]
+        return own in counters or own < counters[0] < counters[-1]
 
 
 class SeriesAssembler:
@@ -400,12 +419,17 @@ class SeriesAssembler:
 
     def _is_others(self, limit: int, group: _OpenGroup) -> bool:
         """Return whether a limit is that of the other quantity's series in the same measurement."""
-        (other,) = set(Quantity) - {group.quantity}
+        other = _other(group.quantity)
         own = len(listed(self._header, group.quantity, named=True))
         theirs = {self._longest.get(other, 0), len(listed(self._header, other, named=True))}
-        theirs |= self._parts[other]
         few = own if own else SHORTEST[group.quantity]
         return limit in theirs and limit != own and few <= len(group.images) < limit
+
+    def _is_perhaps_others(self, expected: int, group: _OpenGroup) -> bool:
+        """Return whether the stated number of images may be that of a part of the other quantity's series."""
+        stated = self._settings.images or self._listed_count(group)
+        parts = self._parts[_other(group.quantity)]
+        return expected in parts and expected != stated and len(group.images) >= SHORTEST[group.quantity]
 
     def _parts_of(self, group: _OpenGroup) -> set[int]:
         """Return the limits, reached in a group, of counters that run in it together: none is its length."""
@@ -415,7 +439,9 @@ class SeriesAssembler:
         parts = {self._header.values(name) for name in reached} if len(running) > 1 else set()
         return {part for part in parts if part < len(group.images)}
 
-    def _complete(self, key: _Key, flags: tuple[Flag, ...], now: float) -> list[Assembled]:
+    def _complete(
+        self, key: _Key, flags: tuple[Flag, ...], now: float, notes: tuple[str, ...] = ()
+    ) -> list[Assembled]:
         group = self._take_out(key)
         self._done[key] = group.members
         _forget(self._done)
@@ -426,6 +452,7 @@ class SeriesAssembler:
         if group.duplicates and not as_map:
             flags = (*flags, Flag.DUPLICATE_IMAGES)
         assembled = assemble(group, self._header, self._settings, flags, as_map=as_map)
+        assembled = replace(assembled, notes=(*notes, *assembled.notes))
         series = assembled.series if isinstance(assembled, Ready) else None
         if not isinstance(series, MappingSeries):
             return self._counted([assembled])
@@ -434,8 +461,9 @@ class SeriesAssembler:
             return self._counted([assembled])
         place = self._place(assembled.template, group.quantity)
         times = frozenset(np.round(series.times_ms, 1).tolist())
+        stamps = [stamp for stamp in past_midnight(group.counter("acquisition_time_stamp")) if stamp] or [0]
         acquisition = Acquisition(
-            place, times, assembled.motion_corrected, assembled.identity.time_stamp, assembled.enhancement
+            place, times, assembled.motion_corrected, (min(stamps), max(stamps)), assembled.enhancement
         )
         ready, superseded, replaces = self._twins.offer(assembled, acquisition, now)
         for each in superseded:
@@ -467,9 +495,12 @@ class SeriesAssembler:
             self._take_out(key)
             self._unused["too few to be a mapping series"] += came
             return []
+        notes: tuple[str, ...] = ()
         if not self._perhaps_map(group) and came < (fewest if expected is None else expected):
             flags = (*flags, Flag.MISSING_IMAGES)
-        return self._complete(key, tuple(dict.fromkeys(flags)), now)
+            if expected is not None and self._is_perhaps_others(expected, group):
+                notes = (_PERHAPS_WHOLE.format(came, expected, _other(group.quantity)),)
+        return self._complete(key, tuple(dict.fromkeys(flags)), now, notes)
 
     def _take_out(self, key: _Key) -> _OpenGroup:
         group = self._groups.pop(key)
@@ -511,6 +542,11 @@ class SeriesAssembler:
         held = sum(each.nbytes for each in self._twins.waiting if isinstance(each, Ready))
         self._held_back = held if self._memory.reserve(held, self._memory.spare) else 0
         return [] if self._held_back == held else self._twins.expire(math.inf)
+
+
+def _other(quantity: Quantity) -> Quantity:
+    (other,) = set(Quantity) - {quantity}
+    return other
 
 
 def _bytes(image: Image) -> int:

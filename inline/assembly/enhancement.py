@@ -24,8 +24,10 @@ _POST: Final = re.compile(
     )
 )
 _NO_AGENT: Final = re.compile(
-    r"[\W_]*+(?:no|none|non|not|nil|n|n/?a|without|w/o|kein\w*+|nein|ohne|sans|aucun|sin|senza)(?![^\W_])"
+    r"[\W_]*+(?:no(?!\.?\s*+\d)|none|non(?![\W_]*+ioni)|not|nil|n|n/?a|without|w/o|kein\w*+|nein|ohne|sans|aucun|sin"
+    r"|senza)(?![^\W_])"
 )
+"""Word of denial at the beginning; neither a number, as in No. 3, nor non-ionic agents."""
 
 
 def stated_enhancement(descriptions: Iterable[str], agents: Iterable[str]) -> tuple[Enhancement | None, str]:

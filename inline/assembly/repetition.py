@@ -36,11 +36,23 @@ def first_time_again(group: Group, metadata: ImageMetadata) -> bool:
     The shortest inversion time of a MOLLI acquisition is that of the protocol and comes once. Preparation
     times may come again in one series, as averages.
     """
+    times = _inversion_times(group, metadata)
+    return len(group.images) >= SHORTEST[Quantity.T1] and times is not None and first_again(*times)
+
+
+def another_time(group: Group, metadata: ImageMetadata) -> bool:
+    """Return whether an image states another inversion time than the first one of a group does."""
+    times = _inversion_times(group, metadata)
+    return times is not None and abs(times[1] - times[0][0]) > SAME_MS[Quantity.T1]
+
+
+def _inversion_times(group: Group, metadata: ImageMetadata) -> tuple[list[float], float] | None:
+    """Return the times, ms, of a T1 group and an image; None where the first image or this one has none."""
     stated = metadata.times.get(Quantity.T1)
-    if group.quantity is not Quantity.T1 or len(group.images) < SHORTEST[Quantity.T1] or stated is None:
-        return False
+    if group.quantity is not Quantity.T1 or stated is None:
+        return None
     *own, time = in_ms([*group.stated, stated], Quantity.T1).ms
-    return own[0] is not None and time is not None and first_again([each for each in own if each], time)
+    return None if own[0] is None or time is None else ([each for each in own if each], time)
 
 
 def first_again(times_ms: Sequence[float], time_ms: float) -> bool:
@@ -49,13 +61,22 @@ def first_again(times_ms: Sequence[float], time_ms: float) -> bool:
     return abs(time_ms - first) <= SAME_MS[Quantity.T1] < min(others, default=math.inf) - first
 
 
-def after_a_pause(group: Group, header: ImageHeader) -> bool:
-    """Return whether an image was acquired long before or after all of a group, by the time stamps."""
+def after_a_pause(group: Group, header: ImageHeader, metadata: ImageMetadata) -> bool:
+    """Return whether an image was acquired long before or after all of a group, by the time stamps.
+
+    A group shorter than any series may be one after whose first images the sender paused. Stamps that are all
+    equal may be those of an inversion, and show neither duration nor unit. In both cases the time of the
+    image must be that of one before.
+    """
     own = header.acquisition_time_stamp
     stamps = [stamp for stamp in group.counter("acquisition_time_stamp") if stamp and own]
     if not stamps:
         return False
     duration = max(apart(stamps[0], stamp) for stamp in stamps)
+    if len(group.images) < SHORTEST[group.quantity] or not duration:
+        stated = metadata.times.get(group.quantity)
+        if stated is None or stated not in group.stated:
+            return False
     return min(apart(own, stamp) for stamp in stamps) >= max(_PAUSE_S * TICKS, _PAUSE * duration)
 
 

@@ -74,18 +74,19 @@ def timing(group: Group, header: MeasurementHeader) -> tuple[Milliseconds, list[
 def _places(group: Group, count: int, header: MeasurementHeader) -> list[int]:
     """Return the position of each image in a list of ``count`` times, by the counter that numbers them.
 
-    The counter that the header's limits give ``count`` values goes first. A counter, or the image index, that
-    numbers a complete series in equal steps may begin anywhere: slices may be interleaved. Where no counter
-    numbers the images, there are no positions. The image index is not used where the images are those of
-    several series, number by number.
+    The counter that the header's limits give ``count`` values goes first; it counts from their minimum, or
+    from 0 where an image lies below. A counter, or the image index, that numbers a complete series in equal
+    steps may begin anywhere: slices may be interleaved. Where no counter numbers the images, there are no
+    positions. The image index is not used where the images are those of several series, number by number.
     """
     if not count or len(group.images) > count:
         return []
     stated = [name for name in NUMBERING if header.values(name) == count]
     indices = {name: group.counter(name) for name in NUMBERING}
     for name in (*stated, *NUMBERING[:-1]):
-        found = [number - header.first(name) for number in indices[name]]
-        fits = len(set(found)) == len(found) and min(found) >= 0 and max(found) < count
+        first = header.first(name) if min(indices[name]) >= header.first(name) else 0
+        found = [number - first for number in indices[name]]
+        fits = len(set(found)) == len(found) and max(found) < count
         if fits and (len(found) > 1 or name in stated):
             return found
     if _interleaved_by(group, count, header):

@@ -15,8 +15,10 @@ T = TypeVar("T")
 
 _ROUNDING_MS: Final = 1.0
 """Largest difference of equal times: some senders write whole milliseconds."""
-_SAME_S: Final = 60.0
-"""Largest difference of the time stamps of twins: corrected images may bear any of their acquisition."""
+_SAME_S: Final = 120.0
+"""Longest time between the time stamps of twins: corrected images may bear that of their reconstruction."""
+_SAME: Final = 4
+"""Likewise, times the duration of the acquisition: clocks may have another unit."""
 _REMEMBERED: Final = 256
 """Series whose twin may still come."""
 
@@ -30,37 +32,47 @@ class Acquisition:
         times: of its images, ms, rounded. Those of twins are mostly the same, those of two MOLLI acquisitions
             mostly not: they follow the heart beat. Preparation times are the same in all.
         corrected: for motion.
-        time_stamp: of its last image; 0 where none states one.
+        time_stamps: of its first and last image; 0 where none states one. After midnight, a day later.
         enhancement: native or post-contrast, where the sender states it.
     """
 
     place: Hashable
     times: frozenset[float]
     corrected: bool
-    time_stamp: int = 0
+    time_stamps: tuple[int, int] = (0, 0)
     enhancement: Enhancement | None = None
 
-    def seconds_from(self, other: Acquisition) -> float:
-        """Return the time between two acquisitions, seconds; infinite where it is not known."""
-        known = self.time_stamp and other.time_stamp
-        return apart(self.time_stamp, other.time_stamp) / TICKS if known else math.inf
+    def ticks_from(self, other: Acquisition) -> float:
+        """Return the ticks between two acquisitions, 0 where they overlap; infinite where not known."""
+        if not (all(self.time_stamps) and all(other.time_stamps)):
+            return math.inf
+        middles = apart(sum(self.time_stamps) // 2, sum(other.time_stamps) // 2)
+        return max(0.0, middles - (self._duration + other._duration) / 2)
+
+    @property
+    def _duration(self) -> int:
+        first, last = self.time_stamps
+        return last - first
 
     def is_twin(self, other: Acquisition) -> bool:
         """Return whether both series are of one acquisition, and one of the two is corrected."""
-        shared = sum(any(abs(time - each) <= _ROUNDING_MS for each in other.times) for time in self.times)
-        same = self.place == other.place and self.corrected is not other.corrected
+        if self.place != other.place or self.corrected is other.corrected:
+            return False
         if None not in (self.enhancement, other.enhancement) and self.enhancement is not other.enhancement:
             return False
-        if _SAME_S < self.seconds_from(other) < math.inf:
+        longest = max(_SAME_S * TICKS, _SAME * max(self._duration, other._duration))
+        if longest < self.ticks_from(other) < math.inf:
             return False
-        return same and 2 * shared > max(len(self.times), len(other.times))
+        shared = sum(any(abs(time - each) <= _ROUNDING_MS for each in other.times) for time in self.times)
+        return 2 * shared > max(len(self.times), len(other.times))
 
 
 @dataclass(slots=True)
 class Twins(Generic[T]):
     """Holds a series as acquired while the corrected one may come, and lets only one of them go on.
 
-    Of several that may be the twin, it is the nearest in time, else the latest.
+    Of several that may be the twin, it is the nearest in time, else the first of those held, else the last of
+    those that went on.
     The first slice shows whether a sender sends both. It waits for ``wait_s``; later slices do not wait, or
     wait for at most ``patience_s``.
     """
@@ -85,9 +97,9 @@ class Twins(Generic[T]):
         """
         if acquisition.corrected:
             self._expected = True
-        known = [*self._gone, *(held for _, held, _ in self._held)]
-        alike = [each for each in reversed(known) if acquisition.is_twin(each)]
-        twin = min(alike, key=acquisition.seconds_from, default=None)
+        known = [*(held for _, held, _ in self._held), *reversed(self._gone)]
+        alike = [each for each in known if acquisition.is_twin(each)]
+        twin = min(alike, key=acquisition.ticks_from, default=None)
         for place, (_, held, content) in enumerate(self._held):
             if held is twin:
                 del self._held[place]

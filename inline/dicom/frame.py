@@ -87,7 +87,7 @@ class Frame:
         repetition: temporal position and number of the acquisition, each None where not stated.
         stated: number of objects of the series (0020,1209), or None.
         moment: time of acquisition, seconds of the day, or of the first day of an examination
-            (:func:`inline.dicom.order.past_midnight`); NaN where not stated.
+            (:func:`inline.dicom.order.on_one_day`); NaN where not stated.
         day: number of that day, by its date; None where not stated.
         place: MRD header with size, directions, position, field of view and image type.
         location: SliceLocation, mm; NaN where not stated.

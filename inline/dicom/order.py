@@ -25,7 +25,7 @@ _DAY_S: Final = DAY // TICKS
 _LONGEST_S: Final = 43_200.0
 """Half a day: an examination takes less."""
 _LARGEST_COUNTER: Final = 65_535
-_SAME_MS: Final = 1.0
+_ROUNDING_MS: Final = 1.0
 """Largest difference of equal times: some senders write whole milliseconds."""
 _PARALLEL: Final = 0.98
 """Cosine of the largest angle between slices of a stack, about 11 degrees."""
@@ -68,7 +68,7 @@ class Counted:
 _Timed = tuple[Frame, Time | None]
 
 
-def past_midnight(frames: Sequence[Frame]) -> list[Frame]:
+def on_one_day(frames: Sequence[Frame]) -> list[Frame]:
     """Return the frames of a study, all with moments of its first day where it went on past midnight.
 
     Dates alone do not show that: anonymisation blanks or shifts them, series by series too. They are used
@@ -182,12 +182,15 @@ def _numbers(timed: Sequence[_Timed]) -> Iterator[int]:
 
     The inversion times of a MOLLI acquisition differ. Where they did so far, and the first one comes again, a
     repetition begins; fitted together, both would give one value, native with post-contrast as well.
+
+    Where the first image was acquired anew after a few others, the assembly joins them. They are counted anew
+    all the same, so that whole slices do not seem short beside this one.
     """
     began, run = 0, list[float]()
     for place, (_, time) in enumerate(timed):
         if time is not None and time.place.quantity is Quantity.T1:
             same = bool(run) and (
-                (abs(time.ms - run[0]) <= _SAME_MS and _differ(run)) or first_again(run, time.ms)
+                (abs(time.ms - run[0]) <= _ROUNDING_MS and _differ(run)) or first_again(run, time.ms)
             )
             if len(run) >= FEWEST[Quantity.T1] and same:
                 began, run = place, []
@@ -197,7 +200,7 @@ def _numbers(timed: Sequence[_Timed]) -> Iterator[int]:
 
 def _differ(times_ms: Sequence[float]) -> bool:
     ordered = sorted(times_ms)
-    return all(later - earlier > _SAME_MS for earlier, later in pairwise(ordered))
+    return all(later - earlier > _ROUNDING_MS for earlier, later in pairwise(ordered))
 
 
 def _reversed(direction: Triple) -> Triple:

@@ -23,7 +23,7 @@ from inline.dicom.errors import DicomError
 from inline.dicom.find import Found, find, read_measurement, read_pixels
 from inline.dicom.frame import Frame
 from inline.dicom.missing import Acquisition, lacking, shorter
-from inline.dicom.order import Counted, count, number_series, number_slices, past_midnight
+from inline.dicom.order import Counted, count, number_series, number_slices, on_one_day
 from inline.mrd.messages import Image
 from inline.settings import AssemblySettings
 
@@ -55,7 +55,7 @@ class DicomFiles:
         Images without a study UID are taken together by their folder.
         """
         by_study = groupby(sorted(self._frames, key=_study), key=_study)
-        dated = [frame for _, members in by_study for frame in past_midnight(list(members))]
+        dated = [frame for _, members in by_study for frame in on_one_day(list(members))]
         ordered = sorted(dated, key=_examination)
         for _, members in groupby(ordered, key=_examination):
             yield _assemble(list(members), self._settings, self._broken)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
@@ -68,7 +68,7 @@ class MeasurementHeader:
         inversion_times: ``sequenceParameters/TI``, as text, in their order.
         echo_times: ``sequenceParameters/TE``, likewise.
         maxima: largest value of each counter of :data:`COUNTERS` that the limits of any encoding state.
-        minima: smallest value in these limits; 0 where it is not stated.
+        minima: smallest value in these limits, those of one value left out; 0 where it is not stated.
         parameters: user parameters (long, double and string) by name, as text.
         study_uid: ``studyInformation/studyInstanceUID``, or empty.
         frame_of_reference_uid: ``measurementInformation/frameOfReferenceUID``, or empty.
@@ -149,6 +149,19 @@ def _limits(element: Element) -> tuple[int, int]:
     return (int(first) if first is not None and 0 <= first <= largest else 0), largest
 
 
+def _range(limits: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Return the smallest and largest value of a counter over all encodings.
+
+    Each inversion or slice may have an encoding of its own, and so may a reference scan, which has one value.
+    """
+    largest = max(last for _, last in limits)
+    several = [first for first, last in limits if last > first]
+    single = {first for first, _ in limits}
+    if not several and len(single) <= largest - min(single):
+        return largest, largest
+    return min(several or single), largest
+
+
 def parse_header(xml: str) -> MeasurementHeader:
     """Read a header, of any namespace or none, however incomplete.
 
@@ -166,10 +179,9 @@ def parse_header(xml: str) -> MeasurementHeader:
 
     maxima, minima = {}, {}
     for counter in COUNTERS:
-        # A reference scan may have an encoding of its own, before that of the images.
         limits = map(_limits, root.findall(f"encoding/encodingLimits/{counter}"))
         if usable := [each for each in limits if each[1] >= each[0]]:
-            minima[counter], maxima[counter] = max(usable, key=lambda each: each[1])
+            minima[counter], maxima[counter] = _range(usable)
     parameters = {}
     for kind in ("Long", "Double", "String"):
         for element in root.findall(f"userParameters/userParameter{kind}"):

@@ -125,6 +125,17 @@ def test_counters_that_begin_at_one(first, lost, listed):
     assert (only.slice_count, only.slice_place().first_slice) == (3, first)
 
 
+@pytest.mark.parametrize("lost", [None, 4, 7])
+def test_counters_below_their_limits_count_from_zero(lost):
+    """Limits from 1 to 8, images counted from 0 to 7."""
+    times = TIMES["5(3)3"]
+    header = MeasurementHeader(maxima={"set": 8}, minima={"set": 1}, inversion_times=tuple(map(str, times)))
+    images = [image(k + 1.0, {"SequenceDescription": "MOLLI"}, set=k) for k in range(8) if k != lost]
+    _, (only,) = feed(images, header)
+    assert only.series.times_ms.tolist() == sorted(time for k, time in enumerate(times) if k != lost)
+    assert only.flags == (() if lost is None else (Flag.MISSING_IMAGES,))
+
+
 def test_without_a_stated_number_a_series_waits_for_a_pause_or_the_end():
     assembler = SeriesAssembler(MeasurementHeader(), AssemblySettings(idle_s=2.0, corrected_wait_s=0.0))
     for number, each in enumerate(molli()):
@@ -534,9 +545,13 @@ def test_a_series_waits_for_no_image_of_the_other_quantity():
 
 
 @pytest.mark.parametrize("t1_first", [True, False])
+@pytest.mark.parametrize("came", [3, 4])
 @pytest.mark.parametrize("counter", ["contrast", "phase"])
-def test_a_series_waits_for_no_image_of_a_part_of_the_other_quantity(counter, t1_first):
-    """Images of 5(3)3 are counted from 0 to 4 and from 0 to 2 after its inversions, which ``set`` counts."""
+def test_fewer_images_than_a_limit_of_both_quantities_are_flagged(counter, came, t1_first):
+    """Images of 5(3)3 are counted from 0 to 4 and from 0 to 2 after its inversions, which ``set`` counts.
+
+    The limit may be that of T2 too, whose last images are then missing.
+    """
     t1 = [
         image(
             k + 1.0, {"SequenceDescription": "MOLLI", "InversionTime": time}, set=k // 5, **{counter: k % 5}
@@ -550,13 +565,18 @@ def test_a_series_waits_for_no_image_of_a_part_of_the_other_quantity(counter, t1
             image_series_index=2,
             **{counter: k},
         )
-        for k, time in enumerate((0, 25, 55))
+        for k, time in enumerate((0, 25, 35, 45)[:came])
     ]
     assembler = SeriesAssembler(MeasurementHeader(maxima={"set": 1, counter: 4}), AT_ONCE)
     for each in (*t1, *t2) if t1_first else (*t2, *t1):
         assert assembler.add(each, 0.0) == []
-    everything = assembler.expire(AT_ONCE.idle_s)
-    assert sorted((each.images, each.flags) for each in everything) == [(3, ()), (8, ())]
+    (of_t1,) = assembler.expire(AT_ONCE.idle_s)
+    assert (of_t1.images, of_t1.flags) == (8, ())
+    (of_t2,) = assembler.expire(AT_ONCE.patience_s)
+    assert (of_t2.images, of_t2.flags) == (came, (Flag.MISSING_IMAGES,))
+    assert of_t2.notes == (
+        f"{came} of 5 images by the header's limits, which may be those of the T1 series alone.",
+    )
 
 
 def test_a_lost_image_is_missed_beside_a_short_series_by_the_same_counters():
@@ -958,6 +978,10 @@ def acquired(times, *, quantity="T1", start=0, beat=400, value=1.0, counters=Non
     ]
 
 
+def stamped(each, stamp):
+    return replace(each, header=replace(each.header, acquisition_time_stamp=stamp))
+
+
 def by_set(k):
     return {"set": k, "image_index": k + 1}
 
@@ -1059,6 +1083,68 @@ def test_a_repetition_of_t2_begins_after_a_pause_or_with_its_counters(pause_s):
         assert pixels_of(everything) == [[1.0, 2.0, 3.0], [50.0, 51.0, 52.0]]
 
 
+@pytest.mark.parametrize(
+    ("limits", "pauses"),
+    [
+        ({"set": 2}, [0, 15, 80]),
+        ({"set": 8}, [3 * (k % 3) + 90 * (k // 3) for k in range(9)]),
+        ({}, [0, 15, 80]),
+    ],
+    ids=["a breath-hold for each image", "averages 90 s apart", "number not stated"],
+)
+def test_a_pause_ends_no_t2_series_that_lacks_images(limits, pauses):
+    times = [(0, 25, 55)[k % 3] for k in range(len(pauses))]
+    images = [
+        stamped(each, 1000 + 400 * pause)
+        for each, pause in zip(acquired(times, quantity="T2", counters=by_set), pauses, strict=True)
+    ]
+    _, (only,) = feed(images, MeasurementHeader(maxima=limits))
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert only.flags == ()
+
+
+@pytest.mark.parametrize("counters", [by_set, lambda k: {"contrast": k // 5, "set": k % 5}])
+def test_a_pause_between_the_inversions_of_interleaved_slices_ends_no_series(counters):
+    times = TIMES["5(3)3"]
+    images = [
+        stamped(each, 1000 + 400 * (k + 70 * (k // 5)))
+        for k, each in enumerate(acquired(times, counters=counters))
+    ]
+    _, (only,) = feed(images, settings=AssemblySettings(corrected_wait_s=0.0, images=8))
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert only.flags == ()
+
+
+@pytest.mark.parametrize("stated", [True, False])
+@pytest.mark.parametrize("first", [5, 7])
+def test_one_time_stamp_in_microseconds_for_each_inversion_shows_no_pause(first, stated):
+    times = [100 + 900 * k for k in range(first)] + [180, 1080, 1980]
+    images = [
+        stamped(each, 10**9 + 8_000_000 * (k >= first))
+        for k, each in enumerate(acquired(times, counters=by_set))
+    ]
+    _, (only,) = feed(images, MeasurementHeader(maxima={"set": len(times) - 1} if stated else {}))
+    assert only.series.times_ms.tolist() == sorted(times)
+    assert only.flags == ()
+
+
+@pytest.mark.parametrize("came", [2, 3])
+def test_images_of_one_time_stamp_and_their_repetition_after_a_pause(came):
+    times = (0, 25, 55)
+    first = acquired(times[:came], quantity="T2", start=1000, beat=0, counters=by_index)
+    again = acquired(times, quantity="T2", start=401_000, beat=0, value=50.0, counters=running_on)
+    _, everything = feed([*first, *again])
+    assert pixels_of(everything) == [[1.0, 2.0, 3.0][:came], [50.0, 51.0, 52.0]]
+
+
+def test_a_first_image_acquired_anew_ends_no_series_that_lacks_images():
+    """The last image of 3(3)5 comes after it; counters go on."""
+    first = molli(TIMES["3(3)5"])[:7]
+    again = image(9.0, {"SequenceDescription": "T1map_MOLLI", "InversionTime": 101}, set=8)
+    _, everything = feed([*first, again], counted(8))
+    assert [len(each.series.times_ms) for each in everything] == [8]
+
+
 @pytest.mark.parametrize("lost", [0, 3])
 def test_a_repetition_does_not_take_the_place_of_a_lost_image(lost):
     times = TIMES["5(3)3"]
@@ -1086,6 +1172,15 @@ def test_names_that_number_the_images_are_one_series():
     images[3] = image(4.0, {"InversionTime": 2800}, set=3)
     _, ready = feed(images)
     assert [len(series.series.images) for series in ready] == [8]
+
+
+@pytest.mark.parametrize("counter", ["set", "image_index"])
+def test_seven_images_before_the_second_inversion_are_no_series(counter):
+    """7(3)3, whose inversions ``repetition`` counts."""
+    times = [100 + 900 * k for k in range(7)] + [180, 1080, 1980]
+    images = acquired(times, counters=lambda k: {"repetition": k // 7, counter: k % 7 + 1})
+    _, (only,) = feed(images)
+    assert only.series.times_ms.tolist() == sorted(times)
 
 
 def test_counters_that_begin_again_with_each_inversion_are_one_series():

@@ -51,12 +51,16 @@ def test_the_first_description_with_a_word_is_used():
             for name in ("Gadovist", "0.1 mmol/kg Gd-DOTA", "NOVAgad", "Nanoparticles", "10 ml", "Y")
         ),
         *(
+            (name, POST)
+            for name in ("No. 3 Gadovist", "no 3: Dotarem", "Nr. 3", "non-ionic macrocyclic", "Non ionique")
+        ),
+        *(
             (none, None)
             for none in ("", " \0", "-", "0", "none", "No", "N", "n/a", "NONE GIVEN", "NO CONTRAST")
         ),
         *(
             (none, None)
-            for none in ("NO_CONTRAST", "without", "w/o", "not given", "keine", "kein KM", "Nein.")
+            for none in ("NO_CONTRAST", "without", "w/o", "not given", "keine", "kein KM", "Nein.", "No.")
         ),
     ],
 )

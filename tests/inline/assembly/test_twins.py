@@ -78,8 +78,8 @@ MINUTE = 60 * 400
 DAY = 86_400 * 400
 
 
-def of_t2(corrected, stamp, **more):
-    return Acquisition(0, PREPARATIONS, corrected, stamp, **more)
+def of_t2(corrected, first, last=None, **more):
+    return Acquisition(0, PREPARATIONS, corrected, (first, first if last is None else last), **more)
 
 
 @pytest.mark.parametrize("apart", [MINUTE // 2, 30 * MINUTE])
@@ -110,17 +110,59 @@ def test_a_corrected_series_of_a_later_acquisition_takes_no_place():
     assert pairs.waiting == ["first"]
 
 
-def test_without_time_stamps_the_latest_is_the_twin():
+@pytest.mark.parametrize("stamp", [0, 200_000])
+def test_where_time_does_not_decide_corrected_series_come_in_the_order_of_their_twins(stamp):
     pairs = twins()
-    pairs.offer("first", of_t2(False, 0), 0.0)
-    pairs.offer("second", of_t2(False, 0), 0.1)
-    assert pairs.offer("moco", of_t2(True, 0), 0.2) == (["moco"], ["second"], False)
+    pairs.offer("first", of_t2(False, stamp), 0.0)
+    pairs.offer("second", of_t2(False, stamp), 0.1)
+    assert pairs.offer("moco", of_t2(True, stamp), 0.2) == (["moco"], ["first"], False)
+    assert pairs.waiting == ["second"]
+    assert pairs.offer("moco 2", of_t2(True, stamp), 0.3) == (["moco 2"], ["second"], False)
+
+
+@pytest.mark.parametrize("stamp", [0, 200_000])
+def test_where_time_does_not_decide_a_series_that_waits_comes_before_one_that_went_on(stamp):
+    pairs = twins()
+    pairs.offer("moco of another slice", moco(1), 0.0)
+    pairs.offer("first", of_t2(False, stamp), 0.1)
+    assert pairs.expire(31.0) == ["first"]
+    pairs.offer("second", of_t2(False, stamp), 40.0)
+    assert pairs.offer("moco", of_t2(True, stamp), 40.1) == (["moco"], ["second"], False)
+    assert pairs.offer("moco 2", of_t2(True, stamp), 40.2) == (["moco 2"], [], True)
+
+
+SECOND, MICROSECOND_CLOCK = 400, 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("as_acquired", "corrected"),
+    [
+        ((500 * MICROSECOND_CLOCK, 507 * MICROSECOND_CLOCK), (500 * MICROSECOND_CLOCK,)),
+        ((1000 * SECOND, 1080 * SECOND), (1000 * SECOND,)),
+        ((1000 * SECOND, 1006 * SECOND), (1100 * SECOND,)),
+        ((500 * MICROSECOND_CLOCK, 507 * MICROSECOND_CLOCK), (530 * MICROSECOND_CLOCK,)),
+    ],
+    ids=["µs, first image", "breath-holds in 80 s, first image", "reconstruction", "µs, reconstruction"],
+)
+@pytest.mark.parametrize("corrected_first", [False, True])
+def test_a_corrected_series_may_bear_one_time_of_or_after_its_acquisition(
+    as_acquired, corrected, corrected_first
+):
+    pairs = twins()
+    sent = [("raw", of_t2(False, *as_acquired)), ("moco", of_t2(True, *corrected))]
+    first, second = (pairs.offer(*each, 0.1) for each in sent[:: -1 if corrected_first else 1])
+    assert first[0] == (["moco"] if corrected_first else [])
+    assert second == (([], ["raw"], False) if corrected_first else (["moco"], ["raw"], False))
 
 
 def test_twins_across_midnight():
     pairs = twins()
     pairs.offer("raw", of_t2(False, DAY - 400), 0.0)
     assert pairs.offer("moco", of_t2(True, 400), 0.1) == (["moco"], ["raw"], False)
+    pairs.offer("raw", of_t2(False, DAY - 8000, DAY + 8000), 0.2)
+    assert pairs.offer("moco", of_t2(True, DAY - 8000, DAY - 8000), 0.3)[1] == ["raw"]
+    pairs.offer("raw", of_t2(False, DAY - 8000, DAY + 8000), 0.4)
+    assert pairs.offer("moco", of_t2(True, 8000), 0.5)[1] == ["raw"]
 
 
 @pytest.mark.parametrize("stated", [Enhancement.POST_CONTRAST, None])

@@ -429,6 +429,35 @@ def test_a_second_acquisition_makes_no_other_slice_seem_short(tmp_path, images):
     assert [each.flags for each in found] == [(), (), ()]
 
 
+def test_a_first_image_acquired_anew_makes_no_other_slice_seem_short(tmp_path, images):
+    """After the fifth image, with an inversion time 2.5 ms longer."""
+    members = of_slice(images)
+    order = np.argsort([float(writer.time_of(each)[1]) for each in members]).tolist()
+
+    def number(data, image):
+        place = order.index(next(k for k, each in enumerate(members) if each is image))
+        data.AcquisitionTime = data.ContentTime = "080000"
+        data.InstanceNumber = place + 1 + (place >= 5)
+
+    writer.classic(tmp_path, members, "siemens", study="2.25.1", changes=number)
+
+    def anew(data, image):
+        number(data, image)
+        data.InstanceNumber = 6
+        data.InversionTime = str(float(data.InversionTime) + 2.5)
+        data.PixelData = (image.pixels[0, 0] // 2).astype("<u2").tobytes()
+
+    (tmp_path / "again").mkdir()
+    again = [members[order[0]]]
+    (file,) = writer.classic(tmp_path / "again", again, "siemens", study="2.25.1", changes=anew)
+    data = pydicom.dcmread(file)
+    writer.save(data, file, f"{data.SOPInstanceUID}.9")
+    (tmp_path / "other").mkdir()
+    writer.classic(tmp_path / "other", of_slice(images, slice_=1), "siemens", study="2.25.1")
+    found = only(tmp_path).series
+    assert [(len(each.series.times_ms), each.flags) for each in found] == [(9, ()), (8, ())]
+
+
 def interleaved(folder, members, first, second):
     """Two acquisitions of one moment whose instance numbers alternate; the second has half the signal."""
     order = np.argsort([float(writer.time_of(each)[1]) for each in members]).tolist()

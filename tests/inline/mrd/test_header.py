@@ -86,6 +86,29 @@ def test_limits_of_a_counter_from_its_minimum(minimum: str, maximum: str, first:
     assert (parsed.first("slice"), parsed.values("slice")) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    ("limits", "first", "values"),
+    [
+        ([(0, 4), (5, 7)], 0, 8),  # an encoding for each inversion
+        ([(5, 7), (0, 4)], 0, 8),
+        ([(0, 0), (1, 1), (2, 2)], 0, 3),  # for each slice
+        ([(0, 0), (1, 8)], 1, 8),  # a reference scan before
+        ([(0, 0), (3, 3)], 3, 1),
+        ([(1, 8), (1, 8)], 1, 8),
+    ],
+)
+def test_a_counter_begins_at_the_minimum_over_the_encodings_that_count_by_it(
+    limits: list[tuple[int, int]], first: int, values: int
+) -> None:
+    encodings = "".join(
+        f"<encoding><encodingLimits><set><minimum>{low}</minimum><maximum>{high}</maximum></set>"
+        "</encodingLimits></encoding>"
+        for low, high in limits
+    )
+    parsed = parse_header(f"<h>{encodings}</h>")
+    assert (parsed.first("set"), parsed.values("set")) == (first, values)
+
+
 @pytest.mark.parametrize("xml", ["Dummy XML header", "", "<a>", '<!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>'])
 def test_what_is_not_a_header(xml: str) -> None:
     with pytest.raises(ProtocolError):
