@@ -68,7 +68,7 @@ def find(paths: Iterable[Path]) -> Found:
         DicomError: there is no file at a path.
     """
     import_module("pydicom")  # once, so that its absence is not taken for a damaged file
-    found, copies = Found(), dict[str, list[Path]]()
+    found, copies = Found(), dict[str, list[list[Frame]]]()
     for path in paths:
         if not path.exists():
             raise DicomError(f"there is no file or folder {path}")
@@ -77,7 +77,9 @@ def find(paths: Iterable[Path]) -> Found:
             _add(file, found, copies, alone=not path.is_dir())
             if len(found.problems) > before:
                 found.unread.add(file)
-    found.frames = [replace(each, copies=tuple(copies.get(each.instance, ()))) for each in found.frames]
+    found.frames = [
+        replace(each, copies=tuple(each.copies_in(copies.get(each.instance, ())))) for each in found.frames
+    ]
     return found
 
 
@@ -235,13 +237,13 @@ def reason(error: Exception) -> str:
     return (" ".join(str(error).split()) or type(error).__name__)[:_MOST_REASON]
 
 
-def _add(file: Path, found: Found, copies: dict[str, list[Path]], *, alone: bool) -> None:
+def _add(file: Path, found: Found, copies: dict[str, list[list[Frame]]], *, alone: bool) -> None:
     """Add the frames of a file, or what kept them from being read.
 
     Args:
         file: to read.
         found: so far.
-        copies: further files of each instance so far.
+        copies: frames of each further file of each instance so far.
         alone: the file was named itself.
     """
     try:
@@ -273,7 +275,7 @@ def _add(file: Path, found: Found, copies: dict[str, list[Path]], *, alone: bool
         return
     if (instance := made[0].instance) in copies:
         found.skipped["copies of an image that was read"] += 1
-        copies[instance].append(file)
+        copies[instance].append(made)
         return
     if instance:
         copies[instance] = []

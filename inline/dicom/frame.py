@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -96,7 +96,7 @@ class Frame:
         times: as :func:`inline.dicom.vendors.times` returns them.
         scale: of the pixels, or None; without a time, of a map where the names may be those of one.
         weighted_scale: of the pixels with a time, or None.
-        copies: further files with this instance UID.
+        copies: the same image in further files; their scales are their own.
     """
 
     file: Path
@@ -119,7 +119,7 @@ class Frame:
     times: tuple[float | None, ...]
     scale: Scale | None
     weighted_scale: Scale | None
-    copies: tuple[Path, ...] = ()
+    copies: tuple[Frame, ...] = ()
 
     @property
     def quantity(self) -> Quantity | None:
@@ -131,6 +131,23 @@ class Frame:
         """Series description, else protocol name."""
         names = (dicom_json.SERIES_DESCRIPTION, dicom_json.PROTOCOL_NAME)
         return next((str(each) for name in names for each in dicom_json.values(self.elements, name)), "")
+
+    def copies_in(self, files: Iterable[Sequence[Frame]]) -> Iterator[Frame]:
+        """Yield the same image in further files with its instance UID.
+
+        Other images have this UID too, by mistake: times, place and names are compared.
+
+        Args:
+            files: frames of each file.
+        """
+        for frames_ in files:
+            if self.index < len(frames_) and frames_[self.index]._stated == self._stated:
+                yield frames_[self.index]
+
+    @property
+    def _stated(self) -> str:
+        """Text that copies of one image have in common. As text, two NaN are the same."""
+        return repr((self.times, self.moment, self.number, self.place, self.location, self.recognised))
 
     def image(self, header: ImageHeader, time: Time | None, pixels: Any = None) -> Image:
         """Return the frame as an MRD image.
