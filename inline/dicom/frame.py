@@ -49,7 +49,7 @@ _ACQUIRED: Final = (
 _POSITIONS: Final = ("TemporalPositionIndex", "TemporalPositionIdentifier")
 """Numbers of repetitions of enhanced and of classic images."""
 _ACQUISITIONS: Final = ("FrameAcquisitionNumber", "AcquisitionNumber")
-"""Likewise of acquisitions, whatever a vendor counts as one."""
+"""Numbers of acquisitions: vendors count them by series, inversion or image."""
 _TIME: Final = re.compile(r"(\d\d)(\d\d)(?:(\d\d(?:\.\d+)?))?")
 _COMPONENTS: Final = {
     "M": ImageType.MAGNITUDE,
