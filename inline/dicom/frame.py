@@ -194,12 +194,12 @@ def frames(image: Dataset, file: Path) -> Iterator[Frame]:
         raise DicomError(f"{file}: it states {rows} rows of {columns} pixels, which is no image")
     if count > 1 and (groups := image.get("PerFrameFunctionalGroupsSequence")) and len(groups) < count:
         raise DicomError(f"{file}: it has {count} frames and {len(groups)} functional groups of frames")
-    for index in range(count):
-        yield _frame(FrameHeader.of(image, index), file, index, (columns, rows), alone=count == 1)
+    for index, header in enumerate(FrameHeader.of_frames(image, count)):
+        yield _frame(header, file, index, (columns, rows), alone=count == 1)
 
 
 def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *, alone: bool) -> Frame:
-    stated = times(header)
+    stated, weighted = times(header), weighted_scale(header)
     moment, day = _acquired(header)
     elements = _elements(header)
     described = [header.text(name) for name in ("SeriesDescription", "ProtocolName")]
@@ -229,8 +229,8 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         elements=elements,
         recognised=recognised,
         times=stated,
-        scale=map_scale(header) if is_map else weighted_scale(header),
-        weighted_scale=weighted_scale(header),
+        scale=map_scale(header) if is_map else weighted,
+        weighted_scale=weighted,
     )
 
 
