@@ -93,6 +93,7 @@ class Frame:
         location: SliceLocation, mm; NaN where not stated.
         elements: names, image type, comments and plane as ``DicomJson`` holds them.
         recognised: kind by names and image type; else the reason why it makes no map.
+        weighting: its image type where that states the weighting, as that of enhanced MR does; or empty.
         times: as :func:`inline.dicom.vendors.times` returns them.
         scale: of the pixels, or None; without a time, of a map where the names may be those of one.
         weighted_scale: of the pixels with a time, or None.
@@ -116,6 +117,7 @@ class Frame:
     location: float
     elements: dicom_json.Elements
     recognised: Recognised | str
+    weighting: str
     times: tuple[float | None, ...]
     scale: Scale | None
     weighted_scale: Scale | None
@@ -202,6 +204,7 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
     stated, weighted = times(header), weighted_scale(header)
     moment, day = _acquired(header)
     elements = _elements(header)
+    own_type = header.text("FrameType") or header.text("ImageType")
     described = [header.text(name) for name in ("SeriesDescription", "ProtocolName")]
     recognised = recognise(
         own=[text for text in described if text],
@@ -228,6 +231,7 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         location=_or_nan(header.number("SliceLocation")),
         elements=elements,
         recognised=recognised,
+        weighting=own_type if _states_weighting(header, own_type) else "",
         times=stated,
         scale=map_scale(header) if is_map else weighted,
         weighted_scale=weighted,
@@ -253,9 +257,14 @@ def _elements(header: FrameHeader) -> dict[str, dict[str, list[Any]]]:
 
 def _image_type(header: FrameHeader, name: str) -> list[str]:
     """Return the values of an image type; of enhanced MR without a value 3 that is the weighting (T1, T2)."""
-    parts = header.text(name).split("\\")
-    weighting = header.text("SOPClassUID") == _ENHANCED and {*map(str.strip, parts[2:3])} <= WEIGHTINGS
-    return parts[:2] + parts[3:] if weighting else parts
+    stated = header.text(name)
+    parts = stated.split("\\")
+    return parts[:2] + parts[3:] if _states_weighting(header, stated) else parts
+
+
+def _states_weighting(header: FrameHeader, image_type: str) -> bool:
+    third = image_type.split("\\")[2:3]
+    return header.text("SOPClassUID") == _ENHANCED and bool(third) and third[0].strip() in WEIGHTINGS
 
 
 def _place(header: FrameHeader, size: tuple[int, int]) -> ImageHeader:

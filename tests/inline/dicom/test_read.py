@@ -312,6 +312,31 @@ def test_a_map_beside_its_images_has_no_echo_time(types, tmp_path, images):
     assert [len(each.series.times_ms) for each in fitted] == [3]
 
 
+@pytest.mark.parametrize("echo", ["1.12", "0", "25"])
+def test_a_map_among_images_named_alike_is_not_fitted_with_them(echo, tmp_path, images):
+    """Classic images have no image type by which the map differs from weighted ones."""
+
+    def changes(data, image):
+        data.SeriesDescription = data.ProtocolName = "T2map_SAX_MOCO"
+        data.ImageType, data.SeriesInstanceUID = ["DERIVED", "PRIMARY", "M"], "2.25.3"
+
+    files = writer.classic(tmp_path, of_slice(images, "T2"), "ge", study="2.25.1", changes=changes)
+    data = pydicom.dcmread(files[0])
+    data.EchoTime, data.InstanceNumber = echo, 4
+    writer.save(data, tmp_path / "map", "2.25.1.77")
+    assert [type(each) for each in only(tmp_path).series] == [Failed]
+
+
+def test_a_frame_of_another_type_may_be_the_map_of_those_named_alike(tmp_path, images):
+    def changes(data, members):
+        weighting("DERIVED", "PRIMARY", "T2", "NONE", name="T2map_SAX_MOCO")(data, members)
+        group = data.PerFrameFunctionalGroupsSequence[0]
+        group.MRImageFrameTypeSequence[0].FrameType = ["DERIVED", "PRIMARY", "T2", "QUANTITY"]
+
+    writer.enhanced(tmp_path, of_slice(images, "T2"), "ge", changes=changes)
+    assert [type(each) for each in only(tmp_path).series] == [Failed]
+
+
 def test_rescale_of_each_frame(tmp_path, images):
     def changes(data, members):
         for number, group in enumerate(data.PerFrameFunctionalGroupsSequence):
