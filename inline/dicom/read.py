@@ -231,7 +231,7 @@ class _Read:
         """Return a series with what its slice lacks and what was assumed; a map stands for itself."""
         own = self.at(series.identity)
         if own.copied:
-            note = "An image of the slice was read from a copy of its file, whose own pixels cannot be read."
+            note = "An image of the slice was read from a copy: the pixels of its first file cannot be read."
             series = replace(series, notes=(*series.notes, note))
         if isinstance(series, Ready) and series.images == 1:
             return series
