@@ -28,6 +28,7 @@ from model.output import check_outputs
 
 if TYPE_CHECKING:
     from inline.assembly.examination import AcquiredExamination
+    from inline.mrd.header import StudyKey
     from inline.offline.arrays import ArrayOptions
     from inline.offline.process import Output, Processed
 
@@ -139,17 +140,20 @@ def of_one_patient(examinations: Iterator[AcquiredExamination]) -> Iterator[Acqu
     Raises:
         MyostreamError: there are several, and nothing says whose haematocrit it is.
     """
-    from inline.offline.process import file_study, of_one_study
+    from inline.offline.process import file_study, fits_all
 
     found: list[AcquiredExamination] = []
+    studies: set[StudyKey | None] = set()
     for each in examinations:
         found.append(each)
-        if not of_one_study([file_study(one) for one in found]):
+        study = file_study(each)
+        if not fits_all(study, studies):
             raise MyostreamError(
                 f"--haematocrit is of one patient, and there are several examinations ({found[0].name}, "
                 f"{each.name}) that do not state the same UIDs of study and frame of reference, or "
                 "another patientID; give one of them, or set ecv.haematocrit, which holds for all"
             )
+        studies.add(study)
     return iter(found)
 
 

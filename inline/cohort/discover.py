@@ -2,8 +2,8 @@
 
 The rule (``docs/cohort.md``): every HDF5 file is an examination of its own, readable or not, so that a
 damaged one is reported. Every file that begins as DICOM does belongs to the examination of its study; without
-a study UID, to that of its folder. Linked folders are followed, each folder once; names that begin with a dot
-are passed over.
+a study UID, to that of its folder. Links are followed, and each file counts once; names that begin with a
+dot are passed over.
 """
 
 from __future__ import annotations

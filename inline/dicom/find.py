@@ -68,7 +68,7 @@ def find(paths: Iterable[Path]) -> Found:
         DicomError: there is no file at a path.
     """
     import_module("pydicom")  # once, so that its absence is not taken for a damaged file
-    found, copies = Found(), dict[str, list[Path]]()
+    found, copies = Found(), dict[str, list[list[Frame]]]()
     for path in paths:
         if not path.exists():
             raise DicomError(f"there is no file or folder {path}")
@@ -77,7 +77,9 @@ def find(paths: Iterable[Path]) -> Found:
             _add(file, found, copies, alone=not path.is_dir())
             if len(found.problems) > before:
                 found.unread.add(file)
-    found.frames = [replace(each, copies=tuple(copies.get(each.instance, ()))) for each in found.frames]
+    found.frames = [
+        replace(each, copies=tuple(each.copies_in(copies.get(each.instance, ())))) for each in found.frames
+    ]
     return found
 
 
@@ -105,29 +107,66 @@ def holds_dicom(folder: Path) -> tuple[bool, list[OSError]]:
 def files_below(
     folder: Path, report: Callable[[OSError], None], without: Path | None = None
 ) -> Iterator[Path]:
-    """Yield what lies below a folder and is no folder; names that begin with a dot are passed over.
+    """Yield what lies below a folder and is no folder, each once; names that begin with a dot are left out.
 
-    Linked folders are followed after all others, and each folder is read once: links may form circles.
+    Linked folders are followed after all others.
 
     Args:
         folder: to search.
         report: of folders that cannot be listed.
-        without: folder below it that is passed over.
+        without: folder that is passed over, as are links into it.
     """
-    left_out = None if without is None else os.path.realpath(without)
-    seen, starts = set[str](), [folder]
+    top, left_out = os.path.realpath(folder), None if without is None else os.path.realpath(without)
+    seen, linked, starts = set[str](), set[str](), [folder]
     for start in starts:
+        base = os.path.realpath(start)
         for place, names, files in os.walk(start, onerror=report):
-            real = os.path.realpath(place)
+            real = base + place[len(os.fspath(start)) :]
             if real in seen:
                 names.clear()
                 continue
             seen.add(real)
-            names[:] = sorted(name for name in names if not name.startswith("."))
-            below = {name: Path(place, name) for name in names}
-            names[:] = [name for name in names if os.path.realpath(below[name]) != left_out]
-            starts += [below[name] for name in names if os.path.islink(below[name])]  # noqa: PTH114 - never raises
-            yield from (Path(place, name) for name in sorted(files) if not name.startswith("."))
+            names[:] = sorted(name for name in names if not _hidden(name) and f"{real}/{name}" != left_out)
+            for path in (Path(place, name) for name in names):
+                target = _target(path)
+                if target and _is_followed(target, top, real) and not _within(target, left_out):
+                    starts.append(path)
+            for path in (Path(place, name) for name in sorted(files) if not _hidden(name)):
+                target = _target(path)
+                if f"{real}/{path.name}" in linked:
+                    continue
+                if target and os.path.exists(target):  # noqa: PTH110 - never raises
+                    parent, own = os.path.split(target)
+                    if target in linked or (parent in seen and not _hidden(own)) or _within(target, left_out):
+                        continue
+                    linked.add(target)
+                yield path
+
+
+def _target(path: Path) -> str:
+    """Return the place that a link leads to; empty for what is none."""
+    return os.path.realpath(path) if os.path.islink(path) else ""  # noqa: PTH114 - never raises
+
+
+def _is_followed(target: str, top: str, place: str) -> bool:
+    """Return whether a link to a folder is followed: not to what holds it or the top folder, nor below a dot.
+
+    Args:
+        target: of the link.
+        top: folder that is searched.
+        place: folder of the link.
+    """
+    hidden = any(map(_hidden, Path(os.path.relpath(target, top)).parts))
+    return not (hidden or _within(top, target) or _within(place, target))
+
+
+def _within(path: str, folder: str | None) -> bool:
+    """Return whether a place is a folder or lies in it."""
+    return folder is not None and Path(path).is_relative_to(folder)
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") and name != ".."
 
 
 def _is_nifti(file: Path) -> bool:
@@ -235,13 +274,13 @@ def reason(error: Exception) -> str:
     return (" ".join(str(error).split()) or type(error).__name__)[:_MOST_REASON]
 
 
-def _add(file: Path, found: Found, copies: dict[str, list[Path]], *, alone: bool) -> None:
+def _add(file: Path, found: Found, copies: dict[str, list[list[Frame]]], *, alone: bool) -> None:
     """Add the frames of a file, or what kept them from being read.
 
     Args:
         file: to read.
         found: so far.
-        copies: further files of each instance so far.
+        copies: frames of each further file of each instance so far.
         alone: the file was named itself.
     """
     try:
@@ -273,7 +312,7 @@ def _add(file: Path, found: Found, copies: dict[str, list[Path]], *, alone: bool
         return
     if (instance := made[0].instance) in copies:
         found.skipped["copies of an image that was read"] += 1
-        copies[instance].append(file)
+        copies[instance].append(made)
         return
     if instance:
         copies[instance] = []

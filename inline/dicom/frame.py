@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -49,7 +49,7 @@ _ACQUIRED: Final = (
 _POSITIONS: Final = ("TemporalPositionIndex", "TemporalPositionIdentifier")
 """Numbers of repetitions of enhanced and of classic images."""
 _ACQUISITIONS: Final = ("FrameAcquisitionNumber", "AcquisitionNumber")
-"""Likewise of acquisitions, whatever a vendor counts as one."""
+"""Numbers of acquisitions: vendors count them by series, inversion or image."""
 _TIME: Final = re.compile(r"(\d\d)(\d\d)(?:(\d\d(?:\.\d+)?))?")
 _COMPONENTS: Final = {
     "M": ImageType.MAGNITUDE,
@@ -93,10 +93,11 @@ class Frame:
         location: SliceLocation, mm; NaN where not stated.
         elements: names, image type, comments and plane as ``DicomJson`` holds them.
         recognised: kind by names and image type; else the reason why it makes no map.
+        weighting: its image type where that states the weighting, as that of enhanced MR does; or empty.
         times: as :func:`inline.dicom.vendors.times` returns them.
         scale: of the pixels, or None; without a time, of a map where the names may be those of one.
         weighted_scale: of the pixels with a time, or None.
-        copies: further files with this instance UID.
+        copies: the same image in further files; their scales are their own.
     """
 
     file: Path
@@ -116,10 +117,11 @@ class Frame:
     location: float
     elements: dicom_json.Elements
     recognised: Recognised | str
+    weighting: str
     times: tuple[float | None, ...]
     scale: Scale | None
     weighted_scale: Scale | None
-    copies: tuple[Path, ...] = ()
+    copies: tuple[Frame, ...] = ()
 
     @property
     def quantity(self) -> Quantity | None:
@@ -131,6 +133,23 @@ class Frame:
         """Series description, else protocol name."""
         names = (dicom_json.SERIES_DESCRIPTION, dicom_json.PROTOCOL_NAME)
         return next((str(each) for name in names for each in dicom_json.values(self.elements, name)), "")
+
+    def copies_in(self, files: Iterable[Sequence[Frame]]) -> Iterator[Frame]:
+        """Yield the same image in further files with its instance UID.
+
+        Other images have this UID too, by mistake: times, place and names are compared.
+
+        Args:
+            files: frames of each file.
+        """
+        for frames_ in files:
+            if self.index < len(frames_) and frames_[self.index]._stated == self._stated:
+                yield frames_[self.index]
+
+    @property
+    def _stated(self) -> str:
+        """Text that copies of one image have in common. As text, two NaN are the same."""
+        return repr((self.times, self.moment, self.number, self.place, self.location, self.recognised))
 
     def image(self, header: ImageHeader, time: Time | None, pixels: Any = None) -> Image:
         """Return the frame as an MRD image.
@@ -177,14 +196,15 @@ def frames(image: Dataset, file: Path) -> Iterator[Frame]:
         raise DicomError(f"{file}: it states {rows} rows of {columns} pixels, which is no image")
     if count > 1 and (groups := image.get("PerFrameFunctionalGroupsSequence")) and len(groups) < count:
         raise DicomError(f"{file}: it has {count} frames and {len(groups)} functional groups of frames")
-    for index in range(count):
-        yield _frame(FrameHeader.of(image, index), file, index, (columns, rows), alone=count == 1)
+    for index, header in enumerate(FrameHeader.of_frames(image, count)):
+        yield _frame(header, file, index, (columns, rows), alone=count == 1)
 
 
 def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *, alone: bool) -> Frame:
-    stated = times(header)
+    stated, weighted = times(header), weighted_scale(header)
     moment, day = _acquired(header)
     elements = _elements(header)
+    own_type = header.text("FrameType") or header.text("ImageType")
     described = [header.text(name) for name in ("SeriesDescription", "ProtocolName")]
     recognised = recognise(
         own=[text for text in described if text],
@@ -211,9 +231,10 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         location=_or_nan(header.number("SliceLocation")),
         elements=elements,
         recognised=recognised,
+        weighting=own_type if _states_weighting(header, own_type) else "",
         times=stated,
-        scale=map_scale(header) if is_map else weighted_scale(header),
-        weighted_scale=weighted_scale(header),
+        scale=map_scale(header) if is_map else weighted,
+        weighted_scale=weighted,
     )
 
 
@@ -236,9 +257,14 @@ def _elements(header: FrameHeader) -> dict[str, dict[str, list[Any]]]:
 
 def _image_type(header: FrameHeader, name: str) -> list[str]:
     """Return the values of an image type; of enhanced MR without a value 3 that is the weighting (T1, T2)."""
-    parts = header.text(name).split("\\")
-    weighting = header.text("SOPClassUID") == _ENHANCED and {*map(str.strip, parts[2:3])} <= WEIGHTINGS
-    return parts[:2] + parts[3:] if weighting else parts
+    stated = header.text(name)
+    parts = stated.split("\\")
+    return parts[:2] + parts[3:] if _states_weighting(header, stated) else parts
+
+
+def _states_weighting(header: FrameHeader, image_type: str) -> bool:
+    third = image_type.split("\\")[2:3]
+    return header.text("SOPClassUID") == _ENHANCED and bool(third) and third[0].strip() in WEIGHTINGS
 
 
 def _place(header: FrameHeader, size: tuple[int, int]) -> ImageHeader:

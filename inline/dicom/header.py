@@ -14,7 +14,6 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -45,19 +44,22 @@ class FrameHeader:
     groups: tuple[Dataset, ...]
 
     @classmethod
-    def of(cls, image: Dataset, frame: int = 0) -> FrameHeader:
-        """Return the header of a frame, counted from 0."""
-        groups = tuple(
-            items[min(place, len(items) - 1)]
-            for name, place in (
-                ("PerFrameFunctionalGroupsSequence", frame),
-                ("SharedFunctionalGroupsSequence", 0),
-            )
-            if (items := image.get(name))
-        )
-        standard = [item for group in groups for item in _items(group, private=False)]
-        private = [item for group in (*groups, image) for item in _items(group, private=True)]
-        return cls((*standard, image, *private), (*groups, image))
+    def of(cls, image: Dataset) -> FrameHeader:
+        """Return the header of the first frame."""
+        return next(cls.of_frames(image, 1))
+
+    @classmethod
+    def of_frames(cls, image: Dataset, count: int) -> Iterator[FrameHeader]:
+        """Yield the headers of the first frames; what they have in common is parsed once."""
+        shared = tuple((image.get("SharedFunctionalGroupsSequence") or ())[:1])
+        standard = [item for group in shared for item in _items(group, private=False)]
+        private = [item for group in (*shared, image) for item in _items(group, private=True)]
+        groups = image.get("PerFrameFunctionalGroupsSequence") or ()
+        for frame in range(count):
+            own = tuple(groups[frame : frame + 1] or groups[-1:])
+            own_standard = [item for group in own for item in _items(group, private=False)]
+            own_private = [item for group in own for item in _items(group, private=True)]
+            yield cls((*own_standard, *standard, image, *own_private, *private), (*own, *shared, image))
 
     def value(self, name: str) -> Any:
         """Return the first value of an attribute that is not empty; None where there is none."""
@@ -131,19 +133,15 @@ def _items(group: Dataset, *, private: bool) -> Iterator[Dataset]:
 
 
 def _untyped_items(value: Any) -> tuple[Dataset, ...]:
-    """Return the items of a private sequence that lost its type; none where a value holds no sequence."""
-    return _parsed(value) if isinstance(value, bytes) and value.startswith(_ITEM) else ()
-
-
-@lru_cache(maxsize=8)  # those of the image are the same for each of its frames
-def _parsed(value: bytes) -> tuple[Dataset, ...]:
-    """Return the items of a sequence in implicit VR, little endian.
+    """Return the items of a private sequence that lost its type; none where a value holds no sequence.
 
     Private sequences of stated length have no type in implicit VR. Where they are stored in explicit VR
     without it (UN), their items stay in implicit VR (DICOM PS3.5, 6.2.2).
     """
     from pydicom.values import convert_SQ
 
+    if not (isinstance(value, bytes) and value.startswith(_ITEM)):
+        return ()
     with suppress(Exception):  # of damaged items pydicom raises many kinds
         return tuple(convert_SQ(value, is_implicit_VR=True, is_little_endian=True))
     return ()

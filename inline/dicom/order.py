@@ -267,9 +267,7 @@ def _times(frames: Sequence[Frame]) -> list[Time | None]:
         place = choose(own, quantity, named=quantity in named)
         if place is not None:
             chosen[quantity] = place
-    # Echo times that differ show weighted images, though their names may be those of maps. Beside images that
-    # are weighted by their names, such an image may be the map: its echo time is no preparation time.
-    sure = {frame.quantity for frame in weighted if _kind(frame) is Kind.WEIGHTED}
+    alike = {quantity for quantity in Quantity if _weighted_alike(weighted, quantity)}
     found: list[Time | None] = []
     for frame in frames:
         kind = _kind(frame)
@@ -279,11 +277,20 @@ def _times(frames: Sequence[Frame]) -> list[Time | None]:
             for quantity in wanted
             if quantity in chosen and (time := frame.times[chosen[quantity]]) is not None
             if kind is not Kind.MAP
-            if (frame.quantity is quantity and (kind is Kind.WEIGHTED or quantity not in sure))
+            if (frame.quantity is quantity and (kind is Kind.WEIGHTED or quantity in alike))
             or not PLACES[chosen[quantity]].named_only
         ]
         found.append(next(iter(stated), None))
     return found
+
+
+def _weighted_alike(frames: Sequence[Frame], quantity: Quantity) -> bool:
+    """Return whether one image type of enhanced MR states the weighting of all images named alike.
+
+    Of others whose names may be those of maps, one may be the map: its echo time is no preparation time.
+    """
+    own = [frame for frame in frames if frame.quantity is quantity and _kind(frame) is not Kind.MAP]
+    return len({(frame.weighting, _kind(frame)) for frame in own}) == 1 and bool(own[0].weighting)
 
 
 def _kind(frame: Frame) -> Kind | None:

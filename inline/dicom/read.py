@@ -145,6 +145,7 @@ class _Slice:
         files: with images that may be mapping images, in order.
         lacks: what it lacks.
         assumed: notes on its times, by quantity.
+        copied: an image of it was read from a copy of its file.
         counters: ``set`` of each image by its type, time and pixels.
         scales: of the weighted images, by quantity and whether they are motion-corrected.
         shorter: likewise, what they lack beside others of their name.
@@ -153,6 +154,7 @@ class _Slice:
     files: dict[Path, None] = field(default_factory=dict)
     lacks: list[str] = field(default_factory=list)
     assumed: dict[Quantity, str] = field(default_factory=dict)
+    copied: bool = False
     counters: dict[tuple[object, ...], int] = field(default_factory=dict)
     scales: dict[tuple[Quantity, bool], set[Scale | None]] = field(default_factory=dict)
     shorter: dict[tuple[Quantity, bool], str] = field(default_factory=dict)
@@ -207,7 +209,9 @@ class _Read:
             own.assumed[time.place.quantity] = (
                 f"Preparation times were taken from {time.place.name}: no image states them elsewhere."
             )
-        pixels = _pixels(frame)
+        read, pixels = _pixels(frame)
+        own.copied |= read is not frame
+        frame = replace(frame, scale=read.scale, weighted_scale=read.weighted_scale)
         if time is not None and isinstance(frame.recognised, Recognised):
             kind = time.place.quantity, frame.recognised.corrected
             own.scales.setdefault(kind, set()).add(frame.weighted_scale)
@@ -225,9 +229,12 @@ class _Read:
 
     def noted(self, series: Assembled) -> Assembled:
         """Return a series with what its slice lacks and what was assumed; a map stands for itself."""
+        own = self.at(series.identity)
+        if own.copied:
+            note = "An image of the slice was read from a copy: the pixels of its first file cannot be read."
+            series = replace(series, notes=(*series.notes, note))
         if isinstance(series, Ready) and series.images == 1:
             return series
-        own = self.at(series.identity)
         lacks = [*own.lacks, *filter(None, [own.shorter.get((series.quantity, series.motion_corrected))])]
         notes = [own.assumed[series.quantity]] if series.quantity in own.assumed else []
         notes += [f"Images are missing: {lack}." for lack in dict.fromkeys(lacks)]
@@ -241,18 +248,18 @@ class _Read:
         return replace(series, flags=tuple(dict.fromkeys(flags)), notes=(*series.notes, *notes))
 
 
-def _pixels(frame: Frame) -> Any:
-    """Return the stored pixels of a frame, of a copy where its own file is damaged.
+def _pixels(frame: Frame) -> tuple[Frame, Any]:
+    """Return a frame and its stored pixels; where its own file is damaged, a copy and those of that.
 
     Raises:
         DicomError: they can be read in none of the files.
     """
     try:
-        return read_pixels(frame)
+        return frame, read_pixels(frame)
     except DicomError:
         for copy in frame.copies:
             with suppress(DicomError):
-                return read_pixels(replace(frame, file=copy))
+                return copy, read_pixels(copy)
         raise
 
 

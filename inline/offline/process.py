@@ -6,9 +6,8 @@ An :class:`Output` writes them, one examination at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Protocol
 
@@ -77,7 +76,7 @@ def process_examinations(
         pipeline: of these settings.
         settings: of ECV and regions.
     """
-    studies: list[StudyKey | None] = []
+    studies: set[StudyKey | None] = set()
     earlier: list[SliceResult] = []
     for number, examination in enumerate(examinations, 1):
         places = [each.slice_place() for each in examination.series]
@@ -87,9 +86,10 @@ def process_examinations(
             )
             for place, series in enumerate(examination.series)
         )
-        studies.append(file_study(examination))
-        if not of_one_study(studies):
-            studies, earlier = studies[-1:], []
+        study = file_study(examination)
+        if not fits_all(study, studies):
+            studies, earlier = set(), []
+        studies.add(study)
         examined = examine(results, settings.ecv, settings.regions, pipeline.ranges, earlier=earlier)
         earlier += [each for each in results if each.quantity is Quantity.T1]
         yield Processed(examination, results, number, examined.ecv)
@@ -101,11 +101,9 @@ def file_study(examination: AcquiredExamination) -> StudyKey | None:
     return examination.header.study_key if stated else None
 
 
-def of_one_study(studies: Sequence[StudyKey | None]) -> bool:
-    """Return whether files are of one study, by :func:`file_study` of each."""
-    return all(
-        one is not None and other is not None and one.fits(other) for one, other in combinations(studies, 2)
-    )
+def fits_all(study: StudyKey | None, others: Iterable[StudyKey | None]) -> bool:
+    """Return whether a file is of one study with others, by :func:`file_study` of each."""
+    return all(study is not None and other is not None and study.fits(other) for other in others)
 
 
 def json_output(folder: Path) -> Output:

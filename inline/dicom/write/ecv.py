@@ -77,7 +77,7 @@ class EcvSource:
 
     @property
     def statements(self) -> str:
-        """Text of what a report states of the slice that its source images alone do not determine."""
+        """Text of those statements of a report that other images of the study may change."""
         result, known = self.result, self.result.haematocrit
         haematocrit = f"{known.value:.4f} {known.source}" if known else ""
         return stated(self.name, result.level, haematocrit, result.reference, result=result)

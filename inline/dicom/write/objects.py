@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from io import BytesIO
+from traceback import format_tb
 from typing import Final, NamedTuple, TypeVar
 
 from pydicom import Dataset, dcmread, dcmwrite
@@ -26,6 +28,9 @@ from inline.dicom.write.segmentation import segmentation
 from inline.dicom.write.source import DicomWriteError, SourceImages
 from inline.emit.overlay import draw
 from inline.settings import DicomOutput
+from model.relaxometry.parametric_map import ParametricMap
+
+_log = logging.getLogger(__name__)
 
 _Source = TypeVar("_Source", DicomSource, EcvSource)
 _Made = TypeVar("_Made")
@@ -53,7 +58,7 @@ class Written(NamedTuple):
 def write_objects(sources: Sequence[DicomSource], outputs: Collection[DicomOutput]) -> Written:
     """Return the objects of the slices of one series: maps, segmentations, captures, one report.
 
-    What a slice has no content for (no map, no contours) is left out; the report states why. A slice that
+    What a slice has no content for (no map, no contours) is left out; the report states why. An object that
     highdicom refuses is a problem, and the others are written.
 
     Args:
@@ -66,15 +71,15 @@ def write_objects(sources: Sequence[DicomSource], outputs: Collection[DicomOutpu
     placed: list[DicomSource] = []
     given: list[DicomSource] = []
     for source in sources:
-        made = _attempt(source.name, partial(_slice_objects, source, outputs), problems)
+        made = _attempt(source.name, partial(_slice_objects, source, outputs, problems), problems)
         if made is None:
             continue
         placed.append(source)
-        objects += made.objects
-        if made.segmentation is not None:
-            segmentations[source.key] = made.segmentation
-        if made.objects or made.segmentation is not None:
+        if made:
             given.append(source)
+        if "segmentation" in made:
+            segmentations[source.key] = made.pop("segmentation")
+        objects += made.values()
     objects += segmentations.values()
     if placed and "report" in outputs:
         make = partial(report, segmentations=segmentations)
@@ -85,34 +90,52 @@ def write_objects(sources: Sequence[DicomSource], outputs: Collection[DicomOutpu
     return Written(objects, problems, frozenset(each.result.identity for each in given), frozenset(failed))
 
 
-class _OfSlice(NamedTuple):
-    """Map and capture of a slice, and its segmentation."""
-
-    objects: list[Dataset]
-    segmentation: Dataset | None = None
-
-
-def _slice_objects(source: DicomSource, outputs: Collection[DicomOutput]) -> _OfSlice:
-    """Return the objects of a slice alone.
+def _slice_objects(
+    source: DicomSource, outputs: Collection[DicomOutput], problems: list[str]
+) -> dict[str, Dataset]:
+    """Return map, segmentation and capture of a slice; errors as of :func:`_made`.
 
     Raises:
         DicomWriteError: the slice does not lie on its source images.
-        Exception: of highdicom and pydicom, of any kind: the source images break the standard.
     """
     result = source.result
     source.images.check_place(result.geometry)
     if result.map is None:
-        return _OfSlice([])
-    objects: list[Dataset] = []
-    if "map" in outputs:
-        objects.append(parametric_map(source))
-    has_segmentation = "segmentation" in outputs and result.contours is not None
-    made = segmentation(source) if has_segmentation else None
-    if "capture" in outputs:
-        review = Flag.REVIEW in result.flags
-        figure = draw(result.map.values_ms, result.quantity, result.contours, _SCALE, review=review)
-        objects.append(capture(figure, source, title=f"{result.quantity} contours (myostream)"))
-    return _OfSlice(objects, made)
+        return {}
+    makers: dict[str, Callable[[], Dataset]] = {
+        "map": partial(parametric_map, source),
+        "segmentation": partial(segmentation, source),
+        "capture": partial(_capture, source, result.map),
+    }
+    if result.contours is None:
+        del makers["segmentation"]
+    return _made(source.name, {kind: makers[kind] for kind in makers if kind in outputs}, problems)
+
+
+def _capture(source: DicomSource, made: ParametricMap) -> Dataset:
+    result = source.result
+    review = Flag.REVIEW in result.flags
+    figure = draw(made.values_ms, result.quantity, result.contours, _SCALE, review=review)
+    return capture(figure, source, title=f"{result.quantity} contours (myostream)")
+
+
+def _made(name: str, makers: Mapping[str, Callable[[], Dataset]], problems: list[str]) -> dict[str, Dataset]:
+    """Return the objects of a slice by kind; one that cannot be made is a problem, and the others are made.
+
+    Raises:
+        Exception: of highdicom and pydicom, of any kind, where none can be made.
+    """
+    made: dict[str, Dataset] = {}
+    errors: dict[str, Exception] = {}
+    for kind, make in makers.items():
+        try:
+            made[kind] = make()
+        except Exception as error:  # of any kind, as in _attempt
+            errors[kind] = error
+    if errors and not made:
+        raise next(iter(errors.values()))
+    problems += [_unwritten(f"the {kind} of {name}", error) for kind, error in errors.items()]
+    return made
 
 
 def _reports(
@@ -140,6 +163,8 @@ def _unwritten(name: str, error: Exception) -> str:
     """Return the sentence on what could not be written; messages of highdicom may quote the images."""
     if isinstance(error, DicomWriteError):
         return f"{name} is not written: {error}"
+    # Without the message, which may quote the images.
+    _log.debug("%s is not written:\n%s", name, "".join(format_tb(error.__traceback__)))
     return message(
         "{} is not written: no DICOM object can be made with its source images ({}: {})",
         name,
@@ -246,27 +271,25 @@ def write_ecv(
             problems.append(f"{name} is not written: its source images are not known")
             continue
         source = EcvSource(result, native, post)
-        made = _attempt(name, partial(_ecv_objects, source, outputs), problems)
+        made = _attempt(name, partial(_ecv_objects, source, outputs, problems), problems)
         if made is not None:
             placed.setdefault(str(native.images.first.SeriesInstanceUID), []).append(source)
-            objects += made
+            objects += made.values()
     if "report" in outputs:
         for members in placed.values():
             objects += _reports(ecv_report, members, problems)[0]
     return Written(objects, problems)
 
 
-def _ecv_objects(source: EcvSource, outputs: Collection[DicomOutput]) -> list[Dataset]:
+def _ecv_objects(
+    source: EcvSource, outputs: Collection[DicomOutput], problems: list[str]
+) -> dict[str, Dataset]:
     """Return map and capture of an ECV; errors as of :func:`_slice_objects`."""
     source.images.check_place(source.result.geometry)
     if source.result.partition is None:
-        return []
-    objects: list[Dataset] = []
-    if "map" in outputs:
-        objects.append(ecv_map(source))
-    if "capture" in outputs:
-        objects.append(ecv_capture(source, _SCALE))
-    return objects
+        return {}
+    makers = {"map": partial(ecv_map, source), "capture": partial(ecv_capture, source, _SCALE)}
+    return _made(source.name, {kind: makers[kind] for kind in makers if kind in outputs}, problems)
 
 
 def encoded(dataset: Dataset) -> bytes:

@@ -58,7 +58,7 @@ class OutputSource(Protocol):
 
     @property
     def statements(self) -> str:
-        """Text of what a report states of the slice that its source images alone do not determine."""
+        """Text of those statements of a report that other images of the study may change."""
         ...
 
 
@@ -107,7 +107,7 @@ class DicomSource:
 
     @property
     def statements(self) -> str:
-        """Text of what a report states of the slice that its source images alone do not determine.
+        """Text of those statements of a report that other images of the study may change.
 
         Number, level and segments follow from the other slices of the study, flags and notes from images
         that are missing beside others.

@@ -129,6 +129,46 @@ def test_linked_folders_are_followed_and_each_folder_is_read_once(tmp_path):
     assert [file.name for file in study_files(found.examinations[0])] == ["IM1"]
 
 
+def test_a_file_is_read_once_however_many_links_lead_to_it(tmp_path):
+    root, data = tmp_path / "root", tmp_path / "data"
+    for name in ("P1/a.h5", "P2/b.h5"):
+        (data / name).parent.mkdir(parents=True)
+        (data / name).touch()
+    (root / "P1").mkdir(parents=True)
+    (root / "P1" / "a.h5").symlink_to(data / "P1" / "a.h5")
+    (root / "P1" / "b.h5").symlink_to(root / "P1" / "c.h5")
+    (root / "P1" / "c.h5").touch()
+    (root / "P1" / "gone.h5").symlink_to(root / "P1" / "nowhere.h5")
+    (root / "src").symlink_to(data)
+    assert names(discover(root)) == [
+        (name, "") for name in ("P1/a.h5", "P1/c.h5", "P1/gone.h5", "src/P2/b.h5")
+    ]
+
+
+def test_links_into_the_results_hidden_folders_and_what_holds_root_are_passed_over(tmp_path):
+    root = tmp_path / "root"
+    for name in ("runs/2026/out.h5", ".git/annex/k.h5", "P1/a.h5", "../neighbour/n.h5", "../b/sub/b.h5"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    for name, target in (
+        ("latest", "runs/2026"),
+        ("last.h5", "runs/2026/out.h5"),
+        ("git", ".git"),
+        ("annex", ".git/annex"),
+        ("P1/up", ".."),
+        ("P1/study", "../.."),
+        ("P1/kept.h5", "../.git/annex/k.h5"),  # as DataLad keeps files
+        ("linked", "../b/sub"),
+    ):
+        (root / name).symlink_to(target)
+    (tmp_path / "b" / "sub" / "up").symlink_to(tmp_path / "b")
+    (tmp_path / "b" / "above.h5").touch()
+    found = discover(root, without=root / "runs")
+    assert names(found) == [(name, "") for name in ("P1/a.h5", "P1/kept.h5", "linked/b.h5")]
+    # The folder of one patient, whose link leads to the others.
+    assert names(discover(root / "P1")) == [("a.h5", ""), ("kept.h5", "")]
+
+
 def test_a_folder_that_cannot_be_read_is_reported(tmp_path, monkeypatch):
     (tmp_path / "a.h5").touch()
     (tmp_path / "closed").mkdir()

@@ -183,6 +183,25 @@ def test_any_content_after_an_item_tag_is_read_or_left_out(content):
     times(FrameHeader.of(data))
 
 
+def test_what_frames_have_in_common_is_parsed_once(monkeypatch):
+    """Private sequences of the image and of the shared groups, without their type."""
+
+    def untyped(count):
+        data = Dataset()
+        block = data.private_block(0x2005, "Vendor Unknown", create=True)
+        for number in range(count):
+            block.add_new(number, "UN", nested(bytes([number] * 4), 1))
+        return data
+
+    parsed = []
+    monkeypatch.setattr("pydicom.values.convert_SQ", lambda value, **_: parsed.append(value) or [])
+    image = untyped(12)
+    image.SharedFunctionalGroupsSequence = Sequence([untyped(3)])
+    image.PerFrameFunctionalGroupsSequence = Sequence([untyped(1) for _ in range(20)])
+    assert len(list(FrameHeader.of_frames(image, 20))) == 20
+    assert len(parsed) == 12 + 3 + 20
+
+
 @pytest.mark.parametrize("lower", [False, True])
 def test_genuine_files_are_all_accounted_for(lower, tmp_path):
     """Those that pydicom ships: CT, MR, ultrasound, SR, RT, damaged ones, and a DICOMDIR with its files."""

@@ -312,6 +312,31 @@ def test_a_map_beside_its_images_has_no_echo_time(types, tmp_path, images):
     assert [len(each.series.times_ms) for each in fitted] == [3]
 
 
+@pytest.mark.parametrize("echo", ["1.12", "0", "25"])
+def test_a_map_among_images_named_alike_is_not_fitted_with_them(echo, tmp_path, images):
+    """Classic images have no image type by which the map differs from weighted ones."""
+
+    def changes(data, image):
+        data.SeriesDescription = data.ProtocolName = "T2map_SAX_MOCO"
+        data.ImageType, data.SeriesInstanceUID = ["DERIVED", "PRIMARY", "M"], "2.25.3"
+
+    files = writer.classic(tmp_path, of_slice(images, "T2"), "ge", study="2.25.1", changes=changes)
+    data = pydicom.dcmread(files[0])
+    data.EchoTime, data.InstanceNumber = echo, 4
+    writer.save(data, tmp_path / "map", "2.25.1.77")
+    assert [type(each) for each in only(tmp_path).series] == [Failed]
+
+
+def test_a_frame_of_another_type_may_be_the_map_of_those_named_alike(tmp_path, images):
+    def changes(data, members):
+        weighting("DERIVED", "PRIMARY", "T2", "NONE", name="T2map_SAX_MOCO")(data, members)
+        group = data.PerFrameFunctionalGroupsSequence[0]
+        group.MRImageFrameTypeSequence[0].FrameType = ["DERIVED", "PRIMARY", "T2", "QUANTITY"]
+
+    writer.enhanced(tmp_path, of_slice(images, "T2"), "ge", changes=changes)
+    assert [type(each) for each in only(tmp_path).series] == [Failed]
+
+
 def test_rescale_of_each_frame(tmp_path, images):
     def changes(data, members):
         for number, group in enumerate(data.PerFrameFunctionalGroupsSequence):
@@ -352,10 +377,54 @@ def test_a_damaged_file_is_replaced_by_its_copy(write, tmp_path, images):
     (series,) = examination.series
     assert (examination.images, series.flags) == (8, ())
     np.testing.assert_allclose(series.series.images, [each.pixels[0, 0] for each in members])
+    (note,) = series.notes
+    assert "was read from a copy" in note
     files[1].write_bytes(whole[:-200])
     (examination,) = open_dicom([tmp_path]).examinations()
     (problem,) = examination.problems
     assert str(files[0]) in problem
+
+
+@pytest.fixture
+def damaged(tmp_path, images):
+    """A T1 slice in the order of its times, its files, the first of them cut, and the header of that one."""
+    members = sorted(of_slice(images), key=lambda image: float(writer.time_of(image)[1]))
+    files = writer.classic(tmp_path, members, "siemens")
+    header = pydicom.dcmread(files[0])
+    files[0].write_bytes(files[0].read_bytes()[:-200])
+    return members, files, header
+
+
+def test_a_copy_of_another_scale_keeps_its_values(tmp_path, damaged):
+    members, _, copy = damaged
+    copy.RescaleSlope, copy.RescaleIntercept = "0.5", "0"
+    copy.PixelData = (copy.pixel_array * 2).astype("<u2").tobytes()
+    copy.save_as(tmp_path / "z")
+    (series,) = only(tmp_path).series
+    np.testing.assert_allclose(series.series.images, [each.pixels[0, 0] for each in members])
+
+
+@pytest.mark.parametrize("other", ["time", "moment", "number", "place", "names"])
+def test_another_image_under_the_uid_of_a_damaged_one_is_no_copy(other, tmp_path, damaged):
+    members, files, copy = damaged
+    last = pydicom.dcmread(files[-1])
+    if other == "time":
+        copy.InversionTime, copy.PixelData = last.InversionTime, last.PixelData
+    elif other == "moment":
+        copy.AcquisitionTime = last.AcquisitionTime
+    elif other == "number":
+        copy.InstanceNumber = last.InstanceNumber
+    elif other == "place":
+        copy.ImagePositionPatient = ["0", "0", "0"]
+    else:
+        copy.ImageType = ["DERIVED", "PRIMARY", "M", "T1 MAP"]
+    copy.save_as(tmp_path / "z")
+    (examination,) = open_dicom([tmp_path]).examinations()
+    (problem,) = examination.problems
+    assert str(files[0]) in problem
+    (series,) = examination.series
+    assert Flag.MISSING_IMAGES in series.flags
+    np.testing.assert_allclose(series.series.images, [each.pixels[0, 0] for each in members[1:]])
 
 
 def twice(folder, members, changes=None, of_first=None):

@@ -184,11 +184,21 @@ def test_what_cannot_be_placed_is_a_problem(slices):
         ecv_report([])
 
 
-def test_a_position_that_highdicom_refuses_is_reported_and_the_others_are_written(slices, monkeypatch):
-    def refusing(source):
-        raise AttributeError("no attribute 'SliceThickness'")
+def refusing(*_):
+    raise AttributeError("no attribute 'SliceThickness'")
 
+
+def test_a_map_that_highdicom_refuses_takes_no_other_object_of_its_position(slices, monkeypatch):
     monkeypatch.setattr("inline.dicom.write.objects.ecv_map", refusing)
+    written = write_ecv(examined(slices), slices, ALL)
+    (problem,) = written.problems
+    assert problem.startswith("the map of series 1 and 3 slice 0 ECV is not written")
+    assert [each.Modality for each in written.objects] == ["OT", "SR"]
+
+
+def test_a_position_that_highdicom_refuses_is_reported_and_the_others_are_written(slices, monkeypatch):
+    for made in ("ecv_map", "ecv_capture"):
+        monkeypatch.setattr(f"inline.dicom.write.objects.{made}", refusing)
     results = examined(slices)
     written = write_ecv(results, slices, ALL)
     (problem,) = written.problems

@@ -223,12 +223,32 @@ def without_directions(source):
 
 def test_a_slice_that_highdicom_refuses_is_reported_and_the_others_are_written(classic_sources):
     first, second = classic_sources[0], without_directions(classic_sources[1])
-    written = write_objects([first, second], ALL)
+    kinds = ("map", "segmentation", "report")
+    written = write_objects([first, second], kinds)
     (problem,) = written.problems
     assert problem.startswith(f"{second.name} is not written: no DICOM object can be made")
     assert "ImageOrientationPatient" in problem
-    alone = write_objects([first], ALL).objects
+    alone = write_objects([first], kinds).objects
     assert [each.SOPInstanceUID for each in written.objects] == [each.SOPInstanceUID for each in alone]
+
+
+@pytest.mark.parametrize(("kind", "left"), [("parametric_map", 3), ("segmentation", 3), ("capture", 3)])
+def test_an_object_that_is_refused_takes_no_other_of_its_slice(kind, left, source, monkeypatch, caplog):
+    name = "Planted^Name"
+
+    def refusing(*_, **__):
+        raise KeyError(name)
+
+    monkeypatch.setattr(f"inline.dicom.write.objects.{kind}", refusing)
+    caplog.set_level("DEBUG", "inline.dicom.write.objects")
+    written = write_objects([source], ALL)
+    (problem,) = written.problems
+    assert problem.startswith(f"the {kind.removeprefix('parametric_')} of {source.name} is not written")
+    assert len(written.objects) == left
+    assert (written.given, written.failed) == ({source.result.identity}, frozenset())
+    # Where it was raised is logged, without its message.
+    assert "in refusing" in caplog.text
+    assert "Planted" not in caplog.text
 
 
 def test_a_slice_that_prevents_the_report_takes_it_from_no_other(classic_sources, monkeypatch):
