@@ -155,5 +155,5 @@ def signed_distance(mask: NDArray[np.bool_]) -> FloatArray:
     points = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64)
     shape = (mask.shape[0], mask.shape[1])
     within = np.logical_or.reduce([inside(each, shape) for each in outlines])
-    to_border = np.min([distances(points, each) for each in outlines], axis=0).reshape(shape)
+    to_border: FloatArray = np.min([distances(points, each) for each in outlines], axis=0).reshape(shape)
     return np.where(within, -to_border, to_border)
