@@ -59,8 +59,9 @@ def test_the_truth_is_found_and_what_is_too_small_is_flagged(truth, evaluate):
             assert "too-small" in each["flags"]
         if each["found"]:
             assert each["dice_myocardium"] > 0.8
-            # Traced truth and the product's contours of the same labels give nearly the same value.
-            assert abs(each["error_ms"]) < 5.0
+            # Traced truth and the product's contours of the same labels give nearly the same value, but for
+            # a ring of a few pixels, all of which blood and fat share.
+            assert abs(each["error_ms"]) < (5.0 if each["diameter_mm"] > 12.0 else 15.0)
         else:
             assert each["dice_cavity"] == 0.0
 

@@ -317,7 +317,7 @@ def test_200_slices_by_keyboard(window):
     with feeding() as feed:
         window.open("http://{}:{}/".format(*feed.address))
         for number in range(200):
-            while feed._queue.qsize() > 30:
+            while len(feed._waiting._entries) > 30:
                 time.sleep(0.01)
             each = replace(native, identity=replace(native.identity, slice_index=number))
             feed.delivered(Delivery("a", each, 0.1, False, 1, 500.0))
