@@ -19,7 +19,7 @@ from inline.assembly.image_metadata import ImageMetadata, read_metadata
 from inline.assembly.recognition import Kind
 from inline.assembly.repetition import (
     after_a_pause,
-    another_time,
+    another_inversion,
     are_interleaved,
     first_time_again,
     may_be_interleaved,
@@ -141,7 +141,7 @@ class _OpenGroup(Group):
             counters = [_counters(each, names) for each in self.images]
             if len(set(counters)) == len(counters) and _counters(image, names) == counters[0]:
                 return True
-            if expected is not None or another_time(self, metadata):
+            if expected is not None or another_inversion(self, metadata):
                 break
         return False
 
@@ -408,7 +408,7 @@ class SeriesAssembler:
 
     def _limit(self, group: _OpenGroup) -> int:
         """Return the header's number of values of the counter that runs in a group; 0 where not stated."""
-        ranges = {name: max(self._header.values(name), 1) for name in COUNTERS}
+        ranges = {name: max(self._values(group, name), 1) for name in COUNTERS}
         running = [name for name in COUNTERS if len(set(group.counter(name))) > 1]
         limited = [name for name in running if self._header.maxima.get(name, 0) >= max(group.counter(name))]
         limit = max(ranges[name] for name in limited or COUNTERS)
@@ -416,6 +416,17 @@ class SeriesAssembler:
         if running and not limited and limit != len(group.images):
             return 0
         return 0 if self._is_others(limit, group) else limit
+
+    def _values(self, group: _OpenGroup, name: str) -> int:
+        """Return the header's number of values of a counter; 0 where not stated.
+
+        Where images lie below the minimum, they count from 0, to the maximum or to one below it: the number
+        is stated only once the maximum has come.
+        """
+        header, numbers = self._header, group.counter(name)
+        if name not in header.maxima or min(numbers) >= header.first(name):
+            return header.values(name)
+        return header.maxima[name] + 1 if max(numbers) == header.maxima[name] else 0
 
     def _is_others(self, limit: int, group: _OpenGroup) -> bool:
         """Return whether a limit is that of the other quantity's series in the same measurement."""

@@ -40,10 +40,16 @@ def first_time_again(group: Group, metadata: ImageMetadata) -> bool:
     return len(group.images) >= SHORTEST[Quantity.T1] and times is not None and first_again(*times)
 
 
-def another_time(group: Group, metadata: ImageMetadata) -> bool:
-    """Return whether an image states another inversion time than the first one of a group does."""
+def another_inversion(group: Group, metadata: ImageMetadata) -> bool:
+    """Return whether an image may be the first one after the second inversion of a group's series.
+
+    The times after the first inversion rise, and that of the image is another one than the first.
+    """
     times = _inversion_times(group, metadata)
-    return times is not None and abs(times[1] - times[0][0]) > SAME_MS[Quantity.T1]
+    if times is None:
+        return False
+    own, time = times
+    return abs(time - own[0]) > SAME_MS[Quantity.T1] and all(one < other for one, other in pairwise(own))
 
 
 def _inversion_times(group: Group, metadata: ImageMetadata) -> tuple[list[float], float] | None:
@@ -64,16 +70,17 @@ def first_again(times_ms: Sequence[float], time_ms: float) -> bool:
 def after_a_pause(group: Group, header: ImageHeader, metadata: ImageMetadata) -> bool:
     """Return whether an image was acquired long before or after all of a group, by the time stamps.
 
-    A group shorter than any series may be one after whose first images the sender paused. Stamps that are all
-    equal may be those of an inversion, and show neither duration nor unit. In both cases the time of the
-    image must be that of one before.
+    A group shorter than any series may be one after whose first images the sender paused, and between
+    preparations the patient breathes. Stamps that are all equal may be those of an inversion, and show
+    neither duration nor unit. In these cases the time of the image must be that of one before.
     """
     own = header.acquisition_time_stamp
     stamps = [stamp for stamp in group.counter("acquisition_time_stamp") if stamp and own]
     if not stamps:
         return False
     duration = max(apart(stamps[0], stamp) for stamp in stamps)
-    if len(group.images) < SHORTEST[group.quantity] or not duration:
+    sure = group.quantity is Quantity.T1 and len(group.images) >= SHORTEST[group.quantity]
+    if not (sure and duration):
         stated = metadata.times.get(group.quantity)
         if stated is None or stated not in group.stated:
             return False

@@ -1183,6 +1183,42 @@ def test_seven_images_before_the_second_inversion_are_no_series(counter):
     assert only.series.times_ms.tolist() == sorted(times)
 
 
+@pytest.mark.parametrize("gap", [3200, 12_000], ids=["8 s", "30 s"])
+@pytest.mark.parametrize("counter", ["set", "contrast"])
+@pytest.mark.parametrize("scheme", TIMES)
+def test_a_repetition_in_descending_order_is_a_series_of_its_own(scheme, counter, gap):
+    """Its longest inversion time follows the heart rate."""
+    times = sorted(TIMES[scheme], reverse=True)
+    again = [time - 100 * (time > 900) for time in times]
+    images = [
+        *acquired(times, start=1000, counters=lambda k: {counter: k}),
+        *acquired(again, start=1000 + gap, value=50.0, counters=lambda k: {counter: k}, repetition=1),
+    ]
+    for maxima in ({}, {"repetition": 1}):
+        _, everything = feed(images, MeasurementHeader(maxima=maxima))
+        assert [max(values) < 50.0 for values in pixels_of(everything)] == [True, False]
+        assert [len(each.series.images) for each in everything] == [len(times)] * 2
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_stated_minimum_that_images_lie_below_does_not_count(first):
+    """4(1)3(1)2; limits of ``set`` are 1 to 8 or 1 to 9."""
+    images = acquired(TIMES["4(1)3(1)2"], counters=lambda k: {"set": k + first})
+    _, everything = feed(images, MeasurementHeader(maxima={"set": 8 + first}, minima={"set": 1}))
+    assert [len(each.series.images) for each in everything] == [9]
+    assert everything[0].flags == ()
+
+
+def test_a_pause_before_another_preparation_time_ends_no_series():
+    times = (0, 25, 35, 55)
+    images = [
+        stamped(each, 1000 + 400 * seconds)
+        for each, seconds in zip(acquired(times, quantity="T2", counters=by_set), (0, 3, 6, 76), strict=True)
+    ]
+    _, (only,) = feed(images)
+    assert only.series.times_ms.tolist() == sorted(times)
+
+
 def test_counters_that_begin_again_with_each_inversion_are_one_series():
     counters = [0, 1, 2, 3, 4, 0, 1, 2]
     images = [
