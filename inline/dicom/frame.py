@@ -91,6 +91,7 @@ class Frame:
         day: number of that day, by its date; None where not stated.
         place: MRD header with size, directions, position, field of view and image type.
         location: SliceLocation, mm; NaN where not stated.
+        in_stack: InStackPositionNumber; 0 where not stated.
         elements: names, image type, comments and plane as ``DicomJson`` holds them.
         recognised: kind by names and image type; else the reason why it makes no map.
         weighting: its image type where that states the weighting, as that of enhanced MR does; or empty.
@@ -115,6 +116,7 @@ class Frame:
     day: int | None
     place: ImageHeader
     location: float
+    in_stack: int
     elements: dicom_json.Elements
     recognised: Recognised | str
     weighting: str
@@ -149,7 +151,9 @@ class Frame:
     @property
     def _stated(self) -> str:
         """Text that copies of one image have in common. As text, two NaN are the same."""
-        return repr((self.times, self.moment, self.number, self.place, self.location, self.recognised))
+        return repr(
+            (self.times, self.moment, self.number, self.place, self.location, self.in_stack, self.recognised)
+        )
 
     def image(self, header: ImageHeader, time: Time | None, pixels: Any = None) -> Image:
         """Return the frame as an MRD image.
@@ -229,6 +233,7 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         day=day,
         place=_place(header, size),
         location=_or_nan(header.number("SliceLocation")),
+        in_stack=_in_stack(header),
         elements=elements,
         recognised=recognised,
         weighting=own_type if _states_weighting(header, own_type) else "",
@@ -250,7 +255,7 @@ def _elements(header: FrameHeader) -> dict[str, dict[str, list[Any]]]:
         ],
         dicom_json.PIXEL_SPACING: list(_lengths(header, "PixelSpacing", 2) or ()),
         dicom_json.ORIENTATION: list(_lengths(header, "ImageOrientationPatient", 6) or ()),
-        dicom_json.POSITION: list(_lengths(header, "ImagePositionPatient", 3) or ()),
+        dicom_json.POSITION: list(_first_pixel(header) or ()),
     }
     return {tag: {"Value": kept} for tag, values in found.items() if (kept := [v for v in values if v != ""])}
 
@@ -272,7 +277,7 @@ def _place(header: FrameHeader, size: tuple[int, int]) -> ImageHeader:
     columns, rows = size
     spacing = _lengths(header, "PixelSpacing", 2) or (0.0, 0.0)
     cosines = _lengths(header, "ImageOrientationPatient", 6) or (0.0,) * 6
-    first = _lengths(header, "ImagePositionPatient", 3) or (math.nan,) * 3
+    first = _first_pixel(header) or (math.nan,) * 3
     row, column = np.array(cosines[:3]), np.array(cosines[3:])
     middle = np.array(first) + row * columns / 2 * spacing[1] + column * rows / 2 * spacing[0]
     (thickness,) = _lengths(header, "SliceThickness", 1) or (0.0,)
@@ -285,6 +290,21 @@ def _place(header: FrameHeader, size: tuple[int, int]) -> ImageHeader:
         slice_dir=_triple(np.cross(row, column)),
         image_type=_component(header),
     )
+
+
+def _first_pixel(header: FrameHeader) -> tuple[float, ...] | None:
+    """Return the position of the first pixel, mm, None where not stated.
+
+    Zeros that slice location or place in the stack contradict are those of an anonymiser: with them all
+    slices would lie in one plane.
+    """
+    found = _lengths(header, "ImagePositionPatient", 3)
+    elsewhere = bool(header.number("SliceLocation")) or _in_stack(header) > 1
+    return None if found is not None and not any(found) and elsewhere else found
+
+
+def _in_stack(header: FrameHeader) -> int:
+    return _integer(header.value("InStackPositionNumber")) or 0
 
 
 def _lengths(header: FrameHeader, name: str, count: int) -> tuple[float, ...] | None:

@@ -225,14 +225,14 @@ def _slices(frames: Sequence[Frame]) -> dict[int, SliceNumber]:
     if not ordered:
         return {}
     planes, normal = Planes(), _normal(ordered[0])
-    keys: list[tuple[int, float]] = []
-    along: dict[tuple[int, float], float] = {}
-    apart: dict[tuple[int, float], bool] = {}
+    keys: list[tuple[int, float, int]] = []
+    along: dict[tuple[int, float, int], float] = {}
+    apart: dict[tuple[int, float, int], bool] = {}
     for frame in ordered:
         number = planes.number(frame.place)
-        # Where no position is stated, the slice location alone distinguishes slices.
+        # Where no position is stated, slice location and place in the stack alone distinguish slices.
         location = 0.0 if number >= 0 or math.isnan(frame.location) else round(frame.location, 1)
-        key = (number, location)
+        key = (number, location, 0 if number >= 0 else frame.in_stack)
         keys.append(key)
         along.setdefault(key, float(np.array(frame.place.position) @ normal) if number >= 0 else location)
         own = _normal(frame)

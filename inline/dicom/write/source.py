@@ -251,10 +251,16 @@ class SourcePlane:
         return patient
 
     def apart_mm(self, geometry: SliceGeometry) -> float:
-        """Return the largest distance along an axis between the corners of this plane and of a slice, mm."""
+        """Return the largest distance along an axis between the corners of this plane and of a slice, mm.
+
+        Where neither states a position but zeros, directions and pixel sizes alone count.
+        """
         rows, columns = geometry.shape
         corners = np.array([[0, 0], [columns - 1, 0], [0, rows - 1]], np.float64)
-        return float(np.abs(geometry.to_patient(corners) - self.to_patient(corners)).max())
+        apart = geometry.to_patient(corners) - self.to_patient(corners)
+        if not geometry.placed and not any(self.position):
+            apart -= apart[0]
+        return float(np.abs(apart).max())
 
     @property
     def position_sequence(self) -> PlanePositionSequence:

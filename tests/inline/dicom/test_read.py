@@ -549,6 +549,23 @@ def stating(name, number):
     return lambda data, at: setattr(data, name, number(at))
 
 
+@pytest.mark.parametrize("name", ["InStackPositionNumber", "SliceLocation"])
+@pytest.mark.parametrize("quantity", ["T1", "T2"])
+def test_slices_whose_positions_an_anonymiser_made_zeros_stay_apart(quantity, name, tmp_path, images):
+    members = [*of_slice(images, quantity), *of_slice(images, quantity, 1)]
+    first = len(of_slice(images, quantity))
+
+    def changes(data, image):
+        data.ImagePositionPatient = [0.0, 0.0, 0.0]
+        if "SliceLocation" in data:
+            del data.SliceLocation
+        setattr(data, name, 1 + next(k for k, each in enumerate(members) if each is image) // first)
+
+    writer.classic(tmp_path, members, "ge", study="2.25.1", changes=changes)
+    found = only(tmp_path).series
+    assert [len(each.series.images) for each in found] == [first, first]
+
+
 @pytest.mark.parametrize("name", ["AcquisitionNumber", "TemporalPositionIdentifier"])
 def test_interleaved_acquisitions_of_one_series_are_separated_by_their_number(name, tmp_path, images):
     members = of_slice(images)

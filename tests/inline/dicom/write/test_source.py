@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import DataElement, Dataset
 
+from inline.data.geometry import SliceGeometry
 from inline.dicom.write.objects import write_objects
 from inline.dicom.write.source import DicomWriteError, SourceImages, SourcePlane
 
@@ -146,3 +147,17 @@ def test_a_plane_of_any_numbers_is_read_or_refused(numbers):
         return
     assert len(plane.orientation) == 6
     assert np.isfinite(plane.orientation).all()
+
+
+def test_a_slice_without_position_lies_on_source_images_of_zeros_by_its_directions():
+    def geometry(position, row=(1.0, 0.0, 0.0), column=(0.0, 1.0, 0.0)):
+        return SliceGeometry(position, row, column, (1.5, 1.5), (64, 48))
+
+    def plane(position):
+        return SourcePlane(position, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), (1.5, 1.5), 8.0, (64, 48))
+
+    nowhere, zeros = geometry((0.0, 0.0, 0.0)), plane((0.0, 0.0, 0.0))
+    assert zeros.apart_mm(nowhere) == pytest.approx(0.0, abs=1e-9)
+    assert zeros.apart_mm(geometry((0.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))) > 50.0
+    assert zeros.apart_mm(geometry((10.0, 0.0, 0.0))) > 10.0
+    assert plane((5.0, 0.0, 0.0)).apart_mm(nowhere) > 5.0
