@@ -270,9 +270,12 @@ def calibrate(
     measured, engine = measure(slices, settings)
     cases = case_offsets(measured)
     if not cases:
+        left_out_too = (
+            f"; {saturated} more were left out: their display window saturates" if saturated else ""
+        )
         raise MyostreamError(
-            f"{data}: on none of {len(slices)} slices do contours and labels show the same heart; "
-            f"{saturated} more were left out: their display window saturates"
+            f"{data}: on none of {len(slices)} slices do contours and labels show the same heart"
+            f"{left_out_too}; give maps in ms (t1_ms, t2_ms) and contours drawn on them"
         )
     fitted = fit(cases.values())
     names = dict.fromkeys(each.slice_.case for each in measured)

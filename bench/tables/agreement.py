@@ -77,7 +77,8 @@ def segment_all(
     slices, found = list(slices), []
     if named := [each.name for each in slices if METHOD in each.readers]:
         raise CaseError(
-            f"a reader is named {METHOD}, as the product in the tables; rename the files: {shown(named)}"
+            f"a reader is named {METHOD}, as the product in the tables; rename its files, of the slices "
+            f"{shown(named)}"
         )
     for each in slices:
         frame = Frame((each.image.shape[0], each.image.shape[1]), each.spacing)

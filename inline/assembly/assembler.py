@@ -44,7 +44,10 @@ _REPLACES: Final = (
     "is replaced by it."
 )
 
-_PERHAPS_WHOLE: Final = "{} of {} images by the header's limits, which may be those of the {} series alone."
+_PERHAPS_WHOLE: Final = (
+    "{} images came of the {} that the header's limits state. The limit may be that of the {} series alone; "
+    "then none is missing."
+)
 
 MEMORY: Final = "memory limit of the connection reached"
 """Reason why images made no map."""

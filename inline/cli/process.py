@@ -150,8 +150,8 @@ def of_one_patient(examinations: Iterator[AcquiredExamination]) -> Iterator[Acqu
         if not fits_all(study, studies):
             raise MyostreamError(
                 f"--haematocrit is of one patient, and there are several examinations ({found[0].name}, "
-                f"{each.name}) that do not state the same UIDs of study and frame of reference, or "
-                "another patientID; give one of them, or set ecv.haematocrit, which holds for all"
+                f"{each.name}): their headers state no common study UID, or differ in frame of reference or "
+                "patientID; give one of them, or set ecv.haematocrit, which holds for all"
             )
         studies.add(study)
     return iter(found)

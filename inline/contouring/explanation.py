@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 NO_CONTOURS: Final = "The confidence is 0: no contours were found."
 NOT_FINITE: Final = "The confidence is 0: the network output holds values that are not finite."
@@ -31,8 +31,11 @@ class Part(NamedTuple):
 
 
 class _Words(NamedTuple):
+    """Name of a signal, form of its value, and the side of it on which contours are worse."""
+
     name: str
     form: Callable[[float], str]
+    worse: Literal["low", "high"]
 
 
 def _number(value: float) -> str:
@@ -53,42 +56,47 @@ def _millimetres(logarithm: float) -> str:
 
 _WORDS: Final = {
     "soft_dice_cavity": _Words(
-        "the Dice coefficient of the endocardial contour with the probability of LV cavity", _dice
+        "the Dice coefficient of the endocardial contour with the probability of LV cavity", _dice, "low"
     ),
     "soft_dice_myocardium": _Words(
-        "the Dice coefficient of the contours with the probability of myocardium", _dice
+        "the Dice coefficient of the contours with the probability of myocardium", _dice, "low"
     ),
-    "entropy": _Words("the entropy of the class probabilities in and around the heart", _number),
-    "cavity_share": _Words("the difference of the cavity's share of the heart from one half", _number),
-    "off_centre": _Words("the distance of the contours' centres in radii of the heart", _number),
-    "without_fit": _Words("the share of the heart without a certain fit", _percent),
+    "entropy": _Words("the entropy of the class probabilities in and around the heart", _number, "high"),
+    "cavity_share": _Words(
+        "the difference of the cavity's share of the heart from one half", _number, "high"
+    ),
+    "off_centre": _Words("the distance of the contours' centres in radii of the heart", _number, "high"),
+    "without_fit": _Words("the share of the heart without a certain fit", _percent, "high"),
     "insertion_distance": _Words(
         "the distance of an insertion point of the right ventricle from the epicardial contour in radii of "
         "the heart",
         _number,
+        "high",
     ),
-    "insertion_heat": _Words("the heat at the insertion points of the right ventricle", _number),
+    "insertion_heat": _Words("the heat at the insertion points of the right ventricle", _number, "low"),
     "border_contrast": _Words(
-        "the change of the image at the endocardial border in units of the spread within the wall", _number
+        "the change of the image at the endocardial border in units of the spread within the wall",
+        _number,
+        "low",
     ),
-    "diameter": _Words("the diameter of the heart", _millimetres),
+    "diameter": _Words("the diameter of the heart", _millimetres, "low"),
 }
 
 
 def explain(parts: Sequence[Part], confidence: float, threshold: float) -> str:
     """Return one sentence that names at most two signals that lowered the confidence most.
 
+    Signals that rise and fall together may have weights of opposite signs: only those on their worse side of
+    the mean are named.
+
     Args:
         parts: of all signals of the slice.
         confidence: expected Dice of the slice.
         threshold: confidence below which slices are flagged.
     """
-    first, *others = sorted(parts, key=lambda part: part.contribution)
-    named = [
-        part
-        for part in (first, *others[:1])
-        if part.contribution <= min(_NOTABLE, _SECOND * first.contribution)
-    ]
+    worse = [part for part in parts if _side(part) == _WORDS[part.signal].worse]
+    lowest = sorted(worse, key=lambda part: part.contribution)[:2]
+    named = [part for part in lowest if part.contribution <= min(_NOTABLE, _SECOND * lowest[0].contribution)]
     why = " and ".join(map(_reason, named)) or (
         "no signal stands out; all lie near the means of the calibration, most of whose slices are degraded"
     )
@@ -96,7 +104,10 @@ def explain(parts: Sequence[Part], confidence: float, threshold: float) -> str:
     return f"The expected Dice of {shown:.3f} is below {threshold:g}: {why}."
 
 
+def _side(part: Part) -> str:
+    return "low" if part.value < part.mean else "high"
+
+
 def _reason(part: Part) -> str:
-    name, form = _WORDS[part.signal]
-    side = "low" if part.value < part.mean else "high"
-    return f"{name} is {side} ({form(part.value)}, mean of the calibration {form(part.mean)})"
+    name, form, _ = _WORDS[part.signal]
+    return f"{name} is {_side(part)} ({form(part.value)}, mean of the calibration {form(part.mean)})"

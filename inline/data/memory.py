@@ -57,7 +57,7 @@ class Share:
 
     @property
     def beyond_all(self) -> int:
-        """Bytes that all connections hold beyond what their limit leaves to the shared part."""
+        """Bytes by which the shared part of the limit is exceeded."""
         return max(-self._budget.free, 0)
 
     @property

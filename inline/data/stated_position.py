@@ -16,7 +16,7 @@ class Shown(NamedTuple):
     """Slice of a study.
 
     Attributes:
-        kind: whatever tells slices of one sender and sequence from others: those state positions, or none.
+        kind: sender and sequence; slices of one kind all state positions, or none does.
         series: index of its series.
         slice: index in that.
         geometry: None without directions.

@@ -107,7 +107,7 @@ def holds_dicom(folder: Path) -> tuple[bool, list[OSError]]:
 def files_below(
     folder: Path, report: Callable[[OSError], None], without: Path | None = None
 ) -> Iterator[Path]:
-    """Yield what lies below a folder and is no folder, each once; names that begin with a dot are left out.
+    """Yield the files and pipes below a folder, each once; names that begin with a dot are left out.
 
     Linked folders are followed after all others.
 

@@ -49,7 +49,9 @@ def memory(settings: Settings) -> Iterator[Finding]:
     if available < IDLE_BYTES:
         yield problem("memory", text, "free memory, or use a host with 4 GB")
     elif available < needed:
-        yield warning("memory", f"{text} and up to {_gigabytes(needed)}", "set server.memory_bytes lower")
+        yield warning(
+            "memory", f"{text} and up to {_gigabytes(needed)}", "set server.memory_bytes or workers lower"
+        )
     else:
         yield good("memory", f"{text} and up to {_gigabytes(needed)}")
 

@@ -21,7 +21,7 @@ _KEPT_S: Final = 12.0 * 3600.0
 _NUMBERS: Final = itertools.count(1)
 _OTHER_PATIENT: Final = (
     "the UIDs of this header came with another patientID before, so it is taken for another examination: ECV "
-    "and levels use no series of the other one"
+    "and levels use no series of the other one; if it is the same patient, state one patientID in all headers"
 )
 _AMBIGUOUS: Final = (
     "studyInstanceUID came with several {several}, of which this header states none, so it is taken for "

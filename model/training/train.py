@@ -90,21 +90,13 @@ def _check_resumed(training: Training) -> None:
     epochs = training.recipe.epochs
     for name in _KEPT:
         was, now = getattr(earlier, name), getattr(training, name)
+        advice = "leave that option out"
         if name == "recipe":
-            was = replace(was, epochs=epochs)
-            if was != now and was.name == now.name:
-                differ = [each for each, value in asdict(was).items() if value != getattr(now, each)]
-                first, other = (
-                    ", ".join(f"{each} {getattr(of, each)}" for each in differ) for of in (was, now)
-                )
-                raise ValueError(
-                    f"the run in {training.output} began with {first}, not {other}; give the recipe of "
-                    "begun(), of which only epochs may be replaced"
-                )
+            was, advice = replace(was, epochs=epochs), f"give --recipe {was.name}"
         if was != now:
             raise ValueError(
                 f"the run in {training.output} began with {'maps' if name == 'kinds' else name} "
-                f"{_named(was)}, not {_named(now)}; leave that option out, or begin another run"
+                f"{_named(was)}, not {_named(now)}; {advice}, or begin another run"
             )
 
 

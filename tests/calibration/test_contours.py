@@ -246,7 +246,7 @@ def test_one_reader_cannot_differ(site):
 def test_labels_of_another_heart_alone_are_an_error(site, monkeypatch):
     folder = site([HABIT])
     monkeypatch.setattr(contours, "reader_offsets", lambda *_: None)
-    with pytest.raises(MyostreamError, match=r"on none of 2 slices .*; 0 more"):
+    with pytest.raises(MyostreamError, match=r"on none of 2 slices .*; give maps in ms"):
         contours.calibrate(Settings(), folder, ["t2"])
 
 

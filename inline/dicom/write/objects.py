@@ -166,7 +166,8 @@ def _unwritten(name: str, error: Exception) -> str:
     # Without the message, which may quote the images.
     _log.debug("%s is not written:\n%s", name, "".join(format_tb(error.__traceback__)))
     return message(
-        "{} is not written: no DICOM object can be made with its source images ({}: {})",
+        "{} is not written: no DICOM object can be made with its source images ({}: {}); its values are in "
+        "the JSON record",
         name,
         type(error).__name__,
         foreign(reason(error)),

@@ -162,6 +162,6 @@ def test_cells_survive_markdown_and_csv():
 
 def test_a_reader_with_the_name_of_the_product_is_refused(tmp_path):
     slices = rings({"anna": 0.0, "myostream": 1.0}, count=2)
-    with pytest.raises(CaseError, match=r"reader is named myostream.*: s0, s1"):
+    with pytest.raises(CaseError, match=r"reader is named myostream.*slices s0, s1"):
         run(slices, Oracle(slices), tmp_path, about="", repeats=1)
     assert not list(tmp_path.iterdir())

@@ -575,7 +575,8 @@ def test_fewer_images_than_a_limit_of_both_quantities_are_flagged(counter, came,
     (of_t2,) = assembler.expire(AT_ONCE.patience_s)
     assert (of_t2.images, of_t2.flags) == (came, (Flag.MISSING_IMAGES,))
     assert of_t2.notes == (
-        f"{came} of 5 images by the header's limits, which may be those of the T1 series alone.",
+        f"{came} images came of the 5 that the header's limits state. The limit may be that of the T1 series "
+        "alone; then none is missing.",
     )
 
 

@@ -113,9 +113,9 @@ def test_every_option_that_is_a_number_refuses_one_that_is_not_finite(value):
     """A lower limit lets infinity through, and NaN by the oldest typer."""
     options = [each for function in functions_of(app) for each in floats_of(function)]
     assert {"margin", "speed", "minutes", "budget_ms", "bias_mm"} <= dict(options).keys()
-    for name, option in options:
+    for _, option in options:
         with pytest.raises((typer.BadParameter, MyostreamError)):
-            print(name, option.callback(value))
+            option.callback(value)
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])

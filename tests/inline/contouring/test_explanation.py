@@ -37,6 +37,15 @@ def test_a_second_one_is_named_from_half_of_the_first_on():
     assert "entropy" not in text
 
 
+def test_a_signal_on_its_better_side_is_not_named():
+    """Its weight has the opposite sign: it rises together with another one."""
+    better = Part("soft_dice_cavity", 4.5, 3.5, -0.8)
+    assert NO_SIGNAL in explain([better], 0.8, 0.84)
+    text = explain([better, Part("entropy", 0.3, 0.1, -0.2)], 0.8, 0.84)
+    assert "LV cavity" not in text
+    assert "the entropy of the class probabilities in and around the heart is high (0.30" in text
+
+
 def test_a_diameter_is_named_in_millimetres():
     each = [Part("diameter", math.log(18.0), math.log(56.0), -1.0)]
     assert "the diameter of the heart is low (18 mm, mean of the calibration 56 mm)." in explain(
