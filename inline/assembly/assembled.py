@@ -50,6 +50,10 @@ _ALL_IMAGES: Final = (
 )
 _MOST_MISSING: Final = 0.5
 """Share of an image that is not finite from which a note names the image; scanners mask air by NaN."""
+_NO_SLOPE: Final = (
+    "RescaleSlope {} of the images is no number, or 0: their pixels were taken as they are stored, and "
+    "values in ms may be wrong by a factor."
+)
 _UNREADABLE: Final = "Attributes of the images are unreadable; only what the headers say was used."
 
 
@@ -171,6 +175,8 @@ def assemble(
     findings: list[Finding] = [(flag, "") for flag in flags]
     if not all(each.readable for each in group.metadata):
         findings.append((Flag.UNREADABLE_ATTRIBUTES, _UNREADABLE))
+    if slopes := [each.unusable_slope for each in group.metadata if each.unusable_slope]:
+        findings.append((Flag.UNREADABLE_ATTRIBUTES, message(_NO_SLOPE, foreign(slopes[0]))))
     columns, rows, _ = last.matrix_size
     placed = Placed(SliceGeometry.unoriented((1.0, 1.0), (rows, columns)), last)
     series: Series | None = None

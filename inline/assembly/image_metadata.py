@@ -42,6 +42,7 @@ _RESCALE: Final = (
     ("RescaleIntercept", dicom_json.RESCALE_INTERCEPT),
 )
 _LARGEST: Final = 1e7
+_LONGEST_SLOPE: Final = 32
 _LONGEST_DESCRIPTION: Final = 1024
 """Characters of a description that are kept: results bear it for hours."""
 _LONGEST_COMMENT: Final = 10_240
@@ -64,6 +65,7 @@ class ImageMetadata:
         recognised: kind of the image by its names.
         times: inversion time (T1) and preparation time (T2) that the image itself states, readable or not.
         scale: of its pixels; None where not stated.
+        unusable_slope: text of a RescaleSlope that is no number above or below 0; empty without.
         plane: pixel size and position by DICOM; None without a DICOM header.
         name: description of the series that the image itself states, or empty.
         signed: the pixels have a sign (phase-sensitive images).
@@ -76,6 +78,7 @@ class ImageMetadata:
     recognised: Recognised
     times: dict[Quantity, Stated]
     scale: Scale | None = None
+    unusable_slope: str = ""
     plane: DicomPlane | None = None
     name: str = ""
     signed: bool = False
@@ -139,11 +142,13 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         *minihead.values(head, _AGENT)[:1],
     )
     enhancement, stated_by = stated_enhancement((*own, *measurement), agents)
+    scale, unusable_slope = _scale(meta, dicom)
     return ImageMetadata(
         description=(next(iter((*own, *measurement)), "") + "".join(additions))[:_LONGEST_DESCRIPTION],
         recognised=recognised,
         times=times,
-        scale=_scale(meta, dicom),
+        scale=scale,
+        unusable_slope=unusable_slope,
         plane=dicom_json.plane(dicom),
         name=next(iter(own), "")[:_LONGEST_COMMENT],
         signed=image.header.image_type == ImageType.REAL,
@@ -172,17 +177,20 @@ def _time(
     return next(iter((*usable, *stated)), None)
 
 
-def _scale(meta: Meta, dicom: dicom_json.Elements) -> Scale | None:
-    """Return Gadgetron's scale (pixel = value x ratio + offset), else DICOM's rescale, else None."""
+def _scale(meta: Meta, dicom: dicom_json.Elements) -> tuple[Scale | None, str]:
+    """Return Gadgetron's scale (pixel = value x ratio + offset), else DICOM's rescale, else None.
+
+    With it comes the text of a rescale slope that cannot be used, else nothing.
+    """
     ratio = number(_first(meta, "GADGETRON_ScaleRatio"), _LARGEST)
     offset = number(_first(meta, "GADGETRON_ScaleOffset"), _LARGEST)
     if ratio or offset is not None:
-        return Scale(1.0 / (ratio or 1.0), -(offset or 0.0) / (ratio or 1.0))
-    slope, intercept = (
-        number(_first(meta, name) or next(iter(dicom_json.values(dicom, tag)), ""), _LARGEST)
-        for name, tag in _RESCALE
-    )
-    return Scale(slope or 1.0, intercept or 0.0) if slope or intercept is not None else None
+        return Scale(1.0 / (ratio or 1.0), -(offset or 0.0) / (ratio or 1.0)), ""
+    stated = [_first(meta, name) or next(iter(dicom_json.values(dicom, tag)), "") for name, tag in _RESCALE]
+    slope, intercept = (number(text, _LARGEST) for text in stated)
+    if stated[0] and not slope:
+        return None, stated[0][:_LONGEST_SLOPE]
+    return (Scale(slope or 1.0, intercept or 0.0) if slope or intercept is not None else None), ""
 
 
 def _all(meta: Meta, names: Sequence[str], *, empty: bool = False) -> tuple[str, ...]:

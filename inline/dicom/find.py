@@ -69,12 +69,13 @@ def find(paths: Iterable[Path]) -> Found:
     """
     import_module("pydicom")  # once, so that its absence is not taken for a damaged file
     found, copies = Found(), dict[str, list[list[Frame]]]()
+    patients = dict[str, str]()
     for path in paths:
         if not path.exists():
             raise DicomError(f"there is no file or folder {path}")
         for file in _files(path, found):
             before = len(found.problems)
-            _add(file, found, copies, alone=not path.is_dir())
+            _add(file, found, copies, patients, alone=not path.is_dir())
             if len(found.problems) > before:
                 found.unread.add(file)
     found.frames = [
@@ -274,13 +275,16 @@ def reason(error: Exception) -> str:
     return (" ".join(str(error).split()) or type(error).__name__)[:_MOST_REASON]
 
 
-def _add(file: Path, found: Found, copies: dict[str, list[list[Frame]]], *, alone: bool) -> None:
+def _add(
+    file: Path, found: Found, copies: dict[str, list[list[Frame]]], patients: dict[str, str], *, alone: bool
+) -> None:
     """Add the frames of a file, or what kept them from being read.
 
     Args:
         file: to read.
         found: so far.
         copies: frames of each further file of each instance so far.
+        patients: PatientID of each instance so far.
         alone: the file was named itself.
     """
     try:
@@ -311,11 +315,14 @@ def _add(file: Path, found: Found, copies: dict[str, list[list[Frame]]], *, alon
         found.problems.append(f"{file} cannot be read as DICOM: {reason(error)}")
         return
     if (instance := made[0].instance) in copies:
+        if made[0].patient != patients[instance]:
+            found.problems.append(f"{file} is not read: an image of another patient has its SOP instance UID")
+            return
         found.skipped["copies of an image that was read"] += 1
         copies[instance].append(made)
         return
     if instance:
-        copies[instance] = []
+        copies[instance], patients[instance] = [], made[0].patient
     found.frames += made
 
 

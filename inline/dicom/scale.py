@@ -46,5 +46,12 @@ def map_scale(header: FrameHeader) -> Scale | None:
 
 
 def _rescale(header: FrameHeader) -> Scale | None:
+    """Return the rescale; None where none is stated.
+
+    Raises:
+        ValueError: the slope is stated and is no number, or 0: values would be wrong by a factor.
+    """
     slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
+    if not slope and (stated := header.text("RescaleSlope")):
+        raise ValueError(f"RescaleSlope {stated[:32]!r} is no number, or 0")
     return Scale(slope or 1.0, intercept or 0.0) if slope or intercept is not None else None

@@ -1165,6 +1165,16 @@ def test_the_stated_number_of_images_may_be_that_of_several_acquisitions():
     assert only.series.times_ms.tolist() == sorted(times)
 
 
+@pytest.mark.parametrize("slope", ["abc", "0", "0,5", "nan"])
+def test_a_map_whose_rescale_slope_cannot_be_used_is_flagged(slope):
+    stored = image(1900.0, {"DataRole": "T1", "RescaleSlope": slope})
+    _, (only,) = feed([stored])
+    assert only.flags == (Flag.UNREADABLE_ATTRIBUTES,)
+    assert f"RescaleSlope {slope} of the images is no number, or 0" in only.notes[0]
+    _, (right,) = feed([image(1900.0, {"DataRole": "T1", "RescaleSlope": "0.5"})])
+    assert right.flags == ()
+
+
 def test_names_that_number_the_images_are_one_series():
     images = [
         image(i + 1.0, {"SequenceDescription": f"MOLLI TI {time} ms", "InversionTime": time}, set=i)

@@ -23,6 +23,7 @@ from inline.assembly.assembled import Failed, Ready
 from inline.data.flags import Flag
 from inline.data.series import MappingSeries, MapSeries, Quantity
 from inline.dicom.errors import DicomError
+from inline.dicom.find import find
 from inline.dicom.missing import Acquisition, shorter
 from inline.dicom.read import open_dicom
 from inline.mrd.messages import Image
@@ -547,6 +548,36 @@ def interleaved(folder, members, first, second):
 
 def stating(name, number):
     return lambda data, at: setattr(data, name, number(at))
+
+
+@pytest.mark.parametrize("slope", ["abc", "0,5", "0"])
+def test_an_image_whose_rescale_slope_cannot_be_used_is_not_read(slope, tmp_path, images):
+    """A map would be wrong by the factor that it means."""
+    paths = writer.classic(tmp_path, of_slice(images)[:2], "siemens", study="2.25.1")
+    data = pydicom.dcmread(paths[0])
+    data["RescaleSlope"] = pydicom.DataElement(0x00281053, "DS", "1")
+    data["RescaleSlope"]._value = slope
+    data.save_as(paths[0])
+    found = find([tmp_path])
+    assert len(found.frames) == 1
+    (problem,) = found.problems
+    assert str(paths[0]) in problem
+    assert f"RescaleSlope '{slope}" in problem
+
+
+def test_an_image_of_another_patient_with_the_same_instance_uid_is_named(tmp_path, images):
+    members = of_slice(images)[:2]
+    paths = writer.classic(tmp_path, members, "siemens", study="2.25.1")
+    first, second = map(pydicom.dcmread, paths)
+    second.PatientID, second.SOPInstanceUID = "another", first.SOPInstanceUID
+    second.file_meta.MediaStorageSOPInstanceUID = first.SOPInstanceUID
+    second.save_as(paths[1])
+    found = find([tmp_path])
+    assert len(found.frames) == 1
+    assert [each.split(" is not read: ")[1] for each in found.problems] == [
+        "an image of another patient has its SOP instance UID"
+    ]
+    assert not found.skipped
 
 
 @pytest.mark.parametrize("name", ["InStackPositionNumber", "SliceLocation"])
