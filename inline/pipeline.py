@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly.assembled import Assembled, Failed, Ready
+from inline.assembly.group import SHORTEST
 from inline.contouring.aha import measure, slice_reference
 from inline.contouring.blood import blood_t1, enhancement_by_blood
 from inline.contouring.confidence import Reviewer, class_entropy, in_frame
@@ -433,8 +434,10 @@ def check_images(series: Series) -> tuple[Finding, ...]:
         return ()
     found = check_recovery(series.images, series.times_ms, signed=series.signed)
     if found.saturation:
+        number = len(series.times_ms)
+        few = f", or images of MOLLI are missing: {number} came" if number < SHORTEST[Quantity.T1] else ""
         raise NotFittedError(
-            "not fitted: the signal recovers from saturation (SASHA or alike), for which the inversion "
+            f"not fitted: the signal recovers from saturation (SASHA or alike){few}; the inversion "
             "recovery of a MOLLI fit would give a wrong T1",
             Flag.SATURATION_RECOVERY,
         )

@@ -8,12 +8,13 @@ import torch
 from inline.assembly.assembler import SeriesAssembler
 from inline.contouring.confidence import Assessment, Reviewer
 from inline.data.flags import Flag
+from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, Insertions, SliceLevel
-from inline.data.series import Enhancement, MapSeries
+from inline.data.series import Enhancement, MappingSeries, MapSeries, Quantity, SeriesIdentity
 from inline.emit import mrd
 from inline.emit.record import SCHEMA, record
 from inline.mrd.header import parse_header
-from inline.pipeline import Pipeline, SliceContext, SliceProgress
+from inline.pipeline import NotFittedError, Pipeline, SliceContext, SliceProgress, check_images
 from inline.reference import ReferenceRange, ReferenceRanges
 from inline.settings import AssemblySettings, EmitSettings, RegionSettings
 from model.insertion import heat_maps
@@ -518,3 +519,15 @@ def test_the_uncertainty_of_the_boundaries_is_there_on_request_alone(slices, rin
     context = SliceContext(uncertainty=False)
     assert pipeline.process(slices[0], context).boundary_uncertainty is None
     assert np.isfinite(Pipeline(NanEngine(), uncertainty=True).process(slices[0]).boundary_uncertainty).all()
+
+
+@pytest.mark.parametrize("number", [5, 9])
+def test_few_images_that_recover_from_saturation_may_be_of_a_molli_that_lacks_others(number):
+    times = np.linspace(100.0, 3700.0, number)
+    signal = 100.0 * (1.0 - np.exp(-times / 900.0))
+    images = np.broadcast_to(signal[:, None, None], (number, 64, 64)).astype(np.float32)
+    geometry = SliceGeometry.unoriented((1.5, 1.5), (64, 64))
+    series = MappingSeries(Quantity.T1, images, times, geometry, SeriesIdentity(0, 0))
+    with pytest.raises(NotFittedError, match="recovers from saturation") as raised:
+        check_images(series)
+    assert ("images of MOLLI are missing: 5 came" in str(raised.value)) == (number == 5)
