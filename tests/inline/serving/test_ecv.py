@@ -173,6 +173,15 @@ def test_a_late_slice_is_a_partner_although_nobody_subscribes(serving, ring_engi
         late, _ = sent(server, NATIVE, parameters={"budget_ms": 3000})
         assert [(each["flags"], each["contours"]) for each, _ in records(late)] == [(["late"], None)]
         gate.open.set()
+        # Else the late slice could be the one that completes the pair, after its connection.
+        end = monotonic() + 30
+        while not any(
+            each.result.contours is not None
+            for kept in list(server.service.kept._kept.values())
+            for each in kept
+        ):
+            assert monotonic() < end
+            sleep(0.02)
         added, texts = sent(server, POST, parameters={"haematocrit": 0.42})
     assert value(added)[0] == pytest.approx(100.0 * 0.58 * PARTITION, abs=0.3)
     assert not [text for text in texts if "ECV" in text]
