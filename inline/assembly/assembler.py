@@ -412,7 +412,7 @@ class SeriesAssembler:
     def _limit(self, group: _OpenGroup) -> int:
         """Return the header's number of values of the counter that runs in a group; 0 where not stated."""
         ranges = {name: max(self._values(group, name), 1) for name in COUNTERS}
-        running = [name for name in COUNTERS if len(set(group.counter(name))) > 1]
+        running = group.running
         limited = [name for name in running if self._header.maxima.get(name, 0) >= max(group.counter(name))]
         limit = max(ranges[name] for name in limited or COUNTERS)
         # The limit of a counter that does not run counts only where exactly as many images have come.
@@ -447,9 +447,8 @@ class SeriesAssembler:
 
     def _parts_of(self, group: _OpenGroup) -> set[int]:
         """Return the limits, reached in a group, of counters that run in it together: none is its length."""
-        counters = {name: group.counter(name) for name in COUNTERS}
-        running = [name for name in COUNTERS if len(set(counters[name])) > 1]
-        reached = {name for name in running if max(counters[name]) == self._header.maxima.get(name)}
+        running = group.running
+        reached = {name for name in running if max(group.counter(name)) == self._header.maxima.get(name)}
         parts = {self._header.values(name) for name in reached} if len(running) > 1 else set()
         return {part for part in parts if part < len(group.images)}
 

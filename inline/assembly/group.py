@@ -57,6 +57,11 @@ class Group:
         """True where not all of these times are one, which may be that of the protocol."""
         return len(set(self.own_times.known)) > 1
 
+    @property
+    def running(self) -> list[str]:
+        """Counters that are not the same in all images."""
+        return [name for name in COUNTERS if len(set(self.counter(name))) > 1]
+
     def add(self, image: Image, metadata: ImageMetadata) -> None:
         """Add an image with its metadata."""
         self.images.append(image)

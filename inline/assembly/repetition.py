@@ -129,10 +129,9 @@ def may_be_interleaved(group: Group, header: MeasurementHeader) -> bool:
     of the header's list, if there is one. The images state the same time, or none where
     the header states the number of repetitions.
     """
-    running = [name for name in COUNTERS if len(set(group.counter(name))) > 1]
     lengths = {header.values(name) for name in _numbering(group, header)}
     listed = len(group.listed(header))
-    if running != ["repetition"] or not (listed in lengths if listed else lengths):
+    if group.running != ["repetition"] or not (listed in lengths if listed else lengths):
         return False
     stated = {time.number for time in group.stated if time is not None}
     if stated:

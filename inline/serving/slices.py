@@ -238,7 +238,7 @@ class Slices:
                 self._report_ecv(unpaired)
         tally = self._tally
         summary = Summary.of(
-            [self._account], tally.images, tally.results, tally.errors, tuple(slices), tuple(earlier)
+            self._account, tally.images, tally.results, tally.errors, tuple(slices), tuple(earlier)
         )
         _log.info("%s summary: %s", self._name, summary.text(self._dialogue.loggable))
         self._reply(self._dialogue.say(summary.text()))

@@ -70,7 +70,7 @@ class Summary:
     @classmethod
     def of(
         cls,
-        accounts: Iterable[Account],
+        account: Account,
         images: int,
         results: int,
         errors: int,
@@ -80,19 +80,15 @@ class Summary:
         """Return the summary, in which every image is accounted for.
 
         Args:
-            accounts: of the assemblies; a connection has one for each header.
+            account: of all assemblies of the connection.
             images: number that came; those that no assembly took were passed on alone.
             results, errors, slices, earlier: see :class:`Summary`.
         """
-        taken = used = series = 0
-        unused: Counter[str] = Counter()
-        for account in accounts:
-            taken, used, series = taken + account.images, used + account.used, series + account.series
-            unused.update(account.unused)
-        unused[_NOT_SORTED] += taken - used - unused.total()
-        unused[PASSED_ON] += images - taken
+        unused = Counter(account.unused)
+        unused[_NOT_SORTED] += account.images - account.used - unused.total()
+        unused[PASSED_ON] += images - account.images
         # Of a counter, + keeps what is above 0.
-        return cls(images, used, series, results, errors, dict(+unused), slices, earlier)
+        return cls(images, account.used, account.series, results, errors, dict(+unused), slices, earlier)
 
     def text(self, shown: Callable[[str], str] = str) -> str:
         """Return the summary in sentences; ``shown``: form of a reason, which may quote the client."""

@@ -10,12 +10,12 @@ from inline.serving.summary import FinalLevel, Summary, final_levels
 
 
 def test_everything_used():
-    summary = Summary.of([Account(33, 33, 6, {})], 33, 6, 0)
+    summary = Summary.of(Account(33, 33, 6, {}), 33, 6, 0)
     assert summary.text() == "33 images came. 33 images made 6 series and 6 results."
 
 
 def test_the_rest_is_named_with_its_reasons():
-    summary = Summary.of([Account(33, 22, 4, {"phase image": 8, "no inversion time": 3})], 33, 4, 1)
+    summary = Summary.of(Account(33, 22, 4, {"phase image": 8, "no inversion time": 3}), 33, 4, 1)
     assert summary.text() == (
         "33 images came. 22 images made 4 series and 4 results (1 error). "
         "11 images made no map: phase image (8), no inversion time (3)."
@@ -23,31 +23,31 @@ def test_the_rest_is_named_with_its_reasons():
 
 
 def test_one_of_each():
-    summary = Summary.of([Account(2, 1, 1, {"phase image": 1})], 2, 1, 1)
+    summary = Summary.of(Account(2, 1, 1, {"phase image": 1}), 2, 1, 1)
     assert summary.text() == (
         "2 images came. 1 image made 1 series and 1 result (1 error). 1 image made no map: phase image (1)."
     )
-    assert Summary.of([Account(1, 0, 0, {"phase image": 1})], 1, 0, 0).text() == (
+    assert Summary.of(Account(1, 0, 0, {"phase image": 1}), 1, 0, 0).text() == (
         "1 image came. 1 image made no map: phase image (1)."
     )
 
 
 def test_nothing():
-    assert Summary.of([Account(0, 0, 0, {})], 0, 0, 0).text() == "No image came."
-    assert Summary.of([], 0, 0, 0).text() == "No image came."
+    assert Summary.of(Account(0, 0, 0, {}), 0, 0, 0).text() == "No image came."
+    assert Summary.of(Account(0, 0, 0, {}), 0, 0, 0).text() == "No image came."
 
 
 def test_a_series_of_no_result():
-    assert Summary.of([Account(3, 3, 1, {"phase image": 0})], 3, 0, 0).text() == (
+    assert Summary.of(Account(3, 3, 1, {"phase image": 0}), 3, 0, 0).text() == (
         "3 images came. 3 images made 1 series and no results."
     )
 
 
 def test_images_that_no_assembly_saw_were_passed_on():
-    assert Summary.of([Account(0, 0, 0, {})], 22, 0, 0).text() == (
+    assert Summary.of(Account(0, 0, 0, {}), 22, 0, 0).text() == (
         "22 images came. 22 images made no map: passed on, not worked on (22)."
     )
-    assert Summary.of([], 1, 0, 0).unused == {"passed on, not worked on": 1}
+    assert Summary.of(Account(0, 0, 0, {}), 1, 0, 0).unused == {"passed on, not worked on": 1}
 
 
 COUNTS = st.dictionaries(st.sampled_from(["phase image", "no time", "other"]), st.integers(0, 9))
@@ -59,7 +59,7 @@ def test_every_image_is_accounted_for(assemblies, passed):
         Account(used + sum(unused.values()) + lost, used, used, unused) for used, unused, lost in assemblies
     ]
     images = sum(account.images for account in accounts) + passed
-    summary = Summary.of(accounts, images, 0, 0)
+    summary = Summary.of(sum(accounts, Account(0, 0, 0, {})), images, 0, 0)
     assert summary.used + sum(summary.unused.values()) == images == summary.images
     assert all(summary.unused.values())
     assert summary.record()["text"] == summary.text()
@@ -86,7 +86,7 @@ def test_levels_in_words():
     t2 = [place(0, series=4, quantity=Quantity.T2)]
     again = [place(0, series=1)]
     places = [*t1, *t2, *again]
-    summary = Summary.of([Account(5, 5, 5, {})], 5, 5, 0, final_levels(places, places))
+    summary = Summary.of(Account(5, 5, 5, {}), 5, 5, 0, final_levels(places, places))
     assert summary.text().endswith(
         "Levels: basal: series 1 slice 0 (T1), series 4 slice 0 (T2); mid: series 2 slice 0 (T1); "
         "apical: series 3 slice 0 (T1)."
@@ -95,7 +95,7 @@ def test_levels_in_words():
 
 def test_an_unknown_level_says_why():
     places = [place(0, series=1), place(0, series=2)]
-    summary = Summary.of([Account(2, 2, 2, {})], 2, 2, 0, final_levels(places, places))
+    summary = Summary.of(Account(2, 2, 2, {}), 2, 2, 0, final_levels(places, places))
     assert summary.text().endswith(
         "Levels: unknown (the only slice position shown so far): series 1 slice 0 (T1), "
         "series 2 slice 0 (T1)."
@@ -106,7 +106,7 @@ def test_a_record_is_plain():
     import json
 
     earlier = final_levels([place(0, series=1, session="before")], [])
-    plain = Summary.of([Account(2, 1, 1, {"phase image": 1})], 2, 1, 0, earlier, earlier).record()
+    plain = Summary.of(Account(2, 1, 1, {"phase image": 1}), 2, 1, 0, earlier, earlier).record()
     assert json.loads(json.dumps(plain)) == plain
     assert plain["earlier_slices"][0]["session"] == "before"
     assert plain["slices"][0] == {
@@ -123,5 +123,5 @@ def test_a_record_is_plain():
 
 @pytest.mark.parametrize("number", [0, 1, 2, 11])
 def test_numbers_agree_with_their_nouns(number):
-    text = Summary.of([Account(number + 1, number + 1, 1, {})], number + 1, number, 0).text()
+    text = Summary.of(Account(number + 1, number + 1, 1, {}), number + 1, number, 0).text()
     assert f"{number or 'no'} result{'' if number == 1 else 's'}." in text
