@@ -34,7 +34,6 @@ def test_one_of_each():
 
 def test_nothing():
     assert Summary.of(Account(0, 0, 0, {}), 0, 0, 0).text() == "No image came."
-    assert Summary.of(Account(0, 0, 0, {}), 0, 0, 0).text() == "No image came."
 
 
 def test_a_series_of_no_result():
