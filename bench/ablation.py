@@ -104,7 +104,7 @@ def judge(engine: Engine, real: dict[str, list[LabelledSlice]]) -> dict[str, flo
     dice: dict[str, float] = {}
     for kind, slices in real.items():
         usable = [each for each in slices if each.saturated_share() < SATURATED]
-        found = [segment(each.image, each.spacing, engine) for each in usable]
+        found = [segment(each.network_image, each.spacing, engine) for each in usable]
         for suffix, offsets in (("", ContourSettings().offsets), ("_borders", _BORDERS)):
             summary = summarise(
                 [

@@ -269,7 +269,7 @@ def score_folder(
     pairs, scored = [], []
     for each in read_kinds(folder, ("t1", "t2")):
         frame = Frame((each.image.shape[0], each.image.shape[1]), each.spacing)
-        image = frame.network_input(each.image)
+        image = frame.network_input(each.network_image)
         output = engine.infer(image[None])[0]
         borders = contour_slice(output, frame)
         seen = in_frame(borders.contours, frame)

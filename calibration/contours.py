@@ -220,7 +220,7 @@ def measure(slices: Sequence[LabelledSlice], settings: Settings) -> tuple[list[M
     engine = build_pipeline(settings).engine
     measured = []
     for each in track(slices, "slices", transient=True):
-        borders = segment(each.image, each.spacing, engine)
+        borders = segment(each.network_image, each.spacing, engine)
         found = {
             reader: offsets
             for reader, labels in each.readers.items()

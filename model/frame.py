@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 FRAME_PIXELS: Final = 224
 FRAME_MM: Final = 1.5
+LONGEST_MS: Final = {"T1": 3000.0, "T2": 300.0}
+"""Longest T1 and T2 of tissue, blood included, ms."""
 _CENTRE: Final = (FRAME_PIXELS - 1) / 2
 
 FloatArray = NDArray[np.float64]
@@ -94,6 +96,20 @@ class Frame:
     def network_input(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the image ``(rows, columns)`` as the network takes it: in the frame, normalised."""
         return normalise(self.to_frame(image))
+
+
+def tissue_values(values_ms: NDArray[np.float32], quantity: str) -> NDArray[np.float32]:
+    """Return a map as it goes to the frame: longer times than those of tissue are clipped, others are 0.
+
+    The values of air and lung would take up the grey scale of tissue.
+
+    Args:
+        values_ms: map, ``(rows, columns)``; not finite where there is no value.
+        quantity: ``T1`` or ``T2``.
+    """
+    finite = np.where(np.isfinite(values_ms), values_ms, np.float32(0.0))
+    clipped: NDArray[np.float32] = np.clip(finite, 0.0, LONGEST_MS[quantity])
+    return clipped
 
 
 def normalise(image: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -82,7 +82,7 @@ def segment_all(
         )
     for each in slices:
         frame = Frame((each.image.shape[0], each.image.shape[1]), each.spacing)
-        probabilities = engine.infer(frame.network_input(each.image)[None])[0, :CLASSES]
+        probabilities = engine.infer(frame.network_input(each.network_image)[None])[0, :CLASSES]
         drawn = draw(contour_slice(probabilities, frame), each.spacing, offsets)
         found.append(Segmented(each, probabilities, drawn.labels))
     return found

@@ -164,7 +164,7 @@ def table_6(
     # The product computes small hearts several times.
     largest = max(slices, key=lambda each: int((each.labels > 0).sum()))
     frame = Frame((largest.image.shape[0], largest.image.shape[1]), largest.spacing)
-    largest_input = frame.network_input(largest.image)[None]
+    largest_input = frame.network_input(largest.network_image)[None]
     for name, make in ARCHITECTURES.items():
         network = make()
         values[name] = found = {

@@ -12,10 +12,10 @@ from inline.contouring.insertion import find_insertions
 from inline.contouring.plausibility import unsure
 from inline.data.flags import Flag
 from inline.data.results import ContourOffsets, Contours, Insertions
-from inline.data.series import TISSUE_MS, Quantity
+from inline.data.series import Quantity
 from model.architecture import CLASSES
 from model.engines.base import Engine
-from model.frame import Frame
+from model.frame import Frame, tissue_values
 from model.relaxometry.parametric_map import ParametricMap
 
 
@@ -40,12 +40,10 @@ class Segmentation(NamedTuple):
 def network_input(parametric: ParametricMap, quantity: Quantity, frame: Frame) -> NDArray[np.float32]:
     """Return the network input of a map, ``(224, 224)``.
 
-    Pixels without a certain fit are 0, as scanners mask them: the values of air and lung would take up the
-    grey scale of tissue. Longer times than those of tissue are clipped for the same reason.
+    Pixels without a certain fit are 0, as scanners mask them.
     """
-    _, longest = TISSUE_MS[quantity]
     certain: NDArray[np.float32] = np.where(unsure(parametric), np.float32(0.0), parametric.values_ms)
-    return frame.network_input(np.clip(certain, 0.0, longest))
+    return frame.network_input(tissue_values(certain, quantity))
 
 
 def segment(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
+from model.frame import LONGEST_MS
 
 
 class Quantity(StrEnum):
@@ -27,7 +28,7 @@ class Enhancement(StrEnum):
     POST_CONTRAST = "post-contrast"
 
 
-TISSUE_MS: Final = {Quantity.T1: (150.0, 3000.0), Quantity.T2: (10.0, 300.0)}
+TISSUE_MS: Final = {Quantity.T1: (150.0, LONGEST_MS["T1"]), Quantity.T2: (10.0, LONGEST_MS["T2"])}
 """Shortest and longest plausible median relaxation time of a region of tissue or blood, ms."""
 
 

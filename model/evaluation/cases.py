@@ -20,6 +20,7 @@ from model.evaluation.errors import CaseError as CaseError
 from model.evaluation.errors import NothingFoundError
 from model.evaluation.images import READERS, dicom_header, npz_spacing, opened, read_image
 from model.evaluation.labels import CONTOURS, WORKSPACE, Labels, checked_mask, read_labels
+from model.frame import LONGEST_MS, tissue_values
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +68,17 @@ class LabelledSlice:
     def labels(self) -> Labels:
         """Labels of the first reader."""
         return next(iter(self.readers.values()))
+
+    @property
+    def network_image(self) -> NDArray[np.float32]:
+        """Image for the frame: a map in ms as the stream takes it, another image as it is.
+
+        A map is in another unit if half of the first reader's myocardium is longer than any time of tissue.
+        """
+        quantity = self.kind.upper()
+        too_long = (self.image > LONGEST_MS[quantity])[self.labels == 2]
+        in_ms = self.in_ms and 2 * too_long.sum() <= too_long.size
+        return tissue_values(self.image, quantity) if in_ms else self.image
 
     def saturated_share(self) -> float:
         """Return the share of the first reader's myocardium at grey level 255; 0 for maps in ms."""

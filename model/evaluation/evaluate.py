@@ -58,7 +58,7 @@ class Outcome:
 
 def evaluate(slices: Sequence[LabelledSlice], segment: Segment) -> tuple[list[Outcome], list[Labels]]:
     """Return outcome and labels of each slice."""
-    labelled = [segment(each.image, each.spacing) for each in slices]
+    labelled = [segment(each.network_image, each.spacing) for each in slices]
     return [compare(each, labels) for each, labels in zip(slices, labelled, strict=True)], labelled
 
 

@@ -38,7 +38,7 @@ class LabelledImages(Dataset[Sample]):
         for each in slices:
             frame = Frame(each.labels.shape, each.spacing)
             labels = labels_in_frame(each.labels, frame)
-            images = [each.image, *(each.weighted if weighted else ())]
+            images = [each.network_image, *(each.weighted if weighted else ())]
             self._images += [(frame.to_frame(image), labels) for image in images]
         self._augment = augment
         self._random = np.random.default_rng(seed)

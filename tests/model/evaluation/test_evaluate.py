@@ -52,6 +52,24 @@ def test_values_are_those_of_the_myocardium():
     assert cavity.saturated_share() == 0.0
 
 
+@pytest.mark.parametrize(
+    ("wall", "in_ms", "expected"),
+    [
+        (50.0, True, 300.0),
+        (np.nan, True, 300.0),
+        (500.0, True, 9000.0),  # tenths of a millisecond
+        (50.0, False, 9000.0),
+    ],
+)
+def test_a_map_in_ms_goes_to_the_network_as_the_stream_takes_it(wall, in_ms, expected):
+    slice_ = labelled("noise", wall)
+    slice_.image[0, :3] = 9000.0, np.inf, -5.0
+    seen = []
+    evaluate([replace(slice_, in_ms=in_ms)], lambda image, spacing: seen.append(image) or slice_.labels)
+    rest = (0.0, 0.0) if expected == 300.0 else (np.inf, -5.0)
+    assert seen[0][0, :3].tolist() == [expected, *rest]
+
+
 def test_slices_without_a_contour_count_as_zero_and_have_no_distance():
     found = iter([SLICES[0].labels, np.zeros((40, 40), np.uint8), SLICES[0].labels])
     summary = summarise(evaluate(SLICES, lambda image, spacing: next(found))[0])
