@@ -35,7 +35,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 from inline.data.errors import ConfigurationError
 from inline.dicom.missing import MOST_STATED
 from inline.dicom.node.commitment import PUSH_MODEL, Report, report_handler
-from inline.dicom.node.received import OtherSeriesError, Received, ReceivedObjects, SpoolFullError
+from inline.dicom.node.received import OtherImageError, Received, ReceivedObjects, SpoolFullError
 from inline.settings import DicomSettings
 
 _log = logging.getLogger(__name__)
@@ -178,8 +178,12 @@ class Receiver:
         except SpoolFullError as error:
             _log.error("%s: an object was refused: the spool is full: %s", peer, error)
             return OUT_OF_RESOURCES
-        except OtherSeriesError:
-            _log.error("%s: an object was refused: one of another series has its SOP Instance UID", peer)
+        except OtherImageError:
+            _log.error(
+                "%s: an object was refused: an image of another series or patient, or with other pixels, has "
+                "its SOP Instance UID; give each image a UID of its own",
+                peer,
+            )
             return DUPLICATE
         except InvalidDicomError:
             _log.warning("%s: an object was refused: it is not readable as DICOM", peer)

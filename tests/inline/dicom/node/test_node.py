@@ -19,10 +19,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.uid import RLELossless
 
 from inline.data.errors import ConfigurationError
 from inline.dicom.node import node as node_module
 from inline.dicom.node import store as store_module
+from inline.dicom.node.duplicate import is_same_image
 from inline.dicom.node.processing import Processor
 from inline.dicom.node.received import ATTEMPTS, Batch, ReceivedObjects, SpoolFullError
 from inline.dicom.node.spool import inspect, move_results
@@ -163,6 +165,47 @@ def test_an_object_with_the_uid_of_another_series_is_refused(running, archive, s
     second.SeriesInstanceUID = "1.2.3"
     with running([archive.destination()], idle_s=60.0) as node:
         assert send(node.address, [first, second, first]) == [0, 0x0111, 0]
+
+
+@pytest.mark.parametrize("change", ["patient", "pixels"])
+def test_another_image_with_the_uid_of_one_in_the_queue_is_refused(
+    running, archive, scanned, tmp_path, caplog, change
+):
+    first = scanned[0]
+    second = copy.deepcopy(first)
+    if change == "patient":
+        second.PatientID = "Planted-ID-4712"
+    else:
+        second.PixelData = scanned[1].PixelData
+    with running([archive.destination()], idle_s=60.0) as node:
+        assert send(node.address, [first, second]) == [0, 0x0111]
+        (kept,) = (tmp_path / "spool").glob("*.dcm")
+        assert (dcmread(kept).PatientID, dcmread(kept).PixelData) == (first.PatientID, first.PixelData)
+    assert any("give each image a UID of its own" in each.message for each in caplog.records)
+
+
+def test_the_same_image_may_come_again(running, archive, scanned, tmp_path):
+    """As it was, compressed, and with a corrected header."""
+    first = scanned[0]
+    compressed, corrected = copy.deepcopy(first), copy.deepcopy(first)
+    compressed.compress(RLELossless, generate_instance_uid=False)
+    corrected.InversionTime = 123.0
+    with running([archive.destination()], idle_s=60.0) as node:
+        assert send(node.address, [first, first, corrected]) == [0, 0, 0]
+        (kept,) = (tmp_path / "spool").glob("*.dcm")
+        assert dcmread(kept).InversionTime == 123.0
+        compressed.save_as(tmp_path / "compressed.dcm", enforce_file_format=True)
+        assert is_same_image(kept, (tmp_path / "compressed.dcm").read_bytes())
+
+
+def test_an_image_that_came_damaged_may_come_again(scanned, tmp_path):
+    whole, damaged = tmp_path / "whole", tmp_path / "damaged"
+    short = copy.deepcopy(scanned[0])
+    short.PixelData = short.PixelData[:100]
+    scanned[0].save_as(whole, enforce_file_format=True)
+    short.save_as(damaged, enforce_file_format=True)
+    assert is_same_image(damaged, whole.read_bytes())
+    assert not is_same_image(whole, damaged.read_bytes())
 
 
 def test_a_disk_without_room_answers_out_of_resources(running, archive, scanned):
