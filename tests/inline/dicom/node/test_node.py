@@ -23,6 +23,7 @@ from pydicom.uid import RLELossless
 
 from inline.data.errors import ConfigurationError
 from inline.dicom.node import node as node_module
+from inline.dicom.node import receiver as receiver_module
 from inline.dicom.node import store as store_module
 from inline.dicom.node.duplicate import is_same_image
 from inline.dicom.node.processing import Processor
@@ -761,6 +762,39 @@ def test_two_associations_may_send_the_same_series(running, archive, scanned):
         wait_for(lambda: archive.stored)
     assert "missing-images" not in flags_of(archive.stored[0])
     assert len(archive.stored) == 1
+
+
+def test_a_long_association_is_remembered_within_bounds(
+    running, archive, scanned, tmp_path, monkeypatch, caplog
+):
+    """Series that are forgotten are complete; those of refused objects that are forgotten are flagged."""
+    monkeypatch.setattr(receiver_module, "_MOST_CARRIED", 2)
+    receive = ReceivedObjects.receive
+
+    def refusing(self, received, data):
+        if received.uid.endswith(".9"):
+            raise SpoolFullError("its disk is full")
+        return receive(self, received, data)
+
+    monkeypatch.setattr(ReceivedObjects, "receive", refusing)
+    objects = []
+    for series in range(12):
+        for number in (1, 9) if series < 6 else (1,):
+            made = copy.deepcopy(scanned[0])
+            made.SeriesInstanceUID = f"1.2.{series}"
+            made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = f"1.2.{series}.{number}"
+            objects.append(made)
+    with running([archive.destination()], idle_s=60.0) as node:
+        with associated(node.address) as association:
+            statuses = [association.send_c_store(each).Status for each in objects]
+            assert statuses == [0, 0xA700] * 6 + [0] * 6
+            (carried,) = node._receiver._carried.values()
+            assert (len(carried.series), len(carried.refused)) == (3, 2)
+            with closing(sqlite3.connect(tmp_path / "spool" / "spool.sqlite")) as database:
+                states = database.execute("SELECT uid, released, broken FROM series").fetchall()
+        assert {uid for uid, released, _ in states if not released} == {"1.2.9", "1.2.10", "1.2.11"}
+        assert {uid for uid, _, broken in states if broken} == {f"1.2.{series}" for series in range(4)}
+        wait_for(lambda: any("4 objects that were refused early" in each.message for each in caplog.records))
 
 
 @pytest.fixture
