@@ -54,6 +54,11 @@ _NO_SLOPE: Final = (
     "RescaleSlope {} of the images is no number, or 0: their pixels were taken as they are stored, and "
     "values in ms may be wrong by a factor."
 )
+_BY_THEIR_SCALE: Final = (
+    "All {} images are equally bright in the scale that they state, {:g} x stored + {:g} (RescaleSlope, "
+    "RescaleIntercept), and not as they are stored: the map is wrong or empty. If the stored pixels are the "
+    "signal, export the images with the slope 1 and the intercept 0."
+)
 _UNREADABLE: Final = "Attributes of the images are unreadable; only what the headers say was used."
 
 
@@ -282,6 +287,10 @@ def _weighted_images(
             f"{quantity} too large (Gadgetron's AutoScaleGadget by {_TOO_LARGE[quantity]}). Take it out "
             "of the chain."
         )
+        scale = metadata[order[0][1]].scale
+        stored = np.stack([pixels.values(images[i], None, signed=signed) for _, i in order])
+        if scale is not None and not pixels.scaled_one_by_one(stored):
+            note = _BY_THEIR_SCALE.format(len(stack), scale.slope, scale.intercept)
         findings.append((Flag.SCALED_IMAGES, note))
     if signed and not pixels.has_sign(stack):
         stack, signed = np.abs(stack), False

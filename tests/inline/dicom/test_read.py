@@ -352,6 +352,21 @@ def test_rescale_of_each_frame(tmp_path, images):
     np.testing.assert_allclose(series.series.images, np.array(expected)[by_time], rtol=1e-6)
 
 
+def test_images_that_their_rescale_inverts_are_said_to_be(tmp_path, images):
+    """Stored as the signal, with the rescale of inverted ones: air is then the brightest of every image."""
+
+    def changes(data, image):
+        data.RescaleSlope, data.RescaleIntercept = "-1", "4095"
+
+    writer.classic(tmp_path, of_slice(images), "siemens", changes=changes)
+    (series,) = only(tmp_path).series
+    (note,) = series.notes
+    assert Flag.SCALED_IMAGES in series.flags
+    assert "-1 x stored + 4095" in note
+    assert "RescaleSlope" in note
+    assert "Gadgetron" not in note
+
+
 @pytest.mark.parametrize(("scale", "flagged"), [("2", True), ("1", False)])
 def test_an_image_without_the_scale_that_the_others_state_is_flagged(scale, flagged, tmp_path, images):
     def changes(data, image):
