@@ -187,7 +187,7 @@ def assemble(
     series: Series | None = None
     error = ""
     try:
-        placed = read_geometry(last, metadata.plane)
+        placed = read_geometry(last, metadata.plane, metadata.unusable_spacing)
         if not placed.geometry.oriented:
             findings.append((Flag.NO_ORIENTATION, ""))
         if placed.contradiction:

@@ -543,6 +543,46 @@ def test_a_first_image_acquired_anew_makes_no_other_slice_seem_short(tmp_path, i
     assert [(len(each.series.times_ms), each.flags) for each in found] == [(9, ()), (8, ())]
 
 
+def as_text(name, tag, text, numbers=range(100)):
+    """State an attribute as a text that is no number, in some images of a series."""
+
+    def change(data, image):
+        if data.InstanceNumber in numbers:
+            data[name] = pydicom.DataElement(tag, "DS", "1")
+            data[name]._value = text
+
+    return change
+
+
+def test_an_inversion_time_that_is_no_number_is_shown_and_not_guessed(tmp_path, images):
+    change = as_text("InversionTime", 0x00180082, "100,0", [3])
+    writer.classic(tmp_path, of_slice(images), "siemens", changes=change)
+    (series,) = only(tmp_path).series
+    assert len(series.series.times_ms) == len(of_slice(images)) - 1
+    assert any("in image 3 ('100,0" in note for note in series.notes)
+
+
+def test_inversion_times_that_are_no_numbers_are_shown(tmp_path, images):
+    change = as_text("InversionTime", 0x00180082, "100,0")
+    writer.classic(tmp_path, of_slice(images), "siemens", changes=change)
+    (series,) = only(tmp_path).series
+    assert "they say '100,0" in series.error
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data, image: data.pop("PixelSpacing"), "PixelSpacing (DICOM)"),
+        (as_text("PixelSpacing", 0x00280030, "1,5\\1,5"), "PixelSpacing '1,5 x 1,5'"),
+        (as_text("PixelSpacing", 0x00280030, "0\\0"), "PixelSpacing '0.0 x 0.0'"),
+    ],
+)
+def test_a_pixel_size_that_cannot_be_used_is_named_by_its_attribute(change, message, tmp_path, images):
+    writer.classic(tmp_path, of_slice(images), "siemens", changes=change)
+    (series,) = only(tmp_path).series
+    assert message in series.error
+
+
 def interleaved(folder, members, first, second):
     """Two acquisitions of one moment whose instance numbers alternate; the second has half the signal."""
     order = np.argsort([float(writer.time_of(each)[1]) for each in members]).tolist()

@@ -191,7 +191,11 @@ def test_an_mrd_file(tmp_path):
     [
         ("a.npz", {"other": np.ones(3)}, "has no array 'images'"),
         ("a.npz", {"images": stack()[:, 0]}, "the times of the images in .* are not known; give --ti"),
-        ("a.npz", {"images": stack()[:, 0], "inversion_times_ms": TIMES}, "states no pixel size"),
+        (
+            "a.npz",
+            {"images": stack()[:, 0], "inversion_times_ms": TIMES},
+            "states no pixel size; give --spacing, or the array pixel_spacing_mm of an npz, in mm",
+        ),
         ("a.npz", {"images": stack()[:3, 0], "inversion_times_ms": TIMES, "pixel_spacing_mm": 1}, "8 times"),
         ("a.npz", {"images": np.array(["x"])}, "not numbers"),
         ("a.npz", b"PK no zip", "cannot be read"),
@@ -240,6 +244,12 @@ def test_a_series_with_too_few_images_has_its_reason(tmp_path):
     (found,) = series_of(tmp_path / "a.npz")
     assert isinstance(found, Failed)
     assert "too few for a T1 map" in found.error
+
+
+def test_a_pixel_size_of_zero_is_named_by_the_key_of_the_array(tmp_path):
+    np.savez(tmp_path / "a.npz", images=stack()[:, 0], inversion_times_ms=TIMES, pixel_spacing_mm=0.0)
+    (found,) = series_of(tmp_path / "a.npz")
+    assert "pixel_spacing_mm" in found.error
 
 
 @pytest.fixture
