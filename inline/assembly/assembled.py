@@ -360,16 +360,19 @@ def _map_values(group: Group, settings: AssemblySettings, findings: list[Finding
     if large := too_large(image.header, 1, settings):
         raise SeriesError(large)
     default = settings.t1_map_scale if quantity is Quantity.T1 else settings.t2_map_scale
-    values = pixels.values(image, scale or pixels.Scale(default), signed=True)
+    scale = scale or pixels.Scale(default)
+    values = pixels.values(image, scale, signed=True)
     if not np.isfinite(values).all():
         findings.append((Flag.NON_FINITE_PIXELS, ""))
     unit, size = pixels.map_unit(values, quantity)
     if unit != "ms":
         values = values * np.float32(size)
+        # The unit is that of the stored values, not of those that a wrong scale made of them.
+        unit = pixels.UNITS.get(round(scale.slope * size, 9), f"{scale.slope * size:g} ms")
         note = (
             f"The scanner's {quantity} map was taken to be in {unit}, by the size of its values, and "
-            "converted to ms. To be sure, state its scale: attribute RescaleSlope, or the setting "
-            f"assembly.{quantity.lower()}_map_scale."
+            "converted to ms. To be sure, state its scale: attribute RescaleSlope, Units of a NIfTI sidecar, "
+            f"or the setting assembly.{quantity.lower()}_map_scale."
         )
         findings.append((Flag.CONVERTED_UNIT, note))
     return values

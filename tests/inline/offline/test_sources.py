@@ -143,7 +143,40 @@ def test_a_map_of_milliseconds_is_said(tmp_path):
     nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "sub-01_T1map.nii.gz")
     (found,) = series_of(tmp_path)
     assert Flag.CONVERTED_UNIT in found.flags
+    assert any("taken to be in ms" in note for note in found.notes)
     np.testing.assert_allclose(found.series.values_ms, 1050.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("units", "size"), [("s", 1000.0), ("ms", 1.0), ("us", 0.001), ("seconds", 1000.0)])
+def test_units_of_the_sidecar_are_those_of_the_map(units, size, tmp_path):
+    values = np.full((40, 48, 1), 1050.0 / size, np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "sub-01_T1map.nii.gz")
+    (tmp_path / "sub-01_T1map.json").write_text(json.dumps({"Units": units}))
+    (found,) = series_of(tmp_path)
+    assert found.flags == ()
+    np.testing.assert_allclose(found.series.values_ms, 1050.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [('{"Units": "arbitrary"}', "Units 'arbitrary'"), ("{", "cannot be read")]
+)
+def test_units_that_are_no_time_are_a_problem(content, message, tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.ones((40, 48, 1)), np.eye(4)), tmp_path / "sub-01_T1map.nii.gz")
+    (tmp_path / "sub-01_T1map.json").write_text(content)
+    (problem,) = read(tmp_path)[1].problems
+    assert message in problem
+
+
+def test_inversion_times_of_a_sidecar_in_milliseconds_are_said(tmp_path):
+    images = stack()
+    write_irt1(tmp_path, images)
+    for place, time in enumerate(TIMES):
+        (tmp_path / f"sub-01_inv-{place + 1}_IRT1.json").write_text(json.dumps({"InversionTime": time}))
+    (found,) = series_of(tmp_path)
+    np.testing.assert_allclose(found.series.times_ms, TIMES)
+    assert Flag.CONVERTED_UNIT in found.flags
+    (note,) = found.notes
+    assert "taken for ms" in note
 
 
 @pytest.mark.parametrize("suffix", ["IRT1", "T1map"])
