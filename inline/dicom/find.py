@@ -58,7 +58,7 @@ class Found:
 
 
 def find(paths: Iterable[Path]) -> Found:
-    """Return the frames of all DICOM images at some paths, without pixels.
+    """Return the frames of all DICOM images at some paths, without pixels; each file is read once.
 
     A file or folder that cannot be read is reported, and the others are read. In a folder, files that are not
     DICOM, and those named as NIfTI, are counted; a path to such a file is a problem.
@@ -69,11 +69,14 @@ def find(paths: Iterable[Path]) -> Found:
     """
     import_module("pydicom")  # once, so that its absence is not taken for a damaged file
     found, copies = Found(), dict[str, list[list[Frame]]]()
-    patients = dict[str, str]()
+    patients, seen = dict[str, str](), set[str]()
     for path in paths:
         if not path.exists():
             raise DicomError(f"there is no file or folder {path}")
         for file in _files(path, found):
+            if (place := os.path.realpath(file)) in seen:
+                continue
+            seen.add(place)
             before = len(found.problems)
             _add(file, found, copies, patients, alone=not path.is_dir())
             if len(found.problems) > before:

@@ -8,6 +8,7 @@ sidecar.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -66,14 +67,14 @@ def images_below(folder: Path) -> Iterator[Path]:
 
 
 def find(paths: Sequence[Path]) -> list[tuple[Path, ...]]:
-    """Return the files of each series: a map, or the images of an inversion recovery.
+    """Return the files of each series: a map, or the images of an inversion recovery, each once.
 
     Of one file of an inversion recovery, the others of its folder are found.
 
     Raises:
         SourceError: a file is named by another suffix than the three.
     """
-    series: dict[tuple[Path, str, str], set[Path]] = {}
+    series: dict[tuple[str, str, str], dict[str, Path]] = {}
     for path in paths:
         for file in images_below(path) if path.is_dir() else [path]:
             name = _NAME.fullmatch(file.name)
@@ -82,11 +83,12 @@ def find(paths: Sequence[Path]) -> list[tuple[Path, ...]]:
                     continue
                 raise SourceError(f"{file} is named by no suffix that is read: _IRT1, _T1map or _T2map")
             base = _ENTITY.sub("", name["base"])
-            known = series.setdefault((file.parent, base, name["suffix"]), set())
-            known.add(file)
-            if name["suffix"] == "IRT1":
-                known |= {each for each in file.parent.glob("*_IRT1.nii*") if _same(each, base)}
-    return [tuple(sorted(files, key=_inversion)) for files in series.values()]
+            # Several paths may lead to a folder. Links to files alone are not followed: DataLad's lead away.
+            known = series.setdefault((os.path.realpath(file.parent), base, name["suffix"]), {})
+            others = file.parent.glob("*_IRT1.nii*") if name["suffix"] == "IRT1" else ()
+            for each in (file, *(other for other in others if _same(other, base))):
+                known.setdefault(each.name, each)
+    return [tuple(sorted(files.values(), key=_inversion)) for files in series.values()]
 
 
 def read_nifti(files: Sequence[Path], settings: AssemblySettings) -> AcquiredExamination:

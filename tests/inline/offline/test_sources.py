@@ -213,6 +213,30 @@ def test_nifti_in_a_linked_folder(tmp_path):
     np.testing.assert_allclose(found.series.times_ms, TIMES)
 
 
+@pytest.mark.parametrize("kind", ["npz", "bart", "nifti", "dicom"])
+def test_what_is_named_twice_is_read_once(kind, tmp_path):
+    """Itself, through a link, and with a folder that holds it."""
+    folder, link, options = tmp_path / "data", tmp_path / "link", TI
+    folder.mkdir()
+    link.symlink_to(folder)
+    if kind == "npz":
+        np.savez(folder / "a.npz", images=stack())
+        paths = [folder / "a.npz", folder / "a.npz", link / "a.npz"]
+    elif kind == "bart":
+        file = write_bart(folder / "a", stack())
+        paths = [file, file.with_suffix(".hdr"), link / "a.cfl"]
+    elif kind == "nifti":
+        write_irt1(folder, stack())
+        paths = [folder / "sub-01_inv-3_IRT1.nii.gz", folder, link, tmp_path]
+    else:
+        shutil.copy(pydicom.data.get_testdata_file("MR_small.dcm"), folder / "one.dcm")
+        paths = [folder / "one.dcm", folder, link, tmp_path]
+    found, sources = read(*paths, options=options)
+    assert len(found) == 1
+    assert found[0].images == (1 if kind == "dicom" else len(TIMES))
+    assert (sources.problems, sources.skipped) == ([], {})
+
+
 def test_an_mrd_file(tmp_path):
     write_examination(tmp_path / "one.h5", simulate_examination(1, size=96))
     one, two = series_of(tmp_path / "one.h5")
