@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from inline.assembly.examination import AcquiredExamination, of_images
 from inline.data.flags import Flag
-from inline.dicom.find import files_below
+from inline.data.folders import files_below
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image

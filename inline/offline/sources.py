@@ -11,7 +11,8 @@ from pathlib import Path
 
 from inline.assembly.examination import AcquiredExamination
 from inline.data.errors import MyostreamError
-from inline.dicom.find import holds_dicom, unread
+from inline.data.folders import unread
+from inline.dicom.find import holds_dicom
 from inline.dicom.read import DicomFiles, open_dicom
 from inline.offline import nifti
 from inline.offline.arrays import ArrayOptions, is_array, read_array
