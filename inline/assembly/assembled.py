@@ -54,6 +54,11 @@ _NO_SLOPE: Final = (
     "RescaleSlope {} of the images is no number, or 0: their pixels were taken as they are stored, and "
     "values in ms may be wrong by a factor."
 )
+_BY_THEIR_SCALE: Final = (
+    "All {} images are equally bright in the scale that they state, {:g} x stored + {:g} (RescaleSlope, "
+    "RescaleIntercept), and not as they are stored: the map is wrong or empty. If the stored pixels are the "
+    "signal, export the images with the slope 1 and the intercept 0."
+)
 _UNREADABLE: Final = "Attributes of the images are unreadable; only what the headers say was used."
 
 
@@ -182,7 +187,7 @@ def assemble(
     series: Series | None = None
     error = ""
     try:
-        placed = read_geometry(last, metadata.plane)
+        placed = read_geometry(last, metadata.plane, metadata.unusable_spacing)
         if not placed.geometry.oriented:
             findings.append((Flag.NO_ORIENTATION, ""))
         if placed.contradiction:
@@ -282,6 +287,10 @@ def _weighted_images(
             f"{quantity} too large (Gadgetron's AutoScaleGadget by {_TOO_LARGE[quantity]}). Take it out "
             "of the chain."
         )
+        scale = metadata[order[0][1]].scale
+        stored = np.stack([pixels.values(images[i], None, signed=signed) for _, i in order])
+        if scale is not None and not pixels.scaled_one_by_one(stored):
+            note = _BY_THEIR_SCALE.format(len(stack), scale.slope, scale.intercept)
         findings.append((Flag.SCALED_IMAGES, note))
     if signed and not pixels.has_sign(stack):
         stack, signed = np.abs(stack), False
@@ -351,16 +360,19 @@ def _map_values(group: Group, settings: AssemblySettings, findings: list[Finding
     if large := too_large(image.header, 1, settings):
         raise SeriesError(large)
     default = settings.t1_map_scale if quantity is Quantity.T1 else settings.t2_map_scale
-    values = pixels.values(image, scale or pixels.Scale(default), signed=True)
+    scale = scale or pixels.Scale(default)
+    values = pixels.values(image, scale, signed=True)
     if not np.isfinite(values).all():
         findings.append((Flag.NON_FINITE_PIXELS, ""))
     unit, size = pixels.map_unit(values, quantity)
     if unit != "ms":
         values = values * np.float32(size)
+        # The unit is that of the stored values, not of those that a wrong scale made of them.
+        unit = pixels.UNITS.get(round(scale.slope * size, 9), f"{scale.slope * size:g} ms")
         note = (
             f"The scanner's {quantity} map was taken to be in {unit}, by the size of its values, and "
-            "converted to ms. To be sure, state its scale: attribute RescaleSlope, or the setting "
-            f"assembly.{quantity.lower()}_map_scale."
+            "converted to ms. To be sure, state its scale: attribute RescaleSlope, Units of a NIfTI sidecar, "
+            f"or the setting assembly.{quantity.lower()}_map_scale."
         )
         findings.append((Flag.CONVERTED_UNIT, note))
     return values

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from inline.assembly.dicom_json import DicomPlane
+from inline.data.client_text import foreign, message
 from inline.data.errors import SeriesError
 from inline.data.geometry import SliceGeometry
 from inline.mrd.image_header import ImageHeader, Triple
@@ -40,11 +41,16 @@ class Placed:
     contradiction: str = ""
 
 
-def read_geometry(header: ImageHeader, dicom: DicomPlane | None = None) -> Placed:
+def read_geometry(header: ImageHeader, dicom: DicomPlane | None = None, unusable: str = "") -> Placed:
     """Return the geometry of an image; what DICOM states wins over the MRD header.
 
     ``dicom2mrd`` of python-ismrmrd-server exchanges the sides of the field of view, and writes the place of
     the first pixel for that of the centre.
+
+    Args:
+        header: of the image.
+        dicom: plane by DICOM; None without.
+        unusable: PixelSpacing of DICOM that is no pixel size, for the error message; or empty.
 
     Raises:
         SeriesError: there is no usable pixel size.
@@ -61,9 +67,17 @@ def read_geometry(header: ImageHeader, dicom: DicomPlane | None = None) -> Place
             )
             spacing = dicom.spacing
     elif not all(0.05 <= size <= 20.0 for size in spacing):
+        if unusable:
+            raise SeriesError(
+                message(
+                    "PixelSpacing {} of DICOM is no pixel size in mm (0.05 to 20); export the images again",
+                    foreign(unusable, shown=repr(unusable)),
+                )
+            )
         raise SeriesError(
-            f"a field of view of {width:g} x {height:g} mm over {columns} x {rows} pixels gives no pixel "
-            "size; set field_of_view in the image headers"
+            f"pixels of {spacing[0]:.3g} x {spacing[1]:.3g} mm are not usable (0.05 to 20 mm); state their "
+            "size: PixelSpacing (DICOM), pixel_spacing_mm or --spacing (arrays), or field_of_view in the "
+            "image headers (MRD)"
         )
     row, column, position = header.read_dir, header.phase_dir, header.position
     if not all(map(math.isfinite, position)):

@@ -67,6 +67,7 @@ class ImageMetadata:
         scale: of its pixels; None where not stated.
         unusable_slope: text of a RescaleSlope that is no number above or below 0; empty without.
         plane: pixel size and position by DICOM; None without a DICOM header.
+        unusable_spacing: PixelSpacing of DICOM that is no pixel size, as it is stated; or empty.
         name: description of the series that the image itself states, or empty.
         signed: the pixels have a sign (phase-sensitive images).
         readable: the attributes could be read.
@@ -80,6 +81,7 @@ class ImageMetadata:
     scale: Scale | None = None
     unusable_slope: str = ""
     plane: DicomPlane | None = None
+    unusable_spacing: str = ""
     name: str = ""
     signed: bool = False
     readable: bool = True
@@ -143,13 +145,16 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     )
     enhancement, stated_by = stated_enhancement((*own, *measurement), agents)
     scale, unusable_slope = _scale(meta, dicom)
+    plane = dicom_json.plane(dicom)
+    spacing = " x ".join(dicom_json.values(dicom, dicom_json.PIXEL_SPACING)) if plane is None else ""
     return ImageMetadata(
         description=(next(iter((*own, *measurement)), "") + "".join(additions))[:_LONGEST_DESCRIPTION],
         recognised=recognised,
         times=times,
         scale=scale,
         unusable_slope=unusable_slope,
-        plane=dicom_json.plane(dicom),
+        plane=plane,
+        unusable_spacing=spacing[:_LONGEST_SLOPE],
         name=next(iter(own), "")[:_LONGEST_COMMENT],
         signed=image.header.image_type == ImageType.REAL,
         readable=readable,

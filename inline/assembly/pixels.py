@@ -12,7 +12,8 @@ from inline.data.series import TISSUE_MS, Quantity
 from inline.mrd.messages import Image
 from model.relaxometry.brightness import FAR, bright
 
-_UNITS: Final = {"s": 1000.0, "0.1 ms": 0.1, "µs": 0.001}
+UNITS: Final = {1.0: "ms", 1000.0: "s", 0.1: "0.1 ms", 0.001: "µs"}
+"""Units of maps by their size, ms, in the order in which they are tried."""
 _ALIKE: Final = 0.05
 """Spread of the 99th percentiles of images that were each scaled by its own: bins of a histogram."""
 _EQUAL: Final = 0.005
@@ -113,7 +114,7 @@ def map_unit(values: NDArray[np.float32], quantity: Quantity) -> tuple[str, floa
         return "ms", 1.0
     median = float(np.median(found))
     low, high = TISSUE_MS[quantity]
-    for unit, size in {"ms": 1.0, **_UNITS}.items():
+    for size, unit in UNITS.items():
         if low <= median * size <= high:
             return unit, size
     return "ms", 1.0

@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -27,7 +28,7 @@ from inline.data.series import Quantity
 from inline.dicom.errors import DicomError
 from inline.dicom.header import FrameHeader
 from inline.dicom.scale import map_scale, weighted_scale
-from inline.dicom.vendors import Time, comments, timed, times
+from inline.dicom.vendors import STANDARD, Time, comments, timed, times
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
 from inline.mrd.meta import MetaValue, format_meta
@@ -98,6 +99,7 @@ class Frame:
         times: as :func:`inline.dicom.vendors.times` returns them.
         scale: of the pixels, or None; without a time, of a map where the names may be those of one.
         weighted_scale: of the pixels with a time, or None.
+        no_number: time of a weighted image that is stated and no number, as it is stated; or empty.
         copies: the same image in further files; their scales are their own.
     """
 
@@ -123,6 +125,7 @@ class Frame:
     times: tuple[float | None, ...]
     scale: Scale | None
     weighted_scale: Scale | None
+    no_number: str = ""
     copies: tuple[Frame, ...] = ()
 
     @property
@@ -169,6 +172,9 @@ class Frame:
         meta: dict[str, MetaValue] = {"DicomJson": json.dumps(self.elements)}
         if time is not None:
             meta[_TIME_NAMES[time.place.quantity]] = f"{time.ms:.10g}"
+        elif self.no_number and self.quantity is not None:
+            # Messages show it. MRD allows a decimal comma, DICOM does not: it is not read as a number.
+            meta[_TIME_NAMES[self.quantity]] = f"{self.no_number} (no number)"
         scale = self.scale if time is None else self.weighted_scale
         if scale is not None:
             meta["RescaleSlope"] = repr(scale.slope)
@@ -240,7 +246,28 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         times=stated,
         scale=map_scale(header) if is_map else weighted,
         weighted_scale=weighted,
+        no_number=_no_number(header, recognised),
     )
+
+
+def _no_number(header: FrameHeader, recognised: Recognised | str) -> str:
+    """Return the stated time of a weighted image that is no number, as 100,0; empty without one.
+
+    An image with an echo time alone may be a map, as may one whose time an anonymiser made a word.
+    """
+    if isinstance(recognised, str) or recognised.kind is Kind.MAP or recognised.quantity is None:
+        return ""
+    if recognised.quantity is Quantity.T2 and recognised.kind is not Kind.WEIGHTED:
+        return ""
+    stated = (header.text(name) for name in STANDARD[recognised.quantity])
+    return next((text for text in stated if re.search(r"\d", text) and not _is_number(text)), "")
+
+
+def _is_number(text: str) -> bool:
+    with suppress(ValueError):
+        float(text.partition("\\")[0])
+        return True
+    return False
 
 
 def _elements(header: FrameHeader) -> dict[str, dict[str, list[Any]]]:
@@ -253,7 +280,9 @@ def _elements(header: FrameHeader) -> dict[str, dict[str, list[Any]]]:
         dicom_json.IMAGE_TYPE: [
             part for name in ("ImageType", "FrameType") for part in _image_type(header, name)
         ],
-        dicom_json.PIXEL_SPACING: list(_lengths(header, "PixelSpacing", 2) or ()),
+        dicom_json.PIXEL_SPACING: list(
+            _lengths(header, "PixelSpacing", 2) or header.text("PixelSpacing").split("\\")
+        ),
         dicom_json.ORIENTATION: list(_lengths(header, "ImageOrientationPatient", 6) or ()),
         dicom_json.POSITION: list(_first_pixel(header) or ()),
     }

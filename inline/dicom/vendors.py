@@ -125,6 +125,11 @@ PLACES: Final = (
     ),
 )
 """Sources of the table: the standard, vendors' dictionaries, and public readers of such images."""
+STANDARD: Final = {
+    Quantity.T1: ("InversionTime", "InversionTimes"),
+    Quantity.T2: ("EffectiveEchoTime", "EchoTime"),
+}
+"""Attributes of the table that are stated as text, which may be no number."""
 
 
 def comments(header: FrameHeader) -> str:

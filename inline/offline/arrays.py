@@ -118,7 +118,9 @@ def _times(
 
 def _spacing(file: Path, stored: dict[str, NDArray[Any]]) -> tuple[float, float]:
     if "pixel_spacing_mm" not in stored:
-        raise SourceError(f"{file} states no pixel size; give --spacing in mm")
+        raise SourceError(
+            f"{file} states no pixel size; give --spacing, or the array pixel_spacing_mm of an npz, in mm"
+        )
     try:
         x, y = np.broadcast_to(stored["pixel_spacing_mm"].astype(np.float64), (2,))
     except ValueError as error:

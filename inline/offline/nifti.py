@@ -1,23 +1,28 @@
 """Reader of NIfTI images with BIDS sidecars: ``IRT1``, ``T1map`` and ``T2map``.
 
 BIDS 1.10, Quantitative MRI: the images of an inversion recovery are files that differ in the entity ``inv``,
-each with its ``InversionTime`` in s in the sidecar of its name; maps hold seconds.
+each with its ``InversionTime`` in s in the sidecar of its name; maps hold seconds, or the ``Units`` of their
+sidecar.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inline.assembly.examination import AcquiredExamination, of_images
-from inline.dicom.find import files_below
+from inline.data.flags import Flag
+from inline.data.folders import files_below
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
@@ -35,6 +40,19 @@ _PARTS: Final = {
 _ENTITY: Final = re.compile(r"(?:^|_)(inv|part)-([A-Za-z0-9]+)")
 _LARGEST_SIDECAR: Final = 1 << 22
 """Bytes of a sidecar that are read."""
+_SHOWN: Final = 64
+"""Characters of a value that a message shows."""
+_UNITS_MS: Final = {
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1000.0),
+    **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 1.0),
+    **dict.fromkeys(("us", "µs", "\u03bcs", "usec", "microsecond", "microseconds"), 0.001),
+}
+"""Size of the ``Units`` of a map, ms."""
+_LONGEST_S: Final = 60.0
+"""Median of inversion times above which they cannot be in s."""
+_IN_MS: Final = (
+    "InversionTime of the sidecars was taken for ms, by its size; BIDS states it in s. Correct the sidecars."
+)
 _MM: Final = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
 
 
@@ -49,14 +67,14 @@ def images_below(folder: Path) -> Iterator[Path]:
 
 
 def find(paths: Sequence[Path]) -> list[tuple[Path, ...]]:
-    """Return the files of each series: a map, or the images of an inversion recovery.
+    """Return the files of each series: a map, or the images of an inversion recovery, each once.
 
     Of one file of an inversion recovery, the others of its folder are found.
 
     Raises:
         SourceError: a file is named by another suffix than the three.
     """
-    series: dict[tuple[Path, str, str], set[Path]] = {}
+    series: dict[tuple[str, str, str], dict[str, Path]] = {}
     for path in paths:
         for file in images_below(path) if path.is_dir() else [path]:
             name = _NAME.fullmatch(file.name)
@@ -65,11 +83,12 @@ def find(paths: Sequence[Path]) -> list[tuple[Path, ...]]:
                     continue
                 raise SourceError(f"{file} is named by no suffix that is read: _IRT1, _T1map or _T2map")
             base = _ENTITY.sub("", name["base"])
-            known = series.setdefault((file.parent, base, name["suffix"]), set())
-            known.add(file)
-            if name["suffix"] == "IRT1":
-                known |= {each for each in file.parent.glob("*_IRT1.nii*") if _same(each, base)}
-    return [tuple(sorted(files, key=_inversion)) for files in series.values()]
+            # Several paths may lead to a folder. Links to files alone are not followed: DataLad's lead away.
+            known = series.setdefault((os.path.realpath(file.parent), base, name["suffix"]), {})
+            others = file.parent.glob("*_IRT1.nii*") if name["suffix"] == "IRT1" else ()
+            for each in (file, *(other for other in others if _same(other, base))):
+                known.setdefault(each.name, each)
+    return [tuple(sorted(files.values(), key=_inversion)) for files in series.values()]
 
 
 def read_nifti(files: Sequence[Path], settings: AssemblySettings) -> AcquiredExamination:
@@ -83,17 +102,26 @@ def read_nifti(files: Sequence[Path], settings: AssemblySettings) -> AcquiredExa
     assert name is not None
     quantity = name["suffix"][:2]
     images: list[Image] = []
+    in_ms = False
     if name["suffix"] != "IRT1":
-        meta = {"DataRole": quantity, "RescaleSlope": "1000", "RescaleIntercept": "0"}
+        meta = {"DataRole": quantity, "RescaleSlope": f"{_unit_ms(files[0]):g}", "RescaleIntercept": "0"}
         images += _slices(files[0], [meta], name["base"], 0)
     else:
-        for file in files:
-            times = _inversion_times(file)
-            meta_of = [{"InversionTime": f"{1000.0 * time:.10g}"} for time in times]
+        times = {file: _inversion_times(file) for file in files}
+        in_ms = median(chain.from_iterable(times.values())) > _LONGEST_S
+        for file, own in times.items():
+            meta_of = [{"InversionTime": f"{(1.0 if in_ms else 1000.0) * time:.10g}"} for time in own]
             images += _slices(file, meta_of, name["base"], len(images))
     quantity_name = "T1 mapping (inversion recovery)" if name["suffix"] == "IRT1" else f"{quantity} map"
     header = MeasurementHeader(protocol_name=quantity_name)
-    return of_images(str(files[0]), images, header, settings)
+    examination = of_images(str(files[0]), images, header, settings)
+    if not in_ms:
+        return examination
+    noted = (
+        replace(each, flags=(*each.flags, Flag.CONVERTED_UNIT), notes=(*each.notes, _IN_MS))
+        for each in examination.series
+    )
+    return replace(examination, series=tuple(noted))
 
 
 def _slices(file: Path, meta: Sequence[dict[str, str]], description: str, before: int) -> Iterator[Image]:
@@ -163,18 +191,47 @@ def _unoriented(place: ImageHeader) -> ImageHeader:
 
 
 def _inversion_times(file: Path) -> list[float]:
-    """Return the inversion times of a file, s: one, or one for each entry of its fourth axis."""
-    sidecar = file.with_name(re.sub(r"\.nii(\.gz)?$", ".json", file.name))
+    """Return the inversion times of a file as stated: one, or one for each entry of its fourth axis."""
+    sidecar = _sidecar(file)
+    stated = _content(sidecar).get("InversionTime")
+    if stated is None or stated == []:
+        raise SourceError(f"{file} has no sidecar {sidecar.name} with its InversionTime")
+    try:
+        return [float(time) for time in (stated if isinstance(stated, list) else [stated])]
+    except (ValueError, TypeError, OverflowError) as error:
+        raise SourceError(
+            f"{sidecar} states InversionTime {str(stated)[:_SHOWN]!r}, which is no time in s"
+        ) from error
+
+
+def _unit_ms(file: Path) -> float:
+    """Return the size of the unit of a map, ms: that of its sidecar, else the second."""
+    sidecar = _sidecar(file)
+    stated = _content(sidecar).get("Units", "s")
+    if not isinstance(stated, str) or stated.strip() not in _UNITS_MS:
+        raise SourceError(
+            f"{sidecar} states Units {str(stated)[:_SHOWN]!r}, which is no unit of time; write s, ms or us"
+        )
+    return _UNITS_MS[stated.strip()]
+
+
+def _sidecar(file: Path) -> Path:
+    return file.with_name(re.sub(r"\.nii(\.gz)?$", ".json", file.name))
+
+
+def _content(sidecar: Path) -> dict[str, Any]:
+    """Return the content of a sidecar; empty where there is none."""
     try:
         if sidecar.stat().st_size > _LARGEST_SIDECAR:
             raise SourceError(f"{sidecar} is larger than {_LARGEST_SIDECAR} bytes")
         content = json.loads(sidecar.read_text(encoding="utf-8"))
-        stated: Any = content["InversionTime"]
-        return [float(time) for time in (stated if isinstance(stated, list) else [stated])]
-    except FileNotFoundError as error:
-        raise SourceError(f"{file} has no sidecar {sidecar.name} with its InversionTime") from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise SourceError(f"{sidecar} states no InversionTime in s: {type(error).__name__}") from error
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise SourceError(f"{sidecar} cannot be read: {type(error).__name__}") from error
+    if not isinstance(content, dict):
+        raise SourceError(f"{sidecar} cannot be read: it holds no JSON object")
+    return content
 
 
 def _same(file: Path, base: str) -> bool:

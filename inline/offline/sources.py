@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,7 +11,8 @@ from pathlib import Path
 
 from inline.assembly.examination import AcquiredExamination
 from inline.data.errors import MyostreamError
-from inline.dicom.find import holds_dicom, unread
+from inline.data.folders import unread
+from inline.dicom.find import holds_dicom
 from inline.dicom.read import DicomFiles, open_dicom
 from inline.offline import nifti
 from inline.offline.arrays import ArrayOptions, is_array, read_array
@@ -82,8 +84,8 @@ class Sources:
             yield examination
 
     def _sorted(self, paths: Iterable[Path]) -> tuple[list[Path], list[Path], list[Path]]:
-        """Return the paths of DICOM, of NIfTI, and of other files."""
-        dicom, niftis, files = list[Path](), list[Path](), list[Path]()
+        """Return the paths of DICOM, of NIfTI, and of other files; each of these once, links followed."""
+        dicom, niftis, files = list[Path](), list[Path](), dict[str, Path]()
         for path in paths:
             if not path.exists():
                 raise SourceError(f"there is no file or folder {path}")
@@ -103,7 +105,9 @@ class Sources:
             elif nifti.is_nifti(path):
                 niftis.append(path)
             elif is_array(path) or is_hdf5(path):
-                files.append(path)
+                # BART's header and data are one array.
+                data = path.with_suffix(".cfl") if path.suffix == ".hdr" else path
+                files.setdefault(os.path.realpath(data), path)
             else:
                 dicom.append(path)
-        return dicom, niftis, files
+        return dicom, niftis, list(files.values())

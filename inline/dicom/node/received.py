@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from inline.dicom.node.duplicate import is_same_image
 from inline.dicom.node.store import Store, rows
 
 _log = logging.getLogger(__name__)
@@ -26,8 +27,8 @@ class SpoolFullError(Exception):
     """The spool has no room for an object."""
 
 
-class OtherSeriesError(Exception):
-    """An object has the SOP Instance UID of one of another series, which it would replace."""
+class OtherImageError(Exception):
+    """An object has the SOP Instance UID of another image, which it would replace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +119,14 @@ class ReceivedObjects:
             database.execute("UPDATE series SET broken = 1 WHERE NOT released AND NOT done")
 
     def receive(self, received: Received, data: bytes) -> bool:
-        """Store an object; it is on disk when this returns. An earlier one with its UID is replaced.
+        """Store an object; it is on disk when this returns. The same image that came before is replaced.
 
         Returns:
             Whether sending its series was broken off before.
 
         Raises:
             SpoolFullError: there is no room.
-            OtherSeriesError: an object of another series has its UID.
+            OtherImageError: an image of another series or patient, or with other pixels, has its UID.
             OSError, sqlite3.Error: it cannot be stored.
         """
         store = self._store
@@ -133,8 +134,9 @@ class ReceivedObjects:
         self._make_room(len(data), received.series)
         with store.written([data]) as (file,), store.transaction() as database:
             earlier = rows(database, "SELECT file, bytes, in_series FROM object WHERE uid = ?", received.uid)
-            if any(series != received.series for *_, series in earlier):
-                raise OtherSeriesError
+            for file_, _, series in earlier:
+                if series != received.series or not is_same_image(store.folder / file_, data):
+                    raise OtherImageError
             database.execute(
                 "INSERT INTO series (uid, study, last, stated) VALUES (?, ?, ?, ?)"
                 " ON CONFLICT (uid) DO UPDATE SET last = excluded.last, done = 0, attempts = 0, due = 0,"

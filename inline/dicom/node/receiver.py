@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from ipaddress import IPv4Network, IPv6Network
 from socketserver import BaseServer
@@ -35,7 +36,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 from inline.data.errors import ConfigurationError
 from inline.dicom.missing import MOST_STATED
 from inline.dicom.node.commitment import PUSH_MODEL, Report, report_handler
-from inline.dicom.node.received import OtherSeriesError, Received, ReceivedObjects, SpoolFullError
+from inline.dicom.node.received import OtherImageError, Received, ReceivedObjects, SpoolFullError
 from inline.settings import DicomSettings
 
 _log = logging.getLogger(__name__)
@@ -54,6 +55,8 @@ _TIMEOUT_S: Final = 60.0
 _REQUEST_S: Final = 15.0
 """Time for a connection to request its association."""
 _UID_CHARACTERS: Final = 64
+_MOST_CARRIED: Final = 1024
+"""Series, and refused objects, that are remembered of one association, which may stay open for days."""
 
 
 @dataclass(slots=True)
@@ -64,10 +67,12 @@ class _Carried:
         series: Series Instance UIDs of what was stored, the last one last; True where sending the series was
             broken off before.
         refused: Series Instance UID by SOP Instance UID of what could not be stored.
+        forgotten: number of refused objects before these.
     """
 
     series: dict[str, bool] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    forgotten: int = 0
 
 
 class Receiver:
@@ -165,6 +170,7 @@ class Receiver:
         peer = _peer(event)
         self._sent[event.assoc] = 0
         carried = self._carried.setdefault(event.assoc, _Carried())
+        self._forget_oldest(event, carried)
         try:
             data = event.encoded_dataset()
             received = read_identity(data)
@@ -178,8 +184,12 @@ class Receiver:
         except SpoolFullError as error:
             _log.error("%s: an object was refused: the spool is full: %s", peer, error)
             return OUT_OF_RESOURCES
-        except OtherSeriesError:
-            _log.error("%s: an object was refused: one of another series has its SOP Instance UID", peer)
+        except OtherImageError:
+            _log.error(
+                "%s: an object was refused: an image of another series or patient, or with other pixels, has "
+                "its SOP Instance UID; give each image a UID of its own",
+                peer,
+            )
             return DUPLICATE
         except InvalidDicomError:
             _log.warning("%s: an object was refused: it is not readable as DICOM", peer)
@@ -192,9 +202,33 @@ class Receiver:
         carried.series[received.series] = carried.series.pop(received.series, broken)
         return SUCCESS
 
+    def _forget_oldest(self, event: Event, carried: _Carried) -> None:
+        """Record now, as at the end of the association, what it sent before the latest series and objects."""
+        while len(carried.series) > _MOST_CARRIED:
+            oldest, again = next(iter(carried.series.items()))
+            del carried.series[oldest]
+            repaired = [oldest] if again and oldest not in carried.refused.values() else []
+            self._recorded(event, partial(self._objects.released, [oldest], repaired))
+        while len(carried.refused) > _MOST_CARRIED:
+            series = carried.refused.pop(next(iter(carried.refused)))
+            carried.forgotten += 1
+            if series in carried.series:
+                carried.series[series] = False  # this association does not send it whole
+            self._recorded(event, partial(self._objects.broken_off, [series], series))
+
+    def _ended(self, event: Event) -> _Carried:
+        carried = self._carried.pop(event.assoc, _Carried())
+        if carried.forgotten:
+            _log.warning(
+                "%s: the series of %d objects that were refused early in a long association stay flagged "
+                "until another association sends them whole",
+                _peer(event), carried.forgotten,
+            )  # fmt: skip
+        return carried
+
     def _released(self, event: Event) -> None:
         """Record that an association has ended as it should; a series lacks the objects that were refused."""
-        carried = self._carried.pop(event.assoc, _Carried())
+        carried = self._ended(event)
         lacking = set(carried.refused.values())
         whole = [each for each in carried.series if each not in lacking]
 
@@ -207,7 +241,7 @@ class Receiver:
 
     def _broken_off(self, event: Event) -> None:
         """Record that an association ended without a release: objects of its series may be missing."""
-        carried = list(self._carried.pop(event.assoc, _Carried()).series)
+        carried = list(self._ended(event).series)
         if not carried:
             return
         _log.warning(

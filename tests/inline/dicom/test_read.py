@@ -352,6 +352,21 @@ def test_rescale_of_each_frame(tmp_path, images):
     np.testing.assert_allclose(series.series.images, np.array(expected)[by_time], rtol=1e-6)
 
 
+def test_images_that_their_rescale_inverts_are_said_to_be(tmp_path, images):
+    """Stored as the signal, with the rescale of inverted ones: air is then the brightest of every image."""
+
+    def changes(data, image):
+        data.RescaleSlope, data.RescaleIntercept = "-1", "4095"
+
+    writer.classic(tmp_path, of_slice(images), "siemens", changes=changes)
+    (series,) = only(tmp_path).series
+    (note,) = series.notes
+    assert Flag.SCALED_IMAGES in series.flags
+    assert "-1 x stored + 4095" in note
+    assert "RescaleSlope" in note
+    assert "Gadgetron" not in note
+
+
 @pytest.mark.parametrize(("scale", "flagged"), [("2", True), ("1", False)])
 def test_an_image_without_the_scale_that_the_others_state_is_flagged(scale, flagged, tmp_path, images):
     def changes(data, image):
@@ -526,6 +541,46 @@ def test_a_first_image_acquired_anew_makes_no_other_slice_seem_short(tmp_path, i
     writer.classic(tmp_path / "other", of_slice(images, slice_=1), "siemens", study="2.25.1")
     found = only(tmp_path).series
     assert [(len(each.series.times_ms), each.flags) for each in found] == [(9, ()), (8, ())]
+
+
+def as_text(name, tag, text, numbers=range(100)):
+    """State an attribute as a text that is no number, in some images of a series."""
+
+    def change(data, image):
+        if data.InstanceNumber in numbers:
+            data[name] = pydicom.DataElement(tag, "DS", "1")
+            data[name]._value = text
+
+    return change
+
+
+def test_an_inversion_time_that_is_no_number_is_shown_and_not_guessed(tmp_path, images):
+    change = as_text("InversionTime", 0x00180082, "100,0", [3])
+    writer.classic(tmp_path, of_slice(images), "siemens", changes=change)
+    (series,) = only(tmp_path).series
+    assert len(series.series.times_ms) == len(of_slice(images)) - 1
+    assert any("in image 3 ('100,0" in note for note in series.notes)
+
+
+def test_inversion_times_that_are_no_numbers_are_shown(tmp_path, images):
+    change = as_text("InversionTime", 0x00180082, "100,0")
+    writer.classic(tmp_path, of_slice(images), "siemens", changes=change)
+    (series,) = only(tmp_path).series
+    assert "they say '100,0" in series.error
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data, image: data.pop("PixelSpacing"), "PixelSpacing (DICOM)"),
+        (as_text("PixelSpacing", 0x00280030, "1,5\\1,5"), "PixelSpacing '1,5 x 1,5'"),
+        (as_text("PixelSpacing", 0x00280030, "0\\0"), "PixelSpacing '0.0 x 0.0'"),
+    ],
+)
+def test_a_pixel_size_that_cannot_be_used_is_named_by_its_attribute(change, message, tmp_path, images):
+    writer.classic(tmp_path, of_slice(images), "siemens", changes=change)
+    (series,) = only(tmp_path).series
+    assert message in series.error
 
 
 def interleaved(folder, members, first, second):

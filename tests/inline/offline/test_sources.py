@@ -143,7 +143,40 @@ def test_a_map_of_milliseconds_is_said(tmp_path):
     nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "sub-01_T1map.nii.gz")
     (found,) = series_of(tmp_path)
     assert Flag.CONVERTED_UNIT in found.flags
+    assert any("taken to be in ms" in note for note in found.notes)
     np.testing.assert_allclose(found.series.values_ms, 1050.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("units", "size"), [("s", 1000.0), ("ms", 1.0), ("us", 0.001), ("seconds", 1000.0)])
+def test_units_of_the_sidecar_are_those_of_the_map(units, size, tmp_path):
+    values = np.full((40, 48, 1), 1050.0 / size, np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "sub-01_T1map.nii.gz")
+    (tmp_path / "sub-01_T1map.json").write_text(json.dumps({"Units": units}))
+    (found,) = series_of(tmp_path)
+    assert found.flags == ()
+    np.testing.assert_allclose(found.series.values_ms, 1050.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [('{"Units": "arbitrary"}', "Units 'arbitrary'"), ("{", "cannot be read")]
+)
+def test_units_that_are_no_time_are_a_problem(content, message, tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.ones((40, 48, 1)), np.eye(4)), tmp_path / "sub-01_T1map.nii.gz")
+    (tmp_path / "sub-01_T1map.json").write_text(content)
+    (problem,) = read(tmp_path)[1].problems
+    assert message in problem
+
+
+def test_inversion_times_of_a_sidecar_in_milliseconds_are_said(tmp_path):
+    images = stack()
+    write_irt1(tmp_path, images)
+    for place, time in enumerate(TIMES):
+        (tmp_path / f"sub-01_inv-{place + 1}_IRT1.json").write_text(json.dumps({"InversionTime": time}))
+    (found,) = series_of(tmp_path)
+    np.testing.assert_allclose(found.series.times_ms, TIMES)
+    assert Flag.CONVERTED_UNIT in found.flags
+    (note,) = found.notes
+    assert "taken for ms" in note
 
 
 @pytest.mark.parametrize("suffix", ["IRT1", "T1map"])
@@ -180,6 +213,30 @@ def test_nifti_in_a_linked_folder(tmp_path):
     np.testing.assert_allclose(found.series.times_ms, TIMES)
 
 
+@pytest.mark.parametrize("kind", ["npz", "bart", "nifti", "dicom"])
+def test_what_is_named_twice_is_read_once(kind, tmp_path):
+    """Itself, through a link, and with a folder that holds it."""
+    folder, link, options = tmp_path / "data", tmp_path / "link", TI
+    folder.mkdir()
+    link.symlink_to(folder)
+    if kind == "npz":
+        np.savez(folder / "a.npz", images=stack())
+        paths = [folder / "a.npz", folder / "a.npz", link / "a.npz"]
+    elif kind == "bart":
+        file = write_bart(folder / "a", stack())
+        paths = [file, file.with_suffix(".hdr"), link / "a.cfl"]
+    elif kind == "nifti":
+        write_irt1(folder, stack())
+        paths = [folder / "sub-01_inv-3_IRT1.nii.gz", folder, link, tmp_path]
+    else:
+        shutil.copy(pydicom.data.get_testdata_file("MR_small.dcm"), folder / "one.dcm")
+        paths = [folder / "one.dcm", folder, link, tmp_path]
+    found, sources = read(*paths, options=options)
+    assert len(found) == 1
+    assert found[0].images == (1 if kind == "dicom" else len(TIMES))
+    assert (sources.problems, sources.skipped) == ([], {})
+
+
 def test_an_mrd_file(tmp_path):
     write_examination(tmp_path / "one.h5", simulate_examination(1, size=96))
     one, two = series_of(tmp_path / "one.h5")
@@ -191,7 +248,11 @@ def test_an_mrd_file(tmp_path):
     [
         ("a.npz", {"other": np.ones(3)}, "has no array 'images'"),
         ("a.npz", {"images": stack()[:, 0]}, "the times of the images in .* are not known; give --ti"),
-        ("a.npz", {"images": stack()[:, 0], "inversion_times_ms": TIMES}, "states no pixel size"),
+        (
+            "a.npz",
+            {"images": stack()[:, 0], "inversion_times_ms": TIMES},
+            "states no pixel size; give --spacing, or the array pixel_spacing_mm of an npz, in mm",
+        ),
         ("a.npz", {"images": stack()[:3, 0], "inversion_times_ms": TIMES, "pixel_spacing_mm": 1}, "8 times"),
         ("a.npz", {"images": np.array(["x"])}, "not numbers"),
         ("a.npz", b"PK no zip", "cannot be read"),
@@ -240,6 +301,12 @@ def test_a_series_with_too_few_images_has_its_reason(tmp_path):
     (found,) = series_of(tmp_path / "a.npz")
     assert isinstance(found, Failed)
     assert "too few for a T1 map" in found.error
+
+
+def test_a_pixel_size_of_zero_is_named_by_the_key_of_the_array(tmp_path):
+    np.savez(tmp_path / "a.npz", images=stack()[:, 0], inversion_times_ms=TIMES, pixel_spacing_mm=0.0)
+    (found,) = series_of(tmp_path / "a.npz")
+    assert "pixel_spacing_mm" in found.error
 
 
 @pytest.fixture

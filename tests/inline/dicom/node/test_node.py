@@ -19,10 +19,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.uid import RLELossless
 
 from inline.data.errors import ConfigurationError
 from inline.dicom.node import node as node_module
+from inline.dicom.node import receiver as receiver_module
 from inline.dicom.node import store as store_module
+from inline.dicom.node.duplicate import is_same_image
 from inline.dicom.node.processing import Processor
 from inline.dicom.node.received import ATTEMPTS, Batch, ReceivedObjects, SpoolFullError
 from inline.dicom.node.spool import inspect, move_results
@@ -163,6 +166,47 @@ def test_an_object_with_the_uid_of_another_series_is_refused(running, archive, s
     second.SeriesInstanceUID = "1.2.3"
     with running([archive.destination()], idle_s=60.0) as node:
         assert send(node.address, [first, second, first]) == [0, 0x0111, 0]
+
+
+@pytest.mark.parametrize("change", ["patient", "pixels"])
+def test_another_image_with_the_uid_of_one_in_the_queue_is_refused(
+    running, archive, scanned, tmp_path, caplog, change
+):
+    first = scanned[0]
+    second = copy.deepcopy(first)
+    if change == "patient":
+        second.PatientID = "Planted-ID-4712"
+    else:
+        second.PixelData = scanned[1].PixelData
+    with running([archive.destination()], idle_s=60.0) as node:
+        assert send(node.address, [first, second]) == [0, 0x0111]
+        (kept,) = (tmp_path / "spool").glob("*.dcm")
+        assert (dcmread(kept).PatientID, dcmread(kept).PixelData) == (first.PatientID, first.PixelData)
+    assert any("give each image a UID of its own" in each.message for each in caplog.records)
+
+
+def test_the_same_image_may_come_again(running, archive, scanned, tmp_path):
+    """As it was, compressed, and with a corrected header."""
+    first = scanned[0]
+    compressed, corrected = copy.deepcopy(first), copy.deepcopy(first)
+    compressed.compress(RLELossless, generate_instance_uid=False)
+    corrected.InversionTime = 123.0
+    with running([archive.destination()], idle_s=60.0) as node:
+        assert send(node.address, [first, first, corrected]) == [0, 0, 0]
+        (kept,) = (tmp_path / "spool").glob("*.dcm")
+        assert dcmread(kept).InversionTime == 123.0
+        compressed.save_as(tmp_path / "compressed.dcm", enforce_file_format=True)
+        assert is_same_image(kept, (tmp_path / "compressed.dcm").read_bytes())
+
+
+def test_an_image_that_came_damaged_may_come_again(scanned, tmp_path):
+    whole, damaged = tmp_path / "whole", tmp_path / "damaged"
+    short = copy.deepcopy(scanned[0])
+    short.PixelData = short.PixelData[:100]
+    scanned[0].save_as(whole, enforce_file_format=True)
+    short.save_as(damaged, enforce_file_format=True)
+    assert is_same_image(damaged, whole.read_bytes())
+    assert not is_same_image(whole, damaged.read_bytes())
 
 
 def test_a_disk_without_room_answers_out_of_resources(running, archive, scanned):
@@ -718,6 +762,39 @@ def test_two_associations_may_send_the_same_series(running, archive, scanned):
         wait_for(lambda: archive.stored)
     assert "missing-images" not in flags_of(archive.stored[0])
     assert len(archive.stored) == 1
+
+
+def test_a_long_association_is_remembered_within_bounds(
+    running, archive, scanned, tmp_path, monkeypatch, caplog
+):
+    """Series that are forgotten are complete; those of refused objects that are forgotten are flagged."""
+    monkeypatch.setattr(receiver_module, "_MOST_CARRIED", 2)
+    receive = ReceivedObjects.receive
+
+    def refusing(self, received, data):
+        if received.uid.endswith(".9"):
+            raise SpoolFullError("its disk is full")
+        return receive(self, received, data)
+
+    monkeypatch.setattr(ReceivedObjects, "receive", refusing)
+    objects = []
+    for series in range(12):
+        for number in (1, 9) if series < 6 else (1,):
+            made = copy.deepcopy(scanned[0])
+            made.SeriesInstanceUID = f"1.2.{series}"
+            made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = f"1.2.{series}.{number}"
+            objects.append(made)
+    with running([archive.destination()], idle_s=60.0) as node:
+        with associated(node.address) as association:
+            statuses = [association.send_c_store(each).Status for each in objects]
+            assert statuses == [0, 0xA700] * 6 + [0] * 6
+            (carried,) = node._receiver._carried.values()
+            assert (len(carried.series), len(carried.refused)) == (3, 2)
+            with closing(sqlite3.connect(tmp_path / "spool" / "spool.sqlite")) as database:
+                states = database.execute("SELECT uid, released, broken FROM series").fetchall()
+        assert {uid for uid, released, _ in states if not released} == {"1.2.9", "1.2.10", "1.2.11"}
+        assert {uid for uid, _, broken in states if broken} == {f"1.2.{series}" for series in range(4)}
+        wait_for(lambda: any("4 objects that were refused early" in each.message for each in caplog.records))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from inline.cli.commands import app
-from inline.dicom.node.received import ATTEMPTS, OtherSeriesError, Received, SpoolFullError
+from inline.dicom.node.received import ATTEMPTS, OtherImageError, Received, SpoolFullError
 from inline.dicom.node.spool import Spool, inspect
 from inline.dicom.node.store import SpoolError
 
@@ -386,7 +386,7 @@ def test_no_room_is_made_of_the_series_that_an_object_belongs_to(opened, clock, 
 def test_an_object_replaces_none_of_another_series(opened, clock, tmp_path):
     spool = opened()
     receive(spool, "1.1", "ab")
-    with pytest.raises(OtherSeriesError):
+    with pytest.raises(OtherImageError):
         receive(spool, "1.2", "a", study="2")
     clock.now += IDLE_S
     batch = spool.received.take(IDLE_S)
