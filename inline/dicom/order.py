@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, groupby, pairwise
+from itertools import chain, groupby, pairwise, product
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -28,6 +28,8 @@ _LONGEST_S: Final = 43_200.0
 _LARGEST_COUNTER: Final = 65_535
 _ROUNDING_MS: Final = 1.0
 """Largest difference of equal times: some senders write whole milliseconds."""
+_WHOLE: Final = {Quantity.T1: FEWEST[Quantity.T1], Quantity.T2: SHORTEST[Quantity.T2]}
+"""Fewest images of an acquisition that a number separates from others."""
 _PARALLEL: Final = 0.98
 """Cosine of the largest angle between slices of a stack, about 11 degrees."""
 
@@ -157,17 +159,18 @@ def count(frames: Sequence[Frame], series: int, slices: Mapping[int, SliceNumber
 def _acquisitions(timed: Sequence[_Timed]) -> list[list[_Timed]]:
     """Return the images of one slice by acquisition, where a number separates whole ones, interleaved or not.
 
-    Vendors count acquisitions by series, inversion or image. It separates T1 acquisitions where each of its
-    values has enough images for a map, their inversion times differ, and the shortest is that of all.
+    Vendors count acquisitions by series, inversion or image. It separates acquisitions where each of its
+    values has enough images for a T1 map, or a whole T2 series, their times differ, and the shortest is that
+    of all.
     """
-    for place in range(2):
+    for place, quantity in product(range(2), Quantity):
         runs: dict[int | None, list[float]] = {}
         for frame, time in timed:
-            if time is not None and time.place.quantity is Quantity.T1 and _is_weighted(frame):
+            if time is not None and time.place.quantity is quantity and _is_weighted(frame):
                 runs.setdefault(frame.repetition[place], []).append(time.ms)
         first = [min(run) for run in runs.values()]
-        whole = all(len(run) >= FEWEST[Quantity.T1] and _differ(run) for run in runs.values())
-        if len(runs) > 1 and None not in runs and whole and max(first) - min(first) <= SAME_MS[Quantity.T1]:
+        whole = all(len(run) >= _WHOLE[quantity] and _differ(run) for run in runs.values())
+        if len(runs) > 1 and None not in runs and whole and max(first) - min(first) <= SAME_MS[quantity]:
             # In the order of their first images; those without such a number come last.
             numbers = dict.fromkeys([*runs, *(frame.repetition[place] for frame, _ in timed)])
             return [[each for each in timed if each[0].repetition[place] == number] for number in numbers]

@@ -566,6 +566,42 @@ def test_a_first_t1_image_acquired_anew_after_a_few_ends_no_series(came, tmp_pat
     assert len(series.series.times_ms) == 9
 
 
+@pytest.mark.parametrize(
+    ("number", "parts"),
+    [
+        (lambda again, at: 1 + again, 2),
+        (lambda again, at: 1 + at + 3 * again, 1),
+        (lambda again, at: 1 + at, 1),
+        (lambda again, at: 1, 1),
+    ],
+    ids=["by acquisition", "by image", "by preparation", "by series"],
+)
+@pytest.mark.parametrize("name", ["AcquisitionNumber", "TemporalPositionIdentifier"])
+def test_whole_t2_acquisitions_of_one_series_are_separated_by_their_number(
+    name, number, parts, tmp_path, images
+):
+    members = of_slice(images, "T2")
+
+    def change(again):
+        def stated(data, image):
+            at = next(k for k, each in enumerate(members) if each is image)
+            setattr(data, name, number(again, at))
+            if again:
+                minutes = int(data.AcquisitionTime[2:4]) + 1
+                data.AcquisitionTime = f"{data.AcquisitionTime[:2]}{minutes:02d}{data.AcquisitionTime[4:]}"
+                data.InstanceNumber += 3
+                data.PixelData = (image.pixels[0, 0] // 2).astype("<u2").tobytes()
+
+        return stated
+
+    twice(tmp_path, members, change(again=True), change(again=False))
+    found = only(tmp_path).series
+    assert [len(each.series.times_ms) for each in found] == [6 // parts] * parts
+    assert found[0].flags == ()
+    if parts == 2:
+        assert np.array_equal(found[0].series.images // 2, found[1].series.images)
+
+
 def test_a_first_image_acquired_anew_makes_no_other_slice_seem_short(tmp_path, images):
     """After the fifth image, with an inversion time 2.5 ms longer."""
     members = of_slice(images)
