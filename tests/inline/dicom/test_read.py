@@ -986,6 +986,30 @@ def test_two_patients_of_one_study_uid_are_examinations_of_their_own(tmp_path, i
     assert [[each.quantity for each in one.series] for one in examinations] == [[Quantity.T2], [Quantity.T1]]
 
 
+@pytest.mark.parametrize("study", [True, False], ids=["one study UID", "no UIDs"])
+@pytest.mark.parametrize(
+    ("number", "names", "count"),
+    [
+        ("", ("Mustermann^Erika", "Mustermann^Max"), 2),
+        ("0000", ("Mustermann^Erika", "Mustermann^Max"), 2),
+        ("A17", ("Mustermann^Erika", "Beispiel^Erika"), 1),
+        ("", ("Mustermann^Erika", "MUSTERMANN^ERIKA^"), 1),
+        ("", ("", "Anonymous"), 1),
+        ("", ("anonymous", "anonymous"), 1),
+    ],
+)
+def test_without_patient_ids_names_part_the_examinations(number, names, count, study, tmp_path, images):
+    files = writer.classic(tmp_path, [*of_slice(images), *of_slice(images, "T2")], "siemens")
+    for place, file in enumerate(files):
+        data = pydicom.dcmread(file)
+        data.PatientID, data.PatientName = number, names[place >= 8]
+        if not study:
+            del data.StudyInstanceUID, data.FrameOfReferenceUID
+        data.save_as(file)
+    examinations = list(open_dicom([tmp_path]).examinations())
+    assert [len(each.series) for each in examinations] == ([1, 1] if count == 2 else [2])
+
+
 def test_a_dicomdir_gives_the_files_that_it_lists(tmp_path, images):
     from pydicom.fileset import FileSet
 
