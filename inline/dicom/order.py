@@ -30,6 +30,8 @@ _ROUNDING_MS: Final = 1.0
 """Largest difference of equal times: some senders write whole milliseconds."""
 _WHOLE: Final = {Quantity.T1: FEWEST[Quantity.T1], Quantity.T2: SHORTEST[Quantity.T2]}
 """Fewest images of an acquisition that a number separates from others."""
+_MOST: Final = 32
+"""More images than an acquisition has."""
 _PARALLEL: Final = 0.98
 """Cosine of the largest angle between slices of a stack, about 11 degrees."""
 
@@ -221,8 +223,8 @@ def _broken_off(timed: Sequence[_Timed]) -> int:
     if len({time.place.quantity for *_, time in acquired}) != 1:
         return 0
     quantity, times = acquired[0][2].place.quantity, [time.ms for *_, time in acquired]
-    for came in range(1, len(times) - SHORTEST[quantity] + 1):
-        before, again = times[:came], _until_one_comes_again(times[came:])
+    for came in range(1, min(len(times) - SHORTEST[quantity] + 1, _MOST)):
+        before, again = times[:came], _until_one_comes_again(times[came : came + _MOST])
         if len(again) < SHORTEST[quantity] or not _differ(before):
             continue
         place, first, _ = acquired[came]
