@@ -159,8 +159,9 @@ class _OpenGroup(Group):
         """Return whether an image begins anew what was broken off after a few images.
 
         It has the time of the first one, and the counters begin anew, or there was a break. The first image
-        may come twice, preparations may be repeated, each after a break, and without times counters may begin
-        again with each inversion: counters and break are then needed together.
+        may come twice, all may state the protocol's time, preparations may be repeated, each after a break,
+        and without times counters may begin again with each inversion: counters and break are then needed
+        together.
         """
         if len(self.images) >= min(FEWEST[Quantity.T1], SHORTEST[self.quantity]):
             return False
@@ -171,7 +172,7 @@ class _OpenGroup(Group):
             counters = [_counters(each, names) for each in self.images]
             if 1 < len(counters) == len(set(counters)) and _counters(image, names) == counters[0]:
                 return True
-        enough = first_time and self.quantity is Quantity.T1
+        enough = first_time and self.quantity is Quantity.T1 and len(self.images) > 1
         same = _counters(image) == _counters(self.images[0])
         return (enough or same) and seconds_after(self, image.header) >= BREAK_S
 
