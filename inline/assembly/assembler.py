@@ -18,11 +18,14 @@ from inline.assembly.group import COUNTERS, NUMBERING, SHORTEST, Group
 from inline.assembly.image_metadata import ImageMetadata, read_metadata
 from inline.assembly.recognition import Kind
 from inline.assembly.repetition import (
+    BREAK_S,
     after_a_pause,
     another_inversion,
     are_interleaved,
+    begins_with_first_time,
     first_time_again,
     may_be_interleaved,
+    seconds_after,
 )
 from inline.assembly.times import in_ms, listed, within_a_heartbeat
 from inline.assembly.twins import Acquisition, Twins
@@ -127,10 +130,14 @@ class _OpenGroup(Group):
         been acquired anew. Counters may begin again with each inversion. In a group shorter than any series,
         which may have been broken off, the time must be the first one's too.
         """
-        if len(self.images) < FEWEST[self.quantity] or _content(image) in self.members:
+        if _content(image) in self.members:
+            return False
+        if self._was_broken_off(image, metadata):
+            return True
+        if len(self.images) < FEWEST[self.quantity]:
             return False
         paused = after_a_pause(self, image.header, metadata)
-        anew = (expected or 0) < 2 * len(self.images) and first_time_again(self, metadata)
+        anew = (expected or 0) < 2 * len(self.images) and first_time_again(self, image.header, metadata)
         whole = expected is None or len(self.images) >= expected
         if (paused and anew) or ((paused or anew) and (whole or self._count_again(image))):
             return True
@@ -147,6 +154,27 @@ class _OpenGroup(Group):
             if expected is not None or another_inversion(self, metadata):
                 break
         return False
+
+    def _was_broken_off(self, image: Image, metadata: ImageMetadata) -> bool:
+        """Return whether an image begins anew what was broken off after a few images.
+
+        It has the time of the first one, and the counters begin anew, or there was a break. The first image
+        may come twice, all may state the protocol's time, preparations may be repeated, each after a break,
+        and without times counters may begin again with each inversion: counters and break are then needed
+        together.
+        """
+        if len(self.images) >= min(FEWEST[Quantity.T1], SHORTEST[self.quantity]):
+            return False
+        first_time = begins_with_first_time(self, image.header, metadata)
+        if not first_time and metadata.times:
+            return False
+        for names in (_WITHIN, (*_WITHIN, "image_index")) if first_time else ():
+            counters = [_counters(each, names) for each in self.images]
+            if 1 < len(counters) == len(set(counters)) and _counters(image, names) == counters[0]:
+                return True
+        enough = first_time and self.quantity is Quantity.T1 and len(self.images) > 1
+        same = _counters(image) == _counters(self.images[0])
+        return (enough or same) and seconds_after(self, image.header) >= BREAK_S
 
     def _count_again(self, image: Image) -> bool:
         """Return whether the counters of an image are those of another one, or lie before rising ones."""

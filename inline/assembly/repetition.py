@@ -23,6 +23,11 @@ from inline.mrd.image_header import ImageHeader
 SAME_MS: Final = {Quantity.T1: 40.0, Quantity.T2: 2.0}
 """Largest difference of the times of the first image in two repetitions, which do not follow the heart rate.
 Those of the first images after two inversions of MOLLI differ by 80 ms and more."""
+NEAR_MS: Final = 10.0
+"""Likewise for T1 where the images may be those of two inversions, which some schemes part by 20 to 40 ms."""
+BREAK_S: Final = 10.0
+"""Shortest break before another acquisition, s, where the one before may have been broken off. The recovery
+between two inversions takes up to five heartbeats."""
 _PAUSE_S: Final = 60.0
 """Shortest pause between images of two acquisitions by their time stamps; one takes a breath-hold."""
 _PAUSE: Final = 4
@@ -30,14 +35,15 @@ _PAUSE: Final = 4
 take up to five heartbeats, its first four images three and more."""
 
 
-def first_time_again(group: Group, metadata: ImageMetadata) -> bool:
+def first_time_again(group: Group, header: ImageHeader, metadata: ImageMetadata) -> bool:
     """Return whether an image of another acquisition has the inversion time of a group's first one.
 
     The shortest inversion time of a MOLLI acquisition is that of the protocol and comes once. Preparation
     times may come again in one series, as averages.
     """
     times = _inversion_times(group, metadata)
-    return len(group.images) >= SHORTEST[Quantity.T1] and times is not None and first_again(*times)
+    near = seconds_after(group, header) < BREAK_S
+    return len(group.images) >= SHORTEST[Quantity.T1] and times is not None and first_again(*times, near=near)
 
 
 def another_inversion(group: Group, metadata: ImageMetadata) -> bool:
@@ -61,10 +67,33 @@ def _inversion_times(group: Group, metadata: ImageMetadata) -> tuple[list[float]
     return None if own[0] is None or time is None else ([each for each in own if each], time)
 
 
-def first_again(times_ms: Sequence[float], time_ms: float) -> bool:
-    """Return whether an inversion time is the first of some, ms, which is the shortest and came once."""
+def first_again(times_ms: Sequence[float], time_ms: float, *, near: bool) -> bool:
+    """Return whether an inversion time is the first of some, ms, which is the shortest and came once.
+
+    Args:
+        times_ms: of images of one acquisition.
+        time_ms: of another image.
+        near: it must lie near the first: without a break between both, it may follow the second inversion.
+    """
     first, *others = times_ms
-    return abs(time_ms - first) <= SAME_MS[Quantity.T1] < min(others, default=math.inf) - first
+    most = NEAR_MS if near else SAME_MS[Quantity.T1]
+    return abs(time_ms - first) <= most and min(others, default=math.inf) - first > SAME_MS[Quantity.T1]
+
+
+def begins_with_first_time(group: Group, header: ImageHeader, metadata: ImageMetadata) -> bool:
+    """Return whether an image has the time of a group's first one, and no other image of the group has it."""
+    if group.quantity is Quantity.T1:
+        times = _inversion_times(group, metadata)
+        near = not seconds_after(group, header) >= BREAK_S
+        return times is not None and first_again(*times, near=near)
+    stated, (first, *others) = metadata.times.get(group.quantity), group.stated
+    return stated is not None and stated == first and stated not in others
+
+
+def seconds_after(group: Group, header: ImageHeader) -> float:
+    """Return the time from a group's last image to another one by their stamps, s; NaN where not known."""
+    stamps = (group.images[-1].header.acquisition_time_stamp, header.acquisition_time_stamp)
+    return apart(*stamps) / TICKS if all(stamps) and len(set(stamps)) == 2 else math.nan
 
 
 def after_a_pause(group: Group, header: ImageHeader, metadata: ImageMetadata) -> bool:

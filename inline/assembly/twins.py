@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final, Generic, TypeVar
 
 from inline.data.series import Enhancement
@@ -19,6 +20,10 @@ _SAME_S: Final = 120.0
 """Longest time between the time stamps of twins: corrected images may bear that of their reconstruction."""
 _SAME: Final = 4
 """Likewise, times the duration of the acquisition: clocks may have another unit."""
+_STEP_MS: Final = 10.0
+"""Steps between times that round to the same multiple are equal."""
+_MEASURED: Final = 5
+"""Fewest different steps of times that follow the heartbeat. MOLLI at one heart rate has three."""
 _REMEMBERED: Final = 256
 """Series whose twin may still come."""
 
@@ -54,16 +59,24 @@ class Acquisition:
         first, last = self.time_stamps
         return last - first
 
+    @property
+    def _follows_the_heartbeat(self) -> bool:
+        """True where the times are measured: nominal ones and those of phantoms have few different steps."""
+        steps = {round((later - earlier) / _STEP_MS) for earlier, later in pairwise(sorted(self.times))}
+        return len(steps) >= _MEASURED
+
     def is_twin(self, other: Acquisition) -> bool:
         """Return whether both series are of one acquisition, and one of the two is corrected."""
         if self.place != other.place or self.corrected is other.corrected:
             return False
         if None not in (self.enhancement, other.enhancement) and self.enhancement is not other.enhancement:
             return False
+        shared = sum(any(abs(time - each) <= _ROUNDING_MS for each in other.times) for time in self.times)
+        if shared == len(self.times) == len(other.times) and self._follows_the_heartbeat:
+            return True
         longest = max(_SAME_S * TICKS, _SAME * max(self._duration, other._duration))
         if longest < self.ticks_from(other) < math.inf:
             return False
-        shared = sum(any(abs(time - each) <= _ROUNDING_MS for each in other.times) for time in self.times)
         return 2 * shared > max(len(self.times), len(other.times))
 
 

@@ -151,7 +151,7 @@ def of_one_patient(examinations: Iterator[AcquiredExamination]) -> Iterator[Acqu
             raise MyostreamError(
                 f"--haematocrit is of one patient, and there are several examinations ({found[0].name}, "
                 f"{each.name}): their headers state no common study UID, or differ in frame of reference or "
-                "patientID; give one of them, or set ecv.haematocrit, which holds for all"
+                "patientID or patientName; give one of them, or set ecv.haematocrit, which holds for all"
             )
         studies.add(study)
     return iter(found)

@@ -223,7 +223,7 @@ def _add(
         file: to read.
         found: so far.
         copies: frames of each further file of each instance so far.
-        patients: PatientID of each instance so far.
+        patients: patient of each instance so far.
         alone: the file was named itself.
     """
     try:

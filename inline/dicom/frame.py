@@ -29,6 +29,7 @@ from inline.dicom.errors import DicomError
 from inline.dicom.header import FrameHeader
 from inline.dicom.scale import map_scale, weighted_scale
 from inline.dicom.vendors import STANDARD, Time, comments, timed, times
+from inline.mrd.header import identifier
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
 from inline.mrd.meta import MetaValue, format_meta
@@ -81,7 +82,7 @@ class Frame:
         instance: SOP instance UID of the file.
         study: study instance UID, or empty.
         reference: frame of reference UID, or empty.
-        patient: patient ID, or empty.
+        patient: patient ID, with the name of the patient where that states none.
         series: series instance UID, or empty.
         series_number: or None.
         number: instance number of a file with one frame; None where not stated, or with several.
@@ -229,7 +230,7 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         instance=header.text("SOPInstanceUID"),
         study=header.text("StudyInstanceUID"),
         reference=header.text("FrameOfReferenceUID"),
-        patient=header.text("PatientID"),
+        patient=_patient(header),
         series=header.text("SeriesInstanceUID"),
         series_number=_integer(header.value("SeriesNumber")),
         number=_integer(header.value("InstanceNumber")) if alone else None,
@@ -268,6 +269,12 @@ def _is_number(text: str) -> bool:
         float(text.partition("\\")[0])
         return True
     return False
+
+
+def _patient(header: FrameHeader) -> str:
+    number = header.text("PatientID")
+    # Else all patients of a folder without UIDs would be one.
+    return number if identifier(number) else identifier(str(header.value("PatientName") or ""))
 
 
 def _elements(header: FrameHeader) -> dict[str, dict[str, list[Any]]]:

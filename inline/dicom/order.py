@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, groupby, pairwise
+from itertools import chain, groupby, pairwise, product
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from inline.assembly.assembled import FEWEST
 from inline.assembly.geometry import Planes
+from inline.assembly.group import SHORTEST
 from inline.assembly.recognition import Kind
-from inline.assembly.repetition import SAME_MS, first_again
+from inline.assembly.repetition import BREAK_S, SAME_MS, first_again
 from inline.data.series import Quantity
 from inline.data.time_stamps import DAY, TICKS
 from inline.dicom.frame import Frame
@@ -27,6 +28,10 @@ _LONGEST_S: Final = 43_200.0
 _LARGEST_COUNTER: Final = 65_535
 _ROUNDING_MS: Final = 1.0
 """Largest difference of equal times: some senders write whole milliseconds."""
+_WHOLE: Final = {Quantity.T1: FEWEST[Quantity.T1], Quantity.T2: SHORTEST[Quantity.T2]}
+"""Fewest images of an acquisition that a number separates from others."""
+_MOST: Final = 32
+"""More images than an acquisition has."""
 _PARALLEL: Final = 0.98
 """Cosine of the largest angle between slices of a stack, about 11 degrees."""
 
@@ -156,17 +161,18 @@ def count(frames: Sequence[Frame], series: int, slices: Mapping[int, SliceNumber
 def _acquisitions(timed: Sequence[_Timed]) -> list[list[_Timed]]:
     """Return the images of one slice by acquisition, where a number separates whole ones, interleaved or not.
 
-    Vendors count acquisitions by series, inversion or image. It separates T1 acquisitions where each of its
-    values has enough images for a map, their inversion times differ, and the shortest is that of all.
+    Vendors count acquisitions by series, inversion or image. It separates acquisitions where each of its
+    values has enough images for a T1 map, or a whole T2 series, their times differ, and the shortest is that
+    of all.
     """
-    for place in range(2):
+    for place, quantity in product(range(2), Quantity):
         runs: dict[int | None, list[float]] = {}
         for frame, time in timed:
-            if time is not None and time.place.quantity is Quantity.T1 and _is_weighted(frame):
+            if time is not None and time.place.quantity is quantity and _is_weighted(frame):
                 runs.setdefault(frame.repetition[place], []).append(time.ms)
         first = [min(run) for run in runs.values()]
-        whole = all(len(run) >= FEWEST[Quantity.T1] and _differ(run) for run in runs.values())
-        if len(runs) > 1 and None not in runs and whole and max(first) - min(first) <= SAME_MS[Quantity.T1]:
+        whole = all(len(run) >= _WHOLE[quantity] and _differ(run) for run in runs.values())
+        if len(runs) > 1 and None not in runs and whole and max(first) - min(first) <= SAME_MS[quantity]:
             # In the order of their first images; those without such a number come last.
             numbers = dict.fromkeys([*runs, *(frame.repetition[place] for frame, _ in timed)])
             return [[each for each in timed if each[0].repetition[place] == number] for number in numbers]
@@ -187,15 +193,65 @@ def _numbers(timed: Sequence[_Timed]) -> Iterator[int]:
     all the same, so that whole slices do not seem short beside this one.
     """
     began, run = 0, list[float]()
-    for place, (_, time) in enumerate(timed):
+    repeated = _broken_off(timed)
+    for place, (frame, time) in enumerate(timed):
+        if place == repeated:
+            began, run = place, []
         if time is not None and time.place.quantity is Quantity.T1:
+            near = place > 0 and _break_s(timed[place - 1][0], frame) < BREAK_S
             same = bool(run) and (
-                (abs(time.ms - run[0]) <= _ROUNDING_MS and _differ(run)) or first_again(run, time.ms)
+                (abs(time.ms - run[0]) <= _ROUNDING_MS and _differ(run))
+                or first_again(run, time.ms, near=near)
             )
             if len(run) >= FEWEST[Quantity.T1] and same:
                 began, run = place, []
             run.append(time.ms)
         yield place - began
+
+
+def _broken_off(timed: Sequence[_Timed]) -> int:
+    """Return the place of the first image of a repetition whose first attempt was broken off; 0 for none.
+
+    Few images of T1, or fewer of T2 than its preparations, come before a whole series that begins as they do.
+    A single one may have been acquired twice for all that, if there is no break after it.
+    """
+    acquired = [
+        (place, frame, time)
+        for place, (frame, time) in enumerate(timed)
+        if time is not None and _is_weighted(frame)
+    ]
+    if len({time.place.quantity for *_, time in acquired}) != 1:
+        return 0
+    quantity, times = acquired[0][2].place.quantity, [time.ms for *_, time in acquired]
+    for came in range(1, min(len(times) - SHORTEST[quantity] + 1, _MOST)):
+        before, again = times[:came], _until_one_comes_again(times[came : came + _MOST])
+        if len(again) < SHORTEST[quantity] or not _differ(before):
+            continue
+        place, first, _ = acquired[came]
+        break_s = _break_s(acquired[came - 1][1], first)
+        if quantity is Quantity.T1:
+            begins = came < FEWEST[quantity] and first_again(before, again[0], near=not break_s >= BREAK_S)
+            if came > 1:
+                # Where the first image alone was acquired anew, the second one does not follow it.
+                begins &= 0.5 < (again[1] - again[0]) / (before[1] - before[0]) < 1.5
+        else:
+            pairs = zip(before, again, strict=False)
+            begins = came < len(again) and all(abs(a - b) <= SAME_MS[quantity] for a, b in pairs)
+        span_s = _or_zero(acquired[came + len(again) - 1][1].moment - first.moment)
+        if begins and (came > 1 or break_s > max(BREAK_S, span_s)):
+            return place
+    return 0
+
+
+def _until_one_comes_again(times_ms: Sequence[float]) -> Sequence[float]:
+    """Return the times before the first one that comes again."""
+    count = next((n for n in range(1, len(times_ms)) if not _differ(times_ms[: n + 1])), len(times_ms))
+    return times_ms[:count]
+
+
+def _break_s(before: Frame, frame: Frame) -> float:
+    """Return the time from an image to a later one, s; NaN where it is not known."""
+    return (frame.moment - before.moment) or math.nan
 
 
 def _differ(times_ms: Sequence[float]) -> bool:

@@ -33,16 +33,19 @@ class StudyKey(NamedTuple):
         study: study UID.
         frame: UID of the frame of reference: positions can be compared within one alone.
         patient: patientID.
+        name: patientName.
     """
 
     study: bytes
     frame: bytes
     patient: bytes
+    name: bytes = b""
 
     def fits(self, other: StudyKey) -> bool:
         """Return whether both may be of one study: one study UID, or without any one frame of reference.
 
-        Of one study UID, frame of reference and patientID must agree where both headers state them.
+        Of one study UID, frame of reference and patientID must agree where both headers state them, and
+        patientName where not both state a patientID.
         """
         if self.study != other.study or not (self.study or self.frame == other.frame != b""):
             return False
@@ -50,8 +53,10 @@ class StudyKey(NamedTuple):
         return frames and not self.of_another_patient(other)
 
     def of_another_patient(self, other: StudyKey) -> bool:
-        """Return whether both state a patientID, and not the same one."""
-        return b"" not in (self.patient, other.patient) and self.patient != other.patient
+        """Return whether both state a patientID, else a patientName, and not the same one."""
+        numbers, names = (self.patient, other.patient), (self.name, other.name)
+        one, another = names if b"" in numbers else numbers
+        return b"" not in (one, another) and one != another
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,7 @@ class MeasurementHeader:
         patient: digest of all texts of ``subjectInformation`` and ``studyInformation``, also of those not
             read; empty where none states anything. Headers of two patients may differ in nothing else.
         patient_id: digest of ``subjectInformation/patientID``; empty where that states none.
+        patient_name: digest of ``subjectInformation/patientName``; likewise.
         content: digest of all texts; likewise.
     """
 
@@ -95,6 +101,7 @@ class MeasurementHeader:
     sex: str = ""
     patient: bytes = field(default=b"", compare=False, repr=False)
     patient_id: bytes = field(default=b"", compare=False, repr=False)
+    patient_name: bytes = field(default=b"", compare=False, repr=False)
     content: bytes = field(default=b"", compare=False, repr=False)
 
     def first(self, counter: str) -> int:
@@ -116,7 +123,16 @@ class MeasurementHeader:
     def study_key(self) -> StudyKey:
         """Statements on the study."""
         study, frame = (digest([uid]) if uid else b"" for uid in self.uids)
-        return StudyKey(study, frame, self.patient_id)
+        return StudyKey(study, frame, self.patient_id, self.patient_name)
+
+
+def identifier(text: str) -> str:
+    """Return a number or name of a patient in one form; empty where it is that of anonymised ones.
+
+    Senders separate the parts of a name by ``^`` or spaces, and some write it in capitals.
+    """
+    stated = " ".join(text.replace("^", " ").split()).casefold()
+    return "" if _PLACEHOLDER.fullmatch(stated) else stated
 
 
 def digest(texts: Iterable[str]) -> bytes:
@@ -186,7 +202,7 @@ def parse_header(xml: str) -> MeasurementHeader:
     for kind in ("Long", "Double", "String"):
         for element in root.findall(f"userParameters/userParameter{kind}"):
             parameters[(element.findtext("name") or "").strip()] = (element.findtext("value") or "").strip()
-    patient_id = text("subjectInformation/patientID")
+    patient_id, name = (text(f"subjectInformation/{each}") for each in ("patientID", "patientName"))
     return MeasurementHeader(
         protocol_name=text("measurementInformation/protocolName"),
         series_description=text("measurementInformation/seriesDescription"),
@@ -204,7 +220,8 @@ def parse_header(xml: str) -> MeasurementHeader:
         study_uid=text("studyInformation/studyInstanceUID"),
         frame_of_reference_uid=text("measurementInformation/frameOfReferenceUID"),
         patient=_patient(root),
-        patient_id=b"" if _PLACEHOLDER.fullmatch(patient_id) else digest([patient_id]),
+        patient_id=digest([patient_id]) if identifier(patient_id) else b"",
+        patient_name=digest([identifier(name)]) if identifier(name) else b"",
         content=digest(_parts(root)),
         sex=gender if (gender := text("subjectInformation/patientGender").upper()) in ("M", "F") else "",
     )

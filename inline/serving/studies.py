@@ -1,6 +1,7 @@
 """Slices of each study received so far, on any of its connections.
 
-A scanner opens a connection for each measurement. UIDs and patientID of the header identify the study.
+A scanner opens a connection for each measurement. UIDs, patientID and patientName of its header identify the
+study.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ _SLICES: Final = 1024
 _KEPT_S: Final = 12.0 * 3600.0
 _NUMBERS: Final = itertools.count(1)
 _OTHER_PATIENT: Final = (
-    "the UIDs of this header came with another patientID before, so it is taken for another examination: ECV "
-    "and levels use no series of the other one; if it is the same patient, state one patientID in all headers"
+    "the UIDs of this header came with another patientID or patientName before, so it is taken for another "
+    "examination: ECV and levels use no series of the other one; if it is the same patient, state one "
+    "patientID in all headers"
 )
 _AMBIGUOUS: Final = (
     "studyInstanceUID came with several {several}, of which this header states none, so it is taken for "
@@ -32,8 +34,9 @@ _AMBIGUOUS: Final = (
 def same_patient(one: MeasurementHeader, other: MeasurementHeader) -> bool:
     """Return whether two headers state one study, or without studies one frame of reference.
 
-    They do not where both state a patientID, and not the same one. Without UIDs, they are those of one
-    patient where they state the same patient and study, and differ in nothing else that is read.
+    They do not where both state a patientID, else a patientName, and not the same one. Without UIDs, they
+    are those of one patient where they state the same patient and study, and differ in nothing else that is
+    read.
     """
     if one.study_key.of_another_patient(other.study_key):
         return False
@@ -77,7 +80,7 @@ class _Kept:
 
 
 class Studies:
-    """Studies by UIDs and patientID of their headers; safe between threads.
+    """Studies by UIDs, patientID and patientName of their headers; safe between threads.
 
     These are kept as keyed hashes alone. At most 64 studies are kept, each for 12 hours after its last
     connection began.
@@ -90,8 +93,9 @@ class Studies:
     def of(self, header: MeasurementHeader) -> Study:
         """Return the study that a measurement with this header belongs to.
 
-        A frame of reference or patientID that one header alone states keeps no two measurements of one study
-        UID apart, where only one study fits. A header without either UID gets a study of its own.
+        A frame of reference, patientID or patientName that one header alone states keeps no two measurements
+        of one study UID apart, where only one study fits. A header without either UID gets a study of its
+        own.
         """
         key = header.study_key
         if not any(header.uids):
@@ -122,7 +126,7 @@ def _notice(key: StudyKey, fitting: Collection[StudyKey], known: Iterable[StudyK
         known: all others.
     """
     if not fitting:
-        return _OTHER_PATIENT if any(key.fits(each._replace(patient=b"")) for each in known) else ""
+        return _OTHER_PATIENT if any(key.fits(each._replace(patient=b"", name=b"")) for each in known) else ""
     if not key.frame and len({each.frame for each in fitting}) > 1:
         return _AMBIGUOUS.format(several="frames of reference", stated="frameOfReferenceUID")
-    return _AMBIGUOUS.format(several="patientIDs", stated="patientID")
+    return _AMBIGUOUS.format(several="patientIDs or patientNames", stated="patientID")

@@ -1332,6 +1332,121 @@ def test_a_series_that_was_broken_off_is_not_completed_from_its_repetition():
     assert ready[1].flags == ()
 
 
+@pytest.mark.parametrize("limits", [{"set": 7}, {}], ids=["number stated", "not stated"])
+@pytest.mark.parametrize("start", [0, 1000], ids=["no time stamps", "time stamps"])
+@pytest.mark.parametrize("drift", [0.0, 7.0])
+@pytest.mark.parametrize("counters", [by_set, by_index, lambda k: {"contrast": k, "image_index": k + 20}])
+@pytest.mark.parametrize("came", [1, 2, 3])
+def test_images_of_a_t1_that_was_broken_off_are_not_fitted_with_its_repetition(
+    came, counters, drift, start, limits
+):
+    """All inversion times but the first of each inversion follow the heart rate, which rises."""
+    if came == 1 and not start:
+        pytest.skip("one image that comes again without time stamps may be a duplicate")
+    times = TIMES["5(3)3"]
+    again = [time + drift - time // 900 * 60 for time in times]
+    for fields in ({}, {"repetition": 1})[: 1 if came == 1 else 2]:
+        images = [
+            *acquired(times[:came], start=start, counters=counters),
+            *acquired(again, start=start and start + 8000, value=50.0, counters=counters, **fields),
+        ]
+        _, (first, series) = feed(images, MeasurementHeader(maxima=limits))
+        assert isinstance(first, Failed)
+        assert (first.images, first.flags) == (came, (Flag.MISSING_IMAGES,))
+        assert series.series.times_ms.tolist() == sorted(again)
+        assert series.series.images.min() == 50.0
+        assert series.flags == ()
+
+
+@pytest.mark.parametrize("counters", [by_set, by_index, lambda k: {"repetition": k}])
+def test_one_time_for_all_images_and_stamps_in_microseconds_show_no_break(counters):
+    images = acquired([100] * 8, start=10**9, beat=1_000_000, counters=counters)
+    _, (only,) = feed(images, LISTED)
+    assert only.series.times_ms.tolist() == sorted(TIMES["5(3)3"])
+
+
+@pytest.mark.parametrize("came", [2, 3])
+def test_a_t1_that_was_broken_off_ends_with_its_first_time_after_a_pause(came):
+    """Its counters go on."""
+    times = TIMES["5(3)3"]
+    images = [
+        *acquired(times[:came], start=1000, counters=by_index),
+        *acquired(times, start=9000, value=50.0, counters=running_on),
+    ]
+    _, (first, series) = feed(images)
+    assert (type(first), first.images) == (Failed, came)
+    assert pixels_of([series]) == [[50.0 + k for k in np.argsort(times)]]
+
+
+@pytest.mark.parametrize("repetition", [0, 1])
+@pytest.mark.parametrize("came", [1, 2])
+def test_images_of_a_t2_that_was_broken_off_are_not_fitted_with_its_repetition(came, repetition):
+    times = (25, 35, 55)
+    if came == 1 and repetition:
+        pytest.skip("images of one time counted by repetition may be averages")
+    first = acquired(times[:came], quantity="T2", start=1000, beat=1600, counters=by_set)
+    again = acquired(
+        times, quantity="T2", start=9000, beat=1600, value=50.0, counters=by_set, repetition=repetition
+    )
+    for limits in ({"set": 2}, {}):
+        _, everything = feed([*first, *again], MeasurementHeader(maxima=limits))
+        assert [each.images for each in everything] == [came, 3]
+        assert pixels_of(everything[1:]) == [[50.0, 51.0, 52.0]]
+        assert Flag.MISSING_IMAGES in everything[0].flags
+        assert not {Flag.MISSING_IMAGES, Flag.DUPLICATE_IMAGES} & set(everything[1].flags)
+
+
+@pytest.mark.parametrize("came", [1, 2, 3])
+def test_a_t1_that_was_broken_off_and_has_no_times_of_its_own_ends_with_a_break(came):
+    def listed(*, start, value):
+        return [
+            stamped(image(value + k, {"SequenceDescription": "MOLLI"}, set=k), start + 400 * k)
+            for k in range(8)
+        ]
+
+    images = [*listed(start=1000, value=1.0)[:came], *listed(start=9000, value=50.0)]
+    _, (first, series) = feed(images, replace(LISTED, maxima={"set": 7}))
+    assert (type(first), first.images) == (Failed, came)
+    assert pixels_of([series]) == [[50.0 + k for k in np.argsort(TIMES["5(3)3"])]]
+
+
+@pytest.mark.parametrize("step", [15, 30, 40])
+def test_a_second_inversion_little_later_than_the_first_is_no_repetition(step):
+    """7(3)3 and 3(3)3(3)5 at 60 heartbeats a minute, three of them for the recovery."""
+    for groups in ((7, 3), (3, 3, 5)):
+        shots = [(number, k) for number, count in enumerate(groups) for k in range(count)]
+        times = [100 + step * number + 1000 * k for number, k in shots]
+        images = [
+            stamped(each, 1000 + 400 * (place + 3 * number))
+            for place, (each, (number, _)) in enumerate(
+                zip(acquired(times, counters=by_index), shots, strict=True)
+            )
+        ]
+        _, (only,) = feed(images)
+        assert only.series.times_ms.tolist() == sorted(times)
+        assert only.flags == ()
+
+
+def test_an_image_that_comes_again_at_once_begins_no_repetition():
+    """Slices without counter and position, interleaved: the first of each set counts."""
+    images = [
+        stamped(replace(each, data=np.full((1, 1, 16, 16), value, np.float32).tobytes()), 1000 + 400 * k)
+        for k, each in enumerate(molli())
+        for value in (k + 1.0, 50.0)
+    ]
+    _, (only,) = feed(images[:-1], counted(8))
+    assert only.series.images.max() == 8.0
+    assert only.flags == (Flag.DUPLICATE_IMAGES,)
+
+
+def test_the_second_inversion_after_few_images_begins_no_repetition():
+    """3(3)3(3)5 whose counter begins again with each inversion."""
+    counters = [0, 1, 2, 0, 1, 2, 0, 1, 2, 3, 4]
+    images = acquired(TIMES["3(3)3(3)5"], start=1000, counters=lambda k: {"contrast": counters[k]})
+    _, (only,) = feed(images)
+    assert len(only.series.times_ms) == 11
+
+
 def test_complete_series_still_wait_for_their_corrected_twin():
     """A file's series has no more images; the corrected ones may be another series of the file."""
     assembler = SeriesAssembler(MeasurementHeader(), AssemblySettings())

@@ -171,3 +171,26 @@ def test_native_and_post_contrast_series_are_no_twins(stated):
     pairs.offer("native", raw(enhancement=Enhancement.NATIVE), 0.0)
     held = pairs.offer("post", moco(enhancement=stated), 0.1)[1]
     assert held == ([] if stated else ["native"])
+
+
+MEASURED = frozenset((100.0, 180.0, 1003.0, 1091.0, 1915.0, 2012.0, 2801.0, 3722.0))
+"""Times of 5(3)3, each a heartbeat of its own length after the one before."""
+NOMINAL = frozenset((100.0, 180.0, 1000.0, 1080.0, 1900.0, 1980.0, 2800.0, 3700.0))
+
+
+@pytest.mark.parametrize(
+    ("times", "corrected_times", "twin"),
+    [
+        (MEASURED, MEASURED, True),
+        (MEASURED, MEASURED - {3722.0} | {3751.0}, False),
+        (NOMINAL, NOMINAL, False),
+        (PREPARATIONS, PREPARATIONS, False),
+    ],
+    ids=["measured", "another heartbeat", "nominal", "preparations"],
+)
+def test_times_that_follow_the_heartbeat_prove_a_twin_whose_stamp_is_late(times, corrected_times, twin):
+    """Reconstructed anew half an hour later."""
+    pairs = twins()
+    pairs.offer("raw", raw(times=times, time_stamps=(1000, 5000)), 0.0)
+    late = moco(times=corrected_times, time_stamps=(1000 + 30 * MINUTE,) * 2)
+    assert pairs.offer("moco", late, 0.1) == (["moco"], ["raw"] if twin else [], False)

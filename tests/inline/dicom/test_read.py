@@ -514,6 +514,109 @@ def test_a_second_acquisition_makes_no_other_slice_seem_short(tmp_path, images):
     assert [each.flags for each in found] == [(), (), ()]
 
 
+def broken_off(folder, members, came, *, pause_s):
+    """The first images of a series, and later the whole one with half the signal."""
+    shown = {id(each): float(writer.time_of(each)[1]) for each in members}
+    members = sorted(members, key=lambda each: each.header.acquisition_time_stamp)
+
+    def later(data, image):
+        clock = datetime.strptime(str(data.AcquisitionTime), "%H%M%S.%f") + timedelta(seconds=pause_s)
+        data.AcquisitionTime = data.ContentTime = f"{clock:%H%M%S.%f}"
+        if "InversionTime" in data:
+            # The first time after an inversion is that of the protocol; others follow the heart rate.
+            data.InversionTime = f"{shown[id(image)] - (60 if shown[id(image)] > 600 else 0):g}"
+        data.InstanceNumber += came
+        data.PixelData = (image.pixels[0, 0] // 2).astype("<u2").tobytes()
+
+    for name, group, change in (("a", members[:came], None), ("b", members, later)):
+        (folder / name).mkdir()
+        for file in writer.classic(folder / name, group, "siemens", study="2.25.1", changes=change):
+            data = pydicom.dcmread(file)
+            writer.save(data, file, f"{data.SOPInstanceUID}.{ord(name)}")
+
+
+@pytest.mark.parametrize("pause_s", [25, 600])
+@pytest.mark.parametrize(("quantity", "came"), [("T1", 1), ("T1", 2), ("T1", 3), ("T2", 1), ("T2", 2)])
+def test_images_of_a_series_that_was_broken_off_are_not_fitted_with_its_repetition(
+    quantity, came, pause_s, tmp_path, images
+):
+    members = of_slice(images, quantity)
+    broken_off(tmp_path, members, came, pause_s=pause_s)
+    examination = only(tmp_path)
+    series = examination.series[-1]
+    whole = np.stack([each.pixels[0, 0] for each in members])
+    assert series.series.images.shape == whole.shape
+    assert sorted(series.series.images.sum((1, 2))) == sorted((whole // 2).sum((1, 2), dtype=float))
+    assert series.flags == ()
+    assert examination.images == len(members) + came
+    for first in examination.series[:-1]:
+        assert first.images == came
+        assert Flag.MISSING_IMAGES in first.flags
+    assert sum(each.images for each in examination.series) + sum(examination.unused.values()) == (
+        len(members) + came
+    )
+
+
+@pytest.mark.parametrize("came", [2, 3])
+def test_a_first_t1_image_acquired_anew_after_a_few_ends_no_series(came, tmp_path, images):
+    """The next image goes on where the one before it ended."""
+    members = sorted(of_slice(images), key=lambda each: each.header.acquisition_time_stamp)
+
+    def number(data, image):
+        place = next(k for k, each in enumerate(members) if each is image)
+        data.AcquisitionTime = data.ContentTime = "080000"
+        data.InstanceNumber = place + 1 + (place >= came)
+
+    def anew(data, image):
+        number(data, image)
+        data.InstanceNumber = came + 1
+        data.PixelData = (image.pixels[0, 0] // 2).astype("<u2").tobytes()
+
+    writer.classic(tmp_path, members, "siemens", study="2.25.1", changes=number)
+    (tmp_path / "again").mkdir()
+    (file,) = writer.classic(tmp_path / "again", members[:1], "siemens", study="2.25.1", changes=anew)
+    data = pydicom.dcmread(file)
+    writer.save(data, file, f"{data.SOPInstanceUID}.9")
+    (series,) = only(tmp_path).series
+    assert len(series.series.times_ms) == 9
+
+
+@pytest.mark.parametrize(
+    ("number", "parts"),
+    [
+        (lambda again, at: 1 + again, 2),
+        (lambda again, at: 1 + at + 3 * again, 1),
+        (lambda again, at: 1 + at, 1),
+        (lambda again, at: 1, 1),
+    ],
+    ids=["by acquisition", "by image", "by preparation", "by series"],
+)
+@pytest.mark.parametrize("name", ["AcquisitionNumber", "TemporalPositionIdentifier"])
+def test_whole_t2_acquisitions_of_one_series_are_separated_by_their_number(
+    name, number, parts, tmp_path, images
+):
+    members = of_slice(images, "T2")
+
+    def change(again):
+        def stated(data, image):
+            at = next(k for k, each in enumerate(members) if each is image)
+            setattr(data, name, number(again, at))
+            if again:
+                minutes = int(data.AcquisitionTime[2:4]) + 1
+                data.AcquisitionTime = f"{data.AcquisitionTime[:2]}{minutes:02d}{data.AcquisitionTime[4:]}"
+                data.InstanceNumber += 3
+                data.PixelData = (image.pixels[0, 0] // 2).astype("<u2").tobytes()
+
+        return stated
+
+    twice(tmp_path, members, change(again=True), change(again=False))
+    found = only(tmp_path).series
+    assert [len(each.series.times_ms) for each in found] == [6 // parts] * parts
+    assert found[0].flags == ()
+    if parts == 2:
+        assert np.array_equal(found[0].series.images // 2, found[1].series.images)
+
+
 def test_a_first_image_acquired_anew_makes_no_other_slice_seem_short(tmp_path, images):
     """After the fifth image, with an inversion time 2.5 ms longer."""
     members = of_slice(images)
@@ -936,6 +1039,30 @@ def test_two_patients_of_one_study_uid_are_examinations_of_their_own(tmp_path, i
         data.save_as(file)
     examinations = list(open_dicom([tmp_path]).examinations())
     assert [[each.quantity for each in one.series] for one in examinations] == [[Quantity.T2], [Quantity.T1]]
+
+
+@pytest.mark.parametrize("study", [True, False], ids=["one study UID", "no UIDs"])
+@pytest.mark.parametrize(
+    ("number", "names", "count"),
+    [
+        ("", ("Mustermann^Erika", "Mustermann^Max"), 2),
+        ("0000", ("Mustermann^Erika", "Mustermann^Max"), 2),
+        ("A17", ("Mustermann^Erika", "Beispiel^Erika"), 1),
+        ("", ("Mustermann^Erika", "MUSTERMANN^ERIKA^"), 1),
+        ("", ("", "Anonymous"), 1),
+        ("", ("anonymous", "anonymous"), 1),
+    ],
+)
+def test_without_patient_ids_names_part_the_examinations(number, names, count, study, tmp_path, images):
+    files = writer.classic(tmp_path, [*of_slice(images), *of_slice(images, "T2")], "siemens")
+    for place, file in enumerate(files):
+        data = pydicom.dcmread(file)
+        data.PatientID, data.PatientName = number, names[place >= 8]
+        if not study:
+            del data.StudyInstanceUID, data.FrameOfReferenceUID
+        data.save_as(file)
+    examinations = list(open_dicom([tmp_path]).examinations())
+    assert [len(each.series) for each in examinations] == ([1, 1] if count == 2 else [2])
 
 
 def test_a_dicomdir_gives_the_files_that_it_lists(tmp_path, images):

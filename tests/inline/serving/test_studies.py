@@ -71,6 +71,45 @@ def test_a_placeholder_in_place_of_a_patient_id_keeps_nothing_apart(patient):
     assert studies.of(header(FRAME, "B22")) is not first
 
 
+def named(name, number=""):
+    return parse_header(
+        f"<h><subjectInformation><patientName>{name}</patientName><patientID>{number}</patientID>"
+        f"</subjectInformation><studyInformation><studyInstanceUID>{STUDY}</studyInstanceUID>"
+        "</studyInformation></h>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (("Mustermann^Erika", ""), ("Mustermann^Max", ""), False),
+        (("Mustermann^Erika", "A17"), ("Mustermann^Max", ""), False),
+        (("Mustermann^Erika", "XXXX"), ("Mustermann^Max", "XXXX"), False),
+        (("Mustermann^Erika", "A17"), ("Beispiel^Erika", "A17"), True),
+        (("Mustermann^Erika", ""), ("MUSTERMANN^ERIKA^^", ""), True),
+        (("Mustermann^Erika", ""), ("", ""), True),
+        (("Mustermann^Erika", ""), ("Anonymous", ""), True),
+        (("Anonymous^One", ""), ("XXXX^", ""), True),
+        (("", ""), ("", ""), True),
+    ],
+)
+def test_without_patient_ids_names_keep_two_patients_of_one_uid_apart(one, other, same):
+    studies = Studies()
+    first, second = studies.of(named(*one)), studies.of(named(*other))
+    assert (first is second) is same
+    assert same_patient(named(*one), named(*other)) is same
+    assert ("another patientID" in second.notice) is not same
+    assert "Mustermann" not in repr(vars(studies)) + repr(named(*one))
+
+
+def test_a_header_that_names_nobody_is_of_none_of_two_named_patients():
+    studies = Studies()
+    known = [studies.of(named(name)) for name in ("Mustermann^Erika", "Mustermann^Max")]
+    unnamed = studies.of(named(""))
+    assert unnamed not in known
+    assert "patientName" in unnamed.notice
+
+
 @pytest.mark.parametrize("frames", [(FRAME, ""), ("", FRAME)])
 def test_a_frame_of_reference_that_one_measurement_states_joins_the_other(frames):
     studies = Studies()
