@@ -6,6 +6,7 @@ own (Messroghli et al. 2017, J Cardiovasc Magn Reson 19:75). Without a range the
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -89,7 +90,9 @@ class ReferenceRanges:
         if file is None:
             return cls()
         try:
-            found = _File.model_validate(tomllib.loads(file.read_text(encoding="utf-8-sig"))).range
+            content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+            # Strict, so that texts and truth values are no numbers; as JSON, so that lists are tuples.
+            found = _File.model_validate_json(json.dumps(content, default=str), strict=True).range
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))

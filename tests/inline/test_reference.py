@@ -161,6 +161,11 @@ def test_ranges_of_fitted_maps_judge_no_map_of_the_scanner_and_no_shmolli(ranges
         (table(typo=1), "typo"),
         (table(mean="x"), "mean"),
         (table(n=1), r"range\.0\.n"),
+        (table(n=True), r"range\.0\.n: Input should be a valid integer"),
+        (table(sd="25"), r"range\.0\.sd: Input should be a valid number"),
+        (table(t1_scale=True), r"range\.0\.t1_scale: Input should be a valid number"),
+        (table(scanner_made="no"), r"range\.0\.scanner_made"),
+        (table(mean=1).replace("mean = 1", "mean = inf"), r"range\.0\.mean: .* finite"),
         (table() + table(), "two ranges for T1, global, 1.5"),
     ],
 )
