@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from inline.data.errors import ConfigurationError
 from inline.data.flags import Flag
@@ -44,7 +44,7 @@ class ReferenceRange(BaseModel):
         sequence: text that the series description contains, in either case; empty for every sequence.
         sex: M or F; None for both.
         t1_scale: factor on T1 with which the values were made; None where it does not matter.
-        contour_offsets_mm: contour convention, likewise.
+        contour_convention_mm: contour convention as set, likewise; ``contour_offsets_mm`` in older files.
         region_inset: setting ``regions.inset``, likewise.
         scanner_made: the maps came from the scanner; else they were fitted here, as in files that state none.
         shmolli: the T1 maps were fitted from images of ShMOLLI; likewise.
@@ -62,7 +62,9 @@ class ReferenceRange(BaseModel):
     sequence: str = ""
     sex: Literal["M", "F"] | None = None
     t1_scale: float | None = None
-    contour_offsets_mm: tuple[float, float] | None = None
+    contour_convention_mm: tuple[float, float] | None = Field(
+        None, validation_alias=AliasChoices("contour_convention_mm", "contour_offsets_mm")
+    )
     region_inset: float | None = None
     scanner_made: bool = False
     shmolli: bool = False
@@ -186,10 +188,10 @@ def _same_evaluation(each: ReferenceRange, result: SliceResult) -> bool:
         result.inset is None or abs(each.region_inset - result.inset) > _SAME_SCALE
     ):
         return False
-    if each.contour_offsets_mm is None:
+    if each.contour_convention_mm is None:
         return True
     # Not the offsets as applied: those of a thin wall are smaller, as are those of another convention.
     return result.convention is not None and all(
         abs(made - stated) <= _SAME_MM
-        for made, stated in zip(result.convention, each.contour_offsets_mm, strict=True)
+        for made, stated in zip(result.convention, each.contour_convention_mm, strict=True)
     )
