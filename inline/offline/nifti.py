@@ -33,6 +33,7 @@ _PARTS: Final = {
     "imag": ImageType.IMAGINARY,
 }
 _ENTITY: Final = re.compile(r"(?:^|_)(inv|part)-([A-Za-z0-9]+)")
+_DAY_S: Final = 86_400.0
 _LARGEST_SIDECAR: Final = 1 << 22
 """Bytes of a sidecar that are read."""
 _MM: Final = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
@@ -169,12 +170,15 @@ def _inversion_times(file: Path) -> list[float]:
         if sidecar.stat().st_size > _LARGEST_SIDECAR:
             raise SourceError(f"{sidecar} is larger than {_LARGEST_SIDECAR} bytes")
         content = json.loads(sidecar.read_text(encoding="utf-8"))
-        stated: Any = content["InversionTime"]
-        return [float(time) for time in (stated if isinstance(stated, list) else [stated])]
     except FileNotFoundError as error:
         raise SourceError(f"{file} has no sidecar {sidecar.name} with its InversionTime") from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise SourceError(f"{sidecar} states no InversionTime in s: {type(error).__name__}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise SourceError(f"{sidecar} cannot be read as JSON: {error}") from error
+    stated: Any = content.get("InversionTime") if isinstance(content, dict) else None
+    times = stated if isinstance(stated, list) else [stated]
+    if not all(type(time) in (int, float) and abs(time) < _DAY_S for time in times):
+        raise SourceError(f"{sidecar} states no InversionTime in s, a number or a list of numbers")
+    return [float(time) for time in times]
 
 
 def _same(file: Path, base: str) -> bool:

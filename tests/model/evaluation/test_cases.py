@@ -374,8 +374,9 @@ def test_contours_agree_with_themselves_by_way_of_a_file(tmp_path, x, y, inner, 
         ('{"endo": [[1, 2], [3, 1e308], [5, 6]], "epi": [[1, 2], [3, 4], [5, 1]]}', "no position"),
         ('{"endo": [[1, 2], [3, 4], [5, 6, 7]], "epi": [[1, 2], [3, 4], [5, 1]]}', "is not"),
         ("[1, 2]", "is not"),
-        ("{", "is not"),
-        ("[" * 100000, "is not"),
+        ('{"endo": [[1, 2], [3, 4], [5, 6]]}', r"is not .*: there is no 'epi'"),
+        ("{", "cannot be read as JSON: .*line 1"),
+        ("[" * 100000, "cannot be read as JSON"),
         # In mm from the isocentre, not pixels: outside the image.
         (
             '{"endo": [[-70, -70], [-50, -70], [-60, -50]], "epi": [[-90, -90], [-40, -90], [-60, -40]]}',
