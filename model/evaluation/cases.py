@@ -219,12 +219,16 @@ def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
     maps = [path for path in files if _stem(path).lower() == kind and path.suffix not in CONTOURS]
     if not maps:
         return None
-    image, spacing = read_image(maps[0])
+    readable = [path for path in maps if path.name.endswith(tuple(READERS))] or maps
+    if len(readable) > 1:
+        raise CaseError(f"{readable[0]} and {readable[1]} are both maps of {kind}; remove one of them")
+    file = readable[0]
+    image, spacing = read_image(file)
     if image.shape[0] != 1:
-        raise CaseError(f"{maps[0]} holds {image.shape[0]} images; a map is one")
+        raise CaseError(f"{file} holds {image.shape[0]} images; a map is one")
     weighted_folders = [path for path in files if path.name.lower() == f"{kind}_images" and path.is_dir()]
     weighted_files = [file for each in weighted_folders for file in sorted(each.iterdir())]
-    map_image = _map_image(maps[0], image.shape[1:], weighted_files)
+    map_image = _map_image(file, image.shape[1:], weighted_files)
     readers: dict[str, Labels] = {}
     read: dict[str, Path] = {}
     for path in files:

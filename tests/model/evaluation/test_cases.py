@@ -392,6 +392,18 @@ def test_contours_that_cannot_be_used_are_an_error_that_names_the_file(site, con
         read_slices(site, "t1")
 
 
+def test_two_maps_of_one_kind_in_a_slice_are_an_error_that_names_both(site):
+    folder = site / "case-1" / "1-basal"
+    np.savez(folder / "T1.npz", image=np.zeros((4, 4), np.float32), pixel_spacing_mm=1.0)
+    with pytest.raises(CaseError, match=r"T1\.npz and .*t1\.dcm are both maps of t1"):
+        read_slices(site, "t1")
+
+
+def test_a_preview_beside_a_map_is_no_second_map(site):
+    (site / "case-1" / "1-basal" / "t1.png").write_bytes(b"preview")
+    assert read_slices(site, "t1")
+
+
 def test_a_package_that_is_not_installed_is_no_fault_of_the_file(site, monkeypatch):
     monkeypatch.setitem(sys.modules, "nibabel", None)
     with pytest.raises(ImportError, match="nibabel"):
