@@ -24,8 +24,11 @@ from model.evaluation.labels import CONTOURS, WORKSPACE, Labels, checked_mask, r
 _log = logging.getLogger(__name__)
 
 _MAP_KEYS: Final = {"t1": ("t1_ms", "t1_window"), "t2": ("t2_ms",)}
-_LEVELS: Final = {"basal": r"bas(al|e)", "mid": r"mid\w*", "apical": r"(apical|apex)"}
-_LEVEL: Final = r"(?<![^\W\d_])(?:bas(?:al|e)|mid(?:[\W_]*(?:ventric|cavit)[a-z]*)?|apical|apex)(?![^\W_])"
+_BASAL, _APICAL = r"bas(?:al|e)", r"(?:apical|apex)"
+_LEVELS: Final = {"basal": _BASAL, "mid": r"mid\w*", "apical": _APICAL}
+# What follows "mid" in the name of a file may be of the case.
+_MID = r"mid(?:[\W_]*(?:ventric|cavit)[a-z]*)?"
+_LEVEL: Final = rf"(?<![^\W\d_])(?:{_BASAL}|{_MID}|{_APICAL})(?![^\W_])"
 _SLICE: Final = r"slice[\W_]*(?P<number>\d+)(?!.*slice[\W_]*\d)"
 _MARKS: Final = re.compile(
     rf"(?P<separator>[-_\s]*)(?:(?:{_SLICE}|{_LEVEL})[-_\s]*)+", re.IGNORECASE | re.DOTALL
