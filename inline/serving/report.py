@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
-
 from inline.data.examination import EcvResult
 from inline.data.memory import Share
 from inline.data.results import SliceResult
@@ -27,7 +25,6 @@ _log = logging.getLogger(__name__)
 
 TIMEOUT_S: Final = 30.0
 """Longest time for the drawing of a page; the close of the connection waits for it."""
-_NOTHING: Final = np.zeros((0, 0), np.uint8)
 
 
 class Report:
@@ -110,9 +107,7 @@ def _without_pixels(result: SliceResult | EcvResult) -> SliceResult | EcvResult:
     """Return a result without its images and contours."""
     if isinstance(result, EcvResult):
         return replace(result, partition=None, partition_sd=None, valid=None, contours=None)
-    return replace(
-        result, map=None, labels=_NOTHING, contours=None, boundary_uncertainty=None, uncorrected=None
-    )
+    return replace(result.without_pixels(), contours=None)
 
 
 def _at_level(
