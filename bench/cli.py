@@ -142,7 +142,10 @@ def tables(
         float, typer.Option(callback=finite, min=0, help="SD of the offset along a contour.")
     ] = 0.6,
     train_steps: Annotated[int, typer.Option(min=0, help="Steps of each training of tables 6, 7, A1.")] = 0,
-    keep: Annotated[Path | None, typer.Option(help="Folder of trained networks, stored and loaded.")] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(callback=output_folder, help="Folder of trained networks, stored and loaded."),
+    ] = None,
     encoder: Annotated[
         Path | None, typer.Option(help="torchvision's resnet50 checkpoint (ImageNet), table 7.", exists=True)
     ] = None,

@@ -243,7 +243,7 @@ def make_ranges(
                     "sequence": sequence,
                     "sex": sex,
                     "t1_scale": None if quantity == "T2" else scales[0],
-                    "contour_offsets_mm": conventions[0],
+                    "contour_convention_mm": conventions[0],
                     "region_inset": insets[0],
                     "scanner_made": scanner_made,
                     "shmolli": quantity != "T2" and True in schemes,

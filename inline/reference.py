@@ -6,13 +6,14 @@ own (Messroghli et al. 2017, J Cardiovasc Magn Reson 19:75). Without a range the
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from inline.data.errors import ConfigurationError
 from inline.data.flags import Flag
@@ -43,7 +44,7 @@ class ReferenceRange(BaseModel):
         sequence: text that the series description contains, in either case; empty for every sequence.
         sex: M or F; None for both.
         t1_scale: factor on T1 with which the values were made; None where it does not matter.
-        contour_offsets_mm: contour convention, likewise.
+        contour_convention_mm: contour convention as set, likewise; ``contour_offsets_mm`` in older files.
         region_inset: setting ``regions.inset``, likewise.
         scanner_made: the maps came from the scanner; else they were fitted here, as in files that state none.
         shmolli: the T1 maps were fitted from images of ShMOLLI; likewise.
@@ -61,7 +62,9 @@ class ReferenceRange(BaseModel):
     sequence: str = ""
     sex: Literal["M", "F"] | None = None
     t1_scale: float | None = None
-    contour_offsets_mm: tuple[float, float] | None = None
+    contour_convention_mm: tuple[float, float] | None = Field(
+        None, validation_alias=AliasChoices("contour_convention_mm", "contour_offsets_mm")
+    )
     region_inset: float | None = None
     scanner_made: bool = False
     shmolli: bool = False
@@ -89,7 +92,9 @@ class ReferenceRanges:
         if file is None:
             return cls()
         try:
-            found = _File.model_validate(tomllib.loads(file.read_text(encoding="utf-8-sig"))).range
+            content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+            # Strict, so that texts and truth values are no numbers; as JSON, so that lists are tuples.
+            found = _File.model_validate_json(json.dumps(content, default=str), strict=True).range
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
@@ -183,10 +188,10 @@ def _same_evaluation(each: ReferenceRange, result: SliceResult) -> bool:
         result.inset is None or abs(each.region_inset - result.inset) > _SAME_SCALE
     ):
         return False
-    if each.contour_offsets_mm is None:
+    if each.contour_convention_mm is None:
         return True
     # Not the offsets as applied: those of a thin wall are smaller, as are those of another convention.
     return result.convention is not None and all(
         abs(made - stated) <= _SAME_MM
-        for made, stated in zip(result.convention, each.contour_offsets_mm, strict=True)
+        for made, stated in zip(result.convention, each.contour_convention_mm, strict=True)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import tomllib
@@ -404,15 +405,35 @@ def load_settings(file: Path | None = None, **command_line: Any) -> Settings:
         environment = EnvSettingsSource(_Environment)()
     except SettingsError as error:
         raise ConfigurationError(f"a setting in the environment is not valid JSON: {error}") from error
-    content = _over(_over(_read(file) if file else {}, environment), command_line)
+    stated = _read(file) if file else {}
+    # Numbers of variables are texts.
+    wrong = _no_numbers(stated, (bool, str)) | _no_numbers(_over(environment, command_line), (bool,))
     try:
-        return Settings.model_validate(content)
+        settings = Settings.model_validate(_over(_over(stated, environment), command_line))
     except ValidationError as error:
-        wrong = " ".join(
-            "; ".join(_wrong(each["loc"], each["type"], each["msg"]) for each in error.errors()).split()
-        )
+        wrong = {
+            each["loc"]: _wrong(each["loc"], each["type"], each["msg"]) for each in error.errors()
+        } | wrong
+    if wrong:
         where = f" in {file}" if file else ""
-        raise ConfigurationError(f"settings{where} cannot be used: {wrong}") from error
+        raise ConfigurationError(
+            f"settings{where} cannot be used: {' '.join('; '.join(wrong.values()).split())}"
+        )
+    return settings
+
+
+def _no_numbers(content: Mapping[str, Any], kinds: tuple[type, ...]) -> dict[tuple[int | str, ...], str]:
+    """Return by place an error on each number that is stated as one of these kinds, and would pass."""
+    try:
+        # As JSON, which has texts where settings have paths, addresses and levels.
+        Settings.model_validate_json(json.dumps(content, default=str), strict=True)
+    except ValidationError as error:
+        return {
+            each["loc"]: _wrong(each["loc"], each["type"], f"{each['msg']}, not {json.dumps(each['input'])}")
+            for each in error.errors()
+            if each["type"] in ("int_type", "float_type") and isinstance(each["input"], kinds)
+        }
+    return {}
 
 
 def _misspelt_variables() -> list[str]:

@@ -53,6 +53,7 @@ def cohort(
     require("distributed", "pyarrow")
     from inline.cohort.discover import MRD_SUFFIXES, discover
     from inline.cohort.errors import CohortError
+    from inline.cohort.lock import locked
     from inline.cohort.provenance import Provenance
     from inline.cohort.store import Store
     from inline.cohort.task import Task
@@ -60,28 +61,32 @@ def cohort(
     settings = _settings(settings_file, engine)
     # Links are kept: other hosts may reach the same folder by another one.
     root, output = (Path(os.path.abspath(each)) for each in (root, output))  # noqa: PTH100
-    store = Store(output)
-    with _console.status("Looking for examinations"):
-        found = discover(root, without=output)
-    if not found.examinations and not found.problems:
-        raise CohortError(
-            f"{root} holds no examinations: neither MRD files ({', '.join(MRD_SUFFIXES)}) nor DICOM images"
-        )
-    provenance = Provenance.of(settings)
-    store.begin(root, provenance, settings)
-    left = [each for each in found.examinations if not store.done(each, provenance)]
-    _show_found(found, len(left))
-    start = time.monotonic()
-    if left:
-        try:
-            _process(left, Task(settings, provenance, output), workers, scheduler, timeout_s)
-        except KeyboardInterrupt:
-            _console.print("Interrupted. The same command goes on where this run ended.")
-            raise typer.Exit(_INTERRUPTED) from None
-    summary = store.finish(found.examinations, provenance, found.problems)
-    _show_summary(summary, store, len(left), time.monotonic() - start)
-    if summary.failures:
-        raise typer.Exit(_INCOMPLETE)
+    with locked(output) as has_locks:
+        if not has_locks:
+            _console.print("The file system of OUT has no locks: two runs into it at once are not noticed.")
+        store = Store(output)
+        with _console.status("Looking for examinations"):
+            found = discover(root, without=output)
+        if not found.examinations and not found.problems:
+            raise CohortError(
+                f"{root} holds no examinations: "
+                f"neither MRD files ({', '.join(MRD_SUFFIXES)}) nor DICOM images"
+            )
+        provenance = Provenance.of(settings)
+        store.begin(root, provenance, settings)
+        left = [each for each in found.examinations if not store.done(each, provenance)]
+        _show_found(found, len(left))
+        start = time.monotonic()
+        if left:
+            try:
+                _process(left, Task(settings, provenance, output), workers, scheduler, timeout_s)
+            except KeyboardInterrupt:
+                _console.print("Interrupted. The same command goes on where this run ended.")
+                raise typer.Exit(_INTERRUPTED) from None
+        summary = store.finish(found.examinations, provenance, found.problems)
+        _show_summary(summary, store, len(left), time.monotonic() - start)
+        if summary.failures:
+            raise typer.Exit(_INCOMPLETE)
 
 
 def _settings(file: Path | None, engine: str | None) -> Settings:

@@ -32,6 +32,14 @@ def output_folder(folder: Path | None) -> Path | None:
     return folder
 
 
+def report_places(places: list[Path] | None) -> list[Path] | None:
+    """Return the places of reports. Those without a suffix are folders, which are made."""
+    for each in places or ():
+        if each.is_dir() or not each.suffix:
+            check_folder(each)
+    return places
+
+
 def finite(value: float | None) -> float | None:
     """Return a number; raise BadParameter for NaN and infinity, which limits may let through."""
     if value is not None and not math.isfinite(value):
@@ -59,5 +67,13 @@ HaematocritOption = Annotated[
     Option("--haematocrit", callback=haematocrit, help="Of the patient, a fraction such as 0.42, for ECV."),
 ]
 SettingsFile = Annotated[Path | None, Option("--settings", help="TOML file of settings.")]
+ReportOption = Annotated[
+    list[Path] | None,
+    Option(
+        "--report",
+        callback=report_places,
+        help="Write a report, .png or .pdf, or both into a folder; may be repeated.",
+    ),
+]
 JsonFile = Annotated[Path | None, Option("--json", callback=output_file, help="Write all figures here.")]
 Verbose = Annotated[bool, Option("--verbose", "-v", help="Log more.")]

@@ -11,7 +11,14 @@ from rich.console import Console
 from typer import Argument, Option
 
 from inline.cli.errors import require
-from inline.cli.options import PREPARING, EngineOption, HaematocritOption, SettingsFile, output_folder
+from inline.cli.options import (
+    PREPARING,
+    EngineOption,
+    HaematocritOption,
+    ReportOption,
+    SettingsFile,
+    output_folder,
+)
 from inline.cli.tables import print_progress
 from inline.data.errors import MyostreamError
 from inline.replay.table import (
@@ -52,10 +59,7 @@ def process(
         Path | None,
         Option("--dicom", callback=output_folder, help="Folder for the results of DICOM images as DICOM."),
     ] = None,
-    report: Annotated[
-        list[Path] | None,
-        Option("--report", help="Write a report, .png or .pdf, or both into a folder; may be repeated."),
-    ] = None,
+    report: ReportOption = None,
     haematocrit: HaematocritOption = None,
     ti: Annotated[str, Option(help="Inversion times of an array, ms: 100,180,...")] = "",
     te: Annotated[str, Option(help="T2 preparation times of an array, ms: 0,25,55.")] = "",
@@ -121,7 +125,7 @@ def process(
 
 
 def checked(reports: Iterable[Path]) -> list[Path]:
-    """Return the files among the places of reports; a folder is checked when it is written to.
+    """Return the files among the places of reports; a folder has been checked.
 
     Raises:
         ReportError: a name is neither that of a folder nor ends in .png or .pdf.

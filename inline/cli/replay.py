@@ -14,7 +14,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from typer import Argument, Option
 
 from inline.cli.errors import require
-from inline.cli.options import PREPARING, HaematocritOption, SettingsFile, finite
+from inline.cli.options import (
+    PREPARING,
+    HaematocritOption,
+    ReportOption,
+    SettingsFile,
+    finite,
+    output_file,
+    output_folder,
+)
 from inline.cli.tables import print_progress
 from inline.data.errors import MyostreamError
 from inline.replay.table import counted, ecv_notes, ecv_table, notes, printable, results_table
@@ -43,18 +51,20 @@ _UNHURRIED_MS: Final = 600_000
 def replay(
     file: Annotated[Path, Argument(help="ISMRMRD HDF5 file with images.", dir_okay=False)],
     output: Annotated[
-        Path | None, Option("--output", "-o", help="File for everything that comes back.")
+        Path | None,
+        Option("--output", "-o", callback=output_file, help="File for everything that comes back."),
     ] = None,
     server: Annotated[str, Option(help="HOST:PORT of a running server; else one is started.")] = "",
     config: Annotated[str, Option(help="Configuration of the connection.")] = "mapping",
     realtime: Annotated[bool, Option("--realtime", help="Send by the images' time stamps.")] = False,
     speed: Annotated[float, Option(callback=finite, min=0.01, help="With --realtime: times faster.")] = 1.0,
-    json_file: Annotated[Path | None, Option("--json", help="Write all results here.")] = None,
-    overlays: Annotated[Path | None, Option(help="Write overlays into this folder.")] = None,
-    report: Annotated[
-        list[Path] | None,
-        Option("--report", help="Write a report, .png or .pdf, or both into a folder; may be repeated."),
+    json_file: Annotated[
+        Path | None, Option("--json", callback=output_file, help="Write all results here.")
     ] = None,
+    overlays: Annotated[
+        Path | None, Option(callback=output_folder, help="Write overlays into this folder.")
+    ] = None,
+    report: ReportOption = None,
     group: Annotated[str, Option(help="HDF5 group to read; by default the only one.")] = "",
     haematocrit: HaematocritOption = None,
     settings_file: SettingsFile = None,
@@ -74,7 +84,6 @@ def replay(
         header, images, about = opened.header_bytes, list(opened.images()), opened.notes
         facts = opened.header
     check_outputs(output, json_file, *reports, inputs=[file, truth_file(file), settings_file])
-    check_folder(overlays)
     truth, untrue = true_medians(file)
     parameters: dict[str, object] = {} if haematocrit is None else {"haematocrit": haematocrit}
     exchanged = partial(_exchange, header, images, config, parameters, speed if realtime else None)

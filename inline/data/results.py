@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -17,6 +17,8 @@ from inline.data.series import Enhancement, Quantity, SeriesIdentity
 from model.motion.state import MotionState
 from model.relaxometry.parametric_map import ParametricMap
 
+NO_LABELS: Final[NDArray[np.uint8]] = np.zeros((0, 0), np.uint8)
+"""Labels of a result whose labels were dropped."""
 RESULT_ATTRIBUTE: Final = "MYOSTREAM_RESULT"
 """MRD attribute of a map: the whole record of its slice as JSON."""
 
@@ -251,3 +253,7 @@ class SliceResult:
     convention: ContourOffsets | None = None
     inset: float | None = None
     septum: AngularReference | None = None
+
+    def without_pixels(self) -> SliceResult:
+        """Return the result without its images; its contours stay."""
+        return replace(self, map=None, labels=NO_LABELS, boundary_uncertainty=None, uncorrected=None)

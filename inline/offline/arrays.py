@@ -137,7 +137,9 @@ def _numpy(file: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
             if "images" not in content:
                 raise SourceError(f"{file} has no array 'images'; it has: {', '.join(content.files)}")
             others = [name for name in (*_STORED.values(), "pixel_spacing_mm") if name in content]
-            return _numeric(content["images"], file), {name: _numeric(content[name], file) for name in others}
+            return _numeric(content["images"], file), {
+                name: _real(content[name], name, file) for name in others
+            }
     except SourceError:
         raise
     except Exception as error:  # numpy and zipfile raise many kinds for a file that is damaged
@@ -147,6 +149,12 @@ def _numpy(file: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
 def _numeric(array: NDArray[Any], file: Path) -> NDArray[Any]:
     if array.dtype.kind not in "biufc":
         raise SourceError(f"{file} holds {array.dtype}, not numbers")
+    return array
+
+
+def _real(array: NDArray[Any], name: str, file: Path) -> NDArray[Any]:
+    if array.dtype.kind not in "iuf":
+        raise SourceError(f"{name} of {file} is {array.dtype}, not real numbers")
     return array
 
 

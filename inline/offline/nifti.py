@@ -38,6 +38,8 @@ _PARTS: Final = {
     "imag": ImageType.IMAGINARY,
 }
 _ENTITY: Final = re.compile(r"(?:^|_)(inv|part)-([A-Za-z0-9]+)")
+_LONGEST_STATED: Final = 1e6
+"""Inversion time above which it is one in neither s nor ms."""
 _LARGEST_SIDECAR: Final = 1 << 22
 """Bytes of a sidecar that are read."""
 _SHOWN: Final = 64
@@ -196,12 +198,10 @@ def _inversion_times(file: Path) -> list[float]:
     stated = _content(sidecar).get("InversionTime")
     if stated is None or stated == []:
         raise SourceError(f"{file} has no sidecar {sidecar.name} with its InversionTime")
-    try:
-        return [float(time) for time in (stated if isinstance(stated, list) else [stated])]
-    except (ValueError, TypeError, OverflowError) as error:
-        raise SourceError(
-            f"{sidecar} states InversionTime {str(stated)[:_SHOWN]!r}, which is no time in s"
-        ) from error
+    times = stated if isinstance(stated, list) else [stated]
+    if not all(type(time) in (int, float) and abs(time) < _LONGEST_STATED for time in times):
+        raise SourceError(f"{sidecar} states InversionTime {str(stated)[:_SHOWN]!r}, which is no time in s")
+    return [float(time) for time in times]
 
 
 def _unit_ms(file: Path) -> float:
@@ -228,9 +228,9 @@ def _content(sidecar: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        raise SourceError(f"{sidecar} cannot be read: {type(error).__name__}") from error
+        raise SourceError(f"{sidecar} cannot be read as JSON: {error}") from error
     if not isinstance(content, dict):
-        raise SourceError(f"{sidecar} cannot be read: it holds no JSON object")
+        raise SourceError(f"{sidecar} cannot be read as JSON: it holds no object")
     return content
 
 

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
-
 from inline.data.examination import EcvResult
 from inline.data.memory import Share
 from inline.data.results import SliceResult
@@ -27,7 +25,8 @@ _log = logging.getLogger(__name__)
 
 TIMEOUT_S: Final = 30.0
 """Longest time for the drawing of a page; the close of the connection waits for it."""
-_NOTHING: Final = np.zeros((0, 0), np.uint8)
+_BESIDE: Final = 4 << 10
+"""Bytes of a result beside the pixels of its map: regions, texts."""
 
 
 class Report:
@@ -53,7 +52,7 @@ class Report:
         with self._lock:
             if self._released:  # the ECV of a late slice
                 return
-            if self._memory.reserve(made.nbytes):
+            if self._memory.reserve(_BESIDE + made.nbytes):
                 self._maps.append((made, _without_pixels(result)))
                 self._template = template or self._template
             else:
@@ -74,6 +73,7 @@ class Report:
         series: int,
         number: int = 0,
         *,
+        timeout_s: float = TIMEOUT_S,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Image | None:
         """Return the page as an image; None without results.
@@ -82,6 +82,7 @@ class Report:
             info: facts that the results do not hold.
             series: series number.
             number: of the page among those of the connection, from 0.
+            timeout_s: longest time for the drawing; no more than :data:`TIMEOUT_S` is taken.
             cancelled: returns True when the page is not wanted any more.
 
         Raises:
@@ -91,7 +92,7 @@ class Report:
             maps, template = tuple(made for made, _ in self._maps), self._template
         if template is None:
             return None
-        drawn = drawn_apart(page(maps, info), timeout_s=TIMEOUT_S, cancelled=cancelled)
+        drawn = drawn_apart(page(maps, info), timeout_s=min(timeout_s, TIMEOUT_S), cancelled=cancelled)
         return report_image(drawn, template, series, number)
 
     def release(self) -> None:
@@ -99,7 +100,7 @@ class Report:
         with self._lock:
             self._released = True
             maps, self._maps = self._maps, []
-        self._memory.release(sum(made.nbytes for made, _ in maps))
+        self._memory.release(sum(_BESIDE + made.nbytes for made, _ in maps))
 
 
 def _map(result: SliceResult | EcvResult) -> ReportMap:
@@ -110,9 +111,7 @@ def _without_pixels(result: SliceResult | EcvResult) -> SliceResult | EcvResult:
     """Return a result without its images and contours."""
     if isinstance(result, EcvResult):
         return replace(result, partition=None, partition_sd=None, valid=None, contours=None)
-    return replace(
-        result, map=None, labels=_NOTHING, contours=None, boundary_uncertainty=None, uncorrected=None
-    )
+    return replace(result.without_pixels(), contours=None)
 
 
 def _at_level(

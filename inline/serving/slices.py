@@ -49,6 +49,10 @@ _log = logging.getLogger(__name__)
 _TICK_S: Final = 0.25
 _MOST_SLICES: Final = 4096
 """Slices of a connection whose final level is stated; the last ones count."""
+_PAGES_S: Final = 60.0
+"""Longest time for the drawing of all pages of a connection."""
+_MOST_PAGES: Final = 64
+"""Studies of a connection that have a page; the first ones count."""
 _MEMORY: Final = (
     "the memory limit of the connection is reached; the oldest series are given up, their images pass on "
     "without a map (the summary counts them)"
@@ -124,6 +128,7 @@ class Slices:
         self._memory_reported = False
         self._header = MeasurementHeader()
         self._reports: dict[Study, Report] = {}
+        self._lacks_reports = False
         self._final: dict[Study, FinalLevels] = {}
         self._take_settings()
 
@@ -191,11 +196,11 @@ class Slices:
 
     def report(self) -> None:
         """Send a report of each study, where the settings ask for it; a failure is a text."""
-        shutdown = self._service.shutdown
+        shutdown, until = self._service.shutdown, time.monotonic() + _PAGES_S
         for number, (study, report) in enumerate(self._reports.items()):
             try:
                 if self._dialogue.settings.emit.report and not (self._tally.refused or shutdown.requested):
-                    self._send_report(number, study, report)
+                    self._send_report(number, study, report, until)
             except Exception:  # other reports, the summary and the close must follow
                 _log.exception("%s: a report could not be made", self._name)
                 problem = "the report could not be made; the log of the server has the reason"
@@ -203,7 +208,7 @@ class Slices:
             finally:
                 report.release()
 
-    def _send_report(self, number: int, study: Study, report: Report) -> None:
+    def _send_report(self, number: int, study: Study, report: Report, until: float) -> None:
         dialogue, service = self._dialogue, self._service
         for unpaired in service.kept.unpaired(study, self._name):
             report.add(unpaired)
@@ -214,7 +219,12 @@ class Slices:
         first = min(own, default=0)
         series = self._numbers.first(first) + PLACE
         try:
-            image = report.image(info, series, number, cancelled=lambda: service.shutdown.requested)
+            left_s = until - time.monotonic()
+            if left_s <= 0.0:
+                raise ReportError(f"the report was not drawn: those before it took {_PAGES_S:g} s")
+            image = report.image(
+                info, series, number, timeout_s=left_s, cancelled=lambda: service.shutdown.requested
+            )
         except ReportError as error:
             self._reply(dialogue.warn(error.message))
             return
@@ -333,9 +343,15 @@ class Slices:
             late_too=assembled.quantity is Quantity.T1 or self._service.observers.takes_latecomers(),
         )
 
-    def _report_of_study(self) -> Report:
-        """Return the report of the study, with the texts of the header that it states."""
+    def _report_of_study(self) -> Report | None:
+        """Return the report of the study, with the texts of its header; None beyond the limit."""
         if self._study not in self._reports:
+            if len(self._reports) >= _MOST_PAGES:
+                if not self._lacks_reports:
+                    self._lacks_reports = True
+                    problem = f"only the first {_MOST_PAGES} studies of a connection have a report"
+                    self._reply(self._dialogue.warn(problem))
+                return None
             self._reports[self._study] = Report(self._memory)
         report = self._reports[self._study]
         report.header = replace(self._header, inversion_times=(), echo_times=(), parameters={})

@@ -25,8 +25,11 @@ from model.frame import LONGEST_MS, tissue_values
 _log = logging.getLogger(__name__)
 
 _MAP_KEYS: Final = {"t1": ("t1_ms", "t1_window"), "t2": ("t2_ms",)}
-_LEVELS: Final = {"basal": r"bas(al|e)", "mid": r"mid\w*", "apical": r"(apical|apex)"}
-_LEVEL: Final = r"(?<![^\W\d_])(?:bas(?:al|e)|mid(?:[\W_]*(?:ventric|cavit)[a-z]*)?|apical|apex)(?![^\W_])"
+_BASAL, _APICAL = r"bas(?:al|e)", r"(?:apical|apex)"
+_LEVELS: Final = {"basal": _BASAL, "mid": r"mid\w*", "apical": _APICAL}
+# What follows "mid" in the name of a file may be of the case.
+_MID = r"mid(?:[\W_]*(?:ventric|cavit)[a-z]*)?"
+_LEVEL: Final = rf"(?<![^\W\d_])(?:{_BASAL}|{_MID}|{_APICAL})(?![^\W_])"
 _SLICE: Final = r"slice[\W_]*(?P<number>\d+)(?!.*slice[\W_]*\d)"
 _MARKS: Final = re.compile(
     rf"(?P<separator>[-_\s]*)(?:(?:{_SLICE}|{_LEVEL})[-_\s]*)+", re.IGNORECASE | re.DOTALL
@@ -231,12 +234,16 @@ def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
     maps = [path for path in files if _stem(path).lower() == kind and path.suffix not in CONTOURS]
     if not maps:
         return None
-    image, spacing = read_image(maps[0])
+    readable = [path for path in maps if path.name.endswith(tuple(READERS))] or maps
+    if len(readable) > 1:
+        raise CaseError(f"{readable[0]} and {readable[1]} are both maps of {kind}; remove one of them")
+    file = readable[0]
+    image, spacing = read_image(file)
     if image.shape[0] != 1:
-        raise CaseError(f"{maps[0]} holds {image.shape[0]} images; a map is one")
+        raise CaseError(f"{file} holds {image.shape[0]} images; a map is one")
     weighted_folders = [path for path in files if path.name.lower() == f"{kind}_images" and path.is_dir()]
     weighted_files = [file for each in weighted_folders for file in sorted(each.iterdir())]
-    map_image = _map_image(maps[0], image.shape[1:], weighted_files)
+    map_image = _map_image(file, image.shape[1:], weighted_files)
     readers: dict[str, Labels] = {}
     read: dict[str, Path] = {}
     for path in files:

@@ -108,9 +108,13 @@ def _read_contours(path: Path) -> Outlines:
     """Return the contours of a JSON file, of myostream's layout or of the published study's."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CaseError(f"{path} cannot be read as JSON: {error}") from error
+    try:
         if is_study_layout(content):
             return study_outlines(content, path)
         endo, epi = (np.asarray(content[name], dtype=np.float64) for name in ("endo", "epi"))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CaseError(f"{path} is not {{'endo': [[x, y], ...], 'epi': ...}}: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        why = f"there is no {error}" if isinstance(error, KeyError) else error
+        raise CaseError(f"{path} is not {{'endo': [[x, y], ...], 'epi': ...}}: {why}") from error
     return checked(path, endo, epi)

@@ -220,7 +220,7 @@ def test_persons_evaluated_differently_are_an_error(site, more):
 
 def test_thin_walls_are_no_other_convention(site):
     write(site, "thin", [slice_record(950.0, contour_offsets_mm={"endo": 0.9, "epi": 0.9})])
-    assert by_key(calibrate(site))["T1", "global"].contour_offsets_mm == (1.5, 1.5)
+    assert by_key(calibrate(site))["T1", "global"].contour_convention_mm == (1.5, 1.5)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"results": [{}]}', '{"results": 3}', "\x00"])

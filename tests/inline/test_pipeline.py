@@ -494,7 +494,7 @@ def test_ranges_hold_for_the_convention_and_not_for_the_offsets_that_a_thin_wall
     common = {"quantity": "T2", "field_strength": 1.5, "mean": 47.0, "sd": 2.0, "n": 25, "source": "site"}
     t2 = next(each for each in slices if each.quantity == "T2")
     for stated, compared in ((5.0, True), (4.0, False)):
-        made = ReferenceRange(region="global", contour_offsets_mm=(stated, stated), **common)
+        made = ReferenceRange(region="global", contour_convention_mm=(stated, stated), **common)
         pipeline = Pipeline(ring_engine, offsets=ContourOffsets(5.0, 5.0), ranges=ReferenceRanges((made,)))
         result = pipeline.process(t2)
         assert result.offsets == pytest.approx((4.0, 4.0), abs=0.2)

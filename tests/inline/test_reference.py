@@ -68,7 +68,7 @@ def test_a_region_without_values_has_no_z_score(ranges):
         ({"sequence": "SASHA"}, "no expected reference"),
         ({"sex": "F"}, "no expected reference"),
         ({"t1_scale": 1.0365}, "another t1_scale"),
-        ({"contour_offsets_mm": [0.0, 0.0]}, "contour convention"),
+        ({"contour_convention_mm": [0.0, 0.0]}, "contour convention"),
         ({"region_inset": 0.3}, "another regions.inset"),
         ({"scanner_made": True}, "the map is fitted, the ranges are of the scanner's maps"),
         ({"shmolli": True}, "either the map or the reference ranges are of ShMOLLI"),
@@ -122,7 +122,7 @@ def test_the_most_specific_range_holds(ranges):
 
 
 def test_a_thin_wall_is_no_other_convention(ranges):
-    made = ranges(table(contour_offsets_mm=[1.5, 1.5]))
+    made = ranges(table(contour_convention_mm=[1.5, 1.5]))
     assert made.of("T1", replace(SLICE, offsets=ContourOffsets(0.9, 0.9)))[0]
     for other in ((2.0, 2.0), (-1.5, 1.5), (0.5, 0.5), (0.0, 0.0)):
         offsets = ContourOffsets(*other)
@@ -130,6 +130,15 @@ def test_a_thin_wall_is_no_other_convention(ranges):
         assert not found
         assert "another contour convention" in note
     assert not made.of("T1", replace(SLICE, convention=None))[0]
+
+
+def test_the_convention_has_its_earlier_name_in_older_files(ranges):
+    """``contour_offsets_mm``, which is the convention as applied in results, was that as set here."""
+    older = ranges(table(contour_offsets_mm=[1.5, 1.0]))
+    assert older == ranges(table(contour_convention_mm=[1.5, 1.0]))
+    assert not older.of("T1", SLICE)[0]
+    with pytest.raises(ConfigurationError, match=r"range\.0\.contour_offsets_mm"):
+        ranges(table(contour_convention_mm=[1.5, 1.5], contour_offsets_mm=[0.9, 0.9]))
 
 
 def test_a_range_holds_for_slices_of_its_own_inset(ranges):
@@ -161,6 +170,11 @@ def test_ranges_of_fitted_maps_judge_no_map_of_the_scanner_and_no_shmolli(ranges
         (table(typo=1), "typo"),
         (table(mean="x"), "mean"),
         (table(n=1), r"range\.0\.n"),
+        (table(n=True), r"range\.0\.n: Input should be a valid integer"),
+        (table(sd="25"), r"range\.0\.sd: Input should be a valid number"),
+        (table(t1_scale=True), r"range\.0\.t1_scale: Input should be a valid number"),
+        (table(scanner_made="no"), r"range\.0\.scanner_made"),
+        (table(mean=1).replace("mean = 1", "mean = inf"), r"range\.0\.mean: .* finite"),
         (table() + table(), "two ranges for T1, global, 1.5"),
     ],
 )

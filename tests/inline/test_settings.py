@@ -84,6 +84,8 @@ def test_the_environment_over_the_file_and_the_command_line_over_both(tmp_path, 
         ("MYOSTREAM_DICOM_PORT", "104", r"DICOM_PORT is no .* did you mean MYOSTREAM_DICOM__PORT\?$"),
         ("MYOSTREAM_ENGIN", "torch", r"ENGIN is no .* did you mean MYOSTREAM_ENGINE\?$"),
         ("MYOSTREAM_REGIONS__LEVELS", "basal", "not valid JSON: .*regions"),
+        ("MYOSTREAM_MAPPING__T1_SCALE", "true", r"mapping\.t1_scale .*valid number"),
+        ("MYOSTREAM_MAPPING", '{"t1_scale": true}', r"mapping\.t1_scale: .*valid number, not true$"),
         ("MYOSTREAM_SETTINGS", "/nowhere.toml", "the settings file /nowhere.toml cannot be read"),
     ],
 )
@@ -154,6 +156,17 @@ def test_defaults_listen_on_this_host_alone():
         ("[regions]\nseptum_degrees = inf", "regions.septum_degrees"),
         ("[assembly]\nidle_s = nan", "assembly.idle_s"),
         ("budget_ms = inf", "budget_ms"),
+        ("[mapping]\nt1_scale = true", r"mapping\.t1_scale: Input should be a valid number, not true$"),
+        ('[mapping]\nt1_scale = "1"', r'mapping\.t1_scale: Input should be a valid number, not "1"$'),
+        ("workers = true", r"workers: Input should be a valid integer, not true$"),
+        ('workers = "many"', r'workers: Input should be a valid integer, not "many"$'),
+        ('[ecv]\nhaematocrit = "0.4"', r'ecv\.haematocrit: .* not "0\.4"$'),
+        ("[server]\nconnection_bytes = false", r"server\.connection_bytes: .* not false$"),
+        (
+            "[[dicom.destinations]]\nname = 'a'\nhost = 'h'\nae_title = 'A'\nport = true",
+            r"dicom\.destinations\.0\.port: .* not true$",
+        ),
+        ("xyzzy = 1\n[regions]\ninset = false", r"'xyzzy'; regions\.inset: .* not false$"),
     ],
 )
 def test_mistakes_are_named_in_a_line(tmp_path, content, named):

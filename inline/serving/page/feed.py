@@ -27,7 +27,7 @@ import numpy as np
 from inline.data.errors import ConfigurationError
 from inline.data.examination import EcvResult
 from inline.data.flags import Flag
-from inline.data.results import SliceResult
+from inline.data.results import NO_LABELS, SliceResult
 from inline.emit.access import is_loopback
 from inline.report.maps import ReportMap, cut
 from inline.report.positions import superseded
@@ -63,7 +63,6 @@ _STALLED_S: Final = 30.0
 """Longest time of a message on its way; a process of low priority starts slowly on a busy host."""
 _RESTART_S: Final = 5.0
 _CLOSING_S: Final = 3.0
-_NOTHING: Final = np.zeros((0, 0), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +165,7 @@ class PageFeed(Observer):
 
     def delivered(self, delivery: Delivery) -> None:
         """See :class:`inline.serving.observers.Observer`."""
-        result = replace(delivery.result, labels=_NOTHING, uncorrected=None)
+        result = replace(delivery.result, labels=NO_LABELS, uncorrected=None)
         if result.map is not None:
             result = replace(result, map=_values_alone(result.map))
         self._put(replace(delivery, result=result), _map_bytes(result))
@@ -384,7 +383,7 @@ def _shorten(entries: OrderedDict[Any, Any], most: int) -> None:
 
 def _small(result: SliceResult) -> SliceResult:
     """Return a result without arrays but the map around its contours, which another level is measured on."""
-    bare = replace(result, map=None, labels=_NOTHING, boundary_uncertainty=None, uncorrected=None)
+    bare = result.without_pixels()
     if result.map is None or result.contours is None:
         return bare
     values = np.where(result.map.failed, np.float32(np.nan), result.map.values_ms)

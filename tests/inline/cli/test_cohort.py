@@ -1,7 +1,12 @@
 """``myostream cohort``, as a user types it."""
 
+import errno
+import fcntl
 import json
+import os
+import platform
 import re
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -110,6 +115,49 @@ def test_an_interrupt_keeps_what_is_done(root, here, tmp_path, monkeypatch):
     code, output = run(root, "-o", tmp_path / "out")
     assert code == 130
     assert "The same command goes on" in output
+
+
+def test_two_runs_at_once_into_one_folder(root, here, tmp_path, monkeypatch):
+    """The second run is refused while the first one is at work, and does not disturb it."""
+    from inline.cohort import cluster
+
+    process_all, second = cluster.process_all, []
+
+    def with_another(*arguments):
+        second.append(run(root, "-o", tmp_path / "out"))
+        process_all(*arguments)
+
+    monkeypatch.setattr(cluster, "process_all", with_another)
+    assert run(root, "-o", tmp_path / "out")[0] == 0
+    ((code, output),) = second
+    assert code == 1
+    assert f"process {os.getpid()} on {platform.node()}" in output
+    assert len(here) == 1
+    assert run(root, "-o", tmp_path / "out")[0] == 0
+
+
+def test_a_run_goes_on_after_one_that_was_killed(root, here, tmp_path):
+    (tmp_path / "out").mkdir()
+    held = "import sys, time; from pathlib import Path; from inline.cohort.lock import locked\n"
+    held += "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", held, str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        code, output = run(root, "-o", tmp_path / "out")
+        assert code == 1
+        assert f"process {process.pid} on" in output
+        process.send_signal(signal.SIGKILL)
+    assert run(root, "-o", tmp_path / "out")[0] == 0
+
+
+def test_a_file_system_without_locks_is_stated(root, here, tmp_path, monkeypatch):
+    def unsupported(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    code, output = run(root, "-o", tmp_path / "out")
+    assert code == 0
+    assert "has no locks: two runs into it at once are not noticed" in output
 
 
 def test_wrong_usage(root, tmp_path):

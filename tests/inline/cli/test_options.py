@@ -24,11 +24,21 @@ COMMANDS = [
     ("evaluate", "--json"),
     ("engines", "--json"),
     ("synth", "-o"),
+    ("replay", "x.h5", "-o"),
+    ("replay", "x.h5", "--json"),
 ]
 FOLDERS = [
     ("bench", "tables", "--output"),
+    ("bench", "tables", "--keep"),
     ("evaluate", "--plots"),
     ("demo", "-o"),
+    ("process", "x.h5", "-o"),
+    ("process", "x.h5", "--dicom"),
+    ("process", "x.h5", "--report"),
+    ("replay", "x.h5", "--report"),
+    ("replay", "x.h5", "--overlays"),
+    ("cohort", ".", "-o"),
+    ("train", "-o"),
 ]
 
 
@@ -51,6 +61,16 @@ def test_folders_are_tried_before_the_work(command, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("kept")
     assert "is no folder" in error_line([*command, str(tmp_path / "file")], monkeypatch)
     assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("command", ["process", "replay"])
+def test_a_folder_for_reports_is_made(command, tmp_path, monkeypatch):
+    pytest.importorskip("cmcrameri")
+    line = error_line(
+        [command, str(tmp_path / "none.h5"), "--report", str(tmp_path / "new" / "r")], monkeypatch
+    )
+    assert "none.h5" in line
+    assert list((tmp_path / "new" / "r").iterdir()) == []
 
 
 def test_settings_are_not_written_over(tmp_path, monkeypatch):

@@ -255,6 +255,21 @@ def test_an_mrd_file(tmp_path):
         ),
         ("a.npz", {"images": stack()[:3, 0], "inversion_times_ms": TIMES, "pixel_spacing_mm": 1}, "8 times"),
         ("a.npz", {"images": np.array(["x"])}, "not numbers"),
+        (
+            "a.npz",
+            {"images": stack()[:, 0], "inversion_times_ms": np.array(TIMES) + 1j, "pixel_spacing_mm": 1},
+            "inversion_times_ms .* complex128, not real numbers",
+        ),
+        (
+            "a.npz",
+            {"images": stack()[:, 0], "inversion_times_ms": TIMES, "pixel_spacing_mm": 1.5 + 1j},
+            "pixel_spacing_mm .* complex128, not real numbers",
+        ),
+        (
+            "a.npz",
+            {"images": stack()[:, 0], "inversion_times_ms": TIMES, "pixel_spacing_mm": True},
+            "pixel_spacing_mm .* bool, not real numbers",
+        ),
         ("a.npz", b"PK no zip", "cannot be read"),
         ("a.npy", b"\x93NUMPY broken", "cannot be read"),
         ("a.cfl", b"", "cannot be read as a header of BART"),
@@ -277,6 +292,27 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(name, content, mess
     assert [each.name for each in found] == [str(good)]
     (problem,) = sources.problems
     assert str(tmp_path) in problem
+    assert re.search(message, problem)
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "message"),
+    [
+        (b'{"InversionTime": [0.1,', r"inv-1_IRT1\.json cannot be read as JSON: .*line 1"),
+        (b"", r"inv-1_IRT1\.json cannot be read as JSON: .*line 1"),
+        (b"\xff\xfe{", r"inv-1_IRT1\.json cannot be read as JSON: "),
+        (b"[0.1]", r"inv-1_IRT1\.json cannot be read as JSON: it holds no object"),
+        (b'{"EchoTime": 0.1}', r"no sidecar sub_inv-1_IRT1\.json with its InversionTime"),
+        (b'{"InversionTime": "0.1"}', r"inv-1_IRT1\.json states InversionTime .* no time in s"),
+        (b'{"InversionTime": true}', r"inv-1_IRT1\.json states InversionTime .* no time in s"),
+        (b'{"InversionTime": 1' + b"0" * 400 + b"}", r"inv-1_IRT1\.json states .* no time in s"),
+    ],
+)
+def test_a_sidecar_that_cannot_be_used_is_named(sidecar, message, tmp_path):
+    file = tmp_path / "sub_inv-1_IRT1.nii"
+    nibabel.save(nibabel.Nifti1Image(np.ones((40, 40, 1), np.float32), np.eye(4)), file)
+    file.with_suffix(".json").write_bytes(sidecar)
+    (problem,) = read(file)[1].problems
     assert re.search(message, problem)
 
 

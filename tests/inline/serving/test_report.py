@@ -1,6 +1,7 @@
 """Report that goes back at the end of a connection, on request."""
 
 import socket
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -120,6 +121,45 @@ def test_a_page_that_fails_keeps_no_other_one_back(serving, examination, monkeyp
         )
     assert len(pages([each for each in replies if isinstance(each, Image)])) == 1
     assert sum(isinstance(each, Text) and "not drawn" in each.text for each in replies) == 1
+
+
+def test_all_pages_of_a_connection_share_one_deadline(serving, examination, monkeypatch):
+    given = []
+
+    def draw(page, *, timeout_s, cancelled):
+        given.append(timeout_s)
+        time.sleep(0.3)
+        return np.full((4, 6, 3), 200, np.uint8)
+
+    monkeypatch.setattr(module, "drawn_apart", draw)
+    monkeypatch.setattr(slices, "_PAGES_S", 10.0)
+    images = examination[2][:8]
+    headers = [Header(XML.format(study=number, protocol="one")) for number in range(3)]
+    with serving(emit={"report": True}) as server:
+        received(server, *(each for header in headers for each in (header, *images)))
+    assert len(given) == 3
+    assert given[0] <= 10.0
+    assert given[1] <= given[0] - 0.3
+    assert given[2] <= given[1] - 0.3
+
+
+def test_a_page_after_the_deadline_is_a_text(serving, examination, drawing, monkeypatch):
+    monkeypatch.setattr(slices, "_PAGES_S", 0.0)
+    with serving(emit={"report": True}) as server:
+        replies = exchange(server.address, examination[1], examination[2])
+    assert not drawing
+    assert any("not drawn: those before it took" in each for each in replies.texts)
+
+
+def test_the_studies_with_a_page_are_limited(serving, examination, drawing, monkeypatch):
+    monkeypatch.setattr(slices, "_MOST_PAGES", 2)
+    images = examination[2][:8]
+    headers = [Header(XML.format(study=number, protocol=f"p{number}")) for number in range(4)]
+    with serving(emit={"report": True}) as server:
+        replies = received(server, *(each for header in headers for each in (header, *images)))
+    assert [dict(page.facts)["Examination"] for page in drawing] == ["p0", "p1"]
+    texts = [each.text for each in replies if isinstance(each, Text)]
+    assert sum("only the first 2 studies of a connection have a report" in each for each in texts) == 1
 
 
 @pytest.fixture
@@ -291,6 +331,14 @@ def test_results_are_counted_as_memory_and_dropped_beyond_it(drawing):
     report.add(make_ecv(make_slice()), ImageHeader())  # of a late slice
     report.release()
     assert share.held == 0
+
+
+def test_results_without_pixels_are_counted_too():
+    report = Report(MemoryBudget(1 << 20, 1 << 20, 1).connection())
+    bare = replace(make_slice(), map=None, contours=None)
+    for _ in range(1000):
+        report.add(bare, ImageHeader())
+    assert 0 < report.dropped < 1000
 
 
 def test_without_results_there_is_no_page(drawing):

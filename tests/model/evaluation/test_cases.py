@@ -374,8 +374,9 @@ def test_contours_agree_with_themselves_by_way_of_a_file(tmp_path, x, y, inner, 
         ('{"endo": [[1, 2], [3, 1e308], [5, 6]], "epi": [[1, 2], [3, 4], [5, 1]]}', "no position"),
         ('{"endo": [[1, 2], [3, 4], [5, 6, 7]], "epi": [[1, 2], [3, 4], [5, 1]]}', "is not"),
         ("[1, 2]", "is not"),
-        ("{", "is not"),
-        ("[" * 100000, "is not"),
+        ('{"endo": [[1, 2], [3, 4], [5, 6]]}', r"is not .*: there is no 'epi'"),
+        ("{", "cannot be read as JSON: .*line 1"),
+        ("[" * 100000, "cannot be read as JSON"),
         # In mm from the isocentre, not pixels: outside the image.
         (
             '{"endo": [[-70, -70], [-50, -70], [-60, -50]], "epi": [[-90, -90], [-40, -90], [-60, -40]]}',
@@ -389,6 +390,18 @@ def test_contours_that_cannot_be_used_are_an_error_that_names_the_file(site, con
     (site / "case-1" / "1-basal" / "t1.anna.json").write_text(content)
     with pytest.raises(CaseError, match=rf"t1\.anna\.json.*{message}"):
         read_slices(site, "t1")
+
+
+def test_two_maps_of_one_kind_in_a_slice_are_an_error_that_names_both(site):
+    folder = site / "case-1" / "1-basal"
+    np.savez(folder / "T1.npz", image=np.zeros((4, 4), np.float32), pixel_spacing_mm=1.0)
+    with pytest.raises(CaseError, match=r"T1\.npz and .*t1\.dcm are both maps of t1"):
+        read_slices(site, "t1")
+
+
+def test_a_preview_beside_a_map_is_no_second_map(site):
+    (site / "case-1" / "1-basal" / "t1.png").write_bytes(b"preview")
+    assert read_slices(site, "t1")
 
 
 def test_a_package_that_is_not_installed_is_no_fault_of_the_file(site, monkeypatch):
