@@ -249,7 +249,8 @@ def _measured(
     lost = ~valid | poorly_fitted(native.map) | poorly_fitted(moved)
     factor = None if found.haematocrit is None else 100.0 * (1.0 - found.haematocrit.value)
     regions = tuple(_region(each, kept, tissue, blood, factor, valid, lost) for each in shares)
-    for flag, note in without_fit(regions):
+    # There is no ECV without haematocrit.
+    for flag, note in without_fit([replace(each, median=each.partition_coefficient) for each in regions]):
         flags = [*dict.fromkeys((*flags, flag))]
         notes.append(note)
     return replace(

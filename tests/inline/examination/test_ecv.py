@@ -213,6 +213,9 @@ def test_a_segment_of_noise_has_no_ecv_and_is_flagged(which):
     assert found.flags.count(Flag.POOR_FIT) == 1
     assert f"No value of {', '.join(septal)}:" in found.notes[-1]
     assert found.regions[-1].median == pytest.approx(26.68, abs=1e-2)
+    unknown = of(native, post, EcvSettings())
+    assert unknown.flags.count(Flag.POOR_FIT) == 1
+    assert by_name(unknown)["septum"].partition_coefficient is None
 
 
 def test_z_scores_are_those_of_the_ranges_of_a_measured_haematocrit():
