@@ -109,7 +109,8 @@ def _run(
         ``start_s``: until the first examination is processed, with the start of the workers; ``seconds``:
         from then to the last one; ``per_second``; ``outcomes``, ``missing``, ``twice``, ``failures`` and
         ``slices`` as counts; ``samples``: examinations processed and megabytes of each worker by its process;
-        ``memory``: of the worker that has grown most, once settled and at the end; ``digest`` of all results.
+        ``memory``: of the worker that has grown most, once settled and at the end; ``digest`` of all results;
+        ``engines``: number of results by the engine that made them.
     """
     task = Task(settings, Provenance.of(settings), out)
     found = discover(root).examinations
@@ -147,6 +148,7 @@ def _run(
         "twice": sum(number > 1 for number in counts.values()),
         "failures": len(summary.failures),
         "slices": summary.slices,
+        "engines": summary.engines,
         "samples": samples,
         "memory": _memory(settled, samples[-1]),
         "digest": _digest(out),

@@ -62,7 +62,7 @@ def measure(slices: int, interval_ms: float, engine: str = "auto") -> dict[str, 
         for pace in (interval_ms, interval_ms / _FASTER):
             slices_ = run_session(server.address, header, stream, pace / 1000.0)
             paces.append({"interval_ms": pace, **summary(slices_)})
-    return {"engine": engine, "slices": slices, "paces": paces}
+    return {"engine": engine, "engine_used": server.engine, "slices": slices, "paces": paces}
 
 
 def summary(slices: Sequence[Slice]) -> dict[str, Any]:

@@ -126,6 +126,7 @@ def disturbed(slices: int, interval_ms: float, clients: int, engine: str) -> dic
     without, with_ = (rows[name] for name in _NAMES)
     medians = [statistics.median(block) for block in blocks]
     return {
+        "engine_used": server.engine,
         "slices": (each - 1) * _BLOCKS // 2,
         "interval_ms": interval_ms,
         "clients": clients,

@@ -32,7 +32,10 @@ _TIMED_PIXELS: Final = 400
 
 
 def measure(engine: str = "auto", repeats: int = 15) -> dict[str, Any]:
-    """Return the time of each stage, ms a slice, alternating between reference and product in one process."""
+    """Return the time of each stage, ms a slice: first the reference's, then the product's, in one process.
+
+    ``all stages`` are fit, network and contours: those that the reference has.
+    """
     (heart,) = simulate_examination(1, seed=4, size=256)
     running = build_pipeline(load_settings(engine=engine)).engine
     network = load_network()

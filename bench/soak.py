@@ -77,6 +77,7 @@ def measure(
     }
     return {
         "engine": engine,
+        "engine_used": server.engine,
         "slices": slices,
         "samples": taken,
         "settled": settled,

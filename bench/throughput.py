@@ -58,6 +58,7 @@ def measure(
         compared = {"uncorrected": uncorrected, "moving": moving, "ratio": ratio}
     return {
         "engine": engine,
+        "engine_used": server.engine,
         "slices": slices,
         "connections": connections,
         "config": config,

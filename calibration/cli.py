@@ -36,11 +36,13 @@ def precision(
 ) -> None:
     """Compare int8, and bfloat16 where the CPU has it, with float32 for this host."""
     from calibration.precision import build_int8, gate_bf16
+    from inline.engine_selection import make_engine
     from model.host import computes_bfloat16
     from model.weights import DEFAULT
 
     console = Console()
-    weights = load_settings(settings_file).weights or DEFAULT
+    settings = load_settings(settings_file)
+    weights = settings.weights or DEFAULT
     require("nncf")
     reports = []
     if computes_bfloat16():
@@ -59,8 +61,9 @@ def precision(
     reports.append(int8)
     console.print_json(data=[asdict(report) for report in reports])
     for report in reports:
-        verdict = "passed: it is used from now on" if report.passed else "not passed: it is not used"
+        verdict = "passed: it may be used" if report.passed else "not passed: it is not used"
         console.print(f"{report.engine}: {verdict}")
+    console.print(f"With the setting engine = {settings.engine} this host uses {make_engine(settings).name}.")
     if not any(report.passed for report in reports):
         raise typer.Exit(1)
 

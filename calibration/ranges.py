@@ -175,10 +175,20 @@ def _read_folder(folder: Path) -> dict[str, list[Record]]:
     return found
 
 
-def _persons(data: Path) -> list[Path]:
-    """Return the files and folders of results in a folder."""
-    folders = {data / each.relative_to(data).parts[0] for each in data.glob("*/**/examination.json")}
-    return sorted([*data.glob("*.json"), *folders])
+def _persons(data: Path) -> dict[Path, int]:
+    """Return the files and folders of results in a folder, and the number of examinations of each folder.
+
+    Raises:
+        MyostreamError: a file and a folder have one name, so that one person would count twice.
+    """
+    folders = Counter(data / each.relative_to(data).parts[0] for each in data.glob("*/**/examination.json"))
+    files = dict.fromkeys(data.glob("*.json"), 1)
+    if twice := sorted(each.name for each in files if each.with_suffix("") in folders):
+        raise MyostreamError(
+            f"{data} holds {', '.join(twice)} beside a folder of the same name, which would make two persons "
+            "of one: keep one of both"
+        )
+    return dict(sorted({**files, **folders}.items()))
 
 
 def make_ranges(
@@ -286,7 +296,7 @@ def calibrate(
     """Make the ranges of a folder, print and write them.
 
     Raises:
-        MyostreamError: the folder holds no usable results, or ``sex`` is neither M nor F.
+        MyostreamError: the folder holds no usable results or a person twice, or ``sex`` is neither M nor F.
     """
     if sex not in (None, "M", "F"):
         raise MyostreamError(f"--sex is M or F, not {sex}")
@@ -305,7 +315,8 @@ def calibrate(
         (each.quantity, each.region, f"{each.mean:.1f}", f"{each.sd:.1f}", str(each.n)) for each in ranges
     ]
     print_table("Normal values", ("quantity", "region", "mean", "SD", "n"), rows, texts=("region",))
-    for text in _remarks(persons, ranges, outliers):
+    several = {file.name: count for file, count in files.items() if count > 1}
+    for text in (*_pooled(several), *_remarks(persons, ranges, outliers)):
         console.print(text, highlight=False, markup=False)
     if json_file is not None:
         write_json(json_file, [each.model_dump() for each in ranges])
@@ -313,6 +324,15 @@ def calibrate(
         write_text(output, as_toml(ranges))
         console.print(f'Written. Use them with the setting reference.file = "{output}"', markup=False)
     return ranges
+
+
+def _pooled(examinations: Mapping[str, int]) -> Iterator[str]:
+    """Yield a remark on each person of several examinations, by the name of the folder."""
+    for name, count in examinations.items():
+        yield (
+            f"Person {name}: {count} examinations, whose mean counts as one value. If they are of several "
+            "persons, run myostream process with -o FOLDER/PERSON for each."
+        )
 
 
 def _remarks(persons: list[Person], ranges: list[ReferenceRange], outliers: list[Outlier]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from inline.assembly.assembled import Assembled, Failed, Ready
 from inline.assembly.group import SHORTEST
-from inline.contouring.aha import measure, slice_reference
+from inline.contouring.aha import measure, slice_reference, without_fit
 from inline.contouring.blood import blood_t1, enhancement_by_blood
 from inline.contouring.confidence import Reviewer, class_entropy, in_frame
 from inline.contouring.contours import ContourSteps
@@ -341,6 +341,7 @@ class Pipeline:
                 *prepared.findings,
                 *check_values(parametric, empty.quantity, regions, scanner_made=empty.scanner_made),
                 *check_wall(parametric, empty.quantity, labels, regions),
+                *without_fit(regions),
             ]
             if isinstance(assembled, Ready) and isinstance(assembled.series, MappingSeries):
                 # Rounding makes pixels equal, as clipping does.
@@ -349,7 +350,7 @@ class Pipeline:
                 # Motion that is left looks like noise.
                 if not rounded and all(code is not Flag.MOTION_LEFT for code, _ in prepared.findings):
                     findings += noisy(assembled.series, labels, prepared.corrected)
-            flags += [code for code, _ in findings if code is not Flag.POOR_FIT or code not in flags]
+            flags = [*dict.fromkeys((*flags, *(code for code, _ in findings)))]
             notes = [
                 *empty.notes,
                 *([note] if note else []),
@@ -405,7 +406,12 @@ class Pipeline:
         if parametric is None or contours is None:
             return found
         regions = measure(parametric, contours, level, result.septum, inset=self._regions.inset)
-        more = dict(check_values(parametric, result.quantity, regions, scanner_made=result.scanner_made))
+        more = dict(
+            (
+                *check_values(parametric, result.quantity, regions, scanner_made=result.scanner_made),
+                *without_fit(regions),
+            )
+        )
         ranges, _ = self.ranges.of(quantity_of(result), result)
         regions, reference = with_z_scores(regions, ranges)
         return replace(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -122,7 +122,14 @@ class Ready(_Slice):
 
     @classmethod
     def of(cls, series: Series) -> Ready:
-        """Return the slice of a series made of arrays: no header states more than the series does."""
+        """Return the slice of a series made of arrays: no header states more than the series does.
+
+        Images in another order than that of their times are sorted.
+        """
+        if isinstance(series, MappingSeries) and len(series.times_ms) == len(series.images):
+            order = np.argsort(series.times_ms, kind="stable")
+            if np.any(np.diff(order) < 0):
+                series = replace(series, images=series.images[order], times_ms=series.times_ms[order])
         undirected = () if series.geometry.oriented else (Flag.NO_ORIENTATION,)
         return cls(
             quantity=series.quantity,

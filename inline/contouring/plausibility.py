@@ -20,7 +20,7 @@ UNSURE: Final = 0.3
 _FEWEST: Final = 0.05
 """Share of certain pixels in a fitted map below which the map counts as empty."""
 _POOR_FIT: Final = 0.9
-"""Lower bound of the median R2 of the fit in the myocardium."""
+"""Lower bound of the median R2 of the fit in the myocardium, and of the R2 of a pixel in a part of it."""
 _FAILED: Final = 0.2
 """Largest share of the myocardium in which the fit may fail."""
 _SHORTEST_NATIVE_MS: Final = 500.0
@@ -60,6 +60,11 @@ _SCALE: Final = {Quantity.T1: "assembly.t1_map_scale", Quantity.T2: "assembly.t2
 def unsure(parametric: ParametricMap) -> NDArray[np.bool_]:
     """Return the pixels ``(rows, columns)`` without a fit, or with an uncertain one (air, lung)."""
     return parametric.failed | (parametric.sd_ms > UNSURE * parametric.values_ms)
+
+
+def poorly_fitted(parametric: ParametricMap) -> NDArray[np.bool_]:
+    """Return the pixels ``(rows, columns)`` without a value, or with R2 below 0.9 of a fit made here."""
+    return parametric.failed | ((parametric.r_squared < _POOR_FIT) & (parametric.sd_ms > 0.0))
 
 
 def check_values(

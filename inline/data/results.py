@@ -120,12 +120,12 @@ class AngularReference:
 
 @dataclass(frozen=True, slots=True)
 class RegionValues:
-    """T1 or T2 over one region of the myocardium, ms; None where the region has no fitted pixel.
+    """T1 or T2 over one region of the myocardium, ms; None where it has no fitted pixel or is mostly noise.
 
     Attributes:
         name: of the region.
         median, q1, q3, mean, sd: of the pixels, each counted by its share in the region.
-        pixels: area in pixels, shares added up.
+        pixels: area in pixels, shares added up; 0 without a value.
         z_score: distance of ``median`` from the mean of the site's normal values, in their SD; None without a
             reference range of this region.
     """

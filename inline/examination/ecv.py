@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from inline.contouring.aha import (
     RegionShares,
+    mostly_lost,
     region_shares,
     segment_at_level,
     slice_reference,
     weighted_statistics,
+    without_fit,
 )
+from inline.contouring.plausibility import poorly_fitted
 from inline.data.errors import MyostreamError
 from inline.data.examination import SLICE_FLAGS, EcvRegion, EcvResult, Haematocrit, HaematocritSource
 from inline.data.flags import Flag
@@ -241,16 +244,22 @@ def _measured(
         native.geometry, native.insertions, native.contours, settings.septum_degrees
     )
     shares = region_shares(
-        native.contours, shape, native.level, reference, usable=valid & walls[1], inset=settings.inset
+        native.contours, shape, native.level, reference, usable=walls[1], inset=settings.inset
     )
+    lost = ~valid | poorly_fitted(native.map) | poorly_fitted(moved)
     factor = None if found.haematocrit is None else 100.0 * (1.0 - found.haematocrit.value)
+    regions = tuple(_region(each, kept, tissue, blood, factor, valid, lost) for each in shares)
+    # There is no ECV without haematocrit.
+    for flag, note in without_fit([replace(each, median=each.partition_coefficient) for each in regions]):
+        flags = [*dict.fromkeys((*flags, flag))]
+        notes.append(note)
     return replace(
         found,
         partition=kept.astype(np.float32),
         partition_sd=None if tissue is None else total_sd(kept, tissue, blood).astype(np.float32),
         valid=valid,
         masked=masked,
-        regions=tuple(_region(each, kept, tissue, blood, factor) for each in shares),
+        regions=regions,
         registration=registered.movement,
         flags=tuple(flags),
         notes=tuple(notes),
@@ -277,7 +286,7 @@ def _moved(post: ParametricMap, registered: Registered, shape: tuple[int, int]) 
     def moved(image: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.where(failed, 0.0, sample(image, registered.to_post, shape, 0.0)).astype(np.float32)
 
-    return ParametricMap(moved(post.values_ms), moved(post.sd_ms), np.zeros(shape, np.float32), failed)
+    return ParametricMap(moved(post.values_ms), moved(post.sd_ms), moved(post.r_squared), failed)
 
 
 def _region(
@@ -286,17 +295,24 @@ def _region(
     tissue: FloatArray | None,
     blood: BloodChange,
     factor: float | None,
+    valid: NDArray[np.bool_],
+    lost: NDArray[np.bool_],
 ) -> EcvRegion:
-    """Return the values of a region; ``factor`` makes ECV in percent of a partition coefficient."""
-    weights = region.shares
+    """Return the values of a region over its ``valid`` pixels.
+
+    ``factor`` makes ECV in percent of a partition coefficient; ``lost`` pixels have a poor fit in either map,
+    or no valid value.
+    """
+    counted = valid[region.rows, region.columns]
+    rows, columns, weights = region.rows[counted], region.columns[counted], region.shares[counted]
     area = float(weights.sum())
-    if not area:
+    if not area or mostly_lost(region, lost):
         return EcvRegion(region.name, None, None, None, None, None, 0)
-    values = coefficient[region.rows, region.columns]
+    values = coefficient[rows, columns]
     found = weighted_statistics(values, weights)
     error = None
     if tissue is not None:
-        own = float(np.linalg.norm(weights * tissue[region.rows, region.columns])) / area
+        own = float(np.linalg.norm(weights * tissue[rows, columns])) / area
         error = float(np.hypot(own, found.mean * blood.relative_error))
 
     def percent(value: float | None) -> float | None:

@@ -14,7 +14,7 @@ from typing import Final
 from inline.data.errors import MyostreamError
 
 _REPORTED: Final = "myostream: "
-_READY: Final = re.compile(r"listening on (\S+):(\d+)")
+_READY: Final = re.compile(r"listening on (\S+):(\d+)(?: \(engine: ([^)]+)\))?")
 
 
 class ServerNotStartedError(MyostreamError):
@@ -30,12 +30,14 @@ class StartedServer:
         process: its process.
         output: lines of its standard output and its log so far.
         reader: thread that adds to them.
+        engine: engine in use at the start.
     """
 
     address: tuple[str, int]
     process: subprocess.Popen[str]
     output: list[str]
     reader: threading.Thread
+    engine: str = ""
 
     def log_text(self) -> str:
         """Return the output so far."""
@@ -64,14 +66,14 @@ def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 300.0) -
     # -P: a file or folder in the current one may have the name of a module (model.py, inline/, bench.py).
     command = [sys.executable, "-P", "-m", "inline", "serve", "--port", "0", "--until-stdin-ends", *arguments]
     output: list[str] = []
-    addresses: list[tuple[str, int]] = []
+    listening: list[re.Match[str]] = []
     ready = threading.Event()
 
     def listen(lines: Iterable[str]) -> None:
         for line in lines:
             output.append(line)
             if match := _READY.search(line):
-                addresses.append((match[1], int(match[2])))
+                listening.append(match)
                 ready.set()
         ready.set()
 
@@ -87,9 +89,10 @@ def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 300.0) -
         reader.start()
         try:
             ready.wait(timeout_s)
-            if not addresses:
+            if not listening:
                 raise ServerNotStartedError(f"the server did not start: {_reason(output)}")
-            yield StartedServer(addresses[0], process, output, reader)
+            host, port, engine = listening[0].groups()
+            yield StartedServer((host, int(port)), process, output, reader, engine or "")
         finally:
             _stop(process, 30.0)
             reader.join(timeout=5.0)

@@ -21,7 +21,8 @@ Floats = NDArray[np.float32]
 
 DETECTION: Final = Stage(16.0, 0.0)
 """Stage that detects motion. It has no blur, which mixes tissues at borders: the model then fits them worse.
-On simulated slices at rest its step is at most 0.3 mm, on those that move by 3 mm at least 0.7 mm."""
+On simulated slices at rest its step is at most 0.5 mm from an SNR of 25 on, on those that move by 3 mm at
+least 0.7 mm. Below that noise alone reaches 1.5 mm in some T1 slices (docs/limits.md)."""
 STILL_MM: Final = 0.5
 """Shift in that step up to which images count as still."""
 HEART_MM: Final = 75.0

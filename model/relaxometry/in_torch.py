@@ -53,7 +53,7 @@ def fit_t2prep(magnitude: Tensor, times_ms: Tensor) -> T2Fit[Tensor]:
 
 def t2prep_on_device(magnitude: Tensor, times_ms: Tensor) -> T2Fit[Tensor]:
     """Fit as :func:`fit_t2prep` does, in torch on any device."""
-    t2prep.check_t2prep(magnitude.shape, times_ms.shape)
+    t2prep.check_t2prep(magnitude.shape, times_ms.tolist())
     times = times_ms.to(magnitude.device, torch.float32)
     fields = _t2prep_fields(magnitude.flatten(1).float(), times)
     return T2Fit(*(field.view(magnitude.shape[1:]) for field in fields))

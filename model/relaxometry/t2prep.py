@@ -6,6 +6,7 @@ residuals as for T1 (Kellman et al. 2013, J Cardiovasc Magn Reson 15:56).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -50,12 +51,12 @@ def fit_t2prep(
 
     Args:
         magnitude: images ``(n, ...)``, n at least 2, in any order.
-        times_ms: preparation time (effective TE) of each, ``(n,)``.
+        times_ms: preparation time (effective TE) of each, ``(n,)``; at least two different ones.
 
     Raises:
-        ValueError: fewer than two images, or times that do not match them.
+        ValueError: fewer than two images or different times, or times that do not match the images.
     """
-    check_t2prep(magnitude.shape, times_ms.shape)
+    check_t2prep(magnitude.shape, times_ms.tolist())
     n, shape = len(magnitude), magnitude.shape[1:]
     times = times_ms.astype(np.float32)
     signal = np.ascontiguousarray(magnitude.reshape(n, -1), dtype=np.float32)
@@ -66,14 +67,20 @@ def fit_t2prep(
     return T2Fit(t2, sd, c, r_squared, failed.reshape(shape))
 
 
-def check_t2prep(images: tuple[int, ...], times: tuple[int, ...]) -> None:
-    """Check the shapes of images ``(n, ...)`` and times ``(n,)``.
+def check_t2prep(images: tuple[int, ...], times_ms: Sequence[float]) -> None:
+    """Check the shape of images ``(n, ...)`` and their times, ms.
 
     Raises:
         ValueError: as :func:`fit_t2prep`.
     """
-    if images[0] < 2 or times != images[:1]:
-        raise ValueError(f"a T2 fit needs at least 2 images with a time each, not {images[0]} and {times[0]}")
+    if images[0] < 2 or len(times_ms) != images[0]:
+        raise ValueError(
+            f"a T2 fit needs at least 2 images with a time each, not {images[0]} and {len(times_ms)}"
+        )
+    if len(set(times_ms)) < 2:
+        raise ValueError(
+            f"a T2 fit needs images of at least 2 different preparation times; all have {times_ms[0]:g} ms"
+        )
 
 
 def t2_map(images: NDArray[np.float32], times_ms: NDArray[np.float64]) -> ParametricMap:

@@ -30,6 +30,7 @@ from model.synthesis.apex import SHARE
 from model.synthesis.contrast import MOSTLY_MAPS
 from model.synthesis.generator import make_batch
 from model.training.ring import Ring, Slices
+from model.training.split import FILE as SPLIT
 from model.unet import UNet
 from model.weights import load_network, save_weights
 
@@ -207,7 +208,8 @@ def train_within(
         began: time of :func:`time.monotonic` at which the training started; None for now.
 
     Raises:
-        ValueError: there is no GPU, random weights on a CPU, or the time is too short for a step.
+        ValueError: there is no GPU, random weights on a CPU, the time is too short for a step, or the folder
+            holds another run, on labelled cases.
         WeightsError: the weights to start from cannot be read.
         OutputError: the folder cannot be written.
     """
@@ -217,6 +219,7 @@ def train_within(
     plan = replace(plan, learning_rate=training.learning_rate or plan.learning_rate)
     if training.start is None and not plan.settling:
         raise ValueError("a training on a CPU goes on from weights: give --start FOLDER, or train on a GPU")
+    _check_no_run(training.output)
     check_folder(training.output / "weights")
     # What follows the last step: statistics and files.
     files = began + 60.0 * training.minutes - _FILES_SECONDS
@@ -284,6 +287,16 @@ def train_within(
     }
     write_json(training.output / "training.json", content)
     return content
+
+
+def _check_no_run(folder: Path) -> None:
+    """Check that the folder holds no run on labelled cases.
+
+    Its split would count as that of the new weights, and without its settings it could not be resumed.
+    """
+    for name in ("checkpoints", SPLIT):
+        if (folder / name).exists():
+            raise ValueError(f"{folder} holds a training on labelled cases ({name}); give another --output")
 
 
 def rate_at(share: float, top: float) -> float:

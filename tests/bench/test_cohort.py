@@ -68,6 +68,7 @@ def test_the_runs_are_counted_and_compared(tmp_path, monkeypatch, capsys):
             0,
             6,
         )
+        assert run["engines"] == {Nothing.name: 6}
         assert run["samples"][-1]["processed"] == 6
     assert cohort.show(results, tmp_path / "c.json", tmp_path / "c.png")
     assert "the same in all runs" in capsys.readouterr().out

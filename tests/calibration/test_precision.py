@@ -1,12 +1,16 @@
 """Faster arithmetic is gated only where the report can be kept."""
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
 
-from calibration import precision
+from calibration import cli, precision
 from calibration.precision import build_int8, gate_bf16
+from inline import engine_selection
 from model.engines.engine_cache import EngineCache
 from model.output import OutputError
 from model.weights import DEFAULT
@@ -34,3 +38,21 @@ def test_a_place_beside_the_weights_that_cannot_be_written_is_reported_before_th
     (weights / name).write_text("a file in the place of the folder")
     with pytest.raises(OutputError, match=f"weights/{name} is no folder"):
         gate(weights, beside_weights=True, cache=EngineCache(tmp_path / "cache"))
+
+
+@dataclass(frozen=True)
+class Passed:
+    engine: str
+    passed: bool = True
+
+
+def test_the_command_states_what_may_be_used_and_what_is(monkeypatch):
+    """The order of auto decides between engines that passed."""
+    monkeypatch.setattr(cli, "require", lambda *_: None)
+    monkeypatch.setattr(precision, "build_int8", lambda *_, **__: Passed("openvino-int8"))
+    monkeypatch.setattr(precision, "gate_bf16", lambda *_, **__: Passed("openvino-bf16"))
+    monkeypatch.setattr(engine_selection, "make_engine", lambda _: SimpleNamespace(name="openvino-bf16"))
+    result = CliRunner().invoke(cli.app, ["precision", "--slices", "1"])
+    assert result.exit_code == 0
+    assert "openvino-int8: passed: it may be used" in result.output
+    assert "With the setting engine = auto this host uses openvino-bf16." in " ".join(result.output.split())

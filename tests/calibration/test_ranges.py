@@ -299,3 +299,24 @@ def test_results_of_process_give_the_ranges_of_the_same_results_of_replay(site, 
     (folders / "person0" / "001" / "slice-00-T1-series-1.json").write_text("{")
     with pytest.raises(MyostreamError, match="person0 is no file of results"):
         calibrate(folders)
+
+
+def test_a_file_and_a_folder_of_one_name_are_not_two_persons(site):
+    own = site / "person0" / "001"
+    own.mkdir(parents=True)
+    (own / "examination.json").write_text("{}")
+    (own / "slice-00-T1-series-1.json").write_text(json.dumps(slice_record(940.0)))
+    with pytest.raises(MyostreamError, match=r"person0\.json beside a folder of the same name"):
+        calibrate(site)
+
+
+def test_a_person_of_several_examinations_is_named(site, capsys):
+    for number in range(3):
+        own = site / "batch" / f"{number + 1:03d}"
+        own.mkdir(parents=True)
+        (own / "examination.json").write_text("{}")
+        (own / "slice-00-T1-series-1.json").write_text(json.dumps(slice_record(900.0 + 30.0 * number)))
+    assert by_key(calibrate(site))["T1", "global"].n == 6
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Person batch: 3 examinations" in printed
+    assert printed.count("Person ") == 1

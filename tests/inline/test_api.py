@@ -230,6 +230,11 @@ def test_series_of_arrays_are_processed_or_failed(study, ring_engine):
     np.testing.assert_array_equal(
         result.map.values_ms, inline.fit_molli(first.images, first.times_ms).values_ms
     )
+    order = [0, 3, 5, 7, 1, 4, 6, 2]  # as acquired: 100, 1000, 1900, 2800, 180 ms and so on
+    acquired = replace(made, images=first.images[order], times_ms=first.times_ms[order])
+    unsorted = inline.process(acquired, pipeline=Pipeline(ring_engine))
+    assert (unsorted.flags, unsorted.notes) == (result.flags, result.notes)
+    np.testing.assert_array_equal(unsorted.map.values_ms, result.map.values_ms)
     short = replace(made, images=first.images[:3], times_ms=first.times_ms[:3])
     assert "at least 4 images" in inline.process(short, pipeline=Pipeline(ring_engine)).error
 

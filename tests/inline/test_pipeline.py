@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from inline.assembly.assembled import Ready
 from inline.assembly.assembler import SeriesAssembler
 from inline.contouring.confidence import Assessment, Reviewer
 from inline.data.flags import Flag
@@ -409,6 +410,44 @@ def ring_of(ready, blood, wall):
     values = np.where(np.hypot(x, y) < 20.0, blood, wall).astype(np.float32)
     series = MapSeries(ready.series.quantity, values, ready.geometry, ready.identity)
     return replace(ready, series=series, enhancement=None, enhancement_source="")
+
+
+def lost(ready, quantity, snr, degrees):
+    """The slice as images of the ring with noise (SNR 50), whose signal in a sector has another SNR."""
+    y, x = np.mgrid[:128, :128] - 63.5
+    cavity, sector = np.hypot(x, y) < 20.0, np.abs(np.degrees(np.arctan2(y, x))) < degrees / 2.0
+    if quantity is Quantity.T1:
+        times = np.array([100.0, 180.0, 260.0, 1000.0, 1080.0, 1900.0, 1980.0, 2800.0])
+        signal = 1.0 - 1.9 * np.exp(-times[:, None, None] / (np.where(cavity, 1600.0, 1000.0) / 0.9))
+    else:
+        times = np.array([0.0, 25.0, 55.0])
+        signal = np.exp(-times[:, None, None] / np.where(cavity, 180.0, 48.0))
+    noise = np.random.default_rng(4).standard_normal((2, *signal.shape))
+    images = np.hypot(np.where(sector & ~cavity, snr, 50.0) * signal + noise[0], noise[1])
+    series = MappingSeries(quantity, images.astype(np.float32), times, ready.geometry, ready.identity)
+    return replace(Ready.of(series), slice_count=None)
+
+
+@pytest.mark.parametrize("snr", [0.5, 2.0])
+@pytest.mark.parametrize(("quantity", "truth"), [(Quantity.T1, 1000.0), (Quantity.T2, 48.0)])
+def test_a_segment_without_signal_has_no_value_and_is_flagged(slices, ring_engine, quantity, truth, snr):
+    stated = RegionSettings(levels={slices[0].identity.slice_index: "mid"}, septum_degrees=0.0)
+    result = Pipeline(ring_engine, stated).process(lost(slices[0], quantity, snr, 120.0))
+    medians = {each.name: each.median for each in result.regions}
+    septal = ["septum", "AHA 8 mid anteroseptal", "AHA 9 mid inferoseptal"]
+    assert [name for name, median in medians.items() if median is None] == septal
+    assert result.flags.count(Flag.POOR_FIT) == 1
+    assert any(f"No value of {', '.join(septal)}:" in note for note in result.notes)
+    others = [median for name, median in medians.items() if name.startswith("AHA") and name not in septal]
+    assert others == pytest.approx([truth] * 4, rel=0.02)
+
+
+@pytest.mark.parametrize("quantity", Quantity)
+def test_segments_with_signal_are_not_flagged(slices, ring_engine, quantity):
+    stated = RegionSettings(levels={slices[0].identity.slice_index: "mid"}, septum_degrees=0.0)
+    result = Pipeline(ring_engine, stated).process(lost(slices[0], quantity, 12.0, 360.0))
+    assert all(each.median is not None for each in result.regions)
+    assert Flag.POOR_FIT not in result.flags
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ from inline.contouring.aha import (
     segments,
     wall_shares,
     weighted_quantiles,
+    without_fit,
 )
+from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import Contours, InsertionPoint, Insertions, SliceLevel
 from model.relaxometry.parametric_map import ParametricMap
@@ -165,6 +167,24 @@ def test_failed_pixels_do_not_count_and_an_empty_region_has_no_value():
     septum = regions["septum"]
     assert (septum.median, septum.q1, septum.q3, septum.mean, septum.sd) == (None,) * 5
     assert regions["global"].median == 50.0
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.3, True), (0.5, False)])
+@pytest.mark.parametrize("scanner_made", [False, True])
+def test_a_segment_with_too_many_poor_fits_has_no_value_but_the_ring_has(share, kept, scanner_made):
+    poor = np.random.default_rng(2).random(SHAPE) < share
+    ones = np.ones(SHAPE, np.float32)
+    fitted = ParametricMap(
+        950 * ones, 20 * ones, np.where(poor, np.float32(0.8), ones), np.zeros(SHAPE, bool)
+    )
+    scanner = ParametricMap.of_values(np.where(poor, np.float32(0.0), 950 * ones))
+    reference = angular_reference(usual_short_axis())
+    ring, *parts = measure(scanner if scanner_made else fitted, RING, SliceLevel.MID, reference)
+    assert ring.median == 950.0
+    assert all(each.median == (950.0 if kept else None) for each in parts)
+    found = without_fit([ring, *parts])
+    assert [flag for flag, _ in found] == ([] if kept else [Flag.POOR_FIT])
+    assert without_fit([replace(ring, median=None), *parts]) == ()
 
 
 @given(

@@ -191,6 +191,33 @@ def test_failed_pixels_take_no_part():
     assert found.regions[0].median == pytest.approx(26.68, abs=1e-3)
 
 
+@pytest.mark.parametrize("which", ["native", "post-contrast", "ECV"])
+def test_a_segment_of_noise_has_no_ecv_and_is_flagged(which):
+    """Left of the centre, all around mid-septum: a poor fit in one map, or values that no ECV has."""
+
+    def septum(u, v):
+        return np.abs(np.degrees(np.arctan2(v, -u))) <= 60.0
+
+    native, post = NATIVE, t1_slice(post=True, partition_at=lambda u, v: np.where(septum(u, v), -0.1, 0.46))
+    if which != "ECV":
+        y, x = np.indices(SHAPE)
+        noise = septum(x - 60.0, y - 62.0)
+        poor, post = (native if which == "native" else POST), POST
+        fitted = replace(poor.map, r_squared=np.where(noise, np.float32(0.5), poor.map.r_squared))
+        fitted = replace(fitted, sd_ms=np.where(noise, np.float32(400.0), poor.map.sd_ms))
+        changed = replace(poor, map=fitted)
+        native, post = (changed, post) if which == "native" else (native, changed)
+    found = of(native, post)
+    septal = ["septum", MID_SEPTUM, "AHA 8 mid anteroseptal", "AHA 9 mid inferoseptal"]
+    assert [each.name for each in found.regions if each.partition_coefficient is None] == septal
+    assert found.flags.count(Flag.POOR_FIT) == 1
+    assert f"No value of {', '.join(septal)}:" in found.notes[-1]
+    assert found.regions[-1].median == pytest.approx(26.68, abs=1e-2)
+    unknown = of(native, post, EcvSettings())
+    assert unknown.flags.count(Flag.POOR_FIT) == 1
+    assert by_name(unknown)["septum"].partition_coefficient is None
+
+
 def test_z_scores_are_those_of_the_ranges_of_a_measured_haematocrit():
     common = {"quantity": "ECV", "field_strength": 1.5, "mean": 25.0, "sd": 2.0, "n": 30, "source": "site"}
     ranges = ReferenceRanges((ReferenceRange(region="global", **common),))

@@ -202,6 +202,8 @@ def test_too_few_images_are_refused() -> None:
             fit_molli(images, np.arange(3.0))
         with pytest.raises(ValueError, match="at least 2"):
             fit_t2prep(images, np.arange(2.0))
+        with pytest.raises(ValueError, match="2 different preparation times; all have 25 ms"):
+            fit_t2prep(images, np.full(3, 25.0))
 
 
 def test_tensors_on_the_cpu_are_fitted_by_the_compiled_loops(means: str) -> None:

@@ -52,6 +52,17 @@ def test_ends_in_time_with_weights_that_load(tmp_path, monkeypatch) -> None:
     assert max(moved) > 0
 
 
+@pytest.mark.parametrize("name", ["checkpoints", "split.json"])
+def test_the_folder_of_a_run_on_labelled_cases_is_refused_and_kept(tmp_path, name) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / "training.json").write_text("{}")
+    save_weights(UNet(), tmp_path / "weights")
+    training = TimedTraining(tmp_path, 1.0, tmp_path / "weights", "cpu", plan=TINY)
+    with pytest.raises(ValueError, match=f"holds a training on labelled cases .{name}"):
+        train_within(training, lambda _: None)
+    assert (tmp_path / "training.json").read_text() == "{}"
+
+
 def test_some_steps_of_small_slices_take_whole_frames(tmp_path, monkeypatch) -> None:
     """What lies far from the heart is in whole frames alone."""
     monkeypatch.setattr(timed, "time", Clock())
