@@ -180,12 +180,17 @@ def quantitative(
 
 def common_attributes(geometry: SliceGeometry, quantity: str, comment: str) -> dict[str, MetaValue]:
     """Return the attributes that every image of results has."""
+    directions: dict[str, MetaValue] = {}
+    if geometry.oriented:
+        directions = {
+            "ImageRowDir": [f"{value:.18f}" for value in geometry.row_direction],
+            "ImageColumnDir": [f"{value:.18f}" for value in geometry.column_direction],
+        }
     return {
         "DataRole": "Image",
         "ImageProcessingHistory": ["PYTHON", "MYOSTREAM", quantity],
         "Keep_image_geometry": 1,
-        "ImageRowDir": [f"{value:.18f}" for value in geometry.row_direction],
-        "ImageColumnDir": [f"{value:.18f}" for value in geometry.column_direction],
+        **directions,
         **dict.fromkeys(("ImageComment", "ImageComments", "GADGETRON_ImageComment"), comment),
     }
 
