@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from inline.assembly.assembled import Failed, Ready
     from inline.assembly.examination import AcquiredExamination
@@ -94,11 +93,14 @@ def fit_molli(images: ArrayLike, ti_ms: ArrayLike, *, signed: bool = False) -> P
         signed: the images are phase-sensitive, with the polarity of the signal.
 
     Raises:
-        ValueError: too few images, images and times that do not match, or times in seconds.
+        ValueError: too few images, images and times that do not match, or times that are negative, not finite
+            or in seconds.
     """
-    from model.relaxometry.molli import SHORTEST_MS, molli_map
+    from inline.arguments import images_and_times
+    from inline.data.series import Quantity
+    from model.relaxometry.molli import molli_map
 
-    return molli_map(*_series(images, ti_ms, SHORTEST_MS), signed=signed)
+    return molli_map(*images_and_times(images, ti_ms, Quantity.T1), signed=signed)
 
 
 def fit_t2prep(images: ArrayLike, te_ms: ArrayLike) -> ParametricMap:
@@ -109,11 +111,14 @@ def fit_t2prep(images: ArrayLike, te_ms: ArrayLike) -> ParametricMap:
         te_ms: T2 preparation time (effective TE) of each image, ms, ``(n,)``.
 
     Raises:
-        ValueError: too few images, images and times that do not match, or times in seconds.
+        ValueError: too few images, images and times that do not match, or times that are negative, not finite
+            or in seconds.
     """
-    from model.relaxometry.t2prep import SHORTEST_MS, t2_map
+    from inline.arguments import images_and_times
+    from inline.data.series import Quantity
+    from model.relaxometry.t2prep import t2_map
 
-    return t2_map(*_series(images, te_ms, SHORTEST_MS))
+    return t2_map(*images_and_times(images, te_ms, Quantity.T2))
 
 
 def segment(
@@ -139,20 +144,18 @@ def segment(
     """
     import numpy as np
 
+    from inline.arguments import map_of, quantity_of
     from inline.contouring.convention import draw
     from inline.contouring.segment import contour_slice, network_input
-    from inline.data.series import Quantity
     from model.frame import Frame
 
-    measured = str(quantity).upper()
-    if measured not in set(Quantity):
-        raise ValueError(f'quantity is "T1" or "T2", not {quantity!r}')
-    if np.shape(spacing) != (2,):
+    measured = quantity_of(quantity)
+    if np.shape(spacing) != (2,) or np.asarray(spacing).dtype.kind not in "iuf":
         raise ValueError(f"spacing is (x, y) in mm, not {spacing!r}")
-    parametric = _map(values)
+    parametric = map_of(values)
     rows, columns = parametric.values_ms.shape
     frame = Frame((rows, columns), spacing)
-    image = network_input(parametric, Quantity(measured), frame)
+    image = network_input(parametric, measured, frame)
     running = pipeline or _pipeline()
     borders = contour_slice(running.engine.infer(image[None])[0], frame)
     drawn = draw(borders, spacing, running.offsets)
@@ -191,22 +194,26 @@ def measure(
         insertions: of the segmentation, whose contours these are.
 
     Raises:
-        ValueError: no contours, or a level, an inset or a map that is none.
+        ValueError: no contours, or a level, an inset, a septum or a map that is none.
     """
+    import math
+
+    from inline.arguments import contours_of, map_of
     from inline.contouring import aha
     from inline.data.geometry import SliceGeometry
     from inline.data.results import Insertions, SliceLevel
 
-    # None is what a segmentation without contours has.
-    if contours is None:
-        raise ValueError("there are no contours; Segmentation.flags says why")
+    contours = contours_of(contours)
+    if septum_degrees is not None and not math.isfinite(septum_degrees):
+        raise ValueError(f"septum_degrees must be finite, not {septum_degrees}")
     if level and level not in set(SliceLevel):
         raise ValueError(f'level is "basal", "mid", "apical" or "unknown", not {level!r}')
-    parametric = _map(values)
+    parametric = map_of(values)
     rows, columns = parametric.values_ms.shape
     plane = geometry or SliceGeometry.unoriented((1.0, 1.0), (rows, columns))
     reference, _ = aha.slice_reference(plane, insertions or Insertions(), contours, septum_degrees)
-    return aha.measure(parametric, contours, SliceLevel(level) if level else None, reference, inset=inset)
+    named = SliceLevel(level) if level else None
+    return aha.measure(parametric, contours, named, reference, inset=float(inset))
 
 
 def read_mrd(file: str | Path, group: str = "", *, settings: Settings | None = None) -> list[Ready | Failed]:
@@ -279,12 +286,14 @@ def process(
 
     Raises:
         ConfigurationError: the weights cannot be used, or no engine loads.
+        ValueError: images, times and geometry of a series made of arrays do not match.
     """
+    from inline.arguments import made_of_arrays
     from inline.assembly.assembled import Failed, Ready
     from inline.pipeline import SliceContext
 
     if not isinstance(series, Ready | Failed):
-        series = Ready.of(series)
+        series = Ready.of(made_of_arrays(series))
     places = tuple(each.slice_place() for each in (*(each for each in study if each is not series), series))
     return (pipeline or _pipeline()).process(series, SliceContext(study=places))
 
@@ -301,16 +310,18 @@ def write_report(
 
     Raises:
         MyostreamError: the file has another name, or cannot be written.
+        ValueError: these are no results.
         ImportError: the extra ``report`` is not installed.
     """
     from pathlib import Path
 
+    from inline.arguments import results_of
     from inline.data.examination import Examination
     from inline.report.content import page
     from inline.report.maps import report_maps
     from inline.report.output import write_report as write
 
-    examination = results if isinstance(results, Examination) else Examination(tuple(results))
+    examination = results if isinstance(results, Examination) else Examination(results_of(results))
     write(Path(file), page(report_maps(examination), info))
 
 
@@ -333,12 +344,14 @@ def ecv(
         The result; ``error`` states why there is none. Without haematocrit, it has no ECV.
 
     Raises:
-        ValueError: the haematocrit is outside its range.
+        ValueError: the haematocrit is outside its range, or these are no results.
         ConfigurationError: the settings or the reference ranges cannot be used.
     """
+    from inline.arguments import results_of
     from inline.examination.ecv import ecv_of_pair
     from inline.examination.pairing import Pair
 
+    native, post = results_of((native, post))
     ecv_settings, regions, ranges = _of_ecv(haematocrit, settings)
     return ecv_of_pair(Pair(native, post, "user"), ecv_settings, regions, ranges)
 
@@ -355,9 +368,10 @@ def examine(
     Raises:
         ValueError, ConfigurationError: as :func:`ecv` does.
     """
+    from inline.arguments import results_of
     from inline.examination.examine import examine as examine_slices
 
-    return examine_slices(results, *_of_ecv(haematocrit, settings))
+    return examine_slices(results_of(results), *_of_ecv(haematocrit, settings))
 
 
 def _of_ecv(
@@ -370,7 +384,7 @@ def _of_ecv(
     made = settings or load_settings()
     ecv_settings = made.ecv
     if haematocrit is not None:
-        ecv_settings = ecv_settings.model_copy(update={"haematocrit": check_haematocrit(haematocrit)})
+        ecv_settings = ecv_settings.model_copy(update={"haematocrit": check_haematocrit(float(haematocrit))})
     return ecv_settings, made.regions, ReferenceRanges.load(made.reference.file)
 
 
@@ -380,34 +394,3 @@ def _pipeline() -> Pipeline:
     from inline.settings import load_settings
 
     return build_pipeline(load_settings())
-
-
-def _series(
-    images: ArrayLike, times_ms: ArrayLike, shortest_ms: float
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Return images and times of one slice; ``shortest_ms`` is the shortest relaxation time of the fit."""
-    import numpy as np
-
-    stack, times = np.asarray(images), np.asarray(times_ms, dtype=np.float64)
-    if stack.ndim != 3 or np.iscomplexobj(stack):
-        raise ValueError(f"images must be real and (n, rows, columns), not {stack.dtype} {stack.shape}")
-    if times.shape != stack.shape[:1]:
-        raise ValueError(
-            f"images of shape {stack.shape} do not match {times.size} times: images are (n, rows, columns)"
-        )
-    if times.size and not times.max() >= shortest_ms:
-        raise ValueError(f"the longest time is {times.max():g} ms, too short for any map: times are in ms")
-    return stack.astype(np.float32), times
-
-
-def _map(values: ParametricMap | ArrayLike) -> ParametricMap:
-    import numpy as np
-
-    from model.relaxometry.parametric_map import ParametricMap
-
-    if isinstance(values, ParametricMap):
-        return values
-    array = np.asarray(values, dtype=np.float32)
-    if array.ndim != 2:
-        raise ValueError(f"a map is (rows, columns), not {array.shape}")
-    return ParametricMap.of_values(array)

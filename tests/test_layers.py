@@ -25,6 +25,7 @@ LAYERS = (
     ("inline.package",),
     ("inline.replay",),
     ("inline.offline",),
+    ("inline.arguments",),
     ("inline",),  # the Python API
     ("inline.cohort",),
     ("inline.cli",),

@@ -220,7 +220,7 @@ def assemble(
         "first_slice": header.first("slice"),
         "flags": _flags(findings),
         "arrived": group.arrived,
-        "notes": tuple(note for _, note in findings if note),
+        "notes": tuple(note for note in (*(note for _, note in findings), placed.note) if note),
         "motion_corrected": metadata.recognised.corrected,
         "enhancement": metadata.enhancement,
         "enhancement_source": metadata.enhancement_source,

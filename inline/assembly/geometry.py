@@ -24,6 +24,10 @@ _PARALLEL: Final = 0.999
 """Cosine of the angle between the normals of images of one slice, about 2.5 degrees."""
 _REMEMBERED: Final = 512
 """Latest planes that an image is compared with; bounds the time for an image."""
+_NO_POSITION: Final = (
+    "The position ({:g}, {:g}, {:g}) of the image headers is not finite: it gives no level, and contours "
+    "have no patient coordinates."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +38,13 @@ class Placed:
         geometry: its plane.
         header: the image's header with that field of view and position.
         contradiction: difference between header and DICOM, as a sentence; empty where they agree.
+        note: a sentence on a position that cannot be used, or empty.
     """
 
     geometry: SliceGeometry
     header: ImageHeader
     contradiction: str = ""
+    note: str = ""
 
 
 def read_geometry(header: ImageHeader, dicom: DicomPlane | None = None, unusable: str = "") -> Placed:
@@ -80,13 +86,14 @@ def read_geometry(header: ImageHeader, dicom: DicomPlane | None = None, unusable
             "image headers (MRD)"
         )
     row, column, position = header.read_dir, header.phase_dir, header.position
-    if not all(map(math.isfinite, position)):
+    positioned = all(map(math.isfinite, position))
+    if not positioned:
         position = (0.0, 0.0, 0.0)
     if dicom is not None and dicom.directions is not None:
         row, column = map(_triple, dicom.directions)
         if dicom.first_pixel is not None:
             to_centre = np.array(row) * columns / 2 * spacing[0] + np.array(column) * rows / 2 * spacing[1]
-            position = _triple(np.array(dicom.first_pixel) + to_centre)
+            position, positioned = _triple(np.array(dicom.first_pixel) + to_centre), True
     oriented = _perpendicular(row, column)
     if not oriented:
         row, column = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
@@ -101,11 +108,13 @@ def read_geometry(header: ImageHeader, dicom: DicomPlane | None = None, unusable
         shape=(rows, columns),
         slice_direction=header.slice_dir if rising else None,
         oriented=oriented,
+        positioned=positioned,
     )
     if dicom is not None:
         size = (columns * spacing[0], rows * spacing[1], header.field_of_view[2])
         header = replace(header, field_of_view=size, position=position)
-    return Placed(geometry, header, contradiction)
+    note = "" if positioned else _NO_POSITION.format(*header.position)
+    return Placed(geometry, header, contradiction, note)
 
 
 @dataclass(slots=True)

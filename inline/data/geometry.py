@@ -33,6 +33,7 @@ class SliceGeometry:
         slice_direction: unit vector along rising slice indices (MRD ``slice_dir``); None where not stated.
         oriented: the directions are those in the patient; else the image's own axes stand in for them, and
             nothing is known of where the septum lies.
+        positioned: the position is the sender's, which may be zeros; else zeros stand in for it.
     """
 
     position: tuple[float, float, float]
@@ -42,11 +43,13 @@ class SliceGeometry:
     shape: tuple[int, int]
     slice_direction: tuple[float, float, float] | None = None
     oriented: bool = True
+    positioned: bool = True
 
     @classmethod
     def unoriented(cls, spacing: tuple[float, float], shape: tuple[int, int]) -> SliceGeometry:
         """Return the geometry of an image whose place in the patient is not known."""
-        return cls((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), spacing, shape, oriented=False)
+        zeros, right, down = (0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
+        return cls(zeros, right, down, spacing, shape, oriented=False, positioned=False)
 
     @property
     def normal(self) -> FloatArray:
@@ -57,6 +60,11 @@ class SliceGeometry:
     def placed(self) -> bool:
         """True where the position is stated; senders that do not know it write zeros."""
         return any(self.position)
+
+    @property
+    def located(self) -> bool:
+        """True where pixels have patient coordinates, as far as zeros are a position."""
+        return self.oriented and self.positioned
 
     def to_patient(self, points: FloatArray) -> FloatArray:
         """Return patient coordinates ``(n, 3)`` in mm of pixel coordinates ``(n, 2)``."""

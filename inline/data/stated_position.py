@@ -56,7 +56,9 @@ def positions_stated(study: Sequence[Shown]) -> list[bool | None]:
     def at_zero(each: Shown) -> bool:
         """Return whether a slice certainly lies at zero."""
         own = each.kind, each.session
-        if each.geometry is None or each.geometry.placed or len(slices[*own, each.series]) > 1:
+        if each.geometry is None or each.geometry.placed or not each.geometry.positioned:
+            return False
+        if len(slices[*own, each.series]) > 1:
             return False
         return own in stating or (len(series[own]) == 1 and elsewhere(each.kind, each.geometry))
 
@@ -67,7 +69,7 @@ def positions_stated(study: Sequence[Shown]) -> list[bool | None]:
         own = each.kind, each.session
         if each.geometry is None or each.geometry.placed:
             return each.geometry is not None
-        if not placed or len(slices[*own, each.series]) > 1:
+        if not placed or not each.geometry.positioned or len(slices[*own, each.series]) > 1:
             return False
         return None if possible or len(series[own]) == 1 else False
 

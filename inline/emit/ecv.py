@@ -89,8 +89,8 @@ def _values(result: EcvResult) -> dict[str, MetaValue]:
 
 
 def _placed(template: ImageHeader, geometry: SliceGeometry) -> ImageHeader:
-    """Return the template in the place of a slice; as it is where the slice has no orientation."""
-    if not geometry.oriented:
+    """Return the template in the place of a slice; as it is where that is not known."""
+    if not geometry.located:
         return template
     rows, columns = geometry.shape
     width, height = geometry.spacing

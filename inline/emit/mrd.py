@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import RESULT_ATTRIBUTE, Contours, SliceResult
-from inline.data.series import Quantity
+from inline.data.series import DIGITS, Quantity
 from inline.emit.numbers import SeriesNumbers
 from inline.emit.overlay import ENDO_COLOUR, EPI_COLOUR, WINDOW_MS, draw, draw_uncertainty
 from inline.emit.record import record
@@ -180,12 +180,17 @@ def quantitative(
 
 def common_attributes(geometry: SliceGeometry, quantity: str, comment: str) -> dict[str, MetaValue]:
     """Return the attributes that every image of results has."""
+    directions: dict[str, MetaValue] = {}
+    if geometry.oriented:
+        directions = {
+            "ImageRowDir": [f"{value:.18f}" for value in geometry.row_direction],
+            "ImageColumnDir": [f"{value:.18f}" for value in geometry.column_direction],
+        }
     return {
         "DataRole": "Image",
         "ImageProcessingHistory": ["PYTHON", "MYOSTREAM", quantity],
         "Keep_image_geometry": 1,
-        "ImageRowDir": [f"{value:.18f}" for value in geometry.row_direction],
-        "ImageColumnDir": [f"{value:.18f}" for value in geometry.column_direction],
+        **directions,
         **dict.fromkeys(("ImageComment", "ImageComments", "GADGETRON_ImageComment"), comment),
     }
 
@@ -201,7 +206,8 @@ def _comment(result: SliceResult) -> str:
     elif ring.median is None:
         text = f"{kind}: no values"
     else:
-        text = f"{kind} {ring.median:.0f} ms [{ring.q1:.0f}-{ring.q3:.0f}]"
+        digits = DIGITS[result.quantity]
+        text = f"{kind} {ring.median:.{digits}f} ms [{ring.q1:.{digits}f}-{ring.q3:.{digits}f}]"
     reasons = ", ".join(result.flags) or result.error
     return f"{text} ({reasons}) research only" if reasons else f"{text} research only"
 

@@ -6,6 +6,7 @@ import math
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inline.data.examination import EcvRegion, EcvResult
 from inline.data.geometry import SliceGeometry
@@ -24,8 +25,8 @@ def record(result: SliceResult) -> dict[str, Any]:
     """Return a result without its images, as dicts, lists, text, numbers and None.
 
     Missing values (an empty region) are None. Contours are ``[[x, y], ...]`` in pixels and
-    ``[[x, y, z], ...]`` in patient coordinates (LPS, mm); insertion points likewise, ``[x, y]`` and
-    ``[x, y, z]``.
+    ``[[x, y, z], ...]`` in patient coordinates (LPS, mm), None where the headers state no directions or no
+    position; insertion points likewise, ``[x, y]`` and ``[x, y, z]``.
     """
     geometry, identity = result.geometry, result.identity
     contours: dict[str, Any] | None = None
@@ -33,7 +34,7 @@ def record(result: SliceResult) -> dict[str, Any]:
         contours = {
             name: {
                 "pixels": np.round(points, 3).tolist(),
-                "patient_mm": np.round(geometry.to_patient(points), 2).tolist(),
+                "patient_mm": _in_patient(points, geometry),
             }
             for name, points in (("endo", result.contours.endo), ("epi", result.contours.epi))
         }
@@ -99,11 +100,20 @@ def _insertion(point: InsertionPoint | None, geometry: SliceGeometry) -> dict[st
     if point is None:
         return None
     pixels = np.array([[point.x, point.y]])
+    in_patient = _in_patient(pixels, geometry)
     return {
         "pixels": np.round(pixels, 3)[0].tolist(),
-        "patient_mm": np.round(geometry.to_patient(pixels), 2)[0].tolist(),
+        "patient_mm": in_patient and in_patient[0],
         "confidence": json_number(point.confidence, 4),
     }
+
+
+def _in_patient(points: NDArray[np.float64], geometry: SliceGeometry) -> list[list[float]] | None:
+    """Return patient coordinates of pixels ``(n, 2)``, None where the place in the patient is not known."""
+    if not geometry.located:
+        return None
+    coordinates: list[list[float]] = np.round(geometry.to_patient(points), 2).tolist()
+    return coordinates
 
 
 def _region(region: RegionValues) -> dict[str, Any]:

@@ -28,6 +28,10 @@ _OVERHEAD: Final = 1.15
 """Size of an ext3 file system over that of its content: tables of inodes and the journal."""
 _FREE_MB: Final = 200
 _STEP_MB: Final = 100
+_KERNELS: Final = "/opt/myostream/kernels"
+_ENVIRONMENT: Final = f"NUMBA_CACHE_DIR={_KERNELS} NUMBA_CPU_NAME=x86-64-v3 NUMBA_CPU_FEATURES="
+"""Of the Containerfile: without it the kernels are not found and compiled at each start. Its cache folder is
+left out: it belongs to the user of the container, who need not be that of the chroot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +42,13 @@ class RootFilesystem:
         executable: absolute path of the command ``myostream`` in it.
         entries: number of files, folders and links.
         content_bytes: disk space of its content in blocks of 4 KiB.
+        kernels: it holds the compiled kernels of the Containerfile.
     """
 
     executable: str
     entries: int
     content_bytes: int
+    kernels: bool = False
 
     @property
     def image_mb(self) -> int:
@@ -61,7 +67,7 @@ def read_root_filesystem(file: Path) -> RootFilesystem:
         PackageError: it cannot be read, or holds no shell or not one command ``myostream``.
     """
     executables: list[str] = []
-    shell, entries, content_bytes = False, 0, 0
+    shell, kernels, entries, content_bytes = False, False, 0, 0
     try:
         with tarfile.open(file) as archive:
             for each in archive:
@@ -73,6 +79,7 @@ def read_root_filesystem(file: Path) -> RootFilesystem:
                 entries += 1
                 content_bytes += max(math.ceil(each.size / _BLOCK), 1) * _BLOCK if not each.islnk() else 0
                 shell = shell or path in _SHELLS
+                kernels = kernels or (f"/{path}".startswith(f"{_KERNELS}/") and path.endswith(".kernel"))
                 if each.isreg() and PurePosixPath(path).parts[-2:] == ("bin", NAME):
                     executables.append(f"/{path}")
     except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
@@ -82,7 +89,7 @@ def read_root_filesystem(file: Path) -> RootFilesystem:
         raise PackageError(f"{file} must hold one command bin/{NAME}; found: {found}")
     if not shell:
         raise PackageError(f"{file} has no /bin/sh, with which the start script runs; use another base image")
-    return RootFilesystem(executables[0], entries, content_bytes)
+    return RootFilesystem(executables[0], entries, content_bytes, kernels)
 
 
 def write_fire(folder: Path, label: Label, root: RootFilesystem) -> Path:
@@ -128,10 +135,11 @@ chroot_allowable_residual_memory_usage=128
 
 
 def _start_script(root: RootFilesystem) -> str:
+    kernels = f"# The compiled kernels of the image.\nexport {_ENVIRONMENT}\n" if root.kernels else ""
     return f"""\
 #!/bin/sh
 # Starts {NAME} in the chroot of FIRE and returns. First argument: log file.
-# Temporary files go to the folder that is shared with the host: the disk image has little room.
+{kernels}# Temporary files go to the folder that is shared with the host: the disk image has little room.
 export TMPDIR=/tmp/share
 mkdir -p "$TMPDIR" "$(dirname "${{1:-/dev/null}}")"
 nohup {shlex.quote(root.executable)} serve -H 0.0.0.0 -p {PORT} >> "${{1:-/dev/null}}" 2>&1 < /dev/null &

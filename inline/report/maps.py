@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from inline.data.examination import EcvResult, Examination, Haematocrit
 from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, Contours, SliceLevel, SliceResult
-from inline.data.series import Enhancement, Quantity, SeriesIdentity
+from inline.data.series import DIGITS, Enhancement, Quantity, SeriesIdentity
 from inline.data.time_stamps import unwrapped
 
 HEART_MM: Final = 110.0
@@ -46,7 +46,8 @@ class Kind(StrEnum):
     @property
     def digits(self) -> int:
         """Decimals that are printed."""
-        return {Kind.ECV: 1, Kind.T2: 1, Kind.PARTITION: 2}.get(self, 0)
+        other = {Kind.ECV: 1, Kind.PARTITION: 2, Kind.T2: DIGITS[Quantity.T2]}
+        return other.get(self, DIGITS[Quantity.T1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,17 +129,17 @@ class Metrics(Observer):
             if stage in delivery.stated:
                 continue
             self._stages.labels(stage).observe(milliseconds / 1000.0)
+        for flag in set(result.flags).difference(delivery.stated):
+            self._flags.labels(flag.value).inc()
+        if result.confidence is not None:
+            self._confidence.observe(result.confidence)
         if delivery.latecomer:
             self._latecomers.inc()
             return
         self._results.labels(quantity).inc()
         self._latency.labels(quantity).observe(delivery.latency_s)
-        for flag in set(result.flags):
-            self._flags.labels(flag.value).inc()
         if result.error:
             self._failed.inc()
-        if result.confidence is not None:
-            self._confidence.observe(result.confidence)
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

@@ -77,6 +77,8 @@ def _opened(source: Path | None, sink: Path | None) -> tuple[int, int]:
     """Return the descriptors to read and to write."""
     if source is not None and not source.exists():
         raise ConfigurationError(f"there is no {source} to read")
+    if source is not None and source.is_dir():
+        raise ConfigurationError(f"{source} is a folder and no stream")
     if source is not None and sink is not None and sink.exists() and source.samefile(sink):
         raise ConfigurationError(f"{source} would be overwritten; give another name for what comes back")
     if source is None or source.is_file():

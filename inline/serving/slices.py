@@ -91,7 +91,7 @@ class _Slice:
     Attributes:
         study, place: of the slice.
         mapped: its result has a map, as far as it is known.
-        stated: stages whose times were delivered.
+        stated: stages whose times, and flags, that were delivered.
     """
 
     study: Study
@@ -301,8 +301,8 @@ class Slices:
                 submitted.mapped = False
             ecv: EcvResult | None = None
             latency_s = time.monotonic() - assembled.arrived
-            number_of_study, stated_stages = submitted.study.number, submitted.stated
-            submitted.stated |= result.times_ms.keys()
+            number_of_study, already_stated = submitted.study.number, submitted.stated
+            submitted.stated |= {*result.times_ms, *result.flags}
             self._service.observers.delivered(
                 Delivery(
                     self._name,
@@ -311,7 +311,7 @@ class Slices:
                     latecomer,
                     number_of_study,
                     settings.budget_ms,
-                    stated_stages,
+                    already_stated,
                 )
             )
             try:

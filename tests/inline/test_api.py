@@ -86,7 +86,7 @@ def test_wrong_arrays_are_value_errors(ring_engine):
         inline.fit_molli(np.ones((4, 4, 4)), [0.1, 0.18, 1.0, 4.6])
     with pytest.raises(ValueError, match="times are in ms"):
         inline.fit_t2prep(np.ones((3, 4, 4)), [0.0, 0.025, 0.055])
-    with pytest.raises(ValueError, match=r"a map is \(rows, columns\)"):
+    with pytest.raises(ValueError, match=r"a map is real and \(rows, columns\), not float64 \(4,\)"):
         inline.segment(np.zeros(4), (1.5, 1.5), "T1", pipeline=Pipeline(ring_engine))
     with pytest.raises(ValueError, match='quantity is "T1" or "T2", not \'PD\''):
         inline.segment(np.zeros((4, 4)), (1.5, 1.5), "PD", pipeline=Pipeline(ring_engine))
@@ -265,3 +265,131 @@ def test_ecv_of_two_results_and_of_an_examination():
     assert found.regions == one.regions
     with pytest.raises(ValueError, match=r"give 0\.42 for 42 %"):
         inline.ecv(native, post, 42)
+
+
+T1_TIMES = np.array([100.0, 180.0, 260.0, 1000.0, 1900.0, 2800.0, 3700.0, 4600.0])
+
+
+def inversion_recovery(t1_ms, shape):
+    """Magnitudes of a MOLLI series of one T1, with A = 100 and B = 190, ``(8, *shape)``."""
+    return np.abs(100.0 - 190.0 * np.exp(-T1_TIMES * 0.9 / t1_ms))[:, None, None] * np.ones((1, *shape))
+
+
+def test_masked_pixels_have_no_value():
+    """As NaN: neither the data beneath the mask nor the fill value of the array reach a fit or a median."""
+    images = np.ma.masked_array(inversion_recovery(1000.0, (4, 6)), mask=np.zeros((8, 4, 6), bool))
+    images[:, :, :2] = inversion_recovery(400.0, (4, 2))
+    images[:, :, :2] = np.ma.masked
+    for given in (images, list(images), (1000.0 * images).astype(np.uint32)):
+        found = inline.fit_molli(given, T1_TIMES)
+        np.testing.assert_array_equal(found.failed[0], [True] * 2 + [False] * 4)
+        np.testing.assert_allclose(found.values_ms[:, 2:], 1000.0, rtol=1e-4)
+    _, contours, _ = ring_of_pixels(180.0, 1.0, 1.0)
+    values = np.ma.masked_array(np.full((120, 120), 1000.0), mask=False)
+    values[:, :80] = 200.0
+    values[:, :80] = np.ma.masked
+    assert inline.measure(values, contours)[0].median == 1000.0
+    with pytest.raises(ValueError, match="times must be finite"):
+        inline.fit_molli(images.data, np.ma.masked_equal(T1_TIMES, 100.0))
+
+
+def test_a_complex_map_is_refused(ring_engine):
+    values, contours, _ = ring_of_pixels(180.0, 1.0, 1.0)
+    for call in (
+        lambda: inline.measure(values * 1j, contours),
+        lambda: inline.segment(values * 1j, (1.5, 1.5), "T1", pipeline=Pipeline(ring_engine)),
+    ):
+        with pytest.raises(ValueError, match=r"a map is real and \(rows, columns\), not complex128"):
+            call()
+
+
+@pytest.mark.parametrize("wrong", [-100.0, np.nan, np.inf])
+def test_times_that_are_none_are_refused(wrong):
+    for fit, times in ((inline.fit_molli, T1_TIMES), (inline.fit_t2prep, np.array([0.0, 25.0, 55.0]))):
+        stated = np.r_[wrong, times[1:]]
+        with pytest.raises(ValueError, match="times must be finite and at least 0 ms"):
+            fit(np.ones((len(times), 4, 4)), stated)
+
+
+def test_a_septum_or_contours_that_are_none_are_refused():
+    values, contours, _ = ring_of_pixels(180.0, 1.0, 1.0)
+    with pytest.raises(ValueError, match="septum_degrees must be finite, not nan"):
+        inline.measure(values, contours, level="mid", septum_degrees=float("nan"))
+    endo, epi = contours.endo, contours.epi
+    for wrong in (endo[:2], endo * np.nan, np.zeros((0, 2)), endo[:, :1], endo.ravel()):
+        with pytest.raises(ValueError, match=r"endo must be 3 or more finite points \(n, 2\)"):
+            inline.measure(values, inline.Contours(wrong, epi))
+        with pytest.raises(ValueError, match="epi must be 3 or more"):
+            inline.measure(values, inline.Contours(endo, wrong))
+    for other in (inline.Segmentation(np.zeros((120, 120), np.uint8), contours, ()), (endo, epi)):
+        with pytest.raises(ValueError, match=r"contours are those of Segmentation\.contours, not a"):
+            inline.measure(values, other)
+    listed = inline.Contours(endo.tolist(), epi.tolist())
+    assert inline.measure(values, listed) == inline.measure(values, contours)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda made: replace(made, images=made.images.astype(np.uint16)),
+        lambda made: replace(made, images=made.images.tolist(), times_ms=made.times_ms.tolist()),
+        lambda made: replace(made, quantity="T1"),
+        lambda made: replace(made, quantity="t1"),
+        lambda made: replace(
+            made,
+            geometry=replace(
+                made.geometry,
+                **{
+                    name: np.array(getattr(made.geometry, name))
+                    for name in ("position", "row_direction", "column_direction", "spacing", "shape")
+                },
+            ),
+        ),
+    ],
+)
+def test_series_of_other_types_give_the_same_result(study, ring_engine, change):
+    first = study[0].series
+    made = replace(first, images=np.round(first.images))
+    expected = inline.process(made, pipeline=Pipeline(ring_engine))
+    assert not expected.error
+    result = inline.process(change(made), pipeline=Pipeline(ring_engine))
+    assert result.regions == expected.regions
+    assert (result.flags, result.notes, result.error) == (expected.flags, expected.notes, "")
+    np.testing.assert_array_equal(result.map.values_ms, expected.map.values_ms)
+
+
+def test_series_whose_parts_do_not_match_are_value_errors(study, ring_engine):
+    first, pipeline = study[0].series, Pipeline(ring_engine)
+    finished = inline.MapSeries(first.quantity, first.images[0], first.geometry, first.identity)
+    smaller = replace(first.geometry, shape=(96, 96))
+    for series, problem in (
+        (replace(first, times_ms=first.times_ms[:6]), "do not match 6 times"),
+        (replace(first, geometry=smaller), r"\(192, 192\) pixels do not match the geometry, \(96, 96\)"),
+        (replace(finished, geometry=smaller), r"\(192, 192\) pixels do not match the geometry, \(96, 96\)"),
+        (replace(first, quantity="PD"), 'quantity is "T1" or "T2"'),
+        (replace(first, images=first.images * 1j), "must be real"),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            inline.process(series, pipeline=pipeline)
+    masked = np.ma.masked_array(np.full((192, 192), 1000.0), mask=False)
+    masked[:, :96] = np.ma.masked
+    result = inline.process(replace(finished, values_ms=masked), pipeline=pipeline)
+    np.testing.assert_array_equal(result.map.failed[0], [True] * 96 + [False] * 96)
+
+
+def test_arguments_of_another_kind_are_value_errors(tmp_path, ring_engine):
+    from tests.inline.examination.phantom import t1_slice
+
+    native = t1_slice()
+    for problem, call in (
+        (r"results are those of process\(\), not a NoneType", lambda: inline.ecv(native, None)),
+        (r"results are those of process\(\), not a str", lambda: inline.examine([native, "no result"])),
+        ("a list, not a single Exam", lambda: inline.examine(inline.Examination((native,)))),
+        ("a list, not a single Slice", lambda: inline.write_report(native, tmp_path / "page.png")),
+        ("could not convert string to float: 'x'", lambda: inline.ecv(native, native, "x")),
+        (r"spacing is \(x, y\) in mm", lambda: inline.segment(np.ones((4, 4)), ("a", "b"), "T1")),
+        (r"not float64 \(8, 0, 4\)", lambda: inline.fit_molli(np.ones((8, 0, 4)), T1_TIMES)),
+        (r"not float64 \(0, 4\)", lambda: inline.segment(np.ones((0, 4)), (1.5, 1.5), "T1")),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            call()

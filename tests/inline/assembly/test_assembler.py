@@ -411,6 +411,18 @@ def test_missing_directions_are_flagged():
     assert ready[0].flags == (Flag.NO_ORIENTATION,)
 
 
+def test_a_position_that_is_no_number_is_noted():
+    ready, _ = feed(molli(position=(0.0, float("nan"), 20.0)), counted(8))
+    assert isinstance(ready[0], Ready)
+    assert not ready[0].geometry.positioned
+    assert ready[0].geometry.position == (0.0, 0.0, 0.0)
+    (note,) = ready[0].notes
+    assert "position (0, nan, 20) of the image headers is not finite" in note
+    ready, _ = feed(molli(position=(0.0, 0.0, 0.0)), counted(8))
+    assert ready[0].geometry.positioned
+    assert ready[0].notes == ()
+
+
 def test_slices_without_a_counter_are_told_apart_by_position():
     images = [*molli(position=(0.0, 0.0, 0.0)), *molli(position=(0.0, 0.0, 20.0))]
     ready, everything = feed(images, counted(8))

@@ -48,6 +48,13 @@ def test_pixel_spacing_wins_over_an_exchanged_field_of_view():
     assert placed.geometry.to_patient(np.zeros((1, 2)))[0] == pytest.approx(dicom().first_pixel)
 
 
+def test_the_position_of_dicom_stands_in_for_one_that_is_not_finite():
+    placed = read_geometry(header(position=(5.0, float("inf"), 7.0)), dicom())
+    assert placed.geometry.position == pytest.approx((5.0, 6.0, 7.0))
+    assert placed.geometry.positioned
+    assert placed.note == ""
+
+
 @pytest.mark.parametrize("size", [(0.0, 0.0, 8.0), (float("nan"), 192.0, 8.0), (288.0, 1e9, 8.0)])
 def test_pixel_spacing_stands_in_for_a_useless_field_of_view(size):
     placed = read_geometry(header(field_of_view=size), dicom())

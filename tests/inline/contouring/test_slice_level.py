@@ -212,6 +212,13 @@ def test_one_of_several_connections_has_the_slice_in_the_middle_of_the_magnet(ap
     assert [slice_level(each, shown)[0] for each in shown] == [BASAL, MID, APICAL] * 3
 
 
+@pytest.mark.parametrize(("positioned", "expected"), [(True, MID), (False, UNKNOWN)])
+def test_zeros_that_stand_in_for_a_position_give_no_level(positioned, expected):
+    ends, zero = [place(-30.0, series=1), place(30.0, series=2)], place(0.0, series=3)
+    zero = replace(zero, geometry=replace(zero.geometry, positioned=positioned))
+    assert slice_level(zero, [*ends, zero])[0] is expected
+
+
 def test_zeros_on_connections_of_their_own_give_no_level():
     """Three series of one slice beside a stack of another connection, which has a slice near zero."""
     native = [place(offset, number, session="a") for number, offset in enumerate((-19, 1, 21))]

@@ -91,8 +91,10 @@ def test_the_map_lies_where_the_native_slice_lies():
     assert image.header.position == pytest.approx(NATIVE.geometry.position)
     assert image.header.read_dir == pytest.approx(NATIVE.geometry.row_direction)
     assert image.header.field_of_view == pytest.approx((SHAPE[1] * 1.5, SHAPE[0] * 1.5, 8.0))
-    (image,) = ecv_images(replace(FOUND, geometry=replace(FOUND.geometry, oriented=False)), TEMPLATE)
-    assert image.header.position == TEMPLATE.position
+    for unknown in ({"oriented": False}, {"positioned": False}):
+        (image,) = ecv_images(replace(FOUND, geometry=replace(FOUND.geometry, **unknown)), TEMPLATE)
+        assert image.header.position == TEMPLATE.position
+        assert ("ImageRowDir" in image.meta()) == ("oriented" not in unknown)
 
 
 def test_series_numbers_are_those_of_the_series_that_completed_the_pair():

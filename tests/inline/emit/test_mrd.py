@@ -142,6 +142,27 @@ def test_what_goes_back_is_as_written_down(make):
     assert text == file.read_text(encoding="utf-8")
 
 
+def test_the_comment_has_a_decimal_for_t2_alone():
+    t2 = replace(
+        good(), quantity=Quantity.T2, regions=(RegionValues("global", 49.46, 47.0, 51.54, 49.0, 2.0, 90),)
+    )
+    for made, comment in (
+        (good(), "T1 myostream 951 ms [931-981] research only"),
+        (t2, "T2 myostream 49.5 ms [47.0-51.5] research only"),
+    ):
+        assert images(made, TEMPLATE)[0].meta()["ImageComment"] == (comment,)
+
+
+def test_directions_that_are_not_known_are_not_stated():
+    undirected = replace(good(), geometry=replace(good().geometry, oriented=False))
+    for known, unknown in zip(images(good(), TEMPLATE), images(undirected, TEMPLATE), strict=True):
+        missing = {"ImageRowDir", "ImageColumnDir"}
+        assert {name for name, _ in read(known.attributes)} - missing == {
+            name for name, _ in read(unknown.attributes)
+        }
+        assert unknown.header.read_dir == known.header.read_dir
+
+
 @pytest.mark.parametrize("make", [good, flagged, empty], ids=lambda make: make.__name__)
 @pytest.mark.parametrize("largest", [255, 4095, 65535])
 @pytest.mark.parametrize("sender", [(), (5010, 5011), range(0, 65536, 64), range(5000, 65000)])

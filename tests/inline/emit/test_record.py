@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -142,6 +143,19 @@ def test_insertion_points_are_in_pixels_and_in_the_patient():
     assert {name: value for name, value in found.items() if name != "insertions"} == {
         name: value for name, value in nothing.items() if name != "insertions"
     }
+
+
+@pytest.mark.parametrize("unknown", [{"oriented": False}, {"positioned": False}])
+def test_an_unknown_place_gives_no_patient_coordinates(unknown):
+    found = Insertions(InsertionPoint(4.25, 2.0, 0.9), None)
+    known = result(insertions=found)
+    content = record(replace(known, geometry=replace(GEOMETRY, **unknown)))
+    for part in (content["contours"]["endo"], content["contours"]["epi"], content["insertions"]["anterior"]):
+        assert part["patient_mm"] is None
+        assert part["pixels"]
+    assert read_record(content)["contours"]["endo"]["patient_mm"] is None
+    # Zeros may be a position.
+    assert record(known)["contours"]["endo"]["patient_mm"] is not None
 
 
 def test_records_with_and_without_insertion_points_are_read():

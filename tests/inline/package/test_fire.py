@@ -3,14 +3,17 @@
 import configparser
 import lzma
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import tarfile
+from pathlib import Path
 from random import Random
 
 import pytest
 
+import inline
 from inline.package.fire import read_root_filesystem, write_fire
 from inline.package.schema import PackageError
 from inline.serving.parameters import read_parameters, with_parameters
@@ -71,6 +74,28 @@ def test_the_start_script_runs_a_command_whatever_its_path(label, tmp_path):
     lines = (write_fire(tmp_path, label, root) / "start-myostream.sh").read_text().splitlines()
     (start,) = (line for line in lines if line.startswith("nohup"))
     assert shlex.split(start)[:3] == ["nohup", f"/{path}", "serve"]
+
+
+def test_the_start_script_uses_the_kernels_of_the_root_file_system(label, rootfs, tmp_path):
+    """An exported root file system has no environment: the script exports that of the Containerfile."""
+    containerfile = (Path(inline.__file__).parents[1] / "Containerfile").read_text()
+    last = re.split("^FROM .*$", containerfile, flags=re.MULTILINE)[-1]
+    wanted = dict(each.split("=") for each in re.search("^ENV (NUMBA_.*)$", last, re.MULTILINE)[1].split())
+    assert len(wanted) == 3
+
+    def exported(archive):
+        folder = tmp_path / "package"
+        folder.mkdir(exist_ok=True)
+        text = (write_fire(folder, label, read_root_filesystem(archive)) / "start-myostream.sh").read_text()
+        script = text.replace("/tmp/share", str(tmp_path)).partition("nohup")[0] + "exec env"
+        made = subprocess.run(
+            ["sh", "-c", script], capture_output=True, text=True, check=True, env={"PATH": os.defpath}
+        )
+        return dict(line.split("=", 1) for line in made.stdout.splitlines() if line.startswith("NUMBA"))
+
+    assert exported(rootfs) == {}
+    kernel = f"{wanted['NUMBA_CACHE_DIR'].strip('/')}/myostream/fit_molli.kernel"
+    assert exported(write_tar(tmp_path / "more.tar", {**ROOT, kernel: ""})) == wanted
 
 
 def test_the_folder_has_configuration_defaults_and_script(label, rootfs, tmp_path):

@@ -180,6 +180,27 @@ def test_each_stage_of_a_late_slice_is_counted_once(metrics, serving, examinatio
     assert found["myostream_results_total", "T1"] == found["myostream_results_total", "T2"] == 2
     counts = {stage: found["myostream_stage_seconds_count", stage] for stage in Stage}
     assert counts == dict.fromkeys(Stage, 4)
+    assert found["myostream_flags_total", Flag.LATE.value] == 4
+
+
+def test_flags_and_confidence_of_a_late_result_are_counted_once(metrics, serving, examination, ring_engine):
+    """Of seven images the end of the budget states one as missing; the result states that again."""
+    _, header, images = examination
+    missing = next(number for number, each in enumerate(images) if each.header.set == 1)
+    gate, events = Gated(ring_engine), Taking()
+    seen = []
+    events.delivered = seen.append
+    with serving(gate, observers=Observers(metrics, events)) as server:
+        exchange(
+            server.address, header, images[:missing] + images[missing + 1 :], parameters={"budget_ms": 3000}
+        )
+        gate.open.set()
+        found = until(metrics, "myostream_latecomers_total", 4)
+    late = [each.result for each in seen if each.latecomer]
+    stated = Counter(flag for each in late for flag in set(each.flags))
+    assert stated[Flag.MISSING_IMAGES] == 1
+    assert {flag: found["myostream_flags_total", flag.value] for flag in stated} == stated
+    assert found["myostream_confidence_count",] == sum(each.confidence is not None for each in late)
 
 
 def test_an_engine_that_is_replaced_is_counted_and_the_next_is_in_use(

@@ -231,6 +231,7 @@ def test_originals_are_bit_exact_maps_come_back_and_nothing_else_is_printed(stre
     ("arguments", "errors"),
     [
         (["-i", "missing"], "there is no missing to read"),
+        (["-i", "."], "is a folder and no stream"),
         (["-i", "h5", "-o", "out"], "is an HDF5 file and no stream"),
         (["-i", "same", "-o", "same"], "would be overwritten"),
         (["-i", "same", "-o", "no/where"], "cannot be written"),
