@@ -130,6 +130,7 @@ class Receiver:
             (evt.EVT_RELEASED, self._released),
             (evt.EVT_ABORTED, self._broken_off),
             (evt.EVT_CONN_CLOSE, self._broken_off),
+            (evt.EVT_CONN_CLOSE, _give_place_back),
         ]
         try:
             self._server = self._ae.make_server(
@@ -380,6 +381,12 @@ def admitted(host: str, peers: Collection[IPv4Network | IPv6Network]) -> bool:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return not peers or any(address in network for network in peers)
+
+
+def _give_place_back(event: Event) -> None:
+    """End an association whose connection has closed before its request, which its thread waits for."""
+    if event.assoc.requestor.primitive is None:
+        event.assoc.dul.to_user_queue.put(cast(Any, None))
 
 
 def _peer(event: Event) -> str:

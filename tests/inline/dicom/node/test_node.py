@@ -8,6 +8,7 @@ import ssl
 import struct
 import subprocess
 import threading
+import time
 from contextlib import closing, suppress
 from email import message_from_bytes
 from email.policy import HTTP
@@ -265,6 +266,16 @@ def test_clients_that_send_rubbish_or_nothing_hurt_no_other(running, archive, sc
         wait_for(lambda: len(archive.stored) >= OBJECTS)
         for each in silent:
             each.close()
+
+
+@pytest.mark.parametrize("beginning", [b"", b"\x01", b"GET / HTTP/1.1\r\n\r\n"])
+def test_connections_that_end_without_a_request_take_no_place(running, archive, scanned, beginning):
+    with running([archive.destination()], associations=8) as node:
+        for _ in range(4):
+            with socket.create_connection(node.address) as check:
+                check.sendall(beginning)
+        time.sleep(0.5)
+        assert send(node.address, scanned[:1]) == [0]
 
 
 def test_an_object_that_is_too_large_ends_its_association_alone(running, archive, scanned):
