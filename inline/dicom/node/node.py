@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Final
 
+from inline.data.addresses import place
 from inline.data.errors import ConfigurationError
 from inline.dicom.node.delivery import transport_of
 from inline.dicom.node.health import Pulse
@@ -78,9 +79,9 @@ class DicomNode:
         self.address = self._receiver.address
         if not (is_loopback(self.address[0]) or dicom.peers):
             _log.warning(
-                "%s:%d is reached by other hosts, and AE titles are no passwords: let a firewall and the "
+                "%s is reached by other hosts, and AE titles are no passwords: let a firewall and the "
                 "setting dicom.peers admit the scanner's hosts alone",
-                *self.address,
+                place(*self.address),
             )
         if settings.ecv.haematocrit is not None:
             _log.warning("ecv.haematocrit = %g holds for every patient", settings.ecv.haematocrit)

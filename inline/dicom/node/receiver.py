@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import socket
 import sqlite3
 import ssl
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
-from ipaddress import IPv4Network, IPv6Network
 from socketserver import BaseServer
 from typing import Any, Final, cast
 
@@ -33,6 +31,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
 from pynetdicom.transport import ThreadedAssociationServer
 
+from inline.data.addresses import admitted, place
 from inline.data.errors import ConfigurationError
 from inline.dicom.missing import MOST_STATED
 from inline.dicom.node.commitment import PUSH_MODEL, Report, report_handler
@@ -375,14 +374,6 @@ def _server_class(settings: DicomSettings, alive: Callable[[], None]) -> type[Th
     return Server
 
 
-def admitted(host: str, peers: Collection[IPv4Network | IPv6Network]) -> bool:
-    """Return whether a host may connect: it is in one of the networks, or there are none."""
-    address = ipaddress.ip_address(host.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return not peers or any(address in network for network in peers)
-
-
 def _give_place_back(event: Event) -> None:
     """End an association whose connection has closed before its request, which its thread waits for."""
     if event.assoc.requestor.primitive is None:
@@ -392,4 +383,4 @@ def _give_place_back(event: Event) -> None:
 def _peer(event: Event) -> str:
     """Return the address of a sender; its AE title is a text from outside."""
     requestor = event.assoc.requestor
-    return f"{requestor.address}:{requestor.port}"
+    return place(requestor.address, requestor.port)

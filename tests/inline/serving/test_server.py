@@ -667,6 +667,14 @@ def test_an_engine_that_fails_loses_no_image_and_says_why(serving, examination):
     assert all(record["flags"] == ["processing-error"] for record, _ in found)
 
 
+def test_a_server_on_ipv6(serving, examination):
+    _, header, images = examination
+    with serving(server={"port": 0, "host": "::1"}) as server:
+        check_address(load_settings(server={"port": 0, "host": "::1"}).server)
+        result = exchange(server.address, header, images)
+    assert Counter(originals(result.images)) == Counter(images)
+
+
 def test_a_taken_port_is_an_error_with_a_message():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -676,7 +684,9 @@ def test_a_taken_port_is_an_error_with_a_message():
             with pytest.raises(ConfigurationError, match=message):
                 bind()
     check_address(settings.server)
-    with pytest.raises(ConfigurationError, match=r"^cannot listen on 192\.0\.2\.1:"):
+    with pytest.raises(
+        ConfigurationError, match=r"^cannot listen on 192\.0\.2\.1:9002: Cannot assign requested address$"
+    ):
         check_address(load_settings(server={"host": "192.0.2.1"}).server)
 
 
