@@ -7,7 +7,7 @@ import logging
 import socket
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 _BACKLOG: Final = 512
 _MOST_WAITING: Final = 256
 """Connections that wait to be served; those beyond it wait unaccepted in the kernel."""
+_NAMES: Final = 4096
+"""Connections whose names are remembered."""
 _TICK_S: Final = 0.2
 _SHORTAGE_S: Final = 1.0
 """Pause after a failed accept, as without file descriptors: trying at once would spin."""
@@ -102,6 +104,7 @@ class Server:
         self._lock = threading.Lock()
         self._sessions: dict[threading.Thread, Session | SocketTransport] = {}
         self._waiting: deque[_Waiting] = deque()
+        self._names: OrderedDict[str, int] = OrderedDict()
         self._short = False
         with _binding(self._settings) as address:
             self._socket = bound(*address)
@@ -190,12 +193,23 @@ class Server:
             return
         with suppress(OSError):
             keep_alive(connection)
-        waiting = _Waiting(connection, address)
+        waiting = _Waiting(connection, self._name(address))
         with self._lock:
             self._waiting.append(waiting)
             self._serve_waiting()
             if self._waiting and self._waiting[-1] is waiting:
                 _log.warning("all %d connections taken; %s waits", len(self._sessions), waiting.name)
+
+    def _name(self, address: str) -> str:
+        """Return the name of a connection: its address, numbered where an earlier one had the same.
+
+        Slices and levels belong to a connection by its name, while it is open and afterwards.
+        """
+        number = self._names.pop(address, 0) + 1
+        self._names[address] = number
+        if len(self._names) > _NAMES:
+            self._names.popitem(last=False)
+        return address if number == 1 else f"{address} #{number}"
 
     def _serve_waiting(self) -> None:
         """Serve those that wait, in the order of their arrival, up to the limit; the lock is held."""
