@@ -385,6 +385,21 @@ def test_series_that_gave_problems_alone_are_tried_again(mapped, given, lost, fa
     assert {**parts[0].members, **parts[1].members} == members
 
 
+def test_images_without_pixel_spacing_give_a_report_that_says_so(running, archive, scanned, caplog):
+    images = copy.deepcopy(scanner.series_of(scanned, 1))
+    for each in images:
+        each.PixelSpacing = [0, 0]
+    with running([archive.destination()]) as node:
+        send(node.address, images)
+        wait_for(lambda: archive.stored)
+    (report,) = archive.stored
+    assert report.Modality == "SR"
+    texts = [each.value for each in report.iterall() if each.keyword == "TextValue"]
+    assert any("PixelSpacing" in text for text in texts)
+    assert [each for each in caplog.messages if "no result" in each and "PixelSpacing" in each]
+    assert "beside its source images" not in caplog.text
+
+
 def test_too_few_images_give_a_report_that_says_so(running, archive, scanned):
     with running([archive.destination()], outputs=["report"]) as node:
         send(node.address, scanner.series_of(scanned, 1)[:3])
