@@ -20,7 +20,7 @@ from inline.dicom.node.received import ATTEMPTS, Batch
 from inline.dicom.node.receiver import Receiver
 from inline.dicom.node.sender import Sender, record_report, time_to_retry_s
 from inline.dicom.node.spool import Backlog, Spool, inspect, spool_folder
-from inline.dicom.node.store import SpoolError
+from inline.dicom.node.store import SpoolError, cause
 from inline.dicom.node.tls import client_context, server_context
 from inline.emit.access import is_loopback
 from inline.pipeline import Pipeline
@@ -190,8 +190,8 @@ class DicomNode:
             destinations = [each.name for each in self._settings.destinations]
             self._spool.finish(done, outcome.objects, destinations, outcome.mapped)
         except (OSError, sqlite3.Error) as error:
-            _log.error("results could not be stored; again in %.0f s: %s", wait_s, type(error).__name__)
-            self._keep(batch, type(error).__name__, wait_s, counted=False)
+            _log.error("results could not be stored; again in %.0f s: %s", wait_s, cause(error))
+            self._keep(batch, cause(error), wait_s, counted=False)
         except Exception as error:
             _log.exception("series could not be processed (attempt %d of %d)", batch.attempts, ATTEMPTS)
             self._keep(batch, type(error).__name__, wait_s, counted=True)

@@ -36,6 +36,7 @@ from inline.data.errors import ConfigurationError
 from inline.dicom.missing import MOST_STATED
 from inline.dicom.node.commitment import PUSH_MODEL, Report, report_handler
 from inline.dicom.node.received import OtherImageError, Received, ReceivedObjects, SpoolFullError
+from inline.dicom.node.store import cause
 from inline.settings import DicomSettings
 
 _log = logging.getLogger(__name__)
@@ -184,6 +185,9 @@ class Receiver:
         except SpoolFullError as error:
             _log.error("%s: an object was refused: the spool is full: %s", peer, error)
             return OUT_OF_RESOURCES
+        except (OSError, sqlite3.OperationalError) as error:
+            _log.error("%s: an object was refused: it cannot be stored: %s", peer, cause(error))
+            return OUT_OF_RESOURCES
         except OtherImageError:
             _log.error(
                 "%s: an object was refused: an image of another series or patient, or with other pixels, has "
@@ -256,9 +260,7 @@ class Receiver:
             record()
         except (OSError, sqlite3.Error) as error:
             # After the end of the spool, too: its next start counts the association as broken off.
-            _log.warning(
-                "%s: the end of an association was not recorded: %s", _peer(event), type(error).__name__
-            )
+            _log.warning("%s: the end of an association was not recorded: %s", _peer(event), cause(error))
 
     def _echo(self, event: Event) -> int:
         _log.info("%s: C-ECHO", _peer(event))

@@ -1,4 +1,5 @@
 import copy
+import errno
 import json
 import logging
 import shutil
@@ -215,6 +216,24 @@ def test_a_disk_without_room_answers_out_of_resources(running, archive, scanned)
         assert send(node.address, scanned[:1]) == [0xA700]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left", "f"), sqlite3.OperationalError("database or disk is full")],
+)
+def test_a_disk_that_is_full_while_an_object_is_written_is_out_of_resources(
+    running, archive, scanned, monkeypatch, caplog, error
+):
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr(ReceivedObjects, "receive", full)
+    with running([archive.destination()]) as node:
+        assert send(node.address, scanned[:1]) == [0xA700]
+    assert "an object was refused: it cannot be stored: " in caplog.text
+    assert any(text in caplog.text for text in ("No space left\n", "disk is full\n"))
+    assert "Traceback" not in caplog.text
+
+
 def test_results_that_cannot_be_stored_are_made_again(running, archive, scanned, monkeypatch, caplog):
     finish = node_module.Spool.finish
     failures = iter([OSError(28, "No space left on device"), ValueError("a fault"), None])
@@ -228,7 +247,7 @@ def test_results_that_cannot_be_stored_are_made_again(running, archive, scanned,
     with running([archive.destination()]) as node:
         send(node.address, scanner.series_of(scanned, 1))
         wait_for(lambda: len(archive.stored) >= OBJECTS)
-    assert "results could not be stored" in caplog.text
+    assert "results could not be stored; again in 0 s: No space left on device" in caplog.text
 
 
 @pytest.mark.parametrize(
