@@ -267,10 +267,8 @@ def _weighted_images(
     order = sorted((time, place) for place, time in enumerate(ms) if time is not None)
     if len(order) < FEWEST[quantity]:
         usable = "" if len(order) == len(images) else " with a usable time"
-        raise SeriesError(
-            f"{len(order)} images{usable} are too few for a {quantity} map; "
-            f"at least {FEWEST[quantity]} are needed"
-        )
+        came = f"1 image{usable} is" if len(order) == 1 else f"{len(order)} images{usable} are"
+        raise SeriesError(f"{came} too few for a {quantity} map; at least {FEWEST[quantity]} are needed")
     if quantity is Quantity.T1 and _is_shmolli([time for time, _ in order]):
         findings.append((Flag.SHMOLLI, _ALL_IMAGES))
     if note := _incomplete(quantity, [time for time, _ in order], settings):
