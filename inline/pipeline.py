@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.assembly.assembled import Assembled, Failed, Ready
+from inline.assembly.assembled import LATEST_FIRST_MS, Assembled, Failed, Ready
 from inline.assembly.group import SHORTEST
 from inline.contouring.aha import measure, slice_reference, without_fit
 from inline.contouring.blood import blood_t1, enhancement_by_blood
@@ -441,7 +441,9 @@ def check_images(series: Series) -> tuple[Finding, ...]:
     found = check_recovery(series.images, series.times_ms, signed=series.signed)
     if found.saturation:
         number = len(series.times_ms)
-        few = f", or images of MOLLI are missing: {number} came" if number < SHORTEST[Quantity.T1] else ""
+        # MOLLI has a short time after each of its two or three inversions.
+        lacks = number < SHORTEST[Quantity.T1] or series.times_ms[1] > LATEST_FIRST_MS
+        few = f", or images of MOLLI are missing: {number} came" if lacks else ""
         raise NotFittedError(
             f"not fitted: the signal recovers from saturation (SASHA or alike){few}; the inversion "
             "recovery of a MOLLI fit would give a wrong T1",

@@ -36,7 +36,7 @@ _MOST_SLICES: Final = 256
 """Larger limits of the slice counter do not state a number of slices."""
 _TOO_LARGE: Final = {Quantity.T1: "6 to 10 %", Quantity.T2: "32 to 49 %"}
 """Error of the value behind Gadgetron's AutoScaleGadget."""
-_LATEST_FIRST_MS: Final = 400.0
+LATEST_FIRST_MS: Final = 400.0
 """Latest first inversion time of a whole series. Groups of a MOLLI series begin at 100 to 350 ms
 (Messroghli et al. 2004, Magn Reson Med 52:141: 100, 200, 350; Piechnik et al. 2010,
 J Cardiovasc Magn Reson 12:69: 100, 180, 260)."""
@@ -274,10 +274,8 @@ def _weighted_images(
     order = sorted((time, place) for place, time in enumerate(ms) if time is not None)
     if len(order) < FEWEST[quantity]:
         usable = "" if len(order) == len(images) else " with a usable time"
-        raise SeriesError(
-            f"{len(order)} images{usable} are too few for a {quantity} map; "
-            f"at least {FEWEST[quantity]} are needed"
-        )
+        came = f"1 image{usable} is" if len(order) == 1 else f"{len(order)} images{usable} are"
+        raise SeriesError(f"{came} too few for a {quantity} map; at least {FEWEST[quantity]} are needed")
     if quantity is Quantity.T1 and _is_shmolli([time for time, _ in order]):
         findings.append((Flag.SHMOLLI, _ALL_IMAGES))
     if note := _incomplete(quantity, [time for time, _ in order], settings):
@@ -325,8 +323,8 @@ def _is_shmolli(times: list[float]) -> bool:
     The first images of the three inversions have short times; those of the first follow a heartbeat apart. In
     other schemes a second inversion gives a time beside each of these.
     """
-    short = sum(time <= _LATEST_FIRST_MS for time in times)
-    return len(times) == 7 and short == 3 and bool((np.diff(times[3:]) > _LATEST_FIRST_MS / 2).all())
+    short = sum(time <= LATEST_FIRST_MS for time in times)
+    return len(times) == 7 and short == 3 and bool((np.diff(times[3:]) > LATEST_FIRST_MS / 2).all())
 
 
 def _incomplete(quantity: Quantity, times_ms: list[float], settings: AssemblySettings) -> str:
@@ -343,7 +341,7 @@ def _incomplete(quantity: Quantity, times_ms: list[float], settings: AssemblySet
     few = images < min(settings.images or SHORTEST[quantity], SHORTEST[quantity])
     if quantity is Quantity.T2:
         return _TWO_IMAGES if few else ""
-    if first_ms > _LATEST_FIRST_MS:
+    if first_ms > LATEST_FIRST_MS:
         return (
             f"The shortest inversion time is {first_ms:g} ms, that of a whole MOLLI series 100 to 350 ms: "
             "images seem to be missing, without which T1 may be wrong by a tenth and more."

@@ -26,6 +26,8 @@ _NAMED: Final = {
 _LOOK_LOCKER: Final = re.compile(r"look[\s_.-]?locker")
 """T1 mapping or, as often, a TI scout."""
 _SCOUT: Final = re.compile(r"scout|lo[ck]ali[sz]")
+_NOT_MAPPING: Final = re.compile(r"(?<![a-z])(?:(?:cine|lge)(?![a-z])|(?:late|delayed)[\s_-]*+(?:gad|enh))")
+_T1_OR_T2: Final = re.compile(r"(?<![a-z0-9])t[12](?![0-9])")
 _T2_STAR: Final = re.compile(r"t2[\s_-]*+(?:star|\*)")
 _SATURATION: Final = re.compile(r"sasha|sapphire|smart-?1|saturation[\s_-]?rec|sat[\s_-]?recovery")
 """T1 by saturation recovery: SASHA, SAPPHIRE (saturation and inversion), SMART1Map."""
@@ -135,6 +137,9 @@ def recognise(
         return by_type
     if scout and not sure:
         return "named as a scout or localizer"
+    by_header = named is not None and deciding not in of_image
+    if by_header and any(map(_NOT_MAPPING.search, named_own)) and not any(map(_T1_OR_T2.search, named_own)):
+        return "named as cine or late enhancement, though its header names mapping"
     # The measurement's name does not describe an image that may be one of a listed series.
     name = texts[0] if texts and (own or not listed) else ""
     if not acquired and (_T2_STAR.search(name) or not _OTHER_MAPS.isdisjoint(_WORD.findall(name))):

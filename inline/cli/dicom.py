@@ -10,6 +10,7 @@ from typer import Option
 
 from inline.cli.errors import require
 from inline.cli.options import EngineOption, SettingsFile, Verbose
+from inline.data.addresses import place
 from inline.data.errors import ConfigurationError
 from inline.settings import load_settings
 
@@ -55,9 +56,8 @@ def dicom_node(
             manager.notify("STATUS=starting: the network is loaded")
             node = DicomNode(settings, pipeline)
             signals.call(node.stop)
-            host, port = node.address
             title = settings.dicom.ae_title
-            print(f"myostream listening for DICOM on {host}:{port} as {title}", flush=True)
+            print(f"myostream listening for DICOM on {place(*node.address)} as {title}", flush=True)
             with supervision(node, manager):
                 node.serve()
             leave_hanging_threads()

@@ -291,4 +291,4 @@ def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit():
         raise MyostreamError(f"{text!r} is not an address; give HOST:PORT, such as 127.0.0.1:9002")
-    return host, int(port)
+    return host.strip("[]"), int(port)

@@ -11,6 +11,7 @@ import typer
 from typer import Argument, Option
 
 from inline.cli.options import EngineOption, HaematocritOption, SettingsFile, Verbose, finite
+from inline.data.addresses import place
 from inline.data.errors import MyostreamError
 from inline.replay.results import read_message
 from inline.replay.table import line, printable
@@ -77,14 +78,16 @@ def serve(
                 server = Server(made.scheduler, settings, made.publisher, supervised.observers)
                 signals.call(server.stop)
                 supervised.begin(server)
-                host, port = server.address
-                print(f"myostream listening on {host}:{port} (engine: {made.engine.name})", flush=True)
+                print(
+                    f"myostream listening on {place(*server.address)} (engine: {made.engine.name})",
+                    flush=True,
+                )
                 if made.publisher is not None:
                     print(f"myostream publishing on {made.publisher.address}", flush=True)
                 if supervised.address is not None:
-                    print("myostream metrics on http://{}:{}/metrics".format(*supervised.address), flush=True)
+                    print(f"myostream metrics on http://{place(*supervised.address)}/metrics", flush=True)
                 if supervised.page_address is not None:
-                    print("myostream live page on http://{}:{}/".format(*supervised.page_address), flush=True)
+                    print(f"myostream live page on http://{place(*supervised.page_address)}/", flush=True)
                 server.serve()
                 made.scheduler.close(max(server.left_s, 1.0))
             leave_hanging_threads()

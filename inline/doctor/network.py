@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
+from inline.data.addresses import bound
 from inline.data.errors import MyostreamError
 from inline.doctor.finding import Finding, good, problem, warning
 from inline.emit.access import is_loopback
@@ -89,10 +90,7 @@ def _admits_this_host(server: ServerSettings) -> bool:
 def bind_error(host: str, port: int) -> str:
     """Return why an address cannot be bound; empty if it can."""
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
+        bound(host, port).close()
     except (OSError, OverflowError) as error:
         return getattr(error, "strerror", None) or str(error)
     return ""

@@ -66,6 +66,7 @@ class Publisher:
         if pair is not None:
             self._socket.curve_publickey, self._socket.curve_secretkey = pair
             self._socket.curve_server = True
+        self._socket.ipv6 = "[" in address
         try:
             self._socket.bind(address)
         except zmq.ZMQError as error:
@@ -189,6 +190,7 @@ def subscribe(address: str, *, server_key: Path | None = None, keys: Path | None
         socket.curve_serverkey = public_key(server_key)
         socket.curve_publickey, socket.curve_secretkey = secret_pair(keys)
     socket.setsockopt(zmq.SUBSCRIBE, b"myostream.")
+    socket.ipv6 = "[" in address
     socket.connect(address)
     return socket
 

@@ -47,6 +47,8 @@ _STRAY_AMPERSAND: Final = re.compile(
     r"&(?!(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});)", re.ASCII
 )
 _STRAY_BRACKET: Final = re.compile(r"<(?![A-Za-z_:/!?\x80-\U0010ffff])")
+_MOST_MENDED: Final = 65_536
+"""Of each kind; a text with more is not readable. To mend millions would hold up other connections."""
 _REFERENCE: Final = re.compile(r"&#(?:x([0-9A-Fa-f]{1,6})|([0-9]{1,7}));")
 
 
@@ -91,7 +93,7 @@ def parse_xml(text: str, what: str) -> Element:
     """Parse an XML text into elements whose tags have no namespace prefix.
 
     A text that is not well-formed is parsed a second time with its illegal characters replaced and with its
-    stray ampersands and angle brackets escaped.
+    stray ampersands and angle brackets escaped, up to a number.
 
     Args:
         text: to parse; a declaration in it is ignored, since the text is decoded already.
@@ -134,13 +136,22 @@ def _without_declaration(text: str) -> str:
 
 
 def _mended(text: str) -> str:
-    legal_text = _STRAY_BRACKET.sub("&lt;", _STRAY_AMPERSAND.sub("&amp;", legal(text)))
-    return _REFERENCE.sub(_legal_reference, legal_text)
+    for pattern, replacement in _MENDS:
+        text = pattern.sub(replacement, text, count=_MOST_MENDED)
+    return text
 
 
 def _legal_reference(found: re.Match[str]) -> str:
     code = int(found[1], 16) if found[1] else int(found[2])
     return found[0] if code < 0x110000 and not _ILLEGAL.match(chr(code)) else "\ufffd"
+
+
+_MENDS: Final = (
+    (_ILLEGAL, "\ufffd"),
+    (_STRAY_AMPERSAND, "&amp;"),
+    (_STRAY_BRACKET, "&lt;"),
+    (_REFERENCE, _legal_reference),
+)
 
 
 def _parse(text: str, what: str) -> Element:

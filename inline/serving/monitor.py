@@ -18,6 +18,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Final, NamedTuple
 
+from inline.data.addresses import place
 from inline.data.errors import ConfigurationError
 from inline.emit.access import is_loopback
 from inline.serving.bounded import BoundedServer
@@ -88,16 +89,16 @@ class Monitor:
             self._server = _Server(host, port, pages, token)
         except OSError as error:
             raise ConfigurationError(
-                f"metrics and health cannot listen on {host}:{port} ({error.strerror or error}); choose "
-                "another monitor.port"
+                f"metrics and health cannot listen on {place(host, port)} ({error.strerror or error}); "
+                "choose another monitor.port"
             ) from error
         name = self._server.server_address
         self.address: tuple[str, int] = (str(name[0]), int(name[1]))
         if not (token or is_loopback(self.address[0])):
             self._server.server_close()
             raise ConfigurationError(
-                f"metrics on {host}:{port} could be read by every host that reaches it: give monitor.token, "
-                'or monitor.host = "127.0.0.1"'
+                f"metrics on {place(host, port)} could be read by every host that reaches it: give "
+                'monitor.token, or monitor.host = "127.0.0.1"'
             )
         self._thread = threading.Thread(target=self._server.serve_forever, name="monitor", daemon=True)
         self._thread.start()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import logging
 import socket
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from inline.data.addresses import admitted, bound, place
 from inline.data.errors import ConfigurationError
 from inline.emit.access import is_loopback
 from inline.emit.publisher import Publisher
@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 _BACKLOG: Final = 512
 _MOST_WAITING: Final = 256
 """Connections that wait to be served; those beyond it wait unaccepted in the kernel."""
+_NAMES: Final = 4096
+"""Connections whose names are remembered."""
 _TICK_S: Final = 0.2
 _SHORTAGE_S: Final = 1.0
 """Pause after a failed accept, as without file descriptors: trying at once would spin."""
@@ -61,7 +63,8 @@ def _binding(settings: ServerSettings) -> Iterator[tuple[str, int]]:
                 f"port {port} of {host} is taken, perhaps by another myostream or Gadgetron; choose another "
                 "with --port"
             ) from error
-        raise ConfigurationError(f"cannot listen on {host}:{port}: {error}") from error
+        reason = error.strerror or error
+        raise ConfigurationError(f"cannot listen on {place(host, port)}: {reason}") from error
 
 
 def check_address(settings: ServerSettings) -> None:
@@ -70,10 +73,8 @@ def check_address(settings: ServerSettings) -> None:
     Raises:
         ConfigurationError: the address cannot be bound.
     """
-    with _binding(settings) as address, socket.socket() as probe:
-        # As the server itself: the port may have connections of an earlier one that are about to end.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(address)
+    with _binding(settings) as address:
+        bound(*address).close()
 
 
 class Server:
@@ -103,17 +104,19 @@ class Server:
         self._lock = threading.Lock()
         self._sessions: dict[threading.Thread, Session | SocketTransport] = {}
         self._waiting: deque[_Waiting] = deque()
+        self._names: OrderedDict[str, int] = OrderedDict()
         self._short = False
         with _binding(self._settings) as address:
-            self._socket = socket.create_server(address, backlog=_BACKLOG)
+            self._socket = bound(*address)
+            self._socket.listen(_BACKLOG)
         self._socket.settimeout(_TICK_S)
         name = self._socket.getsockname()
         self.address: tuple[str, int] = (name[0], name[1])
         if not is_loopback(name[0]):
             _log.warning(
-                "%s:%d is reached by other hosts, and MRD has neither encryption nor passwords: let a "
+                "%s is reached by other hosts, and MRD has neither encryption nor passwords: let a "
                 "firewall and the setting server.peers admit the scanner's hosts alone",
-                *self.address,
+                place(*self.address),
             )
 
     @property
@@ -138,7 +141,7 @@ class Server:
 
     def serve(self) -> None:
         """Accept connections until stopped, then wait for those that are open to finish what they have."""
-        _log.debug("listening on %s:%d", *self.address)
+        _log.debug("listening on %s", place(*self.address))
         while not self._shutdown.requested:
             self._greet_waiting()
             if len(self._waiting) >= _MOST_WAITING:
@@ -183,20 +186,30 @@ class Server:
         if self._short:
             _log.warning("connections are accepted again")
         self._short = False
-        name = f"{peer[0]}:{peer[1]}"
-        peers = self._settings.peers
-        if peers and not any(ipaddress.ip_address(peer[0]) in network for network in peers):
-            _log.warning("%s is refused: it is not among server.peers", name)
+        address = place(*peer[:2])
+        if not admitted(peer[0], self._settings.peers):
+            _log.warning("%s is refused: it is not among server.peers", address)
             connection.close()
             return
         with suppress(OSError):
             keep_alive(connection)
-        waiting = _Waiting(connection, name)
+        waiting = _Waiting(connection, self._name(address))
         with self._lock:
             self._waiting.append(waiting)
             self._serve_waiting()
             if self._waiting and self._waiting[-1] is waiting:
                 _log.warning("all %d connections taken; %s waits", len(self._sessions), waiting.name)
+
+    def _name(self, address: str) -> str:
+        """Return the name of a connection: its address, numbered where an earlier one had the same.
+
+        Slices and levels belong to a connection by its name, while it is open and afterwards.
+        """
+        number = self._names.pop(address, 0) + 1
+        self._names[address] = number
+        if len(self._names) > _NAMES:
+            self._names.popitem(last=False)
+        return address if number == 1 else f"{address} #{number}"
 
     def _serve_waiting(self) -> None:
         """Serve those that wait, in the order of their arrival, up to the limit; the lock is held."""

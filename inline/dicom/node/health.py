@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from inline.data.errors import MyostreamError
 from inline.dicom.node.spool import Backlog
+from inline.dicom.node.store import cause
 from inline.serving.supervision import ServiceManager
 
 _log = logging.getLogger(__name__)
@@ -113,8 +114,8 @@ def _summary(node: Supervised) -> str:
     try:
         backlog = node.backlog()
     except (OSError, sqlite3.Error, MyostreamError) as error:
-        _log.error("the spool cannot be used: %s", type(error).__name__)
-        return f"the spool cannot be used: {type(error).__name__}"
+        _log.error("the spool cannot be used: %s", cause(error))
+        return f"the spool cannot be used: {cause(error)}"
     node.pulse.beat("spool")
     results = sum(backlog.deliveries.values())
     state = "stopping" if node.stopping else "ready"

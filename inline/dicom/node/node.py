@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Final
 
+from inline.data.addresses import place
 from inline.data.errors import ConfigurationError
 from inline.dicom.node.delivery import transport_of
 from inline.dicom.node.health import Pulse
@@ -19,7 +20,7 @@ from inline.dicom.node.received import ATTEMPTS, Batch
 from inline.dicom.node.receiver import Receiver
 from inline.dicom.node.sender import Sender, record_report, time_to_retry_s
 from inline.dicom.node.spool import Backlog, Spool, inspect, spool_folder
-from inline.dicom.node.store import SpoolError
+from inline.dicom.node.store import SpoolError, cause
 from inline.dicom.node.tls import client_context, server_context
 from inline.emit.access import is_loopback
 from inline.pipeline import Pipeline
@@ -78,9 +79,9 @@ class DicomNode:
         self.address = self._receiver.address
         if not (is_loopback(self.address[0]) or dicom.peers):
             _log.warning(
-                "%s:%d is reached by other hosts, and AE titles are no passwords: let a firewall and the "
+                "%s is reached by other hosts, and AE titles are no passwords: let a firewall and the "
                 "setting dicom.peers admit the scanner's hosts alone",
-                *self.address,
+                place(*self.address),
             )
         if settings.ecv.haematocrit is not None:
             _log.warning("ecv.haematocrit = %g holds for every patient", settings.ecv.haematocrit)
@@ -189,8 +190,8 @@ class DicomNode:
             destinations = [each.name for each in self._settings.destinations]
             self._spool.finish(done, outcome.objects, destinations, outcome.mapped)
         except (OSError, sqlite3.Error) as error:
-            _log.error("results could not be stored; again in %.0f s: %s", wait_s, type(error).__name__)
-            self._keep(batch, type(error).__name__, wait_s, counted=False)
+            _log.error("results could not be stored; again in %.0f s: %s", wait_s, cause(error))
+            self._keep(batch, cause(error), wait_s, counted=False)
         except Exception as error:
             _log.exception("series could not be processed (attempt %d of %d)", batch.attempts, ATTEMPTS)
             self._keep(batch, type(error).__name__, wait_s, counted=True)

@@ -134,7 +134,11 @@ class Processor:
             others = tuple(place for identity, place in places.items() if identity != each.identity)
             context = SliceContext(study=(*others, places[each.identity]))
             result = self._pipeline.process(each, context)
-            _log.info("%s: flags=%s", slice_name(each.identity, each.quantity), ",".join(result.flags) or "-")
+            name = slice_name(each.identity, each.quantity)
+            _log.info("%s: flags=%s", name, ",".join(result.flags) or "-")
+            if result.error:
+                error = for_log(result.error, foreign_text=self._settings.log.foreign_text)
+                _log.warning("%s: no result: %s", name, error)
             results.append(result)
         return results
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import socket
 import sqlite3
 import ssl
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
-from ipaddress import IPv4Network, IPv6Network
 from socketserver import BaseServer
 from typing import Any, Final, cast
 
@@ -33,10 +31,12 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
 from pynetdicom.transport import ThreadedAssociationServer
 
+from inline.data.addresses import admitted, place
 from inline.data.errors import ConfigurationError
 from inline.dicom.missing import MOST_STATED
 from inline.dicom.node.commitment import PUSH_MODEL, Report, report_handler
 from inline.dicom.node.received import OtherImageError, Received, ReceivedObjects, SpoolFullError
+from inline.dicom.node.store import cause
 from inline.settings import DicomSettings
 
 _log = logging.getLogger(__name__)
@@ -130,6 +130,7 @@ class Receiver:
             (evt.EVT_RELEASED, self._released),
             (evt.EVT_ABORTED, self._broken_off),
             (evt.EVT_CONN_CLOSE, self._broken_off),
+            (evt.EVT_CONN_CLOSE, _give_place_back),
         ]
         try:
             self._server = self._ae.make_server(
@@ -183,6 +184,9 @@ class Receiver:
             broken = self._objects.receive(received, data)
         except SpoolFullError as error:
             _log.error("%s: an object was refused: the spool is full: %s", peer, error)
+            return OUT_OF_RESOURCES
+        except (OSError, sqlite3.OperationalError) as error:
+            _log.error("%s: an object was refused: it cannot be stored: %s", peer, cause(error))
             return OUT_OF_RESOURCES
         except OtherImageError:
             _log.error(
@@ -256,9 +260,7 @@ class Receiver:
             record()
         except (OSError, sqlite3.Error) as error:
             # After the end of the spool, too: its next start counts the association as broken off.
-            _log.warning(
-                "%s: the end of an association was not recorded: %s", _peer(event), type(error).__name__
-            )
+            _log.warning("%s: the end of an association was not recorded: %s", _peer(event), cause(error))
 
     def _echo(self, event: Event) -> int:
         _log.info("%s: C-ECHO", _peer(event))
@@ -374,15 +376,13 @@ def _server_class(settings: DicomSettings, alive: Callable[[], None]) -> type[Th
     return Server
 
 
-def admitted(host: str, peers: Collection[IPv4Network | IPv6Network]) -> bool:
-    """Return whether a host may connect: it is in one of the networks, or there are none."""
-    address = ipaddress.ip_address(host.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return not peers or any(address in network for network in peers)
+def _give_place_back(event: Event) -> None:
+    """End an association whose connection has closed before its request, which its thread waits for."""
+    if event.assoc.requestor.primitive is None:
+        event.assoc.dul.to_user_queue.put(cast(Any, None))
 
 
 def _peer(event: Event) -> str:
     """Return the address of a sender; its AE title is a text from outside."""
     requestor = event.assoc.requestor
-    return f"{requestor.address}:{requestor.port}"
+    return place(requestor.address, requestor.port)

@@ -225,6 +225,12 @@ class Store:
             self._bytes += size
 
 
+def cause(error: Exception) -> str:
+    """Return why the disk or the database failed, without names of files; of other errors the kind."""
+    text = str(error) if isinstance(error, sqlite3.Error) else getattr(error, "strerror", None)
+    return text or type(error).__name__
+
+
 def open_database(file: Path) -> sqlite3.Connection:
     """Open the database of a spool, and make its tables where there are none.
 

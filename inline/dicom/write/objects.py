@@ -99,9 +99,9 @@ def _slice_objects(
         DicomWriteError: the slice does not lie on its source images.
     """
     result = source.result
-    source.images.check_place(result.geometry)
     if result.map is None:
         return {}
+    source.images.check_place(result.geometry)
     makers: dict[str, Callable[[], Dataset]] = {
         "map": partial(parametric_map, source),
         "segmentation": partial(segmentation, source),
@@ -166,8 +166,7 @@ def _unwritten(name: str, error: Exception) -> str:
     # Without the message, which may quote the images.
     _log.debug("%s is not written:\n%s", name, "".join(format_tb(error.__traceback__)))
     return message(
-        "{} is not written: no DICOM object can be made with its source images ({}: {}); its values are in "
-        "the JSON record",
+        "{} is not written: no DICOM object can be made with its source images ({}: {})",
         name,
         type(error).__name__,
         foreign(reason(error)),
@@ -286,9 +285,9 @@ def _ecv_objects(
     source: EcvSource, outputs: Collection[DicomOutput], problems: list[str]
 ) -> dict[str, Dataset]:
     """Return map and capture of an ECV; errors as of :func:`_slice_objects`."""
-    source.images.check_place(source.result.geometry)
     if source.result.partition is None:
         return {}
+    source.images.check_place(source.result.geometry)
     makers = {"map": partial(ecv_map, source), "capture": partial(ecv_capture, source, _SCALE)}
     return _made(source.name, {kind: makers[kind] for kind in makers if kind in outputs}, problems)
 

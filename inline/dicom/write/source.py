@@ -171,8 +171,8 @@ class SourceImages:
     def reference(self) -> Dataset:
         """Return the first image as highdicom takes it: decoded, with every attribute of type 2.
 
-        A date, time or sex in a form that the standard does not know, and a date or time that does not exist,
-        is left empty.
+        A date, time or sex in a form that the standard does not know, a date or time that does not exist, and
+        several names where one is allowed are left empty.
         """
         made = self._with_plane(self.first)
         made.decode()
@@ -182,7 +182,8 @@ class SourceImages:
                 each.value = _ESCAPE.sub("", str(each.value))
         for name, form in _EMPTY_ALLOWED.items():
             value = str(made.get(name) or "")
-            if not value or (form and not re.fullmatch(form, value)) or not _exists(name, value):
+            several = name in made and made[name].VR == "PN" and made[name].VM > 1
+            if several or not value or (form and not re.fullmatch(form, value)) or not _exists(name, value):
                 setattr(made, name, "")
         return made
 

@@ -24,6 +24,7 @@ from typing import Any, Final
 import msgpack
 import numpy as np
 
+from inline.data.addresses import bound, place
 from inline.data.errors import ConfigurationError
 from inline.data.examination import EcvResult
 from inline.data.flags import Flag
@@ -418,17 +419,17 @@ def _listen(settings: MonitorSettings) -> socket.socket:
     """
     host, port = settings.host, settings.page_port or 0
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        listening = bound(host, port)
+        listening.listen(_BACKLOG)
     except OSError as error:
         raise ConfigurationError(
-            f"the live page cannot listen on {host}:{port} ({error.strerror or error}); choose another "
+            f"the live page cannot listen on {place(host, port)} ({error.strerror or error}); choose another "
             "monitor.page_port"
         ) from error
     if not (settings.token or is_loopback(listening.getsockname()[0])):
         listening.close()
         raise ConfigurationError(
-            f"the live page on {host}:{port} could be read by every host that reaches it: give "
+            f"the live page on {place(host, port)} could be read by every host that reaches it: give "
             'monitor.token, or monitor.host = "127.0.0.1"'
         )
     return listening

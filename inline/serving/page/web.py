@@ -16,7 +16,6 @@ import threading
 import time
 from contextlib import suppress
 from http import HTTPStatus
-from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler
 from importlib import resources
 from typing import Any, Final, NamedTuple
@@ -181,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
         access = self.server.access
         if access.hosts and self._host() not in access.hosts:
             return Reply(b"this page has another address\n", status=HTTPStatus.FORBIDDEN)
-        if not access.token or self._same(self._borne()):
+        if not access.token or any(map(self._same, self._borne())):
             return None
         # As typed into an address a plus sign is itself; tokens in base64 hold it.
         given = parse_qs(query.replace("+", "%2B")).get("token", [""])[0]
@@ -203,14 +202,15 @@ class _Handler(BaseHTTPRequestHandler):
         """Name of the cookie: browsers send those of all ports of a host, so that it names this one."""
         return f"myostream-{self.server.server_address[1]}"
 
-    def _borne(self) -> bytes:
-        """Return the token of the header or the cookie."""
+    def _borne(self) -> list[bytes]:
+        """Return the token of the header, or those of the cookies of this name."""
         if bearer := self.headers.get("Authorization", ""):
-            return bearer.removeprefix("Bearer ").encode("latin-1", "replace")  # as its bytes came
-        with suppress(CookieError):
-            cookie = SimpleCookie(self.headers.get("Cookie", "")).get(self._cookie)
-            return unquote(cookie.value).encode("utf-8", "replace") if cookie is not None else b""
-        return b""
+            return [bearer.removeprefix("Bearer ").encode("latin-1", "replace")]  # as its bytes came
+        # http.cookies drops all that follow one of another program that it cannot read.
+        cookies = (each.strip().partition("=") for each in self.headers.get("Cookie", "").split(";"))
+        return [
+            unquote(value).encode("utf-8", "replace") for name, _, value in cookies if name == self._cookie
+        ]
 
     def _same(self, given: bytes) -> bool:
         return hmac.compare_digest(given, self.server.access.token.encode())

@@ -183,6 +183,25 @@ def test_scouts_and_localizers_by_name(name, timed):
     assert kind("MOLLI", measurement=(name,), timed=timed).quantity is Quantity.T1
 
 
+@pytest.mark.parametrize(
+    "name", ["cine_tf2d_sax", "CINE 4CH", "LGE_PSIR", "psir-lge", "Late Enhancement", "late_gad"]
+)
+@pytest.mark.parametrize("timed", [True, False])
+def test_cine_and_late_enhancement_are_none_of_the_mapping_series_of_their_header(name, timed):
+    reason = "named as cine or late enhancement, though its header names mapping"
+    assert kind(name, ORIGINAL, measurement=("MOLLI",), timed=timed, listed=True) == reason
+    assert kind(name, ORIGINAL, timed=True).quantity is None
+    both = recognise(own=(name, "MOLLI"), types=ORIGINAL, timed=timed, listed=True)
+    assert both.quantity is Quantity.T1
+
+
+@pytest.mark.parametrize(
+    "name", ["T1Map_LongT1_PSIR", "T1_post_LGE", "SAX_PSIR", "sax_base", "MOLLI_cine", "medicine", "college"]
+)
+def test_other_names_leave_it_to_the_header_that_an_image_is_mapping(name):
+    assert kind(name, ORIGINAL, measurement=("MOLLI",), timed=True).quantity is Quantity.T1
+
+
 @pytest.mark.parametrize("header", ["localizer", "TI_scout", "Look-Locker scout"])
 def test_a_header_that_names_a_scout_is_not_that_of_images_with_names_of_their_own(header):
     """Converters may take one header for a study from its first file."""

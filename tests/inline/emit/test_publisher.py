@@ -140,6 +140,17 @@ def test_a_result_without_record_is_counted_and_raises_nothing(result):
     assert publisher.failed == 1
 
 
+def test_results_on_an_ipv6_address_are_received(result):
+    publisher = Publisher("tcp://[::1]:*")
+    receiver = subscribe(publisher.address)
+    assert becomes(publisher, subscribed=True)
+    publisher.publish(result, session="a")
+    assert receiver.poll(10_000)
+    assert decode(receiver.recv_multipart())["session"] == "a"
+    receiver.close(linger=0)
+    publisher.close()
+
+
 def test_an_address_that_is_taken_is_named():
     first = Publisher("tcp://127.0.0.1:*")
     with pytest.raises(ConfigurationError, match=first.address):

@@ -143,6 +143,13 @@ def test_large_texts_end_soon(piece):
         parse_meta(text.encode())
 
 
+@pytest.mark.parametrize("piece", ["&", "< ", "&#1;", "\x01"])
+def test_damage_is_mended_up_to_a_number(piece):
+    assert parse_xml(f"<m>{piece * 65_536}</m>", "it").text
+    with pytest.raises(ProtocolError, match="not readable XML"):
+        parse_xml(f"<m>{piece * 65_537}</m>", "it")
+
+
 def test_limits_are_stated():
     with pytest.raises(ProtocolError, match=f"more than {ELEMENTS} elements"):
         parse_xml("<m>" + "<a/>" * ELEMENTS + "</m>", "it")

@@ -203,7 +203,13 @@ def test_every_record_is_one_line_of_json(text, peer):
 
 @pytest.mark.parametrize(
     ("first", "peer"),
-    [("192.0.2.7:4711", "192.0.2.7:4711"), ("::1:4711", "::1:4711"), ("gadgetron", None), (4711, None)],
+    [
+        ("192.0.2.7:4711", "192.0.2.7:4711"),
+        ("[::1]:4711", "[::1]:4711"),
+        ("192.0.2.7:4711 #2", "192.0.2.7:4711 #2"),
+        ("gadgetron", None),
+        (4711, None),
+    ],
 )
 def test_the_peer_of_a_line_is_a_field(first, peer):
     assert json_line("%s connected", (first,)).get("peer") == peer

@@ -667,6 +667,42 @@ def test_an_engine_that_fails_loses_no_image_and_says_why(serving, examination):
     assert all(record["flags"] == ["processing-error"] for record, _ in found)
 
 
+def test_connections_of_one_address_have_names_of_their_own(serving, examination):
+    """A client with a fixed port that resets its connection connects from it again before that has ended."""
+    _, header, images = examination
+    opened, closed = [], []
+
+    class Names(Observer):
+        def opened(self, session, tally):
+            opened.append(session)
+
+        def closed(self, session, tally):
+            closed.append(session)
+
+    with serving(observers=Observers(Names())) as server:
+        port = 0
+        for number in range(3):
+            with socket.socket() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.bind(("127.0.0.1", port))
+                port = client.getsockname()[1]
+                client.connect(server.address)
+                client.sendall(encode(ConfigFile("mapping")) + encode(Header(header)) + encode(images[0]))
+                wait_until(lambda number=number: len(opened) > number)
+        wait_until(lambda: len(closed) == 3)
+    assert opened == [f"127.0.0.1:{port}", f"127.0.0.1:{port} #2", f"127.0.0.1:{port} #3"]
+    assert sorted(closed) == opened
+
+
+def test_a_server_on_ipv6(serving, examination):
+    _, header, images = examination
+    with serving(server={"port": 0, "host": "::1"}) as server:
+        check_address(load_settings(server={"port": 0, "host": "::1"}).server)
+        result = exchange(server.address, header, images)
+    assert Counter(originals(result.images)) == Counter(images)
+
+
 def test_a_taken_port_is_an_error_with_a_message():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -676,7 +712,9 @@ def test_a_taken_port_is_an_error_with_a_message():
             with pytest.raises(ConfigurationError, match=message):
                 bind()
     check_address(settings.server)
-    with pytest.raises(ConfigurationError, match=r"^cannot listen on 192\.0\.2\.1:"):
+    with pytest.raises(
+        ConfigurationError, match=r"^cannot listen on 192\.0\.2\.1:9002: Cannot assign requested address$"
+    ):
         check_address(load_settings(server={"host": "192.0.2.1"}).server)
 
 

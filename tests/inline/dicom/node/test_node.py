@@ -1,4 +1,5 @@
 import copy
+import errno
 import json
 import logging
 import shutil
@@ -8,6 +9,7 @@ import ssl
 import struct
 import subprocess
 import threading
+import time
 from contextlib import closing, suppress
 from email import message_from_bytes
 from email.policy import HTTP
@@ -214,6 +216,24 @@ def test_a_disk_without_room_answers_out_of_resources(running, archive, scanned)
         assert send(node.address, scanned[:1]) == [0xA700]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left", "f"), sqlite3.OperationalError("database or disk is full")],
+)
+def test_a_disk_that_is_full_while_an_object_is_written_is_out_of_resources(
+    running, archive, scanned, monkeypatch, caplog, error
+):
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr(ReceivedObjects, "receive", full)
+    with running([archive.destination()]) as node:
+        assert send(node.address, scanned[:1]) == [0xA700]
+    assert "an object was refused: it cannot be stored: " in caplog.text
+    assert any(text in caplog.text for text in ("No space left\n", "disk is full\n"))
+    assert "Traceback" not in caplog.text
+
+
 def test_results_that_cannot_be_stored_are_made_again(running, archive, scanned, monkeypatch, caplog):
     finish = node_module.Spool.finish
     failures = iter([OSError(28, "No space left on device"), ValueError("a fault"), None])
@@ -227,7 +247,7 @@ def test_results_that_cannot_be_stored_are_made_again(running, archive, scanned,
     with running([archive.destination()]) as node:
         send(node.address, scanner.series_of(scanned, 1))
         wait_for(lambda: len(archive.stored) >= OBJECTS)
-    assert "results could not be stored" in caplog.text
+    assert "results could not be stored; again in 0 s: No space left on device" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -265,6 +285,16 @@ def test_clients_that_send_rubbish_or_nothing_hurt_no_other(running, archive, sc
         wait_for(lambda: len(archive.stored) >= OBJECTS)
         for each in silent:
             each.close()
+
+
+@pytest.mark.parametrize("beginning", [b"", b"\x01", b"GET / HTTP/1.1\r\n\r\n"])
+def test_connections_that_end_without_a_request_take_no_place(running, archive, scanned, beginning):
+    with running([archive.destination()], associations=8) as node:
+        for _ in range(4):
+            with socket.create_connection(node.address) as check:
+                check.sendall(beginning)
+        time.sleep(0.5)
+        assert send(node.address, scanned[:1]) == [0]
 
 
 def test_an_object_that_is_too_large_ends_its_association_alone(running, archive, scanned):
@@ -372,6 +402,21 @@ def test_series_that_gave_problems_alone_are_tried_again(mapped, given, lost, fa
     parts = Batch(members, 1).split(*(set(map(Path, each)) for each in (mapped, given, lost)))
     assert parts[1].series == tuple(failed)
     assert {**parts[0].members, **parts[1].members} == members
+
+
+def test_images_without_pixel_spacing_give_a_report_that_says_so(running, archive, scanned, caplog):
+    images = copy.deepcopy(scanner.series_of(scanned, 1))
+    for each in images:
+        each.PixelSpacing = [0, 0]
+    with running([archive.destination()]) as node:
+        send(node.address, images)
+        wait_for(lambda: archive.stored)
+    (report,) = archive.stored
+    assert report.Modality == "SR"
+    texts = [each.value for each in report.iterall() if each.keyword == "TextValue"]
+    assert any("PixelSpacing" in text for text in texts)
+    assert [each for each in caplog.messages if "no result" in each and "PixelSpacing" in each]
+    assert "beside its source images" not in caplog.text
 
 
 def test_too_few_images_give_a_report_that_says_so(running, archive, scanned):

@@ -1,5 +1,4 @@
 import copy
-import ipaddress
 from contextlib import suppress
 
 import pytest
@@ -15,27 +14,12 @@ from pydicom.uid import (
 )
 
 from inline.dicom.node.received import Received
-from inline.dicom.node.receiver import admitted, read_identity, readable_syntaxes
+from inline.dicom.node.receiver import read_identity, readable_syntaxes
 from inline.dicom.write.objects import encoded
 
 from .. import scanner
 
 IMAGE = scanner.classic(scanner.examination(1, size=96)[1][:1])[0]
-
-
-@pytest.mark.parametrize(
-    ("host", "networks", "expected"),
-    [
-        ("192.0.2.7", [], True),
-        ("192.0.2.7", ["192.0.2.0/24"], True),
-        ("192.0.3.7", ["192.0.2.0/24", "198.51.100.0/24"], False),
-        ("::ffff:192.0.2.7", ["192.0.2.0/24"], True),
-        ("fe80::1%eth0", ["fe80::/10"], True),
-        ("2001:db8::1", ["192.0.2.0/24"], False),
-    ],
-)
-def test_hosts_are_admitted_by_their_networks(host, networks, expected):
-    assert admitted(host, [ipaddress.ip_network(each) for each in networks]) is expected
 
 
 @pytest.mark.parametrize(

@@ -185,8 +185,10 @@ def test_a_slice_without_contours_has_a_report_that_says_why(changed):
         segmentation(bare)
 
 
-def test_a_slice_that_was_not_processed_has_its_error_in_the_report(changed):
-    failed = changed(map=None, contours=None, regions=(), error="3 images are too few")
+def test_a_slice_that_was_not_processed_has_its_error_in_the_report(changed, source):
+    # Without pixel spacing the place of the slice is not known, and nothing is to lie there.
+    geometry = replace(source.result.geometry, spacing=(0.0, 0.0))
+    failed = changed(geometry=geometry, map=None, contours=None, regions=(), error="3 images are too few")
     written = write_objects([failed], ALL)
     assert [each.Modality for each in written.objects] == ["SR"]
     ((_, texts),) = values_by_region(again(written.objects[0])).values()

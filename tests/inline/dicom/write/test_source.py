@@ -111,6 +111,19 @@ def test_the_reference_has_what_the_standard_requires_and_nothing_invented(image
     assert "PixelData" in image
 
 
+def test_two_names_where_one_is_allowed_are_left_empty(source):
+    images = [copy.deepcopy(each) for each in source.images.datasets]
+    for each in images:
+        each.PatientName = "A$\\B^C"  # a backslash parts values
+        each.ReferringPhysicianName = "D\\E"
+    written = write_objects([replace(source, images=replace(source.images, datasets=tuple(images)))], ALL)
+    assert (len(written.objects), written.problems) == (4, [])
+    for made in written.objects:
+        assert not made.PatientName
+        assert not made.ReferringPhysicianName
+        assert made.PatientID == source.images.first.PatientID
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

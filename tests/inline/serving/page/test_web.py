@@ -143,6 +143,19 @@ def test_a_token_opens_the_page_and_a_cookie_keeps_it_open():
         assert get(server, Cookie="=;=\x7f")[0] == 401
 
 
+@pytest.mark.parametrize(
+    "foreign",
+    ['a={"x":1}', 'a="b', "a=\xe9", "theme", "a=b c", "a,b=c", "user@x=1", "=v", "Path=/", "NAME=wrong"],
+)
+def test_a_cookie_of_another_program_of_the_host_does_not_close_the_page(foreign):
+    with serving(Access(TOKEN)) as (server, _):
+        own = get(server, f"/?token={TOKEN}")[2]["Set-Cookie"].partition(";")[0]
+        foreign = foreign.replace("NAME", own.partition("=")[0])
+        assert get(server, Cookie=f"{foreign}; {own}")[0] == 200
+        assert get(server, Cookie=f"{own}; {foreign}")[0] == 200
+        assert get(server, Cookie=foreign)[0] == 401
+
+
 def test_pages_on_two_ports_of_a_host_stay_open_beside_each_other():
     with serving(Access(TOKEN)) as (one, _), serving(Access(f"{TOKEN}-other")) as (other, _):
         # A browser sends the cookies of a host to all of its ports, and keeps one of each name.

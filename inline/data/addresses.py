@@ -1,0 +1,40 @@
+"""Addresses of IPv4 and IPv6: how they are written, bound and admitted."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Collection
+from ipaddress import IPv4Network, IPv6Network
+
+
+def place(host: str, port: int) -> str:
+    """Return ``host:port``, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Return a socket bound to an address; ``::`` is that of all IPv4 and IPv6 interfaces.
+
+    Raises:
+        OSError: it cannot be bound.
+    """
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        # The port may have connections of an earlier server that are about to end.
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if made.family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        made.bind((host, port))
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def admitted(host: str, peers: Collection[IPv4Network | IPv6Network]) -> bool:
+    """Return whether a host may connect: it is in one of the networks, or there are none."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return not peers or any(address in network for network in peers)
