@@ -43,6 +43,10 @@ _MID_INSET: Final = 0.25
 """Share of the wall's thickness left out of mid-septum at either border: its middle half remains. The
 consensus asks for a region in the septum that keeps clear of blood (Messroghli et al. 2017, J Cardiovasc Magn
 Reson 19:75)."""
+_SMALLEST_AREA: Final = 1.0
+"""Area in pixels below which a region has no value: the rims of pixels that belong to its neighbours."""
+_LEAST_SHARE: Final = 0.1
+"""Likewise as a share of its usual area: what masks or a gap of the wall leave of it is no sample of it."""
 _FIRST: Final = {SliceLevel.BASAL: 1, SliceLevel.MID: 7, SliceLevel.APICAL: 13}
 _SEGMENT: Final = re.compile(r"AHA (\d{1,2}) ([a-z]+) ([a-z]+)")
 
@@ -54,12 +58,25 @@ class RegionShares(NamedTuple):
         name: of the region.
         rows, columns: of each pixel, ``(n,)``.
         shares: of each pixel in the region, above 0 to 1, ``(n,)``.
+        usual: area of a region of its angle in a wall of even thickness, all of it usable, pixels; 0 of the
+            whole ring.
     """
 
     name: str
     rows: NDArray[np.intp]
     columns: NDArray[np.intp]
     shares: FloatArray
+    usual: float
+
+    @property
+    def area(self) -> float:
+        """Area, pixels."""
+        return float(self.shares.sum())
+
+    @property
+    def measurable(self) -> bool:
+        """True where the area is enough for a value."""
+        return self.area >= max(_SMALLEST_AREA, _LEAST_SHARE * self.usual)
 
 
 class WeightedStatistics(NamedTuple):
@@ -196,11 +213,7 @@ def measure(
     regions = region_shares(
         contours, (rows, columns), level, reference, usable=~parametric.failed, inset=inset
     )
-    values = parametric.values_ms
-    return tuple(
-        _values(each.name, values[each.rows, each.columns].astype(np.float64), each.shares)
-        for each in regions
-    )
+    return tuple(_values(each, parametric.values_ms) for each in regions)
 
 
 def region_shares(
@@ -231,10 +244,11 @@ def region_shares(
         points, shares = wall_shares(contours, shape, left_out)
         kept = usable[points[:, 0], points[:, 1]]
         rows, columns = points[kept].T
-        return RegionShares("global", rows, columns, shares[kept])
+        return RegionShares("global", rows, columns, shares[kept], float(shares.sum()))
 
-    def part(name: str, of: RegionShares, own: NDArray[np.bool_]) -> RegionShares:
-        return RegionShares(name, of.rows[own], of.columns[own], of.shares[own])
+    def part(name: str, of: RegionShares, own: NDArray[np.bool_], degrees: float) -> RegionShares:
+        usual = of.usual * degrees / 360.0
+        return RegionShares(name, of.rows[own], of.columns[own], of.shares[own], usual)
 
     def angles(of: RegionShares) -> FloatArray:
         assert reference is not None
@@ -242,23 +256,27 @@ def region_shares(
         return angles_from_septum(points, contours.endo.mean(axis=0), reference)
 
     ring = wall(inset)
-    yield ring
+    # Of a ring with few fitted pixels the flags tell more than no value would.
+    yield ring._replace(usual=0.0)
     if reference is None:
         return
     from_septum = angles(ring)
     names = _SIX if level in (SliceLevel.BASAL, SliceLevel.MID) else _FOUR
     segment = segments(from_septum, len(names))
+    degrees = 360.0 / len(names)
     if reference.width is None:
-        yield part("septum", ring, np.isin(segment, [i for i, name in enumerate(names) if "sept" in name]))
+        septal = [i for i, name in enumerate(names) if "sept" in name]
+        yield part("septum", ring, np.isin(segment, septal), degrees * len(septal))
     else:
-        yield part("septum", ring, np.minimum(from_septum, 360.0 - from_septum) <= reference.width / 2.0)
-        middle = wall(max(inset, _MID_INSET))
+        width = reference.width
+        yield part("septum", ring, np.minimum(from_septum, 360.0 - from_septum) <= width / 2.0, width)
+        middle, width = wall(max(inset, _MID_INSET)), _MID_ANGLE * width
         from_middle = angles(middle)
-        within = np.minimum(from_middle, 360.0 - from_middle) <= _MID_ANGLE * reference.width / 2.0
-        yield part(MID_SEPTUM, middle, within)
+        within = np.minimum(from_middle, 360.0 - from_middle) <= width / 2.0
+        yield part(MID_SEPTUM, middle, within, width)
     if level in _FIRST:
         for i, name in enumerate(names):
-            yield part(f"AHA {_FIRST[level] + i} {level.value} {name}", ring, segment == i)
+            yield part(f"AHA {_FIRST[level] + i} {level.value} {name}", ring, segment == i, degrees)
 
 
 def segment_at_level(name: str, level: SliceLevel) -> str | None:
@@ -356,9 +374,9 @@ def weighted_statistics(values: FloatArray, weights: FloatArray) -> WeightedStat
     return WeightedStatistics(median, q1, q3, mean, sd)
 
 
-def _values(name: str, values: FloatArray, shares: FloatArray) -> RegionValues:
-    """Return the values of a region from those of its pixels ``(n,)`` and the share of each, ``(n,)``."""
-    area = float(shares.sum())
-    if not area:
-        return RegionValues(name, None, None, None, None, None, 0)
-    return RegionValues(name, *weighted_statistics(values, shares), max(round(area), 1))
+def _values(region: RegionShares, values_ms: NDArray[np.float32]) -> RegionValues:
+    """Return the values of a region of a map ``(rows, columns)``."""
+    if not region.measurable:
+        return RegionValues(region.name, None, None, None, None, None, 0)
+    values = values_ms[region.rows, region.columns].astype(np.float64)
+    return RegionValues(region.name, *weighted_statistics(values, region.shares), round(region.area))

@@ -93,8 +93,8 @@ def check_values(
         return [
             (
                 Flag.NO_VALUES,
-                f"No pixel within the contours has a {quantity} value: check the contours on the map, and "
-                "whether the images hold signal there.",
+                f"No pixel within the contours has a {quantity} value: check the contours on the map and "
+                f"{'its values' if scanner_made else f'the signal of the images there; {check}'}.",
             )
         ]
     if regions:

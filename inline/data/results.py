@@ -118,7 +118,7 @@ class AngularReference:
 
 @dataclass(frozen=True, slots=True)
 class RegionValues:
-    """T1 or T2 over one region of the myocardium, ms; None where the region has no fitted pixel.
+    """T1 or T2 over one region of the myocardium, ms; None where too little of the region has a fit.
 
     Attributes:
         name: of the region.

@@ -289,14 +289,13 @@ def _region(
 ) -> EcvRegion:
     """Return the values of a region; ``factor`` makes ECV in percent of a partition coefficient."""
     weights = region.shares
-    area = float(weights.sum())
-    if not area:
+    if not region.measurable:
         return EcvRegion(region.name, None, None, None, None, None, 0)
     values = coefficient[region.rows, region.columns]
     found = weighted_statistics(values, weights)
     error = None
     if tissue is not None:
-        own = float(np.linalg.norm(weights * tissue[region.rows, region.columns])) / area
+        own = float(np.linalg.norm(weights * tissue[region.rows, region.columns])) / region.area
         error = float(np.hypot(own, found.mean * blood.relative_error))
 
     def percent(value: float | None) -> float | None:
@@ -312,5 +311,5 @@ def _region(
         standard_error=percent(error),
         partition_coefficient=found.median,
         partition_standard_error=error,
-        pixels=max(round(area), 1),
+        pixels=round(region.area),
     )

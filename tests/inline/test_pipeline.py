@@ -393,7 +393,8 @@ def test_times_in_the_wrong_unit_are_flagged_with_and_without_contours(slices, r
     pipeline = Pipeline(ring_engine if engine == "ring" else NanEngine(), offsets=BORDERS)
     result = pipeline.process(replace(slices[1], series=tenth))
     assert (result.contours is None) == (engine == "nan")
-    assert Flag.IMPLAUSIBLE_VALUES in result.flags
+    # Hardly a pixel of the wall is fitted.
+    assert (Flag.NO_VALUES if engine == "ring" else Flag.IMPLAUSIBLE_VALUES) in result.flags
     assert any("preparation times" in note for note in result.notes)
 
 
