@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import AngularReference, Contours, Insertions, RegionValues, SliceLevel
 from model.polygons import distances, inside
@@ -214,6 +215,14 @@ def measure(
         contours, (rows, columns), level, reference, usable=~parametric.failed, inset=inset
     )
     return tuple(_values(each, parametric.values_ms) for each in regions)
+
+
+def segment_level(level: SliceLevel | None, flags: Collection[str]) -> SliceLevel | None:
+    """Return the level at which a slice with these flags has AHA segments; None where it has none.
+
+    The centre of a heart that is cut off is not known, nor are the angles around it.
+    """
+    return None if Flag.CUT_OFF in flags else level
 
 
 def region_shares(

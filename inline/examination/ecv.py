@@ -12,6 +12,7 @@ from inline.contouring.aha import (
     RegionShares,
     region_shares,
     segment_at_level,
+    segment_level,
     slice_reference,
     weighted_statistics,
 )
@@ -103,7 +104,8 @@ def at_level(result: EcvResult, level: SliceLevel) -> EcvResult:
         if name is not None:
             regions.append(each if name == each.name else replace(each, name=name, z_score=None))
     notes = result.notes
-    if regions and level is not SliceLevel.UNKNOWN and not any("AHA" in each.name for each in regions):
+    expected = regions and segment_level(level, result.flags) not in (None, SliceLevel.UNKNOWN)
+    if expected and not any("AHA" in each.name for each in regions):
         notes = (*notes, _NO_SEGMENTS)
     return replace(result, level=level, regions=tuple(regions), notes=notes)
 
@@ -241,7 +243,12 @@ def _measured(
         native.geometry, native.insertions, native.contours, settings.septum_degrees
     )
     shares = region_shares(
-        native.contours, shape, native.level, reference, usable=valid & walls[1], inset=settings.inset
+        native.contours,
+        shape,
+        segment_level(native.level, native.flags),
+        reference,
+        usable=valid & walls[1],
+        inset=settings.inset,
     )
     factor = None if found.haematocrit is None else 100.0 * (1.0 - found.haematocrit.value)
     return replace(
