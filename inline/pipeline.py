@@ -440,7 +440,11 @@ def check_images(series: Series) -> tuple[Finding, ...]:
     Raises:
         NotFittedError: they show saturation recovery.
     """
-    if not isinstance(series, MappingSeries) or series.quantity is not Quantity.T1:
+    if not isinstance(series, MappingSeries):
+        return ()
+    if without_signal := _without_signal(series):
+        return () if Flag.SCALED_IMAGES in series.flags else without_signal
+    if series.quantity is not Quantity.T1:
         return ()
     found = check_recovery(series.images, series.times_ms, signed=series.signed)
     if found.saturation:
@@ -458,6 +462,22 @@ def check_images(series: Series) -> tuple[Finding, ...]:
             Flag.SCALED_IMAGES,
             f"The image of {series.times_ms[found.off]:g} ms lies {100.0 * found.by:+.0f} % of the signal "
             "beside the recovery of the others: check its scale and its inversion time.",
+        ),
+    )
+
+
+def _without_signal(series: MappingSeries) -> tuple[Finding, ...]:
+    """Return the finding of images whose pixels are all equal; none where there are no others."""
+    pixels = [image[np.isfinite(image)] for image in series.images]
+    equal = [bool(each.size) and each.min() == each.max() for each in pixels]
+    if all(equal) or not any(equal):
+        return ()
+    times = ", ".join(f"{time:g}" for time, flat in zip(series.times_ms, equal, strict=True) if flat)
+    return (
+        (
+            Flag.SCALED_IMAGES,
+            f"No signal in the image of {times} ms, whose pixels are all equal: the map is fitted to it too, "
+            "and may be wrong. Check how it was reconstructed and sent.",
         ),
     )
 

@@ -556,6 +556,20 @@ def test_the_uncertainty_of_the_boundaries_is_there_on_request_alone(slices, rin
     assert np.isfinite(Pipeline(NanEngine(), uncertainty=True).process(slices[0]).boundary_uncertainty).all()
 
 
+@pytest.mark.parametrize("place", [0, 1], ids=["T1", "T2"])
+@pytest.mark.parametrize("value", [0.0, 300.0])
+def test_an_image_without_signal_is_named(slices, ring_engine, place, value):
+    """One black image made T1 up to 77 % longer."""
+    images = slices[place].series.images.copy()
+    images[1] = value
+    images[1, 5, 5] = np.nan
+    result = Pipeline(ring_engine).process(with_images(slices[place], images))
+    assert result.flags.count(Flag.SCALED_IMAGES) == 1
+    named = f"No signal in the image of {slices[place].series.times_ms[1]:g} ms"
+    assert [note.startswith(named) for note in result.notes].count(True) == 1
+    assert Flag.MOVED not in result.flags
+
+
 @pytest.mark.parametrize("number", [5, 9])
 def test_few_images_that_recover_from_saturation_may_be_of_a_molli_that_lacks_others(number):
     times = np.linspace(100.0, 3700.0, number)
