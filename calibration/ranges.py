@@ -50,6 +50,7 @@ _UNUSABLE: Final = frozenset(
         Flag.MOTION_LEFT,
         Flag.THIN_WALL,
         Flag.TOO_SMALL,
+        Flag.CUT_OFF,
         Flag.IMPLAUSIBLE_BLOOD,
         Flag.NOT_REGISTERED,
         Flag.SLICES_DO_NOT_MATCH,

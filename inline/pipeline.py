@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from inline.assembly.assembled import LATEST_FIRST_MS, Assembled, Failed, Ready
 from inline.assembly.group import SHORTEST
-from inline.contouring.aha import measure, slice_reference, without_fit
+from inline.contouring.aha import measure, segment_level, slice_reference, without_fit
 from inline.contouring.blood import blood_t1, enhancement_by_blood
 from inline.contouring.confidence import Reviewer, class_entropy, in_frame
 from inline.contouring.contours import ContourSteps
@@ -24,6 +24,7 @@ from inline.contouring.segment import contour_slice, network_input
 from inline.contouring.slice_level import slice_level
 from inline.data.errors import SeriesError
 from inline.data.flags import Finding, Flag
+from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, RegionValues, SliceLevel, SliceMotion, SliceResult
 from inline.data.series import MappingSeries, MapSeries, Quantity, Series, SlicePlace
 from inline.motion import examine_motion, may_be_corrected
@@ -31,7 +32,7 @@ from inline.reference import ReferenceRanges, quantity_of, with_z_scores
 from inline.settings import ContourSettings, RegionSettings
 from model.architecture import CLASSES
 from model.engines.base import Engine
-from model.frame import FRAME_PIXELS, Frame
+from model.frame import FRAME_MM, FRAME_PIXELS, Frame
 from model.motion.correction import correct_motion
 from model.motion.signal_models import MolliModel
 from model.relaxometry.molli import molli_map
@@ -41,6 +42,9 @@ from model.relaxometry.t2prep import t2_map
 
 _NO_DIRECTIONS: Final = (
     "The image headers give no directions (read_dir, phase_dir, slice_dir): no septum and no segments."
+)
+_CUT_OFF: Final = (
+    "The heart is cut off at the edge of the image: there are no AHA segments, and other values may be wrong."
 )
 
 
@@ -334,7 +338,8 @@ class Pipeline:
             )
             regions: tuple[RegionValues, ...] = ()
             if contours is not None:
-                regions = measure(parametric, contours, level, reference, inset=self._regions.inset)
+                named = segment_level(level, flags)
+                regions = measure(parametric, contours, named, reference, inset=self._regions.inset)
                 if poor_fit(parametric, labels, scanner_made=empty.scanner_made):
                     flags.append(Flag.POOR_FIT)
             findings = [
@@ -360,6 +365,10 @@ class Pipeline:
                 notes.append(_NO_DIRECTIONS)
             if points_note:
                 notes.append(points_note)
+            if Flag.CUT_OFF in flags:
+                notes.append(_CUT_OFF)
+            if contours is None or {Flag.CUT_OFF, Flag.TOO_SMALL} & set(flags):
+                notes += _beyond_frame(assembled.geometry)
         uncertainty = None
         wanted = progress.context.uncertainty
         if self._uncertainty if wanted is None else wanted:
@@ -405,7 +414,8 @@ class Pipeline:
         parametric, contours = result.map, result.contours
         if parametric is None or contours is None:
             return found
-        regions = measure(parametric, contours, level, result.septum, inset=self._regions.inset)
+        named = segment_level(level, result.flags)
+        regions = measure(parametric, contours, named, result.septum, inset=self._regions.inset)
         more = dict(
             (
                 *check_values(parametric, result.quantity, regions, scanner_made=result.scanner_made),
@@ -436,7 +446,11 @@ def check_images(series: Series) -> tuple[Finding, ...]:
     Raises:
         NotFittedError: they show saturation recovery.
     """
-    if not isinstance(series, MappingSeries) or series.quantity is not Quantity.T1:
+    if not isinstance(series, MappingSeries):
+        return ()
+    if without_signal := _without_signal(series):
+        return () if Flag.SCALED_IMAGES in series.flags else without_signal
+    if series.quantity is not Quantity.T1:
         return ()
     found = check_recovery(series.images, series.times_ms, signed=series.signed)
     if found.saturation:
@@ -460,6 +474,22 @@ def check_images(series: Series) -> tuple[Finding, ...]:
     )
 
 
+def _without_signal(series: MappingSeries) -> tuple[Finding, ...]:
+    """Return the finding of images whose pixels are all equal; none where there are no others."""
+    pixels = [image[np.isfinite(image)] for image in series.images]
+    equal = [bool(each.size) and each.min() == each.max() for each in pixels]
+    if all(equal) or not any(equal):
+        return ()
+    times = ", ".join(f"{time:g}" for time, flat in zip(series.times_ms, equal, strict=True) if flat)
+    return (
+        (
+            Flag.SCALED_IMAGES,
+            f"No signal in the image of {times} ms, whose pixels are all equal: the map is fitted to it too, "
+            "and may be wrong. Check how it was reconstructed and sent.",
+        ),
+    )
+
+
 def make_map(series: Series) -> ParametricMap:
     """Return the map of a series: fitted, or the scanner's own.
 
@@ -479,6 +509,18 @@ def scaled(parametric: ParametricMap, factor: float) -> ParametricMap:
         return parametric
     share = np.float32(factor)
     return replace(parametric, values_ms=parametric.values_ms * share, sd_ms=parametric.sd_ms * share)
+
+
+def _beyond_frame(geometry: SliceGeometry) -> list[str]:
+    """Return the note on an image of which the network sees a part alone; none where it sees all."""
+    width, height = geometry.spacing[0] * geometry.shape[1], geometry.spacing[1] * geometry.shape[0]
+    seen = FRAME_PIXELS * FRAME_MM
+    if max(width, height) <= seen:
+        return []
+    return [
+        f"The image has {width:.0f} x {height:.0f} mm, of which the network sees the middle {seen:.0f} x "
+        f"{seen:.0f} mm alone: check whether the heart lies within."
+    ]
 
 
 def _with_blood(result: SliceResult) -> SliceResult:

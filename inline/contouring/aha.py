@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import cv2
@@ -50,6 +50,10 @@ _MOST_LOST: Final = 0.4
 in simulated hearts of all levels the worst sixth of the ring has 0.04 at an SNR of 12 and 0.16 at 7, after
 contrast agent 0.24 and 0.36; where its signal is lost, as beside an implant, 0.8 and more, with an SNR of 3
 there some 0.5."""
+_SMALLEST_AREA: Final = 1.0
+"""Area in pixels below which a region has no value: the rims of pixels that belong to its neighbours."""
+_LEAST_SHARE: Final = 0.1
+"""Likewise as a share of its usual area: what masks or a gap of the wall leave of it is no sample of it."""
 _FIRST: Final = {SliceLevel.BASAL: 1, SliceLevel.MID: 7, SliceLevel.APICAL: 13}
 _SEGMENT: Final = re.compile(r"AHA (\d{1,2}) ([a-z]+) ([a-z]+)")
 
@@ -61,12 +65,20 @@ class RegionShares(NamedTuple):
         name: of the region.
         rows, columns: of each pixel, ``(n,)``.
         shares: of each pixel in the region, above 0 to 1, ``(n,)``.
+        usual: area of a region of its angle in a wall of even thickness, all of it usable, pixels; 0 of the
+            whole ring, of which the flags tell more than no value would.
     """
 
     name: str
     rows: NDArray[np.intp]
     columns: NDArray[np.intp]
     shares: FloatArray
+    usual: float
+
+    @property
+    def area(self) -> float:
+        """Area, pixels."""
+        return float(self.shares.sum())
 
 
 class WeightedStatistics(NamedTuple):
@@ -202,18 +214,28 @@ def measure(
         inset: share of the wall's thickness left out at either border, 0 to below 0.5.
     """
     rows, columns = parametric.values_ms.shape
-    everywhere, lost = np.ones((rows, columns), bool), poorly_fitted(parametric)
-    regions = region_shares(contours, (rows, columns), level, reference, usable=everywhere, inset=inset)
-    return tuple(_values(each, parametric, lost) for each in regions)
+    shape = (rows, columns)
+    regions = region_shares(contours, shape, level, reference, usable=np.ones(shape, bool), inset=inset)
+    valid, lost = ~parametric.failed, poorly_fitted(parametric)
+    return tuple(_values(sample_of(each, valid, lost), each.name, parametric.values_ms) for each in regions)
 
 
-def mostly_lost(region: RegionShares, lost: NDArray[np.bool_]) -> bool:
-    """Return whether a part of the ring has too many pixels ``lost`` ``(rows, columns)`` for a value.
+def sample_of(region: RegionShares, valid: NDArray[np.bool_], lost: NDArray[np.bool_]) -> RegionShares | None:
+    """Return the valid pixels of a region; None where they are too few for a value, or too many are lost.
 
     The ring itself keeps its value: :func:`inline.contouring.plausibility.poor_fit` marks it.
+
+    Args:
+        region: all its pixels.
+        valid: pixels with a value, ``(rows, columns)``.
+        lost: pixels without a value or with a poor fit, ``(rows, columns)``.
     """
-    area = float(region.shares @ lost[region.rows, region.columns])
-    return region.name != "global" and area > _MOST_LOST * float(region.shares.sum())
+    own = valid[region.rows, region.columns]
+    sample = region._replace(rows=region.rows[own], columns=region.columns[own], shares=region.shares[own])
+    if sample.area < max(_SMALLEST_AREA, _LEAST_SHARE * region.usual):
+        return None
+    poor = float(region.shares @ lost[region.rows, region.columns])
+    return None if region.name != "global" and poor > _MOST_LOST * region.area else sample
 
 
 def without_fit(regions: Sequence[RegionValues]) -> tuple[Finding, ...]:
@@ -224,10 +246,18 @@ def without_fit(regions: Sequence[RegionValues]) -> tuple[Finding, ...]:
     return (
         (
             Flag.POOR_FIT,
-            f"No value of {', '.join(names)}: too many pixels there have no value or a poor fit. Check the "
-            "images for lost signal, as beside an implant.",
+            f"No value of {', '.join(names)}: hardly any wall lies there, or too many pixels of it have no "
+            "value or a poor fit. Check the contours, and the images for lost signal, as beside an implant.",
         ),
     )
+
+
+def segment_level(level: SliceLevel | None, flags: Collection[str]) -> SliceLevel | None:
+    """Return the level at which a slice with these flags has AHA segments; None where it has none.
+
+    The centre of a heart that is cut off is not known, nor are the angles around it.
+    """
+    return None if Flag.CUT_OFF in flags else level
 
 
 def region_shares(
@@ -258,10 +288,11 @@ def region_shares(
         points, shares = wall_shares(contours, shape, left_out)
         kept = usable[points[:, 0], points[:, 1]]
         rows, columns = points[kept].T
-        return RegionShares("global", rows, columns, shares[kept])
+        return RegionShares("global", rows, columns, shares[kept], float(shares.sum()))
 
-    def part(name: str, of: RegionShares, own: NDArray[np.bool_]) -> RegionShares:
-        return RegionShares(name, of.rows[own], of.columns[own], of.shares[own])
+    def part(name: str, of: RegionShares, own: NDArray[np.bool_], degrees: float) -> RegionShares:
+        usual = of.usual * degrees / 360.0
+        return RegionShares(name, of.rows[own], of.columns[own], of.shares[own], usual)
 
     def angles(of: RegionShares) -> FloatArray:
         assert reference is not None
@@ -269,23 +300,27 @@ def region_shares(
         return angles_from_septum(points, contours.endo.mean(axis=0), reference)
 
     ring = wall(inset)
-    yield ring
+    # Of a ring with few fitted pixels the flags tell more than no value would.
+    yield ring._replace(usual=0.0)
     if reference is None:
         return
     from_septum = angles(ring)
     names = _SIX if level in (SliceLevel.BASAL, SliceLevel.MID) else _FOUR
     segment = segments(from_septum, len(names))
+    degrees = 360.0 / len(names)
     if reference.width is None:
-        yield part("septum", ring, np.isin(segment, [i for i, name in enumerate(names) if "sept" in name]))
+        septal = [i for i, name in enumerate(names) if "sept" in name]
+        yield part("septum", ring, np.isin(segment, septal), degrees * len(septal))
     else:
-        yield part("septum", ring, np.minimum(from_septum, 360.0 - from_septum) <= reference.width / 2.0)
-        middle = wall(max(inset, _MID_INSET))
+        width = reference.width
+        yield part("septum", ring, np.minimum(from_septum, 360.0 - from_septum) <= width / 2.0, width)
+        middle, width = wall(max(inset, _MID_INSET)), _MID_ANGLE * width
         from_middle = angles(middle)
-        within = np.minimum(from_middle, 360.0 - from_middle) <= _MID_ANGLE * reference.width / 2.0
-        yield part(MID_SEPTUM, middle, within)
+        within = np.minimum(from_middle, 360.0 - from_middle) <= width / 2.0
+        yield part(MID_SEPTUM, middle, within, width)
     if level in _FIRST:
         for i, name in enumerate(names):
-            yield part(f"AHA {_FIRST[level] + i} {level.value} {name}", ring, segment == i)
+            yield part(f"AHA {_FIRST[level] + i} {level.value} {name}", ring, segment == i, degrees)
 
 
 def segment_at_level(name: str, level: SliceLevel) -> str | None:
@@ -383,12 +418,9 @@ def weighted_statistics(values: FloatArray, weights: FloatArray) -> WeightedStat
     return WeightedStatistics(median, q1, q3, mean, sd)
 
 
-def _values(region: RegionShares, parametric: ParametricMap, lost: NDArray[np.bool_]) -> RegionValues:
-    """Return the values of a region of all its pixels, of which those with a fit count."""
-    place = region.rows, region.columns
-    fitted = ~parametric.failed[place]
-    values, shares = parametric.values_ms[place][fitted].astype(np.float64), region.shares[fitted]
-    area = float(shares.sum())
-    if not area or mostly_lost(region, lost):
-        return RegionValues(region.name, None, None, None, None, None, 0)
-    return RegionValues(region.name, *weighted_statistics(values, shares), max(round(area), 1))
+def _values(sample: RegionShares | None, name: str, values_ms: NDArray[np.float32]) -> RegionValues:
+    """Return the values of a region's sample of a map ``(rows, columns)``."""
+    if sample is None:
+        return RegionValues(name, None, None, None, None, None, 0)
+    values = values_ms[sample.rows, sample.columns].astype(np.float64)
+    return RegionValues(name, *weighted_statistics(values, sample.shares), round(sample.area))

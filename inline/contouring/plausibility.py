@@ -98,8 +98,8 @@ def check_values(
         return [
             (
                 Flag.NO_VALUES,
-                f"No pixel within the contours has a {quantity} value: check the contours on the map, and "
-                "whether the images hold signal there.",
+                f"No pixel within the contours has a {quantity} value: check the contours on the map and "
+                f"{'its values' if scanner_made else f'the signal of the images there; {check}'}.",
             )
         ]
     if regions:
@@ -247,21 +247,23 @@ def coarse(series: MappingSeries, labels: NDArray[np.uint8]) -> tuple[Finding, .
 def noisy(
     series: MappingSeries, labels: NDArray[np.uint8], corrected: NDArray[np.float32] | None = None
 ) -> tuple[Finding, ...]:
-    """Return the finding of magnitude images whose noise changes the median of the myocardium; none without.
+    """Return the finding of images whose noise changes the median of the myocardium; none without.
 
     One T1 image that shows other tissue there than the others is no noise; it is reported as a poor fit.
 
     Args:
-        series: images as acquired; the noise of signed ones has mean 0, and there is no finding.
+        series: images as acquired; the noise of signed ones has mean 0 and changes nothing.
         labels: 0 background, 1 cavity, 2 myocardium, ``(rows, columns)``.
         corrected: the images of the map, where it is not that of the images as acquired.
     """
     wall = labels == 2
     images = series.images if corrected is None else corrected
-    if series.signed or not wall.any():
+    if not wall.any():
         return ()
-    measured = t2prep_noise if series.quantity is Quantity.T2 else molli_noise
-    noise = measured(images[:, wall], series.times_ms)
+    if series.quantity is Quantity.T1:
+        noise = molli_noise(images[:, wall], series.times_ms, signed=series.signed)
+    else:
+        noise = t2prep_noise(images[:, wall], series.times_ms)
     if noise is not None and noise.odd_image is not None:
         # Interpolation of corrected images lowers the noise of some more than of others.
         if corrected is not None:
@@ -273,7 +275,9 @@ def noisy(
                 "over the myocardium: check whether the heart moved in it.",
             ),
         )
-    if noise is None or (abs(noise.bias) < _BIASED[series.quantity] and noise.snr >= _FEWEST_SNR):
+    if noise is None or series.signed:
+        return ()
+    if abs(noise.bias) < _BIASED[series.quantity] and noise.snr >= _FEWEST_SNR:
         return ()
     wrong = "long" if noise.bias > 0.0 else "short"
     return (

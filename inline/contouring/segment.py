@@ -15,7 +15,7 @@ from inline.data.results import ContourOffsets, Contours, Insertions
 from inline.data.series import Quantity
 from model.architecture import CLASSES
 from model.engines.base import Engine
-from model.frame import Frame, tissue_values
+from model.frame import FRAME_PIXELS, Frame, tissue_values
 from model.relaxometry.parametric_map import ParametricMap
 
 
@@ -25,7 +25,7 @@ class Segmentation(NamedTuple):
     Attributes:
         labels: uint8 ``(rows, columns)``: 0 background, 1 LV cavity, 2 myocardium; all 0 without contours.
         contours: in pixels of the image; None where no acceptable ones were found.
-        flags: the reasons, where ``contours`` is None; else ``too-small`` or ``thin-wall``.
+        flags: the reasons, where ``contours`` is None; else ``too-small``, ``cut-off`` or ``thin-wall``.
         insertions: insertion points of the right ventricle, in pixels of the image.
         offsets: distances of the contours from the borders of the wall, as applied; None at the borders.
     """
@@ -75,4 +75,17 @@ def contour_slice(
     contours = Contours(
         endo=frame.to_image_points(search.contours.endo), epi=frame.to_image_points(search.contours.epi)
     )
-    return Segmentation(rasterise(contours, frame.shape), contours, search.flags, insertions)
+    flags = (*search.flags, *((Flag.CUT_OFF,) if _cut_off(search.contours.epi, frame) else ()))
+    return Segmentation(rasterise(contours, frame.shape), contours, flags, insertions)
+
+
+def _cut_off(epi: NDArray[np.float64], frame: Frame) -> bool:
+    """Return whether a contour in pixels of the frame leaves the image or ends at the border of the frame.
+
+    The network adds what an image cuts off a heart, but sees nothing beyond its frame: there a contour runs
+    along the border, half a pixel outside the centres of the last pixels.
+    """
+    rows, columns = frame.shape
+    low, high = frame.to_frame_points(np.array([[-0.5, -0.5], [columns - 0.5, rows - 0.5]]))
+    low, high = np.maximum(low, 0.0), np.minimum(high, FRAME_PIXELS - 1.0)
+    return bool((epi < low).any() or (epi > high).any())

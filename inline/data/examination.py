@@ -65,7 +65,7 @@ class Registration(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EcvRegion(RegionValues):
-    """ECV over one region of the myocardium, percent; None without haematocrit or valid pixels.
+    """ECV over one region of the myocardium, percent; None without haematocrit or enough valid pixels.
 
     Attributes:
         standard_error: of ``mean``, as the SD of both T1 maps and the standard errors of both blood values

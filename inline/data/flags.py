@@ -33,6 +33,7 @@ class Flag(StrEnum):
     ELONGATED = "elongated"
     NOT_NESTED = "not-nested"
     TOO_SMALL = "too-small"
+    CUT_OFF = "cut-off"
     REVIEW = "review"
     LATE = "late"
     PROCESSING_ERROR = "processing-error"

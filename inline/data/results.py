@@ -120,7 +120,7 @@ class AngularReference:
 
 @dataclass(frozen=True, slots=True)
 class RegionValues:
-    """T1 or T2 over one region of the myocardium, ms; None where it has no fitted pixel or is mostly noise.
+    """T1 or T2 over one region of the myocardium, ms; None where too little of it has a fit.
 
     Attributes:
         name: of the region.

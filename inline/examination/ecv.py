@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from inline.contouring.aha import (
     RegionShares,
-    mostly_lost,
     region_shares,
+    sample_of,
     segment_at_level,
+    segment_level,
     slice_reference,
     weighted_statistics,
     without_fit,
@@ -106,7 +107,8 @@ def at_level(result: EcvResult, level: SliceLevel) -> EcvResult:
         if name is not None:
             regions.append(each if name == each.name else replace(each, name=name, z_score=None))
     notes = result.notes
-    if regions and level is not SliceLevel.UNKNOWN and not any("AHA" in each.name for each in regions):
+    expected = regions and segment_level(level, result.flags) not in (None, SliceLevel.UNKNOWN)
+    if expected and not any("AHA" in each.name for each in regions):
         notes = (*notes, _NO_SEGMENTS)
     return replace(result, level=level, regions=tuple(regions), notes=notes)
 
@@ -244,7 +246,12 @@ def _measured(
         native.geometry, native.insertions, native.contours, settings.septum_degrees
     )
     shares = region_shares(
-        native.contours, shape, native.level, reference, usable=walls[1], inset=settings.inset
+        native.contours,
+        shape,
+        segment_level(native.level, native.flags),
+        reference,
+        usable=walls[1],
+        inset=settings.inset,
     )
     lost = ~valid | poorly_fitted(native.map) | poorly_fitted(moved)
     factor = None if found.haematocrit is None else 100.0 * (1.0 - found.haematocrit.value)
@@ -303,16 +310,13 @@ def _region(
     ``factor`` makes ECV in percent of a partition coefficient; ``lost`` pixels have a poor fit in either map,
     or no valid value.
     """
-    counted = valid[region.rows, region.columns]
-    rows, columns, weights = region.rows[counted], region.columns[counted], region.shares[counted]
-    area = float(weights.sum())
-    if not area or mostly_lost(region, lost):
+    counted = sample_of(region, valid, lost)
+    if counted is None:
         return EcvRegion(region.name, None, None, None, None, None, 0)
-    values = coefficient[rows, columns]
-    found = weighted_statistics(values, weights)
+    found = weighted_statistics(coefficient[counted.rows, counted.columns], counted.shares)
     error = None
     if tissue is not None:
-        own = float(np.linalg.norm(weights * tissue[rows, columns])) / area
+        own = float(np.linalg.norm(counted.shares * tissue[counted.rows, counted.columns])) / counted.area
         error = float(np.hypot(own, found.mean * blood.relative_error))
 
     def percent(value: float | None) -> float | None:
@@ -328,5 +332,5 @@ def _region(
         standard_error=percent(error),
         partition_coefficient=found.median,
         partition_standard_error=error,
-        pixels=max(round(area), 1),
+        pixels=round(counted.area),
     )

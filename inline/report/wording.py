@@ -15,6 +15,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "poor-fit": "The fit describes the images poorly: check them for motion and artefacts.",
     "motion-left": "Motion is left in the images of the map: check its contours and values.",
     "review": "The contours are uncertain: a person should check them.",
+    "cut-off": "The heart is cut off at the edge of the image: values may be wrong, segments are missing.",
     "not-registered": "The post-contrast map could not be moved onto the native one: check the ECV map.",
     "slices-do-not-match": "Native and post-contrast slices may not match: check the ECV, if there is one.",
     "processing-error": "The processing of the slice failed.",

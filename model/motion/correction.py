@@ -200,9 +200,22 @@ def _corrected(images: Floats, registration: Registration) -> Floats:
     rows, columns = lattice.window
     offset = np.array([columns.start, rows.start], np.float32)
     fields = lattice.on_window(registration.displacements) + offset
-    return np.stack(
-        [sample(image, field, cv2.INTER_CUBIC) for image, field in zip(images, fields, strict=True)]
-    )
+    return np.stack([_sampled(image, field) for image, field in zip(images, fields, strict=True)])
+
+
+def _sampled(image: Floats, field: Floats) -> Floats:
+    """Return an image at the displacements of a field; NaN where the nearest pixel has no value.
+
+    Other pixels take the mean of its neighbours for it: a NaN would spread over the 16 pixels around.
+    """
+    finite = np.abs(image) < _LARGEST_SIGNAL
+    if finite.all():
+        return sample(image, field, cv2.INTER_CUBIC)
+    weights = finite.astype(np.float32)
+    sums = cv2.blur(np.where(finite, image, np.float32(0.0)), (3, 3))
+    means = sums / np.maximum(cv2.blur(weights, (3, 3)), np.float32(_SMALLEST_SIGNAL))
+    sampled = sample(np.where(finite, image, means), field, cv2.INTER_CUBIC)
+    return np.where(sample(weights, field, cv2.INTER_NEAREST) > 0.0, sampled, np.float32(np.nan))
 
 
 def _with_window(parametric: ParametricMap, window: tuple[slice, slice], new: ParametricMap) -> ParametricMap:

@@ -53,12 +53,15 @@ class Noise:
     odd_image: int | None = None
 
 
-def molli_noise(images: NDArray[np.float32], times_ms: NDArray[np.float64]) -> Noise | None:
-    """Return the noise of the magnitudes ``(n, pixels)`` of a region of a MOLLI series.
+def molli_noise(
+    images: NDArray[np.float32], times_ms: NDArray[np.float64], *, signed: bool = False
+) -> Noise | None:
+    """Return the noise of the images ``(n, pixels)`` of a region of a MOLLI series.
 
     Args:
         images: any pixels of one tissue; some 500 of them are used.
         times_ms: inversion times, ascending, ms ``(n,)``.
+        signed: the images have their sign: their noise has mean 0, and no bias.
 
     Returns:
         None with fewer than five images, of which three parameters leave too little to see noise in, or
@@ -67,7 +70,7 @@ def molli_noise(images: NDArray[np.float32], times_ms: NDArray[np.float64]) -> N
     if len(images) < 5:
         return None
     images = _some(images)
-    fit = fit_molli(images, times_ms)
+    fit = fit_molli(images, times_ms, signed=signed)
     fitted = ~fit.failed
     if fitted.mean() <= 0.5:
         return None
@@ -78,7 +81,7 @@ def molli_noise(images: NDArray[np.float32], times_ms: NDArray[np.float64]) -> N
     sigma = _standard_deviation(residuals, parameters=3)
     if (odd := _odd_image(residuals)) is not None:
         return Noise(1.0 / max(sigma, _SMALLEST), 0.0, odd)
-    if sigma * _CLEAN <= 1.0:
+    if signed or sigma * _CLEAN <= 1.0:
         return _noise(sigma)
     clean = 1.0 - float(np.median(b / a)) * np.exp(-times_ms / float(np.median(apparent)))
     magnitude, channel = _draws(clean, sigma)

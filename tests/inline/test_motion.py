@@ -19,6 +19,7 @@ from inline.replay.results import read_record
 from inline.replay.simulate import header_xml, simulate_examination, to_images
 from inline.settings import AssemblySettings, load_settings
 from model.motion.state import MotionState
+from model.relaxometry.molli import fit_molli
 from model.synthesis.examination import simulate_slice
 
 MOTION = {Flag.MOVED, Flag.CORRECTED, Flag.MOTION_LEFT}
@@ -83,13 +84,18 @@ def test_one_image_of_a_small_heart_that_moves_beyond_the_first_step_is_correcte
     assert 9.0 < result.motion.largest_shift_mm < 12.5
 
 
+@pytest.mark.parametrize("signed", [False, True], ids=["magnitude", "signed"])
 @pytest.mark.parametrize("shift", [(17, 0), (12, -14)])
-def test_one_image_of_a_small_heart_that_moves_beyond_the_search_is_flagged(shift):
+def test_one_image_of_a_small_heart_that_moves_beyond_the_search_is_flagged(shift, signed):
     """By 26 mm: the correction does not see it, and T1 was up to 80 ms longer without a flag."""
     simulated = simulate_slice(28, size=128, usual=True, level=0.75)
     order = np.argsort(simulated.inversion_times_ms)
     images, times = simulated.molli[order], simulated.inversion_times_ms[order]
-    still = replace(assembled(0.0, seed=28, size=128)[0].series, images=images, times_ms=times)
+    if signed:
+        negative = fit_molli(images, times).negative
+        images = np.where(np.arange(len(times))[:, None, None] < negative, -images, images)
+    usual = assembled(0.0, seed=28, size=128)[0].series
+    still = replace(usual, images=images, times_ms=times, signed=signed)
     assert noisy(still, simulated.labels) == ()
     images = images.copy()
     images[2] = np.roll(images[2], shift, axis=(0, 1))

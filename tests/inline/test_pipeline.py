@@ -370,6 +370,40 @@ def outputs(result, template):
     return [str(record(result)), *(str(each) for each in attributes)]
 
 
+def of_columns(assembled, columns):
+    """The slice with columns cut off on both sides, or black ones added."""
+    series, rows = assembled.series, assembled.geometry.shape[0]
+    images = np.zeros((len(series.images), rows, columns), np.float32)
+    width = series.images.shape[2]
+    kept = min(columns, width)
+    start, first = (width - kept) // 2, (columns - kept) // 2
+    images[:, :, first : first + kept] = series.images[:, :, start : start + kept]
+    geometry = replace(assembled.geometry, shape=(rows, columns))
+    return replace(assembled, geometry=geometry, series=replace(series, geometry=geometry, images=images))
+
+
+@pytest.mark.parametrize(("columns", "cut"), [(58, False), (54, True)])
+def test_a_heart_that_the_image_cuts_off_has_no_segments_and_says_why(slices, ring_engine, columns, cut):
+    """The ring of the engine is 56 columns wide."""
+    pipeline = Pipeline(ring_engine)
+    result = pipeline.process(of_columns(slices[0], columns))
+    assert (Flag.CUT_OFF in result.flags) is cut
+    assert any("cut off at the edge" in note for note in result.notes) is cut
+    for level in (SliceLevel.MID, SliceLevel.APICAL):
+        names = [region.name for region in pipeline.at_level(result, level, "user").regions]
+        assert names[:2] == ["global", "septum"]
+        assert any("AHA" in name for name in names) is not cut
+    assert outputs(result, slices[0].template)
+
+
+@pytest.mark.parametrize("columns", [224, 240])
+def test_a_slice_without_contours_says_what_the_network_does_not_see(slices, columns):
+    result = Pipeline(NanEngine()).process(of_columns(slices[0], columns))
+    said = [note for note in result.notes if "336 x 336 mm" in note]
+    assert len(said) == (columns > 224)
+    assert all("360 x 192 mm" in note for note in said)
+
+
 def test_an_empty_map_is_flagged_and_says_why(slices, ring_engine):
     result = Pipeline(ring_engine).process(with_images(slices[0], np.zeros_like(slices[0].series.images)))
     assert Flag.EMPTY_MAP in result.flags
@@ -394,7 +428,8 @@ def test_times_in_the_wrong_unit_are_flagged_with_and_without_contours(slices, r
     pipeline = Pipeline(ring_engine if engine == "ring" else NanEngine(), offsets=BORDERS)
     result = pipeline.process(replace(slices[1], series=tenth))
     assert (result.contours is None) == (engine == "nan")
-    assert Flag.IMPLAUSIBLE_VALUES in result.flags
+    # Hardly a pixel of the wall is fitted.
+    assert (Flag.NO_VALUES if engine == "ring" else Flag.IMPLAUSIBLE_VALUES) in result.flags
     assert any("preparation times" in note for note in result.notes)
 
 
@@ -558,6 +593,20 @@ def test_the_uncertainty_of_the_boundaries_is_there_on_request_alone(slices, rin
     context = SliceContext(uncertainty=False)
     assert pipeline.process(slices[0], context).boundary_uncertainty is None
     assert np.isfinite(Pipeline(NanEngine(), uncertainty=True).process(slices[0]).boundary_uncertainty).all()
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["T1", "T2"])
+@pytest.mark.parametrize("value", [0.0, 300.0])
+def test_an_image_without_signal_is_named(slices, ring_engine, place, value):
+    """One black image made T1 up to 77 % longer."""
+    images = slices[place].series.images.copy()
+    images[1] = value
+    images[1, 5, 5] = np.nan
+    result = Pipeline(ring_engine).process(with_images(slices[place], images))
+    assert result.flags.count(Flag.SCALED_IMAGES) == 1
+    named = f"No signal in the image of {slices[place].series.times_ms[1]:g} ms"
+    assert [note.startswith(named) for note in result.notes].count(True) == 1
+    assert Flag.MOVED not in result.flags
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,32 @@ def test_a_segment_with_too_many_poor_fits_has_no_value_but_the_ring_has(share, 
     assert without_fit([replace(ring, median=None), *parts]) == ()
 
 
+@pytest.mark.parametrize(("share", "measured"), [(0.0, False), (0.5, False), (0.7, True), (1.0, True)])
+def test_a_segment_of_which_a_mask_leaves_too_little_has_no_value(share, measured):
+    """An artefact that the scanner masks: AHA 11 keeps a sector of its 60 degrees, of 1900 ms."""
+    reference = angular_reference(usual_short_axis(), septum_degrees=180.0)
+    # Clockwise from the right of the image: AHA 11 has 0 to 60 degrees.
+    angle = np.degrees(np.arctan2(ROWS - 60.0, COLUMNS - 60.0)) % 360.0
+    map_ms = ring_map(np.where(angle < 60.0, 1900.0, 1000.0))
+    map_ms.failed[(angle > 60.0 * share) & (angle < 60.0)] = True
+    regions = by_name(measure(map_ms, RING, SliceLevel.MID, reference))
+    inferolateral = regions["AHA 11 mid inferolateral"]
+    assert (inferolateral.median is not None) is measured
+    assert (inferolateral.pixels > 0) is measured
+    assert regions["AHA 8 mid anteroseptal"].median == 1000.0
+
+
+def test_a_segment_in_a_gap_of_the_wall_has_no_value():
+    """The wall ends at the outflow tract: both contours run together there, but for 0.01 pixels."""
+    angle = np.arange(0.0, 360.0, 3.0)
+    radius = np.where((angle > 110.0) & (angle < 250.0), 29.99, 20.0)  # the septum is at 180 degrees
+    endo = 60.0 + radius[:, None] * np.stack([np.cos(np.radians(angle)), np.sin(np.radians(angle))], axis=1)
+    reference = angular_reference(usual_short_axis(), septum_degrees=180.0)
+    found = by_name(measure(ring_map(ROWS), Contours(endo, circle(30)), SliceLevel.BASAL, reference))
+    empty = {name for name, region in found.items() if region.median is None}
+    assert empty == {"septum", "AHA 2 basal anteroseptal", "AHA 3 basal inferoseptal"}
+
+
 @given(
     st.floats(-40, 160),
     st.floats(-40, 160),

@@ -6,6 +6,7 @@ import torch
 
 from calibration.slices import MAPS
 from inline.contouring.segment import contour_slice, network_input, segment
+from inline.data.flags import Flag
 from inline.data.results import Insertions
 from inline.data.series import Quantity
 from model.engines.openvino_engine import OpenVinoEngine, Precision
@@ -91,6 +92,23 @@ def test_times_longer_than_those_of_tissue_are_clipped(values, quantity, longest
     assert np.array_equal(made, FRAME.network_input(np.minimum(values, np.float32(longest))))
     lower = FRAME.network_input(np.minimum(values, np.float32(0.99 * longest)))
     assert not np.array_equal(made, lower)
+
+
+@pytest.mark.parametrize(("columns", "pixel_mm"), [(224, 1.5), (240, 1.5), (224, 2.0), (140, 1.5), (70, 3.0)])
+@pytest.mark.parametrize("outside", [-2.0, 2.0, 12.0])
+def test_a_heart_beyond_the_image_or_the_frame_is_cut_off(columns, pixel_mm, outside):
+    """A disc of 25 mm whose left border lies that far, mm, beyond what the network sees of the image."""
+    frame = Frame((200, columns), (pixel_mm, 1.5))
+    border = max(0.5 * (224 - columns * pixel_mm / 1.5), 0.0) - 0.5
+    y, x = np.mgrid[:224, :224]
+    heart, cavity = (
+        np.clip(0.5 + radius - np.hypot(x - (border + 25.0 - outside / 1.5), y - 100.0), 0.0, 1.0)
+        for radius in (25.0, 17.0)
+    )
+    output = np.stack([1.0 - heart, cavity, heart - cavity]).astype(np.float32)
+    found = contour_slice(output, frame)
+    assert found.contours is not None
+    assert found.flags == ((Flag.CUT_OFF,) if outside > 0.0 else ())
 
 
 def test_the_engine_receives_the_normalised_image_and_its_ring_lies_in_the_image(ring_engine):

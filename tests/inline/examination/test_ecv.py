@@ -182,6 +182,13 @@ def test_flags_of_both_slices_are_those_of_their_ecv():
     assert found.notes[1] == "Flags of the post-contrast slice: review."
 
 
+def test_a_heart_that_the_native_image_cuts_off_has_no_segments():
+    found = of(replace(NATIVE, flags=(Flag.CUT_OFF,)), POST)
+    assert list(by_name(found)) == ["global", "septum", MID_SEPTUM]
+    assert Flag.CUT_OFF in found.flags
+    assert at_level(found, SliceLevel.BASAL).notes == found.notes
+
+
 def test_failed_pixels_take_no_part():
     failed = POST.map.failed.copy()
     failed[50:60] = True

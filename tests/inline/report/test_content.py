@@ -252,6 +252,13 @@ def test_slices_that_are_series_of_their_own_are_counted():
     assert made.no_segments == "No AHA segments: the level of the slices is not known."
 
 
+def test_hearts_that_their_images_cut_off_have_no_segments():
+    whole = make_slice()
+    ring = replace(whole, regions=whole.regions[:2], flags=(Flag.CUT_OFF,))
+    assert content(ring).no_segments == "No AHA segments: the heart is cut off at the edge of the image."
+    assert content(whole, replace(ring, identity=SeriesIdentity(9, 1))).no_segments == ""
+
+
 def test_a_level_that_one_map_of_a_position_knows_holds_for_the_position():
     made = content(make_slice(level="unknown"), make_slice(0, "T2", None, "basal"))
     assert names(made) == ["Basal"]

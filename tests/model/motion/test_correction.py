@@ -191,6 +191,24 @@ def test_pixels_without_numbers_do_not_spoil_the_others():
     assert found.parametric.failed[60:64, 60:64].any()
 
 
+def test_a_pixel_without_a_number_costs_the_corrected_map_no_other():
+    """Cubic convolution takes 16 pixels: each of these cost the map as many."""
+    images = np.abs(molli(jump(5, 3.3, -4.1)[0]))
+    whole = corrected(images, T1_TIMES)
+    holes = images.copy()
+    holes[3, 56:72:4, 60:68:4] = np.nan
+    holes[3, 58, 62] = np.inf
+    found = corrected(holes, T1_TIMES)
+    assert whole.state is found.state is MotionState.CORRECTED
+    lost = found.parametric.failed & ~whole.parametric.failed
+    assert 1 <= lost.sum() <= 9 + 2  # a place may be the nearest of two pixels
+    there = np.zeros_like(lost)
+    there[48:80, 48:80] = True
+    kept = there & ~found.parametric.failed & ~whole.parametric.failed
+    change = np.abs(found.parametric.values_ms - whole.parametric.values_ms)[kept]
+    assert change.max() < 5.0
+
+
 @pytest.mark.parametrize("value", [60_000.0, 1e9, 9e29])
 @pytest.mark.parametrize("image", [-1, slice(None)], ids=["spike", "marker"])
 def test_a_bright_pixel_does_not_spoil_the_displacements(value, image):

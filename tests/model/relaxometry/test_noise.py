@@ -21,6 +21,11 @@ def magnitudes(clean, snr, pixels=6000, seed=3):
     return np.float32(700.0) * np.hypot(clean[:, None] + along, across).astype(np.float32)
 
 
+def channel(clean, snr, pixels=6000, seed=3):
+    noise = np.random.default_rng(seed).normal(size=(len(clean), pixels)) / snr
+    return np.float32(700.0) * (clean[:, None] + noise).astype(np.float32)
+
+
 @pytest.mark.parametrize("snr", [8.0, 12.0, 25.0, 60.0])
 def test_the_snr_is_that_of_the_simulation(snr):
     assert molli_noise(magnitudes(recovery(1000.0), snr)[:, :600], TI).snr == pytest.approx(snr, rel=0.12)
@@ -63,13 +68,23 @@ def test_images_without_noise_have_no_bias():
     assert molli_noise(magnitudes(recovery(1000.0), 1e9)[:, :600], TI).bias == 0.0
 
 
+@pytest.mark.parametrize("kind", ["magnitude", "signed", "inverted"])
 @pytest.mark.parametrize("image", [1, 2, 4])
-def test_an_image_that_shows_other_tissue_is_odd(image):
+def test_an_image_that_shows_other_tissue_is_odd(image, kind):
     """A heart that moved by more than its wall: half of the ring shows blood, whose T1 is longer."""
-    images = magnitudes(recovery(1000.0), 50.0)[:, :600]
-    assert molli_noise(images, TI).odd_image is None
-    images[image, ::2] = magnitudes(1.3 * recovery(1600.0), 50.0)[image, :300]
-    assert molli_noise(images, TI).odd_image == image
+    received = magnitudes if kind == "magnitude" else channel
+    sign, signed = np.float32(-1.0 if kind == "inverted" else 1.0), kind != "magnitude"
+    images = sign * received(recovery(1000.0), 50.0)[:, :600]
+    assert molli_noise(images, TI, signed=signed).odd_image is None
+    images[image, ::2] = sign * received(1.3 * recovery(1600.0), 50.0)[image, :300]
+    assert molli_noise(images, TI, signed=signed).odd_image == image
+
+
+@pytest.mark.parametrize("snr", [8.0, 20.0])
+def test_the_noise_of_signed_images_has_no_bias(snr):
+    found = molli_noise(channel(recovery(1400.0), snr)[:, :600], TI, signed=True)
+    assert found.snr == pytest.approx(snr, rel=0.12)
+    assert (found.bias, found.odd_image) == (0.0, None)
 
 
 def test_a_misfit_of_the_scheme_without_noise_is_not_odd():
