@@ -158,7 +158,7 @@ def listen(
             except ValueError as error:
                 typer.echo(f"skipped a message: {printable(str(error))}", err=True)
                 continue
-            seen += "regions" in message
+            seen += "quantity" in message  # not the ECV of slices, nor the summary
             typer.echo(json.dumps(message) if json_lines else line(message))
     except KeyboardInterrupt:
         pass
