@@ -135,7 +135,7 @@ def replay(
 
 
 def synth(
-    output: Annotated[Path, Option("--output", "-o", help="MRD file to write.")],
+    output: Annotated[Path, Option("--output", "-o", callback=output_file, help="MRD file to write.")],
     slices: Annotated[int, Option(min=1, max=500)] = 3,
     seed: Annotated[int, Option(min=0)] = 1,
     scheme: Annotated[str, Option(help="MOLLI scheme, such as 5(3)3 or 4(1)3(1)2.")] = "5(3)3",
@@ -145,6 +145,7 @@ def synth(
     from inline.replay.simulate import simulate_examination, truth_file, write_examination
 
     check_outputs(output, truth_file(output))
+    _keep_others(output)
     try:
         examination = simulate_examination(slices, seed, size=size, scheme=scheme)
     except ValueError as error:
@@ -165,6 +166,7 @@ def demo(
     check_folder(output)
     reports = [output] if find_spec("cmcrameri") else None
     file = output / "examination.h5"
+    _keep_others(file)
     agent = ContrastAgent(_BLOOD_T1_MS, _HAEMATOCRIT, _ECV)
     native = simulate_examination(slices, motion_mm=_BREATHING_MM)
     post = simulate_examination(slices, motion_mm=_BREATHING_MM[::-1], agent=agent)
@@ -192,6 +194,15 @@ def demo(
         "MOLLI underestimates the T1 of tissue by some percent, here as on a scanner: T2 decay and flip "
         "angle act during the readout. In ECV most of this cancels."
     )
+
+
+def _keep_others(file: Path) -> None:
+    """Raise an error for an existing file that is no simulated examination: it may be a measurement."""
+    from inline.replay.simulate import truth_file
+
+    truth = truth_file(file)
+    if file.exists() and not truth.exists():
+        raise MyostreamError(f"{file} is there already, without {truth.name} beside it; give another name")
 
 
 def _write_results(

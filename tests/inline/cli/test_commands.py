@@ -26,7 +26,7 @@ import inline
 from inline.cli.commands import app
 from inline.cli.options import PREPARING
 from inline.data.errors import MyostreamError
-from inline.emit.publisher import SUMMARY_TOPIC, TOPIC
+from inline.emit.publisher import ECV_TOPIC, SUMMARY_TOPIC, TOPIC
 from inline.mrd.files import write_images
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Close, Image, Text
@@ -57,6 +57,26 @@ def test_synth_writes_what_ismrmrd_reads_and_the_truth_beside_it(file):
     truth = np.load(truth_file(file))
     assert truth["t1_ms"].shape == (1, 160, 160)
     assert set(np.unique(truth["labels"])) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("name", [".", "/", ""])
+def test_synth_refuses_a_folder(name):
+    result = runner.invoke(app, ["synth", "-o", name])
+    assert result.exit_code == 1
+    assert "give the name of a file to write" in result.output.replace("\n", " ")
+
+
+def test_synth_and_demo_replace_simulated_examinations_alone(tmp_path):
+    own = tmp_path / "examination.h5"
+    own.write_bytes(b"a measurement")
+    for command in (["synth", "-o", str(own)], ["demo", "-o", str(tmp_path)]):
+        result = runner.invoke(app, command)
+        assert result.exit_code == 1
+        assert "is there already, without examination.truth.npz" in result.output.replace("\n", " ")
+    assert own.read_bytes() == b"a measurement"
+    (tmp_path / "examination.truth.npz").touch()
+    replaced = runner.invoke(app, ["synth", "-o", str(own), "--slices", "1", "--size", "96"])
+    assert replaced.exit_code == 0, replaced.output
 
 
 def test_a_report_of_another_kind_is_refused_before_the_replay(file, tmp_path):
@@ -394,6 +414,30 @@ def test_a_truth_that_cannot_be_read_ends_no_replay(content, file, serving, tmp_
         result = runner.invoke(app, ["replay", str(copy), "--server", address])
     assert result.exit_code == 0, result.output
     assert "is not the truth of an examination and is not shown" in " ".join(result.output.split())
+
+
+def test_listen_counts_slices_and_no_ecv(monkeypatch):
+    slice_ = {"quantity": "T1", "series_index": 1, "slice_index": 0, "flags": [], "regions": []}
+    ecv = {"native": {"series_index": 1, "slice_index": 0}, "post_contrast": None, "haematocrit": None}
+    ecv |= {"regions": [], "flags": []}
+    sent = iter([[ECV_TOPIC, ecv], [TOPIC, slice_], [ECV_TOPIC, ecv], [TOPIC, slice_], [TOPIC, slice_]])
+
+    class Socket:
+        def recv_multipart(self):
+            topic, message = next(sent)
+            return [topic, msgpack.packb(message)]
+
+        def close(self, linger):
+            pass
+
+    monkeypatch.setattr("inline.emit.publisher.subscribe", lambda *_, **__: Socket())
+    result = runner.invoke(app, ["listen", "--count", "2", "--json"])
+    assert [json.loads(line).get("quantity") for line in result.stdout.splitlines()] == [
+        None,
+        "T1",
+        None,
+        "T1",
+    ]
 
 
 @pytest.mark.parametrize("as_json", [False, True])
