@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from typer import Argument, Option
 
 from inline.cli.errors import require
-from inline.cli.options import EngineOption, SettingsFile, finite, output_folder
+from inline.cli.options import EngineOption, SettingsFile, finite, output_folder, path
 from inline.replay.table import counted, make_table
 from inline.settings import Settings, load_settings
 
@@ -31,7 +31,7 @@ _MOST_SHOWN: Final = 20
 
 
 def cohort(
-    root: Annotated[Path, Argument(help="Folder below which the examinations lie.", file_okay=False)],
+    root: Annotated[Path, Argument(parser=path, help="Folder below which the examinations lie.")],
     output: Annotated[Path, Option("--output", "-o", callback=output_folder, help="Folder for all results.")],
     workers: Annotated[
         int | None, Option(min=1, help="Processes on this host; one a core by default.", show_default=False)

@@ -19,14 +19,16 @@ from inline.cli.options import (
     HaematocritOption,
     ReportOption,
     SettingsFile,
+    existing_file,
     finite,
     output_file,
     output_folder,
+    path,
 )
 from inline.cli.tables import print_progress
 from inline.data.errors import MyostreamError
 from inline.replay.table import counted, ecv_notes, ecv_table, notes, printable, results_table
-from inline.serving.configuration import Configuration
+from inline.serving.configuration import OPENRECON, Configuration
 from model.output import check_folder, check_outputs, write_json
 
 if TYPE_CHECKING:
@@ -49,7 +51,9 @@ _UNHURRIED_MS: Final = 600_000
 
 
 def replay(
-    file: Annotated[Path, Argument(help="ISMRMRD HDF5 file with images.", dir_okay=False)],
+    file: Annotated[
+        Path, Argument(parser=path, callback=existing_file, help="ISMRMRD HDF5 file with images.")
+    ],
     output: Annotated[
         Path | None,
         Option("--output", "-o", callback=output_file, help="File for everything that comes back."),
@@ -77,6 +81,7 @@ def replay(
     from inline.replay.simulate import true_medians, truth_file
 
     address = _address(server) if server else None
+    _check_options(config, speed, settings_file, realtime=realtime, started=address is None)
     reports = report_files(report or ())
     if reports:
         require("cmcrameri", "matplotlib")
@@ -296,6 +301,27 @@ def _exchange(
             parameters=parameters,
             received=lambda _: progress.advance(replies),
         )
+
+
+def _check_options(
+    config: str, speed: float, settings_file: Path | None, *, realtime: bool, started: bool
+) -> None:
+    """Raise an error for options that the server that is started refuses, or that would not be used.
+
+    Servers that run already may have configurations of other names.
+    """
+    from inline.settings import load_settings
+
+    if speed != 1.0 and not realtime:
+        raise MyostreamError("--speed goes with --realtime")
+    if settings_file is not None and not started:
+        raise MyostreamError("--settings is for the server that is started; --server has its own")
+    if started:
+        load_settings(settings_file)
+        if config not in {*Configuration, OPENRECON}:
+            raise MyostreamError(
+                f"there is no configuration {config!r}; there are {', '.join(Configuration)}"
+            )
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from inline.cli.options import EngineOption, HaematocritOption, SettingsFile, Verbose, finite
+from inline.cli.options import EngineOption, HaematocritOption, SettingsFile, Verbose, finite, path
 from inline.data.errors import MyostreamError
 from inline.replay.results import read_message
 from inline.replay.table import line, printable
@@ -119,7 +119,7 @@ def stream(
 
 
 def keys(
-    folder: Annotated[Path, Argument(help="Folder of keys; created where missing.")],
+    folder: Annotated[Path, Argument(parser=path, help="Folder of keys; created where missing.")],
     client: Annotated[str, Option(help="Name of the client that may read the results.")] = "reader",
 ) -> None:
     """Make keys for encrypted results that only known clients can read."""

@@ -249,7 +249,32 @@ def test_a_server_publishes_to_clients_with_keys_logs_a_line_per_event_and_ends_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["replay", "/"], "/ is a folder; give the name of a file"),
         (["replay", "/nowhere.h5"], "there is no file /nowhere.h5"),
+        (["package", "fire", "/nowhere.tar", "-o", "{at}"], "there is no file /nowhere.tar"),
+        (["package", "openrecon", "--image", "/nowhere.tar", "-o", "{at}"], "there is no file /nowhere.tar"),
+        *(([command, "", "-o", "{at}"], "an empty path") for command in ("process", "replay", "cohort")),
+        (["keys", ""], "an empty path"),
+        (["replay", "{file}", "--config", "foo"], "no configuration 'foo'; there are mapping, passthrough"),
+        (["replay", "{file}", "--speed", "2"], "--speed goes with --realtime"),
+        (["replay", "{file}", "--settings", "/nowhere.toml"], "/nowhere.toml cannot be read"),
+        (["replay", "{file}", "--settings", "x", "--server", "127.0.0.1:1"], "--server has its own"),
+        (["process", "{file}", "--ti", "100,200"], "are of arrays (npz, npy, cfl), and none is given"),
+        (["process", "{file}", "--spacing", "1.5"], "are of arrays (npz, npy, cfl), and none is given"),
+    ],
+)
+def test_user_errors_are_one_line_before_the_work(arguments, message, file, tmp_path, monkeypatch):
+    monkeypatch.setattr("inline.cli.replay.print_progress", lambda _: pytest.fail("the work began"))
+    result = runner.invoke(app, [each.format(file=file, at=tmp_path / "out") for each in arguments])
+    assert result.exit_code == 1
+    assert result.output.startswith("myostream: ")
+    assert message in result.output
+    assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (["synth", "-o", "/tmp/x.h5", "--scheme", "five"], "not a MOLLI scheme"),
         (["serve", "--settings", "/nowhere.toml"], "cannot be read"),
         (["serve", "--zmq", "tcp://*:5560"], "could be read by every host that reaches it"),
