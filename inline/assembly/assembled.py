@@ -267,9 +267,9 @@ def _weighted_images(
     order = sorted((time, place) for place, time in enumerate(ms) if time is not None)
     if len(order) < FEWEST[quantity]:
         usable = "" if len(order) == len(images) else " with a usable time"
+        images_are = f"1 image{usable} is" if len(order) == 1 else f"{len(order)} images{usable} are"
         raise SeriesError(
-            f"{len(order)} images{usable} are too few for a {quantity} map; "
-            f"at least {FEWEST[quantity]} are needed"
+            f"{images_are} too few for a {quantity} map; at least {FEWEST[quantity]} are needed"
         )
     if quantity is Quantity.T1 and _is_shmolli([time for time, _ in order]):
         findings.append((Flag.SHMOLLI, _ALL_IMAGES))

@@ -51,12 +51,13 @@ def cohort(
             "--workers starts processes on this host; with --scheduler its own do the work"
         )
     require("distributed", "pyarrow")
-    from inline.cohort.discover import MRD_SUFFIXES, discover
+    from inline.cohort.discover import discover
     from inline.cohort.errors import CohortError
     from inline.cohort.lock import locked
     from inline.cohort.provenance import Provenance
     from inline.cohort.store import Store
     from inline.cohort.task import Task
+    from inline.data.folders import MRD_SUFFIXES
 
     settings = _settings(settings_file, engine)
     # Links are kept: other hosts may reach the same folder by another one.

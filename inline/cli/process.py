@@ -124,7 +124,9 @@ def process(
     for problem in sources.problems:
         _console.print(f"Problem: {printable(problem)}", markup=False, highlight=False)
     if sources.problems:
-        problems.append(f"{counted(len(sources.problems), 'file or image')} could not be read; listed above")
+        number = len(sources.problems)
+        unread = "1 file or image" if number == 1 else f"{number} files or images"
+        problems.append(f"{unread} could not be read; listed above")
     if problems:
         raise MyostreamError("; ".join(problems))
     if not given:
