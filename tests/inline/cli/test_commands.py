@@ -1,6 +1,7 @@
 """The commands, as a user types them."""
 
 import errno
+import importlib.metadata
 import json
 import os
 import re
@@ -57,6 +58,16 @@ def test_synth_writes_what_ismrmrd_reads_and_the_truth_beside_it(file):
     truth = np.load(truth_file(file))
     assert truth["t1_ms"].shape == (1, 160, 160)
     assert set(np.unique(truth["labels"])) == {0, 1, 2}
+
+
+def test_the_version_and_the_commit_of_a_checkout():
+    result = runner.invoke(app, ["--version"])
+    assert result.exit_code == 0
+    found = re.fullmatch(r"myostream (\S+?)(?:, commit ([0-9a-f]{12})(?:-dirty)?)?\n", result.output)
+    assert found[1] == importlib.metadata.version("myostream")
+    git = ["git", "-C", str(Path(inline.__file__).parents[1]), "rev-parse", "--short=12", "HEAD"]
+    head = subprocess.run(git, capture_output=True, text=True, check=False)
+    assert (found[2] or "") == head.stdout.strip()
 
 
 @pytest.mark.parametrize("name", [".", "/", ""])
