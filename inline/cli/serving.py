@@ -34,7 +34,7 @@ def serve(
     insecure: Annotated[bool, Option("--insecure", help="Publish to other hosts without keys.")] = False,
     budget_ms: Annotated[
         float | None,
-        Option(callback=finite, min=1, help="Time for a slice, from its last image to its result."),
+        Option(callback=finite, help="Time for a slice, from its last image to its result."),
     ] = None,
     engine: EngineOption = None,
     monitor_port: Annotated[

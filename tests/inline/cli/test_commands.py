@@ -266,6 +266,7 @@ def test_a_server_publishes_to_clients_with_keys_logs_a_line_per_event_and_ends_
         (["package", "openrecon", "--image", "/nowhere.tar", "-o", "{at}"], "there is no file /nowhere.tar"),
         *(([command, "", "-o", "{at}"], "an empty path") for command in ("process", "replay", "cohort")),
         (["keys", ""], "an empty path"),
+        (["serve", "--budget-ms", "0"], "budget_ms: Input should be greater than 0"),
         (["replay", "{file}", "--config", "foo"], "no configuration 'foo'; there are mapping, passthrough"),
         (["replay", "{file}", "--speed", "2"], "--speed goes with --realtime"),
         (["replay", "{file}", "--settings", "/nowhere.toml"], "/nowhere.toml cannot be read"),
