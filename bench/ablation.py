@@ -134,12 +134,12 @@ def main(
     for name, variant in VARIANTS.items():
         variants[name] = judge(TorchEngine(train_variant(variant, start, batches)), real)
         typer.echo(f"{name}: T2 {variants[name]['t2']:.3f}, T1 {variants[name]['t1']:.3f}")
+    settings = {"steps": steps, "made": made, "bfloat16": computes_bfloat16()}
+    write_results(json_file, {**settings, "variants": variants})
     title = f"{steps} steps of {_PLAN.batch} slices each: mean Dice on real maps"
     print_values(title, "training", variants, _COLUMNS)
     seen = seen_in_training((each.case for slices in real.values() for each in slices), start)
     print_lines(*seen_note(seen))
-    settings = {"steps": steps, "made": made, "bfloat16": computes_bfloat16()}
-    write_results(json_file, {**settings, "variants": variants})
 
 
 if __name__ == "__main__":

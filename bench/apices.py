@@ -100,14 +100,14 @@ def evaluate_apices(
     outcomes = [_process(slice_, running) for slice_, _ in slices if (slice_.labels == 1).any()]
     groups = {name: [each for each in outcomes if _band(each.diameter_mm) == name] for name in _NAMES}
     summaries = {name: _summary(group) for name, group in {**groups, "all": outcomes}.items() if group}
-    title = f"{len(outcomes)} small synthetic apices, {kind} maps, seed {SEED}; errors in ms"
-    print_values(title, "across", summaries, _COLUMNS)
     true_contours = partial_volume(count, kind, running.offsets)
-    title = "True contours on maps without noise: error of the ring's median by size and flag thin-wall, ms"
-    print_values(title, "across", true_contours, _ERRORS)
     about = {"engine": running.engine.name, "map": kind, "summaries": summaries}
     slices_found = [asdict(each) for each in outcomes]
     write_results(json_file, {**about, "true_contours": true_contours, "slices": slices_found})
+    title = f"{len(outcomes)} small synthetic apices, {kind} maps, seed {SEED}; errors in ms"
+    print_values(title, "across", summaries, _COLUMNS)
+    title = "True contours on maps without noise: error of the ring's median by size and flag thin-wall, ms"
+    print_values(title, "across", true_contours, _ERRORS)
     return summaries
 
 

@@ -170,8 +170,12 @@ def _digest(out: Path) -> str:
 
 
 def show(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> bool:
-    """Print the table, write values and plot; return whether everything held."""
+    """Write values and plot, print the table; return whether everything held."""
     runs = results["runs"]
+    write_results(json_file, results)
+    draw_curves(
+        plot, [("examinations", "MB", {f"{name}, {pid}": curve for name, pid, curve in _curves(runs)})]
+    )
     title = f"{results['examinations']} examinations of one slice, engine {results['engine']}"
     print_columns(title, runs, _COLUMNS)
     growth = {name: run["memory"]["end"] / run["memory"]["settled"] for name, run in runs.items()}
@@ -181,10 +185,6 @@ def show(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> 
         "memory of a worker: "
         + ", ".join(f"{100 * each - 100:+.1f} % ({name})" for name, each in growth.items()),
         f"load of this host before the runs: {results['load']:.1f}",
-    )
-    write_results(json_file, results)
-    draw_curves(
-        plot, [("examinations", "MB", {f"{name}, {pid}": curve for name, pid, curve in _curves(runs)})]
     )
     whole = all(not run[each] for run in runs.values() for each in ("missing", "twice", "failures"))
     return whole and results["identical"] and max(growth.values()) <= _GROWTH

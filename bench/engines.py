@@ -129,7 +129,8 @@ def _resident_mib() -> float:
 
 
 def show(figures: dict[str, Any], json_file: Path | None) -> None:
-    """Print the table and the choice, write the figures."""
+    """Write the figures, print the table and the choice."""
+    write_results(json_file, figures)
     rows, torch = figures["engines"], figures["engines"]["torch"]
     against = {
         name: {f"torch_over_{key}": torch[key] / row[key] for key in ("p50", "mean")}
@@ -141,7 +142,6 @@ def show(figures: dict[str, Any], json_file: Path | None) -> None:
         *(f"{name}: {_availability(figures, name)}" for name in (*rows, *figures["missing"])),
         f"in use: {figures['chosen']}, the first available of {' > '.join(figures['order'])}",
     )
-    write_results(json_file, figures)
 
 
 def _availability(figures: dict[str, Any], name: str) -> str:

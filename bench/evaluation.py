@@ -107,20 +107,7 @@ def against_readers(
                 )
             notes.append(note)
     units = [unit for in_ms, unit in _UNIT.items() if any(each.in_ms is in_ms for each in slices)]
-    by_slice = {
-        each.name + (" (saturated)" if each.saturated else ""): {
-            **asdict(each),
-            "hausdorff_mm": each.agreement.hausdorff,
-            "surface_mm": each.agreement.surface,
-        }
-        for each in outcomes
-    }
-    print_values("By slice", "slice", by_slice, _SLICE_COLUMNS)
-    headed = {f"{name} ({summary['slices']})": summary for name, summary in summaries.items()}
-    of_part = f", part {part} of the cases" if part else ""
-    print_columns(f"{folder.name}{of_part}, {kind} ({' and '.join(units)}); distances in mm", headed, _ROWS)
     references = first_readers(slices)
-    print_lines(*seen_note(seen), *first_readers_note(references), *notes)
     about = {
         "engine": engine.name,
         "map": kind,
@@ -139,6 +126,20 @@ def against_readers(
             bland_altman(plots / f"bland-altman-{kind}{ending}.png", shown, unit)
         scores = [each.agreement.dice for each in outcomes]
         best_median_worst(plots / f"overlays-{kind}.png", slices, labels, scores)
+    by_slice = {
+        each.name + (" (saturated)" if each.saturated else ""): {
+            **asdict(each),
+            "hausdorff_mm": each.agreement.hausdorff,
+            "surface_mm": each.agreement.surface,
+        }
+        for each in outcomes
+    }
+    print_values("By slice", "slice", by_slice, _SLICE_COLUMNS)
+    headed = {f"{name} ({summary['slices']})": summary for name, summary in summaries.items()}
+    of_part = f", part {part} of the cases" if part else ""
+    print_columns(f"{folder.name}{of_part}, {kind} ({' and '.join(units)}); distances in mm", headed, _ROWS)
+    print_lines(*seen_note(seen), *first_readers_note(references), *notes)
+    if plots is not None:
         print_lines(f"figures: {plots}")
     return summaries
 
@@ -146,7 +147,7 @@ def against_readers(
 def against_truth(
     count: int, kind: str, engines: Mapping[str, Engine], json_file: Path | None = None
 ) -> dict[str, dict[str, float]]:
-    """Evaluate synthetic slices and print the tables; returns the summaries by level and by pathology.
+    """Evaluate synthetic slices, write and print the figures; return the summaries by level and pathology.
 
     Contours lie at the physical borders, as the labels do. A slice without a contour counts as Dice 0.
 
@@ -163,6 +164,8 @@ def against_truth(
         return np.zeros(shape, np.uint8) if contours is None else rasterise(contours, shape)
 
     (name, summaries), *others = evaluate_networks(count, kind, engines, contour).items()
+    about = {"engine": engines[name].name, "map": kind}
+    write_results(json_file, {**about, "summaries": summaries, "beside": dict(others)})
     rows = {
         "healthy" if group == "none" else group: {
             **summary,
@@ -177,8 +180,6 @@ def against_truth(
         for number, (other, _) in enumerate(others)
     )
     print_values(title, "", rows, [*columns(_GROUP_COLUMNS), *dice_beside])
-    about = {"engine": engines[name].name, "map": kind}
-    write_results(json_file, {**about, "summaries": summaries, "beside": dict(others)})
     return summaries
 
 

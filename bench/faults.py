@@ -196,7 +196,8 @@ def with_ratios(outcomes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def show(outcomes: Sequence[dict[str, Any]], json_file: Path | None) -> None:
-    """Print the table and write the values."""
+    """Write the values and print the table."""
+    write_results(json_file, {"faults": list(outcomes)})
     title = f"Faults (always: no image lost, exit code 0, at most {_MOST_MB:.0f} MB)"
     rows = {
         each["name"]: {
@@ -213,7 +214,6 @@ def show(outcomes: Sequence[dict[str, Any]], json_file: Path | None) -> None:
     held = sum(not each["broken"] for each in outcomes)
     lines = f"{held} of {len(outcomes)} hold; {lost} of {sent} images of good clients lost; {seconds:.0f} s"
     print_lines(lines)
-    write_results(json_file, {"faults": list(outcomes)})
 
 
 def main(

@@ -142,8 +142,8 @@ def main(
 ) -> None:
     """Time the fits of 256 x 256 images beside scipy's curve_fit, and compare them with the optimum."""
     results = compare(pixels)
-    show(results)
     write_results(json_file, results)
+    show(results)
 
 
 if __name__ == "__main__":

@@ -92,13 +92,13 @@ def main(
             measurement = Measurement(opened.header_bytes.decode(), list(opened.images()), 0)
         used = memory(measurement, slices, ("--engine", engine))
         by_package = disk()
+        write_results(json_file, {"disk": by_package, "memory": used, "engine": engine})
         shown = [*list(by_package)[:_SHOWN], "others", "total"]
         print_values(
             "Disk", "package", {name: {"megabytes": by_package[name]} for name in shown}, "megabytes .0f"
         )
         columns = "idle_mb .0f, after_mb .0f, peak_mb .0f, start_s .1f, slices d, lost d"
         print_columns("Server", {engine: used}, columns)
-        write_results(json_file, {"disk": by_package, "memory": used, "engine": engine})
 
 
 if __name__ == "__main__":

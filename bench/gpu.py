@@ -150,8 +150,8 @@ def main(
     sizes = [int(each) for each in batches.split(",")]
     about = {"gpu": describe_gpu(device), "repeats": repeats}
     figures = {**about, **measure(list(contenders(device)), sizes, repeats, gate)}
-    show(figures)
     write_results(json_file, figures)
+    show(figures)
 
 
 if __name__ == "__main__":

@@ -158,7 +158,14 @@ def run_session(address: Address, header: str, stream: list[list[Image]], interv
 
 
 def show(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:
-    """Print the tables, write the values, draw the latency of each slice."""
+    """Write the values, draw the latency of each slice, print the tables."""
+    write_results(json_file, results)
+    curves = [
+        {"latency": (range(len(pace["all_ms"])), pace["all_ms"])}
+        | {name: ((0, len(pace["all_ms"])), (pace["latency_ms"][name],) * 2) for name in ("p50", "p99")}
+        for pace in results["paces"]
+    ]
+    draw_curves(plot, [("slice", "last byte in to last byte out, ms", each) for each in curves])
     rows, lines = {}, []
     for pace in results["paces"]:
         name, spread = f"every {pace['interval_ms']:.0f} ms", pace["jitter_ms"]["standard_deviation"]
@@ -176,10 +183,3 @@ def show(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> 
     title = f"{results['slices']} slices one by one, engine {results['engine']}: ms to the result"
     print_values(title, "interval", rows, _COLUMNS)
     print_lines(*lines)
-    write_results(json_file, results)
-    curves = [
-        {"latency": (range(len(pace["all_ms"])), pace["all_ms"])}
-        | {name: ((0, len(pace["all_ms"])), (pace["latency_ms"][name],) * 2) for name in ("p50", "p99")}
-        for pace in results["paces"]
-    ]
-    draw_curves(plot, [("slice", "last byte in to last byte out, ms", each) for each in curves])

@@ -198,7 +198,8 @@ def _sizes(rows: list[dict[str, float]], name: str) -> list[float]:
 
 
 def show(results: dict[str, Any], json_file: Path | None) -> None:
-    """Print the table and write the values."""
+    """Write the values and print the table."""
+    write_results(json_file, results)
     count, rows = results["slices"], results["motion"]
     print_values(f"Motion of {count} hearts a row, pixels of 1.5 mm", "series", rows, _REGISTRATION)
     print_values("Their maps: R2 and bias in the wall", "series", rows, _MAP)
@@ -208,7 +209,6 @@ def show(results: dict[str, Any], json_file: Path | None) -> None:
         "residuals: median over heart and images; bias: of the wall's median, against the series at rest",
         "median over the hearts (mean of R2), and the worst of them",
     )
-    write_results(json_file, results)
 
 
 def draw(file: Path | None, motion_mm: float = 10.0) -> None:

@@ -87,13 +87,13 @@ def _bias(found: list[Noise | None]) -> float:
 def main(json_file: JsonFile = None) -> None:
     """Simulate rings of one tissue with Rician noise, and fit them."""
     results = measure()
+    write_results(json_file, results)
     shown = {
         name: {f"snr_{snr}": f"{row[f'error_{snr}']:+.1f} / {row[f'estimate_{snr}']:+.1f}" for snr in SNRS}
         for name, row in results.items()
     }
     title = "Error of the median by noise / its estimate, %"
     print_values(title, "tissue", shown, ", ".join(f"snr_{snr} s" for snr in SNRS))
-    write_results(json_file, results)
 
 
 if __name__ == "__main__":

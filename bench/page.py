@@ -143,7 +143,8 @@ def page_address(server: StartedServer) -> Address:
 
 
 def show(results: dict[str, Any], json_file: Path | None) -> None:
-    """Print the tables and write the values."""
+    """Write the values and print the tables."""
+    write_results(json_file, results)
     print_values(
         "From a result to its map on the page, ms", "", results["shown_ms"], f"results, {PERCENTILES}"
     )
@@ -158,7 +159,6 @@ def show(results: dict[str, Any], json_file: Path | None) -> None:
         f"medians of neighbouring blocks {min(pairs):.3f} to {max(pairs):.3f}",
         f"load before: {results['load_before']:.1f}",
     )
-    write_results(json_file, results)
 
 
 def _match(pattern: re.Pattern[str], server: StartedServer, timeout_s: float = 10.0) -> re.Match[str]:

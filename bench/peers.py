@@ -98,8 +98,8 @@ def _write_by_ismrmrd(image: Any) -> bytes:
 
 
 def show(results: dict[str, Any], json_file: Path | None) -> None:
-    """Print the tables and write the values."""
+    """Write the values and print the tables."""
+    write_results(json_file, results)
     title = f"Reference implementations and myostream ({results['engine']}), ms a slice"
     print_values(title, "stage", results["stages"], "reference_ms .2f, myostream_ms .2f, ratio .1f")
     fits.show(results["fits"])
-    write_results(json_file, results)

@@ -126,10 +126,24 @@ def _stages(heart: SimulatedSlice, engine: Engine, repeats: int) -> dict[str, fl
 
 
 def show(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:
-    """Print the tables, write the values, draw them."""
+    """Write the values, draw them, print the tables."""
+    write_results(json_file, results)
     matrix = results["matrix"]
-    sides = {f"{each['value']} x {each['value']}": each for each in matrix}
     stages = [name for name in matrix[0] if name != "value"]
+    panels = [
+        ("rows and columns", {name: _curve(matrix, name) for name in stages}),
+        (
+            "images of a series (fit of 256 x 256 pixels)",
+            {
+                quantity: _curve([each for each in results["images"] if each["quantity"] == quantity], "fit")
+                for quantity in ("T1", "T2")
+            },
+        ),
+        ("slices in a batch", {"network": _curve(results["batch"], "network")}),
+        ("connections", {"whole stream": _curve(results["connections"], "whole")}),
+    ]
+    draw_curves(plot, [(label, "ms a slice", curves) for label, curves in panels], 2)
+    sides = {f"{each['value']} x {each['value']}": each for each in matrix}
     exponents = {name: exponent(matrix, name) for name in stages}
     title = f"A MOLLI slice of 8 images, engine {results['engine']}, ms"
     print_values(
@@ -145,20 +159,6 @@ def show(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> 
     ):
         rows = {f"{each.get('quantity', '')} {each['value']}".strip(): each for each in results[name]}
         print_values(title, name, rows, f"{key} .1f")
-    write_results(json_file, results)
-    panels = [
-        ("rows and columns", {name: _curve(matrix, name) for name in stages}),
-        (
-            "images of a series (fit of 256 x 256 pixels)",
-            {
-                quantity: _curve([each for each in results["images"] if each["quantity"] == quantity], "fit")
-                for quantity in ("T1", "T2")
-            },
-        ),
-        ("slices in a batch", {"network": _curve(results["batch"], "network")}),
-        ("connections", {"whole stream": _curve(results["connections"], "whole")}),
-    ]
-    draw_curves(plot, [(label, "ms a slice", curves) for label, curves in panels], 2)
 
 
 def _curve(series: Series, key: str) -> tuple[list[float], list[float]]:

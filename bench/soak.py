@@ -158,8 +158,18 @@ def _usage(server: StartedServer) -> dict[str, float]:
 
 
 def show(figures: dict[str, Any], json_file: Path | None, plot: Path | None) -> bool:
-    """Print the tables, write values and plot; return whether everything held."""
+    """Write values and plot, print the tables; return whether everything held."""
     taken = figures["samples"]
+    write_results(json_file, figures)
+    slices = [each["slices"] for each in taken]
+    held = {name: (slices, [each["held"][name] for each in taken]) for name in _HELD}
+    latency = {
+        name: (slices, [each["latency_s"].get(name, math.nan) for each in taken]) for name in ("p50", "p99")
+    }
+    memory = {"resident memory": held.pop("megabytes")}
+    draw_curves(
+        plot, [("slices", "MB", memory), ("slices", "number", held), ("slices", "s a measurement", latency)]
+    )
     shown = {f"{each['seconds']:.0f}": each for each in taken[:: max(len(taken) // 10, 1)]}
     title = f"Soak of {figures['slices']} slices, engine {figures['engine']}"
     print_values(title, "seconds", shown, _COLUMNS)
@@ -171,16 +181,6 @@ def show(figures: dict[str, Any], json_file: Path | None, plot: Path | None) -> 
         f"{len(tally['problems'])} measurements without a close message",
         f"memory {growth:+.1f} % since slice {settled['slices']}",
         f"grown: {', '.join(figures['grown']) or 'nothing'}",
-    )
-    write_results(json_file, figures)
-    slices = [each["slices"] for each in taken]
-    held = {name: (slices, [each["held"][name] for each in taken]) for name in _HELD}
-    latency = {
-        name: (slices, [each["latency_s"].get(name, math.nan) for each in taken]) for name in ("p50", "p99")
-    }
-    memory = {"resident memory": held.pop("megabytes")}
-    draw_curves(
-        plot, [("slices", "MB", memory), ("slices", "number", held), ("slices", "s a measurement", latency)]
     )
     lost = tally["lost"] or tally["problems"] or tally["disordered"] or figures["tracebacks"]
     return not lost and not figures["grown"] and figures["code"] == 0

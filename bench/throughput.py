@@ -110,7 +110,8 @@ def _run(address: tuple[str, int], header: str, shares: list[list[Image]], confi
 
 
 def show(results: dict[str, Any], json_file: Path | None) -> None:
-    """Print the tables and write the values."""
+    """Write the values and print the tables."""
+    write_results(json_file, results)
     slices = results["slices"]
     runs: dict[str, Any] = {
         name: {**results[name], "slices_per_second": slices / results[name]["seconds"]}
@@ -128,4 +129,3 @@ def show(results: dict[str, Any], json_file: Path | None) -> None:
         f"server: listening after {start:.1f} s, peak memory {peak:.0f} MiB",
         f"published: {PUBLISHED_SECONDS} s for 100 slices on a V100, network and contours alone",
     )
-    write_results(json_file, results)

@@ -139,11 +139,16 @@ def settings_text(figures: dict[str, Any]) -> str:
 
 
 def show(figures: dict[str, Any], json_file: Path | None, output: Path | None) -> None:
-    """Print the table and the proposal, and write the files.
+    """Write the files, and print the table and the proposal.
 
     Raises:
         OutputError: a file cannot be written.
     """
+    # Files before the terminal, which may be a pipe that nobody reads any more.
+    if json_file is not None:
+        write_json(json_file, figures)
+    if output is not None:
+        write_text(output, settings_text(figures))
     loaded = f"{figures['connections']}_at_once"
     rows = {
         stage: {"alone": figures["idle_ms"][stage], loaded: times}
@@ -153,8 +158,5 @@ def show(figures: dict[str, Any], json_file: Path | None, output: Path | None) -
     title = f"Stages of a slice, ms, {figures['slices']} slices, engine {figures['engine']}"
     print_values(title, "stage", rows, columns)
     print_lines(settings_text(figures))
-    if json_file is not None:
-        write_json(json_file, figures)
     if output is not None:
-        write_text(output, settings_text(figures))
         print_lines(f"Use it with --settings {output}")

@@ -125,7 +125,10 @@ def contours(
 @app.command()
 def ranges(
     data: Annotated[
-        Path, typer.Option("--data", help="Folder of results of normal persons: JSON files of replay.")
+        Path,
+        typer.Option(
+            "--data", help="Folder of normal persons: JSON files of replay, or folders of process -o."
+        ),
     ],
     output: Annotated[
         Path | None,

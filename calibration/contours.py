@@ -247,7 +247,7 @@ def calibrate(
     json_file: Path | None = None,
     output: Path | None = None,
 ) -> dict[str, Any]:
-    """Fit the convention, print the report and write the files; returns all figures.
+    """Fit the convention, write the files and print the report; returns all figures.
 
     Slices whose display window saturates in the myocardium are left out.
 
@@ -307,11 +307,13 @@ def calibrate(
         "before": before,
         "after": after,
     }
-    show(figures, warnings(cases, fitted, apart))
+    # Files before the terminal, which may be a pipe that nobody reads any more.
     if json_file is not None:
         write_json(json_file, figures)
     if output is not None:
         write_text(output, settings_text(figures))
+    show(figures, warnings(cases, fitted, apart))
+    if output is not None:
         print_lines(f"Use it with --settings {output}")
     return figures
 

@@ -294,7 +294,7 @@ def calibrate(
     output: Path | None = None,
     json_file: Path | None = None,
 ) -> list[ReferenceRange]:
-    """Make the ranges of a folder, print and write them.
+    """Make the ranges of a folder, write and print them.
 
     Raises:
         MyostreamError: the folder holds no usable results or a person twice, or ``sex`` is neither M nor F.
@@ -311,6 +311,11 @@ def calibrate(
     ranges, outliers = make_ranges(
         persons, sequence=sequence, sex=sex, source=source, scanner_made=scanner_made
     )
+    # Files before the terminal, which may be a pipe that nobody reads any more.
+    if json_file is not None:
+        write_json(json_file, [each.model_dump() for each in ranges])
+    if output is not None:
+        write_text(output, as_toml(ranges))
     console = Console()
     rows = [
         (each.quantity, each.region, f"{each.mean:.1f}", f"{each.sd:.1f}", str(each.n)) for each in ranges
@@ -319,10 +324,7 @@ def calibrate(
     several = {file.name: count for file, count in files.items() if count > 1}
     for text in (*_pooled(several), *_remarks(persons, ranges, outliers)):
         console.print(text, highlight=False, markup=False)
-    if json_file is not None:
-        write_json(json_file, [each.model_dump() for each in ranges])
     if output is not None:
-        write_text(output, as_toml(ranges))
         console.print(f'Written. Use them with the setting reference.file = "{output}"', markup=False)
     return ranges
 

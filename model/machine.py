@@ -29,13 +29,13 @@ def describe_machine() -> dict[str, str | int | None]:
     return {
         **describe_host(),
         "vnni": bool(VNNI & cpu_flags()),
-        "commit": commit(_ROOT),
+        "commit": commit(),
         "python": platform.python_version(),
         **{name: _version(name) for name in ("myostream", *_PACKAGES)},
     }
 
 
-def commit(folder: Path) -> str | None:
+def commit(folder: Path = _ROOT) -> str | None:
     """Commit of the checkout whose root is ``folder``, with ``-dirty`` where tracked files differ.
 
     Results of measurements do not count: the first of several must not make the next ones dirty.

@@ -93,9 +93,6 @@ def run(
         table_8(segmented, offsets),
         table_a1(slices, training, offsets),
     ]
-    print_lines(about)
-    for table in tables:
-        table.show()
     write(tables, output, about)
     named = agreed.rename(columns={"kind": "map"})[["slice", "map", "level", "first", "second", *METRICS]]
     write_text(output / "pairs.csv", named.round(4).to_csv(index=False, na_rep="nan"))
@@ -118,5 +115,8 @@ def run(
         ],
     }
     write_results(json_file or output / "tables.json", content)
+    print_lines(about)
+    for table in tables:
+        table.show()
     print_lines(f"tables.md, {len(tables)} tables as CSV, {len(drawn)} figures: {output}")
     return content

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from typer import Argument, Option
 
 from inline.cli.errors import require
-from inline.cli.options import EngineOption, SettingsFile, finite, output_folder
+from inline.cli.options import EngineOption, SettingsFile, finite, output_folder, path
 from inline.replay.table import counted, make_table
 from inline.settings import Settings, load_settings
 
@@ -31,7 +31,7 @@ _MOST_SHOWN: Final = 20
 
 
 def cohort(
-    root: Annotated[Path, Argument(help="Folder below which the examinations lie.", file_okay=False)],
+    root: Annotated[Path, Argument(parser=path, help="Folder below which the examinations lie.")],
     output: Annotated[Path, Option("--output", "-o", callback=output_folder, help="Folder for all results.")],
     workers: Annotated[
         int | None, Option(min=1, help="Processes on this host; one a core by default.", show_default=False)
@@ -51,12 +51,13 @@ def cohort(
             "--workers starts processes on this host; with --scheduler its own do the work"
         )
     require("distributed", "pyarrow")
-    from inline.cohort.discover import MRD_SUFFIXES, discover
+    from inline.cohort.discover import discover
     from inline.cohort.errors import CohortError
     from inline.cohort.lock import locked
     from inline.cohort.provenance import Provenance
     from inline.cohort.store import Store
     from inline.cohort.task import Task
+    from inline.data.folders import MRD_SUFFIXES
 
     settings = _settings(settings_file, engine)
     # Links are kept: other hosts may reach the same folder by another one.
@@ -158,5 +159,6 @@ def _show_summary(summary: Summary, store: Store, processed: int, seconds: float
     if len(summary.engines) > 1:
         made = ", ".join(f"{counted(number, 'slice')} by {name}" for name, number in summary.engines.items())
         _console.print(f"The engines differ: {made}. Name one with --engine for values that compare.")
-    for name, file in (("Values", store.table), ("Not complete", store.failures)):
-        _console.print(f"{name}: {file}", highlight=False, markup=False)
+    _console.print(f"Values: {store.table}", highlight=False, markup=False)
+    if summary.failures:
+        _console.print(f"Not complete: {store.failures}", highlight=False, markup=False)

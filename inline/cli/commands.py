@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
+from typer import Option
 
 from inline.cli.cohort import cohort
 from inline.cli.dicom import dicom_node, dicom_queue
@@ -15,6 +17,7 @@ from inline.cli.process import process
 from inline.cli.replay import demo, replay, synth
 from inline.cli.serving import keys, listen, serve, stream
 from inline.cli.training import train
+from inline.data.version import software_version
 
 app = typer.Typer(
     cls=ReportingGroup,
@@ -30,3 +33,22 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(package, name="package")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from model.machine import commit
+
+        source = commit()
+        typer.echo(f"myostream {software_version()}" + (f", commit {source}" if source else ""))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        Option("--version", callback=_print_version, is_eager=True, help="Print version and commit."),
+    ] = False,
+) -> None:
+    pass

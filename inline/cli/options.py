@@ -13,6 +13,22 @@ from model.output import check_folder, check_outputs
 from model.relaxometry.ecv import check_haematocrit
 
 
+def path(text: str) -> Path:
+    """Return the path that a text names; raise MyostreamError for an empty one, which would be the folder."""
+    if not text:
+        raise MyostreamError("an empty path is given, perhaps by a variable of the shell without a value")
+    return Path(text)
+
+
+def existing_file(file: Path | None) -> Path | None:
+    """Return a file to read; raise MyostreamError where it is none."""
+    if file is not None and not file.exists():
+        raise MyostreamError(f"there is no file {file}")
+    if file is not None and file.is_dir():
+        raise MyostreamError(f"{file} is a folder; give the name of a file")
+    return file
+
+
 def output_file(file: Path | None) -> Path | None:
     """Return a file that can be written; raise OutputError where it cannot."""
     check_outputs(file)

@@ -10,7 +10,7 @@ import typer
 from typer import Argument, Option
 
 from inline.cli.errors import ReportingGroup, require
-from inline.cli.options import output_folder
+from inline.cli.options import existing_file, output_folder, path
 from inline.data.version import software_version
 
 app = typer.Typer(
@@ -34,9 +34,7 @@ def openrecon(
     base: Annotated[str, Option(help="Image of myostream that the label is added to.")] = "myostream",
     image: Annotated[
         Path | None,
-        Option(
-            exists=True, dir_okay=False, help="File of the image with the label; then the archive is made."
-        ),
+        Option(callback=existing_file, help="File of the image with the label; then the archive is made."),
     ] = None,
 ) -> None:
     """Write label, manual and build file for OpenRecon of Siemens, and the archive of a given image."""
@@ -60,7 +58,9 @@ def fire(
     rootfs: Annotated[
         Path,
         Argument(
-            exists=True, dir_okay=False, help="Root file system, a tar file of podman or docker export."
+            parser=path,
+            callback=existing_file,
+            help="Root file system, a tar file of podman or docker export.",
         ),
     ],
     output: OutputFolder = Path("fire"),

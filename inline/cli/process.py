@@ -18,6 +18,7 @@ from inline.cli.options import (
     ReportOption,
     SettingsFile,
     output_folder,
+    path,
 )
 from inline.cli.tables import print_progress
 from inline.data.errors import MyostreamError
@@ -47,7 +48,10 @@ _NOTHING_FOUND: Final = 3
 def process(
     paths: Annotated[
         list[Path],
-        Argument(help="DICOM files, folders or DICOMDIR; MRD files; BIDS NIfTI; npz, npy or BART arrays."),
+        Argument(
+            parser=path,
+            help="DICOM files, folders or DICOMDIR; MRD files; BIDS NIfTI; npz, npy or BART arrays.",
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -69,10 +73,13 @@ def process(
     settings_file: SettingsFile = None,
 ) -> None:
     """Fit maps, find contours, print values and ECV of files: DICOM, MRD, NIfTI, arrays."""
+    from inline.offline.arrays import is_array
     from inline.offline.sources import Sources
     from inline.settings import load_settings
 
     options = array_options(ti, te, spacing)
+    if (ti or te or spacing) and not any(map(is_array, paths)):
+        raise MyostreamError("--ti, --te and --spacing are of arrays (npz, npy, cfl), and none is given")
     if dicom is not None:
         require("pydicom", "highdicom")
     settings = load_settings(settings_file, engine=engine, ecv={"haematocrit": haematocrit})
@@ -117,7 +124,9 @@ def process(
     for problem in sources.problems:
         _console.print(f"Problem: {printable(problem)}", markup=False, highlight=False)
     if sources.problems:
-        problems.append(f"{counted(len(sources.problems), 'file or image')} could not be read; listed above")
+        number = len(sources.problems)
+        unread = "1 file or image" if number == 1 else f"{number} files or images"
+        problems.append(f"{unread} could not be read; listed above")
     if problems:
         raise MyostreamError("; ".join(problems))
     if not given:

@@ -19,14 +19,16 @@ from inline.cli.options import (
     HaematocritOption,
     ReportOption,
     SettingsFile,
+    existing_file,
     finite,
     output_file,
     output_folder,
+    path,
 )
 from inline.cli.tables import print_progress
 from inline.data.errors import MyostreamError
 from inline.replay.table import counted, ecv_notes, ecv_table, notes, printable, results_table
-from inline.serving.configuration import Configuration
+from inline.serving.configuration import OPENRECON, Configuration
 from model.output import check_folder, check_outputs, write_json
 
 if TYPE_CHECKING:
@@ -49,7 +51,9 @@ _UNHURRIED_MS: Final = 600_000
 
 
 def replay(
-    file: Annotated[Path, Argument(help="ISMRMRD HDF5 file with images.", dir_okay=False)],
+    file: Annotated[
+        Path, Argument(parser=path, callback=existing_file, help="ISMRMRD HDF5 file with images.")
+    ],
     output: Annotated[
         Path | None,
         Option("--output", "-o", callback=output_file, help="File for everything that comes back."),
@@ -77,6 +81,7 @@ def replay(
     from inline.replay.simulate import true_medians, truth_file
 
     address = _address(server) if server else None
+    _check_options(config, speed, settings_file, realtime=realtime, started=address is None)
     reports = report_files(report or ())
     if reports:
         require("cmcrameri", "matplotlib")
@@ -135,7 +140,7 @@ def replay(
 
 
 def synth(
-    output: Annotated[Path, Option("--output", "-o", help="MRD file to write.")],
+    output: Annotated[Path, Option("--output", "-o", callback=output_file, help="MRD file to write.")],
     slices: Annotated[int, Option(min=1, max=500)] = 3,
     seed: Annotated[int, Option(min=0)] = 1,
     scheme: Annotated[str, Option(help="MOLLI scheme, such as 5(3)3 or 4(1)3(1)2.")] = "5(3)3",
@@ -145,6 +150,7 @@ def synth(
     from inline.replay.simulate import simulate_examination, truth_file, write_examination
 
     check_outputs(output, truth_file(output))
+    _keep_others(output)
     try:
         examination = simulate_examination(slices, seed, size=size, scheme=scheme)
     except ValueError as error:
@@ -165,6 +171,7 @@ def demo(
     check_folder(output)
     reports = [output] if find_spec("cmcrameri") else None
     file = output / "examination.h5"
+    _keep_others(file)
     agent = ContrastAgent(_BLOOD_T1_MS, _HAEMATOCRIT, _ECV)
     native = simulate_examination(slices, motion_mm=_BREATHING_MM)
     post = simulate_examination(slices, motion_mm=_BREATHING_MM[::-1], agent=agent)
@@ -192,6 +199,15 @@ def demo(
         "MOLLI underestimates the T1 of tissue by some percent, here as on a scanner: T2 decay and flip "
         "angle act during the readout. In ECV most of this cancels."
     )
+
+
+def _keep_others(file: Path) -> None:
+    """Raise an error for an existing file that is no simulated examination: it may be a measurement."""
+    from inline.replay.simulate import truth_file
+
+    truth = truth_file(file)
+    if file.exists() and not truth.exists():
+        raise MyostreamError(f"{file} is there already, without {truth.name} beside it; give another name")
 
 
 def _write_results(
@@ -285,6 +301,27 @@ def _exchange(
             parameters=parameters,
             received=lambda _: progress.advance(replies),
         )
+
+
+def _check_options(
+    config: str, speed: float, settings_file: Path | None, *, realtime: bool, started: bool
+) -> None:
+    """Raise an error for options that the server that is started refuses, or that would not be used.
+
+    Servers that run already may have configurations of other names.
+    """
+    from inline.settings import load_settings
+
+    if speed != 1.0 and not realtime:
+        raise MyostreamError("--speed goes with --realtime")
+    if settings_file is not None and not started:
+        raise MyostreamError("--settings is for the server that is started; --server has its own")
+    if started:
+        load_settings(settings_file)
+        if config not in {*Configuration, OPENRECON}:
+            raise MyostreamError(
+                f"there is no configuration {config!r}; there are {', '.join(Configuration)}"
+            )
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from inline.cli.options import EngineOption, HaematocritOption, SettingsFile, Verbose, finite
+from inline.cli.options import EngineOption, HaematocritOption, SettingsFile, Verbose, finite, path
 from inline.data.addresses import place
 from inline.data.errors import MyostreamError
 from inline.replay.results import read_message
@@ -35,7 +35,7 @@ def serve(
     insecure: Annotated[bool, Option("--insecure", help="Publish to other hosts without keys.")] = False,
     budget_ms: Annotated[
         float | None,
-        Option(callback=finite, min=1, help="Time for a slice, from its last image to its result."),
+        Option(callback=finite, help="Time for a slice, from its last image to its result."),
     ] = None,
     engine: EngineOption = None,
     monitor_port: Annotated[
@@ -122,7 +122,7 @@ def stream(
 
 
 def keys(
-    folder: Annotated[Path, Argument(help="Folder of keys; created where missing.")],
+    folder: Annotated[Path, Argument(parser=path, help="Folder of keys; created where missing.")],
     client: Annotated[str, Option(help="Name of the client that may read the results.")] = "reader",
 ) -> None:
     """Make keys for encrypted results that only known clients can read."""
@@ -161,7 +161,7 @@ def listen(
             except ValueError as error:
                 typer.echo(f"skipped a message: {printable(str(error))}", err=True)
                 continue
-            seen += "regions" in message
+            seen += "quantity" in message  # not the ECV of slices, nor the summary
             typer.echo(json.dumps(message) if json_lines else line(message))
     except KeyboardInterrupt:
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -72,6 +73,7 @@ def _started(workers: int) -> LocalCluster:
             threads_per_worker=1,
             dashboard_address=_DASHBOARD,
             preload="inline.cohort.local_worker",
+            silence_logs=logging.ERROR,  # outcomes state what ended a worker; an interruption warns of each
         )
 
 

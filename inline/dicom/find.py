@@ -36,6 +36,8 @@ _MOST_TESLA: Final = 20.0
 """Field strength above which it is stated in another unit, as gauss, and is not used."""
 _LARGE: Final = 1 << 20
 """Bytes from which an element is read only where it is used: no header that is read has such."""
+_CUT_OFF: Final = ("cannot reshape array", "buffer size must be a multiple")
+"""Beginnings of numpy's messages on pixels that end too early; pydicom passes them on."""
 _MOST_REASON: Final = 200
 _DATE: Final = re.compile(r"^([0-9]{4})([0-9]{2})([0-9]{2})$")
 _TIME: Final = re.compile(r"^([0-9]{2})([0-9]{2})([0-9]{2})(?=\.|$)")
@@ -192,7 +194,8 @@ def read_pixels(frame: Frame) -> Any:
                 f"{frame.file}: no decoder of its pixels ({syntax.name}) is installed; install pylibjpeg "
                 "with its plug-ins, or decompress the file (gdcmconv --raw, dcmdjpeg)"
             ) from error
-        raise DicomError(f"{frame.file}: its pixels cannot be read: {reason(error)}") from error
+        why = "the file is cut off" if str(error).startswith(_CUT_OFF) else reason(error)
+        raise DicomError(f"{frame.file}: its pixels cannot be read: {why}") from error
 
 
 @contextmanager

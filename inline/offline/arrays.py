@@ -24,11 +24,14 @@ _BART_SLICE: Final = 13
 _STORED: Final = {Quantity.T1: "inversion_times_ms", Quantity.T2: "preparation_times_ms"}
 _NAMES: Final = {Quantity.T1: "InversionTime", Quantity.T2: "T2PrepDuration"}
 _OPTIONS: Final = {Quantity.T1: "--ti", Quantity.T2: "--te"}
+_SQUARE: Final = 1.2
+"""Quotient of the sides of a pixel up to which no note is made."""
+_OBLONG: Final = "Pixels of {:g} x {:g} mm, as --spacing states them: X,Y, each with a decimal point."
 
 
 @dataclass(frozen=True, slots=True)
 class ArrayOptions:
-    """Times and pixel size of arrays that do not state them.
+    """Times and pixel size of arrays that do not state them; those of a file that states others are an error.
 
     Attributes:
         times_ms: inversion (T1) or preparation times (T2) in the order of the images; empty where not given.
@@ -53,11 +56,12 @@ def read_array(file: Path, options: ArrayOptions, settings: AssemblySettings) ->
     BART's dimension 0 are the columns, 1 the rows, 13 the slices; one other dimension has the images.
 
     Raises:
-        SourceError: the file cannot be read, or times or pixel size are not known.
+        SourceError: the file cannot be read, or times or pixel size are not known, or the options give others
+            than the file states.
     """
     images, stored = _bart(file) if file.suffix in (".cfl", ".hdr") else _numpy(file)
     quantity, times = _times(file, options, stored)
-    spacing = options.spacing or _spacing(file, stored)
+    spacing = _spacing(file, options, stored)
     if images.ndim == 3:
         images = images[:, None]
     if images.ndim != 4:
@@ -81,7 +85,9 @@ def read_array(file: Path, options: ArrayOptions, settings: AssemblySettings) ->
         for number in range(count)
     )
     about = MeasurementHeader(protocol_name=f"{quantity} mapping")
-    return of_images(str(file), made, about, settings)
+    x, y = spacing
+    notes = [_OBLONG.format(x, y)] if options.spacing and max(x, y) > _SQUARE * min(x, y) else []
+    return of_images(str(file), made, about, settings, notes)
 
 
 def _image(
@@ -96,36 +102,60 @@ def _image(
     if little not in DATA_TYPES.values():
         pixels = pixels.astype(np.float32)
     counted = replace(header, slice=place[0], set=place[1], image_index=place[1] + 1)
-    meta = {"SequenceDescription": file.stem, _NAMES[quantity]: f"{time:.10g}"}
+    # The first description decides on the quantity; the others on saturation recovery and contrast agent.
+    meta = {
+        "SequenceDescription": f"{quantity} mapping",
+        "SeriesDescription": file.stem,
+        "SequenceDescriptionAdditional": f"_{file.stem}",
+        _NAMES[quantity]: f"{time:.10g}",
+    }
     return Image.from_pixels(np.ascontiguousarray(pixels)[None, None], counted, meta)
 
 
 def _times(
     file: Path, options: ArrayOptions, stored: dict[str, NDArray[Any]]
 ) -> tuple[Quantity, tuple[float, ...]]:
-    """Return the times of the command line, else those of the file."""
-    given = options.times_ms or tuple(
-        (quantity, tuple(map(float, stored[name].ravel())))
+    """Return the times of the file, else those of the command line."""
+    stated = {
+        quantity: tuple(map(float, stored[name].ravel()))
         for quantity, name in _STORED.items()
         if name in stored
-    )
+    }
+    for quantity, times in options.times_ms if stated else ():
+        if not _same(stated.get(quantity, ()), times):
+            raise SourceError(
+                f"{file} states its times itself, and {_OPTIONS[quantity]} gives others; process it without"
+            )
+    given = stated or dict(options.times_ms)
     if len(given) != 1:
         several = "are given twice" if given else "are not known"
         ways = " or ".join(f"{_OPTIONS[q]} ({name})" for q, name in _STORED.items())
         raise SourceError(f"the times of the images in {file} {several}; give {ways} in ms")
-    return given[0]
+    return next(iter(given.items()))
 
 
-def _spacing(file: Path, stored: dict[str, NDArray[Any]]) -> tuple[float, float]:
+def _spacing(file: Path, options: ArrayOptions, stored: dict[str, NDArray[Any]]) -> tuple[float, float]:
+    """Return the pixel size of the file, else that of the command line."""
     if "pixel_spacing_mm" not in stored:
+        if options.spacing is not None:
+            return options.spacing
         raise SourceError(
             f"{file} states no pixel size; give --spacing, or the array pixel_spacing_mm of an npz, in mm"
         )
     try:
-        x, y = np.broadcast_to(stored["pixel_spacing_mm"].astype(np.float64), (2,))
+        x, y = np.broadcast_to(stored["pixel_spacing_mm"].astype(np.float64), (2,)).tolist()
     except ValueError as error:
         raise SourceError(f"{file}: pixel_spacing_mm is one number or (x, y) in mm") from error
-    return float(x), float(y)
+    if options.spacing is not None and not _same((x, y), options.spacing):
+        raise SourceError(
+            f"{file} states pixels of {x:g} x {y:g} mm, and --spacing gives others; process it without"
+        )
+    return x, y
+
+
+def _same(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Return whether numbers are the same, those of float32 and of a text among them."""
+    return len(one) == len(other) and np.allclose(one, other, rtol=1e-5, atol=0.0)
 
 
 def _numpy(file: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:

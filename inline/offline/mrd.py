@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from inline.assembly.examination import AcquiredExamination, of_images
+from inline.data.folders import MRD_SUFFIXES
 from inline.mrd.files import ImageFile
 from inline.mrd.header import MeasurementHeader, parse_header
 from inline.settings import AssemblySettings
@@ -13,8 +14,10 @@ from inline.settings import AssemblySettings
 _SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
 
-def is_hdf5(file: Path) -> bool:
-    """Return whether a file begins as HDF5 does."""
+def is_mrd(file: Path) -> bool:
+    """Return whether a file has a name of ISMRMRD files, or begins as HDF5 does."""
+    if file.suffix.lower() in MRD_SUFFIXES:
+        return True
     try:
         with file.open("rb") as opened:
             return opened.read(len(_SIGNATURE)) == _SIGNATURE

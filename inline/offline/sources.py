@@ -17,7 +17,7 @@ from inline.dicom.read import DicomFiles, open_dicom
 from inline.offline import nifti
 from inline.offline.arrays import ArrayOptions, is_array, read_array
 from inline.offline.errors import SourceError
-from inline.offline.mrd import is_hdf5, read_mrd
+from inline.offline.mrd import is_mrd, read_mrd
 from inline.settings import AssemblySettings
 
 
@@ -99,12 +99,15 @@ class Sources:
                 elif errors:
                     has_dicom = True  # its reader reports them
                 elif not has_dicom:
-                    raise SourceError(f"{path} holds neither DICOM files nor NIfTI images")
+                    raise SourceError(
+                        f"{path} holds neither DICOM files nor NIfTI images; "
+                        "MRD files and arrays are given by name"
+                    )
                 dicom += [path] if has_dicom else []
                 niftis += [path] if has_nifti else []
             elif nifti.is_nifti(path):
                 niftis.append(path)
-            elif is_array(path) or is_hdf5(path):
+            elif is_array(path) or is_mrd(path):
                 # BART's header and data are one array.
                 data = path.with_suffix(".cfl") if path.suffix == ".hdr" else path
                 files.setdefault(os.path.realpath(data), path)

@@ -11,22 +11,28 @@ from bench.page import OBSERVE, show
 from bench.page_clients import attack, ignore, kinds, sip, watch
 
 PERCENTILES = {"p50": 10.0, "p95": 20.0, "p99": 30.0, "max": 40.0}
+RESULTS = {
+    "slices": 8,
+    "interval_ms": 150.0,
+    "clients": 20,
+    "load_before": 0.5,
+    "shown_ms": {"result to map": {**PERCENTILES, "results": 8}},
+    "latency_ms": {"without pages": PERCENTILES, "with pages": PERCENTILES},
+    "ratio": {"with / without": {"p50": 1.0, "p95": 1.0, "p99": 1.0625}},
+    "pairs": [0.98, 1.02],
+}
 
 
 def test_the_ratios_are_printed_and_written(capsys, tmp_path):
-    results = {
-        "slices": 8,
-        "interval_ms": 150.0,
-        "clients": 20,
-        "load_before": 0.5,
-        "shown_ms": {"result to map": {**PERCENTILES, "results": 8}},
-        "latency_ms": {"without pages": PERCENTILES, "with pages": PERCENTILES},
-        "ratio": {"with / without": {"p50": 1.0, "p95": 1.0, "p99": 1.0625}},
-        "pairs": [0.98, 1.02],
-    }
-    show(results, tmp_path / "page.json")
+    show(RESULTS, tmp_path / "page.json")
     assert "p99 1.062" in capsys.readouterr().out
     assert json.loads((tmp_path / "page.json").read_text())["clients"] == 20
+
+
+def test_the_values_are_written_when_nobody_reads_the_terminal(tmp_path, closed_terminal):
+    with pytest.raises(BrokenPipeError):
+        show(RESULTS, tmp_path / "page.json")
+    assert json.loads((tmp_path / "page.json").read_text())["slices"] == 8
 
 
 @pytest.mark.skipif(executable() is None, reason="there is no chromium")

@@ -94,3 +94,13 @@ def test_the_command_writes_settings_that_are_accepted(monkeypatch, tmp_path, sl
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 1
     assert "is there already" in again.output.replace("\n", " ")
+
+
+def test_the_files_are_there_when_nobody_reads_the_terminal(monkeypatch, tmp_path, slices, closed_terminal):
+    monkeypatch.setattr("inline.engine_selection.make_engine", lambda settings, **_kwargs: Ring())
+    monkeypatch.setattr(budget, "simulated_slices", lambda: slices)
+    settings, figures = tmp_path / "s.toml", tmp_path / "b.json"
+    with pytest.raises(BrokenPipeError):
+        budget.show(budget.measure(Settings(), count=2, connections=1), figures, settings)
+    assert settings.exists()
+    assert figures.exists()

@@ -272,6 +272,18 @@ def test_the_settings_file_counts_what_the_convention_was_fitted_on(site, tmp_pa
     assert "contours: 1 of 3 cases, 2 of 6 slices, t2" in (tmp_path / "site.toml").read_text()
 
 
+def test_the_files_are_there_when_nobody_reads_the_terminal(site, tmp_path, monkeypatch):
+    def closed(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(contours, "show", closed)
+    settings, figures = tmp_path / "site.toml", tmp_path / "figures.json"
+    with pytest.raises(BrokenPipeError):
+        contours.calibrate(Settings(), site([HABIT]), ["t2"], output=settings, json_file=figures)
+    assert settings.exists()
+    assert figures.exists()
+
+
 def test_one_file_for_figures_and_settings_is_an_error(site, tmp_path):
     both = str(tmp_path / "both")
     command = ["calibrate", "contours", "--data", str(site([HABIT])), "--json", both, "-o", both]

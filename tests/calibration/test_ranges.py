@@ -65,6 +65,14 @@ def by_key(ranges):
     return {(each.quantity, each.region): each for each in ranges}
 
 
+def test_the_files_are_there_when_nobody_reads_the_terminal(site, tmp_path, closed_terminal):
+    ranges, figures = tmp_path / "ranges.toml", tmp_path / "ranges.json"
+    with pytest.raises(BrokenPipeError):
+        calibrate(site, output=ranges, json_file=figures)
+    assert ReferenceRanges.load(ranges).ranges
+    assert figures.exists()
+
+
 def test_mean_and_sd_are_those_between_persons(site, tmp_path, capsys):
     file = tmp_path / "ranges.toml"
     made = by_key(calibrate(site, sequence="molli", source="site A", output=file))

@@ -210,6 +210,7 @@ def test_too_few_images_are_an_error_that_says_how_many():
     _, (only,) = feed(molli()[:3], counted(8))
     assert isinstance(only, Failed)
     assert "3 images are too few for a T1 map" in only.error
+    assert "1 image is too few for a T1 map" in feed(molli()[:1], counted(8))[1][0].error
     assert Flag.MISSING_IMAGES in only.flags
 
 

@@ -73,6 +73,7 @@ def test_a_second_run_has_nothing_left_to_do(root, here, tmp_path):
     assert "2 examinations: 2 MRD files, 0 DICOM studies, 2 other files passed over" in output
     assert "2 examinations; 0 not complete; 0 without mapping series; 4 slices, 0 of them without" in output
     assert json.loads((tmp_path / "out" / "failures.json").read_text()) == []
+    assert "Not complete:" not in output
     table = (tmp_path / "out" / "values.parquet").read_bytes()
     code, output = run(root, "-o", tmp_path / "out")
     assert code == 0, output
@@ -93,6 +94,7 @@ def test_a_damaged_file_is_listed_and_the_exit_code_says_so(root, here, tmp_path
     assert "2 examinations; 1 not complete" in output
     assert "0.h5" in output
     (failure,) = json.loads((root / "out" / "failures.json").read_text())
+    assert "Not complete: " in output
     assert failure["examination"] == "0.h5"
     # The other one is not processed again.
     assert "1 are complete" in run(root, "-o", root / "out")[1]

@@ -1,6 +1,7 @@
 """The commands, as a user types them."""
 
 import errno
+import importlib.metadata
 import json
 import os
 import re
@@ -26,7 +27,7 @@ import inline
 from inline.cli.commands import app
 from inline.cli.options import PREPARING
 from inline.data.errors import MyostreamError
-from inline.emit.publisher import SUMMARY_TOPIC, TOPIC
+from inline.emit.publisher import ECV_TOPIC, SUMMARY_TOPIC, TOPIC
 from inline.mrd.files import write_images
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Close, Image, Text
@@ -57,6 +58,36 @@ def test_synth_writes_what_ismrmrd_reads_and_the_truth_beside_it(file):
     truth = np.load(truth_file(file))
     assert truth["t1_ms"].shape == (1, 160, 160)
     assert set(np.unique(truth["labels"])) == {0, 1, 2}
+
+
+def test_the_version_and_the_commit_of_a_checkout():
+    result = runner.invoke(app, ["--version"])
+    assert result.exit_code == 0
+    found = re.fullmatch(r"myostream (\S+?)(?:, commit ([0-9a-f]{12})(?:-dirty)?)?\n", result.output)
+    assert found[1] == importlib.metadata.version("myostream")
+    git = ["git", "-C", str(Path(inline.__file__).parents[1]), "rev-parse", "--short=12", "HEAD"]
+    head = subprocess.run(git, capture_output=True, text=True, check=False)
+    assert (found[2] or "") == head.stdout.strip()
+
+
+@pytest.mark.parametrize("name", [".", "/", ""])
+def test_synth_refuses_a_folder(name):
+    result = runner.invoke(app, ["synth", "-o", name])
+    assert result.exit_code == 1
+    assert "give the name of a file to write" in result.output.replace("\n", " ")
+
+
+def test_synth_and_demo_replace_simulated_examinations_alone(tmp_path):
+    own = tmp_path / "examination.h5"
+    own.write_bytes(b"a measurement")
+    for command in (["synth", "-o", str(own)], ["demo", "-o", str(tmp_path)]):
+        result = runner.invoke(app, command)
+        assert result.exit_code == 1
+        assert "is there already, without examination.truth.npz" in result.output.replace("\n", " ")
+    assert own.read_bytes() == b"a measurement"
+    (tmp_path / "examination.truth.npz").touch()
+    replaced = runner.invoke(app, ["synth", "-o", str(own), "--slices", "1", "--size", "96"])
+    assert replaced.exit_code == 0, replaced.output
 
 
 def test_a_report_of_another_kind_is_refused_before_the_replay(file, tmp_path):
@@ -229,7 +260,33 @@ def test_a_server_publishes_to_clients_with_keys_logs_a_line_per_event_and_ends_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["replay", "/"], "/ is a folder; give the name of a file"),
         (["replay", "/nowhere.h5"], "there is no file /nowhere.h5"),
+        (["package", "fire", "/nowhere.tar", "-o", "{at}"], "there is no file /nowhere.tar"),
+        (["package", "openrecon", "--image", "/nowhere.tar", "-o", "{at}"], "there is no file /nowhere.tar"),
+        *(([command, "", "-o", "{at}"], "an empty path") for command in ("process", "replay", "cohort")),
+        (["keys", ""], "an empty path"),
+        (["serve", "--budget-ms", "0"], "budget_ms: Input should be greater than 0"),
+        (["replay", "{file}", "--config", "foo"], "no configuration 'foo'; there are mapping, passthrough"),
+        (["replay", "{file}", "--speed", "2"], "--speed goes with --realtime"),
+        (["replay", "{file}", "--settings", "/nowhere.toml"], "/nowhere.toml cannot be read"),
+        (["replay", "{file}", "--settings", "x", "--server", "127.0.0.1:1"], "--server has its own"),
+        (["process", "{file}", "--ti", "100,200"], "are of arrays (npz, npy, cfl), and none is given"),
+        (["process", "{file}", "--spacing", "1.5"], "are of arrays (npz, npy, cfl), and none is given"),
+    ],
+)
+def test_user_errors_are_one_line_before_the_work(arguments, message, file, tmp_path, monkeypatch):
+    monkeypatch.setattr("inline.cli.replay.print_progress", lambda _: pytest.fail("the work began"))
+    result = runner.invoke(app, [each.format(file=file, at=tmp_path / "out") for each in arguments])
+    assert result.exit_code == 1
+    assert result.output.startswith("myostream: ")
+    assert message in result.output
+    assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (["synth", "-o", "/tmp/x.h5", "--scheme", "five"], "not a MOLLI scheme"),
         (["serve", "--settings", "/nowhere.toml"], "cannot be read"),
         (["serve", "--zmq", "tcp://*:5560"], "could be read by every host that reaches it"),
@@ -394,6 +451,30 @@ def test_a_truth_that_cannot_be_read_ends_no_replay(content, file, serving, tmp_
         result = runner.invoke(app, ["replay", str(copy), "--server", address])
     assert result.exit_code == 0, result.output
     assert "is not the truth of an examination and is not shown" in " ".join(result.output.split())
+
+
+def test_listen_counts_slices_and_no_ecv(monkeypatch):
+    slice_ = {"quantity": "T1", "series_index": 1, "slice_index": 0, "flags": [], "regions": []}
+    ecv = {"native": {"series_index": 1, "slice_index": 0}, "post_contrast": None, "haematocrit": None}
+    ecv |= {"regions": [], "flags": []}
+    sent = iter([[ECV_TOPIC, ecv], [TOPIC, slice_], [ECV_TOPIC, ecv], [TOPIC, slice_], [TOPIC, slice_]])
+
+    class Socket:
+        def recv_multipart(self):
+            topic, message = next(sent)
+            return [topic, msgpack.packb(message)]
+
+        def close(self, linger):
+            pass
+
+    monkeypatch.setattr("inline.emit.publisher.subscribe", lambda *_, **__: Socket())
+    result = runner.invoke(app, ["listen", "--count", "2", "--json"])
+    assert [json.loads(line).get("quantity") for line in result.stdout.splitlines()] == [
+        None,
+        "T1",
+        None,
+        "T1",
+    ]
 
 
 @pytest.mark.parametrize("as_json", [False, True])

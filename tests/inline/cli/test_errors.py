@@ -189,6 +189,7 @@ def test_a_core_install_has_every_help_and_names_the_extra_that_a_command_needs(
 )
 def test_a_missing_matplotlib_is_named_with_the_extra_of_the_command(arguments, extra, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    Path("one.h5").touch()
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     found = CliRunner().invoke(app, arguments)
     assert found.exit_code == 1

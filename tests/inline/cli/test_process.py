@@ -138,6 +138,27 @@ def test_a_missing_extra_is_named_before_the_work(files, tmp_path, monkeypatch):
     assert "highdicom is not installed; it comes with myostream[dicom]" in made.output
 
 
+def test_files_and_folders_that_cannot_be_read_are_named_for_what_they_are(files, tmp_path):
+    (tmp_path / "empty.h5").touch()
+    (tmp_path / "text.mrd").write_text("no HDF5")
+    made = run(tmp_path / "empty.h5", tmp_path / "text.mrd")
+    assert made.exit_code == 1
+    assert " ".join(made.output.split()).count("is not a readable HDF5 file") == 2
+    assert "2 files or images could not be read" in made.stderr
+    folder = run(tmp_path)
+    assert folder.exit_code == 1
+    assert "MRD files and arrays are given by name" in folder.stderr
+
+
+@pytest.mark.parametrize("lost", [5000, 5001])  # pixels of two bytes
+def test_a_dicom_file_that_is_cut_off_is_called_so(lost, files, tmp_path):
+    whole = sorted((files / "dicom").iterdir())[0]
+    (tmp_path / "cut.dcm").write_bytes(whole.read_bytes()[:-lost])
+    made = run(tmp_path / "cut.dcm")
+    assert made.exit_code == 1
+    assert "its pixels cannot be read: the file is cut off" in " ".join(made.output.split())
+
+
 def test_nothing_at_a_path(tmp_path):
     made = run(tmp_path / "nowhere")
     assert made.exit_code == 1

@@ -13,8 +13,9 @@ import pydicom
 import pytest
 
 from inline.assembly.assembled import Failed
+from inline.contouring.slice_level import SliceLevel, slice_level
 from inline.data.flags import Flag
-from inline.data.series import MapSeries, Quantity
+from inline.data.series import Enhancement, MapSeries, Quantity
 from inline.offline.arrays import ArrayOptions
 from inline.offline.errors import SourceError
 from inline.offline.sources import Sources
@@ -104,6 +105,54 @@ def test_preparation_times_of_an_array(tmp_path):
     (found,) = series_of(tmp_path / "t2.npy", options=options)
     assert found.quantity is Quantity.T2
     np.testing.assert_allclose(found.series.times_ms, (0.0, 25.0, 55.0))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (ArrayOptions(((Quantity.T1, tuple(2 * time for time in TIMES)),)), "states its times .* --ti gives"),
+        (ArrayOptions(((Quantity.T2, TIMES),)), "states its times itself, and --te gives others"),
+        (ArrayOptions((), (3.0, 3.0)), "states pixels of 1.4 x 1.4 mm, and --spacing gives others"),
+    ],
+)
+def test_options_that_contradict_the_file_are_a_problem(options, message, tmp_path):
+    images, times = stack(), np.array(TIMES, np.float32)
+    np.savez(tmp_path / "a.npz", images=images, inversion_times_ms=times, pixel_spacing_mm=np.float32(1.4))
+    found, sources = read(tmp_path / "a.npz", options=options)
+    assert found == []
+    assert re.search(message, sources.problems[0])
+    (same,) = series_of(tmp_path / "a.npz", options=ArrayOptions(((Quantity.T1, TIMES),), (1.4, 1.4)))
+    np.testing.assert_allclose(same.series.times_ms, TIMES)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "noted"), [((1.0, 5.0), True), ((1.5, 1.25), False), ((1.5, 1.5), False)]
+)
+def test_a_decimal_comma_in_the_pixel_size_is_noted(spacing, noted, tmp_path):
+    np.save(tmp_path / "a.npy", stack())
+    (examination,), _ = read(tmp_path / "a.npy", options=ArrayOptions(TI.times_ms, spacing))
+    assert ["1 x 5 mm" in note for note in examination.notes] == [True] * noted
+
+
+@pytest.mark.parametrize("name", ["after_MOLLI_t2", "T2_mapping", "T1_map", "ti_scout", "t2star"])
+@pytest.mark.parametrize("quantity", list(Quantity))
+def test_times_and_no_name_decide_on_the_quantity_of_an_array(name, quantity, tmp_path):
+    np.save(tmp_path / f"{name}.npy", stack())
+    times = TIMES if quantity is Quantity.T1 else tuple(range(0, 80, 10))
+    (found,) = series_of(tmp_path / f"{name}.npy", options=ArrayOptions(((quantity, times),), (1.5, 1.5)))
+    assert found.quantity is quantity
+    np.testing.assert_allclose(found.series.times_ms, times)
+    assert name in found.identity.description
+
+
+def test_words_of_the_name_of_an_array_count(tmp_path):
+    np.save(tmp_path / "sasha.npy", stack())
+    np.save(tmp_path / "basal_post.npy", stack())
+    (sasha,) = series_of(tmp_path / "sasha.npy", options=TI)
+    assert Flag.SATURATION_RECOVERY in sasha.flags
+    (post,) = series_of(tmp_path / "basal_post.npy", options=TI)
+    assert post.enhancement is Enhancement.POST_CONTRAST
+    assert slice_level(post.slice_place())[0] is SliceLevel.BASAL
 
 
 def test_inversion_recovery_of_bids(tmp_path):
