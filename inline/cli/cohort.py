@@ -57,7 +57,7 @@ def cohort(
     from inline.cohort.provenance import Provenance
     from inline.cohort.store import Store
     from inline.cohort.task import Task
-    from inline.data.folders import MRD_SUFFIXES
+    from inline.offline.mrd import MRD_SUFFIXES
 
     settings = _settings(settings_file, engine)
     # Links are kept: other hosts may reach the same folder by another one.

@@ -10,8 +10,8 @@ from typer import Option
 
 from inline.cli.errors import require
 from inline.cli.options import EngineOption, SettingsFile, Verbose
-from inline.data.addresses import place
 from inline.data.errors import ConfigurationError
+from inline.emit.addresses import host_port
 from inline.settings import load_settings
 
 
@@ -57,7 +57,7 @@ def dicom_node(
             node = DicomNode(settings, pipeline)
             signals.call(node.stop)
             title = settings.dicom.ae_title
-            print(f"myostream listening for DICOM on {place(*node.address)} as {title}", flush=True)
+            print(f"myostream listening for DICOM on {host_port(*node.address)} as {title}", flush=True)
             with supervision(node, manager):
                 node.serve()
             leave_hanging_threads()

@@ -11,8 +11,8 @@ import typer
 from typer import Argument, Option
 
 from inline.cli.options import EngineOption, HaematocritOption, SettingsFile, Verbose, finite, path
-from inline.data.addresses import place
 from inline.data.errors import MyostreamError
+from inline.emit.addresses import host_port
 from inline.replay.results import read_message
 from inline.replay.table import line, printable
 from inline.serving.configuration import Configuration
@@ -79,15 +79,15 @@ def serve(
                 signals.call(server.stop)
                 supervised.begin(server)
                 print(
-                    f"myostream listening on {place(*server.address)} (engine: {made.engine.name})",
+                    f"myostream listening on {host_port(*server.address)} (engine: {made.engine.name})",
                     flush=True,
                 )
                 if made.publisher is not None:
                     print(f"myostream publishing on {made.publisher.address}", flush=True)
                 if supervised.address is not None:
-                    print(f"myostream metrics on http://{place(*supervised.address)}/metrics", flush=True)
+                    print(f"myostream metrics on http://{host_port(*supervised.address)}/metrics", flush=True)
                 if supervised.page_address is not None:
-                    print(f"myostream live page on http://{place(*supervised.page_address)}/", flush=True)
+                    print(f"myostream live page on http://{host_port(*supervised.page_address)}/", flush=True)
                 server.serve()
                 made.scheduler.close(max(server.left_s, 1.0))
             leave_hanging_threads()

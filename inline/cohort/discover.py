@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from inline.cohort.errors import CohortError
-from inline.data.folders import MRD_SUFFIXES, files_below, unread
+from inline.data.folders import files_below, unread
 from inline.dicom.find import begins_as_dicom
+from inline.offline.mrd import MRD_SUFFIXES
 
 _STUDY_UID: Final = 0x0020000D
 

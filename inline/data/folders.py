@@ -5,10 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
-
-MRD_SUFFIXES: Final = (".h5", ".hdf5", ".mrd")
-"""Endings of the names of ISMRMRD files, in either case."""
 
 
 def files_below(

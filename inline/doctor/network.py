@@ -12,10 +12,10 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
-from inline.data.addresses import bound
 from inline.data.errors import MyostreamError
 from inline.doctor.finding import Finding, good, problem, warning
 from inline.emit.access import is_loopback
+from inline.emit.addresses import bound
 from inline.mrd.messages import Close
 from inline.mrd.protocol import Decoder, encode
 from inline.settings import DicomDestination, ServerSettings, Settings

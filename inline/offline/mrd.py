@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Final
 
 from inline.assembly.examination import AcquiredExamination, of_images
-from inline.data.folders import MRD_SUFFIXES
 from inline.mrd.files import ImageFile
 from inline.mrd.header import MeasurementHeader, parse_header
 from inline.settings import AssemblySettings
 
+MRD_SUFFIXES: Final = (".h5", ".hdf5", ".mrd")
+"""Endings of the names of ISMRMRD files, in either case."""
 _SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
 

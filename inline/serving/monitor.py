@@ -18,9 +18,9 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Final, NamedTuple
 
-from inline.data.addresses import place
 from inline.data.errors import ConfigurationError
 from inline.emit.access import is_loopback
+from inline.emit.addresses import host_port
 from inline.serving.bounded import BoundedServer
 from inline.settings import MonitorSettings
 
@@ -89,7 +89,7 @@ class Monitor:
             self._server = _Server(host, port, pages, token)
         except OSError as error:
             raise ConfigurationError(
-                f"metrics and health cannot listen on {place(host, port)} ({error.strerror or error}); "
+                f"metrics and health cannot listen on {host_port(host, port)} ({error.strerror or error}); "
                 "choose another monitor.port"
             ) from error
         name = self._server.server_address
@@ -97,7 +97,7 @@ class Monitor:
         if not (token or is_loopback(self.address[0])):
             self._server.server_close()
             raise ConfigurationError(
-                f"metrics on {place(host, port)} could be read by every host that reaches it: give "
+                f"metrics on {host_port(host, port)} could be read by every host that reaches it: give "
                 'monitor.token, or monitor.host = "127.0.0.1"'
             )
         self._thread = threading.Thread(target=self._server.serve_forever, name="monitor", daemon=True)

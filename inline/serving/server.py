@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from inline.data.addresses import admitted, bound, place
 from inline.data.errors import ConfigurationError
 from inline.emit.access import is_loopback
+from inline.emit.addresses import admitted, bound, host_port
 from inline.emit.publisher import Publisher
 from inline.mrd.messages import Close
 from inline.mrd.protocol import encode
@@ -64,7 +64,7 @@ def _binding(settings: ServerSettings) -> Iterator[tuple[str, int]]:
                 "with --port"
             ) from error
         reason = error.strerror or error
-        raise ConfigurationError(f"cannot listen on {place(host, port)}: {reason}") from error
+        raise ConfigurationError(f"cannot listen on {host_port(host, port)}: {reason}") from error
 
 
 def check_address(settings: ServerSettings) -> None:
@@ -116,7 +116,7 @@ class Server:
             _log.warning(
                 "%s is reached by other hosts, and MRD has neither encryption nor passwords: let a "
                 "firewall and the setting server.peers admit the scanner's hosts alone",
-                place(*self.address),
+                host_port(*self.address),
             )
 
     @property
@@ -141,7 +141,7 @@ class Server:
 
     def serve(self) -> None:
         """Accept connections until stopped, then wait for those that are open to finish what they have."""
-        _log.debug("listening on %s", place(*self.address))
+        _log.debug("listening on %s", host_port(*self.address))
         while not self._shutdown.requested:
             self._greet_waiting()
             if len(self._waiting) >= _MOST_WAITING:
@@ -186,7 +186,7 @@ class Server:
         if self._short:
             _log.warning("connections are accepted again")
         self._short = False
-        address = place(*peer[:2])
+        address = host_port(*peer[:2])
         if not admitted(peer[0], self._settings.peers):
             _log.warning("%s is refused: it is not among server.peers", address)
             connection.close()

@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Final
 
-from inline.data.addresses import place
 from inline.data.errors import ConfigurationError
 from inline.dicom.node.delivery import transport_of
 from inline.dicom.node.health import Pulse
@@ -23,6 +22,7 @@ from inline.dicom.node.spool import Backlog, Spool, inspect, spool_folder
 from inline.dicom.node.store import SpoolError, cause
 from inline.dicom.node.tls import client_context, server_context
 from inline.emit.access import is_loopback
+from inline.emit.addresses import host_port
 from inline.pipeline import Pipeline
 from inline.settings import Settings
 from model.engines.fallback import FallbackEngine
@@ -81,7 +81,7 @@ class DicomNode:
             _log.warning(
                 "%s is reached by other hosts, and AE titles are no passwords: let a firewall and the "
                 "setting dicom.peers admit the scanner's hosts alone",
-                place(*self.address),
+                host_port(*self.address),
             )
         if settings.ecv.haematocrit is not None:
             _log.warning("ecv.haematocrit = %g holds for every patient", settings.ecv.haematocrit)

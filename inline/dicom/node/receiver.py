@@ -31,12 +31,12 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
 from pynetdicom.transport import ThreadedAssociationServer
 
-from inline.data.addresses import admitted, place
 from inline.data.errors import ConfigurationError
 from inline.dicom.missing import MOST_STATED
 from inline.dicom.node.commitment import PUSH_MODEL, Report, report_handler
 from inline.dicom.node.received import OtherImageError, Received, ReceivedObjects, SpoolFullError
 from inline.dicom.node.store import cause
+from inline.emit.addresses import admitted, host_port
 from inline.settings import DicomSettings
 
 _log = logging.getLogger(__name__)
@@ -385,4 +385,4 @@ def _give_place_back(event: Event) -> None:
 def _peer(event: Event) -> str:
     """Return the address of a sender; its AE title is a text from outside."""
     requestor = event.assoc.requestor
-    return place(requestor.address, requestor.port)
+    return host_port(requestor.address, requestor.port)

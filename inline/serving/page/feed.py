@@ -24,12 +24,12 @@ from typing import Any, Final
 import msgpack
 import numpy as np
 
-from inline.data.addresses import bound, place
 from inline.data.errors import ConfigurationError
 from inline.data.examination import EcvResult
 from inline.data.flags import Flag
 from inline.data.results import NO_LABELS, SliceResult
 from inline.emit.access import is_loopback
+from inline.emit.addresses import bound, host_port
 from inline.report.maps import ReportMap, cut
 from inline.report.positions import superseded
 from inline.serving.health import Checkup
@@ -423,13 +423,13 @@ def _listen(settings: MonitorSettings) -> socket.socket:
         listening.listen(_BACKLOG)
     except OSError as error:
         raise ConfigurationError(
-            f"the live page cannot listen on {place(host, port)} ({error.strerror or error}); choose another "
-            "monitor.page_port"
+            f"the live page cannot listen on {host_port(host, port)} ({error.strerror or error}); "
+            "choose another monitor.page_port"
         ) from error
     if not (settings.token or is_loopback(listening.getsockname()[0])):
         listening.close()
         raise ConfigurationError(
-            f"the live page on {place(host, port)} could be read by every host that reaches it: give "
+            f"the live page on {host_port(host, port)} could be read by every host that reaches it: give "
             'monitor.token, or monitor.host = "127.0.0.1"'
         )
     return listening

@@ -1,4 +1,4 @@
-"""Addresses of IPv4 and IPv6: how they are written, bound and admitted."""
+"""IPv4 and IPv6 addresses: text form, binding, admission."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Collection
 from ipaddress import IPv4Network, IPv6Network
 
 
-def place(host: str, port: int) -> str:
+def host_port(host: str, port: int) -> str:
     """Return ``host:port``, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

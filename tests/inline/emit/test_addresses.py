@@ -4,7 +4,7 @@ from contextlib import closing
 
 import pytest
 
-from inline.data.addresses import admitted, bound, place
+from inline.emit.addresses import admitted, bound, host_port
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,8 @@ def test_hosts_are_admitted_by_their_networks(host, networks, expected):
 
 
 def test_an_ipv6_address_is_written_with_brackets():
-    assert place("127.0.0.1", 9002) == "127.0.0.1:9002"
-    assert place("::1", 9002) == "[::1]:9002"
+    assert host_port("127.0.0.1", 9002) == "127.0.0.1:9002"
+    assert host_port("::1", 9002) == "[::1]:9002"
 
 
 @pytest.mark.parametrize(
