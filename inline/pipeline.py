@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from inline.assembly.assembled import LATEST_FIRST_MS, Assembled, Failed, Ready
 from inline.assembly.group import SHORTEST
-from inline.contouring.aha import measure, segment_level, slice_reference, without_fit
+from inline.contouring.aha import measure, segment_level, slice_reference, without_values
 from inline.contouring.blood import blood_t1, enhancement_by_blood
 from inline.contouring.confidence import Reviewer, class_entropy, in_frame
 from inline.contouring.contours import ContourSteps
@@ -346,7 +346,7 @@ class Pipeline:
                 *prepared.findings,
                 *check_values(parametric, empty.quantity, regions, scanner_made=empty.scanner_made),
                 *check_wall(parametric, empty.quantity, labels, regions),
-                *without_fit(regions),
+                *without_values(regions),
             ]
             if isinstance(assembled, Ready) and isinstance(assembled.series, MappingSeries):
                 # Rounding makes pixels equal, as clipping does.
@@ -419,7 +419,7 @@ class Pipeline:
         more = dict(
             (
                 *check_values(parametric, result.quantity, regions, scanner_made=result.scanner_made),
-                *without_fit(regions),
+                *without_values(regions),
             )
         )
         ranges, _ = self.ranges.of(quantity_of(result), result)

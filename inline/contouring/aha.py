@@ -65,8 +65,7 @@ class RegionShares(NamedTuple):
         name: of the region.
         rows, columns: of each pixel, ``(n,)``.
         shares: of each pixel in the region, above 0 to 1, ``(n,)``.
-        usual: area of a region of its angle in a wall of even thickness, all of it usable, pixels; 0 of the
-            whole ring, of which the flags tell more than no value would.
+        usual: area of a region of its angle in a wall of even thickness, all of it usable, pixels.
     """
 
     name: str
@@ -204,7 +203,7 @@ def measure(
 ) -> tuple[RegionValues, ...]:
     """Return the values of each region; without a reference, of the whole ring alone.
 
-    A part of the ring that is mostly noise has none, see :func:`without_fit`.
+    A part of the ring that is mostly noise, or of which too little is left, has none, see :func:`sample_of`.
 
     Args:
         parametric: the map; pixels where its fit failed are left out.
@@ -223,7 +222,7 @@ def measure(
 def sample_of(region: RegionShares, valid: NDArray[np.bool_], lost: NDArray[np.bool_]) -> RegionShares | None:
     """Return the valid pixels of a region; None where they are too few for a value, or too many are lost.
 
-    The ring itself keeps its value: :func:`inline.contouring.plausibility.poor_fit` marks it.
+    The ring has a value from one pixel on: :func:`inline.contouring.plausibility.poor_fit` marks it.
 
     Args:
         region: all its pixels.
@@ -232,13 +231,16 @@ def sample_of(region: RegionShares, valid: NDArray[np.bool_], lost: NDArray[np.b
     """
     own = valid[region.rows, region.columns]
     sample = region._replace(rows=region.rows[own], columns=region.columns[own], shares=region.shares[own])
-    if sample.area < max(_SMALLEST_AREA, _LEAST_SHARE * region.usual):
+    if sample.area < _SMALLEST_AREA:
         return None
+    if region.name == "global":
+        return sample
     poor = float(region.shares @ lost[region.rows, region.columns])
-    return None if region.name != "global" and poor > _MOST_LOST * region.area else sample
+    too_few = sample.area < _LEAST_SHARE * region.usual
+    return None if too_few or poor > _MOST_LOST * region.area else sample
 
 
-def without_fit(regions: Sequence[RegionValues]) -> tuple[Finding, ...]:
+def without_values(regions: Sequence[RegionValues]) -> tuple[Finding, ...]:
     """Return the finding of parts of a ring with values that have none themselves; none without such."""
     names = [each.name for each in regions if each.median is None]
     if not names or regions[0].median is None:
@@ -258,6 +260,11 @@ def segment_level(level: SliceLevel | None, flags: Collection[str]) -> SliceLeve
     The centre of a heart that is cut off is not known, nor are the angles around it.
     """
     return None if Flag.CUT_OFF in flags else level
+
+
+def has_segments(level: SliceLevel | None, flags: Collection[str]) -> bool:
+    """Return whether a slice with these flags has AHA segments, if the direction of the septum is known."""
+    return segment_level(level, flags) in _FIRST
 
 
 def region_shares(
@@ -300,8 +307,7 @@ def region_shares(
         return angles_from_septum(points, contours.endo.mean(axis=0), reference)
 
     ring = wall(inset)
-    # Of a ring with few fitted pixels the flags tell more than no value would.
-    yield ring._replace(usual=0.0)
+    yield ring
     if reference is None:
         return
     from_septum = angles(ring)

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from inline.contouring.aha import (
     RegionShares,
+    has_segments,
     region_shares,
     sample_of,
     segment_at_level,
     segment_level,
     slice_reference,
     weighted_statistics,
-    without_fit,
+    without_values,
 )
 from inline.contouring.plausibility import poorly_fitted
 from inline.data.errors import MyostreamError
@@ -107,7 +108,7 @@ def at_level(result: EcvResult, level: SliceLevel) -> EcvResult:
         if name is not None:
             regions.append(each if name == each.name else replace(each, name=name, z_score=None))
     notes = result.notes
-    expected = regions and segment_level(level, result.flags) not in (None, SliceLevel.UNKNOWN)
+    expected = regions and has_segments(level, result.flags)
     if expected and not any("AHA" in each.name for each in regions):
         notes = (*notes, _NO_SEGMENTS)
     return replace(result, level=level, regions=tuple(regions), notes=notes)
@@ -257,7 +258,7 @@ def _measured(
     factor = None if found.haematocrit is None else 100.0 * (1.0 - found.haematocrit.value)
     regions = tuple(_region(each, kept, tissue, blood, factor, valid, lost) for each in shares)
     # There is no ECV without haematocrit.
-    for flag, note in without_fit([replace(each, median=each.partition_coefficient) for each in regions]):
+    for flag, note in without_values([replace(each, median=each.partition_coefficient) for each in regions]):
         flags = [*dict.fromkeys((*flags, flag))]
         notes.append(note)
     return replace(

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from inline.assembly.geometry import read_geometry
-from inline.contouring.aha import segment_at_level, segment_level
+from inline.contouring.aha import has_segments, segment_at_level
 from inline.data.errors import ProtocolError, SeriesError
 from inline.data.examination import Haematocrit, HaematocritSource
 from inline.data.flags import Flag
@@ -189,7 +189,7 @@ def _at_level(shown: ReportMap, level: SliceLevel) -> ReportMap:
     notes = shown.notes
     # Without a direction of the septum there are no segments at any level.
     directed = any(each.name == "septum" for each in regions)
-    expected = directed and segment_level(level, shown.flags) not in (None, SliceLevel.UNKNOWN)
+    expected = directed and has_segments(level, shown.flags)
     if expected and not any("AHA" in each.name for each in regions):
         notes = (*notes, _NO_SEGMENTS)
     return replace(shown, level=level, regions=regions, notes=notes)

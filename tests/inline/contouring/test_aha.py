@@ -14,7 +14,7 @@ from inline.contouring.aha import (
     segments,
     wall_shares,
     weighted_quantiles,
-    without_fit,
+    without_values,
 )
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
@@ -182,9 +182,9 @@ def test_a_segment_with_too_many_poor_fits_has_no_value_but_the_ring_has(share, 
     ring, *parts = measure(scanner if scanner_made else fitted, RING, SliceLevel.MID, reference)
     assert ring.median == 950.0
     assert all(each.median == (950.0 if kept else None) for each in parts)
-    found = without_fit([ring, *parts])
+    found = without_values([ring, *parts])
     assert [flag for flag, _ in found] == ([] if kept else [Flag.POOR_FIT])
-    assert without_fit([replace(ring, median=None), *parts]) == ()
+    assert without_values([replace(ring, median=None), *parts]) == ()
 
 
 @pytest.mark.parametrize(("share", "measured"), [(0.0, False), (0.5, False), (0.7, True), (1.0, True)])
