@@ -43,9 +43,6 @@ from model.relaxometry.t2prep import t2_map
 _NO_DIRECTIONS: Final = (
     "The image headers give no directions (read_dir, phase_dir, slice_dir): no septum and no segments."
 )
-_CUT_OFF: Final = (
-    "The heart is cut off at the edge of the image: there are no AHA segments, and other values may be wrong."
-)
 
 
 class Stage(StrEnum):
@@ -365,8 +362,6 @@ class Pipeline:
                 notes.append(_NO_DIRECTIONS)
             if points_note:
                 notes.append(points_note)
-            if Flag.CUT_OFF in flags:
-                notes.append(_CUT_OFF)
             if contours is None or {Flag.CUT_OFF, Flag.TOO_SMALL} & set(flags):
                 notes += _beyond_frame(assembled.geometry)
         uncertainty = None
@@ -512,14 +507,14 @@ def scaled(parametric: ParametricMap, factor: float) -> ParametricMap:
 
 
 def _beyond_frame(geometry: SliceGeometry) -> list[str]:
-    """Return the note on an image of which the network sees a part alone; none where it sees all."""
+    """Return the note on an image that is larger than the network input; none where it is not."""
     width, height = geometry.spacing[0] * geometry.shape[1], geometry.spacing[1] * geometry.shape[0]
-    seen = FRAME_PIXELS * FRAME_MM
-    if max(width, height) <= seen:
+    taken = FRAME_PIXELS * FRAME_MM
+    if max(width, height) <= taken:
         return []
     return [
-        f"The image has {width:.0f} x {height:.0f} mm, of which the network sees the middle {seen:.0f} x "
-        f"{seen:.0f} mm alone: check whether the heart lies within."
+        f"The image has {width:.0f} x {height:.0f} mm. The network input is its middle {taken:.0f} x "
+        f"{taken:.0f} mm: check whether the heart lies within."
     ]
 
 

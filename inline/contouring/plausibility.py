@@ -98,8 +98,8 @@ def check_values(
         return [
             (
                 Flag.NO_VALUES,
-                f"No pixel within the contours has a {quantity} value: check the contours on the map and "
-                f"{'its values' if scanner_made else f'the signal of the images there; {check}'}.",
+                f"Hardly any pixel within the contours has a {quantity} value: check the contours on the map "
+                f"and {'its values' if scanner_made else f'the signal of the images there; {check}'}.",
             )
         ]
     if regions:

@@ -82,8 +82,8 @@ def contour_slice(
 def _cut_off(epi: NDArray[np.float64], frame: Frame) -> bool:
     """Return whether a contour in pixels of the frame leaves the image or ends at the border of the frame.
 
-    The network adds what an image cuts off a heart, but sees nothing beyond its frame: there a contour runs
-    along the border, half a pixel outside the centres of the last pixels.
+    The network output extends a heart beyond the image, but not beyond the frame: there a contour runs along
+    the border, half a pixel outside the centres of the last pixels.
     """
     rows, columns = frame.shape
     low, high = frame.to_frame_points(np.array([[-0.5, -0.5], [columns - 0.5, rows - 0.5]]))

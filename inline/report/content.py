@@ -390,7 +390,7 @@ def _no_segments(maps: Sequence[ReportMap]) -> str:
     if not any(each.regions for each in maps):
         return "No AHA segments: no map has contours with values."
     if all(Flag.CUT_OFF in each.flags for each in maps if each.regions):
-        return "No AHA segments: the heart is cut off at the edge of the image."
+        return "No AHA segments: the heart is cut off."
     if all(each.level is SliceLevel.UNKNOWN for each in maps if each.regions):
         return "No AHA segments: the level of the slices is not known."
     return "No AHA segments: the direction of the septum is not known."

@@ -97,7 +97,7 @@ def test_times_longer_than_those_of_tissue_are_clipped(values, quantity, longest
 @pytest.mark.parametrize(("columns", "pixel_mm"), [(224, 1.5), (240, 1.5), (224, 2.0), (140, 1.5), (70, 3.0)])
 @pytest.mark.parametrize("outside", [-2.0, 2.0, 12.0])
 def test_a_heart_beyond_the_image_or_the_frame_is_cut_off(columns, pixel_mm, outside):
-    """A disc of 25 mm whose left border lies that far, mm, beyond what the network sees of the image."""
+    """A disc of 25 mm whose left border lies that far, mm, beyond the image or the frame."""
     frame = Frame((200, columns), (pixel_mm, 1.5))
     border = max(0.5 * (224 - columns * pixel_mm / 1.5), 0.0) - 0.5
     y, x = np.mgrid[:224, :224]

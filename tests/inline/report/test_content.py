@@ -255,7 +255,7 @@ def test_slices_that_are_series_of_their_own_are_counted():
 def test_hearts_that_their_images_cut_off_have_no_segments():
     whole = make_slice()
     ring = replace(whole, regions=whole.regions[:2], flags=(Flag.CUT_OFF,))
-    assert content(ring).no_segments == "No AHA segments: the heart is cut off at the edge of the image."
+    assert content(ring).no_segments == "No AHA segments: the heart is cut off."
     assert content(whole, replace(ring, identity=SeriesIdentity(9, 1))).no_segments == ""
 
 
