@@ -176,7 +176,8 @@ def show(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> 
     draw_curves(
         plot, [("examinations", "MB", {f"{name}, {pid}": curve for name, pid, curve in _curves(runs)})]
     )
-    title = f"{results['examinations']} examinations of one slice, engine {results['engine']}"
+    engines = ", ".join(sorted({name for run in runs.values() for name in run["engines"]}))
+    title = f"{results['examinations']} examinations of one slice, engine {engines}"
     print_columns(title, runs, _COLUMNS)
     growth = {name: run["memory"]["end"] / run["memory"]["settled"] for name, run in runs.items()}
     print_lines(

@@ -180,6 +180,6 @@ def show(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> 
             f"{', '.join(f'{part} {value:+.1f}' for part, value in excess)}; {pace['late']} slices late; "
             f"first slices {', '.join(f'{kind} {value:.1f} ms' for kind, value in pace['first_ms'].items())}"
         )
-    title = f"{results['slices']} slices one by one, engine {results['engine']}: ms to the result"
+    title = f"{results['slices']} slices one by one, engine {results['engine_used']}: ms to the result"
     print_values(title, "interval", rows, _COLUMNS)
     print_lines(*lines)

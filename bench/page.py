@@ -150,7 +150,7 @@ def show(results: dict[str, Any], json_file: Path | None) -> None:
     )
     title = (
         f"{results['slices']} slices each, one every {results['interval_ms']:.0f} ms: ms to the result, "
-        f"without and with {results['clients']} pages"
+        f"without and with {results['clients']} pages, engine {results['engine_used']}"
     )
     print_values(title, "", results["latency_ms"], PERCENTILES)
     (ratio,), pairs = results["ratio"].values(), results["pairs"]

@@ -171,7 +171,7 @@ def show(figures: dict[str, Any], json_file: Path | None, plot: Path | None) -> 
         plot, [("slices", "MB", memory), ("slices", "number", held), ("slices", "s a measurement", latency)]
     )
     shown = {f"{each['seconds']:.0f}": each for each in taken[:: max(len(taken) // 10, 1)]}
-    title = f"Soak of {figures['slices']} slices, engine {figures['engine']}"
+    title = f"Soak of {figures['slices']} slices, engine {figures['engine_used']}"
     print_values(title, "seconds", shown, _COLUMNS)
     tally, settled, end = figures["tally"], figures["settled"], figures["end"]
     print_columns("Result", {"": figures}, _RESULT)

@@ -118,7 +118,8 @@ def show(results: dict[str, Any], json_file: Path | None) -> None:
         for name in ("cold", "warm", "uncorrected")
         if name in results
     }
-    title = f"{slices} slices over a loopback socket, first byte to last result, engine {results['engine']}"
+    engine = results["engine_used"]
+    title = f"{slices} slices over a loopback socket, first byte to last result, engine {engine}"
     print_columns(title, runs, _COLUMNS)
     print_values("Stages of a slice, warm, ms", "stage", results["warm"]["stages_ms"], PERCENTILES)
     if "ratio" in results:

@@ -71,7 +71,9 @@ def test_the_runs_are_counted_and_compared(tmp_path, monkeypatch, capsys):
         assert run["engines"] == {Nothing.name: 6}
         assert run["samples"][-1]["processed"] == 6
     assert cohort.show(results, tmp_path / "c.json", tmp_path / "c.png")
-    assert "the same in all runs" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"engine {Nothing.name}" in " ".join(printed.split())
+    assert "the same in all runs" in printed
     assert json.loads((tmp_path / "c.json").read_text())["ratio"] == results["ratio"]
     for change in (
         lambda run: run.update(missing=1),

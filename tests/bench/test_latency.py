@@ -51,7 +51,7 @@ def test_first_slices_are_stated_apart():
     assert found["jitter_ms"]["between_neighbours"] == pytest.approx(np.mean([10, 10, 0]))
 
 
-def test_slices_over_a_socket(tmp_path):
+def test_slices_over_a_socket(tmp_path, capsys):
     settings = load_settings(server={"port": 0})
     scheduler = Scheduler(Pipeline(Ring()), 1, 60_000.0)
     server = Server(scheduler, settings)
@@ -70,5 +70,6 @@ def test_slices_over_a_socket(tmp_path):
         assert "network" in each.stages_ms
     file = tmp_path / "latency.png"
     paces = [{"interval_ms": 10.0, **summary(found)}]
-    show({"slices": 6, "engine": "ring", "paces": paces}, None, file)
+    show({"slices": 6, "engine": "auto", "engine_used": "ring", "paces": paces}, None, file)
+    assert "engine ring:" in capsys.readouterr().out
     assert file.stat().st_size > 0

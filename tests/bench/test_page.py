@@ -12,6 +12,7 @@ from bench.page_clients import attack, ignore, kinds, sip, watch
 
 PERCENTILES = {"p50": 10.0, "p95": 20.0, "p99": 30.0, "max": 40.0}
 RESULTS = {
+    "engine_used": "openvino-f32",
     "slices": 8,
     "interval_ms": 150.0,
     "clients": 20,
@@ -25,7 +26,9 @@ RESULTS = {
 
 def test_the_ratios_are_printed_and_written(capsys, tmp_path):
     show(RESULTS, tmp_path / "page.json")
-    assert "p99 1.062" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "engine openvino-f32" in " ".join(printed.split())
+    assert "p99 1.062" in printed
     assert json.loads((tmp_path / "page.json").read_text())["clients"] == 20
 
 

@@ -34,6 +34,7 @@ def test_growth_and_loss_are_failures(tmp_path):
     good = {
         "slices": 2,
         "engine": "auto",
+        "engine_used": "openvino-f32",
         "samples": [point],
         "settled": point,
         "end": point,
