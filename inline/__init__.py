@@ -144,12 +144,12 @@ def segment(
     """
     import numpy as np
 
-    from inline.arguments import map_of, quantity_of
+    from inline.arguments import map_of, quantity_named
     from inline.contouring.convention import draw
     from inline.contouring.segment import contour_slice, network_input
     from model.frame import Frame
 
-    measured = quantity_of(quantity)
+    measured = quantity_named(quantity)
     if np.shape(spacing) != (2,) or np.asarray(spacing).dtype.kind not in "iuf":
         raise ValueError(f"spacing is (x, y) in mm, not {spacing!r}")
     parametric = map_of(values)

@@ -1,4 +1,4 @@
-"""Arguments of the Python API, checked and with the types that the program computes with.
+"""Checks and conversion of the arguments of the Python API.
 
 Masked elements of :class:`numpy.ma.MaskedArray` have no value, as NaN has none.
 """
@@ -18,8 +18,12 @@ from model.relaxometry import molli, t2prep
 from model.relaxometry.parametric_map import ParametricMap
 
 
-def quantity_of(name: str) -> Quantity:
-    """Return a quantity of its name, in either case."""
+def quantity_named(name: str) -> Quantity:
+    """Return the quantity of a name, in either case.
+
+    Raises:
+        ValueError: there is no such quantity.
+    """
     if str(name).upper() not in set(Quantity):
         raise ValueError(f'quantity is "T1" or "T2", not {name!r}')
     return Quantity(str(name).upper())
@@ -28,7 +32,11 @@ def quantity_of(name: str) -> Quantity:
 def images_and_times(
     images: ArrayLike, times_ms: ArrayLike, quantity: Quantity
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Return images ``(n, rows, columns)`` and times ``(n,)`` of one slice."""
+    """Return images ``(n, rows, columns)`` and times ``(n,)`` of one slice.
+
+    Raises:
+        ValueError: images and times that do not match, or times that are negative, not finite or in seconds.
+    """
     stack = _real(images, 3, "images must be real and (n, rows, columns)")
     times: NDArray[np.float64] = np.ma.filled(np.ma.asarray(times_ms, dtype=np.float64), np.nan)
     if times.shape != stack.shape[:1]:
@@ -44,17 +52,25 @@ def images_and_times(
 
 
 def map_of(values: ParametricMap | ArrayLike) -> ParametricMap:
-    """Return a map as fitted, or that of an array ``(rows, columns)``."""
+    """Return a map as fitted, or that of an array ``(rows, columns)``.
+
+    Raises:
+        ValueError: the array is no map.
+    """
     return values if isinstance(values, ParametricMap) else ParametricMap.of_values(_map_values(values))
 
 
 def made_of_arrays(series: Series) -> Series:
-    """Return a series with the types that its class states, whatever array types it was made of."""
-    quantity, geometry = quantity_of(series.quantity), series.geometry
+    """Return a series with the types that its class states, whatever array types it was made of.
+
+    Raises:
+        ValueError: quantity, images, times and geometry that do not match, or are none.
+    """
+    quantity, geometry = quantity_named(series.quantity), series.geometry
     made: Series
     if isinstance(series, MapSeries):
         pixels = _map_values(series.values_ms)
-        made = MapSeries(quantity, pixels, geometry, series.identity, series.flags)
+        made = replace(series, quantity=quantity, values_ms=pixels)
     else:
         pixels, times = images_and_times(series.images, series.times_ms, quantity)
         made = replace(series, quantity=quantity, images=pixels, times_ms=times)
@@ -71,7 +87,11 @@ def made_of_arrays(series: Series) -> Series:
 
 
 def contours_of(contours: Contours | None) -> Contours:
-    """Return contours of finite points ``(n, 2)``."""
+    """Return contours of finite points ``(n, 2)``.
+
+    Raises:
+        ValueError: these are no contours, or have fewer than three points or some that are not finite.
+    """
     # None is what a segmentation without contours has.
     if contours is None:
         raise ValueError("there are no contours; Segmentation.flags says why")
@@ -81,7 +101,11 @@ def contours_of(contours: Contours | None) -> Contours:
 
 
 def results_of(results: Iterable[SliceResult]) -> tuple[SliceResult, ...]:
-    """Return results of slices."""
+    """Return results of slices.
+
+    Raises:
+        ValueError: these are no results.
+    """
     if not isinstance(results, Iterable):
         raise ValueError(f"results are a list, not a single {type(results).__name__}")
     given = tuple(results)
