@@ -307,7 +307,6 @@ def calibrate(
         "before": before,
         "after": after,
     }
-    # Files before the terminal, which may be a pipe that nobody reads any more.
     if json_file is not None:
         write_json(json_file, figures)
     if output is not None:

@@ -311,7 +311,6 @@ def calibrate(
     ranges, outliers = make_ranges(
         persons, sequence=sequence, sex=sex, source=source, scanner_made=scanner_made
     )
-    # Files before the terminal, which may be a pipe that nobody reads any more.
     if json_file is not None:
         write_json(json_file, [each.model_dump() for each in ranges])
     if output is not None:

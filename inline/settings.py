@@ -423,9 +423,9 @@ def load_settings(file: Path | None = None, **command_line: Any) -> Settings:
 
 
 def _no_numbers(content: Mapping[str, Any], kinds: tuple[type, ...]) -> dict[tuple[int | str, ...], str]:
-    """Return by place an error on each number that is stated as one of these kinds, and would pass."""
+    """Return, by place, an error for each number that is stated as a value of these types."""
     try:
-        # As JSON, which has texts where settings have paths, addresses and levels.
+        # Strict validation of JSON takes texts for paths, addresses and levels.
         Settings.model_validate_json(json.dumps(content, default=str), strict=True)
     except ValidationError as error:
         return {

@@ -99,9 +99,10 @@ class Frame:
 
 
 def tissue_values(values_ms: NDArray[np.float32], quantity: str) -> NDArray[np.float32]:
-    """Return a map as it goes to the frame: longer times than those of tissue are clipped, others are 0.
+    """Return a map for the frame.
 
-    The values of air and lung would take up the grey scale of tissue.
+    Times longer than those of tissue are clipped: air and lung would take up the grey scale of tissue.
+    Negative and non-finite values are 0.
 
     Args:
         values_ms: map, ``(rows, columns)``; not finite where there is no value.

@@ -14,7 +14,7 @@ from model.relaxometry.ecv import check_haematocrit
 
 
 def path(text: str) -> Path:
-    """Return the path that a text names; raise MyostreamError for an empty one, which would be the folder."""
+    """Return the path of a text; raise MyostreamError for an empty one, which would be the working folder."""
     if not text:
         raise MyostreamError("an empty path is given, perhaps by a variable of the shell without a value")
     return Path(text)

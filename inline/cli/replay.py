@@ -306,7 +306,7 @@ def _exchange(
 def _check_options(
     config: str, speed: float, settings_file: Path | None, *, realtime: bool, started: bool
 ) -> None:
-    """Raise an error for options that the server that is started refuses, or that would not be used.
+    """Raise MyostreamError for options that the started server refuses, or that have no effect.
 
     Servers that run already may have configurations of other names.
     """

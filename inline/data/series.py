@@ -29,7 +29,7 @@ class Enhancement(StrEnum):
 
 
 DIGITS: Final = {Quantity.T1: 0, Quantity.T2: 1}
-"""Decimals of values in ms that a person reads."""
+"""Decimals of values in ms in reports, on the live page and in image comments."""
 TISSUE_MS: Final = {Quantity.T1: (150.0, LONGEST_MS["T1"]), Quantity.T2: (10.0, LONGEST_MS["T2"])}
 """Shortest and longest plausible median relaxation time of a region of tissue or blood, ms."""
 

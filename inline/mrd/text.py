@@ -48,7 +48,7 @@ _STRAY_AMPERSAND: Final = re.compile(
 )
 _STRAY_BRACKET: Final = re.compile(r"<(?![A-Za-z_:/!?\x80-\U0010ffff])")
 _MOST_MENDED: Final = 65_536
-"""Of each kind; a text with more is not readable. To mend millions would hold up other connections."""
+"""Stray marks of a kind that are mended at most: millions would hold up other connections."""
 _REFERENCE: Final = re.compile(r"&#(?:x([0-9A-Fa-f]{1,6})|([0-9]{1,7}));")
 
 

@@ -26,7 +26,9 @@ _NAMES: Final = {Quantity.T1: "InversionTime", Quantity.T2: "T2PrepDuration"}
 _OPTIONS: Final = {Quantity.T1: "--ti", Quantity.T2: "--te"}
 _SQUARE: Final = 1.2
 """Quotient of the sides of a pixel up to which no note is made."""
-_OBLONG: Final = "Pixels of {:g} x {:g} mm, as --spacing states them: X,Y, each with a decimal point."
+_OBLONG: Final = (
+    "--spacing states pixels of {:g} x {:g} mm. Write decimals with a point: a comma parts X and Y."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ def _image(
     if little not in DATA_TYPES.values():
         pixels = pixels.astype(np.float32)
     counted = replace(header, slice=place[0], set=place[1], image_index=place[1] + 1)
-    # The first description decides on the quantity; the others on saturation recovery and contrast agent.
+    # The first description states the quantity. The others, names of the file, may state saturation recovery,
+    # motion correction, contrast agent and level.
     meta = {
         "SequenceDescription": f"{quantity} mapping",
         "SeriesDescription": file.stem,

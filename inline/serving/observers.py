@@ -27,7 +27,7 @@ class Delivery:
         latecomer: a result without contours was delivered before, at the end of the budget.
         study: number of its study in this process.
         budget_ms: time that the slice had, from its last image to its result.
-        stated: stages whose times, and flags, that earlier delivery stated.
+        stated: flags, and stages whose times, that the earlier delivery stated.
     """
 
     session: str

@@ -91,7 +91,7 @@ class _Slice:
     Attributes:
         study, place: of the slice.
         mapped: its result has a map, as far as it is known.
-        stated: stages whose times, and flags, that were delivered.
+        stated: flags, and stages whose times, that the earlier delivery stated.
     """
 
     study: Study

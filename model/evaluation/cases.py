@@ -27,8 +27,8 @@ _log = logging.getLogger(__name__)
 _MAP_KEYS: Final = {"t1": ("t1_ms", "t1_window"), "t2": ("t2_ms",)}
 _BASAL, _APICAL = r"bas(?:al|e)", r"(?:apical|apex)"
 _LEVELS: Final = {"basal": _BASAL, "mid": r"mid\w*", "apical": _APICAL}
-# What follows "mid" in the name of a file may be of the case.
-_MID = r"mid(?:[\W_]*(?:ventric|cavit)[a-z]*)?"
+_MID: Final = r"mid(?:[\W_]*(?:ventric|cavit)[a-z]*)?"
+"""Level ``mid`` in the name of a file: other text behind it may belong to the case."""
 _LEVEL: Final = rf"(?<![^\W\d_])(?:{_BASAL}|{_MID}|{_APICAL})(?![^\W_])"
 _SLICE: Final = r"slice[\W_]*(?P<number>\d+)(?!.*slice[\W_]*\d)"
 _MARKS: Final = re.compile(

@@ -21,8 +21,7 @@ Floats = NDArray[np.float32]
 
 DETECTION: Final = Stage(16.0, 0.0)
 """Stage that detects motion. It has no blur, which mixes tissues at borders: the model then fits them worse.
-On simulated slices at rest its step is at most 0.5 mm from an SNR of 25 on, on those that move by 3 mm at
-least 0.7 mm. Below that noise alone reaches 1.5 mm in some T1 slices (docs/limits.md)."""
+Noise alone can make its step longer than ``STILL_MM`` in T1 slices at rest (docs/limits.md)."""
 STILL_MM: Final = 0.5
 """Shift in that step up to which images count as still."""
 HEART_MM: Final = 75.0
@@ -206,7 +205,8 @@ def _corrected(images: Floats, registration: Registration) -> Floats:
 def _sampled(image: Floats, field: Floats) -> Floats:
     """Return an image at the displacements of a field; NaN where the nearest pixel has no value.
 
-    Other pixels take the mean of its neighbours for it: a NaN would spread over the 16 pixels around.
+    For other pixels the mean of its neighbours replaces a pixel without a value: a NaN would spread over the
+    16 pixels around.
     """
     finite = np.abs(image) < _LARGEST_SIGNAL
     if finite.all():
