@@ -723,11 +723,14 @@ def test_an_image_whose_rescale_slope_cannot_be_used_is_not_read(slope, tmp_path
     assert f"RescaleSlope '{slope}" in problem
 
 
-def test_an_image_of_another_patient_with_the_same_instance_uid_is_named(tmp_path, images):
+@pytest.mark.parametrize("numbers", [("A17", "another"), ("ANON001", "ANON002"), ("unknown-1", "unknown-2")])
+def test_an_image_of_another_patient_with_the_same_instance_uid_is_named(numbers, tmp_path, images):
     members = of_slice(images)[:2]
     paths = writer.classic(tmp_path, members, "siemens", study="2.25.1")
     first, second = map(pydicom.dcmread, paths)
-    second.PatientID, second.SOPInstanceUID = "another", first.SOPInstanceUID
+    first.PatientID, second.PatientID = first.PatientName, second.PatientName = numbers
+    first.save_as(paths[0])
+    second.SOPInstanceUID = first.SOPInstanceUID
     second.file_meta.MediaStorageSOPInstanceUID = first.SOPInstanceUID
     second.save_as(paths[1])
     found = find([tmp_path])
