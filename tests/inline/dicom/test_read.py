@@ -1054,18 +1054,39 @@ def test_two_patients_of_one_study_uid_are_examinations_of_their_own(tmp_path, i
         ("", ("Mustermann^Erika", "MUSTERMANN^ERIKA^"), 1),
         ("", ("", "Anonymous"), 1),
         ("", ("anonymous", "anonymous"), 1),
+        ("", ("M\u00fcller^J\u00fcrgen", "Mu\u0308ller^Ju\u0308rgen"), 1),
+        ("", ("Mustermann^Erika", "Mustermann, Erika"), 1),
+        ("", ("Yamada^Tarou", "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce"), 1),
+        ("", ("=\u5c71\u7530^\u592a\u90ce", "=\u5c71\u7530^\u6b21\u90ce"), 2),
     ],
 )
 def test_without_patient_ids_names_part_the_examinations(number, names, count, study, tmp_path, images):
     files = writer.classic(tmp_path, [*of_slice(images), *of_slice(images, "T2")], "siemens")
     for place, file in enumerate(files):
         data = pydicom.dcmread(file)
+        data.SpecificCharacterSet = "ISO_IR 192"
         data.PatientID, data.PatientName = number, names[place >= 8]
         if not study:
             del data.StudyInstanceUID, data.FrameOfReferenceUID
         data.save_as(file)
     examinations = list(open_dicom([tmp_path]).examinations())
     assert [len(each.series) for each in examinations] == ([1, 1] if count == 2 else [2])
+
+
+@pytest.mark.parametrize("third", ["", "Beispiel^Max"])
+@pytest.mark.parametrize("study", [True, False], ids=["one study UID", "no UIDs"])
+def test_images_that_state_no_patient_are_of_the_only_one_of_their_study_uid(study, third, tmp_path, images):
+    files = writer.classic(tmp_path, [*of_slice(images), *of_slice(images, "T2")], "siemens")
+    for place, file in enumerate(files):
+        data = pydicom.dcmread(file)
+        data.PatientID, data.PatientName = "", "Mustermann^Erika" if place < 8 else ""
+        if third and place == len(files) - 1:
+            data.PatientName = third
+        if not study:
+            del data.StudyInstanceUID, data.FrameOfReferenceUID
+        data.save_as(file)
+    examinations = list(open_dicom([tmp_path]).examinations())
+    assert len(examinations) == (3 if third else 1 if study else 2)
 
 
 def test_a_dicomdir_gives_the_files_that_it_lists(tmp_path, images):
