@@ -1422,14 +1422,15 @@ def test_a_t1_that_was_broken_off_and_has_no_times_of_its_own_ends_with_a_break(
     assert pixels_of([series]) == [[50.0 + k for k in np.argsort(TIMES["5(3)3"])]]
 
 
+@pytest.mark.parametrize("beat", [400, 1000, 1_000_000], ids=["ticks", "ms", "us"])
 @pytest.mark.parametrize("step", [15, 30, 40])
-def test_a_second_inversion_little_later_than_the_first_is_no_repetition(step):
-    """7(3)3 and 3(3)3(3)5 at 60 heartbeats a minute, three of them for the recovery."""
-    for groups in ((7, 3), (3, 3, 5)):
+def test_a_second_inversion_little_later_than_the_first_is_no_repetition(step, beat):
+    """7(3)3, 3(3)5 and 3(3)3(3)5 at 60 heartbeats a minute, three of them for the recovery."""
+    for groups in ((7, 3), (3, 5), (3, 3, 5)):
         shots = [(number, k) for number, count in enumerate(groups) for k in range(count)]
         times = [100 + step * number + 1000 * k for number, k in shots]
         images = [
-            stamped(each, 1000 + 400 * (place + 3 * number))
+            stamped(each, 1000 + beat * (place + 3 * number))
             for place, (each, (number, _)) in enumerate(
                 zip(acquired(times, counters=by_index), shots, strict=True)
             )
