@@ -31,7 +31,7 @@ BREAK_S: Final = 10.0
 between two inversions takes up to five heartbeats."""
 _BREAK: Final = 8
 """Likewise, times the heartbeat: clocks may have another unit."""
-PAUSE_S: Final = 60.0
+_PAUSE_S: Final = 60.0
 """Shortest pause between images of two acquisitions by their time stamps; one takes a breath-hold."""
 _PAUSE: Final = 4
 """Likewise, times the duration of the images before: clocks may have another unit. The recoveries of MOLLI
@@ -123,7 +123,7 @@ def after_a_pause(group: Group, header: ImageHeader, metadata: ImageMetadata) ->
         stated = metadata.times.get(group.quantity)
         if stated is None or stated not in group.stated:
             return False
-    return min(apart(own, stamp) for stamp in stamps) >= max(PAUSE_S * TICKS, _PAUSE * duration)
+    return min(apart(own, stamp) for stamp in stamps) >= max(_PAUSE_S * TICKS, _PAUSE * duration)
 
 
 def are_interleaved(group: Group, header: MeasurementHeader) -> bool:

@@ -1408,6 +1408,21 @@ def test_images_of_a_t2_that_was_broken_off_are_not_fitted_with_its_repetition(c
         assert not {Flag.MISSING_IMAGES, Flag.DUPLICATE_IMAGES} & set(everything[1].flags)
 
 
+@pytest.mark.parametrize("pause_s", [12, 18])
+def test_averages_of_a_preparation_that_no_counter_numbers_are_no_repetition(pause_s):
+    """The first one of each preparation counts."""
+    images = acquired(
+        (0, 0, 25, 25, 55, 55),
+        quantity="T2",
+        start=1000,
+        beat=400 * pause_s,
+        counters=lambda k: {"set": k // 2},
+    )
+    _, (only,) = feed(images)
+    assert pixels_of([only]) == [[1.0, 3.0, 5.0]]
+    assert Flag.DUPLICATE_IMAGES in only.flags
+
+
 @pytest.mark.parametrize("came", [1, 2, 3])
 def test_a_t1_that_was_broken_off_and_has_no_times_of_its_own_ends_with_a_break(came):
     def listed(*, start, value):
