@@ -79,8 +79,8 @@ def first_again(times_ms: Sequence[float], time_ms: float, *, near: bool) -> boo
         near: it must lie near the first: without a break between both, it may follow the second inversion.
     """
     first, *others = times_ms
-    most = NEAR_MS if near else SAME_MS[Quantity.T1]
-    return abs(time_ms - first) <= most and min(others, default=math.inf) - first > SAME_MS[Quantity.T1]
+    limits = (NEAR_MS,) if near else (NEAR_MS, SAME_MS[Quantity.T1])
+    return any(abs(time_ms - first) <= most < min(others, default=math.inf) - first for most in limits)
 
 
 def begins_with_first_time(group: Group, header: ImageHeader, metadata: ImageMetadata) -> bool:

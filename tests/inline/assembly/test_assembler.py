@@ -1455,6 +1455,19 @@ def test_a_second_inversion_little_later_than_the_first_is_no_repetition(step, b
         assert only.flags == ()
 
 
+@pytest.mark.parametrize("pause", [8, 40])
+@pytest.mark.parametrize("step", [15, 30, 80])
+def test_a_repetition_without_counters_begins_with_the_first_time_whatever_the_increment(step, pause):
+    """5(3)3, one image a second."""
+    times = [100 + step * number + 1000 * k for number, count in enumerate((5, 3)) for k in range(count)]
+    first, second = (
+        acquired(times, start=start, value=value)
+        for start, value in ((1000, 1.0), (1000 + 400 * (8 + pause), 50.0))
+    )
+    _, ready = feed([*first, *second])
+    assert [(min(one), max(one)) for one in pixels_of(ready)] == [(1.0, 8.0), (50.0, 57.0)]
+
+
 def test_an_image_that_comes_again_at_once_begins_no_repetition():
     """Slices without counter and position, interleaved: the first of each set counts."""
     images = [
