@@ -1024,6 +1024,16 @@ def test_phase_images_and_other_objects_are_counted(tmp_path, images):
     assert len(examination.series[0].series.times_ms) == 8
 
 
+@pytest.mark.parametrize("folder_first", [True, False])
+def test_a_named_file_that_is_no_dicom_is_a_problem_beside_its_folder_too(folder_first, tmp_path):
+    note = tmp_path / "notes.txt"
+    note.write_text("a note")
+    found = find([tmp_path, note] if folder_first else [note, tmp_path])
+    assert found.problems == [f"{note} is no DICOM file (DICM is missing at byte 128)"]
+    assert found.unread == {note}
+    assert not found.skipped
+
+
 def test_studies_are_examinations_of_their_own(tmp_path, images):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
