@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, groupby, pairwise, product
 from typing import Final, NamedTuple
@@ -159,24 +159,41 @@ def count(frames: Sequence[Frame], series: int, slices: Mapping[int, SliceNumber
 
 
 def _acquisitions(timed: Sequence[_Timed]) -> list[list[_Timed]]:
-    """Return the images of one slice by acquisition, where a number separates whole ones, interleaved or not.
+    """Return the images of one slice by acquisition, where a number separates whole ones.
 
     Vendors count acquisitions by series, inversion or image. It separates acquisitions where each of its
     values has enough images for a T1 map, or a whole T2 series, their times differ, and the shortest is that
-    of all.
+    of all. Those of T1 may be interleaved. Those of T2 are then averages, and without the same times parts of
+    one acquisition.
     """
     for place, quantity in product(range(2), Quantity):
         runs: dict[int | None, list[float]] = {}
+        moments: dict[int | None, list[float]] = {}
         for frame, time in timed:
             if time is not None and time.place.quantity is quantity and _is_weighted(frame):
                 runs.setdefault(frame.repetition[place], []).append(time.ms)
+                moments.setdefault(frame.repetition[place], []).append(frame.moment)
         first = [min(run) for run in runs.values()]
         whole = all(len(run) >= _WHOLE[quantity] and _differ(run) for run in runs.values())
+        if quantity is Quantity.T2:
+            whole &= _are_alike(runs.values()) and _follow_each_other(moments.values())
         if len(runs) > 1 and None not in runs and whole and max(first) - min(first) <= SAME_MS[quantity]:
             # In the order of their first images; those without such a number come last.
             numbers = dict.fromkeys([*runs, *(frame.repetition[place] for frame, _ in timed)])
             return [[each for each in timed if each[0].repetition[place] == number] for number in numbers]
     return [list(timed)]
+
+
+def _are_alike(runs: Collection[Sequence[float]]) -> bool:
+    """Return whether several runs of images have the same preparation times; some may lack a few."""
+    longest = max(runs, key=len, default=())
+    return all(any(abs(ms - each) <= SAME_MS[Quantity.T2] for each in longest) for run in runs for ms in run)
+
+
+def _follow_each_other(runs: Iterable[Sequence[float]]) -> bool:
+    """Return whether each of several runs of images ended, by their moments, before the next one began."""
+    spans = sorted((min(run), max(run)) for run in runs)
+    return not any(later < end for (_, end), (later, _) in pairwise(spans))
 
 
 def _is_weighted(frame: Frame) -> bool:

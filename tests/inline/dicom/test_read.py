@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import nibabel
@@ -23,7 +24,7 @@ from inline.assembly.assembled import Failed, Ready
 from inline.data.flags import Flag
 from inline.data.series import MappingSeries, MapSeries, Quantity
 from inline.dicom.errors import DicomError
-from inline.dicom.find import find
+from inline.dicom.find import find, read_header
 from inline.dicom.missing import Acquisition, shorter
 from inline.dicom.read import open_dicom
 from inline.mrd.messages import Image
@@ -555,6 +556,75 @@ def test_images_of_a_series_that_was_broken_off_are_not_fitted_with_its_repetiti
     assert sum(each.images for each in examination.series) + sum(examination.unused.values()) == (
         len(members) + came
     )
+
+
+def in_one_series(folder, members, *parts, change=None):
+    """Parts of one series: number of images, and when each begins, s. Pixels are divided by 1, 2, 3 ..."""
+    members = sorted(members, key=lambda each: each.header.acquisition_time_stamp)
+    for place, (came, begins_s) in enumerate(parts):
+
+        def of_part(data, image, place=place, begins_s=begins_s):
+            clock = datetime.strptime(str(data.AcquisitionTime), "%H%M%S.%f") + timedelta(seconds=begins_s)
+            data.AcquisitionTime = data.ContentTime = f"{clock:%H%M%S.%f}"
+            data.InstanceNumber += sum(count for count, _ in parts[:place])
+            data.PixelData = (image.pixels[0, 0] // (place + 1)).astype("<u2").tobytes()
+            if change is not None:
+                at = next(k for k, each in enumerate(members) if each is image)
+                change(data, place, at)
+
+        (folder / str(place)).mkdir()
+        for file in writer.classic(
+            folder / str(place), members[:came], "siemens", study="2.25.1", changes=of_part
+        ):
+            data = pydicom.dcmread(file)
+            writer.save(data, file, f"{data.SOPInstanceUID}.{place + 1}")
+    whole = [each.pixels[0, 0] for each in members]
+    return [sorted(int((each // (place + 1)).sum()) for each in whole[:came])
+            for place, (came, _) in enumerate(parts)]  # fmt: skip
+
+
+def fitted(examination):
+    return sorted(
+        (sorted(each.series.images.astype(int).sum((1, 2)).tolist()) for each in examination.series
+         if isinstance(each, Ready)),
+        key=len,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["AcquisitionNumber", "TemporalPositionIdentifier"])
+def test_t2_parts_with_other_times_are_one_acquisition(name, tmp_path, images):
+    def change(data, place, at):
+        setattr(data, name, place + 1)
+        data.ImageComments = f"T2 prep. duration = {((0, 25, 55), (0, 35, 45))[place][at]} ms"
+
+    first, second = in_one_series(tmp_path, of_slice(images, "T2"), (3, 0), (3, 30), change=change)
+    assert fitted(only(tmp_path)) == [sorted(first + second)]
+
+
+@pytest.mark.parametrize("name", ["AcquisitionNumber", "TemporalPositionIdentifier"])
+def test_t2_averages_that_are_acquired_in_turn_are_one_acquisition(name, tmp_path, images):
+    def change(data, place, at):
+        setattr(data, name, place + 1)
+        data.AcquisitionTime = data.ContentTime = f"0800{10 * at + 5 * place:02d}.000000"
+
+    first, second = in_one_series(tmp_path, of_slice(images, "T2"), (3, 0), (3, 0), change=change)
+    assert fitted(only(tmp_path)) == [sorted(first + second)]
+
+
+@pytest.mark.parametrize("name", ["AcquisitionNumber", "TemporalPositionIdentifier"])
+def test_whole_t2_acquisitions_of_which_one_lacks_an_image_are_separated(name, tmp_path, images):
+    def change(data, place, at):
+        setattr(data, name, place + 1)
+        data.ImageComments = f"T2 prep. duration = {(0, 25, 45, 55)[at]} ms"
+
+    members = of_slice(images, "T2")
+    last = max(each.header.acquisition_time_stamp for each in members)
+    members.append(replace(members[0], header=replace(members[0].header, acquisition_time_stamp=last + 400)))
+    sums = in_one_series(tmp_path, members, (4, 0), (4, 60), change=change)
+    next(file for file in (tmp_path / "1").iterdir() if "= 45 ms" in read_header(file).ImageComments).unlink()
+    found = fitted(only(tmp_path))
+    assert [len(each) for each in found] == [3, 4]
+    assert found[1] == sums[0]
 
 
 @pytest.mark.parametrize("came", [2, 3])
