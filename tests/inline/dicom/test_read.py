@@ -591,6 +591,40 @@ def fitted(examination):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [(2, 0), (3, 5), (8, 12)],
+        [(3, 0), (2, 25), (8, 60)],
+        [(1, 0), (1, 30), (8, 60)],
+        [(1, 0), (3, 30), (1, 60), (8, 90)],
+        [(8, 0), (2, 60), (8, 120)],
+        [(8, 0), (1, 60), (1, 120), (8, 180), (3, 240), (8, 300)],
+    ],
+    ids=lambda parts: "-".join(str(came) for came, _ in parts),
+)
+def test_attempts_that_were_broken_off_are_fitted_with_no_whole_acquisition(parts, tmp_path, images):
+    sums = in_one_series(tmp_path, of_slice(images), *parts)
+    examination = only(tmp_path)
+    assert fitted(examination) == [own for own in sums if len(own) == 8]
+    failed = [each for each in examination.series if not isinstance(each, Ready)]
+    assert [each.images for each in failed] == [came for came, _ in parts if came < 8]
+    assert all(Flag.MISSING_IMAGES in each.flags for each in failed)
+
+
+def test_t2_that_was_broken_off_twice_is_fitted_with_no_whole_acquisition(tmp_path, images):
+    sums = in_one_series(tmp_path, of_slice(images, "T2"), (2, 0), (2, 60), (3, 120))
+    examination = only(tmp_path)
+    assert fitted(examination) == sums
+    assert [Flag.MISSING_IMAGES in each.flags for each in examination.series] == [True, True, False]
+
+
+def test_a_repetition_begins_although_the_first_image_was_acquired_anew(tmp_path, images):
+    """Three seconds after the first one: both belong to the first acquisition."""
+    first, second, third = in_one_series(tmp_path, of_slice(images), (1, 0), (8, 3), (8, 60))
+    assert fitted(only(tmp_path)) == [third, sorted(first + second)]
+
+
 @pytest.mark.parametrize("name", ["AcquisitionNumber", "TemporalPositionIdentifier"])
 def test_t2_parts_with_other_times_are_one_acquisition(name, tmp_path, images):
     def change(data, place, at):
