@@ -161,7 +161,7 @@ class _OpenGroup(Group):
         It has the time of the first one, and the counters begin anew, or there was a break. The first image
         may come twice, all may state the protocol's time, preparations may be repeated, each after a break,
         and without times counters may begin again with each inversion: counters and break are then needed
-        together.
+        together. A single preparation needs twice the break: the image may be an average.
         """
         if len(self.images) >= min(FEWEST[Quantity.T1], SHORTEST[self.quantity]):
             return False
@@ -174,7 +174,8 @@ class _OpenGroup(Group):
                 return True
         enough = first_time and self.quantity is Quantity.T1 and len(self.images) > 1
         same = _counters(image) == _counters(self.images[0])
-        return (enough or same) and seconds_after(self, image.header) >= BREAK_S
+        shortest_s = 2 * BREAK_S if self.quantity is Quantity.T2 and len(self.images) == 1 else BREAK_S
+        return (enough or same) and seconds_after(self, image.header) >= shortest_s
 
     def _count_again(self, image: Image) -> bool:
         """Return whether the counters of an image are those of another one, or lie before rising ones."""

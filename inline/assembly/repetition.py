@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
+from statistics import median
 from typing import Final
 
 from inline.assembly.group import COUNTERS, SHORTEST, Group
@@ -28,6 +29,8 @@ NEAR_MS: Final = 10.0
 BREAK_S: Final = 10.0
 """Shortest break before another acquisition, s, where the one before may have been broken off. The recovery
 between two inversions takes up to five heartbeats."""
+_BREAK: Final = 8
+"""Likewise, times the heartbeat: clocks may have another unit."""
 _PAUSE_S: Final = 60.0
 """Shortest pause between images of two acquisitions by their time stamps; one takes a breath-hold."""
 _PAUSE: Final = 4
@@ -42,7 +45,7 @@ def first_time_again(group: Group, header: ImageHeader, metadata: ImageMetadata)
     times may come again in one series, as averages.
     """
     times = _inversion_times(group, metadata)
-    near = seconds_after(group, header) < BREAK_S
+    near = seconds_after(group, header) < _shortest_break_s(group)
     return len(group.images) >= SHORTEST[Quantity.T1] and times is not None and first_again(*times, near=near)
 
 
@@ -76,15 +79,15 @@ def first_again(times_ms: Sequence[float], time_ms: float, *, near: bool) -> boo
         near: it must lie near the first: without a break between both, it may follow the second inversion.
     """
     first, *others = times_ms
-    most = NEAR_MS if near else SAME_MS[Quantity.T1]
-    return abs(time_ms - first) <= most and min(others, default=math.inf) - first > SAME_MS[Quantity.T1]
+    limits = (NEAR_MS,) if near else (NEAR_MS, SAME_MS[Quantity.T1])
+    return any(abs(time_ms - first) <= most < min(others, default=math.inf) - first for most in limits)
 
 
 def begins_with_first_time(group: Group, header: ImageHeader, metadata: ImageMetadata) -> bool:
     """Return whether an image has the time of a group's first one, and no other image of the group has it."""
     if group.quantity is Quantity.T1:
         times = _inversion_times(group, metadata)
-        near = not seconds_after(group, header) >= BREAK_S
+        near = not seconds_after(group, header) >= _shortest_break_s(group)
         return times is not None and first_again(*times, near=near)
     stated, (first, *others) = metadata.times.get(group.quantity), group.stated
     return stated is not None and stated == first and stated not in others
@@ -94,6 +97,13 @@ def seconds_after(group: Group, header: ImageHeader) -> float:
     """Return the time from a group's last image to another one by their stamps, s; NaN where not known."""
     stamps = (group.images[-1].header.acquisition_time_stamp, header.acquisition_time_stamp)
     return apart(*stamps) / TICKS if all(stamps) and len(set(stamps)) == 2 else math.nan
+
+
+def _shortest_break_s(group: Group) -> float:
+    """Return the shortest time after a group's last image, s, that is no recovery between inversions."""
+    stamps = [stamp for stamp in group.counter("acquisition_time_stamp") if stamp]
+    beat = median([apart(*pair) for pair in pairwise(stamps)] or [0])
+    return max(BREAK_S, _BREAK * beat / TICKS)
 
 
 def after_a_pause(group: Group, header: ImageHeader, metadata: ImageMetadata) -> bool:

@@ -21,7 +21,7 @@ _SAME_S: Final = 120.0
 _SAME: Final = 4
 """Likewise, times the duration of the acquisition: clocks may have another unit."""
 _STEP_MS: Final = 10.0
-"""Steps between times that round to the same multiple are equal."""
+"""Largest difference of equal steps between times: one multiple of the heartbeat, or one increment."""
 _MEASURED: Final = 5
 """Fewest different steps of times that follow the heartbeat. MOLLI at one heart rate has three."""
 _REMEMBERED: Final = 256
@@ -54,6 +54,10 @@ class Acquisition:
         middles = apart(sum(self.time_stamps) // 2, sum(other.time_stamps) // 2)
         return max(0.0, middles - (self._duration + other._duration) / 2)
 
+    def unlike(self, other: Acquisition) -> tuple[float, int]:
+        """Return the ticks between two acquisitions, and the difference of their numbers of images."""
+        return self.ticks_from(other), abs(len(self.times) - len(other.times))
+
     @property
     def _duration(self) -> int:
         first, last = self.time_stamps
@@ -62,8 +66,11 @@ class Acquisition:
     @property
     def _follows_the_heartbeat(self) -> bool:
         """True where the times are measured: nominal ones and those of phantoms have few different steps."""
-        steps = {round((later - earlier) / _STEP_MS) for earlier, later in pairwise(sorted(self.times))}
-        return len(steps) >= _MEASURED
+        different = list[float]()
+        for step in sorted(later - earlier for earlier, later in pairwise(sorted(self.times))):
+            if not different or step - different[-1] > _STEP_MS:
+                different.append(step)
+        return len(different) >= _MEASURED
 
     def is_twin(self, other: Acquisition) -> bool:
         """Return whether both series are of one acquisition, and one of the two is corrected."""
@@ -84,8 +91,8 @@ class Acquisition:
 class Twins(Generic[T]):
     """Holds a series as acquired while the corrected one may come, and lets only one of them go on.
 
-    Of several that may be the twin, it is the nearest in time, else the first of those held, else the last of
-    those that went on.
+    Of several that may be the twin, it is the nearest in time, else the one that has most nearly as many
+    images, else the first of those held, else the last of those that went on.
     The first slice shows whether a sender sends both. It waits for ``wait_s``; later slices do not wait, or
     wait for at most ``patience_s``.
     """
@@ -112,7 +119,7 @@ class Twins(Generic[T]):
             self._expected = True
         known = [*(held for _, held, _ in self._held), *reversed(self._gone)]
         alike = [each for each in known if acquisition.is_twin(each)]
-        twin = min(alike, key=acquisition.ticks_from, default=None)
+        twin = min(alike, key=acquisition.unlike, default=None)
         for place, (_, held, content) in enumerate(self._held):
             if held is twin:
                 del self._held[place]

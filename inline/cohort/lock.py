@@ -7,7 +7,7 @@ import fcntl
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,8 @@ from inline.cohort.errors import CohortError
 from model.output import check_folder
 
 _FILE: Final = "lock"
+_HELD: Final = (errno.EAGAIN, errno.EACCES)
+"""Errors of a lock that another process holds; CIFS has the second one."""
 _WITHOUT_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """Errors of file systems that have no locks, such as Lustre mounted without ``flock``."""
 
@@ -44,15 +46,18 @@ def _taken(descriptor: int, folder: Path) -> bool:
     """Lock a file and state its holder in it; return False where the file system has no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(descriptor, 256, 0).decode(errors="replace").strip() or "another process"
+    except OSError as error:
+        if error.errno in _WITHOUT_LOCKS:
+            return False
+        if error.errno not in _HELD:
+            raise
+        text = b""
+        with suppress(OSError):  # on CIFS the lock may keep others from reading
+            text = os.pread(descriptor, 256, 0)
+        holder = text.decode(errors="replace").strip() or "another process"
         raise CohortError(
             f"another run writes to {folder}: {holder}; wait for its end, or give another folder"
         ) from error
-    except OSError as error:
-        if error.errno not in _WITHOUT_LOCKS:
-            raise
-        return False
     begun = datetime.now().astimezone().isoformat(timespec="seconds")
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"process {os.getpid()} on {platform.node()}, since {begun}\n".encode(), 0)

@@ -73,7 +73,7 @@ def find(paths: Iterable[Path]) -> Found:
     import_module("pydicom")  # once, so that its absence is not taken for a damaged file
     found, copies = Found(), dict[str, list[list[Frame]]]()
     patients, seen = dict[str, str](), set[str]()
-    for path in paths:
+    for path in sorted(paths, key=Path.is_dir):  # files that are named themselves first, and so reported
         if not path.exists():
             raise DicomError(f"there is no file or folder {path}")
         for file in _files(path, found):

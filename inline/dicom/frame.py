@@ -82,7 +82,7 @@ class Frame:
         instance: SOP instance UID of the file.
         study: study instance UID, or empty.
         reference: frame of reference UID, or empty.
-        patient: patient ID, with the name of the patient where that states none.
+        patient: patient ID; where that is a placeholder, the name of the patient if it is none.
         series: series instance UID, or empty.
         series_number: or None.
         number: instance number of a file with one frame; None where not stated, or with several.
@@ -273,8 +273,8 @@ def _is_number(text: str) -> bool:
 
 def _patient(header: FrameHeader) -> str:
     number = header.text("PatientID")
-    # Else all patients of a folder without UIDs would be one.
-    return number if identifier(number) else identifier(str(header.value("PatientName") or ""))
+    # Else all patients of a folder without UIDs would be one; ANON001 and ANON002 are two.
+    return number if identifier(number) else identifier(str(header.value("PatientName") or "")) or number
 
 
 def _elements(header: FrameHeader) -> dict[str, dict[str, list[Any]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, groupby, pairwise, product
 from typing import Final, NamedTuple
@@ -32,6 +32,8 @@ _WHOLE: Final = {Quantity.T1: FEWEST[Quantity.T1], Quantity.T2: SHORTEST[Quantit
 """Fewest images of an acquisition that a number separates from others."""
 _MOST: Final = 32
 """More images than an acquisition has."""
+_SEARCHED: Final = 3 * _MOST
+"""Images among which repetitions of what was broken off are sought."""
 _PARALLEL: Final = 0.98
 """Cosine of the largest angle between slices of a stack, about 11 degrees."""
 
@@ -159,24 +161,41 @@ def count(frames: Sequence[Frame], series: int, slices: Mapping[int, SliceNumber
 
 
 def _acquisitions(timed: Sequence[_Timed]) -> list[list[_Timed]]:
-    """Return the images of one slice by acquisition, where a number separates whole ones, interleaved or not.
+    """Return the images of one slice by acquisition, where a number separates whole ones.
 
     Vendors count acquisitions by series, inversion or image. It separates acquisitions where each of its
     values has enough images for a T1 map, or a whole T2 series, their times differ, and the shortest is that
-    of all.
+    of all. Those of T1 may be interleaved. Those of T2 are then averages, and without the same times parts of
+    one acquisition.
     """
     for place, quantity in product(range(2), Quantity):
         runs: dict[int | None, list[float]] = {}
+        moments: dict[int | None, list[float]] = {}
         for frame, time in timed:
             if time is not None and time.place.quantity is quantity and _is_weighted(frame):
                 runs.setdefault(frame.repetition[place], []).append(time.ms)
+                moments.setdefault(frame.repetition[place], []).append(frame.moment)
         first = [min(run) for run in runs.values()]
         whole = all(len(run) >= _WHOLE[quantity] and _differ(run) for run in runs.values())
+        if quantity is Quantity.T2:
+            whole &= _are_alike(runs.values()) and _follow_each_other(moments.values())
         if len(runs) > 1 and None not in runs and whole and max(first) - min(first) <= SAME_MS[quantity]:
             # In the order of their first images; those without such a number come last.
             numbers = dict.fromkeys([*runs, *(frame.repetition[place] for frame, _ in timed)])
             return [[each for each in timed if each[0].repetition[place] == number] for number in numbers]
     return [list(timed)]
+
+
+def _are_alike(runs: Collection[Sequence[float]]) -> bool:
+    """Return whether several runs of images have the same preparation times; some may lack a few."""
+    longest = max(runs, key=len, default=())
+    return all(any(abs(ms - each) <= SAME_MS[Quantity.T2] for each in longest) for run in runs for ms in run)
+
+
+def _follow_each_other(runs: Iterable[Sequence[float]]) -> bool:
+    """Return whether each of several runs of images ended, by their moments, before the next one began."""
+    spans = sorted((min(run), max(run)) for run in runs)
+    return not any(later < end for (_, end), (later, _) in pairwise(spans))
 
 
 def _is_weighted(frame: Frame) -> bool:
@@ -187,33 +206,37 @@ def _numbers(timed: Sequence[_Timed]) -> Iterator[int]:
     """Yield the number of each image within its acquisition, from 0.
 
     The inversion times of a MOLLI acquisition differ. Where they did so far, and the first one comes again, a
-    repetition begins; fitted together, both would give one value, native with post-contrast as well.
+    repetition begins; fitted together, both would give one value, native with post-contrast as well. Where it
+    came again before, after fewer images, the first image alone may have been acquired anew: a whole
+    acquisition must follow that.
 
     Where the first image was acquired anew after a few others, the assembly joins them. They are counted anew
     all the same, so that whole slices do not seem short beside this one.
     """
-    began, run = 0, list[float]()
-    repeated = _broken_off(timed)
+    began, run, fewest = 0, list[float](), FEWEST[Quantity.T1]
+    repeated = _attempts(timed[:_SEARCHED])
     for place, (frame, time) in enumerate(timed):
-        if place == repeated:
-            began, run = place, []
+        if place in repeated:
+            began, run, fewest = place, [], FEWEST[Quantity.T1]
         if time is not None and time.place.quantity is Quantity.T1:
             near = place > 0 and _break_s(timed[place - 1][0], frame) < BREAK_S
-            same = bool(run) and (
-                (abs(time.ms - run[0]) <= _ROUNDING_MS and _differ(run))
-                or first_again(run, time.ms, near=near)
-            )
-            if len(run) >= FEWEST[Quantity.T1] and same:
-                began, run = place, []
+            equal = bool(run) and abs(time.ms - run[0]) <= _ROUNDING_MS
+            same = (equal and _differ(run)) or (bool(run) and first_again(run, time.ms, near=near))
+            if len(run) >= fewest and same:
+                began, run, fewest = place, [], FEWEST[Quantity.T1]
+                repeated = {place + each for each in _attempts(timed[place : place + _SEARCHED])}
+            elif equal:
+                run, fewest = [], SHORTEST[Quantity.T1]
             run.append(time.ms)
         yield place - began
 
 
-def _broken_off(timed: Sequence[_Timed]) -> int:
-    """Return the place of the first image of a repetition whose first attempt was broken off; 0 for none.
+def _attempts(timed: Sequence[_Timed]) -> set[int]:
+    """Return the places of the first images of repetitions of what was broken off at first, once or more.
 
-    Few images of T1, or fewer of T2 than its preparations, come before a whole series that begins as they do.
-    A single one may have been acquired twice for all that, if there is no break after it.
+    Few images of T1, or fewer of T2 than its preparations, come before a whole series that begins as they do,
+    or before another such attempt. A single one may have been acquired twice for all that, if there is no
+    break after it.
     """
     acquired = [
         (place, frame, time)
@@ -221,26 +244,36 @@ def _broken_off(timed: Sequence[_Timed]) -> int:
         if time is not None and _is_weighted(frame)
     ]
     if len({time.place.quantity for *_, time in acquired}) != 1:
-        return 0
+        return set()
     quantity, times = acquired[0][2].place.quantity, [time.ms for *_, time in acquired]
-    for came in range(1, min(len(times) - SHORTEST[quantity] + 1, _MOST)):
-        before, again = times[:came], _until_one_comes_again(times[came : came + _MOST])
-        if len(again) < SHORTEST[quantity] or not _differ(before):
-            continue
+    most = FEWEST[quantity] if quantity is Quantity.T1 else _MOST
+    for came in range(1, min(len(times) - SHORTEST[quantity] + 1, most)):
+        before = times[:came]
+        if not _differ(before):
+            break
         place, first, _ = acquired[came]
         break_s = _break_s(acquired[came - 1][1], first)
+        if abs(times[came] - before[0]) > SAME_MS[quantity] or (came == 1 and not break_s > BREAK_S):
+            continue
+        again = _until_one_comes_again(times[came : came + _MOST])
+        whole = len(again) >= SHORTEST[quantity]
         if quantity is Quantity.T1:
-            begins = came < FEWEST[quantity] and first_again(before, again[0], near=not break_s >= BREAK_S)
-            if came > 1:
+            begins = first_again(before, again[0], near=not break_s >= BREAK_S)
+            if came > 1 and len(again) > 1:
                 # Where the first image alone was acquired anew, the second one does not follow it.
                 begins &= 0.5 < (again[1] - again[0]) / (before[1] - before[0]) < 1.5
         else:
             pairs = zip(before, again, strict=False)
-            begins = came < len(again) and all(abs(a - b) <= SAME_MS[quantity] for a, b in pairs)
+            begins = all(abs(a - b) <= SAME_MS[quantity] for a, b in pairs)
+            whole &= came < len(again)
+        if not begins:
+            continue
         span_s = _or_zero(acquired[came + len(again) - 1][1].moment - first.moment)
-        if begins and (came > 1 or break_s > max(BREAK_S, span_s)):
-            return place
-    return 0
+        if whole and (came > 1 or break_s > span_s):
+            return {place}
+        later = _attempts(timed[place:])
+        return {place, *(place + each for each in later)} if later else set()
+    return set()
 
 
 def _until_one_comes_again(times_ms: Sequence[float]) -> Sequence[float]:

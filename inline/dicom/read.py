@@ -54,7 +54,7 @@ class DicomFiles:
 
         Images without a study UID are taken together by their folder.
         """
-        by_study = groupby(sorted(self._frames, key=_study), key=_study)
+        by_study = groupby(sorted(_with_patients(self._frames), key=_study), key=_study)
         dated = [frame for _, members in by_study for frame in on_one_day(list(members))]
         ordered = sorted(dated, key=_examination)
         for _, members in groupby(ordered, key=_examination):
@@ -84,6 +84,16 @@ def open_dicom(
         settings or AssemblySettings(),
         broken,
     )
+
+
+def _with_patients(frames: Collection[Frame]) -> list[Frame]:
+    """Return frames; those that state no patient get the only one that others state with their study UID."""
+    patients = dict[str, set[str]]()
+    for frame in frames:
+        if frame.study and frame.patient:
+            patients.setdefault(frame.study, set()).add(frame.patient)
+    only = {study: patient for study, (patient, *others) in patients.items() if not others}
+    return [replace(each, patient=each.patient or only.get(each.study, "")) for each in frames]
 
 
 def _study(frame: Frame) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -129,9 +130,11 @@ class MeasurementHeader:
 def identifier(text: str) -> str:
     """Return a number or name of a patient in one form; empty where it is that of anonymised ones.
 
-    Senders separate the parts of a name by ``^`` or spaces, and some write it in capitals.
+    Senders separate the parts of a name by ``^``, commas or spaces, and some write it in capitals, with
+    accents as characters of their own, or once more in another script, after ``=``.
     """
-    stated = " ".join(text.replace("^", " ").split()).casefold()
+    alphabetic, _, _ = unicodedata.normalize("NFKC", text).strip("=").partition("=")
+    stated = re.sub(r"[\s^,]++", " ", alphabetic).strip().casefold()
     return "" if _PLACEHOLDER.fullmatch(stated) else stated
 
 

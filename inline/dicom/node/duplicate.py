@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
+from pydicom.pixels.utils import iter_pixels
+
+_LAYOUT: Final = (
+    *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+)
+"""Attributes that stored pixels are decoded with, beside their number."""
 
 
 def is_same_image(earlier: Path, data: bytes) -> bool:
@@ -15,6 +24,8 @@ def is_same_image(earlier: Path, data: bytes) -> bool:
 
     It may where both are identical, or where patient and pixels are the same: it then comes in another
     transfer syntax, or with a corrected header. So it may where the pixels of the earlier one cannot be read.
+
+    One frame of each is decoded at a time, and none where the stored pixels are the same bytes.
 
     Args:
         earlier: DICOM file.
@@ -29,12 +40,32 @@ def is_same_image(earlier: Path, data: bytes) -> bool:
     first, second = dcmread(BytesIO(kept)), dcmread(BytesIO(data))
     if (first.get("PatientID") or "") != (second.get("PatientID") or ""):
         return False
-    before, after = _pixels(first), _pixels(second)
-    return before is None or (after is not None and np.array_equal(before, after))
+    if _size(first) != _size(second):
+        return next(_frames(first), None) is None
+    if _stored(first) == _stored(second):
+        return True
+    frames = _frames(second)
+    for before in _frames(first):
+        if before is None:
+            return True
+        after = next(frames, None)
+        if after is None or not np.array_equal(before, after):
+            return False
+    return next(frames, None) is None
 
 
-def _pixels(image: Dataset) -> NDArray[np.generic] | None:
+def _size(image: Dataset) -> tuple[object, ...]:
+    return image.get("NumberOfFrames") or 1, image.get("Rows"), image.get("Columns")
+
+
+def _stored(image: Dataset) -> tuple[object, ...]:
+    """Return the pixels of an image as they are stored, with all that their values depend on."""
+    return image.file_meta.TransferSyntaxUID, image.get("PixelData"), *map(image.get, _LAYOUT)
+
+
+def _frames(image: Dataset) -> Iterator[NDArray[np.generic] | None]:
+    """Yield the frames of an image; None in place of those from the first one that cannot be read."""
     try:
-        return image.pixel_array
+        yield from iter_pixels(image)
     except Exception:  # of damaged pixels pydicom raises many kinds
-        return None
+        yield None

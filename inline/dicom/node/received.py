@@ -132,24 +132,20 @@ class ReceivedObjects:
         store = self._store
         store.check()
         self._make_room(len(data), received.series)
-        with store.written([data]) as (file,), store.transaction() as database:
-            earlier = rows(database, "SELECT file, bytes, in_series FROM object WHERE uid = ?", received.uid)
-            for file_, _, series in earlier:
-                if series != received.series or not is_same_image(store.folder / file_, data):
-                    raise OtherImageError
-            database.execute(
-                "INSERT INTO series (uid, study, last, stated) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (uid) DO UPDATE SET last = excluded.last, done = 0, attempts = 0, due = 0,"
-                " released = 0, stated = coalesce(excluded.stated, stated), error = ''",
-                (received.series, received.study, store.clock(), received.stated),
-            )
-            database.execute(
-                "INSERT OR REPLACE INTO object (uid, in_series, file, bytes) VALUES (?, ?, ?, ?)",
-                (received.uid, received.series, file.name, len(data)),
-            )
-            ((broken,),) = rows(database, "SELECT broken FROM series WHERE uid = ?", received.series)
+        known = "SELECT file, bytes, in_series FROM object WHERE uid = ?"
+        with store.written([data]) as (file,):
+            broken: bool | None = None
+            while broken is None:
+                # Pixels may take seconds to decode: meanwhile other associations go on.
+                earlier = store.read(known, received.uid)
+                for file_, _, series in earlier:
+                    if series != received.series or not is_same_image(store.folder / file_, data):
+                        raise OtherImageError
+                with store.transaction() as database:
+                    if rows(database, known, received.uid) == earlier:
+                        broken = self._record(database, received, file, len(data))
         store.remove((file_, size) for file_, size, _ in earlier)
-        return bool(broken)
+        return broken
 
     def released(self, series: Iterable[str], repaired: Iterable[str] = ()) -> None:
         """Record that the association that sent some series has ended as it should.
@@ -270,6 +266,21 @@ class ReceivedObjects:
             "done AND NOT (last BETWEEN ? - iif(mapped, ?, ?) AND ? + iif(mapped, ?, ?))",
             *(now, self._kept_s, late_s, now, self._kept_s, late_s),
         )
+
+    def _record(self, database: sqlite3.Connection, received: Received, file: Path, size: int) -> bool:
+        """Record an object within a transaction; return whether sending its series was broken off before."""
+        database.execute(
+            "INSERT INTO series (uid, study, last, stated) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (uid) DO UPDATE SET last = excluded.last, done = 0, attempts = 0, due = 0,"
+            " released = 0, stated = coalesce(excluded.stated, stated), error = ''",
+            (received.series, received.study, self._store.clock(), received.stated),
+        )
+        database.execute(
+            "INSERT OR REPLACE INTO object (uid, in_series, file, bytes) VALUES (?, ?, ?, ?)",
+            (received.uid, received.series, file.name, size),
+        )
+        ((broken,),) = rows(database, "SELECT broken FROM series WHERE uid = ?", received.series)
+        return bool(broken)
 
     def _make_room(self, size: int, series: str) -> None:
         """Make room for an object at the cost of other processed series, first of those without maps.

@@ -1409,6 +1409,21 @@ def test_images_of_a_t2_that_was_broken_off_are_not_fitted_with_its_repetition(c
         assert not {Flag.MISSING_IMAGES, Flag.DUPLICATE_IMAGES} & set(everything[1].flags)
 
 
+@pytest.mark.parametrize("pause_s", [12, 18])
+def test_averages_of_a_preparation_that_no_counter_numbers_are_no_repetition(pause_s):
+    """The first one of each preparation counts."""
+    images = acquired(
+        (0, 0, 25, 25, 55, 55),
+        quantity="T2",
+        start=1000,
+        beat=400 * pause_s,
+        counters=lambda k: {"set": k // 2},
+    )
+    _, (only,) = feed(images)
+    assert pixels_of([only]) == [[1.0, 3.0, 5.0]]
+    assert Flag.DUPLICATE_IMAGES in only.flags
+
+
 @pytest.mark.parametrize("came", [1, 2, 3])
 def test_a_t1_that_was_broken_off_and_has_no_times_of_its_own_ends_with_a_break(came):
     def listed(*, start, value):
@@ -1423,14 +1438,15 @@ def test_a_t1_that_was_broken_off_and_has_no_times_of_its_own_ends_with_a_break(
     assert pixels_of([series]) == [[50.0 + k for k in np.argsort(TIMES["5(3)3"])]]
 
 
+@pytest.mark.parametrize("beat", [400, 1000, 1_000_000], ids=["ticks", "ms", "us"])
 @pytest.mark.parametrize("step", [15, 30, 40])
-def test_a_second_inversion_little_later_than_the_first_is_no_repetition(step):
-    """7(3)3 and 3(3)3(3)5 at 60 heartbeats a minute, three of them for the recovery."""
-    for groups in ((7, 3), (3, 3, 5)):
+def test_a_second_inversion_little_later_than_the_first_is_no_repetition(step, beat):
+    """7(3)3, 3(3)5 and 3(3)3(3)5 at 60 heartbeats a minute, three of them for the recovery."""
+    for groups in ((7, 3), (3, 5), (3, 3, 5)):
         shots = [(number, k) for number, count in enumerate(groups) for k in range(count)]
         times = [100 + step * number + 1000 * k for number, k in shots]
         images = [
-            stamped(each, 1000 + 400 * (place + 3 * number))
+            stamped(each, 1000 + beat * (place + 3 * number))
             for place, (each, (number, _)) in enumerate(
                 zip(acquired(times, counters=by_index), shots, strict=True)
             )
@@ -1438,6 +1454,19 @@ def test_a_second_inversion_little_later_than_the_first_is_no_repetition(step):
         _, (only,) = feed(images)
         assert only.series.times_ms.tolist() == sorted(times)
         assert only.flags == ()
+
+
+@pytest.mark.parametrize("pause", [8, 40])
+@pytest.mark.parametrize("step", [15, 30, 80])
+def test_a_repetition_without_counters_begins_with_the_first_time_whatever_the_increment(step, pause):
+    """5(3)3, one image a second."""
+    times = [100 + step * number + 1000 * k for number, count in enumerate((5, 3)) for k in range(count)]
+    first, second = (
+        acquired(times, start=start, value=value)
+        for start, value in ((1000, 1.0), (1000 + 400 * (8 + pause), 50.0))
+    )
+    _, ready = feed([*first, *second])
+    assert [(min(one), max(one)) for one in pixels_of(ready)] == [(1.0, 8.0), (50.0, 57.0)]
 
 
 def test_an_image_that_comes_again_at_once_begins_no_repetition():

@@ -131,6 +131,19 @@ def test_where_time_does_not_decide_a_series_that_waits_comes_before_one_that_we
     assert pairs.offer("moco 2", of_t2(True, stamp), 40.2) == (["moco 2"], [], True)
 
 
+@pytest.mark.parametrize("gone", [False, True])
+@pytest.mark.parametrize("stamp", [0, 200_000])
+def test_where_time_does_not_decide_a_series_that_was_broken_off_is_not_the_twin(stamp, gone):
+    pairs = twins()
+    short = Acquisition(0, PREPARATIONS - {55.0}, False, (stamp, stamp))
+    pairs.offer("broken off", short, 0.0)
+    if gone:
+        assert pairs.expire(2.0) == ["broken off"]
+        pairs.offer("moco of another slice", moco(1), 2.1)
+    pairs.offer("whole", of_t2(False, stamp), 2.2)
+    assert pairs.offer("moco", of_t2(True, stamp), 2.3) == (["moco"], ["whole"], False)
+
+
 SECOND, MICROSECOND_CLOCK = 400, 1_000_000
 
 
@@ -176,6 +189,17 @@ def test_native_and_post_contrast_series_are_no_twins(stated):
 MEASURED = frozenset((100.0, 180.0, 1003.0, 1091.0, 1915.0, 2012.0, 2801.0, 3722.0))
 """Times of 5(3)3, each a heartbeat of its own length after the one before."""
 NOMINAL = frozenset((100.0, 180.0, 1000.0, 1080.0, 1900.0, 1980.0, 2800.0, 3700.0))
+
+
+@pytest.mark.parametrize("rounded_ms", [0.1, 2.5, 5.0, 10.0])
+@pytest.mark.parametrize("scheme", [(5, 3), (4, 3, 2), (3, 5), (3, 3, 5), (7, 3)])
+def test_the_times_of_a_regular_heartbeat_prove_no_twin(scheme, rounded_ms):
+    """As in a phantom, or paced."""
+    for beat in range(500, 1300, 7):
+        times = [100 + 80 * number + beat * k for number, count in enumerate(scheme) for k in range(count)]
+        rounded = frozenset(round(round(time / rounded_ms) * rounded_ms, 1) for time in times)
+        native, late = raw(times=rounded, time_stamps=(1000, 5000)), (1000 + 30 * MINUTE,) * 2
+        assert not native.is_twin(moco(times=rounded, time_stamps=late))
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,20 @@ def test_a_run_goes_on_after_one_that_was_killed(root, here, tmp_path):
     assert run(root, "-o", tmp_path / "out")[0] == 0
 
 
+def test_a_lock_of_another_host_on_cifs_is_one_that_is_held(root, here, tmp_path, monkeypatch):
+    """Neither locking nor reading is allowed then."""
+
+    def denied(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(fcntl, "flock", denied)
+    monkeypatch.setattr(os, "pread", denied)
+    code, output = run(root, "-o", tmp_path / "out")
+    assert code == 1
+    assert "another run writes to" in output
+    assert "another process; wait for its end" in output
+
+
 def test_a_file_system_without_locks_is_stated(root, here, tmp_path, monkeypatch):
     def unsupported(descriptor, operation):
         raise OSError(errno.ENOLCK, "No locks available")

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import nibabel
@@ -23,7 +24,7 @@ from inline.assembly.assembled import Failed, Ready
 from inline.data.flags import Flag
 from inline.data.series import MappingSeries, MapSeries, Quantity
 from inline.dicom.errors import DicomError
-from inline.dicom.find import find
+from inline.dicom.find import find, read_header
 from inline.dicom.missing import Acquisition, shorter
 from inline.dicom.read import open_dicom
 from inline.mrd.messages import Image
@@ -557,6 +558,109 @@ def test_images_of_a_series_that_was_broken_off_are_not_fitted_with_its_repetiti
     )
 
 
+def in_one_series(folder, members, *parts, change=None):
+    """Parts of one series: number of images, and when each begins, s. Pixels are divided by 1, 2, 3 ..."""
+    members = sorted(members, key=lambda each: each.header.acquisition_time_stamp)
+    for place, (came, begins_s) in enumerate(parts):
+
+        def of_part(data, image, place=place, begins_s=begins_s):
+            clock = datetime.strptime(str(data.AcquisitionTime), "%H%M%S.%f") + timedelta(seconds=begins_s)
+            data.AcquisitionTime = data.ContentTime = f"{clock:%H%M%S.%f}"
+            data.InstanceNumber += sum(count for count, _ in parts[:place])
+            data.PixelData = (image.pixels[0, 0] // (place + 1)).astype("<u2").tobytes()
+            if change is not None:
+                at = next(k for k, each in enumerate(members) if each is image)
+                change(data, place, at)
+
+        (folder / str(place)).mkdir()
+        for file in writer.classic(
+            folder / str(place), members[:came], "siemens", study="2.25.1", changes=of_part
+        ):
+            data = pydicom.dcmread(file)
+            writer.save(data, file, f"{data.SOPInstanceUID}.{place + 1}")
+    whole = [each.pixels[0, 0] for each in members]
+    return [sorted(int((each // (place + 1)).sum()) for each in whole[:came])
+            for place, (came, _) in enumerate(parts)]  # fmt: skip
+
+
+def fitted(examination):
+    return sorted(
+        (sorted(each.series.images.astype(int).sum((1, 2)).tolist()) for each in examination.series
+         if isinstance(each, Ready)),
+        key=len,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [(2, 0), (3, 5), (8, 12)],
+        [(3, 0), (2, 25), (8, 60)],
+        [(1, 0), (1, 30), (8, 60)],
+        [(1, 0), (3, 30), (1, 60), (8, 90)],
+        [(8, 0), (2, 60), (8, 120)],
+        [(8, 0), (1, 60), (1, 120), (8, 180), (3, 240), (8, 300)],
+    ],
+    ids=lambda parts: "-".join(str(came) for came, _ in parts),
+)
+def test_attempts_that_were_broken_off_are_fitted_with_no_whole_acquisition(parts, tmp_path, images):
+    sums = in_one_series(tmp_path, of_slice(images), *parts)
+    examination = only(tmp_path)
+    assert fitted(examination) == [own for own in sums if len(own) == 8]
+    failed = [each for each in examination.series if not isinstance(each, Ready)]
+    assert [each.images for each in failed] == [came for came, _ in parts if came < 8]
+    assert all(Flag.MISSING_IMAGES in each.flags for each in failed)
+
+
+def test_t2_that_was_broken_off_twice_is_fitted_with_no_whole_acquisition(tmp_path, images):
+    sums = in_one_series(tmp_path, of_slice(images, "T2"), (2, 0), (2, 60), (3, 120))
+    examination = only(tmp_path)
+    assert fitted(examination) == sums
+    assert [Flag.MISSING_IMAGES in each.flags for each in examination.series] == [True, True, False]
+
+
+def test_a_repetition_begins_although_the_first_image_was_acquired_anew(tmp_path, images):
+    """Three seconds after the first one: both belong to the first acquisition."""
+    first, second, third = in_one_series(tmp_path, of_slice(images), (1, 0), (8, 3), (8, 60))
+    assert fitted(only(tmp_path)) == [third, sorted(first + second)]
+
+
+@pytest.mark.parametrize("name", ["AcquisitionNumber", "TemporalPositionIdentifier"])
+def test_t2_parts_with_other_times_are_one_acquisition(name, tmp_path, images):
+    def change(data, place, at):
+        setattr(data, name, place + 1)
+        data.ImageComments = f"T2 prep. duration = {((0, 25, 55), (0, 35, 45))[place][at]} ms"
+
+    first, second = in_one_series(tmp_path, of_slice(images, "T2"), (3, 0), (3, 30), change=change)
+    assert fitted(only(tmp_path)) == [sorted(first + second)]
+
+
+@pytest.mark.parametrize("name", ["AcquisitionNumber", "TemporalPositionIdentifier"])
+def test_t2_averages_that_are_acquired_in_turn_are_one_acquisition(name, tmp_path, images):
+    def change(data, place, at):
+        setattr(data, name, place + 1)
+        data.AcquisitionTime = data.ContentTime = f"0800{10 * at + 5 * place:02d}.000000"
+
+    first, second = in_one_series(tmp_path, of_slice(images, "T2"), (3, 0), (3, 0), change=change)
+    assert fitted(only(tmp_path)) == [sorted(first + second)]
+
+
+@pytest.mark.parametrize("name", ["AcquisitionNumber", "TemporalPositionIdentifier"])
+def test_whole_t2_acquisitions_of_which_one_lacks_an_image_are_separated(name, tmp_path, images):
+    def change(data, place, at):
+        setattr(data, name, place + 1)
+        data.ImageComments = f"T2 prep. duration = {(0, 25, 45, 55)[at]} ms"
+
+    members = of_slice(images, "T2")
+    last = max(each.header.acquisition_time_stamp for each in members)
+    members.append(replace(members[0], header=replace(members[0].header, acquisition_time_stamp=last + 400)))
+    sums = in_one_series(tmp_path, members, (4, 0), (4, 60), change=change)
+    next(file for file in (tmp_path / "1").iterdir() if "= 45 ms" in read_header(file).ImageComments).unlink()
+    found = fitted(only(tmp_path))
+    assert [len(each) for each in found] == [3, 4]
+    assert found[1] == sums[0]
+
+
 @pytest.mark.parametrize("came", [2, 3])
 def test_a_first_t1_image_acquired_anew_after_a_few_ends_no_series(came, tmp_path, images):
     """The next image goes on where the one before it ended."""
@@ -723,11 +827,14 @@ def test_an_image_whose_rescale_slope_cannot_be_used_is_not_read(slope, tmp_path
     assert f"RescaleSlope '{slope}" in problem
 
 
-def test_an_image_of_another_patient_with_the_same_instance_uid_is_named(tmp_path, images):
+@pytest.mark.parametrize("numbers", [("A17", "another"), ("ANON001", "ANON002"), ("unknown-1", "unknown-2")])
+def test_an_image_of_another_patient_with_the_same_instance_uid_is_named(numbers, tmp_path, images):
     members = of_slice(images)[:2]
     paths = writer.classic(tmp_path, members, "siemens", study="2.25.1")
     first, second = map(pydicom.dcmread, paths)
-    second.PatientID, second.SOPInstanceUID = "another", first.SOPInstanceUID
+    first.PatientID, second.PatientID = first.PatientName, second.PatientName = numbers
+    first.save_as(paths[0])
+    second.SOPInstanceUID = first.SOPInstanceUID
     second.file_meta.MediaStorageSOPInstanceUID = first.SOPInstanceUID
     second.save_as(paths[1])
     found = find([tmp_path])
@@ -1021,6 +1128,16 @@ def test_phase_images_and_other_objects_are_counted(tmp_path, images):
     assert len(examination.series[0].series.times_ms) == 8
 
 
+@pytest.mark.parametrize("folder_first", [True, False])
+def test_a_named_file_that_is_no_dicom_is_a_problem_beside_its_folder_too(folder_first, tmp_path):
+    note = tmp_path / "notes.txt"
+    note.write_text("a note")
+    found = find([tmp_path, note] if folder_first else [note, tmp_path])
+    assert found.problems == [f"{note} is no DICOM file (DICM is missing at byte 128)"]
+    assert found.unread == {note}
+    assert not found.skipped
+
+
 def test_studies_are_examinations_of_their_own(tmp_path, images):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -1051,18 +1168,39 @@ def test_two_patients_of_one_study_uid_are_examinations_of_their_own(tmp_path, i
         ("", ("Mustermann^Erika", "MUSTERMANN^ERIKA^"), 1),
         ("", ("", "Anonymous"), 1),
         ("", ("anonymous", "anonymous"), 1),
+        ("", ("M\u00fcller^J\u00fcrgen", "Mu\u0308ller^Ju\u0308rgen"), 1),
+        ("", ("Mustermann^Erika", "Mustermann, Erika"), 1),
+        ("", ("Yamada^Tarou", "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce"), 1),
+        ("", ("=\u5c71\u7530^\u592a\u90ce", "=\u5c71\u7530^\u6b21\u90ce"), 2),
     ],
 )
 def test_without_patient_ids_names_part_the_examinations(number, names, count, study, tmp_path, images):
     files = writer.classic(tmp_path, [*of_slice(images), *of_slice(images, "T2")], "siemens")
     for place, file in enumerate(files):
         data = pydicom.dcmread(file)
+        data.SpecificCharacterSet = "ISO_IR 192"
         data.PatientID, data.PatientName = number, names[place >= 8]
         if not study:
             del data.StudyInstanceUID, data.FrameOfReferenceUID
         data.save_as(file)
     examinations = list(open_dicom([tmp_path]).examinations())
     assert [len(each.series) for each in examinations] == ([1, 1] if count == 2 else [2])
+
+
+@pytest.mark.parametrize("third", ["", "Beispiel^Max"])
+@pytest.mark.parametrize("study", [True, False], ids=["one study UID", "no UIDs"])
+def test_images_that_state_no_patient_are_of_the_only_one_of_their_study_uid(study, third, tmp_path, images):
+    files = writer.classic(tmp_path, [*of_slice(images), *of_slice(images, "T2")], "siemens")
+    for place, file in enumerate(files):
+        data = pydicom.dcmread(file)
+        data.PatientID, data.PatientName = "", "Mustermann^Erika" if place < 8 else ""
+        if third and place == len(files) - 1:
+            data.PatientName = third
+        if not study:
+            del data.StudyInstanceUID, data.FrameOfReferenceUID
+        data.save_as(file)
+    examinations = list(open_dicom([tmp_path]).examinations())
+    assert len(examinations) == (3 if third else 1 if study else 2)
 
 
 def test_a_dicomdir_gives_the_files_that_it_lists(tmp_path, images):

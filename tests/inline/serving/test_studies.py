@@ -87,6 +87,8 @@ def named(name, number=""):
         (("Mustermann^Erika", "XXXX"), ("Mustermann^Max", "XXXX"), False),
         (("Mustermann^Erika", "A17"), ("Beispiel^Erika", "A17"), True),
         (("Mustermann^Erika", ""), ("MUSTERMANN^ERIKA^^", ""), True),
+        (("Mustermann^Erika", ""), ("Mustermann, Erika=\u5c71\u7530", ""), True),
+        (("M\u00fcller^J", ""), ("Mu\u0308ller^J", ""), True),
         (("Mustermann^Erika", ""), ("", ""), True),
         (("Mustermann^Erika", ""), ("Anonymous", ""), True),
         (("Anonymous^One", ""), ("XXXX^", ""), True),

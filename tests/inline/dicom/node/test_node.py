@@ -15,15 +15,18 @@ from email import message_from_bytes
 from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import RLELossless
 
 from inline.data.errors import ConfigurationError
+from inline.dicom.node import duplicate
 from inline.dicom.node import node as node_module
 from inline.dicom.node import receiver as receiver_module
 from inline.dicom.node import store as store_module
@@ -199,6 +202,45 @@ def test_the_same_image_may_come_again(running, archive, scanned, tmp_path):
         assert dcmread(kept).InversionTime == 123.0
         compressed.save_as(tmp_path / "compressed.dcm", enforce_file_format=True)
         assert is_same_image(kept, (tmp_path / "compressed.dcm").read_bytes())
+
+
+def test_two_objects_are_compared_frame_by_frame_and_not_at_all_where_that_tells_nothing(
+    scanned, tmp_path, monkeypatch
+):
+    """An RLE object of 5 MiB may hold 300 MiB of pixels."""
+    decoded = []
+    monkeypatch.setattr(
+        duplicate,
+        "iter_pixels",
+        lambda image: (decoded.append(1) or each for each in iter_pixels(image)),
+    )
+
+    def written(name, *changes, compressed=True, **elements):
+        image = copy.deepcopy(scanned[0])
+        frames = np.repeat(image.pixel_array[None], 3, axis=0)
+        for place in changes:
+            frames[place] += 1
+        image.NumberOfFrames, image.PixelData = len(frames), frames.tobytes()
+        if compressed:
+            image.compress(RLELossless, generate_instance_uid=False)
+        for keyword, value in elements.items():
+            setattr(image, keyword, value)
+        image.save_as(tmp_path / name, enforce_file_format=True)
+        return tmp_path / name
+
+    kept = written("kept")
+    for same, others, count in [
+        (True, {"InversionTime": 5.0}, 0),
+        (True, {"compressed": False}, 6),
+        (False, {"Columns": 4096}, 1),
+    ]:
+        decoded.clear()
+        assert is_same_image(kept, written("other", **others).read_bytes()) is same
+        assert len(decoded) == count
+    for place, compressed in product(range(3), (True, False)):
+        decoded.clear()
+        assert not is_same_image(kept, written("other", place, compressed=compressed).read_bytes())
+        assert len(decoded) == 2 * (place + 1)
 
 
 def test_an_image_that_came_damaged_may_come_again(scanned, tmp_path):

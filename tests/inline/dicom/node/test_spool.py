@@ -1,12 +1,14 @@
 import errno
 import os
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
 from typer.testing import CliRunner
 
 from inline.cli.commands import app
+from inline.dicom.node import received
 from inline.dicom.node.received import ATTEMPTS, OtherImageError, Received, SpoolFullError
 from inline.dicom.node.spool import Spool, inspect
 from inline.dicom.node.store import SpoolError
@@ -51,6 +53,25 @@ def receive(spool, series="1.1", uids=("a", "b"), study="1", stated=None):
 
 def files(spool_folder):
     return sorted(each.name for each in spool_folder.glob("*.dcm*"))
+
+
+def test_the_spool_goes_on_while_two_objects_are_compared(opened, tmp_path, monkeypatch):
+    """And what comes meanwhile with their UID is compared too."""
+    spool, compared = opened(), []
+
+    def is_same_image(earlier, data):
+        compared.append(earlier.read_text())
+        with ThreadPoolExecutor() as others:
+            assert others.submit(spool.received.given_up).result(timeout=10.0) == 0
+            if len(compared) == 1:
+                others.submit(spool.received.receive, Received("a", "1.1", "1"), b"meanwhile").result(10.0)
+        return True
+
+    receive(spool, uids="a")
+    monkeypatch.setattr(received, "is_same_image", is_same_image)
+    spool.received.receive(Received("a", "1.1", "1"), b"again")
+    assert compared == ["object a", "object a", "meanwhile"]
+    assert [file.read_text() for file in (tmp_path / "spool").glob("*.dcm")] == ["again"]
 
 
 def test_a_series_is_complete_after_its_idle_time(opened, clock):
