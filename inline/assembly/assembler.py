@@ -156,12 +156,12 @@ class _OpenGroup(Group):
         return False
 
     def _was_broken_off(self, image: Image, metadata: ImageMetadata) -> bool:
-        """Return whether an image begins anew what was broken off after a few images.
+        """Return whether an image begins an acquisition anew that was broken off after a few images.
 
-        It has the time of the first one, and the counters begin anew, or there was a break. The first image
-        may come twice, all may state the protocol's time, preparations may be repeated, each after a break,
-        and without times counters may begin again with each inversion: counters and break are then needed
-        together. A single preparation needs twice the break: the image may be an average.
+        It has the time of the first image. Counters that begin again then suffice, and so does a break after
+        two T1 images or more. A single image may come twice, all may state the protocol's time, preparations
+        may be repeated, and without times counters may begin again with each inversion: these need equal
+        counters and a break, a single preparation twice the break, since the image may be an average.
         """
         if len(self.images) >= min(FEWEST[Quantity.T1], SHORTEST[self.quantity]):
             return False

@@ -12,7 +12,6 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -33,6 +32,7 @@ from inline.mrd.header import identifier
 from inline.mrd.image_header import ImageHeader, ImageType
 from inline.mrd.messages import Image
 from inline.mrd.meta import MetaValue, format_meta
+from inline.mrd.text import number
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -82,7 +82,7 @@ class Frame:
         instance: SOP instance UID of the file.
         study: study instance UID, or empty.
         reference: frame of reference UID, or empty.
-        patient: patient ID; where that is a placeholder, the name of the patient if it is none.
+        patient: patient ID; where it is a placeholder and the name is none, the name in one form.
         series: series instance UID, or empty.
         series_number: or None.
         number: instance number of a file with one frame; None where not stated, or with several.
@@ -100,7 +100,7 @@ class Frame:
         times: as :func:`inline.dicom.vendors.times` returns them.
         scale: of the pixels, or None; without a time, of a map where the names may be those of one.
         weighted_scale: of the pixels with a time, or None.
-        no_number: time of a weighted image that is stated and no number, as it is stated; or empty.
+        unreadable_time: time of a weighted image that is stated and no number, as it is stated; or empty.
         copies: the same image in further files; their scales are their own.
     """
 
@@ -126,7 +126,7 @@ class Frame:
     times: tuple[float | None, ...]
     scale: Scale | None
     weighted_scale: Scale | None
-    no_number: str = ""
+    unreadable_time: str = ""
     copies: tuple[Frame, ...] = ()
 
     @property
@@ -173,9 +173,9 @@ class Frame:
         meta: dict[str, MetaValue] = {"DicomJson": json.dumps(self.elements)}
         if time is not None:
             meta[_TIME_NAMES[time.place.quantity]] = f"{time.ms:.10g}"
-        elif self.no_number and self.quantity is not None:
+        elif self.unreadable_time and self.quantity is not None:
             # Messages show it. MRD allows a decimal comma, DICOM does not: it is not read as a number.
-            meta[_TIME_NAMES[self.quantity]] = f"{self.no_number} (no number)"
+            meta[_TIME_NAMES[self.quantity]] = f"{self.unreadable_time} (no number)"
         scale = self.scale if time is None else self.weighted_scale
         if scale is not None:
             meta["RescaleSlope"] = repr(scale.slope)
@@ -247,11 +247,11 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         times=stated,
         scale=map_scale(header) if is_map else weighted,
         weighted_scale=weighted,
-        no_number=_no_number(header, recognised),
+        unreadable_time=_unreadable_time(header, recognised),
     )
 
 
-def _no_number(header: FrameHeader, recognised: Recognised | str) -> str:
+def _unreadable_time(header: FrameHeader, recognised: Recognised | str) -> str:
     """Return the stated time of a weighted image that is no number, as 100,0; empty without one.
 
     An image with an echo time alone may be a map, as may one whose time an anonymiser made a word.
@@ -261,20 +261,14 @@ def _no_number(header: FrameHeader, recognised: Recognised | str) -> str:
     if recognised.quantity is Quantity.T2 and recognised.kind is not Kind.WEIGHTED:
         return ""
     stated = (header.text(name) for name in STANDARD[recognised.quantity])
-    return next((text for text in stated if re.search(r"\d", text) and not _is_number(text)), "")
-
-
-def _is_number(text: str) -> bool:
-    with suppress(ValueError):
-        float(text.partition("\\")[0])
-        return True
-    return False
+    unreadable = (text for text in stated if number(text.partition("\\")[0], math.inf) is None)
+    return next((text for text in unreadable if re.search(r"\d", text)), "")
 
 
 def _patient(header: FrameHeader) -> str:
-    number = header.text("PatientID")
+    stated = header.text("PatientID")
     # Else all patients of a folder without UIDs would be one; ANON001 and ANON002 are two.
-    return number if identifier(number) else identifier(str(header.value("PatientName") or "")) or number
+    return stated if identifier(stated) else identifier(str(header.value("PatientName") or "")) or stated
 
 
 def _elements(header: FrameHeader) -> dict[str, dict[str, list[Any]]]:

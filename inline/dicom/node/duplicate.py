@@ -19,7 +19,7 @@ _LAYOUT: Final = (
 """Attributes that stored pixels are decoded with, beside their number."""
 
 
-def is_same_image(earlier: Path, data: bytes) -> bool:
+def may_replace(earlier: Path, data: bytes) -> bool:
     """Return whether an object may replace an earlier one with its UID, so that no image is lost.
 
     It may where both are identical, or where patient and pixels are the same: it then comes in another

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from inline.dicom.node.duplicate import is_same_image
+from inline.dicom.node.duplicate import may_replace
 from inline.dicom.node.store import Store, rows
 
 _log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class ReceivedObjects:
                 # Pixels may take seconds to decode: meanwhile other associations go on.
                 earlier = store.read(known, received.uid)
                 for file_, _, series in earlier:
-                    if series != received.series or not is_same_image(store.folder / file_, data):
+                    if series != received.series or not may_replace(store.folder / file_, data):
                         raise OtherImageError
                 with store.transaction() as database:
                     if rows(database, known, received.uid) == earlier:
