@@ -282,6 +282,7 @@ def test_what_is_named_twice_is_read_once(kind, tmp_path):
         paths = [folder / "one.dcm", folder, link, tmp_path]
     found, sources = read(*paths, options=options)
     assert len(found) == 1
+        assert not [note for note in each.notes if "position" in note]
     assert found[0].images == (1 if kind == "dicom" else len(TIMES))
     assert (sources.problems, sources.skipped) == ([], {})
 
