@@ -142,23 +142,20 @@ def segment(
         ConfigurationError: the weights cannot be used, or no engine loads.
         ValueError: another quantity, a spacing that is no pair, or no map.
     """
-    import numpy as np
-
-    from inline.arguments import map_of, quantity_named
+    from inline.arguments import map_of, pixel_size, quantity_named
     from inline.contouring.convention import draw
     from inline.contouring.segment import contour_slice, network_input
     from model.frame import Frame
 
     measured = quantity_named(quantity)
-    if np.shape(spacing) != (2,) or np.asarray(spacing).dtype.kind not in "iuf":
-        raise ValueError(f"spacing is (x, y) in mm, not {spacing!r}")
+    pixel = pixel_size(spacing)
     parametric = map_of(values)
     rows, columns = parametric.values_ms.shape
-    frame = Frame((rows, columns), spacing)
+    frame = Frame((rows, columns), pixel)
     image = network_input(parametric, measured, frame)
     running = pipeline or _pipeline()
     borders = contour_slice(running.engine.infer(image[None])[0], frame)
-    drawn = draw(borders, spacing, running.offsets)
+    drawn = draw(borders, pixel, running.offsets)
     return borders._replace(
         labels=drawn.labels,
         contours=drawn.contours,

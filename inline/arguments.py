@@ -6,8 +6,9 @@ Masked elements of :class:`numpy.ma.MaskedArray` have no value, as NaN has none.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,6 +50,19 @@ def images_and_times(
     if times.size and times.max() < shortest_ms:
         raise ValueError(f"the longest time is {times.max():g} ms, too short for any map: times are in ms")
     return stack, times
+
+
+def pixel_size(spacing: Iterable[SupportsFloat]) -> tuple[float, float]:
+    """Return a pixel size (x, y), mm.
+
+    Raises:
+        ValueError: these are no two numbers; texts are none.
+    """
+    with suppress(TypeError, ValueError):
+        x, y = spacing
+        if not any(isinstance(each, str | bytes) for each in (spacing, x, y)):
+            return float(x), float(y)
+    raise ValueError(f"spacing is (x, y) in mm, not {spacing!r}")
 
 
 def map_of(values: ParametricMap | ArrayLike) -> ParametricMap:

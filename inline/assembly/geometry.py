@@ -113,7 +113,7 @@ def read_geometry(header: ImageHeader, dicom: DicomPlane | None = None, unusable
     if dicom is not None:
         size = (columns * spacing[0], rows * spacing[1], header.field_of_view[2])
         header = replace(header, field_of_view=size, position=position)
-    note = "" if positioned else _NO_POSITION.format(*header.position)
+    note = "" if positioned or not oriented else _NO_POSITION.format(*header.position)
     return Placed(geometry, header, contradiction, note)
 
 

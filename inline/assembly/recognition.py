@@ -137,7 +137,8 @@ def recognise(
         return by_type
     if scout and not sure:
         return "named as a scout or localizer"
-    by_header = named is not None and deciding not in of_image
+    # Names of mapping series refer to cine and late enhancement too ("SAX_post_LGE"): their times decide.
+    by_header = named is not None and deciding not in of_image and not (timed or listed)
     if by_header and any(map(_NOT_MAPPING.search, named_own)) and not any(map(_T1_OR_T2.search, named_own)):
         return "named as cine or late enhancement, though its header names mapping"
     # The measurement's name does not describe an image that may be one of a listed series.

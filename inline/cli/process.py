@@ -78,7 +78,8 @@ def process(
     from inline.settings import load_settings
 
     options = array_options(ti, te, spacing)
-    if (ti or te or spacing) and not any(map(is_array, paths)):
+    # A path that does not exist is named below.
+    if (ti or te or spacing) and not any(is_array(each) or not each.exists() for each in paths):
         raise MyostreamError("--ti, --te and --spacing are of arrays (npz, npy, cfl), and none is given")
     if dicom is not None:
         require("pydicom", "highdicom")

@@ -8,14 +8,13 @@ import socket
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
 from inline.data.errors import MyostreamError
 from inline.doctor.finding import Finding, good, problem, warning
 from inline.emit.access import is_loopback
-from inline.emit.addresses import bound
+from inline.emit.addresses import admitted, bound
 from inline.mrd.messages import Close
 from inline.mrd.protocol import Decoder, encode
 from inline.settings import DicomDestination, ServerSettings, Settings
@@ -81,10 +80,10 @@ def _admits_this_host(server: ServerSettings) -> bool:
     """Return whether a server at the address of the settings takes connections of this host."""
     try:
         with socket.create_connection((server.host or "127.0.0.1", server.port), _PATIENCE_S) as connection:
-            own = ip_address(connection.getsockname()[0])
+            own = connection.getsockname()[0]
     except OSError:
         return True
-    return not server.peers or any(own in network for network in server.peers)
+    return admitted(own, server.peers)
 
 
 def bind_error(host: str, port: int) -> str:

@@ -49,7 +49,13 @@ _STRAY_AMPERSAND: Final = re.compile(
 _STRAY_BRACKET: Final = re.compile(r"<(?![A-Za-z_:/!?\x80-\U0010ffff])")
 _MOST_MENDED: Final = 65_536
 """Stray marks of a kind that are mended at most: millions would hold up other connections."""
-_REFERENCE: Final = re.compile(r"&#(?:x([0-9A-Fa-f]{1,6})|([0-9]{1,7}));")
+_ILLEGAL_REFERENCE: Final = re.compile(
+    r"&#(?:x0*(?:[0-8bcef]|1\w|d[89a-f]\w\w|fff[ef]|1[1-9a-f]\w{4}|[2-9a-f]\w{5})"
+    r"|0*(?:[0-8]|1[124-9]|2\d|3[01]|5529[6-9]|55[3-9]\d\d|56\d{3}|57[0-2]\d\d|573[0-3]\d|5734[0-3]|6553[45]"
+    r"|11141(?:1[2-9]|[2-9]\d)|1114[2-9]\d\d|111[5-9]\d{3}|11[2-9]\d{4}|1[2-9]\d{5}|[2-9]\d{6}));",
+    re.ASCII | re.IGNORECASE,
+)
+"""Reference, of the form that is no stray ampersand, to a character that XML does not allow."""
 
 
 def decode(data: bytes) -> str:
@@ -141,16 +147,11 @@ def _mended(text: str) -> str:
     return text
 
 
-def _legal_reference(found: re.Match[str]) -> str:
-    code = int(found[1], 16) if found[1] else int(found[2])
-    return found[0] if code < 0x110000 and not _ILLEGAL.match(chr(code)) else "\ufffd"
-
-
 _MENDS: Final = (
     (_ILLEGAL, "\ufffd"),
     (_STRAY_AMPERSAND, "&amp;"),
     (_STRAY_BRACKET, "&lt;"),
-    (_REFERENCE, _legal_reference),
+    (_ILLEGAL_REFERENCE, "\ufffd"),
 )
 
 

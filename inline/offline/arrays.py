@@ -24,6 +24,8 @@ _BART_SLICE: Final = 13
 _STORED: Final = {Quantity.T1: "inversion_times_ms", Quantity.T2: "preparation_times_ms"}
 _NAMES: Final = {Quantity.T1: "InversionTime", Quantity.T2: "T2PrepDuration"}
 _OPTIONS: Final = {Quantity.T1: "--ti", Quantity.T2: "--te"}
+_SPACING_AS_TYPED: Final = 1e-3
+"""Relative difference up to which a pixel size of the command line is that of the file, rounded."""
 _SQUARE: Final = 1.2
 """Quotient of the sides of a pixel up to which no note is made."""
 _OBLONG: Final = (
@@ -46,7 +48,13 @@ class ArrayOptions:
 
 def is_array(path: Path) -> bool:
     """Return whether a file has a name of an array."""
-    return path.suffix in _SUFFIXES
+    return path.suffix.lower() in _SUFFIXES
+
+
+def bart_files(file: Path) -> tuple[Path, Path]:
+    """Return the header and the data of the BART array that a file is one of."""
+    names = (".HDR", ".CFL") if file.suffix.isupper() else (".hdr", ".cfl")
+    return file.with_suffix(names[0]), file.with_suffix(names[1])
 
 
 def read_array(file: Path, options: ArrayOptions, settings: AssemblySettings) -> AcquiredExamination:
@@ -61,7 +69,7 @@ def read_array(file: Path, options: ArrayOptions, settings: AssemblySettings) ->
         SourceError: the file cannot be read, or times or pixel size are not known, or the options give others
             than the file states.
     """
-    images, stored = _bart(file) if file.suffix in (".cfl", ".hdr") else _numpy(file)
+    images, stored = _bart(file) if file.suffix.lower() in (".cfl", ".hdr") else _numpy(file)
     quantity, times = _times(file, options, stored)
     spacing = _spacing(file, options, stored)
     if images.ndim == 3:
@@ -118,7 +126,7 @@ def _image(
 def _times(
     file: Path, options: ArrayOptions, stored: dict[str, NDArray[Any]]
 ) -> tuple[Quantity, tuple[float, ...]]:
-    """Return the times of the file, else those of the command line."""
+    """Return the times of the command line, which agree with those of the file, else those of the file."""
     stated = {
         quantity: tuple(map(float, stored[name].ravel()))
         for quantity, name in _STORED.items()
@@ -129,7 +137,7 @@ def _times(
             raise SourceError(
                 f"{file} states its times itself, and {_OPTIONS[quantity]} gives others; process it without"
             )
-    given = stated or dict(options.times_ms)
+    given = dict(options.times_ms) or stated
     if len(given) != 1:
         several = "are given twice" if given else "are not known"
         ways = " or ".join(f"{_OPTIONS[q]} ({name})" for q, name in _STORED.items())
@@ -149,16 +157,16 @@ def _spacing(file: Path, options: ArrayOptions, stored: dict[str, NDArray[Any]])
         x, y = np.broadcast_to(stored["pixel_spacing_mm"].astype(np.float64), (2,)).tolist()
     except ValueError as error:
         raise SourceError(f"{file}: pixel_spacing_mm is one number or (x, y) in mm") from error
-    if options.spacing is not None and not _same((x, y), options.spacing):
+    if options.spacing is not None and not _same((x, y), options.spacing, _SPACING_AS_TYPED):
         raise SourceError(
             f"{file} states pixels of {x:g} x {y:g} mm, and --spacing gives others; process it without"
         )
     return x, y
 
 
-def _same(one: Sequence[float], other: Sequence[float]) -> bool:
+def _same(one: Sequence[float], other: Sequence[float], tolerance: float = 1e-5) -> bool:
     """Return whether numbers are the same, those of float32 and of a text among them."""
-    return len(one) == len(other) and np.allclose(one, other, rtol=1e-5, atol=0.0)
+    return len(one) == len(other) and np.allclose(one, other, rtol=tolerance, atol=0.0)
 
 
 def _numpy(file: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
@@ -193,7 +201,7 @@ def _real(array: NDArray[Any], name: str, file: Path) -> NDArray[Any]:
 
 def _bart(file: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
     """Return images ``(n, slices, rows, columns)`` of a cfl with its hdr."""
-    head, data = file.with_suffix(".hdr"), file.with_suffix(".cfl")
+    head, data = bart_files(file)
     try:
         lines = head.read_text(encoding="ascii", errors="replace").splitlines()
         at = next(number for number, line in enumerate(lines) if line.startswith("# Dimensions"))

@@ -15,7 +15,7 @@ from inline.data.folders import unread
 from inline.dicom.find import holds_dicom
 from inline.dicom.read import DicomFiles, open_dicom
 from inline.offline import nifti
-from inline.offline.arrays import ArrayOptions, is_array, read_array
+from inline.offline.arrays import ArrayOptions, bart_files, is_array, read_array
 from inline.offline.errors import SourceError
 from inline.offline.mrd import is_mrd, read_mrd
 from inline.settings import AssemblySettings
@@ -109,7 +109,7 @@ class Sources:
                 niftis.append(path)
             elif is_array(path) or is_mrd(path):
                 # BART's header and data are one array.
-                data = path.with_suffix(".cfl") if path.suffix == ".hdr" else path
+                data = bart_files(path)[1] if path.suffix.lower() == ".hdr" else path
                 files.setdefault(os.path.realpath(data), path)
             else:
                 dicom.append(path)

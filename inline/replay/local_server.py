@@ -92,7 +92,7 @@ def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 300.0) -
             if not listening:
                 raise ServerNotStartedError(f"the server did not start: {_reason(output)}")
             host, port, engine = listening[0].groups()
-            yield StartedServer((host, int(port)), process, output, reader, engine or "")
+            yield StartedServer((host.strip("[]"), int(port)), process, output, reader, engine or "")
         finally:
             _stop(process, 30.0)
             reader.join(timeout=5.0)

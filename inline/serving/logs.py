@@ -38,7 +38,7 @@ _WAITING: Final = 1024
 _LONGEST: Final = 16_000
 """Characters of a record; the summary of a long connection has some thousand."""
 _WINDOW_S: Final = 60.0
-_PEER: Final = re.compile(r"(?:[0-9.]+|\[[0-9a-fA-F.:]+(?:%\w+)?\]):[0-9]{1,5}(?: #[0-9]+)?")
+_PEER: Final = re.compile(r"(?:[0-9.]+|\[[0-9a-fA-F.:]+(?:%[^\]]+)?\]):[0-9]{1,5}(?: #[0-9]+)?")
 _PRIORITIES: Final = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.NOTSET, 7))
 """Level from which a record has a priority of syslog(3)."""
 _KINDS: Final = 4096

@@ -4,6 +4,8 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -375,6 +377,18 @@ def test_series_whose_parts_do_not_match_are_value_errors(study, ring_engine):
     masked[:, :96] = np.ma.masked
     result = inline.process(replace(finished, values_ms=masked), pipeline=pipeline)
     np.testing.assert_array_equal(result.map.failed[0], [True] * 96 + [False] * 96)
+
+
+def test_a_pixel_size_is_of_any_numbers(ring_engine):
+    values, pipeline = np.full((64, 64), 1000.0), Pipeline(ring_engine)
+    expected = inline.segment(values, (1.5, 1.5), "T1", pipeline=pipeline)
+    for each in ((Decimal("1.5"), Decimal("1.5")), np.array([1.5, 1.5], object), [Fraction(3, 2), 1.5]):
+        found = inline.segment(values, each, "T1", pipeline=pipeline)
+        np.testing.assert_array_equal(found.labels, expected.labels)
+        np.testing.assert_array_equal(found.contours.epi, expected.contours.epi)
+    for wrong in ("15", b"15", ("1.5", 1.5), (1.5,), (1.5, 1.5, 1.5), (1.5, None), np.array(1.5), 1.5j):
+        with pytest.raises(ValueError, match=r"spacing is \(x, y\) in mm, not "):
+            inline.segment(values, wrong, "T1", pipeline=pipeline)
 
 
 def test_arguments_of_another_kind_are_value_errors(tmp_path, ring_engine):

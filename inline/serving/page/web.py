@@ -209,7 +209,9 @@ class _Handler(BaseHTTPRequestHandler):
         # http.cookies drops all that follow one of another program that it cannot read.
         cookies = (each.strip().partition("=") for each in self.headers.get("Cookie", "").split(";"))
         return [
-            unquote(value).encode("utf-8", "replace") for name, _, value in cookies if name == self._cookie
+            unquote(value.strip('"')).encode("utf-8", "replace")  # RFC 6265 allows the quotes
+            for name, _, value in cookies
+            if name == self._cookie
         ]
 
     def _same(self, given: bytes) -> bool:

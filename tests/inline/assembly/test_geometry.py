@@ -55,6 +55,15 @@ def test_the_position_of_dicom_stands_in_for_one_that_is_not_finite():
     assert placed.note == ""
 
 
+def test_a_position_that_is_not_finite_is_noted_where_the_image_has_directions():
+    nowhere = (float("nan"),) * 3
+    assert (
+        "(nan, nan, nan) of the image headers is not finite" in read_geometry(header(position=nowhere)).note
+    )
+    none = (0.0, 0.0, 0.0)
+    assert read_geometry(header(position=nowhere, read_dir=none, phase_dir=none, slice_dir=none)).note == ""
+
+
 @pytest.mark.parametrize("size", [(0.0, 0.0, 8.0), (float("nan"), 192.0, 8.0), (288.0, 1e9, 8.0)])
 def test_pixel_spacing_stands_in_for_a_useless_field_of_view(size):
     placed = read_geometry(header(field_of_view=size), dicom())

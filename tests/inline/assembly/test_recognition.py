@@ -186,20 +186,29 @@ def test_scouts_and_localizers_by_name(name, timed):
 @pytest.mark.parametrize(
     "name", ["cine_tf2d_sax", "CINE 4CH", "LGE_PSIR", "psir-lge", "Late Enhancement", "late_gad"]
 )
-@pytest.mark.parametrize("timed", [True, False])
-def test_cine_and_late_enhancement_are_none_of_the_mapping_series_of_their_header(name, timed):
+def test_cine_and_late_enhancement_are_none_of_the_mapping_series_of_their_header(name):
     reason = "named as cine or late enhancement, though its header names mapping"
-    assert kind(name, ORIGINAL, measurement=("MOLLI",), timed=timed, listed=True) == reason
+    assert kind(name, ORIGINAL, measurement=("MOLLI",)) == reason
     assert kind(name, ORIGINAL, timed=True).quantity is None
-    both = recognise(own=(name, "MOLLI"), types=ORIGINAL, timed=timed, listed=True)
-    assert both.quantity is Quantity.T1
+    for timed in (True, False):
+        both = recognise(own=(name, "MOLLI"), types=ORIGINAL, timed=timed, listed=False)
+        assert both.quantity is Quantity.T1
+
+
+@pytest.mark.parametrize(
+    "name", ["5b(3s)3b_SAX_after LGE", "SAX_post_LGE", "pre LGE", "sax cine level", "3 CINE SAX COPY", "LGE"]
+)
+@pytest.mark.parametrize(("timed", "listed"), [(True, False), (False, True), (True, True)])
+def test_images_with_times_are_those_of_a_header_that_names_mapping_whatever_their_names(name, timed, listed):
+    found = kind(name, ORIGINAL, measurement=("MOLLI",), timed=timed, listed=listed)
+    assert (found.kind, found.quantity) == (Kind.WEIGHTED, Quantity.T1)
 
 
 @pytest.mark.parametrize(
     "name", ["T1Map_LongT1_PSIR", "T1_post_LGE", "SAX_PSIR", "sax_base", "MOLLI_cine", "medicine", "college"]
 )
 def test_other_names_leave_it_to_the_header_that_an_image_is_mapping(name):
-    assert kind(name, ORIGINAL, measurement=("MOLLI",), timed=True).quantity is Quantity.T1
+    assert kind(name, ORIGINAL, measurement=("MOLLI",)).quantity is Quantity.T1
 
 
 @pytest.mark.parametrize("header", ["localizer", "TI_scout", "Look-Locker scout"])

@@ -272,6 +272,7 @@ def test_a_server_publishes_to_clients_with_keys_logs_a_line_per_event_and_ends_
         (["replay", "{file}", "--settings", "/nowhere.toml"], "/nowhere.toml cannot be read"),
         (["replay", "{file}", "--settings", "x", "--server", "127.0.0.1:1"], "--server has its own"),
         (["process", "{file}", "--ti", "100,200"], "are of arrays (npz, npy, cfl), and none is given"),
+        (["process", "/nowhere", "--ti", "100,200"], "there is no file or folder /nowhere"),
         (["process", "{file}", "--spacing", "1.5"], "are of arrays (npz, npy, cfl), and none is given"),
     ],
 )

@@ -66,6 +66,13 @@ def test_a_running_server_that_refuses_this_host_is_no_problem(serving):
     assert found["port of metrics"][0] is Verdict.WARNING
 
 
+def test_networks_of_ipv4_admit_this_host_where_the_server_listens_on_a_mapped_address():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        for peers, admits in ((["127.0.0.1/32"], True), (["192.0.2.0/24"], False), ([], True)):
+            server = {"host": "::ffff:127.0.0.1", "port": other.getsockname()[1], "peers": peers}
+            assert network._admits_this_host(load_settings(server=server).server) == admits
+
+
 def test_a_server_with_all_connections_taken_and_a_silent_program_are_no_problem(serving, monkeypatch):
     """Neither replies to a new connection. To end the program would end the server of the scanner."""
     monkeypatch.setattr(network, "_PATIENCE_S", 0.5)

@@ -150,6 +150,35 @@ def test_damage_is_mended_up_to_a_number(piece):
         parse_xml(f"<m>{piece * 65_537}</m>", "it")
 
 
+@pytest.mark.parametrize("piece", ["&#10;", "&#x20AC;", "&amp;", "<a/>", "&#xFFFD;"])
+def test_what_is_legal_does_not_count_as_damage(piece):
+    whole = parse_xml(f"<m>{piece * 65_000}</m>", "it")
+    damaged = parse_xml(f"<m><b>&#10;&amp;{'&#13;' * 70_000}</b>{piece * 65_000}<c>&#1; & \x01</c></m>", "it")
+    assert len(damaged[0].text) == 70_002
+    assert (damaged[0].tail or "") == (whole.text or "")
+    assert damaged[-1].text == "\ufffd & \ufffd"
+
+
+@pytest.mark.parametrize("written", ["&#{:d};", "&#{:07d};", "&#x{:x};", "&#x{:06X};"])
+def test_references_are_replaced_where_xml_allows_no_such_character(written):
+    def allowed(code):
+        """XML 1.0, production 2."""
+        return (
+            code in (9, 10, 13)
+            or 0x20 <= code <= 0xD7FF
+            or 0xE000 <= code <= 0xFFFD
+            or 0x10000 <= code <= 0x10FFFF
+        )
+
+    edges = (0, 0xD7F0, 0xDFF0, 0xFFF0, 55_290, 57_340, 65_530, 99_990, 0x10FFF0, 1_114_100, 1_114_190)
+    wider = (1_114_990, 1_119_990, 1_199_990, 1_999_990, 9_999_960, 0x1FFFF0, 0x7FFFE0)
+    codes = [code for edge in (*edges, *wider) for code in range(edge, edge + 36)]
+    codes += range(0, 0x110000, 101)
+    for some in (codes[start : start + 10_000] for start in range(0, len(codes), 10_000)):
+        text = parse_xml("<m>&#0;" + "".join(written.format(code) for code in some) + "</m>", "it").text
+        assert text == "\ufffd" + "".join(chr(code) if allowed(code) else "\ufffd" for code in some)
+
+
 def test_limits_are_stated():
     with pytest.raises(ProtocolError, match=f"more than {ELEMENTS} elements"):
         parse_xml("<m>" + "<a/>" * ELEMENTS + "</m>", "it")

@@ -134,6 +134,40 @@ def test_a_decimal_comma_in_the_pixel_size_is_noted(spacing, noted, tmp_path):
     assert ["1 x 5 mm" in note for note in examination.notes] == [True] * noted
 
 
+@pytest.mark.parametrize("stated", [1.4999, 1.50149, np.float32(1.5)])
+def test_a_rounded_pixel_size_is_that_of_the_file(stated, tmp_path):
+    np.savez(tmp_path / "a.npz", images=stack(), inversion_times_ms=TIMES, pixel_spacing_mm=stated)
+    (found,) = series_of(tmp_path / "a.npz", options=ArrayOptions(spacing=(1.5, 1.5)))
+    assert found.geometry.spacing == pytest.approx((float(stated),) * 2, rel=1e-7)
+    assert found.notes == ()
+
+
+def test_options_choose_between_two_kinds_of_times_in_a_file(tmp_path):
+    te = tuple(range(0, 80, 10))
+    both = {"inversion_times_ms": TIMES, "preparation_times_ms": te}
+    np.savez(tmp_path / "a.npz", images=stack(), pixel_spacing_mm=1.5, **both)
+    assert "are given twice; give --ti" in read(tmp_path / "a.npz")[1].problems[0]
+    for quantity, times in ((Quantity.T1, TIMES), (Quantity.T2, te)):
+        (found,) = series_of(tmp_path / "a.npz", options=ArrayOptions(((quantity, times),)))
+        assert found.quantity is quantity
+        np.testing.assert_allclose(found.series.times_ms, times)
+    for times in (((Quantity.T1, te),), ((Quantity.T1, TIMES), (Quantity.T2, TIMES))):
+        assert "gives others" in read(tmp_path / "a.npz", options=ArrayOptions(times))[1].problems[0]
+
+
+@pytest.mark.parametrize("suffix", [".NPZ", ".NPY", ".CFL", ".HDR"])
+def test_names_of_arrays_are_of_either_case(suffix, tmp_path):
+    file = tmp_path / f"IMAGES{suffix}"
+    if suffix in (".CFL", ".HDR"):
+        for each in (written := write_bart(tmp_path / "images", stack()), written.with_suffix(".hdr")):
+            each.rename(tmp_path / each.name.upper())
+    else:
+        with file.open("wb") as opened:
+            np.save(opened, stack()) if suffix == ".NPY" else np.savez(opened, images=stack())
+    (found,) = series_of(file, tmp_path / "IMAGES.CFL" if suffix == ".HDR" else file, options=TI)
+    np.testing.assert_allclose(found.series.times_ms, TIMES)
+
+
 @pytest.mark.parametrize("name", ["after_MOLLI_t2", "T2_mapping", "T1_map", "ti_scout", "t2star"])
 @pytest.mark.parametrize("quantity", list(Quantity))
 def test_times_and_no_name_decide_on_the_quantity_of_an_array(name, quantity, tmp_path):
@@ -248,6 +282,7 @@ def test_nifti_without_a_form_code_states_a_pixel_size_and_no_orientation(suffix
     assert len(found) == 3
     for each in found:
         assert Flag.NO_ORIENTATION in each.flags
+        assert not [note for note in each.notes if "position" in note]
         assert not each.geometry.oriented
         assert each.geometry.spacing == pytest.approx((1.5, 1.25))
     assert [each.identity.slice_index for each in found] == [0, 1, 2]

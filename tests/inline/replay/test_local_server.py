@@ -67,6 +67,15 @@ def test_a_server_that_does_not_start_is_one_line_with_the_reason():
     assert "\n" not in str(error.value)
 
 
+def test_the_host_of_an_address_has_no_brackets(tmp_path, monkeypatch):
+    server = tmp_path / "server"
+    server.write_text('#!/bin/sh\necho "myostream listening on [::1]:9002 (engine: torch)"\nexec cat\n')
+    server.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(server))
+    with started_server() as started:
+        assert (started.address, started.engine) == (("::1", 9002), "torch")
+
+
 STARTER = """
 import os, signal, sys
 from inline.replay.local_server import started_server
