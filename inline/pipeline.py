@@ -417,6 +417,11 @@ class Pipeline:
                 *without_values(regions),
             )
         )
+        notes = result.notes
+        # A map of values alone does not show which pixels are lost.
+        if result.scanner_made or parametric.sd_ms.any():
+            former = {sentence for _, sentence in without_values(result.regions)}
+            notes = tuple(each for each in notes if each not in former)
         ranges, _ = self.ranges.of(quantity_of(result), result)
         regions, reference = with_z_scores(regions, ranges)
         return replace(
@@ -424,7 +429,7 @@ class Pipeline:
             regions=regions,
             reference=reference,
             flags=tuple(dict.fromkeys((*result.flags, *more))),
-            notes=tuple(dict.fromkeys((*result.notes, *more.values()))),
+            notes=tuple(dict.fromkeys((*notes, *more.values()))),
         )
 
     def _compared(self, result: SliceResult) -> SliceResult:
