@@ -561,7 +561,7 @@ def test_a_segment_of_another_level_that_is_implausible_is_flagged(slices, ring_
 
 @pytest.mark.parametrize("judged", [True, False])
 def test_the_note_on_a_segment_without_a_value_is_that_of_the_level(slices, ring_engine, judged):
-    """A sector of noise that holds a whole segment. Its pixels are known by their fit, not by their values."""
+    """A sector of noise that holds a whole segment; the fit shows its pixels, the values alone do not."""
     pipeline = Pipeline(ring_engine)
     result = replace(pipeline.process(slices[0]), level=SliceLevel.UNKNOWN)
     rows, columns = np.indices(result.labels.shape) - np.array(result.labels.shape)[:, None, None] / 2.0
@@ -650,3 +650,19 @@ def test_images_that_recover_from_saturation_may_be_of_a_molli_that_lacks_others
     with pytest.raises(NotFittedError, match="recovers from saturation") as raised:
         check_images(series)
     assert (f"images of MOLLI are missing: {number} came" in str(raised.value)) == molli
+
+
+@pytest.mark.parametrize("flat", [0, 1, 7])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_saturation_recovery_is_not_fitted_where_an_image_holds_no_signal(flat, scaled):
+    times = np.linspace(100.0, 3700.0, 8)
+    images = 100.0 * np.broadcast_to(1.0 - np.exp(-times / 900.0)[:, None, None], (8, 64, 64))
+    images = images * np.linspace(0.8, 1.2, 64)
+    images[flat] = 0.0
+    geometry = SliceGeometry.unoriented((1.5, 1.5), (64, 64))
+    flags = (Flag.SCALED_IMAGES,) if scaled else ()
+    series = MappingSeries(
+        Quantity.T1, images.astype(np.float32), times, geometry, SeriesIdentity(0, 0), flags=flags
+    )
+    with pytest.raises(NotFittedError, match="recovers from saturation"):
+        check_images(series)
