@@ -39,6 +39,8 @@ _NOT_USED: Final = (
     "mid-septal value."
 )
 MID_SEPTUM: Final = "mid-septum"
+NO_VALUE: Final = "No value of"
+"""Beginning of the note on parts of a ring without a value."""
 _MID_ANGLE: Final = 0.5
 """Share of the septum's angle that is mid-septum: both ends, at the insertion points, are left out."""
 _MID_INSET: Final = 0.25
@@ -248,7 +250,7 @@ def without_values(regions: Sequence[RegionValues]) -> tuple[Finding, ...]:
     return (
         (
             Flag.POOR_FIT,
-            f"No value of {', '.join(names)}: hardly any wall lies there, or too many pixels of it have no "
+            f"{NO_VALUE} {', '.join(names)}: hardly any wall lies there, or too many pixels of it have no "
             "value or a poor fit. Check the contours, and the images for lost signal, as beside an implant.",
         ),
     )
