@@ -37,9 +37,11 @@ from model.motion.correction import correct_motion
 from model.motion.signal_models import MolliModel
 from model.relaxometry.molli import molli_map
 from model.relaxometry.parametric_map import ParametricMap
-from model.relaxometry.recovery import check_recovery
+from model.relaxometry.recovery import Recovery, check_recovery
 from model.relaxometry.t2prep import t2_map
 
+_FEWEST_OF_RECOVERY: Final = 4
+"""Images that :func:`model.relaxometry.recovery.check_recovery` needs."""
 _NO_DIRECTIONS: Final = (
     "The image headers give no directions (read_dir, phase_dir, slice_dir): no septum and no segments."
 )
@@ -417,6 +419,11 @@ class Pipeline:
                 *without_values(regions),
             )
         )
+        notes = result.notes
+        # A map of values alone does not show which pixels are lost.
+        if result.scanner_made or parametric.sd_ms.any():
+            former = {sentence for _, sentence in without_values(result.regions)}
+            notes = tuple(each for each in notes if each not in former)
         ranges, _ = self.ranges.of(quantity_of(result), result)
         regions, reference = with_z_scores(regions, ranges)
         return replace(
@@ -424,7 +431,7 @@ class Pipeline:
             regions=regions,
             reference=reference,
             flags=tuple(dict.fromkeys((*result.flags, *more))),
-            notes=tuple(dict.fromkeys((*result.notes, *more.values()))),
+            notes=tuple(dict.fromkeys((*notes, *more.values()))),
         )
 
     def _compared(self, result: SliceResult) -> SliceResult:
@@ -443,11 +450,10 @@ def check_images(series: Series) -> tuple[Finding, ...]:
     """
     if not isinstance(series, MappingSeries):
         return ()
-    if without_signal := _without_signal(series):
-        return () if Flag.SCALED_IMAGES in series.flags else without_signal
-    if series.quantity is not Quantity.T1:
-        return ()
-    found = check_recovery(series.images, series.times_ms, signed=series.signed)
+    flat = _flat(series)
+    found = Recovery()
+    if series.quantity is Quantity.T1 and np.count_nonzero(~flat) >= _FEWEST_OF_RECOVERY:
+        found = check_recovery(series.images[~flat], series.times_ms[~flat], signed=series.signed)
     if found.saturation:
         number = len(series.times_ms)
         # MOLLI has a short time after each of its two or three inversions.
@@ -458,7 +464,11 @@ def check_images(series: Series) -> tuple[Finding, ...]:
             "recovery of a MOLLI fit would give a wrong T1",
             Flag.SATURATION_RECOVERY,
         )
-    if found.off is None or Flag.SCALED_IMAGES in series.flags:
+    if Flag.SCALED_IMAGES in series.flags:
+        return ()
+    if flat.any():
+        return _without_signal(series.times_ms[flat])
+    if found.off is None:
         return ()
     return (
         (
@@ -469,13 +479,16 @@ def check_images(series: Series) -> tuple[Finding, ...]:
     )
 
 
-def _without_signal(series: MappingSeries) -> tuple[Finding, ...]:
-    """Return the finding of images whose pixels are all equal; none where there are no others."""
+def _flat(series: MappingSeries) -> NDArray[np.bool_]:
+    """Return the images whose pixels are all equal ``(n,)``; none where there are no others."""
     pixels = [image[np.isfinite(image)] for image in series.images]
-    equal = [bool(each.size) and each.min() == each.max() for each in pixels]
-    if all(equal) or not any(equal):
-        return ()
-    times = ", ".join(f"{time:g}" for time, flat in zip(series.times_ms, equal, strict=True) if flat)
+    equal = np.array([bool(each.size) and each.min() == each.max() for each in pixels])
+    return equal & ~equal.all()
+
+
+def _without_signal(times_ms: NDArray[np.float64]) -> tuple[Finding, ...]:
+    """Return the finding of images of these times whose pixels are all equal."""
+    times = ", ".join(f"{time:g}" for time in times_ms)
     return (
         (
             Flag.SCALED_IMAGES,

@@ -20,7 +20,10 @@ UNSURE: Final = 0.3
 _FEWEST: Final = 0.05
 """Share of certain pixels in a fitted map below which the map counts as empty."""
 _POOR_FIT: Final = 0.9
-"""Lower bound of the median R2 of the fit in the myocardium, and of the R2 of a pixel in a part of it."""
+"""Lower bound of the median R2 of the fit in the myocardium, and of the R2 of a pixel with a large SD."""
+_LOST_SD: Final = 0.2
+"""Relative standard deviation of a pixel above which a low R2 means lost signal. R2 alone is low too where
+the signal varies little beside its noise: that of many echo times and a long T2, whose median is right."""
 _FAILED: Final = 0.2
 """Largest share of the myocardium in which the fit may fail."""
 _SHORTEST_NATIVE_MS: Final = 500.0
@@ -63,8 +66,12 @@ def unsure(parametric: ParametricMap) -> NDArray[np.bool_]:
 
 
 def poorly_fitted(parametric: ParametricMap) -> NDArray[np.bool_]:
-    """Return the pixels ``(rows, columns)`` without a value, or with R2 below 0.9 of a fit made here."""
-    return parametric.failed | ((parametric.r_squared < _POOR_FIT) & (parametric.sd_ms > 0.0))
+    """Return the pixels ``(rows, columns)`` without a value, or with a low R2 of the fit and a large SD.
+
+    A scanner's map has neither R2 nor SD.
+    """
+    uncertain = parametric.sd_ms > _LOST_SD * parametric.values_ms
+    return parametric.failed | ((parametric.r_squared < _POOR_FIT) & uncertain)
 
 
 def check_values(

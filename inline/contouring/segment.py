@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,13 @@ from model.architecture import CLASSES
 from model.engines.base import Engine
 from model.frame import FRAME_PIXELS, Frame, tissue_values
 from model.relaxometry.parametric_map import ParametricMap
+
+_AT_EDGE: Final = 1.0
+"""Distance from an edge of the image below which a contour runs along it, pixels of the frame."""
+_ALONG_EDGE: Final = 0.14
+"""Share of the length of the outer border along one edge above which the heart counts as cut off. Chosen: of
+72 crops of simulated slices 2 pixels inside the contour as drawn, 69 have more, and all of 72 crops 4 pixels
+inside; of 72 crops 1 pixel outside it two, and 2 pixels outside none."""
 
 
 class Segmentation(NamedTuple):
@@ -80,12 +87,15 @@ def contour_slice(
 
 
 def _cut_off(epi: NDArray[np.float64], frame: Frame) -> bool:
-    """Return whether a contour in pixels of the frame leaves the image or ends at the border of the frame.
+    """Return whether the edge of the image or of the frame cuts off a contour in pixels of the frame.
 
-    The network output extends a heart beyond the image, but not beyond the frame: there a contour runs along
-    the border, half a pixel outside the centres of the last pixels.
+    The network output extends a heart beyond the edge of the image, or draws its wall along the inside of it.
+    At the border of the frame a contour runs half a pixel outside the centres of the last pixels.
     """
     rows, columns = frame.shape
     low, high = frame.to_frame_points(np.array([[-0.5, -0.5], [columns - 0.5, rows - 0.5]]))
     low, high = np.maximum(low, 0.0), np.minimum(high, FRAME_PIXELS - 1.0)
-    return bool((epi < low).any() or (epi > high).any())
+    inside = np.hstack([epi - low, high - epi])
+    lengths = np.linalg.norm(np.roll(epi, -1, axis=0) - epi, axis=1)
+    along = lengths @ (inside < _AT_EDGE) / lengths.sum()
+    return bool((inside < 0.0).any() or along.max() > _ALONG_EDGE)

@@ -99,7 +99,8 @@ class EcvResult:
         contours: of the native slice.
         regions: ``global`` first, then the other regions of the native slice.
         registration: movement of the post-contrast map; None with ``error``.
-        flags: reason codes.
+        flags: reason codes, those of both slices among them.
+        native_flags: those of the native slice, which decide on segments.
         notes: one sentence for each assumption and flag.
         pairing: source of the distinction between native and post-contrast.
         reference: source of the z-scores, or empty.
@@ -121,6 +122,7 @@ class EcvResult:
     regions: tuple[EcvRegion, ...] = ()
     registration: Registration | None = None
     flags: tuple[Flag, ...] = ()
+    native_flags: tuple[Flag, ...] = ()
     notes: tuple[str, ...] = ()
     pairing: str = ""
     reference: str = ""

@@ -80,6 +80,7 @@ def ecv_of_pair(
         native_blood=native.blood,
         post_blood=post.blood,
         contours=native.contours,
+        native_flags=native.flags,
         pairing=pair.how,
     )
     try:
@@ -108,7 +109,7 @@ def at_level(result: EcvResult, level: SliceLevel) -> EcvResult:
         if name is not None:
             regions.append(each if name == each.name else replace(each, name=name, z_score=None))
     notes = result.notes
-    expected = regions and has_segments(level, result.flags)
+    expected = regions and has_segments(level, result.native_flags)
     if expected and not any("AHA" in each.name for each in regions):
         notes = (*notes, _NO_SEGMENTS)
     return replace(result, level=level, regions=tuple(regions), notes=notes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -89,7 +89,13 @@ def report_maps(
         *errors,
     ]
     final = _final_levels(texts)
-    return [_at_level(each, final.get((*_number(each), each.kind is Kind.T2), each.level)) for each in found]
+    # Of ECV those of its native slice, which has the same number.
+    flags = {(*_number(each), each.kind is Kind.T2): each.flags for each in maps}
+    return [
+        _at_level(each, final.get(number, each.level), flags.get(number, each.flags))
+        for each in found
+        for number in [(*_number(each), each.kind is Kind.T2)]
+    ]
 
 
 def report_map(record: Record, image: Image | None) -> ReportMap:
@@ -176,8 +182,8 @@ def _final_levels(texts: Iterable[str]) -> dict[tuple[int, int, bool], SliceLeve
     return {key: levels.pop() for key, levels in found.items() if len(levels) == 1}
 
 
-def _at_level(shown: ReportMap, level: SliceLevel) -> ReportMap:
-    """Return a map whose slice was found to lie at another level; see :func:`report_maps`."""
+def _at_level(shown: ReportMap, level: SliceLevel, flags: Sequence[str]) -> ReportMap:
+    """Return a map whose slice, with these flags, lies at another level; see :func:`report_maps`."""
     if level is shown.level:
         return shown
     named = [(each, segment_at_level(each.name, level)) for each in shown.regions]
@@ -189,7 +195,7 @@ def _at_level(shown: ReportMap, level: SliceLevel) -> ReportMap:
     notes = shown.notes
     # Without a direction of the septum there are no segments at any level.
     directed = any(each.name == "septum" for each in regions)
-    expected = directed and has_segments(level, shown.flags)
+    expected = directed and has_segments(level, flags)
     if expected and not any("AHA" in each.name for each in regions):
         notes = (*notes, _NO_SEGMENTS)
     return replace(shown, level=level, regions=regions, notes=notes)

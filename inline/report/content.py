@@ -10,7 +10,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from inline.contouring.aha import MID_SEPTUM
+from inline.contouring.aha import MID_SEPTUM, NO_VALUE
 from inline.data.examination import SLICE_FLAGS
 from inline.data.flags import Flag
 from inline.data.results import SliceLevel
@@ -399,11 +399,13 @@ def _no_segments(maps: Sequence[ReportMap]) -> str:
 def _findings(found: Sequence[Position]) -> Iterable[str]:
     """Yield errors, then flags in words, then notes, each once with the maps that it concerns.
 
-    Of the notes, those that state why a confidence is low come first: others may have no room on the page.
+    Of the notes, those on regions without a value come first, and then those that state why a confidence is
+    low: others may have no room on the page.
     What ECV only takes over from its slices is stated of these alone.
     """
     maps = [(each, kind, chosen) for each in found for kind, chosen in each.maps.items()]
     errors, flags = [], []
+    missing: list[tuple[str, tuple[Kind, str]]] = []
     reasons: list[tuple[str, tuple[Kind, str]]] = []
     notes: list[tuple[str, tuple[Kind, str]]] = []
     for position, kind, chosen in maps:
@@ -413,13 +415,14 @@ def _findings(found: Sequence[Position]) -> Iterable[str]:
         flags += [(flag, where) for flag in dict.fromkeys(chosen.flags) if flag not in taken]
         own = (each for each in dict.fromkeys(chosen.notes) if not (taken and each.startswith(SLICE_FLAGS)))
         for note in own:
-            (reasons if note == chosen.confidence_reason else notes).append((clean(note), where))
+            reason = reasons if note == chosen.confidence_reason else notes
+            (missing if note.startswith(NO_VALUE) else reason).append((clean(note), where))
     number = Counter(kind for _, kind, _ in maps)
     for text, bearers in _gathered(errors).items():
         yield f"{_where(bearers, number)}: error: {text}"
     for flag, bearers in sorted(_gathered(flags).items(), key=lambda pair: importance(pair[0])):
         yield f"{_where(bearers, number)}: {sentence(flag)}"
-    for text, bearers in _gathered((*reasons, *notes)).items():
+    for text, bearers in _gathered((*missing, *reasons, *notes)).items():
         yield f"{_where(bearers, number)}: note: {text}"
 
 

@@ -19,6 +19,7 @@ from inline.pipeline import NotFittedError, Pipeline, SliceContext, SliceProgres
 from inline.reference import ReferenceRange, ReferenceRanges
 from inline.settings import AssemblySettings, EmitSettings, RegionSettings
 from model.insertion import heat_maps
+from model.relaxometry.parametric_map import ParametricMap
 
 BORDERS = ContourOffsets(0.0, 0.0)
 
@@ -558,6 +559,28 @@ def test_a_segment_of_another_level_that_is_implausible_is_flagged(slices, ring_
     assert "AHA" in found.notes[-1]
 
 
+@pytest.mark.parametrize("judged", [True, False])
+def test_the_note_on_a_segment_without_a_value_is_that_of_the_level(slices, ring_engine, judged):
+    """A sector of noise that holds a whole segment; the fit shows its pixels, the values alone do not."""
+    pipeline = Pipeline(ring_engine)
+    result = replace(pipeline.process(slices[0]), level=SliceLevel.UNKNOWN)
+    rows, columns = np.indices(result.labels.shape) - np.array(result.labels.shape)[:, None, None] / 2.0
+    noise = np.abs(np.degrees(np.arctan2(rows, columns)) - 45.0) < 60.0
+    sd = np.where(noise, 0.5 * result.map.values_ms, result.map.sd_ms).astype(np.float32)
+    lost = replace(result.map, r_squared=np.where(noise, np.float32(0.3), 1.0), sd_ms=sd)
+    mid = pipeline.at_level(replace(result, map=lost), SliceLevel.MID, "user")
+    known = mid if judged else replace(mid, map=ParametricMap.of_values(lost.values_ms))
+    basal = pipeline.at_level(known, SliceLevel.BASAL, "user")
+    said = [[note for note in each.notes if note.startswith("No value of")] for each in (mid, basal)]
+    assert [len(each) for each in said] == [1, 1]
+    assert "mid" in said[0][0]
+    if judged:
+        assert "basal" in said[1][0]
+        assert "mid " not in said[1][0]
+    else:
+        assert said[1] == said[0]
+
+
 def test_without_contours_a_result_has_its_level_alone(slices, ring_engine):
     result = replace(Pipeline(ring_engine).process(slices[0]), contours=None, regions=())
     found = Pipeline(ring_engine).at_level(result, SliceLevel.APICAL, "position")
@@ -627,3 +650,19 @@ def test_images_that_recover_from_saturation_may_be_of_a_molli_that_lacks_others
     with pytest.raises(NotFittedError, match="recovers from saturation") as raised:
         check_images(series)
     assert (f"images of MOLLI are missing: {number} came" in str(raised.value)) == molli
+
+
+@pytest.mark.parametrize("flat", [0, 1, 7])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_saturation_recovery_is_not_fitted_where_an_image_holds_no_signal(flat, scaled):
+    times = np.linspace(100.0, 3700.0, 8)
+    images = 100.0 * np.broadcast_to(1.0 - np.exp(-times / 900.0)[:, None, None], (8, 64, 64))
+    images = images * np.linspace(0.8, 1.2, 64)
+    images[flat] = 0.0
+    geometry = SliceGeometry.unoriented((1.5, 1.5), (64, 64))
+    flags = (Flag.SCALED_IMAGES,) if scaled else ()
+    series = MappingSeries(
+        Quantity.T1, images.astype(np.float32), times, geometry, SeriesIdentity(0, 0), flags=flags
+    )
+    with pytest.raises(NotFittedError, match="recovers from saturation"):
+        check_images(series)

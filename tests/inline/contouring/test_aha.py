@@ -19,7 +19,9 @@ from inline.contouring.aha import (
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import Contours, InsertionPoint, Insertions, SliceLevel
+from model.relaxometry.molli import molli_map
 from model.relaxometry.parametric_map import ParametricMap
+from model.relaxometry.t2prep import t2_map
 
 SHAPE = (120, 120)
 TO_APEX = np.array([0.62, -0.60, -0.50]) / np.linalg.norm([0.62, -0.60, -0.50])
@@ -175,7 +177,7 @@ def test_a_segment_with_too_many_poor_fits_has_no_value_but_the_ring_has(share, 
     poor = np.random.default_rng(2).random(SHAPE) < share
     ones = np.ones(SHAPE, np.float32)
     fitted = ParametricMap(
-        950 * ones, 20 * ones, np.where(poor, np.float32(0.8), ones), np.zeros(SHAPE, bool)
+        950 * ones, 200 * ones, np.where(poor, np.float32(0.8), ones), np.zeros(SHAPE, bool)
     )
     scanner = ParametricMap.of_values(np.where(poor, np.float32(0.0), 950 * ones))
     reference = angular_reference(usual_short_axis())
@@ -185,6 +187,38 @@ def test_a_segment_with_too_many_poor_fits_has_no_value_but_the_ring_has(share, 
     found = without_values([ring, *parts])
     assert [flag for flag, _ in found] == ([] if kept else [Flag.POOR_FIT])
     assert without_values([replace(ring, median=None), *parts]) == ()
+
+
+def with_noise(signal, snr):
+    """Magnitudes of one tissue, whose signal is in units of the image without decay or fully recovered."""
+    along, across = np.random.default_rng(4).normal(size=(2, len(signal), *SHAPE)) / snr
+    return (1000.0 * np.hypot(signal[:, None, None] + along, across)).astype(np.float32)
+
+
+@pytest.mark.parametrize("preparations", [(0.0, 25.0, 55.0), tuple(np.arange(10.0, 100.0, 10.0))])
+@pytest.mark.parametrize("t2", [45.0, 120.0])
+@pytest.mark.parametrize("snr", [1e-3, 2.0, 3.0, 16.0, 25.0])
+def test_t2_of_lost_signal_has_no_value_and_a_long_one_of_many_echoes_has(preparations, t2, snr):
+    times = np.array(preparations)
+    fitted = t2_map(with_noise(np.exp(-times / t2), snr), times)
+    _, *parts = measure(fitted, RING, SliceLevel.MID, angular_reference(usual_short_axis()))
+    if snr < 4.0:
+        assert all(each.median is None for each in parts)
+    else:
+        assert [each.median for each in parts] == pytest.approx([t2] * len(parts), rel=0.08)
+
+
+@pytest.mark.parametrize("t1", [270.0, 1000.0])
+@pytest.mark.parametrize("snr", [1e-3, 2.0, 3.0, 10.0])
+def test_t1_of_lost_signal_has_no_value_and_of_noisy_signal_has(t1, snr):
+    times = np.array([100.0, 180.0, 1000.0, 1080.0, 1900.0, 1980.0, 2800.0, 3700.0])
+    signal = np.abs(1.0 - 1.9 * np.exp(-times * 0.9 / t1))
+    fitted = molli_map(with_noise(signal, snr), times)
+    _, *parts = measure(fitted, RING, SliceLevel.MID, angular_reference(usual_short_axis()))
+    if snr < 4.0:
+        assert all(each.median is None for each in parts)
+    else:
+        assert [each.median for each in parts] == pytest.approx([t1] * len(parts), rel=0.08)
 
 
 @pytest.mark.parametrize(("share", "measured"), [(0.0, False), (0.5, False), (0.7, True), (1.0, True)])

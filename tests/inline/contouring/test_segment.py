@@ -94,21 +94,37 @@ def test_times_longer_than_those_of_tissue_are_clipped(values, quantity, longest
     assert not np.array_equal(made, lower)
 
 
-@pytest.mark.parametrize(("columns", "pixel_mm"), [(224, 1.5), (240, 1.5), (224, 2.0), (140, 1.5), (70, 3.0)])
-@pytest.mark.parametrize("outside", [-2.0, 2.0, 12.0])
-def test_a_heart_beyond_the_image_or_the_frame_is_cut_off(columns, pixel_mm, outside):
-    """A disc of 25 mm whose left border lies that far, mm, beyond the image or the frame."""
+def disc_at_the_edge(columns, pixel_mm, outside, drawn_to=-np.inf):
+    """Segmentation of a disc of 37.5 mm whose left border lies that far, mm, beyond the image or the frame.
+
+    The network draws it up to ``drawn_to`` from that edge, pixels of the frame.
+    """
     frame = Frame((200, columns), (pixel_mm, 1.5))
     border = max(0.5 * (224 - columns * pixel_mm / 1.5), 0.0) - 0.5
     y, x = np.mgrid[:224, :224]
+    drawn = np.clip(0.5 + x - (border + drawn_to), 0.0, 1.0)
     heart, cavity = (
-        np.clip(0.5 + radius - np.hypot(x - (border + 25.0 - outside / 1.5), y - 100.0), 0.0, 1.0)
+        np.clip(0.5 + radius - np.hypot(x - (border + 25.0 - outside / 1.5), y - 100.0), 0.0, 1.0) * drawn
         for radius in (25.0, 17.0)
     )
-    output = np.stack([1.0 - heart, cavity, heart - cavity]).astype(np.float32)
-    found = contour_slice(output, frame)
+    found = contour_slice(np.stack([1.0 - heart, cavity, heart - cavity]).astype(np.float32), frame)
     assert found.contours is not None
+    return found, frame.to_frame_points(found.contours.epi)[:, 0].min() - border
+
+
+@pytest.mark.parametrize(("columns", "pixel_mm"), [(224, 1.5), (240, 1.5), (224, 2.0), (140, 1.5), (70, 3.0)])
+@pytest.mark.parametrize("outside", [-2.0, 2.0, 12.0])
+def test_a_heart_beyond_the_image_or_the_frame_is_cut_off(columns, pixel_mm, outside):
+    found, _ = disc_at_the_edge(columns, pixel_mm, outside)
     assert found.flags == ((Flag.CUT_OFF,) if outside > 0.0 else ())
+
+
+@pytest.mark.parametrize(("columns", "pixel_mm"), [(200, 1.5), (140, 1.5), (70, 3.0)])
+@pytest.mark.parametrize("outside", [4.0, 6.0])
+def test_a_heart_whose_wall_is_drawn_along_the_inside_of_the_edge_is_cut_off(columns, pixel_mm, outside):
+    found, distance = disc_at_the_edge(columns, pixel_mm, outside, 0.8)
+    assert 0.3 < distance < 1.0
+    assert found.flags == (Flag.CUT_OFF,)
 
 
 def test_the_engine_receives_the_normalised_image_and_its_ring_lies_in_the_image(ring_engine):

@@ -189,6 +189,20 @@ def test_a_heart_that_the_native_image_cuts_off_has_no_segments():
     assert at_level(found, SliceLevel.BASAL).notes == found.notes
 
 
+@pytest.mark.parametrize("cut", ["native", "post-contrast"])
+def test_the_native_slice_decides_on_the_segments_of_another_level(cut):
+    """Contours and angles of ECV are those of the native slice."""
+    native, post = (
+        replace(each, flags=(Flag.CUT_OFF,)) if name == cut else each
+        for name, each in (("native", NATIVE), ("post-contrast", POST))
+    )
+    found = of(replace(native, level=SliceLevel.APICAL), post)
+    assert Flag.CUT_OFF in found.flags
+    assert any("AHA" in name for name in by_name(found)) == (cut != "native")
+    mid = at_level(found, SliceLevel.MID)
+    assert any(note.startswith("No segments of ECV") for note in mid.notes) == (cut != "native")
+
+
 def test_failed_pixels_take_no_part():
     failed = POST.map.failed.copy()
     failed[50:60] = True

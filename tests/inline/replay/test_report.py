@@ -1,6 +1,7 @@
 """Report of results that came over the wire: the same as that of the results themselves."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,20 @@ def test_the_final_levels_of_the_summary_name_the_segments():
         assert new.z_score == (None if "AHA" in old.name else 1.0)
     assert segments[0][0].name == segments[4][0].name == "AHA 1 basal anterior"
     assert [sum("No segments" in note for note in made.notes) for made in maps] == [0, 1, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("cut", ["native", "post-contrast"])
+def test_the_native_slice_decides_on_the_segments_of_its_ecv(cut):
+    native = make_slice(0, level="apical")
+    ecv = replace(make_ecv(native), flags=(Flag.CUT_OFF,))
+    if cut == "native":
+        native = replace(native, flags=(Flag.CUT_OFF,), regions=native.regions[:2])
+        ecv = replace(ecv, regions=ecv.regions[:2])
+    ((made, image),) = ecv_records(ecv_images(ecv, ImageHeader()))
+    texts = ["DBG myostream: 16 images came. Levels: mid: series 1 slice 0 (T1)."]
+    maps = report_maps([returned(native)], [(made, image)], [], texts)
+    assert [each.level for each in maps] == ["mid", "mid"]
+    assert [any("No segments" in note for note in each.notes) for each in maps] == [cut != "native"] * 2
 
 
 def test_numbers_that_two_slices_share_leave_their_levels():

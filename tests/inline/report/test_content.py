@@ -5,6 +5,7 @@ from itertools import permutations
 
 import pytest
 
+from inline.contouring.aha import without_values
 from inline.data.examination import Examination
 from inline.data.flags import Flag
 from inline.data.results import RegionValues, SliceLevel
@@ -304,19 +305,22 @@ def test_findings_are_errors_flags_by_importance_and_notes_each_once():
     )
 
 
-def test_the_reasons_of_a_low_confidence_come_before_other_notes():
+def test_regions_without_a_value_and_reasons_of_a_low_confidence_come_before_other_notes():
+    ring, septum = region("global", 950.0, 99), RegionValues("septum", None, None, None, None, None, 0)
+    ((_, missing),) = without_values((ring, septum))
     slices = [
         make_slice(
             n,
             level=level,
             flags=(Flag.REVIEW,),
-            notes=("Septum.", f"Reason {n}."),
+            notes=("Septum.", f"Reason {n}.", missing),
             confidence_reason=f"Reason {n}.",
         )
         for n, level in enumerate(("basal", "mid"))
     ]
     assert content(*slices).findings == (
         f"All maps: {SENTENCES['review']}",
+        f"All maps: note: {missing}",
         "T1 native basal: note: Reason 0.",
         "T1 native mid: note: Reason 1.",
         "All maps: note: Septum.",
