@@ -419,11 +419,8 @@ class Pipeline:
                 *without_values(regions),
             )
         )
-        notes = result.notes
-        # A map of values alone does not show which pixels are lost.
-        if result.scanner_made or parametric.sd_ms.any():
-            former = {sentence for _, sentence in without_values(result.regions)}
-            notes = tuple(each for each in notes if each not in former)
+        former = {sentence for _, sentence in without_values(result.regions)}
+        notes = (each for each in result.notes if each not in former)
         ranges, _ = self.ranges.of(quantity_of(result), result)
         regions, reference = with_z_scores(regions, ranges)
         return replace(

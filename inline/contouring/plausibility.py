@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -72,6 +73,13 @@ def poorly_fitted(parametric: ParametricMap) -> NDArray[np.bool_]:
     """
     uncertain = parametric.sd_ms > _LOST_SD * parametric.values_ms
     return parametric.failed | ((parametric.r_squared < _POOR_FIT) & uncertain)
+
+
+def of_values(values_ms: NDArray[np.float32], lost: NDArray[np.bool_]) -> ParametricMap:
+    """Return a map of values alone, in which :func:`poorly_fitted` finds the pixels ``lost`` in the fit."""
+    return replace(
+        ParametricMap.of_values(values_ms), sd_ms=np.where(lost, np.float32(np.inf), np.float32(0.0))
+    )
 
 
 def check_values(

@@ -9,6 +9,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from inline.contouring.plausibility import poorly_fitted
 from inline.data.examination import EcvResult, Examination, Haematocrit
 from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, Contours, SliceLevel, SliceResult
@@ -78,12 +79,14 @@ class Section:
         spacing: pixel size (x, y), mm.
         contours: in pixels of the part, or None.
         points: insertion points (x, y), likewise.
+        lost: pixels without a value or with a poor fit, ``(rows, columns)``; None where they are not known.
     """
 
     values: NDArray[np.float32]
     spacing: tuple[float, float]
     contours: Contours | None
     points: tuple[tuple[float, float], ...]
+    lost: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,8 @@ class ReportMap:
             values = np.where(result.map.failed, np.float32(np.nan), result.map.values_ms)
             found = (result.insertions.anterior, result.insertions.inferior)
             points = tuple((each.x, each.y) for each in found if each is not None)
-            section = cut(values, result.geometry.spacing, result.contours, points)
+            lost = poorly_fitted(result.map)
+            section = cut(values, result.geometry.spacing, result.contours, points, lost=lost)
         return cls(
             kind=slice_kind(result.quantity, result.enhancement),
             identity=result.identity,
@@ -201,7 +205,9 @@ class ReportMap:
     @property
     def nbytes(self) -> int:
         """Bytes of the pixels."""
-        return 0 if self.section is None else self.section.values.nbytes
+        if self.section is None:
+            return 0
+        return self.section.values.nbytes + (0 if self.section.lost is None else self.section.lost.nbytes)
 
 
 def report_maps(examination: Examination) -> tuple[ReportMap, ...]:
@@ -224,6 +230,7 @@ def cut(
     spacing: tuple[float, float],
     contours: Contours | None,
     points: tuple[tuple[float, float], ...] = (),
+    lost: NDArray[np.bool_] | None = None,
 ) -> Section:
     """Return the square part of a map that a report shows: the heart, or the chest without contours.
 
@@ -232,6 +239,7 @@ def cut(
         spacing: pixel size (x, y), mm.
         contours: in pixels of the map.
         points: likewise (x, y).
+        lost: see :class:`Section`.
     """
     size = np.array(values.shape[::-1])
     if contours is None:
@@ -243,6 +251,12 @@ def cut(
     half = side_mm / 2.0 / np.asarray(spacing)
     first = np.clip(np.floor(centre - half), 0, size - 1).astype(int)
     last = np.clip(np.ceil(centre + half) + 1, 1, size).astype(int)
-    part = values[first[1] : last[1], first[0] : last[0]].copy()
+    place = slice(first[1], last[1]), slice(first[0], last[0])
     moved = None if contours is None else Contours(contours.endo - first, contours.epi - first)
-    return Section(part, spacing, moved, tuple((x - int(first[0]), y - int(first[1])) for x, y in points))
+    return Section(
+        values[place].copy(),
+        spacing,
+        moved,
+        tuple((x - int(first[0]), y - int(first[1])) for x, y in points),
+        None if lost is None else lost[place].copy(),
+    )

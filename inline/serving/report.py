@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from inline.contouring.plausibility import of_values
 from inline.data.examination import EcvResult
 from inline.data.memory import Share
 from inline.data.results import SliceResult
@@ -19,7 +20,6 @@ from inline.report.apart import drawn_apart
 from inline.report.content import ExaminationInfo, page
 from inline.report.maps import ReportMap, Section
 from inline.serving.observers import FinalLevels
-from model.relaxometry.parametric_map import ParametricMap
 
 _log = logging.getLogger(__name__)
 
@@ -129,6 +129,6 @@ def _at_level(
 
 
 def _with_pixels(result: SliceResult, section: Section | None) -> SliceResult:
-    if section is None:
+    if section is None or section.lost is None:
         return result
-    return replace(result, map=ParametricMap.of_values(section.values), contours=section.contours)
+    return replace(result, map=of_values(section.values, section.lost), contours=section.contours)

@@ -8,6 +8,7 @@ import torch
 from inline.assembly.assembled import Ready
 from inline.assembly.assembler import SeriesAssembler
 from inline.contouring.confidence import Assessment, Reviewer
+from inline.contouring.plausibility import of_values, poorly_fitted
 from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, Insertions, SliceLevel
@@ -19,7 +20,6 @@ from inline.pipeline import NotFittedError, Pipeline, SliceContext, SliceProgres
 from inline.reference import ReferenceRange, ReferenceRanges
 from inline.settings import AssemblySettings, EmitSettings, RegionSettings
 from model.insertion import heat_maps
-from model.relaxometry.parametric_map import ParametricMap
 
 BORDERS = ContourOffsets(0.0, 0.0)
 
@@ -559,9 +559,9 @@ def test_a_segment_of_another_level_that_is_implausible_is_flagged(slices, ring_
     assert "AHA" in found.notes[-1]
 
 
-@pytest.mark.parametrize("judged", [True, False])
-def test_the_note_on_a_segment_without_a_value_is_that_of_the_level(slices, ring_engine, judged):
-    """A sector of noise that holds a whole segment; the fit shows its pixels, the values alone do not."""
+@pytest.mark.parametrize("fit", [True, False])
+def test_the_note_on_a_segment_without_a_value_is_that_of_the_level(slices, ring_engine, fit):
+    """A sector of noise that holds a whole segment; live page and report keep its pixels without the fit."""
     pipeline = Pipeline(ring_engine)
     result = replace(pipeline.process(slices[0]), level=SliceLevel.UNKNOWN)
     rows, columns = np.indices(result.labels.shape) - np.array(result.labels.shape)[:, None, None] / 2.0
@@ -569,16 +569,16 @@ def test_the_note_on_a_segment_without_a_value_is_that_of_the_level(slices, ring
     sd = np.where(noise, 0.5 * result.map.values_ms, result.map.sd_ms).astype(np.float32)
     lost = replace(result.map, r_squared=np.where(noise, np.float32(0.3), 1.0), sd_ms=sd)
     mid = pipeline.at_level(replace(result, map=lost), SliceLevel.MID, "user")
-    known = mid if judged else replace(mid, map=ParametricMap.of_values(lost.values_ms))
-    basal = pipeline.at_level(known, SliceLevel.BASAL, "user")
+    kept = mid if fit else replace(mid, map=of_values(lost.values_ms, poorly_fitted(lost)))
+    basal = pipeline.at_level(kept, SliceLevel.BASAL, "user")
     said = [[note for note in each.notes if note.startswith("No value of")] for each in (mid, basal)]
     assert [len(each) for each in said] == [1, 1]
     assert "mid" in said[0][0]
-    if judged:
-        assert "basal" in said[1][0]
-        assert "mid " not in said[1][0]
-    else:
-        assert said[1] == said[0]
+    assert "basal" in said[1][0]
+    assert "mid " not in said[1][0]
+    empty = {each.name for each in basal.regions if each.median is None}
+    assert empty
+    assert all(name in said[1][0] for name in empty)
 
 
 def test_without_contours_a_result_has_its_level_alone(slices, ring_engine):

@@ -24,6 +24,7 @@ from typing import Any, Final
 import msgpack
 import numpy as np
 
+from inline.contouring.plausibility import of_values, poorly_fitted
 from inline.data.errors import ConfigurationError
 from inline.data.examination import EcvResult
 from inline.data.flags import Flag
@@ -388,21 +389,22 @@ def _small(result: SliceResult) -> SliceResult:
     if result.map is None or result.contours is None:
         return bare
     values = np.where(result.map.failed, np.float32(np.nan), result.map.values_ms)
-    part = cut(values, result.geometry.spacing, result.contours)
-    made = _values_alone(ParametricMap.of_values(part.values))
+    part = cut(values, result.geometry.spacing, result.contours, lost=poorly_fitted(result.map))
+    assert part.lost is not None
+    made = _values_alone(of_values(part.values, part.lost))
     return replace(bare, map=made, contours=part.contours)
 
 
 def _values_alone(made: ParametricMap) -> ParametricMap:
-    """Return a map without SD and R2, which the page does not show."""
-    nothing = np.broadcast_to(np.float32(0.0), made.values_ms.shape)
-    return replace(made, sd_ms=nothing, r_squared=nothing)
+    """Return a map without SD and R2, which the page does not show, but for pixels that are lost."""
+    kept = of_values(np.where(made.failed, np.float32(np.nan), made.values_ms), poorly_fitted(made))
+    return replace(kept, r_squared=np.broadcast_to(np.float32(0.0), made.values_ms.shape))
 
 
 def _map_bytes(result: SliceResult) -> int:
     """Return the bytes of the maps of a result, as of :func:`_values_alone`."""
     made, uncertainty = result.map, result.boundary_uncertainty
-    size = 0 if made is None else made.values_ms.nbytes + made.failed.nbytes
+    size = 0 if made is None else made.values_ms.nbytes + made.sd_ms.nbytes + made.failed.nbytes
     return size if uncertainty is None else size + uncertainty.nbytes
 
 

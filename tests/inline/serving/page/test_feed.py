@@ -154,6 +154,27 @@ def test_final_levels_change_the_segments_of_results_that_are_shown(started):
         assert reader.next("slice")["level"] == "apical", "a page that opens later"
 
 
+def test_a_segment_of_noise_has_no_value_at_the_final_level_either(started):
+    pipeline, mid = measured()
+    rows, columns = np.indices(mid.map.failed.shape) - mid.contours.endo.mean(axis=0)[::-1, None, None]
+    noise = np.abs(np.degrees(np.arctan2(rows, columns)) - 45.0) < 60.0
+    made = replace(
+        mid.map, r_squared=np.where(noise, 0.3, 1.0), sd_ms=np.where(noise, 0.5, 0.01) * mid.map.values_ms
+    )
+    mid = pipeline.at_level(replace(mid, map=made), SliceLevel.MID, "position")
+    expected = {each.name: each.median for each in pipeline.at_level(mid, SliceLevel.BASAL, "").regions}
+    assert None in expected.values()
+    feed = started()
+    with closing(Reader(feed.address)) as reader:
+        feed.delivered(Delivery("a", mid, 0.1, False, 1, 500.0))
+        reader.next("slice")
+        feed.levels_known(final(pipeline, mid, SliceLevel.BASAL))
+        (change,) = reader.next("levels")["slices"]
+    assert {name: value is None for name, value in named(change["regions"]).items()} == {
+        name: value is None for name, value in expected.items()
+    }
+
+
 def test_a_latecomer_has_the_final_level(started):
     pipeline, mid = measured()
     feed = started()
@@ -370,9 +391,9 @@ def test_of_very_many_results_the_latest_alone_change_their_levels_and_are_super
 
 
 def test_what_waits_for_a_process_that_hangs_is_bounded_in_bytes_and_the_latest_stay(started, monkeypatch):
-    """Per pixel 4 bytes of value and 1 of validity; SD, R2, labels and the uncorrected map do not wait."""
+    """Per pixel wait 4 bytes of value, 4 of a poor fit and 1 of validity, and no labels or uncorrected map."""
     made = t1_slice()
-    monkeypatch.setattr(module, "_WAITING_BYTES", 10 * 5 * made.map.values_ms.size + 1)
+    monkeypatch.setattr(module, "_WAITING_BYTES", 10 * 9 * made.map.values_ms.size + 1)
     feed = started()
     with closing(Reader(feed.address)) as reader:
         reader.next("status")
@@ -390,7 +411,7 @@ def test_what_waits_for_a_process_that_hangs_is_bounded_in_bytes_and_the_latest_
 def test_the_maps_that_another_level_is_measured_on_are_bounded_in_bytes(started, monkeypatch):
     """Of each the 110 mm around the heart are kept, some 75 x 75 pixels."""
     pipeline, native = measured()
-    most = 4 * 5 * 80 * 80
+    most = 4 * 9 * 80 * 80
     monkeypatch.setattr(module, "_SHOWN_BYTES", most)
     feed = started()
     slices = [replace(native, identity=SeriesIdentity(number, 0)) for number in range(8)]
@@ -400,8 +421,8 @@ def test_the_maps_that_another_level_is_measured_on_are_bounded_in_bytes(started
         numbers = [reader.next("slice")["number"] for _ in slices]
         kept = [shown.result.map for shown in feed._shown]
         assert 4 <= len(kept) < 8
-        assert sum(each.values_ms.nbytes + each.failed.nbytes for each in kept) <= most
-        assert all(each.sd_ms.strides == each.r_squared.strides == (0, 0) for each in kept)  # no memory
+        assert sum(each.values_ms.nbytes + each.sd_ms.nbytes + each.failed.nbytes for each in kept) <= most
+        assert all(each.r_squared.strides == (0, 0) for each in kept)  # no memory
         for each in (slices[0], slices[-1]):
             feed.levels_known(final(pipeline, each, SliceLevel.APICAL))
         assert reader.next("levels")["slices"] == []
