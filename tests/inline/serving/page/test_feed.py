@@ -391,7 +391,7 @@ def test_of_very_many_results_the_latest_alone_change_their_levels_and_are_super
 
 
 def test_what_waits_for_a_process_that_hangs_is_bounded_in_bytes_and_the_latest_stay(started, monkeypatch):
-    """Per pixel wait 4 bytes of value, 4 of a poor fit and 1 of validity, and no labels or uncorrected map."""
+    """Per pixel wait 4 bytes of value, 4 of a poor fit and 1 of validity, no labels, no uncorrected map."""
     made = t1_slice()
     monkeypatch.setattr(module, "_WAITING_BYTES", 10 * 9 * made.map.values_ms.size + 1)
     feed = started()
