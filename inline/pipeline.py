@@ -413,14 +413,12 @@ class Pipeline:
             return found
         named = segment_level(level, result.flags)
         regions = measure(parametric, contours, named, result.septum, inset=self._regions.inset)
-        more = dict(
-            (
-                *check_values(parametric, result.quantity, regions, scanner_made=result.scanner_made),
-                *without_values(regions),
-            )
-        )
-        former = {sentence for _, sentence in without_values(result.regions)}
+        lost = without_values(regions)
+        # Without another one, the note of the former level gives the reason of its flag.
+        former = {sentence for _, sentence in without_values(result.regions)} if lost else ()
         notes = (each for each in result.notes if each not in former)
+        checked = check_values(parametric, result.quantity, regions, scanner_made=result.scanner_made)
+        more = dict((*checked, *lost))
         ranges, _ = self.ranges.of(quantity_of(result), result)
         regions, reference = with_z_scores(regions, ranges)
         return replace(

@@ -168,17 +168,19 @@ def _acquisitions(timed: Sequence[_Timed]) -> list[list[_Timed]]:
     of all. Those of T1 may be interleaved. Those of T2 are then averages, and without the same times parts of
     one acquisition.
     """
+    # Numbers give the order where the times do not.
+    numbered = len({(frame.number, frame.index) for frame, _ in timed}) == len(timed)
     for place, quantity in product(range(2), Quantity):
         runs: dict[int | None, list[float]] = {}
-        moments: dict[int | None, list[float]] = {}
-        for frame, time in timed:
+        order: dict[int | None, list[float]] = {}
+        for number, (frame, time) in enumerate(timed):
             if time is not None and time.place.quantity is quantity and _is_weighted(frame):
                 runs.setdefault(frame.repetition[place], []).append(time.ms)
-                moments.setdefault(frame.repetition[place], []).append(frame.moment)
+                order.setdefault(frame.repetition[place], []).append(number if numbered else frame.moment)
         first = [min(run) for run in runs.values()]
         whole = all(len(run) >= _WHOLE[quantity] and _differ(run) for run in runs.values())
         if quantity is Quantity.T2:
-            whole &= _are_alike(runs.values()) and _follow_each_other(moments.values())
+            whole &= _are_alike(runs.values()) and _follow_each_other(order.values())
         if len(runs) > 1 and None not in runs and whole and max(first) - min(first) <= SAME_MS[quantity]:
             # In the order of their first images; those without such a number come last.
             numbers = dict.fromkeys([*runs, *(frame.repetition[place] for frame, _ in timed)])
@@ -193,7 +195,7 @@ def _are_alike(runs: Collection[Sequence[float]]) -> bool:
 
 
 def _follow_each_other(runs: Iterable[Sequence[float]]) -> bool:
-    """Return whether each of several runs of images ended, by their moments, before the next one began."""
+    """Return whether each of several runs, by moments or places, ended before the next one began."""
     spans = sorted((min(run), max(run)) for run in runs)
     return not any(later < end for (_, end), (later, _) in pairwise(spans))
 
@@ -256,7 +258,7 @@ def _attempts(timed: Sequence[_Timed]) -> set[int]:
         if abs(times[came] - before[0]) > SAME_MS[quantity] or (came == 1 and not break_s > BREAK_S):
             continue
         again = _until_one_comes_again(times[came : came + _MOST])
-        whole = len(again) >= SHORTEST[quantity]
+        whole = len(again) >= _WHOLE[quantity]
         if quantity is Quantity.T1:
             begins = first_again(before, again[0], near=not break_s >= BREAK_S)
             if came > 1 and len(again) > 1:

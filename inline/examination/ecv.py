@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -22,7 +23,7 @@ from inline.contouring.aha import (
 from inline.contouring.plausibility import poorly_fitted
 from inline.data.errors import MyostreamError
 from inline.data.examination import SLICE_FLAGS, EcvRegion, EcvResult, Haematocrit, HaematocritSource
-from inline.data.flags import Flag
+from inline.data.flags import Finding, Flag
 from inline.data.results import BloodT1, SliceLevel, SliceResult
 from inline.examination.pairing import Pair, mismatch, shortened, usable
 from inline.examination.registration import Registered, register, sample
@@ -109,10 +110,18 @@ def at_level(result: EcvResult, level: SliceLevel) -> EcvResult:
         if name is not None:
             regions.append(each if name == each.name else replace(each, name=name, z_score=None))
     notes = result.notes
+    if lost := _without_values(regions):
+        former = {sentence for _, sentence in _without_values(result.regions)}
+        notes = (*(each for each in notes if each not in former), *(sentence for _, sentence in lost))
     expected = regions and has_segments(level, result.native_flags)
     if expected and not any("AHA" in each.name for each in regions):
         notes = (*notes, _NO_SEGMENTS)
     return replace(result, level=level, regions=tuple(regions), notes=notes)
+
+
+def _without_values(regions: Sequence[EcvRegion]) -> tuple[Finding, ...]:
+    # There is no ECV without haematocrit.
+    return without_values([replace(each, median=each.partition_coefficient) for each in regions])
 
 
 def _blood_change(native: SliceResult, post: SliceResult) -> BloodChange:
@@ -258,8 +267,7 @@ def _measured(
     lost = ~valid | poorly_fitted(native.map) | poorly_fitted(moved)
     factor = None if found.haematocrit is None else 100.0 * (1.0 - found.haematocrit.value)
     regions = tuple(_region(each, kept, tissue, blood, factor, valid, lost) for each in shares)
-    # There is no ECV without haematocrit.
-    for flag, note in without_values([replace(each, median=each.partition_coefficient) for each in regions]):
+    for flag, note in _without_values(regions):
         flags = [*dict.fromkeys((*flags, flag))]
         notes.append(note)
     return replace(

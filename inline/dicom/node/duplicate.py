@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.pixels.utils import iter_pixels
 
+_PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _LAYOUT: Final = (
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
@@ -23,7 +24,7 @@ def may_replace(earlier: Path, data: bytes) -> bool:
     """Return whether an object may replace an earlier one with its UID, so that no image is lost.
 
     It may where both are identical, or where patient and pixels are the same: it then comes in another
-    transfer syntax, or with a corrected header. So it may where the pixels of the earlier one cannot be read.
+    transfer syntax, or with a corrected header. So it may where the earlier one or its pixels cannot be read.
 
     One frame of each is decoded at a time, and none where the stored pixels are the same bytes.
 
@@ -37,7 +38,13 @@ def may_replace(earlier: Path, data: bytes) -> bool:
         return True
     if kept == data:
         return True
-    first, second = dcmread(BytesIO(kept)), dcmread(BytesIO(data))
+    second = dcmread(BytesIO(data))
+    try:
+        first = dcmread(BytesIO(kept))
+    except Exception:  # of damaged files pydicom raises many kinds
+        return True
+    if "Rows" not in first:
+        return True
     if (first.get("PatientID") or "") != (second.get("PatientID") or ""):
         return False
     if _size(first) != _size(second):
@@ -60,7 +67,7 @@ def _size(image: Dataset) -> tuple[object, ...]:
 
 def _stored(image: Dataset) -> tuple[object, ...]:
     """Return the pixels of an image as they are stored, with all that their values depend on."""
-    return image.file_meta.TransferSyntaxUID, image.get("PixelData"), *map(image.get, _LAYOUT)
+    return image.file_meta.TransferSyntaxUID, *map(image.get, (*_PIXELS, *_LAYOUT))
 
 
 def _frames(image: Dataset) -> Iterator[NDArray[np.generic] | None]:

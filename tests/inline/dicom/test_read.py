@@ -612,6 +612,14 @@ def test_attempts_that_were_broken_off_are_fitted_with_no_whole_acquisition(part
     assert all(Flag.MISSING_IMAGES in each.flags for each in failed)
 
 
+@pytest.mark.parametrize("parts", [[(2, 0), (5, 40), (8, 80)], [(3, 0), (6, 40), (8, 80)]])
+def test_longer_attempts_are_maps_of_their_own(parts, tmp_path, images):
+    sums = in_one_series(tmp_path, of_slice(images), *parts)
+    examination = only(tmp_path)
+    assert fitted(examination) == sums[1:]
+    assert [Flag.MISSING_IMAGES in each.flags for each in examination.series] == [True, True, False]
+
+
 def test_t2_that_was_broken_off_twice_is_fitted_with_no_whole_acquisition(tmp_path, images):
     sums = in_one_series(tmp_path, of_slice(images, "T2"), (2, 0), (2, 60), (3, 120))
     examination = only(tmp_path)
@@ -635,11 +643,15 @@ def test_t2_parts_with_other_times_are_one_acquisition(name, tmp_path, images):
     assert fitted(only(tmp_path)) == [sorted(first + second)]
 
 
+@pytest.mark.parametrize("clock", ["080000.000000", None])
 @pytest.mark.parametrize("name", ["AcquisitionNumber", "TemporalPositionIdentifier"])
-def test_t2_averages_that_are_acquired_in_turn_are_one_acquisition(name, tmp_path, images):
+def test_t2_averages_that_are_acquired_in_turn_are_one_acquisition(name, clock, tmp_path, images):
+    """By their times, or by their instance numbers where the times are equal."""
+
     def change(data, place, at):
         setattr(data, name, place + 1)
-        data.AcquisitionTime = data.ContentTime = f"0800{10 * at + 5 * place:02d}.000000"
+        data.AcquisitionTime = data.ContentTime = clock or f"0800{10 * at + 5 * place:02d}.000000"
+        data.InstanceNumber = 2 * at + place + 1
 
     first, second = in_one_series(tmp_path, of_slice(images, "T2"), (3, 0), (3, 0), change=change)
     assert fitted(only(tmp_path)) == [sorted(first + second)]

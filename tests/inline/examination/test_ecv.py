@@ -234,6 +234,9 @@ def test_a_segment_of_noise_has_no_ecv_and_is_flagged(which):
     assert found.flags.count(Flag.POOR_FIT) == 1
     assert f"No value of {', '.join(septal)}:" in found.notes[-1]
     assert found.regions[-1].median == pytest.approx(26.68, abs=1e-2)
+    (basal,) = (note for note in at_level(found, SliceLevel.BASAL).notes if note.startswith("No value of"))
+    assert "AHA 2 basal anteroseptal" in basal
+    assert "AHA 8" not in basal
     unknown = of(native, post, EcvSettings())
     assert unknown.flags.count(Flag.POOR_FIT) == 1
     assert by_name(unknown)["septum"].partition_coefficient is None

@@ -204,6 +204,17 @@ def test_the_same_image_may_come_again(running, archive, scanned, tmp_path):
         assert may_replace(kept, (tmp_path / "compressed.dcm").read_bytes())
 
 
+@pytest.mark.parametrize("length", [0, 300])
+def test_a_damaged_first_copy_is_replaced(length, scanned, tmp_path):
+    kept = tmp_path / "kept.dcm"
+    scanned[0].save_as(kept, enforce_file_format=True)
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:length])
+    assert may_replace(kept, whole)
+    kept.write_bytes(bytes(len(whole)))
+    assert may_replace(kept, whole)
+
+
 def test_two_objects_are_compared_frame_by_frame_and_not_at_all_where_that_tells_nothing(
     scanned, tmp_path, monkeypatch
 ):
