@@ -13,12 +13,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.evaluation.contours_in.dicom_objects import grid_of
 from model.evaluation.contours_in.outlines import MapImage, shown
 from model.evaluation.contours_in.study import StudySlice, study_slices
 from model.evaluation.errors import CaseError as CaseError
 from model.evaluation.errors import NothingFoundError
-from model.evaluation.images import READERS, dicom_header, npz_spacing, opened, read_image
+from model.evaluation.images import READERS, dicom_header, npz_spacing, opened, read_image, stated_grid
 from model.evaluation.labels import CONTOURS, WORKSPACE, Labels, checked_mask, read_labels
 from model.frame import LONGEST_MS, tissue_values
 
@@ -243,7 +242,7 @@ def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
         raise CaseError(f"{file} holds {image.shape[0]} images; a map is one")
     weighted_folders = [path for path in files if path.name.lower() == f"{kind}_images" and path.is_dir()]
     weighted_files = [file for each in weighted_folders for file in sorted(each.iterdir())]
-    map_image = _map_image(file, image.shape[1:], weighted_files)
+    map_image = _map_image(file, image.shape[1:], spacing, weighted_files)
     readers: dict[str, Labels] = {}
     read: dict[str, Path] = {}
     for path in files:
@@ -278,7 +277,7 @@ def _read_study(slice_: StudySlice, kind: str) -> LabelledSlice:
     image, spacing = read_image(slice_.map)
     if image.shape[0] != 1:
         raise CaseError(f"{slice_.map} holds {image.shape[0]} images; a map is one")
-    labels = read_labels(slice_.contours, _map_image(slice_.map, image.shape[1:], ()))
+    labels = read_labels(slice_.contours, _map_image(slice_.map, image.shape[1:], spacing, ()))
     assert labels is not None
     return LabelledSlice(
         name=slice_.name,
@@ -301,13 +300,13 @@ def _weighted(files: Iterable[Path], shape: tuple[int, ...]) -> NDArray[np.float
     return np.concatenate([np.empty((0, *shape), np.float32), *parts])
 
 
-def _map_image(file: Path, shape: tuple[int, ...], weighted: Iterable[Path]) -> MapImage:
+def _map_image(
+    file: Path, shape: tuple[int, ...], spacing: tuple[float, float], weighted: Iterable[Path]
+) -> MapImage:
     """Return what readers of other programs' contours need to know of a map."""
     headers = [header for path in (file, *weighted) if (header := dicom_header(path)) is not None]
     instances = {str(header.get("SOPInstanceUID", "")) for header in headers} - {""}
-    own = dicom_header(file)
-    grid = grid_of(own) if own is not None else None
-    return MapImage(file, (shape[0], shape[1]), frozenset(instances), grid)
+    return MapImage(file, (shape[0], shape[1]), frozenset(instances), stated_grid(file), spacing)
 
 
 def _stem(path: Path) -> str:

@@ -10,6 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from model.evaluation.contours_in.dicom_objects import grid_of
+from model.evaluation.contours_in.outlines import PixelGrid
 from model.evaluation.errors import CaseError
 
 
@@ -51,6 +53,28 @@ def dicom_header(path: Path) -> Any:
         return pydicom.dcmread(path, stop_before_pixels=True)
     except Exception as error:
         raise CaseError(f"{path} cannot be read: {error}") from error
+
+
+def stated_grid(path: Path) -> PixelGrid | None:
+    """Return the grid of pixels that an image of DICOM or NIfTI states, else None.
+
+    Raises:
+        CaseError: it cannot be read.
+    """
+    if (header := dicom_header(path)) is not None:
+        return grid_of(header)
+    if not path.name.endswith((".nii", ".nii.gz")):
+        return None
+    import nibabel
+
+    header = nibabel.load(path).header
+    affine = np.asarray(header.get_best_affine(), np.float64)
+    coded = header["sform_code"] > 0 or header["qform_code"] > 0
+    if not coded or not np.isfinite(affine).all() or np.linalg.det(affine) == 0.0:
+        return None
+    # NIfTI counts x first, and its axes go to the right and to the front (RAS).
+    row, column, _, first = (np.diag([-1.0, -1.0, 1.0]) @ affine[:3]).T
+    return PixelGrid.of(first, [*row, *column], [np.linalg.norm(column), np.linalg.norm(row)])
 
 
 def _image_from_npz(path: Path) -> tuple[NDArray[Any], tuple[float, float]]:

@@ -13,10 +13,16 @@ from numpy.typing import NDArray
 from model.evaluation.contours_in.cvi42 import cvi42_outlines
 from model.evaluation.contours_in.dicom_objects import SEGMENTATION, STRUCTURES, rt_outlines, seg_labels
 from model.evaluation.contours_in.medis import medis_outlines
-from model.evaluation.contours_in.outlines import MapImage, Outlines, checked
+from model.evaluation.contours_in.outlines import (
+    SAME_PLACE_MM,
+    SAME_PLANE_MM,
+    MapImage,
+    Outlines,
+    checked,
+)
 from model.evaluation.contours_in.study import is_study_layout, study_outlines
 from model.evaluation.errors import CaseError
-from model.evaluation.images import dicom_header, read_image
+from model.evaluation.images import dicom_header, read_image, stated_grid
 from model.polygons import ring_labels
 
 Labels = NDArray[np.uint8]
@@ -24,6 +30,8 @@ Labels = NDArray[np.uint8]
 WORKSPACE: Final = ".cvi42wsx"
 CONTOURS: Final = (".json", ".con", WORKSPACE)
 """Suffixes of files with contours, beside those of images and masks."""
+_SAME_SIZE: Final = 0.01
+"""Share by which the pixel size of a mask may differ from its map's."""
 
 
 def read_labels(path: Path, image: MapImage) -> Labels | None:
@@ -52,12 +60,30 @@ def read_labels(path: Path, image: MapImage) -> Labels | None:
     kind = "" if header is None else str(header.get("SOPClassUID", ""))
     if kind in (SEGMENTATION, STRUCTURES):
         return _read_object(path, image)
-    layers = read_image(path)[0]
+    layers, spacing = read_image(path)
     if len(layers) != 1:
         raise CaseError(
             f"{path} holds {len(layers)} images; a mask is one, with 1 for cavity and 2 for myocardium"
         )
-    return checked_mask(layers[0], image.shape, path)
+    labels = checked_mask(layers[0], image.shape, path)
+    _check_place(spacing, path, image)
+    return labels
+
+
+def _check_place(spacing: tuple[float, float], path: Path, image: MapImage) -> None:
+    """Raise CaseError where a mask has another pixel size than its map, or states another place."""
+    if image.spacing is not None and not np.allclose(spacing, image.spacing, rtol=_SAME_SIZE, atol=0.0):
+        of_map, own = (f"{x:.4g} x {y:.4g} mm" for x, y in (image.spacing, spacing))
+        raise CaseError(f"{path} has pixels of {own}, its map {image.file} of {of_map}")
+    theirs = stated_grid(path)
+    if theirs is None or image.grid is None:
+        return
+    in_plane, along_normal = image.grid.apart(theirs, image.shape)
+    if in_plane > SAME_PLACE_MM or along_normal > SAME_PLANE_MM:
+        raise CaseError(
+            f"{path} is on another grid of pixels than {image.file}: up to {in_plane:.1f} mm apart in the "
+            f"plane and {along_normal:.1f} mm along its normal; rows or columns may be in reverse order"
+        )
 
 
 def checked_mask(labels: NDArray[Any], shape: tuple[int, ...], path: Path) -> Labels:

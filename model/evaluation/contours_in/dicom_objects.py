@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from model.evaluation.contours_in.outlines import (
+    SAME_PLACE_MM,
     SAME_PLANE_MM,
     MapImage,
     Outlines,
@@ -43,8 +44,6 @@ _OTHER: Final = re.compile(
 _CAVITY: Final = re.compile(r"cavity|blood|lumen|endo", re.IGNORECASE)
 _WALL: Final = re.compile(r"myocard|(?<![^\W_])wall(?![^\W_])", re.IGNORECASE)
 _HEART: Final = re.compile(r"epi", re.IGNORECASE)
-_SAME_SIZE: Final = 0.01
-_SAME_PLACE_MM: Final = 0.1
 
 Labels = NDArray[np.uint8]
 
@@ -68,7 +67,9 @@ def rt_outlines(data: Dataset, path: Path, image: MapImage) -> Outlines:
         CaseError: the map has no plane, or not one endocardial and one epicardial contour belong to it.
     """
     if image.grid is None:
-        raise CaseError(f"{path} is in patient coordinates; {image.file} states no plane (it must be DICOM)")
+        raise CaseError(
+            f"{path} is in patient coordinates; {image.file} states no plane, as DICOM or NIfTI can"
+        )
     names = {
         int(each.ROINumber): str(each.get("ROIName", ""))
         for each in data.get("StructureSetROISequence") or []
@@ -165,12 +166,9 @@ def _same_grid(layers: list[Dataset], path: Path, image: MapImage) -> None:
     theirs = PixelGrid.of(
         position.ImagePositionPatient, orientation.ImageOrientationPatient, measures.PixelSpacing
     )
-    rows, columns = image.shape
-    corners = np.array([[0.0, 0.0], [columns - 1.0, 0.0], [0.0, rows - 1.0]])
-    moved = image.grid.to_patient(corners) - theirs.to_patient(corners)
     # Along the normal, the slice of a moved heart may differ a little.
-    apart = np.abs(moved @ np.array([image.grid.row, image.grid.column]).T).max()
-    if apart > _SAME_PLACE_MM:
+    apart, _ = image.grid.apart(theirs, image.shape)
+    if apart > SAME_PLACE_MM:
         raise CaseError(f"{path} is on another grid of pixels than {image.file}: {apart:.1f} mm apart")
 
 

@@ -18,6 +18,8 @@ _FURTHEST: Final = 1e6
 """Pixels from the corner of an image that no point of a contour exceeds."""
 SAME_PLANE_MM: Final = 2.0
 """Distance from the plane of a map at which a contour in patient coordinates is of another slice."""
+SAME_PLACE_MM: Final = 0.1
+"""Distance in the plane at which two grids of pixels are others."""
 
 
 class Outlines(NamedTuple):
@@ -29,7 +31,7 @@ class Outlines(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PixelGrid:
-    """Grid of a DICOM image's pixels in patient coordinates (LPS, mm).
+    """Grid of an image's pixels in patient coordinates (LPS, mm).
 
     Attributes:
         first: centre of the first pixel.
@@ -67,6 +69,14 @@ class PixelGrid:
         distance = np.abs(apart @ np.cross(self.row, self.column)).max()
         return pixels, float(distance)
 
+    def apart(self, other: PixelGrid, shape: tuple[int, int]) -> tuple[float, float]:
+        """Return the largest distance of the corners of two images, in the plane and along its normal, mm."""
+        rows, columns = shape
+        corners = np.array([[0.0, 0.0], [columns - 1.0, 0.0], [0.0, rows - 1.0]])
+        moved = self.to_patient(corners) - other.to_patient(corners)
+        in_plane = np.abs(moved @ np.array([self.row, self.column]).T).max()
+        return float(in_plane), float(np.abs(moved @ np.cross(self.row, self.column)).max())
+
 
 @dataclass(frozen=True, slots=True)
 class MapImage:
@@ -76,13 +86,15 @@ class MapImage:
         file: of the map.
         shape: ``(rows, columns)``.
         instances: SOP instance UIDs of the map and of its weighted images; empty where these are not DICOM.
-        grid: of a DICOM map that states it, or None.
+        grid: of a DICOM or NIfTI map that states it, or None.
+        spacing: pixel size (x, y), mm, or None where masks need not agree with it.
     """
 
     file: Path
     shape: tuple[int, int]
     instances: frozenset[str] = frozenset()
     grid: PixelGrid | None = None
+    spacing: tuple[float, float] | None = None
 
 
 def checked(path: Path, endo: Any, epi: Any) -> Outlines:

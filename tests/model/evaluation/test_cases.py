@@ -314,6 +314,77 @@ def test_a_mask_of_several_layers_is_refused(tmp_path, suffix):
         read_slices(tmp_path, "t1")
 
 
+def nifti_slice(file, values, affine, *, coded=True):
+    image = nibabel.Nifti1Image(values.T[..., None], affine)
+    if not coded:
+        image.set_sform(None)
+    nibabel.save(image, file)
+
+
+UPRIGHT = np.diag([-1.75, -1.25, 8.0, 1.0])
+TURNED = np.diag([-1.75, 1.25, 8.0, 1.0])
+TURNED[1, 3] = -1.25 * 29
+"""The same place in space as UPRIGHT where the rows are stored in reverse."""
+
+
+def test_a_nifti_mask_of_another_grid_than_its_map_is_an_error_that_names_both(tmp_path):
+    place = tmp_path / "case-1" / "mid"
+    place.mkdir(parents=True)
+    labels = np.roll(mask(), 5, axis=0)
+    nifti_slice(place / "t1.nii", IMAGE, UPRIGHT)
+    nifti_slice(place / "t1.anna.nii", labels, UPRIGHT)
+    (read,) = read_slices(tmp_path, "t1")
+    assert np.array_equal(read.labels, labels)
+    nifti_slice(place / "t1.anna.nii", labels[::-1], TURNED)
+    with pytest.raises(
+        CaseError, match=r"t1\.anna\.nii is on another grid of pixels than .*t1\.nii: up to 36"
+    ):
+        read_slices(tmp_path, "t1")
+    nifti_slice(place / "t1.anna.nii", labels, TURNED, coded=False)
+    (read,) = read_slices(tmp_path, "t1")
+    assert np.array_equal(read.labels, labels)
+
+
+def test_a_nifti_mask_beside_dicom_lies_on_the_grid_of_the_map(tmp_path):
+    place = tmp_path / "case-1" / "mid"
+    place.mkdir(parents=True)
+    write_dicom(place / "t1.dcm")
+    data = pydicom.dcmread(place / "t1.dcm")
+    data.ImagePositionPatient, data.ImageOrientationPatient = [-17, 5, 30], [1, 0, 0, 0, 0, -1]
+    data.save_as(place / "t1.dcm")
+    # Columns go to the left (-x of NIfTI), rows to the feet (-z).
+    affine = np.array([[-1.75, 0, 0, 17], [0, 0, 8.0, -5], [0, -1.25, 0, 30], [0, 0, 0, 1.0]])
+    nifti_slice(place / "t1.anna.nii", mask(), affine)
+    (read,) = read_slices(tmp_path, "t1")
+    assert np.array_equal(read.labels, mask())
+    affine[2, 1:] = 1.25, 0, 30 - 1.25 * 29
+    nifti_slice(place / "t1.anna.nii", mask()[::-1], affine)
+    with pytest.raises(CaseError, match=r"t1\.anna\.nii is on another grid of pixels than .*t1\.dcm"):
+        read_slices(tmp_path, "t1")
+
+
+@pytest.mark.parametrize("name", ["t1.anna.npz", "t1.anna.nii", "t1.anna.dcm"])
+def test_a_mask_with_another_pixel_size_than_its_map_is_an_error_that_names_both(tmp_path, name):
+    place = tmp_path / "case-1" / "mid"
+    place.mkdir(parents=True)
+    np.savez(place / "t1.npz", image=IMAGE, pixel_spacing_mm=[1.75, 1.27])
+    if name.endswith("npz"):
+        np.savez(place / name, image=mask(), pixel_spacing_mm=[1.75, 1.25])
+    elif name.endswith("nii"):
+        write_nifti(place / name, mask())
+    else:
+        write_dicom(place / name)
+        data = pydicom.dcmread(place / name)
+        data.RescaleSlope, data.RescaleIntercept = 1, 0
+        data.PixelData = mask().astype(np.uint16).tobytes()
+        data.save_as(place / name)
+    with pytest.raises(CaseError, match=rf"{name} has pixels of 1.75 x 1.25 mm, its map .*1.75 x 1.27 mm"):
+        read_slices(tmp_path, "t1")
+    np.savez(place / "t1.npz", image=IMAGE, pixel_spacing_mm=[1.75, 1.255])
+    (read,) = read_slices(tmp_path, "t1")
+    assert np.array_equal(read.labels, mask())
+
+
 def test_two_files_of_one_reader_are_an_error_that_names_both(site):
     cv2.imwrite(str(site / "case-1" / "1-basal" / "t1.anna.png"), mask())
     with pytest.raises(CaseError, match=r"t1\.anna\.json and .*t1\.anna\.png are both of reader anna"):

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -322,6 +323,18 @@ def test_structures_belong_to_a_map_by_reference_or_by_place(case):
     save(structures(OUTLINES, refer=False, shift=8.0), file)
     with pytest.raises(CaseError, match=r"0 endocardial and 0 epicardial contours lie on t1.dcm.*LV Endo"):
         read(case)
+
+
+def test_structures_are_read_on_a_nifti_map_that_states_its_place(case):
+    (case / "t1.dcm").unlink()
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1], affine[:3, 3] = ROW * SPACING[0], COLUMN * SPACING[1], FIRST
+    affine[:3, 2] = np.cross(ROW, COLUMN)
+    affine[:2] *= -1.0
+    nibabel.save(nibabel.Nifti1Image(np.ones((COLUMNS, ROWS, 1)), affine), case / "t1.nii")
+    shutil.rmtree(case / "t1_images")
+    save(structures(OUTLINES), case / "t1.anna.dcm")
+    np.testing.assert_array_equal(read(case).labels, LABELS)
 
 
 def test_segmentations_that_cannot_be_used(case):
