@@ -106,20 +106,33 @@ def read_slices(folder: Path, kind: str) -> list[LabelledSlice]:
         raise CaseError(f"there is no map {kind!r}; give t1 or t2")
     if not folder.is_dir():
         raise CaseError(f"{folder} is not a folder")
-    side_by_side = sorted(folder.glob("*.npz"))
-    if side_by_side:
+    entries = _visible(folder)
+    folders = [path for path in entries if path.is_dir()]
+    if side_by_side := [path for path in entries if path.suffix.lower() == ".npz"]:
         found = [_read_npz(file, kind) for file in side_by_side]
         slices = [each for each in found if each is not None]
         _warn_of_names(folder, slices)
+        if folders:
+            _log.warning(
+                "%s: its npz files are read, but not the %d folders beside them: %s",
+                *(folder, len(folders), shown(path.name for path in folders)),
+            )
     elif studied := list(study_slices(folder, kind)):
         slices = [_read_study(each, kind) for each in studied]
     else:
         slices = [
             each
-            for case in sorted(path for path in folder.iterdir() if path.is_dir())
-            for slice_folder in sorted(path for path in case.iterdir() if path.is_dir())
-            if (each := _read_slice(case, slice_folder, kind)) is not None
+            for case in folders
+            for slice_folder in _visible(case)
+            if slice_folder.is_dir() and (each := _read_slice(case, slice_folder, kind)) is not None
         ]
+        read = {each.case for each in slices}
+        empty = [case.name for case in folders if case.name not in read]
+        if slices and empty:
+            _log.warning(
+                "%s: %d of %d folders hold no %s map and are left out: %s; a map is CASE/SLICE/%s (%s)",
+                *(folder, len(empty), len(folders), kind, shown(empty), kind, ", ".join(READERS)),
+            )
     bare = [each for each in slices if not each.readers]
     if not slices or len(bare) == len(slices):
         without = f", but {len(bare)} without contours such as {kind}.reader.json" if bare else ""
@@ -229,11 +242,11 @@ def _warn_of_names(folder: Path, slices: Sequence[LabelledSlice]) -> None:
 
 
 def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
-    files = sorted(folder.iterdir())
-    maps = [path for path in files if _stem(path).lower() == kind and path.suffix not in CONTOURS]
+    files = _visible(folder)
+    maps = [path for path in files if _stem(path).lower() == kind and path.suffix.lower() not in CONTOURS]
     if not maps:
         return None
-    readable = [path for path in maps if path.name.endswith(tuple(READERS))] or maps
+    readable = [path for path in maps if path.name.lower().endswith(tuple(READERS))] or maps
     if len(readable) > 1:
         raise CaseError(f"{readable[0]} and {readable[1]} are both maps of {kind}; remove one of them")
     file = readable[0]
@@ -241,7 +254,7 @@ def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
     if image.shape[0] != 1:
         raise CaseError(f"{file} holds {image.shape[0]} images; a map is one")
     weighted_folders = [path for path in files if path.name.lower() == f"{kind}_images" and path.is_dir()]
-    weighted_files = [file for each in weighted_folders for file in sorted(each.iterdir())]
+    weighted_files = [file for each in weighted_folders for file in _visible(each)]
     map_image = _map_image(file, image.shape[1:], spacing, weighted_files)
     readers: dict[str, Labels] = {}
     read: dict[str, Path] = {}
@@ -255,9 +268,9 @@ def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
             if (other := read.setdefault(match[1], path)) != path:
                 raise CaseError(f"{other} and {path} are both of reader {match[1]}; remove one of them")
             readers[match[1]] = labels
-    for path in sorted(case.glob(f"*{WORKSPACE}")):
-        if (labels := read_labels(path, map_image)) is not None:
-            readers.setdefault(path.name.removesuffix(WORKSPACE), labels)
+    for path in _visible(case):
+        if path.suffix.lower() == WORKSPACE and (labels := read_labels(path, map_image)) is not None:
+            readers.setdefault(path.stem, labels)
     readers = dict(sorted(readers.items()))
     weighted = _weighted(weighted_files, image.shape[1:])
     return LabelledSlice(
@@ -311,9 +324,14 @@ def _map_image(
 
 def _stem(path: Path) -> str:
     for suffix in (*READERS, *CONTOURS, ".png"):
-        if path.name.endswith(suffix):
-            return path.name.removesuffix(suffix)
+        if path.name.lower().endswith(suffix):
+            return path.name[: -len(suffix)]
     return path.name
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Return what a folder holds, by name, without what systems and editors hide there."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _level(name: str) -> str:

@@ -22,7 +22,8 @@ def read_image(path: Path) -> tuple[NDArray[np.float32], tuple[float, float]]:
         CaseError: the suffix is not known, or the file cannot be read.
         ImportError: the package that reads it is not installed.
     """
-    reader = next((reader for suffix, reader in READERS.items() if path.name.endswith(suffix)), None)
+    name = path.name.lower()
+    reader = next((reader for suffix, reader in READERS.items() if name.endswith(suffix)), None)
     if reader is None:
         raise CaseError(f"{path} is none of {', '.join(READERS)}")
     try:
@@ -45,7 +46,7 @@ def dicom_header(path: Path) -> Any:
     Raises:
         CaseError: it cannot be read.
     """
-    if not path.name.endswith(".dcm"):
+    if path.suffix.lower() != ".dcm":
         return None
     import pydicom
 
@@ -63,7 +64,7 @@ def stated_grid(path: Path) -> PixelGrid | None:
     """
     if (header := dicom_header(path)) is not None:
         return grid_of(header)
-    if not path.name.endswith((".nii", ".nii.gz")):
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
         return None
     import nibabel
 

@@ -44,14 +44,15 @@ def read_labels(path: Path, image: MapImage) -> Labels | None:
         CaseError: it cannot be read, or does not belong to the map.
         ImportError: the package that reads it is not installed.
     """
-    if path.suffix == ".json":
+    suffix = path.suffix.lower()
+    if suffix == ".json":
         return _ring(_read_contours(path), image.shape, path)
-    if path.suffix == ".con":
+    if suffix == ".con":
         return _ring(medis_outlines(path, image), image.shape, path)
-    if path.suffix == WORKSPACE:
+    if suffix == WORKSPACE:
         outlines = cvi42_outlines(path, image)
         return None if outlines is None else _ring(outlines, image.shape, path)
-    if path.suffix == ".png":
+    if suffix == ".png":
         mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if mask is None:
             raise CaseError(f"{path} is not an image")

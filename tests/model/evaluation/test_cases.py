@@ -297,6 +297,44 @@ def test_capitals_of_the_map_make_no_difference(site):
         read_slices(site, "t1")
 
 
+def test_capitals_of_suffixes_make_no_difference(site, caplog):
+    for file in [path for path in site.glob("*/*/*") if path.is_file()]:
+        reader = file.name.split(".", 1)
+        file.rename(file.with_name(f"{reader[0]}.{reader[1].upper()}"))
+    basal, mid, apical = read_slices(site, "t1")
+    assert [list(each.readers) for each in (basal, mid, apical)] == [["ANNA", "BEN"], ["ANNA"], ["ANNA"]]
+    assert np.array_equal(basal.image, IMAGE * 0.5 + 2)
+    assert np.array_equal(mid.labels, mask())
+    assert not caplog.messages
+
+
+def test_case_folders_without_a_map_are_named(site, caplog):
+    flat, deep, other = site / "flat", site / "batch" / "case-7" / "mid", site / "other" / "mid"
+    for folder in (flat, deep, other):
+        folder.mkdir(parents=True)
+    np.savez(flat / "t1.npz", image=IMAGE, pixel_spacing_mm=1.5)
+    np.savez(deep / "t1.npz", image=IMAGE, pixel_spacing_mm=1.5)
+    write_dicom(other / "t1_map.dcm")
+    (site / ".git" / "objects").mkdir(parents=True)
+    assert len(read_slices(site, "t1")) == 3
+    (line,) = caplog.messages
+    assert "3 of 5 folders hold no t1 map and are left out: batch, flat, other;" in line
+
+
+def test_case_folders_beside_npz_files_are_named(site, caplog):
+    side_by_side(site, "p1-slice-1", t1_ms=IMAGE)
+    assert [each.case for each in read_slices(site, "t1")] == ["p1"]
+    (line,) = caplog.messages
+    assert "not the 2 folders beside them: case-1, case-2" in line
+
+
+def test_hidden_files_are_passed_over(site):
+    for place in (site, site / "case-1", site / "case-1" / "2-mid", site / "case-1" / "2-mid" / "t1_images"):
+        for name in (".DS_Store", "._p1.npz", "._t1.anna.json", "._anna.cvi42wsx"):
+            (place / name).write_text("x")
+    assert len(read_slices(site, "t1")) == 3
+
+
 @pytest.mark.parametrize("suffix", ["npz", "nii.gz", "png"])
 def test_a_mask_of_several_layers_is_refused(tmp_path, suffix):
     place = tmp_path / "case-1" / "mid"
