@@ -72,15 +72,22 @@ class LabelledSlice:
         return next(iter(self.readers.values()))
 
     @property
-    def network_image(self) -> NDArray[np.float32]:
-        """Image for the frame: a map in ms as the stream takes it, another image as it is.
+    def can_be_ms(self) -> bool:
+        """Whether the image holds milliseconds by its values too.
 
-        A map is in another unit if half of the first reader's myocardium is longer than any time of tissue.
+        It does not if half of the first reader's myocardium is longer than any time of tissue, or if the
+        median there is below 1 ms.
         """
-        quantity = self.kind.upper()
-        too_long = (self.image > LONGEST_MS[quantity])[self.labels == 2]
-        in_ms = self.in_ms and 2 * too_long.sum() <= too_long.size
-        return tissue_values(self.image, quantity) if in_ms else self.image
+        wall = self.image[self.labels == 2]
+        finite = wall[np.isfinite(wall)]
+        too_long = 2 * (wall > LONGEST_MS[self.kind.upper()]).sum() > wall.size
+        too_short = finite.size > 0 and np.median(finite) < 1.0
+        return bool(self.in_ms and not too_long and not too_short)
+
+    @property
+    def network_image(self) -> NDArray[np.float32]:
+        """Image for the frame: a map in ms as the stream takes it, another image as it is."""
+        return tissue_values(self.image, self.kind.upper()) if self.can_be_ms else self.image
 
     def saturated_share(self) -> float:
         """Return the share of the first reader's myocardium at grey level 255; 0 for maps in ms."""
@@ -142,6 +149,11 @@ def read_slices(folder: Path, kind: str) -> list[LabelledSlice]:
     if bare:
         place, example = folder / bare[0].name, f"{kind}.reader.json"
         raise CaseError(f"{place}: {kind} has no contours beside it, such as {example}")
+    if other := [each.name for each in slices if each.in_ms and not each.can_be_ms]:
+        _log.warning(
+            "%s: %d of %d %s maps are not in ms by their values: %s; medians are in their unit, not in ms",
+            *(folder, len(other), len(slices), kind, shown(other)),
+        )
     return slices
 
 

@@ -328,6 +328,20 @@ def test_case_folders_beside_npz_files_are_named(site, caplog):
     assert "not the 2 folders beside them: case-1, case-2" in line
 
 
+def test_maps_in_another_unit_than_ms_are_named(tmp_path, caplog):
+    # T2 of 50 ms in the wall: in ms, in seconds, in microseconds; a map of no finite value; grey levels.
+    wall = np.where(mask() == 2, np.float32(50), np.float32(200))
+    for number, factor in enumerate((1.0, 1e-3, 1e3, np.nan)):
+        side_by_side(tmp_path, f"p{number}-slice-1", t2_ms=wall * np.float32(factor), t1_window=wall * 0)
+    read = read_slices(tmp_path, "t2")
+    assert [each.can_be_ms for each in read] == [True, False, False, True]
+    (line,) = caplog.messages
+    assert "2 of 4 t2 maps are not in ms by their values: p1-slice-1, p2-slice-1" in line
+    assert np.array_equal(read[2].network_image, read[2].image)
+    read_slices(tmp_path, "t1")
+    assert len(caplog.messages) == 1
+
+
 def test_hidden_files_are_passed_over(site):
     for place in (site, site / "case-1", site / "case-1" / "2-mid", site / "case-1" / "2-mid" / "t1_images"):
         for name in (".DS_Store", "._p1.npz", "._t1.anna.json", "._anna.cvi42wsx"):
