@@ -17,7 +17,15 @@ from model.evaluation.contours_in.outlines import MapImage, shown
 from model.evaluation.contours_in.study import StudySlice, study_slices
 from model.evaluation.errors import CaseError as CaseError
 from model.evaluation.errors import NothingFoundError
-from model.evaluation.images import READERS, dicom_header, npz_spacing, opened, read_image, stated_grid
+from model.evaluation.images import (
+    READERS,
+    dicom_header,
+    npz_spacing,
+    opened,
+    read_image,
+    real_image,
+    stated_grid,
+)
 from model.evaluation.labels import CONTOURS, WORKSPACE, Labels, checked_mask, read_labels
 from model.frame import LONGEST_MS, tissue_values
 
@@ -199,9 +207,12 @@ def _read_npz(file: Path, kind: str) -> LabelledSlice | None:
         for needed in ("label", "pixel_spacing_mm"):
             if needed not in data:
                 raise CaseError(f"{file} has no {needed}")
-        image = data[key].astype(np.float32)
-        labels = checked_mask(data["label"], image.shape, file)
         spacing = npz_spacing(data)
+        values = data[key]
+        if values.ndim != 2:
+            raise CaseError(f"{key} of {file} has {values.ndim} dimensions; it is (rows, columns)")
+        image = real_image(values, spacing, file)
+        labels = checked_mask(data["label"], image.shape, file)
     case = _stated_case(file.stem)
     return LabelledSlice(
         name=file.stem,

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from model.evaluation.contours_in.dicom_objects import grid_of
 from model.evaluation.contours_in.outlines import PixelGrid
 from model.evaluation.errors import CaseError
+from model.frame import Frame
 
 
 def read_image(path: Path) -> tuple[NDArray[np.float32], tuple[float, float]]:
     """Return images ``(n, rows, columns)`` and pixel size (x, y), mm.
 
     Raises:
-        CaseError: the suffix is not known, or the file cannot be read.
+        CaseError: the suffix is not known, the file cannot be read, or it holds no image.
         ImportError: the package that reads it is not installed.
     """
     name = path.name.lower()
@@ -32,12 +33,25 @@ def read_image(path: Path) -> tuple[NDArray[np.float32], tuple[float, float]]:
         raise
     except Exception as error:
         raise CaseError(f"{path} cannot be read: {error}") from error
-    image = image.astype(np.float32)
-    if image.ndim == 2:
-        image = image[None]
-    if image.ndim != 3:
+    if image.ndim not in (2, 3):
         raise CaseError(f"{path} has {image.ndim} dimensions; it must be one image or a stack of them")
-    return image, spacing
+    image = real_image(image, spacing, path)
+    return image.reshape(-1, *image.shape[-2:]), spacing
+
+
+def real_image(image: NDArray[Any], spacing: tuple[float, float], path: Path) -> NDArray[np.float32]:
+    """Return the values of images ``(..., rows, columns)``.
+
+    Raises:
+        CaseError: they are no real numbers, or no image has their shape or pixel size.
+    """
+    if image.dtype.kind not in "biuf":
+        raise CaseError(f"{path} holds no real numbers ({image.dtype})")
+    try:
+        Frame(image.shape[-2:], spacing)
+    except ValueError as error:
+        raise CaseError(f"{path}: {error}") from error
+    return image.astype(np.float32)
 
 
 def dicom_header(path: Path) -> Any:
@@ -91,7 +105,7 @@ def _image_from_nifti(path: Path) -> tuple[NDArray[Any], tuple[float, float]]:
 
     stored = nibabel.load(path)
     # NIfTI counts x first; rows are y.
-    values = np.asarray(stored.dataobj, dtype=np.float32)
+    values = np.asarray(stored.dataobj)
     values = values.reshape(values.shape[0], values.shape[1], -1).transpose(2, 1, 0)
     zooms = stored.header.get_zooms()
     return values, (float(zooms[0]), float(zooms[1]))

@@ -148,6 +148,14 @@ def test_files_of_one_case_with_the_same_slice_and_level_are_named(tmp_path, cap
         ({"label": np.zeros((4, 4))}, r"mask of .* is \(4, 4\)"),
         ({"label": np.full((30, 20), 7)}, "other values"),
         ({"pixel_spacing_mm": [1.0, 1.0, 8.0]}, "cannot be read"),
+        ({"pixel_spacing_mm": 0.0}, r"slice-1\.npz: no image has .* pixels of \(0.0, 0.0\) mm"),
+        ({"pixel_spacing_mm": -1.2}, r"slice-1\.npz: no image"),
+        ({"pixel_spacing_mm": [1.2, np.nan]}, r"slice-1\.npz: no image"),
+        ({"pixel_spacing_mm": 1e4}, r"slice-1\.npz: no image"),
+        ({"t2_ms": IMAGE[None], "label": mask()[None]}, r"t2_ms of .*slice-1\.npz has 3 dimensions"),
+        ({"t2_ms": IMAGE + 1j}, r"slice-1\.npz holds no real numbers \(complex64\)"),
+        ({"t2_ms": IMAGE.astype(str)}, r"slice-1\.npz holds no real numbers"),
+        ({"t2_ms": IMAGE[:0], "label": mask()[:0]}, r"slice-1\.npz: no image has \(0, 20\) pixels"),
     ],
 )
 def test_what_is_wrong_with_an_npz_is_said(tmp_path, changes, message):
@@ -160,6 +168,32 @@ def test_the_pixel_size_of_an_npz_is_one_number_or_x_and_y(tmp_path):
     side_by_side(tmp_path, pixel_spacing_mm=[1.25, 1.75])
     (read,) = read_slices(tmp_path, "t2")
     assert read.spacing == (1.25, 1.75)
+
+
+@pytest.mark.parametrize(
+    ("image", "spacing", "message"),
+    [
+        (IMAGE, 0.0, r"t2\.npz: no image has"),
+        (IMAGE, [1.2, np.nan], r"t2\.npz: no image has"),
+        (IMAGE[:, :0], 1.2, r"t2\.npz: no image has"),
+        (IMAGE + 1j, 1.2, r"t2\.npz holds no real numbers"),
+        (IMAGE[0], 1.2, r"t2\.npz has 1 dimensions"),
+    ],
+)
+def test_a_map_that_is_no_image_is_named(tmp_path, image, spacing, message):
+    place = tmp_path / "case-1" / "mid"
+    place.mkdir(parents=True)
+    np.savez(place / "t2.npz", image=image, pixel_spacing_mm=spacing)
+    with pytest.raises(CaseError, match=message):
+        read_slices(tmp_path, "t2")
+
+
+def test_a_complex_nifti_map_is_an_error(tmp_path):
+    place = tmp_path / "case-1" / "mid"
+    place.mkdir(parents=True)
+    write_nifti(place / "t2.nii", IMAGE + 1j * IMAGE)
+    with pytest.raises(CaseError, match=r"t2\.nii holds no real numbers"):
+        read_slices(tmp_path, "t2")
 
 
 def damaged(content):
