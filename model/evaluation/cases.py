@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -288,12 +289,13 @@ def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
                 "%s is left out: contours and masks are %s", path, ", ".join((*CONTOURS, ".png", *READERS))
             )
         elif match and (labels := read_labels(path, map_image)) is not None:
-            if (other := read.setdefault(match[1], path)) != path:
-                raise CaseError(f"{other} and {path} are both of reader {match[1]}; remove one of them")
-            readers[match[1]] = labels
+            reader = _reader(match[1])
+            if (other := read.setdefault(reader, path)) != path:
+                raise CaseError(f"{other} and {path} are both of reader {reader}; remove one of them")
+            readers[reader] = labels
     for path in _visible(case):
         if path.suffix.lower() == WORKSPACE and (labels := read_labels(path, map_image)) is not None:
-            readers.setdefault(path.stem, labels)
+            readers.setdefault(_reader(path.stem), labels)
     readers = dict(sorted(readers.items()))
     weighted = _weighted(weighted_files, image.shape[1:])
     return LabelledSlice(
@@ -350,6 +352,11 @@ def _stem(path: Path) -> str:
         if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)]
     return path.name
+
+
+def _reader(name: str) -> str:
+    """Return the name of a reader with composed letters; file systems and archivers decompose them."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -115,6 +115,11 @@ def _image_from_dicom(path: Path) -> tuple[NDArray[Any], tuple[float, float]]:
     import pydicom
 
     data = pydicom.dcmread(path)
+    if "PixelSpacing" not in data:
+        raise CaseError(
+            f"{path} has no PixelSpacing; classic MR images, which state it, are read, "
+            "and BINARY or FRACTIONAL segmentations"
+        )
     values = data.pixel_array * float(getattr(data, "RescaleSlope", 1)) + float(
         getattr(data, "RescaleIntercept", 0)
     )

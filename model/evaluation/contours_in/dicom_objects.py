@@ -174,6 +174,8 @@ def _same_grid(layers: list[Dataset], path: Path, image: MapImage) -> None:
 
 def _on_plane(structure: Dataset, path: Path, image: MapImage, grid: PixelGrid) -> Iterator[Any]:
     for contour in structure.get("ContourSequence") or []:
+        if not str(contour.get("ContourGeometricType", "CLOSED_PLANAR")).startswith("CLOSED"):
+            continue  # a landmark or a line
         numbers = [float(each) for each in contour.get("ContourData") or []]
         if len(numbers) % 3 or len(numbers) < 9:
             raise CaseError(f"{path}: a contour has {len(numbers)} coordinates, not three for each point")

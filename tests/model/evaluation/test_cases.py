@@ -314,6 +314,16 @@ def test_the_name_of_a_reader_may_have_any_characters(tmp_path, caplog):
     assert "t1.report.pdf is left out" in line
 
 
+def test_composed_and_decomposed_letters_of_a_name_are_of_one_reader(site):
+    place = site / "case-1" / "1-basal"
+    (place / "t1.anna.json").rename(place / "t1.Zoe\u0308.json")
+    basal, *_ = read_slices(site, "t1")
+    assert list(basal.readers) == ["Zo\u00eb", "ben"]
+    cv2.imwrite(str(place / "t1.Zo\u00eb.png"), mask())
+    with pytest.raises(CaseError, match="are both of reader Zo\u00eb"):
+        read_slices(site, "t1")
+
+
 def test_capitals_of_the_map_make_no_difference(site):
     place = site / "case-1" / "2-mid"
     for old, new in (

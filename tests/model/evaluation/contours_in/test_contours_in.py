@@ -325,6 +325,29 @@ def test_structures_belong_to_a_map_by_reference_or_by_place(case):
         read(case)
 
 
+@pytest.mark.parametrize("kind", ["POINT", "OPEN_PLANAR", "OPEN_NONPLANAR"])
+def test_landmarks_and_lines_among_structures_are_no_contours(case, kind):
+    data = structures(OUTLINES, names=("LV Endo", "LV Epi", "LV endo apex"))
+    (landmark,) = data.ROIContourSequence[2].ContourSequence
+    landmark.ContourGeometricType, landmark.NumberOfContourPoints = kind, 1
+    landmark.ContourData = ["1", "2", "3"]
+    save(data, case / "t1.anna.dcm")
+    np.testing.assert_array_equal(read(case).labels, LABELS)
+
+
+@pytest.mark.parametrize("name", ["t1.dcm", "t1.anna.dcm"])
+def test_dicom_images_without_a_pixel_size_are_named_with_what_is_read(case, name):
+    write_image(case / name, "2.25.40")
+    data = pydicom.dcmread(case / name)
+    del data.PixelSpacing
+    data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.66.7"  # Label Map Segmentation Storage
+    save(data, case / name)
+    with pytest.raises(
+        CaseError, match=rf"{name} has no PixelSpacing; classic MR images.* BINARY or FRACTIONAL"
+    ):
+        read(case)
+
+
 def test_structures_are_read_on_a_nifti_map_that_states_its_place(case):
     (case / "t1.dcm").unlink()
     affine = np.eye(4)
