@@ -130,7 +130,7 @@ def read_slices(folder: Path, kind: str) -> list[LabelledSlice]:
         _warn_of_names(folder, slices)
         if folders:
             _log.warning(
-                "%s: its npz files are read, but not the %d folders beside them: %s",
+                "%s: its npz files are read, but not the folders beside them (%d): %s",
                 *(folder, len(folders), shown(path.name for path in folders)),
             )
     elif studied := list(study_slices(folder, kind)):
@@ -146,7 +146,8 @@ def read_slices(folder: Path, kind: str) -> list[LabelledSlice]:
         empty = [case.name for case in folders if case.name not in read]
         if slices and empty:
             _log.warning(
-                "%s: %d of %d folders hold no %s map and are left out: %s; a map is CASE/SLICE/%s (%s)",
+                "%s: %d of %d folders have no slice folder with a %s map and are left out: %s; "
+                "a map is CASE/SLICE/%s (%s)",
                 *(folder, len(empty), len(folders), kind, shown(empty), kind, ", ".join(READERS)),
             )
     bare = [each for each in slices if not each.readers]

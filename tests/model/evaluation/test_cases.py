@@ -362,14 +362,14 @@ def test_case_folders_without_a_map_are_named(site, caplog):
     (site / ".git" / "objects").mkdir(parents=True)
     assert len(read_slices(site, "t1")) == 3
     (line,) = caplog.messages
-    assert "3 of 5 folders hold no t1 map and are left out: batch, flat, other;" in line
+    assert "3 of 5 folders have no slice folder with a t1 map and are left out: batch, flat, other;" in line
 
 
 def test_case_folders_beside_npz_files_are_named(site, caplog):
     side_by_side(site, "p1-slice-1", t1_ms=IMAGE)
     assert [each.case for each in read_slices(site, "t1")] == ["p1"]
     (line,) = caplog.messages
-    assert "not the 2 folders beside them: case-1, case-2" in line
+    assert "not the folders beside them (2): case-1, case-2" in line
 
 
 def test_maps_in_another_unit_than_ms_are_named(tmp_path, caplog):
