@@ -85,7 +85,9 @@ def stated_grid(path: Path) -> PixelGrid | None:
     header = nibabel.load(path).header
     affine = np.asarray(header.get_best_affine(), np.float64)
     coded = header["sform_code"] > 0 or header["qform_code"] > 0
-    if not coded or not np.isfinite(affine).all() or np.linalg.det(affine) == 0.0:
+    # Programs that know no place give the unit matrix, often with a code.
+    stated = coded and np.isfinite(affine).all() and not np.array_equal(affine, np.eye(4))
+    if not stated or np.linalg.det(affine) == 0.0:
         return None
     # NIfTI counts x first, and its axes go to the right and to the front (RAS).
     row, column, _, first = (np.diag([-1.0, -1.0, 1.0]) @ affine[:3]).T

@@ -73,10 +73,12 @@ def read_labels(path: Path, image: MapImage) -> Labels | None:
 
 def _check_place(spacing: tuple[float, float], path: Path, image: MapImage) -> None:
     """Raise CaseError where a mask has another pixel size than its map, or states another place."""
+    theirs = stated_grid(path)
+    if theirs is None and spacing == (1.0, 1.0) and path.suffix.lower() in (".nii", ".gz"):
+        return  # as NIfTI has it where nothing was stated
     if image.spacing is not None and not np.allclose(spacing, image.spacing, rtol=_SAME_SIZE, atol=0.0):
         of_map, own = (f"{x:.4g} x {y:.4g} mm" for x, y in (image.spacing, spacing))
         raise CaseError(f"{path} has pixels of {own}, its map {image.file} of {of_map}")
-    theirs = stated_grid(path)
     if theirs is None or image.grid is None:
         return
     in_plane, along_normal = image.grid.apart(theirs, image.shape)

@@ -441,6 +441,17 @@ def test_a_nifti_mask_of_another_grid_than_its_map_is_an_error_that_names_both(t
     assert np.array_equal(read.labels, labels)
 
 
+@pytest.mark.parametrize("coded", [True, False])
+def test_a_nifti_mask_that_states_no_place_is_read_by_rows_and_columns(tmp_path, coded):
+    """Programs write the unit matrix where they know none."""
+    place = tmp_path / "case-1" / "mid"
+    place.mkdir(parents=True)
+    nifti_slice(place / "t1.nii", IMAGE, UPRIGHT)
+    nifti_slice(place / "t1.anna.nii", mask(), np.eye(4), coded=coded)
+    (read,) = read_slices(tmp_path, "t1")
+    assert np.array_equal(read.labels, mask())
+
+
 def test_a_nifti_mask_beside_dicom_lies_on_the_grid_of_the_map(tmp_path):
     place = tmp_path / "case-1" / "mid"
     place.mkdir(parents=True)

@@ -59,7 +59,7 @@ def test_the_spool_goes_on_while_two_objects_are_compared(opened, tmp_path, monk
     """And what comes meanwhile with their UID is compared too."""
     spool, compared = opened(), []
 
-    def is_same_image(earlier, data):
+    def may_replace(earlier, data):
         compared.append(earlier.read_text())
         with ThreadPoolExecutor() as others:
             assert others.submit(spool.received.given_up).result(timeout=10.0) == 0
@@ -68,7 +68,7 @@ def test_the_spool_goes_on_while_two_objects_are_compared(opened, tmp_path, monk
         return True
 
     receive(spool, uids="a")
-    monkeypatch.setattr(received, "is_same_image", is_same_image)
+    monkeypatch.setattr(received, "may_replace", may_replace)
     spool.received.receive(Received("a", "1.1", "1"), b"again")
     assert compared == ["object a", "object a", "meanwhile"]
     assert [file.read_text() for file in (tmp_path / "spool").glob("*.dcm")] == ["again"]
