@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -299,3 +300,17 @@ def test_figures_of_slices_without_contours_or_values(tmp_path):
         bland_altman(tmp_path / "bland-altman.png", outcomes, "ms")
     for name in ("overlays.png", "bland-altman.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("spacing", [(1.5, 1.5), (1.0, 2.0), (1.7, 1.2)])
+def test_a_round_heart_is_round_in_the_overlays(spacing, tmp_path):
+    y, x = np.indices((80, 80))
+    apart = np.hypot((x - 40) * spacing[0], (y - 40) * spacing[1])
+    labels = np.where(apart < 15, 1, np.where(apart < 24, 2, 0)).astype(np.uint8)
+    image = np.zeros((80, 80), np.float32)
+    slices = [replace(SLICES[0], image=image, spacing=spacing, readers={"a": labels})] * 3
+    best_median_worst(tmp_path / "overlays.png", slices, [labels] * 3, [0.9, 0.5, 0.0])
+    drawn = cv2.imread(str(tmp_path / "overlays.png"))[:, : 12 * 120 // 3].astype(int)
+    rows, columns = np.nonzero(drawn[..., 1] > drawn[..., 2] + 80)
+    assert np.ptp(rows) > 100
+    assert np.ptp(rows) / np.ptp(columns) == pytest.approx(1.0, abs=0.05)
