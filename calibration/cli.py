@@ -24,7 +24,8 @@ app = typer.Typer(
 
 @app.command()
 def precision(
-    slices: Annotated[int, typer.Option(min=1, help="Slices that the gate compares.")] = 500,
+    # Limits on 99 % of slices mean nothing below.
+    slices: Annotated[int, typer.Option(min=100, help="Slices that the gate compares.")] = 500,
     distil: Annotated[
         int, typer.Option(min=0, help="Steps of training with simulated rounding; needs a C++ compiler.")
     ] = 0,

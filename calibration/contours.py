@@ -25,7 +25,7 @@ from inline.data.results import ContourOffsets, Contours
 from inline.engine_selection import build_pipeline
 from inline.settings import FURTHEST_MM, ContourSettings, Settings
 from model.evaluation.cases import LabelledSlice, first_readers, first_readers_note, read_kinds
-from model.evaluation.evaluate import SATURATED, Outcome, compare, summarise
+from model.evaluation.evaluate import SAME_HEART, SATURATED, Outcome, compare, summarise
 from model.host import describe_host
 from model.output import write_json, write_text
 from model.polygons import distances, inside
@@ -56,8 +56,6 @@ APART_MM: Final = 1.0
 """Spread between readers or cases from which a warning is given: more than the model expects."""
 _STEP_MM: Final = 0.05
 """Step of the offsets that are tried."""
-_SAME_HEART: Final = 0.5
-"""IoU below which network and reader are taken to show different hearts."""
 _ITERATIONS: Final = 50
 """Rounds of reweighting of Huber's mean."""
 _CASE_COLUMNS: Final = (
@@ -135,7 +133,7 @@ def reader_offsets(borders: Contours, labels: Labels, spacing: tuple[float, floa
         shares = np.clip(0.5 + (outwards * offsets[:, None] - beyond) / pixel, 0.0, 1.0)
         disagreement = np.abs(shares - drawn).sum(axis=1)
         best = int(disagreement.argmin())
-        if disagreement[best] > (1.0 - _SAME_HEART) * max(float(mask.sum()), float(shares[best].sum())):
+        if disagreement[best] > (1.0 - SAME_HEART) * max(float(mask.sum()), float(shares[best].sum())):
             return None
         found.append(float(offsets[best]))
     return ContourOffsets(*found)

@@ -76,7 +76,7 @@ class Person:
         conventions: distances of the contours from the borders of the wall as set, (endo, epi), mm.
         insets: shares of the wall that the regions of the slices leave out at each contour.
         schemes: of each T1 slice and ECV, whether its images are of ShMOLLI.
-        left_out: the error or the flags of each slice that was not used.
+        left_out: why each slice was not used: an error, its flags, or an unknown enhancement.
         other_maps: number of maps of the other kind, fitted or the scanner's, which were not used.
     """
 
@@ -133,6 +133,8 @@ def read_person(file: Path, sequence: str = "", *, scanner_made: bool = False) -
             continue
         if each["quantity"] == "T1":
             if each.get("enhancement") != Enhancement.NATIVE:
+                if each["scanner_made_map"] == scanner_made:
+                    left_out.append(_unusable(each) or "unknown enhancement")
                 continue
             natives[_place(each)].add(each["scanner_made_map"])
         if each["scanner_made_map"] != scanner_made:
@@ -380,7 +382,7 @@ def _left_out(persons: Iterable[Person]) -> str:
     """Return a sentence on the slices that were left out; empty for none."""
     reasons = Counter(reason for each in persons for reason in each.left_out)
     named = "; ".join(f"{count} for {reason}" for reason, count in reasons.most_common())
-    return f"{reasons.total()} slices were left out for an error or a flag: {named}." if named else ""
+    return f"{reasons.total()} slices were left out: {named}." if named else ""
 
 
 def _evaluation(record: Record, file: Path) -> tuple[float, tuple[float, float], float]:

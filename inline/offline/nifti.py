@@ -40,6 +40,8 @@ _PARTS: Final = {
 _ENTITY: Final = re.compile(r"(?:^|_)(inv|part)-([A-Za-z0-9]+)")
 _LONGEST_STATED: Final = 1e6
 """Inversion time above which it is one in neither s nor ms."""
+_FIELDS_T: Final = 0.1, 20.0
+"""Field strengths of scanners, tesla; one beyond is stated in another unit, as gauss, and is not used."""
 _LARGEST_SIDECAR: Final = 1 << 22
 """Bytes of a sidecar that are read."""
 _SHOWN: Final = 64
@@ -115,7 +117,7 @@ def read_nifti(files: Sequence[Path], settings: AssemblySettings) -> AcquiredExa
             meta_of = [{"InversionTime": f"{(1.0 if in_ms else 1000.0) * time:.10g}"} for time in own]
             images += _slices(file, meta_of, name["base"], len(images))
     quantity_name = "T1 mapping (inversion recovery)" if name["suffix"] == "IRT1" else f"{quantity} map"
-    header = MeasurementHeader(protocol_name=quantity_name)
+    header = MeasurementHeader(protocol_name=quantity_name, field_strength=_field_strength(files[0]))
     examination = of_images(str(files[0]), images, header, settings)
     if not in_ms:
         return examination
@@ -213,6 +215,13 @@ def _unit_ms(file: Path) -> float:
             f"{sidecar} states Units {str(stated)[:_SHOWN]!r}, which is no unit of time; write s, ms or us"
         )
     return _UNITS_MS[stated.strip()]
+
+
+def _field_strength(file: Path) -> float:
+    """Return the field strength that the sidecar of a file states, tesla; 0 where it states none."""
+    stated = _content(_sidecar(file)).get("MagneticFieldStrength", 0.0)
+    low, high = _FIELDS_T
+    return float(stated) if type(stated) in (int, float) and low <= stated <= high else 0.0
 
 
 def _sidecar(file: Path) -> Path:

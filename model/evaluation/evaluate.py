@@ -19,6 +19,8 @@ Segment = Callable[[NDArray[np.float32], tuple[float, float]], Labels]
 
 SATURATED: Final = 0.05
 """Share of the myocardium at the top grey level from which a display window counts as saturated."""
+SAME_HEART: Final = 0.5
+"""IoU below which network and reader are taken to show different hearts."""
 _ERRORS: Final = 3.0
 _FEWEST: Final = 5
 """Standard errors, and slices, from which an offset counts as systematic."""
@@ -41,7 +43,7 @@ class Outcome:
         spread: half the width of the middle 68 % of these values. Blood or fat in the myocardium widens it.
         reader_spread: the same in the reader's.
         offset: from the centre of the reader's heart, cavity and myocardium, to the one found, (x, y), mm;
-            NaN where either is empty.
+            NaN where either is empty, or their IoU is below :data:`SAME_HEART`.
     """
 
     name: str
@@ -66,6 +68,8 @@ def compare(slice_: LabelledSlice, labels: Labels) -> Outcome:
     """Compare labels of one slice, ``(rows, columns)``, with its first reader's."""
     ours, readers = slice_.image[labels == 2], slice_.image[slice_.labels == 2]
     apart = (_centre(labels) - _centre(slice_.labels)) * np.array(slice_.spacing)
+    if not _one_heart(labels, slice_.labels):
+        apart = np.full(2, np.nan)
     return Outcome(
         name=slice_.name,
         level=slice_.level,
@@ -85,7 +89,7 @@ def systematic_offset(outcomes: Sequence[Outcome]) -> tuple[float, float] | None
 
     An offset that all slices share is not an error of the network: the contours were drawn on other images,
     or images and contours were resampled by different conventions. Slices without contours, found or
-    the reader's, have no part in it.
+    the reader's, and those where the network finds another heart, have no part in it.
     """
     offsets = np.array([each.offset for each in outcomes if _has_offset(each)]).reshape(-1, 2)
     if len(offsets) < _FEWEST:
@@ -146,6 +150,12 @@ def _centre(labels: Labels) -> NDArray[np.float64]:
     """Return the centre (x, y) of cavity and myocardium together, pixels; NaN where there is neither."""
     rows, columns = np.nonzero(labels)
     return np.array([columns.mean(), rows.mean()]) if len(rows) else np.full(2, np.nan)
+
+
+def _one_heart(found: Labels, drawn: Labels) -> bool:
+    """Return whether two labellings overlap enough to be of one heart; False where either is empty."""
+    both, either = ((found > 0) & (drawn > 0)).sum(), ((found > 0) | (drawn > 0)).sum()
+    return bool(both > 0 and both >= SAME_HEART * either)
 
 
 def _has_offset(outcome: Outcome) -> bool:

@@ -88,16 +88,17 @@ def best_median_worst(
         for axes, (name, i) in zip(row.flat, chosen.items(), strict=True):
             image = slices[i].image
             bright = np.percentile(values, 98) if len(values := image[np.isfinite(image)]) else 1.0
-            axes.imshow(image, cmap="gray", vmin=0, vmax=bright)
+            wide, tall = slices[i].spacing
+            axes.imshow(image, cmap="gray", vmin=0, vmax=bright, aspect=tall / wide)
             draw_outlines(axes, slices[i].labels, style="dashed")
             draw_outlines(axes, labels[i])
             drawn = next(
                 (each for each in (slices[i].labels, labels[i]) if each.any()), np.ones_like(labels[i])
             )
             ys, xs = np.nonzero(drawn)
-            reach = 1.1 * max(np.ptp(ys), np.ptp(xs))
-            axes.set_xlim(xs.mean() - reach, xs.mean() + reach)
-            axes.set_ylim(ys.mean() + reach, ys.mean() - reach)
+            reach = 1.1 * max(np.ptp(ys) * tall, np.ptp(xs) * wide)
+            axes.set_xlim(xs.mean() - reach / wide, xs.mean() + reach / wide)
+            axes.set_ylim(ys.mean() + reach / tall, ys.mean() - reach / tall)
             axes.set_title(f"{name}: {slices[i].name}, Dice {scores[i]:.3f}", fontsize=9)
             axes.axis("off")
 

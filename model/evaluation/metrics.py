@@ -7,6 +7,7 @@ epicardial contour, by MONAI.
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +62,8 @@ def agreement(found: Labels, expert: Labels, spacing: tuple[float, float]) -> Ag
     Raises:
         ImportError: MONAI is not installed (extra ``bench``).
     """
+    # MONAI passes this argument itself; where it is removed, the call is too.
+    warnings.filterwarnings("ignore", "monai.metrics.utils get_mask_edges:always_return_as", FutureWarning)
     from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
 
     dices = dice_by_class(found, expert)

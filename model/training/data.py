@@ -9,11 +9,14 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from model.evaluation.cases import LabelledSlice
+from model.evaluation.outlines import smooth_outlines
 from model.frame import FRAME_PIXELS, Frame, normalise
+from model.polygons import inside
 
 Sample = tuple[Tensor, Tensor]
 """Prepared images ``(1, h, w)`` and labels, int64 ``(h, w)``; or batches of both."""
@@ -54,11 +57,23 @@ class LabelledImages(Dataset[Sample]):
 
 
 def labels_in_frame(labels: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
-    """Labels ``(rows, columns)`` in the frame, ``(224, 224)``: the class that fills most of each pixel."""
-    shares = np.stack([frame.to_frame((labels == value).astype(np.float32)) for value in (1, 2)])
-    background = 1.0 - shares.sum(axis=0)
-    found: NDArray[np.uint8] = np.concatenate([background[None], shares]).argmax(axis=0).astype(np.uint8)
-    return found
+    """Labels ``(rows, columns)`` in the frame, ``(224, 224)``, by the smooth outlines of cavity and heart.
+
+    Interpolated labels would be biased: midway between two pixels each of both classes fills half, and the
+    rule for such ties makes the wall thinner or the heart smaller.
+    """
+    cavity, heart = (_in_frame(mask, frame) for mask in (labels == 1, labels > 0))
+    return np.where(heart, np.where(cavity, 1, 2), 0).astype(np.uint8)
+
+
+def _in_frame(mask: NDArray[np.bool_], frame: Frame) -> NDArray[np.bool_]:
+    """Return a mask ``(rows, columns)`` in the frame: its parts, without their holes."""
+    found = np.zeros((FRAME_PIXELS, FRAME_PIXELS), dtype=bool)
+    if not mask.any():
+        return found
+    for outline in smooth_outlines(mask):
+        found |= inside(frame.to_frame_points(outline), found.shape)
+    return found & ~_in_frame(ndimage.binary_fill_holes(mask) & ~mask, frame)
 
 
 def augmented(

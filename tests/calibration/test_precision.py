@@ -52,7 +52,16 @@ def test_the_command_states_what_may_be_used_and_what_is(monkeypatch):
     monkeypatch.setattr(precision, "build_int8", lambda *_, **__: Passed("openvino-int8"))
     monkeypatch.setattr(precision, "gate_bf16", lambda *_, **__: Passed("openvino-bf16"))
     monkeypatch.setattr(engine_selection, "make_engine", lambda _: SimpleNamespace(name="openvino-bf16"))
-    result = CliRunner().invoke(cli.app, ["precision", "--slices", "1"])
+    result = CliRunner().invoke(cli.app, ["precision", "--slices", "100"])
     assert result.exit_code == 0
     assert "openvino-int8: passed: it may be used" in result.output
     assert "With the setting engine = auto this host uses openvino-bf16." in " ".join(result.output.split())
+
+
+def test_fewer_slices_than_the_limits_need_are_refused(monkeypatch):
+    """A limit on 99 % of slices needs 100."""
+    for name in ("build_int8", "gate_bf16"):
+        monkeypatch.setattr(precision, name, lambda *_, **__: pytest.fail("began"))
+    result = CliRunner().invoke(cli.app, ["precision", "--slices", "99"])
+    assert result.exit_code == 2
+    assert "equal to 100" in " ".join(result.output.split())

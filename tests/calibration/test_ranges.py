@@ -122,7 +122,7 @@ def test_slices_that_are_not_comparable_are_left_out(site, more):
     write(site, "person0", [slice_record(940.0), slice_record(2000.0, slice_index=1, **more)])
     person = read_person(site / "person0.json", "molli")
     assert person.values["T1", "global"] == 940.0
-    assert len(person.left_out) == ("flags" in more or "error" in more)
+    assert len(person.left_out) == (more.get("enhancement") is None and "description" not in more)
 
 
 @pytest.mark.parametrize("flag", ["converted-unit", "contradictory-geometry", "corrected", "no-orientation"])
@@ -134,11 +134,11 @@ def test_flags_that_leave_the_values_right_keep_the_slice(site, flag):
 
 def test_the_reasons_of_slices_that_are_left_out_are_counted(site, tmp_path, capsys):
     lost = [slice_record(900.0, slice_index=2 + number, flags=["missing-images"]) for number in range(3)]
-    write(site, "person0", [slice_record(940.0), *lost, slice_record(0.0, slice_index=7, error="it failed")])
+    more = slice_record(0.0, slice_index=7, error="it failed"), slice_record(900.0, enhancement=None)
+    write(site, "person0", [slice_record(940.0), *lost, *more])
     calibrate(site)
-    assert "4 slices were left out for an error or a flag: 3 for missing-images; 1 for error." in " ".join(
-        capsys.readouterr().out.split()
-    )
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "5 slices were left out: 3 for missing-images; 1 for error; 1 for unknown enhancement." in printed
     write(tmp_path, "person0", lost)
     with pytest.raises(MyostreamError, match=r"check --sequence and the flags\. 3 slices .* missing-images"):
         calibrate(tmp_path)
@@ -273,6 +273,15 @@ def test_t2_after_contrast_agent_takes_no_part(tmp_path):
     t2[1]["regions"] = [region("global", 43.0)]
     write(tmp_path, "person0", t2)
     assert read_person(tmp_path / "person0.json").values["T2", "global"] == 47.0
+
+
+def test_t1_of_unknown_enhancement_is_counted_among_the_maps_of_its_kind(tmp_path):
+    """The scanner's map of the same slice counts once, in the ranges of such maps."""
+    both = [slice_record(950.0, enhancement=None, scanner_made_map=each) for each in (False, True)]
+    write(tmp_path, "person0", both)
+    for scanner_made in (False, True):
+        person = read_person(tmp_path / "person0.json", scanner_made=scanner_made)
+        assert (person.left_out, person.other_maps) == (("unknown enhancement",), 0)
 
 
 @pytest.mark.parametrize("values", [(950.0,), (950.0, 950.0), (950.0, 950.0001)])

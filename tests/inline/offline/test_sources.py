@@ -241,6 +241,33 @@ def test_units_of_the_sidecar_are_those_of_the_map(units, size, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("stated", "tesla"),
+    [
+        (3, 3.0),
+        (1.494, 1.494),
+        (0, 0.0),
+        (15000, 0.0),
+        (float("nan"), 0.0),
+        ("3", 0.0),
+        (True, 0.0),
+        (None, 0.0),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["IRT1", "T1map"])
+def test_the_field_strength_of_the_first_sidecar_is_that_of_the_examination(suffix, stated, tesla, tmp_path):
+    if suffix == "IRT1":
+        write_irt1(tmp_path, stack())
+        content = {"InversionTime": TIMES[0] / 1000.0}
+        sidecar = tmp_path / "sub-01_inv-1_IRT1.json"
+    else:
+        nibabel.save(nibabel.Nifti1Image(np.ones((40, 48, 1)), np.eye(4)), tmp_path / "sub-01_T1map.nii.gz")
+        content, sidecar = {}, tmp_path / "sub-01_T1map.json"
+    sidecar.write_text(json.dumps({**content, "MagneticFieldStrength": stated}))
+    (examination,), _ = read(tmp_path)
+    assert examination.header.field_strength == tesla
+
+
+@pytest.mark.parametrize(
     ("content", "message"), [('{"Units": "arbitrary"}', "Units 'arbitrary'"), ("{", "cannot be read")]
 )
 def test_units_that_are_no_time_are_a_problem(content, message, tmp_path):

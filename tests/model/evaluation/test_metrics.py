@@ -1,6 +1,7 @@
 """Hand-made cases: expected values are counted by hand."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -22,6 +23,13 @@ def test_the_same_labels_agree_perfectly():
     same = agreement(labels, labels, (1.5, 1.5))
     assert same.dice == same.iou == 1.0
     assert same.hausdorff == same.surface == 0.0
+
+
+def test_warnings_that_a_user_cannot_act_on_are_not_shown():
+    labels = square(10, 10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert agreement(labels, labels, (1.5, 1.5)).hausdorff == 0.0
 
 
 def test_a_shift_by_three_columns():

@@ -90,7 +90,7 @@ def test_a_training_can_be_resumed(labelled_folder, tmp_path, small):
 
 
 def test_the_figures_are_those_of_the_weights_that_are_kept(labelled_folder, tmp_path, small):
-    recipe = replace(TINY, epochs=4, learning_rate=0.3, restart_epochs=0)
+    recipe = replace(TINY, epochs=4, learning_rate=1.0, restart_epochs=0)
     figures = train(Training(recipe, tmp_path, labelled_folder, **small))
     with (tmp_path / "log-1" / "metrics.csv").open() as file:
         losses = [float(row["validation_loss"]) for row in csv.DictReader(file) if row["validation_loss"]]
