@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from model.evaluation.images import (
     stated_grid,
 )
 from model.evaluation.labels import CONTOURS, WORKSPACE, Labels, checked_mask, read_labels
+from model.evaluation.names import one_spelling
 from model.frame import LONGEST_MS, tissue_values
 
 _log = logging.getLogger(__name__)
@@ -82,9 +82,9 @@ class LabelledSlice:
 
     @property
     def can_be_ms(self) -> bool:
-        """Whether the image holds milliseconds by its values too.
+        """True for a map in ms whose values can be ms.
 
-        It does not if half of the first reader's myocardium is longer than any time of tissue, or if the
+        They cannot if half of the first reader's myocardium is longer than any time of tissue, or if the
         median there is below 1 ms.
         """
         wall = self.image[self.labels == 2]
@@ -290,13 +290,13 @@ def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
                 "%s is left out: contours and masks are %s", path, ", ".join((*CONTOURS, ".png", *READERS))
             )
         elif match and (labels := read_labels(path, map_image)) is not None:
-            reader = _reader(match[1])
+            reader = one_spelling(match[1])
             if (other := read.setdefault(reader, path)) != path:
                 raise CaseError(f"{other} and {path} are both of reader {reader}; remove one of them")
             readers[reader] = labels
     for path in _visible(case):
         if path.suffix.lower() == WORKSPACE and (labels := read_labels(path, map_image)) is not None:
-            readers.setdefault(_reader(path.stem), labels)
+            readers.setdefault(one_spelling(path.stem), labels)
     readers = dict(sorted(readers.items()))
     weighted = _weighted(weighted_files, image.shape[1:])
     return LabelledSlice(
@@ -353,11 +353,6 @@ def _stem(path: Path) -> str:
         if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)]
     return path.name
-
-
-def _reader(name: str) -> str:
-    """Return the name of a reader with composed letters; file systems and archivers decompose them."""
-    return unicodedata.normalize("NFC", name)
 
 
 def _visible(folder: Path) -> list[Path]:

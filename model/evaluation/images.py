@@ -70,6 +70,11 @@ def dicom_header(path: Path) -> Any:
         raise CaseError(f"{path} cannot be read: {error}") from error
 
 
+def is_nifti(path: Path) -> bool:
+    """Return whether a file is named as NIfTI."""
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
 def stated_grid(path: Path) -> PixelGrid | None:
     """Return the grid of pixels that an image of DICOM or NIfTI states, else None.
 
@@ -78,7 +83,7 @@ def stated_grid(path: Path) -> PixelGrid | None:
     """
     if (header := dicom_header(path)) is not None:
         return grid_of(header)
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
+    if not is_nifti(path):
         return None
     import nibabel
 

@@ -22,7 +22,7 @@ from model.evaluation.contours_in.outlines import (
 )
 from model.evaluation.contours_in.study import is_study_layout, study_outlines
 from model.evaluation.errors import CaseError
-from model.evaluation.images import dicom_header, read_image, stated_grid
+from model.evaluation.images import dicom_header, is_nifti, read_image, stated_grid
 from model.polygons import ring_labels
 
 Labels = NDArray[np.uint8]
@@ -74,7 +74,7 @@ def read_labels(path: Path, image: MapImage) -> Labels | None:
 def _check_place(spacing: tuple[float, float], path: Path, image: MapImage) -> None:
     """Raise CaseError where a mask has another pixel size than its map, or states another place."""
     theirs = stated_grid(path)
-    if theirs is None and spacing == (1.0, 1.0) and path.suffix.lower() in (".nii", ".gz"):
+    if theirs is None and spacing == (1.0, 1.0) and is_nifti(path):
         return  # as NIfTI has it where nothing was stated
     if image.spacing is not None and not np.allclose(spacing, image.spacing, rtol=_SAME_SIZE, atol=0.0):
         of_map, own = (f"{x:.4g} x {y:.4g} mm" for x, y in (image.spacing, spacing))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from model.evaluation.errors import CaseError
+from model.evaluation.names import one_spelling
 
 if TYPE_CHECKING:
     from model.evaluation.cases import LabelledSlice
@@ -30,11 +30,6 @@ _VALIDATION: Final = 0.20
 
 FILE: Final = "split.json"
 """File in the folder of a run, which holds its ``weights/`` too: names of the cases of each part."""
-
-
-def one_spelling(case: str) -> str:
-    """Return the name of a case with composed letters; file systems and archivers decompose them."""
-    return unicodedata.normalize("NFC", case)
 
 
 def part_of(case: str) -> Part:
