@@ -1,4 +1,4 @@
-"""Bounds of an HTTP server: number of its connections, and the time of each."""
+"""HTTP servers of this program: bounds of connections and time, and the address that they listen on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ import socketserver
 import threading
 import time
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from inline.data.errors import ConfigurationError
+from inline.emit.access import is_loopback
+from inline.emit.addresses import bound, host_port
+from inline.settings import MonitorSettings
 
 
 class BoundedServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
@@ -23,11 +29,13 @@ class BoundedServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
     most_open: int
     longest_s: float
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        """Begin without connections; arguments of :class:`socketserver.TCPServer`."""
+    def __init__(self, listening: socket.socket, handler: type[BaseHTTPRequestHandler]) -> None:
+        """Begin without connections, on a socket that listens already."""
         self._open: dict[socket.socket, float] = {}
         self._lock = threading.Lock()
-        super().__init__(*arguments, **named)
+        super().__init__(listening.getsockname()[:2], handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listening
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Take a connection unless there are too many."""
@@ -59,3 +67,39 @@ class BoundedServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
             for request in [each for each, start in self._open.items() if now - start > older_than_s]:
                 with suppress(OSError):
                     request.shutdown(socket.SHUT_RDWR)
+
+
+class QuietHandler(BaseHTTPRequestHandler):
+    """Request that states no versions and logs nothing: requests hold texts of a client."""
+
+    def version_string(self) -> str:
+        """Return the name of the server, without versions."""
+        return "myostream"
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+def listening_socket(settings: MonitorSettings, name: str, backlog: int) -> socket.socket:
+    """Return the listening socket of the setting ``monitor.<name>`` (``port`` or ``page_port``).
+
+    Raises:
+        ConfigurationError: the address cannot be bound, or is reached by other hosts without a token.
+    """
+    served = {"port": "metrics and health", "page_port": "the live page"}[name]
+    host, port = settings.host, getattr(settings, name) or 0
+    try:
+        made = bound(host, port)
+        made.listen(backlog)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{served} cannot listen on {host_port(host, port)} ({error.strerror or error}); "
+            f"choose another monitor.{name}"
+        ) from error
+    if not (settings.token or is_loopback(made.getsockname()[0])):
+        made.close()
+        raise ConfigurationError(
+            f"{served} on {host_port(host, port)} could be read by every host that reaches it: give "
+            'monitor.token, or monitor.host = "127.0.0.1"'
+        )
+    return made

@@ -15,13 +15,9 @@ import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from typing import Any, Final, NamedTuple
 
-from inline.data.errors import ConfigurationError
-from inline.emit.access import is_loopback
-from inline.emit.addresses import host_port
-from inline.serving.bounded import BoundedServer
+from inline.serving.bounded import BoundedServer, QuietHandler, listening_socket
 from inline.settings import MonitorSettings
 
 _log = logging.getLogger(__name__)
@@ -83,23 +79,9 @@ class Monitor:
         Raises:
             ConfigurationError: the address cannot be bound, or is reached by other hosts without a token.
         """
-        host, port = settings.host, settings.port or 0
         token = settings.token.get_secret_value() if settings.token else ""
-        try:
-            self._server = _Server(host, port, pages, token)
-        except OSError as error:
-            raise ConfigurationError(
-                f"metrics and health cannot listen on {host_port(host, port)} ({error.strerror or error}); "
-                "choose another monitor.port"
-            ) from error
-        name = self._server.server_address
-        self.address: tuple[str, int] = (str(name[0]), int(name[1]))
-        if not (token or is_loopback(self.address[0])):
-            self._server.server_close()
-            raise ConfigurationError(
-                f"metrics on {host_port(host, port)} could be read by every host that reaches it: give "
-                'monitor.token, or monitor.host = "127.0.0.1"'
-            )
+        self._server = _Server(listening_socket(settings, "port", 2 * _MOST_OPEN), pages, token)
+        self.address: tuple[str, int] = self._server.socket.getsockname()[:2]
         self._thread = threading.Thread(target=self._server.serve_forever, name="monitor", daemon=True)
         self._thread.start()
 
@@ -113,15 +95,12 @@ class Monitor:
 class _Server(BoundedServer):
     """Server of the pages."""
 
-    allow_reuse_address = True
-    request_queue_size = 2 * _MOST_OPEN
     most_open = _MOST_OPEN
     longest_s = _LONGEST_S
 
-    def __init__(self, host: str, port: int, pages: dict[str, Callable[[], Page]], token: str) -> None:
+    def __init__(self, listening: socket.socket, pages: dict[str, Callable[[], Page]], token: str) -> None:
+        super().__init__(listening, _Handler)
         self.pages, self.token = pages, token.encode()
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        super().__init__((host, port), _Handler)
 
     def service_actions(self) -> None:
         """See :class:`BoundedServer`; the pause bounds the rate of connections."""
@@ -138,13 +117,13 @@ class _Server(BoundedServer):
         _log.debug("a request for metrics or health failed", exc_info=True)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     """One request."""
 
     timeout = _SILENT_S
     server: _Server
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802, the name is the library's
         """Reply with a page."""
         page = self._page()
         self.send_response(page.status)
@@ -169,10 +148,3 @@ class _Handler(BaseHTTPRequestHandler):
             known = " ".join(self.server.pages)
             return Page(f"there is {known}\n".encode(), status=HTTPStatus.NOT_FOUND)
         return make()
-
-    def version_string(self) -> str:
-        """Return the name of the server, without versions."""
-        return "myostream"
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing: requests hold texts of a client."""

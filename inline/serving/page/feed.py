@@ -25,14 +25,12 @@ import msgpack
 import numpy as np
 
 from inline.contouring.plausibility import of_values, poorly_fitted
-from inline.data.errors import ConfigurationError
 from inline.data.examination import EcvResult
 from inline.data.flags import Flag
 from inline.data.results import NO_LABELS, SliceResult
-from inline.emit.access import is_loopback
-from inline.emit.addresses import bound, host_port
 from inline.report.maps import ReportMap, cut
 from inline.report.positions import superseded
+from inline.serving.bounded import listening_socket
 from inline.serving.health import Checkup
 from inline.serving.observers import Delivery, EcvDelivery, FinalLevels, Observer
 from inline.serving.page.board import MOST_RESULTS, MOST_STUDIES
@@ -130,7 +128,7 @@ class PageFeed(Observer):
             ConfigurationError: the address cannot be bound, or is reached by other hosts without a token.
         """
         self._settings, self._checkup = settings, checkup
-        self._listening = _listen(settings)
+        self._listening = listening_socket(settings, "page_port", _BACKLOG)
         self.address: tuple[str, int] = self._listening.getsockname()[:2]
         self.dropped = 0
         self._numbers, self._connections = itertools.count(1), itertools.count(1)
@@ -291,7 +289,7 @@ class PageFeed(Observer):
         ]
         for each in single:  # it stated that there was no partner
             self._ecv.remove(each)
-        small = replace(result, partition=None, partition_sd=None, valid=None, contours=None)
+        small = replace(result.without_pixels(), contours=None)
         self._ecv.append(_ShownEcv(number, delivery.study, small))
         replaces = single[0].number if single else None
         shown = ReportMap.of_ecv(small)
@@ -411,27 +409,3 @@ def _map_bytes(result: SliceResult) -> int:
 def _follows(result: SliceResult) -> bool:
     """Return whether the complete result of a slice that missed its budget may follow."""
     return Flag.LATE in result.flags and result.contours is None
-
-
-def _listen(settings: MonitorSettings) -> socket.socket:
-    """Return the listening socket of the page.
-
-    Raises:
-        ConfigurationError: see :class:`PageFeed`.
-    """
-    host, port = settings.host, settings.page_port or 0
-    try:
-        listening = bound(host, port)
-        listening.listen(_BACKLOG)
-    except OSError as error:
-        raise ConfigurationError(
-            f"the live page cannot listen on {host_port(host, port)} ({error.strerror or error}); "
-            "choose another monitor.page_port"
-        ) from error
-    if not (settings.token or is_loopback(listening.getsockname()[0])):
-        listening.close()
-        raise ConfigurationError(
-            f"the live page on {host_port(host, port)} could be read by every host that reaches it: give "
-            'monitor.token, or monitor.host = "127.0.0.1"'
-        )
-    return listening

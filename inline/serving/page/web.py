@@ -16,12 +16,11 @@ import threading
 import time
 from contextlib import suppress
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from importlib import resources
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from inline.serving.bounded import BoundedServer
+from inline.serving.bounded import BoundedServer, QuietHandler
 from inline.serving.page.board import Board
 
 _MOST_OPEN: Final = 96
@@ -134,9 +133,7 @@ class PageServer(BoundedServer):
     longest_s = _REQUEST_S
 
     def __init__(self, listening: socket.socket, streams: Streams, access: Access) -> None:
-        super().__init__(listening.getsockname()[:2], _Handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = listening
+        super().__init__(listening, _Handler)
         self.streams, self.access = streams, access
         self.files = {path: _file(*each) for path, each in _FILES.items()}
         self._checked = 0.0
@@ -152,13 +149,13 @@ class PageServer(BoundedServer):
         """Pass over an error of a connection: nearly all are those of a browser that left."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     """One request; the connection ends with it."""
 
     timeout = _SEND_S
     server: PageServer
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802, the name is the library's
         """Reply with a file, an image, or a stream; to HEAD without the body."""
         path, _, query = self.path.partition("?")
         refusal = self._refusal(query)
@@ -265,13 +262,6 @@ class _Handler(BaseHTTPRequestHandler):
         if length is not None:
             self.send_header("Content-Length", str(length))
         self.end_headers()
-
-    def version_string(self) -> str:
-        """Return the name of the server, without versions."""
-        return "myostream"
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing: requests hold texts of a client."""
 
 
 def _file(name: str, content_type: str) -> Reply:
