@@ -5,7 +5,7 @@ Fractions of volume are in percent (ECV) or between 0 and 1 (haematocrit, partit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -137,6 +137,10 @@ class EcvResult:
     def ecv_sd(self) -> FloatMap | None:
         """Standard deviation of each pixel of ``ecv``, percentage points; None without haematocrit."""
         return self._percent(self.partition_sd)
+
+    def without_pixels(self) -> EcvResult:
+        """Return the result without its images; its contours stay."""
+        return replace(self, partition=None, partition_sd=None, valid=None)
 
     def _percent(self, values: FloatMap | None) -> FloatMap | None:
         if values is None or self.haematocrit is None:

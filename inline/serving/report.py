@@ -109,8 +109,6 @@ def _map(result: SliceResult | EcvResult) -> ReportMap:
 
 def _without_pixels(result: SliceResult | EcvResult) -> SliceResult | EcvResult:
     """Return a result without its images and contours."""
-    if isinstance(result, EcvResult):
-        return replace(result, partition=None, partition_sd=None, valid=None, contours=None)
     return replace(result.without_pixels(), contours=None)
 
 

@@ -145,8 +145,8 @@ class Scheduler:
     def __init__(
         self,
         pipeline: Pipeline,
-        workers: int = 2,
-        budget_ms: float = 2000.0,
+        workers: int,
+        budget_ms: float,
         *,
         patience_s: float = _PATIENCE_S,
         verify_s: float = IDLE_S,

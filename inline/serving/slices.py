@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections import deque
@@ -23,6 +22,7 @@ from inline.data.series import Quantity, SlicePlace
 from inline.emit import mrd
 from inline.emit.ecv import ecv_images
 from inline.emit.numbers import SeriesNumbers
+from inline.emit.record import json_number
 from inline.emit.report import PLACE
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.image_header import ImageHeader
@@ -402,13 +402,17 @@ class Slices:
         """Log an ECV result, and send its error to the peer."""
         # A replay reads it (inline/replay/report.py).
         name = f"ECV of series {result.native.series_index} slice {result.native.slice_index}"
+        self._state(name, result.notes, result.error, Severity.WARNING)
+
+    def _state(self, name: str, notes: Iterable[str], problem: str, severity: Severity) -> None:
+        """Log notes and a problem of a result, and send the problem to the peer; empty for none."""
         loggable = self._dialogue.loggable
-        for note in result.notes:
+        for note in notes:
             _log.info("%s: %s: %s", self._name, name, loggable(note))
-        if result.error:
-            named = message("{}: {}", name, result.error)
+        if problem:
+            named = message("{}: {}", name, problem)
             _log.warning("%s: %s", self._name, loggable(named))
-            self._reply(self._dialogue.say(named, Severity.WARNING))
+            self._reply(self._dialogue.say(named, severity))
 
     def _encoded(
         self, result: SliceResult, ecv: EcvResult | None, assembled: Assembled, settings: Settings
@@ -437,14 +441,8 @@ class Slices:
             self._tally.errors += bool(problem)
             fields = {"fields": {"result": _values(result)}}
             _log.info("%s result: %s", self._name, _fields(result), extra=fields)
-            loggable = self._dialogue.loggable
             name = slice_name(result.identity, result.quantity)  # a replay reads it (inline/replay/run.py)
-            for note in result.notes:
-                _log.info("%s: %s: %s", self._name, name, loggable(note))
-            if problem:
-                named = message("{}: {}", name, problem)
-                _log.warning("%s: %s", self._name, loggable(named))
-                self._reply(self._dialogue.say(named, Severity.WARNING if late else Severity.ERROR))
+            self._state(name, result.notes, problem, Severity.WARNING if late else Severity.ERROR)
             if ecv is not None:
                 self._report_ecv(ecv)
             if data:
@@ -484,16 +482,11 @@ def _values(result: SliceResult) -> dict[str, Any]:
         "slice": result.identity.slice_index,
         "level": result.level,
         "quantity": result.quantity,
-        "median_ms": _rounded(median, 1),
-        "confidence": _rounded(result.confidence, 3),
+        "median_ms": json_number(median, 1),
+        "confidence": json_number(result.confidence, 3),
         "flags": result.flags,
-        "stages_ms": {stage: _rounded(took, 1) for stage, took in result.times_ms.items()},
+        "stages_ms": {stage: json_number(took, 1) for stage, took in result.times_ms.items()},
     }
-
-
-def _rounded(value: float | None, digits: int) -> float | None:
-    """Return a rounded number; None where it is missing or not finite, which JSON cannot express."""
-    return None if value is None or not math.isfinite(value) else round(value, digits)
 
 
 def _fields(result: SliceResult) -> str:

@@ -57,7 +57,7 @@ def watched():
     clock, stub, images = SimpleNamespace(now=0.0), Stub(), self_test_images()
     reference = Reference(images, stub.infer(images))
     engine = FallbackEngine([("stub", lambda: stub)], reference, lambda: clock.now)
-    scheduler = Scheduler(Pipeline(engine), 1, verify_s=1e9)  # the test verifies itself
+    scheduler = Scheduler(Pipeline(engine), 1, 2000.0, verify_s=1e9)  # the test verifies itself
     server = Server(scheduler, load_settings(server={"port": 0}))
     checkup = Checkup()
     yield SimpleNamespace(clock=clock, stub=stub, engine=engine, server=server, checkup=checkup)

@@ -809,7 +809,7 @@ def test_any_image_comes_back_bit_exact(data, any_server):
 
 @pytest.fixture(scope="module")
 def any_server():
-    scheduler = Scheduler(Pipeline(BrokenEngine()))
+    scheduler = Scheduler(Pipeline(BrokenEngine()), 2, 2000.0)
     server = Server(scheduler, load_settings(server={"port": 0}))
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
