@@ -19,6 +19,8 @@ from PIL import Image as Pillow
 from bench.browser import Browser, browser
 from bench.page import page_address
 from inline.cli.tables import print_lines
+from inline.contouring.aha import segment_names
+from inline.data.results import SliceLevel
 from inline.mrd.messages import Image
 from inline.replay.client import exchange
 from inline.replay.local_server import started_server
@@ -32,8 +34,6 @@ _COLOURS: Final = 256
 """Of a figure: the page has few, and a figure is a third as large."""
 _RANGES: Final = {"T1": (950.0, 30.0), "T2": (46.0, 2.5), "ECV": (26.0, 2.0)}
 """Invented mean and SD, for every region."""
-_SIX: Final = ("anterior", "anteroseptal", "inferoseptal", "inferior", "inferolateral", "anterolateral")
-_FOUR: Final = ("anterior", "septal", "inferior", "lateral")
 
 
 def write(folder: Path, *, every_size: bool = False) -> list[Path]:
@@ -96,11 +96,7 @@ def _shot(window: Browser, file: Path) -> Path:
 
 def _ranges() -> str:
     """Return the invented ranges as TOML."""
-    segments = [
-        f"AHA {first + at} {level} {name}"
-        for level, first, names in (("basal", 1, _SIX), ("mid", 7, _SIX), ("apical", 13, _FOUR))
-        for at, name in enumerate(names)
-    ]
+    segments = [name for level in SliceLevel for name in segment_names(level)]
     tables = [
         f'[[range]]\nquantity = "{quantity}"\nregion = "{region}"\nfield_strength = 1.5\nmean = {mean}\n'
         f'sd = {sd}\nn = 30\nsource = "invented"\n'

@@ -26,7 +26,7 @@ from model.relaxometry.parametric_map import ParametricMap
 
 FloatArray = NDArray[np.float64]
 
-_RIGHT_ANTERIOR: Final = np.array([-1.0, -1.0, 0.0]) / math.sqrt(2.0)
+RIGHT_ANTERIOR: Final = np.array([-1.0, -1.0, 0.0]) / math.sqrt(2.0)
 """Direction from the left to the right ventricle in patient coordinates (LPS): the usual septum."""
 _UPPER_FRONT: Final = np.array([0.0, -0.5, 1.0])
 """Side of the anterior wall, where the plane leaves two choices."""
@@ -112,7 +112,7 @@ def angular_reference(
     def in_plane(direction: FloatArray) -> FloatArray:
         return np.array([direction @ row, direction @ column])
 
-    septum = in_plane(_RIGHT_ANTERIOR)
+    septum = in_plane(RIGHT_ANTERIOR)
     if septum_degrees is None:
         if not geometry.oriented or float(np.linalg.norm(septum)) < _SHORTEST:
             return None
@@ -276,7 +276,7 @@ def region_shares(
     reference: AngularReference | None,
     *,
     usable: NDArray[np.bool_],
-    inset: float = 0.1,
+    inset: float,
 ) -> Iterator[RegionShares]:
     """Yield the pixels of each region: ``global``, ``septum``, ``mid-septum`` and the AHA segments.
 
@@ -326,9 +326,16 @@ def region_shares(
         from_middle = angles(middle)
         within = np.minimum(from_middle, 360.0 - from_middle) <= width / 2.0
         yield part(MID_SEPTUM, middle, within, width)
-    if level in _FIRST:
-        for i, name in enumerate(names):
-            yield part(f"AHA {_FIRST[level] + i} {level.value} {name}", ring, segment == i, degrees)
+    for i, name in enumerate(segment_names(level)):
+        yield part(name, ring, segment == i, degrees)
+
+
+def segment_names(level: SliceLevel | None) -> list[str]:
+    """Return the names of the AHA segments of a level, the anterior one first; none of an unknown level."""
+    if level not in _FIRST:
+        return []
+    names = _SIX if level in (SliceLevel.BASAL, SliceLevel.MID) else _FOUR
+    return [f"AHA {_FIRST[level] + i} {level.value} {name}" for i, name in enumerate(names)]
 
 
 def segment_at_level(name: str, level: SliceLevel) -> str | None:

@@ -57,7 +57,6 @@ def segment(
     image: NDArray[np.float32],
     spacing: tuple[float, float],
     engine: Engine,
-    steps: ContourSteps | None = None,
 ) -> Segmentation:
     """Return the segmentation of an image.
 
@@ -65,10 +64,9 @@ def segment(
         image: a map, or an image of the same contrast, ``(rows, columns)``.
         spacing: pixel size (x, y), mm.
         engine: runs the network.
-        steps: of the contour search.
     """
     frame = Frame((image.shape[0], image.shape[1]), spacing)
-    return contour_slice(engine.infer(frame.network_input(image)[None])[0], frame, steps)
+    return contour_slice(engine.infer(frame.network_input(image)[None])[0], frame)
 
 
 def contour_slice(

@@ -17,7 +17,7 @@ from inline.data.stated_position import Shown, positions_stated
 
 FloatArray = NDArray[np.float64]
 
-_TO_APEX: Final = np.array([0.62, -0.60, -0.50]) / np.linalg.norm([0.62, -0.60, -0.50])
+TO_APEX: Final = np.array([0.62, -0.60, -0.50]) / np.linalg.norm([0.62, -0.60, -0.50])
 """From base to apex of a usual heart in patient coordinates (LPS): left, to the front, down."""
 _SHORT_AXIS: Final = 0.45
 """Smallest cosine between a short-axis slice's normal and the axis of a usual heart. The axes of hearts
@@ -100,12 +100,12 @@ def _level(place: SlicePlace, study: _Study, stated: Mapping[int, SliceLevel]) -
         return named[0], "series description"
     if geometry is None:
         return SliceLevel.UNKNOWN, "unknown: the image headers state no directions"
-    if abs(float(geometry.normal @ _TO_APEX)) < _SHORT_AXIS:
+    if abs(float(geometry.normal @ TO_APEX)) < _SHORT_AXIS:
         return SliceLevel.UNKNOWN, "unknown: the slice does not lie in the short axis of a usual heart"
     count, index = place.slice_count, identity.slice_index - place.first_slice
     counted = count is not None and count >= 2 and 0 <= index < count
     if count is not None and counted and not (place in study.placed and _contradicted(place, study.placed)):
-        to_apex = float(_rising(geometry) @ _TO_APEX) >= 0.0
+        to_apex = float(_rising(geometry) @ TO_APEX) >= 0.0
         share = (index + 0.5) / count
         return _third(share if to_apex else 1.0 - share), f"slice {index + 1} of {count} and its direction"
     if place not in study.placed:
@@ -126,7 +126,7 @@ def level_by_position(geometry: SliceGeometry, shown: Sequence[SliceGeometry]) -
     does not show base and apex gives no level.
     """
     normals, positions = _planes([geometry, *shown])
-    normal = normals[0] if normals[0] @ _TO_APEX >= 0.0 else -normals[0]
+    normal = normals[0] if normals[0] @ TO_APEX >= 0.0 else -normals[0]
     parallel = np.abs(normals @ normal) >= PARALLEL
     offsets = (positions[parallel] - positions[0]) @ normal
     ordered = np.sort(offsets)

@@ -178,17 +178,17 @@ def quantitative(
     }
 
 
-def common_attributes(geometry: SliceGeometry, quantity: str, comment: str) -> dict[str, MetaValue]:
-    """Return the attributes that every image of results has."""
+def common_attributes(geometry: SliceGeometry | None, kind: str, comment: str) -> dict[str, MetaValue]:
+    """Return the attributes that every image of results has; None: the image lies at no place."""
     directions: dict[str, MetaValue] = {}
-    if geometry.oriented:
+    if geometry is not None and geometry.oriented:
         directions = {
             "ImageRowDir": [f"{value:.18f}" for value in geometry.row_direction],
             "ImageColumnDir": [f"{value:.18f}" for value in geometry.column_direction],
         }
     return {
         "DataRole": "Image",
-        "ImageProcessingHistory": ["PYTHON", "MYOSTREAM", quantity],
+        "ImageProcessingHistory": ["PYTHON", "MYOSTREAM", kind],
         "Keep_image_geometry": 1,
         **directions,
         **dict.fromkeys(("ImageComment", "ImageComments", "GADGETRON_ImageComment"), comment),

@@ -8,10 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.emit.mrd import UNCHANGED, result_image
+from inline.emit.mrd import UNCHANGED, common_attributes, result_image
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
-from inline.mrd.meta import MetaValue
 
 PLACE: Final = 9
 """Place in the block of ten series numbers: the last one, after those of slices and ECV."""
@@ -20,7 +19,7 @@ _PIXEL_MM: Final = 25.4 / 150
 _COMMENT: Final = "myostream report research only"
 
 
-def report_image(pixels: NDArray[np.uint8], template: ImageHeader, series: int, number: int = 0) -> Image:
+def report_image(pixels: NDArray[np.uint8], template: ImageHeader, series: int, number: int) -> Image:
     """Return the page of a report as an RGB image.
 
     Args:
@@ -31,13 +30,7 @@ def report_image(pixels: NDArray[np.uint8], template: ImageHeader, series: int, 
     """
     rows, columns, _ = pixels.shape
     size = (columns * _PIXEL_MM, rows * _PIXEL_MM, template.field_of_view[2])
-    meta: dict[str, MetaValue] = {
-        "DataRole": "Image",
-        "ImageProcessingHistory": ["PYTHON", "MYOSTREAM", "REPORT"],
-        "Keep_image_geometry": 1,
-        **dict.fromkeys(("ImageComment", "ImageComments", "GADGETRON_ImageComment"), _COMMENT),
-        **UNCHANGED,
-    }
+    meta = common_attributes(None, "REPORT", _COMMENT) | UNCHANGED
     place = replace(template, field_of_view=size, slice=0)
     colours = pixels.astype(np.uint16).transpose(2, 0, 1)[:, None]
     return result_image(colours, place, series, number, "REPORT", meta, {})

@@ -12,6 +12,8 @@ import ismrmrd.xsd as xsd
 import numpy as np
 from numpy.typing import NDArray
 
+from inline.contouring.aha import RIGHT_ANTERIOR
+from inline.contouring.slice_level import TO_APEX
 from inline.mrd.files import write_images
 from inline.mrd.image_header import ImageHeader
 from inline.mrd.messages import Image
@@ -40,16 +42,14 @@ _GAIN: Final = 6.0
 """Pixel value per unit of the simulation, of all images: 12 bits full, with steps of 1/30 of the noise."""
 
 
-def _usual_axes() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return unit vectors (LPS) of a usual heart: away from the septum, to the inferior wall, to the apex."""
-    to_apex = np.array([0.62, -0.60, -0.50]) / np.linalg.norm([0.62, -0.60, -0.50])
-    septum = np.array([-1.0, -1.0, 0.0]) / np.sqrt(2.0)
-    septum -= (septum @ to_apex) * to_apex
+def _usual_axes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return unit vectors (LPS) of a usual heart: away from the septum, to the inferior wall."""
+    septum = RIGHT_ANTERIOR - (RIGHT_ANTERIOR @ TO_APEX) * TO_APEX
     septum /= np.linalg.norm(septum)
-    return -septum, np.cross(to_apex, septum), to_apex
+    return -septum, np.cross(TO_APEX, septum)
 
 
-_FROM_SEPTUM, _TO_INFERIOR, _TO_APEX = _usual_axes()
+_FROM_SEPTUM, _TO_INFERIOR = _usual_axes()
 
 
 def simulate_examination(
@@ -151,10 +151,10 @@ def _place(each: SimulatedSlice, index: int, number: int) -> ImageHeader:
     rows, columns = each.labels.shape
     return ImageHeader(
         field_of_view=(columns * each.pixel_mm, rows * each.pixel_mm, _THICKNESS_MM),
-        position=tuple((_HEART_MM + (index - (number - 1) / 2) * _SLICE_DISTANCE_MM * _TO_APEX).tolist()),
+        position=tuple((_HEART_MM + (index - (number - 1) / 2) * _SLICE_DISTANCE_MM * TO_APEX).tolist()),
         read_dir=tuple(_FROM_SEPTUM.tolist()),
         phase_dir=tuple(_TO_INFERIOR.tolist()),
-        slice_dir=tuple(_TO_APEX.tolist()),
+        slice_dir=tuple(TO_APEX.tolist()),
         slice=index,
     )
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.pixels.utils import iter_pixels
 
-_PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+from inline.dicom.write.source import PIXELS
+
 _LAYOUT: Final = (
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
@@ -67,7 +68,7 @@ def _size(image: Dataset) -> tuple[object, ...]:
 
 def _stored(image: Dataset) -> tuple[object, ...]:
     """Return the pixels of an image as they are stored, with all that their values depend on."""
-    return image.file_meta.TransferSyntaxUID, *map(image.get, (*_PIXELS, *_LAYOUT))
+    return image.file_meta.TransferSyntaxUID, *map(image.get, (*PIXELS, *_LAYOUT))
 
 
 def _frames(image: Dataset) -> Iterator[NDArray[np.generic] | None]:

@@ -25,7 +25,7 @@ _IMAGES: Final = {
     LegacyConvertedEnhancedMRImageStorage: "legacy converted enhanced MR image",
 }
 _NEEDED: Final = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
-_PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+PIXELS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _EMPTY_ALLOWED: Final = {
     "PatientID": "",
     "PatientName": "",
@@ -193,7 +193,7 @@ class SourceImages:
         That is: orientation and pixel size, those of the slice, for all frames; the position in each frame.
         """
         made = copy.deepcopy(dataset)
-        for name in _PIXELS:
+        for name in PIXELS:
             if name in made:
                 del made[name]
         if "SliceThickness" not in made:
