@@ -18,13 +18,13 @@ import typer
 from scipy import ndimage
 from torch import Tensor
 
+from bench.tables.agreement import AT_BORDERS
 from bench.values import write_results
 from inline.cli.errors import report_errors
 from inline.cli.options import JsonFile
 from inline.cli.tables import print_lines, print_values
 from inline.contouring.convention import draw
 from inline.contouring.segment import segment
-from inline.data.results import ContourOffsets
 from inline.settings import ContourSettings
 from model.engines.base import Engine
 from model.engines.torch_engine import TorchEngine
@@ -64,7 +64,6 @@ UNTRAINED: Final = "the start, untrained"
 _PLAN: Final = replace(CPU, batch=8, learning_rate=3e-4)
 _SETTLING: Final = 12
 """Batches of whole frames from which random weights take the statistics of batch normalisation."""
-_BORDERS: Final = ContourOffsets(0.0, 0.0)
 _COLUMNS: Final = "t2 .3f, t2_myocardium .3f, t2_borders .3f, t1 .3f, t1_myocardium .3f, t1_borders .3f"
 """``borders``: contours at the borders of the wall, in place of the default convention."""
 
@@ -105,7 +104,7 @@ def judge(engine: Engine, real: dict[str, list[LabelledSlice]]) -> dict[str, flo
     for kind, slices in real.items():
         usable = [each for each in slices if each.saturated_share() < SATURATED]
         found = [segment(each.network_image, each.spacing, engine) for each in usable]
-        for suffix, offsets in (("", ContourSettings().offsets), ("_borders", _BORDERS)):
+        for suffix, offsets in (("", ContourSettings().offsets), ("_borders", AT_BORDERS)):
             summary = summarise(
                 [
                     compare(slice_, draw(borders, slice_.spacing, offsets).labels)

@@ -36,6 +36,7 @@ _ACTIONS: Final[dict[str, dict[str, Any]]] = {
 }
 """Further parameters of keys with which the browser itself does something."""
 _PIECE: Final = 1 << 16
+_SILENT_S: Final = 60.0
 _END: Final = b"\0"
 
 
@@ -113,10 +114,10 @@ class Browser:
         result: dict[str, Any] = reply["result"]
         return result
 
-    def _receive(self, timeout_s: float = 60.0) -> dict[str, Any]:
+    def _receive(self) -> dict[str, Any]:
         while _END not in self._received:
-            if not select.select([self._from], [], [], timeout_s)[0]:
-                raise MyostreamError(f"the browser was silent for {timeout_s:g} s")
+            if not select.select([self._from], [], [], _SILENT_S)[0]:
+                raise MyostreamError(f"the browser was silent for {_SILENT_S:g} s")
             piece = os.read(self._from, _PIECE)
             if not piece:
                 raise MyostreamError("the browser has ended")

@@ -28,12 +28,12 @@ _QUIET_S: Final = 3.0
 """Pause after the start, before memory is read."""
 
 
-def disk(prefix: Path = Path(sys.prefix)) -> dict[str, float]:
-    """Return the size of each package below a folder, 10^6 bytes, the largest first, and their ``total``.
+def disk() -> dict[str, float]:
+    """Return the size of each package of this interpreter, 10^6 bytes, largest first, and their ``total``.
 
     ``others`` is what lies there and belongs to no package.
     """
-    sizes: dict[str, int] = {}
+    prefix, sizes = Path(sys.prefix), dict[str, int]()
     for distribution in distributions():
         files = {Path(str(file.locate())).resolve() for file in distribution.files or ()}
         inside = [file for file in files if file.is_relative_to(prefix.resolve()) and file.is_file()]

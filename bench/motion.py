@@ -211,13 +211,13 @@ def show(results: dict[str, Any], json_file: Path | None) -> None:
     )
 
 
-def draw(file: Path | None, motion_mm: float = 10.0) -> None:
+def draw(file: Path | None) -> None:
     """Draw a slice at rest, moving and corrected, and the displacements; nothing without a file."""
     if file is None:
         return
     with figure(file, 2, 6, (17.0, 6.0), dpi=80) as grid:
         still = dict(simulated_series(_SEED, 0.0, "elastic"))
-        for row, (quantity, series) in zip(grid, simulated_series(_SEED, motion_mm, "elastic"), strict=True):
+        for row, (quantity, series) in zip(grid, simulated_series(_SEED, 10.0, "elastic"), strict=True):
             uncorrected = series.fit()
             found = series.correct(uncorrected)
             displaced = found.displaced() if found else None

@@ -27,10 +27,6 @@ from inline.settings import AssemblySettings, Settings
 from model.host import describe_host
 from model.output import write_json, write_text
 
-SLICES: Final = 100
-CONNECTIONS: Final = 4
-MARGIN: Final = 1.0
-"""Half of the budget, which a series that was held back has at least, is then the 99th percentile."""
 _UNLIMITED_MS: Final = 600_000.0
 _STEP_MS: Final = 50.0
 _HEARTS: Final = 4
@@ -93,9 +89,7 @@ def proposed_ms(loaded_total: Sequence[float], margin: float) -> float:
     return math.ceil(p99 * (1.0 + margin) / _STEP_MS) * _STEP_MS
 
 
-def measure(
-    settings: Settings, count: int = SLICES, connections: int = CONNECTIONS, margin: float = MARGIN
-) -> dict[str, Any]:
+def measure(settings: Settings, count: int, connections: int, margin: float = 1.0) -> dict[str, Any]:
     """Return times of the stages, one slice at a time and under load, and the proposed budget.
 
     Raises:

@@ -46,7 +46,6 @@ from model.synthesis.generator import make_batch
 from model.training.split import seen_in_training, seen_note
 from model.weights import DEFAULT, weights_digest
 
-SLICES: Final = 3600
 VARIANTS: Final = 4
 """Slices of each heart: one intact, the others degraded. Simulation takes longer than inference."""
 _HELD_OUT: Final = 3
@@ -285,7 +284,7 @@ def score_folder(
 
 def calibrate(
     settings: Settings,
-    slices: int = SLICES,
+    slices: int,
     *,
     output: Path | None = None,
     json_file: Path | None = None,

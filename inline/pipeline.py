@@ -67,11 +67,7 @@ Stages = Generator[NDArray[np.float32] | SliceResult, NDArray[np.float32], None]
 
 
 class NotFittedError(SeriesError):
-    """The signal model of the fit does not describe the images; ``flag`` is the reason code."""
-
-    def __init__(self, message: str, flag: Flag) -> None:
-        super().__init__(message)
-        self.flag = flag
+    """The images show saturation recovery, which the model of the fit does not describe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +148,7 @@ class SliceProgress:
     def failure(self, error: BaseException) -> SliceResult:
         """Return the result of a slice whose stages or network raised an error."""
         if isinstance(error, NotFittedError):
-            return self.without_contours(str(error), error.flag)
+            return self.without_contours(str(error), Flag.SATURATION_RECOVERY)
         return self.without_contours(f"{type(error).__name__}: {error}", Flag.PROCESSING_ERROR)
 
     def without_contours(self, error: str, flag: Flag | None = None) -> SliceResult:
@@ -456,8 +452,7 @@ def check_images(series: Series) -> tuple[Finding, ...]:
         few = f", or images of MOLLI are missing: {number} came" if lacks else ""
         raise NotFittedError(
             f"not fitted: the signal recovers from saturation (SASHA or alike){few}; the inversion "
-            "recovery of a MOLLI fit would give a wrong T1",
-            Flag.SATURATION_RECOVERY,
+            "recovery of a MOLLI fit would give a wrong T1"
         )
     if Flag.SCALED_IMAGES in series.flags:
         return ()

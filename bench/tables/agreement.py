@@ -66,9 +66,7 @@ class Segmented:
         return Frame((rows, columns), self.slice.spacing)
 
 
-def segment_all(
-    slices: Iterable[LabelledSlice], engine: Engine, offsets: ContourOffsets = AT_BORDERS
-) -> list[Segmented]:
+def segment_all(slices: Iterable[LabelledSlice], engine: Engine, offsets: ContourOffsets) -> list[Segmented]:
     """Segment each slice and draw its contours by a convention.
 
     Raises:

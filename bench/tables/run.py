@@ -29,14 +29,14 @@ from model.output import write_text
 KINDS: Final = ("t1", "t2")
 
 
-def synthetic_slices(count: int, readers: int, spread: Spread, seed: int = SEED) -> list[LabelledSlice]:
+def synthetic_slices(count: int, readers: int, spread: Spread) -> list[LabelledSlice]:
     """Return native maps of both kinds, ``count`` of each, with the labels of simulated readers."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(SEED)
     people = make_readers(readers, spread, random)
     return [
         read(slice_, people, spread, random)
         for kind in KINDS
-        for slice_, _ in make_slices(count, kind, seed, maps=True)
+        for slice_, _ in make_slices(count, kind, maps=True)
         if (slice_.labels == 1).any()
     ]
 

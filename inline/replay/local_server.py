@@ -16,6 +16,8 @@ from inline.data.errors import MyostreamError
 _REPORTED: Final = "myostream: "
 _READY: Final = re.compile(r"listening on (\S+):(\d+)(?: \(engine: ([^)]+)\))?")
 
+_START_S: Final = 300.0
+
 
 class ServerNotStartedError(MyostreamError):
     """The server process ended, or stayed silent, before it listened."""
@@ -51,14 +53,13 @@ class StartedServer:
 
 
 @contextmanager
-def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 300.0) -> Iterator[StartedServer]:
+def started_server(arguments: Sequence[str] = ()) -> Iterator[StartedServer]:
     """Start ``myostream serve`` on a free port; it ends with the block.
 
     It also ends when this process dies in any way: it watches a pipe that the system then closes.
 
     Args:
         arguments: further options of the command.
-        timeout_s: how long it may take until it listens.
 
     Raises:
         ServerNotStartedError: the message holds the error of the process.
@@ -88,7 +89,7 @@ def started_server(arguments: Sequence[str] = (), *, timeout_s: float = 300.0) -
         reader = threading.Thread(target=listen, args=(process.stdout,), daemon=True)
         reader.start()
         try:
-            ready.wait(timeout_s)
+            ready.wait(_START_S)
             if not listening:
                 raise ServerNotStartedError(f"the server did not start: {_reason(output)}")
             host, port, engine = listening[0].groups()

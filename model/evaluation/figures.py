@@ -28,7 +28,6 @@ def figure(
     *,
     title: str = "",
     dpi: int = 120,
-    sharex: bool = False,
 ) -> Iterator[NDArray[Any]]:
     """Give the axes ``(rows, columns)`` of a new figure; write it at the end of the block.
 
@@ -39,7 +38,6 @@ def figure(
         size: width and height, inches.
         title: above all axes.
         dpi: of the file.
-        sharex: whether the rows share the x axis.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -50,7 +48,7 @@ def figure(
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    drawn, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharex=sharex)
+    drawn, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
     try:
         yield axes
         if title:
