@@ -64,10 +64,9 @@ def motion(
     plot: PlotFile = None,
 ) -> None:
     """Measure the motion correction on simulated breathing: R2, residual motion, bias, time."""
-    from bench.motion import draw, measure, show
+    from bench.motion import measure, show
 
-    show(measure(slices), json_file)
-    draw(plot)
+    show(measure(slices), json_file, plot)
 
 
 @app.command()
