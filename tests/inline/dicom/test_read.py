@@ -1244,6 +1244,16 @@ def test_images_that_state_no_patient_are_of_the_only_one_of_their_study_uid(stu
     assert len(examinations) == (3 if third else 1 if study else 2)
 
 
+@pytest.mark.parametrize("name", ["Mustermann^Erika", "Beispiel^Max"])
+def test_images_with_a_name_alone_are_not_joined_to_those_with_an_id(name, tmp_path, images):
+    files = writer.classic(tmp_path, [*of_slice(images), *of_slice(images, "T2")], "siemens")
+    for place, file in enumerate(files):
+        data = pydicom.dcmread(file)
+        data.PatientID, data.PatientName = ("P1", "Mustermann^Erika") if place < 8 else ("", name)
+        data.save_as(file)
+    assert [len(each.series) for each in open_dicom([tmp_path]).examinations()] == [1, 1]
+
+
 def test_a_dicomdir_gives_the_files_that_it_lists(tmp_path, images):
     from pydicom.fileset import FileSet
 
