@@ -27,7 +27,7 @@ from inline.data.flags import Finding, Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, RegionValues, SliceLevel, SliceMotion, SliceResult
 from inline.data.series import MappingSeries, MapSeries, Quantity, Series, SlicePlace
-from inline.motion import examine_motion, may_be_corrected
+from inline.motion import examine_motion, may_be_corrected, misaligned
 from inline.reference import ReferenceRanges, quantity_of, with_z_scores
 from inline.settings import ContourSettings, RegionSettings
 from model.architecture import CLASSES
@@ -351,8 +351,13 @@ class Pipeline:
                 # Rounding makes pixels equal, as clipping does.
                 rounded = coarse(assembled.series, labels)
                 findings += rounded or clipped(assembled.series, labels)
+                left = any(code is Flag.MOTION_LEFT for code, _ in prepared.findings)
+                apart = (
+                    () if left else misaligned(assembled.series, labels, prepared.frame, prepared.corrected)
+                )
+                findings += apart
                 # Motion that is left looks like noise.
-                if not rounded and all(code is not Flag.MOTION_LEFT for code, _ in prepared.findings):
+                if not (rounded or left or apart):
                     findings += noisy(assembled.series, labels, prepared.corrected)
             flags = [*dict.fromkeys((*flags, *(code for code, _ in findings)))]
             notes = [
