@@ -251,7 +251,8 @@ def without_values(regions: Sequence[RegionValues]) -> tuple[Finding, ...]:
         (
             Flag.POOR_FIT,
             f"{NO_VALUE} {', '.join(names)}: hardly any wall lies there, or too many pixels of it have no "
-            "value or a poor fit. Check the contours, and the images for lost signal, as beside an implant.",
+            "value or a poor fit. Check the contours, and map and images for masks, noise and lost signal, "
+            "as beside an implant.",
         ),
     )
 
