@@ -19,7 +19,15 @@ from inline.contouring.blood import blood_t1, enhancement_by_blood
 from inline.contouring.confidence import Reviewer, class_entropy, in_frame
 from inline.contouring.contours import ContourSteps
 from inline.contouring.convention import draw
-from inline.contouring.plausibility import check_values, check_wall, clipped, coarse, noisy, poor_fit
+from inline.contouring.plausibility import (
+    check_values,
+    check_wall,
+    clipped,
+    coarse,
+    noisy,
+    poor_fit,
+    within_tissue,
+)
 from inline.contouring.segment import contour_slice, network_input
 from inline.contouring.slice_level import slice_level
 from inline.data.errors import SeriesError
@@ -336,10 +344,13 @@ class Pipeline:
                 empty.geometry, borders.insertions, borders.contours, stated
             )
             regions: tuple[RegionValues, ...] = ()
+            left_out = ""
             if contours is not None:
-                named = segment_level(level, flags)
-                regions = measure(parametric, contours, named, reference, inset=self._regions.inset)
-                if poor_fit(parametric, labels, scanner_made=empty.scanner_made):
+                named, measured = segment_level(level, flags), parametric
+                if empty.scanner_made:
+                    measured, left_out = within_tissue(parametric, empty.quantity, labels)
+                regions = measure(measured, contours, named, reference, inset=self._regions.inset)
+                if poor_fit(measured, labels, scanner_made=empty.scanner_made):
                     flags.append(Flag.POOR_FIT)
             findings = [
                 *prepared.findings,
@@ -362,7 +373,7 @@ class Pipeline:
             flags = [*dict.fromkeys((*flags, *(code for code, _ in findings)))]
             notes = [
                 *empty.notes,
-                *([note] if note else []),
+                *(each for each in (note, left_out) if each),
                 *(sentence for _, sentence in findings if sentence),
             ]
             if not assembled.geometry.oriented and reference is None:
@@ -416,8 +427,10 @@ class Pipeline:
         parametric, contours = result.map, result.contours
         if parametric is None or contours is None:
             return found
-        named = segment_level(level, result.flags)
-        regions = measure(parametric, contours, named, result.septum, inset=self._regions.inset)
+        named, measured = segment_level(level, result.flags), parametric
+        if result.scanner_made:
+            measured, _ = within_tissue(parametric, result.quantity, result.labels)
+        regions = measure(measured, contours, named, result.septum, inset=self._regions.inset)
         lost = without_values(regions)
         # Without another one, the note of the former level gives the reason of its flag.
         former = {sentence for _, sentence in without_values(result.regions)} if lost else ()

@@ -82,6 +82,34 @@ def of_values(values_ms: NDArray[np.float32], lost: NDArray[np.bool_]) -> Parame
     )
 
 
+def within_tissue(
+    parametric: ParametricMap, quantity: Quantity, labels: NDArray[np.uint8]
+) -> tuple[ParametricMap, str]:
+    """Return a scanner's map whose pixels above what tissue can have count as failed, and a note on them.
+
+    A scanner may write a number such as 4095 where it has no value: a few of them decide mean and SD.
+
+    Args:
+        parametric: the scanner's map.
+        quantity: T1 or T2.
+        labels: 0 background, 1 cavity, 2 myocardium, ``(rows, columns)``.
+
+    Returns:
+        The map itself and no note where no pixel of the myocardium lies above, or half of them: its scale is
+            wrong then.
+    """
+    longest, wall = TISSUE_MS[quantity][1], (labels == 2) & ~parametric.failed
+    above = parametric.values_ms > longest
+    count = int((above & wall).sum())
+    if not 0 < count < 0.5 * wall.sum():
+        return parametric, ""
+    note = (
+        f"{count} of {int(wall.sum())} pixels of the myocardium have a {quantity} above {longest:g} ms, "
+        "which no tissue has, and are left out: check what the scanner writes where its map has no value."
+    )
+    return replace(parametric, failed=parametric.failed | above), note
+
+
 def check_values(
     parametric: ParametricMap, quantity: Quantity, regions: Sequence[RegionValues], *, scanner_made: bool
 ) -> list[tuple[Flag, str]]:
