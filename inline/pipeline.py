@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from inline.assembly.assembled import LATEST_FIRST_MS, Assembled, Failed, Ready
 from inline.assembly.group import SHORTEST
-from inline.contouring.aha import measure, segment_level, slice_reference, without_values
+from inline.contouring.aha import measure, parts_with_values, segment_level, slice_reference, without_values
 from inline.contouring.blood import blood_t1, enhancement_by_blood
 from inline.contouring.confidence import Reviewer, class_entropy, in_frame
 from inline.contouring.contours import ContourSteps
@@ -25,6 +25,7 @@ from inline.contouring.plausibility import (
     clipped,
     coarse,
     noisy,
+    noisy_parts,
     poor_fit,
     within_tissue,
 )
@@ -369,7 +370,11 @@ class Pipeline:
                 findings += apart
                 # Motion that is left looks like noise.
                 if not (rounded or left or apart):
-                    findings += noisy(assembled.series, labels, prepared.corrected)
+                    in_ring = noisy(assembled.series, labels, prepared.corrected)
+                    findings += in_ring
+                    if contours is not None and reference is not None and not in_ring:
+                        parts = parts_with_values(parametric, labels, contours, reference)
+                        findings += noisy_parts(assembled.series, parts, prepared.corrected)
             flags = [*dict.fromkeys((*flags, *(code for code, _ in findings)))]
             notes = [
                 *empty.notes,

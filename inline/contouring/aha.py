@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.contouring.plausibility import poorly_fitted
+from inline.contouring.plausibility import Pixels, poorly_fitted
 from inline.data.flags import Finding, Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import AngularReference, Contours, Insertions, RegionValues, SliceLevel
@@ -240,6 +240,27 @@ def sample_of(region: RegionShares, valid: NDArray[np.bool_], lost: NDArray[np.b
     poor = float(region.shares @ lost[region.rows, region.columns])
     too_few = sample.area < _LEAST_SHARE * region.usual
     return None if too_few or poor > _MOST_LOST * region.area else sample
+
+
+def parts_with_values(
+    parametric: ParametricMap, labels: NDArray[np.uint8], contours: Contours, reference: AngularReference
+) -> dict[str, Pixels]:
+    """Return the pixels of six sectors of the wall by name, whatever its level, but for mostly lost ones.
+
+    Args:
+        parametric, contours, reference: as of :func:`measure`.
+        labels: 0 background, 1 cavity, 2 myocardium, ``(rows, columns)``.
+    """
+    rows, columns = (labels == 2).nonzero()
+    points = np.stack([columns, rows], axis=1).astype(np.float64)
+    sector = segments(angles_from_septum(points, contours.endo.mean(axis=0), reference), len(_SIX))
+    lost = poorly_fitted(parametric)[rows, columns]
+    of = {name: sector == i for i, name in enumerate(_SIX)}
+    return {
+        name: (rows[own], columns[own])
+        for name, own in of.items()
+        if own.any() and lost[own].mean() <= _MOST_LOST
+    }
 
 
 def without_values(regions: Sequence[RegionValues]) -> tuple[Finding, ...]:

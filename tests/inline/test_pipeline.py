@@ -510,6 +510,27 @@ def test_a_segment_without_signal_has_no_value_and_is_flagged(slices, ring_engin
     assert others == pytest.approx([truth] * 4, rel=0.02)
 
 
+@pytest.mark.parametrize("place", ["basal", "apical", "unknown"])
+def test_a_part_of_the_wall_whose_signal_is_near_the_noise_is_flagged(slices, ring_engine, place):
+    """Its T2 was 10 to 20 % too long in a ring without a flag."""
+    stated = RegionSettings(levels={slices[0].identity.slice_index: place}, septum_degrees=0.0)
+    result = Pipeline(ring_engine, stated).process(lost(slices[0], Quantity.T2, 5.5, 120.0))
+    medians = {each.name: each.median for each in result.regions}
+    assert medians["global"] == pytest.approx(48.0, rel=0.04)
+    assert medians["septum"] is None or medians["septum"] > 1.05 * 48.0
+    assert Flag.NOISY_IMAGES in result.flags
+    (note,) = (note for note in result.notes if "part of the wall" in note)
+    named = set(note[note.index("(") + 1 : note.index(")")].split(", "))
+    assert named <= {"anteroseptal", "inferoseptal"}
+
+
+@pytest.mark.parametrize("quantity", Quantity)
+def test_parts_of_the_wall_with_signal_are_not_flagged(slices, ring_engine, quantity):
+    stated = RegionSettings(septum_degrees=0.0)
+    result = Pipeline(ring_engine, stated).process(lost(slices[0], quantity, 15.0, 120.0))
+    assert Flag.NOISY_IMAGES not in result.flags
+
+
 @pytest.mark.parametrize("quantity", Quantity)
 def test_segments_with_signal_are_not_flagged(slices, ring_engine, quantity):
     stated = RegionSettings(levels={slices[0].identity.slice_index: "mid"}, septum_degrees=0.0)
