@@ -52,6 +52,15 @@ def test_images_at_rest_keep_their_map(seed, quantity):
     assert (found.residual_mm, found.r_squared_after) == (None, None)
 
 
+def test_noise_of_t1_images_at_rest_is_no_motion():
+    """One of them was flagged as moved."""
+    states = [
+        MovingSeries.of(simulate_slice(seed, size=160, level=0.4, snr=20.0), "T1")
+        for seed in range(995000, 995008)
+    ]
+    assert [each.correct(each.fit()).state for each in states] == [MotionState.STILL] * 8
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_chest_without_texture_at_rest_counts_as_still(seed):
     # Sharp borders, body and lung of one T1 each: the first step takes them for a shift of 1.6 mm.
