@@ -11,7 +11,7 @@ from inline.assembly import dicom_json, minihead
 from inline.assembly.dicom_json import DicomPlane
 from inline.assembly.enhancement import stated_enhancement
 from inline.assembly.pixels import Scale
-from inline.assembly.recognition import Recognised, recognise
+from inline.assembly.recognition import EARLIER, Recognised, recognise
 from inline.assembly.times import Stated, listed
 from inline.data.errors import ProtocolError
 from inline.data.results import RESULT_ATTRIBUTE
@@ -105,7 +105,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     except ProtocolError:
         meta, readable = {}, False
     if RESULT_ATTRIBUTE in meta:
-        return "earlier result of myostream"
+        return EARLIER
     dicom, head = dicom_json.parse(_first(meta, "DicomJson")), minihead.decode(_first(meta, "IceMiniHead"))
     own = (
         *_all(meta, _DESCRIPTIONS),
