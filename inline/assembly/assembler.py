@@ -397,14 +397,16 @@ class SeriesAssembler:
     def _perhaps_map(self, group: _OpenGroup) -> bool:
         """Return whether a group may be an unnamed map: the only image of its slice, without a time.
 
-        Where the header alone states the times, such an image may as well be the first of its series.
+        Where the header alone states the times, such an image may as well be the first of its series. Beside
+        images with times of their own, the name of the header is that of their series.
         """
         kind = group.metadata[0].recognised.kind
         if len(group.images) > 1 or group.ambiguous or kind is not Kind.PERHAPS_MAP:
             return False
+        if group.quantity in self._timed:
+            return bool(group.metadata[0].name)
         slice_fitted = self._place(group.images[0].header, group.quantity) in self._fitted
-        lists = bool(listed(self._header, group.quantity, named=True))
-        return slice_fitted or group.quantity in self._timed or not lists
+        return slice_fitted or not listed(self._header, group.quantity, named=True)
 
     def _is_scout(self, group: _OpenGroup) -> bool:
         """Return whether a group is a TI scout by its inversion times, and no name says otherwise."""

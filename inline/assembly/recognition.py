@@ -156,8 +156,8 @@ def recognise(
     # The measurement's name does not describe an image that may be one of a listed series.
     name = texts[0] if texts and (own or not listed) else ""
     # The images of a series whose times are listed may be phase-sensitive.
-    others = _OTHER_MAPS | ({"psir"} if "DERIVED" in type_tokens or not listed else set())
-    if not acquired and (_STAR.search(name) or not others.isdisjoint(_WORD.findall(name))):
+    words = _OTHER_MAPS | ({"psir"} if "DERIVED" in type_tokens or not listed else set())
+    if not acquired and (_STAR.search(name) or not words.isdisjoint(_WORD.findall(name))):
         return "its name is that of another parameter than T1 or T2"
     if not acquired and (made := _map_by_name(name, derived="DERIVED" in type_tokens, listed=listed)):
         return made

@@ -780,6 +780,29 @@ def test_one_derived_image_named_after_the_protocol_is_a_map_and_several_are_non
     assert "no inversion times" in only.error
 
 
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("meta", [{}, {"DataRole": "Image", "ImageComments": "mean"}])
+def test_an_image_without_a_name_is_no_map_beside_a_series_with_times(meta, first):
+    """Its header names the series. Other applications add images of their own."""
+    header = MeasurementHeader(protocol_name="T1map_MOLLI", maxima={"set": 7})
+    series = [image(i + 1.0, {"GADGETRON_TI": time}, set=i) for i, time in enumerate(TIMES["5(3)3"])]
+    other = image(700.0, meta, image_series_index=4)
+    assembler = SeriesAssembler(header, AT_ONCE)
+    ready = [
+        made
+        for each in ([other, *series] if first else [*series, other])
+        for made in assembler.add(each, 0.0)
+    ]
+    ready += assembler.finish()
+    assert [type(each.series) for each in ready] == [MappingSeries]
+    assert assembler.account().unused == {"too few to be a mapping series": 1}
+    named = image(950.0, {"SequenceDescription": "T1map_MOLLI"}, image_series_index=4)
+    _, ready = feed([*series, named], header)
+    assert [type(each.series) for each in ready] == [MappingSeries, MapSeries]
+    _, (alone,) = feed([other], header)
+    assert isinstance(alone.series, MapSeries)
+
+
 def test_every_image_is_accounted_for():
     others = [
         image(meta={"SequenceDescription": "cine_sax"}),
