@@ -59,6 +59,10 @@ _BY_THEIR_SCALE: Final = (
     "RescaleIntercept), and not as they are stored: the map is wrong or empty. If the stored pixels are the "
     "signal, export the images with the slope 1 and the intercept 0."
 )
+_WRAPPED: Final = (
+    "Magnitudes of type int16 are below -16384 beside others above 16384: values above 32767 seem to have "
+    "wrapped. The map may be wrong: send the images as uint16, or in a smaller scale."
+)
 _UNREADABLE: Final = "Attributes of the images are unreadable; only what the headers say was used."
 
 
@@ -280,6 +284,8 @@ def _weighted_images(
         findings.append((Flag.SHMOLLI, _ALL_IMAGES))
     if note := _incomplete(quantity, [time for time, _ in order], settings):
         findings.append((Flag.MISSING_IMAGES, note))
+    if pixels.wrapped(images) and not any(each.scale and each.scale.intercept for each in metadata):
+        findings.append((Flag.CLIPPED_IMAGES, _WRAPPED))
     signed = quantity is Quantity.T1 and all(each.signed for each in metadata)
     stack = np.stack([pixels.values(images[i], metadata[i].scale, signed=signed) for _, i in order])
     missing = 1.0 - np.isfinite(stack).mean(axis=(1, 2))

@@ -753,6 +753,32 @@ def test_images_scaled_one_by_one_are_flagged():
     assert "AutoScaleGadget" in only.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("gain", "more", "fields", "flagged"),
+    [
+        (5000, {}, {}, True),
+        (4000, {}, {}, False),
+        (5000, {"RescaleIntercept": 32768}, {}, False),
+        (5000, {}, {"image_type": ImageType.REAL}, False),
+    ],
+)
+def test_unsigned_magnitudes_that_were_sent_as_signed_are_flagged(gain, more, fields, flagged):
+    """40,000 as a signed number of 16 bits is -25,536."""
+    series = [
+        image(
+            int(np.uint16(gain * (i + 1)).view(np.int16)),
+            {"SequenceDescription": "MOLLI", "InversionTime": time, **more},
+            dtype=np.int16,
+            set=i,
+            **fields,
+        )
+        for i, time in enumerate(TIMES["5(3)3"])
+    ]
+    (ready,), _ = feed(series, counted(8))
+    assert (Flag.CLIPPED_IMAGES in ready.flags) is flagged
+    assert any("uint16" in note for note in ready.notes) is flagged
+
+
 def test_saturation_recovery_is_said_not_fitted():
     _, (only,) = feed(molli(description="T1map_SASHA"), counted(8))
     assert isinstance(only, Failed)
