@@ -198,7 +198,7 @@ def assemble(
     series: Series | None = None
     error = ""
     try:
-        placed = read_geometry(last, metadata.plane, metadata.unusable_spacing)
+        placed = read_geometry(last, metadata.plane, metadata.unusable_spacing, header.recon_spaces)
         if not placed.geometry.oriented:
             findings.append((Flag.NO_ORIENTATION, ""))
         if placed.contradiction:
