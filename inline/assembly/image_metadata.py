@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from inline.assembly import dicom_json, minihead
@@ -36,6 +36,7 @@ _TIMES: Final = {
     Quantity.T1: ("GADGETRON_TI", "InversionTime", "TI"),
     Quantity.T2: ("T2PrepDuration", "T2PrepTime", "GADGETRON_T2Prep"),
 }
+_SATURATION_TIME: Final = "GADGETRON_TS"
 _AGENT: Final = "ContrastBolusAgent"
 _RESCALE: Final = (
     ("RescaleSlope", dicom_json.RESCALE_SLOPE),
@@ -138,6 +139,8 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     )
     if isinstance(recognised, str):
         return recognised
+    if _first(meta, _SATURATION_TIME) and recognised.quantity is not Quantity.T2:
+        recognised = replace(recognised, saturation=True)
     agents = (
         *_all(meta, (_AGENT,)),
         *dicom_json.values(dicom, dicom_json.CONTRAST_AGENT),

@@ -82,7 +82,7 @@ class Recognised:
         kind: see :class:`Kind`.
         quantity: of a map; of a weighted image by its descriptions, None where they name none.
         corrected: the scanner has corrected it for motion.
-        saturation: a description names a saturation-recovery sequence.
+        saturation: a description names a saturation-recovery sequence, or the image has a saturation time.
         certain: the description that names the quantity is none that TI scouts have as well.
     """
 

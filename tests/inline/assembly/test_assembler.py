@@ -182,6 +182,27 @@ def test_a_duplicate_is_left_out_and_flagged():
     assert ready[0].flags == (Flag.DUPLICATE_IMAGES,)
 
 
+def test_the_last_image_of_a_second_variant_starts_no_series():
+    """With and without distortion correction, image by image, with the same counters."""
+    others = [replace(each, data=np.full((16, 16), 50.0, np.float32).tobytes()) for each in molli()]
+    assembler = SeriesAssembler(counted(8), AT_ONCE)
+    sent = [each for pair in zip(molli(), others, strict=True) for each in pair]
+    ready = [made for each in sent for made in assembler.add(each, 0.0)] + assembler.finish()
+    assert [type(each.series) for each in ready] == [MappingSeries]
+    assert ready[0].series.images[:, 0, 0].max() == 8.0
+    assert assembler.account().unused == {"with the counters of another image of its series": 8}
+    repeated, _ = feed([*sent, *molli(repetition=1)], counted(8))
+    assert len(repeated) == 2
+
+
+def test_a_series_index_of_its_own_for_each_image_is_named_as_the_reason():
+    _, ready = feed(
+        [replace(each, header=replace(each.header, image_series_index=i)) for i, each in enumerate(molli())]
+    )
+    assert len(ready) == 8
+    assert all("one header, series index and plane" in each.error for each in ready)
+
+
 def test_a_duplicate_after_completion_starts_no_series():
     images = molli()
     ready, everything = feed([*images, images[3]], counted(8))
@@ -784,6 +805,16 @@ def test_saturation_recovery_is_said_not_fitted():
     assert isinstance(only, Failed)
     assert Flag.SATURATION_RECOVERY in only.flags
     assert "saturation recovery" in only.error
+
+
+def test_saturation_times_of_gadgetron_are_saturation_recovery():
+    series = [
+        image(1.0 + i, {"SequenceDescription": "T1_mapping", "GADGETRON_TS": time}, set=i)
+        for i, time in enumerate((10_000.0, 100.0, 250.0, 400.0, 550.0, 600.0, 600.0, 600.0))
+    ]
+    (failed,), _ = feed(series, counted(8))
+    assert failed.flags == (Flag.SATURATION_RECOVERY,)
+    assert "not fitted" in failed.error
 
 
 def test_a_map_in_seconds_is_converted_and_noted():
