@@ -70,6 +70,11 @@ _BY_THEIR_SCALE: Final = (
     "RescaleIntercept), and not as they are stored: the map is wrong or empty. If the stored pixels are the "
     "signal, export the images with the slope 1 and the intercept 0."
 )
+_WRAPPED: Final = (
+    "Magnitudes of type int16 are below -16384 beside others above 16384: values above 32767 seem to have "
+    "wrapped. The map may be wrong: send the images as uint16, or in a smaller scale."
+)
+_ALONE: Final = ". If each image comes alone: those of one slice need one header, series index and plane"
 _UNREADABLE: Final = "Attributes of the images are unreadable; only what the headers say was used."
 
 
@@ -207,7 +212,7 @@ def assemble(
     series: Series | None = None
     error = ""
     try:
-        placed = read_geometry(last, metadata.plane, metadata.unusable_spacing)
+        placed = read_geometry(last, metadata.plane, metadata.unusable_spacing, header.recon_spaces)
         if not placed.geometry.oriented:
             findings.append((Flag.NO_ORIENTATION, ""))
         if placed.contradiction:
@@ -291,8 +296,8 @@ def _weighted_images(
         findings.append((Flag.SATURATION_RECOVERY, ""))
         raise SeriesError(
             message(
-                "not fitted: {} is saturation recovery by its name, for which the inversion "
-                "recovery of a MOLLI fit would give a wrong T1",
+                "not fitted: {} is saturation recovery by its name or its saturation times, for which the "
+                "inversion recovery of a MOLLI fit would give a wrong T1",
                 foreign(metadata[-1].description),
             )
         )
@@ -304,13 +309,18 @@ def _weighted_images(
     if len(order) < FEWEST[quantity]:
         usable = "" if len(order) == len(images) else " with a usable time"
         came = f"1 image{usable} is" if len(order) == 1 else f"{len(order)} images{usable} are"
-        raise SeriesError(f"{came} too few for a {quantity} map; at least {FEWEST[quantity]} are needed")
+        alone = _ALONE if len(images) == 1 else ""
+        raise SeriesError(
+            f"{came} too few for a {quantity} map; at least {FEWEST[quantity]} are needed{alone}"
+        )
     if quantity is Quantity.T1 and _is_shmolli([time for time, _ in order]):
         findings.append((Flag.SHMOLLI, _ALL_IMAGES))
     if note := _first_anew(quantity, ms):
         findings.append((Flag.DUPLICATE_IMAGES, note))
     if note := _incomplete(quantity, [time for time, _ in order], settings):
         findings.append((Flag.MISSING_IMAGES, note))
+    if pixels.wrapped(images) and not any(each.scale and each.scale.intercept for each in metadata):
+        findings.append((Flag.CLIPPED_IMAGES, _WRAPPED))
     signed = quantity is Quantity.T1 and all(each.signed for each in metadata)
     stack = np.stack([pixels.values(images[i], metadata[i].scale, signed=signed) for _, i in order])
     missing = 1.0 - np.isfinite(stack).mean(axis=(1, 2))

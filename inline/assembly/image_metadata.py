@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from inline.assembly import dicom_json, minihead
 from inline.assembly.dicom_json import DicomPlane
 from inline.assembly.enhancement import stated_enhancement
 from inline.assembly.pixels import Scale
-from inline.assembly.recognition import Recognised, recognise
+from inline.assembly.recognition import EARLIER, Recognised, recognise
 from inline.assembly.times import Stated, listed
 from inline.data.errors import ProtocolError
 from inline.data.results import RESULT_ATTRIBUTE
@@ -36,6 +36,7 @@ _TIMES: Final = {
     Quantity.T1: ("GADGETRON_TI", "InversionTime", "TI"),
     Quantity.T2: ("T2PrepDuration", "T2PrepTime", "GADGETRON_T2Prep"),
 }
+_SATURATION_TIME: Final = "GADGETRON_TS"
 _AGENT: Final = "ContrastBolusAgent"
 _RESCALE: Final = (
     ("RescaleSlope", dicom_json.RESCALE_SLOPE),
@@ -107,7 +108,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     except ProtocolError:
         meta, readable = {}, False
     if RESULT_ATTRIBUTE in meta:
-        return "earlier result of myostream"
+        return EARLIER
     dicom, head = dicom_json.parse(_first(meta, "DicomJson")), minihead.decode(_first(meta, "IceMiniHead"))
     own = (
         *_all(meta, _DESCRIPTIONS),
@@ -142,6 +143,8 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     if isinstance(recognised, str):
         return recognised
     own += protocols
+    if _first(meta, _SATURATION_TIME) and recognised.quantity is not Quantity.T2:
+        recognised = replace(recognised, saturation=True)
     agents = (
         *_all(meta, (_AGENT,)),
         *dicom_json.values(dicom, dicom_json.CONTRAST_AGENT),
