@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from inline.data.examination import Examination
 from inline.data.flags import Flag
 from inline.data.series import SeriesIdentity
+from inline.report import sheet as sheet_module
 from inline.report.content import ExaminationInfo, page
 from inline.report.drawing import draw, segment_angles
 from inline.report.maps import report_maps
@@ -106,6 +108,20 @@ def test_a_text_of_any_length_is_drawn_as_its_beginning():
     words = [each.get_text() for each in texts(draw(page(report_maps(Examination((made,))))))]
     assert any(each.startswith("xxx") and each.endswith("…") for each in words)
     assert any("further findings" in each for each in words)
+
+
+def test_the_characters_are_those_of_the_face_that_is_drawn_with(monkeypatch):
+    """Further faces of the same name, such as an extra light one of the system, may have far fewer."""
+    from matplotlib import font_manager
+
+    folder = Path(font_manager.__file__).parent / "mpl-data" / "fonts" / "ttf"
+    poor = font_manager.FontEntry(fname=str(folder / "cmr10.ttf"), name="DejaVu Sans", weight=200)
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [*font_manager.fontManager.ttflist, poor])
+    sheet_module._fonts.cache_clear()
+    text = "• ≥ ± T₂ Иванов Ελλη Việt"  # all of them in matplotlib's own DejaVu Sans
+    assert sheet_module._printable(text) == text
+    assert sheet_module._printable("\U0010fffd") == "□"
+    sheet_module._fonts.cache_clear()
 
 
 def test_the_segments_lie_where_the_consensus_draws_them():
