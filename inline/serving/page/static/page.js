@@ -142,10 +142,10 @@
   }
 
   function addSlice(slice) {
-    if (slice.replaces !== null && slices.has(slice.replaces)) {
-      forget(slice.replaces);
-      if (selected === slice.replaces) { selected = slice.number; }
-    }
+    slice.replaces.forEach(function (each) {
+      forget(each);
+      if (selected === each) { selected = slice.number; }
+    });
     slices.set(slice.number, slice);
     superseded.set(slice.study, slice.superseded);
     makeCard(slice);
