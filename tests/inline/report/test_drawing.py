@@ -144,6 +144,26 @@ def test_the_segments_lie_where_the_consensus_draws_them():
     assert middle[6][1] > 0 > middle[5][1]
 
 
+def test_marked_values_of_the_segments_stay_within_the_rim():
+    levels = ("basal", "mid", "apical")
+    kinds = (("T1", "native"), ("T2", None))
+    slices = [
+        make_slice(n, *kind, level, -12.25, flags=(Flag.REVIEW,))
+        for n, level in enumerate(levels)
+        for kind in kinds
+    ]
+    figure = draw(page(report_maps(Examination(tuple(slices))), ExaminationInfo()))
+    renderer = figure.canvas.get_renderer()
+    drawn = 0
+    for axes in figure.axes:
+        for text in axes.texts:
+            if text.get_text().endswith("*?"):
+                corners = text.get_window_extent(renderer).corners()
+                assert np.hypot(*axes.transData.inverted().transform(corners).T).max() < 1.02, text.get_text()
+                drawn += 1
+    assert drawn == 32
+
+
 def test_threads_draw_the_same_page():
     content = page(report_maps(Examination((make_slice(),))))
     drawn = []
