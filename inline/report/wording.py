@@ -35,7 +35,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "synthetic-haematocrit": "The haematocrit is an estimate from native blood T1, not a blood sample.",
     "masked-values": "Pixels outside the possible range of ECV were left out.",
     "thin-wall": "The wall is thin: blood or fat may reach the values.",
-    "missing-images": "Images of the series are missing; the map is fitted from the rest.",
+    "missing-images": "Images of the series are missing: the map, if there is one, is fitted from the rest.",
     "contradictory-geometry": "The headers contradict each other about the geometry of the images.",
     "unreadable-times": "Times of some images could not be read.",
     "converted-unit": "Times or values were converted to milliseconds.",
