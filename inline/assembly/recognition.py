@@ -43,7 +43,9 @@ _OTHER_MAPS: Final = frozenset(
         "m0 mask gfactor snr color colour",
     )
 )
-"""Words in the names of other images that are derived from a mapping series."""
+"""Words in the names and image types of other images that are derived from a mapping series."""
+_OTHER_MAP: Final = re.compile(r"(?:(?!PHASE|T[12](?![SR*])).)+MAP")
+"""Token of an image type that names the map of another parameter: Philips' R1 MAP and B0 MAP."""
 _MAP_TOKENS: Final = {
     f"{before}T{number}{after}": Quantity(f"T{number}")
     for number in "12"
@@ -131,10 +133,13 @@ def recognise(
     if by_role := _map_by_tokens(role_tokens, "data role"):
         return by_role
     acquired = timed or "ORIGINAL" in type_tokens
-    certain = not (timed and "ORIGINAL" in type_tokens)
-    confirming = (token for token in type_tokens if not acquired or (len(token) > 2 and certain))
+    # Philips calls maps ORIGINAL, and they may state the inversion time of the protocol.
+    confirming = (token for token in type_tokens if not acquired or len(token) > 2)
     if by_type := _map_by_tokens(confirming, "image type"):
         return by_type
+    words = {word for text in _lower(types) for word in _WORD.findall(text)}
+    if any(map(_OTHER_MAP.fullmatch, type_tokens)) or not _OTHER_MAPS.isdisjoint(words):
+        return "its image type is that of another parameter than T1 or T2"
     if scout and not sure:
         return "named as a scout or localizer"
     # Names of mapping series refer to cine and late enhancement too ("SAX_post_LGE"): their times decide.
