@@ -277,7 +277,7 @@ def _elements(header: FrameHeader) -> dict[str, dict[str, list[Any]]]:
         dicom_json.SERIES_DESCRIPTION: [header.text("SeriesDescription")],
         dicom_json.PROTOCOL_NAME: [header.text("ProtocolName")],
         dicom_json.IMAGE_COMMENTS: [comments(header)],
-        dicom_json.CONTRAST_AGENT: [header.text("ContrastBolusAgent")],
+        dicom_json.CONTRAST_AGENT: [_contrast_agent(header)],
         dicom_json.IMAGE_TYPE: [
             part for name in ("ImageType", "FrameType") for part in _image_type(header, name)
         ],
@@ -288,6 +288,12 @@ def _elements(header: FrameHeader) -> dict[str, dict[str, list[Any]]]:
         dicom_json.POSITION: list(_first_pixel(header) or ()),
     }
     return {tag: {"Value": kept} for tag, values in found.items() if (kept := [v for v in values if v != ""])}
+
+
+def _contrast_agent(header: FrameHeader) -> str:
+    """Return the contrast agent; enhanced MR states it as a code alone (DICOM PS3.3, C.7.6.4b)."""
+    coded = header.items("ContrastBolusAgentSequence")[:1]
+    return header.text("ContrastBolusAgent") or "".join(str(item.get("CodeMeaning") or "") for item in coded)
 
 
 def _image_type(header: FrameHeader, name: str) -> list[str]:

@@ -31,7 +31,7 @@ from inline.mrd.messages import Image
 from inline.pipeline import Pipeline
 from inline.settings import AssemblySettings
 
-from . import writer
+from . import scanner, writer
 
 
 @pytest.fixture(scope="module")
@@ -1267,9 +1267,6 @@ def test_no_name_of_the_patient_goes_on(tmp_path, images):
 def test_field_strength_sex_and_contrast_agent_of_the_images(tmp_path):
     """They decide reference ranges, the synthetic haematocrit, and which series is native."""
     from inline.data.series import Enhancement
-    from inline.dicom.read import open_dicom
-
-    from . import scanner
 
     objects = scanner.classic(scanner.examination(1, size=96)[1])
     for number, each in enumerate(objects):
@@ -1287,6 +1284,18 @@ def test_field_strength_sex_and_contrast_agent_of_the_images(tmp_path):
     objects[0].save_as(tmp_path / "0.dcm", enforce_file_format=True)
     (examination,) = open_dicom([tmp_path]).examinations()
     assert (examination.series[0].field_strength, examination.series[0].sex) == (None, "")
+
+
+@pytest.mark.parametrize(("meaning", "expected"), [("Gadolinium", "post-contrast"), ("None", None)])
+def test_a_contrast_agent_that_is_stated_as_a_code(meaning, expected, tmp_path):
+    """Enhanced MR has no other place for it (DICOM PS3.3, C.7.6.4b)."""
+    objects = scanner.series_of(scanner.classic(scanner.examination(1, size=96)[1]), 2)
+    data, agent = scanner.enhanced(objects), Dataset()
+    agent.CodeValue, agent.CodingSchemeDesignator, agent.CodeMeaning = "105857000", "SCT", meaning
+    data.ContrastBolusAgentSequence = [agent]
+    data.save_as(tmp_path / "0.dcm", enforce_file_format=True)
+    ((series,),) = (each.series for each in open_dicom([tmp_path]).examinations())
+    assert series.enhancement == expected
 
 
 def shortened(folder, images, slice_, left):
