@@ -100,6 +100,7 @@ class Frame:
         times: as :func:`inline.dicom.vendors.times` returns them.
         scale: of the pixels, or None; without a time, of a map where the names may be those of one.
         weighted_scale: of the pixels with a time, or None.
+        coloured: its pixels are numbers of colours, which nothing says to be values.
         unreadable_time: time of a weighted image that is stated and no number, as it is stated; or empty.
         copies: the same image in further files; their scales are their own.
     """
@@ -126,6 +127,7 @@ class Frame:
     times: tuple[float | None, ...]
     scale: Scale | None
     weighted_scale: Scale | None
+    coloured: bool
     unreadable_time: str = ""
     copies: tuple[Frame, ...] = ()
 
@@ -197,7 +199,8 @@ def frames(image: Dataset, file: Path) -> Iterator[Frame]:
     """Yield the frames of a DICOM image, read without its pixels.
 
     Raises:
-        DicomError: the number of frames, or the size of the image, is none.
+        DicomError: the number of frames, or the size of the image, is none, or its pixels do not end at the
+            lowest bit.
     """
     count = _integer(image.get("NumberOfFrames")) or 1
     columns, rows = (_integer(image.get(name)) or 0 for name in ("Columns", "Rows"))
@@ -205,6 +208,12 @@ def frames(image: Dataset, file: Path) -> Iterator[Frame]:
         raise DicomError(f"{file}: it states {count} frames; 1 to {_MOST_FRAMES} are read")
     if not (1 <= columns <= 65_535 and 1 <= rows <= 65_535):
         raise DicomError(f"{file}: it states {rows} rows of {columns} pixels, which is no image")
+    stored, high = (_integer(image.get(name)) for name in ("BitsStored", "HighBit"))
+    if stored is not None and high is not None and high != stored - 1:
+        raise DicomError(
+            f"{file}: its pixels are {stored} bits up to bit {high} (HighBit), not {stored - 1}; "
+            "such pixels are not read"
+        )
     if count > 1 and (groups := image.get("PerFrameFunctionalGroupsSequence")) and len(groups) < count:
         raise DicomError(f"{file}: it has {count} frames and {len(groups)} functional groups of frames")
     for index, header in enumerate(FrameHeader.of_frames(image, count)):
@@ -247,8 +256,15 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
         times=stated,
         scale=map_scale(header) if is_map else weighted,
         weighted_scale=weighted,
+        coloured=_coloured(header),
         unreadable_time=_unreadable_time(header, recognised),
     )
+
+
+def _coloured(header: FrameHeader) -> bool:
+    """Return whether pixels are numbers of colours, without a real-world value mapping."""
+    palette = header.text("PhotometricInterpretation").upper() == "PALETTE COLOR"
+    return palette and not header.items("RealWorldValueMappingSequence")
 
 
 def _unreadable_time(header: FrameHeader, recognised: Recognised | str) -> str:
