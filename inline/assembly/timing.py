@@ -187,7 +187,8 @@ def _without_times(group: Group, entries: Sequence[Stated], name: str, counter: 
         why = message(" (the header lists {}: {})", len(entries), _some(_said(entry) for entry in entries))
     return message(
         "no {} times for the {} images of {}{}: "
-        "state them in the meta attributes of each image or in the header (docs/series.md)",
+        "state them in the meta attributes of each image or in the header (docs/series.md); "
+        "in DICOM, in the elements of docs/dicom.md#times",
         name,
         len(group.images),
         _description(group),
