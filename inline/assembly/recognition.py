@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from typing import Final
 
 from inline.data.client_text import foreign, message
@@ -133,8 +133,12 @@ def recognise(
     if by_role := _map_by_tokens(role_tokens, "data role"):
         return by_role
     acquired = timed or "ORIGINAL" in type_tokens
-    # Philips calls maps ORIGINAL, and they may state the inversion time of the protocol.
-    confirming = (token for token in type_tokens if not acquired or len(token) > 2)
+    confirming = {token for token in type_tokens if not acquired or len(token) > 2}
+    if timed and "ORIGINAL" in type_tokens:
+        # Philips calls maps ORIGINAL, and they may state the inversion time of the protocol. Value 3 of an
+        # image as acquired is M or the like.
+        parts = _type_parts(types)
+        confirming &= {third for before, third in pairwise(parts) if before in ("PRIMARY", "SECONDARY")}
     if by_type := _map_by_tokens(confirming, "image type"):
         return by_type
     words = {word for text in _lower(types) for word in _WORD.findall(text)}
@@ -158,12 +162,16 @@ def recognise(
 
 def _type_tokens(types: Iterable[str]) -> set[str]:
     """Return the tokens of image types without those that name the weighting of an enhanced image."""
-    found = [_token(part) for text in types for part in re.split(r"[\\/,]", text[:_LONGEST])]
+    found = _type_parts(types)
     return {
         token
         for token, following in zip_longest(found, found[1:])
         if token not in WEIGHTINGS or following not in _NOT_DERIVED
     }
+
+
+def _type_parts(types: Iterable[str]) -> list[str]:
+    return [_token(part) for text in types for part in re.split(r"[\\/,]", text[:_LONGEST])]
 
 
 def _map_by_tokens(tokens: Iterable[str], place: str) -> Recognised | str | None:

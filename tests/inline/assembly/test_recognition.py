@@ -76,6 +76,8 @@ def test_image_types_of_philips(timed):
     assert of("T2 MAP", "T2").quantity is Quantity.T2
     for other in ("R1 MAP", "B0 MAP", "M0 MAP", "T2_STAR MAP", "T1 STD", "STD T1 MAP", "ERROR", "R2"):
         assert of(other, "T1") == "its image type is that of another parameter than T1 or T2"
+    weighted = kind("MOLLI", ("ORIGINAL", "PRIMARY", "M", "T1 MAP"), timed=True)
+    assert weighted.kind is Kind.WEIGHTED, "value 3 states that it is a magnitude"
     for image in ("M_FFE", "M_IR", "R_IR", "PHASE MAP"):
         assert of(image, image[0], "FFE").kind is Kind.WEIGHTED
 
