@@ -424,11 +424,11 @@ def _incomplete(quantity: Quantity, times_ms: list[float], settings: AssemblySet
 
 def _map_values(group: Group, settings: AssemblySettings, findings: list[Finding]) -> NDArray[np.float32]:
     """Return the values of a map in ms."""
-    image, quantity, scale = group.images[0], group.quantity, group.metadata[0].scale
+    image, quantity, stated = group.images[0], group.quantity, group.metadata[0].scale
     if large := too_large(image.header, 1, settings):
         raise SeriesError(large)
     default = settings.t1_map_scale if quantity is Quantity.T1 else settings.t2_map_scale
-    scale = scale or pixels.Scale(default)
+    scale = stated or pixels.Scale(default)
     values = pixels.values(image, scale, signed=True)
     if not np.isfinite(values).all():
         findings.append((Flag.NON_FINITE_PIXELS, ""))
@@ -437,10 +437,15 @@ def _map_values(group: Group, settings: AssemblySettings, findings: list[Finding
         values = values * np.float32(size)
         # The unit is that of the stored values, not of those that a wrong scale made of them.
         unit = pixels.UNITS.get(round(scale.slope * size, 9), f"{scale.slope * size:g} ms")
+        why = (
+            "To be sure, state its scale: attribute RescaleSlope, Units of a NIfTI sidecar, "
+            f"or the setting assembly.{quantity.lower()}_map_scale."
+            if stated is None
+            else f"The scale that it states (slope {scale.slope:g}) gives values that no tissue has in ms."
+        )
         note = (
             f"The scanner's {quantity} map was taken to be in {unit}, by the size of its values, and "
-            "converted to ms. To be sure, state its scale: attribute RescaleSlope, Units of a NIfTI sidecar, "
-            f"or the setting assembly.{quantity.lower()}_map_scale."
+            f"converted to ms. {why}"
         )
         findings.append((Flag.CONVERTED_UNIT, note))
     return values

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from typing import Final
 
 from inline.data.client_text import foreign, message
@@ -48,7 +48,9 @@ _OTHER_MAPS: Final = frozenset(
         "difference diff sdmap stdmap",
     )
 )
-"""Words in the names of other images that are derived from a mapping series."""
+"""Words in the names and image types of other images that are derived from a mapping series."""
+_OTHER_MAP: Final = re.compile(r"(?:(?!PHASE|T[12](?![SR*])).)+MAP")
+"""Token of an image type that names the map of another parameter: Philips' R1 MAP and B0 MAP."""
 _MAP_TOKENS: Final = {
     f"{before}T{number}{after}": Quantity(f"T{number}")
     for number in "12"
@@ -146,10 +148,17 @@ def recognise(
     if by_role := _map_by_tokens(role_tokens, "data role"):
         return by_role
     acquired = timed or "ORIGINAL" in type_tokens
-    certain = not (timed and "ORIGINAL" in type_tokens)
-    confirming = (token for token in type_tokens if not acquired or (len(token) > 2 and certain))
+    confirming = {token for token in type_tokens if not acquired or len(token) > 2}
+    if timed and "ORIGINAL" in type_tokens:
+        # Philips calls maps ORIGINAL, and they may state the inversion time of the protocol. Value 3 of an
+        # image as acquired is M or the like.
+        parts = _type_parts(types)
+        confirming &= {third for before, third in pairwise(parts) if before in ("PRIMARY", "SECONDARY")}
     if by_type := _map_by_tokens(confirming, "image type"):
         return by_type
+    in_types = {word for text in _lower(types) for word in _WORD.findall(text)}
+    if any(map(_OTHER_MAP.fullmatch, type_tokens)) or not _OTHER_MAPS.isdisjoint(in_types):
+        return "its image type is that of another parameter than T1 or T2"
     if scout and not sure:
         return "named as a scout or localizer"
     # Names of mapping series refer to cine and late enhancement too ("SAX_post_LGE"): their times decide.
@@ -175,12 +184,16 @@ def recognise(
 
 def _type_tokens(types: Iterable[str]) -> set[str]:
     """Return the tokens of image types without those that name the weighting of an enhanced image."""
-    found = [_token(part) for text in types for part in re.split(r"[\\/,]", text[:_LONGEST])]
+    found = _type_parts(types)
     return {
         token
         for token, following in zip_longest(found, found[1:])
         if token not in WEIGHTINGS or following not in _NOT_DERIVED
     }
+
+
+def _type_parts(types: Iterable[str]) -> list[str]:
+    return [_token(part) for text in types for part in re.split(r"[\\/,]", text[:_LONGEST])]
 
 
 def _map_by_tokens(tokens: Iterable[str], place: str) -> Recognised | str | None:

@@ -361,6 +361,17 @@ def test_map_scales(meta, expected):
     assert ready[0].series.values_ms[3, 3] == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("slope", [None, 1.0])
+def test_the_note_on_a_converted_map_advises_to_state_only_what_is_not_stated(slope):
+    meta = {} if slope is None else {"RescaleSlope": slope}
+    ready, _ = feed([image(10_000, {"DataRole": "T1", **meta}, dtype=np.uint16)])
+    assert ready[0].series.values_ms[3, 3] == pytest.approx(1000.0)
+    (note,) = ready[0].notes
+    assert "in 0.1 ms" in note
+    assert ("state its scale" in note) is (slope is None)
+    assert ("(slope 1) gives values that no tissue has" in note) is (slope is not None)
+
+
 def times_of(images, header):
     _, everything = feed(images, header)
     assert isinstance(everything[0], Ready)

@@ -79,6 +79,23 @@ def test_image_types_of_maps(token):
     assert kind("anything", (f"DERIVED\\PRIMARY\\{token}\\ND",)).quantity is Quantity.T1
 
 
+@pytest.mark.parametrize("timed", [False, True])
+def test_image_types_of_philips(timed):
+    """It calls its maps ORIGINAL, and lets them state an inversion time of the protocol."""
+
+    def of(third, fourth, last="UNSPECIFIED"):
+        return kind("MOLLI 5(3)3 SAX", ("ORIGINAL", "PRIMARY", third, fourth, last), timed=timed)
+
+    assert (of("T1 MAP", "T1").kind, of("T1 MAP", "T1").quantity) == (Kind.MAP, Quantity.T1)
+    assert of("T2 MAP", "T2").quantity is Quantity.T2
+    for other in ("R1 MAP", "B0 MAP", "M0 MAP", "T2_STAR MAP", "T1 STD", "STD T1 MAP", "ERROR", "R2"):
+        assert of(other, "T1") == "its image type is that of another parameter than T1 or T2"
+    weighted = kind("MOLLI", ("ORIGINAL", "PRIMARY", "M", "T1 MAP"), timed=True)
+    assert weighted.kind is Kind.WEIGHTED, "value 3 states that it is a magnitude"
+    for image in ("M_FFE", "M_IR", "R_IR", "PHASE MAP"):
+        assert of(image, image[0], "FFE").kind is Kind.WEIGHTED
+
+
 @pytest.mark.parametrize("last", ["NONE", "MIXED"])
 def test_value_3_of_enhanced_images_is_the_weighting(last):
     """DICOM PS3.3, C.8.13.3.1: value 3 is T1, T2, ...; value 4 NONE where nothing was derived."""
