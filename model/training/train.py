@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from model.evaluation.cases import CaseError, LabelledSlice, read_kinds
 from model.original_unet import OriginalUNet
-from model.output import check_folder, write_json, write_text
+from model.output import OutputError, check_folder, write_json, write_text
 from model.training.data import LabelledImages
 from model.training.module import FIGURES, SegmentationModule
 from model.training.recipe import Recipe
@@ -169,6 +169,8 @@ def train(training: Training) -> dict[str, float]:
         CaseError: the labelled cases cannot be used, or are too few for a split.
         ValueError: an architecture or a combination of options that does not exist, a run that cannot be
             resumed, settings that are not those that it began with, or an earlier run in the folder.
+        OutputError: the folder cannot be written, at the beginning or later.
+        KeyboardInterrupt: as it is, where Lightning would end the process.
     """
     recipe = training.recipe
     own = own_start(training.output, training.start)
@@ -223,7 +225,17 @@ def train(training: Training) -> dict[str, float]:
     described = {**asdict(training), "recipe": asdict(recipe), "earlier_starts": earlier}
     write_text(training.output / _SETTINGS, json.dumps(described, indent=1, default=str))
     write_json(training.output / FILE, parts)
-    trainer.fit(module, datamodule=images, **options)
+    try:
+        trainer.fit(module, datamodule=images, **options)
+    except OSError as error:
+        raise OutputError(
+            f"the training in {training.output} ended with an error: {error}; {how_to_go_on(training.output)}"
+        ) from error
+    except SystemExit as error:
+        # Lightning ends the process at Ctrl-C.
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
     # Few cases are soon overfitted: the weights with the lowest validation loss are kept.
     kept = torch.load(best.best_model_path, weights_only=False)
     module.load_state_dict(kept["state_dict"])
@@ -271,6 +283,13 @@ def _check_no_run(run: Path) -> None:
             f"{run} holds an earlier run; go on with --resume, start from its weights with --start "
             f"{run / 'weights'}, or give another --output"
         )
+
+
+def how_to_go_on(run: Path) -> str:
+    """Return how a run that was stopped goes on."""
+    if _last(run).exists():
+        return "the same command with --resume goes on after the last epoch"
+    return "no epoch was kept; give the same command again"
 
 
 def _last(run: Path) -> Path:

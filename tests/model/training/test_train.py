@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -196,6 +197,34 @@ def test_cases_of_all_earlier_runs_count_after_restarts_and_resumes(adapted):
         train(again)
         counts = seen_in_training(["case-002", "case-003", "case-019"], adapted.output / "weights")
         assert counts == {"cases": 3, "missing": 0, "train": 3, "validation": 0}
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("epochs", [0, 1])
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (OSError(28, "No space left on device"), 1, "myostream: the training in {run} ended with an error:"),
+        (KeyboardInterrupt(), 130, "Interrupted:"),
+    ],
+)
+def test_a_training_that_is_stopped_states_how_it_goes_on(
+    labelled_folder, tmp_path, monkeypatch, epochs, error, code, line
+):
+    monkeypatch.setitem(RECIPES, "published", TINY)
+    command = ["train", "--recipe", "published", "--data", str(labelled_folder), "--maps", "t1"]
+    command += ["--architecture", "original", "-o", str(tmp_path), "--accelerator", "cpu"]
+    if epochs:
+        assert CliRunner().invoke(app, [*command, "--epochs", "1"]).exit_code == 0
+        command += ["--epochs", "2", "--resume"]
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # Lightning ignores SIGINT from then on
+    end_before_the_first_epoch(monkeypatch, error)
+    result = CliRunner().invoke(app, command)
+    text = " ".join(result.stderr.split())
+    assert result.exit_code == code
+    assert line.format(run=tmp_path) in text
+    assert ("--resume goes on after the last epoch" in text) is bool(epochs)
+    assert ("no epoch was kept; give the same command again" in text) is not bool(epochs)
 
 
 def test_the_same_seed_gives_the_same_network(labelled_folder, tmp_path, small):
