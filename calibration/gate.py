@@ -25,6 +25,7 @@ from model.evaluation.metrics import dice
 from model.frame import FRAME_MM, FRAME_PIXELS, Frame
 from model.polygons import hausdorff
 from model.relaxometry.parametric_map import ParametricMap
+from model.soft_dice import soft_dice
 
 SLICES: Final = 500
 _FRAME: Final = Frame((FRAME_PIXELS, FRAME_PIXELS), (FRAME_MM, FRAME_MM))
@@ -43,7 +44,10 @@ class GateLimits:
         t2_ms: likewise T2.
         share: smallest share of slices whose median lies within these.
         point_mm: largest 95th percentile of the distance between insertion points.
-        points_lost: largest share of them that the engine does not find.
+        points_lost: largest share of them that the engine does not find; as many others may be found by the
+            engine alone.
+        soft_dice: largest 99th percentile of the difference of the soft Dice coefficient, from which the
+            confidence is computed.
         compared: smallest share of slices on which float32 finds contours; with fewer the gate shows nothing.
     """
 
@@ -54,6 +58,7 @@ class GateLimits:
     share: float = 0.99
     point_mm: float = 1.5
     points_lost: float = 0.05
+    soft_dice: float = 0.01
     compared: float = 0.5
 
 
@@ -80,7 +85,10 @@ class GateReport:
         probability: largest difference of any class probability.
         points: insertion points that the reference finds.
         points_lost: of these, those that the engine does not find.
+        points_invented: those that the engine alone finds.
         point_p95_mm: 95th percentile of the distance of the others, None where there is none.
+        soft_dice_p99: 99th percentile of the difference of the soft Dice coefficient of the contours with the
+            class probabilities, mean of cavity and myocardium; None where there is none.
         limits: that were applied.
         reasons: reasons why the engine does not pass; empty where it passes.
         passed: whether it does.
@@ -101,7 +109,9 @@ class GateReport:
     probability: float
     points: int
     points_lost: int
+    points_invented: int
     point_p95_mm: float | None
+    soft_dice_p99: float | None
     limits: GateLimits
     reasons: tuple[str, ...]
     passed: bool
@@ -122,6 +132,8 @@ def run_gate(engine: Engine, reference: Engine, slices: Iterable[MapSlice]) -> G
     hausdorff_px: list[float] = []
     differences: dict[Quantity, list[float]] = {each: [] for each in Quantity}
     points_mm: list[float] = []
+    invented = 0
+    soft: list[float] = []
     for each in slices:
         count += 1
         ours, theirs = engine.infer(each.image[None])[0], reference.infer(each.image[None])[0]
@@ -129,12 +141,14 @@ def run_gate(engine: Engine, reference: Engine, slices: Iterable[MapSlice]) -> G
         probability = max(probability, largest if np.isfinite(largest) else 1.0)
         a, b = _drawn(ours), _drawn(theirs)
         points_mm += _point_distances_mm(ours, theirs)
+        invented += sum(not math.isfinite(distance) for distance in _point_distances_mm(theirs, ours))
         found += b is not None
         if a is not None and b is not None:
             shape = each.values_ms.shape
             scores.append(dice(rasterise(a, shape), rasterise(b, shape)))
             hausdorff_px.append(max(hausdorff(a.endo, b.endo), hausdorff(a.epi, b.epi)))
             differences[each.quantity].append(abs(_median_ms(each, a) - _median_ms(each, b)))
+            soft.append(abs(_soft_dice(ours) - _soft_dice(theirs)))
         elif a is not None or b is not None:
             disagreed += 1
             scores.append(0.0)
@@ -163,9 +177,20 @@ def run_gate(engine: Engine, reference: Engine, slices: Iterable[MapSlice]) -> G
     point_p95 = _high(points_mm, 0.95)
     if lost > LIMITS.points_lost * len(points_mm):
         reasons.append(f"{lost} of {len(points_mm)} insertion points lost, above {LIMITS.points_lost:.0%}")
+    if invented > LIMITS.points_lost * len(points_mm):
+        reasons.append(
+            f"{invented} insertion points that {reference.name} does not find, beside its {len(points_mm)}: "
+            f"above {LIMITS.points_lost:.0%}"
+        )
     if point_p95 is not None and not point_p95 <= LIMITS.point_mm:
         reasons.append(
             f"insertion points {point_p95:.2f} mm apart at the 95th percentile, above {LIMITS.point_mm:g}"
+        )
+    soft_p99 = _high(soft, 0.99)
+    if soft_p99 is not None and not soft_p99 <= LIMITS.soft_dice:
+        reasons.append(
+            f"soft Dice {soft_p99:.4f} apart at the 99th percentile, above {LIMITS.soft_dice:g}: "
+            "another confidence"
         )
     return GateReport(
         engine=engine.name,
@@ -183,7 +208,9 @@ def run_gate(engine: Engine, reference: Engine, slices: Iterable[MapSlice]) -> G
         probability=probability,
         points=len(points_mm),
         points_lost=lost,
+        points_invented=invented,
         point_p95_mm=point_p95,
+        soft_dice_p99=soft_p99,
         limits=LIMITS,
         reasons=tuple(reasons),
         passed=not reasons,
@@ -194,6 +221,15 @@ def _drawn(output: NDArray[np.float32]) -> Contours | None:
     """Return the contours as the stream draws them by default, in pixels of the frame."""
     borders = find_contours(output[:CLASSES]).contours
     return borders and move(borders, _FRAME.spacing, ContourSettings().offsets)[0]
+
+
+def _soft_dice(output: NDArray[np.float32]) -> float:
+    """Return the soft Dice coefficient of the borders with their classes, mean of cavity and myocardium."""
+    borders = find_contours(output[:CLASSES]).contours
+    if borders is None:
+        return 0.0
+    labels = rasterise(borders, output.shape[1:])
+    return sum(soft_dice(output[value], labels == value) for value in (1, 2)) / 2.0
 
 
 def _median_ms(each: MapSlice, contours: Contours) -> float:

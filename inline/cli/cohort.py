@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from typer import Argument, Option
 
-from inline.cli.errors import require
+from inline.cli.errors import INTERRUPTED, require
 from inline.cli.options import EngineOption, SettingsFile, finite, output_folder, path
 from inline.replay.table import counted, make_table
 from inline.settings import Settings, load_settings
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _console = Console()
 _INCOMPLETE: Final = 3
 """Exit code of a run in which an examination gave no complete result."""
-_INTERRUPTED: Final = 130
 _MOST_SHOWN: Final = 20
 
 
@@ -85,7 +84,7 @@ def cohort(
                 _process(left, Task(settings, provenance, output), workers, scheduler, timeout_s)
             except KeyboardInterrupt:
                 _console.print("Interrupted. The same command goes on where this run ended.")
-                raise typer.Exit(_INTERRUPTED) from None
+                raise typer.Exit(INTERRUPTED) from None
         summary = store.finish(found.examinations, provenance, found.problems)
         _show_summary(summary, store, len(left), time.monotonic() - start)
         if summary.failures:

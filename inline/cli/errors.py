@@ -29,6 +29,8 @@ _BROUGHT: Final = {
 }
 EXTRAS: Final = {module: extra for extra, modules in _BROUGHT.items() for module in modules}
 """Modules that a core install does not bring, and the extra of each where the command states none."""
+INTERRUPTED: Final = 130
+"""Exit code of a command that Ctrl-C ended and that can go on."""
 _OURS: Final = ("bench", "calibration", "inline", "model")
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
-from inline.cli.errors import report_errors
+from inline.cli.errors import INTERRUPTED, report_errors
 from inline.cli.options import finite, path
 from inline.data.errors import MyostreamError
 
@@ -101,7 +101,7 @@ def train(
         )
         return
     from model.training.recipe import RECIPES
-    from model.training.train import Training, begun, shortened
+    from model.training.train import Training, begun, how_to_go_on, shortened
     from model.training.train import train as run
 
     if recipe not in RECIPES:
@@ -129,7 +129,11 @@ def train(
             options["recipe"] = replace(kept, epochs=epochs or kept.epochs)
         else:
             training = Training(shortened(RECIPES[recipe], epochs), output, data, start=weights)
-        figures = run(replace(training, data=data, accelerator=accelerator, **options))
+        try:
+            figures = run(replace(training, data=data, accelerator=accelerator, **options))
+        except KeyboardInterrupt:
+            typer.echo(f"Interrupted: {how_to_go_on(output)}.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
     for name, value in sorted(figures.items()):
         typer.echo(f"{name}: {value:.4f}")
 

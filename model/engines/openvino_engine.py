@@ -67,6 +67,9 @@ class OpenVinoEngine:
         if request is None:  # a request serves one thread at a time
             request = self._requests.own = self._compiled.create_infer_request()
         batch = np.ascontiguousarray(images, dtype=np.float32)[:, None]
+        if not len(batch):  # OpenVINO would return the output of the last inference
+            channels = self._compiled.output(0).partial_shape[1].get_length()
+            return np.zeros((0, channels, *images.shape[1:]), np.float32)
         # Copied: the next inference of this thread writes into the same memory.
         output: NDArray[np.float32] = np.array(request.infer([batch])[0], dtype=np.float32)
         return output

@@ -119,21 +119,40 @@ def seen_note(counts: Mapping[str, int] | None) -> list[str]:
     ]
 
 
+def earlier_starts(run: Path) -> list[str]:
+    """Return the weights that a run started from, by its ``training.json``: the latest first.
+
+    A run that starts again from its own weights states those before it as ``earlier_starts``.
+
+    Raises:
+        CaseError: the file cannot be read.
+    """
+    content = _json(run / "training.json")
+    stated = content.get("training", content) if isinstance(content, dict) else {}
+    if not isinstance(stated, dict):
+        return []
+    starts = [stated.get("start"), *(stated.get("earlier_starts") or [])]
+    return [
+        each for each in dict.fromkeys(starts) if isinstance(each, str) and each not in ("None", "random")
+    ]
+
+
+def own_start(run: Path, start: Path | None) -> bool:
+    """Return whether a training starts from the weights in the folder of its own run."""
+    return start is not None and start.resolve().parent == run.resolve()
+
+
 def _runs(weights: Path) -> Iterator[Path | None]:
     """Yield the folder of the run that made the weights, and of those before it; None for a lost one."""
     passed: set[Path] = set()
-    while (run := weights.resolve().parent) not in passed:
-        passed.add(run)
-        yield run
-        content = _json(run / "training.json")
-        stated = content.get("training", content) if isinstance(content, dict) else {}
-        start = stated.get("start") if isinstance(stated, dict) else None
-        if not isinstance(start, str) or start in ("None", "random"):
-            return
-        if not Path(start).is_dir():
+    starts = [weights]
+    for start in starts:
+        if start is not weights and not start.is_dir():
             yield None
-            return
-        weights = Path(start)
+        elif (run := start.resolve().parent) not in passed:
+            passed.add(run)
+            yield run
+            starts += [each for each in map(Path, earlier_starts(run)) if each not in starts]
 
 
 def _json(file: Path) -> Any:

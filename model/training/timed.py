@@ -31,6 +31,7 @@ from model.synthesis.contrast import MOSTLY_MAPS
 from model.synthesis.generator import make_batch
 from model.training.ring import Ring, Slices
 from model.training.split import FILE as SPLIT
+from model.training.split import earlier_starts, own_start
 from model.unet import UNet
 from model.weights import load_network, save_weights
 
@@ -212,6 +213,7 @@ def train_within(
             holds another run, on labelled cases.
         WeightsError: the weights to start from cannot be read.
         OutputError: the folder cannot be written.
+        CaseError: the ``training.json`` beside the weights to start from cannot be read.
     """
     began = time.monotonic() if began is None else began
     device = _device(training.accelerator)
@@ -221,6 +223,8 @@ def train_within(
         raise ValueError("a training on a CPU goes on from weights: give --start FOLDER, or train on a GPU")
     _check_no_run(training.output)
     check_folder(training.output / "weights")
+    own = own_start(training.output, training.start)
+    earlier = earlier_starts(training.output) if own else []
     # What follows the last step: statistics and files.
     files = began + 60.0 * training.minutes - _FILES_SECONDS
     until = files - _SETTLING_SECONDS * plan.settling * plan.frames
@@ -271,6 +275,7 @@ def train_within(
         "training": {
             "minutes": training.minutes,
             "start": str(training.start or "random"),
+            "earlier_starts": earlier,
             "seed": training.seed,
             "apices": training.apices,
             "plan": asdict(plan),

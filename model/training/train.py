@@ -17,11 +17,11 @@ from torch.utils.data import DataLoader
 
 from model.evaluation.cases import CaseError, LabelledSlice, read_kinds
 from model.original_unet import OriginalUNet
-from model.output import check_folder, write_json, write_text
+from model.output import OutputError, check_folder, write_json, write_text
 from model.training.data import LabelledImages
 from model.training.module import FIGURES, SegmentationModule
 from model.training.recipe import Recipe
-from model.training.split import FILE, Part, part_of, read_split, split
+from model.training.split import FILE, Part, earlier_starts, own_start, part_of, read_split, split
 from model.unet import UNet
 from model.weights import load_network, save_weights
 
@@ -168,11 +168,17 @@ def train(training: Training) -> dict[str, float]:
     Raises:
         CaseError: the labelled cases cannot be used, or are too few for a split.
         ValueError: an architecture or a combination of options that does not exist, a run that cannot be
-            resumed, or settings that are not those that it began with.
+            resumed, settings that are not those that it began with, or an earlier run in the folder.
+        OutputError: the folder cannot be written, at the beginning or later.
+        KeyboardInterrupt: as it is, where Lightning would end the process.
     """
     recipe = training.recipe
+    own = own_start(training.output, training.start)
     if training.resume:
         _check_resumed(training)
+    elif not own:
+        _check_no_run(training.output)
+    earlier = earlier_starts(training.output) if training.resume or own else []
     lightning.seed_everything(training.seed, verbose=False)
     # Convolutions on a CPU take a quarter less time in this order of memory, and no more on a GPU.
     network = make_network(training).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -212,10 +218,24 @@ def train(training: Training) -> dict[str, float]:
     images = _Images(recipe, slices, training.seed)
     # Written after all checks: a mistaken command leaves what an earlier run wrote into the folder.
     check_folder(training.output)
-    described = {**asdict(training), "recipe": asdict(recipe)}
+    if not training.resume:
+        # Until the first checkpoint of this run, --resume would go on from the earlier run.
+        for old in folder.glob("*.ckpt"):
+            old.unlink()
+    described = {**asdict(training), "recipe": asdict(recipe), "earlier_starts": earlier}
     write_text(training.output / _SETTINGS, json.dumps(described, indent=1, default=str))
     write_json(training.output / FILE, parts)
-    trainer.fit(module, datamodule=images, **options)
+    try:
+        trainer.fit(module, datamodule=images, **options)
+    except OSError as error:
+        raise OutputError(
+            f"the training in {training.output} ended with an error: {error}; {how_to_go_on(training.output)}"
+        ) from error
+    except SystemExit as error:
+        # Lightning ends the process at Ctrl-C.
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
     # Few cases are soon overfitted: the weights with the lowest validation loss are kept.
     kept = torch.load(best.best_model_path, weights_only=False)
     module.load_state_dict(kept["state_dict"])
@@ -256,6 +276,22 @@ def make_network(training: Training) -> nn.Module:
     return network.train()
 
 
+def _check_no_run(run: Path) -> None:
+    """Check that a folder holds no run that its split and checkpoints would be mixed with."""
+    if _last(run).exists() or ((run / FILE).exists() and (run / "weights").exists()):
+        raise ValueError(
+            f"{run} holds an earlier run; go on with --resume, start from its weights with --start "
+            f"{run / 'weights'}, or give another --output"
+        )
+
+
+def how_to_go_on(run: Path) -> str:
+    """Return how a run that was stopped goes on."""
+    if _last(run).exists():
+        return "the same command with --resume goes on after the last epoch"
+    return "no epoch was kept; give the same command again"
+
+
 def _last(run: Path) -> Path:
     return run / "checkpoints" / "last.ckpt"
 
@@ -285,6 +321,6 @@ def _slices(training: Training) -> list[LabelledSlice]:
 
 def _all_parts(training: Training, slices: list[LabelledSlice]) -> dict[Part, list[str]]:
     """Return the cases of each part, with those that the weights of this folder may have learned from."""
-    own = training.start is not None and training.start.resolve().parent == training.output.resolve()
+    own = own_start(training.output, training.start)
     earlier = (read_split(training.output) if training.resume or own else None) or {}
     return split([*(each.case for each in slices), *(name for names in earlier.values() for name in names)])

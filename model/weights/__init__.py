@@ -75,8 +75,8 @@ def load_weights(folder: Path = DEFAULT) -> Tensors:
     """Return all tensors of a folder of parts as they are stored: kernels in fp16, vectors in float32.
 
     Raises:
-        WeightsError: no parts, some of them missing, one is damaged or cannot be read, or they are those of
-            another network.
+        WeightsError: no parts, some of them missing, one is damaged or cannot be read, ``unet.sha256`` names
+            none, or they are those of another network.
     """
     found: dict[str, NDArray[np.floating[Any]]] = {}
     try:
@@ -140,12 +140,19 @@ def _parts(folder: Path) -> list[Path]:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 by file name; empty without ``unet.sha256``."""
+    """Return the SHA-256 by file name; empty without ``unet.sha256``.
+
+    Raises:
+        WeightsError: the file names no part, as one that is empty or cut off.
+    """
     file = folder / _SUMS
     if not file.exists():
         return {}
     lines = (line.split() for line in file.read_text(encoding="utf-8").splitlines())
-    return {words[1]: words[0] for words in lines if len(words) == 2}
+    sums = {words[1]: words[0] for words in lines if len(words) == 2}
+    if not sums:
+        raise WeightsError(f"{file} names no part of the weights; copy all files again")
+    return sums
 
 
 def _tensors(file: Path, content: bytes) -> dict[str, NDArray[np.floating[Any]]]:

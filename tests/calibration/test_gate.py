@@ -35,14 +35,14 @@ def disc_slices(count=12):
 class Discs:
     """Finds a heart in an image of distances from its centre; displaced by some pixels."""
 
-    def __init__(self, name="discs", shift=0.0, grow=0.0, fail=False):
-        self.name, self._shift, self._grow, self._fail = name, shift, grow, fail
+    def __init__(self, name="discs", shift=0.0, grow=0.0, fail=False, steep=1.0):
+        self.name, self._shift, self._grow, self._fail, self._steep = name, shift, grow, fail, steep
 
     def infer(self, images):
         outputs = []
         for radius in images:
             moved = np.roll(radius, round(self._shift), axis=1) - self._grow
-            cavity, heart = expit(15 - moved), expit(24 - moved)
+            cavity, heart = expit(self._steep * (15 - moved)), expit(self._steep * (24 - moved))
             if self._fail:
                 cavity, heart = 0 * cavity, 0 * heart
             outputs.append(np.stack([1 - heart, cavity, heart - cavity]))
@@ -72,6 +72,14 @@ def test_a_ruined_engine_fails_and_the_report_says_why(ruined, reason):
     assert any(reason in each for each in report.reasons)
 
 
+@pytest.mark.parametrize("steep", [0.5, 1.5])
+def test_an_engine_with_the_same_contours_and_another_confidence_fails(steep):
+    report = run_gate(Discs("steep", steep=steep), Discs("reference"), disc_slices())
+    assert report.dice > 0.99
+    assert len(report.reasons) == 1
+    assert "another confidence" in report.reasons[0]
+
+
 class DiscsWithPoints(Discs):
     """Also returns heat at two points, some pixels aside or with less heat."""
 
@@ -92,6 +100,13 @@ def test_the_same_insertion_points_pass_and_weights_without_them_have_none():
     assert (report.points, report.points_lost, report.point_p95_mm) == (24, 0, 0.0)
     without = run_gate(Discs(), Discs("reference"), disc_slices())
     assert (without.points, without.points_lost, without.point_p95_mm) == (0, 0, None)
+    assert report.points_invented == without.points_invented == 0
+
+
+def test_an_engine_that_invents_insertion_points_fails():
+    report = run_gate(DiscsWithPoints("inventive"), Discs("reference"), disc_slices())
+    assert report.points_invented == 24
+    assert report.reasons == ("24 insertion points that reference does not find, beside its 0: above 5%",)
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,13 @@ def test_a_single_flipped_bit_is_found(copied: Path) -> None:
     assert str(part(copied, 2)) in one_line(copied)
 
 
+@pytest.mark.parametrize("kept", [0, 30])
+def test_digests_that_are_cut_off_are_named(copied: Path, kept: int) -> None:
+    sums = copied / "unet.sha256"
+    sums.write_text(sums.read_text()[:kept])
+    assert f"{sums} names no part of the weights" in one_line(copied)
+
+
 def test_weights_without_digests_load(copied: Path) -> None:
     (copied / "unet.sha256").unlink()
     load_network(copied)

@@ -48,6 +48,7 @@ class _Workspace:
     path: Path
     contours: dict[tuple[str, str], _Drawn] = field(default_factory=dict)
     _keys: list[str] = field(default_factory=list)
+    _current: _Drawn | None = None
     _text: str = ""
     _x: float | None = None
     _left: int = _MOST_POINTS
@@ -71,6 +72,8 @@ class _Workspace:
             drawn.resolution = self._number()
             if drawn.resolution <= 0.0:
                 raise CaseError(f"{self.path}: a SubpixelResolution is {drawn.resolution:g}")
+        elif key in (ENDO, EPI):
+            self._keep()
         self._keys.pop()
         self._text = ""
 
@@ -89,13 +92,31 @@ class _Workspace:
 
     def _drawn(self) -> _Drawn | None:
         """Return the contour that the current element belongs to, of a left ventricle in short axis."""
+        if self._place() is None:
+            return None
+        self._current = self._current or _Drawn()
+        return self._current
+
+    def _keep(self) -> None:
+        """Keep the contour whose element ends; an image may stand twice in a workspace."""
+        place, drawn = self._place(), self._current
+        self._current = None
+        if place is None or drawn is None:
+            return
+        if _pixels(self.contours.setdefault(place, drawn)) != _pixels(drawn):
+            raise CaseError(
+                f"{self.path} has two different contours {place[1]} of image {place[0]}: keep one"
+            )
+
+    def _place(self) -> tuple[str, str] | None:
+        """Return image and name of the contour that the current element belongs to."""
         keys = [key for key in self._keys if key]
         if "ImageStates" not in keys:
             return None
         below = keys[keys.index("ImageStates") + 1 :]
         if len(below) < 3 or below[1] != "Contours" or below[2] not in (ENDO, EPI):
             return None
-        return self.contours.setdefault((below[0], below[2]), _Drawn())
+        return below[0], below[2]
 
     def _number(self) -> float:
         try:

@@ -33,10 +33,12 @@ class MedisFile:
 
     Attributes:
         outlines: by slice and frame, where both contours are drawn.
+        places: slices and frames where either is drawn.
         resolution: columns and rows of the images, or None.
     """
 
     outlines: dict[Place, Outlines]
+    places: tuple[Place, ...]
     resolution: tuple[int, int] | None
 
 
@@ -44,7 +46,7 @@ def read_medis(path: Path) -> MedisFile:
     """Return the contours of a file.
 
     Raises:
-        CaseError: it cannot be read, or is damaged.
+        CaseError: it cannot be read, is damaged, or has two different contours of one border on a slice.
     """
     try:
         if path.stat().st_size > _LARGEST:
@@ -59,7 +61,10 @@ def read_medis(path: Path) -> MedisFile:
             resolution = (int(found[1]), int(found[2]))
         elif _SECTION.search(line):
             place, mode, points = _contour(lines, path)
-            drawn.setdefault(place, {})[mode] = points
+            if mode in (_ENDO, _EPI) and drawn.setdefault(place, {}).setdefault(mode, points) != points:
+                raise CaseError(
+                    f"{path} has two contours of mode {mode} on slice {place[0]} frame {place[1]}: keep one"
+                )
     both = {
         place: checked(path, modes[_ENDO], modes[_EPI])
         for place, modes in sorted(drawn.items())
@@ -69,7 +74,7 @@ def read_medis(path: Path) -> MedisFile:
         raise CaseError(
             f"{path} has no slice with an endocardial (mode 0) and an epicardial contour (mode 1) of the LV"
         )
-    return MedisFile(both, resolution)
+    return MedisFile(both, tuple(sorted(drawn)), resolution)
 
 
 def medis_outlines(path: Path, image: MapImage) -> Outlines:
@@ -79,8 +84,8 @@ def medis_outlines(path: Path, image: MapImage) -> Outlines:
         CaseError: it has several slices or frames, is of another image size, or cannot be read.
     """
     file = read_medis(path)
-    if len(file.outlines) > 1:
-        places = shown(f"slice {slice_} frame {frame}" for slice_, frame in file.outlines)
+    if len(file.places) > 1:
+        places = shown(f"slice {slice_} frame {frame}" for slice_, frame in file.places)
         raise CaseError(
             f"{path} has contours of {places}; which is {image.file.name} it does not say: keep one"
         )

@@ -37,6 +37,7 @@ def test_float32_agrees_with_torch_slice_by_slice(engine, images, reference):
     assert np.allclose(output[:, :3].sum(axis=1), 1.0, atol=1e-4)
     assert reference[:, 3:].std() > 0.01  # heat maps
     assert np.abs(engine.infer(images[2:])[0] - output[2]).max() < 1e-4
+    assert engine.infer(images[:0]).shape == (0, 5, 224, 224)
 
 
 def test_class_probabilities_are_those_of_the_network_without_heat_maps(network, images, reference):

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.evaluation.cases import CaseError
-from model.training.split import Part, part_of, seen_in_training, seen_note, split
+from model.training.split import (
+    Part,
+    earlier_starts,
+    own_start,
+    part_of,
+    seen_in_training,
+    seen_note,
+    split,
+)
 
 
 @given(st.sets(st.text(min_size=1), max_size=30), st.sets(st.text(min_size=1), max_size=30))
@@ -102,6 +110,21 @@ def test_cases_of_the_run_that_a_training_started_from_count(tmp_path):
     (tmp_path / "second" / "training.json").write_text(run_again)
     (tmp_path / "first" / "training.json").write_text(json.dumps({"start": str(second)}))
     assert seen_in_training("abcd", second) == {"cases": 4, "missing": 0, "train": 2, "validation": 1}
+
+
+def test_cases_of_runs_before_a_restart_from_the_own_weights_count(tmp_path):
+    first = run(tmp_path / "first", train=["a"])
+    own = run(tmp_path / "again", first)
+    assert own_start(own.parent, own)
+    assert not own_start(own.parent, first)
+    assert not own_start(own.parent, None)
+    stated = {"start": str(own), "earlier_starts": earlier_starts(own.parent)}
+    (own.parent / "training.json").write_text(json.dumps({"training": stated}))
+    assert earlier_starts(own.parent) == [str(own), str(first)]
+    assert seen_in_training("ab", own) == {"cases": 2, "missing": 0, "train": 1, "validation": 0}
+    (tmp_path / "first").rename(tmp_path / "moved")
+    (own.parent / "split.json").write_text(json.dumps({"train": ["b"], "validation": [], "test": []}))
+    assert seen_in_training("ab", own) == {"cases": 2, "missing": 1, "train": 1, "validation": 0}
 
 
 @pytest.mark.parametrize("content", ["[1]", "{", '{"train": ["a"], "test": []}'])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from model.original_unet import OriginalUNet
 from model.synthesis.generator import make_batch
 from model.training import train as module
 from model.training.recipe import PUBLISHED, RECIPES
+from model.training.split import seen_in_training
 from model.training.train import Training, begun, make_network, shortened, train
 from model.unet import UNet
 from model.weights import load_network
@@ -139,6 +141,90 @@ def test_the_split_of_a_resumed_training_keeps_its_earlier_cases(labelled_folder
     (labelled_folder / "case-003").rename(labelled_folder / "case-019")
     train(Training(replace(TINY, epochs=2), tmp_path, labelled_folder, **small, resume=True))
     assert json.loads((tmp_path / "split.json").read_text())["train"] == ["case-002", "case-003", "case-019"]
+
+
+def contents(run):
+    return {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("kept", ["checkpoints", "weights"])
+def test_another_training_in_the_folder_of_a_run_is_refused(labelled_folder, tmp_path, small, kept):
+    run = tmp_path / "run"
+    train(Training(TINY, run, labelled_folder, **small))
+    if kept == "weights":
+        (run / "checkpoints").rename(tmp_path / "checkpoints")
+        (run / "weights").mkdir()
+    before = contents(run)
+    with pytest.raises(ValueError, match=r"holds an earlier run; go on with --resume"):
+        train(Training(replace(TINY, epochs=2), run, labelled_folder, **small, seed=2))
+    assert contents(run) == before
+
+
+def end_before_the_first_epoch(monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(module.SegmentationModule, "training_step", fail)
+
+
+@pytest.fixture
+def adapted(labelled_folder, tmp_path, small, monkeypatch):
+    """A run that started from the weights of another one, and itself has weights and checkpoints."""
+    first, run = tmp_path / "first", tmp_path / "run"
+    for folder, start, case in ((first, None, "case-019"), (run, first / "weights", "case-003")):
+        (folder / "weights").mkdir(parents=True)
+        parts = {"train": [case], "validation": [], "test": []}
+        (folder / "split.json").write_text(json.dumps(parts))
+        (folder / "training.json").write_text(json.dumps({"start": start and str(start)}))
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / "last.ckpt").write_bytes(b"of the earlier training")
+    tiny = OriginalUNet((2, 2, 2, 2, 2))
+    monkeypatch.setattr(module, "make_network", lambda _: tiny)
+    return Training(TINY, run, labelled_folder, kinds=("t1",), start=run / "weights", accelerator="cpu")
+
+
+def test_a_run_restarted_from_its_own_weights_is_not_resumed_from_the_earlier_one(adapted, monkeypatch):
+    with monkeypatch.context() as stopped:
+        end_before_the_first_epoch(stopped, RuntimeError("stopped"))
+        with pytest.raises(RuntimeError, match="stopped"):
+            train(adapted)
+    with pytest.raises(ValueError, match="nothing to resume"):
+        train(replace(adapted, resume=True))
+
+
+def test_cases_of_all_earlier_runs_count_after_restarts_and_resumes(adapted):
+    for again in (adapted, adapted, replace(adapted, recipe=replace(TINY, epochs=2), resume=True)):
+        train(again)
+        counts = seen_in_training(["case-002", "case-003", "case-019"], adapted.output / "weights")
+        assert counts == {"cases": 3, "missing": 0, "train": 3, "validation": 0}
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("epochs", [0, 1])
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (OSError(28, "No space left on device"), 1, "myostream: the training in {run} ended with an error:"),
+        (KeyboardInterrupt(), 130, "Interrupted:"),
+    ],
+)
+def test_a_training_that_is_stopped_states_how_it_goes_on(
+    labelled_folder, tmp_path, monkeypatch, epochs, error, code, line
+):
+    monkeypatch.setitem(RECIPES, "published", TINY)
+    command = ["train", "--recipe", "published", "--data", str(labelled_folder), "--maps", "t1"]
+    command += ["--architecture", "original", "-o", str(tmp_path), "--accelerator", "cpu"]
+    if epochs:
+        assert CliRunner().invoke(app, [*command, "--epochs", "1"]).exit_code == 0
+        command += ["--epochs", "2", "--resume"]
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # Lightning ignores SIGINT from then on
+    end_before_the_first_epoch(monkeypatch, error)
+    result = CliRunner().invoke(app, command)
+    text = " ".join(result.stderr.split())
+    assert result.exit_code == code
+    assert line.format(run=tmp_path) in text
+    assert ("--resume goes on after the last epoch" in text) is bool(epochs)
+    assert ("no epoch was kept; give the same command again" in text) is not bool(epochs)
 
 
 def test_the_same_seed_gives_the_same_network(labelled_folder, tmp_path, small):
