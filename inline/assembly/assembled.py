@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from inline.assembly import pixels
 from inline.assembly.geometry import Placed, read_geometry
 from inline.assembly.group import SHORTEST, Group
+from inline.assembly.image_metadata import ImageMetadata
 from inline.assembly.times import within_a_heartbeat
 from inline.assembly.timing import timing
 from inline.data.client_text import foreign, message
@@ -54,6 +56,13 @@ _NO_SLOPE: Final = (
     "RescaleSlope {} of the images is no number, or 0: their pixels were taken as they are stored, and "
     "values in ms may be wrong by a factor."
 )
+_TWO_SCALES: Final = (
+    "The images state two scales that contradict each other: {:g} x stored + {:g} (GADGETRON_ScaleRatio, "
+    "GADGETRON_ScaleOffset), which was used, and {:g} x stored + {:g} (RescaleSlope, RescaleIntercept). "
+    "Values in ms may be wrong."
+)
+_SAME_SCALE: Final = 1e-3
+"""Relative difference of two scales that is rounding of their texts."""
 _BY_THEIR_SCALE: Final = (
     "All {} images are equally bright in the scale that they state, {:g} x stored + {:g} (RescaleSlope, "
     "RescaleIntercept), and not as they are stored: the map is wrong or empty. If the stored pixels are the "
@@ -189,6 +198,8 @@ def assemble(
         findings.append((Flag.UNREADABLE_ATTRIBUTES, _UNREADABLE))
     if slopes := [each.unusable_slope for each in group.metadata if each.unusable_slope]:
         findings.append((Flag.UNREADABLE_ATTRIBUTES, message(_NO_SLOPE, foreign(slopes[0]))))
+    if note := _two_scales(group.metadata, as_map=as_map):
+        findings.append((Flag.UNREADABLE_ATTRIBUTES, note))
     columns, rows, _ = last.matrix_size
     placed = Placed(SliceGeometry.unoriented((1.0, 1.0), (rows, columns)), last)
     series: Series | None = None
@@ -228,6 +239,22 @@ def assemble(
         "sex": header.sex,
     }
     return Failed(error=error, **common) if series is None else Ready(series=series, **common)
+
+
+def _two_scales(metadata: Sequence[ImageMetadata], *, as_map: bool) -> str:
+    """Return a sentence on a rescale that contradicts Gadgetron's scale; empty where none does.
+
+    Weighted images may differ by a factor that all have in common: neither T1 nor T2 depends on it.
+    """
+    pairs = [(each.scale, each.rescale) for each in metadata if each.scale and each.rescale]
+    if not pairs:
+        return ""
+    factor = 1.0 if as_map else pairs[0][1].slope / pairs[0][0].slope
+    for own, other in pairs:
+        expected = (factor * own.slope, factor * own.intercept)
+        if not np.allclose((other.slope, other.intercept), expected, rtol=_SAME_SCALE, atol=0.0):
+            return _TWO_SCALES.format(own.slope, own.intercept, other.slope, other.intercept)
+    return ""
 
 
 def too_large(header: ImageHeader, images: int, settings: AssemblySettings) -> str:

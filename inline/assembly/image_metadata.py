@@ -65,6 +65,7 @@ class ImageMetadata:
         recognised: kind of the image by its names.
         times: inversion time (T1) and preparation time (T2) that the image itself states, readable or not.
         scale: of its pixels; None where not stated.
+        rescale: DICOM's rescale beside a Gadgetron scale, which is used; else None.
         unusable_slope: text of a RescaleSlope that is no number above or below 0; empty without.
         plane: pixel size and position by DICOM; None without a DICOM header.
         unusable_spacing: PixelSpacing of DICOM that is no pixel size, as it is stated; or empty.
@@ -79,6 +80,7 @@ class ImageMetadata:
     recognised: Recognised
     times: dict[Quantity, Stated]
     scale: Scale | None = None
+    rescale: Scale | None = None
     unusable_slope: str = ""
     plane: DicomPlane | None = None
     unusable_spacing: str = ""
@@ -144,7 +146,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         *minihead.values(head, _AGENT)[:1],
     )
     enhancement, stated_by = stated_enhancement((*own, *measurement), agents)
-    scale, unusable_slope = _scale(meta, dicom)
+    scale, rescale, unusable_slope = _scale(meta, dicom)
     plane = dicom_json.plane(dicom)
     spacing = " x ".join(dicom_json.values(dicom, dicom_json.PIXEL_SPACING)) if plane is None else ""
     return ImageMetadata(
@@ -152,6 +154,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         recognised=recognised,
         times=times,
         scale=scale,
+        rescale=rescale,
         unusable_slope=unusable_slope,
         plane=plane,
         unusable_spacing=spacing[:_LONGEST_SLOPE],
@@ -182,20 +185,23 @@ def _time(
     return next(iter((*usable, *stated)), None)
 
 
-def _scale(meta: Meta, dicom: dicom_json.Elements) -> tuple[Scale | None, str]:
+def _scale(meta: Meta, dicom: dicom_json.Elements) -> tuple[Scale | None, Scale | None, str]:
     """Return Gadgetron's scale (pixel = value x ratio + offset), else DICOM's rescale, else None.
 
-    With it comes the text of a rescale slope that cannot be used, else nothing.
+    With Gadgetron's comes the rescale that is stated beside it, or None. Without comes the text of a rescale
+    slope that cannot be used, or nothing.
     """
     ratio = number(_first(meta, "GADGETRON_ScaleRatio"), _LARGEST)
     offset = number(_first(meta, "GADGETRON_ScaleOffset"), _LARGEST)
-    if ratio or offset is not None:
-        return Scale(1.0 / (ratio or 1.0), -(offset or 0.0) / (ratio or 1.0)), ""
     stated = [_first(meta, name) or next(iter(dicom_json.values(dicom, tag)), "") for name, tag in _RESCALE]
     slope, intercept = (number(text, _LARGEST) for text in stated)
+    if ratio or offset is not None:
+        own = Scale(1.0 / (ratio or 1.0), (0.0 - (offset or 0.0)) / (ratio or 1.0))
+        return own, Scale(slope, intercept or 0.0) if slope else None, ""
     if stated[0] and not slope:
-        return None, stated[0][:_LONGEST_SLOPE]
-    return (Scale(slope or 1.0, intercept or 0.0) if slope or intercept is not None else None), ""
+        return None, None, stated[0][:_LONGEST_SLOPE]
+    rescale = Scale(slope or 1.0, intercept or 0.0) if slope or intercept is not None else None
+    return rescale, None, ""
 
 
 def _all(meta: Meta, names: Sequence[str], *, empty: bool = False) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "converted-unit": "Times or values were converted to milliseconds.",
     "non-finite-pixels": "Some pixels are not numbers; they have no value.",
     "no-orientation": "The image headers state no directions: level and segments may be missing.",
-    "unreadable-attributes": "Attributes of the images could not be read; only the headers were used.",
+    "unreadable-attributes": "Attributes of the images could not be read, or state two scales of the pixels.",
     "early-close": "The connection ended early; images may be missing.",
     "duplicate-images": "Images came twice; the first of each was used.",
     "moved": "The heart moved between the images of the series.",

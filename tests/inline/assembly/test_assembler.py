@@ -1188,6 +1188,43 @@ def test_a_map_whose_rescale_slope_cannot_be_used_is_flagged(slope):
     assert right.flags == ()
 
 
+@pytest.mark.parametrize(
+    ("rescale", "flags"),
+    [
+        ({"RescaleSlope": "10"}, (Flag.UNREADABLE_ATTRIBUTES,)),
+        ({"RescaleSlope": "0.1", "RescaleIntercept": "-20"}, (Flag.UNREADABLE_ATTRIBUTES,)),
+        ({"RescaleSlope": "0.1", "RescaleIntercept": "0"}, ()),
+        ({"RescaleIntercept": "0"}, ()),
+    ],
+)
+def test_a_map_whose_two_scales_contradict_each_other_is_flagged(rescale, flags):
+    """Gadgetron's CmrParametricMappingGadget multiplies the map by the ratio that it states."""
+    _, (only,) = feed([image(500.0, {"DataRole": "T2", "GADGETRON_ScaleRatio": "10", **rescale})])
+    assert only.series.values_ms[3, 3] == pytest.approx(50.0)
+    assert only.flags == flags
+    assert all("0.1 x stored + 0" in note and "RescaleSlope" in note for note in only.notes)
+    assert bool(only.notes) == bool(flags)
+
+
+@pytest.mark.parametrize(
+    ("last", "intercept", "flags"),
+    [
+        (1, 0, ()),
+        (2, 0, (Flag.UNREADABLE_ATTRIBUTES,)),
+        (1, -4096, (Flag.UNREADABLE_ATTRIBUTES,)),
+    ],
+    ids=["one factor", "one image differs", "another zero"],
+)
+def test_two_scales_of_weighted_images_may_differ_by_a_common_factor(last, intercept, flags):
+    images = []
+    for k, ms in enumerate(TIMES["5(3)3"]):
+        scales = {"GADGETRON_ScaleRatio": 4, "RescaleSlope": last if k == 7 else 1}
+        named = {"SequenceDescription": "MOLLI", "InversionTime": ms, "RescaleIntercept": intercept}
+        images.append(image(k + 1.0, {**named, **scales}, set=k))
+    _, (only,) = feed(images)
+    assert only.flags == flags
+
+
 def test_names_that_number_the_images_are_one_series():
     images = [
         image(i + 1.0, {"SequenceDescription": f"MOLLI TI {time} ms", "InversionTime": time}, set=i)
