@@ -52,9 +52,13 @@ _ALL_IMAGES: Final = (
 )
 _MOST_MISSING: Final = 0.5
 """Share of an image that is not finite from which a note names the image; scanners mask air by NaN."""
-_NO_SLOPE: Final = (
-    "RescaleSlope {} of the images is no number, or 0: their pixels were taken as they are stored, and "
-    "values in ms may be wrong by a factor."
+_NO_SCALE: Final = (
+    "{} {} of the images is no number, or a factor of 0: their pixels were taken as they are stored, and "
+    "values in ms may be wrong."
+)
+_PARTLY_SCALED: Final = (
+    "Some images state the scale of their pixels (RescaleSlope, GADGETRON_ScaleRatio) and others none: these "
+    "were taken as they are stored. Export the series again."
 )
 _TWO_SCALES: Final = (
     "The images state two scales that contradict each other: {:g} x stored + {:g} (GADGETRON_ScaleRatio, "
@@ -196,8 +200,9 @@ def assemble(
     findings: list[Finding] = [(flag, "") for flag in flags]
     if not all(each.readable for each in group.metadata):
         findings.append((Flag.UNREADABLE_ATTRIBUTES, _UNREADABLE))
-    if slopes := [each.unusable_slope for each in group.metadata if each.unusable_slope]:
-        findings.append((Flag.UNREADABLE_ATTRIBUTES, message(_NO_SLOPE, foreign(slopes[0]))))
+    if scales := [each.unusable_scale for each in group.metadata if each.unusable_scale]:
+        name, text = scales[0]
+        findings.append((Flag.UNREADABLE_ATTRIBUTES, message(_NO_SCALE, name, foreign(text))))
     if note := _two_scales(group.metadata, as_map=as_map):
         findings.append((Flag.UNREADABLE_ATTRIBUTES, note))
     columns, rows, _ = last.matrix_size
@@ -307,6 +312,9 @@ def _weighted_images(
         findings.append((Flag.SHMOLLI, _ALL_IMAGES))
     if note := _incomplete(quantity, [time for time, _ in order], settings):
         findings.append((Flag.MISSING_IMAGES, note))
+    scales = {metadata[i].scale for _, i in order if not metadata[i].unusable_scale}
+    if None in scales and not scales <= {None, pixels.Scale()}:
+        findings.append((Flag.SCALED_IMAGES, _PARTLY_SCALED))
     signed = quantity is Quantity.T1 and all(each.signed for each in metadata)
     stack = np.stack([pixels.values(images[i], metadata[i].scale, signed=signed) for _, i in order])
     missing = 1.0 - np.isfinite(stack).mean(axis=(1, 2))

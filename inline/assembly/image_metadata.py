@@ -37,6 +37,7 @@ _TIMES: Final = {
     Quantity.T2: ("T2PrepDuration", "T2PrepTime", "GADGETRON_T2Prep"),
 }
 _AGENT: Final = "ContrastBolusAgent"
+_GADGETRON: Final = ("GADGETRON_ScaleRatio", "GADGETRON_ScaleOffset")
 _RESCALE: Final = (
     ("RescaleSlope", dicom_json.RESCALE_SLOPE),
     ("RescaleIntercept", dicom_json.RESCALE_INTERCEPT),
@@ -66,7 +67,7 @@ class ImageMetadata:
         times: inversion time (T1) and preparation time (T2) that the image itself states, readable or not.
         scale: of its pixels; None where not stated.
         rescale: DICOM's rescale beside a Gadgetron scale, which is used; else None.
-        unusable_slope: text of a RescaleSlope that is no number above or below 0; empty without.
+        unusable_scale: attribute of a scale that is no number, or a factor of 0, and its text; empty without.
         plane: pixel size and position by DICOM; None without a DICOM header.
         unusable_spacing: PixelSpacing of DICOM that is no pixel size, as it is stated; or empty.
         name: description of the series that the image itself states, or empty.
@@ -81,7 +82,7 @@ class ImageMetadata:
     times: dict[Quantity, Stated]
     scale: Scale | None = None
     rescale: Scale | None = None
-    unusable_slope: str = ""
+    unusable_scale: tuple[str, ...] = ()
     plane: DicomPlane | None = None
     unusable_spacing: str = ""
     name: str = ""
@@ -146,7 +147,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         *minihead.values(head, _AGENT)[:1],
     )
     enhancement, stated_by = stated_enhancement((*own, *measurement), agents)
-    scale, rescale, unusable_slope = _scale(meta, dicom)
+    scale, rescale, unusable_scale = _scale(meta, dicom)
     plane = dicom_json.plane(dicom)
     spacing = " x ".join(dicom_json.values(dicom, dicom_json.PIXEL_SPACING)) if plane is None else ""
     return ImageMetadata(
@@ -155,7 +156,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         times=times,
         scale=scale,
         rescale=rescale,
-        unusable_slope=unusable_slope,
+        unusable_scale=unusable_scale,
         plane=plane,
         unusable_spacing=spacing[:_LONGEST_SLOPE],
         name=next(iter(own), "")[:_LONGEST_COMMENT],
@@ -185,23 +186,34 @@ def _time(
     return next(iter((*usable, *stated)), None)
 
 
-def _scale(meta: Meta, dicom: dicom_json.Elements) -> tuple[Scale | None, Scale | None, str]:
+def _scale(meta: Meta, dicom: dicom_json.Elements) -> tuple[Scale | None, Scale | None, tuple[str, ...]]:
     """Return Gadgetron's scale (pixel = value x ratio + offset), else DICOM's rescale, else None.
 
-    With Gadgetron's comes the rescale that is stated beside it, or None. Without comes the text of a rescale
-    slope that cannot be used, or nothing.
+    With Gadgetron's comes the rescale that is stated beside it, or None. Where the scale cannot be used, its
+    attribute and text come in its place.
     """
-    ratio = number(_first(meta, "GADGETRON_ScaleRatio"), _LARGEST)
-    offset = number(_first(meta, "GADGETRON_ScaleOffset"), _LARGEST)
-    stated = [_first(meta, name) or next(iter(dicom_json.values(dicom, tag)), "") for name, tag in _RESCALE]
-    slope, intercept = (number(text, _LARGEST) for text in stated)
-    if ratio or offset is not None:
-        own = Scale(1.0 / (ratio or 1.0), (0.0 - (offset or 0.0)) / (ratio or 1.0))
-        return own, Scale(slope, intercept or 0.0) if slope else None, ""
-    if stated[0] and not slope:
-        return None, None, stated[0][:_LONGEST_SLOPE]
-    rescale = Scale(slope or 1.0, intercept or 0.0) if slope or intercept is not None else None
-    return rescale, None, ""
+    own, unusable = _linear([(name, _first(meta, name)) for name in _GADGETRON])
+    stated = [
+        (name, _first(meta, name) or next(iter(dicom_json.values(dicom, tag)), "")) for name, tag in _RESCALE
+    ]
+    rescale, unusable_rescale = _linear(stated)
+    if own is not None:
+        ratio, offset = own.slope, own.intercept
+        return Scale(1.0 / ratio, (0.0 - offset) / ratio), rescale if stated[0][1] else None, ()
+    unusable = unusable or unusable_rescale
+    return None if unusable else rescale, None, unusable
+
+
+def _linear(stated: Sequence[tuple[str, str]]) -> tuple[Scale | None, tuple[str, ...]]:
+    """Return what the attributes of a factor and an offset state; None where neither is stated.
+
+    An attribute that is no number, or a factor of 0, comes back with its text: values would be wrong.
+    """
+    factor, offset = (number(text, _LARGEST) for _, text in stated)
+    for (name, text), usable in zip(stated, (bool(factor), offset is not None), strict=True):
+        if text and not usable:
+            return None, (name, text[:_LONGEST_SLOPE])
+    return (Scale(factor or 1.0, offset or 0.0) if factor or offset is not None else None), ()
 
 
 def _all(meta: Meta, names: Sequence[str], *, empty: bool = False) -> tuple[str, ...]:

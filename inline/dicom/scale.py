@@ -49,9 +49,11 @@ def _rescale(header: FrameHeader) -> Scale | None:
     """Return the rescale; None where none is stated.
 
     Raises:
-        ValueError: the slope is stated and is no number, or 0: values would be wrong by a factor.
+        ValueError: one of both is stated and is no number, or a slope of 0: values would be wrong.
     """
     slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
     if not slope and (stated := header.text("RescaleSlope")):
         raise ValueError(f"RescaleSlope {stated[:32]!r} is no number, or 0")
+    if intercept is None and (stated := header.text("RescaleIntercept")):
+        raise ValueError(f"RescaleIntercept {stated[:32]!r} is no number")
     return Scale(slope or 1.0, intercept or 0.0) if slope or intercept is not None else None

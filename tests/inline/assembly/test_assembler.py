@@ -1183,9 +1183,44 @@ def test_a_map_whose_rescale_slope_cannot_be_used_is_flagged(slope):
     stored = image(1900.0, {"DataRole": "T1", "RescaleSlope": slope})
     _, (only,) = feed([stored])
     assert only.flags == (Flag.UNREADABLE_ATTRIBUTES,)
-    assert f"RescaleSlope {slope} of the images is no number, or 0" in only.notes[0]
+    assert f"RescaleSlope {slope} of the images is no number, or a factor of 0" in only.notes[0]
     _, (right,) = feed([image(1900.0, {"DataRole": "T1", "RescaleSlope": "0.5"})])
     assert right.flags == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("GADGETRON_ScaleRatio", "0,8"),
+        ("GADGETRON_ScaleRatio", "0"),
+        ("GADGETRON_ScaleOffset", "200,0"),
+        ("RescaleIntercept", "-200,0"),
+    ],
+)
+@pytest.mark.parametrize("stated", [{}, {"RescaleSlope": "0.5"}], ids=["alone", "beside a slope"])
+def test_every_part_of_a_scale_that_cannot_be_used_is_flagged(name, text, stated):
+    for kind in ({"DataRole": "T1"}, {"SequenceDescription": "MOLLI"}):
+        made = [
+            image(800.0 * (k + 1), {**kind, **stated, name: text, "InversionTime": ms}, set=k)
+            for k, ms in enumerate(TIMES["5(3)3"][: 1 if "DataRole" in kind else None])
+        ]
+        _, (only,) = feed(made)
+        assert only.flags == (Flag.UNREADABLE_ATTRIBUTES,)
+        assert f"{name} {text} of the images is no number" in only.notes[0]
+        stored = only.series.values_ms if "DataRole" in kind else only.series.images[0]
+        assert stored[3, 3] == 800.0
+
+
+@pytest.mark.parametrize("scale", [{"GADGETRON_ScaleRatio": 4}, {"RescaleSlope": 2, "RescaleIntercept": 0}])
+@pytest.mark.parametrize("lacks", [None, 3])
+def test_a_scale_that_some_images_state_alone_is_noted(scale, lacks):
+    images = [
+        image(k + 1.0, {"SequenceDescription": "MOLLI", "InversionTime": ms, **({} if k == lacks else scale)})
+        for k, ms in enumerate(TIMES["5(3)3"])
+    ]
+    _, (only,) = feed([replace(each, header=replace(each.header, set=k)) for k, each in enumerate(images)])
+    assert only.flags == (() if lacks is None else (Flag.SCALED_IMAGES,))
+    assert any("others none" in note for note in only.notes) == (lacks is not None)
 
 
 @pytest.mark.parametrize(
