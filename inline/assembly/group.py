@@ -69,7 +69,8 @@ class Group:
 
     def listed(self, header: MeasurementHeader) -> tuple[Stated, ...]:
         """Return the times that the header lists for the images."""
-        return listed(header, self.quantity, named=self.named)
+        counters = self.running if self.quantity is Quantity.T2 else ()
+        return listed(header, self.quantity, named=self.named, counters=counters)
 
     @property
     def named(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 
 from inline.assembly.group import NUMBERING, Group
 from inline.assembly.repetition import ascending
-from inline.assembly.times import Milliseconds, Stated, Times, in_ms
+from inline.assembly.times import PERHAPS_ZERO, Milliseconds, Stated, Times, in_ms
 from inline.data.client_text import Message, foreign, joined, message
 from inline.data.errors import SeriesError
 from inline.data.flags import Finding, Flag
@@ -134,6 +134,13 @@ def _own(group: Group, own: Times, from_list: Times, name: str) -> tuple[Millise
 def _listed(
     from_list: Times, entries: Sequence[Stated], places: Sequence[int], name: str
 ) -> tuple[Milliseconds, list[Finding]]:
+    if PERHAPS_ZERO in entries and max(places) - min(places) < len(entries) - 1:
+        last = len(entries) - 1
+        raise SeriesError(
+            f"the header lists the preparation times of {len(places)} images as T2PrepDuration_1 to _{last}, "
+            "and nothing shows if a first one of 0 is left out: state T2PrepDuration_0, or the limit of the "
+            "counter that numbers the images"
+        )
     findings = _unit(from_list, name)
     without = sorted(place for place, time in zip(places, from_list.ms, strict=True) if time is None)
     if without:

@@ -393,6 +393,58 @@ def test_preparation_times_from_the_header():
     assert times_of([image(contrast=i) for i in range(3)], listed) == [0, 30, 60]
 
 
+@pytest.mark.parametrize(
+    ("listed", "limit", "images", "expected"),
+    [
+        ((10, 30, 60), 3, 3, [10, 30, 60]),
+        ((25, 40, 55), 4, 4, [0, 25, 40, 55]),
+        ((25, 40, 55), None, 4, [0, 25, 40, 55]),
+        ((0, 25, 55), None, 3, [0, 25, 55]),
+        ((10, 30, 60), None, 3, None),
+        ((25, 40, 55), 4, 3, [0, 25, 40]),
+    ],
+    ids=["from 1", "0 left out", "no limit", "0 is listed", "ambiguous", "one is missing"],
+)
+@pytest.mark.parametrize("first", [0, 1])
+def test_preparation_times_that_are_numbered_from_one(listed, limit, images, expected, first):
+    header = MeasurementHeader(
+        protocol_name="T2map",
+        parameters={f"T2PrepDuration_{i}": f"{time}" for i, time in enumerate(listed, start=1)},
+        maxima={"set": first + limit - 1} if limit else {},
+        minima={"set": first} if limit else {},
+    )
+    _, (only,) = feed([image(i + 1.0, set=first + i) for i in range(images)], header)
+    if expected is None:
+        assert "T2PrepDuration_0" in only.error
+    else:
+        assert only.series.times_ms.tolist() == expected
+        assert only.flags == ((Flag.MISSING_IMAGES,) if images < (limit or 0) else ())
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_zeros_that_pad_a_list_are_no_missing_images(limited):
+    times = TIMES["5(3)3"]
+    padded = MeasurementHeader(
+        protocol_name="MOLLI",
+        inversion_times=tuple(map(str, [*times, *[0] * 8])),
+        maxima={"set": 7} if limited else {},
+    )
+    ready, everything = feed([image(k + 1.0, set=k) for k in range(8)], padded)
+    assert (len(ready), len(everything)) == (1, 1)
+    assert ready[0].flags == ()
+    assert ready[0].series.times_ms.tolist() == sorted(times)
+    t2 = MeasurementHeader(
+        protocol_name="T2map",
+        parameters={f"T2PrepDuration_{i}": f"{time}" for i, time in enumerate((0, 25, 55, 0, 0))},
+        maxima={"set": 2 if limited else 4},
+    )
+    came = 3 if limited else 5
+    ready, everything = feed([image(k + 1.0, set=k) for k in range(came)], t2)
+    assert (len(ready), len(everything)) == (1, 1)
+    assert ready[0].flags == ()
+    assert ready[0].series.times_ms.tolist() == sorted((0, 25, 55, 0, 0)[:came])
+
+
 def test_a_series_without_times_is_an_error_that_says_where_to_put_them():
     _, (only,) = feed([image(set=i) for i in range(8)], MeasurementHeader(protocol_name="MOLLI"))
     assert isinstance(only, Failed)
