@@ -66,6 +66,11 @@ class Group:
         """Add an image with its metadata."""
         self.images.append(image)
         self.metadata.append(metadata)
+        if len(metadata.times) > 1 and all(each.recognised.quantity is None for each in self.metadata):
+            # Senders of inversion recovery may state preparations of 0, which are no times by themselves.
+            self.quantity = Quantity.T2
+            if not self.own_times.known and metadata.times[Quantity.T1].number:
+                self.quantity = Quantity.T1
 
     def listed(self, header: MeasurementHeader) -> tuple[Stated, ...]:
         """Return the times that the header lists for the images."""

@@ -31,7 +31,7 @@ def timing(group: Group, header: MeasurementHeader) -> tuple[Milliseconds, list[
     the list's, if the list agrees with the times of the other images; else it is left out and named.
 
     Raises:
-        SeriesError: there are no usable times, or too few different ones.
+        SeriesError: there are no usable times, or too few different ones, or those of T1 and of T2.
     """
     own, entries = group.own_times, group.listed(header)
     name, fewest = _NAMES[group.quantity], _FEWEST_DIFFERENT[group.quantity]
@@ -68,7 +68,25 @@ def timing(group: Group, header: MeasurementHeader) -> tuple[Milliseconds, list[
                 fewest,
             )
         )
+    if _are_joint(group, ms):
+        raise SeriesError(
+            message(
+                "not fitted: inversion and preparation times both differ in the images of {}, as in a joint "
+                "acquisition of T1 and T2",
+                _description(group),
+            )
+        )
     return ms, findings
+
+
+def _are_joint(group: Group, ms: Milliseconds) -> bool:
+    """Return whether the times of the other quantity differ too, and are others than the images' own."""
+    (other,) = set(Quantity) - {group.quantity}
+    theirs = in_ms([each.times.get(other) for each in group.metadata], other).ms
+    apart = any(
+        own and time and abs(own - time) > _AGREEMENT_MS for own, time in zip(ms, theirs, strict=True)
+    )
+    return apart and min(_different(ms), _different(theirs)) > 1
 
 
 def _places(group: Group, count: int, header: MeasurementHeader) -> list[int]:

@@ -445,6 +445,43 @@ def test_zeros_that_pad_a_list_are_no_missing_images(limited):
     assert ready[0].series.times_ms.tolist() == sorted((0, 25, 55, 0, 0)[:came])
 
 
+@pytest.mark.parametrize("name", ["T1map", "T2map", "myocardium"])
+def test_a_joint_acquisition_of_t1_and_t2_is_not_fitted(name):
+    """Images after inversions alone come first, then those after an inversion and a T2 preparation."""
+    schedule = [*((time, 0) for time in TIMES["5(3)3"]), *((1200, prep) for prep in (25, 40, 55))]
+    images = [
+        image(k + 1.0, {"SeriesDescription": name, "InversionTime": ti, "T2PrepDuration": prep}, set=k)
+        for k, (ti, prep) in enumerate(schedule)
+    ]
+    _, (only,) = feed(images)
+    assert "joint acquisition of T1 and T2" in only.error
+
+
+def test_preparation_times_may_stand_in_the_place_of_inversion_times_too():
+    images = [
+        image(k + 1.0, {"SeriesDescription": "T2map", "T2PrepDuration": prep, "TI": prep}, set=k)
+        for k, prep in enumerate((0, 25, 40, 55))
+    ]
+    assert times_of(images, None) == [0, 25, 40, 55]
+
+
+def test_a_preparation_of_zero_beside_inversion_times_is_none():
+    images = [
+        image(k + 1.0, {"InversionTime": ms, "T2PrepDuration": 0}, set=k)
+        for k, ms in enumerate(TIMES["5(3)3"])
+    ]
+    _, (only,) = feed(images)
+    assert only.quantity is Quantity.T1
+    assert only.series.times_ms.tolist() == sorted(TIMES["5(3)3"])
+    for ti in (0, 300):  # that of the protocol
+        t2 = [
+            image(k + 1.0, {"InversionTime": ti, "T2PrepDuration": ms}, set=k)
+            for k, ms in enumerate((0, 25, 55))
+        ]
+        _, (only,) = feed(t2)
+        assert (only.quantity, only.series.times_ms.tolist()) == (Quantity.T2, [0, 25, 55])
+
+
 def test_a_series_without_times_is_an_error_that_says_where_to_put_them():
     _, (only,) = feed([image(set=i) for i in range(8)], MeasurementHeader(protocol_name="MOLLI"))
     assert isinstance(only, Failed)
