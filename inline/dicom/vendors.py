@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from inline.data.series import Quantity
-from inline.dicom.header import FrameHeader, as_number
+from inline.dicom.header import Header, as_number
 
 _LARGEST_MS: Final = 1e7
 _TOMATO: Final = "github.com/MRKonrad/tomato, itkReadFileListFilter"
@@ -25,7 +25,7 @@ _PREPARATION: Final = re.compile(
     r"T2\s*+prep\.?+\s*+duration\s*+=\s*+([0-9]++(?:\.[0-9]++)?+)\s*+ms", re.IGNORECASE
 )
 
-Read = Callable[[FrameHeader], float | None]
+Read = Callable[[Header], float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +64,14 @@ def _private(group: int, creator: str, element: int) -> Read:
 
 
 def _comment(pattern: re.Pattern[str]) -> Read:
-    def read(header: FrameHeader) -> float | None:
+    def read(header: Header) -> float | None:
         found = pattern.search(comments(header)[:_LONGEST_COMMENT])
         return float(found[1]) if found else None
 
     return read
 
 
-def _siemens_xa(header: FrameHeader) -> float | None:
+def _siemens_xa(header: Header) -> float | None:
     """Return element 89 of the item of sequence FE, in a private functional group."""
     return as_number(header.private(0x0021, "SIEMENS MR SDI 02", 0x89))
 
@@ -132,12 +132,12 @@ STANDARD: Final = {
 """Attributes of the table that are stated as text, which may be no number."""
 
 
-def comments(header: FrameHeader) -> str:
+def comments(header: Header) -> str:
     """Return the comments of a frame."""
     return " ".join(filter(None, (header.text("ImageComments"), header.text("FrameComments"))))
 
 
-def times(header: FrameHeader) -> tuple[float | None, ...]:
+def times(header: Header) -> tuple[float | None, ...]:
     """Return the time of a frame at each of :data:`PLACES`, ms; None where there is none.
 
     An inversion time of 0 is none: images without an inversion pulse state it.
