@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from inline.cli.errors import ReportingGroup, require
-from inline.cli.options import EngineOption, JsonFile, SettingsFile, finite, output_file, output_folder
+from inline.cli.options import EngineOption, JsonFile, SettingsFile, finite, output_file, output_folder, path
 from inline.data.errors import MyostreamError
 from inline.settings import load_settings
 from model.training.split import Part, seen_in_training, seen_note
@@ -27,7 +27,9 @@ def _plot_file(file: Path | None) -> Path | None:
 
 
 Engine = Annotated[str, typer.Option(help="auto, or a name that myostream engines lists.")]
-DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder of labelled slices (docs/data.md).")]
+DataFolder = Annotated[
+    Path | None, typer.Option("--data", parser=path, help="Folder of labelled slices (docs/data.md).")
+]
 PlotFile = Annotated[Path | None, typer.Option("--plot", callback=_plot_file, help="Plot as PNG.")]
 
 
@@ -62,10 +64,9 @@ def motion(
     plot: PlotFile = None,
 ) -> None:
     """Measure the motion correction on simulated breathing: R2, residual motion, bias, time."""
-    from bench.motion import draw, measure, show
+    from bench.motion import measure, show
 
-    show(measure(slices), json_file)
-    draw(plot)
+    show(measure(slices), json_file, plot)
 
 
 @app.command()
@@ -132,7 +133,10 @@ def tables(
         int | None, typer.Option(min=1, help="Synthetic slices of each kind of map, simulated readers.")
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", callback=output_folder, help="Folder for tables and figures.")
+        Path,
+        typer.Option(
+            "--output", "-o", parser=path, callback=output_folder, help="Folder for tables and figures."
+        ),
     ] = Path("runs/tables"),
     readers: Annotated[int, typer.Option(min=1, help="Simulated readers.")] = 3,
     bias_mm: Annotated[
@@ -144,7 +148,9 @@ def tables(
     train_steps: Annotated[int, typer.Option(min=0, help="Steps of each training of tables 6, 7, A1.")] = 0,
     keep: Annotated[
         Path | None,
-        typer.Option(callback=output_folder, help="Folder of trained networks, stored and loaded."),
+        typer.Option(
+            parser=path, callback=output_folder, help="Folder of trained networks, stored and loaded."
+        ),
     ] = None,
     encoder: Annotated[
         Path | None, typer.Option(help="torchvision's resnet50 checkpoint (ImageNet), table 7.", exists=True)
@@ -226,7 +232,7 @@ def evaluate(
     ] = False,
     json_file: JsonFile = None,
     plots: Annotated[
-        Path | None, typer.Option(callback=output_folder, help="Write figures into this folder.")
+        Path | None, typer.Option(parser=path, callback=output_folder, help="Write figures into this folder.")
     ] = None,
     engine: EngineOption = None,
     settings_file: SettingsFile = None,

@@ -197,9 +197,10 @@ def _sizes(rows: list[dict[str, float]], name: str) -> list[float]:
     return [abs(row[name]) for row in rows]
 
 
-def show(results: dict[str, Any], json_file: Path | None) -> None:
-    """Write the values and print the table."""
+def show(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:
+    """Write the values, draw an example, print the table."""
     write_results(json_file, results)
+    draw(plot)
     count, rows = results["slices"], results["motion"]
     print_values(f"Motion of {count} hearts a row, pixels of 1.5 mm", "series", rows, _REGISTRATION)
     print_values("Their maps: R2 and bias in the wall", "series", rows, _MAP)

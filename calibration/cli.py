@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from inline.cli.errors import ReportingGroup, require
-from inline.cli.options import EngineOption, JsonFile, SettingsFile, finite, new_file, output_file
+from inline.cli.options import EngineOption, JsonFile, SettingsFile, finite, new_file, output_file, path
 from inline.settings import load_settings
 from model.output import check_outputs
 
@@ -80,7 +80,8 @@ def confidence(
         Path | None, typer.Option(callback=output_file, help="Write the reliability diagram here.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Labelled real maps (docs/data.md) to report on as well.")
+        Path | None,
+        typer.Option("--data", parser=path, help="Labelled real maps (docs/data.md) to report on as well."),
     ] = None,
     output: Annotated[
         Path | None,
@@ -101,7 +102,9 @@ def confidence(
 
 @app.command()
 def contours(
-    data: Annotated[Path, typer.Option("--data", help="Labelled slices of the site (docs/data.md).")],
+    data: Annotated[
+        Path, typer.Option("--data", parser=path, help="Labelled slices of the site (docs/data.md).")
+    ],
     kind: Annotated[str | None, typer.Option("--map", help="t1 or t2; both by default.")] = None,
     json_file: JsonFile = None,
     output: Annotated[
@@ -128,7 +131,9 @@ def ranges(
     data: Annotated[
         Path,
         typer.Option(
-            "--data", help="Folder of normal persons: JSON files of replay, or folders of process -o."
+            "--data",
+            parser=path,
+            help="Folder of normal persons: JSON files of replay, or folders of process -o.",
         ),
     ],
     output: Annotated[

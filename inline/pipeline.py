@@ -14,12 +14,21 @@ from numpy.typing import NDArray
 
 from inline.assembly.assembled import LATEST_FIRST_MS, Assembled, Failed, Ready
 from inline.assembly.group import SHORTEST
-from inline.contouring.aha import measure, segment_level, slice_reference, without_values
+from inline.contouring.aha import measure, parts_with_values, segment_level, slice_reference, without_values
 from inline.contouring.blood import blood_t1, enhancement_by_blood
 from inline.contouring.confidence import Reviewer, class_entropy, in_frame
 from inline.contouring.contours import ContourSteps
 from inline.contouring.convention import draw
-from inline.contouring.plausibility import check_values, check_wall, clipped, coarse, noisy, poor_fit
+from inline.contouring.plausibility import (
+    check_values,
+    check_wall,
+    clipped,
+    coarse,
+    noisy,
+    noisy_parts,
+    poor_fit,
+    within_tissue,
+)
 from inline.contouring.segment import contour_slice, network_input
 from inline.contouring.slice_level import slice_level
 from inline.data.errors import SeriesError
@@ -27,7 +36,7 @@ from inline.data.flags import Finding, Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import ContourOffsets, RegionValues, SliceLevel, SliceMotion, SliceResult
 from inline.data.series import MappingSeries, MapSeries, Quantity, Series, SlicePlace
-from inline.motion import examine_motion, may_be_corrected
+from inline.motion import examine_motion, may_be_corrected, misaligned
 from inline.reference import ReferenceRanges, quantity_of, with_z_scores
 from inline.settings import ContourSettings, RegionSettings
 from model.architecture import CLASSES
@@ -332,10 +341,13 @@ class Pipeline:
                 empty.geometry, borders.insertions, borders.contours, stated
             )
             regions: tuple[RegionValues, ...] = ()
+            left_out = ""
             if contours is not None:
-                named = segment_level(level, flags)
-                regions = measure(parametric, contours, named, reference, inset=self._regions.inset)
-                if poor_fit(parametric, labels, scanner_made=empty.scanner_made):
+                named, measured = segment_level(level, flags), parametric
+                if empty.scanner_made:
+                    measured, left_out = within_tissue(parametric, empty.quantity, labels)
+                regions = measure(measured, contours, named, reference, inset=self._regions.inset)
+                if poor_fit(measured, labels, scanner_made=empty.scanner_made):
                     flags.append(Flag.POOR_FIT)
             findings = [
                 *prepared.findings,
@@ -347,13 +359,22 @@ class Pipeline:
                 # Rounding makes pixels equal, as clipping does.
                 rounded = coarse(assembled.series, labels)
                 findings += rounded or clipped(assembled.series, labels)
+                left = any(code is Flag.MOTION_LEFT for code, _ in prepared.findings)
+                apart = (
+                    () if left else misaligned(assembled.series, labels, prepared.frame, prepared.corrected)
+                )
+                findings += apart
                 # Motion that is left looks like noise.
-                if not rounded and all(code is not Flag.MOTION_LEFT for code, _ in prepared.findings):
-                    findings += noisy(assembled.series, labels, prepared.corrected)
+                if not (rounded or left or apart):
+                    in_ring = noisy(assembled.series, labels, prepared.corrected)
+                    findings += in_ring
+                    if contours is not None and reference is not None and not in_ring:
+                        parts = parts_with_values(parametric, labels, contours, reference)
+                        findings += noisy_parts(assembled.series, parts, prepared.corrected)
             flags = [*dict.fromkeys((*flags, *(code for code, _ in findings)))]
             notes = [
                 *empty.notes,
-                *([note] if note else []),
+                *(each for each in (note, left_out) if each),
                 *(sentence for _, sentence in findings if sentence),
             ]
             if not assembled.geometry.oriented and reference is None:
@@ -407,8 +428,10 @@ class Pipeline:
         parametric, contours = result.map, result.contours
         if parametric is None or contours is None:
             return found
-        named = segment_level(level, result.flags)
-        regions = measure(parametric, contours, named, result.septum, inset=self._regions.inset)
+        named, measured = segment_level(level, result.flags), parametric
+        if result.scanner_made:
+            measured, _ = within_tissue(parametric, result.quantity, result.labels)
+        regions = measure(measured, contours, named, result.septum, inset=self._regions.inset)
         lost = without_values(regions)
         # Without another one, the note of the former level gives the reason of its flag.
         former = {sentence for _, sentence in without_values(result.regions)} if lost else ()

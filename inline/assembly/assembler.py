@@ -147,13 +147,21 @@ class _OpenGroup(Group):
             return False
         # The repetition counter separates series only where the number of images is not stated; it may count
         # inversions.
-        for names in (NUMBERING, _WITHIN, (*_WITHIN, "image_index")):
-            counters = [_counters(each, names) for each in self.images]
-            if len(set(counters)) == len(counters) and _counters(image, names) == counters[0]:
-                return True
-            if expected is not None or another_inversion(self, metadata):
-                break
-        return False
+        others = (_WITHIN, (*_WITHIN, "image_index")) if expected is None else ()
+        return self._first_again(image, NUMBERING) or (
+            any(self._first_again(image, names) for names in others) and not another_inversion(self, metadata)
+        )
+
+    def _first_again(self, image: Image, names: Sequence[str]) -> bool:
+        """Return whether an image has the counters of the first one, and those of all images differ."""
+        if _counters(image, names) != _counters(self.images[0], names):
+            return False
+        seen = set[tuple[int, ...]]()
+        for each in zip(*map(self.counter, names), strict=True):
+            if each in seen:
+                return False  # mostly soon
+            seen.add(each)
+        return True
 
     def _was_broken_off(self, image: Image, metadata: ImageMetadata) -> bool:
         """Return whether an image begins an acquisition anew that was broken off after a few images.
@@ -169,8 +177,7 @@ class _OpenGroup(Group):
         if not first_time and metadata.times:
             return False
         for names in (_WITHIN, (*_WITHIN, "image_index")) if first_time else ():
-            counters = [_counters(each, names) for each in self.images]
-            if 1 < len(counters) == len(set(counters)) and _counters(image, names) == counters[0]:
+            if len(self.images) > 1 and self._first_again(image, names):
                 return True
         enough = first_time and self.quantity is Quantity.T1 and len(self.images) > 1
         same = _counters(image) == _counters(self.images[0])
@@ -179,7 +186,7 @@ class _OpenGroup(Group):
 
     def _count_again(self, image: Image) -> bool:
         """Return whether the counters of an image are those of another one, or lie before rising ones."""
-        own, counters = _counters(image, _WITHIN), [_counters(each, _WITHIN) for each in self.images]
+        own, counters = _counters(image, _WITHIN), list(zip(*map(self.counter, _WITHIN), strict=True))
         return own in counters or own < counters[0] < counters[-1]
 
 
@@ -426,9 +433,10 @@ class SeriesAssembler:
         limit = self._limit(group)
         if limit < SHORTEST[group.quantity]:
             limit = 0
-        times = self._listed_count(group)
+        own = bool(group.own_times.known)
         # Images that bear times of their own may be more than the header lists.
-        if group.own_times.known and (limit or times < SHORTEST[group.quantity]):
+        times = 0 if own and limit else self._listed_count(group)
+        if own and times < SHORTEST[group.quantity]:
             times = 0
         return max(times, limit) or None
 
@@ -447,7 +455,7 @@ class SeriesAssembler:
         """Return the header's number of values of the counter that runs in a group; 0 where not stated."""
         ranges = {name: max(self._values(group, name), 1) for name in COUNTERS}
         running = group.running
-        limited = [name for name in running if self._header.maxima.get(name, 0) >= max(group.counter(name))]
+        limited = [name for name in running if self._header.maxima.get(name, 0) >= group.extent(name)[1]]
         limit = max(ranges[name] for name in limited or COUNTERS)
         # The limit of a counter that does not run counts only where exactly as many images have come.
         if running and not limited and limit != len(group.images):
@@ -460,10 +468,10 @@ class SeriesAssembler:
         Where images lie below the minimum, they count from 0, to the maximum or to one below it: the number
         is stated only once the maximum has come.
         """
-        header, numbers = self._header, group.counter(name)
-        if name not in header.maxima or min(numbers) >= header.first(name):
+        header, (lowest, highest) = self._header, group.extent(name)
+        if name not in header.maxima or lowest >= header.first(name):
             return header.values(name)
-        return header.maxima[name] + 1 if max(numbers) == header.maxima[name] else 0
+        return header.maxima[name] + 1 if highest == header.maxima[name] else 0
 
     def _is_others(self, limit: int, group: _OpenGroup) -> bool:
         """Return whether a limit is that of the other quantity's series in the same measurement."""
@@ -482,7 +490,7 @@ class SeriesAssembler:
     def _parts_of(self, group: _OpenGroup) -> set[int]:
         """Return the limits, reached in a group, of counters that run in it together: none is its length."""
         running = group.running
-        reached = {name for name in running if max(group.counter(name)) == self._header.maxima.get(name)}
+        reached = {name for name in running if group.extent(name)[1] == self._header.maxima.get(name)}
         parts = {self._header.values(name) for name in reached} if len(running) > 1 else set()
         return {part for part in parts if part < len(group.images)}
 
@@ -565,8 +573,11 @@ class SeriesAssembler:
         size = _bytes(group.images[-1])
         if too_large(group.images[-1].header, len(group.images), self._settings):
             # Its error needs no pixels.
-            group.images = [replace(image, data=b"") if image.data else image for image in group.images]
-            size = sum(map(_bytes, group.images)) - group.held
+            for place in reversed(range(len(group.images))):
+                if not (image := group.images[place]).data:
+                    break  # nor have those before
+                size -= len(image.data)
+                group.images[place] = replace(image, data=b"")
         while size > 0 and not self._memory.reserve(size, self._memory.spare):
             if self._twins.waiting:
                 self._memory.release(self._held_back)

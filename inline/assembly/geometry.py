@@ -28,6 +28,10 @@ _NO_POSITION: Final = (
     "The position ({:g}, {:g}, {:g}) of the image headers is not finite: it gives no level, and contours "
     "have no patient coordinates."
 )
+_NO_DICOM_POSITION: Final = (
+    "ImagePositionPatient of DICOM is missing or not usable: the image gives no level by its position, and "
+    "contours have no patient coordinates."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +117,8 @@ def read_geometry(header: ImageHeader, dicom: DicomPlane | None = None, unusable
     if dicom is not None:
         size = (columns * spacing[0], rows * spacing[1], header.field_of_view[2])
         header = replace(header, field_of_view=size, position=position)
-    note = "" if positioned or not oriented else _NO_POSITION.format(*header.position)
-    return Placed(geometry, header, contradiction, note)
+    note = _NO_POSITION.format(*header.position) if dicom is None else _NO_DICOM_POSITION
+    return Placed(geometry, header, contradiction, "" if positioned or not oriented else note)
 
 
 @dataclass(slots=True)

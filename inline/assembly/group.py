@@ -1,12 +1,16 @@
-"""Images of one slice, from which one map is made."""
+"""Images of one slice, from which one map is made.
+
+What is asked at each image is kept up to date: thousands may come in one series, as in real time.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from inline.assembly.image_metadata import ImageMetadata
-from inline.assembly.times import Stated, Times, in_ms, listed
+from inline.assembly.times import GrowingTimes, Stated, Times, listed
 from inline.data.series import Quantity
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.messages import Image
@@ -15,6 +19,7 @@ COUNTERS: Final = ("set", "contrast", "phase", "repetition")
 """Counters that may number the images of a series, in the order in which they are tried."""
 NUMBERING: Final = (*COUNTERS, "average", "image_index")
 """Counters that may give the position of an image in a list of times."""
+_KEPT: Final = (*NUMBERING, "acquisition_time_stamp")
 
 SHORTEST: Final = {Quantity.T1: 7, Quantity.T2: 3}
 """Images of the shortest whole series in use (ShMOLLI; three preparations). A smaller limit in the header is
@@ -35,22 +40,35 @@ class Group:
         images: in the order of their arrival.
         metadata: of each.
         arrived: time of the last one, seconds of the caller's clock.
+        named: a description names the quantity.
+        named_for_certain: likewise, other than by a name that TI scouts have as well.
+        times: of each image as the image itself states it.
     """
 
     quantity: Quantity
     images: list[Image] = field(default_factory=list)
     metadata: list[ImageMetadata] = field(default_factory=list)
     arrived: float = 0.0
+    named: bool = field(default=False, init=False)
+    named_for_certain: bool = field(default=False, init=False)
+    times: GrowingTimes = field(init=False)
+    _counters: dict[str, list[int]] = field(init=False)
+    _extents: dict[str, tuple[int, int]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        """Begin without images."""
+        self.times = GrowingTimes(self.quantity)
+        self._counters = {name: [] for name in _KEPT}
 
     @property
-    def stated(self) -> list[Stated | None]:
+    def stated(self) -> Sequence[Stated | None]:
         """Time of each image as the image itself states it."""
-        return [each.times.get(self.quantity) for each in self.metadata]
+        return self.times.stated
 
     @property
     def own_times(self) -> Times:
         """These times in ms."""
-        return in_ms(self.stated, self.quantity)
+        return self.times.times
 
     @property
     def own_times_differ(self) -> bool:
@@ -60,35 +78,45 @@ class Group:
     @property
     def running(self) -> list[str]:
         """Counters that are not the same in all images."""
-        return [name for name in COUNTERS if len(set(self.counter(name))) > 1]
+        return [name for name in COUNTERS if len(set(self.extent(name))) > 1]
 
     def add(self, image: Image, metadata: ImageMetadata) -> None:
         """Add an image with its metadata."""
         self.images.append(image)
         self.metadata.append(metadata)
-        if len(metadata.times) > 1 and all(each.recognised.quantity is None for each in self.metadata):
-            # Senders of inversion recovery may state preparations of 0, which are no times by themselves.
-            self.quantity = Quantity.T2
-            if not self.own_times.known and metadata.times[Quantity.T1].number:
-                self.quantity = Quantity.T1
+        if len(metadata.times) > 1 and metadata.recognised.quantity is None and not self.named:
+            self._settle_quantity(metadata.times)
+        self.times.add(metadata.times.get(self.quantity))
+        named = metadata.recognised.quantity is self.quantity
+        self.named |= named
+        self.named_for_certain |= named and metadata.recognised.certain
+        for name, numbers in self._counters.items():
+            number = getattr(image.header, name)
+            numbers.append(number)
+            lowest, highest = self._extents.get(name, (number, number))
+            self._extents[name] = min(lowest, number), max(highest, number)
+
+    def _settle_quantity(self, newest: Mapping[Quantity, Stated]) -> None:
+        """Take unnamed images for those of T1 while their preparation times are all 0, which are none."""
+        quantity = self.quantity
+        if newest[Quantity.T2].number != 0.0:
+            quantity = Quantity.T2
+        elif len(self.images) == 1 and newest[Quantity.T1].number:
+            quantity = Quantity.T1
+        if quantity is not self.quantity:
+            self.quantity, self.times = quantity, GrowingTimes(quantity)
+            for each in self.metadata[:-1]:
+                self.times.add(each.times.get(quantity))
 
     def listed(self, header: MeasurementHeader) -> tuple[Stated, ...]:
         """Return the times that the header lists for the images."""
         counters = self.running if self.quantity is Quantity.T2 else ()
         return listed(header, self.quantity, named=self.named, counters=counters)
 
-    @property
-    def named(self) -> bool:
-        """True where a description names the quantity."""
-        return any(each.recognised.quantity is self.quantity for each in self.metadata)
+    def counter(self, name: str) -> Sequence[int]:
+        """Return a counter of each image, or the time stamps."""
+        return self._counters[name]
 
-    @property
-    def named_for_certain(self) -> bool:
-        """True where a description names the quantity, other than by a name that TI scouts have as well."""
-        return any(
-            each.recognised.quantity is self.quantity and each.recognised.certain for each in self.metadata
-        )
-
-    def counter(self, name: str) -> list[int]:
-        """Return a counter of each image."""
-        return [getattr(image.header, name) for image in self.images]
+    def extent(self, name: str) -> tuple[int, int]:
+        """Return the lowest and the highest value of a counter."""
+        return self._extents[name]

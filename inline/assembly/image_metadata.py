@@ -114,8 +114,8 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
         *_all(meta, _DESCRIPTIONS),
         *(value for name in _DESCRIPTIONS for value in minihead.values(head, name)[:1]),
         *dicom_json.values(dicom, dicom_json.SERIES_DESCRIPTION)[:1],
-        *dicom_json.values(dicom, dicom_json.PROTOCOL_NAME)[:1],
     )
+    protocols = dicom_json.values(dicom, dicom_json.PROTOCOL_NAME)[:1]
     additions = _all(meta, _ADDITIONS)
     measurement = [text for text in (header.series_description, header.protocol_name) if text]
     comments = (
@@ -127,6 +127,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     times = {quantity: time for quantity, time in found.items() if time is not None}
     recognised = recognise(
         own=own,
+        protocols=protocols,
         types=(
             *_all(meta, _IMAGE_TYPES),
             *dicom_json.values(dicom, dicom_json.IMAGE_TYPE),
@@ -141,6 +142,7 @@ def read_metadata(image: Image, header: MeasurementHeader) -> ImageMetadata | st
     )
     if isinstance(recognised, str):
         return recognised
+    own += protocols
     agents = (
         *_all(meta, (_AGENT,)),
         *dicom_json.values(dicom, dicom_json.CONTRAST_AGENT),

@@ -87,6 +87,7 @@ class Recognised:
 def recognise(
     *,
     own: Sequence[str] = (),
+    protocols: Sequence[str] = (),
     types: Sequence[str] = (),
     roles: Sequence[str] = (),
     additions: Sequence[str] = (),
@@ -103,6 +104,7 @@ def recognise(
 
     Args:
         own: descriptions of the image itself, the most trusted first.
+        protocols: likewise, of its protocol; some scanners have one name for all protocols of a session.
         types: image types, each one or several values.
         roles: data roles.
         additions: that chains append to its description.
@@ -113,7 +115,8 @@ def recognise(
     """
     role_tokens = {_token(role) for role in roles} - {""}
     type_tokens = _type_tokens(types)
-    named_own, added = _lower(own), _lower(additions)
+    described, added = _lower(own), _lower(additions)
+    named_own = [*described, *_lower(protocols)]
     texts = [*named_own, *_lower(measurement), *added]
     # A header may have its names from the first series of a study, a localizer.
     of_image = [*named_own, *added] if named_own else texts
@@ -138,11 +141,16 @@ def recognise(
     if scout and not sure:
         return "named as a scout or localizer"
     # Names of mapping series refer to cine and late enhancement too ("SAX_post_LGE"): their times decide.
+    by_protocol = named is not None and deciding not in (*described, *added) and deciding in of_image
+    if by_protocol and any(map(_names_no_mapping, described)):
+        if not timed:
+            return "named as cine, late enhancement or T2*, though its protocol names mapping"
+        named, sure = None, False
     by_header = named is not None and deciding not in of_image and not (timed or listed)
     if by_header and any(map(_NOT_MAPPING.search, named_own)) and not any(map(_T1_OR_T2.search, named_own)):
         return "named as cine or late enhancement, though its header names mapping"
     # The measurement's name does not describe an image that may be one of a listed series.
-    name = texts[0] if texts and (own or not listed) else ""
+    name = texts[0] if texts and (named_own or not listed) else ""
     if not acquired and (_T2_STAR.search(name) or not _OTHER_MAPS.isdisjoint(_WORD.findall(name))):
         return "its name is that of another parameter than T1 or T2"
     if not acquired and (made := _map_by_name(name, derived="DERIVED" in type_tokens, listed=listed)):
@@ -187,6 +195,12 @@ def _named(text: str) -> Quantity | None:
 
 def _names(quantity: Quantity, text: str) -> bool:
     return bool(_NAMED[quantity].search(text)) and not (quantity is Quantity.T2 and _T2_STAR.search(text))
+
+
+def _names_no_mapping(text: str) -> bool:
+    """Return whether a description names cine, late enhancement or T2*, and neither T1 nor T2."""
+    other = _T2_STAR.sub("", text)
+    return bool(_NOT_MAPPING.search(text) or other != text) and not (_T1_OR_T2.search(other) or _named(other))
 
 
 def _lower(texts: Iterable[str]) -> list[str]:

@@ -15,7 +15,6 @@ from typing import Final
 
 from inline.assembly.group import COUNTERS, SHORTEST, Group
 from inline.assembly.image_metadata import ImageMetadata
-from inline.assembly.times import in_ms
 from inline.data.series import Quantity
 from inline.data.time_stamps import TICKS, apart
 from inline.mrd.header import MeasurementHeader
@@ -45,7 +44,7 @@ def first_time_again(group: Group, header: ImageHeader, metadata: ImageMetadata)
     times may come again in one series, as averages.
     """
     times = _inversion_times(group, metadata)
-    near = seconds_after(group, header) < _shortest_break_s(group)
+    near = _seconds_are_short(group, seconds_after(group, header))
     return len(group.images) >= SHORTEST[Quantity.T1] and times is not None and first_again(*times, near=near)
 
 
@@ -66,7 +65,7 @@ def _inversion_times(group: Group, metadata: ImageMetadata) -> tuple[list[float]
     stated = metadata.times.get(Quantity.T1)
     if group.quantity is not Quantity.T1 or stated is None:
         return None
-    *own, time = in_ms([*group.stated, stated], Quantity.T1).ms
+    *own, time = group.times.with_another(stated)
     return None if own[0] is None or time is None else ([each for each in own if each], time)
 
 
@@ -87,7 +86,8 @@ def begins_with_first_time(group: Group, header: ImageHeader, metadata: ImageMet
     """Return whether an image has the time of a group's first one, and no other image of the group has it."""
     if group.quantity is Quantity.T1:
         times = _inversion_times(group, metadata)
-        near = not seconds_after(group, header) >= _shortest_break_s(group)
+        seconds = seconds_after(group, header)
+        near = math.isnan(seconds) or _seconds_are_short(group, seconds)
         return times is not None and first_again(*times, near=near)
     stated, (first, *others) = metadata.times.get(group.quantity), group.stated
     return stated is not None and stated == first and stated not in others
@@ -99,11 +99,13 @@ def seconds_after(group: Group, header: ImageHeader) -> float:
     return apart(*stamps) / TICKS if all(stamps) and len(set(stamps)) == 2 else math.nan
 
 
-def _shortest_break_s(group: Group) -> float:
-    """Return the shortest time after a group's last image, s, that is no recovery between inversions."""
+def _seconds_are_short(group: Group, seconds: float) -> bool:
+    """Return whether a time after a group's last image, s or NaN, may be a recovery between inversions."""
+    if math.isnan(seconds) or seconds < BREAK_S:
+        return seconds < BREAK_S
     stamps = [stamp for stamp in group.counter("acquisition_time_stamp") if stamp]
     beat = median([apart(*pair) for pair in pairwise(stamps)] or [0])
-    return max(BREAK_S, _BREAK * beat / TICKS)
+    return seconds < _BREAK * beat / TICKS
 
 
 def after_a_pause(group: Group, header: ImageHeader, metadata: ImageMetadata) -> bool:
@@ -113,8 +115,10 @@ def after_a_pause(group: Group, header: ImageHeader, metadata: ImageMetadata) ->
     preparations the patient breathes. Stamps that are all equal may be those of an inversion, and show
     neither duration nor unit. In these cases the time of the image must be that of one before.
     """
-    own = header.acquisition_time_stamp
-    stamps = [stamp for stamp in group.counter("acquisition_time_stamp") if stamp and own]
+    own, newest = header.acquisition_time_stamp, group.counter("acquisition_time_stamp")[-1]
+    if not own or (newest and apart(own, newest) < _PAUSE_S * TICKS):
+        return False
+    stamps = [stamp for stamp in group.counter("acquisition_time_stamp") if stamp]
     if not stamps:
         return False
     duration = max(apart(stamps[0], stamp) for stamp in stamps)
@@ -134,12 +138,12 @@ def are_interleaved(group: Group, header: MeasurementHeader) -> bool:
     that of the first image after an inversion. Without times that differ the order decides: where the counter
     falls before a value comes again, it may count the images after each inversion, and the repetition those.
     """
-    repetitions = group.counter("repetition")
-    if len(set(repetitions)) == 1:
+    repetitions, running = group.counter("repetition"), group.running
+    if "repetition" not in running:
         return False
     for name in _numbering(group, header):
         numbers = group.counter(name)
-        if len(set(numbers)) == 1 or max(numbers) > header.maxima[name]:
+        if name not in running or group.extent(name)[1] > header.maxima[name]:
             continue
         found: dict[int, set[int]] = defaultdict(set)
         for number, repetition in zip(numbers, repetitions, strict=True):
@@ -175,7 +179,7 @@ def may_be_interleaved(group: Group, header: MeasurementHeader) -> bool:
     stated = {time.number for time in group.stated if time is not None}
     if stated:
         return len(stated) == 1
-    return max(group.counter("repetition")) <= header.maxima.get("repetition", 0)
+    return group.extent("repetition")[1] <= header.maxima.get("repetition", 0)
 
 
 def _numbering(group: Group, header: MeasurementHeader) -> list[str]:

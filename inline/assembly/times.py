@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-import statistics
+from bisect import insort
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from typing import Final
@@ -81,25 +81,68 @@ def in_ms(stated: Sequence[Stated | None], quantity: Quantity) -> Times:
     Times that no series has (negative, absurd, an inversion time of 0, preparation times that are all 0)
     count as none.
     """
-    shortest, longest = _RANGES[quantity]
-    positive = [each.number for each in stated if each is not None and each.number]
+    positive = sorted(each.number for each in stated if each is not None and each.number)
+    unit = _unit(positive, quantity)
+    return Times(tuple(_usable(each, unit, quantity) for each in stated), unit or "ms")
+
+
+@dataclass(slots=True)
+class GrowingTimes:
+    """Times of a series whose images come one by one: :func:`in_ms` of all so far, reading each one once.
+
+    Attributes:
+        quantity: T1 or T2.
+        stated: times as the images state them.
+        ms: these in ms.
+    """
+
+    quantity: Quantity
+    stated: list[Stated | None] = field(default_factory=list)
+    ms: list[float | None] = field(default_factory=list)
+    _positive: list[float] = field(default_factory=list)
+    _unit: str = ""
+
+    def add(self, stated: Stated | None) -> None:
+        """Add the time of the next image."""
+        self.ms = self.with_another(stated)
+        self.stated.append(stated)
+        if stated is not None and stated.number:
+            insort(self._positive, stated.number)
+        self._unit = _unit(self._positive, self.quantity)
+
+    def with_another(self, stated: Stated | None) -> list[float | None]:
+        """Return the times, ms, of the images so far and of another one."""
+        positive = self._positive.copy()
+        if stated is not None and stated.number:
+            insort(positive, stated.number)
+        unit = _unit(positive, self.quantity)
+        if unit != self._unit:
+            return [_usable(each, unit, self.quantity) for each in (*self.stated, stated)]
+        return [*self.ms, _usable(stated, unit, self.quantity)]
+
+    @property
+    def times(self) -> Times:
+        """Times of the images so far."""
+        return Times(tuple(self.ms), self._unit or "ms")
+
+
+def _unit(positive: Sequence[float], quantity: Quantity) -> str:
+    """Return the unit of times above 0, ascending, by their median; empty without any."""
     if not positive:
-        return Times((None,) * len(stated), "ms")
-    middle = statistics.median(positive)
-    unit, factor = "ms", 1.0
-    if middle < shortest:
-        unit, factor = "s", 1e3
-    elif middle > longest:
-        unit, factor = "µs", 1e-3
+        return ""
+    middle = (positive[(len(positive) - 1) // 2] + positive[len(positive) // 2]) / 2
+    shortest, longest = _RANGES[quantity]
+    return "s" if middle < shortest else "µs" if middle > longest else "ms"
 
-    def usable(each: Stated | None) -> float | None:
-        if each is None or each.number is None:
-            return None
-        time = each.number * factor
-        none = time == 0.0 and quantity is Quantity.T2
-        return time if none or shortest <= time <= longest else None
 
-    return Times(tuple(usable(each) for each in stated), unit)
+def _usable(stated: Stated | None, unit: str, quantity: Quantity) -> float | None:
+    """Return a time in ms; None where it is none that a series has, or where no unit is known."""
+    if stated is None or stated.number is None or not unit:
+        return None
+    time = stated.number * _UNIT_MS[unit]
+    shortest, longest = _RANGES[quantity]
+    none = time == 0.0 and quantity is Quantity.T2
+    return time if none or shortest <= time <= longest else None
 
 
 def within_a_heartbeat(times_ms: Sequence[float]) -> bool:

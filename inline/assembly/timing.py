@@ -109,10 +109,10 @@ def _places(group: Group, count: int, header: MeasurementHeader) -> list[int]:
             return found
     if _interleaved_by(group, count, header):
         del indices["image_index"]
-    for found in indices.values():
-        first, step = min(found), max((max(found) - min(found)) // max(count - 1, 1), 1)
-        if len(found) == count and sorted(found) == list(range(first, first + step * count, step)):
-            return [(number - first) // step for number in found]
+    for numbers in indices.values():
+        first, step = min(numbers), max((max(numbers) - min(numbers)) // max(count - 1, 1), 1)
+        if len(numbers) == count and sorted(numbers) == list(range(first, first + step * count, step)):
+            return [(number - first) // step for number in numbers]
     return []
 
 

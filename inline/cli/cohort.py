@@ -32,7 +32,9 @@ _MOST_SHOWN: Final = 20
 
 def cohort(
     root: Annotated[Path, Argument(parser=path, help="Folder below which the examinations lie.")],
-    output: Annotated[Path, Option("--output", "-o", callback=output_folder, help="Folder for all results.")],
+    output: Annotated[
+        Path, Option("--output", "-o", parser=path, callback=output_folder, help="Folder for all results.")
+    ],
     workers: Annotated[
         int | None, Option(min=1, help="Processes on this host; one a core by default.", show_default=False)
     ] = None,

@@ -9,7 +9,7 @@ import typer
 from typer import Option
 
 from inline.cli.errors import require
-from inline.cli.options import EngineOption, SettingsFile, Verbose
+from inline.cli.options import EngineOption, SettingsFile, Verbose, path
 from inline.data.errors import ConfigurationError
 from inline.emit.addresses import host_port
 from inline.settings import load_settings
@@ -19,7 +19,7 @@ def dicom_node(
     host: Annotated[str | None, Option(help="Address to listen on; 127.0.0.1 by default.")] = None,
     port: Annotated[int | None, Option(help="Port; 11112 by default, 0 for any free one.")] = None,
     ae_title: Annotated[str | None, Option("--ae-title", help="AE title; MYOSTREAM by default.")] = None,
-    spool: Annotated[Path | None, Option(help="Folder of the queue.")] = None,
+    spool: Annotated[Path | None, Option(parser=path, help="Folder of the queue.")] = None,
     engine: EngineOption = None,
     settings_file: SettingsFile = None,
     verbose: Verbose = False,
@@ -72,7 +72,7 @@ def dicom_queue(
     drop: Annotated[
         str, Option("--drop", metavar="NAME", help="Remove what waits for a destination, while no node runs.")
     ] = "",
-    spool: Annotated[Path | None, Option(help="Folder of the queue.")] = None,
+    spool: Annotated[Path | None, Option(parser=path, help="Folder of the queue.")] = None,
     settings_file: SettingsFile = None,
 ) -> None:
     """Show what the queue of a DICOM node holds, whether it runs or not."""

@@ -87,6 +87,7 @@ ReportOption = Annotated[
     list[Path] | None,
     Option(
         "--report",
+        parser=path,
         callback=report_places,
         help="Write a report, .png or .pdf, or both into a folder; may be repeated.",
     ),

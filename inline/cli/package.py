@@ -23,7 +23,14 @@ VendorOption = Annotated[
     str, Option(help="Who makes the package: letters and digits, dots and hyphens between them.")
 ]
 OutputFolder = Annotated[
-    Path, Option("--output", "-o", callback=output_folder, help="Folder for the package; made where missing.")
+    Path,
+    Option(
+        "--output",
+        "-o",
+        parser=path,
+        callback=output_folder,
+        help="Folder for the package; made where missing.",
+    ),
 ]
 
 

@@ -56,12 +56,21 @@ def process(
     output: Annotated[
         Path | None,
         Option(
-            "--output", "-o", callback=output_folder, help="Folder for one JSON record per slice and ECV."
+            "--output",
+            "-o",
+            parser=path,
+            callback=output_folder,
+            help="Folder for one JSON record per slice and ECV.",
         ),
     ] = None,
     dicom: Annotated[
         Path | None,
-        Option("--dicom", callback=output_folder, help="Folder for the results of DICOM images as DICOM."),
+        Option(
+            "--dicom",
+            parser=path,
+            callback=output_folder,
+            help="Folder for the results of DICOM images as DICOM.",
+        ),
     ] = None,
     report: ReportOption = None,
     haematocrit: HaematocritOption = None,

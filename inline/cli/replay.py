@@ -66,7 +66,7 @@ def replay(
         Path | None, Option("--json", callback=output_file, help="Write all results here.")
     ] = None,
     overlays: Annotated[
-        Path | None, Option(callback=output_folder, help="Write overlays into this folder.")
+        Path | None, Option(parser=path, callback=output_folder, help="Write overlays into this folder.")
     ] = None,
     report: ReportOption = None,
     group: Annotated[str, Option(help="HDF5 group to read; by default the only one.")] = "",
@@ -161,7 +161,9 @@ def synth(
 
 
 def demo(
-    output: Annotated[Path, Option("--output", "-o", help="Folder for all files.")] = Path("demo-output"),
+    output: Annotated[Path, Option("--output", "-o", parser=path, help="Folder for all files.")] = Path(
+        "demo-output"
+    ),
     slices: Annotated[int, Option(min=1, max=30)] = 3,
 ) -> None:
     """Simulate a heart before and after contrast agent, stream it to a server process, show the results."""

@@ -30,7 +30,7 @@ def serve(
     ] = None,
     zmq: Annotated[str | None, Option(help="Publish results here, such as tcp://127.0.0.1:5560.")] = None,
     zmq_keys: Annotated[
-        Path | None, Option(help="Publish only to the clients with a key in this folder.")
+        Path | None, Option(parser=path, help="Publish only to the clients with a key in this folder.")
     ] = None,
     insecure: Annotated[bool, Option("--insecure", help="Publish to other hosts without keys.")] = False,
     budget_ms: Annotated[
@@ -95,10 +95,12 @@ def serve(
 
 def stream(
     source: Annotated[
-        Path | None, Option("--input", "-i", help="File or named pipe to read; else standard input.")
+        Path | None,
+        Option("--input", "-i", parser=path, help="File or named pipe to read; else standard input."),
     ] = None,
     sink: Annotated[
-        Path | None, Option("--output", "-o", help="File or named pipe to write; else standard output.")
+        Path | None,
+        Option("--output", "-o", parser=path, help="File or named pipe to write; else standard output."),
     ] = None,
     config: Annotated[
         Configuration | None, Option(help="Configuration, in place of the one that the stream names.")

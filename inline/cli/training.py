@@ -12,14 +12,14 @@ import typer
 from typer import Option
 
 from inline.cli.errors import report_errors
-from inline.cli.options import finite
+from inline.cli.options import finite, path
 from inline.data.errors import MyostreamError
 
 
 def train(
-    output: Annotated[Path, Option("--output", "-o", help="Folder of the run.")],
+    output: Annotated[Path, Option("--output", "-o", parser=path, help="Folder of the run.")],
     recipe: Annotated[str, Option(help="synthetic, published or fine-tune.")] = "synthetic",
-    data: Annotated[Path | None, Option("--data", help="Labelled cases (docs/data.md).")] = None,
+    data: Annotated[Path | None, Option("--data", parser=path, help="Labelled cases (docs/data.md).")] = None,
     kinds: Annotated[str | None, Option("--maps", help="t1, t2 or t1,t2.", show_default="t1,t2")] = None,
     architecture: Annotated[str | None, Option(help="resnet50 or original.", show_default="resnet50")] = None,
     encoder: Annotated[Path | None, Option(help="torchvision's resnet50 checkpoint (ImageNet).")] = None,

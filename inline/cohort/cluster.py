@@ -73,7 +73,7 @@ def _started(workers: int) -> LocalCluster:
             threads_per_worker=1,
             dashboard_address=_DASHBOARD,
             preload="inline.cohort.local_worker",
-            silence_logs=logging.ERROR,  # outcomes state what ended a worker; an interruption warns of each
+            silence_logs=logging.CRITICAL,  # outcomes state what failed; an interruption is an error of each
         )
 
 

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inline.contouring.plausibility import poorly_fitted
+from inline.contouring.plausibility import Pixels, poorly_fitted
 from inline.data.flags import Finding, Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.results import AngularReference, Contours, Insertions, RegionValues, SliceLevel
@@ -242,6 +242,27 @@ def sample_of(region: RegionShares, valid: NDArray[np.bool_], lost: NDArray[np.b
     return None if too_few or poor > _MOST_LOST * region.area else sample
 
 
+def parts_with_values(
+    parametric: ParametricMap, labels: NDArray[np.uint8], contours: Contours, reference: AngularReference
+) -> dict[str, Pixels]:
+    """Return the pixels of six sectors of the wall by name, whatever its level, but for mostly lost ones.
+
+    Args:
+        parametric, contours, reference: as of :func:`measure`.
+        labels: 0 background, 1 cavity, 2 myocardium, ``(rows, columns)``.
+    """
+    rows, columns = (labels == 2).nonzero()
+    points = np.stack([columns, rows], axis=1).astype(np.float64)
+    sector = segments(angles_from_septum(points, contours.endo.mean(axis=0), reference), len(_SIX))
+    lost = poorly_fitted(parametric)[rows, columns]
+    of = {name: sector == i for i, name in enumerate(_SIX)}
+    return {
+        name: (rows[own], columns[own])
+        for name, own in of.items()
+        if own.any() and lost[own].mean() <= _MOST_LOST
+    }
+
+
 def without_values(regions: Sequence[RegionValues]) -> tuple[Finding, ...]:
     """Return the finding of parts of a ring with values that have none themselves; none without such."""
     names = [each.name for each in regions if each.median is None]
@@ -251,7 +272,8 @@ def without_values(regions: Sequence[RegionValues]) -> tuple[Finding, ...]:
         (
             Flag.POOR_FIT,
             f"{NO_VALUE} {', '.join(names)}: hardly any wall lies there, or too many pixels of it have no "
-            "value or a poor fit. Check the contours, and the images for lost signal, as beside an implant.",
+            "value or a poor fit. Check the contours, and map and images for masks, noise and lost signal, "
+            "as beside an implant.",
         ),
     )
 

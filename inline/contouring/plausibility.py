@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -13,8 +13,11 @@ from inline.data.flags import Finding, Flag
 from inline.data.results import RegionValues
 from inline.data.series import TISSUE_MS, MappingSeries, Quantity
 from model.relaxometry.brightness import bright
-from model.relaxometry.noise import molli_noise, t2prep_noise
+from model.relaxometry.noise import CLEAN, Noise, molli_noise, t2prep_noise
 from model.relaxometry.parametric_map import ParametricMap
+
+Pixels = tuple[NDArray[np.intp], NDArray[np.intp]]
+"""Rows and columns of pixels."""
 
 UNSURE: Final = 0.3
 """Largest relative standard deviation of a usable pixel value."""
@@ -57,6 +60,12 @@ native T1 of 1000 ms, about one standard deviation among healthy persons. The es
 the error, mostly 0.6, that of T2 about the error (:mod:`bench.noise`)."""
 _FEWEST_SNR: Final = 8.0
 """SNR below which noise is reported in any case: there the estimate is least certain."""
+_BIASED_PART: Final = {Quantity.T1: 0.025, Quantity.T2: 0.05}
+"""Likewise of a part of the wall, whose few pixels show noise and bias less exactly."""
+_CLEAN_PART: Final = 12.0
+"""SNR from which a part has no such bias."""
+_FEWEST_PIXELS: Final = 20
+"""Pixels of a part from which its noise is estimated."""
 _TIMES: Final = {Quantity.T1: "inversion times", Quantity.T2: "preparation times"}
 _SCALE: Final = {Quantity.T1: "assembly.t1_map_scale", Quantity.T2: "assembly.t2_map_scale"}
 
@@ -80,6 +89,34 @@ def of_values(values_ms: NDArray[np.float32], lost: NDArray[np.bool_]) -> Parame
     return replace(
         ParametricMap.of_values(values_ms), sd_ms=np.where(lost, np.float32(np.inf), np.float32(0.0))
     )
+
+
+def within_tissue(
+    parametric: ParametricMap, quantity: Quantity, labels: NDArray[np.uint8]
+) -> tuple[ParametricMap, str]:
+    """Return a scanner's map whose pixels above what tissue can have count as failed, and a note on them.
+
+    A scanner may write a number such as 4095 where it has no value: a few of them decide mean and SD.
+
+    Args:
+        parametric: the scanner's map.
+        quantity: T1 or T2.
+        labels: 0 background, 1 cavity, 2 myocardium, ``(rows, columns)``.
+
+    Returns:
+        The map itself and no note where no pixel of the myocardium lies above, or half of them: its scale is
+            wrong then.
+    """
+    longest, wall = TISSUE_MS[quantity][1], (labels == 2) & ~parametric.failed
+    above = parametric.values_ms > longest
+    count = int((above & wall).sum())
+    if not 0 < count < 0.5 * wall.sum():
+        return parametric, ""
+    note = (
+        f"{count} of {int(wall.sum())} pixels of the myocardium have a {quantity} above {longest:g} ms, "
+        "which no tissue has, and are left out: check what the scanner writes where its map has no value."
+    )
+    return replace(parametric, failed=parametric.failed | above), note
 
 
 def check_values(
@@ -272,13 +309,10 @@ def noisy(
         corrected: the images of the map, where it is not that of the images as acquired.
     """
     wall = labels == 2
-    images = series.images if corrected is None else corrected
     if not wall.any():
         return ()
-    if series.quantity is Quantity.T1:
-        noise = molli_noise(images[:, wall], series.times_ms, signed=series.signed)
-    else:
-        noise = t2prep_noise(images[:, wall], series.times_ms)
+    rows, columns = wall.nonzero()
+    noise = _noise(series, series.images if corrected is None else corrected, (rows, columns))
     if noise is not None and noise.odd_image is not None:
         # Interpolation of corrected images lowers the noise of some more than of others.
         if corrected is not None:
@@ -303,3 +337,46 @@ def noisy(
             "check the coil, or acquire thicker slices or larger pixels.",
         ),
     )
+
+
+def noisy_parts(
+    series: MappingSeries, parts: Mapping[str, Pixels], corrected: NDArray[np.float32] | None = None
+) -> tuple[Finding, ...]:
+    """Return the finding of parts of a wall whose own signal is near the noise; none without such.
+
+    The ring has more signal where an implant or the distance from the coil takes that of a part.
+
+    Args:
+        series: images as acquired; the noise of signed ones has mean 0 and changes nothing.
+        parts: rows and columns of the pixels of each.
+        corrected: the images of the map, where it is not that of the images as acquired.
+    """
+    if series.signed:
+        return ()
+    images = series.images if corrected is None else corrected
+    found = {
+        name: noise
+        for name, pixels in parts.items()
+        if len(pixels[0]) >= _FEWEST_PIXELS
+        and (noise := _noise(series, images, pixels, _CLEAN_PART)) is not None
+        and noise.odd_image is None
+        and (noise.snr < _FEWEST_SNR or abs(noise.bias) >= _BIASED_PART[series.quantity])
+    }
+    if not found:
+        return ()
+    least = min(noise.snr for noise in found.values())
+    sentence = (
+        f"The signal of a part of the wall ({', '.join(found)}) is only {least:.0f} times the noise, and "
+        f"{series.quantity} of magnitudes there may be wrong by 5 % and more: check the images there."
+    )
+    return ((Flag.NOISY_IMAGES, sentence),)
+
+
+def _noise(
+    series: MappingSeries, images: NDArray[np.float32], pixels: Pixels, clean: float = CLEAN
+) -> Noise | None:
+    """Return the noise of images ``(n, rows, columns)`` at pixels; ``clean`` as of :func:`molli_noise`."""
+    own = images[:, pixels[0], pixels[1]]
+    if series.quantity is Quantity.T1:
+        return molli_noise(own, series.times_ms, signed=series.signed, clean=clean)
+    return t2prep_noise(own, series.times_ms, clean=clean)

@@ -53,6 +53,7 @@ _POSITIONS: Final = ("TemporalPositionIndex", "TemporalPositionIdentifier")
 _ACQUISITIONS: Final = ("FrameAcquisitionNumber", "AcquisitionNumber")
 """Numbers of acquisitions: vendors count them by series, inversion or image."""
 _TIME: Final = re.compile(r"(\d\d)(\d\d)(?:(\d\d(?:\.\d+)?))?")
+_NAMES: Final = ("SeriesDescription", "ProtocolName")
 _COMPONENTS: Final = {
     "M": ImageType.MAGNITUDE,
     "MAGNITUDE": ImageType.MAGNITUDE,
@@ -216,9 +217,10 @@ def _frame(header: FrameHeader, file: Path, index: int, size: tuple[int, int], *
     moment, day = _acquired(header)
     elements = _elements(header)
     own_type = header.text("FrameType") or header.text("ImageType")
-    described = [header.text(name) for name in ("SeriesDescription", "ProtocolName")]
+    described, protocol = ([text] if (text := header.text(name)) else [] for name in _NAMES)
     recognised = recognise(
-        own=[text for text in described if text],
+        own=described,
+        protocols=protocol,
         types=dicom_json.values(elements, dicom_json.IMAGE_TYPE),
         timed=timed(stated),
         listed=False,

@@ -17,6 +17,9 @@ from inline.data.series import Quantity
 from inline.dicom.header import Header, as_number
 
 _LARGEST_MS: Final = 1e7
+_SHORTEST_T2_MS: Final = 25.0
+"""Longest echo time below which those of a series are no preparation times: T2 of the heart is 50 ms. The
+gradient echoes of a T2* series all come earlier."""
 _TOMATO: Final = "github.com/MRKonrad/tomato, itkReadFileListFilter"
 _LONGEST_COMMENT: Final = 10_240
 """Characters of a comment that are read: as many as DICOM's LT has."""
@@ -161,7 +164,8 @@ def choose(stated: Sequence[tuple[float | None, ...]], quantity: Quantity, *, na
     """Return the place in :data:`PLACES` that times the images of one slice.
 
     It is the first whose times differ from image to image: all images may state the protocol's one time at a
-    standard place, and their own elsewhere. Where none differ, it is the first with a time, of T1 alone.
+    standard place, and their own elsewhere. Where none differ, it is the first with a time, of T1 alone. Echo
+    times of a T2* series are no preparation times.
 
     Args:
         stated: times of each image, as :func:`times` returns them.
@@ -169,10 +173,14 @@ def choose(stated: Sequence[tuple[float | None, ...]], quantity: Quantity, *, na
         named: a description names the mapping of that quantity.
     """
     candidates = [
-        (number, {each[number] for each in stated if each[number] is not None})
+        (number, {time for each in stated if (time := each[number]) is not None})
         for number, place in enumerate(PLACES)
         if place.quantity is quantity and (named or not place.named_only)
     ]
-    differing = [number for number, values in candidates if len(values) > 1]
+    differing = [
+        number
+        for number, values in candidates
+        if len(values) > 1 and (not PLACES[number].named_only or max(values) >= _SHORTEST_T2_MS)
+    ]
     alike = [number for number, values in candidates if values and not PLACES[number].named_only]
     return next(iter((*differing, *alike)), None)

@@ -232,12 +232,13 @@ def find_pair(
     found: list[tuple[SliceResult, Pair]] = []
     for each in study:
         alike = each.enhancement is not None and each.enhancement is result.enhancement
-        if not usable(each) or alike or places.distance_mm(each, result) > SAME_MM:
+        if not usable(each) or alike or contradiction(each, result):
             continue
-        if contradiction(each, result) or not places.proved(each, result):
+        # Before the places, which take longer to compare: most slices of a long study are of one kind.
+        pair = tell_apart(*_by_time(each, result))
+        if pair is None or places.distance_mm(each, result) > SAME_MM or not places.proved(each, result):
             continue
-        if (pair := tell_apart(*_by_time(each, result))) is not None:
-            found.append((each, pair))
+        found.append((each, pair))
     if not found:
         return None
 

@@ -38,6 +38,8 @@ _PARTS: Final = {
     "imag": ImageType.IMAGINARY,
 }
 _ENTITY: Final = re.compile(r"(?:^|_)(inv|part)-([A-Za-z0-9]+)")
+_IN_DATA_SET: Final = re.compile(r"anat|(?:sub|ses)-[A-Za-z0-9+]+")
+"""Names of the folders below the top of a BIDS data set."""
 _LONGEST_STATED: Final = 1e6
 """Inversion time above which it is one in neither s nor ms."""
 _FIELDS_T: Final = 0.1, 20.0
@@ -196,10 +198,9 @@ def _unoriented(place: ImageHeader) -> ImageHeader:
 
 def _inversion_times(file: Path) -> list[float]:
     """Return the inversion times of a file as stated: one, or one for each entry of its fourth axis."""
-    sidecar = _sidecar(file)
-    stated = _content(sidecar).get("InversionTime")
+    stated, sidecar = _stated(file, "InversionTime")
     if stated is None or stated == []:
-        raise SourceError(f"{file} has no sidecar {sidecar.name} with its InversionTime")
+        raise SourceError(f"{file} has no sidecar {_sidecar(file).name} with its InversionTime")
     times = stated if isinstance(stated, list) else [stated]
     if not all(type(time) in (int, float) and abs(time) < _LONGEST_STATED for time in times):
         raise SourceError(f"{sidecar} states InversionTime {str(stated)[:_SHOWN]!r}, which is no time in s")
@@ -208,8 +209,7 @@ def _inversion_times(file: Path) -> list[float]:
 
 def _unit_ms(file: Path) -> float:
     """Return the size of the unit of a map, ms: that of its sidecar, else the second."""
-    sidecar = _sidecar(file)
-    stated = _content(sidecar).get("Units", "s")
+    stated, sidecar = _stated(file, "Units", "s")
     if not isinstance(stated, str) or stated.strip() not in _UNITS_MS:
         raise SourceError(
             f"{sidecar} states Units {str(stated)[:_SHOWN]!r}, which is no unit of time; write s, ms or us"
@@ -219,9 +219,43 @@ def _unit_ms(file: Path) -> float:
 
 def _field_strength(file: Path) -> float:
     """Return the field strength that the sidecar of a file states, tesla; 0 where it states none."""
-    stated = _content(_sidecar(file)).get("MagneticFieldStrength", 0.0)
+    stated, _ = _stated(file, "MagneticFieldStrength")
     low, high = _FIELDS_T
     return float(stated) if type(stated) in (int, float) and low <= stated <= high else 0.0
+
+
+def _stated(file: Path, key: str, default: Any = None) -> tuple[Any, Path]:
+    """Return what the sidecars of a file state, with the sidecar that does; its own one without."""
+    for sidecar in _sidecars(file):
+        if key in (content := _content(sidecar)):
+            return content[key], sidecar
+    return default, _sidecar(file)
+
+
+def _sidecars(file: Path) -> Iterator[Path]:
+    """Yield the sidecars that apply to a file, its own one first.
+
+    BIDS 1.10, inheritance principle: one with the suffix of the file and some of its entities applies too, in
+    the folder of the file or further up in its data set. The nearest wins, and the one with most entities.
+    """
+    yield (own := _sidecar(file))
+    own_parts = own.stem.split("_")
+    folder = file.absolute().parent
+    while True:
+        found = [each for each in folder.glob(f"*{own_parts[-1]}.json") if each.name != own.name]
+        parts = {each: each.stem.split("_") for each in found}
+        yield from sorted(
+            (each for each in found if _inherited(parts[each], own_parts)),
+            key=lambda each: (-len(parts[each]), each.name),
+        )
+        if not _IN_DATA_SET.fullmatch(folder.name):
+            return
+        folder = folder.parent
+
+
+def _inherited(parts: Sequence[str], own: Sequence[str]) -> bool:
+    """Return whether a sidecar's name has the suffix of a file and, besides, only entities of it."""
+    return parts[-1] == own[-1] and all(part in own and "-" in part for part in parts[:-1])
 
 
 def _sidecar(file: Path) -> Path:

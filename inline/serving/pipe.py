@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -21,15 +21,22 @@ from inline.serving.session import Session
 from inline.serving.signals import Shutdown, ending_signals
 from inline.serving.transport import PipeTransport
 from inline.settings import Settings
+from model.output import atomic_output, check_outputs
 
 _UNHURRIED_MS: Final = 600_000.0
 """Budget of a slice where the settings state none: a program that reads a pipe waits."""
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
+_PRIVATE: Final = 0o600
+"""Mode of a new file: it holds data of patients."""
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 
 
 class StreamError(MyostreamError):
     """The input is not a whole MRD stream."""
+
+
+class _KeepEarlier(Exception):  # noqa: N818
+    """Nothing came that should replace an earlier file."""
 
 
 def run(
@@ -56,11 +63,15 @@ def run(
     """
     if "budget_ms" not in settings.model_fields_set:
         settings = settings.model_copy(update={"budget_ms": _UNHURRIED_MS})
-    transport = PipeTransport(*_opened(source, sink))
-    with service(settings, address_may_be_taken=True) as made:
-        session = Session(transport, made, name="stream", dialect=PIPE, configuration=configuration)
-        with _stopped_by_signals(made.shutdown):
-            tally = session.run()
+    _check(source, sink)
+    with suppress(_KeepEarlier), _written(sink) as written:
+        transport = PipeTransport(*_opened(source, written))
+        with service(settings, address_may_be_taken=True) as made:
+            session = Session(transport, made, name="stream", dialect=PIPE, configuration=configuration)
+            with _stopped_by_signals(made.shutdown):
+                tally = session.run()
+        if tally.refused or not (tally.images or tally.closed):
+            raise _KeepEarlier
     if tally.refused:
         return False
     after = f"after {tally.images} images, which have passed"
@@ -73,8 +84,8 @@ def run(
     return True
 
 
-def _opened(source: Path | None, sink: Path | None) -> tuple[int, int]:
-    """Return the descriptors to read and to write."""
+def _check(source: Path | None, sink: Path | None) -> None:
+    """Raise an error for files that cannot be read or replaced."""
     if source is not None and not source.exists():
         raise ConfigurationError(f"there is no {source} to read")
     if source is not None and source.is_dir():
@@ -83,6 +94,23 @@ def _opened(source: Path | None, sink: Path | None) -> tuple[int, int]:
         raise ConfigurationError(f"{source} would be overwritten; give another name for what comes back")
     if source is None or source.is_file():
         _check_kind(source)
+    if sink is not None and sink.is_file():
+        check_outputs(sink)
+
+
+@contextmanager
+def _written(sink: Path | None) -> Iterator[Path | None]:
+    """Yield the file to write: beside an existing one, which it replaces at the end."""
+    if sink is None or not sink.is_file():
+        yield sink
+        return
+    with atomic_output(sink) as beside:
+        beside.chmod(_PRIVATE)
+        yield beside
+
+
+def _opened(source: Path | None, sink: Path | None) -> tuple[int, int]:
+    """Return the descriptors to read and to write."""
     # Opening a named pipe waits for its other end, and its peers may open theirs in either order.
     opened: list[int | OSError] = []
     opening = threading.Thread(target=lambda: opened.append(_open_sink(sink)), daemon=True)
@@ -116,7 +144,7 @@ def _check_kind(source: Path | None) -> None:
 def _open_sink(sink: Path | None) -> int | OSError:
     try:
         if sink is not None:
-            return os.open(sink, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            return os.open(sink, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
         # Output that any library prints goes to standard error.
         stream = os.dup(_STDOUT)
         os.dup2(_STDERR, _STDOUT)

@@ -118,6 +118,12 @@ def read_slices(folder: Path, kind: str) -> list[LabelledSlice]:
         NothingFoundError: there are none, or no map has contours.
         CaseError: some maps have no contours and others have, or a file cannot be read.
     """
+    slices = _read(folder, kind)
+    _warn_of_folders(folder)
+    return slices
+
+
+def _read(folder: Path, kind: str) -> list[LabelledSlice]:
     if kind not in _MAP_KEYS:
         raise CaseError(f"there is no map {kind!r}; give t1 or t2")
     if not folder.is_dir():
@@ -178,14 +184,41 @@ def read_kinds(folder: Path, kinds: Iterable[str]) -> list[LabelledSlice]:
     problems = []
     for kind in kinds:
         try:
-            slices += read_slices(folder, kind)
+            slices += _read(folder, kind)
         except NothingFoundError as error:
             problems.append(str(error))
     if not slices:
         raise NothingFoundError("; ".join(problems))
     for problem in problems:
         _log.warning("%s", problem)
+    _warn_of_folders(folder)
     return slices
+
+
+def _warn_of_folders(folder: Path) -> None:
+    """Log folders without a map of either kind: beside the study's, and slice folders of cases with a map."""
+    folders = [path for path in _visible(folder) if path.is_dir()]
+    if any(path.suffix.lower() == ".npz" for path in _visible(folder)):
+        return
+    studied = {Path(each.name).parts[0] for kind in _MAP_KEYS for each in study_slices(folder, kind)}
+    if studied:
+        if unread := [path.name for path in folders if path.name not in studied]:
+            _log.warning(
+                "%s: folders without maps and contours of the study's layout are left out (%d): %s",
+                *(folder, len(unread), shown(unread)),
+            )
+        return
+    unread = []
+    for case in folders:
+        slices = [path for path in _visible(case) if path.is_dir()]
+        without = [path for path in slices if not any(_maps(_visible(path), kind) for kind in _MAP_KEYS)]
+        if len(without) < len(slices):
+            unread += [f"{case.name}/{path.name}" for path in without]
+    if unread:
+        _log.warning(
+            "%s: slice folders without a map are left out (%d): %s; a map is CASE/SLICE/t1 or t2 (%s)",
+            *(folder, len(unread), shown(unread), ", ".join(READERS)),
+        )
 
 
 def first_readers(slices: Iterable[LabelledSlice]) -> dict[str, int]:
@@ -268,7 +301,7 @@ def _warn_of_names(folder: Path, slices: Sequence[LabelledSlice]) -> None:
 
 def _read_slice(case: Path, folder: Path, kind: str) -> LabelledSlice | None:
     files = _visible(folder)
-    maps = [path for path in files if _stem(path).lower() == kind and path.suffix.lower() not in CONTOURS]
+    maps = _maps(files, kind)
     if not maps:
         return None
     readable = [path for path in maps if path.name.lower().endswith(tuple(READERS))] or maps
@@ -337,6 +370,11 @@ def _weighted(files: Iterable[Path], shape: tuple[int, ...]) -> NDArray[np.float
         if part.shape[1:] != shape:
             raise CaseError(f"an image in {path.parent} has another size than the map")
     return np.concatenate([np.empty((0, *shape), np.float32), *parts])
+
+
+def _maps(files: Iterable[Path], kind: str) -> list[Path]:
+    """Return the files among those of a slice folder that are named as a map of one kind."""
+    return [path for path in files if _stem(path).lower() == kind and path.suffix.lower() not in CONTOURS]
 
 
 def _map_image(

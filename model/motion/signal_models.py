@@ -49,6 +49,7 @@ class SignalModel(Protocol):
             model can follow as well.
         misfit: root mean square residual, in units of a pixel's brightness, at which the pixel counts half:
             no displacement explains it.
+        one_contrast: bright tissue of one image is bright in all others.
         fewest: images from which the model leaves a residual that shows motion.
         gain_trend: terms of the trend in time of the gains that the model leaves in images of one gain.
         gain_limit: logarithm of the gain of one image, less the trend, above which it is reported.
@@ -57,6 +58,7 @@ class SignalModel(Protocol):
 
     damping: ClassVar[float]
     misfit: ClassVar[float]
+    one_contrast: ClassVar[bool]
     fewest: ClassVar[int]
     gain_trend: ClassVar[int]
     gain_limit: ClassVar[float]
@@ -90,6 +92,7 @@ class MolliModel:
     signed: bool = False
     damping: ClassVar[float] = 0.1
     misfit: ClassVar[float] = 0.04
+    one_contrast: ClassVar[bool] = False
     fewest: ClassVar[int] = 4
     gain_trend: ClassVar[int] = 3
     gain_limit: ClassVar[float] = 0.08
@@ -130,6 +133,7 @@ class T2PrepModel:
 
     damping: ClassVar[float] = 0.0
     misfit: ClassVar[float] = 0.1
+    one_contrast: ClassVar[bool] = True
     fewest: ClassVar[int] = 3
     gain_trend: ClassVar[int] = 0
     gain_limit: ClassVar[float] = 0.03

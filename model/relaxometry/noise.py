@@ -32,7 +32,7 @@ wrong by 4 % and more gives 3.4 % and more."""
 _FEWEST: Final = 7
 """Images from which one can be odd: with fewer the fit follows single images."""
 _SMALLEST: Final = 1e-6
-_CLEAN: Final = 40.0
+CLEAN: Final = 40.0
 """SNR from which no bias is computed: it is below 0.5 % for T1 of 350 to 1600 ms and T2 of 35 to 80 ms."""
 
 
@@ -42,7 +42,7 @@ class Noise:
 
     Attributes:
         snr: fully recovered signal (A of T1, C of T2) over the standard deviation of the noise in a channel.
-        bias: estimated error of the median T1 or T2, as a share of it; 0 from an SNR of 40 on. Of T1 it is
+        bias: estimated error of the median T1 or T2, as a share of it; 0 where not computed. Of T1 it is
             0.4 to 1 times the error, since the draws begin from a fit that has the error already.
         odd_image: number of the T1 image whose residuals vary over the region much more than those of the
             others, as where it shows other tissue there; None without one.
@@ -54,7 +54,11 @@ class Noise:
 
 
 def molli_noise(
-    images: NDArray[np.float32], times_ms: NDArray[np.float64], *, signed: bool = False
+    images: NDArray[np.float32],
+    times_ms: NDArray[np.float64],
+    *,
+    signed: bool = False,
+    clean: float = CLEAN,
 ) -> Noise | None:
     """Return the noise of the images ``(n, pixels)`` of a region of a MOLLI series.
 
@@ -62,6 +66,7 @@ def molli_noise(
         images: any pixels of one tissue; some 500 of them are used.
         times_ms: inversion times, ascending, ms ``(n,)``.
         signed: the images have their sign: their noise has mean 0, and no bias.
+        clean: SNR from which no bias is computed.
 
     Returns:
         None with fewer than five images, of which three parameters leave too little to see noise in, or
@@ -81,20 +86,23 @@ def molli_noise(
     sigma = _standard_deviation(residuals, parameters=3)
     if (odd := _odd_image(residuals)) is not None:
         return Noise(1.0 / max(sigma, _SMALLEST), 0.0, odd)
-    if signed or sigma * _CLEAN <= 1.0:
+    if signed or sigma * clean <= 1.0:
         return _noise(sigma)
-    clean = 1.0 - float(np.median(b / a)) * np.exp(-times_ms / float(np.median(apparent)))
-    magnitude, channel = _draws(clean, sigma)
+    signal = 1.0 - float(np.median(b / a)) * np.exp(-times_ms / float(np.median(apparent)))
+    magnitude, channel = _draws(signal, sigma)
     biased, fair = fit_molli(magnitude, times_ms), fit_molli(channel, times_ms, signed=True)
     return _noise(sigma, biased.t1[~biased.failed], fair.t1[~fair.failed])
 
 
-def t2prep_noise(images: NDArray[np.float32], times_ms: NDArray[np.float64]) -> Noise | None:
+def t2prep_noise(
+    images: NDArray[np.float32], times_ms: NDArray[np.float64], *, clean: float = CLEAN
+) -> Noise | None:
     """Return the noise of the magnitudes ``(n, pixels)`` of a region of T2-prepared images.
 
     Args:
         images: as of :func:`molli_noise`.
         times_ms: preparation times, ms ``(n,)``.
+        clean: as of :func:`molli_noise`.
 
     Returns:
         None with fewer than three images, or where the fit fails in most pixels.
@@ -108,7 +116,7 @@ def t2prep_noise(images: NDArray[np.float32], times_ms: NDArray[np.float64]) -> 
         return None
     c, t2 = fit.c[fitted], fit.t2[fitted]
     sigma = _standard_deviation(images[:, fitted] / c - np.exp(-times_ms[:, None] / t2), parameters=2)
-    if sigma * _CLEAN <= 1.0:
+    if sigma * clean <= 1.0:
         return _noise(sigma)
     magnitude, channel = _draws(np.exp(-times_ms / float(np.median(t2))), sigma)
     biased, fair = fit_t2prep(magnitude, times_ms), fit_t2prep(channel, times_ms)

@@ -19,8 +19,6 @@ from model.synthesis.tissues import RELAXATION, Tissue, TissueValues
 
 _BREATH_SEED: Final = 1 << 40
 _ENHANCED_SEED: Final = 1 << 41
-_SNR: Final = 50.0
-"""Signal of fully relaxed myocardium over the standard deviation of the noise in each channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +69,7 @@ def simulate_slice(
     scheme: str = "5(3)3",
     preparation_times_ms: tuple[float, ...] = (0.0, 25.0, 55.0),
     heartbeat_ms: float = 900.0,
+    snr: float = 50.0,
     level: float | None = None,
     usual: bool = False,
     motion_mm: float = 0.0,
@@ -85,6 +84,7 @@ def simulate_slice(
         scheme: MOLLI scheme.
         preparation_times_ms: of the T2-prep images.
         heartbeat_ms: RR interval.
+        snr: signal of fully relaxed myocardium over the standard deviation of the noise in each channel.
         level: 0 (base) to 1 (apex), or random.
         usual: a heart of usual size in the middle, septum on the left, diaphragm below.
         motion_mm: largest displacement of the heart by breathing; 0 for a breath-hold. Noise is that of a
@@ -117,7 +117,7 @@ def simulate_slice(
         mixed = torch.einsum("nit,nthw->nihw", signals, anatomy.fractions)[0]
         if field is not None:
             mixed = moved(mixed, field, FRAME_MM)
-        sigma = RELAXATION[Tissue.MYOCARDIUM].density * 0.3 / _SNR
+        sigma = RELAXATION[Tissue.MYOCARDIUM].density * 0.3 / snr
         noise = sigma * torch.randn(2, *mixed.shape, generator=draw.generator)
         return torch.sqrt((mixed + noise[0]) ** 2 + noise[1] ** 2).numpy() * np.float32(1000.0)
 

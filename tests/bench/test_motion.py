@@ -17,7 +17,10 @@ def test_the_benchmark_measures_rest_and_motion(monkeypatch, tmp_path, capsys):
         assert (moving["identical"], moving["corrected"]) == (0, 1)
         assert moving["residual_after_px"] < moving["residual_before_px"] / 2
         assert rest["r2_still"] == pytest.approx(rest["r2_after"])
-    motion.show(results, tmp_path / "motion.json")
+    drawn = []
+    monkeypatch.setattr(motion, "draw", lambda plot: drawn.append((plot, capsys.readouterr().out)))
+    motion.show(results, tmp_path / "motion.json", tmp_path / "motion.png")
+    assert drawn == [(tmp_path / "motion.png", "")]  # before the terminal, which may be closed
     assert "T2, elastic 10 mm" in capsys.readouterr().out
     assert (tmp_path / "motion.json").exists()
 

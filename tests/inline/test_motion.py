@@ -9,15 +9,17 @@ import pytest
 from inline.assembly.assembler import SeriesAssembler
 from inline.contouring.plausibility import noisy
 from inline.data.flags import Flag
-from inline.data.series import MapSeries
+from inline.data.series import MapSeries, Quantity
 from inline.emit import mrd
 from inline.emit.record import record
 from inline.engine_selection import build_pipeline
+from inline.motion import misaligned
 from inline.mrd.header import parse_header
 from inline.pipeline import Pipeline, SliceContext, SliceProgress
 from inline.replay.results import read_record
 from inline.replay.simulate import header_xml, simulate_examination, to_images
 from inline.settings import AssemblySettings, load_settings
+from model.frame import Frame
 from model.motion.state import MotionState
 from model.relaxometry.molli import fit_molli
 from model.synthesis.examination import simulate_slice
@@ -56,7 +58,7 @@ def test_a_slice_that_moves_is_corrected_and_says_so(moving, ring_engine, place)
     assert np.array_equal(off.map.values_ms, result.uncorrected.values_ms)
     assert not np.array_equal(off.map.values_ms, result.map.values_ms)
     assert (off.motion, off.uncorrected) == (None, None)
-    assert not MOTION & set(off.flags)
+    assert not MOTION & set(off.flags) - {Flag.MOTION_LEFT}
     assert "motion" not in off.times_ms
 
 
@@ -102,6 +104,43 @@ def test_one_image_of_a_small_heart_that_moves_beyond_the_search_is_flagged(shif
     ((flag, note),) = noisy(replace(still, images=images), simulated.labels)
     assert flag is Flag.POOR_FIT
     assert f"image of {times[2]:g} ms" in note
+
+
+def t2prepared(still, snr=50.0, times=(0.0, 25.0, 55.0), level=0.5):
+    """A T2 series at rest, its labels and its place in the frame."""
+    simulated = simulate_slice(7, size=160, level=level, snr=snr, preparation_times_ms=times)
+    series = replace(still[1].series, images=simulated.t2prep, times_ms=np.array(times))
+    return series, simulated.labels, Frame((160, 160), series.geometry.spacing)
+
+
+@pytest.mark.parametrize("snr", [8.0, 20.0, 100.0])
+@pytest.mark.parametrize("times", [(0.0, 10.0, 20.0), (0.0, 25.0, 55.0), tuple(np.arange(10.0, 100.0, 10.0))])
+@pytest.mark.parametrize("level", [0.2, 0.9])
+def test_t2prep_images_at_rest_are_aligned(still, snr, times, level):
+    assert misaligned(*t2prepared(still, snr, times, level)) == ()
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+def test_t2prep_images_whose_heart_lies_elsewhere_are_flagged(still, moved):
+    """Whatever became of their correction: three images may follow the model as well by a wrong one."""
+    series, labels, frame = t2prepared(still, snr=12.0)
+    series.images[moved] = np.roll(series.images[moved], (4, -3), axis=(0, 1))
+    ((flag, note),) = misaligned(series, labels, frame)
+    assert flag is Flag.MOTION_LEFT
+    times = series.times_ms[max(moved - 1, 0) :][:2]
+    assert note == f"In the images of {times[0]:g} and {times[1]:g} ms of the map the heart lies 8 mm apart."
+    assert misaligned(replace(series, quantity=Quantity.T1), labels, frame) == ()
+    assert misaligned(series, np.zeros_like(labels), frame) == ()
+
+
+def test_spikes_and_images_without_signal_are_no_motion(still):
+    series, labels, frame = t2prepared(still)
+    rows, columns = np.nonzero(labels == 2)
+    series.images[0, rows[0], columns[0]] = 60_000.0
+    series.images[1, rows[-1], columns[-1]] = np.inf
+    assert misaligned(series, labels, frame) == ()
+    series.images[2] = 7.0
+    assert misaligned(series, labels, frame) == ()
 
 
 @pytest.mark.parametrize("place", [0, 1], ids=["T1", "T2"])

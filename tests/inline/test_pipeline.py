@@ -448,6 +448,38 @@ def ring_of(ready, blood, wall):
     return replace(ready, series=series, enhancement=None, enhancement_source="")
 
 
+@pytest.mark.parametrize("sentinel", [4095.0, 65_535.0])
+def test_pixels_of_a_scanners_map_that_no_tissue_has_are_left_out_and_counted(slices, ring_engine, sentinel):
+    stated = RegionSettings(levels={slices[0].identity.slice_index: "mid"}, septum_degrees=0.0)
+    ready = ring_of(slices[0], 1600.0, 1000.0)
+    values = ready.series.values_ms + np.random.default_rng(0).normal(0.0, 30.0, (128, 128)).astype(
+        np.float32
+    )
+    y, x = np.mgrid[:128, :128] - 63.5
+
+    def result_of(degrees):
+        values_ms = np.where(np.abs(np.degrees(np.arctan2(y, x))) < degrees / 2.0, sentinel, values)
+        changed = replace(ready.series, values_ms=values_ms.astype(np.float32))
+        return pipeline.process(replace(ready, series=changed))
+
+    pipeline = Pipeline(ring_engine, stated)
+    few = result_of(30.0)
+    assert len(few.regions) == 8
+    for each in few.regions:
+        assert (each.median, each.mean) == pytest.approx((1000.0, 1000.0), rel=0.01)
+        assert each.sd == pytest.approx(30.0, rel=0.25)
+    (note,) = (note for note in few.notes if "above 3000 ms" in note)
+    count = int(((few.labels == 2) & (few.map.values_ms == sentinel)).sum())
+    assert note.startswith(f"{count} of {int((few.labels == 2).sum())} pixels")
+    assert few.map.values_ms.max() == sentinel
+    again = pipeline.at_level(few, SliceLevel.BASAL, "stated")
+    assert [each.sd for each in again.regions] == [each.sd for each in few.regions]
+    most = {each.name: each.median for each in result_of(110.0).regions}
+    assert most["septum"] is None
+    assert most["global"] == pytest.approx(1000.0, rel=0.01)
+    assert Flag.IMPLAUSIBLE_VALUES in result_of(360.0).flags
+
+
 def lost(ready, quantity, snr, degrees):
     """The slice as images of the ring with noise (SNR 50), whose signal in a sector has another SNR."""
     y, x = np.mgrid[:128, :128] - 63.5
@@ -476,6 +508,27 @@ def test_a_segment_without_signal_has_no_value_and_is_flagged(slices, ring_engin
     assert any(f"No value of {', '.join(septal)}:" in note for note in result.notes)
     others = [median for name, median in medians.items() if name.startswith("AHA") and name not in septal]
     assert others == pytest.approx([truth] * 4, rel=0.02)
+
+
+@pytest.mark.parametrize("place", ["basal", "apical", "unknown"])
+def test_a_part_of_the_wall_whose_signal_is_near_the_noise_is_flagged(slices, ring_engine, place):
+    """Its T2 was 10 to 20 % too long in a ring without a flag."""
+    stated = RegionSettings(levels={slices[0].identity.slice_index: place}, septum_degrees=0.0)
+    result = Pipeline(ring_engine, stated).process(lost(slices[0], Quantity.T2, 5.5, 120.0))
+    medians = {each.name: each.median for each in result.regions}
+    assert medians["global"] == pytest.approx(48.0, rel=0.04)
+    assert medians["septum"] is None or medians["septum"] > 1.05 * 48.0
+    assert Flag.NOISY_IMAGES in result.flags
+    (note,) = (note for note in result.notes if "part of the wall" in note)
+    named = set(note[note.index("(") + 1 : note.index(")")].split(", "))
+    assert named <= {"anteroseptal", "inferoseptal"}
+
+
+@pytest.mark.parametrize("quantity", Quantity)
+def test_parts_of_the_wall_with_signal_are_not_flagged(slices, ring_engine, quantity):
+    stated = RegionSettings(septum_degrees=0.0)
+    result = Pipeline(ring_engine, stated).process(lost(slices[0], quantity, 15.0, 120.0))
+    assert Flag.NOISY_IMAGES not in result.flags
 
 
 @pytest.mark.parametrize("quantity", Quantity)

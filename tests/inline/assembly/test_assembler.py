@@ -1532,6 +1532,28 @@ def test_images_of_a_t1_that_was_broken_off_are_not_fitted_with_its_repetition(
         assert series.flags == ()
 
 
+@pytest.mark.parametrize("start", [0, 1000], ids=["no time stamps", "a break of three seconds"])
+@pytest.mark.parametrize("came", [1, 2, 3])
+def test_a_first_t1_image_that_is_fitted_twice_is_flagged(came, start):
+    """No counter shows where the acquisition begins anew, and the break may be a recovery."""
+    times = TIMES["5(3)3"]
+    images = acquired(times[:came], start=start, counters=by_index)
+    again = acquired(times, start=start and start + 400 * came + 800, value=50.0, counters=running_on)
+    _, (series,) = feed([*images, *again])
+    assert len(series.series.times_ms) == came + 8
+    assert series.flags == (Flag.DUPLICATE_IMAGES,)
+    assert "The first inversion time, 100 ms, came twice" in series.notes[0]
+
+
+@pytest.mark.parametrize(
+    "times", [*TIMES.values(), [100, 1000, 1900, 2800, 100, 1000, 1900], [100] * 3 + [180, 1000, 1080, 1900]]
+)
+def test_no_other_t1_has_a_first_image_that_came_twice(times):
+    """Nominal times may be those of each inversion."""
+    _, (series,) = feed(acquired(times, counters=by_index))
+    assert series.flags == ()
+
+
 @pytest.mark.parametrize("counters", [by_set, by_index, lambda k: {"repetition": k}])
 def test_one_time_for_all_images_and_stamps_in_microseconds_show_no_break(counters):
     images = acquired([100] * 8, start=10**9, beat=1_000_000, counters=counters)
@@ -1811,8 +1833,29 @@ def test_many_repetitions_are_separated_in_the_memory_and_time_of_their_images()
         tracemalloc.stop()
     assert len(assembler._groups) == count
     assert most < 4096 * count
-    # Each image takes the longer the more of them are open.
-    assert took < 50 * np.mean(before[-100:])
+    # Twice as many take twice as long.
+    assert took < sum(before)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        lambda k: {"SequenceDescription": "T1map real time"},
+        lambda k: {"SequenceDescription": "MOLLI", "InversionTime": 100 + 3 * k},
+        lambda k: {"SequenceDescription": "T2map", "T2PrepDuration": 25 * (k % 3)},
+    ],
+)
+def test_an_image_of_thousands_in_one_series_takes_as_long_as_one_of_a_hundred(stated):
+    """Its copy goes back only after it was sorted: 20 ms is the time between images of real-time cine."""
+    assembler, took = SeriesAssembler(MeasurementHeader(), AT_ONCE), []
+    for k in range(2000):
+        one = image(k + 1.0, stated(k), set=k, image_index=k, acquisition_time_stamp=1000 + 20 * k)
+        began = time.process_time()
+        assert assembler.add(one, 0.02 * k) == []
+        took.append(time.process_time() - began)
+    assert np.median(took[-100:]) < 3 * np.median(took[50:150])
+    (series,) = assembler.finish()
+    assert series.images == 2000
 
 
 BY_INVERSION = [(k, 0) for k in range(5)] + [(k, 1) for k in range(3)]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -60,6 +62,8 @@ def test_a_position_that_is_not_finite_is_noted_where_the_image_has_directions()
     assert (
         "(nan, nan, nan) of the image headers is not finite" in read_geometry(header(position=nowhere)).note
     )
+    stated = replace(dicom(), first_pixel=None)
+    assert read_geometry(header(position=nowhere), stated).note.startswith("ImagePositionPatient of DICOM is")
     none = (0.0, 0.0, 0.0)
     assert read_geometry(header(position=nowhere, read_dir=none, phase_dir=none, slice_dir=none)).note == ""
 

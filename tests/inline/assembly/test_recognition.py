@@ -195,6 +195,17 @@ def test_cine_and_late_enhancement_are_none_of_the_mapping_series_of_their_heade
         assert both.quantity is Quantity.T1
 
 
+@pytest.mark.parametrize("name", ["cine_tf2d_sax", "LGE_PSIR", "heart_T2star_8echo", "T2* liver"])
+@pytest.mark.parametrize("protocol", ["CMR MOLLI T2map", "T2map cardiac"])
+def test_a_protocol_that_names_mapping_may_be_that_of_a_whole_session(name, protocol):
+    found = kind(name, ORIGINAL, protocols=(protocol,))
+    assert found == "named as cine, late enhancement or T2*, though its protocol names mapping"
+    by_times = kind(name, ORIGINAL, protocols=(protocol,), timed=True)
+    assert (by_times.quantity, by_times.certain) == (None, False)
+    for other in ("sax_base", "T1_post_LGE", "MOLLI_cine", "T2map not T2star"):
+        assert kind(other, ORIGINAL, protocols=(protocol,)).quantity is not None
+
+
 @pytest.mark.parametrize(
     "name", ["5b(3s)3b_SAX_after LGE", "SAX_post_LGE", "pre LGE", "sax cine level", "3 CINE SAX COPY", "LGE"]
 )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inline.assembly.times import Stated, in_ms, listed
+from inline.assembly.times import GrowingTimes, Stated, in_ms, listed
 from inline.data.series import Quantity
 from inline.mrd.header import MeasurementHeader
 
@@ -104,3 +104,18 @@ def test_numbered_parameters_keep_their_place():
 )
 def test_a_time_of_another_unit_than_the_others_is_none(quantity, stated, ms):
     assert in_ms([Stated.read(text) for text in stated], quantity).ms == ms
+
+
+NUMBERS = st.one_of(st.sampled_from([0.0, 0.1, 19.9, 20.0, 55.0, 2e3, 6e4, 2e5]), st.floats(0.0, 1e8))
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.just(Stated("x", None)), NUMBERS.map(lambda n: Stated(f"{n:g}", n)))),
+    st.sampled_from(Quantity),
+)
+def test_times_that_come_one_by_one_are_those_of_all_together(stated, quantity):
+    growing = GrowingTimes(quantity)
+    for number, each in enumerate(stated, start=1):
+        assert tuple(growing.with_another(each)) == in_ms(stated[:number], quantity).ms
+        growing.add(each)
+        assert growing.times == in_ms(stated[:number], quantity)

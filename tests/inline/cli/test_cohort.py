@@ -119,6 +119,23 @@ def test_an_interrupt_keeps_what_is_done(root, here, tmp_path, monkeypatch):
     assert "The same command goes on" in output
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_an_interrupt_while_workers_begin_is_one_line(root, tmp_path):
+    """Ctrl-C of a terminal reaches all processes; no worker prints a traceback."""
+    command = [sys.executable, "-m", "inline", "cohort", root, "-o", tmp_path / "out", "--workers", "1"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as process:
+        lines = list(iter(process.stdout.readline, "1 worker\n"))
+        os.killpg(process.pid, signal.SIGINT)
+        rest = process.stdout.read()
+        assert process.wait(timeout=120) == 130
+    assert lines
+    assert not re.search("Traceback|ERROR", rest)
+    assert rest.endswith("Interrupted. The same command goes on where this run ended.\n")
+
+
 def test_two_runs_at_once_into_one_folder(root, here, tmp_path, monkeypatch):
     """The second run is refused while the first one is at work, and does not disturb it."""
     from inline.cohort import cluster

@@ -143,3 +143,22 @@ def test_a_margin_that_is_not_finite_is_an_error_before_anything_is_timed(monkey
     monkeypatch.setattr("calibration.budget.measure", lambda *_: pytest.fail("timed"))
     result = CliRunner().invoke(app, ["calibrate", "budget", "--margin", value])
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *FOLDERS,
+        ("package", "openrecon", "-o"),
+        ("stream", "-o"),
+        ("dicom-node", "--spool"),
+        ("serve", "--zmq-keys"),
+        ("evaluate", "--data"),
+        ("calibrate", "contours", "--data"),
+    ],
+    ids=" ".join,
+)
+def test_an_empty_path_is_not_the_working_folder(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "an empty path is given" in error_line([*command, ""], monkeypatch)
+    assert not list(tmp_path.iterdir())

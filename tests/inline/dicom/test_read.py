@@ -211,6 +211,35 @@ def test_echo_times_are_preparation_times_of_named_series_alone(tmp_path, images
     assert sum(examination.unused.values()) == 3
 
 
+@pytest.mark.parametrize("description", ["sax_gre_8echo", "heart_T2star_8echo"])
+def test_echo_times_of_t2_star_are_no_preparation_times(description, tmp_path, images):
+    """Eight gradient echoes, 2.2 to 17.6 ms, of a session whose protocols all have one name."""
+
+    def changes(data, image):
+        data.SeriesDescription, data.ProtocolName = description, "CMR T2map"
+        data.EchoTime = f"{2.2 * (image.header.set + 1):.1f}"
+        del data.InversionTime
+
+    writer.classic(tmp_path, of_slice(images), "ge", changes=changes)
+    examination = only(tmp_path)
+    assert not any(isinstance(each, Ready) for each in examination.series)
+    assert len(examination.series) + sum(examination.unused.values()) > 0
+
+
+@pytest.mark.parametrize("description", ["cine_sax", "LGE_sax"])
+def test_cine_and_late_enhancement_of_a_session_named_molli_are_no_mapping_series(
+    description, tmp_path, images
+):
+    def changes(data, image):
+        data.SeriesDescription, data.ProtocolName = description, "CMR MOLLI"
+        data.InversionTime = "300" if description == "LGE_sax" else None
+
+    writer.classic(tmp_path, of_slice(images), "siemens", changes=changes)
+    examination = only(tmp_path)
+    assert examination.series == ()
+    assert sum(examination.unused.values()) == 8
+
+
 @pytest.mark.parametrize("missing", ["number", "pixels"])
 def test_a_series_that_lacks_an_image_is_flagged(missing, tmp_path, images):
     files = writer.classic(tmp_path, of_slice(images), "siemens")
@@ -1216,6 +1245,16 @@ def test_images_that_state_no_patient_are_of_the_only_one_of_their_study_uid(stu
         data.save_as(file)
     examinations = list(open_dicom([tmp_path]).examinations())
     assert len(examinations) == (3 if third else 1 if study else 2)
+
+
+@pytest.mark.parametrize("name", ["Mustermann^Erika", "Beispiel^Max"])
+def test_images_with_a_name_alone_are_not_joined_to_those_with_an_id(name, tmp_path, images):
+    files = writer.classic(tmp_path, [*of_slice(images), *of_slice(images, "T2")], "siemens")
+    for place, file in enumerate(files):
+        data = pydicom.dcmread(file)
+        data.PatientID, data.PatientName = ("P1", "Mustermann^Erika") if place < 8 else ("", name)
+        data.save_as(file)
+    assert [len(each.series) for each in open_dicom([tmp_path]).examinations()] == [1, 1]
 
 
 def test_a_dicomdir_gives_the_files_that_it_lists(tmp_path, images):

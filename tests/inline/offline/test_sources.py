@@ -209,6 +209,30 @@ def test_inversion_recovery_of_bids(tmp_path):
     assert len(read(tmp_path)[0]) == 2
 
 
+@pytest.mark.parametrize("given", ["", "sub-01", "sub-01/ses-1/anat/sub-01_ses-1_inv-2_IRT1.nii.gz"])
+def test_sidecars_of_parent_folders_are_inherited(given, tmp_path):
+    """BIDS, inheritance principle: more specific sidecars win; others of the same folder do not apply."""
+    anat = tmp_path / "data" / "sub-01" / "ses-1" / "anat"
+    anat.mkdir(parents=True)
+    write_irt1(anat, stack(), name="sub-01_ses-1")
+    for place, time in enumerate(TIMES):
+        (anat / f"sub-01_ses-1_inv-{place + 1}_IRT1.json").unlink()
+        top = tmp_path / "data" / f"inv-{place + 1}_IRT1.json"
+        top.write_text(json.dumps({"InversionTime": time / 1000.0, "MagneticFieldStrength": 3.0}))
+    wrong = json.dumps({"InversionTime": 9.0})
+    for name in ("sub-02_inv-1_IRT1", "inv-1_IRT2", "inv-1_x_IRT1", "inv-1_T1map"):
+        (tmp_path / "data" / f"{name}.json").write_text(wrong)
+    (tmp_path / "inv-1_IRT1.json").write_text(wrong)  # beyond the data set
+    (anat.parent / "sub-01_IRT1.json").write_text(json.dumps({"MagneticFieldStrength": 1.5}))
+    (found,) = series_of(tmp_path / "data" / given)
+    np.testing.assert_allclose(found.series.times_ms, TIMES)
+    (anat / "sub-01_ses-1_inv-1_IRT1.json").write_text(json.dumps({"InversionTime": 0.123}))
+    (found,) = series_of(tmp_path / "data" / given)
+    np.testing.assert_allclose(found.series.times_ms, sorted([123.0, *TIMES[1:]]))
+    ((examination,), _) = read(tmp_path / "data" / given)
+    assert examination.header.field_strength == 1.5
+
+
 @pytest.mark.parametrize(("suffix", "value"), [("T1map", 1.05), ("T2map", 0.045)])
 def test_maps_of_bids_are_in_seconds(suffix, value, tmp_path):
     values = np.full((40, 48, 1), value, np.float32)

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -152,6 +153,40 @@ def test_a_broken_stream_is_one_line_and_what_came_has_passed(
         if isinstance(each, ismrmrd.Image) and each.image_series_index < 10
     ]
     assert all(same(one, other) for one, other in zip(came, sent[1][:images], strict=True))
+
+
+@pytest.mark.parametrize(("keep", "replaced"), [(0, False), (100, False), (-1000, True), (None, True)])
+def test_an_earlier_file_stays_until_images_have_come(keep, replaced, stream_command, stream, tmp_path):
+    into, out = tmp_path / "in", tmp_path / "out"
+    into.write_bytes(stream[:keep])
+    out.write_bytes(b"earlier")
+    out.chmod(0o640)
+    ended = stream_command("-i", into, "-o", out)
+    assert ended.exit_code == (0 if keep is None else 1)
+    assert (out.read_bytes() != b"earlier") is replaced
+    assert sum(isinstance(each, ismrmrd.Image) for each in read(out.read_bytes())) > 20 if replaced else True
+    assert stat.S_IMODE(out.stat().st_mode) == 0o640
+    assert sorted(tmp_path.iterdir()) == [into, out]
+
+
+def test_an_earlier_file_stays_while_no_input_has_come(stream_command, stream, sent, tmp_path):
+    into, out = tmp_path / "in", tmp_path / "out"
+    os.mkfifo(into)
+    out.write_bytes(b"earlier")
+
+    seen = []
+
+    def write():
+        with into.open("wb") as file:
+            seen.append(out.read_bytes())
+            file.write(stream)
+
+    peer = threading.Thread(target=write)
+    peer.start()
+    assert stream_command("-i", into, "-o", out).exit_code == 0
+    peer.join(timeout=60)
+    assert seen == [b"earlier"]
+    check(out.read_bytes(), sent)
 
 
 def feed(file, data):

@@ -365,6 +365,19 @@ def test_case_folders_without_a_map_are_named(site, caplog):
     assert "3 of 5 folders have no slice folder with a t1 map and are left out: batch, flat, other;" in line
 
 
+def test_slice_folders_without_a_map_are_named_once(site, caplog):
+    for name in ("notes", "3-apical"):
+        (site / "case-1" / name).mkdir()
+    write_dicom(site / "case-1" / "3-apical" / "t1_map.dcm")
+    other = site / "case-2" / "basal"
+    other.mkdir()
+    np.savez(other / "t2.npz", image=IMAGE / 20, pixel_spacing_mm=1.5)
+    cv2.imwrite(str(other / "t2.anna.png"), mask())
+    assert len(read_kinds(site, ("t1", "t2"))) == 4
+    (line,) = (each for each in caplog.messages if "slice folders" in each)
+    assert "slice folders without a map are left out (2): case-1/3-apical, case-1/notes;" in line
+
+
 def test_case_folders_beside_npz_files_are_named(site, caplog):
     side_by_side(site, "p1-slice-1", t1_ms=IMAGE)
     assert [each.case for each in read_slices(site, "t1")] == ["p1"]

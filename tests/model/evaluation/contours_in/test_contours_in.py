@@ -236,7 +236,7 @@ def test_readers_are_in_the_order_of_their_names_wherever_their_contours_lie(cas
     assert first_readers([mid, apical]) == {"anna": 2}
 
 
-def test_the_folders_of_the_published_study(tmp_path):
+def test_the_folders_of_the_published_study(tmp_path, caplog):
     patient = tmp_path / "2023_07_09" / "Patient (7)"
     own, maps = patient / "T1_map_mid_", patient / "T1_Mapping_"
     own.mkdir(parents=True)
@@ -255,6 +255,11 @@ def test_the_folders_of_the_published_study(tmp_path):
     names = [each.name for each in read_slices(tmp_path, "t1")]
     assert names == ["2023_07_09/Patient (7)/Mid", "2023_07_10/Patient (7)/Mid"]
     assert [each.name for each in read_slices(patient.parent, "t1")] == ["Patient (7)/Mid"]
+    assert not caplog.messages
+    (tmp_path / "case-1" / "mid").mkdir(parents=True)
+    assert len(read_slices(tmp_path, "t1")) == 2
+    (line,) = caplog.messages
+    assert line.endswith("of the study's layout are left out (1): case-1")
 
 
 @pytest.mark.parametrize(
