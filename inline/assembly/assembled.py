@@ -14,10 +14,10 @@ from inline.assembly.geometry import Placed, read_geometry
 from inline.assembly.group import SHORTEST, Group
 from inline.assembly.image_metadata import ImageMetadata
 from inline.assembly.times import Milliseconds, within_a_heartbeat
-from inline.assembly.timing import timing
+from inline.assembly.timing import Remark, timing
 from inline.data.client_text import foreign, message
 from inline.data.errors import SeriesError
-from inline.data.flags import Finding, Flag
+from inline.data.flags import Flag
 from inline.data.geometry import SliceGeometry
 from inline.data.series import (
     Enhancement,
@@ -54,10 +54,7 @@ _ROUNDING_MS: Final = 1.0
 """Largest difference of equal times: some senders write whole milliseconds."""
 _MOST_MISSING: Final = 0.5
 """Share of an image that is not finite from which a note names the image; scanners mask air by NaN."""
-_NO_SCALE: Final = (
-    "{} {} of the images is no number, or a factor of 0: their pixels were taken as they are stored, and "
-    "values in ms may be wrong."
-)
+_NO_SCALE: Final = "{}: the pixels were taken as they are stored, and values in ms may be wrong."
 _PARTLY_SCALED: Final = (
     "Some images state the scale of their pixels (RescaleSlope, GADGETRON_ScaleRatio) and others none: these "
     "were taken as they are stored. Export the series again."
@@ -199,12 +196,11 @@ def assemble(
         description=metadata.description,
         time_stamp=max(group.counter("acquisition_time_stamp")),
     )
-    findings: list[Finding] = [(flag, "") for flag in flags]
+    findings: list[Remark] = [(flag, "") for flag in flags]
     if not all(each.readable for each in group.metadata):
         findings.append((Flag.UNREADABLE_ATTRIBUTES, _UNREADABLE))
     if scales := [each.unusable_scale for each in group.metadata if each.unusable_scale]:
-        name, text = scales[0]
-        findings.append((Flag.UNREADABLE_ATTRIBUTES, message(_NO_SCALE, name, foreign(text))))
+        findings.append((Flag.UNREADABLE_ATTRIBUTES, message(_NO_SCALE, scales[0])))
     if note := _two_scales(group.metadata, as_map=as_map):
         findings.append((Flag.UNREADABLE_ATTRIBUTES, note))
     columns, rows, _ = last.matrix_size
@@ -288,7 +284,7 @@ def too_large(header: ImageHeader, images: int, settings: AssemblySettings) -> s
 
 
 def _weighted_images(
-    group: Group, header: MeasurementHeader, settings: AssemblySettings, findings: list[Finding]
+    group: Group, header: MeasurementHeader, settings: AssemblySettings, findings: list[Remark]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], bool]:
     """Return images sorted by time in the scale that is stated, their times, and whether they are signed."""
     images, metadata, quantity = group.images, group.metadata, group.quantity
@@ -420,7 +416,7 @@ def _incomplete(quantity: Quantity, times_ms: list[float], settings: AssemblySet
     return ""
 
 
-def _map_values(group: Group, settings: AssemblySettings, findings: list[Finding]) -> NDArray[np.float32]:
+def _map_values(group: Group, settings: AssemblySettings, findings: list[Remark]) -> NDArray[np.float32]:
     """Return the values of a map in ms."""
     image, quantity, scale = group.images[0], group.quantity, group.metadata[0].scale
     if large := too_large(image.header, 1, settings):
@@ -444,5 +440,5 @@ def _map_values(group: Group, settings: AssemblySettings, findings: list[Finding
     return values
 
 
-def _flags(findings: list[Finding]) -> tuple[Flag, ...]:
-    return tuple(dict.fromkeys(flag for flag, _ in findings))
+def _flags(findings: list[Remark]) -> tuple[Flag, ...]:
+    return tuple(dict.fromkeys(flag for flag, _ in findings if flag is not None))

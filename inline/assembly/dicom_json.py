@@ -140,9 +140,10 @@ class JsonHeader(Header):
         block = f"{group:04X}00"
         for level in self.levels:
             for tag in level:
-                if tag.startswith(block) and creator in _values(level[tag]):
-                    if found := _values(level.get(f"{group:04X}{tag[6:]}{element:02X}")):
-                        return found[0]
+                if not (tag.startswith(block) and creator in _values(level[tag])):
+                    continue
+                if found := _values(level.get(f"{group:04X}{tag[6:]}{element:02X}")):
+                    return found[0]
         return None
 
     def items(self, name: str) -> Sequence[JsonHeader]:

@@ -12,6 +12,7 @@ from typing import Final
 from inline.assembly.image_metadata import ImageMetadata
 from inline.assembly.times import GrowingTimes, Stated, Times, listed
 from inline.data.series import Quantity
+from inline.dicom.vendors import ECHO_TIMES, may_be_preparations
 from inline.mrd.header import MeasurementHeader
 from inline.mrd.messages import Image
 
@@ -43,6 +44,8 @@ class Group:
         named: a description names the quantity.
         named_for_certain: likewise, other than by a name that TI scouts have as well.
         times: of each image as the image itself states it.
+        place: where they are stated; empty for the first place of each image that states a usable one. All
+            images may state the protocol's one time there, and their own at another place.
     """
 
     quantity: Quantity
@@ -52,6 +55,9 @@ class Group:
     named: bool = field(default=False, init=False)
     named_for_certain: bool = field(default=False, init=False)
     times: GrowingTimes = field(init=False)
+    place: str = field(default="", init=False)
+    _first: float | None = field(default=None, init=False)
+    _differ: bool = field(default=False, init=False)
     _counters: dict[str, list[int]] = field(init=False)
     _extents: dict[str, tuple[int, int]] = field(default_factory=dict, init=False)
 
@@ -86,10 +92,12 @@ class Group:
         self.metadata.append(metadata)
         if len(metadata.times) > 1 and metadata.recognised.quantity is None and not self.named:
             self._settle_quantity(metadata.times)
-        self.times.add(metadata.times.get(self.quantity))
         named = metadata.recognised.quantity is self.quantity
         self.named |= named
         self.named_for_certain |= named and metadata.recognised.certain
+        self._add_time(metadata)
+        if not (self.place or self._differ) and (place := self._place_of_other_times(metadata)):
+            self._read_again(self.metadata, place)
         for name, numbers in self._counters.items():
             number = getattr(image.header, name)
             numbers.append(number)
@@ -104,9 +112,42 @@ class Group:
         elif len(self.images) == 1 and newest[Quantity.T1].number:
             quantity = Quantity.T1
         if quantity is not self.quantity:
-            self.quantity, self.times = quantity, GrowingTimes(quantity)
-            for each in self.metadata[:-1]:
-                self.times.add(each.times.get(quantity))
+            self.quantity = quantity
+            self._read_again(self.metadata[:-1], "")
+
+    def _add_time(self, metadata: ImageMetadata) -> None:
+        stated = self.time_of(metadata)
+        self.times.add(stated)
+        if stated is not None and stated.number is not None:
+            self._first = stated.number if self._first is None else self._first
+            self._differ |= stated.number != self._first
+
+    def _read_again(self, metadata: Sequence[ImageMetadata], place: str) -> None:
+        """Read the times of images at another place, or those of the other quantity."""
+        self.times, self.place, self._first, self._differ = GrowingTimes(self.quantity), place, None, False
+        for each in metadata:
+            self._add_time(each)
+
+    def _place_of_other_times(self, newest: ImageMetadata) -> str:
+        """Return the first place at which the newest image states another time than the first; or empty.
+
+        Echo times are preparation times of a series that is named so.
+        """
+        first = self.metadata[0].places.get(self.quantity, {})
+        for place, time in newest.places.get(self.quantity, {}).items():
+            if place not in first or first[place].number == time.number:
+                continue
+            if place not in ECHO_TIMES:
+                return place
+            if self.named and may_be_preparations([first[place].number, time.number]):
+                return place
+        return ""
+
+    def time_of(self, metadata: ImageMetadata) -> Stated | None:
+        """Return the time that an image states, at the place of the group's times."""
+        if self.place:
+            return metadata.places.get(self.quantity, {}).get(self.place)
+        return metadata.times.get(self.quantity)
 
     def listed(self, header: MeasurementHeader) -> tuple[Stated, ...]:
         """Return the times that the header lists for the images."""

@@ -9,7 +9,7 @@ and Canon's (700D,xx1A), which belongs to arterial spin labelling.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -135,6 +135,10 @@ STANDARD: Final = {
 """Attributes of the table that are stated as text, which may be no number."""
 
 
+ECHO_TIMES: Final = frozenset(place.name for place in PLACES if place.named_only)
+"""Names of places that are read only where a description names the mapping."""
+
+
 def comments(header: Header) -> str:
     """Return the comments of a frame."""
     return " ".join(filter(None, (header.text("ImageComments"), header.text("FrameComments"))))
@@ -180,7 +184,12 @@ def choose(stated: Sequence[tuple[float | None, ...]], quantity: Quantity, *, na
     differing = [
         number
         for number, values in candidates
-        if len(values) > 1 and (not PLACES[number].named_only or max(values) >= _SHORTEST_T2_MS)
+        if len(values) > 1 and (not PLACES[number].named_only or may_be_preparations(values))
     ]
     alike = [number for number, values in candidates if values and not PLACES[number].named_only]
     return next(iter((*differing, *alike)), None)
+
+
+def may_be_preparations(echo_times_ms: Iterable[float | None]) -> bool:
+    """Return whether echo times that differ may be preparation times: those of a T2* series are shorter."""
+    return max(time for time in echo_times_ms if time is not None) >= _SHORTEST_T2_MS
